@@ -1,0 +1,149 @@
+//! Merges the sources. The flags come in as [`Overrides`], already parsed by clap.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+
+use super::{Config, ConfigError, NodeRole};
+
+/// What the command line may set; each wins over file and environment.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub listen: Option<SocketAddr>,
+    pub data_dir: Option<PathBuf>,
+    pub admin_socket: Option<PathBuf>,
+    pub roles: Option<Vec<NodeRole>>,
+    pub dev_tls: bool,
+}
+
+/// Reads, merges and validates. Relative paths count from the working directory.
+pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigError> {
+    let mut figment = Figment::new();
+    if let Some(path) = file {
+        // Read here, because figment takes a missing file for an empty one.
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+        figment = figment.merge(Toml::string(&text));
+    }
+    figment = figment.merge(Env::prefixed("LCD_").split("__"));
+    let config = figment.extract::<Config>().map_err(|error| explain(file, &error))?;
+    let config = apply(config, overrides);
+    super::validate::validate(&config).map_err(ConfigError::Invalid)?;
+    Ok(config)
+}
+
+fn explain(file: Option<&Path>, error: &figment::Error) -> ConfigError {
+    let from_environment =
+        error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
+    let place = match (from_environment, file) {
+        (true, _) => "the environment (LCD_…)".to_owned(),
+        (false, Some(path)) => path.display().to_string(),
+        (false, None) => "the configuration".to_owned(),
+    };
+    let key = error.path.join(".");
+    let at = if key.is_empty() { String::new() } else { format!(" at `{key}`") };
+    ConfigError::Invalid(format!("{place}{at}: {}", error.kind))
+}
+
+fn apply(mut config: Config, overrides: Overrides) -> Config {
+    if let Some(listen) = overrides.listen {
+        config.gateway.listen = listen;
+    }
+    if let Some(roles) = overrides.roles {
+        config.node.roles = roles;
+    }
+    if overrides.dev_tls {
+        config.gateway.dev_tls = true;
+    }
+    if let Some(data_dir) = overrides.data_dir {
+        config.node.data_dir = data_dir;
+    }
+    if config.node.data_dir.as_os_str().is_empty() {
+        config.node.data_dir = default_data_dir();
+    }
+    if let Some(admin_socket) = overrides.admin_socket {
+        config.node.admin_socket = admin_socket;
+    }
+    if config.node.admin_socket.as_os_str().is_empty() {
+        config.node.admin_socket = config.node.data_dir.join("admin.sock");
+    }
+    if config.node.name.is_empty() {
+        config.node.name = host_name();
+    }
+    config
+}
+
+/// `$XDG_DATA_HOME/lcd`, or `~/.local/share/lcd`, or `/var/lib/lcd` for who has no home.
+pub fn default_data_dir() -> PathBuf {
+    crate::protocol::paths::default_data_dir()
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "lcd".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn load_text(text: &str) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lcd.toml");
+        std::fs::write(&path, text).unwrap();
+        load(Some(&path), Overrides::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_documented_defaults() {
+        let config = load_text("").unwrap();
+        assert_eq!(config.gateway.auth_timeout, Duration::from_secs(5));
+        assert_eq!(config.gateway.ping_interval, Duration::from_secs(30));
+        assert_eq!(config.gateway.idle_timeout, Duration::from_secs(300));
+        assert_eq!(config.gateway.max_message_bytes.as_u64(), 4096);
+        assert_eq!(config.gateway.max_connections_per_user, 20);
+        assert_eq!(config.ingest.comments_per_minute.viewer, 60);
+        assert_eq!(config.shutdown.deadline, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        for (text, expected) in [
+            ("[gateway]\nlisten = 7", "gateway.listen"),
+            ("[gateway]\nlisten = \"nowhere\"", "gateway.listen"),
+            ("[gateway]\nport = 1", "port"),
+            ("[gatway]\n", "gatway"),
+            ("[gateway]\nidle_timeout = \"1 parsec\"", "idle_timeout"),
+            ("[gateway]\nmax_message_bytes = \"1 ton\"", "max_message_bytes"),
+            ("[gateway]\nmax_connections = 0", "gateway.max_connections"),
+            ("[broadcast]\nthrottle = []", "broadcast.throttle"),
+            ("[node]\nroles = [\"king\"]", "roles"),
+            ("[node\n", "TOML"),
+        ] {
+            let error = load_text(text).unwrap_err();
+            assert!(error.contains(expected), "{text:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error() {
+        let error = load(Some(Path::new("/nowhere/lcd.toml")), Overrides::default()).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/lcd.toml"));
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lcd.toml");
+        std::fs::write(&path, "[gateway]\nlisten = \"127.0.0.1:1\"").unwrap();
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 2)));
+        let config = load(Some(&path), Overrides { listen, ..Overrides::default() }).unwrap();
+        assert_eq!(config.gateway.listen.port(), 2);
+    }
+}

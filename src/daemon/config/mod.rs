@@ -1,0 +1,22 @@
+//! The daemon's settings: file → environment → flags, merged in that order and validated once.
+//!
+//! In: a TOML file, variables `LCD_<SECTION>__<KEY>` (`LCD_GATEWAY__LISTEN=…`), flags. Out: one
+//! [`Config`] that everything else trusts. Always holds: an unknown key, a wrong type or a value out
+//! of range is an error that names the key, where it stands, and what would be right; the daemon
+//! then does not start.
+
+mod load;
+mod sections;
+mod validate;
+
+pub use load::{Overrides, default_data_dir, load};
+pub use sections::*;
+
+/// Why the configuration was refused (exit code 64).
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("{0}")]
+    Invalid(String),
+}

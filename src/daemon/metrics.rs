@@ -1,0 +1,110 @@
+//! Counters of the whole node, readable by the console and exported to Prometheus.
+//!
+//! `prometheus-client` rather than the `metrics` facade, because `lc top` reads the very numbers
+//! that `/metrics` exports, and a facade can only be written to.
+
+use std::fmt::Write as _;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// A counter by one label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    pub reason: String,
+}
+
+pub type ByReason = Family<Reason, Counter>;
+
+/// All counters. Cloning shares them.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    pub comments_received: Counter,
+    pub comments_accepted: Counter,
+    pub comments_refused: ByReason,
+    pub comments_broadcast: Counter,
+    pub comments_sampled_out: Counter,
+    pub comments_delivered: Counter,
+    pub comments_skipped: Counter,
+    pub comments_deleted: Counter,
+    pub comments_archived: Counter,
+    pub reactions: Counter,
+    pub bytes_in: Counter,
+    pub bytes_out: Counter,
+    pub connections_opened: Counter,
+    pub connections_closed: ByReason,
+    pub connections: Gauge,
+    pub slow_viewers: Gauge,
+    pub bus_messages_lost: Counter,
+    pub dead_letters: Counter,
+    pub moderation_checked: Counter,
+    pub moderation_decisions: ByReason,
+    pub moderation_reasons: ByReason,
+}
+
+impl Metrics {
+    /// The Prometheus text of everything, with `extra` lines (gauges taken at the moment of asking)
+    /// in front of the end marker.
+    pub fn render(&self, extra: &str) -> String {
+        let mut registry = Registry::with_prefix("lcd");
+        self.register(&mut registry);
+        let mut text = String::new();
+        if encode(&mut text, &registry).is_err() {
+            let _ = write!(text, "# encoding failed");
+        }
+        let end = text.find("# EOF").unwrap_or(text.len());
+        text.insert_str(end, extra);
+        text
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
+            ("comments_received", "Comments that arrived", &self.comments_received),
+            ("comments_accepted", "Comments made durable", &self.comments_accepted),
+            ("comments_broadcast", "Comments broadcast, once each", &self.comments_broadcast),
+            (
+                "comments_sampled_out",
+                "Comments left out by the throttle",
+                &self.comments_sampled_out,
+            ),
+            ("comments_delivered", "Comments written to viewers", &self.comments_delivered),
+            ("comments_skipped", "Comments slow viewers skipped", &self.comments_skipped),
+            ("comments_deleted", "Comments deleted", &self.comments_deleted),
+            ("comments_archived", "Comments in the comment store", &self.comments_archived),
+            ("reactions", "Reactions counted", &self.reactions),
+            ("received_bytes", "Bytes read from viewers", &self.bytes_in),
+            ("sent_bytes", "Bytes written to viewers", &self.bytes_out),
+            ("connections_opened", "Viewer connections opened", &self.connections_opened),
+            (
+                "bus_messages_lost",
+                "Bus messages this node was too slow for",
+                &self.bus_messages_lost,
+            ),
+            ("dead_letters", "Records no consumer could process", &self.dead_letters),
+            ("moderation_checked", "Comments moderation looked at", &self.moderation_checked),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        let families = [
+            ("comments_refused", "Comments refused, by error code", &self.comments_refused),
+            ("connections_closed", "Connections closed, by close code", &self.connections_closed),
+            ("moderation_decisions", "Decisions of moderation", &self.moderation_decisions),
+            ("moderation_reasons", "Reasons of what was not accepted", &self.moderation_reasons),
+        ];
+        for (name, help, family) in families {
+            registry.register(name, help, family.clone());
+        }
+        registry.register("connections", "Viewer connections", self.connections.clone());
+        registry.register("slow_viewers", "Viewers behind", self.slow_viewers.clone());
+    }
+}
+
+/// Counts one more under a label.
+pub fn count(family: &ByReason, reason: &str) {
+    family.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+}

@@ -1,0 +1,24 @@
+//! The daemon. Imports go one way: foundations (clock, config, metrics, supervise, handoff) ←
+//! engine contracts (eventlog, bus, store, registry, reactions) ← stages ← edges (gateway, admin) ←
+//! run. Stages never import each other; `tests/architecture.rs` checks it.
+
+pub mod admin;
+pub mod auth;
+pub mod broadcast;
+pub mod bus;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod delivery;
+pub mod directory;
+pub mod eventlog;
+pub mod gateway;
+pub mod handoff;
+pub mod ingest;
+pub mod metrics;
+pub mod moderation;
+pub mod reactions;
+pub mod registry;
+pub mod status;
+pub mod store;
+pub mod supervise;

@@ -1,0 +1,94 @@
+//! The connection registry: which node holds which user's connections, and how to reach it.
+//!
+//! In: connections opened and closed, viewer counts, from the edges. Out: where a user is; viewers of
+//! a stream on all nodes; commands carried to one node. Engines: [`in_process`]; Redis is the
+//! distributed one.
+//!
+//! Always holds: a registered connection is found until it is removed or its node has died, at most
+//! for the entry's time to live. A stale entry costs a command that finds nobody, never an error.
+//!
+//! When full: bounded by the node's connection limit; the limit a user is enforced by
+//! [`ConnectionRegistry::register`] itself, in one step, so that two connections cannot race past it.
+
+pub mod in_process;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::protocol::admin::ConnectionInfo;
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    #[error("the connection registry does not answer: {0}")]
+    Unavailable(String),
+    #[error("the user holds {0} connections already, as many as allowed")]
+    TooManyConnections(u32),
+    #[error("node {0} does not answer")]
+    Unreachable(NodeId),
+}
+
+/// Names one registration, so that it can be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RegistrationId(pub u64);
+
+/// The contract.
+#[async_trait]
+pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
+    /// Notes a connection, unless the user holds `limit` already (0 is no limit).
+    async fn register(
+        &self,
+        user_id: UserId,
+        connection: ConnectionInfo,
+        limit: u32,
+    ) -> Result<RegistrationId, RegistryError>;
+
+    async fn unregister(&self, user_id: UserId, id: RegistrationId) -> Result<(), RegistryError>;
+
+    /// All connections of a user, oldest first.
+    async fn locate(&self, user_id: UserId) -> Result<Vec<ConnectionInfo>, RegistryError>;
+
+    /// Says how many viewers this node has on each stream it has any on; replaces what it said before.
+    async fn report_viewers(
+        &self,
+        node: &NodeId,
+        viewers: Vec<(StreamId, u64)>,
+    ) -> Result<(), RegistryError>;
+
+    /// Viewers of every stream that has any, all nodes together.
+    async fn viewers(&self) -> Result<Vec<(StreamId, u64)>, RegistryError>;
+
+    /// Nodes alive, this one included.
+    async fn nodes(&self) -> Result<Vec<NodeId>, RegistryError>;
+
+    /// Carries a command to a node and brings back how many connections it touched.
+    async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError>;
+}
+
+/// What one node can be asked to do to its own viewers and stages.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeCommand {
+    /// Close every connection of a user.
+    Disconnect { user_id: UserId, code: CloseCode },
+    /// Write a message to every connection of a user.
+    Direct { user_id: UserId, from: Arc<str>, message: Arc<str> },
+    /// Reload sanctions from the metadata store.
+    ReloadSanctions,
+    /// Reload the settings of a stream from the metadata store.
+    ReloadStream { stream_id: StreamId },
+    /// Broadcast this share of a stream; `None` lets the throttle decide.
+    Throttle { stream_id: StreamId, sample_rate: Option<SampleRate> },
+    /// Stop taking viewers and send away those there are, or take them again.
+    Drain { undo: bool },
+}
+
+/// The node's own end of [`ConnectionRegistry::command`], given to the engine at assembly.
+#[async_trait]
+pub trait NodeEndpoint: Send + Sync + std::fmt::Debug + 'static {
+    /// Obeys, and says how many connections were touched.
+    async fn obey(&self, command: NodeCommand) -> u64;
+}
+
+pub type SharedRegistry = Arc<dyn ConnectionRegistry>;

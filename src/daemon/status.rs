@@ -1,0 +1,129 @@
+//! The node's notice board: stages pin up what they measure, the admin socket reads it.
+//!
+//! Always holds: writing never waits for a reader and costs a few atomic stores; what is read may be
+//! a moment old, never torn.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ahash::AHashMap;
+
+use super::metrics::Metrics;
+use super::supervise::breaker::Breaker;
+use crate::protocol::StreamId;
+use crate::protocol::admin::BreakerStatus;
+use crate::protocol::throttle::SampleRate;
+
+/// What one delivery worker measures of itself; all grow except `connections` and `slow_viewers`.
+#[derive(Debug, Default)]
+pub struct ShardGauges {
+    pub connections: AtomicU64,
+    pub slow_viewers: AtomicU64,
+    pub busy_us: AtomicU64,
+    pub wall_us: AtomicU64,
+    pub frames: AtomicU64,
+    pub delivered: AtomicU64,
+    pub bytes_out: AtomicU64,
+}
+
+/// What the broadcast stage measures of one stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StreamGauges {
+    pub comments_per_second: f64,
+    pub sample_rate: SampleRate,
+    pub throttle_level: u8,
+    pub throttle_override: Option<SampleRate>,
+    pub received: u64,
+    pub broadcast: u64,
+    pub sampled_out: u64,
+    pub deleted: u64,
+}
+
+/// The board. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct StatusBoard {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    metrics: Metrics,
+    ready: AtomicBool,
+    draining: AtomicBool,
+    shards: Mutex<Vec<Arc<ShardGauges>>>,
+    streams: Mutex<AHashMap<StreamId, StreamGauges>>,
+    viewers: Mutex<AHashMap<StreamId, u64>>,
+    breakers: Mutex<Vec<Arc<Breaker>>>,
+}
+
+impl StatusBoard {
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.inner.ready.store(ready, Ordering::Release);
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.inner.ready.load(Ordering::Acquire) && !self.is_draining()
+    }
+
+    pub fn set_draining(&self, draining: bool) {
+        self.inner.draining.store(draining, Ordering::Release);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.inner.draining.load(Ordering::Acquire)
+    }
+
+    /// A place for one more delivery worker; its index is its place in [`Self::shards`].
+    pub fn add_shard(&self) -> Arc<ShardGauges> {
+        let gauges = Arc::new(ShardGauges::default());
+        lock(&self.inner.shards).push(gauges.clone());
+        gauges
+    }
+
+    pub fn shards(&self) -> Vec<Arc<ShardGauges>> {
+        lock(&self.inner.shards).clone()
+    }
+
+    pub fn set_stream(&self, stream_id: StreamId, gauges: StreamGauges) {
+        lock(&self.inner.streams).insert(stream_id, gauges);
+    }
+
+    pub fn stream(&self, stream_id: StreamId) -> Option<StreamGauges> {
+        lock(&self.inner.streams).get(&stream_id).copied()
+    }
+
+    /// Viewers of all nodes, as presence last counted them.
+    pub fn set_viewers(&self, viewers: AHashMap<StreamId, u64>) {
+        *lock(&self.inner.viewers) = viewers;
+    }
+
+    pub fn viewers(&self, stream_id: StreamId) -> u64 {
+        lock(&self.inner.viewers).get(&stream_id).copied().unwrap_or(0)
+    }
+
+    /// A breaker for a dependency, shown on the board from now on.
+    pub fn add_breaker(&self, dependency: &'static str) -> Arc<Breaker> {
+        let breaker = Arc::new(Breaker::new(dependency));
+        lock(&self.inner.breakers).push(breaker.clone());
+        breaker
+    }
+
+    pub fn breakers(&self) -> Vec<BreakerStatus> {
+        lock(&self.inner.breakers).iter().map(|breaker| breaker.status()).collect()
+    }
+
+    /// Connections of all workers.
+    pub fn connections(&self) -> u64 {
+        let shards = lock(&self.inner.shards);
+        shards.iter().map(|shard| shard.connections.load(Ordering::Relaxed)).sum()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Every critical section is one assignment or one read, so a poisoned lock holds a whole value.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

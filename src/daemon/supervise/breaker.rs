@@ -1,0 +1,167 @@
+//! A circuit breaker in front of one dependency: after failures it answers at once instead of
+//! letting callers wait, and lets one call through now and then to see.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::protocol::admin::{BreakerState, BreakerStatus};
+
+/// Failures in a row that open a breaker.
+const FAILURES_TO_OPEN: u32 = 3;
+/// Between two trial calls while it is open: the design's health check interval.
+pub const TRIAL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The breaker of one dependency. Closed lets calls through; open refuses them; half-open has one
+/// on trial.
+#[derive(Debug)]
+pub struct Breaker {
+    dependency: &'static str,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: BreakerState,
+    failures: u32,
+    since: Instant,
+    next_trial: Instant,
+    last_error: Option<String>,
+}
+
+impl Breaker {
+    pub fn new(dependency: &'static str) -> Self {
+        let now = Instant::now();
+        let inner = Inner {
+            state: BreakerState::Closed,
+            failures: 0,
+            since: now,
+            next_trial: now,
+            last_error: None,
+        };
+        Self { dependency, inner: Mutex::new(inner) }
+    }
+
+    /// Whether a call may go through now. While open, one caller each [`TRIAL_INTERVAL`] may, and
+    /// must report how it went.
+    pub fn permits(&self) -> bool {
+        let mut inner = self.lock();
+        match inner.state {
+            BreakerState::Closed => true,
+            BreakerState::Open | BreakerState::HalfOpen => {
+                let now = Instant::now();
+                let due = now >= inner.next_trial;
+                if due {
+                    inner.next_trial = now + TRIAL_INTERVAL;
+                    inner.enter(BreakerState::HalfOpen);
+                }
+                due
+            }
+        }
+    }
+
+    pub fn succeeded(&self) {
+        let mut inner = self.lock();
+        inner.failures = 0;
+        if inner.state != BreakerState::Closed {
+            info!(dependency = self.dependency, "circuit breaker closed");
+            inner.enter(BreakerState::Closed);
+            inner.last_error = None;
+        }
+    }
+
+    pub fn failed(&self, error: &dyn std::fmt::Display) {
+        let mut inner = self.lock();
+        inner.failures = inner.failures.saturating_add(1);
+        inner.last_error = Some(error.to_string());
+        let opens = inner.failures >= FAILURES_TO_OPEN || inner.state == BreakerState::HalfOpen;
+        if opens && inner.state != BreakerState::Open {
+            warn!(dependency = self.dependency, %error, "circuit breaker open");
+            inner.enter(BreakerState::Open);
+            inner.next_trial = Instant::now() + TRIAL_INTERVAL;
+        }
+    }
+
+    /// Notes the outcome of a call and passes it on.
+    pub fn observe<T, E: std::fmt::Display>(&self, result: Result<T, E>) -> Result<T, E> {
+        match &result {
+            Ok(_) => self.succeeded(),
+            Err(error) => self.failed(error),
+        }
+        result
+    }
+
+    /// How long until the next trial, for `retry_after_ms`; zero while closed.
+    pub fn retry_after(&self) -> Duration {
+        let inner = self.lock();
+        match inner.state {
+            BreakerState::Closed => Duration::ZERO,
+            _ => inner.next_trial.saturating_duration_since(Instant::now()),
+        }
+    }
+
+    pub fn state(&self) -> BreakerState {
+        self.lock().state
+    }
+
+    pub fn status(&self) -> BreakerStatus {
+        let inner = self.lock();
+        BreakerStatus {
+            dependency: self.dependency.to_owned(),
+            state: inner.state,
+            last_error: inner.last_error.clone(),
+            since_ms: inner.since.elapsed().as_millis() as u64,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        // Every change leaves `Inner` whole, so a poisoned lock still holds a valid state.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn enter(&mut self, state: BreakerState) {
+        self.state = state;
+        self.since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_after_failures_tries_again_and_closes() {
+        let breaker = Breaker::new("store");
+        for _ in 0..FAILURES_TO_OPEN {
+            assert!(breaker.permits());
+            breaker.failed(&"down");
+        }
+        assert_eq!(breaker.state(), BreakerState::Open);
+        assert!(!breaker.permits());
+        tokio::time::advance(TRIAL_INTERVAL).await;
+        assert!(breaker.permits(), "one call is let through");
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        assert!(!breaker.permits(), "and only one");
+        breaker.failed(&"still down");
+        assert_eq!(breaker.state(), BreakerState::Open);
+        tokio::time::advance(TRIAL_INTERVAL).await;
+        assert!(breaker.permits());
+        breaker.succeeded();
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        assert_eq!(breaker.status().last_error, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_whose_caller_vanished_does_not_wedge_it() {
+        let breaker = Breaker::new("store");
+        (0..FAILURES_TO_OPEN).for_each(|_| breaker.failed(&"down"));
+        tokio::time::advance(TRIAL_INTERVAL).await;
+        assert!(breaker.permits());
+        tokio::time::advance(TRIAL_INTERVAL).await;
+        assert!(breaker.permits(), "another trial after the interval");
+    }
+}

@@ -1,0 +1,220 @@
+//! Names of things. Stream and user ids are the operator's own numbers (a `BIGINT` in every store);
+//! comment ids are UUID version 1, so they carry their creation time and sort by it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// 100-nanosecond ticks between the Gregorian epoch of UUID v1 (1582-10-15) and the Unix epoch
+/// (RFC 9562 §5.1).
+const GREGORIAN_TO_UNIX_TICKS: u64 = 0x01B2_1DD2_1381_4000;
+
+macro_rules! numeric_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                match text.parse::<u64>() {
+                    Ok(id) if (1..=i64::MAX as u64).contains(&id) => Ok(Self(id)),
+                    _ => Err(InvalidId { what: $what, text: text.chars().take(40).collect() }),
+                }
+            }
+        }
+    };
+}
+
+numeric_id!(
+    /// One event's chat room. 1 to 2^63 − 1.
+    StreamId,
+    "stream id"
+);
+numeric_id!(
+    /// One person, as the operator's own accounts number them. 1 to 2^63 − 1.
+    UserId,
+    "user id"
+);
+
+/// A text that is not the id it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {what}: expected {}", expected(.what))]
+pub struct InvalidId {
+    what: &'static str,
+    text: String,
+}
+
+fn expected(what: &str) -> &'static str {
+    match what {
+        "comment id" => "a UUID such as 2f5e1c80-c6e5-11f0-8000-0242ac120002",
+        _ => "a whole number from 1 to 9223372036854775807",
+    }
+}
+
+/// A comment's name: a UUID v1, unique over all nodes, ordered by creation time on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CommentId(pub Uuid);
+
+impl CommentId {
+    /// Builds the id of `ticks` (100 ns since the Unix epoch) on the node named by `node` and the
+    /// 14 low bits of `clock_sequence`.
+    pub fn from_unix_ticks(ticks: u64, clock_sequence: u16, node: [u8; 6]) -> Self {
+        let gregorian = ticks + GREGORIAN_TO_UNIX_TICKS;
+        let low = gregorian as u32;
+        let mid = (gregorian >> 32) as u16;
+        let high = ((gregorian >> 48) as u16 & 0x0FFF) | 0x1000;
+        let mut tail = [0_u8; 8];
+        tail[0] = ((clock_sequence >> 8) as u8 & 0x3F) | 0x80;
+        tail[1] = clock_sequence as u8;
+        tail[2..].copy_from_slice(&node);
+        Self(Uuid::from_fields(low, mid, high, &tail))
+    }
+
+    /// Creation time in 100 ns ticks since the Unix epoch; 0 for an id that is older or no UUID v1.
+    pub fn unix_ticks(self) -> u64 {
+        let (low, mid, high, _) = self.0.as_fields();
+        let gregorian = u64::from(low) | u64::from(mid) << 32 | u64::from(high & 0x0FFF) << 48;
+        gregorian.saturating_sub(GREGORIAN_TO_UNIX_TICKS)
+    }
+
+    /// Creation time in milliseconds since the Unix epoch.
+    pub fn unix_ms(self) -> u64 {
+        self.unix_ticks() / 10_000
+    }
+
+    /// The last 8 bytes: clock sequence and node. Comments made by one node share them.
+    pub fn origin(self) -> [u8; 8] {
+        *self.0.as_fields().3
+    }
+
+    /// The same id with its time in front (the field order of UUID v6), so that comparing bytes
+    /// compares creation times. What stores without a time-ordered UUID type sort by.
+    pub fn sort_key(self) -> [u8; 16] {
+        let (low, mid, high, tail) = self.0.as_fields();
+        let time = u64::from(high & 0x0FFF) << 48 | u64::from(mid) << 32 | u64::from(low);
+        let mut key = [0_u8; 16];
+        key[..8].copy_from_slice(&time.to_be_bytes());
+        key[8..].copy_from_slice(tail);
+        key
+    }
+
+    /// The inverse of [`Self::sort_key`].
+    pub fn from_sort_key(key: [u8; 16]) -> Self {
+        let mut time = [0_u8; 8];
+        time.copy_from_slice(&key[..8]);
+        let time = u64::from_be_bytes(time);
+        let mut tail = [0_u8; 8];
+        tail.copy_from_slice(&key[8..]);
+        let high = (time >> 48) as u16 & 0x0FFF | 0x1000;
+        Self(Uuid::from_fields(time as u32, (time >> 32) as u16, high, &tail))
+    }
+}
+
+impl fmt::Display for CommentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for CommentId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Uuid::try_parse(text)
+            .map(Self)
+            .map_err(|_| InvalidId { what: "comment id", text: text.chars().take(40).collect() })
+    }
+}
+
+/// A place in one stream's order: the offset of the record in the stream's partition of the event
+/// log. Grows along the stream, not by one: the partition also carries deletions and other
+/// streams. Being the log's own number it survives every restart and take-over without a counter
+/// of its own. Offsets stay far below 2^53, so JavaScript reads them exactly.
+pub type Seq = u64;
+
+/// Which life of the event log a [`Seq`] belongs to. A log that was lost or replaced gets another
+/// epoch, and a client holding an older one knows that its position means nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u32);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a viewer stands in a stream: everything up to and including `seq` was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPosition {
+    pub epoch: Epoch,
+    pub seq: Seq,
+}
+
+/// A running `lcd` process, by the name its operator sees (host name and a suffix by default).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub std::sync::Arc<str>);
+
+impl NodeId {
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn comment_id_keeps_its_time_and_origin(ticks in 0_u64..1 << 56, seq: u16, node: [u8; 6]) {
+            let id = CommentId::from_unix_ticks(ticks, seq, node);
+            prop_assert_eq!(id.0.get_version_num(), 1);
+            prop_assert_eq!(id.unix_ticks(), ticks);
+            prop_assert_eq!(&id.origin()[2..], &node[..]);
+            prop_assert_eq!(CommentId::from_sort_key(id.sort_key()), id);
+        }
+
+        #[test]
+        fn sort_keys_order_by_time(a in 0_u64..1 << 56, b in 0_u64..1 << 56, seq: u16, node: [u8; 6]) {
+            let key = |ticks| CommentId::from_unix_ticks(ticks, seq, node).sort_key();
+            prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn ids_outside_bigint_are_refused_with_what_would_be_right() {
+        for text in ["0", "-1", "x", "", "9223372036854775808", "1.5"] {
+            let error = text.parse::<StreamId>().unwrap_err().to_string();
+            assert!(error.contains("whole number from 1"), "{error}");
+        }
+        assert_eq!("9223372036854775807".parse(), Ok(UserId(i64::MAX as u64)));
+    }
+}

@@ -1,0 +1,73 @@
+//! The JSON form: one object a message, its kind in `type`.
+
+use super::{BadMessage, ClientMessage, ServerMessage};
+use crate::protocol::ErrorCode;
+
+pub fn encode(message: &ServerMessage) -> Vec<u8> {
+    serde_json::to_vec(message)
+        .expect("a server message has string keys only, and memory does not fail")
+}
+
+pub fn encode_client(message: &ClientMessage) -> Vec<u8> {
+    serde_json::to_vec(message)
+        .expect("a client message has string keys only, and memory does not fail")
+}
+
+pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, serde_json::Error> {
+    serde_json::from_slice(payload)
+}
+
+/// Reads a viewer's message. `payload` must be UTF-8, which the framing layer has checked.
+pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
+    match serde_json::from_slice::<ClientMessage>(payload) {
+        Ok(message) => message.checked(),
+        Err(error) => Err(explain(&error)),
+    }
+}
+
+fn explain(error: &serde_json::Error) -> BadMessage {
+    let text = error.to_string();
+    if !error.is_data() {
+        return BadMessage::new(ErrorCode::BadJson, format!("not JSON: {text}"));
+    }
+    if text.starts_with("unknown variant") {
+        let expected = ClientMessage::TYPES;
+        return BadMessage::new(
+            ErrorCode::UnknownType,
+            format!("unknown `type`: expected {expected}"),
+        );
+    }
+    BadMessage::new(ErrorCode::BadMessage, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_messages_say_which_kind_of_bad() {
+        for (payload, code) in [
+            ("", ErrorCode::BadJson),
+            ("{", ErrorCode::BadJson),
+            ("[1]", ErrorCode::BadMessage),
+            ("{}", ErrorCode::BadMessage),
+            (r#"{"type":1}"#, ErrorCode::BadMessage),
+            (r#"{"type":"shout"}"#, ErrorCode::UnknownType),
+            (r#"{"type":"comment"}"#, ErrorCode::BadMessage),
+            (r#"{"type":"comment","message":7}"#, ErrorCode::BadMessage),
+            (r#"{"type":"comment","message":"x","colour":"red"}"#, ErrorCode::BadMessage),
+            (r#"{"type":"comment","message":"x","ref":""}"#, ErrorCode::BadMessage),
+        ] {
+            assert_eq!(decode_client(payload.as_bytes()).unwrap_err().code, code, "{payload}");
+        }
+    }
+
+    #[test]
+    fn the_documented_messages_are_read() {
+        let comment = br#"{"type":"comment","message":"hi","ref":"a"}"#;
+        let expected =
+            ClientMessage::Comment { message: "hi".into(), client_ref: Some("a".into()) };
+        assert_eq!(decode_client(comment), Ok(expected));
+        assert_eq!(decode_client(br#"{"type":"pause"}"#), Ok(ClientMessage::Pause));
+    }
+}

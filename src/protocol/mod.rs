@@ -1,0 +1,26 @@
+//! What every part of the system and every client of it agrees on: ids, comments, events, wire
+//! messages, error and close codes, and the types of the admin socket.
+//!
+//! In: nothing. Out: plain types with serde. Always holds: no I/O, no clock, no randomness, so the
+//! same bytes mean the same thing in the daemon, in `lc` and in tests. Nothing here can be full.
+
+pub mod admin;
+pub mod close_code;
+pub mod comment;
+pub mod error_code;
+pub mod events;
+pub mod ids;
+pub mod message;
+pub mod paths;
+pub mod quantity;
+pub mod stream;
+pub mod throttle;
+pub mod user;
+pub mod websocket;
+
+pub use close_code::CloseCode;
+pub use comment::{Comment, SequencedComment};
+pub use error_code::ErrorCode;
+pub use ids::{CommentId, Epoch, NodeId, Seq, StreamId, StreamPosition, UserId};
+pub use message::{ClientMessage, ServerMessage};
+pub use user::{Identity, Role};

@@ -1,0 +1,89 @@
+//! A stream: one event and its chat room.
+
+use serde::{Deserialize, Serialize};
+
+use super::StreamId;
+
+/// Where an event is in its life. Comments are accepted only while it is live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamState {
+    Scheduled,
+    #[default]
+    Live,
+    Ended,
+}
+
+impl StreamState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Live => "live",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// When moderation looks at a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModerationMode {
+    /// Publish, then delete what should not have been.
+    #[default]
+    Async,
+    /// Check first; nothing that is not accepted is ever shown.
+    Sync,
+    /// No automatic moderation.
+    Off,
+}
+
+/// A stream's settings, as `GET /api/streams/{id}` shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    pub stream_id: StreamId,
+    /// At most 200 characters.
+    pub title: String,
+    pub state: StreamState,
+    /// Whether viewers without a token may watch.
+    pub anonymous: bool,
+    pub moderation: ModerationMode,
+    /// Milliseconds since the Unix epoch.
+    pub created_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
+}
+
+/// What `POST /api/streams` takes; what is absent gets its default.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewStream {
+    /// Chosen by the store when absent.
+    #[serde(default)]
+    pub stream_id: Option<StreamId>,
+    #[serde(default)]
+    pub title: String,
+    #[serde(default)]
+    pub state: StreamState,
+    #[serde(default = "yes")]
+    pub anonymous: bool,
+    #[serde(default)]
+    pub moderation: ModerationMode,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What `PATCH /api/streams/{id}` takes; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamPatch {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StreamState>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderation: Option<ModerationMode>,
+}

@@ -1,0 +1,106 @@
+//! How much of a stream is broadcast, and which comments that is.
+
+use serde::{Deserialize, Serialize};
+
+use super::CommentId;
+
+/// A share of comments that is broadcast, in parts per million, so that equal rates compare
+/// equal. JSON carries it as a share of 0.0 to 1.0, MessagePack as the whole number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SampleRate(u32);
+
+impl SampleRate {
+    pub const ALL: Self = Self(1_000_000);
+    pub const NONE: Self = Self(0);
+
+    /// From a share of 0.0 to 1.0; `None` outside of it.
+    pub fn from_share(share: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&share).then(|| Self((share * 1e6).round() as u32))
+    }
+
+    pub fn share(self) -> f64 {
+        f64::from(self.0) / 1e6
+    }
+
+    pub fn is_all(self) -> bool {
+        self == Self::ALL
+    }
+
+    /// Whether a comment is among those broadcast at this rate. A pure function of the id, so every
+    /// node decides alike without being told, and what a lower rate keeps every higher one keeps.
+    pub fn keeps(self, comment_id: CommentId) -> bool {
+        self.is_all() || mix(comment_id) % 1_000_000 < u64::from(self.0)
+    }
+
+    /// What viewers are told when the rate changes.
+    pub fn notice(self) -> String {
+        match self.0 {
+            1_000_000 => "Showing all comments.".to_owned(),
+            0 => "Chat is paused. Read all comments in the history.".to_owned(),
+            ppm => format!(
+                "Chat moving fast! Showing 1 in {} comments. Pause to read all.",
+                (1e6 / f64::from(ppm)).round()
+            ),
+        }
+    }
+}
+
+/// The finalizer of MurmurHash3 over time and origin: ids of one node differ in few bits, and a
+/// sample must not follow the clock.
+fn mix(comment_id: CommentId) -> u64 {
+    let (high, low) = comment_id.0.as_u64_pair();
+    let mut hash = high ^ low.rotate_left(32);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
+    hash ^ (hash >> 33)
+}
+
+impl Serialize for SampleRate {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_f64(self.share())
+        } else {
+            serializer.serialize_u32(self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SampleRate {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let share = if deserializer.is_human_readable() {
+            f64::deserialize(deserializer)?
+        } else {
+            f64::from(u32::deserialize(deserializer)?) / 1e6
+        };
+        Self::from_share(share)
+            .ok_or_else(|| serde::de::Error::custom(format!("{share} is not a share of 0 to 1")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_as_large_as_its_rate_and_nested() {
+        let half = SampleRate::from_share(0.5).unwrap();
+        let tenth = SampleRate::from_share(0.1).unwrap();
+        let ids: Vec<_> = (0..20_000)
+            .map(|i| CommentId::from_unix_ticks(17_000_000_000_000_000 + i * 200, 7, [1; 6]))
+            .collect();
+        let kept = |rate: SampleRate| ids.iter().filter(|id| rate.keeps(**id)).count();
+        assert!((9_600..10_400).contains(&kept(half)), "{}", kept(half));
+        assert!((1_800..2_200).contains(&kept(tenth)), "{}", kept(tenth));
+        assert!(ids.iter().all(|id| !tenth.keeps(*id) || half.keeps(*id)));
+        assert_eq!(kept(SampleRate::ALL), ids.len());
+        assert_eq!(kept(SampleRate::NONE), 0);
+    }
+
+    #[test]
+    fn the_notice_reads_as_documented() {
+        assert_eq!(
+            SampleRate::from_share(0.1).unwrap().notice(),
+            "Chat moving fast! Showing 1 in 10 comments. Pause to read all."
+        );
+    }
+}
