@@ -6,7 +6,7 @@
 //! Server: `[0, …]` welcome · `[1, epoch, from_seq, to_seq, ppm, comments]` · `[2, …]` ack ·
 //! `[3, …]` error · `[4, …]` comment.deleted · `[5, …]` throttle · `[6, …]` reactions ·
 //! `[7, viewers]` presence · `[8, …]` direct · `[9, …]` announcement · `[10, from, to]` gap ·
-//! `[11, …]` bye · `[12]` pong.
+//! `[11, …]` bye · `[12]` pong · `[13, …]` as 1, the viewer's own comment outside the ranges.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,8 @@ pub fn encode(message: &ServerMessage) -> Vec<u8> {
         }
         M::Comments(batch) => {
             let comments = compact(batch);
-            pack(&(1, batch.epoch, batch.from_seq, batch.to_seq, batch.sample_rate, comments))
+            let kind = if batch.echo { 13 } else { 1 };
+            pack(&(kind, batch.epoch, batch.from_seq, batch.to_seq, batch.sample_rate, comments))
         }
         M::Ack { client_ref, comment_id, seq } => pack(&(2, client_ref, bytes(*comment_id), seq)),
         M::Error { code, message, retry_after_ms, client_ref } => {
@@ -129,7 +130,7 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode:
             });
             M::Welcome { stream_id, user, epoch, seq, sample_rate, viewers }
         }
-        1 => {
+        kind @ (1 | 13) => {
             let (_, epoch, from_seq, to_seq, sample_rate, comments): (
                 u8,
                 _,
@@ -139,7 +140,8 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode:
                 Vec<CompactComment>,
             ) = unpack(payload)?;
             let comments = expand(from_seq, comments)?;
-            M::Comments(CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments })
+            let echo = kind == 13;
+            M::Comments(CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments, echo })
         }
         2 => {
             let (_, client_ref, id, seq): (u8, _, ByteBuf, _) = unpack(payload)?;
@@ -272,4 +274,113 @@ fn pack<T: Serialize>(value: &T) -> Vec<u8> {
 
 fn unpack<T: DeserializeOwned>(payload: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     rmp_serde::from_slice(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::message::json;
+    use crate::protocol::throttle::SampleRate;
+    use crate::protocol::{Epoch, StreamId};
+    use proptest::prelude::*;
+
+    fn comment() -> impl Strategy<Value = SequencedComment> {
+        (0_u64..1 << 55, 0_u16..4, 1_u64..1 << 62, ".{0,40}", 0_u64..1 << 40, 0_u64..1000).prop_map(
+            |(ticks, node, user, text, created_at, seq)| SequencedComment {
+                comment_id: CommentId::from_unix_ticks(ticks, node, [node as u8; 6]),
+                user_id: UserId(user),
+                name: format!("u{user}").into(),
+                message: text.into(),
+                created_at,
+                seq,
+            },
+        )
+    }
+
+    fn message() -> impl Strategy<Value = ServerMessage> {
+        let batch = (proptest::collection::vec(comment(), 0..8), 0_u32..=100, any::<bool>());
+        prop_oneof![
+            batch.prop_map(|(mut comments, percent, echo)| {
+                comments.sort_by_key(|comment| comment.seq);
+                ServerMessage::Comments(CommentsBatch {
+                    epoch: Epoch(9),
+                    from_seq: 0,
+                    to_seq: 1000,
+                    sample_rate: SampleRate::from_share(f64::from(percent) / 100.0).unwrap(),
+                    comments,
+                    echo,
+                })
+            }),
+            comment().prop_map(|comment| ServerMessage::Ack {
+                client_ref: Some(comment.message.clone()),
+                comment_id: comment.comment_id,
+                seq: comment.seq,
+            }),
+            (any::<u32>(), ".{0,20}").prop_map(|(seq, text)| ServerMessage::Welcome {
+                stream_id: StreamId(1),
+                user: Some(Identity {
+                    user_id: UserId(7),
+                    name: text.into(),
+                    role: Role::Viewer,
+                    comments_per_minute: None,
+                }),
+                epoch: Epoch(seq),
+                seq: u64::from(seq),
+                sample_rate: SampleRate::ALL,
+                viewers: 3,
+            }),
+            (any::<u64>(), any::<u64>())
+                .prop_map(|(from_seq, to_seq)| ServerMessage::Gap { from_seq, to_seq }),
+            ".{0,20}".prop_map(|text| ServerMessage::Error {
+                code: ErrorCode::RateLimited,
+                message: text,
+                retry_after_ms: Some(5),
+                client_ref: None,
+            }),
+            comment().prop_map(|comment| ServerMessage::CommentDeleted(Deletion {
+                comment_id: comment.comment_id,
+                reason: comment.message,
+                timestamp: comment.created_at,
+            })),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn both_forms_carry_the_same_content(message in message()) {
+            prop_assert_eq!(&decode_server(&encode(&message)).unwrap(), &message);
+            prop_assert_eq!(&json::decode_server(&json::encode(&message)).unwrap(), &message);
+        }
+
+        #[test]
+        fn any_bytes_are_a_client_message_or_an_error(bytes: Vec<u8>) {
+            let _ = decode_client(&bytes);
+            let _ = decode_server(&bytes);
+        }
+
+        #[test]
+        fn client_messages_read_back(text in ".{1,30}", with_ref: bool) {
+            let client_ref = with_ref.then(|| text.clone());
+            let message = ClientMessage::Comment { message: text, client_ref };
+            prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message.clone()));
+            prop_assert_eq!(json::decode_client(&json::encode_client(&message)), Ok(message));
+        }
+    }
+
+    #[test]
+    fn bad_messages_say_which_kind_of_bad() {
+        for (payload, code) in [
+            (&b""[..], ErrorCode::BadMsgpack),
+            (&[0xC1], ErrorCode::BadMsgpack),
+            (&[0x92, 1], ErrorCode::BadMsgpack),
+            (&[0x80], ErrorCode::BadMessage),
+            (&[0x01], ErrorCode::BadMessage),
+            (&[0x91, 99], ErrorCode::UnknownType),
+            (&[0x91, 1], ErrorCode::BadMessage),
+            (&[0x93, 1, 7, 0xC0], ErrorCode::BadMessage),
+            (&[0x92, 3, 7], ErrorCode::BadMessage),
+        ] {
+            assert_eq!(decode_client(payload).unwrap_err().code, code, "{payload:?}");
+        }
+    }
 }

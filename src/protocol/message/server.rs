@@ -93,6 +93,14 @@ pub struct CommentsBatch {
     #[serde(default = "all", skip_serializing_if = "is_all")]
     pub sample_rate: SampleRate,
     pub comments: Vec<SequencedComment>,
+    /// The viewer's own comment, which the broadcast left out: it stands outside the ranges and
+    /// leaves the viewer's position as it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub echo: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn all() -> SampleRate {
