@@ -1,0 +1,352 @@
+//! Reads the log and publishes batches: one loop for all partitions this node has.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ahash::{AHashMap, AHashSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::pending::Pending;
+use super::rate::RateEstimator;
+use super::throttle::ThrottlePolicy;
+use crate::daemon::bus::{BusError, BusMessage, SharedBus};
+use crate::daemon::config::BroadcastConfig;
+use crate::daemon::eventlog::{
+    LogConsumer, LogError, Polled, Position, Record, SharedLog, StartAt, Topic,
+};
+use crate::daemon::status::{StatusBoard, StreamGauges};
+use crate::daemon::store::recent::SharedRecentCache;
+use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{Seq, StreamId};
+
+/// The consumer group; edges read its committed position to know where the broadcast stands.
+pub const GROUP: &str = "coordinator";
+
+const MAX_POLL_RECORDS: usize = 4096;
+/// Rates are looked at, and gauges written, this often.
+const TICK: Duration = Duration::from_millis(250);
+
+#[derive(Debug, thiserror::Error)]
+pub enum BroadcastError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// The rates that operators fixed, by stream; written by control, read by the coordinator.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides(Arc<Mutex<AHashMap<StreamId, SampleRate>>>);
+
+impl Overrides {
+    pub fn set(&self, stream_id: StreamId, rate: Option<SampleRate>) {
+        let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match rate {
+            Some(rate) => rates.insert(stream_id, rate),
+            None => rates.remove(&stream_id),
+        };
+    }
+
+    fn get(&self, stream_id: StreamId) -> Option<SampleRate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&stream_id).copied()
+    }
+
+    fn streams(&self) -> Vec<StreamId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct CoordinatorParts {
+    pub log: SharedLog,
+    pub bus: SharedBus,
+    pub recent: SharedRecentCache,
+    pub board: StatusBoard,
+    pub config: Arc<BroadcastConfig>,
+    pub overrides: Overrides,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub struct Coordinator {
+    parts: CoordinatorParts,
+    streams: AHashMap<StreamId, StreamState>,
+    /// Streams with something to publish.
+    waiting: AHashSet<StreamId>,
+    /// By partition: where reading began, and what is read next.
+    started_at: AHashMap<u32, u64>,
+    next: AHashMap<u32, u64>,
+}
+
+#[derive(Debug)]
+struct StreamState {
+    partition: u32,
+    pending: Pending,
+    last_sent: Option<Instant>,
+    rate: RateEstimator,
+    policy: ThrottlePolicy,
+    /// The share in force; the policy's word becomes it at the next tick.
+    shown: SampleRate,
+    gauges: StreamGauges,
+}
+
+impl Coordinator {
+    pub fn new(parts: CoordinatorParts) -> Self {
+        Self {
+            parts,
+            streams: AHashMap::new(),
+            waiting: AHashSet::new(),
+            started_at: AHashMap::new(),
+            next: AHashMap::new(),
+        }
+    }
+
+    /// Runs until cancelled; then publishes what waits and commits.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), BroadcastError> {
+        let log = self.parts.log.clone();
+        let mut consumer = log.consume(Topic::CommentEvents, GROUP, StartAt::Earliest).await?;
+        let mut next_tick = Instant::now() + TICK;
+        let mut next_commit = Instant::now() + self.parts.config.commit_interval;
+        loop {
+            let wait = self.wait(next_tick);
+            let polled = tokio::select! {
+                polled = consumer.poll(MAX_POLL_RECORDS, wait) => polled?,
+                () = stop.cancelled() => break,
+            };
+            self.take_in(polled).await?;
+            self.publish_due(false).await?;
+            let now = Instant::now();
+            if now >= next_tick {
+                self.tick(now).await?;
+                next_tick = now + TICK;
+            }
+            if now >= next_commit {
+                self.commit(consumer.as_mut()).await?;
+                next_commit = now + self.parts.config.commit_interval;
+            }
+        }
+        self.commit(consumer.as_mut()).await
+    }
+
+    /// Until the next batch or tick is due.
+    fn wait(&self, next_tick: Instant) -> Duration {
+        let now = Instant::now();
+        let due =
+            self.waiting.iter().filter_map(|id| self.streams[id].due(&self.parts.config)).min();
+        due.map_or(next_tick, |due| due.min(next_tick)).saturating_duration_since(now)
+    }
+
+    async fn take_in(&mut self, polled: Polled) -> Result<(), BroadcastError> {
+        for position in polled.assigned {
+            self.started_at.insert(position.partition, position.offset);
+            self.next.insert(position.partition, position.offset);
+        }
+        for partition in polled.revoked {
+            self.next.remove(&partition);
+            self.streams.retain(|_, state| state.partition != partition);
+            let streams = &self.streams;
+            self.waiting.retain(|id| streams.contains_key(id));
+        }
+        for record in polled.records {
+            self.next.insert(record.position.partition, record.position.offset + 1);
+            match Event::decode(&record.payload) {
+                Ok(Event::CommentSubmitted(event)) => self.comment(&record, &event).await?,
+                Ok(Event::CommentModerated(event)) => self.moderated(&record, &event).await?,
+                // The archiver, which reads the same records, sends them to the dead letters.
+                Err(error) => warn!(offset = record.position.offset, %error, "record left out"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn comment(
+        &mut self,
+        record: &Record,
+        event: &CommentSubmitted,
+    ) -> Result<(), BroadcastError> {
+        let stream_id = event.comment.stream_id;
+        let state = self.state(stream_id, record.position);
+        state.rate.add(1, Instant::now());
+        state.gauges.received += 1;
+        state.pending.add_comment(record.position.offset, event, state.shown);
+        self.waiting.insert(stream_id);
+        self.publish_if_full(stream_id).await
+    }
+
+    async fn moderated(
+        &mut self,
+        record: &Record,
+        event: &CommentModerated,
+    ) -> Result<(), BroadcastError> {
+        let seq = record.position.offset;
+        let stream_id = event.stream_id;
+        let deletion = event.deletion();
+        if let Some(deletion) = &deletion {
+            let bury = self.parts.recent.bury(stream_id, deletion.comment_id).await;
+            if let Err(error) = bury {
+                warn!(%stream_id, %error, "recent cache does not know of a deletion");
+            }
+            let message = BusMessage::Deleted { seq, deletion: deletion.clone() };
+            self.parts.bus.publish(stream_id, vec![message]).await?;
+            self.parts.board.metrics().comments_deleted.inc();
+        }
+        let state = self.state(stream_id, record.position);
+        match deletion {
+            Some(deletion) => {
+                state.gauges.deleted += 1;
+                state.pending.add_deletion(seq, deletion);
+            }
+            None => state.pending.pass(seq),
+        }
+        self.waiting.insert(stream_id);
+        self.publish_if_full(stream_id).await
+    }
+
+    fn state(&mut self, stream_id: StreamId, position: Position) -> &mut StreamState {
+        let config = &self.parts.config;
+        let overrides = &self.parts.overrides;
+        let started_at =
+            self.started_at.get(&position.partition).copied().unwrap_or(position.offset);
+        self.streams.entry(stream_id).or_insert_with(|| {
+            let mut policy = ThrottlePolicy::new();
+            policy.fix(overrides.get(stream_id));
+            StreamState::new(position.partition, started_at.saturating_sub(1), policy, config)
+        })
+    }
+
+    async fn publish_if_full(&mut self, stream_id: StreamId) -> Result<(), BroadcastError> {
+        if self.streams[&stream_id].pending.is_full() {
+            self.publish(stream_id).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes what has waited its time, or all of it.
+    async fn publish_due(&mut self, all: bool) -> Result<(), BroadcastError> {
+        let now = Instant::now();
+        let config = &self.parts.config;
+        let due =
+            |id: &&StreamId| all || self.streams[*id].due(config).is_none_or(|due| due <= now);
+        let due: Vec<StreamId> = self.waiting.iter().filter(due).copied().collect();
+        for stream_id in due {
+            self.publish(stream_id).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, stream_id: StreamId) -> Result<(), BroadcastError> {
+        self.waiting.remove(&stream_id);
+        let epoch = self.parts.log.epoch();
+        let Some(state) = self.streams.get_mut(&stream_id) else { return Ok(()) };
+        if state.pending.is_empty() {
+            return Ok(());
+        }
+        let (batch, events) = state.pending.take(epoch, state.shown);
+        state.last_sent = Some(Instant::now());
+        state.gauges.broadcast += batch.comments.len() as u64;
+        state.gauges.sampled_out += u64::from(batch.sampled_out);
+        let metrics = self.parts.board.metrics();
+        metrics.comments_broadcast.inc_by(batch.comments.len() as u64);
+        metrics.comments_sampled_out.inc_by(u64::from(batch.sampled_out));
+        let stored =
+            self.parts.recent.append(stream_id, batch.from_seq, batch.to_seq, events).await;
+        if let Err(error) = stored {
+            // Viewers who come back are then served from the log.
+            warn!(%stream_id, %error, "recent cache misses a range");
+        }
+        Ok(self.parts.bus.publish(stream_id, vec![BusMessage::Batch(batch)]).await?)
+    }
+
+    /// Looks at every stream's rate, tells viewers of a change, writes the gauges.
+    async fn tick(&mut self, now: Instant) -> Result<(), BroadcastError> {
+        for stream_id in self.parts.overrides.streams() {
+            if !self.streams.contains_key(&stream_id) {
+                self.adopt_quiet_stream(stream_id);
+            }
+        }
+        let config = self.parts.config.clone();
+        let mut changed = Vec::new();
+        for (stream_id, state) in &mut self.streams {
+            let per_second = state.rate.per_second(now);
+            let before = state.shown;
+            state.policy.fix(self.parts.overrides.get(*stream_id));
+            state.policy.observe(per_second, now, &config);
+            let rate = state.policy.sample_rate(&config);
+            state.write_gauges(per_second, rate);
+            self.parts.board.set_stream(*stream_id, state.gauges);
+            if rate != before {
+                changed.push((*stream_id, rate));
+            }
+        }
+        for (stream_id, rate) in changed {
+            // What was sampled at the old rate is published under it, before the notice.
+            self.publish(stream_id).await?;
+            if let Some(state) = self.streams.get_mut(&stream_id) {
+                state.shown = rate;
+            }
+            let notice = BusMessage::Throttle { sample_rate: rate };
+            self.parts.bus.publish(stream_id, vec![notice]).await?;
+        }
+        Ok(())
+    }
+
+    /// A stream whose rate an operator fixed before its first comment came here.
+    fn adopt_quiet_stream(&mut self, stream_id: StreamId) {
+        let partition = self.parts.log.partition_of(Topic::CommentEvents, stream_id.0);
+        if let Some(offset) = self.next.get(&partition).copied() {
+            self.state(stream_id, Position { partition, offset });
+        }
+    }
+
+    /// Publishes everything and stores how far that is.
+    async fn commit(&mut self, consumer: &mut dyn LogConsumer) -> Result<(), BroadcastError> {
+        self.publish_due(true).await?;
+        let next: Vec<Position> =
+            self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect();
+        Ok(consumer.commit(&next).await?)
+    }
+}
+
+impl StreamState {
+    fn new(
+        partition: u32,
+        covered_to: Seq,
+        policy: ThrottlePolicy,
+        config: &BroadcastConfig,
+    ) -> Self {
+        let gauges = StreamGauges {
+            comments_per_second: 0.0,
+            sample_rate: policy.sample_rate(config),
+            throttle_level: 0,
+            throttle_override: policy.fixed(),
+            received: 0,
+            broadcast: 0,
+            sampled_out: 0,
+            deleted: 0,
+        };
+        Self {
+            partition,
+            pending: Pending::after(covered_to),
+            last_sent: None,
+            rate: RateEstimator::new(Instant::now()),
+            shown: SampleRate::ALL,
+            policy,
+            gauges,
+        }
+    }
+
+    /// When what waits must leave: at once after a quiet time, else one interval after the last.
+    fn due(&self, config: &BroadcastConfig) -> Option<Instant> {
+        self.last_sent.map(|sent| sent + config.batch_interval)
+    }
+
+    fn write_gauges(&mut self, per_second: f64, rate: SampleRate) {
+        self.gauges.comments_per_second = per_second;
+        self.gauges.sample_rate = rate;
+        self.gauges.throttle_level = self.policy.level();
+        self.gauges.throttle_override = self.policy.fixed();
+    }
+}

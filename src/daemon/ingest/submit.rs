@@ -1,0 +1,401 @@
+//! The loop: check, append, answer. One task, so that ids, log order and replies agree; many batches
+//! on their way to the disk at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::AHashMap;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::comment_ids::CommentIds;
+use super::rate_limit::CommentLimits;
+use super::refs::{RefKey, Refs};
+use super::validate::validate;
+use crate::daemon::clock::SharedClock;
+use crate::daemon::config::IngestConfig;
+use crate::daemon::directory::{Sanctions, Streams};
+use crate::daemon::eventlog::{LogError, NewRecord, Position, SharedLog, Topic};
+use crate::daemon::handoff::{Accepted, Reply, ReplySink, ReplyTo, Screen, Screening, Submission};
+use crate::daemon::metrics::count;
+use crate::daemon::status::StatusBoard;
+use crate::daemon::supervise::breaker::Breaker;
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::{CommentSubmitted, Event};
+use crate::protocol::stream::{ModerationMode, StreamState};
+use crate::protocol::{Comment, CommentId, ErrorCode};
+
+/// Batches that may wait for the log at once.
+pub(super) const MAX_IN_FLIGHT: usize = 64;
+/// Comments of one append.
+const MAX_BATCH: usize = 4096;
+/// Comments of one element of the queue.
+const MAX_ELEMENT: usize = 64;
+/// What a client is told to wait after a fault whose end nobody knows.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// The queue in front of ingest. Its bound counts elements of at most 64 comments, so senders must
+/// split larger ones; a full queue means `overloaded` for what does not fit.
+pub fn queue(
+    config: &IngestConfig,
+) -> (mpsc::Sender<Vec<Submission>>, mpsc::Receiver<Vec<Submission>>) {
+    mpsc::channel((config.queue_comments / MAX_ELEMENT).max(1))
+}
+
+#[derive(Debug)]
+pub struct IngestParts {
+    pub log: SharedLog,
+    pub clock: SharedClock,
+    pub config: Arc<IngestConfig>,
+    pub streams: Streams,
+    pub sanctions: Sanctions,
+    pub refs: Refs,
+    pub screen: Arc<dyn Screen>,
+    pub replies: Arc<dyn ReplySink>,
+    pub board: StatusBoard,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub struct Ingest {
+    parts: IngestParts,
+    ids: CommentIds,
+    limits: CommentLimits,
+    breaker: Arc<Breaker>,
+    /// Refs whose comment is on its way to the log.
+    pending_refs: AHashMap<RefKey, CommentId>,
+}
+
+/// A submission whose outcome hangs on an append.
+#[derive(Debug)]
+struct Awaiting {
+    reply_to: ReplyTo,
+    client_ref: Option<Arc<str>>,
+    key: Option<RefKey>,
+    what: Awaited,
+}
+
+#[derive(Debug)]
+enum Awaited {
+    /// The record at this index of the batch.
+    Appended { index: usize, comment: Arc<Comment>, shadow: bool },
+    /// The same submission as one in this or an earlier batch.
+    Repeated,
+}
+
+/// A batch on its way.
+struct InFlight {
+    appended: BoxFuture<'static, Result<Vec<Position>, LogError>>,
+    awaiting: Vec<Awaiting>,
+}
+
+/// A batch being built.
+#[derive(Default)]
+struct Building {
+    records: Vec<NewRecord>,
+    awaiting: Vec<Awaiting>,
+    replies: Vec<Reply>,
+}
+
+impl Ingest {
+    pub fn new(parts: IngestParts) -> Self {
+        let ids = CommentIds::new(parts.clock.clone());
+        let limits = CommentLimits::new(parts.config.comments_per_minute.clone());
+        let breaker = parts.board.add_breaker("event log");
+        Self { parts, ids, limits, breaker, pending_refs: AHashMap::new() }
+    }
+
+    /// Runs until every sender of the queue is gone or `stop` is cancelled and the queue is empty;
+    /// then answers everything that is still on its way.
+    pub async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Vec<Submission>>,
+        stop: CancellationToken,
+    ) {
+        let mut in_flight: VecDeque<InFlight> = VecDeque::new();
+        let mut tidy = tokio::time::interval(Duration::from_secs(60));
+        tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut open = true;
+        while open || !in_flight.is_empty() {
+            let has_room = in_flight.len() < MAX_IN_FLIGHT;
+            tokio::select! {
+                biased;
+                outcome = settled(in_flight.front_mut()) => {
+                    if let Some(batch) = in_flight.pop_front() {
+                        self.answer(outcome, batch.awaiting);
+                    }
+                }
+                taken = queue.recv(), if open && has_room => match taken {
+                    Some(first) => in_flight.extend(self.take_in(first, &mut queue).await),
+                    None => open = false,
+                },
+                () = stop.cancelled(), if open => {
+                    queue.close();
+                    while let Ok(rest) = queue.try_recv() {
+                        in_flight.extend(self.take_in(rest, &mut queue).await);
+                    }
+                    open = false;
+                }
+                _ = tidy.tick() => self.limits.forget_idle(),
+            }
+        }
+        debug!("ingest drained");
+    }
+
+    /// Checks what waits, up to one batch, and sends it on its way.
+    async fn take_in(
+        &mut self,
+        first: Vec<Submission>,
+        queue: &mut mpsc::Receiver<Vec<Submission>>,
+    ) -> Option<InFlight> {
+        let mut building = Building::default();
+        let mut next = Some(first);
+        while let Some(submissions) = next.take() {
+            for submission in submissions {
+                self.parts.board.metrics().comments_received.inc();
+                self.check(submission, &mut building).await;
+            }
+            if building.awaiting.len() < MAX_BATCH {
+                next = queue.try_recv().ok();
+            }
+        }
+        self.send_replies(building.replies);
+        if building.awaiting.is_empty() {
+            return None;
+        }
+        let appended = if building.records.is_empty() {
+            // Repeats only: their originals are ahead of them in the line.
+            Box::pin(std::future::ready(Ok(Vec::new())))
+        } else {
+            self.parts.log.append(Topic::CommentEvents, building.records)
+        };
+        Some(InFlight { appended, awaiting: building.awaiting })
+    }
+
+    async fn check(&mut self, submission: Submission, building: &mut Building) {
+        let key = submission.client_ref.as_ref().map(|client_ref| {
+            (submission.identity.user_id, submission.stream_id, client_ref.clone())
+        });
+        if let Some(key) = &key {
+            if let Some((comment_id, seq)) = self.parts.refs.get(key) {
+                let repeated = Accepted { comment_id, seq, comment: None, shadow: false };
+                return self.reply(
+                    submission.reply_to,
+                    submission.client_ref,
+                    Ok(repeated),
+                    building,
+                );
+            }
+            if self.pending_refs.contains_key(key) {
+                let Submission { reply_to, client_ref, .. } = submission;
+                let key = Some(key.clone());
+                building.awaiting.push(Awaiting {
+                    reply_to,
+                    client_ref,
+                    key,
+                    what: Awaited::Repeated,
+                });
+                return;
+            }
+        }
+        match self.admit(&submission).await {
+            Err(error) => {
+                self.reply(submission.reply_to, submission.client_ref, Err(error), building);
+            }
+            Ok((comment, shadow, screened)) => {
+                if let Some(key) = &key {
+                    self.pending_refs.insert(key.clone(), comment.comment_id);
+                }
+                append(submission, comment, shadow, screened, key, building);
+            }
+        }
+    }
+
+    /// Everything that can be said against a comment, the cheapest first; a repeat costs no quota.
+    async fn admit(
+        &self,
+        submission: &Submission,
+    ) -> Result<(Arc<Comment>, bool, bool), ErrorBody> {
+        let identity = &submission.identity;
+        if let Some(verdict) = self.parts.sanctions.check(identity.user_id) {
+            return Err(verdict.error());
+        }
+        let stream_id = submission.stream_id;
+        let Some(stream) = self.parts.streams.get(stream_id) else {
+            return Err(ErrorBody::new(ErrorCode::UnknownStream, format!("no stream {stream_id}")));
+        };
+        if stream.state != StreamState::Live {
+            let text = format!("stream {stream_id} is {}, not live", stream.state.as_str());
+            return Err(ErrorBody::new(ErrorCode::StreamNotLive, text));
+        }
+        let message =
+            validate(&submission.message, &self.parts.config).map_err(|error| error.body())?;
+        self.limits.check(identity).map_err(|wait| {
+            let wait_ms = wait.as_millis().max(1) as u64;
+            let text = format!("too many comments; wait {:.1} s", wait.as_secs_f64());
+            ErrorBody::new(ErrorCode::RateLimited, text).retry_after_ms(wait_ms)
+        })?;
+        if !self.breaker.permits() {
+            let wait_ms = self.breaker.retry_after().as_millis() as u64;
+            let text = "the event log does not take comments; nothing was stored";
+            return Err(ErrorBody::new(ErrorCode::LogUnavailable, text).retry_after_ms(wait_ms));
+        }
+        let comment_id = self.ids.next();
+        let comment = Arc::new(Comment {
+            stream_id,
+            comment_id,
+            user_id: identity.user_id,
+            name: identity.name.clone(),
+            message,
+            created_at: comment_id.unix_ms(),
+        });
+        let (shadow, screened) = self.screen(&stream, &comment, identity.role.is_staff()).await?;
+        Ok((comment, shadow, screened))
+    }
+
+    /// Whether the comment is for its sender alone, and whether moderation has seen it.
+    async fn screen(
+        &self,
+        stream: &crate::protocol::stream::Stream,
+        comment: &Arc<Comment>,
+        staff: bool,
+    ) -> Result<(bool, bool), ErrorBody> {
+        if stream.moderation != ModerationMode::Sync || staff {
+            return Ok((false, staff));
+        }
+        match self.parts.screen.screen(comment).await? {
+            Screening::Accept => Ok((false, true)),
+            Screening::Shadow(_) => Ok((true, true)),
+            Screening::Reject(reason) => {
+                let text = format!("the comment was refused: {reason}");
+                Err(ErrorBody::new(ErrorCode::ModerationRejected, text))
+            }
+            Screening::Hold(reason) => {
+                self.parts.screen.hold(comment.clone(), reason).await?;
+                let text = "a moderator looks at the comment before it is shown";
+                Err(ErrorBody::new(ErrorCode::HeldForReview, text))
+            }
+        }
+    }
+
+    /// Tells the senders of a batch what became of it.
+    fn answer(&mut self, outcome: Result<Vec<Position>, LogError>, awaiting: Vec<Awaiting>) {
+        let outcome = self.breaker.observe(outcome);
+        if outcome.is_ok() {
+            let appended = |waiting: &&Awaiting| matches!(waiting.what, Awaited::Appended { .. });
+            let accepted = awaiting.iter().filter(appended).count() as u64;
+            self.parts.board.metrics().comments_accepted.inc_by(accepted);
+        }
+        let mut building = Building::default();
+        for waiting in awaiting {
+            let outcome = match (&outcome, waiting.what) {
+                (Err(error), Awaited::Appended { .. }) => {
+                    if let Some(key) = &waiting.key {
+                        self.pending_refs.remove(key);
+                    }
+                    Err(log_error(error))
+                }
+                (Ok(positions), Awaited::Appended { index, comment, shadow }) => {
+                    let (comment_id, seq) = (comment.comment_id, positions[index].offset);
+                    if let Some(key) = waiting.key {
+                        self.pending_refs.remove(&key);
+                        self.parts.refs.remember(key, comment_id, seq);
+                    }
+                    Ok(Accepted { comment_id, seq, comment: Some(comment), shadow })
+                }
+                (_, Awaited::Repeated) => self.outcome_of_original(waiting.key.as_ref()),
+            };
+            self.reply(waiting.reply_to, waiting.client_ref, outcome, &mut building);
+        }
+        self.send_replies(building.replies);
+    }
+
+    /// The original was ahead in the line, so it is settled by now.
+    fn outcome_of_original(&self, key: Option<&RefKey>) -> Result<Accepted, ErrorBody> {
+        let known = key.and_then(|key| self.parts.refs.get(key));
+        known
+            .map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None, shadow: false })
+            .ok_or_else(|| {
+                let text = "the first submission with this ref failed; send it again";
+                ErrorBody::new(ErrorCode::LogUnavailable, text).retry_after_ms(RETRY_AFTER_MS)
+            })
+    }
+
+    fn reply(
+        &self,
+        to: ReplyTo,
+        client_ref: Option<Arc<str>>,
+        outcome: Result<Accepted, ErrorBody>,
+        building: &mut Building,
+    ) {
+        if let Err(error) = &outcome {
+            count(&self.parts.board.metrics().comments_refused, error.code.as_str());
+        }
+        match to {
+            ReplyTo::Connection(connection) => {
+                building.replies.push(Reply { connection, client_ref, outcome });
+            }
+            // A caller that went away needs no answer.
+            ReplyTo::Caller(caller) => drop(caller.send(outcome)),
+        }
+    }
+
+    fn send_replies(&self, replies: Vec<Reply>) {
+        if !replies.is_empty() {
+            self.parts.replies.reply(replies);
+        }
+    }
+}
+
+/// The outcome of the batch that was sent first; never, if there is none.
+async fn settled(front: Option<&mut InFlight>) -> Result<Vec<Position>, LogError> {
+    match front {
+        Some(batch) => (&mut batch.appended).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn append(
+    submission: Submission,
+    comment: Arc<Comment>,
+    shadow: bool,
+    screened: bool,
+    key: Option<RefKey>,
+    building: &mut Building,
+) {
+    let event = Event::CommentSubmitted(CommentSubmitted {
+        comment: comment.clone(),
+        role: submission.identity.role,
+        client_ref: submission.client_ref.clone(),
+        shadow,
+        screened,
+    });
+    let index = building.records.len();
+    building.records.push(NewRecord {
+        key: comment.stream_id.0,
+        timestamp_ms: comment.created_at,
+        payload: event.encode().into(),
+    });
+    building.awaiting.push(Awaiting {
+        reply_to: submission.reply_to,
+        client_ref: submission.client_ref,
+        key,
+        what: Awaited::Appended { index, comment, shadow },
+    });
+}
+
+fn log_error(error: &LogError) -> ErrorBody {
+    let code = match error {
+        LogError::Full(_) => ErrorCode::StorageFull,
+        LogError::TooLarge { .. } => ErrorCode::CommentTooLong,
+        LogError::Closed => ErrorCode::ShuttingDown,
+        LogError::Unavailable(_) | LogError::Corrupt(_) | LogError::Expired { .. } => {
+            ErrorCode::LogUnavailable
+        }
+    };
+    ErrorBody::new(code, format!("nothing was stored: {error}")).retry_after_ms(RETRY_AFTER_MS)
+}
