@@ -90,7 +90,7 @@ pub trait FanoutBus: Send + Sync + std::fmt::Debug + 'static {
 
 /// The receiving end of a node.
 #[async_trait]
-pub trait BusListener: Send + std::fmt::Debug {
+pub trait BusListener: Send + Sync + std::fmt::Debug {
     /// The next message of any subscribed stream. Cancel-safe.
     async fn receive(&mut self) -> Result<(StreamId, BusMessage), BusError>;
 

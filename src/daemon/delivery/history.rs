@@ -1,0 +1,194 @@
+//! What happened on a stream after a place in its order: for viewers who come back and for holes in
+//! what the bus brought.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::frame::Form;
+use super::mailbox::{CatchUpPage, Command, Mailbox};
+use crate::daemon::eventlog::{LogError, SharedLog, Topic};
+use crate::daemon::handoff::ConnectionId;
+use crate::daemon::store::StoreError;
+use crate::daemon::store::recent::{RecentEvent, RecentPage, SharedRecentCache};
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::Event;
+use crate::protocol::message::{CommentsBatch, ServerMessage};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{Seq, StreamId};
+
+/// Events of one page: bounds the memory of a viewer that is catching up.
+const PAGE_EVENTS: usize = 512;
+
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Recent(#[from] StoreError),
+}
+
+/// A viewer wants what came after its position.
+#[derive(Debug)]
+pub(super) struct CatchUpRequest {
+    pub(super) connection: ConnectionId,
+    pub(super) stream_id: StreamId,
+    pub(super) after: Seq,
+    pub(super) form: Form,
+}
+
+/// What is known of the past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Past {
+    Kept(RecentPage),
+    /// The log no longer has what lies before this place; only the comment store does.
+    Expired {
+        before: Seq,
+    },
+}
+
+/// The past of streams: the recent cache where it reaches back far enough, else the log.
+#[derive(Debug, Clone)]
+pub struct History {
+    recent: SharedRecentCache,
+    log: SharedLog,
+}
+
+impl History {
+    pub fn new(recent: SharedRecentCache, log: SharedLog) -> Self {
+        Self { recent, log }
+    }
+
+    /// What happened after `seq`: at most a page, without comments deleted since and without those
+    /// that only their sender may see. `covered_to` below `seq + 1` means that there is nothing yet.
+    pub async fn after(&self, stream_id: StreamId, seq: Seq) -> Result<Past, HistoryError> {
+        match self.recent.after(stream_id, seq, PAGE_EVENTS).await {
+            Ok(Some(page)) => return Ok(Past::Kept(page)),
+            Ok(None) => {}
+            Err(error) => {
+                warn!(%stream_id, %error, "recent cache does not answer; reading the log");
+            }
+        }
+        self.read_log(stream_id, seq).await
+    }
+
+    async fn read_log(&self, stream_id: StreamId, seq: Seq) -> Result<Past, HistoryError> {
+        let topic = Topic::CommentEvents;
+        let page = match self.log.read(topic, stream_id.0, seq + 1, PAGE_EVENTS).await {
+            Err(LogError::Expired { earliest, .. }) => {
+                return Ok(Past::Expired { before: earliest });
+            }
+            other => other?,
+        };
+        let events: Vec<_> = page
+            .records
+            .iter()
+            .filter_map(|record| visible(record.position.offset, &record.payload))
+            .collect();
+        let events = self.without_deleted(stream_id, events).await?;
+        Ok(Past::Kept(RecentPage { events, covered_to: page.next_offset.saturating_sub(1) }))
+    }
+
+    async fn without_deleted(
+        &self,
+        stream_id: StreamId,
+        events: Vec<RecentEvent>,
+    ) -> Result<Vec<RecentEvent>, StoreError> {
+        let ids: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                RecentEvent::Comment(comment) => Some(comment.comment_id),
+                RecentEvent::Deleted { .. } => None,
+            })
+            .collect();
+        let mut buried = self.recent.buried(stream_id, &ids).await?.into_iter();
+        let keep = |event: &RecentEvent| match event {
+            RecentEvent::Comment(_) => !buried.next().unwrap_or(false),
+            RecentEvent::Deleted { .. } => true,
+        };
+        Ok(events.into_iter().filter(keep).collect())
+    }
+
+    /// Serves viewers' requests until cancelled.
+    pub(super) async fn serve(
+        self,
+        mut requests: mpsc::Receiver<CatchUpRequest>,
+        mailboxes: Arc<[Arc<Mailbox>]>,
+        stop: CancellationToken,
+    ) {
+        let epoch = self.log.epoch();
+        loop {
+            let request = tokio::select! {
+                request = requests.recv() => request,
+                () = stop.cancelled() => return,
+            };
+            let Some(request) = request else { return };
+            let page = match self.after(request.stream_id, request.after).await {
+                Ok(page) => page,
+                Err(error) => {
+                    warn!(stream_id = %request.stream_id, %error, "a returning viewer is not served");
+                    Past::Kept(RecentPage { events: Vec::new(), covered_to: request.after })
+                }
+            };
+            let page = match page {
+                Past::Kept(page) => encode(&request, &page, epoch),
+                Past::Expired { before } => gap(&request, before),
+            };
+            let mailbox = &mailboxes[usize::from(request.connection.worker)];
+            mailbox.send(Command::CaughtUp { connection: request.connection, page });
+        }
+    }
+}
+
+fn visible(seq: Seq, payload: &[u8]) -> Option<RecentEvent> {
+    match Event::decode(payload).ok()? {
+        Event::CommentSubmitted(event) if event.shadow => None,
+        Event::CommentSubmitted(event) => Some(RecentEvent::Comment(event.comment.sequenced(seq))),
+        Event::CommentModerated(event) => {
+            event.deletion().map(|deletion| RecentEvent::Deleted { seq, deletion })
+        }
+    }
+}
+
+fn gap(request: &CatchUpRequest, before: Seq) -> CatchUpPage {
+    let to_seq = before.saturating_sub(1);
+    let gap = ServerMessage::Gap { from_seq: request.after + 1, to_seq };
+    CatchUpPage { frames: vec![request.form.encode_private(&gap)], comments: 0, covered_to: to_seq }
+}
+
+fn encode(
+    request: &CatchUpRequest,
+    page: &RecentPage,
+    epoch: crate::protocol::Epoch,
+) -> CatchUpPage {
+    let comments: Vec<SequencedComment> = page
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            RecentEvent::Comment(comment) => Some(comment.clone()),
+            RecentEvent::Deleted { .. } => None,
+        })
+        .collect();
+    let deletions = page.events.iter().filter_map(|event| match event {
+        RecentEvent::Deleted { deletion, .. } => {
+            Some(ServerMessage::CommentDeleted(deletion.clone()))
+        }
+        RecentEvent::Comment(_) => None,
+    });
+    let mut messages: Vec<_> = deletions.collect();
+    let count = comments.len() as u64;
+    if page.covered_to > request.after {
+        messages.push(ServerMessage::Comments(CommentsBatch {
+            epoch,
+            from_seq: request.after + 1,
+            to_seq: page.covered_to,
+            sample_rate: SampleRate::ALL,
+            comments,
+            echo: false,
+        }));
+    }
+    let frames = messages.iter().map(|message| request.form.encode_private(message)).collect();
+    CatchUpPage { frames, comments: count, covered_to: page.covered_to }
+}

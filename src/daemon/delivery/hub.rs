@@ -1,0 +1,331 @@
+//! The hub: one task between the bus and the workers. It follows the streams that workers watch,
+//! puts what the bus brings in one gapless order, and makes the frames.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::frame::{Frame, Lane};
+use super::history::{History, HistoryError, Past};
+use super::mailbox::{Command, Mailbox, StreamStart};
+use crate::daemon::bus::{Batch, BusError, BusListener, BusMessage, BusSubscriptions};
+use crate::daemon::eventlog::{LogError, SharedLog, Topic};
+use crate::daemon::reactions::SharedReactionTotals;
+use crate::daemon::status::StatusBoard;
+use crate::daemon::store::recent::{RecentEvent, SharedRecentCache};
+use crate::protocol::comment::Deletion;
+use crate::protocol::message::{CommentsBatch, ServerMessage};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{Seq, StreamId};
+
+/// The consumer group of the broadcast stage, whose committed position says what viewers have been
+/// shown at least.
+const BROADCAST_GROUP: &str = "coordinator";
+/// A larger hole in what the bus brought is left to `gap`; viewers read the history.
+const MAX_REPAIR_EVENTS: usize = 10_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// What workers and the presence task ask of the hub.
+#[derive(Debug)]
+pub(super) enum HubRequest {
+    Watch {
+        stream_id: StreamId,
+        worker: u16,
+        activation: u64,
+    },
+    Unwatch {
+        stream_id: StreamId,
+        worker: u16,
+    },
+    /// Viewer counts that changed.
+    Presence(Vec<(StreamId, u64)>),
+}
+
+#[derive(Debug)]
+pub(super) struct HubParts {
+    pub(super) listener: Box<dyn BusListener>,
+    pub(super) subscriptions: BusSubscriptions,
+    pub(super) requests: mpsc::UnboundedReceiver<HubRequest>,
+    pub(super) mailboxes: Arc<[Arc<Mailbox>]>,
+    pub(super) history: History,
+    pub(super) recent: SharedRecentCache,
+    pub(super) log: SharedLog,
+    pub(super) totals: SharedReactionTotals,
+    pub(super) board: StatusBoard,
+}
+
+#[derive(Debug)]
+pub(super) struct Hub {
+    parts: HubParts,
+    feeds: AHashMap<StreamId, Feed>,
+    lost_seen: u64,
+}
+
+/// A stream that at least one worker watches.
+#[derive(Debug)]
+struct Feed {
+    watchers: Vec<u16>,
+    /// Everything up to here was taken in.
+    covered_to: Seq,
+    /// Everything up to here lies in frames; ranges without comments wait for the next frame.
+    framed_to: Seq,
+    sample_rate: SampleRate,
+    /// Deletions already sent whose batch has not come yet.
+    deleted_ahead: BTreeSet<Seq>,
+}
+
+impl Hub {
+    pub(super) fn new(parts: HubParts) -> Self {
+        Self { parts, feeds: AHashMap::new(), lost_seen: 0 }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), HubError> {
+        loop {
+            tokio::select! {
+                request = self.parts.requests.recv() => match request {
+                    Some(request) => self.on_request(request).await?,
+                    None => return Ok(()),
+                },
+                received = self.parts.listener.receive() => {
+                    let (stream_id, message) = received?;
+                    self.on_message(stream_id, message).await;
+                    self.count_lost();
+                }
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn on_request(&mut self, request: HubRequest) -> Result<(), HubError> {
+        match request {
+            HubRequest::Watch { stream_id, worker, activation } => {
+                self.watch(stream_id, worker, activation).await?;
+            }
+            HubRequest::Unwatch { stream_id, worker } => {
+                let Some(feed) = self.feeds.get_mut(&stream_id) else { return Ok(()) };
+                feed.watchers.retain(|other| *other != worker);
+                if feed.watchers.is_empty() {
+                    self.feeds.remove(&stream_id);
+                    self.parts.subscriptions.unsubscribe(stream_id).await?;
+                }
+            }
+            HubRequest::Presence(changed) => {
+                for (stream_id, viewers) in changed {
+                    self.send(stream_id, Lane::Ordered, ServerMessage::Presence { viewers });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn watch(
+        &mut self,
+        stream_id: StreamId,
+        worker: u16,
+        activation: u64,
+    ) -> Result<(), HubError> {
+        if !self.feeds.contains_key(&stream_id) {
+            // Subscribe first, look second: what comes in between is recognized by its place.
+            self.parts.subscriptions.subscribe(stream_id).await?;
+            let covered_to = self.head(stream_id).await?;
+            let gauges = self.parts.board.stream(stream_id);
+            let feed = Feed {
+                watchers: Vec::new(),
+                covered_to,
+                framed_to: covered_to,
+                sample_rate: gauges.map_or(SampleRate::ALL, |gauges| gauges.sample_rate),
+                deleted_ahead: BTreeSet::new(),
+            };
+            self.feeds.insert(stream_id, feed);
+        }
+        let totals = self.parts.totals.totals(stream_id).await.unwrap_or_else(|error| {
+            warn!(%stream_id, %error, "newcomers are not told the reactions so far");
+            Default::default()
+        });
+        let Some(feed) = self.feeds.get_mut(&stream_id) else { return Ok(()) };
+        feed.watchers.push(worker);
+        let start = StreamStart {
+            epoch: self.parts.log.epoch(),
+            covered_to: feed.framed_to,
+            sample_rate: feed.sample_rate,
+            viewers: self.parts.board.viewers(stream_id),
+            reactions: (!totals.is_empty())
+                .then_some(ServerMessage::ReactionsUpdate { reactions: totals }),
+        };
+        let mailbox = &self.parts.mailboxes[usize::from(worker)];
+        mailbox.send(Command::StreamReady { stream_id, activation, start });
+        Ok(())
+    }
+
+    /// How far the stream has been shown: the end of the recent cache, or, where that knows nothing
+    /// of the stream, what the broadcast stage has committed.
+    async fn head(&self, stream_id: StreamId) -> Result<Seq, HubError> {
+        match self.parts.recent.head(stream_id).await {
+            Ok(Some(head)) => return Ok(head),
+            Ok(None) => {}
+            Err(error) => warn!(%stream_id, %error, "recent cache does not answer"),
+        }
+        let partition = self.parts.log.partition_of(Topic::CommentEvents, stream_id.0);
+        let committed = self.parts.log.committed(Topic::CommentEvents, BROADCAST_GROUP).await?;
+        let next = committed.iter().find(|position| position.partition == partition);
+        Ok(next.map_or(0, |position| position.offset.saturating_sub(1)))
+    }
+
+    async fn on_message(&mut self, stream_id: StreamId, message: BusMessage) {
+        if !self.feeds.contains_key(&stream_id) {
+            return;
+        }
+        match message {
+            BusMessage::Batch(batch) => self.on_batch(stream_id, &batch).await,
+            BusMessage::Deleted { seq, deletion } => self.on_deleted(stream_id, seq, deletion),
+            BusMessage::Throttle { sample_rate } => {
+                if let Some(feed) = self.feeds.get_mut(&stream_id) {
+                    feed.sample_rate = sample_rate;
+                }
+                let message = sample_rate.notice();
+                let notice = ServerMessage::ThrottleNotification { sample_rate, message };
+                self.send(stream_id, Lane::Ordered, notice);
+            }
+            BusMessage::Reactions { totals } => {
+                let update = ServerMessage::ReactionsUpdate { reactions: totals };
+                self.send(stream_id, Lane::Ordered, update);
+            }
+            BusMessage::Presence { viewers } => {
+                self.send(stream_id, Lane::Ordered, ServerMessage::Presence { viewers });
+            }
+            BusMessage::Announcement { message } => {
+                self.send(stream_id, Lane::Control, ServerMessage::Announcement { message });
+            }
+            BusMessage::Ended => {
+                for worker in &self.feeds[&stream_id].watchers {
+                    let mailbox = &self.parts.mailboxes[usize::from(*worker)];
+                    mailbox.send(Command::StreamEnded { stream_id });
+                }
+            }
+        }
+    }
+
+    fn on_deleted(&mut self, stream_id: StreamId, seq: Seq, deletion: Deletion) {
+        let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
+        if seq > feed.covered_to && feed.deleted_ahead.insert(seq) {
+            self.send(stream_id, Lane::Control, ServerMessage::CommentDeleted(deletion));
+        }
+    }
+
+    async fn on_batch(&mut self, stream_id: StreamId, batch: &Batch) {
+        let covered_to = self.feeds[&stream_id].covered_to;
+        if batch.to_seq <= covered_to {
+            return;
+        }
+        if batch.from_seq > covered_to + 1 {
+            debug!(%stream_id, covered_to, from_seq = batch.from_seq, "hole in what the bus brought");
+            if let Err(error) = self.repair(stream_id, batch.from_seq - 1).await {
+                warn!(%stream_id, %error, "hole not repaired; viewers are told a gap");
+            }
+        }
+        for (seq, deletion) in &batch.deletions {
+            self.on_deleted(stream_id, *seq, deletion.clone());
+        }
+        let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
+        let after = feed.covered_to;
+        let comments: Vec<_> =
+            batch.comments.iter().filter(|comment| comment.seq > after).cloned().collect();
+        feed.covered_to = batch.to_seq;
+        feed.deleted_ahead = feed.deleted_ahead.split_off(&(batch.to_seq + 1));
+        if comments.is_empty() && batch.sampled_out == 0 {
+            return;
+        }
+        // A hole that was not repaired stays one: the frame begins where the batch does.
+        let repaired = after + 1 >= batch.from_seq;
+        let from_seq = if repaired { feed.framed_to + 1 } else { batch.from_seq };
+        feed.framed_to = batch.to_seq;
+        let frame = CommentsBatch {
+            epoch: batch.epoch,
+            from_seq,
+            to_seq: batch.to_seq,
+            sample_rate: batch.sample_rate,
+            comments,
+            echo: false,
+        };
+        self.send(stream_id, Lane::Ordered, ServerMessage::Comments(frame));
+    }
+
+    /// Fetches what lies between what was taken in and `until`, and sends it first.
+    async fn repair(&mut self, stream_id: StreamId, until: Seq) -> Result<(), HistoryError> {
+        let mut events = 0;
+        while let Some(feed) = self.feeds.get(&stream_id) {
+            let after = feed.covered_to;
+            if after >= until || events >= MAX_REPAIR_EVENTS {
+                break;
+            }
+            let Past::Kept(page) = self.parts.history.after(stream_id, after).await? else { break };
+            if page.covered_to <= after {
+                break;
+            }
+            events += page.events.len();
+            self.take_in_page(stream_id, page.events, page.covered_to.min(until), until);
+        }
+        Ok(())
+    }
+
+    fn take_in_page(
+        &mut self,
+        stream_id: StreamId,
+        events: Vec<RecentEvent>,
+        to_seq: Seq,
+        until: Seq,
+    ) {
+        let mut comments = Vec::new();
+        for event in events.into_iter().filter(|event| event.seq() <= until) {
+            match event {
+                RecentEvent::Comment(comment) => comments.push(comment),
+                RecentEvent::Deleted { seq, deletion } => self.on_deleted(stream_id, seq, deletion),
+            }
+        }
+        let epoch = self.parts.log.epoch();
+        let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
+        feed.covered_to = to_seq;
+        if comments.is_empty() {
+            return;
+        }
+        let from_seq = feed.framed_to + 1;
+        feed.framed_to = to_seq;
+        let frame = CommentsBatch {
+            epoch,
+            from_seq,
+            to_seq,
+            sample_rate: SampleRate::ALL,
+            comments,
+            echo: false,
+        };
+        self.send(stream_id, Lane::Ordered, ServerMessage::Comments(frame));
+    }
+
+    fn send(&self, stream_id: StreamId, lane: Lane, message: ServerMessage) {
+        let Some(feed) = self.feeds.get(&stream_id) else { return };
+        let frame = Arc::new(Frame::new(lane, message));
+        for worker in &feed.watchers {
+            let mailbox = &self.parts.mailboxes[usize::from(*worker)];
+            if !mailbox.send_frame(stream_id, frame.clone()) {
+                self.parts.board.metrics().bus_messages_lost.inc();
+            }
+        }
+    }
+
+    fn count_lost(&mut self) {
+        let lost = self.parts.listener.lost();
+        self.parts.board.metrics().bus_messages_lost.inc_by(lost - self.lost_seen);
+        self.lost_seen = lost;
+    }
+}

@@ -1,0 +1,139 @@
+//! What the rest of the node tells a worker thread.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::frame::Frame;
+use crate::daemon::handoff::{ConnectionId, NewViewer, Permit, Reply};
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::message::ServerMessage;
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CloseCode, Epoch, Identity, Seq, StreamId, UserId};
+
+/// Frames that may wait for a worker; more are dropped, and its viewers get `gap`.
+const MAX_FRAMES: usize = 8192;
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Attach(Box<NewViewer>),
+    /// The answer to a watch request: from here on the stream's frames follow.
+    StreamReady {
+        stream_id: StreamId,
+        activation: u64,
+        start: StreamStart,
+    },
+    Frame {
+        stream_id: StreamId,
+        frame: Arc<Frame>,
+    },
+    /// The event is over.
+    StreamEnded {
+        stream_id: StreamId,
+    },
+    Replies(Vec<Reply>),
+    Authenticated {
+        connection: ConnectionId,
+        outcome: Result<(Arc<Identity>, Box<dyn Permit>), ErrorBody>,
+    },
+    CaughtUp {
+        connection: ConnectionId,
+        page: CatchUpPage,
+    },
+    DisconnectUser {
+        user_id: UserId,
+        code: CloseCode,
+        done: oneshot::Sender<u64>,
+    },
+    Direct {
+        user_id: UserId,
+        message: Arc<ServerMessage>,
+        done: oneshot::Sender<u64>,
+    },
+    /// Say goodbye to everybody; `done` once all are gone.
+    Dismiss {
+        code: CloseCode,
+        jitter: Duration,
+        done: oneshot::Sender<u64>,
+    },
+    Stop,
+}
+
+/// Where a stream stands when a worker begins to follow it.
+#[derive(Debug, Clone)]
+pub(super) struct StreamStart {
+    pub(super) epoch: Epoch,
+    pub(super) covered_to: Seq,
+    pub(super) sample_rate: SampleRate,
+    pub(super) viewers: u64,
+    /// Running reaction totals, as a message if there are any.
+    pub(super) reactions: Option<ServerMessage>,
+}
+
+/// A piece of what a returning viewer has missed, as bytes in its form.
+#[derive(Debug)]
+pub(super) struct CatchUpPage {
+    pub(super) frames: Vec<Bytes>,
+    pub(super) comments: u64,
+    /// The viewer's position after it.
+    pub(super) covered_to: Seq,
+}
+
+/// The worker's end and everybody else's. Not a channel: one lock hands over everything that waits,
+/// and one wake-up serves all that came before it was heard.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    /// Frames are bounded here. The rest is bounded where it comes from: a connection attaches and
+    /// authenticates once, replies answer submissions, of which the ingest queue bounds the number.
+    queue: Mutex<Queue>,
+    notified: AtomicBool,
+    waker: mio::Waker,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    commands: Vec<Command>,
+    frames: usize,
+}
+
+impl Mailbox {
+    pub(super) fn new(waker: mio::Waker) -> Self {
+        Self { queue: Mutex::default(), notified: AtomicBool::new(false), waker }
+    }
+
+    pub(super) fn send(&self, command: Command) {
+        self.with_queue(|queue| queue.commands.push(command));
+    }
+
+    /// Sends a frame, or says that it was dropped.
+    pub(super) fn send_frame(&self, stream_id: StreamId, frame: Arc<Frame>) -> bool {
+        self.with_queue(|queue| {
+            let has_room = queue.frames < MAX_FRAMES;
+            if has_room {
+                queue.frames += 1;
+                queue.commands.push(Command::Frame { stream_id, frame });
+            }
+            has_room
+        })
+    }
+
+    /// Everything that waits, in order; `spare` takes its place and keeps its capacity.
+    pub(super) fn take(&self, spare: Vec<Command>) -> Vec<Command> {
+        self.notified.store(false, Ordering::SeqCst);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.frames = 0;
+        std::mem::replace(&mut queue.commands, spare)
+    }
+
+    fn with_queue<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> T {
+        let result = act(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        if !self.notified.swap(true, Ordering::SeqCst) {
+            // Fails only if the event queue is gone, and then so is the worker.
+            let _ = self.waker.wake();
+        }
+        result
+    }
+}

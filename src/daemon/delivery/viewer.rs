@@ -1,0 +1,171 @@
+//! One viewer: a socket, flags, cursors. Everything an idle viewer costs is in this file.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use bytes::{Buf as _, Bytes};
+
+use super::frame::Form;
+use super::receive::Partial;
+use super::transport::Transport;
+use crate::daemon::handoff::Permit;
+use crate::protocol::{Identity, Seq, StreamPosition};
+
+/// Slices handed to one system call at most.
+pub(super) const MAX_SLICES: usize = 64;
+
+/// What keeps a viewer off the fast path; none set is the common case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    /// The socket takes no more for now, or the outbox holds something.
+    pub(super) const BLOCKED: u8 = 1;
+    /// The viewer asked for no comments.
+    pub(super) const PAUSED: u8 = 2;
+    /// Not welcomed yet: the stream is not ready, or the token is missing.
+    pub(super) const JOINING: u8 = 4;
+    /// Is being handed what it missed.
+    pub(super) const CATCHING_UP: u8 = 8;
+    /// `bye` is on its way; nothing else follows.
+    pub(super) const CLOSING: u8 = 16;
+    /// Must authenticate before it is welcomed.
+    pub(super) const MUST_AUTH: u8 = 32;
+
+    pub(super) fn none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    pub(super) fn set(&mut self, flag: u8) {
+        self.0 |= flag;
+    }
+
+    pub(super) fn clear(&mut self, flag: u8) {
+        self.0 &= !flag;
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Viewer {
+    pub(super) transport: Transport,
+    pub(super) generation: u32,
+    /// Key of its stream in the worker, and its place among the stream's members.
+    pub(super) stream: u32,
+    pub(super) member: u32,
+    /// Next frame of the stream's rings.
+    pub(super) cursor: u64,
+    pub(super) control_cursor: u64,
+    /// It was sent everything up to here.
+    pub(super) seq: Seq,
+    /// When it last sent anything, in seconds of the worker's clock.
+    pub(super) seen_s: u32,
+    pub(super) form: Form,
+    pub(super) flags: Flags,
+    /// Bad messages in a row.
+    pub(super) errors: u16,
+    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) permit: Option<Box<dyn Permit>>,
+    pub(super) partial: Option<Box<Partial>>,
+    pub(super) more: Option<Box<More>>,
+}
+
+/// What only some viewers need, some of the time.
+#[derive(Debug, Default)]
+pub(super) struct More {
+    /// What is written before anything else: the rest of a frame the socket did not take whole, and
+    /// private messages. Bounded by `delivery.outbox_bytes` and one frame.
+    outbox: VecDeque<Bytes>,
+    outbox_bytes: usize,
+    /// What the viewer had received before it came back.
+    pub(super) resume_from: Option<StreamPosition>,
+    /// A page of what it missed is being fetched.
+    pub(super) page_requested: bool,
+    /// Comments its stream's ring had seen when it stopped following.
+    pub(super) behind_since: Option<u64>,
+    /// Reactions within one second: the second, and how many.
+    pub(super) reactions: (u32, u32),
+}
+
+impl More {
+    fn is_idle(&self) -> bool {
+        self.outbox.is_empty()
+            && self.resume_from.is_none()
+            && !self.page_requested
+            && self.behind_since.is_none()
+            && self.reactions.1 == 0
+    }
+}
+
+impl Viewer {
+    pub(super) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// Puts bytes behind what waits.
+    pub(super) fn enqueue(&mut self, bytes: Bytes) {
+        let more = self.more();
+        more.outbox_bytes += bytes.len();
+        more.outbox.push_back(bytes);
+    }
+
+    /// Puts the rest of a frame before what waits: a frame once begun must be finished.
+    pub(super) fn enqueue_rest(&mut self, rest: Bytes) {
+        let more = self.more();
+        more.outbox_bytes += rest.len();
+        more.outbox.push_front(rest);
+    }
+
+    pub(super) fn outbox_bytes(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.outbox_bytes)
+    }
+
+    /// Writes what waits; false while something is left. Counts bytes in `written`.
+    pub(super) fn flush_outbox(&mut self, written: &mut u64) -> io::Result<bool> {
+        if !self.transport.flush()? {
+            return Ok(false);
+        }
+        let Some(more) = &mut self.more else { return Ok(true) };
+        while !more.outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = more.outbox.len().min(MAX_SLICES);
+            for (slice, bytes) in slices.iter_mut().zip(&more.outbox) {
+                *slice = IoSlice::new(bytes);
+            }
+            let taken = self.transport.write(&slices[..count])?;
+            if taken == 0 {
+                return Ok(false);
+            }
+            *written += taken as u64;
+            more.outbox_bytes -= taken;
+            let mut left = taken;
+            while left > 0 {
+                let Some(front) = more.outbox.front_mut() else { break };
+                let step = left.min(front.len());
+                front.advance(step);
+                left -= step;
+                if front.is_empty() {
+                    more.outbox.pop_front();
+                }
+            }
+        }
+        if more.is_idle() {
+            self.more = None;
+        }
+        self.transport.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_viewer_is_small() {
+        assert!(size_of::<Viewer>() <= 128, "{} bytes", size_of::<Viewer>());
+    }
+}

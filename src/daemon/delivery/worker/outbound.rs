@@ -1,0 +1,423 @@
+//! What viewers are written: the fast path for who is up to date, the pump for everybody else.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::super::frame::{FORMS, Form, Frame};
+use super::super::stream::{Echo, Run, Stream};
+use super::super::viewer::{Flags, MAX_SLICES, Viewer};
+use super::Worker;
+use crate::daemon::handoff::{Accepted, Reply};
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::message::{CommentsBatch, ServerMessage};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CloseCode, Seq};
+
+/// How pumping a viewer ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Pumped {
+    /// Everything there is was written.
+    Idle,
+    /// The socket takes no more for now.
+    Blocked,
+    /// Everything at hand was written; a page of the past is wanted.
+    NeedsPage,
+    /// Deletions were lost to it: it must start anew.
+    SlowConsumer,
+    /// The socket is broken.
+    Failed,
+}
+
+/// What was written, for the counters.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    frames: u64,
+    comments: u64,
+    bytes: u64,
+    skipped: u64,
+}
+
+impl Worker {
+    pub(super) fn fan_out_dirty(&mut self) {
+        for key in std::mem::take(&mut self.dirty) {
+            if self.streams.contains(key) {
+                self.fan_out(key);
+            }
+        }
+    }
+
+    /// Writes what was pushed to a stream since the last time to each of its viewers: one system
+    /// call each, the same bytes for all of one form.
+    pub(super) fn fan_out(&mut self, key: usize) {
+        let stream = &mut self.streams[key];
+        let Some(run) = stream.take_run() else { return };
+        let echoes = stream.due_echoes();
+        let stream = &self.streams[key];
+        let mut tally = Tally::default();
+        let (aside, broken) = write_run(stream, &run, &mut self.viewers, &mut tally);
+        self.tally(tally);
+        for slot in broken {
+            self.lose(slot);
+        }
+        for slot in aside {
+            if self.viewers.contains(slot) {
+                self.pump(slot);
+            }
+        }
+        for echo in echoes {
+            self.send_echo(&echo);
+        }
+    }
+
+    /// Writes everything there is for one viewer, in order: what was begun, private messages,
+    /// deletions, comments.
+    pub(super) fn pump(&mut self, slot: usize) {
+        let viewer = &mut self.viewers[slot];
+        let was_blocked = viewer.flags.has(Flags::BLOCKED);
+        let stream = self.streams.get(viewer.stream as usize);
+        let mut tally = Tally::default();
+        let pumped = pump(viewer, stream, &mut tally);
+        let is_blocked = pumped == Pumped::Blocked;
+        if is_blocked {
+            viewer.flags.set(Flags::BLOCKED);
+            if let Some(stream) = stream
+                && !viewer.flags.has(Flags::CLOSING)
+            {
+                let before = stream.ordered.comments_before(viewer.cursor);
+                viewer.more().behind_since.get_or_insert(before);
+            }
+        } else {
+            viewer.flags.clear(Flags::BLOCKED);
+        }
+        self.slow_viewers += u64::from(is_blocked && !was_blocked);
+        self.slow_viewers -= u64::from(was_blocked && !is_blocked);
+        self.tally(tally);
+        match pumped {
+            Pumped::Idle | Pumped::Blocked => {}
+            Pumped::NeedsPage => self.request_page(slot),
+            Pumped::SlowConsumer => self.close(slot, CloseCode::SlowConsumer),
+            Pumped::Failed => self.lose(slot),
+        }
+    }
+
+    pub(super) fn send_private(&mut self, slot: usize, message: &ServerMessage) {
+        let bytes = self.viewers[slot].form.encode_private(message);
+        self.send_private_bytes(slot, bytes);
+    }
+
+    /// A message for one viewer alone. One that lets them pile up is closed.
+    pub(super) fn send_private_bytes(&mut self, slot: usize, bytes: Bytes) {
+        let limit = self.parts.delivery.outbox_bytes.as_u64() as usize;
+        let viewer = &mut self.viewers[slot];
+        if viewer.flags.has(Flags::CLOSING) {
+            return;
+        }
+        if viewer.flags.has(Flags::BLOCKED) && viewer.outbox_bytes() + bytes.len() > limit {
+            self.close(slot, CloseCode::SlowConsumer);
+            return;
+        }
+        viewer.enqueue(bytes);
+        if !viewer.flags.has(Flags::BLOCKED) {
+            self.pump(slot);
+        }
+    }
+
+    pub(super) fn send_error(
+        &mut self,
+        slot: usize,
+        error: ErrorBody,
+        client_ref: Option<Arc<str>>,
+    ) {
+        let message = ServerMessage::Error {
+            code: error.code,
+            message: error.message,
+            retry_after_ms: error.retry_after_ms,
+            client_ref,
+        };
+        self.send_private(slot, &message);
+    }
+
+    /// The outcome of a comment goes to its sender; the comment too, if nobody else will send it.
+    pub(super) fn on_reply(&mut self, reply: Reply) {
+        let Some(slot) = self.slot_of(reply.connection) else { return };
+        if self.viewers[slot].flags.has(Flags::CLOSING) {
+            return;
+        }
+        let Accepted { comment_id, seq, comment, shadow } = match reply.outcome {
+            Ok(accepted) => accepted,
+            Err(error) => return self.on_refused(slot, error, reply.client_ref),
+        };
+        let ack = ServerMessage::Ack { client_ref: reply.client_ref, comment_id, seq };
+        self.send_private(slot, &ack);
+        let (Some(comment), Some(viewer)) = (comment, self.viewers.get(slot)) else { return };
+        let staff = viewer.identity.as_ref().is_some_and(|identity| identity.role.is_staff());
+        let echo = Echo { seq, slot: slot as u32, generation: viewer.generation, comment, staff };
+        if shadow {
+            self.send_echo(&echo);
+        } else if let Some(due) = self.streams[viewer.stream as usize].expect_echo(echo) {
+            self.send_echo(&due);
+        }
+    }
+
+    fn on_refused(&mut self, slot: usize, error: ErrorBody, client_ref: Option<Arc<str>>) {
+        let close = error.code.close_code();
+        self.send_error(slot, error, client_ref);
+        if let Some(code) = close
+            && self.viewers.contains(slot)
+        {
+            self.close(slot, code);
+        }
+    }
+
+    fn send_echo(&mut self, echo: &Echo) {
+        let slot = echo.slot as usize;
+        let Some(viewer) = self.viewers.get(slot) else { return };
+        if viewer.generation != echo.generation || viewer.flags.has(Flags::CLOSING) {
+            return;
+        }
+        let batch = CommentsBatch {
+            epoch: self.streams[viewer.stream as usize].epoch,
+            from_seq: echo.seq,
+            to_seq: echo.seq,
+            sample_rate: SampleRate::ALL,
+            comments: vec![echo.comment.sequenced(echo.seq)],
+            echo: true,
+        };
+        self.send_private(slot, &ServerMessage::Comments(batch));
+        self.tally_delivered(1);
+    }
+
+    pub(super) fn tally_delivered(&mut self, comments: u64) {
+        self.tally(Tally { comments, ..Tally::default() });
+    }
+
+    fn tally(&mut self, tally: Tally) {
+        self.gauges.frames.fetch_add(tally.frames, Ordering::Relaxed);
+        self.gauges.delivered.fetch_add(tally.comments, Ordering::Relaxed);
+        self.gauges.bytes_out.fetch_add(tally.bytes, Ordering::Relaxed);
+        self.metrics.comments_delivered.inc_by(tally.comments);
+        self.metrics.comments_skipped.inc_by(tally.skipped);
+        self.metrics.bytes_out.inc_by(tally.bytes);
+    }
+}
+
+/// The fast path: one write for each viewer that had everything before the run and is not held up.
+/// Returns who needs the pump, and whose socket is broken.
+fn write_run(
+    stream: &Stream,
+    run: &Run,
+    viewers: &mut Slab<Viewer>,
+    tally: &mut Tally,
+) -> (Vec<usize>, Vec<usize>) {
+    let frames = run_frames(stream, run);
+    let mut by_form: [Option<(Vec<IoSlice<'_>>, usize)>; FORMS] = Default::default();
+    let (mut aside, mut broken) = (Vec::new(), Vec::new());
+    for &slot in &stream.members {
+        let viewer = &mut viewers[slot as usize];
+        let up_to_date = viewer.flags.none()
+            && viewer.cursor == run.ordered.start
+            && viewer.control_cursor == run.control.start
+            && viewer.seq == run.seq_before;
+        let Some(frames) = frames.as_ref().filter(|_| up_to_date) else {
+            aside.push(slot as usize);
+            continue;
+        };
+        let (slices, total) =
+            by_form[viewer.form as usize].get_or_insert_with(|| slices_of(frames, viewer.form));
+        match viewer.transport.write(slices) {
+            Err(_) => broken.push(slot as usize),
+            Ok(taken) if taken == *total => {
+                viewer.cursor = run.ordered.end;
+                viewer.control_cursor = run.control.end;
+                viewer.seq = run.seq_after;
+                tally.frames += frames.len() as u64;
+                tally.comments += run.comments;
+                tally.bytes += taken as u64;
+            }
+            Ok(taken) => {
+                advance(viewer, frames, taken, tally);
+                aside.push(slot as usize);
+            }
+        }
+    }
+    (aside, broken)
+}
+
+/// The frames of a run, deletions first; `None` if they cannot be sent as they are.
+fn run_frames<'a>(stream: &'a Stream, run: &Run) -> Option<Vec<&'a Arc<Frame>>> {
+    let count = (run.control.end - run.control.start) + (run.ordered.end - run.ordered.start);
+    if !run.joins || count > MAX_SLICES as u64 {
+        return None;
+    }
+    let control = run.control.clone().map(|index| stream.control.get(index));
+    let ordered = run.ordered.clone().map(|index| stream.ordered.get(index));
+    control.chain(ordered).collect()
+}
+
+fn slices_of<'a>(frames: &[&'a Arc<Frame>], form: Form) -> (Vec<IoSlice<'a>>, usize) {
+    let slices: Vec<_> = frames.iter().map(|frame| IoSlice::new(frame.bytes(form))).collect();
+    let total = slices.iter().map(|slice| slice.len()).sum();
+    (slices, total)
+}
+
+/// Moves a viewer's cursors over `taken` bytes of `frames`. A frame that was taken in part has been
+/// begun: its rest goes to the front of the outbox.
+fn advance(viewer: &mut Viewer, frames: &[&Arc<Frame>], taken: usize, tally: &mut Tally) {
+    tally.bytes += taken as u64;
+    let mut left = taken;
+    for frame in frames {
+        if left == 0 {
+            return;
+        }
+        pass(viewer, frame);
+        tally.frames += 1;
+        tally.comments += frame.comments();
+        let bytes = frame.bytes(viewer.form);
+        if left < bytes.len() {
+            let rest = bytes.slice(left..);
+            viewer.enqueue_rest(rest);
+            return;
+        }
+        left -= bytes.len();
+    }
+}
+
+/// Moves a viewer's cursor over one frame.
+fn pass(viewer: &mut Viewer, frame: &Frame) {
+    match frame.lane() {
+        super::super::frame::Lane::Control => viewer.control_cursor += 1,
+        super::super::frame::Lane::Ordered => viewer.cursor += 1,
+    }
+    if let Some(batch) = frame.batch() {
+        viewer.seq = viewer.seq.max(batch.to_seq);
+    }
+}
+
+fn pump(viewer: &mut Viewer, stream: Option<&Stream>, tally: &mut Tally) -> Pumped {
+    loop {
+        match viewer.flush_outbox(&mut tally.bytes) {
+            Err(_) => return Pumped::Failed,
+            Ok(false) => return Pumped::Blocked,
+            Ok(true) => {}
+        }
+        let flags = viewer.flags;
+        let Some(stream) = stream else { return Pumped::Idle };
+        if flags.has(Flags::CLOSING) || flags.has(Flags::JOINING) {
+            return Pumped::Idle;
+        }
+        if viewer.control_cursor < stream.control.first() {
+            return Pumped::SlowConsumer;
+        }
+        let follows = !flags.has(Flags::PAUSED) && !flags.has(Flags::CATCHING_UP);
+        if follows && catch_on(viewer, stream, tally) {
+            continue;
+        }
+        let frames = next_frames(viewer, stream, follows);
+        if frames.is_empty() {
+            if follows && let Some(more) = &mut viewer.more {
+                more.behind_since = None;
+            }
+            let needs_page = flags.has(Flags::CATCHING_UP);
+            return if needs_page { Pumped::NeedsPage } else { Pumped::Idle };
+        }
+        let (slices, total) = slices_of(&frames, viewer.form);
+        match viewer.transport.write(&slices) {
+            Err(_) => return Pumped::Failed,
+            Ok(taken) => {
+                advance(viewer, &frames, taken, tally);
+                if taken < total {
+                    return Pumped::Blocked;
+                }
+            }
+        }
+    }
+}
+
+/// Deals with a next frame that cannot be sent as it is: one the viewer has had, one it has had in
+/// part, one after a hole, one that is gone. True if it did something.
+fn catch_on(viewer: &mut Viewer, stream: &Stream, tally: &mut Tally) -> bool {
+    if viewer.cursor < stream.ordered.first() {
+        skip_to_newest(viewer, stream, tally);
+        return true;
+    }
+    let Some(frame) = stream.ordered.get(viewer.cursor) else { return false };
+    let Some(batch) = frame.batch() else { return false };
+    if batch.to_seq <= viewer.seq {
+        viewer.cursor += 1;
+        return true;
+    }
+    if batch.from_seq > viewer.seq + 1 {
+        tell_gap(viewer, batch.from_seq - 1);
+        return true;
+    }
+    if batch.from_seq <= viewer.seq {
+        let mut rest = batch.clone();
+        rest.from_seq = viewer.seq + 1;
+        rest.comments.retain(|comment| comment.seq > viewer.seq);
+        tally.comments += rest.comments.len() as u64;
+        let bytes = viewer.form.encode_private(&ServerMessage::Comments(rest));
+        viewer.enqueue(bytes);
+        pass(viewer, frame);
+        return true;
+    }
+    false
+}
+
+fn skip_to_newest(viewer: &mut Viewer, stream: &Stream, tally: &mut Tally) {
+    let total = stream.ordered.comments_before(stream.ordered.end());
+    let oldest = stream.ordered.comments_before(stream.ordered.first());
+    let behind_since = viewer.more.as_ref().and_then(|more| more.behind_since);
+    tally.skipped += total - behind_since.unwrap_or(oldest).min(total);
+    viewer.cursor = stream.ordered.end();
+    if viewer.seq < stream.covered_to {
+        tell_gap(viewer, stream.covered_to);
+    }
+    // What it missed besides comments is a matter of state: it is told how things stand.
+    let rate = stream.sample_rate;
+    let throttle =
+        ServerMessage::ThrottleNotification { sample_rate: rate, message: rate.notice() };
+    let presence = ServerMessage::Presence { viewers: stream.viewers };
+    for message in
+        [Some(throttle), Some(presence), stream.reactions_message()].into_iter().flatten()
+    {
+        let bytes = viewer.form.encode_private(&message);
+        viewer.enqueue(bytes);
+    }
+}
+
+fn tell_gap(viewer: &mut Viewer, to_seq: Seq) {
+    let gap = ServerMessage::Gap { from_seq: viewer.seq + 1, to_seq };
+    let gap = viewer.form.encode_private(&gap);
+    viewer.enqueue(gap);
+    viewer.seq = to_seq;
+}
+
+/// What can be written as it is: deletions first, then frames as far as their ranges join.
+fn next_frames<'a>(viewer: &Viewer, stream: &'a Stream, follows: bool) -> Vec<&'a Arc<Frame>> {
+    let control = (viewer.control_cursor..stream.control.end())
+        .filter_map(|index| stream.control.get(index))
+        .take(MAX_SLICES);
+    let mut frames: Vec<_> = control.collect();
+    if !follows {
+        return frames;
+    }
+    let mut seq = viewer.seq;
+    for index in viewer.cursor..stream.ordered.end() {
+        let Some(frame) = stream.ordered.get(index) else { break };
+        if let Some(batch) = frame.batch() {
+            if batch.from_seq != seq + 1 {
+                break;
+            }
+            seq = batch.to_seq;
+        }
+        if frames.len() == MAX_SLICES {
+            break;
+        }
+        frames.push(frame);
+    }
+    frames
+}
