@@ -1,0 +1,20 @@
+# `just` lists these.
+default:
+    @just --list
+
+# The gate: formatting, lints, tests, documentation.
+check:
+    scripts/check
+
+# The daemon on its embedded engines.
+run *arguments:
+    cargo run --release --bin lcd -- {{arguments}}
+
+# The operator's tool.
+lc *arguments:
+    cargo run --release --bin lc -- {{arguments}}
+
+# Every benchmark the README names.
+bench:
+    cargo bench
+    scripts/bench-ingest
