@@ -16,6 +16,8 @@
 mod coordinator;
 mod pending;
 mod rate;
+#[cfg(test)]
+mod tests;
 mod throttle;
 
 pub use coordinator::{BroadcastError, Coordinator, CoordinatorParts, GROUP, Overrides};

@@ -16,6 +16,9 @@
 //! [`LogError::Full`] for the records concerned, stores none of them, and recovers by itself when
 //! there is room again.
 
+#[cfg(test)]
+pub(crate) mod in_memory;
+
 use std::sync::Arc;
 use std::time::Duration;
 
