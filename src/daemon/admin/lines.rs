@@ -16,7 +16,6 @@ use tokio::time::MissedTickBehavior;
 
 use super::Desk;
 use super::answer::Failure;
-use super::read::require_stream;
 use super::request::{Params, PathParam, within};
 use super::tail::Tail;
 use crate::protocol::StreamId;
@@ -59,7 +58,7 @@ pub(super) async fn tail(
     State(desk): State<Desk>,
     PathParam(stream_id): PathParam<StreamId>,
 ) -> Result<Response, Failure> {
-    require_stream(&desk, stream_id).await?;
+    desk.parts.control.require_stream(stream_id).await?;
     let log = desk.parts.control.parts().log.clone();
     let tail = Tail::from_end(log, stream_id).await?;
     let lines = stream::unfold((desk, tail), |(desk, mut tail)| async move {

@@ -11,7 +11,6 @@ use crate::protocol::admin::{
     AuditEntry, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem, Sanction, ShardStatus,
     Status, StreamStatus, UserRef, Who,
 };
-use crate::protocol::stream::Stream;
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
 /// Rows of one answer.
@@ -97,7 +96,7 @@ pub(super) async fn history(
                 Failure::new(ErrorCode::BadRequest, format!("`before`: {error}"))
             })?),
         };
-    require_stream(&desk, stream_id).await?;
+    desk.parts.control.require_stream(stream_id).await?;
     let store = &desk.parts.control.parts().comments;
     let comments = store.page(stream_id, before, limit).await?;
     let mut next_before = None;
@@ -107,12 +106,4 @@ pub(super) async fn history(
         next_before = (!beyond.is_empty()).then_some(oldest.comment_id);
     }
     Ok(Json(HistoryPage { comments, next_before }))
-}
-
-pub(super) async fn require_stream(desk: &Desk, stream_id: StreamId) -> Result<Stream, Failure> {
-    let stream = desk.parts.control.parts().metadata.stream(stream_id).await?;
-    stream.ok_or_else(|| {
-        let message = format!("no stream {stream_id}; GET /v1/streams lists those there are");
-        Failure::new(ErrorCode::UnknownStream, message)
-    })
 }

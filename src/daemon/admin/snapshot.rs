@@ -1,6 +1,7 @@
 //! Putting together what the node knows of itself. A part that cannot be had is left empty, and
 //! `/v1/status` says so: a snapshot is most wanted when something is down.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ahash::AHashMap;
@@ -8,6 +9,7 @@ use tracing::debug;
 
 use super::AdminParts;
 use crate::daemon::metrics::Metrics;
+use crate::daemon::status::{ShardGauges, StreamGauges};
 use crate::protocol::admin::{
     BreakerState, Cluster, ConsumerLag, Counters, ModerationCounts, NodeStatus, ShardStatus,
     Status, StreamStatus, TopSnapshot,
@@ -110,8 +112,7 @@ impl AdminParts {
     /// A stream with what the broadcast stage measures of it.
     fn measured(&self, stream: &Stream) -> StreamStatus {
         let gauges = self.board.stream(stream.stream_id);
-        let count =
-            |of: fn(&crate::daemon::status::StreamGauges) -> u64| gauges.as_ref().map_or(0, of);
+        let count = |of: fn(&StreamGauges) -> u64| gauges.as_ref().map_or(0, of);
         StreamStatus {
             stream_id: stream.stream_id,
             title: stream.title.clone(),
@@ -133,19 +134,16 @@ impl AdminParts {
 
     pub(super) fn shards(&self) -> Vec<ShardStatus> {
         let shards = self.board.shards();
-        let status = |(shard, gauges): (usize, &std::sync::Arc<_>)| {
-            let gauges: &crate::daemon::status::ShardGauges = gauges;
-            ShardStatus {
-                node: self.about.node.clone(),
-                shard: shard as u32,
-                connections: gauges.connections.load(Relaxed),
-                slow_viewers: gauges.slow_viewers.load(Relaxed),
-                busy_us: gauges.busy_us.load(Relaxed),
-                wall_us: gauges.wall_us.load(Relaxed),
-                frames: gauges.frames.load(Relaxed),
-                delivered: gauges.delivered.load(Relaxed),
-                bytes_out: gauges.bytes_out.load(Relaxed),
-            }
+        let status = |(shard, gauges): (usize, &Arc<ShardGauges>)| ShardStatus {
+            node: self.about.node.clone(),
+            shard: shard as u32,
+            connections: gauges.connections.load(Relaxed),
+            slow_viewers: gauges.slow_viewers.load(Relaxed),
+            busy_us: gauges.busy_us.load(Relaxed),
+            wall_us: gauges.wall_us.load(Relaxed),
+            frames: gauges.frames.load(Relaxed),
+            delivered: gauges.delivered.load(Relaxed),
+            bytes_out: gauges.bytes_out.load(Relaxed),
         };
         shards.iter().enumerate().map(status).collect()
     }

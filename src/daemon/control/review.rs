@@ -34,7 +34,7 @@ impl Control {
         if item.held {
             let event = Event::CommentSubmitted(released(&item));
             let published = self.append(Topic::CommentEvents, item.stream_id.0, &event).await;
-            self.or_requeue(&item, published).await?;
+            self.or_reopen(&item, published).await?;
         }
         let base = outcome(audit_id, Reached::default(), started);
         Ok(Outcome { user_id: Some(item.user_id), ..base })
@@ -61,7 +61,7 @@ impl Control {
             };
             deletion = rejected.deletion();
             let published = self.publish_decision(rejected).await;
-            self.or_requeue(&item, published).await?;
+            self.or_reopen(&item, published).await?;
         }
         let base = outcome(audit_id, Reached::default(), started);
         Ok(Outcome { user_id: Some(item.user_id), deletion, ..base })
@@ -86,23 +86,22 @@ impl Control {
     }
 
     /// A decision that could not be carried out goes back to the queue, and the audit log says so.
-    async fn or_requeue(
+    async fn or_reopen(
         &self,
         item: &ReviewItem,
         published: Result<(), LogError>,
     ) -> Result<(), ControlError> {
         let Err(cause) = published else { return Ok(()) };
-        let requeued = NewAudit {
+        let comment_id = item.comment_id;
+        let entry = NewAudit {
             at: self.parts.clock.now_ms(),
             actor: format!("lcd on {}", self.parts.node),
-            action: "requeue",
-            target: target(item.comment_id),
+            action: "reopen",
+            target: target(comment_id),
             detail: json!({ "reason": cause.to_string() }),
         };
-        if let Err(lost) = self.parts.metadata.queue_review(item.clone()).await {
-            error!(comment_id = %item.comment_id, error = %lost, "cannot requeue a comment");
-        } else if let Err(error) = self.parts.metadata.audit(requeued).await {
-            error!(comment_id = %item.comment_id, %error, "a requeued comment has no audit entry");
+        if let Err(error) = self.parts.metadata.reopen_review(comment_id, entry).await {
+            error!(%comment_id, %error, "a decided comment is neither carried out nor reopened");
         }
         Err(cause.into())
     }

@@ -76,7 +76,7 @@ impl Control {
     }
 
     /// The stream as the store has it: another node may have made it a moment ago.
-    pub(super) async fn require_stream(&self, stream_id: StreamId) -> Result<Stream, ControlError> {
+    pub async fn require_stream(&self, stream_id: StreamId) -> Result<Stream, ControlError> {
         let stream = self.parts.metadata.stream(stream_id).await?;
         stream.ok_or(ControlError::UnknownStream(stream_id))
     }

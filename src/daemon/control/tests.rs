@@ -213,7 +213,7 @@ async fn a_decision_the_log_refuses_goes_back_to_the_queue() {
     let refused = world.control.approve(&operator(), &decision(1)).await.unwrap_err();
     assert_eq!(refused.body().code, ErrorCode::StorageFull);
     let actions: Vec<_> = world.metadata.audits().into_iter().map(|entry| entry.action).collect();
-    assert_eq!(actions, ["approve", "requeue"]);
+    assert_eq!(actions, ["approve", "reopen"]);
     world.log.full.set(false);
     world.control.approve(&operator(), &decision(1)).await.unwrap();
     assert_eq!(world.log.events(Topic::CommentEvents).len(), 1);

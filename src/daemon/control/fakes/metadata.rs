@@ -28,6 +28,7 @@ struct State {
     users: Vec<UserRecord>,
     sanctions: Vec<Sanction>,
     queue: Vec<ReviewItem>,
+    decided: Vec<ReviewItem>,
     audit: Vec<AuditEntry>,
 }
 
@@ -190,7 +191,11 @@ impl MetadataStore for FakeMetadata {
     }
 
     async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError> {
-        self.locked()?.queue.push(item);
+        let mut state = self.locked()?;
+        let known = |other: &ReviewItem| other.comment_id == item.comment_id;
+        if !state.queue.iter().chain(&state.decided).any(known) {
+            state.queue.push(item);
+        }
         Ok(())
     }
 
@@ -211,7 +216,20 @@ impl MetadataStore for FakeMetadata {
         let mut state = self.locked()?;
         let place = state.queue.iter().position(|item| item.comment_id == comment_id);
         let item = state.queue.remove(place.ok_or(StoreError::NotFound("review item"))?);
+        state.decided.push(item.clone());
         Ok((state.record(audit), item))
+    }
+
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        let mut state = self.locked()?;
+        let place = state.decided.iter().position(|item| item.comment_id == comment_id);
+        let item = state.decided.remove(place.ok_or(StoreError::NotFound("review item"))?);
+        state.queue.push(item);
+        Ok(state.record(audit))
     }
 
     async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError> {
