@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::Encoding;
+use crate::protocol::throttle::SampleRate;
 use crate::protocol::{
     CloseCode, Comment, CommentId, Identity, Seq, StreamId, StreamPosition, UserId,
 };
@@ -159,4 +160,12 @@ pub struct AuthRequest {
     pub connection: ConnectionId,
     pub stream_id: StreamId,
     pub token: String,
+}
+
+/// An operator's word to the broadcast stage on how much of a stream to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThrottleOrder {
+    pub stream_id: StreamId,
+    /// `None` gives the decision back to the throttle.
+    pub sample_rate: Option<SampleRate>,
 }

@@ -3,12 +3,14 @@
 //! `prometheus-client` rather than the `metrics` facade, because `lc top` reads the very numbers
 //! that `/metrics` exports, and a facade can only be written to.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -18,7 +20,51 @@ pub struct Reason {
     pub reason: String,
 }
 
-pub type ByReason = Family<Reason, Counter>;
+/// Counters by reason. The crate's own family can be exported but not listed, and `lc top` lists
+/// them. Cloning shares them; reasons are stable words of the code, so their number is bounded.
+#[derive(Debug, Clone, Default)]
+pub struct ByReason {
+    counters: Arc<RwLock<BTreeMap<String, Counter>>>,
+}
+
+impl ByReason {
+    /// The counter of one reason; keep it where the same reason is counted often.
+    pub fn get_or_create(&self, label: &Reason) -> Counter {
+        if let Some(counter) = self.read().get(&label.reason) {
+            return counter.clone();
+        }
+        // Inserting leaves the map whole even if another holder of the lock panicked.
+        let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
+        counters.entry(label.reason.clone()).or_default().clone()
+    }
+
+    /// All counts, by reason.
+    pub fn totals(&self) -> BTreeMap<String, u64> {
+        self.read().iter().map(|(reason, counter)| (reason.clone(), counter.get())).collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Counter>> {
+        self.counters.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EncodeMetric for ByReason {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (reason, counter) in self.read().iter() {
+            let label = Reason { reason: reason.clone() };
+            counter.encode(encoder.encode_family(&label)?)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+
+    fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+}
 
 /// All counters. Cloning shares them.
 #[derive(Debug, Clone, Default)]
@@ -107,4 +153,23 @@ impl Metrics {
 /// Counts one more under a label.
 pub fn count(family: &ByReason, reason: &str) {
     family.get_or_create(&Reason { reason: reason.to_owned() }).inc();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_exported_by_reason_can_also_be_listed() {
+        let metrics = Metrics::default();
+        count(&metrics.comments_refused, "banned");
+        count(&metrics.comments_refused, "banned");
+        count(&metrics.comments_refused, "too_large");
+        let totals = metrics.comments_refused.totals();
+        assert_eq!(totals, BTreeMap::from([("banned".to_owned(), 2), ("too_large".to_owned(), 1)]));
+        let text = metrics.render("extra 1\n");
+        assert!(text.contains("lcd_comments_refused_total{reason=\"banned\"} 2"), "{text}");
+        assert!(text.contains("# TYPE lcd_comments_refused counter"), "{text}");
+        assert!(text.ends_with("extra 1\n# EOF\n"), "{text}");
+    }
 }

@@ -97,6 +97,13 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         decision: Decision,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), StoreError>;
+    /// Puts an item back that [`Self::decide_review`] took off, because what was decided could not
+    /// be carried out; [`StoreError::NotFound`] unless it is decided.
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError>;
 
     // audit
     /// Records an action that changes nothing else here; returns the entry's number.

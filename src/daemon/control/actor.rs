@@ -1,0 +1,66 @@
+//! Who asks for a change.
+
+use std::sync::Arc;
+
+use crate::protocol::Identity;
+
+/// Characters of a name an operator gives; more are cut off.
+const MAX_NAME_CHARS: usize = 64;
+
+/// Who asks, as the audit log names them and as viewers see them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    name: String,
+    shown_as: Arc<str>,
+}
+
+impl Actor {
+    /// Somebody at the admin socket: the name they claim, and the operating system's word on which
+    /// user holds the other end. The claim cannot hide the word: that always comes last.
+    pub fn operator(claimed: Option<&str>, uid: u32) -> Self {
+        let shown: String = claimed
+            .unwrap_or_default()
+            .trim()
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(MAX_NAME_CHARS)
+            .collect();
+        let shown = if shown.is_empty() { "operator".to_owned() } else { shown };
+        Self { name: format!("{shown} (uid {uid})"), shown_as: shown.into() }
+    }
+
+    /// The bearer of a token, for changes asked for over the HTTP API.
+    pub fn bearer(identity: &Identity) -> Self {
+        let name = format!("{} (user {})", identity.name, identity.user_id);
+        Self { name, shown_as: identity.name.clone() }
+    }
+
+    /// For the audit log.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// For viewers, who have no business with accounts of the daemon's machine.
+    pub fn shown_as(&self) -> &Arc<str> {
+        &self.shown_as
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claimed_name_is_cleaned_cut_and_followed_by_the_uid() {
+        for (claimed, name) in [
+            (Some("ann"), "ann (uid 7)".to_owned()),
+            (Some(" ann\n\u{1b}[2J "), "ann[2J (uid 7)".to_owned()),
+            (Some("\t"), "operator (uid 7)".to_owned()),
+            (None, "operator (uid 7)".to_owned()),
+            (Some(&"x".repeat(99)), format!("{} (uid 7)", "x".repeat(64))),
+        ] {
+            assert_eq!(Actor::operator(claimed, 7).name(), name);
+        }
+        assert_eq!(&**Actor::operator(Some("ann"), 7).shown_as(), "ann");
+    }
+}

@@ -1,0 +1,70 @@
+//! Minting tokens for an operator, who needs them to try things out and to generate load.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::validate::{self, LONGEST_MS};
+use super::{Actor, Control, ControlError};
+use crate::protocol::admin::{TokenRequest, Tokens};
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::{Identity, UserId};
+
+/// Signs a token for an identity with a time to live; the assembly gives it.
+pub type Minter = Arc<dyn Fn(&Identity, Duration) -> Result<String, ErrorBody> + Send + Sync>;
+
+/// Tokens of one request.
+const MAX_TOKENS: u32 = 10_000;
+/// Signatures made before others get their turn.
+const TOKENS_A_TURN: u32 = 128;
+const MAX_NAME_CHARS: usize = 64;
+
+impl Control {
+    /// Mints `count` tokens for users numbered from `user_id` on. The audit log keeps whom they were
+    /// for, never the tokens.
+    pub async fn mint(
+        &self,
+        actor: &Actor,
+        request: &TokenRequest,
+        minter: &Minter,
+    ) -> Result<Tokens, ControlError> {
+        if !(1..=MAX_TOKENS).contains(&request.count) {
+            let problem = format!("must be 1 to {MAX_TOKENS}, not {}", request.count);
+            return Err(ControlError::Invalid { field: "count", problem });
+        }
+        let last = request.user_id.0.saturating_add(u64::from(request.count) - 1);
+        validate::id("user_id", request.user_id.0)?;
+        validate::id("user_id", last)?;
+        let ttl_ms = validate::lifetime_ms("ttl_ms", request.ttl_ms, LONGEST_MS)?;
+        // The longest name is that of the last user: numbers only grow.
+        validate::sized_text("name", &name(request, last), 1, MAX_NAME_CHARS)?;
+        validate::sized_text("name", &request.name, 1, MAX_NAME_CHARS)?;
+        let target = match request.count {
+            1 => format!("user {}", request.user_id),
+            _ => format!("users {} to {last}", request.user_id),
+        };
+        self.parts.metadata.audit(self.entry(actor, "token", target, request)).await?;
+        let ttl = Duration::from_millis(ttl_ms);
+        let mut tokens = Vec::with_capacity(request.count as usize);
+        for index in 0..request.count {
+            let user_id = request.user_id.0 + u64::from(index);
+            let identity = Identity {
+                user_id: UserId(user_id),
+                name: name(request, user_id).into(),
+                role: request.role,
+                comments_per_minute: request.comments_per_minute,
+            };
+            tokens.push(minter(&identity, ttl).map_err(ControlError::Mint)?);
+            if index % TOKENS_A_TURN == TOKENS_A_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(Tokens { tokens })
+    }
+}
+
+fn name(request: &TokenRequest, user_id: u64) -> String {
+    match request.count {
+        1 => request.name.trim().to_owned(),
+        _ => format!("{}{user_id}", request.name.trim()),
+    }
+}

@@ -1,0 +1,61 @@
+//! Which user an operator means.
+
+use std::sync::Arc;
+
+use super::{Control, ControlError};
+use crate::protocol::UserId;
+use crate::protocol::admin::UserRef;
+
+/// The longest name a user can have, in characters.
+const MAX_NAME_CHARS: usize = 64;
+/// Candidates listed when a name belongs to several users.
+const MAX_CANDIDATES: usize = 10;
+
+/// A user an operator named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) user_id: UserId,
+    /// As last seen; absent for a number that never came here.
+    pub(super) name: Option<Arc<str>>,
+}
+
+impl Control {
+    /// Digits are the number of a user, seen here or not; anything else is the name of exactly one.
+    pub(super) async fn resolve(&self, user: &UserRef) -> Result<Named, ControlError> {
+        let text = user.0.trim();
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let user_id: UserId =
+                text.parse().map_err(|error| ControlError::BadUser(format!("{error}")))?;
+            let record = self.parts.metadata.user(user_id).await?;
+            return Ok(Named { user_id, name: record.map(|record| record.name) });
+        }
+        let chars = text.chars().count();
+        if !(1..=MAX_NAME_CHARS).contains(&chars) || text.chars().any(char::is_control) {
+            return Err(ControlError::BadUser(format!(
+                "must be a number such as 42, or a name of 1 to {MAX_NAME_CHARS} characters"
+            )));
+        }
+        let found = self.parts.metadata.users_named(text).await?;
+        match found.as_slice() {
+            [] => Err(ControlError::UnknownUser(text.to_owned())),
+            [one] => Ok(Named { user_id: one.user_id, name: Some(one.name.clone()) }),
+            several => {
+                let ids: Vec<_> = several.iter().map(|record| record.user_id).collect();
+                Err(ControlError::BadUser(ambiguous(text, &ids)))
+            }
+        }
+    }
+}
+
+fn ambiguous(name: &str, ids: &[UserId]) -> String {
+    let listed: Vec<_> = ids.iter().take(MAX_CANDIDATES).map(UserId::to_string).collect();
+    let more = match ids.len().saturating_sub(MAX_CANDIDATES) {
+        0 => String::new(),
+        rest => format!(" and {rest} more"),
+    };
+    format!(
+        "`{name}` names {} users: {}{more} (last seen first); name one by number",
+        ids.len(),
+        listed.join(", ")
+    )
+}
