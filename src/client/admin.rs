@@ -126,20 +126,20 @@ impl AdminClient {
 
     /// Live JSON lines, until the daemon ends them or the stream is dropped. Only the beginning of
     /// the answer has a time limit; lines may be as far apart as they like.
-    pub async fn lines<R: DeserializeOwned>(
+    pub async fn lines<R: DeserializeOwned + Send + 'static>(
         &self,
         path: &str,
-    ) -> Result<impl Stream<Item = Result<R, AdminError>> + Send + use<R>, AdminError> {
+    ) -> Result<impl Stream<Item = Result<R, AdminError>> + Send + Unpin + use<R>, AdminError> {
         let answer = in_time(self.request(Method::GET, path, Bytes::new())).await?;
         let lines = Lines { answer, buffer: BytesMut::new(), searched: 0 };
-        Ok(futures_util::stream::unfold(Some(lines), async |lines| {
+        Ok(Box::pin(futures_util::stream::unfold(Some(lines), async |lines| {
             let mut lines = lines?;
             match lines.next().await {
                 Ok(Some(line)) => Some((read_json(&line), Some(lines))),
                 Ok(None) => None,
                 Err(error) => Some((Err(error), None)),
             }
-        }))
+        })))
     }
 
     async fn exchange<R: DeserializeOwned>(

@@ -1,9 +1,9 @@
 //! What happened, in one sentence: the same words on the command line and in the console.
 
-use crate::protocol::StreamId;
 use crate::protocol::admin::{Outcome, UserRef};
 use crate::protocol::quantity::{show_duration, show_share};
 use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CommentId, NodeId, StreamId};
 
 /// `3 connections`, `1 connection`.
 pub fn counted(count: u64, what: &str) -> String {
@@ -25,70 +25,81 @@ fn person(user: &UserRef, outcome: &Outcome) -> String {
     }
 }
 
-/// ` in 3.1 ms. Audit entry 17.`
-fn ending(outcome: &Outcome) -> String {
-    let elapsed_ms = outcome.elapsed_us as f64 / 1e3;
-    format!(" in {elapsed_ms:.1} ms. Audit entry {}.", outcome.audit_id)
+/// `Done in 3.1 ms, audit entry 17.`
+fn done(outcome: &Outcome) -> String {
+    format!("Done in {:.1} ms, audit entry {}.", outcome.elapsed_us as f64 / 1e3, outcome.audit_id)
 }
 
 fn closed(outcome: &Outcome) -> String {
     match outcome.connections {
-        0 => "was not connected; done".to_owned(),
+        0 => "not connected now".to_owned(),
         some => format!("{} closed", counted(some, "connection")),
-    }
-}
-
-fn told(outcome: &Outcome) -> String {
-    match outcome.connections {
-        0 => "was not connected; done".to_owned(),
-        some => format!("told on {}", counted(some, "connection")),
     }
 }
 
 pub fn banned(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> String {
     let (who, span) = (person(user, outcome), span(duration_ms));
-    format!("Banned {who} {span}: {}{}", closed(outcome), ending(outcome))
+    format!("Banned {who} {span}: {}. {}", closed(outcome), done(outcome))
 }
 
 pub fn timed_out(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> String {
     let (who, span) = (person(user, outcome), span(duration_ms));
-    format!("{who} may watch but not comment {span}: {}{}", told(outcome), ending(outcome))
+    format!("Timed out {who} {span}: may watch but not comment. {}", done(outcome))
 }
 
 pub fn kicked(user: &UserRef, outcome: &Outcome) -> String {
-    format!("Kicked {}: {}{}", person(user, outcome), closed(outcome), ending(outcome))
+    format!("Kicked {}: {}. {}", person(user, outcome), closed(outcome), done(outcome))
 }
 
 pub fn unbanned(user: &UserRef, outcome: &Outcome) -> String {
-    format!("{} may connect and comment again{}", person(user, outcome), ending(outcome))
+    format!("Unbanned {}: may watch and comment again. {}", person(user, outcome), done(outcome))
 }
 
 pub fn messaged(user: &UserRef, outcome: &Outcome) -> String {
     let who = person(user, outcome);
     match outcome.connections {
-        0 => format!("{who} is not connected: nobody got it. Audit entry {}.", outcome.audit_id),
-        some => format!("Sent to {who} on {}{}", counted(some, "connection"), ending(outcome)),
+        0 => format!("{who} is not connected: nobody got it. {}", done(outcome)),
+        some => format!("Sent to {who} on {}. {}", counted(some, "connection"), done(outcome)),
     }
 }
 
 pub fn announced(stream_id: StreamId, outcome: &Outcome) -> String {
-    let viewers = counted(outcome.connections, "connection");
-    format!("Announced on stream {stream_id} to {viewers}{}", ending(outcome))
+    format!("Announced to everyone on stream {stream_id}. {}", done(outcome))
 }
 
 pub fn throttled(stream_id: StreamId, rate: Option<SampleRate>, outcome: &Outcome) -> String {
-    let what = rate.map_or_else(
-        || format!("Stream {stream_id}: the throttle decides again; done"),
-        |rate| {
-            let shown = show_share(rate);
-            format!("Stream {stream_id} shows {shown} of its comments until `auto`; done")
-        },
-    );
-    format!("{what}{}", ending(outcome))
+    let what = match rate {
+        None => format!("Stream {stream_id}: the throttle decides again."),
+        Some(rate) => {
+            let share = show_share(rate);
+            format!("Stream {stream_id} shows {share} of its comments until it is set to auto.")
+        }
+    };
+    format!("{what} {}", done(outcome))
+}
+
+pub fn deleted(comment_id: CommentId, outcome: &Outcome) -> String {
+    let of = outcome.user_id.map(|id| format!(" of user {id}")).unwrap_or_default();
+    format!("Deleted comment {comment_id}{of}. {}", done(outcome))
+}
+
+/// `decided` is `Approved` or `Rejected`.
+pub fn reviewed(decided: &str, comment_id: CommentId, outcome: &Outcome) -> String {
+    format!("{decided} comment {comment_id}. {}", done(outcome))
+}
+
+pub fn drained(undo: bool, outcome: &Outcome) -> String {
+    let what = if undo {
+        "Taking viewers again.".to_owned()
+    } else {
+        let connections = counted(outcome.connections, "connection");
+        format!("Draining: {connections} told to reconnect elsewhere, no new ones taken.")
+    };
+    format!("{what} {}", done(outcome))
 }
 
 /// What a partial answer has to say about itself, if anything.
-pub fn missing_nodes(unreachable: &[crate::protocol::NodeId]) -> Option<String> {
+pub fn missing_nodes(unreachable: &[NodeId]) -> Option<String> {
     let names: Vec<_> = unreachable.iter().map(ToString::to_string).collect();
     let count = counted(names.len() as u64, "node");
     (!names.is_empty())
@@ -111,17 +122,18 @@ mod tests {
         };
         assert_eq!(
             banned(&UserRef("troll42".into()), None, &outcome),
-            "Banned troll42 (user 4711) for good: 2 connections closed in 3.1 ms. Audit entry 17."
+            "Banned troll42 (user 4711) for good: 2 connections closed. \
+             Done in 3.1 ms, audit entry 17."
         );
         assert_eq!(
             timed_out(&UserRef("4711".into()), Some(600_000), &outcome),
-            "user 4711 may watch but not comment for 10m: told on 2 connections in 3.1 ms. \
-             Audit entry 17."
+            "Timed out user 4711 for 10m: may watch but not comment. \
+             Done in 3.1 ms, audit entry 17."
         );
         let absent = Outcome { connections: 0, ..outcome };
         assert_eq!(
             kicked(&UserRef("troll42".into()), &absent),
-            "Kicked troll42 (user 4711): was not connected; done in 3.1 ms. Audit entry 17."
+            "Kicked troll42 (user 4711): not connected now. Done in 3.1 ms, audit entry 17."
         );
     }
 }

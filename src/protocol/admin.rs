@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::comment::Deletion;
 use super::events::Decision;
-use super::stream::{ModerationMode, StreamState};
+use super::stream::{ModerationMode, Stream, StreamState};
 use super::throttle::SampleRate;
 use super::{CommentId, NodeId, Role, SequencedComment, StreamId, UserId};
 
@@ -344,6 +344,9 @@ pub struct Outcome {
     pub connections: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
+    /// The stream as it is now, where one was made or changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Stream>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<NodeId>,
     pub elapsed_us: u64,

@@ -49,6 +49,21 @@ pub fn show_count(count: u64) -> String {
     }
 }
 
+/// Writes a rate: `0`, `0.4`, `23`, `1.2k`.
+pub fn show_rate(per_second: f64) -> String {
+    // A float that is negative or no number becomes 0.
+    match per_second.max(0.0) {
+        tiny if tiny < 0.05 => "0".to_owned(),
+        small if small < 9.95 => format!("{small:.1}").trim_end_matches(".0").to_owned(),
+        large => show_count(large.round() as u64),
+    }
+}
+
+/// Writes a size in bytes: `999B`, `1.2MB`.
+pub fn show_bytes(bytes: u64) -> String {
+    format!("{}B", show_count(bytes).to_ascii_uppercase().replace('K', "k"))
+}
+
 /// Writes a time in its two largest units: `42ms`, `7s`, `3m 20s`, `5h 2m`, `12d 4h`.
 pub fn show_duration(ms: u64) -> String {
     let seconds = ms / 1000;
@@ -103,6 +118,17 @@ pub fn show_share(rate: SampleRate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_and_sizes_are_shown_short() {
+        for (rate, text) in
+            [(f64::NAN, "0"), (-1.0, "0"), (0.04, "0"), (0.42, "0.4"), (3.0, "3"), (9.96, "10")]
+        {
+            assert_eq!(show_rate(rate), text, "{rate}");
+        }
+        assert_eq!(show_rate(23_400.0), "23k");
+        assert_eq!([999, 1_200, 2_100_000_000].map(show_bytes), ["999B", "1.2kB", "2.1GB"]);
+    }
 
     #[test]
     fn times_are_shown_in_their_two_largest_units() {

@@ -77,7 +77,7 @@ async fn lines_arrive_whole_however_they_are_cut_and_empty_ones_are_skipped() {
 async fn a_line_that_is_no_json_is_an_error_and_not_a_panic() {
     let routes = axum::Router::new().route("/v1/top", get(async || "{\"n\":\n"));
     let (_dir, client, _server) = serve(routes);
-    let mut lines = Box::pin(client.lines::<Value>("/v1/top").await.unwrap());
+    let mut lines = client.lines::<Value>("/v1/top").await.unwrap();
     assert!(matches!(lines.next().await, Some(Err(AdminError::Broken(_)))));
     assert!(lines.next().await.is_none());
 }
