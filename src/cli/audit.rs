@@ -9,6 +9,7 @@ use super::output::{harmless, show, show_time, table, warn_unreachable};
 use crate::protocol::admin::{AuditEntry, Cluster};
 use crate::protocol::quantity::parse_count;
 
+/// Read who changed what, newest first
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
     /// How many entries

@@ -10,6 +10,7 @@ use crate::client::wording;
 use crate::protocol::CommentId;
 use crate::protocol::admin::DeleteRequest;
 
+/// Delete a comment
 #[derive(Debug, Args)]
 pub(super) struct DeleteArgs {
     /// The comment's id, as `lc tail` and `lc history` show it

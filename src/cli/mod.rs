@@ -39,25 +39,28 @@ use context::Context;
 
 /// Watches and steers a live-comment daemon.
 #[derive(Debug, Parser)]
-#[command(name = "lc", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "lc", version, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
-    /// The admin socket [default: $LC_SOCKET, /run/lcd/admin.sock, or admin.sock in the data
-    /// directory, whichever is there first]
-    #[arg(long, global = true, value_name = "PATH")]
+    /// The admin socket [default: $LC_SOCKET, /run/lcd/admin.sock if it exists, or admin.sock in
+    /// the data directory]
+    #[arg(long, global = true, value_name = "PATH", help_heading = EVERYWHERE)]
     socket: Option<PathBuf>,
 
     /// The daemon's data directory [default: $XDG_DATA_HOME/lcd, or ~/.local/share/lcd]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     data_dir: Option<PathBuf>,
 
     /// Print JSON, one object a line, also on a terminal
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
 
     #[command(subcommand)]
     command: Command,
 }
+
+/// The options that every command takes.
+const EVERYWHERE: &str = "Options of every command";
 
 const AFTER_HELP: &str = "\
 People get tables; pipes and --json get JSON, one object a line. Data goes to stdout, everything \
@@ -71,15 +74,14 @@ Exit codes:
   64  the command line is wrong
   69  no daemon listens on the socket";
 
-/// Each command's help is its own file's; the order here is the order of `lc --help`.
+/// What a command with arguments is for stands over its arguments, in its own file. The order here
+/// is the order of `lc --help`.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch everything on one screen, and act on it
     Top(top::TopArgs),
 
-    /// Is it well, in one answer
+    /// Show whether the daemon is well
     Status,
-    /// List streams, or create and update one
     Streams(streams::StreamsArgs),
     /// List the nodes of the cluster
     Nodes,
@@ -87,11 +89,8 @@ enum Command {
     Shards,
     /// Show how far each consumer is behind the log
     Lag,
-    /// Show or fix the share of comments that viewers are shown
     Throttle(throttle::ThrottleArgs),
-    /// Disconnect a user and keep them out
     Ban(sanction::BanArgs),
-    /// Let a user watch but not comment for a while
     Timeout(sanction::TimeoutArgs),
     /// Close a user's connections; they may come back
     Kick(sanction::UserArgs),
@@ -99,27 +98,16 @@ enum Command {
     Unban(sanction::UserArgs),
     /// List the bans and timeouts in force
     Bans,
-    /// Show where a user is connected and what is held against them
     Who(who::WhoArgs),
-    /// Send a message to one user, on every connection they have
     Dm(speak::DirectArgs),
-    /// Send a message to everyone who watches a stream
     Announce(speak::AnnounceArgs),
-    /// Delete a comment
     Delete(delete::DeleteArgs),
-    /// Review the comments that moderation left to people
     Mod(review::ReviewArgs),
-    /// Follow a stream's comments and moderation as they happen, before any throttling
     Tail(tail::TailArgs),
-    /// Read a stream's stored comments
     History(history::HistoryArgs),
-    /// Read who changed what, newest first
     Audit(audit::AuditArgs),
-    /// Send viewers to other nodes and take no new ones
     Drain(drain::DrainArgs),
-    /// Mint an access token
     Token(token::TokenArgs),
-    /// Print a shell's completion script
     Completions(completions::CompletionsArgs),
 }
 

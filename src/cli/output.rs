@@ -56,7 +56,7 @@ pub fn write(text: &str) -> io::Result<()> {
 /// Says on stderr which nodes an answer lacks.
 pub fn warn_unreachable(unreachable: &[NodeId]) {
     if let Some(warning) = missing_nodes(unreachable) {
-        eprintln!("lc: warning: {warning}");
+        eprintln!("lc: warning: {warning}; what is theirs is missing here");
     }
 }
 

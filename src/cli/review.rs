@@ -11,6 +11,7 @@ use crate::client::wording;
 use crate::protocol::CommentId;
 use crate::protocol::admin::{Cluster, ReviewItem, ReviewRequest};
 
+/// Review the comments that moderation left to people
 #[derive(Debug, Args)]
 pub(super) struct ReviewArgs {
     #[command(subcommand)]

@@ -10,6 +10,7 @@ use crate::client::wording;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{AnnounceRequest, DirectRequest, UserRef};
 
+/// Send a message to one user, on every connection they have
 #[derive(Debug, Args)]
 pub(super) struct DirectArgs {
     /// A user id, or the name the user last had
@@ -19,6 +20,7 @@ pub(super) struct DirectArgs {
     words: Vec<String>,
 }
 
+/// Send a message to everyone who watches a stream
 #[derive(Debug, Args)]
 pub(super) struct AnnounceArgs {
     /// The stream's number

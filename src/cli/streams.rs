@@ -12,6 +12,7 @@ use crate::protocol::admin::{Cluster, Outcome, StreamStatus};
 use crate::protocol::quantity::{show_count, show_rate, show_share};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 
+/// List streams, or create and update one
 #[derive(Debug, Args)]
 pub(super) struct StreamsArgs {
     #[command(subcommand)]
@@ -65,6 +66,7 @@ struct Changes {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "lc streams update [OPTIONS] <STREAM>")]
 struct UpdateArgs {
     /// The stream's number
     stream: StreamId,

@@ -10,6 +10,7 @@ use super::output::{harmless, now_ms, show, show_ago, table, warn_unreachable};
 use crate::client::admin::path_segment;
 use crate::protocol::admin::Who;
 
+/// Show where a user is connected and what is held against them
 #[derive(Debug, Args)]
 pub(super) struct WhoArgs {
     /// A user id, or the name the user last had

@@ -102,8 +102,7 @@ pub fn drained(undo: bool, outcome: &Outcome) -> String {
 pub fn missing_nodes(unreachable: &[NodeId]) -> Option<String> {
     let names: Vec<_> = unreachable.iter().map(ToString::to_string).collect();
     let count = counted(names.len() as u64, "node");
-    (!names.is_empty())
-        .then(|| format!("{count} could not be reached and took no part: {}", names.join(", ")))
+    (!names.is_empty()).then(|| format!("{count} did not answer: {}", names.join(", ")))
 }
 
 #[cfg(test)]

@@ -17,13 +17,22 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, breakers: &[BreakerStatus], 
         BreakerState::HalfOpen => 1,
         BreakerState::Closed => 2,
     });
-    let mut lines: Vec<_> = sorted.into_iter().map(|breaker| line(breaker, theme)).collect();
+    let mut lines: Vec<_> = sorted.iter().map(|breaker| line(breaker, theme)).collect();
+    let mut spare = usize::from(area.height).saturating_sub(lines.len());
+    for at in (0..lines.len()).rev() {
+        if lines[at].width() > area.width.into() && spare > 0 {
+            spare -= 1;
+            let error = lines[at].spans.split_off(4);
+            lines.insert(at + 1, Line::from([vec![Span::raw(" ")], error].concat()));
+        }
+    }
     if lines.is_empty() {
-        lines.push(Line::styled("all embedded, none to lose", theme.faint));
+        lines.push(Line::styled("none is guarded by a breaker", theme.faint));
     }
     panel::lines(area, buffer, &lines, theme);
 }
 
+/// Four spans, and a fifth with the error where there is one.
 fn line(breaker: &BreakerStatus, theme: &Theme) -> Line<'static> {
     let (word, style) = match breaker.state {
         BreakerState::Closed => ("closed", theme.good),
@@ -37,7 +46,7 @@ fn line(breaker: &BreakerStatus, theme: &Theme) -> Line<'static> {
         Span::styled(format!(" {}", show_duration(breaker.since_ms)), theme.faint),
     ];
     if let (Some(error), false) = (&breaker.last_error, breaker.state == BreakerState::Closed) {
-        spans.push(Span::styled(format!(": {error}"), theme.text));
+        spans.push(Span::styled(format!(" {error}"), theme.text));
     }
     Line::from(spans)
 }

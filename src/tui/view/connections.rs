@@ -52,7 +52,11 @@ fn open(snapshot: &TopSnapshot, theme: &Theme) -> Line<'static> {
 }
 
 fn churn(history: &History, theme: &Theme) -> Line<'static> {
-    let show = |rate: Option<f64>| rate.map_or("–".to_owned(), show_rate);
-    let (opened, closed) = history.churn();
-    Line::styled(format!("+{}/s opened, -{}/s closed", show(opened), show(closed)), theme.faint)
+    let text = match history.churn() {
+        (Some(opened), Some(closed)) => {
+            format!("+{}/s new, -{}/s gone", show_rate(opened), show_rate(closed))
+        }
+        _ => "– new, – gone".to_owned(),
+    };
+    Line::styled(text, theme.faint)
 }

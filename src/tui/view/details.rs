@@ -3,11 +3,11 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Widget as _};
+use ratatui::widgets::{Block, Widget as _};
 
 use super::super::state::Console;
 use super::super::theme::Theme;
-use super::layout::centered;
+use super::layout::clear_centered;
 use super::panel;
 use super::streams::throttle;
 use crate::protocol::admin::StreamStatus;
@@ -16,12 +16,16 @@ use crate::protocol::stream::ModerationMode;
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {
     let selection = console.selection().map(|(_, stream)| stream);
-    let area = centered(area, 56, 14 + selection.map_or(0, |s| s.reactions.len().min(8) as u16));
+    let area = clear_centered(
+        area,
+        56,
+        14 + selection.map_or(0, |s| s.reactions.len().min(8) as u16),
+        buffer,
+    );
     let title = selection
         .map_or(" no stream ".to_owned(), |stream| format!(" stream {} ", stream.stream_id));
     let block = Block::bordered().border_style(theme.title).title(Line::styled(title, theme.title));
     let inner = block.inner(area);
-    Clear.render(area, buffer);
     block.render(area, buffer);
     let Some(stream) = selection else { return };
     let lines: Vec<_> = rows(console, stream, theme)

@@ -21,12 +21,12 @@ pub(super) fn notice(area: Rect, buffer: &mut Buffer, console: &Console, theme: 
         ]),
         (_, Link::Lost { why, retry_in }, _) => {
             let wait = show_duration(u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX));
-            Line::styled(format!(" RECONNECTING every {wait}: {why} "), theme.alarm)
+            Line::styled(format!(" RECONNECTING in {wait}: {why} "), theme.alarm)
         }
         (_, _, Some(Notice::Running(text))) => Line::styled(format!("… {text}"), theme.faint),
         (_, _, Some(Notice::Done(text))) => Line::styled(format!("✓ {text}"), theme.good),
         (_, _, Some(Notice::Failed(text))) => Line::styled(format!("✗ {text}"), theme.bad),
-        _ => unreachable(console, theme),
+        _ => silent_nodes(console, theme),
     };
     buffer.set_line(area.x, area.y, &line, area.width);
     if matches!(console.link, Link::Lost { .. }) && console.mode != Mode::Filtering {
@@ -34,7 +34,7 @@ pub(super) fn notice(area: Rect, buffer: &mut Buffer, console: &Console, theme: 
     }
 }
 
-fn unreachable(console: &Console, theme: &Theme) -> Line<'static> {
+fn silent_nodes(console: &Console, theme: &Theme) -> Line<'static> {
     let snapshot = console.shown().latest();
     let missing = snapshot.and_then(|snapshot| missing_nodes(&snapshot.unreachable));
     Line::styled(missing.unwrap_or_default(), theme.warn)

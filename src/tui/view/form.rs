@@ -3,11 +3,11 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Widget as _, Wrap};
+use ratatui::widgets::{Block, Paragraph, Widget as _, Wrap};
 
 use super::super::form::Form;
 use super::super::theme::Theme;
-use super::layout::centered;
+use super::layout::clear_centered;
 
 const WIDTH: u16 = 64;
 const LABEL_WIDTH: usize = 8;
@@ -16,12 +16,11 @@ const ERROR_ROWS: u16 = 2;
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, form: &Form, theme: &Theme) {
     let rows = form.fields.len() as u16;
-    let area = centered(area, WIDTH, rows + ERROR_ROWS + 2);
+    let area = clear_centered(area, WIDTH, rows + ERROR_ROWS + 2, buffer);
     let block = Block::bordered()
         .border_style(theme.title)
         .title(Line::styled(format!(" {} ", form.title()), theme.title));
     let inner = block.inner(area);
-    Clear.render(area, buffer);
     block.render(area, buffer);
     let mut lines: Vec<_> =
         (0..form.fields.len()).map(|at| field(form, at, inner.width.into(), theme)).collect();

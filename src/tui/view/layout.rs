@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ┌ header ──────────────────────────────────────────────────────────┐  1
-//! │ rates                   │ connections                            │  8, from 15 rows on
+//! │ rates                   │ connections                            │  8, 4 below 15 rows
 //! │                         │ breakers (a third column from 110 on)  │
 //! ├──────────────────────────────────────────────────────────────────┤
 //! │ streams                                                          │  what is left
@@ -16,9 +16,15 @@
 //! Narrower: nodes go below 110 columns, moderation below 64, what is beside the rates below 64,
 //! lag below 40.
 
+use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::{Clear, Widget as _};
 
 const RATES_ROWS: u16 = 8;
+const BRIEF_ROWS: u16 = 4;
+const ROWS_FOR_ALL_RATES: u16 = 12;
+const ROWS_FOR_SOME_RATES: u16 = 8;
 const WIDE: u16 = 110;
 const MIDDLE: u16 = 64;
 const NARROW: u16 = 40;
@@ -44,13 +50,13 @@ impl Plan {
         let (header, rest) = split_top(area, 1);
         let (rest, keys) = split_bottom(rest, u16::from(area.height >= 3));
         let (body, notice) = split_bottom(rest, u16::from(area.height >= 2));
-        let upper_rows = if body.height >= RATES_ROWS + 4 { RATES_ROWS } else { 0 };
-        let (upper, rest) = split_top(body, upper_rows);
-        let lower_rows = if upper_rows > 0 && rest.height >= 10 {
-            (rest.height * 2 / 5).clamp(5, 14)
-        } else {
-            0
+        let upper_rows = match body.height {
+            ROWS_FOR_ALL_RATES.. => RATES_ROWS,
+            ROWS_FOR_SOME_RATES.. => BRIEF_ROWS,
+            _ => 0,
         };
+        let (upper, rest) = split_top(body, upper_rows);
+        let lower_rows = if rest.height >= 10 { (rest.height * 2 / 5).clamp(5, 14) } else { 0 };
         let (streams, lower) = split_bottom(rest, lower_rows);
         Self { header, streams, notice, keys, ..Self::default() }.upper(upper).lower(lower)
     }
@@ -63,7 +69,9 @@ impl Plan {
             MIDDLE.. => {
                 let [rates, beside] = columns(area, [58, 42]);
                 self.rates = rates;
-                (self.connections, self.breakers) = split_top(beside, 3);
+                // Below a few lines there is nothing of breakers to be seen.
+                let rows = if beside.height > BRIEF_ROWS { 3 } else { beside.height };
+                (self.connections, self.breakers) = split_top(beside, rows);
             }
             _ => self.rates = area,
         }
@@ -106,12 +114,20 @@ fn columns<const N: usize>(area: Rect, hundredths: [u32; N]) -> [Rect; N] {
     })
 }
 
-/// A box of at most that size in the middle.
-pub(super) fn centered(area: Rect, width: u16, height: u16) -> Rect {
+/// Clears a box of at most that size in the middle.
+pub(super) fn clear_centered(area: Rect, width: u16, height: u16, buffer: &mut Buffer) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
     let x = area.x + (area.width - width) / 2;
     let y = area.y + (area.height - height) / 2;
-    Rect { x, y, width, height }
+    let middle = Rect { x, y, width, height };
+    for y in middle.top()..middle.bottom() {
+        // A wide character that reaches into the box would hide its edge.
+        if x > area.x && Line::raw(buffer[(x - 1, y)].symbol()).width() > 1 {
+            buffer[(x - 1, y)].set_symbol(" ");
+        }
+    }
+    Clear.render(middle, buffer);
+    middle
 }
 
 #[cfg(test)]

@@ -35,10 +35,10 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, snapshot: &TopSnapshot, them
     let mut lines: Vec<Line<'_>> = if area.height >= ROOMY {
         decisions.into_iter().map(|decision| one(decision, width)).collect()
     } else {
-        let half = width.saturating_sub(2) / 2;
+        let half = width / 2;
         let pairs = decisions[..4].chunks_exact(2);
         pairs
-            .map(|pair| beside(one(pair[0], half), one(pair[1], width.saturating_sub(half + 2))))
+            .map(|pair| beside(one(pair[0], half), one(pair[1], width.saturating_sub(half + 1))))
             .collect()
     };
     let reasons = sorted(&counts.reasons);
@@ -55,7 +55,7 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, snapshot: &TopSnapshot, them
 }
 
 fn beside<'a>(left: Line<'a>, right: Line<'a>) -> Line<'a> {
-    let spans = left.spans.into_iter().chain([Span::raw("  ")]).chain(right.spans);
+    let spans = left.spans.into_iter().chain([Span::raw(" ")]).chain(right.spans);
     Line::from(spans.collect::<Vec<_>>())
 }
 

@@ -24,7 +24,7 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, snapshot: &TopSnapshot, them
     let grid = Grid::fit(&COLUMNS, area);
     grid.header(area.y, buffer, "", theme.faint);
     let unreachable = snapshot.unreachable.iter().map(|node| {
-        [(node.to_string(), theme.bad), ("NO".into(), theme.bad), ("CONTACT".into(), theme.bad)]
+        [(node.to_string(), theme.bad), ("–".into(), theme.bad), ("NO REPLY".into(), theme.bad)]
     });
     let reached = snapshot.nodes.iter().map(|node| cells(node, theme));
     for (cells, y) in unreachable.chain(reached).zip(area.y + 1..area.bottom()) {

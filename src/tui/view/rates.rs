@@ -16,13 +16,18 @@ const COLUMNS: [Column; 4] = [
     Column { name: "", width: 11, right: false, rank: 1 },
     Column { name: "", width: 6, right: true, rank: 0 },
     Column { name: "", width: 0, right: false, rank: 2 },
-    Column { name: "", width: 11, right: true, rank: 3 },
+    Column { name: "", width: 8, right: true, rank: 3 },
 ];
+
+/// What is shown where there is no room for all.
+const BRIEF: [Metric; 3] = [Metric::In, Metric::Delivered, Metric::Refused];
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, history: &History, theme: &Theme) {
     let area = panel::open(area, buffer, "comments a second", theme);
     let grid = Grid::fit(&COLUMNS, area);
-    for (metric, row) in Metric::ALL.into_iter().zip(area.rows()) {
+    let metrics =
+        if usize::from(area.height) < Metric::ALL.len() { &BRIEF[..] } else { &Metric::ALL };
+    for (&metric, row) in metrics.iter().zip(area.rows()) {
         let (name, figure) = styles(metric, history.rate(metric), theme);
         let chart = grid.area(2, row);
         let cells = [
