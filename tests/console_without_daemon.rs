@@ -1,5 +1,7 @@
 //! What `lc` says and returns when there is no daemon, or when nobody reads on.
 
+#![allow(clippy::unwrap_used, reason = "everything here is a test")]
+
 use assert_cmd::Command;
 
 fn lc(directory: &std::path::Path) -> Command {

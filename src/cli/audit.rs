@@ -26,7 +26,7 @@ pub(super) async fn run(args: AuditArgs, context: &Context) -> anyhow::Result<Ex
 }
 
 fn human(entries: &[AuditEntry]) -> String {
-    let mut rows = table(&[">entry", "at (UTC)", "who", "did", "to", "request"]);
+    let mut rows = table(&[">entry", "at (UTC)", "who", "did", "to", "~request"]);
     for entry in entries {
         rows.add_row([
             entry.audit_id.to_string(),

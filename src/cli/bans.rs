@@ -15,7 +15,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) fn human(sanctions: &[Sanction], now_ms: u64) -> String {
-    let mut rows = table(&[">user", "name", "kind", "ends", "set", "by", "reason"]);
+    let mut rows = table(&[">user", "~name", "kind", "ends", "set", "by", "~reason"]);
     for sanction in sanctions {
         rows.add_row([
             sanction.user_id.to_string(),

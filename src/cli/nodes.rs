@@ -23,7 +23,7 @@ fn human(nodes: &[NodeStatus]) -> String {
         ">up",
         "listens on",
         "version",
-        "roles",
+        "~roles",
     ]);
     for node in nodes {
         rows.add_row([

@@ -3,12 +3,17 @@
 use std::io::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width,
+};
 use serde::Serialize;
 
 use crate::client::wording::missing_nodes;
 use crate::protocol::NodeId;
 use crate::protocol::quantity::show_duration;
+
+/// Characters below which a wrapped column cannot be read.
+const LEAST_WRAPPED_WIDTH: u16 = 12;
 
 /// Which form of output this run has.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +65,8 @@ pub fn warn_unreachable(unreachable: &[NodeId]) {
     }
 }
 
-/// A table without lines, to be read, copied and cut. A `>` before a header aligns it to the right.
+/// A table without lines, to be read, copied and cut. A `>` before a header aligns its column to the
+/// right; a `~` lets it wrap where the terminal is narrow.
 pub fn table(headers: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -69,9 +75,9 @@ pub fn table(headers: &[&str]) -> Table {
     table.force_no_tty();
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(
-        headers
-            .iter()
-            .map(|name| Cell::new(name.trim_start_matches('>')).add_attribute(Attribute::Bold)),
+        headers.iter().map(|name| {
+            Cell::new(name.trim_start_matches(['>', '~'])).add_attribute(Attribute::Bold)
+        }),
     );
     for (index, name) in headers.iter().enumerate() {
         if let Some(column) = table.column_mut(index) {
@@ -79,6 +85,10 @@ pub fn table(headers: &[&str]) -> Table {
             if name.starts_with('>') {
                 column.set_cell_alignment(CellAlignment::Right);
             }
+            column.set_constraint(match name.starts_with('~') {
+                true => ColumnConstraint::LowerBoundary(Width::Fixed(LEAST_WRAPPED_WIDTH)),
+                false => ColumnConstraint::ContentWidth,
+            });
         }
     }
     table

@@ -64,7 +64,7 @@ async fn decide(
 }
 
 fn human(queue: &[ReviewItem], now_ms: u64) -> String {
-    let mut rows = table(&["comment", ">stream", "flagged", "reason", "shown", "from", "message"]);
+    let mut rows = table(&["comment", ">stream", "flagged", "reason", "shown", "from", "~message"]);
     for item in queue {
         rows.add_row([
             item.comment_id.to_string(),

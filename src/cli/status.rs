@@ -45,7 +45,7 @@ fn human(status: &Status) -> String {
 }
 
 fn breakers(breakers: &[BreakerStatus]) -> String {
-    let mut rows = table(&["dependency", "breaker", ">since", "last error"]);
+    let mut rows = table(&["dependency", "breaker", ">since", "~last error"]);
     for breaker in breakers {
         rows.add_row([
             breaker.dependency.clone(),

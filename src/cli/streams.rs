@@ -130,21 +130,18 @@ fn describe(stream: &Stream) -> String {
 }
 
 fn human(streams: &[StreamStatus]) -> String {
-    let mut rows = table(&[
+    let headers = [
         ">id",
-        "title",
+        "~title",
         "state",
         ">viewers",
         ">in/s",
         ">shown",
         "throttle",
-        ">received",
-        ">broadcast",
-        ">sampled out",
-        ">deleted",
         "moderation",
-        "anonymous",
-    ]);
+        "open to",
+    ];
+    let mut rows = table(&headers);
     for stream in streams {
         rows.add_row([
             stream.stream_id.to_string(),
@@ -154,12 +151,8 @@ fn human(streams: &[StreamStatus]) -> String {
             show_rate(stream.comments_per_second),
             show_share(stream.sample_rate),
             throttle_of(stream),
-            show_count(stream.received),
-            show_count(stream.broadcast),
-            show_count(stream.sampled_out),
-            show_count(stream.deleted),
             name_of(&stream.moderation),
-            if stream.anonymous { "yes" } else { "no" }.to_owned(),
+            if stream.anonymous { "all" } else { "tokens" }.to_owned(),
         ]);
     }
     show(&rows, "No streams. Create one: lc streams create --title \"The final\"")
@@ -170,7 +163,7 @@ pub(super) fn throttle_of(stream: &StreamStatus) -> String {
     match (stream.throttle_override, stream.throttle_level) {
         (Some(_), _) => "fixed".to_owned(),
         (None, 0) => "auto".to_owned(),
-        (None, level) => format!("auto, level {level}"),
+        (None, level) => format!("auto L{level}"),
     }
 }
 

@@ -57,7 +57,7 @@ async fn list(only: Option<StreamId>, context: &Context) -> anyhow::Result<()> {
 }
 
 fn human(streams: &[StreamStatus]) -> String {
-    let mut rows = table(&[">id", "title", ">in/s", ">shown", "throttle", ">sampled out"]);
+    let mut rows = table(&[">id", "~title", ">in/s", ">shown", "throttle", ">sampled out"]);
     for stream in streams {
         rows.add_row([
             stream.stream_id.to_string(),

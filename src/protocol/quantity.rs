@@ -35,11 +35,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 pub fn show_count(count: u64) -> String {
     let scaled = |unit: u64, name: char| {
         let value = count as f64 / unit as f64;
-        if value < 9.95 && !count.is_multiple_of(unit) {
-            format!("{value:.1}{name}")
-        } else {
-            format!("{value:.0}{name}")
-        }
+        let digits = if value < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") };
+        format!("{}{name}", digits.trim_end_matches(".0"))
     };
     match count {
         0..1_000 => count.to_string(),
@@ -187,6 +184,8 @@ mod tests {
             (7, "7"),
             (999, "999"),
             (1_000, "1k"),
+            (1_001, "1k"),
+            (9_951, "10k"),
             (1_250, "1.2k"),
             (999_499, "999k"),
             (1_000_000, "1m"),
