@@ -1,6 +1,7 @@
 //! The loop of the console: wait for something to happen, apply it, draw.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use crossterm::event::{Event, EventStream};
@@ -71,9 +72,8 @@ impl Desk {
                 },
                 followed = snapshots.next() => self.followed(followed)?,
                 Some(done) = self.actions.join_next() => {
-                    self.done(done.unwrap_or_else(|error| {
-                        Err(AdminError::Broken(format!("the action stopped: {error}")))
-                    }));
+                    // Nothing cancels an action, so this can only be its panic, and it is ours.
+                    self.done(done.unwrap_or_else(|error| resume_unwind(error.into_panic())));
                     None
                 }
                 () = signals.any() => Some(Effect::Quit),
