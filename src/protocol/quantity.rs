@@ -1,6 +1,8 @@
-//! Counts and times as people write them: `10k`, `1m`, `500ms`, `10m`.
+//! Counts, times and shares as people write them: `10k`, `1m`, `500ms`, `10m`, `10%`.
 
 use std::time::Duration;
+
+use super::throttle::SampleRate;
 
 /// Reads a count: digits, optionally with `k`, `m` or `g` (powers of 1000), as in `10k` or `1.5m`.
 pub fn parse_count(text: &str) -> Result<u64, String> {
@@ -33,11 +35,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 pub fn show_count(count: u64) -> String {
     let scaled = |unit: u64, name: char| {
         let value = count as f64 / unit as f64;
-        if value < 9.95 && !count.is_multiple_of(unit) {
-            format!("{value:.1}{name}")
-        } else {
-            format!("{value:.0}{name}")
-        }
+        let digits = if value < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") };
+        format!("{}{name}", digits.trim_end_matches(".0"))
     };
     match count {
         0..1_000 => count.to_string(),
@@ -47,9 +46,120 @@ pub fn show_count(count: u64) -> String {
     }
 }
 
+/// Writes a rate: `0`, `0.4`, `23`, `1.2k`.
+pub fn show_rate(per_second: f64) -> String {
+    // A float that is negative or no number becomes 0.
+    match per_second.max(0.0) {
+        tiny if tiny < 0.05 => "0".to_owned(),
+        small if small < 9.95 => format!("{small:.1}").trim_end_matches(".0").to_owned(),
+        large => show_count(large.round() as u64),
+    }
+}
+
+/// Writes a size in bytes: `999B`, `1.2MB`.
+pub fn show_bytes(bytes: u64) -> String {
+    format!("{}B", show_count(bytes).to_ascii_uppercase().replace('K', "k"))
+}
+
+/// Writes a time in its two largest units: `42ms`, `7s`, `3m 20s`, `5h 2m`, `12d 4h`.
+pub fn show_duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let pair = |large: u64, name: char, small: u64, rest: char| {
+        let (whole, part) = (seconds / large, seconds % large / small);
+        if part == 0 { format!("{whole}{name}") } else { format!("{whole}{name} {part}{rest}") }
+    };
+    match seconds {
+        0 if ms > 0 => format!("{ms}ms"),
+        0..60 => format!("{seconds}s"),
+        60..3_600 => pair(60, 'm', 1, 's'),
+        3_600..86_400 => pair(3_600, 'h', 60, 'm'),
+        _ => pair(86_400, 'd', 3_600, 'h'),
+    }
+}
+
+/// Reads a share: `0.1`, `10%`, `1/10`, `all`, `none`.
+pub fn parse_share(text: &str) -> Result<SampleRate, String> {
+    let text = text.trim();
+    let number = |part: &str| part.trim().parse::<f64>().ok().filter(|value| value.is_finite());
+    let share = if let Some(percent) = text.strip_suffix('%') {
+        number(percent).map(|percent| percent / 100.0)
+    } else if let Some((part, whole)) = text.split_once('/') {
+        number(part).zip(number(whole)).map(|(part, whole)| part / whole)
+    } else {
+        match text.to_ascii_lowercase().as_str() {
+            "all" => Some(1.0),
+            "none" => Some(0.0),
+            digits => number(digits),
+        }
+    };
+    share.and_then(SampleRate::from_share).ok_or_else(|| {
+        format!(
+            "`{text}` is not a share: write 0.1, 10%, 1/10, all or none (0 to 1, or 0% to 100%)"
+        )
+    })
+}
+
+/// Writes a share: `all`, `10%`, `0.5%`, `none`.
+pub fn show_share(rate: SampleRate) -> String {
+    match rate {
+        SampleRate::ALL => "all".to_owned(),
+        SampleRate::NONE => "none".to_owned(),
+        // Parts per million are exact in four places of a percentage.
+        rate => {
+            let percent = format!("{:.4}", rate.share() * 100.0);
+            format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_and_sizes_are_shown_short() {
+        for (rate, text) in
+            [(f64::NAN, "0"), (-1.0, "0"), (0.04, "0"), (0.42, "0.4"), (3.0, "3"), (9.96, "10")]
+        {
+            assert_eq!(show_rate(rate), text, "{rate}");
+        }
+        assert_eq!(show_rate(23_400.0), "23k");
+        assert_eq!([999, 1_200, 2_100_000_000].map(show_bytes), ["999B", "1.2kB", "2.1GB"]);
+    }
+
+    #[test]
+    fn times_are_shown_in_their_two_largest_units() {
+        for (ms, text) in [
+            (0, "0s"),
+            (42, "42ms"),
+            (7_900, "7s"),
+            (200_000, "3m 20s"),
+            (600_000, "10m"),
+            (18_120_000, "5h 2m"),
+            (1_051_200_000, "12d 4h"),
+        ] {
+            assert_eq!(show_duration(ms), text);
+        }
+    }
+
+    #[test]
+    fn shares_are_read_in_every_way_people_write_them() {
+        for (text, ppm, shown) in [
+            ("0.1", 0.1, "10%"),
+            ("10%", 0.1, "10%"),
+            ("1/20", 0.05, "5%"),
+            ("ALL", 1.0, "all"),
+            ("none", 0.0, "none"),
+            ("0.25%", 0.0025, "0.25%"),
+        ] {
+            let rate = parse_share(text).unwrap();
+            assert_eq!(Some(rate), SampleRate::from_share(ppm), "{text}");
+            assert_eq!(show_share(rate), shown);
+        }
+        for text in ["", "auto", "110%", "-1", "2", "1/0", "nan", "0/0", "%"] {
+            assert!(parse_share(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn counts_are_read_as_people_write_them() {
@@ -74,6 +184,8 @@ mod tests {
             (7, "7"),
             (999, "999"),
             (1_000, "1k"),
+            (1_001, "1k"),
+            (9_951, "10k"),
             (1_250, "1.2k"),
             (999_499, "999k"),
             (1_000_000, "1m"),

@@ -1,0 +1,63 @@
+//! The exit codes of `lc`, as its `--help` documents them.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::client::admin::AdminError;
+
+pub const OK: u8 = 0;
+/// The daemon refused, or something failed.
+pub const FAILED: u8 = 1;
+/// A threshold of `loadgen --fail-if` was broken.
+pub const THRESHOLD: u8 = 2;
+/// The command line is wrong (`EX_USAGE`).
+pub const USAGE: u8 = 64;
+/// No daemon listens on the socket (`EX_UNAVAILABLE`).
+pub const NO_DAEMON: u8 = 69;
+
+/// The code for an error that ended a command.
+pub fn code(error: &anyhow::Error) -> u8 {
+    if output_is_gone(error) {
+        return OK;
+    }
+    match error.chain().find_map(|cause| cause.downcast_ref::<AdminError>()) {
+        Some(AdminError::NotRunning { .. }) => NO_DAEMON,
+        _ => FAILED,
+    }
+}
+
+/// Says on stderr what went wrong, and returns the code for it.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if !output_is_gone(error) {
+        eprintln!("lc: {error:#}");
+    }
+    code(error).into()
+}
+
+/// Whether whoever read stdout has seen enough, as in `lc tail 1 | head`.
+fn output_is_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ErrorCode;
+    use crate::protocol::error_code::ErrorBody;
+    use anyhow::Context as _;
+
+    #[test]
+    fn each_kind_of_end_has_its_code() {
+        let refused = AdminError::Refused(ErrorBody::new(ErrorCode::NotFound, "no such user"));
+        assert_eq!(code(&refused.into()), FAILED);
+        let absent = || AdminError::NotRunning {
+            socket: "/run/lcd/admin.sock".into(),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        assert_eq!(code(&absent().into()), NO_DAEMON);
+        let wrapped = Err::<(), _>(absent()).context("while asking").unwrap_err();
+        assert_eq!(code(&wrapped), NO_DAEMON);
+        assert_eq!(code(&io::Error::from(io::ErrorKind::BrokenPipe).into()), OK);
+        assert_eq!(code(&anyhow::anyhow!("anything else")), FAILED);
+    }
+}

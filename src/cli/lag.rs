@@ -1,0 +1,62 @@
+//! `lc lag`: how far each consumer is behind the end of the log.
+
+use std::process::ExitCode;
+
+use super::context::Context;
+use super::output::{show, table, warn_unreachable};
+use crate::protocol::admin::{Cluster, ConsumerLag};
+
+pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
+    let lag: Cluster<ConsumerLag> = context.admin().get("/v1/lag").await?;
+    context.output().items(&lag.items, || human(&lag.items))?;
+    warn_unreachable(&lag.unreachable);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The partitions that are behind, farthest first, and a line for those that are not.
+fn human(partitions: &[ConsumerLag]) -> String {
+    let mut behind: Vec<_> = partitions.iter().filter(|partition| partition.lag > 0).collect();
+    behind.sort_by_key(|partition| std::cmp::Reverse(partition.lag));
+    let mut rows = table(&["consumer", "topic", ">partition", ">lag", ">position", ">end"]);
+    for partition in &behind {
+        rows.add_row([
+            partition.group.clone(),
+            partition.topic.clone(),
+            partition.partition.to_string(),
+            partition.lag.to_string(),
+            partition.position.to_string(),
+            partition.end.to_string(),
+        ]);
+    }
+    let current = partitions.len() - behind.len();
+    match (behind.len(), current) {
+        (0, 0) => "No consumer has read anything yet.".to_owned(),
+        (0, all) => format!("All {all} consumer positions are at the end of the log."),
+        (_, 0) => show(&rows, ""),
+        (_, rest) => format!("{}\n\nAt the end of the log: {rest} more.", show(&rows, "")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_farthest_behind_comes_first_and_the_rest_is_one_line() {
+        let lag = |group: &str, partition, lag| ConsumerLag {
+            group: group.into(),
+            topic: "comment_events".into(),
+            partition,
+            position: 100_000 - lag,
+            end: 100_000,
+            lag,
+        };
+        let partitions =
+            [lag("archiver", 0, 12), lag("broadcast", 0, 0), lag("archiver", 7, 4_000)];
+        insta::assert_snapshot!(human(&partitions));
+        assert_eq!(
+            human(&[lag("archiver", 0, 0)]),
+            "All 1 consumer positions are at the end of the log."
+        );
+    }
+}

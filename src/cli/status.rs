@@ -1,0 +1,94 @@
+//! `lc status`: is it well, in one answer.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use super::context::Context;
+use super::output::{show, table};
+use crate::client::wording::counted;
+use crate::protocol::admin::{BreakerState, BreakerStatus, Status};
+use crate::protocol::quantity::{show_count, show_duration};
+
+pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
+    let status: Status = context.admin().get("/v1/status").await?;
+    context.output().item(&status, || human(&status))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn human(status: &Status) -> String {
+    let state = match (status.draining, status.ready) {
+        (true, _) => "draining: sends viewers away and takes no new ones",
+        (false, true) => "ready",
+        (false, false) => "NOT READY: see the warnings and the daemon's log",
+    };
+    let mut text = format!(
+        "{node} is {state}\n\n  version      {version}\n  up           {up}\n  listens on   {listen}\n  \
+         data in      {data_dir}\n  connections  {connections}\n  live         {live}\n",
+        node = status.node,
+        version = status.version,
+        up = show_duration(status.uptime_ms),
+        listen = status.listen,
+        data_dir = status.data_dir,
+        connections = show_count(status.connections),
+        live = counted(status.live_streams, "stream"),
+    );
+    for (contract, engine) in &status.engines {
+        let _ = writeln!(text, "  {contract:<12} {engine}");
+    }
+    if !status.breakers.is_empty() {
+        let _ = writeln!(text, "\n{}", breakers(&status.breakers));
+    }
+    for warning in &status.warnings {
+        let _ = writeln!(text, "\nwarning: {warning}");
+    }
+    text
+}
+
+fn breakers(breakers: &[BreakerStatus]) -> String {
+    let mut rows = table(&["dependency", "breaker", ">since", "~last error"]);
+    for breaker in breakers {
+        rows.add_row([
+            breaker.dependency.clone(),
+            match breaker.state {
+                BreakerState::Closed => "closed (works)".to_owned(),
+                BreakerState::Open => "OPEN (fails)".to_owned(),
+                BreakerState::HalfOpen => "half open (trying)".to_owned(),
+            },
+            show_duration(breaker.since_ms),
+            breaker.last_error.clone().unwrap_or_default(),
+        ]);
+    }
+    show(&rows, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::NodeId;
+
+    #[test]
+    fn a_sick_node_shows_what_is_wrong() {
+        let status = Status {
+            node: NodeId::new("edge-1"),
+            version: "0.1.0".into(),
+            uptime_ms: 11_520_000,
+            ready: false,
+            draining: false,
+            listen: "0.0.0.0:8080".into(),
+            data_dir: "/var/lib/lcd".into(),
+            engines: [("event log", "embedded"), ("bus", "in process")]
+                .map(|(contract, engine)| (contract.into(), engine.into()))
+                .into(),
+            connections: 12_345,
+            live_streams: 1,
+            breakers: vec![BreakerStatus {
+                dependency: "comment store".into(),
+                state: BreakerState::Open,
+                last_error: Some("disk I/O error".into()),
+                since_ms: 65_000,
+            }],
+            warnings: vec!["the archiver is 12k comments behind".into()],
+        };
+        insta::assert_snapshot!(human(&status));
+    }
+}

@@ -1,0 +1,85 @@
+//! `lc throttle`: shows how much of each stream viewers are shown, fixes it, or lets it go.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Args;
+
+use super::arguments::{Rate, rate};
+use super::context::Context;
+use super::output::{harmless, show, table, warn_unreachable};
+use super::streams::throttle_of;
+use crate::client::wording::throttled;
+use crate::protocol::StreamId;
+use crate::protocol::admin::{Cluster, Outcome, StreamStatus, ThrottleRequest};
+use crate::protocol::quantity::{show_count, show_rate, show_share};
+
+/// Show or fix the share of comments that viewers are shown
+///
+/// Everything is stored whatever the share, and senders always see their own comments. A share
+/// stays fixed until it is set to auto.
+#[derive(Debug, Args)]
+pub(super) struct ThrottleArgs {
+    /// The stream's number; without it, all streams are shown
+    stream: Option<StreamId>,
+    /// `auto`, or a share: 0.1, 10%, 1/10, all, none; without it, the stream is shown
+    #[arg(value_parser = rate, requires = "stream")]
+    rate: Option<Rate>,
+}
+
+pub(super) async fn run(args: ThrottleArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    match (args.stream, args.rate) {
+        (Some(stream_id), Some(rate)) => set(stream_id, rate, context).await?,
+        (only, _) => list(only, context).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn set(stream_id: StreamId, rate: Rate, context: &Context) -> anyhow::Result<()> {
+    let request = ThrottleRequest { stream_id, sample_rate: rate.fixed() };
+    let outcome: Outcome = context.admin().post("/v1/throttle", &request).await?;
+    context.output().item(&outcome, || throttled(stream_id, rate.fixed(), &outcome))?;
+    warn_unreachable(&outcome.unreachable);
+    Ok(())
+}
+
+async fn list(only: Option<StreamId>, context: &Context) -> anyhow::Result<()> {
+    let mut streams: Cluster<StreamStatus> = context.admin().get("/v1/streams").await?;
+    if let Some(only) = only {
+        streams.items.retain(|stream| stream.stream_id == only);
+        if streams.items.is_empty() {
+            bail!("no stream {only}; `lc streams` lists them");
+        }
+    }
+    context.output().items(&streams.items, || human(&streams.items))?;
+    warn_unreachable(&streams.unreachable);
+    Ok(())
+}
+
+fn human(streams: &[StreamStatus]) -> String {
+    let mut rows = table(&[">id", "~title", ">in/s", ">shown", "throttle", ">sampled out"]);
+    for stream in streams {
+        rows.add_row([
+            stream.stream_id.to_string(),
+            harmless(&stream.title),
+            show_rate(stream.comments_per_second),
+            show_share(stream.sample_rate),
+            throttle_of(stream),
+            show_count(stream.sampled_out),
+        ]);
+    }
+    show(&rows, "No streams.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::throttle::SampleRate;
+
+    #[test]
+    fn it_shows_who_decides() {
+        let [quiet, mut busy] = super::super::streams::tests::streams();
+        busy.throttle_override = SampleRate::from_share(0.02);
+        insta::assert_snapshot!(human(&[quiet, busy]));
+    }
+}

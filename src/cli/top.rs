@@ -1,0 +1,68 @@
+//! `lc top`: the console, one frame of it, or the snapshots behind it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::StreamExt as _;
+
+use super::arguments::span;
+use super::context::Context;
+use super::output::write;
+use crate::client::follow::{Followed, follow};
+use crate::protocol::admin::TopSnapshot;
+use crate::tui;
+
+/// The size of a frame for which no terminal says one.
+const FRAME_SIZE: (u16, u16) = (120, 40);
+
+/// Watch everything on one screen, and act on it
+///
+/// Press ? for the keys. Without a terminal, or with --json, it prints the snapshots as JSON lines.
+#[derive(Debug, Args)]
+pub(super) struct TopArgs {
+    /// Time between two snapshots: 100ms to 1m
+    #[arg(long, value_name = "TIME", value_parser = interval, default_value = "1s")]
+    interval: Duration,
+    /// Print one frame as text, of the terminal's size or 120×40, and end
+    #[arg(long)]
+    once: bool,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = span(text)?;
+    if (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("must be between 100ms and 1m".to_owned())
+    }
+}
+
+/// `json`: it was asked for in so many words.
+pub(super) async fn run(args: TopArgs, json: bool, context: &Context) -> anyhow::Result<ExitCode> {
+    match (args.once, json || context.json) {
+        (true, _) if !json => {
+            let size = crossterm::terminal::size().unwrap_or(FRAME_SIZE);
+            write(&tui::frame(context.admin(), args.interval, size).await?)?;
+        }
+        (once, true) => snapshots(args.interval, once, context).await?,
+        _ => tui::run(context.admin(), args.interval).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn snapshots(interval: Duration, once: bool, context: &Context) -> anyhow::Result<()> {
+    let path = tui::snapshots_path(interval);
+    let mut snapshots = Box::pin(follow::<TopSnapshot>(context.admin(), path).await?);
+    while let Some(followed) = snapshots.next().await {
+        match followed {
+            Followed::Item(snapshot) => context.output().item(&snapshot, String::new)?,
+            Followed::Lost { why, .. } if !once => eprintln!("lc: {why}; trying again"),
+            Followed::Lost { why: error, .. } | Followed::Ended(error) => return Err(error.into()),
+        }
+        if once {
+            break;
+        }
+    }
+    Ok(())
+}

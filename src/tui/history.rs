@@ -1,0 +1,344 @@
+//! What snapshots say about time: rates from the differences of counters, and their recent past.
+//!
+//! A pure fold. A daemon that restarted counts from zero again: the interval across the restart has
+//! no rate, and the charts show it as a hole.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::protocol::admin::{ConsumerLag, Counters, ShardStatus, StreamStatus, TopSnapshot};
+use crate::protocol::{NodeId, StreamId};
+
+/// Points a chart keeps: more than the widest terminal shows.
+const POINTS: usize = 240;
+
+/// The rates that are charted, in the order they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Metric {
+    In,
+    Accepted,
+    Broadcast,
+    Delivered,
+    SampledOut,
+    Refused,
+    Skipped,
+}
+
+impl Metric {
+    pub(super) const ALL: [Self; 7] = [
+        Self::In,
+        Self::Accepted,
+        Self::Broadcast,
+        Self::Delivered,
+        Self::SampledOut,
+        Self::Refused,
+        Self::Skipped,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Accepted => "accepted",
+            Self::Broadcast => "broadcast",
+            Self::Delivered => "delivered",
+            Self::SampledOut => "sampled out",
+            Self::Refused => "refused",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    fn counter(self, counters: &Counters) -> u64 {
+        match self {
+            Self::In => counters.received,
+            Self::Accepted => counters.accepted,
+            Self::Broadcast => counters.broadcast,
+            Self::Delivered => counters.delivered,
+            Self::SampledOut => counters.sampled_out,
+            Self::Refused => counters.refused.values().sum(),
+            Self::Skipped => counters.skipped,
+        }
+    }
+}
+
+/// The recent past of one rate, oldest first; `None` where there is no rate.
+pub(super) type Series = VecDeque<Option<f64>>;
+
+/// What one delivery worker did in the last interval.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct ShardRates {
+    /// Share of the time it was busy, 0.0 to 1.0.
+    pub(super) load: f64,
+    pub(super) delivered: f64,
+    pub(super) bytes: f64,
+}
+
+/// Where a consumer is, over all partitions of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GroupLag {
+    pub(super) group: String,
+    pub(super) topic: String,
+    pub(super) lag: u64,
+    /// The change since the snapshot before, where it is known.
+    pub(super) change: Option<i64>,
+    /// The partition that is farthest behind.
+    pub(super) worst_partition: u32,
+}
+
+/// Snapshots, folded.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History {
+    latest: Option<TopSnapshot>,
+    charts: [Series; Metric::ALL.len()],
+    shards: BTreeMap<(NodeId, u32), ShardRates>,
+    sampled_out: BTreeMap<StreamId, f64>,
+    opened: Option<f64>,
+    closed: Option<f64>,
+    groups: Vec<GroupLag>,
+    restarts: u32,
+}
+
+impl History {
+    pub(super) fn latest(&self) -> Option<&TopSnapshot> {
+        self.latest.as_ref()
+    }
+
+    /// How often the daemon was seen to start anew.
+    pub(super) fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    pub(super) fn chart(&self, metric: Metric) -> &Series {
+        &self.charts[metric as usize]
+    }
+
+    /// The rate of the last interval, per second.
+    pub(super) fn rate(&self, metric: Metric) -> Option<f64> {
+        self.chart(metric).back().copied().flatten()
+    }
+
+    pub(super) fn shard(&self, shard: &ShardStatus) -> Option<ShardRates> {
+        self.shards.get(&(shard.node.clone(), shard.shard)).copied()
+    }
+
+    /// Comments of a stream left out by the throttle, per second.
+    pub(super) fn sampled_out(&self, stream_id: StreamId) -> Option<f64> {
+        self.sampled_out.get(&stream_id).copied()
+    }
+
+    /// Connections opened and closed, per second.
+    pub(super) fn churn(&self) -> (Option<f64>, Option<f64>) {
+        (self.opened, self.closed)
+    }
+
+    /// Consumers, farthest behind first.
+    pub(super) fn groups(&self) -> &[GroupLag] {
+        &self.groups
+    }
+
+    pub(super) fn add(&mut self, snapshot: TopSnapshot) {
+        let Some(before) = self.latest.take() else {
+            self.groups = groups(&snapshot.lag, &[]);
+            self.latest = Some(snapshot);
+            return;
+        };
+        let same_life = before.node == snapshot.node && snapshot.uptime_ms >= before.uptime_ms;
+        self.restarts += u32::from(!same_life);
+        let elapsed_ms = snapshot.uptime_ms.saturating_sub(before.uptime_ms);
+        // Two snapshots of one moment say nothing about rates; the later one still is the latest.
+        if same_life && elapsed_ms > 0 {
+            self.add_rates(&before, &snapshot, elapsed_ms as f64 / 1e3);
+        } else if !same_life {
+            self.add_hole();
+        }
+        let known: &[GroupLag] = if same_life { &self.groups } else { &[] };
+        self.groups = groups(&snapshot.lag, known);
+        self.latest = Some(snapshot);
+    }
+
+    /// Marks a time without snapshots in the charts.
+    pub(super) fn add_hole(&mut self) {
+        for chart in &mut self.charts {
+            if chart.back().is_some_and(Option::is_some) {
+                push(chart, None);
+            }
+        }
+        self.shards.clear();
+        self.sampled_out.clear();
+        (self.opened, self.closed) = (None, None);
+    }
+
+    fn add_rates(&mut self, before: &TopSnapshot, now: &TopSnapshot, seconds: f64) {
+        // Counters only grow within one life; one that does not would be a fault worth a 0 here.
+        let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
+        for metric in Metric::ALL {
+            let (before, now) = (metric.counter(&before.counters), metric.counter(&now.counters));
+            push(&mut self.charts[metric as usize], Some(rate(before, now)));
+        }
+        self.sampled_out = each_stream(before, now)
+            .map(|(before, now)| (now.stream_id, rate(before.sampled_out, now.sampled_out)))
+            .collect();
+        self.shards = each_shard(before, now)
+            .map(|(before, now)| {
+                let wall_us = now.wall_us.saturating_sub(before.wall_us).max(1);
+                let rates = ShardRates {
+                    load: now.busy_us.saturating_sub(before.busy_us) as f64 / wall_us as f64,
+                    delivered: rate(before.delivered, now.delivered),
+                    bytes: rate(before.bytes_out, now.bytes_out),
+                };
+                ((now.node.clone(), now.shard), rates)
+            })
+            .collect();
+        let closed = |counters: &Counters| counters.connections_closed.values().sum::<u64>();
+        let (was, is) = (&before.counters, &now.counters);
+        self.opened = Some(rate(was.connections_opened, is.connections_opened));
+        self.closed = Some(rate(closed(was), closed(is)));
+    }
+}
+
+fn push(series: &mut Series, point: Option<f64>) {
+    if series.len() == POINTS {
+        series.pop_front();
+    }
+    series.push_back(point);
+}
+
+/// The streams of both snapshots, before and now.
+fn each_stream<'a>(
+    before: &'a TopSnapshot,
+    now: &'a TopSnapshot,
+) -> impl Iterator<Item = (&'a StreamStatus, &'a StreamStatus)> {
+    let known: BTreeMap<_, _> = before.streams.iter().map(|s| (s.stream_id, s)).collect();
+    now.streams.iter().filter_map(move |stream| Some((*known.get(&stream.stream_id)?, stream)))
+}
+
+/// The workers of both snapshots, before and now.
+fn each_shard<'a>(
+    before: &'a TopSnapshot,
+    now: &'a TopSnapshot,
+) -> impl Iterator<Item = (&'a ShardStatus, &'a ShardStatus)> {
+    let known: BTreeMap<_, _> = before.shards.iter().map(|s| ((&s.node, s.shard), s)).collect();
+    now.shards
+        .iter()
+        .filter_map(move |shard| Some((*known.get(&(&shard.node, shard.shard))?, shard)))
+}
+
+fn groups(partitions: &[ConsumerLag], before: &[GroupLag]) -> Vec<GroupLag> {
+    let mut sums: BTreeMap<(&str, &str), (u64, &ConsumerLag)> = BTreeMap::new();
+    for partition in partitions {
+        let sum = sums.entry((&partition.group, &partition.topic)).or_insert((0, partition));
+        sum.0 += partition.lag;
+        if partition.lag > sum.1.lag {
+            sum.1 = partition;
+        }
+    }
+    let mut groups: Vec<_> = sums
+        .into_iter()
+        .map(|((group, topic), (lag, worst))| {
+            let known = before.iter().find(|known| known.group == group && known.topic == topic);
+            GroupLag {
+                group: group.to_owned(),
+                topic: topic.to_owned(),
+                lag,
+                change: known.map(|known| lag.cast_signed() - known.lag.cast_signed()),
+                worst_partition: worst.partition,
+            }
+        })
+        .collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.lag));
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fabricated::{idle, snapshot};
+    use super::*;
+
+    #[test]
+    fn rates_are_differences_over_the_daemons_own_time() {
+        let mut history = History::default();
+        history.add(idle(10_000));
+        assert_eq!(history.rate(Metric::In), None);
+        let mut next = idle(12_000);
+        next.counters.received = 300;
+        next.counters.refused = [("banned".to_owned(), 10), ("rate_limited".to_owned(), 30)].into();
+        // The wall clock was set back meanwhile, which changes nothing.
+        next.taken_at = 0;
+        history.add(next);
+        assert_eq!(history.rate(Metric::In), Some(150.0));
+        assert_eq!(history.rate(Metric::Refused), Some(20.0));
+        assert_eq!(history.rate(Metric::Delivered), Some(0.0));
+    }
+
+    #[test]
+    fn a_restart_leaves_a_hole_and_no_absurd_rate() {
+        let mut history = History::default();
+        for second in 1..=3 {
+            history.add(snapshot(second));
+        }
+        assert!(history.rate(Metric::In).is_some());
+        let mut reborn = idle(500);
+        reborn.node = snapshot(3).node;
+        reborn.counters.received = 5;
+        history.add(reborn.clone());
+        assert_eq!(history.rate(Metric::In), None);
+        assert_eq!(history.restarts(), 1);
+        assert!(history.shard(&snapshot(3).shards[0]).is_none());
+        reborn.uptime_ms = 1_500;
+        reborn.counters.received = 12;
+        history.add(reborn);
+        assert_eq!(history.rate(Metric::In), Some(7.0));
+        let chart: Vec<_> = history.chart(Metric::In).iter().map(Option::is_some).collect();
+        assert_eq!(chart, [true, true, false, true]);
+    }
+
+    #[test]
+    fn the_same_moment_twice_divides_by_nothing() {
+        let mut history = History::default();
+        history.add(snapshot(5));
+        history.add(snapshot(5));
+        assert_eq!(history.rate(Metric::In), None);
+        assert_eq!(history.restarts(), 0);
+    }
+
+    #[test]
+    fn a_worker_is_as_loaded_as_its_share_of_busy_time() {
+        let mut history = History::default();
+        let mut first = snapshot(5);
+        let mut second = snapshot(6);
+        (first.shards[0].busy_us, first.shards[0].wall_us) = (1_000, 5_000_000);
+        (second.shards[0].busy_us, second.shards[0].wall_us) = (251_000, 6_000_000);
+        (first.shards[0].delivered, second.shards[0].delivered) = (100, 350);
+        history.add(first);
+        history.add(second.clone());
+        let rates = history.shard(&second.shards[0]).unwrap();
+        assert_eq!((rates.load, rates.delivered), (0.25, 250.0));
+    }
+
+    #[test]
+    fn lag_adds_up_by_consumer_and_says_where_it_goes() {
+        let lag = |group: &str, partition, lag| ConsumerLag {
+            group: group.into(),
+            topic: "comment_events".into(),
+            partition,
+            position: 0,
+            end: lag,
+            lag,
+        };
+        let before = groups(&[lag("archiver", 0, 5), lag("archiver", 1, 7)], &[]);
+        let now = groups(
+            &[lag("broadcast", 0, 1), lag("archiver", 0, 2), lag("archiver", 1, 30)],
+            &before,
+        );
+        let seen: Vec<_> =
+            now.iter().map(|g| (g.group.as_str(), g.lag, g.change, g.worst_partition)).collect();
+        assert_eq!(seen, [("archiver", 32, Some(20), 1), ("broadcast", 1, None, 0)]);
+    }
+
+    #[test]
+    fn charts_keep_a_bounded_past() {
+        let mut history = History::default();
+        for second in 0..1_000 {
+            history.add(snapshot(second));
+        }
+        assert!(Metric::ALL.iter().all(|metric| history.chart(*metric).len() == POINTS));
+    }
+}

@@ -1,0 +1,62 @@
+//! Viewers of this node: how many, how many are slow, how fast they come and go, and why they went.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::super::history::History;
+use super::super::theme::Theme;
+use super::panel;
+use crate::protocol::admin::TopSnapshot;
+use crate::protocol::quantity::{show_count, show_rate};
+
+pub(super) fn draw(
+    area: Rect,
+    buffer: &mut Buffer,
+    history: &History,
+    snapshot: &TopSnapshot,
+    theme: &Theme,
+) {
+    let area = panel::open(area, buffer, "connections", theme);
+    if area.is_empty() {
+        return;
+    }
+    let mut lines = vec![open(snapshot, theme), churn(history, theme)];
+    let mut closed: Vec<_> = snapshot.counters.connections_closed.iter().collect();
+    closed.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    lines.extend(closed.into_iter().map(|(code, count)| {
+        let name = Span::styled(format!("closed {code}"), theme.faint);
+        panel::pair(area.width, name, Span::styled(show_count(*count), theme.text))
+    }));
+    // The codes are extra: where there is no room for them, nothing says so.
+    lines.truncate(area.height.into());
+    panel::lines(area, buffer, &lines, theme);
+}
+
+fn open(snapshot: &TopSnapshot, theme: &Theme) -> Line<'static> {
+    let own = snapshot.nodes.iter().find(|node| node.node == snapshot.node);
+    let most =
+        own.map_or(String::new(), |node| format!(" of {}", show_count(node.max_connections)));
+    let nearly_full = own.is_some_and(|node| {
+        node.max_connections > 0 && snapshot.connections >= node.max_connections / 10 * 9
+    });
+    let slow = if snapshot.slow_viewers > 0 { theme.warn } else { theme.faint };
+    Line::from(vec![
+        Span::styled(
+            show_count(snapshot.connections),
+            if nearly_full { theme.bad } else { theme.text },
+        ),
+        Span::styled(format!("{most} open, "), theme.faint),
+        Span::styled(format!("{} slow", show_count(snapshot.slow_viewers)), slow),
+    ])
+}
+
+fn churn(history: &History, theme: &Theme) -> Line<'static> {
+    let text = match history.churn() {
+        (Some(opened), Some(closed)) => {
+            format!("+{}/s new, -{}/s gone", show_rate(opened), show_rate(closed))
+        }
+        _ => "– new, – gone".to_owned(),
+    };
+    Line::styled(text, theme.faint)
+}

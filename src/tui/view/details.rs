@@ -1,0 +1,73 @@
+//! Everything known about the selected stream, over the screen.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Widget as _};
+
+use super::super::state::Console;
+use super::super::theme::Theme;
+use super::layout::clear_centered;
+use super::panel;
+use super::streams::throttle;
+use crate::protocol::admin::StreamStatus;
+use crate::protocol::quantity::{show_rate, show_share};
+use crate::protocol::stream::ModerationMode;
+
+pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {
+    let selection = console.selection().map(|(_, stream)| stream);
+    let area = clear_centered(
+        area,
+        56,
+        14 + selection.map_or(0, |s| s.reactions.len().min(8) as u16),
+        buffer,
+    );
+    let title = selection
+        .map_or(" no stream ".to_owned(), |stream| format!(" stream {} ", stream.stream_id));
+    let block = Block::bordered().border_style(theme.title).title(Line::styled(title, theme.title));
+    let inner = block.inner(area);
+    block.render(area, buffer);
+    let Some(stream) = selection else { return };
+    let lines: Vec<_> = rows(console, stream, theme)
+        .into_iter()
+        .map(|(name, value)| {
+            Line::from(vec![
+                Span::styled(format!(" {name:<13} "), theme.faint),
+                Span::styled(value, theme.text),
+            ])
+        })
+        .collect();
+    panel::lines(inner, buffer, &lines, theme);
+}
+
+fn rows(console: &Console, stream: &StreamStatus, theme: &Theme) -> Vec<(String, String)> {
+    let moderation = match stream.moderation {
+        ModerationMode::Async => "after publishing (async)",
+        ModerationMode::Sync => "before publishing (sync)",
+        ModerationMode::Off => "off",
+    };
+    let sampled_out = console.shown().sampled_out(stream.stream_id);
+    let open = if stream.anonymous { "everybody" } else { "token holders only" };
+    let mut rows = vec![
+        ("title", stream.title.clone()),
+        ("state", stream.state.as_str().to_owned()),
+        ("watched by", open.to_owned()),
+        ("moderation", moderation.to_owned()),
+        ("viewers", stream.viewers.to_string()),
+        ("in", format!("{}/s", show_rate(stream.comments_per_second))),
+        ("shown", show_share(stream.sample_rate)),
+        ("throttle", throttle(stream, theme).0),
+        ("received", stream.received.to_string()),
+        ("broadcast", stream.broadcast.to_string()),
+        (
+            "sampled out",
+            format!("{} ({}/s)", stream.sampled_out, sampled_out.map_or("–".to_owned(), show_rate)),
+        ),
+        ("deleted", stream.deleted.to_string()),
+    ];
+    let mut reactions: Vec<_> = stream.reactions.iter().collect();
+    reactions.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let mut rows: Vec<_> = rows.drain(..).map(|(name, value)| (name.to_owned(), value)).collect();
+    rows.extend(reactions.into_iter().map(|(name, count)| (name.clone(), count.to_string())));
+    rows
+}

@@ -1,0 +1,66 @@
+//! What moderation decided and why, and what was refused before it got there.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::super::theme::Theme;
+use super::panel;
+use crate::protocol::admin::TopSnapshot;
+use crate::protocol::quantity::show_count;
+
+/// Rows from which each decision has a row of its own.
+const ROOMY: u16 = 8;
+
+pub(super) fn draw(area: Rect, buffer: &mut Buffer, snapshot: &TopSnapshot, theme: &Theme) {
+    let area = panel::open(area, buffer, "moderation", theme);
+    if area.is_empty() {
+        return;
+    }
+    let counts = &snapshot.moderation;
+    let style = |count: u64, style: Style| if count > 0 { style } else { theme.faint };
+    let decisions = [
+        ("checked", counts.checked, theme.text),
+        ("queued", counts.queued, style(counts.queued, theme.warn)),
+        ("rejected", counts.rejected, style(counts.rejected, theme.bad)),
+        ("flagged", counts.flagged, style(counts.flagged, theme.warn)),
+        ("accepted", counts.accepted, theme.text),
+        ("shadowed", counts.shadow_banned, style(counts.shadow_banned, theme.warn)),
+    ];
+    let width = area.width;
+    let one = |(name, count, style): (&'static str, u64, Style), width| {
+        panel::pair(width, Span::styled(name, theme.faint), Span::styled(show_count(count), style))
+    };
+    let mut lines: Vec<Line<'_>> = if area.height >= ROOMY {
+        decisions.into_iter().map(|decision| one(decision, width)).collect()
+    } else {
+        let half = width / 2;
+        let pairs = decisions[..4].chunks_exact(2);
+        pairs
+            .map(|pair| beside(one(pair[0], half), one(pair[1], width.saturating_sub(half + 1))))
+            .collect()
+    };
+    let reasons = sorted(&counts.reasons);
+    lines.extend(reasons.into_iter().map(|(reason, count)| {
+        let name = Span::styled(format!(" {reason}"), theme.text);
+        panel::pair(width, name, Span::styled(show_count(count), theme.text))
+    }));
+    let refused = sorted(&snapshot.counters.refused);
+    lines.extend(refused.into_iter().map(|(code, count)| {
+        let name = Span::styled(format!("refused {code}"), theme.faint);
+        panel::pair(width, name, Span::styled(show_count(count), theme.text))
+    }));
+    panel::lines(area, buffer, &lines, theme);
+}
+
+fn beside<'a>(left: Line<'a>, right: Line<'a>) -> Line<'a> {
+    let spans = left.spans.into_iter().chain([Span::raw(" ")]).chain(right.spans);
+    Line::from(spans.collect::<Vec<_>>())
+}
+
+fn sorted(counts: &std::collections::BTreeMap<String, u64>) -> Vec<(&str, u64)> {
+    let mut sorted: Vec<_> = counts.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    sorted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    sorted
+}

@@ -1,0 +1,76 @@
+//! The delivery workers: how busy, how many viewers, how much they write.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::super::history::History;
+use super::super::theme::Theme;
+use super::grid::{Column, Grid};
+use super::panel;
+use crate::protocol::admin::{ShardStatus, TopSnapshot};
+use crate::protocol::quantity::{show_bytes, show_count, show_rate};
+
+const COLUMNS: [Column; 6] = [
+    Column { name: "shard", width: 0, right: false, rank: 1 },
+    Column { name: "load", width: 4, right: true, rank: 0 },
+    Column { name: "conns", width: 5, right: true, rank: 2 },
+    Column { name: "slow", width: 4, right: true, rank: 4 },
+    Column { name: "out/s", width: 5, right: true, rank: 3 },
+    Column { name: "B/s", width: 6, right: true, rank: 5 },
+];
+
+pub(super) fn draw(
+    area: Rect,
+    buffer: &mut Buffer,
+    history: &History,
+    snapshot: &TopSnapshot,
+    theme: &Theme,
+) {
+    let area = panel::open(area, buffer, "shards", theme);
+    if area.is_empty() {
+        return;
+    }
+    let grid = Grid::fit(&COLUMNS, area);
+    grid.header(area.y, buffer, "", theme.faint);
+    let one_node = snapshot.shards.iter().all(|shard| shard.node == snapshot.node);
+    let rows = usize::from(area.height - 1);
+    let hidden = snapshot.shards.len().saturating_sub(rows);
+    // The busiest first where not all fit: it is the one that hurts.
+    let mut shards: Vec<_> = snapshot.shards.iter().collect();
+    if hidden > 0 {
+        let load = |shard: &ShardStatus| history.shard(shard).map_or(0.0, |rates| rates.load);
+        shards.sort_by(|a, b| load(b).total_cmp(&load(a)));
+    }
+    for (shard, y) in shards.into_iter().zip(area.y + 1..area.bottom()) {
+        grid.row(y, buffer, &cells(shard, one_node, history, theme));
+    }
+}
+
+fn cells(
+    shard: &ShardStatus,
+    one_node: bool,
+    history: &History,
+    theme: &Theme,
+) -> [(String, Style); 6] {
+    let rates = history.shard(shard);
+    let show = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
+    let load = match rates {
+        Some(rates) if rates.load >= 0.9 => theme.bad,
+        Some(rates) if rates.load >= 0.7 => theme.warn,
+        _ => theme.good,
+    };
+    let name = match one_node {
+        true => shard.shard.to_string(),
+        false => format!("{}/{}", shard.node, shard.shard),
+    };
+    let slow = if shard.slow_viewers > 0 { theme.warn } else { theme.faint };
+    [
+        (name, theme.text),
+        (show(rates.map(|rates| format!("{:.0}%", rates.load * 100.0))), load),
+        (show_count(shard.connections), theme.text),
+        (show_count(shard.slow_viewers), slow),
+        (show(rates.map(|rates| show_rate(rates.delivered))), theme.text),
+        (show(rates.map(|rates| show_bytes(rates.bytes as u64))), theme.faint),
+    ]
+}

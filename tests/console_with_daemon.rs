@@ -1,0 +1,137 @@
+//! What `lc` prints and returns beside a daemon, seen from a pipe: JSON lines on stdout, everything
+//! else on stderr. The daemon is an admin socket with fixed answers.
+
+#![allow(clippy::unwrap_used, reason = "everything here is a test")]
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use live_comments::protocol::NodeId;
+use live_comments::protocol::admin::{
+    Cluster, NodeStatus, Outcome, SanctionRequest, TopSnapshot, UserRef,
+};
+use serde_json::{Value, json};
+
+struct Daemon {
+    socket: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+fn node(name: &str) -> NodeStatus {
+    NodeStatus {
+        node: NodeId::new(name),
+        roles: vec!["edge".into()],
+        version: "0.1.0".into(),
+        listen: "127.0.0.1:8080".into(),
+        uptime_ms: 1_000,
+        connections: 3,
+        max_connections: 100,
+        draining: false,
+    }
+}
+
+fn snapshot(uptime_ms: u64) -> String {
+    let snapshot = TopSnapshot {
+        taken_at: 1_795_254_408_000,
+        node: NodeId::new("edge-1"),
+        version: "0.1.0".into(),
+        uptime_ms,
+        draining: false,
+        connections: 3,
+        slow_viewers: 0,
+        counters: Default::default(),
+        streams: vec![],
+        shards: vec![],
+        lag: vec![],
+        moderation: Default::default(),
+        breakers: vec![],
+        nodes: vec![node("edge-1")],
+        unreachable: vec![],
+    };
+    serde_json::to_string(&snapshot).unwrap() + "\n"
+}
+
+async fn ban(
+    Json(request): Json<SanctionRequest>,
+) -> Result<Json<Outcome>, (StatusCode, Json<Value>)> {
+    if request.user == UserRef("ann".into()) {
+        let error = json!({"code": "bad_request", "message": "2 users are called ann: 42, 4711"});
+        return Err((StatusCode::BAD_REQUEST, Json(json!({ "error": error }))));
+    }
+    assert_eq!(request.duration_ms, Some(3_600_000));
+    assert_eq!(request.reason.as_deref(), Some("spam"));
+    let unreachable = vec![NodeId::new("edge-9")];
+    Ok(Json(Outcome { audit_id: 17, connections: 2, unreachable, ..Outcome::default() }))
+}
+
+impl Daemon {
+    async fn start() -> Self {
+        let nodes =
+            Cluster { items: vec![node("a"), node("b")], unreachable: vec![NodeId::new("c")] };
+        let routes = Router::new()
+            .route("/v1/nodes", get(async move || Json(nodes)))
+            .route("/v1/ban", post(ban))
+            .route("/v1/top", get(async || snapshot(1_000) + &snapshot(2_000)));
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("admin.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Self { socket, _dir: dir }
+    }
+
+    async fn lc(&self, line: &str) -> Output {
+        let (socket, line) = (self.socket.clone(), line.to_owned());
+        tokio::task::spawn_blocking(move || run(&socket, &line)).await.unwrap()
+    }
+}
+
+fn run(socket: &Path, line: &str) -> Output {
+    let mut command = assert_cmd::Command::cargo_bin("lc").expect("lc is built with the tests");
+    command.args(line.split(' ')).arg("--socket").arg(socket).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn a_list_is_one_json_object_a_line_and_what_is_missing_is_on_stderr() {
+    let result = Daemon::start().await.lc("nodes").await;
+    let nodes: Vec<NodeStatus> =
+        text(&result.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(nodes, [node("a"), node("b")]);
+    assert!(text(&result.stderr).contains("1 node did not answer: c"));
+    assert_eq!(result.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_change_prints_its_outcome_and_the_nodes_it_did_not_reach() {
+    let result = Daemon::start().await.lc("ban troll42 --for 1h --reason spam").await;
+    let outcome: Outcome = serde_json::from_slice(&result.stdout).unwrap();
+    assert_eq!((outcome.audit_id, outcome.connections), (17, 2));
+    assert!(text(&result.stderr).contains("edge-9"));
+    assert_eq!(result.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_refusal_is_shown_as_the_daemon_put_it_and_exits_1() {
+    let result = Daemon::start().await.lc("ban ann").await;
+    assert_eq!(text(&result.stderr), "lc: 2 users are called ann: 42, 4711 (bad_request)\n");
+    assert!(result.stdout.is_empty());
+    assert_eq!(result.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn top_prints_a_frame_or_snapshots() {
+    let daemon = Daemon::start().await;
+    let frame = daemon.lc("top --once").await;
+    assert!(text(&frame.stdout).starts_with("lcd edge-1 ● running  up 2s"));
+    assert!(text(&frame.stdout).contains("─ streams (0)"));
+    assert_eq!(frame.status.code(), Some(0));
+    let json = daemon.lc("top --once --json").await;
+    let snapshot: TopSnapshot = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(snapshot.uptime_ms, 1_000);
+}

@@ -1,0 +1,61 @@
+//! What `lc` says and returns when there is no daemon, or when nobody reads on.
+
+#![allow(clippy::unwrap_used, reason = "everything here is a test")]
+
+use assert_cmd::Command;
+
+fn lc(directory: &std::path::Path) -> Command {
+    let mut command = Command::cargo_bin("lc").expect("lc is built with the tests");
+    command.env("XDG_DATA_HOME", directory).env_remove("LC_SOCKET");
+    command
+}
+
+#[test]
+fn without_a_daemon_it_says_where_it_looked_and_exits_69() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("nobody.sock");
+    for command in ["top", "status", "streams", "bans", "tail 1", "ban ann", "drain"] {
+        let result =
+            lc(dir.path()).args(command.split(' ')).arg("--socket").arg(&socket).output().unwrap();
+        let stderr = String::from_utf8(result.stderr).unwrap();
+        assert_eq!(result.status.code(), Some(69), "{command}: {stderr}");
+        assert!(stderr.contains(socket.to_str().unwrap()), "{command}: {stderr}");
+        assert!(stderr.contains("Start one with `lcd`"), "{command}: {stderr}");
+        assert!(result.stdout.is_empty(), "{command}");
+    }
+}
+
+#[test]
+fn the_socket_may_come_from_the_environment_or_the_data_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let looked_at = |command: &mut Command, path: &str| {
+        let stderr = String::from_utf8(command.arg("status").output().unwrap().stderr).unwrap();
+        assert!(stderr.contains(path), "{stderr}");
+    };
+    looked_at(lc(dir.path()).env("LC_SOCKET", "/nowhere/a.sock"), "/nowhere/a.sock");
+    looked_at(lc(dir.path()).args(["--data-dir", "/nowhere"]), "/nowhere/admin.sock");
+}
+
+#[test]
+fn a_wrong_command_line_exits_64_and_help_exits_0() {
+    let dir = tempfile::tempdir().unwrap();
+    lc(dir.path()).arg("bann").assert().code(64).stdout("");
+    lc(dir.path()).args(["throttle", "1", "fast"]).assert().code(64).stdout("");
+    lc(dir.path()).assert().code(64).stdout("");
+    lc(dir.path()).arg("--help").assert().code(0).stderr("");
+}
+
+#[test]
+fn a_token_needs_only_the_data_directory_and_stands_alone_on_stdout() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = ["token", "--user", "42", "--name", "ann", "--data-dir"];
+    let result = lc(dir.path()).args(command).arg(dir.path()).output().unwrap();
+    assert_eq!(result.status.code(), Some(69));
+    assert!(String::from_utf8(result.stderr).unwrap().contains("signing.key"));
+
+    std::fs::write(dir.path().join("signing.key"), [7; 32]).unwrap();
+    let result = lc(dir.path()).args(command).arg(dir.path()).output().unwrap();
+    let stdout = String::from_utf8(result.stdout).unwrap();
+    assert_eq!(result.status.code(), Some(0));
+    assert_eq!((stdout.matches('.').count(), stdout.lines().count()), (2, 1), "{stdout}");
+}
