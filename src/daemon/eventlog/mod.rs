@@ -16,6 +16,10 @@
 //! [`LogError::Full`] for the records concerned, stores none of them, and recovers by itself when
 //! there is room again.
 
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod embedded;
+
 use std::sync::Arc;
 use std::time::Duration;
 
