@@ -85,7 +85,7 @@ fn parse(text: &str) -> Option<Identity> {
 /// a process that was killed.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -112,7 +112,15 @@ impl Lock {
         }
         // For the message above alone: on a full disk the lock holds without it.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock with a child process that is just being started. If
+        // unlocking fails, closing is what is left to do.
+        let _ = self.file.unlock();
     }
 }
 
