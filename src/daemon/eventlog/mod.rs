@@ -12,10 +12,14 @@
 //!   last commit. Delivered twice is possible after a crash, skipped is not.
 //! - Offsets of a partition grow; they need not be consecutive.
 //!
-//! When full: appends beyond the engine's bound in memory wait; a disk without room answers
+//! When full: an append that would exceed the engine's bound in memory is refused at once with
+//! [`LogError::Unavailable`], the others keep their order; a disk without room answers
 //! [`LogError::Full`] for the records concerned, stores none of them, and recovers by itself when
 //! there is room again.
 
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod embedded;
 #[cfg(test)]
 pub(crate) mod in_memory;
 
