@@ -9,6 +9,8 @@
 //!
 //! When full: [`super::StoreError::Unavailable`]; nothing of the batch counts as stored.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod sqlite;
 
 use std::sync::Arc;

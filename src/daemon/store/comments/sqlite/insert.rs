@@ -22,8 +22,9 @@ static INSERT_COMMENTS: LazyLock<Statements> = LazyLock::new(|| {
     )
 });
 
-static INSERT_TOMBSTONES: LazyLock<Statements> =
-    LazyLock::new(|| statements("tombstones (stream_id, sort_key, reason, deleted_at)", "(?,?,?,?)"));
+static INSERT_TOMBSTONES: LazyLock<Statements> = LazyLock::new(|| {
+    statements("tombstones (stream_id, sort_key, reason, deleted_at)", "(?,?,?,?)")
+});
 
 fn statements(table: &str, row: &str) -> Statements {
     ROWS.map(|rows| {

@@ -75,3 +75,62 @@ impl CommentStore for SqliteComments {
         self.file.ping().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::daemon::store::comments::conformance;
+    use crate::daemon::store::comments::conformance::{comment, comment_id, tombstone};
+
+    async fn open() -> (SqliteComments, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        (SqliteComments::open(&dir.path().join("comments.db")).await.unwrap(), dir)
+    }
+
+    conformance::conformance!(open);
+
+    #[tokio::test]
+    async fn everything_is_there_after_it_is_opened_again() {
+        let (store, dir) = open().await;
+        let stream = StreamId(1);
+        let comments: Vec<_> = (0..300).map(|number| comment(stream, number)).collect();
+        store.write(&comments, &[tombstone(stream, 4)]).await.unwrap();
+        let before = store.page(stream, None, 1000).await.unwrap();
+        // Not closed: the file is left as a killed process leaves it.
+        let again = SqliteComments::open(&dir.path().join("comments.db")).await.unwrap();
+        assert_eq!(again.page(stream, None, 1000).await.unwrap(), before);
+        assert_eq!(again.count(stream).await.unwrap(), 300);
+        assert!(again.get(comment_id(4)).await.unwrap().unwrap().deleted);
+        assert_eq!(again.tombstones_since(0, 10).await.unwrap(), [tombstone(stream, 4)]);
+        again.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_write_given_up_half_way_leaves_nothing() {
+        let (store, _dir) = open().await;
+        let comments: Vec<_> = (0..4096).map(|number| comment(StreamId(1), number)).collect();
+        {
+            let write = store.write(&comments, &[]);
+            let mut write = std::pin::pin!(write);
+            // Let it begin, then drop it.
+            assert!(futures_util::poll!(&mut write).is_pending());
+            tokio::task::yield_now().await;
+            let _ = futures_util::poll!(&mut write);
+        }
+        store.ping().await.unwrap();
+        assert_eq!(store.count(StreamId(1)).await.unwrap(), 0);
+        store.write(&comments, &[]).await.unwrap();
+        assert_eq!(store.count(StreamId(1)).await.unwrap(), 4096);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_refused_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("comments.db");
+        std::fs::write(&path, vec![b'x'; 8192]).unwrap();
+        let error = SqliteComments::open(&path).await.unwrap_err().to_string();
+        assert!(error.contains("comments.db") && error.contains("not a database"), "{error}");
+    }
+}

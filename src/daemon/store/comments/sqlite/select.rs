@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::Row as _;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use crate::daemon::store::StoreError;
 use crate::daemon::store::comments::{StoredComment, Tombstone};
