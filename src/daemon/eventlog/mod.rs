@@ -16,6 +16,8 @@
 //! [`LogError::Full`] for the records concerned, stores none of them, and recovers by itself when
 //! there is room again.
 
+pub mod dead_letter;
+
 use std::sync::Arc;
 use std::time::Duration;
 
