@@ -16,7 +16,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Row as _, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
 
 use super::StoreError;
 use crate::protocol::CommentId;
@@ -104,6 +104,16 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
+        .after_release(|connection, _| Box::pin(is_between_transactions(connection)))
+}
+
+/// Whether a connection that comes back may serve again. When SQLite undoes a transaction by itself
+/// (the disk is full in the middle of a commit), the driver's own rollback fails and it goes on
+/// counting that transaction as open: no other could ever begin. Such a connection is replaced.
+async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // The rollback of a dropped transaction is on its way; this comes behind it.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// SQLite's primary result codes for a file that is not what it should be: `SQLITE_CORRUPT`,
@@ -160,4 +170,28 @@ pub(in crate::daemon) fn comment_id(row: &SqliteRow) -> Result<CommentId, StoreE
         StoreError::Corrupt(format!("a sort key of {} bytes, expected 16", bytes.len()))
     })?;
     Ok(CommentId::from_sort_key(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static MIGRATIONS: Migrator = sqlx::migrate!("migrations/reactions");
+
+    /// As SQLite itself does when the disk is full in the middle of a commit.
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_undid_by_itself_does_not_wedge_the_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = SqliteFile::open(&dir.path().join("test.db"), &MIGRATIONS).await.unwrap();
+        let insert = "INSERT OR ROLLBACK INTO reaction_totals VALUES (1, 'fire', 1)";
+        for _ in 0..3 {
+            let mut transaction = file.begin().await.unwrap();
+            sqlx::query(insert).execute(&mut *transaction).await.unwrap();
+            assert!(sqlx::query(insert).execute(&mut *transaction).await.is_err());
+        }
+        let mut transaction = file.begin().await.unwrap();
+        sqlx::query(insert).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+        file.ping().await.unwrap();
+    }
 }

@@ -125,6 +125,30 @@ mod tests {
         assert_eq!(store.count(StreamId(1)).await.unwrap(), 4096);
     }
 
+    async fn limit_pages(store: &SqliteComments, limit: &'static str) {
+        let mut transaction = store.file.begin().await.unwrap();
+        sqlx::query(limit).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_stores_nothing_of_the_batch_and_is_recovered_from() {
+        let (store, _dir) = open().await;
+        limit_pages(&store, "PRAGMA max_page_count = 30").await;
+        let comments: Vec<_> = (0..4096).map(|number| comment(StreamId(1), number)).collect();
+        for _ in 0..3 {
+            let refused = store.write(&comments, &[]).await;
+            assert!(
+                matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("full")),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(store.count(StreamId(1)).await.unwrap(), 0);
+        limit_pages(&store, "PRAGMA max_page_count = 1000000").await;
+        store.write(&comments, &[]).await.unwrap();
+        assert_eq!(store.count(StreamId(1)).await.unwrap(), 4096);
+    }
+
     #[tokio::test]
     async fn a_file_that_is_no_database_is_refused_and_named() {
         let dir = tempfile::tempdir().unwrap();
