@@ -68,7 +68,8 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError>;
 
-    /// One comment by id, deleted ones included.
+    /// One comment by id, deleted ones included. For a person's single request: an engine may look in
+    /// every stream.
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError>;
 
     /// Tombstones made at or after `since_ms`, oldest first, at most `limit`: what the recent cache
