@@ -19,6 +19,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod dead_letter;
 pub mod embedded;
 #[cfg(test)]
 pub(crate) mod in_memory;

@@ -10,7 +10,10 @@
 //! When full: a window holds one number per stream and kind, so it cannot; workers that cannot hand
 //! over keep adding up.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod sqlite;
+pub mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

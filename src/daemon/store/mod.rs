@@ -14,6 +14,7 @@ pub mod archive;
 pub mod comments;
 pub mod metadata;
 pub mod recent;
+pub(in crate::daemon) mod sqlite_file;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

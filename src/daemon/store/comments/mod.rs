@@ -9,6 +9,8 @@
 //!
 //! When full: [`super::StoreError::Unavailable`]; nothing of the batch counts as stored.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -66,7 +68,8 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError>;
 
-    /// One comment by id, deleted ones included.
+    /// One comment by id, deleted ones included. For a person's single request: an engine may look in
+    /// every stream.
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError>;
 
     /// Tombstones made at or after `since_ms`, oldest first, at most `limit`: what the recent cache

@@ -8,6 +8,8 @@
 //!
 //! When full: [`super::StoreError::Unavailable`], nothing changed.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -41,11 +43,18 @@ pub struct UserRecord {
     pub seen_at: u64,
 }
 
+/// Users that [`MetadataStore::users_named`] answers at most: enough to see that a name is not one
+/// person's.
+pub const MAX_USERS_NAMED: usize = 100;
+
 /// The contract.
 #[async_trait]
 pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     // streams
+    /// Without an id it gets the one above the highest in use; [`StoreError::Exists`] if the id it
+    /// asks for is taken.
     async fn create_stream(&self, new: NewStream, now_ms: u64) -> Result<Stream, StoreError>;
+    /// `ended_at` is when the stream last entered the state `ended`; absent in any other state.
     async fn update_stream(
         &self,
         stream_id: StreamId,
@@ -57,6 +66,7 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn streams(&self) -> Result<Vec<Stream>, StoreError>;
     /// The rates operators fixed, by stream.
     async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError>;
+    /// `None` gives the decision back to the throttle; [`StoreError::NotFound`] for an unknown stream.
     async fn set_throttle_override(
         &self,
         stream_id: StreamId,
@@ -68,13 +78,15 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     /// Records names of users; many at once, the newest name wins.
     async fn remember_users(&self, users: &[UserRecord]) -> Result<(), StoreError>;
     async fn user(&self, user_id: UserId) -> Result<Option<UserRecord>, StoreError>;
-    /// Users of that name, the last seen first. Names are not unique.
+    /// Users of exactly that name, the last seen first, at most [`MAX_USERS_NAMED`]. Names are not
+    /// unique.
     async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError>;
 
     // sanctions
     /// Puts a sanction in force, in place of one of the same kind; returns the audit entry's number.
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError>;
-    /// Lifts sanctions of a user; [`StoreError::NotFound`] if there was none in force.
+    /// Lifts sanctions of a user; [`StoreError::NotFound`] if none was in force at the audit entry's
+    /// time.
     async fn lift(
         &self,
         user_id: UserId,

@@ -10,6 +10,8 @@
 //! When full: whole streams or their oldest events are forgotten; the answer is then `None` and the
 //! caller reads the log.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod memory;
 
 use std::sync::Arc;
