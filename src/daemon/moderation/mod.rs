@@ -1,1 +1,4 @@
-//! Written next.
+pub mod pipeline;
+pub mod rules;
+#[cfg(test)]
+pub(crate) mod samples;
