@@ -1,8 +1,11 @@
 //! The stages of moderation as a list.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use tracing::error;
 
 use crate::protocol::events::Decision;
 use crate::protocol::{Comment, Role};
@@ -56,7 +59,8 @@ pub struct Verdict {
     pub decided_by: Option<&'static str>,
 }
 
-/// The stages, in order. The first decision other than accept ends the check.
+/// The stages, in order. The first decision other than accept ends the check; a stage that panics
+/// is passed over.
 #[derive(Debug)]
 pub struct Pipeline {
     stages: Vec<Arc<dyn Stage>>,
@@ -69,7 +73,13 @@ impl Pipeline {
 
     pub async fn check(&self, subject: &Subject<'_>) -> Verdict {
         for stage in &self.stages {
-            let finding = stage.check(subject).await;
+            let check = AssertUnwindSafe(stage.check(subject)).catch_unwind();
+            let Ok(finding) = check.await else {
+                // One comment that trips a stage must stop neither its stream nor those behind it.
+                let comment_id = subject.comment.comment_id;
+                error!(stage = stage.name(), %comment_id, "a moderation stage panicked");
+                continue;
+            };
             if finding.decision != Decision::Accept {
                 return Verdict { finding, decided_by: Some(stage.name()) };
             }
@@ -97,7 +107,8 @@ mod tests {
             self.name
         }
 
-        async fn check(&self, _: &Subject<'_>) -> Finding {
+        async fn check(&self, subject: &Subject<'_>) -> Finding {
+            assert_ne!(&*subject.comment.message, self.name, "a comment that trips this stage");
             self.asked.fetch_add(1, Ordering::Relaxed);
             Finding::new(self.decision, "because")
         }
@@ -118,6 +129,15 @@ mod tests {
         assert_eq!(verdict.finding.decision, Decision::Flag);
         assert_eq!(first.asked.load(Ordering::Relaxed), 1);
         assert_eq!(third.asked.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stage_that_panics_is_passed_over() {
+        let (first, second) = (fixed("first", Decision::Reject), fixed("second", Decision::Flag));
+        let pipeline = Pipeline::new(vec![first, second]);
+        let comment = comment(1, 2, "first");
+        let verdict = pipeline.check(&Subject { comment: &comment, role: None }).await;
+        assert_eq!(verdict.decided_by, Some("second"));
     }
 
     #[tokio::test]
