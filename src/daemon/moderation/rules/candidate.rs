@@ -25,7 +25,9 @@ impl Candidate<'_> {
         let first_run = self.folded.runs.binary_search_by_key(&at, |run| run.at).ok()?;
         let pattern = &self.variant.runs;
         let runs = self.folded.runs.get(first_run..first_run + pattern.len())?;
-        let long_enough = |(run, pattern): (&Run, &PatternRun)| run.len >= pattern.count;
+        let long_enough = |(run, pattern): (&Run, &PatternRun)| {
+            run.len >= pattern.count && self.may_be_swapped(*run, *pattern)
+        };
         if self.is_number(first_run) && runs.iter().zip(pattern).any(|(r, p)| r.len != p.count) {
             return None;
         }
@@ -43,6 +45,13 @@ impl Candidate<'_> {
         let ends = [ends.1, ends.0].into_iter().flatten();
         let pairs = begins.flat_map(|begin| ends.clone().map(move |end| (begin, end)));
         pairs.into_iter().find(|range| self.is_meant(first_run, *range))
+    }
+
+    /// Whether as many letters of the run may be read as the other of `i` and `l` as need to be.
+    fn may_be_swapped(&self, run: Run, pattern: PatternRun) -> bool {
+        let elements = &self.folded.elements[run.start as usize..][..run.len as usize];
+        let doubtful = || elements.iter().filter(|element| !element.unmistakable).count();
+        pattern.swapped == 0 || doubtful() >= pattern.swapped as usize
     }
 
     /// Numbers are not stretched: 14 is not 144.
@@ -114,7 +123,12 @@ impl Candidate<'_> {
         let longer = pieces.starts.iter().filter(|start| !self.is_single(**start)).count();
         match longer {
             0 => self.spelling_is_whole(pieces.first_gap, begin, end),
-            _ if !pieces.spaced => !pieces.apart,
+            _ if !pieces.spaced => {
+                // `A45-S250` is a name, not a word with a number behind it.
+                let ends_its_piece =
+                    self.folded.elements.get(end + 1).is_none_or(|next| !next.gap.is_none());
+                !pieces.apart && ends_its_piece
+            }
             1 => pieces.starts.len() >= 3 && self.variant.letters >= 4,
             _ => false,
         }

@@ -9,8 +9,8 @@ pub(super) struct Gap {
     flags: u8,
     /// Characters, spaces included; saturates.
     width: u8,
-    /// Whether all of them are masks, as in `sh*t`.
-    masked: bool,
+    /// The mask character they all are, as in `sh*t`.
+    mask: Option<char>,
 }
 
 impl Gap {
@@ -21,8 +21,8 @@ impl Gap {
     const CONTRACTION: u8 = 16;
     const SYMBOL: u8 = 32;
 
-    fn add(&mut self, flag: u8, mask: bool) {
-        self.masked = mask && (self.width == 0 || self.masked);
+    fn add(&mut self, flag: u8, mask: Option<char>) {
+        self.mask = mask.filter(|_| self.width == 0 || self.mask == mask);
         self.flags |= flag;
         self.width = self.width.saturating_add(1);
     }
@@ -53,7 +53,7 @@ impl Gap {
 
     /// Letters stood here, this many, and were masked.
     pub(super) fn masks(self, letters: u32) -> bool {
-        self.masked && u32::from(self.width) == letters
+        self.mask.is_some() && u32::from(self.width) == letters
     }
 
     /// Nothing but a symbol that rather stands for a letter: no end of a word.
@@ -80,6 +80,8 @@ pub(super) enum Origin {
 pub(super) struct Element {
     pub(super) letter: char,
     pub(super) origin: Origin,
+    /// An `i` or `l` in a form that does not look like the other.
+    pub(super) unmistakable: bool,
     /// In front of it.
     pub(super) gap: Gap,
     /// Byte offset of its character in the text.
@@ -117,8 +119,7 @@ pub(super) struct Folded {
 
 impl Folded {
     pub(super) fn new(text: &str, symbols: Symbols) -> Self {
-        let mut folded = Self::default();
-        folded.elements = resolve(read(text, symbols));
+        let mut folded = Self { elements: resolve(read(text, symbols)), ..Self::default() };
         let inner_symbol = |pair: &[Element]| {
             pair[1].gap.is_none() && pair.iter().any(|e| e.origin == Origin::Symbol)
         };
@@ -158,10 +159,13 @@ impl Folded {
 fn read(text: &str, symbols: Symbols) -> Vec<Element> {
     let mut elements = Vec::with_capacity(text.len());
     let mut gap = Gap::default();
-    let mut push = |letter, origin, at: usize, gap: &mut Gap| {
-        elements.push(Element { letter, origin, gap: std::mem::take(gap), at: at as u32 });
-    };
     for (at, character) in text.char_indices() {
+        let mut push = |letter, origin, at: usize, gap: &mut Gap| {
+            let unmistakable = origin == Origin::Letter
+                && (letter == 'i' && character != 'I' || letter == 'l' && character != 'l');
+            let (gap, at) = (std::mem::take(gap), at as u32);
+            elements.push(Element { letter, origin, unmistakable, gap, at });
+        };
         match glyph(character) {
             Glyph::Nothing => {}
             Glyph::Letter(letter) => push(letter, Origin::Letter, at, &mut gap),
@@ -174,13 +178,13 @@ fn read(text: &str, symbols: Symbols) -> Vec<Element> {
             }
             Glyph::Symbol(letter) => {
                 let lettered = !matches!(letter, 'i' | 't');
-                gap.add(if lettered { Gap::SYMBOL } else { Gap::MARK }, false);
+                gap.add(if lettered { Gap::SYMBOL } else { Gap::MARK }, None);
             }
-            Glyph::Space => gap.add(Gap::SPACE, false),
-            Glyph::Apostrophe => gap.add(Gap::APOSTROPHE, false),
-            Glyph::Mask => gap.add(Gap::MARK, true),
-            Glyph::Pause => gap.add(Gap::PAUSE, false),
-            Glyph::Mark => gap.add(Gap::MARK, false),
+            Glyph::Space => gap.add(Gap::SPACE, None),
+            Glyph::Apostrophe => gap.add(Gap::APOSTROPHE, None),
+            Glyph::Mask => gap.add(Gap::MARK, Some(character)),
+            Glyph::Pause => gap.add(Gap::PAUSE, None),
+            Glyph::Mark => gap.add(Gap::MARK, None),
         }
     }
     elements
@@ -232,7 +236,7 @@ fn drop_symbols(elements: &[Element], words: Words) -> Vec<Element> {
             let mut element = *element;
             if element.origin == Origin::Symbol && !keeps {
                 merge(&mut carried, element.gap);
-                carried.add(Gap::MARK, false);
+                carried.add(Gap::MARK, None);
             } else {
                 merge(&mut element.gap, std::mem::take(&mut carried));
                 kept.push(element);
@@ -244,7 +248,7 @@ fn drop_symbols(elements: &[Element], words: Words) -> Vec<Element> {
 }
 
 fn merge(gap: &mut Gap, other: Gap) {
-    gap.masked &= other.width == 0;
+    gap.mask = gap.mask.filter(|_| other.width == 0);
     gap.flags |= other.flags;
     gap.width = gap.width.saturating_add(other.width);
 }
@@ -271,8 +275,9 @@ fn is_lettered(word: &[Element]) -> bool {
     if word.iter().any(|element| element.origin == Origin::Letter) {
         return true;
     }
-    let first = word[0].letter;
-    word.iter().all(|element| element.origin == Origin::Symbol && element.gap.width < 2)
+    let (first, together) = (word[0].letter, word[1..].iter().all(|e| e.gap.is_none()));
+    together
+        && word.iter().all(|element| element.origin == Origin::Symbol)
         && word.iter().any(|element| element.letter != first)
 }
 
@@ -305,7 +310,7 @@ mod tests {
         assert_eq!(text("455 in 1999"), "455 in 1999");
         assert_eq!(text("b 4 d"), "b a d");
         assert_eq!(text("$5 and 5$, +1"), "5 and 5 1");
-        assert_eq!(text("@$$ a$$ ||"), "ass ass");
+        assert_eq!(text("@$$ a$$ || @ $ $"), "ass ass");
     }
 
     #[test]

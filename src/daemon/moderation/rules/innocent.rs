@@ -30,7 +30,13 @@ cumin cumulative title titles titan
 static ALL: LazyLock<AHashSet<&'static str>> =
     LazyLock::new(|| WORDS.split_ascii_whitespace().collect());
 
+/// Abbreviations that are innocent however long they are drawn out, runs of a letter taken as one.
+const STRETCHED: [&str; 2] = ["pls", "plz"];
+
 /// Whether these letters spell an innocent word.
 pub(super) fn is_innocent(word: &str) -> bool {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.dedup();
     ALL.contains(word)
+        || STRETCHED.iter().any(|stretched| letters.iter().copied().eq(stretched.chars()))
 }

@@ -53,6 +53,8 @@ pub(super) struct PatternRun {
     pub(super) break_before: bool,
     /// A new word of the phrase begins within it.
     pub(super) break_inside: bool,
+    /// How many of them stand for the other of `i` and `l`.
+    pub(super) swapped: u32,
 }
 
 impl PatternRun {
@@ -98,6 +100,24 @@ impl Variant {
         variant
     }
 
+    /// A spelling of as many letters as `folded`, some `i` and `l` exchanged.
+    fn with_swapped_strokes(word: usize, spelling: &str, folded: &str) -> Self {
+        let mut variant = Self::new(word, spelling);
+        let mut runs = variant.runs.iter_mut();
+        let mut run = runs.next();
+        let mut previous = None;
+        let letters = spelling.chars().zip(folded.chars()).filter(|(letter, _)| *letter != ' ');
+        for (letter, meant) in letters {
+            if previous.replace(letter).is_some_and(|previous| previous != letter) {
+                run = runs.next();
+            }
+            if let Some(run) = run.as_mut().filter(|_| letter != meant) {
+                run.swapped += 1;
+            }
+        }
+        variant
+    }
+
     fn push(&mut self, letter: char, after_break: bool) {
         self.letters += 1;
         match self.runs.last_mut() {
@@ -107,11 +127,8 @@ impl Variant {
             }
             _ => {
                 self.compact.push(letter);
-                self.runs.push(PatternRun {
-                    count: 1,
-                    break_before: after_break,
-                    break_inside: false,
-                });
+                let run = PatternRun { count: 1, break_before: after_break, ..Default::default() };
+                self.runs.push(run);
             }
         }
     }
@@ -134,17 +151,12 @@ impl Variant {
 /// All ways of writing `word` that are looked for.
 pub(super) fn variants(index: usize, word: &BlockedWord) -> Vec<Variant> {
     let folded = &word.folded;
-    let mut spellings = upright_strokes(folded);
+    let strokes = upright_strokes(folded).into_iter();
+    let mut all: Vec<Variant> =
+        strokes.map(|spelling| Variant::with_swapped_strokes(index, &spelling, folded)).collect();
     for (letters, stand_in) in [("u", "v"), ("f", "ph"), ("w", "vv")] {
         if folded.contains(letters) {
-            spellings.push(folded.replace(letters, stand_in));
-        }
-    }
-    let mut all: Vec<Variant> = Vec::new();
-    for spelling in &spellings {
-        let variant = Variant::new(index, spelling);
-        if !all.contains(&variant) {
-            all.push(variant);
+            all.push(Variant::new(index, &folded.replace(letters, stand_in)));
         }
     }
     all.extend(masked(index, folded));
@@ -216,7 +228,7 @@ mod tests {
         assert_eq!(variant.compact, "kickids");
         assert_eq!(
             variant.runs[3],
-            PatternRun { count: 2, break_before: false, break_inside: true }
+            PatternRun { count: 2, break_inside: true, ..PatternRun::default() }
         );
         assert_eq!(variant.letters, 8);
     }
