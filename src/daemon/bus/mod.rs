@@ -11,6 +11,8 @@
 //! When full: a listener that does not keep up loses messages, counted; publishers never wait for a
 //! listener.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod in_process;
 
 use std::collections::BTreeMap;

@@ -1,10 +1,13 @@
 //! Memory views of the metadata that every comment and every connection asks about.
 //!
 //! In: the metadata store, read at start, on every change and every few seconds. Out: answers
-//! without waiting. Always holds: what a reload has seen is what is answered; a reload that fails
-//! keeps the last answers. Nothing queues here; the size is that of the tables.
+//! without waiting. Always holds: what a reload has seen is what is answered, until one that began
+//! later has seen more; a reload that fails keeps the last answers. Nothing queues here; the size is that of the tables.
 
+#[cfg(test)]
+pub(crate) mod fake_store;
 mod sanctions;
+mod snapshot;
 mod streams;
 
 pub use sanctions::{Sanctions, Verdict};

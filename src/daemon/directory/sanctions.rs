@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use arc_swap::ArcSwap;
 
+use super::snapshot::Snapshot;
 use crate::daemon::clock::SharedClock;
 use crate::daemon::store::StoreError;
 use crate::daemon::store::metadata::SharedMetadataStore;
@@ -40,7 +40,7 @@ impl Verdict {
 pub struct Sanctions {
     store: SharedMetadataStore,
     clock: SharedClock,
-    by_user: Arc<ArcSwap<AHashMap<UserId, Vec<Sanction>>>>,
+    by_user: Arc<Snapshot<AHashMap<UserId, Vec<Sanction>>>>,
 }
 
 impl Sanctions {
@@ -52,17 +52,18 @@ impl Sanctions {
 
     /// Reads all of them anew.
     pub async fn reload(&self) -> Result<(), StoreError> {
+        let reload = self.by_user.begin();
         let mut by_user: AHashMap<UserId, Vec<Sanction>> = AHashMap::new();
         for sanction in self.store.sanctions(self.clock.now_ms()).await? {
             by_user.entry(sanction.user_id).or_default().push(sanction);
         }
-        self.by_user.store(Arc::new(by_user));
+        self.by_user.finish(&reload, by_user);
         Ok(())
     }
 
     /// The heaviest sanction on a user, if any is in force.
     pub fn check(&self, user_id: UserId) -> Option<Verdict> {
-        let by_user = self.by_user.load();
+        let by_user = self.by_user.get();
         let sanctions = by_user.get(&user_id)?;
         let now = self.clock.now_ms();
         let in_force = sanctions.iter().filter(|s| s.expires_at.is_none_or(|end| end > now));
@@ -85,9 +86,76 @@ impl Sanctions {
     /// All in force.
     pub fn all(&self) -> Vec<Sanction> {
         let now = self.clock.now_ms();
-        let mut all: Vec<_> = self.by_user.load().values().flatten().cloned().collect();
+        let mut all: Vec<_> = self.by_user.get().values().flatten().cloned().collect();
         all.retain(|sanction| sanction.expires_at.is_none_or(|end| end > now));
         all.sort_by_key(|sanction| std::cmp::Reverse((sanction.created_at, sanction.user_id)));
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::clock::TokioClock;
+    use crate::daemon::directory::fake_store::{FakeMetadataStore, sanction};
+    use std::time::Duration;
+
+    const START_MS: u64 = 1_000_000;
+
+    async fn loaded(sanctions: &[Sanction]) -> (Arc<FakeMetadataStore>, Sanctions) {
+        let store = Arc::new(FakeMetadataStore::default());
+        sanctions.iter().for_each(|sanction| store.put_sanction(sanction.clone()));
+        let clock = Arc::new(TokioClock::starting_at(Duration::from_millis(START_MS)));
+        let sanctions = Sanctions::load(store.clone(), clock).await.unwrap();
+        (store, sanctions)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sanctions_end_on_time_without_a_reload() {
+        let timeout = sanction(7, SanctionKind::Timeout, Some(START_MS + 10_000));
+        let (_, sanctions) = loaded(&[timeout]).await;
+        tokio::time::advance(Duration::from_secs(4)).await;
+        let verdict = sanctions.check(UserId(7)).unwrap();
+        assert_eq!(verdict.remaining_ms, Some(6000));
+        assert_eq!(verdict.error().code, ErrorCode::TimedOut);
+        assert_eq!(verdict.error().retry_after_ms, Some(6000));
+        assert_eq!(sanctions.all().len(), 1);
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(sanctions.check(UserId(7)), None);
+        assert!(sanctions.all().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ban_weighs_more_than_a_timeout_and_a_timeout_is_no_ban() {
+        let timeout = sanction(7, SanctionKind::Timeout, Some(START_MS + 1000));
+        let (store, sanctions) = loaded(&[timeout]).await;
+        assert_eq!(sanctions.check_ban(UserId(7)), None);
+        store.put_sanction(sanction(7, SanctionKind::Ban, None));
+        sanctions.reload().await.unwrap();
+        let verdict = sanctions.check(UserId(7)).unwrap();
+        assert_eq!((verdict.kind, verdict.remaining_ms), (SanctionKind::Ban, None));
+        let error = verdict.error();
+        assert_eq!((error.code, error.retry_after_ms), (ErrorCode::Banned, None));
+        assert!(error.message.contains("test reason"), "{}", error.message);
+        assert_eq!(sanctions.check_ban(UserId(7)), Some(verdict));
+        assert_eq!(sanctions.check(UserId(8)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_reload_keeps_bans_in_force() {
+        let (store, sanctions) = loaded(&[sanction(7, SanctionKind::Ban, None)]).await;
+        store.set_down(true);
+        assert!(sanctions.reload().await.is_err());
+        assert!(sanctions.clone().check_ban(UserId(7)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_are_listed_newest_first() {
+        let mut list: Vec<_> =
+            (1..=3).map(|user| sanction(user, SanctionKind::Ban, None)).collect();
+        list[1].created_at += 5;
+        let (_, sanctions) = loaded(&list).await;
+        let users: Vec<_> = sanctions.all().iter().map(|sanction| sanction.user_id.0).collect();
+        assert_eq!(users, [2, 3, 1]);
     }
 }

@@ -10,6 +10,8 @@
 //! When full: bounded by the node's connection limit; the limit a user is enforced by
 //! [`ConnectionRegistry::register`] itself, in one step, so that two connections cannot race past it.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod in_process;
 
 use std::sync::Arc;

@@ -1,0 +1,147 @@
+//! What every engine of [`super::FanoutBus`] must do. Engines differ in how long a message takes, so
+//! nothing here expects one at once, and "nothing comes" is shown by a later message that does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BusListener, BusMessage, SharedBus};
+use crate::protocol::{NodeId, StreamId};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const A: StreamId = StreamId(901);
+const B: StreamId = StreamId(902);
+
+/// Runs everything; `make` gives a bus nobody else uses, whose listeners hold `capacity` messages.
+pub(crate) async fn suite(capacity: usize, make: impl AsyncFn() -> SharedBus) {
+    what_is_published_arrives_in_order_at_every_subscriber(&make().await).await;
+    a_listener_hears_its_streams_alone(&make().await).await;
+    subscribing_takes_effect_before_it_returns(&make().await).await;
+    subscribing_twice_delivers_once(&make().await).await;
+    unsubscribing_ends_one_listener_alone(&make().await).await;
+    publishing_to_nobody_is_fine(&make().await).await;
+    receiving_is_cancel_safe(&make().await).await;
+    a_slow_listener_loses_messages_and_delays_nobody(&make().await, capacity).await;
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name)
+}
+
+fn number(viewers: u64) -> BusMessage {
+    BusMessage::Presence { viewers }
+}
+
+async fn next(listener: &mut Box<dyn BusListener>) -> (StreamId, BusMessage) {
+    let received = tokio::time::timeout(PATIENCE, listener.receive()).await;
+    received.expect("a message comes in time").expect("the bus is open")
+}
+
+async fn publish(bus: &SharedBus, stream_id: StreamId, numbers: impl Iterator<Item = u64>) {
+    bus.publish(stream_id, numbers.map(number).collect()).await.expect("the bus is open");
+}
+
+async fn what_is_published_arrives_in_order_at_every_subscriber(bus: &SharedBus) {
+    let (subscriptions, mut first) = bus.listen(&node("first")).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    let (subscriptions, mut second) = bus.listen(&node("second")).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    let announcement = BusMessage::Announcement { message: Arc::from("hello") };
+    publish(bus, A, 0..10).await;
+    publish(bus, A, 10..20).await;
+    bus.publish(A, vec![announcement.clone(), BusMessage::Ended]).await.unwrap();
+    for listener in [&mut first, &mut second] {
+        for n in 0..20 {
+            assert_eq!(next(listener).await, (A, number(n)));
+        }
+        assert_eq!(next(listener).await, (A, announcement.clone()));
+        assert_eq!(next(listener).await, (A, BusMessage::Ended));
+        assert_eq!(listener.lost(), 0);
+    }
+}
+
+async fn a_listener_hears_its_streams_alone(bus: &SharedBus) {
+    let (subscriptions, mut listener) = bus.listen(&node("n")).await.unwrap();
+    publish(bus, A, 0..1).await;
+    subscriptions.subscribe(A).await.unwrap();
+    publish(bus, B, 1..2).await;
+    publish(bus, A, 2..3).await;
+    assert_eq!(next(&mut listener).await, (A, number(2)));
+    subscriptions.subscribe(B).await.unwrap();
+    publish(bus, B, 3..4).await;
+    assert_eq!(next(&mut listener).await, (B, number(3)));
+}
+
+async fn subscribing_takes_effect_before_it_returns(bus: &SharedBus) {
+    let (subscriptions, mut listener) = bus.listen(&node("n")).await.unwrap();
+    for n in 0..20 {
+        let stream_id = StreamId(1000 + n);
+        subscriptions.subscribe(stream_id).await.unwrap();
+        publish(bus, stream_id, n..n + 1).await;
+        assert_eq!(next(&mut listener).await, (stream_id, number(n)));
+    }
+}
+
+async fn subscribing_twice_delivers_once(bus: &SharedBus) {
+    let (subscriptions, mut listener) = bus.listen(&node("n")).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    publish(bus, A, 0..3).await;
+    for n in 0..3 {
+        assert_eq!(next(&mut listener).await, (A, number(n)));
+    }
+}
+
+async fn unsubscribing_ends_one_listener_alone(bus: &SharedBus) {
+    let (leaving, mut left) = bus.listen(&node("left")).await.unwrap();
+    let (staying, mut stayed) = bus.listen(&node("stayed")).await.unwrap();
+    leaving.subscribe(A).await.unwrap();
+    leaving.subscribe(B).await.unwrap();
+    staying.subscribe(A).await.unwrap();
+    leaving.unsubscribe(A).await.unwrap();
+    leaving.unsubscribe(A).await.unwrap();
+    publish(bus, A, 1..2).await;
+    publish(bus, B, 2..3).await;
+    assert_eq!(next(&mut left).await, (B, number(2)));
+    assert_eq!(next(&mut stayed).await, (A, number(1)));
+    leaving.subscribe(A).await.unwrap();
+    publish(bus, A, 3..4).await;
+    assert_eq!(next(&mut left).await, (A, number(3)));
+}
+
+async fn publishing_to_nobody_is_fine(bus: &SharedBus) {
+    publish(bus, A, 0..100).await;
+    bus.publish(A, Vec::new()).await.unwrap();
+}
+
+async fn receiving_is_cancel_safe(bus: &SharedBus) {
+    let (subscriptions, mut listener) = bus.listen(&node("n")).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    for n in 0..10 {
+        let impatient = tokio::time::timeout(Duration::ZERO, listener.receive()).await;
+        assert!(impatient.is_err(), "nothing was published yet");
+        publish(bus, A, n..n + 1).await;
+        assert_eq!(next(&mut listener).await, (A, number(n)));
+    }
+}
+
+async fn a_slow_listener_loses_messages_and_delays_nobody(bus: &SharedBus, capacity: usize) {
+    let (subscriptions, mut slow) = bus.listen(&node("slow")).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    let (subscriptions, mut quick) = bus.listen(&node("quick")).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    let total = capacity as u64 * 4;
+    for n in 0..total {
+        publish(bus, A, n..n + 1).await;
+        assert_eq!(next(&mut quick).await, (A, number(n)));
+    }
+    let mut received = Vec::new();
+    while received.len() as u64 + slow.lost() < total {
+        let (_, BusMessage::Presence { viewers }) = next(&mut slow).await else {
+            panic!("only numbers were published")
+        };
+        received.push(viewers);
+    }
+    assert!(slow.lost() >= total - 2 * capacity as u64, "lost {}", slow.lost());
+    assert!(received.windows(2).all(|pair| pair[0] < pair[1]), "in order: {received:?}");
+    assert_eq!(quick.lost(), 0);
+}

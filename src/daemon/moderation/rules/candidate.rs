@@ -1,0 +1,242 @@
+//! Whether letters that spell a blocked word were meant as that word.
+//!
+//! The letters come in order; what decides is what stands around and between them. A word has to
+//! begin and end where the comment's words do. Letters written together are one piece; a word may be
+//! in one piece, in pieces parted by a single mark (`ba.dword`), or spelled out in single letters
+//! with anything between (`b a d w o r d`). Parted by spaces into longer pieces it is other words:
+//! `the pen is mine`.
+
+use super::fold::{Folded, Gap, Origin, Run, Symbols};
+use super::glyph::runs_without_spaces;
+use super::pattern::{BlockedWord, PatternRun, Variant};
+
+/// A place where a variant's letters stand.
+#[derive(Debug)]
+pub(super) struct Candidate<'a> {
+    pub(super) folded: &'a Folded,
+    pub(super) word: &'a BlockedWord,
+    pub(super) variant: &'a Variant,
+    pub(super) symbols: Symbols,
+}
+
+impl Candidate<'_> {
+    /// The first and last element of the word, if it begins at `at` of the compact text and is meant.
+    pub(super) fn confirm(&self, at: u32) -> Option<(usize, usize)> {
+        let first_run = self.folded.runs.binary_search_by_key(&at, |run| run.at).ok()?;
+        let pattern = &self.variant.runs;
+        let runs = self.folded.runs.get(first_run..first_run + pattern.len())?;
+        let long_enough = |(run, pattern): (&Run, &PatternRun)| {
+            run.len >= pattern.count && self.may_be_swapped(*run, *pattern)
+        };
+        if self.is_number(first_run) && runs.iter().zip(pattern).any(|(r, p)| r.len != p.count) {
+            return None;
+        }
+        if !runs.iter().zip(pattern).all(long_enough) {
+            return None;
+        }
+        let (first, last) = (runs[0], runs[runs.len() - 1]);
+        let begins = (first.start..first.start + first.len).map(|place| place as usize);
+        let ends = (last.start..last.start + last.len).map(|place| place as usize);
+        let mut begins = begins.filter(|place| self.may_begin(*place));
+        let mut ends = ends.filter(|place| self.may_end(*place));
+        let begins = (begins.next(), begins.next_back());
+        let ends = (ends.next(), ends.next_back());
+        let begins = [begins.0, begins.1].into_iter().flatten();
+        let ends = [ends.1, ends.0].into_iter().flatten();
+        let pairs = begins.flat_map(|begin| ends.clone().map(move |end| (begin, end)));
+        pairs.into_iter().find(|range| self.is_meant(first_run, *range))
+    }
+
+    /// Whether as many letters of the run may be read as the other of `i` and `l` as need to be.
+    fn may_be_swapped(&self, run: Run, pattern: PatternRun) -> bool {
+        let elements = &self.folded.elements[run.start as usize..][..run.len as usize];
+        let doubtful = || elements.iter().filter(|element| !element.unmistakable).count();
+        pattern.swapped == 0 || doubtful() >= pattern.swapped as usize
+    }
+
+    /// Numbers are not stretched: 14 is not 144.
+    fn is_number(&self, first_run: usize) -> bool {
+        let first = self.folded.runs[first_run].start as usize;
+        self.folded.elements[first].letter.is_ascii_digit()
+    }
+
+    /// Whether the elements `begin..=end` spell the word, with no more between its letters than one
+    /// writes to hide it.
+    fn is_meant(&self, first_run: usize, (begin, end): (usize, usize)) -> bool {
+        if !self.ends_are_long_enough(first_run, begin, end) {
+            return false;
+        }
+        let runs = &self.folded.runs[first_run..];
+        let mut pieces = Pieces::starting_at(begin);
+        let mut masked = false;
+        let mut index = 0;
+        for place in begin + 1..=end {
+            while place >= (runs[index].start + runs[index].len) as usize {
+                index += 1;
+            }
+            let gap = self.folded.elements[place].gap;
+            if gap.is_none() {
+                continue;
+            }
+            let inside = place != runs[index].start as usize;
+            if let Some(mask) = self.variant.mask {
+                let here = (mask.run, mask.inside) == (index, inside);
+                if !here || !gap.masks(mask.letters) || masked {
+                    return false;
+                }
+                masked = true;
+            } else if self.variant.runs[index].parts_words(inside) {
+                if !self.is_one_word(&pieces, place - 1) {
+                    return false;
+                }
+                pieces = Pieces::starting_at(place);
+            } else {
+                pieces.add(gap, place);
+            }
+        }
+        masked == self.variant.mask.is_some() && self.is_one_word(&pieces, end)
+    }
+
+    /// Whether what `begin..=end` leaves of the first and the last run is as much as the word has.
+    fn ends_are_long_enough(&self, first_run: usize, begin: usize, end: usize) -> bool {
+        let pattern = &self.variant.runs;
+        let last_index = pattern.len() - 1;
+        let (first_count, last_count) =
+            (pattern[0].count as usize, pattern[last_index].count as usize);
+        if last_index == 0 {
+            return end + 1 >= begin + first_count;
+        }
+        let first = self.folded.runs[first_run];
+        let last = self.folded.runs[first_run + last_index];
+        (first.start + first.len) as usize >= begin + first_count
+            && end + 1 >= last.start as usize + last_count
+    }
+
+    /// Whether these pieces, the last of which ends with `end`, are pieces of one word.
+    fn is_one_word(&self, pieces: &Pieces, end: usize) -> bool {
+        let Some(begin) = pieces.starts.first().copied().filter(|_| pieces.starts.len() > 1) else {
+            return true;
+        };
+        if pieces.contraction || self.begins_inside(begin) || self.begins_inside(end + 1) {
+            return false;
+        }
+        let longer = pieces.starts.iter().filter(|start| !self.is_single(**start)).count();
+        match longer {
+            0 => self.spelling_is_whole(pieces.first_gap, begin, end),
+            _ if !pieces.spaced => {
+                // `A45-S250` is a name, not a word with a number behind it.
+                let ends_its_piece =
+                    self.folded.elements.get(end + 1).is_none_or(|next| !next.gap.is_none());
+                !pieces.apart && ends_its_piece
+            }
+            1 => pieces.starts.len() >= 3 && self.variant.letters >= 4,
+            _ => false,
+        }
+    }
+
+    /// Spelled-out letters that go on beyond the word may be another word: a short one counts only
+    /// where the spelling begins and ends, a longer one where it does either.
+    fn spelling_is_whole(&self, between: Gap, begin: usize, end: usize) -> bool {
+        let elements = &self.folded.elements;
+        let goes_on = |gap: Gap| gap.divides_like(between);
+        let before = begin > 0
+            && !elements[begin].gap.is_none()
+            && goes_on(elements[begin].gap)
+            && elements[begin - 1].letter != elements[begin].letter
+            && (begin == 1 || !elements[begin - 1].gap.is_none());
+        let after = end + 1 < elements.len()
+            && goes_on(elements[end + 1].gap)
+            && elements[end + 1].letter != elements[end].letter
+            && self.is_single(end + 1);
+        match self.variant.letters {
+            0..=3 => !before && !after,
+            4 => !before || !after,
+            _ => true,
+        }
+    }
+
+    /// Whether the letters before and at `place` are written together.
+    fn begins_inside(&self, place: usize) -> bool {
+        let elements = &self.folded.elements;
+        let element = elements.get(place).filter(|element| element.gap.is_none());
+        place > 0
+            && element.is_some_and(|element| element.origin == Origin::Letter)
+            && elements[place - 1].origin == Origin::Letter
+    }
+
+    /// A piece of one letter, however often.
+    fn is_single(&self, start: usize) -> bool {
+        let end = self.folded.piece_end(start);
+        let elements = &self.folded.elements[start..end];
+        elements.iter().all(|element| element.letter == elements[0].letter)
+    }
+
+    fn may_begin(&self, place: usize) -> bool {
+        let elements = &self.folded.elements;
+        let element = elements[place];
+        if self.word.open_start || place == 0 || self.parts(element.gap) {
+            return true;
+        }
+        if runs_without_spaces(element.letter) || runs_without_spaces(elements[place - 1].letter) {
+            return true;
+        }
+        let hangs = |at: &usize| elements[*at].origin != Origin::Letter;
+        let starts = |at: usize| at == 0 || !elements[at].gap.is_none();
+        // Digits and symbols beside a word are no part of it (`word69`, `!word`), but digits beside
+        // a number are.
+        !element.letter.is_ascii_digit() && (0..place).rev().take_while(hangs).any(starts)
+    }
+
+    fn may_end(&self, place: usize) -> bool {
+        let elements = &self.folded.elements;
+        let element = elements[place];
+        let Some(next) = elements.get(place + 1) else { return true };
+        if self.word.open_end || self.parts(next.gap) {
+            return true;
+        }
+        if runs_without_spaces(element.letter) || runs_without_spaces(next.letter) {
+            return true;
+        }
+        let hangs = |at: &usize| elements[*at].origin != Origin::Letter;
+        let ends = |at: usize| elements.get(at + 1).is_none_or(|next| !next.gap.is_none());
+        !element.letter.is_ascii_digit() && (place + 1..elements.len()).take_while(hangs).any(ends)
+    }
+
+    /// Whether a gap is one between words.
+    fn parts(&self, gap: Gap) -> bool {
+        match self.symbols {
+            Symbols::AsLetters => !gap.is_none(),
+            Symbols::AsGaps => !gap.is_none() && !gap.is_lettered(),
+        }
+    }
+}
+
+/// The pieces of one word of a match.
+#[derive(Debug, Default)]
+struct Pieces {
+    /// Where each begins.
+    starts: Vec<usize>,
+    first_gap: Gap,
+    /// Parted by a space somewhere.
+    spaced: bool,
+    /// Parted by the two halves of a contraction somewhere.
+    contraction: bool,
+    /// Parted somewhere by more than people write to hide a word.
+    apart: bool,
+}
+
+impl Pieces {
+    fn starting_at(start: usize) -> Self {
+        Self { starts: vec![start], ..Self::default() }
+    }
+
+    fn add(&mut self, gap: Gap, start: usize) {
+        if self.starts.len() == 1 {
+            self.first_gap = gap;
+        }
+        self.starts.push(start);
+        self.spaced |= gap.has_space();
+        self.contraction |= gap.parts_contraction();
+        self.apart |= !gap.hides_a_word();
+    }
+}

@@ -1,0 +1,369 @@
+//! A comment as the word matcher reads it: letters without dress-up, what stands between them, and
+//! runs of the same letter.
+
+use super::glyph::{Glyph, glyph, letter_of_digit};
+
+/// What stands between a letter and the one before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Gap {
+    flags: u8,
+    /// Characters, spaces included; saturates.
+    width: u8,
+    /// The mask character they all are, as in `sh*t`.
+    mask: Option<char>,
+}
+
+impl Gap {
+    const SPACE: u8 = 1;
+    const MARK: u8 = 2;
+    const PAUSE: u8 = 4;
+    const APOSTROPHE: u8 = 8;
+    const CONTRACTION: u8 = 16;
+    const SYMBOL: u8 = 32;
+
+    fn add(&mut self, flag: u8, mask: Option<char>) {
+        self.mask = mask.filter(|_| self.width == 0 || self.mask == mask);
+        self.flags |= flag;
+        self.width = self.width.saturating_add(1);
+    }
+
+    /// Nothing: both letters are written together.
+    pub(super) fn is_none(self) -> bool {
+        self.flags == 0
+    }
+
+    pub(super) fn has_space(self) -> bool {
+        self.flags & Self::SPACE != 0
+    }
+
+    /// The letters on both sides are two words of a contraction, as in `he'll`.
+    pub(super) fn parts_contraction(self) -> bool {
+        self.flags & Self::CONTRACTION != 0
+    }
+
+    /// More than one character: between words even where single letters are spaced out.
+    pub(super) fn is_wide(self) -> bool {
+        self.width > 1
+    }
+
+    /// One character that people write inside a word to hide it: not a space, not a pause.
+    pub(super) fn hides_a_word(self) -> bool {
+        self.width == 1 && self.flags & (Self::SPACE | Self::PAUSE | Self::CONTRACTION) == 0
+    }
+
+    /// Letters stood here, this many, and were masked.
+    pub(super) fn masks(self, letters: u32) -> bool {
+        self.mask.is_some() && u32::from(self.width) == letters
+    }
+
+    /// Nothing but a symbol that rather stands for a letter: no end of a word.
+    pub(super) fn is_lettered(self) -> bool {
+        self.flags == Self::SYMBOL
+    }
+
+    /// Whether two gaps divide in the same way: by spaces, or by marks.
+    pub(super) fn divides_like(self, other: Self) -> bool {
+        self.has_space() == other.has_space() && self.is_wide() == other.is_wide()
+    }
+}
+
+/// Where a letter came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Letter,
+    Digit,
+    Symbol,
+}
+
+/// One letter (or digit that is none).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Element {
+    pub(super) letter: char,
+    pub(super) origin: Origin,
+    /// An `i` or `l` in a form that does not look like the other.
+    pub(super) unmistakable: bool,
+    /// In front of it.
+    pub(super) gap: Gap,
+    /// Byte offset of its character in the text.
+    pub(super) at: u32,
+}
+
+/// The same letter several times, whatever stands between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    /// The first element.
+    pub(super) start: u32,
+    pub(super) len: u32,
+    /// Byte offset in [`Folded::compact`].
+    pub(super) at: u32,
+}
+
+/// How `$`, `@` and the like are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Symbols {
+    AsLetters,
+    AsGaps,
+}
+
+/// A text, folded.
+#[derive(Debug, Default)]
+pub(super) struct Folded {
+    pub(super) elements: Vec<Element>,
+    pub(super) runs: Vec<Run>,
+    /// One letter a run, nothing between.
+    pub(super) compact: String,
+    /// A symbol stands for a letter inside a word, so that reading it as a gap may say something
+    /// else.
+    pub(super) ambiguous: bool,
+}
+
+impl Folded {
+    pub(super) fn new(text: &str, symbols: Symbols) -> Self {
+        let mut folded = Self { elements: resolve(read(text, symbols)), ..Self::default() };
+        let inner_symbol = |pair: &[Element]| {
+            pair[1].gap.is_none() && pair.iter().any(|e| e.origin == Origin::Symbol)
+        };
+        folded.ambiguous = folded.elements.windows(2).any(inner_symbol);
+        folded.compact.reserve(folded.elements.len());
+        for (index, element) in folded.elements.iter().enumerate() {
+            match folded.runs.last_mut() {
+                Some(run) if folded.compact.ends_with(element.letter) => run.len += 1,
+                _ => {
+                    let at = folded.compact.len() as u32;
+                    folded.runs.push(Run { start: index as u32, len: 1, at });
+                    folded.compact.push(element.letter);
+                }
+            }
+        }
+        folded
+    }
+
+    /// The letters of all, one space at each gap: what a reader sees.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::with_capacity(self.elements.len() + 8);
+        for element in &self.elements {
+            if !element.gap.is_none() && !text.is_empty() {
+                text.push(' ');
+            }
+            text.push(element.letter);
+        }
+        text
+    }
+
+    /// The end, exclusive, of the piece that begins at `start`: elements with no gap between.
+    pub(super) fn piece_end(&self, start: usize) -> usize {
+        piece_end(&self.elements, start)
+    }
+}
+
+fn read(text: &str, symbols: Symbols) -> Vec<Element> {
+    let mut elements = Vec::with_capacity(text.len());
+    let mut gap = Gap::default();
+    for (at, character) in text.char_indices() {
+        let mut push = |letter, origin, at: usize, gap: &mut Gap| {
+            let unmistakable = origin == Origin::Letter
+                && (letter == 'i' && character != 'I' || letter == 'l' && character != 'l');
+            let (gap, at) = (std::mem::take(gap), at as u32);
+            elements.push(Element { letter, origin, unmistakable, gap, at });
+        };
+        match glyph(character) {
+            Glyph::Nothing => {}
+            Glyph::Letter(letter) => push(letter, Origin::Letter, at, &mut gap),
+            Glyph::Letters(letters) => {
+                letters.chars().for_each(|letter| push(letter, Origin::Letter, at, &mut gap));
+            }
+            Glyph::Digit(digit) => push(digit as char, Origin::Digit, at, &mut gap),
+            Glyph::Symbol(letter) if symbols == Symbols::AsLetters => {
+                push(letter, Origin::Symbol, at, &mut gap);
+            }
+            Glyph::Symbol(letter) => {
+                let lettered = !matches!(letter, 'i' | 't');
+                gap.add(if lettered { Gap::SYMBOL } else { Gap::MARK }, None);
+            }
+            Glyph::Space => gap.add(Gap::SPACE, None),
+            Glyph::Apostrophe => gap.add(Gap::APOSTROPHE, None),
+            Glyph::Mask => gap.add(Gap::MARK, Some(character)),
+            Glyph::Pause => gap.add(Gap::PAUSE, None),
+            Glyph::Mark => gap.add(Gap::MARK, None),
+        }
+    }
+    elements
+}
+
+/// Decides what digits and symbols are: letters among letters, else digits and gaps.
+fn resolve(mut elements: Vec<Element>) -> Vec<Element> {
+    mark_contractions(&mut elements);
+    if elements.iter().all(|element| element.origin == Origin::Letter) {
+        return elements;
+    }
+    // Symbols go first: without them a piece may be a single letter.
+    let elements = drop_symbols(&elements, Words::Pieces);
+    let mut elements = drop_symbols(&elements, Words::SpelledOut);
+    let mut start = 0;
+    while start < elements.len() {
+        let end = word_end(&elements, start);
+        if is_lettered(&elements[start..end]) {
+            let digits = elements[start..end].iter_mut().filter(|e| e.origin == Origin::Digit);
+            digits.for_each(|element| element.letter = letter_of_digit(element.letter as u8));
+        }
+        start = end;
+    }
+    elements
+}
+
+/// What is looked at as one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// Pieces of more than one element.
+    Pieces,
+    /// Also rows of single elements.
+    SpelledOut,
+}
+
+/// Makes gaps of the symbols of every word that has no letter.
+fn drop_symbols(elements: &[Element], words: Words) -> Vec<Element> {
+    let mut kept = Vec::with_capacity(elements.len());
+    let mut carried = Gap::default();
+    let mut start = 0;
+    while start < elements.len() {
+        let end = match words {
+            Words::Pieces => piece_end(elements, start),
+            Words::SpelledOut => word_end(elements, start),
+        };
+        let word = &elements[start..end];
+        let keeps = is_lettered(word) || (words == Words::Pieces && word.len() == 1);
+        for element in word {
+            let mut element = *element;
+            if element.origin == Origin::Symbol && !keeps {
+                merge(&mut carried, element.gap);
+                carried.add(Gap::MARK, None);
+            } else {
+                merge(&mut element.gap, std::mem::take(&mut carried));
+                kept.push(element);
+            }
+        }
+        start = end;
+    }
+    kept
+}
+
+fn merge(gap: &mut Gap, other: Gap) {
+    gap.mask = gap.mask.filter(|_| other.width == 0);
+    gap.flags |= other.flags;
+    gap.width = gap.width.saturating_add(other.width);
+}
+
+/// The end of the piece at `start`, or of the row of single letters that begins there.
+fn word_end(elements: &[Element], start: usize) -> usize {
+    let mut end = piece_end(elements, start);
+    if end - start > 1 {
+        return end;
+    }
+    while end < elements.len() && piece_end(elements, end) == end + 1 {
+        end += 1;
+    }
+    end
+}
+
+fn piece_end(elements: &[Element], start: usize) -> usize {
+    let rest = elements.get(start + 1..).unwrap_or_default();
+    start + 1 + rest.iter().take_while(|element| element.gap.is_none()).count()
+}
+
+/// Letters, or at least two kinds of symbols and no digit, as in `@$$`.
+fn is_lettered(word: &[Element]) -> bool {
+    if word.iter().any(|element| element.origin == Origin::Letter) {
+        return true;
+    }
+    let (first, together) = (word[0].letter, word[1..].iter().all(|e| e.gap.is_none()));
+    together
+        && word.iter().all(|element| element.origin == Origin::Symbol)
+        && word.iter().any(|element| element.letter != first)
+}
+
+fn mark_contractions(elements: &mut [Element]) {
+    for start in 0..elements.len() {
+        let gap = elements[start].gap;
+        if gap.flags != Gap::APOSTROPHE || gap.width != 1 {
+            continue;
+        }
+        let piece = &elements[start..piece_end(elements, start)];
+        let is = |ending: &str| piece.iter().map(|element| element.letter).eq(ending.chars());
+        if ["s", "t", "d", "m", "ll", "re", "ve"].into_iter().any(is) {
+            elements[start].gap.flags |= Gap::CONTRACTION;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(written: &str) -> String {
+        Folded::new(written, Symbols::AsLetters).text()
+    }
+
+    #[test]
+    fn digits_are_letters_only_among_letters() {
+        assert_eq!(text("B4D w0rd5"), "bad words");
+        assert_eq!(text("455 in 1999"), "455 in 1999");
+        assert_eq!(text("b 4 d"), "b a d");
+        assert_eq!(text("$5 and 5$, +1"), "5 and 5 1");
+        assert_eq!(text("@$$ a$$ || @ $ $"), "ass ass");
+    }
+
+    #[test]
+    fn runs_join_across_gaps_and_remember_their_length() {
+        let folded = Folded::new("baaa-a d", Symbols::AsLetters);
+        assert_eq!(folded.compact, "bad");
+        assert_eq!(folded.runs[1].len, 4);
+    }
+
+    #[test]
+    fn contractions_are_two_words() {
+        let folded = Folded::new("he'll don't o'clock", Symbols::AsLetters);
+        let parted = folded.elements.iter().filter(|e| e.gap.parts_contraction()).count();
+        assert_eq!(parted, 2);
+    }
+
+    proptest! {
+        #[test]
+        fn folding_never_panics_and_offsets_stay_inside(written in "\\PC{0,80}") {
+            for symbols in [Symbols::AsLetters, Symbols::AsGaps] {
+                let folded = Folded::new(&written, symbols);
+                let letters: u32 = folded.runs.iter().map(|run| run.len).sum();
+                prop_assert_eq!(letters as usize, folded.elements.len());
+                for element in &folded.elements {
+                    prop_assert!(written.is_char_boundary(element.at as usize));
+                }
+            }
+        }
+
+        #[test]
+        fn folding_twice_is_folding_once(written in "[a-zA-Zéа-яα-ω0-9 .@$!'*_-]{0,60}") {
+            let once = text(&written);
+            prop_assert_eq!(text(&once), once);
+        }
+
+        #[test]
+        fn folding_twice_is_folding_once_in_every_script(written in "\\PC{0,40}") {
+            let once = text(&written);
+            prop_assert_eq!(text(&once), once);
+        }
+
+        #[test]
+        fn invisible_characters_change_nothing(
+            written in "[a-zA-Z0-9 .@$!'*-]{1,40}",
+            invisible in prop::sample::select(vec!['\u{200b}', '\u{200d}', '\u{feff}', '\u{ad}', '\u{301}']),
+            places in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+        ) {
+            let mut characters: Vec<char> = written.chars().collect();
+            for place in places {
+                characters.insert(place.index(characters.len() + 1), invisible);
+            }
+            let dressed: String = characters.into_iter().collect();
+            prop_assert_eq!(text(&dressed), text(&written));
+        }
+    }
+}

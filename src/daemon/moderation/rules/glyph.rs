@@ -1,0 +1,251 @@
+//! What one character of a comment stands for, once dress-up is taken off: case, accents,
+//! look-alikes of other alphabets, and the digits and symbols that are written for letters.
+
+use std::sync::LazyLock;
+
+use decancer::Translation;
+use unicode_normalization::char::is_combining_mark;
+
+/// What a character is to the matcher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Glyph {
+    /// Invisible or an ornament of the letter before it: as if it were not there.
+    Nothing,
+    /// Lower case, without accent.
+    Letter(char),
+    /// One character that stands for several letters, such as a ligature.
+    Letters(Box<str>),
+    /// `0` to `9`: a letter where it stands among letters, else itself.
+    Digit(u8),
+    /// Punctuation that may stand for this letter: `$`, `@`, `!`.
+    Symbol(char),
+    Space,
+    Apostrophe,
+    /// Punctuation that is written in place of a hidden letter: `sh*t`.
+    Mask,
+    /// A pause between words even without a space: comma, colon, question mark.
+    Pause,
+    /// Anything else between words: punctuation, emoji.
+    Mark,
+}
+
+/// The letter a digit is written for.
+pub(super) fn letter_of_digit(digit: u8) -> char {
+    match digit {
+        b'0' => 'o',
+        b'1' => 'i',
+        b'2' => 'z',
+        b'3' => 'e',
+        b'4' => 'a',
+        b'5' => 's',
+        b'7' => 't',
+        b'8' => 'b',
+        _ => 'g',
+    }
+}
+
+/// What `character` is.
+pub(super) fn glyph(character: char) -> Glyph {
+    if character.is_ascii() {
+        return ascii(character);
+    }
+    let packed = BASIC_PLANE.get(character as usize).copied().unwrap_or(UNPACKED);
+    unpack(packed).unwrap_or_else(|| beyond_ascii(character))
+}
+
+fn ascii(character: char) -> Glyph {
+    match character {
+        'a'..='z' => Glyph::Letter(character),
+        'A'..='Z' => Glyph::Letter(character.to_ascii_lowercase()),
+        '0'..='9' => Glyph::Digit(character as u8),
+        '@' => Glyph::Symbol('a'),
+        '$' => Glyph::Symbol('s'),
+        '!' | '|' => Glyph::Symbol('i'),
+        '+' => Glyph::Symbol('t'),
+        '\'' | '`' => Glyph::Apostrophe,
+        '*' | '#' | '%' | '&' | '-' | '_' => Glyph::Mask,
+        ',' | ';' | ':' | '?' => Glyph::Pause,
+        ' ' | '\t'..='\r' => Glyph::Space,
+        '\0'..='\u{1f}' | '\u{7f}' => Glyph::Nothing,
+        _ => Glyph::Mark,
+    }
+}
+
+fn beyond_ascii(character: char) -> Glyph {
+    match character {
+        '’' | '‘' | 'ʼ' | '´' | '′' | '＇' => return Glyph::Apostrophe,
+        '€' => return Glyph::Symbol('e'),
+        '¢' => return Glyph::Symbol('c'),
+        '£' => return Glyph::Symbol('l'),
+        '¡' => return Glyph::Symbol('i'),
+        // regional indicators, of which flags are made
+        '\u{1f1e6}'..='\u{1f1ff}' => {
+            return Glyph::Symbol((b'a' + (character as u32 - 0x1F1E6) as u8) as char);
+        }
+        _ if is_invisible(character) => return Glyph::Nothing,
+        _ if character.is_whitespace() => return Glyph::Space,
+        _ if is_combining_mark(character) => return Glyph::Letter(character),
+        _ => {}
+    }
+    match plain(character) {
+        Plain::One(plain) if plain.is_ascii() => match ascii(plain) {
+            // Arrows, emoji and the like that only resemble a letter.
+            Glyph::Letter(_) if !character.is_alphanumeric() => Glyph::Mark,
+            glyph => glyph,
+        },
+        Plain::One(plain) if plain.is_alphanumeric() => Glyph::Letter(plain),
+        Plain::Several(letters) if character.is_alphanumeric() => Glyph::Letters(letters),
+        _ => Glyph::Mark,
+    }
+}
+
+enum Plain {
+    Nothing,
+    One(char),
+    Several(Box<str>),
+}
+
+/// The character this one looks like, followed to its end: a look-alike of a look-alike is resolved
+/// too, so that folding what was folded changes nothing.
+fn plain(character: char) -> Plain {
+    let mut now = character;
+    for _ in 0..4 {
+        match decancer::cure_char!(now) {
+            Translation::Character(next) if next == now => break,
+            Translation::Character(next) => now = next,
+            Translation::String(text) => {
+                let letters: String = text.chars().filter(char::is_ascii_alphabetic).collect();
+                return match letters.len() {
+                    0 => Plain::Nothing,
+                    _ => Plain::Several(letters.to_ascii_lowercase().into()),
+                };
+            }
+            Translation::None => return Plain::Nothing,
+        }
+    }
+    Plain::One(now)
+}
+
+/// Zero width, or drawn over the letter before it. The vowel signs of Indic scripts are combining
+/// marks too, but letters to their readers, so they stay.
+fn is_invisible(character: char) -> bool {
+    matches!(character,
+        '\u{80}'..='\u{9f}' // C1 controls
+        | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{fe00}'..='\u{fe0f}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}'
+        // combining marks that belong to no script, and the optional ones of some scripts
+        | '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5bd}'
+        | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{670}'
+        | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe20}'..='\u{fe2f}')
+}
+
+/// Whether this letter's script is written without spaces, so that a word may begin or end anywhere.
+pub(super) fn runs_without_spaces(letter: char) -> bool {
+    matches!(letter,
+        '\u{e00}'..='\u{eff}' // Thai, Lao
+        | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' // Myanmar, Khmer
+        | '\u{3040}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' // kana
+        | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}')
+}
+
+/// Every character of the basic plane, looked up once: resolving look-alikes is a search through a
+/// large table, and most chats of the world are not written in ASCII. 256 KiB.
+static BASIC_PLANE: LazyLock<Box<[u32]>> = LazyLock::new(|| {
+    let all = (0..=0xFFFF_u32).map(|code| char::from_u32(code).map_or(MARK, |c| pack(&beyond(c))));
+    all.collect()
+});
+
+fn beyond(character: char) -> Glyph {
+    if character.is_ascii() { ascii(character) } else { beyond_ascii(character) }
+}
+
+// A packed glyph is a kind in the top byte and a character below it.
+const NOTHING: u32 = 0 << 24;
+const LETTER: u32 = 1 << 24;
+const DIGIT: u32 = 2 << 24;
+const SYMBOL: u32 = 3 << 24;
+const SPACE: u32 = 4 << 24;
+const APOSTROPHE: u32 = 5 << 24;
+const MASK: u32 = 6 << 24;
+const PAUSE: u32 = 7 << 24;
+const MARK: u32 = 8 << 24;
+/// Must be looked up.
+const UNPACKED: u32 = 9 << 24;
+
+fn pack(glyph: &Glyph) -> u32 {
+    match glyph {
+        Glyph::Nothing => NOTHING,
+        Glyph::Letter(letter) => LETTER | *letter as u32,
+        Glyph::Digit(digit) => DIGIT | u32::from(*digit),
+        Glyph::Symbol(letter) => SYMBOL | *letter as u32,
+        Glyph::Space => SPACE,
+        Glyph::Apostrophe => APOSTROPHE,
+        Glyph::Mask => MASK,
+        Glyph::Pause => PAUSE,
+        Glyph::Mark => MARK,
+        Glyph::Letters(_) => UNPACKED,
+    }
+}
+
+fn unpack(packed: u32) -> Option<Glyph> {
+    let character = char::from_u32(packed & 0x00FF_FFFF);
+    Some(match packed & 0xFF00_0000 {
+        NOTHING => Glyph::Nothing,
+        LETTER => Glyph::Letter(character?),
+        DIGIT => Glyph::Digit(packed as u8),
+        SYMBOL => Glyph::Symbol(character?),
+        SPACE => Glyph::Space,
+        APOSTROPHE => Glyph::Apostrophe,
+        MASK => Glyph::Mask,
+        PAUSE => Glyph::Pause,
+        MARK => Glyph::Mark,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dress_up_comes_off() {
+        let letters = [
+            ('A', 'a'),
+            ('é', 'e'),
+            ('Ａ', 'a'),
+            ('а', 'a'),
+            ('ο', 'o'),
+            ('𝓫', 'b'),
+            ('𝕒', 'a'),
+            ('ⓑ', 'b'),
+            ('🅱', 'b'),
+            ('ї', 'i'),
+            ('ñ', 'n'),
+            ('ç', 'c'),
+            ('ʙ', 'b'),
+            ('ø', 'o'),
+        ];
+        for (dressed, letter) in letters {
+            assert_eq!(glyph(dressed), Glyph::Letter(letter), "{dressed}");
+        }
+        assert_eq!(glyph('𝟜'), Glyph::Digit(b'4'));
+        assert_eq!(glyph('\u{200b}'), Glyph::Nothing);
+        assert_eq!(glyph('\u{301}'), Glyph::Nothing);
+        assert_eq!(glyph('😂'), Glyph::Mark);
+        assert_eq!(glyph('\u{3000}'), Glyph::Space);
+        assert_eq!(glyph('™'), Glyph::Mark);
+        assert!(matches!(glyph('ﬀ'), Glyph::Letters(letters) if &*letters == "ff"));
+    }
+
+    #[test]
+    fn the_table_says_what_the_search_says() {
+        for character in ('\u{80}'..='\u{ffff}').step_by(7) {
+            assert_eq!(glyph(character), beyond_ascii(character), "{character:?}");
+        }
+    }
+}

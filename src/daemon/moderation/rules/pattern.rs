@@ -1,0 +1,245 @@
+//! A blocked word as its author wrote it, and the other ways of writing it that are looked for.
+
+use super::fold::{Folded, Symbols};
+
+/// Above this many letters that may be either `i` or `l`, only the uniform spellings are looked for.
+const MAX_AMBIGUOUS_LETTERS: usize = 4;
+/// Words of fewer letters are not looked for with masked letters: `b*d` may be anything.
+const MIN_MASKED_LETTERS: usize = 4;
+/// Words of more letters are not recognized by their first and last letter alone.
+const MAX_SHELL_LETTERS: usize = 6;
+
+/// A blocked word or phrase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BlockedWord {
+    /// As configured.
+    pub(super) written: String,
+    /// Its letters, spaces between words.
+    pub(super) folded: String,
+    /// It may begin inside a word: `*word`.
+    pub(super) open_start: bool,
+    /// It may end inside a word: `word*`.
+    pub(super) open_end: bool,
+}
+
+/// Why a configured word cannot be matched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("blocked word `{0}` has no letter or digit to match")]
+pub struct BadWord(pub String);
+
+impl BlockedWord {
+    pub(super) fn parse(written: &str) -> Result<Self, BadWord> {
+        let written = written.trim();
+        let open_start = written.starts_with('*');
+        let open_end = written.ends_with('*');
+        let words = written.split_whitespace().map(|word| {
+            let mut letters = Folded::new(word, Symbols::AsLetters).text();
+            letters.retain(|letter| letter != ' ');
+            letters
+        });
+        let words: Vec<String> = words.filter(|word| !word.is_empty()).collect();
+        if words.is_empty() {
+            return Err(BadWord(written.chars().take(80).collect()));
+        }
+        Ok(Self { written: written.to_owned(), folded: words.join(" "), open_start, open_end })
+    }
+}
+
+/// One letter of a variant, and how often it must come at least.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct PatternRun {
+    pub(super) count: u32,
+    /// A new word of the phrase begins with it.
+    pub(super) break_before: bool,
+    /// A new word of the phrase begins within it.
+    pub(super) break_inside: bool,
+    /// How many of them stand for the other of `i` and `l`.
+    pub(super) swapped: u32,
+}
+
+impl PatternRun {
+    /// Whether two words of the phrase part in front of this run, or `inside` it.
+    pub(super) fn parts_words(self, inside: bool) -> bool {
+        if inside { self.break_inside } else { self.break_before }
+    }
+}
+
+/// Where letters are masked, and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mask {
+    pub(super) run: usize,
+    /// Within the run, rather than in front of it.
+    pub(super) inside: bool,
+    pub(super) letters: u32,
+}
+
+/// One way of writing a blocked word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Variant {
+    /// Index of the word.
+    pub(super) word: usize,
+    /// One letter a run: what is searched for.
+    pub(super) compact: String,
+    pub(super) runs: Vec<PatternRun>,
+    pub(super) letters: u32,
+    pub(super) mask: Option<Mask>,
+}
+
+impl Variant {
+    fn new(word: usize, spelling: &str) -> Self {
+        let mut variant =
+            Self { word, compact: String::new(), runs: Vec::new(), letters: 0, mask: None };
+        let mut after_break = false;
+        for letter in spelling.chars() {
+            if letter == ' ' {
+                after_break = true;
+                continue;
+            }
+            variant.push(letter, std::mem::take(&mut after_break));
+        }
+        variant
+    }
+
+    /// A spelling of as many letters as `folded`, some `i` and `l` exchanged.
+    fn with_swapped_strokes(word: usize, spelling: &str, folded: &str) -> Self {
+        let mut variant = Self::new(word, spelling);
+        let mut runs = variant.runs.iter_mut();
+        let mut run = runs.next();
+        let mut previous = None;
+        let letters = spelling.chars().zip(folded.chars()).filter(|(letter, _)| *letter != ' ');
+        for (letter, meant) in letters {
+            if previous.replace(letter).is_some_and(|previous| previous != letter) {
+                run = runs.next();
+            }
+            if let Some(run) = run.as_mut().filter(|_| letter != meant) {
+                run.swapped += 1;
+            }
+        }
+        variant
+    }
+
+    fn push(&mut self, letter: char, after_break: bool) {
+        self.letters += 1;
+        match self.runs.last_mut() {
+            Some(run) if self.compact.ends_with(letter) => {
+                run.count += 1;
+                run.break_inside |= after_break;
+            }
+            _ => {
+                self.compact.push(letter);
+                let run = PatternRun { count: 1, break_before: after_break, ..Default::default() };
+                self.runs.push(run);
+            }
+        }
+    }
+
+    /// The word with its letters `from..to` masked.
+    fn masked(word: usize, letters: &[char], from: usize, to: usize) -> Self {
+        let head: String = letters[..from].iter().collect();
+        let mut variant = Self::new(word, &head);
+        let runs_before = variant.runs.len();
+        for letter in &letters[to..] {
+            variant.push(*letter, false);
+        }
+        let inside = letters[from - 1] == letters[to];
+        let run = if inside { runs_before - 1 } else { runs_before };
+        variant.mask = Some(Mask { run, inside, letters: (to - from) as u32 });
+        variant
+    }
+}
+
+/// All ways of writing `word` that are looked for.
+pub(super) fn variants(index: usize, word: &BlockedWord) -> Vec<Variant> {
+    let folded = &word.folded;
+    let strokes = upright_strokes(folded).into_iter();
+    let mut all: Vec<Variant> =
+        strokes.map(|spelling| Variant::with_swapped_strokes(index, &spelling, folded)).collect();
+    for (letters, stand_in) in [("u", "v"), ("f", "ph"), ("w", "vv")] {
+        if folded.contains(letters) {
+            all.push(Variant::new(index, &folded.replace(letters, stand_in)));
+        }
+    }
+    all.extend(masked(index, folded));
+    all
+}
+
+/// `i`, `l`, `1`, `|` and `I` are one stroke each, and written for one another.
+fn upright_strokes(folded: &str) -> Vec<String> {
+    let strokes = folded.chars().filter(|letter| matches!(letter, 'i' | 'l')).count();
+    let spell = |choice: u32| {
+        let mut stroke = 0;
+        let pick = |letter| match letter {
+            'i' | 'l' => {
+                let other = choice >> stroke & 1 == 1;
+                stroke += 1;
+                if other == (letter == 'i') { 'l' } else { 'i' }
+            }
+            _ => letter,
+        };
+        folded.chars().map(pick).collect()
+    };
+    if strokes <= MAX_AMBIGUOUS_LETTERS {
+        return (0..1_u32 << strokes).map(spell).collect();
+    }
+    vec![folded.to_owned(), folded.replace('l', "i"), folded.replace('i', "l")]
+}
+
+fn masked(index: usize, folded: &str) -> Vec<Variant> {
+    let letters: Vec<char> = folded.chars().collect();
+    let count = letters.len();
+    if count < MIN_MASKED_LETTERS || !letters.iter().all(char::is_ascii_lowercase) {
+        return Vec::new();
+    }
+    let is_vowel = |place: &usize| matches!(letters[*place], 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
+    let mut all: Vec<Variant> = (1..count - 1)
+        .filter(is_vowel)
+        .map(|place| Variant::masked(index, &letters, place, place + 1))
+        .collect();
+    if count <= MAX_SHELL_LETTERS {
+        all.push(Variant::masked(index, &letters, 1, count - 1));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spellings(written: &str) -> Vec<String> {
+        let word = BlockedWord::parse(written).unwrap();
+        variants(0, &word).into_iter().map(|variant| variant.compact).collect()
+    }
+
+    #[test]
+    fn the_word_itself_comes_first() {
+        for written in ["fuck", "Kill Yourself", "sc4m", "b.a.d"] {
+            let word = BlockedWord::parse(written).unwrap();
+            let first = Variant::new(0, &word.folded);
+            assert_eq!(variants(0, &word)[0], first, "{written}");
+        }
+        assert!(spellings("sluit").contains(&"siult".to_owned()));
+        assert!(spellings("whore").contains(&"vhore".to_owned()), "two `v` are one run");
+    }
+
+    #[test]
+    fn doubled_letters_and_phrases_are_counted() {
+        let word = BlockedWord::parse("kick kids").unwrap();
+        let variant = &variants(0, &word)[0];
+        assert_eq!(variant.compact, "kickids");
+        assert_eq!(
+            variant.runs[3],
+            PatternRun { count: 2, break_inside: true, ..PatternRun::default() }
+        );
+        assert_eq!(variant.letters, 8);
+    }
+
+    #[test]
+    fn a_word_without_a_letter_is_refused() {
+        for written in ["", "  ", "***", "$$$", "😂"] {
+            assert!(BlockedWord::parse(written).is_err(), "{written}");
+        }
+        let open = BlockedWord::parse("*spam*").unwrap();
+        assert!(open.open_start && open.open_end);
+        assert_eq!(BlockedWord::parse("1488").unwrap().folded, "1488");
+    }
+}
