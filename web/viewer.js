@@ -88,8 +88,14 @@ function closed(code, reason) {
   socket = null;
   clearTimeout(pongTimer);
   $("pause").disabled = true;
-  if (code === 4501 || code === 4502) forgetToken();
   showUser(null);
+  if (token && (code === 4501 || code === 4502)) {
+    // Not as we were: without the token, as a reader.
+    forgetToken();
+    showNotice("The token was not accepted here, or has expired.");
+    retryTimer = setTimeout(connect, FIRST_RETRY_MS);
+    return;
+  }
   const stay = (code >= 4500 && code < 5000) || OWN_FAULT.has(code);
   if (stay) {
     showStatus(`disconnected: ${(reason || String(code)).replaceAll("_", " ")}`, "off");
@@ -306,7 +312,10 @@ function showSampleRate(rate, notice) {
   sampleRate = rate;
   $("throttle").hidden = rate >= 1;
   $("throttle").textContent =
-    notice ?? `Chat moving fast! Showing ${Math.round(rate * 100)} % of comments. Pause to read all.`;
+    notice ??
+    (rate > 0
+      ? `Chat moving fast! Showing 1 in ${Math.round(1 / rate)} comments. Pause to read all.`
+      : "Chat is paused. Read all comments in the history.");
 }
 
 function showUser(identity) {

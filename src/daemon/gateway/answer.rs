@@ -1,7 +1,7 @@
 //! Answers over HTTP: JSON, and errors in their envelope.
 
 use axum::Json;
-use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -18,7 +18,7 @@ pub(super) const RETRY_MS: u64 = 1000;
 pub(super) struct HttpError {
     pub(super) body: ErrorBody,
     /// Such as `Upgrade`, where the status asks for one.
-    headers: HeaderMap,
+    headers: Vec<(&'static str, HeaderValue)>,
 }
 
 impl HttpError {
@@ -26,15 +26,16 @@ impl HttpError {
         ErrorBody::new(code, message).into()
     }
 
+    /// `name` is in lower case.
     pub(super) fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 }
 
 impl From<ErrorBody> for HttpError {
     fn from(body: ErrorBody) -> Self {
-        Self { body, headers: HeaderMap::new() }
+        Self { body, headers: Vec::new() }
     }
 }
 
@@ -43,7 +44,11 @@ impl IntoResponse for HttpError {
         let code = self.body.code;
         let status =
             StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut headers = self.headers;
+        let mut headers: HeaderMap = self
+            .headers
+            .into_iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value))
+            .collect();
         if let Some(wait_ms) = self.body.retry_after_ms {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1000)));
         }

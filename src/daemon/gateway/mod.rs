@@ -44,6 +44,9 @@ mod state;
 mod tls;
 mod websocket;
 
+#[cfg(test)]
+mod tests;
+
 pub use admission::{AuthTask, NameTask, ReleaseTask};
 pub use connection::MAX_HTTP_CONNECTIONS;
 pub use listener::GatewayError;

@@ -25,8 +25,7 @@ pub(super) fn router(state: Arc<GatewayState>) -> Router {
         .route(
             "/api/streams/{stream_id}/comments",
             post(api::comments::submit).get(api::comments::history),
-        )
-        .layer(from_fn(allow_any_origin));
+        );
     Router::new()
         .route("/", get(page::index))
         .route("/viewer.js", get(page::script))
@@ -40,6 +39,7 @@ pub(super) fn router(state: Arc<GatewayState>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
+        .layer(from_fn(allow_any_origin))
 }
 
 async fn not_found() -> HttpError {
@@ -53,8 +53,11 @@ async fn method_not_allowed(method: Method) -> HttpError {
     HttpError::new(ErrorCode::MethodNotAllowed, text)
 }
 
-/// Credentials are never ambient here (no cookies), so no origin needs to be kept out.
+/// Credentials are never ambient here (no cookies), so no origin needs to be kept out of the API.
 async fn allow_any_origin(request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with("/api/") {
+        return next.run(request).await;
+    }
     let preflight = request.method() == Method::OPTIONS;
     let mut response = match preflight {
         true => StatusCode::NO_CONTENT.into_response(),

@@ -181,3 +181,25 @@ async fn pause_after(error: &std::io::Error, last_warning: &mut Option<tokio::ti
     }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_place_a_client_waits_in_the_kernel_and_is_served_when_there_is_one() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let slots = Arc::new(Semaphore::new(0));
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut accepting = Box::pin(accept(&listener, &slots));
+        assert!(accepting.as_mut().now_or_never().is_none(), "no place, nothing accepted");
+        slots.add_permits(1);
+        let (_, peer, slot) = accepting.await.unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert_eq!(slots.available_permits(), 0);
+        drop(slot);
+        assert_eq!(slots.available_permits(), 1);
+    }
+}

@@ -122,7 +122,7 @@ async fn changed(
             }
         }
         Err(error) => {
-            tracing::warn!(%error, %stream_id, "other nodes have yet to learn of a change")
+            tracing::warn!(%error, %stream_id, "other nodes have yet to learn of a change");
         }
     }
 }

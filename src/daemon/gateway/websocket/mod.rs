@@ -31,7 +31,7 @@ use super::state::GatewayState;
 use crate::daemon::handoff::NewViewer;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::stream::{Stream, StreamState};
-use crate::protocol::{CloseCode, ErrorCode, Identity, StreamId};
+use crate::protocol::{CloseCode, ErrorCode, Identity, StreamId, StreamPosition};
 
 /// A viewer that may come in.
 struct Admitted {
@@ -50,8 +50,7 @@ pub(super) async fn upgrade(
     let stream_id: StreamId = super::api::parse_id(&stream_id)?;
     let parameters = Parameters::read(&request)?;
     let place = take_place(&state)?;
-    let token = parameters.token.clone();
-    let outcome = admit(&state, stream_id, token.as_deref(), place, peer.ip()).await;
+    let outcome = admit(&state, stream_id, parameters.token, place, peer.ip()).await;
     let response = switching_protocols(&handshake);
     let upgrade = hyper::upgrade::on(&mut request);
     let slot = request.extensions_mut().remove::<HttpSlot>();
@@ -59,7 +58,8 @@ pub(super) async fn upgrade(
     tracker.spawn(async move {
         match outcome {
             Ok(admitted) => {
-                hand_over(&state, upgrade, stream_id, &handshake, &parameters, admitted).await;
+                let resume_from = parameters.resume_from;
+                hand_over(&state, upgrade, stream_id, &handshake, resume_from, admitted).await;
             }
             Err(refusal) => refusal.deliver(&state.board, upgrade, handshake.encoding).await,
         }
@@ -84,12 +84,12 @@ fn take_place(state: &GatewayState) -> Result<Place, HttpError> {
 async fn admit(
     state: &GatewayState,
     stream_id: StreamId,
-    token: Option<&str>,
+    token: Result<Option<String>, ErrorBody>,
     mut place: Place,
     address: IpAddr,
 ) -> Result<Admitted, Refusal> {
     let stream = open_stream(state, stream_id)?;
-    let identity = token.map(|token| state.admission.identify(token)).transpose()?;
+    let identity = token?.map(|token| state.admission.identify(&token)).transpose()?;
     place.count_address(address).map_err(|limit| {
         let text = format!("your address holds {limit} connections already, as many as allowed");
         ErrorBody::new(ErrorCode::TooManyConnections, text)
@@ -142,7 +142,7 @@ async fn hand_over(
     upgrade: OnUpgrade,
     stream_id: StreamId,
     handshake: &Handshake,
-    parameters: &Parameters,
+    resume_from: Option<StreamPosition>,
     admitted: Admitted,
 ) {
     let taken = match tokio::time::timeout(state.config.handshake_timeout, upgrade).await {
@@ -164,7 +164,7 @@ async fn hand_over(
         must_authenticate: admitted.must_authenticate,
         encoding: handshake.encoding,
         deflate: handshake.deflate.is_some(),
-        resume_from: parameters.resume_from,
+        resume_from,
         permit: Box::new(admitted.permit),
     });
     // A ban that came into force meanwhile may have looked for the user before delivery knew it.

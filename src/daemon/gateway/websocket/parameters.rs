@@ -7,12 +7,14 @@ use serde::Deserialize;
 
 use crate::daemon::gateway::answer::HttpError;
 use crate::daemon::gateway::api::bearer;
+use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{Epoch, ErrorCode, StreamPosition};
 
 #[derive(Debug)]
 pub(super) struct Parameters {
-    /// From the header, or else from the query.
-    pub(super) token: Option<String>,
+    /// From the header, or else from the query. A header that is no bearer's is the viewer's error,
+    /// told as those of tokens are.
+    pub(super) token: Result<Option<String>, ErrorBody>,
     pub(super) resume_from: Option<StreamPosition>,
 }
 
@@ -25,8 +27,7 @@ struct Raw {
 
 impl Parameters {
     /// # Errors
-    /// `bad_request` for a query that cannot be read, `token_malformed` for a header that is no
-    /// bearer's.
+    /// `bad_request` for a query that cannot be read.
     pub(super) fn read(request: &Request<Body>) -> Result<Self, HttpError> {
         let Query(raw) = Query::<Raw>::try_from_uri(request.uri())
             .map_err(|error| bad(&format!("the query: {}", error.body_text())))?;
@@ -35,7 +36,9 @@ impl Parameters {
             (None, None) => None,
             _ => return Err(bad("`epoch` and `seq` resume together or not at all")),
         };
-        let token = bearer(request.headers())?.map(str::to_owned).or(raw.token);
+        let token = bearer(request.headers())
+            .map(|token| token.map(str::to_owned).or(raw.token))
+            .map_err(|error| error.body);
         Ok(Self { token, resume_from })
     }
 }

@@ -55,9 +55,8 @@ impl Refusal {
             }
             io.shutdown().await
         };
-        match tokio::time::timeout(FAREWELL_TIMEOUT, farewell).await {
-            Ok(Err(error)) => tracing::debug!(%error, "a refused viewer left first"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::time::timeout(FAREWELL_TIMEOUT, farewell).await {
+            tracing::debug!(%error, "a refused viewer left first");
         }
     }
 
