@@ -132,7 +132,8 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
     /// Hands a viewer to a worker. The worker sends `welcome`.
     fn attach(&self, viewer: NewViewer);
 
-    /// The answer to an [`AuthRequest`]; on an error the viewer is told and closed.
+    /// The answer to an [`AuthRequest`]; on an error the viewer is told and closed. The permit comes
+    /// on top of the one the viewer has: both are held until the connection ends.
     fn authenticated(
         &self,
         connection: ConnectionId,

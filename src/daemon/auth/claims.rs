@@ -1,0 +1,154 @@
+//! What a token says, and whether that is acceptable now and here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::AuthError;
+use crate::protocol::{Identity, Role, UserId};
+
+/// A name has at most this many characters.
+const MAX_NAME_CHARS: usize = 64;
+
+/// What is asked of the claims that say when, from whom and for whom.
+#[derive(Debug, Clone)]
+pub(super) struct Expected {
+    /// Empty accepts any.
+    pub(super) issuer: String,
+    /// Empty accepts tokens without `aud` only.
+    pub(super) audience: String,
+    pub(super) leeway: Duration,
+}
+
+/// The claims that are read; a JSON of another shape is an error of the claims.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claims {
+    sub: Option<Subject>,
+    name: Option<String>,
+    role: Option<String>,
+    comments_per_minute: Option<u32>,
+    exp: Option<f64>,
+    nbf: Option<f64>,
+    iss: Option<String>,
+    aud: Option<Audience>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Subject {
+    Number(u64),
+    Text(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Audience {
+    fn names(&self, wanted: &str) -> bool {
+        match self {
+            Self::One(name) => name == wanted,
+            Self::Many(names) => names.iter().any(|name| name == wanted),
+        }
+    }
+}
+
+impl Claims {
+    pub(super) fn parse(payload: &[u8]) -> Result<Self, AuthError> {
+        serde_json::from_slice(payload).map_err(|error| AuthError::Claims(error.to_string()))
+    }
+
+    /// Checks `exp` and `nbf` and returns when the token expires, without leeway, in milliseconds
+    /// since the Unix epoch.
+    pub(super) fn check_time(&self, expected: &Expected, now_ms: u64) -> Result<u64, AuthError> {
+        let leeway_ms = expected.leeway.as_millis() as u64;
+        let exp = self.exp.ok_or_else(|| claims("`exp` is missing"))?;
+        let expires_at_ms = unix_ms(exp).ok_or_else(|| claims("`exp` is no time"))?;
+        // RFC 7519 §4.1.4: not "on or after" the time.
+        if now_ms >= expires_at_ms.saturating_add(leeway_ms) {
+            return Err(AuthError::Expired { ago_ms: now_ms - expires_at_ms });
+        }
+        if let Some(nbf) = self.nbf {
+            let begins_ms = unix_ms(nbf).ok_or_else(|| claims("`nbf` is no time"))?;
+            if begins_ms > now_ms.saturating_add(leeway_ms) {
+                let wait_ms = begins_ms - leeway_ms - now_ms;
+                return Err(AuthError::NotYetValid { wait_ms });
+            }
+        }
+        Ok(expires_at_ms)
+    }
+
+    /// Checks `iss` and `aud`. Where the signature itself proves the issuer (`own`), both may be
+    /// absent.
+    pub(super) fn check_origin(&self, expected: &Expected, own: bool) -> Result<(), AuthError> {
+        let issuer_fits = match &self.iss {
+            Some(issuer) => expected.issuer.is_empty() || *issuer == expected.issuer,
+            None => expected.issuer.is_empty() || own,
+        };
+        if !issuer_fits {
+            return Err(AuthError::Issuer { expected: expected.issuer.clone() });
+        }
+        let audience_fits = match &self.aud {
+            Some(audience) => !expected.audience.is_empty() && audience.names(&expected.audience),
+            None => expected.audience.is_empty() || own,
+        };
+        if !audience_fits {
+            return Err(AuthError::Audience { expected: expected.audience.clone() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn identity(&self) -> Result<Identity, AuthError> {
+        let role = match &self.role {
+            Some(text) => text.parse::<Role>().map_err(AuthError::Claims)?,
+            None => Role::default(),
+        };
+        Ok(Identity {
+            user_id: self.user_id()?,
+            name: self.checked_name()?,
+            role,
+            comments_per_minute: self.comments_per_minute,
+        })
+    }
+
+    fn user_id(&self) -> Result<UserId, AuthError> {
+        let text = match &self.sub {
+            Some(Subject::Number(number)) => number.to_string(),
+            Some(Subject::Text(text)) => text.clone(),
+            None => return Err(claims("`sub` (the user id) is missing")),
+        };
+        text.parse().map_err(|error| AuthError::Claims(format!("`sub`: {error}")))
+    }
+
+    fn checked_name(&self) -> Result<Arc<str>, AuthError> {
+        let name = self.name.as_deref().ok_or_else(|| claims("`name` is missing"))?;
+        let length_fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
+        if !length_fits || name.trim().is_empty() {
+            return Err(claims("`name` must have 1 to 64 characters, not all of them spaces"));
+        }
+        if name.chars().any(|c| c.is_control() || turns_direction(c)) {
+            return Err(claims("`name` contains control characters"));
+        }
+        Ok(name.into())
+    }
+}
+
+fn claims(text: &str) -> AuthError {
+    AuthError::Claims(text.to_owned())
+}
+
+/// Bidirectional overrides, embeddings and isolates: in a name they would reorder the text after it.
+fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A NumericDate (RFC 7519 §2: seconds, fractions allowed) in milliseconds; `None` if it is no time
+/// from 1970 on.
+fn unix_ms(seconds: f64) -> Option<u64> {
+    // The cast saturates, so a date beyond all clocks is simply never reached.
+    (seconds >= 0.0).then_some((seconds * 1000.0) as u64)
+}

@@ -1,0 +1,204 @@
+//! The node's own signing secret: a file in the data directory, made at the first start.
+//!
+//! The file holds printable text without a line break, and that text is the HMAC key as it stands
+//! (white space at its end does not count, so that a file edited by hand still works).
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::protocol::paths::SIGNING_SECRET;
+
+/// What RFC 7518 §3.2 asks of an HS256 key.
+pub(super) const MIN_SECRET_BYTES: usize = 32;
+/// Of randomness; their base64url text has 64 characters.
+const RANDOM_BYTES: usize = 48;
+/// A secret is a line, not a document.
+const MAX_SECRET_BYTES: u64 = 4096;
+
+/// Why there is no signing secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error("cannot {what} {path}: {source}")]
+    Io { what: &'static str, path: String, source: std::io::Error },
+    #[error(
+        "{path} can be read by others (mode {mode:04o}), who could then sign tokens of any user: \
+         run `chmod 600 {path}`, or delete the file so that the next start makes a new one"
+    )]
+    Exposed { path: String, mode: u32 },
+    #[error(
+        "{path} holds {bytes} bytes; a signing secret has {MIN_SECRET_BYTES} to \
+         {MAX_SECRET_BYTES}: delete the file so that the next start makes a new one"
+    )]
+    BadLength { path: String, bytes: usize },
+}
+
+/// The secret. Prints nothing of itself.
+#[derive(Clone)]
+pub struct SigningSecret(Vec<u8>);
+
+impl std::fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SigningSecret(…)")
+    }
+}
+
+impl SigningSecret {
+    /// Reads `<data_dir>/signing.key`; makes it (mode 0600, whole or not at all), and the directory,
+    /// if it is not there yet. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the file can be read by others, is too short, or cannot be read or made.
+    pub fn load_or_create(data_dir: &Path) -> Result<Self, SecretError> {
+        let path = data_dir.join(SIGNING_SECRET);
+        match File::open(&path) {
+            Ok(file) => Self::read(file, &path),
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::create(data_dir, &path),
+            Err(source) => Err(io("read", &path, source)),
+        }
+    }
+
+    /// The HMAC key.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn read(file: File, path: &Path) -> Result<Self, SecretError> {
+        let metadata = file.metadata().map_err(|source| io("inspect", path, source))?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(SecretError::Exposed { path: path.display().to_string(), mode });
+        }
+        let mut bytes = Vec::new();
+        let mut limited = file.take(MAX_SECRET_BYTES + 1);
+        limited.read_to_end(&mut bytes).map_err(|source| io("read", path, source))?;
+        let trimmed = bytes.trim_ascii_end().len();
+        bytes.truncate(trimmed);
+        if !(MIN_SECRET_BYTES..=MAX_SECRET_BYTES as usize).contains(&bytes.len()) {
+            let bytes = bytes.len();
+            return Err(SecretError::BadLength { path: path.display().to_string(), bytes });
+        }
+        Ok(Self(bytes))
+    }
+
+    fn create(data_dir: &Path, path: &Path) -> Result<Self, SecretError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data_dir)
+            .map_err(|source| io("create directory", data_dir, source))?;
+        let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>());
+        let draft = data_dir.join(format!("{SIGNING_SECRET}.{:016x}.new", rand::random::<u64>()));
+        let published = publish(&draft, path, secret.as_bytes());
+        // Nothing refers to the draft any more; what cannot be removed does no harm, it is 0600.
+        let _ = std::fs::remove_file(&draft);
+        match published {
+            Ok(()) => Ok(Self(secret.into_bytes())),
+            // Another process was first: its secret is the one.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let file = File::open(path).map_err(|source| io("read", path, source))?;
+                Self::read(file, path)
+            }
+            Err(source) => Err(io("create", path, source)),
+        }
+    }
+}
+
+/// Writes the secret to a draft and links it to its name, which fails if the name is taken.
+fn publish(draft: &Path, path: &Path, secret: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+    file.write_all(secret)?;
+    file.sync_all()?;
+    std::fs::hard_link(draft, path)?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn io(what: &'static str, path: &Path, source: std::io::Error) -> SecretError {
+    SecretError::Io { what, path: path.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use super::*;
+
+    #[test]
+    fn the_first_start_makes_a_secret_and_the_next_one_keeps_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = directory.path().join("deep/data");
+        let made = SigningSecret::load_or_create(&data_dir).unwrap();
+        assert_eq!(made.as_bytes().len(), 64);
+        let path = data_dir.join(SIGNING_SECRET);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        let kept = SigningSecret::load_or_create(&data_dir).unwrap();
+        assert_eq!(kept.as_bytes(), made.as_bytes());
+        assert_eq!(std::fs::read_dir(&data_dir).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn two_nodes_make_two_secrets() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let a = SigningSecret::load_or_create(a.path()).unwrap();
+        let b = SigningSecret::load_or_create(b.path()).unwrap();
+        assert_ne!(a.as_bytes(), b.as_bytes());
+    }
+
+    #[test]
+    fn starting_twice_at_once_ends_with_one_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let secrets: Vec<_> = std::thread::scope(|scope| {
+            let start = |_| scope.spawn(|| SigningSecret::load_or_create(directory.path()));
+            let threads: Vec<_> = (0..8).map(start).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let stored = std::fs::read(directory.path().join(SIGNING_SECRET)).unwrap();
+        for secret in secrets {
+            assert_eq!(secret.unwrap().as_bytes(), stored);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused_with_the_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        SigningSecret::load_or_create(directory.path()).unwrap();
+        let path = directory.path().join(SIGNING_SECRET);
+        for mode in [0o640, 0o604, 0o666, 0o620] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let error = SigningSecret::load_or_create(directory.path()).unwrap_err().to_string();
+            assert!(error.contains("chmod 600"), "{error}");
+            assert!(error.contains(&format!("{mode:04o}")), "{error}");
+        }
+        std::fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+        assert!(SigningSecret::load_or_create(directory.path()).is_ok());
+    }
+
+    #[test]
+    fn lengths_out_of_range_are_refused_and_a_last_line_break_does_not_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(SIGNING_SECRET);
+        SigningSecret::load_or_create(directory.path()).unwrap();
+        for content in [String::new(), "x".repeat(31), "x".repeat(4097), "\n".repeat(64)] {
+            std::fs::write(&path, &content).unwrap();
+            let error = SigningSecret::load_or_create(directory.path()).unwrap_err();
+            assert!(matches!(error, SecretError::BadLength { .. }), "{error}");
+        }
+        std::fs::write(&path, format!("{}\n", "x".repeat(32))).unwrap();
+        let secret = SigningSecret::load_or_create(directory.path()).unwrap();
+        assert_eq!(secret.as_bytes(), "x".repeat(32).as_bytes());
+    }
+
+    #[test]
+    fn a_secret_does_not_print_itself() {
+        let secret = SigningSecret(b"hush".to_vec());
+        assert!(!format!("{secret:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,66 @@
+//! The REST API under `/api`.
+
+pub(super) mod comments;
+pub(super) mod streams;
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+use super::answer::HttpError;
+use super::state::GatewayState;
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::ids::InvalidId;
+use crate::protocol::stream::Stream;
+use crate::protocol::{ErrorCode, Identity, Role, StreamId};
+
+/// The token of `Authorization: Bearer …`, if the header is there.
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, HttpError> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| Some(token.trim()))
+        .ok_or_else(|| {
+            HttpError::new(ErrorCode::TokenMalformed, "expected `Authorization: Bearer <token>`")
+        })
+}
+
+/// An id from a path or a query.
+pub(super) fn parse_id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, HttpError> {
+    text.parse()
+        .map_err(|error: InvalidId| HttpError::new(ErrorCode::BadRequest, error.to_string()))
+}
+
+/// The caller, who must have brought a token.
+fn caller(state: &GatewayState, headers: &HeaderMap) -> Result<Arc<Identity>, HttpError> {
+    let token = bearer(headers)?.ok_or_else(|| {
+        let text = "this needs a token: `Authorization: Bearer <token>`";
+        HttpError::new(ErrorCode::NotAuthenticated, text)
+    })?;
+    Ok(state.admission.identify(token)?)
+}
+
+/// The caller, who must have at least this role.
+fn caller_with_role(
+    state: &GatewayState,
+    headers: &HeaderMap,
+    role: Role,
+) -> Result<Arc<Identity>, HttpError> {
+    let identity = caller(state, headers)?;
+    if identity.role < role {
+        let text = format!("this needs the role {role}; the token's is {}", identity.role);
+        return Err(HttpError::new(ErrorCode::Forbidden, text));
+    }
+    Ok(identity)
+}
+
+fn known_stream(state: &GatewayState, stream_id: StreamId) -> Result<Arc<Stream>, HttpError> {
+    state.streams.get(stream_id).ok_or_else(|| {
+        let text = format!("there is no stream {stream_id}");
+        ErrorBody::new(ErrorCode::UnknownStream, text).into()
+    })
+}

@@ -1,0 +1,34 @@
+//! Whether the process lives, and whether it should be sent viewers.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use super::answer::{Answer, HttpError, RETRY_MS, json as answer_json};
+use super::state::GatewayState;
+use crate::protocol::ErrorCode;
+use crate::protocol::error_code::ErrorBody;
+
+/// The process answers: restart it only if this does not.
+pub(super) async fn healthz() -> Response {
+    answer_json(StatusCode::OK, &json!({"status": "alive"}))
+}
+
+/// Ready for viewers; 503 while starting and while draining.
+pub(super) async fn readyz(State(state): State<Arc<GatewayState>>) -> Answer {
+    if state.board.is_ready() {
+        return Ok(answer_json(StatusCode::OK, &json!({"status": "ready"})));
+    }
+    Err(not_ready(&state))
+}
+
+fn not_ready(state: &GatewayState) -> HttpError {
+    let (code, text) = match state.board.is_draining() {
+        true => (ErrorCode::ShuttingDown, "the node is draining"),
+        false => (ErrorCode::Overloaded, "the node is starting"),
+    };
+    ErrorBody::new(code, text).retry_after_ms(RETRY_MS).into()
+}

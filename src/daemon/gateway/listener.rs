@@ -1,0 +1,52 @@
+//! The listening socket and why it could not be had.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpSocket};
+
+use super::tls::TlsError;
+
+/// Connections the kernel may hold for us; it caps this at `net.core.somaxconn`.
+const BACKLOG: u32 = 65_535;
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("cannot listen on {address}: {source}{}", hint(.source))]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            ". Another program listens there, perhaps another lcd: stop it, or choose another \
+             address with --listen or `gateway.listen`"
+        }
+        ErrorKind::PermissionDenied => {
+            ". Ports below 1024 need a privilege (CAP_NET_BIND_SERVICE): choose a higher one with \
+             --listen or `gateway.listen`"
+        }
+        ErrorKind::AddrNotAvailable => {
+            ". No interface of this machine has that address: `gateway.listen` takes one of its own, \
+             or 0.0.0.0 for all"
+        }
+        _ => "",
+    }
+}
+
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, GatewayError> {
+    let open = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A restart must not wait for connections of the last run to time out.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|source| GatewayError::Listen { address, source })
+}

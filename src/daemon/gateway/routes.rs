@@ -1,0 +1,80 @@
+//! Which path goes where.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue,
+};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+
+use super::answer::HttpError;
+use super::state::GatewayState;
+use super::{api, exposition, health, page, websocket};
+use crate::protocol::ErrorCode;
+
+pub(super) fn router(state: Arc<GatewayState>) -> Router {
+    let api = Router::new()
+        .route("/api/streams", get(api::streams::list).post(api::streams::create))
+        .route("/api/streams/{stream_id}", get(api::streams::show).patch(api::streams::change))
+        .route(
+            "/api/streams/{stream_id}/comments",
+            post(api::comments::submit).get(api::comments::history),
+        );
+    Router::new()
+        .route("/", get(page::index))
+        .route("/viewer.js", get(page::script))
+        .route("/viewer.css", get(page::style))
+        .route("/ws/{stream_id}", get(websocket::upgrade))
+        .route("/stream/{stream_id}", get(websocket::upgrade))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(exposition::metrics))
+        .merge(api)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(state)
+        .layer(from_fn(allow_any_origin))
+}
+
+async fn not_found() -> HttpError {
+    // The path is not repeated: it may be long, and a log or a terminal may show the message.
+    HttpError::new(ErrorCode::NotFound, "no such path")
+}
+
+/// axum adds the `Allow` header.
+async fn method_not_allowed(method: Method) -> HttpError {
+    let text = format!("{method} is not a method of this path; `Allow` lists them");
+    HttpError::new(ErrorCode::MethodNotAllowed, text)
+}
+
+/// Credentials are never ambient here (no cookies), so no origin needs to be kept out of the API.
+async fn allow_any_origin(request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with("/api/") {
+        return next.run(request).await;
+    }
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = match preflight {
+        true => StatusCode::NO_CONTENT.into_response(),
+        false => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
+    if preflight {
+        let allowed = [
+            (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH"),
+            (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type"),
+            (ACCESS_CONTROL_MAX_AGE, "86400"),
+        ];
+        for (name, value) in allowed {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
+}

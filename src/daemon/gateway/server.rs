@@ -1,0 +1,205 @@
+//! Binding, the accept loop, and how it ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::admission::{Admission, AuthTask, NameTask, Places, ReleaseTask};
+use super::connection::{MAX_HTTP_CONNECTIONS, Service};
+use super::listener::{GatewayError, listen};
+use super::state::GatewayState;
+use super::{routes, tls};
+use crate::daemon::auth::Verifier;
+use crate::daemon::clock::SharedClock;
+use crate::daemon::config::Config;
+use crate::daemon::directory::{Sanctions, Streams};
+use crate::daemon::eventlog::SharedLog;
+use crate::daemon::handoff::{AuthRequest, Submission, ViewerSink};
+use crate::daemon::registry::SharedRegistry;
+use crate::daemon::status::StatusBoard;
+use crate::daemon::store::comments::SharedCommentStore;
+use crate::daemon::store::metadata::SharedMetadataStore;
+use crate::protocol::NodeId;
+
+/// After a failure to accept (descriptors ran out): long enough for some to come back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two warnings that accepting fails.
+const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Everything the gateway works with.
+#[derive(Debug)]
+pub struct GatewayParts {
+    pub config: Arc<Config>,
+    pub clock: SharedClock,
+    pub verifier: Arc<Verifier>,
+    pub streams: Streams,
+    pub sanctions: Sanctions,
+    pub registry: SharedRegistry,
+    pub comments: SharedCommentStore,
+    pub metadata: SharedMetadataStore,
+    pub log: SharedLog,
+    pub board: StatusBoard,
+    pub sink: Arc<dyn ViewerSink>,
+    /// Ingest's queue, bounded in batches; when it is full the caller is told `overloaded`.
+    pub submissions: mpsc::Sender<Vec<Submission>>,
+    /// `auth` messages of viewers that connected without a token, from delivery.
+    pub auth_requests: mpsc::Receiver<AuthRequest>,
+    pub node: NodeId,
+}
+
+/// A gateway that has its address, and the tasks that must run beside it.
+#[derive(Debug)]
+pub struct Bound {
+    pub gateway: Gateway,
+    pub auth: AuthTask,
+    pub names: NameTask,
+    /// To be stopped last, after the viewers are gone.
+    pub releases: ReleaseTask,
+}
+
+/// The accept loop and what it serves.
+#[derive(Debug)]
+pub struct Gateway {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    service: Service,
+    slots: Arc<Semaphore>,
+    handshakes: TaskTracker,
+}
+
+impl Gateway {
+    /// Binds the address and reads the certificate, so that what is wrong with either is known before
+    /// anything else starts. Connections wait in the kernel until [`Self::run`].
+    ///
+    /// # Errors
+    /// The address cannot be had, or the certificate or key cannot be used; the text says what to do.
+    pub async fn bind(parts: GatewayParts) -> Result<Bound, GatewayError> {
+        let config = &parts.config.gateway;
+        let tls = tls::acceptor(config)?;
+        let address = config.listen;
+        let listener = listen(address)?;
+        let local_addr =
+            listener.local_addr().map_err(|source| GatewayError::Listen { address, source })?;
+        let (admission, releases, names) = Admission::new(&parts);
+        let auth = AuthTask::new(parts.auth_requests, admission.clone(), parts.sink.clone());
+        let handshakes = TaskTracker::new();
+        let handshake_timeout = config.handshake_timeout;
+        let state = Arc::new(GatewayState {
+            places: Arc::new(Places::new(config)),
+            config: config.clone(),
+            clock: parts.clock,
+            streams: parts.streams,
+            registry: parts.registry,
+            comments: parts.comments,
+            metadata: parts.metadata,
+            log: parts.log,
+            board: parts.board,
+            sink: parts.sink,
+            submissions: parts.submissions,
+            admission,
+            handshakes: handshakes.clone(),
+        });
+        let (finish, cut) = (CancellationToken::new(), CancellationToken::new());
+        let router = routes::router(state);
+        let service = Service { router, tls, handshake_timeout, finish, cut };
+        let slots = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
+        let gateway = Self { listener, local_addr, service, slots, handshakes };
+        Ok(Bound { gateway, auth, names, releases })
+    }
+
+    /// Where it listens; the port is the real one if 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Whether viewers connect with wss and https.
+    pub fn is_tls(&self) -> bool {
+        self.service.tls.is_some()
+    }
+
+    /// Accepts and serves until `stop`; then answers what was asked already, for at most the
+    /// handshake timeout, and returns. Viewers handed to delivery are not touched.
+    pub async fn run(self, stop: CancellationToken) {
+        info!(address = %self.local_addr, tls = self.is_tls(), "gateway listens");
+        let Self { listener, service, slots, handshakes, .. } = self;
+        let connections = TaskTracker::new();
+        let mut last_warning = None;
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &slots) => accepted,
+                () = stop.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, peer, slot)) => {
+                    connections.spawn(service.clone().serve(stream, peer, Arc::new(slot)));
+                }
+                Err(error) => pause_after(&error, &mut last_warning).await,
+            }
+        }
+        // Closed first, so that clients which come now go to another node at once.
+        drop(listener);
+        service.finish.cancel();
+        connections.close();
+        handshakes.close();
+        let finished = async {
+            connections.wait().await;
+            handshakes.wait().await;
+        };
+        if tokio::time::timeout(service.handshake_timeout, finished).await.is_err() {
+            service.cut.cancel();
+            connections.wait().await;
+        }
+        info!("gateway has stopped accepting");
+    }
+}
+
+/// Waits for a place first: what cannot be served waits in the kernel, not here.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let slot = slots.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, slot))
+}
+
+/// A connection that was reset while it waited is no reason to pause; anything else would repeat.
+async fn pause_after(error: &std::io::Error, last_warning: &mut Option<tokio::time::Instant>) {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        return;
+    }
+    if last_warning.is_none_or(|at| at.elapsed() >= ACCEPT_WARNING_INTERVAL) {
+        warn!(%error, "cannot accept connections; is the limit of open files too low?");
+        *last_warning = Some(tokio::time::Instant::now());
+    }
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_place_a_client_waits_in_the_kernel_and_is_served_when_there_is_one() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let slots = Arc::new(Semaphore::new(0));
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut accepting = Box::pin(accept(&listener, &slots));
+        assert!(accepting.as_mut().now_or_never().is_none(), "no place, nothing accepted");
+        slots.add_permits(1);
+        let (_, peer, slot) = accepting.await.unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert_eq!(slots.available_permits(), 0);
+        drop(slot);
+        assert_eq!(slots.available_permits(), 1);
+    }
+}

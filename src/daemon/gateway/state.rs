@@ -1,0 +1,43 @@
+//! What every request handler shares.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::admission::{Admission, Places};
+use super::body::BodyLimits;
+use crate::daemon::clock::SharedClock;
+use crate::daemon::config::GatewayConfig;
+use crate::daemon::directory::Streams;
+use crate::daemon::eventlog::SharedLog;
+use crate::daemon::handoff::{Submission, ViewerSink};
+use crate::daemon::registry::SharedRegistry;
+use crate::daemon::status::StatusBoard;
+use crate::daemon::store::comments::SharedCommentStore;
+use crate::daemon::store::metadata::SharedMetadataStore;
+
+#[derive(Debug)]
+pub(super) struct GatewayState {
+    pub(super) config: GatewayConfig,
+    pub(super) clock: SharedClock,
+    pub(super) streams: Streams,
+    pub(super) registry: SharedRegistry,
+    pub(super) comments: SharedCommentStore,
+    pub(super) metadata: SharedMetadataStore,
+    pub(super) log: SharedLog,
+    pub(super) board: StatusBoard,
+    pub(super) sink: Arc<dyn ViewerSink>,
+    /// Ingest's queue; when it is full the submission is refused with `overloaded`.
+    pub(super) submissions: mpsc::Sender<Vec<Submission>>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) places: Arc<Places>,
+    /// Handshakes between their HTTP answer and their hand-over to delivery.
+    pub(super) handshakes: TaskTracker,
+}
+
+impl GatewayState {
+    pub(super) fn body_limits(&self) -> BodyLimits {
+        BodyLimits::new(self.config.max_message_bytes.as_u64(), self.config.handshake_timeout)
+    }
+}

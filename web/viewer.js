@@ -1,0 +1,427 @@
+// The viewer page of lcd: one stream over lc.v1.json. Everything a stranger wrote is set as text,
+// never as markup; everything kept is bounded.
+"use strict";
+
+const MAX_SHOWN = 300; // comments in the page
+const MAX_DELETED = 2000; // ids of deleted comments, which may arrive before the comment
+const MAX_UNACKED = 20; // own comments without an answer yet
+const FIRST_RETRY_MS = 500;
+const LONGEST_RETRY_MS = 15000;
+const PING_MS = 30000;
+const PONG_MS = 10000;
+const REACTIONS = { like: "👍", heart: "❤️", fire: "🔥", laugh: "😂", wow: "😮", sad: "😢", clap: "👏", hundred: "💯" };
+// Close codes of RFC 6455 that mean one side broke the rules: coming back would only repeat it.
+const OWN_FAULT = new Set([1002, 1003, 1007, 1009]);
+
+const $ = (id) => document.getElementById(id);
+const streamId = streamFromUrl();
+const api = `/api/streams/${streamId}`;
+
+let socket = null;
+let position = null; // {epoch, seq} of what was received last
+let user = null; // the identity of the last welcome
+let sampleRate = 1;
+let paused = false;
+let failures = 0;
+let retryTimer = 0;
+let comeBackAfter = null; // from `bye`
+let token = takeToken();
+let pongTimer = 0;
+const shown = new Map(); // comment_id → list item
+const deleted = new Set();
+const unacked = new Map(); // ref → text
+let waiting = []; // what the next animation frame puts on the page
+let frameRequested = false;
+
+function streamFromUrl() {
+  const wanted = new URLSearchParams(location.search).get("stream") ?? "1";
+  return /^[1-9][0-9]{0,18}$/.test(wanted) ? wanted : "1";
+}
+
+// `#token=…` hands over a token without any server or log seeing it; it lives as long as the tab.
+function takeToken() {
+  const handed = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (handed) {
+    sessionStorage.setItem("lc-token", handed);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return sessionStorage.getItem("lc-token");
+}
+
+function forgetToken() {
+  token = null;
+  sessionStorage.removeItem("lc-token");
+}
+
+// ---- the connection
+
+function connect() {
+  clearTimeout(retryTimer);
+  const url = new URL(`/ws/${streamId}`, location.href);
+  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  if (position) {
+    url.searchParams.set("epoch", position.epoch);
+    url.searchParams.set("seq", position.seq);
+  }
+  comeBackAfter = null;
+  const opened = new WebSocket(url, "lc.v1.json");
+  socket = opened;
+  showStatus("connecting…", "");
+  opened.onopen = () => {
+    if (token) send({ type: "auth", token });
+  };
+  opened.onmessage = (event) => {
+    if (socket === opened) receive(JSON.parse(event.data));
+  };
+  opened.onclose = (event) => {
+    if (socket === opened) closed(event.code, event.reason);
+  };
+}
+
+function send(message) {
+  if (socket?.readyState !== WebSocket.OPEN) return false;
+  socket.send(JSON.stringify(message));
+  return true;
+}
+
+function closed(code, reason) {
+  socket = null;
+  clearTimeout(pongTimer);
+  $("pause").disabled = true;
+  showUser(null);
+  if (token && (code === 4501 || code === 4502)) {
+    // Not as we were: without the token, as a reader.
+    forgetToken();
+    showNotice("The token was not accepted here, or has expired.");
+    retryTimer = setTimeout(connect, FIRST_RETRY_MS);
+    return;
+  }
+  const stay = (code >= 4500 && code < 5000) || OWN_FAULT.has(code);
+  if (stay) {
+    showStatus(`disconnected: ${(reason || String(code)).replaceAll("_", " ")}`, "off");
+    addNote(`Disconnected (${code} ${reason}). Reload the page to try again.`);
+    return;
+  }
+  // Spread out, so that the viewers of a node that went away do not come back in one moment.
+  const backoff = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
+  const wait = comeBackAfter ?? backoff * (0.5 + Math.random() / 2);
+  failures += 1;
+  showStatus(`reconnecting in ${Math.max(1, Math.round(wait / 1000))} s…`, "off");
+  retryTimer = setTimeout(connect, wait);
+}
+
+setInterval(() => {
+  if (!send({ type: "ping" })) return;
+  clearTimeout(pongTimer);
+  pongTimer = setTimeout(() => socket?.close(), PONG_MS);
+}, PING_MS);
+
+// ---- messages
+
+const handlers = {
+  welcome(message) {
+    failures = 0;
+    showStatus("live", "on");
+    showViewers(message.viewers);
+    showSampleRate(message.sample_rate);
+    showUser(message.user ?? null);
+    $("pause").disabled = false;
+    const restarted = position && position.epoch !== message.epoch;
+    if (restarted) addNote("The stream's history was restarted.");
+    if (!position || restarted) {
+      position = { epoch: message.epoch, seq: message.seq };
+      loadHistory(50);
+    }
+    if (paused) send({ type: "pause" });
+    if (user) for (const [ref, text] of unacked) send({ type: "comment", message: text, ref });
+  },
+  comments(batch) {
+    position = { epoch: batch.epoch, seq: batch.to_seq };
+    for (const comment of batch.comments) enqueue(comment);
+  },
+  ack(message) {
+    unacked.delete(message.ref);
+  },
+  error(message) {
+    const text = unacked.get(message.ref);
+    unacked.delete(message.ref);
+    if (text && !$("message").value) $("message").value = text;
+    const wait = message.retry_after_ms;
+    showNotice(message.message + (wait ? ` (again in ${Math.ceil(wait / 1000)} s)` : ""));
+  },
+  "comment.deleted"(message) {
+    remember(deleted, message.comment_id, MAX_DELETED);
+    waiting = waiting.filter((item) => item.comment_id !== message.comment_id);
+    const item = shown.get(message.comment_id);
+    if (item) {
+      const body = item.querySelector(".text");
+      body.textContent = "removed by moderation";
+      body.className = "text removed";
+    }
+  },
+  throttle_notification(message) {
+    showSampleRate(message.sample_rate, message.message);
+  },
+  reactions_update(message) {
+    for (const [kind, total] of Object.entries(message.reactions)) showReaction(kind, total);
+  },
+  presence(message) {
+    showViewers(message.viewers);
+  },
+  direct(message) {
+    const item = document.createElement("li");
+    item.className = "direct";
+    item.textContent = `${message.from}: ${message.message}`;
+    waiting.push({ item });
+    requestFrame();
+  },
+  announcement(message) {
+    $("announcement").textContent = message.message;
+    $("announcement").hidden = false;
+  },
+  gap(message) {
+    if (position && message.to_seq > position.seq) position.seq = message.to_seq;
+    addNote("Some comments were skipped here. Pause to read all.");
+  },
+  bye(message) {
+    comeBackAfter = message.reconnect_after_ms ?? null;
+  },
+  pong() {
+    clearTimeout(pongTimer);
+  },
+};
+
+function receive(message) {
+  if (Object.hasOwn(handlers, message.type)) handlers[message.type](message);
+}
+
+// ---- comments on the page
+
+function enqueue(comment) {
+  if (deleted.has(comment.comment_id) || shown.has(comment.comment_id)) return;
+  waiting.push(comment);
+  // A hidden tab gets no frames; what would scroll out at once is not kept.
+  if (waiting.length > MAX_SHOWN) waiting.splice(0, waiting.length - MAX_SHOWN);
+  requestFrame();
+}
+
+function addNote(text) {
+  const item = document.createElement("li");
+  item.className = "note";
+  item.textContent = text;
+  waiting.push({ item });
+  requestFrame();
+}
+
+function requestFrame() {
+  if (frameRequested) return;
+  frameRequested = true;
+  requestAnimationFrame(putOnPage);
+}
+
+function putOnPage() {
+  frameRequested = false;
+  const list = $("comments");
+  const follow = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  const fragment = document.createDocumentFragment();
+  for (const entry of waiting) {
+    if (entry.item) {
+      fragment.append(entry.item);
+    } else if (!shown.has(entry.comment_id)) {
+      const item = commentItem(entry);
+      shown.set(entry.comment_id, item);
+      fragment.append(item);
+    }
+  }
+  waiting = [];
+  list.append(fragment);
+  while (list.childElementCount > MAX_SHOWN) {
+    const oldest = list.firstElementChild;
+    if (oldest.dataset.id) shown.delete(oldest.dataset.id);
+    oldest.remove();
+  }
+  $("empty").hidden = list.childElementCount > 0;
+  if (follow && !paused) list.scrollTop = list.scrollHeight;
+  showNewest();
+}
+
+function commentItem(comment) {
+  const item = document.createElement("li");
+  item.dataset.id = comment.comment_id;
+  if (user && comment.user_id === user.user_id) item.className = "mine";
+  const at = new Date(comment.created_at);
+  const time = document.createElement("time");
+  time.dateTime = at.toISOString();
+  time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  // `bdi` keeps a name in another direction from reordering what follows.
+  const name = document.createElement("bdi");
+  name.className = `name hue${comment.user_id % 12}`;
+  name.textContent = comment.name;
+  const text = document.createElement("span");
+  text.className = "text";
+  text.dir = "auto";
+  text.textContent = comment.message;
+  item.append(time, name, text);
+  return item;
+}
+
+async function loadHistory(limit) {
+  try {
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    const response = await fetch(`${api}/comments?limit=${limit}`, { headers });
+    if (!response.ok) return;
+    const page = await response.json();
+    // Comments that came in meanwhile are newer: the page goes on top of them, or in their place.
+    const live = [...shown.values()].concat();
+    const items = [];
+    for (const comment of page.comments.reverse()) {
+      if (deleted.has(comment.comment_id)) continue;
+      const known = shown.get(comment.comment_id);
+      const item = known ?? commentItem(comment);
+      shown.set(comment.comment_id, item);
+      items.push(item);
+    }
+    const inPage = new Set(items);
+    const list = $("comments");
+    list.replaceChildren(...items, ...live.filter((item) => !inPage.has(item)));
+    requestFrame();
+    list.scrollTop = list.scrollHeight;
+  } catch {
+    // Without its past the stream still goes on.
+  }
+}
+
+function remember(set, value, limit) {
+  set.add(value);
+  if (set.size > limit) set.delete(set.values().next().value);
+}
+
+// ---- the rest of the page
+
+function showStatus(text, dot) {
+  $("status").textContent = text;
+  $("dot").className = `dot ${dot}`;
+}
+
+function showViewers(viewers) {
+  $("viewers").hidden = false;
+  $("viewers").textContent = `${viewers.toLocaleString()} watching`;
+}
+
+function showSampleRate(rate, notice) {
+  sampleRate = rate;
+  $("throttle").hidden = rate >= 1;
+  $("throttle").textContent =
+    notice ??
+    (rate > 0
+      ? `Chat moving fast! Showing 1 in ${Math.round(1 / rate)} comments. Pause to read all.`
+      : "Chat is paused. Read all comments in the history.");
+}
+
+function showUser(identity) {
+  user = identity;
+  $("composer").hidden = !identity;
+  $("sign-in").hidden = Boolean(identity);
+  if (identity) {
+    $("message").placeholder = `Say something as ${identity.name}`;
+    $("notice").hidden = true;
+  }
+}
+
+let noticeTimer = 0;
+function showNotice(text) {
+  $("notice").textContent = text;
+  $("notice").hidden = false;
+  clearTimeout(noticeTimer);
+  noticeTimer = setTimeout(() => ($("notice").hidden = true), 8000);
+}
+
+function showNewest() {
+  const list = $("comments");
+  $("newest").hidden = list.scrollHeight - list.scrollTop - list.clientHeight < 120;
+}
+
+const reactionButtons = new Map();
+function reactionButton(kind) {
+  let button = reactionButtons.get(kind);
+  if (!button && reactionButtons.size < 64) {
+    button = document.createElement("button");
+    button.type = "button";
+    button.title = kind;
+    button.onclick = () => send({ type: "reaction", reaction: kind });
+    reactionButtons.set(kind, button);
+    $("reactions").append(button);
+  }
+  return button;
+}
+
+function showReaction(kind, total) {
+  const button = reactionButton(kind);
+  if (!button) return;
+  const face = Object.hasOwn(REACTIONS, kind) ? REACTIONS[kind] : kind;
+  button.textContent = total > 0 ? `${face} ${compact(total)}` : face;
+  button.classList.remove("beat");
+  requestAnimationFrame(() => button.classList.add("beat"));
+}
+
+function compact(number) {
+  return new Intl.NumberFormat("en", { notation: "compact" }).format(number);
+}
+
+$("pause").onclick = () => {
+  paused = !paused;
+  send({ type: paused ? "pause" : "resume" });
+  $("pause").textContent = paused ? "Resume" : "Pause";
+  $("pause").setAttribute("aria-pressed", String(paused));
+  // What the throttle left out is in the history.
+  if (paused && sampleRate < 1) loadHistory(MAX_SHOWN);
+  if (!paused) $("comments").scrollTop = $("comments").scrollHeight;
+};
+
+$("newest").onclick = () => ($("comments").scrollTop = $("comments").scrollHeight);
+$("comments").addEventListener("scroll", showNewest, { passive: true });
+
+$("composer").onsubmit = (event) => {
+  event.preventDefault();
+  const text = $("message").value.trim();
+  if (!text) return;
+  if (unacked.size >= MAX_UNACKED) return showNotice("Waiting for the answers to earlier comments.");
+  // The same `ref` after a reconnect: stored and shown once, however often it is sent.
+  const ref = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`;
+  unacked.set(ref, text);
+  $("message").value = "";
+  send({ type: "comment", message: text, ref });
+};
+
+$("sign-in").onsubmit = (event) => {
+  event.preventDefault();
+  token = $("token").value.trim();
+  $("token").value = "";
+  if (!token) return;
+  sessionStorage.setItem("lc-token", token);
+  if (!send({ type: "auth", token })) connect();
+};
+
+$("leave").onclick = () => {
+  forgetToken();
+  unacked.clear();
+  socket?.close(1000);
+  connect();
+};
+
+async function showTitle() {
+  try {
+    const response = await fetch(api);
+    if (!response.ok) return;
+    const stream = await response.json();
+    const title = stream.title || `Stream ${streamId}`;
+    $("title").textContent = title;
+    document.title = title;
+  } catch {
+    // The title is an ornament.
+  }
+}
+
+for (const kind of Object.keys(REACTIONS)) showReaction(kind, 0);
+showTitle();
+connect();
