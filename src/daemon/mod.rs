@@ -3,15 +3,19 @@
 //! run. Stages never import each other; `tests/architecture.rs` checks it.
 
 pub mod admin;
+mod assembly;
 pub mod auth;
 pub mod broadcast;
 pub mod bus;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod delivery;
 pub mod directory;
+pub mod engines;
 pub mod eventlog;
+mod first_start;
 pub mod gateway;
 pub mod handoff;
 pub mod ingest;
@@ -19,6 +23,9 @@ pub mod metrics;
 pub mod moderation;
 pub mod reactions;
 pub mod registry;
+pub mod run;
+mod shutdown;
 pub mod status;
 pub mod store;
 pub mod supervise;
+mod warm_start;

@@ -179,6 +179,10 @@ impl MetadataStore for FakeMetadataStore {
         not_kept()
     }
 
+    async fn reopen_review(&self, _: CommentId, _: NewAudit) -> Result<u64, StoreError> {
+        not_kept()
+    }
+
     async fn audit(&self, _: NewAudit) -> Result<u64, StoreError> {
         not_kept()
     }

@@ -18,6 +18,13 @@ use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::{CloseCode, Identity, StreamId};
 
+/// What the gateway holds for the connection, and for the user who logged in on it later.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held until both are dropped")]
+struct BothPermits(Box<dyn Permit>, Box<dyn Permit>);
+
+impl Permit for BothPermits {}
+
 impl Worker {
     pub(super) fn attach(&mut self, new: NewViewer) {
         let stream_key = self.stream_key(new.stream_id);
@@ -231,7 +238,11 @@ impl Worker {
         match outcome {
             Err(error) => self.refuse_and_close(slot, error, CloseCode::Unauthorized),
             Ok((identity, permit)) => {
-                self.viewers[slot].permit = Some(permit);
+                let viewer = &mut self.viewers[slot];
+                viewer.permit = match viewer.permit.take() {
+                    Some(first) => Some(Box::new(BothPermits(first, permit))),
+                    None => Some(permit),
+                };
                 self.set_identity(slot, Some(identity));
                 let viewer = &mut self.viewers[slot];
                 viewer.flags.clear(Flags::MUST_AUTH);

@@ -214,7 +214,6 @@ impl Worker {
         *used += 1;
         let stream_id = self.streams[self.viewers[slot].stream as usize].stream_id;
         *self.reactions.entry((stream_id, kind)).or_default() += 1;
-        self.metrics.reactions.inc();
     }
 
     /// Hands what was collected in this turn to the stages behind.

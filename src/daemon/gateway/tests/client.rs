@@ -56,11 +56,11 @@ pub(super) async fn request(
 ) -> Reply {
     let mut bytes = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for header in headers {
-        bytes += header;
+        bytes.push_str(header);
         bytes += "\r\n";
     }
     if !body.is_empty() {
-        bytes += &format!("Content-Length: {}\r\n", body.len());
+        bytes.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     bytes += "\r\n";
     raw(address, &[bytes.as_bytes(), body].concat()).await
@@ -85,7 +85,7 @@ pub(super) fn handshake(path: &str, headers: &[&str]) -> String {
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n"
     );
     for header in headers {
-        text += header;
+        text.push_str(header);
         text += "\r\n";
     }
     text + "\r\n"

@@ -156,6 +156,10 @@ impl MetadataStore for MemoryMetadata {
         down()
     }
 
+    async fn reopen_review(&self, _: CommentId, _: NewAudit) -> Result<u64, StoreError> {
+        down()
+    }
+
     async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError> {
         self.audits.lock().unwrap().push(audit);
         Ok(1)

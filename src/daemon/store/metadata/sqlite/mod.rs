@@ -126,6 +126,14 @@ impl MetadataStore for SqliteMetadata {
         review::decide(&self.file, comment_id, decision, &audit).await
     }
 
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        review::reopen(&self.file, comment_id, &audit).await
+    }
+
     async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError> {
         audit::record(&self.file, &audit).await
     }

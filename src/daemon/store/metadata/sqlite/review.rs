@@ -74,6 +74,27 @@ pub(super) async fn decide(
     Ok((audit_id, item))
 }
 
+pub(super) async fn reopen(
+    file: &SqliteFile,
+    comment_id: CommentId,
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    let mut transaction = file.begin().await?;
+    let reopened = sqlx::query(
+        "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL
+         WHERE sort_key = ? AND decision IS NOT NULL",
+    )
+    .bind(comment_id.sort_key().to_vec())
+    .execute(&mut *transaction)
+    .await?;
+    if reopened.rows_affected() == 0 {
+        return Err(StoreError::NotFound("decided comment in the review queue"));
+    }
+    let audit_id = audit::append(&mut transaction, audit).await?;
+    transaction.commit().await?;
+    Ok(audit_id)
+}
+
 fn from_row(row: &SqliteRow) -> Result<ReviewItem, StoreError> {
     Ok(ReviewItem {
         comment_id: comment_id(row)?,

@@ -1,0 +1,33 @@
+//! `lcd check`: whether this configuration would start, without starting it.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::auth::Verifier;
+use super::clock::{SharedClock, SystemClock};
+use super::config::Config;
+use super::engines::Engines;
+
+/// Reaches every dependency the configuration names and prints a line for each; the first that does
+/// not answer is the error.
+pub async fn check(config: &Config) -> anyhow::Result<()> {
+    println!("configuration        ok");
+    let clock: SharedClock = Arc::new(SystemClock);
+    Verifier::new(&config.auth, None, clock.clone())?;
+    println!("token keys           ok, {} configured", config.auth.keys.len());
+    let listen = config.gateway.listen;
+    std::net::TcpListener::bind(listen).with_context(|| {
+        format!("cannot listen on {listen} (gateway.listen): is a daemon running there?")
+    })?;
+    println!("address              ok, {listen} is free");
+    super::first_start::make_data_dir(&config.node.data_dir)?;
+    let engines = Engines::open(config, clock).await?;
+    engines.comments.ping().await?;
+    engines.metadata.ping().await?;
+    for (contract, engine) in Engines::names() {
+        println!("{contract:20} ok, {engine}");
+    }
+    engines.log.close().await?;
+    Ok(())
+}

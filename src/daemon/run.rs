@@ -1,0 +1,66 @@
+//! A node's life: built (`assembly`), started, waited for, drained (`shutdown`).
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::assembly::Node;
+use super::config::Config;
+use super::first_start;
+
+/// Resolves on SIGTERM or SIGINT.
+pub async fn termination() {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (mut terminate, mut interrupt) = match signals {
+        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+        (Err(error), _) | (_, Err(error)) => {
+            warn!(%error, "cannot listen for signals");
+            return std::future::pending().await;
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Runs a node until `stop` resolves, then drains it.
+///
+/// # Errors
+/// What kept it from starting, or the failure of a part without which it cannot go on.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    first_start::raise_file_limit();
+    first_start::make_data_dir(&config.node.data_dir)?;
+    let (fatal, fatal_reason) = mpsc::channel(1);
+    let node = Node::assemble(config.clone(), fatal).await?;
+    let greeting = first_start::greeting(&config, node.address());
+    let running = node.start();
+    // Printed for people and scripts alike: words on standard output mean "ready".
+    print!("{greeting}");
+    notify_systemd(sd_notify::NotifyState::Ready);
+    let outcome = wait(stop, fatal_reason).await;
+    info!("draining");
+    notify_systemd(sd_notify::NotifyState::Stopping);
+    running.drain(&config.shutdown).await;
+    outcome
+}
+
+async fn wait(
+    stop: impl Future<Output = ()>,
+    mut fatal: mpsc::Receiver<String>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        () = stop => Ok(()),
+        Some(reason) = fatal.recv() => Err(anyhow::anyhow!(reason)),
+    }
+}
+
+fn notify_systemd(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "systemd was not told");
+    }
+}

@@ -1,0 +1,126 @@
+//! What a node reads back from the log before it serves anybody: which comments viewers may ask for
+//! again, which are deleted, and which `ref`s were already accepted.
+//!
+//! Always holds: everything that the broadcast stage or the archiver has not finished with is read,
+//! and at least the last [`TAIL_RECORDS`] records of each partition, as far as retention has them.
+
+use std::time::Duration;
+
+use ahash::AHashMap;
+use tracing::{info, warn};
+
+use super::eventlog::{LogError, Record, SharedLog, Topic};
+use super::ingest::Refs;
+use super::store::StoreError;
+use super::store::archive;
+use super::store::comments::SharedCommentStore;
+use super::store::recent::{RecentEvent, SharedRecentCache};
+use super::{broadcast, clock::SharedClock};
+use crate::protocol::events::Event;
+use crate::protocol::{Seq, StreamId};
+
+/// Records read back of each partition, at least.
+const TAIL_RECORDS: u64 = 50_000;
+const PAGE_RECORDS: usize = 4096;
+/// Deletions read back from the comment store: older ones concern comments nobody is handed any
+/// more except from the store itself, which leaves them out.
+const TOMBSTONE_AGE: Duration = Duration::from_secs(24 * 3600);
+const MAX_TOMBSTONES: usize = 1_000_000;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WarmStartError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(Debug)]
+pub(super) struct WarmStart<'a> {
+    pub(super) log: &'a SharedLog,
+    pub(super) recent: &'a SharedRecentCache,
+    pub(super) comments: &'a SharedCommentStore,
+    pub(super) refs: &'a Refs,
+    pub(super) clock: &'a SharedClock,
+}
+
+impl WarmStart<'_> {
+    pub(super) async fn run(&self) -> Result<(), WarmStartError> {
+        let since_ms = self.clock.now_ms().saturating_sub(TOMBSTONE_AGE.as_millis() as u64);
+        for tombstone in self.comments.tombstones_since(since_ms, MAX_TOMBSTONES).await? {
+            self.recent.bury(tombstone.stream_id, tombstone.comment_id).await?;
+        }
+        let mut records = 0;
+        for partition in 0..self.log.partitions(Topic::CommentEvents) {
+            records += self.read_back(partition).await?;
+        }
+        info!(records, "read back the end of the event log");
+        Ok(())
+    }
+
+    async fn read_back(&self, partition: u32) -> Result<u64, WarmStartError> {
+        let bounds = self.log.bounds(Topic::CommentEvents, partition).await?;
+        let mut start = bounds.end.saturating_sub(TAIL_RECORDS);
+        for group in [broadcast::GROUP, archive::GROUP] {
+            let committed = self.log.committed(Topic::CommentEvents, group).await?;
+            let next = committed.iter().find(|position| position.partition == partition);
+            start = start.min(next.map_or(0, |position| position.offset));
+        }
+        let start = start.max(bounds.earliest);
+        let (mut offset, mut records) = (start, 0);
+        let mut covered: AHashMap<StreamId, Seq> = AHashMap::new();
+        while offset < bounds.end {
+            let page = self
+                .log
+                .read_partition(Topic::CommentEvents, partition, offset, PAGE_RECORDS)
+                .await?;
+            records += page.records.len() as u64;
+            self.take_in(&page.records, start, &mut covered).await?;
+            if page.at_end || page.next_offset <= offset {
+                break;
+            }
+            offset = page.next_offset;
+        }
+        Ok(records)
+    }
+
+    async fn take_in(
+        &self,
+        records: &[Record],
+        start: u64,
+        covered: &mut AHashMap<StreamId, Seq>,
+    ) -> Result<(), WarmStartError> {
+        let mut by_stream: AHashMap<StreamId, (Seq, Vec<RecentEvent>)> = AHashMap::new();
+        for record in records {
+            let seq = record.position.offset;
+            let event = match Event::decode(&record.payload) {
+                Ok(event) => event,
+                Err(error) => {
+                    warn!(offset = seq, %error, "record left out");
+                    continue;
+                }
+            };
+            let (to_seq, events) = by_stream.entry(event.stream_id()).or_default();
+            *to_seq = seq;
+            match event {
+                Event::CommentSubmitted(event) => {
+                    self.refs.remember_event(&event, seq);
+                    if !event.shadow {
+                        events.push(RecentEvent::Comment(event.comment.sequenced(seq)));
+                    }
+                }
+                Event::CommentModerated(event) => {
+                    if let Some(deletion) = event.deletion() {
+                        self.recent.bury(event.stream_id, event.comment_id).await?;
+                        events.push(RecentEvent::Deleted { seq, deletion });
+                    }
+                }
+            }
+        }
+        for (stream_id, (to_seq, events)) in by_stream {
+            let from_seq = covered.insert(stream_id, to_seq).map_or(start, |before| before + 1);
+            self.recent.append(stream_id, from_seq, to_seq, events).await?;
+        }
+        Ok(())
+    }
+}

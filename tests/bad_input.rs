@@ -1,0 +1,449 @@
+//! Bad input of every kind: each gets its stable code, and after all of it the daemon's state is what
+//! it was before.
+
+mod support;
+
+use std::process::Command;
+
+use base64::Engine as _;
+use live_comments::client::admin::AdminError;
+use live_comments::protocol::message::{json, msgpack};
+use live_comments::protocol::websocket::{Opcode, apply_mask, parse_header, put_header};
+use live_comments::protocol::{Role, ServerMessage};
+use support::{Daemon, STREAM, archived, history, http, raw};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// A raw WebSocket whose frames are made by hand.
+struct Raw {
+    socket: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Raw {
+    async fn open(daemon: &Daemon, query: &str, protocol: &str) -> Self {
+        let mut socket = TcpStream::connect(daemon.address).await.unwrap();
+        let request = format!(
+            "GET /ws/1{query} HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             sec-websocket-protocol: {protocol}\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut raw = Self { socket, bytes: Vec::new() };
+        while !raw.bytes.windows(4).any(|four| four == b"\r\n\r\n") {
+            assert!(raw.read().await, "no handshake");
+        }
+        let end = raw.bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8_lossy(&raw.bytes[..end]).into_owned();
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        raw.bytes.drain(..end);
+        raw
+    }
+
+    async fn read(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        let read =
+            timeout(support::PATIENCE, self.socket.read(&mut buffer)).await.expect("in time");
+        let bytes = read.unwrap_or(0);
+        self.bytes.extend_from_slice(&buffer[..bytes]);
+        bytes > 0
+    }
+
+    /// The next frame: opcode and payload; `None` at the end.
+    async fn frame(&mut self) -> Option<(Opcode, Vec<u8>)> {
+        loop {
+            if let Some(header) = parse_header(&self.bytes).unwrap() {
+                let end = header.header_bytes + header.payload_bytes as usize;
+                if self.bytes.len() >= end {
+                    let payload = self.bytes[header.header_bytes..end].to_vec();
+                    self.bytes.drain(..end);
+                    return Some((header.opcode, payload));
+                }
+            }
+            if !self.read().await {
+                return None;
+            }
+        }
+    }
+
+    /// Sends bytes and collects the first error's code and the close code, whichever come.
+    async fn answer_to(mut self, bytes: &[u8], closes: bool) -> (String, Option<u16>) {
+        self.socket.write_all(bytes).await.unwrap();
+        let mut code = String::new();
+        while let Some((opcode, payload)) = self.frame().await {
+            match opcode {
+                Opcode::Close => {
+                    let number = u16::from_be_bytes([payload[0], payload[1]]);
+                    return (code, Some(number));
+                }
+                Opcode::Text | Opcode::Binary => {
+                    let message = if opcode == Opcode::Text {
+                        json::decode_server(&payload).unwrap()
+                    } else {
+                        msgpack::decode_server(&payload).unwrap()
+                    };
+                    if let ServerMessage::Error { code: found, .. } = message {
+                        code = found.as_str().to_owned();
+                        if !closes {
+                            return (code, None);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        (code, None)
+    }
+}
+
+fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [7, 1, 9, 3];
+    let mut bytes = Vec::new();
+    put_header(&mut bytes, Opcode::Text, false, Some(mask), payload.len());
+    bytes[0] = first_byte;
+    let at = bytes.len();
+    bytes.extend_from_slice(payload);
+    apply_mask(&mut bytes[at..], mask, 0);
+    bytes
+}
+
+fn text(payload: &str) -> Vec<u8> {
+    frame(0x81, payload.as_bytes())
+}
+
+fn binary(payload: &[u8]) -> Vec<u8> {
+    frame(0x82, payload)
+}
+
+const JSON: &str = "lc.v1.json";
+const MSGPACK: &str = "lc.v1.msgpack";
+
+async fn frames_and_messages(daemon: &Daemon, token: &str) -> usize {
+    let big = format!(r#"{{"type":"comment","message":"{}"}}"#, "x".repeat(4096));
+    let long = format!(r#"{{"type":"comment","message":"{}"}}"#, "x".repeat(501));
+    let ref_long = format!(r#"{{"type":"comment","message":"x","ref":"{}"}}"#, "r".repeat(65));
+    let mut unmasked = text("{}");
+    unmasked[1] &= 0x7F;
+    let cases: Vec<(&str, &str, Vec<u8>, &str, Option<u16>)> = vec![
+        // frames
+        ("unmasked frame", JSON, unmasked, "bad_frame", Some(1002)),
+        ("reserved bit", JSON, frame(0xC1, b"{}"), "bad_frame", Some(1002)),
+        ("unknown opcode", JSON, frame(0x83, b"{}"), "bad_frame", Some(1002)),
+        ("fragmented ping", JSON, frame(0x09, b""), "bad_frame", Some(1002)),
+        ("stray continuation", JSON, frame(0x80, b"x"), "bad_frame", Some(1002)),
+        (
+            "interrupted message",
+            JSON,
+            [frame(0x01, b"{"), text("{}")].concat(),
+            "bad_frame",
+            Some(1002),
+        ),
+        ("close with one byte", JSON, frame(0x88, b"x"), "bad_frame", Some(1002)),
+        ("close with a forbidden code", JSON, frame(0x88, &[3, 0xED]), "bad_frame", Some(1002)),
+        ("message too large", JSON, text(&big), "too_large", Some(1009)),
+        ("text that is not UTF-8", JSON, frame(0x81, &[0xC3, 0x28]), "bad_utf8", Some(1007)),
+        ("binary on JSON", JSON, binary(b"{}"), "wrong_frame_type", Some(1003)),
+        ("text on MessagePack", MSGPACK, text("{}"), "wrong_frame_type", Some(1003)),
+        // JSON
+        ("empty message", JSON, text(""), "bad_json", None),
+        ("half an object", JSON, text(r#"{"type":"#), "bad_json", None),
+        ("two objects", JSON, text("{}{}"), "bad_message", None),
+        ("no type", JSON, text(r#"{"message":"x"}"#), "bad_message", None),
+        ("unknown type", JSON, text(r#"{"type":"shout"}"#), "unknown_type", None),
+        ("comment without message", JSON, text(r#"{"type":"comment"}"#), "bad_message", None),
+        (
+            "message is a number",
+            JSON,
+            text(r#"{"type":"comment","message":1}"#),
+            "bad_message",
+            None,
+        ),
+        ("unknown field", JSON, text(r#"{"type":"ping","x":1}"#), "bad_message", None),
+        ("ref too long", JSON, text(&ref_long), "bad_message", None),
+        ("deep nesting", JSON, text(&"[".repeat(3000)), "bad_json", None),
+        // comments
+        (
+            "empty comment",
+            JSON,
+            text(r#"{"type":"comment","message":"  "}"#),
+            "comment_empty",
+            None,
+        ),
+        (
+            "invisible comment",
+            JSON,
+            text("{\"type\":\"comment\",\"message\":\"\u{200B}\"}"),
+            "comment_empty",
+            None,
+        ),
+        ("long comment", JSON, text(&long), "comment_too_long", None),
+        (
+            "control character",
+            JSON,
+            text(r#"{"type":"comment","message":"a\u0000b"}"#),
+            "control_characters",
+            None,
+        ),
+        (
+            "unknown reaction",
+            JSON,
+            text(r#"{"type":"reaction","reaction":"nuke"}"#),
+            "unknown_reaction",
+            None,
+        ),
+        (
+            "forged token",
+            JSON,
+            text(r#"{"type":"auth","token":"a.b.c"}"#),
+            "token_malformed",
+            Some(4501),
+        ),
+        // MessagePack
+        ("never used byte", MSGPACK, binary(&[0xC1]), "bad_msgpack", None),
+        ("cut array", MSGPACK, binary(&[0x92, 1]), "bad_msgpack", None),
+        ("a map", MSGPACK, binary(&[0x80]), "bad_message", None),
+        ("unknown kind", MSGPACK, binary(&[0x91, 99]), "unknown_type", None),
+        ("wrong field type", MSGPACK, binary(&[0x93, 1, 7, 0xC0]), "bad_message", None),
+        (
+            "array that claims 4 GiB",
+            MSGPACK,
+            binary(&[0xDD, 0xFF, 0xFF, 0xFF, 0xFF, 1]),
+            "bad_msgpack",
+            None,
+        ),
+    ];
+    let count = cases.len();
+    for (name, protocol, bytes, code, close) in cases {
+        let viewer = Raw::open(daemon, &format!("?token={token}"), protocol).await;
+        let answer = viewer.answer_to(&bytes, close.is_some()).await;
+        assert_eq!(answer, (code.to_owned(), close), "{name}");
+    }
+    let mut many = Raw::open(daemon, "", JSON).await;
+    many.socket.write_all(&text("x").repeat(20)).await.unwrap();
+    let (code, close) = many.answer_to(&[], true).await;
+    assert_eq!((code.as_str(), close), ("too_many_errors", Some(4507)));
+    count + 1
+}
+
+fn unsigned_token() -> String {
+    let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let claims = r#"{"sub":"1","name":"x","role":"admin","exp":99999999999}"#;
+    format!("{}.{}.", part(r#"{"alg":"none","typ":"JWT"}"#), part(claims))
+}
+
+async fn tokens(daemon: &Daemon) -> usize {
+    let valid = daemon.token(5, "eve");
+    let mut other_secret = valid[..valid.len() - 4].to_owned();
+    other_secret.push_str("AAAA");
+    let cases = [
+        ("not a token", "nonsense".to_owned(), "token_malformed", 4501),
+        ("alg none", unsigned_token(), "token_algorithm", 4501),
+        ("wrong signature", other_secret, "token_signature", 4501),
+        (
+            "expired",
+            daemon.token_with(5, "eve", |claims| claims.exp = 1_000),
+            "token_expired",
+            4502,
+        ),
+        (
+            "user zero",
+            daemon.token_with(5, "eve", |claims| claims.sub = "0".into()),
+            "token_claims",
+            4501,
+        ),
+        ("no name", daemon.token_with(5, "", |_| {}), "token_claims", 4501),
+        (
+            "for another audience",
+            daemon.token_with(5, "eve", |claims| claims.aud = Some("else".into())),
+            "token_audience",
+            4501,
+        ),
+    ];
+    let count = cases.len();
+    for (name, token, code, close) in cases {
+        let viewer = Raw::open(daemon, &format!("?token={token}"), JSON).await;
+        let answer = viewer.answer_to(&[], true).await;
+        assert_eq!(answer, (code.to_owned(), Some(close)), "{name} over WebSocket");
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let body = Some(r#"{"message":"x"}"#);
+        let (status, answer) =
+            http(daemon, "POST", "/api/streams/1/comments", &headers, body).await;
+        assert_eq!(
+            (status, answer["error"]["code"].as_str()),
+            (401, Some(code)),
+            "{name} over HTTP"
+        );
+    }
+    count * 2
+}
+
+async fn requests(daemon: &Daemon, token: &str) -> usize {
+    let bearer = format!("Bearer {token}");
+    let auth: &[(&str, &str)] = &[("authorization", &bearer)];
+    let comments = "/api/streams/1/comments";
+    let huge = format!(r#"{{"message":"{}"}}"#, "x".repeat(100_000));
+    let cases: &[(&str, &str, &str, &[(&str, &str)], Option<&str>, u16, &str)] = &[
+        ("no such path", "GET", "/nowhere", &[], None, 404, "not_found"),
+        ("wrong method", "DELETE", comments, auth, None, 405, "method_not_allowed"),
+        ("no token", "POST", comments, &[], Some("{}"), 401, "not_authenticated"),
+        ("not JSON", "POST", comments, auth, Some("{"), 400, "bad_json"),
+        ("wrong type", "POST", comments, auth, Some(r#"{"message":1}"#), 400, "bad_message"),
+        ("huge body", "POST", comments, auth, Some(&huge), 413, "too_large"),
+        ("empty comment", "POST", comments, auth, Some(r#"{"message":""}"#), 422, "comment_empty"),
+        (
+            "no such stream",
+            "POST",
+            "/api/streams/77/comments",
+            auth,
+            Some(r#"{"message":"x"}"#),
+            404,
+            "unknown_stream",
+        ),
+        ("stream is a word", "GET", "/api/streams/one/comments", &[], None, 400, "bad_request"),
+        (
+            "limit too large",
+            "GET",
+            "/api/streams/1/comments?limit=5000",
+            &[],
+            None,
+            400,
+            "bad_request",
+        ),
+        (
+            "before is no id",
+            "GET",
+            "/api/streams/1/comments?before=x",
+            &[],
+            None,
+            400,
+            "bad_request",
+        ),
+        ("viewer makes a stream", "POST", "/api/streams", auth, Some("{}"), 403, "forbidden"),
+        ("not a handshake", "GET", "/ws/1", &[], None, 426, "bad_handshake"),
+    ];
+    for (name, method, path, headers, body, status, code) in cases {
+        let (found, answer) = http(daemon, method, path, headers, *body).await;
+        assert_eq!(
+            (found, answer["error"]["code"].as_str()),
+            (*status, Some(*code)),
+            "{name}: {answer}"
+        );
+    }
+    let answer = raw(daemon, b"\x16\x03\x01 this is not HTTP\r\n\r\n").await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
+    cases.len() + 1
+}
+
+async fn admin_requests(daemon: &Daemon) -> usize {
+    let admin = daemon.admin();
+    let cases = [
+        ("/v1/ban", serde_json::json!({}), "bad_message"),
+        ("/v1/ban", serde_json::json!({"user": 7}), "bad_message"),
+        ("/v1/ban", serde_json::json!({"user": "nobody"}), "not_found"),
+        ("/v1/ban", serde_json::json!({"user": "7", "colour": 1}), "bad_message"),
+        ("/v1/timeout", serde_json::json!({"user": "7"}), "bad_message"),
+        ("/v1/unban", serde_json::json!({"user": "7"}), "not_found"),
+        ("/v1/throttle", serde_json::json!({"stream_id": 1, "sample_rate": 2.0}), "bad_message"),
+        ("/v1/throttle", serde_json::json!({"stream_id": 77}), "unknown_stream"),
+        ("/v1/announce", serde_json::json!({"stream_id": 1, "message": ""}), "bad_message"),
+        ("/v1/delete", serde_json::json!({"comment_id": "x"}), "bad_message"),
+        (
+            "/v1/delete",
+            serde_json::json!({"comment_id": "2f5e1c80-c6e5-11f0-8000-0242ac120002"}),
+            "not_found",
+        ),
+        (
+            "/v1/mod/approve",
+            serde_json::json!({"comment_id": "2f5e1c80-c6e5-11f0-8000-0242ac120002"}),
+            "not_found",
+        ),
+        ("/v1/tokens", serde_json::json!({"user_id": 0, "name": "x"}), "bad_message"),
+        ("/v1/nowhere", serde_json::json!({}), "not_found"),
+    ];
+    let count = cases.len();
+    for (path, body, code) in cases {
+        match admin.post::<_, serde_json::Value>(path, &body).await {
+            Err(AdminError::Refused(error)) => {
+                assert_eq!(error.code.as_str(), code, "{path} {body}")
+            }
+            other => panic!("{path} {body}: {other:?}"),
+        }
+    }
+    count
+}
+
+fn configurations() -> usize {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("lcd.toml");
+    let cases = [
+        ("[gateway]\nlisten = \"nowhere\"", "gateway.listen"),
+        ("[gatewy]", "gatewy"),
+        ("[gateway]\nping_interval = \"soon\"", "gateway.ping_interval"),
+        ("[gateway]\nidle_timeout = \"1s\"", "gateway.idle_timeout"),
+        ("[broadcast]\nhysteresis = 2.0", "broadcast.hysteresis"),
+        ("[node]\nroles = [\"edge\"]", "node.roles"),
+        ("[gateway.tls]\ncertificate = \"/none\"\nkey = \"/none\"", "/none"),
+        ("not toml at all", "TOML"),
+    ];
+    for (text, expected) in cases {
+        std::fs::write(&file, text).unwrap();
+        let data = directory.path().join("data");
+        let output = Command::new(env!("CARGO_BIN_EXE_lcd"))
+            .args(["--listen", "127.0.0.1:0"].iter().filter(|_| !text.contains("listen")))
+            .arg("--config")
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(data)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{text}");
+        assert!(said.contains(expected), "{text:?} gave {said:?}");
+    }
+    cases.len()
+}
+
+#[tokio::test]
+async fn bad_input_gets_its_code_and_changes_nothing() {
+    let daemon = Daemon::start("");
+    let mut ann = daemon.join(42, "ann").await;
+    let (_, seq) = ann.comment("before").await;
+    archived(&daemon).await;
+    let token = daemon.token_of(6, "eve", Role::Viewer);
+    let bans = || async { daemon.admin().get::<serde_json::Value>("/v1/bans").await.unwrap() };
+    let streams = || async { http(&daemon, "GET", "/api/streams", &[], None).await };
+    let before = (history(&daemon, STREAM).await, bans().await, streams().await);
+
+    let mut count = frames_and_messages(&daemon, &token).await;
+    count += tokens(&daemon).await;
+    count += requests(&daemon, &token).await;
+    count += admin_requests(&daemon).await;
+    count += configurations();
+    println!("{count} bad inputs refused");
+    assert!(count >= 40);
+
+    archived(&daemon).await;
+    let after = (history(&daemon, STREAM).await, bans().await, streams().await);
+    assert_eq!(before, after);
+    let (_, next) = ann.comment("after").await;
+    assert_eq!(next, seq + 1, "nothing was appended to the log between");
+}
+
+#[tokio::test]
+async fn too_fast_and_too_many_are_told_how_long_to_wait() {
+    let daemon = Daemon::start(
+        "gateway.max_connections_per_user = 2\ningest.comments_per_minute.viewer = 3",
+    );
+    let slow = daemon.token_of(42, "ann", Role::Viewer);
+    let viewer = Raw::open(&daemon, &format!("?token={slow}"), JSON).await;
+    let comment = text(r#"{"type":"comment","message":"x"}"#);
+    let (code, _) = viewer.answer_to(&comment.repeat(4), false).await;
+    assert_eq!(code, "rate_limited");
+    let _first = Raw::open(&daemon, &format!("?token={}", daemon.token(43, "bob")), JSON).await;
+    let _second = Raw::open(&daemon, &format!("?token={}", daemon.token(43, "bob")), JSON).await;
+    let third = Raw::open(&daemon, &format!("?token={}", daemon.token(43, "bob")), JSON).await;
+    let (code, close) = third.answer_to(&[], true).await;
+    assert_eq!((code.as_str(), close), ("too_many_connections", Some(4506)));
+}

@@ -1,0 +1,247 @@
+//! What operators do, and what their viewers see of it, over real sockets.
+
+mod support;
+
+use live_comments::client::viewer::{ConnectError, ViewerConnection, ViewerError, ViewerOptions};
+use live_comments::protocol::admin::{
+    AuditEntry, Cluster, Outcome, Sanction, SanctionKind, SanctionRequest, UserRef, UserRequest,
+    Who,
+};
+use live_comments::protocol::{CloseCode, ErrorCode, ServerMessage};
+use serde_json::json;
+use support::{Daemon, archived, comment, history};
+
+fn user(name: &str) -> UserRef {
+    UserRef(name.to_owned())
+}
+
+async fn post(daemon: &Daemon, path: &str, body: serde_json::Value) -> Outcome {
+    daemon.admin().post(path, &body).await.unwrap()
+}
+
+async fn last_audit(daemon: &Daemon) -> AuditEntry {
+    let log: Cluster<AuditEntry> = daemon.admin().get("/v1/audit?limit=1").await.unwrap();
+    log.items.into_iter().next().expect("an audit entry")
+}
+
+#[tokio::test]
+async fn a_banned_user_is_disconnected_refused_and_back_after_unban() {
+    let daemon = Daemon::start("");
+    let mut viewer = daemon.join(42, "troll").await;
+    let mut bystander = daemon.join(43, "ann").await;
+    let token = daemon.token(42, "troll");
+    let started = std::time::Instant::now();
+    let request =
+        SanctionRequest { user: user("42"), reason: Some("spam".into()), duration_ms: None };
+    let banned: Outcome = daemon.admin().post("/v1/ban", &request).await.unwrap();
+    let code = viewer.until_closed().await;
+    let elapsed = started.elapsed();
+    assert_eq!(code, CloseCode::Banned.number());
+    assert_eq!(banned.connections, 1);
+    println!(
+        "banned and disconnected within {elapsed:?}, by the daemon's count {} µs",
+        banned.elapsed_us
+    );
+    assert!(elapsed.as_millis() < 100, "the promise is 100 ms: {elapsed:?}");
+
+    let again = ViewerOptions { token: Some(token.clone().into()), ..daemon.options() };
+    match ViewerConnection::join(&again).await.map(|_| ()).unwrap_err() {
+        ConnectError::NotWelcome { error: ViewerError::Refused { code, .. }, .. } => {
+            assert_eq!(code, ErrorCode::Banned);
+        }
+        other => panic!("{other}"),
+    }
+    let (status, body) = support::http(
+        &daemon,
+        "POST",
+        "/api/streams/1/comments",
+        &[("authorization", &format!("Bearer {token}"))],
+        Some(r#"{"message":"hi"}"#),
+    )
+    .await;
+    assert_eq!((status, body["error"]["code"].as_str()), (403, Some("banned")));
+
+    let entry = last_audit(&daemon).await;
+    assert_eq!((entry.action.as_str(), entry.audit_id), ("ban", banned.audit_id));
+    assert!(!entry.actor.is_empty());
+    let bans: Cluster<Sanction> = daemon.admin().get("/v1/bans").await.unwrap();
+    assert_eq!(bans.items[0].kind, SanctionKind::Ban);
+
+    let request = UserRequest { user: user("42"), reason: None };
+    let _: Outcome = daemon.admin().post("/v1/unban", &request).await.unwrap();
+    let mut viewer = daemon.join(42, "troll").await;
+    viewer.comment("I am back").await;
+    bystander.until(|message| matches!(message, ServerMessage::Comments(_)).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_ban_survives_a_restart_and_ends_when_it_should() {
+    let daemon = Daemon::start("");
+    post(&daemon, "/v1/ban", json!({"user": "42"})).await;
+    post(&daemon, "/v1/ban", json!({"user": "43", "duration_ms": 1000})).await;
+    let daemon = daemon.kill_and_restart();
+    let options = ViewerOptions { token: Some(daemon.token(42, "x").into()), ..daemon.options() };
+    assert!(ViewerConnection::join(&options).await.is_err());
+    let options = ViewerOptions { token: Some(daemon.token(43, "y").into()), ..daemon.options() };
+    let back = async {
+        while ViewerConnection::join(&options).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, back).await.expect("the ban expires");
+}
+
+#[tokio::test]
+async fn a_timed_out_user_watches_and_may_not_comment() {
+    let daemon = Daemon::start("");
+    let mut viewer = daemon.join(42, "loud").await;
+    post(&daemon, "/v1/timeout", json!({"user": "42", "duration_ms": 60_000})).await;
+    viewer.send(&comment("hello", "r")).await;
+    let wait = viewer
+        .until(|message| match message {
+            ServerMessage::Error { code: ErrorCode::TimedOut, retry_after_ms, .. } => {
+                *retry_after_ms
+            }
+            _ => None,
+        })
+        .await;
+    assert!((50_000..=60_000).contains(&wait), "{wait}");
+    let mut other = daemon.join(43, "ann").await;
+    other.comment("still here?").await;
+    viewer.until(|message| matches!(message, ServerMessage::Comments(_)).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_user_is_found_by_name_kicked_and_written_to() {
+    let daemon = Daemon::start("");
+    let mut viewer = daemon.join(42, "ann").await;
+    let found = async {
+        loop {
+            // Names are remembered a moment after the connection.
+            if let Ok(who) = daemon.admin().get::<Who>("/v1/who/ann").await {
+                return who;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let who = tokio::time::timeout(support::PATIENCE, found).await.expect("ann is known");
+    assert_eq!((who.user_id.0, who.connections.len()), (42, 1));
+    post(&daemon, "/v1/dm", json!({"user": "ann", "message": "hello ann"})).await;
+    let text = viewer
+        .until(|message| match message {
+            ServerMessage::Direct { message, .. } => Some(message.to_string()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(text, "hello ann");
+    post(&daemon, "/v1/kick", json!({"user": "ann"})).await;
+    assert_eq!(viewer.until_closed().await, CloseCode::Kicked.number());
+    daemon.join(42, "ann").await;
+}
+
+#[tokio::test]
+async fn an_announcement_reaches_everybody_paused_viewers_too() {
+    let daemon = Daemon::start("");
+    let mut viewer = daemon.watch().await;
+    viewer.send(&live_comments::protocol::ClientMessage::Pause).await;
+    viewer.send(&live_comments::protocol::ClientMessage::Ping).await;
+    viewer.until(|message| matches!(message, ServerMessage::Pong).then_some(())).await;
+    post(&daemon, "/v1/announce", json!({"stream_id": 1, "message": "half time"})).await;
+    viewer
+        .until(|message| matches!(message, ServerMessage::Announcement { .. }).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_deleted_comment_disappears_and_later_viewers_never_see_it() {
+    let daemon = Daemon::start("");
+    let mut viewer = daemon.join(42, "ann").await;
+    let start = viewer.position;
+    let (first, _) = viewer.comment("to be deleted").await;
+    viewer.comment("to be kept").await;
+    post(&daemon, "/v1/delete", json!({"comment_id": first, "reason": "off_topic"})).await;
+    let deletion = viewer
+        .until(|message| match message {
+            ServerMessage::CommentDeleted(deletion) => Some(deletion.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!((deletion.comment_id, &*deletion.reason), (first, "off_topic"));
+    let (_, last) = viewer.comment("the end").await;
+
+    let mut late = daemon.resume(start).await;
+    late.until_seq(last).await;
+    assert_eq!(late.texts(), ["to be kept", "the end"]);
+    archived(&daemon).await;
+    let texts: Vec<_> =
+        history(&daemon, support::STREAM).await.into_iter().map(|c| c.message).collect();
+    assert_eq!(texts.iter().map(|text| &**text).collect::<Vec<_>>(), ["to be kept", "the end"]);
+
+    let daemon = daemon.kill_and_restart();
+    let mut late = daemon.resume(start).await;
+    late.until_seq(last).await;
+    assert_eq!(late.texts(), ["to be kept", "the end"], "nor after a restart");
+}
+
+#[tokio::test]
+async fn a_fixed_rate_is_told_and_the_sender_still_sees_its_own() {
+    let daemon = Daemon::start("");
+    let mut sender = daemon.join(42, "ann").await;
+    let mut other = daemon.watch().await;
+    post(&daemon, "/v1/throttle", json!({"stream_id": 1, "sample_rate": 0.0})).await;
+    for viewer in [&mut sender, &mut other] {
+        viewer
+            .until(|message| match message {
+                ServerMessage::ThrottleNotification { sample_rate, .. } => {
+                    (sample_rate.share() == 0.0).then_some(())
+                }
+                _ => None,
+            })
+            .await;
+    }
+    let (id, seq) = sender.comment("does anybody see me?").await;
+    let echoed = sender
+        .until(|message| match message {
+            ServerMessage::Comments(batch) if batch.echo => Some(batch.comments[0].comment_id),
+            _ => None,
+        })
+        .await;
+    assert_eq!(echoed, id);
+    other.until_seq(seq).await;
+    assert!(other.comments.is_empty());
+    archived(&daemon).await;
+    assert_eq!(history(&daemon, support::STREAM).await.len(), 1, "history has everything");
+    post(&daemon, "/v1/throttle", json!({"stream_id": 1})).await;
+    other
+        .until(|message| {
+            matches!(message, ServerMessage::ThrottleNotification { .. }).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_ended_stream_says_goodbye_and_takes_no_comments() {
+    let daemon = Daemon::start("");
+    let mut viewer = daemon.join(42, "ann").await;
+    post(&daemon, "/v1/streams/1", json!({"state": "ended"})).await;
+    assert_eq!(viewer.until_closed().await, CloseCode::StreamEnded.number());
+    let token = daemon.token(42, "ann");
+    let headers = [("authorization", &*format!("Bearer {token}"))];
+    let body = Some(r#"{"message":"hi"}"#);
+    let (status, body) =
+        support::http(&daemon, "POST", "/api/streams/1/comments", &headers, body).await;
+    assert_eq!((status, body["error"]["code"].as_str()), (409, Some("stream_not_live")));
+}
+
+#[tokio::test]
+async fn a_draining_node_sends_viewers_away_and_takes_no_new_ones() {
+    let daemon = Daemon::start("");
+    let mut viewer = daemon.watch().await;
+    post(&daemon, "/v1/drain", json!({})).await;
+    assert_eq!(viewer.until_closed().await, CloseCode::Shutdown.number());
+    assert!(ViewerConnection::join(&daemon.options()).await.is_err());
+    let (status, _) = support::http(&daemon, "GET", "/readyz", &[], None).await;
+    assert_eq!(status, 503);
+    post(&daemon, "/v1/drain", json!({"undo": true})).await;
+    daemon.watch().await;
+}

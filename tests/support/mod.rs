@@ -1,0 +1,399 @@
+//! A real daemon in a directory of its own, and viewers on real sockets.
+//!
+//! Every wait ends at [`PATIENCE`], which no healthy run comes near: it bounds a hang, it times nothing.
+
+// Each test file uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use live_comments::client::Endpoint;
+use live_comments::client::admin::AdminClient;
+use live_comments::client::token::{Claims, mint};
+use live_comments::client::viewer::{ViewerConnection, ViewerError, ViewerOptions, Welcome};
+use live_comments::protocol::message::Encoding;
+use live_comments::protocol::{
+    ClientMessage, Role, SequencedComment, ServerMessage, StreamId, StreamPosition, UserId,
+};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const STREAM: StreamId = StreamId(1);
+
+/// A running `lcd`; killed when dropped.
+pub struct Daemon {
+    child: Child,
+    pub address: SocketAddr,
+    directory: Arc<TempDir>,
+    config: String,
+}
+
+impl Daemon {
+    /// A new daemon with the given settings (TOML) in an empty directory.
+    pub fn start(config: &str) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_in(directory, config, None)
+    }
+
+    fn start_in(directory: Arc<TempDir>, config: &str, address: Option<SocketAddr>) -> Self {
+        let file = directory.path().join("lcd.toml");
+        std::fs::write(&file, config).unwrap();
+        let listen =
+            address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(directory.path().join("lcd.log"))
+            .unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lcd"))
+            .arg("--config")
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(directory.path().join("data"))
+            .args(["--listen", &listen])
+            .env("RUST_BACKTRACE", "1")
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .map_while(Result::ok)
+            .find_map(|line| address_in(&line))
+            .unwrap_or_else(|| panic!("lcd did not start:\n{}", read_log(directory.path())));
+        Self { child, address, directory, config: config.to_owned() }
+    }
+
+    /// Kills it without warning and starts it again on the same data and address.
+    pub fn kill_and_restart(self) -> Self {
+        self.kill().restart()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) -> Stopped {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        Stopped {
+            address: self.address,
+            directory: self.directory.clone(),
+            config: self.config.clone(),
+        }
+    }
+
+    /// SIGTERM; waits for the end, which must be a success.
+    pub fn terminate(mut self) -> Stopped {
+        self.signal_term();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", self.log());
+        Stopped {
+            address: self.address,
+            directory: self.directory.clone(),
+            config: self.config.clone(),
+        }
+    }
+
+    pub fn signal_term(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.data_dir().join("admin.sock")
+    }
+
+    pub fn admin(&self) -> AdminClient {
+        AdminClient::new(self.socket())
+    }
+
+    pub fn log(&self) -> String {
+        read_log(self.directory.path())
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A token without a limit of comments.
+    pub fn token(&self, user_id: u64, name: &str) -> String {
+        self.token_with(user_id, name, |claims| claims.comments_per_minute = Some(0))
+    }
+
+    pub fn token_of(&self, user_id: u64, name: &str, role: Role) -> String {
+        self.token_with(user_id, name, |claims| claims.role = role)
+    }
+
+    pub fn token_with(&self, user_id: u64, name: &str, change: impl FnOnce(&mut Claims)) -> String {
+        let secret = std::fs::read(self.data_dir().join("signing.key")).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let mut claims = Claims::new(UserId(user_id), name, now, Duration::from_secs(3600));
+        change(&mut claims);
+        mint(secret.trim_ascii(), &claims)
+    }
+
+    pub fn options(&self) -> ViewerOptions {
+        ViewerOptions::new(
+            Endpoint::plain(&self.address.ip().to_string(), self.address.port()),
+            STREAM,
+        )
+    }
+
+    /// An anonymous viewer.
+    pub async fn watch(&self) -> Viewer {
+        Viewer::join(self.options()).await
+    }
+
+    /// A viewer with a token.
+    pub async fn join(&self, user_id: u64, name: &str) -> Viewer {
+        let token = Some(self.token(user_id, name).into());
+        Viewer::join(ViewerOptions { token, ..self.options() }).await
+    }
+
+    /// A viewer that comes back to where it was.
+    pub async fn resume(&self, position: StreamPosition) -> Viewer {
+        Viewer::join(ViewerOptions { resume: Some(position), ..self.options() }).await
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of lcd ---\n{}", self.log());
+        }
+    }
+}
+
+/// A daemon that was stopped; its data is still there.
+pub struct Stopped {
+    address: SocketAddr,
+    directory: Arc<TempDir>,
+    config: String,
+}
+
+impl Stopped {
+    pub fn restart(self) -> Daemon {
+        Daemon::start_in(self.directory, &self.config, Some(self.address))
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+}
+
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("://")?;
+    rest.split('/').next()?.parse().ok()
+}
+
+fn read_log(directory: &Path) -> String {
+    std::fs::read_to_string(directory.join("lcd.log")).unwrap_or_default()
+}
+
+/// A viewer that remembers what it was shown.
+pub struct Viewer {
+    connection: ViewerConnection,
+    pub welcome: Welcome,
+    /// Everything up to here was accounted for.
+    pub position: StreamPosition,
+    pub comments: Vec<SequencedComment>,
+    pub gaps: Vec<(u64, u64)>,
+    next_ref: u64,
+}
+
+impl Viewer {
+    pub async fn join(options: ViewerOptions) -> Self {
+        let joined = timeout(PATIENCE, ViewerConnection::join(&options)).await.expect("a welcome");
+        let (connection, welcome) = joined.unwrap();
+        let position = StreamPosition { epoch: welcome.epoch, seq: welcome.seq };
+        Self { connection, welcome, position, comments: Vec::new(), gaps: Vec::new(), next_ref: 0 }
+    }
+
+    /// The next message; ranges that do not join fail the test.
+    pub async fn next(&mut self) -> Result<ServerMessage, ViewerError> {
+        let message =
+            timeout(PATIENCE, self.connection.next()).await.expect("a message in time")?;
+        match &message {
+            ServerMessage::Comments(batch) if !batch.echo => {
+                assert_eq!(batch.from_seq, self.position.seq + 1, "ranges must join");
+                self.position.seq = batch.to_seq;
+                self.comments.extend(batch.comments.iter().cloned());
+            }
+            ServerMessage::Gap { from_seq, to_seq } => {
+                assert_eq!(*from_seq, self.position.seq + 1, "a gap must join");
+                self.position.seq = *to_seq;
+                self.gaps.push((*from_seq, *to_seq));
+            }
+            _ => {}
+        }
+        Ok(message)
+    }
+
+    /// Reads until a message matches.
+    pub async fn until<T>(&mut self, mut pick: impl FnMut(&ServerMessage) -> Option<T>) -> T {
+        loop {
+            let message = self.next().await.unwrap();
+            if let Some(found) = pick(&message) {
+                return found;
+            }
+        }
+    }
+
+    /// Reads until everything up to `seq` is accounted for.
+    pub async fn until_seq(&mut self, seq: u64) {
+        while self.position.seq < seq {
+            self.next().await.unwrap();
+        }
+    }
+
+    /// Reads until the connection is closed, and says with which code.
+    pub async fn until_closed(&mut self) -> u16 {
+        loop {
+            match self.next().await {
+                Ok(_) => {}
+                Err(ViewerError::Closed(closure)) => return closure.number,
+                Err(error) => panic!("broken instead of closed: {error}"),
+            }
+        }
+    }
+
+    pub async fn send(&mut self, message: &ClientMessage) {
+        self.connection.send(message).await.unwrap();
+    }
+
+    pub async fn try_send(&mut self, message: &ClientMessage) -> Result<(), ViewerError> {
+        self.connection.send(message).await
+    }
+
+    /// Sends a comment and waits for its ack: comment id and seq.
+    pub async fn comment(&mut self, text: &str) -> (live_comments::protocol::CommentId, u64) {
+        self.next_ref += 1;
+        let client_ref = format!("r{}", self.next_ref);
+        self.comment_as(text, &client_ref).await
+    }
+
+    pub async fn comment_as(
+        &mut self,
+        text: &str,
+        client_ref: &str,
+    ) -> (live_comments::protocol::CommentId, u64) {
+        self.send(&comment(text, client_ref)).await;
+        self.until(|message| match message {
+            ServerMessage::Ack { client_ref: Some(acked), comment_id, seq }
+                if &**acked == client_ref =>
+            {
+                Some((*comment_id, *seq))
+            }
+            ServerMessage::Error { code, message, .. } => panic!("{code}: {message}"),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The texts it was shown, in order.
+    pub fn texts(&self) -> Vec<&str> {
+        self.comments.iter().map(|comment| &*comment.message).collect()
+    }
+}
+
+pub fn comment(text: &str, client_ref: &str) -> ClientMessage {
+    ClientMessage::Comment { message: text.to_owned(), client_ref: Some(client_ref.to_owned()) }
+}
+
+pub fn msgpack(options: ViewerOptions) -> ViewerOptions {
+    ViewerOptions { encoding: Encoding::Msgpack, ..options }
+}
+
+/// All comments of a stream in history, oldest first.
+pub async fn history(daemon: &Daemon, stream: StreamId) -> Vec<SequencedComment> {
+    use live_comments::protocol::admin::HistoryPage;
+    let admin = daemon.admin();
+    let mut all = Vec::new();
+    let mut before = String::new();
+    loop {
+        let path = format!("/v1/history/{stream}?limit=1000{before}");
+        let page: HistoryPage = admin.get(&path).await.unwrap();
+        all.extend(page.comments);
+        match page.next_before {
+            Some(id) => before = format!("&before={id}"),
+            None => break,
+        }
+    }
+    all.reverse();
+    all
+}
+
+/// Waits until the archiver has everything.
+pub async fn archived(daemon: &Daemon) {
+    use live_comments::protocol::admin::{Cluster, ConsumerLag};
+    let admin = daemon.admin();
+    let wait = async {
+        loop {
+            let lag: Cluster<ConsumerLag> = admin.get("/v1/lag").await.unwrap();
+            let groups: Vec<_> = lag.items.iter().filter(|lag| lag.group == "archiver").collect();
+            if !groups.is_empty() && groups.iter().all(|group| group.lag == 0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.expect("the archiver catches up");
+}
+
+/// One HTTP request; the status and the body as JSON (null if it is none).
+pub async fn http(
+    daemon: &Daemon,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> (u16, serde_json::Value) {
+    let body = body.unwrap_or_default();
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+    if !body.is_empty() {
+        head += &format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    }
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    let answer = raw(daemon, format!("{head}\r\n{body}").as_bytes()).await;
+    parse_answer(&answer)
+}
+
+/// Sends bytes as they are and reads until the end of the connection.
+pub async fn raw(daemon: &Daemon, bytes: &[u8]) -> Vec<u8> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut socket = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
+    socket.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is an end, too.
+    let _ = timeout(PATIENCE, socket.read_to_end(&mut answer)).await.expect("an answer in time");
+    answer
+}
+
+fn parse_answer(answer: &[u8]) -> (u16, serde_json::Value) {
+    let text = String::from_utf8_lossy(answer);
+    let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
