@@ -1,5 +1,6 @@
 //! The daemon's command line: parse, run, exit code.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,7 +59,10 @@ fn main() -> ExitCode {
         std::process::exit(code.into())
     });
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let overrides = Overrides {
         listen: arguments.listen,
         data_dir: arguments.data_dir,
@@ -73,7 +77,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match serve(config, arguments.command) {
+    match serve(config, arguments.command.as_ref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lcd: {error:#}");
@@ -82,7 +86,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config, command: Option<Command>) -> anyhow::Result<()> {
+fn serve(config: Config, command: Option<&Command>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let force_after = config.shutdown.force_after;
     let result = match command {
