@@ -1,1 +1,5 @@
-//! Written next.
+//! The commands of `lc`.
+
+pub mod context;
+pub mod loadgen;
+pub mod recording;

@@ -1,0 +1,73 @@
+//! Making tokens with the signing secret of a data directory.
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Role, UserId};
+
+/// What a token says. Times are seconds since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The user id, as text.
+    pub sub: String,
+    /// 1 to 64 characters.
+    pub name: String,
+    #[serde(default)]
+    pub role: Role,
+    pub iat: u64,
+    pub exp: u64,
+    /// 0 is no limit; absent is the role's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comments_per_minute: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aud: Option<String>,
+}
+
+impl Claims {
+    /// A viewer's claims, issued at `issued_at` (Unix time) and good for `lifetime`.
+    pub fn new(user_id: UserId, name: &str, issued_at: Duration, lifetime: Duration) -> Self {
+        Self {
+            sub: user_id.to_string(),
+            name: name.to_owned(),
+            role: Role::Viewer,
+            iat: issued_at.as_secs(),
+            exp: (issued_at + lifetime).as_secs(),
+            comments_per_minute: None,
+            iss: None,
+            aud: None,
+        }
+    }
+}
+
+/// Signs claims with HS256 and the bytes of `secret`.
+pub fn mint(secret: &[u8], claims: &Claims) -> String {
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret))
+        .expect("HS256 takes a secret of any length, and claims have string keys only")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jsonwebtoken::{DecodingKey, Validation, decode};
+
+    #[test]
+    fn a_token_says_what_it_was_given_and_only_its_secret_verifies_it() {
+        let issued = Duration::from_secs(1_700_000_000);
+        let mut claims = Claims::new(UserId(42), "ann", issued, Duration::from_secs(600));
+        claims.role = Role::Moderator;
+        claims.comments_per_minute = Some(0);
+        let token = mint(b"secret", &claims);
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.validate_exp = false;
+        let read = |secret: &[u8]| {
+            decode::<Claims>(&token, &DecodingKey::from_secret(secret), &validation)
+        };
+        assert_eq!(read(b"secret").unwrap().claims, claims);
+        assert_eq!(claims.exp, 1_700_000_600);
+        assert!(read(b"other").is_err());
+    }
+}
