@@ -15,8 +15,10 @@ mod drain;
 pub mod exit;
 mod history;
 mod lag;
+pub mod loadgen;
 mod nodes;
 pub mod output;
+pub mod recording;
 mod review;
 mod sanction;
 mod shards;
@@ -27,7 +29,6 @@ mod tail;
 mod throttle;
 mod token;
 mod top;
-
 mod who;
 
 use std::path::PathBuf;
@@ -107,6 +108,7 @@ enum Command {
     History(history::HistoryArgs),
     Audit(audit::AuditArgs),
     Drain(drain::DrainArgs),
+    Loadgen(loadgen::LoadgenArgs),
     Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -137,6 +139,7 @@ impl Cli {
             Command::History(args) => history::run(args, context).await,
             Command::Audit(args) => audit::run(args, context).await,
             Command::Drain(args) => drain::run(args, context).await,
+            Command::Loadgen(args) => Box::pin(loadgen::run(args, context)).await,
             Command::Token(args) => token::run(args, self.json, context).await,
             Command::Completions(args) => completions::run(args),
         }

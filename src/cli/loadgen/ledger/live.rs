@@ -1,0 +1,96 @@
+//! The ledger as the tasks of a run share it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ahash::RandomState;
+use hdrhistogram::Histogram;
+use tokio::time::Instant;
+
+use super::frames::{self, Meaning};
+use super::{Counts, Ledger, Micros};
+use crate::client::viewer::decode;
+use crate::protocol::message::Encoding;
+
+/// What a viewer has to know of a payload it received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Received {
+    Entered,
+    /// The server will close, and named this wait in milliseconds.
+    Bye(Option<u64>),
+    Malformed(String),
+}
+
+/// A ledger behind a lock that is held for about a microsecond a payload; decoding is done outside.
+#[derive(Debug)]
+pub(crate) struct LedgerHandle {
+    started: Instant,
+    hasher: RandomState,
+    ledger: Mutex<Ledger>,
+}
+
+impl LedgerHandle {
+    /// `started` is the zero of all [`Micros`].
+    pub(crate) fn new(ledger: Ledger, started: Instant) -> Self {
+        Self { started, hasher: RandomState::new(), ledger: Mutex::new(ledger) }
+    }
+
+    pub(crate) fn micros(&self, at: Instant) -> Micros {
+        at.saturating_duration_since(self.started).as_micros() as Micros
+    }
+
+    /// Enters a payload for a viewer.
+    pub(crate) fn receive(
+        &self,
+        viewer: usize,
+        encoding: Encoding,
+        payload: &[u8],
+        at: Instant,
+    ) -> Received {
+        let at = self.micros(at);
+        let hash = frames::hash(&self.hasher, payload);
+        {
+            let mut ledger = self.lock();
+            if let Some(meaning) = ledger.frames.get(hash, payload).cloned() {
+                ledger.apply(viewer, &meaning, at);
+                return meaning.into();
+            }
+        }
+        let decoded = decode(encoding, payload);
+        let mut ledger = self.lock();
+        // Another viewer may have decoded the same payload meanwhile; one batch must stay one.
+        let meaning = match ledger.frames.get(hash, payload).cloned() {
+            Some(meaning) => meaning,
+            None => {
+                let meaning = match &decoded {
+                    Ok(message) => ledger.learn(message),
+                    Err(error) => Meaning::Malformed(error.to_string()),
+                };
+                ledger.frames.insert(hash, payload, meaning.clone());
+                meaning
+            }
+        };
+        ledger.apply(viewer, &meaning, at);
+        meaning.into()
+    }
+
+    /// Counters and latencies so far.
+    pub(crate) fn snapshot(&self) -> (Counts, Histogram<u64>) {
+        let ledger = self.lock();
+        (ledger.counts, ledger.latency.clone())
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Ledger> {
+        // A panic elsewhere leaves at worst one payload half entered; the run ends anyway.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Meaning> for Received {
+    fn from(meaning: Meaning) -> Self {
+        match meaning {
+            Meaning::Bye(wait_ms) => Self::Bye(wait_ms),
+            Meaning::Malformed(problem) => Self::Malformed(problem),
+            _ => Self::Entered,
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The account against servers that misbehave, and against a naive one that keeps sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::comment::{Deletion, SequencedComment};
+use crate::protocol::message::{Encoding, json};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CommentId, Epoch, UserId};
+use tokio::time::{Duration, Instant};
+
+const EPOCH: Epoch = Epoch(1);
+const OWN: Range<u64> = 100..200;
+
+fn id(seq: Seq) -> CommentId {
+    CommentId::from_unix_ticks(17_000_000_000_000_000 + seq * 977, 7, [1; 6])
+}
+
+fn shown(seq: Seq) -> SequencedComment {
+    SequencedComment {
+        comment_id: id(seq),
+        user_id: UserId(100 + seq % 3),
+        name: "load".into(),
+        message: "hi".into(),
+        created_at: 0,
+        seq,
+    }
+}
+
+fn batch(from_seq: Seq, to_seq: Seq, seqs: &[Seq]) -> ServerMessage {
+    sampled(from_seq, to_seq, seqs, SampleRate::ALL)
+}
+
+fn sampled(from_seq: Seq, to_seq: Seq, seqs: &[Seq], sample_rate: SampleRate) -> ServerMessage {
+    let comments = seqs.iter().map(|seq| shown(*seq)).collect();
+    ServerMessage::Comments(CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments })
+}
+
+struct Run {
+    handle: LedgerHandle,
+    started: Instant,
+    now: Micros,
+}
+
+impl Run {
+    /// With viewers that joined at 0 after seq 10.
+    fn new(viewers: usize) -> Self {
+        let started = Instant::now();
+        let run =
+            Self { handle: LedgerHandle::new(Ledger::new(viewers, OWN), started), started, now: 0 };
+        (0..viewers).for_each(|viewer| run.join(viewer, EPOCH, 10));
+        run
+    }
+
+    fn join(&self, viewer: usize, epoch: Epoch, seq: Seq) {
+        let welcome = Welcome { user: None, epoch, seq, sample_rate: SampleRate::ALL, viewers: 1 };
+        self.handle.lock().joined(viewer, &welcome, self.now);
+    }
+
+    fn ack(&self, seq: Seq, intended_at: Micros) {
+        self.handle.lock().acked(AckedComment { seq, comment_id: id(seq), intended_at });
+    }
+
+    fn give(&self, viewer: usize, message: &ServerMessage) -> Received {
+        let at = self.started + Duration::from_micros(self.now);
+        self.handle.receive(viewer, Encoding::Json, &json::encode(message), at)
+    }
+
+    fn tally(&self) -> Tally {
+        let tally = self.handle.lock().settle();
+        let Tally { expected, delivered, sampled_out, skipped, deleted, lost } = tally;
+        assert_eq!(expected, delivered + sampled_out + skipped + deleted + lost, "{tally:?}");
+        tally
+    }
+
+    fn counts(&self) -> Counts {
+        self.handle.lock().counts
+    }
+}
+
+#[tokio::test]
+async fn a_sound_run_delivers_all_with_latency_from_the_intended_time() {
+    let mut run = Run::new(2);
+    run.ack(11, 1_000);
+    run.now = 6_000;
+    run.give(0, &batch(11, 12, &[11, 12]));
+    run.now = 9_000;
+    run.give(1, &batch(11, 12, &[11, 12]));
+    // The ack may come after the comment was shown.
+    run.ack(12, 4_000);
+    assert_eq!(run.tally(), Tally { expected: 4, delivered: 4, ..Tally::default() });
+    assert!(!run.handle.lock().outstanding());
+    let (_, latency) = run.handle.snapshot();
+    assert_eq!(latency.len(), 4);
+    let near = |value: u64, expected: u64| value.abs_diff(expected) <= expected / 500;
+    assert!(near(latency.min(), 2_000) && near(latency.max(), 8_000), "{latency:?}");
+    assert_eq!(run.handle.lock().batches.len(), 1, "equal bytes are decoded once");
+    assert!(run.handle.lock().batches[0].arrivals.is_empty());
+}
+
+#[tokio::test]
+async fn a_comment_left_out_of_its_range_is_lost() {
+    let run = Run::new(3);
+    (11..=13).for_each(|seq| run.ack(seq, 0));
+    run.give(0, &batch(11, 13, &[11, 12, 13]));
+    run.give(1, &batch(11, 13, &[11, 13]));
+    run.give(2, &batch(11, 11, &[11]));
+    run.give(2, &batch(13, 13, &[13]));
+    assert_eq!(run.tally(), Tally { expected: 9, delivered: 7, lost: 2, ..Tally::default() });
+}
+
+#[tokio::test]
+async fn what_never_came_is_lost_only_to_who_was_there_to_the_end() {
+    let run = Run::new(3);
+    (11..=14).for_each(|seq| run.ack(seq, 0));
+    for viewer in 0..3 {
+        run.give(viewer, &batch(11, 12, &[11, 12]));
+    }
+    run.give(0, &batch(13, 14, &[13, 14]));
+    assert!(run.handle.lock().outstanding());
+    run.handle.lock().left(2, Presence::Gone);
+    assert_eq!(run.tally(), Tally { expected: 10, delivered: 8, lost: 2, ..Tally::default() });
+}
+
+#[tokio::test]
+async fn repeated_and_late_comments_are_told_apart() {
+    let run = Run::new(1);
+    (11..=14).for_each(|seq| run.ack(seq, 0));
+    run.give(0, &batch(11, 11, &[11]));
+    run.give(0, &batch(13, 14, &[13, 14]));
+    run.give(0, &batch(12, 12, &[12]));
+    assert_eq!((run.counts().out_of_order, run.counts().duplicated), (1, 0));
+    run.give(0, &batch(12, 14, &[12, 13, 14]));
+    assert_eq!((run.counts().out_of_order, run.counts().duplicated), (1, 3));
+    assert_eq!(run.tally(), Tally { expected: 4, delivered: 4, ..Tally::default() });
+}
+
+#[tokio::test]
+async fn disorder_inside_a_batch_is_seen() {
+    let run = Run::new(1);
+    (11..=13).for_each(|seq| run.ack(seq, 0));
+    run.give(0, &batch(11, 13, &[12, 11, 13, 13, 99]));
+    assert_eq!((run.counts().out_of_order, run.counts().duplicated), (2, 1));
+    assert_eq!(run.tally(), Tally { expected: 3, delivered: 3, ..Tally::default() });
+}
+
+#[tokio::test]
+async fn gaps_samples_and_deletions_are_no_losses() {
+    let run = Run::new(1);
+    let rate = SampleRate::from_share(0.5).unwrap();
+    (11..=60).for_each(|seq| run.ack(seq, 0));
+    run.give(0, &ServerMessage::Gap { from_seq: 11, to_seq: 20 });
+    let kept: Vec<_> = (21..=40).filter(|seq| rate.keeps(id(*seq))).collect();
+    run.give(0, &sampled(21, 40, &kept, rate));
+    let deletion = Deletion { comment_id: id(41), reason: "x".into(), timestamp: 0 };
+    run.give(0, &ServerMessage::CommentDeleted(deletion));
+    run.give(0, &batch(41, 60, &(42..=60).collect::<Vec<_>>()));
+    let delivered = kept.len() as u64 + 19;
+    let tally = Tally {
+        expected: 50,
+        delivered,
+        sampled_out: 20 - kept.len() as u64,
+        skipped: 10,
+        deleted: 1,
+        lost: 0,
+    };
+    assert_eq!(run.tally(), tally);
+    // A comment that the rate keeps may not hide behind the sample.
+    let run = Run::new(1);
+    (21..=40).for_each(|seq| run.ack(seq, 0));
+    run.give(0, &batch(11, 20, &[]));
+    run.give(0, &sampled(21, 40, &kept[1..], rate));
+    assert_eq!(run.tally().lost, 1);
+}
+
+#[tokio::test]
+async fn a_returning_viewer_goes_on_from_its_position() {
+    let run = Run::new(1);
+    (11..=14).for_each(|seq| run.ack(seq, 0));
+    run.give(0, &batch(11, 12, &[11, 12]));
+    run.handle.lock().left(0, Presence::Returning);
+    assert!(run.handle.lock().outstanding());
+    let position = run.handle.lock().position(0).unwrap();
+    assert_eq!((position.epoch, position.seq), (EPOCH, 12));
+    // A server that forgets the position and welcomes at its end loses what lies between.
+    run.join(0, EPOCH, 13);
+    run.give(0, &batch(14, 14, &[14]));
+    assert_eq!(run.tally(), Tally { expected: 4, delivered: 3, lost: 1, ..Tally::default() });
+    run.join(0, Epoch(2), 3);
+    assert_eq!(run.counts().epoch_changes, 1);
+    run.give(0, &batch(14, 14, &[14]));
+    assert_eq!(run.counts().duplicated, 0);
+}
+
+#[tokio::test]
+async fn a_welcome_beyond_a_later_comment_loses_it() {
+    let run = Run::new(1);
+    run.ack(9, 5);
+    assert_eq!(run.tally(), Tally { expected: 1, lost: 1, ..Tally::default() });
+}
+
+#[tokio::test]
+async fn an_ack_that_names_another_comment_is_not_a_delivery() {
+    let run = Run::new(1);
+    run.give(0, &batch(11, 11, &[11]));
+    let other = AckedComment { seq: 11, comment_id: id(999), intended_at: 0 };
+    run.handle.lock().acked(other);
+    assert_eq!(run.tally().lost, 1);
+    run.ack(11, 0);
+    assert_eq!(run.counts().conflicting_acks, 1);
+    let (_, latency) = run.handle.snapshot();
+    assert_eq!(latency.len(), 0);
+}
+
+#[tokio::test]
+async fn byes_and_nonsense_are_handed_on() {
+    let run = Run::new(1);
+    let bye = ServerMessage::Bye { code: Arc::from("shutdown"), reconnect_after_ms: Some(7) };
+    assert_eq!(run.give(0, &bye), Received::Bye(Some(7)));
+    let at = run.started;
+    let nonsense = run.handle.receive(0, Encoding::Json, b"{", at);
+    assert!(matches!(nonsense, Received::Malformed(_)));
+    assert!(matches!(run.give(0, &batch(20, 15, &[])), Received::Malformed(_)));
+    assert_eq!(run.give(0, &batch(11, 10, &[])), Received::Entered);
+    assert_eq!(run.counts().malformed, 2);
+}
+
+/// What one viewer is told: a range, whether it is a gap, and which of its comments are left out.
+type Told = (u64, u64, bool, u64);
+
+fn naive(told: &[Vec<Told>], acked: &BTreeSet<Seq>) -> (Tally, u64, u64) {
+    let mut tally = Tally::default();
+    let (mut duplicated, mut late) = (0, 0);
+    for ranges in told {
+        let mut state: BTreeMap<Seq, &str> = BTreeMap::new();
+        let mut furthest = 10;
+        for (from, length, gap, mask) in ranges {
+            let before = furthest;
+            for seq in *from..=from + length {
+                let missing = mask >> (seq % 64) & 1 == 1;
+                match state.get(&seq) {
+                    _ if seq <= 10 => duplicated += u64::from(!gap && !missing),
+                    Some(_) => duplicated += u64::from(!gap && !missing),
+                    None => {
+                        late += u64::from(!gap && !missing && seq <= before);
+                        let outcome = match (gap, missing) {
+                            (true, _) => "skipped",
+                            (false, true) => "lost",
+                            (false, false) => "delivered",
+                        };
+                        state.insert(seq, outcome);
+                    }
+                }
+                furthest = furthest.max(seq);
+            }
+        }
+        for seq in acked.iter().filter(|seq| **seq > 10) {
+            tally.expected += 1;
+            match state.get(seq).copied() {
+                Some("skipped") => tally.skipped += 1,
+                Some("delivered") => tally.delivered += 1,
+                _ => tally.lost += 1,
+            }
+        }
+    }
+    (tally, duplicated, late)
+}
+
+proptest! {
+    #[test]
+    fn the_account_agrees_with_a_naive_one(
+        told in prop::collection::vec(
+            prop::collection::vec((1_u64..60, 0_u64..10, any::<bool>(), 0_u64..256), 0..15), 1..4),
+        acked in prop::collection::btree_set(11_u64..80, 0..60),
+        acks_first: bool,
+    ) {
+        let run = Run::new(told.len());
+        let ack_all = || acked.iter().rev().for_each(|seq| run.ack(*seq, 0));
+        if acks_first {
+            ack_all();
+        }
+        for (viewer, ranges) in told.iter().enumerate() {
+            for (from, length, gap, mask) in ranges {
+                let (from, to) = (*from, from + length);
+                let seqs: Vec<_> = (from..=to).filter(|seq| mask >> (seq % 64) & 1 == 0).collect();
+                if *gap {
+                    run.give(viewer, &ServerMessage::Gap { from_seq: from, to_seq: to });
+                } else {
+                    run.give(viewer, &batch(from, to, &seqs));
+                }
+            }
+        }
+        if !acks_first {
+            ack_all();
+        }
+        let (tally, duplicated, late) = naive(&told, &acked);
+        prop_assert_eq!(run.tally(), tally);
+        prop_assert_eq!(run.counts().duplicated, duplicated);
+        prop_assert_eq!(run.counts().out_of_order, late);
+        let (_, latency) = run.handle.snapshot();
+        prop_assert_eq!(latency.len(), tally.delivered);
+    }
+}

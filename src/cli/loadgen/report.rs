@@ -1,0 +1,165 @@
+//! What a run comes to: one object for machines, tables for people.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{CellAlignment, Table, presets};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::generator::Generator;
+
+/// Milliseconds; absent where nothing was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub(crate) struct Percentiles {
+    pub p50: Option<f64>,
+    pub p90: Option<f64>,
+    pub p99: Option<f64>,
+    pub p999: Option<f64>,
+    pub max: Option<f64>,
+}
+
+impl Percentiles {
+    /// From microseconds.
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let ms = |micros: u64| Some(micros as f64 / 1000.0);
+        let at = |quantile| ms(histogram.value_at_quantile(quantile));
+        Self {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: ms(histogram.max()),
+        }
+    }
+}
+
+/// The report. Field names are public: they are the keys of `--json` and of `--fail-if`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Report {
+    /// Viewers asked for, and how many of them connected.
+    pub viewers: u64,
+    pub connected: u64,
+    /// Comments sent, and those of them that the server said are durable.
+    pub published: u64,
+    pub acked: u64,
+    /// By comment and viewer: `expected` = `delivered` + `sampled_out` + `skipped` + `deleted` + `lost`.
+    pub delivered: u64,
+    pub expected: u64,
+    pub sampled_out: u64,
+    pub skipped: u64,
+    pub deleted: u64,
+    pub lost: u64,
+    pub duplicated: u64,
+    pub out_of_order: u64,
+    /// From the intended send time to the receipt by a viewer.
+    pub latency_ms: Percentiles,
+    /// From the time a viewer was to connect to its welcome.
+    pub connect_ms: Percentiles,
+    /// From the intended send time to the ack.
+    pub ack_ms: Percentiles,
+    /// By error code.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Sent, and neither acked nor rejected.
+    pub unanswered: u64,
+    /// Never sent, because the server sent its user away.
+    pub unsent: u64,
+    /// `comment.deleted` messages received.
+    pub deletions_seen: u64,
+    /// Viewers that never read; they are in no figure above but `viewers` and `connected`.
+    pub slow_viewers: u64,
+    /// Viewers that were cut off and did not come back.
+    pub disconnected: u64,
+    pub reconnects: u64,
+    /// Why connections ended, viewers' and senders'.
+    pub closed: BTreeMap<&'static str, u64>,
+    pub connect_failed: BTreeMap<&'static str, u64>,
+    /// Messages that broke the protocol.
+    pub malformed: u64,
+    /// From the first to the last comment sent.
+    pub duration_s: f64,
+    pub published_per_second: f64,
+    pub acked_per_second: f64,
+    pub delivered_per_second: f64,
+    pub generator: Generator,
+    /// What a reader of the figures must know.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// As people read it.
+    pub(crate) fn table(&self) -> String {
+        let mut text = format!("{}\n\n{}\n", self.deliveries(), self.latencies());
+        let codes = |title: &str, counts: &BTreeMap<&'static str, u64>| {
+            let each = counts.iter().map(|(code, count)| format!("{code} {count}"));
+            let each = each.collect::<Vec<_>>().join(", ");
+            if each.is_empty() { String::new() } else { format!("{title}: {each}\n") }
+        };
+        text.push('\n');
+        text.push_str(&codes("rejected", &self.rejected));
+        text.push_str(&codes("connections closed", &self.closed));
+        text.push_str(&codes("could not connect", &self.connect_failed));
+        let generator = &self.generator;
+        text.push_str(&format!(
+            "generator: {:.0} % of a processor, {} ms behind at most; {}\n",
+            generator.cpu_percent, generator.behind_ms_max, generator.note
+        ));
+        for note in &self.notes {
+            text.push_str(&format!("note: {note}\n"));
+        }
+        text
+    }
+
+    fn deliveries(&self) -> String {
+        let rate = |per_second: f64| format!("{per_second:.0}");
+        let none = String::new;
+        let rows = [
+            ("published", self.published, rate(self.published_per_second)),
+            ("acked", self.acked, rate(self.acked_per_second)),
+            ("rejected", self.rejected.values().sum(), none()),
+            ("unanswered", self.unanswered, none()),
+            ("expected (comment × viewer)", self.expected, none()),
+            ("  delivered", self.delivered, rate(self.delivered_per_second)),
+            ("  sampled out", self.sampled_out, none()),
+            ("  skipped", self.skipped, none()),
+            ("  deleted", self.deleted, none()),
+            ("  lost", self.lost, none()),
+            ("duplicated", self.duplicated, none()),
+            ("out of order", self.out_of_order, none()),
+        ];
+        let row = |(name, count, per_second): (&str, u64, String)| {
+            vec![name.to_owned(), count.to_string(), per_second]
+        };
+        lay_out(&["", "comments", "a second"], rows.into_iter().map(row).collect())
+    }
+
+    fn latencies(&self) -> String {
+        let rows = [
+            ("delivery, from the intended send time", self.latency_ms),
+            ("ack, from the intended send time", self.ack_ms),
+            ("connect", self.connect_ms),
+        ];
+        let row = |(name, percentiles): (&str, Percentiles)| {
+            let Percentiles { p50, p90, p99, p999, max } = percentiles;
+            let show = |value: Option<f64>| value.map_or("–".to_owned(), |ms| format!("{ms:.1}"));
+            let values = [p50, p90, p99, p999, max].map(show);
+            std::iter::once(name.to_owned()).chain(values).collect()
+        };
+        let header = ["ms", "p50", "p90", "p99", "p99.9", "max"];
+        lay_out(&header, rows.into_iter().map(row).collect())
+    }
+}
+
+/// Without lines; the first column left, numbers right.
+fn lay_out(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header.to_vec());
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}

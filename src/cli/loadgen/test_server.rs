@@ -1,0 +1,294 @@
+//! A small server of the viewer protocol that misbehaves on request.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use crate::client::Endpoint;
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::message::{CommentsBatch, Encoding, SUBPROTOCOL_MSGPACK};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{
+    ClientMessage, CloseCode, CommentId, Epoch, ErrorCode, Seq, ServerMessage, StreamId, UserId,
+};
+
+const EPOCH: Epoch = Epoch(3);
+
+/// What goes wrong with the comment of that number (from 0), for the first viewer alone unless
+/// it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Fault {
+    None,
+    /// Its batch comes without it, for all.
+    LeaveOut(usize),
+    /// Its batch does not come.
+    DropFrame(usize),
+    /// Its batch comes twice.
+    Repeat(usize),
+    /// Its batch comes after the next one.
+    Swap(usize),
+    /// A gap comes instead.
+    Gap(usize),
+    /// All are sampled at this rate.
+    Sample(f64),
+    /// Instead of its batch the first viewer gets a bye and a close; coming back it gets the rest.
+    CutOff(usize, CloseCode),
+    /// Every fourth is refused.
+    Refuse,
+    /// Before it, the server stands still.
+    Stall(usize, Duration),
+    /// Its ack is lost with the sender's connection.
+    LoseAck(usize),
+}
+
+pub(super) struct TestServer {
+    pub endpoint: Endpoint,
+    /// Numbers from 1; the sender `user` of comments is this.
+    _tasks: JoinSet<()>,
+}
+
+struct State {
+    fault: Fault,
+    user: UserId,
+    encoding: Encoding,
+    seq: Seq,
+    comments: usize,
+    by_ref: std::collections::HashMap<String, (CommentId, Seq)>,
+    history: Vec<CommentsBatch>,
+    held: Option<CommentsBatch>,
+    viewers: Vec<mpsc::UnboundedSender<Out>>,
+}
+
+enum Out {
+    Say(ServerMessage),
+    Close(CloseCode),
+}
+
+type Shared = Arc<Mutex<State>>;
+
+impl TestServer {
+    /// All comments are of `user`.
+    pub(super) async fn start(fault: Fault, user: UserId, encoding: Encoding) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(Mutex::new(State {
+            fault,
+            user,
+            encoding,
+            seq: 100,
+            comments: 0,
+            by_ref: Default::default(),
+            history: Vec::new(),
+            held: None,
+            viewers: Vec::new(),
+        }));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(serve(stream, state.clone()));
+            }
+        });
+        Self { endpoint: Endpoint::plain("127.0.0.1", port), _tasks: tasks }
+    }
+}
+
+async fn accept(stream: TcpStream) -> (WebSocketStream<TcpStream>, Option<Seq>, Encoding) {
+    let mut resume = None;
+    let mut encoding = Encoding::Json;
+    #[allow(clippy::result_large_err)]
+    let callback = |request: &Request, mut response: Response| {
+        let protocol = request.headers()[SEC_WEBSOCKET_PROTOCOL].clone();
+        if protocol == SUBPROTOCOL_MSGPACK {
+            encoding = Encoding::Msgpack;
+        }
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+        let query = request.uri().query().unwrap_or_default();
+        resume = query.split("seq=").nth(1).map(|seq| seq.parse().unwrap());
+        Ok(response)
+    };
+    let socket = tokio_tungstenite::accept_hdr_async(stream, callback).await.unwrap();
+    (socket, resume, encoding)
+}
+
+async fn serve(stream: TcpStream, state: Shared) {
+    let (socket, resume, encoding) = accept(stream).await;
+    assert_eq!(encoding, state.lock().unwrap().encoding);
+    let (mut sink, mut stream) = socket.split();
+    let (out, mut outgoing) = mpsc::unbounded_channel();
+    state.lock().unwrap().join(&out, resume);
+    loop {
+        let message = tokio::select! {
+            out = outgoing.recv() => match out {
+                Some(Out::Say(message)) => {
+                    let payload = encoding.encode(&message);
+                    let message = match encoding {
+                        Encoding::Json => Message::text(String::from_utf8(payload).unwrap()),
+                        Encoding::Msgpack => Message::binary(payload),
+                    };
+                    if sink.send(message).await.is_err() { return }
+                    continue;
+                }
+                Some(Out::Close(code)) => {
+                    let frame = CloseFrame { code: code.number().into(), reason: "".into() };
+                    let _ = sink.send(Message::Close(Some(frame))).await;
+                    return;
+                }
+                None => return,
+            },
+            message = stream.next() => message,
+        };
+        let Some(Ok(message)) = message else { return };
+        if !(message.is_text() || message.is_binary()) {
+            continue;
+        }
+        let decoded = encoding.decode_client(&message.into_data()).unwrap();
+        let stall = state.lock().unwrap().stall(&decoded);
+        tokio::time::sleep(stall).await;
+        if !state.lock().unwrap().hear(decoded, &out) {
+            return;
+        }
+    }
+}
+
+impl State {
+    fn join(&mut self, out: &mpsc::UnboundedSender<Out>, resume: Option<Seq>) {
+        let seq = resume.unwrap_or(self.seq);
+        let say = |message| drop(out.send(Out::Say(message)));
+        say(ServerMessage::Welcome {
+            stream_id: StreamId(1),
+            user: None,
+            epoch: EPOCH,
+            seq,
+            sample_rate: SampleRate::ALL,
+            viewers: 1,
+        });
+        for batch in self.history.iter().filter(|batch| batch.from_seq > seq) {
+            say(ServerMessage::Comments(batch.clone()));
+        }
+        self.viewers.push(out.clone());
+    }
+
+    fn stall(&self, message: &ClientMessage) -> Duration {
+        match (self.fault, message) {
+            (Fault::Stall(at, how_long), ClientMessage::Comment { .. }) if at == self.comments => {
+                how_long
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// False if the connection is to be dropped.
+    fn hear(&mut self, message: ClientMessage, out: &mpsc::UnboundedSender<Out>) -> bool {
+        match message {
+            ClientMessage::Pause => {
+                self.viewers.retain(|viewer| !viewer.same_channel(out));
+                true
+            }
+            ClientMessage::Comment { message, client_ref } => {
+                self.comment(&message, client_ref.unwrap(), out)
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    fn comment(
+        &mut self,
+        message: &str,
+        client_ref: String,
+        out: &mpsc::UnboundedSender<Out>,
+    ) -> bool {
+        let say = |message| drop(out.send(Out::Say(message)));
+        let ack = |(comment_id, seq)| ServerMessage::Ack {
+            client_ref: Some(client_ref.as_str().into()),
+            comment_id,
+            seq,
+        };
+        if let Some(known) = self.by_ref.get(&client_ref) {
+            say(ack(*known));
+            return true;
+        }
+        let number = self.comments;
+        self.comments += 1;
+        if self.fault == Fault::Refuse && number % 4 == 3 {
+            say(ServerMessage::Error {
+                code: ErrorCode::RateLimited,
+                message: String::new(),
+                retry_after_ms: Some(1),
+                client_ref: Some(client_ref.as_str().into()),
+            });
+            return true;
+        }
+        let from_seq = self.seq + 1;
+        // Other records lie between comments.
+        self.seq += 1 + number as u64 % 3;
+        let comment_id =
+            CommentId::from_unix_ticks(17_000_000_000_000_000 + self.seq * 997, 7, [1; 6]);
+        self.by_ref.insert(client_ref.clone(), (comment_id, self.seq));
+        if self.fault != Fault::LoseAck(number) {
+            say(ack((comment_id, self.seq)));
+        }
+        let comment = SequencedComment {
+            comment_id,
+            user_id: self.user,
+            name: "load".into(),
+            message: message.into(),
+            created_at: 0,
+            seq: self.seq,
+        };
+        self.broadcast(number, from_seq, comment);
+        self.fault != Fault::LoseAck(number)
+    }
+
+    fn broadcast(&mut self, number: usize, from_seq: Seq, comment: SequencedComment) {
+        let sample_rate = match self.fault {
+            Fault::Sample(share) => SampleRate::from_share(share).unwrap(),
+            _ => SampleRate::ALL,
+        };
+        let to_seq = comment.seq;
+        let shown = sample_rate.keeps(comment.comment_id) && self.fault != Fault::LeaveOut(number);
+        let comments = if shown { vec![comment] } else { Vec::new() };
+        let batch = CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments };
+        self.history.push(batch.clone());
+        let frame = Out::Say(ServerMessage::Comments(batch.clone()));
+        let again = || Out::Say(ServerMessage::Comments(batch.clone()));
+        let first = match self.fault {
+            Fault::DropFrame(at) if at == number => vec![],
+            Fault::Repeat(at) if at == number => vec![frame, again()],
+            Fault::Swap(at) if at == number => {
+                self.held = Some(batch.clone());
+                vec![]
+            }
+            Fault::Gap(at) if at == number => {
+                vec![Out::Say(ServerMessage::Gap { from_seq, to_seq })]
+            }
+            Fault::CutOff(at, code) if at == number => {
+                let wait = code.reconnect().then_some(20);
+                let code_name = Arc::from(code.as_str());
+                let bye = ServerMessage::Bye { code: code_name, reconnect_after_ms: wait };
+                vec![Out::Say(bye), Out::Close(code)]
+            }
+            _ => {
+                let held = self.held.take().map(|held| Out::Say(ServerMessage::Comments(held)));
+                std::iter::once(frame).chain(held).collect()
+            }
+        };
+        let cut_off = matches!(first.last(), Some(Out::Close(_)));
+        let Some((one, others)) = self.viewers.split_first() else { return };
+        first.into_iter().for_each(|out| drop(one.send(out)));
+        others.iter().for_each(|viewer| drop(viewer.send(again())));
+        if cut_off {
+            self.viewers.remove(0);
+        }
+    }
+}

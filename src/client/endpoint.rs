@@ -1,0 +1,110 @@
+//! Where viewers connect: `ws://host:port`, `wss://host`, or the http form of the same.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hyper::Uri;
+
+use crate::protocol::{StreamId, StreamPosition};
+
+/// A server's address for viewers. A path in the URL is put before `/ws/{stream}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub tls: bool,
+    /// A name or an address; an IPv6 address without its brackets.
+    pub host: String,
+    pub port: u16,
+    /// Empty, or begins with `/` and does not end with it.
+    prefix: String,
+}
+
+/// A text that is no viewer URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a viewer URL: {problem}; write ws://host:port or wss://host[:port]")]
+pub struct InvalidEndpoint {
+    text: String,
+    problem: &'static str,
+}
+
+impl Endpoint {
+    /// A plain endpoint without a path.
+    pub fn plain(host: &str, port: u16) -> Self {
+        Self { tls: false, host: host.to_owned(), port, prefix: String::new() }
+    }
+
+    /// The URL of a stream's WebSocket, resuming after `resume` if that is given.
+    pub fn viewer_url(&self, stream: StreamId, resume: Option<StreamPosition>) -> String {
+        let mut url = format!("{self}/ws/{stream}");
+        if let Some(position) = resume {
+            url.push_str(&format!("?epoch={}&seq={}", position.epoch, position.seq));
+        }
+        url
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "wss" } else { "ws" };
+        let Self { host, port, prefix, .. } = self;
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}{prefix}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}{prefix}")
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
+        let wrong = |problem| InvalidEndpoint { text: text.chars().take(200).collect(), problem };
+        let uri: Uri = text.parse().map_err(|_| wrong("it does not parse"))?;
+        let tls = match uri.scheme_str() {
+            Some("ws" | "http") => false,
+            Some("wss" | "https") => true,
+            Some(_) => return Err(wrong("the scheme is neither ws nor wss")),
+            None => return Err(wrong("it has no scheme")),
+        };
+        if uri.query().is_some() {
+            return Err(wrong("it has a query"));
+        }
+        let host = uri.host().ok_or_else(|| wrong("it has no host"))?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        Ok(Self { tls, host, port, prefix: uri.path().trim_end_matches('/').to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Epoch;
+
+    #[test]
+    fn urls_are_read_and_written() {
+        for (text, url) in [
+            ("ws://127.0.0.1:8080", "ws://127.0.0.1:8080/ws/7"),
+            ("ws://localhost:8080/", "ws://localhost:8080/ws/7"),
+            ("wss://chat.example", "wss://chat.example:443/ws/7"),
+            ("http://[::1]:9000", "ws://[::1]:9000/ws/7"),
+            ("https://example.org/chat/", "wss://example.org:443/chat/ws/7"),
+        ] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert_eq!(endpoint.viewer_url(StreamId(7), None), url, "{text}");
+        }
+        let resume = StreamPosition { epoch: Epoch(3), seq: 99 };
+        assert_eq!(
+            Endpoint::plain("h", 1).viewer_url(StreamId(7), Some(resume)),
+            "ws://h:1/ws/7?epoch=3&seq=99"
+        );
+    }
+
+    #[test]
+    fn what_is_no_url_is_told_what_one_is() {
+        for text in ["", "localhost:8080", "ftp://host", "ws://", "ws://h/?token=x", "ws:// h"] {
+            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains("write ws://host:port"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Where a tool that brings its own users gets their tokens.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::admin::{AdminClient, AdminError};
+use super::token::{Claims, mint};
+use crate::protocol::admin::{TokenRequest, Tokens};
+use crate::protocol::{Role, UserId, paths};
+
+/// Tokens asked for in one request to the admin socket, as the daemon limits it.
+const MAX_TOKENS_A_REQUEST: u32 = 10_000;
+/// Longer than any run, short enough that a leaked token soon is worth nothing.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// A daemon's admin socket, or its signing secret.
+pub enum TokenSource {
+    Admin(AdminClient),
+    Secret(Vec<u8>),
+}
+
+impl std::fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Admin(_) => "TokenSource::Admin",
+            Self::Secret(_) => "TokenSource::Secret(…)",
+        })
+    }
+}
+
+/// Why there are no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenSourceError {
+    #[error(
+        "no way to make tokens: no daemon answers on {socket} ({admin}), and {secret_path} cannot \
+         be read ({secret}); name the daemon's --socket or --data-dir",
+        socket = socket.display(), secret_path = secret_path.display()
+    )]
+    Nowhere { socket: PathBuf, admin: String, secret_path: PathBuf, secret: std::io::Error },
+    #[error("the signing secret {path} cannot be read: {source}", path = path.display())]
+    Secret { path: PathBuf, source: std::io::Error },
+    #[error("the daemon made no tokens: {0}")]
+    Refused(#[from] AdminError),
+    #[error("the daemon made {got} tokens where {wanted} were asked for")]
+    TooFew { got: usize, wanted: u32 },
+}
+
+impl TokenSource {
+    /// The admin socket if a daemon answers there, else `signing.key` in the data directory.
+    pub async fn find(socket: &Path, data_dir: &Path) -> Result<Self, TokenSourceError> {
+        let client = AdminClient::new(socket.to_owned());
+        let admin = match client.get::<serde_json::Value>("/v1/status").await {
+            Ok(_) => return Ok(Self::Admin(client)),
+            Err(error) => error.to_string(),
+        };
+        let secret_path = data_dir.join(paths::SIGNING_SECRET);
+        match tokio::fs::read(&secret_path).await {
+            Ok(secret) => Ok(Self::Secret(secret)),
+            Err(secret) => Err(TokenSourceError::Nowhere {
+                socket: socket.to_owned(),
+                admin,
+                secret_path,
+                secret,
+            }),
+        }
+    }
+
+    /// The secret in a file.
+    pub async fn from_secret_file(path: &Path) -> Result<Self, TokenSourceError> {
+        let read = tokio::fs::read(path).await;
+        read.map(Self::Secret)
+            .map_err(|source| TokenSourceError::Secret { path: path.to_owned(), source })
+    }
+
+    /// Tokens without a rate limit for the users `first`, `first + 1`, …, each named by `name` and
+    /// its id.
+    pub async fn numbered(
+        &self,
+        first: UserId,
+        count: u32,
+        name: &str,
+    ) -> Result<Vec<String>, TokenSourceError> {
+        let mut tokens = Vec::with_capacity(count as usize);
+        while (tokens.len() as u32) < count {
+            let from = UserId(first.0 + tokens.len() as u64);
+            let wanted = (count - tokens.len() as u32).min(MAX_TOKENS_A_REQUEST);
+            tokens.extend(self.batch(from, wanted, name).await?);
+        }
+        Ok(tokens)
+    }
+
+    /// A token without a rate limit for one user of that name.
+    pub async fn one(&self, user_id: UserId, name: &str) -> Result<String, TokenSourceError> {
+        match self {
+            Self::Secret(secret) => Ok(sign(secret, user_id, name)),
+            Self::Admin(_) => {
+                let mut tokens = self.batch(user_id, 1, name).await?;
+                tokens.pop().ok_or(TokenSourceError::TooFew { got: 0, wanted: 1 })
+            }
+        }
+    }
+
+    async fn batch(
+        &self,
+        first: UserId,
+        count: u32,
+        name: &str,
+    ) -> Result<Vec<String>, TokenSourceError> {
+        let client = match self {
+            Self::Admin(client) => client,
+            Self::Secret(secret) => {
+                let ids = (0..u64::from(count)).map(|n| UserId(first.0 + n));
+                return Ok(ids.map(|id| sign(secret, id, &format!("{name}{id}"))).collect());
+            }
+        };
+        let request = TokenRequest {
+            user_id: first,
+            name: name.to_owned(),
+            role: Role::Viewer,
+            ttl_ms: TOKEN_LIFETIME.as_millis() as u64,
+            comments_per_minute: Some(0),
+            count,
+        };
+        let answer: Tokens = client.post("/v1/tokens", &request).await?;
+        if answer.tokens.len() == count as usize {
+            Ok(answer.tokens)
+        } else {
+            Err(TokenSourceError::TooFew { got: answer.tokens.len(), wanted: count })
+        }
+    }
+}
+
+fn sign(secret: &[u8], user_id: UserId, name: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut claims = Claims::new(user_id, name, now, TOKEN_LIFETIME);
+    claims.comments_per_minute = Some(0);
+    mint(secret, &claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_secret_serves_where_no_daemon_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("admin.sock");
+        let error = TokenSource::find(&socket, dir.path()).await.unwrap_err().to_string();
+        assert!(error.contains("--data-dir") && error.contains("admin.sock"), "{error}");
+
+        std::fs::write(dir.path().join(paths::SIGNING_SECRET), b"secret").unwrap();
+        let source = TokenSource::find(&socket, dir.path()).await.unwrap();
+        let tokens = source.numbered(UserId(10), 3, "load").await.unwrap();
+        assert_eq!(tokens.len(), 3);
+        assert_ne!(tokens[0], tokens[1]);
+        assert!(!source.one(UserId(5), "ann").await.unwrap().is_empty());
+    }
+}
