@@ -311,6 +311,7 @@ mod tests {
                     to_seq: 2,
                     sample_rate: SampleRate::ALL,
                     comments: Vec::new(),
+                    echo: false,
                 }),
                 Reply::Other,
             ),

@@ -258,7 +258,7 @@ impl State {
         let to_seq = comment.seq;
         let shown = sample_rate.keeps(comment.comment_id) && self.fault != Fault::LeaveOut(number);
         let comments = if shown { vec![comment] } else { Vec::new() };
-        let batch = CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments };
+        let batch = CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments, echo: false };
         self.history.push(batch.clone());
         let frame = Out::Say(ServerMessage::Comments(batch.clone()));
         let again = || Out::Say(ServerMessage::Comments(batch.clone()));

@@ -36,7 +36,7 @@ fn batch(from_seq: Seq, to_seq: Seq, seqs: &[Seq]) -> ServerMessage {
 
 fn sampled(from_seq: Seq, to_seq: Seq, seqs: &[Seq], sample_rate: SampleRate) -> ServerMessage {
     let comments = seqs.iter().map(|seq| shown(*seq)).collect();
-    ServerMessage::Comments(CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments })
+    ServerMessage::Comments(CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments, echo: false })
 }
 
 struct Run {
