@@ -409,6 +409,7 @@ pub enum RuleAction {
 #[serde(default, deny_unknown_fields)]
 pub struct RulesConfig {
     /// Words and phrases, matched whole, with evasions folded; `*` at an end matches inside words.
+    /// Symbols and digits in a word stand for the letters they resemble, as they do in comments.
     pub blocked_words: Vec<String>,
     /// A file with one such word a line; `#` begins a comment.
     pub blocked_words_file: Option<PathBuf>,
@@ -419,9 +420,11 @@ pub struct RulesConfig {
     pub allowed_hosts: Vec<String>,
     /// The same text again by the same user within the window.
     pub repeat_action: RuleAction,
+    /// How often a text may come again; 0 is not at all.
     pub max_repeats: u32,
     /// Many comments by one user, or the same text by many, within the window.
     pub flood_action: RuleAction,
+    /// Comments of one user in the window, the same or not; 0 is no limit.
     pub flood_comments: u32,
     /// The same text by this many users within the window; 0 is no limit (people do cheer in chorus).
     pub flood_users: u32,

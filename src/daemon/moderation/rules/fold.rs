@@ -270,15 +270,15 @@ fn piece_end(elements: &[Element], start: usize) -> usize {
     start + 1 + rest.iter().take_while(|element| element.gap.is_none()).count()
 }
 
-/// Letters, or at least two kinds of symbols and no digit, as in `@$$`.
+/// Mostly letters; written together, any letter, or two kinds of symbols and no digit, as in `@$$`.
 fn is_lettered(word: &[Element]) -> bool {
-    if word.iter().any(|element| element.origin == Origin::Letter) {
-        return true;
+    let count = |origin| word.iter().filter(|element| element.origin == origin).count();
+    let (letters, symbols) = (count(Origin::Letter), count(Origin::Symbol));
+    if word[1..].iter().any(|element| !element.gap.is_none()) {
+        return letters > 0 && letters >= symbols;
     }
-    let (first, together) = (word[0].letter, word[1..].iter().all(|e| e.gap.is_none()));
-    together
-        && word.iter().all(|element| element.origin == Origin::Symbol)
-        && word.iter().any(|element| element.letter != first)
+    let first = word[0].letter;
+    letters > 0 || symbols == word.len() && word.iter().any(|element| element.letter != first)
 }
 
 fn mark_contractions(elements: &mut [Element]) {

@@ -1,0 +1,102 @@
+//! What the rules stage costs a comment, every rule on, one core.
+//!
+//! `MODERATION_BENCH_CHAT=FILE` takes the comments from a file, one a line, instead of the built-in
+//! ones.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::FutureExt as _;
+use live_comments::daemon::config::{RuleAction, RulesConfig};
+use live_comments::daemon::moderation::{RulesStage, Stage as _, Subject};
+use live_comments::protocol::{Comment, CommentId, StreamId, UserId};
+
+const CHAT: &[&str] = &[
+    "gg",
+    "LUL",
+    "what a save!!!",
+    "PogChamp PogChamp PogChamp",
+    "is this the same map as yesterday?",
+    "I can't believe he's still alive",
+    "@ann you said that an hour ago",
+    "5 minutes left, 3:2",
+    "see https://clips.example.com/abc for the replay",
+    "NOOOOOOOOOO",
+    "that was so close i nearly dropped my coffee, honestly the best round so far",
+    "привет всем из Москвы",
+    "かわいい！！！",
+    "🎉🎉🎉",
+    "c'est vraiment incroyable, bravo à toute l'équipe",
+];
+
+/// As many words as a large list has.
+const BLOCKED_WORDS: usize = 2000;
+
+fn stage(words: usize) -> RulesStage {
+    let syllables = ["ba", "cro", "dun", "fle", "gri", "hul", "jo", "kep", "lim", "nox"];
+    let word = |n: usize| {
+        let digits = [n % 10, n / 10 % 10, n / 100 % 10, n / 1000 % 10];
+        digits.iter().map(|digit| syllables[*digit]).collect::<String>()
+    };
+    let config = RulesConfig {
+        blocked_words: (0..words).map(word).collect(),
+        link_action: RuleAction::Flag,
+        allowed_hosts: vec!["example.com".into()],
+        repeat_action: RuleAction::Flag,
+        flood_action: RuleAction::Flag,
+        flood_users: 100,
+        max_character_run: 20,
+        ..RulesConfig::default()
+    };
+    RulesStage::new(&config).expect("the words have letters")
+}
+
+fn comments() -> Vec<Comment> {
+    let lines: Vec<String> = match std::env::var_os("MODERATION_BENCH_CHAT") {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).expect("MODERATION_BENCH_CHAT can be read");
+            text.lines().map(str::to_owned).collect()
+        }
+        None => CHAT.iter().map(|line| (*line).to_owned()).collect(),
+    };
+    let comment = |(n, line): (usize, String)| Comment {
+        stream_id: StreamId(1),
+        comment_id: CommentId::from_unix_ticks(n as u64, 0, [0; 6]),
+        user_id: UserId(n as u64 % 1000 + 1),
+        name: "user".into(),
+        message: line.into(),
+        created_at: n as u64 * 10,
+    };
+    lines.into_iter().enumerate().map(comment).collect()
+}
+
+fn rules(criterion: &mut Criterion) {
+    let comments = comments();
+    let mut group = criterion.benchmark_group("moderation_rules");
+    group.throughput(Throughput::Elements(comments.len() as u64));
+    for words in [50, BLOCKED_WORDS] {
+        let stage = stage(words);
+        group.bench_function(BenchmarkId::new("blocked_words", words), |bencher| {
+            bencher.iter(|| {
+                for comment in &comments {
+                    let subject = Subject { comment, role: None };
+                    let finding = stage.check(&subject).now_or_never();
+                    black_box(finding.expect("rules decide without waiting"));
+                }
+            });
+        });
+    }
+    let hostile = Comment { message: "ba cr-o D u!n ".repeat(30).into(), ..comments[0].clone() };
+    let stage = stage(BLOCKED_WORDS);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("hostile_420_characters", |bencher| {
+        bencher.iter(|| {
+            let subject = Subject { comment: &hostile, role: None };
+            black_box(stage.check(&subject).now_or_never());
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, rules);
+criterion_main!(benches);
