@@ -2,4 +2,6 @@
 
 pub mod context;
 pub mod loadgen;
+pub mod record;
 pub mod recording;
+pub mod replay;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::tally::Tally;
 use super::*;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::message::{Encoding, json};
