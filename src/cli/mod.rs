@@ -18,7 +18,9 @@ mod lag;
 pub mod loadgen;
 mod nodes;
 pub mod output;
+pub mod record;
 pub mod recording;
+pub mod replay;
 mod review;
 mod sanction;
 mod shards;
@@ -108,6 +110,8 @@ enum Command {
     History(history::HistoryArgs),
     Audit(audit::AuditArgs),
     Drain(drain::DrainArgs),
+    Record(record::RecordArgs),
+    Replay(replay::ReplayArgs),
     Loadgen(loadgen::LoadgenArgs),
     Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
@@ -139,6 +143,8 @@ impl Cli {
             Command::History(args) => history::run(args, context).await,
             Command::Audit(args) => audit::run(args, context).await,
             Command::Drain(args) => drain::run(args, context).await,
+            Command::Record(args) => Box::pin(record::run(args, context)).await,
+            Command::Replay(args) => Box::pin(replay::run(args, context)).await,
             Command::Loadgen(args) => Box::pin(loadgen::run(args, context)).await,
             Command::Token(args) => token::run(args, self.json, context).await,
             Command::Completions(args) => completions::run(args),

@@ -371,7 +371,10 @@ pub async fn http(
     let body = body.unwrap_or_default();
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
     if !body.is_empty() {
-        head.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
+        head.push_str(&format!(
+            "content-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        ));
     }
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));

@@ -27,7 +27,7 @@ mod threshold;
 mod trial;
 
 #[cfg(test)]
-mod test_server;
+pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;
 
@@ -50,7 +50,9 @@ use progress::Progress;
 use schedule::Workload;
 use trial::Trial;
 
+pub(crate) use args::parse_speed;
 pub use args::{EncodingArg, LoadgenArgs};
+pub(crate) use submissions::Submissions;
 pub use target::default_endpoint;
 pub use threshold::Threshold;
 

@@ -163,3 +163,72 @@ fn lay_out(header: &[&str], rows: Vec<Vec<String>>) -> String {
     }
     table.trim_fmt()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut latency = super::super::ledger::histogram();
+        (1..=1000_u64).for_each(|n| latency.saturating_record(n * 50));
+        let percentiles = Percentiles::of(&latency);
+        Report {
+            viewers: 1_000,
+            connected: 998,
+            published: 3_090,
+            acked: 3_080,
+            delivered: 2_900_000,
+            expected: 3_073_840,
+            sampled_out: 173_000,
+            skipped: 700,
+            deleted: 137,
+            lost: 3,
+            duplicated: 2,
+            out_of_order: 1,
+            latency_ms: percentiles,
+            connect_ms: percentiles,
+            ack_ms: Percentiles::default(),
+            rejected: [("rate_limited", 7), ("comment_empty", 2)].into(),
+            unanswered: 1,
+            unsent: 0,
+            deletions_seen: 40,
+            slow_viewers: 10,
+            disconnected: 0,
+            reconnects: 4,
+            closed: [("shutdown", 4)].into(),
+            connect_failed: [("node_full", 2)].into(),
+            malformed: 0,
+            duration_s: 146.1,
+            published_per_second: 21.2,
+            acked_per_second: 21.1,
+            delivered_per_second: 19_849.4,
+            generator: Generator {
+                cpu_percent: 41.5,
+                behind_ms_max: 2.5,
+                bottleneck: false,
+                note: "the generator kept up".to_owned(),
+            },
+            notes: vec!["only 998 fit".to_owned()],
+        }
+    }
+
+    #[test]
+    fn machines_read_the_documented_keys() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&report()).unwrap());
+    }
+
+    #[test]
+    fn people_read_tables() {
+        insta::assert_snapshot!(report().table());
+    }
+
+    #[test]
+    fn every_figure_of_a_condition_is_in_the_report() {
+        let value = serde_json::to_value(report()).unwrap();
+        for text in super::super::threshold::FIGURES {
+            let threshold: super::super::Threshold = format!("{text}<=1e18").parse().unwrap();
+            let broken = threshold.broken_by(&value).unwrap();
+            assert!(!broken.contains("nothing was measured"), "{text}: {broken}");
+        }
+    }
+}

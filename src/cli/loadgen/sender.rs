@@ -258,6 +258,9 @@ fn parse(encoding: Encoding, payload: &[u8]) -> Result<Reply, ViewerError> {
             None => Reply::Other,
         });
     }
+    if is_comments(encoding, payload) {
+        return Ok(Reply::Other);
+    }
     let number = |text: Option<Arc<str>>| text.as_deref().and_then(number_of);
     Ok(match decode(encoding, payload)? {
         ServerMessage::Ack { client_ref, comment_id, seq } => match number(client_ref) {
@@ -271,6 +274,15 @@ fn parse(encoding: Encoding, payload: &[u8]) -> Result<Reply, ViewerError> {
         ServerMessage::Bye { reconnect_after_ms, .. } => Reply::Bye(reconnect_after_ms),
         _ => Reply::Other,
     })
+}
+
+/// Whether this is a batch of comments, which a sender has no use for and need not decode.
+fn is_comments(encoding: Encoding, payload: &[u8]) -> bool {
+    match encoding {
+        Encoding::Json => payload.starts_with(br#"{"type":"comments","#),
+        // An array of six whose first element is 1.
+        Encoding::Msgpack => payload.starts_with(&[0x96, 1]),
+    }
 }
 
 fn number_of(client_ref: &str) -> Option<u64> {
@@ -319,6 +331,8 @@ mod tests {
             for encoding in [Encoding::Json, Encoding::Msgpack] {
                 let payload = encoding.encode(&message);
                 assert_eq!(parse(encoding, &payload), Ok(reply), "{message:?}");
+                let comments = matches!(message, ServerMessage::Comments(_));
+                assert_eq!(is_comments(encoding, &payload), comments, "{message:?}");
             }
         }
     }

@@ -7,6 +7,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -26,7 +27,7 @@ const EPOCH: Epoch = Epoch(3);
 /// What goes wrong with the comment of that number (from 0), for the first viewer alone unless
 /// it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     None,
     /// Its batch comes without it, for all.
     LeaveOut(usize),
@@ -50,9 +51,8 @@ pub(super) enum Fault {
     LoseAck(usize),
 }
 
-pub(super) struct TestServer {
+pub(crate) struct TestServer {
     pub endpoint: Endpoint,
-    /// Numbers from 1; the sender `user` of comments is this.
     _tasks: JoinSet<()>,
 }
 
@@ -66,6 +66,7 @@ struct State {
     history: Vec<CommentsBatch>,
     held: Option<CommentsBatch>,
     viewers: Vec<mpsc::UnboundedSender<Out>>,
+    stalled_until: Option<Instant>,
 }
 
 enum Out {
@@ -77,7 +78,7 @@ type Shared = Arc<Mutex<State>>;
 
 impl TestServer {
     /// All comments are of `user`.
-    pub(super) async fn start(fault: Fault, user: UserId, encoding: Encoding) -> Self {
+    pub(crate) async fn start(fault: Fault, user: UserId, encoding: Encoding) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State {
@@ -90,6 +91,7 @@ impl TestServer {
             history: Vec::new(),
             held: None,
             viewers: Vec::new(),
+            stalled_until: None,
         }));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -179,10 +181,12 @@ impl State {
         self.viewers.push(out.clone());
     }
 
-    fn stall(&self, message: &ClientMessage) -> Duration {
+    /// How long every connection that hears a comment has to wait.
+    fn stall(&mut self, message: &ClientMessage) -> Duration {
         match (self.fault, message) {
-            (Fault::Stall(at, how_long), ClientMessage::Comment { .. }) if at == self.comments => {
-                how_long
+            (Fault::Stall(at, how_long), ClientMessage::Comment { .. }) if at <= self.comments => {
+                let end = *self.stalled_until.get_or_insert(Instant::now() + how_long);
+                end.saturating_duration_since(Instant::now())
             }
             _ => Duration::ZERO,
         }
@@ -196,7 +200,7 @@ impl State {
                 true
             }
             ClientMessage::Comment { message, client_ref } => {
-                self.comment(&message, client_ref.unwrap(), out)
+                self.comment(&message, &client_ref.unwrap(), out)
             }
             other => panic!("unexpected {other:?}"),
         }
@@ -205,16 +209,16 @@ impl State {
     fn comment(
         &mut self,
         message: &str,
-        client_ref: String,
+        client_ref: &str,
         out: &mpsc::UnboundedSender<Out>,
     ) -> bool {
         let say = |message| drop(out.send(Out::Say(message)));
         let ack = |(comment_id, seq)| ServerMessage::Ack {
-            client_ref: Some(client_ref.as_str().into()),
+            client_ref: Some(client_ref.into()),
             comment_id,
             seq,
         };
-        if let Some(known) = self.by_ref.get(&client_ref) {
+        if let Some(known) = self.by_ref.get(client_ref) {
             say(ack(*known));
             return true;
         }
@@ -225,7 +229,7 @@ impl State {
                 code: ErrorCode::RateLimited,
                 message: String::new(),
                 retry_after_ms: Some(1),
-                client_ref: Some(client_ref.as_str().into()),
+                client_ref: Some(client_ref.into()),
             });
             return true;
         }
@@ -234,7 +238,7 @@ impl State {
         self.seq += 1 + number as u64 % 3;
         let comment_id =
             CommentId::from_unix_ticks(17_000_000_000_000_000 + self.seq * 997, 7, [1; 6]);
-        self.by_ref.insert(client_ref.clone(), (comment_id, self.seq));
+        self.by_ref.insert(client_ref.to_owned(), (comment_id, self.seq));
         if self.fault != Fault::LoseAck(number) {
             say(ack((comment_id, self.seq)));
         }
@@ -258,7 +262,8 @@ impl State {
         let to_seq = comment.seq;
         let shown = sample_rate.keeps(comment.comment_id) && self.fault != Fault::LeaveOut(number);
         let comments = if shown { vec![comment] } else { Vec::new() };
-        let batch = CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments, echo: false };
+        let batch =
+            CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments, echo: false };
         self.history.push(batch.clone());
         let frame = Out::Say(ServerMessage::Comments(batch.clone()));
         let again = || Out::Say(ServerMessage::Comments(batch.clone()));

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::protocol::quantity::parse_count;
 
 /// Figures that are counts or shares without a unit.
-const PLAIN: &[&str] = &[
+pub(crate) const FIGURES: &[&str] = &[
     "viewers",
     "connected",
     "published",
@@ -133,7 +133,7 @@ fn wrong(text: &str, problem: &str) -> String {
         "`{text}` is not a condition: {problem}; write FIGURE, one of < <= > >= == !=, and a number, \
          as in lost>0, p99>100ms, ack_ms.p50>20ms or rejected.rate_limited>0; figures: {}, and \
          {} of {}",
-        PLAIN.join(", "),
+        FIGURES.join(", "),
         PERCENTILES.join(", "),
         LATENCIES.join(", ")
     )
@@ -149,7 +149,7 @@ fn figure_path(name: &str) -> Option<Vec<String>> {
         let known = crate::protocol::ErrorCode::ALL.iter().any(|known| known.as_str() == code);
         return if known { path(&["rejected", code]) } else { None };
     }
-    if PLAIN.contains(&name) {
+    if FIGURES.contains(&name) {
         return path(&name.split('.').collect::<Vec<_>>());
     }
     let (latency, percentile) = name.split_once('.')?;
@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn any_figure() -> impl Strategy<Value = String> {
-        let plain = prop::sample::select(PLAIN).prop_map(str::to_owned);
+        let plain = prop::sample::select(FIGURES).prop_map(str::to_owned);
         let percentile = (prop::sample::select(LATENCIES), prop::sample::select(PERCENTILES))
             .prop_map(|(latency, percentile)| format!("{latency}.{percentile}"));
         prop_oneof![plain, percentile]

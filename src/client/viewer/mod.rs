@@ -11,6 +11,8 @@ mod error;
 mod options;
 mod position;
 mod reconnect;
+#[cfg(test)]
+mod tests;
 
 pub use connection::{ViewerConnection, ViewerReader, ViewerWriter, Welcome};
 pub use error::{Closure, ConnectError, ViewerError};

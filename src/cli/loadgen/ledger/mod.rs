@@ -36,7 +36,6 @@ use track::Track;
 
 pub(crate) use live::{LedgerHandle, Received};
 pub(crate) use roll::AckedComment;
-pub(crate) use tally::Tally;
 pub(crate) use track::Presence;
 
 /// Microseconds since the run began.

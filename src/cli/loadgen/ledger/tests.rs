@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::tally::Tally;
 use super::*;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::message::{Encoding, json};
@@ -36,7 +37,14 @@ fn batch(from_seq: Seq, to_seq: Seq, seqs: &[Seq]) -> ServerMessage {
 
 fn sampled(from_seq: Seq, to_seq: Seq, seqs: &[Seq], sample_rate: SampleRate) -> ServerMessage {
     let comments = seqs.iter().map(|seq| shown(*seq)).collect();
-    ServerMessage::Comments(CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments, echo: false })
+    ServerMessage::Comments(CommentsBatch {
+        epoch: EPOCH,
+        from_seq,
+        to_seq,
+        sample_rate,
+        comments,
+        echo: false,
+    })
 }
 
 struct Run {
