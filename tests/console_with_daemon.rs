@@ -74,7 +74,7 @@ impl Daemon {
         let routes = Router::new()
             .route("/v1/nodes", get(async move || Json(nodes)))
             .route("/v1/ban", post(ban))
-            .route("/v1/top", get(async || snapshot(1_000) + &snapshot(2_000)));
+            .route("/v1/top", get(async || [snapshot(1_000), snapshot(2_000)].concat()));
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("admin.sock");
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();

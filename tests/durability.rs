@@ -1,6 +1,8 @@
 //! What was acknowledged survives `kill -9` at any moment, and viewers that come back miss nothing
 //! and see nothing twice.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -71,8 +73,6 @@ async fn watch_until_broken(mut viewer: Viewer) -> Viewer {
 
 /// Sends again, as a client does that has lost its acks.
 async fn send_again(daemon: &Daemon, refs: &[String], acks: &Acks) {
-    let mut viewer = daemon.join(99, "again").await;
-    let _ = &mut viewer;
     for sender in 1..=SENDERS {
         let missing: Vec<_> = {
             let acks = acks.lock().unwrap();
@@ -129,7 +129,8 @@ async fn kill_rounds(seed: u64, rounds: usize, damage: impl Fn(&Stopped, &mut St
         viewers = back;
         send_again(&daemon, &refs, &acks).await;
     }
-    verify(&daemon, viewers, &refs, &acks.lock().unwrap().clone()).await;
+    let acks = acks.lock().unwrap().clone();
+    verify(&daemon, viewers, &refs, &acks).await;
 }
 
 async fn verify(
@@ -227,7 +228,7 @@ async fn a_clean_shutdown_loses_nothing_and_tells_viewers_to_come_back() {
     assert_eq!(viewer.until_closed().await, 4000);
     let daemon = daemon.terminate().restart();
     let mut back = daemon.resume(viewer.position).await;
-    let (_, seq) = daemon.join(42, "ann").await.comment("after").await;
+    let (_, seq) = daemon.join(43, "bob").await.comment("after").await;
     back.until_seq(seq).await;
     assert_eq!(back.texts(), ["after"]);
 }

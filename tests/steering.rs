@@ -1,5 +1,7 @@
 //! What operators do, and what their viewers see of it, over real sockets.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use live_comments::client::viewer::{ConnectError, ViewerConnection, ViewerError, ViewerOptions};

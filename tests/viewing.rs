@@ -1,5 +1,7 @@
 //! What viewers are shown, over real sockets.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::Duration;

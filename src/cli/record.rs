@@ -411,6 +411,7 @@ mod tests {
                 to_seq,
                 sample_rate: SampleRate::ALL,
                 comments: seqs.iter().map(|seq| comment(*seq)).collect(),
+                echo: false,
             })
         };
         let mut tell = |message| -> Vec<String> {

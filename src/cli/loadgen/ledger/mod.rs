@@ -167,6 +167,8 @@ impl Ledger {
     /// Gives a decoded message its meaning, entering a batch into the books.
     fn learn(&mut self, message: &ServerMessage) -> Meaning {
         match message {
+            // A sender's own comment, outside the ranges.
+            ServerMessage::Comments(batch) if batch.echo => Meaning::Other,
             ServerMessage::Comments(batch) => self.learn_batch(batch),
             ServerMessage::Gap { from_seq, to_seq } => match SeqRange::new(*from_seq, *to_seq) {
                 Some(range) => Meaning::Gap(range),
