@@ -81,7 +81,7 @@ async fn the_oldest_segments_go_when_a_topic_is_too_large() {
         files.iter().map(|path| std::fs::metadata(path).map_or(0, |m| m.len())).sum::<u64>()
     };
     // The last removal happens after its append was answered.
-    eventually("segments to go", || kept_bytes() <= 25 * 1024).await;
+    eventually("segments to go", || kept_bytes() <= 20 * 1024).await;
     let earliest = earliest(&log).await;
     assert!(earliest > 3000);
     let records = read_key(&log, 1, 1000).await;
