@@ -59,9 +59,9 @@ use crate::daemon::config::EventLogConfig;
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
 use consumer::EmbeddedConsumer;
-use disk::{Disk, LocalDisk, write_failure};
+use disk::{LocalDisk, write_failure};
 use identity::{Identity, Lock};
-use topic::{Recovered, TopicLog};
+use topic::{Platform, Recovered, TopicLog};
 
 /// The one partition of each topic.
 const PARTITION: u32 = 0;
@@ -89,26 +89,25 @@ impl EmbeddedLog {
         config: &EventLogConfig,
         clock: SharedClock,
     ) -> Result<Self, LogError> {
-        Self::open_on(Arc::new(LocalDisk), directory, config, clock)
+        Self::open_on(&Platform { disk: Arc::new(LocalDisk), clock }, directory, config)
     }
 
     fn open_on(
-        disk: Arc<dyn Disk>,
+        platform: &Platform,
         directory: &Path,
         config: &EventLogConfig,
-        clock: SharedClock,
     ) -> Result<Self, LogError> {
         std::fs::create_dir_all(directory).map_err(|e| write_failure("creating", directory, &e))?;
         let lock = Lock::acquire(directory)?;
         let known = Identity::load(directory)?;
         let recovered = Topic::ALL
             .into_iter()
-            .map(|topic| Recovered::open(directory, topic, &*disk, &clock))
+            .map(|topic| Recovered::open(directory, topic, platform))
             .collect::<Result<Vec<_>, _>>()?;
         let epoch = identify(directory, known, &recovered)?;
         let closed = CancellationToken::new();
         let start = |topic: Recovered| {
-            let log = topic.start(config, disk.clone(), clock.clone(), closed.clone())?;
+            let log = topic.start(config, platform.clone(), closed.clone())?;
             Ok(Arc::new(log))
         };
         let mut topics = Vec::new();

@@ -25,6 +25,13 @@ use crate::daemon::eventlog::{LogError, Page, Topic};
 /// A read looks at no more of the log than this before it returns.
 const SCAN_BYTES: u64 = 4 * 1024 * 1024;
 
+/// What a log takes from the system it runs on.
+#[derive(Debug, Clone)]
+pub(super) struct Platform {
+    pub disk: Arc<dyn Disk>,
+    pub clock: SharedClock,
+}
+
 #[derive(Debug)]
 pub(super) struct TopicLog {
     pub topic: Topic,
@@ -49,12 +56,8 @@ pub(super) struct Recovered {
 
 impl Recovered {
     /// Opens or makes the topic's directory below `root`.
-    pub(super) fn open(
-        root: &Path,
-        topic: Topic,
-        disk: &dyn Disk,
-        clock: &SharedClock,
-    ) -> Result<Self, LogError> {
+    pub(super) fn open(root: &Path, topic: Topic, platform: &Platform) -> Result<Self, LogError> {
+        let disk = &*platform.disk;
         let directory = root.join(topic.name());
         fs::create_dir_all(&directory).map_err(|e| write_failure("creating", &directory, &e))?;
         disk.sync_directory(root).map_err(|e| write_failure("syncing", root, &e))?;
@@ -73,8 +76,11 @@ impl Recovered {
                     "records that a group has read are gone from the disk; going on behind them"
                 );
             }
-            let header =
-                Header { base: end.max(highest), follows: end, created_ms: clock.now_ms() };
+            let header = Header {
+                base: end.max(highest),
+                follows: end,
+                created_ms: platform.clock.now_ms(),
+            };
             let segment = Segment::empty(&directory, header);
             create_segment(disk, &segment)?;
             segments.push_back(Arc::new(segment));
@@ -98,8 +104,7 @@ impl Recovered {
     pub(super) fn start(
         self,
         config: &EventLogConfig,
-        disk: Arc<dyn Disk>,
-        clock: SharedClock,
+        platform: Platform,
         closed: CancellationToken,
     ) -> Result<TopicLog, LogError> {
         let table = Arc::new(self.table);
@@ -108,8 +113,7 @@ impl Recovered {
         let setup = Setup {
             topic: self.topic.name(),
             directory: self.directory,
-            disk,
-            clock,
+            platform,
             table: table.clone(),
             queue: queue.clone(),
             groups: groups.clone(),
