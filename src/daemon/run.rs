@@ -34,6 +34,7 @@ pub async fn termination() {
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let config = Arc::new(config);
     first_start::raise_file_limit();
+    report_file_size_limit()?;
     first_start::make_data_dir(&config.node.data_dir)?;
     let (fatal, fatal_reason) = mpsc::channel(1);
     let node = Node::assemble(config.clone(), fatal).await?;
@@ -47,6 +48,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Resu
     notify_systemd(sd_notify::NotifyState::Stopping);
     running.drain(&config.shutdown).await;
     outcome
+}
+
+/// Makes a limit on file sizes an error of the write that meets it, which the event log answers as a
+/// full disk. Left alone, its signal (SIGXFSZ) ends the process.
+fn report_file_size_limit() -> std::io::Result<()> {
+    let number = nix::sys::signal::Signal::SIGXFSZ as i32;
+    signal(SignalKind::from_raw(number)).map(drop)
 }
 
 async fn wait(

@@ -76,7 +76,7 @@ impl WarmStart<'_> {
                 .await?;
             records += page.records.len() as u64;
             self.take_in(&page.records, start, &mut covered).await?;
-            if page.at_end || page.next_offset <= offset {
+            if page.at_end {
                 break;
             }
             offset = page.next_offset;

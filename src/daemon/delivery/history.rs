@@ -76,11 +76,15 @@ impl History {
 
     async fn read_log(&self, stream_id: StreamId, seq: Seq) -> Result<Past, HistoryError> {
         let topic = Topic::CommentEvents;
-        let page = match self.log.read(topic, stream_id.0, seq + 1, PAGE_EVENTS).await {
-            Err(LogError::Expired { earliest, .. }) => {
-                return Ok(Past::Expired { before: earliest });
+        let page = loop {
+            match self.log.read(topic, stream_id.0, seq + 1, PAGE_EVENTS).await {
+                Err(LogError::Expired { earliest, .. }) => {
+                    return Ok(Past::Expired { before: earliest });
+                }
+                // Work on one call is bounded: asked again, the log goes on looking for the place.
+                Ok(page) if !page.at_end && page.next_offset <= seq + 1 => {}
+                other => break other?,
             }
-            other => other?,
         };
         let events: Vec<_> = page
             .records
