@@ -37,13 +37,35 @@ pub(super) async fn make_stream(metadata: &SharedMetadataStore, now_ms: u64) -> 
     Ok(())
 }
 
-/// Raises the limit of open files to what the system allows: each viewer is one.
-pub(super) fn raise_file_limit() {
+/// Descriptors that are not viewers: stores, log segments, admin connections, requests over HTTP.
+const RESERVED_FILES: u64 = 1_000;
+
+/// Raises the limit of open files to what the system allows, and returns how many viewers fit: each
+/// is one. `None` if the limit is not known.
+pub(super) fn raise_file_limit() -> Option<u32> {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
     match raised {
-        Ok(files) => info!(files, "limit of open files"),
-        Err(error) => warn!(%error, "cannot raise the limit of open files"),
+        Ok(files) => Some(u32::try_from(files.saturating_sub(RESERVED_FILES)).unwrap_or(u32::MAX)),
+        Err(error) => {
+            warn!(%error, "cannot raise the limit of open files");
+            None
+        }
+    }
+}
+
+/// The connections this process can really hold: a viewer beyond them must be told so, instead of
+/// finding a node that cannot accept.
+pub(super) fn fit_connections(configured: u32, viewers_that_fit: Option<u32>) -> u32 {
+    match viewers_that_fit {
+        Some(fit) if fit < configured => {
+            info!(
+                connections = fit.max(1),
+                configured, "the limit of open files allows fewer viewers"
+            );
+            fit.max(1)
+        }
+        _ => configured,
     }
 }
 

@@ -31,9 +31,11 @@ pub async fn termination() {
 ///
 /// # Errors
 /// What kept it from starting, or the failure of a part without which it cannot go on.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let viewers_that_fit = first_start::raise_file_limit();
+    let connections = &mut config.gateway.max_connections;
+    *connections = first_start::fit_connections(*connections, viewers_that_fit);
     let config = Arc::new(config);
-    first_start::raise_file_limit();
     report_file_size_limit()?;
     first_start::make_data_dir(&config.node.data_dir)?;
     let (fatal, fatal_reason) = mpsc::channel(1);
