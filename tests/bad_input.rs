@@ -118,6 +118,13 @@ fn binary(payload: &[u8]) -> Vec<u8> {
     frame(0x82, payload)
 }
 
+/// Name, subprotocol, bytes, error code, close code if the connection ends.
+type FrameCase = (&'static str, &'static str, Vec<u8>, &'static str, Option<u16>);
+
+/// Name, method, path, headers, body, status, error code.
+type RequestCase<'a> =
+    (&'a str, &'a str, &'a str, &'a [(&'a str, &'a str)], Option<&'a str>, u16, &'a str);
+
 const JSON: &str = "lc.v1.json";
 const MSGPACK: &str = "lc.v1.msgpack";
 
@@ -127,7 +134,7 @@ async fn frames_and_messages(daemon: &Daemon, token: &str) -> usize {
     let ref_long = format!(r#"{{"type":"comment","message":"x","ref":"{}"}}"#, "r".repeat(65));
     let mut unmasked = text("{}");
     unmasked[1] &= 0x7F;
-    let cases: Vec<(&str, &str, Vec<u8>, &str, Option<u16>)> = vec![
+    let cases: Vec<FrameCase> = vec![
         // frames
         ("unmasked frame", JSON, unmasked, "bad_frame", Some(1002)),
         ("reserved bit", JSON, frame(0xC1, b"{}"), "bad_frame", Some(1002)),
@@ -293,7 +300,7 @@ async fn requests(daemon: &Daemon, token: &str) -> usize {
     let auth: &[(&str, &str)] = &[("authorization", &bearer)];
     let comments = "/api/streams/1/comments";
     let huge = format!(r#"{{"message":"{}"}}"#, "x".repeat(100_000));
-    let cases: &[(&str, &str, &str, &[(&str, &str)], Option<&str>, u16, &str)] = &[
+    let cases: &[RequestCase<'_>] = &[
         ("no such path", "GET", "/nowhere", &[], None, 404, "not_found"),
         ("wrong method", "DELETE", comments, auth, None, 405, "method_not_allowed"),
         ("no token", "POST", comments, &[], Some("{}"), 401, "not_authenticated"),

@@ -34,10 +34,21 @@ fn human(entries: &[AuditEntry]) -> String {
             harmless(&entry.actor),
             harmless(&entry.action),
             harmless(&entry.target),
-            harmless(&entry.detail.to_string()),
+            harmless(&request(&entry.detail)),
         ]);
     }
     show(&rows, "Nothing was changed yet.")
+}
+
+/// The request's fields in short; what was not said is left out.
+fn request(detail: &serde_json::Value) -> String {
+    let Some(fields) = detail.as_object() else { return detail.to_string() };
+    let said = fields.iter().filter(|(_, value)| !value.is_null());
+    let short = said.map(|(name, value)| match value.as_str() {
+        Some(text) => format!("{name}={text}"),
+        None => format!("{name}={value}"),
+    });
+    short.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

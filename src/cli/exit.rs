@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(code(&refused.into()), FAILED);
         let absent = || AdminError::NotRunning {
             socket: "/run/lcd/admin.sock".into(),
-            source: io::ErrorKind::NotFound.into(),
+            cause: io::ErrorKind::NotFound.into(),
         };
         assert_eq!(code(&absent().into()), NO_DAEMON);
         let wrapped = Err::<(), _>(absent()).context("while asking").unwrap_err();

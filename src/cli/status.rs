@@ -21,19 +21,20 @@ fn human(status: &Status) -> String {
         (false, true) => "ready",
         (false, false) => "NOT READY: see the warnings and the daemon's log",
     };
-    let mut text = format!(
-        "{node} is {state}\n\n  version      {version}\n  up           {up}\n  listens on   {listen}\n  \
-         data in      {data_dir}\n  connections  {connections}\n  live         {live}\n",
-        node = status.node,
-        version = status.version,
-        up = show_duration(status.uptime_ms),
-        listen = status.listen,
-        data_dir = status.data_dir,
-        connections = show_count(status.connections),
-        live = counted(status.live_streams, "stream"),
-    );
+    let mut text = format!("{} is {state}\n\n", status.node);
+    let facts = [
+        ("version", status.version.clone()),
+        ("up", show_duration(status.uptime_ms)),
+        ("listens on", status.listen.clone()),
+        ("data in", status.data_dir.clone()),
+        ("connections", show_count(status.connections)),
+        ("live", counted(status.live_streams, "stream")),
+    ];
+    for (name, fact) in facts {
+        let _ = writeln!(text, "  {name:<20} {fact}");
+    }
     for (contract, engine) in &status.engines {
-        let _ = writeln!(text, "  {contract:<12} {engine}");
+        let _ = writeln!(text, "  {contract:<20} {engine}");
     }
     if !status.breakers.is_empty() {
         let _ = writeln!(text, "\n{}", breakers(&status.breakers));

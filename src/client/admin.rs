@@ -41,9 +41,9 @@ pub enum AdminError {
     #[error(
         "no daemon listens on {} ({}). Start one with `lcd`, or name the socket of a running one \
          with `lc --socket PATH` or LC_SOCKET",
-        .socket.display(), plain(.source)
+        .socket.display(), plain(.cause)
     )]
-    NotRunning { socket: PathBuf, source: io::Error },
+    NotRunning { socket: PathBuf, cause: io::Error },
     /// The socket is there, but not for this user.
     #[error(
         "{} is not open to this user (permission denied): run as the user or in the group that \
@@ -73,11 +73,11 @@ impl AdminError {
         Self::Broken(format!("{what}: {why}"))
     }
 
-    fn connecting(socket: &Path, source: io::Error) -> Self {
+    fn connecting(socket: &Path, cause: io::Error) -> Self {
         let socket = socket.to_owned();
-        match source.kind() {
+        match cause.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPermitted { socket },
-            _ => Self::NotRunning { socket, source },
+            _ => Self::NotRunning { socket, cause },
         }
     }
 }

@@ -116,6 +116,17 @@ impl StatusBoard {
         lock(&self.inner.breakers).iter().map(|breaker| breaker.status()).collect()
     }
 
+    /// Adds the workers' gauges up into those that Prometheus reads.
+    pub fn set_connection_gauges(&self) {
+        let sum = |gauge: fn(&ShardGauges) -> &AtomicU64| {
+            let shards = lock(&self.inner.shards);
+            shards.iter().map(|shard| gauge(shard).load(Ordering::Relaxed)).sum::<u64>()
+        };
+        let metrics = self.metrics();
+        metrics.connections.set(sum(|shard| &shard.connections) as i64);
+        metrics.slow_viewers.set(sum(|shard| &shard.slow_viewers) as i64);
+    }
+
     /// Connections of all workers.
     pub fn connections(&self) -> u64 {
         let shards = lock(&self.inner.shards);

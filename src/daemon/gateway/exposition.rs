@@ -26,6 +26,7 @@ pub(super) async fn metrics(State(state): State<Arc<GatewayState>>) -> Response 
         Ok(Err(error)) => tracing::debug!(%error, "metrics without consumer lag"),
         Err(_) => tracing::debug!("metrics without consumer lag: the log is slow"),
     }
+    state.board.set_connection_gauges();
     let text = state.board.metrics().render(&extra);
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, content_type)], text).into_response()

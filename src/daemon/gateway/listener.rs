@@ -13,8 +13,9 @@ const BACKLOG: u32 = 65_535;
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    #[error("cannot listen on {address}: {source}{}", hint(.source))]
-    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("cannot listen on {address}: {cause}{}", hint(.cause))]
+    // Not `source`: the text has it, and a chain of causes would say it twice.
+    Listen { address: SocketAddr, cause: std::io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
@@ -48,5 +49,5 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, GatewayError> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    open().map_err(|source| GatewayError::Listen { address, source })
+    open().map_err(|cause| GatewayError::Listen { address, cause })
 }

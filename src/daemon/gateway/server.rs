@@ -85,7 +85,7 @@ impl Gateway {
         let address = config.listen;
         let listener = listen(address)?;
         let local_addr =
-            listener.local_addr().map_err(|source| GatewayError::Listen { address, source })?;
+            listener.local_addr().map_err(|cause| GatewayError::Listen { address, cause })?;
         let (admission, releases, names) = Admission::new(&parts);
         let auth = AuthTask::new(parts.auth_requests, admission.clone(), parts.sink.clone());
         let handshakes = TaskTracker::new();
