@@ -3,7 +3,7 @@
 //! In: requests of [`crate::protocol::admin`] from whoever may open the socket (mode 0660: its owner
 //! and group). Out: answers in JSON, live data as JSON lines, errors as an `ErrorEnvelope` with a
 //! stable code and the HTTP status that belongs to it. Every change goes through
-//! [`Control`](crate::daemon::control::Control), which validates and records it.
+//! [`Control`], which validates and records it.
 //!
 //! Always holds: a request that is answered with an error has changed nothing, except where a
 //! dependency failed half-way, and then the error is one that may be retried. The socket of a daemon

@@ -2,7 +2,7 @@
 //!
 //! In: the text of a JSON Web Token (compact form), the keys of the configuration, the node's own
 //! signing secret. Out: an [`Identity`](crate::protocol::Identity), or an [`AuthError`] whose code is
-//! stable. Also the other way: tokens minted for the operator ([`mint`]).
+//! stable. Also the other way: tokens minted for the operator ([`mint()`]).
 //!
 //! Always holds: the algorithm is the key's, never the token's to choose; `none` is no algorithm
 //! here. A token without `exp` is refused. Nothing is learned from a token before its signature was

@@ -1,7 +1,7 @@
 //! Control: what an operator may do to a running event, as plain operations.
 //!
 //! In: a request of the admin socket or of the HTTP API, already decoded, and the [`Actor`] who made
-//! it. Out: an [`Outcome`](crate::protocol::admin::Outcome) with the number of its audit entry, or a
+//! it. Out: an [`Outcome`] with the number of its audit entry, or a
 //! [`ControlError`] with a stable code.
 //!
 //! Always holds: a request that is refused has changed nothing and left no audit entry. A change is

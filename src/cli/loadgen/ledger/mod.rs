@@ -1,7 +1,7 @@
 //! Who got what: the exact account of a run, by comment and viewer.
 //!
 //! In: acks from senders; welcomes, payloads and ends of connections from viewers. Out: latencies from
-//! the intended send time, live figures, and at the end a [`Tally`]. Always holds: for the viewers that
+//! the intended send time, live figures, and at the end a [`tally::Tally`]. Always holds: for the viewers that
 //! were there from before a comment was sent until the end, `expected` is the sum of `delivered`,
 //! `sampled_out`, `skipped`, `deleted` and `lost`. When full: memory grows with the comments of the run
 //! (some 40 bytes each, and as much again for each distinct batch that shows one), never with comments
