@@ -23,7 +23,7 @@ const EXIT_USAGE: u8 = 64;
 #[derive(Debug, Parser)]
 #[command(version, after_help = "Exit codes: 0 done, 1 failed, 64 wrong configuration or usage.")]
 struct Arguments {
-    /// Settings as TOML; LCD_<SECTION>__<KEY> in the environment wins over it, flags over both
+    /// Settings as TOML; LCD_SECTION__KEY in the environment wins over it, flags over both
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Parts of the pipeline this process takes: edge, coordinator, moderator, archiver

@@ -1,0 +1,83 @@
+//! What the documents say is what the code does.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use live_comments::daemon::config::{self, Config, Overrides};
+use live_comments::protocol::{CloseCode, ErrorCode};
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn every_error_and_close_code_is_in_the_protocol_document() {
+    let text = read("docs/protocol.md");
+    for code in ErrorCode::ALL {
+        let close = code.close_code().map(|code| code.number().to_string()).unwrap_or_default();
+        let retry = if code.retry() { "yes" } else { "" };
+        let row = format!("| `{code}` | {} | {retry} | {close} |", code.http_status());
+        assert!(text.contains(&row), "docs/protocol.md lacks: {row}");
+    }
+    for code in CloseCode::ALL {
+        let row = format!("| {} | `{}` |", code.number(), code.as_str());
+        assert!(text.contains(&row), "docs/protocol.md lacks: {row}");
+    }
+}
+
+/// The settings as one comparable text; empty paths and the host's name stand for themselves.
+fn written(config: &Config) -> String {
+    format!("{config:#?}")
+}
+
+#[test]
+fn the_sample_configuration_is_the_defaults() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/lcd.toml");
+    let sample = config::load(Some(&sample), Overrides::default()).unwrap();
+    let defaults = config::load(None, Overrides::default()).unwrap();
+    assert_eq!(written(&sample), written(&defaults));
+}
+
+#[test]
+fn the_sample_configuration_has_every_setting() {
+    let sample = read("docs/lcd.toml");
+    let defaults = serde_json::to_value(Config::default()).unwrap();
+    let mut missing = Vec::new();
+    for (section, keys) in defaults.as_object().unwrap() {
+        collect_missing(&sample, section, keys, &mut missing);
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+fn collect_missing(sample: &str, path: &str, value: &serde_json::Value, missing: &mut Vec<String>) {
+    let Some(keys) = value.as_object() else { return };
+    for (key, value) in keys {
+        let there = [format!("\n{key} = "), format!("\n# {key} = "), format!(" {key} = ")];
+        let section = [format!("\n[{path}.{key}]"), format!("\n# [{path}.{key}]")];
+        if !there.iter().chain(&section).any(|text| sample.contains(text)) {
+            missing.push(format!("{path}.{key}"));
+        }
+        collect_missing(sample, &format!("{path}.{key}"), value, missing);
+    }
+}
+
+#[test]
+fn every_place_the_architecture_names_exists() {
+    let text = read("ARCHITECTURE.md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (_, table) = text.split_once("## Where to look").unwrap();
+    let (table, _) = table.split_once("## Adding").unwrap();
+    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| to ")) {
+        let places = row.rsplit('|').nth(1).unwrap();
+        for place in places.split('`').skip(1).step_by(2) {
+            let exists = root.join(place).exists() || root.join("src").join(place).exists();
+            assert!(exists, "ARCHITECTURE.md names {place}, which is not there");
+        }
+    }
+    for module in text.split("**").skip(1).step_by(2) {
+        let path = format!("src/daemon/{}", module.replace("::", "/"));
+        let exists = root.join(&path).exists() || root.join(format!("{path}.rs")).exists();
+        assert!(exists, "ARCHITECTURE.md names {module}, which is not there");
+    }
+}
