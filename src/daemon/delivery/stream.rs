@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::frame::{Frame, Lane};
 use super::mailbox::StreamStart;
 use super::ring::Ring;
+use super::viewer::MAX_SLICES;
 use crate::daemon::config::DeliveryConfig;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::throttle::SampleRate;
@@ -58,6 +59,8 @@ pub(super) struct Run {
     pub(super) seq_after: Seq,
     pub(super) comments: u64,
     pub(super) joins: bool,
+    ordered_bytes: usize,
+    control_bytes: usize,
 }
 
 impl Stream {
@@ -89,6 +92,41 @@ impl Stream {
         if let Some(ServerMessage::ReactionsUpdate { reactions }) = start.reactions {
             self.reactions = reactions;
         }
+        for (seq, deletion) in start.deleted_ahead {
+            self.control.push(Arc::new(Frame::deletion(seq, deletion)));
+        }
+    }
+
+    /// Deletions that were sent out ahead of their place, for who has just come.
+    pub(super) fn deletions_ahead(&self) -> impl Iterator<Item = &Arc<Frame>> {
+        let all =
+            (self.control.first()..self.control.end()).filter_map(|index| self.control.get(index));
+        all.filter(|frame| frame.deletes_after(self.covered_to))
+    }
+
+    /// Where a viewer that has had everything up to `seq` goes on reading.
+    pub(super) fn cursor_after(&self, seq: Seq) -> u64 {
+        let had = |index: &u64| {
+            let batch = self.ordered.get(*index).and_then(|frame| frame.batch());
+            batch.is_some_and(|batch| batch.to_seq <= seq)
+        };
+        (self.ordered.first()..self.ordered.end())
+            .rev()
+            .find(had)
+            .map_or(self.ordered.first(), |last| last + 1)
+    }
+
+    /// Whether what waits for fan-out must leave before this frame is taken in: one write takes no
+    /// more, or the ring would drop what nobody has been sent yet.
+    pub(super) fn is_full_for(&self, frame: &Frame) -> bool {
+        let Some(run) = &self.run else { return false };
+        let ordered = run.ordered.end - run.ordered.start;
+        let control = run.control.end - run.control.start;
+        let fits = match frame.lane() {
+            Lane::Ordered => self.ordered.holds(ordered, run.ordered_bytes, frame),
+            Lane::Control => self.control.holds(control, run.control_bytes, frame),
+        };
+        !fits || ordered + control >= MAX_SLICES as u64
     }
 
     /// Takes in a frame; true if nothing waited for fan-out before.
@@ -101,6 +139,8 @@ impl Stream {
             seq_after: self.covered_to,
             comments: 0,
             joins: true,
+            ordered_bytes: 0,
+            control_bytes: 0,
         });
         if let Some(batch) = frame.batch() {
             run.joins &= batch.from_seq == run.seq_after + 1;
@@ -120,10 +160,12 @@ impl Stream {
         }
         match frame.lane() {
             Lane::Ordered => {
+                run.ordered_bytes += frame.weight_bytes();
                 self.ordered.push(frame);
                 run.ordered.end += 1;
             }
             Lane::Control => {
+                run.control_bytes += frame.weight_bytes();
                 self.control.push(frame);
                 run.control.end += 1;
             }
