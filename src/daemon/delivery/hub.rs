@@ -351,3 +351,7 @@ impl Hub {
         self.lost_seen = lost;
     }
 }
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

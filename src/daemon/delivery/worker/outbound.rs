@@ -420,3 +420,7 @@ fn next_frames<'a>(viewer: &Viewer, stream: &'a Stream, follows: bool) -> Vec<&'
     }
     frames
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;
