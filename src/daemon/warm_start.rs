@@ -81,7 +81,20 @@ impl WarmStart<'_> {
             }
             offset = page.next_offset;
         }
+        self.extend(covered, bounds.end).await?;
         Ok(records)
+    }
+
+    /// Everything was read, so what is known of each stream reaches to the end, wherever its own last
+    /// record stands. Otherwise its next batch, which begins where the broadcast stage left off,
+    /// would not join, and its viewers would be told a gap in which nothing happened.
+    async fn extend(&self, covered: AHashMap<StreamId, Seq>, end: u64) -> Result<(), StoreError> {
+        for (stream_id, to_seq) in covered {
+            if to_seq + 1 < end {
+                self.recent.append(stream_id, to_seq + 1, end - 1, Vec::new()).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn take_in(

@@ -208,12 +208,15 @@ impl Coordinator {
     fn state(&mut self, stream_id: StreamId, position: Position) -> &mut StreamState {
         let config = &self.parts.config;
         let overrides = &self.parts.overrides;
+        let board = &self.parts.board;
         let started_at =
             self.started_at.get(&position.partition).copied().unwrap_or(position.offset);
         self.streams.entry(stream_id).or_insert_with(|| {
             let mut policy = ThrottlePolicy::new();
             policy.fix(overrides.get(stream_id));
-            StreamState::new(position.partition, started_at.saturating_sub(1), policy, config)
+            let known = board.stream(stream_id);
+            let covered_to = started_at.saturating_sub(1);
+            StreamState::new(position.partition, covered_to, policy, known, config)
         })
     }
 
@@ -315,9 +318,12 @@ impl StreamState {
         partition: u32,
         covered_to: Seq,
         policy: ThrottlePolicy,
+        known: Option<StreamGauges>,
         config: &BroadcastConfig,
     ) -> Self {
-        let gauges = StreamGauges {
+        // After a restart of the stage viewers still hold what they were told last: a rate that
+        // differs is a change they are told of, and counters go on.
+        let gauges = known.unwrap_or_else(|| StreamGauges {
             comments_per_second: 0.0,
             sample_rate: policy.sample_rate(config),
             throttle_level: 0,
@@ -326,13 +332,13 @@ impl StreamState {
             broadcast: 0,
             sampled_out: 0,
             deleted: 0,
-        };
+        });
         Self {
             partition,
             pending: Pending::after(covered_to),
             last_sent: None,
             rate: RateEstimator::new(Instant::now()),
-            shown: SampleRate::ALL,
+            shown: known.map_or(SampleRate::ALL, |gauges| gauges.sample_rate),
             policy,
             gauges,
         }

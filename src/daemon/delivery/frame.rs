@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use super::deflate;
+use crate::protocol::Seq;
+use crate::protocol::comment::Deletion;
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
 use crate::protocol::websocket::{Opcode, server_frame};
 
@@ -75,12 +77,24 @@ pub(super) enum Lane {
 pub(super) struct Frame {
     message: ServerMessage,
     lane: Lane,
+    /// The place of a deletion in its stream's order.
+    deleted_at: Option<Seq>,
     forms: [OnceLock<Bytes>; FORMS],
 }
 
 impl Frame {
     pub(super) fn new(lane: Lane, message: ServerMessage) -> Self {
-        Self { message, lane, forms: Default::default() }
+        Self { message, lane, deleted_at: None, forms: Default::default() }
+    }
+
+    pub(super) fn deletion(seq: Seq, deletion: Deletion) -> Self {
+        let frame = Self::new(Lane::Control, ServerMessage::CommentDeleted(deletion));
+        Self { deleted_at: Some(seq), ..frame }
+    }
+
+    /// Whether it is a deletion whose place lies after `seq`.
+    pub(super) fn deletes_after(&self, seq: Seq) -> bool {
+        self.deleted_at.is_some_and(|place| place > seq)
     }
 
     pub(super) fn lane(&self) -> Lane {

@@ -36,6 +36,10 @@ pub(super) struct CatchUpRequest {
     pub(super) connection: ConnectionId,
     pub(super) stream_id: StreamId,
     pub(super) after: Seq,
+    /// What is known to be there: the worker has seen the stream come this far.
+    pub(super) until: Seq,
+    /// Below this, what the recent cache has forgotten is told as a gap, not read from the log.
+    pub(super) floor: Seq,
     pub(super) form: Form,
 }
 
@@ -62,27 +66,64 @@ impl History {
     }
 
     /// What happened after `seq`: at most a page, without comments deleted since and without those
-    /// that only their sender may see. `covered_to` below `seq + 1` means that there is nothing yet.
-    pub async fn after(&self, stream_id: StreamId, seq: Seq) -> Result<Past, HistoryError> {
+    /// that only their sender may see. `covered_to` below `seq + 1` means that there is nothing yet;
+    /// it says so of places up to `until` only if the log agrees.
+    pub async fn after(
+        &self,
+        stream_id: StreamId,
+        seq: Seq,
+        until: Seq,
+    ) -> Result<Past, HistoryError> {
+        match self.cached(stream_id, seq, until).await {
+            Some(page) => Ok(Past::Kept(page)),
+            None => self.read_log(stream_id, seq).await,
+        }
+    }
+
+    /// The cache's answer, unless it does not reach back that far, or does not reach `until`.
+    async fn cached(&self, stream_id: StreamId, seq: Seq, until: Seq) -> Option<RecentPage> {
         match self.recent.after(stream_id, seq, PAGE_EVENTS).await {
-            Ok(Some(page)) => return Ok(Past::Kept(page)),
-            Ok(None) => {}
+            // A cache that missed a range, or that ends at the stream's last record while the
+            // order has gone on for others, must not pass for the end.
+            Ok(page) => page.filter(|page| page.covered_to > seq || seq >= until),
             Err(error) => {
                 warn!(%stream_id, %error, "recent cache does not answer; reading the log");
+                None
             }
         }
-        self.read_log(stream_id, seq).await
+    }
+
+    /// What a returning viewer is handed next.
+    async fn page(&self, request: &CatchUpRequest) -> Result<Past, HistoryError> {
+        let CatchUpRequest { stream_id, after, until, floor, .. } = *request;
+        match self.cached(stream_id, after, until).await {
+            Some(page) => Ok(Past::Kept(page)),
+            None if after < floor => Ok(Past::Expired { before: floor + 1 }),
+            None => self.read_log(stream_id, after).await,
+        }
+    }
+
+    /// Whether the log has no such place yet: a position from a log that lost its end.
+    async fn is_beyond_end(&self, stream_id: StreamId, seq: Seq) -> bool {
+        let partition = self.log.partition_of(Topic::CommentEvents, stream_id.0);
+        match self.log.bounds(Topic::CommentEvents, partition).await {
+            Ok(bounds) => seq >= bounds.end.max(1),
+            Err(error) => {
+                warn!(%stream_id, %error, "the end of the log is not known");
+                false
+            }
+        }
     }
 
     async fn read_log(&self, stream_id: StreamId, seq: Seq) -> Result<Past, HistoryError> {
         let topic = Topic::CommentEvents;
         let page = loop {
-            match self.log.read(topic, stream_id.0, seq + 1, PAGE_EVENTS).await {
+            match self.log.read(topic, stream_id.0, seq.saturating_add(1), PAGE_EVENTS).await {
                 Err(LogError::Expired { earliest, .. }) => {
                     return Ok(Past::Expired { before: earliest });
                 }
                 // Work on one call is bounded: asked again, the log goes on looking for the place.
-                Ok(page) if !page.at_end && page.next_offset <= seq + 1 => {}
+                Ok(page) if !page.at_end && page.next_offset <= seq.saturating_add(1) => {}
                 other => break other?,
             }
         };
@@ -129,17 +170,19 @@ impl History {
                 () = stop.cancelled() => return,
             };
             let Some(request) = request else { return };
-            let page = match self.after(request.stream_id, request.after).await {
+            let page = match self.page(&request).await {
                 Ok(page) => page,
                 Err(error) => {
                     warn!(stream_id = %request.stream_id, %error, "a returning viewer is not served");
                     Past::Kept(RecentPage { events: Vec::new(), covered_to: request.after })
                 }
             };
-            let page = match page {
+            let mut page = match page {
                 Past::Kept(page) => encode(&request, &page, epoch),
                 Past::Expired { before } => gap(&request, before),
             };
+            page.beyond_end = page.covered_to <= request.after
+                && self.is_beyond_end(request.stream_id, request.after).await;
             let mailbox = &mailboxes[usize::from(request.connection.worker)];
             mailbox.send(Command::CaughtUp { connection: request.connection, page });
         }
@@ -159,7 +202,8 @@ fn visible(seq: Seq, payload: &[u8]) -> Option<RecentEvent> {
 fn gap(request: &CatchUpRequest, before: Seq) -> CatchUpPage {
     let to_seq = before.saturating_sub(1);
     let gap = ServerMessage::Gap { from_seq: request.after + 1, to_seq };
-    CatchUpPage { frames: vec![request.form.encode_private(&gap)], comments: 0, covered_to: to_seq }
+    let frames = vec![request.form.encode_private(&gap)];
+    CatchUpPage { frames, comments: 0, covered_to: to_seq, beyond_end: false }
 }
 
 fn encode(
@@ -194,5 +238,5 @@ fn encode(
         }));
     }
     let frames = messages.iter().map(|message| request.form.encode_private(message)).collect();
-    CatchUpPage { frames, comments: count, covered_to: page.covered_to }
+    CatchUpPage { frames, comments: count, covered_to: page.covered_to, beyond_end: false }
 }

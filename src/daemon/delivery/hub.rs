@@ -1,7 +1,7 @@
 //! The hub: one task between the bus and the workers. It follows the streams that workers watch,
 //! puts what the bus brings in one gapless order, and makes the frames.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -25,7 +25,8 @@ use crate::protocol::{Seq, StreamId};
 /// The consumer group of the broadcast stage, whose committed position says what viewers have been
 /// shown at least.
 const BROADCAST_GROUP: &str = "coordinator";
-/// A larger hole in what the bus brought is left to `gap`; viewers read the history.
+/// Of a larger hole in what the bus brought only the deletions are sent; for its comments viewers
+/// are told a gap and read the history.
 const MAX_REPAIR_EVENTS: usize = 10_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +82,8 @@ struct Feed {
     /// Everything up to here lies in frames; ranges without comments wait for the next frame.
     framed_to: Seq,
     sample_rate: SampleRate,
-    /// Deletions already sent whose batch has not come yet.
-    deleted_ahead: BTreeSet<Seq>,
+    /// Deletions already sent whose batch has not come yet; a worker that begins to watch is told.
+    deleted_ahead: BTreeMap<Seq, Deletion>,
 }
 
 impl Hub {
@@ -145,7 +146,7 @@ impl Hub {
                 covered_to,
                 framed_to: covered_to,
                 sample_rate: gauges.map_or(SampleRate::ALL, |gauges| gauges.sample_rate),
-                deleted_ahead: BTreeSet::new(),
+                deleted_ahead: BTreeMap::new(),
             };
             self.feeds.insert(stream_id, feed);
         }
@@ -158,6 +159,7 @@ impl Hub {
         let start = StreamStart {
             epoch: self.parts.log.epoch(),
             covered_to: feed.framed_to,
+            deleted_ahead: feed.deleted_ahead.clone(),
             sample_rate: feed.sample_rate,
             viewers: self.parts.board.viewers(stream_id),
             reactions: (!totals.is_empty())
@@ -218,8 +220,9 @@ impl Hub {
 
     fn on_deleted(&mut self, stream_id: StreamId, seq: Seq, deletion: Deletion) {
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
-        if seq > feed.covered_to && feed.deleted_ahead.insert(seq) {
-            self.send(stream_id, Lane::Control, ServerMessage::CommentDeleted(deletion));
+        if seq > feed.covered_to && !feed.deleted_ahead.contains_key(&seq) {
+            feed.deleted_ahead.insert(seq, deletion.clone());
+            self.send_frame(stream_id, Frame::deletion(seq, deletion));
         }
     }
 
@@ -264,19 +267,34 @@ impl Hub {
     /// Fetches what lies between what was taken in and `until`, and sends it first.
     async fn repair(&mut self, stream_id: StreamId, until: Seq) -> Result<(), HistoryError> {
         let mut events = 0;
-        while let Some(feed) = self.feeds.get(&stream_id) {
-            let after = feed.covered_to;
-            if after >= until || events >= MAX_REPAIR_EVENTS {
+        let mut after = self.feeds[&stream_id].covered_to;
+        while after < until {
+            let Past::Kept(page) = self.parts.history.after(stream_id, after, until).await? else {
                 break;
-            }
-            let Past::Kept(page) = self.parts.history.after(stream_id, after).await? else { break };
+            };
             if page.covered_to <= after {
                 break;
             }
-            events += page.events.len();
-            self.take_in_page(stream_id, page.events, page.covered_to.min(until), until);
+            if events < MAX_REPAIR_EVENTS {
+                events += page.events.len();
+                self.take_in_page(stream_id, page.events, page.covered_to.min(until), until);
+            } else {
+                self.take_in_deletions(stream_id, page.events, until);
+            }
+            after = page.covered_to;
         }
         Ok(())
+    }
+
+    /// Sends the deletions of a page; its comments stay a hole.
+    fn take_in_deletions(&mut self, stream_id: StreamId, events: Vec<RecentEvent>, until: Seq) {
+        for event in events {
+            if let RecentEvent::Deleted { seq, deletion } = event
+                && seq <= until
+            {
+                self.on_deleted(stream_id, seq, deletion);
+            }
+        }
     }
 
     fn take_in_page(
@@ -313,8 +331,12 @@ impl Hub {
     }
 
     fn send(&self, stream_id: StreamId, lane: Lane, message: ServerMessage) {
+        self.send_frame(stream_id, Frame::new(lane, message));
+    }
+
+    fn send_frame(&self, stream_id: StreamId, frame: Frame) {
         let Some(feed) = self.feeds.get(&stream_id) else { return };
-        let frame = Arc::new(Frame::new(lane, message));
+        let frame = Arc::new(frame);
         for worker in &feed.watchers {
             let mailbox = &self.parts.mailboxes[usize::from(*worker)];
             if !mailbox.send_frame(stream_id, frame.clone()) {
@@ -329,3 +351,7 @@ impl Hub {
         self.lost_seen = lost;
     }
 }
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

@@ -1,14 +1,17 @@
 //! What the rest of the node tells a worker thread.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ahash::AHashSet;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::frame::Frame;
+use super::frame::{Frame, Lane};
 use crate::daemon::handoff::{ConnectionId, NewViewer, Permit, Reply};
+use crate::protocol::comment::Deletion;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::throttle::SampleRate;
@@ -16,6 +19,9 @@ use crate::protocol::{CloseCode, Epoch, Identity, Seq, StreamId, UserId};
 
 /// Frames that may wait for a worker; more are dropped, and its viewers get `gap`.
 const MAX_FRAMES: usize = 8192;
+/// Deletions and announcements that may wait besides. Nobody could be told a gap in these, so when
+/// more are dropped the stream's viewers are closed and come back for what they missed.
+const MAX_CONTROL_FRAMES: usize = 65_536;
 
 #[derive(Debug)]
 pub(super) enum Command {
@@ -29,6 +35,10 @@ pub(super) enum Command {
     Frame {
         stream_id: StreamId,
         frame: Arc<Frame>,
+    },
+    /// Deletions were dropped here.
+    ControlLost {
+        stream_id: StreamId,
     },
     /// The event is over.
     StreamEnded {
@@ -67,6 +77,8 @@ pub(super) enum Command {
 pub(super) struct StreamStart {
     pub(super) epoch: Epoch,
     pub(super) covered_to: Seq,
+    /// Deletions whose place lies after `covered_to` and that were sent out already.
+    pub(super) deleted_ahead: BTreeMap<Seq, Deletion>,
     pub(super) sample_rate: SampleRate,
     pub(super) viewers: u64,
     /// Running reaction totals, as a message if there are any.
@@ -80,6 +92,8 @@ pub(super) struct CatchUpPage {
     pub(super) comments: u64,
     /// The viewer's position after it.
     pub(super) covered_to: Seq,
+    /// The viewer's position is not in the log yet, so it cannot have been there.
+    pub(super) beyond_end: bool,
 }
 
 /// The worker's end and everybody else's. Not a channel: one lock hands over everything that waits,
@@ -97,6 +111,26 @@ pub(super) struct Mailbox {
 struct Queue {
     commands: Vec<Command>,
     frames: usize,
+    control_frames: usize,
+    control_lost: AHashSet<StreamId>,
+}
+
+impl Queue {
+    fn put_frame(&mut self, stream_id: StreamId, frame: Arc<Frame>) -> bool {
+        let (waiting, max) = match frame.lane() {
+            Lane::Ordered => (&mut self.frames, MAX_FRAMES),
+            Lane::Control => (&mut self.control_frames, MAX_CONTROL_FRAMES),
+        };
+        if *waiting < max {
+            *waiting += 1;
+            self.commands.push(Command::Frame { stream_id, frame });
+            return true;
+        }
+        if frame.lane() == Lane::Control && self.control_lost.insert(stream_id) {
+            self.commands.push(Command::ControlLost { stream_id });
+        }
+        false
+    }
 }
 
 impl Mailbox {
@@ -110,14 +144,7 @@ impl Mailbox {
 
     /// Sends a frame, or says that it was dropped.
     pub(super) fn send_frame(&self, stream_id: StreamId, frame: Arc<Frame>) -> bool {
-        self.with_queue(|queue| {
-            let has_room = queue.frames < MAX_FRAMES;
-            if has_room {
-                queue.frames += 1;
-                queue.commands.push(Command::Frame { stream_id, frame });
-            }
-            has_room
-        })
+        self.with_queue(|queue| queue.put_frame(stream_id, frame))
     }
 
     /// Everything that waits, in order; `spare` takes its place and keeps its capacity.
@@ -125,6 +152,8 @@ impl Mailbox {
         self.notified.store(false, Ordering::SeqCst);
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.frames = 0;
+        queue.control_frames = 0;
+        queue.control_lost.clear();
         std::mem::replace(&mut queue.commands, spare)
     }
 
@@ -135,5 +164,37 @@ impl Mailbox {
             let _ = self.waker.wake();
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: StreamId = StreamId(1);
+
+    fn frame(lane: Lane) -> Arc<Frame> {
+        Arc::new(Frame::new(lane, ServerMessage::Pong))
+    }
+
+    #[test]
+    fn a_full_mailbox_drops_comments_but_not_deletions() {
+        let mut queue = Queue::default();
+        let sent = (0..MAX_FRAMES + 5).filter(|_| queue.put_frame(STREAM, frame(Lane::Ordered)));
+        assert_eq!(sent.count(), MAX_FRAMES);
+        assert!(queue.put_frame(STREAM, frame(Lane::Control)));
+    }
+
+    #[test]
+    fn dropped_deletions_are_told_once() {
+        let mut queue = Queue::default();
+        let deletion = frame(Lane::Control);
+        for _ in 0..MAX_CONTROL_FRAMES {
+            assert!(queue.put_frame(STREAM, deletion.clone()));
+        }
+        assert!(!queue.put_frame(STREAM, deletion.clone()));
+        assert!(!queue.put_frame(STREAM, deletion));
+        let told = |command: &&Command| matches!(command, Command::ControlLost { .. });
+        assert_eq!(queue.commands.iter().filter(told).count(), 1);
     }
 }

@@ -46,6 +46,11 @@ impl Ring {
         }
     }
 
+    /// Whether this frame and `waiting` others, of `waiting_bytes`, fit together.
+    pub(super) fn holds(&self, waiting: u64, waiting_bytes: usize, frame: &Frame) -> bool {
+        waiting < self.max_frames as u64 && waiting_bytes + frame.weight_bytes() <= self.max_bytes
+    }
+
     /// The index of the oldest frame kept.
     pub(super) fn first(&self) -> u64 {
         self.first

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::frame::{Frame, Lane};
 use super::mailbox::StreamStart;
 use super::ring::Ring;
+use super::viewer::MAX_SLICES;
 use crate::daemon::config::DeliveryConfig;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::throttle::SampleRate;
@@ -58,6 +59,8 @@ pub(super) struct Run {
     pub(super) seq_after: Seq,
     pub(super) comments: u64,
     pub(super) joins: bool,
+    ordered_bytes: usize,
+    control_bytes: usize,
 }
 
 impl Stream {
@@ -89,6 +92,41 @@ impl Stream {
         if let Some(ServerMessage::ReactionsUpdate { reactions }) = start.reactions {
             self.reactions = reactions;
         }
+        for (seq, deletion) in start.deleted_ahead {
+            self.control.push(Arc::new(Frame::deletion(seq, deletion)));
+        }
+    }
+
+    /// Deletions that were sent out ahead of their place, for who has just come.
+    pub(super) fn deletions_ahead(&self) -> impl Iterator<Item = &Arc<Frame>> {
+        let all =
+            (self.control.first()..self.control.end()).filter_map(|index| self.control.get(index));
+        all.filter(|frame| frame.deletes_after(self.covered_to))
+    }
+
+    /// Where a viewer that has had everything up to `seq` goes on reading.
+    pub(super) fn cursor_after(&self, seq: Seq) -> u64 {
+        let had = |index: &u64| {
+            let batch = self.ordered.get(*index).and_then(|frame| frame.batch());
+            batch.is_some_and(|batch| batch.to_seq <= seq)
+        };
+        (self.ordered.first()..self.ordered.end())
+            .rev()
+            .find(had)
+            .map_or(self.ordered.first(), |last| last + 1)
+    }
+
+    /// Whether what waits for fan-out must leave before this frame is taken in: one write takes no
+    /// more, or the ring would drop what nobody has been sent yet.
+    pub(super) fn is_full_for(&self, frame: &Frame) -> bool {
+        let Some(run) = &self.run else { return false };
+        let ordered = run.ordered.end - run.ordered.start;
+        let control = run.control.end - run.control.start;
+        let fits = match frame.lane() {
+            Lane::Ordered => self.ordered.holds(ordered, run.ordered_bytes, frame),
+            Lane::Control => self.control.holds(control, run.control_bytes, frame),
+        };
+        !fits || ordered + control >= MAX_SLICES as u64
     }
 
     /// Takes in a frame; true if nothing waited for fan-out before.
@@ -101,6 +139,8 @@ impl Stream {
             seq_after: self.covered_to,
             comments: 0,
             joins: true,
+            ordered_bytes: 0,
+            control_bytes: 0,
         });
         if let Some(batch) = frame.batch() {
             run.joins &= batch.from_seq == run.seq_after + 1;
@@ -120,10 +160,12 @@ impl Stream {
         }
         match frame.lane() {
             Lane::Ordered => {
+                run.ordered_bytes += frame.weight_bytes();
                 self.ordered.push(frame);
                 run.ordered.end += 1;
             }
             Lane::Control => {
+                run.control_bytes += frame.weight_bytes();
                 self.control.push(frame);
                 run.control.end += 1;
             }
@@ -181,4 +223,129 @@ impl Stream {
 
 fn left_out(echo: &Echo, rate: SampleRate) -> bool {
     !echo.staff && !rate.keeps(echo.comment.comment_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::comment::{Deletion, SequencedComment};
+    use crate::protocol::message::CommentsBatch;
+    use crate::protocol::{CommentId, UserId};
+
+    fn stream(ring_frames: usize) -> Stream {
+        let config = DeliveryConfig { ring_frames, ..DeliveryConfig::default() };
+        Stream::new(StreamId(5), 1, &config)
+    }
+
+    fn own_comment(seq: Seq) -> Arc<Comment> {
+        Arc::new(Comment {
+            stream_id: StreamId(5),
+            comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + seq, 1, [3; 6]),
+            user_id: UserId(1),
+            name: "ann".into(),
+            message: "hi".into(),
+            created_at: 1,
+        })
+    }
+
+    fn batch(from_seq: Seq, to_seq: Seq, sample_rate: SampleRate) -> Arc<Frame> {
+        let comments: Vec<SequencedComment> = (from_seq..=to_seq)
+            .map(|seq| own_comment(seq).sequenced(seq))
+            .filter(|comment| sample_rate.keeps(comment.comment_id))
+            .collect();
+        let (epoch, echo) = (Epoch(7), false);
+        let batch = CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments, echo };
+        Arc::new(Frame::new(Lane::Ordered, ServerMessage::Comments(batch)))
+    }
+
+    fn deletion(seq: Seq) -> Arc<Frame> {
+        let comment_id = own_comment(seq).comment_id;
+        let deletion = Deletion { comment_id, reason: "moderator".into(), timestamp: 1 };
+        Arc::new(Frame::deletion(seq, deletion))
+    }
+
+    fn echo(seq: Seq, staff: bool) -> Echo {
+        Echo { seq, slot: 0, generation: 1, comment: own_comment(seq), staff }
+    }
+
+    fn due(stream: &mut Stream) -> Vec<Seq> {
+        stream.due_echoes().iter().map(|echo| echo.seq).collect()
+    }
+
+    #[test]
+    fn a_sender_is_shown_what_sampling_left_out_and_nothing_twice() {
+        let mut stream = stream(16);
+        assert!(stream.expect_echo(echo(1, false)).is_none());
+        assert!(stream.expect_echo(echo(2, false)).is_none());
+        stream.push(batch(1, 1, SampleRate::ALL));
+        assert!(due(&mut stream).is_empty(), "the batch shows it");
+        stream.push(batch(2, 2, SampleRate::NONE));
+        assert_eq!(due(&mut stream), [2]);
+        assert!(due(&mut stream).is_empty());
+    }
+
+    #[test]
+    fn an_ack_after_its_batch_is_echoed_at_once() {
+        let mut stream = stream(16);
+        stream.push(batch(1, 3, SampleRate::NONE));
+        stream.push(batch(4, 6, SampleRate::ALL));
+        assert_eq!(stream.expect_echo(echo(2, false)).map(|echo| echo.seq), Some(2));
+        assert!(stream.expect_echo(echo(5, false)).is_none());
+    }
+
+    #[test]
+    fn staff_is_in_every_batch_and_needs_no_echo() {
+        let mut stream = stream(16);
+        stream.push(batch(1, 3, SampleRate::NONE));
+        assert!(stream.expect_echo(echo(2, true)).is_none());
+    }
+
+    #[test]
+    fn a_run_joins_until_a_hole() {
+        let mut stream = stream(16);
+        assert!(stream.push(batch(1, 2, SampleRate::ALL)), "the first to wait");
+        assert!(!stream.push(batch(3, 5, SampleRate::ALL)));
+        let run = stream.take_run().unwrap();
+        assert!(run.joins);
+        assert_eq!((run.seq_before, run.seq_after, run.comments), (0, 5, 5));
+        assert_eq!((run.ordered, run.control), (0..2, 0..0));
+        stream.push(batch(6, 6, SampleRate::ALL));
+        stream.push(batch(9, 9, SampleRate::ALL));
+        assert!(!stream.take_run().unwrap().joins);
+        assert!(stream.take_run().is_none());
+    }
+
+    #[test]
+    fn a_run_never_outgrows_its_ring() {
+        let mut stream = stream(4);
+        for seq in 1..=1000 {
+            let frame = deletion(seq);
+            if stream.is_full_for(&frame) {
+                let run = stream.take_run().unwrap();
+                assert!(stream.control.first() <= run.control.start, "nothing of it is gone");
+            }
+            stream.push(frame);
+        }
+    }
+
+    #[test]
+    fn a_newcomer_is_told_of_deletions_ahead_of_its_place_alone() {
+        let mut stream = stream(16);
+        stream.push(batch(1, 5, SampleRate::ALL));
+        stream.push(deletion(4));
+        stream.push(deletion(7));
+        let ahead: Vec<_> = stream.deletions_ahead().map(|frame| frame.message()).collect();
+        assert_eq!(ahead, [deletion(7).message()]);
+    }
+
+    #[test]
+    fn a_cursor_stands_behind_what_was_had() {
+        let mut stream = stream(3);
+        for seq in 1..=5 {
+            stream.push(batch(seq * 10 - 9, seq * 10, SampleRate::ALL));
+        }
+        for (seq, cursor) in [(0, 2), (25, 2), (30, 3), (39, 3), (40, 4), (50, 5), (u64::MAX, 5)] {
+            assert_eq!(stream.cursor_after(seq), cursor, "after {seq}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use super::frame::Form;
 use super::receive::Partial;
 use super::transport::Transport;
 use crate::daemon::handoff::Permit;
+use crate::protocol::message::ServerMessage;
 use crate::protocol::{Identity, Seq, StreamPosition};
 
 /// Slices handed to one system call at most.
@@ -81,6 +82,11 @@ pub(super) struct More {
     /// private messages. Bounded by `delivery.outbox_bytes` and one frame.
     outbox: VecDeque<Bytes>,
     outbox_bytes: usize,
+    /// How much was put there that is not private: a page of what the viewer missed. Kept until the
+    /// outbox is empty.
+    page_bytes: usize,
+    /// What was read along with the handshake.
+    early_bytes: Vec<u8>,
     /// What the viewer had received before it came back.
     pub(super) resume_from: Option<StreamPosition>,
     /// A page of what it missed is being fetched.
@@ -98,10 +104,30 @@ impl More {
             && !self.page_requested
             && self.behind_since.is_none()
             && self.reactions.1 == 0
+            && self.early_bytes.is_empty()
     }
 }
 
 impl Viewer {
+    /// Keeps what was read along with the handshake until the viewer is listened to.
+    pub(super) fn early_bytes(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.more().early_bytes = bytes;
+        }
+    }
+
+    pub(super) fn take_early_bytes(&mut self) -> Vec<u8> {
+        self.more.as_mut().map(|more| std::mem::take(&mut more.early_bytes)).unwrap_or_default()
+    }
+
+    /// Says that everything up to `to_seq` is skipped.
+    pub(super) fn tell_gap(&mut self, to_seq: Seq) {
+        let gap = ServerMessage::Gap { from_seq: self.seq + 1, to_seq };
+        let gap = self.form.encode_private(&gap);
+        self.enqueue(gap);
+        self.seq = to_seq;
+    }
+
     pub(super) fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
@@ -120,8 +146,16 @@ impl Viewer {
         more.outbox.push_front(rest);
     }
 
-    pub(super) fn outbox_bytes(&self) -> usize {
-        self.more.as_ref().map_or(0, |more| more.outbox_bytes)
+    /// Puts a frame of a page behind what waits: bounded by the page, not by the bound of private
+    /// messages, because the next page is asked for only when this one is written.
+    pub(super) fn enqueue_page(&mut self, bytes: Bytes) {
+        self.more().page_bytes += bytes.len();
+        self.enqueue(bytes);
+    }
+
+    /// What waits, but for the allowance of a page.
+    pub(super) fn private_bytes(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.outbox_bytes.saturating_sub(more.page_bytes))
     }
 
     /// Writes what waits; false while something is left. Counts bytes in `written`.
@@ -153,6 +187,7 @@ impl Viewer {
                 }
             }
         }
+        more.page_bytes = 0;
         if more.is_idle() {
             self.more = None;
         }

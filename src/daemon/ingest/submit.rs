@@ -66,11 +66,14 @@ pub struct Ingest {
     ids: CommentIds,
     limits: CommentLimits,
     breaker: Arc<Breaker>,
+    /// What the log last answered instead of storing, for who is refused while the breaker is open.
+    last_failure: ErrorCode,
     /// Refs whose comment is on its way to the log.
     pending_refs: AHashMap<RefKey, CommentId>,
 }
 
-/// A submission whose outcome hangs on an append.
+/// A submission in the line of answers: replies come in the order of submissions, so also an outcome
+/// that is known at once waits for those before it.
 #[derive(Debug)]
 struct Awaiting {
     reply_to: ReplyTo,
@@ -85,11 +88,14 @@ enum Awaited {
     Appended { index: usize, comment: Arc<Comment>, shadow: bool },
     /// The same submission as one in this or an earlier batch.
     Repeated,
+    /// Decided without the log.
+    Settled(Result<Accepted, ErrorBody>),
 }
 
 /// A batch on its way.
 struct InFlight {
-    appended: BoxFuture<'static, Result<Vec<Position>, LogError>>,
+    /// `None` if there was nothing to append.
+    appended: Option<BoxFuture<'static, Result<Vec<Position>, LogError>>>,
     awaiting: Vec<Awaiting>,
 }
 
@@ -98,7 +104,14 @@ struct InFlight {
 struct Building {
     records: Vec<NewRecord>,
     awaiting: Vec<Awaiting>,
-    replies: Vec<Reply>,
+}
+
+impl Building {
+    fn settle(&mut self, submission: Submission, outcome: Result<Accepted, ErrorBody>) {
+        let Submission { reply_to, client_ref, .. } = submission;
+        let what = Awaited::Settled(outcome);
+        self.awaiting.push(Awaiting { reply_to, client_ref, key: None, what });
+    }
 }
 
 impl Ingest {
@@ -106,7 +119,8 @@ impl Ingest {
         let ids = CommentIds::new(parts.clock.clone());
         let limits = CommentLimits::new(parts.config.comments_per_minute.clone());
         let breaker = parts.board.add_breaker("event log");
-        Self { parts, ids, limits, breaker, pending_refs: AHashMap::new() }
+        let last_failure = ErrorCode::LogUnavailable;
+        Self { parts, ids, limits, breaker, last_failure, pending_refs: AHashMap::new() }
     }
 
     /// Runs until every sender of the queue is gone or `stop` is cancelled and the queue is empty;
@@ -124,6 +138,14 @@ impl Ingest {
             let has_room = in_flight.len() < MAX_IN_FLIGHT;
             tokio::select! {
                 biased;
+                // First, or a flood of comments would put it off for good.
+                () = stop.cancelled(), if open => {
+                    queue.close();
+                    while let Ok(rest) = queue.try_recv() {
+                        in_flight.extend(self.take_in(rest, &mut queue).await);
+                    }
+                    open = false;
+                }
                 outcome = settled(in_flight.front_mut()) => {
                     if let Some(batch) = in_flight.pop_front() {
                         self.answer(outcome, batch.awaiting);
@@ -133,13 +155,6 @@ impl Ingest {
                     Some(first) => in_flight.extend(self.take_in(first, &mut queue).await),
                     None => open = false,
                 },
-                () = stop.cancelled(), if open => {
-                    queue.close();
-                    while let Ok(rest) = queue.try_recv() {
-                        in_flight.extend(self.take_in(rest, &mut queue).await);
-                    }
-                    open = false;
-                }
                 _ = tidy.tick() => self.limits.forget_idle(),
             }
         }
@@ -163,16 +178,11 @@ impl Ingest {
                 next = queue.try_recv().ok();
             }
         }
-        self.send_replies(building.replies);
         if building.awaiting.is_empty() {
             return None;
         }
-        let appended = if building.records.is_empty() {
-            // Repeats only: their originals are ahead of them in the line.
-            Box::pin(std::future::ready(Ok(Vec::new())))
-        } else {
-            self.parts.log.append(Topic::CommentEvents, building.records)
-        };
+        let appended = (!building.records.is_empty())
+            .then(|| self.parts.log.append(Topic::CommentEvents, building.records));
         Some(InFlight { appended, awaiting: building.awaiting })
     }
 
@@ -183,12 +193,7 @@ impl Ingest {
         if let Some(key) = &key {
             if let Some((comment_id, seq)) = self.parts.refs.get(key) {
                 let repeated = Accepted { comment_id, seq, comment: None, shadow: false };
-                return self.reply(
-                    submission.reply_to,
-                    submission.client_ref,
-                    Ok(repeated),
-                    building,
-                );
+                return building.settle(submission, Ok(repeated));
             }
             if self.pending_refs.contains_key(key) {
                 let Submission { reply_to, client_ref, .. } = submission;
@@ -203,9 +208,7 @@ impl Ingest {
             }
         }
         match self.admit(&submission).await {
-            Err(error) => {
-                self.reply(submission.reply_to, submission.client_ref, Err(error), building);
-            }
+            Err(error) => building.settle(submission, Err(error)),
             Ok((comment, shadow, screened)) => {
                 if let Some(key) = &key {
                     self.pending_refs.insert(key.clone(), comment.comment_id);
@@ -242,7 +245,7 @@ impl Ingest {
         if !self.breaker.permits() {
             let wait_ms = self.breaker.retry_after().as_millis() as u64;
             let text = "the event log does not take comments; nothing was stored";
-            return Err(ErrorBody::new(ErrorCode::LogUnavailable, text).retry_after_ms(wait_ms));
+            return Err(ErrorBody::new(self.last_failure, text).retry_after_ms(wait_ms));
         }
         let comment_id = self.ids.next();
         let comment = Arc::new(Comment {
@@ -283,16 +286,23 @@ impl Ingest {
     }
 
     /// Tells the senders of a batch what became of it.
-    fn answer(&mut self, outcome: Result<Vec<Position>, LogError>, awaiting: Vec<Awaiting>) {
-        let outcome = self.breaker.observe(outcome);
-        if outcome.is_ok() {
+    fn answer(&mut self, outcome: Appended, awaiting: Vec<Awaiting>) {
+        // A batch that asked nothing of the log says nothing about it.
+        let outcome = match outcome {
+            Some(outcome) => self.breaker.observe(outcome),
+            None => Ok(Vec::new()),
+        };
+        if let Err(error) = &outcome {
+            self.last_failure = log_error(error).code;
+        } else {
             let appended = |waiting: &&Awaiting| matches!(waiting.what, Awaited::Appended { .. });
             let accepted = awaiting.iter().filter(appended).count() as u64;
             self.parts.board.metrics().comments_accepted.inc_by(accepted);
         }
-        let mut building = Building::default();
+        let mut replies = Vec::new();
         for waiting in awaiting {
             let outcome = match (&outcome, waiting.what) {
+                (_, Awaited::Settled(outcome)) => outcome,
                 (Err(error), Awaited::Appended { .. }) => {
                     if let Some(key) = &waiting.key {
                         self.pending_refs.remove(key);
@@ -309,9 +319,11 @@ impl Ingest {
                 }
                 (_, Awaited::Repeated) => self.outcome_of_original(waiting.key.as_ref()),
             };
-            self.reply(waiting.reply_to, waiting.client_ref, outcome, &mut building);
+            self.reply(waiting.reply_to, waiting.client_ref, outcome, &mut replies);
         }
-        self.send_replies(building.replies);
+        if !replies.is_empty() {
+            self.parts.replies.reply(replies);
+        }
     }
 
     /// The original was ahead in the line, so it is settled by now.
@@ -330,31 +342,29 @@ impl Ingest {
         to: ReplyTo,
         client_ref: Option<Arc<str>>,
         outcome: Result<Accepted, ErrorBody>,
-        building: &mut Building,
+        replies: &mut Vec<Reply>,
     ) {
         if let Err(error) = &outcome {
             count(&self.parts.board.metrics().comments_refused, error.code.as_str());
         }
         match to {
             ReplyTo::Connection(connection) => {
-                building.replies.push(Reply { connection, client_ref, outcome });
+                replies.push(Reply { connection, client_ref, outcome });
             }
             // A caller that went away needs no answer.
             ReplyTo::Caller(caller) => drop(caller.send(outcome)),
         }
     }
-
-    fn send_replies(&self, replies: Vec<Reply>) {
-        if !replies.is_empty() {
-            self.parts.replies.reply(replies);
-        }
-    }
 }
 
+/// What became of an append, if there was one.
+type Appended = Option<Result<Vec<Position>, LogError>>;
+
 /// The outcome of the batch that was sent first; never, if there is none.
-async fn settled(front: Option<&mut InFlight>) -> Result<Vec<Position>, LogError> {
+async fn settled(front: Option<&mut InFlight>) -> Appended {
     match front {
-        Some(batch) => (&mut batch.appended).await,
+        Some(InFlight { appended: Some(appended), .. }) => Some(appended.await),
+        Some(InFlight { appended: None, .. }) => None,
         None => std::future::pending().await,
     }
 }
@@ -399,3 +409,7 @@ fn log_error(error: &LogError) -> ErrorBody {
     };
     ErrorBody::new(code, format!("nothing was stored: {error}")).retry_after_ms(RETRY_AFTER_MS)
 }
+
+#[cfg(test)]
+#[path = "submit_tests.rs"]
+mod tests;

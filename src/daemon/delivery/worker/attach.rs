@@ -60,6 +60,7 @@ impl Worker {
             self.parts.poll.registry().register(viewer.transport.socket(), Token(slot), interest);
         if let Err(error) = registered {
             debug!(%error, "viewer's socket cannot be watched");
+            self.timers.stream_emptied();
             return;
         }
         self.viewers.insert(viewer);
@@ -70,13 +71,22 @@ impl Worker {
             self.timers.await_auth(self.now, self.connection_id(slot));
         }
         self.set_identity(slot, new.identity);
-        if self.streams[stream_key].ready && !new.must_authenticate {
+        self.viewers[slot].early_bytes(new.early_bytes);
+        if new.must_authenticate {
+            self.begin_reading(slot);
+        } else if self.streams[stream_key].ready {
             self.join(slot);
         }
-        if !new.early_bytes.is_empty() && self.viewers.contains(slot) {
-            let mut bytes = new.early_bytes;
+    }
+
+    /// Takes in what came before the viewer could be listened to: with the handshake, in its socket,
+    /// or, decrypted already, in its TLS session, of which no event tells.
+    fn begin_reading(&mut self, slot: usize) {
+        let mut bytes = self.viewers[slot].take_early_bytes();
+        if !bytes.is_empty() {
             self.take_in(slot, &mut bytes);
         }
+        self.unread.push(slot);
     }
 
     /// The stream's key; a stream nobody watched so far is asked for at the hub.
@@ -126,13 +136,19 @@ impl Worker {
         let resumed = resume_from.filter(|position| position.epoch == stream.epoch);
         if let Some(position) = resumed {
             viewer.seq = position.seq;
+            // Always from the history, never from the ring: only the history leaves out what was
+            // deleted meanwhile, and has the deletions of what the viewer was shown before.
+            viewer.flags.set(Flags::CATCHING_UP);
         }
         self.welcome(slot);
-        if resumed.is_some() && self.viewers.contains(slot) {
-            self.begin_catch_up(slot);
+        let viewer = &mut self.viewers[slot];
+        for frame in self.streams[viewer.stream as usize].deletions_ahead() {
+            let bytes = frame.bytes(viewer.form).clone();
+            viewer.enqueue(bytes);
         }
+        self.pump(slot);
         if self.viewers.contains(slot) {
-            self.pump(slot);
+            self.begin_reading(slot);
         }
     }
 
@@ -155,38 +171,34 @@ impl Worker {
         }
     }
 
-    /// Puts a returning viewer into the ring where it left off, or begins to fetch what it missed.
-    fn begin_catch_up(&mut self, slot: usize) {
-        let viewer = &mut self.viewers[slot];
-        let stream = &self.streams[viewer.stream as usize];
-        let max = self.parts.delivery.resume_comments as u64;
-        let too_old = stream.covered_to.saturating_sub(max);
-        if viewer.seq < too_old {
-            let gap = ServerMessage::Gap { from_seq: viewer.seq + 1, to_seq: too_old };
-            let gap = viewer.form.encode_private(&gap);
-            viewer.enqueue(gap);
-            viewer.seq = too_old;
-        }
-        if self.is_in_reach(slot) {
-            self.follow_ring(slot);
-        } else {
-            self.viewers[slot].flags.set(Flags::CATCHING_UP);
-        }
-    }
-
     /// Whether the ring continues where the viewer stands.
     fn is_in_reach(&self, slot: usize) -> bool {
         let viewer = &self.viewers[slot];
         let stream = &self.streams[viewer.stream as usize];
         viewer.seq >= stream.covered_to
-            || stream.oldest_seq().is_some_and(|oldest| oldest <= viewer.seq + 1)
+            || stream.oldest_seq().is_some_and(|oldest| oldest.saturating_sub(1) <= viewer.seq)
     }
 
-    /// From here on the ring serves the viewer; frames it has had are passed over.
+    /// From here on the ring serves the viewer; frames it has had are passed over. What lies between
+    /// it and the ring is told as a gap at once.
     fn follow_ring(&mut self, slot: usize) {
+        let is_in_reach = self.is_in_reach(slot);
         let viewer = &mut self.viewers[slot];
+        let stream = &self.streams[viewer.stream as usize];
         viewer.flags.clear(Flags::CATCHING_UP);
-        viewer.cursor = self.streams[viewer.stream as usize].ordered.first();
+        viewer.cursor = stream.cursor_after(viewer.seq);
+        if !is_in_reach {
+            let oldest = stream.oldest_seq().unwrap_or(stream.covered_to + 1);
+            viewer.tell_gap(oldest.saturating_sub(1));
+        }
+    }
+
+    /// A position from a log that lost its end: the viewer begins anew, and is told where.
+    fn begin_anew(&mut self, slot: usize) {
+        let viewer = &mut self.viewers[slot];
+        viewer.seq = self.streams[viewer.stream as usize].covered_to;
+        self.welcome(slot);
+        self.follow_ring(slot);
     }
 
     /// Asks for the next page; a full queue is asked again at the next turn of the clock.
@@ -196,9 +208,15 @@ impl Worker {
         }
         let connection = self.connection_id(slot);
         let viewer = &self.viewers[slot];
-        let stream_id = self.streams[viewer.stream as usize].stream_id;
-        let request =
-            CatchUpRequest { connection, stream_id, after: viewer.seq, form: viewer.form };
+        let stream = &self.streams[viewer.stream as usize];
+        let request = CatchUpRequest {
+            connection,
+            stream_id: stream.stream_id,
+            after: viewer.seq,
+            until: stream.covered_to,
+            floor: stream.covered_to.saturating_sub(self.parts.delivery.resume_comments as u64),
+            form: viewer.form,
+        };
         match self.parts.history.try_send(request) {
             Ok(()) => self.viewers[slot].more().page_requested = true,
             Err(_) => self.timers.retry_page(connection),
@@ -215,10 +233,12 @@ impl Worker {
         let progress = page.covered_to > viewer.seq;
         viewer.seq = viewer.seq.max(page.covered_to);
         for frame in page.frames {
-            viewer.enqueue(frame);
+            viewer.enqueue_page(frame);
         }
         self.tally_delivered(page.comments);
-        if self.is_in_reach(slot) || !progress {
+        if page.beyond_end {
+            self.begin_anew(slot);
+        } else if self.is_in_reach(slot) || !progress {
             // Without progress the past is gone: the ring begins with a gap.
             self.follow_ring(slot);
         }

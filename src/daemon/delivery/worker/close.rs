@@ -74,7 +74,9 @@ impl Worker {
         let connection = self.connection_id(slot);
         self.timers.linger(self.now, connection);
         self.pump(slot);
-        if let Some(viewer) = self.viewers.get_mut(slot) {
+        if let Some(viewer) = self.viewers.get_mut(slot)
+            && !viewer.flags.has(Flags::BLOCKED)
+        {
             // The server closes first, so that the viewer's side holds no lingering port.
             viewer.transport.shutdown_write();
         }

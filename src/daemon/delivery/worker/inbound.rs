@@ -23,8 +23,14 @@ const MAX_ELEMENT: usize = 64;
 const RETRY_AFTER_MS: u64 = 1_000;
 
 impl Worker {
-    /// Reads until the socket is empty or the viewer's turn is over.
-    pub(super) fn read(&mut self, slot: usize) {
+    /// Reads until the socket is empty or the viewer's turn is over; `to_the_end` if the peer may
+    /// have closed, which only reading shows. A viewer that is not welcomed yet is not read: what it
+    /// says waits in its socket until [`Self::join`], so that nothing is answered before `welcome`.
+    pub(super) fn read(&mut self, slot: usize, to_the_end: bool) {
+        let flags = self.viewers[slot].flags;
+        if flags.has(Flags::JOINING) && !flags.has(Flags::MUST_AUTH | Flags::CLOSING) {
+            return;
+        }
         let mut buffer = std::mem::take(&mut self.read_buffer);
         let mut turn_bytes = 0;
         while let Some(viewer) = self.viewers.get_mut(slot) {
@@ -35,7 +41,8 @@ impl Worker {
                     break;
                 }
                 Ok(Some(bytes)) => {
-                    let emptied = viewer.transport.short_read_means_empty() && bytes < buffer.len();
+                    let short = viewer.transport.short_read_means_empty() && bytes < buffer.len();
+                    let emptied = short && !to_the_end;
                     self.metrics.bytes_in.inc_by(bytes as u64);
                     self.take_in(slot, &mut buffer[..bytes]);
                     turn_bytes += bytes;
@@ -55,7 +62,9 @@ impl Worker {
     /// Goes on with viewers whose turn ended before their socket was empty.
     pub(super) fn read_rest(&mut self) {
         for slot in std::mem::take(&mut self.unread) {
-            self.read(slot);
+            if self.viewers.contains(slot) {
+                self.read(slot, true);
+            }
         }
     }
 
@@ -87,7 +96,8 @@ impl Worker {
 
     fn on_broken(&mut self, slot: usize, error: ReceiveError) {
         if self.viewers[slot].flags.has(Flags::CLOSING) {
-            self.forget(slot);
+            // The rest of what broke the connection. Dropping it with bytes unread would reset it
+            // and could take the close frame, on its way, from the viewer.
             return;
         }
         let body = ErrorBody::new(error.code(), error.to_string());
@@ -240,17 +250,18 @@ impl Worker {
             return;
         }
         let submissions = std::mem::take(&mut self.submissions);
-        let refused = match self.parts.requests.submissions.try_send(submissions) {
+        let (refused, error) = match self.parts.requests.submissions.try_send(submissions) {
             Ok(()) => return,
-            Err(TrySendError::Full(refused) | TrySendError::Closed(refused)) => refused,
+            Err(TrySendError::Full(refused)) => (refused, overloaded()),
+            Err(TrySendError::Closed(refused)) => (refused, shutting_down()),
         };
         for submission in refused {
             self.metrics.comments_received.inc();
-            count(&self.metrics.comments_refused, ErrorCode::Overloaded.as_str());
+            count(&self.metrics.comments_refused, error.code.as_str());
             if let ReplyTo::Connection(connection) = submission.reply_to
                 && let Some(slot) = self.slot_of(connection)
             {
-                self.send_error(slot, overloaded(), submission.client_ref);
+                self.send_error(slot, error.clone(), submission.client_ref);
             }
         }
     }
@@ -259,6 +270,11 @@ impl Worker {
 fn overloaded() -> ErrorBody {
     let text = "more comments are waiting than allowed; nothing was stored";
     ErrorBody::new(ErrorCode::Overloaded, text).retry_after_ms(RETRY_AFTER_MS)
+}
+
+fn shutting_down() -> ErrorBody {
+    let text = "the node shuts down; nothing was stored";
+    ErrorBody::new(ErrorCode::ShuttingDown, text).retry_after_ms(RETRY_AFTER_MS)
 }
 
 fn not_authenticated() -> ErrorBody {

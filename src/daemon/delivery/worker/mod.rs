@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
+use mio::event::Event;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +24,7 @@ use tracing::{debug, error};
 
 use self::timers::Timers;
 use super::deflate::Inflater;
+use super::frame::Frame;
 use super::handle::ViewerRequests;
 use super::history::CatchUpRequest;
 use super::hub::HubRequest;
@@ -137,7 +139,7 @@ impl Worker {
             self.now = Instant::now();
             for event in &events {
                 if event.token() != WAKER {
-                    self.on_event(event.token().0, event.is_readable(), event.is_writable());
+                    self.on_event(event.token().0, event);
                 }
             }
             self.read_rest();
@@ -154,12 +156,27 @@ impl Worker {
         Ok(())
     }
 
-    fn on_event(&mut self, slot: usize, readable: bool, writable: bool) {
-        if writable && self.viewers.contains(slot) {
+    fn on_event(&mut self, slot: usize, event: &Event) {
+        if event.is_writable() && self.viewers.contains(slot) {
             self.pump(slot);
         }
-        if readable && self.viewers.contains(slot) {
-            self.read(slot);
+        // One whose turn ended early is read on below, in its turn.
+        if event.is_readable() && self.viewers.contains(slot) && !self.unread.contains(&slot) {
+            // The end of the stream has no event of its own if it came with the last bytes.
+            self.read(slot, event.is_read_closed());
+        }
+    }
+
+    fn take_frame(&mut self, stream_id: StreamId, frame: Arc<Frame>) {
+        let Some(&key) = self.stream_keys.get(&stream_id) else { return };
+        if !self.streams[key].ready {
+            return;
+        }
+        if self.streams[key].is_full_for(&frame) {
+            self.fan_out(key);
+        }
+        if self.streams[key].push(frame) {
+            self.dirty.push(key);
         }
     }
 
@@ -169,13 +186,9 @@ impl Worker {
             Command::StreamReady { stream_id, activation, start } => {
                 self.stream_ready(stream_id, activation, start);
             }
-            Command::Frame { stream_id, frame } => {
-                if let Some(&key) = self.stream_keys.get(&stream_id)
-                    && self.streams[key].ready
-                    && self.streams[key].push(frame)
-                {
-                    self.dirty.push(key);
-                }
+            Command::Frame { stream_id, frame } => self.take_frame(stream_id, frame),
+            Command::ControlLost { stream_id } => {
+                self.close_stream(stream_id, CloseCode::SlowConsumer);
             }
             Command::StreamEnded { stream_id } => {
                 self.close_stream(stream_id, CloseCode::StreamEnded);

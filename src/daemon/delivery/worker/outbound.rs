@@ -12,10 +12,10 @@ use super::super::stream::{Echo, Run, Stream};
 use super::super::viewer::{Flags, MAX_SLICES, Viewer};
 use super::Worker;
 use crate::daemon::handoff::{Accepted, Reply};
+use crate::protocol::CloseCode;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CloseCode, Seq};
 
 /// How pumping a viewer ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,8 +87,12 @@ impl Worker {
             if let Some(stream) = stream
                 && !viewer.flags.has(Flags::CLOSING)
             {
-                let before = stream.ordered.comments_before(viewer.cursor);
-                viewer.more().behind_since.get_or_insert(before);
+                let (cursor, first) = (viewer.cursor, stream.ordered.first());
+                let before = stream.ordered.comments_before(cursor);
+                let behind_since = &mut viewer.more().behind_since;
+                if behind_since.is_none() || cursor >= first {
+                    *behind_since = Some(before);
+                }
             }
         } else {
             viewer.flags.clear(Flags::BLOCKED);
@@ -116,7 +120,7 @@ impl Worker {
         if viewer.flags.has(Flags::CLOSING) {
             return;
         }
-        if viewer.flags.has(Flags::BLOCKED) && viewer.outbox_bytes() + bytes.len() > limit {
+        if viewer.flags.has(Flags::BLOCKED) && viewer.private_bytes() + bytes.len() > limit {
             self.close(slot, CloseCode::SlowConsumer);
             return;
         }
@@ -321,7 +325,7 @@ fn pump(viewer: &mut Viewer, stream: Option<&Stream>, tally: &mut Tally) -> Pump
             if follows && let Some(more) = &mut viewer.more {
                 more.behind_since = None;
             }
-            let needs_page = flags.has(Flags::CATCHING_UP);
+            let needs_page = flags.has(Flags::CATCHING_UP) && !flags.has(Flags::PAUSED);
             return if needs_page { Pumped::NeedsPage } else { Pumped::Idle };
         }
         let (slices, total) = slices_of(&frames, viewer.form);
@@ -329,7 +333,9 @@ fn pump(viewer: &mut Viewer, stream: Option<&Stream>, tally: &mut Tally) -> Pump
             Err(_) => return Pumped::Failed,
             Ok(taken) => {
                 advance(viewer, &frames, taken, tally);
-                if taken < total {
+                // Less than all is not yet "no more": a TLS session takes what its buffer holds at a
+                // time, and only a refused write brings an event when there is room again.
+                if taken == 0 && total > 0 {
                     return Pumped::Blocked;
                 }
             }
@@ -351,7 +357,7 @@ fn catch_on(viewer: &mut Viewer, stream: &Stream, tally: &mut Tally) -> bool {
         return true;
     }
     if batch.from_seq > viewer.seq + 1 {
-        tell_gap(viewer, batch.from_seq - 1);
+        viewer.tell_gap(batch.from_seq - 1);
         return true;
     }
     if batch.from_seq <= viewer.seq {
@@ -374,7 +380,7 @@ fn skip_to_newest(viewer: &mut Viewer, stream: &Stream, tally: &mut Tally) {
     tally.skipped += total - behind_since.unwrap_or(oldest).min(total);
     viewer.cursor = stream.ordered.end();
     if viewer.seq < stream.covered_to {
-        tell_gap(viewer, stream.covered_to);
+        viewer.tell_gap(stream.covered_to);
     }
     // What it missed besides comments is a matter of state: it is told how things stand.
     let rate = stream.sample_rate;
@@ -387,13 +393,6 @@ fn skip_to_newest(viewer: &mut Viewer, stream: &Stream, tally: &mut Tally) {
         let bytes = viewer.form.encode_private(&message);
         viewer.enqueue(bytes);
     }
-}
-
-fn tell_gap(viewer: &mut Viewer, to_seq: Seq) {
-    let gap = ServerMessage::Gap { from_seq: viewer.seq + 1, to_seq };
-    let gap = viewer.form.encode_private(&gap);
-    viewer.enqueue(gap);
-    viewer.seq = to_seq;
 }
 
 /// What can be written as it is: deletions first, then frames as far as their ranges join.
@@ -421,3 +420,7 @@ fn next_frames<'a>(viewer: &Viewer, stream: &'a Stream, follows: bool) -> Vec<&'
     }
     frames
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;

@@ -105,7 +105,7 @@ impl Worker {
             if let Some(slot) = self.slot_of(connection)
                 && self.viewers[slot].flags.has(Flags::CATCHING_UP)
             {
-                self.request_page(slot);
+                self.pump(slot);
             }
         }
         if self.now >= self.timers.next_sweep {
