@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use super::deflate;
+use crate::protocol::Seq;
+use crate::protocol::comment::Deletion;
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
 use crate::protocol::websocket::{Opcode, server_frame};
 
@@ -75,12 +77,23 @@ pub(super) enum Lane {
 pub(super) struct Frame {
     message: ServerMessage,
     lane: Lane,
+    /// Where a deletion stands in its stream's order.
+    deletion_seq: Option<Seq>,
     forms: [OnceLock<Bytes>; FORMS],
 }
 
 impl Frame {
     pub(super) fn new(lane: Lane, message: ServerMessage) -> Self {
-        Self { message, lane, forms: Default::default() }
+        Self { message, lane, deletion_seq: None, forms: Default::default() }
+    }
+
+    pub(super) fn deletion(seq: Seq, deletion: Deletion) -> Self {
+        let message = ServerMessage::CommentDeleted(deletion);
+        Self { deletion_seq: Some(seq), ..Self::new(Lane::Control, message) }
+    }
+
+    pub(super) fn deletion_seq(&self) -> Option<Seq> {
+        self.deletion_seq
     }
 
     pub(super) fn lane(&self) -> Lane {

@@ -158,6 +158,7 @@ impl Hub {
         let start = StreamStart {
             epoch: self.parts.log.epoch(),
             covered_to: feed.framed_to,
+            deleted_to: feed.deleted_ahead.last().copied().unwrap_or(feed.covered_to),
             sample_rate: feed.sample_rate,
             viewers: self.parts.board.viewers(stream_id),
             reactions: (!totals.is_empty())
@@ -219,7 +220,7 @@ impl Hub {
     fn on_deleted(&mut self, stream_id: StreamId, seq: Seq, deletion: Deletion) {
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
         if seq > feed.covered_to && feed.deleted_ahead.insert(seq) {
-            self.send(stream_id, Lane::Control, ServerMessage::CommentDeleted(deletion));
+            self.send_frame(stream_id, Frame::deletion(seq, deletion));
         }
     }
 
@@ -313,8 +314,12 @@ impl Hub {
     }
 
     fn send(&self, stream_id: StreamId, lane: Lane, message: ServerMessage) {
+        self.send_frame(stream_id, Frame::new(lane, message));
+    }
+
+    fn send_frame(&self, stream_id: StreamId, frame: Frame) {
         let Some(feed) = self.feeds.get(&stream_id) else { return };
-        let frame = Arc::new(Frame::new(lane, message));
+        let frame = Arc::new(frame);
         for worker in &feed.watchers {
             let mailbox = &self.parts.mailboxes[usize::from(*worker)];
             if !mailbox.send_frame(stream_id, frame.clone()) {

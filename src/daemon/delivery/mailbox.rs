@@ -67,6 +67,8 @@ pub(super) enum Command {
 pub(super) struct StreamStart {
     pub(super) epoch: Epoch,
     pub(super) covered_to: Seq,
+    /// Deletions up to here were sent before.
+    pub(super) deleted_to: Seq,
     pub(super) sample_rate: SampleRate,
     pub(super) viewers: u64,
     /// Running reaction totals, as a message if there are any.

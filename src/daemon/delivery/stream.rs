@@ -28,6 +28,8 @@ pub(super) struct Stream {
     pub(super) covered_to: Seq,
     pub(super) ordered: Ring,
     pub(super) control: Ring,
+    /// Up to here comments in `ordered` may have been deleted since.
+    pub(super) deleted_to: Seq,
     /// Slots of its viewers.
     pub(super) members: Vec<u32>,
     pub(super) sample_rate: SampleRate,
@@ -71,6 +73,7 @@ impl Stream {
             covered_to: 0,
             ordered: ring(),
             control: ring(),
+            deleted_to: 0,
             members: Vec::new(),
             sample_rate: SampleRate::ALL,
             viewers: 0,
@@ -84,6 +87,7 @@ impl Stream {
         self.ready = true;
         self.epoch = start.epoch;
         self.covered_to = start.covered_to;
+        self.deleted_to = start.deleted_to;
         self.sample_rate = start.sample_rate;
         self.viewers = start.viewers;
         if let Some(ServerMessage::ReactionsUpdate { reactions }) = start.reactions {
@@ -124,6 +128,7 @@ impl Stream {
                 run.ordered.end += 1;
             }
             Lane::Control => {
+                self.deleted_to = self.deleted_to.max(frame.deletion_seq().unwrap_or(0));
                 self.control.push(frame);
                 run.control.end += 1;
             }
@@ -140,6 +145,13 @@ impl Stream {
     pub(super) fn reactions_message(&self) -> Option<ServerMessage> {
         (!self.reactions.is_empty())
             .then(|| ServerMessage::ReactionsUpdate { reactions: self.reactions.clone() })
+    }
+
+    /// The deletions after a place, among frames of the control ring before an index.
+    pub(super) fn deletions_after(&self, seq: Seq, before: u64) -> impl Iterator<Item = &Frame> {
+        (self.control.first()..before)
+            .filter_map(|index| self.control.get(index).map(|frame| &**frame))
+            .filter(move |frame| frame.deletion_seq().is_some_and(|deleted| deleted > seq))
     }
 
     /// Where the oldest batch in the ring begins.

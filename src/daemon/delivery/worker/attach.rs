@@ -174,19 +174,26 @@ impl Worker {
         }
     }
 
-    /// Whether the ring continues where the viewer stands.
+    /// Whether the ring continues where the viewer stands. It does not if a comment was deleted since:
+    /// the ring still has it, and who comes after a deletion must never see what it deleted.
     fn is_in_reach(&self, slot: usize) -> bool {
         let viewer = &self.viewers[slot];
         let stream = &self.streams[viewer.stream as usize];
-        viewer.seq >= stream.covered_to
-            || stream.oldest_seq().is_some_and(|oldest| oldest <= viewer.seq + 1)
+        let comments = viewer.seq >= stream.covered_to
+            || stream.oldest_seq().is_some_and(|oldest| oldest <= viewer.seq + 1);
+        comments && viewer.seq >= stream.deleted_to
     }
 
-    /// From here on the ring serves the viewer; frames it has had are passed over.
+    /// From here on the rings serve the viewer. Comments it has had are passed over; deletions that
+    /// came before it did, and are ahead of history, are told now.
     fn follow_ring(&mut self, slot: usize) {
         let viewer = &mut self.viewers[slot];
+        let stream = &self.streams[viewer.stream as usize];
         viewer.flags.clear(Flags::CATCHING_UP);
-        viewer.cursor = self.streams[viewer.stream as usize].ordered.first();
+        viewer.cursor = stream.ordered.first();
+        for deletion in stream.deletions_after(viewer.seq, viewer.control_cursor) {
+            viewer.enqueue(deletion.bytes(viewer.form).clone());
+        }
     }
 
     /// Asks for the next page; a full queue is asked again at the next turn of the clock.
