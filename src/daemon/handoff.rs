@@ -104,7 +104,7 @@ pub struct NewViewer {
     pub early_bytes: Vec<u8>,
     pub stream_id: StreamId,
     /// `None`: an anonymous viewer, or one that has yet to send `auth`.
-    pub identity: Option<Arc<Identity>>,
+    pub bearer: Option<Bearer>,
     /// Close it unless a valid `auth` arrives within the auth timeout; until then it gets nothing.
     pub must_authenticate: bool,
     pub encoding: Encoding,
@@ -114,6 +114,14 @@ pub struct NewViewer {
     pub resume_from: Option<StreamPosition>,
     /// Released when the connection ends.
     pub permit: Box<dyn Permit>,
+}
+
+/// Who a viewer has shown to be.
+#[derive(Debug, Clone)]
+pub struct Bearer {
+    pub identity: Arc<Identity>,
+    /// How long the token is still good, leeway included: then the connection is closed.
+    pub expires_in: Duration,
 }
 
 /// What the gateway holds for a connection (its place in the registry and in the limits). Dropping
@@ -137,7 +145,7 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
     fn authenticated(
         &self,
         connection: ConnectionId,
-        outcome: Result<(Arc<Identity>, Box<dyn Permit>), ErrorBody>,
+        outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     );
 
     /// Closes every connection of a user with a code, and says how many it were.

@@ -196,6 +196,11 @@ impl Stopped {
         Daemon::start_in(self.directory, &self.config, Some(self.address))
     }
 
+    /// With other settings.
+    pub fn restart_with(self, config: &str) -> Daemon {
+        Daemon::start_in(self.directory, config, Some(self.address))
+    }
+
     pub fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -345,19 +350,30 @@ pub async fn history(daemon: &Daemon, stream: StreamId) -> Vec<SequencedComment>
 
 /// Waits until the archiver has everything.
 pub async fn archived(daemon: &Daemon) {
+    caught_up(daemon, "archiver").await;
+}
+
+/// Waits until every comment was checked and what came of it is in history.
+pub async fn moderated(daemon: &Daemon) {
+    caught_up(daemon, "moderator").await;
+    archived(daemon).await;
+}
+
+/// Waits until a consumer of the log has everything.
+async fn caught_up(daemon: &Daemon, name: &str) {
     use live_comments::protocol::admin::{Cluster, ConsumerLag};
     let admin = daemon.admin();
     let wait = async {
         loop {
             let lag: Cluster<ConsumerLag> = admin.get("/v1/lag").await.unwrap();
-            let groups: Vec<_> = lag.items.iter().filter(|lag| lag.group == "archiver").collect();
+            let groups: Vec<_> = lag.items.iter().filter(|lag| lag.group == name).collect();
             if !groups.is_empty() && groups.iter().all(|group| group.lag == 0) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, wait).await.expect("the archiver catches up");
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("the {name} does not catch up"));
 }
 
 /// One HTTP request; the status and the body as JSON (null if it is none).

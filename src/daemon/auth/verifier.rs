@@ -1,5 +1,7 @@
 //! Verifies tokens against the configured keys.
 
+use std::time::Duration;
+
 use super::claims::{Claims, Expected};
 use super::compact::Compact;
 use super::keys::{Origin, VerifyingKey, algorithm_named};
@@ -57,6 +59,12 @@ impl Verifier {
         Ok(VerifiedToken { identity: claims.identity()?, expires_at_ms })
     }
 
+    /// How long a token will still be believed, leeway included.
+    pub fn time_left(&self, token: &VerifiedToken) -> Duration {
+        let ends = Duration::from_millis(token.expires_at_ms).saturating_add(self.expected.leeway);
+        ends.saturating_sub(self.clock.now())
+    }
+
     /// The key that made the signature, among those pinned to the token's algorithm.
     fn key_of(&self, compact: &Compact<'_>) -> Result<&VerifyingKey, AuthError> {
         let alg = &compact.header.alg;
@@ -82,7 +90,6 @@ fn shortened(text: &str) -> String {
 mod tests {
     use std::path::Path;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -305,6 +312,16 @@ mod tests {
         assert_eq!(result(&json!({"exp": 1e300})), Ok(()));
         assert_eq!(result(&json!({"nbf": NOW_S + 30})), Ok(()));
         assert_eq!(result(&json!({"nbf": NOW_S + 31})), Err(ErrorCode::TokenNotYetValid));
+    }
+
+    #[test]
+    fn a_token_is_good_until_its_end_and_the_leeway() {
+        let verifier = verifier_with(|config| config.leeway = Duration::from_secs(30));
+        for (exp, left) in [(NOW_S + 60, 90), (NOW_S, 30), (NOW_S - 29, 1)] {
+            let token = sign("HS256", None, &with(&json!({"exp": exp})));
+            let verified = verifier.verify(&token).unwrap();
+            assert_eq!(verifier.time_left(&verified), Duration::from_secs(left));
+        }
     }
 
     #[test]

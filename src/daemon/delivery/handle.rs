@@ -20,8 +20,8 @@ use crate::daemon::bus::{BusError, SharedBus};
 use crate::daemon::config::Config;
 use crate::daemon::eventlog::SharedLog;
 use crate::daemon::handoff::{
-    AuthRequest, ConnectionId, NewViewer, Permit, ReactionCounts, Reply, ReplySink, Submission,
-    ViewerSink,
+    AuthRequest, Bearer, ConnectionId, NewViewer, Permit, ReactionCounts, Reply, ReplySink,
+    Submission, ViewerSink,
 };
 use crate::daemon::reactions::SharedReactionTotals;
 use crate::daemon::registry::SharedRegistry;
@@ -29,7 +29,7 @@ use crate::daemon::status::StatusBoard;
 use crate::daemon::store::recent::SharedRecentCache;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
-use crate::protocol::{CloseCode, Identity, NodeId, UserId};
+use crate::protocol::{CloseCode, NodeId, UserId};
 
 /// Returning viewers that may wait to be served; more ask again a moment later.
 const MAX_CATCH_UP_REQUESTS: usize = 4096;
@@ -225,7 +225,7 @@ impl ViewerSink for DeliveryHandle {
     fn authenticated(
         &self,
         connection: ConnectionId,
-        outcome: Result<(Arc<Identity>, Box<dyn Permit>), ErrorBody>,
+        outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     ) {
         let mailbox = &self.mailboxes[usize::from(connection.worker)];
         mailbox.send(Command::Authenticated { connection, outcome });

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::frame::{Frame, Lane};
-use crate::daemon::handoff::{ConnectionId, NewViewer, Permit, Reply};
+use crate::daemon::handoff::{Bearer, ConnectionId, NewViewer, Permit, Reply};
 use crate::protocol::comment::Deletion;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CloseCode, Epoch, Identity, Seq, StreamId, UserId};
+use crate::protocol::{CloseCode, Epoch, Seq, StreamId, UserId};
 
 /// Frames that may wait for a worker; more are dropped, and its viewers get `gap`.
 const MAX_FRAMES: usize = 8192;
@@ -47,7 +47,7 @@ pub(super) enum Command {
     Replies(Vec<Reply>),
     Authenticated {
         connection: ConnectionId,
-        outcome: Result<(Arc<Identity>, Box<dyn Permit>), ErrorBody>,
+        outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     },
     CaughtUp {
         connection: ConnectionId,

@@ -16,6 +16,9 @@ use crate::protocol::{Identity, Seq, StreamPosition};
 /// Slices handed to one system call at most.
 pub(super) const MAX_SLICES: usize = 64;
 
+/// A time that does not come.
+pub(super) const NEVER_S: u32 = u32::MAX;
+
 /// What keeps a viewer off the fast path; none set is the common case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Flags(u8);
@@ -65,6 +68,8 @@ pub(super) struct Viewer {
     pub(super) seq: Seq,
     /// When it last sent anything, in seconds of the worker's clock.
     pub(super) seen_s: u32,
+    /// When its token ends, by the same clock; [`NEVER_S`] without one.
+    pub(super) expires_s: u32,
     pub(super) form: Form,
     pub(super) flags: Flags,
     /// Bad messages in a row.

@@ -8,11 +8,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{Journal, STARTED_MS, Switch};
-use crate::daemon::handoff::{ConnectionId, NewViewer, Permit, ViewerSink};
+use crate::daemon::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
 use crate::daemon::registry::{ConnectionRegistry, NodeCommand, RegistrationId, RegistryError};
 use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, Identity, NodeId, StreamId, UserId};
+use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
 
 /// Knows nodes `a`, `b` and `c`; every remote node holds one connection of
 /// whatever user is asked for.
@@ -118,7 +118,7 @@ impl ViewerSink for FakeSink {
     fn authenticated(
         &self,
         _connection: ConnectionId,
-        _outcome: Result<(Arc<Identity>, Box<dyn Permit>), ErrorBody>,
+        _outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     ) {
     }
 

@@ -1,7 +1,5 @@
 //! How a viewer enters: welcome, resume, catching up, authentication.
 
-use std::sync::Arc;
-
 use mio::{Interest, Token};
 use tracing::debug;
 
@@ -11,9 +9,9 @@ use super::super::hub::HubRequest;
 use super::super::mailbox::{CatchUpPage, StreamStart};
 use super::super::stream::Stream;
 use super::super::transport::Transport;
-use super::super::viewer::{Flags, Viewer};
+use super::super::viewer::{Flags, NEVER_S, Viewer};
 use super::Worker;
-use crate::daemon::handoff::{ConnectionId, NewViewer, Permit};
+use crate::daemon::handoff::{Bearer, ConnectionId, NewViewer, Permit};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::{CloseCode, Identity, StreamId};
@@ -43,6 +41,7 @@ impl Worker {
             control_cursor: 0,
             seq: 0,
             seen_s: self.now_s(),
+            expires_s: NEVER_S,
             form: Form::new(new.encoding, new.deflate),
             flags,
             errors: 0,
@@ -70,7 +69,9 @@ impl Worker {
         if new.must_authenticate {
             self.timers.await_auth(self.now, self.connection_id(slot));
         }
-        self.set_identity(slot, new.identity);
+        if let Some(bearer) = new.bearer {
+            self.set_bearer(slot, bearer);
+        }
         self.viewers[slot].early_bytes(new.early_bytes);
         if new.must_authenticate {
             self.begin_reading(slot);
@@ -248,7 +249,7 @@ impl Worker {
     pub(super) fn on_authenticated(
         &mut self,
         connection: ConnectionId,
-        outcome: Result<(Arc<Identity>, Box<dyn Permit>), ErrorBody>,
+        outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     ) {
         // Gone in the meantime: dropping the permit gives back what was taken.
         let Some(slot) = self.slot_of(connection) else { return };
@@ -257,13 +258,13 @@ impl Worker {
         }
         match outcome {
             Err(error) => self.refuse_and_close(slot, error, CloseCode::Unauthorized),
-            Ok((identity, permit)) => {
+            Ok((bearer, permit)) => {
                 let viewer = &mut self.viewers[slot];
                 viewer.permit = match viewer.permit.take() {
                     Some(first) => Some(Box::new(BothPermits(first, permit))),
                     None => Some(permit),
                 };
-                self.set_identity(slot, Some(identity));
+                self.set_bearer(slot, bearer);
                 let viewer = &mut self.viewers[slot];
                 viewer.flags.clear(Flags::MUST_AUTH);
                 if !viewer.flags.has(Flags::JOINING) {

@@ -7,6 +7,7 @@
 
 mod attach;
 mod close;
+mod expiry;
 mod inbound;
 mod outbound;
 mod timers;
@@ -22,6 +23,7 @@ use slab::Slab;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 
+use self::expiry::Expiries;
 use self::timers::Timers;
 use super::deflate::Inflater;
 use super::frame::Frame;
@@ -81,6 +83,7 @@ pub(super) struct Worker {
     submissions: Vec<Submission>,
     reactions: AHashMap<(StreamId, u16), u32>,
     timers: Timers,
+    expiries: Expiries,
     started: Instant,
     now: Instant,
     next_generation: u32,
@@ -113,6 +116,7 @@ impl Worker {
             submissions: Vec::new(),
             reactions: AHashMap::new(),
             timers,
+            expiries: Expiries::default(),
             started: now,
             now,
             next_generation: 0,

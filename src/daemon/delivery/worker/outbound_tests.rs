@@ -56,6 +56,7 @@ fn viewer(seq: Seq) -> (Viewer, TcpStream) {
         cursor: 0,
         control_cursor: 0,
         seq,
+        expires_s: 0,
         seen_s: 0,
         form: Form::Json,
         flags: Flags::default(),

@@ -108,6 +108,7 @@ impl Worker {
                 self.pump(slot);
             }
         }
+        self.close_expired();
         if self.now >= self.timers.next_sweep {
             self.timers.next_sweep = self.now + self.timers.step;
             self.sweep();

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Admission;
 use super::permit::LatePermit;
-use crate::daemon::handoff::{AuthRequest, Permit, ViewerSink};
+use crate::daemon::handoff::{AuthRequest, Bearer, Permit, ViewerSink};
+use crate::protocol::CloseCode;
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, Identity};
 
 /// Requests under way at one time; more wait in delivery's queue.
 const CONCURRENT: usize = 64;
@@ -54,7 +54,7 @@ impl AuthTask {
 
 async fn answer(request: AuthRequest, admission: &Admission, sink: &Arc<dyn ViewerSink>) {
     let outcome = admit(&request, admission).await;
-    let user_id = outcome.as_ref().ok().map(|(identity, _)| identity.user_id);
+    let user_id = outcome.as_ref().ok().map(|(bearer, _)| bearer.identity.user_id);
     sink.authenticated(request.connection, outcome);
     // A ban that came into force meanwhile may have looked for the user before delivery knew it.
     if let Some(user_id) = user_id.filter(|user_id| admission.ban(*user_id).is_some()) {
@@ -65,8 +65,8 @@ async fn answer(request: AuthRequest, admission: &Admission, sink: &Arc<dyn View
 async fn admit(
     request: &AuthRequest,
     admission: &Admission,
-) -> Result<(Arc<Identity>, Box<dyn Permit>), ErrorBody> {
-    let identity = admission.identify(&request.token)?;
-    let user = admission.register(identity.user_id, request.stream_id).await?;
-    Ok((identity, Box::new(LatePermit { _user: user })))
+) -> Result<(Bearer, Box<dyn Permit>), ErrorBody> {
+    let bearer = admission.identify(&request.token)?;
+    let user = admission.register(bearer.identity.user_id, request.stream_id).await?;
+    Ok((bearer, Box::new(LatePermit { _user: user })))
 }

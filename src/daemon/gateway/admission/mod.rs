@@ -26,10 +26,11 @@ use super::server::GatewayParts;
 use crate::daemon::auth::Verifier;
 use crate::daemon::clock::SharedClock;
 use crate::daemon::directory::Sanctions;
+use crate::daemon::handoff::Bearer;
 use crate::daemon::registry::{RegistryError, SharedRegistry};
 use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
+use crate::protocol::{ErrorCode, NodeId, StreamId, UserId};
 
 /// Decides who a bearer is and whether there is room for them.
 #[derive(Debug)]
@@ -62,13 +63,15 @@ impl Admission {
     }
 
     /// The bearer of a token, unless it is not valid or the user is banned. Remembers the name.
-    pub(super) fn identify(&self, token: &str) -> Result<Arc<Identity>, ErrorBody> {
-        let identity = Arc::new(self.verifier.verify(token)?.identity);
+    pub(super) fn identify(&self, token: &str) -> Result<Bearer, ErrorBody> {
+        let verified = self.verifier.verify(token)?;
+        let expires_in = self.verifier.time_left(&verified);
+        let identity = Arc::new(verified.identity);
         if let Some(ban) = self.ban(identity.user_id) {
             return Err(ban);
         }
         self.names.remember(&identity, self.clock.now_ms());
-        Ok(identity)
+        Ok(Bearer { identity, expires_in })
     }
 
     /// The ban on a user, as its user is told.

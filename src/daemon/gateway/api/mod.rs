@@ -41,7 +41,7 @@ fn caller(state: &GatewayState, headers: &HeaderMap) -> Result<Arc<Identity>, Ht
         let text = "this needs a token: `Authorization: Bearer <token>`";
         HttpError::new(ErrorCode::NotAuthenticated, text)
     })?;
-    Ok(state.admission.identify(token)?)
+    Ok(state.admission.identify(token)?.identity)
 }
 
 /// The caller, who must have at least this role.

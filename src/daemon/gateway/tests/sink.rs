@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::daemon::handoff::{ConnectionId, NewViewer, Permit, ViewerSink};
+use crate::daemon::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, Identity, UserId};
+use crate::protocol::{CloseCode, UserId};
 
-pub(super) type AuthOutcome = Result<(Arc<Identity>, Box<dyn Permit>), ErrorBody>;
+pub(super) type AuthOutcome = Result<(Bearer, Box<dyn Permit>), ErrorBody>;
 
 pub(super) struct KeepingSink {
     attached: mpsc::UnboundedSender<NewViewer>,

@@ -34,7 +34,7 @@ async fn a_viewer_is_handed_over_with_a_bare_socket_that_delivery_can_write_to()
     assert!(client.head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="));
     assert!(!client.head.contains("sec-websocket-protocol"), "none was asked for");
     let viewer = rig.viewer().await;
-    assert_eq!((viewer.stream_id, viewer.identity), (StreamId(1), None));
+    assert_eq!((viewer.stream_id, viewer.bearer.is_none()), (StreamId(1), true));
     assert_eq!((viewer.encoding, viewer.deflate), (Encoding::Json, false));
     assert!(!viewer.must_authenticate, "the stream is open");
     assert_eq!(viewer.resume_from, None);
@@ -83,7 +83,7 @@ async fn a_token_may_come_in_the_header_or_the_query_and_the_header_wins() {
     ] {
         let _client = open(rig.address, &path, &headers).await;
         let viewer = rig.viewer().await;
-        let identity = viewer.identity.unwrap();
+        let identity = viewer.bearer.unwrap().identity;
         assert_eq!(identity.user_id, UserId(user));
         assert!(!viewer.must_authenticate);
     }
@@ -94,7 +94,7 @@ async fn without_a_token_a_closed_stream_asks_for_one_later() {
     let mut rig = Rig::start().await;
     let _client = open(rig.address, "/ws/2", &[]).await;
     let viewer = rig.viewer().await;
-    assert!(viewer.must_authenticate && viewer.identity.is_none());
+    assert!(viewer.must_authenticate && viewer.bearer.is_none());
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn a_registry_that_is_down_keeps_nobody_out_and_is_caught_up_with() {
     let registered = rig.viewer().await;
     rig.registry.is_down.store(true, Ordering::SeqCst);
     let _two = open(rig.address, &path, &[]).await;
-    assert!(rig.viewer().await.identity.is_some());
+    assert!(rig.viewer().await.bearer.is_some());
     drop(registered);
     rig.registry.is_down.store(false, Ordering::SeqCst);
     let registry = rig.registry.clone();
@@ -275,7 +275,7 @@ async fn a_timeout_keeps_nobody_from_watching() {
     let mut rig = Rig::start().await;
     rig.sanction(5, SanctionKind::Timeout).await;
     let _client = open(rig.address, &format!("/ws/1?token={}", token(5, "viewer")), &[]).await;
-    assert!(rig.viewer().await.identity.is_some());
+    assert!(rig.viewer().await.bearer.is_some());
 }
 
 #[tokio::test]
@@ -292,10 +292,10 @@ async fn auth_messages_are_answered_to_delivery() {
         let (answered, outcome) = rig.kept.authenticated.recv().await.unwrap();
         assert_eq!(answered, connection);
         let held = rig.registry.held_by(6);
-        let short = outcome.as_ref().map(|(identity, _)| identity.user_id).map_err(|e| e.code);
+        let short = outcome.as_ref().map(|(bearer, _)| bearer.identity.user_id).map_err(|e| e.code);
         assert_eq!(short, expected[slot]);
-        if let Ok((identity, permit)) = outcome {
-            assert_eq!((identity.role, held), (Role::Moderator, 1));
+        if let Ok((bearer, permit)) = outcome {
+            assert_eq!((bearer.identity.role, held), (Role::Moderator, 1));
             drop(permit);
             let registry = rig.registry.clone();
             eventually("the late permit is given back", || registry.held_by(6) == 0).await;

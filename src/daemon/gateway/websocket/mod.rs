@@ -28,14 +28,14 @@ use super::admission::{Place, ViewerPermit};
 use super::answer::{Answer, HttpError, RETRY_MS};
 use super::connection::HttpSlot;
 use super::state::GatewayState;
-use crate::daemon::handoff::NewViewer;
+use crate::daemon::handoff::{Bearer, NewViewer};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::stream::{Stream, StreamState};
-use crate::protocol::{CloseCode, ErrorCode, Identity, StreamId, StreamPosition};
+use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition};
 
 /// A viewer that may come in.
 struct Admitted {
-    identity: Option<Arc<Identity>>,
+    bearer: Option<Bearer>,
     must_authenticate: bool,
     permit: ViewerPermit,
 }
@@ -89,18 +89,18 @@ async fn admit(
     address: IpAddr,
 ) -> Result<Admitted, Refusal> {
     let stream = open_stream(state, stream_id)?;
-    let identity = token?.map(|token| state.admission.identify(&token)).transpose()?;
+    let bearer = token?.map(|token| state.admission.identify(&token)).transpose()?;
     place.count_address(address).map_err(|limit| {
         let text = format!("your address holds {limit} connections already, as many as allowed");
         ErrorBody::new(ErrorCode::TooManyConnections, text)
     })?;
-    let user = match &identity {
-        Some(identity) => state.admission.register(identity.user_id, stream_id).await?,
+    let user = match &bearer {
+        Some(bearer) => state.admission.register(bearer.identity.user_id, stream_id).await?,
         None => None,
     };
-    let must_authenticate = identity.is_none() && !stream.anonymous;
+    let must_authenticate = bearer.is_none() && !stream.anonymous;
     let permit = ViewerPermit { _place: place, _user: user };
-    Ok(Admitted { identity, must_authenticate, permit })
+    Ok(Admitted { bearer, must_authenticate, permit })
 }
 
 fn open_stream(state: &GatewayState, stream_id: StreamId) -> Result<Arc<Stream>, Refusal> {
@@ -155,12 +155,12 @@ async fn hand_over(
         // The client left between request and answer; its permit goes with it.
         Err(error) => return tracing::debug!(%error, "a handshake was not completed"),
     };
-    let user_id = admitted.identity.as_ref().map(|identity| identity.user_id);
+    let user_id = admitted.bearer.as_ref().map(|bearer| bearer.identity.user_id);
     state.sink.attach(NewViewer {
         socket,
         early_bytes,
         stream_id,
-        identity: admitted.identity,
+        bearer: admitted.bearer,
         must_authenticate: admitted.must_authenticate,
         encoding: handshake.encoding,
         deflate: handshake.deflate.is_some(),

@@ -1,0 +1,354 @@
+//! What moderation by rules lets through, and who sees what of the rest, over real sockets.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use live_comments::client::viewer::ViewerOptions;
+use live_comments::protocol::admin::{Cluster, Outcome, ReviewItem};
+use live_comments::protocol::comment::Deletion;
+use live_comments::protocol::{
+    ClientMessage, CommentId, ErrorCode, Role, ServerMessage, StreamPosition,
+};
+use serde_json::json;
+use support::{Daemon, STREAM, Stopped, Viewer, comment, history, moderated, msgpack};
+
+const BLOCKED: &str = "[moderation.rules]\nblocked_words = [\"badword\"]\n";
+const HOLD: &str =
+    "[moderation.rules]\nblocked_words = [\"badword\"]\nblocked_word_action = \"flag\"\n";
+
+async fn post(daemon: &Daemon, path: &str, body: serde_json::Value) -> Outcome {
+    daemon.admin().post(path, &body).await.unwrap()
+}
+
+async fn check_before_showing(daemon: &Daemon) {
+    post(daemon, "/v1/streams/1", json!({"moderation": "sync"})).await;
+}
+
+fn deletion(message: &ServerMessage) -> Option<Deletion> {
+    match message {
+        ServerMessage::CommentDeleted(deletion) => Some(deletion.clone()),
+        _ => None,
+    }
+}
+
+/// What a comment that is not accepted is answered.
+async fn refusal(viewer: &mut Viewer, text: &str) -> ErrorCode {
+    viewer.send(&comment(text, text)).await;
+    viewer
+        .until(|message| match message {
+            ServerMessage::Error { code, client_ref, .. }
+                if client_ref.as_deref() == Some(text) =>
+            {
+                Some(*code)
+            }
+            ServerMessage::Ack { .. } => panic!("`{text}` was accepted"),
+            _ => None,
+        })
+        .await
+}
+
+async fn queue(daemon: &Daemon) -> Vec<ReviewItem> {
+    let queue: Cluster<ReviewItem> = daemon.admin().get("/v1/mod/queue").await.unwrap();
+    queue.items
+}
+
+/// Waits until so many comments wait for a moderator.
+async fn queue_of(daemon: &Daemon, length: usize) -> Vec<ReviewItem> {
+    let filled = async {
+        loop {
+            let items = queue(daemon).await;
+            if items.len() >= length {
+                return items;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let items = tokio::time::timeout(support::PATIENCE, filled).await.expect("a review");
+    assert_eq!(items.len(), length, "{items:?}");
+    items
+}
+
+async fn stored_texts(daemon: &Daemon) -> Vec<String> {
+    moderated(daemon).await;
+    history(daemon, STREAM).await.into_iter().map(|comment| comment.message.to_string()).collect()
+}
+
+/// What somebody sees who comes (back) with a position, up to `seq`.
+async fn seen_since(daemon: &Daemon, start: StreamPosition, seq: u64) -> Vec<String> {
+    let mut seen = Vec::new();
+    for options in [daemon.options(), msgpack(daemon.options())] {
+        let mut late = Viewer::join(ViewerOptions { resume: Some(start), ..options }).await;
+        late.until_seq(seq).await;
+        seen.push(late.texts().iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+    }
+    assert_eq!(seen[0], seen[1], "both encodings show the same");
+    seen.swap_remove(0)
+}
+
+#[tokio::test]
+async fn a_blocked_word_is_deleted_for_everybody_also_in_disguise() {
+    let daemon = Daemon::start(BLOCKED);
+    let mut sender = daemon.join(42, "troll").await;
+    let mut viewer = daemon.watch().await;
+    let mut packed = Viewer::join(msgpack(daemon.options())).await;
+    let start = viewer.position;
+    let disguises = [
+        "badword",
+        "a BADWORD!",
+        "b4dw0rd",
+        "b a d w o r d",
+        "b.a.d.w.o.r.d",
+        "bаdwоrd",
+        "bad\u{200b}word",
+        "ｂａｄｗｏｒｄ",
+        "baaadwooord",
+    ];
+    for text in disguises {
+        let (id, _) = sender.comment(text).await;
+        for viewer in [&mut viewer, &mut packed, &mut sender] {
+            let deleted = viewer.until(deletion).await;
+            assert_eq!((deleted.comment_id, &*deleted.reason), (id, "blocked_word"), "{text}");
+        }
+    }
+    let (_, last) = sender.comment("a good word, not bad").await;
+    viewer.until_seq(last).await;
+    assert_eq!(seen_since(&daemon, start, last).await, ["a good word, not bad"]);
+    assert_eq!(stored_texts(&daemon).await, ["a good word, not bad"]);
+    let daemon = daemon.kill_and_restart();
+    assert_eq!(seen_since(&daemon, start, last).await, ["a good word, not bad"]);
+}
+
+#[tokio::test]
+async fn who_was_away_is_told_of_the_deletion_when_it_comes_back() {
+    let daemon = Daemon::start(HOLD);
+    let mut sender = daemon.join(42, "troll").await;
+    for options in [daemon.options(), msgpack(daemon.options())] {
+        let mut viewer = Viewer::join(options.clone()).await;
+        let (id, seq) = sender.comment("badword").await;
+        viewer.until_seq(seq).await;
+        assert_eq!(viewer.comments.last().unwrap().comment_id, id, "flagged, but shown");
+        let position = viewer.position;
+        drop(viewer);
+        queue_of(&daemon, 1).await;
+        post(&daemon, "/v1/mod/reject", json!({"comment_id": id})).await;
+        sender.until(deletion).await;
+        for _ in 0..100 {
+            sender.comment("life goes on").await;
+        }
+        let resume = Some(position);
+        let mut back = Viewer::join(ViewerOptions { resume, ..options }).await;
+        let deleted = back.until(deletion).await;
+        assert_eq!(deleted.comment_id, id);
+    }
+}
+
+#[tokio::test]
+async fn nothing_bad_is_ever_shown_where_comments_are_checked_first() {
+    let daemon = Daemon::start(BLOCKED);
+    check_before_showing(&daemon).await;
+    let mut sender = daemon.join(42, "troll").await;
+    let mut moderator = {
+        let token = Some(daemon.token_of(7, "mod", Role::Moderator).into());
+        Viewer::join(ViewerOptions { token, ..daemon.options() }).await
+    };
+    let mut viewer = daemon.watch().await;
+    let start = viewer.position;
+    assert_eq!(refusal(&mut sender, "badword").await, ErrorCode::ModerationRejected);
+    assert_eq!(refusal(&mut sender, "b.a.d.w.o.r.d").await, ErrorCode::ModerationRejected);
+    let headers = [("authorization", &*format!("Bearer {}", daemon.token(42, "troll")))];
+    let body = Some(r#"{"message":"badword"}"#);
+    let (status, body) =
+        support::http(&daemon, "POST", "/api/streams/1/comments", &headers, body).await;
+    assert_eq!((status, body["error"]["code"].as_str()), (422, Some("moderation_rejected")));
+    moderator.comment("staff may say badword").await;
+    let (_, last) = sender.comment("good").await;
+    viewer.until_seq(last).await;
+    let expected = ["staff may say badword", "good"];
+    assert_eq!(viewer.texts(), expected);
+    assert_eq!(seen_since(&daemon, start, last).await, expected);
+    assert_eq!(stored_texts(&daemon).await, expected);
+    assert!(queue(&daemon).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_held_comment_is_shown_once_approved_and_never_once_rejected() {
+    let daemon = Daemon::start(HOLD);
+    check_before_showing(&daemon).await;
+    let mut sender = daemon.join(42, "ann").await;
+    let mut viewer = daemon.watch().await;
+    let start = viewer.position;
+    assert_eq!(refusal(&mut sender, "badword one").await, ErrorCode::HeldForReview);
+    assert_eq!(refusal(&mut sender, "badword two").await, ErrorCode::HeldForReview);
+    let held = queue_of(&daemon, 2).await;
+    assert!(held.iter().all(|item| item.held && item.reason == "blocked_word"));
+    assert_eq!(held[0].message, "badword one");
+    assert!(history(&daemon, STREAM).await.is_empty(), "not even history shows it");
+
+    // A crash forgets nothing that waits.
+    let daemon = daemon.kill_and_restart();
+    while viewer.next().await.is_ok() {}
+    let mut viewer = daemon.resume(viewer.position).await;
+    let (one, two) = (held[0].comment_id, held[1].comment_id);
+    post(&daemon, "/v1/mod/reject", json!({"comment_id": two})).await;
+    post(&daemon, "/v1/mod/approve", json!({"comment_id": one})).await;
+    let (admin, again) = (daemon.admin(), json!({"comment_id": one}));
+    assert!(admin.post::<_, Outcome>("/v1/mod/approve", &again).await.is_err(), "decided once");
+    assert!(queue(&daemon).await.is_empty());
+    let (_, last) = daemon.join(43, "bob").await.comment("the end").await;
+    viewer.until_seq(last).await;
+    assert_eq!(viewer.texts(), ["badword one", "the end"]);
+    assert_eq!(viewer.comments[0].user_id.0, 42);
+    assert_eq!(seen_since(&daemon, start, last).await, ["badword one", "the end"]);
+    assert_eq!(stored_texts(&daemon).await, ["badword one", "the end"]);
+}
+
+#[tokio::test]
+async fn a_shadowed_comment_is_its_senders_alone() {
+    let daemon = Daemon::start(
+        "[moderation.rules]\nblocked_words = [\"badword\"]\nblocked_word_action = \"shadow_ban\"\n",
+    );
+    check_before_showing(&daemon).await;
+    let mut sender = daemon.join(42, "troll").await;
+    let mut viewer = daemon.watch().await;
+    let start = viewer.position;
+    let (id, _) = sender.comment("badword").await;
+    let shown = sender
+        .until(|message| match message {
+            ServerMessage::Comments(batch) => batch.comments.first().map(|c| c.comment_id),
+            _ => None,
+        })
+        .await;
+    assert_eq!(shown, id, "the sender notices nothing");
+    let (_, last) = sender.comment("good").await;
+    viewer.until_seq(last).await;
+    assert_eq!(viewer.texts(), ["good"]);
+    assert_eq!(seen_since(&daemon, start, last).await, ["good"]);
+    assert_eq!(stored_texts(&daemon).await, ["good"]);
+    let daemon = daemon.kill_and_restart();
+    assert_eq!(seen_since(&daemon, start, last).await, ["good"], "nor after a restart");
+}
+
+#[tokio::test]
+async fn links_repeats_and_floods_wait_for_a_moderator() {
+    let daemon = Daemon::start(
+        "[moderation.rules]\nlink_action = \"flag\"\nallowed_hosts = [\"example.org\"]\n\
+         repeat_action = \"flag\"\nmax_repeats = 2\n\
+         flood_action = \"flag\"\nflood_comments = 10\nmax_character_run = 20\n",
+    );
+    let mut sender = daemon.join(42, "ann").await;
+    sender.comment("read https://www.example.org/a").await;
+    let (link, _) = sender.comment("buy at http://spam.example.com/x").await;
+    let (run, _) = sender.comment(&"a".repeat(20)).await;
+    let mut third = None;
+    for n in 0..4 {
+        let (id, _) = sender.comment("again and again").await;
+        if n == 3 {
+            third = Some(id);
+        }
+    }
+    moderated(&daemon).await;
+    let reasons = |items: &[ReviewItem], id: CommentId| {
+        items.iter().find(|item| item.comment_id == id).map(|item| item.reason.clone())
+    };
+    let items = queue(&daemon).await;
+    assert_eq!(reasons(&items, link).as_deref(), Some("link"));
+    assert_eq!(reasons(&items, run).as_deref(), Some("character_run"));
+    assert_eq!(reasons(&items, third.unwrap()).as_deref(), Some("repeat"));
+    assert!(items.iter().all(|item| !item.held), "they are shown meanwhile");
+
+    let mut flooder = daemon.join(43, "bob").await;
+    for n in 0..12 {
+        flooder.comment(&format!("number {n}")).await;
+    }
+    moderated(&daemon).await;
+    let floods = queue(&daemon).await;
+    assert_eq!(floods.iter().filter(|item| item.reason == "flood").count(), 2, "{floods:?}");
+
+    let mut viewer = daemon.watch().await;
+    post(&daemon, "/v1/mod/approve", json!({"comment_id": run})).await;
+    post(&daemon, "/v1/mod/reject", json!({"comment_id": link, "reason": "spam"})).await;
+    let deleted = viewer.until(deletion).await;
+    assert_eq!((deleted.comment_id, &*deleted.reason), (link, "spam"));
+    let texts = stored_texts(&daemon).await;
+    assert!(texts.contains(&"a".repeat(20)), "approved, it stays");
+    assert!(!texts.iter().any(|text| text.contains("spam.example.com")));
+}
+
+fn forget_position(stopped: &Stopped, group: &str) {
+    let position = format!("log/comment_events/{group}.position");
+    std::fs::remove_file(stopped.data_dir().join(position)).unwrap();
+}
+
+/// The moderator's position is lost along with what it decided: it begins again from the start.
+#[tokio::test]
+async fn comments_that_passed_unchecked_are_checked_later() {
+    let daemon = Daemon::start("");
+    let mut viewer = daemon.watch().await;
+    let mut sender = daemon.join(42, "troll").await;
+    let mut bad = HashSet::new();
+    for n in 0..50 {
+        bad.insert(sender.comment(&format!("badword {n}")).await.0);
+    }
+    let (_, last) = sender.comment("good").await;
+    viewer.until_seq(last).await;
+    assert_eq!(viewer.comments.len(), 51);
+    let stopped = daemon.kill();
+    forget_position(&stopped, "moderator");
+    let daemon = stopped.restart_with(BLOCKED);
+    let mut back = daemon.resume(viewer.position).await;
+    while !bad.is_empty() {
+        let deleted = back.until(deletion).await;
+        bad.remove(&deleted.comment_id);
+    }
+    assert_eq!(stored_texts(&daemon).await, ["good"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_leaves_no_comment_unchecked() {
+    let mut daemon = Daemon::start(BLOCKED);
+    let start = daemon.watch().await.position;
+    let mut good = 0;
+    for round in 0_u64..4 {
+        let mut sender = daemon.join(42, "troll").await;
+        let mut acked = 0;
+        for n in 0..400 {
+            let text = if n % 4 == 0 { "fine" } else { "badword" };
+            sender.send(&comment(&format!("{text} {round}-{n}"), &format!("{round}-{n}"))).await;
+        }
+        // Killed at another depth of the backlog each time.
+        while acked < 100 * (round + 1) {
+            if let ServerMessage::Ack { .. } = sender.next().await.unwrap() {
+                acked += 1;
+            }
+        }
+        good += acked;
+        daemon = daemon.kill_and_restart();
+    }
+    assert!(good > 0);
+    let (_, last) = daemon.join(43, "ann").await.comment("the end").await;
+    let stored = stored_texts(&daemon).await;
+    assert!(stored.len() > 100, "{}", stored.len());
+    assert!(stored.iter().all(|text| !text.contains("badword")), "{stored:?}");
+    let seen = seen_since(&daemon, start, last).await;
+    assert_eq!(seen, stored, "who comes late sees what history has");
+}
+
+#[tokio::test]
+async fn a_stream_may_change_its_mode_while_it_is_live() {
+    let daemon = Daemon::start(BLOCKED);
+    post(&daemon, "/v1/streams/1", json!({"moderation": "off"})).await;
+    let mut sender = daemon.join(42, "ann").await;
+    sender.comment("badword unmoderated").await;
+    moderated(&daemon).await;
+    check_before_showing(&daemon).await;
+    assert_eq!(refusal(&mut sender, "badword checked").await, ErrorCode::ModerationRejected);
+    post(&daemon, "/v1/streams/1", json!({"moderation": "async"})).await;
+    let (id, _) = sender.comment("badword published").await;
+    assert_eq!(sender.until(deletion).await.comment_id, id);
+    sender.send(&ClientMessage::Ping).await;
+    assert_eq!(stored_texts(&daemon).await, ["badword unmoderated"]);
+}
