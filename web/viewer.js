@@ -5,6 +5,7 @@
 const MAX_SHOWN = 300; // comments in the page
 const MAX_DELETED = 2000; // ids of deleted comments, which may arrive before the comment
 const MAX_UNACKED = 20; // own comments without an answer yet
+const MAX_OWN = 200; // ids of own comments, to say so if one is removed
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 15000;
 const PING_MS = 30000;
@@ -30,6 +31,8 @@ let pongTimer = 0;
 const shown = new Map(); // comment_id → list item
 const deleted = new Set();
 const unacked = new Map(); // ref → text
+const own = new Set(); // ids of own comments
+let following = true; // the newest comment is in sight and stays there
 let waiting = []; // what the next animation frame puts on the page
 let frameRequested = false;
 
@@ -88,6 +91,7 @@ function closed(code, reason) {
   socket = null;
   clearTimeout(pongTimer);
   $("pause").disabled = true;
+  $("viewers").hidden = true;
   showUser(null);
   if (token && (code === 4501 || code === 4502)) {
     // Not as we were: without the token, as a reader.
@@ -141,6 +145,7 @@ const handlers = {
   },
   ack(message) {
     unacked.delete(message.ref);
+    remember(own, message.comment_id, MAX_OWN);
   },
   error(message) {
     const text = unacked.get(message.ref);
@@ -150,7 +155,12 @@ const handlers = {
     showNotice(message.message + (wait ? ` (again in ${Math.ceil(wait / 1000)} s)` : ""));
   },
   "comment.deleted"(message) {
+    const told = deleted.has(message.comment_id);
     remember(deleted, message.comment_id, MAX_DELETED);
+    // It may have been removed before anybody saw it, its sender included.
+    if (own.has(message.comment_id) && !told) {
+      showNotice(`Your comment was removed: ${message.reason.replaceAll("_", " ")}.`);
+    }
     waiting = waiting.filter((item) => item.comment_id !== message.comment_id);
     const item = shown.get(message.comment_id);
     if (item) {
@@ -176,7 +186,7 @@ const handlers = {
     requestFrame();
   },
   announcement(message) {
-    $("announcement").textContent = message.message;
+    $("announced").textContent = message.message;
     $("announcement").hidden = false;
   },
   gap(message) {
@@ -222,7 +232,6 @@ function requestFrame() {
 function putOnPage() {
   frameRequested = false;
   const list = $("comments");
-  const follow = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
   const fragment = document.createDocumentFragment();
   for (const entry of waiting) {
     if (entry.item) {
@@ -241,8 +250,7 @@ function putOnPage() {
     oldest.remove();
   }
   $("empty").hidden = list.childElementCount > 0;
-  if (follow && !paused) list.scrollTop = list.scrollHeight;
-  showNewest();
+  followNewest();
 }
 
 function commentItem(comment) {
@@ -284,8 +292,8 @@ async function loadHistory(limit) {
     const inPage = new Set(items);
     const list = $("comments");
     list.replaceChildren(...items, ...live.filter((item) => !inPage.has(item)));
+    following = true;
     requestFrame();
-    list.scrollTop = list.scrollHeight;
   } catch {
     // Without its past the stream still goes on.
   }
@@ -336,9 +344,25 @@ function showNotice(text) {
   noticeTimer = setTimeout(() => ($("notice").hidden = true), 8000);
 }
 
-function showNewest() {
+// Also when the list changes its height: a banner, a turned phone, its keyboard.
+function followNewest() {
   const list = $("comments");
-  $("newest").hidden = list.scrollHeight - list.scrollTop - list.clientHeight < 120;
+  if (following && !paused) list.scrollTop = list.scrollHeight;
+  showNewest();
+}
+
+function belowSight() {
+  const list = $("comments");
+  return list.scrollHeight - list.scrollTop - list.clientHeight;
+}
+
+function showNewest() {
+  $("newest").hidden = belowSight() < 120;
+}
+
+function seeNewest() {
+  following = true;
+  $("comments").scrollTop = $("comments").scrollHeight;
 }
 
 const reactionButtons = new Map();
@@ -375,11 +399,22 @@ $("pause").onclick = () => {
   $("pause").setAttribute("aria-pressed", String(paused));
   // What the throttle left out is in the history.
   if (paused && sampleRate < 1) loadHistory(MAX_SHOWN);
-  if (!paused) $("comments").scrollTop = $("comments").scrollHeight;
+  if (!paused) seeNewest();
 };
 
-$("newest").onclick = () => ($("comments").scrollTop = $("comments").scrollHeight);
-$("comments").addEventListener("scroll", showNewest, { passive: true });
+$("newest").onclick = seeNewest;
+$("dismiss").onclick = () => ($("announcement").hidden = true);
+
+let height = 0;
+$("comments").addEventListener("scroll", (event) => {
+  // A list that grows or shrinks scrolls, too; only the viewer leaves the newest.
+  if (event.target.clientHeight === height) following = belowSight() < 40;
+  showNewest();
+}, { passive: true });
+new ResizeObserver(() => {
+  height = $("comments").clientHeight;
+  followNewest();
+}).observe($("comments"));
 
 $("composer").onsubmit = (event) => {
   event.preventDefault();
@@ -405,6 +440,7 @@ $("sign-in").onsubmit = (event) => {
 $("leave").onclick = () => {
   forgetToken();
   unacked.clear();
+  own.clear();
   socket?.close(1000);
   connect();
 };

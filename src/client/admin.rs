@@ -95,12 +95,13 @@ impl AdminClient {
     /// A client that acts in the name of the person at this terminal: `$SUDO_USER`, `$USER`, or
     /// the user number. The daemon notes who really holds the socket beside it.
     pub fn new(socket: PathBuf) -> Self {
-        let named = ["SUDO_USER", "USER"]
-            .into_iter()
-            .filter_map(|name| std::env::var(name).ok())
-            .find(|name| !name.is_empty())
-            .and_then(|name| HeaderValue::from_str(&name).ok());
-        let actor = named.unwrap_or_else(|| HeaderValue::from(nix::unistd::getuid().as_raw()));
+        let told = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
+        // Services and containers often have neither; the machine knows its users all the same.
+        let known =
+            || nix::unistd::User::from_uid(nix::unistd::getuid()).ok()?.map(|user| user.name);
+        let name = told.into_iter().find(|name| !name.is_empty()).or_else(known);
+        let actor = name.and_then(|name| HeaderValue::from_str(&name).ok());
+        let actor = actor.unwrap_or(HeaderValue::from_static("operator"));
         Self { socket, actor }
     }
 
