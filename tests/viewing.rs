@@ -79,11 +79,11 @@ async fn a_viewer_that_comes_back_gets_what_it_missed() {
     let position = viewer.position;
     drop(viewer);
     let mut last = 0;
-    for batch in 0..15 {
-        for n in 0..100 {
-            sender.send(&comment("missed", &format!("{batch}-{n}"))).await;
+    for round in 0..15 {
+        for n in round * 100..(round + 1) * 100 {
+            sender.send(&comment(&format!("missed {n}"), &format!("m{n}"))).await;
         }
-        // Who never reads its acks is closed as a slow consumer.
+        // Who does not read its acks is a slow consumer.
         let mut acked = 0;
         while acked < 100 {
             if let ServerMessage::Ack { seq, .. } = sender.next().await.unwrap() {

@@ -16,7 +16,7 @@ const BINARIES: &[(&str, &[&str])] =
 /// The daemon's layers, each importing from those before it. Rooms of one layer do not know each
 /// other, except the foundations.
 const LAYERS: &[(&str, &[&str])] = &[
-    (FOUNDATIONS, &["clock", "config", "handoff", "metrics", "shutdown", "status", "supervise"]),
+    (FOUNDATIONS, &["clock", "config", "handoff", "metrics", "status", "supervise"]),
     ("engine contracts", &["bus", "eventlog", "reactions", "registry", "store"]),
     ("directories", &["directory"]),
     (
@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("edges", &["admin", "gateway"]),
-    (ASSEMBLY, &["engines", "run"]),
+    (ASSEMBLY, &["assembly", "check", "engines", "first_start", "run", "shutdown", "warm_start"]),
 ];
 const FOUNDATIONS: &str = "foundations";
 const ASSEMBLY: &str = "assembly";

@@ -49,6 +49,8 @@ impl Tree {
             sources.push(Source { path: path.to_owned(), module, code, lines });
         }
         sources.retain(|source| !test_modules.iter().any(|test| source.module.starts_with(test)));
+        // Test modules beside their file, brought in by `#[path]`.
+        sources.retain(|source| !source.path.ends_with("_tests.rs"));
         let modules = sources.iter().map(|source| source.module.clone()).collect();
         Self { sources, modules }
     }

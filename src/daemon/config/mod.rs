@@ -6,10 +6,12 @@
 //! then does not start.
 
 mod load;
+mod moderation;
 mod sections;
 mod validate;
 
 pub use load::{Overrides, default_data_dir, load};
+pub use moderation::{ModerationConfig, ModerationStage, RuleAction, RulesConfig};
 pub use sections::*;
 
 /// Why the configuration was refused (exit code 64).

@@ -87,9 +87,9 @@ pub(super) struct More {
     /// private messages. Bounded by `delivery.outbox_bytes` and one frame.
     outbox: VecDeque<Bytes>,
     outbox_bytes: usize,
-    /// How much was put there that is not private: a page of what the viewer missed. Kept until the
-    /// outbox is empty.
-    page_bytes: usize,
+    /// How much was put there that is not private: a page of what the viewer missed, the rest of a
+    /// frame. Kept until the outbox is empty.
+    shared_bytes: usize,
     /// What was read along with the handshake.
     early_bytes: Vec<u8>,
     /// What the viewer had received before it came back.
@@ -148,19 +148,20 @@ impl Viewer {
     pub(super) fn enqueue_rest(&mut self, rest: Bytes) {
         let more = self.more();
         more.outbox_bytes += rest.len();
+        more.shared_bytes += rest.len();
         more.outbox.push_front(rest);
     }
 
     /// Puts a frame of a page behind what waits: bounded by the page, not by the bound of private
     /// messages, because the next page is asked for only when this one is written.
     pub(super) fn enqueue_page(&mut self, bytes: Bytes) {
-        self.more().page_bytes += bytes.len();
+        self.more().shared_bytes += bytes.len();
         self.enqueue(bytes);
     }
 
-    /// What waits, but for the allowance of a page.
+    /// What waits, but for the allowance of a page and a frame.
     pub(super) fn private_bytes(&self) -> usize {
-        self.more.as_ref().map_or(0, |more| more.outbox_bytes.saturating_sub(more.page_bytes))
+        self.more.as_ref().map_or(0, |more| more.outbox_bytes.saturating_sub(more.shared_bytes))
     }
 
     /// Writes what waits; false while something is left. Counts bytes in `written`.
@@ -192,7 +193,7 @@ impl Viewer {
                 }
             }
         }
-        more.page_bytes = 0;
+        more.shared_bytes = 0;
         if more.is_idle() {
             self.more = None;
         }

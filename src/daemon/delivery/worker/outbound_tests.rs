@@ -200,6 +200,7 @@ fn a_frame_once_begun_is_finished_before_anything_else() {
         stream.push(range(seq + 1, seq + 50));
         seq += 50;
     }
+    assert_eq!(viewer.private_bytes(), 0, "what all are sent is not its private backlog");
     viewer.enqueue(Form::Json.encode_private(&ServerMessage::Presence { viewers: 3 }));
     stream.push(deletion(3));
     let mut all = Vec::new();

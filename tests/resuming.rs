@@ -1,0 +1,154 @@
+//! Joins: what a viewer gets that comes back, comes early, or leaves at once.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use live_comments::client::viewer::ViewerOptions;
+use live_comments::protocol::{ServerMessage, StreamId, StreamPosition};
+use serde_json::{Value, json};
+use support::{Daemon, Viewer, archived};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+async fn post(daemon: &Daemon, path: &str, body: Value) {
+    let _: Value = daemon.admin().post(path, &body).await.unwrap();
+}
+
+fn deleted(message: &ServerMessage) -> Option<live_comments::protocol::CommentId> {
+    match message {
+        ServerMessage::CommentDeleted(deletion) => Some(deletion.comment_id),
+        _ => None,
+    }
+}
+
+/// The stream is quiet meanwhile, so nothing else tells the viewer that it missed anything.
+#[tokio::test]
+async fn a_deletion_while_away_is_told_on_return() {
+    let daemon = Daemon::start("[delivery]\nworkers = 1");
+    let mut stays = daemon.join(42, "ann").await;
+    let mut leaves = daemon.watch().await;
+    let (comment, seq) = stays.comment("to be deleted").await;
+    stays.until_seq(seq).await;
+    leaves.until_seq(seq).await;
+    let position = leaves.position;
+    drop(leaves);
+    post(&daemon, "/v1/delete", json!({"comment_id": comment, "reason": "off_topic"})).await;
+    assert_eq!(stays.until(deleted).await, comment);
+    let mut back = daemon.resume(position).await;
+    assert_eq!(back.until(deleted).await, comment);
+}
+
+#[tokio::test]
+async fn a_position_the_log_never_had_begins_anew() {
+    let daemon = Daemon::start("");
+    let mut sender = daemon.join(42, "ann").await;
+    let epoch = sender.position.epoch;
+    for seq in [1_000_000, u64::MAX] {
+        let mut viewer = daemon.resume(StreamPosition { epoch, seq }).await;
+        let begun = |message: &ServerMessage| match message {
+            ServerMessage::Welcome { seq, .. } => Some(*seq),
+            _ => None,
+        };
+        viewer.position.seq = viewer.until(begun).await;
+        let (_, seq) = sender.comment("hi").await;
+        viewer.until_seq(seq).await;
+        assert_eq!(viewer.texts(), ["hi"]);
+    }
+}
+
+/// All streams share the log, so a quiet one's last record lies far behind its end.
+#[tokio::test]
+async fn a_quiet_stream_has_no_gap_after_a_restart() {
+    let daemon = Daemon::start("");
+    let new = json!({"title": "busy"}).to_string();
+    let admin =
+        format!("Bearer {}", daemon.token_of(1, "root", live_comments::protocol::Role::Admin));
+    let headers = [("authorization", &*admin)];
+    let (status, body) = support::http(&daemon, "POST", "/api/streams", &headers, Some(&new)).await;
+    assert_eq!(status, 201, "{body}");
+    let busy = StreamId(body["stream_id"].as_u64().unwrap());
+    let mut quiet = daemon.join(42, "ann").await;
+    let (_, seq) = quiet.comment("before").await;
+    quiet.until_seq(seq).await;
+    let token = Some(daemon.token(43, "bob").into());
+    let options = ViewerOptions { token, stream: busy, ..daemon.options() };
+    let mut talker = Viewer::join(options).await;
+    for n in 0..50 {
+        talker.comment(&format!("elsewhere {n}")).await;
+    }
+    archived(&daemon).await;
+    let position = quiet.position;
+    drop((quiet, talker));
+    let daemon = daemon.terminate().restart();
+    let mut back = daemon.resume(position).await;
+    let mut fresh = daemon.join(44, "cat").await;
+    let (_, seq) = fresh.comment("after").await;
+    for viewer in [&mut back, &mut fresh] {
+        viewer.until_seq(seq).await;
+        assert_eq!(viewer.texts(), ["after"]);
+        assert_eq!(viewer.gaps, []);
+    }
+}
+
+/// It sends its first comment along with the handshake, as the first viewer of the stream.
+#[tokio::test]
+async fn nothing_comes_before_welcome_and_an_early_comment_is_shown_to_its_sender() {
+    let daemon = Daemon::start("");
+    let token = daemon.token(42, "ann");
+    let mut request = format!(
+        "GET /ws/1?token={token} HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n\
+         connection: upgrade\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes();
+    let comment = br#"{"type":"comment","message":"early","ref":"r"}"#;
+    // A mask of zeros leaves the payload as it is.
+    request.extend([0x81, 0x80 | comment.len() as u8, 0, 0, 0, 0]);
+    request.extend(comment);
+    let mut socket = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
+    socket.write_all(&request).await.unwrap();
+    let mut seen = Vec::new();
+    let text = |seen: &[u8]| String::from_utf8_lossy(seen).into_owned();
+    let reading = async {
+        // The comment may come before its ack, but neither before the welcome.
+        while ![r#""message":"early""#, r#""type":"ack""#].iter().all(|s| text(&seen).contains(s)) {
+            assert_ne!(socket.read_buf(&mut seen).await.unwrap(), 0, "{}", text(&seen));
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, reading).await.expect("the sender sees its comment");
+    let seen = text(&seen);
+    let place = |kind: &str| seen.find(&format!(r#""type":"{kind}""#)).expect(kind);
+    assert!(place("welcome") < place("ack").min(place("comments")), "{seen}");
+}
+
+/// Its last bytes and the end of the connection arrive as one.
+#[tokio::test]
+async fn a_viewer_that_leaves_with_its_last_words_is_gone_at_once() {
+    let daemon = Daemon::start("[delivery]\npresence_interval = \"50ms\"");
+    let mut viewer = daemon.watch().await;
+    let count = |wanted| {
+        move |message: &ServerMessage| match message {
+            ServerMessage::Presence { viewers } => (*viewers == wanted).then_some(()),
+            _ => None,
+        }
+    };
+    let mut leaving = Vec::new();
+    for _ in 0..20 {
+        let request = "GET /ws/1 HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n\
+                       connection: upgrade\r\nsec-websocket-version: 13\r\n\
+                       sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let mut socket = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
+        socket.write_all(request.as_bytes()).await.unwrap();
+        leaving.push(socket);
+    }
+    viewer.until(count(21)).await;
+    for socket in &mut leaving {
+        // A pong, masked with zeros, and the end right behind it.
+        socket.write_all(&[0x8A, 0x80, 0, 0, 0, 0]).await.unwrap();
+        socket.shutdown().await.unwrap();
+    }
+    let gone = tokio::time::timeout(Duration::from_secs(10), viewer.until(count(1)));
+    gone.await.expect("well before the first ping finds out");
+}
