@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::comment::{Comment, Deletion};
@@ -85,35 +84,6 @@ impl CommentModerated {
             reason: self.reason.clone(),
             timestamp: self.timestamp,
         })
-    }
-}
-
-/// A record that a consumer could not process, as `dead_letters` keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadLetter {
-    /// Where the record stood.
-    pub topic: String,
-    pub partition: u32,
-    pub offset: u64,
-    /// The consumer group that gave up on it.
-    pub group: String,
-    /// What was wrong with it.
-    pub reason: String,
-    /// The record's own, cut at [`Self::MAX_PAYLOAD_BYTES`].
-    pub payload: Bytes,
-}
-
-impl DeadLetter {
-    /// Leaves room for the rest of the letter in a record.
-    pub const MAX_PAYLOAD_BYTES: usize = 512 << 10;
-
-    pub fn encode(&self) -> Vec<u8> {
-        rmp_serde::to_vec(self)
-            .expect("a letter has no type MessagePack cannot carry, and memory does not fail")
-    }
-
-    pub fn decode(payload: &[u8]) -> Result<Self, BadEvent> {
-        Ok(rmp_serde::from_slice(payload)?)
     }
 }
 

@@ -11,6 +11,7 @@ use super::pipeline::{Pipeline, Subject, Verdict};
 use super::reviews::Reviews;
 use crate::daemon::clock::SharedClock;
 use crate::daemon::directory::Streams;
+use crate::daemon::eventlog::dead_letter::DeadLetter;
 use crate::daemon::eventlog::{
     LogConsumer, LogError, NewRecord, Polled, Position, Record, SharedLog, StartAt, Topic,
 };
@@ -20,7 +21,7 @@ use crate::daemon::store::metadata::SharedMetadataStore;
 use crate::daemon::supervise::breaker::Breaker;
 use crate::protocol::Comment;
 use crate::protocol::admin::ReviewItem;
-use crate::protocol::events::{CommentModerated, CommentSubmitted, DeadLetter, Decision, Event};
+use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
 use crate::protocol::stream::ModerationMode;
 
 /// The consumer group whose position says how far moderation is.
@@ -191,17 +192,8 @@ impl ModerationWorker {
         let Position { partition, offset } = record.position;
         warn!(partition, offset, reason, "moderation cannot read a record");
         self.metrics.dead_letters.inc();
-        let kept = record.payload.len().min(DeadLetter::MAX_PAYLOAD_BYTES);
-        let letter = DeadLetter {
-            topic: Topic::CommentEvents.name().to_owned(),
-            partition,
-            offset,
-            group: GROUP.to_owned(),
-            reason: reason.to_owned(),
-            payload: record.payload.slice(..kept),
-        };
-        let timestamp_ms = self.clock.now_ms();
-        NewRecord { key: record.key, timestamp_ms, payload: letter.encode().into() }
+        DeadLetter::new(Topic::CommentEvents, GROUP, record, &reason)
+            .record(record.key, self.clock.now_ms())
     }
 
     /// Appends until the log takes it. `false`: stopped before it did.

@@ -4,7 +4,8 @@
 //! [`sqlite`]; PostgreSQL is the distributed one.
 //!
 //! Always holds: each method is one transaction; what returned `Ok` is durable. A change an operator
-//! asked for and its audit entry are stored together or not at all.
+//! asked for and its audit entry are stored together or not at all; for streams, whose number only
+//! the store knows, the entry is a second transaction.
 //!
 //! When full: [`super::StoreError::Unavailable`], nothing changed.
 
