@@ -11,22 +11,31 @@ const COMMENTS: u64 = 40;
 
 async fn run_with(fault: Fault, viewers: usize, encoding: Encoding) -> Report {
     let server = TestServer::start(fault, UserId(USER), encoding).await;
+    report_of(trial(&server, viewers, encoding)).await
+}
+
+fn trial(server: &TestServer, viewers: usize, encoding: Encoding) -> Trial {
     let options =
         ViewerOptions { encoding, ..ViewerOptions::new(server.endpoint.clone(), StreamId(1)) };
     let duration = Duration::from_millis(200);
-    let trial = Trial {
+    Trial {
         audience: AudiencePlan {
-            viewers: vec![options.clone(); viewers],
-            slow_percent: 0.0,
-            connect_rate: 1e6,
+            encodings: vec![encoding],
+            ..AudiencePlan::new(viewers as u64, server.endpoint.clone(), StreamId(1))
         },
+        reach: Reach::Here,
         viewers_wanted: viewers as u64,
         senders: vec![options; 2],
         own_users: USER..USER + 1,
         workload: Workload::Rate { per_second: COMMENTS as f64 / 0.2, duration },
+        reactions_per_second: 0.0,
+        storms: Vec::new(),
         grace: Duration::from_millis(500),
         notes: Vec::new(),
-    };
+    }
+}
+
+async fn report_of(trial: Trial) -> Report {
     let report = trial.run(&CancellationToken::new(), &Progress::hidden()).await.unwrap();
     let Report { expected, delivered, sampled_out, skipped, deleted, lost, .. } = report;
     assert_eq!(expected, delivered + sampled_out + skipped + deleted + lost, "{report:?}");
@@ -154,10 +163,11 @@ async fn nobody_needs_to_watch() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error() {
-    let mut options = ViewerOptions::new(Endpoint::plain("127.0.0.1", 1), StreamId(1));
-    options.connect_timeout = Duration::from_secs(2);
     let trial = Trial {
-        audience: AudiencePlan { viewers: vec![options], slow_percent: 0.0, connect_rate: 1e6 },
+        audience: AudiencePlan::new(1, Endpoint::plain("127.0.0.1", 1), StreamId(1)),
+        reach: Reach::Here,
+        reactions_per_second: 0.0,
+        storms: Vec::new(),
         viewers_wanted: 1,
         senders: Vec::new(),
         own_users: 0..0,
