@@ -81,8 +81,7 @@ impl Crowds {
         let orders = plans.into_iter().enumerate();
         let orders = orders.map(|(index, plan)| reach.start(index, plan, words.clone()));
         let orders = orders.collect::<anyhow::Result<Vec<_>>>()?;
-        let mut crowds =
-            Self { orders, said, asks: 0, apart: reach.is_apart(), listener };
+        let mut crowds = Self { orders, said, asks: 0, apart: reach.is_apart(), listener };
         crowds.wait(Some(PATIENCE), |said| said.ready).await.context("starting viewers")?;
         Ok(crowds)
     }

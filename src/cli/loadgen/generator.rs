@@ -62,23 +62,14 @@ impl Watch {
     }
 
     /// The verdict on all processes.
-    pub(crate) fn finish(
-        &self,
-        slippage: Slippage,
-        crowds: &Figures,
-        processes: u64,
-    ) -> Generator {
+    pub(crate) fn finish(&self, slippage: Slippage, crowds: &Figures, processes: u64) -> Generator {
         let own_late = *self.late.lock().unwrap_or_else(PoisonError::into_inner);
         let late = own_late.max(Duration::from_micros(crowds.late_us));
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let cpu_percent = self.cpu_percent(Duration::from_micros(crowds.cpu_us));
         let weigh = crowds.connected >= VIEWERS_THAT_WEIGH;
         let bytes_per_viewer = weigh.then(|| crowds.memory_bytes / crowds.connected);
-        Generator {
-            processes,
-            bytes_per_viewer,
-            ..judge(cpu_percent, processors, slippage, late)
-        }
+        Generator { processes, bytes_per_viewer, ..judge(cpu_percent, processors, slippage, late) }
     }
 }
 

@@ -195,7 +195,11 @@ impl Generator {
         let memory = self.bytes_per_viewer.map(|bytes| format!(", {bytes} bytes a viewer"));
         format!(
             "generator: {} of viewers, {:.0} % of a processor, {} ms behind and {} ms late at most{}; {}\n",
-            if self.processes == 1 { "1 process".to_owned() } else { format!("{} processes", self.processes) },
+            if self.processes == 1 {
+                "1 process".to_owned()
+            } else {
+                format!("{} processes", self.processes)
+            },
             self.cpu_percent,
             self.behind_ms_max,
             self.late_ms_max,

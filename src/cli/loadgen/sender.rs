@@ -93,8 +93,15 @@ struct Unanswered {
 /// What a sender wants to know of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Reply {
-    Ack { number: u64, comment_id: CommentId, seq: Seq },
-    Refused { number: u64, code: ErrorCode },
+    Ack {
+        number: u64,
+        comment_id: CommentId,
+        seq: Seq,
+    },
+    Refused {
+        number: u64,
+        code: ErrorCode,
+    },
     /// Of what has no `ref`: a reaction.
     ReactionRefused,
     Bye(Option<u64>),

@@ -97,8 +97,7 @@ impl Trial {
 
         let watch = Watch::start();
         crowds.order(Order::Begin).await;
-        let (start, slippage) =
-            self.load(&mut crowds, &submissions, cast, stop, progress).await?;
+        let (start, slippage) = self.load(&mut crowds, &submissions, cast, stop, progress).await?;
         let figures = crowds.settle().await?;
         let generator = watch.finish(slippage, &figures, self.reach.count());
         let outcome = Outcome { submissions, figures, started: clock.micros(start), slippage };
@@ -186,12 +185,7 @@ impl Trial {
     }
 
     /// Reactions, evenly spread over time and senders.
-    async fn react(
-        &self,
-        start: Instant,
-        queues: &[mpsc::Sender<Say>],
-        stop: &CancellationToken,
-    ) {
+    async fn react(&self, start: Instant, queues: &[mpsc::Sender<Say>], stop: &CancellationToken) {
         let (per_second, duration) = (self.reactions_per_second, self.workload.duration());
         let plan = Workload::Rate { per_second, duration };
         keep_pace(start, plan.plan(), stop, async |planned: Planned, _| {

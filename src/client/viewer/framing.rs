@@ -43,10 +43,7 @@ impl FrameReader {
     ///
     /// # Errors
     /// A broken rule of framing; the connection is of no use afterwards.
-    pub fn next<'a>(
-        &mut self,
-        input: &mut &'a [u8],
-    ) -> Result<Option<Incoming<'a>>, ViewerError> {
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Incoming<'a>>, ViewerError> {
         while let Some((header, payload)) = self.next_frame(input).map_err(broken)? {
             if let Some(incoming) = self.assemble(header, payload).map_err(broken)? {
                 return Ok(Some(incoming));

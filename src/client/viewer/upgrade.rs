@@ -192,9 +192,8 @@ mod tests {
         let upgrade = upgrade(&endpoint);
         let body = r#"{"error":{"code":"node_full","message":"full","retry_after_ms":1500}}"#;
         let length = body.len();
-        let answer = format!(
-            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
+        let answer =
+            format!("HTTP/1.1 503 Service Unavailable\r\ncontent-length: {length}\r\n\r\n{body}");
         let cut = &answer.as_bytes()[..answer.len() - 1];
         assert_eq!(upgrade.read_answer(cut, false).unwrap(), None);
         let error = upgrade.read_answer(answer.as_bytes(), false).unwrap_err();

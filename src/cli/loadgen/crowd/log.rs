@@ -78,8 +78,7 @@ impl Log {
     }
 
     pub(super) fn storms(&self) -> Vec<Storm> {
-        let storm =
-            |gust: &Gust| Storm { viewers: gust.viewers, back: Recorded::of(&gust.back) };
+        let storm = |gust: &Gust| Storm { viewers: gust.viewers, back: Recorded::of(&gust.back) };
         self.storms.iter().map(storm).collect()
     }
 }

@@ -92,7 +92,8 @@ pub(crate) struct Recorded(Vec<(u64, u64)>);
 
 impl Recorded {
     pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
-        let pairs = histogram.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value()));
+        let pairs =
+            histogram.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value()));
         Self(pairs.collect())
     }
 
@@ -127,9 +128,7 @@ impl Figures {
         self.connect.0.extend(other.connect.0);
         self.connected += other.connected;
         self.slow += other.slow;
-        for (mine, theirs) in
-            [(&mut self.failed, other.failed), (&mut self.closed, other.closed)]
-        {
+        for (mine, theirs) in [(&mut self.failed, other.failed), (&mut self.closed, other.closed)] {
             for (kind, count) in theirs {
                 *mine.entry(kind).or_default() += count;
             }

@@ -186,7 +186,8 @@ mod tests {
                 for seat in 0..part.viewers() {
                     let viewer = part.viewer(seat);
                     prop_assert!(viewer < viewers && seen.insert(viewer));
-                    prop_assert_eq!(part.token(seat), Some(viewer.to_string().as_str()));
+                    let token = viewer.to_string();
+                    prop_assert_eq!(part.token(seat), Some(token.as_str()));
                     prop_assert!(part.due(seat) >= last_due);
                     last_due = part.due(seat);
                 }
@@ -200,8 +201,7 @@ mod tests {
     fn endpoints_encodings_and_sources_are_shared_evenly() {
         let endpoints = vec![Endpoint::plain("a", 1), Endpoint::plain("b", 1)];
         let encodings = vec![Encoding::Json, Encoding::Msgpack];
-        let audience =
-            AudiencePlan { endpoints, encodings, source_addresses: 3, ..plan(12_000) };
+        let audience = AudiencePlan { endpoints, encodings, source_addresses: 3, ..plan(12_000) };
         let mut counts: BTreeMap<_, u64> = BTreeMap::new();
         let mut slow_in = BTreeSet::new();
         let audience = AudiencePlan { slow_percent: 1.0, ..audience };

@@ -6,9 +6,9 @@ use ahash::RandomState;
 #[cfg(test)]
 use hdrhistogram::Histogram;
 
-use super::frames::{self, Meaning};
 #[cfg(test)]
 use super::Counts;
+use super::frames::{self, Meaning};
 use super::{Ledger, Micros};
 use crate::client::viewer::decode;
 use crate::protocol::message::Encoding;
