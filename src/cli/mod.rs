@@ -113,6 +113,9 @@ enum Command {
     Record(record::RecordArgs),
     Replay(replay::ReplayArgs),
     Loadgen(loadgen::LoadgenArgs),
+    /// One of the processes of loadgen; started by it alone
+    #[command(name = loadgen::worker::COMMAND, hide = true)]
+    LoadgenWorker,
     Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -146,6 +149,7 @@ impl Cli {
             Command::Record(args) => Box::pin(record::run(args, context)).await,
             Command::Replay(args) => Box::pin(replay::run(args, context)).await,
             Command::Loadgen(args) => Box::pin(loadgen::run(args, context)).await,
+            Command::LoadgenWorker => Ok(loadgen::worker::main()),
             Command::Token(args) => token::run(args, self.json, context).await,
             Command::Completions(args) => completions::run(args),
         }
@@ -163,6 +167,10 @@ pub fn main() -> ExitCode {
             return if asked_for { exit::OK.into() } else { exit::USAGE.into() };
         }
     };
+    if matches!(cli.command, Command::LoadgenWorker) {
+        // Thousands of viewers on one thread: no runtime, which would only own memory here.
+        return loadgen::worker::main();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(&anyhow::Error::new(error).context("cannot start")),

@@ -20,9 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::loadgen::clock::RunClock;
 use super::loadgen::progress::Progress;
 use super::loadgen::schedule::{Planned, Workload, keep_pace};
-use super::loadgen::sender::{Outgoing, QUEUE_COMMENTS, Sender};
+use super::loadgen::sender::{Outgoing, QUEUE_COMMENTS, Say, Sender};
 use super::loadgen::{Submissions, default_endpoint, parse_speed, stop_on_interrupt};
 use super::recording::{self, RecordedComment};
 use crate::client::viewer::ViewerOptions;
@@ -75,7 +76,7 @@ struct Summary {
     users: u64,
     published: u64,
     acked: u64,
-    rejected: std::collections::BTreeMap<&'static str, u64>,
+    rejected: super::loadgen::ByKind,
     /// Neither acked nor rejected, or never sent because their user could not connect.
     unanswered: u64,
     duration_s: f64,
@@ -118,7 +119,7 @@ async fn replay(recording: Arc<Vec<RecordedComment>>, speed: f64, mut cast: Cast
     let say = keep_pace(start, workload.plan(), &stop, async |planned: Planned, intended| {
         let user = &recording[planned.number as usize].user;
         let outgoing = Outgoing { number: planned.number, intended, text: planned.text };
-        cast.say(user, outgoing).await;
+        cast.say(user, Say::Comment(outgoing)).await;
     });
     let slippage = progress.show(line, say).await;
     let comments = cast.said;
@@ -151,7 +152,7 @@ struct Cast {
 }
 
 struct Member {
-    queue: mpsc::Sender<Outgoing>,
+    queue: mpsc::Sender<Say>,
     /// Value of `Cast::said` when this user last spoke.
     last_said: u64,
 }
@@ -177,7 +178,7 @@ impl Cast {
             source: Arc::new(source),
             connections,
             run: rand::random(),
-            submissions: Arc::new(Submissions::without_viewers()),
+            submissions: Arc::new(Submissions::without_viewers(RunClock::start())),
             members: AHashMap::new(),
             users: ahash::AHashSet::new(),
             said: 0,
@@ -187,7 +188,7 @@ impl Cast {
     }
 
     /// Hands a comment to its user, who is connected first if need be.
-    async fn say(&mut self, user: &Arc<str>, outgoing: Outgoing) {
+    async fn say(&mut self, user: &Arc<str>, outgoing: Say) {
         self.said += 1;
         while self.tasks.try_join_next().is_some() {}
         if let Some(member) = self.members.get_mut(user) {
@@ -204,7 +205,7 @@ impl Cast {
         self.introduce(user, outgoing).await;
     }
 
-    async fn introduce(&mut self, user: &Arc<str>, first: Outgoing) {
+    async fn introduce(&mut self, user: &Arc<str>, first: Say) {
         if self.members.len() >= self.connections {
             let silent = self.members.iter().min_by_key(|(_, member)| member.last_said);
             if let Some(longest) = silent.map(|(user, _)| user.clone()) {
@@ -225,7 +226,7 @@ impl Cast {
     fn member(
         &self,
         user: Arc<str>,
-        outgoing: mpsc::Receiver<Outgoing>,
+        outgoing: mpsc::Receiver<Say>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (source, mut options) = (self.source.clone(), self.options.clone());
         let (run, submissions, failures) =

@@ -4,11 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use hyper::Uri;
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::{StreamId, StreamPosition};
 
 /// A server's address for viewers. A path in the URL is put before `/ws/{stream}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Endpoint {
     pub tls: bool,
     /// A name or an address; an IPv6 address without its brackets.
@@ -51,6 +53,20 @@ impl fmt::Display for Endpoint {
         } else {
             write!(f, "{scheme}://{host}:{port}{prefix}")
         }
+    }
+}
+
+impl From<Endpoint> for String {
+    fn from(endpoint: Endpoint) -> Self {
+        endpoint.to_string()
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = InvalidEndpoint;
+
+    fn try_from(text: String) -> Result<Self, InvalidEndpoint> {
+        text.parse()
     }
 }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use serde::{Deserialize, Serialize};
 
 /// Whose certificates are accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Trust {
     /// Those the public web's authorities signed.
     #[default]
@@ -19,22 +21,24 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// The TLS configuration; `None` is the WebSocket library's own, with the public authorities.
-    pub(super) fn config(self) -> Option<Arc<ClientConfig>> {
-        match self {
-            Self::PublicAuthorities => None,
-            Self::AnyCertificate => {
-                let provider = Arc::new(rustls::crypto::ring::default_provider());
-                let verifier = AcceptAny { provider: provider.clone() };
-                let config = ClientConfig::builder_with_provider(provider)
-                    .with_safe_default_protocol_versions()
-                    .expect("ring supports the default protocol versions")
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(verifier))
-                    .with_no_client_auth();
-                Some(Arc::new(config))
+    /// The TLS configuration, for any number of connections.
+    pub fn config(self) -> Arc<ClientConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .expect("ring supports the default protocol versions");
+        Arc::new(match self {
+            Self::PublicAuthorities => {
+                let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
+                builder
+                    .with_root_certificates(roots.collect::<RootCertStore>())
+                    .with_no_client_auth()
             }
-        }
+            Self::AnyCertificate => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AcceptAny { provider }))
+                .with_no_client_auth(),
+        })
     }
 }
 

@@ -61,8 +61,26 @@ pub struct LoadgenArgs {
     #[arg(long, value_name = "P", default_value = "0", value_parser = parse_percent)]
     pub slow_percent: f64,
 
-    #[arg(long, value_enum, default_value = "json")]
-    pub encoding: EncodingArg,
+    /// The form of messages; several, as in json,msgpack, share the viewers
+    #[arg(long, value_enum, default_value = "json", value_delimiter = ',')]
+    pub encoding: Vec<EncodingArg>,
+
+    /// Reactions a second, all senders together
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse_count)]
+    pub reactions_rate: u64,
+
+    /// All viewers drop their connections at this time and come back at once, with their positions; may
+    /// be given more than once
+    #[arg(long, value_name = "T", value_parser = parse_duration, conflicts_with = "no_viewers")]
+    pub storm_at: Vec<Duration>,
+
+    /// Processes that hold the viewers [default: as many as descriptors need and processors serve]
+    #[arg(long, value_name = "N", value_parser = parse_processes)]
+    pub processes: Option<u64>,
+
+    /// Loopback addresses to connect from, 127.0.0.2 and on [default: as many as ports need]
+    #[arg(long, value_name = "N", value_parser = parse_sources)]
+    pub source_addresses: Option<u32>,
 
     /// How long to wait after the last comment for what is still to come
     #[arg(long, value_name = "T", default_value = "5s", value_parser = parse_duration)]
@@ -122,6 +140,20 @@ fn parse_positive(text: &str) -> Result<u64, String> {
     }
 }
 
+fn parse_processes(text: &str) -> Result<u64, String> {
+    match parse_count(text)? {
+        count @ 1..=1024 => Ok(count),
+        _ => Err(format!("`{text}` processes: write a number from 1 to 1024")),
+    }
+}
+
+fn parse_sources(text: &str) -> Result<u32, String> {
+    match parse_count(text)? {
+        count @ 1..=1_000_000 => Ok(count as u32),
+        _ => Err(format!("`{text}` addresses: write a number from 1 to 1m")),
+    }
+}
+
 fn parse_senders(text: &str) -> Result<u64, String> {
     match parse_count(text)? {
         count @ 1..=10_000 => Ok(count),
@@ -158,7 +190,16 @@ mod tests {
         assert_eq!((args.speed, args.slow_percent), (20.0, 1.0));
         assert_eq!(args.duration, Some(Duration::from_secs(600)));
         assert_eq!(args.fail_if.len(), 2);
-        assert_eq!(args.encoding, EncodingArg::Msgpack);
+        assert_eq!(args.encoding, [EncodingArg::Msgpack]);
+        let args = parse(
+            "--encoding json,msgpack --storm-at 10s --storm-at 1m --reactions-rate 50 --processes 4 \
+             --source-addresses 8",
+        )
+        .unwrap();
+        assert_eq!(args.encoding, [EncodingArg::Json, EncodingArg::Msgpack]);
+        assert_eq!(args.storm_at, [Duration::from_secs(10), Duration::from_secs(60)]);
+        assert_eq!((args.reactions_rate, args.processes), (50, Some(4)));
+        assert_eq!(args.source_addresses, Some(8));
         let args = parse("").unwrap();
         assert_eq!((args.viewers, args.stream, args.rate), (100, StreamId(1), None));
     }
@@ -175,6 +216,9 @@ mod tests {
             ("--url localhost", "write ws://host:port"),
             ("--senders 0", "from 1 to 10000"),
             ("--connect-rate 0", "at least 1"),
+            ("--processes 0", "from 1 to 1024"),
+            ("--source-addresses 0", "from 1 to 1m"),
+            ("--encoding json,xml", "msgpack"),
             ("--viewers 5 --no-viewers", "cannot be used with"),
         ] {
             let error = parse(line).unwrap_err();

@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::crowd::{Figures, cpu_time};
 use super::schedule::Slippage;
 
 const HEARTBEAT: Duration = Duration::from_millis(10);
@@ -17,24 +16,25 @@ const TOLERATED_SLIP: Duration = Duration::from_millis(50);
 /// Of all processors together.
 const TOLERATED_CPU_SHARE: f64 = 0.85;
 
-/// What the report says of the generator.
+/// With fewer viewers, what a process needs anyway would look like theirs.
+const VIEWERS_THAT_WEIGH: u64 = 1000;
+
+/// What the report says of the generator, all its processes together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Generator {
+    /// Those that hold viewers, or 1 if this one does.
+    pub processes: u64,
     /// 100 is one processor.
     pub cpu_percent: f64,
     /// How much after its time a comment left at worst.
     pub behind_ms_max: f64,
+    /// How late readers and tasks came to what they had to do, at worst but for the odd one.
+    pub late_ms_max: f64,
+    /// Resident memory that came with a viewer; absent where viewers are too few to tell.
+    pub bytes_per_viewer: Option<u64>,
     /// Whether latencies are the generator's rather than the server's.
     pub bottleneck: bool,
     pub note: String,
-}
-
-/// Processor time of this process so far.
-fn cpu_time() -> Duration {
-    getrusage(UsageWho::RUSAGE_SELF).map_or(Duration::ZERO, |usage| {
-        let micros = (usage.user_time() + usage.system_time()).num_microseconds();
-        Duration::from_micros(micros.max(0) as u64)
-    })
 }
 
 /// Measures from its creation on.
@@ -54,16 +54,22 @@ impl Watch {
         Self { started: Instant::now(), cpu_before: cpu_time(), late, heartbeat }
     }
 
-    pub(crate) fn cpu_percent(&self) -> f64 {
+    /// Of this process, and of others that used this much.
+    fn cpu_percent(&self, others: Duration) -> f64 {
         let wall = self.started.elapsed().as_secs_f64().max(1e-3);
-        cpu_time().saturating_sub(self.cpu_before).as_secs_f64() / wall * 100.0
+        let own = cpu_time().saturating_sub(self.cpu_before);
+        (own + others).as_secs_f64() / wall * 100.0
     }
 
-    /// The verdict.
-    pub(crate) fn finish(&self, slippage: Slippage) -> Generator {
-        let late = *self.late.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The verdict on all processes.
+    pub(crate) fn finish(&self, slippage: Slippage, crowds: &Figures, processes: u64) -> Generator {
+        let own_late = *self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let late = own_late.max(Duration::from_micros(crowds.late_us));
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        judge(self.cpu_percent(), processors, slippage, late)
+        let cpu_percent = self.cpu_percent(Duration::from_micros(crowds.cpu_us));
+        let weigh = crowds.connected >= VIEWERS_THAT_WEIGH;
+        let bytes_per_viewer = weigh.then(|| crowds.memory_bytes / crowds.connected);
+        Generator { processes, bytes_per_viewer, ..judge(cpu_percent, processors, slippage, late) }
     }
 }
 
@@ -100,6 +106,9 @@ fn judge(
         "the generator kept up".to_owned()
     };
     Generator {
+        processes: 1,
+        bytes_per_viewer: None,
+        late_ms_max: heartbeat_late.as_micros() as f64 / 1000.0,
         cpu_percent: (cpu_percent * 10.0).round() / 10.0,
         behind_ms_max: slippage.behind_max.as_micros() as f64 / 1000.0,
         bottleneck: !reasons.is_empty(),
@@ -150,6 +159,6 @@ mod tests {
         while watch.started.elapsed() < MS * 20 {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
-        assert!(watch.cpu_percent() > 1.0);
+        assert!(watch.cpu_percent(Duration::ZERO) > 1.0);
     }
 }

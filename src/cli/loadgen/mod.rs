@@ -7,15 +7,21 @@
 //! limit, and it says how many did not fit; comments in flight up to a bound for each sender, after
 //! which the schedule slips and the report says whose doing that was.
 //!
-//! Parts: [`schedule`] plans and keeps time, [`sender`] submits, [`audience`] watches, [`ledger`]
-//! accounts, [`generator`] watches the generator, [`trial`] puts them together, [`report`] and
-//! [`threshold`] tell the outcome.
+//! Parts: [`schedule`] plans and keeps time, [`sender`] submits, [`crowd`] watches, [`crowds`] spreads
+//! viewers over processes, [`ledger`] accounts, [`generator`] watches the generator, [`trial`] puts
+//! them together, [`report`] and [`threshold`] tell the outcome.
 
+mod ack_feed;
 mod args;
-mod audience;
+pub(crate) mod clock;
+mod crowd;
+mod crowds;
 mod descriptors;
 mod generator;
 mod ledger;
+mod outcome;
+mod pipe;
+mod process;
 pub(crate) mod progress;
 mod report;
 pub(crate) mod schedule;
@@ -25,6 +31,7 @@ mod target;
 mod text;
 mod threshold;
 mod trial;
+pub mod worker;
 
 #[cfg(test)]
 pub(crate) mod test_server;
@@ -32,11 +39,12 @@ pub(crate) mod test_server;
 mod tests;
 
 use std::io::IsTerminal as _;
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::context::Context;
@@ -45,14 +53,15 @@ use crate::client::viewer::ViewerOptions;
 use crate::client::{Endpoint, TokenSource, Trust};
 use crate::protocol::UserId;
 
-use audience::AudiencePlan;
+use crowd::AudiencePlan;
+use crowds::Reach;
 use progress::Progress;
 use schedule::Workload;
 use trial::Trial;
 
 pub(crate) use args::parse_speed;
 pub use args::{EncodingArg, LoadgenArgs};
-pub(crate) use submissions::Submissions;
+pub(crate) use submissions::{ByKind, Submissions};
 pub use target::default_endpoint;
 pub use threshold::Threshold;
 
@@ -69,7 +78,7 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(30);
 pub async fn run(args: LoadgenArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let progress = Progress::new();
     let trial = prepare(&args, context).await?;
-    trial.notes.iter().for_each(|note| progress.note(&format!("warning: {note}")));
+    trial.notes.iter().for_each(|note| progress.note(&format!("note: {note}")));
     let stop = stop_on_interrupt();
     let report = Box::pin(trial.run(&stop, &progress)).await?;
     drop(progress);
@@ -96,26 +105,85 @@ async fn prepare(args: &LoadgenArgs, context: &Context) -> anyhow::Result<Trial>
         args.url.clone()
     };
     let wanted = if args.no_viewers { 0 } else { args.viewers };
-    let senders = if workload.comments() == 0 { 0 } else { args.senders };
-    let (viewers, note) = descriptors::fit_viewers(wanted, senders, descriptors::raise_limit());
+    let silent = workload.comments() == 0 && args.reactions_rate == 0;
+    let senders = if silent { 0 } else { args.senders };
+    let fitting = descriptors::raise_limit();
+    let (reach, placing) = reach(args, wanted, senders, fitting)?;
+    let (viewers, note) = descriptors::fit_viewers(wanted, senders, fitting, reach.count());
     let tokens = Tokens::make(args, context, senders, viewers).await?;
-    let options =
-        |index: usize, token: Option<&Arc<str>>| options(args, &endpoints, index, token.cloned());
-    let watching = |viewer: usize| options(viewer, tokens.viewers.get(viewer));
-    let commenting = |(index, token)| options(index, Some(token));
+    let commenting = |(index, token): (usize, &Arc<str>)| {
+        let endpoint = endpoints[index % endpoints.len()].clone();
+        let encoding = args.encoding[index % args.encoding.len()].into();
+        let token = Some(token.clone());
+        let options = ViewerOptions::new(endpoint, args.stream);
+        ViewerOptions { token, trust: trust(args), encoding, ..options }
+    };
+    let senders_options = tokens.senders.iter().enumerate().map(commenting).collect();
+    let source_addresses = source_addresses(args, &endpoints, viewers)?;
     Ok(Trial {
         audience: AudiencePlan {
-            viewers: (0..viewers as usize).map(watching).collect(),
+            endpoints,
+            encodings: args.encoding.iter().map(|encoding| (*encoding).into()).collect(),
+            trust: trust(args),
+            tokens: tokens.viewers,
             slow_percent: args.slow_percent,
             connect_rate: args.connect_rate as f64,
+            source_addresses,
+            ..AudiencePlan::new(viewers, Endpoint::plain("", 0), args.stream)
         },
+        reach,
         viewers_wanted: wanted,
-        senders: tokens.senders.iter().enumerate().map(commenting).collect(),
+        senders: senders_options,
         own_users: tokens.first_sender..tokens.first_sender + senders,
         workload,
+        reactions_per_second: args.reactions_rate as f64,
+        storms: args.storm_at.clone(),
         grace: args.grace,
-        notes: note.into_iter().collect(),
+        notes: placing.into_iter().chain(note).collect(),
     })
+}
+
+fn trust(args: &LoadgenArgs) -> Trust {
+    if args.insecure { Trust::AnyCertificate } else { Trust::PublicAuthorities }
+}
+
+/// Where the viewers go, and what to say of it if that is not here.
+fn reach(
+    args: &LoadgenArgs,
+    viewers: u64,
+    senders: u64,
+    fitting: u64,
+) -> anyhow::Result<(Reach, Option<String>)> {
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let automatic = || descriptors::processes(viewers, senders, fitting, processors);
+    let count = args.processes.unwrap_or_else(automatic);
+    if count == 1 {
+        return Ok((Reach::Here, None));
+    }
+    let program = std::env::current_exe().context("this program cannot find itself")?;
+    let note = format!("{viewers} viewers in {count} processes of at most {fitting} connections");
+    Ok((Reach::Processes { program, count }, Some(note)))
+}
+
+/// How many addresses viewers connect from; 0 leaves it to the kernel.
+fn source_addresses(
+    args: &LoadgenArgs,
+    endpoints: &[Endpoint],
+    viewers: u64,
+) -> anyhow::Result<u32> {
+    let loopback = |endpoint: &Endpoint| {
+        endpoint.host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    };
+    let local = endpoints.iter().all(loopback);
+    match args.source_addresses {
+        Some(_) if !local => bail!("--source-addresses is for targets on 127.0.0.0/8"),
+        Some(addresses) => Ok(addresses),
+        None if !local => Ok(0),
+        None => {
+            let (targets, storms) = (endpoints.len() as u64, args.storm_at.len() as u64);
+            Ok(descriptors::source_addresses(viewers, targets, storms))
+        }
+    }
 }
 
 fn workload(args: &LoadgenArgs) -> anyhow::Result<Workload> {
@@ -130,18 +198,6 @@ fn workload(args: &LoadgenArgs) -> anyhow::Result<Workload> {
             duration: args.duration.unwrap_or(DEFAULT_DURATION),
         },
     })
-}
-
-fn options(
-    args: &LoadgenArgs,
-    endpoints: &[Endpoint],
-    index: usize,
-    token: Option<Arc<str>>,
-) -> ViewerOptions {
-    let endpoint = endpoints[index % endpoints.len()].clone();
-    let trust = if args.insecure { Trust::AnyCertificate } else { Trust::PublicAuthorities };
-    let encoding = args.encoding.into();
-    ViewerOptions { token, trust, encoding, ..ViewerOptions::new(endpoint, args.stream) }
 }
 
 /// The users of a run, whose ids are drawn so that two runs hardly share one.

@@ -26,6 +26,11 @@ impl Progress {
         Self { bar }
     }
 
+    /// Whether anybody looks.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.bar.is_some()
+    }
+
     /// Never shown.
     #[cfg(test)]
     pub(crate) fn hidden() -> Self {

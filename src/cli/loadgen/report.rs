@@ -1,12 +1,11 @@
 //! What a run comes to: one object for machines, tables for people.
 
-use std::collections::BTreeMap;
-
 use comfy_table::{CellAlignment, Table, presets};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::generator::Generator;
+use super::submissions::ByKind;
 
 /// Milliseconds; absent where nothing was measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -36,6 +35,19 @@ impl Percentiles {
     }
 }
 
+/// All viewers dropped their connections at once and came back.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct StormReport {
+    /// Seconds since the load began.
+    pub at_s: f64,
+    /// That were connected, and how many of them came back.
+    pub viewers: u64,
+    pub back: u64,
+    /// Until the last was back; absent where not all were.
+    pub all_back_ms: Option<f64>,
+    pub back_ms: Percentiles,
+}
+
 /// The report. Field names are public: they are the keys of `--json` and of `--fail-if`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Report {
@@ -61,21 +73,28 @@ pub(crate) struct Report {
     /// From the intended send time to the ack.
     pub ack_ms: Percentiles,
     /// By error code.
-    pub rejected: BTreeMap<&'static str, u64>,
+    pub rejected: ByKind,
     /// Sent, and neither acked nor rejected.
     pub unanswered: u64,
     /// Never sent, because the server sent its user away.
     pub unsent: u64,
     /// `comment.deleted` messages received.
     pub deletions_seen: u64,
+    pub reactions_sent: u64,
+    pub reactions_refused: u64,
+    /// `reactions_update` messages received.
+    pub reaction_updates: u64,
     /// Viewers that never read; they are in no figure above but `viewers` and `connected`.
     pub slow_viewers: u64,
     /// Viewers that were cut off and did not come back.
     pub disconnected: u64,
     pub reconnects: u64,
+    /// From a storm to a viewer's welcome, over all storms.
+    pub storm_ms: Percentiles,
+    pub storms: Vec<StormReport>,
     /// Why connections ended, viewers' and senders'.
-    pub closed: BTreeMap<&'static str, u64>,
-    pub connect_failed: BTreeMap<&'static str, u64>,
+    pub closed: ByKind,
+    pub connect_failed: ByKind,
     /// Messages that broke the protocol.
     pub malformed: u64,
     /// From the first to the last comment sent.
@@ -92,7 +111,7 @@ impl Report {
     /// As people read it.
     pub(crate) fn table(&self) -> String {
         let mut text = format!("{}\n\n{}\n", self.deliveries(), self.latencies());
-        let codes = |title: &str, counts: &BTreeMap<&'static str, u64>| {
+        let codes = |title: &str, counts: &ByKind| {
             let each = counts.iter().map(|(code, count)| format!("{code} {count}"));
             let each = each.collect::<Vec<_>>().join(", ");
             if each.is_empty() { String::new() } else { format!("{title}: {each}\n") }
@@ -101,11 +120,17 @@ impl Report {
         text.push_str(&codes("rejected", &self.rejected));
         text.push_str(&codes("connections closed", &self.closed));
         text.push_str(&codes("could not connect", &self.connect_failed));
-        let generator = &self.generator;
-        text.push_str(&format!(
-            "generator: {:.0} % of a processor, {} ms behind at most; {}\n",
-            generator.cpu_percent, generator.behind_ms_max, generator.note
-        ));
+        for storm in &self.storms {
+            text.push_str(&storm.line());
+        }
+        if self.reactions_sent > 0 {
+            let (sent, refused) = (self.reactions_sent, self.reactions_refused);
+            let updates = self.reaction_updates;
+            text.push_str(&format!(
+                "reactions: {sent} sent, {refused} refused, {updates} updates received\n"
+            ));
+        }
+        text.push_str(&self.generator.line());
         for note in &self.notes {
             text.push_str(&format!("note: {note}\n"));
         }
@@ -140,7 +165,9 @@ impl Report {
             ("delivery, from the intended send time", self.latency_ms),
             ("ack, from the intended send time", self.ack_ms),
             ("connect", self.connect_ms),
+            ("back after a storm", self.storm_ms),
         ];
+        let shown = if self.storms.is_empty() { &rows[..3] } else { &rows[..] };
         let row = |(name, percentiles): (&str, Percentiles)| {
             let Percentiles { p50, p90, p99, p999, max } = percentiles;
             let show = |value: Option<f64>| value.map_or("–".to_owned(), |ms| format!("{ms:.1}"));
@@ -148,7 +175,37 @@ impl Report {
             std::iter::once(name.to_owned()).chain(values).collect()
         };
         let header = ["ms", "p50", "p90", "p99", "p99.9", "max"];
-        lay_out(&header, rows.into_iter().map(row).collect())
+        lay_out(&header, shown.iter().copied().map(row).collect())
+    }
+}
+
+impl StormReport {
+    fn line(&self) -> String {
+        let Self { at_s, viewers, back, all_back_ms, .. } = self;
+        let when = match all_back_ms {
+            Some(ms) => format!("all within {:.1} s", ms / 1000.0),
+            None => "not all of them in time".to_owned(),
+        };
+        format!("storm at {at_s} s: {viewers} viewers dropped, {back} came back, {when}\n")
+    }
+}
+
+impl Generator {
+    fn line(&self) -> String {
+        let memory = self.bytes_per_viewer.map(|bytes| format!(", {bytes} bytes a viewer"));
+        format!(
+            "generator: {} of viewers, {:.0} % of a processor, {} ms behind and {} ms late at most{}; {}\n",
+            if self.processes == 1 {
+                "1 process".to_owned()
+            } else {
+                format!("{} processes", self.processes)
+            },
+            self.cpu_percent,
+            self.behind_ms_max,
+            self.late_ms_max,
+            memory.unwrap_or_default(),
+            self.note
+        )
     }
 }
 
@@ -188,21 +245,44 @@ mod tests {
             latency_ms: percentiles,
             connect_ms: percentiles,
             ack_ms: Percentiles::default(),
-            rejected: [("rate_limited", 7), ("comment_empty", 2)].into(),
+            rejected: [("rate_limited".into(), 7), ("comment_empty".into(), 2)].into(),
             unanswered: 1,
             unsent: 0,
             deletions_seen: 40,
+            reactions_sent: 900,
+            reactions_refused: 3,
+            reaction_updates: 61_000,
             slow_viewers: 10,
             disconnected: 0,
             reconnects: 4,
-            closed: [("shutdown", 4)].into(),
-            connect_failed: [("node_full", 2)].into(),
+            storm_ms: percentiles,
+            storms: vec![
+                StormReport {
+                    at_s: 10.0,
+                    viewers: 998,
+                    back: 998,
+                    all_back_ms: Some(2_345.6),
+                    back_ms: percentiles,
+                },
+                StormReport {
+                    at_s: 20.5,
+                    viewers: 998,
+                    back: 997,
+                    all_back_ms: None,
+                    back_ms: percentiles,
+                },
+            ],
+            closed: [("shutdown".into(), 4)].into(),
+            connect_failed: [("node_full".into(), 2)].into(),
             malformed: 0,
             duration_s: 146.1,
             published_per_second: 21.2,
             acked_per_second: 21.1,
             delivered_per_second: 19_849.4,
             generator: Generator {
+                processes: 2,
+                late_ms_max: 3.5,
+                bytes_per_viewer: Some(412),
                 cpu_percent: 41.5,
                 behind_ms_max: 2.5,
                 bottleneck: false,

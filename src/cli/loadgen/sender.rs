@@ -38,6 +38,14 @@ pub(crate) struct Outgoing {
     pub text: Arc<str>,
 }
 
+/// What a user may do.
+#[derive(Debug, Clone)]
+pub(crate) enum Say {
+    Comment(Outgoing),
+    /// It has no answer, and is not repeated when a connection breaks.
+    Reaction(&'static str),
+}
+
 /// The server has a comment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Ack {
@@ -53,6 +61,9 @@ pub(crate) trait SubmissionLog: Send + Sync + 'static {
     fn published(&self);
     fn acked(&self, ack: Ack);
     fn rejected(&self, code: ErrorCode);
+    /// Written to a socket.
+    fn reacted(&self);
+    fn reaction_refused(&self);
     /// A connection ended, for this reason.
     fn interrupted(&self, kind: &'static str);
 }
@@ -82,8 +93,17 @@ struct Unanswered {
 /// What a sender wants to know of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Reply {
-    Ack { number: u64, comment_id: CommentId, seq: Seq },
-    Refused { number: u64, code: ErrorCode },
+    Ack {
+        number: u64,
+        comment_id: CommentId,
+        seq: Seq,
+    },
+    Refused {
+        number: u64,
+        code: ErrorCode,
+    },
+    /// Of what has no `ref`: a reaction.
+    ReactionRefused,
     Bye(Option<u64>),
     Other,
 }
@@ -109,7 +129,7 @@ impl<L: SubmissionLog> Sender<L> {
     pub(crate) async fn run(
         &self,
         mut connection: ViewerConnection,
-        mut queue: mpsc::Receiver<Outgoing>,
+        mut queue: mpsc::Receiver<Say>,
     ) -> Result<(), ViewerError> {
         let mut reconnect = Reconnect::default();
         loop {
@@ -140,9 +160,9 @@ impl<L: SubmissionLog> Sender<L> {
     async fn write(
         &self,
         writer: &mut ViewerWriter,
-        queue: &mut mpsc::Receiver<Outgoing>,
+        queue: &mut mpsc::Receiver<Say>,
     ) -> Result<(), ViewerError> {
-        self.write_all(writer, self.in_flight.all()).await?;
+        self.write_all(writer, self.in_flight.all().into_iter().map(Say::Comment)).await?;
         let mut burst = Vec::with_capacity(BURST);
         loop {
             self.in_flight.wait_until(|unanswered| unanswered < MAX_IN_FLIGHT).await;
@@ -160,19 +180,29 @@ impl<L: SubmissionLog> Sender<L> {
     async fn write_all(
         &self,
         writer: &mut ViewerWriter,
-        burst: impl IntoIterator<Item = Outgoing>,
+        burst: impl IntoIterator<Item = Say>,
     ) -> Result<(), ViewerError> {
-        for outgoing in burst {
-            let comment = ClientMessage::Comment {
-                message: outgoing.text.as_ref().to_owned(),
-                client_ref: Some(format!("{:x}-{}", self.run, outgoing.number)),
+        for say in burst {
+            let message = match say {
+                Say::Comment(outgoing) => self.comment(&outgoing),
+                Say::Reaction(reaction) => {
+                    self.log.reacted();
+                    ClientMessage::Reaction { reaction: reaction.to_owned() }
+                }
             };
-            if self.in_flight.mark_written(outgoing.number) {
-                self.log.published();
-            }
-            writer.feed(&comment).await?;
+            writer.feed(&message).await?;
         }
         writer.flush().await
+    }
+
+    fn comment(&self, outgoing: &Outgoing) -> ClientMessage {
+        if self.in_flight.mark_written(outgoing.number) {
+            self.log.published();
+        }
+        ClientMessage::Comment {
+            message: outgoing.text.as_ref().to_owned(),
+            client_ref: Some(format!("{:x}-{}", self.run, outgoing.number)),
+        }
     }
 
     async fn read(&self, reader: &mut ViewerReader, reconnect: &mut Reconnect) -> ViewerError {
@@ -193,6 +223,7 @@ impl<L: SubmissionLog> Sender<L> {
                         self.log.rejected(code);
                     }
                 }
+                Ok(Reply::ReactionRefused) => self.log.reaction_refused(),
                 Ok(Reply::Bye(wait_ms)) => reconnect.bye(wait_ms),
                 Ok(Reply::Other) => {}
                 Err(error) => return error,
@@ -206,11 +237,14 @@ impl InFlight {
         self.comments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, burst: &[Outgoing]) {
-        let entry = |outgoing: &Outgoing| {
-            (outgoing.number, Unanswered { outgoing: outgoing.clone(), written: false })
+    fn enter(&self, burst: &[Say]) {
+        let entry = |say: &Say| match say {
+            Say::Comment(outgoing) => {
+                Some((outgoing.number, Unanswered { outgoing: outgoing.clone(), written: false }))
+            }
+            Say::Reaction(_) => None,
         };
-        self.lock().extend(burst.iter().map(entry));
+        self.lock().extend(burst.iter().filter_map(entry));
     }
 
     /// Whether this was the first time.
@@ -269,7 +303,7 @@ fn parse(encoding: Encoding, payload: &[u8]) -> Result<Reply, ViewerError> {
         },
         ServerMessage::Error { code, client_ref, .. } => match number(client_ref) {
             Some(number) => Reply::Refused { number, code },
-            None => Reply::Other,
+            None => Reply::ReactionRefused,
         },
         ServerMessage::Bye { reconnect_after_ms, .. } => Reply::Bye(reconnect_after_ms),
         _ => Reply::Other,
@@ -315,6 +349,15 @@ mod tests {
                     client_ref,
                 },
                 Reply::Refused { number: 42, code },
+            ),
+            (
+                ServerMessage::Error {
+                    code,
+                    message: "too many reactions".into(),
+                    retry_after_ms: None,
+                    client_ref: None,
+                },
+                Reply::ReactionRefused,
             ),
             (
                 ServerMessage::Comments(CommentsBatch {

@@ -1,23 +1,31 @@
 //! What became of the comments that a run sent.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use hdrhistogram::Histogram;
-use tokio::time::Instant;
+use tokio::sync::Notify;
 
-use super::ledger::{AckedComment, Ledger, LedgerHandle, Micros, histogram};
+use super::clock::RunClock;
+use super::ledger::{AckedComment, Micros, histogram};
 use super::sender::{Ack, SubmissionLog};
 use crate::protocol::ErrorCode;
 
 /// Counts by a stable word.
-pub(crate) type ByKind = BTreeMap<&'static str, u64>;
+pub(crate) type ByKind = BTreeMap<Cow<'static, str>, u64>;
 
-/// Counts what senders tell, and enters acks into the ledger.
+/// Counts what senders tell, and keeps acks until the crowds are told of them.
 #[derive(Debug)]
 pub(crate) struct Submissions {
-    ledger: Arc<LedgerHandle>,
+    clock: RunClock,
+    watched: bool,
+    /// Acks nobody has taken yet. Grows with the comments of the run at worst, as the ledgers do.
+    untold: Mutex<Vec<AckedComment>>,
+    acked: Notify,
+    reactions: AtomicU64,
+    reactions_refused: AtomicU64,
     published: AtomicU64,
     /// Handed to a sender that the server had sent away for good.
     unsent: AtomicU64,
@@ -37,7 +45,7 @@ pub(crate) struct Outcomes {
 }
 
 impl Submissions {
-    pub(crate) fn new(ledger: Arc<LedgerHandle>) -> Self {
+    pub(crate) fn new(clock: RunClock) -> Self {
         let outcomes = Outcomes {
             acked: 0,
             last_ack: 0,
@@ -46,7 +54,12 @@ impl Submissions {
             interrupted: ByKind::new(),
         };
         Self {
-            ledger,
+            clock,
+            watched: true,
+            untold: Mutex::default(),
+            acked: Notify::new(),
+            reactions: AtomicU64::new(0),
+            reactions_refused: AtomicU64::new(0),
             published: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
             outcomes: Mutex::new(outcomes),
@@ -54,8 +67,23 @@ impl Submissions {
     }
 
     /// For a run that nobody watches.
-    pub(crate) fn without_viewers() -> Self {
-        Self::new(Arc::new(LedgerHandle::new(Ledger::new(0, 0..0), Instant::now())))
+    pub(crate) fn without_viewers(clock: RunClock) -> Self {
+        Self { watched: false, ..Self::new(clock) }
+    }
+
+    /// Acks since the last call.
+    pub(crate) fn take_acks(&self) -> Vec<AckedComment> {
+        std::mem::take(&mut self.untold.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns when there may be acks to take.
+    pub(crate) async fn wait_for_acks(&self) {
+        self.acked.notified().await;
+    }
+
+    /// Reactions sent, and refused.
+    pub(crate) fn reactions(&self) -> (u64, u64) {
+        (self.reactions.load(Relaxed), self.reactions_refused.load(Relaxed))
     }
 
     pub(crate) fn published(&self) -> u64 {
@@ -92,8 +120,8 @@ impl SubmissionLog for Submissions {
     }
 
     fn acked(&self, ack: Ack) {
-        let intended_at = self.ledger.micros(ack.intended);
-        let at = self.ledger.micros(ack.at);
+        let intended_at = self.clock.micros(ack.intended);
+        let at = self.clock.micros(ack.at);
         {
             let mut outcomes = self.lock();
             outcomes.acked += 1;
@@ -101,14 +129,25 @@ impl SubmissionLog for Submissions {
             outcomes.ack.saturating_record(at.saturating_sub(intended_at));
         }
         let comment = AckedComment { seq: ack.seq, comment_id: ack.comment_id, intended_at };
-        self.ledger.lock().acked(comment);
+        if self.watched {
+            self.untold.lock().unwrap_or_else(PoisonError::into_inner).push(comment);
+            self.acked.notify_one();
+        }
+    }
+
+    fn reacted(&self) {
+        self.reactions.fetch_add(1, Relaxed);
+    }
+
+    fn reaction_refused(&self) {
+        self.reactions_refused.fetch_add(1, Relaxed);
     }
 
     fn rejected(&self, code: ErrorCode) {
-        *self.lock().rejected.entry(code.as_str()).or_default() += 1;
+        *self.lock().rejected.entry(code.as_str().into()).or_default() += 1;
     }
 
     fn interrupted(&self, kind: &'static str) {
-        *self.lock().interrupted.entry(kind).or_default() += 1;
+        *self.lock().interrupted.entry(kind.into()).or_default() += 1;
     }
 }

@@ -53,13 +53,15 @@ pub(crate) enum Fault {
 
 pub(crate) struct TestServer {
     pub endpoint: Endpoint,
+    state: Shared,
     _tasks: JoinSet<()>,
 }
 
 struct State {
     fault: Fault,
     user: UserId,
-    encoding: Encoding,
+    /// What every client must speak, if that is given.
+    encoding: Option<Encoding>,
     seq: Seq,
     comments: usize,
     by_ref: std::collections::HashMap<String, (CommentId, Seq)>,
@@ -67,6 +69,8 @@ struct State {
     held: Option<CommentsBatch>,
     viewers: Vec<mpsc::UnboundedSender<Out>>,
     stalled_until: Option<Instant>,
+    reactions: u64,
+    pongs: u64,
 }
 
 enum Out {
@@ -78,13 +82,17 @@ type Shared = Arc<Mutex<State>>;
 
 impl TestServer {
     /// All comments are of `user`.
-    pub(crate) async fn start(fault: Fault, user: UserId, encoding: Encoding) -> Self {
+    pub(crate) async fn start(
+        fault: Fault,
+        user: UserId,
+        encoding: impl Into<Option<Encoding>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State {
             fault,
             user,
-            encoding,
+            encoding: encoding.into(),
             seq: 100,
             comments: 0,
             by_ref: Default::default(),
@@ -92,7 +100,10 @@ impl TestServer {
             held: None,
             viewers: Vec::new(),
             stalled_until: None,
+            reactions: 0,
+            pongs: 0,
         }));
+        let shared = state.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -101,7 +112,12 @@ impl TestServer {
                 connections.spawn(serve(stream, state.clone()));
             }
         });
-        Self { endpoint: Endpoint::plain("127.0.0.1", port), _tasks: tasks }
+        Self { endpoint: Endpoint::plain("127.0.0.1", port), state: shared, _tasks: tasks }
+    }
+
+    /// Pings that were answered.
+    pub(crate) fn pongs(&self) -> u64 {
+        self.state.lock().unwrap().pongs
     }
 }
 
@@ -125,8 +141,12 @@ async fn accept(stream: TcpStream) -> (WebSocketStream<TcpStream>, Option<Seq>, 
 
 async fn serve(stream: TcpStream, state: Shared) {
     let (socket, resume, encoding) = accept(stream).await;
-    assert_eq!(encoding, state.lock().unwrap().encoding);
+    let expected = state.lock().unwrap().encoding.unwrap_or(encoding);
+    assert_eq!(encoding, expected);
     let (mut sink, mut stream) = socket.split();
+    if sink.send(Message::Ping("there?".into())).await.is_err() {
+        return;
+    }
     let (out, mut outgoing) = mpsc::unbounded_channel();
     state.lock().unwrap().join(&out, resume);
     loop {
@@ -152,6 +172,8 @@ async fn serve(stream: TcpStream, state: Shared) {
         };
         let Some(Ok(message)) = message else { return };
         if !(message.is_text() || message.is_binary()) {
+            let answered = matches!(&message, Message::Pong(payload) if payload == "there?");
+            state.lock().unwrap().pongs += u64::from(answered);
             continue;
         }
         let decoded = encoding.decode_client(&message.into_data()).unwrap();
@@ -202,7 +224,30 @@ impl State {
             ClientMessage::Comment { message, client_ref } => {
                 self.comment(&message, &client_ref.unwrap(), out)
             }
+            // Every third is refused.
+            ClientMessage::Reaction { reaction } => {
+                self.reactions += 1;
+                self.react(&reaction, out);
+                true
+            }
             other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    fn react(&self, reaction: &str, out: &mpsc::UnboundedSender<Out>) {
+        if self.reactions.is_multiple_of(3) {
+            let refusal = ServerMessage::Error {
+                code: ErrorCode::RateLimited,
+                message: String::new(),
+                retry_after_ms: None,
+                client_ref: None,
+            };
+            drop(out.send(Out::Say(refusal)));
+            return;
+        }
+        for viewer in &self.viewers {
+            let reactions = [(Arc::from(reaction), self.reactions)].into();
+            drop(viewer.send(Out::Say(ServerMessage::ReactionsUpdate { reactions })));
         }
     }
 

@@ -11,22 +11,31 @@ const COMMENTS: u64 = 40;
 
 async fn run_with(fault: Fault, viewers: usize, encoding: Encoding) -> Report {
     let server = TestServer::start(fault, UserId(USER), encoding).await;
+    report_of(trial(&server, viewers, encoding)).await
+}
+
+fn trial(server: &TestServer, viewers: usize, encoding: Encoding) -> Trial {
     let options =
         ViewerOptions { encoding, ..ViewerOptions::new(server.endpoint.clone(), StreamId(1)) };
     let duration = Duration::from_millis(200);
-    let trial = Trial {
+    Trial {
         audience: AudiencePlan {
-            viewers: vec![options.clone(); viewers],
-            slow_percent: 0.0,
-            connect_rate: 1e6,
+            encodings: vec![encoding],
+            ..AudiencePlan::new(viewers as u64, server.endpoint.clone(), StreamId(1))
         },
+        reach: Reach::Here,
         viewers_wanted: viewers as u64,
         senders: vec![options; 2],
         own_users: USER..USER + 1,
         workload: Workload::Rate { per_second: COMMENTS as f64 / 0.2, duration },
+        reactions_per_second: 0.0,
+        storms: Vec::new(),
         grace: Duration::from_millis(500),
         notes: Vec::new(),
-    };
+    }
+}
+
+async fn report_of(trial: Trial) -> Report {
     let report = trial.run(&CancellationToken::new(), &Progress::hidden()).await.unwrap();
     let Report { expected, delivered, sampled_out, skipped, deleted, lost, .. } = report;
     assert_eq!(expected, delivered + sampled_out + skipped + deleted + lost, "{report:?}");
@@ -154,10 +163,11 @@ async fn nobody_needs_to_watch() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error() {
-    let mut options = ViewerOptions::new(Endpoint::plain("127.0.0.1", 1), StreamId(1));
-    options.connect_timeout = Duration::from_secs(2);
     let trial = Trial {
-        audience: AudiencePlan { viewers: vec![options], slow_percent: 0.0, connect_rate: 1e6 },
+        audience: AudiencePlan::new(1, Endpoint::plain("127.0.0.1", 1), StreamId(1)),
+        reach: Reach::Here,
+        reactions_per_second: 0.0,
+        storms: Vec::new(),
         viewers_wanted: 1,
         senders: Vec::new(),
         own_users: 0..0,
@@ -167,4 +177,117 @@ async fn a_server_that_is_not_there_is_an_error() {
     };
     let error = trial.run(&CancellationToken::new(), &Progress::hidden()).await.unwrap_err();
     assert!(error.to_string().contains("no viewer could connect"), "{error}");
+}
+
+/// All figures that do not depend on the time of day.
+fn figures(report: &Report) -> serde_json::Value {
+    let mut value = serde_json::to_value(report).unwrap();
+    let timed = |key: &str| key.ends_with("_ms") || key.ends_with("_s") || key.ends_with("_second");
+    value.as_object_mut().unwrap().retain(|key, _| !timed(key) && key != "generator");
+    value
+}
+
+#[tokio::test]
+async fn several_processes_report_what_one_does() {
+    for fault in [
+        Fault::None,
+        Fault::LeaveOut(10),
+        Fault::DropFrame(10),
+        Fault::Repeat(10),
+        Fault::Swap(10),
+        Fault::Gap(10),
+        Fault::Sample(0.5),
+        Fault::Refuse,
+        Fault::CutOff(10, CloseCode::Shutdown),
+        Fault::CutOff(10, CloseCode::Banned),
+    ] {
+        let mut reports = Vec::new();
+        for reach in [Reach::Here, Reach::Pipes { count: 2 }, Reach::Pipes { count: 3 }] {
+            let server = TestServer::start(fault, UserId(USER), Encoding::Json).await;
+            let mut trial = trial(&server, 7, Encoding::Json);
+            // The ids of comments, and so what a rate leaves out, are the server's and always the same.
+            trial.senders.truncate(1);
+            trial.reach = reach;
+            let report = report_of(trial).await;
+            let counts = [report.latency_ms, report.connect_ms];
+            assert!(counts.iter().all(|latency| latency.max.is_some()), "{fault:?}");
+            reports.push(figures(&report));
+        }
+        assert_eq!(reports[0], reports[1], "{fault:?}");
+        assert_eq!(reports[0], reports[2], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_storm_all_are_back_and_nothing_is_missed() {
+    for reach in [Reach::Here, Reach::Pipes { count: 2 }] {
+        let server = TestServer::start(Fault::None, UserId(USER), Encoding::Json).await;
+        let mut trial = trial(&server, 5, Encoding::Json);
+        let storms = [50, 130].map(Duration::from_millis);
+        trial.reach = reach;
+        trial.storms = storms.to_vec();
+        let report = report_of(trial).await;
+        assert_eq!(faults(&report), [0; 6]);
+        assert_eq!((report.delivered, report.reconnects), (5 * COMMENTS, 10));
+        assert_eq!(report.storms.len(), 2);
+        for (storm, at) in report.storms.iter().zip(storms) {
+            assert_eq!((storm.at_s, storm.viewers), (at.as_secs_f64(), 5));
+            assert_eq!((storm.back, storm.all_back_ms), (5, storm.back_ms.max));
+            assert!(storm.all_back_ms.is_some());
+        }
+        assert!(report.closed.is_empty(), "who leaves on purpose was not cut off");
+    }
+}
+
+#[tokio::test]
+async fn encodings_share_the_viewers() {
+    let server = TestServer::start(Fault::None, UserId(USER), None).await;
+    let mut trial = trial(&server, 6, Encoding::Msgpack);
+    trial.audience.encodings = vec![Encoding::Json, Encoding::Msgpack];
+    let report = report_of(trial).await;
+    assert_eq!(faults(&report), [0; 6]);
+    assert_eq!(report.delivered, 6 * COMMENTS);
+}
+
+#[tokio::test]
+async fn slow_viewers_stay_and_are_owed_nothing() {
+    let server = TestServer::start(Fault::None, UserId(USER), Encoding::Json).await;
+    let mut trial = trial(&server, 6, Encoding::Json);
+    trial.audience.slow_percent = 50.0;
+    let report = report_of(trial).await;
+    assert_eq!((report.connected, report.slow_viewers), (6, 3));
+    assert_eq!((report.expected, report.delivered), (3 * COMMENTS, 3 * COMMENTS));
+    assert_eq!(faults(&report), [0; 6]);
+}
+
+#[tokio::test]
+async fn reactions_are_sent_beside_comments_and_counted() {
+    let server = TestServer::start(Fault::None, UserId(USER), Encoding::Json).await;
+    let mut trial = trial(&server, 2, Encoding::Json);
+    trial.reactions_per_second = 150.0;
+    let report = report_of(trial).await;
+    assert_eq!((report.reactions_sent, report.reactions_refused), (30, 10));
+    assert_eq!(report.reaction_updates, 2 * 20);
+    assert_eq!((report.acked, report.delivered), (COMMENTS, 2 * COMMENTS));
+}
+
+#[tokio::test]
+async fn pings_are_answered() {
+    let server = TestServer::start(Fault::None, UserId(USER), Encoding::Json).await;
+    let trial = trial(&server, 3, Encoding::Json);
+    let senders = trial.senders.len() as u64;
+    report_of(trial).await;
+    assert_eq!(server.pongs(), 3 + senders);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_no_worker_fails_the_run() {
+    for (program, reason) in [("/bin/false", "exit status: 1"), ("/bin/true", "it ended early")] {
+        let server = TestServer::start(Fault::None, UserId(USER), Encoding::Json).await;
+        let mut trial = trial(&server, 4, Encoding::Json);
+        trial.reach = Reach::Processes { program: program.into(), count: 2 };
+        let error = trial.run(&CancellationToken::new(), &Progress::hidden()).await.unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("was lost") && error.contains(reason), "{error}");
+    }
 }

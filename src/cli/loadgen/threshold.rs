@@ -25,14 +25,18 @@ pub(crate) const FIGURES: &[&str] = &[
     "unanswered",
     "disconnected",
     "reconnects",
+    "reactions_sent",
+    "reactions_refused",
     "malformed",
     "duration_s",
     "published_per_second",
     "acked_per_second",
     "delivered_per_second",
     "generator.cpu_percent",
+    "generator.late_ms_max",
+    "generator.bytes_per_viewer",
 ];
-const LATENCIES: &[&str] = &["latency_ms", "connect_ms", "ack_ms"];
+const LATENCIES: &[&str] = &["latency_ms", "connect_ms", "ack_ms", "storm_ms"];
 const PERCENTILES: &[&str] = &["p50", "p90", "p99", "p999", "max"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

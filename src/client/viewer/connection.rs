@@ -158,7 +158,7 @@ async fn connect(url: &str, options: &ViewerOptions) -> Result<Socket, ConnectEr
         .write_buffer_size(options.buffer_bytes)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
-    let connector = options.trust.config().map(Connector::Rustls);
+    let connector = options.endpoint.tls.then(|| Connector::Rustls(options.trust.config()));
     // Boxed: its state is some KiB, needed only here, and would stay a part of the caller's.
     let handshake =
         Box::pin(client_async_tls_with_config(request, stream, Some(config), connector));

@@ -5,20 +5,26 @@
 //! and a typed reason when they end. Always holds: pings are answered while somebody reads; a message
 //! is never split over two reads. When full: nothing is read ahead of the caller, so a caller that
 //! stops reading fills the kernel's buffers and then the server's patience.
+//!
+//! [`Upgrade`] and [`FrameReader`] are the same connection without I/O, for who holds thousands of them.
 
 mod connection;
 mod error;
+mod framing;
 mod options;
 mod position;
 mod reconnect;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 pub use connection::{ViewerConnection, ViewerReader, ViewerWriter, Welcome};
 pub use error::{Closure, ConnectError, ViewerError};
+pub use framing::{FrameReader, Incoming, client_control_frame};
 pub use options::ViewerOptions;
 pub use position::{Advance, Position, SeqRange};
 pub use reconnect::Reconnect;
+pub use upgrade::Upgrade;
 
 use crate::protocol::ServerMessage;
 use crate::protocol::message::{Encoding, json, msgpack};

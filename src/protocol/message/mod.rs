@@ -9,6 +9,8 @@ pub mod json;
 pub mod msgpack;
 mod server;
 
+use serde::{Deserialize, Serialize};
+
 pub use client::{BadMessage, ClientMessage, MAX_REF_CHARS};
 pub use server::{CommentsBatch, ServerMessage};
 
@@ -18,7 +20,8 @@ pub const SUBPROTOCOL_JSON: &str = "lc.v1.json";
 pub const SUBPROTOCOL_MSGPACK: &str = "lc.v1.msgpack";
 
 /// How messages are written on one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Encoding {
     #[default]
     Json,

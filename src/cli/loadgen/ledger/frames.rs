@@ -22,6 +22,7 @@ pub(super) enum Meaning {
     Gap(SeqRange),
     Deletion,
     Rate(SampleRate),
+    Reactions,
     /// With the wait it names, in milliseconds.
     Bye(Option<u64>),
     Other,

@@ -1,13 +1,15 @@
-//! The ledger as the tasks of a run share it.
+//! The ledger as who reads for viewers uses it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
+#[cfg(test)]
 use hdrhistogram::Histogram;
-use tokio::time::Instant;
 
+#[cfg(test)]
+use super::Counts;
 use super::frames::{self, Meaning};
-use super::{Counts, Ledger, Micros};
+use super::{Ledger, Micros};
 use crate::client::viewer::decode;
 use crate::protocol::message::Encoding;
 
@@ -23,19 +25,13 @@ pub(crate) enum Received {
 /// A ledger behind a lock that is held for about a microsecond a payload; decoding is done outside.
 #[derive(Debug)]
 pub(crate) struct LedgerHandle {
-    started: Instant,
     hasher: RandomState,
     ledger: Mutex<Ledger>,
 }
 
 impl LedgerHandle {
-    /// `started` is the zero of all [`Micros`].
-    pub(crate) fn new(ledger: Ledger, started: Instant) -> Self {
-        Self { started, hasher: RandomState::new(), ledger: Mutex::new(ledger) }
-    }
-
-    pub(crate) fn micros(&self, at: Instant) -> Micros {
-        at.saturating_duration_since(self.started).as_micros() as Micros
+    pub(crate) fn new(ledger: Ledger) -> Self {
+        Self { hasher: RandomState::new(), ledger: Mutex::new(ledger) }
     }
 
     /// Enters a payload for a viewer.
@@ -44,9 +40,8 @@ impl LedgerHandle {
         viewer: usize,
         encoding: Encoding,
         payload: &[u8],
-        at: Instant,
+        at: Micros,
     ) -> Received {
-        let at = self.micros(at);
         let hash = frames::hash(&self.hasher, payload);
         {
             let mut ledger = self.lock();
@@ -74,6 +69,7 @@ impl LedgerHandle {
     }
 
     /// Counters and latencies so far.
+    #[cfg(test)]
     pub(crate) fn snapshot(&self) -> (Counts, Histogram<u64>) {
         let ledger = self.lock();
         (ledger.counts, ledger.latency.clone())

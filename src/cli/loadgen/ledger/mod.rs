@@ -24,6 +24,7 @@ use std::ops::Range;
 
 use ahash::AHashMap;
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use crate::client::viewer::{SeqRange, Welcome};
 use crate::protocol::message::CommentsBatch;
@@ -36,9 +37,10 @@ use track::Track;
 
 pub(crate) use live::{LedgerHandle, Received};
 pub(crate) use roll::AckedComment;
+pub(crate) use tally::Tally;
 pub(crate) use track::Presence;
 
-/// Microseconds since the run began.
+/// Microseconds since the run began, by [`RunClock`](super::clock::RunClock).
 pub(crate) type Micros = u64;
 
 /// A histogram of microseconds, up to an hour, to three digits.
@@ -47,7 +49,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
 }
 
 /// What went wrong or was worth counting while it happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     /// Comments of ours shown to viewers so far, acked or not yet.
     pub shown: u64,
@@ -55,6 +57,8 @@ pub(crate) struct Counts {
     pub out_of_order: u64,
     /// `comment.deleted` messages received.
     pub deletions_seen: u64,
+    /// `reactions_update` messages received.
+    pub reaction_updates: u64,
     /// Viewers that came back to, or were moved to, another epoch.
     pub epoch_changes: u64,
     /// Messages that did not decode, or whose range ends before it begins.
@@ -63,6 +67,22 @@ pub(crate) struct Counts {
     pub conflicting_acks: u64,
     /// When the last comment of ours arrived.
     pub last_arrival: Micros,
+}
+
+impl Counts {
+    /// Adds those of other viewers of the same run.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.shown += other.shown;
+        self.duplicated += other.duplicated;
+        self.out_of_order += other.out_of_order;
+        self.deletions_seen += other.deletions_seen;
+        self.reaction_updates += other.reaction_updates;
+        self.epoch_changes += other.epoch_changes;
+        self.malformed += other.malformed;
+        // Every ledger of a run is told every ack.
+        self.conflicting_acks = self.conflicting_acks.max(other.conflicting_acks);
+        self.last_arrival = self.last_arrival.max(other.last_arrival);
+    }
 }
 
 /// The books. One writer at a time; [`LedgerHandle`] shares it.
@@ -95,6 +115,16 @@ impl Ledger {
             latency: histogram(),
             counts: Counts::default(),
         }
+    }
+
+    /// What went wrong or was worth counting so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// From the intended send time to the receipt by a viewer.
+    pub(crate) fn latency(&self) -> &Histogram<u64> {
+        &self.latency
     }
 
     /// A comment of ours is durable.
@@ -179,6 +209,7 @@ impl Ledger {
                 Meaning::Deletion
             }
             ServerMessage::ThrottleNotification { sample_rate, .. } => Meaning::Rate(*sample_rate),
+            ServerMessage::ReactionsUpdate { .. } => Meaning::Reactions,
             ServerMessage::Bye { reconnect_after_ms, .. } => Meaning::Bye(*reconnect_after_ms),
             _ => Meaning::Other,
         }
@@ -224,6 +255,7 @@ impl Ledger {
             }
             Meaning::Rate(rate) => track.rate = *rate,
             Meaning::Deletion => self.counts.deletions_seen += 1,
+            Meaning::Reactions => self.counts.reaction_updates += 1,
             Meaning::Malformed(_) => self.counts.malformed += 1,
             Meaning::Empty | Meaning::Bye(_) | Meaning::Other => {}
         }

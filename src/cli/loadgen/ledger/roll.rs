@@ -1,13 +1,14 @@
 //! The acknowledged comments of a run, in their stream's order. 40 bytes each, kept to the end.
 
 use ahash::AHashSet;
+use serde::{Deserialize, Serialize};
 
 use super::Micros;
 use crate::client::viewer::SeqRange;
 use crate::protocol::{CommentId, Seq};
 
 /// A comment of ours that the server said is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AckedComment {
     pub seq: Seq,
     pub comment_id: CommentId,

@@ -1,11 +1,13 @@
 //! The account at the end.
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Batch;
 use super::{AckedComment, Ledger, Presence, Track};
 use crate::client::viewer::SeqRange;
 
 /// Deliveries, counted by comment and viewer, of acknowledged comments alone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub expected: u64,
     pub delivered: u64,
@@ -15,6 +17,18 @@ pub(crate) struct Tally {
     /// Deleted before the viewer was shown it.
     pub deleted: u64,
     pub lost: u64,
+}
+
+impl Tally {
+    /// Adds that of other viewers.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.expected += other.expected;
+        self.delivered += other.delivered;
+        self.sampled_out += other.sampled_out;
+        self.skipped += other.skipped;
+        self.deleted += other.deleted;
+        self.lost += other.lost;
+    }
 }
 
 impl Ledger {

@@ -11,7 +11,6 @@ use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::message::{Encoding, json};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, UserId};
-use tokio::time::{Duration, Instant};
 
 const EPOCH: Epoch = Epoch(1);
 const OWN: Range<u64> = 100..200;
@@ -49,16 +48,13 @@ fn sampled(from_seq: Seq, to_seq: Seq, seqs: &[Seq], sample_rate: SampleRate) ->
 
 struct Run {
     handle: LedgerHandle,
-    started: Instant,
     now: Micros,
 }
 
 impl Run {
     /// With viewers that joined at 0 after seq 10.
     fn new(viewers: usize) -> Self {
-        let started = Instant::now();
-        let run =
-            Self { handle: LedgerHandle::new(Ledger::new(viewers, OWN), started), started, now: 0 };
+        let run = Self { handle: LedgerHandle::new(Ledger::new(viewers, OWN)), now: 0 };
         (0..viewers).for_each(|viewer| run.join(viewer, EPOCH, 10));
         run
     }
@@ -73,8 +69,7 @@ impl Run {
     }
 
     fn give(&self, viewer: usize, message: &ServerMessage) -> Received {
-        let at = self.started + Duration::from_micros(self.now);
-        self.handle.receive(viewer, Encoding::Json, &json::encode(message), at)
+        self.handle.receive(viewer, Encoding::Json, &json::encode(message), self.now)
     }
 
     fn tally(&self) -> Tally {
@@ -228,8 +223,7 @@ async fn byes_and_nonsense_are_handed_on() {
     let run = Run::new(1);
     let bye = ServerMessage::Bye { code: Arc::from("shutdown"), reconnect_after_ms: Some(7) };
     assert_eq!(run.give(0, &bye), Received::Bye(Some(7)));
-    let at = run.started;
-    let nonsense = run.handle.receive(0, Encoding::Json, b"{", at);
+    let nonsense = run.handle.receive(0, Encoding::Json, b"{", run.now);
     assert!(matches!(nonsense, Received::Malformed(_)));
     assert!(matches!(run.give(0, &batch(20, 15, &[])), Received::Malformed(_)));
     assert_eq!(run.give(0, &batch(11, 10, &[])), Received::Entered);

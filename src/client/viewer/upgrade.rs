@@ -1,0 +1,210 @@
+//! The opening handshake without I/O (RFC 6455 §4.1), for who reads thousands of viewers on one thread.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::ConnectError;
+use crate::client::Endpoint;
+use crate::protocol::error_code::ErrorEnvelope;
+use crate::protocol::message::Encoding;
+use crate::protocol::websocket::accept_key;
+use crate::protocol::{StreamId, StreamPosition};
+
+/// A server's answer is never larger: some headers, perhaps an error in JSON.
+const MAX_ANSWER_BYTES: usize = 16 << 10;
+
+/// What one viewer asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Upgrade<'a> {
+    pub endpoint: &'a Endpoint,
+    pub stream: StreamId,
+    pub encoding: Encoding,
+    pub token: Option<&'a str>,
+    /// Continue after this position.
+    pub resume: Option<StreamPosition>,
+    /// Differs from connection to connection; the answer proves that it was read.
+    pub nonce: [u8; 16],
+}
+
+/// The parts of an answer's head that matter.
+struct Head<'a> {
+    status: u16,
+    accept: Option<&'a str>,
+    protocol: Option<&'a str>,
+    content_length: Option<usize>,
+}
+
+impl Upgrade<'_> {
+    /// The request, to be written as it is.
+    ///
+    /// # Errors
+    /// A token that no header takes.
+    pub fn request(&self) -> Result<Vec<u8>, ConnectError> {
+        let url = self.url();
+        let (authority, path) = split(&url);
+        let mut request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\nSec-WebSocket-Protocol: {}\r\n",
+            STANDARD.encode(self.nonce),
+            self.encoding.subprotocol(),
+        );
+        if let Some(token) = self.token {
+            if !token.bytes().all(|byte| (0x21..0x7F).contains(&byte)) {
+                return Err(self.failed("the token has characters no header takes"));
+            }
+            request.push_str("Authorization: Bearer ");
+            request.push_str(token);
+            request.push_str("\r\n");
+        }
+        request.push_str("\r\n");
+        Ok(request.into_bytes())
+    }
+
+    /// Reads the answer from the start of `bytes`: how long it is if it opens the connection, `None`
+    /// while bytes are missing. `ended` says that none will come.
+    ///
+    /// # Errors
+    /// What the server answered instead.
+    pub fn read_answer(&self, bytes: &[u8], ended: bool) -> Result<Option<usize>, ConnectError> {
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+            return match (ended, bytes.len() > MAX_ANSWER_BYTES) {
+                (_, true) => Err(self.failed("its answer does not end")),
+                (true, _) => Err(self.failed("it closed the connection without an answer")),
+                _ => Ok(None),
+            };
+        };
+        let body_at = end + 4;
+        let head = std::str::from_utf8(&bytes[..end]).ok().and_then(Head::parse);
+        let head = head.ok_or_else(|| self.failed("its answer is not HTTP/1.1"))?;
+        if head.status == 101 {
+            self.check(&head)?;
+            return Ok(Some(body_at));
+        }
+        let body = &bytes[body_at..];
+        let whole = head.content_length.is_some_and(|length| body.len() >= length);
+        if whole || ended || bytes.len() > MAX_ANSWER_BYTES {
+            let body = serde_json::from_slice::<ErrorEnvelope>(body).ok();
+            let body = body.map(|envelope| envelope.error);
+            return Err(ConnectError::Refused { url: self.url(), status: head.status, body });
+        }
+        Ok(None)
+    }
+
+    fn check(&self, head: &Head<'_>) -> Result<(), ConnectError> {
+        if head.accept != Some(accept_key(&STANDARD.encode(self.nonce)).as_str()) {
+            return Err(self.failed("its Sec-WebSocket-Accept does not fit the key"));
+        }
+        if head.protocol != Some(self.encoding.subprotocol()) {
+            return Err(self.failed("it did not agree to the subprotocol"));
+        }
+        Ok(())
+    }
+
+    /// Where the viewer connects, for error messages too.
+    pub fn url(&self) -> String {
+        self.endpoint.viewer_url(self.stream, self.resume)
+    }
+
+    fn failed(&self, problem: &str) -> ConnectError {
+        ConnectError::Handshake { url: self.url(), problem: problem.to_owned() }
+    }
+}
+
+impl<'a> Head<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut lines = text.split("\r\n");
+        let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+        let mut head = Self { status, accept: None, protocol: None, content_length: None };
+        for line in lines {
+            let (name, value) = line.split_once(':')?;
+            let value = value.trim();
+            match name.to_ascii_lowercase().as_str() {
+                "sec-websocket-accept" => head.accept = Some(value),
+                "sec-websocket-protocol" => head.protocol = Some(value),
+                "content-length" => head.content_length = value.parse().ok(),
+                _ => {}
+            }
+        }
+        Some(head)
+    }
+}
+
+/// The authority of an URL, and what follows it.
+fn split(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split_at(rest.find('/').unwrap_or(rest.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Epoch, ErrorCode};
+
+    fn upgrade(endpoint: &Endpoint) -> Upgrade<'_> {
+        Upgrade {
+            endpoint,
+            stream: StreamId(7),
+            encoding: Encoding::Msgpack,
+            token: Some("a.b.c"),
+            resume: Some(StreamPosition { epoch: Epoch(3), seq: 9 }),
+            nonce: *b"the sample nonce",
+        }
+    }
+
+    #[test]
+    fn the_request_asks_for_all_that_was_given() {
+        let endpoint: Endpoint = "ws://chat.example:81/base".parse().unwrap();
+        let request = String::from_utf8(upgrade(&endpoint).request().unwrap()).unwrap();
+        assert!(request.starts_with("GET /base/ws/7?epoch="), "{request}");
+        for line in [
+            "Host: chat.example:81",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Protocol: lc.v1.msgpack",
+            "Authorization: Bearer a.b.c",
+        ] {
+            assert!(request.contains(&format!("\r\n{line}\r\n")), "{request}");
+        }
+        assert!(request.ends_with("\r\n\r\n"));
+        let broken = Upgrade { token: Some("a\r\nX: y"), ..upgrade(&endpoint) };
+        assert!(broken.request().is_err());
+    }
+
+    #[test]
+    fn an_answer_is_taken_when_it_is_whole_and_right() {
+        let endpoint = Endpoint::plain("h", 1);
+        let upgrade = upgrade(&endpoint);
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+            sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+            Sec-WebSocket-Protocol: lc.v1.msgpack\r\n\r\nrest";
+        for cut in 0..answer.len() - 4 {
+            assert_eq!(upgrade.read_answer(&answer[..cut], false).unwrap(), None, "{cut}");
+        }
+        assert_eq!(upgrade.read_answer(answer, false).unwrap(), Some(answer.len() - 4));
+        let other = Upgrade { nonce: [0; 16], ..upgrade };
+        assert_eq!(other.read_answer(answer, false).unwrap_err().kind(), "bad_handshake");
+        let json = Upgrade { encoding: Encoding::Json, ..upgrade };
+        assert_eq!(json.read_answer(answer, false).unwrap_err().kind(), "bad_handshake");
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let endpoint = Endpoint::plain("h", 1);
+        let upgrade = upgrade(&endpoint);
+        let body = r#"{"error":{"code":"node_full","message":"full","retry_after_ms":1500}}"#;
+        let length = body.len();
+        let answer =
+            format!("HTTP/1.1 503 Service Unavailable\r\ncontent-length: {length}\r\n\r\n{body}");
+        let cut = &answer.as_bytes()[..answer.len() - 1];
+        assert_eq!(upgrade.read_answer(cut, false).unwrap(), None);
+        let error = upgrade.read_answer(answer.as_bytes(), false).unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorCode::NodeFull.as_str(), true));
+        let bare = b"HTTP/1.1 404 Not Found\r\n\r\n";
+        assert_eq!(upgrade.read_answer(bare, false).unwrap(), None);
+        assert_eq!(upgrade.read_answer(bare, true).unwrap_err().kind(), "http_error");
+        for (bytes, ended) in [(&b"SSH-2.0-x\r\n\r\n"[..], false), (b"HTTP/1.1 101", true)] {
+            assert_eq!(upgrade.read_answer(bytes, ended).unwrap_err().kind(), "bad_handshake");
+        }
+        let endless = vec![b'x'; MAX_ANSWER_BYTES + 1];
+        assert!(upgrade.read_answer(&endless, false).is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! `lc loadgen` against a real daemon, in one process and in several.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{Daemon, PATIENCE};
+
+/// Nothing is sampled out, so that every comment must arrive.
+const SHOW_ALL: &str = "broadcast.throttle = [{ from_per_second = 0.0, sample_rate = 1.0 }]";
+const VIEWERS: u64 = 60;
+const COMMENTS: u64 = 100;
+
+fn command(daemon: &Daemon, scheme: &str, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lc"));
+    let url = format!("{scheme}://{}", daemon.address);
+    command.arg("--data-dir").arg(daemon.data_dir()).args(["loadgen", "--url", &url]);
+    command.args(arguments.split_whitespace());
+    command
+}
+
+fn report(output: &Output) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn run(daemon: &Daemon, scheme: &str, arguments: &str) -> Value {
+    let load = format!("--viewers {VIEWERS} --rate 50 --duration 2s --senders 4 {arguments}");
+    report(&command(daemon, scheme, &load).output().unwrap())
+}
+
+#[test]
+fn several_processes_report_what_one_does() {
+    let daemon = Daemon::start(SHOW_ALL);
+    let mut keys: Vec<Vec<String>> = Vec::new();
+    for processes in [1, 2, 3] {
+        let report = run(
+            &daemon,
+            "ws",
+            &format!("--processes {processes} --encoding json,msgpack --source-addresses 3"),
+        );
+        assert_eq!(report["generator"]["processes"], processes);
+        for (figure, value) in [
+            ("connected", VIEWERS),
+            ("published", COMMENTS),
+            ("acked", COMMENTS),
+            ("expected", COMMENTS * VIEWERS),
+            ("delivered", COMMENTS * VIEWERS),
+            ("lost", 0),
+            ("skipped", 0),
+            ("duplicated", 0),
+            ("out_of_order", 0),
+            ("malformed", 0),
+            ("disconnected", 0),
+        ] {
+            assert_eq!(report[figure], value, "{figure} of {processes}: {report}");
+        }
+        assert!(report["latency_ms"]["p99"].is_f64(), "{report}");
+        keys.push(report.as_object().unwrap().keys().cloned().collect());
+    }
+    assert!(keys.windows(2).all(|pair| pair[0] == pair[1]), "{keys:?}");
+}
+
+#[test]
+fn a_storm_misses_nothing_over_tls_too() {
+    for (config, scheme, arguments) in [
+        (SHOW_ALL.to_owned(), "ws", "--processes 2"),
+        (format!("{SHOW_ALL}\ngateway.dev_tls = true"), "wss", "--processes 2 --insecure"),
+    ] {
+        let daemon = Daemon::start(&config);
+        let report = run(&daemon, scheme, &format!("--storm-at 1s {arguments}"));
+        assert_eq!(report["storms"][0]["viewers"], VIEWERS, "{report}");
+        assert_eq!(report["storms"][0]["back"], VIEWERS, "{report}");
+        assert_eq!(report["reconnects"], VIEWERS, "{report}");
+        assert_eq!(report["delivered"], COMMENTS * VIEWERS, "{report}");
+        assert_eq!(report["lost"], 0, "{report}");
+        assert_eq!(report["skipped"], 0, "{report}");
+    }
+}
+
+/// Kills it if a test fails before.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn viewers_are(daemon: &Daemon, wanted: u64) {
+    let reached = async {
+        loop {
+            let status: live_comments::protocol::admin::Status =
+                daemon.admin().get("/v1/status").await.unwrap();
+            if status.connections == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_do_not_outlive_who_started_them() {
+    let daemon = Daemon::start(SHOW_ALL);
+    let load = "--viewers 40 --rate 10 --duration 10m --senders 2 --processes 2";
+    let child =
+        command(&daemon, "ws", load).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Killed(child);
+    viewers_are(&daemon, 42).await;
+    child.0.kill().unwrap();
+    viewers_are(&daemon, 0).await;
+}
