@@ -67,7 +67,8 @@ impl Daemon {
         let options = ViewerOptions { token, ..ViewerOptions::new(endpoint, StreamId(1)) };
         let (connection, _) = ViewerConnection::join(&options).await?;
         let (mut writer, mut reader) = connection.split();
-        let comments = load.comments();
+        // A ref that came before would be a repetition, not a comment.
+        let (comments, prefix) = (load.comments(), now.as_millis());
         let sending = async {
             let started = Instant::now();
             for at in 0..comments {
@@ -75,7 +76,7 @@ impl Daemon {
                     .await;
                 // Marked once; brings a frame of one comment to about 250 bytes.
                 let message = format!("{} comment number {at}", char::from(MARK));
-                let client_ref = Some(at.to_string());
+                let client_ref = Some(format!("{prefix}-{at}"));
                 writer.feed(&ClientMessage::Comment { message, client_ref }).await?;
                 writer.flush().await?;
             }

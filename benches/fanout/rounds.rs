@@ -19,7 +19,7 @@ const CALM_PER_S: f64 = 5.0;
 const BUSY_PER_S: f64 = 100.0;
 /// After connecting, for what servers tell newcomers.
 const SETTLE: Duration = Duration::from_secs(4);
-/// Nothing has arrived for this long: what is missing was lost.
+/// No comment has arrived for this long: what is missing was lost.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// So many comments a second, in so many frames.
@@ -146,9 +146,10 @@ fn take_sample(
     let (mut seen, mut since) = ([0; 4], Instant::now());
     while seen[0] < expected && since.elapsed() < QUIET {
         let now = ask_count(viewers)?;
-        if now != seen {
-            (seen, since) = (now, Instant::now());
+        if now[0] != seen[0] {
+            since = Instant::now();
         }
+        seen = now;
         std::thread::sleep(Duration::from_millis(50));
     }
     let [comments, frames, bytes, closed] = seen;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use live_comments::protocol::websocket::parse_header;
+use live_comments::protocol::websocket::{Opcode, parse_header};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::handshake::Answer;
@@ -22,6 +22,8 @@ pub(crate) const MARK: u8 = b'#';
 /// Handshakes under way at one time.
 const MAX_HANDSHAKES: usize = 100;
 const READ_BYTES: usize = 64 * 1024;
+/// Empty, masked with zeros.
+const PONG: &[u8] = &[0x8A, 0x80, 0, 0, 0, 0];
 const WAKER: Token = Token(usize::MAX);
 
 /// Connects `viewers` viewers, says so, then answers `mark` (count from zero) and `count`, until
@@ -162,7 +164,9 @@ impl Audience {
                 self.shaking -= 1;
             }
             viewer.seen.bytes += rest.len() as u64;
-            viewer.frames.take(rest, &mut viewer.seen)?;
+            if viewer.frames.take(rest, &mut viewer.seen)? {
+                viewer.socket.send(PONG).context("a ping cannot be answered")?;
+            }
             if viewer.socket.short_read_means_empty() && bytes < READ_BYTES {
                 return Ok(());
             }
@@ -199,7 +203,9 @@ struct Frames {
 }
 
 impl Frames {
-    fn take(&mut self, mut bytes: &[u8], seen: &mut Seen) -> anyhow::Result<()> {
+    /// True if there was a ping among them.
+    fn take(&mut self, mut bytes: &[u8], seen: &mut Seen) -> anyhow::Result<bool> {
+        let mut pinged = false;
         while !bytes.is_empty() {
             if self.left > 0 {
                 let (payload, rest) = bytes.split_at(bytes.len().min(self.left as usize));
@@ -210,12 +216,13 @@ impl Frames {
             }
             let begun = self.head.len();
             self.head.extend_from_slice(&bytes[..bytes.len().min(14)]);
-            let Some(header) = parse_header(&self.head)? else { return Ok(()) };
+            let Some(header) = parse_header(&self.head)? else { return Ok(pinged) };
             bytes = &bytes[header.header_bytes - begun..];
             self.head.clear();
             self.left = header.payload_bytes;
-            seen.frames += 1;
+            pinged |= header.opcode == Opcode::Ping;
+            seen.frames += u64::from(!header.opcode.is_control());
         }
-        Ok(())
+        Ok(pinged)
     }
 }

@@ -39,6 +39,15 @@ impl Socket {
         }
     }
 
+    /// Sends a few bytes, at once if the socket takes them.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(_, waiting) => waiting.extend_from_slice(bytes),
+            Self::Tls(_, session) => session.writer().write_all(bytes)?,
+        }
+        self.flush()
+    }
+
     /// Writes what waits, as far as it goes.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
