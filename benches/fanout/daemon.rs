@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use live_comments::client::Endpoint;
+use live_comments::client::Trust;
 use live_comments::client::token::{Claims, mint};
-use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
-use live_comments::protocol::{ClientMessage, Role, ServerMessage, StreamId, UserId};
+use live_comments::client::viewer::{ViewerConnection, ViewerOptions, ViewerReader, ViewerWriter};
+use live_comments::protocol::{ClientMessage, ServerMessage, StreamId, UserId};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -24,8 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Daemon {
     // The process ends before its directory goes.
     pub(crate) process: Child,
-    directory: TempDir,
+    _directory: TempDir,
     pub(crate) address: SocketAddr,
+    runtime: tokio::runtime::Runtime,
+    sender: Sender,
 }
 
 impl Daemon {
@@ -48,35 +51,56 @@ impl Daemon {
             let log = std::fs::read_to_string(directory.path().join("lcd.log"));
             format!("lcd did not start: {}", log.unwrap_or_default())
         })?;
-        Ok(Self { process, directory, address })
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let data_dir = directory.path().join("data");
+        let sender = runtime.block_on(Sender::join(address, &data_dir, arguments.tls))?;
+        Ok(Self { process, _directory: directory, address, runtime, sender })
     }
 
     /// Comments at the load's rate, all acknowledged when this returns.
-    pub(crate) fn comment(&self, load: Load) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.send_comments(load))
+    pub(crate) fn comment(&mut self, load: Load) -> anyhow::Result<()> {
+        let Self { runtime, sender, .. } = self;
+        runtime.block_on(sender.comment(load))
     }
+}
 
-    async fn send_comments(&self, load: Load) -> anyhow::Result<()> {
-        let secret = std::fs::read(self.directory.path().join("data/signing.key"))?;
+/// The one viewer that comments. It stays connected from the start, so that no viewer comes or goes
+/// while a load is measured.
+struct Sender {
+    writer: ViewerWriter,
+    reader: ViewerReader,
+    /// Distinguishes the refs of one load from those of another.
+    loads: u32,
+}
+
+impl Sender {
+    async fn join(address: SocketAddr, data_dir: &Path, tls: bool) -> anyhow::Result<Self> {
+        let secret = std::fs::read(data_dir.join("signing.key"))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let mut claims = Claims::new(UserId(1), "ann", now, Duration::from_secs(3600));
-        (claims.role, claims.comments_per_minute) = (Role::Viewer, Some(0));
+        claims.comments_per_minute = Some(0);
         let token = Some(mint(secret.trim_ascii(), &claims).into());
-        let endpoint = Endpoint::plain(&self.address.ip().to_string(), self.address.port());
-        let options = ViewerOptions { token, ..ViewerOptions::new(endpoint, StreamId(1)) };
+        let mut endpoint = Endpoint::plain(&address.ip().to_string(), address.port());
+        endpoint.tls = tls;
+        let trust = Trust::AnyCertificate;
+        let options = ViewerOptions { token, trust, ..ViewerOptions::new(endpoint, StreamId(1)) };
         let (connection, _) = ViewerConnection::join(&options).await?;
-        let (mut writer, mut reader) = connection.split();
-        // A ref that came before would be a repetition, not a comment.
-        let (comments, prefix) = (load.comments(), now.as_millis());
+        let (writer, reader) = connection.split();
+        Ok(Self { writer, reader, loads: 0 })
+    }
+
+    async fn comment(&mut self, load: Load) -> anyhow::Result<()> {
+        self.loads += 1;
+        let Self { writer, reader, loads } = self;
+        let comments = load.comments();
         let sending = async {
             let started = Instant::now();
             for at in 0..comments {
                 sleep_until(started + Duration::from_secs_f64(at as f64 / load.comments_per_s))
                     .await;
-                // Marked once; brings a frame of one comment to about 250 bytes.
+                // Marked once; brings a frame of one comment to about 230 bytes.
                 let message = format!("{} comment number {at}", char::from(MARK));
-                let client_ref = Some(format!("{prefix}-{at}"));
+                let client_ref = Some(format!("{loads}-{at}"));
                 writer.feed(&ClientMessage::Comment { message, client_ref }).await?;
                 writer.flush().await?;
             }

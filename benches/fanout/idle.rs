@@ -12,27 +12,26 @@ pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let scheme = if arguments.tls { "wss" } else { "ws" };
     println!("idle memory of lcd, {} viewers over {scheme}, KiB", arguments.viewers);
     println!("{:<28} {:>9} {:>14} {:>22}", "", "resident", "private dirty", "bytes a viewer (Rss)");
-    let daemon = Daemon::start(arguments)?;
+    let mut daemon = Daemon::start(arguments)?;
     std::thread::sleep(Duration::from_secs(3));
-    let before = memory(daemon.process.pid())?;
+    let pid = daemon.process.pid();
+    let before = memory(pid)?;
     say("before", before, None);
     let viewers = connect(daemon.address, arguments.viewers, arguments.tls)?;
     let since = |memory: Memory| {
         (memory.resident as f64 - before.resident as f64) * 1024.0 / arguments.viewers as f64
     };
     let read = |name: &str| -> anyhow::Result<()> {
-        let now = memory(daemon.process.pid())?;
+        let now = memory(pid)?;
         say(name, now, Some(since(now)));
         Ok(())
     };
     read("connected")?;
     std::thread::sleep(Duration::from_secs(arguments.hold_s));
     read(&format!("after {} s", arguments.hold_s))?;
-    if !arguments.tls {
-        daemon.comment(Load::separate(5.0, 5.0))?;
-        std::thread::sleep(Duration::from_secs(3));
-        read("after 25 comments to each")?;
-    }
+    daemon.comment(Load::separate(5.0, 5.0))?;
+    std::thread::sleep(Duration::from_secs(3));
+    read("after 25 comments to each")?;
     drop::<Child>(viewers);
     std::thread::sleep(Duration::from_secs(5));
     read("all gone")
