@@ -76,7 +76,7 @@ fn fan_out(sockets: &mut [TcpStream], load: Load) -> anyhow::Result<()> {
 
 /// A message of some comments: text of the right size, one mark each.
 pub(crate) fn payload(comments: usize) -> Vec<u8> {
-    let mut comment = vec![b'.'; COMMENT_BYTES];
+    let mut comment = [b'.'; COMMENT_BYTES];
     comment[0] = crate::viewers::MARK;
     comment.repeat(comments)
 }
