@@ -17,4 +17,5 @@ lc *arguments:
 # Every benchmark the README names.
 bench:
     cargo bench
+    scripts/bench
     scripts/bench-ingest

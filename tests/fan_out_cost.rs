@@ -1,0 +1,219 @@
+//! What a frame may cost, without a clock: one write to each viewer, and no allocation for any.
+//!
+//! Delivery runs in this process between its contracts, its viewers are loopback sockets. Writes are
+//! counted where they arrive: a socket without Nagle's delay sends one segment a write, and the
+//! kernel counts the segments with data of each connection. One test only, because the allocations
+//! of the whole process are counted.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use live_comments::daemon::bus::{Batch, BusMessage};
+use live_comments::daemon::clock::SystemClock;
+use live_comments::daemon::config::Config;
+use live_comments::daemon::delivery::{Delivery, DeliveryHandle, DeliveryParts, ViewerRequests};
+use live_comments::daemon::engines::Engines;
+use live_comments::daemon::handoff::{NewViewer, Permit, ViewerSink as _, ViewerSocket};
+use live_comments::daemon::status::StatusBoard;
+use live_comments::protocol::message::Encoding;
+use live_comments::protocol::throttle::SampleRate;
+use live_comments::protocol::{CommentId, NodeId, SequencedComment, StreamId, UserId};
+use nix::libc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+const STREAM: StreamId = StreamId(1);
+const VIEWERS: usize = 400;
+const FRAMES: u64 = 25;
+/// What a frame may allocate altogether: message, encoding, queues, logging. Far below one a viewer.
+const MAX_ALLOCATIONS_A_FRAME: u64 = 60;
+/// Bounds a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(memory, layout, bytes) }
+    }
+}
+
+#[derive(Debug)]
+struct NothingHeld;
+
+impl Permit for NothingHeld {}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_costs_one_write_for_each_viewer_and_no_allocation() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.node.data_dir = directory.path().to_owned();
+    config.node.name = "here".to_owned();
+    config.delivery.workers = 2;
+    // Nothing else may be written while frames are counted: no ping, and no presence below.
+    config.gateway.ping_interval = Duration::from_secs(3600);
+    let engines = Engines::open(&config, Arc::new(SystemClock)).await.unwrap();
+    let (submissions, _submissions) = mpsc::channel(1);
+    let (reactions, _reactions) = mpsc::channel(1);
+    let (auth, _auth) = mpsc::channel(1);
+    let delivery = Delivery::start(DeliveryParts {
+        node: NodeId::new("here"),
+        config: Arc::new(config),
+        bus: engines.bus.clone(),
+        log: engines.log.clone(),
+        recent: engines.recent.clone(),
+        registry: engines.registry.clone(),
+        totals: engines.totals.clone(),
+        requests: ViewerRequests { submissions, reactions, auth },
+        board: StatusBoard::default(),
+    })
+    .await
+    .unwrap();
+    let handle = delivery.handle();
+    let stop = CancellationToken::new();
+    let tasks = delivery.into_tasks(&stop);
+    let running = [tokio::spawn(async { tasks.hub.await.unwrap() }), tokio::spawn(tasks.history)];
+
+    let mut viewers = connect(&handle);
+    let mut buffer = vec![0; 64 * 1024];
+    for viewer in &mut viewers {
+        assert!(read_frame(viewer, &mut buffer).starts_with(br#"{"type":"welcome""#));
+    }
+    let writes_before: Vec<u32> = viewers.iter().map(data_segments).collect();
+    let mut allocations = 0;
+    for seq in 1..=FRAMES {
+        let message = BusMessage::Batch(Arc::new(batch(seq, engines.log.epoch())));
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        engines.bus.publish(STREAM, vec![message]).await.unwrap();
+        for viewer in &mut viewers {
+            let frame = read_frame(viewer, &mut buffer);
+            assert!(frame.starts_with(br#"{"type":"comments""#));
+        }
+        allocations += ALLOCATIONS.load(Ordering::Relaxed) - before;
+    }
+    for (viewer, before) in viewers.iter().zip(writes_before) {
+        let writes = data_segments(viewer) - before;
+        assert_eq!(u64::from(writes), FRAMES, "one write for each frame");
+    }
+    let limit = FRAMES * MAX_ALLOCATIONS_A_FRAME;
+    assert!(
+        allocations <= limit,
+        "{allocations} allocations for {FRAMES} frames to {VIEWERS} viewers; at most {limit}"
+    );
+
+    stop.cancel();
+    handle.stop();
+    for task in running {
+        task.await.unwrap();
+    }
+    for (_, worker) in tasks.workers {
+        worker.join().unwrap().unwrap();
+    }
+}
+
+/// Viewers as the gateway hands them over, seen from their own side.
+fn connect(handle: &DeliveryHandle) -> Vec<TcpStream> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let pair = |_| {
+        let viewer = TcpStream::connect(address).unwrap();
+        viewer.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        handle.attach(NewViewer {
+            socket: ViewerSocket::Plain(socket),
+            early_bytes: Vec::new(),
+            stream_id: STREAM,
+            identity: None,
+            must_authenticate: false,
+            encoding: Encoding::Json,
+            deflate: false,
+            resume_from: None,
+            permit: Box::new(NothingHeld),
+        });
+        viewer
+    };
+    (0..VIEWERS).map(pair).collect()
+}
+
+fn batch(seq: u64, epoch: live_comments::protocol::Epoch) -> Batch {
+    let comment = SequencedComment {
+        comment_id: CommentId::from_unix_ticks(seq, 0, [1; 6]),
+        user_id: UserId(7),
+        name: "ann".into(),
+        message: "what a save".into(),
+        created_at: seq,
+        seq,
+    };
+    Batch {
+        epoch,
+        from_seq: seq,
+        to_seq: seq,
+        sample_rate: SampleRate::ALL,
+        comments: vec![comment],
+        sampled_out: 0,
+        deletions: Vec::new(),
+    }
+}
+
+/// The payload of the next frame, which is unfragmented and shorter than 64 KiB.
+fn read_frame<'a>(viewer: &mut TcpStream, buffer: &'a mut [u8]) -> &'a [u8] {
+    let mut head = [0; 2];
+    viewer.read_exact(&mut head).unwrap();
+    assert_eq!(head[0], 0x81, "a whole text frame");
+    let length = if head[1] == 126 {
+        let mut length = [0; 2];
+        viewer.read_exact(&mut length).unwrap();
+        usize::from(u16::from_be_bytes(length))
+    } else {
+        assert!(head[1] < 126);
+        usize::from(head[1])
+    };
+    viewer.read_exact(&mut buffer[..length]).unwrap();
+    &buffer[..length]
+}
+
+/// Segments with data that a connection has received so far: `tcpi_data_segs_in` of Linux.
+fn data_segments(viewer: &TcpStream) -> u32 {
+    const AT: usize = 152;
+    let mut info = [0_u8; 256];
+    let mut length = info.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `info`.
+    let result = unsafe {
+        libc::getsockopt(
+            viewer.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    assert!(length as usize >= AT + 4, "a kernel since 4.6 counts segments with data");
+    u32::from_ne_bytes([info[AT], info[AT + 1], info[AT + 2], info[AT + 3]])
+}

@@ -1,0 +1,62 @@
+//! What idle viewers cost the daemon's memory, without a clock: resident after minus before.
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use support::{Daemon, PATIENCE};
+
+const VIEWERS: u64 = 2000;
+/// What the allocator keeps for each thread and size is not the viewers': it comes with the first.
+const EARLIER_VIEWERS: u64 = 500;
+/// Over many viewers a release build takes 0.8 KB. Here pages that are not full yet count as well,
+/// and still a read buffer, a task or a compressor for each would be several times this.
+const MAX_BYTES_A_VIEWER: u64 = 6 * 1024;
+
+#[test]
+fn an_idle_viewer_costs_no_buffer() {
+    raise_limit_of_open_files();
+    let daemon = Daemon::start("");
+    let mut viewers: Vec<TcpStream> = (0..EARLIER_VIEWERS).map(|_| watch(&daemon)).collect();
+    let before = resident_bytes(daemon.pid());
+    viewers.extend((0..VIEWERS).map(|_| watch(&daemon)));
+    let grown = resident_bytes(daemon.pid()).saturating_sub(before);
+    let each = grown / VIEWERS;
+    println!("{each} bytes a viewer");
+    assert!(each <= MAX_BYTES_A_VIEWER, "{each} bytes a viewer; at most {MAX_BYTES_A_VIEWER}");
+}
+
+/// As far as the system allows; the daemon inherits it.
+fn raise_limit_of_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+}
+
+/// A viewer that has been welcomed, so delivery holds it.
+fn watch(daemon: &Daemon) -> TcpStream {
+    let mut socket = TcpStream::connect(daemon.address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = "GET /ws/1 HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n\
+                   Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    socket.write_all(request.as_bytes()).unwrap();
+    let (mut seen, mut buffer) = (Vec::new(), [0; 1024]);
+    while !contains(&seen, br#""type":"welcome""#) {
+        let bytes = socket.read(&mut buffer).unwrap();
+        assert!(bytes > 0, "closed after {}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&buffer[..bytes]);
+    }
+    socket
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+}
