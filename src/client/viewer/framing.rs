@@ -23,6 +23,9 @@ pub enum Incoming<'a> {
     Close(Closure),
 }
 
+/// A frame's head and payload.
+type Frame<'a> = (Header, Cow<'a, [u8]>);
+
 /// Takes frames apart over any division into reads.
 #[derive(Debug, Default)]
 pub struct FrameReader {
@@ -57,10 +60,7 @@ impl FrameReader {
         self.partial.is_some()
     }
 
-    fn next_frame<'a>(
-        &mut self,
-        input: &mut &'a [u8],
-    ) -> Result<Option<(Header, Cow<'a, [u8]>)>, FrameError> {
+    fn next_frame<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, FrameError> {
         if self.partial.as_ref().is_some_and(|partial| !partial.frame.is_empty()) {
             return self.complete(input);
         }
@@ -79,10 +79,7 @@ impl FrameReader {
     }
 
     /// Goes on with a frame that began in an earlier read.
-    fn complete<'a>(
-        &mut self,
-        input: &mut &'a [u8],
-    ) -> Result<Option<(Header, Cow<'a, [u8]>)>, FrameError> {
+    fn complete<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, FrameError> {
         let partial = self.partial.get_or_insert_default();
         let header = loop {
             if let Some(header) = checked_header(&partial.frame)? {
