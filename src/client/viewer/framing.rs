@@ -12,9 +12,6 @@ use crate::protocol::websocket::{
 /// A message of a server is never larger: a frame of a full batch has some 100 KiB.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
-/// A frame that is there whole: its head and its payload.
-type WholeFrame<'a> = (Header, Cow<'a, [u8]>);
-
 /// What a server sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming<'a> {
@@ -25,6 +22,9 @@ pub enum Incoming<'a> {
     /// To be answered in kind; nothing follows.
     Close(Closure),
 }
+
+/// A frame's head and payload.
+type Frame<'a> = (Header, Cow<'a, [u8]>);
 
 /// Takes frames apart over any division into reads.
 #[derive(Debug, Default)]
@@ -60,10 +60,7 @@ impl FrameReader {
         self.partial.is_some()
     }
 
-    fn next_frame<'a>(
-        &mut self,
-        input: &mut &'a [u8],
-    ) -> Result<Option<WholeFrame<'a>>, FrameError> {
+    fn next_frame<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, FrameError> {
         if self.partial.as_ref().is_some_and(|partial| !partial.frame.is_empty()) {
             return self.complete(input);
         }
@@ -82,7 +79,7 @@ impl FrameReader {
     }
 
     /// Goes on with a frame that began in an earlier read.
-    fn complete<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<WholeFrame<'a>>, FrameError> {
+    fn complete<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, FrameError> {
         let partial = self.partial.get_or_insert_default();
         let header = loop {
             if let Some(header) = checked_header(&partial.frame)? {

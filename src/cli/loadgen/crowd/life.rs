@@ -281,9 +281,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
         let seat = &mut self.seats[index];
         if usize::from(seat.address) + 1 < addresses && seat.address < u8::MAX {
             seat.address += 1;
-            seat.disconnect(State::Waiting);
-            self.eager.push_back(index as u32);
-            return;
+            return self.hurry(index);
         }
         seat.address = 0;
         let url = self.upgrade(index).url();
@@ -329,7 +327,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
     fn come_back(&mut self, index: usize, wait: Duration) {
         let seat = &mut self.seats[index];
         seat.disconnect(State::Waiting);
-        // The end of the last attempt's patience means nothing any more.
+        // As in `hurry`.
         seat.attempt += 1;
         let at = self.clock.now() + micros(wait);
         self.timers.set(Timer { at, seat: index as u32, attempt: seat.attempt });

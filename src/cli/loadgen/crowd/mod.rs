@@ -243,16 +243,25 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
 
     /// All who are connected go and come back.
     fn storm(&mut self) {
-        let connected = |seat: &&mut Seat| seat.is_connected();
-        let viewers = self.seats.iter_mut().filter(connected).count() as u64;
+        let viewers = self.seats.iter().filter(|seat| seat.is_connected()).count() as u64;
         let storm = self.log.storm(viewers, self.clock.now());
-        for (index, seat) in self.seats.iter_mut().enumerate().filter(|(_, s)| s.is_connected()) {
-            seat.disconnect(State::Waiting);
-            seat.storm = storm;
-            self.ledger.lock().left(index, Presence::Returning);
-            self.log.away += 1;
-            self.eager.push_back(index as u32);
+        for index in 0..self.seats.len() {
+            if self.seats[index].is_connected() {
+                self.seats[index].storm = storm;
+                self.ledger.lock().left(index, Presence::Returning);
+                self.log.away += 1;
+                self.hurry(index);
+            }
         }
+    }
+
+    /// Has a viewer connect anew as soon as possible.
+    fn hurry(&mut self, index: usize) {
+        let seat = &mut self.seats[index];
+        seat.disconnect(State::Waiting);
+        // What was due for the last attempt means nothing any more, lest it begin a second one.
+        seat.attempt += 1;
+        self.eager.push_back(index as u32);
     }
 
     fn run_timers(&mut self) {
@@ -271,5 +280,35 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
         self.log.back_from(storm, now);
         self.log.away -= 1;
         self.log.reconnects += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::timers::Timer;
+    use super::*;
+    use crate::client::Endpoint;
+    use crate::protocol::StreamId;
+
+    fn crowd(viewers: u64) -> (Orders, Crowd<impl FnMut(Word) -> bool>) {
+        let audience = AudiencePlan::new(viewers, Endpoint::plain("127.0.0.1", 1), StreamId(1));
+        let addresses = vec![vec!["127.0.0.1:1".parse().unwrap()]];
+        let plan = CrowdPlan::divide(audience, &addresses, 1, &(0..0), 0, false).remove(0);
+        let (orders, inbox) = Inbox::new().unwrap();
+        (orders, Crowd::new(plan, inbox, |_| true))
+    }
+
+    #[test]
+    fn a_timer_from_before_a_storm_begins_no_second_attempt() {
+        let (_orders, mut crowd) = crowd(2);
+        crowd.seats[1].state = State::Watching;
+        // The end of the patience with an attempt that succeeded long ago.
+        crowd.timers.set(Timer { at: 0, seat: 1, attempt: crowd.seats[1].attempt });
+        crowd.storm();
+        crowd.run_timers();
+        assert!(matches!(crowd.seats[1].state, State::Waiting));
+        assert_eq!((crowd.eager.len(), crowd.log.away), (1, 1));
+        crowd.storm();
+        assert_eq!((crowd.eager.len(), crowd.log.away), (1, 1), "who is away cannot drop again");
     }
 }
