@@ -149,7 +149,7 @@ fn connect(handle: &DeliveryHandle) -> Vec<TcpStream> {
             socket: ViewerSocket::Plain(socket),
             early_bytes: Vec::new(),
             stream_id: STREAM,
-            identity: None,
+            bearer: None,
             must_authenticate: false,
             encoding: Encoding::Json,
             deflate: false,
