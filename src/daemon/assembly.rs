@@ -183,6 +183,7 @@ impl Base {
     async fn gateway(
         &self,
         verifier: Arc<Verifier>,
+        control: Control,
         sink: DeliveryHandle,
         submissions: mpsc::Sender<Vec<Submission>>,
         auth_requests: mpsc::Receiver<AuthRequest>,
@@ -197,6 +198,7 @@ impl Base {
             comments: self.engines.comments.clone(),
             metadata: self.engines.metadata.clone(),
             log: self.engines.log.clone(),
+            control,
             board: self.board.clone(),
             sink: Arc::new(sink),
             submissions,
@@ -206,13 +208,8 @@ impl Base {
         Ok(Gateway::bind(parts).await?)
     }
 
-    fn admin(
-        &self,
-        endpoint: Arc<dyn NodeEndpoint>,
-        address: SocketAddr,
-        secret: SigningSecret,
-    ) -> anyhow::Result<Admin> {
-        let control = Control::new(ControlParts {
+    fn control(&self, endpoint: Arc<dyn NodeEndpoint>) -> Control {
+        Control::new(ControlParts {
             node: self.node(),
             metadata: self.engines.metadata.clone(),
             comments: self.engines.comments.clone(),
@@ -222,7 +219,15 @@ impl Base {
             bus: self.engines.bus.clone(),
             streams: self.streams.clone(),
             clock: self.clock.clone(),
-        });
+        })
+    }
+
+    fn admin(
+        &self,
+        control: Control,
+        address: SocketAddr,
+        secret: SigningSecret,
+    ) -> anyhow::Result<Admin> {
         let clock = self.clock.clone();
         let minter: Minter =
             Arc::new(move |identity, ttl| Ok(auth::mint(&secret, identity, ttl, clock.now_ms())));
@@ -255,11 +260,10 @@ impl Node {
         let delivery = base.delivery(requests).await?;
         let handle = delivery.handle();
         let stages = base.stages(refs, handle.clone())?;
-        let gateway = base.gateway(verifier, handle.clone(), submissions, auth_end).await?;
         let stops = Stops::default();
         let supervisors = Supervisors::new(&stops);
         let endpoint = Arc::new(LocalEndpoint {
-            sink: Arc::new(handle),
+            sink: Arc::new(handle.clone()),
             sanctions: base.sanctions.clone(),
             streams: base.streams.clone(),
             throttle,
@@ -268,7 +272,10 @@ impl Node {
             supervisor: supervisors.rest.clone(),
         });
         base.engines.registry.set_endpoint(endpoint.clone());
-        let admin = base.admin(endpoint, gateway.gateway.local_addr(), secret)?;
+        let control = base.control(endpoint);
+        let gateway =
+            base.gateway(verifier, control.clone(), handle, submissions, auth_end).await?;
+        let admin = base.admin(control, gateway.gateway.local_addr(), secret)?;
         let overrides = Overrides::default();
         for (stream_id, rate) in base.engines.metadata.throttle_overrides().await? {
             overrides.set(stream_id, Some(rate));

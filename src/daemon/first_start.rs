@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 use super::config::Config;
-use super::store::metadata::SharedMetadataStore;
+use super::store::metadata::{NewAudit, SharedMetadataStore};
 use crate::protocol::StreamId;
 use crate::protocol::paths::default_data_dir;
 use crate::protocol::stream::NewStream;
@@ -31,7 +31,14 @@ pub(super) async fn make_stream(metadata: &SharedMetadataStore, now_ms: u64) -> 
             anonymous: true,
             ..NewStream::default()
         };
-        metadata.create_stream(new, now_ms).await?;
+        let audit = NewAudit {
+            at: now_ms,
+            actor: "lcd (first start)".to_owned(),
+            action: "create_stream",
+            target: String::new(),
+            detail: serde_json::to_value(&new)?,
+        };
+        metadata.create_stream(new, audit).await?;
         info!("made stream 1, live and open to anonymous viewers");
     }
     Ok(())

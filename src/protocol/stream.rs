@@ -49,6 +49,7 @@ pub struct Stream {
     pub moderation: ModerationMode,
     /// Milliseconds since the Unix epoch.
     pub created_at: u64,
+    /// When it last entered the state `ended`; absent in any other state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<u64>,
 }
@@ -74,6 +75,21 @@ fn yes() -> bool {
     true
 }
 
+impl NewStream {
+    /// The stream as it begins at `now_ms`, under the id it got.
+    pub fn begin(self, stream_id: StreamId, now_ms: u64) -> Stream {
+        Stream {
+            stream_id,
+            title: self.title,
+            state: self.state,
+            anonymous: self.anonymous,
+            moderation: self.moderation,
+            created_at: now_ms,
+            ended_at: (self.state == StreamState::Ended).then_some(now_ms),
+        }
+    }
+}
+
 /// What `PATCH /api/streams/{id}` takes; what is absent stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,4 +102,19 @@ pub struct StreamPatch {
     pub anonymous: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moderation: Option<ModerationMode>,
+}
+
+impl Stream {
+    /// Changes what the patch names. A stream has ended when it first entered that state; one that
+    /// goes on has not.
+    pub fn apply(&mut self, patch: StreamPatch, now_ms: u64) {
+        self.title = patch.title.unwrap_or_else(|| std::mem::take(&mut self.title));
+        self.anonymous = patch.anonymous.unwrap_or(self.anonymous);
+        self.moderation = patch.moderation.unwrap_or(self.moderation);
+        self.state = patch.state.unwrap_or(self.state);
+        self.ended_at = match self.state {
+            StreamState::Ended => self.ended_at.or(Some(now_ms)),
+            StreamState::Scheduled | StreamState::Live => None,
+        };
+    }
 }

@@ -121,7 +121,7 @@ fn item(record: &Record) -> Option<TailItem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::control::fakes::{World, submitted};
+    use crate::daemon::control::fakes::{STARTED_MS, World, submitted};
 
     fn seqs(items: &[TailItem]) -> Vec<u64> {
         let seq = |item: &TailItem| match item {
@@ -138,7 +138,7 @@ mod tests {
         let mut tail = Tail::from_end(world.log.clone(), StreamId(1)).await.unwrap();
         world.comment(2, "after");
         let other = Event::CommentSubmitted(submitted(StreamId(3), 3, "same partition"));
-        world.log.put(StreamId(3), &other);
+        world.log.put(Topic::CommentEvents, 3, STARTED_MS, other.encode());
         world.comment(4, "later");
         assert_eq!(seqs(&tail.next().await.unwrap()), [1, 3]);
         let waits = tokio::time::timeout(Duration::from_secs(5), tail.next()).await;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::daemon::config::Config;
 use crate::daemon::control::fakes::{World, comment_id, submitted};
+use crate::daemon::eventlog::Topic;
 use crate::daemon::metrics::count;
 use crate::daemon::store::comments::{ArchivedComment, CommentStore as _};
 use crate::protocol::admin::*;
@@ -168,6 +169,9 @@ async fn every_change_can_be_asked_for() {
 #[tokio::test]
 async fn a_snapshot_shows_what_the_stages_pinned_up() {
     let served = Served::new().await;
+    served.world.comment(1, "one");
+    served.world.comment(2, "two");
+    served.world.log.put_position(Topic::CommentEvents, "archiver", 0);
     let board = &served.world.board;
     board.set_ready(true);
     let shard = board.add_shard();
@@ -209,7 +213,7 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
 #[tokio::test]
 async fn what_is_down_is_said_and_the_rest_is_still_shown() {
     let served = Served::new().await;
-    served.world.metadata.down.set(true);
+    served.world.metadata.set_down(true);
     served.world.registry.down.set(true);
     let status: Status = served.get("/v1/status").await;
     assert!(status.warnings.iter().any(|w| w.contains("switched off")), "{:?}", status.warnings);

@@ -20,7 +20,7 @@ pub enum ControlError {
         "nobody named `{0}` has connected or commented here; name the user by number, such as 42"
     )]
     UnknownUser(String),
-    #[error("no stream {0}; GET /v1/streams lists those there are")]
+    #[error("there is no stream {0}; the list of streams has those there are")]
     UnknownStream(StreamId),
     #[error("stream {0} exists already")]
     StreamExists(StreamId),

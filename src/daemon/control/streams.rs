@@ -23,15 +23,13 @@ impl Control {
             validate::id("stream_id", stream_id.0)?;
         }
         let new = NewStream { title, ..request.clone() };
-        let created = self.parts.metadata.create_stream(new, self.parts.clock.now_ms()).await;
-        let stream = created.map_err(|error| match (error, request.stream_id) {
+        // The store says of which stream, since it may choose the number itself.
+        let entry = self.entry(actor, "create_stream", String::new(), request);
+        let created = self.parts.metadata.create_stream(new, entry).await;
+        let (audit_id, stream) = created.map_err(|error| match (error, request.stream_id) {
             (StoreError::Exists(_), Some(stream_id)) => ControlError::StreamExists(stream_id),
             (other, _) => other.into(),
         })?;
-        // After the fact, because only the store knows the number of a stream it chose itself.
-        let target = format!("stream {}", stream.stream_id);
-        let entry = self.entry(actor, "create_stream", target, request);
-        let audit_id = self.parts.metadata.audit(entry).await?;
         self.settled(audit_id, stream, started).await
     }
 
@@ -44,17 +42,15 @@ impl Control {
         request: &StreamPatch,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
+        let title = request.title.as_deref().map(validate::title).transpose()?;
+        self.require_stream(stream_id).await?;
         if *request == StreamPatch::default() {
             let problem = "must name at least one of title, state, anonymous, moderation";
             return Err(ControlError::Invalid { field: "patch", problem: problem.to_owned() });
         }
-        let title = request.title.as_deref().map(validate::title).transpose()?;
-        self.require_stream(stream_id).await?;
-        let entry = self.entry(actor, "update_stream", format!("stream {stream_id}"), request);
-        let audit_id = self.parts.metadata.audit(entry).await?;
         let patch = StreamPatch { title, ..request.clone() };
-        let now = self.parts.clock.now_ms();
-        let stream = self.parts.metadata.update_stream(stream_id, patch, now).await?;
+        let entry = self.entry(actor, "update_stream", format!("stream {stream_id}"), request);
+        let (audit_id, stream) = self.parts.metadata.update_stream(stream_id, patch, entry).await?;
         let outcome = self.settled(audit_id, stream, started).await?;
         if request.state == Some(StreamState::Ended) {
             // Said again for a stream that had ended: the first word may have been lost.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fakes::{STARTED_MS, World, comment_id, operator, submitted};
 use super::*;
-use crate::daemon::eventlog::Topic;
+use crate::daemon::eventlog::{LogError, Topic};
 use crate::daemon::handoff::ThrottleOrder;
 use crate::daemon::store::comments::{ArchivedComment, CommentStore as _};
 use crate::daemon::store::metadata::MetadataStore as _;
@@ -47,6 +47,10 @@ fn decision(number: u64) -> ReviewRequest {
 
 fn delete(number: u64, reason: Option<&str>) -> DeleteRequest {
     DeleteRequest { comment_id: comment_id(number), reason: reason.map(str::to_owned) }
+}
+
+fn events(world: &World, topic: Topic) -> Vec<Event> {
+    world.log.events(topic).into_iter().map(|(_, event)| event).collect()
 }
 
 fn minter() -> Minter {
@@ -161,7 +165,7 @@ async fn deleting_finds_the_comment_in_the_store_and_in_the_log() {
     assert_eq!(unknown.body().code, ErrorCode::NotFound);
 
     let mut decided = Vec::new();
-    for event in world.log.events(Topic::CommentEvents) {
+    for event in events(&world, Topic::CommentEvents) {
         if let Event::CommentModerated(event) = event {
             assert_eq!((event.stream_id, event.user_id), (StreamId(1), UserId(42)));
             decided.push((event.comment_id, event.decision));
@@ -176,7 +180,7 @@ async fn deleting_finds_the_comment_in_the_store_and_in_the_log() {
 async fn a_comment_store_that_is_down_does_not_delay_a_deletion() {
     let world = World::new().await;
     world.comment(2, "fresh");
-    world.comments.down.set(true);
+    world.comments.set_down(true);
     world.control.delete(&operator(), &delete(2, None)).await.unwrap();
     let unknown = world.control.delete(&operator(), &delete(3, None)).await.unwrap_err();
     assert_eq!(unknown.body().code, ErrorCode::StoreUnavailable, "it may well be in the store");
@@ -193,7 +197,7 @@ async fn a_held_comment_appears_when_it_is_approved_and_never_when_it_is_rejecte
     world.control.approve(&operator(), &decision(3)).await.unwrap();
     let rejected = world.control.reject(&operator(), &decision(4)).await.unwrap();
     assert_eq!(rejected.deletion.unwrap().comment_id, comment_id(4));
-    let events = world.log.events(Topic::CommentEvents);
+    let events = events(&world, Topic::CommentEvents);
     let [Event::CommentSubmitted(released), Event::CommentModerated(removed)] = events.as_slice()
     else {
         panic!("{events:?}");
@@ -209,12 +213,12 @@ async fn a_held_comment_appears_when_it_is_approved_and_never_when_it_is_rejecte
 async fn a_decision_the_log_refuses_goes_back_to_the_queue() {
     let world = World::new().await;
     world.metadata.queue_review(review(1, true)).await.unwrap();
-    world.log.full.set(true);
+    world.log.fail_with(Some(LogError::Full("switched off".to_owned())));
     let refused = world.control.approve(&operator(), &decision(1)).await.unwrap_err();
     assert_eq!(refused.body().code, ErrorCode::StorageFull);
     let actions: Vec<_> = world.metadata.audits().into_iter().map(|entry| entry.action).collect();
     assert_eq!(actions, ["approve", "reopen"]);
-    world.log.full.set(false);
+    world.log.fail_with(None);
     world.control.approve(&operator(), &decision(1)).await.unwrap();
     assert_eq!(world.log.events(Topic::CommentEvents).len(), 1);
 }
@@ -395,7 +399,7 @@ async fn without_the_metadata_store_nothing_is_changed_and_nobody_told() {
         let world = world_to_change().await;
         change(&world, "ban").await.unwrap();
         let before = world.state();
-        world.metadata.down.set(true);
+        world.metadata.set_down(true);
         let body = change(&world, action).await.unwrap_err().body();
         assert_eq!(body.code, ErrorCode::StoreUnavailable, "{action}");
         assert!(body.code.retry() && body.retry_after_ms.is_some());

@@ -4,8 +4,6 @@
 //! without waiting. Always holds: what a reload has seen is what is answered, until one that began
 //! later has seen more; a reload that fails keeps the last answers. Nothing queues here; the size is that of the tables.
 
-#[cfg(test)]
-pub(crate) mod fake_store;
 mod sanctions;
 mod snapshot;
 mod streams;

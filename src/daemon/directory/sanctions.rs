@@ -97,13 +97,13 @@ impl Sanctions {
 mod tests {
     use super::*;
     use crate::daemon::clock::TokioClock;
-    use crate::daemon::directory::fake_store::{FakeMetadataStore, sanction};
+    use crate::daemon::store::metadata::in_memory::{InMemoryMetadata, sanction};
     use std::time::Duration;
 
     const START_MS: u64 = 1_000_000;
 
-    async fn loaded(sanctions: &[Sanction]) -> (Arc<FakeMetadataStore>, Sanctions) {
-        let store = Arc::new(FakeMetadataStore::default());
+    async fn loaded(sanctions: &[Sanction]) -> (Arc<InMemoryMetadata>, Sanctions) {
+        let store = Arc::new(InMemoryMetadata::default());
         sanctions.iter().for_each(|sanction| store.put_sanction(sanction.clone()));
         let clock = Arc::new(TokioClock::starting_at(Duration::from_millis(START_MS)));
         let sanctions = Sanctions::load(store.clone(), clock).await.unwrap();

@@ -48,12 +48,12 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::directory::fake_store::{FakeMetadataStore, stream};
+    use crate::daemon::store::metadata::in_memory::{InMemoryMetadata, stream};
     use crate::protocol::stream::ModerationMode;
 
     #[tokio::test]
     async fn streams_are_answered_by_id_and_in_order() {
-        let store = FakeMetadataStore::default();
+        let store = InMemoryMetadata::default();
         for id in [3, 1, 2] {
             store.put_stream(stream(id, ModerationMode::Async));
         }
@@ -66,7 +66,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_shows_changes_to_every_clone_and_a_failed_one_keeps_what_there_was() {
-        let store = Arc::new(FakeMetadataStore::default());
+        let store = Arc::new(InMemoryMetadata::default());
         store.put_stream(stream(1, ModerationMode::Async));
         let streams = Streams::load(store.clone()).await.unwrap();
         let clone = streams.clone();

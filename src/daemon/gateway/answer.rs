@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::daemon::control::ControlError;
 use crate::daemon::store::StoreError;
 use crate::protocol::ErrorCode;
 use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
@@ -72,6 +73,17 @@ pub(super) fn store_error(error: &StoreError, missing: ErrorCode) -> HttpError {
             ErrorBody::new(ErrorCode::Internal, "the store's data is damaged; the log says more")
         }
     };
+    body.into()
+}
+
+/// What a refused or failed operation means to a client.
+pub(super) fn control_error(error: &ControlError) -> HttpError {
+    let mut body = error.body();
+    if body.code.http_status() >= 500 {
+        // Its text may name hosts and files, which are the operator's business.
+        tracing::warn!(%error, "a request could not be carried out");
+        body.message = "this cannot be done right now; the daemon's log says more".to_owned();
+    }
     body.into()
 }
 

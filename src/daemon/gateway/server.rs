@@ -18,6 +18,7 @@ use super::{routes, tls};
 use crate::daemon::auth::Verifier;
 use crate::daemon::clock::SharedClock;
 use crate::daemon::config::Config;
+use crate::daemon::control::Control;
 use crate::daemon::directory::{Sanctions, Streams};
 use crate::daemon::eventlog::SharedLog;
 use crate::daemon::handoff::{AuthRequest, Submission, ViewerSink};
@@ -44,6 +45,8 @@ pub struct GatewayParts {
     pub comments: SharedCommentStore,
     pub metadata: SharedMetadataStore,
     pub log: SharedLog,
+    /// Makes streams and changes them.
+    pub control: Control,
     pub board: StatusBoard,
     pub sink: Arc<dyn ViewerSink>,
     /// Ingest's queue, bounded in batches; when it is full the caller is told `overloaded`.
@@ -93,12 +96,10 @@ impl Gateway {
         let state = Arc::new(GatewayState {
             places: Arc::new(Places::new(config)),
             config: config.clone(),
-            clock: parts.clock,
             streams: parts.streams,
-            registry: parts.registry,
             comments: parts.comments,
-            metadata: parts.metadata,
             log: parts.log,
+            control: parts.control,
             board: parts.board,
             sink: parts.sink,
             submissions: parts.submissions,

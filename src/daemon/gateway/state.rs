@@ -7,25 +7,22 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::{Admission, Places};
 use super::body::BodyLimits;
-use crate::daemon::clock::SharedClock;
 use crate::daemon::config::GatewayConfig;
+use crate::daemon::control::Control;
 use crate::daemon::directory::Streams;
 use crate::daemon::eventlog::SharedLog;
 use crate::daemon::handoff::{Submission, ViewerSink};
-use crate::daemon::registry::SharedRegistry;
 use crate::daemon::status::StatusBoard;
 use crate::daemon::store::comments::SharedCommentStore;
-use crate::daemon::store::metadata::SharedMetadataStore;
 
 #[derive(Debug)]
 pub(super) struct GatewayState {
     pub(super) config: GatewayConfig,
-    pub(super) clock: SharedClock,
     pub(super) streams: Streams,
-    pub(super) registry: SharedRegistry,
     pub(super) comments: SharedCommentStore,
-    pub(super) metadata: SharedMetadataStore,
     pub(super) log: SharedLog,
+    /// Makes streams and changes them.
+    pub(super) control: Control,
     pub(super) board: StatusBoard,
     pub(super) sink: Arc<dyn ViewerSink>,
     /// Ingest's queue; when it is full the submission is refused with `overloaded`.

@@ -19,8 +19,6 @@ pub mod screen;
 pub mod worker;
 
 #[cfg(test)]
-mod fake_log;
-#[cfg(test)]
 pub(crate) mod samples;
 
 use std::sync::Arc;

@@ -1,5 +1,8 @@
-//! Comments for tests.
+//! Comments and decisions for tests.
 
+use crate::daemon::eventlog::Topic;
+use crate::daemon::eventlog::in_memory::InMemoryLog;
+use crate::protocol::events::{CommentModerated, Event};
 use crate::protocol::{Comment, CommentId, StreamId, UserId};
 
 /// A comment made at second 1 of time; ids differ with user and text.
@@ -13,4 +16,13 @@ pub(crate) fn comment(stream: u64, user: u64, message: &str) -> Comment {
         message: message.into(),
         created_at: 1000,
     }
+}
+
+/// The decisions in a topic, with their keys.
+pub(super) fn moderated(log: &InMemoryLog, topic: Topic) -> Vec<(u64, CommentModerated)> {
+    let decision = |(key, event)| match event {
+        Event::CommentModerated(event) => Some((key, event)),
+        Event::CommentSubmitted(_) => None,
+    };
+    log.events(topic).into_iter().filter_map(decision).collect()
 }

@@ -98,16 +98,16 @@ mod tests {
     use super::*;
     use crate::daemon::clock::TokioClock;
     use crate::daemon::config::{RuleAction, RulesConfig};
-    use crate::daemon::directory::fake_store::FakeMetadataStore;
-    use crate::daemon::moderation::fake_log::FakeLog;
+    use crate::daemon::eventlog::in_memory::InMemoryLog;
     use crate::daemon::moderation::rules::{RulesStage, reason};
-    use crate::daemon::moderation::samples::comment;
+    use crate::daemon::moderation::samples::{comment, moderated};
+    use crate::daemon::store::metadata::in_memory::InMemoryMetadata;
     use std::time::Duration;
 
     struct Bench {
         screen: ModerationScreen,
-        log: Arc<FakeLog>,
-        store: Arc<FakeMetadataStore>,
+        log: Arc<InMemoryLog>,
+        store: Arc<InMemoryMetadata>,
         metrics: Metrics,
     }
 
@@ -115,7 +115,8 @@ mod tests {
         let blocked_words = vec!["badword".into()];
         let rules = RulesConfig { blocked_words, blocked_word_action, ..RulesConfig::default() };
         let pipeline = Pipeline::new(vec![Arc::new(RulesStage::new(&rules).unwrap())]);
-        let (log, store) = (Arc::new(FakeLog::default()), Arc::new(FakeMetadataStore::default()));
+        let (log, store) =
+            (Arc::new(InMemoryLog::shaped(1, 0)), Arc::new(InMemoryMetadata::default()));
         let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(5)));
         let (metrics, breaker) = (Metrics::default(), Arc::new(Breaker::new("metadata")));
         let dependency = (store.clone() as SharedMetadataStore, breaker);
@@ -149,14 +150,17 @@ mod tests {
             let bench = bench(action);
             let comment = comment(1, 2, "b4dword");
             assert_eq!(bench.screen.screen(&comment).await.unwrap(), screening);
-            let events = bench.log.moderated(Topic::ModerationEvents);
+            let events = moderated(&bench.log, Topic::ModerationEvents);
             let decisions: Vec<_> =
                 events.iter().map(|(key, event)| (*key, event.decision)).collect();
             assert_eq!(
                 decisions,
                 recorded.map(|decision| (2, decision)).into_iter().collect::<Vec<_>>()
             );
-            assert!(bench.log.moderated(Topic::CommentEvents).is_empty(), "it was never appended");
+            assert!(
+                moderated(&bench.log, Topic::CommentEvents).is_empty(),
+                "it was never appended"
+            );
             assert_eq!(bench.metrics.moderation_checked.get(), 1);
         }
     }

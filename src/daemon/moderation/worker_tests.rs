@@ -3,16 +3,16 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::daemon::clock::TokioClock;
 use crate::daemon::config::{RuleAction, RulesConfig};
-use crate::daemon::directory::fake_store::{FakeMetadataStore, stream};
-use crate::daemon::moderation::fake_log::FakeLog;
+use crate::daemon::eventlog::in_memory::InMemoryLog;
 use crate::daemon::moderation::rules::{RulesStage, reason};
-use crate::daemon::moderation::samples::comment;
+use crate::daemon::moderation::samples::{comment, moderated};
+use crate::daemon::store::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::protocol::{CommentId, Role};
 
 /// Streams 1, 2 and 3 are moderated asynchronously, synchronously and not at all.
 struct Bench {
-    log: FakeLog,
-    store: Arc<FakeMetadataStore>,
+    log: InMemoryLog,
+    store: Arc<InMemoryMetadata>,
     metrics: Metrics,
     worker: Arc<ModerationWorker>,
     stop: CancellationToken,
@@ -26,12 +26,12 @@ async fn bench() -> Bench {
         ..RulesConfig::default()
     };
     let pipeline = Arc::new(Pipeline::new(vec![Arc::new(RulesStage::new(&rules).unwrap())]));
-    let store = Arc::new(FakeMetadataStore::default());
+    let store = Arc::new(InMemoryMetadata::default());
     store.put_stream(stream(1, ModerationMode::Async));
     store.put_stream(stream(2, ModerationMode::Sync));
     store.put_stream(stream(3, ModerationMode::Off));
     let streams = Streams::load(store.clone()).await.unwrap();
-    let (log, metrics) = (FakeLog::default(), Metrics::default());
+    let (log, metrics) = (InMemoryLog::shaped(1, 0), Metrics::default());
     let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(100)));
     let dependency = (store.clone() as SharedMetadataStore, Arc::new(Breaker::new("metadata")));
     let shared = Arc::new(log.clone());
@@ -59,7 +59,7 @@ impl Bench {
             screened: false,
         };
         change(&mut event);
-        self.log.put(Topic::CommentEvents, key, Event::CommentSubmitted(event).encode());
+        self.log.put(Topic::CommentEvents, key, 0, Event::CommentSubmitted(event).encode());
         comment_id
     }
 
@@ -81,7 +81,7 @@ impl Bench {
     }
 
     fn deleted(&self) -> BTreeSet<String> {
-        let events = self.log.moderated(Topic::CommentEvents).into_iter();
+        let events = moderated(&self.log, Topic::CommentEvents).into_iter();
         events.map(|(_, event)| event.comment_id.to_string()).collect()
     }
 }
@@ -98,14 +98,14 @@ async fn bad_comments_are_deleted_and_good_ones_pass() {
     let worse = bench.submit(comment(1, 7, "BADWORD"));
     bench.run_until_idle().await;
     assert_eq!(bench.deleted(), ids(&[bad, worse]));
-    let (key, event) = bench.log.moderated(Topic::CommentEvents)[0].clone();
+    let (key, event) = moderated(&bench.log, Topic::CommentEvents)[0].clone();
     assert_eq!((key, event.decision), (1, Decision::Reject));
     assert_eq!((&*event.reason, &*event.decided_by), (reason::BLOCKED_WORD, "rules"));
     assert_eq!(event.timestamp, 100_000);
     let by_user: Vec<u64> =
-        bench.log.moderated(Topic::ModerationEvents).iter().map(|(key, _)| *key).collect();
+        moderated(&bench.log, Topic::ModerationEvents).iter().map(|(key, _)| *key).collect();
     assert_eq!(by_user, [6, 7]);
-    assert_eq!(bench.log.batches(), [2], "one append for the whole batch");
+    assert_eq!(bench.log.appends(Topic::CommentEvents), [2], "one append for the whole batch");
     assert_eq!(bench.metrics.moderation_checked.get(), 3);
 }
 
@@ -119,7 +119,7 @@ async fn flagged_comments_stay_and_wait_for_a_person() {
     assert_eq!(reviews.len(), 1);
     assert_eq!((reviews[0].comment_id, reviews[0].held), (flagged, false));
     assert_eq!((&*reviews[0].reason, &*reviews[0].message), (reason::LINK, "see evil.net"));
-    let decisions = bench.log.moderated(Topic::ModerationEvents);
+    let decisions = moderated(&bench.log, Topic::ModerationEvents);
     assert_eq!(decisions[0].1.decision, Decision::Flag);
 }
 
@@ -141,18 +141,22 @@ async fn the_position_is_committed_and_taken_up_again() {
     let bench = bench().await;
     bench.submit(comment(1, 5, "badword"));
     bench.run_until_idle().await;
-    assert_eq!(bench.log.position(GROUP), Some(2), "the comment and the decision about it");
+    assert_eq!(
+        bench.log.position(Topic::CommentEvents, GROUP),
+        Some(2),
+        "the comment and the decision about it"
+    );
     let again = Bench { stop: CancellationToken::new(), ..bench };
     let later = again.submit(comment(1, 6, "badword again"));
     again.run_until_idle().await;
-    assert_eq!(again.log.batches(), [1, 1]);
+    assert_eq!(again.log.appends(Topic::CommentEvents), [1, 1]);
     assert!(again.deleted().contains(&later.to_string()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn undecodable_records_become_dead_letters_and_the_rest_goes_on() {
     let bench = bench().await;
-    bench.log.put(Topic::CommentEvents, 1, b"\xc1 not an event".to_vec());
+    bench.log.put(Topic::CommentEvents, 1, 0, b"\xc1 not an event".to_vec());
     let bad = bench.submit(comment(1, 5, "badword"));
     bench.run_until_idle().await;
     assert_eq!(bench.deleted(), ids(&[bad]));
@@ -174,12 +178,12 @@ async fn while_the_store_is_down_deletions_go_on_and_the_position_waits() {
     let bad = bench.submit(comment(1, 7, "badword"));
     bench.pass(Duration::from_secs(10)).await;
     assert_eq!(bench.deleted(), ids(&[bad]));
-    assert_eq!(bench.log.position(GROUP), None);
+    assert_eq!(bench.log.position(Topic::CommentEvents, GROUP), None);
     assert!(bench.store.calls() < 10, "the breaker spares the store: {}", bench.store.calls());
     bench.store.set_down(false);
     bench.pass(Duration::from_secs(6)).await;
     assert_eq!(bench.store.reviews()[0].comment_id, flagged);
-    assert_eq!(bench.log.position(GROUP), Some(3));
+    assert_eq!(bench.log.position(Topic::CommentEvents, GROUP), Some(3));
     bench.stop.cancel();
     task.await.unwrap().unwrap();
 }
@@ -199,7 +203,7 @@ async fn reviews_that_wait_are_bounded_and_the_log_keeps_the_rest() {
     bench.store.set_down(false);
     bench.pass(Duration::from_secs(60)).await;
     assert_eq!(bench.store.reviews().len() as u64, total);
-    assert_eq!(bench.log.position(GROUP), Some(total));
+    assert_eq!(bench.log.position(Topic::CommentEvents, GROUP), Some(total));
     bench.stop.cancel();
     task.await.unwrap().unwrap();
 }
@@ -211,11 +215,11 @@ async fn while_the_log_refuses_appends_nothing_is_committed_and_nothing_is_lost(
     bench.log.set_down(true);
     let task = bench.start();
     bench.pass(Duration::from_secs(30)).await;
-    assert_eq!(bench.log.position(GROUP), None);
+    assert_eq!(bench.log.position(Topic::CommentEvents, GROUP), None);
     bench.log.set_down(false);
     bench.pass(Duration::from_secs(6)).await;
     assert_eq!(bench.deleted(), ids(&[bad]));
-    assert_eq!(bench.log.position(GROUP), Some(2));
+    assert_eq!(bench.log.position(Topic::CommentEvents, GROUP), Some(2));
     assert_eq!(bench.metrics.moderation_checked.get(), 1, "decided once");
     bench.stop.cancel();
     task.await.unwrap().unwrap();
@@ -244,7 +248,11 @@ async fn a_crash_between_append_and_commit_only_repeats_the_decision() {
     bench.submit(comment(1, 6, "see evil.net"));
     let task = bench.start();
     bench.pass(Duration::from_secs(1)).await;
-    assert_eq!(bench.log.position(GROUP), None, "the review has not been queued");
+    assert_eq!(
+        bench.log.position(Topic::CommentEvents, GROUP),
+        None,
+        "the review has not been queued"
+    );
     task.abort();
     bench.store.set_down(false);
     let again = Bench { stop: CancellationToken::new(), ..bench };
@@ -253,6 +261,6 @@ async fn a_crash_between_append_and_commit_only_repeats_the_decision() {
     again.stop.cancel();
     task.await.unwrap().unwrap();
     assert_eq!(again.deleted(), ids(&[bad]));
-    assert_eq!(again.log.moderated(Topic::CommentEvents).len(), 2);
+    assert_eq!(moderated(&again.log, Topic::CommentEvents).len(), 2);
     assert_eq!(again.store.reviews().len(), 1);
 }

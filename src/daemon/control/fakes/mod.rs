@@ -1,10 +1,9 @@
 //! Contracts in memory, for tests of control and of the admin socket: one node that is real down to
 //! its sink, two more behind the registry, and a journal of what happened in which order.
 
-mod metadata;
+mod bus;
 mod nodes;
-mod stores;
-mod transport;
+mod reactions;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,17 +15,21 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::clock::{SharedClock, TokioClock};
 use crate::daemon::control::{Actor, Control, ControlParts, LocalEndpoint};
 use crate::daemon::directory::{Sanctions, Streams};
+use crate::daemon::eventlog::Topic;
+use crate::daemon::eventlog::in_memory::InMemoryLog;
 use crate::daemon::handoff::ThrottleOrder;
 use crate::daemon::status::StatusBoard;
+use crate::daemon::store::comments::in_memory::InMemoryComments;
+use crate::daemon::store::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::supervise::Supervisor;
 use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentSubmitted, Event};
+use crate::protocol::stream::{ModerationMode, Stream};
 use crate::protocol::{CommentId, NodeId, Role, StreamId, UserId};
 
-pub(crate) use metadata::FakeMetadata;
+pub(crate) use bus::FakeBus;
 pub(crate) use nodes::{FakeRegistry, FakeSink};
-pub(crate) use stores::{FakeComments, FakeReactions};
-pub(crate) use transport::{FakeBus, FakeLog};
+pub(crate) use reactions::FakeReactions;
 
 /// When the clock of a test starts: 2023-11-14, in milliseconds since the Unix epoch.
 pub(crate) const STARTED_MS: u64 = 1_700_000_000_000;
@@ -64,10 +67,10 @@ impl Switch {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) journal: Journal,
-    pub(crate) metadata: Arc<FakeMetadata>,
-    pub(crate) comments: Arc<FakeComments>,
+    pub(crate) metadata: Arc<InMemoryMetadata>,
+    pub(crate) comments: Arc<InMemoryComments>,
     pub(crate) reactions: Arc<FakeReactions>,
-    pub(crate) log: Arc<FakeLog>,
+    pub(crate) log: Arc<InMemoryLog>,
     pub(crate) registry: Arc<FakeRegistry>,
     pub(crate) sanctions: Sanctions,
     pub(crate) board: StatusBoard,
@@ -81,9 +84,9 @@ impl World {
         let journal = Journal::default();
         let clock: SharedClock =
             Arc::new(TokioClock::starting_at(Duration::from_millis(STARTED_MS)));
-        let metadata = Arc::new(FakeMetadata::new(journal.clone()));
-        let comments = Arc::new(FakeComments::default());
-        let log = Arc::new(FakeLog::default());
+        let metadata = Arc::new(metadata(journal.clone()));
+        let comments = Arc::new(InMemoryComments::default());
+        let log = Arc::new(InMemoryLog::shaped(2, 0));
         let bus = Arc::new(FakeBus::new(journal.clone()));
         let registry = Arc::new(FakeRegistry::new(journal.clone()));
         let sink = Arc::new(FakeSink::new(journal.clone()));
@@ -131,7 +134,8 @@ impl World {
     /// All that a request could have changed, as one text to compare.
     pub(crate) fn state(&self) -> String {
         let metadata = self.metadata.dump();
-        let (log, draining) = (self.log.records(), self.board.is_draining());
+        let (log, draining) =
+            (Topic::ALL.map(|topic| self.log.records(topic)), self.board.is_draining());
         let changes: Vec<_> =
             self.journal.lines().into_iter().filter(|line| !line.contains("read")).collect();
         format!("{metadata}\n{log:?}\n{changes:?}\n{draining}")
@@ -140,9 +144,27 @@ impl World {
     /// A comment of user 42 on stream 1, appended to the log and not yet archived.
     pub(crate) fn comment(&self, number: u64, message: &str) -> CommentSubmitted {
         let event = submitted(StreamId(1), number, message);
-        self.log.put(StreamId(1), &Event::CommentSubmitted(event.clone()));
+        let payload = Event::CommentSubmitted(event.clone()).encode();
+        self.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);
         event
     }
+}
+
+/// Notes what matters for the order of things: sanctions as they are stored, directories as they
+/// are read.
+fn metadata(journal: Journal) -> InMemoryMetadata {
+    let metadata = InMemoryMetadata::watched(move |call| match call {
+        "ban" | "timeout" => journal.note(format!("{call} stored")),
+        "streams" | "sanctions" => journal.note(format!("a: {call} read")),
+        _ => {}
+    });
+    let title = "one".to_owned();
+    let one = Stream { title, created_at: STARTED_MS, ..stream(1, ModerationMode::Async) };
+    metadata.put_stream(one);
+    for (user_id, name) in [(42, "ann"), (7, "twin"), (8, "twin")] {
+        metadata.put_user(user_id, name, STARTED_MS);
+    }
+    metadata
 }
 
 pub(crate) fn operator() -> Actor {

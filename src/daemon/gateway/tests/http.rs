@@ -1,5 +1,6 @@
 //! The REST API, health, metrics, and what is answered to what makes no sense.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
@@ -9,9 +10,10 @@ use super::client::{Reply, get, raw, request};
 use super::rig::{Rig, token};
 use crate::daemon::handoff::{Accepted, ReplyTo};
 use crate::daemon::registry::NodeCommand;
+use crate::daemon::store::comments::{ArchivedComment, CommentStore as _};
 use crate::protocol::admin::SanctionKind;
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CommentId, ErrorCode, Role, SequencedComment, StreamId, UserId};
+use crate::protocol::{Comment, CommentId, ErrorCode, NodeId, Role, StreamId, UserId};
 
 const JSON: &str = "Content-Type: application/json";
 const COMMENTS: &str = "POST /api/streams/1/comments";
@@ -172,22 +174,24 @@ async fn the_allow_header_names_the_methods_of_a_path() {
     assert!(allowed.contains("get") && allowed.contains("patch"), "{allowed}");
 }
 
-fn fill(rig: &Rig, count: u64) {
-    let comment = |n| SequencedComment {
+async fn fill(rig: &Rig, count: u64) {
+    let comment = |n| Comment {
+        stream_id: StreamId(1),
         comment_id: comment_id(n),
         user_id: UserId(1),
         name: "ann".into(),
         message: format!("comment {n}").into(),
         created_at: 0,
-        seq: n,
     };
-    rig.comments.newest_first.lock().unwrap().extend((0..count).rev().map(comment));
+    let row = |n| ArchivedComment { comment: Arc::new(comment(n)), seq: n, shadow: false };
+    let rows: Vec<_> = (0..count).map(row).collect();
+    rig.comments.write(&rows, &[]).await.unwrap();
 }
 
 #[tokio::test]
 async fn history_is_paged_newest_first_to_the_end() {
     let rig = Rig::start().await;
-    fill(&rig, 250);
+    fill(&rig, 250).await;
     let (mut seqs, mut path) = (Vec::new(), "/api/streams/1/comments".to_owned());
     let mut pages = 0;
     loop {
@@ -224,11 +228,11 @@ async fn bad_history_requests_are_refused() {
     let path = "GET /api/streams/2/comments?limit=1000";
     let reply = request(rig.address, path, &[&bearer(1, "viewer")], b"").await;
     assert_eq!(reply.status, 200, "a token opens a closed stream");
-    rig.comments.is_down.store(true, Ordering::SeqCst);
+    rig.comments.set_down(true);
     let reply = get(rig.address, "/api/streams/1/comments").await;
     assert_eq!((reply.status, reply.code().as_str()), (503, "store_unavailable"));
     assert_eq!(reply.header("retry-after"), Some("1"));
-    assert!(!reply.body.contains("not part of these tests"), "the store's own words stay inside");
+    assert!(!reply.body.contains("switched off"), "the store's own words stay inside");
 }
 
 #[tokio::test]
@@ -251,12 +255,21 @@ async fn streams_are_listed_shown_made_and_changed() {
     assert_eq!(rig.streams.get(StreamId(12)).unwrap().title, "Finale");
     let told: Vec<_> = rig.registry.commands.lock().unwrap().clone();
     let reload = NodeCommand::ReloadStream { stream_id: StreamId(12) };
-    let of = |name: &str| told.iter().filter(|(node, _)| node.as_str() == name).count();
-    assert!(told.iter().all(|(_, command)| *command == reload));
-    assert_eq!((of("one"), of("two")), (2, 2), "every node, each time");
-    let audits = rig.metadata.audits.lock().unwrap();
-    let audited: Vec<_> = audits.iter().map(|entry| (entry.action, &*entry.target)).collect();
-    assert_eq!(audited, [("stream_create", "stream 12"), ("stream_change", "stream 12")]);
+    let other = NodeId::new("two");
+    assert_eq!(told, [(other.clone(), reload.clone()), (other, reload)], "each time");
+    let audits = rig.metadata.audits();
+    let audited: Vec<_> = audits.iter().map(|entry| (&*entry.action, &*entry.target)).collect();
+    assert_eq!(audited, [("create_stream", "stream 12"), ("update_stream", "stream 12")]);
+    assert_eq!((&*audits[0].actor, &*audits[1].actor), ("user9 (user 9)", "user8 (user 8)"));
+}
+
+#[tokio::test]
+async fn ending_a_stream_sends_its_viewers_away() {
+    let rig = Rig::start().await;
+    let (caster, patch) = (bearer(8, "broadcaster"), br#"{"state":"ended"}"#);
+    let ended = request(rig.address, "PATCH /api/streams/1", &[JSON, &caster], patch).await;
+    assert_eq!((ended.status, &ended.json()["state"]), (200, &json!("ended")));
+    assert_eq!(rig.bus.lines(), ["bus 1: Ended"]);
 }
 
 #[tokio::test]
@@ -282,11 +295,12 @@ async fn changing_streams_needs_the_role_and_right_fields() {
         let reply = request(rig.address, line, headers, body).await;
         assert_eq!((reply.status, reply.code().as_str()), (status, code), "{line} {reply:?}");
     }
-    rig.metadata.is_down.store(true, Ordering::SeqCst);
+    rig.metadata.set_down(true);
     let down = request(rig.address, "PATCH /api/streams/1", &[JSON, &caster], b"{}").await;
     assert_eq!((down.status, down.code().as_str()), (503, "store_unavailable"));
+    assert!(!down.body.contains("switched off"), "the store's own words stay inside");
     assert_eq!(rig.streams.all().len(), 4);
-    assert!(rig.metadata.audits.lock().unwrap().is_empty());
+    assert!(rig.metadata.audits().is_empty());
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! The gateway over real sockets on 127.0.0.1, everything behind it faked.
 
 mod client;
-mod contracts;
 mod http;
 mod page;
+mod registry;
 mod rig;
 mod sink;
 mod tls;

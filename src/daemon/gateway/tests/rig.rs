@@ -9,28 +9,38 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::contracts::{LagOnlyLog, MemoryComments, MemoryMetadata, MemoryRegistry, stream};
+use super::registry::MemoryRegistry;
 use super::sink::{KeepingSink, Kept, keeping_sink};
 use crate::daemon::auth::Verifier;
 use crate::daemon::auth::fixtures::{self, NOW_S, SECRET, StoppedClock};
 use crate::daemon::config::{Config, GatewayConfig};
+use crate::daemon::control::fakes::{FakeBus, Journal};
+use crate::daemon::control::{Control, ControlParts, LocalEndpoint};
 use crate::daemon::directory::{Sanctions, Streams};
+use crate::daemon::eventlog::Topic;
+use crate::daemon::eventlog::in_memory::InMemoryLog;
 use crate::daemon::gateway::{Gateway, GatewayParts};
 use crate::daemon::handoff::{AuthRequest, NewViewer, Submission};
 use crate::daemon::status::StatusBoard;
-use crate::protocol::admin::{Sanction, SanctionKind};
+use crate::daemon::store::comments::in_memory::InMemoryComments;
+use crate::daemon::store::metadata::in_memory::{InMemoryMetadata, sanction, stream};
+use crate::daemon::supervise::Supervisor;
+use crate::protocol::NodeId;
+use crate::protocol::admin::SanctionKind;
 use crate::protocol::stream::StreamState::{Ended, Live, Scheduled};
-use crate::protocol::{NodeId, UserId};
+use crate::protocol::stream::{ModerationMode, Stream};
 
 /// Longer than anything here takes; only a failing test waits for it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Rig {
     pub(super) address: SocketAddr,
-    pub(super) metadata: Arc<MemoryMetadata>,
-    pub(super) comments: Arc<MemoryComments>,
+    pub(super) metadata: Arc<InMemoryMetadata>,
+    pub(super) comments: Arc<InMemoryComments>,
     pub(super) registry: Arc<MemoryRegistry>,
     pub(super) board: StatusBoard,
+    /// What went to viewers over the bus.
+    pub(super) bus: Journal,
     pub(super) sink: Arc<KeepingSink>,
     pub(super) kept: Kept,
     pub(super) submissions: mpsc::Receiver<Vec<Submission>>,
@@ -53,21 +63,42 @@ impl Rig {
         config.gateway.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         adjust(&mut config.gateway);
         let clock = Arc::new(StoppedClock);
-        let metadata = Arc::new(MemoryMetadata::default());
-        metadata.streams.lock().unwrap().extend([
-            stream(1, Live, true),
-            stream(2, Live, false),
-            stream(3, Ended, true),
-            stream(4, Scheduled, true),
-        ]);
-        let (comments, registry) = (Arc::default(), Arc::new(MemoryRegistry::default()));
-        let comments: Arc<MemoryComments> = comments;
+        let metadata = Arc::new(InMemoryMetadata::default());
+        for (id, state, anonymous) in
+            [(1, Live, true), (2, Live, false), (3, Ended, true), (4, Scheduled, true)]
+        {
+            metadata.put_stream(Stream { state, anonymous, ..stream(id, ModerationMode::Async) });
+        }
+        let comments = Arc::new(InMemoryComments::default());
+        let registry = Arc::new(MemoryRegistry::default());
+        let log = Arc::new(lagging_log());
         let streams = Streams::load(metadata.clone()).await.unwrap();
         let sanctions = Sanctions::load(metadata.clone(), clock.clone()).await.unwrap();
         let verifier = Verifier::new(&config.auth, Some(SECRET), clock.clone()).unwrap();
         let board = StatusBoard::default();
         board.set_ready(true);
         let (sink, kept) = keeping_sink();
+        let bus = Journal::default();
+        let node = NodeId::new("one");
+        let control = Control::new(ControlParts {
+            node: node.clone(),
+            metadata: metadata.clone(),
+            comments: comments.clone(),
+            registry: registry.clone(),
+            endpoint: Arc::new(LocalEndpoint {
+                sink: sink.clone(),
+                sanctions: sanctions.clone(),
+                streams: streams.clone(),
+                throttle: mpsc::channel(1).0,
+                board: board.clone(),
+                jitter: Duration::ZERO,
+                supervisor: Supervisor::new(CancellationToken::new()),
+            }),
+            log: log.clone(),
+            bus: Arc::new(FakeBus::new(bus.clone())),
+            streams: streams.clone(),
+            clock: clock.clone(),
+        });
         let (submit, submissions) = mpsc::channel(1);
         let (auth_requests, auth_end) = mpsc::channel(16);
         let bound = Gateway::bind(GatewayParts {
@@ -79,12 +110,13 @@ impl Rig {
             registry: registry.clone(),
             comments: comments.clone(),
             metadata: metadata.clone(),
-            log: Arc::new(LagOnlyLog),
+            log,
+            control,
             board: board.clone(),
             sink: sink.clone(),
             submissions: submit,
             auth_requests: auth_end,
-            node: NodeId::new("one"),
+            node,
         })
         .await
         .unwrap();
@@ -102,6 +134,7 @@ impl Rig {
             comments,
             registry,
             board,
+            bus,
             sink,
             kept,
             submissions,
@@ -125,7 +158,7 @@ impl Rig {
     }
 
     pub(super) async fn sanction(&self, user_id: u64, kind: SanctionKind) {
-        self.metadata.sanctions.lock().unwrap().push(sanction(user_id, kind));
+        self.metadata.put_sanction(sanction(user_id, kind, None));
         self.sanctions.reload().await.unwrap();
     }
 
@@ -147,16 +180,12 @@ impl Rig {
     }
 }
 
-pub(super) fn sanction(user_id: u64, kind: SanctionKind) -> Sanction {
-    Sanction {
-        user_id: UserId(user_id),
-        name: None,
-        kind,
-        reason: Some("spam".to_owned()),
-        created_by: "test".to_owned(),
-        created_at: 0,
-        expires_at: None,
-    }
+/// A log with a consumer that is 7 records behind.
+fn lagging_log() -> InMemoryLog {
+    let log = InMemoryLog::new();
+    (0..12).for_each(|_| log.put(Topic::CommentEvents, 1, 0, Vec::new()));
+    log.put_position(Topic::CommentEvents, "archive", 6);
+    log
 }
 
 /// A valid token.

@@ -10,9 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::client::{handshake, open, raw, request, shake};
-use super::rig::{Rig, eventually, sanction, sign, token};
+use super::rig::{Rig, eventually, sign, token};
 use crate::daemon::auth::fixtures::NOW_S;
 use crate::daemon::handoff::{AuthRequest, ConnectionId, ViewerSocket};
+use crate::daemon::store::metadata::in_memory::sanction;
 use crate::protocol::admin::SanctionKind;
 use crate::protocol::message::{Encoding, msgpack};
 use crate::protocol::websocket::{Opcode, server_frame};
@@ -255,7 +256,7 @@ async fn a_ban_that_comes_while_a_viewer_comes_in_ends_the_connection() {
     let metadata = rig.metadata.clone();
     let sanctions = rig.sanctions.clone();
     let ban = move || {
-        metadata.sanctions.lock().unwrap().push(sanction(5, SanctionKind::Ban));
+        metadata.put_sanction(sanction(5, SanctionKind::Ban, None));
         // The reload of a fake never waits, so one poll is all of it.
         futures_util::FutureExt::now_or_never(sanctions.reload()).unwrap().unwrap();
     };
@@ -313,9 +314,7 @@ async fn names_are_remembered_in_batches_the_newest_name_of_a_user() {
     }
     let metadata = rig.metadata.clone();
     rig.stop().await;
-    let mut users: Vec<_> = metadata.users.lock().unwrap().clone();
-    users.sort_by_key(|user| user.user_id);
-    users.dedup_by_key(|user| user.user_id);
+    let users = metadata.users();
     let names: Vec<_> = users.iter().map(|user| (user.user_id.0, &*user.name)).collect();
     assert_eq!(names, [(5, "user5"), (6, "user6")]);
 }

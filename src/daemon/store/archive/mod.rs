@@ -154,8 +154,4 @@ impl Archiver {
 }
 
 #[cfg(test)]
-mod fake_log;
-#[cfg(test)]
-mod fake_store;
-#[cfg(test)]
 mod tests;

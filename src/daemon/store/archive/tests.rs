@@ -1,18 +1,16 @@
 //! The archiver against a log and a store in memory, time standing still; and against SQLite where
 //! the promise is the two together.
 
-use std::sync::atomic::Ordering;
-
 use tokio::task::JoinHandle;
 
-use super::fake_log::FakeLog;
-use super::fake_store::FakeStore;
 use super::*;
 use crate::daemon::clock::SystemClock;
 use crate::daemon::eventlog::dead_letter::DeadLetter;
+use crate::daemon::eventlog::in_memory::InMemoryLog;
 use crate::daemon::eventlog::{EventLog as _, NewRecord};
 use crate::daemon::store::comments::CommentStore as _;
 use crate::daemon::store::comments::conformance::{comment, comment_id};
+use crate::daemon::store::comments::in_memory::InMemoryComments;
 use crate::daemon::store::comments::sqlite::SqliteComments;
 use crate::protocol::admin::BreakerState;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
@@ -21,19 +19,19 @@ use crate::protocol::{Role, StreamId, UserId};
 const STREAM: StreamId = StreamId(7);
 
 struct Bench {
-    log: FakeLog,
-    store: Arc<FakeStore>,
+    log: InMemoryLog,
+    store: Arc<InMemoryComments>,
     archiver: Archiver,
     stop: CancellationToken,
 }
 
 fn bench() -> Bench {
-    let (log, store) = (FakeLog::new(), Arc::new(FakeStore::default()));
+    let (log, store) = (InMemoryLog::shaped(1, 0), Arc::new(InMemoryComments::default()));
     let archiver = archiver(&log, store.clone());
     Bench { log, store, archiver, stop: CancellationToken::new() }
 }
 
-fn archiver(log: &FakeLog, store: SharedCommentStore) -> Archiver {
+fn archiver(log: &InMemoryLog, store: SharedCommentStore) -> Archiver {
     Archiver {
         log: Arc::new(log.clone()),
         store,
@@ -52,9 +50,17 @@ impl Bench {
     async fn append(&self, payloads: impl IntoIterator<Item = Vec<u8>>) {
         append(&self.log, payloads).await;
     }
+
+    fn committed_now(&self) -> Option<u64> {
+        self.log.position(Topic::CommentEvents, GROUP)
+    }
+
+    async fn committed_to(&self, offset: u64) {
+        self.log.committed_to(Topic::CommentEvents, GROUP, offset).await;
+    }
 }
 
-async fn append(log: &FakeLog, payloads: impl IntoIterator<Item = Vec<u8>>) {
+async fn append(log: &InMemoryLog, payloads: impl IntoIterator<Item = Vec<u8>>) {
     let record = |payload: Vec<u8>| NewRecord { key: 7, timestamp_ms: 1, payload: payload.into() };
     let records = payloads.into_iter().map(record).collect();
     log.append(Topic::CommentEvents, records).await.unwrap();
@@ -91,16 +97,20 @@ async fn comments_go_in_full_batches_and_the_rest_after_the_interval() {
     bench.append((0..250).map(submitted)).await;
     let started = Instant::now();
     bench.start();
-    bench.log.committed_to(200).await;
+    bench.committed_to(200).await;
     assert_eq!(started.elapsed(), Duration::ZERO, "full batches do not wait");
-    bench.log.committed_to(250).await;
+    bench.committed_to(250).await;
     let waited = started.elapsed();
     let interval = bench.archiver.config.archive_interval;
     assert!((interval..interval * 2).contains(&waited), "{waited:?}");
     assert_eq!(bench.store.batch_sizes(), [100, 100, 50]);
-    assert_eq!(bench.store.seqs(), (0..250).collect::<Vec<_>>(), "the sequence is the offset");
+    assert_eq!(
+        bench.store.seqs_written(),
+        (0..250).collect::<Vec<_>>(),
+        "the sequence is the offset"
+    );
     assert_eq!(bench.archiver.metrics.comments_archived.get(), 250);
-    let shadowed: Vec<_> = bench.store.comments().into_iter().filter(|c| c.shadow).collect();
+    let shadowed: Vec<_> = bench.store.written().into_iter().filter(|c| c.shadow).collect();
     assert_eq!(shadowed.iter().map(|comment| comment.seq).collect::<Vec<_>>(), [3]);
 }
 
@@ -111,7 +121,7 @@ async fn decisions_that_delete_become_tombstones() {
     bench.append((0..4).map(submitted)).await;
     bench.append((0..4).zip(decisions).map(|(number, decision)| moderated(number, decision))).await;
     bench.start();
-    bench.log.committed_to(8).await;
+    bench.committed_to(8).await;
     let tombstones = bench.store.tombstones();
     let deleted: Vec<_> = tombstones.iter().map(|tombstone| tombstone.comment_id).collect();
     assert_eq!(deleted, [comment_id(1), comment_id(2)]);
@@ -124,8 +134,8 @@ async fn records_that_store_nothing_are_committed_without_a_write() {
     let bench = bench();
     bench.append([moderated(1, Decision::Flag)]).await;
     bench.start();
-    bench.log.committed_to(1).await;
-    assert_eq!(bench.store.writes.load(Ordering::SeqCst), 0);
+    bench.committed_to(1).await;
+    assert_eq!(bench.store.writes(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,8 +143,8 @@ async fn a_record_that_does_not_decode_becomes_a_dead_letter_and_blocks_nothing(
     let bench = bench();
     bench.append([submitted(0), b"no event".to_vec(), submitted(2)]).await;
     bench.start();
-    bench.log.committed_to(3).await;
-    assert_eq!(bench.store.seqs(), [0, 2]);
+    bench.committed_to(3).await;
+    assert_eq!(bench.store.seqs_written(), [0, 2]);
     let letters = bench.log.records(Topic::DeadLetters);
     let letter = DeadLetter::decode(&letters[0].payload).unwrap();
     assert_eq!((letters.len(), letters[0].key), (1, 7));
@@ -147,17 +157,17 @@ async fn a_record_that_does_not_decode_becomes_a_dead_letter_and_blocks_nothing(
 #[tokio::test(start_paused = true)]
 async fn while_the_store_is_down_nothing_is_committed_and_then_everything_is() {
     let bench = bench();
-    bench.store.failures.store(10, Ordering::SeqCst);
+    bench.store.fail_writes(10);
     bench.append((0..150).map(submitted)).await;
     bench.start();
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(bench.archiver.breaker.state(), BreakerState::Open);
-    assert_eq!(bench.log.committed_now(), 0);
-    let tries = bench.store.writes.load(Ordering::SeqCst);
+    assert_eq!(bench.committed_now(), None);
+    let tries = bench.store.writes();
     assert!((3..=6).contains(&tries), "an open breaker lets one through each 5 s: {tries}");
     bench.append((150..160).map(submitted)).await;
-    bench.log.committed_to(160).await;
-    assert_eq!(bench.store.seqs(), (0..160).collect::<Vec<_>>());
+    bench.committed_to(160).await;
+    assert_eq!(bench.store.seqs_written(), (0..160).collect::<Vec<_>>());
     assert_eq!(bench.archiver.breaker.state(), BreakerState::Closed);
 }
 
@@ -168,17 +178,17 @@ async fn when_stopped_it_stores_and_commits_what_it_has_read() {
     let running = bench.start();
     // Less than the interval: the batch is read and still waits to fill.
     tokio::time::sleep(bench.archiver.config.archive_interval / 2).await;
-    assert_eq!(bench.store.writes.load(Ordering::SeqCst), 0);
+    assert_eq!(bench.store.writes(), 0);
     bench.stop.cancel();
     running.await.unwrap().unwrap();
-    assert_eq!(bench.log.committed_now(), 10);
+    assert_eq!(bench.committed_now(), Some(10));
     assert_eq!(bench.store.batch_sizes(), [10]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_stopped_while_the_store_is_down_it_returns_without_a_commit() {
     let bench = bench();
-    bench.store.failures.store(u32::MAX, Ordering::SeqCst);
+    bench.store.fail_writes(u32::MAX);
     bench.append((0..10).map(submitted)).await;
     let running = bench.start();
     tokio::time::sleep(Duration::from_secs(7)).await;
@@ -186,24 +196,24 @@ async fn when_stopped_while_the_store_is_down_it_returns_without_a_commit() {
     bench.stop.cancel();
     running.await.unwrap().unwrap();
     assert_eq!(stopped.elapsed(), Duration::ZERO);
-    assert_eq!(bench.log.committed_now(), 0);
+    assert_eq!(bench.committed_now(), None);
 }
 
 #[tokio::test]
 async fn a_crash_between_write_and_commit_stores_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteComments::open(&dir.path().join("comments.db")).await.unwrap());
-    let log = FakeLog::new();
+    let log = InMemoryLog::shaped(1, 0);
     let archiver = archiver(&log, store.clone());
     let stop = CancellationToken::new();
     append(&log, (0..150).map(submitted).chain([moderated(5, Decision::Reject)])).await;
-    log.refuse_commits(true);
+    log.fail_commits_with(Some(LogError::Unavailable("refused by the test".to_owned())));
     let crashed = archiver.clone().run(stop.clone()).await;
     assert!(matches!(crashed, Err(ArchiveError::Commit(_))), "{crashed:?}");
     assert_eq!(store.count(STREAM).await.unwrap(), 100, "stored, and not committed");
-    log.refuse_commits(false);
+    log.fail_commits_with(None);
     let running = tokio::spawn(archiver.clone().run(stop.clone()));
-    log.committed_to(151).await;
+    log.committed_to(Topic::CommentEvents, GROUP, 151).await;
     stop.cancel();
     running.await.unwrap().unwrap();
     assert_eq!(store.count(STREAM).await.unwrap(), 150);

@@ -11,6 +11,8 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+pub(crate) mod in_memory;
 pub mod sqlite;
 
 use std::sync::Arc;

@@ -11,6 +11,8 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(test)]
+pub(crate) mod in_memory;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -31,8 +33,17 @@ pub struct NewAudit {
     pub at: u64,
     pub actor: String,
     pub action: &'static str,
+    /// What was changed, such as `user 42`; [`Self::of_stream`] for streams.
     pub target: String,
     pub detail: serde_json::Value,
+}
+
+impl NewAudit {
+    /// The same entry, about this stream.
+    pub fn of_stream(mut self, stream_id: StreamId) -> Self {
+        self.target = format!("stream {stream_id}");
+        self
+    }
 }
 
 /// A user as last seen.
@@ -53,15 +64,22 @@ pub const MAX_USERS_NAMED: usize = 100;
 pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     // streams
     /// Without an id it gets the one above the highest in use; [`StoreError::Exists`] if the id it
-    /// asks for is taken.
-    async fn create_stream(&self, new: NewStream, now_ms: u64) -> Result<Stream, StoreError>;
-    /// `ended_at` is when the stream last entered the state `ended`; absent in any other state.
+    /// asks for is taken. Its time of creation is the audit entry's, and the entry is stored
+    /// [about the stream](NewAudit::of_stream), since only the store knows an id it chose itself.
+    /// Returns the entry's number.
+    async fn create_stream(
+        &self,
+        new: NewStream,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError>;
+    /// Changes what the patch names, at the audit entry's time; returns the entry's number.
+    /// [`StoreError::NotFound`] for an unknown stream.
     async fn update_stream(
         &self,
         stream_id: StreamId,
         patch: StreamPatch,
-        now_ms: u64,
-    ) -> Result<Stream, StoreError>;
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError>;
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError>;
     /// All streams, by id.
     async fn streams(&self) -> Result<Vec<Stream>, StoreError>;

@@ -17,6 +17,7 @@ macro_rules! conformance {
             streams::a_stream_gets_the_next_id_or_the_one_it_asks_for,
             streams::a_patch_changes_what_it_names,
             streams::when_a_stream_ended_is_kept,
+            streams::every_change_of_a_stream_has_an_entry_about_it,
             streams::throttle_overrides_are_kept_with_their_audit,
             users::the_newest_name_of_a_user_wins,
             users::users_of_a_name_come_last_seen_first,

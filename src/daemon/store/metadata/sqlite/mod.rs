@@ -42,17 +42,21 @@ impl SqliteMetadata {
 
 #[async_trait]
 impl MetadataStore for SqliteMetadata {
-    async fn create_stream(&self, new: NewStream, now_ms: u64) -> Result<Stream, StoreError> {
-        streams::create(&self.file, new, now_ms).await
+    async fn create_stream(
+        &self,
+        new: NewStream,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        streams::create(&self.file, new, audit).await
     }
 
     async fn update_stream(
         &self,
         stream_id: StreamId,
         patch: StreamPatch,
-        now_ms: u64,
-    ) -> Result<Stream, StoreError> {
-        streams::update(&self.file, stream_id, patch, now_ms).await
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        streams::update(&self.file, stream_id, patch, &audit).await
     }
 
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
@@ -189,7 +193,8 @@ mod tests {
     #[tokio::test]
     async fn everything_is_there_after_it_is_opened_again() {
         let (store, dir) = open().await;
-        let stream = store.create_stream(NewStream::default(), 1).await.unwrap();
+        let create = audit(1, "create_stream");
+        let (_, stream) = store.create_stream(NewStream::default(), create).await.unwrap();
         let half = SampleRate::from_share(0.5).unwrap();
         let throttle = audit(3, "throttle");
         store.set_throttle_override(stream.stream_id, Some(half), throttle).await.unwrap();
@@ -209,20 +214,29 @@ mod tests {
     #[tokio::test]
     async fn a_change_whose_audit_entry_fails_is_undone() {
         let (store, _dir) = open().await;
+        let (_, stream) =
+            store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
         let mut transaction = store.file.begin().await.unwrap();
         sqlx::query("DROP TABLE audit").execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();
         let refused = store.sanction(ban(), audit(5, "ban")).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
         assert_eq!(store.sanctions(6).await.unwrap(), []);
+        let refused = store.create_stream(NewStream::default(), audit(5, "create_stream")).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        let patch = StreamPatch { anonymous: Some(!stream.anonymous), ..StreamPatch::default() };
+        let entry = audit(5, "update_stream");
+        let refused = store.update_stream(stream.stream_id, patch, entry).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        assert_eq!(store.streams().await.unwrap(), [stream]);
     }
 
     #[tokio::test]
     async fn concurrent_changes_all_take_place() {
         let (store, _dir) = open().await;
-        let create = |_| store.create_stream(NewStream::default(), 1);
+        let create = |_| store.create_stream(NewStream::default(), audit(1, "create_stream"));
         let created = futures_util::future::join_all((0..50).map(create)).await;
-        let mut ids: Vec<_> = created.into_iter().map(|made| made.unwrap().stream_id.0).collect();
+        let mut ids: Vec<_> = created.into_iter().map(|made| made.unwrap().1.stream_id.0).collect();
         ids.sort_unstable();
         assert_eq!(ids, (1..=50).collect::<Vec<_>>());
     }

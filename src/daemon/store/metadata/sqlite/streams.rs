@@ -8,31 +8,24 @@ use crate::daemon::store::StoreError;
 use crate::daemon::store::metadata::NewAudit;
 use crate::daemon::store::sqlite_file::{SqliteFile, integer, natural, natural_or_null};
 use crate::protocol::StreamId;
-use crate::protocol::stream::{NewStream, Stream, StreamPatch, StreamState};
+use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::SampleRate;
 
 pub(super) async fn create(
     file: &SqliteFile,
     new: NewStream,
-    now_ms: u64,
-) -> Result<Stream, StoreError> {
+    audit: NewAudit,
+) -> Result<(u64, Stream), StoreError> {
     let mut transaction = file.begin().await?;
     let stream_id = match new.stream_id {
         Some(chosen) => chosen,
         None => next_id(&mut transaction).await?,
     };
-    let stream = Stream {
-        stream_id,
-        title: new.title,
-        state: new.state,
-        anonymous: new.anonymous,
-        moderation: new.moderation,
-        created_at: now_ms,
-        ended_at: (new.state == StreamState::Ended).then_some(now_ms),
-    };
+    let stream = new.begin(stream_id, audit.at);
     insert(&mut transaction, &stream).await?;
+    let audit_id = audit::append(&mut transaction, &audit.of_stream(stream_id)).await?;
     transaction.commit().await?;
-    Ok(stream)
+    Ok((audit_id, stream))
 }
 
 async fn next_id(connection: &mut SqliteConnection) -> Result<StreamId, StoreError> {
@@ -69,15 +62,15 @@ pub(super) async fn update(
     file: &SqliteFile,
     stream_id: StreamId,
     patch: StreamPatch,
-    now_ms: u64,
-) -> Result<Stream, StoreError> {
+    audit: &NewAudit,
+) -> Result<(u64, Stream), StoreError> {
     let mut transaction = file.begin().await?;
     let row = sqlx::query("SELECT * FROM streams WHERE stream_id = ?")
         .bind(integer(stream_id.0))
         .fetch_optional(&mut *transaction)
         .await?;
     let mut stream = from_row(&row.ok_or(StoreError::NotFound("stream"))?)?;
-    apply(&mut stream, patch, now_ms);
+    stream.apply(patch, audit.at);
     sqlx::query(
         "UPDATE streams SET title = ?, state = ?, anonymous = ?, moderation = ?, ended_at = ?
          WHERE stream_id = ?",
@@ -90,20 +83,9 @@ pub(super) async fn update(
     .bind(integer(stream_id.0))
     .execute(&mut *transaction)
     .await?;
+    let audit_id = audit::append(&mut transaction, audit).await?;
     transaction.commit().await?;
-    Ok(stream)
-}
-
-/// A stream has ended when it first entered that state; one that goes on has not.
-fn apply(stream: &mut Stream, patch: StreamPatch, now_ms: u64) {
-    stream.title = patch.title.unwrap_or_else(|| std::mem::take(&mut stream.title));
-    stream.anonymous = patch.anonymous.unwrap_or(stream.anonymous);
-    stream.moderation = patch.moderation.unwrap_or(stream.moderation);
-    stream.state = patch.state.unwrap_or(stream.state);
-    stream.ended_at = match stream.state {
-        StreamState::Ended => stream.ended_at.or(Some(now_ms)),
-        StreamState::Scheduled | StreamState::Live => None,
-    };
+    Ok((audit_id, stream))
 }
 
 pub(super) async fn by_id(
