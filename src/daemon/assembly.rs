@@ -31,7 +31,7 @@ use super::handoff::{AuthRequest, ReactionCounts, Submission, ThrottleOrder};
 use super::ingest::{self, Ingest, IngestParts, Refs};
 use super::moderation::{self, ModerationScreen, ModerationWorker};
 use super::reactions::window::ReactionWindow;
-use super::registry::NodeEndpoint;
+use super::registry::{ConnectionRegistry as _, NodeEndpoint};
 use super::shutdown::{Running, Stops, Supervisors};
 use super::status::StatusBoard;
 use super::store::archive::Archiver;

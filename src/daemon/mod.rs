@@ -22,6 +22,7 @@ pub mod ingest;
 pub mod metrics;
 pub mod moderation;
 pub mod reactions;
+pub mod redis_nodes;
 pub mod registry;
 pub mod run;
 mod shutdown;

@@ -169,6 +169,41 @@ pub struct ModerationCounts {
     pub queued: u64,
 }
 
+/// What the broadcast stage of a node measures of one stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamRates {
+    pub stream_id: StreamId,
+    /// Accepted comments a second, as the throttle measures it.
+    pub comments_per_second: f64,
+    pub sample_rate: SampleRate,
+    /// 0 shows all; each level above shows less.
+    pub throttle_level: u8,
+    /// The rate an operator fixed; absent while the throttle decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle_override: Option<SampleRate>,
+    /// Counters since the node started.
+    pub received: u64,
+    pub broadcast: u64,
+    pub sampled_out: u64,
+    pub deleted: u64,
+}
+
+/// What a node tells the others of itself, about once a second: from these any node answers for the
+/// whole cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Milliseconds since the Unix epoch, by the clock of the node that reports.
+    pub taken_at: u64,
+    pub node: NodeStatus,
+    pub slow_viewers: u64,
+    pub counters: Counters,
+    pub moderation: ModerationCounts,
+    /// Streams whose broadcast stage runs on this node.
+    pub streams: Vec<StreamRates>,
+    pub shards: Vec<ShardStatus>,
+    pub breakers: Vec<BreakerStatus>,
+}
+
 /// `GET /v1/top?interval_ms=1000`: a line each interval; all that `lc top` shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopSnapshot {

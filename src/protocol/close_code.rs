@@ -3,12 +3,12 @@
 //! The ranges say what to do: 4000–4499 come back (after `reconnect_after_ms` of the `bye` before
 //! it), 4500–4999 do not come back as you are. The 10xx codes are RFC 6455's own.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 macro_rules! close_codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
         /// A WebSocket close code of this system.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         #[repr(u16)]
         pub enum CloseCode {

@@ -82,7 +82,10 @@ impl AdminParts {
             max_connections: self.about.max_connections,
             draining: self.board.is_draining(),
         };
-        Cluster { items: vec![this], unreachable: known.into_iter().filter(is_other).collect() }
+        Cluster {
+            items: vec![this],
+            unreachable: known.into_iter().map(|known| known.node).filter(is_other).collect(),
+        }
     }
 
     pub(super) async fn streams(&self) -> Vec<StreamStatus> {

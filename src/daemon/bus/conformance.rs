@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BusListener, BusMessage, SharedBus};
+use super::{BusListener, BusMessage, Heard, SharedBus};
 use crate::protocol::{NodeId, StreamId};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,7 +33,10 @@ fn number(viewers: u64) -> BusMessage {
 
 async fn next(listener: &mut Box<dyn BusListener>) -> (StreamId, BusMessage) {
     let received = tokio::time::timeout(PATIENCE, listener.receive()).await;
-    received.expect("a message comes in time").expect("the bus is open")
+    match received.expect("a message comes in time").expect("the bus is open") {
+        Heard::Message(stream_id, message) => (stream_id, message),
+        other => panic!("a message was expected, not {other:?}"),
+    }
 }
 
 async fn publish(bus: &SharedBus, stream_id: StreamId, numbers: impl Iterator<Item = u64>) {

@@ -90,11 +90,23 @@ pub trait FanoutBus: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError>;
 }
 
+/// What a listener hears.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// A message of a subscribed stream.
+    Message(StreamId, BusMessage),
+    /// The bus is out of reach: until [`Self::Restored`] nothing is heard of what is published.
+    Interrupted,
+    /// Everything published to the subscribed streams from now on is heard again. What was published
+    /// since [`Self::Interrupted`] is lost; whoever needs it looks where the order has come to.
+    Restored,
+}
+
 /// The receiving end of a node.
 #[async_trait]
 pub trait BusListener: Send + Sync + std::fmt::Debug {
-    /// The next message of any subscribed stream. Cancel-safe.
-    async fn receive(&mut self) -> Result<(StreamId, BusMessage), BusError>;
+    /// What comes next. Cancel-safe.
+    async fn receive(&mut self) -> Result<Heard, BusError>;
 
     /// Messages lost because this listener did not keep up, since it was made.
     fn lost(&self) -> u64;

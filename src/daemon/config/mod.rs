@@ -5,13 +5,23 @@
 //! of range is an error that names the key, where it stands, and what would be right; the daemon
 //! then does not start.
 
+mod cassandra;
+mod engines;
+mod kafka;
 mod load;
 mod moderation;
+mod postgres;
+mod redis;
 mod sections;
 mod validate;
 
+pub use cassandra::CassandraConfig;
+pub use engines::*;
+pub use kafka::{KafkaConfig, KafkaSasl, KafkaTls, PartitionCounts};
 pub use load::{Overrides, default_data_dir, load};
 pub use moderation::{ModerationConfig, ModerationStage, RuleAction, RulesConfig};
+pub use postgres::PostgresConfig;
+pub use redis::RedisConfig;
 pub use sections::*;
 
 /// Why the configuration was refused (exit code 64).

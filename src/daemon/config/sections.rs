@@ -7,7 +7,12 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use super::cassandra::CassandraConfig;
+use super::engines::EnginesConfig;
+use super::kafka::KafkaConfig;
 use super::moderation::ModerationConfig;
+use super::postgres::PostgresConfig;
+use super::redis::RedisConfig;
 use crate::protocol::throttle::SampleRate;
 
 /// Everything that can be set.
@@ -15,6 +20,11 @@ use crate::protocol::throttle::SampleRate;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub node: NodeConfig,
+    pub engines: EnginesConfig,
+    pub kafka: KafkaConfig,
+    pub redis: RedisConfig,
+    pub cassandra: CassandraConfig,
+    pub postgres: PostgresConfig,
     pub gateway: GatewayConfig,
     pub auth: AuthConfig,
     pub ingest: IngestConfig,
@@ -259,11 +269,12 @@ impl Default for EventLogConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guarantee {
-    /// Before it is on disk.
+    /// Before it is on disk (Kafka: `acks=0`).
     AtMostOnce,
-    /// After fsync.
+    /// After fsync (Kafka: once all in-sync replicas have it).
     AtLeastOnce,
-    /// After fsync; the embedded log has one writer, so this is the same there.
+    /// After fsync; the embedded log has one writer, so this is the same there. On Kafka appends are
+    /// transactions and consumers read committed records alone.
     ExactlyOnce,
 }
 
@@ -373,6 +384,9 @@ impl Default for ReactionsConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
+    /// How long comments are kept in the comment store; zero keeps them for good.
+    #[serde(with = "humantime_serde")]
+    pub retention: Duration,
     /// Comments and tombstones written in one transaction at most.
     pub archive_batch: usize,
     /// How long the archiver waits for a batch to fill.
@@ -387,6 +401,7 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
+            retention: Duration::ZERO,
             archive_batch: 4096,
             archive_interval: Duration::from_millis(50),
             recent_events: 20_000,

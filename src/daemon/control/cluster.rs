@@ -97,7 +97,7 @@ impl Control {
             warn!(%error, "cannot list the nodes, telling this one alone");
             Vec::new()
         });
-        let mut nodes: BTreeSet<_> = known.into_iter().collect();
+        let mut nodes: BTreeSet<_> = known.into_iter().map(|known| known.node).collect();
         nodes.insert(self.parts.node.clone());
         nodes
     }

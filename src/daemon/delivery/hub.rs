@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::frame::{Frame, Lane};
 use super::history::{History, HistoryError, Past};
 use super::mailbox::{Command, Mailbox, StreamStart};
-use crate::daemon::bus::{Batch, BusError, BusListener, BusMessage, BusSubscriptions};
+use crate::daemon::bus::{Batch, BusError, BusListener, BusMessage, BusSubscriptions, Heard};
 use crate::daemon::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::reactions::SharedReactionTotals;
 use crate::daemon::status::StatusBoard;
@@ -99,8 +99,12 @@ impl Hub {
                     None => return Ok(()),
                 },
                 received = self.parts.listener.receive() => {
-                    let (stream_id, message) = received?;
-                    self.on_message(stream_id, message).await;
+                    match received? {
+                        Heard::Message(stream_id, message) => {
+                            self.on_message(stream_id, message).await;
+                        }
+                        Heard::Interrupted | Heard::Restored => {}
+                    }
                     self.count_lost();
                 }
                 () = stop.cancelled() => return Ok(()),

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Bounds, EventLog, LogConsumer, LogError, MAX_PAYLOAD_BYTES, NewRecord, Page, Polled, Position,
-    Record, StartAt, Topic,
+    Bounds, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES, NewRecord, Page,
+    Polled, Position, Record, StartAt, Topic,
 };
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
@@ -226,6 +226,10 @@ impl EventLog for InMemoryLog {
         }))
     }
 
+    async fn follow(&self, topic: Topic) -> Result<Box<dyn LogFollower>, LogError> {
+        Ok(Box::new(InMemoryFollower(self.consume(topic, "", StartAt::Latest).await?)))
+    }
+
     async fn read(
         &self,
         topic: Topic,
@@ -298,6 +302,21 @@ fn position(partition: u32, offset: u64) -> Position {
 }
 
 /// A member that reads every partition.
+/// A consumer of a group that never commits.
+#[derive(Debug)]
+struct InMemoryFollower(Box<dyn LogConsumer>);
+
+#[async_trait]
+impl LogFollower for InMemoryFollower {
+    async fn next(
+        &mut self,
+        max_records: usize,
+        max_wait: Duration,
+    ) -> Result<Vec<Record>, LogError> {
+        Ok(self.0.poll(max_records, max_wait).await?.records)
+    }
+}
+
 #[derive(Debug)]
 struct InMemoryConsumer {
     log: InMemoryLog,

@@ -175,6 +175,10 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
         start: StartAt,
     ) -> Result<Box<dyn LogConsumer>, LogError>;
 
+    /// Follows a topic from its end on, outside any group: every follower gets every record appended
+    /// after this returned, of all partitions.
+    async fn follow(&self, topic: Topic) -> Result<Box<dyn LogFollower>, LogError>;
+
     /// Reads at most `max_records` records of `key` from `offset` on, outside any group. It may stop
     /// early, with fewer or none, to bound the work of one call: go on at `next_offset`.
     async fn read(
@@ -223,6 +227,18 @@ pub trait LogConsumer: Send + std::fmt::Debug {
 
     /// Stores, durably, that everything below each given offset of its partition is done with.
     async fn commit(&mut self, next: &[Position]) -> Result<(), LogError>;
+}
+
+/// Reads a topic by itself, from where it ended when this was made.
+#[async_trait]
+pub trait LogFollower: Send + std::fmt::Debug {
+    /// Waits at most `max_wait` for records and returns at most `max_records`, in order within each
+    /// partition. Cancel-safe like [`LogConsumer::poll`].
+    async fn next(
+        &mut self,
+        max_records: usize,
+        max_wait: Duration,
+    ) -> Result<Vec<Record>, LogError>;
 }
 
 /// The log every stage shares.

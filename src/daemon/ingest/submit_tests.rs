@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::daemon::clock::TokioClock;
-use crate::daemon::directory::fake_store::{FakeMetadataStore, sanction, stream};
 use crate::daemon::eventlog::EventLog as _;
 use crate::daemon::eventlog::in_memory::InMemoryLog;
 use crate::daemon::handoff::ConnectionId;
+use crate::daemon::store::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::supervise::breaker::TRIAL_INTERVAL;
 use crate::protocol::admin::{BreakerState, SanctionKind};
 use crate::protocol::{Identity, Role, StreamId, UserId};
@@ -69,7 +69,7 @@ struct Stage {
 
 impl Stage {
     async fn start() -> Self {
-        let store = Arc::new(FakeMetadataStore::default());
+        let store = Arc::new(InMemoryMetadata::default());
         store.put_stream(stream(LIVE.0, ModerationMode::Async));
         store.put_stream(stream(SCREENED.0, ModerationMode::Sync));
         store.put_sanction(sanction(BANNED.0, SanctionKind::Ban, None));

@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use super::{NodeCommand, NodeEndpoint, RegistryError, SharedRegistry};
-use crate::protocol::admin::ConnectionInfo;
+use super::{KnownNode, NodeCommand, NodeEndpoint, RegistryError, SharedRegistry};
+use crate::protocol::admin::{
+    ConnectionInfo, Counters, ModerationCounts, NodeReport, NodeStatus, StreamRates,
+};
+use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
 
 /// An endpoint that writes down what it was told and says it touched three connections.
@@ -103,7 +106,47 @@ async fn viewer_counts_replace_those_before(registry: &SharedRegistry, node: &No
 }
 
 async fn the_node_knows_itself(registry: &SharedRegistry, node: &NodeId) {
-    assert!(registry.nodes().await.unwrap().contains(node));
+    let known = registry.nodes().await.unwrap();
+    let [this] = known.as_slice() else { panic!("one node is known, not {known:?}") };
+    assert_eq!((&this.node, &this.report), (node, &None), "before its first report");
+    let report = report(node);
+    registry.report(report.clone()).await.unwrap();
+    let known = registry.nodes().await.unwrap();
+    let expected = KnownNode { node: node.clone(), alive: true, report: Some(Arc::new(report)) };
+    assert_eq!(known, [expected]);
+}
+
+/// A report with something in every field.
+pub(crate) fn report(node: &NodeId) -> NodeReport {
+    NodeReport {
+        taken_at: 1_700_000_000_000,
+        node: NodeStatus {
+            node: node.clone(),
+            roles: vec!["edge".to_owned()],
+            version: "1.2.3".to_owned(),
+            listen: "127.0.0.1:1".to_owned(),
+            uptime_ms: 5,
+            connections: 7,
+            max_connections: 9,
+            draining: true,
+        },
+        slow_viewers: 2,
+        counters: Counters { received: 3, ..Counters::default() },
+        moderation: ModerationCounts { checked: 4, ..ModerationCounts::default() },
+        streams: vec![StreamRates {
+            stream_id: StreamId(1),
+            comments_per_second: 1.5,
+            sample_rate: SampleRate::ALL,
+            throttle_level: 1,
+            throttle_override: None,
+            received: 5,
+            broadcast: 4,
+            sampled_out: 1,
+            deleted: 0,
+        }],
+        shards: Vec::new(),
+        breakers: Vec::new(),
+    }
 }
 
 async fn commands_reach_the_node_and_unknown_nodes_are_unreachable(

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use ahash::AHashMap;
 use async_trait::async_trait;
 
-use super::{ConnectionRegistry, NodeCommand, NodeEndpoint, RegistrationId, RegistryError};
-use crate::protocol::admin::ConnectionInfo;
+use super::{
+    ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
+};
+use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::{NodeId, StreamId, UserId};
 
 /// The embedded engine.
@@ -22,16 +24,12 @@ struct Entries {
     last_id: u64,
     by_user: AHashMap<UserId, Vec<(RegistrationId, ConnectionInfo)>>,
     viewers: AHashMap<NodeId, Vec<(StreamId, u64)>>,
+    report: Option<Arc<NodeReport>>,
 }
 
 impl InProcessRegistry {
     pub fn new(node: NodeId) -> Self {
         Self { node, endpoint: OnceLock::new(), entries: Mutex::default() }
-    }
-
-    /// Gives the node's own end, which assembly has only later. The first one given stays.
-    pub fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>) {
-        let _ = self.endpoint.set(endpoint);
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -98,8 +96,23 @@ impl ConnectionRegistry for InProcessRegistry {
         Ok(totals)
     }
 
-    async fn nodes(&self) -> Result<Vec<NodeId>, RegistryError> {
-        Ok(vec![self.node.clone()])
+    async fn report(&self, report: NodeReport) -> Result<(), RegistryError> {
+        self.lock().report = Some(Arc::new(report));
+        Ok(())
+    }
+
+    /// There is nobody to tell: the entries end with the process.
+    async fn leave(&self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError> {
+        let report = self.lock().report.clone();
+        Ok(vec![KnownNode { node: self.node.clone(), alive: true, report }])
+    }
+
+    fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>) {
+        let _ = self.endpoint.set(endpoint);
     }
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {

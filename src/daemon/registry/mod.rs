@@ -15,10 +15,13 @@ pub(crate) mod conformance;
 pub mod in_process;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::protocol::admin::ConnectionInfo;
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
 
@@ -62,15 +65,43 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
     /// Viewers of every stream that has any, all nodes together.
     async fn viewers(&self) -> Result<Vec<(StreamId, u64)>, RegistryError>;
 
-    /// Nodes alive, this one included.
-    async fn nodes(&self) -> Result<Vec<NodeId>, RegistryError>;
+    /// Tells the others that this node lives, and what it measures. Called about once a second; a
+    /// node that has not reported for [`ALIVE_FOR`] counts as dead, and its connections are no longer
+    /// found.
+    async fn report(&self, report: NodeReport) -> Result<(), RegistryError>;
+
+    /// Takes this node and its connections out: it goes down in good order.
+    async fn leave(&self) -> Result<(), RegistryError>;
+
+    /// Every node that reported within [`KNOWN_FOR`] and has not left, by name; this one included,
+    /// also before its first report.
+    async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError>;
+
+    /// Gives the node's own end, which assembly has only later; commands reach it from now on. The
+    /// first one given stays.
+    fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>);
 
     /// Carries a command to a node and brings back how many connections it touched.
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError>;
 }
 
-/// What one node can be asked to do to its own viewers and stages.
+/// A node that reported within this time is alive: three reports may be late or lost.
+pub const ALIVE_FOR: Duration = Duration::from_secs(4);
+/// A node that died is named to operators for this long.
+pub const KNOWN_FOR: Duration = Duration::from_secs(600);
+
+/// A node as the registry knows it.
 #[derive(Debug, Clone, PartialEq)]
+pub struct KnownNode {
+    pub node: NodeId,
+    /// Whether it reported within [`ALIVE_FOR`].
+    pub alive: bool,
+    /// Its last report; absent before the first.
+    pub report: Option<Arc<NodeReport>>,
+}
+
+/// What one node can be asked to do to its own viewers and stages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum NodeCommand {
     /// Close every connection of a user.
     Disconnect { user_id: UserId, code: CloseCode },

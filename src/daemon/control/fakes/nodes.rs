@@ -9,8 +9,10 @@ use futures_util::future::BoxFuture;
 
 use super::{Journal, STARTED_MS, Switch};
 use crate::daemon::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
-use crate::daemon::registry::{ConnectionRegistry, NodeCommand, RegistrationId, RegistryError};
-use crate::protocol::admin::ConnectionInfo;
+use crate::daemon::registry::{
+    ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
+};
+use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
 
@@ -84,10 +86,21 @@ impl ConnectionRegistry for FakeRegistry {
         Ok(vec![(StreamId(1), 12)])
     }
 
-    async fn nodes(&self) -> Result<Vec<NodeId>, RegistryError> {
-        // An engine keeps the list it last knew, so that it can still ask every node.
-        Ok(["a", "b", "c"].map(NodeId::new).to_vec())
+    async fn report(&self, _report: NodeReport) -> Result<(), RegistryError> {
+        Ok(())
     }
+
+    async fn leave(&self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError> {
+        // An engine keeps the list it last knew, so that it can still ask every node.
+        let known = |name| KnownNode { node: NodeId::new(name), alive: true, report: None };
+        Ok(["a", "b", "c"].map(known).to_vec())
+    }
+
+    fn set_endpoint(&self, _endpoint: Arc<dyn NodeEndpoint>) {}
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
         if self.c_is_gone.is_on() && node.as_str() == "c" {

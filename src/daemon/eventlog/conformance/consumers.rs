@@ -227,3 +227,27 @@ pub(crate) async fn commits_are_remembered_and_lag_counts_from_them<H: Harness>(
         harness.restart().await;
     }
 }
+
+pub(crate) async fn every_follower_gets_every_record_from_the_end_on<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    append(&log, numbered(1, 0, 5)).await;
+    let mut followers = [log.follow(TOPIC).await.unwrap(), log.follow(TOPIC).await.unwrap()];
+    append(&log, numbered(1, 5, 5)).await;
+    append(&log, numbered(2, 0, 5)).await;
+    for follower in &mut followers {
+        let mut records = Vec::new();
+        let all = async {
+            while records.len() < 10 {
+                records.extend(follower.next(3, MOMENT).await.expect("records"));
+            }
+        };
+        timeout(PATIENCE, all).await.expect("every record in time");
+        for (key, first) in [(1, 5), (2, 0)] {
+            let of_key: Vec<_> = records.iter().filter(|r| r.key == key).cloned().collect();
+            assert_eq!(texts(&of_key), names(&numbered(key, first, 5)));
+        }
+        assert_eq!(follower.next(3, MOMENT).await.unwrap(), [], "and nothing twice");
+    }
+    assert!(log.lag().await.unwrap().is_empty(), "followers have no position");
+}

@@ -57,6 +57,7 @@ macro_rules! conformance_suite {
             a_waiting_poll_wakes_for_an_append
             a_dropped_poll_has_consumed_nothing
             two_members_of_a_group_miss_nothing_between_them
+            every_follower_gets_every_record_from_the_end_on
             a_read_brings_the_records_of_its_key_alone
             pages_join_without_gap_or_repeat
             a_read_of_a_partition_brings_all_keys

@@ -24,6 +24,7 @@
 mod chunk;
 mod consumer;
 mod disk;
+mod follower;
 mod groups;
 mod identity;
 mod index;
@@ -51,8 +52,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Bounds, EventLog, LogConsumer, LogError, MAX_PAYLOAD_BYTES, NewRecord, Page, Position, StartAt,
-    Topic,
+    Bounds, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES, NewRecord, Page,
+    Position, StartAt, Topic,
 };
 use crate::daemon::clock::SharedClock;
 use crate::daemon::config::EventLogConfig;
@@ -60,6 +61,7 @@ use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
 use consumer::EmbeddedConsumer;
 use disk::{LocalDisk, write_failure};
+use follower::EmbeddedFollower;
 use identity::{Identity, Lock};
 use topic::{Platform, Recovered, TopicLog};
 
@@ -252,6 +254,10 @@ impl EventLog for EmbeddedLog {
         start: StartAt,
     ) -> Result<Box<dyn LogConsumer>, LogError> {
         Ok(Box::new(EmbeddedConsumer::join(self.topic(topic)?, group, start)?))
+    }
+
+    async fn follow(&self, topic: Topic) -> Result<Box<dyn LogFollower>, LogError> {
+        Ok(Box::new(EmbeddedFollower::start(self.topic(topic)?)?))
     }
 
     async fn read(

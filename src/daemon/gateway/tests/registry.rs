@@ -1,12 +1,14 @@
 //! The registry in memory, as far as the gateway uses it.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use crate::daemon::registry::{ConnectionRegistry, NodeCommand, RegistrationId, RegistryError};
-use crate::protocol::admin::ConnectionInfo;
+use crate::daemon::registry::{
+    ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
+};
+use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::{NodeId, StreamId, UserId};
 
 /// One node's registry; counts what it holds.
@@ -70,9 +72,20 @@ impl ConnectionRegistry for MemoryRegistry {
         Ok(Vec::new())
     }
 
-    async fn nodes(&self) -> Result<Vec<NodeId>, RegistryError> {
-        Ok(vec![NodeId::new("one"), NodeId::new("two")])
+    async fn report(&self, _report: NodeReport) -> Result<(), RegistryError> {
+        Ok(())
     }
+
+    async fn leave(&self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError> {
+        let known = |name| KnownNode { node: NodeId::new(name), alive: true, report: None };
+        Ok(["one", "two"].map(known).to_vec())
+    }
+
+    fn set_endpoint(&self, _endpoint: Arc<dyn NodeEndpoint>) {}
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
         self.commands.lock().unwrap().push((node.clone(), command));

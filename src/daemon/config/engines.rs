@@ -1,0 +1,65 @@
+//! Which engine stands behind each contract. Nothing here: everything embedded, on one machine.
+
+use serde::{Deserialize, Serialize};
+
+/// One choice a contract; the section named after a distributed engine says where it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EnginesConfig {
+    pub eventlog: EventLogEngine,
+    pub bus: BusEngine,
+    pub registry: RegistryEngine,
+    pub recent: RecentEngine,
+    pub reactions: ReactionsEngine,
+    pub comments: CommentsEngine,
+    pub metadata: MetadataEngine,
+}
+
+macro_rules! engines {
+    ($($(#[$doc:meta])* $name:ident { $default:ident = $default_text:literal $(, $other:ident = $text:literal)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name {
+            #[default]
+            $default,
+            $($other,)*
+        }
+
+        impl $name {
+            /// As it is written in the configuration and shown to operators.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    Self::$default => $default_text,
+                    $(Self::$other => $text,)*
+                }
+            }
+        }
+    )*};
+}
+
+engines! {
+    EventLogEngine { Embedded = "embedded", Kafka = "kafka" }
+    BusEngine { InProcess = "in_process", Redis = "redis" }
+    RegistryEngine { InProcess = "in_process", Redis = "redis" }
+    RecentEngine { Memory = "memory", Redis = "redis" }
+    ReactionsEngine { Sqlite = "sqlite", Redis = "redis" }
+    CommentsEngine { Sqlite = "sqlite", Cassandra = "cassandra", Postgres = "postgres" }
+    MetadataEngine { Sqlite = "sqlite", Postgres = "postgres" }
+}
+
+impl EnginesConfig {
+    /// Keys whose engine lives in one process, so that no other node could share it.
+    pub fn embedded(&self) -> Vec<&'static str> {
+        let local = [
+            ("engines.eventlog", self.eventlog == EventLogEngine::Embedded),
+            ("engines.bus", self.bus == BusEngine::InProcess),
+            ("engines.registry", self.registry == RegistryEngine::InProcess),
+            ("engines.recent", self.recent == RecentEngine::Memory),
+            ("engines.reactions", self.reactions == ReactionsEngine::Sqlite),
+            ("engines.comments", self.comments == CommentsEngine::Sqlite),
+            ("engines.metadata", self.metadata == MetadataEngine::Sqlite),
+        ];
+        local.into_iter().filter(|(_, local)| *local).map(|(key, _)| key).collect()
+    }
+}
