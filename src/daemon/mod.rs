@@ -29,4 +29,7 @@ mod shutdown;
 pub mod status;
 pub mod store;
 pub mod supervise;
+#[cfg(test)]
+#[allow(dead_code, reason = "each engine on real servers uses its own part")]
+pub(crate) mod test_stack;
 mod warm_start;
