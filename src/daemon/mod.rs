@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod delivery;
+pub mod direct_path;
 pub mod directory;
 pub mod engines;
 pub mod eventlog;

@@ -27,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "broadcast",
             "control",
             "delivery",
+            "direct_path",
             "ingest",
             "moderation",
             "reaction stage",

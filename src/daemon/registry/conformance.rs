@@ -18,6 +18,12 @@ pub(crate) struct RecordingEndpoint {
     told: Mutex<Vec<NodeCommand>>,
 }
 
+impl RecordingEndpoint {
+    pub(crate) fn told(&self) -> Vec<NodeCommand> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
 #[async_trait]
 impl NodeEndpoint for RecordingEndpoint {
     async fn obey(&self, command: NodeCommand) -> u64 {

@@ -84,6 +84,17 @@ impl Breaker {
         }
     }
 
+    /// Opens it at once: who calls has its own way of knowing that the dependency is down.
+    pub fn open(&self, error: &dyn std::fmt::Display) {
+        let mut inner = self.lock();
+        inner.last_error = Some(error.to_string());
+        if inner.state != BreakerState::Open {
+            warn!(dependency = self.dependency, %error, "circuit breaker open");
+            inner.enter(BreakerState::Open);
+            inner.next_trial = Instant::now() + TRIAL_INTERVAL;
+        }
+    }
+
     /// Notes the outcome of a call and passes it on.
     pub fn observe<T, E: std::fmt::Display>(&self, result: Result<T, E>) -> Result<T, E> {
         match &result {
