@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use ahash::AHashSet;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::frame::Form;
 use super::mailbox::{CatchUpPage, Command, Mailbox};
@@ -17,17 +18,21 @@ use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Event;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{Seq, StreamId};
+use crate::protocol::{CommentId, Seq, StreamId};
 
 /// Events of one page: bounds the memory of a viewer that is catching up.
 const PAGE_EVENTS: usize = 512;
+/// Pages of the log that are searched for deletions of what a page shows, while the recent cache
+/// cannot say what is deleted.
+const MAX_SEARCHED_PAGES: usize = 64;
+const SEARCHED_RECORDS: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error(transparent)]
-    Recent(#[from] StoreError),
+    #[error("what is deleted is not known: {0}")]
+    Recent(#[source] StoreError),
 }
 
 /// A viewer wants what came after its position.
@@ -132,28 +137,53 @@ impl History {
             .iter()
             .filter_map(|record| visible(record.position.offset, &record.payload))
             .collect();
-        let events = self.without_deleted(stream_id, events).await?;
+        let events = self.without_deleted(stream_id, events, page.next_offset).await?;
         Ok(Past::Kept(RecentPage { events, covered_to: page.next_offset.saturating_sub(1) }))
     }
 
+    /// Leaves out comments of a page of the log that were deleted, before `next_offset` or later.
     async fn without_deleted(
         &self,
         stream_id: StreamId,
-        events: Vec<RecentEvent>,
-    ) -> Result<Vec<RecentEvent>, StoreError> {
-        let ids: Vec<_> = events
-            .iter()
-            .filter_map(|event| match event {
-                RecentEvent::Comment(comment) => Some(comment.comment_id),
-                RecentEvent::Deleted { .. } => None,
-            })
-            .collect();
-        let mut buried = self.recent.buried(stream_id, &ids).await?.into_iter();
-        let keep = |event: &RecentEvent| match event {
-            RecentEvent::Comment(_) => !buried.next().unwrap_or(false),
-            RecentEvent::Deleted { .. } => true,
+        mut events: Vec<RecentEvent>,
+        next_offset: u64,
+    ) -> Result<Vec<RecentEvent>, HistoryError> {
+        let ids: Vec<_> = events.iter().filter_map(comment_id).collect();
+        let deleted: AHashSet<CommentId> = match self.recent.buried(stream_id, &ids).await {
+            Ok(buried) => {
+                let known = ids.into_iter().zip(buried);
+                known.filter(|(_, buried)| *buried).map(|(id, _)| id).collect()
+            }
+            Err(error) => {
+                debug!(%stream_id, %error, "looking for deletions in the log");
+                let later = self.deleted_after(stream_id, next_offset, error).await?;
+                later.into_iter().chain(events.iter().filter_map(deleted_id)).collect()
+            }
         };
-        Ok(events.into_iter().filter(keep).collect())
+        events.retain(|event| comment_id(event).is_none_or(|id| !deleted.contains(&id)));
+        Ok(events)
+    }
+
+    /// Every comment deleted by a record at or behind `offset`. A stream with more behind it than is
+    /// searched is an error: to show a deleted comment would be worse than a gap.
+    async fn deleted_after(
+        &self,
+        stream_id: StreamId,
+        mut offset: u64,
+        why: StoreError,
+    ) -> Result<Vec<CommentId>, HistoryError> {
+        let mut deleted = Vec::new();
+        for _ in 0..MAX_SEARCHED_PAGES {
+            let page =
+                self.log.read(Topic::CommentEvents, stream_id.0, offset, SEARCHED_RECORDS).await?;
+            let events = page.records.iter().filter_map(|r| visible(r.position.offset, &r.payload));
+            deleted.extend(events.filter_map(|event| deleted_id(&event)));
+            if page.at_end {
+                return Ok(deleted);
+            }
+            offset = page.next_offset;
+        }
+        Err(HistoryError::Recent(why))
     }
 
     /// Serves viewers' requests until cancelled.
@@ -186,6 +216,20 @@ impl History {
             let mailbox = &mailboxes[usize::from(request.connection.worker)];
             mailbox.send(Command::CaughtUp { connection: request.connection, page });
         }
+    }
+}
+
+fn comment_id(event: &RecentEvent) -> Option<CommentId> {
+    match event {
+        RecentEvent::Comment(comment) => Some(comment.comment_id),
+        RecentEvent::Deleted { .. } => None,
+    }
+}
+
+fn deleted_id(event: &RecentEvent) -> Option<CommentId> {
+    match event {
+        RecentEvent::Deleted { deletion, .. } => Some(deletion.comment_id),
+        RecentEvent::Comment(_) => None,
     }
 }
 
@@ -240,3 +284,7 @@ fn encode(
     let frames = messages.iter().map(|message| request.form.encode_private(message)).collect();
     CatchUpPage { frames, comments: count, covered_to: page.covered_to, beyond_end: false }
 }
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

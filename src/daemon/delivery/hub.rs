@@ -3,18 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ahash::AHashMap;
 use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::frame::{Frame, Lane};
 use super::history::{History, HistoryError, Past};
 use super::mailbox::{Command, Mailbox, StreamStart};
 use crate::daemon::bus::{Batch, BusError, BusListener, BusMessage, BusSubscriptions, Heard};
 use crate::daemon::eventlog::{LogError, SharedLog, Topic};
-use crate::daemon::reactions::SharedReactionTotals;
+use crate::daemon::reactions::{SharedReactionTotals, Totals};
 use crate::daemon::status::StatusBoard;
 use crate::daemon::store::recent::{RecentEvent, SharedRecentCache};
 use crate::protocol::comment::Deletion;
@@ -28,6 +30,11 @@ const BROADCAST_GROUP: &str = "coordinator";
 /// Of a larger hole in what the bus brought only the deletions are sent; for its comments viewers
 /// are told a gap and read the history.
 const MAX_REPAIR_EVENTS: usize = 10_000;
+/// While the bus is out of reach, or a stream could not be placed, the hub looks in the log this
+/// often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Newcomers are not kept waiting longer than this for the reactions so far.
+const TOTALS_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -71,6 +78,21 @@ pub(super) struct Hub {
     parts: HubParts,
     feeds: AHashMap<StreamId, Feed>,
     lost_seen: u64,
+    /// The bus brings nothing.
+    interrupted: bool,
+    /// The bus may have lost the last messages of a stream, after which no hole would show.
+    look_once: bool,
+    /// Asked for while neither the cache nor the log could say where the stream stands. At most one a
+    /// worker and stream.
+    postponed: Vec<Watch>,
+}
+
+/// A worker that wants a stream.
+#[derive(Debug, Clone, Copy)]
+struct Watch {
+    stream_id: StreamId,
+    worker: u16,
+    activation: u64,
 }
 
 /// A stream that at least one worker watches.
@@ -88,41 +110,97 @@ struct Feed {
 
 impl Hub {
     pub(super) fn new(parts: HubParts) -> Self {
-        Self { parts, feeds: AHashMap::new(), lost_seen: 0 }
+        Self {
+            parts,
+            feeds: AHashMap::new(),
+            lost_seen: 0,
+            interrupted: false,
+            look_once: false,
+            postponed: Vec::new(),
+        }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), HubError> {
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let look = self.interrupted || self.look_once || !self.postponed.is_empty();
             tokio::select! {
                 request = self.parts.requests.recv() => match request {
-                    Some(request) => self.on_request(request).await?,
+                    Some(request) => self.on_request(request).await,
                     None => return Ok(()),
                 },
-                received = self.parts.listener.receive() => {
-                    match received? {
-                        Heard::Message(stream_id, message) => {
-                            self.on_message(stream_id, message).await;
-                        }
-                        Heard::Interrupted | Heard::Restored => {}
-                    }
+                heard = self.parts.listener.receive() => {
+                    self.on_heard(heard?).await;
                     self.count_lost();
                 }
+                _ = looks.tick(), if look => self.look().await,
                 () = stop.cancelled() => return Ok(()),
             }
         }
     }
 
-    async fn on_request(&mut self, request: HubRequest) -> Result<(), HubError> {
+    async fn on_heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Message(stream_id, message) => self.on_message(stream_id, message).await,
+            Heard::Interrupted => {
+                info!("the bus is out of reach; what it does not bring is looked for in the log");
+                self.interrupted = true;
+            }
+            Heard::Restored => {
+                info!("the bus is back");
+                (self.interrupted, self.look_once) = (false, true);
+            }
+        }
+    }
+
+    /// Does what could not be done before, and fetches what the bus did not bring.
+    async fn look(&mut self) {
+        for watch in std::mem::take(&mut self.postponed) {
+            self.watch(watch).await;
+        }
+        if !self.interrupted && !self.look_once {
+            return;
+        }
+        self.look_once = false;
+        let committed = self.parts.log.committed(Topic::CommentEvents, BROADCAST_GROUP).await;
+        let broadcast: AHashMap<u32, Seq> = match committed {
+            Ok(next) => next.into_iter().map(|next| (next.partition, next.offset)).collect(),
+            Err(error) => {
+                debug!(%error, "how far streams were broadcast is not known");
+                self.look_once = true;
+                return;
+            }
+        };
+        let streams: Vec<_> = self.feeds.keys().copied().collect();
+        for stream_id in streams {
+            let partition = self.parts.log.partition_of(Topic::CommentEvents, stream_id.0);
+            let until = broadcast.get(&partition).map_or(0, |next| next.saturating_sub(1));
+            let Feed { covered_to, sample_rate, .. } = self.feeds[&stream_id];
+            if until > covered_to
+                && let Err(error) = self.repair(stream_id, until, sample_rate).await
+            {
+                debug!(%stream_id, %error, "not caught up; tried again");
+                self.look_once = true;
+            }
+        }
+    }
+
+    async fn on_request(&mut self, request: HubRequest) {
         match request {
             HubRequest::Watch { stream_id, worker, activation } => {
-                self.watch(stream_id, worker, activation).await?;
+                self.watch(Watch { stream_id, worker, activation }).await;
             }
             HubRequest::Unwatch { stream_id, worker } => {
-                let Some(feed) = self.feeds.get_mut(&stream_id) else { return Ok(()) };
+                self.postponed.retain(|w| (w.stream_id, w.worker) != (stream_id, worker));
+                let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
                 feed.watchers.retain(|other| *other != worker);
                 if feed.watchers.is_empty() {
                     self.feeds.remove(&stream_id);
-                    self.parts.subscriptions.unsubscribe(stream_id).await?;
+                    if let Err(error) = self.parts.subscriptions.unsubscribe(stream_id).await {
+                        // What still comes of the stream is passed over.
+                        debug!(%stream_id, %error, "not unsubscribed");
+                    }
                 }
             }
             HubRequest::Presence(changed) => {
@@ -131,18 +209,25 @@ impl Hub {
                 }
             }
         }
-        Ok(())
     }
 
-    async fn watch(
-        &mut self,
-        stream_id: StreamId,
-        worker: u16,
-        activation: u64,
-    ) -> Result<(), HubError> {
+    /// Begins to feed a worker; later, if nobody can say now where the stream stands.
+    async fn watch(&mut self, watch: Watch) {
+        if let Err(error) = self.try_watch(watch).await {
+            debug!(stream_id = %watch.stream_id, %error, "its place is not known; tried again");
+            self.postponed.push(watch);
+        }
+    }
+
+    async fn try_watch(&mut self, watch: Watch) -> Result<(), HubError> {
+        let Watch { stream_id, worker, activation } = watch;
         if !self.feeds.contains_key(&stream_id) {
             // Subscribe first, look second: what comes in between is recognized by its place.
-            self.parts.subscriptions.subscribe(stream_id).await?;
+            if let Err(error) = self.parts.subscriptions.subscribe(stream_id).await {
+                // The listener says when it hears the stream; until then the log is looked at.
+                debug!(%stream_id, %error, "not subscribed yet");
+                self.look_once = true;
+            }
             let covered_to = self.head(stream_id).await?;
             let gauges = self.parts.board.stream(stream_id);
             let feed = Feed {
@@ -154,10 +239,7 @@ impl Hub {
             };
             self.feeds.insert(stream_id, feed);
         }
-        let totals = self.parts.totals.totals(stream_id).await.unwrap_or_else(|error| {
-            warn!(%stream_id, %error, "newcomers are not told the reactions so far");
-            Default::default()
-        });
+        let totals = self.totals(stream_id).await;
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return Ok(()) };
         feed.watchers.push(worker);
         let start = StreamStart {
@@ -172,6 +254,21 @@ impl Hub {
         let mailbox = &self.parts.mailboxes[usize::from(worker)];
         mailbox.send(Command::StreamReady { stream_id, activation, start });
         Ok(())
+    }
+
+    /// The reactions so far; none if they cannot be had soon.
+    async fn totals(&self, stream_id: StreamId) -> Totals {
+        match timeout(TOTALS_TIMEOUT, self.parts.totals.totals(stream_id)).await {
+            Ok(Ok(totals)) => totals,
+            Ok(Err(error)) => {
+                warn!(%stream_id, %error, "newcomers are not told the reactions so far");
+                Totals::new()
+            }
+            Err(_) => {
+                warn!(%stream_id, "newcomers are not told the reactions so far: they take too long");
+                Totals::new()
+            }
+        }
     }
 
     /// How far the stream has been shown: the end of the recent cache, or, where that knows nothing
@@ -237,7 +334,7 @@ impl Hub {
         }
         if batch.from_seq > covered_to + 1 {
             debug!(%stream_id, covered_to, from_seq = batch.from_seq, "hole in what the bus brought");
-            if let Err(error) = self.repair(stream_id, batch.from_seq - 1).await {
+            if let Err(error) = self.repair(stream_id, batch.from_seq - 1, SampleRate::ALL).await {
                 warn!(%stream_id, %error, "hole not repaired; viewers are told a gap");
             }
         }
@@ -268,8 +365,14 @@ impl Hub {
         self.send(stream_id, Lane::Ordered, ServerMessage::Comments(frame));
     }
 
-    /// Fetches what lies between what was taken in and `until`, and sends it first.
-    async fn repair(&mut self, stream_id: StreamId, until: Seq) -> Result<(), HistoryError> {
+    /// Fetches what lies between what was taken in and `until`, and sends as much of it as
+    /// `sample_rate` keeps.
+    async fn repair(
+        &mut self,
+        stream_id: StreamId,
+        until: Seq,
+        sample_rate: SampleRate,
+    ) -> Result<(), HistoryError> {
         let mut events = 0;
         let mut after = self.feeds[&stream_id].covered_to;
         while after < until {
@@ -281,7 +384,8 @@ impl Hub {
             }
             if events < MAX_REPAIR_EVENTS {
                 events += page.events.len();
-                self.take_in_page(stream_id, page.events, page.covered_to.min(until), until);
+                let to_seq = page.covered_to.min(until);
+                self.take_in_page(stream_id, page.events, to_seq, sample_rate);
             } else {
                 self.take_in_deletions(stream_id, page.events, until);
             }
@@ -306,12 +410,16 @@ impl Hub {
         stream_id: StreamId,
         events: Vec<RecentEvent>,
         to_seq: Seq,
-        until: Seq,
+        sample_rate: SampleRate,
     ) {
         let mut comments = Vec::new();
-        for event in events.into_iter().filter(|event| event.seq() <= until) {
+        for event in events.into_iter().filter(|event| event.seq() <= to_seq) {
             match event {
-                RecentEvent::Comment(comment) => comments.push(comment),
+                RecentEvent::Comment(comment) => {
+                    if sample_rate.keeps(comment.comment_id) {
+                        comments.push(comment);
+                    }
+                }
                 RecentEvent::Deleted { seq, deletion } => self.on_deleted(stream_id, seq, deletion),
             }
         }
@@ -323,14 +431,7 @@ impl Hub {
         }
         let from_seq = feed.framed_to + 1;
         feed.framed_to = to_seq;
-        let frame = CommentsBatch {
-            epoch,
-            from_seq,
-            to_seq,
-            sample_rate: SampleRate::ALL,
-            comments,
-            echo: false,
-        };
+        let frame = CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments, echo: false };
         self.send(stream_id, Lane::Ordered, ServerMessage::Comments(frame));
     }
 
@@ -352,6 +453,7 @@ impl Hub {
     fn count_lost(&mut self) {
         let lost = self.parts.listener.lost();
         self.parts.board.metrics().bus_messages_lost.inc_by(lost - self.lost_seen);
+        self.look_once |= lost > self.lost_seen;
         self.lost_seen = lost;
     }
 }

@@ -11,7 +11,7 @@ use crate::daemon::bus::in_process::InProcessBus;
 use crate::daemon::bus::{BusMessage, FanoutBus as _};
 use crate::daemon::config::StoreConfig;
 use crate::daemon::eventlog::in_memory::InMemoryLog;
-use crate::daemon::eventlog::{EventLog as _, NewRecord};
+use crate::daemon::eventlog::{EventLog as _, NewRecord, Position, StartAt};
 use crate::daemon::reactions::{ReactionTotals, Totals};
 use crate::daemon::store::StoreError;
 use crate::daemon::store::recent::RecentCache as _;
@@ -41,10 +41,33 @@ impl ReactionTotals for NoTotals {
     }
 }
 
+/// A listener that the test can cut off.
+#[derive(Debug)]
+struct CutListener {
+    bus: Box<dyn BusListener>,
+    news: mpsc::UnboundedReceiver<Heard>,
+}
+
+#[async_trait]
+impl BusListener for CutListener {
+    async fn receive(&mut self) -> Result<Heard, BusError> {
+        tokio::select! {
+            heard = self.bus.receive() => heard,
+            Some(news) = self.news.recv() => Ok(news),
+        }
+    }
+
+    fn lost(&self) -> u64 {
+        self.bus.lost()
+    }
+}
+
 struct Rig {
     bus: InProcessBus,
     recent: Arc<MemoryRecent>,
     log: InMemoryLog,
+    /// Says when the bus goes and comes.
+    news: mpsc::UnboundedSender<Heard>,
     requests: mpsc::UnboundedSender<HubRequest>,
     mailboxes: Arc<[Arc<Mailbox>]>,
     polls: Vec<mio::Poll>,
@@ -57,6 +80,8 @@ impl Rig {
         let recent = Arc::new(MemoryRecent::new(&StoreConfig::default()));
         let log = InMemoryLog::new();
         let (subscriptions, listener) = bus.listen(&NodeId::new("a")).await.unwrap();
+        let (news, heard) = mpsc::unbounded_channel();
+        let listener = Box::new(CutListener { bus: listener, news: heard });
         let (requests, receiver) = mpsc::unbounded_channel();
         let polls: Vec<_> = (0..2).map(|_| mio::Poll::new().unwrap()).collect();
         let mailbox = |poll: &mio::Poll| {
@@ -77,7 +102,7 @@ impl Rig {
             board: StatusBoard::default(),
         });
         let task = tokio::spawn(hub.run(CancellationToken::new()));
-        Self { bus, recent, log, requests, mailboxes, polls, task }
+        Self { bus, recent, log, news, requests, mailboxes, polls, task }
     }
 
     /// Lets a worker watch the stream, and returns what it is told.
@@ -339,4 +364,34 @@ async fn who_no_longer_watches_gets_nothing() {
     rig.broadcast(batch(1, 1, &[])).await;
     assert_eq!(rig.frames(0).await, []);
     assert_eq!(rig.frames(1).await, [range(1, 1)]);
+}
+
+/// Says that the broadcast stage has shown everything below `next`.
+async fn commit_broadcast(rig: &Rig, next: u64) {
+    let topic = Topic::CommentEvents;
+    let mut consumer = rig.log.consume(topic, BROADCAST_GROUP, StartAt::Earliest).await.unwrap();
+    consumer.poll(0, Duration::ZERO).await.unwrap();
+    consumer.commit(&[Position { partition: 0, offset: next }]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_bus_is_away_what_was_broadcast_is_fetched_and_nothing_comes_twice() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    assert_eq!(rig.frames(0).await, [range(1, 2)]);
+    rig.append(STREAM, 9).await;
+    rig.news.send(Heard::Interrupted).unwrap();
+    commit_broadcast(&rig, 5).await;
+    tokio::time::sleep(2 * LOOK_INTERVAL).await;
+    assert_eq!(rig.frames(0).await, [range(3, 4)], "and no further than it was broadcast");
+    commit_broadcast(&rig, 7).await;
+    rig.news.send(Heard::Restored).unwrap();
+    tokio::time::sleep(2 * LOOK_INTERVAL).await;
+    assert_eq!(rig.frames(0).await, [range(5, 6)], "what was published while it came back");
+    rig.broadcast(batch(6, 8, &[])).await;
+    assert_eq!(rig.frames(0).await, [range(7, 8)]);
+    commit_broadcast(&rig, 10).await;
+    tokio::time::sleep(4 * LOOK_INTERVAL).await;
+    assert_eq!(rig.frames(0).await, [], "with the bus back the log is left alone");
 }
