@@ -76,7 +76,9 @@ async fn a_frame_costs_one_write_for_each_viewer_and_no_allocation() {
     config.delivery.workers = 2;
     // Nothing else may be written while frames are counted: no ping, and no presence below.
     config.gateway.ping_interval = Duration::from_secs(3600);
-    let engines = Engines::open(&config, Arc::new(SystemClock)).await.unwrap();
+    let engines = Engines::open(&config, &(Arc::new(SystemClock) as _), &StatusBoard::default())
+        .await
+        .unwrap();
     let (submissions, _submissions) = mpsc::channel(1);
     let (reactions, _reactions) = mpsc::channel(1);
     let (auth, _auth) = mpsc::channel(1);

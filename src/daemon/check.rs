@@ -8,6 +8,7 @@ use super::auth::Verifier;
 use super::clock::{SharedClock, SystemClock};
 use super::config::Config;
 use super::engines::Engines;
+use super::status::StatusBoard;
 
 /// Reaches every dependency the configuration names and prints a line for each; the first that does
 /// not answer is the error.
@@ -22,10 +23,10 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     })?;
     println!("address              ok, {listen} is free");
     super::first_start::make_data_dir(&config.node.data_dir)?;
-    let engines = Engines::open(config, clock).await?;
+    let engines = Engines::open(config, &clock, &StatusBoard::default()).await?;
     engines.comments.ping().await?;
     engines.metadata.ping().await?;
-    for (contract, engine) in Engines::names() {
+    for (contract, engine) in Engines::names(&config.engines) {
         println!("{contract:20} ok, {engine}");
     }
     engines.log.close().await?;

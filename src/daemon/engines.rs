@@ -1,6 +1,7 @@
 //! The only place that chooses concrete engines.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -8,18 +9,22 @@ use anyhow::{Context as _, bail};
 use super::bus::SharedBus;
 use super::bus::in_process::InProcessBus;
 use super::clock::SharedClock;
-use super::config::{Config, NodeRole};
+use super::config::{Config, EnginesConfig, NodeRole};
+use super::direct_path::DirectPath;
 use super::eventlog::SharedLog;
 use super::eventlog::embedded::EmbeddedLog;
 use super::reactions::SharedReactionTotals;
 use super::reactions::sqlite::SqliteReactions;
+use super::registry::SharedRegistry;
 use super::registry::in_process::InProcessRegistry;
+use super::status::StatusBoard;
 use super::store::comments::SharedCommentStore;
 use super::store::comments::sqlite::SqliteComments;
 use super::store::metadata::SharedMetadataStore;
 use super::store::metadata::sqlite::SqliteMetadata;
 use super::store::recent::SharedRecentCache;
 use super::store::recent::memory::MemoryRecent;
+use super::supervise::breaker::Breaker;
 use crate::protocol::NodeId;
 
 /// Messages the in-process bus holds for the one listener there is.
@@ -32,66 +37,108 @@ pub struct Engines {
     pub bus: SharedBus,
     pub comments: SharedCommentStore,
     pub metadata: SharedMetadataStore,
+    /// Shared by everybody who asks the metadata store.
+    pub metadata_breaker: Arc<Breaker>,
     pub totals: SharedReactionTotals,
     pub recent: SharedRecentCache,
-    pub registry: Arc<InProcessRegistry>,
+    pub registry: SharedRegistry,
+    /// Where bus and registry can be out of reach, what carries their messages then.
+    pub direct: Option<Arc<DirectPath>>,
     /// The embedded log, for what only it needs: retention on a timer.
-    pub embedded_log: Arc<EmbeddedLog>,
+    pub embedded_log: Option<Arc<EmbeddedLog>>,
 }
 
 impl Engines {
-    /// Opens the embedded engines in the data directory.
-    pub async fn open(config: &Config, clock: SharedClock) -> anyhow::Result<Self> {
-        if NodeRole::ALL.iter().any(|role| !config.node.roles.contains(role)) {
-            bail!(
-                "the embedded engines live in one process: node.roles must name all of edge, \
-                 coordinator, moderator and archiver"
-            );
-        }
-        let dir = config.node.data_dir.clone();
-        let (log_dir, log_config, log_clock) = (dir.join("log"), config.eventlog.clone(), clock);
-        let log = tokio::task::spawn_blocking(move || {
-            EmbeddedLog::open(&log_dir, &log_config, log_clock)
-        })
-        .await?
-        .with_context(|| format!("cannot open the event log in {}", dir.join("log").display()))?;
-        let log = Arc::new(log);
-        let path = dir.join("comments.db");
-        let comments = SqliteComments::open(&path)
-            .await
-            .with_context(|| format!("cannot open the comment store {}", path.display()))?;
-        let path = dir.join("metadata.db");
-        let metadata = SqliteMetadata::open(&path)
-            .await
-            .with_context(|| format!("cannot open the metadata store {}", path.display()))?;
-        let path = dir.join("reactions.db");
-        let totals = SqliteReactions::open(&path)
-            .await
-            .with_context(|| format!("cannot open the reaction totals {}", path.display()))?;
+    /// Opens what the configuration names.
+    pub async fn open(
+        config: &Config,
+        clock: &SharedClock,
+        board: &StatusBoard,
+    ) -> anyhow::Result<Self> {
+        check_roles(config)?;
+        let dir = &config.node.data_dir;
+        let (log, embedded_log) = open_log(config, clock).await?;
         Ok(Self {
-            log: log.clone(),
+            log,
+            embedded_log,
             bus: Arc::new(InProcessBus::new(BUS_MESSAGES)),
-            comments: Arc::new(comments),
-            metadata: Arc::new(metadata),
-            totals: Arc::new(totals),
+            comments: Arc::new(
+                open_file(dir, "comments.db", "comment store", async |path| {
+                    SqliteComments::open(path).await
+                })
+                .await?,
+            ),
+            metadata: Arc::new(
+                open_file(dir, "metadata.db", "metadata store", async |path| {
+                    SqliteMetadata::open(path).await
+                })
+                .await?,
+            ),
+            metadata_breaker: board.add_breaker("metadata store"),
+            totals: Arc::new(
+                open_file(dir, "reactions.db", "reaction totals", async |path| {
+                    SqliteReactions::open(path).await
+                })
+                .await?,
+            ),
             recent: Arc::new(MemoryRecent::new(&config.store)),
             registry: Arc::new(InProcessRegistry::new(NodeId::new(&config.node.name))),
-            embedded_log: log,
+            direct: None,
         })
     }
 
     /// Which engine stands behind each contract, for `lc status`.
-    pub fn names() -> BTreeMap<String, String> {
+    pub fn names(engines: &EnginesConfig) -> BTreeMap<String, String> {
         [
-            ("event log", "embedded"),
-            ("fan-out bus", "in process"),
-            ("comment store", "sqlite"),
-            ("metadata store", "sqlite"),
-            ("reaction totals", "sqlite"),
-            ("recent cache", "memory"),
-            ("connection registry", "in process"),
+            ("event log", engines.eventlog.as_str()),
+            ("fan-out bus", engines.bus.as_str()),
+            ("comment store", engines.comments.as_str()),
+            ("metadata store", engines.metadata.as_str()),
+            ("reaction totals", engines.reactions.as_str()),
+            ("recent cache", engines.recent.as_str()),
+            ("connection registry", engines.registry.as_str()),
         ]
         .map(|(contract, engine)| (contract.to_owned(), engine.to_owned()))
         .into()
     }
+}
+
+/// Roles that are split over processes need engines that processes can share.
+fn check_roles(config: &Config) -> anyhow::Result<()> {
+    let all = NodeRole::ALL.iter().all(|role| config.node.roles.contains(role));
+    let embedded = config.engines.embedded();
+    if !all && !embedded.is_empty() {
+        bail!(
+            "node.roles names some of edge, coordinator, moderator and archiver, but {} lives in one \
+             process: choose a distributed engine for it (docs/lcd.toml lists them), or give this \
+             node all roles",
+            embedded.join(", ")
+        );
+    }
+    Ok(())
+}
+
+async fn open_log(
+    config: &Config,
+    clock: &SharedClock,
+) -> anyhow::Result<(SharedLog, Option<Arc<EmbeddedLog>>)> {
+    let dir = config.node.data_dir.join("log");
+    let (log_dir, log_config, clock) = (dir.clone(), config.eventlog.clone(), clock.clone());
+    let open = move || EmbeddedLog::open(&log_dir, &log_config, clock);
+    let log = tokio::task::spawn_blocking(open)
+        .await?
+        .with_context(|| format!("cannot open the event log in {}", dir.display()))?;
+    let log = Arc::new(log);
+    Ok((log.clone(), Some(log)))
+}
+
+async fn open_file<T, E: Into<anyhow::Error>>(
+    dir: &Path,
+    file: &str,
+    what: &str,
+    open: impl AsyncFnOnce(&Path) -> Result<T, E>,
+) -> anyhow::Result<T> {
+    let path = dir.join(file);
+    let opened = open(&path).await.map_err(Into::into);
+    opened.with_context(|| format!("cannot open the {what} {}", path.display()))
 }

@@ -163,6 +163,35 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
     fn connections(&self) -> u64;
 }
 
+/// A node without viewers.
+#[derive(Debug)]
+pub struct NoViewers;
+
+impl ViewerSink for NoViewers {
+    /// Closes it: there is no worker to serve it, and no gateway that could have let it in.
+    fn attach(&self, viewer: NewViewer) {
+        drop(viewer);
+    }
+
+    fn authenticated(&self, _: ConnectionId, _: Result<(Bearer, Box<dyn Permit>), ErrorBody>) {}
+
+    fn disconnect_user(&self, _: UserId, _: CloseCode) -> BoxFuture<'static, u64> {
+        Box::pin(std::future::ready(0))
+    }
+
+    fn direct(&self, _: UserId, _: Arc<str>, _: Arc<str>) -> BoxFuture<'static, u64> {
+        Box::pin(std::future::ready(0))
+    }
+
+    fn dismiss_all(&self, _: CloseCode, _: Duration) -> BoxFuture<'static, u64> {
+        Box::pin(std::future::ready(0))
+    }
+
+    fn connections(&self) -> u64 {
+        0
+    }
+}
+
 /// A token that came in an `auth` message; the gateway verifies it.
 #[derive(Debug)]
 pub struct AuthRequest {

@@ -58,8 +58,11 @@ pub(super) struct Running {
     pub(super) stops: Stops,
     pub(super) supervisors: Supervisors,
     pub(super) log: SharedLog,
-    pub(super) delivery: DeliveryHandle,
+    /// On a node with viewers.
+    pub(super) delivery: Option<DeliveryHandle>,
     pub(super) board: StatusBoard,
+    /// Whether every consumer is in this process. Otherwise others go on where it stops.
+    pub(super) alone: bool,
 }
 
 impl Running {
@@ -75,13 +78,17 @@ impl Running {
         within(deadline, "ingest", self.supervisors.ingest.finished()).await;
         // A store that is down must not take the time of the goodbyes: the log keeps what is left.
         let share = |tenths| (started + config.deadline * tenths / 10).min(deadline);
-        within(share(6), "consumers' lag", self.caught_up()).await;
+        if self.alone {
+            within(share(6), "consumers' lag", self.caught_up()).await;
+        }
         self.stops.consumers.cancel();
         within(share(8), "consumers", self.supervisors.consumers.finished()).await;
         let jitter = config.reconnect_jitter;
-        let goodbyes = self.delivery.dismiss_all(CloseCode::Shutdown, jitter);
-        within(deadline, "viewers", goodbyes).await;
-        self.delivery.stop();
+        if let Some(delivery) = &self.delivery {
+            let goodbyes = delivery.dismiss_all(CloseCode::Shutdown, jitter);
+            within(deadline, "viewers", goodbyes).await;
+            delivery.stop();
+        }
         self.stops.rest.cancel();
         within(deadline, "the rest", self.supervisors.rest.finished()).await;
         if let Err(error) = self.log.close().await {

@@ -11,7 +11,7 @@ use ahash::AHashMap;
 use super::metrics::Metrics;
 use super::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
-use crate::protocol::admin::BreakerStatus;
+use crate::protocol::admin::{BreakerStatus, StreamRates};
 use crate::protocol::throttle::SampleRate;
 
 /// What one delivery worker measures of itself; all grow except `connections` and `slow_viewers`.
@@ -94,6 +94,27 @@ impl StatusBoard {
 
     pub fn stream(&self, stream_id: StreamId) -> Option<StreamGauges> {
         lock(&self.inner.streams).get(&stream_id).copied()
+    }
+
+    /// What the broadcast stage measures of every stream it has.
+    pub fn stream_rates(&self) -> Vec<StreamRates> {
+        let rates = |(stream_id, gauges): (&StreamId, &StreamGauges)| StreamRates {
+            stream_id: *stream_id,
+            comments_per_second: gauges.comments_per_second,
+            sample_rate: gauges.sample_rate,
+            throttle_level: gauges.throttle_level,
+            throttle_override: gauges.throttle_override,
+            received: gauges.received,
+            broadcast: gauges.broadcast,
+            sampled_out: gauges.sampled_out,
+            deleted: gauges.deleted,
+        };
+        lock(&self.inner.streams).iter().map(rates).collect()
+    }
+
+    /// Forgets streams whose broadcast stage runs elsewhere now.
+    pub fn forget_streams(&self, streams: &[StreamId]) {
+        lock(&self.inner.streams).retain(|stream_id, _| !streams.contains(stream_id));
     }
 
     /// Viewers of all nodes, as presence last counted them.

@@ -36,8 +36,10 @@
 mod about;
 mod answer;
 mod change;
+mod cluster;
 mod lines;
 mod read;
+mod report;
 mod request;
 mod routes;
 mod server;
@@ -58,6 +60,7 @@ use crate::daemon::reactions::SharedReactionTotals;
 use crate::daemon::status::StatusBoard;
 
 pub use about::NodeAbout;
+pub use report::Reporter;
 pub use socket::AdminError;
 
 use socket::AdminSocket;
@@ -101,6 +104,11 @@ impl Admin {
     pub fn bind(parts: AdminParts) -> Result<Self, AdminError> {
         let socket = AdminSocket::bind(&parts.socket)?;
         Ok(Self { socket, parts: Arc::new(parts) })
+    }
+
+    /// What tells the other nodes of this one; to be run beside [`Self::run`].
+    pub fn reporter(&self) -> Reporter {
+        Reporter(self.parts.clone())
     }
 
     /// Serves until `stop`, then ends live answers, lets the others finish for a moment, and removes

@@ -45,11 +45,11 @@ pub(super) async fn nodes(State(desk): State<Desk>) -> Json<Cluster<NodeStatus>>
 }
 
 pub(super) async fn streams(State(desk): State<Desk>) -> Json<Cluster<StreamStatus>> {
-    listed(desk.parts.streams().await)
+    Json(desk.parts.streams().await)
 }
 
 pub(super) async fn shards(State(desk): State<Desk>) -> Json<Cluster<ShardStatus>> {
-    listed(desk.parts.shards())
+    Json(desk.parts.all_shards().await)
 }
 
 pub(super) async fn lag(State(desk): State<Desk>) -> Answer<Cluster<ConsumerLag>> {

@@ -1,48 +1,46 @@
-//! Putting together what the node knows of itself. A part that cannot be had is left empty, and
+//! Putting together what an operator sees. A part that cannot be had soon is left empty, and
 //! `/v1/status` says so: a snapshot is most wanted when something is down.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use ahash::AHashMap;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::AdminParts;
-use crate::daemon::metrics::Metrics;
-use crate::daemon::status::{ShardGauges, StreamGauges};
+use super::cluster::ClusterView;
+use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    BreakerState, Cluster, ConsumerLag, Counters, ModerationCounts, NodeStatus, ShardStatus,
-    Status, StreamStatus, TopSnapshot,
+    BreakerState, Cluster, ConsumerLag, NodeStatus, ShardStatus, Status, StreamRates, StreamStatus,
+    TopSnapshot,
 };
-use crate::protocol::events::Decision;
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{NodeId, StreamId};
 
 /// A consumer this many records behind is worth an operator's look.
 const LAG_WARNING: u64 = 100_000;
+/// A dependency that takes longer is left out of the picture.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 impl AdminParts {
     pub(super) async fn top(&self) -> TopSnapshot {
-        let Cluster { items: nodes, unreachable } = self.nodes().await;
-        let shards = self.shards();
-        let metrics = self.board.metrics();
+        let (view, queued, lag) = tokio::join!(self.cluster(), self.queued(), self.lag());
         TopSnapshot {
             taken_at: self.control.parts().clock.now_ms(),
             node: self.about.node.clone(),
             version: self.about.version.clone(),
             uptime_ms: self.about.uptime_ms(),
             draining: self.board.is_draining(),
-            connections: self.board.connections(),
-            slow_viewers: shards.iter().map(|shard| shard.slow_viewers).sum(),
-            counters: counters(metrics),
-            streams: self.streams().await,
-            shards,
-            lag: self.lag().await,
-            moderation: moderation(metrics, self.queued().await),
-            breakers: self.board.breakers(),
-            nodes,
-            unreachable,
+            connections: view.connections(),
+            slow_viewers: view.slow_viewers(),
+            counters: view.counters(),
+            streams: self.streams_of(&view).await,
+            shards: view.shards(),
+            lag,
+            moderation: view.moderation(queued),
+            breakers: view.breakers(),
+            nodes: view.nodes(),
+            unreachable: view.unreachable,
         }
     }
 
@@ -65,38 +63,37 @@ impl AdminParts {
         }
     }
 
-    /// This node, and the names of those that it knows but cannot speak for.
-    pub(super) async fn nodes(&self) -> Cluster<NodeStatus> {
-        let known = self.control.parts().registry.nodes().await.unwrap_or_else(|error| {
-            debug!(%error, "the nodes are not known");
-            Vec::new()
-        });
-        let is_other = |node: &NodeId| *node != self.about.node;
-        let this = NodeStatus {
-            node: self.about.node.clone(),
-            roles: self.about.roles.clone(),
-            version: self.about.version.clone(),
-            listen: self.about.listen.clone(),
-            uptime_ms: self.about.uptime_ms(),
-            connections: self.board.connections(),
-            max_connections: self.about.max_connections,
-            draining: self.board.is_draining(),
-        };
-        Cluster {
-            items: vec![this],
-            unreachable: known.into_iter().map(|known| known.node).filter(is_other).collect(),
-        }
+    pub(super) async fn cluster(&self) -> ClusterView {
+        let nodes = soon(self.control.parts().registry.nodes(), "the other nodes").await;
+        ClusterView::new(self.report(), nodes.unwrap_or_default())
     }
 
-    pub(super) async fn streams(&self) -> Vec<StreamStatus> {
+    /// All nodes alive, and the names of those that are known and silent.
+    pub(super) async fn nodes(&self) -> Cluster<NodeStatus> {
+        let view = self.cluster().await;
+        Cluster { items: view.nodes(), unreachable: view.unreachable }
+    }
+
+    pub(super) async fn all_shards(&self) -> Cluster<ShardStatus> {
+        let view = self.cluster().await;
+        Cluster { items: view.shards(), unreachable: view.unreachable }
+    }
+
+    pub(super) async fn streams(&self) -> Cluster<StreamStatus> {
+        let view = self.cluster().await;
+        Cluster { items: self.streams_of(&view).await, unreachable: view.unreachable }
+    }
+
+    async fn streams_of(&self, view: &ClusterView) -> Vec<StreamStatus> {
         let parts = self.control.parts();
+        let (viewers, reactions) = tokio::join!(
+            soon(parts.registry.viewers(), "viewers of all nodes"),
+            soon(self.reactions.all(), "reaction totals"),
+        );
         let viewers: Option<AHashMap<StreamId, u64>> =
-            parts.registry.viewers().await.ok().map(|counts| counts.into_iter().collect());
-        let reactions = self.reactions.all().await.unwrap_or_else(|error| {
-            debug!(%error, "reaction totals are not known");
-            Vec::new()
-        });
-        let mut reactions: AHashMap<_, _> = reactions.into_iter().collect();
+            viewers.map(|counts| counts.into_iter().collect());
+        let mut reactions: AHashMap<_, _> = reactions.unwrap_or_default().into_iter().collect();
+        let rates = view.rates();
         let status = |stream: &Stream| {
             let stream_id = stream.stream_id;
             // Without the registry, what presence last counted.
@@ -106,60 +103,20 @@ impl AdminParts {
             };
             let totals = reactions.remove(&stream_id).unwrap_or_default();
             let totals = totals.into_iter().map(|(kind, total)| (kind.as_ref().to_owned(), total));
-            StreamStatus { viewers, reactions: totals.collect(), ..self.measured(stream) }
+            let reactions = totals.collect();
+            StreamStatus { viewers, reactions, ..measured(stream, rates.get(&stream_id)) }
         };
         let streams = parts.streams.all();
         streams.iter().map(AsRef::as_ref).map(status).collect()
     }
 
-    /// A stream with what the broadcast stage measures of it.
-    fn measured(&self, stream: &Stream) -> StreamStatus {
-        let gauges = self.board.stream(stream.stream_id);
-        let count = |of: fn(&StreamGauges) -> u64| gauges.as_ref().map_or(0, of);
-        StreamStatus {
-            stream_id: stream.stream_id,
-            title: stream.title.clone(),
-            state: stream.state,
-            anonymous: stream.anonymous,
-            moderation: stream.moderation,
-            viewers: 0,
-            comments_per_second: gauges.map_or(0.0, |g| g.comments_per_second),
-            sample_rate: gauges.map_or(SampleRate::ALL, |g| g.sample_rate),
-            throttle_level: gauges.map_or(0, |g| g.throttle_level),
-            throttle_override: gauges.and_then(|g| g.throttle_override),
-            received: count(|g| g.received),
-            broadcast: count(|g| g.broadcast),
-            sampled_out: count(|g| g.sampled_out),
-            deleted: count(|g| g.deleted),
-            reactions: Default::default(),
-        }
-    }
-
-    pub(super) fn shards(&self) -> Vec<ShardStatus> {
-        let shards = self.board.shards();
-        let status = |(shard, gauges): (usize, &Arc<ShardGauges>)| ShardStatus {
-            node: self.about.node.clone(),
-            shard: shard as u32,
-            connections: gauges.connections.load(Relaxed),
-            slow_viewers: gauges.slow_viewers.load(Relaxed),
-            busy_us: gauges.busy_us.load(Relaxed),
-            wall_us: gauges.wall_us.load(Relaxed),
-            frames: gauges.frames.load(Relaxed),
-            delivered: gauges.delivered.load(Relaxed),
-            bytes_out: gauges.bytes_out.load(Relaxed),
-        };
-        shards.iter().enumerate().map(status).collect()
-    }
-
     async fn lag(&self) -> Vec<ConsumerLag> {
-        self.control.parts().log.lag().await.unwrap_or_else(|error| {
-            debug!(%error, "consumer lag is not known");
-            Vec::new()
-        })
+        soon(self.control.parts().log.lag(), "consumer lag").await.unwrap_or_default()
     }
 
     async fn queued(&self) -> u64 {
-        self.control.parts().metadata.review_count().await.unwrap_or(0)
+        let metadata = &self.control.parts().metadata;
+        soon(metadata.review_count(), "the review queue").await.unwrap_or(0)
     }
 
     async fn warnings(&self) -> Vec<String> {
@@ -177,15 +134,17 @@ impl AdminParts {
                 warnings.push(format!("{} is down since {seconds} s: {error}", breaker.dependency));
             }
         }
-        match parts.log.lag().await {
+        match timeout(PATIENCE, parts.log.lag()).await.unwrap_or_else(|_| Ok(Vec::new())) {
             Ok(lag) => warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(behind)),
             Err(error) => warnings.push(error.to_string()),
         }
-        if let Err(error) = parts.registry.nodes().await {
-            warnings.push(error.to_string());
+        for node in self.cluster().await.unreachable {
+            warnings.push(format!("node {node} has not been heard of"));
         }
-        if let Err(error) = parts.metadata.ping().await {
-            warnings.push(format!("metadata: {error}"));
+        match timeout(PATIENCE, parts.metadata.ping()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warnings.push(format!("metadata: {error}")),
+            Err(_) => warnings.push("metadata: the store is slow to answer".to_owned()),
         }
         warnings
     }
@@ -196,35 +155,42 @@ fn behind(lag: &ConsumerLag) -> String {
     format!("{group} is {lag} records behind on {topic} partition {partition}")
 }
 
-fn counters(metrics: &Metrics) -> Counters {
-    Counters {
-        received: metrics.comments_received.get(),
-        accepted: metrics.comments_accepted.get(),
-        refused: metrics.comments_refused.totals(),
-        broadcast: metrics.comments_broadcast.get(),
-        sampled_out: metrics.comments_sampled_out.get(),
-        delivered: metrics.comments_delivered.get(),
-        skipped: metrics.comments_skipped.get(),
-        deleted: metrics.comments_deleted.get(),
-        reactions: metrics.reactions.get(),
-        bytes_in: metrics.bytes_in.get(),
-        bytes_out: metrics.bytes_out.get(),
-        connections_opened: metrics.connections_opened.get(),
-        connections_closed: metrics.connections_closed.totals(),
+/// A stream with what the node that broadcasts it measures.
+fn measured(stream: &Stream, rates: Option<&StreamRates>) -> StreamStatus {
+    let count = |of: fn(&StreamRates) -> u64| rates.map_or(0, of);
+    StreamStatus {
+        stream_id: stream.stream_id,
+        title: stream.title.clone(),
+        state: stream.state,
+        anonymous: stream.anonymous,
+        moderation: stream.moderation,
+        viewers: 0,
+        comments_per_second: rates.map_or(0.0, |rates| rates.comments_per_second),
+        sample_rate: rates.map_or(SampleRate::ALL, |rates| rates.sample_rate),
+        throttle_level: rates.map_or(0, |rates| rates.throttle_level),
+        throttle_override: rates.and_then(|rates| rates.throttle_override),
+        received: count(|rates| rates.received),
+        broadcast: count(|rates| rates.broadcast),
+        sampled_out: count(|rates| rates.sampled_out),
+        deleted: count(|rates| rates.deleted),
+        reactions: Default::default(),
     }
 }
 
-/// The moderation stage labels its decisions with [`Decision::as_str`].
-fn moderation(metrics: &Metrics, queued: u64) -> ModerationCounts {
-    let decisions = metrics.moderation_decisions.totals();
-    let of = |decision: Decision| decisions.get(decision.as_str()).copied().unwrap_or(0);
-    ModerationCounts {
-        checked: metrics.moderation_checked.get(),
-        accepted: of(Decision::Accept),
-        rejected: of(Decision::Reject),
-        shadow_banned: of(Decision::ShadowBan),
-        flagged: of(Decision::Flag),
-        reasons: metrics.moderation_reasons.totals(),
-        queued,
+/// What a dependency answers, if it answers soon.
+async fn soon<T, E: std::fmt::Display>(
+    answer: impl Future<Output = Result<T, E>>,
+    what: &str,
+) -> Option<T> {
+    match timeout(PATIENCE, answer).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            debug!(%error, "{what} cannot be had");
+            None
+        }
+        Err(_) => {
+            debug!("{what} cannot be had: no answer yet");
+            None
+        }
     }
 }

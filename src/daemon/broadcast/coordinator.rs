@@ -50,6 +50,11 @@ impl Overrides {
         };
     }
 
+    /// Takes in all of them anew.
+    pub fn replace(&self, rates: Vec<(StreamId, SampleRate)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rates.into_iter().collect();
+    }
+
     fn get(&self, stream_id: StreamId) -> Option<SampleRate> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&stream_id).copied()
     }
@@ -146,7 +151,12 @@ impl Coordinator {
         }
         for partition in polled.revoked {
             self.next.remove(&partition);
-            self.streams.retain(|_, state| state.partition != partition);
+            let gone: Vec<_> = self
+                .streams
+                .extract_if(|_, state| state.partition == partition)
+                .map(|(stream_id, _)| stream_id)
+                .collect();
+            self.parts.board.forget_streams(&gone);
             let streams = &self.streams;
             self.waiting.retain(|id| streams.contains_key(id));
         }

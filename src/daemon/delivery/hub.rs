@@ -342,6 +342,8 @@ impl Hub {
             self.on_deleted(stream_id, *seq, deletion.clone());
         }
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
+        // Notices of a change may be lost, or come from before this node listened.
+        feed.sample_rate = batch.sample_rate;
         let after = feed.covered_to;
         let comments: Vec<_> =
             batch.comments.iter().filter(|comment| comment.seq > after).cloned().collect();

@@ -1,6 +1,6 @@
 //! Who is banned or timed out, right now.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::AHashMap;
 
@@ -41,11 +41,14 @@ pub struct Sanctions {
     store: SharedMetadataStore,
     clock: SharedClock,
     by_user: Arc<Snapshot<AHashMap<UserId, Vec<Sanction>>>>,
+    /// Users whose ban [`Self::newly_banned`] has told, with the time it was made.
+    told: Arc<Mutex<AHashMap<UserId, u64>>>,
 }
 
 impl Sanctions {
     pub async fn load(store: SharedMetadataStore, clock: SharedClock) -> Result<Self, StoreError> {
-        let sanctions = Self { store, clock, by_user: Arc::default() };
+        let (by_user, told) = Default::default();
+        let sanctions = Self { store, clock, by_user, told };
         sanctions.reload().await?;
         Ok(sanctions)
     }
@@ -81,6 +84,21 @@ impl Sanctions {
     /// The ban on a user, if one is in force; a timeout does not keep anybody from watching.
     pub fn check_ban(&self, user_id: UserId) -> Option<Verdict> {
         self.check(user_id).filter(|verdict| verdict.kind == SanctionKind::Ban)
+    }
+
+    /// Users banned, or banned anew, since this was asked last.
+    pub fn newly_banned(&self) -> Vec<UserId> {
+        let mut bans: AHashMap<UserId, u64> = AHashMap::new();
+        for ban in self.all().iter().filter(|sanction| sanction.kind == SanctionKind::Ban) {
+            let at = bans.entry(ban.user_id).or_default();
+            *at = ban.created_at.max(*at);
+        }
+        // One assignment, so a poisoned lock still holds a whole map.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *told, bans.clone());
+        drop(told);
+        let is_new = |(user_id, at): &(UserId, u64)| before.get(user_id) != Some(at);
+        bans.into_iter().filter(is_new).map(|(user_id, _)| user_id).collect()
     }
 
     /// All in force.
@@ -147,6 +165,21 @@ mod tests {
         store.set_down(true);
         assert!(sanctions.reload().await.is_err());
         assert!(sanctions.clone().check_ban(UserId(7)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ban_is_new_once_and_again_when_it_is_made_anew() {
+        let (store, sanctions) = loaded(&[sanction(7, SanctionKind::Timeout, None)]).await;
+        assert_eq!(sanctions.newly_banned(), [], "a timeout is no ban");
+        let mut ban = sanction(7, SanctionKind::Ban, None);
+        store.put_sanction(ban.clone());
+        sanctions.reload().await.unwrap();
+        assert_eq!(sanctions.newly_banned(), [UserId(7)]);
+        assert_eq!(sanctions.newly_banned(), []);
+        ban.created_at += 1;
+        store.put_sanction(ban);
+        sanctions.reload().await.unwrap();
+        assert_eq!(sanctions.newly_banned(), [UserId(7)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,25 +9,26 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 
-use super::state::GatewayState;
+use super::state::Operations;
 use crate::daemon::status::{ShardGauges, StatusBoard};
 use crate::protocol::admin::{BreakerState, BreakerStatus, ConsumerLag};
 
 /// A log that does not say its lag within this time is left out; a scraper waits 10 s at most.
 const LAG_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) async fn metrics(State(state): State<Arc<GatewayState>>) -> Response {
+pub(super) async fn metrics(State(operations): State<Operations>) -> Response {
     let mut extra = String::new();
-    put_node(&mut extra, &state.board);
-    put_shards(&mut extra, &state.board.shards());
-    put_breakers(&mut extra, &state.board.breakers());
-    match tokio::time::timeout(LAG_TIMEOUT, state.log.lag()).await {
+    let Operations { board, log } = operations;
+    put_node(&mut extra, &board);
+    put_shards(&mut extra, &board.shards());
+    put_breakers(&mut extra, &board.breakers());
+    match tokio::time::timeout(LAG_TIMEOUT, log.lag()).await {
         Ok(Ok(lag)) => put_lag(&mut extra, &lag),
         Ok(Err(error)) => tracing::debug!(%error, "metrics without consumer lag"),
         Err(_) => tracing::debug!("metrics without consumer lag: the log is slow"),
     }
-    state.board.set_connection_gauges();
-    let text = state.board.metrics().render(&extra);
+    board.set_connection_gauges();
+    let text = board.metrics().render(&extra);
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, content_type)], text).into_response()
 }

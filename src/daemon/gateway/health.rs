@@ -1,14 +1,12 @@
 //! Whether the process lives, and whether it should be sent viewers.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
 use super::answer::{Answer, HttpError, RETRY_MS, json as answer_json};
-use super::state::GatewayState;
+use super::state::Operations;
 use crate::protocol::ErrorCode;
 use crate::protocol::error_code::ErrorBody;
 
@@ -17,16 +15,16 @@ pub(super) async fn healthz() -> Response {
     answer_json(StatusCode::OK, &json!({"status": "alive"}))
 }
 
-/// Ready for viewers; 503 while starting and while draining.
-pub(super) async fn readyz(State(state): State<Arc<GatewayState>>) -> Answer {
-    if state.board.is_ready() {
+/// Ready for what its roles are; 503 while starting and while draining.
+pub(super) async fn readyz(State(operations): State<Operations>) -> Answer {
+    if operations.board.is_ready() {
         return Ok(answer_json(StatusCode::OK, &json!({"status": "ready"})));
     }
-    Err(not_ready(&state))
+    Err(not_ready(&operations))
 }
 
-fn not_ready(state: &GatewayState) -> HttpError {
-    let (code, text) = match state.board.is_draining() {
+fn not_ready(operations: &Operations) -> HttpError {
+    let (code, text) = match operations.board.is_draining() {
         true => (ErrorCode::ShuttingDown, "the node is draining"),
         false => (ErrorCode::Overloaded, "the node is starting"),
     };

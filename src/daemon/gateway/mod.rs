@@ -50,4 +50,4 @@ mod tests;
 pub use admission::{AuthTask, NameTask, ReleaseTask};
 pub use connection::MAX_HTTP_CONNECTIONS;
 pub use listener::GatewayError;
-pub use server::{Bound, Gateway, GatewayParts};
+pub use server::{Bound, Gateway, GatewayParts, ViewerTasks};

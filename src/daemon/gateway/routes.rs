@@ -14,11 +14,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use super::answer::HttpError;
-use super::state::GatewayState;
+use super::state::{GatewayState, Operations};
 use super::{api, exposition, health, page, websocket};
 use crate::protocol::ErrorCode;
 
-pub(super) fn router(state: Arc<GatewayState>) -> Router {
+/// Everything: viewers, the API, and what a node of any role shows.
+pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router {
     let api = Router::new()
         .route("/api/streams", get(api::streams::list).post(api::streams::create))
         .route("/api/streams/{stream_id}", get(api::streams::show).patch(api::streams::change))
@@ -32,14 +33,31 @@ pub(super) fn router(state: Arc<GatewayState>) -> Router {
         .route("/viewer.css", get(page::style))
         .route("/ws/{stream_id}", get(websocket::upgrade))
         .route("/stream/{stream_id}", get(websocket::upgrade))
+        .merge(api)
+        .with_state(state)
+        .merge(operation_routes(operations))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(allow_any_origin))
+}
+
+/// A node without the role `edge`: whether it lives and how it does.
+pub(super) fn operations_router(operations: Operations) -> Router {
+    operation_routes(operations)
+        .fallback(no_viewers)
+        .method_not_allowed_fallback(method_not_allowed)
+}
+
+fn operation_routes(operations: Operations) -> Router {
+    Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(exposition::metrics))
-        .merge(api)
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(state)
-        .layer(from_fn(allow_any_origin))
+        .with_state(operations)
+}
+
+async fn no_viewers() -> HttpError {
+    HttpError::new(ErrorCode::NotFound, "no such path: this node does not have the role `edge`")
 }
 
 async fn not_found() -> HttpError {

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -13,11 +15,11 @@ use tracing::{info, warn};
 use super::admission::{Admission, AuthTask, NameTask, Places, ReleaseTask};
 use super::connection::{MAX_HTTP_CONNECTIONS, Service};
 use super::listener::{GatewayError, listen};
-use super::state::GatewayState;
+use super::state::{GatewayState, Operations};
 use super::{routes, tls};
 use crate::daemon::auth::Verifier;
 use crate::daemon::clock::SharedClock;
-use crate::daemon::config::Config;
+use crate::daemon::config::{Config, GatewayConfig};
 use crate::daemon::control::Control;
 use crate::daemon::directory::{Sanctions, Streams};
 use crate::daemon::eventlog::SharedLog;
@@ -60,6 +62,12 @@ pub struct GatewayParts {
 #[derive(Debug)]
 pub struct Bound {
     pub gateway: Gateway,
+    pub viewers: ViewerTasks,
+}
+
+/// What runs beside a gateway that takes viewers.
+#[derive(Debug)]
+pub struct ViewerTasks {
     pub auth: AuthTask,
     pub names: NameTask,
     /// To be stopped last, after the viewers are gone.
@@ -82,23 +90,20 @@ impl Gateway {
     ///
     /// # Errors
     /// The address cannot be had, or the certificate or key cannot be used; the text says what to do.
-    pub async fn bind(parts: GatewayParts) -> Result<Bound, GatewayError> {
+    pub fn bind(parts: GatewayParts) -> Result<Bound, GatewayError> {
         let config = &parts.config.gateway;
         let tls = tls::acceptor(config)?;
-        let address = config.listen;
-        let listener = listen(address)?;
-        let local_addr =
-            listener.local_addr().map_err(|cause| GatewayError::Listen { address, cause })?;
+        let (listener, local_addr) = bind(config.listen)?;
         let (admission, releases, names) = Admission::new(&parts);
         let auth = AuthTask::new(parts.auth_requests, admission.clone(), parts.sink.clone());
         let handshakes = TaskTracker::new();
         let handshake_timeout = config.handshake_timeout;
+        let operations = Operations { board: parts.board.clone(), log: parts.log };
         let state = Arc::new(GatewayState {
             places: Arc::new(Places::new(config)),
             config: config.clone(),
             streams: parts.streams,
             comments: parts.comments,
-            log: parts.log,
             control: parts.control,
             board: parts.board,
             sink: parts.sink,
@@ -106,12 +111,36 @@ impl Gateway {
             admission,
             handshakes: handshakes.clone(),
         });
-        let (finish, cut) = (CancellationToken::new(), CancellationToken::new());
-        let router = routes::router(state);
-        let service = Service { router, tls, handshake_timeout, finish, cut };
-        let slots = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
-        let gateway = Self { listener, local_addr, service, slots, handshakes };
-        Ok(Bound { gateway, auth, names, releases })
+        let router = routes::router(state, operations);
+        let gateway = Self {
+            listener,
+            local_addr,
+            service: service(router, tls, handshake_timeout),
+            slots: Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS)),
+            handshakes,
+        };
+        Ok(Bound { gateway, viewers: ViewerTasks { auth, names, releases } })
+    }
+
+    /// A gateway for a node without the role `edge`: health and metrics, no viewers.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn bind_operations(
+        config: &GatewayConfig,
+        board: StatusBoard,
+        log: SharedLog,
+    ) -> Result<Self, GatewayError> {
+        let tls = tls::acceptor(config)?;
+        let (listener, local_addr) = bind(config.listen)?;
+        let router = routes::operations_router(Operations { board, log });
+        Ok(Self {
+            listener,
+            local_addr,
+            service: service(router, tls, config.handshake_timeout),
+            slots: Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS)),
+            handshakes: TaskTracker::new(),
+        })
     }
 
     /// Where it listens; the port is the real one if 0 was asked for.
@@ -158,6 +187,18 @@ impl Gateway {
         }
         info!("gateway has stopped accepting");
     }
+}
+
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), GatewayError> {
+    let listener = listen(address)?;
+    let local_addr =
+        listener.local_addr().map_err(|cause| GatewayError::Listen { address, cause })?;
+    Ok((listener, local_addr))
+}
+
+fn service(router: Router, tls: Option<TlsAcceptor>, handshake_timeout: Duration) -> Service {
+    let (finish, cut) = (CancellationToken::new(), CancellationToken::new());
+    Service { router, tls, handshake_timeout, finish, cut }
 }
 
 /// Waits for a place first: what cannot be served waits in the kernel, not here.

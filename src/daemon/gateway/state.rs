@@ -20,7 +20,6 @@ pub(super) struct GatewayState {
     pub(super) config: GatewayConfig,
     pub(super) streams: Streams,
     pub(super) comments: SharedCommentStore,
-    pub(super) log: SharedLog,
     /// Makes streams and changes them.
     pub(super) control: Control,
     pub(super) board: StatusBoard,
@@ -31,6 +30,13 @@ pub(super) struct GatewayState {
     pub(super) places: Arc<Places>,
     /// Handshakes between their HTTP answer and their hand-over to delivery.
     pub(super) handshakes: TaskTracker,
+}
+
+/// What is shown on a node of any role.
+#[derive(Debug, Clone)]
+pub(super) struct Operations {
+    pub(super) board: StatusBoard,
+    pub(super) log: SharedLog,
 }
 
 impl GatewayState {

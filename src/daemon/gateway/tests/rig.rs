@@ -118,14 +118,13 @@ impl Rig {
             auth_requests: auth_end,
             node,
         })
-        .await
         .unwrap();
         let stop = CancellationToken::new();
         let address = bound.gateway.local_addr();
         let beside = vec![
-            tokio::spawn(bound.auth.run(stop.clone())),
-            tokio::spawn(bound.names.run(stop.clone())),
-            tokio::spawn(bound.releases.run(stop.clone())),
+            tokio::spawn(bound.viewers.auth.run(stop.clone())),
+            tokio::spawn(bound.viewers.names.run(stop.clone())),
+            tokio::spawn(bound.viewers.releases.run(stop.clone())),
         ];
         let gateway = tokio::spawn(bound.gateway.run(stop.clone()));
         Self {

@@ -1,0 +1,248 @@
+//! Assembly: builds the parts of a node that its roles need, wires them, and starts their tasks.
+//!
+//! ```text
+//! engines ─▶ directories ─▶ warm start ─▶ edge (delivery, ingest, reactions) ─▶ control
+//!         ─▶ gateway and admin bound ─▶ tasks spawned ─▶ ready
+//! ```
+
+mod consumers;
+mod edge;
+mod timers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+
+use self::consumers::Consumers;
+use self::edge::{Edge, EdgeTasks};
+use super::admin::{Admin, AdminParts, NodeAbout};
+use super::auth::{self, SigningSecret, Verifier};
+use super::broadcast::Overrides;
+use super::clock::{SharedClock, SystemClock};
+use super::config::{Config, NodeRole};
+use super::control::{Control, ControlParts, LocalEndpoint, Minter};
+use super::directory::{Sanctions, Streams};
+use super::engines::Engines;
+use super::first_start;
+use super::gateway::Gateway;
+use super::handoff::{NoViewers, ThrottleOrder, ViewerSink};
+use super::ingest::Refs;
+use super::registry::NodeEndpoint;
+use super::shutdown::{Running, Stops, Supervisors};
+use super::status::StatusBoard;
+use super::warm_start::WarmStart;
+use crate::protocol::NodeId;
+
+/// Operators' words to the throttle that may wait; the operator waits for room.
+const MAX_THROTTLE_ORDERS: usize = 64;
+
+/// Every part of a node, built and wired; nothing runs yet but the delivery workers.
+#[derive(Debug)]
+pub(super) struct Node {
+    base: Base,
+    stops: Stops,
+    supervisors: Supervisors,
+    /// On a node with the role `edge`.
+    edge: Option<EdgeTasks>,
+    consumers: Consumers,
+    gateway: Gateway,
+    admin: Admin,
+    throttle: mpsc::Receiver<ThrottleOrder>,
+    fatal: mpsc::Sender<String>,
+}
+
+/// What everything else is built on.
+#[derive(Debug, Clone)]
+struct Base {
+    config: Arc<Config>,
+    clock: SharedClock,
+    board: StatusBoard,
+    engines: Engines,
+    streams: Streams,
+    sanctions: Sanctions,
+    /// The rates operators fixed, as the broadcast stage of this node knows them.
+    overrides: Overrides,
+}
+
+impl Base {
+    async fn build(config: Arc<Config>) -> anyhow::Result<Self> {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let board = StatusBoard::default();
+        let engines = Engines::open(&config, &clock, &board).await?;
+        first_start::make_stream(&engines.metadata, clock.now_ms()).await?;
+        let streams = Streams::load(engines.metadata.clone()).await?;
+        let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
+        let overrides = Overrides::default();
+        overrides.replace(engines.metadata.throttle_overrides().await?);
+        Ok(Self { config, clock, board, engines, streams, sanctions, overrides })
+    }
+
+    fn has_role(&self, role: NodeRole) -> bool {
+        self.config.node.roles.contains(&role)
+    }
+
+    async fn warm_start(&self) -> anyhow::Result<Refs> {
+        let refs = Refs::new(&self.config.ingest);
+        let warm_start = WarmStart {
+            log: &self.engines.log,
+            recent: &self.engines.recent,
+            comments: &self.engines.comments,
+            refs: &refs,
+            clock: &self.clock,
+        };
+        warm_start.run().await.context("cannot read back the event log")?;
+        Ok(refs)
+    }
+
+    fn node(&self) -> NodeId {
+        NodeId::new(&self.config.node.name)
+    }
+
+    fn control(&self, endpoint: Arc<dyn NodeEndpoint>) -> Control {
+        Control::new(ControlParts {
+            node: self.node(),
+            metadata: self.engines.metadata.clone(),
+            comments: self.engines.comments.clone(),
+            registry: self.engines.registry.clone(),
+            endpoint,
+            log: self.engines.log.clone(),
+            bus: self.engines.bus.clone(),
+            streams: self.streams.clone(),
+            clock: self.clock.clone(),
+        })
+    }
+
+    fn admin(
+        &self,
+        control: Control,
+        address: SocketAddr,
+        secret: SigningSecret,
+    ) -> anyhow::Result<Admin> {
+        let clock = self.clock.clone();
+        let minter: Minter =
+            Arc::new(move |identity, ttl| Ok(auth::mint(&secret, identity, ttl, clock.now_ms())));
+        let engines = Engines::names(&self.config.engines);
+        Ok(Admin::bind(AdminParts {
+            socket: self.config.node.admin_socket.clone(),
+            about: NodeAbout::new(&self.config, address.to_string(), engines),
+            control,
+            reactions: self.engines.totals.clone(),
+            board: self.board.clone(),
+            minter,
+        })?)
+    }
+}
+
+impl Node {
+    pub(super) async fn assemble(
+        config: Arc<Config>,
+        fatal: mpsc::Sender<String>,
+    ) -> anyhow::Result<Self> {
+        let secret = SigningSecret::load_or_create(&config.node.data_dir)?;
+        let base = Base::build(config.clone()).await?;
+        let verifier =
+            Arc::new(Verifier::new(&config.auth, Some(secret.as_bytes()), base.clock.clone())?);
+        let refs = base.warm_start().await?;
+        let stops = Stops::default();
+        let supervisors = Supervisors::new(&stops);
+        let consumers = Consumers::build(&base)?;
+        let edge = match base.has_role(NodeRole::Edge) {
+            true => Some(Edge::build(&base, refs).await?),
+            false => None,
+        };
+        let (orders, throttle) = mpsc::channel(MAX_THROTTLE_ORDERS);
+        let sink: Arc<dyn ViewerSink> = match &edge {
+            Some(edge) => Arc::new(edge.handle()),
+            None => Arc::new(NoViewers),
+        };
+        let endpoint = Arc::new(LocalEndpoint {
+            sink,
+            sanctions: base.sanctions.clone(),
+            streams: base.streams.clone(),
+            throttle: orders,
+            board: base.board.clone(),
+            jitter: config.shutdown.reconnect_jitter,
+            supervisor: supervisors.rest.clone(),
+        });
+        base.engines.registry.set_endpoint(endpoint.clone());
+        let control = base.control(endpoint);
+        let (edge, gateway) = match edge {
+            Some(edge) => {
+                let (tasks, gateway) = edge.bind(&base, verifier, control.clone()).await?;
+                (Some(tasks), gateway)
+            }
+            None => {
+                let (board, log) = (base.board.clone(), base.engines.log.clone());
+                (None, Gateway::bind_operations(&config.gateway, board, log)?)
+            }
+        };
+        let admin = base.admin(control, gateway.local_addr(), secret)?;
+        Ok(Self { base, stops, supervisors, edge, consumers, gateway, admin, throttle, fatal })
+    }
+
+    /// Where viewers connect, or what a node without them says of itself.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.gateway.local_addr()
+    }
+
+    /// Spawns every task; the node is ready when this returns.
+    pub(super) fn start(self) -> Running {
+        let Self { base, stops, supervisors, edge, consumers, gateway, admin, throttle, fatal } =
+            self;
+        let fatal = Fatal(fatal);
+        if let Some(direct) = base.engines.direct.clone() {
+            fatal.spawn(&supervisors.rest, "direct path", direct.run(stops.rest.clone()));
+        }
+        let delivery = edge.map(|edge| edge.start(&supervisors, &stops, &fatal));
+        consumers.start(&supervisors);
+        let orders =
+            timers::take_throttle_orders(throttle, base.overrides.clone(), stops.rest.clone());
+        fatal.spawn(&supervisors.rest, "throttle orders", orders);
+        timers::start(&base, delivery.clone(), &supervisors);
+        let admin = Arc::new(admin);
+        let reporter = admin.reporter();
+        supervisors.rest.spawn("report", move |stop| {
+            let reporter = reporter.clone();
+            async move {
+                reporter.run(stop).await;
+                Ok(())
+            }
+        });
+        supervisors.rest.spawn("admin", move |stop| {
+            let admin = admin.clone();
+            async move { Ok(admin.run(stop).await?) }
+        });
+        base.board.set_ready(true);
+        fatal.spawn(&supervisors.accept, "gateway", gateway.run(stops.accept.clone()));
+        let Base { board, engines, .. } = base;
+        let alone = engines.embedded_log.is_some();
+        Running { stops, supervisors, log: engines.log, delivery, board, alone }
+    }
+}
+
+/// Ends the daemon when a part ends without which it cannot go on.
+#[derive(Debug, Clone)]
+struct Fatal(mpsc::Sender<String>);
+
+impl Fatal {
+    fn report(&self, reason: String) {
+        // One reason is enough.
+        let _ = self.0.try_send(reason);
+    }
+
+    fn spawn(
+        &self,
+        supervisor: &super::supervise::Supervisor,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let fatal = self.clone();
+        let task = async move {
+            task.await;
+            Ok(())
+        };
+        supervisor.spawn_essential(name, task, move |reason| fatal.report(reason));
+    }
+}
