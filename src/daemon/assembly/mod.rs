@@ -135,12 +135,21 @@ impl Base {
     }
 }
 
+/// The secret of the cluster, or this node's own.
+fn signing_secret(config: &Config) -> anyhow::Result<SigningSecret> {
+    let path = &config.auth.signing_key;
+    if path.as_os_str().is_empty() {
+        return Ok(SigningSecret::load_or_create(&config.node.data_dir)?);
+    }
+    SigningSecret::load(path).context("auth.signing_key")
+}
+
 impl Node {
     pub(super) async fn assemble(
         config: Arc<Config>,
         fatal: mpsc::Sender<String>,
     ) -> anyhow::Result<Self> {
-        let secret = SigningSecret::load_or_create(&config.node.data_dir)?;
+        let secret = signing_secret(&config)?;
         let base = Base::build(config.clone()).await?;
         let verifier =
             Arc::new(Verifier::new(&config.auth, Some(secret.as_bytes()), base.clock.clone())?);

@@ -62,6 +62,14 @@ impl SigningSecret {
         }
     }
 
+    /// Reads a file that is there: the one secret of a cluster. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Self::load_or_create`], and if there is no such file.
+    pub fn load(path: &Path) -> Result<Self, SecretError> {
+        Self::read(File::open(path).map_err(|source| io("read", path, source))?, path)
+    }
+
     /// The HMAC key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -164,6 +172,10 @@ mod tests {
         for secret in secrets {
             assert_eq!(secret.unwrap().as_bytes(), stored);
         }
+        let shared = SigningSecret::load(&directory.path().join(SIGNING_SECRET)).unwrap();
+        assert_eq!(shared.as_bytes(), stored);
+        let missing = SigningSecret::load(&directory.path().join("none")).unwrap_err();
+        assert!(missing.to_string().contains("none"), "{missing}");
     }
 
     #[test]

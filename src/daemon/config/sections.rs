@@ -161,6 +161,9 @@ pub struct AuthConfig {
     /// How far clocks may differ when `exp` and `nbf` are checked.
     #[serde(with = "humantime_serde")]
     pub leeway: Duration,
+    /// The secret this node signs tokens with, and accepts them by; the same on every node of a
+    /// cluster. Empty: `signing.key` in the data directory, made at the first start.
+    pub signing_key: PathBuf,
     /// Keys besides the node's own signing secret.
     pub keys: Vec<KeyConfig>,
 }
@@ -171,6 +174,7 @@ impl Default for AuthConfig {
             issuer: String::new(),
             audience: String::new(),
             leeway: Duration::from_secs(30),
+            signing_key: PathBuf::new(),
             keys: Vec::new(),
         }
     }
