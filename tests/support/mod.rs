@@ -23,6 +23,8 @@ use live_comments::protocol::{
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+pub mod cluster;
+
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const STREAM: StreamId = StreamId(1);
 
@@ -124,6 +126,15 @@ impl Daemon {
         AdminClient::new(self.socket())
     }
 
+    /// Its own secret, or the one its settings name.
+    fn signing_key(&self) -> PathBuf {
+        let named = self.config.lines().find_map(|line| line.strip_prefix("auth.signing_key = "));
+        match named {
+            Some(path) => PathBuf::from(path.trim_matches('"')),
+            None => self.data_dir().join("signing.key"),
+        }
+    }
+
     pub fn log(&self) -> String {
         read_log(self.directory.path())
     }
@@ -142,7 +153,7 @@ impl Daemon {
     }
 
     pub fn token_with(&self, user_id: u64, name: &str, change: impl FnOnce(&mut Claims)) -> String {
-        let secret = std::fs::read(self.data_dir().join("signing.key")).unwrap();
+        let secret = std::fs::read(self.signing_key()).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let mut claims = Claims::new(UserId(user_id), name, now, Duration::from_secs(3600));
         change(&mut claims);

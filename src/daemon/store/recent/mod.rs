@@ -12,6 +12,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod guarded;
 pub mod memory;
 
 use std::sync::Arc;

@@ -1,0 +1,202 @@
+//! Several `lcd` processes on the real servers that `scripts/stack up` starts, each test with topics,
+//! keys, tables and a keyspace of its own.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::StreamExt as _;
+use live_comments::client::admin::AdminClient;
+use live_comments::client::token::{Claims, mint};
+use live_comments::protocol::UserId;
+use live_comments::protocol::admin::TopSnapshot;
+use tempfile::TempDir;
+use tokio::time::{Instant, timeout};
+
+use super::{Daemon, PATIENCE, Stopped};
+
+/// The first port of the stack, as `scripts/stack` chooses it.
+fn first_port() -> u16 {
+    std::env::var("LC_STACK_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(17_000)
+}
+
+/// Runs `scripts/stack` with arguments; a failure ends the test with what it said.
+pub fn stack(arguments: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/stack");
+    let output = Command::new(script).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "scripts/stack {arguments:?}: {text}");
+}
+
+/// What may differ from test to test.
+pub struct Shape {
+    pub comments: &'static str,
+    /// More TOML, after everything else.
+    pub extra: &'static str,
+    /// `host:port` of Kafka; empty: the one broker of the stack.
+    pub brokers: Vec<String>,
+    pub replication_factor: u8,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { comments: "cassandra", extra: "", brokers: Vec::new(), replication_factor: 1 }
+    }
+}
+
+/// The processes of one system, by name. All are killed when it is dropped.
+pub struct Cluster {
+    nodes: BTreeMap<&'static str, Daemon>,
+    stopped: BTreeMap<&'static str, Stopped>,
+    directory: TempDir,
+    shape: Shape,
+    name: String,
+}
+
+/// Two of the roles that matter to viewers, one of each other: what the issue of a big event begins with.
+pub const NODES: [(&str, &str); 6] = [
+    ("edge-1", "edge"),
+    ("edge-2", "edge"),
+    ("coordinator-1", "coordinator"),
+    ("coordinator-2", "coordinator"),
+    ("moderator-1", "moderator"),
+    ("archiver-1", "archiver"),
+];
+
+impl Cluster {
+    /// Starts all of [`NODES`]; each is ready when this returns.
+    pub fn start(name: &str, shape: Shape) -> Self {
+        Self::start_nodes(name, shape, &NODES)
+    }
+
+    pub fn start_nodes(name: &str, shape: Shape, nodes: &[(&'static str, &'static str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("signing.key");
+        std::fs::write(&key, "a secret of the tests, which is long enough for HS256").unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let name = format!("{name}_{:x}", std::process::id());
+        let mut cluster =
+            Self { nodes: BTreeMap::new(), stopped: BTreeMap::new(), directory, shape, name };
+        // The first makes topics and tables, the rest find them.
+        for (node, role) in nodes {
+            let config = cluster.config(node, role);
+            cluster.nodes.insert(node, Daemon::start(&config));
+        }
+        cluster
+    }
+
+    fn config(&self, node: &str, role: &str) -> String {
+        let port = first_port();
+        let redis = (1..=3).map(|n| format!("\"redis://127.0.0.1:{}\"", port + n));
+        let brokers = match self.shape.brokers.is_empty() {
+            true => vec![format!("127.0.0.1:{}", port + 20)],
+            false => self.shape.brokers.clone(),
+        };
+        let Self { name, shape, .. } = self;
+        let copies = shape.replication_factor;
+        format!(
+            r#"
+node = {{ name = "{node}", roles = ["{role}"] }}
+auth.signing_key = "{key}"
+broadcast.throttle = [{{ from_per_second = 0.0, sample_rate = 1.0 }}]
+engines = {{ eventlog = "kafka", bus = "redis", registry = "redis", recent = "redis", reactions = "redis", comments = "{comments}", metadata = "postgres" }}
+redis = {{ nodes = [{redis}], prefix = "{name}:" }}
+postgres = {{ url = "postgres://lcd@127.0.0.1:{postgres}/lcd", schema = "{name}" }}
+cassandra = {{ nodes = ["127.0.0.1:{cassandra}"], keyspace = "{name}" }}
+moderation.rules.blocked_words = ["forbiddenword"]
+
+[kafka]
+brokers = {brokers:?}
+prefix = "{name}."
+replication_factor = {copies}
+min_insync_replicas = {in_sync}
+session_timeout = "3s"
+partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1, ws_messages = 1, dead_letters = 1 }}
+{extra}
+"#,
+            key = self.directory.path().join("signing.key").display(),
+            redis = redis.collect::<Vec<_>>().join(", "),
+            postgres = port + 10,
+            cassandra = port + 40,
+            comments = shape.comments,
+            in_sync = copies.div_ceil(2),
+            extra = shape.extra,
+        )
+    }
+
+    pub fn node(&self, name: &str) -> &Daemon {
+        self.nodes.get(name).unwrap_or_else(|| panic!("{name} runs"))
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.nodes.keys().copied()
+    }
+
+    pub fn admin(&self, name: &str) -> AdminClient {
+        self.node(name).admin()
+    }
+
+    /// A token that every node accepts, without a limit of comments.
+    pub fn token(&self, user_id: u64, name: &str) -> String {
+        let secret = std::fs::read(self.directory.path().join("signing.key")).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let mut claims = Claims::new(UserId(user_id), name, now, Duration::from_secs(3600));
+        claims.comments_per_minute = Some(0);
+        mint(secret.trim_ascii(), &claims)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self, name: &'static str) {
+        let node = self.nodes.remove(name).unwrap_or_else(|| panic!("{name} runs"));
+        self.stopped.insert(name, node.kill());
+    }
+
+    /// SIGTERM; returns when it has drained.
+    pub fn terminate(&mut self, name: &'static str) {
+        let node = self.nodes.remove(name).unwrap_or_else(|| panic!("{name} runs"));
+        self.stopped.insert(name, node.terminate());
+    }
+
+    /// Starts a node that was stopped, on its old address.
+    pub fn restart(&mut self, name: &'static str) {
+        let stopped = self.stopped.remove(name).unwrap_or_else(|| panic!("{name} was stopped"));
+        self.nodes.insert(name, stopped.restart());
+    }
+
+    /// What `lc top` shows on a node now.
+    pub async fn top(&self, name: &str) -> TopSnapshot {
+        let admin = self.admin(name);
+        let lines = admin.lines::<TopSnapshot>("/v1/top?interval_ms=1000");
+        let mut lines = timeout(PATIENCE, lines).await.expect("an answer in time").unwrap();
+        timeout(PATIENCE, lines.next()).await.expect("a line in time").unwrap().unwrap()
+    }
+
+    /// Waits until what `lc top` shows on a node satisfies a condition; how long that took.
+    pub async fn until_top(
+        &self,
+        name: &str,
+        what: &str,
+        patience: Duration,
+        is_so: impl Fn(&TopSnapshot) -> bool,
+    ) -> Duration {
+        let started = Instant::now();
+        loop {
+            let top = self.top(name).await;
+            if is_so(&top) {
+                return started.elapsed();
+            }
+            let waited = started.elapsed();
+            assert!(
+                waited < patience,
+                "{what} within {patience:?}; lc top on {name} shows breakers {:?}, unreachable {:?}, \
+                 lag {:?}",
+                top.breakers,
+                top.unreachable,
+                top.lag.iter().filter(|lag| lag.lag > 0).collect::<Vec<_>>()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
