@@ -20,4 +20,4 @@ cassandra_command() {
     org.apache.cassandra.service.CassandraDaemon
 }
 
-cassandra_answers() { timeout 3 "$repository/scripts/stack.d/probe" cassandra "$(cassandra_port)"; }
+cassandra_answers() { timeout 3 "$parts/probe" cassandra "$(cassandra_port)"; }

@@ -102,7 +102,7 @@ stack_stop() {
 }
 
 stack_down() {
-  local wipe= list name
+  local wipe='' list name
   local -a chosen=()
   for name in "$@"; do
     case $name in

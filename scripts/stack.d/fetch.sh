@@ -33,7 +33,11 @@ missing_packages() {
 install_packages() {
   echo "installing $*"
   local -a as_root=()
-  ((EUID == 0)) || as_root=(sudo)
+  command -v apt-get >/dev/null || fail "this is no Debian: install $* by hand"
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null || fail "$* must be installed, and there is no sudo: ask root to"
+    as_root=(sudo)
+  fi
   "${as_root[@]}" bash -euo pipefail -s -- "$@" <<'ROOT' || fail "apt-get could not install $*"
 policy=/usr/sbin/policy-rc.d
 no_cluster=/etc/postgresql-common/createcluster.d/lc-stack.conf
@@ -64,7 +68,7 @@ fetch_jars() {
   mkdir -p "$to"
   local java
   java=$(java_17)
-  JAVA_HOME=${java%/bin/java} mvn -q -B -C -f "$templates/$kind/pom.xml" dependency:copy-dependencies \
+  JAVA_HOME=${java%/bin/java} mvn -q -B -C -Dstyle.color=never -f "$templates/$kind/pom.xml" dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$to/lib" ||
     fail "Maven could not resolve the jars of $kind (it asks repo.maven.apache.org unless ~/.m2/settings.xml names a mirror)"
   # Last, so that it stands for a complete directory.

@@ -42,4 +42,4 @@ kafka_command() {
   printf '%s\n' kafka.Kafka "$stack_dir/conf/$1.properties"
 }
 
-kafka_answers() { timeout 3 "$repository/scripts/stack.d/probe" kafka "$(kafka_port "$1")"; }
+kafka_answers() { timeout 3 "$parts/probe" kafka "$(kafka_port "$1")"; }

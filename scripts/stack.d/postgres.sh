@@ -20,8 +20,17 @@ postgres_as() {
   ((EUID == 0)) || return 0
   local -a as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
   "${as[@]}" test -x "$stack_dir/data/postgres" 2>/dev/null ||
-    as+=(--inh-caps=-all,+dac_override --ambient-caps=-all,+dac_override)
+    as+=('--inh-caps=-all,+dac_override' '--ambient-caps=-all,+dac_override')
   printf '%s\n' "${as[@]}"
+}
+
+# A server that was killed stays in its lock file, and PostgreSQL takes it for alive until its parent has
+# reaped it, which some containers' first process never does. Shared memory that a process still
+# holds keeps guarding the data.
+postgres_forget_the_dead() {
+  local lock=$1/postmaster.pid pid
+  { read -r pid <"$lock"; } 2>/dev/null || return 0
+  [[ $(process_facts "$pid") != Z* ]] || rm -f "$lock"
 }
 
 postgres_prepare() {
@@ -35,6 +44,7 @@ postgres_prepare() {
     mapfile -t as < <(postgres_as)
     "${as[@]}" "$bin/initdb" --pgdata="$data" --username=lcd --auth=trust --encoding=UTF8 --locale=C --no-sync || return
   fi
+  postgres_forget_the_dead "$data"
   fill "$templates/postgresql.conf" "$stack_dir/conf/postgresql.conf" "PORT=$(postgres_port)"
   chmod 644 "$stack_dir/conf/postgresql.conf"
 }
