@@ -323,6 +323,7 @@ impl Node {
         let ingest = stages.ingest.run(queues.submissions, stops.ingest.clone());
         fatal.spawn(&supervisors.ingest, "ingest", ingest);
         let Bound { gateway, auth, names, releases } = gateway;
+        let certificate = gateway.certificate();
         fatal.spawn(&supervisors.accept, "auth", auth.run(stops.accept.clone()));
         fatal.spawn(&supervisors.rest, "names", names.run(stops.rest.clone()));
         fatal.spawn(&supervisors.rest, "releases", releases.run(stops.rest.clone()));
@@ -337,7 +338,7 @@ impl Node {
         base.board.set_ready(true);
         fatal.spawn(&supervisors.accept, "gateway", gateway.run(stops.accept.clone()));
         let Base { board, engines, .. } = base;
-        Running { stops, supervisors, log: engines.log, delivery: handle, board }
+        Running { stops, supervisors, log: engines.log, delivery: handle, board, certificate }
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::config::ShutdownConfig;
 use super::delivery::DeliveryHandle;
 use super::eventlog::SharedLog;
+use super::gateway::CertificateRenewal;
 use super::handoff::ViewerSink as _;
 use super::status::StatusBoard;
 use super::supervise::Supervisor;
@@ -60,6 +61,7 @@ pub(super) struct Running {
     pub(super) log: SharedLog,
     pub(super) delivery: DeliveryHandle,
     pub(super) board: StatusBoard,
+    pub(super) certificate: Option<CertificateRenewal>,
 }
 
 impl Running {

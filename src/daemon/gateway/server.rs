@@ -13,8 +13,9 @@ use tracing::{info, warn};
 use super::admission::{Admission, AuthTask, NameTask, Places, ReleaseTask};
 use super::connection::{MAX_HTTP_CONNECTIONS, Service};
 use super::listener::{GatewayError, listen};
+use super::routes;
 use super::state::GatewayState;
-use super::{routes, tls};
+use super::tls::{CertificateRenewal, Tls};
 use crate::daemon::auth::Verifier;
 use crate::daemon::clock::SharedClock;
 use crate::daemon::config::Config;
@@ -72,6 +73,7 @@ pub struct Gateway {
     listener: TcpListener,
     local_addr: SocketAddr,
     service: Service,
+    certificate: Option<CertificateRenewal>,
     slots: Arc<Semaphore>,
     handshakes: TaskTracker,
 }
@@ -84,7 +86,10 @@ impl Gateway {
     /// The address cannot be had, or the certificate or key cannot be used; the text says what to do.
     pub async fn bind(parts: GatewayParts) -> Result<Bound, GatewayError> {
         let config = &parts.config.gateway;
-        let tls = tls::acceptor(config)?;
+        let (tls, certificate) = match Tls::new(config)? {
+            Some(Tls { acceptor, renewal }) => (Some(acceptor), renewal),
+            None => (None, None),
+        };
         let address = config.listen;
         let listener = listen(address)?;
         let local_addr =
@@ -110,7 +115,7 @@ impl Gateway {
         let router = routes::router(state);
         let service = Service { router, tls, handshake_timeout, finish, cut };
         let slots = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
-        let gateway = Self { listener, local_addr, service, slots, handshakes };
+        let gateway = Self { listener, local_addr, service, certificate, slots, handshakes };
         Ok(Bound { gateway, auth, names, releases })
     }
 
@@ -122,6 +127,11 @@ impl Gateway {
     /// Whether viewers connect with wss and https.
     pub fn is_tls(&self) -> bool {
         self.service.tls.is_some()
+    }
+
+    /// How its certificate is renewed while it runs, if it comes from files.
+    pub fn certificate(&self) -> Option<CertificateRenewal> {
+        self.certificate.clone()
     }
 
     /// Accepts and serves until `stop`; then answers what was asked already, for at most the
