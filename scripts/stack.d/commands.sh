@@ -77,7 +77,9 @@ stack_up() {
   fetch $(kinds "${servers[@]}")
   start_all "${servers[@]}" || fail "not everything is up"
   echo "up after $(seconds_between "$since" "$EPOCHREALTIME") s; data and logs in $stack_dir"
-  print_settings
+  echo "lcd uses it with this configuration (scripts/stack config):"
+  echo
+  stack_config | sed 's/^/    /'
 }
 
 stack_fetch() {
@@ -181,30 +183,28 @@ stack_logs() {
 }
 
 # The settings of lcd that use this stack.
-print_settings() {
+stack_config() {
   local node brokers=""
   for ((node = 1; node <= $(kafka_brokers); node++)); do
     brokers+=${brokers:+, }'"'127.0.0.1:$(kafka_port "kafka-$node")'"'
   done
   cat <<TOML
-lcd uses it with this configuration:
+[engines]
+eventlog = "kafka"
+bus = "redis"
+registry = "redis"
+recent = "redis"
+reactions = "redis"
+comments = "cassandra"
+metadata = "postgres"
 
-    [engines]
-    eventlog = "kafka"
-    bus = "redis"
-    registry = "redis"
-    recent = "redis"
-    reactions = "redis"
-    comments = "cassandra"
-    metadata = "postgres"
-
-    [kafka]
-    brokers = [$brokers]
-    [redis]
-    nodes = ["redis://127.0.0.1:$(redis_port redis-1)", "redis://127.0.0.1:$(redis_port redis-2)", "redis://127.0.0.1:$(redis_port redis-3)"]
-    [cassandra]
-    nodes = ["127.0.0.1:$(cassandra_port)"]
-    [postgres]
-    url = "postgres://lcd@127.0.0.1:$(postgres_port)/lcd"
+[kafka]
+brokers = [$brokers]
+[redis]
+nodes = ["redis://127.0.0.1:$(redis_port redis-1)", "redis://127.0.0.1:$(redis_port redis-2)", "redis://127.0.0.1:$(redis_port redis-3)"]
+[cassandra]
+nodes = ["127.0.0.1:$(cassandra_port)"]
+[postgres]
+url = "postgres://lcd@127.0.0.1:$(postgres_port)/lcd"
 TOML
 }
