@@ -6,7 +6,8 @@ cassandra_port() { echo $((first_port + 40)); }
 cassandra_stop_signal() { echo TERM; }
 
 cassandra_prepare() {
-  local data=$stack_dir/data/cassandra conf=$stack_dir/conf/cassandra lib=$cache/cassandra/lib
+  local data=$stack_dir/data/cassandra conf=$stack_dir/conf/cassandra lib
+  lib=$(jars_of cassandra)
   mkdir -p "$conf" "$data"/{triggers,logs}
   fill "$templates/cassandra/cassandra.yaml" "$conf/cassandra.yaml" "PORT=$(cassandra_port)" \
     "STORAGE_PORT=$((first_port + 41))" "DATA=$data"
@@ -16,7 +17,7 @@ cassandra_prepare() {
 }
 
 cassandra_command() {
-  printf '%s\n' "$(java_17)" "@$stack_dir/conf/cassandra/jvm.options" -cp "$cache/cassandra/lib/*" \
+  printf '%s\n' "$(java_17)" "@$stack_dir/conf/cassandra/jvm.options" -cp "$(jars_of cassandra)/*" \
     org.apache.cassandra.service.CassandraDaemon
 }
 

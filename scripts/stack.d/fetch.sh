@@ -23,7 +23,7 @@ missing_packages() {
         ;;
       kafka | cassandra)
         java_17 >/dev/null || echo openjdk-17-jre-headless
-        jars_are_there "$kind" || command -v mvn >/dev/null || echo maven
+        [[ -d $(jars_of "$kind") ]] || command -v mvn >/dev/null || echo maven
         ;;
     esac
   done | sort -u
@@ -42,7 +42,8 @@ install_packages() {
 policy=/usr/sbin/policy-rc.d
 no_cluster=/etc/postgresql-common/createcluster.d/lc-stack.conf
 undo=()
-trap '((${#undo[@]})) && rm -f "${undo[@]}"' EXIT
+log=$(mktemp)
+trap 'rm -f "$log" "${undo[@]}"' EXIT
 if [[ ! -e $policy ]]; then
   undo+=("$policy")
   printf '#!/bin/sh\nexit 101\n' >"$policy"
@@ -53,26 +54,37 @@ mkdir -p "${no_cluster%/*}"
 undo+=("$no_cluster")
 echo 'create_main_cluster = false' >"$no_cluster"
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -q >/dev/null
-apt-get install -yq --no-install-recommends "$@" >/dev/null </dev/null
+{
+  apt-get update -q
+  apt-get install -yq --no-install-recommends "$@"
+} >"$log" 2>&1 </dev/null || {
+  tail -n 20 "$log" >&2
+  exit 1
+}
 ROOT
 }
 
-# The cache holds what this pom asks for.
-jars_are_there() { cmp -s "$templates/$1/pom.xml" "$cache/$1/pom.xml"; }
+# Where the jars of a server are: a directory for each text of its pom, so that a new version leaves
+# what runs alone. It is there when it is complete.
+jars_of() { echo "$cache/$1-$(sha256sum <"$templates/$1/pom.xml" | cut -c 1-12)"; }
+
+dependency_plugin=3.8.1
 
 fetch_jars() {
-  local kind=$1 to=$cache/$1
+  local kind=$1 to java partial
+  to=$(jars_of "$kind")
   echo "resolving the jars of $kind into $to"
-  rm -rf "$to"
-  mkdir -p "$to"
-  local java
+  mkdir -p "$cache"
+  partial=$(mktemp -d "$cache/partial.XXXXXX")
   java=$(java_17)
-  JAVA_HOME=${java%/bin/java} mvn -q -B -C -Dstyle.color=never -f "$templates/$kind/pom.xml" dependency:copy-dependencies \
-    -DincludeScope=runtime -DoutputDirectory="$to/lib" ||
+  JAVA_HOME=${java%/bin/java} mvn -q -B -C -Dstyle.color=never -f "$templates/$kind/pom.xml" \
+    "org.apache.maven.plugins:maven-dependency-plugin:$dependency_plugin:copy-dependencies" \
+    -DincludeScope=runtime -DoutputDirectory="$partial" || {
+    rm -rf "$partial"
     fail "Maven could not resolve the jars of $kind (it asks repo.maven.apache.org unless ~/.m2/settings.xml names a mirror)"
-  # Last, so that it stands for a complete directory.
-  cp "$templates/$kind/pom.xml" "$to/pom.xml"
+  }
+  # Another fetch may have been faster.
+  mv -T "$partial" "$to" 2>/dev/null || rm -rf "$partial"
 }
 
 # Installs and downloads what is missing for these kinds of server; asks nobody if nothing is.
@@ -84,7 +96,7 @@ fetch() {
   for kind in "$@"; do
     if [[ -e $templates/$kind/pom.xml ]]; then
       java_17 >/dev/null || fail "$kind needs a JDK 17; set LC_STACK_JAVA_HOME to one"
-      jars_are_there "$kind" || fetch_jars "$kind"
+      [[ -d $(jars_of "$kind") ]] || fetch_jars "$kind"
     fi
   done
 }

@@ -15,7 +15,7 @@ kafka_data() { echo "$stack_dir/data/kafka-of-$(kafka_brokers)/$1"; }
 
 kafka_java() {
   printf '%s\n' "$(java_17)" -Xms128m -Xmx512m -XX:+UseG1GC -Djava.awt.headless=true \
-    "-Dlog4j2.configurationFile=$templates/kafka/log4j2.properties" -cp "$cache/kafka/lib/*"
+    "-Dlog4j2.configurationFile=$templates/kafka/log4j2.properties" -cp "$(jars_of kafka)/*"
 }
 
 kafka_prepare() {

@@ -64,6 +64,17 @@ spawn() {
 
 port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
+# Whether a server's port stays taken. What was killed a moment ago lets go of it when the last of its
+# threads has ended.
+port_stays_taken() {
+  local name=$1 port=$2 deadline=$((SECONDS + 10))
+  while port_is_taken "$port"; do
+    [[ -e $stack_dir/run/$name.pid ]] && ((SECONDS < deadline)) || return 0
+    sleep 0.1
+  done
+  return 1
+}
+
 complain() {
   local name=$1
   echo "stack: $name $2; the end of $(log_of "$name"):" >&2
@@ -86,7 +97,7 @@ start_server() {
   local name=$1 kind=${1%-*} since=$EPOCHREALTIME port
   port=$("${kind}_port" "$name")
   if ! running_pid "$name" >/dev/null; then
-    ! port_is_taken "$port" ||
+    ! port_stays_taken "$name" "$port" ||
       fail "$name: port $port is taken by a program that is not of $stack_dir; set LC_STACK_PORT, or LC_STACK_DIR to its directory"
     mkdir -p "$stack_dir"/{run,log,conf,data}
     "${kind}_prepare" "$name" >>"$(log_of "$name")" 2>&1 || { complain "$name" "could not be prepared"; return 1; }
