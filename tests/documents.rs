@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::process::Command;
 
 use live_comments::daemon::config::{self, Config, Overrides};
 use live_comments::protocol::{CloseCode, ErrorCode};
@@ -37,6 +38,28 @@ fn the_sample_configuration_is_the_defaults() {
     let sample = config::load(Some(&sample), Overrides::default()).unwrap();
     let defaults = config::load(None, Overrides::default()).unwrap();
     assert_eq!(written(&sample), written(&defaults));
+}
+
+/// Keys of contracts that stay in one process, as `lcd` sees them.
+fn embedded(file: &Path) -> Vec<&'static str> {
+    config::load(Some(file), Overrides::default()).unwrap().engines.embedded()
+}
+
+#[test]
+fn the_configuration_of_a_cluster_node_shares_every_engine() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/lcd-cluster.toml");
+    assert_eq!(embedded(&file), Vec::<&str>::new());
+}
+
+#[test]
+fn the_configuration_that_the_stack_prints_uses_all_of_it() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/stack");
+    let output = Command::new(script).arg("config").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("lcd.toml");
+    std::fs::write(&file, output.stdout).unwrap();
+    assert_eq!(embedded(&file), Vec::<&str>::new());
 }
 
 #[test]

@@ -15,6 +15,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use live_comments::client::viewer::{ConnectError, ViewerConnection, ViewerError, ViewerOptions};
 use live_comments::client::{Endpoint, Trust};
 use live_comments::protocol::{ClientMessage, CloseCode, ErrorCode, ServerMessage};
+use nix::sys::signal::Signal;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use support::{Daemon, Viewer, comment, msgpack};
@@ -61,6 +62,14 @@ async fn connect_tls(
     certificate: rustls::pki_types::CertificateDer<'static>,
     receive_bytes: Option<u32>,
 ) -> TlsStream<TcpStream> {
+    try_tls(daemon, certificate, receive_bytes).await.unwrap()
+}
+
+async fn try_tls(
+    daemon: &Daemon,
+    certificate: rustls::pki_types::CertificateDer<'static>,
+    receive_bytes: Option<u32>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -75,7 +84,7 @@ async fn connect_tls(
     }
     let socket = socket.connect(daemon.address).await.unwrap();
     let name = ServerName::try_from("chat.test").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, socket).await
 }
 
 async fn https(
@@ -139,6 +148,47 @@ async fn https_serves_the_api_with_the_certificate_of_the_config() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("over https"), "{answer}");
     let mut viewer = Viewer::join(as_user(&daemon, 42, over_tls(&daemon))).await;
     viewer.comment("and over wss").await;
+}
+
+/// Whether a handshake presents this certificate.
+async fn presents(
+    daemon: &Daemon,
+    certificate: &rustls::pki_types::CertificateDer<'static>,
+) -> bool {
+    let stream = try_tls(daemon, certificate.clone(), None).await;
+    stream.is_ok_and(|stream| {
+        let (_, session) = stream.get_ref();
+        session.peer_certificates().unwrap() == [certificate.clone()]
+    })
+}
+
+#[tokio::test]
+async fn sighup_brings_the_renewed_certificate_and_a_broken_one_changes_nothing() {
+    let files = tempfile::tempdir().unwrap();
+    let (config, first) = certificate(files.path());
+    let daemon = Daemon::start(&config);
+    let mut viewer = Viewer::join(as_user(&daemon, 42, over_tls(&daemon))).await;
+    assert!(presents(&daemon, &first).await);
+    let (_, renewed) = certificate(files.path());
+    assert!(presents(&daemon, &first).await, "not before it is asked for");
+    daemon.signal(Signal::SIGHUP);
+    let served = async {
+        while !presents(&daemon, &renewed).await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, served).await.expect("the renewed certificate");
+    assert!(!presents(&daemon, &first).await);
+    std::fs::write(files.path().join("key.pem"), "broken").unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let said = async {
+        while !daemon.log().contains("gateway.tls.key") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, said).await.expect("it says what is wrong");
+    assert!(presents(&daemon, &renewed).await);
+    viewer.comment("still connected").await;
 }
 
 #[tokio::test]

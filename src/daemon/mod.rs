@@ -26,6 +26,7 @@ pub mod reactions;
 pub mod redis_nodes;
 pub mod registry;
 pub mod run;
+mod service_manager;
 mod shutdown;
 pub mod status;
 pub mod store;

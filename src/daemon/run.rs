@@ -1,15 +1,20 @@
-//! A node's life: built (`assembly`), started, waited for, drained (`shutdown`).
+//! A node's life: built (`assembly`), started, waited for, drained (`shutdown`). The service manager
+//! hears of each step (`service_manager`).
 
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::assembly::Node;
 use super::config::Config;
 use super::first_start;
+use super::service_manager::{reload, start_watchdog, tell};
+use super::shutdown::Running;
 
 /// Resolves on SIGTERM or SIGINT.
 pub async fn termination() {
@@ -37,6 +42,7 @@ pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::
     *connections = first_start::fit_connections(*connections, viewers_that_fit);
     let config = Arc::new(config);
     report_file_size_limit()?;
+    let hangups = hangups()?;
     first_start::make_data_dir(&config.node.data_dir)?;
     let (fatal, fatal_reason) = mpsc::channel(1);
     let node = Node::assemble(config.clone(), fatal).await?;
@@ -44,10 +50,11 @@ pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::
     let running = node.start();
     // Printed for people and scripts alike: words on standard output mean "ready".
     print!("{greeting}");
-    notify_systemd(sd_notify::NotifyState::Ready);
-    let outcome = wait(stop, fatal_reason).await;
+    start_watchdog(&running.supervisors.rest, running.delivery.clone());
+    tell(&[NotifyState::Ready]);
+    let outcome = wait(stop, fatal_reason, hangups, &running).await;
     info!("draining");
-    notify_systemd(sd_notify::NotifyState::Stopping);
+    tell(&[NotifyState::Stopping]);
     running.drain(&config.shutdown).await;
     outcome
 }
@@ -59,18 +66,34 @@ fn report_file_size_limit() -> std::io::Result<()> {
     signal(SignalKind::from_raw(number)).map(drop)
 }
 
-async fn wait(
-    stop: impl Future<Output = ()>,
-    mut fatal: mpsc::Receiver<String>,
-) -> anyhow::Result<()> {
-    tokio::select! {
-        () = stop => Ok(()),
-        Some(reason) = fatal.recv() => Err(anyhow::anyhow!(reason)),
+/// SIGHUP as a request to reload. On a terminal it means that the terminal is gone, and ends the
+/// daemon as it would any program.
+fn hangups() -> std::io::Result<Option<Signal>> {
+    if std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    signal(SignalKind::hangup()).map(Some)
+}
+
+async fn next_hangup(hangups: &mut Option<Signal>) {
+    let Some(hangups) = hangups else { return std::future::pending().await };
+    if hangups.recv().await.is_none() {
+        std::future::pending().await
     }
 }
 
-fn notify_systemd(state: sd_notify::NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        warn!(%error, "systemd was not told");
+async fn wait(
+    stop: impl Future<Output = ()>,
+    mut fatal: mpsc::Receiver<String>,
+    mut hangups: Option<Signal>,
+    running: &Running,
+) -> anyhow::Result<()> {
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            Some(reason) = fatal.recv() => return Err(anyhow::anyhow!(reason)),
+            () = next_hangup(&mut hangups) => reload(running.certificate.clone()).await,
+        }
     }
 }

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::config::ShutdownConfig;
 use super::delivery::DeliveryHandle;
 use super::eventlog::SharedLog;
+use super::gateway::CertificateRenewal;
 use super::handoff::ViewerSink as _;
 use super::status::StatusBoard;
 use super::supervise::Supervisor;
@@ -63,6 +64,7 @@ pub(super) struct Running {
     pub(super) board: StatusBoard,
     /// Whether every consumer is in this process. Otherwise others go on where it stops.
     pub(super) alone: bool,
+    pub(super) certificate: Option<CertificateRenewal>,
 }
 
 impl Running {

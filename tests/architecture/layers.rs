@@ -34,7 +34,19 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("edges", &["admin", "gateway"]),
-    (ASSEMBLY, &["assembly", "check", "engines", "first_start", "run", "shutdown", "warm_start"]),
+    (
+        ASSEMBLY,
+        &[
+            "assembly",
+            "check",
+            "engines",
+            "first_start",
+            "run",
+            "service_manager",
+            "shutdown",
+            "warm_start",
+        ],
+    ),
 ];
 const FOUNDATIONS: &str = "foundations";
 const ASSEMBLY: &str = "assembly";

@@ -60,6 +60,7 @@ impl Daemon {
             .arg(directory.path().join("data"))
             .args(["--listen", &listen])
             .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -101,8 +102,12 @@ impl Daemon {
     }
 
     pub fn signal_term(&self) {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     /// Whether it still runs.

@@ -223,11 +223,12 @@ impl Node {
             let admin = admin.clone();
             async move { Ok(admin.run(stop).await?) }
         });
+        let certificate = gateway.certificate();
         base.board.set_ready(true);
         fatal.spawn(&supervisors.accept, "gateway", gateway.run(stops.accept.clone()));
         let Base { board, engines, .. } = base;
         let alone = engines.embedded_log.is_some();
-        Running { stops, supervisors, log: engines.log, delivery, board, alone }
+        Running { stops, supervisors, log: engines.log, delivery, board, alone, certificate }
     }
 }
 

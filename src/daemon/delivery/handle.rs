@@ -187,6 +187,11 @@ impl DeliveryHandle {
         }
     }
 
+    /// Resolves once every worker has come to take a command; says whether all were there to do it.
+    pub async fn workers_answer(&self) -> bool {
+        self.ask_all(|done| Command::Answer { done }).await == self.mailboxes.len() as u64
+    }
+
     /// Sends every worker a command that answers with a number, and adds the answers up.
     fn ask_all(
         &self,

@@ -69,6 +69,10 @@ pub(super) enum Command {
         jitter: Duration,
         done: oneshot::Sender<u64>,
     },
+    /// Whether the worker still takes commands.
+    Answer {
+        done: oneshot::Sender<u64>,
+    },
     Stop,
 }
 

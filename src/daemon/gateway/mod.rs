@@ -51,3 +51,4 @@ pub use admission::{AuthTask, NameTask, ReleaseTask};
 pub use connection::MAX_HTTP_CONNECTIONS;
 pub use listener::GatewayError;
 pub use server::{Bound, Gateway, GatewayParts, ViewerTasks};
+pub use tls::{CertificateRenewal, TlsError};

@@ -15,8 +15,9 @@ use tracing::{info, warn};
 use super::admission::{Admission, AuthTask, NameTask, Places, ReleaseTask};
 use super::connection::{MAX_HTTP_CONNECTIONS, Service};
 use super::listener::{GatewayError, listen};
+use super::routes;
 use super::state::{GatewayState, Operations};
-use super::{routes, tls};
+use super::tls::{CertificateRenewal, Tls};
 use crate::daemon::auth::Verifier;
 use crate::daemon::clock::SharedClock;
 use crate::daemon::config::{Config, GatewayConfig};
@@ -80,6 +81,7 @@ pub struct Gateway {
     listener: TcpListener,
     local_addr: SocketAddr,
     service: Service,
+    certificate: Option<CertificateRenewal>,
     slots: Arc<Semaphore>,
     handshakes: TaskTracker,
 }
@@ -92,7 +94,7 @@ impl Gateway {
     /// The address cannot be had, or the certificate or key cannot be used; the text says what to do.
     pub fn bind(parts: GatewayParts) -> Result<Bound, GatewayError> {
         let config = &parts.config.gateway;
-        let tls = tls::acceptor(config)?;
+        let (tls, certificate) = tls(config)?;
         let (listener, local_addr) = bind(config.listen)?;
         let (admission, releases, names) = Admission::new(&parts);
         let auth = AuthTask::new(parts.auth_requests, admission.clone(), parts.sink.clone());
@@ -116,6 +118,7 @@ impl Gateway {
             listener,
             local_addr,
             service: service(router, tls, handshake_timeout),
+            certificate,
             slots: Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS)),
             handshakes,
         };
@@ -131,13 +134,14 @@ impl Gateway {
         board: StatusBoard,
         log: SharedLog,
     ) -> Result<Self, GatewayError> {
-        let tls = tls::acceptor(config)?;
+        let (tls, certificate) = tls(config)?;
         let (listener, local_addr) = bind(config.listen)?;
         let router = routes::operations_router(Operations { board, log });
         Ok(Self {
             listener,
             local_addr,
             service: service(router, tls, config.handshake_timeout),
+            certificate,
             slots: Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS)),
             handshakes: TaskTracker::new(),
         })
@@ -151,6 +155,11 @@ impl Gateway {
     /// Whether viewers connect with wss and https.
     pub fn is_tls(&self) -> bool {
         self.service.tls.is_some()
+    }
+
+    /// How its certificate is renewed while it runs, if it comes from files.
+    pub fn certificate(&self) -> Option<CertificateRenewal> {
+        self.certificate.clone()
     }
 
     /// Accepts and serves until `stop`; then answers what was asked already, for at most the
@@ -194,6 +203,15 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), GatewayError> 
     let local_addr =
         listener.local_addr().map_err(|cause| GatewayError::Listen { address, cause })?;
     Ok((listener, local_addr))
+}
+
+fn tls(
+    config: &GatewayConfig,
+) -> Result<(Option<TlsAcceptor>, Option<CertificateRenewal>), GatewayError> {
+    Ok(match Tls::new(config)? {
+        Some(Tls { acceptor, renewal }) => (Some(acceptor), renewal),
+        None => (None, None),
+    })
 }
 
 fn service(router: Router, tls: Option<TlsAcceptor>, handshake_timeout: Duration) -> Service {

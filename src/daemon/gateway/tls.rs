@@ -1,11 +1,15 @@
-//! Certificates: from files, or made at start for development.
+//! Certificates: from files, or made at start for development. Those from files can be read again
+//! while the node runs; connections that are there keep the one they began with.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use arc_swap::ArcSwap;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
 use crate::daemon::config::{GatewayConfig, TlsConfig};
@@ -26,20 +30,70 @@ pub enum TlsError {
 /// A chain and the key of its first certificate.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
+/// What handshakes are answered with from now on.
+#[derive(Debug)]
+struct Presented(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Presented {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// Puts a renewed certificate in the place of the one that is presented. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CertificateRenewal {
+    files: TlsConfig,
+    presented: Arc<Presented>,
+}
+
+impl CertificateRenewal {
+    /// Reads the files of `gateway.tls` again; the handshakes that follow present what they hold.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// The files cannot be read or used; the certificate that was presented stays.
+    pub fn renew(&self) -> Result<(), TlsError> {
+        let renewed = certified(read(&self.files)?, &provider())?;
+        self.presented.0.store(Arc::new(renewed));
+        Ok(())
+    }
+}
+
 /// What answers TLS handshakes, if the configuration wants TLS.
-pub(super) fn acceptor(config: &GatewayConfig) -> Result<Option<TlsAcceptor>, TlsError> {
-    let (chain, key) = match &config.tls {
-        Some(files) => read(files)?,
-        None if config.dev_tls => self_signed()?,
-        None => return Ok(None),
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut server = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(TlsError::Mismatch)?;
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(server))))
+pub(super) struct Tls {
+    pub(super) acceptor: TlsAcceptor,
+    /// Absent where the certificate was made at start.
+    pub(super) renewal: Option<CertificateRenewal>,
+}
+
+impl Tls {
+    pub(super) fn new(config: &GatewayConfig) -> Result<Option<Self>, TlsError> {
+        let identity = match &config.tls {
+            Some(files) => read(files)?,
+            None if config.dev_tls => self_signed()?,
+            None => return Ok(None),
+        };
+        let provider = Arc::new(provider());
+        let presented = certified(identity, &provider)?;
+        let presented = Arc::new(Presented(ArcSwap::from_pointee(presented)));
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Mismatch)?
+            .with_no_client_auth()
+            .with_cert_resolver(presented.clone());
+        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let renewal = config.tls.clone().map(|files| CertificateRenewal { files, presented });
+        Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(server)), renewal }))
+    }
+}
+
+fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+fn certified((chain, key): Identity, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Mismatch)
 }
 
 fn read(files: &TlsConfig) -> Result<Identity, TlsError> {
@@ -92,7 +146,7 @@ mod tests {
 
     fn error(certificate: &str, key: &str) -> String {
         let (_directory, config) = config(certificate, key);
-        acceptor(&config).err().unwrap().to_string()
+        Tls::new(&config).err().unwrap().to_string()
     }
 
     #[test]
@@ -102,7 +156,7 @@ mod tests {
         let other = rcgen::generate_simple_self_signed(names()).unwrap();
         let (certificate, key) = (ours.cert.pem(), ours.signing_key.serialize_pem());
         let (_directory, good) = config(&certificate, &key);
-        assert!(acceptor(&good).unwrap().is_some());
+        assert!(Tls::new(&good).unwrap().is_some());
         let mixed = error(&certificate, &other.signing_key.serialize_pem());
         assert!(mixed.contains("used together"), "{mixed}");
         assert!(error(&key, &key).contains("gateway.tls.certificate"), "a key is no certificate");
@@ -110,12 +164,12 @@ mod tests {
         assert!(error("", &key).contains("no certificate"));
         let missing = TlsConfig { certificate: "/nowhere/c.pem".into(), key: "/nowhere/k".into() };
         let config = GatewayConfig { tls: Some(missing), ..GatewayConfig::default() };
-        let text = acceptor(&config).err().unwrap().to_string();
+        let text = Tls::new(&config).err().unwrap().to_string();
         assert!(text.contains("gateway.tls.certificate") && text.contains("/nowhere/c.pem"));
     }
 
     #[test]
     fn without_tls_there_is_no_acceptor() {
-        assert!(acceptor(&GatewayConfig::default()).unwrap().is_none());
+        assert!(Tls::new(&GatewayConfig::default()).unwrap().is_none());
     }
 }

@@ -213,6 +213,9 @@ impl Worker {
                 let _ = done.send(self.send_to_user(user_id, &message));
             }
             Command::Dismiss { code, jitter, done } => self.dismiss(code, jitter, done),
+            Command::Answer { done } => {
+                let _ = done.send(1);
+            }
             Command::Stop => self.stopped = true,
         }
     }
