@@ -15,6 +15,7 @@ use super::reactions::SharedReactionTotals;
 use super::reactions::sqlite::SqliteReactions;
 use super::registry::in_process::InProcessRegistry;
 use super::store::comments::SharedCommentStore;
+use super::store::comments::retention::Retention;
 use super::store::comments::sqlite::SqliteComments;
 use super::store::metadata::SharedMetadataStore;
 use super::store::metadata::sqlite::SqliteMetadata;
@@ -49,6 +50,7 @@ impl Engines {
             );
         }
         let dir = config.node.data_dir.clone();
+        let retention = Retention::new(config.store.retention, clock.clone());
         let (log_dir, log_config, log_clock) = (dir.join("log"), config.eventlog.clone(), clock);
         let log = tokio::task::spawn_blocking(move || {
             EmbeddedLog::open(&log_dir, &log_config, log_clock)
@@ -57,7 +59,7 @@ impl Engines {
         .with_context(|| format!("cannot open the event log in {}", dir.join("log").display()))?;
         let log = Arc::new(log);
         let path = dir.join("comments.db");
-        let comments = SqliteComments::open(&path)
+        let comments = SqliteComments::open_keeping(&path, retention)
             .await
             .with_context(|| format!("cannot open the comment store {}", path.display()))?;
         let path = dir.join("metadata.db");

@@ -15,6 +15,8 @@ mod migrate;
 mod pool;
 mod setup;
 #[cfg(test)]
+mod test_proxy;
+#[cfg(test)]
 pub(super) mod test_schema;
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,11 @@ impl PostgresPool {
         Self { shared: Arc::new(shared) }
     }
 
+    #[cfg(test)]
+    pub(super) fn max_connections(&self) -> u32 {
+        self.shared.max_connections
+    }
+
     /// Ends what takes longer than `postgres.timeout`, connecting included. Every call of a store
     /// goes through here, once.
     pub(in crate::daemon::store) async fn bounded<T>(

@@ -18,7 +18,8 @@ const NEWEST: [u8; 17] = [0xFF; 17];
 const SECOND_LOOK_DAYS: u32 = 14;
 
 /// The tombstone is asked for row by row: a page is short, and a join could read all of them.
-const PAGE: &str = "SELECT sort_key, user_id, name, message, created_at, seq FROM comments AS c
+pub(super) const PAGE: &str =
+    "SELECT sort_key, user_id, name, message, created_at, seq FROM comments AS c
     WHERE stream_id = $1 AND sort_key >= $2 AND sort_key < $3 AND NOT shadow AND (
         SELECT true FROM tombstones AS t
         WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key

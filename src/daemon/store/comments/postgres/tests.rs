@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::day::Day;
+use super::select;
 use crate::daemon::clock::{SystemClock, TokioClock};
 use crate::daemon::store::comments::conformance::{self, comment, comment_id, tombstone};
 use crate::daemon::store::comments::postgres::PostgresComments;
@@ -180,16 +182,30 @@ async fn a_write_given_up_half_way_leaves_nothing() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_page_plans_for_the_days_it_reads_alone() {
+async fn a_page_is_read_from_the_index_of_its_days_alone() {
     let (store, schema) = open().await;
-    let days: Vec<_> = (0..30).map(|day| comment_of_day(day, 1)).collect();
-    store.write(&days, &[]).await.unwrap();
-    let plan = "EXPLAIN SELECT sort_key FROM comments AS c
-        WHERE stream_id = 7 AND sort_key >= '\\x1f04979a0b2a0000' AND sort_key < '\\x1f05'
-        ORDER BY sort_key DESC LIMIT 50";
+    let first = Day::of(comment_id(0));
+    for day in 0..6 {
+        let comments: Vec<_> = (0..2000).map(|number| comment_of_day(day, number)).collect();
+        store.write(&comments, &[tombstone(STREAM, day)]).await.unwrap();
+    }
+    schema.execute("ANALYZE comments; ANALYZE tombstones").await.unwrap();
+    let key = |day: Day| format!("'\\x{:016x}'", u64::from_be_bytes(day.first_key()));
+    let page = select::PAGE
+        .replace("$1", "7")
+        .replace("$2", &key(first.plus(2)))
+        .replace("$3", &key(first.plus(4)))
+        .replace("$4", "50");
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {page}"));
     let mut connection = schema.connect().await.unwrap();
-    let plan: Vec<String> = sqlx::query_scalar(plan).fetch_all(&mut connection).await.unwrap();
+    let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
     let plan = plan.join("\n");
     assert!(!plan.contains("Sort"), "days in order need no sorting:\n{plan}");
-    assert!(plan.contains("Index Scan Backward"), "{plan}");
+    assert_eq!(plan.matches("Index Scan Backward").count(), 2, "{plan}");
+    for (day, name) in (0..6).map(|day| (day, first.plus(day).name())) {
+        let asked = (2..4).contains(&day);
+        for table in ["comments", "tombstones"] {
+            assert_eq!(plan.contains(&format!("{table}_{name}")), asked, "{table}_{name}:\n{plan}");
+        }
+    }
 }

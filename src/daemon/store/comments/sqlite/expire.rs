@@ -108,18 +108,27 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::daemon::clock::TokioClock;
+    use crate::daemon::clock::Clock;
     use crate::daemon::store::comments::CommentStore as _;
     use crate::daemon::store::comments::conformance::{comment, comment_id, tombstone};
     use crate::daemon::store::comments::retention::Retention;
     use crate::daemon::store::comments::sqlite::SqliteComments;
     use crate::protocol::StreamId;
 
+    #[derive(Debug)]
+    struct StoppedClock(Duration);
+
+    impl Clock for StoppedClock {
+        fn now(&self) -> Duration {
+            self.0
+        }
+    }
+
     /// The clock stands so that comments before `number` are past the retention.
     fn retention_from(number: u64) -> Retention {
         let keep = Duration::from_secs(3600);
         let now = Duration::from_millis(comment_id(number).unix_ms()) + keep;
-        Retention::new(keep, Arc::new(TokioClock::starting_at(now)))
+        Retention::new(keep, Arc::new(StoppedClock(now)))
     }
 
     #[tokio::test]
