@@ -1,4 +1,8 @@
-//! Comments a second that the SQLite comment store takes, in the archiver's batches.
+//! Comments a second that the comment stores take, in the archiver's batches. PostgreSQL is measured
+//! where `scripts/stack up` has started it.
+
+#[path = "store_write/postgres.rs"]
+mod postgres;
 
 use std::sync::Arc;
 
@@ -62,5 +66,5 @@ fn store_write(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, store_write);
+criterion_group!(benches, store_write, postgres::write_and_page);
 criterion_main!(benches);

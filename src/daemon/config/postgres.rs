@@ -13,10 +13,12 @@ pub struct PostgresConfig {
     pub url: String,
     /// The password, in a file of its own; absent: as the URL says, or none.
     pub password_file: Option<PathBuf>,
-    /// The schema all tables are in; created at start if absent.
+    /// The schema all tables are in; created at start if absent. A plain lower-case name.
     pub schema: String,
-    /// Connections this node may hold.
+    /// Connections this node may hold, all stores together. 1 to 1000.
     pub max_connections: u32,
+    /// The longest any call takes, waiting for a connection included; the server gives up a statement
+    /// a little sooner. 100 ms to 10 min.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
 }

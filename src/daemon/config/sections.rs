@@ -388,7 +388,8 @@ impl Default for ReactionsConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
-    /// How long comments are kept in the comment store; zero keeps them for good.
+    /// How long comments are kept in the comment store; zero keeps them for good, and less than a
+    /// minute is refused. An engine may keep them longer, by a day at most.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
     /// Comments and tombstones written in one transaction at most.

@@ -8,6 +8,7 @@ use super::Config;
 pub(super) fn validate(config: &Config) -> Result<(), String> {
     gateway(config)?;
     throttle(config)?;
+    postgres(config)?;
     let at_least_one = [
         ("node.roles", config.node.roles.len()),
         ("ingest.max_comment_chars", config.ingest.max_comment_chars),
@@ -31,6 +32,11 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
         config.eventlog.max_pending_bytes.as_u64() >= 1 << 20,
         "eventlog.max_pending_bytes",
         "must be at least 1 MiB",
+    )?;
+    check(
+        config.store.retention.is_zero() || config.store.retention >= Duration::from_secs(60),
+        "store.retention",
+        "must be 0s (for good) or at least 1m",
     )?;
     let kinds = &config.reactions.kinds;
     check(
@@ -68,6 +74,30 @@ fn gateway(config: &Config) -> Result<(), String> {
         gateway.idle_timeout > gateway.ping_interval,
         "gateway.idle_timeout",
         "must be longer than gateway.ping_interval, or healthy viewers are closed",
+    )
+}
+
+fn postgres(config: &Config) -> Result<(), String> {
+    let postgres = &config.postgres;
+    let schema = postgres.schema.as_bytes();
+    let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+    check(
+        (1..=63).contains(&schema.len())
+            && schema.iter().all(plain)
+            && !schema[0].is_ascii_digit()
+            && !postgres.schema.starts_with("pg_"),
+        "postgres.schema",
+        "must be 1 to 63 of a-z, 0-9 and _, begin with no digit, and not with pg_",
+    )?;
+    check(
+        (1..=1000).contains(&postgres.max_connections),
+        "postgres.max_connections",
+        "must be 1 to 1000",
+    )?;
+    check(
+        (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&postgres.timeout),
+        "postgres.timeout",
+        "must be 100ms to 10m",
     )
 }
 

@@ -13,6 +13,7 @@
 pub mod archive;
 pub mod comments;
 pub mod metadata;
+pub mod postgres;
 pub mod recent;
 pub(in crate::daemon) mod sqlite_file;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
@@ -120,14 +120,18 @@ async fn is_between_transactions(connection: &mut SqliteConnection) -> Result<bo
 /// `SQLITE_NOTADB`.
 const DAMAGED: [u32; 2] = [11, 26];
 
+/// For all engines on sqlx, which has one error for every database.
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let damaged = match &error {
-            sqlx::Error::Database(cause) => {
-                // The low byte of an extended code is the primary one.
-                let code = cause.code().and_then(|code| code.parse::<u32>().ok());
-                code.is_some_and(|code| DAMAGED.contains(&(code & 0xFF)))
-            }
+            sqlx::Error::Database(cause) => match cause.try_downcast_ref::<SqliteError>() {
+                Some(_) => {
+                    // The low byte of an extended code is the primary one.
+                    let code = cause.code().and_then(|code| code.parse::<u32>().ok());
+                    code.is_some_and(|code| DAMAGED.contains(&(code & 0xFF)))
+                }
+                None => super::postgres::is_damage(&**cause),
+            },
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::Decode(_)
             | sqlx::Error::ColumnNotFound(_) => true,

@@ -1,11 +1,12 @@
 //! The comment store: every accepted comment, for good (or as long as retention says).
 //!
-//! In: batches from the archiver. Out: newest-first pages of a stream. Engines: [`sqlite`];
-//! Cassandra/ScyllaDB and PostgreSQL are the distributed ones.
+//! In: batches from the archiver. Out: newest-first pages of a stream. Engines: [`sqlite`] for one
+//! machine; [`postgres`] and Cassandra/ScyllaDB for many nodes.
 //!
 //! Always holds: inserting a comment again changes nothing; marking a comment deleted works before
 //! and after it is inserted, and again. Pages are ordered by comment id (creation time), newest
-//! first, and never show a deleted or a shadow-banned comment.
+//! first, and never show a deleted or a shadow-banned comment. What is older than [`retention`] goes
+//! by itself, its tombstone never before it; written again, it need not come back.
 //!
 //! When full: [`super::StoreError::Unavailable`]; nothing of the batch counts as stored.
 
@@ -13,6 +14,8 @@
 pub(crate) mod conformance;
 #[cfg(test)]
 pub(crate) mod in_memory;
+pub mod postgres;
+pub mod retention;
 pub mod sqlite;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The metadata store: streams, users, sanctions, the review queue, the audit log.
 //!
 //! In: changes by operators, the API and moderation. Out: the same, by id or in lists. Engines:
-//! [`sqlite`]; PostgreSQL is the distributed one.
+//! [`sqlite`] for one machine, [`postgres`] for many nodes.
 //!
 //! Always holds: each method is one transaction; what returned `Ok` is durable. A change an operator
 //! asked for and its audit entry are stored together or not at all; for streams, whose number only
@@ -13,6 +13,7 @@
 pub(crate) mod conformance;
 #[cfg(test)]
 pub(crate) mod in_memory;
+pub mod postgres;
 pub mod sqlite;
 
 use std::sync::Arc;

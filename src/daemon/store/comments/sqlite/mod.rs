@@ -4,15 +4,21 @@
 //! because the archiver moves its position in the log past it: with `NORMAL` a power failure could
 //! take the last transactions and leave that position, and history would have a hole although the
 //! log still had the comments. A batch of thousands pays for one sync.
+//!
+//! What is past the retention is deleted in the background, in transactions so short that a batch
+//! waits for one of them no longer than for a sync.
 
+mod expire;
 mod insert;
 mod select;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
+use super::retention::{Retention, Upkeep};
 use super::{ArchivedComment, CommentStore, StoredComment, Tombstone};
 use crate::daemon::store::StoreError;
 use crate::daemon::store::sqlite_file::SqliteFile;
@@ -20,16 +26,41 @@ use crate::protocol::{CommentId, SequencedComment, StreamId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/comments");
 
-/// The engine. Cloning shares the file.
+/// The engine. Cloning shares the file and the upkeep, which ends with the last clone.
 #[derive(Debug, Clone)]
 pub struct SqliteComments {
     file: SqliteFile,
+    retention: Option<Retention>,
+    _upkeep: Option<Arc<Upkeep>>,
 }
 
 impl SqliteComments {
-    /// Opens the file, makes it if it is absent, and brings its schema up to date.
+    /// Opens the file, makes it if it is absent, and brings its schema up to date. Keeps comments
+    /// for good.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { file: SqliteFile::open(path, &MIGRATIONS).await? })
+        let file = SqliteFile::open(path, &MIGRATIONS).await?;
+        Ok(Self { file, retention: None, _upkeep: None })
+    }
+
+    /// The same, and lets comments go that are older than the retention, until the last clone is
+    /// dropped.
+    pub async fn open_keeping(path: &Path, retention: Retention) -> Result<Self, StoreError> {
+        let mut store = Self::open(path).await?;
+        if retention.horizon_ms().is_some() {
+            let (file, clock) = (store.file.clone(), retention.clone());
+            let upkeep = Upkeep::start(&retention, move || {
+                let (file, clock) = (file.clone(), clock.clone());
+                async move {
+                    match clock.horizon_ms() {
+                        Some(horizon_ms) => expire::older_than(&file, horizon_ms).await,
+                        None => Ok(()),
+                    }
+                }
+            });
+            store._upkeep = Some(Arc::new(upkeep));
+            store.retention = Some(retention);
+        }
+        Ok(store)
     }
 }
 
@@ -40,9 +71,19 @@ impl CommentStore for SqliteComments {
         comments: &[ArchivedComment],
         tombstones: &[Tombstone],
     ) -> Result<(), StoreError> {
+        let horizon_ms = self.retention.as_ref().and_then(Retention::horizon_ms);
         let mut transaction = self.file.begin().await?;
-        insert::comments(&mut transaction, comments).await?;
-        insert::tombstones(&mut transaction, tombstones).await?;
+        match horizon_ms.filter(|horizon_ms| expire::any(comments, tombstones, *horizon_ms)) {
+            None => {
+                insert::comments(&mut transaction, comments).await?;
+                insert::tombstones(&mut transaction, tombstones).await?;
+            }
+            Some(horizon_ms) => {
+                let (comments, tombstones) = expire::kept(comments, tombstones, horizon_ms);
+                insert::comments(&mut transaction, &comments).await?;
+                insert::tombstones(&mut transaction, &tombstones).await?;
+            }
+        }
         Ok(transaction.commit().await?)
     }
 

@@ -1,6 +1,6 @@
 //! What every engine of the metadata store must do. [`conformance!`] makes one test of each promise
 //! for an engine; it takes an async function that opens an empty store and returns it with whatever
-//! must outlive it.
+//! must outlive it, and for an engine on a real server the attribute that says so.
 
 pub(crate) mod review;
 pub(crate) mod sanctions;
@@ -13,7 +13,10 @@ use super::{MetadataStore, NewAudit};
 
 macro_rules! conformance {
     ($open:path) => {
-        $crate::daemon::store::metadata::conformance::conformance!($open;
+        $crate::daemon::store::metadata::conformance::conformance!($open, cfg(test));
+    };
+    ($open:path, $attribute:meta) => {
+        $crate::daemon::store::metadata::conformance::conformance!($open, $attribute;
             streams::a_stream_gets_the_next_id_or_the_one_it_asks_for,
             streams::a_patch_changes_what_it_names,
             streams::when_a_stream_ended_is_kept,
@@ -29,9 +32,10 @@ macro_rules! conformance {
             review::audit_entries_come_newest_first_as_they_were,
         );
     };
-    ($open:path; $($topic:ident::$promise:ident),* $(,)?) => {
+    ($open:path, $attribute:meta; $($topic:ident::$promise:ident),* $(,)?) => {
         $(
             #[tokio::test]
+            #[$attribute]
             async fn $promise() {
                 let (store, _guard) = $open().await;
                 $crate::daemon::store::metadata::conformance::$topic::$promise(&store).await;
