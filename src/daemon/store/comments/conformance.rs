@@ -1,6 +1,6 @@
 //! What every engine of the comment store must do. [`conformance!`] makes one test of each promise
 //! for an engine; it takes an async function that opens an empty store and returns it with whatever
-//! must outlive it.
+//! must outlive it, and for an engine on a real server the attribute that says so.
 
 use std::sync::Arc;
 
@@ -16,7 +16,10 @@ const EPOCH_TICKS: u64 = 17_500_000_000_000_000;
 
 macro_rules! conformance {
     ($open:path) => {
-        $crate::daemon::store::comments::conformance::conformance!($open;
+        $crate::daemon::store::comments::conformance::conformance!($open, cfg(test));
+    };
+    ($open:path, $attribute:meta) => {
+        $crate::daemon::store::comments::conformance::conformance!($open, $attribute;
             pages_are_newest_first_and_join,
             inserting_again_changes_nothing,
             deleted_comments_are_on_no_page_whichever_came_first,
@@ -29,15 +32,17 @@ macro_rules! conformance {
         );
 
         #[test]
+        #[$attribute]
         fn pages_together_are_all_that_is_shown() {
             $crate::daemon::store::comments::conformance::pages_together_are_all_that_is_shown(
                 $open,
             );
         }
     };
-    ($open:path; $($promise:ident),* $(,)?) => {
+    ($open:path, $attribute:meta; $($promise:ident),* $(,)?) => {
         $(
             #[tokio::test]
+            #[$attribute]
             async fn $promise() {
                 let (store, _guard) = $open().await;
                 $crate::daemon::store::comments::conformance::$promise(&store).await;

@@ -22,6 +22,9 @@ use crate::daemon::store::StoreError;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// All servers have taken over a change of the schema.
+const SCHEMA_AGREEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+
 pub(super) async fn connect(config: &CassandraConfig) -> Result<Session, StoreError> {
     if config.nodes.is_empty() {
         return Err(unavailable(
@@ -37,6 +40,10 @@ pub(super) async fn connect(config: &CassandraConfig) -> Result<Session, StoreEr
         .keepalive_timeout(KEEPALIVE_TIMEOUT)
         .keyspaces_to_fetch([&config.keyspace])
         .fetch_full_schema_metadata(false)
+        // `schema` waits once, after its last statement.
+        .auto_await_schema_agreement(false)
+        .schema_agreement_interval(Duration::from_millis(50))
+        .schema_agreement_timeout(config.timeout.max(SCHEMA_AGREEMENT_TIMEOUT))
         .default_execution_profile_handle(profile(config, &config.datacenter).into_handle());
     if !config.username.is_empty() {
         builder = builder.user(&config.username, password(config)?);

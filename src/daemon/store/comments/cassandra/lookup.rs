@@ -41,7 +41,7 @@ impl Inner {
         Ok(None)
     }
 
-    async fn find_in(
+    pub(super) async fn find_in(
         &self,
         stream_id: StreamId,
         id: CommentId,

@@ -2,8 +2,8 @@
 //!
 //! Safe when several nodes start at once: a schema that is current is only read. Otherwise every
 //! statement says `IF NOT EXISTS` and all of them go to one server, the connected one with the lowest
-//! host id, which carries them out one after the other; each returns when all servers agree. Which
-//! version a keyspace has stands in `schema_versions`, written after the version's last statement.
+//! host id, which carries them out one after the other. Which version a keyspace has stands in
+//! `schema_versions`, written when all servers agree on the version's last statement.
 
 use std::time::Duration;
 
@@ -162,6 +162,10 @@ async fn apply(
     for table in TABLES {
         change(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{table}{compaction}")).await?;
     }
+    let agreed = session.await_schema_agreement().await;
+    agreed.map_err(|error| cannot_be_set_up(keyspace, &error))?;
+    // The driver must know the keyspace's replication, or it cannot tell who holds a partition.
+    session.refresh_metadata().await.map_err(unavailable)?;
     change(format!(
         "INSERT INTO \"{keyspace}\".schema_versions (version, applied_at) \
          VALUES ({VERSION}, toTimestamp(now()))"
@@ -200,9 +204,10 @@ async fn change(
     let mut statement = Statement::new(cql);
     statement.set_execution_profile_handle(Some(one_server.clone()));
     statement.set_is_idempotent(true);
-    session.query_unpaged(statement, ()).await.map(drop).map_err(|error| {
-        unavailable(format!(
-            "the keyspace {keyspace} (`cassandra.keyspace`) cannot be set up: {error}"
-        ))
-    })
+    let changed = session.query_unpaged(statement, ()).await;
+    changed.map(drop).map_err(|error| cannot_be_set_up(keyspace, &error))
+}
+
+fn cannot_be_set_up(keyspace: &str, error: &dyn std::fmt::Display) -> StoreError {
+    unavailable(format!("the keyspace {keyspace} (`cassandra.keyspace`) cannot be set up: {error}"))
 }

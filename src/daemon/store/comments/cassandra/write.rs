@@ -80,11 +80,11 @@ impl Inner {
             buckets.insert((stream_id, bucket));
             batches.add((stream_id, bucket), row.4.len() + row.5.len(), row);
         }
-        let (rows, listed) = tokio::join!(
+        tokio::try_join!(
             self.send(&self.statements.insert_comment, batches.finish()),
             self.list_buckets(buckets, now_ms),
-        );
-        rows.and(listed)
+        )?;
+        Ok(())
     }
 
     /// None if its time is over, or if it cannot have been made here.
@@ -137,11 +137,11 @@ impl Inner {
             rows.add(slot, reason.len(), row);
         }
         self.send(&self.statements.mark_deleted, marks.finish()).await?;
-        let (rows, listed) = tokio::join!(
+        tokio::try_join!(
             self.send(&self.statements.insert_tombstone, rows.finish()),
             self.list_slots(slots, now_ms),
-        );
-        rows.and(listed)
+        )?;
+        Ok(())
     }
 
     async fn list_slots(&self, slots: AHashSet<i32>, now_ms: u64) -> Result<(), StoreError> {
