@@ -1,4 +1,8 @@
-//! Comments a second that the SQLite comment store takes, in the archiver's batches.
+//! Comments a second that the comment stores take, in the archiver's batches. Cassandra is measured
+//! where `scripts/stack up` has started it.
+
+#[path = "store_write/cassandra.rs"]
+mod cassandra;
 
 use std::sync::Arc;
 
@@ -62,5 +66,5 @@ fn store_write(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, store_write);
+criterion_group!(benches, store_write, cassandra::write_and_page);
 criterion_main!(benches);

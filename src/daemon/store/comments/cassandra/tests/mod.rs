@@ -48,7 +48,8 @@ impl Drop for Keyspace {
         let cql = format!("DROP KEYSPACE IF EXISTS \"{}\"", self.name);
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(async { session().await.query_unpaged(cql, ()).await })
+            let drop = async { session().await.query_unpaged(cql, ()).await.map(|_| ()) };
+            runtime.unwrap().block_on(drop).map_err(Box::new)
         });
         let dropped = dropping.join();
         assert!(

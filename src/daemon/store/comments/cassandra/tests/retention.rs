@@ -99,11 +99,11 @@ async fn a_comment_archived_late_has_the_rest_of_its_time_and_a_shorter_retentio
     let for_good = keyspace.open(Duration::ZERO).await;
     let old = made_ago(day * 6, 1);
     let older = made_ago(day * 8, 2);
-    for_good.write(&[older.clone()], &[]).await.unwrap();
+    for_good.write(std::slice::from_ref(&older), &[]).await.unwrap();
     assert_eq!(left_s(&keyspace, &older).await, (None, None));
 
     let week = keyspace.open(day * 7).await;
-    week.write(&[old.clone()], &[]).await.unwrap();
+    week.write(std::slice::from_ref(&old), &[]).await.unwrap();
     let left = left_s(&keyspace, &old).await.0.unwrap();
     assert!((24 * 3600 - 600..=24 * 3600).contains(&left), "{left} s");
     let page = week.page(STREAM, None, 10).await.unwrap();
