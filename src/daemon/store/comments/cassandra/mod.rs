@@ -82,7 +82,15 @@ impl CassandraComments {
         let lifetime = Lifetime::new(retention)?;
         let session = connect::connect(config).await?;
         schema::bring_up_to_date(&session, config, lifetime).await?;
-        let statements = Statements::prepare(&session, &config.keyspace).await?;
+        // The driver sets no limit to preparing.
+        let preparing = Statements::prepare(&session, &config.keyspace);
+        let statements =
+            tokio::time::timeout(config.timeout, preparing).await.map_err(|_| {
+                unavailable(format!(
+                    "`cassandra.nodes` did not prepare statements within `cassandra.timeout` ({})",
+                    humantime::format_duration(config.timeout)
+                ))
+            })??;
         let about = connect::about(&session, config);
         let inner = Inner { session, statements, lifetime, listed: Listed::default(), about };
         Ok(Self { inner: Arc::new(inner) })
