@@ -1,6 +1,8 @@
-//! Comments a second that the comment stores take, in the archiver's batches. PostgreSQL is measured
-//! where `scripts/stack up` has started it.
+//! Comments a second that the comment stores take, in the archiver's batches. Cassandra and PostgreSQL
+//! are measured where `scripts/stack up` has started them.
 
+#[path = "store_write/cassandra.rs"]
+mod cassandra;
 #[path = "store_write/postgres.rs"]
 mod postgres;
 
@@ -66,5 +68,5 @@ fn store_write(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, store_write, postgres::write_and_page);
+criterion_group!(benches, store_write, cassandra::write_and_page, postgres::write_and_page);
 criterion_main!(benches);

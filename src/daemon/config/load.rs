@@ -123,6 +123,12 @@ mod tests {
             ("[gateway]\nmax_message_bytes = \"1 ton\"", "max_message_bytes"),
             ("[gateway]\nmax_connections = 0", "gateway.max_connections"),
             ("[broadcast]\nthrottle = []", "broadcast.throttle"),
+            ("[cassandra]\nnodes = []", "cassandra.nodes"),
+            ("[cassandra]\nkeyspace = \"a\\\"b\"", "cassandra.keyspace"),
+            ("[cassandra]\nkeyspace = \"7days\"", "cassandra.keyspace"),
+            ("[cassandra]\nreplication_factor = 0", "cassandra.replication_factor"),
+            ("[cassandra]\ntimeout = \"0s\"", "cassandra.timeout"),
+            ("[cassandra]\npassword_file = \"p\"", "cassandra.username"),
             ("[node]\nroles = [\"king\"]", "roles"),
             ("[node\n", "TOML"),
         ] {

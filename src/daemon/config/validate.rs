@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::Config;
+use super::{CassandraConfig, Config};
 
 /// The first thing that is wrong, with its key and what would be right.
 pub(super) fn validate(config: &Config) -> Result<(), String> {
     gateway(config)?;
     throttle(config)?;
     postgres(config)?;
+    cassandra(&config.cassandra)?;
     let at_least_one = [
         ("node.roles", config.node.roles.len()),
         ("ingest.max_comment_chars", config.ingest.max_comment_chars),
@@ -128,6 +129,29 @@ fn throttle(config: &Config) -> Result<(), String> {
         (Duration::from_millis(1)..=Duration::from_secs(1)).contains(&interval),
         "broadcast.batch_interval",
         "must be 1ms to 1s",
+    )
+}
+
+fn cassandra(cassandra: &CassandraConfig) -> Result<(), String> {
+    check(!cassandra.nodes.is_empty(), "cassandra.nodes", "must name at least one node")?;
+    let keyspace = &cassandra.keyspace;
+    check(
+        keyspace.starts_with(|first: char| first.is_ascii_alphabetic())
+            && keyspace.len() <= 48
+            && keyspace.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
+        "cassandra.keyspace",
+        "must be 1 to 48 letters, digits and `_`, a letter first",
+    )?;
+    check(cassandra.replication_factor >= 1, "cassandra.replication_factor", "must be at least 1")?;
+    check(
+        cassandra.timeout >= Duration::from_millis(100),
+        "cassandra.timeout",
+        "must be at least 100ms",
+    )?;
+    check(
+        cassandra.password_file.is_none() || !cassandra.username.is_empty(),
+        "cassandra.username",
+        "is needed with cassandra.password_file",
     )
 }
 

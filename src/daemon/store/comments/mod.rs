@@ -10,6 +10,7 @@
 //!
 //! When full: [`super::StoreError::Unavailable`]; nothing of the batch counts as stored.
 
+pub mod cassandra;
 #[cfg(test)]
 pub(crate) mod conformance;
 #[cfg(test)]
