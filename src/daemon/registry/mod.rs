@@ -13,6 +13,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod in_process;
+pub mod redis;
 
 use std::sync::Arc;
 use std::time::Duration;
