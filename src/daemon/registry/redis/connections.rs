@@ -10,9 +10,6 @@ use crate::daemon::registry::{RegistrationId, RegistryError};
 use crate::protocol::UserId;
 use crate::protocol::admin::ConnectionInfo;
 
-/// From this size on, the entries of dead nodes are removed from the hash of a user without limit.
-const CROWDED: usize = 64;
-
 impl Core {
     /// The Redis node that holds a user's hash.
     fn link_of(&self, user_id: UserId) -> &Arc<Link> {
@@ -33,7 +30,7 @@ impl Core {
         let noted = Noted { held: &link.held, user_id, id, kept: false };
         let mut invocation = self.scripts.register.key(self.keys.user(user_id));
         invocation.arg(field(self.life, id)).arg(value).arg(limit).arg(self.life.to_string());
-        invocation.arg(&self.keys.lives).arg(ENTRY_TTL.as_millis() as u64).arg(CROWDED);
+        invocation.arg(&self.keys.lives).arg(ENTRY_TTL.as_millis() as u64);
         let held = match link.script::<i64>(&invocation).await {
             Ok(held) => held,
             // Redis is out: the viewer comes in, and is written there when it is back.

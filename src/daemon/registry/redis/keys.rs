@@ -41,7 +41,7 @@ impl Keys {
     pub(super) fn new(nodes: &RedisNodes) -> Self {
         Self {
             users: nodes.key("conn:user:"),
-            lives: nodes.key("node:alive:"),
+            lives: nodes.key("nodes:alive:"),
             node: nodes.key("node:"),
             nodes: nodes.key("nodes"),
             left: nodes.key("nodes:left"),

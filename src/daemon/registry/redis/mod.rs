@@ -4,7 +4,7 @@
 //! - `conn:user:{user_id}`, on the Redis node that the user's hash chooses: a hash with a field for
 //!   each connection, `{life}:{registration}`, and `stream_id connected_at ws_server` as its value.
 //!   [`ENTRY_TTL`], written anew every half hour.
-//! - `node:alive:{life}`, on every Redis node: there while that run of a node goes on; expires
+//! - `nodes:alive:{life}`, on every Redis node: there while that run of a node goes on; expires
 //!   [`ALIVE_FOR`](super::ALIVE_FOR) after its last report. An entry whose life is not there does not
 //!   count and is not found; whoever meets it removes it. So a node that dies takes its connections
 //!   with it, and one that is started again under its name is another life.

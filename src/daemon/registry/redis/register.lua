@@ -1,10 +1,10 @@
 -- Notes a connection unless the user holds as many as allowed. Answers -1 when noted, otherwise how
 -- many connections of living nodes there are.
 -- KEYS: the user's hash. ARGV: field, value, limit (0: none), the asking life, prefix of the keys that
--- say a life goes on, time to live in ms, size from which a hash without limit is tidied up.
+-- say a life goes on, time to live in ms.
 local limit = tonumber(ARGV[3])
 local held = redis.call('HLEN', KEYS[1])
-if held >= (limit > 0 and limit or tonumber(ARGV[7])) then
+if limit > 0 and held >= limit then
   local alive = { [ARGV[4]] = true }
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     local life = string.match(field, '^[^:]*')
@@ -16,7 +16,7 @@ if held >= (limit > 0 and limit or tonumber(ARGV[7])) then
       held = held - 1
     end
   end
-  if limit > 0 and held >= limit then
+  if held >= limit then
     return held
   end
 end
