@@ -162,6 +162,7 @@ impl Base {
             streams: self.streams.clone(),
             sanctions: self.sanctions.clone(),
             refs,
+            reservations: None,
             screen: Arc::new(screen),
             replies: Arc::new(replies),
             board: self.board.clone(),
