@@ -1,5 +1,5 @@
 //! The daemon. Imports go one way: foundations (clock, config, metrics, supervise, handoff) ←
-//! engine contracts (eventlog, bus, store, registry, reactions) ← stages ← edges (gateway, admin) ←
+//! engine contracts (eventlog, bus, store, registry, reactions, reservations) ← stages ← edges (gateway, admin) ←
 //! run. Stages never import each other; `tests/architecture.rs` checks it.
 
 pub mod admin;
@@ -25,6 +25,7 @@ pub mod moderation;
 pub mod reactions;
 pub mod redis_nodes;
 pub mod registry;
+pub mod reservations;
 pub mod run;
 mod service_manager;
 mod shutdown;

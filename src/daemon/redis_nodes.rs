@@ -12,10 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
 use redis::{Client, IntoConnectionInfo as _};
 
 use super::config::RedisConfig;
 
+/// A host that vanished without a word is given up when it has acknowledged nothing for this long;
+/// the system's own patience would be a quarter of an hour.
+const LOST_AFTER: Duration = Duration::from_secs(5);
 /// Between two tries to reach a node again.
 const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -131,7 +135,10 @@ impl Node {
         if let Some(password) = password {
             settings = settings.set_password(password);
         }
-        let client = Client::open(info.set_redis_settings(settings)).map_err(bad)?;
+        // Without `nodelay` a small call waits for the acknowledgement of the one before it.
+        let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(LOST_AFTER);
+        let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
+        let client = Client::open(info).map_err(bad)?;
         // A call that meets a lost connection fails at once; the next finds the new one. Waiting for
         // it is what the breakers are there to avoid.
         let manager = ConnectionManagerConfig::new()

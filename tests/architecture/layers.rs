@@ -17,7 +17,7 @@ const BINARIES: &[(&str, &[&str])] =
 /// other, except the foundations.
 const LAYERS: &[(&str, &[&str])] = &[
     (FOUNDATIONS, &["clock", "config", "handoff", "metrics", "redis_nodes", "status", "supervise"]),
-    ("engine contracts", &["bus", "eventlog", "reactions", "registry", "store"]),
+    ("engine contracts", &["bus", "eventlog", "reactions", "registry", "reservations", "store"]),
     ("directories", &["directory"]),
     (
         "stages",

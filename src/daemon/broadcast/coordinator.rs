@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::pending::Pending;
 use super::rate::RateEstimator;
+use super::repeats::Repeats;
 use super::throttle::ThrottlePolicy;
 use crate::daemon::bus::{BusError, BusMessage, SharedBus};
 use crate::daemon::config::BroadcastConfig;
@@ -84,6 +85,7 @@ pub struct Coordinator {
     /// By partition: where reading began, and what is read next.
     started_at: AHashMap<u32, u64>,
     next: AHashMap<u32, u64>,
+    repeats: Repeats,
 }
 
 #[derive(Debug)]
@@ -106,6 +108,7 @@ impl Coordinator {
             waiting: AHashSet::new(),
             started_at: AHashMap::new(),
             next: AHashMap::new(),
+            repeats: Repeats::default(),
         }
     }
 
@@ -178,10 +181,16 @@ impl Coordinator {
         event: &CommentSubmitted,
     ) -> Result<(), BroadcastError> {
         let stream_id = event.comment.stream_id;
+        let seq = record.position.offset;
+        let is_repeat = self.repeats.notice(event, seq);
         let state = self.state(stream_id, record.position);
-        state.rate.add(1, Instant::now());
-        state.gauges.received += 1;
-        state.pending.add_comment(record.position.offset, event, state.shown);
+        if is_repeat {
+            state.pending.pass(seq);
+        } else {
+            state.rate.add(1, Instant::now());
+            state.gauges.received += 1;
+            state.pending.add_comment(seq, event, state.shown);
+        }
         self.waiting.insert(stream_id);
         self.publish_if_full(stream_id).await
     }

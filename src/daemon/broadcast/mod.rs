@@ -8,6 +8,8 @@
 //!   numbers everything as before. What is published again after one is recognized by its place.
 //! - Ranges of one stream join, and the cache has a range before the bus carries it.
 //! - A deletion is published at once and never sampled; a comment still waiting is taken out.
+//! - A comment that is in the log twice under one id is shown at its first place alone, if it is
+//!   repeated soon enough ([`repeats`]).
 //! - What a rate leaves out is a pure function of comment and rate; staff is never left out.
 //!
 //! When full: nothing waits longer than one batch interval, and a batch is cut at
@@ -16,6 +18,7 @@
 mod coordinator;
 mod pending;
 mod rate;
+mod repeats;
 #[cfg(test)]
 mod tests;
 mod throttle;

@@ -348,3 +348,29 @@ async fn a_restart_numbers_everything_as_before() {
     let seqs: Vec<_> = all.iter().flat_map(|batch| &batch.comments).map(|c| c.seq).collect();
     assert_eq!(seqs, (1..=2000).collect::<Vec<_>>());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_appended_twice_under_one_id_is_shown_once_at_its_first_place() {
+    let mut stage = Stage::start();
+    let (plain, _) = stage.comment(Role::Viewer, false);
+    let Ok(Event::CommentSubmitted(mut event)) = Event::decode(&plain.payload) else { panic!() };
+    event.client_ref = Some("r".into());
+    let sent = || record(&Event::CommentSubmitted(event.clone()));
+    let between = stage.comment(Role::Viewer, false).0;
+    stage.log.append(Topic::CommentEvents, vec![sent(), between, sent()]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stage.log.append(Topic::CommentEvents, vec![sent()]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (_, journal) = stage.stop().await;
+    let batches = journal.batches();
+    let shown: Vec<_> = batches
+        .iter()
+        .flat_map(|batch| &batch.comments)
+        .map(|comment| comment.comment_id)
+        .collect();
+    assert_eq!(shown.iter().filter(|id| **id == event.comment.comment_id).count(), 1);
+    assert_eq!(shown.len(), 2);
+    assert_eq!(shown[0], event.comment.comment_id);
+    let ranges: Vec<_> = batches.iter().map(|batch| (batch.from_seq, batch.to_seq)).collect();
+    assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{ranges:?}");
+}

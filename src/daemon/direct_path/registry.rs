@@ -78,7 +78,7 @@ impl ConnectionRegistry for FallbackRegistry {
     /// says how things should be, so that does no harm.
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
         match self.registry.command(node, command.clone()).await {
-            Err(error @ RegistryError::Unavailable(_)) => {
+            Err(error @ (RegistryError::Unavailable(_) | RegistryError::Unreachable(_))) => {
                 debug!(%node, %error, "a command goes through the log");
                 self.direct.command(node, command).await
             }

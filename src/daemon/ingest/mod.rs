@@ -7,7 +7,9 @@
 //! - An ack is sent only after the log has the comment. Every submission gets exactly one reply.
 //! - Replies of one connection come in the order of its submissions.
 //! - A submission repeated with the same `ref` by the same user on the same stream gets the same
-//!   comment id and is appended once, also across a restart (the log is read back at start).
+//!   comment id and is appended once, also across a restart (the log is read back at start). Repeated
+//!   on another node, it may be appended once more, under the same id, as long as
+//!   [`crate::daemon::reservations`] are reached.
 //! - A refused submission changes nothing.
 //!
 //! When full: the queue in front holds [`crate::daemon::config::IngestConfig::queue_comments`];
@@ -17,6 +19,7 @@
 mod comment_ids;
 mod rate_limit;
 mod refs;
+mod reserve;
 mod submit;
 mod validate;
 

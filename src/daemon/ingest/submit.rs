@@ -15,6 +15,7 @@ use tracing::debug;
 use super::comment_ids::CommentIds;
 use super::rate_limit::CommentLimits;
 use super::refs::{RefKey, Refs};
+use super::reserve::settle_ids;
 use super::validate::validate;
 use crate::daemon::clock::SharedClock;
 use crate::daemon::config::IngestConfig;
@@ -22,6 +23,7 @@ use crate::daemon::directory::{Sanctions, Streams};
 use crate::daemon::eventlog::{LogError, NewRecord, Position, SharedLog, Topic};
 use crate::daemon::handoff::{Accepted, Reply, ReplySink, ReplyTo, Screen, Screening, Submission};
 use crate::daemon::metrics::count;
+use crate::daemon::reservations::SharedReservations;
 use crate::daemon::status::StatusBoard;
 use crate::daemon::supervise::breaker::Breaker;
 use crate::protocol::error_code::ErrorBody;
@@ -54,6 +56,8 @@ pub struct IngestParts {
     pub streams: Streams,
     pub sanctions: Sanctions,
     pub refs: Refs,
+    /// Absent on a node alone.
+    pub reservations: Option<SharedReservations>,
     pub screen: Arc<dyn Screen>,
     pub replies: Arc<dyn ReplySink>,
     pub board: StatusBoard,
@@ -75,16 +79,16 @@ pub struct Ingest {
 /// A submission in the line of answers: replies come in the order of submissions, so also an outcome
 /// that is known at once waits for those before it.
 #[derive(Debug)]
-struct Awaiting {
+pub(super) struct Awaiting {
     reply_to: ReplyTo,
     client_ref: Option<Arc<str>>,
-    key: Option<RefKey>,
-    what: Awaited,
+    pub(super) key: Option<RefKey>,
+    pub(super) what: Awaited,
 }
 
 #[derive(Debug)]
-enum Awaited {
-    /// The record at this index of the batch.
+pub(super) enum Awaited {
+    /// The draft, then the record, at this index of the batch.
     Appended { index: usize, comment: Arc<Comment>, shadow: bool },
     /// The same submission as one in this or an earlier batch.
     Repeated,
@@ -101,9 +105,10 @@ struct InFlight {
 
 /// A batch being built.
 #[derive(Default)]
-struct Building {
-    records: Vec<NewRecord>,
-    awaiting: Vec<Awaiting>,
+pub(super) struct Building {
+    /// What becomes records, once the ids are settled.
+    pub(super) drafts: Vec<CommentSubmitted>,
+    pub(super) awaiting: Vec<Awaiting>,
 }
 
 impl Building {
@@ -181,8 +186,12 @@ impl Ingest {
         if building.awaiting.is_empty() {
             return None;
         }
-        let appended = (!building.records.is_empty())
-            .then(|| self.parts.log.append(Topic::CommentEvents, building.records));
+        if let Some(reservations) = &self.parts.reservations {
+            settle_ids(reservations, &mut building).await;
+        }
+        let records: Vec<_> = building.drafts.into_iter().map(record).collect();
+        let appended =
+            (!records.is_empty()).then(|| self.parts.log.append(Topic::CommentEvents, records));
         Some(InFlight { appended, awaiting: building.awaiting })
     }
 
@@ -213,7 +222,7 @@ impl Ingest {
                 if let Some(key) = &key {
                     self.pending_refs.insert(key.clone(), comment.comment_id);
                 }
-                append(submission, comment, shadow, screened, key, building);
+                draft(submission, comment, shadow, screened, key, building);
             }
         }
     }
@@ -369,7 +378,7 @@ async fn settled(front: Option<&mut InFlight>) -> Appended {
     }
 }
 
-fn append(
+fn draft(
     submission: Submission,
     comment: Arc<Comment>,
     shadow: bool,
@@ -377,18 +386,13 @@ fn append(
     key: Option<RefKey>,
     building: &mut Building,
 ) {
-    let event = Event::CommentSubmitted(CommentSubmitted {
+    let index = building.drafts.len();
+    building.drafts.push(CommentSubmitted {
         comment: comment.clone(),
         role: submission.identity.role,
         client_ref: submission.client_ref.clone(),
         shadow,
         screened,
-    });
-    let index = building.records.len();
-    building.records.push(NewRecord {
-        key: comment.stream_id.0,
-        timestamp_ms: comment.created_at,
-        payload: event.encode().into(),
     });
     building.awaiting.push(Awaiting {
         reply_to: submission.reply_to,
@@ -396,6 +400,14 @@ fn append(
         key,
         what: Awaited::Appended { index, comment, shadow },
     });
+}
+
+fn record(draft: CommentSubmitted) -> NewRecord {
+    NewRecord {
+        key: draft.comment.stream_id.0,
+        timestamp_ms: draft.comment.created_at,
+        payload: Event::CommentSubmitted(draft).encode().into(),
+    }
 }
 
 fn log_error(error: &LogError) -> ErrorBody {

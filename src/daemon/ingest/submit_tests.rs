@@ -13,6 +13,7 @@ use crate::daemon::clock::TokioClock;
 use crate::daemon::eventlog::EventLog as _;
 use crate::daemon::eventlog::in_memory::InMemoryLog;
 use crate::daemon::handoff::ConnectionId;
+use crate::daemon::reservations::{Proposal, Reservations};
 use crate::daemon::store::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::supervise::breaker::TRIAL_INTERVAL;
 use crate::protocol::admin::{BreakerState, SanctionKind};
@@ -69,6 +70,10 @@ struct Stage {
 
 impl Stage {
     async fn start() -> Self {
+        Self::start_with(InMemoryLog::new(), None).await
+    }
+
+    async fn start_with(log: InMemoryLog, reservations: Option<SharedReservations>) -> Self {
         let store = Arc::new(InMemoryMetadata::default());
         store.put_stream(stream(LIVE.0, ModerationMode::Async));
         store.put_stream(stream(SCREENED.0, ModerationMode::Sync));
@@ -76,7 +81,7 @@ impl Stage {
         let clock: SharedClock = Arc::new(TokioClock::starting_at(Duration::from_secs(1_700_000)));
         let config = Arc::new(IngestConfig::default());
         let (sink, replies) = unbounded_channel();
-        let (log, board) = (InMemoryLog::new(), StatusBoard::default());
+        let board = StatusBoard::default();
         let screen = Arc::<ByText>::default();
         let ingest = Ingest::new(IngestParts {
             log: Arc::new(log.clone()),
@@ -85,6 +90,7 @@ impl Stage {
             streams: Streams::load(store.clone()).await.unwrap(),
             sanctions: Sanctions::load(store, clock).await.unwrap(),
             refs: Refs::new(&config),
+            reservations,
             screen: screen.clone(),
             replies: Arc::new(Replies(sink)),
             board: board.clone(),
@@ -173,6 +179,43 @@ async fn a_repeated_ref_is_the_same_comment_also_while_it_is_on_its_way() {
     let mut other = submission(LIVE, "hi", Some("r"));
     other.identity = identity(UserId(8), Role::Viewer);
     assert_ne!(stage.ask(other).await.unwrap().comment_id, first.comment_id);
+}
+
+/// Who is first names the comment.
+#[derive(Debug, Default)]
+struct FirstNames(std::sync::Mutex<AHashMap<RefKey, CommentId>>);
+
+#[async_trait]
+impl Reservations for FirstNames {
+    async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<CommentId> {
+        let mut names = self.0.lock().unwrap();
+        let name = |Proposal { user_id, stream_id, client_ref, comment_id }| {
+            *names.entry((user_id, stream_id, client_ref)).or_insert(comment_id)
+        };
+        proposals.into_iter().map(name).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ref_repeated_on_another_node_is_appended_under_the_same_id() {
+    let (log, reservations) = (InMemoryLog::new(), Arc::<FirstNames>::default());
+    let mut first = Stage::start_with(log.clone(), Some(reservations.clone())).await;
+    let original = first.ask(submission(LIVE, "hi", Some("r"))).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut second = Stage::start_with(log, Some(reservations)).await;
+    let batch = [None, Some("r"), Some("s")].map(|name| submission(LIVE, "hi", name));
+    second.send(batch.into()).await;
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        outcomes.push(second.outcome().await.unwrap());
+    }
+    assert_eq!(outcomes[1].comment_id, original.comment_id);
+    let stored = second.stored().await;
+    let ids: Vec<_> = stored.iter().map(|event| event.comment.comment_id).collect();
+    let expected: Vec<_> = outcomes.iter().map(|accepted| accepted.comment_id).collect();
+    assert_eq!(ids[1..], expected, "what was acknowledged is what was stored");
+    assert_eq!(stored[0].comment, stored[2].comment, "created when it was first sent");
+    assert_ne!(ids[1], ids[3]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,13 @@
-//! What every engine of [`super::ConnectionRegistry`] must do, on the node that asks.
+//! What every engine of [`super::ConnectionRegistry`] must do: [`suite`] on the node that asks,
+//! [`shared_suite`] on two nodes, for engines that several processes share.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use super::{KnownNode, NodeCommand, NodeEndpoint, RegistryError, SharedRegistry};
+use super::{ALIVE_FOR, KnownNode, NodeCommand, NodeEndpoint, RegistryError, SharedRegistry};
 use crate::protocol::admin::{
     ConnectionInfo, Counters, ModerationCounts, NodeReport, NodeStatus, StreamRates,
 };
@@ -47,7 +49,7 @@ pub(crate) async fn suite(make: impl AsyncFn(NodeId, Arc<dyn NodeEndpoint>) -> S
     commands_reach_the_node_and_unknown_nodes_are_unreachable(&registry, &node, &endpoint).await;
 }
 
-fn connection(node: &NodeId, stream: u64, connected_at: u64) -> ConnectionInfo {
+pub(crate) fn connection(node: &NodeId, stream: u64, connected_at: u64) -> ConnectionInfo {
     ConnectionInfo { node: node.clone(), stream_id: StreamId(stream), connected_at }
 }
 
@@ -172,8 +174,184 @@ async fn commands_reach_the_node_and_unknown_nodes_are_unreachable(
     for command in commands.clone() {
         assert_eq!(registry.command(node, command).await.unwrap(), 3);
     }
-    assert_eq!(*endpoint.told.lock().unwrap(), commands);
+    assert_eq!(endpoint.told(), commands);
     let nobody = NodeId::new("nobody");
     let answer = registry.command(&nobody, NodeCommand::ReloadSanctions).await;
     assert!(matches!(answer, Err(RegistryError::Unreachable(node)) if node == nobody));
+}
+
+/// Two nodes on one store.
+pub(crate) struct Pair {
+    pub(crate) a: Member,
+    pub(crate) b: Member,
+}
+
+/// A node with its own view of the store.
+pub(crate) struct Member {
+    pub(crate) node: NodeId,
+    pub(crate) registry: SharedRegistry,
+    pub(crate) endpoint: Arc<RecordingEndpoint>,
+}
+
+impl Member {
+    pub(crate) async fn report(&self) {
+        self.registry.report(report(&self.node)).await.unwrap();
+    }
+
+    pub(crate) async fn known(&self) -> Vec<(String, bool)> {
+        let known = self.registry.nodes().await.unwrap().into_iter();
+        known.map(|known| (known.node.to_string(), known.alive)).collect()
+    }
+}
+
+/// Waits until it is so; longer than any engine needs.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect(what);
+}
+
+/// Runs everything that needs two nodes; `make` gives the registry as the named node sees the store
+/// of the given number, which is empty at first.
+pub(crate) async fn shared_suite(
+    make: impl AsyncFn(u32, NodeId, Arc<dyn NodeEndpoint>) -> SharedRegistry,
+) {
+    let member = async |store, name: &str| {
+        let (node, endpoint) = (NodeId::new(name), Arc::new(RecordingEndpoint::default()));
+        let registry = make(store, node.clone(), endpoint.clone()).await;
+        let member = Member { node, registry, endpoint };
+        member.report().await;
+        member
+    };
+    let pair = async |store| Pair { a: member(store, "a").await, b: member(store, "b").await };
+    both_nodes_are_listed_with_their_reports(&pair(0).await).await;
+    a_connection_is_found_from_every_node(&pair(1).await).await;
+    the_limit_counts_the_connections_of_all_nodes(&pair(2).await).await;
+    viewers_are_added_up_over_nodes(&pair(3).await).await;
+    a_command_reaches_the_named_node_alone(&pair(4).await).await;
+    a_node_that_leaves_takes_everything_along(&pair(5).await).await;
+    a_silent_node_is_dead_until_it_reports_again(&pair(6).await).await;
+    let pair = pair(7).await;
+    let again = async || member(7, "a").await;
+    a_node_started_again_has_none_of_its_former_connections(&pair, again).await;
+}
+
+async fn both_nodes_are_listed_with_their_reports(Pair { a, b }: &Pair) {
+    for member in [a, b] {
+        let known = member.registry.nodes().await.unwrap();
+        let expected = [a, b].map(|other| KnownNode {
+            node: other.node.clone(),
+            alive: true,
+            report: Some(Arc::new(report(&other.node))),
+        });
+        assert_eq!(known, expected);
+    }
+}
+
+async fn a_connection_is_found_from_every_node(Pair { a, b }: &Pair) {
+    let user = UserId(42);
+    let (newer, older) = (connection(&a.node, 1, 2000), connection(&b.node, 2, 1000));
+    let newer_id = a.registry.register(user, newer.clone(), 20).await.unwrap();
+    let older_id = b.registry.register(user, older.clone(), 20).await.unwrap();
+    for member in [a, b] {
+        let found = member.registry.locate(user).await.unwrap();
+        assert_eq!(found, [older.clone(), newer.clone()]);
+    }
+    a.registry.unregister(user, newer_id).await.unwrap();
+    assert_eq!(b.registry.locate(user).await.unwrap(), [older]);
+    b.registry.unregister(user, older_id).await.unwrap();
+    assert_eq!(a.registry.locate(user).await.unwrap(), []);
+}
+
+async fn the_limit_counts_the_connections_of_all_nodes(Pair { a, b }: &Pair) {
+    const LIMIT: u32 = 5;
+    let user = UserId(7);
+    let attempts = (0..50).map(|n| {
+        let member = if n % 2 == 0 { a } else { b };
+        let (registry, connection) = (member.registry.clone(), connection(&member.node, 1, n));
+        tokio::spawn(async move { registry.register(user, connection, LIMIT).await.is_ok() })
+    });
+    let outcomes = join_all(attempts).await;
+    let held = outcomes.into_iter().filter(|outcome| *outcome.as_ref().unwrap()).count();
+    assert_eq!(held, LIMIT as usize);
+    assert_eq!(a.registry.locate(user).await.unwrap().len(), LIMIT as usize);
+}
+
+async fn viewers_are_added_up_over_nodes(Pair { a, b }: &Pair) {
+    let count = |stream, viewers| (StreamId(stream), viewers);
+    a.registry.report_viewers(&a.node, vec![count(1, 5), count(2, 7)]).await.unwrap();
+    b.registry.report_viewers(&b.node, vec![count(2, 3), count(3, 1)]).await.unwrap();
+    for member in [a, b] {
+        let expected = [count(1, 5), count(2, 10), count(3, 1)];
+        assert_eq!(member.registry.viewers().await.unwrap(), expected);
+    }
+    a.registry.report_viewers(&a.node, vec![]).await.unwrap();
+    assert_eq!(b.registry.viewers().await.unwrap(), [count(2, 3), count(3, 1)]);
+}
+
+async fn a_command_reaches_the_named_node_alone(Pair { a, b }: &Pair) {
+    let command = NodeCommand::Disconnect { user_id: UserId(9), code: CloseCode::Banned };
+    assert_eq!(a.registry.command(&b.node, command.clone()).await.unwrap(), 3);
+    assert_eq!((a.endpoint.told(), b.endpoint.told()), (vec![], vec![command]));
+    let sample_rate = Some(SampleRate::NONE);
+    let command = NodeCommand::Throttle { stream_id: StreamId(1), sample_rate };
+    assert_eq!(b.registry.command(&a.node, command.clone()).await.unwrap(), 3);
+    assert_eq!(a.endpoint.told(), [command]);
+    let nobody = NodeId::new("nobody");
+    let answer = a.registry.command(&nobody, NodeCommand::ReloadSanctions).await;
+    assert!(matches!(answer, Err(RegistryError::Unreachable(node)) if node == nobody));
+}
+
+async fn a_node_that_leaves_takes_everything_along(Pair { a, b }: &Pair) {
+    let user = UserId(1);
+    a.registry.register(user, connection(&a.node, 1, 1), 1).await.unwrap();
+    a.registry.report_viewers(&a.node, vec![(StreamId(1), 5)]).await.unwrap();
+    assert_eq!(b.registry.locate(user).await.unwrap().len(), 1);
+    a.registry.leave().await.unwrap();
+    assert_eq!(b.registry.locate(user).await.unwrap(), []);
+    assert_eq!(b.registry.viewers().await.unwrap(), []);
+    assert_eq!(b.known().await, [("b".to_owned(), true)]);
+    b.registry.register(user, connection(&b.node, 1, 1), 1).await.expect("its place is free");
+}
+
+async fn a_silent_node_is_dead_until_it_reports_again(Pair { a, b }: &Pair) {
+    let user = UserId(1);
+    let held = connection(&a.node, 1, 1);
+    a.registry.register(user, held.clone(), 1).await.unwrap();
+    a.registry.report_viewers(&a.node, vec![(StreamId(1), 5)]).await.unwrap();
+    a.report().await;
+    let last_report = tokio::time::Instant::now();
+    eventually("a is dead", async || {
+        b.report().await;
+        b.known().await == [("a".to_owned(), false), ("b".to_owned(), true)]
+    })
+    .await;
+    assert!(last_report.elapsed() > ALIVE_FOR - Duration::from_millis(100), "too early");
+    eventually("a has no connections", async || b.registry.locate(user).await.unwrap().is_empty())
+        .await;
+    assert_eq!(b.registry.viewers().await.unwrap(), []);
+    b.registry.register(user, connection(&b.node, 1, 2), 1).await.expect("its place is free");
+    a.report().await;
+    assert_eq!(b.known().await, [("a".to_owned(), true), ("b".to_owned(), true)]);
+    assert_eq!(b.registry.viewers().await.unwrap(), [(StreamId(1), 5)]);
+    eventually("what a holds is found again", async || {
+        b.registry.locate(user).await.unwrap().contains(&held)
+    })
+    .await;
+}
+
+async fn a_node_started_again_has_none_of_its_former_connections(
+    Pair { a: former, b }: &Pair,
+    start_again: impl AsyncFn() -> Member,
+) {
+    let user = UserId(1);
+    former.registry.register(user, connection(&former.node, 1, 1), 1).await.unwrap();
+    let a = start_again().await;
+    assert_eq!(b.registry.locate(user).await.unwrap(), []);
+    assert_eq!(b.known().await, [("a".to_owned(), true), ("b".to_owned(), true)]);
+    a.registry.register(user, connection(&a.node, 1, 1), 1).await.expect("its place is free");
+    assert_eq!(b.registry.locate(user).await.unwrap().len(), 1);
 }

@@ -1,11 +1,15 @@
 //! The connection registry: which node holds which user's connections, and how to reach it.
 //!
 //! In: connections opened and closed, viewer counts, from the edges. Out: where a user is; viewers of
-//! a stream on all nodes; commands carried to one node. Engines: [`in_process`]; Redis is the
+//! a stream on all nodes; commands carried to one node. Engines: [`in_process`]; [`redis`] is the
 //! distributed one.
 //!
 //! Always holds: a registered connection is found until it is removed or its node has died, at most
 //! for the entry's time to live. A stale entry costs a command that finds nobody, never an error.
+//!
+//! A distributed engine keeps in memory what its node holds. While its server is away connections are
+//! taken all the same, noted here, held to the limit by what this node alone holds, and removed here;
+//! once the server is back it comes to know all of this without the caller's doing.
 //!
 //! When full: bounded by the node's connection limit; the limit a user is enforced by
 //! [`ConnectionRegistry::register`] itself, in one step, so that two connections cannot race past it.
@@ -13,6 +17,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod in_process;
+pub mod redis;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +47,12 @@ pub struct RegistrationId(pub u64);
 /// The contract.
 #[async_trait]
 pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
-    /// Notes a connection, unless the user holds `limit` already (0 is no limit).
+    /// Notes a connection, unless the user holds `limit` already (0 is no limit). Connections of dead
+    /// nodes do not count.
+    ///
+    /// # Errors
+    /// `TooManyConnections`; `Unavailable` only from an engine that cannot note it for later, and then
+    /// the connection is not in the registry for as long as it lasts.
     async fn register(
         &self,
         user_id: UserId,
@@ -50,9 +60,13 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
         limit: u32,
     ) -> Result<RegistrationId, RegistryError>;
 
+    /// Removes a connection of this node; one that is not there is no error.
     async fn unregister(&self, user_id: UserId, id: RegistrationId) -> Result<(), RegistryError>;
 
     /// All connections of a user, oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable`: then every node has to be asked.
     async fn locate(&self, user_id: UserId) -> Result<Vec<ConnectionInfo>, RegistryError>;
 
     /// Says how many viewers this node has on each stream it has any on; replaces what it said before.
@@ -74,14 +88,20 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
     async fn leave(&self) -> Result<(), RegistryError>;
 
     /// Every node that reported within [`KNOWN_FOR`] and has not left, by name; this one included,
-    /// also before its first report.
+    /// also before its first report. Which are alive is judged by one clock, not by the nodes' own.
+    /// While the server is away, those last known, whose silence then counts against them.
     async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError>;
 
     /// Gives the node's own end, which assembly has only later; commands reach it from now on. The
     /// first one given stays.
     fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>);
 
-    /// Carries a command to a node and brings back how many connections it touched.
+    /// Carries a command to a node and brings back how many connections it touched. The node obeys it
+    /// once or not at all; to this node itself it goes without the server.
+    ///
+    /// # Errors
+    /// `Unreachable` at once if nobody listens under that name, otherwise within two seconds; a node
+    /// that was too slow to answer may still have obeyed.
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError>;
 }
 

@@ -1,0 +1,32 @@
+-- Says that a life goes on. Answers whether it was known to go on until now, whether another life
+-- has the same name, then name and age in ms of every node known.
+-- KEYS: the life's own key, the nodes by time, the nodes that left by time, the node's hash.
+-- ARGV: name, life, alive for ms, known for ms, prefix of the lives' keys, whether this is the first
+-- beat here, report (empty: none yet).
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local known = redis.call('EXISTS', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+local before = redis.call('HGET', KEYS[4], 'life')
+local other = before and before ~= ARGV[2]
+if other and ARGV[6] == '1' then
+  -- The node was started again: its former life ends here, and its connections with it.
+  redis.call('DEL', ARGV[5] .. before, KEYS[4])
+  other = false
+end
+redis.call('HSET', KEYS[4], 'life', ARGV[2])
+if ARGV[7] ~= '' then
+  redis.call('HSET', KEYS[4], 'report', ARGV[7])
+end
+redis.call('PEXPIRE', KEYS[4], ARGV[4])
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[4])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[4])
+local answer = { known, other and 1 or 0 }
+local nodes = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
+for i = 1, #nodes, 2 do
+  answer[#answer + 1] = nodes[i]
+  answer[#answer + 1] = math.max(0, now - nodes[i + 1])
+end
+return answer
