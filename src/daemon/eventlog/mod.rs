@@ -2,7 +2,7 @@
 //!
 //! In: batches of records with a topic and a key. Out: positions to the writer, records in order to
 //! named consumers, pages by position to whoever repairs a gap. Engines: [`embedded`] (segment files
-//! on the local disk); Kafka is the distributed one.
+//! on the local disk), [`kafka`].
 //!
 //! Always holds:
 //! - An append that returned `Ok` is durable (under the engine's configured guarantee) and stays so
@@ -23,6 +23,7 @@ pub mod dead_letter;
 pub mod embedded;
 #[cfg(test)]
 pub(crate) mod in_memory;
+pub mod kafka;
 
 use std::sync::Arc;
 use std::time::Duration;
