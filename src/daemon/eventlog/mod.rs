@@ -209,7 +209,7 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// Where a group would go on reading: its last commit, if it ever committed.
     async fn committed(&self, topic: Topic, group: &str) -> Result<Vec<Position>, LogError>;
 
-    /// How far each group that ever committed is behind.
+    /// How far each group that ever committed is behind, as it was at most about a second ago.
     async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError>;
 
     /// The identity of this log; another one after its data was lost or replaced.

@@ -6,7 +6,7 @@ use crate::daemon::eventlog::LogError;
 
 /// An error of anything but an append.
 pub(super) fn unavailable(doing: &str, error: &KafkaError) -> LogError {
-    let text = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| describe(code));
+    let text = error.rdkafka_error_code().map_or_else(|| error.to_string(), describe);
     LogError::Unavailable(format!("{doing}: {text}"))
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::{Instant, timeout_at};
@@ -17,6 +17,7 @@ use tracing::debug;
 
 use super::assignment::{Assigner, ends};
 use super::client::Clients;
+use super::commit;
 use super::failure::unavailable;
 use super::inbox::Inbox;
 use super::place::{kafka_offset, position};
@@ -97,7 +98,7 @@ impl LogConsumer for Member {
             let confirmation = {
                 let consumer = self.consumer.0.upgrade().ok_or(LogError::Closed)?;
                 let confirmation = consumer.context().expect_commit(offsets.clone());
-                let sent = consumer.commit(&offsets, CommitMode::Async);
+                let sent = commit::send(&consumer, &offsets);
                 sent.map_err(|error| unavailable("committing a position", &error))?;
                 confirmation
             };

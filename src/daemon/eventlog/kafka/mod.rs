@@ -30,6 +30,7 @@ mod appender;
 mod assignment;
 mod check;
 mod client;
+mod commit;
 mod delivery;
 mod failure;
 mod groups;

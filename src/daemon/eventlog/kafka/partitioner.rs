@@ -44,5 +44,5 @@ mod tests {
         assert!(counts.iter().all(|count| (50..200).contains(count)), "{counts:?}");
     }
 
-    const FIXED: [u32; 5] = [0; 5];
+    const FIXED: [u32; 5] = [15, 60, 4, 52, 97];
 }
