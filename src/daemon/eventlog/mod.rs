@@ -2,7 +2,7 @@
 //!
 //! In: batches of records with a topic and a key. Out: positions to the writer, records in order to
 //! named consumers, pages by position to whoever repairs a gap. Engines: [`embedded`] (segment files
-//! on the local disk); Kafka is the distributed one.
+//! on the local disk), [`kafka`].
 //!
 //! Always holds:
 //! - An append that returned `Ok` is durable (under the engine's configured guarantee) and stays so
@@ -23,6 +23,7 @@ pub mod dead_letter;
 pub mod embedded;
 #[cfg(test)]
 pub(crate) mod in_memory;
+pub mod kafka;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -208,7 +209,7 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// Where a group would go on reading: its last commit, if it ever committed.
     async fn committed(&self, topic: Topic, group: &str) -> Result<Vec<Position>, LogError>;
 
-    /// How far each group that ever committed is behind.
+    /// How far each group that ever committed is behind, as it was at most about a second ago.
     async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError>;
 
     /// The identity of this log; another one after its data was lost or replaced.

@@ -10,7 +10,8 @@ use super::{
     Harness, MOMENT, PATIENCE, TOPIC, append, behind, consumer, end_of, joined, names, numbered,
     take, texts,
 };
-use crate::daemon::eventlog::{Polled, Position, StartAt};
+use crate::daemon::eventlog::{Polled, Position, SharedLog, StartAt};
+use crate::protocol::admin::ConsumerLag;
 
 pub(crate) async fn a_consumer_gets_every_record_in_order<H: Harness>() {
     let harness = H::start().await;
@@ -215,17 +216,31 @@ pub(crate) async fn commits_are_remembered_and_lag_counts_from_them<H: Harness>(
     for _ in 0..2 {
         let log = harness.log();
         assert!(log.committed(TOPIC, "g").await.unwrap().contains(&next));
-        let lags = log.lag().await.unwrap();
-        let of_partition = |lag: &&crate::protocol::admin::ConsumerLag| {
-            lag.group == "g" && lag.topic == TOPIC.name() && lag.partition == next.partition
-        };
-        let lag = lags.iter().find(of_partition).expect("the group's lag");
+        let lag = lag_of(&log, "g", next).await;
         let end = end_of(&log, 1).await.end;
         assert_eq!((lag.position, lag.end), (next.offset, end));
         assert_eq!(lag.lag, end - next.offset);
         drop(log);
         harness.restart().await;
     }
+}
+
+/// The group's lag once it counts from this position; an engine may answer what it knew a moment ago.
+async fn lag_of(log: &SharedLog, group: &str, next: Position) -> ConsumerLag {
+    let found = async {
+        loop {
+            let mut lags = log.lag().await.unwrap().into_iter();
+            let found = lags.find(|lag| {
+                let partition = lag.topic == TOPIC.name() && lag.partition == next.partition;
+                lag.group == group && partition && lag.position == next.offset
+            });
+            match found {
+                Some(lag) => return lag,
+                None => tokio::time::sleep(MOMENT).await,
+            }
+        }
+    };
+    timeout(PATIENCE, found).await.expect("the group's lag in time")
 }
 
 pub(crate) async fn every_follower_gets_every_record_from_the_end_on<H: Harness>() {

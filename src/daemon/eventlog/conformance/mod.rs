@@ -35,10 +35,11 @@ pub(crate) trait Harness: Sized {
     async fn restart(&mut self);
 }
 
-/// Writes a test for each promise of the contract.
+/// Writes a test for each promise of the contract. A second argument is an attribute of each test,
+/// as `ignore = "needs …"`.
 macro_rules! conformance_suite {
-    ($harness:ty) => {
-        $crate::daemon::eventlog::conformance::conformance_suite!(@tests $harness:
+    ($harness:ty $(, $attribute:meta)?) => {
+        $crate::daemon::eventlog::conformance::conformance_suite!(@tests $harness, [$($attribute)?]:
             positions_are_in_the_order_of_the_batch_and_grow
             appends_of_a_key_keep_the_order_in_which_they_were_called
             what_an_append_returned_for_is_there_once_after_a_restart
@@ -70,13 +71,17 @@ macro_rules! conformance_suite {
             closing_ends_a_waiting_poll
         );
     };
-    (@tests $harness:ty: $($name:ident)*) => {
+    (@tests $harness:ty, $attribute:tt: $($name:ident)*) => {
         $(
+            $crate::daemon::eventlog::conformance::conformance_suite!(@test $harness, $attribute, $name);
+        )*
+    };
+    (@test $harness:ty, [$($attribute:meta)?], $name:ident) => {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            $(#[$attribute])?
             async fn $name() {
                 $crate::daemon::eventlog::conformance::$name::<$harness>().await;
             }
-        )*
     };
 }
 pub(crate) use conformance_suite;

@@ -1,0 +1,179 @@
+//! What a reading thread has brought and nobody has taken yet.
+//!
+//! Bounded: [`MAX_BYTES`] of records; a thread that finds it full stops fetching. What happens to the
+//! assignment stands in the same line as the records, so that a partition's records never come before
+//! its assignment or behind its loss, and records of a partition that is lost leave the line at once.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::daemon::eventlog::{LogError, Polled, Position, Record};
+
+const MAX_BYTES: usize = 8 << 20;
+/// What a record costs besides its payload.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    /// For the one who takes.
+    arrived: Notify,
+    /// For the thread that brings.
+    room: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    line: VecDeque<Arrival>,
+    bytes: usize,
+    owned: BTreeSet<u32>,
+    failure: Option<LogError>,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Arrival {
+    Assigned(Vec<Position>),
+    Revoked(Vec<u32>),
+    Record(Record),
+}
+
+fn cost(record: &Record) -> usize {
+    record.payload.len() + RECORD_OVERHEAD_BYTES
+}
+
+impl Inbox {
+    pub(super) fn assign(&self, begin: Vec<Position>) {
+        let mut state = self.lock();
+        state.owned.extend(begin.iter().map(|position| position.partition));
+        state.line.push_back(Arrival::Assigned(begin));
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    pub(super) fn revoke(&self, partitions: Vec<u32>) {
+        let mut state = self.lock();
+        let State { line, bytes, owned, .. } = &mut *state;
+        owned.retain(|partition| !partitions.contains(partition));
+        line.retain(|arrival| match arrival {
+            Arrival::Record(record) if partitions.contains(&record.position.partition) => {
+                *bytes -= cost(record);
+                false
+            }
+            _ => true,
+        });
+        line.push_back(Arrival::Revoked(partitions));
+        drop(state);
+        self.arrived.notify_one();
+        self.room.notify_one();
+    }
+
+    /// Puts a record in line; wake the taker when there are no more for now.
+    pub(super) fn push(&self, record: Record) {
+        let mut state = self.lock();
+        if state.owned.contains(&record.position.partition) {
+            state.bytes += cost(&record);
+            state.line.push_back(Arrival::Record(record));
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        self.arrived.notify_one();
+    }
+
+    /// The next poll answers this, once.
+    pub(super) fn fail(&self, error: LogError) {
+        self.lock().failure = Some(error);
+        self.arrived.notify_one();
+    }
+
+    /// Tells the thread to end, and everybody that the log is closed.
+    pub(super) fn end(&self) {
+        self.lock().ended = true;
+        self.arrived.notify_one();
+        self.room.notify_one();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().bytes >= MAX_BYTES
+    }
+
+    /// Waits until there is room or the end is near; false if there is none in time.
+    pub(super) fn wait_for_room(&self, timeout: Duration) -> bool {
+        let full = |state: &mut State| state.bytes >= MAX_BYTES && !state.ended;
+        let waited = self.room.wait_timeout_while(self.lock(), timeout, full);
+        let (_state, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        !outcome.timed_out()
+    }
+
+    pub(super) fn owns(&self, partition: u32) -> bool {
+        self.lock().owned.contains(&partition)
+    }
+
+    /// Waits for something to take. Cancel-safe: nothing is taken but in the last step.
+    pub(super) async fn poll(
+        &self,
+        max_records: usize,
+        wait: Duration,
+    ) -> Result<Polled, LogError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            if let Some(polled) = self.take(max_records)? {
+                return Ok(polled);
+            }
+            if tokio::time::timeout_at(deadline, self.arrived.notified()).await.is_err() {
+                return Ok(self.take(max_records)?.unwrap_or_default());
+            }
+        }
+    }
+
+    /// The head of the line. A loss comes alone, so that nobody has to ask which came first.
+    fn take(&self, max_records: usize) -> Result<Option<Polled>, LogError> {
+        let mut state = self.lock();
+        if state.ended {
+            return Err(LogError::Closed);
+        }
+        if let Some(error) = state.failure.take() {
+            return Err(error);
+        }
+        let mut polled = Polled::default();
+        loop {
+            let begun = !polled.assigned.is_empty() || !polled.records.is_empty();
+            match state.line.front() {
+                Some(Arrival::Revoked(_)) if begun => break,
+                Some(Arrival::Assigned(_)) if !polled.revoked.is_empty() => break,
+                Some(Arrival::Record(_))
+                    if !polled.revoked.is_empty() || polled.records.len() >= max_records =>
+                {
+                    break;
+                }
+                _ => {}
+            }
+            match state.line.pop_front() {
+                Some(Arrival::Revoked(partitions)) => polled.revoked.extend(partitions),
+                Some(Arrival::Assigned(begin)) => polled.assigned.extend(begin),
+                Some(Arrival::Record(record)) => {
+                    state.bytes -= cost(&record);
+                    polled.records.push(record);
+                }
+                None => break,
+            }
+        }
+        drop(state);
+        self.room.notify_one();
+        Ok((polled != Polled::default()).then_some(polled))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change leaves `State` whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

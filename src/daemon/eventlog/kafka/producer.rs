@@ -1,0 +1,124 @@
+//! Appends without transactions: `at_most_once` and `at_least_once`.
+//!
+//! A batch is handed to the library where `append` is called, so its place in the order is taken
+//! there. Under `at_least_once` the producer is idempotent: a retry neither repeats nor reorders.
+//! Under `at_most_once` one replica has the record in memory when it is acknowledged, and nothing is
+//! sent twice; `acks=0` would not say where a record stands, and its place is a comment's number.
+//!
+//! The library sends at once what waits (`linger.ms` 0), and while five requests to a broker are under
+//! way the rest gathers: batches grow with the rate by themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use tokio::sync::oneshot;
+
+use super::client::Clients;
+use super::delivery::{Answer, Batch, Budget, Deliveries, Ticket};
+use super::failure::{refused, unavailable};
+use super::health::Health;
+use super::partitioner::key_bytes;
+use super::topics::{MAX_RECORD_BYTES, Topics};
+use crate::daemon::config::Guarantee;
+use crate::daemon::eventlog::{LogError, NewRecord, Topic};
+
+pub(super) type Client = ThreadedProducer<Deliveries>;
+
+/// The settings that every producer of this node shares.
+pub(super) fn producer_config(clients: &Clients, max_pending_bytes: u64) -> ClientConfig {
+    let mut config = clients.plain();
+    config.set("linger.ms", "0");
+    config.set("compression.type", "snappy");
+    config.set("message.timeout.ms", clients.timeout.as_millis().to_string());
+    config.set("message.max.bytes", MAX_RECORD_BYTES.to_string());
+    // The budget is the bound; the library's own must never be the first to refuse.
+    config.set("queue.buffering.max.messages", "0");
+    let kib = (max_pending_bytes / 1024).saturating_mul(2).saturating_add(64 * 1024);
+    config.set("queue.buffering.max.kbytes", kib.min(i32::MAX as u64).to_string());
+    config
+}
+
+pub(super) struct DirectAppender {
+    client: Client,
+    topics: Arc<Topics>,
+    budget: Arc<Budget>,
+}
+
+impl DirectAppender {
+    pub(super) fn new(
+        clients: &Clients,
+        guarantee: Guarantee,
+        topics: Arc<Topics>,
+        max_pending_bytes: u64,
+        health: Arc<Health>,
+    ) -> Result<Self, LogError> {
+        let mut config = producer_config(clients, max_pending_bytes);
+        if guarantee == Guarantee::AtMostOnce {
+            config.set("acks", "1").set("retries", "0");
+        } else {
+            config.set("enable.idempotence", "true");
+        }
+        let client = Client::from_config_and_context(&config, Deliveries { health })
+            .map_err(|error| unavailable("setting up a producer", &error))?;
+        Ok(Self { client, topics, budget: Budget::new(max_pending_bytes) })
+    }
+
+    pub(super) fn append(
+        &self,
+        topic: Topic,
+        records: &[NewRecord],
+    ) -> Result<oneshot::Receiver<Answer>, LogError> {
+        let reserved = self.budget.reserve(records)?;
+        let name = self.topics.name(topic);
+        let (batch, answer) = Batch::new(name, records.len(), reserved);
+        for (index, new) in (0..).zip(records) {
+            let partition = self.topics.partition_of(topic, new.key);
+            let ticket = Box::new(Ticket { batch: batch.clone(), index });
+            let key = key_bytes(new.key);
+            let record = to_record(name, partition, &key, new, ticket);
+            if let Err((error, record)) = self.client.send(record) {
+                refuse(&record.delivery_opaque, new, name, &error);
+            }
+        }
+        Ok(answer)
+    }
+
+    pub(super) fn metadata(
+        &self,
+        topic: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Metadata, LogError> {
+        let metadata = self.client.client().fetch_metadata(topic, timeout);
+        metadata.map_err(|error| unavailable("asking the cluster", &error))
+    }
+
+    /// Waits until everything under way is answered. Blocks.
+    pub(super) fn flush(&self, timeout: Duration) -> Result<(), LogError> {
+        self.client.flush(timeout).map_err(|error| unavailable("flushing the last appends", &error))
+    }
+}
+
+pub(super) fn to_record<'a>(
+    topic: &'a str,
+    partition: u32,
+    key: &'a [u8; 8],
+    new: &'a NewRecord,
+    ticket: Box<Ticket>,
+) -> BaseRecord<'a, [u8; 8], [u8], Box<Ticket>> {
+    BaseRecord::with_opaque_to(topic, ticket)
+        .partition(partition as i32)
+        .key(key)
+        .payload(&new.payload[..])
+        // Kafka takes 0 for "now"; a millisecond after the epoch is as good a lie about it.
+        .timestamp(i64::try_from(new.timestamp_ms.max(1)).unwrap_or(i64::MAX))
+}
+
+/// Settles a record that the library itself did not take.
+pub(super) fn refuse(ticket: &Ticket, new: &NewRecord, topic: &str, error: &KafkaError) {
+    ticket.batch.settle(ticket.index, Err(refused(topic, new.payload.len(), error)));
+}

@@ -1,0 +1,41 @@
+//! The contract's own suite.
+
+use std::sync::Arc;
+
+use super::{open, settings};
+use crate::daemon::config::{Guarantee, KafkaConfig};
+use crate::daemon::eventlog::SharedLog;
+use crate::daemon::eventlog::conformance::{Harness, conformance_suite};
+
+macro_rules! harness {
+    ($name:ident, $guarantee:expr) => {
+        struct $name {
+            config: KafkaConfig,
+            log: SharedLog,
+        }
+
+        impl Harness for $name {
+            async fn start() -> Self {
+                let config = settings("conformance");
+                let log = Arc::new(open(&config, $guarantee).await);
+                Self { config, log }
+            }
+
+            fn log(&self) -> SharedLog {
+                self.log.clone()
+            }
+
+            async fn restart(&mut self) {
+                self.log.close().await.unwrap();
+                self.log = Arc::new(open(&self.config, $guarantee).await);
+            }
+        }
+    };
+}
+
+mod at_least_once {
+    use super::*;
+
+    harness!(AtLeastOnce, Guarantee::AtLeastOnce);
+    conformance_suite!(AtLeastOnce, ignore = "needs scripts/stack up");
+}
