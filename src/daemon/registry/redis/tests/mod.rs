@@ -1,5 +1,6 @@
 //! The engine on real servers: the shared three, and others of its own that it may kill.
 
+mod commands;
 mod outages;
 mod rates;
 mod server;
@@ -10,7 +11,7 @@ use super::RedisRegistry;
 use crate::daemon::config::RedisConfig;
 use crate::daemon::redis_nodes::RedisNodes;
 use crate::daemon::registry::conformance::{self, Member, RecordingEndpoint};
-use crate::daemon::registry::{ConnectionRegistry as _, NodeEndpoint, SharedRegistry};
+use crate::daemon::registry::{ConnectionRegistry, NodeEndpoint, SharedRegistry};
 use crate::daemon::supervise::breaker::Breaker;
 use crate::daemon::test_stack;
 use crate::protocol::NodeId;
