@@ -33,6 +33,8 @@ pub mod status;
 pub mod store;
 pub mod supervise;
 #[cfg(test)]
+pub(crate) mod test_redis;
+#[cfg(test)]
 #[allow(dead_code, reason = "each engine on real servers uses its own part")]
 pub(crate) mod test_stack;
 mod warm_start;

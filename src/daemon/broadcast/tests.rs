@@ -101,6 +101,18 @@ impl RecentCache for Journal {
     async fn buried(&self, _: StreamId, ids: &[CommentId]) -> Result<Vec<bool>, StoreError> {
         Ok(vec![false; ids.len()])
     }
+
+    async fn is_complete(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn mark_complete(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn mark_incomplete(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 struct Stage {

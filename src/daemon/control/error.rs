@@ -79,7 +79,7 @@ impl ControlError {
 
 fn store_code(error: &StoreError) -> ErrorCode {
     match error {
-        StoreError::Unavailable(_) => ErrorCode::StoreUnavailable,
+        StoreError::Unavailable(_) | StoreError::Incomplete(_) => ErrorCode::StoreUnavailable,
         StoreError::NotFound(_) => ErrorCode::NotFound,
         // Streams are the only things whose id a request chooses.
         StoreError::Exists(_) => ErrorCode::StreamExists,

@@ -46,6 +46,18 @@ impl RecentCache for Away {
     async fn buried(&self, _: StreamId, _: &[CommentId]) -> Result<Vec<bool>, StoreError> {
         away()
     }
+
+    async fn is_complete(&self) -> Result<bool, StoreError> {
+        away()
+    }
+
+    async fn mark_complete(&self) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn mark_incomplete(&self) -> Result<(), StoreError> {
+        away()
+    }
 }
 
 fn id(n: u64) -> CommentId {

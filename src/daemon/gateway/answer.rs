@@ -60,7 +60,7 @@ impl IntoResponse for HttpError {
 /// What a store's failure means to a client; `missing` is what `NotFound` stands for.
 pub(super) fn store_error(error: &StoreError, missing: ErrorCode) -> HttpError {
     let body = match error {
-        StoreError::Unavailable(_) => {
+        StoreError::Unavailable(_) | StoreError::Incomplete(_) => {
             // Its text may name hosts and files, which are the operator's business.
             tracing::warn!(%error, "a request could not be answered");
             ErrorBody::new(ErrorCode::StoreUnavailable, "the store does not answer")

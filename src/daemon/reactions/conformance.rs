@@ -1,6 +1,6 @@
 //! What every engine of the reaction totals must do. [`conformance!`] makes one test of each promise
 //! for an engine; it takes an async function that opens an empty one and returns it with whatever
-//! must outlive it.
+//! must outlive it; attributes in front go to every test.
 
 use super::{ReactionTotals, Totals};
 use crate::protocol::StreamId;
@@ -9,8 +9,8 @@ const A: StreamId = StreamId(1);
 const B: StreamId = StreamId(i64::MAX as u64);
 
 macro_rules! conformance {
-    ($open:path) => {
-        $crate::daemon::reactions::conformance::conformance!($open;
+    ($(#[$attribute:meta])* $open:path) => {
+        $crate::daemon::reactions::conformance::conformance!(@tests ($(#[$attribute])*) $open;
             adding_answers_with_the_new_totals_of_what_changed,
             nothing_counted_changes_nothing,
             what_is_listed_twice_is_added_up,
@@ -18,14 +18,18 @@ macro_rules! conformance {
             concurrent_additions_are_all_counted,
         );
     };
-    ($open:path; $($promise:ident),* $(,)?) => {
+    (@tests $attributes:tt $open:path; $($promise:ident),* $(,)?) => {
         $(
-            #[tokio::test]
-            async fn $promise() {
-                let (totals, _guard) = $open().await;
-                $crate::daemon::reactions::conformance::$promise(&totals).await;
-            }
+            $crate::daemon::reactions::conformance::conformance!(@test $attributes $open; $promise);
         )*
+    };
+    (@test ($(#[$attribute:meta])*) $open:path; $promise:ident) => {
+        #[tokio::test]
+        $(#[$attribute])*
+        async fn $promise() {
+            let (totals, _guard) = $open().await;
+            $crate::daemon::reactions::conformance::$promise(&totals).await;
+        }
     };
 }
 pub(crate) use conformance;

@@ -22,6 +22,9 @@ pub(in crate::daemon) mod sqlite_file;
 pub enum StoreError {
     #[error("the store does not answer: {0}")]
     Unavailable(String),
+    /// It answers, and knows that it lost something that is being restored.
+    #[error("the store has lost something: {0}")]
+    Incomplete(String),
     #[error("no such {0}")]
     NotFound(&'static str),
     #[error("{0} exists already")]

@@ -1,12 +1,13 @@
 //! What every engine of the recent cache must do. [`conformance!`] makes one test of each promise
-//! for an engine; it takes an async function that opens an empty cache and returns it with whatever
-//! must outlive it.
+//! for an engine; it takes an async function that opens an empty cache, complete, and returns it with
+//! whatever must outlive it; attributes in front go to every test.
 
 use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
 
 use super::{RecentCache, RecentEvent, RecentPage};
+use crate::daemon::store::StoreError;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::{CommentId, Seq, StreamId, UserId};
 
@@ -14,32 +15,41 @@ const STREAM: StreamId = StreamId(7);
 const OTHER: StreamId = StreamId(8);
 
 macro_rules! conformance {
-    ($open:path) => {
-        $crate::daemon::store::recent::conformance::conformance!($open;
+    ($(#[$attribute:meta])* $open:path) => {
+        $crate::daemon::store::recent::conformance::conformance!(@tests ($(#[$attribute])*) $open;
             an_unknown_stream_is_not_answered_for,
             events_come_in_order_after_a_place,
             a_limit_ends_a_page_where_the_next_begins,
             a_range_that_does_not_join_forgets_what_was,
             a_range_already_known_is_ignored,
             an_overlapping_range_adds_what_is_new,
+            a_take_over_changes_nothing_that_was_told,
             an_empty_range_moves_the_head,
             buried_comments_are_never_handed_out,
             streams_do_not_mix,
+            it_is_complete_once_marked,
         );
 
         #[test]
+        $(#[$attribute])*
         fn pages_leave_nothing_out() {
             $crate::daemon::store::recent::conformance::pages_leave_nothing_out($open);
         }
     };
-    ($open:path; $($promise:ident),* $(,)?) => {
+    (@tests $attributes:tt $open:path; $($promise:ident),* $(,)?) => {
         $(
-            #[tokio::test]
-            async fn $promise() {
-                let (cache, _guard) = $open().await;
-                $crate::daemon::store::recent::conformance::$promise(&cache).await;
-            }
+            $crate::daemon::store::recent::conformance::conformance!(
+                @test $attributes $open; $promise
+            );
         )*
+    };
+    (@test ($(#[$attribute:meta])*) $open:path; $promise:ident) => {
+        #[tokio::test]
+        $(#[$attribute])*
+        async fn $promise() {
+            let (cache, _guard) = $open().await;
+            $crate::daemon::store::recent::conformance::$promise(&cache).await;
+        }
     };
 }
 pub(crate) use conformance;
@@ -130,6 +140,18 @@ pub(crate) async fn an_overlapping_range_adds_what_is_new(cache: &impl RecentCac
     assert_eq!(after(cache, 0, 100).await, ((1..=15).collect(), 15));
 }
 
+pub(crate) async fn a_take_over_changes_nothing_that_was_told(cache: &impl RecentCache) {
+    cache.append(STREAM, 1, 10, vec![comment(2), comment(9)]).await.unwrap();
+    // The next coordinator begins at the last commit, and cuts batches where it likes.
+    append(cache, 5, 8).await;
+    append(cache, 9, 10).await;
+    append(cache, 7, 12).await;
+    assert_eq!(cache.head(STREAM).await.unwrap(), Some(12));
+    assert_eq!(after(cache, 0, 100).await, (vec![2, 9, 11, 12], 12));
+    append(cache, 13, 13).await;
+    assert_eq!(after(cache, 9, 100).await, (vec![11, 12, 13], 13));
+}
+
 pub(crate) async fn an_empty_range_moves_the_head(cache: &impl RecentCache) {
     cache.append(STREAM, 5, 5, Vec::new()).await.unwrap();
     assert_eq!(cache.head(STREAM).await.unwrap(), Some(5));
@@ -159,6 +181,22 @@ pub(crate) async fn streams_do_not_mix(cache: &impl RecentCache) {
     let page = cache.after(OTHER, 1, 100).await.unwrap().unwrap();
     assert_eq!((seqs(&page), page.covered_to), (vec![4], 4));
     assert_eq!(cache.after(OTHER, 0, 100).await.unwrap(), None);
+}
+
+pub(crate) async fn it_is_complete_once_marked(cache: &impl RecentCache) {
+    assert!(cache.is_complete().await.unwrap(), "opened complete");
+    append(cache, 1, 3).await;
+    cache.bury(STREAM, comment_id(2)).await.unwrap();
+    cache.mark_incomplete().await.unwrap();
+    // Whatever it says meanwhile, it hands nothing out.
+    let page = cache.after(STREAM, 0, 10).await;
+    assert!(matches!(page, Ok(None) | Err(StoreError::Incomplete(_))), "{page:?}");
+    if !cache.is_complete().await.unwrap() {
+        assert!(cache.buried(STREAM, &[comment_id(1)]).await.is_err());
+    }
+    cache.mark_complete().await.unwrap();
+    assert!(cache.is_complete().await.unwrap());
+    assert_eq!(cache.buried(STREAM, &[1, 2].map(comment_id)).await.unwrap(), [false, true]);
 }
 
 /// For random batches, deletions and page sizes: going from page to page by `covered_to` sees every

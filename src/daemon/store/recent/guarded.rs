@@ -1,24 +1,35 @@
 //! A recent cache behind a circuit breaker: while it is away, nobody waits for it.
+//!
+//! Always holds: what could not be buried meanwhile is buried before the cache is next asked about
+//! the stream, and at the latest by [`RecentCache::is_complete`], which the coordinators ask every
+//! few seconds. Kept in memory: who stops with burials that were not taken leaves them to those who
+//! read back deletions after an outage.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 
+use super::burials::UntakenBurials;
 use super::{RecentCache, RecentEvent, RecentPage, SharedRecentCache};
 use crate::daemon::store::StoreError;
 use crate::daemon::supervise::breaker::Breaker;
 use crate::protocol::{CommentId, Seq, StreamId};
+
+/// Burials on their way together when many are made up for.
+const CONCURRENT_BURIALS: usize = 64;
 
 /// Answers [`StoreError::Unavailable`] at once while the breaker is open.
 #[derive(Debug)]
 pub struct GuardedRecent {
     cache: SharedRecentCache,
     breaker: Arc<Breaker>,
+    burials: UntakenBurials,
 }
 
 impl GuardedRecent {
     pub fn new(cache: SharedRecentCache, breaker: Arc<Breaker>) -> Self {
-        Self { cache, breaker }
+        Self { cache, breaker, burials: UntakenBurials::default() }
     }
 
     async fn guard<T>(
@@ -28,7 +39,47 @@ impl GuardedRecent {
         if !self.breaker.permits() {
             return Err(StoreError::Unavailable("the recent cache is away".to_owned()));
         }
-        self.breaker.observe(call.await)
+        let result = call.await;
+        match &result {
+            // It answers; only what was lost has to be read back, through this very breaker.
+            Ok(_) | Err(StoreError::Incomplete(_)) => self.breaker.succeeded(),
+            Err(error) => self.breaker.failed(error),
+        }
+        result
+    }
+
+    /// Makes up for what the cache did not take of a stream, and for what was too much to remember.
+    async fn catch_up(&self, stream_id: StreamId) -> Result<(), StoreError> {
+        self.unmark_after_overflow().await?;
+        let missing = futures_util::stream::iter(self.burials.of(stream_id));
+        let taken = missing.map(|comment_id| async move {
+            self.guard(self.cache.bury(stream_id, comment_id)).await?;
+            self.burials.taken(stream_id, comment_id);
+            Ok::<(), StoreError>(())
+        });
+        let mut taken = taken.buffer_unordered(CONCURRENT_BURIALS);
+        while let Some(taken) = taken.next().await {
+            taken?;
+        }
+        Ok(())
+    }
+
+    async fn unmark_after_overflow(&self) -> Result<(), StoreError> {
+        if let Some(overflow) = self.burials.overflow() {
+            self.guard(self.cache.mark_incomplete()).await?;
+            self.burials.marked_for(overflow);
+        }
+        Ok(())
+    }
+
+    /// Streams on a node that is still away do not keep back those of the others.
+    async fn catch_up_all(&self) -> Result<(), StoreError> {
+        self.unmark_after_overflow().await?;
+        let mut caught_up = Ok(());
+        for stream_id in self.burials.streams() {
+            caught_up = caught_up.and(self.catch_up(stream_id).await);
+        }
+        caught_up
     }
 }
 
@@ -41,6 +92,7 @@ impl RecentCache for GuardedRecent {
         to_seq: Seq,
         events: Vec<RecentEvent>,
     ) -> Result<(), StoreError> {
+        self.catch_up(stream_id).await?;
         self.guard(self.cache.append(stream_id, from_seq, to_seq, events)).await
     }
 
@@ -50,6 +102,7 @@ impl RecentCache for GuardedRecent {
         seq: Seq,
         limit: usize,
     ) -> Result<Option<RecentPage>, StoreError> {
+        self.catch_up(stream_id).await?;
         self.guard(self.cache.after(stream_id, seq, limit)).await
     }
 
@@ -58,7 +111,11 @@ impl RecentCache for GuardedRecent {
     }
 
     async fn bury(&self, stream_id: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
-        self.guard(self.cache.bury(stream_id, comment_id)).await
+        let taken = self.guard(self.cache.bury(stream_id, comment_id)).await;
+        if taken.is_err() {
+            self.burials.remember(stream_id, comment_id);
+        }
+        taken
     }
 
     async fn buried(
@@ -66,6 +123,29 @@ impl RecentCache for GuardedRecent {
         stream_id: StreamId,
         comment_ids: &[CommentId],
     ) -> Result<Vec<bool>, StoreError> {
+        self.catch_up(stream_id).await?;
         self.guard(self.cache.buried(stream_id, comment_ids)).await
     }
+
+    async fn is_complete(&self) -> Result<bool, StoreError> {
+        let caught_up = self.catch_up_all().await;
+        // A node that lost everything is told apart though another one is away.
+        match self.guard(self.cache.is_complete()).await {
+            Ok(true) => caught_up.map(|()| true),
+            other => other,
+        }
+    }
+
+    async fn mark_complete(&self) -> Result<(), StoreError> {
+        let caught_up = self.catch_up_all().await;
+        self.guard(self.cache.mark_complete()).await.and(caught_up)
+    }
+
+    async fn mark_incomplete(&self) -> Result<(), StoreError> {
+        self.guard(self.cache.mark_incomplete()).await
+    }
 }
+
+#[cfg(test)]
+#[path = "guarded_tests.rs"]
+mod tests;

@@ -1,30 +1,34 @@
 //! The recent cache: the last comments and deletions of hot streams, by their place in the order.
 //!
 //! In: every batch, from the coordinator, before the bus carries it. Out: what a viewer that comes
-//! back has missed. Engines: [`memory`]; Redis is the distributed one.
+//! back has missed. Engines: [`memory`]; [`redis`] is the distributed one.
 //!
 //! Always holds: the events kept of a stream are contiguous: if [`RecentCache::after`] answers, it
 //! has left nothing out. Deleted comments are never handed out, whether the deletion came before or
-//! after the question was first asked.
+//! after the question was first asked. A cache that may have lost burials answers nothing about
+//! comments until they are read back: see [`RecentCache::is_complete`].
 //!
 //! When full: whole streams or their oldest events are forgotten; the answer is then `None` and the
 //! caller reads the log.
 
+pub mod burials;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod guarded;
 pub mod memory;
+pub mod redis;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::{CommentId, Seq, StreamId};
 
 /// One thing that happened on a stream, at its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecentEvent {
     Comment(SequencedComment),
     Deleted { seq: Seq, deletion: Deletion },
@@ -53,7 +57,8 @@ pub struct RecentPage {
 pub trait RecentCache: Send + Sync + std::fmt::Debug + 'static {
     /// Adds all that happened in `from_seq..=to_seq`, sampled out or not. A range that does not join
     /// the last one makes the cache forget what it had of the stream; one that lies below it is
-    /// ignored.
+    /// ignored; of one that overlaps it, as a coordinator that takes over may bring, only what is
+    /// new is taken.
     async fn append(
         &self,
         stream_id: StreamId,
@@ -83,6 +88,20 @@ pub trait RecentCache: Send + Sync + std::fmt::Debug + 'static {
         stream_id: StreamId,
         comment_ids: &[CommentId],
     ) -> Result<Vec<bool>, StoreError>;
+
+    /// Whether everything buried since the cache was last marked complete is still known, wherever
+    /// it is kept. While it is not, [`Self::after`] and [`Self::buried`] answer
+    /// [`StoreError::Incomplete`] for the streams concerned. Whoever is told `false` reads back all
+    /// deletions, buries them, and then calls [`Self::mark_complete`].
+    async fn is_complete(&self) -> Result<bool, StoreError>;
+
+    /// Says that everything deleted before this caller was last told `false` by
+    /// [`Self::is_complete`] is buried now. An error if the cache lost, or did not take, a burial
+    /// since then: it is still incomplete, and reading back begins anew.
+    async fn mark_complete(&self) -> Result<(), StoreError>;
+
+    /// Says that burials are missing: incomplete until the next [`Self::mark_complete`].
+    async fn mark_incomplete(&self) -> Result<(), StoreError>;
 }
 
 pub type SharedRecentCache = Arc<dyn RecentCache>;

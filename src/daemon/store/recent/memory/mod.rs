@@ -175,6 +175,22 @@ impl RecentCache for MemoryRecent {
         let buried = self.buried.read().unwrap_or_else(PoisonError::into_inner);
         Ok(comment_ids.iter().map(|comment_id| buried.contains(*comment_id)).collect())
     }
+
+    async fn is_complete(&self) -> Result<bool, StoreError> {
+        // It lives and dies with the process that reads deletions back before it serves anybody.
+        Ok(true)
+    }
+
+    async fn mark_complete(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Nothing is handed out of streams it no longer knows; nobody but this process buries here,
+    /// and no burial here can fail.
+    async fn mark_incomplete(&self) -> Result<(), StoreError> {
+        *self.streams() = Streams::default();
+        Ok(())
+    }
 }
 
 /// The first `limit` events after `seq` that are not deleted.
