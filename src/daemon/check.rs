@@ -8,6 +8,7 @@ use super::auth::Verifier;
 use super::clock::{SharedClock, SystemClock};
 use super::config::Config;
 use super::engines::Engines;
+use super::redis_nodes::RedisNodes;
 use super::status::StatusBoard;
 
 /// Reaches every dependency the configuration names and prints a line for each; the first that does
@@ -23,6 +24,12 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     })?;
     println!("address              ok, {listen} is free");
     super::first_start::make_data_dir(&config.node.data_dir)?;
+    for (address, answer) in ping_redis(config).await? {
+        answer.map_err(|error| {
+            anyhow::anyhow!("Redis at {address} (redis.nodes) does not answer: {error}")
+        })?;
+        println!("redis                ok, {address}");
+    }
     let engines = Engines::open(config, &clock, &StatusBoard::default()).await?;
     engines.comments.ping().await?;
     engines.metadata.ping().await?;
@@ -31,4 +38,20 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     }
     engines.log.close().await?;
     Ok(())
+}
+
+/// Each Redis node, if anything is on Redis. The daemon starts without them; whoever asks wants to
+/// know.
+async fn ping_redis(config: &Config) -> anyhow::Result<Vec<(String, Result<(), String>)>> {
+    let engines = &config.engines;
+    let on_redis = [
+        engines.bus.as_str(),
+        engines.registry.as_str(),
+        engines.recent.as_str(),
+        engines.reactions.as_str(),
+    ];
+    if !on_redis.contains(&"redis") {
+        return Ok(Vec::new());
+    }
+    Ok(RedisNodes::open(&config.redis)?.ping().await)
 }

@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 use super::config::Config;
+use super::store::StoreError;
 use super::store::metadata::{NewAudit, SharedMetadataStore};
 use crate::protocol::StreamId;
 use crate::protocol::paths::default_data_dir;
@@ -38,8 +39,12 @@ pub(super) async fn make_stream(metadata: &SharedMetadataStore, now_ms: u64) -> 
             target: String::new(),
             detail: serde_json::to_value(&new)?,
         };
-        metadata.create_stream(new, audit).await?;
-        info!("made stream 1, live and open to anonymous viewers");
+        match metadata.create_stream(new, audit).await {
+            Ok(_) => info!("made stream 1, live and open to anonymous viewers"),
+            // Another node of the cluster was first.
+            Err(StoreError::Exists(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }

@@ -123,6 +123,7 @@ fn build_ingest(base: &Base, refs: Refs, replies: DeliveryHandle) -> anyhow::Res
         streams: base.streams.clone(),
         sanctions: base.sanctions.clone(),
         refs,
+        reservations: base.engines.reservations.clone(),
         screen: Arc::new(screen),
         replies: Arc::new(replies),
         board: base.board.clone(),
