@@ -16,7 +16,7 @@ mod trial;
 
 use std::time::Duration;
 
-use support::cluster::{Shape, stack};
+use support::cluster::{Shape, ThreeBrokers, stack};
 use trial::{Trial, breaker_is_open, is_unreachable};
 
 /// How long a server stays away.
@@ -100,6 +100,27 @@ async fn a_coordinator_is_killed() {
 #[ignore = "needs scripts/stack up"]
 async fn an_edge_is_killed() {
     a_node_is_killed("edge-2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn one_kafka_broker_of_three_is_killed() {
+    let brokers = ThreeBrokers::start();
+    let shape = Shape { brokers: brokers.addresses(), replication_factor: 3, ..Shape::default() };
+    let mut trial = Trial::start("broker", shape).await;
+    trial.break_it(|_| brokers.stack(&["kill", "kafka-2"])).await;
+    trial.for_the_rest_of(Duration::from_secs(15)).await;
+    trial.mend_it(|_| brokers.stack(&["start", "kafka-2"])).await;
+    trial.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn exactly_once_holds_while_coordinator_and_archiver_are_killed_twenty_times() {
+    let shape = Shape { guarantee: "exactly_once", ..Shape::default() };
+    let mut trial = Trial::start("exactly_once", shape).await;
+    trial.kill_again_and_again(20, &["coordinator-1", "archiver-1", "coordinator-2"]).await;
+    trial.verify().await;
 }
 
 async fn a_node_is_killed(node: &'static str) {

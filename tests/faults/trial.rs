@@ -10,6 +10,9 @@ use live_comments::protocol::admin::{
 };
 use live_comments::protocol::stream::NewStream;
 use live_comments::protocol::{CommentId, StreamId};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +35,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BANNED: u64 = 900;
 const TO_BE_BANNED: u64 = 901;
 
+/// What is broken is everybody's, so trials take turns.
+static TURN: AsyncMutex<()> = AsyncMutex::const_new(());
+
 pub struct Trial {
+    _turn: MutexGuard<'static, ()>,
     name: &'static str,
     cluster: Cluster,
     senders: JoinSet<()>,
@@ -66,6 +73,7 @@ fn is_well(top: &TopSnapshot, nodes: usize) -> bool {
 
 impl Trial {
     pub async fn start(name: &'static str, shape: Shape) -> Self {
+        let turn = TURN.lock().await;
         let cluster = Cluster::start(name, shape);
         for stream in 2..=STREAMS {
             let new = NewStream {
@@ -79,6 +87,7 @@ impl Trial {
         let nodes = cluster.names().count();
         cluster.until_top("edge-1", "all is well", PATIENCE, |top| is_well(top, nodes)).await;
         let mut trial = Self {
+            _turn: turn,
             name,
             cluster,
             senders: JoinSet::new(),
@@ -176,6 +185,24 @@ impl Trial {
             after.as_millis(),
             outcome.unreachable
         ));
+    }
+
+    /// Kills one of the nodes at random, starts it again, and so on; everything is well at the end.
+    pub async fn kill_again_and_again(&mut self, times: usize, nodes: &[&'static str]) {
+        let mut random = StdRng::seed_from_u64(7);
+        self.broken_at = Instant::now();
+        for _ in 0..times {
+            let node = nodes[random.random_range(0..nodes.len())];
+            let pause = Duration::from_millis(random.random_range(100..1000));
+            tokio::time::sleep(pause).await;
+            tokio::task::block_in_place(|| {
+                self.cluster.kill(node);
+                std::thread::sleep(pause / 2);
+                self.cluster.restart(node);
+            });
+        }
+        self.figures.push(format!("killed {times} times"));
+        self.mend_it(|_| ()).await;
     }
 
     pub async fn for_the_rest_of(&mut self, outage: Duration) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
@@ -24,17 +24,57 @@ fn first_port() -> u16 {
 
 /// Runs `scripts/stack` with arguments; a failure ends the test with what it said.
 pub fn stack(arguments: &[&str]) {
+    run_stack(arguments, &[]);
+}
+
+fn run_stack(arguments: &[&str], environment: &[(&str, &str)]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/stack");
-    let output = Command::new(script).args(arguments).output().unwrap();
+    let mut command = Command::new(script);
+    let output =
+        command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null()).output();
+    let output = output.unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "scripts/stack {arguments:?}: {text}");
+}
+
+/// Three Kafka brokers of the test's own, beside the stack; gone with this value.
+pub struct ThreeBrokers {
+    directory: TempDir,
+}
+
+impl ThreeBrokers {
+    pub fn start() -> Self {
+        let brokers = Self { directory: tempfile::tempdir().unwrap() };
+        brokers.stack(&["up", "--brokers", "3", "kafka"]);
+        brokers
+    }
+
+    /// `host:port` of each.
+    pub fn addresses(&self) -> Vec<String> {
+        (20..=22).map(|broker| format!("127.0.0.1:{}", Self::first_port() + broker)).collect()
+    }
+
+    fn first_port() -> u16 {
+        first_port() + 100
+    }
+
+    pub fn stack(&self, arguments: &[&str]) {
+        let port = Self::first_port().to_string();
+        let directory = self.directory.path().to_str().unwrap();
+        run_stack(arguments, &[("LC_STACK_PORT", &port), ("LC_STACK_DIR", directory)]);
+    }
+}
+
+impl Drop for ThreeBrokers {
+    fn drop(&mut self) {
+        self.stack(&["down", "--wipe"]);
+    }
 }
 
 /// What may differ from test to test.
 pub struct Shape {
     pub comments: &'static str,
-    /// More TOML, after everything else.
-    pub extra: &'static str,
+    pub guarantee: &'static str,
     /// `host:port` of Kafka; empty: the one broker of the stack.
     pub brokers: Vec<String>,
     pub replication_factor: u8,
@@ -42,7 +82,12 @@ pub struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { comments: "cassandra", extra: "", brokers: Vec::new(), replication_factor: 1 }
+        Self {
+            comments: "cassandra",
+            guarantee: "at_least_once",
+            brokers: Vec::new(),
+            replication_factor: 1,
+        }
     }
 }
 
@@ -106,6 +151,7 @@ redis = {{ nodes = [{redis}], prefix = "{name}:" }}
 postgres = {{ url = "postgres://lcd@127.0.0.1:{postgres}/lcd", schema = "{name}" }}
 cassandra = {{ nodes = ["127.0.0.1:{cassandra}"], keyspace = "{name}" }}
 moderation.rules.blocked_words = ["forbiddenword"]
+eventlog.guarantee = "{guarantee}"
 
 [kafka]
 brokers = {brokers:?}
@@ -114,7 +160,6 @@ replication_factor = {copies}
 min_insync_replicas = {in_sync}
 session_timeout = "3s"
 partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1, ws_messages = 1, dead_letters = 1 }}
-{extra}
 "#,
             key = self.directory.path().join("signing.key").display(),
             redis = redis.collect::<Vec<_>>().join(", "),
@@ -122,7 +167,7 @@ partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1
             cassandra = port + 40,
             comments = shape.comments,
             in_sync = copies.div_ceil(2),
-            extra = shape.extra,
+            guarantee = shape.guarantee,
         )
     }
 
