@@ -123,6 +123,22 @@ async fn exactly_once_holds_while_coordinator_and_archiver_are_killed_twenty_tim
     trial.verify().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn edges_are_restarted_one_after_the_other() {
+    let mut trial = Trial::start("rolling", Shape::default()).await;
+    trial.restart_in_good_order(&["edge-1", "edge-2"]).await;
+    trial.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn partitions_change_hands_while_coordinators_leave_and_join() {
+    let mut trial = Trial::start("rebalance", Shape::default()).await;
+    trial.restart_in_good_order(&["coordinator-1", "coordinator-2", "archiver-1"]).await;
+    trial.verify().await;
+}
+
 async fn a_node_is_killed(node: &'static str) {
     let mut trial = Trial::start(node.split('-').next().unwrap(), Shape::default()).await;
     trial.break_it(|cluster| cluster.kill(node)).await;

@@ -187,6 +187,22 @@ impl Trial {
         ));
     }
 
+    /// SIGTERM, the drain, a new start: one node after the other.
+    pub async fn restart_in_good_order(&mut self, nodes: &[&'static str]) {
+        self.broken_at = Instant::now();
+        for node in nodes {
+            let started = Instant::now();
+            tokio::task::block_in_place(|| {
+                self.cluster.terminate(node);
+                self.cluster.restart(node);
+            });
+            let took = started.elapsed().as_secs_f64();
+            self.figures.push(format!("{node} drained and was back after {took:.1} s"));
+            tokio::time::sleep(WARM_UP).await;
+        }
+        self.mend_it(|_| ()).await;
+    }
+
     /// Kills one of the nodes at random, starts it again, and so on; everything is well at the end.
     pub async fn kill_again_and_again(&mut self, times: usize, nodes: &[&'static str]) {
         let mut random = StdRng::seed_from_u64(7);

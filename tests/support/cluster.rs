@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::{Daemon, PATIENCE, Stopped};
 
 /// The first port of the stack, as `scripts/stack` chooses it.
-fn first_port() -> u16 {
+pub fn first_port() -> u16 {
     std::env::var("LC_STACK_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(17_000)
 }
 
@@ -169,6 +169,12 @@ partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1
             in_sync = copies.div_ceil(2),
             guarantee = shape.guarantee,
         )
+    }
+
+    /// The settings of a node, as TOML.
+    pub fn config_of(&self, name: &str) -> String {
+        let role = NODES.iter().find(|(node, _)| *node == name).map(|(_, role)| *role);
+        self.config(name, role.unwrap_or_else(|| panic!("{name} has a role")))
     }
 
     pub fn node(&self, name: &str) -> &Daemon {

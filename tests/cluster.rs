@@ -1,0 +1,145 @@
+//! Six processes on the real servers, as an operator runs and loads them.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use live_comments::protocol::admin::{Cluster as Answer, ConsumerLag, NodeStatus};
+use serde_json::Value;
+use support::cluster::{Cluster, Shape};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What `lc loadgen` reports of a load on both edges.
+fn loadgen(cluster: &Cluster, arguments: &[&str]) -> Value {
+    let url = |edge: &str| format!("ws://{}", cluster.node(edge).address);
+    let output = Command::new(env!("CARGO_BIN_EXE_lc"))
+        .arg("--socket")
+        .arg(cluster.node("edge-1").socket())
+        .args(["--json", "loadgen", "--url", &url("edge-1"), &url("edge-2")])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "lc loadgen {arguments:?}: {errors}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Every viewer got every comment once and in order; prints what a person would want to know.
+fn assert_all_arrived(name: &str, report: &Value) {
+    for wrong in ["lost", "duplicated", "out_of_order", "malformed", "unanswered"] {
+        assert_eq!(report[wrong], 0, "{name}: {wrong}: {report}");
+    }
+    assert!(report["delivered"].as_u64().unwrap() > 0, "{name}: {report}");
+    let ms = |what: &str, at: &str| report[what][at].as_f64().unwrap_or_default();
+    println!(
+        "{name}: {:.0}/s acknowledged, {} delivered, ack p50 {:.1} p99 {:.1} ms, end to end p50 {:.1} \
+         p99 {:.1} ms (unoptimized build)",
+        report["acked_per_second"].as_f64().unwrap_or_default(),
+        report["delivered"],
+        ms("ack_ms", "p50"),
+        ms("ack_ms", "p99"),
+        ms("latency_ms", "p50"),
+        ms("latency_ms", "p99"),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn viewers_of_two_edges_get_every_comment_once_and_in_order() {
+    let cluster = Cluster::start("cluster", Shape::default());
+    let recording = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/chat/chat_open_northernlion_fallguys.jsonl.gz");
+    let recording = recording.to_str().unwrap();
+    let replay = ["--viewers", "100", "--replay", recording, "--speed", "20", "--duration", "15s"];
+    let report = tokio::task::block_in_place(|| loadgen(&cluster, &replay));
+    assert_all_arrived("fixture chat x 20", &report);
+    // An unoptimized build takes fewer comments than a release does.
+    let steady = ["--viewers", "10", "--rate", "1000", "--duration", "10s", "--grace", "20s"];
+    let report = tokio::task::block_in_place(|| loadgen(&cluster, &steady));
+    assert_all_arrived("1 000 a second", &report);
+    let lag: Answer<ConsumerLag> = cluster.admin("archiver-1").get("/v1/lag").await.unwrap();
+    assert!(lag.items.iter().any(|lag| lag.group.ends_with("archiver")), "{lag:?}");
+    let caught_up = |top: &live_comments::protocol::admin::TopSnapshot| {
+        !top.lag.is_empty() && top.lag.iter().all(|lag| lag.lag == 0)
+    };
+    cluster.until_top("edge-2", "consumers catch up", PATIENCE, caught_up).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn any_node_answers_for_all_and_names_those_it_does_not_hear() {
+    let mut cluster = Cluster::start("view", Shape::default());
+    let count = cluster.names().count();
+    for name in cluster.names().collect::<Vec<_>>() {
+        let all = |top: &live_comments::protocol::admin::TopSnapshot| top.nodes.len() == count;
+        cluster.until_top(name, "all nodes are known", PATIENCE, all).await;
+    }
+    let _viewer = cluster.node("edge-1").join(7, "ann").await;
+    let seen = |top: &live_comments::protocol::admin::TopSnapshot| {
+        top.connections == 1 && top.streams[0].viewers == 1
+    };
+    cluster.until_top("archiver-1", "a viewer of an edge is counted", PATIENCE, seen).await;
+    cluster.kill("moderator-1");
+    let named = |top: &live_comments::protocol::admin::TopSnapshot| {
+        top.unreachable.iter().any(|node| node.as_str() == "moderator-1")
+    };
+    cluster.until_top("coordinator-1", "a dead node is named", PATIENCE, named).await;
+    let nodes: Answer<NodeStatus> = cluster.admin("edge-2").get("/v1/nodes").await.unwrap();
+    assert_eq!((nodes.items.len(), nodes.unreachable.len()), (count - 1, 1));
+    cluster.terminate("archiver-1");
+    let left = |top: &live_comments::protocol::admin::TopSnapshot| {
+        top.nodes.len() == count - 2 && top.unreachable.len() == 1
+    };
+    cluster
+        .until_top("edge-1", "a node that left in good order is not missed", PATIENCE, left)
+        .await;
+}
+
+/// `lcd check` with one setting changed: its exit code and what it says.
+fn check(cluster: &Cluster, from: &str, to: &str) -> (Option<i32>, String) {
+    let config = cluster.config_of("edge-1").replace(from, to);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("lcd.toml");
+    std::fs::write(&file, config).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_lcd"))
+        .args(["--listen", "127.0.0.1:0", "--config"])
+        .arg(&file)
+        .arg("--data-dir")
+        .arg(directory.path().join("data"))
+        .arg("check")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn check_reaches_every_dependency_and_names_the_setting_that_is_wrong() {
+    let cluster = Cluster::start_nodes("check", Shape::default(), &[("edge-1", "edge")]);
+    let (code, text) = check(&cluster, "nothing", "nothing");
+    assert_eq!(code, Some(0), "{text}");
+    for dependency in ["kafka", "redis", "cassandra", "postgres"] {
+        assert!(text.contains(dependency), "{dependency} is not in: {text}");
+    }
+    let port = |offset: u16| format!(":{}", support::cluster::first_port() + offset);
+    for (from, to, setting) in [
+        (port(20), ":1".to_owned(), "kafka.brokers"),
+        (port(2), ":1".to_owned(), "redis.nodes"),
+        (port(40), ":1".to_owned(), "cassandra.nodes"),
+        (port(10), ":1".to_owned(), "postgres.url"),
+        ("/lcd\"".to_owned(), "/nowhere\"".to_owned(), "postgres.url"),
+        ("bus = \"redis\"".to_owned(), "bus = \"in_process\"".to_owned(), "engines.bus"),
+    ] {
+        let (code, text) = check(&cluster, &from, &to);
+        assert_ne!(code, Some(0), "{from} -> {to}: {text}");
+        assert!(text.contains(setting), "{from} -> {to} does not name {setting}: {text}");
+    }
+}
