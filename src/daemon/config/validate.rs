@@ -15,6 +15,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
         ("ingest.queue_comments", config.ingest.queue_comments),
         ("delivery.ring_frames", config.delivery.ring_frames),
         ("store.archive_batch", config.store.archive_batch),
+        ("store.recent_events", config.store.recent_events),
         ("moderation.batch_comments", config.moderation.batch_comments),
     ];
     for (key, value) in at_least_one {
@@ -31,6 +32,11 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
         config.eventlog.max_pending_bytes.as_u64() >= 1 << 20,
         "eventlog.max_pending_bytes",
         "must be at least 1 MiB",
+    )?;
+    check(
+        config.redis.recent_lifetime >= Duration::from_secs(1),
+        "redis.recent_lifetime",
+        "must be at least 1s",
     )?;
     let kinds = &config.reactions.kinds;
     check(
