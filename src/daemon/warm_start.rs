@@ -1,8 +1,11 @@
-//! What a node reads back from the log before it serves anybody: which comments viewers may ask for
-//! again, which are deleted, and which `ref`s were already accepted.
+//! What a node with its own recent cache reads back from the log before it serves anybody: which
+//! comments viewers may ask for again, which are deleted, and which `ref`s were already accepted. For
+//! a cache that nodes share, [`burials`] reads back deletions alone.
 //!
 //! Always holds: everything that the broadcast stage or the archiver has not finished with is read,
 //! and at least the last [`TAIL_RECORDS`] records of each partition, as far as retention has them.
+
+pub(super) mod burials;
 
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ use super::admin::{Admin, AdminParts, NodeAbout};
 use super::auth::{self, SigningSecret, Verifier};
 use super::broadcast::Overrides;
 use super::clock::{SharedClock, SystemClock};
-use super::config::{Config, NodeRole};
+use super::config::{Config, NodeRole, RecentEngine};
 use super::control::{Control, ControlParts, LocalEndpoint, Minter};
 use super::directory::{Sanctions, Streams};
 use super::engines::Engines;
@@ -83,8 +83,17 @@ impl Base {
         self.config.node.roles.contains(&role)
     }
 
+    /// Whether the recent cache is shared with other nodes, and outlives this one.
+    fn shares_recent(&self) -> bool {
+        self.config.engines.recent != RecentEngine::Memory
+    }
+
     async fn warm_start(&self) -> anyhow::Result<Refs> {
         let refs = Refs::new(&self.config.ingest);
+        if self.shares_recent() {
+            // The coordinators fill the cache; they read back deletions, too, if it lost them.
+            return Ok(refs);
+        }
         let warm_start = WarmStart {
             log: &self.engines.log,
             recent: &self.engines.recent,

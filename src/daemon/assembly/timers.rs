@@ -9,11 +9,13 @@ use tracing::{info, warn};
 
 use super::Base;
 use crate::daemon::broadcast::Overrides;
+use crate::daemon::config::NodeRole;
 use crate::daemon::delivery::DeliveryHandle;
 use crate::daemon::directory::Sanctions;
 use crate::daemon::handoff::{ThrottleOrder, ViewerSink as _};
 use crate::daemon::shutdown::Supervisors;
 use crate::daemon::store::StoreError;
+use crate::daemon::warm_start::burials::Burials;
 use crate::protocol::CloseCode;
 
 /// Memory views of the metadata are read anew this often, whatever else happens.
@@ -32,6 +34,21 @@ pub(super) fn start(base: &Base, viewers: Option<DeliveryHandle>, supervisors: &
             }
         })
     });
+    if base.has_role(NodeRole::Coordinator) && base.shares_recent() {
+        let burials = Burials {
+            log: base.engines.log.clone(),
+            comments: base.engines.comments.clone(),
+            recent: base.engines.recent.clone(),
+            clock: base.clock.clone(),
+        };
+        supervisors.rest.spawn("burials", move |stop| {
+            let burials = burials.clone();
+            async move {
+                burials.keep_complete(stop).await;
+                Ok(())
+            }
+        });
+    }
     if let Some(log) = base.engines.embedded_log.clone() {
         supervisors.rest.spawn("retention", move |stop| {
             let log = log.clone();

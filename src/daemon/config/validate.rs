@@ -17,6 +17,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
         ("ingest.queue_comments", config.ingest.queue_comments),
         ("delivery.ring_frames", config.delivery.ring_frames),
         ("store.archive_batch", config.store.archive_batch),
+        ("store.recent_events", config.store.recent_events),
         ("moderation.batch_comments", config.moderation.batch_comments),
     ];
     for (key, value) in at_least_one {
@@ -38,6 +39,11 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
         config.store.retention.is_zero() || config.store.retention >= Duration::from_secs(60),
         "store.retention",
         "must be 0s (for good) or at least 1m",
+    )?;
+    check(
+        config.redis.recent_lifetime >= Duration::from_secs(1),
+        "redis.recent_lifetime",
+        "must be at least 1s",
     )?;
     let kinds = &config.reactions.kinds;
     check(

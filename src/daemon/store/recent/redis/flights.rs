@@ -119,7 +119,7 @@ mod tests {
     #[tokio::test]
     async fn a_question_that_was_given_up_is_asked_anew() {
         let flights = Flights::default();
-        let never = flights.flight(1, || std::future::pending::<u32>());
+        let never = flights.flight(1, std::future::pending::<u32>);
         assert!(never.clone().now_or_never().is_none());
         drop(never);
         assert!(lock(&flights.0).by_key.is_empty());
