@@ -121,10 +121,18 @@ impl Coordinator {
         loop {
             let wait = self.wait(next_tick);
             let polled = tokio::select! {
-                polled = consumer.poll(MAX_POLL_RECORDS, wait) => polled?,
+                polled = consumer.poll(MAX_POLL_RECORDS, wait) => polled,
                 () = stop.cancelled() => break,
             };
-            self.take_in(polled).await?;
+            match polled {
+                Ok(polled) => self.take_in(polled).await?,
+                Err(LogError::Unavailable(error)) => {
+                    // What was built stays good: the log goes on where it stopped.
+                    warn!(error, "the broadcast waits for the event log");
+                    let _ = tokio::time::timeout(TICK, stop.cancelled()).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
             self.publish_due(false).await?;
             let now = Instant::now();
             if now >= next_tick {
@@ -328,7 +336,14 @@ impl Coordinator {
         self.publish_due(true).await?;
         let next: Vec<Position> =
             self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect();
-        Ok(consumer.commit(&next).await?)
+        match consumer.commit(&next).await {
+            // Stored with the next one; a crash before that only repeats what edges know already.
+            Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {
+                warn!(%error, "the broadcast could not store its position");
+                Ok(())
+            }
+            outcome => Ok(outcome?),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Bounds, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES, NewRecord, Page,
-    Polled, Position, Record, StartAt, Topic,
+    Polled, Position, Record, Settled, StartAt, Topic, append_then_commit,
 };
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
@@ -375,6 +375,15 @@ impl LogConsumer for InMemoryConsumer {
         drop(state);
         self.log.changed.send_replace(());
         Ok(())
+    }
+
+    async fn append_and_commit(
+        &mut self,
+        log: &dyn EventLog,
+        outputs: &[(Topic, Vec<NewRecord>)],
+        next: &[Position],
+    ) -> Result<Settled, LogError> {
+        append_then_commit(self, log, outputs, next).await
     }
 }
 

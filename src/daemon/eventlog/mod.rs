@@ -228,6 +228,41 @@ pub trait LogConsumer: Send + std::fmt::Debug {
 
     /// Stores, durably, that everything below each given offset of its partition is done with.
     async fn commit(&mut self, next: &[Position]) -> Result<(), LogError>;
+
+    /// Appends to `log` what this member made of what it read, and then commits. Where the engine
+    /// has transactions (Kafka under `exactly_once`) both happen or neither; elsewhere a crash in
+    /// between has the outputs made again. On an error the outputs do not count as stored.
+    async fn append_and_commit(
+        &mut self,
+        log: &dyn EventLog,
+        outputs: &[(Topic, Vec<NewRecord>)],
+        next: &[Position],
+    ) -> Result<Settled, LogError>;
+}
+
+/// How far an [`LogConsumer::append_and_commit`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Committed,
+    /// The outputs are stored, the position could not be: commit it later, do not append again.
+    Appended,
+}
+
+/// [`LogConsumer::append_and_commit`] for engines without transactions.
+pub async fn append_then_commit(
+    member: &mut dyn LogConsumer,
+    log: &dyn EventLog,
+    outputs: &[(Topic, Vec<NewRecord>)],
+    next: &[Position],
+) -> Result<Settled, LogError> {
+    for (topic, records) in outputs.iter().filter(|(_, records)| !records.is_empty()) {
+        log.append(*topic, records.clone()).await?;
+    }
+    match member.commit(next).await {
+        Ok(()) => Ok(Settled::Committed),
+        Err(LogError::Full(_) | LogError::Unavailable(_)) => Ok(Settled::Appended),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads a topic by itself, from where it ended when this was made.

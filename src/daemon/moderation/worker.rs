@@ -13,7 +13,7 @@ use crate::daemon::clock::SharedClock;
 use crate::daemon::directory::Streams;
 use crate::daemon::eventlog::dead_letter::DeadLetter;
 use crate::daemon::eventlog::{
-    LogConsumer, LogError, NewRecord, Polled, Position, Record, SharedLog, StartAt, Topic,
+    LogConsumer, LogError, NewRecord, Polled, Position, Record, Settled, SharedLog, StartAt, Topic,
 };
 use crate::daemon::metrics::{Metrics, count};
 use crate::daemon::store::StoreError;
@@ -66,6 +66,13 @@ struct Unsettled {
     next: BTreeMap<u32, u64>,
 }
 
+impl Unsettled {
+    fn positions(&self) -> Vec<Position> {
+        let next = self.next.iter();
+        next.map(|(&partition, &offset)| Position { partition, offset }).collect()
+    }
+}
+
 impl ModerationWorker {
     pub fn new(
         log: SharedLog,
@@ -95,7 +102,7 @@ impl ModerationWorker {
             match polled {
                 Ok(polled) => {
                     pause = FIRST_PAUSE;
-                    if !self.process(polled, &mut unsettled, &stop).await? {
+                    if !self.process(&mut *consumer, polled, &mut unsettled, &stop).await? {
                         return Ok(());
                     }
                 }
@@ -114,9 +121,11 @@ impl ModerationWorker {
         self.settle(&mut *consumer, &mut unsettled).await
     }
 
-    /// Decides on a poll and makes the decisions durable. `false`: stopped before they were.
+    /// Decides on a poll and makes the decisions durable, with the position if nothing else is to be
+    /// waited for. `false`: stopped before they were.
     async fn process(
         &self,
+        consumer: &mut dyn LogConsumer,
         polled: Polled,
         unsettled: &mut Unsettled,
         stop: &CancellationToken,
@@ -126,21 +135,19 @@ impl ModerationWorker {
             unsettled.next.remove(partition);
         }
         let outcome = self.decide(&polled.records).await;
-        let batches = [
+        for record in &polled.records {
+            unsettled.next.insert(record.position.partition, record.position.offset + 1);
+        }
+        unsettled.reviews.extend(outcome.reviews);
+        let outputs = [
             (Topic::CommentEvents, outcome.deletions),
             (Topic::ModerationEvents, outcome.decisions),
             (Topic::DeadLetters, outcome.dead_letters),
         ];
-        for (topic, batch) in batches {
-            if !self.append(topic, batch, stop).await? {
-                return Ok(false);
-            }
+        if outputs.iter().all(|(_, records)| records.is_empty()) {
+            return Ok(true);
         }
-        unsettled.reviews.extend(outcome.reviews);
-        for record in &polled.records {
-            unsettled.next.insert(record.position.partition, record.position.offset + 1);
-        }
-        Ok(true)
+        self.append(consumer, &outputs, unsettled, stop).await
     }
 
     async fn decide(&self, records: &[Record]) -> Outcome {
@@ -199,19 +206,24 @@ impl ModerationWorker {
     /// Appends until the log takes it. `false`: stopped before it did.
     async fn append(
         &self,
-        topic: Topic,
-        batch: Vec<NewRecord>,
+        consumer: &mut dyn LogConsumer,
+        outputs: &[(Topic, Vec<NewRecord>)],
+        unsettled: &mut Unsettled,
         stop: &CancellationToken,
     ) -> Result<bool, LogError> {
-        if batch.is_empty() {
-            return Ok(true);
-        }
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.log.append(topic, batch.clone()).await {
+            // Comments that wait for review must be queued first; then the position is committed.
+            let next =
+                if unsettled.reviews.is_empty() { unsettled.positions() } else { Vec::new() };
+            match consumer.append_and_commit(&*self.log, outputs, &next).await {
+                Ok(Settled::Committed) if !next.is_empty() => {
+                    unsettled.next.clear();
+                    return Ok(true);
+                }
                 Ok(_) => return Ok(true),
                 Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {
-                    warn!(%error, topic = topic.name(), "moderation waits to append its decisions");
+                    warn!(%error, "moderation waits to append its decisions");
                 }
                 Err(error) => return Err(error),
             }
@@ -243,10 +255,7 @@ impl ModerationWorker {
         if unsettled.next.is_empty() {
             return Ok(());
         }
-        let next = unsettled.next.iter();
-        let next: Vec<_> =
-            next.map(|(&partition, &offset)| Position { partition, offset }).collect();
-        match consumer.commit(&next).await {
+        match consumer.commit(&unsettled.positions()).await {
             Ok(()) => unsettled.next.clear(),
             // Tried again after the next poll; until then a crash would only repeat decisions.
             Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {

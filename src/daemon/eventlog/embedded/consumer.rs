@@ -15,7 +15,10 @@ use super::groups::Member;
 use super::scanner::Scanner;
 use super::topic::TopicLog;
 use super::{FIRST_OFFSET, PARTITION, blocking, check_partition};
-use crate::daemon::eventlog::{LogConsumer, LogError, Polled, Position, Record, StartAt};
+use crate::daemon::eventlog::{
+    EventLog, LogConsumer, LogError, NewRecord, Polled, Position, Record, Settled, StartAt, Topic,
+    append_then_commit,
+};
 
 #[derive(Debug)]
 pub(super) struct EmbeddedConsumer {
@@ -155,6 +158,15 @@ impl LogConsumer for EmbeddedConsumer {
             member.commit(offset)
         })
         .await
+    }
+
+    async fn append_and_commit(
+        &mut self,
+        log: &dyn EventLog,
+        outputs: &[(Topic, Vec<NewRecord>)],
+        next: &[Position],
+    ) -> Result<Settled, LogError> {
+        append_then_commit(self, log, outputs, next).await
     }
 }
 

@@ -113,7 +113,11 @@ impl First {
     }
 
     fn unreachable(&self, (code, reason): (Code, String)) -> LogError {
+        let says = |word: &str| reason.contains(word);
         let setting = match code {
+            // A failed handshake is reported as a lost connection.
+            Code::BrokerTransportFailure if says("SSL ") => "kafka.tls",
+            Code::BrokerTransportFailure if says("SASL") || says("SaslHandshake") => "kafka.sasl",
             Code::Authentication | Code::SaslAuthenticationFailed => "kafka.sasl",
             Code::UnsupportedSASLMechanism => "kafka.sasl.mechanism",
             Code::SSL => "kafka.tls",

@@ -4,7 +4,7 @@
 //! exceed it is refused at once. An append counts until it is answered.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -88,10 +88,28 @@ impl Batch {
         records: usize,
         reserved: Reserved,
     ) -> (Arc<Self>, oneshot::Receiver<Answer>) {
+        Self::with_holds(topic, records, 0, reserved)
+    }
+
+    /// A batch that is answered when its records are and [`Self::finish`] was called.
+    pub(super) fn held(
+        topic: &str,
+        records: usize,
+        reserved: Reserved,
+    ) -> (Arc<Self>, oneshot::Receiver<Answer>) {
+        Self::with_holds(topic, records, 1, reserved)
+    }
+
+    fn with_holds(
+        topic: &str,
+        records: usize,
+        holds: usize,
+        reserved: Reserved,
+    ) -> (Arc<Self>, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
         let state = State {
             positions: vec![Position { partition: 0, offset: 0 }; records],
-            unsettled: records,
+            unsettled: records + holds,
             error: None,
             done: Some((sender, reserved)),
         };
@@ -100,21 +118,53 @@ impl Batch {
 
     /// Notes what became of the record at `index`.
     pub(super) fn settle(&self, index: u32, outcome: Result<Position, LogError>) {
-        // Every change leaves `State` whole.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         match outcome {
             Ok(position) => state.positions[index as usize] = position,
             Err(error) => drop(state.error.get_or_insert(error)),
         }
-        state.unsettled -= 1;
-        if state.unsettled > 0 {
-            return;
-        }
-        let answer = match state.error.take() {
-            Some(error) => Err(error),
-            None => Ok(std::mem::take(&mut state.positions)),
+        state.release();
+    }
+
+    /// Where the records settled so far stand.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        self.lock().positions.clone()
+    }
+
+    /// Gives up the hold of a held batch.
+    pub(super) fn finish(&self) {
+        self.lock().release();
+    }
+
+    /// Answers now, whatever comes later.
+    pub(super) fn abandon(&self, error: LogError) {
+        let mut state = self.lock();
+        let error = match state.error.take() {
+            // Being thrown out is the consequence, not the reason.
+            None | Some(LogError::Closed) => error,
+            Some(reason) => reason,
         };
-        if let Some((sender, reserved)) = state.done.take() {
+        state.answer(Err(error));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change leaves `State` whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn release(&mut self) {
+        self.unsettled -= 1;
+        if self.unsettled == 0 {
+            let positions = std::mem::take(&mut self.positions);
+            let answer = self.error.take().map_or(Ok(positions), Err);
+            self.answer(answer);
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        if let Some((sender, reserved)) = self.done.take() {
             drop(reserved);
             // A writer that went away needs no answer.
             drop(sender.send(answer));
@@ -136,7 +186,8 @@ impl Ticket {
             Ok(message) => Ok(position(message.partition(), message.offset())),
             Err((error, message)) => {
                 let error = match error.rdkafka_error_code() {
-                    // Thrown out by us: the log was closed, or the transaction failed.
+                    // Thrown out by us: the log was dropped. (What a failed transaction throws out
+                    // has been answered.)
                     Some(RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::PurgeQueue) => {
                         LogError::Closed
                     }

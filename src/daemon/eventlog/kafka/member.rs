@@ -15,15 +15,19 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::appender::Appender;
 use super::assignment::{Assigner, ends};
 use super::client::Clients;
 use super::commit;
 use super::failure::unavailable;
+use super::health::Health;
 use super::inbox::Inbox;
 use super::place::{kafka_offset, position};
 use super::reading::{self, Reading, ReadingConsumer};
+use super::transactions::{Offsets, TransactionalAppender};
 use crate::daemon::eventlog::{
-    LogConsumer, LogError, LogFollower, Polled, Position, Record, StartAt,
+    EventLog, LogConsumer, LogError, LogFollower, NewRecord, Polled, Position, Record, Settled,
+    StartAt, Topic, append_then_commit,
 };
 
 /// Between two tries of a commit while the group rebalances.
@@ -35,6 +39,8 @@ pub(super) struct Member {
     /// The thread owns it.
     consumer: Consumer,
     topic: String,
+    appender: Appender,
+    health: Arc<Health>,
     timeout: Duration,
 }
 
@@ -50,9 +56,9 @@ impl Member {
     pub(super) fn join(
         clients: &Clients,
         topic: &str,
-        group: &str,
-        start: StartAt,
+        (group, start): (&str, StartAt),
         inbox: Arc<Inbox>,
+        (appender, health): (Appender, Arc<Health>),
         running: &TaskTracker,
     ) -> Result<Self, LogError> {
         let (group_name, topic) = (clients.name(group), topic.to_owned());
@@ -64,7 +70,7 @@ impl Member {
         consumer.subscribe(&[&topic]).map_err(failed)?;
         let name = format!("{topic} as {group}");
         let consumer = Consumer(reading::start(&name, consumer, running.token())?);
-        Ok(Self { inbox, consumer, topic, timeout: clients.timeout })
+        Ok(Self { inbox, consumer, topic, appender, health, timeout: clients.timeout })
     }
 
     /// What of these positions is this member's to commit.
@@ -76,6 +82,28 @@ impl Member {
                 .map_err(|error| unavailable("committing", &error))?;
         }
         Ok(list)
+    }
+
+    /// The outputs and the position in one transaction; false if there was nothing to make one of.
+    async fn transact(
+        &self,
+        appender: &TransactionalAppender,
+        outputs: &[(Topic, Vec<NewRecord>)],
+        next: &[Position],
+    ) -> Result<bool, LogError> {
+        let list = self.owned(next)?;
+        if list.count() == 0 || outputs.iter().all(|(_, records)| records.is_empty()) {
+            return Ok(false);
+        }
+        let answers = {
+            let consumer = self.consumer.0.upgrade().ok_or(LogError::Closed)?;
+            let member = consumer.group_metadata().ok_or(LogError::Closed)?;
+            appender.append_and_commit(outputs.to_vec(), Offsets { list, member })?
+        };
+        for answer in answers {
+            answer.await.unwrap_or(Err(LogError::Closed))?;
+        }
+        Ok(true)
     }
 }
 
@@ -95,6 +123,7 @@ impl LogConsumer for Member {
             if offsets.count() == 0 {
                 return Ok(());
             }
+            self.health.check()?;
             let confirmation = {
                 let consumer = self.consumer.0.upgrade().ok_or(LogError::Closed)?;
                 let confirmation = consumer.context().expect_commit(offsets.clone());
@@ -116,6 +145,20 @@ impl LogConsumer for Member {
             // The group may be changing hands: what is still this member's is committed again.
             tokio::time::sleep(RETRY_PAUSE).await;
         }
+    }
+
+    async fn append_and_commit(
+        &mut self,
+        log: &dyn EventLog,
+        outputs: &[(Topic, Vec<NewRecord>)],
+        next: &[Position],
+    ) -> Result<Settled, LogError> {
+        if let Appender::Transactional(appender) = self.appender.clone()
+            && self.transact(&appender, outputs, next).await?
+        {
+            return Ok(Settled::Committed);
+        }
+        append_then_commit(self, log, outputs, next).await
     }
 }
 

@@ -44,6 +44,8 @@ mod reader;
 mod reading;
 mod topic_id;
 mod topics;
+mod transactions;
+mod visible;
 
 #[cfg(test)]
 mod tests;
@@ -103,7 +105,7 @@ impl KafkaLog {
         let clients = Clients::new(kafka, node)?;
         let (topics, epoch) = check::prepare(&clients, kafka, config).await?;
         let (topics, health) = (Arc::new(topics), Arc::new(Health::default()));
-        let appender = Appender::new(&clients, config, topics.clone(), health.clone())?;
+        let appender = Appender::new(&clients, config, topics.clone(), health.clone()).await?;
         let probe = appender.clone();
         let probed = topics.name(Topic::CommentEvents).to_owned();
         health.watch(move || probe.probe(&probed))?;
@@ -204,7 +206,9 @@ impl EventLog for KafkaLog {
     ) -> Result<Box<dyn LogConsumer>, LogError> {
         self.check_open()?;
         let (inbox, name) = (self.inbox(), self.topics.name(topic));
-        let member = Member::join(&self.clients, name, group, start, inbox, &self.reading)?;
+        let state = (self.appender.clone(), self.health.clone());
+        let member =
+            Member::join(&self.clients, name, (group, start), inbox, state, &self.reading)?;
         // The log may have been closed meanwhile, when nobody knew of this inbox.
         self.check_open()?;
         Ok(Box::new(member))

@@ -1,12 +1,14 @@
 //! The identity Kafka itself gives a topic when it is created: it survives restarts, and a topic that
 //! is deleted and created again gets another. The wrapper library does not pass it on, so it is asked
-//! of the C library underneath.
+//! of the C library underneath. Brokers older than Kafka 2.8 give none; then the cluster's identity and
+//! the topic's name must do.
 
 use std::ffi::CString;
 use std::time::Duration;
 
 use rdkafka::bindings as c;
 use rdkafka::client::{Client, ClientContext};
+use tracing::warn;
 
 use crate::daemon::eventlog::LogError;
 use crate::protocol::Epoch;
@@ -17,14 +19,28 @@ pub(super) fn epoch<C: ClientContext>(
     topic: &str,
     timeout: Duration,
 ) -> Result<Epoch, LogError> {
-    let id = topic_id(client, topic, timeout).ok_or_else(|| {
-        LogError::Unavailable(format!(
-            "no broker of `kafka.brokers` says which identity topic {topic} has (Kafka 2.8 and later do)"
-        ))
-    })?;
-    // Both halves are random; zero is avoided because clients send it for "none".
-    let folded = (id ^ (id >> 64)) as u64;
-    Ok(Epoch(((folded ^ (folded >> 32)) as u32).max(1)))
+    if let Some(id) = topic_id(client, topic, timeout) {
+        return Ok(folded(id));
+    }
+    let Some(cluster) = client.fetch_cluster_id(timeout) else {
+        let text = format!("no broker of `kafka.brokers` says which identity topic {topic} has");
+        return Err(LogError::Unavailable(text));
+    };
+    warn!(
+        topic,
+        cluster,
+        "these brokers give topics no identity: a new topic of the same name will \
+        pass for the old one"
+    );
+    let mut hash = crc32c::crc32c(cluster.as_bytes());
+    hash = crc32c::crc32c_append(hash, topic.as_bytes());
+    Ok(Epoch(hash.max(1)))
+}
+
+/// Both halves of an identity are random. Zero is left out: it reads as "none".
+fn folded(id: u128) -> Epoch {
+    let half = (id ^ (id >> 64)) as u64;
+    Epoch(((half ^ (half >> 32)) as u32).max(1))
 }
 
 fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Option<u128> {

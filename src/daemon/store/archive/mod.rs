@@ -78,9 +78,32 @@ impl Archiver {
                 return Ok(());
             }
             self.bury_dead_letters(&batch).await?;
-            consumer.commit(&batch.positions()).await.map_err(ArchiveError::Commit)?;
+            self.commit(&mut *consumer, &batch, &stop).await?;
         }
         Ok(())
+    }
+
+    /// Commits, again and again while the log does not answer: a partition in which nothing more
+    /// happens has no later commit that would make up for it.
+    async fn commit(
+        &self,
+        consumer: &mut dyn LogConsumer,
+        batch: &Batch,
+        stop: &CancellationToken,
+    ) -> Result<(), ArchiveError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match consumer.commit(&batch.positions()).await {
+                Err(error @ (LogError::Full(_) | LogError::Unavailable(_)))
+                    if !stop.is_cancelled() =>
+                {
+                    warn!(%error, "the archiver could not store its position");
+                }
+                outcome => return outcome.map_err(ArchiveError::Commit),
+            }
+            let _ = tokio::time::timeout(pause, stop.cancelled()).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// Reads until the batch is full, or `archive_interval` after its first record.
@@ -99,7 +122,14 @@ impl Archiver {
                 () = stop.cancelled() => return Ok(batch),
                 polled = consumer.poll(room.min(POLL_RECORDS), wait) => polled,
             };
-            batch.add(polled.map_err(ArchiveError::Read)?);
+            match polled {
+                Ok(polled) => batch.add(polled),
+                Err(LogError::Unavailable(error)) => {
+                    warn!(error, "the archiver waits for the event log");
+                    let _ = tokio::time::timeout(FIRST_PAUSE, stop.cancelled()).await;
+                }
+                Err(error) => return Err(ArchiveError::Read(error)),
+            }
             if batch.len() >= self.config.archive_batch {
                 return Ok(batch);
             }

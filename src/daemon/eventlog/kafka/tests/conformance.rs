@@ -39,3 +39,10 @@ mod at_least_once {
     harness!(AtLeastOnce, Guarantee::AtLeastOnce);
     conformance_suite!(AtLeastOnce, ignore = "needs scripts/stack up");
 }
+
+mod exactly_once {
+    use super::*;
+
+    harness!(ExactlyOnce, Guarantee::ExactlyOnce);
+    conformance_suite!(ExactlyOnce, ignore = "needs scripts/stack up");
+}

@@ -2,6 +2,10 @@
 //! one).
 
 mod conformance;
+mod groups;
+mod opening;
+mod outage;
+mod transactions;
 
 use std::time::Duration;
 
