@@ -29,6 +29,13 @@ pub struct Seen {
     position: Option<StreamPosition>,
 }
 
+impl Seen {
+    /// Whether it was let in at least once.
+    pub fn is_watching(&self) -> bool {
+        self.position.is_some()
+    }
+}
+
 #[derive(Clone)]
 pub struct Spectator {
     pub stream_id: StreamId,

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audience::{Seen, Spectator};
 use crate::sender::{Sender, Tally};
-use crate::support::cluster::{Cluster, Shape};
+use crate::support::cluster::{Cluster, Shape, stack};
 use crate::support::history;
 
 const STREAMS: u64 = 4;
@@ -74,6 +74,8 @@ fn is_well(top: &TopSnapshot, nodes: usize) -> bool {
 impl Trial {
     pub async fn start(name: &'static str, shape: Shape) -> Self {
         let turn = TURN.lock().await;
+        // A trial that failed may have left something broken.
+        tokio::task::block_in_place(|| stack(&["up"]));
         let cluster = Cluster::start(name, shape);
         for stream in 2..=STREAMS {
             let new = NewStream {
@@ -100,14 +102,15 @@ impl Trial {
             figures: Vec::new(),
         };
         trial.ban(BANNED).await.unwrap();
-        trial.let_people_in();
+        trial.let_people_in().await;
         tokio::time::sleep(WARM_UP).await;
         let acked = trial.tally.lock().unwrap().acked.len();
         assert!(acked > 100, "{acked} comments were acknowledged before anything broke");
         trial
     }
 
-    fn let_people_in(&mut self) {
+    /// Who watches is there before anybody says anything.
+    async fn let_people_in(&mut self) {
         let edges: Vec<_> =
             ["edge-1", "edge-2"].iter().map(|edge| self.cluster.node(edge).address).collect();
         for stream in 1..=STREAMS {
@@ -119,6 +122,12 @@ impl Trial {
                 tokio::spawn(Spectator { stream_id, edges, edge, seen, stop }.run());
             }
         }
+        let watching = async {
+            while self.seen.iter().any(|(_, seen)| !seen.lock().unwrap().is_watching()) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, watching).await.expect("everybody is let in");
         for user_id in 1..=SENDERS {
             let token = self.token(user_id).into();
             let sender = Sender {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ahash::{AHashMap, AHashSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::pending::Pending;
 use super::rate::RateEstimator;
@@ -284,8 +284,8 @@ impl Coordinator {
         let stored =
             self.parts.recent.append(stream_id, batch.from_seq, batch.to_seq, events).await;
         if let Err(error) = stored {
-            // Viewers who come back are then served from the log.
-            warn!(%stream_id, %error, "recent cache misses a range");
+            // Viewers who come back are then served from the log. The breaker has told operators.
+            debug!(%stream_id, %error, "recent cache misses a range");
         }
         Ok(self.parts.bus.publish(stream_id, vec![BusMessage::Batch(batch)]).await?)
     }

@@ -92,7 +92,7 @@ impl History {
             // order has gone on for others, must not pass for the end.
             Ok(page) => page.filter(|page| page.covered_to > seq || seq >= until),
             Err(error) => {
-                warn!(%stream_id, %error, "recent cache does not answer; reading the log");
+                debug!(%stream_id, %error, "recent cache does not answer; reading the log");
                 None
             }
         }
