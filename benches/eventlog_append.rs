@@ -1,19 +1,24 @@
-//! How fast the embedded event log makes records durable: batches of 1, 64 and 1024 records of 200
-//! bytes, one after the other and with 64 callers side by side, an fsync before every answer.
+//! How fast the event log makes records durable: batches of 1, 64 and 1024 records of 200 bytes, one
+//! after the other and with 64 callers side by side. Embedded, an fsync before every answer; and on
+//! Kafka under each guarantee, if a broker of `scripts/stack up` answers, with the time one comment
+//! takes at 1 000 a second besides.
 //!
 //! `cargo bench --bench eventlog_append`; the directory is the system's temporary one (`TMPDIR`),
-//! which should be on a real disk.
+//! which should be on a real disk. `-- kafka` runs those of Kafka alone.
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use live_comments::daemon::clock::SystemClock;
-use live_comments::daemon::config::EventLogConfig;
+use live_comments::daemon::config::{EventLogConfig, Guarantee, KafkaConfig, PartitionCounts};
 use live_comments::daemon::eventlog::embedded::EmbeddedLog;
+use live_comments::daemon::eventlog::kafka::KafkaLog;
 use live_comments::daemon::eventlog::{NewRecord, SharedLog, Topic};
+use live_comments::protocol::NodeId;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -22,7 +27,9 @@ const CALLERS: usize = 64;
 
 fn batch(records: usize) -> Vec<NewRecord> {
     let payload = Bytes::from(vec![b'x'; PAYLOAD_BYTES]);
-    let record = |key| NewRecord { key, timestamp_ms: 0, payload: payload.clone() };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    let timestamp_ms = now.as_millis() as u64;
+    let record = |key| NewRecord { key: key % 8, timestamp_ms, payload: payload.clone() };
     (0..records as u64).map(record).collect()
 }
 
@@ -68,10 +75,83 @@ fn side_by_side(criterion: &mut Criterion, runtime: &Runtime) {
     group.finish();
 }
 
+/// A log under a prefix of its own, if a broker answers.
+async fn open_kafka(guarantee: Guarantee) -> Option<SharedLog> {
+    let port = std::env::var("LC_STACK_PORT").ok().and_then(|port| port.parse().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    let kafka = KafkaConfig {
+        brokers: vec![format!("127.0.0.1:{}", port.unwrap_or(17_000_u16) + 20)],
+        prefix: format!("bench-{}-", now.as_millis()),
+        partitions: PartitionCounts { comment_events: 8, ..PartitionCounts::default() },
+        append_timeout: Duration::from_secs(2),
+        ..KafkaConfig::default()
+    };
+    let config = EventLogConfig { guarantee, ..EventLogConfig::default() };
+    match KafkaLog::open(&kafka, &config, &NodeId::new("bench")).await {
+        Ok(log) => Some(Arc::new(log)),
+        Err(error) => {
+            println!("Kafka is left out: {error}");
+            None
+        }
+    }
+}
+
+/// Many batches under way, as ingest has them.
+fn kafka(criterion: &mut Criterion, runtime: &Runtime) {
+    let guarantees = [
+        ("at_most_once", Guarantee::AtMostOnce),
+        ("at_least_once", Guarantee::AtLeastOnce),
+        ("exactly_once", Guarantee::ExactlyOnce),
+    ];
+    for (name, guarantee) in guarantees {
+        let Some(log) = runtime.block_on(open_kafka(guarantee)) else { return };
+        let mut group = criterion.benchmark_group(format!("kafka_{name}_{CALLERS}_callers"));
+        group.sample_size(10);
+        for records in [1, 500] {
+            let batch = batch(records);
+            group.throughput(Throughput::Elements((records * CALLERS) as u64));
+            group.bench_function(BenchmarkId::from_parameter(records), |bencher| {
+                let appends = || join_all((0..CALLERS).map(|_| append(&log, &batch)));
+                bencher.to_async(runtime).iter(appends);
+            });
+        }
+        group.finish();
+        for rate in [10, 1000] {
+            runtime.block_on(time_at_rate(&log, name, rate));
+        }
+        runtime.block_on(log.close()).expect("an orderly end");
+    }
+}
+
+/// Single comments at an even rate for five seconds.
+async fn time_at_rate(log: &SharedLog, name: &str, per_second: u32) {
+    let mut due = tokio::time::interval(Duration::from_secs(1) / per_second);
+    let mut under_way = Vec::new();
+    for _ in 0..5 * per_second {
+        due.tick().await;
+        let (log, batch, began) = (log.clone(), batch(1), Instant::now());
+        under_way.push(tokio::spawn(async move {
+            append(&log, &batch).await;
+            began.elapsed()
+        }));
+    }
+    let mut times: Vec<_> =
+        join_all(under_way).await.into_iter().map(|time| time.expect("an append")).collect();
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    println!(
+        "kafka {name}, {per_second}/s: p50 {:?}, p99 {:?}, max {:?}",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+}
+
 fn benchmarks(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     one_after_the_other(criterion, &runtime);
     side_by_side(criterion, &runtime);
+    kafka(criterion, &runtime);
 }
 
 criterion_group!(benches, benchmarks);

@@ -19,7 +19,9 @@ pub struct KafkaConfig {
     /// start.
     pub min_insync_replicas: i32,
     pub partitions: PartitionCounts,
-    /// How long a broker may take to acknowledge an append before the comment is refused.
+    /// How long a broker may take to acknowledge an append before the comment is refused; also how
+    /// long any other question to the cluster may take. While no broker can be reached at all, it is
+    /// refused at once.
     #[serde(with = "humantime_serde")]
     pub append_timeout: Duration,
     /// A consumer that is not heard of for this long is taken for dead and its partitions go to
@@ -47,7 +49,8 @@ impl Default for KafkaConfig {
     }
 }
 
-/// Partitions of a topic that is created at start; those of a topic that is there stay.
+/// Partitions of a topic that is created at start; those of a topic that is there stay. Add none to a
+/// topic in use: streams would move in the middle of their order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PartitionCounts {

@@ -273,7 +273,8 @@ impl Default for EventLogConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guarantee {
-    /// Before it is on disk (Kafka: `acks=0`).
+    /// Before it is on disk. Kafka: once the leading replica has it, and it is sent only once
+    /// (`acks=1`, no retry); `acks=0` would not tell a comment its number, which is its place there.
     AtMostOnce,
     /// After fsync (Kafka: once all in-sync replicas have it).
     AtLeastOnce,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::{CassandraConfig, Config};
+use super::{CassandraConfig, Config, KafkaConfig};
 
 /// The first thing that is wrong, with its key and what would be right.
 pub(super) fn validate(config: &Config) -> Result<(), String> {
     gateway(config)?;
     throttle(config)?;
+    kafka(&config.kafka)?;
     postgres(config)?;
     cassandra(&config.cassandra)?;
     let at_least_one = [
@@ -81,6 +82,61 @@ fn gateway(config: &Config) -> Result<(), String> {
         gateway.idle_timeout > gateway.ping_interval,
         "gateway.idle_timeout",
         "must be longer than gateway.ping_interval, or healthy viewers are closed",
+    )
+}
+
+fn kafka(kafka: &KafkaConfig) -> Result<(), String> {
+    check(!kafka.brokers.is_empty(), "kafka.brokers", "must name at least one broker")?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    check(
+        kafka.prefix.chars().all(allowed) && kafka.prefix.len() <= 128,
+        "kafka.prefix",
+        "must be at most 128 letters, digits, dots, dashes and underscores",
+    )?;
+    check(
+        (1..=i32::from(i16::MAX)).contains(&kafka.replication_factor),
+        "kafka.replication_factor",
+        "must be at least 1",
+    )?;
+    check(
+        (1..=kafka.replication_factor).contains(&kafka.min_insync_replicas),
+        "kafka.min_insync_replicas",
+        "must be 1 to kafka.replication_factor, or nothing is ever acknowledged",
+    )?;
+    let counts = &kafka.partitions;
+    let counts = [
+        ("kafka.partitions.comment_events", counts.comment_events),
+        ("kafka.partitions.moderation_events", counts.moderation_events),
+        ("kafka.partitions.analytics_events", counts.analytics_events),
+        ("kafka.partitions.ws_messages", counts.ws_messages),
+        ("kafka.partitions.dead_letters", counts.dead_letters),
+    ];
+    for (key, count) in counts {
+        check((1..=10_000).contains(&count), key, "must be 1 to 10000")?;
+    }
+    check(
+        (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&kafka.append_timeout),
+        "kafka.append_timeout",
+        "must be 100ms to 5m",
+    )?;
+    check(
+        (Duration::from_secs(1)..=Duration::from_secs(300)).contains(&kafka.session_timeout),
+        "kafka.session_timeout",
+        "must be 1s to 5m",
+    )?;
+    if let Some(sasl) = &kafka.sasl {
+        let known = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+        check(
+            known.contains(&sasl.mechanism.as_str()),
+            "kafka.sasl.mechanism",
+            "must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+        )?;
+    }
+    let halves = kafka.tls.as_ref().map(|tls| (tls.certificate.is_some(), tls.key.is_some()));
+    check(
+        halves.is_none_or(|(certificate, key)| certificate == key),
+        "kafka.tls.key",
+        "and kafka.tls.certificate come together",
     )
 }
 

@@ -148,11 +148,11 @@ async fn a_record_the_brokers_refuse_for_good_is_an_error_and_the_next_is_taken(
     cluster.request_errors(RDKafkaApiKey::Produce, &[large]);
     let refused = log.append(TOPIC, numbered(1, 0, 1)).await;
     assert!(matches!(refused, Err(LogError::TooLarge { bytes: 3 })), "{refused:?}");
-    let denied = Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    cluster.request_errors(RDKafkaApiKey::Produce, &[denied]);
+    let invalid = Code::RD_KAFKA_RESP_ERR_INVALID_RECORD;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[invalid]);
     let refused = log.append(TOPIC, numbered(1, 0, 1)).await;
     let Err(LogError::Unavailable(text)) = refused else { panic!("{refused:?}") };
-    assert!(text.contains("may not") && text.contains("comment_events"), "{text}");
+    assert!(text.contains("comment_events"), "{text}");
     append(&log, numbered(1, 1, 1)).await;
 }
 
