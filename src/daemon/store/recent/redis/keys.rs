@@ -9,7 +9,7 @@ pub(super) struct StreamKeys {
     pub(super) node: usize,
     /// Hash: `from`, `head`, `kept`.
     pub(super) stream: String,
-    /// Redis stream: the events, each under its place.
+    /// Sorted set: the events by their place.
     pub(super) events: String,
     /// Sorted set: deleted comments by creation in milliseconds.
     pub(super) buried: String,

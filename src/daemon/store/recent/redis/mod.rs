@@ -1,7 +1,7 @@
 //! The recent cache in Redis, shared by all nodes.
 //!
 //! A stream has all its keys on one Redis node, chosen by its id (under `redis.prefix`):
-//! `recent:stream:{id}` (a hash: the places covered), `…:events` (a Redis stream: every event under
+//! `recent:stream:{id}` (a hash: the places covered), `…:events` (a sorted set: every event by
 //! its place), `…:buried` (a sorted set of deleted comments by their creation), `…:horizon`. Every
 //! call is one script, so no reader ever sees half of a change.
 //!
@@ -108,21 +108,18 @@ impl RecentCache for RedisRecent {
         stream_id: StreamId,
         from_seq: Seq,
         to_seq: Seq,
-        mut events: Vec<RecentEvent>,
+        events: Vec<RecentEvent>,
     ) -> Result<(), StoreError> {
         if from_seq > to_seq {
             return Ok(());
         }
-        // A Redis stream takes ids only as they rise.
-        events.sort_by_key(RecentEvent::seq);
-        events.dedup_by_key(|event| event.seq());
         let keys = self.keys(stream_id);
         let mut call = self.link.scripts.append.prepare_invoke();
         call.key(&keys.stream).key(&keys.events);
         call.arg(from_seq).arg(to_seq).arg(self.bounds.events);
         call.arg(self.bounds.lifetime.as_millis() as u64);
         for event in &events {
-            call.arg(event.seq()).arg(page::burial_id(event)).arg(page::encode(event));
+            call.arg(event.seq()).arg(page::encode(event));
         }
         self.link.call(keys.node, &call).await
     }

@@ -4,18 +4,27 @@ use crate::daemon::store::StoreError;
 use crate::daemon::store::recent::{RecentEvent, RecentPage};
 use crate::protocol::CommentId;
 
-/// The comment id under which an event may be buried; a deletion is never.
-pub(super) fn burial_id(event: &RecentEvent) -> &[u8] {
-    match event {
-        RecentEvent::Comment(comment) => comment.comment_id.0.as_bytes(),
-        RecentEvent::Deleted { .. } => &[],
-    }
+/// What an event begins with: its place in decimal, and the comment id under which it may be buried
+/// (zeros for a deletion, which never is). The scripts look at nothing behind it.
+const PLACE_DIGITS: usize = 20;
+const ID_BYTES: usize = 16;
+
+/// The event behind its beginning, as MessagePack arrays like those of the event log.
+pub(super) fn encode(event: &RecentEvent) -> Vec<u8> {
+    let burial_id = match event {
+        RecentEvent::Comment(comment) => *comment.comment_id.0.as_bytes(),
+        RecentEvent::Deleted { .. } => [0; ID_BYTES],
+    };
+    let mut encoded = format!("{:0PLACE_DIGITS$}", event.seq()).into_bytes();
+    encoded.extend_from_slice(&burial_id);
+    rmp_serde::encode::write(&mut encoded, event)
+        .expect("an event has no type MessagePack cannot carry, and memory does not fail");
+    encoded
 }
 
-/// MessagePack arrays, as in the event log.
-pub(super) fn encode(event: &RecentEvent) -> Vec<u8> {
-    rmp_serde::to_vec(event)
-        .expect("an event has no type MessagePack cannot carry, and memory does not fail")
+fn decode(encoded: &[u8]) -> Result<RecentEvent, StoreError> {
+    let event = encoded.get(PLACE_DIGITS + ID_BYTES..).unwrap_or_default();
+    rmp_serde::from_slice(event).map_err(|error| unexpected(&format!("not an event: {error}")))
 }
 
 /// The answer of `after`.
@@ -24,11 +33,8 @@ pub(super) fn read_page(answer: &[Vec<u8>]) -> Result<Option<RecentPage>, StoreE
         [known, covered_to, horizon, events @ ..] if known == b"known" => {
             let covered_to = number(covered_to)?.ok_or_else(|| unexpected("no place"))?;
             let horizon = number(horizon)?;
-            let events = events.iter().map(|event| {
-                rmp_serde::from_slice(event)
-                    .map_err(|error| unexpected(&format!("not an event: {error}")))
-            });
-            let events = events.collect::<Result<Vec<RecentEvent>, _>>()?;
+            let events = events.iter().map(|event| decode(event));
+            let events = events.collect::<Result<Vec<_>, _>>()?;
             // Of comments this old deletions were forgotten: the log knows.
             let certain = events.iter().all(|event| match event {
                 RecentEvent::Comment(comment) => is_certain(comment.comment_id, horizon),
