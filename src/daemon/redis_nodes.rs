@@ -8,6 +8,10 @@
 //! When full: a call waits at most `redis.timeout` and then fails; nothing is queued while a node is
 //! away.
 
+mod guarded;
+#[cfg(test)]
+pub(crate) mod test_server;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +20,14 @@ use redis::io::tcp::TcpSettings;
 use redis::{Client, IntoConnectionInfo as _};
 
 use super::config::RedisConfig;
+pub use guarded::{GuardedConnection, RedisFailure};
 
-/// A host that vanished without a word is given up when it has acknowledged nothing for this long;
-/// the system's own patience would be a quarter of an hour.
-const LOST_AFTER: Duration = Duration::from_secs(5);
 /// Between two tries to reach a node again.
 const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// A peer's kernel that acknowledges nothing for so long is gone, and so is the connection.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// What is wrong with the section, by key.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +54,8 @@ struct Node {
     address: String,
     client: Client,
     connection: ConnectionManager,
+    guarded: GuardedConnection,
+    config: ConnectionManagerConfig,
 }
 
 impl RedisNodes {
@@ -83,6 +91,19 @@ impl RedisNodes {
     /// `redis.timeout`, and a lost connection is made anew by the next call.
     pub fn connection(&self, index: usize) -> ConnectionManager {
         self.nodes[index].connection.clone()
+    }
+
+    /// The shared connection to a node, which answers for it at once while it is known to be down.
+    pub fn guarded(&self, index: usize) -> GuardedConnection {
+        self.nodes[index].guarded.clone()
+    }
+
+    /// A connection of one's own to a node, for calls that must not wait behind those of others.
+    /// Connects to nothing yet.
+    pub fn dedicated(&self, index: usize) -> Result<GuardedConnection, RedisSetupError> {
+        let node = &self.nodes[index];
+        let connection = connection(&node.client, &node.config, &node.address)?;
+        Ok(GuardedConnection::new(node.address.as_str().into(), connection, self.timeout))
     }
 
     /// For connections of one's own, such as a subscription.
@@ -135,9 +156,7 @@ impl Node {
         if let Some(password) = password {
             settings = settings.set_password(password);
         }
-        // Without `nodelay` a small call waits for the acknowledgement of the one before it.
-        let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(LOST_AFTER);
-        let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
+        let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
         let client = Client::open(info).map_err(bad)?;
         // A call that meets a lost connection fails at once; the next finds the new one. Waiting for
         // it is what the breakers are there to avoid.
@@ -146,10 +165,29 @@ impl Node {
             .set_connection_timeout(Some(config.timeout))
             .set_max_delay(LONGEST_RECONNECT_PAUSE)
             .set_number_of_retries(0);
-        let connection =
-            ConnectionManager::new_lazy_with_config(client.clone(), manager).map_err(bad)?;
-        Ok(Self { address, client, connection })
+        let connection = connection(&client, &manager, &address)?;
+        let guarded =
+            GuardedConnection::new(address.as_str().into(), connection.clone(), config.timeout);
+        Ok(Self { address, client, connection, guarded, config: manager })
     }
+}
+
+fn connection(
+    client: &Client,
+    config: &ConnectionManagerConfig,
+    address: &str,
+) -> Result<ConnectionManager, RedisSetupError> {
+    ConnectionManager::new_lazy_with_config(client.clone(), config.clone()).map_err(|error| {
+        RedisSetupError::BadUrl { url: address.to_owned(), reason: error.to_string() }
+    })
+}
+
+fn tcp_settings() -> TcpSettings {
+    // A small command must not wait for the answer to the one before it.
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    settings
 }
 
 impl std::fmt::Debug for RedisNodes {
@@ -197,5 +235,15 @@ mod tests {
         let answers = nodes(&["redis://127.0.0.1:1"]).unwrap().ping().await;
         let [(address, Err(_))] = answers.as_slice() else { panic!("{answers:?}") };
         assert_eq!(address, "127.0.0.1:1");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs scripts/stack up"]
+    async fn a_node_that_does_not_speak_tls_is_an_error_of_that_node() {
+        let server = test_server::TestServer::start().await;
+        let url = server.url().replace("redis://", "rediss://");
+        let answers = nodes(&[&url]).unwrap().ping().await;
+        let [(_, Err(error))] = answers.as_slice() else { panic!("{answers:?}") };
+        assert!(!error.is_empty());
     }
 }

@@ -92,7 +92,7 @@ impl ClusterEngines {
         let direct = redis.is_some().then(|| DirectPath::new(node, log.clone(), clock.clone()));
         let opening = Opening { config, board, redis, direct };
         Ok(Self {
-            bus: opening.bus(),
+            bus: opening.bus()?,
             registry: opening.registry().await?,
             recent: opening.recent(),
             totals: opening.totals().await?,
@@ -103,14 +103,14 @@ impl ClusterEngines {
 }
 
 impl Opening<'_> {
-    fn bus(&self) -> SharedBus {
+    fn bus(&self) -> anyhow::Result<SharedBus> {
         match (self.config.engines.bus, &self.redis, &self.direct) {
             (BusEngine::Redis, Some(redis), Some(direct)) => {
-                let bus = Arc::new(RedisBus::new(redis.clone(), &self.config.redis));
+                let bus = Arc::new(RedisBus::new(redis.clone(), &self.config.redis)?);
                 let breaker = self.board.add_breaker("fan-out bus");
-                Arc::new(FallbackBus::new(bus, direct.clone(), breaker))
+                Ok(Arc::new(FallbackBus::new(bus, direct.clone(), breaker)))
             }
-            _ => Arc::new(InProcessBus::new(BUS_MESSAGES)),
+            _ => Ok(Arc::new(InProcessBus::new(BUS_MESSAGES))),
         }
     }
 

@@ -1,72 +1,86 @@
-//! The bus on Redis Pub/Sub, sharded.
+//! The bus on Redis Pub/Sub, sharded over one or several nodes. Redis 6.2 or later.
 //!
-//! A stream is published on `stream:{stream_id}:comments:shard{n}` for each of `redis.shards` shards;
-//! channels are spread over the Redis nodes by hash, so that no node carries all edges of a hot
-//! stream. A node of ours listens on shard `hash(its name) % shards` of each stream it has viewers of.
-//! A message is the MessagePack of the stream and all messages of one call.
+//! **What is where.** A stream has `redis.shards` channels, `stream:{id}:comments:shard{n}` under
+//! `redis.prefix`, each on the Redis node its name hashes to. An edge listens to one of them, the
+//! shard its own name hashes to. A publisher gives each Redis node the payload once, in one script
+//! that passes it to those of the stream's channels that have subscribers: whoever was subscribed
+//! before the call began is told, and no other channel is touched. The messages of one call travel
+//! as one payload, MessagePack arrays; a field added later must come last and have a default, so
+//! that nodes of two releases understand each other.
 //!
-//! How the contract is kept: one connection to each Redis node carries all publishing in order. Shards
-//! that had no receivers are not published to: in the same round trip they are asked for subscribers,
-//! and published to at once if they have gained one, so a subscriber that was confirmed before the
-//! call misses nothing. A listener's connection is pinged once a second; when it breaks or hangs the
-//! listener hears [`Heard::Interrupted`](super::Heard), its channels are subscribed again on a new one,
-//! and it hears `Restored`.
+//! **Order.** One connection per publisher and Redis node carries its calls one after another, so
+//! calls that are awaited in turn arrive in turn.
 //!
-//! While a Redis node is away: calls that need it fail, after `redis.timeout` the first time, then at
-//! once until it answers a ping again; nothing waits for it.
+//! **When a server is away.** Publishing fails with `Unavailable`, within `redis.timeout` and at once
+//! while the node is known to be down; the stream's channels on other nodes are still published to.
+//! A listener hears `Interrupted`, connects again by itself, at most a second between two tries,
+//! subscribes to everything again, and hears `Restored` when that is done on every node it needs. A
+//! server that hangs is found by a ping every second.
 //!
-//! When full: a listener holds `redis.listener_messages`; the newest are lost, and counted.
+//! **What is bounded.** A listener holds `redis.listener_messages`; when it does not keep up the
+//! oldest go, counted, so that what comes after the hole shows it. Messages are decoded where the
+//! socket is read, so nothing piles up in front of that queue; a listener slower even than this is
+//! cut off by the server (`client-output-buffer-limit pubsub`) and hears `Interrupted`.
 
-mod link;
+mod channels;
 mod mailbox;
 mod publisher;
+mod subscription;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{Instrument as _, info_span};
 
-use self::link::Link;
+use self::channels::Channels;
 use self::mailbox::Mailbox;
 use self::publisher::Publisher;
+use self::subscription::Subscription;
+use self::wishes::Wishes;
 use super::{BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, Heard, Subscriptions};
 use crate::daemon::config::RedisConfig;
-use crate::daemon::redis_nodes::RedisNodes;
+use crate::daemon::redis_nodes::{RedisFailure, RedisNodes, RedisSetupError};
 use crate::protocol::{NodeId, StreamId};
 
-/// The engine. Dropping it ends what it does in the background; its listeners live on.
+impl From<RedisFailure> for BusError {
+    fn from(failure: RedisFailure) -> Self {
+        Self::Unavailable(failure.to_string())
+    }
+}
+
+/// The engine. Dropping it closes its listeners, once they have read what had arrived.
 #[derive(Debug)]
 pub struct RedisBus {
     nodes: RedisNodes,
     shards: u32,
     listener_messages: usize,
     publisher: Publisher,
+    stop: CancellationToken,
 }
 
 impl RedisBus {
-    /// Connects to nothing yet. Must be called inside a tokio runtime.
-    pub fn new(nodes: RedisNodes, config: &RedisConfig) -> Self {
+    /// Must be called inside a tokio runtime; connects to nothing yet, so that a node that is down
+    /// at start is no different from one that goes down later.
+    pub fn new(nodes: RedisNodes, config: &RedisConfig) -> Result<Self, RedisSetupError> {
         let shards = config.shards.max(1);
-        Self {
-            publisher: Publisher::start(nodes.clone(), shards),
+        Ok(Self {
+            publisher: Publisher::new(&nodes, shards)?,
             nodes,
             shards,
             listener_messages: config.listener_messages.max(1),
-        }
+            stop: CancellationToken::new(),
+        })
     }
 }
 
-/// The shard that a node of ours listens on.
-fn shard_of(node: &NodeId, shards: u32) -> u32 {
-    crc32c::crc32c(node.as_str().as_bytes()) % shards
-}
-
-fn channel(nodes: &RedisNodes, stream_id: StreamId, shard: u32) -> String {
-    nodes.key(&format!("stream:{stream_id}:comments:shard{shard}"))
+impl Drop for RedisBus {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 #[async_trait]
@@ -76,9 +90,6 @@ impl FanoutBus for RedisBus {
         stream_id: StreamId,
         messages: Vec<BusMessage>,
     ) -> Result<(), BusError> {
-        if messages.is_empty() {
-            return Ok(());
-        }
         self.publisher.publish(stream_id, &messages).await
     }
 
@@ -86,17 +97,25 @@ impl FanoutBus for RedisBus {
         &self,
         node: &NodeId,
     ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
+        let channels = Channels::of_node(&self.nodes, node, self.shards);
         let mailbox = Arc::new(Mailbox::new(self.listener_messages));
-        let stop = CancellationToken::new();
-        let links = (0..self.nodes.count())
-            .map(|index| Link::start(&self.nodes, index, mailbox.clone(), stop.clone()))
-            .collect();
+        let stop = self.stop.child_token();
+        let mut wishes = Vec::with_capacity(self.nodes.count());
+        for index in 0..self.nodes.count() {
+            let (of_this, mailbox) = (Arc::new(Wishes::default()), mailbox.clone());
+            let subscription =
+                Subscription::new(&self.nodes, index, &channels, of_this.clone(), mailbox)?;
+            let span = info_span!("task", name = "redis subscription", %node, index);
+            tokio::spawn(subscription.run(stop.clone()).instrument(span));
+            wishes.push(of_this);
+        }
         let subscriptions = RedisSubscriptions {
+            channels,
             nodes: self.nodes.clone(),
-            shard: shard_of(node, self.shards),
-            links,
+            wishes,
+            mailbox: mailbox.clone(),
         };
-        let listener = RedisListener { mailbox, _links: stop.drop_guard() };
+        let listener = RedisListener { mailbox, _stop: stop.drop_guard() };
         Ok((Arc::new(subscriptions), Box::new(listener)))
     }
 }
@@ -104,14 +123,14 @@ impl FanoutBus for RedisBus {
 #[derive(Debug)]
 struct RedisListener {
     mailbox: Arc<Mailbox>,
-    /// Ends the connections when the listener goes.
-    _links: DropGuard,
+    /// Ends the subscription tasks, and with them their connections.
+    _stop: DropGuard,
 }
 
 #[async_trait]
 impl BusListener for RedisListener {
     async fn receive(&mut self) -> Result<Heard, BusError> {
-        Ok(self.mailbox.take().await)
+        self.mailbox.receive().await
     }
 
     fn lost(&self) -> u64 {
@@ -121,36 +140,51 @@ impl BusListener for RedisListener {
 
 #[derive(Debug)]
 struct RedisSubscriptions {
+    channels: Channels,
     nodes: RedisNodes,
-    shard: u32,
     /// One for each Redis node.
-    links: Vec<Link>,
+    wishes: Vec<Arc<Wishes>>,
+    mailbox: Arc<Mailbox>,
 }
 
 impl RedisSubscriptions {
-    fn link(&self, stream_id: StreamId) -> (&Link, String) {
-        let channel = channel(&self.nodes, stream_id, self.shard);
-        (&self.links[self.nodes.index_of(channel.as_bytes())], channel)
+    fn index_of(&self, stream_id: StreamId) -> usize {
+        self.nodes.index_of(self.channels.name(stream_id).as_bytes())
     }
 
-    /// Connecting and confirming may each take as long as a call.
-    fn patience(&self) -> Duration {
-        self.nodes.timeout() * 2
+    async fn change(&self, stream_id: StreamId, wanted: bool) -> Result<(), BusError> {
+        let index = self.index_of(stream_id);
+        let answer = self.wishes[index].change(stream_id, wanted)?;
+        match tokio::time::timeout(self.nodes.timeout(), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(BusError::Closed),
+            Err(_) => Err(BusError::Unavailable(format!(
+                "Redis node {} of `redis.nodes` has not confirmed a change of the subscription to \
+                 stream {stream_id} within {:?} (`redis.timeout`)",
+                self.nodes.address(index),
+                self.nodes.timeout(),
+            ))),
+        }
     }
 }
 
 #[async_trait]
 impl Subscriptions for RedisSubscriptions {
-    /// On an error the channel is subscribed to as soon as its node answers.
+    /// Where the node is away the subscription is remembered, and made before `Restored` is heard.
     async fn subscribe(&self, stream_id: StreamId) -> Result<(), BusError> {
-        let (link, channel) = self.link(stream_id);
-        let subscribed = timeout(self.patience(), link.subscribe(channel)).await;
-        subscribed.unwrap_or_else(|_| Err(BusError::Unavailable("Redis is slow".to_owned())))
+        self.change(stream_id, true).await
     }
 
+    /// Nothing of the stream is heard afterwards, even if the server did not answer.
     async fn unsubscribe(&self, stream_id: StreamId) -> Result<(), BusError> {
-        let (link, channel) = self.link(stream_id);
-        let unsubscribed = timeout(self.patience(), link.unsubscribe(channel)).await;
-        unsubscribed.unwrap_or_else(|_| Err(BusError::Unavailable("Redis is slow".to_owned())))
+        let ended = match self.change(stream_id, false).await {
+            Err(BusError::Closed) => return Ok(()),
+            ended => ended,
+        };
+        // Unless it was subscribed to again meanwhile.
+        if !self.wishes[self.index_of(stream_id)].is_wanted(stream_id) {
+            self.mailbox.forget(stream_id);
+        }
+        ended
     }
 }
