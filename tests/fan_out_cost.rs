@@ -18,7 +18,7 @@ use live_comments::daemon::clock::SystemClock;
 use live_comments::daemon::config::Config;
 use live_comments::daemon::delivery::{Delivery, DeliveryHandle, DeliveryParts, ViewerRequests};
 use live_comments::daemon::engines::Engines;
-use live_comments::daemon::handoff::{NewViewer, Permit, ViewerSink as _, ViewerSocket};
+use live_comments::daemon::handoff::{Deflate, NewViewer, Permit, ViewerSink as _, ViewerSocket};
 use live_comments::daemon::status::StatusBoard;
 use live_comments::protocol::message::Encoding;
 use live_comments::protocol::throttle::SampleRate;
@@ -152,7 +152,7 @@ fn connect(handle: &DeliveryHandle) -> Vec<TcpStream> {
             bearer: None,
             must_authenticate: false,
             encoding: Encoding::Json,
-            deflate: false,
+            deflate: Deflate::Off,
             resume_from: None,
             permit: Box::new(NothingHeld),
         });
