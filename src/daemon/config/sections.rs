@@ -379,8 +379,8 @@ impl Default for DeliveryConfig {
             presence_interval: Duration::from_secs(2),
             max_errors: 20,
             deflate: DeflateMode::Shared,
-            deflate_key_frames: 64,
-            deflate_key_interval: Duration::from_secs(5),
+            deflate_key_frames: 128,
+            deflate_key_interval: Duration::from_secs(10),
             deflate_compressors: 256,
         }
     }

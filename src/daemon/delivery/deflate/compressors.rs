@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use flate2::Compress;
+use flate2::{Compress, Compression};
 
-use super::LEVEL;
 use super::shared::StreamDeflate;
 use crate::daemon::config::DeliveryConfig;
+
+/// Saves 3 to 5 % of the bytes of level 6 on recorded chats. A frame of a few comments takes as long
+/// in both, one of a hundred twice as long.
+const LEVEL: Compression = Compression::new(9);
 
 /// A stream that said nothing for so long gives its compressor back.
 const IDLE: Duration = Duration::from_secs(30);

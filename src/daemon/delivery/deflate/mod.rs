@@ -20,6 +20,3 @@ pub(super) use single::compress;
 
 /// What RFC 7692 §7.2.1 cuts off a message's end and a receiver puts back.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
-
-/// zlib's own default. On recorded chats level 9 saves less than 1 % of the bytes of level 6.
-const LEVEL: flate2::Compression = flate2::Compression::new(6);

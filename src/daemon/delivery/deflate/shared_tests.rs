@@ -27,7 +27,9 @@ fn next(stream: &StreamDeflate, payload: &[u8]) -> (Link, Vec<u8>) {
 }
 
 fn text(n: usize) -> Vec<u8> {
-    format!(r#"{{"type":"comments","n":{n},"message":"what a save number {}"}}"#, n * 7919).into()
+    let number = n * 7919;
+    format!(r#"{{"type":"comments","n":{n},"name":"ann","message":"what a save number {number}, what a save"}}"#)
+        .into()
 }
 
 #[test]

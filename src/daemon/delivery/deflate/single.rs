@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 
-use flate2::{Compress, FlushCompress, Status};
+use flate2::{Compress, Compression, FlushCompress, Status};
 
-use super::{LEVEL, TAIL};
+use super::TAIL;
+
+/// zlib's own default: without context the higher levels find nothing more.
+const LEVEL: Compression = Compression::new(6);
 
 /// A smaller message is sent as it is: deflate would not make it smaller.
 const MIN_BYTES: usize = 64;
