@@ -352,7 +352,7 @@ pub struct DeliveryConfig {
     /// Or this much time.
     #[serde(with = "humantime_serde")]
     pub deflate_key_interval: Duration,
-    /// Compressors, of some 270 KB each, one a stream and encoding in use; the frames of streams
+    /// Compressors, of some 310 KB each, one a stream and encoding in use; the frames of streams
     /// beyond are compressed each by itself.
     pub deflate_compressors: usize,
 }

@@ -16,7 +16,7 @@ const LEVEL: Compression = Compression::new(9);
 /// A stream that said nothing for so long gives its compressor back.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// All streams' compressors, of which each takes some 270 KB. Beyond the bound a stream's frames are
+/// All streams' compressors, of which each takes some 310 KB. Beyond the bound a stream's frames are
 /// compressed each by itself, which every viewer can read.
 #[derive(Debug)]
 pub(in super::super) struct Compressors {
