@@ -21,14 +21,6 @@ const CHATS: [&str; 2] = [
     "fixtures/chat/chat_open_chatdownloader_examples.jsonl.gz",
 ];
 const SPEED: u64 = 20;
-const FORMS: [Form; 6] = [
-    Form::Json,
-    Form::JsonDeflate,
-    Form::JsonShared,
-    Form::Msgpack,
-    Form::MsgpackDeflate,
-    Form::MsgpackShared,
-];
 /// Frames are made at most this often; a lone comment leaves at once.
 fn batch_interval() -> Duration {
     BroadcastConfig::default().batch_interval
@@ -105,55 +97,61 @@ fn bytes_a_comment(batches: &[ServerMessage], form: Form, key_frames: u32) -> f6
     bytes as f64 / comments as f64
 }
 
+/// Whether all tables are asked for, not only what has a budget.
+fn print_all() -> bool {
+    std::env::var_os("BENCH_BYTES_ALL").is_some()
+}
+
 #[test]
 fn bytes_a_comment_on_the_wire_stay_within_their_budget() {
-    let default_keys = DeliveryConfig::default().deflate_key_frames;
-    for (chat, name) in CHATS.into_iter().zip(["northernlion", "chatdownloader"]) {
-        let comments = comments(chat);
-        let batches = batches(&comments, batch_interval());
-        let [json, json_single, json_shared, msgpack, msgpack_single, msgpack_shared] =
-            FORMS.map(|form| bytes_a_comment(&batches, form, default_keys));
-        let a_frame = comments.len() as f64 / batches.len() as f64;
-        println!("{name} x {SPEED}: {} comments, {a_frame:.2} a frame", comments.len());
-        println!("  form       plain     alone    shared   (bytes a comment, of plain JSON)");
-        for (form, figures) in [
-            ("JSON", [json, json_single, json_shared]),
-            ("MessagePack", [msgpack, msgpack_single, msgpack_shared]),
-        ] {
-            let cells = figures.map(|f| format!("{f:5.1} {:3.0}%", 100.0 * f / json));
-            println!("  {form:<12}{}", cells.join("  "));
-        }
-        if chat == CHATS[0] {
-            assert!(json_shared <= 0.26 * json, "{json_shared} of {json}");
-            assert!(msgpack_shared <= 0.18 * json, "{msgpack_shared} of {json}");
-        }
+    let [json, msgpack] = print_forms(CHATS[0]);
+    let plain = json[0];
+    assert!(json[2] <= 0.26 * plain, "{} of {plain}", json[2]);
+    assert!(msgpack[2] <= 0.18 * plain, "{} of {plain}", msgpack[2]);
+    if print_all() {
+        print_forms(CHATS[1]);
+        CHATS.into_iter().for_each(print_key_frames_and_intervals);
     }
 }
 
-/// How often a key frame may come, and how long frames are collected.
-#[test]
-#[ignore = "prints what the defaults were chosen by"]
-fn bytes_a_comment_by_key_frames_and_batch_interval() {
-    for (chat, name) in CHATS.into_iter().zip(["northernlion", "chatdownloader"]) {
-        let comments = comments(chat);
-        println!("{name} x {SPEED}: bytes a comment, shared; key frame every");
-        println!("  batches  a frame  encoding      plain    16    32    64   128   never");
-        for interval_ms in [25, 50] {
-            let batches = batches(&comments, Duration::from_millis(interval_ms));
-            let a_frame = comments.len() as f64 / batches.len() as f64;
-            for (encoding, plain, form) in [
-                (Encoding::Json, Form::Json, Form::JsonShared),
-                (Encoding::Msgpack, Form::Msgpack, Form::MsgpackShared),
-            ] {
-                let plain = bytes_a_comment(&batches, plain, 0);
-                let shared = [16, 32, 64, 128, 0]
-                    .map(|keys| format!("{:6.1}", bytes_a_comment(&batches, form, keys)));
-                let encoding = format!("{encoding:?}");
-                println!(
-                    "  {interval_ms:>4} ms  {a_frame:>7.2}  {encoding:<11}{plain:>7.1}{}",
-                    shared.join("")
-                );
-            }
+/// Bytes a comment, for each encoding plain, deflated alone, and shared, with the default settings.
+fn print_forms(chat: &str) -> [[f64; 3]; 2] {
+    let key_frames = DeliveryConfig::default().deflate_key_frames;
+    let comments = comments(chat);
+    let batches = batches(&comments, batch_interval());
+    let of = |form| bytes_a_comment(&batches, form, key_frames);
+    let json = [Form::Json, Form::JsonDeflate, Form::JsonShared].map(of);
+    let msgpack = [Form::Msgpack, Form::MsgpackDeflate, Form::MsgpackShared].map(of);
+    let a_frame = comments.len() as f64 / batches.len() as f64;
+    println!("{chat} x {SPEED}: {} comments, {a_frame:.2} a frame", comments.len());
+    println!("  bytes a comment      plain       alone      shared   (of plain JSON)");
+    for (name, figures) in [("JSON", json), ("MessagePack", msgpack)] {
+        let cells = figures.map(|bytes| format!("{bytes:6.1} {:3.0}%", 100.0 * bytes / json[0]));
+        println!("  {name:<14}{}", cells.join(" "));
+    }
+    [json, msgpack]
+}
+
+/// How often a key frame may come, and how long frames are collected: what the defaults are chosen by.
+fn print_key_frames_and_intervals(chat: &str) {
+    let comments = comments(chat);
+    println!("{chat} x {SPEED}: bytes a comment, shared; a key frame every");
+    println!("  batches  a frame  encoding      plain    16    32    64   128   never");
+    for interval_ms in [25, 50] {
+        let batches = batches(&comments, Duration::from_millis(interval_ms));
+        let a_frame = comments.len() as f64 / batches.len() as f64;
+        for (encoding, plain, form) in [
+            (Encoding::Json, Form::Json, Form::JsonShared),
+            (Encoding::Msgpack, Form::Msgpack, Form::MsgpackShared),
+        ] {
+            let plain = bytes_a_comment(&batches, plain, 0);
+            let shared = [16, 32, 64, 128, 0]
+                .map(|keys| format!("{:6.1}", bytes_a_comment(&batches, form, keys)));
+            let encoding = format!("{encoding:?}");
+            println!(
+                "  {interval_ms:>4} ms  {a_frame:>7.2}  {encoding:<11}{plain:>7.1}{}",
+                shared.join("")
+            );
         }
     }
 }
