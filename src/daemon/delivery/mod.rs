@@ -16,7 +16,7 @@
 //!   its entry here and nothing else.
 //! - What a viewer is sent joins: the next batch begins where the last ended, or a `gap` says so.
 //! - A compressed frame is sent only to who can read it; who cannot gets the same uncompressed. See
-//!   [`deflate`].
+//!   `deflate`.
 //! - Deletions and announcements have a ring of their own, written before comments.
 //!
 //! When full: a viewer whose cursor fell off the ring of comments gets `gap` and the newest; one that
