@@ -57,6 +57,18 @@ fn message(comments: &[SequencedComment], count: usize) -> ServerMessage {
     })
 }
 
+/// Frames of `count` comments, one after another.
+fn run(comments: &[SequencedComment], count: usize) -> Vec<ServerMessage> {
+    comments.chunks_exact(count).map(|chunk| message(chunk, count)).collect()
+}
+
+fn deflate(compress: &mut Compress, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + 64);
+    // Room for all of it, so it does not fail.
+    let _ = compress.compress_vec(payload, &mut out, FlushCompress::Sync);
+    server_frame(Opcode::Text, true, &out)
+}
+
 fn encode(criterion: &mut Criterion) {
     let comments = comments();
     let mut group = criterion.benchmark_group("encode a frame");
@@ -67,17 +79,24 @@ fn encode(criterion: &mut Criterion) {
             group.bench_with_input(BenchmarkId::new(name, count), &message, |bencher, message| {
                 bencher.iter(|| server_frame(Opcode::Text, false, &encoding.encode(message)));
             });
-            // As delivery does it: level 6, each frame by itself.
+            // As delivery does it: each frame by itself.
             let mut compress = Compress::new(Compression::new(6), false);
-            let name = format!("{name} deflated");
-            group.bench_with_input(BenchmarkId::new(name, count), &message, |bencher, message| {
+            let id = BenchmarkId::new(format!("{name} deflated alone"), count);
+            group.bench_with_input(id, &message, |bencher, message| {
                 bencher.iter(|| {
-                    let payload = encoding.encode(message);
                     compress.reset();
-                    let mut out = Vec::with_capacity(payload.len());
-                    compress
-                        .compress_vec(&payload, &mut out, FlushCompress::Sync)
-                        .map(|_| server_frame(Opcode::Text, true, &out))
+                    deflate(&mut compress, &encoding.encode(message))
+                });
+            });
+            // And one after another, with the frames before as context.
+            let messages = run(&comments, count);
+            let mut compress = Compress::new(Compression::new(9), false);
+            let mut next = 0;
+            let id = BenchmarkId::new(format!("{name} deflated in context"), count);
+            group.bench_function(id, |bencher| {
+                bencher.iter(|| {
+                    next = (next + 1) % messages.len();
+                    deflate(&mut compress, &encoding.encode(&messages[next]))
                 });
             });
         }

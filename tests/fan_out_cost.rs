@@ -8,27 +8,29 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use live_comments::daemon::bus::{Batch, BusMessage};
+use live_comments::daemon::bus::{Batch, BusMessage, SharedBus};
 use live_comments::daemon::clock::SystemClock;
 use live_comments::daemon::config::Config;
 use live_comments::daemon::delivery::{Delivery, DeliveryHandle, DeliveryParts, ViewerRequests};
 use live_comments::daemon::engines::Engines;
-use live_comments::daemon::handoff::{NewViewer, Permit, ViewerSink as _, ViewerSocket};
+use live_comments::daemon::handoff::{Deflate, NewViewer, Permit, ViewerSink as _, ViewerSocket};
 use live_comments::daemon::status::StatusBoard;
 use live_comments::protocol::message::Encoding;
 use live_comments::protocol::throttle::SampleRate;
-use live_comments::protocol::{CommentId, NodeId, SequencedComment, StreamId, UserId};
+use live_comments::protocol::{CommentId, Epoch, NodeId, SequencedComment, StreamId, UserId};
 use nix::libc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 const STREAM: StreamId = StreamId(1);
-const VIEWERS: usize = 400;
+/// Of each form; those of the shared form that come in the middle are as many again.
+const VIEWERS: usize = 200;
 const FRAMES: u64 = 25;
 /// What a frame may allocate altogether: message, encoding, queues, logging. Far below one a viewer.
 const MAX_ALLOCATIONS_A_FRAME: u64 = 60;
@@ -100,32 +102,22 @@ async fn a_frame_costs_one_write_for_each_viewer_and_no_allocation() {
     let tasks = delivery.into_tasks(&stop);
     let running = [tokio::spawn(async { tasks.hub.await.unwrap() }), tokio::spawn(tasks.history)];
 
-    let mut viewers = connect(&handle);
+    let plain = Kind { deflate: Deflate::Off, head: 0x81 };
+    let inside = Kind { deflate: Deflate::Shared, head: 0xC1 };
+    // Who joins between two key frames reads on uncompressed.
+    let outside = Kind { deflate: Deflate::Shared, head: 0x81 };
     let mut buffer = vec![0; 64 * 1024];
-    for viewer in &mut viewers {
-        assert!(read_frame(viewer, &mut buffer).starts_with(br#"{"type":"welcome""#));
+    let mut viewers = connect(&handle, plain, VIEWERS, &mut buffer);
+    viewers.extend(connect(&handle, inside, VIEWERS, &mut buffer));
+    let bus = &engines.bus;
+    let epoch = engines.log.epoch();
+    let allocations = send(bus, epoch, 1..=FRAMES, &mut viewers, &mut buffer).await;
+    viewers.extend(connect(&handle, outside, VIEWERS, &mut buffer));
+    let with_joiners = send(bus, epoch, FRAMES + 1..=2 * FRAMES, &mut viewers, &mut buffer).await;
+    for allocations in [allocations, with_joiners] {
+        let limit = FRAMES * MAX_ALLOCATIONS_A_FRAME;
+        assert!(allocations <= limit, "{allocations} allocations for {FRAMES} frames, not {limit}");
     }
-    let writes_before: Vec<u32> = viewers.iter().map(data_segments).collect();
-    let mut allocations = 0;
-    for seq in 1..=FRAMES {
-        let message = BusMessage::Batch(Arc::new(batch(seq, engines.log.epoch())));
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        engines.bus.publish(STREAM, vec![message]).await.unwrap();
-        for viewer in &mut viewers {
-            let frame = read_frame(viewer, &mut buffer);
-            assert!(frame.starts_with(br#"{"type":"comments""#));
-        }
-        allocations += ALLOCATIONS.load(Ordering::Relaxed) - before;
-    }
-    for (viewer, before) in viewers.iter().zip(writes_before) {
-        let writes = data_segments(viewer) - before;
-        assert_eq!(u64::from(writes), FRAMES, "one write for each frame");
-    }
-    let limit = FRAMES * MAX_ALLOCATIONS_A_FRAME;
-    assert!(
-        allocations <= limit,
-        "{allocations} allocations for {FRAMES} frames to {VIEWERS} viewers; at most {limit}"
-    );
 
     stop.cancel();
     handle.stop();
@@ -137,8 +129,50 @@ async fn a_frame_costs_one_write_for_each_viewer_and_no_allocation() {
     }
 }
 
-/// Viewers as the gateway hands them over, seen from their own side.
-fn connect(handle: &DeliveryHandle) -> Vec<TcpStream> {
+/// Sends frames to all viewers and returns how much was allocated for them.
+async fn send(
+    bus: &SharedBus,
+    epoch: Epoch,
+    seqs: RangeInclusive<u64>,
+    viewers: &mut [Viewer],
+    buffer: &mut [u8],
+) -> u64 {
+    let writes_before: Vec<u32> = viewers.iter().map(Viewer::data_segments).collect();
+    let mut allocations = 0;
+    for seq in seqs.clone() {
+        let message = BusMessage::Batch(Arc::new(batch(seq, epoch)));
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        bus.publish(STREAM, vec![message]).await.unwrap();
+        for viewer in viewers.iter_mut() {
+            let head = viewer.kind.head;
+            let frame = viewer.read_frame(head, buffer);
+            let compressed = head & 0x40 != 0;
+            assert!(compressed || frame.starts_with(br#"{"type":"comments""#));
+        }
+        allocations += ALLOCATIONS.load(Ordering::Relaxed) - before;
+    }
+    let frames = seqs.count();
+    for (viewer, before) in viewers.iter().zip(writes_before) {
+        let writes = viewer.data_segments() - before;
+        assert_eq!(writes as usize, frames, "one write for each frame");
+    }
+    allocations
+}
+
+/// What a viewer agreed to, and the first byte of the frames it is sent then.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    deflate: Deflate,
+    head: u8,
+}
+
+struct Viewer {
+    socket: TcpStream,
+    kind: Kind,
+}
+
+/// Viewers as the gateway hands them over, seen from their own side, and welcomed.
+fn connect(handle: &DeliveryHandle, kind: Kind, count: usize, buffer: &mut [u8]) -> Vec<Viewer> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let pair = |_| {
@@ -154,16 +188,20 @@ fn connect(handle: &DeliveryHandle) -> Vec<TcpStream> {
             bearer: None,
             must_authenticate: false,
             encoding: Encoding::Json,
-            deflate: false,
+            deflate: kind.deflate,
             resume_from: None,
             permit: Box::new(NothingHeld),
         });
-        viewer
+        Viewer { socket: viewer, kind }
     };
-    (0..VIEWERS).map(pair).collect()
+    let mut viewers: Vec<_> = (0..count).map(pair).collect();
+    for viewer in &mut viewers {
+        assert!(viewer.read_frame(0x81, buffer).starts_with(br#"{"type":"welcome""#));
+    }
+    viewers
 }
 
-fn batch(seq: u64, epoch: live_comments::protocol::Epoch) -> Batch {
+fn batch(seq: u64, epoch: Epoch) -> Batch {
     let comment = SequencedComment {
         comment_id: CommentId::from_unix_ticks(seq, 0, [1; 6]),
         user_id: UserId(7),
@@ -183,39 +221,41 @@ fn batch(seq: u64, epoch: live_comments::protocol::Epoch) -> Batch {
     }
 }
 
-/// The payload of the next frame, which is unfragmented and shorter than 64 KiB.
-fn read_frame<'a>(viewer: &mut TcpStream, buffer: &'a mut [u8]) -> &'a [u8] {
-    let mut head = [0; 2];
-    viewer.read_exact(&mut head).unwrap();
-    assert_eq!(head[0], 0x81, "a whole text frame");
-    let length = if head[1] == 126 {
-        let mut length = [0; 2];
-        viewer.read_exact(&mut length).unwrap();
-        usize::from(u16::from_be_bytes(length))
-    } else {
-        assert!(head[1] < 126);
-        usize::from(head[1])
-    };
-    viewer.read_exact(&mut buffer[..length]).unwrap();
-    &buffer[..length]
-}
+impl Viewer {
+    /// The payload of the next frame, which is unfragmented and shorter than 64 KiB.
+    fn read_frame<'a>(&mut self, first: u8, buffer: &'a mut [u8]) -> &'a [u8] {
+        let mut head = [0; 2];
+        self.socket.read_exact(&mut head).unwrap();
+        assert_eq!(head[0], first, "a whole text frame");
+        let length = if head[1] == 126 {
+            let mut length = [0; 2];
+            self.socket.read_exact(&mut length).unwrap();
+            usize::from(u16::from_be_bytes(length))
+        } else {
+            assert!(head[1] < 126);
+            usize::from(head[1])
+        };
+        self.socket.read_exact(&mut buffer[..length]).unwrap();
+        &buffer[..length]
+    }
 
-/// Segments with data that a connection has received so far: `tcpi_data_segs_in` of Linux.
-fn data_segments(viewer: &TcpStream) -> u32 {
-    const AT: usize = 152;
-    let mut info = [0_u8; 256];
-    let mut length = info.len() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes into `info`.
-    let result = unsafe {
-        libc::getsockopt(
-            viewer.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-    assert!(length as usize >= AT + 4, "a kernel since 4.6 counts segments with data");
-    u32::from_ne_bytes([info[AT], info[AT + 1], info[AT + 2], info[AT + 3]])
+    /// Segments with data that its connection has received so far: `tcpi_data_segs_in` of Linux.
+    fn data_segments(&self) -> u32 {
+        const AT: usize = 152;
+        let mut info = [0_u8; 256];
+        let mut length = info.len() as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes into `info`.
+        let result = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        assert!(length as usize >= AT + 4, "a kernel since 4.6 counts segments with data");
+        u32::from_ne_bytes([info[AT], info[AT + 1], info[AT + 2], info[AT + 3]])
+    }
 }

@@ -67,6 +67,33 @@ fn several_processes_report_what_one_does() {
 }
 
 #[test]
+fn viewers_that_inflate_miss_nothing_through_storms_and_key_frames() {
+    for deflate in ["shared", "single"] {
+        let daemon = Daemon::start(&format!(
+            "{SHOW_ALL}\ndelivery.deflate = \"{deflate}\"\ndelivery.deflate_key_frames = 8"
+        ));
+        let load = "--encoding json+deflate,msgpack+deflate,json --storm-at 1s --processes 2";
+        let report = run(&daemon, "ws", load);
+        for (figure, value) in [
+            ("delivered", COMMENTS * VIEWERS),
+            ("reconnects", VIEWERS),
+            ("lost", 0),
+            ("skipped", 0),
+            ("duplicated", 0),
+            ("malformed", 0),
+            ("disconnected", 0),
+        ] {
+            assert_eq!(report[figure], value, "{figure}, {deflate}: {report}");
+        }
+    }
+    let daemon = Daemon::start("delivery.deflate = \"off\"");
+    let load = "--encoding json+deflate --viewers 5 --rate 5 --duration 1s --senders 1";
+    let output = command(&daemon, "ws", load).output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    assert!(String::from_utf8_lossy(&told).contains("did not agree to permessage-deflate"));
+}
+
+#[test]
 fn a_storm_misses_nothing_over_tls_too() {
     for (config, scheme, arguments) in [
         (SHOW_ALL.to_owned(), "ws", "--processes 2"),

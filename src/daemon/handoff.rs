@@ -108,12 +108,22 @@ pub struct NewViewer {
     /// Close it unless a valid `auth` arrives within the auth timeout; until then it gets nothing.
     pub must_authenticate: bool,
     pub encoding: Encoding,
-    /// permessage-deflate was agreed, without context takeover on either side.
-    pub deflate: bool,
+    pub deflate: Deflate,
     /// What the viewer last received before it came back.
     pub resume_from: Option<StreamPosition>,
     /// Released when the connection ends.
     pub permit: Box<dyn Permit>,
+}
+
+/// What was agreed of permessage-deflate. What the viewer sends is without context in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deflate {
+    /// Not at all.
+    Off,
+    /// Without context takeover: each message by itself.
+    Single,
+    /// With the server's context kept: one deflate stream for all viewers of a stream.
+    Shared,
 }
 
 /// Who a viewer has shown to be.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::crowd::WireForm;
 use super::threshold::Threshold;
 use crate::client::Endpoint;
 use crate::protocol::StreamId;
@@ -61,7 +62,8 @@ pub struct LoadgenArgs {
     #[arg(long, value_name = "P", default_value = "0", value_parser = parse_percent)]
     pub slow_percent: f64,
 
-    /// The form of messages; several, as in json,msgpack, share the viewers
+    /// The form of messages; several, as in json,msgpack+deflate, share the viewers. With +deflate viewers
+    /// offer permessage-deflate and read it as any client does; senders' own connections stay without
     #[arg(long, value_enum, default_value = "json", value_delimiter = ',')]
     pub encoding: Vec<EncodingArg>,
 
@@ -107,14 +109,21 @@ pub struct LoadgenArgs {
 pub enum EncodingArg {
     Json,
     Msgpack,
+    #[value(name = "json+deflate")]
+    JsonDeflate,
+    #[value(name = "msgpack+deflate")]
+    MsgpackDeflate,
 }
 
-impl From<EncodingArg> for Encoding {
+impl From<EncodingArg> for WireForm {
     fn from(arg: EncodingArg) -> Self {
-        match arg {
-            EncodingArg::Json => Self::Json,
-            EncodingArg::Msgpack => Self::Msgpack,
-        }
+        let (encoding, deflate) = match arg {
+            EncodingArg::Json => (Encoding::Json, false),
+            EncodingArg::Msgpack => (Encoding::Msgpack, false),
+            EncodingArg::JsonDeflate => (Encoding::Json, true),
+            EncodingArg::MsgpackDeflate => (Encoding::Msgpack, true),
+        };
+        Self { encoding, deflate }
     }
 }
 
@@ -192,11 +201,11 @@ mod tests {
         assert_eq!(args.fail_if.len(), 2);
         assert_eq!(args.encoding, [EncodingArg::Msgpack]);
         let args = parse(
-            "--encoding json,msgpack --storm-at 10s --storm-at 1m --reactions-rate 50 --processes 4 \
+            "--encoding json,msgpack+deflate --storm-at 10s --storm-at 1m --reactions-rate 50 --processes 4 \
              --source-addresses 8",
         )
         .unwrap();
-        assert_eq!(args.encoding, [EncodingArg::Json, EncodingArg::Msgpack]);
+        assert_eq!(args.encoding, [EncodingArg::Json, EncodingArg::MsgpackDeflate]);
         assert_eq!(args.storm_at, [Duration::from_secs(10), Duration::from_secs(60)]);
         assert_eq!((args.reactions_rate, args.processes), (50, Some(4)));
         assert_eq!(args.source_addresses, Some(8));

@@ -53,7 +53,7 @@ use crate::client::viewer::ViewerOptions;
 use crate::client::{Endpoint, TokenSource, Trust};
 use crate::protocol::UserId;
 
-use crowd::AudiencePlan;
+use crowd::{AudiencePlan, WireForm};
 use crowds::Reach;
 use progress::Progress;
 use schedule::Workload;
@@ -113,7 +113,7 @@ async fn prepare(args: &LoadgenArgs, context: &Context) -> anyhow::Result<Trial>
     let tokens = Tokens::make(args, context, senders, viewers).await?;
     let commenting = |(index, token): (usize, &Arc<str>)| {
         let endpoint = endpoints[index % endpoints.len()].clone();
-        let encoding = args.encoding[index % args.encoding.len()].into();
+        let encoding = WireForm::from(args.encoding[index % args.encoding.len()]).encoding;
         let token = Some(token.clone());
         let options = ViewerOptions::new(endpoint, args.stream);
         ViewerOptions { token, trust: trust(args), encoding, ..options }
@@ -123,7 +123,7 @@ async fn prepare(args: &LoadgenArgs, context: &Context) -> anyhow::Result<Trial>
     Ok(Trial {
         audience: AudiencePlan {
             endpoints,
-            encodings: args.encoding.iter().map(|encoding| (*encoding).into()).collect(),
+            forms: args.encoding.iter().map(|encoding| (*encoding).into()).collect(),
             trust: trust(args),
             tokens: tokens.viewers,
             slow_percent: args.slow_percent,

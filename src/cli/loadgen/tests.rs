@@ -20,7 +20,7 @@ fn trial(server: &TestServer, viewers: usize, encoding: Encoding) -> Trial {
     let duration = Duration::from_millis(200);
     Trial {
         audience: AudiencePlan {
-            encodings: vec![encoding],
+            forms: vec![encoding.into()],
             ..AudiencePlan::new(viewers as u64, server.endpoint.clone(), StreamId(1))
         },
         reach: Reach::Here,
@@ -243,7 +243,7 @@ async fn after_a_storm_all_are_back_and_nothing_is_missed() {
 async fn encodings_share_the_viewers() {
     let server = TestServer::start(Fault::None, UserId(USER), None).await;
     let mut trial = trial(&server, 6, Encoding::Msgpack);
-    trial.audience.encodings = vec![Encoding::Json, Encoding::Msgpack];
+    trial.audience.forms = vec![Encoding::Json.into(), Encoding::Msgpack.into()];
     let report = report_of(trial).await;
     assert_eq!(faults(&report), [0; 6]);
     assert_eq!(report.delivered, 6 * COMMENTS);

@@ -17,6 +17,8 @@ const MAX_MESSAGE_BYTES: usize = 16 << 20;
 pub enum Incoming<'a> {
     /// A whole message, text or binary.
     Message(Cow<'a, [u8]>),
+    /// The same, compressed: a broken rule unless permessage-deflate was agreed.
+    Compressed(Cow<'a, [u8]>),
     /// To be answered with a pong of the same payload.
     Ping(Cow<'a, [u8]>),
     /// To be answered in kind; nothing follows.
@@ -38,6 +40,8 @@ struct Partial {
     frame: Vec<u8>,
     /// The fragments so far of a message.
     message: Option<Vec<u8>>,
+    /// That message is compressed.
+    compressed: bool,
 }
 
 impl FrameReader {
@@ -111,16 +115,19 @@ impl FrameReader {
         header: Header,
         payload: Cow<'a, [u8]>,
     ) -> Result<Option<Incoming<'a>>, FrameError> {
+        let compressed = self.partial.as_ref().is_some_and(|partial| partial.compressed);
         let begun = self.partial.as_mut().and_then(|partial| partial.message.as_mut());
         match (header.opcode, begun) {
             (Opcode::Ping, _) => Ok(Some(Incoming::Ping(payload))),
             (Opcode::Pong, _) => Ok(None),
             (Opcode::Close, _) => Ok(Some(Incoming::Close(closure(&payload)?))),
             (Opcode::Text | Opcode::Binary, None) if header.fin => {
-                Ok(Some(Incoming::Message(payload)))
+                Ok(Some(Incoming::message(header.rsv1, payload)))
             }
             (Opcode::Text | Opcode::Binary, None) => {
-                self.partial.get_or_insert_default().message = Some(payload.into_owned());
+                let partial = self.partial.get_or_insert_default();
+                partial.message = Some(payload.into_owned());
+                partial.compressed = header.rsv1;
                 Ok(None)
             }
             (Opcode::Text | Opcode::Binary, Some(_)) => Err(FrameError::InterruptedMessage),
@@ -135,16 +142,24 @@ impl FrameReader {
                 }
                 let message = std::mem::take(message);
                 self.partial = None;
-                Ok(Some(Incoming::Message(Cow::Owned(message))))
+                Ok(Some(Incoming::message(compressed, Cow::Owned(message))))
             }
         }
     }
 }
 
-/// A head that a server may send to a client that agreed to no extension.
+impl<'a> Incoming<'a> {
+    fn message(compressed: bool, payload: Cow<'a, [u8]>) -> Self {
+        if compressed { Self::Compressed(payload) } else { Self::Message(payload) }
+    }
+}
+
+/// A head that a server may send. What is compressed is for the caller to judge, who knows what was
+/// agreed, but it is a message's first frame that says so (RFC 7692 §6.1).
 fn checked_header(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
     let Some(header) = parse_header(bytes)? else { return Ok(None) };
-    if header.rsv1 || header.mask.is_some() {
+    let begins_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+    if header.rsv1 && !begins_message || header.mask.is_some() {
         return Err(FrameError::ReservedBits);
     }
     if header.payload_bytes > MAX_MESSAGE_BYTES as u64 {
@@ -202,6 +217,7 @@ mod tests {
                 let own = |payload: Cow<'_, [u8]>| Cow::Owned(payload.into_owned());
                 all.push(match incoming {
                     Incoming::Message(payload) => Incoming::Message(own(payload)),
+                    Incoming::Compressed(payload) => Incoming::Compressed(own(payload)),
                     Incoming::Ping(payload) => Incoming::Ping(own(payload)),
                     Incoming::Close(closure) => Incoming::Close(closure),
                 });
@@ -216,6 +232,7 @@ mod tests {
         fn messages_survive_any_division_into_reads(
             payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..6),
             parts in 1_usize..4,
+            compressed: bool,
             cuts in prop::collection::vec(any::<usize>(), 0..12),
         ) {
             let (mut bytes, mut expected) = (Vec::new(), Vec::new());
@@ -224,13 +241,16 @@ mod tests {
                 let mut rest = payload.chunks(size).peekable();
                 let mut opcode = Opcode::Binary;
                 while let Some(part) = rest.next() {
+                    let first = opcode == Opcode::Binary;
+                    let at = bytes.len();
                     bytes.extend(fragment(opcode, rest.peek().is_none(), part));
+                    bytes[at] |= if first && compressed { 0x40 } else { 0 };
                     // Control frames may come between fragments.
                     bytes.extend(server_frame(Opcode::Ping, false, b"p"));
                     bytes.extend(server_frame(Opcode::Pong, false, b""));
                     opcode = Opcode::Continuation;
                     if rest.peek().is_none() {
-                        expected.push(Incoming::Message(Cow::Owned(payload.clone())));
+                        expected.push(Incoming::message(compressed, Cow::Owned(payload.clone())));
                     }
                     expected.push(Incoming::Ping(Cow::Owned(b"p".to_vec())));
                 }
@@ -262,7 +282,7 @@ mod tests {
             huge,
             interrupted,
             server_frame(Opcode::Continuation, false, b"x"),
-            server_frame(Opcode::Text, true, b"compressed"),
+            server_frame(Opcode::Ping, true, b"compressed"),
             server_frame(Opcode::Close, false, &[0]),
         ] {
             let mut input = &bytes[..];

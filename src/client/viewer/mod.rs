@@ -6,11 +6,13 @@
 //! is never split over two reads. When full: nothing is read ahead of the caller, so a caller that
 //! stops reading fills the kernel's buffers and then the server's patience.
 //!
-//! [`Upgrade`] and [`FrameReader`] are the same connection without I/O, for who holds thousands of them.
+//! [`Upgrade`] and [`FrameReader`] are the same connection without I/O, for who holds thousands of them;
+//! with [`Inflater`] they read permessage-deflate, which [`ViewerConnection`] does not offer.
 
 mod connection;
 mod error;
 mod framing;
+mod inflate;
 mod options;
 mod position;
 mod reconnect;
@@ -21,6 +23,7 @@ mod upgrade;
 pub use connection::{ViewerConnection, ViewerReader, ViewerWriter, Welcome};
 pub use error::{Closure, ConnectError, ViewerError};
 pub use framing::{FrameReader, Incoming, client_control_frame};
+pub use inflate::{Inflater, WINDOW_BYTES, window_after};
 pub use options::ViewerOptions;
 pub use position::{Advance, Position, SeqRange};
 pub use reconnect::Reconnect;

@@ -19,6 +19,8 @@ pub struct Upgrade<'a> {
     pub endpoint: &'a Endpoint,
     pub stream: StreamId,
     pub encoding: Encoding,
+    /// Offers permessage-deflate, and takes no less: the server may keep its context.
+    pub deflate: bool,
     pub token: Option<&'a str>,
     /// Continue after this position.
     pub resume: Option<StreamPosition>,
@@ -31,6 +33,7 @@ struct Head<'a> {
     status: u16,
     accept: Option<&'a str>,
     protocol: Option<&'a str>,
+    extensions: Option<&'a str>,
     content_length: Option<usize>,
 }
 
@@ -48,6 +51,9 @@ impl Upgrade<'_> {
             STANDARD.encode(self.nonce),
             self.encoding.subprotocol(),
         );
+        if self.deflate {
+            request.push_str("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        }
         if let Some(token) = self.token {
             if !token.bytes().all(|byte| (0x21..0x7F).contains(&byte)) {
                 return Err(self.failed("the token has characters no header takes"));
@@ -97,6 +103,12 @@ impl Upgrade<'_> {
         if head.protocol != Some(self.encoding.subprotocol()) {
             return Err(self.failed("it did not agree to the subprotocol"));
         }
+        let extension = head.extensions.map(|text| text.split(';').next().unwrap_or(text).trim());
+        match (self.deflate, extension) {
+            (false, None) | (true, Some("permessage-deflate")) => {}
+            (true, None) => return Err(self.failed("it did not agree to permessage-deflate")),
+            (_, Some(_)) => return Err(self.failed("it uses an extension that was not offered")),
+        }
         Ok(())
     }
 
@@ -114,13 +126,15 @@ impl<'a> Head<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let mut lines = text.split("\r\n");
         let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-        let mut head = Self { status, accept: None, protocol: None, content_length: None };
+        let mut head =
+            Self { status, accept: None, protocol: None, extensions: None, content_length: None };
         for line in lines {
             let (name, value) = line.split_once(':')?;
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
                 "sec-websocket-accept" => head.accept = Some(value),
                 "sec-websocket-protocol" => head.protocol = Some(value),
+                "sec-websocket-extensions" => head.extensions = Some(value),
                 "content-length" => head.content_length = value.parse().ok(),
                 _ => {}
             }
@@ -145,6 +159,7 @@ mod tests {
             endpoint,
             stream: StreamId(7),
             encoding: Encoding::Msgpack,
+            deflate: false,
             token: Some("a.b.c"),
             resume: Some(StreamPosition { epoch: Epoch(3), seq: 9 }),
             nonce: *b"the sample nonce",
@@ -184,6 +199,33 @@ mod tests {
         assert_eq!(other.read_answer(answer, false).unwrap_err().kind(), "bad_handshake");
         let json = Upgrade { encoding: Encoding::Json, ..upgrade };
         assert_eq!(json.read_answer(answer, false).unwrap_err().kind(), "bad_handshake");
+    }
+
+    #[test]
+    fn deflate_is_agreed_by_both_or_by_none() {
+        let endpoint = Endpoint::plain("h", 1);
+        let plain = upgrade(&endpoint);
+        let deflate = Upgrade { deflate: true, ..plain };
+        let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
+        assert!(String::from_utf8(deflate.request().unwrap()).unwrap().contains(offer));
+        let answer = |extensions: &str| {
+            format!(
+                "HTTP/1.1 101 Switching Protocols\r\n{extensions}\
+                 sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+                 sec-websocket-protocol: lc.v1.msgpack\r\n\r\n"
+            )
+        };
+        let agreed = "sec-websocket-extensions: permessage-deflate; client_no_context_takeover\r\n";
+        for (upgrade, extensions, fine) in [
+            (plain, "", true),
+            (plain, agreed, false),
+            (deflate, agreed, true),
+            (deflate, "", false),
+            (deflate, "sec-websocket-extensions: x-other\r\n", false),
+        ] {
+            let read = upgrade.read_answer(answer(extensions).as_bytes(), false);
+            assert_eq!(read.is_ok(), fine, "{extensions}: {read:?}");
+        }
     }
 
     #[test]

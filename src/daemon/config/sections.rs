@@ -349,6 +349,28 @@ pub struct DeliveryConfig {
     pub presence_interval: Duration,
     /// Bad messages in a row before a connection is closed.
     pub max_errors: u16,
+    /// What is agreed with viewers that offer permessage-deflate.
+    pub deflate: DeflateMode,
+    /// Frames between two key frames of a shared window, at least; a key frame comes only if a viewer
+    /// waits for one.
+    pub deflate_key_frames: u32,
+    /// Or this much time.
+    #[serde(with = "humantime_serde")]
+    pub deflate_key_interval: Duration,
+    /// Compressors, of some 310 KB each, one a stream and encoding in use; the frames of streams
+    /// beyond are compressed each by itself.
+    pub deflate_compressors: usize,
+}
+
+/// How viewers' frames are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeflateMode {
+    /// With context: one deflate stream for all viewers of a stream.
+    Shared,
+    /// Each frame by itself.
+    Single,
+    Off,
 }
 
 impl Default for DeliveryConfig {
@@ -361,6 +383,10 @@ impl Default for DeliveryConfig {
             resume_comments: 100_000,
             presence_interval: Duration::from_secs(2),
             max_errors: 20,
+            deflate: DeflateMode::Shared,
+            deflate_key_frames: 128,
+            deflate_key_interval: Duration::from_secs(10),
+            deflate_compressors: 256,
         }
     }
 }

@@ -17,6 +17,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
         ("ingest.max_comment_bytes", config.ingest.max_comment_bytes),
         ("ingest.queue_comments", config.ingest.queue_comments),
         ("delivery.ring_frames", config.delivery.ring_frames),
+        ("delivery.deflate_key_frames", config.delivery.deflate_key_frames as usize),
         ("store.archive_batch", config.store.archive_batch),
         ("store.recent_events", config.store.recent_events),
         ("moderation.batch_comments", config.moderation.batch_comments),

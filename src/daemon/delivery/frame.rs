@@ -1,10 +1,11 @@
 //! A message to many viewers, encoded once for each form in which somebody wants it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::deflate;
+use super::deflate::{self, InWindow, Link, StreamDeflate};
+use crate::daemon::handoff::Deflate;
 use crate::protocol::Seq;
 use crate::protocol::comment::Deletion;
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
@@ -16,51 +17,69 @@ use crate::protocol::websocket::{Opcode, server_frame};
 pub(super) enum Form {
     Json = 0,
     Msgpack = 1,
+    /// Each frame compressed by itself.
     JsonDeflate = 2,
     MsgpackDeflate = 3,
+    /// Compressed in the window that the stream's viewers share.
+    JsonShared = 4,
+    MsgpackShared = 5,
 }
 
-pub(super) const FORMS: usize = 4;
+pub(super) const FORMS: usize = 6;
 
 impl Form {
-    pub(super) fn new(encoding: Encoding, deflate: bool) -> Self {
+    pub(super) fn new(encoding: Encoding, deflate: Deflate) -> Self {
         match (encoding, deflate) {
-            (Encoding::Json, false) => Self::Json,
-            (Encoding::Msgpack, false) => Self::Msgpack,
-            (Encoding::Json, true) => Self::JsonDeflate,
-            (Encoding::Msgpack, true) => Self::MsgpackDeflate,
+            (Encoding::Json, Deflate::Off) => Self::Json,
+            (Encoding::Msgpack, Deflate::Off) => Self::Msgpack,
+            (Encoding::Json, Deflate::Single) => Self::JsonDeflate,
+            (Encoding::Msgpack, Deflate::Single) => Self::MsgpackDeflate,
+            (Encoding::Json, Deflate::Shared) => Self::JsonShared,
+            (Encoding::Msgpack, Deflate::Shared) => Self::MsgpackShared,
         }
     }
 
     pub(super) fn encoding(self) -> Encoding {
         match self {
-            Self::Json | Self::JsonDeflate => Encoding::Json,
-            Self::Msgpack | Self::MsgpackDeflate => Encoding::Msgpack,
+            Self::Json | Self::JsonDeflate | Self::JsonShared => Encoding::Json,
+            Self::Msgpack | Self::MsgpackDeflate | Self::MsgpackShared => Encoding::Msgpack,
         }
     }
 
-    pub(super) fn deflates(self) -> bool {
-        matches!(self, Self::JsonDeflate | Self::MsgpackDeflate)
-    }
-
-    /// A whole WebSocket frame of a message.
-    pub(super) fn encode(self, message: &ServerMessage) -> Bytes {
-        let payload = self.encoding().encode(message);
-        let opcode = match self.encoding() {
-            Encoding::Json => Opcode::Text,
-            Encoding::Msgpack => Opcode::Binary,
-        };
-        let compressed = if self.deflates() { deflate::compress(&payload) } else { None };
-        match compressed {
-            Some(compressed) => server_frame(opcode, true, &compressed).into(),
-            None => server_frame(opcode, false, &payload).into(),
+    pub(super) fn deflate(self) -> Deflate {
+        match self {
+            Self::Json | Self::Msgpack => Deflate::Off,
+            Self::JsonDeflate | Self::MsgpackDeflate => Deflate::Single,
+            Self::JsonShared | Self::MsgpackShared => Deflate::Shared,
         }
     }
 
-    /// A frame for one viewer alone: never worth a compressor's time.
+    /// A frame for one viewer alone: never worth a compressor's time, and in no shared window.
     pub(super) fn encode_private(self, message: &ServerMessage) -> Bytes {
-        Self::new(self.encoding(), false).encode(message)
+        encode(self.encoding(), message)
     }
+}
+
+/// A whole WebSocket frame of a message.
+fn encode(encoding: Encoding, message: &ServerMessage) -> Bytes {
+    server_frame(opcode(encoding), false, &encoding.encode(message)).into()
+}
+
+fn opcode(encoding: Encoding) -> Opcode {
+    match encoding {
+        Encoding::Json => Opcode::Text,
+        Encoding::Msgpack => Opcode::Binary,
+    }
+}
+
+/// What follows the head of a whole server frame.
+fn payload(frame: &[u8]) -> &[u8] {
+    let head_bytes = match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    &frame[head_bytes..]
 }
 
 /// Which ring a frame goes through.
@@ -79,12 +98,34 @@ pub(super) struct Frame {
     lane: Lane,
     /// The place of a deletion in its stream's order.
     deleted_at: Option<Seq>,
-    forms: [OnceLock<Bytes>; FORMS],
+    json: Encoded,
+    msgpack: Encoded,
+    /// The stream whose window it may enter, and its place there.
+    window: Option<(Arc<StreamDeflate>, u64)>,
+}
+
+/// A frame's bytes in one encoding, each made by whoever asks first.
+#[derive(Debug, Default)]
+struct Encoded {
+    plain: OnceLock<Bytes>,
+    single: OnceLock<Bytes>,
+    /// `None`: it did not enter the window.
+    shared: OnceLock<Option<(Link, Bytes)>>,
 }
 
 impl Frame {
     pub(super) fn new(lane: Lane, message: ServerMessage) -> Self {
-        Self { message, lane, deleted_at: None, forms: Default::default() }
+        let (json, msgpack) = Default::default();
+        Self { message, lane, deleted_at: None, json, msgpack, window: None }
+    }
+
+    /// The next frame of a stream whose viewers share a window. Only what all of them are sent in the
+    /// same order can enter it: deletions and announcements overtake, so they stay outside.
+    pub(super) fn in_window(self, stream: &Arc<StreamDeflate>) -> Self {
+        match self.lane {
+            Lane::Ordered => Self { window: Some((stream.clone(), stream.next_place())), ..self },
+            Lane::Control => self,
+        }
     }
 
     pub(super) fn deletion(seq: Seq, deletion: Deletion) -> Self {
@@ -118,9 +159,63 @@ impl Frame {
         self.batch().map_or(0, |batch| batch.comments.len() as u64)
     }
 
-    /// The frame's bytes in a form; encoded by whoever asks first.
-    pub(super) fn bytes(&self, form: Form) -> &Bytes {
-        self.forms[form as usize].get_or_init(|| form.encode(&self.message))
+    /// The frame's bytes for a viewer of a form whose window goes as far as `window`, and how far it
+    /// goes after them.
+    pub(super) fn bytes(&self, form: Form, window: InWindow) -> (&Bytes, InWindow) {
+        let encoding = form.encoding();
+        match form.deflate() {
+            Deflate::Off => (self.plain(encoding), window),
+            Deflate::Single => (self.single(encoding), window),
+            Deflate::Shared => match self.shared(encoding) {
+                Some((link, bytes)) if window.reads(*link) => (bytes, link.window()),
+                Some(_) => {
+                    if let Some((stream, _)) = &self.window {
+                        stream.want_key(encoding);
+                    }
+                    (self.plain(encoding), InWindow::OUTSIDE)
+                }
+                None => (self.plain(encoding), window),
+            },
+        }
+    }
+
+    /// Where in the shared window it stands; `None` if it is sent as it is in this form.
+    pub(super) fn link(&self, form: Form) -> Option<Link> {
+        match form.deflate() {
+            Deflate::Off | Deflate::Single => None,
+            Deflate::Shared => self.shared(form.encoding()).map(|(link, _)| *link),
+        }
+    }
+
+    fn encoded(&self, encoding: Encoding) -> &Encoded {
+        match encoding {
+            Encoding::Json => &self.json,
+            Encoding::Msgpack => &self.msgpack,
+        }
+    }
+
+    fn plain(&self, encoding: Encoding) -> &Bytes {
+        self.encoded(encoding).plain.get_or_init(|| encode(encoding, &self.message))
+    }
+
+    fn single(&self, encoding: Encoding) -> &Bytes {
+        self.encoded(encoding).single.get_or_init(|| {
+            let plain = self.plain(encoding);
+            match deflate::compress(payload(plain)) {
+                Some(compressed) => server_frame(opcode(encoding), true, &compressed).into(),
+                None => plain.clone(),
+            }
+        })
+    }
+
+    fn shared(&self, encoding: Encoding) -> Option<&(Link, Bytes)> {
+        let (stream, place) = self.window.as_ref()?;
+        let make = || {
+            let plain = payload(self.plain(encoding));
+            let (link, compressed) = stream.compress(encoding, *place, plain)?;
+            Some((link, server_frame(opcode(encoding), true, &compressed).into()))
+        };
+        self.encoded(encoding).shared.get_or_init(make).as_ref()
     }
 
     /// About the memory it takes in one form, for the ring's bound.
@@ -134,14 +229,43 @@ impl Frame {
 
 #[cfg(test)]
 mod tests {
+    use super::super::deflate::Compressors;
     use super::*;
+    use crate::daemon::config::DeliveryConfig;
+
+    fn bytes(frame: &Frame, form: Form) -> &Bytes {
+        frame.bytes(form, InWindow::OUTSIDE).0
+    }
 
     #[test]
     fn a_form_is_encoded_once_and_shared() {
-        let frame = Frame::new(Lane::Ordered, ServerMessage::Presence { viewers: 3 });
-        let first = frame.bytes(Form::Json).as_ptr();
-        assert_eq!(first, frame.bytes(Form::Json).as_ptr());
-        assert_eq!(&frame.bytes(Form::Json)[2..], br#"{"type":"presence","viewers":3}"#);
-        assert_ne!(frame.bytes(Form::Msgpack), frame.bytes(Form::Json));
+        let stream = Compressors::new(&DeliveryConfig::default()).stream();
+        let message = ServerMessage::Announcement { message: "again ".repeat(20).into() };
+        let frame = Frame::new(Lane::Ordered, message).in_window(&stream);
+        let forms = [
+            Form::Json,
+            Form::Msgpack,
+            Form::JsonDeflate,
+            Form::MsgpackDeflate,
+            Form::JsonShared,
+            Form::MsgpackShared,
+        ];
+        for form in forms {
+            assert_eq!(bytes(&frame, form).as_ptr(), bytes(&frame, form).as_ptr());
+            assert_eq!(form, Form::new(form.encoding(), form.deflate()));
+            let rsv1 = bytes(&frame, form)[0] & 0x40 != 0;
+            assert_eq!(rsv1, form.deflate() != Deflate::Off, "{form:?}");
+        }
+        let text = br#"{"type":"announcement","message":"again again"#;
+        assert!(payload(bytes(&frame, Form::Json)).starts_with(text));
+    }
+
+    #[test]
+    fn what_overtakes_stays_out_of_the_window() {
+        let stream = Compressors::new(&DeliveryConfig::default()).stream();
+        let message = ServerMessage::Announcement { message: "again ".repeat(20).into() };
+        let frame = Frame::new(Lane::Control, message).in_window(&stream);
+        assert_eq!(bytes(&frame, Form::JsonShared), bytes(&frame, Form::Json));
+        assert_eq!(frame.link(Form::JsonShared), None);
     }
 }

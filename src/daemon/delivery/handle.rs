@@ -11,6 +11,7 @@ use mio::Poll;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::deflate::Compressors;
 use super::history::History;
 use super::hub::{Hub, HubError, HubParts};
 use super::mailbox::{Command, Mailbox};
@@ -125,6 +126,7 @@ impl Delivery {
             counts.push(count);
         }
         let mailboxes: Arc<[Arc<Mailbox>]> = mailboxes.into();
+        let compressors = Compressors::new(&parts.config.delivery);
         let presence = Arc::new(Presence {
             node: parts.node,
             registry: parts.registry,
@@ -132,6 +134,7 @@ impl Delivery {
             hub: hub_requests,
             board: parts.board.clone(),
             interval: parts.config.delivery.presence_interval,
+            compressors: compressors.clone(),
         });
         let hub = Hub::new(HubParts {
             listener,
@@ -142,6 +145,7 @@ impl Delivery {
             recent: parts.recent,
             log: parts.log,
             totals: parts.totals,
+            compressors,
             board: parts.board.clone(),
         });
         let handle = DeliveryHandle { mailboxes, next: Arc::default(), board: parts.board };

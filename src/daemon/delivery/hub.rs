@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::deflate::{Compressors, StreamDeflate};
 use super::frame::{Frame, Lane};
 use super::history::{History, HistoryError, Past};
 use super::mailbox::{Command, Mailbox, StreamStart};
@@ -70,6 +71,7 @@ pub(super) struct HubParts {
     pub(super) recent: SharedRecentCache,
     pub(super) log: SharedLog,
     pub(super) totals: SharedReactionTotals,
+    pub(super) compressors: Arc<Compressors>,
     pub(super) board: StatusBoard,
 }
 
@@ -106,6 +108,8 @@ struct Feed {
     sample_rate: SampleRate,
     /// Deletions already sent whose batch has not come yet; a worker that begins to watch is told.
     deleted_ahead: BTreeMap<Seq, Deletion>,
+    /// What its viewers share of permessage-deflate.
+    deflate: Arc<StreamDeflate>,
 }
 
 impl Hub {
@@ -236,6 +240,7 @@ impl Hub {
                 framed_to: covered_to,
                 sample_rate: gauges.map_or(SampleRate::ALL, |gauges| gauges.sample_rate),
                 deleted_ahead: BTreeMap::new(),
+                deflate: self.parts.compressors.stream(),
             };
             self.feeds.insert(stream_id, feed);
         }
@@ -443,7 +448,7 @@ impl Hub {
 
     fn send_frame(&self, stream_id: StreamId, frame: Frame) {
         let Some(feed) = self.feeds.get(&stream_id) else { return };
-        let frame = Arc::new(frame);
+        let frame = Arc::new(frame.in_window(&feed.deflate));
         for worker in &feed.watchers {
             let mailbox = &self.parts.mailboxes[usize::from(*worker)];
             if !mailbox.send_frame(stream_id, frame.clone()) {

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::daemon::bus::in_process::InProcessBus;
 use crate::daemon::bus::{BusMessage, FanoutBus as _};
-use crate::daemon::config::StoreConfig;
+use crate::daemon::config::{DeliveryConfig, StoreConfig};
 use crate::daemon::eventlog::in_memory::InMemoryLog;
 use crate::daemon::eventlog::{EventLog as _, NewRecord, Position, StartAt};
 use crate::daemon::reactions::{ReactionTotals, Totals};
@@ -99,6 +99,7 @@ impl Rig {
             recent: recent.clone(),
             log: shared_log,
             totals: Arc::new(NoTotals),
+            compressors: Compressors::new(&DeliveryConfig::default()),
             board: StatusBoard::default(),
         });
         let task = tokio::spawn(hub.run(CancellationToken::new()));

@@ -15,6 +15,8 @@
 //! - A viewer has no queue: its cursors point into its stream's rings. An idle one owns its socket,
 //!   its entry here and nothing else.
 //! - What a viewer is sent joins: the next batch begins where the last ended, or a `gap` says so.
+//! - A compressed frame is sent only to who can read it; who cannot gets the same uncompressed. See
+//!   `deflate`.
 //! - Deletions and announcements have a ring of their own, written before comments.
 //!
 //! When full: a viewer whose cursor fell off the ring of comments gets `gap` and the newest; one that
@@ -27,12 +29,16 @@ mod handle;
 mod history;
 mod hub;
 mod mailbox;
+#[cfg(test)]
+mod peer;
 mod presence;
 mod receive;
 mod ring;
 mod stream;
 mod transport;
 mod viewer;
+#[cfg(test)]
+mod wire_bytes_tests;
 mod worker;
 
 pub use handle::{

@@ -1,5 +1,5 @@
 //! How many watch: counted by the workers, added up over all nodes by the registry, told to viewers
-//! when it changed, at most once an interval.
+//! when it changed, at most once an interval. Its clock also has idle streams' compressors released.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::deflate::Compressors;
 use super::hub::HubRequest;
 use super::worker::ViewerCounts;
 use crate::daemon::registry::SharedRegistry;
@@ -24,6 +25,7 @@ pub(super) struct Presence {
     pub(super) hub: mpsc::UnboundedSender<HubRequest>,
     pub(super) board: StatusBoard,
     pub(super) interval: Duration,
+    pub(super) compressors: Arc<Compressors>,
 }
 
 impl Presence {
@@ -37,6 +39,7 @@ impl Presence {
                 () = stop.cancelled() => return,
             }
             let local = self.local();
+            self.compressors.release_idle();
             let viewers = self.all(&local).await;
             let changed: Vec<_> = viewers
                 .iter()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 
+use super::deflate::InWindow;
 use super::frame::Form;
 use super::receive::Partial;
 use super::transport::Transport;
@@ -66,6 +67,8 @@ pub(super) struct Viewer {
     pub(super) control_cursor: u64,
     /// It was sent everything up to here.
     pub(super) seq: Seq,
+    /// How much of the stream's shared deflate window it has.
+    pub(super) window: InWindow,
     /// When it last sent anything, in seconds of the worker's clock.
     pub(super) seen_s: u32,
     /// When its token ends, by the same clock; [`NEVER_S`] without one.

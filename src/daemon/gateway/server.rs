@@ -104,6 +104,7 @@ impl Gateway {
         let state = Arc::new(GatewayState {
             places: Arc::new(Places::new(config)),
             config: config.clone(),
+            deflate: parts.config.delivery.deflate,
             streams: parts.streams,
             comments: parts.comments,
             control: parts.control,

@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::{Admission, Places};
 use super::body::BodyLimits;
-use crate::daemon::config::GatewayConfig;
+use crate::daemon::config::{DeflateMode, GatewayConfig};
 use crate::daemon::control::Control;
 use crate::daemon::directory::Streams;
 use crate::daemon::eventlog::SharedLog;
@@ -18,6 +18,8 @@ use crate::daemon::store::comments::SharedCommentStore;
 #[derive(Debug)]
 pub(super) struct GatewayState {
     pub(super) config: GatewayConfig,
+    /// What is agreed with viewers that offer permessage-deflate.
+    pub(super) deflate: DeflateMode,
     pub(super) streams: Streams,
     pub(super) comments: SharedCommentStore,
     /// Makes streams and changes them.

@@ -114,7 +114,8 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
         Upgrade {
             endpoint: &self.plan.audience.endpoints[self.plan.endpoint(number)],
             stream: self.plan.audience.stream,
-            encoding: self.plan.encoding(number),
+            encoding: self.plan.form(number).encoding,
+            deflate: self.plan.form(number).deflate,
             token: self.plan.token(number),
             resume: self.ledger.lock().position(index),
             nonce,
@@ -197,6 +198,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
             };
             let flow = match incoming {
                 Incoming::Message(payload) => self.take_message(index, &payload, now),
+                Incoming::Compressed(payload) => self.take_compressed(index, &payload, now),
                 Incoming::Ping(payload) => self.answer(index, Opcode::Pong, &payload),
                 Incoming::Close(closure) => {
                     let code = match closure.number {
@@ -230,8 +232,23 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
         }
     }
 
+    fn take_compressed(&mut self, index: usize, payload: &[u8], now: Micros) -> Flow {
+        let message = if self.plan.form(index as u64).deflate {
+            self.windows.read(&mut self.seats[index].window, payload)
+        } else {
+            Err(ViewerError::BadMessage("compressed, which was not agreed".to_owned()))
+        };
+        match message {
+            Ok(message) => self.take_message(index, &message, now),
+            Err(error) => {
+                self.lost(index, error);
+                Flow::Ended
+            }
+        }
+    }
+
     fn take_message(&mut self, index: usize, payload: &[u8], now: Micros) -> Flow {
-        let encoding = self.plan.encoding(index as u64);
+        let encoding = self.plan.form(index as u64).encoding;
         if !matches!(self.seats[index].state, State::Watching) {
             return match welcome(decode(encoding, payload)) {
                 Ok(Some(welcome)) => self.welcomed(index, &welcome, now),

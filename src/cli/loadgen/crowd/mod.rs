@@ -2,7 +2,8 @@
 //!
 //! In: a [`CrowdPlan`], then [`Order`]s. Out: [`Word`]s, and at the end [`Figures`]. Always holds: a viewer
 //! that is cut off comes back with its position where the close code allows it, and its account goes on;
-//! a viewer that just watches owns its seat and its socket, no buffer, timer or task. When full: orders
+//! a viewer that just watches owns its seat and its socket, no buffer, timer or task; compressed messages
+//! are inflated once for all that can read them. When full: orders
 //! are bounded and who gives them waits; messages that are not read fast enough wait in the kernel, and the
 //! figures tell how late the reader came.
 //!
@@ -17,6 +18,7 @@ mod pulse;
 mod seat;
 mod timers;
 mod transport;
+mod windows;
 
 use std::collections::VecDeque;
 use std::io;
@@ -36,10 +38,11 @@ use message::Recorded;
 use pulse::Pulse;
 use seat::{NO_STORM, Seat, State};
 use timers::Timers;
+use windows::Windows;
 
 pub(crate) use inbox::{Inbox, Orders};
 pub(crate) use message::{Figures, Order, Progress, Storm, Word};
-pub(crate) use plan::{AudiencePlan, CrowdPlan};
+pub(crate) use plan::{AudiencePlan, CrowdPlan, WireForm};
 pub(crate) use pulse::{cpu_time, resident_bytes};
 
 const EVENTS: usize = 1024;
@@ -58,6 +61,7 @@ pub(crate) struct Crowd<W> {
     words: W,
     seats: Vec<Seat>,
     ledger: LedgerHandle,
+    windows: Windows,
     timers: Timers,
     buffer: Vec<u8>,
     log: Log,
@@ -87,6 +91,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
             words,
             seats: (0..viewers).map(|_| Seat::new()).collect(),
             ledger: LedgerHandle::new(Ledger::new(viewers as usize, plan.own_users.clone())),
+            windows: Windows::default(),
             timers: Timers::default(),
             buffer: vec![0; READ_BUFFER_BYTES],
             log: Log::new(viewers),

@@ -12,6 +12,20 @@ use crate::client::{Endpoint, Trust};
 use crate::protocol::StreamId;
 use crate::protocol::message::Encoding;
 
+/// What a viewer asks the server to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WireForm {
+    pub encoding: Encoding,
+    /// permessage-deflate.
+    pub deflate: bool,
+}
+
+impl From<Encoding> for WireForm {
+    fn from(encoding: Encoding) -> Self {
+        Self { encoding, deflate: false }
+    }
+}
+
 /// All viewers of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AudiencePlan {
@@ -20,7 +34,7 @@ pub(crate) struct AudiencePlan {
     pub endpoints: Vec<Endpoint>,
     pub stream: StreamId,
     /// So do these.
-    pub encodings: Vec<Encoding>,
+    pub forms: Vec<WireForm>,
     pub trust: Trust,
     /// One for each viewer, or none.
     pub tokens: Vec<Arc<str>>,
@@ -41,7 +55,7 @@ impl AudiencePlan {
             viewers,
             endpoints: vec![endpoint],
             stream,
-            encodings: vec![Encoding::Json],
+            forms: vec![Encoding::Json.into()],
             trust: Trust::default(),
             tokens: Vec::new(),
             slow_percent: 0.0,
@@ -129,10 +143,10 @@ impl CrowdPlan {
         (self.viewer(seat) % self.audience.endpoints.len() as u64) as usize
     }
 
-    /// Each endpoint has its share of each encoding.
-    pub(crate) fn encoding(&self, seat: u64) -> Encoding {
-        let encodings = &self.audience.encodings;
-        encodings[(self.round(seat) % encodings.len() as u64) as usize]
+    /// Each endpoint has its share of each form.
+    pub(crate) fn form(&self, seat: u64) -> WireForm {
+        let forms = &self.audience.forms;
+        forms[(self.round(seat) % forms.len() as u64) as usize]
     }
 
     /// And of each source.
@@ -200,14 +214,14 @@ mod tests {
     #[test]
     fn endpoints_encodings_and_sources_are_shared_evenly() {
         let endpoints = vec![Endpoint::plain("a", 1), Endpoint::plain("b", 1)];
-        let encodings = vec![Encoding::Json, Encoding::Msgpack];
-        let audience = AudiencePlan { endpoints, encodings, source_addresses: 3, ..plan(12_000) };
+        let forms = vec![Encoding::Json.into(), Encoding::Msgpack.into()];
+        let audience = AudiencePlan { endpoints, forms, source_addresses: 3, ..plan(12_000) };
         let mut counts: BTreeMap<_, u64> = BTreeMap::new();
         let mut slow_in = BTreeSet::new();
         let audience = AudiencePlan { slow_percent: 1.0, ..audience };
         for part in CrowdPlan::divide(audience, &[], 2, &(0..0), 0, false) {
             for seat in 0..part.viewers() {
-                let encoding = part.encoding(seat) == Encoding::Json;
+                let encoding = part.form(seat).encoding == Encoding::Json;
                 *counts.entry((part.endpoint(seat), encoding, part.source(seat))).or_default() += 1;
                 if part.is_slow(seat) {
                     slow_in.insert(part.part);

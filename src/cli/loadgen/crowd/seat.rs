@@ -1,6 +1,7 @@
 //! One viewer of a crowd: about a hundred bytes, and a buffer only while a message is incomplete.
 
 use super::transport::Transport;
+use super::windows::WindowId;
 use crate::client::viewer::{FrameReader, Reconnect};
 
 /// Not a viewer of any storm.
@@ -27,6 +28,8 @@ pub(super) enum State {
 pub(super) struct Seat {
     pub transport: Option<Transport>,
     pub frames: FrameReader,
+    /// What compressed messages refer to.
+    pub window: WindowId,
     pub state: State,
     pub reconnect: Reconnect,
     /// Counts connections begun; numbers timers and nonces.
@@ -44,6 +47,7 @@ impl Seat {
         Self {
             transport: None,
             frames: FrameReader::default(),
+            window: WindowId::EMPTY,
             state: State::Waiting,
             reconnect: Reconnect::default(),
             attempt: 0,
@@ -57,6 +61,7 @@ impl Seat {
     pub(super) fn disconnect(&mut self, next: State) {
         self.transport = None;
         self.frames = FrameReader::default();
+        self.window = WindowId::EMPTY;
         self.state = next;
     }
 

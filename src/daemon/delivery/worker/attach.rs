@@ -3,6 +3,7 @@
 use mio::{Interest, Token};
 use tracing::debug;
 
+use super::super::deflate::InWindow;
 use super::super::frame::Form;
 use super::super::history::CatchUpRequest;
 use super::super::hub::HubRequest;
@@ -40,6 +41,7 @@ impl Worker {
             cursor: 0,
             control_cursor: 0,
             seq: 0,
+            window: InWindow::OUTSIDE,
             seen_s: self.now_s(),
             expires_s: NEVER_S,
             form: Form::new(new.encoding, new.deflate),
@@ -144,8 +146,8 @@ impl Worker {
         self.welcome(slot);
         let viewer = &mut self.viewers[slot];
         for frame in self.streams[viewer.stream as usize].deletions_ahead() {
-            let bytes = frame.bytes(viewer.form).clone();
-            viewer.enqueue(bytes);
+            let (bytes, _) = frame.bytes(viewer.form, viewer.window);
+            viewer.enqueue(bytes.clone());
         }
         self.pump(slot);
         if self.viewers.contains(slot) {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::super::receive::{Incoming, ReceiveError, Rules, receive};
 use super::super::viewer::Flags;
 use super::Worker;
-use crate::daemon::handoff::{AuthRequest, ReactionCounts, ReplyTo, Submission};
+use crate::daemon::handoff::{AuthRequest, Deflate, ReactionCounts, ReplyTo, Submission};
 use crate::daemon::metrics::count;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::{BadMessage, ClientMessage, Encoding, ServerMessage};
@@ -75,7 +75,7 @@ impl Worker {
         viewer.seen_s = seen_s;
         let mut rules = Rules {
             max_message_bytes: self.parts.gateway.max_message_bytes.as_u64() as usize,
-            deflate: viewer.form.deflates(),
+            deflate: viewer.form.deflate() != Deflate::Off,
             inflater: &mut self.inflater,
         };
         let mut incoming = std::mem::take(&mut self.incoming);

@@ -8,6 +8,7 @@
 mod attach;
 mod close;
 mod expiry;
+mod forms;
 mod inbound;
 mod outbound;
 mod timers;

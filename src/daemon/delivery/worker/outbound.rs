@@ -1,16 +1,16 @@
 //! What viewers are written: the fast path for who is up to date, the pump for everybody else.
 
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use slab::Slab;
 
-use super::super::frame::{FORMS, Form, Frame};
+use super::super::frame::Frame;
 use super::super::stream::{Echo, Run, Stream};
 use super::super::viewer::{Flags, MAX_SLICES, Viewer};
 use super::Worker;
+use super::forms::{Piece, RunForms};
 use crate::daemon::handoff::{Accepted, Reply};
 use crate::protocol::CloseCode;
 use crate::protocol::error_code::ErrorBody;
@@ -218,7 +218,7 @@ fn write_run(
     tally: &mut Tally,
 ) -> (Vec<usize>, Vec<usize>) {
     let frames = run_frames(stream, run);
-    let mut by_form: [Option<(Vec<IoSlice<'_>>, usize)>; FORMS] = Default::default();
+    let mut forms = frames.as_deref().map(RunForms::new);
     let (mut aside, mut broken) = (Vec::new(), Vec::new());
     for &slot in &stream.members {
         let viewer = &mut viewers[slot as usize];
@@ -226,24 +226,24 @@ fn write_run(
             && viewer.cursor == run.ordered.start
             && viewer.control_cursor == run.control.start
             && viewer.seq == run.seq_before;
-        let Some(frames) = frames.as_ref().filter(|_| up_to_date) else {
+        let Some(forms) = forms.as_mut().filter(|_| up_to_date) else {
             aside.push(slot as usize);
             continue;
         };
-        let (slices, total) =
-            by_form[viewer.form as usize].get_or_insert_with(|| slices_of(frames, viewer.form));
-        match viewer.transport.write(slices) {
+        let piece = forms.piece(viewer.form, viewer.window);
+        match viewer.transport.write(&piece.slices) {
             Err(_) => broken.push(slot as usize),
-            Ok(taken) if taken == *total => {
+            Ok(taken) if taken == piece.bytes => {
                 viewer.cursor = run.ordered.end;
                 viewer.control_cursor = run.control.end;
                 viewer.seq = run.seq_after;
-                tally.frames += frames.len() as u64;
+                viewer.window = piece.window.unwrap_or(viewer.window);
+                tally.frames += forms.frames.len() as u64;
                 tally.comments += run.comments;
                 tally.bytes += taken as u64;
             }
             Ok(taken) => {
-                advance(viewer, frames, taken, tally);
+                advance(viewer, forms.frames, taken, tally);
                 aside.push(slot as usize);
             }
         }
@@ -262,12 +262,6 @@ fn run_frames<'a>(stream: &'a Stream, run: &Run) -> Option<Vec<&'a Arc<Frame>>> 
     control.chain(ordered).collect()
 }
 
-fn slices_of<'a>(frames: &[&'a Arc<Frame>], form: Form) -> (Vec<IoSlice<'a>>, usize) {
-    let slices: Vec<_> = frames.iter().map(|frame| IoSlice::new(frame.bytes(form))).collect();
-    let total = slices.iter().map(|slice| slice.len()).sum();
-    (slices, total)
-}
-
 /// Moves a viewer's cursors over `taken` bytes of `frames`. A frame that was taken in part has been
 /// begun: its rest goes to the front of the outbox.
 fn advance(viewer: &mut Viewer, frames: &[&Arc<Frame>], taken: usize, tally: &mut Tally) {
@@ -277,10 +271,11 @@ fn advance(viewer: &mut Viewer, frames: &[&Arc<Frame>], taken: usize, tally: &mu
         if left == 0 {
             return;
         }
+        let (bytes, window) = frame.bytes(viewer.form, viewer.window);
         pass(viewer, frame);
+        viewer.window = window;
         tally.frames += 1;
         tally.comments += frame.comments();
-        let bytes = frame.bytes(viewer.form);
         if left < bytes.len() {
             let rest = bytes.slice(left..);
             viewer.enqueue_rest(rest);
@@ -328,14 +323,14 @@ fn pump(viewer: &mut Viewer, stream: Option<&Stream>, tally: &mut Tally) -> Pump
             let needs_page = flags.has(Flags::CATCHING_UP) && !flags.has(Flags::PAUSED);
             return if needs_page { Pumped::NeedsPage } else { Pumped::Idle };
         }
-        let (slices, total) = slices_of(&frames, viewer.form);
-        match viewer.transport.write(&slices) {
+        let piece = Piece::new(&frames, viewer.form, viewer.window);
+        match viewer.transport.write(&piece.slices) {
             Err(_) => return Pumped::Failed,
             Ok(taken) => {
                 advance(viewer, &frames, taken, tally);
                 // Less than all is not yet "no more": a TLS session takes what its buffer holds at a
                 // time, and only a refused write brings an event when there is room again.
-                if taken == 0 && total > 0 {
+                if taken == 0 && piece.bytes > 0 {
                     return Pumped::Blocked;
                 }
             }
@@ -424,3 +419,7 @@ fn next_frames<'a>(viewer: &Viewer, stream: &'a Stream, follows: bool) -> Vec<&'
 #[cfg(test)]
 #[path = "outbound_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod window_tests;

@@ -4,7 +4,8 @@ use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::super::super::frame::Lane;
+use super::super::super::deflate::InWindow;
+use super::super::super::frame::{Form, Lane};
 use super::super::super::transport::Transport;
 use super::*;
 use crate::daemon::config::DeliveryConfig;
@@ -56,6 +57,7 @@ fn viewer(seq: Seq) -> (Viewer, TcpStream) {
         cursor: 0,
         control_cursor: 0,
         seq,
+        window: InWindow::OUTSIDE,
         expires_s: 0,
         seen_s: 0,
         form: Form::Json,

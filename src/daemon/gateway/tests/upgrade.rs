@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::client::{handshake, open, raw, request, shake};
 use super::rig::{Rig, eventually, sign, token};
 use crate::daemon::auth::fixtures::NOW_S;
+use crate::daemon::handoff::Deflate;
 use crate::daemon::handoff::{AuthRequest, ConnectionId, ViewerSocket};
 use crate::daemon::store::metadata::in_memory::sanction;
 use crate::protocol::admin::SanctionKind;
@@ -36,7 +37,7 @@ async fn a_viewer_is_handed_over_with_a_bare_socket_that_delivery_can_write_to()
     assert!(!client.head.contains("sec-websocket-protocol"), "none was asked for");
     let viewer = rig.viewer().await;
     assert_eq!((viewer.stream_id, viewer.bearer.is_none()), (StreamId(1), true));
-    assert_eq!((viewer.encoding, viewer.deflate), (Encoding::Json, false));
+    assert_eq!((viewer.encoding, viewer.deflate), (Encoding::Json, Deflate::Off));
     assert!(!viewer.must_authenticate, "the stream is open");
     assert_eq!(viewer.resume_from, None);
     let mut socket = plain(viewer.socket);
@@ -54,11 +55,10 @@ async fn the_alias_path_subprotocol_deflate_and_position_are_understood() {
     ];
     let client = open(rig.address, "/stream/4?epoch=7&seq=99&nonce=1", &headers).await;
     assert!(client.head.contains("sec-websocket-protocol: lc.v1.msgpack\r\n"), "{}", client.head);
-    let agreed = "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; \
-                  client_no_context_takeover\r\n";
+    let agreed = "sec-websocket-extensions: permessage-deflate; client_no_context_takeover\r\n";
     assert!(client.head.contains(agreed), "{}", client.head);
     let viewer = rig.viewer().await;
-    assert_eq!((viewer.encoding, viewer.deflate), (Encoding::Msgpack, true));
+    assert_eq!((viewer.encoding, viewer.deflate), (Encoding::Msgpack, Deflate::Shared));
     let position = StreamPosition { epoch: Epoch(7), seq: 99 };
     assert_eq!((viewer.stream_id, viewer.resume_from), (StreamId(4), Some(position)));
 }

@@ -1,16 +1,46 @@
 //! permessage-deflate (RFC 7692 §7.1): which offers can be kept, and the answer to them.
 //!
-//! One compressed frame serves every viewer and no viewer holds a compressor, so the answer always
-//! takes the context away from both sides, which a server may do to any offer (§7.1.1). A smaller
-//! server window cannot be promised; such an offer is passed over.
+//! One compressed frame serves every viewer and no viewer holds a compressor. The answer always takes
+//! the context away from the client, which a server may do to any offer (§7.1.1). Its own context the
+//! server keeps where the mode is `shared`, because all viewers of a stream are sent one deflate
+//! stream; a client that demands `server_no_context_takeover` gets each frame by itself. A smaller
+//! server window cannot be promised in either way; such an offer is passed over.
 
 use axum::http::HeaderValue;
 
+use crate::daemon::config::DeflateMode;
+use crate::daemon::handoff::Deflate;
+
 const NAME: &str = "permessage-deflate";
-const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-/// An offer that names the server's window must be told the one it gets (§7.1.2.1).
-const AGREED_WINDOW: &str = "permessage-deflate; server_no_context_takeover; \
-                             client_no_context_takeover; server_max_window_bits=15";
+
+/// What is agreed, and how it is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Agreed {
+    pub(super) deflate: Deflate,
+    /// `Sec-WebSocket-Extensions`.
+    pub(super) answer: &'static str,
+}
+
+impl Agreed {
+    /// An offer that names the server's window must be told the one it gets (§7.1.2.1).
+    fn new(deflate: Deflate, names_window: bool) -> Option<Self> {
+        let answer = match (deflate, names_window) {
+            (Deflate::Off, _) => return None,
+            (Deflate::Single, false) => {
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+            }
+            (Deflate::Single, true) => {
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+                 server_max_window_bits=15"
+            }
+            (Deflate::Shared, false) => "permessage-deflate; client_no_context_takeover",
+            (Deflate::Shared, true) => {
+                "permessage-deflate; client_no_context_takeover; server_max_window_bits=15"
+            }
+        };
+        Some(Self { deflate, answer })
+    }
+}
 
 /// The answer to the first offer that can be kept; `None` if there is none.
 ///
@@ -18,11 +48,12 @@ const AGREED_WINDOW: &str = "permessage-deflate; server_no_context_takeover; \
 /// The header breaks its grammar (RFC 6455 §9.1).
 pub(super) fn negotiate<'a>(
     values: impl IntoIterator<Item = &'a HeaderValue>,
-) -> Result<Option<&'static str>, ()> {
+    mode: DeflateMode,
+) -> Result<Option<Agreed>, ()> {
     let mut agreed = None;
     for value in values {
         for offer in split(value.to_str().map_err(drop)?, ',')? {
-            agreed = agreed.or(answer(&parse_offer(offer)?));
+            agreed = agreed.or(answer(&parse_offer(offer)?, mode));
         }
     }
     Ok(agreed)
@@ -34,7 +65,12 @@ struct Offer<'a> {
     parameters: Vec<(&'a str, Option<&'a str>)>,
 }
 
-fn answer(offer: &Offer<'_>) -> Option<&'static str> {
+fn answer(offer: &Offer<'_>, mode: DeflateMode) -> Option<Agreed> {
+    let mut deflate = match mode {
+        DeflateMode::Shared => Deflate::Shared,
+        DeflateMode::Single => Deflate::Single,
+        DeflateMode::Off => return None,
+    };
     if !offer.name.eq_ignore_ascii_case(NAME) {
         return None;
     }
@@ -44,8 +80,8 @@ fn answer(offer: &Offer<'_>) -> Option<&'static str> {
             return None;
         }
         match (*name, *value) {
-            ("server_no_context_takeover" | "client_no_context_takeover", None)
-            | ("client_max_window_bits", None) => {}
+            ("client_no_context_takeover" | "client_max_window_bits", None) => {}
+            ("server_no_context_takeover", None) => deflate = Deflate::Single,
             ("client_max_window_bits", Some(bits)) if window_bits(bits).is_some() => {}
             ("server_max_window_bits", Some(bits)) if window_bits(bits) == Some(15) => {
                 names_window = true;
@@ -53,7 +89,7 @@ fn answer(offer: &Offer<'_>) -> Option<&'static str> {
             _ => return None,
         }
     }
-    Some(if names_window { AGREED_WINDOW } else { AGREED })
+    Agreed::new(deflate, names_window)
 }
 
 /// 8 to 15, without leading zeros.
@@ -106,26 +142,44 @@ mod tests {
 
     use super::*;
 
-    fn negotiate_one(text: &str) -> Result<Option<&'static str>, ()> {
-        negotiate([&HeaderValue::from_str(text).unwrap()])
+    fn negotiate_in(mode: DeflateMode, text: &str) -> Result<Option<Agreed>, ()> {
+        negotiate([&HeaderValue::from_str(text).unwrap()], mode)
+    }
+
+    fn negotiate_one(text: &str) -> Result<Option<Agreed>, ()> {
+        negotiate_in(DeflateMode::Shared, text)
+    }
+
+    fn agreed(deflate: Deflate) -> Result<Option<Agreed>, ()> {
+        Ok(Agreed::new(deflate, false))
     }
 
     #[test]
-    fn offers_that_can_be_kept_are_answered_without_context() {
+    fn offers_that_can_be_kept_are_answered_with_the_servers_context_where_they_allow_it() {
         for offer in [
             "permessage-deflate",
             "permessage-deflate; client_max_window_bits",
             "permessage-deflate;client_max_window_bits=10",
             "permessage-deflate; client_max_window_bits=\"12\"",
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            "permessage-deflate; client_no_context_takeover",
             "x-webkit-deflate-frame, permessage-deflate",
             "permessage-deflate; server_max_window_bits=10, permessage-deflate",
             "Permessage-Deflate",
         ] {
-            assert_eq!(negotiate_one(offer), Ok(Some(AGREED)), "{offer}");
+            assert_eq!(negotiate_one(offer), agreed(Deflate::Shared), "{offer}");
+            let single = negotiate_in(DeflateMode::Single, offer);
+            assert_eq!(single, agreed(Deflate::Single), "{offer}");
+            assert_eq!(negotiate_in(DeflateMode::Off, offer), Ok(None), "{offer}");
         }
+        let demand = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        assert_eq!(negotiate_one(demand), agreed(Deflate::Single));
         let window = "permessage-deflate; server_max_window_bits=15";
-        assert_eq!(negotiate_one(window), Ok(Some(AGREED_WINDOW)));
+        assert_eq!(negotiate_one(window), Ok(Agreed::new(Deflate::Shared, true)));
+        let answer = negotiate_one(window).unwrap().unwrap().answer;
+        assert_eq!(
+            answer,
+            "permessage-deflate; client_no_context_takeover; server_max_window_bits=15"
+        );
     }
 
     #[test]
@@ -143,7 +197,7 @@ mod tests {
         ] {
             assert_eq!(negotiate_one(offer), Ok(None), "{offer}");
         }
-        assert_eq!(negotiate([]), Ok(None));
+        assert_eq!(negotiate([], DeflateMode::Shared), Ok(None));
     }
 
     #[test]
@@ -163,14 +217,13 @@ mod tests {
     #[test]
     fn offers_may_come_in_several_lines() {
         let lines = ["x-other", "permessage-deflate"].map(HeaderValue::from_static);
-        assert_eq!(negotiate(&lines), Ok(Some(AGREED)));
+        assert_eq!(negotiate(&lines, DeflateMode::Shared), agreed(Deflate::Shared));
     }
 
     proptest! {
         #[test]
         fn any_text_is_answered_without_a_panic(text in "[ -~]{0,80}") {
-            let answer = negotiate_one(&text);
-            prop_assert!(matches!(answer, Err(()) | Ok(None | Some(AGREED | AGREED_WINDOW))));
+            let _ = negotiate_one(&text);
         }
     }
 }

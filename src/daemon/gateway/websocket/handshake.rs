@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, Method, Request, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::deflate;
+use super::deflate::{self, Agreed};
+use crate::daemon::config::DeflateMode;
 use crate::daemon::gateway::answer::HttpError;
 use crate::protocol::ErrorCode;
 use crate::protocol::message::{Encoding, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
@@ -23,14 +24,14 @@ pub(super) struct Handshake {
     pub(super) encoding: Encoding,
     /// The client named subprotocols and must be told which one it got.
     pub(super) names_subprotocol: bool,
-    /// `Sec-WebSocket-Extensions`, if permessage-deflate was offered in a form that can be kept.
-    pub(super) deflate: Option<&'static str>,
+    /// permessage-deflate, if it was offered in a form that can be kept.
+    pub(super) deflate: Option<Agreed>,
 }
 
 impl Handshake {
     /// # Errors
     /// `bad_handshake`, with what is missing.
-    pub(super) fn check(request: &Request<Body>) -> Result<Self, HttpError> {
+    pub(super) fn check(request: &Request<Body>, mode: DeflateMode) -> Result<Self, HttpError> {
         let headers = request.headers();
         if request.method() != Method::GET || request.version() != Version::HTTP_11 {
             return Err(bad("this path takes a WebSocket handshake: GET over HTTP/1.1"));
@@ -49,7 +50,7 @@ impl Handshake {
             return Err(bad("a WebSocket handshake has no body"));
         }
         let (encoding, names_subprotocol) = choose_encoding(headers)?;
-        let deflate = deflate::negotiate(headers.get_all(SEC_WEBSOCKET_EXTENSIONS))
+        let deflate = deflate::negotiate(headers.get_all(SEC_WEBSOCKET_EXTENSIONS), mode)
             .map_err(|()| bad("`Sec-WebSocket-Extensions` is not well-formed"))?;
         Ok(Self { accept: accept(headers)?, encoding, names_subprotocol, deflate })
     }
@@ -132,7 +133,7 @@ mod tests {
         if !change.1.is_empty() {
             request = request.header(change.0, change.1);
         }
-        Handshake::check(&request.body(Body::empty()).unwrap())
+        Handshake::check(&request.body(Body::empty()).unwrap(), DeflateMode::Shared)
     }
 
     #[test]
@@ -169,7 +170,7 @@ mod tests {
             assert_eq!(response.headers()["upgrade"], "websocket");
         }
         let post = Request::post("/ws/1").body(Body::empty()).unwrap();
-        assert!(Handshake::check(&post).is_err());
+        assert!(Handshake::check(&post, DeflateMode::Shared).is_err());
     }
 
     #[test]

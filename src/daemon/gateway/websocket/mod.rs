@@ -28,7 +28,7 @@ use super::admission::{Place, ViewerPermit};
 use super::answer::{Answer, HttpError, RETRY_MS};
 use super::connection::HttpSlot;
 use super::state::GatewayState;
-use crate::daemon::handoff::{Bearer, NewViewer};
+use crate::daemon::handoff::{Bearer, Deflate, NewViewer};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition};
@@ -46,7 +46,7 @@ pub(super) async fn upgrade(
     Path(stream_id): Path<String>,
     mut request: Request,
 ) -> Answer {
-    let handshake = Handshake::check(&request)?;
+    let handshake = Handshake::check(&request, state.deflate)?;
     let stream_id: StreamId = super::api::parse_id(&stream_id)?;
     let parameters = Parameters::read(&request)?;
     let place = take_place(&state)?;
@@ -126,7 +126,7 @@ fn switching_protocols(handshake: &Handshake) -> Response {
         headers.push((SEC_WEBSOCKET_PROTOCOL, handshake.encoding.subprotocol().to_owned()));
     }
     if let Some(agreed) = handshake.deflate {
-        headers.push((SEC_WEBSOCKET_EXTENSIONS, agreed.to_owned()));
+        headers.push((SEC_WEBSOCKET_EXTENSIONS, agreed.answer.to_owned()));
     }
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     for (name, value) in headers {
@@ -163,7 +163,7 @@ async fn hand_over(
         bearer: admitted.bearer,
         must_authenticate: admitted.must_authenticate,
         encoding: handshake.encoding,
-        deflate: handshake.deflate.is_some(),
+        deflate: handshake.deflate.map_or(Deflate::Off, |agreed| agreed.deflate),
         resume_from,
         permit: Box::new(admitted.permit),
     });

@@ -1,59 +1,29 @@
-//! permessage-deflate (RFC 7692) without context takeover: every message stands alone, so one
-//! compressed frame serves all viewers and no viewer owns a compressor.
+//! What viewers send, compressed without context.
 
-use std::cell::RefCell;
+use flate2::{Decompress, FlushDecompress};
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-
-/// A smaller message is sent as it is: deflate would not make it smaller.
-const MIN_BYTES: usize = 64;
-
-/// What RFC 7692 §7.2.1 cuts off a message's end and a receiver puts back.
-const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
-
-thread_local! {
-    /// One compressor a thread: its window and hash tables are some 256 KiB.
-    static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(6), false));
-}
-
-/// The compressed payload; `None` where it would not be smaller.
-pub(super) fn compress(payload: &[u8]) -> Option<Vec<u8>> {
-    if payload.len() < MIN_BYTES {
-        return None;
-    }
-    COMPRESS.with_borrow_mut(|compress| {
-        compress.reset();
-        let mut out = Vec::with_capacity(payload.len());
-        // A sync flush ends in TAIL; output that does not fit is larger than the input anyway.
-        let status = compress.compress_vec(payload, &mut out, FlushCompress::Sync).ok()?;
-        let whole = status == Status::Ok && compress.total_in() == payload.len() as u64;
-        (whole && out.ends_with(&TAIL)).then(|| {
-            out.truncate(out.len() - TAIL.len());
-            out
-        })
-    })
-}
+use super::TAIL;
 
 /// Why a compressed message was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum InflateError {
+pub(in super::super) enum InflateError {
     Malformed,
     TooLarge,
 }
 
 /// Decompresses viewers' messages; one a worker.
 #[derive(Debug)]
-pub(super) struct Inflater {
+pub(in super::super) struct Inflater {
     inflate: Decompress,
 }
 
 impl Inflater {
-    pub(super) fn new() -> Self {
+    pub(in super::super) fn new() -> Self {
         Self { inflate: Decompress::new(false) }
     }
 
     /// The message, of at most `max_bytes`.
-    pub(super) fn inflate(
+    pub(in super::super) fn inflate(
         &mut self,
         payload: &[u8],
         max_bytes: usize,
@@ -76,6 +46,7 @@ impl Inflater {
 
 #[cfg(test)]
 mod tests {
+    use super::super::compress;
     use super::*;
     use proptest::prelude::*;
 
