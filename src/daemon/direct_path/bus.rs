@@ -92,7 +92,8 @@ impl FanoutBus for FallbackBus {
     ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
         let (subscriptions, bus) = self.bus.listen(node).await?;
         let (direct, lost) = self.direct.listen();
-        Ok((subscriptions, Box::new(FallbackListener { bus, direct, lost })))
+        let breaker = self.breaker.clone();
+        Ok((subscriptions, Box::new(FallbackListener { bus, direct, lost, breaker })))
     }
 }
 
@@ -101,13 +102,22 @@ struct FallbackListener {
     bus: Box<dyn BusListener>,
     direct: mpsc::Receiver<(StreamId, BusMessage)>,
     lost: Arc<AtomicU64>,
+    breaker: Arc<Breaker>,
 }
 
 #[async_trait]
 impl BusListener for FallbackListener {
     async fn receive(&mut self) -> Result<Heard, BusError> {
         tokio::select! {
-            heard = self.bus.receive() => heard,
+            heard = self.bus.receive() => {
+                // Who only listens learns here what publishing would have told.
+                match &heard {
+                    Ok(Heard::Interrupted) => self.breaker.open(&"nothing is heard of the bus"),
+                    Ok(Heard::Restored) => self.breaker.succeeded(),
+                    Ok(Heard::Message(..)) | Err(_) => {}
+                }
+                heard
+            }
             Some((stream_id, message)) = self.direct.recv() => {
                 Ok(Heard::Message(stream_id, message))
             }
