@@ -348,3 +348,19 @@ async fn a_restart_numbers_everything_as_before() {
     let seqs: Vec<_> = all.iter().flat_map(|batch| &batch.comments).map(|c| c.seq).collect();
     assert_eq!(seqs, (1..=2000).collect::<Vec<_>>());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_takes_no_position_for_a_while_is_waited_for() {
+    let mut stage = Stage::start();
+    let away = crate::daemon::eventlog::LogError::Unavailable("away".to_owned());
+    stage.log.fail_commits_with(Some(away));
+    stage.rate(100, 30).await;
+    assert_eq!(stage.log.position(Topic::CommentEvents, super::GROUP), None);
+    stage.log.fail_commits_with(None);
+    stage.log.committed_to(Topic::CommentEvents, super::GROUP, 3001).await;
+    let (_, journal) = stage.stop().await;
+    let batches = journal.batches();
+    assert_ranges_join(&batches);
+    let seqs: Vec<_> = batches.iter().flat_map(|batch| &batch.comments).map(|c| c.seq).collect();
+    assert_eq!(seqs, (1..=3000).collect::<Vec<_>>(), "each once, by the same coordinator");
+}
