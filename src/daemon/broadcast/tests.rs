@@ -386,3 +386,19 @@ async fn a_comment_appended_twice_under_one_id_is_shown_once_at_its_first_place(
     let ranges: Vec<_> = batches.iter().map(|batch| (batch.from_seq, batch.to_seq)).collect();
     assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{ranges:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_takes_no_position_for_a_while_is_waited_for() {
+    let mut stage = Stage::start();
+    let away = crate::daemon::eventlog::LogError::Unavailable("away".to_owned());
+    stage.log.fail_commits_with(Some(away));
+    stage.rate(100, 30).await;
+    assert_eq!(stage.log.position(Topic::CommentEvents, super::GROUP), None);
+    stage.log.fail_commits_with(None);
+    stage.log.committed_to(Topic::CommentEvents, super::GROUP, 3001).await;
+    let (_, journal) = stage.stop().await;
+    let batches = journal.batches();
+    assert_ranges_join(&batches);
+    let seqs: Vec<_> = batches.iter().flat_map(|batch| &batch.comments).map(|c| c.seq).collect();
+    assert_eq!(seqs, (1..=3000).collect::<Vec<_>>(), "each once, by the same coordinator");
+}

@@ -175,11 +175,12 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Blocks until the cluster has said where the partitions end.
+    /// Blocks until the cluster has said where the partitions end. `acknowledged` are the offsets, by
+    /// partition, below which everything was appended before, whether readers see it yet or not.
     pub(super) fn start(
         clients: &Clients,
         topic: &str,
-        partitions: u32,
+        acknowledged: &[u64],
         inbox: Arc<Inbox>,
         running: &TaskTracker,
     ) -> Result<Self, LogError> {
@@ -189,8 +190,12 @@ impl Follower {
         let config = clients.consumer("follower");
         let consumer =
             ReadingConsumer::from_config_and_context(&config, context).map_err(failed)?;
-        let numbers: Vec<i32> = (0..partitions as i32).collect();
-        let end = ends(&consumer, topic, &numbers, Offset::End, clients.timeout).map_err(failed)?;
+        let numbers: Vec<i32> = (0..acknowledged.len() as i32).collect();
+        let mut end =
+            ends(&consumer, topic, &numbers, Offset::End, clients.timeout).map_err(failed)?;
+        for (end, acknowledged) in end.values_mut().zip(acknowledged) {
+            *end = (*end).max(kafka_offset(*acknowledged));
+        }
         let mut list = TopicPartitionList::new();
         for (&partition, &offset) in &end {
             let offset = Offset::Offset(offset);

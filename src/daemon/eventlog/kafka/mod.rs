@@ -218,10 +218,11 @@ impl EventLog for KafkaLog {
         self.check_open()?;
         self.health.check()?;
         let (clients, reading, inbox) = (self.clients.clone(), self.reading.clone(), self.inbox());
-        let (name, partitions) =
-            (self.topics.name(topic).to_owned(), self.topics.partitions(topic));
+        let name = self.topics.name(topic).to_owned();
+        let acknowledged = |partition| self.appender.visible_to(topic, partition);
+        let acknowledged: Vec<u64> = (0..self.topics.partitions(topic)).map(acknowledged).collect();
         let started =
-            blocking(move || Follower::start(&clients, &name, partitions, inbox, &reading));
+            blocking(move || Follower::start(&clients, &name, &acknowledged, inbox, &reading));
         let follower = started.await?;
         self.check_open()?;
         Ok(Box::new(follower))

@@ -6,7 +6,10 @@
 //! they are told that nothing was stored and may try again. A consumer's position may be part of a transaction, which then is its
 //! alone, so that what is wrong with a group harms nobody else's append.
 //!
-//! The transactional name is the node's: a process that starts anew ends what its predecessor left
+//! Several producers take turns ([`LANES`]): after a commit the brokers are busy with its marks for a
+//! few milliseconds, in which the same producer may not begin the next.
+//!
+//! The transactional names are the node's: a process that starts anew ends what its predecessor left
 //! open, and a predecessor that still lives is fenced off. One that died without a successor holds
 //! readers of its partitions up until the brokers give it up (`kafka.append_timeout` and up to 20 s).
 //!
@@ -39,6 +42,8 @@ use crate::daemon::eventlog::{LogError, NewRecord, Topic};
 const MAX_TRANSACTION_BYTES: usize = 4 << 20;
 /// How long the idle thread goes without hearing what the library has to say.
 const NAP: Duration = Duration::from_millis(100);
+/// Producers that take turns. There is still one transaction at a time, so the order stays.
+const LANES: usize = 4;
 /// Least time the brokers give an open transaction.
 const LEAST_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -95,14 +100,18 @@ pub(super) struct TransactionalAppender {
 struct Shared {
     line: Mutex<Line>,
     changed: Condvar,
-    /// The producer in use, for probes.
-    client: Mutex<Option<Arc<Client>>>,
+    /// Of each lane, its producer.
+    clients: Mutex<[Option<Arc<Client>>; LANES]>,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Line> {
         // Every change leaves `Line` whole.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clients(&self) -> MutexGuard<'_, [Option<Arc<Client>>; LANES]> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,11 +124,10 @@ impl TransactionalAppender {
         health: Arc<Health>,
     ) -> Result<Self, LogError> {
         let mut config = producer_config(clients, max_pending_bytes);
-        config.set("transactional.id", clients.transactional_id());
         let open_for = (clients.timeout + Duration::from_secs(1)).max(LEAST_TRANSACTION_TIMEOUT);
         config.set("transaction.timeout.ms", open_for.as_millis().to_string());
-        let (line, changed, client) = Default::default();
-        let shared = Arc::new(Shared { line, changed, client });
+        let (line, changed, clients_of_lanes) = Default::default();
+        let shared = Arc::new(Shared { line, changed, clients: clients_of_lanes });
         let visible = Arc::new(Visible::new(&topics));
         let mut writer = Writer {
             config,
@@ -128,9 +136,15 @@ impl TransactionalAppender {
             visible: visible.clone(),
             shared: shared.clone(),
             timeout: clients.timeout,
-            ready: false,
+            name: clients.transactional_id(),
+            lane: 0,
+            ready: [false; LANES],
         };
-        writer.client(Instant::now() + clients.timeout)?;
+        // Each, because a predecessor may have left any open.
+        for lane in 0..LANES {
+            writer.lane = lane;
+            writer.client(Instant::now() + clients.timeout)?;
+        }
         std::thread::Builder::new()
             .name("kafka-transactions".to_owned())
             .spawn(move || writer.run())
@@ -193,8 +207,9 @@ impl TransactionalAppender {
     }
 
     pub(super) fn probe(&self, topic: &str) -> Result<(), LogError> {
-        let client = self.shared.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(client) = client else { return Ok(()) };
+        let Some(client) = self.shared.clients().iter().flatten().next().cloned() else {
+            return Ok(());
+        };
         let asked = client.client().fetch_metadata(Some(topic), PROBE_TIMEOUT);
         asked.map(drop).map_err(|error| unavailable("asking the cluster", &error))
     }
@@ -229,8 +244,12 @@ struct Writer {
     visible: Arc<Visible>,
     shared: Arc<Shared>,
     timeout: Duration,
-    /// Whether the producer may begin transactions.
-    ready: bool,
+    /// Of this node's transactions; each lane adds its number.
+    name: String,
+    /// Whose turn it is.
+    lane: usize,
+    /// Of each lane, whether its producer may begin transactions.
+    ready: [bool; LANES],
 }
 
 impl Writer {
@@ -247,7 +266,7 @@ impl Writer {
             self.shared.lock().busy = false;
             self.shared.changed.notify_all();
         }
-        self.forget_client();
+        self.shared.clients().fill(None);
     }
 
     /// Waits for what makes the next transaction; `None` when closed and empty.
@@ -262,9 +281,8 @@ impl Writer {
             line = woken;
             if outcome.timed_out() {
                 drop(line);
-                if let Some(client) = self.current() {
-                    client.poll(Duration::ZERO);
-                }
+                let clients = self.shared.clients().clone();
+                clients.iter().flatten().for_each(|client| client.poll(Duration::ZERO));
                 line = self.shared.lock();
             }
         }
@@ -286,6 +304,7 @@ impl Writer {
 
     fn commit(&mut self, works: &[Work]) {
         let deadline = Instant::now() + self.timeout;
+        self.lane = (self.lane + 1) % LANES;
         let outcome = self.client(deadline).and_then(|client| {
             self.transact(&client, works, deadline).map_err(|error| {
                 debug!(%error, "a transaction failed");
@@ -353,38 +372,36 @@ impl Writer {
         }
     }
 
-    fn current(&self) -> Option<Arc<Client>> {
-        self.shared.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     fn forget_client(&mut self) {
-        self.ready = false;
-        let client = self.shared.client.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.ready[self.lane] = false;
+        let client = self.shared.clients()[self.lane].take();
         drop(client);
     }
 
     /// A producer that may begin a transaction.
     fn client(&mut self, deadline: Instant) -> Result<Arc<Client>, LogError> {
         let failed = |error: &KafkaError| unavailable("preparing transactions", error);
-        let client = match self.current() {
+        let known = self.shared.clients()[self.lane].clone();
+        let client = match known {
             Some(client) => client,
             None => {
+                let name = format!("{}-{}", self.name, self.lane);
+                self.config.set("transactional.id", name);
                 let context = Deliveries { health: self.health.clone() };
                 let client = Client::from_config_and_context(&self.config, context);
                 let client = Arc::new(client.map_err(|error| failed(&error))?);
-                let mut current = self.shared.client.lock().unwrap_or_else(PoisonError::into_inner);
-                *current = Some(client.clone());
+                self.shared.clients()[self.lane] = Some(client.clone());
                 client
             }
         };
-        if !self.ready {
+        if !self.ready[self.lane] {
             if let Err(error) = retry(deadline, |left| client.init_transactions(left)) {
                 if matches!(&error, KafkaError::Transaction(error) if error.is_fatal()) {
                     self.forget_client();
                 }
                 return Err(failed(&error));
             }
-            self.ready = true;
+            self.ready[self.lane] = true;
         }
         Ok(client)
     }

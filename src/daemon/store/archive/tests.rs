@@ -207,7 +207,7 @@ async fn a_crash_between_write_and_commit_stores_nothing_twice() {
     let archiver = archiver(&log, store.clone());
     let stop = CancellationToken::new();
     append(&log, (0..150).map(submitted).chain([moderated(5, Decision::Reject)])).await;
-    log.fail_commits_with(Some(LogError::Unavailable("refused by the test".to_owned())));
+    log.fail_commits_with(Some(LogError::Corrupt("refused by the test".to_owned())));
     let crashed = archiver.clone().run(stop.clone()).await;
     assert!(matches!(crashed, Err(ArchiveError::Commit(_))), "{crashed:?}");
     assert_eq!(store.count(STREAM).await.unwrap(), 100, "stored, and not committed");
@@ -221,4 +221,24 @@ async fn a_crash_between_write_and_commit_stores_nothing_twice() {
     let shown: Vec<_> = page.iter().map(|comment| comment.seq).collect();
     let expected: Vec<_> = (0..150).rev().filter(|seq| ![3, 5].contains(seq)).collect();
     assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn a_position_the_log_does_not_take_is_committed_once_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteComments::open(&dir.path().join("comments.db")).await.unwrap());
+    let log = InMemoryLog::shaped(1, 0);
+    let stop = CancellationToken::new();
+    append(&log, (0..50).map(submitted).collect::<Vec<_>>()).await;
+    log.fail_commits_with(Some(LogError::Unavailable("away".to_owned())));
+    let running = tokio::spawn(archiver(&log, store.clone()).run(stop.clone()));
+    while store.count(STREAM).await.unwrap() < 50 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(log.position(Topic::CommentEvents, GROUP), None);
+    log.fail_commits_with(None);
+    // Without another record.
+    log.committed_to(Topic::CommentEvents, GROUP, 50).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
 }
