@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Base;
 use crate::daemon::broadcast::Overrides;
@@ -15,6 +15,7 @@ use crate::daemon::directory::Sanctions;
 use crate::daemon::handoff::{ThrottleOrder, ViewerSink as _};
 use crate::daemon::shutdown::Supervisors;
 use crate::daemon::store::StoreError;
+use crate::daemon::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::warm_start::burials::Burials;
 use crate::protocol::CloseCode;
 
@@ -49,12 +50,30 @@ pub(super) fn start(base: &Base, viewers: Option<DeliveryHandle>, supervisors: &
             }
         });
     }
+    start_health_checks(base, supervisors);
     if let Some(log) = base.engines.embedded_log.clone() {
         supervisors.rest.spawn("retention", move |stop| {
             let log = log.clone();
             every(RETENTION_INTERVAL, stop, async move || log.enforce_retention())
         });
     }
+}
+
+/// A quiet node may have nothing to ask a dependency, and would show it as down long after it is back.
+fn start_health_checks(base: &Base, supervisors: &Supervisors) {
+    if !base.shares_recent() {
+        return;
+    }
+    let recent = base.engines.recent.clone();
+    supervisors.rest.spawn("health", move |stop| {
+        let recent = recent.clone();
+        every(TRIAL_INTERVAL / 2, stop, async move || {
+            // The breaker in front of it takes note of the answer.
+            if let Err(error) = recent.is_complete().await {
+                debug!(%error, "the recent cache does not answer");
+            }
+        })
+    });
 }
 
 async fn reload(base: &Base) -> Result<(), StoreError> {

@@ -51,16 +51,28 @@ impl GuardedRecent {
     /// Makes up for what the cache did not take of a stream, and for what was too much to remember.
     async fn catch_up(&self, stream_id: StreamId) -> Result<(), StoreError> {
         self.unmark_after_overflow().await?;
-        let missing = futures_util::stream::iter(self.burials.of(stream_id));
-        let taken = missing.map(|comment_id| async move {
-            self.guard(self.cache.bury(stream_id, comment_id)).await?;
-            self.burials.taken(stream_id, comment_id);
-            Ok::<(), StoreError>(())
-        });
+        let mut missing = self.burials.of(stream_id).into_iter();
+        // By itself: an open breaker lets one call through on trial, and those it refuses beside it
+        // must not end this before the trial has.
+        if let Some(first) = missing.next() {
+            self.bury_again(stream_id, first).await?;
+        }
+        let taken = futures_util::stream::iter(missing)
+            .map(|comment_id| self.bury_again(stream_id, comment_id));
         let mut taken = taken.buffer_unordered(CONCURRENT_BURIALS);
         while let Some(taken) = taken.next().await {
             taken?;
         }
+        Ok(())
+    }
+
+    async fn bury_again(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+    ) -> Result<(), StoreError> {
+        self.guard(self.cache.bury(stream_id, comment_id)).await?;
+        self.burials.taken(stream_id, comment_id);
         Ok(())
     }
 
