@@ -220,8 +220,7 @@ impl EventLog for KafkaLog {
         let (clients, reading, inbox) = (self.clients.clone(), self.reading.clone(), self.inbox());
         let name = self.topics.name(topic).to_owned();
         let acknowledged = |partition| self.appender.visible_to(topic, partition);
-        let acknowledged: Vec<u64> =
-            (0..self.topics.partitions(topic)).map(acknowledged).collect();
+        let acknowledged: Vec<u64> = (0..self.topics.partitions(topic)).map(acknowledged).collect();
         let started =
             blocking(move || Follower::start(&clients, &name, &acknowledged, inbox, &reading));
         let follower = started.await?;
