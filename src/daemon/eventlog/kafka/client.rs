@@ -100,15 +100,17 @@ impl Clients {
         let mut config = self.consumer(group);
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("session.timeout.ms", self.session_timeout.as_millis().to_string());
+        // What the brokers hold back is what leaving has to wait for.
+        config.set("fetch.wait.max.ms", "100");
         // How soon the others learn that somebody came or left.
-        let heartbeat = (self.session_timeout / 12).clamp(MIN_HEARTBEAT, MAX_HEARTBEAT);
+        let heartbeat = (self.session_timeout / 24).clamp(MIN_HEARTBEAT, MAX_HEARTBEAT);
         config.set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
         config
     }
 }
 
 const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
-const MAX_HEARTBEAT: Duration = Duration::from_millis(500);
+const MAX_HEARTBEAT: Duration = Duration::from_millis(250);
 
 fn protocol(config: &KafkaConfig) -> &'static str {
     match (&config.tls, &config.sasl) {

@@ -6,7 +6,7 @@
 //! from where it stood, and polls bring nothing meanwhile.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::TopicPartitionList;
@@ -29,6 +29,8 @@ use crate::daemon::eventlog::{LogError, Record};
 
 /// How long the thread sleeps at most before it looks whether it should end.
 const NAP: Duration = Duration::from_millis(50);
+/// How often the library is made to look after its group.
+const NUDGE: Duration = Duration::from_millis(100);
 /// Records brought before the one who polls is woken.
 const BURST: usize = 1000;
 /// A line that is full for this long belongs to somebody who does not take: fetching stops.
@@ -145,11 +147,18 @@ fn leave(mut consumer: Arc<ReadingConsumer>) {
 
 fn read(name: &str, consumer: &ReadingConsumer) {
     let inbox = &consumer.context().inbox;
+    let mut nudged = Instant::now();
     while !inbox.has_ended() {
         if inbox.is_full() && !inbox.wait_for_room(STALL) {
             stall(name, consumer);
         }
         bring(name, consumer, NAP);
+        if nudged.elapsed() >= NUDGE {
+            // The library looks after its group when something wakes it, else once a second. Asking
+            // it anything does, and a rebalance takes a fraction of a second instead of several.
+            let _ = consumer.assignment();
+            nudged = Instant::now();
+        }
     }
 }
 
