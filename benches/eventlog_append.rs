@@ -119,6 +119,7 @@ fn kafka(criterion: &mut Criterion, runtime: &Runtime) {
         for rate in [10, 1000] {
             runtime.block_on(time_at_rate(&log, name, rate));
         }
+        runtime.block_on(time_of_pages(&log, name));
         runtime.block_on(log.close()).expect("an orderly end");
     }
 }
@@ -145,6 +146,24 @@ async fn time_at_rate(log: &SharedLog, name: &str, per_second: u32) {
         at(0.99),
         at(1.0)
     );
+}
+
+/// Pages of 100 records from all over a partition, one after the other.
+async fn time_of_pages(log: &SharedLog, name: &str) {
+    const PAGES: u64 = 300;
+    let partition = log.partition_of(Topic::CommentEvents, 0);
+    let bounds = log.bounds(Topic::CommentEvents, partition).await.expect("bounds");
+    let step = (bounds.end - bounds.earliest) / PAGES;
+    let mut times = Vec::new();
+    for page in 0..PAGES {
+        let (offset, began) = (bounds.earliest + page * step, Instant::now());
+        let page = log.read_partition(Topic::CommentEvents, partition, offset, 100).await;
+        black_box(page.expect("a page"));
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    println!("kafka {name}, a page of 100: p50 {p50:?}, p99 {p99:?}");
 }
 
 fn benchmarks(criterion: &mut Criterion) {

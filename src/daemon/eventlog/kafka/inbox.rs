@@ -1,8 +1,8 @@
 //! What a reading thread has brought and nobody has taken yet.
 //!
-//! Bounded: [`MAX_BYTES`] of records; a thread that finds it full stops fetching. What happens to the
-//! assignment stands in the same line as the records, so that a partition's records never come before
-//! its assignment or behind its loss, and records of a partition that is lost leave the line at once.
+//! Bounded: [`MAX_BYTES`] of records; a thread that finds it full stops fetching. Records of a
+//! partition that is lost leave the line at once, so what happens to the assignment can be told ahead
+//! of all records: a partition's never come before its assignment or behind its loss.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,9 @@ pub(super) struct Inbox {
 
 #[derive(Debug, Default)]
 struct State {
-    line: VecDeque<Arrival>,
+    changes: VecDeque<Change>,
+    records: VecDeque<Record>,
+    /// What `records` cost.
     bytes: usize,
     owned: BTreeSet<u32>,
     failure: Option<LogError>,
@@ -36,10 +38,9 @@ struct State {
 }
 
 #[derive(Debug)]
-enum Arrival {
+enum Change {
     Assigned(Vec<Position>),
     Revoked(Vec<u32>),
-    Record(Record),
 }
 
 fn cost(record: &Record) -> usize {
@@ -50,23 +51,22 @@ impl Inbox {
     pub(super) fn assign(&self, begin: Vec<Position>) {
         let mut state = self.lock();
         state.owned.extend(begin.iter().map(|position| position.partition));
-        state.line.push_back(Arrival::Assigned(begin));
+        state.changes.push_back(Change::Assigned(begin));
         drop(state);
         self.arrived.notify_one();
     }
 
     pub(super) fn revoke(&self, partitions: Vec<u32>) {
         let mut state = self.lock();
-        let State { line, bytes, owned, .. } = &mut *state;
-        owned.retain(|partition| !partitions.contains(partition));
-        line.retain(|arrival| match arrival {
-            Arrival::Record(record) if partitions.contains(&record.position.partition) => {
-                *bytes -= cost(record);
-                false
-            }
-            _ => true,
+        let State { changes, records, bytes, owned, .. } = &mut *state;
+        let lost = |partition: u32| partitions.contains(&partition);
+        owned.retain(|partition| !lost(*partition));
+        records.retain(|record| {
+            let kept = !lost(record.position.partition);
+            *bytes -= if kept { 0 } else { cost(record) };
+            kept
         });
-        line.push_back(Arrival::Revoked(partitions));
+        changes.push_back(Change::Revoked(partitions));
         drop(state);
         self.arrived.notify_one();
         self.room.notify_one();
@@ -77,7 +77,7 @@ impl Inbox {
         let mut state = self.lock();
         if state.owned.contains(&record.position.partition) {
             state.bytes += cost(&record);
-            state.line.push_back(Arrival::Record(record));
+            state.records.push_back(record);
         }
     }
 
@@ -135,7 +135,8 @@ impl Inbox {
         }
     }
 
-    /// The head of the line. A loss comes alone, so that nobody has to ask which came first.
+    /// The next change alone, so that nobody has to ask which of two came first, or the records that
+    /// no change is ahead of. With the last assignment its first records may come.
     fn take(&self, max_records: usize) -> Result<Option<Polled>, LogError> {
         let mut state = self.lock();
         if state.ended {
@@ -145,27 +146,15 @@ impl Inbox {
             return Err(error);
         }
         let mut polled = Polled::default();
-        loop {
-            let begun = !polled.assigned.is_empty() || !polled.records.is_empty();
-            match state.line.front() {
-                Some(Arrival::Revoked(_)) if begun => break,
-                Some(Arrival::Assigned(_)) if !polled.revoked.is_empty() => break,
-                Some(Arrival::Record(_))
-                    if !polled.revoked.is_empty() || polled.records.len() >= max_records =>
-                {
-                    break;
-                }
-                _ => {}
-            }
-            match state.line.pop_front() {
-                Some(Arrival::Revoked(partitions)) => polled.revoked.extend(partitions),
-                Some(Arrival::Assigned(begin)) => polled.assigned.extend(begin),
-                Some(Arrival::Record(record)) => {
-                    state.bytes -= cost(&record);
-                    polled.records.push(record);
-                }
-                None => break,
-            }
+        match state.changes.pop_front() {
+            Some(Change::Revoked(partitions)) => polled.revoked = partitions,
+            Some(Change::Assigned(begin)) => polled.assigned = begin,
+            None => {}
+        }
+        if polled.revoked.is_empty() && state.changes.is_empty() {
+            let count = state.records.len().min(max_records);
+            polled.records.extend(state.records.drain(..count));
+            state.bytes -= polled.records.iter().map(cost).sum::<usize>();
         }
         drop(state);
         self.room.notify_one();

@@ -23,7 +23,7 @@ const READERS: usize = 4;
 const SCAN_RECORDS: usize = 8192;
 const SCAN_BYTES: usize = 4 << 20;
 /// What one fetch of a reader brings: a page or two, not all that is there.
-const FETCH_BYTES: usize = 512 << 10;
+const FETCH_BYTES: usize = 64 << 10;
 /// How long one wait of a poll is; a page is over in a fraction of it.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{open, settings};
+use super::{CleanUp, open, settings};
 use crate::daemon::config::{Guarantee, KafkaConfig};
 use crate::daemon::eventlog::SharedLog;
 use crate::daemon::eventlog::conformance::{Harness, conformance_suite};
@@ -12,13 +12,14 @@ macro_rules! harness {
         struct $name {
             config: KafkaConfig,
             log: SharedLog,
+            _clean_up: CleanUp,
         }
 
         impl Harness for $name {
             async fn start() -> Self {
                 let config = settings("conformance");
                 let log = Arc::new(open(&config, $guarantee).await);
-                Self { config, log }
+                Self { _clean_up: CleanUp(config.clone()), config, log }
             }
 
             fn log(&self) -> SharedLog {

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{open, settings};
+use super::{CleanUp, open, settings};
 use crate::daemon::config::{Guarantee, KafkaConfig};
 use crate::daemon::eventlog::conformance::{append, consumer, names, numbered};
 use crate::daemon::eventlog::{LogConsumer, Position, SharedLog, StartAt};
@@ -16,6 +16,7 @@ use crate::daemon::eventlog::{LogConsumer, Position, SharedLog, StartAt};
 const PATIENCE: Duration = Duration::from_secs(30);
 const MOMENT: Duration = Duration::from_millis(30);
 const KEYS: u64 = 12;
+const POLL_RECORDS: usize = 50;
 
 /// What the members of a group have done, between them.
 #[derive(Debug, Default)]
@@ -54,7 +55,7 @@ async fn run(log: &SharedLog, name: &'static str, seen: &Shared) -> Running {
 
 /// A poll and the commit of what it brought. Whatever comes must be of a partition this member has.
 async fn step(member: &mut dyn LogConsumer, name: &'static str, seen: &Shared) {
-    let polled = member.poll(7, MOMENT).await.unwrap();
+    let polled = member.poll(POLL_RECORDS, MOMENT).await.unwrap();
     let mut next: BTreeMap<u32, u64> = BTreeMap::new();
     {
         let mut seen = seen.lock().unwrap();
@@ -83,7 +84,8 @@ async fn until(what: &str, seen: &Shared, reached: impl Fn(&Seen) -> bool) {
         }
     };
     if timeout(PATIENCE, waiting).await.is_err() {
-        panic!("{what} in time: {:?}", seen.lock().unwrap().owned);
+        let seen = seen.lock().unwrap();
+        panic!("{what} in time: {:?}, {} records", seen.owned, seen.texts.len());
     }
 }
 
@@ -101,6 +103,7 @@ async fn append_round(log: &SharedLog, round: usize) {
 async fn members_come_and_go_and_every_record_is_read_by_the_one_who_has_its_partition() {
     // A hand-over that waited for a session to expire would be told from one that does not.
     let config = KafkaConfig { session_timeout: Duration::from_secs(30), ..settings("rebalance") };
+    let _clean_up = CleanUp(config.clone());
     let log: SharedLog = Arc::new(open(&config, Guarantee::AtLeastOnce).await);
     let seen = Shared::default();
     let mut rounds = 0..;
@@ -111,6 +114,7 @@ async fn members_come_and_go_and_every_record_is_read_by_the_one_who_has_its_par
     // Appended all the while.
     while !has(&seen.lock().unwrap(), "two", 1) {
         append_round(&log, rounds.next().unwrap()).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     until("a share each", &seen, |seen| has(seen, "one", 2) && has(seen, "two", 1)).await;
     append_round(&log, rounds.next().unwrap()).await;
@@ -130,7 +134,7 @@ async fn members_come_and_go_and_every_record_is_read_by_the_one_who_has_its_par
     // Twice only what was read and not yet committed when its partition went.
     let twice = seen.lock().unwrap().texts.len() - wanted.len();
     println!("{rounds} rounds, {twice} records twice");
-    assert!(twice <= 3 * 7, "{twice} records twice");
+    assert!(twice <= POLL_RECORDS, "{twice} records twice");
     two.stop().await;
     log.close().await.unwrap();
 }
@@ -138,7 +142,9 @@ async fn members_come_and_go_and_every_record_is_read_by_the_one_who_has_its_par
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
 async fn a_member_of_a_stage_that_stands_still_keeps_its_place() {
-    let log: SharedLog = Arc::new(open(&settings("standing"), Guarantee::AtLeastOnce).await);
+    let config = settings("standing");
+    let _clean_up = CleanUp(config.clone());
+    let log: SharedLog = Arc::new(open(&config, Guarantee::AtLeastOnce).await);
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
     // More than the line holds.
     let large = vec![b'x'; 256 << 10];
@@ -172,7 +178,9 @@ async fn a_member_of_a_stage_that_stands_still_keeps_its_place() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
 async fn positions_of_partitions_of_others_are_not_committed() {
-    let log: SharedLog = Arc::new(open(&settings("foreign"), Guarantee::AtLeastOnce).await);
+    let config = settings("foreign");
+    let _clean_up = CleanUp(config.clone());
+    let log: SharedLog = Arc::new(open(&config, Guarantee::AtLeastOnce).await);
     append(&log, numbered(1, 0, 5)).await;
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
     // Nothing is assigned yet.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use super::{open, settings};
+use super::{CleanUp, open, settings};
 use crate::daemon::config::{
     EventLogConfig, Guarantee, KafkaConfig, KafkaSasl, KafkaTls, PartitionCounts,
 };
@@ -85,6 +85,7 @@ async fn more_replicas_than_brokers_and_a_session_too_short_are_named() {
 #[ignore = "needs scripts/stack up"]
 async fn what_is_absent_is_created_and_what_is_there_stays() {
     let config = settings("created");
+    let _clean_up = CleanUp(config.clone());
     let node = NodeId::new("test");
     let found = check(&config, &node).await.unwrap();
     assert!(found.contains("to be created") && found.contains("comment_events"), "{found}");

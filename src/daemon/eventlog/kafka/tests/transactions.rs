@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::time::timeout;
 
-use super::{open, settings};
+use super::{CleanUp, open, settings};
 use crate::daemon::config::{Guarantee, KafkaConfig};
 use crate::daemon::eventlog::conformance::{
     append, consumer, names, numbered, read_key, take, texts,
@@ -36,6 +36,7 @@ fn write_and_abort(config: &KafkaConfig, partition: u32) {
 #[ignore = "needs scripts/stack up"]
 async fn what_was_taken_back_is_seen_by_nobody() {
     let config = settings("aborted");
+    let _clean_up = CleanUp(config.clone());
     let log: SharedLog = Arc::new(open(&config, Guarantee::ExactlyOnce).await);
     let mut follower = log.follow(TOPIC).await.unwrap();
     append(&log, numbered(1, 0, 3)).await;
@@ -62,6 +63,7 @@ async fn what_was_taken_back_is_seen_by_nobody() {
 #[ignore = "needs scripts/stack up"]
 async fn a_newer_process_of_the_node_takes_over_and_nothing_acknowledged_is_lost() {
     let config = settings("fenced");
+    let _clean_up = CleanUp(config.clone());
     let old: SharedLog = Arc::new(open(&config, Guarantee::ExactlyOnce).await);
     append(&old, numbered(1, 0, 5)).await;
     let new: SharedLog = Arc::new(open(&config, Guarantee::ExactlyOnce).await);
@@ -82,6 +84,7 @@ async fn a_newer_process_of_the_node_takes_over_and_nothing_acknowledged_is_lost
 #[ignore = "needs scripts/stack up"]
 async fn outputs_and_the_position_are_stored_together() {
     let config = settings("together");
+    let _clean_up = CleanUp(config.clone());
     let log: SharedLog = Arc::new(open(&config, Guarantee::ExactlyOnce).await);
     append(&log, numbered(1, 0, 4)).await;
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
