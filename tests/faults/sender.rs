@@ -112,13 +112,16 @@ impl Sender {
                 },
                 _ = ticks.tick(), if !done && pending.len() < MAX_PENDING => {
                     let text = self.text(*next_ref);
-                    pending.insert(*next_ref, Pending { text, sent_at: Instant::now(), due: true });
+                    let client_ref = format!("{}-{next_ref}", self.user_id);
+                    let sent = writer.feed(&comment(&text, &client_ref)).await;
+                    pending.insert(*next_ref, Pending { text, sent_at: Instant::now(), due: false });
                     *next_ref += 1;
                     self.tally.lock().unwrap().sent += 1;
-                    if self.send_due(writer, pending).await.is_err() {
+                    if sent.is_err() || writer.flush().await.is_err() {
                         return false;
                     }
                 }
+                // Not at once: who was refused waits a little.
                 _ = retries.tick() => {
                     if self.send_due(writer, pending).await.is_err() {
                         return false;

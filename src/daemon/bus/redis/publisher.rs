@@ -36,8 +36,8 @@ impl Publisher {
         })
     }
 
-    /// `Unavailable` if any node failed that holds a shard of the stream, as it may have listeners. If
-    /// that was not known before, the others have been published to all the same.
+    /// `Unavailable` if any node failed that holds a shard of the stream, as it may have listeners;
+    /// the others have been published to all the same.
     pub(super) async fn publish(
         &self,
         stream_id: StreamId,
@@ -49,11 +49,6 @@ impl Publisher {
         let payload = encode(messages);
         let by_node = self.channels_by_node(stream_id);
         let concerned = by_node.iter().zip(&self.connections).filter(|(all, _)| !all.is_empty());
-        // Who falls back on another way tells everybody there, and nobody should hear twice.
-        if let Some((_, down)) = concerned.clone().find(|(_, connection)| !connection.is_up()) {
-            let text = format!("Redis node {} of `redis.nodes` is down", down.address());
-            return Err(BusError::Unavailable(text));
-        }
         let calls = concerned.map(|(channels, connection)| call(connection, &payload, channels));
         let failures: Vec<String> = join_all(calls)
             .await

@@ -19,6 +19,7 @@ use super::failure::unavailable;
 use super::place::{log_offset, position};
 use super::reader::Quiet;
 use super::topics::Topics;
+use crate::daemon::config::Guarantee;
 use crate::daemon::eventlog::{LogError, Position, Topic};
 use crate::protocol::admin::ConsumerLag;
 
@@ -32,6 +33,8 @@ pub(super) struct Groups {
     clients: Clients,
     topics: Arc<Topics>,
     known: Mutex<Known>,
+    /// Each transaction leaves its mark behind its records.
+    transactions: bool,
     /// Held while it is being found out, so that it is found out once.
     lag: tokio::sync::Mutex<Option<(Instant, Vec<ConsumerLag>)>>,
 }
@@ -49,9 +52,20 @@ impl std::fmt::Debug for Groups {
 }
 
 impl Groups {
-    pub(super) fn new(clients: &Clients, topics: Arc<Topics>) -> Arc<Self> {
+    pub(super) fn new(clients: &Clients, topics: Arc<Topics>, guarantee: Guarantee) -> Arc<Self> {
         let (clients, known, lag) = (clients.clone(), Mutex::default(), Default::default());
-        Arc::new(Self { clients, topics, known, lag })
+        let transactions = guarantee == Guarantee::ExactlyOnce;
+        Arc::new(Self { clients, topics, transactions, known, lag })
+    }
+
+    /// Records between a commit and the end. With transactions the last offset is a mark, which no
+    /// consumer is handed: what is one behind has read everything, as a record that was not read would
+    /// have its mark behind it.
+    fn behind(&self, committed: i64, end: i64) -> u64 {
+        match end.saturating_sub(committed).max(0) as u64 {
+            1 if self.transactions => 0,
+            lag => lag,
+        }
     }
 
     /// The client of a group. It opens connections at its first use.
@@ -117,7 +131,7 @@ impl Groups {
                     partition: partition as u32,
                     position: log_offset(offset),
                     end: log_offset(end[&partition]),
-                    lag: end[&partition].saturating_sub(offset).max(0) as u64,
+                    lag: self.behind(offset, end[&partition]),
                 }));
             }
         }

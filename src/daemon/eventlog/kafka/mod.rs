@@ -113,7 +113,7 @@ impl KafkaLog {
             epoch,
             appender,
             readers: Readers::new(&clients),
-            groups: Groups::new(&clients, topics.clone()),
+            groups: Groups::new(&clients, topics.clone(), config.guarantee),
             health,
             closed: CancellationToken::new(),
             reading: TaskTracker::new(),
