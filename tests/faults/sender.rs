@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::support::comment;
 
 /// Comments that may be under way; at more a sender waits, as people do.
-const MAX_PENDING: usize = 2000;
+const MAX_PENDING: usize = 500;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Between two tries of what was refused.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A comment that was acknowledged.
@@ -98,7 +100,7 @@ impl Sender {
     ) -> bool {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.per_second);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut retries = tokio::time::interval(RETRY_PAUSE);
+        let mut retries = tokio::time::interval(REFUSED_PAUSE);
         retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let done = self.enough.is_cancelled();

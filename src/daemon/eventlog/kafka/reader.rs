@@ -128,6 +128,8 @@ impl Readers {
         config.set("enable.partition.eof", "true");
         config.set("fetch.message.max.bytes", FETCH_BYTES.to_string());
         config.set("queued.min.messages", "1");
+        // A page of several fetches goes on at once when one is used up.
+        config.set("fetch.queue.backoff.ms", "1");
         // How long the broker holds a fetch at the end of a partition: as long as an empty page takes.
         config.set("fetch.wait.max.ms", "2");
         Client::from_config_and_context(&config, Quiet)
