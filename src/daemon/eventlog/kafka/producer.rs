@@ -27,12 +27,19 @@ use super::topics::{MAX_RECORD_BYTES, Topics};
 use crate::daemon::config::Guarantee;
 use crate::daemon::eventlog::{LogError, NewRecord, Topic};
 
+/// How long a record waits for others to go with, in milliseconds: the library's default.
+const LINGER_MS: u32 = 5;
+
 pub(super) type Client = ThreadedProducer<Deliveries>;
 
 /// The settings that every producer of this node shares.
 pub(super) fn producer_config(clients: &Clients, max_pending_bytes: u64) -> ClientConfig {
     let mut config = clients.plain();
-    config.set("linger.ms", "0");
+    // Records that wait while as many as may be are under way to their partition keep the library's
+    // thread spinning from the end of their linger on (`rd_kafka_msgq_allow_wakeup_at` wakes it at once,
+    // again and again). So it must be longer than a usual answer takes: without it two edges on
+    // two cores left the broker no time to answer.
+    config.set("linger.ms", LINGER_MS.to_string());
     config.set("compression.type", "snappy");
     config.set("message.timeout.ms", clients.timeout.as_millis().to_string());
     config.set("message.max.bytes", MAX_RECORD_BYTES.to_string());
