@@ -96,7 +96,7 @@ impl KafkaLog {
     /// Reaches the cluster, creates what topics are missing, and opens the log.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`] that names the setting concerned: see [`check`].
+    /// [`LogError::Unavailable`] that names the setting concerned: see [`check()`].
     pub async fn open(
         kafka: &KafkaConfig,
         config: &EventLogConfig,
