@@ -43,14 +43,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
 /// Each Redis node, if anything is on Redis. The daemon starts without them; whoever asks wants to
 /// know.
 async fn ping_redis(config: &Config) -> anyhow::Result<Vec<(String, Result<(), String>)>> {
-    let engines = &config.engines;
-    let on_redis = [
-        engines.bus.as_str(),
-        engines.registry.as_str(),
-        engines.recent.as_str(),
-        engines.reactions.as_str(),
-    ];
-    if !on_redis.contains(&"redis") {
+    if !config.engines.uses_redis() {
         return Ok(Vec::new());
     }
     Ok(RedisNodes::open(&config.redis)?.ping().await)

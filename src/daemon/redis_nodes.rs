@@ -9,8 +9,6 @@
 //! away.
 
 mod guarded;
-#[cfg(test)]
-pub(crate) mod test_server;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +121,23 @@ impl RedisNodes {
 
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// What a call to a node comes to within `redis.timeout`, or what to say of it. Connecting first,
+    /// or loading a script first, makes none longer.
+    pub async fn bounded<T>(
+        &self,
+        index: usize,
+        answer: impl Future<Output = redis::RedisResult<T>>,
+    ) -> Result<T, String> {
+        let address = self.address(index);
+        match tokio::time::timeout(self.timeout, answer).await {
+            Ok(answer) => answer.map_err(|error| format!("Redis {address}: {error}")),
+            Err(_) => Err(format!(
+                "Redis {address} did not answer within redis.timeout, {}",
+                humantime::format_duration(self.timeout)
+            )),
+        }
     }
 
     /// Asks every node whether it answers.
@@ -240,7 +255,7 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs scripts/stack up"]
     async fn a_node_that_does_not_speak_tls_is_an_error_of_that_node() {
-        let server = test_server::TestServer::start().await;
+        let server = crate::daemon::test_redis::RedisServer::start().await;
         let url = server.url().replace("redis://", "rediss://");
         let answers = nodes(&[&url]).unwrap().ping().await;
         let [(_, Err(error))] = answers.as_slice() else { panic!("{answers:?}") };

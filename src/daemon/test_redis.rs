@@ -13,8 +13,12 @@ use super::config::RedisConfig;
 use super::redis_nodes::RedisNodes;
 use super::test_stack;
 
-/// `redis.timeout` in these tests.
+/// For what a test waits for: far longer than it takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// `redis.timeout` of what is kept on servers that tests break.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(500);
+/// The same for connections by themselves, where tests wait for it to pass.
+pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Some nodes of the stack, under a prefix whose keys are removed in the end.
 pub(crate) struct Prefixed {
@@ -72,6 +76,7 @@ async fn ask<T: FromRedisValue>(url: &str, command: &mut Cmd) -> T {
 }
 
 /// A server of the test's own, on a free port.
+#[derive(Debug)]
 pub(crate) struct RedisServer {
     port: u16,
     dir: TempDir,
@@ -90,8 +95,12 @@ impl RedisServer {
         server
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn client(&self) -> redis::Client {
+        redis::Client::open(self.url()).unwrap()
     }
 
     pub(crate) fn nodes(&self) -> RedisNodes {
@@ -99,9 +108,7 @@ impl RedisServer {
     }
 
     pub(crate) fn together(servers: &[&Self]) -> RedisNodes {
-        let nodes = servers.iter().map(|server| server.url()).collect();
-        RedisNodes::open(&RedisConfig { nodes, timeout: TIMEOUT, ..RedisConfig::default() })
-            .unwrap()
+        RedisNodes::open(&config_of(servers, TIMEOUT)).unwrap()
     }
 
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: &mut Cmd) -> T {
@@ -150,14 +157,20 @@ impl RedisServer {
     }
 
     async fn await_answer(&self) {
-        let client = redis::Client::open(self.url()).unwrap();
+        let client = self.client();
         let answering = async {
             while client.get_multiplexed_async_connection().await.is_err() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), answering).await.expect("redis answers");
+        tokio::time::timeout(PATIENCE, answering).await.expect("redis answers");
     }
+}
+
+/// The settings that name some servers.
+pub(crate) fn config_of(servers: &[&RedisServer], timeout: Duration) -> RedisConfig {
+    let nodes = servers.iter().map(|server| server.url()).collect();
+    RedisConfig { nodes, timeout, ..RedisConfig::default() }
 }
 
 fn spawn(port: u16, dir: &TempDir) -> Child {

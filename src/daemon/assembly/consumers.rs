@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Base;
 use crate::daemon::broadcast::{Coordinator, CoordinatorParts};
 use crate::daemon::config::NodeRole;
-use crate::daemon::moderation::{self, ModerationWorker};
+use crate::daemon::moderation::ModerationWorker;
 use crate::daemon::shutdown::Supervisors;
 use crate::daemon::store::archive::Archiver;
 
@@ -18,7 +18,7 @@ pub(super) struct Consumers {
 }
 
 impl Consumers {
-    pub(super) fn build(base: &Base) -> anyhow::Result<Self> {
+    pub(super) fn build(base: &Base) -> Self {
         let coordinator = base.has_role(NodeRole::Coordinator).then(|| CoordinatorParts {
             log: base.engines.log.clone(),
             bus: base.engines.bus.clone(),
@@ -35,11 +35,8 @@ impl Consumers {
             config: base.config.store.clone(),
             clock: base.clock.clone(),
         });
-        let moderator = match base.has_role(NodeRole::Moderator) {
-            true => Some(Arc::new(build_moderator(base)?)),
-            false => None,
-        };
-        Ok(Self { coordinator, archiver, moderator })
+        let moderator = base.has_role(NodeRole::Moderator).then(|| Arc::new(build_moderator(base)));
+        Self { coordinator, archiver, moderator }
     }
 
     pub(super) fn start(self, supervisors: &Supervisors) {
@@ -64,14 +61,14 @@ impl Consumers {
     }
 }
 
-fn build_moderator(base: &Base) -> anyhow::Result<ModerationWorker> {
-    Ok(ModerationWorker::new(
+fn build_moderator(base: &Base) -> ModerationWorker {
+    ModerationWorker::new(
         base.engines.log.clone(),
         base.streams.clone(),
-        Arc::new(moderation::build_pipeline(&base.config.moderation)?),
+        base.pipeline.clone(),
         (base.engines.metadata.clone(), base.engines.metadata_breaker.clone()),
         base.board.metrics().clone(),
         base.clock.clone(),
         base.config.moderation.batch_comments,
-    ))
+    )
 }

@@ -14,7 +14,7 @@ use crate::daemon::delivery::{
 use crate::daemon::gateway::{Bound, Gateway, GatewayParts, ViewerTasks};
 use crate::daemon::handoff::{AuthRequest, ReactionCounts, Submission};
 use crate::daemon::ingest::{self, Ingest, IngestParts, Refs};
-use crate::daemon::moderation::{self, ModerationScreen};
+use crate::daemon::moderation::ModerationScreen;
 use crate::daemon::reactions::window::ReactionWindow;
 use crate::daemon::shutdown::{Stops, Supervisors};
 
@@ -64,7 +64,7 @@ impl Edge {
         })
         .await?;
         Ok(Self {
-            ingest: build_ingest(base, refs, delivery.handle())?,
+            ingest: build_ingest(base, refs, delivery.handle()),
             window: build_window(base),
             delivery,
             submissions: (submissions, submissions_end),
@@ -108,15 +108,15 @@ impl Edge {
     }
 }
 
-fn build_ingest(base: &Base, refs: Refs, replies: DeliveryHandle) -> anyhow::Result<Ingest> {
+fn build_ingest(base: &Base, refs: Refs, replies: DeliveryHandle) -> Ingest {
     let screen = ModerationScreen::new(
-        Arc::new(moderation::build_pipeline(&base.config.moderation)?),
+        base.pipeline.clone(),
         base.engines.log.clone(),
         (base.engines.metadata.clone(), base.engines.metadata_breaker.clone()),
         base.board.metrics().clone(),
         base.clock.clone(),
     );
-    Ok(Ingest::new(IngestParts {
+    Ingest::new(IngestParts {
         log: base.engines.log.clone(),
         clock: base.clock.clone(),
         config: Arc::new(base.config.ingest.clone()),
@@ -127,7 +127,7 @@ fn build_ingest(base: &Base, refs: Refs, replies: DeliveryHandle) -> anyhow::Res
         screen: Arc::new(screen),
         replies: Arc::new(replies),
         board: base.board.clone(),
-    }))
+    })
 }
 
 fn build_window(base: &Base) -> ReactionWindow {

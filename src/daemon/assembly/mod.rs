@@ -29,6 +29,7 @@ use super::first_start;
 use super::gateway::Gateway;
 use super::handoff::{NoViewers, ThrottleOrder, ViewerSink};
 use super::ingest::Refs;
+use super::moderation::{self, Pipeline};
 use super::registry::NodeEndpoint;
 use super::shutdown::{Running, Stops, Supervisors};
 use super::status::StatusBoard;
@@ -64,6 +65,8 @@ struct Base {
     sanctions: Sanctions,
     /// The rates operators fixed, as the broadcast stage of this node knows them.
     overrides: Overrides,
+    /// One for the screen of ingest and the worker: what a user repeats is counted in it.
+    pipeline: Arc<Pipeline>,
 }
 
 impl Base {
@@ -76,7 +79,8 @@ impl Base {
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
         let overrides = Overrides::default();
         overrides.replace(engines.metadata.throttle_overrides().await?);
-        Ok(Self { config, clock, board, engines, streams, sanctions, overrides })
+        let pipeline = Arc::new(moderation::build_pipeline(&config.moderation)?);
+        Ok(Self { config, clock, board, engines, streams, sanctions, overrides, pipeline })
     }
 
     fn has_role(&self, role: NodeRole) -> bool {
@@ -165,7 +169,7 @@ impl Node {
         let refs = base.warm_start().await?;
         let stops = Stops::default();
         let supervisors = Supervisors::new(&stops);
-        let consumers = Consumers::build(&base)?;
+        let consumers = Consumers::build(&base);
         let edge = match base.has_role(NodeRole::Edge) {
             true => Some(Edge::build(&base, refs).await?),
             false => None,

@@ -49,6 +49,14 @@ engines! {
 }
 
 impl EnginesConfig {
+    /// Whether any engine is on Redis.
+    pub fn uses_redis(&self) -> bool {
+        self.bus == BusEngine::Redis
+            || self.registry == RegistryEngine::Redis
+            || self.recent == RecentEngine::Redis
+            || self.reactions == ReactionsEngine::Redis
+    }
+
     /// Keys whose engine lives in one process, so that no other node could share it.
     pub fn embedded(&self) -> Vec<&'static str> {
         let local = [

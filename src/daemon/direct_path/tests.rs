@@ -123,70 +123,10 @@ fn registry(
     direct: Arc<DirectPath>,
     endpoint: &Arc<RecordingEndpoint>,
 ) -> FallbackRegistry {
-    let registry = FallbackRegistry::new(Arc::new(Cut(NodeId::new(node))), direct);
+    let alone = InProcessRegistry::new(NodeId::new(node));
+    let registry = FallbackRegistry::new(Arc::new(alone), direct);
     registry.set_endpoint(endpoint.clone());
     registry
-}
-
-/// A registry that carries no commands.
-#[derive(Debug)]
-struct Cut(NodeId);
-
-#[async_trait]
-impl crate::daemon::registry::ConnectionRegistry for Cut {
-    async fn register(
-        &self,
-        user_id: UserId,
-        connection: crate::protocol::admin::ConnectionInfo,
-        limit: u32,
-    ) -> Result<crate::daemon::registry::RegistrationId, RegistryError> {
-        InProcessRegistry::new(self.0.clone()).register(user_id, connection, limit).await
-    }
-
-    async fn unregister(
-        &self,
-        _: UserId,
-        _: crate::daemon::registry::RegistrationId,
-    ) -> Result<(), RegistryError> {
-        Ok(())
-    }
-
-    async fn locate(
-        &self,
-        _: UserId,
-    ) -> Result<Vec<crate::protocol::admin::ConnectionInfo>, RegistryError> {
-        Ok(Vec::new())
-    }
-
-    async fn report_viewers(
-        &self,
-        _: &NodeId,
-        _: Vec<(StreamId, u64)>,
-    ) -> Result<(), RegistryError> {
-        Ok(())
-    }
-
-    async fn viewers(&self) -> Result<Vec<(StreamId, u64)>, RegistryError> {
-        Ok(Vec::new())
-    }
-
-    async fn report(&self, _: crate::protocol::admin::NodeReport) -> Result<(), RegistryError> {
-        Ok(())
-    }
-
-    async fn leave(&self) -> Result<(), RegistryError> {
-        Ok(())
-    }
-
-    async fn nodes(&self) -> Result<Vec<crate::daemon::registry::KnownNode>, RegistryError> {
-        Ok(Vec::new())
-    }
-
-    fn set_endpoint(&self, _: Arc<dyn NodeEndpoint>) {}
-
-    async fn command(&self, _: &NodeId, _: NodeCommand) -> Result<u64, RegistryError> {
-        Err(RegistryError::Unavailable("cut".to_owned()))
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,12 +79,7 @@ impl ClusterEngines {
         board: &StatusBoard,
         log: &SharedLog,
     ) -> anyhow::Result<Self> {
-        let engines = &config.engines;
-        let on_redis = engines.bus == BusEngine::Redis
-            || engines.registry == RegistryEngine::Redis
-            || engines.recent == RecentEngine::Redis
-            || engines.reactions == ReactionsEngine::Redis;
-        let redis = match on_redis {
+        let redis = match config.engines.uses_redis() {
             true => Some(RedisNodes::open(&config.redis)?),
             false => None,
         };

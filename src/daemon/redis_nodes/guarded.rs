@@ -169,7 +169,8 @@ impl std::fmt::Debug for GuardedConnection {
 mod tests {
     use std::time::Instant;
 
-    use crate::daemon::redis_nodes::test_server::{PATIENCE, TestServer, nodes_of};
+    use crate::daemon::redis_nodes::RedisNodes;
+    use crate::daemon::test_redis::{PATIENCE, RedisServer, SHORT_TIMEOUT, config_of};
 
     use super::*;
 
@@ -185,8 +186,8 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs scripts/stack up"]
     async fn a_hanging_node_costs_one_timeout_and_then_nothing() {
-        let server = TestServer::start().await;
-        let nodes = nodes_of(&[&server]);
+        let server = RedisServer::start().await;
+        let nodes = RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap();
         let (connection, ping) = (nodes.guarded(0), redis::cmd("PING"));
         connection.query::<String>(&ping).await.unwrap();
         server.hang();
@@ -207,8 +208,8 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs scripts/stack up"]
     async fn a_killed_node_is_found_again_by_itself() {
-        let mut server = TestServer::start().await;
-        let nodes = nodes_of(&[&server]);
+        let mut server = RedisServer::start().await;
+        let nodes = RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap();
         let (connection, ping) = (nodes.guarded(0), redis::cmd("PING"));
         connection.query::<String>(&ping).await.unwrap();
         server.kill();
@@ -222,8 +223,9 @@ mod tests {
     #[tokio::test]
     #[ignore = "needs scripts/stack up"]
     async fn a_refusal_is_an_answer() {
-        let server = TestServer::start().await;
-        let connection = nodes_of(&[&server]).guarded(0);
+        let server = RedisServer::start().await;
+        let connection =
+            RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap().guarded(0);
         let error = connection.query::<String>(&redis::cmd("NO-SUCH")).await.unwrap_err();
         assert!(matches!(error, RedisFailure::Refused { .. }), "{error}");
         let error = connection.query::<Vec<u64>>(&redis::cmd("PING")).await.unwrap_err();

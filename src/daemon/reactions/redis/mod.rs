@@ -131,22 +131,12 @@ impl RedisReactions {
         self.bounded(node, command.query_async(&mut connection)).await
     }
 
-    /// Connecting first, or loading the script first, makes none longer.
     async fn bounded<T>(
         &self,
         node: usize,
         answer: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, StoreError> {
-        let address = self.nodes.address(node);
-        match tokio::time::timeout(self.nodes.timeout(), answer).await {
-            Ok(answer) => {
-                answer.map_err(|error| StoreError::Unavailable(format!("Redis {address}: {error}")))
-            }
-            Err(_) => Err(StoreError::Unavailable(format!(
-                "Redis {address} did not answer within redis.timeout, {}",
-                humantime::format_duration(self.nodes.timeout())
-            ))),
-        }
+        self.nodes.bounded(node, answer).await.map_err(StoreError::Unavailable)
     }
 }
 

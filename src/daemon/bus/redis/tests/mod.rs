@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::daemon::bus::{SharedBus, conformance};
-use crate::daemon::redis_nodes::test_server::{PATIENCE, TestServer, config_of};
+use crate::daemon::test_redis::{PATIENCE, RedisServer, SHORT_TIMEOUT, config_of};
 use crate::daemon::test_stack;
 
 const A: StreamId = StreamId(1);
@@ -79,8 +79,8 @@ async fn edges_on_all_shards_hear_a_stream_published_by_another_process() {
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn only_shards_with_listeners_are_published_to() {
-    let server = TestServer::start().await;
-    let bus = open(&config_of(&[&server]));
+    let server = RedisServer::start().await;
+    let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
     bus.publish(A, vec![number(1)]).await.unwrap();
     assert_eq!(server.calls("publish").await, 0, "nobody listens");
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
@@ -95,8 +95,8 @@ async fn only_shards_with_listeners_are_published_to() {
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn a_dropped_listener_leaves_no_subscription_behind() {
-    let server = TestServer::start().await;
-    let bus = open(&config_of(&[&server]));
+    let server = RedisServer::start().await;
+    let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
     let (subscriptions, listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     let mut connection = server.client().get_multiplexed_async_connection().await.unwrap();
@@ -132,8 +132,8 @@ async fn dropping_the_bus_closes_its_listeners_after_what_had_arrived() {
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn what_is_no_message_is_counted_and_the_next_is_heard() {
-    let server = TestServer::start().await;
-    let config = config_of(&[&server]);
+    let server = RedisServer::start().await;
+    let config = config_of(&[&server], SHORT_TIMEOUT);
     let bus = open(&config);
     let node = NodeId::new("edge");
     let (subscriptions, mut listener) = bus.listen(&node).await.unwrap();

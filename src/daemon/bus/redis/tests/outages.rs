@@ -34,8 +34,8 @@ async fn assert_fails_in_time(bus: &RedisBus, stream_id: StreamId) {
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn a_killed_server_is_told_and_everything_is_subscribed_to_when_it_is_back() {
-    let mut server = TestServer::start().await;
-    let bus = open(&config_of(&[&server]));
+    let mut server = RedisServer::start().await;
+    let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     subscriptions.subscribe(B).await.unwrap();
@@ -62,8 +62,8 @@ async fn a_killed_server_is_told_and_everything_is_subscribed_to_when_it_is_back
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn a_server_that_hangs_is_found_and_nobody_waits_for_it() {
-    let server = TestServer::start().await;
-    let bus = open(&config_of(&[&server]));
+    let server = RedisServer::start().await;
+    let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     publish(&bus, A, 1).await;
@@ -92,9 +92,9 @@ async fn a_server_that_hangs_is_found_and_nobody_waits_for_it() {
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn a_server_that_is_down_at_first_is_found_when_it_comes() {
-    let mut server = TestServer::start().await;
+    let mut server = RedisServer::start().await;
     server.kill();
-    let bus = open(&config_of(&[&server]));
+    let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
     assert!(matches!(subscriptions.subscribe(A).await, Err(BusError::Unavailable(_))));
     assert_eq!(next(&mut listener).await, Heard::Interrupted);
@@ -109,8 +109,9 @@ async fn a_server_that_is_down_at_first_is_found_when_it_comes() {
 #[ignore = "needs scripts/stack up"]
 async fn thousands_of_streams_are_subscribed_to_at_once_and_again() {
     const STREAMS: u64 = 5000;
-    let mut server = TestServer::start().await;
-    let config = RedisConfig { timeout: Duration::from_secs(5), ..config_of(&[&server]) };
+    let mut server = RedisServer::start().await;
+    let config =
+        RedisConfig { timeout: Duration::from_secs(5), ..config_of(&[&server], SHORT_TIMEOUT) };
     let bus = open(&config);
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
     let subscribe = |stream| subscriptions.subscribe(StreamId(stream));
@@ -141,9 +142,9 @@ fn stream_on(nodes: &RedisNodes, channels: &Channels, index: usize) -> StreamId 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn what_lives_on_the_other_nodes_goes_on_while_one_is_away() {
-    let (mut first, mut second) = (TestServer::start().await, TestServer::start().await);
-    let third = TestServer::start().await;
-    let bus = open(&config_of(&[&first, &second, &third]));
+    let (mut first, mut second) = (RedisServer::start().await, RedisServer::start().await);
+    let third = RedisServer::start().await;
+    let bus = open(&config_of(&[&first, &second, &third], SHORT_TIMEOUT));
     let node = NodeId::new("edge");
     let channels = Channels::of_node(&bus.nodes, &node, bus.shards);
     let streams = [0, 1, 2].map(|index| stream_on(&bus.nodes, &channels, index));

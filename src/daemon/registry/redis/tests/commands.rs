@@ -9,10 +9,10 @@ use futures_util::future::{FutureExt as _, join_all};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::server::Server;
 use super::{Breaker, RedisRegistry, member, nodes, open};
 use crate::daemon::registry::conformance::{Member, connection, eventually};
 use crate::daemon::registry::{NodeCommand, NodeEndpoint, RegistryError, SharedRegistry};
+use crate::daemon::test_redis::RedisServer;
 use crate::daemon::test_stack;
 use crate::protocol::admin::BreakerState;
 use crate::protocol::{NodeId, UserId};
@@ -140,7 +140,7 @@ async fn a_registration_nobody_waits_for_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs scripts/stack up"]
 async fn the_breaker_is_open_while_a_redis_node_is_out() {
-    let mut servers = [Server::start().await, Server::start().await];
+    let mut servers = [RedisServer::start().await, RedisServer::start().await];
     let urls = [servers[0].url(), servers[1].url()];
     let breaker = Arc::new(Breaker::new("connection registry"));
     let registry = RedisRegistry::open(NodeId::new("a"), nodes(&urls, "t:"), breaker.clone());

@@ -3,7 +3,6 @@
 mod commands;
 mod outages;
 mod rates;
-mod server;
 
 use std::sync::Arc;
 

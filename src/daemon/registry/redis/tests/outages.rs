@@ -5,24 +5,24 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::member;
-use super::server::Server;
 use crate::daemon::registry::conformance::{Member, connection, eventually};
 use crate::daemon::registry::{NodeCommand, RegistryError};
+use crate::daemon::test_redis::RedisServer;
 use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::{StreamId, UserId};
 
 const USERS: u64 = 600;
 
-async fn servers(count: usize) -> Vec<Server> {
+async fn servers(count: usize) -> Vec<RedisServer> {
     let mut servers = Vec::new();
     for _ in 0..count {
-        servers.push(Server::start().await);
+        servers.push(RedisServer::start().await);
     }
     servers
 }
 
-async fn pair(servers: &[Server]) -> (Member, Member) {
-    let urls: Vec<_> = servers.iter().map(Server::url).collect();
+async fn pair(servers: &[RedisServer]) -> (Member, Member) {
+    let urls: Vec<_> = servers.iter().map(RedisServer::url).collect();
     (member(&urls, "t:", "a").await, member(&urls, "t:", "b").await)
 }
 
@@ -125,7 +125,7 @@ async fn without_redis_the_last_known_nodes_are_named_and_grow_old() {
     let (a, b) = pair(&servers).await;
     // a has not asked for the nodes yet; its report tells it of b.
     a.report().await;
-    servers.iter_mut().for_each(Server::kill);
+    servers.iter_mut().for_each(RedisServer::kill);
     let both = |b_lives| [("a".to_owned(), true), ("b".to_owned(), b_lives)];
     assert_eq!(a.known().await, both(true));
     assert!(matches!(a.registry.viewers().await, Err(RegistryError::Unavailable(_))));
@@ -223,7 +223,7 @@ async fn with_one_of_three_hanging_the_rest_serves() {
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn opening_needs_one_redis_node_that_answers() {
-    let server = Server::start().await;
+    let server = RedisServer::start().await;
     let dead = "redis://127.0.0.1:1".to_owned();
     let breaker = || std::sync::Arc::new(super::Breaker::new("registry"));
     let open = async |urls: &[String]| {
