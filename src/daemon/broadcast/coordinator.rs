@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ahash::{AHashMap, AHashSet};
+use futures_util::{TryStreamExt as _, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -12,13 +13,13 @@ use super::pending::Pending;
 use super::rate::RateEstimator;
 use super::repeats::Repeats;
 use super::throttle::ThrottlePolicy;
-use crate::daemon::bus::{BusError, BusMessage, SharedBus};
+use crate::daemon::bus::{Batch, BusError, BusMessage, SharedBus};
 use crate::daemon::config::BroadcastConfig;
 use crate::daemon::eventlog::{
     LogConsumer, LogError, Polled, Position, Record, SharedLog, StartAt, Topic,
 };
 use crate::daemon::status::{StatusBoard, StreamGauges};
-use crate::daemon::store::recent::SharedRecentCache;
+use crate::daemon::store::recent::{RecentEvent, SharedRecentCache};
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Seq, StreamId};
@@ -29,6 +30,8 @@ pub const GROUP: &str = "coordinator";
 const MAX_POLL_RECORDS: usize = 4096;
 /// Rates are looked at, and gauges written, this often.
 const TICK: Duration = Duration::from_millis(250);
+/// Streams whose batches are on their way to the cache and the bus at the same time.
+const PUBLISHED_AT_ONCE: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BroadcastError {
@@ -261,18 +264,29 @@ impl Coordinator {
         let due =
             |id: &&StreamId| all || self.streams[*id].due(config).is_none_or(|due| due <= now);
         let due: Vec<StreamId> = self.waiting.iter().filter(due).copied().collect();
-        for stream_id in due {
-            self.publish(stream_id).await?;
-        }
-        Ok(())
+        // One batch a stream, so that streams do not wait for each other's answers and each keeps its
+        // order.
+        let batches: Vec<_> = due.into_iter().filter_map(|id| self.take(id)).collect();
+        let parts = &self.parts;
+        stream::iter(batches.into_iter().map(Ok))
+            .try_for_each_concurrent(PUBLISHED_AT_ONCE, |batch| batch.publish(parts))
+            .await
     }
 
     async fn publish(&mut self, stream_id: StreamId) -> Result<(), BroadcastError> {
+        match self.take(stream_id) {
+            Some(batch) => batch.publish(&self.parts).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What waits of a stream.
+    fn take(&mut self, stream_id: StreamId) -> Option<Taken> {
         self.waiting.remove(&stream_id);
         let epoch = self.parts.log.epoch();
-        let Some(state) = self.streams.get_mut(&stream_id) else { return Ok(()) };
+        let state = self.streams.get_mut(&stream_id)?;
         if state.pending.is_empty() {
-            return Ok(());
+            return None;
         }
         let (batch, events) = state.pending.take(epoch, state.shown);
         state.last_sent = Some(Instant::now());
@@ -281,13 +295,7 @@ impl Coordinator {
         let metrics = self.parts.board.metrics();
         metrics.comments_broadcast.inc_by(batch.comments.len() as u64);
         metrics.comments_sampled_out.inc_by(u64::from(batch.sampled_out));
-        let stored =
-            self.parts.recent.append(stream_id, batch.from_seq, batch.to_seq, events).await;
-        if let Err(error) = stored {
-            // Viewers who come back are then served from the log. The breaker has told operators.
-            debug!(%stream_id, %error, "recent cache misses a range");
-        }
-        Ok(self.parts.bus.publish(stream_id, vec![BusMessage::Batch(batch)]).await?)
+        Some(Taken { stream_id, batch, events })
     }
 
     /// Looks at every stream's rate, tells viewers of a change, writes the gauges.
@@ -344,6 +352,27 @@ impl Coordinator {
             }
             outcome => Ok(outcome?),
         }
+    }
+}
+
+/// What leaves of a stream at once.
+#[derive(Debug)]
+struct Taken {
+    stream_id: StreamId,
+    batch: Arc<Batch>,
+    events: Vec<RecentEvent>,
+}
+
+impl Taken {
+    /// Into the recent cache first: whoever joins after the publication finds it there.
+    async fn publish(self, parts: &CoordinatorParts) -> Result<(), BroadcastError> {
+        let Self { stream_id, batch, events } = self;
+        let stored = parts.recent.append(stream_id, batch.from_seq, batch.to_seq, events).await;
+        if let Err(error) = stored {
+            // Viewers who come back are then served from the log. The breaker has told operators.
+            debug!(%stream_id, %error, "recent cache misses a range");
+        }
+        Ok(parts.bus.publish(stream_id, vec![BusMessage::Batch(batch)]).await?)
     }
 }
 

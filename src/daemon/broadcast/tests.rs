@@ -153,17 +153,8 @@ impl Stage {
 
     fn comment(&mut self, role: Role, shadow: bool) -> (NewRecord, CommentId) {
         self.next += 1;
-        let comment_id =
-            CommentId::from_unix_ticks(17_000_000_000_000_000 + self.next * 977, 1, [3; 6]);
-        let comment = Arc::new(Comment {
-            stream_id: STREAM,
-            comment_id,
-            user_id: UserId(1),
-            name: "ann".into(),
-            message: "hi".into(),
-            created_at: 1,
-        });
-        let event = CommentSubmitted { comment, role, client_ref: None, shadow, screened: false };
+        let event = submitted(STREAM, self.next, role, shadow);
+        let comment_id = event.comment.comment_id;
         (record(&Event::CommentSubmitted(event)), comment_id)
     }
 
@@ -180,6 +171,19 @@ impl Stage {
             self.comments(per_second / 20, Duration::from_millis(50)).await;
         }
     }
+}
+
+fn submitted(stream_id: StreamId, number: u64, role: Role, shadow: bool) -> CommentSubmitted {
+    let comment_id = CommentId::from_unix_ticks(17_000_000_000_000_000 + number * 977, 1, [3; 6]);
+    let comment = Arc::new(Comment {
+        stream_id,
+        comment_id,
+        user_id: UserId(1),
+        name: "ann".into(),
+        message: "hi".into(),
+        created_at: 1,
+    });
+    CommentSubmitted { comment, role, client_ref: None, shadow, screened: false }
 }
 
 fn record(event: &Event) -> NewRecord {
@@ -401,4 +405,45 @@ async fn a_log_that_takes_no_position_for_a_while_is_waited_for() {
     assert_ranges_join(&batches);
     let seqs: Vec<_> = batches.iter().flat_map(|batch| &batch.comments).map(|c| c.seq).collect();
     assert_eq!(seqs, (1..=3000).collect::<Vec<_>>(), "each once, by the same coordinator");
+}
+
+/// A bus on which a batch of one stream arrives only together with one of the other.
+#[derive(Debug)]
+struct Rendezvous(tokio::sync::Barrier);
+
+#[async_trait]
+impl FanoutBus for Rendezvous {
+    async fn publish(&self, _: StreamId, _: Vec<BusMessage>) -> Result<(), BusError> {
+        self.0.wait().await;
+        Ok(())
+    }
+
+    async fn listen(
+        &self,
+        _: &NodeId,
+    ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
+        Err(BusError::Closed)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_of_different_streams_do_not_wait_for_each_other() {
+    let (log, journal) = (InMemoryLog::new(), Arc::<Journal>::default());
+    let coordinator = Coordinator::new(CoordinatorParts {
+        log: Arc::new(log.clone()),
+        bus: Arc::new(Rendezvous(tokio::sync::Barrier::new(2))),
+        recent: journal,
+        board: StatusBoard::default(),
+        config: Arc::new(BroadcastConfig::default()),
+        overrides: Overrides::default(),
+    });
+    let of = |number| submitted(StreamId(number), number, Role::Viewer, false);
+    let both = [1, 2].map(|number| record(&Event::CommentSubmitted(of(number)))).to_vec();
+    log.append(Topic::CommentEvents, both).await.unwrap();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(coordinator.run(stop.clone()));
+    let committed = log.committed_to(Topic::CommentEvents, super::GROUP, 3);
+    tokio::time::timeout(Duration::from_secs(60), committed).await.expect("both are published");
+    stop.cancel();
+    task.await.unwrap().unwrap();
 }

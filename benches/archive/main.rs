@@ -1,0 +1,92 @@
+//! Comments from the log into the comment store: appended to Kafka at an even rate, carried into
+//! Cassandra by the archiver as the daemon runs it, all on the machine of this program.
+//!
+//! First one rate for a minute; then higher ones until one does not hold. A rate holds if every comment
+//! was appended within the time it was due in and the archiver's lag is back at 0 within 5 s after
+//! the last. After each, the rows of every stream are counted: none may be missing, none be there twice.
+//!
+//! ```text
+//! scripts/stack up kafka-1 cassandra-1
+//! cargo bench --bench archive -- --rate 20000 --seconds 60
+//! ```
+
+mod load;
+mod processor;
+mod report;
+mod servers;
+
+use std::time::Duration;
+
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+use self::load::Load;
+use self::report::{Outcome, print_outcome};
+use self::servers::Servers;
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Comments a second of the first round
+    #[arg(long, default_value_t = 20_000)]
+    rate: u64,
+    /// How long the first round lasts
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Added to the rate of each further round; 0 ends after the first
+    #[arg(long, default_value_t = 5_000)]
+    step: u64,
+    /// How long each further round lasts
+    #[arg(long, default_value_t = 20)]
+    step_seconds: u64,
+    /// Streams that share the comments
+    #[arg(long, default_value_t = 100)]
+    streams: u64,
+    /// Cargo passes it
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(&arguments))
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let servers = Servers::open().await?;
+    let stop = CancellationToken::new();
+    let archiver = tokio::spawn(servers.archiver().run(stop.clone()));
+    let cores = std::thread::available_parallelism()?;
+    println!("{cores} cores, {} streams; CPU in percent of one core", arguments.streams);
+    // Connections, caches and compilers are warm before anything counts.
+    round(&servers, arguments, arguments.rate / 4, 5).await?;
+    let mut outcome = round(&servers, arguments, arguments.rate, arguments.seconds).await?;
+    print_outcome(&outcome);
+    let mut rate = arguments.rate;
+    while outcome.holds() && arguments.step > 0 {
+        rate += arguments.step;
+        outcome = round(&servers, arguments, rate, arguments.step_seconds).await?;
+        print_outcome(&outcome);
+    }
+    stop.cancel();
+    archiver.await??;
+    servers.log.close().await?;
+    Ok(())
+}
+
+/// One rate for some time, and what came of it.
+async fn round(
+    servers: &Servers,
+    arguments: &Arguments,
+    rate: u64,
+    seconds: u64,
+) -> anyhow::Result<Outcome> {
+    let load = Load::new(rate, Duration::from_secs(seconds), arguments.streams);
+    let before = processor::shares()?;
+    let mut sent = load.send(servers).await?;
+    let busy = processor::busy_between(&before, &processor::shares()?, sent.took);
+    let caught_up = servers.await_no_lag().await?;
+    let stored = servers.count(load.streams()).await?;
+    sent.acks_ms.sort_unstable_by(f32::total_cmp);
+    Ok(Outcome { rate, seconds, sent, busy, caught_up, stored })
+}
