@@ -7,8 +7,7 @@ use anyhow::Context as _;
 use super::auth::Verifier;
 use super::clock::{SharedClock, SystemClock};
 use super::config::Config;
-use super::engines::Engines;
-use super::redis_nodes::RedisNodes;
+use super::engines::{Engines, reach};
 use super::status::StatusBoard;
 
 /// Reaches every dependency the configuration names and prints a line for each; the first that does
@@ -24,11 +23,8 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     })?;
     println!("address              ok, {listen} is free");
     super::first_start::make_data_dir(&config.node.data_dir)?;
-    for (address, answer) in ping_redis(config).await? {
-        answer.map_err(|error| {
-            anyhow::anyhow!("Redis at {address} (redis.nodes) does not answer: {error}")
-        })?;
-        println!("redis                ok, {address}");
+    for (server, answer) in reach(config).await? {
+        println!("{server:20} ok, {}", answer.map_err(anyhow::Error::msg)?);
     }
     let engines = Engines::open(config, &clock, &StatusBoard::default()).await?;
     engines.comments.ping().await?;
@@ -38,13 +34,4 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     }
     engines.log.close().await?;
     Ok(())
-}
-
-/// Each Redis node, if anything is on Redis. The daemon starts without them; whoever asks wants to
-/// know.
-async fn ping_redis(config: &Config) -> anyhow::Result<Vec<(String, Result<(), String>)>> {
-    if !config.engines.uses_redis() {
-        return Ok(Vec::new());
-    }
-    Ok(RedisNodes::open(&config.redis)?.ping().await)
 }

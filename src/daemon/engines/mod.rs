@@ -2,6 +2,7 @@
 
 mod cluster;
 mod files;
+mod reach;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ use super::store::comments::SharedCommentStore;
 use super::store::metadata::SharedMetadataStore;
 use super::store::recent::SharedRecentCache;
 use super::supervise::breaker::Breaker;
+
+pub use self::reach::reach;
 
 use self::cluster::{ClusterEngines, open_log};
 use self::stores::Stores;

@@ -95,11 +95,6 @@ impl CassandraComments {
         let inner = Inner { session, statements, lifetime, listed: Listed::default(), about };
         Ok(Self { inner: Arc::new(inner) })
     }
-
-    /// What it is connected to, for a person.
-    pub fn about(&self) -> &str {
-        &self.inner.about
-    }
 }
 
 impl std::fmt::Debug for CassandraComments {
