@@ -123,23 +123,6 @@ impl RedisNodes {
         self.timeout
     }
 
-    /// What a call to a node comes to within `redis.timeout`, or what to say of it. Connecting first,
-    /// or loading a script first, makes none longer.
-    pub async fn bounded<T>(
-        &self,
-        index: usize,
-        answer: impl Future<Output = redis::RedisResult<T>>,
-    ) -> Result<T, String> {
-        let address = self.address(index);
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(answer) => answer.map_err(|error| format!("Redis {address}: {error}")),
-            Err(_) => Err(format!(
-                "Redis {address} did not answer within redis.timeout, {}",
-                humantime::format_duration(self.timeout)
-            )),
-        }
-    }
-
     /// Asks every node whether it answers.
     pub async fn ping(&self) -> Vec<(String, Result<(), String>)> {
         let pings = self.nodes.iter().map(|node| async {

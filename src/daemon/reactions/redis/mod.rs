@@ -27,11 +27,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
-use redis::{FromRedisValue, RedisResult, Script};
+use redis::{FromRedisValue, Script};
 
 use self::writers::{Writer, Writers};
 use super::{ReactionTotals, Totals};
-use crate::daemon::redis_nodes::RedisNodes;
+use crate::daemon::redis_nodes::{RedisFailure, RedisNodes};
 use crate::daemon::store::StoreError;
 use crate::protocol::StreamId;
 
@@ -96,9 +96,9 @@ impl RedisReactions {
                 call.key(self.totals_key(*stream_id));
                 call.arg(stream_id.0).arg(&**reaction).arg(*count);
             }
-            let mut connection = self.nodes.connection(node);
-            let totals: Vec<u64> = self.bounded(node, call.invoke_async(&mut connection)).await?;
-            let rows = part.iter().zip(totals);
+            let invoke = |mut node| async move { call.invoke_async(&mut node).await };
+            let totals = self.nodes.guarded(node).run::<Vec<u64>, _>(invoke).await;
+            let rows = part.iter().zip(totals.map_err(unavailable)?);
             added.extend(rows.map(|((id, reaction, _), total)| (*id, reaction.clone(), total)));
         }
         Ok(added)
@@ -114,9 +114,8 @@ impl RedisReactions {
             for stream in part {
                 pipeline.cmd("HGETALL").arg(self.totals_key(StreamId(*stream)));
             }
-            let mut connection = self.nodes.connection(node);
             let totals: Vec<BTreeMap<String, u64>> =
-                self.bounded(node, pipeline.query_async(&mut connection)).await?;
+                self.nodes.guarded(node).query_all(&pipeline).await.map_err(unavailable)?;
             all.extend(part.iter().map(|id| StreamId(*id)).zip(totals.into_iter().map(shared)));
         }
         Ok(all)
@@ -127,17 +126,12 @@ impl RedisReactions {
         node: usize,
         command: &redis::Cmd,
     ) -> Result<T, StoreError> {
-        let mut connection = self.nodes.connection(node);
-        self.bounded(node, command.query_async(&mut connection)).await
+        self.nodes.guarded(node).query(command).await.map_err(unavailable)
     }
+}
 
-    async fn bounded<T>(
-        &self,
-        node: usize,
-        answer: impl Future<Output = RedisResult<T>>,
-    ) -> Result<T, StoreError> {
-        self.nodes.bounded(node, answer).await.map_err(StoreError::Unavailable)
-    }
+fn unavailable(failure: RedisFailure) -> StoreError {
+    StoreError::Unavailable(failure.to_string())
 }
 
 #[async_trait]

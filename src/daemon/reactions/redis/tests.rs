@@ -109,7 +109,7 @@ async fn while_one_node_is_away_nothing_is_counted_twice_on_the_others() {
     for count in 1..=5 {
         let both = [(lost, totals(&[("fire", count)])), (kept, totals(&[("fire", count)]))];
         let Err(StoreError::Unavailable(why)) = store.add(&both).await else { panic!("away") };
-        assert!(why.contains("Redis 127.0.0.1:"), "{why}");
+        assert!(why.contains("Redis node 127.0.0.1:"), "{why}");
     }
     assert_eq!(store.totals(kept).await.unwrap(), totals(&[("fire", 5)]));
     first.start_again_empty().await;

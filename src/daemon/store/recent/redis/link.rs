@@ -1,10 +1,10 @@
-//! Calls to the nodes, each bounded by `redis.timeout`.
+//! Calls to the nodes, each bounded by `redis.timeout`; a node that is known not to answer is not asked.
 
-use redis::{FromRedisValue, RedisResult, ScriptInvocation};
+use redis::{FromRedisValue, ScriptInvocation};
 
 use super::keys::{NodeKeys, StreamKeys};
 use super::scripts::Scripts;
-use crate::daemon::redis_nodes::RedisNodes;
+use crate::daemon::redis_nodes::{RedisFailure, RedisNodes};
 use crate::daemon::store::StoreError;
 use crate::protocol::Seq;
 
@@ -27,24 +27,19 @@ impl Link {
         node: usize,
         call: &ScriptInvocation<'_>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.nodes.connection(node);
-        self.bounded(node, call.invoke_async(&mut connection)).await
+        let invoke = |mut node| async move { call.invoke_async(&mut node).await };
+        self.nodes.guarded(node).run(invoke).await.map_err(unavailable)
     }
 
     /// The end of what was appended for a stream. One command, no script: it says nothing of what
     /// is deleted.
     pub(super) async fn head(&self, keys: &StreamKeys) -> Result<Option<Seq>, StoreError> {
-        let mut connection = self.nodes.connection(keys.node);
         let mut head = redis::cmd("HGET");
         head.arg(&keys.stream).arg("head");
-        self.bounded(keys.node, head.query_async(&mut connection)).await
+        self.nodes.guarded(keys.node).query(&head).await.map_err(unavailable)
     }
+}
 
-    async fn bounded<T>(
-        &self,
-        node: usize,
-        answer: impl Future<Output = RedisResult<T>>,
-    ) -> Result<T, StoreError> {
-        self.nodes.bounded(node, answer).await.map_err(StoreError::Unavailable)
-    }
+fn unavailable(failure: RedisFailure) -> StoreError {
+    StoreError::Unavailable(failure.to_string())
 }

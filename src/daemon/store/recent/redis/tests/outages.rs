@@ -6,7 +6,7 @@ use super::*;
 use crate::daemon::test_redis::{RedisServer, TIMEOUT};
 
 /// What a call may take that fails: the timeout, and a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 async fn open() -> (RedisRecent, RedisServer) {
     let server = RedisServer::start().await;
@@ -19,7 +19,7 @@ async fn open() -> (RedisRecent, RedisServer) {
 
 fn is_away<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     let Err(StoreError::Unavailable(why)) = &answer else { panic!("{answer:?}") };
-    assert!(why.contains("Redis 127.0.0.1:"), "{why}");
+    assert!(why.contains("Redis node 127.0.0.1:"), "{why}");
 }
 
 async fn every_call_fails_in_time(cache: &RedisRecent) {
@@ -32,7 +32,8 @@ async fn every_call_fails_in_time(cache: &RedisRecent) {
     is_away(cache.is_complete().await);
     is_away(cache.mark_complete().await);
     is_away(cache.mark_incomplete().await);
-    assert!(started.elapsed() < TIMEOUT * 8 + PATIENCE, "{:?}", started.elapsed());
+    // One waits for the answer; the others know.
+    assert!(started.elapsed() < TIMEOUT + PATIENCE, "{:?}", started.elapsed());
 }
 
 /// Without a call but those that callers make anyway.
