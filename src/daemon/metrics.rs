@@ -85,6 +85,8 @@ pub struct Metrics {
     pub connections_closed: ByReason,
     pub connections: Gauge,
     pub slow_viewers: Gauge,
+    pub catch_up_pages: Counter,
+    pub catch_up_reads: Counter,
     pub bus_messages_lost: Counter,
     pub dead_letters: Counter,
     pub moderation_checked: Counter,
@@ -125,6 +127,8 @@ impl Metrics {
             ("received_bytes", "Bytes read from viewers", &self.bytes_in),
             ("sent_bytes", "Bytes written to viewers", &self.bytes_out),
             ("connections_opened", "Viewer connections opened", &self.connections_opened),
+            ("catch_up_pages", "Pages handed to returning viewers", &self.catch_up_pages),
+            ("catch_up_reads", "Pages read for returning viewers", &self.catch_up_reads),
             (
                 "bus_messages_lost",
                 "Bus messages this node was too slow for",

@@ -23,7 +23,6 @@
 //! Who asks [`RecentCache::after`] for what is already on its way shares the answer.
 
 mod completeness;
-mod flights;
 mod keys;
 mod link;
 mod page;
@@ -35,12 +34,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::completeness::Completeness;
-use self::flights::Flights;
 use self::keys::StreamKeys;
 use self::link::Link;
 use super::{RecentCache, RecentEvent, RecentPage};
 use crate::daemon::config::{RedisConfig, StoreConfig};
 use crate::daemon::redis_nodes::RedisNodes;
+use crate::daemon::single_flight::Flights;
 use crate::daemon::store::StoreError;
 use crate::protocol::{CommentId, Seq, StreamId};
 
