@@ -110,6 +110,37 @@ fn a_storm_misses_nothing_over_tls_too() {
     }
 }
 
+/// All of them together come faster than they are let in, twice: at first, and after the storm.
+#[test]
+fn a_storm_beyond_the_connection_rate_is_told_when_to_come_back_and_all_get_in() {
+    for (tls, scheme, arguments) in
+        [("", "ws", ""), ("gateway.dev_tls = true", "wss", "--insecure")]
+    {
+        let limit = "gateway.connections_per_second = 40\ngateway.connection_burst = 10";
+        let daemon = Daemon::start(&format!("{SHOW_ALL}\n{limit}\n{tls}"));
+        let load = format!("--processes 2 --storm-at 500ms {arguments}");
+        let report = run(&daemon, scheme, &load);
+        for (figure, value) in [
+            ("connected", VIEWERS),
+            ("reconnects", VIEWERS),
+            ("delivered", COMMENTS * VIEWERS),
+            ("lost", 0),
+            ("skipped", 0),
+            ("duplicated", 0),
+            ("disconnected", 0),
+        ] {
+            assert_eq!(report[figure], value, "{figure}: {report}");
+        }
+        let refused = report["connect_refused"]["connection_rate"].as_u64().unwrap();
+        // At most the burst, and what flowed in while all came, was let in at once; each of the others
+        // was refused once or twice, because it was given a place of its own.
+        assert!((VIEWERS..=4 * VIEWERS).contains(&refused), "{report}");
+        assert_eq!(report["connect_failed"], serde_json::json!({}), "{report}");
+        let back_ms = report["storms"][0]["all_back_ms"].as_f64().unwrap();
+        assert!(back_ms >= 1000.0, "fifty beyond the burst at forty a second: {report}");
+    }
+}
+
 /// Kills it if a test fails before.
 struct Killed(Child);
 

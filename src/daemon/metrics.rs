@@ -83,6 +83,7 @@ pub struct Metrics {
     pub bytes_out: Counter,
     pub connections_opened: Counter,
     pub connections_closed: ByReason,
+    pub connections_refused: ByReason,
     pub connections: Gauge,
     pub slow_viewers: Gauge,
     pub catch_up_pages: Counter,
@@ -143,6 +144,7 @@ impl Metrics {
         let families = [
             ("comments_refused", "Comments refused, by error code", &self.comments_refused),
             ("connections_closed", "Connections closed, by close code", &self.connections_closed),
+            ("connections_refused", "Viewers not let in, by error code", &self.connections_refused),
             ("moderation_decisions", "Decisions of moderation", &self.moderation_decisions),
             ("moderation_reasons", "Reasons of what was not accepted", &self.moderation_reasons),
         ];
