@@ -26,16 +26,19 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn get(&self, question: &Question) -> Option<Arc<Page>> {
-        let fresh = self.until.is_some_and(|until| Instant::now() < until);
-        self.pages.get(question).filter(|_| fresh).cloned()
+        self.pages.get(question).filter(|_| self.is_fresh()).cloned()
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() < until)
     }
 
     pub(super) fn put(&mut self, question: Question, page: &Arc<Page>) {
+        if !self.is_fresh() || self.bytes + page.bytes() > MAX_BYTES {
+            self.clear();
+        }
         if self.pages.contains_key(&question) {
             return;
-        }
-        if self.bytes + page.bytes() > MAX_BYTES {
-            self.clear();
         }
         self.bytes += page.bytes();
         self.until.get_or_insert_with(|| Instant::now() + KEPT_FOR);

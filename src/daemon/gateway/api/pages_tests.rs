@@ -128,9 +128,10 @@ async fn a_storm_for_one_page_asks_the_store_once_even_if_the_first_to_ask_leave
 async fn a_failure_is_everybodys_and_the_next_who_asks_tries_again() {
     let (pages, store) = pages().await;
     store.away.store(true, Ordering::SeqCst);
+    let (mut one, mut two) = (Box::pin(pages.page(newest(2))), Box::pin(pages.page(newest(2))));
+    assert!(one.as_mut().now_or_never().is_none() && two.as_mut().now_or_never().is_none());
     store.answers.add_permits(1);
-    let (one, two) = tokio::join!(pages.page(newest(2)), pages.page(newest(2)));
-    assert!(one.is_err() && two.is_err());
+    assert!(one.await.is_err() && two.await.is_err());
     assert_eq!(store.asked.load(Ordering::SeqCst), 1);
     store.away.store(false, Ordering::SeqCst);
     store.answers.add_permits(1);
