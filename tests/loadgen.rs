@@ -110,6 +110,36 @@ fn a_storm_misses_nothing_over_tls_too() {
     }
 }
 
+/// All of them together come faster than they are let in, twice: at first, and after the storm.
+#[test]
+fn a_storm_beyond_the_connection_rate_is_told_when_to_come_back_and_all_get_in() {
+    for (tls, scheme, arguments) in
+        [("", "ws", ""), ("gateway.dev_tls = true", "wss", "--insecure")]
+    {
+        let limit = "gateway.connections_per_second = 20\ngateway.connection_burst = 10";
+        let daemon = Daemon::start(&format!("{SHOW_ALL}\n{limit}\n{tls}"));
+        let load = format!("--processes 2 --storm-at 500ms {arguments}");
+        let report = run(&daemon, scheme, &load);
+        for (figure, value) in [
+            ("connected", VIEWERS),
+            ("reconnects", VIEWERS),
+            ("delivered", COMMENTS * VIEWERS),
+            ("lost", 0),
+            ("skipped", 0),
+            ("duplicated", 0),
+            ("disconnected", 0),
+        ] {
+            assert_eq!(report[figure], value, "{figure}: {report}");
+        }
+        let refused = report["connect_refused"]["connection_rate"].as_u64().unwrap();
+        // But for the burst all were refused both times, most of them once: each has a place of its own.
+        assert!((VIEWERS / 2..=4 * VIEWERS).contains(&refused), "{report}");
+        assert_eq!(report["connect_failed"], serde_json::json!({}), "{report}");
+        let back_ms = report["storms"][0]["all_back_ms"].as_f64().unwrap();
+        assert!(back_ms >= 2000.0, "fifty beyond the burst at twenty a second: {report}");
+    }
+}
+
 /// Kills it if a test fails before.
 struct Killed(Child);
 

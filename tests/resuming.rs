@@ -58,6 +58,59 @@ async fn a_position_the_log_never_had_begins_anew() {
     }
 }
 
+/// More than one page behind, and nothing of it has left the ring: the second page comes from the
+/// history too, for the ring still holds what was deleted.
+#[tokio::test]
+async fn what_was_deleted_while_away_is_not_shown_however_far_behind_its_viewer_is() {
+    let daemon = Daemon::start("[delivery]\nworkers = 1");
+    let mut stays = daemon.join(42, "ann").await;
+    let position = stays.position;
+    let mut sent = Vec::new();
+    for n in 0..700 {
+        sent.push(stays.comment(&format!("comment {n}")).await);
+    }
+    let (comment, last) = (sent[650].0, sent[699].1);
+    stays.until_seq(last).await;
+    post(&daemon, "/v1/delete", json!({"comment_id": comment, "reason": "off_topic"})).await;
+    assert_eq!(stays.until(deleted).await, comment);
+    let mut back = daemon.resume(position).await;
+    back.until_seq(last).await;
+    assert_eq!(back.comments.len(), 699);
+    assert!(back.comments.iter().all(|shown| shown.comment_id != comment), "it was deleted");
+}
+
+/// The value of a counter without labels.
+async fn counter(daemon: &Daemon, name: &str) -> u64 {
+    let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let text = String::from_utf8(support::raw(daemon, request).await).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_storm_from_one_place_reads_it_a_few_times_for_all() {
+    const STORM: u64 = 300;
+    let daemon = Daemon::start("");
+    let mut stays = daemon.join(42, "ann").await;
+    let position = stays.position;
+    let mut last = 0;
+    for n in 0..100 {
+        (_, last) = stays.comment(&format!("comment {n}")).await;
+    }
+    let resume = || async {
+        let mut back = daemon.resume(position).await;
+        back.until_seq(last).await;
+        assert_eq!((back.comments.len(), back.gaps.len()), (100, 0));
+    };
+    let started = std::time::Instant::now();
+    futures_util::future::join_all((0..STORM).map(|_| resume())).await;
+    let seconds = started.elapsed().as_secs() + 1;
+    assert!(counter(&daemon, "lcd_catch_up_pages_total").await >= STORM);
+    let reads = counter(&daemon, "lcd_catch_up_reads_total").await;
+    // Once a second, and once more where the stream had not settled yet.
+    assert!((1..=2 * seconds + 2).contains(&reads), "{reads} reads in {seconds} s");
+}
+
 /// All streams share the log, so a quiet one's last record lies far behind its end.
 #[tokio::test]
 async fn a_quiet_stream_has_no_gap_after_a_restart() {

@@ -83,8 +83,11 @@ pub struct Metrics {
     pub bytes_out: Counter,
     pub connections_opened: Counter,
     pub connections_closed: ByReason,
+    pub connections_refused: ByReason,
     pub connections: Gauge,
     pub slow_viewers: Gauge,
+    pub catch_up_pages: Counter,
+    pub catch_up_reads: Counter,
     pub bus_messages_lost: Counter,
     pub dead_letters: Counter,
     pub moderation_checked: Counter,
@@ -125,6 +128,8 @@ impl Metrics {
             ("received_bytes", "Bytes read from viewers", &self.bytes_in),
             ("sent_bytes", "Bytes written to viewers", &self.bytes_out),
             ("connections_opened", "Viewer connections opened", &self.connections_opened),
+            ("catch_up_pages", "Pages handed to returning viewers", &self.catch_up_pages),
+            ("catch_up_reads", "Pages read for returning viewers", &self.catch_up_reads),
             (
                 "bus_messages_lost",
                 "Bus messages this node was too slow for",
@@ -139,6 +144,7 @@ impl Metrics {
         let families = [
             ("comments_refused", "Comments refused, by error code", &self.comments_refused),
             ("connections_closed", "Connections closed, by close code", &self.connections_closed),
+            ("connections_refused", "Viewers not let in, by error code", &self.connections_refused),
             ("moderation_decisions", "Decisions of moderation", &self.moderation_decisions),
             ("moderation_reasons", "Reasons of what was not accepted", &self.moderation_reasons),
         ];

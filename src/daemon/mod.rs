@@ -1,4 +1,4 @@
-//! The daemon. Imports go one way: foundations (clock, config, metrics, supervise, handoff) ←
+//! The daemon. Imports go one way: foundations (clock, config, metrics, single_flight, supervise, handoff) ←
 //! engine contracts (eventlog, bus, store, registry, reactions, reservations) ← stages ← edges (gateway, admin) ←
 //! run. Stages never import each other; `tests/architecture.rs` checks it.
 
@@ -29,6 +29,7 @@ pub mod reservations;
 pub mod run;
 mod service_manager;
 mod shutdown;
+mod single_flight;
 pub mod status;
 pub mod store;
 pub mod supervise;

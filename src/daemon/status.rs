@@ -54,6 +54,7 @@ struct Inner {
     streams: Mutex<AHashMap<StreamId, StreamGauges>>,
     viewers: Mutex<AHashMap<StreamId, u64>>,
     breakers: Mutex<Vec<Arc<Breaker>>>,
+    rate_refusal_at_ms: AtomicU64,
 }
 
 impl StatusBoard {
@@ -75,6 +76,16 @@ impl StatusBoard {
 
     pub fn is_draining(&self) -> bool {
         self.inner.draining.load(Ordering::Acquire)
+    }
+
+    /// A viewer was told to come back later, because too many came at once.
+    pub fn note_rate_refusal(&self, now_ms: u64) {
+        self.inner.rate_refusal_at_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// When that last happened, in milliseconds since the Unix epoch; 0 if never.
+    pub fn rate_refusal_at_ms(&self) -> u64 {
+        self.inner.rate_refusal_at_ms.load(Ordering::Relaxed)
     }
 
     /// A place for one more delivery worker; its index is its place in [`Self::shards`].

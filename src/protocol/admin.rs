@@ -153,6 +153,9 @@ pub struct Counters {
     pub bytes_out: u64,
     pub connections_opened: u64,
     pub connections_closed: BTreeMap<String, u64>,
+    /// Viewers that were not let in, by error code.
+    #[serde(default)]
+    pub connections_refused: BTreeMap<String, u64>,
 }
 
 /// Decisions of moderation since the node started.

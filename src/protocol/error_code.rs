@@ -102,6 +102,8 @@ error_codes! {
     TooManyConnections = "too_many_connections", 429, true, Some(CloseCode::TooManyConnections);
     /// The node holds as many connections as it may.
     NodeFull = "node_full", 503, true, Some(CloseCode::NodeFull);
+    /// More viewers connect at once than the node takes; again after `retry_after_ms`.
+    ConnectionRate = "connection_rate", 503, true, None;
     // where it was sent to
     /// No such stream.
     UnknownStream = "unknown_stream", 404, false, Some(CloseCode::UnknownStream);

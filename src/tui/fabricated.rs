@@ -68,6 +68,7 @@ pub(super) fn snapshot(second: u64) -> TopSnapshot {
         bytes_out: wave(90_000_000),
         connections_opened: 18_234 + second * 31,
         connections_closed: named(&[("normal", second * 28), ("slow_consumer", second / 7)]),
+        connections_refused: named(&[("connection_rate", second * 12)]),
     };
     TopSnapshot {
         connections: 18_234 + second * 3,

@@ -16,7 +16,19 @@ const BINARIES: &[(&str, &[&str])] =
 /// The daemon's layers, each importing from those before it. Rooms of one layer do not know each
 /// other, except the foundations.
 const LAYERS: &[(&str, &[&str])] = &[
-    (FOUNDATIONS, &["clock", "config", "handoff", "metrics", "redis_nodes", "status", "supervise"]),
+    (
+        FOUNDATIONS,
+        &[
+            "clock",
+            "config",
+            "handoff",
+            "metrics",
+            "redis_nodes",
+            "single_flight",
+            "status",
+            "supervise",
+        ],
+    ),
     ("engine contracts", &["bus", "eventlog", "reactions", "registry", "reservations", "store"]),
     ("directories", &["directory"]),
     (

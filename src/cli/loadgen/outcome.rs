@@ -61,6 +61,7 @@ impl Outcome {
             closed: sum(figures.closed, &outcomes.interrupted),
             rejected: outcomes.rejected,
             connect_failed: figures.failed,
+            connect_refused: figures.refused,
             malformed: counts.malformed,
             duration_s: (duration_s * 1000.0).round() / 1000.0,
             published_per_second: per_second(published, duration_s),

@@ -95,6 +95,8 @@ pub(crate) struct Report {
     /// Why connections ended, viewers' and senders'.
     pub closed: ByKind,
     pub connect_failed: ByKind,
+    /// Attempts that the server refused, by code; most are told when to try again, and do.
+    pub connect_refused: ByKind,
     /// Messages that broke the protocol.
     pub malformed: u64,
     /// From the first to the last comment sent.
@@ -120,6 +122,7 @@ impl Report {
         text.push_str(&codes("rejected", &self.rejected));
         text.push_str(&codes("connections closed", &self.closed));
         text.push_str(&codes("could not connect", &self.connect_failed));
+        text.push_str(&codes("refused at the door", &self.connect_refused));
         for storm in &self.storms {
             text.push_str(&storm.line());
         }
@@ -274,6 +277,7 @@ mod tests {
             ],
             closed: [("shutdown".into(), 4)].into(),
             connect_failed: [("node_full".into(), 2)].into(),
+            connect_refused: [("connection_rate".into(), 310), ("node_full".into(), 10)].into(),
             malformed: 0,
             duration_s: 146.1,
             published_per_second: 21.2,

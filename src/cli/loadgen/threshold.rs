@@ -22,6 +22,7 @@ pub(crate) const FIGURES: &[&str] = &[
     "duplicated",
     "out_of_order",
     "rejected",
+    "connect_refused",
     "unanswered",
     "disconnected",
     "reconnects",
@@ -97,8 +98,9 @@ impl Threshold {
                 (None, _) => return None,
             }
         }
+        let name = self.path[0].as_str();
         match value {
-            Value::Object(by_code) if self.path[0] == "rejected" => {
+            Value::Object(by_code) if ["rejected", "connect_refused"].contains(&name) => {
                 Some(by_code.values().filter_map(Value::as_f64).sum())
             }
             value => value.as_f64(),

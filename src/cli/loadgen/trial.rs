@@ -110,7 +110,15 @@ impl Trial {
         let mut queues = Vec::with_capacity(self.senders.len());
         let connecting = stream::iter(&self.senders).map(async |options| {
             let sender = Sender::new(options.clone(), run, log.clone());
-            let connection = sender.connect().await?;
+            let connection = loop {
+                match sender.connect().await {
+                    Ok(connection) => break connection,
+                    Err(error) => match error.told_to_wait() {
+                        Some(wait) => tokio::time::sleep(wait).await,
+                        None => return Err(error),
+                    },
+                }
+            };
             Ok::<_, ConnectError>((sender, connection))
         });
         let mut connecting = std::pin::pin!(connecting.buffered(CONNECTING_SENDERS));

@@ -40,6 +40,17 @@ impl ConnectError {
         }
     }
 
+    /// How long the server, at which too many connect at once, wants the viewer to stay away. Who keeps
+    /// to it finds a place in the end, so this is no failure yet.
+    pub fn told_to_wait(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Refused { body: Some(body), .. } if body.code == ErrorCode::ConnectionRate => {
+                body.retry_after_ms.map(std::time::Duration::from_millis)
+            }
+            _ => None,
+        }
+    }
+
     /// A short stable word for counting: an error code, or what kind of failure it was.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -140,6 +140,7 @@ fn add_counters(sum: &mut Counters, counters: &Counters) {
     sum.bytes_out += counters.bytes_out;
     sum.connections_opened += counters.connections_opened;
     add_by_reason(&mut sum.connections_closed, &counters.connections_closed);
+    add_by_reason(&mut sum.connections_refused, &counters.connections_refused);
 }
 
 fn add_by_reason(sum: &mut BTreeMap<String, u64>, counts: &BTreeMap<String, u64>) {

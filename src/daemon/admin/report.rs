@@ -104,6 +104,7 @@ fn counters(metrics: &Metrics) -> Counters {
         bytes_out: metrics.bytes_out.get(),
         connections_opened: metrics.connections_opened.get(),
         connections_closed: metrics.connections_closed.totals(),
+        connections_refused: metrics.connections_refused.totals(),
     }
 }
 

@@ -9,16 +9,18 @@ use tracing::debug;
 
 use super::AdminParts;
 use super::cluster::ClusterView;
-use crate::protocol::StreamId;
 use crate::protocol::admin::{
     BreakerState, Cluster, ConsumerLag, NodeStatus, ShardStatus, Status, StreamRates, StreamStatus,
     TopSnapshot,
 };
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::throttle::SampleRate;
+use crate::protocol::{ErrorCode, StreamId};
 
 /// A consumer this many records behind is worth an operator's look.
 const LAG_WARNING: u64 = 100_000;
+/// An operator may look so much later at who was told to come back.
+const REFUSAL_WARNING: Duration = Duration::from_secs(60);
 /// A dependency that takes longer is left out of the picture.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -119,6 +121,12 @@ impl AdminParts {
         soon(metadata.review_count(), "the review queue").await.unwrap_or(0)
     }
 
+    fn is_refusing_viewers(&self) -> bool {
+        let last = self.board.rate_refusal_at_ms();
+        let since_ms = self.control.parts().clock.now_ms().saturating_sub(last);
+        last > 0 && u128::from(since_ms) < REFUSAL_WARNING.as_millis()
+    }
+
     async fn warnings(&self) -> Vec<String> {
         let parts = self.control.parts();
         let mut warnings = Vec::new();
@@ -126,6 +134,14 @@ impl AdminParts {
             warnings.push("this node drains: it takes no new viewers".to_owned());
         } else if !self.board.is_ready() {
             warnings.push("this node is not ready yet".to_owned());
+        }
+        if self.is_refusing_viewers() {
+            let refused = self.board.metrics().connections_refused.totals();
+            let count = refused.get(ErrorCode::ConnectionRate.as_str()).copied().unwrap_or(0);
+            warnings.push(format!(
+                "more viewers connect than gateway.connections_per_second allows: {count} were told \
+                 to come back later since this node started"
+            ));
         }
         for breaker in self.board.breakers() {
             if breaker.state != BreakerState::Closed {

@@ -213,6 +213,23 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
 }
 
 #[tokio::test]
+async fn viewers_told_to_come_back_later_are_a_warning_for_a_minute() {
+    let served = Served::new().await;
+    let (board, clock) = (&served.world.board, &served.world.control.parts().clock);
+    let warned = async || {
+        let status: Status = served.get("/v1/status").await;
+        let about = |warning: &&String| warning.contains("gateway.connections_per_second");
+        status.warnings.iter().find(about).cloned()
+    };
+    assert_eq!(warned().await, None);
+    (0..3).for_each(|_| count(&board.metrics().connections_refused, "connection_rate"));
+    board.note_rate_refusal(clock.now_ms());
+    assert!(warned().await.unwrap().contains(": 3 were told"));
+    board.note_rate_refusal(clock.now_ms() - 60_000);
+    assert_eq!(warned().await, None);
+}
+
+#[tokio::test]
 async fn what_is_down_is_said_and_the_rest_is_still_shown() {
     let served = Served::new().await;
     served.world.metadata.set_down(true);

@@ -110,6 +110,10 @@ pub struct GatewayConfig {
     pub max_connections_per_user: u32,
     /// On this node; 0 is no limit (a proxy or a campus is one address).
     pub max_connections_per_address: u32,
+    /// Of viewers that begin to watch on this node; more are told when to come back. 0 is no limit.
+    pub connections_per_second: u32,
+    /// How many of them may come at once; 0 is one second's worth.
+    pub connection_burst: u32,
     /// TLS and the HTTP request head together.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
@@ -133,6 +137,8 @@ impl Default for GatewayConfig {
             max_connections: 1_000_000,
             max_connections_per_user: 20,
             max_connections_per_address: 0,
+            connections_per_second: 0,
+            connection_burst: 0,
             handshake_timeout: Duration::from_secs(3),
             auth_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(30),

@@ -68,6 +68,16 @@ fn gateway(config: &Config) -> Result<(), String> {
         "gateway.dev_tls",
         "cannot be used with gateway.tls: choose one",
     )?;
+    check(
+        gateway.connections_per_second <= 1_000_000,
+        "gateway.connections_per_second",
+        "must be 0 (no limit) to 1000000",
+    )?;
+    check(
+        gateway.connection_burst <= 10_000_000,
+        "gateway.connection_burst",
+        "must be 0 (one second's worth) to 10000000",
+    )?;
     let bytes = gateway.max_message_bytes.as_u64();
     check((128..=1 << 20).contains(&bytes), "gateway.max_message_bytes", "must be 128 B to 1 MiB")?;
     let times = [

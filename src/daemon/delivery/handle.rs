@@ -11,6 +11,7 @@ use mio::Poll;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::catch_up::{CatchUp, CatchUpRequest};
 use super::deflate::Compressors;
 use super::history::History;
 use super::hub::{Hub, HubError, HubParts};
@@ -74,8 +75,8 @@ pub struct Delivery {
     workers: Vec<(String, JoinHandle<std::io::Result<()>>)>,
     hub: Hub,
     presence: Arc<Presence>,
-    history: History,
-    catch_up: mpsc::Receiver<super::history::CatchUpRequest>,
+    catch_up: CatchUp,
+    requests: mpsc::Receiver<CatchUpRequest>,
 }
 
 /// The tasks of a started delivery, for the assembly to supervise.
@@ -93,7 +94,7 @@ impl Delivery {
     pub async fn start(parts: DeliveryParts) -> Result<Self, DeliveryError> {
         let (subscriptions, listener) = parts.bus.listen(&parts.node).await?;
         let (hub_requests, hub_receiver) = mpsc::unbounded_channel();
-        let (catch_up_sender, catch_up) = mpsc::channel(MAX_CATCH_UP_REQUESTS);
+        let (catch_up_sender, requests) = mpsc::channel(MAX_CATCH_UP_REQUESTS);
         let history = History::new(parts.recent.clone(), parts.log.clone());
         let kinds = parts.config.reactions.kinds.iter().enumerate();
         let kinds: AHashMap<String, u16> =
@@ -136,12 +137,14 @@ impl Delivery {
             interval: parts.config.delivery.presence_interval,
             compressors: compressors.clone(),
         });
+        let metrics = parts.board.metrics().clone();
+        let catch_up = CatchUp::new(history.clone(), parts.log.epoch(), mailboxes.clone(), metrics);
         let hub = Hub::new(HubParts {
             listener,
             subscriptions,
             requests: hub_receiver,
             mailboxes: mailboxes.clone(),
-            history: history.clone(),
+            history,
             recent: parts.recent,
             log: parts.log,
             totals: parts.totals,
@@ -149,7 +152,7 @@ impl Delivery {
             board: parts.board.clone(),
         });
         let handle = DeliveryHandle { mailboxes, next: Arc::default(), board: parts.board };
-        Ok(Self { handle, workers, hub, presence, history, catch_up })
+        Ok(Self { handle, workers, hub, presence, catch_up, requests })
     }
 
     pub fn handle(&self) -> DeliveryHandle {
@@ -157,11 +160,10 @@ impl Delivery {
     }
 
     pub fn into_tasks(self, stop: &CancellationToken) -> DeliveryTasks {
-        let mailboxes = self.handle.mailboxes.clone();
         DeliveryTasks {
             hub: Box::pin(self.hub.run(stop.clone())),
             presence: Box::pin(self.presence.run(stop.clone())),
-            history: Box::pin(self.history.serve(self.catch_up, mailboxes, stop.clone())),
+            history: Box::pin(self.catch_up.serve(self.requests, stop.clone())),
             workers: self.workers,
         }
     }

@@ -2,22 +2,15 @@
 //! what the bus brought.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::AHashSet;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::frame::Form;
-use super::mailbox::{CatchUpPage, Command, Mailbox};
 use crate::daemon::eventlog::{LogError, SharedLog, Topic};
-use crate::daemon::handoff::ConnectionId;
 use crate::daemon::store::StoreError;
 use crate::daemon::store::recent::{RecentEvent, RecentPage, SharedRecentCache};
-use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Event;
-use crate::protocol::message::{CommentsBatch, ServerMessage};
-use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Seq, StreamId};
 
 /// Events of one page: bounds the memory of a viewer that is catching up.
@@ -35,19 +28,6 @@ pub enum HistoryError {
     Recent(#[source] StoreError),
 }
 
-/// A viewer wants what came after its position.
-#[derive(Debug)]
-pub(super) struct CatchUpRequest {
-    pub(super) connection: ConnectionId,
-    pub(super) stream_id: StreamId,
-    pub(super) after: Seq,
-    /// What is known to be there: the worker has seen the stream come this far.
-    pub(super) until: Seq,
-    /// Below this, what the recent cache has forgotten is told as a gap, not read from the log.
-    pub(super) floor: Seq,
-    pub(super) form: Form,
-}
-
 /// What is known of the past.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Past {
@@ -63,11 +43,24 @@ pub enum Past {
 pub struct History {
     recent: SharedRecentCache,
     log: SharedLog,
+    /// Counts what makes answers of before unfit for who asks from now on.
+    deletions: Arc<AtomicU64>,
 }
 
 impl History {
     pub fn new(recent: SharedRecentCache, log: SharedLog) -> Self {
-        Self { recent, log }
+        Self { recent, log, deletions: Arc::default() }
+    }
+
+    /// To be called before viewers are told of a deletion, and when a stream whose deletions were not
+    /// heard is followed again.
+    pub(super) fn note_deletion(&self) {
+        self.deletions.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often [`Self::note_deletion`] was called, on all clones together.
+    pub(super) fn deletions(&self) -> u64 {
+        self.deletions.load(Ordering::SeqCst)
     }
 
     /// What happened after `seq`: at most a page, without comments deleted since and without those
@@ -98,9 +91,15 @@ impl History {
         }
     }
 
-    /// What a returning viewer is handed next.
-    async fn page(&self, request: &CatchUpRequest) -> Result<Past, HistoryError> {
-        let CatchUpRequest { stream_id, after, until, floor, .. } = *request;
+    /// What a returning viewer is handed next: as [`Self::after`], but what the cache has forgotten
+    /// below `floor` is not looked for in the log.
+    pub(super) async fn missed(
+        &self,
+        stream_id: StreamId,
+        after: Seq,
+        until: Seq,
+        floor: Seq,
+    ) -> Result<Past, HistoryError> {
         match self.cached(stream_id, after, until).await {
             Some(page) => Ok(Past::Kept(page)),
             None if after < floor => Ok(Past::Expired { before: floor + 1 }),
@@ -109,7 +108,7 @@ impl History {
     }
 
     /// Whether the log has no such place yet: a position from a log that lost its end.
-    async fn is_beyond_end(&self, stream_id: StreamId, seq: Seq) -> bool {
+    pub(super) async fn is_beyond_end(&self, stream_id: StreamId, seq: Seq) -> bool {
         let partition = self.log.partition_of(Topic::CommentEvents, stream_id.0);
         match self.log.bounds(Topic::CommentEvents, partition).await {
             Ok(bounds) => seq >= bounds.end.max(1),
@@ -185,38 +184,6 @@ impl History {
         }
         Err(HistoryError::Recent(why))
     }
-
-    /// Serves viewers' requests until cancelled.
-    pub(super) async fn serve(
-        self,
-        mut requests: mpsc::Receiver<CatchUpRequest>,
-        mailboxes: Arc<[Arc<Mailbox>]>,
-        stop: CancellationToken,
-    ) {
-        let epoch = self.log.epoch();
-        loop {
-            let request = tokio::select! {
-                request = requests.recv() => request,
-                () = stop.cancelled() => return,
-            };
-            let Some(request) = request else { return };
-            let page = match self.page(&request).await {
-                Ok(page) => page,
-                Err(error) => {
-                    warn!(stream_id = %request.stream_id, %error, "a returning viewer is not served");
-                    Past::Kept(RecentPage { events: Vec::new(), covered_to: request.after })
-                }
-            };
-            let mut page = match page {
-                Past::Kept(page) => encode(&request, &page, epoch),
-                Past::Expired { before } => gap(&request, before),
-            };
-            page.beyond_end = page.covered_to <= request.after
-                && self.is_beyond_end(request.stream_id, request.after).await;
-            let mailbox = &mailboxes[usize::from(request.connection.worker)];
-            mailbox.send(Command::CaughtUp { connection: request.connection, page });
-        }
-    }
 }
 
 fn comment_id(event: &RecentEvent) -> Option<CommentId> {
@@ -241,48 +208,6 @@ fn visible(seq: Seq, payload: &[u8]) -> Option<RecentEvent> {
             event.deletion().map(|deletion| RecentEvent::Deleted { seq, deletion })
         }
     }
-}
-
-fn gap(request: &CatchUpRequest, before: Seq) -> CatchUpPage {
-    let to_seq = before.saturating_sub(1);
-    let gap = ServerMessage::Gap { from_seq: request.after + 1, to_seq };
-    let frames = vec![request.form.encode_private(&gap)];
-    CatchUpPage { frames, comments: 0, covered_to: to_seq, beyond_end: false }
-}
-
-fn encode(
-    request: &CatchUpRequest,
-    page: &RecentPage,
-    epoch: crate::protocol::Epoch,
-) -> CatchUpPage {
-    let comments: Vec<SequencedComment> = page
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            RecentEvent::Comment(comment) => Some(comment.clone()),
-            RecentEvent::Deleted { .. } => None,
-        })
-        .collect();
-    let deletions = page.events.iter().filter_map(|event| match event {
-        RecentEvent::Deleted { deletion, .. } => {
-            Some(ServerMessage::CommentDeleted(deletion.clone()))
-        }
-        RecentEvent::Comment(_) => None,
-    });
-    let mut messages: Vec<_> = deletions.collect();
-    let count = comments.len() as u64;
-    if page.covered_to > request.after {
-        messages.push(ServerMessage::Comments(CommentsBatch {
-            epoch,
-            from_seq: request.after + 1,
-            to_seq: page.covered_to,
-            sample_rate: SampleRate::ALL,
-            comments,
-            echo: false,
-        }));
-    }
-    let frames = messages.iter().map(|message| request.form.encode_private(message)).collect();
-    CatchUpPage { frames, comments: count, covered_to: page.covered_to, beyond_end: false }
 }
 
 #[cfg(test)]

@@ -243,6 +243,7 @@ impl Hub {
                 deflate: self.parts.compressors.stream(),
             };
             self.feeds.insert(stream_id, feed);
+            self.parts.history.note_deletion();
         }
         let totals = self.totals(stream_id).await;
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return Ok(()) };
@@ -328,6 +329,7 @@ impl Hub {
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
         if seq > feed.covered_to && !feed.deleted_ahead.contains_key(&seq) {
             feed.deleted_ahead.insert(seq, deletion.clone());
+            self.parts.history.note_deletion();
             self.send_frame(stream_id, Frame::deletion(seq, deletion));
         }
     }

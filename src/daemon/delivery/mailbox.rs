@@ -92,10 +92,13 @@ pub(super) struct StreamStart {
 /// A piece of what a returning viewer has missed, as bytes in its form.
 #[derive(Debug)]
 pub(super) struct CatchUpPage {
-    pub(super) frames: Vec<Bytes>,
+    /// Shared by all who missed the same.
+    pub(super) frames: Arc<[Bytes]>,
     pub(super) comments: u64,
     /// The viewer's position after it.
     pub(super) covered_to: Seq,
+    /// How far the stream had come when the viewer asked.
+    pub(super) until: Seq,
     /// The viewer's position is not in the log yet, so it cannot have been there.
     pub(super) beyond_end: bool,
 }

@@ -23,6 +23,7 @@
 //! fell off the ring of deletions, or whose private messages outgrow their bound, is closed as a slow
 //! consumer. A worker that falls behind loses frames and its viewers get `gap`.
 
+mod catch_up;
 mod deflate;
 mod frame;
 mod handle;

@@ -17,11 +17,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+use super::turns::in_turns;
 
 /// Sockets that HTTP holds at one time: handshakes and API requests, not viewers. Each costs some
 /// 20 KiB at most.
@@ -41,6 +43,8 @@ pub(super) type HttpSlot = Arc<OwnedSemaphorePermit>;
 pub(super) struct Service {
     pub(super) router: Router,
     pub(super) tls: Option<TlsAcceptor>,
+    /// Of TLS handshakes: one a processor.
+    pub(super) turns: Arc<Semaphore>,
     pub(super) handshake_timeout: Duration,
     /// Answer what was asked, then close.
     pub(super) finish: CancellationToken,
@@ -66,11 +70,13 @@ impl Service {
         let serving = async {
             match self.tls.clone() {
                 None => self.speak_http(stream, peer, slot, deadline).await,
-                Some(tls) => match timeout_at(deadline, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => self.speak_http(stream, peer, slot, deadline).await,
-                    Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-                    Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
-                },
+                Some(tls) => {
+                    match timeout_at(deadline, in_turns(&self.turns, tls.accept(stream))).await {
+                        Ok(Ok(stream)) => self.speak_http(stream, peer, slot, deadline).await,
+                        Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+                        Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
+                    }
+                }
             }
         };
         tokio::select! {

@@ -22,7 +22,11 @@
 //!   requests of one connection as long may pass, and as long may a body take.
 //!
 //! When full: beyond `gateway.max_connections` viewers, a handshake is answered 503 `node_full` with
-//! `Retry-After`. At most [`MAX_HTTP_CONNECTIONS`] sockets are in the hands of HTTP; while they are,
+//! `Retry-After`; beyond `gateway.connections_per_second`, 503 `connection_rate` with the time at which
+//! there is a place, another one for each. That is said once the request's head is read, over TLS too, for
+//! only then can it be heard; nothing else is done for the request, and the socket is closed. What counts
+//! is the beginning of a stream of comments, so neither health, metrics nor the API do. TLS handshakes
+//! take turns, one a processor, so that a storm of them holds up nothing else. At most [`MAX_HTTP_CONNECTIONS`] sockets are in the hands of HTTP; while they are,
 //! new ones wait in the kernel's accept queue. A submission that finds ingest's queue full is answered
 //! `overloaded`. Bodies are bounded by `gateway.max_message_bytes`, request heads by 16 KiB.
 //!
@@ -42,6 +46,7 @@ mod routes;
 mod server;
 mod state;
 mod tls;
+mod turns;
 mod websocket;
 
 #[cfg(test)]

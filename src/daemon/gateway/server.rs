@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::admission::{Admission, AuthTask, NameTask, Places, ReleaseTask};
+use super::admission::{Admission, AuthTask, ConnectionRate, NameTask, Places, ReleaseTask};
+use super::api::CommentPages;
 use super::connection::{MAX_HTTP_CONNECTIONS, Service};
 use super::listener::{GatewayError, listen};
 use super::routes;
@@ -103,10 +104,12 @@ impl Gateway {
         let operations = Operations { board: parts.board.clone(), log: parts.log };
         let state = Arc::new(GatewayState {
             places: Arc::new(Places::new(config)),
+            rate: ConnectionRate::new(config.connections_per_second, config.connection_burst),
+            clock: parts.clock,
             config: config.clone(),
             deflate: parts.config.delivery.deflate,
             streams: parts.streams,
-            comments: parts.comments,
+            history: CommentPages::new(parts.comments),
             control: parts.control,
             board: parts.board,
             sink: parts.sink,
@@ -217,7 +220,9 @@ fn tls(
 
 fn service(router: Router, tls: Option<TlsAcceptor>, handshake_timeout: Duration) -> Service {
     let (finish, cut) = (CancellationToken::new(), CancellationToken::new());
-    Service { router, tls, handshake_timeout, finish, cut }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let turns = Arc::new(Semaphore::new(processors));
+    Service { router, tls, turns, handshake_timeout, finish, cut }
 }
 
 /// Waits for a place first: what cannot be served waits in the kernel, not here.

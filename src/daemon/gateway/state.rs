@@ -5,23 +5,25 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::admission::{Admission, Places};
+use super::admission::{Admission, ConnectionRate, Places};
+use super::api::CommentPages;
 use super::body::BodyLimits;
+use crate::daemon::clock::SharedClock;
 use crate::daemon::config::{DeflateMode, GatewayConfig};
 use crate::daemon::control::Control;
 use crate::daemon::directory::Streams;
 use crate::daemon::eventlog::SharedLog;
 use crate::daemon::handoff::{Submission, ViewerSink};
 use crate::daemon::status::StatusBoard;
-use crate::daemon::store::comments::SharedCommentStore;
 
 #[derive(Debug)]
 pub(super) struct GatewayState {
     pub(super) config: GatewayConfig,
+    pub(super) clock: SharedClock,
     /// What is agreed with viewers that offer permessage-deflate.
     pub(super) deflate: DeflateMode,
     pub(super) streams: Streams,
-    pub(super) comments: SharedCommentStore,
+    pub(super) history: CommentPages,
     /// Makes streams and changes them.
     pub(super) control: Control,
     pub(super) board: StatusBoard,
@@ -30,6 +32,7 @@ pub(super) struct GatewayState {
     pub(super) submissions: mpsc::Sender<Vec<Submission>>,
     pub(super) admission: Arc<Admission>,
     pub(super) places: Arc<Places>,
+    pub(super) rate: ConnectionRate,
     /// Handshakes between their HTTP answer and their hand-over to delivery.
     pub(super) handshakes: TaskTracker,
 }

@@ -1,7 +1,10 @@
 //! Viewers of this node: how many, how many are slow, how fast they come and go, and why they went.
 
+use std::collections::BTreeMap;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::super::history::History;
@@ -22,15 +25,41 @@ pub(super) fn draw(
         return;
     }
     let mut lines = vec![open(snapshot, theme), churn(history, theme)];
-    let mut closed: Vec<_> = snapshot.counters.connections_closed.iter().collect();
-    closed.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    lines.extend(closed.into_iter().map(|(code, count)| {
-        let name = Span::styled(format!("closed {code}"), theme.faint);
-        panel::pair(area.width, name, Span::styled(show_count(*count), theme.text))
-    }));
+    // First, because a limit is at work, or somebody at the door.
+    lines.extend(counted(
+        area.width,
+        "refused",
+        &snapshot.counters.connections_refused,
+        theme.warn,
+        theme,
+    ));
+    lines.extend(counted(
+        area.width,
+        "closed",
+        &snapshot.counters.connections_closed,
+        theme.text,
+        theme,
+    ));
     // The codes are extra: where there is no room for them, nothing says so.
     lines.truncate(area.height.into());
     panel::lines(area, buffer, &lines, theme);
+}
+
+/// One line a code, the most frequent first.
+fn counted(
+    width: u16,
+    what: &str,
+    by_code: &BTreeMap<String, u64>,
+    style: Style,
+    theme: &Theme,
+) -> Vec<Line<'static>> {
+    let mut codes: Vec<_> = by_code.iter().collect();
+    codes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let line = |(code, count): (&String, &u64)| {
+        let name = Span::styled(format!("{what} {code}"), theme.faint);
+        panel::pair(width, name, Span::styled(show_count(*count), style))
+    };
+    codes.into_iter().map(line).collect()
 }
 
 fn open(snapshot: &TopSnapshot, theme: &Theme) -> Line<'static> {

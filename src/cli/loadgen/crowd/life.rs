@@ -18,7 +18,8 @@ use crate::client::viewer::{
 use crate::protocol::websocket::Opcode;
 use crate::protocol::{CloseCode, ServerMessage};
 
-/// How often a viewer that never was connected tries again where the server says when to.
+/// How often a viewer that never was connected tries again where the server says when to. One that is
+/// only to wait for its turn waits for it.
 const FIRST_ATTEMPTS: u32 = 5;
 
 /// Whether a connection is still worth reading from.
@@ -326,11 +327,14 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
 
     /// An attempt to connect, the first or a later one, came to nothing.
     fn failed(&mut self, index: usize, error: &ConnectError) {
+        self.log.refused(error);
         let seat = &mut self.seats[index];
         let told = matches!(error, ConnectError::Refused { body: Some(body), .. }
             if body.retry_after_ms.is_some());
         // Each attempt and each wait has its number.
-        let again = seat.known || told && seat.attempt < 2 * FIRST_ATTEMPTS;
+        let again = seat.known
+            || error.told_to_wait().is_some()
+            || told && seat.attempt < 2 * FIRST_ATTEMPTS;
         match seat.reconnect.after_failure(error).filter(|_| again) {
             Some(wait) => self.come_back(index, wait),
             None if seat.known => self.give_up(index),

@@ -17,6 +17,8 @@ pub(super) struct Log {
     pub disconnected: u64,
     pub closed: ByKind,
     pub failed: ByKind,
+    /// Attempts that the server refused, whether they were repeated or not.
+    pub refused: ByKind,
     pub first_failure: Option<String>,
     /// From the time a viewer was to connect to its welcome.
     pub connect: Histogram<u64>,
@@ -41,6 +43,7 @@ impl Log {
             disconnected: 0,
             closed: ByKind::new(),
             failed: ByKind::new(),
+            refused: ByKind::new(),
             first_failure: None,
             connect: histogram(),
             undecided: viewers,
@@ -58,6 +61,12 @@ impl Log {
         self.undecided -= 1;
         *self.failed.entry(error.kind().into()).or_default() += 1;
         self.first_failure.get_or_insert_with(|| error.to_string());
+    }
+
+    pub(super) fn refused(&mut self, error: &ConnectError) {
+        if matches!(error, ConnectError::Refused { .. }) {
+            *self.refused.entry(error.kind().into()).or_default() += 1;
+        }
     }
 
     pub(super) fn closed(&mut self, error: &ViewerError) {

@@ -66,6 +66,7 @@ pub(crate) struct Figures {
     pub connected: u64,
     pub slow: u64,
     pub failed: ByKind,
+    pub refused: ByKind,
     pub closed: ByKind,
     pub reconnects: u64,
     pub disconnected: u64,
@@ -128,7 +129,11 @@ impl Figures {
         self.connect.0.extend(other.connect.0);
         self.connected += other.connected;
         self.slow += other.slow;
-        for (mine, theirs) in [(&mut self.failed, other.failed), (&mut self.closed, other.closed)] {
+        for (mine, theirs) in [
+            (&mut self.failed, other.failed),
+            (&mut self.refused, other.refused),
+            (&mut self.closed, other.closed),
+        ] {
             for (kind, count) in theirs {
                 *mine.entry(kind).or_default() += count;
             }

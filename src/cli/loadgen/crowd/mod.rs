@@ -218,6 +218,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
             connected: self.log.connected,
             slow: slow as u64,
             failed: self.log.failed.clone(),
+            refused: self.log.refused.clone(),
             closed: self.log.closed.clone(),
             reconnects: self.log.reconnects,
             disconnected: self.log.disconnected,

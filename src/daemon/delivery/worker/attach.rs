@@ -3,9 +3,9 @@
 use mio::{Interest, Token};
 use tracing::debug;
 
+use super::super::catch_up::CatchUpRequest;
 use super::super::deflate::InWindow;
 use super::super::frame::Form;
-use super::super::history::CatchUpRequest;
 use super::super::hub::HubRequest;
 use super::super::mailbox::{CatchUpPage, StreamStart};
 use super::super::stream::Stream;
@@ -235,13 +235,16 @@ impl Worker {
         }
         let progress = page.covered_to > viewer.seq;
         viewer.seq = viewer.seq.max(page.covered_to);
-        for frame in page.frames {
-            viewer.enqueue_page(frame);
+        for frame in page.frames.iter() {
+            viewer.enqueue_page(frame.clone());
         }
+        // Up to where the stream stood when the viewer came, the history alone: the ring still holds
+        // what was deleted before that, and those deletions are not sent again.
+        let caught_up = viewer.seq >= page.until;
         self.tally_delivered(page.comments);
         if page.beyond_end {
             self.begin_anew(slot);
-        } else if self.is_in_reach(slot) || !progress {
+        } else if caught_up && self.is_in_reach(slot) || !progress {
             // Without progress the past is gone: the ring begins with a gap.
             self.follow_ring(slot);
         }

@@ -26,10 +26,10 @@ use tracing::{debug, error};
 
 use self::expiry::Expiries;
 use self::timers::Timers;
+use super::catch_up::CatchUpRequest;
 use super::deflate::Inflater;
 use super::frame::Frame;
 use super::handle::ViewerRequests;
-use super::history::CatchUpRequest;
 use super::hub::HubRequest;
 use super::mailbox::{Command, Mailbox};
 use super::receive::Incoming;

@@ -4,12 +4,13 @@
 //! metadata store. Always holds: every permit given is counted until it is dropped, and what a
 //! permit held in the registry is given back by [`ReleaseTask`].
 //!
-//! When full: see [`Places`] for connections, [`release`] and [`names`] for their queues.
+//! When full: see [`Places`] and [`ConnectionRate`] for connections, [`release`] and [`names`] for their queues.
 
 mod auth_task;
 mod names;
 mod permit;
 mod places;
+mod rate;
 mod release;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub use auth_task::AuthTask;
 pub use names::NameTask;
 pub(super) use permit::{UserPermit, ViewerPermit};
 pub(super) use places::{Place, Places};
+pub(super) use rate::ConnectionRate;
 pub use release::ReleaseTask;
 
 use self::names::NameQueue;

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::IntoResponse as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
+use super::pages::{MAX_LIMIT, Question};
 use super::{bearer, caller, known_stream, parse_id};
 use crate::daemon::gateway::answer::{Answer, HttpError, RETRY_MS, json, store_error};
 use crate::daemon::gateway::body::read_json;
 use crate::daemon::gateway::state::GatewayState;
 use crate::daemon::handoff::{Accepted, ReplyTo, Submission};
 use crate::daemon::metrics::count;
-use crate::protocol::admin::HistoryPage;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::MAX_REF_CHARS;
 use crate::protocol::{CommentId, ErrorCode, Seq, StreamId};
@@ -23,7 +25,6 @@ use crate::protocol::{CommentId, ErrorCode, Seq, StreamId};
 /// The stages behind answer within milliseconds or fail on their own; this ends a wait for nothing.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,18 +131,10 @@ pub(in crate::daemon::gateway) async fn history(
     if !stream.anonymous || bearer(&headers)?.is_some() {
         caller(&state, &headers)?;
     }
-    // One more than asked for tells whether there is a next page; the store gives 1000 at most, so
-    // a full page of that size may be followed by an empty one.
-    let wanted = (limit + 1).min(MAX_LIMIT);
-    let mut comments = state
-        .comments
-        .page(stream_id, before, wanted)
-        .await
-        .map_err(|error| store_error(&error, ErrorCode::UnknownStream))?;
-    let more = comments.len() == wanted;
-    comments.truncate(limit);
-    let next_before = comments.last().filter(|_| more).map(|comment| comment.comment_id);
-    Ok(json(StatusCode::OK, &HistoryPage { comments, next_before }))
+    let question = Question { stream_id, before, limit };
+    let page = state.history.page(question).await;
+    let page = page.map_err(|error| store_error(&error, ErrorCode::UnknownStream))?;
+    Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
 }
 
 fn page_bounds(uri: &Uri) -> Result<(Option<CommentId>, usize), HttpError> {

@@ -1,6 +1,7 @@
 //! The REST API under `/api`.
 
 pub(super) mod comments;
+mod pages;
 pub(super) mod streams;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
+pub(super) use self::pages::CommentPages;
 use super::answer::HttpError;
 use super::state::GatewayState;
 use crate::protocol::error_code::ErrorBody;

@@ -9,9 +9,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::client::{handshake, open, raw, request, shake};
+use super::client::{get, handshake, open, raw, request, shake};
 use super::rig::{Rig, eventually, sign, token};
 use crate::daemon::auth::fixtures::NOW_S;
+use crate::daemon::config::GatewayConfig;
 use crate::daemon::handoff::Deflate;
 use crate::daemon::handoff::{AuthRequest, ConnectionId, ViewerSocket};
 use crate::daemon::store::metadata::in_memory::sanction;
@@ -192,6 +193,40 @@ async fn a_full_node_answers_503_and_takes_the_next_when_one_leaves() {
     assert_eq!(reply.header("retry-after"), Some("1"));
     assert_eq!(reply.json()["error"]["retry_after_ms"], 1000);
     drop(viewer);
+    let _second = open(rig.address, "/ws/1", &[]).await;
+    rig.viewer().await;
+}
+
+#[tokio::test]
+async fn beyond_the_connection_rate_a_viewer_is_told_its_place_and_the_socket_is_closed() {
+    let adjust = |config: &mut GatewayConfig| {
+        (config.connections_per_second, config.connection_burst) = (2, 1);
+    };
+    let mut rig = Rig::start_with(adjust).await;
+    // Neither a bad handshake nor what is no viewer takes a place.
+    for path in ["/healthz", "/readyz", "/metrics", "/api/streams/1", "/ws/1"] {
+        request(rig.address, &format!("GET {path}"), &[], b"").await;
+    }
+    let _first = open(rig.address, "/ws/1", &[]).await;
+    rig.viewer().await;
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        // Reads to the end: the server closes, though it was not asked to.
+        let reply = raw(rig.address, handshake("/ws/1", &[]).as_bytes()).await;
+        assert_eq!((reply.status, reply.code().as_str()), (503, "connection_rate"));
+        let wait_ms = reply.json()["error"]["retry_after_ms"].as_u64().unwrap();
+        let seconds: u64 = reply.header("retry-after").unwrap().parse().unwrap();
+        assert_eq!(seconds, wait_ms.div_ceil(1000));
+        waits.push(wait_ms);
+    }
+    // Half a second apart, less what passed between the requests.
+    assert!(waits.is_sorted() && waits[0] <= 500 && waits[2] > 500, "{waits:?}");
+    assert!(rig.no_viewer());
+    let refused = rig.board.metrics().connections_refused.totals();
+    assert_eq!(refused.get("connection_rate"), Some(&3));
+    assert!(rig.board.rate_refusal_at_ms() > 0);
+    assert_eq!(get(rig.address, "/healthz").await.status, 200);
+    tokio::time::sleep(std::time::Duration::from_millis(waits[0])).await;
     let _second = open(rig.address, "/ws/1", &[]).await;
     rig.viewer().await;
 }

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use axum::response::{IntoResponse as _, Response};
 use hyper::upgrade::OnUpgrade;
@@ -29,6 +30,7 @@ use super::answer::{Answer, HttpError, RETRY_MS};
 use super::connection::HttpSlot;
 use super::state::GatewayState;
 use crate::daemon::handoff::{Bearer, Deflate, NewViewer};
+use crate::daemon::metrics::count;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition};
@@ -49,7 +51,9 @@ pub(super) async fn upgrade(
     let handshake = Handshake::check(&request, state.deflate)?;
     let stream_id: StreamId = super::api::parse_id(&stream_id)?;
     let parameters = Parameters::read(&request)?;
-    let place = take_place(&state)?;
+    let place = take_place(&state).inspect_err(|error| {
+        count(&state.board.metrics().connections_refused, error.body.code.as_str());
+    })?;
     let outcome = admit(&state, stream_id, parameters.token, place, peer.ip()).await;
     let response = switching_protocols(&handshake);
     let upgrade = hyper::upgrade::on(&mut request);
@@ -74,11 +78,20 @@ fn take_place(state: &GatewayState) -> Result<Place, HttpError> {
         let body = ErrorBody::new(ErrorCode::ShuttingDown, "the node is draining: try another");
         return Err(body.retry_after_ms(RETRY_MS).into());
     }
-    state.places.take().ok_or_else(|| {
+    let place = state.places.take().ok_or_else(|| {
         let max = state.config.max_connections;
         let text = format!("the node holds {max} connections, as many as it may");
-        ErrorBody::new(ErrorCode::NodeFull, text).retry_after_ms(RETRY_MS).into()
-    })
+        HttpError::from(ErrorBody::new(ErrorCode::NodeFull, text).retry_after_ms(RETRY_MS))
+    })?;
+    state.rate.enter().map_err(|wait| {
+        state.board.note_rate_refusal(state.clock.now_ms());
+        let text = "more viewers connect at once than this node takes: come back when it says";
+        // At least a millisecond, for who takes 0 for no wait at all.
+        let wait_ms = (wait.as_micros() as u64).div_ceil(1000).max(1);
+        let error = ErrorBody::new(ErrorCode::ConnectionRate, text).retry_after_ms(wait_ms);
+        HttpError::from(error).with_header("connection", HeaderValue::from_static("close"))
+    })?;
+    Ok(place)
 }
 
 async fn admit(

@@ -37,6 +37,7 @@ impl Refusal {
     /// Sends `error`, `bye` and the close frame, then waits a moment for the peer's own.
     pub(super) async fn deliver(self, board: &StatusBoard, upgrade: OnUpgrade, encoding: Encoding) {
         count(&board.metrics().connections_closed, self.close.as_str());
+        count(&board.metrics().connections_refused, self.error.code.as_str());
         let frames = self.frames(encoding);
         let farewell = async {
             let mut io = TokioIo::new(upgrade.await.map_err(std::io::Error::other)?);

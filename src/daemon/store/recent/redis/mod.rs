@@ -20,10 +20,10 @@
 //! While a node is away its calls fail within `redis.timeout`; they work again when it is back. What
 //! was not appended meanwhile makes a hole at which the stream begins anew.
 //!
-//! Who asks [`RecentCache::after`] for what is already on its way shares the answer.
+//! Each question is a call of its own: which answers may be shared depends on which deletions viewers
+//! here were told, and that only delivery knows, which does share them.
 
 mod completeness;
-mod flights;
 mod keys;
 mod link;
 mod page;
@@ -35,7 +35,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::completeness::Completeness;
-use self::flights::Flights;
 use self::keys::StreamKeys;
 use self::link::Link;
 use super::{RecentCache, RecentEvent, RecentPage};
@@ -58,12 +57,8 @@ const CHUNK_EVENTS: usize = 512;
 pub struct RedisRecent {
     link: Arc<Link>,
     completeness: Arc<Completeness>,
-    pages: Flights<Question, Answer>,
     bounds: Bounds,
 }
-
-type Question = (StreamId, Seq, usize);
-type Answer = Result<Option<Arc<RecentPage>>, StoreError>;
 
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
@@ -83,22 +78,12 @@ impl RedisRecent {
     fn with_bounds(nodes: RedisNodes, bounds: Bounds) -> Self {
         let completeness = Arc::new(Completeness::new(nodes.count()));
         let link = Arc::new(Link::new(nodes));
-        Self { link, completeness, pages: Flights::default(), bounds }
+        Self { link, completeness, bounds }
     }
 
     fn keys(&self, stream_id: StreamId) -> StreamKeys {
         StreamKeys::of(&self.link.nodes, stream_id)
     }
-}
-
-async fn load(link: Arc<Link>, (stream_id, seq, limit): Question) -> Answer {
-    let keys = StreamKeys::of(&link.nodes, stream_id);
-    let mut call = link.scripts.after.prepare_invoke();
-    call.key(&keys.stream).key(&keys.events).key(&keys.buried).key(&keys.horizon);
-    call.key(&link.keys.complete);
-    call.arg(seq).arg(limit).arg((limit + 1).min(CHUNK_EVENTS));
-    let answer: Vec<Vec<u8>> = link.call(keys.node, &call).await?;
-    Ok(page::read_page(&answer)?.map(Arc::new))
 }
 
 #[async_trait]
@@ -130,9 +115,14 @@ impl RecentCache for RedisRecent {
         seq: Seq,
         limit: usize,
     ) -> Result<Option<RecentPage>, StoreError> {
-        let question = (stream_id, seq, limit.min(MAX_PAGE_EVENTS));
-        let page = self.pages.join(question, || load(self.link.clone(), question)).await?;
-        Ok(page.map(Arc::unwrap_or_clone))
+        let limit = limit.min(MAX_PAGE_EVENTS);
+        let keys = self.keys(stream_id);
+        let mut call = self.link.scripts.after.prepare_invoke();
+        call.key(&keys.stream).key(&keys.events).key(&keys.buried).key(&keys.horizon);
+        call.key(&self.link.keys.complete);
+        call.arg(seq).arg(limit).arg((limit + 1).min(CHUNK_EVENTS));
+        let answer: Vec<Vec<u8>> = self.link.call(keys.node, &call).await?;
+        page::read_page(&answer)
     }
 
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError> {
@@ -150,8 +140,6 @@ impl RecentCache for RedisRecent {
         if taken.is_err() {
             self.completeness.lost(keys.node);
         }
-        // Whoever asks from now on must not be answered with what was known before.
-        self.pages.forget(|(asked, ..)| *asked == stream_id);
         taken
     }
 

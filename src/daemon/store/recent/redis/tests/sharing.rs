@@ -1,9 +1,6 @@
-//! Several processes on one cache, and several callers in one.
-
-use futures_util::FutureExt as _;
+//! Several processes on one cache.
 
 use super::*;
-use crate::daemon::test_redis::RedisServer;
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
@@ -16,45 +13,6 @@ async fn what_one_process_appends_and_buries_another_sees() {
     let page = edge.after(A, 0, 10).await.unwrap().unwrap();
     assert_eq!(seqs(&page), [1, 2, 3, 5]);
     assert_eq!(edge.buried(A, &[comment_id(4)]).await.unwrap(), [true]);
-}
-
-#[tokio::test]
-#[ignore = "needs scripts/stack up"]
-async fn many_who_ask_the_same_at_once_make_one_call() {
-    let server = RedisServer::start().await;
-    let cache = RedisRecent::with_bounds(server.nodes(), bounds());
-    complete(&cache).await;
-    append(&cache, A, 1..=100).await;
-    // The script is loaded.
-    cache.after(A, 50, 10).await.unwrap();
-    let before = server.calls("evalsha").await;
-    let mut asked: Vec<_> = (0..1000).map(|_| cache.after(A, 20, 50)).collect();
-    for asked in &mut asked {
-        assert!(asked.now_or_never().is_none(), "all ask before any is answered");
-    }
-    let pages = futures_util::future::join_all(asked).await;
-    assert_eq!(server.calls("evalsha").await - before, 1);
-    for page in pages {
-        assert_eq!(seqs(&page.unwrap().unwrap()), (21..=70).collect::<Vec<_>>());
-    }
-    // Other questions, and the same one later, are asked by themselves.
-    let others = (0..10).map(|seq| cache.after(A, seq, 50));
-    futures_util::future::join_all(others).await;
-    cache.after(A, 20, 50).await.unwrap();
-    assert_eq!(server.calls("evalsha").await - before, 12);
-}
-
-#[tokio::test]
-#[ignore = "needs scripts/stack up"]
-async fn who_asks_after_a_burial_does_not_share_an_answer_from_before() {
-    let (cache, _stack) = open_on(1, bounds()).await;
-    append(&cache, A, 1..=3).await;
-    let mut early = Box::pin(cache.after(A, 0, 10));
-    assert!((&mut early).now_or_never().is_none());
-    cache.bury(A, comment_id(2)).await.unwrap();
-    let late = cache.after(A, 0, 10).await.unwrap().unwrap();
-    assert_eq!(seqs(&late), [1, 3]);
-    assert_eq!(early.await.unwrap().unwrap().covered_to, 3);
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
-//! One loader per hot key: who asks the same while the answer is on its way shares it.
+//! One loader per hot key: who asks the same while the answer is on its way shares it, an error too.
+//!
+//! Always holds: one caller that gives up takes nothing from the others. Who joins is answered with what
+//! was read before it asked; where that must not be, [`Flights::forget`] says since when.
 //!
 //! Bounded by the callers that wait: a flight ends with its answer, or with the last of them.
 
@@ -9,11 +12,11 @@ use ahash::AHashMap;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 
-type Flight<V> = BoxFuture<'static, V>;
+pub(crate) type Flight<V> = BoxFuture<'static, V>;
 
 /// Questions on their way. Cloning shares them.
 #[derive(Debug)]
-pub(super) struct Flights<K, V: Clone>(Arc<Mutex<State<K, V>>>);
+pub(crate) struct Flights<K, V: Clone>(Arc<Mutex<State<K, V>>>);
 
 #[derive(Debug)]
 struct State<K, V: Clone> {
@@ -39,15 +42,8 @@ where
     K: Hash + Eq + Copy + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Waits for the answer on its way, or else for that of `load`.
-    pub(super) async fn join<F>(&self, key: K, load: impl FnOnce() -> F) -> V
-    where
-        F: Future<Output = V> + Send + 'static,
-    {
-        self.flight(key, load).await
-    }
-
-    fn flight<F>(&self, key: K, load: impl FnOnce() -> F) -> Shared<Flight<V>>
+    /// The answer on its way, or else that of `load`. Joined at once, whenever it is waited for.
+    pub(crate) fn join<F>(&self, key: K, load: impl FnOnce() -> F) -> Shared<Flight<V>>
     where
         F: Future<Output = V> + Send + 'static,
     {
@@ -73,7 +69,7 @@ where
     }
 
     /// Lets nobody else join those whose key is chosen: they may have set out too early.
-    pub(super) fn forget(&self, chosen: impl Fn(&K) -> bool) {
+    pub(crate) fn forget(&self, chosen: impl Fn(&K) -> bool) {
         lock(&self.0).by_key.retain(|key, _| !chosen(key));
     }
 }
@@ -109,7 +105,7 @@ mod tests {
     async fn who_asks_meanwhile_shares_the_answer_and_who_asks_later_does_not() {
         let (flights, loads) = (Flights::default(), AtomicU32::new(0));
         let load = || std::future::ready(loads.fetch_add(1, Ordering::SeqCst));
-        let asked: Vec<_> = (0..50).map(|_| flights.flight(1, load)).collect();
+        let asked: Vec<_> = (0..50).map(|_| flights.join(1, load)).collect();
         assert_eq!(flights.join(2, load).await, 1, "another question");
         assert_eq!(futures_util::future::join_all(asked).await, [0; 50]);
         assert_eq!(flights.join(1, load).await, 2);
@@ -119,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn a_question_that_was_given_up_is_asked_anew() {
         let flights = Flights::default();
-        let never = flights.flight(1, std::future::pending::<u32>);
+        let never = flights.join(1, std::future::pending::<u32>);
         assert!(never.clone().now_or_never().is_none());
         drop(never);
         assert!(lock(&flights.0).by_key.is_empty());
@@ -129,7 +125,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_joins_what_was_forgotten() {
         let flights = Flights::default();
-        let early = flights.flight(1, || async { 1 });
+        let early = flights.join(1, || async { 1 });
         flights.forget(|key| *key == 1);
         assert_eq!(flights.join(1, || async { 2 }).await, 2);
         assert_eq!(early.await, 1);
