@@ -74,6 +74,7 @@ pub struct Metrics {
     pub comments_refused: ByReason,
     pub comments_broadcast: Counter,
     pub comments_sampled_out: Counter,
+    pub comments_egress_sampled_out: Counter,
     pub comments_delivered: Counter,
     pub comments_skipped: Counter,
     pub comments_deleted: Counter,
@@ -85,6 +86,7 @@ pub struct Metrics {
     pub connections_closed: ByReason,
     pub connections: Gauge,
     pub slow_viewers: Gauge,
+    pub egress_limited_streams: Gauge,
     pub bus_messages_lost: Counter,
     pub dead_letters: Counter,
     pub moderation_checked: Counter,
@@ -117,6 +119,11 @@ impl Metrics {
                 "Comments left out by the throttle",
                 &self.comments_sampled_out,
             ),
+            (
+                "comments_egress_sampled_out",
+                "Comments left out because the node is at its egress limit",
+                &self.comments_egress_sampled_out,
+            ),
             ("comments_delivered", "Comments written to viewers", &self.comments_delivered),
             ("comments_skipped", "Comments slow viewers skipped", &self.comments_skipped),
             ("comments_deleted", "Comments deleted", &self.comments_deleted),
@@ -147,6 +154,11 @@ impl Metrics {
         }
         registry.register("connections", "Viewer connections", self.connections.clone());
         registry.register("slow_viewers", "Viewers behind", self.slow_viewers.clone());
+        registry.register(
+            "egress_limited_streams",
+            "Streams shown in part because the node is at its egress limit",
+            self.egress_limited_streams.clone(),
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::deflate::Compressors;
+use super::egress::Policy;
 use super::history::History;
 use super::hub::{Hub, HubError, HubParts};
 use super::mailbox::{Command, Mailbox};
@@ -146,6 +147,7 @@ impl Delivery {
             log: parts.log,
             totals: parts.totals,
             compressors,
+            egress: Policy::new(&parts.config.delivery),
             board: parts.board.clone(),
         });
         let handle = DeliveryHandle { mailboxes, next: Arc::default(), board: parts.board };
