@@ -173,3 +173,43 @@ async fn a_node_over_its_egress_budget_shows_fewer_comments_of_the_hottest_strea
     let calm = history(&daemon, QUIET).await;
     assert_eq!(quiet.comments, calm, "the quiet stream was shown whole");
 }
+
+/// Reads a few messages a second, in little bites.
+fn read_slowly(mut viewer: Viewer, crowd: &mut JoinSet<()>) {
+    crowd.spawn(async move {
+        loop {
+            viewer.next().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_node_whose_viewers_sockets_are_full_shows_less_without_having_a_budget() {
+    let daemon = Daemon::start("");
+    let mut crowd = JoinSet::new();
+    for _ in 0..VIEWERS {
+        let window = Some(4096);
+        let options =
+            ViewerOptions { receive_window_bytes: window, buffer_bytes: 4096, ..daemon.options() };
+        read_slowly(Viewer::join(options).await, &mut crowd);
+    }
+    let mut sender = daemon.join(42, "ann").await;
+    let text = "\u{8a9e}".repeat(500);
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
+    let told = async {
+        loop {
+            pace.tick().await;
+            sender.comment(&text).await;
+            let hot = stream(&daemon, STREAM).await;
+            if !hot.egress_share.is_all() && hot.egress_sampled_out > 0 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, told).await.expect("less is shown");
+    let nodes: Cluster<NodeStatus> = daemon.admin().get("/v1/nodes").await.unwrap();
+    assert_eq!(nodes.items[0].egress.limited_by, Some(EgressLimit::Sockets));
+    let newcomer = daemon.watch().await;
+    assert!(!newcomer.welcome.sample_rate.is_all());
+}
