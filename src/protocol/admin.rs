@@ -79,7 +79,7 @@ pub struct StreamStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_override: Option<SampleRate>,
     /// What is shown of `sample_rate` where a node is at its egress limit: the least of all nodes.
-    #[serde(default = "all", skip_serializing_if = "is_all")]
+    #[serde(default = "egress::all", skip_serializing_if = "egress::is_all")]
     pub egress_share: SampleRate,
     /// Counters since the node started.
     pub received: u64,
@@ -90,21 +90,6 @@ pub struct StreamStatus {
     pub egress_sampled_out: u64,
     pub deleted: u64,
     pub reactions: BTreeMap<String, u64>,
-}
-
-impl StreamStatus {
-    /// The share that viewers are shown; where nodes differ, those of the node that shows least.
-    pub fn shown(&self) -> SampleRate {
-        self.egress_share.of(self.sample_rate)
-    }
-}
-
-fn all() -> SampleRate {
-    SampleRate::ALL
-}
-
-fn is_all(share: &SampleRate) -> bool {
-    share.is_all()
 }
 
 /// `GET /v1/shards`: one delivery worker.

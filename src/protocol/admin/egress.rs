@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::NodeStatus;
+use super::{NodeStatus, StreamStatus};
 use crate::protocol::StreamId;
 use crate::protocol::quantity::show_bytes;
 use crate::protocol::throttle::SampleRate;
@@ -61,6 +61,21 @@ pub struct StreamEgress {
     pub share: SampleRate,
     /// Comments left out since the node started.
     pub sampled_out: u64,
+}
+
+impl StreamStatus {
+    /// The share that viewers are shown; where nodes differ, those of the node that shows least.
+    pub fn shown(&self) -> SampleRate {
+        self.egress_share.of(self.sample_rate)
+    }
+}
+
+pub(super) fn all() -> SampleRate {
+    SampleRate::ALL
+}
+
+pub(super) fn is_all(share: &SampleRate) -> bool {
+    share.is_all()
 }
 
 #[cfg(test)]
