@@ -435,19 +435,21 @@ impl Hub {
         to_seq: Seq,
         sample_rate: SampleRate,
     ) {
-        let mut comments = Vec::new();
+        let (mut comments, mut sampled) = (Vec::new(), false);
         for event in events.into_iter().filter(|event| event.seq() <= to_seq) {
             match event {
                 RecentEvent::Comment(comment) => {
                     if sample_rate.keeps(comment.comment_id) {
                         comments.push(comment);
+                    } else {
+                        sampled = true;
                     }
                 }
                 RecentEvent::Deleted { seq, deletion } => self.on_deleted(stream_id, seq, deletion),
             }
         }
         let epoch = self.parts.log.epoch();
-        let arrivals = Arrivals { epoch, to_seq, sample_rate, comments, sampled: false };
+        let arrivals = Arrivals { epoch, to_seq, sample_rate, comments, sampled };
         self.show(stream_id, arrivals, &[]);
     }
 

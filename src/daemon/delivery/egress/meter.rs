@@ -23,7 +23,9 @@ pub(in crate::daemon::delivery) struct Reading {
 
 impl Meter {
     pub(in crate::daemon::delivery) fn add_bytes(&self, bytes: u64) {
-        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0 {
+            self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     pub(in crate::daemon::delivery) fn add_turns(&self, turns: u64, held_up: u64) {
