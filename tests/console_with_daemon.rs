@@ -30,6 +30,7 @@ fn node(name: &str) -> NodeStatus {
         connections: 3,
         max_connections: 100,
         draining: false,
+        egress: Default::default(),
     }
 }
 

@@ -218,6 +218,7 @@ fn batch(seq: u64, epoch: Epoch) -> Batch {
         comments: vec![comment],
         sampled_out: 0,
         deletions: Vec::new(),
+        staff: Vec::new(),
     }
 }
 

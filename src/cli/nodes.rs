@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use super::context::Context;
 use super::output::{show, table, warn_unreachable};
-use crate::protocol::admin::{Cluster, NodeStatus};
-use crate::protocol::quantity::{show_count, show_duration};
+use crate::protocol::admin::{Cluster, EgressLimit, NodeStatus};
+use crate::protocol::quantity::{show_bytes, show_count, show_duration};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let nodes: Cluster<NodeStatus> = context.admin().get("/v1/nodes").await?;
@@ -20,6 +20,8 @@ fn human(nodes: &[NodeStatus]) -> String {
         "state",
         ">connections",
         ">of at most",
+        ">sends",
+        ">limit",
         ">up",
         "listens on",
         "version",
@@ -31,6 +33,8 @@ fn human(nodes: &[NodeStatus]) -> String {
             if node.draining { "draining" } else { "up" }.to_owned(),
             show_count(node.connections),
             show_count(node.max_connections),
+            format!("{}/s", show_bytes(node.egress.sent_bytes_per_second)),
+            limit_of(node),
             show_duration(node.uptime_ms),
             node.listen.clone(),
             node.version.clone(),
@@ -40,10 +44,21 @@ fn human(nodes: &[NodeStatus]) -> String {
     show(&rows, "No node answered.")
 }
 
+/// What keeps the node from sending more: its budget, or its viewers' sockets.
+fn limit_of(node: &NodeStatus) -> String {
+    let limit = || show_bytes(node.egress.limit_bytes_per_second.unwrap_or(0));
+    match node.egress.limited_by {
+        Some(EgressLimit::Budget) => format!("budget {}/s", limit()),
+        Some(EgressLimit::Sockets) => format!("sockets {}/s", limit()),
+        None => "none".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::NodeId;
+    use crate::protocol::admin::Egress;
 
     #[test]
     fn a_cluster_is_one_row_a_node() {
@@ -56,6 +71,13 @@ mod tests {
             connections,
             max_connections: 20_000,
             draining,
+            egress: Egress {
+                sent_bytes_per_second: 11_400_000 * u64::from(!draining),
+                wanted_bytes_per_second: 70_000_000 * u64::from(!draining),
+                limited_by: (!draining).then_some(EgressLimit::Budget),
+                limit_bytes_per_second: (!draining).then_some(12_000_000),
+                streams_lowered: u64::from(!draining),
+            },
         };
         let nodes = [node("edge-1", 18_230, false), node("edge-2", 12, true)];
         insta::assert_snapshot!(human(&nodes));

@@ -149,7 +149,7 @@ fn human(streams: &[StreamStatus]) -> String {
             stream.state.as_str().to_owned(),
             show_count(stream.viewers),
             show_rate(stream.comments_per_second),
-            show_share(stream.sample_rate),
+            show_share(stream.shown()),
             throttle_of(stream),
             name_of(&stream.moderation),
             if stream.anonymous { "all" } else { "tokens" }.to_owned(),
@@ -158,13 +158,15 @@ fn human(streams: &[StreamStatus]) -> String {
     show(&rows, "No streams. Create one: lc streams create --title \"The final\"")
 }
 
-/// Who decides how much is shown: `auto`, with the level where it is not 0, or `fixed`.
+/// Who decides how much is shown: `auto`, with the level where it is not 0, `fixed`, and `egress`
+/// besides where a node is at its limit.
 pub(super) fn throttle_of(stream: &StreamStatus) -> String {
-    match (stream.throttle_override, stream.throttle_level) {
+    let throttle = match (stream.throttle_override, stream.throttle_level) {
         (Some(_), _) => "fixed".to_owned(),
         (None, 0) => "auto".to_owned(),
         (None, level) => format!("auto L{level}"),
-    }
+    };
+    if stream.egress_share.is_all() { throttle } else { format!("{throttle}, egress") }
 }
 
 #[cfg(test)]
@@ -184,6 +186,8 @@ pub(super) mod tests {
             sample_rate: SampleRate::ALL,
             throttle_level: 0,
             throttle_override: None,
+            egress_share: SampleRate::ALL,
+            egress_sampled_out: 0,
             received: 321,
             broadcast: 321,
             sampled_out: 0,
@@ -199,6 +203,8 @@ pub(super) mod tests {
             comments_per_second: 23_400.0,
             sample_rate: SampleRate::from_share(0.1).unwrap(),
             throttle_level: 2,
+            egress_share: SampleRate::from_share(0.8).unwrap(),
+            egress_sampled_out: 310_000,
             received: 9_800_000,
             broadcast: 1_100_000,
             sampled_out: 8_700_000,

@@ -57,15 +57,17 @@ async fn list(only: Option<StreamId>, context: &Context) -> anyhow::Result<()> {
 }
 
 fn human(streams: &[StreamStatus]) -> String {
-    let mut rows = table(&[">id", "~title", ">in/s", ">shown", "throttle", ">sampled out"]);
+    let mut rows =
+        table(&[">id", "~title", ">in/s", ">shown", "throttle", ">sampled out", ">by egress"]);
     for stream in streams {
         rows.add_row([
             stream.stream_id.to_string(),
             harmless(&stream.title),
             show_rate(stream.comments_per_second),
-            show_share(stream.sample_rate),
+            show_share(stream.shown()),
             throttle_of(stream),
             show_count(stream.sampled_out),
+            show_count(stream.egress_sampled_out),
         ]);
     }
     show(&rows, "No streams.")

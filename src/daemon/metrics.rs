@@ -74,6 +74,7 @@ pub struct Metrics {
     pub comments_refused: ByReason,
     pub comments_broadcast: Counter,
     pub comments_sampled_out: Counter,
+    pub comments_egress_sampled_out: Counter,
     pub comments_delivered: Counter,
     pub comments_skipped: Counter,
     pub comments_deleted: Counter,
@@ -88,6 +89,7 @@ pub struct Metrics {
     pub slow_viewers: Gauge,
     pub catch_up_pages: Counter,
     pub catch_up_reads: Counter,
+    pub egress_limited_streams: Gauge,
     pub bus_messages_lost: Counter,
     pub dead_letters: Counter,
     pub moderation_checked: Counter,
@@ -119,6 +121,11 @@ impl Metrics {
                 "comments_sampled_out",
                 "Comments left out by the throttle",
                 &self.comments_sampled_out,
+            ),
+            (
+                "comments_egress_sampled_out",
+                "Comments left out because the node is at its egress limit",
+                &self.comments_egress_sampled_out,
             ),
             ("comments_delivered", "Comments written to viewers", &self.comments_delivered),
             ("comments_skipped", "Comments slow viewers skipped", &self.comments_skipped),
@@ -153,6 +160,11 @@ impl Metrics {
         }
         registry.register("connections", "Viewer connections", self.connections.clone());
         registry.register("slow_viewers", "Viewers behind", self.slow_viewers.clone());
+        registry.register(
+            "egress_limited_streams",
+            "Streams shown in part because the node is at its egress limit",
+            self.egress_limited_streams.clone(),
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use ahash::AHashMap;
 use super::metrics::Metrics;
 use super::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{BreakerStatus, StreamRates};
+use crate::protocol::admin::{BreakerStatus, Egress, StreamEgress, StreamRates};
 use crate::protocol::throttle::SampleRate;
 
 /// What one delivery worker measures of itself; all grow except `connections` and `slow_viewers`.
@@ -53,6 +53,9 @@ struct Inner {
     shards: Mutex<Vec<Arc<ShardGauges>>>,
     streams: Mutex<AHashMap<StreamId, StreamGauges>>,
     viewers: Mutex<AHashMap<StreamId, u64>>,
+    egress: Mutex<Egress>,
+    /// Streams that were shown in part: the share now, and the comments left out so far.
+    stream_egress: Mutex<AHashMap<StreamId, (SampleRate, u64)>>,
     breakers: Mutex<Vec<Arc<Breaker>>>,
     rate_refusal_at_ms: AtomicU64,
 }
@@ -135,6 +138,41 @@ impl StatusBoard {
 
     pub fn viewers(&self, stream_id: StreamId) -> u64 {
         lock(&self.inner.viewers).get(&stream_id).copied().unwrap_or(0)
+    }
+
+    /// What the node sends, and what limits it.
+    pub fn set_egress(&self, egress: Egress) {
+        self.metrics().egress_limited_streams.set(egress.streams_lowered as i64);
+        *lock(&self.inner.egress) = egress;
+    }
+
+    pub fn egress(&self) -> Egress {
+        lock(&self.inner.egress).clone()
+    }
+
+    /// The share of a stream that this node shows now, and how many comments more it left out.
+    pub fn set_stream_egress(&self, stream_id: StreamId, share: SampleRate, sampled_out: u64) {
+        let mut streams = lock(&self.inner.stream_egress);
+        if share.is_all() && sampled_out == 0 && !streams.contains_key(&stream_id) {
+            return;
+        }
+        let (shown, sum) = streams.entry(stream_id).or_insert((share, 0));
+        *shown = share;
+        *sum += sampled_out;
+    }
+
+    /// All streams that this node shows, or has shown, in part.
+    pub fn stream_egress(&self) -> Vec<StreamEgress> {
+        let row = |(&stream_id, &(share, sampled_out)): (&StreamId, &(SampleRate, u64))| {
+            StreamEgress { stream_id, share, sampled_out }
+        };
+        lock(&self.inner.stream_egress).iter().map(row).collect()
+    }
+
+    /// Viewers whose socket takes no more for now, of all workers.
+    pub fn slow_viewers(&self) -> u64 {
+        let shards = lock(&self.inner.shards);
+        shards.iter().map(|shard| shard.slow_viewers.load(Ordering::Relaxed)).sum()
     }
 
     /// A breaker for a dependency, shown on the board from now on.

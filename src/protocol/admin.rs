@@ -3,10 +3,13 @@
 //! Counters only grow while a node lives; whoever shows rates takes the difference of two
 //! snapshots, so a reader that misses one, or sees the daemon restart, is never wrong for long.
 
+mod egress;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::egress::{Egress, EgressLimit, StreamEgress};
 use super::comment::Deletion;
 use super::events::Decision;
 use super::stream::{ModerationMode, Stream, StreamState};
@@ -54,6 +57,8 @@ pub struct NodeStatus {
     pub connections: u64,
     pub max_connections: u64,
     pub draining: bool,
+    #[serde(default)]
+    pub egress: Egress,
 }
 
 /// `GET /v1/streams`.
@@ -73,10 +78,16 @@ pub struct StreamStatus {
     /// The rate an operator fixed; absent while the throttle decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_override: Option<SampleRate>,
+    /// What is shown of `sample_rate` where a node is at its egress limit: the least of all nodes.
+    #[serde(default = "egress::all", skip_serializing_if = "egress::is_all")]
+    pub egress_share: SampleRate,
     /// Counters since the node started.
     pub received: u64,
     pub broadcast: u64,
     pub sampled_out: u64,
+    /// Left out by nodes at their egress limit, added up over the nodes.
+    #[serde(default)]
+    pub egress_sampled_out: u64,
     pub deleted: u64,
     pub reactions: BTreeMap<String, u64>,
 }
@@ -143,6 +154,9 @@ pub struct Counters {
     /// Comments sent out by the broadcast stage, counted once each.
     pub broadcast: u64,
     pub sampled_out: u64,
+    /// Comments of the broadcast that a node left out to keep within its egress limit, once a node.
+    #[serde(default)]
+    pub egress_sampled_out: u64,
     /// Comments written to viewers' sockets: one comment to a thousand viewers counts a thousand.
     pub delivered: u64,
     /// Comments skipped by slow viewers, counted per viewer.
@@ -203,6 +217,9 @@ pub struct NodeReport {
     pub moderation: ModerationCounts,
     /// Streams whose broadcast stage runs on this node.
     pub streams: Vec<StreamRates>,
+    /// Streams that this node shows, or has shown, in part.
+    #[serde(default)]
+    pub egress: Vec<StreamEgress>,
     pub shards: Vec<ShardStatus>,
     pub breakers: Vec<BreakerStatus>,
 }

@@ -26,6 +26,12 @@ impl SampleRate {
         self == Self::ALL
     }
 
+    /// This share of another one. Of a stream that shows something it is never nothing.
+    pub fn of(self, other: Self) -> Self {
+        let product = u64::from(self.0) * u64::from(other.0);
+        Self(((product / 1_000_000) as u32).max(u32::from(product > 0)))
+    }
+
     /// Whether a comment is among those broadcast at this rate. A pure function of the id, so every
     /// node decides alike without being told, and what a lower rate keeps every higher one keeps.
     pub fn keeps(self, comment_id: CommentId) -> bool {
@@ -94,6 +100,16 @@ mod tests {
         assert!(ids.iter().all(|id| !tenth.keeps(*id) || half.keeps(*id)));
         assert_eq!(kept(SampleRate::ALL), ids.len());
         assert_eq!(kept(SampleRate::NONE), 0);
+    }
+
+    #[test]
+    fn a_share_of_a_share() {
+        let rate = |share| SampleRate::from_share(share).unwrap();
+        assert_eq!(rate(0.5).of(rate(0.1)), rate(0.05));
+        assert_eq!(rate(0.25).of(SampleRate::ALL), rate(0.25));
+        assert_eq!(SampleRate::ALL.of(rate(0.25)), rate(0.25));
+        assert_eq!(rate(0.5).of(SampleRate::NONE), SampleRate::NONE);
+        assert!(rate(0.000_001).of(rate(0.01)) > SampleRate::NONE);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::state::Console;
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeStatus, ShardStatus,
-    StreamStatus, TopSnapshot,
+    BreakerState, BreakerStatus, ConsumerLag, Counters, Egress, EgressLimit, ModerationCounts,
+    NodeStatus, ShardStatus, StreamStatus, TopSnapshot,
 };
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
@@ -60,6 +60,7 @@ pub(super) fn snapshot(second: u64) -> TopSnapshot {
         refused: named(&[("rate_limited", wave(480)), ("banned", wave(3)), ("too_large", 7)]),
         broadcast: wave(2_900),
         sampled_out: wave(20_500),
+        egress_sampled_out: second,
         delivered: wave(2_900) * 9_000,
         skipped: second * second * 40,
         deleted: wave(12),
@@ -130,6 +131,11 @@ fn stream(id: u64, title: &str, second: u64) -> StreamStatus {
             _ => SampleRate::ALL,
         },
         throttle_level: if id == 7 { 2 } else { 0 },
+        egress_share: match id {
+            8 => SampleRate::from_share(0.63).unwrap(),
+            _ => SampleRate::ALL,
+        },
+        egress_sampled_out: if id == 8 { second } else { 0 },
         throttle_override: (id == 5).then(|| SampleRate::from_share(0.025).unwrap()),
         received: total(second, rate as u64 + 1),
         broadcast: total(second, rate as u64 / 8 + 1),
@@ -197,5 +203,12 @@ fn node(name: &str, second: u64) -> NodeStatus {
         connections: if name == "edge-1" { 18_234 + second * 3 } else { 1_250 },
         max_connections: 20_000,
         draining: name == "edge-2",
+        egress: Egress {
+            sent_bytes_per_second: 90_000_000,
+            wanted_bytes_per_second: 130_000_000,
+            limited_by: (name == "edge-1").then_some(EgressLimit::Sockets),
+            limit_bytes_per_second: (name == "edge-1").then_some(91_000_000),
+            streams_lowered: u64::from(name == "edge-1"),
+        },
     }
 }

@@ -52,7 +52,7 @@ impl Metric {
             Self::Accepted => counters.accepted,
             Self::Broadcast => counters.broadcast,
             Self::Delivered => counters.delivered,
-            Self::SampledOut => counters.sampled_out,
+            Self::SampledOut => counters.sampled_out + counters.egress_sampled_out,
             Self::Refused => counters.refused.values().sum(),
             Self::Skipped => counters.skipped,
         }
@@ -119,7 +119,7 @@ impl History {
         self.shards.get(&(shard.node.clone(), shard.shard)).copied()
     }
 
-    /// Comments of a stream left out by the throttle, per second.
+    /// Comments of a stream left out by the throttle and by nodes at their egress limit, per second.
     pub(super) fn sampled_out(&self, stream_id: StreamId) -> Option<f64> {
         self.sampled_out.get(&stream_id).copied()
     }
@@ -173,8 +173,9 @@ impl History {
             let (before, now) = (metric.counter(&before.counters), metric.counter(&now.counters));
             push(&mut self.charts[metric as usize], Some(rate(before, now)));
         }
+        let left_out = |stream: &StreamStatus| stream.sampled_out + stream.egress_sampled_out;
         self.sampled_out = each_stream(before, now)
-            .map(|(before, now)| (now.stream_id, rate(before.sampled_out, now.sampled_out)))
+            .map(|(before, now)| (now.stream_id, rate(left_out(before), left_out(now))))
             .collect();
         self.shards = each_shard(before, now)
             .map(|(before, now)| {

@@ -8,7 +8,7 @@ use ahash::AHashMap;
 use crate::daemon::registry::KnownNode;
 use crate::protocol::admin::{
     BreakerState, BreakerStatus, Counters, ModerationCounts, NodeReport, NodeStatus, ShardStatus,
-    StreamRates,
+    StreamEgress, StreamRates,
 };
 use crate::protocol::{NodeId, StreamId};
 
@@ -96,6 +96,21 @@ impl ClusterView {
         rates
     }
 
+    /// What nodes leave out to keep within their egress limits: of each stream the least share that a
+    /// node shows, and all that was left out.
+    pub(super) fn egress(&self) -> AHashMap<StreamId, StreamEgress> {
+        let mut streams: AHashMap<StreamId, StreamEgress> = AHashMap::new();
+        for stream in self.reports.iter().flat_map(|report| &report.egress) {
+            let Some(known) = streams.get_mut(&stream.stream_id) else {
+                streams.insert(stream.stream_id, stream.clone());
+                continue;
+            };
+            known.share = known.share.min(stream.share);
+            known.sampled_out += stream.sampled_out;
+        }
+        streams
+    }
+
     /// One breaker a dependency: the worst of all nodes, which is named where there are several.
     pub(super) fn breakers(&self) -> Vec<BreakerStatus> {
         let mut worst: BTreeMap<String, BreakerStatus> = BTreeMap::new();
@@ -132,6 +147,7 @@ fn add_counters(sum: &mut Counters, counters: &Counters) {
     add_by_reason(&mut sum.refused, &counters.refused);
     sum.broadcast += counters.broadcast;
     sum.sampled_out += counters.sampled_out;
+    sum.egress_sampled_out += counters.egress_sampled_out;
     sum.delivered += counters.delivered;
     sum.skipped += counters.skipped;
     sum.deleted += counters.deleted;
@@ -153,6 +169,7 @@ fn add_by_reason(sum: &mut BTreeMap<String, u64>, counts: &BTreeMap<String, u64>
 mod tests {
     use super::*;
     use crate::daemon::registry::conformance::report;
+    use crate::protocol::throttle::SampleRate;
 
     fn named(name: &str) -> NodeReport {
         report(&NodeId::new(name))
@@ -187,6 +204,19 @@ mod tests {
         let stream = &rates[&StreamId(1)];
         assert_eq!((stream.comments_per_second, stream.throttle_level), (1.5, 1));
         assert_eq!(stream.received, 10);
+    }
+
+    #[test]
+    fn of_a_stream_the_node_that_shows_least_is_shown_and_all_that_was_left_out() {
+        let (mut a, mut b) = (named("a"), named("b"));
+        let egress = |share, sampled_out| {
+            let share = SampleRate::from_share(share).unwrap();
+            vec![StreamEgress { stream_id: StreamId(1), share, sampled_out }]
+        };
+        a.egress = egress(0.5, 7);
+        b.egress = egress(0.25, 10);
+        let streams = ClusterView::new(a, vec![known(b, true)]).egress();
+        assert_eq!(streams[&StreamId(1)], egress(0.25, 17)[0]);
     }
 
     #[test]

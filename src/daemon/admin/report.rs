@@ -54,6 +54,7 @@ impl AdminParts {
             counters: counters(self.board.metrics()),
             moderation: moderation(self.board.metrics()),
             streams: self.board.stream_rates(),
+            egress: self.board.stream_egress(),
             shards,
             breakers: self.board.breakers(),
         }
@@ -69,6 +70,7 @@ impl AdminParts {
             connections: self.board.connections(),
             max_connections: self.about.max_connections,
             draining: self.board.is_draining(),
+            egress: self.board.egress(),
         }
     }
 
@@ -96,6 +98,7 @@ fn counters(metrics: &Metrics) -> Counters {
         refused: metrics.comments_refused.totals(),
         broadcast: metrics.comments_broadcast.get(),
         sampled_out: metrics.comments_sampled_out.get(),
+        egress_sampled_out: metrics.comments_egress_sampled_out.get(),
         delivered: metrics.comments_delivered.get(),
         skipped: metrics.comments_skipped.get(),
         deleted: metrics.comments_deleted.get(),

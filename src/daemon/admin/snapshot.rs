@@ -10,8 +10,8 @@ use tracing::debug;
 use super::AdminParts;
 use super::cluster::ClusterView;
 use crate::protocol::admin::{
-    BreakerState, Cluster, ConsumerLag, NodeStatus, ShardStatus, Status, StreamRates, StreamStatus,
-    TopSnapshot,
+    BreakerState, Cluster, ConsumerLag, NodeStatus, ShardStatus, Status, StreamEgress, StreamRates,
+    StreamStatus, TopSnapshot,
 };
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::throttle::SampleRate;
@@ -96,6 +96,7 @@ impl AdminParts {
             viewers.map(|counts| counts.into_iter().collect());
         let mut reactions: AHashMap<_, _> = reactions.unwrap_or_default().into_iter().collect();
         let rates = view.rates();
+        let egress = view.egress();
         let status = |stream: &Stream| {
             let stream_id = stream.stream_id;
             // Without the registry, what presence last counted.
@@ -106,7 +107,8 @@ impl AdminParts {
             let totals = reactions.remove(&stream_id).unwrap_or_default();
             let totals = totals.into_iter().map(|(kind, total)| (kind.as_ref().to_owned(), total));
             let reactions = totals.collect();
-            StreamStatus { viewers, reactions, ..measured(stream, rates.get(&stream_id)) }
+            let measured = measured(stream, rates.get(&stream_id), egress.get(&stream_id));
+            StreamStatus { viewers, reactions, ..measured }
         };
         let streams = parts.streams.all();
         streams.iter().map(AsRef::as_ref).map(status).collect()
@@ -154,9 +156,11 @@ impl AdminParts {
             Ok(lag) => warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(behind)),
             Err(error) => warnings.push(error.to_string()),
         }
-        for node in self.cluster().await.unreachable {
+        let view = self.cluster().await;
+        for node in &view.unreachable {
             warnings.push(format!("node {node} has not been heard of"));
         }
+        warnings.extend(view.nodes().iter().filter_map(NodeStatus::egress_warning));
         match timeout(PATIENCE, parts.metadata.ping()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warnings.push(format!("metadata: {error}")),
@@ -171,8 +175,12 @@ fn behind(lag: &ConsumerLag) -> String {
     format!("{group} is {lag} records behind on {topic} partition {partition}")
 }
 
-/// A stream with what the node that broadcasts it measures.
-fn measured(stream: &Stream, rates: Option<&StreamRates>) -> StreamStatus {
+/// A stream with what the node that broadcasts it measures, and what nodes leave out of it.
+fn measured(
+    stream: &Stream,
+    rates: Option<&StreamRates>,
+    egress: Option<&StreamEgress>,
+) -> StreamStatus {
     let count = |of: fn(&StreamRates) -> u64| rates.map_or(0, of);
     StreamStatus {
         stream_id: stream.stream_id,
@@ -185,6 +193,8 @@ fn measured(stream: &Stream, rates: Option<&StreamRates>) -> StreamStatus {
         sample_rate: rates.map_or(SampleRate::ALL, |rates| rates.sample_rate),
         throttle_level: rates.map_or(0, |rates| rates.throttle_level),
         throttle_override: rates.and_then(|rates| rates.throttle_override),
+        egress_share: egress.map_or(SampleRate::ALL, |egress| egress.share),
+        egress_sampled_out: egress.map_or(0, |egress| egress.sampled_out),
         received: count(|rates| rates.received),
         broadcast: count(|rates| rates.broadcast),
         sampled_out: count(|rates| rates.sampled_out),

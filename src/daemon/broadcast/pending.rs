@@ -19,6 +19,8 @@ pub(super) struct Pending {
     to_seq: Seq,
     events: Vec<RecentEvent>,
     shown: Vec<SequencedComment>,
+    /// Of those shown, the places of comments by staff.
+    staff: Vec<Seq>,
     sampled_out: u32,
 }
 
@@ -30,6 +32,7 @@ impl Pending {
             to_seq: covered_to,
             events: Vec::new(),
             shown: Vec::new(),
+            staff: Vec::new(),
             sampled_out: 0,
         }
     }
@@ -49,8 +52,10 @@ impl Pending {
             return;
         }
         let comment = event.comment.sequenced(seq);
-        if event.role.is_staff() || rate.keeps(comment.comment_id) {
+        let is_staff = event.role.is_staff();
+        if is_staff || rate.keeps(comment.comment_id) {
             self.shown.push(comment.clone());
+            self.staff.extend(is_staff.then_some(seq));
         } else {
             self.sampled_out += 1;
         }
@@ -95,6 +100,7 @@ impl Pending {
             sampled_out: taken.sampled_out,
             deletions: deletions.collect(),
             comments: taken.shown,
+            staff: taken.staff,
         };
         (Arc::new(batch), taken.events)
     }

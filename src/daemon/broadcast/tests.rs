@@ -300,6 +300,7 @@ async fn staff_is_never_left_out() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let last = stage.journal.batches().pop().unwrap();
     assert_eq!(last.comments.iter().map(|c| c.comment_id).collect::<Vec<_>>(), [comment_id]);
+    assert_eq!(last.staff, [last.comments[0].seq], "and edges know it");
 }
 
 #[tokio::test(start_paused = true)]

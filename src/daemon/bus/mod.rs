@@ -60,13 +60,16 @@ pub struct Batch {
     pub epoch: Epoch,
     pub from_seq: Seq,
     pub to_seq: Seq,
-    /// What was sampled out is exactly what this rate does not keep.
+    /// What was sampled out is exactly what this rate does not keep, staff aside.
     pub sample_rate: SampleRate,
     pub comments: Vec<SequencedComment>,
     /// Comments of the range that the rate left out.
     pub sampled_out: u32,
     /// Deletions whose own records lie in the range.
     pub deletions: Vec<(Seq, Deletion)>,
+    /// Places of comments by staff, in order: no rate leaves them out.
+    #[serde(default)]
+    pub staff: Vec<Seq>,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]

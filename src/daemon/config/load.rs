@@ -118,6 +118,8 @@ mod tests {
             ("[gateway]\nlisten = 7", "gateway.listen"),
             ("[gateway]\nlisten = \"nowhere\"", "gateway.listen"),
             ("[gateway]\nport = 1", "port"),
+            ("[delivery]\negress_bytes_per_second = 5", "delivery.egress_bytes_per_second"),
+            ("[delivery]\negress_held_up = 1.5", "delivery.egress_held_up"),
             ("[gatway]\n", "gatway"),
             ("[gateway]\nidle_timeout = \"1 parsec\"", "idle_timeout"),
             ("[gateway]\nmax_message_bytes = \"1 ton\"", "max_message_bytes"),

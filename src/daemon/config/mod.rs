@@ -6,6 +6,7 @@
 //! then does not start.
 
 mod cassandra;
+mod delivery;
 mod engines;
 mod kafka;
 mod load;
@@ -16,6 +17,7 @@ mod sections;
 mod validate;
 
 pub use cassandra::CassandraConfig;
+pub use delivery::{DeflateMode, DeliveryConfig};
 pub use engines::*;
 pub use kafka::{KafkaConfig, KafkaSasl, KafkaTls, PartitionCounts};
 pub use load::{Overrides, default_data_dir, load};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CassandraConfig, Config, KafkaConfig};
+use super::{CassandraConfig, Config, DeliveryConfig, KafkaConfig};
 
 /// The first thing that is wrong, with its key and what would be right.
 pub(super) fn validate(config: &Config) -> Result<(), String> {
@@ -25,7 +25,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     for (key, value) in at_least_one {
         check(value >= 1, key, "must be at least 1")?;
     }
-    check(config.delivery.workers <= 1024, "delivery.workers", "must be 0 (one a core) to 1024")?;
+    delivery(&config.delivery)?;
     let segment = config.eventlog.segment_bytes.as_u64();
     check(
         (1 << 20..=1 << 32).contains(&segment),
@@ -93,6 +93,21 @@ fn gateway(config: &Config) -> Result<(), String> {
         gateway.idle_timeout > gateway.ping_interval,
         "gateway.idle_timeout",
         "must be longer than gateway.ping_interval, or healthy viewers are closed",
+    )
+}
+
+fn delivery(delivery: &DeliveryConfig) -> Result<(), String> {
+    check(delivery.workers <= 1024, "delivery.workers", "must be 0 (one a core) to 1024")?;
+    let budget = delivery.egress_bytes_per_second.as_u64();
+    check(
+        budget == 0 || budget >= 1_000,
+        "delivery.egress_bytes_per_second",
+        "must be 0 (no budget) or at least 1 kB",
+    )?;
+    check(
+        (0.0..=1.0).contains(&delivery.egress_held_up),
+        "delivery.egress_held_up",
+        "must be a share of 0.0 (never) to 1.0",
     )
 }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::catch_up::{CatchUp, CatchUpRequest};
 use super::deflate::Compressors;
+use super::egress::Policy;
 use super::history::History;
 use super::hub::{Hub, HubError, HubParts};
 use super::mailbox::{Command, Mailbox};
@@ -149,6 +150,7 @@ impl Delivery {
             log: parts.log,
             totals: parts.totals,
             compressors,
+            egress: Policy::new(&parts.config.delivery),
             board: parts.board.clone(),
         });
         let handle = DeliveryHandle { mailboxes, next: Arc::default(), board: parts.board };

@@ -1,17 +1,21 @@
 //! The hub: one task between the bus and the workers. It follows the streams that workers watch,
 //! puts what the bus brings in one gapless order, and makes the frames.
 
+mod display;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::display::{Arrivals, Display};
 use super::deflate::{Compressors, StreamDeflate};
+use super::egress;
 use super::frame::{Frame, Lane};
 use super::history::{History, HistoryError, Past};
 use super::mailbox::{Command, Mailbox, StreamStart};
@@ -72,6 +76,7 @@ pub(super) struct HubParts {
     pub(super) log: SharedLog,
     pub(super) totals: SharedReactionTotals,
     pub(super) compressors: Arc<Compressors>,
+    pub(super) egress: egress::Policy,
     pub(super) board: StatusBoard,
 }
 
@@ -87,6 +92,9 @@ pub(super) struct Hub {
     /// Asked for while neither the cache nor the log could say where the stream stands. At most one a
     /// worker and stream.
     postponed: Vec<Watch>,
+    /// When the egress policy last looked, and whether it left something out then.
+    ticked_at: Instant,
+    shows_part: bool,
 }
 
 /// A worker that wants a stream.
@@ -105,7 +113,9 @@ struct Feed {
     covered_to: Seq,
     /// Everything up to here lies in frames; ranges without comments wait for the next frame.
     framed_to: Seq,
+    /// What the broadcast stage lets through.
     sample_rate: SampleRate,
+    display: Display,
     /// Deletions already sent whose batch has not come yet; a worker that begins to watch is told.
     deleted_ahead: BTreeMap<Seq, Deletion>,
     /// What its viewers share of permessage-deflate.
@@ -121,12 +131,16 @@ impl Hub {
             interrupted: false,
             look_once: false,
             postponed: Vec::new(),
+            ticked_at: Instant::now(),
+            shows_part: false,
         }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), HubError> {
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = tokio::time::interval(egress::TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let look = self.interrupted || self.look_once || !self.postponed.is_empty();
             tokio::select! {
@@ -139,6 +153,7 @@ impl Hub {
                     self.count_lost();
                 }
                 _ = looks.tick(), if look => self.look().await,
+                _ = ticks.tick() => self.tick(),
                 () = stop.cancelled() => return Ok(()),
             }
         }
@@ -200,7 +215,9 @@ impl Hub {
                 let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
                 feed.watchers.retain(|other| *other != worker);
                 if feed.watchers.is_empty() {
-                    self.feeds.remove(&stream_id);
+                    if let Some(feed) = self.feeds.remove(&stream_id) {
+                        self.close_display(stream_id, feed);
+                    }
                     if let Err(error) = self.parts.subscriptions.unsubscribe(stream_id).await {
                         // What still comes of the stream is passed over.
                         debug!(%stream_id, %error, "not unsubscribed");
@@ -234,11 +251,13 @@ impl Hub {
             }
             let covered_to = self.head(stream_id).await?;
             let gauges = self.parts.board.stream(stream_id);
+            let sample_rate = gauges.map_or(SampleRate::ALL, |gauges| gauges.sample_rate);
             let feed = Feed {
                 watchers: Vec::new(),
                 covered_to,
                 framed_to: covered_to,
-                sample_rate: gauges.map_or(SampleRate::ALL, |gauges| gauges.sample_rate),
+                sample_rate,
+                display: Display::new(sample_rate),
                 deleted_ahead: BTreeMap::new(),
                 deflate: self.parts.compressors.stream(),
             };
@@ -252,7 +271,8 @@ impl Hub {
             epoch: self.parts.log.epoch(),
             covered_to: feed.framed_to,
             deleted_ahead: feed.deleted_ahead.clone(),
-            sample_rate: feed.sample_rate,
+            sample_rate: feed.display.rate(feed.sample_rate),
+            meter: feed.display.meter.clone(),
             viewers: self.parts.board.viewers(stream_id),
             reactions: (!totals.is_empty())
                 .then_some(ServerMessage::ReactionsUpdate { reactions: totals }),
@@ -302,9 +322,7 @@ impl Hub {
                 if let Some(feed) = self.feeds.get_mut(&stream_id) {
                     feed.sample_rate = sample_rate;
                 }
-                let message = sample_rate.notice();
-                let notice = ServerMessage::ThrottleNotification { sample_rate, message };
-                self.send(stream_id, Lane::Ordered, notice);
+                self.tell_rate(stream_id);
             }
             BusMessage::Reactions { totals } => {
                 let update = ServerMessage::ReactionsUpdate { reactions: totals };
@@ -348,30 +366,28 @@ impl Hub {
         for (seq, deletion) in &batch.deletions {
             self.on_deleted(stream_id, *seq, deletion.clone());
         }
+        let after = self.feeds[&stream_id].covered_to;
+        let is_hole = batch.from_seq > after + 1;
+        if is_hole {
+            self.send_waiting(stream_id);
+        }
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
+        if is_hole {
+            // It was not repaired and stays one: the next frame begins where the batch does.
+            feed.framed_to = batch.from_seq - 1;
+        }
         // Notices of a change may be lost, or come from before this node listened.
         feed.sample_rate = batch.sample_rate;
-        let after = feed.covered_to;
-        let comments: Vec<_> =
-            batch.comments.iter().filter(|comment| comment.seq > after).cloned().collect();
-        feed.covered_to = batch.to_seq;
         feed.deleted_ahead = feed.deleted_ahead.split_off(&(batch.to_seq + 1));
-        if comments.is_empty() && batch.sampled_out == 0 {
-            return;
-        }
-        // A hole that was not repaired stays one: the frame begins where the batch does.
-        let repaired = after + 1 >= batch.from_seq;
-        let from_seq = if repaired { feed.framed_to + 1 } else { batch.from_seq };
-        feed.framed_to = batch.to_seq;
-        let frame = CommentsBatch {
+        let comments = batch.comments.iter().filter(|comment| comment.seq > after);
+        let arrivals = Arrivals {
             epoch: batch.epoch,
-            from_seq,
             to_seq: batch.to_seq,
             sample_rate: batch.sample_rate,
-            comments,
-            echo: false,
+            comments: comments.cloned().collect(),
+            sampled: batch.sampled_out > 0,
         };
-        self.send(stream_id, Lane::Ordered, ServerMessage::Comments(frame));
+        self.show(stream_id, arrivals, &batch.staff);
     }
 
     /// Fetches what lies between what was taken in and `until`, and sends as much of it as
@@ -421,27 +437,22 @@ impl Hub {
         to_seq: Seq,
         sample_rate: SampleRate,
     ) {
-        let mut comments = Vec::new();
+        let (mut comments, mut sampled) = (Vec::new(), false);
         for event in events.into_iter().filter(|event| event.seq() <= to_seq) {
             match event {
                 RecentEvent::Comment(comment) => {
                     if sample_rate.keeps(comment.comment_id) {
                         comments.push(comment);
+                    } else {
+                        sampled = true;
                     }
                 }
                 RecentEvent::Deleted { seq, deletion } => self.on_deleted(stream_id, seq, deletion),
             }
         }
         let epoch = self.parts.log.epoch();
-        let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
-        feed.covered_to = to_seq;
-        if comments.is_empty() {
-            return;
-        }
-        let from_seq = feed.framed_to + 1;
-        feed.framed_to = to_seq;
-        let frame = CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments, echo: false };
-        self.send(stream_id, Lane::Ordered, ServerMessage::Comments(frame));
+        let arrivals = Arrivals { epoch, to_seq, sample_rate, comments, sampled };
+        self.show(stream_id, arrivals, &[]);
     }
 
     fn send(&self, stream_id: StreamId, lane: Lane, message: ServerMessage) {

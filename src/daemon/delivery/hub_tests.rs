@@ -20,7 +20,7 @@ use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::{Comment, CommentId, Epoch, NodeId, Role, UserId};
 
-const STREAM: StreamId = StreamId(5);
+pub(super) const STREAM: StreamId = StreamId(5);
 const OTHER: StreamId = StreamId(6);
 
 #[derive(Debug)]
@@ -62,7 +62,8 @@ impl BusListener for CutListener {
     }
 }
 
-struct Rig {
+pub(super) struct Rig {
+    pub(super) board: StatusBoard,
     bus: InProcessBus,
     recent: Arc<MemoryRecent>,
     log: InMemoryLog,
@@ -76,6 +77,10 @@ struct Rig {
 
 impl Rig {
     async fn start() -> Self {
+        Self::start_with(DeliveryConfig::default()).await
+    }
+
+    pub(super) async fn start_with(config: DeliveryConfig) -> Self {
         let bus = InProcessBus::new(64);
         let recent = Arc::new(MemoryRecent::new(&StoreConfig::default()));
         let log = InMemoryLog::new();
@@ -89,6 +94,7 @@ impl Rig {
             Arc::new(Mailbox::new(waker))
         };
         let mailboxes: Arc<[Arc<Mailbox>]> = polls.iter().map(mailbox).collect();
+        let board = StatusBoard::default();
         let shared_log: SharedLog = Arc::new(log.clone());
         let hub = Hub::new(HubParts {
             listener,
@@ -100,14 +106,15 @@ impl Rig {
             log: shared_log,
             totals: Arc::new(NoTotals),
             compressors: Compressors::new(&DeliveryConfig::default()),
-            board: StatusBoard::default(),
+            egress: egress::Policy::new(&config),
+            board: board.clone(),
         });
         let task = tokio::spawn(hub.run(CancellationToken::new()));
-        Self { bus, recent, log, news, requests, mailboxes, polls, task }
+        Self { board, bus, recent, log, news, requests, mailboxes, polls, task }
     }
 
     /// Lets a worker watch the stream, and returns what it is told.
-    async fn watch(&self, worker: u16) -> StreamStart {
+    pub(super) async fn watch(&self, worker: u16) -> StreamStart {
         let watch = HubRequest::Watch { stream_id: STREAM, worker, activation: 1 };
         self.requests.send(watch).unwrap();
         let ready = self.commands(worker).await.into_iter().find_map(|command| match command {
@@ -117,12 +124,12 @@ impl Rig {
         ready.expect("the stream is ready")
     }
 
-    async fn publish(&self, message: BusMessage) {
+    pub(super) async fn publish(&self, message: BusMessage) {
         self.bus.publish(STREAM, vec![message]).await.unwrap();
     }
 
     /// What the coordinator does with a range: cache, then bus.
-    async fn broadcast(&self, batch: Batch) {
+    pub(super) async fn broadcast(&self, batch: Batch) {
         self.cache(&batch).await;
         self.publish(BusMessage::Batch(Arc::new(batch))).await;
     }
@@ -158,7 +165,7 @@ impl Rig {
         self.log.append(Topic::CommentEvents, (0..count).map(record).collect()).await.unwrap();
     }
 
-    async fn commands(&self, worker: u16) -> Vec<Command> {
+    pub(super) async fn commands(&self, worker: u16) -> Vec<Command> {
         assert!(!self.task.is_finished(), "the hub runs");
         assert_eq!(self.polls.len(), self.mailboxes.len());
         // On the paused clock this passes once the hub has nothing left to do.
@@ -196,7 +203,7 @@ impl Shown {
     }
 }
 
-fn comment_id(n: u64) -> CommentId {
+pub(super) fn comment_id(n: u64) -> CommentId {
     CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6])
 }
 
@@ -216,7 +223,7 @@ fn comment(seq: Seq) -> SequencedComment {
 }
 
 /// A range in which every place is a comment, but for deletions of the comment before.
-fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
+pub(super) fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
     let seqs = (from_seq..=to_seq).filter(|seq| !deletions.contains(seq));
     Batch {
         epoch: Epoch(7),
@@ -226,6 +233,7 @@ fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
         comments: seqs.map(comment).collect(),
         sampled_out: 0,
         deletions: deletions.iter().map(|seq| (*seq, deletion(seq - 1))).collect(),
+        staff: Vec::new(),
     }
 }
 

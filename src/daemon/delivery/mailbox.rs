@@ -9,6 +9,7 @@ use ahash::AHashSet;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::egress::Meter;
 use super::frame::{Frame, Lane};
 use crate::daemon::handoff::{Bearer, ConnectionId, NewViewer, Permit, Reply};
 use crate::protocol::comment::Deletion;
@@ -84,6 +85,8 @@ pub(super) struct StreamStart {
     /// Deletions whose place lies after `covered_to` and that were sent out already.
     pub(super) deleted_ahead: BTreeMap<Seq, Deletion>,
     pub(super) sample_rate: SampleRate,
+    /// Where the worker writes what the stream's viewers were sent.
+    pub(super) meter: Arc<Meter>,
     pub(super) viewers: u64,
     /// Running reaction totals, as a message if there are any.
     pub(super) reactions: Option<ServerMessage>,

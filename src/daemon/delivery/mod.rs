@@ -17,6 +17,7 @@
 //! - What a viewer is sent joins: the next batch begins where the last ended, or a `gap` says so.
 //! - A compressed frame is sent only to who can read it; who cannot gets the same uncompressed. See
 //!   `deflate`.
+//! - What the node sends stays within what it can send: see `egress`.
 //! - Deletions and announcements have a ring of their own, written before comments.
 //!
 //! When full: a viewer whose cursor fell off the ring of comments gets `gap` and the newest; one that
@@ -25,6 +26,7 @@
 
 mod catch_up;
 mod deflate;
+mod egress;
 mod frame;
 mod handle;
 mod history;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::egress::Meter;
 use super::frame::{Frame, Lane};
 use super::mailbox::StreamStart;
 use super::ring::Ring;
 use super::viewer::MAX_SLICES;
 use crate::daemon::config::DeliveryConfig;
-use crate::protocol::message::ServerMessage;
+use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Comment, Epoch, Seq, StreamId};
 
@@ -32,6 +33,8 @@ pub(super) struct Stream {
     /// Slots of its viewers.
     pub(super) members: Vec<u32>,
     pub(super) sample_rate: SampleRate,
+    /// What its viewers were sent, by all workers together.
+    pub(super) meter: Arc<Meter>,
     pub(super) viewers: u64,
     reactions: BTreeMap<Arc<str>, u64>,
     echoes: VecDeque<Echo>,
@@ -76,6 +79,7 @@ impl Stream {
             control: ring(),
             members: Vec::new(),
             sample_rate: SampleRate::ALL,
+            meter: Arc::default(),
             viewers: 0,
             reactions: BTreeMap::new(),
             echoes: VecDeque::new(),
@@ -88,6 +92,7 @@ impl Stream {
         self.epoch = start.epoch;
         self.covered_to = start.covered_to;
         self.sample_rate = start.sample_rate;
+        self.meter = start.meter;
         self.viewers = start.viewers;
         if let Some(ServerMessage::ReactionsUpdate { reactions }) = start.reactions {
             self.reactions = reactions;
@@ -147,6 +152,8 @@ impl Stream {
             run.seq_after = batch.to_seq;
             run.comments += frame.comments();
             self.covered_to = batch.to_seq;
+            // Not every small step is told in a notice; who comes now is told where it stands.
+            self.sample_rate = batch.sample_rate;
         }
         match frame.message() {
             ServerMessage::ThrottleNotification { sample_rate, .. } => {
@@ -207,7 +214,7 @@ impl Stream {
             .iter_back()
             .filter_map(|frame| frame.batch())
             .find(|batch| (batch.from_seq..=batch.to_seq).contains(&echo.seq))?;
-        left_out(&echo, batch.sample_rate).then_some(echo)
+        left_out(&echo, batch).then_some(echo)
     }
 
     /// The own comments that the batches pushed so far have left out.
@@ -221,15 +228,18 @@ impl Stream {
     }
 }
 
-fn left_out(echo: &Echo, rate: SampleRate) -> bool {
-    !echo.staff && !rate.keeps(echo.comment.comment_id)
+/// Whether sampling left a comment out. No rate leaves out staff, but where a hole was filled from the
+/// history nobody knew that they are.
+fn left_out(echo: &Echo, batch: &CommentsBatch) -> bool {
+    let is_there = || batch.comments.binary_search_by_key(&echo.seq, |c| c.seq).is_ok();
+    let is_shown = batch.sample_rate.keeps(echo.comment.comment_id) || (echo.staff && is_there());
+    !is_shown
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::comment::{Deletion, SequencedComment};
-    use crate::protocol::message::CommentsBatch;
     use crate::protocol::{CommentId, UserId};
 
     fn stream(ring_frames: usize) -> Stream {
@@ -294,10 +304,19 @@ mod tests {
     }
 
     #[test]
-    fn staff_is_in_every_batch_and_needs_no_echo() {
+    fn staff_is_echoed_only_what_was_not_in_its_batch_after_all() {
         let mut stream = stream(16);
-        stream.push(batch(1, 3, SampleRate::NONE));
+        let batch = CommentsBatch {
+            epoch: Epoch(7),
+            from_seq: 1,
+            to_seq: 3,
+            sample_rate: SampleRate::NONE,
+            comments: vec![own_comment(2).sequenced(2)],
+            echo: false,
+        };
+        stream.push(Arc::new(Frame::new(Lane::Ordered, ServerMessage::Comments(batch))));
         assert!(stream.expect_echo(echo(2, true)).is_none());
+        assert!(stream.expect_echo(echo(3, true)).is_some());
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub(super) const MAX_SLICES: usize = 64;
 /// A time that does not come.
 pub(super) const NEVER_S: u32 = u32::MAX;
 
+/// A viewer whose socket has taken nothing for so many seconds does not read at all, which says
+/// nothing about the node.
+const STUCK_AFTER_S: u32 = 30;
+
 /// What keeps a viewer off the fast path; none set is the common case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Flags(u8);
@@ -101,6 +105,8 @@ pub(super) struct More {
     pub(super) page_requested: bool,
     /// Comments its stream's ring had seen when it stopped following.
     pub(super) behind_since: Option<u64>,
+    /// When its full socket last took anything, in seconds of the worker's clock.
+    took_s: u32,
     /// Reactions within one second: the second, and how many.
     pub(super) reactions: (u32, u32),
 }
@@ -134,6 +140,17 @@ impl Viewer {
         let gap = self.form.encode_private(&gap);
         self.enqueue(gap);
         self.seq = to_seq;
+    }
+
+    /// Notes that its socket is full, though it has just taken something.
+    pub(super) fn took_and_full(&mut self, now_s: u32) {
+        self.more().took_s = now_s;
+    }
+
+    /// Whether its socket is full, and is read from, too slowly.
+    pub(super) fn is_held_up(&self, now_s: u32) -> bool {
+        let took_s = self.more.as_ref().map_or(0, |more| more.took_s);
+        self.flags.has(Flags::BLOCKED) && now_s.saturating_sub(took_s) < STUCK_AFTER_S
     }
 
     pub(super) fn more(&mut self) -> &mut More {

@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 
 use super::{ALIVE_FOR, KnownNode, NodeCommand, NodeEndpoint, RegistryError, SharedRegistry};
 use crate::protocol::admin::{
-    ConnectionInfo, Counters, ModerationCounts, NodeReport, NodeStatus, StreamRates,
+    ConnectionInfo, Counters, Egress, EgressLimit, ModerationCounts, NodeReport, NodeStatus,
+    StreamEgress, StreamRates,
 };
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
@@ -137,6 +138,13 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             connections: 7,
             max_connections: 9,
             draining: true,
+            egress: Egress {
+                sent_bytes_per_second: 11,
+                wanted_bytes_per_second: 12,
+                limited_by: Some(EgressLimit::Sockets),
+                limit_bytes_per_second: Some(10),
+                streams_lowered: 1,
+            },
         },
         slow_viewers: 2,
         counters: Counters { received: 3, ..Counters::default() },
@@ -151,6 +159,11 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             broadcast: 4,
             sampled_out: 1,
             deleted: 0,
+        }],
+        egress: vec![StreamEgress {
+            stream_id: StreamId(1),
+            share: SampleRate::from_share(0.5).unwrap(),
+            sampled_out: 13,
         }],
         shards: Vec::new(),
         breakers: Vec::new(),

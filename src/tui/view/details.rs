@@ -9,7 +9,7 @@ use super::super::state::Console;
 use super::super::theme::Theme;
 use super::layout::clear_centered;
 use super::panel;
-use super::streams::throttle;
+use super::streams::throttle_alone;
 use crate::protocol::admin::StreamStatus;
 use crate::protocol::quantity::{show_rate, show_share};
 use crate::protocol::stream::ModerationMode;
@@ -19,7 +19,7 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &T
     let area = clear_centered(
         area,
         56,
-        14 + selection.map_or(0, |s| s.reactions.len().min(8) as u16),
+        16 + selection.map_or(0, |s| s.reactions.len().min(8) as u16),
         buffer,
     );
     let title = selection
@@ -55,14 +55,16 @@ fn rows(console: &Console, stream: &StreamStatus, theme: &Theme) -> Vec<(String,
         ("moderation", moderation.to_owned()),
         ("viewers", stream.viewers.to_string()),
         ("in", format!("{}/s", show_rate(stream.comments_per_second))),
-        ("shown", show_share(stream.sample_rate)),
-        ("throttle", throttle(stream, theme).0),
+        ("shown", show_share(stream.shown())),
+        ("throttle", throttle_alone(stream, theme).0),
+        ("egress", egress(stream)),
         ("received", stream.received.to_string()),
         ("broadcast", stream.broadcast.to_string()),
         (
             "sampled out",
             format!("{} ({}/s)", stream.sampled_out, sampled_out.map_or("–".to_owned(), show_rate)),
         ),
+        ("by egress", stream.egress_sampled_out.to_string()),
         ("deleted", stream.deleted.to_string()),
     ];
     let mut reactions: Vec<_> = stream.reactions.iter().collect();
@@ -70,4 +72,14 @@ fn rows(console: &Console, stream: &StreamStatus, theme: &Theme) -> Vec<(String,
     let mut rows: Vec<_> = rows.drain(..).map(|(name, value)| (name.to_owned(), value)).collect();
     rows.extend(reactions.into_iter().map(|(name, count)| (name.clone(), count.to_string())));
     rows
+}
+
+/// What nodes at their egress limit make of it.
+fn egress(stream: &StreamStatus) -> String {
+    match stream.egress_share.is_all() {
+        true => "no limit".to_owned(),
+        false => {
+            format!("{} of {}", show_share(stream.egress_share), show_share(stream.sample_rate))
+        }
+    }
 }

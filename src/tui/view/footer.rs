@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use super::super::state::{Console, Link, Mode, Notice};
 use super::super::theme::Theme;
 use crate::client::wording::missing_nodes;
+use crate::protocol::admin::NodeStatus;
 use crate::protocol::quantity::show_duration;
 
 /// A lost connection first, because then nothing else on the screen is true.
@@ -26,7 +27,7 @@ pub(super) fn notice(area: Rect, buffer: &mut Buffer, console: &Console, theme: 
         (_, _, Some(Notice::Running(text))) => Line::styled(format!("… {text}"), theme.faint),
         (_, _, Some(Notice::Done(text))) => Line::styled(format!("✓ {text}"), theme.good),
         (_, _, Some(Notice::Failed(text))) => Line::styled(format!("✗ {text}"), theme.bad),
-        _ => silent_nodes(console, theme),
+        _ => alerts(console, theme),
     };
     buffer.set_line(area.x, area.y, &line, area.width);
     if matches!(console.link, Link::Lost { .. }) && console.mode != Mode::Filtering {
@@ -34,10 +35,13 @@ pub(super) fn notice(area: Rect, buffer: &mut Buffer, console: &Console, theme: 
     }
 }
 
-fn silent_nodes(console: &Console, theme: &Theme) -> Line<'static> {
-    let snapshot = console.shown().latest();
-    let missing = snapshot.and_then(|snapshot| missing_nodes(&snapshot.unreachable));
-    Line::styled(missing.unwrap_or_default(), theme.warn)
+/// Nodes that are silent, and nodes at their egress limit.
+fn alerts(console: &Console, theme: &Theme) -> Line<'static> {
+    let Some(snapshot) = console.shown().latest() else { return Line::default() };
+    let missing = missing_nodes(&snapshot.unreachable);
+    let limited = snapshot.nodes.iter().filter_map(NodeStatus::egress_warning);
+    let alerts: Vec<_> = missing.into_iter().chain(limited).collect();
+    Line::styled(alerts.join("; "), theme.warn)
 }
 
 /// The keys, most needed first: a narrow screen cuts the end.

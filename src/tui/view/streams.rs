@@ -70,7 +70,7 @@ fn cells(console: &Console, stream: &StreamStatus, theme: &Theme) -> [(String, S
         StreamState::Scheduled | StreamState::Ended => theme.faint,
     };
     let sampled_out = console.shown().sampled_out(stream.stream_id);
-    let share = if stream.sample_rate.is_all() { theme.text } else { theme.warn };
+    let share = if stream.shown().is_all() { theme.text } else { theme.warn };
     let faint_if = |zero: bool| if zero { theme.faint } else { theme.text };
     [
         (stream.stream_id.to_string(), theme.text),
@@ -78,7 +78,7 @@ fn cells(console: &Console, stream: &StreamStatus, theme: &Theme) -> [(String, S
         (stream.state.as_str().to_owned(), state),
         (show_count(stream.viewers), faint_if(stream.viewers == 0)),
         (show_rate(stream.comments_per_second), faint_if(stream.comments_per_second < 0.05)),
-        (show_share(stream.sample_rate), share),
+        (show_share(stream.shown()), share),
         throttle(stream, theme),
         (
             sampled_out.map_or("–".to_owned(), show_rate),
@@ -89,8 +89,16 @@ fn cells(console: &Console, stream: &StreamStatus, theme: &Theme) -> [(String, S
     ]
 }
 
-/// Who decides: `auto` with its level, or an operator.
-pub(super) fn throttle(stream: &StreamStatus, theme: &Theme) -> (String, Style) {
+/// Who decides: a node at its egress limit before all, then `auto` with its level, or an operator.
+fn throttle(stream: &StreamStatus, theme: &Theme) -> (String, Style) {
+    match stream.egress_share.is_all() {
+        true => throttle_alone(stream, theme),
+        false => ("egress".to_owned(), theme.bad),
+    }
+}
+
+/// The throttle's part of it.
+pub(super) fn throttle_alone(stream: &StreamStatus, theme: &Theme) -> (String, Style) {
     match (stream.throttle_override, stream.throttle_level) {
         (Some(_), _) => ("fixed".to_owned(), theme.key),
         (None, 0) => ("auto".to_owned(), theme.faint),

@@ -119,6 +119,7 @@ mod tests {
                 comments,
                 sampled_out: 4,
                 deletions: vec![(11, deletion.clone())],
+                staff: vec![12, 13],
             }))
         };
         let totals = [("fire".into(), u64::MAX)].into_iter().collect();

@@ -57,16 +57,23 @@ impl Worker {
         let Some(run) = stream.take_run() else { return };
         let echoes = stream.due_echoes();
         let stream = &self.streams[key];
+        let turns = stream.members.len() as u64;
         let mut tally = Tally::default();
         let (aside, broken) = write_run(stream, &run, &mut self.viewers, &mut tally);
+        stream.meter.add_bytes(tally.bytes);
         self.tally(tally);
         for slot in broken {
             self.lose(slot);
         }
+        let (mut held_up, now_s) = (0, self.now_s());
         for slot in aside {
             if self.viewers.contains(slot) {
                 self.pump(slot);
+                held_up += u64::from(self.viewers.get(slot).is_some_and(|v| v.is_held_up(now_s)));
             }
+        }
+        if let Some(stream) = self.streams.get(key) {
+            stream.meter.add_turns(turns, held_up);
         }
         for echo in echoes {
             self.send_echo(&echo);
@@ -76,6 +83,7 @@ impl Worker {
     /// Writes everything there is for one viewer, in order: what was begun, private messages,
     /// deletions, comments.
     pub(super) fn pump(&mut self, slot: usize) {
+        let now_s = self.now_s();
         let viewer = &mut self.viewers[slot];
         let was_blocked = viewer.flags.has(Flags::BLOCKED);
         let stream = self.streams.get(viewer.stream as usize);
@@ -84,6 +92,9 @@ impl Worker {
         let is_blocked = pumped == Pumped::Blocked;
         if is_blocked {
             viewer.flags.set(Flags::BLOCKED);
+            if !was_blocked || tally.bytes > 0 {
+                viewer.took_and_full(now_s);
+            }
             if let Some(stream) = stream
                 && !viewer.flags.has(Flags::CLOSING)
             {
@@ -99,6 +110,9 @@ impl Worker {
         }
         self.slow_viewers += u64::from(is_blocked && !was_blocked);
         self.slow_viewers -= u64::from(was_blocked && !is_blocked);
+        if let Some(stream) = stream {
+            stream.meter.add_bytes(tally.bytes);
+        }
         self.tally(tally);
         match pumped {
             Pumped::Idle | Pumped::Blocked => {}

@@ -103,6 +103,18 @@ fn pumped(viewer: &mut Viewer, stream: &Stream) -> Pumped {
 }
 
 #[test]
+fn a_viewer_is_held_up_while_its_full_socket_still_takes_something() {
+    let (mut viewer, _peer) = viewer(0);
+    viewer.took_and_full(100);
+    assert!(!viewer.is_held_up(100), "its socket is not full any more");
+    viewer.flags.set(Flags::BLOCKED);
+    assert!(viewer.is_held_up(100) && viewer.is_held_up(120));
+    assert!(!viewer.is_held_up(140), "it does not read at all, which is its own fault");
+    viewer.took_and_full(140);
+    assert!(viewer.is_held_up(141));
+}
+
+#[test]
 fn what_was_had_is_passed_over_and_what_was_had_in_part_is_trimmed() {
     let mut stream = stream(16);
     [range(1, 5), range(6, 10), range(11, 12)].into_iter().for_each(|frame| {

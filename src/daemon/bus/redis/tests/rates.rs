@@ -28,6 +28,7 @@ fn batch(number: u64, comments: u64) -> BusMessage {
         comments: (from_seq..from_seq + comments).map(comment).collect(),
         sampled_out: 0,
         deletions: Vec::new(),
+        staff: Vec::new(),
     }))
 }
 
