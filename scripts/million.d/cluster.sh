@@ -5,7 +5,7 @@
 starting_edges=6
 # Who reads goes before who writes: what is written and not yet read takes a page of the kernel's memory
 # for each viewer, and of that there is a limit (net.ipv4.tcp_mem).
-edge_nice=${LC_MILLION_EDGE_NICE:-5}
+edge_nice=${LC_MILLION_EDGE_NICE:-10}
 
 edge_stop_signal() { echo TERM; }
 core_stop_signal() { echo TERM; }
@@ -60,6 +60,8 @@ max_connections = 2
 signing_key = "$stack_dir/data/signing.key"
 
 [gateway]
+# Viewers who come by the thousand a second to a busy processor wait.
+handshake_timeout = "30s"
 ping_interval = "${ping_s}s"
 idle_timeout = "$((3 * ping_s))s"
 

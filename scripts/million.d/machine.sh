@@ -61,6 +61,15 @@ check_memory() {
     fail "$(gib $available) of memory are available; $viewers viewers on $edges edges need about $(gib $needed)"
 }
 
+# If memory runs out in spite of all, what this script started goes first.
+offer_to_the_oom_killer() { echo 900 >/proc/self/oom_score_adj; }
+
+# To be asked while memory grows.
+guard_memory() {
+  local left=$(($(meminfo_kib MemAvailable) * 1024))
+  ((left > spare_bytes / 2)) || fail "only $(gib $left) of memory are left: stopped before the machine has none"
+}
+
 check_ports() {
   local low high edge last=$((first_port + 100 + edges))
   read -r low high </proc/sys/net/ipv4/ip_local_port_range

@@ -172,10 +172,11 @@ report_setting() {
 
 Redis, PostgreSQL (comments and metadata) and Kafka, one node each, from \`scripts/stack\`; one \`lcd\` with the roles coordinator,
 moderator and archiver; $edges \`lcd\` with the role edge, each with one delivery worker, up to $most_viewers_per_edge viewers and
-2 connections to PostgreSQL. Viewers: plain WebSocket, JSON, from loopback addresses of the generator's choice;
+2 connections to PostgreSQL, at a nice value of $edge_nice: readers go before writers, so that little waits unread in
+the kernel. Viewers: plain WebSocket, JSON, from loopback addresses of the generator's choice;
 one of them, the one who is banned, is a shell with a socket and a token of its own.
 
-Differs from the defaults because all viewers are on $(nproc) processors: pings every $ping_s s (default 30 s), idle viewers closed after
+Differs from the defaults because all viewers are on $(nproc) processors: handshakes may take 30 s (3 s), pings every $ping_s s (default 30 s), idle viewers closed after
 $((3 * ping_s)) s (300 s), and no message to everybody about how many watch (\`delivery.presence_interval\`).
 MD
 }

@@ -44,6 +44,7 @@ await_viewers() {
     read -r connections _ < <(totals)
     # The speaker is one more.
     ((connections <= viewers)) || break
+    guard_memory
     ! has_seen comment 1 || break
     if ((SECONDS >= said + 10)); then
       said=$SECONDS
@@ -73,6 +74,7 @@ await_delivered() {
     generator_runs || generator_failed "the generator ended before all comments had been sent"
     read -r _ delivered < <(totals)
     ((delivered < $1 * viewers)) || break
+    guard_memory
     # The account will say what is missing.
     ((SECONDS < deadline)) || break
     sleep 0.5
