@@ -36,16 +36,21 @@ generator_failed() {
   fail "$1"
 }
 
-# Until all are connected, or the first comment says that no more are to come.
+# Until all are connected, or no more come.
 await_viewers() {
-  local connections said=$SECONDS
+  local connections most=0 grew=$SECONDS said=$SECONDS
   while :; do
     generator_runs || generator_failed "the generator ended before all viewers were connected"
+    banned_viewer_watches
+    guard_memory
     read -r connections _ < <(totals)
     # The speaker is one more.
     ((connections <= viewers)) || break
-    guard_memory
-    ! has_seen comment 1 || break
+    if ((connections > most)); then
+      most=$connections grew=$SECONDS
+    elif ((SECONDS > grew + 15)); then
+      break
+    fi
     if ((SECONDS >= said + 10)); then
       said=$SECONDS
       say "$connections connected, $(gib $(($(meminfo_kib MemAvailable) * 1024))) of memory available"
@@ -55,13 +60,15 @@ await_viewers() {
   say "$((connections - 1)) viewers are connected"
 }
 
+banned_viewer_watches() { ! has_seen closed || fail "the viewer who is to be banned lost its connection"; }
+
 # The silence before the first comment, all but its end.
 hold() {
   say "holding them for $hold_s s"
   local until=$((SECONDS + hold_s - 2))
   while ((SECONDS < until)) && ! has_seen comment; do
     generator_runs || generator_failed "the generator ended while it held the viewers"
-    ! has_seen closed || fail "the viewer who is to be banned lost its connection"
+    banned_viewer_watches
     sleep 0.2
   done
   read -r held_connections _ < <(totals)
@@ -92,9 +99,9 @@ await_generator() {
 
 # What the viewer by hand has seen, a line each: microseconds since 1970, what.
 has_seen() {
-  local wanted=$1 count=${2:-1} what
+  local what
   while read -r _ what; do
-    [[ $what != "$wanted" ]] || ((--count)) || return 0
+    [[ $what != "$1" ]] || return 0
   done <"$stack_dir/seen" 2>/dev/null
   return 1
 }
@@ -155,7 +162,8 @@ ban_viewer() {
   local since deadline
   say "banning user $banned_user"
   since=${EPOCHREALTIME/[.,]/}
-  "$bin/lc" --socket "$(core_socket)" --json ban "$banned_user" --reason "scripts/million" >"$stack_dir/ban.json"
+  "$bin/lc" --socket "$(core_socket)" --json ban "$banned_user" --reason "scripts/million" >"$stack_dir/ban.json" ||
+    say "the ban failed"
   ban_command_ms=$(((${EPOCHREALTIME/[.,]/} - since) / 1000))
   deadline=$((SECONDS + 20))
   until has_seen banned; do
