@@ -9,13 +9,15 @@
 //! rest gathers: batches grow with the rate by themselves.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 use tokio::sync::oneshot;
 
 use super::client::Clients;
@@ -32,7 +34,50 @@ use crate::daemon::eventlog::{LogError, NewRecord, Topic};
 /// as much work again.
 const LINGER_MS: u32 = 2;
 
-pub(super) type Client = ThreadedProducer<Deliveries>;
+/// How long the thread that takes answers waits in one call. The binding counts whole milliseconds and spins
+/// through what is left below one at the end of each wait: with the 100 ms of its own thread an idle
+/// node used a hundredth of a processor for it. A drop waits for the end of a call.
+const POLL: Duration = Duration::from_millis(500);
+
+type Client = BaseProducer<Deliveries>;
+
+/// A producer with a thread that takes its answers.
+struct Polled {
+    client: Arc<Client>,
+    dropped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Polled {
+    fn start(client: Client) -> Result<Self, LogError> {
+        let (client, dropped) = (Arc::new(client), Arc::<AtomicBool>::default());
+        let take_answers = {
+            let (client, dropped) = (client.clone(), dropped.clone());
+            move || {
+                while !dropped.load(Ordering::Acquire) {
+                    client.poll(POLL);
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("kafka-answers".to_owned())
+            .spawn(take_answers)
+            .map(|thread| Self { client, dropped, thread: Some(thread) })
+            .map_err(|error| LogError::Unavailable(format!("starting a thread: {error}")))
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        self.dropped.store(true, Ordering::Release);
+        // Whoever still waits for an answer learns now that there will be none.
+        self.client.purge(PurgeConfig::default().queue().inflight());
+        // The library must not outlive the process's end of main; its threads end with the last client.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
 
 /// The settings that every producer of this node shares.
 pub(super) fn producer_config(clients: &Clients, max_pending_bytes: u64) -> ClientConfig {
@@ -53,7 +98,7 @@ pub(super) fn producer_config(clients: &Clients, max_pending_bytes: u64) -> Clie
 }
 
 pub(super) struct DirectAppender {
-    client: Client,
+    polled: Polled,
     topics: Arc<Topics>,
     budget: Arc<Budget>,
 }
@@ -74,7 +119,8 @@ impl DirectAppender {
         }
         let client = Client::from_config_and_context(&config, Deliveries { health })
             .map_err(|error| unavailable("setting up a producer", &error))?;
-        Ok(Self { client, topics, budget: Budget::new(max_pending_bytes) })
+        let polled = Polled::start(client)?;
+        Ok(Self { polled, topics, budget: Budget::new(max_pending_bytes) })
     }
 
     pub(super) fn append(
@@ -90,7 +136,7 @@ impl DirectAppender {
             let ticket = Box::new(Ticket { batch: batch.clone(), index });
             let key = key_bytes(new.key);
             let record = to_record(name, partition, &key, new, ticket);
-            if let Err((error, record)) = self.client.send(record) {
+            if let Err((error, record)) = self.polled.client.send(record) {
                 refuse(&record.delivery_opaque, new, name, &error);
             }
         }
@@ -102,13 +148,16 @@ impl DirectAppender {
         topic: Option<&str>,
         timeout: Duration,
     ) -> Result<Metadata, LogError> {
-        let metadata = self.client.client().fetch_metadata(topic, timeout);
+        let metadata = self.polled.client.client().fetch_metadata(topic, timeout);
         metadata.map_err(|error| unavailable("asking the cluster", &error))
     }
 
     /// Waits until everything under way is answered. Blocks.
     pub(super) fn flush(&self, timeout: Duration) -> Result<(), LogError> {
-        self.client.flush(timeout).map_err(|error| unavailable("flushing the last appends", &error))
+        self.polled
+            .client
+            .flush(timeout)
+            .map_err(|error| unavailable("flushing the last appends", &error))
     }
 }
 
