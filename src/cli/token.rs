@@ -11,7 +11,7 @@ use super::arguments::{role, span, span_ms};
 use super::context::Context;
 use super::output::{now_ms, write};
 use crate::client::admin::AdminError;
-use crate::client::token::{Claims, mint};
+use crate::client::token::{Claims, mint, secret_of};
 use crate::protocol::admin::{TokenRequest, Tokens};
 use crate::protocol::paths::SIGNING_SECRET;
 use crate::protocol::{Role, UserId};
@@ -97,7 +97,7 @@ fn sign(request: &TokenRequest, secret_path: &Path, now: Duration) -> anyhow::Re
             let mut claims = Claims::new(UserId(user_id), &name, now, lifetime);
             claims.role = request.role;
             claims.comments_per_minute = request.comments_per_minute;
-            mint(&secret, &claims)
+            mint(secret_of(&secret), &claims)
         })
         .collect();
     Ok(tokens)

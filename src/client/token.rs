@@ -43,6 +43,11 @@ impl Claims {
     }
 }
 
+/// The secret in the content of a secret file, as the daemon reads it: without the end of the line.
+pub fn secret_of(file: &[u8]) -> &[u8] {
+    file.trim_ascii_end()
+}
+
 /// Signs claims with HS256 and the bytes of `secret`.
 pub fn mint(secret: &[u8], claims: &Claims) -> String {
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret))

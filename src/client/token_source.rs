@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::admin::{AdminClient, AdminError};
-use super::token::{Claims, mint};
+use super::token::{Claims, mint, secret_of};
 use crate::protocol::admin::{TokenRequest, Tokens};
 use crate::protocol::{Role, UserId, paths};
 
@@ -55,7 +55,7 @@ impl TokenSource {
         };
         let secret_path = data_dir.join(paths::SIGNING_SECRET);
         match tokio::fs::read(&secret_path).await {
-            Ok(secret) => Ok(Self::Secret(secret)),
+            Ok(secret) => Ok(Self::secret(secret)),
             Err(secret) => Err(TokenSourceError::Nowhere {
                 socket: socket.to_owned(),
                 admin,
@@ -68,8 +68,12 @@ impl TokenSource {
     /// The secret in a file.
     pub async fn from_secret_file(path: &Path) -> Result<Self, TokenSourceError> {
         let read = tokio::fs::read(path).await;
-        read.map(Self::Secret)
+        read.map(Self::secret)
             .map_err(|source| TokenSourceError::Secret { path: path.to_owned(), source })
+    }
+
+    fn secret(file: Vec<u8>) -> Self {
+        Self::Secret(secret_of(&file).to_owned())
     }
 
     /// Tokens without a rate limit for the users `first`, `first + 1`, …, each named by `name` and
@@ -154,5 +158,13 @@ mod tests {
         assert_eq!(tokens.len(), 3);
         assert_ne!(tokens[0], tokens[1]);
         assert!(!source.one(UserId(5), "ann").await.unwrap().is_empty());
+
+        let with_newline = dir.path().join("key");
+        std::fs::write(&with_newline, b"secret\n").unwrap();
+        let Ok(TokenSource::Secret(secret)) = TokenSource::from_secret_file(&with_newline).await
+        else {
+            panic!("no secret")
+        };
+        assert_eq!(secret, b"secret", "as the daemon reads it");
     }
 }

@@ -52,7 +52,7 @@ impl Appender {
         batch: Vec<NewRecord>,
     ) -> Result<oneshot::Receiver<Answer>, LogError> {
         match self {
-            Self::Direct(direct) => direct.append(topic, &batch),
+            Self::Direct(direct) => direct.append(topic, batch),
             Self::Transactional(appender) => appender.append(topic, batch),
         }
     }

@@ -17,6 +17,7 @@ use super::client::log_line;
 use super::failure::{is_outage, refused};
 use super::health::Health;
 use super::place::position;
+use super::shipping::Shipment;
 use crate::daemon::eventlog::{LogError, NewRecord, Position};
 
 /// What a record costs in memory besides its payload.
@@ -177,6 +178,8 @@ impl State {
 pub(super) struct Ticket {
     pub(super) batch: Arc<Batch>,
     pub(super) index: u32,
+    /// Outside transactions: what it is handed to the library with.
+    pub(super) shipment: Option<Arc<Shipment>>,
 }
 
 impl Ticket {
@@ -227,6 +230,9 @@ impl ProducerContext for Deliveries {
             && is_outage(error)
         {
             self.health.suspect("the brokers did not acknowledge within `kafka.append_timeout`");
+            if let Some(shipment) = &ticket.shipment {
+                shipment.fail(refused(&ticket.batch.topic, 0, error));
+            }
         }
         ticket.settle(result);
     }

@@ -42,6 +42,7 @@ mod place;
 mod producer;
 mod reader;
 mod reading;
+mod shipping;
 mod topic_id;
 mod topics;
 mod transactions;

@@ -5,13 +5,12 @@
 //! Under `at_most_once` one replica has the record in memory when it is acknowledged, and nothing is
 //! sent twice; `acks=0` would not say where a record stands, and its place is a comment's number.
 //!
-//! The library sends what waited [`LINGER_MS`], and while five requests to a broker are under way the
-//! rest gathers: batches grow with the rate by themselves.
+//! What is handed to the library at a time, and what waits meanwhile, is [`super::shipping`]'s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext as _;
@@ -24,7 +23,7 @@ use super::client::Clients;
 use super::delivery::{Answer, Batch, Budget, Deliveries, Ticket};
 use super::failure::{refused, unavailable};
 use super::health::Health;
-use super::partitioner::key_bytes;
+use super::shipping::{Parcel, Shipper};
 use super::topics::{MAX_RECORD_BYTES, Topics};
 use crate::daemon::config::Guarantee;
 use crate::daemon::eventlog::{LogError, NewRecord, Topic};
@@ -82,10 +81,6 @@ impl Drop for Polled {
 /// The settings that every producer of this node shares.
 pub(super) fn producer_config(clients: &Clients, max_pending_bytes: u64) -> ClientConfig {
     let mut config = clients.plain();
-    // Records that wait while as many as may be are under way to their partition keep the library's
-    // thread spinning from the end of their linger on (`rd_kafka_msgq_allow_wakeup_at` wakes it at once,
-    // again and again). So it must not be shorter than a usual answer takes: without it two edges on
-    // two cores left the broker no time to answer.
     config.set("linger.ms", LINGER_MS.to_string());
     config.set("compression.type", "snappy");
     config.set("message.timeout.ms", clients.timeout.as_millis().to_string());
@@ -98,6 +93,8 @@ pub(super) fn producer_config(clients: &Clients, max_pending_bytes: u64) -> Clie
 }
 
 pub(super) struct DirectAppender {
+    /// Before the client: its tickets come back here.
+    shipper: Arc<Shipper>,
     polled: Polled,
     topics: Arc<Topics>,
     budget: Arc<Budget>,
@@ -120,26 +117,21 @@ impl DirectAppender {
         let client = Client::from_config_and_context(&config, Deliveries { health })
             .map_err(|error| unavailable("setting up a producer", &error))?;
         let polled = Polled::start(client)?;
-        Ok(Self { polled, topics, budget: Budget::new(max_pending_bytes) })
+        let shipper = Shipper::new(polled.client.clone(), topics.clone());
+        Ok(Self { shipper, polled, topics, budget: Budget::new(max_pending_bytes) })
     }
 
     pub(super) fn append(
         &self,
         topic: Topic,
-        records: &[NewRecord],
+        records: Vec<NewRecord>,
     ) -> Result<oneshot::Receiver<Answer>, LogError> {
-        let reserved = self.budget.reserve(records)?;
+        let reserved = self.budget.reserve(&records)?;
         let name = self.topics.name(topic);
         let (batch, answer) = Batch::new(name, records.len(), reserved);
-        for (index, new) in (0..).zip(records) {
-            let partition = self.topics.partition_of(topic, new.key);
-            let ticket = Box::new(Ticket { batch: batch.clone(), index });
-            let key = key_bytes(new.key);
-            let record = to_record(name, partition, &key, new, ticket);
-            if let Err((error, record)) = self.polled.client.send(record) {
-                refuse(&record.delivery_opaque, new, name, &error);
-            }
-        }
+        let parcels =
+            (0..).zip(records).map(|(index, new)| Parcel { new, batch: batch.clone(), index });
+        self.shipper.add(topic, parcels);
         Ok(answer)
     }
 
@@ -154,10 +146,19 @@ impl DirectAppender {
 
     /// Waits until everything under way is answered. Blocks.
     pub(super) fn flush(&self, timeout: Duration) -> Result<(), LogError> {
-        self.polled
-            .client
-            .flush(timeout)
-            .map_err(|error| unavailable("flushing the last appends", &error))
+        let deadline = Instant::now() + timeout;
+        // What arrives lets go what waited for it.
+        while !self.shipper.is_idle() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(LogError::Unavailable("the last appends are under way".to_owned()));
+            }
+            let flushed = self.polled.client.flush(left);
+            flushed.map_err(|error| unavailable("flushing the last appends", &error))?;
+            // The other thread may be about to settle what it took.
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 }
 

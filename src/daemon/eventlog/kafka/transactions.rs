@@ -343,7 +343,7 @@ impl Writer {
         let topic = self.topics.name(part.topic);
         for (index, new) in (0..).zip(&part.records) {
             let partition = self.topics.partition_of(part.topic, new.key);
-            let ticket = Box::new(Ticket { batch: part.batch.clone(), index });
+            let ticket = Box::new(Ticket { batch: part.batch.clone(), index, shipment: None });
             let key = key_bytes(new.key);
             let sent = client.send(to_record(topic, partition, &key, new, ticket));
             if let Err((error, record)) = sent {
