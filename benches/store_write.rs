@@ -7,11 +7,16 @@ mod cassandra;
 mod postgres;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
 use live_comments::daemon::store::comments::sqlite::SqliteComments;
-use live_comments::daemon::store::comments::{ArchivedComment, CommentStore as _};
+use live_comments::daemon::store::comments::{ArchivedComment, SharedCommentStore};
 use live_comments::protocol::{Comment, CommentId, StreamId, UserId};
+use tokio::runtime::Runtime;
 
 const BATCH: u64 = 4096;
 const NODE: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -37,33 +42,54 @@ fn batch(first: u64, streams: u64) -> Vec<ArchivedComment> {
         .collect()
 }
 
-fn store_write(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn two_threads() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .expect("two threads");
-    let mut group = criterion.benchmark_group("store_write");
+        .expect("two threads")
+}
+
+/// Where a run on tables that stay begins to count: its comments are younger than those of any
+/// before. Ids count in 10 microseconds.
+fn first_of_this_run() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    since.as_millis() as u64 * 100 - 175_000_000_000_000
+}
+
+/// Batches of so many streams, from `next` on.
+fn write_batches(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    runtime: &Runtime,
+    store: &SharedCommentStore,
+    streams: u64,
+    next: &mut u64,
+) {
     group.throughput(Throughput::Elements(BATCH)).sample_size(20);
+    group.bench_function(BenchmarkId::new("streams", streams), |bencher| {
+        bencher.to_async(runtime).iter_batched(
+            || {
+                *next += BATCH;
+                batch(*next, streams)
+            },
+            |comments| {
+                let store = store.clone();
+                async move { store.write(&comments, &[]).await.expect("written") }
+            },
+            BatchSize::LargeInput,
+        );
+    });
+}
+
+fn store_write(criterion: &mut Criterion) {
+    let runtime = two_threads();
+    let mut group = criterion.benchmark_group("store_write");
     for streams in [1, 100] {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let store = runtime
-            .block_on(SqliteComments::open(&dir.path().join("comments.db")))
-            .expect("an empty store");
-        let mut next = 0;
-        group.bench_function(BenchmarkId::new("streams", streams), |bencher| {
-            bencher.to_async(&runtime).iter_batched(
-                || {
-                    next += BATCH;
-                    batch(next, streams)
-                },
-                |comments| {
-                    let store = store.clone();
-                    async move { store.write(&comments, &[]).await.expect("written") }
-                },
-                BatchSize::LargeInput,
-            );
-        });
+        let file = dir.path().join("comments.db");
+        let store = runtime.block_on(SqliteComments::open(&file)).expect("an empty store");
+        let store: SharedCommentStore = Arc::new(store);
+        write_batches(&mut group, &runtime, &store, streams, &mut 0);
     }
     group.finish();
 }

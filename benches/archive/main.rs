@@ -10,6 +10,8 @@
 //! cargo bench --bench archive -- --rate 20000 --seconds 60
 //! ```
 
+#[path = "../fanout/cpu.rs"]
+mod cpu;
 mod load;
 mod processor;
 mod report;

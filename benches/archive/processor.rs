@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::cpu::cpu_s;
+
 /// Processor time so far, in seconds, by who it is.
 pub(super) type Shares = BTreeMap<&'static str, f64>;
 
@@ -33,15 +35,4 @@ pub(super) fn busy_between(before: &Shares, after: &Shares, time: Duration) -> S
         (*who, 100.0 * used / time.as_secs_f64())
     };
     after.iter().map(share).collect()
-}
-
-fn cpu_s(pid: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold spaces; utime and stime are fields 14 and 15.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let ticks =
-        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
-    let ticks: u64 = ticks.sum();
-    let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
-    Some(ticks as f64 / hertz as f64)
 }

@@ -19,6 +19,7 @@
 
 mod bare;
 mod child;
+mod cpu;
 mod daemon;
 mod idle;
 mod plain;

@@ -7,9 +7,9 @@ use anyhow::{Context as _, bail};
 
 use crate::Arguments;
 use crate::child::Child;
+use crate::cpu::cpu_s;
 use crate::daemon::Daemon;
 use crate::report::Report;
-use crate::usage::cpu_s;
 
 /// Frames a second of a busy stream at lcd's default batch interval.
 const BATCHED_FRAMES_PER_S: f64 = 40.0;

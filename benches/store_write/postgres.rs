@@ -2,20 +2,19 @@
 //! that stays for the next run: made anew each time, it would measure an empty table.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkId, Criterion};
 use live_comments::daemon::clock::SystemClock;
 use live_comments::daemon::config::PostgresConfig;
-use live_comments::daemon::store::comments::CommentStore as _;
-use live_comments::daemon::store::comments::postgres::PostgresComments;
+use live_comments::daemon::store::comments::SharedCommentStore;
 use live_comments::daemon::store::comments::retention::Retention;
 use live_comments::daemon::store::postgres::PostgresStores;
 use live_comments::protocol::StreamId;
 
-use super::{BATCH, batch};
+use super::{first_of_this_run, two_threads, write_batches};
 
-async fn open() -> Option<PostgresComments> {
+async fn open() -> Option<SharedCommentStore> {
     let port = std::env::var("LC_STACK_PORT").ok().and_then(|port| port.parse::<u16>().ok());
     let config = PostgresConfig {
         url: format!("postgres://lcd@127.0.0.1:{}/lcd", port.unwrap_or(17_000) + 10),
@@ -31,35 +30,16 @@ async fn open() -> Option<PostgresComments> {
         }
     };
     let retention = Retention::new(Duration::ZERO, Arc::new(SystemClock));
-    Some(stores.comments(retention).await.expect("tables"))
+    Some(Arc::new(stores.comments(retention).await.expect("tables")))
 }
 
 pub(super) fn write_and_page(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("two threads");
+    let runtime = two_threads();
     let Some(store) = runtime.block_on(open()) else { return };
-    // Comments of this run are younger than those of any before: ids count in 10 microseconds.
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-    let mut next = since.as_millis() as u64 * 100 - 175_000_000_000_000;
+    let mut next = first_of_this_run();
     let mut group = criterion.benchmark_group("store_write_postgres");
-    group.throughput(Throughput::Elements(BATCH)).sample_size(20);
     for streams in [1, 100] {
-        group.bench_function(BenchmarkId::new("streams", streams), |bencher| {
-            bencher.to_async(&runtime).iter_batched(
-                || {
-                    next += BATCH;
-                    batch(next, streams)
-                },
-                |comments| {
-                    let store = store.clone();
-                    async move { store.write(&comments, &[]).await.expect("written") }
-                },
-                BatchSize::LargeInput,
-            );
-        });
+        write_batches(&mut group, &runtime, &store, streams, &mut next);
     }
     group.finish();
     let mut group = criterion.benchmark_group("page_postgres");
