@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct DeliveryConfig {
     /// Threads that write to viewers; 0 is one per core.
     pub workers: usize,
+    /// The share of a worker's time, 0.01 to 1.0, that fan-out of one stream takes before its frames
+    /// gather to leave in one write; 1.0 is never.
+    pub fan_out_share: f64,
+    /// Frames gather no longer than this, at most a second; 0 is never. Deletions do not wait.
+    #[serde(with = "humantime_serde")]
+    pub coalesce_up_to: Duration,
     /// Frames kept for each stream in each ring: how far a viewer may fall behind before it skips.
     pub ring_frames: usize,
     /// Bytes kept for each stream, whatever the number of frames.
@@ -57,6 +63,8 @@ impl Default for DeliveryConfig {
     fn default() -> Self {
         Self {
             workers: 0,
+            fan_out_share: 0.2,
+            coalesce_up_to: Duration::from_millis(100),
             ring_frames: 512,
             ring_bytes: ByteSize::mib(4),
             outbox_bytes: ByteSize::kib(64),

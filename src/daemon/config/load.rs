@@ -118,6 +118,8 @@ mod tests {
             ("[gateway]\nlisten = 7", "gateway.listen"),
             ("[gateway]\nlisten = \"nowhere\"", "gateway.listen"),
             ("[gateway]\nport = 1", "port"),
+            ("[delivery]\nfan_out_share = 0.0", "delivery.fan_out_share"),
+            ("[delivery]\ncoalesce_up_to = \"1m\"", "delivery.coalesce_up_to"),
             ("[delivery]\negress_bytes_per_second = 5", "delivery.egress_bytes_per_second"),
             ("[delivery]\negress_held_up = 1.5", "delivery.egress_held_up"),
             ("[gatway]\n", "gatway"),

@@ -98,6 +98,16 @@ fn gateway(config: &Config) -> Result<(), String> {
 
 fn delivery(delivery: &DeliveryConfig) -> Result<(), String> {
     check(delivery.workers <= 1024, "delivery.workers", "must be 0 (one a core) to 1024")?;
+    check(
+        (0.01..=1.0).contains(&delivery.fan_out_share),
+        "delivery.fan_out_share",
+        "must be a share of 0.01 to 1.0 (frames never wait)",
+    )?;
+    check(
+        delivery.coalesce_up_to <= Duration::from_secs(1),
+        "delivery.coalesce_up_to",
+        "must be 0ms (frames never wait) to 1s",
+    )?;
     let budget = delivery.egress_bytes_per_second.as_u64();
     check(
         budget == 0 || budget >= 1_000,

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::egress::Meter;
 use super::frame::{Frame, Lane};
 use super::mailbox::StreamStart;
 use super::ring::Ring;
 use super::viewer::MAX_SLICES;
+use super::worker::coalescing::Coalescing;
 use crate::daemon::config::DeliveryConfig;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
@@ -36,6 +38,7 @@ pub(super) struct Stream {
     /// What its viewers were sent, by all workers together.
     pub(super) meter: Arc<Meter>,
     pub(super) viewers: u64,
+    pub(super) coalescing: Coalescing,
     reactions: BTreeMap<Arc<str>, u64>,
     echoes: VecDeque<Echo>,
     /// What was pushed since the last fan-out.
@@ -81,6 +84,7 @@ impl Stream {
             sample_rate: SampleRate::ALL,
             meter: Arc::default(),
             viewers: 0,
+            coalescing: Coalescing::default(),
             reactions: BTreeMap::new(),
             echoes: VecDeque::new(),
             run: None,
@@ -178,6 +182,12 @@ impl Stream {
             }
         }
         first
+    }
+
+    /// How long what waits for fan-out is to wait on. Deletions and announcements never do.
+    pub(super) fn fan_out_wait(&self, now: Instant) -> Duration {
+        let urgent = self.run.as_ref().is_none_or(|run| !run.control.is_empty());
+        if urgent { Duration::ZERO } else { self.coalescing.wait(now) }
     }
 
     /// What waits for fan-out.
@@ -332,6 +342,19 @@ mod tests {
         stream.push(batch(9, 9, SampleRate::ALL));
         assert!(!stream.take_run().unwrap().joins);
         assert!(stream.take_run().is_none());
+    }
+
+    #[test]
+    fn frames_of_a_costly_stream_gather_and_a_deletion_lets_all_leave() {
+        let mut stream = stream(16);
+        let (config, began) = (DeliveryConfig::default(), Instant::now());
+        let took = Duration::from_millis(10);
+        stream.coalescing.wrote(began, took, &config);
+        stream.coalescing.wrote(began, took, &config);
+        stream.push(batch(1, 2, SampleRate::ALL));
+        assert_eq!(stream.fan_out_wait(began + took), Duration::from_millis(40));
+        stream.push(deletion(1));
+        assert_eq!(stream.fan_out_wait(began + took), Duration::ZERO);
     }
 
     #[test]

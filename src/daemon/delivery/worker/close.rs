@@ -167,7 +167,7 @@ impl Worker {
         jitter: Duration,
         done: oneshot::Sender<u64>,
     ) {
-        self.fan_out_dirty();
+        self.fan_out_dirty(true);
         let slots: Vec<usize> = self.viewers.iter().map(|(slot, _)| slot).collect();
         self.dismissed = Some((done, slots.len() as u64));
         for slot in slots {

@@ -1,5 +1,6 @@
 //! The bytes of a run of frames for all viewers of one form, put together once.
 
+use std::borrow::Cow;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -45,9 +46,31 @@ struct RunForm<'a> {
     /// up to a key frame.
     needs: Option<InWindow>,
     /// For who has the window.
-    inside: Piece<'a>,
+    inside: RunBytes<'a>,
     /// For who has not; made when somebody comes.
-    outside: Option<Piece<'a>>,
+    outside: Option<RunBytes<'a>>,
+}
+
+/// A run as one piece of memory: copied together once, so that no viewer's write gathers it.
+#[derive(Debug)]
+pub(super) struct RunBytes<'a> {
+    pub(super) bytes: Cow<'a, [u8]>,
+    /// As in a [`Piece`].
+    pub(super) window: Option<InWindow>,
+}
+
+impl<'a> RunBytes<'a> {
+    fn new(frames: &[&'a Arc<Frame>], form: Form, window: InWindow) -> Self {
+        if let [frame] = frames {
+            let (bytes, after) = frame.bytes(form, window);
+            let window = frame.link(form).is_some().then_some(after);
+            return Self { bytes: Cow::Borrowed(bytes), window };
+        }
+        let piece = Piece::new(frames, form, window);
+        let mut bytes = Vec::with_capacity(piece.bytes);
+        piece.slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
+        Self { bytes: Cow::Owned(bytes), window: piece.window }
+    }
 }
 
 impl<'a> RunForms<'a> {
@@ -56,13 +79,13 @@ impl<'a> RunForms<'a> {
     }
 
     /// What a viewer of this form is written.
-    pub(super) fn piece(&mut self, form: Form, window: InWindow) -> &Piece<'a> {
+    pub(super) fn piece(&mut self, form: Form, window: InWindow) -> &RunBytes<'a> {
         let frames = self.frames;
         let run = self.forms[form as usize].get_or_insert_with(|| RunForm::new(frames, form));
         if run.needs.is_none_or(|needed| needed == window) {
             return &run.inside;
         }
-        run.outside.get_or_insert_with(|| Piece::new(frames, form, InWindow::OUTSIDE))
+        run.outside.get_or_insert_with(|| RunBytes::new(frames, form, InWindow::OUTSIDE))
     }
 }
 
@@ -70,7 +93,7 @@ impl<'a> RunForm<'a> {
     fn new(frames: &[&'a Arc<Frame>], form: Form) -> Self {
         let first = frames.iter().find_map(|frame| frame.link(form));
         let needs = first.and_then(Link::needs);
-        let inside = Piece::new(frames, form, needs.unwrap_or(InWindow::OUTSIDE));
+        let inside = RunBytes::new(frames, form, needs.unwrap_or(InWindow::OUTSIDE));
         Self { needs, inside, outside: None }
     }
 }

@@ -7,6 +7,7 @@
 
 mod attach;
 mod close;
+pub(super) mod coalescing;
 mod expiry;
 mod forms;
 mod inbound;
@@ -133,8 +134,7 @@ impl Worker {
         let mut events = Events::with_capacity(MAX_EVENTS);
         let mut commands = Vec::new();
         while !self.stopped {
-            let timeout =
-                if self.unread.is_empty() { self.timers.timeout(self.now) } else { Duration::ZERO };
+            let timeout = self.timeout();
             if let Err(error) = self.parts.poll.poll(&mut events, Some(timeout))
                 && error.kind() != std::io::ErrorKind::Interrupted
             {
@@ -152,13 +152,22 @@ impl Worker {
             for command in commands.drain(..) {
                 self.obey(command);
             }
-            self.fan_out_dirty();
+            self.fan_out_dirty(false);
             self.on_time();
             self.hand_over_requests();
             self.write_gauges();
         }
         debug!(worker = self.parts.index, "delivery worker stopped");
         Ok(())
+    }
+
+    /// How long there is nothing to do unless something comes.
+    fn timeout(&self) -> Duration {
+        if !self.unread.is_empty() {
+            return Duration::ZERO;
+        }
+        let timers = self.timers.timeout(self.now);
+        self.next_fan_out(Instant::now()).map_or(timers, |wait| wait.min(timers))
     }
 
     fn on_event(&mut self, slot: usize, event: &Event) {

@@ -1,7 +1,9 @@
 //! What viewers are written: the fast path for who is up to date, the pump for everybody else.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -42,17 +44,28 @@ struct Tally {
 }
 
 impl Worker {
-    pub(super) fn fan_out_dirty(&mut self) {
+    /// Fans out every stream with something to send whose turn has come, or with `all` every one.
+    pub(super) fn fan_out_dirty(&mut self, all: bool) {
         for key in std::mem::take(&mut self.dirty) {
-            if self.streams.contains(key) {
+            let Some(stream) = self.streams.get(key) else { continue };
+            if all || stream.fan_out_wait(Instant::now()).is_zero() {
                 self.fan_out(key);
+            } else {
+                self.dirty.push(key);
             }
         }
+    }
+
+    /// How long until the next stream's turn comes.
+    pub(super) fn next_fan_out(&self, now: Instant) -> Option<Duration> {
+        let waiting = self.dirty.iter().filter_map(|key| self.streams.get(*key));
+        waiting.map(|stream| stream.fan_out_wait(now)).min()
     }
 
     /// Writes what was pushed to a stream since the last time to each of its viewers: one system
     /// call each, the same bytes for all of one form.
     pub(super) fn fan_out(&mut self, key: usize) {
+        let began = Instant::now();
         let stream = &mut self.streams[key];
         let Some(run) = stream.take_run() else { return };
         let echoes = stream.due_echoes();
@@ -72,8 +85,9 @@ impl Worker {
                 held_up += u64::from(self.viewers.get(slot).is_some_and(|v| v.is_held_up(now_s)));
             }
         }
-        if let Some(stream) = self.streams.get(key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.meter.add_turns(turns, held_up);
+            stream.coalescing.wrote(began, began.elapsed(), &self.parts.delivery);
         }
         for echo in echoes {
             self.send_echo(&echo);
@@ -245,9 +259,9 @@ fn write_run(
             continue;
         };
         let piece = forms.piece(viewer.form, viewer.window);
-        match viewer.transport.write(&piece.slices) {
+        match viewer.transport.write(&[IoSlice::new(&piece.bytes)]) {
             Err(_) => broken.push(slot as usize),
-            Ok(taken) if taken == piece.bytes => {
+            Ok(taken) if taken == piece.bytes.len() => {
                 viewer.cursor = run.ordered.end;
                 viewer.control_cursor = run.control.end;
                 viewer.seq = run.seq_after;
