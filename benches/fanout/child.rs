@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
+use crate::cores::Cores;
+
 /// The longest an answer may take: connecting 19 000 viewers on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -20,14 +22,16 @@ pub(crate) struct Child {
 
 impl Child {
     /// This program again, in another role. It ends when its input does.
-    pub(crate) fn in_role(arguments: &[String]) -> anyhow::Result<Self> {
+    pub(crate) fn in_role(arguments: &[String], cores: Cores) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments);
-        Self::spawn(&mut command)
+        Self::spawn(&command, cores, Stdio::inherit())
     }
 
-    pub(crate) fn spawn(command: &mut Command) -> anyhow::Result<Self> {
-        let mut process = command
+    pub(crate) fn spawn(command: &Command, cores: Cores, stderr: Stdio) -> anyhow::Result<Self> {
+        let mut process = cores
+            .confine(command)?
+            .stderr(stderr)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

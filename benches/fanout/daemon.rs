@@ -39,14 +39,14 @@ impl Daemon {
         let log = std::fs::File::create(directory.path().join("lcd.log"))?;
         let mut command = Command::new(program);
         command.arg("--data-dir").arg(directory.path().join("data"));
-        command.args(["--listen", "127.0.0.1:0"]).stderr(log);
+        command.args(["--listen", "127.0.0.1:0"]);
         if arguments.tls {
             command.arg("--dev-tls");
         }
         if let Some(config) = &arguments.lcd_config {
             command.arg("--config").arg(config);
         }
-        let mut process = Child::spawn(&mut command)?;
+        let mut process = Child::spawn(&command, arguments.server_cores(), log.into())?;
         let address = process.address().with_context(|| {
             let log = std::fs::read_to_string(directory.path().join("lcd.log"));
             format!("lcd did not start: {}", log.unwrap_or_default())

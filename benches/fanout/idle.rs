@@ -17,7 +17,7 @@ pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let pid = daemon.process.pid();
     let before = memory(pid)?;
     say("before", before, None);
-    let viewers = connect(daemon.address, arguments.viewers, arguments.tls)?;
+    let viewers = connect(daemon.address, arguments)?;
     let since = |memory: Memory| {
         (memory.resident as f64 - before.resident as f64) * 1024.0 / arguments.viewers as f64
     };

@@ -9,7 +9,7 @@
 //! - `lcd`: the daemon as it is, submissions, durable log and moderation included.
 //!
 //! The viewers are a process of their own with one epoll loop, the same for all three. Only the
-//! server process is accounted, user and system time from `/proc`. Kernel work that a `send()` does
+//! server process is accounted, user and system time from `/proc`; viewers have a core for themselves. Kernel work that a `send()` does
 //! for the receiving side of the loopback counts for the sender, in all three alike.
 //!
 //! ```text
@@ -19,6 +19,7 @@
 
 mod bare;
 mod child;
+mod cores;
 mod cpu;
 mod daemon;
 mod idle;
@@ -32,6 +33,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+
+use crate::cores::Cores;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -53,6 +56,9 @@ struct Arguments {
     /// Measure the memory of idle viewers of lcd instead
     #[arg(long)]
     idle: bool,
+    /// Let server and viewers share all cores [default: the viewers the last, the server the others]
+    #[arg(long)]
+    shared_cores: bool,
     /// With --idle: how long they stay idle before memory is read; pings go out meanwhile
     #[arg(long, default_value_t = 10)]
     hold_s: u64,
@@ -70,6 +76,16 @@ struct Arguments {
     bench: bool,
     #[command(subcommand)]
     role: Option<Role>,
+}
+
+impl Arguments {
+    fn server_cores(&self) -> Cores {
+        if self.shared_cores || self.idle { Cores::All } else { Cores::Server }
+    }
+
+    fn viewers_cores(&self) -> Cores {
+        if self.shared_cores || self.idle { Cores::All } else { Cores::Viewers }
+    }
 }
 
 /// What this program does as a process of its own.

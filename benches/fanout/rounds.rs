@@ -107,7 +107,7 @@ fn measure_server(name: &str, arguments: &Arguments, report: &mut Report) -> any
         }
     }
     let mut server = Server::start(name, arguments)?;
-    let mut viewers = connect(server.address(), arguments.viewers, false)?;
+    let mut viewers = connect(server.address(), arguments)?;
     server.await_ready()?;
     std::thread::sleep(SETTLE);
     for (group, row, load) in loads {
@@ -119,13 +119,14 @@ fn measure_server(name: &str, arguments: &Arguments, report: &mut Report) -> any
 }
 
 /// The viewers, all connected.
-pub(crate) fn connect(address: SocketAddr, viewers: usize, tls: bool) -> anyhow::Result<Child> {
-    let mut arguments: Vec<String> =
+pub(crate) fn connect(address: SocketAddr, arguments: &Arguments) -> anyhow::Result<Child> {
+    let (viewers, cores) = (arguments.viewers, arguments.viewers_cores());
+    let mut role: Vec<String> =
         ["viewers", &address.to_string(), "/ws/1", &viewers.to_string()].map(str::to_owned).into();
-    if tls {
-        arguments.push("--tls".to_owned());
+    if arguments.tls {
+        role.push("--tls".to_owned());
     }
-    let mut child = Child::in_role(&arguments)?;
+    let mut child = Child::in_role(&role, cores)?;
     let line = child.line()?;
     if line != format!("connected {viewers}") {
         bail!("viewers did not connect: {line}");
@@ -180,7 +181,7 @@ impl Server {
             "plain" => vec!["plain".to_owned()],
             _ => return Ok(Self::Lcd(Daemon::start(arguments)?)),
         };
-        let mut child = Child::in_role(&role)?;
+        let mut child = Child::in_role(&role, arguments.server_cores())?;
         let address = child.address()?;
         Ok(Self::Ours { child, address, says_ready })
     }
