@@ -10,7 +10,7 @@ use support::{Daemon, PATIENCE};
 const VIEWERS: u64 = 2000;
 /// What the allocator keeps for each thread and size is not the viewers': it comes with the first.
 const EARLIER_VIEWERS: u64 = 500;
-/// Over many viewers a release build takes 0.8 KB. Here pages that are not full yet count as well,
+/// Over many viewers a release build takes 0.5 KB. Here pages that are not full yet count as well,
 /// and still a read buffer, a task or a compressor for each would be several times this.
 const MAX_BYTES_A_VIEWER: u64 = 6 * 1024;
 

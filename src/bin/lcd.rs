@@ -52,6 +52,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // The allocator asks for huge pages. They double what an idle viewer takes (980 bytes, 440 without)
+    // and made fan-out no cheaper. A kernel without them needs not be told.
+    let _ = nix::sys::prctl::set_thp_disable(true);
     let arguments = Arguments::try_parse().unwrap_or_else(|error| {
         let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
         // Nothing is left to do if the terminal is gone.
