@@ -43,12 +43,12 @@ pub(super) struct WarmStart<'a> {
     pub(super) log: &'a SharedLog,
     pub(super) recent: &'a SharedRecentCache,
     pub(super) comments: &'a SharedCommentStore,
-    pub(super) refs: &'a Refs,
+    pub(super) refs: &'a mut Refs,
     pub(super) clock: &'a SharedClock,
 }
 
 impl WarmStart<'_> {
-    pub(super) async fn run(&self) -> Result<(), WarmStartError> {
+    pub(super) async fn run(mut self) -> Result<(), WarmStartError> {
         let since_ms = self.clock.now_ms().saturating_sub(TOMBSTONE_AGE.as_millis() as u64);
         for tombstone in self.comments.tombstones_since(since_ms, MAX_TOMBSTONES).await? {
             self.recent.bury(tombstone.stream_id, tombstone.comment_id).await?;
@@ -61,7 +61,7 @@ impl WarmStart<'_> {
         Ok(())
     }
 
-    async fn read_back(&self, partition: u32) -> Result<u64, WarmStartError> {
+    async fn read_back(&mut self, partition: u32) -> Result<u64, WarmStartError> {
         let bounds = self.log.bounds(Topic::CommentEvents, partition).await?;
         let mut start = bounds.end.saturating_sub(TAIL_RECORDS);
         for group in [broadcast::GROUP, archive::GROUP] {
@@ -101,7 +101,7 @@ impl WarmStart<'_> {
     }
 
     async fn take_in(
-        &self,
+        &mut self,
         records: &[Record],
         start: u64,
         covered: &mut AHashMap<StreamId, Seq>,

@@ -93,7 +93,7 @@ impl Base {
     }
 
     async fn warm_start(&self) -> anyhow::Result<Refs> {
-        let refs = Refs::new(&self.config.ingest);
+        let mut refs = Refs::new(&self.config.ingest);
         if self.shares_recent() {
             // The coordinators fill the cache; they read back deletions, too, if it lost them.
             return Ok(refs);
@@ -102,7 +102,7 @@ impl Base {
             log: &self.engines.log,
             recent: &self.engines.recent,
             comments: &self.engines.comments,
-            refs: &refs,
+            refs: &mut refs,
             clock: &self.clock,
         };
         warm_start.run().await.context("cannot read back the event log")?;

@@ -322,7 +322,7 @@ impl Ingest {
                     let (comment_id, seq) = (comment.comment_id, positions[index].offset);
                     if let Some(key) = waiting.key {
                         self.pending_refs.remove(&key);
-                        self.parts.refs.remember(key, comment_id, seq);
+                        self.parts.refs.remember(&key, comment_id, seq);
                     }
                     Ok(Accepted { comment_id, seq, comment: Some(comment), shadow })
                 }
@@ -336,7 +336,7 @@ impl Ingest {
     }
 
     /// The original was ahead in the line, so it is settled by now.
-    fn outcome_of_original(&self, key: Option<&RefKey>) -> Result<Accepted, ErrorBody> {
+    fn outcome_of_original(&mut self, key: Option<&RefKey>) -> Result<Accepted, ErrorBody> {
         let known = key.and_then(|key| self.parts.refs.get(key));
         known
             .map(|(comment_id, seq)| Accepted { comment_id, seq, comment: None, shadow: false })
