@@ -1,4 +1,5 @@
-//! What a frame may cost, without a clock: one write to each viewer, and no allocation for any.
+//! What a frame may cost, without a clock: one write to each viewer, and no allocation for any. And
+//! what answers cost: one write for all of a batch.
 //!
 //! Delivery runs in this process between its contracts, its viewers are loopback sockets. Writes are
 //! counted where they arrive: a socket without Nagle's delay sends one segment a write, and the
@@ -19,7 +20,10 @@ use live_comments::daemon::clock::SystemClock;
 use live_comments::daemon::config::Config;
 use live_comments::daemon::delivery::{Delivery, DeliveryHandle, DeliveryParts, ViewerRequests};
 use live_comments::daemon::engines::Engines;
-use live_comments::daemon::handoff::{Deflate, NewViewer, Permit, ViewerSink as _, ViewerSocket};
+use live_comments::daemon::handoff::{
+    Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ReplySink as _, ViewerSink as _,
+    ViewerSocket,
+};
 use live_comments::daemon::status::StatusBoard;
 use live_comments::protocol::message::Encoding;
 use live_comments::protocol::throttle::SampleRate;
@@ -34,6 +38,8 @@ const VIEWERS: usize = 200;
 const FRAMES: u64 = 25;
 /// What a frame may allocate altogether: message, encoding, queues, logging. Far below one a viewer.
 const MAX_ALLOCATIONS_A_FRAME: u64 = 60;
+/// To one viewer at a time.
+const ANSWERS: u64 = 50;
 /// Bounds a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -119,6 +125,14 @@ async fn a_frame_costs_one_write_for_each_viewer_and_no_allocation() {
         assert!(allocations <= limit, "{allocations} allocations for {FRAMES} frames, not {limit}");
     }
 
+    // The first to come is the first of the first worker.
+    let connection = ConnectionId { worker: 0, generation: 1, slot: 0 };
+    assert_eq!(
+        answer(&handle, connection, &mut viewers[0], &mut buffer),
+        1,
+        "all acks in one write"
+    );
+
     stop.cancel();
     handle.stop();
     for task in running {
@@ -157,6 +171,28 @@ async fn send(
         assert_eq!(writes as usize, frames, "one write for each frame");
     }
     allocations
+}
+
+/// Tells a viewer at once that many comments of its own were accepted, and returns in how many writes.
+fn answer(
+    handle: &DeliveryHandle,
+    connection: ConnectionId,
+    viewer: &mut Viewer,
+    buffer: &mut [u8],
+) -> u32 {
+    let before = viewer.data_segments();
+    let accepted = |seq| Accepted {
+        comment_id: CommentId::from_unix_ticks(seq, 0, [2; 6]),
+        seq,
+        comment: None,
+        shadow: false,
+    };
+    let reply = |seq| Reply { connection, client_ref: None, outcome: Ok(accepted(seq)) };
+    handle.reply((1..=ANSWERS).map(reply).collect());
+    for _ in 0..ANSWERS {
+        assert!(viewer.read_frame(0x81, buffer).starts_with(br#"{"type":"ack""#));
+    }
+    viewer.data_segments() - before
 }
 
 /// What a viewer agreed to, and the first byte of the frames it is sent then.

@@ -41,6 +41,8 @@ impl Flags {
     pub(super) const CLOSING: u8 = 16;
     /// Must authenticate before it is welcomed.
     pub(super) const MUST_AUTH: u8 = 32;
+    /// The outbox holds something that is written before this turn of the worker ends.
+    pub(super) const OWED: u8 = 64;
 
     pub(super) fn none(self) -> bool {
         self.0 == 0

@@ -77,6 +77,8 @@ pub(super) struct Worker {
     users: AHashMap<UserId, Vec<u32>>,
     /// Streams with frames to fan out.
     dirty: Vec<usize>,
+    /// Viewers whose outbox is to be written before the turn ends.
+    owed: Vec<usize>,
     /// Sockets that had more to read than one turn allows.
     unread: Vec<usize>,
     read_buffer: Box<[u8]>,
@@ -111,6 +113,7 @@ impl Worker {
             stream_keys: AHashMap::new(),
             users: AHashMap::new(),
             dirty: Vec::new(),
+            owed: Vec::new(),
             unread: Vec::new(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             inflater: Inflater::new(),
@@ -155,6 +158,7 @@ impl Worker {
             self.fan_out_dirty(false);
             self.on_time();
             self.hand_over_requests();
+            self.write_owed();
             self.write_gauges();
         }
         debug!(worker = self.parts.index, "delivery worker stopped");

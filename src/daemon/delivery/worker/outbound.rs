@@ -99,6 +99,7 @@ impl Worker {
     pub(super) fn pump(&mut self, slot: usize) {
         let now_s = self.now_s();
         let viewer = &mut self.viewers[slot];
+        viewer.flags.clear(Flags::OWED);
         let was_blocked = viewer.flags.has(Flags::BLOCKED);
         let stream = self.streams.get(viewer.stream as usize);
         let mut tally = Tally::default();
@@ -158,6 +159,36 @@ impl Worker {
         }
     }
 
+    /// As [`Self::send_private`], but written only when the turn ends: who comments fast is answered
+    /// many comments in one write.
+    fn owe_private(&mut self, slot: usize, message: &ServerMessage) {
+        let bytes = self.viewers[slot].form.encode_private(message);
+        let limit = self.parts.delivery.outbox_bytes.as_u64() as usize;
+        let viewer = &mut self.viewers[slot];
+        let flags = viewer.flags;
+        let many = viewer.private_bytes() + bytes.len() > limit;
+        if many || flags.has(Flags::BLOCKED | Flags::CLOSING) {
+            return self.send_private_bytes(slot, bytes);
+        }
+        viewer.enqueue(bytes);
+        if !flags.has(Flags::OWED) {
+            viewer.flags.set(Flags::OWED);
+            self.owed.push(slot);
+        }
+    }
+
+    /// Writes what was put off in this turn.
+    pub(super) fn write_owed(&mut self) {
+        let mut owed = std::mem::take(&mut self.owed);
+        for slot in owed.drain(..) {
+            // It may have been written since, or be gone, and its slot another viewer's.
+            if self.viewers.get(slot).is_some_and(|viewer| viewer.flags.has(Flags::OWED)) {
+                self.pump(slot);
+            }
+        }
+        self.owed = owed;
+    }
+
     pub(super) fn send_error(
         &mut self,
         slot: usize,
@@ -170,7 +201,7 @@ impl Worker {
             retry_after_ms: error.retry_after_ms,
             client_ref,
         };
-        self.send_private(slot, &message);
+        self.owe_private(slot, &message);
     }
 
     /// The outcome of a comment goes to its sender; the comment too, if nobody else will send it.
@@ -184,7 +215,7 @@ impl Worker {
             Err(error) => return self.on_refused(slot, error, reply.client_ref),
         };
         let ack = ServerMessage::Ack { client_ref: reply.client_ref, comment_id, seq };
-        self.send_private(slot, &ack);
+        self.owe_private(slot, &ack);
         let (Some(comment), Some(viewer)) = (comment, self.viewers.get(slot)) else { return };
         let staff = viewer.identity.as_ref().is_some_and(|identity| identity.role.is_staff());
         let echo = Echo { seq, slot: slot as u32, generation: viewer.generation, comment, staff };
@@ -219,7 +250,7 @@ impl Worker {
             comments: vec![echo.comment.sequenced(echo.seq)],
             echo: true,
         };
-        self.send_private(slot, &ServerMessage::Comments(batch));
+        self.owe_private(slot, &ServerMessage::Comments(batch));
         self.tally_delivered(1);
     }
 

@@ -75,7 +75,7 @@ impl Chunk {
 
     fn read(&mut self, file: &File, bytes: u64) -> Result<(), Stop> {
         self.at = 0;
-        self.bytes.clear();
+        // Read over: only what it grows by is filled with zeros first.
         self.bytes.resize(bytes as usize, 0);
         file.read_exact_at(&mut self.bytes, self.position).map_err(|error| {
             self.bytes.clear();
