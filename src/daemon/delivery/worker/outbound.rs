@@ -80,10 +80,10 @@ impl Worker {
         }
         let (mut held_up, now_s) = (0, self.now_s());
         for slot in aside {
-            if self.viewers.contains(slot) {
+            if self.viewers.get(slot).is_some_and(|viewer| !self.waits_for_room(viewer, key)) {
                 self.pump(slot);
-                held_up += u64::from(self.viewers.get(slot).is_some_and(|v| v.is_held_up(now_s)));
             }
+            held_up += u64::from(self.viewers.get(slot).is_some_and(|v| v.is_held_up(now_s)));
         }
         if let Some(stream) = self.streams.get_mut(key) {
             stream.meter.add_turns(turns, held_up);
@@ -92,6 +92,13 @@ impl Worker {
         for echo in echoes {
             self.send_echo(&echo);
         }
+    }
+
+    /// Whether there is nothing to do for a viewer until its socket takes more, of which an event
+    /// tells: to try at every frame would let who does not read cost more than who does.
+    fn waits_for_room(&self, viewer: &Viewer, key: usize) -> bool {
+        let control = &self.streams[key].control;
+        viewer.flags.has(Flags::BLOCKED) && viewer.control_cursor >= control.first()
     }
 
     /// Writes everything there is for one viewer, in order: what was begun, private messages,
