@@ -52,7 +52,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // The allocator asks for huge pages. They double what an idle viewer takes (980 bytes, 440 without)
+    // The allocator asks for huge pages. They double what an idle viewer takes (980 bytes, 460 without)
     // and made fan-out no cheaper. A kernel without them needs not be told.
     let _ = nix::sys::prctl::set_thp_disable(true);
     let arguments = Arguments::try_parse().unwrap_or_else(|error| {
