@@ -12,6 +12,7 @@ mod expiry;
 mod forms;
 mod inbound;
 mod outbound;
+mod private;
 mod timers;
 
 use std::sync::atomic::Ordering;

@@ -11,6 +11,8 @@ use super::*;
 use crate::daemon::config::DeliveryConfig;
 use crate::daemon::handoff::ViewerSocket;
 use crate::protocol::comment::{Deletion, SequencedComment};
+use crate::protocol::message::CommentsBatch;
+use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, Seq, StreamId, UserId};
 
 fn stream(ring_frames: usize) -> Stream {

@@ -16,7 +16,9 @@ use super::*;
 use crate::daemon::config::DeliveryConfig;
 use crate::daemon::handoff::{Deflate, ViewerSocket};
 use crate::protocol::comment::{Deletion, SequencedComment};
+use crate::protocol::message::CommentsBatch;
 use crate::protocol::message::Encoding;
+use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, Seq, StreamId, UserId};
 
 const FORMS: [Form; 6] = [
