@@ -78,7 +78,7 @@ pub(super) struct Worker {
     users: AHashMap<UserId, Vec<u32>>,
     /// Streams with frames to fan out.
     dirty: Vec<usize>,
-    /// Viewers whose outbox is to be written before the turn ends.
+    /// Viewers whose outbox is to be written in this turn.
     owed: Vec<usize>,
     /// Sockets that had more to read than one turn allows.
     unread: Vec<usize>,
@@ -156,6 +156,8 @@ impl Worker {
             for command in commands.drain(..) {
                 self.obey(command);
             }
+            // An answer waits for others that came with it, not for a fan-out to thousands.
+            self.write_owed();
             self.fan_out_dirty(false);
             self.on_time();
             self.hand_over_requests();

@@ -37,7 +37,7 @@ impl Worker {
         }
     }
 
-    /// As [`Self::send_private`], but written only when the turn ends: who comments fast is answered
+    /// As [`Self::send_private`], but written after all that came in this turn: who comments fast is answered
     /// many comments in one write.
     fn owe_private(&mut self, slot: usize, message: &ServerMessage) {
         let bytes = self.viewers[slot].form.encode_private(message);
