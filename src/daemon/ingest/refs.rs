@@ -22,7 +22,7 @@ const MAX_REFS: usize = 1_000_000;
 /// least, and for twice that at most.
 ///
 /// A key is kept as 128 bits of a hash that is another in every process, because every comment comes
-/// by here: some 50 bytes a ref, whatever its length, and nothing to free.
+/// by here: some 100 bytes a ref, whatever its length, and nothing to free.
 #[derive(Debug)]
 pub struct Refs {
     hashers: [RandomState; 2],

@@ -20,39 +20,49 @@ impl Worker {
         self.send_private_bytes(slot, bytes);
     }
 
-    /// A message for one viewer alone. One that lets them pile up is closed.
+    /// A message for one viewer alone.
     pub(super) fn send_private_bytes(&mut self, slot: usize, bytes: Bytes) {
-        let limit = self.parts.delivery.outbox_bytes.as_u64() as usize;
-        let viewer = &mut self.viewers[slot];
-        if viewer.flags.has(Flags::CLOSING) {
-            return;
-        }
-        if viewer.flags.has(Flags::BLOCKED) && viewer.private_bytes() + bytes.len() > limit {
-            self.close(slot, CloseCode::SlowConsumer);
-            return;
-        }
-        viewer.enqueue(bytes);
-        if !viewer.flags.has(Flags::BLOCKED) {
+        if self.enqueue_private(slot, bytes) {
             self.pump(slot);
         }
     }
 
-    /// As [`Self::send_private`], but written after all that came in this turn: who comments fast is answered
-    /// many comments in one write.
+    /// As [`Self::send_private`], but written after all that came in this turn: who comments fast is
+    /// answered many comments in one write.
     fn owe_private(&mut self, slot: usize, message: &ServerMessage) {
         let bytes = self.viewers[slot].form.encode_private(message);
-        let limit = self.parts.delivery.outbox_bytes.as_u64() as usize;
-        let viewer = &mut self.viewers[slot];
-        let flags = viewer.flags;
-        let many = viewer.private_bytes() + bytes.len() > limit;
-        if many || flags.has(Flags::BLOCKED | Flags::CLOSING) {
-            return self.send_private_bytes(slot, bytes);
+        if !self.enqueue_private(slot, bytes) {
+            return;
         }
-        viewer.enqueue(bytes);
-        if !flags.has(Flags::OWED) {
+        let limit = self.outbox_limit();
+        let viewer = &mut self.viewers[slot];
+        if viewer.private_bytes() > limit {
+            self.pump(slot);
+        } else if !viewer.flags.has(Flags::OWED) {
             viewer.flags.set(Flags::OWED);
             self.owed.push(slot);
         }
+    }
+
+    /// Puts a message behind what waits; whether it can be written now. A viewer that lets them pile
+    /// up is closed.
+    fn enqueue_private(&mut self, slot: usize, bytes: Bytes) -> bool {
+        let limit = self.outbox_limit();
+        let viewer = &mut self.viewers[slot];
+        if viewer.flags.has(Flags::CLOSING) {
+            return false;
+        }
+        let blocked = viewer.flags.has(Flags::BLOCKED);
+        if blocked && viewer.private_bytes() + bytes.len() > limit {
+            self.close(slot, CloseCode::SlowConsumer);
+            return false;
+        }
+        viewer.enqueue(bytes);
+        !blocked
+    }
+
+    fn outbox_limit(&self) -> usize {
+        self.parts.delivery.outbox_bytes.as_u64() as usize
     }
 
     /// Writes what was put off in this turn.

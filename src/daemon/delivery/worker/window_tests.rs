@@ -16,8 +16,7 @@ use super::*;
 use crate::daemon::config::DeliveryConfig;
 use crate::daemon::handoff::{Deflate, ViewerSocket};
 use crate::protocol::comment::{Deletion, SequencedComment};
-use crate::protocol::message::CommentsBatch;
-use crate::protocol::message::Encoding;
+use crate::protocol::message::{CommentsBatch, Encoding};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, Seq, StreamId, UserId};
 
