@@ -256,7 +256,11 @@ impl Trial {
     /// Lets everything come to rest and counts.
     pub async fn verify(mut self) {
         self.enough.cancel();
-        let home = async { while self.senders.join_next().await.is_some() {} };
+        let home = async {
+            while let Some(sender) = self.senders.join_next().await {
+                sender.expect("no sender is refused for good");
+            }
+        };
         timeout(PATIENCE, home).await.expect("every comment is acknowledged in the end");
         let idle = |top: &TopSnapshot| {
             let groups = ["archiver", "moderator", "coordinator"];

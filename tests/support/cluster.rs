@@ -91,6 +91,15 @@ impl Default for Shape {
     }
 }
 
+/// The lag of each group that is known, over all its partitions.
+fn lag_of_groups(top: &TopSnapshot) -> BTreeMap<&str, u64> {
+    let mut lags = BTreeMap::new();
+    for lag in &top.lag {
+        *lags.entry(lag.group.as_str()).or_default() += lag.lag;
+    }
+    lags
+}
+
 /// The processes of one system, by name. All are killed when it is dropped.
 pub struct Cluster {
     nodes: BTreeMap<&'static str, Daemon>,
@@ -245,7 +254,7 @@ partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1
                  lag {:?}",
                 top.breakers,
                 top.unreachable,
-                top.lag.iter().filter(|lag| lag.lag > 0).collect::<Vec<_>>()
+                lag_of_groups(&top)
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -152,9 +152,10 @@ impl AdminParts {
                 warnings.push(format!("{} is down since {seconds} s: {error}", breaker.dependency));
             }
         }
-        match timeout(PATIENCE, parts.log.lag()).await.unwrap_or_else(|_| Ok(Vec::new())) {
-            Ok(lag) => warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(behind)),
-            Err(error) => warnings.push(error.to_string()),
+        match timeout(PATIENCE, parts.log.lag()).await {
+            Ok(Ok(lag)) => warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(behind)),
+            Ok(Err(error)) => warnings.push(error.to_string()),
+            Err(_) => warnings.push("consumer lag: the event log is slow to answer".to_owned()),
         }
         let view = self.cluster().await;
         for node in &view.unreachable {

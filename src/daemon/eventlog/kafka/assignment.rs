@@ -9,9 +9,10 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::inbox::Inbox;
+use super::leaders::{Offsets, ends, offsets};
 use super::place::position;
 use crate::daemon::eventlog::{Position, StartAt};
 
@@ -85,7 +86,8 @@ impl Assigner {
     ) -> KafkaResult<TopicPartitionList> {
         let committed = consumer
             .committed_offsets(self.list(partitions, Offset::Invalid)?, PATIENCE)
-            .and_then(|list| offsets(&list))?;
+            .and_then(|list| offsets(&list))
+            .map(of_one_topic)?;
         let earliest = self.ends(consumer, partitions, Offset::Beginning)?;
         let latest = self.ends(consumer, partitions, Offset::End)?;
         let mut begin = TopicPartitionList::new();
@@ -119,7 +121,8 @@ impl Assigner {
         partitions: &[i32],
         end: Offset,
     ) -> KafkaResult<BTreeMap<i32, i64>> {
-        ends(consumer, &self.topic, partitions, end, PATIENCE)
+        let partitions = partitions.iter().map(|&partition| (self.topic.as_str(), partition));
+        ends(consumer, partitions, end, PATIENCE).map(of_one_topic)
     }
 
     fn list(&self, partitions: &[i32], offset: Offset) -> KafkaResult<TopicPartitionList> {
@@ -144,42 +147,15 @@ fn positions(list: &TopicPartitionList) -> Vec<Position> {
     list.elements().iter().map(|p| position(p.partition(), offset(p.offset()))).collect()
 }
 
+/// By partition alone.
+fn of_one_topic(offsets: Offsets) -> BTreeMap<i32, i64> {
+    offsets.into_iter().map(|((_, partition), offset)| (partition, offset)).collect()
+}
+
 fn list(topic: &str, partitions: &[i32], offset: Offset) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for &partition in partitions {
         list.add_partition_offset(topic, partition, offset)?;
     }
     Ok(list)
-}
-
-/// The offsets in a list, by partition; those without one are left out.
-pub(super) fn offsets(list: &TopicPartitionList) -> KafkaResult<BTreeMap<i32, i64>> {
-    let mut offsets = BTreeMap::new();
-    for of in list.elements() {
-        of.error()?;
-        if let Offset::Offset(offset) = of.offset() {
-            offsets.insert(of.partition(), offset);
-        }
-    }
-    Ok(offsets)
-}
-
-/// One end of each partition ([`Offset::Beginning`] or [`Offset::End`]), with one request a leader. Of
-/// a consumer of committed records the end is behind the last that is decided on.
-pub(super) fn ends<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    topic: &str,
-    partitions: &[i32],
-    end: Offset,
-    timeout: Duration,
-) -> KafkaResult<BTreeMap<i32, i64>> {
-    let asked = list(topic, partitions, end)?;
-    let found = offsets(&consumer.offsets_for_times(asked, timeout)?)?;
-    if let Some(missing) = partitions.iter().find(|partition| !found.contains_key(partition)) {
-        debug!(topic, missing, "no answer for a partition");
-        return Err(rdkafka::error::KafkaError::OffsetFetch(
-            rdkafka::error::RDKafkaErrorCode::NoOffset,
-        ));
-    }
-    Ok(found)
 }

@@ -1,7 +1,7 @@
 //! What groups have committed, and how far they are behind.
 //!
 //! The library tells a client the commits of its own group alone, so there is one idle client a group;
-//! it never joins. Answers about all groups are kept for [`FRESH`].
+//! it never joins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +12,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
+use tracing::debug;
 
-use super::assignment::{ends, offsets};
 use super::client::Clients;
 use super::failure::unavailable;
+use super::lag::Lags;
+use super::leaders::{Offsets, ends, offsets};
 use super::place::{log_offset, position};
 use super::reader::Quiet;
 use super::topics::Topics;
@@ -23,9 +25,10 @@ use crate::daemon::config::Guarantee;
 use crate::daemon::eventlog::{LogError, Position, Topic};
 use crate::protocol::admin::ConsumerLag;
 
-const FRESH: Duration = Duration::from_secs(1);
 /// Groups of other nodes are looked for this often.
 const LISTED_EVERY: Duration = Duration::from_secs(5);
+/// A broker that hangs costs the others' lag no more than this.
+const LIST_PATIENCE: Duration = Duration::from_secs(1);
 
 type Client = Arc<BaseConsumer<Quiet>>;
 
@@ -35,8 +38,7 @@ pub(super) struct Groups {
     known: Mutex<Known>,
     /// Each transaction leaves its mark behind its records.
     transactions: bool,
-    /// Held while it is being found out, so that it is found out once.
-    lag: tokio::sync::Mutex<Option<(Instant, Vec<ConsumerLag>)>>,
+    lags: Lags,
 }
 
 #[derive(Default)]
@@ -53,9 +55,9 @@ impl std::fmt::Debug for Groups {
 
 impl Groups {
     pub(super) fn new(clients: &Clients, topics: Arc<Topics>, guarantee: Guarantee) -> Arc<Self> {
-        let (clients, known, lag) = (clients.clone(), Mutex::default(), Default::default());
+        let (clients, known, lags) = (clients.clone(), Mutex::default(), Lags::default());
         let transactions = guarantee == Guarantee::ExactlyOnce;
-        Arc::new(Self { clients, topics, transactions, known, lag })
+        Arc::new(Self { clients, topics, transactions, known, lags })
     }
 
     /// Records between a commit and the end. With transactions the last offset is a mark, which no
@@ -85,81 +87,91 @@ impl Groups {
     pub(super) fn committed(&self, topic: Topic, group: &str) -> Result<Vec<Position>, LogError> {
         let client = self.client(group)?;
         let committed = self
-            .committed_offsets(&client, topic)
+            .committed_offsets(&client, &[topic])
             .map_err(|error| unavailable(&format!("asking what {group} committed"), &error))?;
-        Ok(committed.into_iter().map(|(partition, offset)| position(partition, offset)).collect())
+        let positions = committed.into_iter().map(|((_, at), offset)| position(at, offset));
+        Ok(positions.collect())
     }
 
-    fn committed_offsets(&self, client: &Client, topic: Topic) -> KafkaResult<BTreeMap<i32, i64>> {
+    /// Waits until the cluster answers or `kafka.append_timeout` is over.
+    fn committed_offsets(&self, client: &Client, topics: &[Topic]) -> KafkaResult<Offsets> {
         let mut list = TopicPartitionList::new();
-        for partition in 0..self.topics.partitions(topic) as i32 {
-            list.add_partition_offset(self.topics.name(topic), partition, Offset::Invalid)?;
+        for (topic, partition) in self.partitions(topics) {
+            list.add_partition_offset(topic, partition, Offset::Invalid)?;
         }
         offsets(&client.committed_offsets(list, self.clients.timeout)?)
     }
 
-    pub(super) async fn lag(self: &Arc<Self>) -> Result<Vec<ConsumerLag>, LogError> {
-        let mut kept = self.lag.lock().await;
-        if let Some((found_at, lags)) = &*kept
-            && found_at.elapsed() < FRESH
-        {
-            return Ok(lags.clone());
-        }
-        let groups = self.clone();
-        let found = tokio::task::spawn_blocking(move || groups.find_lag()).await;
-        let lags = found.unwrap_or_else(|error| Err(LogError::Unavailable(error.to_string())))?;
-        *kept = Some((Instant::now(), lags.clone()));
-        Ok(lags)
+    fn partitions<'a>(&'a self, topics: &'a [Topic]) -> impl Iterator<Item = (&'a str, i32)> {
+        topics.iter().flat_map(move |&topic| {
+            let partitions = 0..self.topics.partitions(topic) as i32;
+            partitions.map(move |partition| (self.topics.name(topic), partition))
+        })
     }
 
+    pub(super) async fn lag(self: &Arc<Self>) -> Result<Vec<ConsumerLag>, LogError> {
+        let groups = self.clone();
+        self.lags.get(move || groups.find_lag()).await
+    }
+
+    /// One question about each group and one about the topics. Blocks.
     fn find_lag(&self) -> Result<Vec<ConsumerLag>, LogError> {
-        let mut lags = Vec::new();
+        let mut committed = Vec::new();
         for group in self.names()? {
-            let client = self.client(&group)?;
-            for topic in Topic::ALL {
-                let failed = |error| unavailable(&format!("the lag of {group}"), &error);
-                let committed = self.committed_offsets(&client, topic).map_err(failed)?;
-                if committed.is_empty() {
-                    continue;
-                }
-                let partitions: Vec<i32> = committed.keys().copied().collect();
-                let (name, timeout) = (self.topics.name(topic), self.clients.timeout);
-                let end = ends(&client, name, &partitions, Offset::End, timeout).map_err(failed)?;
-                lags.extend(committed.into_iter().map(|(partition, offset)| ConsumerLag {
-                    group: group.clone(),
-                    topic: topic.name().to_owned(),
-                    partition: partition as u32,
-                    position: log_offset(offset),
-                    end: log_offset(end[&partition]),
-                    lag: self.behind(offset, end[&partition]),
-                }));
-            }
+            let offsets = self
+                .committed_offsets(&self.client(&group)?, &Topic::ALL)
+                .map_err(|error| unavailable(&format!("the lag of {group}"), &error))?;
+            committed.push((group, offsets));
         }
-        Ok(lags)
+        // After the commits, so that no end is before one.
+        let client = self.client(LISTER)?;
+        let end = ends(&client, self.partitions(&Topic::ALL), Offset::End, self.clients.timeout)
+            .map_err(|error| unavailable("the lag of consumers", &error))?;
+        let lag_of = |group: &str, place: &(String, i32), offset| ConsumerLag {
+            group: group.to_owned(),
+            topic: self.clients.own_name(&place.0).unwrap_or(&place.0).to_owned(),
+            partition: place.1 as u32,
+            position: log_offset(offset),
+            end: log_offset(end[place]),
+            lag: self.behind(offset, end[place]),
+        };
+        let lags = committed.iter().flat_map(|(group, offsets)| {
+            offsets.iter().map(move |(place, &offset)| lag_of(group, place, offset))
+        });
+        Ok(lags.collect())
     }
 
     /// The groups of this system that the cluster knows.
     fn names(&self) -> Result<BTreeSet<String>, LogError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut names: BTreeSet<String> = known.by_group.keys().cloned().collect();
-        let listed = known.listed_at.is_some_and(|at| at.elapsed() < LISTED_EVERY);
-        let any = known.by_group.values().next().cloned();
-        drop(known);
-        if listed {
-            return Ok(names);
+        let (mut names, is_listed) = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_listed = known.listed_at.is_some_and(|at| at.elapsed() < LISTED_EVERY);
+            if !is_listed {
+                known.listed_at = Some(Instant::now());
+            }
+            (known.by_group.keys().cloned().collect::<BTreeSet<_>>(), is_listed)
+        };
+        if !is_listed {
+            // Each broker is asked; the groups known before are still worth showing without one of them.
+            match self
+                .client(LISTER)?
+                .fetch_group_list(None, self.clients.timeout.min(LIST_PATIENCE))
+            {
+                Ok(list) => names.extend(
+                    list.groups()
+                        .iter()
+                        .filter_map(|group| self.clients.own_name(group.name()).map(str::to_owned)),
+                ),
+                Err(error) if names.iter().all(|name| name == LISTER) => {
+                    return Err(unavailable("listing consumer groups", &error));
+                }
+                Err(error) => debug!(%error, "not all consumer groups can be listed"),
+            }
         }
-        // Any group's client can ask.
-        let client = any.map_or_else(|| self.client(PROBE), Ok)?;
-        let list = client
-            .fetch_group_list(None, self.clients.timeout)
-            .map_err(|error| unavailable("listing consumer groups", &error))?;
-        names.extend(
-            list.groups().iter().filter_map(|g| self.clients.own_name(g.name()).map(str::to_owned)),
-        );
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).listed_at = Some(Instant::now());
+        names.remove(LISTER);
         Ok(names)
     }
 }
 
-/// The name under which a client lists groups before it knows any.
-const PROBE: &str = "lister";
+/// The name under which a client lists groups and looks where topics end. It is in no group.
+const LISTER: &str = "lister";

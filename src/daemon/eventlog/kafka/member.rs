@@ -16,12 +16,13 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::appender::Appender;
-use super::assignment::{Assigner, ends};
+use super::assignment::Assigner;
 use super::client::Clients;
 use super::commit;
 use super::failure::unavailable;
 use super::health::Health;
 use super::inbox::Inbox;
+use super::leaders::ends;
 use super::place::{kafka_offset, position};
 use super::reading::{self, Reading, ReadingConsumer};
 use super::transactions::{Offsets, TransactionalAppender};
@@ -190,18 +191,19 @@ impl Follower {
         let config = clients.consumer("follower");
         let consumer =
             ReadingConsumer::from_config_and_context(&config, context).map_err(failed)?;
-        let numbers: Vec<i32> = (0..acknowledged.len() as i32).collect();
-        let mut end =
-            ends(&consumer, topic, &numbers, Offset::End, clients.timeout).map_err(failed)?;
+        let partitions = (0..acknowledged.len() as i32).map(|partition| (topic, partition));
+        let mut end = ends(&consumer, partitions, Offset::End, clients.timeout).map_err(failed)?;
         for (end, acknowledged) in end.values_mut().zip(acknowledged) {
             *end = (*end).max(kafka_offset(*acknowledged));
         }
         let mut list = TopicPartitionList::new();
-        for (&partition, &offset) in &end {
+        for (&(_, partition), &offset) in &end {
             let offset = Offset::Offset(offset);
             list.add_partition_offset(topic, partition, offset).map_err(failed)?;
         }
-        inbox.assign(end.iter().map(|(&partition, &offset)| position(partition, offset)).collect());
+        inbox.assign(
+            end.iter().map(|(&(_, partition), &offset)| position(partition, offset)).collect(),
+        );
         consumer.assign(&list).map_err(failed)?;
         reading::start(&format!("{topic} from its end"), consumer, running.token())?;
         Ok(Self { inbox })

@@ -36,6 +36,8 @@ mod failure;
 mod groups;
 mod health;
 mod inbox;
+mod lag;
+mod leaders;
 mod member;
 mod partitioner;
 mod place;

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::client::{Clients, log_line};
 use super::failure::unavailable;
+use super::leaders::watermarks;
 use super::place::{kafka_offset, log_offset};
 use super::reading::to_record;
 use crate::daemon::eventlog::{Bounds, LogError, Page, Record};
@@ -147,8 +148,7 @@ fn bounds(client: &Client, wanted: &Wanted, timeout: Duration) -> Result<Bounds,
     let deadline = Instant::now() + timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let (low, high) = client
-            .fetch_watermarks(&wanted.topic, wanted.partition as i32, left)
+        let (low, high) = watermarks(client, &wanted.topic, wanted.partition as i32, left)
             .map_err(|error| unavailable(&format!("the ends of {}", wanted.topic), &error))?;
         let bounds = Bounds { earliest: log_offset(low), end: log_offset(high) };
         if bounds.end >= wanted.visible_to || Instant::now() >= deadline {
