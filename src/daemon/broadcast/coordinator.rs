@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::look_back::comments_before;
 use super::pending::Pending;
 use super::rate::RateEstimator;
 use super::repeats::Repeats;
@@ -159,10 +160,11 @@ impl Coordinator {
     }
 
     async fn take_in(&mut self, polled: Polled) -> Result<(), BroadcastError> {
-        for position in polled.assigned {
+        for position in &polled.assigned {
             self.started_at.insert(position.partition, position.offset);
             self.next.insert(position.partition, position.offset);
         }
+        self.look_back(&polled.assigned).await;
         for partition in polled.revoked {
             self.next.remove(&partition);
             let gone: Vec<_> = self
@@ -184,6 +186,19 @@ impl Coordinator {
             }
         }
         Ok(())
+    }
+
+    /// Learns what was shown before reading begins here.
+    async fn look_back(&mut self, assigned: &[Position]) {
+        match comments_before(&self.parts.log, assigned).await {
+            Ok(comments) => {
+                for (event, position) in comments {
+                    self.repeats.notice(&event, position.offset);
+                }
+            }
+            // Better a comment twice than none at all.
+            Err(error) => warn!(%error, "what is sent again now may be shown again"),
+        }
     }
 
     async fn comment(

@@ -448,3 +448,28 @@ async fn batches_of_different_streams_do_not_wait_for_each_other() {
     stop.cancel();
     task.await.unwrap().unwrap();
 }
+
+/// A comment that its sender sends again until it is acknowledged.
+fn sent_with_ref(number: u64) -> NewRecord {
+    let event = submitted(STREAM, number, Role::Viewer, false);
+    record(&Event::CommentSubmitted(CommentSubmitted { client_ref: Some("r".into()), ..event }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_sent_again_after_its_partition_changed_hands_is_not_shown_again() {
+    let shown = |journal: &Journal| -> Vec<Seq> {
+        journal.batches().iter().flat_map(|batch| &batch.comments).map(|shown| shown.seq).collect()
+    };
+    let first = Stage::start();
+    let sent = vec![sent_with_ref(1), sent_with_ref(2)];
+    first.log.append(Topic::CommentEvents, sent).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (log, journal) = first.stop().await;
+    assert_eq!(shown(&journal), [1, 2]);
+
+    log.append(Topic::CommentEvents, vec![sent_with_ref(2), sent_with_ref(3)]).await.unwrap();
+    let second = Stage::start_on(log);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (_, journal) = second.stop().await;
+    assert_eq!(shown(&journal), [4]);
+}
