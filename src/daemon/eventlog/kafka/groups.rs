@@ -10,6 +10,7 @@ use std::time::Duration;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
+use rdkafka::groups::GroupInfo;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 use tracing::debug;
@@ -27,7 +28,7 @@ use crate::protocol::admin::ConsumerLag;
 
 /// Groups of other nodes are looked for this often.
 const LISTED_EVERY: Duration = Duration::from_secs(5);
-/// A broker that hangs costs the others' lag no more than this.
+/// A broker that hangs costs the lag of groups known already no more than this.
 const LIST_PATIENCE: Duration = Duration::from_secs(1);
 
 type Client = Arc<BaseConsumer<Quiet>>;
@@ -144,32 +145,33 @@ impl Groups {
     /// The groups of this system that the cluster knows.
     fn names(&self) -> Result<BTreeSet<String>, LogError> {
         let (mut names, is_listed) = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             let is_listed = known.listed_at.is_some_and(|at| at.elapsed() < LISTED_EVERY);
-            if !is_listed {
-                known.listed_at = Some(Instant::now());
-            }
             (known.by_group.keys().cloned().collect::<BTreeSet<_>>(), is_listed)
         };
-        if !is_listed {
-            // Each broker is asked; the groups known before are still worth showing without one of them.
-            match self
-                .client(LISTER)?
-                .fetch_group_list(None, self.clients.timeout.min(LIST_PATIENCE))
-            {
-                Ok(list) => names.extend(
-                    list.groups()
-                        .iter()
-                        .filter_map(|group| self.clients.own_name(group.name()).map(str::to_owned)),
-                ),
-                Err(error) if names.iter().all(|name| name == LISTER) => {
-                    return Err(unavailable("listing consumer groups", &error));
-                }
-                Err(error) => debug!(%error, "not all consumer groups can be listed"),
-            }
-        }
         names.remove(LISTER);
+        if !is_listed {
+            self.list(&mut names)?;
+        }
         Ok(names)
+    }
+
+    /// Asks each broker. The groups known before are still worth showing without one of them.
+    fn list(&self, names: &mut BTreeSet<String>) -> Result<(), LogError> {
+        let patience = match names.is_empty() {
+            true => self.clients.timeout,
+            false => self.clients.timeout.min(LIST_PATIENCE),
+        };
+        let own_name = |group: &GroupInfo| self.clients.own_name(group.name()).map(str::to_owned);
+        match self.client(LISTER)?.fetch_group_list(None, patience) {
+            Ok(list) => names.extend(list.groups().iter().filter_map(own_name)),
+            Err(error) if names.is_empty() => {
+                return Err(unavailable("listing consumer groups", &error));
+            }
+            Err(error) => debug!(%error, "not all consumer groups can be listed"),
+        }
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).listed_at = Some(Instant::now());
+        Ok(())
     }
 }
 
