@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use live_comments::client::Endpoint;
 use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
-use live_comments::protocol::{CommentId, Seq, ServerMessage, StreamId, StreamPosition};
+use live_comments::protocol::{
+    CommentId, Seq, SequencedComment, ServerMessage, StreamId, StreamPosition,
+};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -95,10 +97,13 @@ impl Spectator {
                 position.seq = batch.to_seq;
                 for comment in batch.comments {
                     if seen.comments.last().is_some_and(|(last, ..)| *last >= comment.seq) {
-                        seen.wrongs.push(format!("{} comes out of order", comment.seq));
+                        let (from, to) = (batch.from_seq, batch.to_seq);
+                        let text = format!("{} comes out of order in {from}..={to}", comment.seq);
+                        seen.wrongs.push(text);
                     }
                     if let Some(before) = seen.ids.insert(comment.comment_id, comment.seq) {
-                        let text = format!("{} again, first at {before}", comment.comment_id);
+                        let SequencedComment { seq, comment_id, .. } = &comment;
+                        let text = format!("{comment_id} again at {seq}, first at {before}");
                         seen.wrongs.push(text);
                     }
                     seen.comments.push((comment.seq, comment.comment_id, now));

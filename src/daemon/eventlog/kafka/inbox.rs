@@ -2,14 +2,16 @@
 //!
 //! Bounded: [`MAX_BYTES`] of records; a thread that finds it full stops fetching. Records of a
 //! partition that is lost leave the line at once, so what happens to the assignment can be told ahead
-//! of all records: a partition's never come before its assignment or behind its loss.
+//! of all records: a partition's never come before its assignment or behind its loss. And each comes
+//! once, in order, whatever the library repeats when a rebalance pauses its fetching.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::info;
 
 use crate::daemon::eventlog::{LogError, Polled, Position, Record};
 
@@ -32,7 +34,8 @@ struct State {
     records: VecDeque<Record>,
     /// What `records` cost.
     bytes: usize,
-    owned: BTreeSet<u32>,
+    /// The partitions, and the offset from which on records of each have not been brought yet.
+    owned: BTreeMap<u32, u64>,
     failure: Option<LogError>,
     ended: bool,
 }
@@ -50,7 +53,7 @@ fn cost(record: &Record) -> usize {
 impl Inbox {
     pub(super) fn assign(&self, begin: Vec<Position>) {
         let mut state = self.lock();
-        state.owned.extend(begin.iter().map(|position| position.partition));
+        state.owned.extend(begin.iter().map(|position| (position.partition, position.offset)));
         state.changes.push_back(Change::Assigned(begin));
         drop(state);
         self.arrived.notify_one();
@@ -60,7 +63,7 @@ impl Inbox {
         let mut state = self.lock();
         let State { changes, records, bytes, owned, .. } = &mut *state;
         let lost = |partition: u32| partitions.contains(&partition);
-        owned.retain(|partition| !lost(*partition));
+        owned.retain(|partition, _| !lost(*partition));
         records.retain(|record| {
             let kept = !lost(record.position.partition);
             *bytes -= if kept { 0 } else { cost(record) };
@@ -75,9 +78,15 @@ impl Inbox {
     /// Puts a record in line; wake the taker when there are no more for now.
     pub(super) fn push(&self, record: Record) {
         let mut state = self.lock();
-        if state.owned.contains(&record.position.partition) {
-            state.bytes += cost(&record);
-            state.records.push_back(record);
+        let Position { partition, offset } = record.position;
+        match state.owned.get_mut(&partition) {
+            Some(next) if offset >= *next => {
+                *next = offset + 1;
+                state.bytes += cost(&record);
+                state.records.push_back(record);
+            }
+            Some(next) => info!(partition, offset, next, "a record was brought again; left out"),
+            None => {}
         }
     }
 
@@ -115,7 +124,7 @@ impl Inbox {
     }
 
     pub(super) fn owns(&self, partition: u32) -> bool {
-        self.lock().owned.contains(&partition)
+        self.lock().owned.contains_key(&partition)
     }
 
     /// Waits for something to take. Cancel-safe: nothing is taken but in the last step.
@@ -164,5 +173,34 @@ impl Inbox {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change leaves `State` whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(partition: u32, offset: u64) -> Record {
+        let position = Position { partition, offset };
+        Record { position, key: 1, timestamp_ms: 1, payload: "text".into() }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_brought_again_is_taken_once_until_its_partition_comes_anew() {
+        let inbox = Inbox::default();
+        inbox.assign(vec![Position { partition: 1, offset: 5 }]);
+        for offset in [5, 6, 6, 5, 8, 7, 9] {
+            inbox.push(record(1, offset));
+        }
+        inbox.push(record(2, 5));
+        let polled = inbox.poll(100, Duration::ZERO).await.unwrap();
+        assert_eq!(polled.records, [5, 6, 8, 9].map(|offset| record(1, offset)));
+
+        inbox.revoke(vec![1]);
+        inbox.assign(vec![Position { partition: 1, offset: 6 }]);
+        inbox.push(record(1, 6));
+        inbox.poll(100, Duration::ZERO).await.unwrap();
+        let polled = inbox.poll(100, Duration::ZERO).await.unwrap();
+        assert_eq!(polled.records, [record(1, 6)]);
     }
 }

@@ -1,17 +1,21 @@
-//! Where partitions begin and end, from their leaders, also after a partition was without one.
+//! Where partitions begin and end, from their leaders, also when these have just changed.
 //!
-//! While a broker is away its partitions may have no leader for a moment. The library keeps what it
-//! learned in that moment as the truth until its next refresh, by default five minutes later, and
-//! answers from it without asking anybody. So here such an answer is doubted once: the cluster is asked
-//! who leads, and then the question is put again.
+//! While a broker is away its partitions have another leader, and for a moment none. The library keeps
+//! what it learned before, or in that moment, until its next refresh, by default five minutes later:
+//! it asks a broker that is dead, or answers without asking anybody. So here such an answer is doubted:
+//! the cluster is asked who leads, and then the question is put again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::debug;
+
+/// How long the leader that the library knows of may take at first; then twice as long.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+const QUESTIONS: usize = 4;
 
 /// Offsets by topic and partition.
 pub(super) type Offsets = BTreeMap<(String, i32), i64>;
@@ -20,7 +24,7 @@ pub(super) type Offsets = BTreeMap<(String, i32), i64>;
 /// a consumer of committed records the end is behind the last that is decided on.
 ///
 /// # Errors
-/// If any of them cannot be had within `timeout`, or twice that if a partition was without a leader.
+/// If any of them cannot be had within `timeout`.
 pub(super) fn ends<'a, C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: impl Iterator<Item = (&'a str, i32)>,
@@ -32,8 +36,8 @@ pub(super) fn ends<'a, C: ConsumerContext>(
         asked.add_partition_offset(topic, partition, end)?;
     }
     let topics: BTreeSet<_> = asked.elements().iter().map(|of| of.topic().to_owned()).collect();
-    let found = doubt_missing_leaders(consumer, &topics, timeout, || {
-        offsets(&consumer.offsets_for_times(asked.clone(), timeout)?)
+    let found = doubt_leaders(consumer, &topics, timeout, |patience| {
+        offsets(&consumer.offsets_for_times(asked.clone(), patience)?)
     })?;
     let is_missing = |topic: &str, partition| !found.contains_key(&(topic.to_owned(), partition));
     if let Some(of) = asked.elements().iter().find(|of| is_missing(of.topic(), of.partition())) {
@@ -51,8 +55,8 @@ pub(super) fn watermarks<C: ConsumerContext>(
     timeout: Duration,
 ) -> KafkaResult<(i64, i64)> {
     let topics = BTreeSet::from([topic.to_owned()]);
-    doubt_missing_leaders(consumer, &topics, timeout, || {
-        consumer.fetch_watermarks(topic, partition, timeout)
+    doubt_leaders(consumer, &topics, timeout, |patience| {
+        consumer.fetch_watermarks(topic, partition, patience)
     })
 }
 
@@ -68,29 +72,61 @@ pub(super) fn offsets(list: &TopicPartitionList) -> KafkaResult<Offsets> {
     Ok(offsets)
 }
 
-/// Asks again, once, if the first answer was that there is no leader.
-fn doubt_missing_leaders<C: ConsumerContext, T>(
+/// Asks with growing patience; before each question but the first the cluster says who leads.
+fn doubt_leaders<C: ConsumerContext, T>(
     consumer: &BaseConsumer<C>,
     topics: &BTreeSet<String>,
     timeout: Duration,
-    ask: impl Fn() -> KafkaResult<T>,
+    ask: impl Fn(Duration) -> KafkaResult<T>,
 ) -> KafkaResult<T> {
-    match ask() {
-        Err(error) if is_without_leader(&error) => {
-            debug!(%error, "asking the cluster who leads its partitions");
-            for topic in topics {
-                consumer.fetch_metadata(Some(topic), timeout)?;
+    let deadline = Instant::now() + timeout;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let mut patience = FIRST_PATIENCE;
+    for _ in 1..QUESTIONS {
+        match ask(patience.min(left())) {
+            Err(error) if depends_on_leader(&error) && !left().is_zero() => {
+                debug!(%error, "asking the cluster who leads its partitions");
+                learn_leaders(consumer, topics, left())?;
             }
-            ask()
+            answer => return answer,
         }
-        answer => answer,
+        patience *= 2;
     }
+    ask(left())
 }
 
-fn is_without_leader(error: &KafkaError) -> bool {
-    // With no leader at all among what was asked, the library takes the partitions for unknown.
-    let codes = [Code::LeaderNotAvailable, Code::NotLeaderForPartition, Code::UnknownPartition];
-    error.rdkafka_error_code().is_some_and(|code| codes.contains(&code))
+/// The library takes into its memory what the cluster answers.
+fn learn_leaders<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topics: &BTreeSet<String>,
+    timeout: Duration,
+) -> KafkaResult<()> {
+    for topic in topics {
+        match consumer.fetch_metadata(Some(topic), timeout) {
+            // The broker that was asked has just left the cluster; the next question finds another.
+            Err(error) if error.rdkafka_error_code() == Some(Code::DestroyBroker) => {}
+            answer => drop(answer?),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the answer may be owed to what the library remembers of leaders.
+fn depends_on_leader(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                // Of none of the partitions asked for a leader is known.
+                | Code::UnknownPartition
+                // The leader it knew of is away.
+                | Code::OperationTimedOut
+                | Code::RequestTimedOut
+                | Code::BrokerTransportFailure
+                | Code::DestroyBroker
+        )
+    )
 }
 
 #[cfg(test)]
