@@ -6,10 +6,11 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use live_comments::client::Endpoint;
@@ -46,8 +47,7 @@ impl Daemon {
     fn start_in(directory: Arc<TempDir>, config: &str, address: Option<SocketAddr>) -> Self {
         let file = directory.path().join("lcd.toml");
         std::fs::write(&file, config).unwrap();
-        let listen =
-            address.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let listen = address.unwrap_or_else(free_address).to_string();
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -196,6 +196,21 @@ impl Drop for Daemon {
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- log of lcd ---\n{}", self.log());
+        }
+    }
+}
+
+/// A place to listen where no outgoing connection begins, as one may at a port that the system chooses:
+/// a daemon that was stopped must find its own free when it starts again.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Processes of other tests begin elsewhere.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let step = std::process::id().wrapping_mul(97).wrapping_add(number);
+        let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + (step % 10_000) as u16));
+        if TcpListener::bind(address).is_ok() {
+            return address;
         }
     }
 }
