@@ -30,7 +30,8 @@ kafka_prepare() {
   done
   fill "$templates/kafka/server.properties" "$conf" "NODE=${name#kafka-}" "VOTERS=$voters" \
     "PORT=$(kafka_port "$name")" "CONTROLLER_PORT=$((first_port + 29 + ${name#kafka-}))" "DATA=$data" \
-    "REPLICAS=$brokers" "IN_SYNC=$((brokers > 1 ? 2 : 1))"
+    "REPLICAS=$brokers" "IN_SYNC=$((brokers > 1 ? 2 : 1))" \
+    "SESSION_MS=$((brokers > 1 ? 2000 : 30000))"
   if [[ ! -e $data/meta.properties ]]; then
     mkdir -p "$data"
     local -a java

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::{Harness, TOPIC, append, end_of, names, numbered, read_key, read_one, record, texts};
+use super::{
+    Harness, TODAY_MS, TOPIC, append, end_of, names, numbered, read_key, read_one, record, texts,
+};
 use crate::daemon::eventlog::{LogError, MAX_PAYLOAD_BYTES, NewRecord, Record};
 
 pub(crate) async fn positions_are_in_the_order_of_the_batch_and_grow<H: Harness>() {
@@ -49,7 +51,7 @@ pub(crate) async fn a_record_comes_back_as_it_was_appended<H: Harness>() {
     let batch: Vec<_> = payloads
         .into_iter()
         .zip([0, 1, u64::MAX >> 1])
-        .map(|(payload, key)| NewRecord { key, timestamp_ms: 1_234_567_890_123 + key % 2, payload })
+        .map(|(payload, key)| NewRecord { key, timestamp_ms: *TODAY_MS + key % 2, payload })
         .collect();
     let positions = append(&log, batch.clone()).await;
     for (new, position) in batch.iter().zip(positions) {

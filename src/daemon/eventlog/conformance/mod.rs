@@ -8,7 +8,8 @@ mod consumers;
 mod lifetime;
 mod reads;
 
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -20,6 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Short enough to wait for in vain.
 const MOMENT: Duration = Duration::from_millis(30);
 const TOPIC: Topic = Topic::CommentEvents;
+/// What records are dated: today, because an engine may delete what is older than its retention.
+static TODAY_MS: LazyLock<u64> = LazyLock::new(|| {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.expect("a clock after 1970").as_millis() as u64
+});
 
 pub(crate) use appends::*;
 pub(crate) use consumers::*;
@@ -87,11 +93,7 @@ macro_rules! conformance_suite {
 pub(crate) use conformance_suite;
 
 pub(crate) fn record(key: u64, text: &str) -> NewRecord {
-    NewRecord {
-        key,
-        timestamp_ms: 1_700_000_000_000,
-        payload: Bytes::copy_from_slice(text.as_bytes()),
-    }
+    NewRecord { key, timestamp_ms: *TODAY_MS, payload: Bytes::copy_from_slice(text.as_bytes()) }
 }
 
 /// `count` records of a key, numbered from `first` on.
