@@ -7,11 +7,14 @@
 
 pub(super) mod burials;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use ahash::AHashMap;
+use futures_util::TryStreamExt as _;
 use tracing::{info, warn};
 
+use super::eventlog::pages::pages;
 use super::eventlog::{LogError, Record, SharedLog, Topic};
 use super::ingest::Refs;
 use super::store::StoreError;
@@ -24,7 +27,6 @@ use crate::protocol::{Seq, StreamId};
 
 /// Records read back of each partition, at least.
 const TAIL_RECORDS: u64 = 50_000;
-const PAGE_RECORDS: usize = 4096;
 /// Deletions read back from the comment store: older ones concern comments nobody is handed any
 /// more except from the store itself, which leaves them out.
 const TOMBSTONE_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -70,19 +72,12 @@ impl WarmStart<'_> {
             start = start.min(next.map_or(0, |position| position.offset));
         }
         let start = start.max(bounds.earliest);
-        let (mut offset, mut records) = (start, 0);
+        let mut records = 0;
         let mut covered: AHashMap<StreamId, Seq> = AHashMap::new();
-        while offset < bounds.end {
-            let page = self
-                .log
-                .read_partition(Topic::CommentEvents, partition, offset, PAGE_RECORDS)
-                .await?;
-            records += page.records.len() as u64;
-            self.take_in(&page.records, start, &mut covered).await?;
-            if page.at_end {
-                break;
-            }
-            offset = page.next_offset;
+        let mut pages = pin!(pages(self.log, Topic::CommentEvents, partition, start..bounds.end));
+        while let Some(page) = pages.try_next().await? {
+            records += page.len() as u64;
+            self.take_in(&page, start, &mut covered).await?;
         }
         self.extend(covered, bounds.end).await?;
         Ok(records)

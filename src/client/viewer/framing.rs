@@ -36,12 +36,19 @@ pub struct FrameReader {
 
 #[derive(Debug, Default)]
 struct Partial {
-    /// The start of a frame.
-    frame: Vec<u8>,
+    frame: Option<PartialFrame>,
     /// The fragments so far of a message.
     message: Option<Vec<u8>>,
     /// That message is compressed.
     compressed: bool,
+}
+
+/// A frame of which only the start has come.
+#[derive(Debug)]
+enum PartialFrame {
+    Head(Vec<u8>),
+    /// What follows goes where it stays: a crowd takes a gigabyte a second this way.
+    Payload(Header, Vec<u8>),
 }
 
 impl FrameReader {
@@ -65,48 +72,74 @@ impl FrameReader {
     }
 
     fn next_frame<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, FrameError> {
-        if self.partial.as_ref().is_some_and(|partial| !partial.frame.is_empty()) {
-            return self.complete(input);
+        let head = match self.partial.as_mut().and_then(|partial| partial.frame.take()) {
+            Some(PartialFrame::Payload(header, payload)) => {
+                return Ok(self.fill(header, payload, input));
+            }
+            Some(PartialFrame::Head(head)) => head,
+            None => Vec::new(),
+        };
+        let Some(header) = self.take_head(head, input)? else { return Ok(None) };
+        if let Some((payload, rest)) = input.split_at_checked(header.payload_bytes as usize) {
+            *input = rest;
+            self.let_go();
+            return Ok(Some((header, Cow::Borrowed(payload))));
         }
-        if let Some(header) = checked_header(input)? {
-            let end = header.header_bytes + header.payload_bytes as usize;
-            if let Some((frame, rest)) = input.split_at_checked(end) {
-                *input = rest;
-                return Ok(Some((header, Cow::Borrowed(&frame[header.header_bytes..]))));
+        Ok(self.fill(header, Vec::with_capacity(header.payload_bytes as usize), input))
+    }
+
+    /// Takes a head off the front, of which this much came in an earlier read.
+    fn take_head(
+        &mut self,
+        mut head: Vec<u8>,
+        input: &mut &[u8],
+    ) -> Result<Option<Header>, FrameError> {
+        if head.is_empty()
+            && let Some(header) = checked_header(input)?
+        {
+            *input = &input[header.header_bytes..];
+            return Ok(Some(header));
+        }
+        // At most as many turns as a head has bytes.
+        while let Some((byte, rest)) = input.split_first() {
+            head.push(*byte);
+            *input = rest;
+            if let Some(header) = checked_header(&head)? {
+                return Ok(Some(header));
             }
         }
-        if !input.is_empty() {
-            self.partial.get_or_insert_default().frame.extend_from_slice(input);
-            *input = &[];
+        if !head.is_empty() {
+            self.keep(PartialFrame::Head(head));
         }
         Ok(None)
     }
 
-    /// Goes on with a frame that began in an earlier read.
-    fn complete<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, FrameError> {
-        let partial = self.partial.get_or_insert_default();
-        let header = loop {
-            if let Some(header) = checked_header(&partial.frame)? {
-                break header;
-            }
-            // At most as many turns as a header has bytes.
-            let Some((byte, rest)) = input.split_first() else { return Ok(None) };
-            partial.frame.push(*byte);
-            *input = rest;
-        };
-        let end = header.header_bytes + header.payload_bytes as usize;
-        let (more, rest) = input.split_at((end - partial.frame.len()).min(input.len()));
-        partial.frame.extend_from_slice(more);
+    /// Adds to a payload that is incomplete; the frame, if it is complete now.
+    fn fill<'a>(
+        &mut self,
+        header: Header,
+        mut payload: Vec<u8>,
+        input: &mut &'a [u8],
+    ) -> Option<Frame<'a>> {
+        let missing = header.payload_bytes as usize - payload.len();
+        let (more, rest) = input.split_at(missing.min(input.len()));
+        payload.extend_from_slice(more);
         *input = rest;
-        if partial.frame.len() < end {
-            return Ok(None);
+        if more.len() < missing {
+            self.keep(PartialFrame::Payload(header, payload));
+            return None;
         }
-        let mut frame = std::mem::take(&mut partial.frame);
-        if partial.message.is_none() {
-            self.partial = None;
-        }
-        frame.drain(..header.header_bytes);
-        Ok(Some((header, Cow::Owned(frame))))
+        self.let_go();
+        Some((header, Cow::Owned(payload)))
+    }
+
+    /// A frame is complete: memory is owned only if its message is not.
+    fn let_go(&mut self) {
+        self.partial.take_if(|partial| partial.message.is_none());
+    }
+
+    fn keep(&mut self, frame: PartialFrame) {
+        self.partial.get_or_insert_default().frame = Some(frame);
     }
 
     /// `None` for what needs no answer: a fragment, a pong.

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
+use crate::daemon::eventlog::pages::pages;
 use crate::daemon::eventlog::{LogError, Position, Record, SharedLog, Topic};
 use crate::protocol::events::{CommentSubmitted, Event};
 
 /// How long before the last of them a record may have been appended: longer than a node waits for the
 /// log and a viewer for its acknowledgement.
 const REPEATED_WITHIN: Duration = Duration::from_secs(30);
-/// Records read at a time, and of a partition at least.
-const PAGE_RECORDS: u64 = 4096;
-/// Records read of all partitions together, a page of each always: a fraction of a second, in which
+/// Records of one step back, and of a partition at least.
+const STEP_RECORDS: u64 = 4096;
+/// Records read of all partitions together, a step of each always: a fraction of a second, in which
 /// nothing is shown. At 50 000 comments a second those of the last 1.3.
 const MAX_RECORDS: u64 = 1 << 16;
 /// Partitions read at the same time.
@@ -24,7 +25,7 @@ pub(super) async fn comments_before(
     log: &SharedLog,
     positions: &[Position],
 ) -> Result<Vec<(CommentSubmitted, Position)>, LogError> {
-    let most = (MAX_RECORDS / positions.len().max(1) as u64).max(PAGE_RECORDS);
+    let most = (MAX_RECORDS / positions.len().max(1) as u64).max(STEP_RECORDS);
     let reads: Vec<_> =
         positions.iter().map(|&position| records_before(log, position, most).boxed()).collect();
     let records: Vec<_> = stream::iter(reads).buffered(CONCURRENT).try_collect().await?;
@@ -40,69 +41,38 @@ async fn records_before(
     position: Position,
     most: u64,
 ) -> Result<Vec<Record>, LogError> {
-    let mut pages: Vec<Vec<Record>> = Vec::new();
+    let mut steps: Vec<Vec<Record>> = Vec::new();
     let mut before = position.offset;
     let mut newest_ms = None;
     while before > 1 && position.offset - before < most {
-        let from = before.saturating_sub(PAGE_RECORDS).max(1);
-        let page = range(log, Position { offset: from, ..position }, before).await?;
-        let (Some(oldest), Some(newest)) = (page.first(), page.last()) else { break };
+        let from = before.saturating_sub(STEP_RECORDS).max(1);
+        let step = pages(log, Topic::CommentEvents, position.partition, from..before);
+        let step = step.try_concat().await?;
+        let (Some(oldest), Some(newest)) = (step.first(), step.last()) else { break };
         let age_ms =
             newest_ms.get_or_insert(newest.timestamp_ms).saturating_sub(oldest.timestamp_ms);
-        pages.push(page);
+        steps.push(step);
         if u128::from(age_ms) > REPEATED_WITHIN.as_millis() {
             break;
         }
         before = from;
     }
-    Ok(pages.into_iter().rev().flatten().collect())
-}
-
-/// The records from a position up to an offset, as far as they are still kept.
-async fn range(log: &SharedLog, from: Position, to: u64) -> Result<Vec<Record>, LogError> {
-    let mut records = Vec::new();
-    let mut offset = from.offset;
-    while offset < to {
-        let most = (to - offset) as usize;
-        match log.read_partition(Topic::CommentEvents, from.partition, offset, most).await {
-            Ok(page) => {
-                let within = page.records.into_iter().filter(|record| record.position.offset < to);
-                records.extend(within);
-                if page.at_end {
-                    break;
-                }
-                offset = page.next_offset;
-            }
-            Err(LogError::Expired { earliest, .. }) if earliest > offset => offset = earliest,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(records)
+    Ok(steps.into_iter().rev().flatten().collect())
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use super::super::tests::{STREAM, record, submitted};
     use super::*;
     use crate::daemon::eventlog::in_memory::InMemoryLog;
     use crate::daemon::eventlog::{EventLog as _, NewRecord};
-    use crate::protocol::{Comment, CommentId, Role, StreamId, UserId};
+    use crate::protocol::Role;
 
     fn comment(number: u64, timestamp_ms: u64) -> NewRecord {
-        let stream_id = StreamId(1);
-        let comment = Arc::new(Comment {
-            stream_id,
-            comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + number, 1, [3; 6]),
-            user_id: UserId(1),
-            name: "ann".into(),
-            message: "hi".into(),
-            created_at: 1,
-        });
-        let (role, client_ref) = (Role::Viewer, Some("r".into()));
-        let event = CommentSubmitted { comment, role, client_ref, shadow: false, screened: false };
-        let payload = Event::CommentSubmitted(event).encode().into();
-        NewRecord { key: stream_id.0, timestamp_ms, payload }
+        let event = submitted(STREAM, number, Role::Viewer, false);
+        NewRecord { timestamp_ms, ..record(&Event::CommentSubmitted(event)) }
     }
 
     /// The offsets that are looked at before the end of a log of records this many ms apart.
@@ -117,14 +87,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn looks_at_a_page_or_what_was_appended_lately_up_to_a_bound() {
+    async fn looks_at_a_step_or_what_was_appended_lately_up_to_a_bound() {
         assert_eq!(looked_at(0, 1).await, Vec::<u64>::new());
         assert_eq!(looked_at(10, 60_000).await, (1..=10).collect::<Vec<_>>());
-        let (last, page) = (PAGE_RECORDS * 5, PAGE_RECORDS);
-        assert_eq!(looked_at(last, 60_000).await, (last - page + 1..=last).collect::<Vec<_>>());
-        // 4 ms apart: two pages reach 33 s back.
-        assert_eq!(looked_at(last, 4).await, (last - 2 * page + 1..=last).collect::<Vec<_>>());
-        let many = MAX_RECORDS + 3 * page;
-        assert_eq!(looked_at(many, 0).await, (3 * page + 1..=many).collect::<Vec<_>>());
+        let (last, step) = (STEP_RECORDS * 5, STEP_RECORDS);
+        assert_eq!(looked_at(last, 60_000).await, (last - step + 1..=last).collect::<Vec<_>>());
+        // 4 ms apart: two steps reach 33 s back.
+        assert_eq!(looked_at(last, 4).await, (last - 2 * step + 1..=last).collect::<Vec<_>>());
+        let many = MAX_RECORDS + 3 * step;
+        assert_eq!(looked_at(many, 0).await, (3 * step + 1..=many).collect::<Vec<_>>());
     }
 }

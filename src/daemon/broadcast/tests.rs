@@ -19,7 +19,7 @@ use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Even
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Comment, CommentId, NodeId, Role, Seq, StreamId, UserId};
 
-const STREAM: StreamId = StreamId(5);
+pub(super) const STREAM: StreamId = StreamId(5);
 
 /// Writes down what is published, and what the cache was told, in one order.
 #[derive(Debug, Default)]
@@ -173,7 +173,12 @@ impl Stage {
     }
 }
 
-fn submitted(stream_id: StreamId, number: u64, role: Role, shadow: bool) -> CommentSubmitted {
+pub(super) fn submitted(
+    stream_id: StreamId,
+    number: u64,
+    role: Role,
+    shadow: bool,
+) -> CommentSubmitted {
     let comment_id = CommentId::from_unix_ticks(17_000_000_000_000_000 + number * 977, 1, [3; 6]);
     let comment = Arc::new(Comment {
         stream_id,
@@ -186,7 +191,7 @@ fn submitted(stream_id: StreamId, number: u64, role: Role, shadow: bool) -> Comm
     CommentSubmitted { comment, role, client_ref: None, shadow, screened: false }
 }
 
-fn record(event: &Event) -> NewRecord {
+pub(super) fn record(event: &Event) -> NewRecord {
     NewRecord { key: STREAM.0, timestamp_ms: 1, payload: event.encode().into() }
 }
 

@@ -64,7 +64,7 @@ impl Default for DeliveryConfig {
         Self {
             workers: 0,
             fan_out_share: 0.2,
-            coalesce_up_to: Duration::from_millis(100),
+            coalesce_up_to: Duration::from_millis(125),
             ring_frames: 512,
             ring_bytes: ByteSize::mib(4),
             outbox_bytes: ByteSize::kib(64),

@@ -1,14 +1,17 @@
 //! Deleting a comment, and finding one by its id alone.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt as _;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::cluster::Reached;
 use super::{Actor, Control, ControlError, outcome, validate};
+use crate::daemon::eventlog::pages::pages;
 use crate::daemon::eventlog::{LogError, NewRecord, Record, Topic};
 use crate::protocol::admin::{DeleteRequest, Outcome};
 use crate::protocol::events::{CommentModerated, Decision, Event};
@@ -125,32 +128,17 @@ impl Control {
     async fn search_window(
         &self,
         partition: u32,
-        window: std::ops::Range<u64>,
+        window: Range<u64>,
         comment_id: CommentId,
     ) -> Result<ControlFlow<Option<Owned>>, LogError> {
         let oldest_ms = comment_id.unix_ms().saturating_sub(CLOCK_SKEW_MS);
         let mut too_old = false;
-        let mut offset = window.start;
-        while offset < window.end {
-            let max_records = (window.end - offset) as usize;
-            let log = &self.parts.log;
-            let read = log.read_partition(Topic::CommentEvents, partition, offset, max_records);
-            let page = match read.await {
-                // Retention took the window while it was looked at.
-                Err(LogError::Expired { earliest, .. }) if earliest > offset => {
-                    offset = earliest;
-                    continue;
-                }
-                other => other?,
-            };
-            if let Some(owner) = page.records.iter().find_map(|r| owner_if(r, comment_id)) {
+        let mut pages = pin!(pages(&self.parts.log, Topic::CommentEvents, partition, window));
+        while let Some(page) = pages.try_next().await? {
+            if let Some(owner) = page.iter().find_map(|record| owner_if(record, comment_id)) {
                 return Ok(ControlFlow::Break(Some(owner)));
             }
-            too_old |= page.records.first().is_some_and(|first| first.timestamp_ms < oldest_ms);
-            if page.at_end || page.next_offset <= offset {
-                break;
-            }
-            offset = page.next_offset;
+            too_old |= page.first().is_some_and(|first| first.timestamp_ms < oldest_ms);
         }
         Ok(if too_old { ControlFlow::Break(None) } else { ControlFlow::Continue(()) })
     }

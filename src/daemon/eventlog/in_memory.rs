@@ -180,6 +180,9 @@ impl InMemoryLog {
     ) -> Result<Page, LogError> {
         let state = self.open()?;
         let Bounds { earliest, end } = self.bounds_in(&state, topic);
+        if offset.max(1) < earliest {
+            return Err(LogError::Expired { wanted: offset, earliest });
+        }
         let all = state.topics.get(&topic).map_or(&[][..], |contents| &contents.records);
         let skipped = (offset.clamp(earliest, end) - earliest) as usize;
         let found = all[skipped..].iter().filter(|record| wanted(record));

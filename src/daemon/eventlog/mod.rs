@@ -24,6 +24,7 @@ pub mod embedded;
 #[cfg(test)]
 pub(crate) mod in_memory;
 pub mod kafka;
+pub mod pages;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,7 +227,8 @@ pub trait LogConsumer: Send + std::fmt::Debug {
     /// dropped before it returned has consumed nothing.
     async fn poll(&mut self, max_records: usize, max_wait: Duration) -> Result<Polled, LogError>;
 
-    /// Stores, durably, that everything below each given offset of its partition is done with.
+    /// Stores that everything below each given offset of its partition is done with. It survives this
+    /// process at once; a power failure may take the commits of the last second back.
     async fn commit(&mut self, next: &[Position]) -> Result<(), LogError>;
 
     /// Appends to `log` what this member made of what it read, and then commits. Where the engine

@@ -11,15 +11,17 @@
 //!
 //! Bounded: a page of tombstones or of the log is in memory, [`CONCURRENT`] burials are on their way.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{PAGE_RECORDS, TOMBSTONE_AGE, WarmStartError};
+use super::{TOMBSTONE_AGE, WarmStartError};
 use crate::daemon::clock::SharedClock;
+use crate::daemon::eventlog::pages::pages;
 use crate::daemon::eventlog::{Position, SharedLog, Topic};
 use crate::daemon::store::comments::SharedCommentStore;
 use crate::daemon::store::recent::SharedRecentCache;
@@ -128,18 +130,11 @@ impl Burials {
     ) -> Result<(), WarmStartError> {
         let bounds = self.log.bounds(Topic::CommentEvents, partition).await?;
         let stored = stored_to.iter().find(|position| position.partition == partition);
-        let mut offset = stored.map_or(0, |position| position.offset).max(bounds.earliest);
-        while offset < bounds.end {
-            let page = self
-                .log
-                .read_partition(Topic::CommentEvents, partition, offset, PAGE_RECORDS)
-                .await?;
-            let burials = page.records.iter().filter_map(|record| deletion(&record.payload));
+        let start = stored.map_or(0, |position| position.offset).max(bounds.earliest);
+        let mut pages = pin!(pages(&self.log, Topic::CommentEvents, partition, start..bounds.end));
+        while let Some(page) = pages.try_next().await? {
+            let burials = page.iter().filter_map(|record| deletion(&record.payload));
             self.bury(burials.collect(), tally).await?;
-            if page.at_end {
-                break;
-            }
-            offset = page.next_offset;
         }
         Ok(())
     }

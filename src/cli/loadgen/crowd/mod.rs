@@ -47,7 +47,7 @@ pub(crate) use pulse::{cpu_time, resident_bytes};
 
 const EVENTS: usize = 1024;
 /// Shared by all viewers of a crowd.
-const READ_BUFFER_BYTES: usize = 64 << 10;
+const READ_BUFFER_BYTES: usize = 128 << 10;
 /// Connections begun between two looks at the sockets.
 const CONNECT_BURST: usize = 64;
 const PROGRESS_EVERY: Micros = 250_000;

@@ -44,7 +44,7 @@ impl Ledger {
             }
         }
         for (gap, viewers) in &self.gaps {
-            tally.skipped += self.roll.within(*gap).len() as u64 * viewers;
+            tally.skipped += self.roll.count(*gap) * viewers;
         }
         for track in self.tracks.iter().flatten() {
             self.count_track(track, &mut tally);
@@ -55,8 +55,8 @@ impl Ledger {
     /// Whether a viewer that may still get something is owed something.
     pub(crate) fn outstanding(&self) -> bool {
         let owed = |track: &Track| {
-            let rest = self.roll.after(track.position.seq());
-            rest.iter().any(|acked| self.is_owed(track, acked))
+            let mut rest = self.roll.after(track.position.seq());
+            rest.any(|acked| self.is_owed(track, acked))
         };
         self.tracks.iter().flatten().any(|track| match track.presence {
             Presence::Connected => owed(track),
@@ -84,16 +84,16 @@ impl Ledger {
     fn count_track(&self, track: &Track, tally: &mut Tally) {
         // A welcome that claims to be past a comment which was sent only afterwards.
         let early = self.roll.up_to(track.start);
-        let passed_over = early.iter().filter(|acked| acked.intended_at >= track.joined_at);
+        let passed_over = early.filter(|acked| acked.intended_at >= track.joined_at);
         let passed_over = passed_over.count() as u64;
         tally.expected += passed_over;
         tally.lost += passed_over;
         for hole in &track.holes {
-            tally.lost += self.roll.within(*hole).len() as u64;
+            tally.lost += self.roll.count(*hole);
         }
         let end = track.position.seq();
         let covered = SeqRange::new(track.start + 1, end);
-        tally.expected += covered.map_or(0, |range| self.roll.within(range).len() as u64);
+        tally.expected += covered.map_or(0, |range| self.roll.count(range));
         if track.presence != Presence::Connected {
             return;
         }

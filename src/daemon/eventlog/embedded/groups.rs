@@ -159,14 +159,14 @@ impl Member {
         self.group.committed()
     }
 
-    /// Stores the group's position durably. Blocks on the disk.
+    /// Stores the group's position. Blocks on the disk.
     pub(super) fn commit(&self, next_offset: u64) -> Result<(), LogError> {
         self.group.commit(self.id, next_offset)
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The position file records a commit only after it is durable; the rest are single assignments.
+    // The position file knows a commit only after it is written; the rest are single assignments.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -115,7 +115,8 @@ impl Groups {
         self.lags.get(move || groups.find_lag()).await
     }
 
-    /// One question about each group and one about the topics. Blocks.
+    /// One question about each group and one about the places where any of them stands: what nobody
+    /// reads may be without a leader. Blocks.
     fn find_lag(&self) -> Result<Vec<ConsumerLag>, LogError> {
         let mut committed = Vec::new();
         for group in self.names()? {
@@ -124,9 +125,15 @@ impl Groups {
                 .map_err(|error| unavailable(&format!("the lag of {group}"), &error))?;
             committed.push((group, offsets));
         }
+        let places: BTreeSet<_> =
+            committed.iter().flat_map(|(_, offsets)| offsets.keys()).collect();
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
         // After the commits, so that no end is before one.
         let client = self.client(LISTER)?;
-        let end = ends(&client, self.partitions(&Topic::ALL), Offset::End, self.clients.timeout)
+        let places = places.iter().map(|(topic, partition)| (topic.as_str(), *partition));
+        let end = ends(&client, places, Offset::End, self.clients.timeout)
             .map_err(|error| unavailable("the lag of consumers", &error))?;
         let lag_of = |group: &str, place: &(String, i32), offset| ConsumerLag {
             group: group.to_owned(),

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use crate::daemon::eventlog::LogError;
 use crate::protocol::admin::ConsumerLag;
 
-pub(super) const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_secs(1);
 
-pub(super) type Answer = Result<Vec<ConsumerLag>, LogError>;
+type Answer = Result<Vec<ConsumerLag>, LogError>;
 
 /// The last answer, or the one that is being found.
 #[derive(Default)]

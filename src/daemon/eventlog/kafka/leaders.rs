@@ -35,8 +35,8 @@ pub(super) fn ends<'a, C: ConsumerContext>(
     for (topic, partition) in partitions {
         asked.add_partition_offset(topic, partition, end)?;
     }
-    let topics: BTreeSet<_> = asked.elements().iter().map(|of| of.topic().to_owned()).collect();
-    let found = doubt_leaders(consumer, &topics, timeout, |patience| {
+    let topics = || asked.elements().iter().map(|of| of.topic().to_owned()).collect();
+    let found = doubt_leaders(consumer, topics, timeout, |patience| {
         offsets(&consumer.offsets_for_times(asked.clone(), patience)?)
     })?;
     let is_missing = |topic: &str, partition| !found.contains_key(&(topic.to_owned(), partition));
@@ -54,8 +54,8 @@ pub(super) fn watermarks<C: ConsumerContext>(
     partition: i32,
     timeout: Duration,
 ) -> KafkaResult<(i64, i64)> {
-    let topics = BTreeSet::from([topic.to_owned()]);
-    doubt_leaders(consumer, &topics, timeout, |patience| {
+    let topics = || BTreeSet::from([topic.to_owned()]);
+    doubt_leaders(consumer, topics, timeout, |patience| {
         consumer.fetch_watermarks(topic, partition, patience)
     })
 }
@@ -75,7 +75,7 @@ pub(super) fn offsets(list: &TopicPartitionList) -> KafkaResult<Offsets> {
 /// Asks with growing patience; before each question but the first the cluster says who leads.
 fn doubt_leaders<C: ConsumerContext, T>(
     consumer: &BaseConsumer<C>,
-    topics: &BTreeSet<String>,
+    topics: impl Fn() -> BTreeSet<String>,
     timeout: Duration,
     ask: impl Fn(Duration) -> KafkaResult<T>,
 ) -> KafkaResult<T> {
@@ -86,7 +86,7 @@ fn doubt_leaders<C: ConsumerContext, T>(
         match ask(patience.min(left())) {
             Err(error) if depends_on_leader(&error) && !left().is_zero() => {
                 debug!(%error, "asking the cluster who leads its partitions");
-                learn_leaders(consumer, topics, left())?;
+                learn_leaders(consumer, &topics(), left())?;
             }
             answer => return answer,
         }
