@@ -29,7 +29,7 @@ pub(super) struct Edge {
     delivery: Delivery,
     ingest: Ingest,
     window: ReactionWindow,
-    submissions: (mpsc::Sender<Vec<Submission>>, mpsc::Receiver<Vec<Submission>>),
+    submissions: (mpsc::Sender<Submission>, mpsc::Receiver<Submission>),
     reactions: mpsc::Receiver<Vec<ReactionCounts>>,
     auth: mpsc::Receiver<AuthRequest>,
 }
@@ -40,7 +40,7 @@ pub(super) struct EdgeTasks {
     delivery: Delivery,
     ingest: Ingest,
     window: ReactionWindow,
-    submissions: mpsc::Receiver<Vec<Submission>>,
+    submissions: mpsc::Receiver<Submission>,
     reactions: mpsc::Receiver<Vec<ReactionCounts>>,
     viewers: ViewerTasks,
 }

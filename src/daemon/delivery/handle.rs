@@ -41,7 +41,7 @@ const MAX_CATCH_UP_REQUESTS: usize = 4096;
 /// reactions, which the workers go on adding up.
 #[derive(Debug, Clone)]
 pub struct ViewerRequests {
-    pub submissions: mpsc::Sender<Vec<Submission>>,
+    pub submissions: mpsc::Sender<Submission>,
     pub reactions: mpsc::Sender<Vec<ReactionCounts>>,
     pub auth: mpsc::Sender<AuthRequest>,
 }

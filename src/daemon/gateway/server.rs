@@ -54,7 +54,7 @@ pub struct GatewayParts {
     pub board: StatusBoard,
     pub sink: Arc<dyn ViewerSink>,
     /// Ingest's queue, bounded in batches; when it is full the caller is told `overloaded`.
-    pub submissions: mpsc::Sender<Vec<Submission>>,
+    pub submissions: mpsc::Sender<Submission>,
     /// `auth` messages of viewers that connected without a token, from delivery.
     pub auth_requests: mpsc::Receiver<AuthRequest>,
     pub node: NodeId,

@@ -29,7 +29,7 @@ pub(super) struct GatewayState {
     pub(super) board: StatusBoard,
     pub(super) sink: Arc<dyn ViewerSink>,
     /// Ingest's queue; when it is full the submission is refused with `overloaded`.
-    pub(super) submissions: mpsc::Sender<Vec<Submission>>,
+    pub(super) submissions: mpsc::Sender<Submission>,
     pub(super) admission: Arc<Admission>,
     pub(super) places: Arc<Places>,
     pub(super) rate: ConnectionRate,

@@ -35,17 +35,13 @@ use crate::protocol::{Comment, CommentId, ErrorCode};
 pub(super) const MAX_IN_FLIGHT: usize = 64;
 /// Comments of one append.
 const MAX_BATCH: usize = 4096;
-/// Comments of one element of the queue.
-const MAX_ELEMENT: usize = 64;
 /// What a client is told to wait after a fault whose end nobody knows.
 const RETRY_AFTER_MS: u64 = 1_000;
 
-/// The queue in front of ingest. Its bound counts elements of at most 64 comments, so senders must
-/// split larger ones; a full queue means `overloaded` for what does not fit.
-pub fn queue(
-    config: &IngestConfig,
-) -> (mpsc::Sender<Vec<Submission>>, mpsc::Receiver<Vec<Submission>>) {
-    mpsc::channel((config.queue_comments / MAX_ELEMENT).max(1))
+/// The queue in front of ingest, [`IngestConfig::queue_comments`] long; a full one means `overloaded`
+/// for what does not fit.
+pub fn queue(config: &IngestConfig) -> (mpsc::Sender<Submission>, mpsc::Receiver<Submission>) {
+    mpsc::channel(config.queue_comments)
 }
 
 #[derive(Debug)]
@@ -130,11 +126,8 @@ impl Ingest {
 
     /// Runs until every sender of the queue is gone or `stop` is cancelled and the queue is empty;
     /// then answers everything that is still on its way.
-    pub async fn run(
-        mut self,
-        mut queue: mpsc::Receiver<Vec<Submission>>,
-        stop: CancellationToken,
-    ) {
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Submission>, stop: CancellationToken) {
+        let mut taken = Vec::new();
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
         let mut tidy = tokio::time::interval(Duration::from_secs(60));
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -146,8 +139,8 @@ impl Ingest {
                 // First, or a flood of comments would put it off for good.
                 () = stop.cancelled(), if open => {
                     queue.close();
-                    while let Ok(rest) = queue.try_recv() {
-                        in_flight.extend(self.take_in(rest, &mut queue).await);
+                    while queue.recv_many(&mut taken, MAX_BATCH).await > 0 {
+                        in_flight.extend(self.take_in(&mut taken).await);
                     }
                     open = false;
                 }
@@ -156,9 +149,9 @@ impl Ingest {
                         self.answer(outcome, batch.awaiting);
                     }
                 }
-                taken = queue.recv(), if open && has_room => match taken {
-                    Some(first) => in_flight.extend(self.take_in(first, &mut queue).await),
-                    None => open = false,
+                count = queue.recv_many(&mut taken, MAX_BATCH), if open && has_room => match count {
+                    0 => open = false,
+                    _ => in_flight.extend(self.take_in(&mut taken).await),
                 },
                 _ = tidy.tick() => self.limits.forget_idle(),
             }
@@ -166,22 +159,12 @@ impl Ingest {
         debug!("ingest drained");
     }
 
-    /// Checks what waits, up to one batch, and sends it on its way.
-    async fn take_in(
-        &mut self,
-        first: Vec<Submission>,
-        queue: &mut mpsc::Receiver<Vec<Submission>>,
-    ) -> Option<InFlight> {
+    /// Checks what was taken from the queue and sends it on its way as one batch.
+    async fn take_in(&mut self, taken: &mut Vec<Submission>) -> Option<InFlight> {
         let mut building = Building::default();
-        let mut next = Some(first);
-        while let Some(submissions) = next.take() {
-            for submission in submissions {
-                self.parts.board.metrics().comments_received.inc();
-                self.check(submission, &mut building).await;
-            }
-            if building.awaiting.len() < MAX_BATCH {
-                next = queue.try_recv().ok();
-            }
+        for submission in taken.drain(..) {
+            self.parts.board.metrics().comments_received.inc();
+            self.check(submission, &mut building).await;
         }
         if building.awaiting.is_empty() {
             return None;

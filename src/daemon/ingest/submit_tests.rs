@@ -62,7 +62,7 @@ struct Stage {
     log: InMemoryLog,
     board: StatusBoard,
     screen: Arc<ByText>,
-    queue: mpsc::Sender<Vec<Submission>>,
+    queue: mpsc::Sender<Submission>,
     replies: UnboundedReceiver<Reply>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -102,7 +102,9 @@ impl Stage {
     }
 
     async fn send(&self, submissions: Vec<Submission>) {
-        self.queue.send(submissions).await.unwrap();
+        for submission in submissions {
+            self.queue.send(submission).await.unwrap();
+        }
     }
 
     async fn outcome(&mut self) -> Result<Accepted, ErrorCode> {
@@ -312,13 +314,23 @@ async fn who_may_not_comment_and_where_nobody_may_are_told() {
     assert!(stage.stored().await.is_empty());
 }
 
+#[test]
+fn the_queue_holds_as_many_comments_as_it_says_though_each_comes_by_itself() {
+    let config = IngestConfig { queue_comments: 1000, ..IngestConfig::default() };
+    let (queue, _waiting) = queue(&config);
+    for _ in 0..1000 {
+        queue.try_send(submission(LIVE, "hi", None)).unwrap();
+    }
+    assert!(queue.try_send(submission(LIVE, "hi", None)).is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_is_heeded_under_load_and_answers_what_was_taken() {
     let mut stage = Stage::start().await;
     let queue = stage.queue.clone();
     let flood = tokio::spawn(async move {
         let mut sent = 0;
-        while queue.send(vec![submission(LIVE, "hi", None)]).await.is_ok() {
+        while queue.send(submission(LIVE, "hi", None)).await.is_ok() {
             sent += 1;
         }
         sent

@@ -17,8 +17,8 @@ use crate::protocol::{CloseCode, ErrorCode};
 
 /// Read from one viewer before the others get their turn.
 const MAX_TURN_BYTES: usize = 256 * 1024;
-/// Comments of one element of the ingest queue.
-const MAX_ELEMENT: usize = 64;
+/// Comments handed over together: there is room for all of them in the queue of ingest, or for none.
+const MAX_TOGETHER: usize = 64;
 /// What a viewer is told to wait when a queue is full.
 const RETRY_AFTER_MS: u64 = 1_000;
 
@@ -195,7 +195,8 @@ impl Worker {
             client_ref,
             reply_to: ReplyTo::Connection(self.connection_id(slot)),
         });
-        if self.submissions.len() >= MAX_ELEMENT {
+        let queue_comments = self.parts.requests.submissions.max_capacity();
+        if self.submissions.len() >= MAX_TOGETHER.min(queue_comments) {
             self.hand_over_submissions();
         }
     }
@@ -249,13 +250,17 @@ impl Worker {
         if self.submissions.is_empty() {
             return;
         }
-        let submissions = std::mem::take(&mut self.submissions);
-        let (refused, error) = match self.parts.requests.submissions.try_send(submissions) {
-            Ok(()) => return,
-            Err(TrySendError::Full(refused)) => (refused, overloaded()),
-            Err(TrySendError::Closed(refused)) => (refused, shutting_down()),
+        let mut submissions = std::mem::take(&mut self.submissions);
+        let error = match self.parts.requests.submissions.try_reserve_many(submissions.len()) {
+            Ok(permits) => {
+                permits.zip(submissions.drain(..)).for_each(|(permit, one)| permit.send(one));
+                self.submissions = submissions;
+                return;
+            }
+            Err(TrySendError::Full(())) => overloaded(),
+            Err(TrySendError::Closed(())) => shutting_down(),
         };
-        for submission in refused {
+        for submission in submissions {
             self.metrics.comments_received.inc();
             count(&self.metrics.comments_refused, error.code.as_str());
             if let ReplyTo::Connection(connection) = submission.reply_to

@@ -63,7 +63,7 @@ async fn accept(
     let (submission, outcome) = submitted.inspect_err(|error| {
         count(&state.board.metrics().comments_refused, error.body.code.as_str());
     })?;
-    state.submissions.try_send(vec![submission]).map_err(|error| match error {
+    state.submissions.try_send(submission).map_err(|error| match error {
         TrySendError::Full(_) => {
             ErrorBody::new(ErrorCode::Overloaded, "too many comments are waiting to be checked")
                 .retry_after_ms(RETRY_MS)

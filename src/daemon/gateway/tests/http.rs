@@ -32,7 +32,7 @@ fn comment_id(n: u64) -> CommentId {
 
 /// Plays ingest for one submission.
 async fn ingest(rig: &mut Rig, outcome: Result<Accepted, ErrorBody>) -> (String, Option<String>) {
-    let submission = rig.submissions.recv().await.unwrap().pop().unwrap();
+    let submission = rig.submissions.recv().await.unwrap();
     assert_eq!((submission.stream_id, submission.identity.user_id), (StreamId(1), UserId(1)));
     let ReplyTo::Caller(caller) = submission.reply_to else { panic!("it came over HTTP") };
     caller.send(outcome).unwrap();
@@ -358,7 +358,7 @@ async fn requests_in_flight_are_answered_while_stopping() {
         let headers = headers.each_ref().map(String::as_str);
         request(address, COMMENTS, &headers, b"{\"message\":\"last words\"}").await
     });
-    let submission = rig.submissions.recv().await.unwrap().pop().unwrap();
+    let submission = rig.submissions.recv().await.unwrap();
     rig.begin_stop();
     let ReplyTo::Caller(caller) = submission.reply_to else { panic!("it came over HTTP") };
     let caller: oneshot::Sender<_> = caller;

@@ -43,7 +43,7 @@ pub(super) struct Rig {
     pub(super) bus: Journal,
     pub(super) sink: Arc<KeepingSink>,
     pub(super) kept: Kept,
-    pub(super) submissions: mpsc::Receiver<Vec<Submission>>,
+    pub(super) submissions: mpsc::Receiver<Submission>,
     pub(super) auth_requests: mpsc::Sender<AuthRequest>,
     pub(super) sanctions: Sanctions,
     pub(super) streams: Streams,
