@@ -53,7 +53,7 @@ pub struct GatewayParts {
     pub control: Control,
     pub board: StatusBoard,
     pub sink: Arc<dyn ViewerSink>,
-    /// Ingest's queue, bounded in batches; when it is full the caller is told `overloaded`.
+    /// Ingest's queue, bounded in comments; when it is full the caller is told `overloaded`.
     pub submissions: mpsc::Sender<Submission>,
     /// `auth` messages of viewers that connected without a token, from delivery.
     pub auth_requests: mpsc::Receiver<AuthRequest>,

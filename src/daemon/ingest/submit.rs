@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -41,7 +41,8 @@ const RETRY_AFTER_MS: u64 = 1_000;
 /// The queue in front of ingest, [`IngestConfig::queue_comments`] long; a full one means `overloaded`
 /// for what does not fit.
 pub fn queue(config: &IngestConfig) -> (mpsc::Sender<Submission>, mpsc::Receiver<Submission>) {
-    mpsc::channel(config.queue_comments)
+    // A longer one than the channel can count is as good as endless.
+    mpsc::channel(config.queue_comments.min(Semaphore::MAX_PERMITS))
 }
 
 #[derive(Debug)]
