@@ -11,6 +11,7 @@ use super::mailbox::StreamStart;
 use super::ring::Ring;
 use super::viewer::MAX_SLICES;
 use super::worker::coalescing::Coalescing;
+use super::worker::fan_out::FanOut;
 use crate::daemon::config::DeliveryConfig;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
@@ -39,9 +40,13 @@ pub(super) struct Stream {
     pub(super) meter: Arc<Meter>,
     pub(super) viewers: u64,
     pub(super) coalescing: Coalescing,
+    /// It stands in its worker's queue of streams with something to fan out.
+    pub(super) dirty: bool,
     reactions: BTreeMap<Arc<str>, u64>,
     echoes: VecDeque<Echo>,
-    /// What was pushed since the last fan-out.
+    /// The fan-out that other work has interrupted.
+    fan_out: Option<FanOut>,
+    /// What was pushed since the last fan-out began.
     run: Option<Run>,
 }
 
@@ -55,7 +60,7 @@ pub(super) struct Echo {
     pub(super) staff: bool,
 }
 
-/// Frames pushed since the last fan-out, and whether a viewer that was up to date can be sent all of
+/// Frames pushed since the last fan-out began, and whether a viewer that was up to date can be sent all of
 /// them as they are.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
@@ -67,6 +72,24 @@ pub(super) struct Run {
     pub(super) joins: bool,
     ordered_bytes: usize,
     control_bytes: usize,
+}
+
+impl Run {
+    fn frames(&self) -> u64 {
+        self.ordered_size().0 + self.control_size().0
+    }
+
+    fn ordered_size(&self) -> (u64, usize) {
+        (self.ordered.end - self.ordered.start, self.ordered_bytes)
+    }
+
+    fn control_size(&self) -> (u64, usize) {
+        (self.control.end - self.control.start, self.control_bytes)
+    }
+}
+
+fn sum(sizes: impl Iterator<Item = (u64, usize)>) -> (u64, usize) {
+    sizes.fold((0, 0), |(frames, bytes), (more, more_bytes)| (frames + more, bytes + more_bytes))
 }
 
 impl Stream {
@@ -85,8 +108,10 @@ impl Stream {
             meter: Arc::default(),
             viewers: 0,
             coalescing: Coalescing::default(),
+            dirty: false,
             reactions: BTreeMap::new(),
             echoes: VecDeque::new(),
+            fan_out: None,
             run: None,
         }
     }
@@ -126,21 +151,23 @@ impl Stream {
     }
 
     /// Whether what waits for fan-out must leave before this frame is taken in: one write takes no
-    /// more, or the ring would drop what nobody has been sent yet.
+    /// more, or the ring would drop what somebody has not been sent yet.
     pub(super) fn is_full_for(&self, frame: &Frame) -> bool {
-        let Some(run) = &self.run else { return false };
-        let ordered = run.ordered.end - run.ordered.start;
-        let control = run.control.end - run.control.start;
-        let fits = match frame.lane() {
-            Lane::Ordered => self.ordered.holds(ordered, run.ordered_bytes, frame),
-            Lane::Control => self.control.holds(control, run.control_bytes, frame),
+        let under_way = self.fan_out.as_ref().map(FanOut::run);
+        let mut unsent = under_way.into_iter().chain(&self.run).peekable();
+        if unsent.peek().is_none() {
+            return false;
+        }
+        let (ring, (frames, bytes)) = match frame.lane() {
+            Lane::Ordered => (&self.ordered, sum(unsent.map(Run::ordered_size))),
+            Lane::Control => (&self.control, sum(unsent.map(Run::control_size))),
         };
-        !fits || ordered + control >= MAX_SLICES as u64
+        let writes_full = self.run.as_ref().is_some_and(|run| run.frames() >= MAX_SLICES as u64);
+        writes_full || !ring.holds(frames, bytes, frame)
     }
 
-    /// Takes in a frame; true if nothing waited for fan-out before.
-    pub(super) fn push(&mut self, frame: Arc<Frame>) -> bool {
-        let first = self.run.is_none();
+    /// Takes in a frame.
+    pub(super) fn push(&mut self, frame: Arc<Frame>) {
         let run = self.run.get_or_insert_with(|| Run {
             ordered: self.ordered.end()..self.ordered.end(),
             control: self.control.end()..self.control.end(),
@@ -181,13 +208,28 @@ impl Stream {
                 run.control.end += 1;
             }
         }
-        first
     }
 
-    /// How long what waits for fan-out is to wait on. Deletions and announcements never do.
+    /// How long what waits for fan-out is to wait on. Deletions and announcements never do, nor does
+    /// what has begun.
     pub(super) fn fan_out_wait(&self, now: Instant) -> Duration {
         let urgent = self.run.as_ref().is_none_or(|run| !run.control.is_empty());
-        if urgent { Duration::ZERO } else { self.coalescing.wait(now) }
+        if urgent || self.fan_out.is_some() { Duration::ZERO } else { self.coalescing.wait(now) }
+    }
+
+    /// Whether there is anything to fan out, or to go on with.
+    pub(super) fn awaits_fan_out(&self) -> bool {
+        self.fan_out.is_some() || self.run.is_some()
+    }
+
+    /// The fan-out that was interrupted, or the next. A run never overtakes the one before.
+    pub(super) fn go_on(&mut self) -> Option<FanOut> {
+        self.fan_out.take().or_else(|| FanOut::begin(self))
+    }
+
+    /// Keeps a fan-out that is to go on.
+    pub(super) fn interrupt(&mut self, fan_out: FanOut) {
+        self.fan_out = Some(fan_out);
     }
 
     /// What waits for fan-out.
@@ -332,8 +374,8 @@ mod tests {
     #[test]
     fn a_run_joins_until_a_hole() {
         let mut stream = stream(16);
-        assert!(stream.push(batch(1, 2, SampleRate::ALL)), "the first to wait");
-        assert!(!stream.push(batch(3, 5, SampleRate::ALL)));
+        stream.push(batch(1, 2, SampleRate::ALL));
+        stream.push(batch(3, 5, SampleRate::ALL));
         let run = stream.take_run().unwrap();
         assert!(run.joins);
         assert_eq!((run.seq_before, run.seq_after, run.comments), (0, 5, 5));
@@ -368,6 +410,21 @@ mod tests {
             }
             stream.push(frame);
         }
+    }
+
+    #[test]
+    fn the_ring_keeps_what_a_fan_out_under_way_has_yet_to_write() {
+        let mut stream = stream(4);
+        stream.members.push(0);
+        (1..=3).for_each(|seq| stream.push(deletion(seq)));
+        let fan_out = stream.go_on().unwrap();
+        stream.interrupt(fan_out);
+        assert!(stream.awaits_fan_out() && stream.fan_out_wait(Instant::now()).is_zero());
+        assert!(!stream.is_full_for(&deletion(4)));
+        stream.push(deletion(4));
+        assert!(stream.is_full_for(&deletion(5)), "it would push out what is still being written");
+        assert_eq!(stream.go_on().unwrap().run().control, 0..3, "the older before the newer");
+        assert!(!stream.is_full_for(&deletion(5)));
     }
 
     #[test]

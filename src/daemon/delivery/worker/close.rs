@@ -110,6 +110,7 @@ impl Worker {
         viewer.permit = None;
         let (key, member) = (viewer.stream as usize, viewer.member as usize);
         let stream = &mut self.streams[key];
+        // A fan-out under way reckons with the last taking the place.
         stream.members.swap_remove(member);
         if let Some(&moved) = stream.members.get(member) {
             self.viewers[moved as usize].member = member as u32;
@@ -167,7 +168,7 @@ impl Worker {
         jitter: Duration,
         done: oneshot::Sender<u64>,
     ) {
-        self.fan_out_dirty(true);
+        self.fan_out_all();
         let slots: Vec<usize> = self.viewers.iter().map(|(slot, _)| slot).collect();
         self.dismissed = Some((done, slots.len() as u64));
         for slot in slots {

@@ -1,8 +1,9 @@
 //! The bytes of a run of frames for all viewers of one form, put together once.
 
-use std::borrow::Cow;
 use std::io::IoSlice;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::super::deflate::{InWindow, Link};
 use super::super::frame::{FORMS, Form, Frame};
@@ -32,55 +33,57 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// A run in the forms that its viewers use, each made when the first of them comes.
+/// A run in the forms that its viewers use, each made when the first of them comes. Owns its frames, so
+/// that a fan-out can go on when the ring has moved.
 #[derive(Debug)]
-pub(super) struct RunForms<'a> {
-    pub(super) frames: &'a [&'a Arc<Frame>],
-    forms: [Option<RunForm<'a>>; FORMS],
+pub(super) struct RunForms {
+    pub(super) frames: Vec<Arc<Frame>>,
+    forms: [Option<RunForm>; FORMS],
 }
 
 #[derive(Debug)]
-struct RunForm<'a> {
+struct RunForm {
     /// The window that the first compressed frame refers to, if it refers to any. Nobody who is
     /// written the run was sent that frame before, so who lacks the window reads no compressed frame
     /// up to a key frame.
     needs: Option<InWindow>,
     /// For who has the window.
-    inside: RunBytes<'a>,
+    inside: RunBytes,
     /// For who has not; made when somebody comes.
-    outside: Option<RunBytes<'a>>,
+    outside: Option<RunBytes>,
 }
 
 /// A run as one piece of memory: copied together once, so that no viewer's write gathers it.
 #[derive(Debug)]
-pub(super) struct RunBytes<'a> {
-    pub(super) bytes: Cow<'a, [u8]>,
+pub(super) struct RunBytes {
+    pub(super) bytes: Bytes,
     /// As in a [`Piece`].
     pub(super) window: Option<InWindow>,
 }
 
-impl<'a> RunBytes<'a> {
-    fn new(frames: &[&'a Arc<Frame>], form: Form, window: InWindow) -> Self {
+impl RunBytes {
+    fn new(frames: &[Arc<Frame>], form: Form, window: InWindow) -> Self {
         if let [frame] = frames {
             let (bytes, after) = frame.bytes(form, window);
             let window = frame.link(form).is_some().then_some(after);
-            return Self { bytes: Cow::Borrowed(bytes), window };
+            return Self { bytes: bytes.clone(), window };
         }
-        let piece = Piece::new(frames, form, window);
+        let frames: Vec<_> = frames.iter().collect();
+        let piece = Piece::new(&frames, form, window);
         let mut bytes = Vec::with_capacity(piece.bytes);
         piece.slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
-        Self { bytes: Cow::Owned(bytes), window: piece.window }
+        Self { bytes: bytes.into(), window: piece.window }
     }
 }
 
-impl<'a> RunForms<'a> {
-    pub(super) fn new(frames: &'a [&'a Arc<Frame>]) -> Self {
+impl RunForms {
+    pub(super) fn new(frames: Vec<Arc<Frame>>) -> Self {
         Self { frames, forms: Default::default() }
     }
 
     /// What a viewer of this form is written.
-    pub(super) fn piece(&mut self, form: Form, window: InWindow) -> &RunBytes<'a> {
-        let frames = self.frames;
+    pub(super) fn piece(&mut self, form: Form, window: InWindow) -> &RunBytes {
+        let frames = &self.frames;
         let run = self.forms[form as usize].get_or_insert_with(|| RunForm::new(frames, form));
         if run.needs.is_none_or(|needed| needed == window) {
             return &run.inside;
@@ -89,8 +92,8 @@ impl<'a> RunForms<'a> {
     }
 }
 
-impl<'a> RunForm<'a> {
-    fn new(frames: &[&'a Arc<Frame>], form: Form) -> Self {
+impl RunForm {
+    fn new(frames: &[Arc<Frame>], form: Form) -> Self {
         let first = frames.iter().find_map(|frame| frame.link(form));
         let needs = first.and_then(Link::needs);
         let inside = RunBytes::new(frames, form, needs.unwrap_or(InWindow::OUTSIDE));

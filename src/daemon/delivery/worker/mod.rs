@@ -9,12 +9,14 @@ mod attach;
 mod close;
 pub(super) mod coalescing;
 mod expiry;
+pub(super) mod fan_out;
 mod forms;
 mod inbound;
 mod outbound;
 mod private;
 mod timers;
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -76,8 +78,10 @@ pub(super) struct Worker {
     streams: Slab<Stream>,
     stream_keys: AHashMap<StreamId, usize>,
     users: AHashMap<UserId, Vec<u32>>,
-    /// Streams with frames to fan out.
-    dirty: Vec<usize>,
+    /// Streams with frames to fan out, each once; the next to have its turn first.
+    dirty: VecDeque<usize>,
+    /// How long it fans out before it turns to what else there is.
+    slice: Duration,
     /// Viewers whose outbox is to be written in this turn.
     owed: Vec<usize>,
     /// Sockets that had more to read than one turn allows.
@@ -113,7 +117,8 @@ impl Worker {
             streams: Slab::new(),
             stream_keys: AHashMap::new(),
             users: AHashMap::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
+            slice: fan_out::SLICE,
             owed: Vec::new(),
             unread: Vec::new(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
@@ -138,33 +143,39 @@ impl Worker {
         let mut events = Events::with_capacity(MAX_EVENTS);
         let mut commands = Vec::new();
         while !self.stopped {
-            let timeout = self.timeout();
-            if let Err(error) = self.parts.poll.poll(&mut events, Some(timeout))
-                && error.kind() != std::io::ErrorKind::Interrupted
-            {
-                error!(worker = self.parts.index, %error, "event queue failed");
-                return Err(error);
-            }
-            self.now = Instant::now();
-            for event in &events {
-                if event.token() != WAKER {
-                    self.on_event(event.token().0, event);
-                }
-            }
-            self.read_rest();
-            commands = self.parts.mailbox.take(commands);
-            for command in commands.drain(..) {
-                self.obey(command);
-            }
-            // An answer waits for others that came with it, not for a fan-out to thousands.
-            self.write_owed();
-            self.fan_out_dirty(false);
-            self.on_time();
-            self.hand_over_requests();
-            self.write_owed();
-            self.write_gauges();
+            self.turn(&mut events, &mut commands)?;
         }
         debug!(worker = self.parts.index, "delivery worker stopped");
+        Ok(())
+    }
+
+    /// Waits until there is something to do, and does it, but for what is left of a long fan-out.
+    fn turn(&mut self, events: &mut Events, commands: &mut Vec<Command>) -> std::io::Result<()> {
+        let timeout = self.timeout();
+        if let Err(error) = self.parts.poll.poll(events, Some(timeout))
+            && error.kind() != std::io::ErrorKind::Interrupted
+        {
+            error!(worker = self.parts.index, %error, "event queue failed");
+            return Err(error);
+        }
+        self.now = Instant::now();
+        for event in &*events {
+            if event.token() != WAKER {
+                self.on_event(event.token().0, event);
+            }
+        }
+        self.read_rest();
+        *commands = self.parts.mailbox.take(std::mem::take(commands));
+        for command in commands.drain(..) {
+            self.obey(command);
+        }
+        // An answer waits for others that came with it, not for a fan-out to thousands.
+        self.write_owed();
+        self.fan_out_dirty();
+        self.on_time();
+        self.hand_over_requests();
+        self.write_owed();
+        self.write_gauges();
         Ok(())
     }
 
@@ -196,9 +207,8 @@ impl Worker {
         if self.streams[key].is_full_for(&frame) {
             self.fan_out(key);
         }
-        if self.streams[key].push(frame) {
-            self.dirty.push(key);
-        }
+        self.streams[key].push(frame);
+        self.mark_dirty(key);
     }
 
     fn obey(&mut self, command: Command) {

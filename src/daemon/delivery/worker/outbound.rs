@@ -1,17 +1,14 @@
-//! What viewers are written: the fast path for who is up to date, the pump for everybody else.
+//! The pump: all there is for one viewer, in order. For who is not up to date, and for what is private;
+//! everybody else is written by the fan-out alone.
 
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
-use slab::Slab;
-
-use super::super::frame::Frame;
-use super::super::stream::{Run, Stream};
+use super::super::frame::{Frame, Lane};
+use super::super::stream::Stream;
 use super::super::viewer::{Flags, MAX_SLICES, Viewer};
 use super::Worker;
-use super::forms::{Piece, RunForms};
+use super::forms::Piece;
 use crate::protocol::CloseCode;
 use crate::protocol::message::ServerMessage;
 
@@ -32,71 +29,14 @@ enum Pumped {
 
 /// What was written, for the counters.
 #[derive(Debug, Default, Clone, Copy)]
-struct Tally {
-    frames: u64,
-    comments: u64,
-    bytes: u64,
+pub(super) struct Tally {
+    pub(super) frames: u64,
+    pub(super) comments: u64,
+    pub(super) bytes: u64,
     skipped: u64,
 }
 
 impl Worker {
-    /// Fans out every stream with something to send whose turn has come, or with `all` every one.
-    pub(super) fn fan_out_dirty(&mut self, all: bool) {
-        for key in std::mem::take(&mut self.dirty) {
-            let Some(stream) = self.streams.get(key) else { continue };
-            if all || stream.fan_out_wait(Instant::now()).is_zero() {
-                self.fan_out(key);
-            } else {
-                self.dirty.push(key);
-            }
-        }
-    }
-
-    /// How long until the next stream's turn comes.
-    pub(super) fn next_fan_out(&self, now: Instant) -> Option<Duration> {
-        let waiting = self.dirty.iter().filter_map(|key| self.streams.get(*key));
-        waiting.map(|stream| stream.fan_out_wait(now)).min()
-    }
-
-    /// Writes what was pushed to a stream since the last time to each of its viewers: one system
-    /// call each, the same bytes for all of one form.
-    pub(super) fn fan_out(&mut self, key: usize) {
-        let began = Instant::now();
-        let stream = &mut self.streams[key];
-        let Some(run) = stream.take_run() else { return };
-        let echoes = stream.due_echoes();
-        let stream = &self.streams[key];
-        let turns = stream.members.len() as u64;
-        let mut tally = Tally::default();
-        let (aside, broken) = write_run(stream, &run, &mut self.viewers, &mut tally);
-        stream.meter.add_bytes(tally.bytes);
-        self.tally(tally);
-        for slot in broken {
-            self.lose(slot);
-        }
-        let (mut held_up, now_s) = (0, self.now_s());
-        for slot in aside {
-            if self.viewers.get(slot).is_some_and(|viewer| !self.waits_for_room(viewer, key)) {
-                self.pump(slot);
-            }
-            held_up += u64::from(self.viewers.get(slot).is_some_and(|v| v.is_held_up(now_s)));
-        }
-        if let Some(stream) = self.streams.get_mut(key) {
-            stream.meter.add_turns(turns, held_up);
-            stream.coalescing.wrote(began, began.elapsed(), &self.parts.delivery);
-        }
-        for echo in echoes {
-            self.send_echo(&echo);
-        }
-    }
-
-    /// Whether there is nothing to do for a viewer until its socket takes more, of which an event
-    /// tells: to try at every frame would let who does not read cost more than who does.
-    fn waits_for_room(&self, viewer: &Viewer, key: usize) -> bool {
-        let control = &self.streams[key].control;
-        viewer.flags.has(Flags::BLOCKED) && viewer.control_cursor >= control.first()
-    }
-
     /// Writes everything there is for one viewer, in order: what was begun, private messages,
     /// deletions, comments.
     pub(super) fn pump(&mut self, slot: usize) {
@@ -144,7 +84,7 @@ impl Worker {
         self.tally(Tally { comments, ..Tally::default() });
     }
 
-    fn tally(&mut self, tally: Tally) {
+    pub(super) fn tally(&mut self, tally: Tally) {
         self.gauges.frames.fetch_add(tally.frames, Ordering::Relaxed);
         self.gauges.delivered.fetch_add(tally.comments, Ordering::Relaxed);
         self.gauges.bytes_out.fetch_add(tally.bytes, Ordering::Relaxed);
@@ -154,62 +94,14 @@ impl Worker {
     }
 }
 
-/// The fast path: one write for each viewer that had everything before the run and is not held up.
-/// Returns who needs the pump, and whose socket is broken.
-fn write_run(
-    stream: &Stream,
-    run: &Run,
-    viewers: &mut Slab<Viewer>,
-    tally: &mut Tally,
-) -> (Vec<usize>, Vec<usize>) {
-    let frames = run_frames(stream, run);
-    let mut forms = frames.as_deref().map(RunForms::new);
-    let (mut aside, mut broken) = (Vec::new(), Vec::new());
-    for &slot in &stream.members {
-        let viewer = &mut viewers[slot as usize];
-        let up_to_date = viewer.flags.none()
-            && viewer.cursor == run.ordered.start
-            && viewer.control_cursor == run.control.start
-            && viewer.seq == run.seq_before;
-        let Some(forms) = forms.as_mut().filter(|_| up_to_date) else {
-            aside.push(slot as usize);
-            continue;
-        };
-        let piece = forms.piece(viewer.form, viewer.window);
-        match viewer.transport.write(&[IoSlice::new(&piece.bytes)]) {
-            Err(_) => broken.push(slot as usize),
-            Ok(taken) if taken == piece.bytes.len() => {
-                viewer.cursor = run.ordered.end;
-                viewer.control_cursor = run.control.end;
-                viewer.seq = run.seq_after;
-                viewer.window = piece.window.unwrap_or(viewer.window);
-                tally.frames += forms.frames.len() as u64;
-                tally.comments += run.comments;
-                tally.bytes += taken as u64;
-            }
-            Ok(taken) => {
-                advance(viewer, forms.frames, taken, tally);
-                aside.push(slot as usize);
-            }
-        }
-    }
-    (aside, broken)
-}
-
-/// The frames of a run, deletions first; `None` if they cannot be sent as they are.
-fn run_frames<'a>(stream: &'a Stream, run: &Run) -> Option<Vec<&'a Arc<Frame>>> {
-    let count = (run.control.end - run.control.start) + (run.ordered.end - run.ordered.start);
-    if !run.joins || count > MAX_SLICES as u64 {
-        return None;
-    }
-    let control = run.control.clone().map(|index| stream.control.get(index));
-    let ordered = run.ordered.clone().map(|index| stream.ordered.get(index));
-    control.chain(ordered).collect()
-}
-
 /// Moves a viewer's cursors over `taken` bytes of `frames`. A frame that was taken in part has been
 /// begun: its rest goes to the front of the outbox.
-fn advance(viewer: &mut Viewer, frames: &[&Arc<Frame>], taken: usize, tally: &mut Tally) {
+pub(super) fn advance<'a>(
+    viewer: &mut Viewer,
+    frames: impl IntoIterator<Item = &'a Arc<Frame>>,
+    taken: usize,
+    tally: &mut Tally,
+) {
     tally.bytes += taken as u64;
     let mut left = taken;
     for frame in frames {
@@ -233,8 +125,8 @@ fn advance(viewer: &mut Viewer, frames: &[&Arc<Frame>], taken: usize, tally: &mu
 /// Moves a viewer's cursor over one frame.
 fn pass(viewer: &mut Viewer, frame: &Frame) {
     match frame.lane() {
-        super::super::frame::Lane::Control => viewer.control_cursor += 1,
-        super::super::frame::Lane::Ordered => viewer.cursor += 1,
+        Lane::Control => viewer.control_cursor += 1,
+        Lane::Ordered => viewer.cursor += 1,
     }
     if let Some(batch) = frame.batch() {
         viewer.seq = viewer.seq.max(batch.to_seq);
@@ -272,7 +164,7 @@ fn pump(viewer: &mut Viewer, stream: Option<&Stream>, tally: &mut Tally) -> Pump
         match viewer.transport.write(&piece.slices) {
             Err(_) => return Pumped::Failed,
             Ok(taken) => {
-                advance(viewer, &frames, taken, tally);
+                advance(viewer, frames.iter().copied(), taken, tally);
                 // Less than all is not yet "no more": a TLS session takes what its buffer holds at a
                 // time, and only a refused write brings an event when there is room again.
                 if taken == 0 && piece.bytes > 0 {

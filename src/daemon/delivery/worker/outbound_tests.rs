@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::super::super::deflate::InWindow;
 use super::super::super::frame::{Form, Lane};
 use super::super::super::transport::Transport;
+use super::super::fan_out::{FanOut, Served};
 use super::*;
 use crate::daemon::config::DeliveryConfig;
 use crate::daemon::handoff::ViewerSocket;
@@ -189,18 +190,13 @@ fn a_viewer_up_to_date_is_written_a_run_in_one_piece() {
     [range(1, 5), deletion(3), range(6, 6)].into_iter().for_each(|frame| {
         stream.push(frame);
     });
-    let run = stream.take_run().unwrap();
-    let mut viewers = Slab::new();
-    let mut peers = Vec::new();
-    for _ in 0..3 {
-        let (viewer, peer) = viewer(0);
-        stream.members.push(viewers.insert(viewer) as u32);
-        peers.push(peer);
-    }
+    let mut fan_out = FanOut::begin(&mut stream).unwrap();
+    let (mut viewers, peers): (Vec<_>, Vec<_>) = (0..3).map(|_| viewer(0)).unzip();
     viewers[1].seq = 6;
     let mut tally = Tally::default();
-    let (aside, broken) = write_run(&stream, &run, &mut viewers, &mut tally);
-    assert_eq!((aside, broken), (vec![1], vec![]), "nobody else needs a second write");
+    let mut served = viewers.iter_mut().map(|viewer| fan_out.write(viewer, &mut tally));
+    let expected = [Served::Whole, Served::Aside, Served::Whole];
+    assert!(served.by_ref().eq(expected), "nobody else needs a second write");
     assert_eq!((tally.frames, tally.comments), (6, 12));
     assert_eq!(told(&peers[0]), ["deleted", "1-5: 5", "6-6: 1"]);
     assert_eq!(told(&peers[2]), ["deleted", "1-5: 5", "6-6: 1"]);

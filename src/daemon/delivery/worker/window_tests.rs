@@ -6,12 +6,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use slab::Slab;
 use socket2::{Domain, Socket, Type};
 
 use super::super::super::deflate::{Compressors, InWindow, StreamDeflate};
 use super::super::super::frame::{Form, Frame, Lane};
 use super::super::super::peer::{Peer, Read};
 use super::super::super::transport::Transport;
+use super::super::fan_out::{FanOut, Served};
 use super::*;
 use crate::daemon::config::DeliveryConfig;
 use crate::daemon::handoff::{Deflate, ViewerSocket};
@@ -131,7 +133,8 @@ enum Step {
     Presence(u64),
     Deletion,
     Announcement,
-    FanOut,
+    /// To so many viewers.
+    FanOut(u8),
     Private(u8),
     /// A page of what lies ahead, up to so far into it.
     Page(u8, u8),
@@ -148,7 +151,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_u64..900).prop_map(Step::Presence),
         1 => Just(Step::Deletion),
         1 => Just(Step::Announcement),
-        12 => Just(Step::FanOut),
+        12 => prop_oneof![1_u8..6, Just(u8::MAX)].prop_map(Step::FanOut),
         2 => any::<u8>().prop_map(Step::Private),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(who, part)| Step::Page(who, part)),
         1 => any::<u8>().prop_map(Step::Pause),
@@ -198,11 +201,23 @@ impl Rig {
     }
 
     fn fan_out(&mut self) {
-        let Some(run) = self.stream.take_run() else { return };
-        let (aside, broken) =
-            write_run(&self.stream, &run, &mut self.viewers, &mut Tally::default());
-        assert!(broken.is_empty());
-        aside.into_iter().for_each(|slot| self.pump(slot));
+        while self.stream.awaits_fan_out() {
+            self.fan_out_to(u8::MAX);
+        }
+    }
+
+    /// Goes on with a fan-out, as far as so many viewers.
+    fn fan_out_to(&mut self, viewers: u8) {
+        let Some(mut fan_out) = self.stream.go_on() else { return };
+        for _ in 0..viewers {
+            let Some(slot) = fan_out.next(&self.stream.members) else { return };
+            match fan_out.write(&mut self.viewers[slot], &mut Tally::default()) {
+                Served::Whole => {}
+                Served::Aside => self.pump(slot),
+                Served::Broken => panic!("the socket is sound"),
+            }
+        }
+        self.stream.interrupt(fan_out);
     }
 
     fn pump(&mut self, slot: usize) {
@@ -219,7 +234,8 @@ impl Rig {
     }
 
     fn leave(&mut self, slot: usize) {
-        self.stream.members.retain(|member| *member as usize != slot);
+        let place = self.stream.members.iter().position(|member| *member as usize == slot);
+        self.stream.members.swap_remove(place.unwrap());
         self.viewers.remove(slot);
         let left =
             self.audience.iter_mut().find(|audience| audience.slot == slot && !audience.gone);
@@ -286,7 +302,7 @@ impl Rig {
                 let message = "the stream moves to the other channel after this round".into();
                 self.push(Lane::Control, ServerMessage::Announcement { message });
             }
-            Step::FanOut => self.fan_out(),
+            Step::FanOut(viewers) => self.fan_out_to(viewers),
             _ => self.take_of_viewer(step),
         }
     }
@@ -435,9 +451,11 @@ fn viewers_inside_and_outside_are_written_once_each() {
     let outside = rig.join(Form::JsonShared);
     rig.comments(3);
     rig.push(Lane::Ordered, ServerMessage::Presence { viewers: 2 });
-    let run = rig.stream.take_run().unwrap();
-    let (aside, broken) = write_run(&rig.stream, &run, &mut rig.viewers, &mut Tally::default());
-    assert_eq!((aside, broken), (vec![], vec![]), "nobody needs a second write");
+    let mut fan_out = FanOut::begin(&mut rig.stream).unwrap();
+    while let Some(slot) = fan_out.next(&rig.stream.members) {
+        let served = fan_out.write(&mut rig.viewers[slot], &mut Tally::default());
+        assert_eq!(served, Served::Whole, "nobody needs a second write");
+    }
     rig.finish();
     assert_eq!((rig.audience[inside].compressed, rig.audience[outside].compressed), (3, 0));
 }
