@@ -7,6 +7,7 @@
 
 pub(super) mod burials;
 
+use std::ops::Range;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -57,13 +58,15 @@ impl WarmStart<'_> {
         }
         let mut records = 0;
         for partition in 0..self.log.partitions(Topic::CommentEvents) {
-            records += self.read_back(partition).await?;
+            let tail = self.tail(partition).await?;
+            records += self.read_back(partition, tail).await?;
         }
         info!(records, "read back the end of the event log");
         Ok(())
     }
 
-    async fn read_back(&mut self, partition: u32) -> Result<u64, WarmStartError> {
+    /// What is to be read of a partition.
+    async fn tail(&self, partition: u32) -> Result<Range<u64>, WarmStartError> {
         let bounds = self.log.bounds(Topic::CommentEvents, partition).await?;
         let mut start = bounds.end.saturating_sub(TAIL_RECORDS);
         for group in [broadcast::GROUP, archive::GROUP] {
@@ -71,15 +74,25 @@ impl WarmStart<'_> {
             let next = committed.iter().find(|position| position.partition == partition);
             start = start.min(next.map_or(0, |position| position.offset));
         }
-        let start = start.max(bounds.earliest);
+        Ok(start.max(bounds.earliest)..bounds.end)
+    }
+
+    async fn read_back(&mut self, partition: u32, tail: Range<u64>) -> Result<u64, WarmStartError> {
+        let (mut start, mut next, end) = (tail.start, tail.start, tail.end);
         let mut records = 0;
         let mut covered: AHashMap<StreamId, Seq> = AHashMap::new();
-        let mut pages = pin!(pages(self.log, Topic::CommentEvents, partition, start..bounds.end));
+        let mut pages = pin!(pages(self.log, Topic::CommentEvents, partition, tail));
         while let Some(page) = pages.try_next().await? {
-            records += page.len() as u64;
-            self.take_in(&page, start, &mut covered).await?;
+            if page.from > next {
+                // Retention was quicker: what is known of a stream begins anew behind the hole.
+                covered.clear();
+                start = page.from;
+            }
+            next = page.next;
+            records += page.records.len() as u64;
+            self.take_in(&page.records, start, &mut covered).await?;
         }
-        self.extend(covered, bounds.end).await?;
+        self.extend(covered, end).await?;
         Ok(records)
     }
 
@@ -135,3 +148,7 @@ impl WarmStart<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "warm_start/tests.rs"]
+mod tests;

@@ -25,8 +25,9 @@ pub(crate) const MAX_IN_FLIGHT: usize = 8192;
 pub(crate) const QUEUE_COMMENTS: usize = 4096;
 /// Comments written before the buffer is flushed.
 const BURST: usize = 256;
-/// Senders are few and busy, so theirs are larger than a viewer's.
-const BUFFER_BYTES: usize = 64 << 10;
+/// Senders are few and busy, so theirs are larger than a viewer's. Not larger than a burst of answers: the
+/// WebSocket library clears as much before each read.
+const BUFFER_BYTES: usize = 16 << 10;
 
 /// A comment to be sent.
 #[derive(Debug, Clone)]

@@ -47,7 +47,7 @@ async fn records_before(
     while before > 1 && position.offset - before < most {
         let from = before.saturating_sub(STEP_RECORDS).max(1);
         let step = pages(log, Topic::CommentEvents, position.partition, from..before);
-        let step = step.try_concat().await?;
+        let step: Vec<Record> = step.map_ok(|page| page.records).try_concat().await?;
         let (Some(oldest), Some(newest)) = (step.first(), step.last()) else { break };
         let age_ms =
             newest_ms.get_or_insert(newest.timestamp_ms).saturating_sub(oldest.timestamp_ms);

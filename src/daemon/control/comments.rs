@@ -135,10 +135,11 @@ impl Control {
         let mut too_old = false;
         let mut pages = pin!(pages(&self.parts.log, Topic::CommentEvents, partition, window));
         while let Some(page) = pages.try_next().await? {
-            if let Some(owner) = page.iter().find_map(|record| owner_if(record, comment_id)) {
+            if let Some(owner) = page.records.iter().find_map(|record| owner_if(record, comment_id))
+            {
                 return Ok(ControlFlow::Break(Some(owner)));
             }
-            too_old |= page.first().is_some_and(|first| first.timestamp_ms < oldest_ms);
+            too_old |= page.records.first().is_some_and(|first| first.timestamp_ms < oldest_ms);
         }
         Ok(if too_old { ControlFlow::Break(None) } else { ControlFlow::Continue(()) })
     }

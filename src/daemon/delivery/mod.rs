@@ -32,6 +32,7 @@ mod handle;
 mod history;
 mod hub;
 mod mailbox;
+mod members;
 #[cfg(test)]
 mod peer;
 mod presence;

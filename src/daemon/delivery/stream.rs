@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::egress::Meter;
 use super::frame::{Frame, Lane};
 use super::mailbox::StreamStart;
+use super::members::Members;
 use super::ring::Ring;
 use super::viewer::MAX_SLICES;
 use super::worker::coalescing::Coalescing;
@@ -33,8 +34,7 @@ pub(super) struct Stream {
     pub(super) covered_to: Seq,
     pub(super) ordered: Ring,
     pub(super) control: Ring,
-    /// Slots of its viewers.
-    pub(super) members: Vec<u32>,
+    pub(super) members: Members,
     pub(super) sample_rate: SampleRate,
     /// What its viewers were sent, by all workers together.
     pub(super) meter: Arc<Meter>,
@@ -103,7 +103,7 @@ impl Stream {
             covered_to: 0,
             ordered: ring(),
             control: ring(),
-            members: Vec::new(),
+            members: Members::default(),
             sample_rate: SampleRate::ALL,
             meter: Arc::default(),
             viewers: 0,
@@ -234,6 +234,7 @@ impl Stream {
 
     /// What waits for fan-out.
     pub(super) fn take_run(&mut self) -> Option<Run> {
+        self.members.rewind();
         self.run.take()
     }
 
@@ -415,7 +416,7 @@ mod tests {
     #[test]
     fn the_ring_keeps_what_a_fan_out_under_way_has_yet_to_write() {
         let mut stream = stream(4);
-        stream.members.push(0);
+        stream.members.add(0);
         (1..=3).for_each(|seq| stream.push(deletion(seq)));
         let fan_out = stream.go_on().unwrap();
         stream.interrupt(fan_out);

@@ -9,16 +9,28 @@ use super::{LogError, Record, SharedLog, Topic};
 /// Records of a page, at most.
 pub const PAGE_RECORDS: usize = 4096;
 
-/// The records of a range of offsets in order, in pages that are never empty. What retention has taken,
-/// before or while it is read, is left out.
+/// Some records one after another.
+#[derive(Debug)]
+pub struct Stretch {
+    /// From here on none is missing: where the stretch before ended, unless retention has taken what
+    /// came after it.
+    pub from: u64,
+    /// Never empty.
+    pub records: Vec<Record>,
+    /// Where the stretch after it begins, if nothing is missing.
+    pub next: u64,
+}
+
+/// The records of a range of offsets in order. What retention has taken, before or while it is read, is
+/// left out.
 pub fn pages(
     log: &SharedLog,
     topic: Topic,
     partition: u32,
     range: Range<u64>,
-) -> impl Stream<Item = Result<Vec<Record>, LogError>> + Send + '_ {
-    let end = range.end;
-    try_unfold(range.start, move |mut offset| async move {
+) -> impl Stream<Item = Result<Stretch, LogError>> + Send + '_ {
+    let (start, end) = (range.start, range.end);
+    try_unfold((start, start), move |(mut from, mut offset)| async move {
         while offset < end {
             let most = PAGE_RECORDS.min((end - offset) as usize);
             match log.read_partition(topic, partition, offset, most).await {
@@ -28,10 +40,13 @@ pub fn pages(
                     records.retain(|record| record.position.offset < end);
                     offset = if page.at_end { end } else { page.next_offset };
                     if !records.is_empty() {
-                        return Ok(Some((records, offset)));
+                        let page = Stretch { from, records, next: offset };
+                        return Ok(Some((page, (offset, offset))));
                     }
                 }
-                Err(LogError::Expired { earliest, .. }) if earliest > offset => offset = earliest,
+                Err(LogError::Expired { earliest, .. }) if earliest > offset => {
+                    (from, offset) = (earliest, earliest);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -41,6 +56,7 @@ pub fn pages(
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::Arc;
 
     use futures_util::TryStreamExt as _;
@@ -52,10 +68,13 @@ mod tests {
     const TOPIC: Topic = Topic::CommentEvents;
 
     async fn offsets(log: &SharedLog, range: Range<u64>) -> Vec<Vec<u64>> {
-        let pages: Vec<_> = pages(log, TOPIC, 0, range).try_collect().await.unwrap();
-        let of_page =
-            |page: Vec<Record>| page.iter().map(|record| record.position.offset).collect();
-        pages.into_iter().map(of_page).collect()
+        let pages: Vec<Stretch> = pages(log, TOPIC, 0, range).try_collect().await.unwrap();
+        let of_page = |page: &Stretch| -> Vec<u64> {
+            let offsets: Vec<_> = page.records.iter().map(|at| at.position.offset).collect();
+            assert!(page.from <= offsets[0]);
+            offsets
+        };
+        pages.iter().map(of_page).collect()
     }
 
     #[tokio::test]
@@ -76,5 +95,9 @@ mod tests {
         log.append(TOPIC, conformance::numbered(1, 0, 10)).await.unwrap();
         assert!(matches!(log.read_partition(TOPIC, 0, 1, 1).await, Err(LogError::Expired { .. })));
         assert_eq!(offsets(&log, 1..9).await, [vec![6, 7, 8]]);
+        let first = pin!(pages(&log, TOPIC, 0, 1..9)).try_next().await.unwrap().unwrap();
+        assert_eq!(first.from, 6, "before it some are missing");
+        let first = pin!(pages(&log, TOPIC, 0, 7..9)).try_next().await.unwrap().unwrap();
+        assert_eq!(first.from, 7);
     }
 }

@@ -133,7 +133,7 @@ impl Burials {
         let start = stored.map_or(0, |position| position.offset).max(bounds.earliest);
         let mut pages = pin!(pages(&self.log, Topic::CommentEvents, partition, start..bounds.end));
         while let Some(page) = pages.try_next().await? {
-            let burials = page.iter().filter_map(|record| deletion(&record.payload));
+            let burials = page.records.iter().filter_map(|record| deletion(&record.payload));
             self.bury(burials.collect(), tally).await?;
         }
         Ok(())

@@ -37,7 +37,7 @@ impl Worker {
             transport: Transport::new(new.socket),
             generation: self.next_generation,
             stream: stream_key as u32,
-            member: self.streams[stream_key].members.len() as u32,
+            member: 0,
             cursor: 0,
             control_cursor: 0,
             seq: 0,
@@ -65,7 +65,7 @@ impl Worker {
             return;
         }
         self.viewers.insert(viewer);
-        self.streams[stream_key].members.push(slot as u32);
+        self.viewers[slot].member = self.streams[stream_key].members.add(slot);
         self.metrics.connections_opened.inc();
         self.count_viewer(new.stream_id, 1);
         if new.must_authenticate {
@@ -119,7 +119,7 @@ impl Worker {
             return;
         }
         stream.start(start);
-        for slot in stream.members.clone() {
+        for slot in stream.members.slots().to_vec() {
             let flags = self.viewers[slot as usize].flags;
             if flags.has(Flags::JOINING) && !flags.has(Flags::MUST_AUTH) {
                 self.join(slot as usize);

@@ -110,10 +110,8 @@ impl Worker {
         viewer.permit = None;
         let (key, member) = (viewer.stream as usize, viewer.member as usize);
         let stream = &mut self.streams[key];
-        // A fan-out under way reckons with the last taking the place.
-        stream.members.swap_remove(member);
-        if let Some(&moved) = stream.members.get(member) {
-            self.viewers[moved as usize].member = member as u32;
+        for (moved, place) in stream.members.remove(member) {
+            self.viewers[moved].member = place;
         }
         let (stream_id, empty) = (stream.stream_id, stream.members.is_empty());
         self.count_viewer(stream_id, -1);
@@ -141,7 +139,7 @@ impl Worker {
         let Some(&key) = self.stream_keys.get(&stream_id) else { return };
         // Deletions and comments that came before the end are written before it.
         self.fan_out(key);
-        for slot in self.streams[key].members.clone() {
+        for slot in self.streams[key].members.slots().to_vec() {
             self.close(slot as usize, code);
         }
     }

@@ -14,9 +14,9 @@ use super::Worker;
 use super::forms::RunForms;
 use super::outbound::{Tally, advance};
 
-/// How long the worker writes before it turns to what else there is. A turn without anything else
-/// costs about two microseconds.
-pub(super) const SLICE: Duration = Duration::from_millis(2);
+/// How long the worker writes before it turns to what else there is. Each turn reads and answers who
+/// comments one by one: with less time between two, their comments and answers would gather less.
+pub(super) const SLICE: Duration = Duration::from_millis(5);
 
 /// Viewers that are written between two looks at the clock.
 const STRIDE: usize = 16;
@@ -29,10 +29,6 @@ pub(in super::super) struct FanOut {
     forms: Option<RunForms>,
     /// Own comments that the run leaves out, for their senders when it is written.
     echoes: Vec<Echo>,
-    /// Members before this place are still to be written. From the last to the first: a member that
-    /// leaves has its place taken by the last, which either has been written or came after the run,
-    /// so that nobody is left out; to come by it a second time does nothing.
-    left: usize,
     began: Instant,
     took: Duration,
     turns: u64,
@@ -56,7 +52,6 @@ impl FanOut {
             forms: run_forms(stream, &run),
             run,
             echoes: stream.due_echoes(),
-            left: stream.members.len(),
             began: Instant::now(),
             took: Duration::ZERO,
             turns: 0,
@@ -66,13 +61,6 @@ impl FanOut {
 
     pub(in super::super) fn run(&self) -> &Run {
         &self.run
-    }
-
-    /// The next member to be written.
-    pub(super) fn next(&mut self, members: &[u32]) -> Option<usize> {
-        self.left = self.left.min(members.len()).checked_sub(1)?;
-        self.turns += 1;
-        Some(members[self.left] as usize)
     }
 
     /// The fast path: one write for a viewer that had everything before the run and is not held up.
@@ -197,7 +185,8 @@ impl Worker {
     fn write_stride(&mut self, key: usize, fan_out: &mut FanOut, tally: &mut Tally) -> bool {
         let now_s = self.now_s();
         for _ in 0..STRIDE {
-            let Some(slot) = fan_out.next(&self.streams[key].members) else { return true };
+            let Some(slot) = self.streams[key].members.next() else { return true };
+            fan_out.turns += 1;
             match fan_out.write(&mut self.viewers[slot], tally) {
                 Served::Whole => {}
                 Served::Broken => self.lose(slot),

@@ -210,7 +210,7 @@ impl Rig {
     fn fan_out_to(&mut self, viewers: u8) {
         let Some(mut fan_out) = self.stream.go_on() else { return };
         for _ in 0..viewers {
-            let Some(slot) = fan_out.next(&self.stream.members) else { return };
+            let Some(slot) = self.stream.members.next() else { return };
             match fan_out.write(&mut self.viewers[slot], &mut Tally::default()) {
                 Served::Whole => {}
                 Served::Aside => self.pump(slot),
@@ -234,8 +234,10 @@ impl Rig {
     }
 
     fn leave(&mut self, slot: usize) {
-        let place = self.stream.members.iter().position(|member| *member as usize == slot);
-        self.stream.members.swap_remove(place.unwrap());
+        let place = self.viewers[slot].member as usize;
+        for (moved, place) in self.stream.members.remove(place) {
+            self.viewers[moved].member = place;
+        }
         self.viewers.remove(slot);
         let left =
             self.audience.iter_mut().find(|audience| audience.slot == slot && !audience.gone);
@@ -264,7 +266,7 @@ impl Rig {
             more: None,
         };
         let slot = self.viewers.insert(viewer);
-        self.stream.members.push(slot as u32);
+        self.viewers[slot].member = self.stream.members.add(slot);
         self.audience.push(Audience {
             slot,
             socket: peer,
@@ -452,7 +454,7 @@ fn viewers_inside_and_outside_are_written_once_each() {
     rig.comments(3);
     rig.push(Lane::Ordered, ServerMessage::Presence { viewers: 2 });
     let mut fan_out = FanOut::begin(&mut rig.stream).unwrap();
-    while let Some(slot) = fan_out.next(&rig.stream.members) {
+    while let Some(slot) = rig.stream.members.next() {
         let served = fan_out.write(&mut rig.viewers[slot], &mut Tally::default());
         assert_eq!(served, Served::Whole, "nobody needs a second write");
     }
