@@ -9,6 +9,7 @@ use super::report::{Percentiles, Report, StormReport};
 use super::schedule::Slippage;
 use super::submissions::{ByKind, Submissions};
 use super::trial::Trial;
+use crate::protocol::CloseCode;
 
 #[derive(Debug)]
 pub(super) struct Outcome {
@@ -31,6 +32,7 @@ impl Outcome {
         let (reactions_sent, reactions_refused) = submissions.reactions();
         let (storms, storm_ms) = storms(&trial, &figures.storms);
         add_notes(&mut trial.notes, counts.epoch_changes, counts.conflicting_acks);
+        trial.notes.extend(note_of_closed_senders(&outcomes.interrupted));
         Report {
             viewers: trial.viewers_wanted,
             connected: figures.connected,
@@ -106,6 +108,15 @@ fn add_notes(notes: &mut Vec<String>, epoch_changes: u64, conflicting_acks: u64)
     }
 }
 
+/// A sender that is closed comes back seconds later, so the acks of a few of them make the slowest
+/// percent of all.
+fn note_of_closed_senders(interrupted: &ByKind) -> Option<String> {
+    let times = interrupted.get(CloseCode::SlowConsumer.as_str()).filter(|times| **times > 0)?;
+    Some(format!(
+        "senders were closed {times} times as slow consumers, and commented on when they were back:          their answers came faster than the generator read them; spread the rate over more --senders,          or raise delivery.outbox_bytes"
+    ))
+}
+
 fn per_second(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { (count as f64 / seconds * 10.0).round() / 10.0 } else { 0.0 }
 }
@@ -115,4 +126,19 @@ fn sum(mut all: ByKind, more: &ByKind) -> ByKind {
         *all.entry(kind.clone()).or_default() += count;
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_that_were_closed_for_not_reading_are_spoken_of() {
+        let mut interrupted = ByKind::new();
+        interrupted.insert("lost".into(), 3);
+        assert_eq!(note_of_closed_senders(&interrupted), None);
+        interrupted.insert(CloseCode::SlowConsumer.as_str().into(), 2);
+        let note = note_of_closed_senders(&interrupted).unwrap();
+        assert!(note.contains("closed 2 times") && note.contains("--senders"), "{note}");
+    }
 }
