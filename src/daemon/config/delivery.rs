@@ -72,7 +72,7 @@ impl Default for DeliveryConfig {
             presence_interval: Duration::from_secs(2),
             max_errors: 20,
             deflate: DeflateMode::Shared,
-            deflate_key_frames: 128,
+            deflate_key_frames: 192,
             deflate_key_interval: Duration::from_secs(10),
             deflate_compressors: 256,
             egress_bytes_per_second: ByteSize::b(0),
