@@ -113,7 +113,9 @@ fn add_notes(notes: &mut Vec<String>, epoch_changes: u64, conflicting_acks: u64)
 fn note_of_closed_senders(interrupted: &ByKind) -> Option<String> {
     let times = interrupted.get(CloseCode::SlowConsumer.as_str()).filter(|times| **times > 0)?;
     Some(format!(
-        "senders were closed {times} times as slow consumers, and commented on when they were back:          their answers came faster than the generator read them; spread the rate over more --senders,          or raise delivery.outbox_bytes"
+        "senders were closed {times} times as slow consumers, and commented on when they were back: \
+         their answers came faster than the generator read them; spread the rate over more \
+         --senders, or raise delivery.outbox_bytes"
     ))
 }
 
@@ -140,5 +142,6 @@ mod tests {
         interrupted.insert(CloseCode::SlowConsumer.as_str().into(), 2);
         let note = note_of_closed_senders(&interrupted).unwrap();
         assert!(note.contains("closed 2 times") && note.contains("--senders"), "{note}");
+        assert!(!note.contains("  "), "{note}");
     }
 }

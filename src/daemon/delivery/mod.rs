@@ -14,6 +14,7 @@
 //! - A frame is encoded once for each form in use on the node, as complete WebSocket bytes.
 //! - A viewer has no queue: its cursors point into its stream's rings. An idle one owns its socket,
 //!   its entry here and nothing else.
+//! - A fan-out is written in slices; between two of them comments are read and answered.
 //! - What a viewer is sent joins: the next batch begins where the last ended, or a `gap` says so.
 //! - A compressed frame is sent only to who can read it; who cannot gets the same uncompressed. See
 //!   `deflate`.
@@ -39,6 +40,8 @@ mod presence;
 mod receive;
 mod ring;
 mod stream;
+#[cfg(test)]
+mod test_frames;
 mod transport;
 mod viewer;
 #[cfg(test)]

@@ -75,7 +75,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    fn frames(&self) -> u64 {
+    pub(super) fn frames(&self) -> u64 {
         self.ordered_size().0 + self.control_size().0
     }
 
@@ -223,8 +223,8 @@ impl Stream {
     }
 
     /// The fan-out that was interrupted, or the next. A run never overtakes the one before.
-    pub(super) fn go_on(&mut self) -> Option<FanOut> {
-        self.fan_out.take().or_else(|| FanOut::begin(self))
+    pub(super) fn go_on(&mut self, now: Instant) -> Option<FanOut> {
+        self.fan_out.take().or_else(|| FanOut::begin(self, now))
     }
 
     /// Keeps a fan-out that is to go on.
@@ -234,7 +234,6 @@ impl Stream {
 
     /// What waits for fan-out.
     pub(super) fn take_run(&mut self) -> Option<Run> {
-        self.members.rewind();
         self.run.take()
     }
 
@@ -291,44 +290,16 @@ fn left_out(echo: &Echo, batch: &CommentsBatch) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_frames::{batch, comment, deletion};
     use super::*;
-    use crate::protocol::comment::{Deletion, SequencedComment};
-    use crate::protocol::{CommentId, UserId};
 
     fn stream(ring_frames: usize) -> Stream {
         let config = DeliveryConfig { ring_frames, ..DeliveryConfig::default() };
         Stream::new(StreamId(5), 1, &config)
     }
 
-    fn own_comment(seq: Seq) -> Arc<Comment> {
-        Arc::new(Comment {
-            stream_id: StreamId(5),
-            comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + seq, 1, [3; 6]),
-            user_id: UserId(1),
-            name: "ann".into(),
-            message: "hi".into(),
-            created_at: 1,
-        })
-    }
-
-    fn batch(from_seq: Seq, to_seq: Seq, sample_rate: SampleRate) -> Arc<Frame> {
-        let comments: Vec<SequencedComment> = (from_seq..=to_seq)
-            .map(|seq| own_comment(seq).sequenced(seq))
-            .filter(|comment| sample_rate.keeps(comment.comment_id))
-            .collect();
-        let (epoch, echo) = (Epoch(7), false);
-        let batch = CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments, echo };
-        Arc::new(Frame::new(Lane::Ordered, ServerMessage::Comments(batch)))
-    }
-
-    fn deletion(seq: Seq) -> Arc<Frame> {
-        let comment_id = own_comment(seq).comment_id;
-        let deletion = Deletion { comment_id, reason: "moderator".into(), timestamp: 1 };
-        Arc::new(Frame::deletion(seq, deletion))
-    }
-
     fn echo(seq: Seq, staff: bool) -> Echo {
-        Echo { seq, slot: 0, generation: 1, comment: own_comment(seq), staff }
+        Echo { seq, slot: 0, generation: 1, comment: comment(seq), staff }
     }
 
     fn due(stream: &mut Stream) -> Vec<Seq> {
@@ -364,7 +335,7 @@ mod tests {
             from_seq: 1,
             to_seq: 3,
             sample_rate: SampleRate::NONE,
-            comments: vec![own_comment(2).sequenced(2)],
+            comments: vec![comment(2).sequenced(2)],
             echo: false,
         };
         stream.push(Arc::new(Frame::new(Lane::Ordered, ServerMessage::Comments(batch))));
@@ -418,13 +389,14 @@ mod tests {
         let mut stream = stream(4);
         stream.members.add(0);
         (1..=3).for_each(|seq| stream.push(deletion(seq)));
-        let fan_out = stream.go_on().unwrap();
+        let now = Instant::now();
+        let fan_out = stream.go_on(now).unwrap();
         stream.interrupt(fan_out);
-        assert!(stream.awaits_fan_out() && stream.fan_out_wait(Instant::now()).is_zero());
+        assert!(stream.awaits_fan_out() && stream.fan_out_wait(now).is_zero());
         assert!(!stream.is_full_for(&deletion(4)));
         stream.push(deletion(4));
         assert!(stream.is_full_for(&deletion(5)), "it would push out what is still being written");
-        assert_eq!(stream.go_on().unwrap().run().control, 0..3, "the older before the newer");
+        assert_eq!(stream.go_on(now).unwrap().run().control, 0..3, "the older before the newer");
         assert!(!stream.is_full_for(&deletion(5)));
     }
 

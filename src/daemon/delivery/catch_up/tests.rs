@@ -6,13 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
+use super::super::test_frames::comment;
 use super::*;
 use crate::daemon::eventlog::in_memory::InMemoryLog;
 use crate::daemon::handoff::Deflate;
 use crate::daemon::store::StoreError;
 use crate::daemon::store::recent::{RecentCache, RecentEvent, RecentPage};
-use crate::protocol::comment::{Deletion, SequencedComment};
-use crate::protocol::{Comment, CommentId, UserId};
+use crate::protocol::CommentId;
+use crate::protocol::comment::Deletion;
 
 const STREAM: StreamId = StreamId(5);
 /// Only a failing test waits as long.
@@ -37,18 +38,6 @@ impl Default for Calls {
     fn default() -> Self {
         Self { answers: Semaphore::new(0), asked: Semaphore::new(0) }
     }
-}
-
-fn comment(seq: Seq) -> SequencedComment {
-    let comment = Comment {
-        stream_id: STREAM,
-        comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + seq, 1, [3; 6]),
-        user_id: UserId(1),
-        name: "ann".into(),
-        message: "hi".into(),
-        created_at: 1,
-    };
-    comment.sequenced(seq)
 }
 
 #[async_trait]
@@ -78,7 +67,9 @@ impl RecentCache for SlowCache {
             return Err(StoreError::Unavailable("away".to_owned()));
         }
         let shown = |seq: &Seq| !deleted || seq.is_multiple_of(2);
-        let events = (seq + 1..=head).filter(shown).map(|seq| RecentEvent::Comment(comment(seq)));
+        let events = (seq + 1..=head)
+            .filter(shown)
+            .map(|seq| RecentEvent::Comment(comment(seq).sequenced(seq)));
         Ok(Some(RecentPage { events: events.collect(), covered_to: head.max(seq) }))
     }
 
@@ -277,7 +268,10 @@ fn a_deletion_comes_before_the_comments_of_its_page() {
         CatchUpRequest { connection, stream_id: STREAM, after: 0, until: 9, floor: 0, form };
     let comment_id = comment(1).comment_id;
     let deletion = Deletion { comment_id, reason: "spam".into(), timestamp: 2 };
-    let events = vec![RecentEvent::Comment(comment(2)), RecentEvent::Deleted { seq: 3, deletion }];
+    let events = vec![
+        RecentEvent::Comment(comment(2).sequenced(2)),
+        RecentEvent::Deleted { seq: 3, deletion },
+    ];
     let page = page::encode(&request, &RecentPage { events, covered_to: 3 }, Epoch(7));
     let text = |frame: &[u8]| String::from_utf8_lossy(frame).into_owned();
     assert_eq!((page.frames.len(), page.comments, page.covered_to), (2, 1, 3));

@@ -46,13 +46,14 @@ pub(super) enum Served {
 
 impl FanOut {
     /// Takes what waits for fan-out in a stream.
-    pub(in super::super) fn begin(stream: &mut Stream) -> Option<Self> {
+    pub(in super::super) fn begin(stream: &mut Stream, now: Instant) -> Option<Self> {
         let run = stream.take_run()?;
+        stream.members.rewind();
         Some(Self {
             forms: run_forms(stream, &run),
             run,
             echoes: stream.due_echoes(),
-            began: Instant::now(),
+            began: now,
             took: Duration::ZERO,
             turns: 0,
             held_up: 0,
@@ -94,8 +95,7 @@ impl FanOut {
 
 /// The frames of a run, deletions first; `None` if they cannot be sent as they are.
 fn run_forms(stream: &Stream, run: &Run) -> Option<RunForms> {
-    let count = (run.control.end - run.control.start) + (run.ordered.end - run.ordered.start);
-    if !run.joins || count > MAX_SLICES as u64 {
+    if !run.joins || run.frames() > MAX_SLICES as u64 {
         return None;
     }
     let control = run.control.clone().map(|index| stream.control.get(index));
@@ -125,7 +125,7 @@ impl Worker {
             }
             let until = began + self.slice;
             self.fan_out_until(key, Some(until));
-            let Some(stream) = self.streams.get_mut(key) else { continue };
+            let stream = &mut self.streams[key];
             stream.dirty = stream.awaits_fan_out();
             if stream.dirty {
                 self.dirty.push_back(key);
@@ -162,7 +162,7 @@ impl Worker {
     /// Goes on with a stream's fan-out, or begins one, until all are written or the time is over.
     fn fan_out_until(&mut self, key: usize, until: Option<Instant>) {
         let went_on = Instant::now();
-        let Some(mut fan_out) = self.streams[key].go_on() else { return };
+        let Some(mut fan_out) = self.streams[key].go_on(went_on) else { return };
         let mut tally = Tally::default();
         let mut finished = false;
         while !finished {

@@ -7,20 +7,20 @@ use std::sync::Arc;
 use mio::{Events, Poll, Waker};
 use tokio::sync::mpsc;
 
-use super::super::super::frame::{Frame, Lane};
+use super::super::super::frame::Frame;
 use super::super::super::handle::ViewerRequests;
 use super::super::super::mailbox::{Command, Mailbox, StreamStart};
 use super::super::super::peer::Peer;
+use super::super::super::test_frames::{comment, deletion, range};
 use super::super::{WAKER, WorkerParts};
 use super::*;
 use crate::daemon::handoff::{
     Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ViewerSocket,
 };
 use crate::daemon::status::StatusBoard;
-use crate::protocol::comment::{Deletion, SequencedComment};
-use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
+use crate::protocol::message::{Encoding, ServerMessage};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, Epoch, Seq, StreamId, UserId};
+use crate::protocol::{Epoch, StreamId};
 
 const STREAM: StreamId = StreamId(5);
 const VIEWERS: usize = 3 * STRIDE;
@@ -111,8 +111,8 @@ impl Rig {
         }
     }
 
-    fn push(&self, frame: Frame) {
-        self.mailbox.send_frame(STREAM, Arc::new(frame));
+    fn push(&self, frame: Arc<Frame>) {
+        self.mailbox.send_frame(STREAM, frame);
     }
 
     /// What a viewer was told since it was last asked.
@@ -132,29 +132,6 @@ impl Rig {
         });
         told.collect()
     }
-}
-
-fn comment(seq: Seq) -> SequencedComment {
-    SequencedComment {
-        comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + seq, 1, [3; 6]),
-        user_id: UserId(1),
-        name: "ann".into(),
-        message: "hi".into(),
-        created_at: 1,
-        seq,
-    }
-}
-
-fn range(from_seq: Seq, to_seq: Seq) -> Frame {
-    let comments = (from_seq..=to_seq).map(comment).collect();
-    let (epoch, sample_rate, echo) = (Epoch(7), SampleRate::ALL, false);
-    let batch = CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments, echo };
-    Frame::new(Lane::Ordered, ServerMessage::Comments(batch))
-}
-
-fn deletion(seq: Seq) -> Frame {
-    let comment_id = comment(seq).comment_id;
-    Frame::deletion(seq, Deletion { comment_id, reason: "moderator".into(), timestamp: 1 })
 }
 
 #[test]

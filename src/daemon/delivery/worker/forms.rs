@@ -19,7 +19,11 @@ pub(super) struct Piece<'a> {
 
 impl<'a> Piece<'a> {
     /// For a viewer whose window goes as far as `window`.
-    pub(super) fn new(frames: &[&'a Arc<Frame>], form: Form, mut window: InWindow) -> Self {
+    pub(super) fn new(
+        frames: impl ExactSizeIterator<Item = &'a Arc<Frame>>,
+        form: Form,
+        mut window: InWindow,
+    ) -> Self {
         let mut slices = Vec::with_capacity(frames.len());
         let (mut total, mut enters) = (0, false);
         for frame in frames {
@@ -68,8 +72,7 @@ impl RunBytes {
             let window = frame.link(form).is_some().then_some(after);
             return Self { bytes: bytes.clone(), window };
         }
-        let frames: Vec<_> = frames.iter().collect();
-        let piece = Piece::new(&frames, form, window);
+        let piece = Piece::new(frames.iter(), form, window);
         let mut bytes = Vec::with_capacity(piece.bytes);
         piece.slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
         Self { bytes: bytes.into(), window: piece.window }

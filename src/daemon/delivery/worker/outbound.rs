@@ -160,7 +160,7 @@ fn pump(viewer: &mut Viewer, stream: Option<&Stream>, tally: &mut Tally) -> Pump
             let needs_page = flags.has(Flags::CATCHING_UP) && !flags.has(Flags::PAUSED);
             return if needs_page { Pumped::NeedsPage } else { Pumped::Idle };
         }
-        let piece = Piece::new(&frames, viewer.form, viewer.window);
+        let piece = Piece::new(frames.iter().copied(), viewer.form, viewer.window);
         match viewer.transport.write(&piece.slices) {
             Err(_) => return Pumped::Failed,
             Ok(taken) => {

@@ -2,47 +2,21 @@
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::super::deflate::InWindow;
-use super::super::super::frame::{Form, Lane};
+use super::super::super::frame::Form;
+use super::super::super::test_frames::{deletion, range};
 use super::super::super::transport::Transport;
 use super::super::fan_out::{FanOut, Served};
 use super::*;
 use crate::daemon::config::DeliveryConfig;
 use crate::daemon::handoff::ViewerSocket;
-use crate::protocol::comment::{Deletion, SequencedComment};
-use crate::protocol::message::CommentsBatch;
-use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, Epoch, Seq, StreamId, UserId};
+use crate::protocol::{Seq, StreamId};
 
 fn stream(ring_frames: usize) -> Stream {
     let config = DeliveryConfig { ring_frames, ..DeliveryConfig::default() };
     Stream::new(StreamId(5), 1, &config)
-}
-
-fn comment(seq: Seq) -> SequencedComment {
-    SequencedComment {
-        comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + seq, 1, [3; 6]),
-        user_id: UserId(1),
-        name: "ann".into(),
-        message: "hi".into(),
-        created_at: 1,
-        seq,
-    }
-}
-
-fn range(from_seq: Seq, to_seq: Seq) -> Arc<Frame> {
-    let comments = (from_seq..=to_seq).map(comment).collect();
-    let (epoch, sample_rate, echo) = (Epoch(7), SampleRate::ALL, false);
-    let batch = CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments, echo };
-    Arc::new(Frame::new(Lane::Ordered, ServerMessage::Comments(batch)))
-}
-
-fn deletion(seq: Seq) -> Arc<Frame> {
-    let comment_id = comment(seq).comment_id;
-    let deletion = Deletion { comment_id, reason: "moderator".into(), timestamp: 1 };
-    Arc::new(Frame::deletion(seq, deletion))
 }
 
 /// A viewer that has had everything up to `seq` and reads the rings from their beginning.
@@ -190,7 +164,7 @@ fn a_viewer_up_to_date_is_written_a_run_in_one_piece() {
     [range(1, 5), deletion(3), range(6, 6)].into_iter().for_each(|frame| {
         stream.push(frame);
     });
-    let mut fan_out = FanOut::begin(&mut stream).unwrap();
+    let mut fan_out = FanOut::begin(&mut stream, Instant::now()).unwrap();
     let (mut viewers, peers): (Vec<_>, Vec<_>) = (0..3).map(|_| viewer(0)).unzip();
     viewers[1].seq = 6;
     let mut tally = Tally::default();

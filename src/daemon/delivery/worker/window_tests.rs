@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use slab::Slab;
@@ -208,7 +208,7 @@ impl Rig {
 
     /// Goes on with a fan-out, as far as so many viewers.
     fn fan_out_to(&mut self, viewers: u8) {
-        let Some(mut fan_out) = self.stream.go_on() else { return };
+        let Some(mut fan_out) = self.stream.go_on(Instant::now()) else { return };
         for _ in 0..viewers {
             let Some(slot) = self.stream.members.next() else { return };
             match fan_out.write(&mut self.viewers[slot], &mut Tally::default()) {
@@ -453,7 +453,7 @@ fn viewers_inside_and_outside_are_written_once_each() {
     let outside = rig.join(Form::JsonShared);
     rig.comments(3);
     rig.push(Lane::Ordered, ServerMessage::Presence { viewers: 2 });
-    let mut fan_out = FanOut::begin(&mut rig.stream).unwrap();
+    let mut fan_out = FanOut::begin(&mut rig.stream, Instant::now()).unwrap();
     while let Some(slot) = rig.stream.members.next() {
         let served = fan_out.write(&mut rig.viewers[slot], &mut Tally::default());
         assert_eq!(served, Served::Whole, "nobody needs a second write");
