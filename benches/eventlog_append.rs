@@ -13,11 +13,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
-use live_comments::daemon::clock::SystemClock;
-use live_comments::daemon::config::{EventLogConfig, Guarantee, KafkaConfig, PartitionCounts};
-use live_comments::daemon::eventlog::embedded::EmbeddedLog;
-use live_comments::daemon::eventlog::kafka::KafkaLog;
-use live_comments::daemon::eventlog::{NewRecord, SharedLog, Topic};
+use live_comments::daemon::base::clock::SystemClock;
+use live_comments::daemon::base::config::{
+    EventLogConfig, Guarantee, KafkaConfig, PartitionCounts,
+};
+use live_comments::daemon::engines::eventlog::embedded::EmbeddedLog;
+use live_comments::daemon::engines::eventlog::kafka::KafkaLog;
+use live_comments::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
 use live_comments::protocol::NodeId;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

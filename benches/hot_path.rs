@@ -11,10 +11,10 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flate2::{Compress, Compression, FlushCompress};
 use live_comments::cli::recording;
-use live_comments::daemon::broadcast::{RateEstimator, ThrottlePolicy};
-use live_comments::daemon::clock::SystemClock;
-use live_comments::daemon::config::{BroadcastConfig, IngestConfig};
-use live_comments::daemon::ingest::{CommentIds, validate};
+use live_comments::daemon::base::clock::SystemClock;
+use live_comments::daemon::base::config::{BroadcastConfig, IngestConfig};
+use live_comments::daemon::stages::broadcast::{RateEstimator, ThrottlePolicy};
+use live_comments::daemon::stages::ingest::{CommentIds, validate};
 use live_comments::protocol::message::{CommentsBatch, Encoding};
 use live_comments::protocol::throttle::SampleRate;
 use live_comments::protocol::websocket::{

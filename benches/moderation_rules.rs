@@ -7,8 +7,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt as _;
-use live_comments::daemon::config::{RuleAction, RulesConfig};
-use live_comments::daemon::moderation::{RulesStage, Stage as _, Subject};
+use live_comments::daemon::base::config::{RuleAction, RulesConfig};
+use live_comments::daemon::stages::moderation::{RulesStage, Stage as _, Subject};
 use live_comments::protocol::{Comment, CommentId, StreamId, UserId};
 
 const CHAT: &[&str] = &[

@@ -13,8 +13,8 @@ use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use live_comments::daemon::store::comments::sqlite::SqliteComments;
-use live_comments::daemon::store::comments::{ArchivedComment, SharedCommentStore};
+use live_comments::daemon::engines::comments::sqlite::SqliteComments;
+use live_comments::daemon::engines::comments::{ArchivedComment, SharedCommentStore};
 use live_comments::protocol::{Comment, CommentId, StreamId, UserId};
 use tokio::runtime::Runtime;
 

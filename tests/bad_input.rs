@@ -382,7 +382,7 @@ async fn admin_requests(daemon: &Daemon) -> usize {
     for (path, body, code) in cases {
         match admin.post::<_, serde_json::Value>(path, &body).await {
             Err(AdminError::Refused(error)) => {
-                assert_eq!(error.code.as_str(), code, "{path} {body}")
+                assert_eq!(error.code.as_str(), code, "{path} {body}");
             }
             other => panic!("{path} {body}: {other:?}"),
         }

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use live_comments::daemon::config::{self, Config, Overrides};
+use live_comments::daemon::base::config::{self, Config, Overrides};
 use live_comments::protocol::{CloseCode, ErrorCode};
 
 fn read(path: &str) -> String {

@@ -6,6 +6,9 @@
 //! kernel counts the segments with data of each connection. One test only, because the allocations
 //! of the whole process are counted.
 
+#![allow(unsafe_code, reason = "counts allocations, and asks the kernel for segments received")]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -15,16 +18,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use live_comments::daemon::bus::{Batch, BusMessage, SharedBus};
-use live_comments::daemon::clock::SystemClock;
-use live_comments::daemon::config::Config;
-use live_comments::daemon::delivery::{Delivery, DeliveryHandle, DeliveryParts, ViewerRequests};
-use live_comments::daemon::engines::Engines;
-use live_comments::daemon::handoff::{
+use live_comments::daemon::base::clock::SystemClock;
+use live_comments::daemon::base::config::Config;
+use live_comments::daemon::base::handoff::{
     Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ReplySink as _, ViewerSink as _,
     ViewerSocket,
 };
-use live_comments::daemon::status::StatusBoard;
+use live_comments::daemon::base::status::StatusBoard;
+use live_comments::daemon::engines::bus::{Batch, BusMessage, SharedBus};
+use live_comments::daemon::engines::choose::Engines;
+use live_comments::daemon::stages::delivery::{
+    Delivery, DeliveryHandle, DeliveryParts, ViewerRequests,
+};
 use live_comments::protocol::message::Encoding;
 use live_comments::protocol::throttle::SampleRate;
 use live_comments::protocol::{CommentId, Epoch, NodeId, SequencedComment, StreamId, UserId};

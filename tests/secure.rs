@@ -29,7 +29,7 @@ const DEV_TLS: &str = "[gateway]\ndev_tls = true\n";
 /// Public and private keys made for tests alone.
 macro_rules! key {
     ($name:literal) => {
-        include_str!(concat!("../src/daemon/auth/fixtures/", $name, ".pem"))
+        include_str!(concat!("../src/daemon/stages/auth/fixtures/", $name, ".pem"))
     };
 }
 

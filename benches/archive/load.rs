@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use live_comments::daemon::eventlog::{NewRecord, Topic};
+use live_comments::daemon::engines::eventlog::{NewRecord, Topic};
 use live_comments::protocol::events::{CommentSubmitted, Event};
 use live_comments::protocol::{Comment, CommentId, Role, StreamId, UserId};
 use tokio::sync::Semaphore;

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use live_comments::daemon::clock::SystemClock;
-use live_comments::daemon::config::{
+use live_comments::daemon::base::clock::SystemClock;
+use live_comments::daemon::base::config::{
     CassandraConfig, EventLogConfig, KafkaConfig, PartitionCounts, StoreConfig,
 };
-use live_comments::daemon::eventlog::SharedLog;
-use live_comments::daemon::eventlog::kafka::KafkaLog;
-use live_comments::daemon::metrics::Metrics;
-use live_comments::daemon::store::archive::{self, Archiver};
-use live_comments::daemon::store::comments::SharedCommentStore;
-use live_comments::daemon::store::comments::cassandra::CassandraComments;
-use live_comments::daemon::supervise::breaker::Breaker;
+use live_comments::daemon::base::metrics::Metrics;
+use live_comments::daemon::base::supervise::breaker::Breaker;
+use live_comments::daemon::engines::comments::SharedCommentStore;
+use live_comments::daemon::engines::comments::cassandra::CassandraComments;
+use live_comments::daemon::engines::eventlog::SharedLog;
+use live_comments::daemon::engines::eventlog::kafka::KafkaLog;
+use live_comments::daemon::stages::archive::{self, Archiver};
 use live_comments::protocol::{NodeId, StreamId};
 
 /// Beyond this the archiver is taken for stuck.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use live_comments::daemon::config::CassandraConfig;
-use live_comments::daemon::store::comments::SharedCommentStore;
-use live_comments::daemon::store::comments::cassandra::CassandraComments;
+use live_comments::daemon::base::config::CassandraConfig;
+use live_comments::daemon::engines::comments::SharedCommentStore;
+use live_comments::daemon::engines::comments::cassandra::CassandraComments;
 use live_comments::protocol::StreamId;
 
 use super::{first_of_this_run, two_threads, write_batches};

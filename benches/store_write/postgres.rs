@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
-use live_comments::daemon::clock::SystemClock;
-use live_comments::daemon::config::PostgresConfig;
-use live_comments::daemon::store::comments::SharedCommentStore;
-use live_comments::daemon::store::comments::retention::Retention;
-use live_comments::daemon::store::postgres::PostgresStores;
+use live_comments::daemon::base::clock::SystemClock;
+use live_comments::daemon::base::config::PostgresConfig;
+use live_comments::daemon::engines::backends::postgres::PostgresStores;
+use live_comments::daemon::engines::comments::SharedCommentStore;
+use live_comments::daemon::engines::comments::retention::Retention;
 use live_comments::protocol::StreamId;
 
 use super::{first_of_this_run, two_threads, write_batches};

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use live_comments::daemon::config::{self, Config, NodeRole, Overrides};
-use live_comments::daemon::{check, run};
+use live_comments::daemon::base::config::{self, Config, NodeRole, Overrides};
+use live_comments::daemon::node::{check, run};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]

@@ -48,8 +48,8 @@ fn human(page: &HistoryPage, ids: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tail::tests::comment;
     use super::*;
+    use crate::cli::tail::tests::comment;
 
     #[test]
     fn people_read_downwards() {

@@ -15,7 +15,6 @@ mod drain;
 pub mod exit;
 mod history;
 mod lag;
-pub mod loadgen;
 mod nodes;
 pub mod output;
 pub mod record;
@@ -39,6 +38,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use context::Context;
+
+use crate::loadgen;
 
 /// Watches and steers a live-comment daemon.
 #[derive(Debug, Parser)]

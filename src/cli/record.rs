@@ -18,13 +18,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::context::Context;
-use super::loadgen::stop_on_interrupt;
 use super::recording::{RecordedComment, RecordingWriter};
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::viewer::{
     ConnectError, Position, Reconnect, SeqRange, ViewerConnection, ViewerOptions,
 };
 use crate::client::{Endpoint, Trust};
+use crate::loadgen::stop_on_interrupt;
 use crate::protocol::admin::TailItem;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, SequencedComment, ServerMessage, StreamId};

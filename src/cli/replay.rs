@@ -20,14 +20,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::context::Context;
-use super::loadgen::clock::RunClock;
-use super::loadgen::progress::Progress;
-use super::loadgen::schedule::{Planned, Workload, keep_pace};
-use super::loadgen::sender::{Outgoing, QUEUE_COMMENTS, Say, Sender};
-use super::loadgen::{Submissions, default_endpoint, parse_speed, stop_on_interrupt};
 use super::recording::{self, RecordedComment};
 use crate::client::viewer::ViewerOptions;
 use crate::client::{Endpoint, TokenSource, Trust};
+use crate::loadgen::clock::RunClock;
+use crate::loadgen::progress::Progress;
+use crate::loadgen::schedule::{Planned, Workload, keep_pace};
+use crate::loadgen::sender::{Outgoing, QUEUE_COMMENTS, Say, Sender};
+use crate::loadgen::{Submissions, default_endpoint, parse_speed, stop_on_interrupt};
 use crate::protocol::{StreamId, UserId};
 
 /// How long to wait, after the last comment, for the answers.
@@ -76,7 +76,7 @@ struct Summary {
     users: u64,
     published: u64,
     acked: u64,
-    rejected: super::loadgen::ByKind,
+    rejected: crate::loadgen::ByKind,
     /// Neither acked nor rejected, or never sent because their user could not connect.
     unanswered: u64,
     duration_s: f64,
@@ -287,7 +287,7 @@ fn print(summary: &Summary, json: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::loadgen::test_server::{Fault, TestServer};
+    use crate::loadgen::test_server::{Fault, TestServer};
     use crate::protocol::message::Encoding;
 
     #[test]

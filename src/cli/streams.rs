@@ -174,7 +174,7 @@ pub(super) mod tests {
     use super::*;
     use crate::protocol::throttle::SampleRate;
 
-    pub(in crate::cli) fn streams() -> [StreamStatus; 2] {
+    pub(crate) fn streams() -> [StreamStatus; 2] {
         let quiet = StreamStatus {
             stream_id: StreamId(1),
             title: "Lobby".into(),

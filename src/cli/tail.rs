@@ -78,7 +78,7 @@ pub(super) mod tests {
     use crate::protocol::events::Decision;
     use crate::protocol::{CommentId, UserId};
 
-    pub(in crate::cli) fn comment(number: u64, message: &str) -> SequencedComment {
+    pub(crate) fn comment(number: u64, message: &str) -> SequencedComment {
         let ticks = 17_952_544_080_000_000 + number * 20_000_000;
         SequencedComment {
             comment_id: CommentId::from_unix_ticks(ticks, 7, [1; 6]),

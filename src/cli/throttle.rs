@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn it_shows_who_decides() {
-        let [quiet, mut busy] = super::super::streams::tests::streams();
+        let [quiet, mut busy] = crate::cli::streams::tests::streams();
         busy.throttle_override = SampleRate::from_share(0.02);
         insta::assert_snapshot!(human(&[quiet, busy]));
     }

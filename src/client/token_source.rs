@@ -55,7 +55,7 @@ impl TokenSource {
         };
         let secret_path = data_dir.join(paths::SIGNING_SECRET);
         match tokio::fs::read(&secret_path).await {
-            Ok(secret) => Ok(Self::secret(secret)),
+            Ok(secret) => Ok(Self::secret(&secret)),
             Err(secret) => Err(TokenSourceError::Nowhere {
                 socket: socket.to_owned(),
                 admin,
@@ -68,12 +68,12 @@ impl TokenSource {
     /// The secret in a file.
     pub async fn from_secret_file(path: &Path) -> Result<Self, TokenSourceError> {
         let read = tokio::fs::read(path).await;
-        read.map(Self::secret)
+        read.map(|file| Self::secret(&file))
             .map_err(|source| TokenSourceError::Secret { path: path.to_owned(), source })
     }
 
-    fn secret(file: Vec<u8>) -> Self {
-        Self::Secret(secret_of(&file).to_owned())
+    fn secret(file: &[u8]) -> Self {
+        Self::Secret(secret_of(file).to_owned())
     }
 
     /// Tokens without a rate limit for the users `first`, `first + 1`, …, each named by `name` and

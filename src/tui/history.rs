@@ -250,8 +250,8 @@ fn groups(partitions: &[ConsumerLag], before: &[GroupLag]) -> Vec<GroupLag> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fabricated::{idle, snapshot};
     use super::*;
+    use crate::tui::fabricated::{idle, snapshot};
 
     #[test]
     fn rates_are_differences_over_the_daemons_own_time() {

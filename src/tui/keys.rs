@@ -138,11 +138,11 @@ fn edit(key: KeyEvent) -> Option<Edit> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fabricated::busy;
-    use super::super::form::Action;
     use super::*;
     use crate::protocol::admin::ThrottleRequest;
     use crate::protocol::throttle::SampleRate;
+    use crate::tui::fabricated::busy;
+    use crate::tui::form::Action;
 
     fn type_text(console: &mut Console, text: &str) {
         for c in text.chars() {

@@ -180,9 +180,9 @@ impl Console {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fabricated::{busy, idle, snapshot};
-    use super::super::history::Metric;
     use super::*;
+    use crate::tui::fabricated::{busy, idle, snapshot};
+    use crate::tui::history::Metric;
 
     fn ids(console: &Console) -> Vec<u64> {
         console.streams().iter().map(|stream| stream.stream_id.0).collect()

@@ -19,7 +19,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What one viewer saw.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// In the order they came. A client remembers deletions, which may come before their comments.
     pub comments: Vec<(Seq, CommentId, Instant)>,
     pub deleted: HashSet<CommentId>,
@@ -33,13 +33,13 @@ pub struct Seen {
 
 impl Seen {
     /// Whether it was let in at least once.
-    pub fn is_watching(&self) -> bool {
+    pub(crate) fn is_watching(&self) -> bool {
         self.position.is_some()
     }
 }
 
 #[derive(Clone)]
-pub struct Spectator {
+pub(crate) struct Spectator {
     pub stream_id: StreamId,
     pub edges: Vec<SocketAddr>,
     /// Which of them it prefers.
@@ -49,7 +49,7 @@ pub struct Spectator {
 }
 
 impl Spectator {
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let mut edge = self.edge;
         while !self.stop.is_cancelled() {
             let address = self.edges[edge % self.edges.len()];

@@ -23,7 +23,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A comment that was acknowledged.
 #[derive(Debug, Clone)]
-pub struct Acked {
+pub(crate) struct Acked {
     pub stream_id: StreamId,
     pub comment_id: CommentId,
     pub text: String,
@@ -34,7 +34,7 @@ pub struct Acked {
 
 /// What all senders have to show.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     pub acked: Vec<Acked>,
     /// Comments sent for the first time, by text.
     pub sent: usize,
@@ -43,7 +43,7 @@ pub struct Tally {
     pub reconnects: u64,
 }
 
-pub struct Sender {
+pub(crate) struct Sender {
     pub user_id: u64,
     pub stream_id: StreamId,
     pub token: Arc<str>,
@@ -63,7 +63,7 @@ struct Pending {
 
 impl Sender {
     /// Ends when everything it sent is acknowledged.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let mut pending: BTreeMap<u64, Pending> = BTreeMap::new();
         let mut next_ref = 0;
         let mut edge = self.user_id as usize;

@@ -41,7 +41,7 @@ const TO_BE_BANNED: u64 = 901;
 /// What is broken is everybody's, so trials take turns.
 static TURN: AsyncMutex<()> = AsyncMutex::const_new(());
 
-pub struct Trial {
+pub(crate) struct Trial {
     _turn: MutexGuard<'static, ()>,
     name: &'static str,
     cluster: Cluster,
@@ -56,14 +56,14 @@ pub struct Trial {
 }
 
 /// Whether a breaker is open; any, for the empty name.
-pub fn breaker_is_open(top: &TopSnapshot, dependency: &str) -> bool {
+pub(crate) fn breaker_is_open(top: &TopSnapshot, dependency: &str) -> bool {
     top.breakers.iter().any(|breaker| {
         breaker.state == BreakerState::Open
             && (dependency.is_empty() || breaker.dependency == dependency)
     })
 }
 
-pub fn is_unreachable(top: &TopSnapshot, node: &str) -> bool {
+pub(crate) fn is_unreachable(top: &TopSnapshot, node: &str) -> bool {
     top.unreachable.iter().any(|unreachable| unreachable.as_str() == node)
 }
 
@@ -75,7 +75,7 @@ fn is_well(top: &TopSnapshot, nodes: usize) -> bool {
 }
 
 impl Trial {
-    pub async fn start(name: &'static str, shape: Shape) -> Self {
+    pub(crate) async fn start(name: &'static str, shape: Shape) -> Self {
         let turn = TURN.lock().await;
         // A trial that failed may have left something broken.
         tokio::task::block_in_place(|| stack(&["up"]));
@@ -160,14 +160,14 @@ impl Trial {
         banned.map_err(|error| error.to_string())
     }
 
-    pub async fn break_it(&mut self, act: impl FnOnce(&mut Cluster)) {
+    pub(crate) async fn break_it(&mut self, act: impl FnOnce(&mut Cluster)) {
         println!("{}: breaking it", self.name);
         self.broken_at = Instant::now();
         tokio::task::block_in_place(|| act(&mut self.cluster));
     }
 
     /// Waits until `lc top` on the first edge shows it.
-    pub async fn degraded(&mut self, what: &str, sign: impl Fn(&TopSnapshot) -> bool) {
+    pub(crate) async fn degraded(&mut self, what: &str, sign: impl Fn(&TopSnapshot) -> bool) {
         self.cluster.until_top("edge-1", what, PATIENCE, sign).await;
         let after = self.broken_at.elapsed();
         self.figures.push(format!("lc top shows it after {:.1} s", after.as_secs_f64()));
@@ -185,7 +185,7 @@ impl Trial {
     }
 
     /// A ban made during the fault closes the user's connection on the other edge.
-    pub async fn ban_holds_now(&mut self) {
+    pub(crate) async fn ban_holds_now(&mut self) {
         let mut viewer = self.cluster.node("edge-2").join(TO_BE_BANNED, "to be banned").await;
         let started = Instant::now();
         let outcome = self.ban(TO_BE_BANNED).await.unwrap();
@@ -200,7 +200,7 @@ impl Trial {
     }
 
     /// SIGTERM, the drain, a new start: one node after the other.
-    pub async fn restart_in_good_order(&mut self, nodes: &[&'static str]) {
+    pub(crate) async fn restart_in_good_order(&mut self, nodes: &[&'static str]) {
         self.broken_at = Instant::now();
         for node in nodes {
             let started = Instant::now();
@@ -216,7 +216,7 @@ impl Trial {
     }
 
     /// Kills one of the nodes at random, starts it again, and so on; everything is well at the end.
-    pub async fn kill_again_and_again(&mut self, times: usize, nodes: &[&'static str]) {
+    pub(crate) async fn kill_again_and_again(&mut self, times: usize, nodes: &[&'static str]) {
         let mut random = StdRng::seed_from_u64(7);
         self.broken_at = Instant::now();
         for _ in 0..times {
@@ -233,12 +233,12 @@ impl Trial {
         self.mend_it(|_| ()).await;
     }
 
-    pub async fn for_the_rest_of(&mut self, outage: Duration) {
+    pub(crate) async fn for_the_rest_of(&mut self, outage: Duration) {
         tokio::time::sleep_until(self.broken_at + outage).await;
     }
 
     /// Mends it and waits until all is well and comments go through again.
-    pub async fn mend_it(&mut self, act: impl FnOnce(&mut Cluster)) {
+    pub(crate) async fn mend_it(&mut self, act: impl FnOnce(&mut Cluster)) {
         let before = self.tally.lock().unwrap().acked.len();
         tokio::task::block_in_place(|| act(&mut self.cluster));
         self.mended_at = Instant::now();
@@ -254,7 +254,7 @@ impl Trial {
     }
 
     /// Lets everything come to rest and counts.
-    pub async fn verify(mut self) {
+    pub(crate) async fn verify(mut self) {
         self.enough.cancel();
         let home = async {
             while let Some(sender) = self.senders.join_next().await {

@@ -1,7 +1,7 @@
 //! A real daemon in a directory of its own, and viewers on real sockets.
 //!
 //! Every wait ends at [`PATIENCE`], which no healthy run comes near: it bounds a hang, it times nothing.
-
+#![allow(clippy::unwrap_used, reason = "a test panics where a program would report")]
 // Each test file uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 

@@ -1,114 +1,24 @@
-//! The only place that chooses concrete engines.
+//! The contracts that stages meet in, and the engines behind them.
+//!
+//! Each folder is one contract: `mod.rs` has the promises in prose and as a trait, each engine has a
+//! file or folder, and one conformance suite runs on every engine. [`choose`] is the only place that
+//! picks concrete engines. [`backends`] holds what several engines need of one server or file.
+//! [`direct_path`] and [`directory`] are built on contracts alone: the first carries bus and registry
+//! over the event log while Redis is away, the second keeps the streams and sanctions of the
+//! metadata store in memory.
 
-mod cluster;
-mod files;
-mod reach;
-mod stores;
+pub mod backends;
+pub mod bus;
+pub mod choose;
+pub mod comments;
+pub mod direct_path;
+pub mod directory;
+pub mod eventlog;
+pub mod metadata;
+pub mod reactions;
+pub mod recent;
+pub mod registry;
+pub mod reservations;
+mod store_error;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use anyhow::bail;
-
-use super::bus::SharedBus;
-use super::clock::SharedClock;
-use super::config::{Config, EnginesConfig, NodeRole};
-use super::direct_path::DirectPath;
-use super::eventlog::SharedLog;
-use super::eventlog::embedded::EmbeddedLog;
-use super::reactions::SharedReactionTotals;
-use super::registry::SharedRegistry;
-use super::reservations::SharedReservations;
-use super::status::StatusBoard;
-use super::store::comments::SharedCommentStore;
-use super::store::metadata::SharedMetadataStore;
-use super::store::recent::SharedRecentCache;
-use super::supervise::breaker::Breaker;
-
-pub use self::reach::reach;
-
-use self::cluster::{ClusterEngines, open_log};
-use self::stores::Stores;
-
-/// Everything the stages meet in.
-#[derive(Debug, Clone)]
-pub struct Engines {
-    pub log: SharedLog,
-    pub bus: SharedBus,
-    pub comments: SharedCommentStore,
-    pub metadata: SharedMetadataStore,
-    /// Shared by everybody who asks the metadata store.
-    pub metadata_breaker: Arc<Breaker>,
-    pub totals: SharedReactionTotals,
-    pub recent: SharedRecentCache,
-    pub registry: SharedRegistry,
-    /// Where several nodes take comments in.
-    pub reservations: Option<SharedReservations>,
-    /// Where bus and registry can be out of reach, what carries their messages then.
-    pub direct: Option<Arc<DirectPath>>,
-    /// The embedded log, for what only it needs: retention on a timer.
-    pub embedded_log: Option<Arc<EmbeddedLog>>,
-}
-
-impl Engines {
-    /// Opens what the configuration names.
-    ///
-    /// # Errors
-    /// A dependency that does not answer, or answers that it is not to be used so; the text names the
-    /// setting. Of several Redis nodes one must answer.
-    pub async fn open(
-        config: &Config,
-        clock: &SharedClock,
-        board: &StatusBoard,
-    ) -> anyhow::Result<Self> {
-        check_roles(config)?;
-        let (log, embedded_log) = open_log(config, clock).await?;
-        let Stores { comments, metadata } = Stores::open(config, clock).await?;
-        let cluster = ClusterEngines::open(config, clock, board, &log).await?;
-        let ClusterEngines { bus, registry, recent, totals, reservations, direct } = cluster;
-        let metadata_breaker = board.add_breaker("metadata store");
-        Ok(Self {
-            log,
-            bus,
-            comments,
-            metadata,
-            metadata_breaker,
-            totals,
-            recent,
-            registry,
-            reservations,
-            direct,
-            embedded_log,
-        })
-    }
-
-    /// Which engine stands behind each contract, for `lc status`.
-    pub fn names(engines: &EnginesConfig) -> BTreeMap<String, String> {
-        [
-            ("event log", engines.eventlog.as_str()),
-            ("fan-out bus", engines.bus.as_str()),
-            ("comment store", engines.comments.as_str()),
-            ("metadata store", engines.metadata.as_str()),
-            ("reaction totals", engines.reactions.as_str()),
-            ("recent cache", engines.recent.as_str()),
-            ("connection registry", engines.registry.as_str()),
-        ]
-        .map(|(contract, engine)| (contract.to_owned(), engine.to_owned()))
-        .into()
-    }
-}
-
-/// Roles that are split over processes need engines that processes can share.
-fn check_roles(config: &Config) -> anyhow::Result<()> {
-    let all = NodeRole::ALL.iter().all(|role| config.node.roles.contains(role));
-    let embedded = config.engines.embedded();
-    if !all && !embedded.is_empty() {
-        bail!(
-            "node.roles names some of edge, coordinator, moderator and archiver, but the engine of {} \
-             lives in one process: choose a distributed one (docs/lcd.toml lists them), or give this \
-             node all roles",
-            embedded.join(", ")
-        );
-    }
-    Ok(())
-}
+pub use store_error::StoreError;

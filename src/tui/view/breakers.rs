@@ -4,10 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::super::theme::Theme;
 use super::panel;
 use crate::protocol::admin::{BreakerState, BreakerStatus};
 use crate::protocol::quantity::show_duration;
+use crate::tui::theme::Theme;
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, breakers: &[BreakerStatus], theme: &Theme) {
     let area = panel::open(area, buffer, "dependencies", theme);

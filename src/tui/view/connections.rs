@@ -7,11 +7,11 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::super::history::History;
-use super::super::theme::Theme;
 use super::panel;
 use crate::protocol::admin::TopSnapshot;
 use crate::protocol::quantity::{show_count, show_rate};
+use crate::tui::history::History;
+use crate::tui::theme::Theme;
 
 pub(super) fn draw(
     area: Rect,

@@ -5,14 +5,14 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget as _};
 
-use super::super::state::Console;
-use super::super::theme::Theme;
 use super::layout::clear_centered;
 use super::panel;
 use super::streams::throttle_alone;
 use crate::protocol::admin::StreamStatus;
 use crate::protocol::quantity::{show_rate, show_share};
 use crate::protocol::stream::ModerationMode;
+use crate::tui::state::Console;
+use crate::tui::theme::Theme;
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {
     let selection = console.selection().map(|(_, stream)| stream);

@@ -4,11 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::super::state::{Console, Link, Mode, Notice};
-use super::super::theme::Theme;
 use crate::client::wording::missing_nodes;
 use crate::protocol::admin::NodeStatus;
 use crate::protocol::quantity::show_duration;
+use crate::tui::state::{Console, Link, Mode, Notice};
+use crate::tui::theme::Theme;
 
 /// A lost connection first, because then nothing else on the screen is true.
 pub(super) fn notice(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {

@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Widget as _, Wrap};
 
-use super::super::form::Form;
-use super::super::theme::Theme;
 use super::layout::clear_centered;
+use crate::tui::form::Form;
+use crate::tui::theme::Theme;
 
 const WIDTH: u16 = 64;
 const LABEL_WIDTH: usize = 8;

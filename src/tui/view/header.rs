@@ -4,9 +4,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::super::state::{Console, Link};
-use super::super::theme::Theme;
 use crate::protocol::quantity::{show_count, show_duration};
+use crate::tui::state::{Console, Link};
+use crate::tui::theme::Theme;
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {
     if area.is_empty() {

@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Widget as _};
 
-use super::super::keys::HELP;
-use super::super::theme::Theme;
 use super::layout::clear_centered;
+use crate::tui::keys::HELP;
+use crate::tui::theme::Theme;
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, theme: &Theme) {
     let area = clear_centered(area, 66, HELP.len() as u16 + 2, buffer);

@@ -4,11 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::super::history::GroupLag;
-use super::super::theme::Theme;
 use super::grid::{Column, Grid};
 use super::panel;
 use crate::protocol::quantity::show_count;
+use crate::tui::history::GroupLag;
+use crate::tui::theme::Theme;
 
 /// Records behind from which a consumer is coloured.
 const NOTABLE_LAG: u64 = 1_000;

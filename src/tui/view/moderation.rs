@@ -5,10 +5,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::super::theme::Theme;
 use super::panel;
 use crate::protocol::admin::TopSnapshot;
 use crate::protocol::quantity::show_count;
+use crate::tui::theme::Theme;
 
 /// Rows from which each decision has a row of its own.
 const ROOMY: u16 = 8;

@@ -4,11 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::super::theme::Theme;
 use super::grid::{Column, Grid};
 use super::panel;
 use crate::protocol::admin::{NodeStatus, TopSnapshot};
 use crate::protocol::quantity::{show_count, show_duration};
+use crate::tui::theme::Theme;
 
 const COLUMNS: [Column; 3] = [
     Column { name: "node", width: 0, right: false, rank: 0 },

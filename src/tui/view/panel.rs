@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::super::theme::Theme;
+use crate::tui::theme::Theme;
 
 /// Draws the rule of a panel; returns what is left below it.
 pub(super) fn open(area: Rect, buffer: &mut Buffer, title: &str, theme: &Theme) -> Rect {

@@ -5,11 +5,11 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::widgets::{RenderDirection, Sparkline, Widget as _};
 
-use super::super::history::{History, Metric};
-use super::super::theme::Theme;
 use super::grid::{Column, Grid};
 use super::panel;
 use crate::protocol::quantity::show_rate;
+use crate::tui::history::{History, Metric};
+use crate::tui::theme::Theme;
 
 /// The chart is drawn over its column, whose cell stays empty.
 const COLUMNS: [Column; 4] = [

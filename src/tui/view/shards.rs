@@ -4,12 +4,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::super::history::History;
-use super::super::theme::Theme;
 use super::grid::{Column, Grid};
 use super::panel;
 use crate::protocol::admin::{ShardStatus, TopSnapshot};
 use crate::protocol::quantity::{show_bytes, show_count, show_rate};
+use crate::tui::history::History;
+use crate::tui::theme::Theme;
 
 const COLUMNS: [Column; 6] = [
     Column { name: "shard", width: 0, right: false, rank: 1 },

@@ -4,13 +4,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::super::state::Console;
-use super::super::theme::Theme;
 use super::grid::{Column, Grid};
 use super::panel;
 use crate::protocol::admin::StreamStatus;
 use crate::protocol::quantity::{show_count, show_rate, show_share};
 use crate::protocol::stream::StreamState;
+use crate::tui::state::Console;
+use crate::tui::theme::Theme;
 
 const COLUMNS: [Column; 10] = [
     Column { name: "id", width: 6, right: true, rank: 0 },

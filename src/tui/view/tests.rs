@@ -4,10 +4,10 @@ use crossterm::event::KeyCode;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use super::super::fabricated::{busy, idle};
-use super::super::keys::press;
-use super::super::state::Notice;
 use super::*;
+use crate::tui::fabricated::{busy, idle};
+use crate::tui::keys::press;
+use crate::tui::state::Notice;
 
 /// The screen as a terminal of that size would show it.
 fn screen(console: &Console, width: u16, height: u16) -> String {

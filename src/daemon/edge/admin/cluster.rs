@@ -1,0 +1,237 @@
+//! The cluster as this node sees it: its own report of this moment and the last one of each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use crate::daemon::engines::registry::KnownNode;
+use crate::protocol::admin::{
+    BreakerState, BreakerStatus, Counters, ModerationCounts, NodeReport, NodeStatus, ShardStatus,
+    StreamEgress, StreamRates,
+};
+use crate::protocol::{NodeId, StreamId};
+
+/// Reports of all nodes alive, this one first, and the names of those that are known and silent.
+#[derive(Debug)]
+pub(super) struct ClusterView {
+    reports: Vec<Arc<NodeReport>>,
+    pub(super) unreachable: Vec<NodeId>,
+}
+
+impl ClusterView {
+    /// This node's own report stands for what the registry has of it.
+    pub(super) fn new(own: NodeReport, known: Vec<KnownNode>) -> Self {
+        let others = known.into_iter().filter(|known| known.node != own.node.node);
+        let (mut reports, mut unreachable) = (Vec::new(), Vec::new());
+        for other in others {
+            match other.report.filter(|_| other.alive) {
+                Some(report) => reports.push(report),
+                None => unreachable.push(other.node),
+            }
+        }
+        reports.insert(0, Arc::new(own));
+        Self { reports, unreachable }
+    }
+
+    pub(super) fn nodes(&self) -> Vec<NodeStatus> {
+        self.reports.iter().map(|report| report.node.clone()).collect()
+    }
+
+    pub(super) fn shards(&self) -> Vec<ShardStatus> {
+        self.reports.iter().flat_map(|report| report.shards.iter().cloned()).collect()
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.reports.iter().map(|report| report.node.connections).sum()
+    }
+
+    pub(super) fn slow_viewers(&self) -> u64 {
+        self.reports.iter().map(|report| report.slow_viewers).sum()
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for report in &self.reports {
+            add_counters(&mut sum, &report.counters);
+        }
+        sum
+    }
+
+    pub(super) fn moderation(&self, queued: u64) -> ModerationCounts {
+        let mut sum = ModerationCounts { queued, ..ModerationCounts::default() };
+        for ModerationCounts {
+            checked, accepted, rejected, shadow_banned, flagged, reasons, ..
+        } in self.reports.iter().map(|report| &report.moderation)
+        {
+            sum.checked += checked;
+            sum.accepted += accepted;
+            sum.rejected += rejected;
+            sum.shadow_banned += shadow_banned;
+            sum.flagged += flagged;
+            add_by_reason(&mut sum.reasons, reasons);
+        }
+        sum
+    }
+
+    /// What the node that broadcasts a stream measures of it. While the stream changes hands two may
+    /// say something: counters add up, and the busier one knows the rate.
+    pub(super) fn rates(&self) -> AHashMap<StreamId, StreamRates> {
+        let mut rates: AHashMap<StreamId, StreamRates> = AHashMap::new();
+        for stream in self.reports.iter().flat_map(|report| &report.streams) {
+            let Some(known) = rates.get_mut(&stream.stream_id) else {
+                rates.insert(stream.stream_id, stream.clone());
+                continue;
+            };
+            let (older, mut busier) = match stream.comments_per_second > known.comments_per_second {
+                true => (known.clone(), stream.clone()),
+                false => (stream.clone(), known.clone()),
+            };
+            busier.received += older.received;
+            busier.broadcast += older.broadcast;
+            busier.sampled_out += older.sampled_out;
+            busier.deleted += older.deleted;
+            *known = busier;
+        }
+        rates
+    }
+
+    /// What nodes leave out to keep within their egress limits: of each stream the least share that a
+    /// node shows, and all that was left out.
+    pub(super) fn egress(&self) -> AHashMap<StreamId, StreamEgress> {
+        let mut streams: AHashMap<StreamId, StreamEgress> = AHashMap::new();
+        for stream in self.reports.iter().flat_map(|report| &report.egress) {
+            let Some(known) = streams.get_mut(&stream.stream_id) else {
+                streams.insert(stream.stream_id, stream.clone());
+                continue;
+            };
+            known.share = known.share.min(stream.share);
+            known.sampled_out += stream.sampled_out;
+        }
+        streams
+    }
+
+    /// One breaker a dependency: the worst of all nodes, which is named where there are several.
+    pub(super) fn breakers(&self) -> Vec<BreakerStatus> {
+        let mut worst: BTreeMap<String, BreakerStatus> = BTreeMap::new();
+        for report in &self.reports {
+            for breaker in &report.breakers {
+                let mut breaker = breaker.clone();
+                if self.reports.len() > 1 {
+                    let node = report.node.node.as_str();
+                    breaker.last_error = breaker.last_error.map(|error| format!("{node}: {error}"));
+                }
+                let known = worst.get(&breaker.dependency);
+                if known.is_none_or(|known| badness(&breaker) > badness(known)) {
+                    worst.insert(breaker.dependency.clone(), breaker);
+                }
+            }
+        }
+        worst.into_values().collect()
+    }
+}
+
+/// Worse states first, then the one that has lasted longer.
+fn badness(breaker: &BreakerStatus) -> (u8, u64) {
+    match breaker.state {
+        // Of two that are well none is worse.
+        BreakerState::Closed => (0, 0),
+        BreakerState::HalfOpen => (1, breaker.since_ms),
+        BreakerState::Open => (2, breaker.since_ms),
+    }
+}
+
+fn add_counters(sum: &mut Counters, counters: &Counters) {
+    sum.received += counters.received;
+    sum.accepted += counters.accepted;
+    add_by_reason(&mut sum.refused, &counters.refused);
+    sum.broadcast += counters.broadcast;
+    sum.sampled_out += counters.sampled_out;
+    sum.egress_sampled_out += counters.egress_sampled_out;
+    sum.delivered += counters.delivered;
+    sum.skipped += counters.skipped;
+    sum.deleted += counters.deleted;
+    sum.reactions += counters.reactions;
+    sum.bytes_in += counters.bytes_in;
+    sum.bytes_out += counters.bytes_out;
+    sum.connections_opened += counters.connections_opened;
+    add_by_reason(&mut sum.connections_closed, &counters.connections_closed);
+    add_by_reason(&mut sum.connections_refused, &counters.connections_refused);
+}
+
+fn add_by_reason(sum: &mut BTreeMap<String, u64>, counts: &BTreeMap<String, u64>) {
+    for (reason, count) in counts {
+        *sum.entry(reason.clone()).or_default() += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::engines::registry::conformance::report;
+    use crate::protocol::throttle::SampleRate;
+
+    fn named(name: &str) -> NodeReport {
+        report(&NodeId::new(name))
+    }
+
+    fn known(report: NodeReport, alive: bool) -> KnownNode {
+        KnownNode { node: report.node.node.clone(), alive, report: Some(Arc::new(report)) }
+    }
+
+    #[test]
+    fn all_nodes_are_added_up_and_silent_ones_are_named() {
+        let silent = KnownNode { node: NodeId::new("new"), alive: true, report: None };
+        let others = vec![known(named("b"), true), known(named("dead"), false), silent];
+        let stale_self = known(NodeReport { slow_viewers: 99, ..named("a") }, true);
+        let view = ClusterView::new(named("a"), [others, vec![stale_self]].concat());
+        let names: Vec<_> = view.nodes().iter().map(|node| node.node.to_string()).collect();
+        assert_eq!(names, ["a", "b"]);
+        let silent: Vec<_> = view.unreachable.iter().map(NodeId::as_str).collect();
+        assert_eq!(silent, ["dead", "new"]);
+        assert_eq!((view.connections(), view.slow_viewers()), (14, 4));
+        assert_eq!(view.counters().received, 6);
+        assert_eq!(view.moderation(5).checked, 8);
+        assert_eq!(view.moderation(5).queued, 5);
+    }
+
+    #[test]
+    fn a_stream_that_changed_hands_has_the_rate_of_the_busier_node() {
+        let (mut old, new) = (named("a"), named("b"));
+        old.streams[0].comments_per_second = 0.1;
+        old.streams[0].throttle_level = 3;
+        let rates = ClusterView::new(old, vec![known(new, true)]).rates();
+        let stream = &rates[&StreamId(1)];
+        assert_eq!((stream.comments_per_second, stream.throttle_level), (1.5, 1));
+        assert_eq!(stream.received, 10);
+    }
+
+    #[test]
+    fn of_a_stream_the_node_that_shows_least_is_shown_and_all_that_was_left_out() {
+        let (mut a, mut b) = (named("a"), named("b"));
+        let egress = |share, sampled_out| {
+            let share = SampleRate::from_share(share).unwrap();
+            vec![StreamEgress { stream_id: StreamId(1), share, sampled_out }]
+        };
+        a.egress = egress(0.5, 7);
+        b.egress = egress(0.25, 10);
+        let streams = ClusterView::new(a, vec![known(b, true)]).egress();
+        assert_eq!(streams[&StreamId(1)], egress(0.25, 17)[0]);
+    }
+
+    #[test]
+    fn of_a_dependency_the_worst_breaker_is_shown_with_its_node() {
+        let breaker = |state, since_ms| BreakerStatus {
+            dependency: "fan-out bus".to_owned(),
+            state,
+            last_error: Some("refused".to_owned()),
+            since_ms,
+        };
+        let (mut a, mut b) = (named("a"), named("b"));
+        a.breakers = vec![breaker(BreakerState::Closed, 1_000_000)];
+        b.breakers = vec![breaker(BreakerState::Open, 7)];
+        let [worst] = ClusterView::new(a, vec![known(b, true)]).breakers().try_into().unwrap();
+        assert_eq!((worst.state, worst.since_ms), (BreakerState::Open, 7));
+        assert_eq!(worst.last_error.as_deref(), Some("b: refused"));
+    }
+}

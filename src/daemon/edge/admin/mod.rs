@@ -1,0 +1,125 @@
+//! The admin socket: HTTP/1.1 and JSON over a Unix socket, for `lc`, `curl` and scripts.
+//!
+//! In: requests of [`crate::protocol::admin`] from whoever may open the socket (mode 0660: its owner
+//! and group). Out: answers in JSON, live data as JSON lines, errors as an `ErrorEnvelope` with a
+//! stable code and the HTTP status that belongs to it. Every change goes through
+//! [`Control`], which validates and records it.
+//!
+//! Always holds: a request that is answered with an error has changed nothing, except where a
+//! dependency failed half-way, and then the error is one that may be retried. The socket of a daemon
+//! that lives is never taken over; that of a dead one is. At no moment is the socket open to others
+//! than its mode says.
+//!
+//! When full: 128 connections are served at a time, more wait in the kernel's queue; a body has at
+//! most 64 KiB; a live reader that does not keep up is told how much it missed, and no line is
+//! queued for it.
+//!
+//! | `GET` | answers |
+//! |---|---|
+//! | `/v1/status` | `Status` |
+//! | `/v1/nodes` `/v1/streams` `/v1/shards` `/v1/lag` `/v1/bans` | `Cluster` of each |
+//! | `/v1/mod/queue?limit=` `/v1/audit?limit=` | `Cluster<ReviewItem>`, `Cluster<AuditEntry>` |
+//! | `/v1/who/{user}` | `Who` |
+//! | `/v1/history/{stream}?before=&limit=` | `HistoryPage` |
+//! | `/v1/top?interval_ms=` | lines of `TopSnapshot` |
+//! | `/v1/tail/{stream}` | lines of `TailItem` |
+//!
+//! | `POST` | takes |
+//! |---|---|
+//! | `/v1/ban` `/v1/timeout` | `SanctionRequest` |
+//! | `/v1/unban` `/v1/kick` | `UserRequest` |
+//! | `/v1/dm` `/v1/announce` `/v1/delete` `/v1/throttle` `/v1/drain` | the request of that name |
+//! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
+//! | `/v1/streams`, `/v1/streams/{id}` | `NewStream`, `StreamPatch` |
+//! | `/v1/tokens` | `TokenRequest`, and answers `Tokens`; all others answer `Outcome` |
+
+mod about;
+mod answer;
+mod change;
+mod cluster;
+mod lines;
+mod read;
+mod report;
+mod request;
+mod routes;
+mod server;
+mod snapshot;
+mod socket;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio_util::sync::CancellationToken;
+
+use crate::daemon::base::status::StatusBoard;
+use crate::daemon::engines::reactions::SharedReactionTotals;
+use crate::daemon::stages::control::{Control, Minter};
+
+pub use about::NodeAbout;
+pub use report::Reporter;
+pub use socket::AdminError;
+
+use socket::AdminSocket;
+
+/// What the admin socket shows and steers.
+#[derive(Clone)]
+pub struct AdminParts {
+    /// Where it listens: `node.admin_socket` of the configuration.
+    pub socket: PathBuf,
+    pub about: NodeAbout,
+    pub control: Control,
+    pub reactions: SharedReactionTotals,
+    pub board: StatusBoard,
+    pub minter: Minter,
+}
+
+impl std::fmt::Debug for AdminParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { socket, about, .. } = self;
+        f.debug_struct("AdminParts").field("socket", socket).field("about", about).finish()
+    }
+}
+
+/// What every request handler has at hand.
+#[derive(Debug, Clone)]
+struct Desk {
+    parts: Arc<AdminParts>,
+    /// Ends live answers.
+    stop: CancellationToken,
+}
+
+/// The socket, bound and ready to be served.
+#[derive(Debug)]
+pub struct Admin {
+    socket: AdminSocket,
+    parts: Arc<AdminParts>,
+}
+
+impl Admin {
+    /// Takes the socket. Must be called inside a tokio runtime.
+    pub fn bind(parts: AdminParts) -> Result<Self, AdminError> {
+        let socket = AdminSocket::bind(&parts.socket)?;
+        Ok(Self { socket, parts: Arc::new(parts) })
+    }
+
+    /// What tells the other nodes of this one; to be run beside [`Self::run`].
+    pub fn reporter(&self) -> Reporter {
+        Reporter(self.parts.clone())
+    }
+
+    /// Serves until `stop`, then ends live answers, lets the others finish for a moment, and removes
+    /// the socket when dropped. May be called again after it failed.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), AdminError> {
+        let router = self.router(stop.clone());
+        server::serve(self.socket.listener(), router, stop).await;
+        Ok(())
+    }
+
+    fn router(&self, stop: CancellationToken) -> Router {
+        routes::router(Desk { parts: self.parts.clone(), stop })
+    }
+}

@@ -1,0 +1,128 @@
+//! What this node measures of itself, and tells the others once a second, so that any of them can
+//! answer for all.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::AdminParts;
+use crate::daemon::base::metrics::Metrics;
+use crate::daemon::base::status::ShardGauges;
+use crate::protocol::admin::{Counters, ModerationCounts, NodeReport, NodeStatus, ShardStatus};
+use crate::protocol::events::Decision;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A registry that takes longer is asked again at the next tick.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reports once a second while the node lives, and says goodbye.
+#[derive(Debug, Clone)]
+pub struct Reporter(pub(super) Arc<AdminParts>);
+
+impl Reporter {
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let registry = &self.0.control.parts().registry;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => break,
+            }
+            match timeout(TIMEOUT, registry.report(self.0.report())).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(%error, "the other nodes were not told"),
+                Err(_) => debug!("the other nodes were not told: the registry is slow"),
+            }
+        }
+        // Without it the others name this node unreachable for a while.
+        let _ = timeout(TIMEOUT, registry.leave()).await;
+    }
+}
+
+impl AdminParts {
+    pub(super) fn report(&self) -> NodeReport {
+        let shards = self.shards();
+        NodeReport {
+            taken_at: self.control.parts().clock.now_ms(),
+            node: self.node_status(),
+            slow_viewers: shards.iter().map(|shard| shard.slow_viewers).sum(),
+            counters: counters(self.board.metrics()),
+            moderation: moderation(self.board.metrics()),
+            streams: self.board.stream_rates(),
+            egress: self.board.stream_egress(),
+            shards,
+            breakers: self.board.breakers(),
+        }
+    }
+
+    fn node_status(&self) -> NodeStatus {
+        NodeStatus {
+            node: self.about.node.clone(),
+            roles: self.about.roles.clone(),
+            version: self.about.version.clone(),
+            listen: self.about.listen.clone(),
+            uptime_ms: self.about.uptime_ms(),
+            connections: self.board.connections(),
+            max_connections: self.about.max_connections,
+            draining: self.board.is_draining(),
+            egress: self.board.egress(),
+        }
+    }
+
+    fn shards(&self) -> Vec<ShardStatus> {
+        let shards = self.board.shards();
+        let status = |(shard, gauges): (usize, &Arc<ShardGauges>)| ShardStatus {
+            node: self.about.node.clone(),
+            shard: shard as u32,
+            connections: gauges.connections.load(Relaxed),
+            slow_viewers: gauges.slow_viewers.load(Relaxed),
+            busy_us: gauges.busy_us.load(Relaxed),
+            wall_us: gauges.wall_us.load(Relaxed),
+            frames: gauges.frames.load(Relaxed),
+            delivered: gauges.delivered.load(Relaxed),
+            bytes_out: gauges.bytes_out.load(Relaxed),
+        };
+        shards.iter().enumerate().map(status).collect()
+    }
+}
+
+fn counters(metrics: &Metrics) -> Counters {
+    Counters {
+        received: metrics.comments_received.get(),
+        accepted: metrics.comments_accepted.get(),
+        refused: metrics.comments_refused.totals(),
+        broadcast: metrics.comments_broadcast.get(),
+        sampled_out: metrics.comments_sampled_out.get(),
+        egress_sampled_out: metrics.comments_egress_sampled_out.get(),
+        delivered: metrics.comments_delivered.get(),
+        skipped: metrics.comments_skipped.get(),
+        deleted: metrics.comments_deleted.get(),
+        reactions: metrics.reactions.get(),
+        bytes_in: metrics.bytes_in.get(),
+        bytes_out: metrics.bytes_out.get(),
+        connections_opened: metrics.connections_opened.get(),
+        connections_closed: metrics.connections_closed.totals(),
+        connections_refused: metrics.connections_refused.totals(),
+    }
+}
+
+/// The moderation stage labels its decisions with [`Decision::as_str`]. How many comments wait for a
+/// person is the metadata store's to say.
+fn moderation(metrics: &Metrics) -> ModerationCounts {
+    let decisions = metrics.moderation_decisions.totals();
+    let of = |decision: Decision| decisions.get(decision.as_str()).copied().unwrap_or(0);
+    ModerationCounts {
+        checked: metrics.moderation_checked.get(),
+        accepted: of(Decision::Accept),
+        rejected: of(Decision::Reject),
+        shadow_banned: of(Decision::ShadowBan),
+        flagged: of(Decision::Flag),
+        reasons: metrics.moderation_reasons.totals(),
+        queued: 0,
+    }
+}

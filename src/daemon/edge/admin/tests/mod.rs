@@ -1,0 +1,304 @@
+//! The admin socket as its clients meet it: over a real Unix socket.
+
+mod bad_requests;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::daemon::base::config::Config;
+use crate::daemon::base::metrics::count;
+use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _};
+use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::stages::control::fakes::{World, comment_id, submitted};
+use crate::protocol::admin::*;
+use crate::protocol::error_code::ErrorEnvelope;
+use crate::protocol::{ErrorCode, Identity, StreamId, UserId};
+
+/// A daemon's admin socket over a [`World`], served until it is dropped.
+struct Served {
+    world: World,
+    path: PathBuf,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), AdminError>>,
+    _directory: TempDir,
+}
+
+impl Served {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.sock");
+        let mut config = Config::default();
+        config.node.name = "a".to_owned();
+        let engines = BTreeMap::from([("eventlog".to_owned(), "embedded".to_owned())]);
+        let minter: Minter = Arc::new(|identity: &Identity, _| Ok(identity.name.to_string()));
+        let admin = Admin::bind(AdminParts {
+            socket: path.clone(),
+            about: NodeAbout::new(&config, "127.0.0.1:8080".to_owned(), engines),
+            control: world.control.clone(),
+            reactions: world.reactions.clone(),
+            board: world.board.clone(),
+            minter,
+        })
+        .unwrap();
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let task = tokio::spawn(async move { admin.run(until).await });
+        Self { world, path, stop, task, _directory: directory }
+    }
+
+    async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Response {
+        let stream = UnixStream::connect(&self.path).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "lcd")
+            .header(ACTOR_HEADER, "ann")
+            .body(Full::new(body.into()))
+            .unwrap();
+        Response { inner: sender.send_request(request).await.unwrap(), read: Vec::new() }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+        let (status, body) = self.send("GET", path, "").await.whole().await;
+        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&body));
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Outcome {
+        let (status, body) = self.send("POST", path, body.to_string()).await.whole().await;
+        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&body));
+        serde_json::from_slice(&body).unwrap()
+    }
+}
+
+struct Response {
+    inner: hyper::Response<Incoming>,
+    read: Vec<u8>,
+}
+
+impl Response {
+    async fn whole(self) -> (u16, Bytes) {
+        let status = self.inner.status().as_u16();
+        (status, self.inner.into_body().collect().await.unwrap().to_bytes())
+    }
+
+    /// The next line of a live answer; `None` when the daemon ended it.
+    async fn line<T: DeserializeOwned>(&mut self) -> Option<T> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let frame = self.inner.body_mut().frame().await?.unwrap();
+            self.read.extend_from_slice(frame.data_ref().unwrap());
+        }
+    }
+}
+
+fn uid() -> u32 {
+    nix::unistd::getuid().as_raw()
+}
+
+#[tokio::test]
+async fn a_ban_over_the_socket_is_done_and_recorded_with_who_did_it() {
+    let served = Served::new().await;
+    served.world.registry.place(42, "b");
+    let outcome = served.post("/v1/ban", &json!({"user": "ann", "reason": "spam"})).await;
+    assert_eq!((outcome.user_id, outcome.connections), (Some(UserId(42)), 1));
+    let bans: Cluster<Sanction> = served.get("/v1/bans").await;
+    assert_eq!(bans.items[0].user_id, UserId(42));
+    let audit: Cluster<AuditEntry> = served.get("/v1/audit?limit=1").await;
+    let entry = &audit.items[0];
+    assert_eq!(entry.audit_id, outcome.audit_id);
+    assert_eq!(entry.actor, format!("ann (uid {})", uid()));
+    assert_eq!(entry.detail, json!({"user": "ann", "reason": "spam", "duration_ms": null}));
+    let who: Who = served.get("/v1/who/ann").await;
+    assert_eq!((who.connections.len(), who.sanctions.len()), (1, 1));
+    let mode = std::fs::metadata(&served.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+}
+
+#[tokio::test]
+async fn every_change_can_be_asked_for() {
+    let served = Served::new().await;
+    served.world.comment(5, "bad");
+    for (path, body) in [
+        ("/v1/ban", json!({"user": "42"})),
+        ("/v1/timeout", json!({"user": "42", "duration_ms": 5000})),
+        ("/v1/unban", json!({"user": "42"})),
+        ("/v1/kick", json!({"user": "42", "reason": "calm down"})),
+        ("/v1/dm", json!({"user": "42", "message": "hello"})),
+        ("/v1/announce", json!({"stream_id": 1, "message": "hello"})),
+        ("/v1/delete", json!({"comment_id": comment_id(5)})),
+        ("/v1/throttle", json!({"stream_id": 1, "sample_rate": 0.5})),
+        ("/v1/drain", json!({"undo": true})),
+        ("/v1/streams", json!({"title": "two"})),
+        ("/v1/streams/1", json!({"state": "ended"})),
+    ] {
+        let outcome = served.post(path, &body).await;
+        let entries = served.world.metadata.audits().len() as u64;
+        assert_eq!(outcome.audit_id, entries, "{path}");
+    }
+    let (status, _) = served.send("POST", "/v1/drain", "").await.whole().await;
+    assert_eq!(status, 200, "no body is the default request");
+    assert!(served.world.board.is_draining());
+    let request = json!({"user_id": 5, "name": "v", "count": 2});
+    let (_, body) = served.send("POST", "/v1/tokens", request.to_string()).await.whole().await;
+    let tokens: Tokens = serde_json::from_slice(&body).unwrap();
+    assert_eq!(tokens.tokens, ["v5", "v6"]);
+}
+
+#[tokio::test]
+async fn a_snapshot_shows_what_the_stages_pinned_up() {
+    let served = Served::new().await;
+    served.world.comment(1, "one");
+    served.world.comment(2, "two");
+    served.world.log.put_position(Topic::CommentEvents, "archiver", 0);
+    let board = &served.world.board;
+    board.set_ready(true);
+    let shard = board.add_shard();
+    shard.connections.store(7, std::sync::atomic::Ordering::Relaxed);
+    shard.slow_viewers.store(2, std::sync::atomic::Ordering::Relaxed);
+    board.metrics().comments_accepted.inc_by(9);
+    count(&board.metrics().comments_refused, "banned");
+    count(&board.metrics().moderation_decisions, "reject");
+    board.add_breaker("comment store");
+    let fire = BTreeMap::from([("fire".into(), 3)]);
+    served.world.reactions.totals.lock().unwrap().push((StreamId(1), fire));
+
+    let mut top = served.send("GET", "/v1/top?interval_ms=50", "").await;
+    let first: TopSnapshot = top.line().await.unwrap();
+    assert_eq!((first.connections, first.slow_viewers, first.shards.len()), (7, 2, 1));
+    assert_eq!((first.counters.accepted, first.counters.refused["banned"]), (9, 1));
+    assert_eq!((first.moderation.rejected, first.lag[0].lag), (1, 2));
+    assert_eq!((first.streams[0].viewers, first.streams[0].reactions["fire"]), (12, 3));
+    assert_eq!(first.breakers[0].dependency, "comment store");
+    assert_eq!(first.unreachable.len(), 2, "b and c cannot be spoken for");
+    let second: TopSnapshot = top.line().await.unwrap();
+    assert!(second.uptime_ms >= first.uptime_ms + 40);
+
+    let status: Status = served.get("/v1/status").await;
+    assert!(status.ready);
+    let warnings = ["node b has not been heard of", "node c has not been heard of"];
+    assert_eq!(status.warnings, warnings);
+    assert_eq!((status.live_streams, &*status.engines["eventlog"]), (1, "embedded"));
+    let nodes: Cluster<NodeStatus> = served.get("/v1/nodes").await;
+    assert_eq!((nodes.items[0].connections, nodes.items[0].roles.len()), (7, 4));
+    let streams: Cluster<StreamStatus> = served.get("/v1/streams").await;
+    assert_eq!(streams.items[0].title, "one");
+    let shards: Cluster<ShardStatus> = served.get("/v1/shards").await;
+    assert_eq!(shards.items[0].connections, 7);
+    let lag: Cluster<ConsumerLag> = served.get("/v1/lag").await;
+    assert_eq!(lag.items[0].group, "archiver");
+    let queue: Cluster<ReviewItem> = served.get("/v1/mod/queue").await;
+    assert!(queue.items.is_empty());
+}
+
+#[tokio::test]
+async fn viewers_told_to_come_back_later_are_a_warning_for_a_minute() {
+    let served = Served::new().await;
+    let (board, clock) = (&served.world.board, &served.world.control.parts().clock);
+    let warned = async || {
+        let status: Status = served.get("/v1/status").await;
+        let about = |warning: &&String| warning.contains("gateway.connections_per_second");
+        status.warnings.iter().find(about).cloned()
+    };
+    assert_eq!(warned().await, None);
+    (0..3).for_each(|_| count(&board.metrics().connections_refused, "connection_rate"));
+    board.note_rate_refusal(clock.now_ms());
+    assert!(warned().await.unwrap().contains(": 3 were told"));
+    board.note_rate_refusal(clock.now_ms() - 60_000);
+    assert_eq!(warned().await, None);
+}
+
+#[tokio::test]
+async fn what_is_down_is_said_and_the_rest_is_still_shown() {
+    let served = Served::new().await;
+    served.world.metadata.set_down(true);
+    served.world.registry.down.set(true);
+    let status: Status = served.get("/v1/status").await;
+    assert!(status.warnings.iter().any(|w| w.contains("switched off")), "{:?}", status.warnings);
+    let mut top = served.send("GET", "/v1/top", "").await;
+    let snapshot: TopSnapshot = top.line().await.unwrap();
+    assert_eq!(snapshot.streams.len(), 1);
+}
+
+#[tokio::test]
+async fn a_tail_shows_comments_and_decisions_as_they_happen() {
+    let served = Served::new().await;
+    served.world.comment(1, "too early");
+    let mut tail = served.send("GET", "/v1/tail/1", "").await;
+    served.world.comment(2, "hello");
+    let Some(TailItem::Comment(comment)) = tail.line().await else { panic!("no comment") };
+    assert_eq!((&*comment.message, comment.seq), ("hello", 1));
+    served.post("/v1/delete", &json!({"comment_id": comment_id(2), "reason": "spam"})).await;
+    let Some(TailItem::Moderated { reason, decided_by, .. }) = tail.line().await else {
+        panic!("no decision")
+    };
+    assert_eq!((&*reason, decided_by), ("spam", format!("ann (uid {})", uid())));
+}
+
+#[tokio::test]
+async fn stopping_ends_live_answers_and_removes_the_socket() {
+    let served = Served::new().await;
+    let mut top = served.send("GET", "/v1/top?interval_ms=60000", "").await;
+    let mut tail = served.send("GET", "/v1/tail/1", "").await;
+    assert!(top.line::<TopSnapshot>().await.is_some());
+    served.stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(5), async {
+        assert!(top.line::<TopSnapshot>().await.is_none());
+        assert!(tail.line::<TailItem>().await.is_none());
+        served.task.await.unwrap().unwrap();
+    });
+    ended.await.expect("a reader that waits must not hold up the shutdown");
+    assert!(!served.path.exists());
+}
+
+#[tokio::test]
+async fn history_is_paged_newest_first_and_says_when_it_ends() {
+    let served = Served::new().await;
+    for number in 1..=4 {
+        let comment = submitted(StreamId(1), number, "x").comment;
+        let row = ArchivedComment { comment, seq: number, shadow: false };
+        served.world.comments.write(&[row], &[]).await.unwrap();
+    }
+    let first: HistoryPage = served.get("/v1/history/1?limit=2").await;
+    let seqs: Vec<_> = first.comments.iter().map(|comment| comment.seq).collect();
+    assert_eq!((seqs, first.next_before), (vec![4, 3], Some(comment_id(3))));
+    let path = format!("/v1/history/1?limit=2&before={}", comment_id(3));
+    let last: HistoryPage = served.get(&path).await;
+    assert_eq!((last.comments.len(), last.next_before), (2, None), "a full page may be the last");
+}
+
+#[tokio::test]
+async fn more_clients_than_are_served_at_a_time_wait_their_turn() {
+    let served = Served::new().await;
+    let mut idle = Vec::new();
+    for _ in 0..128 {
+        idle.push(UnixStream::connect(&served.path).await.unwrap());
+    }
+    let waiting = served.get::<Status>("/v1/status");
+    let mut waiting = std::pin::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_millis(200), waiting.as_mut()).await;
+    assert!(early.is_err(), "served beyond the limit");
+    drop(idle);
+    waiting.await;
+}

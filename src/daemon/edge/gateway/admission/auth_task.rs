@@ -1,0 +1,72 @@
+//! Answers `auth` messages of viewers that connected without a token.
+
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Admission;
+use super::permit::LatePermit;
+use crate::daemon::base::handoff::{AuthRequest, Bearer, Permit, ViewerSink};
+use crate::protocol::CloseCode;
+use crate::protocol::error_code::ErrorBody;
+
+/// Requests under way at one time; more wait in delivery's queue.
+const CONCURRENT: usize = 64;
+
+/// Verifies, registers, and tells delivery. The permit it hands out comes on top of the one the
+/// connection has: delivery holds both until the connection ends.
+#[derive(Debug)]
+pub struct AuthTask {
+    requests: mpsc::Receiver<AuthRequest>,
+    admission: Arc<Admission>,
+    sink: Arc<dyn ViewerSink>,
+}
+
+impl AuthTask {
+    pub(crate) fn new(
+        requests: mpsc::Receiver<AuthRequest>,
+        admission: Arc<Admission>,
+        sink: Arc<dyn ViewerSink>,
+    ) -> Self {
+        Self { requests, admission, sink }
+    }
+
+    /// Runs until `stop`, or until delivery has ended.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                request = self.requests.recv(), if under_way.len() < CONCURRENT => match request {
+                    Some(request) => {
+                        under_way.push(answer(request, &self.admission, &self.sink));
+                    }
+                    None => break,
+                },
+                Some(()) = under_way.next() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+        while under_way.next().await.is_some() {}
+    }
+}
+
+async fn answer(request: AuthRequest, admission: &Admission, sink: &Arc<dyn ViewerSink>) {
+    let outcome = admit(&request, admission).await;
+    let user_id = outcome.as_ref().ok().map(|(bearer, _)| bearer.identity.user_id);
+    sink.authenticated(request.connection, outcome);
+    // A ban that came into force meanwhile may have looked for the user before delivery knew it.
+    if let Some(user_id) = user_id.filter(|user_id| admission.ban(*user_id).is_some()) {
+        sink.disconnect_user(user_id, CloseCode::Banned).await;
+    }
+}
+
+async fn admit(
+    request: &AuthRequest,
+    admission: &Admission,
+) -> Result<(Bearer, Box<dyn Permit>), ErrorBody> {
+    let bearer = admission.identify(&request.token)?;
+    let user = admission.register(bearer.identity.user_id, request.stream_id).await?;
+    Ok((bearer, Box::new(LatePermit { _user: user })))
+}

@@ -1,0 +1,93 @@
+//! Remembers the names of users, so that an operator can ban by name.
+//!
+//! Names wait in a queue of [`QUEUED`]; when it is full a name is dropped: its user is remembered
+//! the next time. They are written once a second, or when a batch is full. While the store does not
+//! answer, one batch waits with the newest name of each user, and no more than [`MAX_BATCH`] users.
+
+use std::time::Duration;
+
+use ahash::AHashMap;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::daemon::engines::metadata::{SharedMetadataStore, UserRecord};
+use crate::protocol::{Identity, UserId};
+
+const QUEUED: usize = 16_384;
+const FULL_BATCH: usize = 1000;
+const MAX_BATCH: usize = 16_384;
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The sending end.
+#[derive(Debug, Clone)]
+pub(super) struct NameQueue(mpsc::Sender<UserRecord>);
+
+impl NameQueue {
+    pub(super) fn remember(&self, identity: &Identity, now_ms: u64) {
+        let user_id = identity.user_id;
+        let record = UserRecord { user_id, name: identity.name.clone(), seen_at: now_ms };
+        // Full: dropped, as the module's text says.
+        let _ = self.0.try_send(record);
+    }
+}
+
+/// Writes the names.
+#[derive(Debug)]
+pub struct NameTask {
+    queue: mpsc::Receiver<UserRecord>,
+    metadata: SharedMetadataStore,
+    batch: AHashMap<UserId, UserRecord>,
+}
+
+pub(super) fn queue(metadata: SharedMetadataStore) -> (NameQueue, NameTask) {
+    let (sender, queue) = mpsc::channel(QUEUED);
+    (NameQueue(sender), NameTask { queue, metadata, batch: AHashMap::new() })
+}
+
+impl NameTask {
+    /// Runs until `stop`, then writes what it has.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                record = self.queue.recv() => match record {
+                    Some(record) => self.take(record).await,
+                    None => break,
+                },
+                _ = tick.tick() => self.write().await,
+                () = stop.cancelled() => break,
+            }
+        }
+        while let Ok(record) = self.queue.try_recv() {
+            self.keep(record);
+        }
+        self.write().await;
+    }
+
+    async fn take(&mut self, record: UserRecord) {
+        self.keep(record);
+        // At exactly this size, so that a store that refuses is asked once a second, not at each name.
+        if self.batch.len() == FULL_BATCH {
+            self.write().await;
+        }
+    }
+
+    fn keep(&mut self, record: UserRecord) {
+        if self.batch.len() < MAX_BATCH || self.batch.contains_key(&record.user_id) {
+            self.batch.insert(record.user_id, record);
+        }
+    }
+
+    async fn write(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let users: Vec<_> = self.batch.values().cloned().collect();
+        match self.metadata.remember_users(&users).await {
+            Ok(()) => self.batch.clear(),
+            Err(error) => tracing::debug!(%error, users = users.len(), "names wait for the store"),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `/api/streams/{id}/comments`: send one, read what was said.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::IntoResponse as _;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+
+use super::pages::{MAX_LIMIT, Question};
+use super::{bearer, caller, known_stream, parse_id};
+use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
+use crate::daemon::base::metrics::count;
+use crate::daemon::edge::gateway::answer::{Answer, HttpError, RETRY_MS, json, store_error};
+use crate::daemon::edge::gateway::body::read_json;
+use crate::daemon::edge::gateway::state::GatewayState;
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::message::MAX_REF_CHARS;
+use crate::protocol::{CommentId, ErrorCode, Seq, StreamId};
+
+/// The stages behind answer within milliseconds or fail on their own; this ends a wait for nothing.
+const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_LIMIT: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewComment {
+    message: String,
+    #[serde(default, rename = "ref")]
+    client_ref: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Created {
+    comment_id: CommentId,
+    seq: Seq,
+}
+
+pub(crate) async fn submit(
+    State(state): State<Arc<GatewayState>>,
+    Path(stream_id): Path<String>,
+    request: Request,
+) -> Answer {
+    match accept(&state, &stream_id, request).await {
+        Ok(accepted) => {
+            let created = Created { comment_id: accepted.comment_id, seq: accepted.seq };
+            Ok(json(StatusCode::CREATED, &created))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn accept(
+    state: &GatewayState,
+    stream_id: &str,
+    request: Request,
+) -> Result<Accepted, HttpError> {
+    let submitted = prepare(state, stream_id, request).await;
+    let (submission, outcome) = submitted.inspect_err(|error| {
+        count(&state.board.metrics().comments_refused, error.body.code.as_str());
+    })?;
+    state.submissions.try_send(submission).map_err(|error| match error {
+        TrySendError::Full(_) => {
+            ErrorBody::new(ErrorCode::Overloaded, "too many comments are waiting to be checked")
+                .retry_after_ms(RETRY_MS)
+        }
+        TrySendError::Closed(_) => {
+            ErrorBody::new(ErrorCode::ShuttingDown, "the node takes no more comments")
+                .retry_after_ms(RETRY_MS)
+        }
+    })?;
+    match tokio::time::timeout(OUTCOME_TIMEOUT, outcome).await {
+        Ok(Ok(outcome)) => Ok(outcome?),
+        Ok(Err(_)) | Err(_) => {
+            let text = "nobody knows yet what became of the comment: send it again with the same \
+                        `ref`, it will be shown once";
+            Err(ErrorBody::new(ErrorCode::LogUnavailable, text).retry_after_ms(RETRY_MS).into())
+        }
+    }
+}
+
+type Outcome = oneshot::Receiver<Result<Accepted, ErrorBody>>;
+
+/// Everything that can be said of a comment before it is queued. Ingest checks the rest: rate,
+/// length, content, whether the stream is live.
+async fn prepare(
+    state: &GatewayState,
+    stream_id: &str,
+    request: Request,
+) -> Result<(Submission, Outcome), HttpError> {
+    let stream_id: StreamId = parse_id(stream_id)?;
+    let identity = caller(state, request.headers())?;
+    known_stream(state, stream_id)?;
+    let comment: NewComment = read_json(request, state.body_limits()).await?;
+    let fits = |text: &String| (1..=MAX_REF_CHARS).contains(&text.chars().count());
+    if !comment.client_ref.as_ref().is_none_or(fits) {
+        let text = format!("`ref` must have 1 to {MAX_REF_CHARS} characters");
+        return Err(HttpError::new(ErrorCode::BadMessage, text));
+    }
+    let (reply, outcome) = oneshot::channel();
+    let submission = Submission {
+        stream_id,
+        identity,
+        message: comment.message,
+        client_ref: comment.client_ref.map(Into::into),
+        reply_to: ReplyTo::Caller(reply),
+    };
+    Ok((submission, outcome))
+}
+
+#[derive(Debug, Deserialize)]
+struct PageQuery {
+    before: Option<String>,
+    limit: Option<String>,
+}
+
+/// Newest first. Open to whoever may watch the stream.
+pub(crate) async fn history(
+    State(state): State<Arc<GatewayState>>,
+    Path(stream_id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Answer {
+    let stream_id: StreamId = parse_id(&stream_id)?;
+    let (before, limit) = page_bounds(&uri)?;
+    let stream = known_stream(&state, stream_id)?;
+    if !stream.anonymous || bearer(&headers)?.is_some() {
+        caller(&state, &headers)?;
+    }
+    let question = Question { stream_id, before, limit };
+    let page = state.history.page(question).await;
+    let page = page.map_err(|error| store_error(&error, ErrorCode::UnknownStream))?;
+    Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
+}
+
+fn page_bounds(uri: &Uri) -> Result<(Option<CommentId>, usize), HttpError> {
+    let bad = |text: String| HttpError::new(ErrorCode::BadRequest, text);
+    let Query(query) = Query::<PageQuery>::try_from_uri(uri)
+        .map_err(|error| bad(format!("the query: {}", error.body_text())))?;
+    let before = query.before.as_deref().map(parse_id::<CommentId>).transpose()?;
+    let limit = match query.limit.as_deref().map(str::parse::<usize>) {
+        None => DEFAULT_LIMIT,
+        Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
+        Some(_) => return Err(bad(format!("`limit` must be a number from 1 to {MAX_LIMIT}"))),
+    };
+    Ok((before, limit))
+}

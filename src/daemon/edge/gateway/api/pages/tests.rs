@@ -1,0 +1,139 @@
+//! A store that says how often it was asked, and answers when it is let.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::daemon::engines::comments::in_memory::InMemoryComments;
+use crate::daemon::engines::comments::{ArchivedComment, CommentStore, StoredComment, Tombstone};
+use crate::protocol::{Comment, SequencedComment, UserId};
+
+const STREAM: StreamId = StreamId(1);
+
+#[derive(Debug)]
+struct Counting {
+    store: InMemoryComments,
+    asked: AtomicUsize,
+    answers: Semaphore,
+    away: AtomicBool,
+}
+
+#[async_trait]
+impl CommentStore for Counting {
+    async fn write(
+        &self,
+        comments: &[ArchivedComment],
+        tombstones: &[Tombstone],
+    ) -> Result<(), StoreError> {
+        self.store.write(comments, tombstones).await
+    }
+
+    async fn page(
+        &self,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.answers.acquire().await.unwrap().forget();
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("away".to_owned()));
+        }
+        self.store.page(stream_id, before, limit).await
+    }
+
+    async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {
+        self.store.get(comment_id).await
+    }
+
+    async fn tombstones_since(
+        &self,
+        since_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Tombstone>, StoreError> {
+        self.store.tombstones_since(since_ms, limit).await
+    }
+
+    async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError> {
+        self.store.count(stream_id).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+}
+
+/// Three comments.
+async fn pages() -> (Arc<CommentPages>, Arc<Counting>) {
+    let store = InMemoryComments::default();
+    let comment = |n: u64| ArchivedComment {
+        comment: Arc::new(Comment {
+            stream_id: STREAM,
+            comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6]),
+            user_id: UserId(1),
+            name: "ann".into(),
+            message: "hi".into(),
+            created_at: 1,
+        }),
+        seq: n,
+        shadow: false,
+    };
+    store.write(&(1..=3).map(comment).collect::<Vec<_>>(), &[]).await.unwrap();
+    let (asked, away) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let counting = Arc::new(Counting { store, asked, answers: Semaphore::new(0), away });
+    (Arc::new(CommentPages::new(counting.clone())), counting)
+}
+
+fn newest(limit: usize) -> Question {
+    Question { stream_id: STREAM, before: None, limit }
+}
+
+#[tokio::test]
+async fn a_storm_for_one_page_asks_the_store_once_even_if_the_first_to_ask_leaves() {
+    let (pages, store) = pages().await;
+    let mut first = Box::pin(pages.page(newest(2)));
+    assert!(first.as_mut().now_or_never().is_none());
+    let storm: Vec<_> = (0..1000)
+        .map(|_| {
+            let pages = pages.clone();
+            tokio::spawn(async move { pages.page(newest(2)).await })
+        })
+        .collect();
+    let other = tokio::spawn({
+        let pages = pages.clone();
+        async move { pages.page(newest(1)).await }
+    });
+    while store.asked.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    drop(first);
+    store.answers.add_permits(2);
+    let answers: Vec<_> =
+        join_all(storm).await.into_iter().map(|page| page.unwrap().unwrap()).collect();
+    let page: HistoryPage = serde_json::from_slice(&answers[0]).unwrap();
+    assert_eq!(page.comments.iter().map(|comment| comment.seq).collect::<Vec<_>>(), [3, 2]);
+    assert_eq!(page.next_before, Some(page.comments[1].comment_id));
+    assert!(answers.iter().all(|bytes| bytes.as_ptr() == answers[0].as_ptr()), "the same bytes");
+    let other: HistoryPage = serde_json::from_slice(&other.await.unwrap().unwrap()).unwrap();
+    assert_eq!(other.comments.len(), 1);
+    assert_eq!(store.asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_failure_is_everybodys_and_the_next_who_asks_tries_again() {
+    let (pages, store) = pages().await;
+    store.away.store(true, Ordering::SeqCst);
+    let (mut one, mut two) = (Box::pin(pages.page(newest(2))), Box::pin(pages.page(newest(2))));
+    assert!(one.as_mut().now_or_never().is_none() && two.as_mut().now_or_never().is_none());
+    store.answers.add_permits(1);
+    assert!(one.await.is_err() && two.await.is_err());
+    assert_eq!(store.asked.load(Ordering::SeqCst), 1);
+    store.away.store(false, Ordering::SeqCst);
+    store.answers.add_permits(1);
+    assert!(pages.page(newest(2)).await.is_ok(), "nothing is kept");
+}

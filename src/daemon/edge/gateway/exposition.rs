@@ -1,0 +1,118 @@
+//! `/metrics`: the node's counters, and gauges taken at the moment of asking.
+
+use std::fmt::{Display, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+
+use super::state::Operations;
+use crate::daemon::base::status::{ShardGauges, StatusBoard};
+use crate::protocol::admin::{BreakerState, BreakerStatus, ConsumerLag};
+
+/// A log that does not say its lag within this time is left out; a scraper waits 10 s at most.
+const LAG_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(super) async fn metrics(State(operations): State<Operations>) -> Response {
+    let mut extra = String::new();
+    let Operations { board, log } = operations;
+    put_node(&mut extra, &board);
+    put_shards(&mut extra, &board.shards());
+    put_breakers(&mut extra, &board.breakers());
+    match tokio::time::timeout(LAG_TIMEOUT, log.lag()).await {
+        Ok(Ok(lag)) => put_lag(&mut extra, &lag),
+        Ok(Err(error)) => tracing::debug!(%error, "metrics without consumer lag"),
+        Err(_) => tracing::debug!("metrics without consumer lag: the log is slow"),
+    }
+    board.set_connection_gauges();
+    let text = board.metrics().render(&extra);
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, content_type)], text).into_response()
+}
+
+fn put_node(out: &mut String, board: &StatusBoard) {
+    head(out, "ready", "gauge", "1 while the node takes viewers");
+    sample(out, "ready", &[], u8::from(board.is_ready()));
+}
+
+/// A measure of a delivery worker and how it is exported.
+type ShardFamily = (&'static str, &'static str, &'static str, fn(&ShardGauges) -> &AtomicU64);
+
+fn put_shards(out: &mut String, shards: &[Arc<ShardGauges>]) {
+    let families: [ShardFamily; 6] = [
+        ("shard_connections", "gauge", "Viewers of a delivery worker", |s| &s.connections),
+        ("shard_slow_viewers", "gauge", "Viewers of a worker that are behind", |s| &s.slow_viewers),
+        ("shard_busy_us", "counter", "Microseconds a worker was busy", |s| &s.busy_us),
+        ("shard_frames", "counter", "Frames a worker wrote", |s| &s.frames),
+        ("shard_delivered", "counter", "Comments a worker delivered", |s| &s.delivered),
+        ("shard_sent_bytes", "counter", "Bytes a worker wrote", |s| &s.bytes_out),
+    ];
+    for (name, kind, help, measure) in families {
+        head(out, name, kind, help);
+        let suffixed = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+        for (index, shard) in shards.iter().enumerate() {
+            let value = measure(shard).load(Ordering::Relaxed);
+            sample(out, &suffixed, &[("shard", &index)], value);
+        }
+    }
+}
+
+fn put_breakers(out: &mut String, breakers: &[BreakerStatus]) {
+    head(out, "breaker_state", "gauge", "Circuit breakers: 0 closed, 1 half-open, 2 open");
+    for breaker in breakers {
+        let value = match breaker.state {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        };
+        sample(out, "breaker_state", &[("dependency", &breaker.dependency)], value);
+    }
+}
+
+fn put_lag(out: &mut String, lag: &[ConsumerLag]) {
+    head(out, "consumer_lag", "gauge", "Records a consumer group is behind");
+    for entry in lag {
+        let labels: [(&str, &dyn Display); 3] =
+            [("group", &entry.group), ("topic", &entry.topic), ("partition", &entry.partition)];
+        sample(out, "consumer_lag", &labels, entry.lag);
+    }
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(out, "# HELP lcd_{name} {help}.\n# TYPE lcd_{name} {kind}");
+}
+
+fn sample(out: &mut String, name: &str, labels: &[(&str, &dyn Display)], value: impl Display) {
+    let _ = write!(out, "lcd_{name}");
+    for (index, (label, text)) in labels.iter().enumerate() {
+        let opening = if index == 0 { '{' } else { ',' };
+        let escaped = text.to_string().replace('\\', "\\\\").replace('"', "\\\"");
+        let _ = write!(out, "{opening}{label}=\"{}\"", escaped.replace('\n', "\\n"));
+    }
+    let closing = if labels.is_empty() { "" } else { "}" };
+    let _ = writeln!(out, "{closing} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped_and_counters_end_in_total() {
+        let board = StatusBoard::default();
+        board.add_shard().busy_us.store(7, Ordering::Relaxed);
+        let mut out = String::new();
+        put_shards(&mut out, &board.shards());
+        let group = "a\"b\\c".to_owned();
+        let topic = "comment_events".to_owned();
+        let lag = ConsumerLag { group, topic, partition: 3, position: 1, end: 5, lag: 4 };
+        put_lag(&mut out, &[lag]);
+        assert!(out.contains("lcd_shard_busy_us_total{shard=\"0\"} 7\n"), "{out}");
+        let line = r#"lcd_consumer_lag{group="a\"b\\c",topic="comment_events",partition="3"} 4"#;
+        assert!(out.contains(line), "{out}");
+    }
+}

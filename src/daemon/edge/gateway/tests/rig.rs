@@ -1,0 +1,208 @@
+//! A gateway on a free port with fakes behind it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::registry::MemoryRegistry;
+use super::sink::{KeepingSink, Kept, keeping_sink};
+use crate::daemon::base::config::{Config, GatewayConfig};
+use crate::daemon::base::handoff::{AuthRequest, NewViewer, Submission};
+use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::edge::gateway::{Gateway, GatewayParts};
+use crate::daemon::engines::comments::in_memory::InMemoryComments;
+use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
+use crate::daemon::stages::auth::Verifier;
+use crate::daemon::stages::auth::fixtures::{self, NOW_S, SECRET, StoppedClock};
+use crate::daemon::stages::control::fakes::{FakeBus, Journal};
+use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint};
+use crate::protocol::NodeId;
+use crate::protocol::admin::SanctionKind;
+use crate::protocol::stream::StreamState::{Ended, Live, Scheduled};
+use crate::protocol::stream::{ModerationMode, Stream};
+
+/// Longer than anything here takes; only a failing test waits for it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) struct Rig {
+    pub(super) address: SocketAddr,
+    pub(super) metadata: Arc<InMemoryMetadata>,
+    pub(super) comments: Arc<InMemoryComments>,
+    pub(super) registry: Arc<MemoryRegistry>,
+    pub(super) board: StatusBoard,
+    /// What went to viewers over the bus.
+    pub(super) bus: Journal,
+    pub(super) sink: Arc<KeepingSink>,
+    pub(super) kept: Kept,
+    pub(super) submissions: mpsc::Receiver<Submission>,
+    pub(super) auth_requests: mpsc::Sender<AuthRequest>,
+    pub(super) sanctions: Sanctions,
+    pub(super) streams: Streams,
+    stop: CancellationToken,
+    gateway: JoinHandle<()>,
+    beside: Vec<JoinHandle<()>>,
+}
+
+impl Rig {
+    pub(super) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Streams: 1 live and open, 2 live and closed to anonymous viewers, 3 ended, 4 scheduled.
+    pub(super) async fn start_with(adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
+        let mut config = Config::default();
+        config.gateway.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        adjust(&mut config.gateway);
+        let clock = Arc::new(StoppedClock);
+        let metadata = Arc::new(InMemoryMetadata::default());
+        for (id, state, anonymous) in
+            [(1, Live, true), (2, Live, false), (3, Ended, true), (4, Scheduled, true)]
+        {
+            metadata.put_stream(Stream { state, anonymous, ..stream(id, ModerationMode::Async) });
+        }
+        let comments = Arc::new(InMemoryComments::default());
+        let registry = Arc::new(MemoryRegistry::default());
+        let log = Arc::new(lagging_log());
+        let streams = Streams::load(metadata.clone()).await.unwrap();
+        let sanctions = Sanctions::load(metadata.clone(), clock.clone()).await.unwrap();
+        let verifier = Verifier::new(&config.auth, Some(SECRET), clock.clone()).unwrap();
+        let board = StatusBoard::default();
+        board.set_ready(true);
+        let (sink, kept) = keeping_sink();
+        let bus = Journal::default();
+        let node = NodeId::new("one");
+        let control = Control::new(ControlParts {
+            node: node.clone(),
+            metadata: metadata.clone(),
+            comments: comments.clone(),
+            registry: registry.clone(),
+            endpoint: Arc::new(LocalEndpoint {
+                sink: sink.clone(),
+                sanctions: sanctions.clone(),
+                streams: streams.clone(),
+                throttle: mpsc::channel(1).0,
+                board: board.clone(),
+                jitter: Duration::ZERO,
+                supervisor: Supervisor::new(CancellationToken::new()),
+            }),
+            log: log.clone(),
+            bus: Arc::new(FakeBus::new(bus.clone())),
+            streams: streams.clone(),
+            clock: clock.clone(),
+        });
+        let (submit, submissions) = mpsc::channel(1);
+        let (auth_requests, auth_end) = mpsc::channel(16);
+        let bound = Gateway::bind(GatewayParts {
+            config: Arc::new(config),
+            clock,
+            verifier: Arc::new(verifier),
+            streams: streams.clone(),
+            sanctions: sanctions.clone(),
+            registry: registry.clone(),
+            comments: comments.clone(),
+            metadata: metadata.clone(),
+            log,
+            control,
+            board: board.clone(),
+            sink: sink.clone(),
+            submissions: submit,
+            auth_requests: auth_end,
+            node,
+        })
+        .unwrap();
+        let stop = CancellationToken::new();
+        let address = bound.gateway.local_addr();
+        let beside = vec![
+            tokio::spawn(bound.viewers.auth.run(stop.clone())),
+            tokio::spawn(bound.viewers.names.run(stop.clone())),
+            tokio::spawn(bound.viewers.releases.run(stop.clone())),
+        ];
+        let gateway = tokio::spawn(bound.gateway.run(stop.clone()));
+        Self {
+            address,
+            metadata,
+            comments,
+            registry,
+            board,
+            bus,
+            sink,
+            kept,
+            submissions,
+            auth_requests,
+            sanctions,
+            streams,
+            stop,
+            gateway,
+            beside,
+        }
+    }
+
+    /// The next viewer handed to delivery.
+    pub(super) async fn viewer(&mut self) -> NewViewer {
+        let attached = self.kept.attached.recv();
+        tokio::time::timeout(PATIENCE, attached).await.expect("a viewer").unwrap()
+    }
+
+    pub(super) fn no_viewer(&mut self) -> bool {
+        self.kept.attached.try_recv().is_err()
+    }
+
+    pub(super) async fn sanction(&self, user_id: u64, kind: SanctionKind) {
+        self.metadata.put_sanction(sanction(user_id, kind, None));
+        self.sanctions.reload().await.unwrap();
+    }
+
+    /// Stops everything and waits until it has stopped.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        for task in self.beside.into_iter().chain([self.gateway]) {
+            tokio::time::timeout(PATIENCE, task).await.expect("stops").unwrap();
+        }
+    }
+
+    /// Stops the gateway alone, as the first step of a shutdown.
+    pub(super) fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub(super) async fn gateway_stopped(self) {
+        tokio::time::timeout(PATIENCE, self.gateway).await.expect("stops").unwrap();
+    }
+}
+
+/// A log with a consumer that is 7 records behind.
+fn lagging_log() -> InMemoryLog {
+    let log = InMemoryLog::new();
+    (0..12).for_each(|_| log.put(Topic::CommentEvents, 1, 0, Vec::new()));
+    log.put_position(Topic::CommentEvents, "archive", 6);
+    log
+}
+
+/// A valid token.
+pub(super) fn token(user_id: u64, role: &str) -> String {
+    sign(&json!({"sub": user_id, "name": format!("user{user_id}"), "role": role,
+                 "exp": NOW_S + 60}))
+}
+
+pub(super) fn sign(claims: &Value) -> String {
+    fixtures::sign("HS256", None, claims)
+}
+
+/// Waits until a condition holds that another task brings about.
+pub(super) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}

@@ -1,0 +1,79 @@
+//! A delivery that keeps what it is handed.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::{CloseCode, UserId};
+
+pub(super) type AuthOutcome = Result<(Bearer, Box<dyn Permit>), ErrorBody>;
+
+pub(super) struct KeepingSink {
+    attached: mpsc::UnboundedSender<NewViewer>,
+    authenticated: mpsc::UnboundedSender<(ConnectionId, AuthOutcome)>,
+    pub(super) disconnected: Mutex<Vec<(UserId, CloseCode)>>,
+    /// Called as a viewer is attached: what happens meanwhile elsewhere.
+    pub(super) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+pub(super) struct Kept {
+    pub(super) attached: mpsc::UnboundedReceiver<NewViewer>,
+    pub(super) authenticated: mpsc::UnboundedReceiver<(ConnectionId, AuthOutcome)>,
+}
+
+pub(super) fn keeping_sink() -> (Arc<KeepingSink>, Kept) {
+    let (attached, attached_end) = mpsc::unbounded_channel();
+    let (authenticated, authenticated_end) = mpsc::unbounded_channel();
+    let sink = KeepingSink {
+        attached,
+        authenticated,
+        disconnected: Mutex::default(),
+        meanwhile: Mutex::default(),
+    };
+    (Arc::new(sink), Kept { attached: attached_end, authenticated: authenticated_end })
+}
+
+impl std::fmt::Debug for KeepingSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeepingSink")
+    }
+}
+
+impl ViewerSink for KeepingSink {
+    fn attach(&self, viewer: NewViewer) {
+        if let Some(happens) = self.meanwhile.lock().unwrap().take() {
+            happens();
+        }
+        let _ = self.attached.send(viewer);
+    }
+
+    fn authenticated(&self, connection: ConnectionId, outcome: AuthOutcome) {
+        let _ = self.authenticated.send((connection, outcome));
+    }
+
+    fn disconnect_user(&self, user_id: UserId, code: CloseCode) -> BoxFuture<'static, u64> {
+        self.disconnected.lock().unwrap().push((user_id, code));
+        Box::pin(async { 1 })
+    }
+
+    fn direct(
+        &self,
+        _user_id: UserId,
+        _from: Arc<str>,
+        _message: Arc<str>,
+    ) -> BoxFuture<'static, u64> {
+        Box::pin(async { 0 })
+    }
+
+    fn dismiss_all(&self, _code: CloseCode, _jitter: Duration) -> BoxFuture<'static, u64> {
+        Box::pin(async { 0 })
+    }
+
+    fn connections(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,393 @@
+//! The WebSocket handshake, from the request to delivery's hands or to the close code.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::client::{get, handshake, open, raw, request, shake};
+use super::rig::{Rig, eventually, sign, token};
+use crate::daemon::base::config::GatewayConfig;
+use crate::daemon::base::handoff::Deflate;
+use crate::daemon::base::handoff::{AuthRequest, ConnectionId, ViewerSocket};
+use crate::daemon::engines::metadata::in_memory::sanction;
+use crate::daemon::stages::auth::fixtures::NOW_S;
+use crate::protocol::admin::SanctionKind;
+use crate::protocol::message::{Encoding, msgpack};
+use crate::protocol::websocket::{Opcode, server_frame};
+use crate::protocol::{
+    CloseCode, Epoch, ErrorCode, Role, ServerMessage, StreamId, StreamPosition, UserId,
+};
+
+fn plain(socket: ViewerSocket) -> std::net::TcpStream {
+    match socket {
+        ViewerSocket::Plain(socket) => socket,
+        ViewerSocket::Tls(..) => panic!("no TLS was asked for"),
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_is_handed_over_with_a_bare_socket_that_delivery_can_write_to() {
+    let mut rig = Rig::start().await;
+    let mut client = open(rig.address, "/ws/1", &[]).await;
+    assert!(client.head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="));
+    assert!(!client.head.contains("sec-websocket-protocol"), "none was asked for");
+    let viewer = rig.viewer().await;
+    assert_eq!((viewer.stream_id, viewer.bearer.is_none()), (StreamId(1), true));
+    assert_eq!((viewer.encoding, viewer.deflate), (Encoding::Json, Deflate::Off));
+    assert!(!viewer.must_authenticate, "the stream is open");
+    assert_eq!(viewer.resume_from, None);
+    let mut socket = plain(viewer.socket);
+    assert!(socket.nodelay().unwrap());
+    socket.write_all(&server_frame(Opcode::Text, false, b"hello")).unwrap();
+    assert_eq!(client.frame().await, (Opcode::Text, b"hello".to_vec()));
+}
+
+#[tokio::test]
+async fn the_alias_path_subprotocol_deflate_and_position_are_understood() {
+    let mut rig = Rig::start().await;
+    let headers = [
+        "Sec-WebSocket-Protocol: chat, lc.v1.msgpack",
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+    ];
+    let client = open(rig.address, "/stream/4?epoch=7&seq=99&nonce=1", &headers).await;
+    assert!(client.head.contains("sec-websocket-protocol: lc.v1.msgpack\r\n"), "{}", client.head);
+    let agreed = "sec-websocket-extensions: permessage-deflate; client_no_context_takeover\r\n";
+    assert!(client.head.contains(agreed), "{}", client.head);
+    let viewer = rig.viewer().await;
+    assert_eq!((viewer.encoding, viewer.deflate), (Encoding::Msgpack, Deflate::Shared));
+    let position = StreamPosition { epoch: Epoch(7), seq: 99 };
+    assert_eq!((viewer.stream_id, viewer.resume_from), (StreamId(4), Some(position)));
+}
+
+#[tokio::test]
+async fn bytes_sent_right_behind_the_handshake_are_not_lost() {
+    let mut rig = Rig::start().await;
+    let early = [handshake("/ws/1", &[]).as_bytes(), b"early bytes"].concat();
+    let _client = shake(TcpStream::connect(rig.address).await.unwrap(), &early).await;
+    let viewer = rig.viewer().await;
+    assert_eq!(viewer.early_bytes, b"early bytes");
+}
+
+#[tokio::test]
+async fn a_token_may_come_in_the_header_or_the_query_and_the_header_wins() {
+    let mut rig = Rig::start().await;
+    let (ann, bob) = (token(1, "viewer"), token(2, "moderator"));
+    let bearer = format!("Authorization: Bearer {ann}");
+    for (path, headers, user) in [
+        ("/ws/2".to_owned(), vec![bearer.as_str()], 1),
+        (format!("/ws/2?token={bob}"), vec![], 2),
+        (format!("/ws/2?token={bob}"), vec![bearer.as_str()], 1),
+    ] {
+        let _client = open(rig.address, &path, &headers).await;
+        let viewer = rig.viewer().await;
+        let identity = viewer.bearer.unwrap().identity;
+        assert_eq!(identity.user_id, UserId(user));
+        assert!(!viewer.must_authenticate);
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_a_closed_stream_asks_for_one_later() {
+    let mut rig = Rig::start().await;
+    let _client = open(rig.address, "/ws/2", &[]).await;
+    let viewer = rig.viewer().await;
+    assert!(viewer.must_authenticate && viewer.bearer.is_none());
+}
+
+#[tokio::test]
+async fn viewers_that_cannot_stay_are_told_over_the_websocket_with_a_close_code() {
+    let mut rig = Rig::start().await;
+    rig.sanction(13, SanctionKind::Ban).await;
+    let query = |token: &str| format!("/ws/1?token={token}");
+    let expired = sign(&json!({"sub": 1, "name": "ann", "exp": NOW_S - 3600}));
+    let early = sign(&json!({"sub": 1, "name": "ann", "exp": NOW_S + 60, "nbf": NOW_S + 50}));
+    let aimed = sign(&json!({"sub": 1, "name": "ann", "exp": NOW_S + 60, "aud": "tv"}));
+    let nameless = sign(&json!({"sub": 1, "exp": NOW_S + 60}));
+    let forged = token(1, "viewer").replace('.', "x.");
+    for (path, error, close) in [
+        ("/ws/77".to_owned(), "unknown_stream", CloseCode::UnknownStream),
+        ("/ws/3".to_owned(), "stream_not_live", CloseCode::StreamEnded),
+        (query(&token(13, "viewer")), "banned", CloseCode::Banned),
+        (query(&expired), "token_expired", CloseCode::TokenExpired),
+        (query(&early), "token_not_yet_valid", CloseCode::Unauthorized),
+        (query(&aimed), "token_audience", CloseCode::Unauthorized),
+        (query(&nameless), "token_claims", CloseCode::Unauthorized),
+        (query(&forged), "token_malformed", CloseCode::Unauthorized),
+        (query(&format!("{}A", token(1, "viewer"))), "token_signature", CloseCode::Unauthorized),
+        (query("eyJhbGciOiJub25lIn0.e30."), "token_algorithm", CloseCode::Unauthorized),
+        (query("hello"), "token_malformed", CloseCode::Unauthorized),
+        (query(""), "token_malformed", CloseCode::Unauthorized),
+    ] {
+        let mut client = open(rig.address, &path, &[]).await;
+        let refusal = client.refusal().await;
+        let expected = (error.to_owned(), close.as_str().to_owned(), close.number());
+        assert_eq!(refusal, expected, "{path}");
+    }
+    let basic = ["Authorization: Basic eDp5"];
+    let refusal = open(rig.address, "/ws/1", &basic).await.refusal().await;
+    assert_eq!((refusal.0.as_str(), refusal.2), ("token_malformed", 4501));
+    assert!(rig.no_viewer(), "delivery heard of none of them");
+    assert_eq!(rig.registry.held.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_speaks_the_viewers_encoding_and_ends_when_the_viewer_closes() {
+    let rig = Rig::start().await;
+    let headers = ["Sec-WebSocket-Protocol: lc.v1.msgpack"];
+    let mut client = open(rig.address, "/ws/77", &headers).await;
+    let (opcode, error) = client.frame().await;
+    assert_eq!(opcode, Opcode::Binary);
+    let error = msgpack::decode_server(&error).unwrap();
+    assert!(matches!(error, ServerMessage::Error { code: ErrorCode::UnknownStream, .. }));
+    let (_, bye) = client.frame().await;
+    let bye = msgpack::decode_server(&bye).unwrap();
+    assert!(matches!(bye, ServerMessage::Bye { reconnect_after_ms: None, .. }));
+    assert_eq!(client.frame().await.0, Opcode::Close);
+    client.stream.write_all(&[0x88, 0x80, 1, 2, 3, 4]).await.unwrap();
+    let mut rest = Vec::new();
+    client.stream.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn requests_that_are_no_handshake_are_refused_over_http() {
+    let rig = Rig::start().await;
+    let good = |path: &str, extra: &[&str]| handshake(path, extra);
+    let old = good("/ws/1", &[]).replace("Version: 13", "Version: 8");
+    let http10 = good("/ws/1", &[]).replace("HTTP/1.1", "HTTP/1.0");
+    for (what, text, status, code) in [
+        ("old version", old, 426, "bad_handshake"),
+        ("HTTP/1.0", http10, 426, "bad_handshake"),
+        ("protocol", good("/ws/1", &["Sec-WebSocket-Protocol: x"]), 426, "bad_handshake"),
+        ("stream name", good("/ws/main", &[]), 400, "bad_request"),
+        ("stream zero", good("/ws/0", &[]), 400, "bad_request"),
+        ("half a position", good("/ws/1?seq=4", &[]), 400, "bad_request"),
+        ("epoch", good("/ws/1?epoch=x&seq=4", &[]), 400, "bad_request"),
+        ("negative seq", good("/ws/1?epoch=1&seq=-4", &[]), 400, "bad_request"),
+        ("two tokens", good("/ws/1?token=a&token=b", &[]), 400, "bad_request"),
+        ("no stream", good("/ws/", &[]), 404, "not_found"),
+    ] {
+        // These answers leave the connection open, so ask the server to close it behind them.
+        let text = text.replace("Connection: Upgrade", "Connection: Upgrade, close");
+        let reply = raw(rig.address, text.as_bytes()).await;
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{what}: {reply:?}");
+    }
+    let plain = request(rig.address, "GET /ws/1", &[], b"").await;
+    assert_eq!((plain.status, plain.code().as_str()), (426, "bad_handshake"));
+    assert_eq!(plain.header("upgrade"), Some("websocket"));
+}
+
+#[tokio::test]
+async fn a_full_node_answers_503_and_takes_the_next_when_one_leaves() {
+    let mut rig = Rig::start_with(|config| config.max_connections = 1).await;
+    let _first = open(rig.address, "/ws/1", &[]).await;
+    let viewer = rig.viewer().await;
+    let closing = handshake("/ws/1", &[]).replace(": Upgrade", ": Upgrade, close");
+    let reply = raw(rig.address, closing.as_bytes()).await;
+    assert_eq!((reply.status, reply.code().as_str()), (503, "node_full"));
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(reply.json()["error"]["retry_after_ms"], 1000);
+    drop(viewer);
+    let _second = open(rig.address, "/ws/1", &[]).await;
+    rig.viewer().await;
+}
+
+#[tokio::test]
+async fn beyond_the_connection_rate_a_viewer_is_told_its_place_and_the_socket_is_closed() {
+    let adjust = |config: &mut GatewayConfig| {
+        (config.connections_per_second, config.connection_burst) = (2, 1);
+    };
+    let mut rig = Rig::start_with(adjust).await;
+    // Neither a bad handshake nor what is no viewer takes a place.
+    for path in ["/healthz", "/readyz", "/metrics", "/api/streams/1", "/ws/1"] {
+        request(rig.address, &format!("GET {path}"), &[], b"").await;
+    }
+    let _first = open(rig.address, "/ws/1", &[]).await;
+    rig.viewer().await;
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        // Reads to the end: the server closes, though it was not asked to.
+        let reply = raw(rig.address, handshake("/ws/1", &[]).as_bytes()).await;
+        assert_eq!((reply.status, reply.code().as_str()), (503, "connection_rate"));
+        let wait_ms = reply.json()["error"]["retry_after_ms"].as_u64().unwrap();
+        let seconds: u64 = reply.header("retry-after").unwrap().parse().unwrap();
+        assert_eq!(seconds, wait_ms.div_ceil(1000));
+        waits.push(wait_ms);
+    }
+    // Half a second apart, less what passed between the requests.
+    assert!(waits.is_sorted() && waits[0] <= 500 && waits[2] > 500, "{waits:?}");
+    assert!(rig.no_viewer());
+    let refused = rig.board.metrics().connections_refused.totals();
+    assert_eq!(refused.get("connection_rate"), Some(&3));
+    assert!(rig.board.rate_refusal_at_ms() > 0);
+    assert_eq!(get(rig.address, "/healthz").await.status, 200);
+    tokio::time::sleep(std::time::Duration::from_millis(waits[0])).await;
+    let _second = open(rig.address, "/ws/1", &[]).await;
+    rig.viewer().await;
+}
+
+#[tokio::test]
+async fn a_draining_node_sends_new_viewers_elsewhere() {
+    let rig = Rig::start().await;
+    rig.board.set_draining(true);
+    let closing = handshake("/ws/1", &[]).replace(": Upgrade", ": Upgrade, close");
+    let reply = raw(rig.address, closing.as_bytes()).await;
+    assert_eq!((reply.status, reply.code().as_str()), (503, "shutting_down"));
+}
+
+#[tokio::test]
+async fn a_user_holds_as_many_connections_as_allowed_and_gives_them_back() {
+    let mut rig = Rig::start_with(|config| config.max_connections_per_user = 2).await;
+    let path = format!("/ws/1?token={}", token(5, "viewer"));
+    let _one = open(rig.address, &path, &[]).await;
+    let _two = open(rig.address, &path, &[]).await;
+    let (first, _second) = (rig.viewer().await, rig.viewer().await);
+    assert_eq!(rig.registry.held_by(5), 2);
+    let mut third = open(rig.address, &path, &[]).await;
+    let (error, _, close) = third.refusal().await;
+    assert_eq!((error.as_str(), close), ("too_many_connections", 4506));
+    drop(first);
+    let registry = rig.registry.clone();
+    eventually("the registration is removed", || registry.held_by(5) == 1).await;
+    let _again = open(rig.address, &path, &[]).await;
+    rig.viewer().await;
+}
+
+#[tokio::test]
+async fn an_address_holds_as_many_connections_as_allowed() {
+    let mut rig = Rig::start_with(|config| config.max_connections_per_address = 1).await;
+    let _one = open(rig.address, "/ws/1", &[]).await;
+    let viewer = rig.viewer().await;
+    let mut other = open(rig.address, "/ws/1", &[]).await;
+    assert_eq!(other.refusal().await.2, CloseCode::TooManyConnections.number());
+    drop(viewer);
+    let _again = open(rig.address, "/ws/1", &[]).await;
+    rig.viewer().await;
+}
+
+#[tokio::test]
+async fn a_registry_that_is_down_keeps_nobody_out_and_is_caught_up_with() {
+    let mut rig = Rig::start().await;
+    let path = format!("/ws/1?token={}", token(5, "viewer"));
+    let _one = open(rig.address, &path, &[]).await;
+    let registered = rig.viewer().await;
+    rig.registry.is_down.store(true, Ordering::SeqCst);
+    let _two = open(rig.address, &path, &[]).await;
+    assert!(rig.viewer().await.bearer.is_some());
+    drop(registered);
+    rig.registry.is_down.store(false, Ordering::SeqCst);
+    let registry = rig.registry.clone();
+    eventually("what was dropped meanwhile is removed", || registry.held_by(5) == 0).await;
+}
+
+#[tokio::test]
+async fn a_ban_that_comes_while_a_viewer_comes_in_ends_the_connection() {
+    let mut rig = Rig::start().await;
+    let metadata = rig.metadata.clone();
+    let sanctions = rig.sanctions.clone();
+    let ban = move || {
+        metadata.put_sanction(sanction(5, SanctionKind::Ban, None));
+        // The reload of a fake never waits, so one poll is all of it.
+        futures_util::FutureExt::now_or_never(sanctions.reload()).unwrap().unwrap();
+    };
+    *rig.sink.meanwhile.lock().unwrap() = Some(Box::new(ban));
+    let path = format!("/ws/1?token={}", token(5, "viewer"));
+    let _client = open(rig.address, &path, &[]).await;
+    let _viewer = rig.viewer().await;
+    let sink = rig.sink.clone();
+    eventually("the viewer is disconnected", || {
+        *sink.disconnected.lock().unwrap() == [(UserId(5), CloseCode::Banned)]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_timeout_keeps_nobody_from_watching() {
+    let mut rig = Rig::start().await;
+    rig.sanction(5, SanctionKind::Timeout).await;
+    let _client = open(rig.address, &format!("/ws/1?token={}", token(5, "viewer")), &[]).await;
+    assert!(rig.viewer().await.bearer.is_some());
+}
+
+#[tokio::test]
+async fn auth_messages_are_answered_to_delivery() {
+    let mut rig = Rig::start().await;
+    rig.sanction(13, SanctionKind::Ban).await;
+    let connection = |slot| ConnectionId { worker: 0, generation: 1, slot };
+    let tokens = [token(6, "moderator"), token(13, "viewer"), "nonsense".to_owned()];
+    let expected = [Ok(UserId(6)), Err(ErrorCode::Banned), Err(ErrorCode::TokenMalformed)];
+    for (slot, token) in tokens.into_iter().enumerate() {
+        let connection = connection(slot as u32);
+        let request = AuthRequest { connection, stream_id: StreamId(2), token };
+        rig.auth_requests.send(request).await.unwrap();
+        let (answered, outcome) = rig.kept.authenticated.recv().await.unwrap();
+        assert_eq!(answered, connection);
+        let held = rig.registry.held_by(6);
+        let short = outcome.as_ref().map(|(bearer, _)| bearer.identity.user_id).map_err(|e| e.code);
+        assert_eq!(short, expected[slot]);
+        if let Ok((bearer, permit)) = outcome {
+            assert_eq!((bearer.identity.role, held), (Role::Moderator, 1));
+            drop(permit);
+            let registry = rig.registry.clone();
+            eventually("the late permit is given back", || registry.held_by(6) == 0).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_are_remembered_in_batches_the_newest_name_of_a_user() {
+    let mut rig = Rig::start().await;
+    for user in [5, 6, 5] {
+        let path = format!("/ws/1?token={}", token(user, "viewer"));
+        let _client = open(rig.address, &path, &[]).await;
+        rig.viewer().await;
+    }
+    let metadata = rig.metadata.clone();
+    rig.stop().await;
+    let users = metadata.users();
+    let names: Vec<_> = users.iter().map(|user| (user.user_id.0, &*user.name)).collect();
+    assert_eq!(names, [(5, "user5"), (6, "user6")]);
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_request_is_cut_off() {
+    let rig = Rig::start_with(|config| config.handshake_timeout = Duration::from_millis(100)).await;
+    for half in ["", "GET /ws/1 HTTP/1.1\r\nHost: x\r\n"] {
+        let mut socket = TcpStream::connect(rig.address).await.unwrap();
+        socket.write_all(half.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let read = socket.read_to_end(&mut rest);
+        let ended = tokio::time::timeout(super::rig::PATIENCE, read).await;
+        assert!(ended.is_ok(), "{half:?}: still open");
+    }
+}
+
+#[tokio::test]
+async fn stopping_closes_the_port_and_leaves_viewers_alone() {
+    let mut rig = Rig::start().await;
+    let mut client = open(rig.address, "/ws/1", &[]).await;
+    let viewer = rig.viewer().await;
+    // An idle HTTP connection must not hold the stop up.
+    let _idle = TcpStream::connect(rig.address).await.unwrap();
+    let address = rig.address;
+    rig.begin_stop();
+    rig.gateway_stopped().await;
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    let mut socket = plain(viewer.socket);
+    socket.write_all(&server_frame(Opcode::Text, false, b"still here")).unwrap();
+    assert_eq!(client.frame().await.1, b"still here");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_the_remedy() {
+    let rig = Arc::new(Rig::start().await);
+    let error =
+        crate::daemon::edge::gateway::listener::listen(rig.address).unwrap_err().to_string();
+    assert!(error.contains(&rig.address.to_string()), "{error}");
+    assert!(error.contains("--listen"), "{error}");
+}

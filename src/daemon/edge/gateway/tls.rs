@@ -1,0 +1,175 @@
+//! Certificates: from files, or made at start for development. Those from files can be read again
+//! while the node runs; connections that are there keep the one they began with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
+use tokio_rustls::TlsAcceptor;
+
+use crate::daemon::base::config::{GatewayConfig, TlsConfig};
+
+/// Why TLS cannot be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("gateway.tls.{setting}: cannot read {path}: {reason}")]
+    Read { setting: &'static str, path: String, reason: String },
+    #[error("gateway.tls.{setting}: {path} has no {expected}: it must be PEM")]
+    Empty { setting: &'static str, path: String, expected: &'static str },
+    #[error("gateway.tls: the certificate and the key cannot be used together: {0}")]
+    Mismatch(rustls::Error),
+    #[error("cannot make a certificate for development: {0}")]
+    Development(String),
+}
+
+/// A chain and the key of its first certificate.
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// What handshakes are answered with from now on.
+#[derive(Debug)]
+struct Presented(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Presented {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// Puts a renewed certificate in the place of the one that is presented. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CertificateRenewal {
+    files: TlsConfig,
+    presented: Arc<Presented>,
+}
+
+impl CertificateRenewal {
+    /// Reads the files of `gateway.tls` again; the handshakes that follow present what they hold.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// The files cannot be read or used; the certificate that was presented stays.
+    pub fn renew(&self) -> Result<(), TlsError> {
+        let renewed = certified(read(&self.files)?, &provider())?;
+        self.presented.0.store(Arc::new(renewed));
+        Ok(())
+    }
+}
+
+/// What answers TLS handshakes, if the configuration wants TLS.
+pub(super) struct Tls {
+    pub(super) acceptor: TlsAcceptor,
+    /// Absent where the certificate was made at start.
+    pub(super) renewal: Option<CertificateRenewal>,
+}
+
+impl Tls {
+    pub(super) fn new(config: &GatewayConfig) -> Result<Option<Self>, TlsError> {
+        let identity = match &config.tls {
+            Some(files) => read(files)?,
+            None if config.dev_tls => self_signed()?,
+            None => return Ok(None),
+        };
+        let provider = Arc::new(provider());
+        let presented = certified(identity, &provider)?;
+        let presented = Arc::new(Presented(ArcSwap::from_pointee(presented)));
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Mismatch)?
+            .with_no_client_auth()
+            .with_cert_resolver(presented.clone());
+        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let renewal = config.tls.clone().map(|files| CertificateRenewal { files, presented });
+        Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(server)), renewal }))
+    }
+}
+
+fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+fn certified((chain, key): Identity, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Mismatch)
+}
+
+fn read(files: &TlsConfig) -> Result<Identity, TlsError> {
+    let read_failed = |setting, path: &Path, error: rustls::pki_types::pem::Error| {
+        let path = path.display().to_string();
+        match error {
+            rustls::pki_types::pem::Error::NoItemsFound => {
+                let expected = if setting == "key" { "private key" } else { "certificate" };
+                TlsError::Empty { setting, path, expected }
+            }
+            other => TlsError::Read { setting, path, reason: other.to_string() },
+        }
+    };
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| read_failed("certificate", &files.certificate, error))?;
+    if chain.is_empty() {
+        let path = files.certificate.display().to_string();
+        return Err(TlsError::Empty { setting: "certificate", path, expected: "certificate" });
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| read_failed("key", &files.key, error))?;
+    Ok((chain, key))
+}
+
+/// Valid for this machine under its usual local names, trusted by nobody until told to.
+fn self_signed() -> Result<Identity, TlsError> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let made = rcgen::generate_simple_self_signed(names)
+        .map_err(|error| TlsError::Development(error.to_string()))?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    Ok((vec![made.cert.der().clone()], key.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(certificate: &str, key: &str) -> (tempfile::TempDir, GatewayConfig) {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = [("cert.pem", certificate), ("key.pem", key)].map(|(name, content)| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        });
+        let [certificate, key] = paths;
+        let tls = Some(TlsConfig { certificate, key });
+        (directory, GatewayConfig { tls, ..GatewayConfig::default() })
+    }
+
+    fn error(certificate: &str, key: &str) -> String {
+        let (_directory, config) = config(certificate, key);
+        Tls::new(&config).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn files_of_one_pair_are_taken_and_others_say_what_is_wrong() {
+        let names = || vec!["localhost".to_owned()];
+        let ours = rcgen::generate_simple_self_signed(names()).unwrap();
+        let other = rcgen::generate_simple_self_signed(names()).unwrap();
+        let (certificate, key) = (ours.cert.pem(), ours.signing_key.serialize_pem());
+        let (_directory, good) = config(&certificate, &key);
+        assert!(Tls::new(&good).unwrap().is_some());
+        let mixed = error(&certificate, &other.signing_key.serialize_pem());
+        assert!(mixed.contains("used together"), "{mixed}");
+        assert!(error(&key, &key).contains("gateway.tls.certificate"), "a key is no certificate");
+        assert!(error(&certificate, &certificate).contains("no private key"));
+        assert!(error("", &key).contains("no certificate"));
+        let missing = TlsConfig { certificate: "/nowhere/c.pem".into(), key: "/nowhere/k".into() };
+        let config = GatewayConfig { tls: Some(missing), ..GatewayConfig::default() };
+        let text = Tls::new(&config).err().unwrap().to_string();
+        assert!(text.contains("gateway.tls.certificate") && text.contains("/nowhere/c.pem"));
+    }
+
+    #[test]
+    fn without_tls_there_is_no_acceptor() {
+        assert!(Tls::new(&GatewayConfig::default()).unwrap().is_none());
+    }
+}

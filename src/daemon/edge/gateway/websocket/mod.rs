@@ -1,0 +1,187 @@
+//! `GET /ws/{stream_id}`: from an HTTP request to a viewer in delivery's hands.
+//!
+//! The order: is this a handshake (HTTP error) → are its parameters right (HTTP error) → has the
+//! node room (HTTP error) → may this viewer watch this stream (close code) → `101`, then the socket
+//! changes hands. See the gateway's text for why refusals come in two ways.
+
+mod deflate;
+mod handover;
+mod handshake;
+mod parameters;
+mod refusal;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use axum::response::{IntoResponse as _, Response};
+use hyper::upgrade::OnUpgrade;
+
+use self::handshake::Handshake;
+use self::parameters::Parameters;
+use self::refusal::Refusal;
+use super::admission::{Place, ViewerPermit};
+use super::answer::{Answer, HttpError, RETRY_MS};
+use super::connection::HttpSlot;
+use super::state::GatewayState;
+use crate::daemon::base::handoff::{Bearer, Deflate, NewViewer};
+use crate::daemon::base::metrics::count;
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::stream::{Stream, StreamState};
+use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition};
+
+/// A viewer that may come in.
+struct Admitted {
+    bearer: Option<Bearer>,
+    must_authenticate: bool,
+    permit: ViewerPermit,
+}
+
+pub(super) async fn upgrade(
+    State(state): State<Arc<GatewayState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(stream_id): Path<String>,
+    mut request: Request,
+) -> Answer {
+    let handshake = Handshake::check(&request, state.deflate)?;
+    let stream_id: StreamId = super::api::parse_id(&stream_id)?;
+    let parameters = Parameters::read(&request)?;
+    let place = take_place(&state).inspect_err(|error| {
+        count(&state.board.metrics().connections_refused, error.body.code.as_str());
+    })?;
+    let outcome = admit(&state, stream_id, parameters.token, place, peer.ip()).await;
+    let response = switching_protocols(&handshake);
+    let upgrade = hyper::upgrade::on(&mut request);
+    let slot = request.extensions_mut().remove::<HttpSlot>();
+    let tracker = state.handshakes.clone();
+    tracker.spawn(async move {
+        match outcome {
+            Ok(admitted) => {
+                let resume_from = parameters.resume_from;
+                hand_over(&state, upgrade, stream_id, &handshake, resume_from, admitted).await;
+            }
+            Err(refusal) => refusal.deliver(&state.board, upgrade, handshake.encoding).await,
+        }
+        // Held until here: a refused socket still counts among those of HTTP.
+        drop(slot);
+    });
+    Ok(response)
+}
+
+fn take_place(state: &GatewayState) -> Result<Place, HttpError> {
+    if state.board.is_draining() {
+        let body = ErrorBody::new(ErrorCode::ShuttingDown, "the node is draining: try another");
+        return Err(body.retry_after_ms(RETRY_MS).into());
+    }
+    let place = state.places.take().ok_or_else(|| {
+        let max = state.config.max_connections;
+        let text = format!("the node holds {max} connections, as many as it may");
+        HttpError::from(ErrorBody::new(ErrorCode::NodeFull, text).retry_after_ms(RETRY_MS))
+    })?;
+    state.rate.enter().map_err(|wait| {
+        state.board.note_rate_refusal(state.clock.now_ms());
+        let text = "more viewers connect at once than this node takes: come back when it says";
+        // At least a millisecond, for who takes 0 for no wait at all.
+        let wait_ms = (wait.as_micros() as u64).div_ceil(1000).max(1);
+        let error = ErrorBody::new(ErrorCode::ConnectionRate, text).retry_after_ms(wait_ms);
+        HttpError::from(error).with_header("connection", HeaderValue::from_static("close"))
+    })?;
+    Ok(place)
+}
+
+async fn admit(
+    state: &GatewayState,
+    stream_id: StreamId,
+    token: Result<Option<String>, ErrorBody>,
+    mut place: Place,
+    address: IpAddr,
+) -> Result<Admitted, Refusal> {
+    let stream = open_stream(state, stream_id)?;
+    let bearer = token?.map(|token| state.admission.identify(&token)).transpose()?;
+    place.count_address(address).map_err(|limit| {
+        let text = format!("your address holds {limit} connections already, as many as allowed");
+        ErrorBody::new(ErrorCode::TooManyConnections, text)
+    })?;
+    let user = match &bearer {
+        Some(bearer) => state.admission.register(bearer.identity.user_id, stream_id).await?,
+        None => None,
+    };
+    let must_authenticate = bearer.is_none() && !stream.anonymous;
+    let permit = ViewerPermit { _place: place, _user: user };
+    Ok(Admitted { bearer, must_authenticate, permit })
+}
+
+fn open_stream(state: &GatewayState, stream_id: StreamId) -> Result<Arc<Stream>, Refusal> {
+    let Some(stream) = state.streams.get(stream_id) else {
+        let text = format!("there is no stream {stream_id}");
+        return Err(ErrorBody::new(ErrorCode::UnknownStream, text).into());
+    };
+    if stream.state == StreamState::Ended {
+        let text = format!("stream {stream_id} has ended; its history remains");
+        let error = ErrorBody::new(ErrorCode::StreamNotLive, text);
+        return Err(Refusal { error, close: CloseCode::StreamEnded });
+    }
+    Ok(stream)
+}
+
+fn switching_protocols(handshake: &Handshake) -> Response {
+    let mut headers = vec![
+        (UPGRADE, "websocket".to_owned()),
+        (CONNECTION, "Upgrade".to_owned()),
+        (SEC_WEBSOCKET_ACCEPT, handshake.accept.clone()),
+    ];
+    if handshake.names_subprotocol {
+        headers.push((SEC_WEBSOCKET_PROTOCOL, handshake.encoding.subprotocol().to_owned()));
+    }
+    if let Some(agreed) = handshake.deflate {
+        headers.push((SEC_WEBSOCKET_EXTENSIONS, agreed.answer.to_owned()));
+    }
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    for (name, value) in headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+async fn hand_over(
+    state: &GatewayState,
+    upgrade: OnUpgrade,
+    stream_id: StreamId,
+    handshake: &Handshake,
+    resume_from: Option<StreamPosition>,
+    admitted: Admitted,
+) {
+    let taken = match tokio::time::timeout(state.config.handshake_timeout, upgrade).await {
+        Ok(Ok(upgraded)) => handover::take_socket(upgraded),
+        Ok(Err(error)) => Err(std::io::Error::other(error)),
+        Err(elapsed) => Err(elapsed.into()),
+    };
+    let (socket, early_bytes) = match taken {
+        Ok(taken) => taken,
+        // The client left between request and answer; its permit goes with it.
+        Err(error) => return tracing::debug!(%error, "a handshake was not completed"),
+    };
+    let user_id = admitted.bearer.as_ref().map(|bearer| bearer.identity.user_id);
+    state.sink.attach(NewViewer {
+        socket,
+        early_bytes,
+        stream_id,
+        bearer: admitted.bearer,
+        must_authenticate: admitted.must_authenticate,
+        encoding: handshake.encoding,
+        deflate: handshake.deflate.map_or(Deflate::Off, |agreed| agreed.deflate),
+        resume_from,
+        permit: Box::new(admitted.permit),
+    });
+    // A ban that came into force meanwhile may have looked for the user before delivery knew it.
+    if let Some(user_id) = user_id.filter(|user_id| state.admission.ban(*user_id).is_some()) {
+        state.sink.disconnect_user(user_id, CloseCode::Banned).await;
+    }
+}

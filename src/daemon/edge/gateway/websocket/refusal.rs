@@ -1,0 +1,81 @@
+//! Tells a viewer over its new WebSocket why it cannot stay.
+
+use std::time::Duration;
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::daemon::base::metrics::count;
+use crate::daemon::base::status::StatusBoard;
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::message::Encoding;
+use crate::protocol::websocket::{Opcode, close_frame, server_frame};
+use crate::protocol::{CloseCode, ServerMessage};
+
+/// For the upgrade, the write and the peer's own close together.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a refused viewer may still say before it is cut off.
+const MAX_IGNORED_BYTES: usize = 64 * 1024;
+
+/// Why, and the code the connection closes with.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) error: ErrorBody,
+    pub(super) close: CloseCode,
+}
+
+impl From<ErrorBody> for Refusal {
+    fn from(error: ErrorBody) -> Self {
+        // Everything a viewer is refused for has a close code; the fallback sends it away for good.
+        let close = error.code.close_code().unwrap_or(CloseCode::Unauthorized);
+        Self { error, close }
+    }
+}
+
+impl Refusal {
+    /// Sends `error`, `bye` and the close frame, then waits a moment for the peer's own.
+    pub(super) async fn deliver(self, board: &StatusBoard, upgrade: OnUpgrade, encoding: Encoding) {
+        count(&board.metrics().connections_closed, self.close.as_str());
+        count(&board.metrics().connections_refused, self.error.code.as_str());
+        let frames = self.frames(encoding);
+        let farewell = async {
+            let mut io = TokioIo::new(upgrade.await.map_err(std::io::Error::other)?);
+            io.write_all(&frames).await?;
+            io.flush().await?;
+            // Closing with unread bytes would reset the connection and could lose the farewell.
+            let mut ignored = [0_u8; 512];
+            let mut left = MAX_IGNORED_BYTES;
+            while left > 0 {
+                match io.read(&mut ignored).await? {
+                    0 => break,
+                    // A client's close frame, masked, that answers ours.
+                    _ if ignored[0] == 0x80 | Opcode::Close as u8 => break,
+                    bytes => left = left.saturating_sub(bytes),
+                }
+            }
+            io.shutdown().await
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(FAREWELL_TIMEOUT, farewell).await {
+            tracing::debug!(%error, "a refused viewer left first");
+        }
+    }
+
+    fn frames(&self, encoding: Encoding) -> Vec<u8> {
+        let error = ServerMessage::Error {
+            code: self.error.code,
+            message: self.error.message.clone(),
+            retry_after_ms: self.error.retry_after_ms,
+            client_ref: None,
+        };
+        let bye = ServerMessage::Bye { code: self.close.as_str().into(), reconnect_after_ms: None };
+        let opcode = match encoding {
+            Encoding::Json => Opcode::Text,
+            Encoding::Msgpack => Opcode::Binary,
+        };
+        let mut frames = server_frame(opcode, false, &encoding.encode(&error));
+        frames.extend(server_frame(opcode, false, &encoding.encode(&bye)));
+        frames.extend(close_frame(self.close.number(), self.close.as_str()));
+        frames
+    }
+}

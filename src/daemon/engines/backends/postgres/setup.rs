@@ -1,0 +1,205 @@
+//! From the `[postgres]` section to a first connection, and what is wrong with which setting if
+//! there is none.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::time::timeout;
+
+use crate::daemon::base::config::PostgresConfig;
+
+/// The server notices after this many seconds of silence, and three probes, that a node is gone,
+/// and lets go of what it had locked.
+const KEEPALIVE: [(&str, &str); 3] = [
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
+
+/// Why the stores cannot be opened, each with the setting that is likely wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresSetupError {
+    #[error("`postgres.url` is not postgres://user@host:port/database: {0}")]
+    BadUrl(String),
+    #[error("`postgres.password_file`: cannot read {path}: {source}")]
+    PasswordFile { path: String, source: std::io::Error },
+    #[error("`postgres.url`: {server} does not answer: {reason}")]
+    Unreachable { server: String, reason: String },
+    #[error(
+        "`postgres.url`, `postgres.password_file`: {server} does not let user \"{user}\" in: {reason}"
+    )]
+    Refused { server: String, user: String, reason: String },
+    #[error("`postgres.url`: {server} has no database \"{database}\"; create it or name another")]
+    NoDatabase { server: String, database: String },
+    #[error("`postgres.max_connections`: {server} has no connection left: {reason}")]
+    NoConnectionLeft { server: String, reason: String },
+    #[error(
+        "`postgres.schema`: user \"{user}\" may not make \"{schema}\" or tables in it: {reason}; \
+         GRANT CREATE ON DATABASE, or create the schema with this user as its owner"
+    )]
+    NoRights { user: String, schema: String, reason: String },
+    #[error(
+        "`postgres.schema`: the {part} tables in \"{schema}\" are at version {version}, this lcd \
+         knows up to {known}: start a newer lcd, or name another schema"
+    )]
+    Newer { part: &'static str, schema: String, version: i64, known: i64 },
+    #[error(
+        "`postgres.schema`: migration {version} of the {part} tables in \"{schema}\" is not the one \
+         this lcd has: was the schema made by another program?"
+    )]
+    Different { part: &'static str, schema: String, version: i64 },
+    #[error(
+        "`postgres.schema`: the {part} tables in \"{schema}\" could not be brought up to date: \
+         {reason}"
+    )]
+    Migration { part: &'static str, schema: String, reason: String },
+}
+
+/// How to connect, and how to speak of it: without the password.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    pub(super) options: PgConnectOptions,
+    pub(super) schema: String,
+    timeout: Duration,
+}
+
+impl Setup {
+    /// What the section says, and a connection made with it.
+    pub(super) async fn connect(
+        config: &PostgresConfig,
+    ) -> Result<(Self, PgConnection), PostgresSetupError> {
+        let options = options(config)?;
+        let mut setup = Self { options, schema: config.schema.clone(), timeout: config.timeout };
+        let mut first = setup.connection().await?;
+        if setup.waits_for_no_disk(&mut first).await? {
+            setup.options = setup.options.options([("synchronous_commit", "on")]);
+            first = setup.connection().await?;
+        }
+        Ok((setup, first))
+    }
+
+    /// A new connection within the timeout.
+    pub(super) async fn connection(&self) -> Result<PgConnection, PostgresSetupError> {
+        match timeout(self.timeout, self.options.connect()).await {
+            Ok(connected) => connected.map_err(|error| self.diagnose(&error)),
+            Err(_) => Err(self.unreachable(silence(self.timeout))),
+        }
+    }
+
+    pub(super) fn user(&self) -> String {
+        self.options.get_username().to_owned()
+    }
+
+    /// Whether the server's commits return before they are on disk. Anything stricter than `on`,
+    /// such as waiting for replicas, stays as the operator chose it.
+    async fn waits_for_no_disk(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<bool, PostgresSetupError> {
+        let asked = sqlx::query_scalar::<_, String>("SELECT current_setting('synchronous_commit')")
+            .fetch_one(connection);
+        match timeout(self.timeout, asked).await {
+            Ok(setting) => Ok(setting.map_err(|error| self.diagnose(&error))? == "off"),
+            Err(_) => Err(self.unreachable(silence(self.timeout))),
+        }
+    }
+
+    fn server(&self) -> String {
+        match self.options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", self.options.get_host(), self.options.get_port()),
+        }
+    }
+
+    fn unreachable(&self, reason: String) -> PostgresSetupError {
+        PostgresSetupError::Unreachable { server: self.server(), reason }
+    }
+
+    /// Which setting an error while connecting speaks of, by its SQLSTATE.
+    fn diagnose(&self, error: &sqlx::Error) -> PostgresSetupError {
+        let (server, user) = (self.server(), self.user());
+        let Some(refusal) = error.as_database_error() else {
+            return self.unreachable(error.to_string());
+        };
+        let reason = refusal.message().to_owned();
+        match refusal.code().as_deref() {
+            Some("28P01" | "28000" | "42501") => {
+                PostgresSetupError::Refused { server, user, reason }
+            }
+            Some("3D000") => {
+                let database = self.options.get_database().unwrap_or(&user).to_owned();
+                PostgresSetupError::NoDatabase { server, database }
+            }
+            Some("53300") => PostgresSetupError::NoConnectionLeft { server, reason },
+            _ => self.unreachable(reason),
+        }
+    }
+}
+
+/// What is said of a server that does not answer in time.
+pub(super) fn silence(timeout: Duration) -> String {
+    format!("no answer within {} (`postgres.timeout`)", humantime::format_duration(timeout))
+}
+
+fn options(config: &PostgresConfig) -> Result<PgConnectOptions, PostgresSetupError> {
+    let url = &config.url;
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(PostgresSetupError::BadUrl("it begins otherwise".to_owned()));
+    }
+    let options = PgConnectOptions::from_str(url);
+    let mut options = options.map_err(|error| PostgresSetupError::BadUrl(error.to_string()))?;
+    if let Some(path) = &config.password_file {
+        let password = std::fs::read_to_string(path).map_err(|source| {
+            PostgresSetupError::PasswordFile { path: path.display().to_string(), source }
+        })?;
+        options = options.password(password.trim_end());
+    }
+    // The server gives up a statement a little before its caller does, and a transaction whose node
+    // stopped in the middle: neither may hold locks for others to wait on.
+    let statement_ms = (config.timeout.as_millis() * 9 / 10).max(1);
+    let idle_ms = config.timeout.as_millis().max(1);
+    Ok(options
+        .application_name("lcd")
+        .options(KEEPALIVE)
+        .options([
+            ("search_path", config.schema.as_str()),
+            // A statement behind a lock must see what the lock's last holder committed.
+            ("default_transaction_isolation", "read committed"),
+            // Every query names the days it reads: planned for them, the others cost nothing.
+            ("plan_cache_mode", "force_custom_plan"),
+        ])
+        .options([
+            ("statement_timeout", statement_ms),
+            ("idle_in_transaction_session_timeout", idle_ms),
+        ])
+        .disable_statement_logging())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(url: &str) -> String {
+        let config = PostgresConfig { url: url.to_owned(), ..PostgresConfig::default() };
+        options(&config).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_named() {
+        for url in ["", "localhost", "mysql://lcd@localhost/lcd", "postgres://lcd@host:port/lcd"] {
+            let error = refused(url);
+            assert!(error.contains("`postgres.url`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_file_that_cannot_be_read_is_named() {
+        let path = Some("/nonexistent/password".into());
+        let config = PostgresConfig { password_file: path, ..PostgresConfig::default() };
+        let error = options(&config).unwrap_err().to_string();
+        assert!(error.contains("`postgres.password_file`"), "{error}");
+        assert!(error.contains("/nonexistent/password"), "{error}");
+    }
+}

@@ -1,0 +1,77 @@
+//! A schema for one test on the real server, dropped after it.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
+use crate::daemon::base::config::PostgresConfig;
+use crate::daemon::testing::stack;
+
+/// Drops the schema when it is dropped.
+#[derive(Debug)]
+pub(crate) struct TestSchema {
+    pub(crate) config: PostgresConfig,
+}
+
+impl TestSchema {
+    pub(crate) fn new() -> Self {
+        let config = PostgresConfig {
+            url: stack::postgres(),
+            schema: stack::unique("test"),
+            timeout: Duration::from_secs(20),
+            max_connections: 4,
+            ..PostgresConfig::default()
+        };
+        Self { config }
+    }
+
+    /// SQL on a connection of its own, in this schema.
+    pub(crate) async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
+        let mut connection = self.connect().await?;
+        connection.execute(AssertSqlSafe(sql.to_owned())).await?;
+        connection.close().await
+    }
+
+    /// The first column of the first row.
+    pub(crate) async fn ask(&self, sql: &str) -> i64 {
+        let mut connection = self.connect().await.unwrap();
+        let asked = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()));
+        asked.fetch_one(&mut connection).await.unwrap()
+    }
+
+    pub(crate) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = PgConnection::connect(&stack::postgres()).await?;
+        let path = format!("SET search_path = {}", self.config.schema);
+        connection.execute(AssertSqlSafe(path)).await?;
+        Ok(connection)
+    }
+
+    /// Days that have partitions.
+    pub(crate) async fn days(&self) -> Vec<String> {
+        let mut connection = self.connect().await.unwrap();
+        let asked = "SELECT right(tablename, 8) FROM pg_tables
+            WHERE schemaname = $1 AND tablename ~ '^comments_[0-9]' ORDER BY 1";
+        let asked = sqlx::query_scalar(asked).bind(&self.config.schema);
+        asked.fetch_all(&mut connection).await.unwrap()
+    }
+}
+
+impl Drop for TestSchema {
+    fn drop(&mut self) {
+        let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.config.schema);
+        // The test's own runtime cannot be waited for here.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut connection = PgConnection::connect(&stack::postgres()).await?;
+                connection.execute(AssertSqlSafe(drop)).await?;
+                connection.close().await
+            })
+        });
+        match dropped.join() {
+            Ok(Ok(())) => {}
+            other => eprintln!("a test's schema was not dropped: {other:?}"),
+        }
+    }
+}

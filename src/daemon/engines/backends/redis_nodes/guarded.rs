@@ -1,0 +1,235 @@
+//! A connection that is known to be up or down: while a node does not answer, nobody waits for it.
+//!
+//! A call that times out, or meets a lost connection, marks the connection down. From then on calls
+//! fail at once, and a task asks the node again and again, at most [`LONGEST_PROBE_PAUSE`] apart;
+//! its first answer lets calls through. A refusal by the server is an answer.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use redis::aio::ConnectionManager;
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
+use tracing::{Instrument as _, info, info_span, warn};
+
+const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PROBE_PAUSE: Duration = Duration::from_millis(250);
+
+/// Why a call to a node came to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RedisFailure {
+    /// The call may or may not have been carried out.
+    #[error("Redis node {address} of `redis.nodes` does not answer: {reason}")]
+    Unavailable { address: Arc<str>, reason: String },
+    #[error("Redis node {address} of `redis.nodes` refuses: {reason}")]
+    Refused { address: Arc<str>, reason: String },
+    #[error("Redis node {address} of `redis.nodes` answers unexpectedly: {reason}")]
+    Unexpected { address: Arc<str>, reason: String },
+}
+
+/// One connection to one node, and whether the node answers on it. Cloning shares both.
+#[derive(Clone)]
+pub struct GuardedConnection {
+    address: Arc<str>,
+    connection: ConnectionManager,
+    timeout: Duration,
+    state: Arc<State>,
+}
+
+/// While the node does not answer: why.
+#[derive(Debug, Default)]
+struct State(Mutex<Option<String>>);
+
+impl State {
+    fn down(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it was before.
+    fn set(&self, down: Option<String>) -> Option<String> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), down)
+    }
+}
+
+impl GuardedConnection {
+    pub(super) fn new(address: Arc<str>, connection: ConnectionManager, timeout: Duration) -> Self {
+        Self { address, connection, timeout, state: Arc::default() }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.state.down().is_none()
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisFailure> {
+        self.run(|mut connection| async move { command.query_async(&mut connection).await }).await
+    }
+
+    pub async fn query_all<T: FromRedisValue>(
+        &self,
+        pipeline: &Pipeline,
+    ) -> Result<T, RedisFailure> {
+        self.run(|mut connection| async move { pipeline.query_async(&mut connection).await }).await
+    }
+
+    /// Runs a call within `redis.timeout`; fails at once while the node is known to be down.
+    pub async fn run<T, F>(
+        &self,
+        call: impl FnOnce(ConnectionManager) -> F,
+    ) -> Result<T, RedisFailure>
+    where
+        T: FromRedisValue,
+        F: Future<Output = RedisResult<Value>>,
+    {
+        if let Some(reason) = self.state.down() {
+            return Err(self.unavailable(reason));
+        }
+        let reason = match tokio::time::timeout(self.timeout, call(self.connection.clone())).await {
+            Ok(Ok(answer)) => return self.convert(answer),
+            Ok(Err(error)) if !is_silence(&error) => {
+                let (address, reason) = (self.address.clone(), error.to_string());
+                return Err(RedisFailure::Refused { address, reason });
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {:?} (`redis.timeout`)", self.timeout),
+        };
+        self.mark_down(&reason);
+        Err(self.unavailable(reason))
+    }
+
+    fn unavailable(&self, reason: String) -> RedisFailure {
+        RedisFailure::Unavailable { address: self.address.clone(), reason }
+    }
+
+    fn convert<T: FromRedisValue>(&self, answer: Value) -> Result<T, RedisFailure> {
+        redis::from_redis_value(answer).map_err(|error| {
+            let (address, reason) = (self.address.clone(), error.to_string());
+            RedisFailure::Unexpected { address, reason }
+        })
+    }
+
+    fn mark_down(&self, reason: &str) {
+        if self.state.set(Some(reason.to_owned())).is_some() {
+            return;
+        }
+        warn!(address = %self.address, reason, "a Redis node does not answer");
+        let address = self.address.clone();
+        let state = Arc::downgrade(&self.state);
+        let probe = probe(state, self.connection.clone(), self.timeout, address);
+        tokio::spawn(probe.instrument(info_span!("task", name = "redis probe")));
+    }
+}
+
+/// Whether the error says that no answer came, rather than a bad one: what is no Redis protocol ends
+/// the connection too.
+fn is_silence(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_unrecoverable_error() || error.kind() == ErrorKind::Parse
+}
+
+/// Asks until the node answers or nobody has the connection any more.
+async fn probe(
+    state: Weak<State>,
+    mut connection: ConnectionManager,
+    timeout: Duration,
+    address: Arc<str>,
+) {
+    let mut pause = FIRST_PROBE_PAUSE;
+    while state.strong_count() > 0 {
+        let ping = redis::cmd("PING");
+        let asked = ping.query_async::<Value>(&mut connection);
+        let answered = match tokio::time::timeout(timeout, asked).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => !is_silence(&error),
+            Err(_) => false,
+        };
+        if answered {
+            if let Some(state) = state.upgrade() {
+                state.set(None);
+                info!(%address, "the Redis node answers again");
+            }
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PROBE_PAUSE);
+    }
+}
+
+impl std::fmt::Debug for GuardedConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuardedConnection")
+            .field("address", &self.address)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use crate::daemon::engines::backends::redis_nodes::RedisNodes;
+    use crate::daemon::testing::redis_server::{PATIENCE, RedisServer, SHORT_TIMEOUT, config_of};
+
+    use super::*;
+
+    async fn until_up(connection: &GuardedConnection) {
+        let up = async {
+            while !connection.is_up() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, up).await.expect("it is asked again by itself");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs scripts/stack up"]
+    async fn a_hanging_node_costs_one_timeout_and_then_nothing() {
+        let server = RedisServer::start().await;
+        let nodes = RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap();
+        let (connection, ping) = (nodes.guarded(0), redis::cmd("PING"));
+        connection.query::<String>(&ping).await.unwrap();
+        server.hang();
+        let started = Instant::now();
+        let error = connection.query::<String>(&ping).await.unwrap_err();
+        assert!(matches!(error, RedisFailure::Unavailable { .. }), "{error}");
+        assert!(started.elapsed() >= nodes.timeout());
+        let started = Instant::now();
+        for _ in 0..100 {
+            connection.query::<String>(&ping).await.unwrap_err();
+        }
+        assert!(started.elapsed() < nodes.timeout(), "known to be down: nobody waits");
+        server.go_on();
+        until_up(&connection).await;
+        connection.query::<String>(&ping).await.unwrap();
+    }
+
+    #[tokio::test]
+    #[ignore = "needs scripts/stack up"]
+    async fn a_killed_node_is_found_again_by_itself() {
+        let mut server = RedisServer::start().await;
+        let nodes = RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap();
+        let (connection, ping) = (nodes.guarded(0), redis::cmd("PING"));
+        connection.query::<String>(&ping).await.unwrap();
+        server.kill();
+        let error = connection.query::<String>(&ping).await.unwrap_err().to_string();
+        assert!(error.contains(connection.address()) && error.contains("redis.nodes"), "{error}");
+        server.start_again_empty().await;
+        until_up(&connection).await;
+        connection.query::<String>(&ping).await.unwrap();
+    }
+
+    #[tokio::test]
+    #[ignore = "needs scripts/stack up"]
+    async fn a_refusal_is_an_answer() {
+        let server = RedisServer::start().await;
+        let connection =
+            RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap().guarded(0);
+        let error = connection.query::<String>(&redis::cmd("NO-SUCH")).await.unwrap_err();
+        assert!(matches!(error, RedisFailure::Refused { .. }), "{error}");
+        let error = connection.query::<Vec<u64>>(&redis::cmd("PING")).await.unwrap_err();
+        assert!(matches!(error, RedisFailure::Unexpected { .. }), "{error}");
+        assert!(connection.is_up());
+    }
+}

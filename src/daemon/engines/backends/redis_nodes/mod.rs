@@ -1,0 +1,247 @@
+//! The Redis nodes, as the engines on Redis share them: which node holds a key, and one connection to
+//! each.
+//!
+//! In: the `[redis]` section. Out: multiplexed connections that come back by themselves. Always holds:
+//! every `lcd` with the same list of nodes puts a key on the same node; opening does no I/O, so that
+//! a node that is down at start is no different from one that goes down later.
+//!
+//! When full: a call waits at most `redis.timeout` and then fails; nothing is queued while a node is
+//! away.
+
+mod guarded;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, IntoConnectionInfo as _};
+
+use crate::daemon::base::config::RedisConfig;
+pub use guarded::{GuardedConnection, RedisFailure};
+
+/// Between two tries to reach a node again.
+const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// A peer's kernel that acknowledges nothing for so long is gone, and so is the connection.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+
+/// What is wrong with the section, by key.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisSetupError {
+    #[error("`redis.nodes` must name at least one node, such as \"redis://127.0.0.1:6379\"")]
+    NoNodes,
+    #[error(
+        "`redis.nodes` has {url:?}, which is not redis://host:port or rediss://host:port: {reason}"
+    )]
+    BadUrl { url: String, reason: String },
+    #[error("`redis.password_file`: cannot read {path}: {source}")]
+    Password { path: String, source: std::io::Error },
+}
+
+/// All nodes. Cheap to clone.
+#[derive(Clone)]
+pub struct RedisNodes {
+    nodes: Arc<[Node]>,
+    prefix: Arc<str>,
+    timeout: Duration,
+}
+
+struct Node {
+    address: String,
+    client: Client,
+    connection: ConnectionManager,
+    guarded: GuardedConnection,
+    config: ConnectionManagerConfig,
+}
+
+impl RedisNodes {
+    /// Must be called inside a tokio runtime; connects to nothing yet.
+    pub fn open(config: &RedisConfig) -> Result<Self, RedisSetupError> {
+        if config.nodes.is_empty() {
+            return Err(RedisSetupError::NoNodes);
+        }
+        let password = config.password_file.as_ref().map(|path| {
+            let text = std::fs::read_to_string(path).map_err(|source| {
+                RedisSetupError::Password { path: path.display().to_string(), source }
+            })?;
+            Ok(text.trim_end().to_owned())
+        });
+        let password = password.transpose()?;
+        let node = |url: &String| Node::open(url, config, password.as_deref());
+        let nodes = config.nodes.iter().map(node).collect::<Result<Vec<_>, _>>()?;
+        let (prefix, timeout) = (Arc::from(config.prefix.as_str()), config.timeout);
+        Ok(Self { nodes: nodes.into(), prefix, timeout })
+    }
+
+    /// How many there are; at least one.
+    pub fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The node that holds what is spread by `key`.
+    pub fn index_of(&self, key: &[u8]) -> usize {
+        crc32c::crc32c(key) as usize % self.nodes.len()
+    }
+
+    /// The shared connection to a node: calls of all its clones are pipelined, each fails after
+    /// `redis.timeout`, and a lost connection is made anew by the next call.
+    pub fn connection(&self, index: usize) -> ConnectionManager {
+        self.nodes[index].connection.clone()
+    }
+
+    /// The shared connection to a node, which answers for it at once while it is known to be down.
+    pub fn guarded(&self, index: usize) -> GuardedConnection {
+        self.nodes[index].guarded.clone()
+    }
+
+    /// A connection of one's own to a node, for calls that must not wait behind those of others.
+    /// Connects to nothing yet.
+    pub fn dedicated(&self, index: usize) -> Result<GuardedConnection, RedisSetupError> {
+        let node = &self.nodes[index];
+        let connection = connection(&node.client, &node.config, &node.address)?;
+        Ok(GuardedConnection::new(node.address.as_str().into(), connection, self.timeout))
+    }
+
+    /// For connections of one's own, such as a subscription.
+    pub fn client(&self, index: usize) -> &Client {
+        &self.nodes[index].client
+    }
+
+    /// The node as an operator knows it, without the password.
+    pub fn address(&self, index: usize) -> &str {
+        &self.nodes[index].address
+    }
+
+    /// A key or channel under the configured prefix.
+    pub fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Asks every node whether it answers.
+    pub async fn ping(&self) -> Vec<(String, Result<(), String>)> {
+        let pings = self.nodes.iter().map(|node| async {
+            let mut connection = node.connection.clone();
+            let pong: redis::RedisResult<String> =
+                redis::cmd("PING").query_async(&mut connection).await;
+            (node.address.clone(), pong.map(drop).map_err(|error| error.to_string()))
+        });
+        futures_util::future::join_all(pings).await
+    }
+}
+
+impl Node {
+    fn open(
+        url: &str,
+        config: &RedisConfig,
+        password: Option<&str>,
+    ) -> Result<Self, RedisSetupError> {
+        let bad = |error: redis::RedisError| RedisSetupError::BadUrl {
+            url: url.to_owned(),
+            reason: error.to_string(),
+        };
+        let info = url.into_connection_info().map_err(bad)?;
+        let address = info.addr().to_string();
+        let mut settings = info.redis_settings().clone();
+        if !config.username.is_empty() {
+            settings = settings.set_username(&config.username);
+        }
+        if let Some(password) = password {
+            settings = settings.set_password(password);
+        }
+        let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
+        let client = Client::open(info).map_err(bad)?;
+        // A call that meets a lost connection fails at once; the next finds the new one. Waiting for
+        // it is what the breakers are there to avoid.
+        let manager = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(config.timeout))
+            .set_connection_timeout(Some(config.timeout))
+            .set_max_delay(LONGEST_RECONNECT_PAUSE)
+            .set_number_of_retries(0);
+        let connection = connection(&client, &manager, &address)?;
+        let guarded =
+            GuardedConnection::new(address.as_str().into(), connection.clone(), config.timeout);
+        Ok(Self { address, client, connection, guarded, config: manager })
+    }
+}
+
+fn connection(
+    client: &Client,
+    config: &ConnectionManagerConfig,
+    address: &str,
+) -> Result<ConnectionManager, RedisSetupError> {
+    ConnectionManager::new_lazy_with_config(client.clone(), config.clone()).map_err(|error| {
+        RedisSetupError::BadUrl { url: address.to_owned(), reason: error.to_string() }
+    })
+}
+
+fn tcp_settings() -> TcpSettings {
+    // A small command must not wait for the answer to the one before it.
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    settings
+}
+
+impl std::fmt::Debug for RedisNodes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let addresses: Vec<_> = self.nodes.iter().map(|node| &node.address).collect();
+        f.debug_struct("RedisNodes").field("nodes", &addresses).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(urls: &[&str]) -> Result<RedisNodes, RedisSetupError> {
+        let nodes = urls.iter().map(|url| (*url).to_owned()).collect();
+        RedisNodes::open(&RedisConfig { nodes, ..RedisConfig::default() })
+    }
+
+    #[tokio::test]
+    async fn keys_are_spread_over_all_nodes_and_stay_where_they_are() {
+        let nodes = nodes(&["redis://127.0.0.1:1", "redis://127.0.0.1:2", "redis://127.0.0.1:3"]);
+        let nodes = nodes.unwrap();
+        let mut held = [0; 3];
+        for key in 0..3000_u32 {
+            held[nodes.index_of(&key.to_be_bytes())] += 1;
+        }
+        assert!(held.iter().all(|count| *count > 800), "{held:?}");
+        assert_eq!(
+            nodes.index_of(b"stream:1"),
+            1,
+            "moves only if the hash changes, which it must not"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_named_by_its_key() {
+        for (urls, expected) in [(&[][..], "redis.nodes"), (&["http://x"][..], "http://x")] {
+            let error = nodes(urls).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_down_fails_its_calls_and_says_which_it_is() {
+        let answers = nodes(&["redis://127.0.0.1:1"]).unwrap().ping().await;
+        let [(address, Err(_))] = answers.as_slice() else { panic!("{answers:?}") };
+        assert_eq!(address, "127.0.0.1:1");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs scripts/stack up"]
+    async fn a_node_that_does_not_speak_tls_is_an_error_of_that_node() {
+        let server = crate::daemon::testing::redis_server::RedisServer::start().await;
+        let url = server.url().replace("redis://", "rediss://");
+        let answers = nodes(&[&url]).unwrap().ping().await;
+        let [(_, Err(error))] = answers.as_slice() else { panic!("{answers:?}") };
+        assert!(!error.is_empty());
+    }
+}

@@ -1,0 +1,142 @@
+//! To every shard that has listeners: one call to each Redis node, all at once.
+
+use futures_util::future::join_all;
+
+use super::channels::Channels;
+use crate::daemon::engines::backends::redis_nodes::{
+    GuardedConnection, RedisFailure, RedisNodes, RedisSetupError,
+};
+use crate::daemon::engines::bus::{BusError, BusMessage};
+use crate::protocol::StreamId;
+
+/// Looks who listens and publishes to them in one step, so that nobody can begin to listen in
+/// between and be missed. Sent in full each time (Redis keeps it compiled): were it named by its
+/// hash, a server that has forgotten it would have to be told again, and a call might overtake
+/// another meanwhile.
+const PUBLISH: &str = "\
+local heard = redis.call('PUBSUB', 'NUMSUB', unpack(ARGV, 2))
+for i = 2, #heard, 2 do
+  if heard[i] > 0 then redis.call('PUBLISH', heard[i - 1], ARGV[1]) end
+end";
+
+#[derive(Debug)]
+pub(super) struct Publisher {
+    nodes: RedisNodes,
+    /// One to each node, not shared with other engines: a page of the recent cache on its way must
+    /// not delay a comment.
+    connections: Vec<GuardedConnection>,
+    shards: Vec<Channels>,
+}
+
+impl Publisher {
+    pub(super) fn new(nodes: &RedisNodes, shards: u32) -> Result<Self, RedisSetupError> {
+        let connections = (0..nodes.count()).map(|index| nodes.dedicated(index));
+        Ok(Self {
+            connections: connections.collect::<Result<_, _>>()?,
+            shards: (0..shards).map(|shard| Channels::of_shard(nodes, shard)).collect(),
+            nodes: nodes.clone(),
+        })
+    }
+
+    /// `Unavailable` if any node failed that holds a shard of the stream, as it may have listeners;
+    /// the others have been published to all the same.
+    pub(super) async fn publish(
+        &self,
+        stream_id: StreamId,
+        messages: &[BusMessage],
+    ) -> Result<(), BusError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let payload = encode(messages);
+        let by_node = self.channels_by_node(stream_id);
+        let concerned = by_node.iter().zip(&self.connections).filter(|(all, _)| !all.is_empty());
+        let calls = concerned.map(|(channels, connection)| call(connection, &payload, channels));
+        let failures: Vec<String> = join_all(calls)
+            .await
+            .into_iter()
+            .filter_map(|published| published.err().map(|failure| failure.to_string()))
+            .collect();
+        if failures.is_empty() { Ok(()) } else { Err(BusError::Unavailable(failures.join("; "))) }
+    }
+
+    fn channels_by_node(&self, stream_id: StreamId) -> Vec<Vec<String>> {
+        let mut by_node = vec![Vec::new(); self.connections.len()];
+        for channels in &self.shards {
+            let name = channels.name(stream_id);
+            by_node[self.nodes.index_of(name.as_bytes())].push(name);
+        }
+        by_node
+    }
+}
+
+async fn call(
+    connection: &GuardedConnection,
+    payload: &[u8],
+    channels: &[String],
+) -> Result<(), RedisFailure> {
+    let mut command = redis::cmd("EVAL");
+    command.arg(PUBLISH).arg(0).arg(payload).arg(channels);
+    connection.query(&command).await
+}
+
+fn encode(messages: &[BusMessage]) -> Vec<u8> {
+    rmp_serde::to_vec(messages)
+        .expect("a message has no type MessagePack cannot carry, and memory does not fail")
+}
+
+pub(super) fn decode(payload: &[u8]) -> Result<Vec<BusMessage>, rmp_serde::decode::Error> {
+    rmp_serde::from_slice(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::daemon::engines::bus::Batch;
+    use crate::protocol::comment::{Deletion, SequencedComment};
+    use crate::protocol::throttle::SampleRate;
+    use crate::protocol::{CommentId, Epoch, UserId};
+
+    #[test]
+    fn every_message_comes_out_as_it_went_in_and_a_comment_costs_little_more_than_its_text() {
+        let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 5, [2, 0, 0, 0, 0, 1]);
+        let deletion = Deletion { comment_id, reason: "moderator".into(), timestamp: 7 };
+        let comment = SequencedComment {
+            comment_id,
+            user_id: UserId(1_000_000),
+            name: "ann".into(),
+            message: "hello".into(),
+            created_at: 1_750_000_000_000,
+            seq: 1_000_000,
+        };
+        let sample_rate = SampleRate::from_share(0.5).unwrap();
+        let batch = |comments| {
+            BusMessage::Batch(Arc::new(Batch {
+                epoch: Epoch(3),
+                from_seq: 10,
+                to_seq: 20,
+                sample_rate,
+                comments,
+                sampled_out: 4,
+                deletions: vec![(11, deletion.clone())],
+                staff: vec![12, 13],
+            }))
+        };
+        let totals = [("fire".into(), u64::MAX)].into_iter().collect();
+        let messages = [
+            batch(vec![comment.clone(); 2]),
+            BusMessage::Deleted { seq: 11, deletion: deletion.clone() },
+            BusMessage::Throttle { sample_rate },
+            BusMessage::Reactions { totals },
+            BusMessage::Presence { viewers: 1_000_000 },
+            BusMessage::Announcement { message: "l'été".into() },
+            BusMessage::Ended,
+        ];
+        assert_eq!(decode(&encode(&messages)).unwrap(), messages);
+        let bytes = |count| encode(&[batch(vec![comment.clone(); count])]).len();
+        let per_comment = bytes(11) - bytes(10);
+        assert!(per_comment <= 3 + 5 + 40, "{per_comment} bytes for a comment of 8 bytes of text");
+    }
+}

@@ -1,0 +1,150 @@
+//! The engine on real servers: the shared ones, and others of its own that it may break.
+
+mod outages;
+mod rates;
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::daemon::engines::bus::{SharedBus, conformance};
+use crate::daemon::testing::redis_server::{PATIENCE, RedisServer, SHORT_TIMEOUT, config_of};
+use crate::daemon::testing::stack;
+
+const A: StreamId = StreamId(1);
+const CAPACITY: usize = 64;
+
+fn open(config: &RedisConfig) -> RedisBus {
+    RedisBus::new(RedisNodes::open(config).unwrap(), config).unwrap()
+}
+
+fn on_stack(urls: &[String]) -> RedisConfig {
+    RedisConfig {
+        nodes: urls.to_vec(),
+        prefix: format!("{}:", stack::unique("bus")),
+        listener_messages: CAPACITY,
+        ..RedisConfig::default()
+    }
+}
+
+fn number(viewers: u64) -> BusMessage {
+    BusMessage::Presence { viewers }
+}
+
+async fn next(listener: &mut Box<dyn BusListener>) -> Heard {
+    let received = tokio::time::timeout(PATIENCE, listener.receive()).await;
+    received.expect("something is heard in time").expect("the bus is open")
+}
+
+async fn conform(urls: &[String]) {
+    let make = async || Arc::new(open(&on_stack(urls))) as SharedBus;
+    conformance::suite(CAPACITY, make).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn it_keeps_the_contract_on_one_redis_node() {
+    conform(&stack::redis()[..1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn it_keeps_the_contract_on_three_redis_nodes() {
+    conform(&stack::redis()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn edges_on_all_shards_hear_a_stream_published_by_another_process() {
+    let config = on_stack(&stack::redis());
+    let mut listeners = Vec::new();
+    for edge in 0..24 {
+        // Each with a bus of its own, as in processes of their own.
+        let bus = open(&config);
+        let (subscriptions, listener) =
+            bus.listen(&NodeId::new(&format!("edge-{edge}"))).await.unwrap();
+        subscriptions.subscribe(A).await.unwrap();
+        listeners.push((bus, listener));
+    }
+    let coordinator = open(&config);
+    for n in 0..20 {
+        coordinator.publish(A, vec![number(2 * n), number(2 * n + 1)]).await.unwrap();
+    }
+    for (_, listener) in &mut listeners {
+        for n in 0..40 {
+            assert_eq!(next(listener).await, Heard::Message(A, number(n)));
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn only_shards_with_listeners_are_published_to() {
+    let server = RedisServer::start().await;
+    let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
+    bus.publish(A, vec![number(1)]).await.unwrap();
+    assert_eq!(server.calls("publish").await, 0, "nobody listens");
+    let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    bus.publish(A, vec![number(2)]).await.unwrap();
+    bus.publish(StreamId(2), vec![number(3)]).await.unwrap();
+    assert_eq!(next(&mut listener).await, Heard::Message(A, number(2)));
+    assert_eq!(server.calls("publish").await, 1, "one shard of eight has a listener");
+    assert_eq!(server.calls("eval").await, 3, "one call to a node for a publication");
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_dropped_listener_leaves_no_subscription_behind() {
+    let server = RedisServer::start().await;
+    let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
+    let (subscriptions, listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    let mut connection = server.client().get_multiplexed_async_connection().await.unwrap();
+    let mut channels = async || {
+        let channels = redis::cmd("PUBSUB").arg("CHANNELS").to_owned();
+        channels.query_async::<Vec<String>>(&mut connection).await.unwrap()
+    };
+    assert_eq!(channels().await.len(), 1);
+    drop(listener);
+    let closed = Instant::now();
+    while !channels().await.is_empty() {
+        assert!(closed.elapsed() < PATIENCE, "its connection is closed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(matches!(subscriptions.subscribe(A).await, Err(BusError::Closed)));
+    assert!(subscriptions.unsubscribe(A).await.is_ok());
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn dropping_the_bus_closes_its_listeners_after_what_had_arrived() {
+    let bus = open(&on_stack(&stack::redis()));
+    let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    bus.publish(A, vec![number(1), number(2)]).await.unwrap();
+    assert_eq!(next(&mut listener).await, Heard::Message(A, number(1)));
+    drop(bus);
+    assert_eq!(next(&mut listener).await, Heard::Message(A, number(2)));
+    let end = tokio::time::timeout(PATIENCE, listener.receive()).await.expect("it ends");
+    assert!(matches!(end, Err(BusError::Closed)), "{end:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn what_is_no_message_is_counted_and_the_next_is_heard() {
+    let server = RedisServer::start().await;
+    let config = config_of(&[&server], SHORT_TIMEOUT);
+    let bus = open(&config);
+    let node = NodeId::new("edge");
+    let (subscriptions, mut listener) = bus.listen(&node).await.unwrap();
+    subscriptions.subscribe(A).await.unwrap();
+    let channel = Channels::of_node(&bus.nodes, &node, config.shards).name(A);
+    let mut connection = server.client().get_multiplexed_async_connection().await.unwrap();
+    for garbage in [&b""[..], b"hello", b"\x92\xc0"] {
+        let publish = redis::cmd("PUBLISH").arg(&channel).arg(garbage).to_owned();
+        assert_eq!(publish.query_async::<u32>(&mut connection).await.unwrap(), 1);
+    }
+    bus.publish(A, vec![number(1)]).await.unwrap();
+    assert_eq!(next(&mut listener).await, Heard::Message(A, number(1)));
+    assert_eq!(listener.lost(), 3);
+}

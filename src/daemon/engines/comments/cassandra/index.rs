@@ -1,0 +1,166 @@
+//! Which buckets a stream has: written once by each process, walked newest first.
+
+use std::collections::VecDeque;
+
+use ahash::AHashSet;
+use moka::sync::Cache;
+use scylla::response::PagingState;
+
+use super::bucket::{bucket_end_ms, period_end_ms, period_of};
+use super::{Inner, corrupt, integer};
+use crate::daemon::engines::StoreError;
+use crate::protocol::StreamId;
+
+/// Entries remembered as written, each about 100 bytes; one that is forgotten is written again.
+const REMEMBERED: u64 = 65_536;
+const PAGE_PERIODS: i32 = 256;
+const PAGE_BUCKETS: i32 = 64;
+
+/// What this process has listed.
+#[derive(Debug)]
+pub(super) struct Listed {
+    buckets: Cache<(StreamId, i32), ()>,
+    periods: Cache<(StreamId, i32), ()>,
+    slots: Cache<i32, ()>,
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self {
+            buckets: Cache::new(REMEMBERED),
+            periods: Cache::new(REMEMBERED),
+            slots: Cache::new(1024),
+        }
+    }
+}
+
+impl Listed {
+    pub(super) fn has_slot(&self, slot: i32) -> bool {
+        self.slots.contains_key(&slot)
+    }
+
+    pub(super) fn add_slot(&self, slot: i32) {
+        self.slots.insert(slot, ());
+    }
+}
+
+impl Inner {
+    /// Lists buckets that comments are written to, unless this process did so before.
+    pub(super) async fn list_buckets(
+        &self,
+        buckets: AHashSet<(StreamId, i32)>,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut buckets = buckets;
+        buckets.retain(|key| !self.listed.buckets.contains_key(key));
+        if buckets.is_empty() {
+            return Ok(());
+        }
+        let periods = buckets.iter().map(|(stream_id, bucket)| (*stream_id, period_of(*bucket)));
+        let mut periods: AHashSet<_> = periods.collect();
+        periods.retain(|key| !self.listed.periods.contains_key(key));
+        let (mut of_periods, mut of_buckets, mut of_streams) = (Vec::new(), Vec::new(), Vec::new());
+        for (stream_id, period) in &periods {
+            if let Some(ttl_s) = self.lifetime.of_index_s(period_end_ms(*period), now_ms) {
+                of_periods.push(vec![(integer(stream_id.0), *period, ttl_s)]);
+            }
+        }
+        for (stream_id, bucket) in &buckets {
+            if let Some(ttl_s) = self.lifetime.of_index_s(bucket_end_ms(*bucket), now_ms) {
+                let stream_id = integer(stream_id.0);
+                of_buckets.push(vec![(stream_id, period_of(*bucket), *bucket, ttl_s)]);
+                of_streams.push(vec![(*bucket, stream_id, ttl_s)]);
+            }
+        }
+        self.send(&self.statements.insert_period, of_periods).await?;
+        self.send(&self.statements.insert_bucket, of_buckets).await?;
+        self.send(&self.statements.insert_bucket_stream, of_streams).await?;
+        periods.into_iter().for_each(|key| self.listed.periods.insert(key, ()));
+        buckets.into_iter().for_each(|key| self.listed.buckets.insert(key, ()));
+        Ok(())
+    }
+
+    /// A stream's buckets from `newest` down to `oldest`, both included.
+    pub(super) fn walk_buckets(
+        &self,
+        stream_id: StreamId,
+        newest: i32,
+        oldest: i32,
+    ) -> BucketWalk<'_> {
+        let (periods, buckets) = (Part::Unread(PagingState::start()), Part::Read);
+        let (period, found) = (VecDeque::new(), VecDeque::new());
+        BucketWalk { store: self, stream_id, newest, oldest, periods, period, buckets, found }
+    }
+}
+
+/// How much of a list was read.
+enum Part {
+    Unread(PagingState),
+    Read,
+}
+
+/// A walk over the buckets of a stream, newest first. Holds one page of each of the two lists.
+pub(super) struct BucketWalk<'a> {
+    store: &'a Inner,
+    stream_id: StreamId,
+    newest: i32,
+    oldest: i32,
+    /// What is left of the list of periods, and what was read of it.
+    periods: Part,
+    period: VecDeque<i32>,
+    /// What is left of the first period's list of buckets, and what was read of it.
+    buckets: Part,
+    found: VecDeque<i32>,
+}
+
+impl BucketWalk<'_> {
+    /// The next `count` buckets; fewer than that only at the end.
+    pub(super) async fn next(&mut self, count: usize) -> Result<Vec<i32>, StoreError> {
+        while self.found.len() < count {
+            let more = match self.buckets {
+                Part::Unread(_) => self.read_buckets().await?,
+                Part::Read => self.enter_period().await?,
+            };
+            if !more {
+                break;
+            }
+        }
+        let count = count.min(self.found.len());
+        Ok(self.found.drain(..count).collect())
+    }
+
+    /// False if there is no other period.
+    async fn enter_period(&mut self) -> Result<bool, StoreError> {
+        self.period.pop_front();
+        while self.period.is_empty() {
+            let Part::Unread(from) = std::mem::replace(&mut self.periods, Part::Read) else {
+                return Ok(false);
+            };
+            let statement = &self.store.statements.periods;
+            let (newest, oldest) = (period_of(self.newest), period_of(self.oldest));
+            let values = (integer(self.stream_id.0), newest, oldest);
+            let (rows, more) = self.store.read(statement, values, PAGE_PERIODS, from).await?;
+            for row in rows.rows::<(i32,)>().map_err(corrupt)? {
+                self.period.push_back(row.map_err(corrupt)?.0);
+            }
+            self.periods = more.map_or(Part::Read, Part::Unread);
+        }
+        self.buckets = Part::Unread(PagingState::start());
+        Ok(true)
+    }
+
+    async fn read_buckets(&mut self) -> Result<bool, StoreError> {
+        let from = std::mem::replace(&mut self.buckets, Part::Read);
+        let (Part::Unread(from), Some(period)) = (from, self.period.front()) else {
+            return Ok(true);
+        };
+        let statement = &self.store.statements.buckets;
+        let values = (integer(self.stream_id.0), *period, self.newest, self.oldest);
+        let (rows, more) = self.store.read(statement, values, PAGE_BUCKETS, from).await?;
+        for row in rows.rows::<(i32,)>().map_err(corrupt)? {
+            self.found.push_back(row.map_err(corrupt)?.0);
+        }
+        self.buckets = more.map_or(Part::Read, Part::Unread);
+        Ok(true)
+    }
+}

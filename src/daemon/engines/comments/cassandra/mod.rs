@@ -1,0 +1,189 @@
+//! Comments in Cassandra or ScyllaDB: the engine of many machines.
+//!
+//! How it keeps the contract, on tables that [`schema`] describes:
+//!
+//! - A comment lies in `comments`, in the partition of its stream and of the ten seconds it was made
+//!   in ([`bucket`]). `stream_periods` and `stream_buckets` list which of those exist, so that a page
+//!   of a quiet stream reads no empty ones; `bucket_streams` lists the streams of a bucket, so that a
+//!   comment is found by its id alone.
+//! - A deletion writes columns of its own in the comment's row, and a row of `tombstones`, which is
+//!   in order of time. No insert writes those columns: either may come first, or again.
+//! - Nothing is read before it is written and no lightweight transaction is used. Writing again, in any
+//!   order, ends with the same rows because the time of a write is computed from what is
+//!   written ([`lifetime`]).
+//! - [`super::CommentStore::write`] is no transaction over all of a batch: when it fails, some rows may
+//!   be there, and writing the batch again makes it whole.
+//! - `store.retention` is a `TTL`. Pages leave out what is older at once; what a longer or no
+//!   retention wrote before stays on disk as long as that said.
+//!
+//! Writes wait for `LOCAL_QUORUM`, reads for `LOCAL_ONE`.
+//!
+//! When the server is away: every request gives up after `cassandra.timeout`, and the first that fails
+//! fails the call. The driver connects again by itself, first at once and at last every ten seconds.
+//!
+//! What is bounded: [`write::IN_FLIGHT`] requests of a write, one page of rows of each bucket being
+//! read and at most [`page::LARGEST_WAVE`] buckets at a time, [`index`]'s memory of what is listed.
+
+mod bucket;
+mod connect;
+mod index;
+mod lifetime;
+mod lookup;
+mod page;
+mod schema;
+mod statements;
+#[cfg(test)]
+mod tests;
+mod tombstones;
+mod write;
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use scylla::client::session::Session;
+use scylla::response::query_result::QueryRowsResult;
+use scylla::response::{PagingState, PagingStateResponse};
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::prepared::PreparedStatement;
+
+use self::index::Listed;
+use self::lifetime::Lifetime;
+use self::statements::Statements;
+use super::{ArchivedComment, CommentStore, StoredComment, Tombstone};
+use crate::daemon::base::clock::{Clock as _, SystemClock};
+use crate::daemon::base::config::CassandraConfig;
+use crate::daemon::engines::StoreError;
+use crate::protocol::{CommentId, SequencedComment, StreamId};
+
+/// The engine. Cloning shares the connections; they end with the last clone.
+#[derive(Clone)]
+pub struct CassandraComments {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    session: Session,
+    statements: Statements,
+    lifetime: Lifetime,
+    listed: Listed,
+    about: String,
+}
+
+impl CassandraComments {
+    /// Connects, and makes the keyspace and the tables if they are absent. `retention` is how long a
+    /// comment is kept from its creation on; zero keeps it for good.
+    ///
+    /// Errors name the setting that is wrong: `cassandra.nodes` when none answers within
+    /// `cassandra.timeout`, `cassandra.username`, `cassandra.tls_ca`, `cassandra.datacenter`,
+    /// `cassandra.keyspace`, `store.retention`.
+    pub async fn open(config: &CassandraConfig, retention: Duration) -> Result<Self, StoreError> {
+        let lifetime = Lifetime::new(retention)?;
+        let session = connect::connect(config).await?;
+        schema::bring_up_to_date(&session, config, lifetime).await?;
+        // The driver sets no limit to preparing.
+        let preparing = Statements::prepare(&session, &config.keyspace);
+        let statements =
+            tokio::time::timeout(config.timeout, preparing).await.map_err(|_| {
+                unavailable(format!(
+                    "`cassandra.nodes` did not prepare statements within `cassandra.timeout` ({})",
+                    humantime::format_duration(config.timeout)
+                ))
+            })??;
+        let about = connect::about(&session, config);
+        let inner = Inner { session, statements, lifetime, listed: Listed::default(), about };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl std::fmt::Debug for CassandraComments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CassandraComments").field("about", &self.inner.about).finish()
+    }
+}
+
+#[async_trait]
+impl CommentStore for CassandraComments {
+    async fn write(
+        &self,
+        comments: &[ArchivedComment],
+        tombstones: &[Tombstone],
+    ) -> Result<(), StoreError> {
+        self.inner.write(comments, tombstones).await
+    }
+
+    async fn page(
+        &self,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        self.inner.page(stream_id, before, limit).await
+    }
+
+    async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {
+        self.inner.find(comment_id).await
+    }
+
+    async fn tombstones_since(
+        &self,
+        since_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Tombstone>, StoreError> {
+        self.inner.tombstones_since(since_ms, limit).await
+    }
+
+    async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError> {
+        self.inner.count(stream_id).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let ping = &self.inner.statements.ping;
+        let asked = self.inner.session.execute_unpaged(ping, (schema::VERSION,)).await;
+        asked.map(drop).map_err(unavailable)
+    }
+}
+
+impl Inner {
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms()
+    }
+
+    /// One page of the rows that a statement reads, and how to go on.
+    async fn read(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+        page_rows: i32,
+        from: PagingState,
+    ) -> Result<(QueryRowsResult, Option<PagingState>), StoreError> {
+        let mut statement = statement.clone();
+        statement.set_page_size(page_rows);
+        let read = self.session.execute_single_page(&statement, values, from).await;
+        let (result, more) = read.map_err(unavailable)?;
+        let more = match more {
+            PagingStateResponse::HasMorePages { state } => Some(state),
+            PagingStateResponse::NoMorePages => None,
+        };
+        Ok((result.into_rows_result().map_err(corrupt)?, more))
+    }
+}
+
+/// A number of ours as the `BIGINT` of a table. What is larger than those has no business here and
+/// is kept as the largest.
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn natural(integer: i64) -> Result<u64, StoreError> {
+    u64::try_from(integer).map_err(|_| corrupt(format!("a negative number, {integer}")))
+}
+
+fn unavailable(error: impl Display) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+fn corrupt(error: impl Display) -> StoreError {
+    StoreError::Corrupt(error.to_string())
+}

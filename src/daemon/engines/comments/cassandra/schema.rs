@@ -1,0 +1,213 @@
+//! The keyspace and its tables, by version.
+//!
+//! Safe when several nodes start at once: a schema that is current is only read. Otherwise every
+//! statement says `IF NOT EXISTS` and all of them go to one server, the connected one with the lowest
+//! host id, which carries them out one after the other. Which version a keyspace has stands in
+//! `schema_versions`, written when all servers agree on the version's last statement.
+
+use std::time::Duration;
+
+use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
+use scylla::client::session::Session;
+use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
+use scylla::statement::{Consistency, Statement};
+
+use super::lifetime::Lifetime;
+use super::{corrupt, unavailable};
+use crate::daemon::base::config::CassandraConfig;
+use crate::daemon::engines::StoreError;
+
+/// A change of the schema is slower than any other request.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+const VERSIONS: &str = "schema_versions (
+    version int PRIMARY KEY,
+    applied_at timestamp
+) WITH comment = 'Which versions of this schema were applied.'";
+
+/// The tables of version 1.
+const TABLES: &[&str] = &[
+    "comments (
+    stream_id bigint,
+    bucket int,
+    comment_id timeuuid,
+    user_id bigint,
+    name text,
+    message text,
+    created_at timestamp,
+    seq bigint,
+    shadow boolean,
+    is_deleted boolean,
+    delete_reason text,
+    deleted_at timestamp,
+    PRIMARY KEY ((stream_id, bucket), comment_id)
+) WITH CLUSTERING ORDER BY (comment_id DESC)
+  AND comment = 'bucket = unix seconds of comment_id / 10: 50000 comments/s x 200 B x 10 s = 100 MB, \
+the largest partition. A row without user_id is a deletion whose comment did not arrive.'",
+    "stream_periods (
+    stream_id bigint,
+    period int,
+    PRIMARY KEY (stream_id, period)
+) WITH CLUSTERING ORDER BY (period DESC)
+  AND comment = 'Periods of 30 days (bucket / 259200) in which a stream has comments.'",
+    "stream_buckets (
+    stream_id bigint,
+    period int,
+    bucket int,
+    PRIMARY KEY ((stream_id, period), bucket)
+) WITH CLUSTERING ORDER BY (bucket DESC)
+  AND comment = 'Buckets in which a stream has comments: at most 259200 rows x 40 B = 10 MB.'",
+    "bucket_streams (
+    bucket int,
+    stream_id bigint,
+    PRIMARY KEY (bucket, stream_id)
+) WITH comment = 'Streams that have comments in a bucket, to find a comment by its id alone.'",
+    "tombstones (
+    slot int,
+    deleted_at timestamp,
+    stream_id bigint,
+    comment_id timeuuid,
+    reason text,
+    PRIMARY KEY (slot, deleted_at, stream_id, comment_id)
+) WITH comment = 'Deletions in their order. slot = unix seconds of deleted_at / 600. The first of a \
+comment counts, which is the one in the row of the comment.'",
+    "tombstone_slots (
+    part tinyint,
+    slot int,
+    PRIMARY KEY (part, slot)
+) WITH comment = 'Slots that have deletions, all in part 0: 144 rows a day.'",
+];
+
+/// The newest version this program knows.
+pub(super) const VERSION: i32 = 1;
+
+/// The comment tables' files are dropped whole when all in them has expired.
+fn compaction(lifetime: Lifetime) -> String {
+    let retention_s = lifetime.retention().as_secs();
+    if retention_s == 0 {
+        return String::new();
+    }
+    let window_minutes = (retention_s / 60 / 24).clamp(1, 24 * 60 * 30);
+    format!(
+        " AND compaction = {{'class': 'TimeWindowCompactionStrategy', \
+         'compaction_window_unit': 'MINUTES', 'compaction_window_size': '{window_minutes}'}}"
+    )
+}
+
+/// Makes what is missing. Errors name `cassandra.keyspace`.
+pub(super) async fn bring_up_to_date(
+    session: &Session,
+    config: &CassandraConfig,
+    lifetime: Lifetime,
+) -> Result<(), StoreError> {
+    let found = match has_versions_table(session, &config.keyspace).await? {
+        true => applied_version(session, &config.keyspace).await?,
+        false => 0,
+    };
+    if found > VERSION {
+        return Err(corrupt(format!(
+            "the keyspace {} (`cassandra.keyspace`) has schema version {found}, made by a newer \
+             lcd; this one knows versions up to {VERSION}",
+            config.keyspace
+        )));
+    }
+    if found < VERSION {
+        apply(session, config, lifetime).await?;
+    }
+    Ok(())
+}
+
+async fn has_versions_table(session: &Session, keyspace: &str) -> Result<bool, StoreError> {
+    let mut query = Statement::new(
+        "SELECT table_name FROM system_schema.tables
+         WHERE keyspace_name = ? AND table_name = 'schema_versions'",
+    );
+    query.set_is_idempotent(true);
+    let result = session.query_unpaged(query, (keyspace,)).await.map_err(unavailable)?;
+    Ok(result.into_rows_result().map_err(corrupt)?.rows_num() > 0)
+}
+
+/// 0: none yet.
+async fn applied_version(session: &Session, keyspace: &str) -> Result<i32, StoreError> {
+    let mut query = Statement::new(format!("SELECT version FROM \"{keyspace}\".schema_versions"));
+    query.set_is_idempotent(true);
+    query.set_consistency(Consistency::LocalQuorum);
+    let result = session.query_unpaged(query, ()).await.map_err(unavailable)?;
+    let rows = result.into_rows_result().map_err(corrupt)?;
+    let mut newest = 0;
+    for row in rows.rows::<(i32,)>().map_err(corrupt)? {
+        newest = newest.max(row.map_err(corrupt)?.0);
+    }
+    Ok(newest)
+}
+
+async fn apply(
+    session: &Session,
+    config: &CassandraConfig,
+    lifetime: Lifetime,
+) -> Result<(), StoreError> {
+    let keyspace = &config.keyspace;
+    let one_server = one_server(session)?;
+    let change = |cql: String| change(session, &one_server, keyspace, cql);
+    if !has_keyspace(session, keyspace).await? {
+        change(format!(
+            "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication = \
+             {{'class': 'NetworkTopologyStrategy', 'replication_factor': {}}}",
+            config.replication_factor
+        ))
+        .await?;
+    }
+    let compaction = compaction(lifetime);
+    change(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{VERSIONS}")).await?;
+    for table in TABLES {
+        change(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{table}{compaction}")).await?;
+    }
+    let agreed = session.await_schema_agreement().await;
+    agreed.map_err(|error| cannot_be_set_up(keyspace, &error))?;
+    // The driver must know the keyspace's replication, or it cannot tell who holds a partition.
+    session.refresh_metadata().await.map_err(unavailable)?;
+    change(format!(
+        "INSERT INTO \"{keyspace}\".schema_versions (version, applied_at) \
+         VALUES ({VERSION}, toTimestamp(now()))"
+    ))
+    .await
+}
+
+async fn has_keyspace(session: &Session, keyspace: &str) -> Result<bool, StoreError> {
+    let query = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
+    let result = session.query_unpaged(query, (keyspace,)).await.map_err(unavailable)?;
+    Ok(result.into_rows_result().map_err(corrupt)?.rows_num() > 0)
+}
+
+fn one_server(session: &Session) -> Result<ExecutionProfileHandle, StoreError> {
+    let cluster = session.get_cluster_state();
+    let connected = cluster.get_nodes_info().iter().filter(|node| node.is_connected());
+    let host_id = connected
+        .map(|node| node.host_id)
+        .min()
+        .ok_or_else(|| unavailable("none of `cassandra.nodes` is connected"))?;
+    let target = SingleTargetLoadBalancingPolicy::new(NodeIdentifier::HostId(host_id), None);
+    Ok(ExecutionProfile::builder()
+        .load_balancing_policy(target)
+        .consistency(Consistency::LocalQuorum)
+        .request_timeout(Some(CHANGE_TIMEOUT))
+        .build()
+        .into_handle())
+}
+
+async fn change(
+    session: &Session,
+    one_server: &ExecutionProfileHandle,
+    keyspace: &str,
+    cql: String,
+) -> Result<(), StoreError> {
+    let mut statement = Statement::new(cql);
+    statement.set_execution_profile_handle(Some(one_server.clone()));
+    statement.set_is_idempotent(true);
+    let changed = session.query_unpaged(statement, ()).await;
+    changed.map(drop).map_err(|error| cannot_be_set_up(keyspace, &error))
+}
+
+fn cannot_be_set_up(keyspace: &str, error: &dyn std::fmt::Display) -> StoreError {
+    unavailable(format!("the keyspace {keyspace} (`cassandra.keyspace`) cannot be set up: {error}"))
+}

@@ -1,0 +1,110 @@
+//! The prepared statements. All are idempotent, so that the driver may send one again to another
+//! server; none is ever sent twice at once.
+
+use scylla::client::session::Session;
+use scylla::statement::Consistency;
+use scylla::statement::prepared::PreparedStatement;
+
+use super::unavailable;
+use crate::daemon::engines::StoreError;
+
+#[derive(Debug)]
+pub(super) struct Statements {
+    pub(super) insert_comment: PreparedStatement,
+    pub(super) mark_deleted: PreparedStatement,
+    pub(super) insert_tombstone: PreparedStatement,
+    pub(super) insert_slot: PreparedStatement,
+    pub(super) insert_period: PreparedStatement,
+    pub(super) insert_bucket: PreparedStatement,
+    pub(super) insert_bucket_stream: PreparedStatement,
+    pub(super) periods: PreparedStatement,
+    pub(super) buckets: PreparedStatement,
+    pub(super) bucket_streams: PreparedStatement,
+    pub(super) page: PreparedStatement,
+    pub(super) comment: PreparedStatement,
+    pub(super) count: PreparedStatement,
+    pub(super) slots: PreparedStatement,
+    pub(super) tombstones: PreparedStatement,
+    pub(super) first_deletions: PreparedStatement,
+    pub(super) ping: PreparedStatement,
+}
+
+const INSERT_COMMENT: &str = "INSERT INTO {}.comments
+    (stream_id, bucket, comment_id, user_id, name, message, created_at, seq, shadow)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
+/// Columns that no insert writes, so neither order of the two loses anything.
+const MARK_DELETED: &str = "UPDATE {}.comments USING TIMESTAMP ? AND TTL ?
+    SET is_deleted = true, delete_reason = ?, deleted_at = ?
+    WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
+const INSERT_TOMBSTONE: &str = "INSERT INTO {}.tombstones
+    (slot, deleted_at, stream_id, comment_id, reason) VALUES (?, ?, ?, ?, ?) USING TTL ?";
+const INSERT_SLOT: &str = "INSERT INTO {}.tombstone_slots (part, slot) VALUES (0, ?) USING TTL ?";
+const INSERT_PERIOD: &str =
+    "INSERT INTO {}.stream_periods (stream_id, period) VALUES (?, ?) USING TTL ?";
+const INSERT_BUCKET: &str =
+    "INSERT INTO {}.stream_buckets (stream_id, period, bucket) VALUES (?, ?, ?) USING TTL ?";
+const INSERT_BUCKET_STREAM: &str =
+    "INSERT INTO {}.bucket_streams (bucket, stream_id) VALUES (?, ?) USING TTL ?";
+const PERIODS: &str =
+    "SELECT period FROM {}.stream_periods WHERE stream_id = ? AND period <= ? AND period >= ?";
+const BUCKETS: &str = "SELECT bucket FROM {}.stream_buckets
+    WHERE stream_id = ? AND period = ? AND bucket <= ? AND bucket >= ?";
+const BUCKET_STREAMS: &str = "SELECT stream_id FROM {}.bucket_streams WHERE bucket = ?";
+const PAGE: &str = "SELECT comment_id, user_id, name, message, created_at, seq, shadow, is_deleted
+    FROM {}.comments
+    WHERE stream_id = ? AND bucket = ? AND comment_id <= ? AND comment_id >= ?";
+const COMMENT: &str =
+    "SELECT comment_id, user_id, name, message, created_at, seq, shadow, is_deleted
+    FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
+/// Counts what has a user: a deletion whose comment did not arrive has none.
+const COUNT: &str = "SELECT COUNT(user_id) FROM {}.comments
+    WHERE stream_id = ? AND bucket = ? AND comment_id >= ?";
+const SLOTS: &str = "SELECT slot FROM {}.tombstone_slots WHERE part = 0 AND slot >= ?";
+const TOMBSTONES: &str = "SELECT deleted_at, stream_id, comment_id, reason FROM {}.tombstones
+    WHERE slot = ? AND deleted_at >= ?";
+const FIRST_DELETIONS: &str = "SELECT comment_id, deleted_at FROM {}.comments
+    WHERE stream_id = ? AND bucket = ? AND comment_id IN ?";
+const PING: &str = "SELECT version FROM {}.schema_versions WHERE version = ?";
+
+impl Statements {
+    /// Reads answer from one replica, writes wait for a quorum of the data centre's.
+    pub(super) async fn prepare(session: &Session, keyspace: &str) -> Result<Self, StoreError> {
+        use Consistency::{LocalOne, LocalQuorum};
+        let prepare = |cql, consistency| prepare(session, keyspace, cql, consistency);
+        Ok(Self {
+            insert_comment: prepare(INSERT_COMMENT, LocalQuorum).await?,
+            mark_deleted: prepare(MARK_DELETED, LocalQuorum).await?,
+            insert_tombstone: prepare(INSERT_TOMBSTONE, LocalQuorum).await?,
+            insert_slot: prepare(INSERT_SLOT, LocalQuorum).await?,
+            insert_period: prepare(INSERT_PERIOD, LocalQuorum).await?,
+            insert_bucket: prepare(INSERT_BUCKET, LocalQuorum).await?,
+            insert_bucket_stream: prepare(INSERT_BUCKET_STREAM, LocalQuorum).await?,
+            periods: prepare(PERIODS, LocalOne).await?,
+            buckets: prepare(BUCKETS, LocalOne).await?,
+            bucket_streams: prepare(BUCKET_STREAMS, LocalOne).await?,
+            page: prepare(PAGE, LocalOne).await?,
+            comment: prepare(COMMENT, LocalOne).await?,
+            count: prepare(COUNT, LocalOne).await?,
+            slots: prepare(SLOTS, LocalOne).await?,
+            tombstones: prepare(TOMBSTONES, LocalOne).await?,
+            first_deletions: prepare(FIRST_DELETIONS, LocalOne).await?,
+            // What is asked is whether writes would be taken.
+            ping: prepare(PING, LocalQuorum).await?,
+        })
+    }
+}
+
+async fn prepare(
+    session: &Session,
+    keyspace: &str,
+    cql: &str,
+    consistency: Consistency,
+) -> Result<PreparedStatement, StoreError> {
+    let cql = cql.replace("{}", &format!("\"{keyspace}\""));
+    let mut statement = session.prepare(cql).await.map_err(|error| {
+        unavailable(format!("the keyspace {keyspace} (`cassandra.keyspace`): {error}"))
+    })?;
+    statement.set_consistency(consistency);
+    statement.set_is_idempotent(true);
+    Ok(statement)
+}

@@ -1,0 +1,223 @@
+//! Writing: rows of one partition travel together, many partitions at a time.
+
+use std::hash::Hash;
+
+use ahash::{AHashMap, AHashSet};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+use scylla::value::{CqlTimestamp, CqlTimeuuid};
+use tracing::error;
+
+use super::bucket::{bucket_of, is_storable, slot_at, slot_end_ms, timeuuid};
+use super::lifetime::{comment_write_time_us, tombstone_write_time_us};
+use super::{Inner, integer, unavailable};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
+use crate::protocol::{CommentId, StreamId};
+
+/// Requests of one write on their way at once.
+pub(super) const IN_FLIGHT: usize = 64;
+/// Rows of one batch. A batch of one partition is a single mutation to the server, which refuses
+/// large ones.
+const BATCH_ROWS: usize = 32;
+const BATCH_BYTES: usize = 32 * 1024;
+/// Of a row besides its text.
+const ROW_BYTES: usize = 96;
+
+/// In the order of the statement's markers.
+type CommentRow<'a> =
+    (i64, i32, CqlTimeuuid, i64, &'a str, &'a str, CqlTimestamp, i64, bool, i64, i32);
+type DeletedRow<'a> = (i64, i32, &'a str, CqlTimestamp, i64, i32, CqlTimeuuid);
+type TombstoneRow<'a> = (i32, CqlTimestamp, i64, CqlTimeuuid, &'a str, i32);
+
+/// Rows by partition, in batches that are full or all there is.
+struct Batches<K, T> {
+    open: AHashMap<K, (Vec<T>, usize)>,
+    full: Vec<Vec<T>>,
+}
+
+impl<K: Hash + Eq, T> Batches<K, T> {
+    fn new() -> Self {
+        Self { open: AHashMap::new(), full: Vec::new() }
+    }
+
+    fn add(&mut self, partition: K, text_bytes: usize, row: T) {
+        let (rows, bytes) = self.open.entry(partition).or_default();
+        let row_bytes = text_bytes + ROW_BYTES;
+        if rows.len() == BATCH_ROWS || (!rows.is_empty() && *bytes + row_bytes > BATCH_BYTES) {
+            self.full.push(std::mem::take(rows));
+            *bytes = 0;
+        }
+        rows.push(row);
+        *bytes += row_bytes;
+    }
+
+    fn finish(self) -> Vec<Vec<T>> {
+        let mut all = self.full;
+        all.extend(self.open.into_values().map(|(rows, _)| rows).filter(|rows| !rows.is_empty()));
+        all
+    }
+}
+
+impl Inner {
+    /// Deletions first, so that no comment of the same batch is shown before it is hidden again.
+    pub(super) async fn write(
+        &self,
+        comments: &[ArchivedComment],
+        tombstones: &[Tombstone],
+    ) -> Result<(), StoreError> {
+        let now_ms = self.now_ms();
+        if !tombstones.is_empty() {
+            self.write_tombstones(tombstones, now_ms).await?;
+        }
+        let mut batches = Batches::new();
+        let mut buckets = AHashSet::new();
+        for archived in comments {
+            let Some(row) = self.comment_row(archived, now_ms) else { continue };
+            let (stream_id, bucket) = (archived.comment.stream_id, row.1);
+            buckets.insert((stream_id, bucket));
+            batches.add((stream_id, bucket), row.4.len() + row.5.len(), row);
+        }
+        tokio::try_join!(
+            self.send(&self.statements.insert_comment, batches.finish()),
+            self.list_buckets(buckets, now_ms),
+        )?;
+        Ok(())
+    }
+
+    /// None if its time is over, or if it cannot have been made here.
+    fn comment_row<'a>(
+        &self,
+        archived: &'a ArchivedComment,
+        now_ms: u64,
+    ) -> Option<CommentRow<'a>> {
+        let ArchivedComment { comment, seq, shadow } = archived;
+        let id = comment.comment_id;
+        check_storable(comment.stream_id, id)?;
+        Some((
+            integer(comment.stream_id.0),
+            bucket_of(id),
+            timeuuid(id),
+            integer(comment.user_id.0),
+            &comment.name,
+            &comment.message,
+            CqlTimestamp(integer(comment.created_at)),
+            integer(*seq),
+            *shadow,
+            comment_write_time_us(id, *seq, now_ms),
+            self.lifetime.of_comment_s(id.unix_ms(), now_ms)?,
+        ))
+    }
+
+    async fn write_tombstones(
+        &self,
+        tombstones: &[Tombstone],
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let (mut marks, mut rows) = (Batches::new(), Batches::new());
+        let mut slots = AHashSet::new();
+        for tombstone in tombstones {
+            let Tombstone { stream_id, comment_id, reason, deleted_at } = tombstone;
+            let ttl_s = self.lifetime.of_index_s(comment_id.unix_ms(), now_ms);
+            let Some(ttl_s) = ttl_s.filter(|_| check_storable(*stream_id, *comment_id).is_some())
+            else {
+                continue;
+            };
+            let written_us = tombstone_write_time_us(*comment_id, *deleted_at, now_ms);
+            let (stream, bucket, id) =
+                (integer(stream_id.0), bucket_of(*comment_id), timeuuid(*comment_id));
+            let (reason, deleted) = (&**reason, CqlTimestamp(integer(*deleted_at)));
+            let mark: DeletedRow<'_> = (written_us, ttl_s, reason, deleted, stream, bucket, id);
+            marks.add((*stream_id, bucket), reason.len(), mark);
+            let slot = slot_at(*deleted_at);
+            slots.insert(slot);
+            let row: TombstoneRow<'_> = (slot, deleted, stream, id, reason, ttl_s);
+            rows.add(slot, reason.len(), row);
+        }
+        self.send(&self.statements.mark_deleted, marks.finish()).await?;
+        tokio::try_join!(
+            self.send(&self.statements.insert_tombstone, rows.finish()),
+            self.list_slots(slots, now_ms),
+        )?;
+        Ok(())
+    }
+
+    async fn list_slots(&self, slots: AHashSet<i32>, now_ms: u64) -> Result<(), StoreError> {
+        let unlisted = slots.into_iter().filter(|slot| !self.listed.has_slot(*slot));
+        let unlisted: Vec<i32> = unlisted.collect();
+        let row =
+            |slot: &i32| Some(vec![(*slot, self.lifetime.of_slot_s(slot_end_ms(*slot), now_ms)?)]);
+        let rows = unlisted.iter().filter_map(row).collect();
+        self.send(&self.statements.insert_slot, rows).await?;
+        unlisted.into_iter().for_each(|slot| self.listed.add_slot(slot));
+        Ok(())
+    }
+
+    /// Sends every batch; the first that fails ends it.
+    pub(super) async fn send<T: SerializeRow + Send + Sync>(
+        &self,
+        statement: &PreparedStatement,
+        batches: Vec<Vec<T>>,
+    ) -> Result<(), StoreError> {
+        stream::iter(batches)
+            .map(|rows| self.send_batch(statement, rows))
+            .buffer_unordered(IN_FLIGHT)
+            .try_collect()
+            .await
+    }
+
+    async fn send_batch<T: SerializeRow>(
+        &self,
+        statement: &PreparedStatement,
+        rows: Vec<T>,
+    ) -> Result<(), StoreError> {
+        if let [row] = rows.as_slice() {
+            let sent = self.session.execute_unpaged(statement, row).await;
+            return sent.map(drop).map_err(unavailable);
+        }
+        let statements = vec![statement.clone().into(); rows.len()];
+        let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
+        batch.set_is_idempotent(true);
+        if let Some(consistency) = statement.get_consistency() {
+            batch.set_consistency(consistency);
+        }
+        self.session.batch(&batch, rows).await.map(drop).map_err(unavailable)
+    }
+}
+
+/// Ids are made by the daemon, and are all of UUID version 1; a record that says otherwise must not
+/// stop every batch it is in.
+fn check_storable(stream_id: StreamId, comment_id: CommentId) -> Option<()> {
+    if is_storable(comment_id) {
+        return Some(());
+    }
+    error!(%stream_id, %comment_id, "left out of the comment store: the id is no UUID version 1");
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_hold_every_row_once_each_of_one_partition_and_within_bounds() {
+        let mut batches = Batches::new();
+        for number in 0..1000_usize {
+            batches.add(number % 7, number % 5000, number);
+        }
+        batches.add(99, 10 * BATCH_BYTES, 1000);
+        let batches = batches.finish();
+        let mut seen: Vec<usize> = batches.concat();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..=1000).collect::<Vec<_>>());
+        for batch in batches.iter().filter(|batch| batch[0] != 1000) {
+            assert!(batch.iter().all(|number| number % 7 == batch[0] % 7));
+            let bytes: usize = batch.iter().map(|number| number % 5000 + ROW_BYTES).sum();
+            assert!(batch.len() <= BATCH_ROWS && bytes <= BATCH_BYTES, "{batch:?}");
+        }
+        let small = batches.iter().filter(|batch| batch.len() < 3).count();
+        assert!(small < 20, "{small} of {} batches are nearly empty", batches.len());
+    }
+}

@@ -1,0 +1,161 @@
+//! Comments in PostgreSQL, one partition a day.
+//!
+//! What is where: `comments` and `tombstones`, each cut by the time in the comment's id, with the
+//! primary key (stream, time-ordered id); see `migrations/postgres/comments`. A batch is one
+//! transaction of two statements. A page reads the newest days first and stops when it is full.
+//!
+//! Always holds: what [`super::CommentStore::write`] answered `Ok` is on disk. The partition of a
+//! comment is made before the comment is written: today's and tomorrow's ahead, any other on demand.
+//! Retention drops whole days, once every comment of the day is past it, so a comment may stay up to
+//! a day longer; comments of days past it are not written. Any node does any of this, and no two at
+//! once.
+//!
+//! When the server is away: [`StoreError::Unavailable`] within `postgres.timeout`. A batch whose
+//! commit was not answered may be there; writing it again changes nothing.
+
+mod day;
+mod insert;
+mod partitions;
+mod select;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::day::Day;
+use self::partitions::Partitions;
+use super::retention::{Retention, Upkeep};
+use super::{ArchivedComment, CommentStore, StoredComment, Tombstone};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::postgres::{PostgresPool, statement, transaction};
+use crate::protocol::{CommentId, SequencedComment, StreamId};
+
+/// The engine. Cloning shares the connections and the upkeep, which ends with the last clone.
+#[derive(Debug, Clone)]
+pub struct PostgresComments {
+    tables: Tables,
+    _upkeep: Arc<Upkeep>,
+}
+
+/// What the engine and its upkeep share.
+#[derive(Debug, Clone)]
+struct Tables {
+    pool: PostgresPool,
+    partitions: Arc<Partitions>,
+    retention: Retention,
+}
+
+impl PostgresComments {
+    /// On tables that are up to date. Must be called inside a tokio runtime.
+    pub(crate) fn start(pool: PostgresPool, retention: Retention) -> Self {
+        let tables = Tables { pool, partitions: Arc::default(), retention };
+        let kept = tables.clone();
+        let upkeep = Upkeep::start(&tables.retention, move || {
+            let tables = kept.clone();
+            async move { tables.keep_up().await }
+        });
+        Self { tables, _upkeep: Arc::new(upkeep) }
+    }
+}
+
+impl Tables {
+    fn today(&self) -> Day {
+        Day::at_unix_ms(self.retention.now_ms())
+    }
+
+    /// The oldest day that is not wholly past the retention.
+    fn first_kept(&self) -> Option<Day> {
+        self.retention.horizon_ms().map(Day::at_unix_ms)
+    }
+
+    /// One round: partitions ahead of time, and those whose time is over.
+    async fn keep_up(&self) -> Result<(), StoreError> {
+        let today = self.today();
+        let ahead = BTreeSet::from([today, today.plus(1)]);
+        self.pool.bounded(self.partitions.ensure(&self.pool, &ahead)).await?;
+        if let Some(first_kept) = self.first_kept() {
+            self.partitions.drop_before(&self.pool, first_kept).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        comments: &[ArchivedComment],
+        tombstones: &[Tombstone],
+    ) -> Result<(), StoreError> {
+        let first_kept = self.first_kept();
+        let kept = |id| first_kept.is_none_or(|first| Day::of(id) >= first);
+        let comments: Vec<_> = comments.iter().filter(|row| kept(row.comment.comment_id)).collect();
+        let tombstones: Vec<_> = tombstones.iter().filter(|row| kept(row.comment_id)).collect();
+        if comments.is_empty() && tombstones.is_empty() {
+            return Ok(());
+        }
+        let days = comments.iter().map(|row| row.comment.comment_id);
+        let days = days.chain(tombstones.iter().map(|row| row.comment_id)).map(Day::of).collect();
+        self.partitions.ensure(&self.pool, &days).await?;
+        transaction!(self.pool, |connection| async {
+            insert::comments(&mut *connection, comments).await?;
+            insert::tombstones(&mut *connection, tombstones).await
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl CommentStore for PostgresComments {
+    async fn write(
+        &self,
+        comments: &[ArchivedComment],
+        tombstones: &[Tombstone],
+    ) -> Result<(), StoreError> {
+        let written = self.tables.pool.bounded(self.tables.write(comments, tombstones)).await;
+        // It may have failed for want of a partition that a node with a shorter retention, or an
+        // operator, has dropped.
+        written.inspect_err(|_| self.tables.partitions.forget())
+    }
+
+    async fn page(
+        &self,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        let today = self.tables.today();
+        let pool = &self.tables.pool;
+        pool.bounded(statement!(pool, |connection| select::page(
+            connection, stream_id, before, limit, today
+        )))
+        .await
+    }
+
+    async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {
+        let pool = &self.tables.pool;
+        pool.bounded(statement!(pool, |connection| select::by_id(connection, comment_id))).await
+    }
+
+    async fn tombstones_since(
+        &self,
+        since_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Tombstone>, StoreError> {
+        let pool = &self.tables.pool;
+        pool.bounded(statement!(pool, |connection| select::tombstones_since(
+            connection, since_ms, limit
+        )))
+        .await
+    }
+
+    async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError> {
+        let pool = &self.tables.pool;
+        pool.bounded(statement!(pool, |connection| select::count(connection, stream_id))).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let pool = &self.tables.pool;
+        pool.bounded(statement!(pool, |connection| select::is_there(connection))).await
+    }
+}

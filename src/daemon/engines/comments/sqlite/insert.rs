@@ -1,0 +1,105 @@
+//! Writing in bulk. A statement costs a trip to SQLite's thread and back, which is more than a row
+//! costs, so rows travel in statements of a few fixed sizes: few enough to stay prepared.
+
+use std::sync::{Arc, LazyLock};
+
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::sqlite_file::integer;
+use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
+
+/// Rows of one statement, largest first; the last must be 1.
+const ROWS: [usize; 4] = [256, 32, 4, 1];
+
+/// One SQL text for each of [`ROWS`].
+type Statements = [Arc<str>; ROWS.len()];
+
+static INSERT_COMMENTS: LazyLock<Statements> = LazyLock::new(|| {
+    statements(
+        "comments (stream_id, sort_key, user_id, name, message, created_at, seq, shadow)",
+        "(?,?,?,?,?,?,?,?)",
+    )
+});
+
+static INSERT_TOMBSTONES: LazyLock<Statements> = LazyLock::new(|| {
+    statements("tombstones (stream_id, sort_key, reason, deleted_at)", "(?,?,?,?)")
+});
+
+fn statements(table: &str, row: &str) -> Statements {
+    ROWS.map(|rows| {
+        let values = vec![row; rows].join(",");
+        format!("INSERT INTO {table} VALUES {values} ON CONFLICT DO NOTHING").into()
+    })
+}
+
+/// Splits rows so that each part fills one statement.
+fn parts<'a, T>(
+    mut rows: &'a [T],
+    statements: &'static Statements,
+) -> impl Iterator<Item = (&'a [T], Arc<str>)> {
+    std::iter::from_fn(move || {
+        let size = ROWS.iter().position(|size| *size <= rows.len())?;
+        let (part, rest) = rows.split_at(ROWS[size]);
+        rows = rest;
+        Some((part, statements[size].clone()))
+    })
+}
+
+pub(super) async fn comments(
+    connection: &mut SqliteConnection,
+    comments: &[ArchivedComment],
+) -> Result<(), StoreError> {
+    for (part, sql) in parts(comments, &INSERT_COMMENTS) {
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for ArchivedComment { comment, seq, shadow } in part {
+            query = query
+                .bind(integer(comment.stream_id.0))
+                .bind(comment.comment_id.sort_key().to_vec())
+                .bind(integer(comment.user_id.0))
+                .bind(comment.name.clone())
+                .bind(comment.message.clone())
+                .bind(integer(comment.created_at))
+                .bind(integer(*seq))
+                .bind(shadow);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn tombstones(
+    connection: &mut SqliteConnection,
+    tombstones: &[Tombstone],
+) -> Result<(), StoreError> {
+    for (part, sql) in parts(tombstones, &INSERT_TOMBSTONES) {
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for tombstone in part {
+            query = query
+                .bind(integer(tombstone.stream_id.0))
+                .bind(tombstone.comment_id.sort_key().to_vec())
+                .bind(tombstone.reason.clone())
+                .bind(integer(tombstone.deleted_at));
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_all_rows_in_order_each_as_long_as_its_statement() {
+        for length in [0, 1, 3, 4, 5, 31, 255, 256, 4095, 4096] {
+            let rows: Vec<usize> = (0..length).collect();
+            let mut seen = Vec::new();
+            for (part, sql) in parts(&rows, &INSERT_TOMBSTONES) {
+                assert_eq!(sql.matches('?').count(), part.len() * 4);
+                seen.extend_from_slice(part);
+            }
+            assert_eq!(seen, rows);
+        }
+    }
+}

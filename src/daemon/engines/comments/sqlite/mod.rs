@@ -1,0 +1,201 @@
+//! Comments in a SQLite file: the engine of a single machine.
+//!
+//! Always holds: what [`super::CommentStore::write`] answered `Ok` is on disk (`synchronous=FULL`),
+//! because the archiver moves its position in the log past it: with `NORMAL` a power failure could
+//! take the last transactions and leave that position, and history would have a hole although the
+//! log still had the comments. A batch of thousands pays for one sync.
+//!
+//! What is past the retention is deleted in the background, in transactions so short that a batch
+//! waits for one of them no longer than for a sync.
+
+mod expire;
+mod insert;
+mod select;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::migrate::Migrator;
+
+use super::retention::{Retention, Upkeep};
+use super::{ArchivedComment, CommentStore, StoredComment, Tombstone};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::sqlite_file::SqliteFile;
+use crate::protocol::{CommentId, SequencedComment, StreamId};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/comments");
+
+/// The engine. Cloning shares the file and the upkeep, which ends with the last clone.
+#[derive(Debug, Clone)]
+pub struct SqliteComments {
+    file: SqliteFile,
+    retention: Option<Retention>,
+    _upkeep: Option<Arc<Upkeep>>,
+}
+
+impl SqliteComments {
+    /// Opens the file, makes it if it is absent, and brings its schema up to date. Keeps comments
+    /// for good.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let file = SqliteFile::open(path, &MIGRATIONS).await?;
+        Ok(Self { file, retention: None, _upkeep: None })
+    }
+
+    /// The same, and lets comments go that are older than the retention, until the last clone is
+    /// dropped.
+    pub async fn open_keeping(path: &Path, retention: Retention) -> Result<Self, StoreError> {
+        let mut store = Self::open(path).await?;
+        if retention.horizon_ms().is_some() {
+            let (file, clock) = (store.file.clone(), retention.clone());
+            let upkeep = Upkeep::start(&retention, move || {
+                let (file, clock) = (file.clone(), clock.clone());
+                async move {
+                    match clock.horizon_ms() {
+                        Some(horizon_ms) => expire::older_than(&file, horizon_ms).await,
+                        None => Ok(()),
+                    }
+                }
+            });
+            store._upkeep = Some(Arc::new(upkeep));
+            store.retention = Some(retention);
+        }
+        Ok(store)
+    }
+}
+
+#[async_trait]
+impl CommentStore for SqliteComments {
+    async fn write(
+        &self,
+        comments: &[ArchivedComment],
+        tombstones: &[Tombstone],
+    ) -> Result<(), StoreError> {
+        let horizon_ms = self.retention.as_ref().and_then(Retention::horizon_ms);
+        let mut transaction = self.file.begin().await?;
+        match horizon_ms.filter(|horizon_ms| expire::any(comments, tombstones, *horizon_ms)) {
+            None => {
+                insert::comments(&mut transaction, comments).await?;
+                insert::tombstones(&mut transaction, tombstones).await?;
+            }
+            Some(horizon_ms) => {
+                let (comments, tombstones) = expire::kept(comments, tombstones, horizon_ms);
+                insert::comments(&mut transaction, &comments).await?;
+                insert::tombstones(&mut transaction, &tombstones).await?;
+            }
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    async fn page(
+        &self,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        select::page(self.file.readers(), stream_id, before, limit).await
+    }
+
+    async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {
+        select::by_id(self.file.readers(), comment_id).await
+    }
+
+    async fn tombstones_since(
+        &self,
+        since_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Tombstone>, StoreError> {
+        select::tombstones_since(self.file.readers(), since_ms, limit).await
+    }
+
+    async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError> {
+        select::count(self.file.readers(), stream_id).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.file.ping().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::daemon::engines::comments::conformance;
+    use crate::daemon::engines::comments::conformance::{comment, comment_id, tombstone};
+
+    async fn open() -> (SqliteComments, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        (SqliteComments::open(&dir.path().join("comments.db")).await.unwrap(), dir)
+    }
+
+    conformance::conformance!(open);
+
+    #[tokio::test]
+    async fn everything_is_there_after_it_is_opened_again() {
+        let (store, dir) = open().await;
+        let stream = StreamId(1);
+        let comments: Vec<_> = (0..300).map(|number| comment(stream, number)).collect();
+        store.write(&comments, &[tombstone(stream, 4)]).await.unwrap();
+        let before = store.page(stream, None, 1000).await.unwrap();
+        // Not closed: the file is left as a killed process leaves it.
+        let again = SqliteComments::open(&dir.path().join("comments.db")).await.unwrap();
+        assert_eq!(again.page(stream, None, 1000).await.unwrap(), before);
+        assert_eq!(again.count(stream).await.unwrap(), 300);
+        assert!(again.get(comment_id(4)).await.unwrap().unwrap().deleted);
+        assert_eq!(again.tombstones_since(0, 10).await.unwrap(), [tombstone(stream, 4)]);
+        again.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_write_given_up_half_way_leaves_nothing() {
+        let (store, _dir) = open().await;
+        let comments: Vec<_> = (0..4096).map(|number| comment(StreamId(1), number)).collect();
+        {
+            let write = store.write(&comments, &[]);
+            let mut write = std::pin::pin!(write);
+            // Let it begin, then drop it.
+            assert!(futures_util::poll!(&mut write).is_pending());
+            tokio::task::yield_now().await;
+            let _ = futures_util::poll!(&mut write);
+        }
+        store.ping().await.unwrap();
+        assert_eq!(store.count(StreamId(1)).await.unwrap(), 0);
+        store.write(&comments, &[]).await.unwrap();
+        assert_eq!(store.count(StreamId(1)).await.unwrap(), 4096);
+    }
+
+    async fn limit_pages(store: &SqliteComments, limit: &'static str) {
+        let mut transaction = store.file.begin().await.unwrap();
+        sqlx::query(limit).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_stores_nothing_of_the_batch_and_is_recovered_from() {
+        let (store, _dir) = open().await;
+        limit_pages(&store, "PRAGMA max_page_count = 30").await;
+        let comments: Vec<_> = (0..4096).map(|number| comment(StreamId(1), number)).collect();
+        for _ in 0..3 {
+            let refused = store.write(&comments, &[]).await;
+            assert!(
+                matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("full")),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(store.count(StreamId(1)).await.unwrap(), 0);
+        limit_pages(&store, "PRAGMA max_page_count = 1000000").await;
+        store.write(&comments, &[]).await.unwrap();
+        assert_eq!(store.count(StreamId(1)).await.unwrap(), 4096);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_refused_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("comments.db");
+        std::fs::write(&path, vec![b'x'; 8192]).unwrap();
+        let error = SqliteComments::open(&path).await.unwrap_err().to_string();
+        assert!(error.contains("comments.db") && error.contains("not a database"), "{error}");
+    }
+}

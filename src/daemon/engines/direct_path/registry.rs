@@ -1,0 +1,88 @@
+//! The registry with the direct path behind its commands.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tracing::debug;
+
+use super::DirectPath;
+use crate::daemon::engines::registry::{
+    ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
+    SharedRegistry,
+};
+use crate::protocol::admin::{ConnectionInfo, NodeReport};
+use crate::protocol::{NodeId, StreamId, UserId};
+
+/// Everything as the registry has it; commands that it cannot carry go through the log.
+#[derive(Debug)]
+pub struct FallbackRegistry {
+    registry: SharedRegistry,
+    direct: Arc<DirectPath>,
+}
+
+impl FallbackRegistry {
+    pub fn new(registry: SharedRegistry, direct: Arc<DirectPath>) -> Self {
+        Self { registry, direct }
+    }
+}
+
+#[async_trait]
+impl ConnectionRegistry for FallbackRegistry {
+    async fn register(
+        &self,
+        user_id: UserId,
+        connection: ConnectionInfo,
+        limit: u32,
+    ) -> Result<RegistrationId, RegistryError> {
+        self.registry.register(user_id, connection, limit).await
+    }
+
+    async fn unregister(&self, user_id: UserId, id: RegistrationId) -> Result<(), RegistryError> {
+        self.registry.unregister(user_id, id).await
+    }
+
+    async fn locate(&self, user_id: UserId) -> Result<Vec<ConnectionInfo>, RegistryError> {
+        self.registry.locate(user_id).await
+    }
+
+    async fn report_viewers(
+        &self,
+        node: &NodeId,
+        viewers: Vec<(StreamId, u64)>,
+    ) -> Result<(), RegistryError> {
+        self.registry.report_viewers(node, viewers).await
+    }
+
+    async fn viewers(&self) -> Result<Vec<(StreamId, u64)>, RegistryError> {
+        self.registry.viewers().await
+    }
+
+    async fn report(&self, report: NodeReport) -> Result<(), RegistryError> {
+        self.registry.report(report).await
+    }
+
+    async fn leave(&self) -> Result<(), RegistryError> {
+        self.registry.leave().await
+    }
+
+    async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError> {
+        self.registry.nodes().await
+    }
+
+    fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>) {
+        self.registry.set_endpoint(endpoint.clone());
+        self.direct.set_endpoint(endpoint);
+    }
+
+    /// A command may be obeyed twice, if the registry carried it and lost the answer: every command
+    /// says how things should be, so that does no harm.
+    async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
+        match self.registry.command(node, command.clone()).await {
+            Err(error @ (RegistryError::Unavailable(_) | RegistryError::Unreachable(_))) => {
+                debug!(%node, %error, "a command goes through the log");
+                self.direct.command(node, command).await
+            }
+            answered => answered,
+        }
+    }
+}

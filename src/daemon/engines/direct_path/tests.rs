@@ -1,0 +1,154 @@
+use std::sync::Mutex as StdMutex;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::daemon::base::clock::TokioClock;
+use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::engines::bus::in_process::InProcessBus;
+use crate::daemon::engines::bus::{
+    BusError, BusListener, BusSubscriptions, FanoutBus, Heard, conformance,
+};
+use crate::daemon::engines::eventlog::EventLog as _;
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::registry::ConnectionRegistry as _;
+use crate::daemon::engines::registry::conformance::RecordingEndpoint;
+use crate::daemon::engines::registry::in_process::InProcessRegistry;
+use crate::protocol::admin::BreakerState;
+use crate::protocol::{CloseCode, UserId};
+
+const STREAM: StreamId = StreamId(7);
+
+/// A bus that takes nothing while it is down; its listeners hear nothing then.
+#[derive(Debug)]
+struct BrokenBus {
+    bus: InProcessBus,
+    down: StdMutex<bool>,
+}
+
+impl BrokenBus {
+    fn set_down(&self, down: bool) {
+        *self.down.lock().unwrap() = down;
+    }
+}
+
+#[async_trait]
+impl FanoutBus for BrokenBus {
+    async fn publish(
+        &self,
+        stream_id: StreamId,
+        messages: Vec<BusMessage>,
+    ) -> Result<(), BusError> {
+        if *self.down.lock().unwrap() {
+            return Err(BusError::Unavailable("switched off".to_owned()));
+        }
+        self.bus.publish(stream_id, messages).await
+    }
+
+    async fn listen(
+        &self,
+        node: &NodeId,
+    ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
+        self.bus.listen(node).await
+    }
+}
+
+/// A node's path, followed from before this returns.
+async fn path(log: &InMemoryLog, node: &str) -> (Arc<DirectPath>, CancellationToken) {
+    let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(1_700_000_000)));
+    let path = DirectPath::new(NodeId::new(node), Arc::new(log.clone()), clock);
+    let stop = CancellationToken::new();
+    tokio::spawn(path.clone().run(stop.clone()));
+    // The clock of these tests stands still until every task waits.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    (path, stop)
+}
+
+fn viewers(viewers: u64) -> BusMessage {
+    BusMessage::Presence { viewers }
+}
+
+async fn heard(listener: &mut Box<dyn BusListener>) -> Heard {
+    timeout(Duration::from_secs(60), listener.receive()).await.expect("in time").unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_bus_does_not_take_arrives_through_the_log_and_the_bus_is_tried_again() {
+    let log = InMemoryLog::new();
+    let bus = Arc::new(BrokenBus { bus: InProcessBus::new(64), down: StdMutex::new(false) });
+    let breaker = Arc::new(Breaker::new("fan-out bus"));
+    let (edge, _stop) = path(&log, "edge").await;
+    let (coordinator, _stop) = path(&log, "coordinator").await;
+    let at_edge = FallbackBus::new(bus.clone(), edge, Arc::new(Breaker::new("fan-out bus")));
+    let at_coordinator = FallbackBus::new(bus.clone(), coordinator, breaker.clone());
+    let (subscriptions, mut listener) = at_edge.listen(&NodeId::new("edge")).await.unwrap();
+    subscriptions.subscribe(STREAM).await.unwrap();
+
+    at_coordinator.publish(STREAM, vec![viewers(1)]).await.unwrap();
+    assert_eq!(heard(&mut listener).await, Heard::Message(STREAM, viewers(1)));
+    assert_eq!(log.bounds(Topic::WsMessages, 0).await.unwrap().end, 1, "nothing went the long way");
+
+    bus.set_down(true);
+    at_coordinator.publish(STREAM, vec![viewers(2), viewers(3)]).await.unwrap();
+    assert_eq!(heard(&mut listener).await, Heard::Message(STREAM, viewers(2)));
+    assert_eq!(heard(&mut listener).await, Heard::Message(STREAM, viewers(3)));
+    assert_eq!(breaker.state(), BreakerState::Open);
+
+    bus.set_down(false);
+    at_coordinator.publish(STREAM, vec![viewers(4)]).await.unwrap();
+    assert_eq!(heard(&mut listener).await, Heard::Message(STREAM, viewers(4)));
+    assert_eq!(breaker.state(), BreakerState::Open, "still on its detour");
+    tokio::time::advance(DETOUR_IS_OVER).await;
+    at_coordinator.publish(STREAM, vec![viewers(5)]).await.unwrap();
+    assert_eq!(heard(&mut listener).await, Heard::Message(STREAM, viewers(5)));
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    assert_eq!(listener.lost(), 0);
+}
+
+const DETOUR_IS_OVER: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_path_behind_it_the_bus_keeps_its_contract() {
+    conformance::suite(64, async || {
+        let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(1)));
+        let log = Arc::new(InMemoryLog::new());
+        let direct = DirectPath::new(NodeId::new("n"), log, clock);
+        let breaker = Arc::new(Breaker::new("fan-out bus"));
+        Arc::new(FallbackBus::new(Arc::new(InProcessBus::new(64)), direct, breaker)) as _
+    })
+    .await;
+}
+
+/// The registry of `node`; it knows no other node and is never reached by one.
+fn registry(
+    node: &str,
+    direct: Arc<DirectPath>,
+    endpoint: &Arc<RecordingEndpoint>,
+) -> FallbackRegistry {
+    let alone = InProcessRegistry::new(NodeId::new(node));
+    let registry = FallbackRegistry::new(Arc::new(alone), direct);
+    registry.set_endpoint(endpoint.clone());
+    registry
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_the_registry_cannot_carry_reaches_its_node_alone_and_is_answered() {
+    let log = InMemoryLog::new();
+    let endpoints: Vec<_> = (0..3).map(|_| Arc::new(RecordingEndpoint::default())).collect();
+    let (mut registries, mut stops) = (Vec::new(), Vec::new());
+    for (name, endpoint) in ["a", "b", "c"].into_iter().zip(&endpoints) {
+        let (path, stop) = path(&log, name).await;
+        registries.push(registry(name, path, endpoint));
+        stops.push(stop);
+    }
+    let command = NodeCommand::Disconnect { user_id: UserId(5), code: CloseCode::Banned };
+    let answer = registries[0].command(&NodeId::new("b"), command.clone()).await;
+    assert_eq!(answer.unwrap(), 3, "as its endpoint says");
+    assert_eq!(endpoints[1].told(), std::slice::from_ref(&command));
+    assert!(endpoints[0].told().is_empty() && endpoints[2].told().is_empty());
+
+    stops[2].cancel();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let answer = registries[0].command(&NodeId::new("c"), command).await;
+    assert!(matches!(answer, Err(RegistryError::Unreachable(node)) if node.as_str() == "c"));
+}

@@ -1,0 +1,194 @@
+//! Who is banned or timed out, right now.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ahash::AHashMap;
+
+use super::snapshot::Snapshot;
+use crate::daemon::base::clock::SharedClock;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::protocol::admin::{Sanction, SanctionKind};
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::{ErrorCode, UserId};
+
+/// What a sanction means for the user who meets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub kind: SanctionKind,
+    /// Milliseconds until it ends; `None` for good.
+    pub remaining_ms: Option<u64>,
+    pub reason: Option<String>,
+}
+
+impl Verdict {
+    /// The error its user is answered with.
+    pub fn error(&self) -> ErrorBody {
+        let (code, what) = match self.kind {
+            SanctionKind::Ban => (ErrorCode::Banned, "you are banned"),
+            SanctionKind::Timeout => (ErrorCode::TimedOut, "you are timed out"),
+        };
+        let reason = self.reason.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        let mut body = ErrorBody::new(code, format!("{what}{reason}"));
+        body.retry_after_ms = self.remaining_ms;
+        body
+    }
+}
+
+/// The sanctions in force. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sanctions {
+    store: SharedMetadataStore,
+    clock: SharedClock,
+    by_user: Arc<Snapshot<AHashMap<UserId, Vec<Sanction>>>>,
+    /// Users whose ban [`Self::newly_banned`] has told, with the time it was made.
+    told: Arc<Mutex<AHashMap<UserId, u64>>>,
+}
+
+impl Sanctions {
+    pub async fn load(store: SharedMetadataStore, clock: SharedClock) -> Result<Self, StoreError> {
+        let (by_user, told) = Default::default();
+        let sanctions = Self { store, clock, by_user, told };
+        sanctions.reload().await?;
+        Ok(sanctions)
+    }
+
+    /// Reads all of them anew.
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        let reload = self.by_user.begin();
+        let mut by_user: AHashMap<UserId, Vec<Sanction>> = AHashMap::new();
+        for sanction in self.store.sanctions(self.clock.now_ms()).await? {
+            by_user.entry(sanction.user_id).or_default().push(sanction);
+        }
+        self.by_user.finish(&reload, by_user);
+        Ok(())
+    }
+
+    /// The heaviest sanction on a user, if any is in force.
+    pub fn check(&self, user_id: UserId) -> Option<Verdict> {
+        let by_user = self.by_user.get();
+        let sanctions = by_user.get(&user_id)?;
+        let now = self.clock.now_ms();
+        let in_force = sanctions.iter().filter(|s| s.expires_at.is_none_or(|end| end > now));
+        let worst = in_force.min_by_key(|s| match s.kind {
+            SanctionKind::Ban => 0,
+            SanctionKind::Timeout => 1,
+        })?;
+        Some(Verdict {
+            kind: worst.kind,
+            remaining_ms: worst.expires_at.map(|end| end - now),
+            reason: worst.reason.clone(),
+        })
+    }
+
+    /// The ban on a user, if one is in force; a timeout does not keep anybody from watching.
+    pub fn check_ban(&self, user_id: UserId) -> Option<Verdict> {
+        self.check(user_id).filter(|verdict| verdict.kind == SanctionKind::Ban)
+    }
+
+    /// Users banned, or banned anew, since this was asked last.
+    pub fn newly_banned(&self) -> Vec<UserId> {
+        let mut bans: AHashMap<UserId, u64> = AHashMap::new();
+        for ban in self.all().iter().filter(|sanction| sanction.kind == SanctionKind::Ban) {
+            let at = bans.entry(ban.user_id).or_default();
+            *at = ban.created_at.max(*at);
+        }
+        // One assignment, so a poisoned lock still holds a whole map.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *told, bans.clone());
+        drop(told);
+        let is_new = |(user_id, at): &(UserId, u64)| before.get(user_id) != Some(at);
+        bans.into_iter().filter(is_new).map(|(user_id, _)| user_id).collect()
+    }
+
+    /// All in force.
+    pub fn all(&self) -> Vec<Sanction> {
+        let now = self.clock.now_ms();
+        let mut all: Vec<_> = self.by_user.get().values().flatten().cloned().collect();
+        all.retain(|sanction| sanction.expires_at.is_none_or(|end| end > now));
+        all.sort_by_key(|sanction| std::cmp::Reverse((sanction.created_at, sanction.user_id)));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::base::clock::TokioClock;
+    use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction};
+    use std::time::Duration;
+
+    const START_MS: u64 = 1_000_000;
+
+    async fn loaded(sanctions: &[Sanction]) -> (Arc<InMemoryMetadata>, Sanctions) {
+        let store = Arc::new(InMemoryMetadata::default());
+        sanctions.iter().for_each(|sanction| store.put_sanction(sanction.clone()));
+        let clock = Arc::new(TokioClock::starting_at(Duration::from_millis(START_MS)));
+        let sanctions = Sanctions::load(store.clone(), clock).await.unwrap();
+        (store, sanctions)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sanctions_end_on_time_without_a_reload() {
+        let timeout = sanction(7, SanctionKind::Timeout, Some(START_MS + 10_000));
+        let (_, sanctions) = loaded(&[timeout]).await;
+        tokio::time::advance(Duration::from_secs(4)).await;
+        let verdict = sanctions.check(UserId(7)).unwrap();
+        assert_eq!(verdict.remaining_ms, Some(6000));
+        assert_eq!(verdict.error().code, ErrorCode::TimedOut);
+        assert_eq!(verdict.error().retry_after_ms, Some(6000));
+        assert_eq!(sanctions.all().len(), 1);
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(sanctions.check(UserId(7)), None);
+        assert!(sanctions.all().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ban_weighs_more_than_a_timeout_and_a_timeout_is_no_ban() {
+        let timeout = sanction(7, SanctionKind::Timeout, Some(START_MS + 1000));
+        let (store, sanctions) = loaded(&[timeout]).await;
+        assert_eq!(sanctions.check_ban(UserId(7)), None);
+        store.put_sanction(sanction(7, SanctionKind::Ban, None));
+        sanctions.reload().await.unwrap();
+        let verdict = sanctions.check(UserId(7)).unwrap();
+        assert_eq!((verdict.kind, verdict.remaining_ms), (SanctionKind::Ban, None));
+        let error = verdict.error();
+        assert_eq!((error.code, error.retry_after_ms), (ErrorCode::Banned, None));
+        assert!(error.message.contains("test reason"), "{}", error.message);
+        assert_eq!(sanctions.check_ban(UserId(7)), Some(verdict));
+        assert_eq!(sanctions.check(UserId(8)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_reload_keeps_bans_in_force() {
+        let (store, sanctions) = loaded(&[sanction(7, SanctionKind::Ban, None)]).await;
+        store.set_down(true);
+        assert!(sanctions.reload().await.is_err());
+        assert!(sanctions.clone().check_ban(UserId(7)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ban_is_new_once_and_again_when_it_is_made_anew() {
+        let (store, sanctions) = loaded(&[sanction(7, SanctionKind::Timeout, None)]).await;
+        assert_eq!(sanctions.newly_banned(), [], "a timeout is no ban");
+        let mut ban = sanction(7, SanctionKind::Ban, None);
+        store.put_sanction(ban.clone());
+        sanctions.reload().await.unwrap();
+        assert_eq!(sanctions.newly_banned(), [UserId(7)]);
+        assert_eq!(sanctions.newly_banned(), []);
+        ban.created_at += 1;
+        store.put_sanction(ban);
+        sanctions.reload().await.unwrap();
+        assert_eq!(sanctions.newly_banned(), [UserId(7)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_are_listed_newest_first() {
+        let mut list: Vec<_> =
+            (1..=3).map(|user| sanction(user, SanctionKind::Ban, None)).collect();
+        list[1].created_at += 5;
+        let (_, sanctions) = loaded(&list).await;
+        let users: Vec<_> = sanctions.all().iter().map(|sanction| sanction.user_id.0).collect();
+        assert_eq!(users, [2, 3, 1]);
+    }
+}

@@ -1,0 +1,81 @@
+//! The streams and their settings.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use super::snapshot::Snapshot;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::protocol::StreamId;
+use crate::protocol::stream::Stream;
+
+/// All streams by id. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    store: SharedMetadataStore,
+    by_id: Arc<Snapshot<AHashMap<StreamId, Arc<Stream>>>>,
+}
+
+impl Streams {
+    pub async fn load(store: SharedMetadataStore) -> Result<Self, StoreError> {
+        let streams = Self { store, by_id: Arc::default() };
+        streams.reload().await?;
+        Ok(streams)
+    }
+
+    /// Reads all of them anew.
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        let reload = self.by_id.begin();
+        let all = self.store.streams().await?;
+        let by_id = all.into_iter().map(|stream| (stream.stream_id, Arc::new(stream))).collect();
+        self.by_id.finish(&reload, by_id);
+        Ok(())
+    }
+
+    pub fn get(&self, stream_id: StreamId) -> Option<Arc<Stream>> {
+        self.by_id.get().get(&stream_id).cloned()
+    }
+
+    /// All, by id.
+    pub fn all(&self) -> Vec<Arc<Stream>> {
+        let mut all: Vec<_> = self.by_id.get().values().cloned().collect();
+        all.sort_by_key(|stream| stream.stream_id);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
+    use crate::protocol::stream::ModerationMode;
+
+    #[tokio::test]
+    async fn streams_are_answered_by_id_and_in_order() {
+        let store = InMemoryMetadata::default();
+        for id in [3, 1, 2] {
+            store.put_stream(stream(id, ModerationMode::Async));
+        }
+        let streams = Streams::load(Arc::new(store)).await.unwrap();
+        let ids: Vec<_> = streams.all().iter().map(|stream| stream.stream_id.0).collect();
+        assert_eq!(ids, [1, 2, 3]);
+        assert_eq!(streams.get(StreamId(2)).unwrap().stream_id, StreamId(2));
+        assert_eq!(streams.get(StreamId(9)), None);
+    }
+
+    #[tokio::test]
+    async fn a_reload_shows_changes_to_every_clone_and_a_failed_one_keeps_what_there_was() {
+        let store = Arc::new(InMemoryMetadata::default());
+        store.put_stream(stream(1, ModerationMode::Async));
+        let streams = Streams::load(store.clone()).await.unwrap();
+        let clone = streams.clone();
+        store.put_stream(stream(1, ModerationMode::Sync));
+        assert_eq!(clone.get(StreamId(1)).unwrap().moderation, ModerationMode::Async);
+        streams.reload().await.unwrap();
+        assert_eq!(clone.get(StreamId(1)).unwrap().moderation, ModerationMode::Sync);
+        store.set_down(true);
+        assert!(streams.reload().await.is_err());
+        assert_eq!(clone.get(StreamId(1)).unwrap().moderation, ModerationMode::Sync);
+    }
+}

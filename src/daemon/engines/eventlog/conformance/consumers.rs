@@ -1,0 +1,268 @@
+//! Consumer groups: everything, in order, from the last commit on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::time::timeout;
+
+use super::{
+    Harness, MOMENT, PATIENCE, TOPIC, append, behind, consumer, end_of, joined, names, numbered,
+    take, texts,
+};
+use crate::daemon::engines::eventlog::{Polled, Position, SharedLog, StartAt};
+use crate::protocol::admin::ConsumerLag;
+
+pub(crate) async fn a_consumer_gets_every_record_in_order<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
+    let writing = async {
+        for first in (0..3000).step_by(30) {
+            let batch = (1..=3).flat_map(|key| numbered(key, first, 30)).collect();
+            append(&log, batch).await;
+        }
+    };
+    let (records, ()) = tokio::join!(take(&mut *consumer, 9000), writing);
+    let mut last: BTreeMap<u32, u64> = BTreeMap::new();
+    for record in &records {
+        let before = last.insert(record.position.partition, record.position.offset);
+        assert!(before.is_none_or(|before| before < record.position.offset));
+    }
+    for key in 1..=3 {
+        let of_key: Vec<_> = records.iter().filter(|r| r.key == key).cloned().collect();
+        assert_eq!(texts(&of_key), names(&numbered(key, 0, 3000)));
+    }
+}
+
+pub(crate) async fn a_group_resumes_after_its_last_commit<H: Harness>() {
+    let mut harness = H::start().await;
+    append(&harness.log(), numbered(1, 0, 30)).await;
+    let mut first = consumer(&harness.log(), "g", StartAt::Earliest).await;
+    let ten = take(&mut *first, 10).await;
+    first.commit(&behind(&ten)).await.unwrap();
+    take(&mut *first, 5).await;
+    drop(first);
+    // The five were not committed: they come again, here and after a restart.
+    let mut second = consumer(&harness.log(), "g", StartAt::Earliest).await;
+    let seven = take(&mut *second, 7).await;
+    assert_eq!(texts(&seven), names(&numbered(1, 10, 7)));
+    drop(second);
+    harness.restart().await;
+    let mut third = consumer(&harness.log(), "g", StartAt::Latest).await;
+    let rest = take(&mut *third, 20).await;
+    assert_eq!(texts(&rest), names(&numbered(1, 10, 20)));
+    third.commit(&behind(&rest)).await.unwrap();
+    drop(third);
+    harness.restart().await;
+    append(&harness.log(), numbered(1, 30, 1)).await;
+    let mut fourth = consumer(&harness.log(), "g", StartAt::Earliest).await;
+    assert_eq!(texts(&take(&mut *fourth, 1).await), ["1:30"]);
+}
+
+pub(crate) async fn groups_have_positions_of_their_own<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    append(&log, numbered(1, 0, 10)).await;
+    let mut one = consumer(&log, "one", StartAt::Earliest).await;
+    let mut two = consumer(&log, "two", StartAt::Earliest).await;
+    let all = take(&mut *one, 10).await;
+    one.commit(&behind(&all)).await.unwrap();
+    assert_eq!(texts(&take(&mut *two, 10).await), texts(&all));
+    drop(two);
+    let mut two = consumer(&log, "two", StartAt::Earliest).await;
+    assert_eq!(take(&mut *two, 10).await, all);
+}
+
+pub(crate) async fn a_new_group_begins_where_it_asked_to<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    append(&log, numbered(1, 0, 5)).await;
+    let mut latest = consumer(&log, "latest", StartAt::Latest).await;
+    assert_eq!(joined(&mut *latest).await, []);
+    append(&log, numbered(1, 5, 1)).await;
+    assert_eq!(texts(&take(&mut *latest, 1).await), ["1:5"]);
+    let mut earliest = consumer(&log, "earliest", StartAt::Earliest).await;
+    assert_eq!(texts(&take(&mut *earliest, 6).await), names(&numbered(1, 0, 6)));
+}
+
+pub(crate) async fn the_first_poll_says_what_is_read_from_where<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    append(&log, numbered(1, 0, 10)).await;
+    let mut first = consumer(&log, "g", StartAt::Earliest).await;
+    let four = take(&mut *first, 4).await;
+    first.commit(&behind(&four)).await.unwrap();
+    drop(first);
+    let mut second = consumer(&log, "g", StartAt::Earliest).await;
+    let mut assigned = Vec::new();
+    let mut records = Vec::new();
+    while records.len() < 6 {
+        let polled = second.poll(6, MOMENT).await.unwrap();
+        assert!(polled.records.is_empty() || !assigned.is_empty() || !polled.assigned.is_empty());
+        assigned.extend(polled.assigned);
+        assert!(polled.revoked.is_empty());
+        records.extend(polled.records);
+    }
+    assigned.sort_unstable();
+    let partitions: Vec<_> = assigned.iter().map(|position| position.partition).collect();
+    assert_eq!(partitions, (0..log.partitions(TOPIC)).collect::<Vec<_>>(), "each once");
+    assert!(assigned.contains(&behind(&four)[0]));
+}
+
+pub(crate) async fn a_poll_returns_no_more_than_asked_for<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    append(&log, numbered(1, 0, 100)).await;
+    let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
+    let mut records = Vec::new();
+    for asked in (1..40).cycle() {
+        let polled = consumer.poll(asked, PATIENCE).await.unwrap();
+        assert!(polled.records.len() <= asked);
+        records.extend(polled.records);
+        if records.len() == 100 {
+            break;
+        }
+    }
+    assert_eq!(texts(&records), names(&numbered(1, 0, 100)));
+}
+
+pub(crate) async fn a_poll_without_news_returns_empty_in_time<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
+    joined(&mut *consumer).await;
+    for wait in [Duration::ZERO, MOMENT] {
+        let polled = timeout(PATIENCE, consumer.poll(10, wait)).await.expect("within its wait");
+        assert_eq!(polled.unwrap(), Polled::default());
+    }
+}
+
+pub(crate) async fn a_waiting_poll_wakes_for_an_append<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
+    joined(&mut *consumer).await;
+    for number in 0..20 {
+        let (polled, _) = timeout(PATIENCE, async {
+            tokio::join!(consumer.poll(10, 2 * PATIENCE), append(&log, numbered(1, number, 1)))
+        })
+        .await
+        .expect("a poll that wakes");
+        assert_eq!(texts(&polled.unwrap().records), [format!("1:{number}")]);
+    }
+}
+
+pub(crate) async fn a_dropped_poll_has_consumed_nothing<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
+    let writing = async {
+        for number in 0..300 {
+            append(&log, numbered(1, number, 1)).await;
+        }
+    };
+    let reading = async {
+        let mut records = Vec::new();
+        while records.len() < 300 {
+            // Dropped after its first step, if that did not bring it to an end already.
+            if let Some(polled) = consumer.poll(5, PATIENCE).now_or_never() {
+                records.extend(polled.unwrap().records);
+            }
+            // Dropped wherever it stands when the other side has run for a while.
+            tokio::select! {
+                polled = consumer.poll(5, PATIENCE) => records.extend(polled.unwrap().records),
+                () = tokio::time::sleep(Duration::from_micros(200)) => {}
+            }
+        }
+        records
+    };
+    let (records, ()) =
+        timeout(PATIENCE, async { tokio::join!(reading, writing) }).await.expect("all in time");
+    assert_eq!(texts(&records), names(&numbered(1, 0, 300)));
+}
+
+pub(crate) async fn two_members_of_a_group_miss_nothing_between_them<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    let mut members = [
+        consumer(&log, "g", StartAt::Earliest).await,
+        consumer(&log, "g", StartAt::Earliest).await,
+    ];
+    let batch: Vec<_> = (0..100).flat_map(|key| numbered(key, 0, 2)).collect();
+    append(&log, batch.clone()).await;
+    let mut seen = std::collections::BTreeSet::new();
+    let all = async {
+        while seen.len() < batch.len() {
+            for member in &mut members {
+                let polled = member.poll(50, MOMENT).await.unwrap();
+                seen.extend(texts(&polled.records));
+            }
+        }
+    };
+    timeout(PATIENCE, all).await.expect("all records in time");
+}
+
+pub(crate) async fn commits_are_remembered_and_lag_counts_from_them<H: Harness>() {
+    let mut harness = H::start().await;
+    append(&harness.log(), numbered(1, 0, 10)).await;
+    assert_eq!(harness.log().committed(TOPIC, "g").await.unwrap(), []);
+    let mut member = consumer(&harness.log(), "g", StartAt::Earliest).await;
+    let ten = take(&mut *member, 10).await;
+    assert!(harness.log().lag().await.unwrap().iter().all(|lag| lag.group != "g"));
+    let next = Position { offset: ten[6].position.offset, ..ten[6].position };
+    member.commit(&[next]).await.unwrap();
+    drop(member);
+    for _ in 0..2 {
+        let log = harness.log();
+        assert!(log.committed(TOPIC, "g").await.unwrap().contains(&next));
+        let lag = lag_of(&log, "g", next).await;
+        let end = end_of(&log, 1).await.end;
+        assert_eq!((lag.position, lag.end), (next.offset, end));
+        assert_eq!(lag.lag, end - next.offset);
+        drop(log);
+        harness.restart().await;
+    }
+}
+
+/// The group's lag once it counts from this position; an engine may answer what it knew a moment ago.
+async fn lag_of(log: &SharedLog, group: &str, next: Position) -> ConsumerLag {
+    let found = async {
+        loop {
+            let mut lags = log.lag().await.unwrap().into_iter();
+            let found = lags.find(|lag| {
+                let partition = lag.topic == TOPIC.name() && lag.partition == next.partition;
+                lag.group == group && partition && lag.position == next.offset
+            });
+            match found {
+                Some(lag) => return lag,
+                None => tokio::time::sleep(MOMENT).await,
+            }
+        }
+    };
+    timeout(PATIENCE, found).await.expect("the group's lag in time")
+}
+
+pub(crate) async fn every_follower_gets_every_record_from_the_end_on<H: Harness>() {
+    let harness = H::start().await;
+    let log = harness.log();
+    append(&log, numbered(1, 0, 5)).await;
+    let mut followers = [log.follow(TOPIC).await.unwrap(), log.follow(TOPIC).await.unwrap()];
+    append(&log, numbered(1, 5, 5)).await;
+    append(&log, numbered(2, 0, 5)).await;
+    for follower in &mut followers {
+        let mut records = Vec::new();
+        let all = async {
+            while records.len() < 10 {
+                records.extend(follower.next(3, MOMENT).await.expect("records"));
+            }
+        };
+        timeout(PATIENCE, all).await.expect("every record in time");
+        for (key, first) in [(1, 5), (2, 0)] {
+            let of_key: Vec<_> = records.iter().filter(|r| r.key == key).cloned().collect();
+            assert_eq!(texts(&of_key), names(&numbered(key, first, 5)));
+        }
+        assert_eq!(follower.next(3, MOMENT).await.unwrap(), [], "and nothing twice");
+    }
+    assert!(log.lag().await.unwrap().is_empty(), "followers have no position");
+}

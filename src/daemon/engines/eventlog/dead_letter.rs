@@ -1,0 +1,80 @@
+//! Records a consumer could not process, as the dead-letter topic keeps them: MessagePack arrays like
+//! everything else in the log, a new field always last and with a default.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{MAX_PAYLOAD_BYTES, NewRecord, Record, Topic};
+
+/// Room for everything but the payload, so that a letter about the largest record fits a record.
+const ENVELOPE_BYTES: usize = 4096;
+const MAX_REASON_CHARS: usize = 500;
+
+/// A record, where it stands, and why which consumer passed it over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    pub topic: String,
+    pub partition: u32,
+    pub offset: u64,
+    /// The consumer group.
+    pub group: String,
+    /// At most 500 characters.
+    pub reason: String,
+    /// The record's payload, cut off 4 KiB below [`MAX_PAYLOAD_BYTES`]; the whole of it is in the log
+    /// as long as retention says.
+    #[serde(with = "serde_bytes")]
+    pub payload: Vec<u8>,
+}
+
+/// A payload that is no dead letter.
+#[derive(Debug, thiserror::Error)]
+#[error("not a dead letter: {0}")]
+pub struct BadLetter(#[from] rmp_serde::decode::Error);
+
+impl DeadLetter {
+    pub fn new(topic: Topic, group: &str, record: &Record, reason: &dyn std::fmt::Display) -> Self {
+        let kept = record.payload.len().min(MAX_PAYLOAD_BYTES - ENVELOPE_BYTES);
+        Self {
+            topic: topic.name().to_owned(),
+            partition: record.position.partition,
+            offset: record.position.offset,
+            group: group.to_owned(),
+            reason: reason.to_string().chars().take(MAX_REASON_CHARS).collect(),
+            payload: record.payload[..kept].to_vec(),
+        }
+    }
+
+    /// As a record of [`Topic::DeadLetters`], under the key of the record it is about.
+    pub fn record(&self, key: u64, timestamp_ms: u64) -> NewRecord {
+        let payload = rmp_serde::to_vec(self)
+            .expect("a letter has no type MessagePack cannot carry, and memory does not fail");
+        NewRecord { key, timestamp_ms, payload: Bytes::from(payload) }
+    }
+
+    pub fn decode(payload: &[u8]) -> Result<Self, BadLetter> {
+        Ok(rmp_serde::from_slice(payload)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::engines::eventlog::Position;
+
+    #[test]
+    fn a_letter_about_the_largest_record_fits_a_record_and_reads_back() {
+        let record = Record {
+            position: Position { partition: 3, offset: 77 },
+            key: 5,
+            timestamp_ms: 1,
+            payload: vec![0xC1; MAX_PAYLOAD_BYTES].into(),
+        };
+        let letter = DeadLetter::new(Topic::CommentEvents, "archiver", &record, &"é".repeat(5000));
+        let written = letter.record(record.key, 9);
+        assert!(written.payload.len() <= MAX_PAYLOAD_BYTES, "{}", written.payload.len());
+        let read = DeadLetter::decode(&written.payload).unwrap();
+        assert_eq!(read, letter);
+        assert_eq!((read.topic.as_str(), read.offset, written.key), ("comment_events", 77, 5));
+        assert!(DeadLetter::decode(b"\xC1").is_err());
+    }
+}

@@ -1,0 +1,138 @@
+//! Reads a segment piece by piece and finds the records in it.
+//!
+//! Memory: one piece, 256 KiB, or one record if that is larger. A payload is at most 1 MiB, so no
+//! damaged length makes it allocate more.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use super::record::{self, Flaw, RecordRef};
+
+const CHUNK_BYTES: u64 = 256 * 1024;
+
+/// A piece of a file that begins at a record.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    bytes: Vec<u8>,
+    /// Where in `bytes` the next record begins.
+    at: usize,
+    /// Where in the file the next record begins.
+    position: u64,
+}
+
+/// Why reading stopped.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Io(io::Error),
+    /// No whole, sound record begins at [`Chunk::position`].
+    Flawed(Flaw),
+}
+
+impl Chunk {
+    pub(super) fn at(position: u64) -> Self {
+        Self { bytes: Vec::new(), at: 0, position }
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next record that is in memory as a whole; `Ok(None)` asks for [`Self::fill`].
+    pub(super) fn next(&mut self) -> Result<Option<RecordRef<'_>>, Flaw> {
+        let total = match record::decode(&self.bytes[self.at..]) {
+            Ok(record) => record.total_bytes(),
+            Err(Flaw::Short { .. }) => return Ok(None),
+            Err(flaw) => return Err(flaw),
+        };
+        let start = self.at;
+        self.at += total;
+        self.position += total as u64;
+        Ok(Some(record::view(&self.bytes[start..start + total])))
+    }
+
+    /// Whether [`Self::next`] would answer without [`Self::fill`].
+    pub(super) fn is_buffered(&self) -> bool {
+        record::is_whole(&self.bytes[self.at..])
+    }
+
+    /// Reads on from the current position, never beyond `limit`. `false`: nothing is left. A last
+    /// record that would reach over the limit is a [`Flaw::Short`].
+    pub(super) fn fill(&mut self, file: &File, limit: u64) -> Result<bool, Stop> {
+        let available = limit.saturating_sub(self.position);
+        if available == 0 {
+            return Ok(false);
+        }
+        self.read(file, CHUNK_BYTES.min(available))?;
+        if let Err(Flaw::Short { needed }) = record::decode(&self.bytes) {
+            if needed as u64 > available {
+                return Err(Stop::Flawed(Flaw::Short { needed }));
+            }
+            self.read(file, needed as u64)?;
+        }
+        Ok(true)
+    }
+
+    fn read(&mut self, file: &File, bytes: u64) -> Result<(), Stop> {
+        self.at = 0;
+        // Read over: only what it grows by is filled with zeros first.
+        self.bytes.resize(bytes as usize, 0);
+        file.read_exact_at(&mut self.bytes, self.position).map_err(|error| {
+            self.bytes.clear();
+            Stop::Io(error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::engines::eventlog::NewRecord;
+
+    fn file_of(payload_bytes: &[usize]) -> (File, u64) {
+        let mut bytes = Vec::new();
+        for (number, length) in payload_bytes.iter().enumerate() {
+            let payload = vec![number as u8; *length].into();
+            let record = NewRecord { key: 1, timestamp_ms: 2, payload };
+            record::encode(&mut bytes, number as u64, 0, &record);
+        }
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        (file, bytes.len() as u64)
+    }
+
+    fn read_all(file: &File, limit: u64) -> (Vec<usize>, Option<Stop>) {
+        let mut chunk = Chunk::at(0);
+        let mut found = Vec::new();
+        loop {
+            match chunk.next() {
+                Ok(Some(record)) => found.push(record.payload.len()),
+                Ok(None) => match chunk.fill(file, limit) {
+                    Ok(true) => {}
+                    Ok(false) => return (found, None),
+                    Err(stop) => return (found, Some(stop)),
+                },
+                Err(flaw) => return (found, Some(Stop::Flawed(flaw))),
+            }
+        }
+    }
+
+    #[test]
+    fn records_smaller_and_larger_than_a_chunk_are_found() {
+        let lengths = [10, 0, 200_000, 100_000, 1 << 20, 3, 300_000, 1];
+        let (file, end) = file_of(&lengths);
+        let (found, stop) = read_all(&file, end);
+        assert_eq!(found, lengths);
+        assert!(stop.is_none());
+    }
+
+    #[test]
+    fn nothing_beyond_the_limit_is_read_and_a_cut_record_is_reported() {
+        let (file, end) = file_of(&[10, 10, 10]);
+        let (found, stop) = read_all(&file, end - 46);
+        assert_eq!((found.len(), stop.is_none()), (2, true));
+        let (found, stop) = read_all(&file, end - 1);
+        assert_eq!(found.len(), 2);
+        assert!(matches!(stop, Some(Stop::Flawed(Flaw::Short { needed: 46 }))));
+    }
+}

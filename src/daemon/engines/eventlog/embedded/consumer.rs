@@ -1,0 +1,213 @@
+//! A member of a consumer group.
+//!
+//! Reading what was written a moment ago comes from the page cache in microseconds and happens where
+//! the poll runs; anything else (catching up, another segment) may wait for the disk and goes to the
+//! blocking pool, so that it never holds up the runtime. Memory: one chunk (see `chunk`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use super::groups::Member;
+use super::scanner::Scanner;
+use super::topic::TopicLog;
+use super::{FIRST_OFFSET, PARTITION, blocking, check_partition};
+use crate::daemon::engines::eventlog::{
+    EventLog, LogConsumer, LogError, NewRecord, Polled, Position, Record, Settled, StartAt, Topic,
+    append_then_commit,
+};
+
+#[derive(Debug)]
+pub(super) struct EmbeddedConsumer {
+    log: Arc<TopicLog>,
+    member: Member,
+    /// Where the group begins if it never committed; fixed when the member joined.
+    start: u64,
+    /// There while this member reads the partition.
+    scanner: Option<Scanner>,
+}
+
+impl EmbeddedConsumer {
+    pub(super) fn join(log: Arc<TopicLog>, name: &str, start: StartAt) -> Result<Self, LogError> {
+        let bounds = log.table.bounds();
+        let start = match start {
+            StartAt::Earliest => bounds.earliest,
+            StartAt::Latest => bounds.end,
+        };
+        let member = log.groups.join(name)?;
+        Ok(Self { log, member, start, scanner: None })
+    }
+
+    /// A scanner where the group goes on.
+    fn resume(&self) -> Scanner {
+        let next = self.member.committed().unwrap_or(self.start).max(FIRST_OFFSET);
+        let earliest = self.log.table.bounds().earliest;
+        if next < earliest {
+            self.warn_expired(next, earliest);
+        }
+        Scanner::new(self.log.table.clone(), next.max(earliest))
+    }
+
+    fn warn_expired(&self, wanted: u64, earliest: u64) {
+        let topic = self.log.topic.name();
+        warn!(
+            topic,
+            group = self.member.name,
+            wanted,
+            earliest,
+            "retention removed records this group has not read; it goes on at the earliest kept"
+        );
+    }
+
+    /// A scanner at the same place that has records in memory, if there are any to be had.
+    async fn filled(&self, scanner: Scanner) -> Result<Scanner, LogError> {
+        if scanner.is_buffered() {
+            return Ok(scanner);
+        }
+        let fill = |mut scanner: Scanner| match scanner.fill() {
+            Ok(_) => Ok(Ok(scanner)),
+            Err(LogError::Expired { wanted, earliest }) => Ok(Err((wanted, earliest))),
+            Err(error) => Err(error),
+        };
+        let filled = if scanner.is_at_tail() {
+            fill(scanner)
+        } else {
+            blocking(move || fill(scanner)).await
+        };
+        match filled? {
+            Ok(scanner) => Ok(scanner),
+            Err((wanted, earliest)) => {
+                self.warn_expired(wanted, earliest);
+                Ok(Scanner::new(self.log.table.clone(), earliest))
+            }
+        }
+    }
+}
+
+/// The records in memory, at most `max_records`.
+fn take_buffered(scanner: &mut Scanner, max_records: usize) -> Result<Vec<Record>, LogError> {
+    let from = scanner.next_offset();
+    let mut records = Vec::new();
+    while records.len() < max_records {
+        match scanner.next() {
+            Ok(Some(record)) if record.offset >= from => records.push(record.to_record()),
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            // What comes before the damage is delivered; the next poll fails.
+            Err(_) if !records.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(records)
+}
+
+#[async_trait]
+impl LogConsumer for EmbeddedConsumer {
+    async fn poll(&mut self, max_records: usize, max_wait: Duration) -> Result<Polled, LogError> {
+        let deadline = Instant::now() + max_wait;
+        let max_records = max_records.max(1);
+        let log = self.log.clone();
+        let mut end = log.table.subscribe();
+        let mut members = self.member.subscribe();
+        loop {
+            if log.closed.is_cancelled() {
+                return Err(LogError::Closed);
+            }
+            end.mark_unchanged();
+            members.mark_unchanged();
+            if self.member.is_reader() {
+                let polled = self.read(max_records).await?;
+                if !polled.records.is_empty() || !polled.assigned.is_empty() {
+                    return Ok(polled);
+                }
+            } else if self.scanner.take().is_some() {
+                return Ok(Polled { revoked: vec![PARTITION], ..Polled::default() });
+            }
+            let news = async {
+                tokio::select! {
+                    _ = end.changed() => {}
+                    _ = members.changed() => {}
+                    () = log.closed.cancelled() => {}
+                }
+            };
+            if timeout_at(deadline, news).await.is_err() {
+                return Ok(Polled::default());
+            }
+        }
+    }
+
+    async fn commit(&mut self, next: &[Position]) -> Result<(), LogError> {
+        let Some(last) = next.last() else { return Ok(()) };
+        for position in next {
+            check_partition(position.partition)?;
+        }
+        let (log, member) = (self.log.clone(), self.member.clone());
+        let offset = last.offset;
+        blocking(move || {
+            if log.closed.is_cancelled() {
+                return Err(LogError::Closed);
+            }
+            let end = log.table.end();
+            if offset > end {
+                let text = format!("cannot commit offset {offset}: the partition ends at {end}");
+                return Err(LogError::Unavailable(text));
+            }
+            member.commit(offset)
+        })
+        .await
+    }
+
+    async fn append_and_commit(
+        &mut self,
+        log: &dyn EventLog,
+        outputs: &[(Topic, Vec<NewRecord>)],
+        next: &[Position],
+    ) -> Result<Settled, LogError> {
+        append_then_commit(self, log, outputs, next).await
+    }
+}
+
+impl EmbeddedConsumer {
+    /// What can be had now. Nothing of the consumer changes before its last wait is over, so that a
+    /// poll that is dropped has consumed nothing.
+    async fn read(&mut self, max_records: usize) -> Result<Polled, LogError> {
+        loop {
+            let unread = match &self.scanner {
+                Some(scanner) if scanner.is_buffered() => None,
+                Some(scanner) => Some(scanner.fork()),
+                None => Some(self.resume()),
+            };
+            let mut assigned = Vec::new();
+            if let Some(unread) = unread {
+                let filled = self.filled(unread).await?;
+                if self.scanner.is_none() {
+                    assigned.push(Position { partition: PARTITION, offset: filled.next_offset() });
+                }
+                self.scanner = Some(filled);
+            }
+            let Some(scanner) = &mut self.scanner else { return Ok(Polled::default()) };
+            let had_records = scanner.is_buffered();
+            match take_buffered(scanner, max_records) {
+                // All of it lay before the offset the group goes on at.
+                Ok(records) if records.is_empty() && assigned.is_empty() && had_records => continue,
+                Ok(records) => return Ok(Polled { records, assigned, revoked: Vec::new() }),
+                Err(error) => {
+                    if !assigned.is_empty() {
+                        // It has not been reported, so it has not happened.
+                        self.scanner = None;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for EmbeddedConsumer {
+    fn drop(&mut self) {
+        self.log.groups.leave(&self.member);
+    }
+}

@@ -1,0 +1,254 @@
+//! The consumer groups of one topic: their members and their committed positions.
+//!
+//! A topic has one partition, so one member of a group reads it: the one that joined last. A member
+//! it took over from is told `revoked`, may no longer commit, and reads again when the other leaves.
+//! The newest wins because it is usually the same stage, started again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::disk::read_failure;
+use super::positions::PositionFile;
+use crate::daemon::engines::eventlog::LogError;
+
+const EXTENSION: &str = "position";
+
+#[derive(Debug)]
+pub(super) struct Groups {
+    directory: PathBuf,
+    by_name: Mutex<BTreeMap<String, Arc<Group>>>,
+}
+
+/// One group.
+#[derive(Debug)]
+struct Group {
+    /// Held while a commit is written, so that commits reach the file one after the other.
+    position: Mutex<PositionFile>,
+    /// A copy, readable while a commit is written.
+    committed: Mutex<Option<u64>>,
+    members: watch::Sender<Members>,
+}
+
+/// One member's place in its group.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub name: String,
+    group: Arc<Group>,
+    id: u64,
+}
+
+/// Who has joined, in order; the last one reads.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    joined: Vec<u64>,
+    next_id: u64,
+}
+
+impl Groups {
+    /// Reads the positions of all groups that ever committed.
+    pub(super) fn open(directory: &Path) -> Result<Self, LogError> {
+        let unreadable = |error| read_failure("listing", directory, &error);
+        let mut by_name = BTreeMap::new();
+        for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if let Some(name) = name_in_path(&path) {
+                by_name.insert(name, Arc::new(Group::open(path)?));
+            }
+        }
+        Ok(Self { directory: directory.to_owned(), by_name: Mutex::new(by_name) })
+    }
+
+    /// Adds a member to the group of this name; it reads from now on.
+    pub(super) fn join(&self, name: &str) -> Result<Member, LogError> {
+        let mut groups = lock(&self.by_name);
+        let group = match groups.get(name) {
+            Some(group) => group.clone(),
+            None => {
+                let path = self.directory.join(format!("{}.{EXTENSION}", escape(name)));
+                let group = Arc::new(Group::open(path)?);
+                groups.insert(name.to_owned(), group.clone());
+                group
+            }
+        };
+        let id = group.add_member();
+        Ok(Member { group, id, name: name.to_owned() })
+    }
+
+    /// Removes a member; a group that nobody is in and that never committed is forgotten.
+    pub(super) fn leave(&self, member: &Member) {
+        let mut groups = lock(&self.by_name);
+        let is_empty = member.group.remove_member(member.id);
+        if is_empty && member.group.committed().is_none() {
+            groups.remove(&member.name);
+        }
+    }
+
+    pub(super) fn committed(&self, name: &str) -> Option<u64> {
+        lock(&self.by_name).get(name)?.committed()
+    }
+
+    /// Every group that ever committed, with its position.
+    pub(super) fn all_committed(&self) -> Vec<(String, u64)> {
+        let groups = lock(&self.by_name);
+        groups.iter().filter_map(|(name, group)| Some((name.clone(), group.committed()?))).collect()
+    }
+}
+
+impl Group {
+    fn open(path: PathBuf) -> Result<Self, LogError> {
+        let position = PositionFile::open(path)?;
+        Ok(Self {
+            committed: Mutex::new(position.next_offset()),
+            position: Mutex::new(position),
+            members: watch::Sender::new(Members::default()),
+        })
+    }
+
+    fn committed(&self) -> Option<u64> {
+        *lock(&self.committed)
+    }
+
+    fn add_member(&self) -> u64 {
+        let mut id = 0;
+        self.members.send_modify(|members| {
+            id = members.next_id;
+            members.next_id += 1;
+            members.joined.push(id);
+        });
+        id
+    }
+
+    /// Says whether nobody is left.
+    fn remove_member(&self, id: u64) -> bool {
+        self.members.send_modify(|members| members.joined.retain(|member| *member != id));
+        self.members.borrow().joined.is_empty()
+    }
+
+    fn is_reader(&self, id: u64) -> bool {
+        self.members.borrow().joined.last() == Some(&id)
+    }
+
+    fn commit(&self, id: u64, next_offset: u64) -> Result<(), LogError> {
+        let mut position = lock(&self.position);
+        if !self.is_reader(id) {
+            let text = "cannot commit: another member of the group reads the partition now";
+            return Err(LogError::Unavailable(text.to_owned()));
+        }
+        position.store(next_offset)?;
+        *lock(&self.committed) = Some(next_offset);
+        Ok(())
+    }
+}
+
+impl Member {
+    /// Whether this member is the one that reads the partition.
+    pub(super) fn is_reader(&self) -> bool {
+        self.group.is_reader(self.id)
+    }
+
+    /// Wakes when somebody joins or leaves the group.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Members> {
+        self.group.members.subscribe()
+    }
+
+    /// The group's position, if it ever committed.
+    pub(super) fn committed(&self) -> Option<u64> {
+        self.group.committed()
+    }
+
+    /// Stores the group's position. Blocks on the disk.
+    pub(super) fn commit(&self, next_offset: u64) -> Result<(), LogError> {
+        self.group.commit(self.id, next_offset)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The position file knows a commit only after it is written; the rest are single assignments.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A group's name as a file name: all but letters, digits, `-` and `_` as `%` and two hex digits.
+fn escape(name: &str) -> String {
+    let mut escaped = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => escaped.push(byte as char),
+            other => escaped.push_str(&format!("%{other:02x}")),
+        }
+    }
+    escaped
+}
+
+fn name_in_path(path: &Path) -> Option<String> {
+    if path.extension()?.to_str()? != EXTENSION {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    let mut rest = path.file_stem()?.to_str()?.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_group_name_is_kept_by_its_file(name in ".{1,40}") {
+            let escaped = escape(&name);
+            prop_assert!(!escaped.contains(['/', '.', '\0']));
+            let path = PathBuf::from(format!("topic/{escaped}.{EXTENSION}"));
+            prop_assert_eq!(name_in_path(&path), Some(name));
+        }
+    }
+
+    #[test]
+    fn positions_of_all_groups_are_there_after_opening_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let groups = Groups::open(dir.path()).unwrap();
+        for (name, next) in [("broadcast", 7), ("archive/1", 9)] {
+            groups.join(name).unwrap().commit(next).unwrap();
+        }
+        groups.join("never committed").unwrap();
+        let wanted = vec![("archive/1".to_owned(), 9), ("broadcast".to_owned(), 7)];
+        assert_eq!(groups.all_committed(), wanted);
+        assert_eq!(Groups::open(dir.path()).unwrap().all_committed(), wanted);
+    }
+
+    #[test]
+    fn the_newest_member_reads_and_the_one_before_takes_over_when_it_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let groups = Groups::open(dir.path()).unwrap();
+        let (old, new) = (groups.join("g").unwrap(), groups.join("g").unwrap());
+        assert_eq!((old.is_reader(), new.is_reader()), (false, true));
+        assert!(matches!(old.commit(5), Err(LogError::Unavailable(_))));
+        assert_eq!(groups.committed("g"), None);
+        groups.leave(&new);
+        old.commit(5).unwrap();
+        assert_eq!(groups.committed("g"), Some(5));
+    }
+
+    #[test]
+    fn a_group_is_remembered_only_if_it_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let groups = Groups::open(dir.path()).unwrap();
+        let (passing, lasting) = (groups.join("a").unwrap(), groups.join("b").unwrap());
+        lasting.commit(3).unwrap();
+        groups.leave(&passing);
+        groups.leave(&lasting);
+        assert_eq!(lock(&groups.by_name).keys().collect::<Vec<_>>(), ["b"]);
+    }
+}

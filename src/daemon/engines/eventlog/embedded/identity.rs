@@ -1,0 +1,161 @@
+//! Which log a directory holds, and that one process at a time has it.
+//!
+//! The file `meta`, written once and replaced as a whole:
+//!
+//! ```text
+//! lcd event log 1
+//! epoch 2917312881
+//! topics comment_events moderation_events
+//! crc32c 5d0a7c11
+//! ```
+//!
+//! The topics are those that have been made, so that one whose files are gone is known to be lost
+//! rather than new.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::Path;
+
+use super::disk::{read_failure, replace_file, write_failure};
+use crate::daemon::engines::eventlog::LogError;
+use crate::protocol::Epoch;
+
+const TITLE: &str = "lcd event log 1";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub epoch: Epoch,
+    /// Names of the topics that have been made.
+    pub topics: Vec<String>,
+}
+
+impl Identity {
+    /// Of a log that never was before. 0 is left out: it would read like "none".
+    pub(super) fn random(topics: Vec<String>) -> Self {
+        Self { epoch: Epoch(rand::random_range(1..=u32::MAX)), topics }
+    }
+
+    /// `None`: the directory has never been a log.
+    pub(super) fn load(directory: &Path) -> Result<Option<Self>, LogError> {
+        let path = directory.join("meta");
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(read_failure("reading", &path, &error)),
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let damaged = || {
+            LogError::Corrupt(format!(
+                "{}: not what an event log's identity looks like, or changed since it was written",
+                path.display()
+            ))
+        };
+        parse(&text).ok_or_else(damaged).map(Some)
+    }
+
+    pub(super) fn store(&self, directory: &Path) -> Result<(), LogError> {
+        let path = directory.join("meta");
+        replace_file(&path, self.to_text().as_bytes())
+            .map_err(|e| write_failure("writing", &path, &e))
+    }
+
+    fn to_text(&self) -> String {
+        let body = format!("{TITLE}\nepoch {}\ntopics {}\n", self.epoch, self.topics.join(" "));
+        let checksum = crc32c::crc32c(body.as_bytes());
+        format!("{body}crc32c {checksum:08x}\n")
+    }
+}
+
+fn parse(text: &str) -> Option<Identity> {
+    let (body, checksum) = text.split_at_checked(text.find("crc32c ")?)?;
+    let checksum = checksum.strip_prefix("crc32c ")?.strip_suffix('\n')?;
+    if u32::from_str_radix(checksum, 16).ok()? != crc32c::crc32c(body.as_bytes()) {
+        return None;
+    }
+    let mut lines = body.lines();
+    if lines.next()? != TITLE {
+        return None;
+    }
+    let epoch = Epoch(lines.next()?.strip_prefix("epoch ")?.parse().ok()?);
+    let topics = lines.next()?.strip_prefix("topics ")?;
+    Some(Identity { epoch, topics: topics.split_whitespace().map(str::to_owned).collect() })
+}
+
+/// Held while a process has the log open; dropping it lets the next one in. The kernel drops it for
+/// a process that was killed.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+}
+
+impl Lock {
+    pub(super) fn acquire(directory: &Path) -> Result<Self, LogError> {
+        let path = directory.join("LOCK");
+        let opened =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = opened.map_err(|e| write_failure("opening", &path, &e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                return Err(LogError::Unavailable(format!(
+                    "{} is in use by another lcd (process {}): stop it, or give this one another \
+                     node.data_dir",
+                    directory.display(),
+                    holder.trim()
+                )));
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(write_failure("locking", &path, &error));
+            }
+        }
+        // For the message above alone: on a full disk the lock holds without it.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock with a child process that is just being started. If
+        // unlocking fails, closing is what is left to do.
+        let _ = self.file.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_loaded_as_it_was_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Identity::load(dir.path()).unwrap(), None);
+        let identity = Identity::random(vec!["a".into(), "b".into()]);
+        identity.store(dir.path()).unwrap();
+        assert_eq!(Identity::load(dir.path()).unwrap(), Some(identity));
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let text = Identity { epoch: Epoch(12), topics: vec!["a".into()] }.to_text();
+        for at in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1;
+            let Ok(changed) = String::from_utf8(bytes) else { continue };
+            assert_eq!(parse(&changed), None, "byte {at}");
+        }
+        assert!(parse(&text[..text.len() - 1]).is_none() && parse("").is_none());
+    }
+
+    #[test]
+    fn a_second_lock_is_refused_and_names_the_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::acquire(dir.path()).unwrap();
+        let error = Lock::acquire(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(lock);
+        Lock::acquire(dir.path()).unwrap();
+    }
+}

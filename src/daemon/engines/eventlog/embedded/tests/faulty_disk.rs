@@ -1,0 +1,100 @@
+//! A disk that fails when told to.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use nix::errno::Errno;
+
+use crate::daemon::engines::eventlog::embedded::disk::{Disk, LocalDisk, SegmentFile};
+
+/// What goes wrong from now on; each stays until it is taken back.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// Writes fail behind so many more bytes.
+    pub room_bytes: Option<(usize, Errno)>,
+    pub sync: Option<Errno>,
+    pub truncate: Option<Errno>,
+    pub remove: Option<Errno>,
+    /// With a failing sync the disk also loses the byte at this place: something that had been
+    /// durable before.
+    pub lose_byte_at: Option<u64>,
+}
+
+#[derive(Debug, Default, Clone)]
+pub(super) struct FaultyDisk {
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl FaultyDisk {
+    pub(super) fn set(&self, faults: Faults) {
+        *self.faults.lock().unwrap() = faults;
+    }
+
+    pub(super) fn heal(&self) {
+        self.set(Faults::default());
+    }
+
+    fn wrap(&self, file: io::Result<Box<dyn SegmentFile>>) -> io::Result<Box<dyn SegmentFile>> {
+        Ok(Box::new(FaultyFile { file: file?, faults: self.faults.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    file: Box<dyn SegmentFile>,
+    faults: Arc<Mutex<Faults>>,
+}
+
+fn fail(fault: Option<Errno>) -> io::Result<()> {
+    fault.map_or(Ok(()), |errno| Err(errno.into()))
+}
+
+impl Disk for FaultyDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        self.wrap(LocalDisk.create(path))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        self.wrap(LocalDisk.open(path))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fail(self.faults.lock().unwrap().remove)?;
+        LocalDisk.remove(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        LocalDisk.sync_directory(path)
+    }
+}
+
+impl SegmentFile for FaultyFile {
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let mut faults = self.faults.lock().unwrap();
+        if let Some((room_bytes, errno)) = &mut faults.room_bytes {
+            let fits = bytes.len().min(*room_bytes);
+            *room_bytes -= fits;
+            self.file.write_at(&bytes[..fits], position)?;
+            if fits < bytes.len() {
+                return Err((*errno).into());
+            }
+            return Ok(());
+        }
+        self.file.write_at(bytes, position)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let faults = self.faults.lock().unwrap();
+        if let (Some(_), Some(position)) = (faults.sync, faults.lose_byte_at) {
+            self.file.write_at(&[0xEE], position)?;
+        }
+        fail(faults.sync)?;
+        self.file.sync()
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        fail(self.faults.lock().unwrap().truncate)?;
+        self.file.truncate(bytes)
+    }
+}

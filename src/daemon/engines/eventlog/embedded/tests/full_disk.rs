@@ -1,0 +1,274 @@
+//! What a disk that refuses does to appends: nothing is stored by halves, nothing is seen, and it
+//! works again when there is room.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tempfile::TempDir;
+
+use super::faulty_disk::{Faults, FaultyDisk};
+use super::{open, segment_files, small_segments};
+use crate::daemon::base::clock::SystemClock;
+use crate::daemon::base::config::{EventLogConfig, Guarantee};
+use crate::daemon::engines::eventlog::conformance::{
+    append, consumer, names, numbered, read_key, take, texts,
+};
+use crate::daemon::engines::eventlog::embedded::EmbeddedLog;
+use crate::daemon::engines::eventlog::embedded::topic::Platform;
+use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, SharedLog, StartAt, Topic};
+
+const TOPIC: Topic = Topic::CommentEvents;
+
+/// A log on a disk that can be made to fail, with ten records in it.
+struct Failing {
+    disk: FaultyDisk,
+    directory: TempDir,
+    config: EventLogConfig,
+    log: SharedLog,
+    /// What must be there.
+    stored: usize,
+}
+
+impl Failing {
+    async fn with(config: EventLogConfig) -> Self {
+        let disk = FaultyDisk::default();
+        let directory = tempfile::tempdir().unwrap();
+        let platform = Platform { disk: Arc::new(disk.clone()), clock: Arc::new(SystemClock) };
+        let log = EmbeddedLog::open_on(&platform, directory.path(), &config);
+        let log: SharedLog = Arc::new(log.unwrap());
+        append(&log, numbered(1, 0, 10)).await;
+        Self { disk, directory, config, log, stored: 10 }
+    }
+
+    async fn refused(&self, batch: Vec<NewRecord>) -> LogError {
+        self.log.append(TOPIC, batch).await.expect_err("a refused append")
+    }
+
+    /// Nothing but what was acknowledged can be read, and the file holds no more either.
+    async fn check_only_stored(&self) {
+        let wanted = names(&numbered(1, 0, self.stored));
+        assert_eq!(texts(&read_key(&self.log, 1, 1000).await), wanted);
+        let bounds = self.log.bounds(TOPIC, 0).await.unwrap();
+        assert_eq!((bounds.earliest, bounds.end), (1, self.stored as u64 + 1));
+    }
+
+    fn file_bytes(&self) -> u64 {
+        std::fs::metadata(segment_files(self.directory.path()).last().unwrap()).unwrap().len()
+    }
+
+    /// Appends go on where the last acknowledged one ended, now and after opening again.
+    async fn check_recovered(mut self) {
+        self.disk.heal();
+        let positions = append(&self.log, numbered(1, self.stored, 5)).await;
+        assert_eq!(positions[0].offset, self.stored as u64 + 1, "no offset was used up");
+        self.stored += 5;
+        self.check_only_stored().await;
+        self.log.close().await.unwrap();
+        self.log = open(self.directory.path(), &self.config);
+        self.check_only_stored().await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_the_batch_and_keeps_nothing_of_it() {
+    for room in [0, 1, 36, 50, 4000] {
+        for errno in [Errno::ENOSPC, Errno::EDQUOT, Errno::EFBIG] {
+            let failing = Failing::with(small_segments()).await;
+            let before = failing.file_bytes();
+            let room_bytes = Some((room, errno));
+            failing.disk.set(Faults { room_bytes, ..Faults::default() });
+            let error = failing.refused(numbered(1, 90, 100)).await;
+            assert!(matches!(&error, LogError::Full(text) if text.contains(".log")), "{error}");
+            assert_eq!(failing.file_bytes(), before);
+            failing.check_only_stored().await;
+            failing.check_recovered().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_batch_of_a_failed_commit_is_refused_and_no_consumer_sees_one() {
+    let failing = Failing::with(EventLogConfig::default()).await;
+    let mut member = consumer(&failing.log, "g", StartAt::Earliest).await;
+    take(&mut *member, 10).await;
+    failing.disk.set(Faults { room_bytes: Some((100, Errno::ENOSPC)), ..Faults::default() });
+    let calls: Vec<_> =
+        (0..50).map(|n| failing.log.append(TOPIC, numbered(1, 90 + n * 10, 10))).collect();
+    for outcome in futures_util::future::join_all(calls).await {
+        assert!(matches!(outcome, Err(LogError::Full(_))));
+    }
+    assert_eq!(member.poll(10, Duration::ZERO).await.unwrap().records, []);
+    failing.check_recovered().await;
+}
+
+#[tokio::test]
+async fn a_failed_fsync_stores_nothing() {
+    for errno in [Errno::EIO, Errno::ENOSPC] {
+        let failing = Failing::with(small_segments()).await;
+        let before = failing.file_bytes();
+        failing.disk.set(Faults { sync: Some(errno), ..Faults::default() });
+        for _ in 0..3 {
+            let error = failing.refused(numbered(1, 90, 3)).await;
+            match errno {
+                Errno::EIO => assert!(matches!(error, LogError::Unavailable(_)), "{error}"),
+                _ => assert!(matches!(error, LogError::Full(_)), "{error}"),
+            }
+        }
+        assert_eq!(failing.file_bytes(), before);
+        failing.check_only_stored().await;
+        failing.check_recovered().await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_stored_before_a_failed_write_has_been_taken_back() {
+    let failing = Failing::with(small_segments()).await;
+    let sync = Some(Errno::EIO);
+    failing.disk.set(Faults { sync, truncate: Some(Errno::EIO), ..Faults::default() });
+    failing.refused(numbered(1, 90, 3)).await;
+    // Syncing works again, taking back does not: what is in the file must not be built upon.
+    failing.disk.set(Faults { truncate: Some(Errno::EIO), ..Faults::default() });
+    failing.refused(numbered(1, 95, 3)).await;
+    failing.check_only_stored().await;
+    failing.check_recovered().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_lost_what_it_had_synced_is_not_written_to_any_more() {
+    let failing = Failing::with(small_segments()).await;
+    let lose_byte_at = Some(failing.file_bytes() - 1);
+    failing.disk.set(Faults { sync: Some(Errno::EIO), lose_byte_at, ..Faults::default() });
+    failing.refused(numbered(1, 90, 3)).await;
+    failing.disk.heal();
+    let error = failing.refused(numbered(1, 90, 3)).await;
+    assert!(matches!(&error, LogError::Corrupt(text) if text.contains(".log at byte")), "{error}");
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_begun_refuses_and_is_tried_again() {
+    let config = EventLogConfig { segment_bytes: ByteSize::b(100), ..EventLogConfig::default() };
+    let failing = Failing::with(config).await;
+    for room in [0, 20, 36] {
+        failing.disk.set(Faults { room_bytes: Some((room, Errno::ENOSPC)), ..Faults::default() });
+        let error = failing.refused(numbered(1, 90, 3)).await;
+        assert!(matches!(error, LogError::Full(_)), "{error}");
+        failing.check_only_stored().await;
+    }
+    failing.check_recovered().await;
+}
+
+#[tokio::test]
+async fn at_most_once_answers_before_the_sync_and_shows_only_what_is_durable() {
+    let config = EventLogConfig { guarantee: Guarantee::AtMostOnce, ..small_segments() };
+    let failing = Failing::with(config).await;
+    let mut member = consumer(&failing.log, "g", StartAt::Earliest).await;
+    // Acknowledged, but only what is synced can be consumed.
+    take(&mut *member, 10).await;
+    failing.disk.set(Faults { sync: Some(Errno::EIO), ..Faults::default() });
+    append(&failing.log, numbered(1, 90, 3)).await;
+    failing.log.append(TOPIC, numbered(1, 95, 3)).await.unwrap_err();
+    assert_eq!(texts(&read_key(&failing.log, 1, 1000).await), names(&numbered(1, 0, 10)));
+    failing.disk.heal();
+    append(&failing.log, numbered(1, 10, 1)).await;
+    failing.log.close().await.unwrap();
+    let log = open(failing.directory.path(), &failing.config);
+    assert_eq!(texts(&read_key(&log, 1, 1000).await), names(&numbered(1, 0, 11)));
+}
+
+/// Appends until the disk refuses, then makes room and appends again. In a process of its own, whose
+/// files or file system are limited.
+async fn fill_then_free(directory: &Path, make_room: impl FnOnce()) {
+    let log = open(&directory.join("log"), &EventLogConfig::default());
+    append(&log, numbered(1, 0, 1)).await;
+    let mut member = consumer(&log, "g", StartAt::Earliest).await;
+    take(&mut *member, 1).await;
+    member.commit(&[Position { partition: 0, offset: 1 }]).await.unwrap();
+    let mut stored = 1;
+    let error = loop {
+        match log.append(TOPIC, numbered(1, stored, 100)).await {
+            Ok(positions) => stored += positions.len(),
+            Err(error) => break error,
+        }
+        assert!(stored < 1_000_000, "the limit does not hold");
+    };
+    assert!(matches!(error, LogError::Full(_)), "{error}");
+    assert!(stored > 100);
+    assert_eq!(texts(&read_key(&log, 1, 10_000).await), names(&numbered(1, 0, stored)));
+    // Positions need no more room.
+    member.commit(&[Position { partition: 0, offset: 2 }]).await.unwrap();
+    make_room();
+    append(&log, numbered(1, stored, 1000)).await;
+    let wanted = names(&numbered(1, 0, stored + 1000));
+    assert_eq!(texts(&read_key(&log, 1, 10_000).await), wanted);
+    log.close().await.unwrap();
+    let log = open(&directory.join("log"), &EventLogConfig::default());
+    assert_eq!(texts(&read_key(&log, 1, 10_000).await), wanted);
+    println!("filled and freed");
+}
+
+const DIRECTORY: &str = "LCD_TEST_LIMITED_DIRECTORY";
+
+fn given_directory() -> std::path::PathBuf {
+    std::env::var_os(DIRECTORY).expect("started by its test alone").into()
+}
+
+#[tokio::test]
+#[ignore = "the child process of a test"]
+async fn child_with_limited_files() {
+    // A process that does not take this signal is killed by a file that grows too large.
+    let too_large = tokio::signal::unix::SignalKind::from_raw(nix::libc::SIGXFSZ);
+    let _taken = tokio::signal::unix::signal(too_large).unwrap();
+    let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, 200_000, hard).unwrap();
+    fill_then_free(&given_directory(), || {
+        setrlimit(Resource::RLIMIT_FSIZE, hard, hard).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "the child process of a test"]
+async fn child_on_a_small_file_system() {
+    let directory = given_directory();
+    let ballast = directory.join("ballast");
+    std::fs::write(&ballast, vec![1; 512 * 1024]).unwrap();
+    fill_then_free(&directory, || std::fs::remove_file(&ballast).unwrap()).await;
+}
+
+#[test]
+fn a_limit_of_the_kernel_on_file_sizes_is_a_full_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = super::child("full_disk::child_with_limited_files")
+        .env(DIRECTORY, directory.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("filled and freed"), "{output:?}");
+}
+
+#[test]
+fn a_file_system_without_room_is_a_full_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let mount = "mount -t tmpfs -o size=1m tmpfs \"$0\" && exec \"$@\"";
+    let in_namespace = |command: &Command| {
+        let mut isolated = Command::new("unshare");
+        isolated.args(["--map-root-user", "--mount", "sh", "-c", mount]).arg(directory.path());
+        isolated.arg(command.get_program()).args(command.get_args());
+        isolated.env(DIRECTORY, directory.path());
+        isolated.output()
+    };
+    if !in_namespace(&Command::new("true")).is_ok_and(|output| output.status.success()) {
+        eprintln!(
+            "note: this system lets nobody mount a tmpfs of its own; a full one is not tried"
+        );
+        return;
+    }
+    let output = in_namespace(&super::child("full_disk::child_on_a_small_file_system")).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("filled and freed"), "{output:?}");
+}

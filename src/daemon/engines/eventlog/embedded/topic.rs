@@ -1,0 +1,208 @@
+//! One topic: its segments, its groups, its writer's thread.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::FIRST_OFFSET;
+use super::disk::{Disk, write_failure};
+use super::groups::Groups;
+use super::queue::Queue;
+use super::recovery;
+use super::retention::Limits;
+use super::scanner::Scanner;
+use super::segment::{Header, Segment};
+use super::table::Table;
+use super::writer::{Acknowledge, Setup, Writer, create_segment};
+use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::config::{EventLogConfig, Guarantee};
+use crate::daemon::engines::eventlog::{LogError, Page, Topic};
+
+/// A read looks at no more of the log than this before it returns.
+const SCAN_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What a log takes from the system it runs on.
+#[derive(Debug, Clone)]
+pub(super) struct Platform {
+    pub disk: Arc<dyn Disk>,
+    pub clock: SharedClock,
+}
+
+#[derive(Debug)]
+pub(super) struct TopicLog {
+    pub topic: Topic,
+    pub table: Arc<Table>,
+    pub groups: Arc<Groups>,
+    pub queue: Arc<Queue>,
+    /// Cancelled when the log is closed.
+    pub closed: CancellationToken,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A topic's files as they were found, and made sound.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    topic: Topic,
+    directory: PathBuf,
+    table: Table,
+    groups: Groups,
+    /// Nothing was there: the topic is new, or its files are gone.
+    pub was_missing: bool,
+}
+
+impl Recovered {
+    /// Opens or makes the topic's directory below `root`.
+    pub(super) fn open(root: &Path, topic: Topic, platform: &Platform) -> Result<Self, LogError> {
+        let disk = &*platform.disk;
+        let directory = root.join(topic.name());
+        fs::create_dir_all(&directory).map_err(|e| write_failure("creating", &directory, &e))?;
+        disk.sync_directory(root).map_err(|e| write_failure("syncing", root, &e))?;
+        let mut segments = recovery::recover(disk, &directory)?;
+        let groups = Groups::open(&directory)?;
+        let was_missing = segments.is_empty();
+        let end = segments.back().map_or(FIRST_OFFSET, |last| last.extent().end);
+        let highest = groups.all_committed().iter().map(|(_, next)| *next).max().unwrap_or(0);
+        if was_missing || highest > end {
+            if highest > end {
+                // Handing these offsets out again would make the group skip what gets them.
+                error!(
+                    topic = topic.name(),
+                    end,
+                    committed = highest,
+                    "records that a group has read are gone from the disk; going on behind them"
+                );
+            }
+            let header = Header {
+                base: end.max(highest),
+                follows: end,
+                created_ms: platform.clock.now_ms(),
+            };
+            let segment = Segment::empty(&directory, header);
+            create_segment(disk, &segment)?;
+            segments.push_back(Arc::new(segment));
+        }
+        let table = Table::new(segments).ok_or_else(|| {
+            LogError::Corrupt(format!("{} holds no segment", directory.display()))
+        })?;
+        Ok(Self { topic, directory, table, groups, was_missing })
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.topic.name()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let bounds = self.table.bounds();
+        bounds.earliest == bounds.end
+    }
+
+    /// Starts the writer.
+    pub(super) fn start(
+        self,
+        config: &EventLogConfig,
+        platform: Platform,
+        closed: CancellationToken,
+    ) -> Result<TopicLog, LogError> {
+        let table = Arc::new(self.table);
+        let groups = Arc::new(self.groups);
+        let queue = Arc::new(Queue::new(config.max_pending_bytes.as_u64()));
+        let setup = Setup {
+            topic: self.topic.name(),
+            directory: self.directory,
+            platform,
+            table: table.clone(),
+            queue: queue.clone(),
+            groups: groups.clone(),
+            acknowledge: match config.guarantee {
+                Guarantee::AtMostOnce => Acknowledge::Written,
+                Guarantee::AtLeastOnce | Guarantee::ExactlyOnce => Acknowledge::Durable,
+            },
+            segment_bytes: config.segment_bytes.as_u64(),
+            limits: Limits {
+                retention: config.retention,
+                retention_bytes: config.retention_bytes.as_u64(),
+            },
+        };
+        let thread = spawn_writer(setup)?;
+        let thread = Mutex::new(Some(thread));
+        Ok(TopicLog { topic: self.topic, table, groups, queue, closed, thread })
+    }
+}
+
+fn spawn_writer(setup: Setup) -> Result<JoinHandle<()>, LogError> {
+    let active = setup.table.segments().pop();
+    let active = active.ok_or_else(|| LogError::Corrupt("a topic without a segment".into()))?;
+    let answer_all = AnswerAll { topic: setup.topic, queue: setup.queue.clone() };
+    let name = format!("log-{}", setup.topic);
+    let writer = Writer::new(setup, active)?;
+    let run = move || {
+        let _answer_all = answer_all;
+        writer.run();
+    };
+    let spawned = std::thread::Builder::new().name(name).spawn(run);
+    spawned.map_err(|error| LogError::Unavailable(format!("starting a log's writer: {error}")))
+}
+
+/// Keeps the queue's promise to answer if the writer's thread panics.
+struct AnswerAll {
+    topic: &'static str,
+    queue: Arc<Queue>,
+}
+
+impl Drop for AnswerAll {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(topic = self.topic, "the event log's writer panicked");
+        }
+        self.queue.abandon(&stopped(self.topic));
+    }
+}
+
+pub(super) fn stopped(topic: &str) -> LogError {
+    LogError::Unavailable(format!("the writer of {topic} has stopped; restart lcd"))
+}
+
+impl TopicLog {
+    /// Waits until the writer has written what waits and has ended; close the queue first.
+    pub(super) fn finish(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A panic was logged where it happened.
+        let _ = thread.map(JoinHandle::join);
+    }
+
+    /// A page of one key's records, or of all. Blocks on the disk.
+    pub(super) fn read_page(
+        &self,
+        key: Option<u64>,
+        offset: u64,
+        max_records: usize,
+    ) -> Result<Page, LogError> {
+        let from = offset.max(FIRST_OFFSET);
+        let bounds = self.table.bounds();
+        if from < bounds.earliest {
+            return Err(LogError::Expired { wanted: offset, earliest: bounds.earliest });
+        }
+        if from >= bounds.end {
+            return Ok(Page { records: Vec::new(), next_offset: bounds.end, at_end: true });
+        }
+        let mut scanner = Scanner::new(self.table.clone(), from);
+        let mut records = Vec::new();
+        let mut scanned_bytes = 0;
+        while records.len() < max_records && scanned_bytes < SCAN_BYTES {
+            if !scanner.is_buffered() && !scanner.fill()? {
+                break;
+            }
+            let Some(record) = scanner.next()? else { break };
+            scanned_bytes += record.total_bytes() as u64;
+            if record.offset >= from && key.is_none_or(|key| key == record.key) {
+                records.push(record.to_record());
+            }
+        }
+        let next_offset = scanner.next_offset();
+        Ok(Page { records, next_offset, at_end: next_offset >= self.table.end() })
+    }
+}

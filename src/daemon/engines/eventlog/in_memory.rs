@@ -1,0 +1,443 @@
+//! An event log in memory, for tests of the stages: everything the contract promises but
+//! durability, and failures on demand.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Bounds, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES, NewRecord, Page,
+    Polled, Position, Record, Settled, StartAt, Topic, append_then_commit,
+};
+use crate::protocol::Epoch;
+use crate::protocol::admin::ConsumerLag;
+use crate::protocol::events::Event;
+
+/// The log. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct InMemoryLog {
+    shape: Shape,
+    state: Arc<Mutex<State>>,
+    /// Told of every append and commit, and of the end.
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    partitions: u32,
+    first_offset: u64,
+    epoch: Epoch,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    topics: HashMap<Topic, Contents>,
+    append_failure: Option<LogError>,
+    commit_failure: Option<LogError>,
+    closed: bool,
+}
+
+/// One topic. The offsets of all its partitions count together, so those of one are consecutive
+/// only if it is the only one.
+#[derive(Debug, Clone, Default)]
+struct Contents {
+    records: Vec<Record>,
+    /// Records of each append.
+    appends: Vec<usize>,
+    /// By group and partition.
+    committed: BTreeMap<(String, u32), u64>,
+}
+
+impl InMemoryLog {
+    /// One partition a topic, the first offset 1.
+    pub(crate) fn new() -> Self {
+        Self::shaped(1, 1)
+    }
+
+    pub(crate) fn shaped(partitions: u32, first_offset: u64) -> Self {
+        static EPOCHS: AtomicU32 = AtomicU32::new(7);
+        let epoch = Epoch(EPOCHS.fetch_add(1, Ordering::Relaxed));
+        let shape = Shape { partitions, first_offset, epoch };
+        Self { shape, state: Arc::default(), changed: watch::Sender::new(()) }
+    }
+
+    /// From now on every append answers this, or works again.
+    pub(crate) fn fail_with(&self, failure: Option<LogError>) {
+        self.lock().append_failure = failure;
+    }
+
+    /// From now on every commit answers this, or works again.
+    pub(crate) fn fail_commits_with(&self, failure: Option<LogError>) {
+        self.lock().commit_failure = failure;
+    }
+
+    /// Appends and commits fail, or work again.
+    pub(crate) fn set_down(&self, down: bool) {
+        let failure = down.then(|| LogError::Unavailable("switched off".to_owned()));
+        self.fail_with(failure.clone());
+        self.fail_commits_with(failure);
+    }
+
+    /// Puts a record there whether the log is down or not, as if it had been there before.
+    pub(crate) fn put(&self, topic: Topic, key: u64, timestamp_ms: u64, payload: Vec<u8>) {
+        let new = NewRecord { key, timestamp_ms, payload: payload.into() };
+        self.push(&mut self.lock(), topic, vec![new]);
+    }
+
+    /// As if the group had committed this, in the first partition.
+    pub(crate) fn put_position(&self, topic: Topic, group: &str, offset: u64) {
+        let key = (group.to_owned(), 0);
+        self.lock().topics.entry(topic).or_default().committed.insert(key, offset);
+    }
+
+    pub(crate) fn records(&self, topic: Topic) -> Vec<Record> {
+        self.contents(topic).records
+    }
+
+    /// The events of a topic, each with its key; what is no event is left out.
+    pub(crate) fn events(&self, topic: Topic) -> Vec<(u64, Event)> {
+        let event = |record: Record| Some((record.key, Event::decode(&record.payload).ok()?));
+        self.records(topic).into_iter().filter_map(event).collect()
+    }
+
+    /// How many records each append to a topic brought.
+    pub(crate) fn appends(&self, topic: Topic) -> Vec<usize> {
+        self.contents(topic).appends
+    }
+
+    /// What a group committed in the first partition.
+    pub(crate) fn position(&self, topic: Topic, group: &str) -> Option<u64> {
+        self.contents(topic).committed.get(&(group.to_owned(), 0)).copied()
+    }
+
+    /// Waits until a group has committed `offset`, in the first partition.
+    pub(crate) async fn committed_to(&self, topic: Topic, group: &str, offset: u64) {
+        let mut changed = self.changed.subscribe();
+        let reached = |_: &()| self.position(topic, group).is_some_and(|now| now >= offset);
+        // The sender is this log's own.
+        changed.wait_for(reached).await.unwrap();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn contents(&self, topic: Topic) -> Contents {
+        self.lock().topics.get(&topic).cloned().unwrap_or_default()
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, State>, LogError> {
+        let state = self.lock();
+        if state.closed { Err(LogError::Closed) } else { Ok(state) }
+    }
+
+    fn append_now(&self, topic: Topic, batch: Vec<NewRecord>) -> Result<Vec<Position>, LogError> {
+        let mut state = self.open()?;
+        if let Some(failure) = &state.append_failure {
+            return Err(failure.clone());
+        }
+        let sizes = batch.iter().map(|new| new.payload.len());
+        if let Some(bytes) = sizes.max().filter(|bytes| *bytes > MAX_PAYLOAD_BYTES) {
+            return Err(LogError::TooLarge { bytes });
+        }
+        state.topics.entry(topic).or_default().appends.push(batch.len());
+        Ok(self.push(&mut state, topic, batch))
+    }
+
+    fn push(&self, state: &mut State, topic: Topic, batch: Vec<NewRecord>) -> Vec<Position> {
+        let records = &mut state.topics.entry(topic).or_default().records;
+        let mut positions = Vec::with_capacity(batch.len());
+        for NewRecord { key, timestamp_ms, payload } in batch {
+            let partition = self.partition_of(topic, key);
+            let offset = self.shape.first_offset + records.len() as u64;
+            let position = Position { partition, offset };
+            records.push(Record { position, key, timestamp_ms, payload });
+            positions.push(position);
+        }
+        self.changed.send_replace(());
+        positions
+    }
+
+    fn bounds_in(&self, state: &State, topic: Topic) -> Bounds {
+        let earliest = self.shape.first_offset;
+        let count = state.topics.get(&topic).map_or(0, |contents| contents.records.len());
+        Bounds { earliest, end: earliest + count as u64 }
+    }
+
+    /// What is wanted of a topic from an offset on, and the end of the topic.
+    fn page(
+        &self,
+        topic: Topic,
+        offset: u64,
+        max_records: usize,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Result<Page, LogError> {
+        let state = self.open()?;
+        let Bounds { earliest, end } = self.bounds_in(&state, topic);
+        if offset.max(1) < earliest {
+            return Err(LogError::Expired { wanted: offset, earliest });
+        }
+        let all = state.topics.get(&topic).map_or(&[][..], |contents| &contents.records);
+        let skipped = (offset.clamp(earliest, end) - earliest) as usize;
+        let found = all[skipped..].iter().filter(|record| wanted(record));
+        let records: Vec<_> = found.take(max_records).cloned().collect();
+        let next_offset = match records.last() {
+            Some(last) if records.len() == max_records => last.position.offset + 1,
+            _ => end.max(offset),
+        };
+        Ok(Page { records, next_offset, at_end: next_offset >= end })
+    }
+}
+
+#[async_trait]
+impl EventLog for InMemoryLog {
+    fn append(
+        &self,
+        topic: Topic,
+        batch: Vec<NewRecord>,
+    ) -> BoxFuture<'static, Result<Vec<Position>, LogError>> {
+        Box::pin(std::future::ready(self.append_now(topic, batch)))
+    }
+
+    async fn consume(
+        &self,
+        topic: Topic,
+        group: &str,
+        start: StartAt,
+    ) -> Result<Box<dyn LogConsumer>, LogError> {
+        let state = self.open()?;
+        let bounds = self.bounds_in(&state, topic);
+        let begin = if start == StartAt::Earliest { bounds.earliest } else { bounds.end };
+        let committed = state.topics.get(&topic).map(|contents| &contents.committed);
+        let next = |partition| {
+            let key = (group.to_owned(), partition);
+            committed.and_then(|committed| committed.get(&key)).copied().unwrap_or(begin)
+        };
+        Ok(Box::new(InMemoryConsumer {
+            log: self.clone(),
+            changed: self.changed.subscribe(),
+            topic,
+            group: group.to_owned(),
+            next: (0..self.shape.partitions).map(next).collect(),
+            assigned: false,
+        }))
+    }
+
+    async fn follow(&self, topic: Topic) -> Result<Box<dyn LogFollower>, LogError> {
+        Ok(Box::new(InMemoryFollower(self.consume(topic, "", StartAt::Latest).await?)))
+    }
+
+    async fn read(
+        &self,
+        topic: Topic,
+        key: u64,
+        offset: u64,
+        max_records: usize,
+    ) -> Result<Page, LogError> {
+        self.page(topic, offset, max_records, |record| record.key == key)
+    }
+
+    async fn read_partition(
+        &self,
+        topic: Topic,
+        partition: u32,
+        offset: u64,
+        max_records: usize,
+    ) -> Result<Page, LogError> {
+        self.page(topic, offset, max_records, |record| record.position.partition == partition)
+    }
+
+    fn partition_of(&self, _topic: Topic, key: u64) -> u32 {
+        (key % u64::from(self.shape.partitions)) as u32
+    }
+
+    fn partitions(&self, _topic: Topic) -> u32 {
+        self.shape.partitions
+    }
+
+    async fn bounds(&self, topic: Topic, _partition: u32) -> Result<Bounds, LogError> {
+        let state = self.open()?;
+        Ok(self.bounds_in(&state, topic))
+    }
+
+    async fn committed(&self, topic: Topic, group: &str) -> Result<Vec<Position>, LogError> {
+        let state = self.open()?;
+        let committed = state.topics.get(&topic).into_iter().flat_map(|c| &c.committed);
+        let of_group = committed.filter(|((of, _), _)| of == group);
+        Ok(of_group.map(|((_, partition), offset)| position(*partition, *offset)).collect())
+    }
+
+    async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError> {
+        let state = self.open()?;
+        let mut lags = Vec::new();
+        for topic in Topic::ALL {
+            let end = self.bounds_in(&state, topic).end;
+            for ((group, partition), &position) in
+                state.topics.get(&topic).into_iter().flat_map(|contents| &contents.committed)
+            {
+                let (group, topic) = (group.clone(), topic.name().to_owned());
+                let lag = end - position;
+                lags.push(ConsumerLag { group, topic, partition: *partition, position, end, lag });
+            }
+        }
+        Ok(lags)
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.shape.epoch
+    }
+
+    async fn close(&self) -> Result<(), LogError> {
+        self.open()?.closed = true;
+        self.changed.send_replace(());
+        Ok(())
+    }
+}
+
+fn position(partition: u32, offset: u64) -> Position {
+    Position { partition, offset }
+}
+
+/// A member that reads every partition.
+/// A consumer of a group that never commits.
+#[derive(Debug)]
+struct InMemoryFollower(Box<dyn LogConsumer>);
+
+#[async_trait]
+impl LogFollower for InMemoryFollower {
+    async fn next(
+        &mut self,
+        max_records: usize,
+        max_wait: Duration,
+    ) -> Result<Vec<Record>, LogError> {
+        Ok(self.0.poll(max_records, max_wait).await?.records)
+    }
+}
+
+#[derive(Debug)]
+struct InMemoryConsumer {
+    log: InMemoryLog,
+    changed: watch::Receiver<()>,
+    topic: Topic,
+    group: String,
+    /// By partition.
+    next: Vec<u64>,
+    assigned: bool,
+}
+
+impl InMemoryConsumer {
+    fn unread(&self, max_records: usize) -> Result<Vec<Record>, LogError> {
+        let from = self.next.iter().copied().min().unwrap_or(0);
+        let next = |partition: u32| self.next[partition as usize];
+        let is_unread = |record: &Record| record.position.offset >= next(record.position.partition);
+        Ok(self.log.page(self.topic, from, max_records, is_unread)?.records)
+    }
+
+    fn assign(&mut self) -> Vec<Position> {
+        if std::mem::replace(&mut self.assigned, true) {
+            return Vec::new();
+        }
+        (0..).zip(&self.next).map(|(partition, offset)| position(partition, *offset)).collect()
+    }
+}
+
+#[async_trait]
+impl LogConsumer for InMemoryConsumer {
+    async fn poll(&mut self, max_records: usize, max_wait: Duration) -> Result<Polled, LogError> {
+        let deadline = Instant::now() + max_wait;
+        let records = loop {
+            self.changed.mark_unchanged();
+            let records = self.unread(max_records)?;
+            if !records.is_empty() || timeout_at(deadline, self.changed.changed()).await.is_err() {
+                break records;
+            }
+        };
+        // Nothing is consumed before this: a dropped poll has done nothing.
+        let assigned = self.assign();
+        for Position { partition, offset } in records.iter().map(|record| record.position) {
+            self.next[partition as usize] = offset + 1;
+        }
+        Ok(Polled { records, assigned, revoked: Vec::new() })
+    }
+
+    async fn commit(&mut self, next: &[Position]) -> Result<(), LogError> {
+        let mut state = self.log.open()?;
+        if let Some(failure) = &state.commit_failure {
+            return Err(failure.clone());
+        }
+        let committed = &mut state.topics.entry(self.topic).or_default().committed;
+        for Position { partition, offset } in next {
+            committed.insert((self.group.clone(), *partition), *offset);
+        }
+        drop(state);
+        self.log.changed.send_replace(());
+        Ok(())
+    }
+
+    async fn append_and_commit(
+        &mut self,
+        log: &dyn EventLog,
+        outputs: &[(Topic, Vec<NewRecord>)],
+        next: &[Position],
+    ) -> Result<Settled, LogError> {
+        append_then_commit(self, log, outputs, next).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::engines::eventlog::SharedLog;
+    use crate::daemon::engines::eventlog::conformance::{Harness, conformance_suite};
+
+    impl InMemoryLog {
+        /// Another log with the same contents, as a restart makes it.
+        fn reopened(&self) -> Self {
+            let State { topics, .. } = self.lock().clone();
+            let state = State { topics, ..State::default() };
+            let changed = watch::Sender::new(());
+            Self { shape: self.shape, state: Arc::new(Mutex::new(state)), changed }
+        }
+    }
+
+    macro_rules! harness {
+        ($name:ident, $partitions:expr, $first_offset:expr) => {
+            struct $name(InMemoryLog);
+
+            impl Harness for $name {
+                async fn start() -> Self {
+                    Self(InMemoryLog::shaped($partitions, $first_offset))
+                }
+
+                fn log(&self) -> SharedLog {
+                    Arc::new(self.0.clone())
+                }
+
+                async fn restart(&mut self) {
+                    self.0.close().await.unwrap();
+                    self.0 = self.0.reopened();
+                }
+            }
+        };
+    }
+
+    mod one_partition {
+        use super::*;
+
+        harness!(One, 1, 1);
+        conformance_suite!(One);
+    }
+
+    mod three_partitions {
+        use super::*;
+
+        harness!(Three, 3, 0);
+        conformance_suite!(Three);
+    }
+}

@@ -1,0 +1,66 @@
+//! The engine on a real cluster (and, for what a real one does not do when asked, on a simulated
+//! one).
+
+mod conformance;
+mod groups;
+mod opening;
+mod outage;
+mod transactions;
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+
+use super::KafkaLog;
+use crate::daemon::base::config::{EventLogConfig, Guarantee, KafkaConfig, PartitionCounts};
+use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::testing::stack;
+use crate::protocol::NodeId;
+
+/// Few partitions under a prefix of its own.
+fn settings(name: &str) -> KafkaConfig {
+    KafkaConfig {
+        brokers: stack::kafka(),
+        prefix: format!("{}-", stack::unique(name)),
+        partitions: PartitionCounts {
+            comment_events: 3,
+            moderation_events: 3,
+            analytics_events: 1,
+            ws_messages: 1,
+            dead_letters: 1,
+        },
+        append_timeout: Duration::from_secs(10),
+        ..KafkaConfig::default()
+    }
+}
+
+fn guaranteed(guarantee: Guarantee) -> EventLogConfig {
+    EventLogConfig { guarantee, ..EventLogConfig::default() }
+}
+
+async fn open(kafka: &KafkaConfig, guarantee: Guarantee) -> KafkaLog {
+    let node = NodeId::new("test");
+    KafkaLog::open(kafka, &guaranteed(guarantee), &node).await.expect("a log")
+}
+
+/// Deletes the topics of a test when it ends, as well as that goes.
+struct CleanUp(KafkaConfig);
+
+impl Drop for CleanUp {
+    fn drop(&mut self) {
+        let config = self.0.clone();
+        let deleting = move || {
+            let mut client = ClientConfig::new();
+            client.set("bootstrap.servers", config.brokers.join(","));
+            let admin: AdminClient<_> = client.create().expect("a client");
+            let names = Topic::ALL.map(|topic| format!("{}{}", config.prefix, topic.name()));
+            let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            // What is not deleted is in nobody's way: its prefix is its own.
+            let _ = runtime.expect("a runtime").block_on(admin.delete_topics(&names, &options));
+        };
+        let _ = std::thread::spawn(deleting).join();
+    }
+}

@@ -1,0 +1,175 @@
+//! What happens while brokers are away, slow, or say no. On a simulated cluster, which can be told to.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Code};
+use tokio::time::timeout;
+
+use super::settings;
+use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
+use crate::daemon::engines::eventlog::conformance::{
+    append, consumer, names, numbered, take, texts,
+};
+use crate::daemon::engines::eventlog::kafka::KafkaLog;
+use crate::daemon::engines::eventlog::{LogError, SharedLog, StartAt, Topic};
+use crate::protocol::NodeId;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const TOPIC: Topic = Topic::CommentEvents;
+const BROKER: i32 = 1;
+
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+/// A cluster of one broker with the topics, which it could not create by itself.
+fn simulated(name: &str) -> (Cluster, KafkaConfig) {
+    let cluster = MockCluster::new(1).expect("a simulated cluster");
+    let config = KafkaConfig {
+        brokers: vec![cluster.bootstrap_servers()],
+        append_timeout: Duration::from_secs(3),
+        ..settings(name)
+    };
+    for topic in Topic::ALL {
+        let partitions =
+            crate::daemon::engines::eventlog::kafka::topics::wanted_partitions(&config, topic)
+                as i32;
+        let name = format!("{}{}", config.prefix, topic.name());
+        cluster.create_topic(&name, partitions, 1).expect("a topic");
+    }
+    (cluster, config)
+}
+
+async fn open(config: &KafkaConfig, max_pending: ByteSize) -> SharedLog {
+    let log_config = EventLogConfig { max_pending_bytes: max_pending, ..Default::default() };
+    let node = NodeId::new("test");
+    Arc::new(KafkaLog::open(config, &log_config, &node).await.expect("a log"))
+}
+
+/// Appends until it is refused at once.
+async fn until_refused_at_once(log: &SharedLog) {
+    let refused = async {
+        loop {
+            let began = Instant::now();
+            let outcome = log.append(TOPIC, numbered(9, 0, 1)).await;
+            assert!(matches!(outcome, Err(LogError::Unavailable(_))), "{outcome:?}");
+            if began.elapsed() < Duration::from_millis(50) {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, refused).await.expect("a refusal at once");
+}
+
+/// Appends until it works again.
+async fn until_accepted(log: &SharedLog) {
+    let accepted = async {
+        while log.append(TOPIC, numbered(9, 0, 1)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, accepted).await.expect("an append that works again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_no_broker_can_be_reached_appends_are_refused_at_once_and_then_work_again() {
+    let (cluster, config) = simulated("outage");
+    let log = open(&config, ByteSize::mib(64)).await;
+    append(&log, numbered(1, 0, 10)).await;
+    cluster.broker_down(BROKER).unwrap();
+    let began = Instant::now();
+    until_refused_at_once(&log).await;
+    let limit = config.append_timeout + Duration::from_secs(2);
+    assert!(began.elapsed() < limit, "known after {:?}", began.elapsed());
+    assert!(matches!(log.bounds(TOPIC, 0).await, Err(LogError::Unavailable(_))));
+    assert!(matches!(log.read(TOPIC, 1, 1, 1).await, Err(LogError::Unavailable(_))));
+    cluster.broker_up(BROKER).unwrap();
+    let began = Instant::now();
+    until_accepted(&log).await;
+    println!("works again after {:?}", began.elapsed());
+    append(&log, numbered(1, 10, 10)).await;
+    let mut member = consumer(&log, "g", StartAt::Earliest).await;
+    let of_key = |record: &crate::daemon::engines::eventlog::Record| record.key == 1;
+    let mut records = Vec::new();
+    while records.len() < 20 {
+        records.extend(take(&mut *member, 1).await.into_iter().filter(of_key));
+    }
+    assert_eq!(texts(&records), names(&numbered(1, 0, 20)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consumers_and_followers_wait_through_an_outage_and_miss_nothing() {
+    let (cluster, config) = simulated("waiting");
+    let log = open(&config, ByteSize::mib(64)).await;
+    append(&log, numbered(1, 0, 5)).await;
+    let mut member = consumer(&log, "g", StartAt::Earliest).await;
+    let mut follower = log.follow(TOPIC).await.unwrap();
+    assert_eq!(texts(&take(&mut *member, 5).await), names(&numbered(1, 0, 5)));
+    cluster.broker_down(BROKER).unwrap();
+    until_refused_at_once(&log).await;
+    // Nothing comes, and nothing fails.
+    let polled = member.poll(10, Duration::from_millis(300)).await.unwrap();
+    assert_eq!(polled.records, []);
+    assert_eq!(follower.next(10, Duration::from_millis(300)).await.unwrap(), []);
+    cluster.broker_up(BROKER).unwrap();
+    until_accepted(&log).await;
+    append(&log, numbered(1, 5, 5)).await;
+    let (mut read, mut followed) = (Vec::new(), Vec::new());
+    let both = async {
+        while read.len() < 5 || followed.len() < 5 {
+            let records = member.poll(10, Duration::from_millis(50)).await.unwrap().records;
+            read.extend(records.into_iter().filter(|record| record.key == 1));
+            let records = follower.next(10, Duration::from_millis(50)).await.unwrap();
+            followed.extend(records.into_iter().filter(|record| record.key == 1));
+        }
+    };
+    timeout(PATIENCE, both).await.expect("all in time");
+    assert_eq!(texts(&read), names(&numbered(1, 5, 5)));
+    assert_eq!(texts(&followed), names(&numbered(1, 5, 5)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_is_tried_again_until_the_brokers_take_it() {
+    let (cluster, config) = simulated("retries");
+    let log = open(&config, ByteSize::mib(64)).await;
+    let no = Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[no, no, no]);
+    let under_way: Vec<_> = (0..20).map(|n| log.append(TOPIC, numbered(1, n, 1))).collect();
+    for appended in futures_util::future::join_all(under_way).await {
+        appended.unwrap();
+    }
+    let mut member = consumer(&log, "g", StartAt::Earliest).await;
+    assert_eq!(texts(&take(&mut *member, 20).await), names(&numbered(1, 0, 20)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_the_brokers_refuse_for_good_is_an_error_and_the_next_is_taken() {
+    let (cluster, config) = simulated("refusals");
+    let log = open(&config, ByteSize::mib(64)).await;
+    let large = Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[large]);
+    let refused = log.append(TOPIC, numbered(1, 0, 1)).await;
+    assert!(matches!(refused, Err(LogError::TooLarge { bytes: 3 })), "{refused:?}");
+    let invalid = Code::RD_KAFKA_RESP_ERR_INVALID_RECORD;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[invalid]);
+    let refused = log.append(TOPIC, numbered(1, 0, 1)).await;
+    let Err(LogError::Unavailable(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("comment_events"), "{text}");
+    append(&log, numbered(1, 1, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_would_exceed_the_bound_is_refused_at_once() {
+    let (cluster, config) = simulated("bound");
+    let log = open(&config, ByteSize::kib(1)).await;
+    append(&log, numbered(1, 0, 1)).await;
+    cluster.broker_round_trip_time(BROKER, Duration::from_millis(500)).unwrap();
+    let first = log.append(TOPIC, numbered(1, 1, 5));
+    let second = timeout(Duration::from_millis(100), log.append(TOPIC, numbered(1, 6, 5))).await;
+    let Ok(Err(LogError::Unavailable(text))) = second else { panic!("{second:?}") };
+    assert!(text.contains("eventlog.max_pending_bytes"), "{text}");
+    first.await.unwrap();
+    append(&log, numbered(1, 6, 5)).await;
+}

@@ -1,0 +1,129 @@
+//! Promises about streams.
+
+use super::{actions, audit};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::metadata::MetadataStore;
+use crate::protocol::StreamId;
+use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
+use crate::protocol::throttle::SampleRate;
+
+fn asking_for(stream_id: u64) -> NewStream {
+    NewStream { stream_id: Some(StreamId(stream_id)), ..NewStream::default() }
+}
+
+fn to_state(state: StreamState) -> StreamPatch {
+    StreamPatch { state: Some(state), ..StreamPatch::default() }
+}
+
+async fn create(store: &impl MetadataStore, new: NewStream, at: u64) -> Stream {
+    store.create_stream(new, audit(at, "create")).await.unwrap().1
+}
+
+async fn update(
+    store: &impl MetadataStore,
+    stream_id: StreamId,
+    patch: StreamPatch,
+    at: u64,
+) -> Stream {
+    store.update_stream(stream_id, patch, audit(at, "update")).await.unwrap().1
+}
+
+pub(crate) async fn a_stream_gets_the_next_id_or_the_one_it_asks_for(store: &impl MetadataStore) {
+    assert_eq!(store.streams().await.unwrap(), []);
+    let first = create(store, NewStream::default(), 5).await;
+    assert_eq!((first.stream_id, first.created_at), (StreamId(1), 5));
+    let chosen = create(store, asking_for(40), 6).await;
+    assert_eq!(chosen.stream_id, StreamId(40));
+    let next = create(store, NewStream::default(), 7).await;
+    assert_eq!(next.stream_id, StreamId(41));
+    let lower = create(store, asking_for(7), 8).await;
+    let taken = store.create_stream(asking_for(40), audit(9, "create")).await;
+    assert!(matches!(taken, Err(StoreError::Exists("stream"))), "{taken:?}");
+    assert_eq!(store.streams().await.unwrap(), [first, lower, chosen.clone(), next]);
+    assert_eq!(store.stream(StreamId(40)).await.unwrap(), Some(chosen));
+    assert_eq!(store.stream(StreamId(39)).await.unwrap(), None);
+    create(store, asking_for(i64::MAX as u64), 10).await;
+    let none_left = store.create_stream(NewStream::default(), audit(11, "create")).await;
+    assert!(matches!(none_left, Err(StoreError::NotFound(_))), "{none_left:?}");
+}
+
+pub(crate) async fn a_patch_changes_what_it_names(store: &impl MetadataStore) {
+    let new = NewStream {
+        stream_id: Some(StreamId(1)),
+        title: "the final".to_owned(),
+        state: StreamState::Scheduled,
+        anonymous: true,
+        moderation: ModerationMode::Sync,
+    };
+    let created = create(store, new, 5).await;
+    let same = update(store, StreamId(1), StreamPatch::default(), 9).await;
+    assert_eq!(same, created);
+    let patch = StreamPatch {
+        title: Some("l'été \u{1F3C6}".to_owned()),
+        state: Some(StreamState::Live),
+        anonymous: Some(false),
+        moderation: Some(ModerationMode::Off),
+    };
+    let changed = update(store, StreamId(1), patch, 9).await;
+    assert_eq!(changed.title, "l'été \u{1F3C6}");
+    assert_eq!(changed.state, StreamState::Live);
+    assert!(!changed.anonymous);
+    assert_eq!(changed.moderation, ModerationMode::Off);
+    assert_eq!(changed.created_at, 5);
+    assert_eq!(store.stream(StreamId(1)).await.unwrap(), Some(changed));
+    let unknown =
+        store.update_stream(StreamId(2), StreamPatch::default(), audit(9, "update")).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound("stream"))), "{unknown:?}");
+}
+
+pub(crate) async fn when_a_stream_ended_is_kept(store: &impl MetadataStore) {
+    let id = create(store, NewStream::default(), 1).await.stream_id;
+    let ended = update(store, id, to_state(StreamState::Ended), 50).await;
+    assert_eq!(ended.ended_at, Some(50));
+    let again = update(store, id, to_state(StreamState::Ended), 60).await;
+    assert_eq!(again.ended_at, Some(50));
+    let resumed = update(store, id, to_state(StreamState::Live), 70).await;
+    assert_eq!(resumed.ended_at, None);
+    let ended = update(store, id, to_state(StreamState::Ended), 80).await;
+    assert_eq!(ended.ended_at, Some(80));
+    assert_eq!(store.stream(id).await.unwrap(), Some(ended));
+    let new = NewStream { state: StreamState::Ended, ..NewStream::default() };
+    assert_eq!(create(store, new, 90).await.ended_at, Some(90));
+}
+
+pub(crate) async fn throttle_overrides_are_kept_with_their_audit(store: &impl MetadataStore) {
+    for _ in 0..3 {
+        create(store, NewStream::default(), 1).await;
+    }
+    let rates = [0.0, 0.333_333, 1.0].map(|share| SampleRate::from_share(share).unwrap());
+    for (stream, rate) in (1..).zip(rates) {
+        store.set_throttle_override(StreamId(stream), Some(rate), audit(1, "fix")).await.unwrap();
+    }
+    let fixed = store.throttle_overrides().await.unwrap();
+    assert_eq!(fixed, (1..).map(StreamId).zip(rates).collect::<Vec<_>>());
+    store.set_throttle_override(StreamId(2), None, audit(2, "free")).await.unwrap();
+    let fixed = store.throttle_overrides().await.unwrap();
+    assert_eq!(fixed, [(StreamId(1), rates[0]), (StreamId(3), rates[2])]);
+    update(store, StreamId(1), to_state(StreamState::Live), 3).await;
+    assert_eq!(store.throttle_overrides().await.unwrap(), fixed, "a patch does not touch it");
+    let unknown = store.set_throttle_override(StreamId(9), None, audit(3, "free")).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound("stream"))), "{unknown:?}");
+    let entries = actions(store).await;
+    let expected = ["update", "free", "fix", "fix", "fix", "create", "create", "create"];
+    assert_eq!(entries, expected, "no entry without a change");
+}
+
+pub(crate) async fn every_change_of_a_stream_has_an_entry_about_it(store: &impl MetadataStore) {
+    let (first, _) = store.create_stream(asking_for(40), audit(1, "create")).await.unwrap();
+    let (second, chosen) =
+        store.create_stream(NewStream::default(), audit(2, "create")).await.unwrap();
+    let entry = audit(3, "update").of_stream(chosen.stream_id);
+    let patch = to_state(StreamState::Ended);
+    let (third, _) = store.update_stream(chosen.stream_id, patch.clone(), entry).await.unwrap();
+    store.create_stream(asking_for(40), audit(4, "create")).await.unwrap_err();
+    store.update_stream(StreamId(9), patch, audit(5, "update")).await.unwrap_err();
+    let log = store.audit_log(10).await.unwrap();
+    let found: Vec<_> = log.iter().map(|entry| (entry.audit_id, entry.target.as_str())).collect();
+    assert_eq!(found, [(third, "stream 41"), (second, "stream 41"), (first, "stream 40")]);
+    assert_eq!((log[2].at, log[2].action.as_str()), (1, "create"));
+}

@@ -1,0 +1,371 @@
+//! Metadata in memory, for tests of what reads and changes it: everything the contract promises but
+//! durability, and failures on demand.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+
+use super::{MAX_USERS_NAMED, MetadataStore, NewAudit, UserRecord};
+use crate::daemon::engines::StoreError;
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::protocol::events::Decision;
+use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CommentId, StreamId, UserId};
+
+/// The store. While it is down, every call fails and changes nothing.
+#[derive(Debug, Default)]
+pub(crate) struct InMemoryMetadata {
+    down: AtomicBool,
+    calls: AtomicU32,
+    tables: Mutex<Tables>,
+    watcher: Option<Watcher>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    streams: BTreeMap<StreamId, Stream>,
+    overrides: BTreeMap<StreamId, SampleRate>,
+    users: BTreeMap<UserId, UserRecord>,
+    sanctions: Vec<Sanction>,
+    /// With the decision, once there is one.
+    reviews: Vec<(ReviewItem, Option<Decision>)>,
+    audit: Vec<AuditEntry>,
+}
+
+/// Called with the name of each method that is carried out; for a sanction, with its kind.
+struct Watcher(Box<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+impl Tables {
+    fn record(&mut self, new: NewAudit) -> u64 {
+        let audit_id = self.audit.len() as u64 + 1;
+        let NewAudit { at, actor, action, target, detail } = new;
+        let action = action.to_owned();
+        self.audit.push(AuditEntry { audit_id, at, actor, action, target, detail });
+        audit_id
+    }
+
+    fn next_stream_id(&self) -> Result<StreamId, StoreError> {
+        let highest = self.streams.keys().next_back().map_or(0, |id| id.0);
+        match highest < i64::MAX as u64 {
+            true => Ok(StreamId(highest + 1)),
+            false => Err(StoreError::NotFound("stream id above the highest in use")),
+        }
+    }
+
+    fn known_stream(&mut self, stream_id: StreamId) -> Result<&mut Stream, StoreError> {
+        self.streams.get_mut(&stream_id).ok_or(StoreError::NotFound("stream"))
+    }
+
+    fn sweep_sanctions(&mut self, now_ms: u64) {
+        self.sanctions.retain(|sanction| is_in_force(sanction, now_ms));
+    }
+
+    /// Undecided items, oldest first.
+    fn waiting(&self) -> Vec<ReviewItem> {
+        let waiting = self.reviews.iter().filter(|(_, decision)| decision.is_none());
+        let mut waiting: Vec<_> = waiting.map(|(item, _)| item.clone()).collect();
+        waiting.sort_by_key(|item| (item.flagged_at, item.comment_id.sort_key()));
+        waiting
+    }
+
+    fn review(
+        &mut self,
+        comment_id: CommentId,
+        decided: bool,
+    ) -> Result<&mut (ReviewItem, Option<Decision>), StoreError> {
+        let mut reviews = self.reviews.iter_mut();
+        let found = reviews.find(|(item, decision)| {
+            item.comment_id == comment_id && decision.is_some() == decided
+        });
+        found.ok_or(StoreError::NotFound("comment in the review queue"))
+    }
+}
+
+fn is_in_force(sanction: &Sanction, now_ms: u64) -> bool {
+    sanction.expires_at.is_none_or(|end| end > now_ms)
+}
+
+impl InMemoryMetadata {
+    /// A store that tells what it does, as it does it.
+    pub(crate) fn watched(watcher: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { watcher: Some(Watcher(Box::new(watcher))), ..Self::default() }
+    }
+
+    pub(crate) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Calls so far, failed ones included.
+    pub(crate) fn calls(&self) -> u32 {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Puts a stream there, in place of the one of its id, without an audit entry.
+    pub(crate) fn put_stream(&self, stream: Stream) {
+        self.lock().streams.insert(stream.stream_id, stream);
+    }
+
+    /// Puts a sanction there without an audit entry.
+    pub(crate) fn put_sanction(&self, sanction: Sanction) {
+        self.lock().sanctions.push(sanction);
+    }
+
+    pub(crate) fn put_user(&self, user_id: u64, name: &str, seen_at: u64) {
+        let user_id = UserId(user_id);
+        let record = UserRecord { user_id, name: name.into(), seen_at };
+        self.lock().users.insert(user_id, record);
+    }
+
+    /// All users, by id.
+    pub(crate) fn users(&self) -> Vec<UserRecord> {
+        self.lock().users.values().cloned().collect()
+    }
+
+    /// Undecided items, oldest first.
+    pub(crate) fn reviews(&self) -> Vec<ReviewItem> {
+        self.lock().waiting()
+    }
+
+    /// Oldest first.
+    pub(crate) fn audits(&self) -> Vec<AuditEntry> {
+        self.lock().audit.clone()
+    }
+
+    /// All that is stored, as one text to compare.
+    pub(crate) fn dump(&self) -> String {
+        format!("{:?}", self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap()
+    }
+
+    /// How every call begins.
+    fn call(&self, name: &str) -> Result<MutexGuard<'_, Tables>, StoreError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.down.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("switched off".to_owned()));
+        }
+        if let Some(Watcher(watch)) = &self.watcher {
+            watch(name);
+        }
+        Ok(self.lock())
+    }
+}
+
+/// A live stream that everybody may watch.
+pub(crate) fn stream(stream_id: u64, moderation: ModerationMode) -> Stream {
+    Stream {
+        stream_id: StreamId(stream_id),
+        title: format!("stream {stream_id}"),
+        state: StreamState::Live,
+        anonymous: true,
+        moderation,
+        created_at: 0,
+        ended_at: None,
+    }
+}
+
+pub(crate) fn sanction(user_id: u64, kind: SanctionKind, expires_at: Option<u64>) -> Sanction {
+    Sanction {
+        user_id: UserId(user_id),
+        kind,
+        name: None,
+        reason: Some("test reason".to_owned()),
+        created_by: "test".to_owned(),
+        created_at: 1,
+        expires_at,
+    }
+}
+
+#[async_trait]
+impl MetadataStore for InMemoryMetadata {
+    async fn create_stream(
+        &self,
+        new: NewStream,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        let mut tables = self.call("create_stream")?;
+        let stream_id = match new.stream_id {
+            Some(chosen) => chosen,
+            None => tables.next_stream_id()?,
+        };
+        if tables.streams.contains_key(&stream_id) {
+            return Err(StoreError::Exists("stream"));
+        }
+        let stream = new.begin(stream_id, audit.at);
+        tables.streams.insert(stream_id, stream.clone());
+        Ok((tables.record(audit.of_stream(stream_id)), stream))
+    }
+
+    async fn update_stream(
+        &self,
+        stream_id: StreamId,
+        patch: StreamPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        let mut tables = self.call("update_stream")?;
+        let stream = tables.known_stream(stream_id)?;
+        stream.apply(patch, audit.at);
+        let stream = stream.clone();
+        Ok((tables.record(audit), stream))
+    }
+
+    async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
+        Ok(self.call("stream")?.streams.get(&stream_id).cloned())
+    }
+
+    async fn streams(&self) -> Result<Vec<Stream>, StoreError> {
+        Ok(self.call("streams")?.streams.values().cloned().collect())
+    }
+
+    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+        let tables = self.call("throttle_overrides")?;
+        Ok(tables.overrides.iter().map(|(stream_id, rate)| (*stream_id, *rate)).collect())
+    }
+
+    async fn set_throttle_override(
+        &self,
+        stream_id: StreamId,
+        rate: Option<SampleRate>,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        let mut tables = self.call("set_throttle_override")?;
+        tables.known_stream(stream_id)?;
+        match rate {
+            Some(rate) => tables.overrides.insert(stream_id, rate),
+            None => tables.overrides.remove(&stream_id),
+        };
+        Ok(tables.record(audit))
+    }
+
+    async fn remember_users(&self, users: &[UserRecord]) -> Result<(), StoreError> {
+        let mut tables = self.call("remember_users")?;
+        for user in users {
+            let known = tables.users.entry(user.user_id).or_insert_with(|| user.clone());
+            if user.seen_at >= known.seen_at {
+                *known = user.clone();
+            }
+        }
+        Ok(())
+    }
+
+    async fn user(&self, user_id: UserId) -> Result<Option<UserRecord>, StoreError> {
+        Ok(self.call("user")?.users.get(&user_id).cloned())
+    }
+
+    async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
+        let tables = self.call("users_named")?;
+        let named = tables.users.values().filter(|user| &*user.name == name);
+        let mut named: Vec<_> = named.cloned().collect();
+        named.sort_by_key(|user| (std::cmp::Reverse(user.seen_at), user.user_id));
+        named.truncate(MAX_USERS_NAMED);
+        Ok(named)
+    }
+
+    async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call(sanction.kind.as_str())?;
+        tables.sweep_sanctions(audit.at);
+        tables.sanctions.retain(|s| (s.user_id, s.kind) != (sanction.user_id, sanction.kind));
+        tables.sanctions.push(sanction);
+        Ok(tables.record(audit))
+    }
+
+    async fn lift(
+        &self,
+        user_id: UserId,
+        kinds: &[SanctionKind],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        let mut tables = self.call("lift")?;
+        tables.sweep_sanctions(audit.at);
+        let before = tables.sanctions.len();
+        tables.sanctions.retain(|s| s.user_id != user_id || !kinds.contains(&s.kind));
+        if tables.sanctions.len() == before {
+            return Err(StoreError::NotFound("sanction in force on this user"));
+        }
+        Ok(tables.record(audit))
+    }
+
+    async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
+        let tables = self.call("sanctions")?;
+        let in_force = tables.sanctions.iter().filter(|sanction| is_in_force(sanction, now_ms));
+        let mut in_force: Vec<_> = in_force.cloned().collect();
+        in_force.sort_by_key(|s| (std::cmp::Reverse((s.created_at, s.user_id)), s.kind.as_str()));
+        Ok(in_force)
+    }
+
+    async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError> {
+        let mut tables = self.call("queue_review")?;
+        if tables.reviews.iter().all(|(known, _)| known.comment_id != item.comment_id) {
+            tables.reviews.push((item, None));
+        }
+        Ok(())
+    }
+
+    async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {
+        let mut waiting = self.call("review_queue")?.waiting();
+        waiting.truncate(limit);
+        Ok(waiting)
+    }
+
+    async fn review_count(&self) -> Result<u64, StoreError> {
+        Ok(self.call("review_count")?.waiting().len() as u64)
+    }
+
+    async fn decide_review(
+        &self,
+        comment_id: CommentId,
+        decision: Decision,
+        audit: NewAudit,
+    ) -> Result<(u64, ReviewItem), StoreError> {
+        let mut tables = self.call("decide_review")?;
+        let (item, decided) = tables.review(comment_id, false)?;
+        *decided = Some(decision);
+        let item = item.clone();
+        Ok((tables.record(audit), item))
+    }
+
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        let mut tables = self.call("reopen_review")?;
+        tables.review(comment_id, true)?.1 = None;
+        Ok(tables.record(audit))
+    }
+
+    async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError> {
+        Ok(self.call("audit")?.record(audit))
+    }
+
+    async fn audit_log(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        Ok(self.call("audit_log")?.audit.iter().rev().take(limit).cloned().collect())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.call("ping").map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::engines::metadata::conformance;
+
+    async fn open() -> (InMemoryMetadata, ()) {
+        (InMemoryMetadata::default(), ())
+    }
+
+    conformance::conformance!(open);
+}

@@ -1,0 +1,216 @@
+//! Metadata in PostgreSQL: the engine of many nodes.
+//!
+//! Always holds: what returned `Ok` is on disk; a change and its audit entry share a transaction.
+//! Whichever nodes change things at once, each change sees those before it: numbers for streams are
+//! given under a lock, and a row is locked while it is changed. No two transactions wait for each
+//! other: each takes the rows it waits for before any other, many rows in the order of their keys.
+//! Each submodule owns the tables it is named after, as `migrations/postgres/metadata` has them.
+//!
+//! When the server is away: [`StoreError::Unavailable`] within `postgres.timeout`, and nothing
+//! changed; except that a server lost in the very moment of a commit may have made it, and could not
+//! say so.
+
+mod audit;
+mod review;
+mod sanctions;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{MetadataStore, NewAudit, UserRecord};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::postgres::{PostgresPool, statement, transaction};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::protocol::events::Decision;
+use crate::protocol::stream::{NewStream, Stream, StreamPatch};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CommentId, StreamId, UserId};
+
+/// The engine. Cloning shares the connections.
+#[derive(Debug, Clone)]
+pub struct PostgresMetadata {
+    pool: PostgresPool,
+}
+
+impl PostgresMetadata {
+    /// On tables that are up to date.
+    pub(crate) fn new(pool: PostgresPool) -> Self {
+        Self { pool }
+    }
+}
+
+#[async_trait]
+impl MetadataStore for PostgresMetadata {
+    async fn create_stream(
+        &self,
+        new: NewStream,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| streams::create(connection, new, audit)))
+            .await
+    }
+
+    async fn update_stream(
+        &self,
+        stream_id: StreamId,
+        patch: StreamPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| streams::update(
+                connection, stream_id, patch, &audit
+            )))
+            .await
+    }
+
+    async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| streams::by_id(connection, stream_id)))
+            .await
+    }
+
+    async fn streams(&self) -> Result<Vec<Stream>, StoreError> {
+        self.pool.bounded(statement!(self.pool, |connection| streams::all(connection))).await
+    }
+
+    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| streams::throttle_overrides(connection)))
+            .await
+    }
+
+    async fn set_throttle_override(
+        &self,
+        stream_id: StreamId,
+        rate: Option<SampleRate>,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| {
+                streams::set_throttle_override(connection, stream_id, rate, &audit)
+            }))
+            .await
+    }
+
+    async fn remember_users(&self, users: &[UserRecord]) -> Result<(), StoreError> {
+        if users.is_empty() {
+            return Ok(());
+        }
+        self.pool
+            .bounded(statement!(self.pool, |connection| users::remember(connection, users)))
+            .await
+    }
+
+    async fn user(&self, user_id: UserId) -> Result<Option<UserRecord>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| users::by_id(connection, user_id)))
+            .await
+    }
+
+    async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
+        self.pool.bounded(statement!(self.pool, |connection| users::named(connection, name))).await
+    }
+
+    async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| sanctions::put(
+                connection, &sanction, &audit
+            )))
+            .await
+    }
+
+    async fn lift(
+        &self,
+        user_id: UserId,
+        kinds: &[SanctionKind],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| sanctions::lift(
+                connection, user_id, kinds, &audit
+            )))
+            .await
+    }
+
+    async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| sanctions::in_force(connection, now_ms)))
+            .await
+    }
+
+    async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::queue(connection, &item)))
+            .await
+    }
+
+    async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| review::waiting(connection, limit)))
+            .await
+    }
+
+    async fn review_count(&self) -> Result<u64, StoreError> {
+        self.pool.bounded(statement!(self.pool, |connection| review::count(connection))).await
+    }
+
+    async fn decide_review(
+        &self,
+        comment_id: CommentId,
+        decision: Decision,
+        audit: NewAudit,
+    ) -> Result<(u64, ReviewItem), StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| review::decide(
+                connection, comment_id, decision, &audit
+            )))
+            .await
+    }
+
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(transaction!(self.pool, |connection| review::reopen(
+                connection, comment_id, &audit
+            )))
+            .await
+    }
+
+    async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| audit::append(connection, &audit)))
+            .await
+    }
+
+    async fn audit_log(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| audit::newest(connection, limit)))
+            .await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.pool.bounded(statement!(self.pool, |connection| streams::is_there(connection))).await
+    }
+}
+
+/// The protocol's own word for a value of one of its enums without fields.
+fn word(value: &impl Serialize) -> Result<String, StoreError> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Ok(word),
+        other => Err(StoreError::Corrupt(format!("expected a value of one word, got {other:?}"))),
+    }
+}
+
+/// The inverse of [`word`].
+fn from_word<T: DeserializeOwned>(word: &str) -> Result<T, StoreError> {
+    serde_json::from_value(word.into()).map_err(|error| StoreError::Corrupt(error.to_string()))
+}

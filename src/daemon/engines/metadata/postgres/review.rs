@@ -1,0 +1,105 @@
+//! Comments that a person should look at, and what was decided.
+
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+
+use super::audit;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::postgres::columns::{comment_id, integer, natural, text};
+use crate::daemon::engines::metadata::NewAudit;
+use crate::protocol::admin::ReviewItem;
+use crate::protocol::events::Decision;
+use crate::protocol::{CommentId, StreamId, UserId};
+
+pub(super) async fn queue(
+    connection: &mut PgConnection,
+    item: &ReviewItem,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO reviews
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+    )
+    .bind(item.comment_id.sort_key())
+    .bind(integer(item.stream_id.0))
+    .bind(integer(item.user_id.0))
+    .bind(text(&item.name))
+    .bind(text(&item.message))
+    .bind(text(&item.reason))
+    .bind(integer(item.flagged_at))
+    .bind(item.held)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn waiting(
+    connection: &mut PgConnection,
+    limit: usize,
+) -> Result<Vec<ReviewItem>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM reviews WHERE decision IS NULL ORDER BY flagged_at, sort_key LIMIT $1",
+    )
+    .bind(integer(limit as u64))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(from_row).collect()
+}
+
+pub(super) async fn count(connection: &mut PgConnection) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT count(*) AS waiting FROM reviews WHERE decision IS NULL")
+        .fetch_one(connection)
+        .await?;
+    natural(&row, "waiting")
+}
+
+pub(super) async fn decide(
+    connection: &mut PgConnection,
+    comment_id: CommentId,
+    decision: Decision,
+    audit: &NewAudit,
+) -> Result<(u64, ReviewItem), StoreError> {
+    let row = sqlx::query(
+        "UPDATE reviews SET decision = $1, decided_at = $2, decided_by = $3
+         WHERE sort_key = $4 AND decision IS NULL RETURNING *",
+    )
+    .bind(decision.as_str())
+    .bind(integer(audit.at))
+    .bind(text(&audit.actor))
+    .bind(comment_id.sort_key())
+    .fetch_optional(&mut *connection)
+    .await?;
+    let item = from_row(&row.ok_or(StoreError::NotFound("comment in the review queue"))?)?;
+    Ok((audit::append(connection, audit).await?, item))
+}
+
+pub(super) async fn reopen(
+    connection: &mut PgConnection,
+    comment_id: CommentId,
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    let reopened = sqlx::query(
+        "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL
+         WHERE sort_key = $1 AND decision IS NOT NULL",
+    )
+    .bind(comment_id.sort_key())
+    .execute(&mut *connection)
+    .await?;
+    if reopened.rows_affected() == 0 {
+        return Err(StoreError::NotFound("decided comment in the review queue"));
+    }
+    audit::append(connection, audit).await
+}
+
+fn from_row(row: &PgRow) -> Result<ReviewItem, StoreError> {
+    Ok(ReviewItem {
+        comment_id: comment_id(row)?,
+        stream_id: StreamId(natural(row, "stream_id")?),
+        user_id: UserId(natural(row, "user_id")?),
+        name: row.try_get("name")?,
+        message: row.try_get("message")?,
+        reason: row.try_get("reason")?,
+        flagged_at: natural(row, "flagged_at")?,
+        held: row.try_get("held")?,
+    })
+}

@@ -1,0 +1,98 @@
+//! Bans and timeouts. The table holds what is in force, and for a while what has run out: every
+//! change sweeps that away.
+
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+
+use super::{audit, from_word};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::postgres::columns::{
+    integer, natural, natural_or_null, text,
+};
+use crate::daemon::engines::metadata::NewAudit;
+use crate::protocol::UserId;
+use crate::protocol::admin::{Sanction, SanctionKind};
+
+const PUT: &str = "INSERT INTO sanctions
+    (user_id, kind, name, reason, created_by, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT (user_id, kind) DO UPDATE SET name = excluded.name, reason = excluded.reason,
+        created_by = excluded.created_by, created_at = excluded.created_at,
+        expires_at = excluded.expires_at";
+
+/// What others are changing at this moment is left to them: a sweep waits for nobody.
+const SWEEP: &str = "DELETE FROM sanctions WHERE (user_id, kind) IN (
+        SELECT user_id, kind FROM sanctions WHERE expires_at <= $1 FOR UPDATE SKIP LOCKED)";
+
+pub(super) async fn put(
+    connection: &mut PgConnection,
+    sanction: &Sanction,
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    sqlx::query(PUT)
+        .bind(integer(sanction.user_id.0))
+        .bind(sanction.kind.as_str())
+        .bind(sanction.name.as_deref().map(text))
+        .bind(sanction.reason.as_deref().map(text))
+        .bind(text(&sanction.created_by))
+        .bind(integer(sanction.created_at))
+        .bind(sanction.expires_at.map(integer))
+        .execute(&mut *connection)
+        .await?;
+    sweep(connection, audit.at).await?;
+    audit::append(connection, audit).await
+}
+
+pub(super) async fn lift(
+    connection: &mut PgConnection,
+    user_id: UserId,
+    kinds: &[SanctionKind],
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    let lifted = sqlx::query(
+        "DELETE FROM sanctions WHERE user_id = $1 AND kind = ANY($2)
+         AND (expires_at IS NULL OR expires_at > $3)",
+    )
+    .bind(integer(user_id.0))
+    .bind(kinds)
+    .bind(integer(audit.at))
+    .execute(&mut *connection)
+    .await?;
+    if lifted.rows_affected() == 0 {
+        return Err(StoreError::NotFound("sanction in force on this user"));
+    }
+    sweep(connection, audit.at).await?;
+    audit::append(connection, audit).await
+}
+
+pub(super) async fn in_force(
+    connection: &mut PgConnection,
+    now_ms: u64,
+) -> Result<Vec<Sanction>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM sanctions WHERE expires_at IS NULL OR expires_at > $1
+         ORDER BY created_at DESC, user_id DESC, kind",
+    )
+    .bind(integer(now_ms))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(from_row).collect()
+}
+
+async fn sweep(connection: &mut PgConnection, now_ms: u64) -> Result<(), StoreError> {
+    sqlx::query(SWEEP).bind(integer(now_ms)).execute(connection).await?;
+    Ok(())
+}
+
+fn from_row(row: &PgRow) -> Result<Sanction, StoreError> {
+    Ok(Sanction {
+        user_id: UserId(natural(row, "user_id")?),
+        kind: from_word(row.try_get("kind")?)?,
+        name: row.try_get("name")?,
+        reason: row.try_get("reason")?,
+        created_by: row.try_get("created_by")?,
+        created_at: natural(row, "created_at")?,
+        expires_at: natural_or_null(row, "expires_at")?,
+    })
+}

@@ -1,0 +1,172 @@
+//! Streams, their settings and the rates operators fixed for them.
+
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+
+use super::{audit, from_word, word};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::postgres::columns::{
+    integer, natural, natural_or_null, text,
+};
+use crate::daemon::engines::metadata::NewAudit;
+use crate::protocol::StreamId;
+use crate::protocol::stream::{NewStream, Stream, StreamPatch};
+use crate::protocol::throttle::SampleRate;
+
+/// Held from asking for the highest id until the new one is committed, by every node that creates a
+/// stream; those that read or change streams wait for nothing.
+const LOCK_IDS: &str =
+    "SELECT pg_advisory_xact_lock(hashtextextended('lcd stream ids ' || current_schema(), 0))";
+
+pub(super) async fn create(
+    connection: &mut PgConnection,
+    new: NewStream,
+    audit: NewAudit,
+) -> Result<(u64, Stream), StoreError> {
+    sqlx::query(LOCK_IDS).execute(&mut *connection).await?;
+    let stream_id = match new.stream_id {
+        Some(chosen) => chosen,
+        None => next_id(connection).await?,
+    };
+    let stream = new.begin(stream_id, audit.at);
+    insert(connection, &stream).await?;
+    let audit_id = audit::append(connection, &audit.of_stream(stream_id)).await?;
+    Ok((audit_id, stream))
+}
+
+async fn next_id(connection: &mut PgConnection) -> Result<StreamId, StoreError> {
+    let row = sqlx::query("SELECT coalesce(max(stream_id), 0) AS highest FROM streams")
+        .fetch_one(connection)
+        .await?;
+    let highest: i64 = row.try_get("highest")?;
+    let next = highest.checked_add(1);
+    let next = next.ok_or(StoreError::NotFound("stream id above the highest in use"))?;
+    Ok(StreamId(next.unsigned_abs()))
+}
+
+async fn insert(connection: &mut PgConnection, stream: &Stream) -> Result<(), StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO streams (stream_id, title, state, anonymous, moderation, created_at, ended_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+    )
+    .bind(integer(stream.stream_id.0))
+    .bind(text(&stream.title))
+    .bind(stream.state.as_str())
+    .bind(stream.anonymous)
+    .bind(word(&stream.moderation)?)
+    .bind(integer(stream.created_at))
+    .bind(stream.ended_at.map(integer))
+    .execute(connection)
+    .await?;
+    match inserted.rows_affected() {
+        0 => Err(StoreError::Exists("stream")),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn update(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+    patch: StreamPatch,
+    audit: &NewAudit,
+) -> Result<(u64, Stream), StoreError> {
+    let row = sqlx::query("SELECT * FROM streams WHERE stream_id = $1 FOR UPDATE")
+        .bind(integer(stream_id.0))
+        .fetch_optional(&mut *connection)
+        .await?;
+    let mut stream = from_row(&row.ok_or(StoreError::NotFound("stream"))?)?;
+    stream.apply(patch, audit.at);
+    sqlx::query(
+        "UPDATE streams SET title = $1, state = $2, anonymous = $3, moderation = $4, ended_at = $5
+         WHERE stream_id = $6",
+    )
+    .bind(text(&stream.title))
+    .bind(stream.state.as_str())
+    .bind(stream.anonymous)
+    .bind(word(&stream.moderation)?)
+    .bind(stream.ended_at.map(integer))
+    .bind(integer(stream_id.0))
+    .execute(&mut *connection)
+    .await?;
+    Ok((audit::append(connection, audit).await?, stream))
+}
+
+pub(super) async fn by_id(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+) -> Result<Option<Stream>, StoreError> {
+    let row = sqlx::query("SELECT * FROM streams WHERE stream_id = $1")
+        .bind(integer(stream_id.0))
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(from_row).transpose()
+}
+
+pub(super) async fn all(connection: &mut PgConnection) -> Result<Vec<Stream>, StoreError> {
+    let rows =
+        sqlx::query("SELECT * FROM streams ORDER BY stream_id").fetch_all(connection).await?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Whether the server answers, knows the tables, and takes changes: a replica does not.
+pub(super) async fn is_there(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "SELECT pg_is_in_recovery() AS replica, (SELECT count(*) FROM
+         (SELECT FROM streams LIMIT 1) AS any_stream) AS streams",
+    )
+    .fetch_one(connection)
+    .await?;
+    match row.try_get("replica")? {
+        true => Err(StoreError::Unavailable("`postgres.url` names a read-only replica".to_owned())),
+        false => Ok(()),
+    }
+}
+
+pub(super) async fn throttle_overrides(
+    connection: &mut PgConnection,
+) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT stream_id, throttle_override FROM streams
+         WHERE throttle_override IS NOT NULL ORDER BY stream_id",
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let share: f64 = row.try_get("throttle_override")?;
+            let rate = SampleRate::from_share(share).ok_or_else(|| {
+                StoreError::Corrupt(format!("a throttle override of {share}, expected 0 to 1"))
+            })?;
+            Ok((StreamId(natural(row, "stream_id")?), rate))
+        })
+        .collect()
+}
+
+pub(super) async fn set_throttle_override(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+    rate: Option<SampleRate>,
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    let updated = sqlx::query("UPDATE streams SET throttle_override = $1 WHERE stream_id = $2")
+        .bind(rate.map(SampleRate::share))
+        .bind(integer(stream_id.0))
+        .execute(&mut *connection)
+        .await?;
+    if updated.rows_affected() == 0 {
+        return Err(StoreError::NotFound("stream"));
+    }
+    audit::append(connection, audit).await
+}
+
+fn from_row(row: &PgRow) -> Result<Stream, StoreError> {
+    Ok(Stream {
+        stream_id: StreamId(natural(row, "stream_id")?),
+        title: row.try_get("title")?,
+        state: from_word(row.try_get("state")?)?,
+        anonymous: row.try_get("anonymous")?,
+        moderation: from_word(row.try_get("moderation")?)?,
+        created_at: natural(row, "created_at")?,
+        ended_at: natural_or_null(row, "ended_at")?,
+    })
+}

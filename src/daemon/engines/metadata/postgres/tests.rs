@@ -1,0 +1,132 @@
+//! The engine on a real server.
+
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::postgres::PostgresStores;
+use crate::daemon::engines::backends::postgres::test_schema::TestSchema;
+use crate::daemon::engines::metadata::conformance::{self, audit};
+use crate::daemon::engines::metadata::postgres::PostgresMetadata;
+use crate::daemon::engines::metadata::{MetadataStore as _, UserRecord};
+use crate::protocol::UserId;
+use crate::protocol::admin::{Sanction, SanctionKind};
+use crate::protocol::stream::{NewStream, StreamPatch};
+use crate::protocol::throttle::SampleRate;
+
+async fn open_in(schema: &TestSchema) -> PostgresMetadata {
+    PostgresStores::open(&schema.config).await.unwrap().metadata().await.unwrap()
+}
+
+async fn open() -> (PostgresMetadata, TestSchema) {
+    let schema = TestSchema::new();
+    (open_in(&schema).await, schema)
+}
+
+conformance::conformance!(open, ignore = "needs scripts/stack up");
+
+fn ban(user_id: u64) -> Sanction {
+    Sanction {
+        user_id: UserId(user_id),
+        kind: SanctionKind::Ban,
+        name: None,
+        reason: Some("spam".to_owned()),
+        created_by: "ann".to_owned(),
+        created_at: 5,
+        expires_at: None,
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn everything_is_there_for_another_node() {
+    let (store, schema) = open().await;
+    let (_, stream) =
+        store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
+    let half = SampleRate::from_share(0.5).unwrap();
+    let throttle = audit(3, "throttle");
+    store.set_throttle_override(stream.stream_id, Some(half), throttle).await.unwrap();
+    store.sanction(ban(42), audit(5, "ban")).await.unwrap();
+    let user = UserRecord { user_id: UserId(42), name: "bob".into(), seen_at: 4 };
+    store.remember_users(std::slice::from_ref(&user)).await.unwrap();
+    let other = open_in(&schema).await;
+    assert_eq!(other.streams().await.unwrap(), std::slice::from_ref(&stream));
+    assert_eq!(other.throttle_overrides().await.unwrap(), [(stream.stream_id, half)]);
+    assert_eq!(other.sanctions(6).await.unwrap(), [ban(42)]);
+    assert_eq!(other.users_named("bob").await.unwrap(), [user]);
+    assert_eq!(other.audit_log(10).await.unwrap(), store.audit_log(10).await.unwrap());
+    other.ping().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_change_whose_audit_entry_fails_is_undone() {
+    let (store, schema) = open().await;
+    let (_, stream) =
+        store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
+    schema.execute("DROP TABLE audit").await.unwrap();
+    let refused = store.sanction(ban(42), audit(5, "ban")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert_eq!(store.sanctions(6).await.unwrap(), []);
+    let refused = store.create_stream(NewStream::default(), audit(5, "create_stream")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    let patch = StreamPatch { anonymous: Some(!stream.anonymous), ..StreamPatch::default() };
+    let refused = store.update_stream(stream.stream_id, patch, audit(5, "update_stream")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert_eq!(store.streams().await.unwrap(), [stream]);
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn nodes_that_create_streams_at_once_get_an_id_each() {
+    let schema = TestSchema::new();
+    let (one, other) = tokio::join!(open_in(&schema), open_in(&schema));
+    let create = |number: usize| {
+        let store = if number.is_multiple_of(2) { &one } else { &other };
+        store.create_stream(NewStream::default(), audit(1, "create_stream"))
+    };
+    let created = futures_util::future::join_all((0..60).map(create)).await;
+    let mut ids: Vec<_> = created.into_iter().map(|made| made.unwrap().1.stream_id.0).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=60).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn nodes_that_change_the_same_rows_do_not_give_each_other_up() {
+    let schema = TestSchema::new();
+    let (one, other) = tokio::join!(open_in(&schema), open_in(&schema));
+    let users = |backwards: bool| {
+        let mut users: Vec<_> = (1..=500)
+            .map(|id| UserRecord { user_id: UserId(id), name: "ann".into(), seen_at: 1 })
+            .collect();
+        if backwards {
+            users.reverse();
+        }
+        users
+    };
+    for round in 0..10 {
+        let expiring = |user_id| Sanction { expires_at: Some(round + 1), ..ban(user_id) };
+        let (forwards, backwards) = (users(false), users(true));
+        let sanctions = (1..=8).map(|id| {
+            let store = if id % 2 == 0 { &one } else { &other };
+            store.sanction(expiring(id % 3), audit(round, "ban"))
+        });
+        let (first, second, sanctions) = tokio::join!(
+            one.remember_users(&forwards),
+            other.remember_users(&backwards),
+            futures_util::future::join_all(sanctions),
+        );
+        first.unwrap();
+        second.unwrap();
+        assert!(sanctions.iter().all(Result::is_ok), "{sanctions:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_text_with_a_character_no_column_holds_does_not_fail_for_ever() {
+    let (store, _schema) = open().await;
+    let user = UserRecord { user_id: UserId(1), name: "a\0b".into(), seen_at: 1 };
+    store.remember_users(&[user]).await.unwrap();
+    let found = store.user(UserId(1)).await.unwrap().unwrap();
+    assert_eq!(&*found.name, "a\u{FFFD}b");
+    assert_eq!(store.users_named("a\0b").await.unwrap(), [found]);
+}

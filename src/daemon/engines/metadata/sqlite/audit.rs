@@ -1,0 +1,56 @@
+//! The audit log: appended to, never changed.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::sqlite_file::{SqliteFile, integer, natural};
+use crate::daemon::engines::metadata::NewAudit;
+use crate::protocol::admin::AuditEntry;
+
+/// Adds an entry in the transaction of the change it records; returns its number.
+pub(super) async fn append(
+    connection: &mut SqliteConnection,
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    let row = sqlx::query(
+        "INSERT INTO audit (at, actor, action, target, detail) VALUES (?, ?, ?, ?, ?)
+         RETURNING audit_id",
+    )
+    .bind(integer(audit.at))
+    .bind(&audit.actor)
+    .bind(audit.action)
+    .bind(&audit.target)
+    .bind(audit.detail.to_string())
+    .fetch_one(connection)
+    .await?;
+    natural(&row, "audit_id")
+}
+
+pub(super) async fn record(file: &SqliteFile, audit: &NewAudit) -> Result<u64, StoreError> {
+    let mut transaction = file.begin().await?;
+    let audit_id = append(&mut transaction, audit).await?;
+    transaction.commit().await?;
+    Ok(audit_id)
+}
+
+pub(super) async fn newest(file: &SqliteFile, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM audit ORDER BY audit_id DESC LIMIT ?")
+        .bind(integer(limit as u64))
+        .fetch_all(file.readers())
+        .await?;
+    rows.iter().map(entry).collect()
+}
+
+fn entry(row: &SqliteRow) -> Result<AuditEntry, StoreError> {
+    let detail = serde_json::from_str(row.try_get("detail")?)
+        .map_err(|error| StoreError::Corrupt(format!("detail of an audit entry: {error}")))?;
+    Ok(AuditEntry {
+        audit_id: natural(row, "audit_id")?,
+        at: natural(row, "at")?,
+        actor: row.try_get("actor")?,
+        action: row.try_get("action")?,
+        target: row.try_get("target")?,
+        detail,
+    })
+}

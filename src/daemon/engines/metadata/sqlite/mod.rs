@@ -1,0 +1,243 @@
+//! Metadata in a SQLite file: the engine of a single machine.
+//!
+//! Always holds: what returned `Ok` is on disk; a change and its audit entry share a transaction.
+//! Each submodule owns the tables it is named after.
+
+mod audit;
+mod review;
+mod sanctions;
+mod streams;
+mod users;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::migrate::Migrator;
+
+use super::{MetadataStore, NewAudit, UserRecord};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::sqlite_file::SqliteFile;
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::protocol::events::Decision;
+use crate::protocol::stream::{NewStream, Stream, StreamPatch};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CommentId, StreamId, UserId};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/metadata");
+
+/// The engine. Cloning shares the file.
+#[derive(Debug, Clone)]
+pub struct SqliteMetadata {
+    file: SqliteFile,
+}
+
+impl SqliteMetadata {
+    /// Opens the file, makes it if it is absent, and brings its schema up to date.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { file: SqliteFile::open(path, &MIGRATIONS).await? })
+    }
+}
+
+#[async_trait]
+impl MetadataStore for SqliteMetadata {
+    async fn create_stream(
+        &self,
+        new: NewStream,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        streams::create(&self.file, new, audit).await
+    }
+
+    async fn update_stream(
+        &self,
+        stream_id: StreamId,
+        patch: StreamPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        streams::update(&self.file, stream_id, patch, &audit).await
+    }
+
+    async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
+        streams::by_id(&self.file, stream_id).await
+    }
+
+    async fn streams(&self) -> Result<Vec<Stream>, StoreError> {
+        streams::all(&self.file).await
+    }
+
+    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+        streams::throttle_overrides(&self.file).await
+    }
+
+    async fn set_throttle_override(
+        &self,
+        stream_id: StreamId,
+        rate: Option<SampleRate>,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        streams::set_throttle_override(&self.file, stream_id, rate, &audit).await
+    }
+
+    async fn remember_users(&self, users: &[UserRecord]) -> Result<(), StoreError> {
+        users::remember(&self.file, users).await
+    }
+
+    async fn user(&self, user_id: UserId) -> Result<Option<UserRecord>, StoreError> {
+        users::by_id(&self.file, user_id).await
+    }
+
+    async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
+        users::named(&self.file, name).await
+    }
+
+    async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
+        sanctions::put(&self.file, &sanction, &audit).await
+    }
+
+    async fn lift(
+        &self,
+        user_id: UserId,
+        kinds: &[SanctionKind],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        sanctions::lift(&self.file, user_id, kinds, &audit).await
+    }
+
+    async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
+        sanctions::in_force(&self.file, now_ms).await
+    }
+
+    async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError> {
+        review::queue(&self.file, &item).await
+    }
+
+    async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {
+        review::waiting(&self.file, limit).await
+    }
+
+    async fn review_count(&self) -> Result<u64, StoreError> {
+        review::count(&self.file).await
+    }
+
+    async fn decide_review(
+        &self,
+        comment_id: CommentId,
+        decision: Decision,
+        audit: NewAudit,
+    ) -> Result<(u64, ReviewItem), StoreError> {
+        review::decide(&self.file, comment_id, decision, &audit).await
+    }
+
+    async fn reopen_review(
+        &self,
+        comment_id: CommentId,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        review::reopen(&self.file, comment_id, &audit).await
+    }
+
+    async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError> {
+        audit::record(&self.file, &audit).await
+    }
+
+    async fn audit_log(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        audit::newest(&self.file, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.file.ping().await
+    }
+}
+
+/// The protocol's own word for a value of one of its enums without fields.
+fn word(value: &impl Serialize) -> Result<String, StoreError> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Ok(word),
+        other => Err(StoreError::Corrupt(format!("expected a value of one word, got {other:?}"))),
+    }
+}
+
+/// The inverse of [`word`].
+fn from_word<T: DeserializeOwned>(word: &str) -> Result<T, StoreError> {
+    serde_json::from_value(word.into()).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::daemon::engines::metadata::conformance::{self, audit};
+
+    async fn open() -> (SqliteMetadata, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        (SqliteMetadata::open(&dir.path().join("metadata.db")).await.unwrap(), dir)
+    }
+
+    conformance::conformance!(open);
+
+    fn ban() -> Sanction {
+        Sanction {
+            user_id: UserId(42),
+            kind: SanctionKind::Ban,
+            name: None,
+            reason: Some("spam".to_owned()),
+            created_by: "ann".to_owned(),
+            created_at: 5,
+            expires_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_is_there_after_it_is_opened_again() {
+        let (store, dir) = open().await;
+        let create = audit(1, "create_stream");
+        let (_, stream) = store.create_stream(NewStream::default(), create).await.unwrap();
+        let half = SampleRate::from_share(0.5).unwrap();
+        let throttle = audit(3, "throttle");
+        store.set_throttle_override(stream.stream_id, Some(half), throttle).await.unwrap();
+        store.sanction(ban(), audit(5, "ban")).await.unwrap();
+        let user = UserRecord { user_id: UserId(42), name: "bob".into(), seen_at: 4 };
+        store.remember_users(std::slice::from_ref(&user)).await.unwrap();
+        // Not closed: the file is left as a killed process leaves it.
+        let again = SqliteMetadata::open(&dir.path().join("metadata.db")).await.unwrap();
+        assert_eq!(again.streams().await.unwrap(), std::slice::from_ref(&stream));
+        assert_eq!(again.throttle_overrides().await.unwrap(), [(stream.stream_id, half)]);
+        assert_eq!(again.sanctions(6).await.unwrap(), [ban()]);
+        assert_eq!(again.users_named("bob").await.unwrap(), [user]);
+        assert_eq!(again.audit_log(10).await.unwrap(), store.audit_log(10).await.unwrap());
+        again.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_audit_entry_fails_is_undone() {
+        let (store, _dir) = open().await;
+        let (_, stream) =
+            store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
+        let mut transaction = store.file.begin().await.unwrap();
+        sqlx::query("DROP TABLE audit").execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+        let refused = store.sanction(ban(), audit(5, "ban")).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        assert_eq!(store.sanctions(6).await.unwrap(), []);
+        let refused = store.create_stream(NewStream::default(), audit(5, "create_stream")).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        let patch = StreamPatch { anonymous: Some(!stream.anonymous), ..StreamPatch::default() };
+        let entry = audit(5, "update_stream");
+        let refused = store.update_stream(stream.stream_id, patch, entry).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        assert_eq!(store.streams().await.unwrap(), [stream]);
+    }
+
+    #[tokio::test]
+    async fn concurrent_changes_all_take_place() {
+        let (store, _dir) = open().await;
+        let create = |_| store.create_stream(NewStream::default(), audit(1, "create_stream"));
+        let created = futures_util::future::join_all((0..50).map(create)).await;
+        let mut ids: Vec<_> = created.into_iter().map(|made| made.unwrap().1.stream_id.0).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=50).collect::<Vec<_>>());
+    }
+}

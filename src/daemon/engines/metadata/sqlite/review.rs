@@ -1,0 +1,109 @@
+//! Comments that a person should look at, and what was decided.
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::audit;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::sqlite_file::{SqliteFile, comment_id, integer, natural};
+use crate::daemon::engines::metadata::NewAudit;
+use crate::protocol::admin::ReviewItem;
+use crate::protocol::events::Decision;
+use crate::protocol::{CommentId, StreamId, UserId};
+
+pub(super) async fn queue(file: &SqliteFile, item: &ReviewItem) -> Result<(), StoreError> {
+    let mut transaction = file.begin().await?;
+    sqlx::query(
+        "INSERT INTO reviews
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(item.comment_id.sort_key().to_vec())
+    .bind(integer(item.stream_id.0))
+    .bind(integer(item.user_id.0))
+    .bind(&item.name)
+    .bind(&item.message)
+    .bind(&item.reason)
+    .bind(integer(item.flagged_at))
+    .bind(item.held)
+    .execute(&mut *transaction)
+    .await?;
+    Ok(transaction.commit().await?)
+}
+
+pub(super) async fn waiting(
+    file: &SqliteFile,
+    limit: usize,
+) -> Result<Vec<ReviewItem>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM reviews WHERE decision IS NULL ORDER BY flagged_at, sort_key LIMIT ?",
+    )
+    .bind(integer(limit as u64))
+    .fetch_all(file.readers())
+    .await?;
+    rows.iter().map(from_row).collect()
+}
+
+pub(super) async fn count(file: &SqliteFile) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT count(*) AS waiting FROM reviews WHERE decision IS NULL")
+        .fetch_one(file.readers())
+        .await?;
+    natural(&row, "waiting")
+}
+
+pub(super) async fn decide(
+    file: &SqliteFile,
+    comment_id: CommentId,
+    decision: Decision,
+    audit: &NewAudit,
+) -> Result<(u64, ReviewItem), StoreError> {
+    let mut transaction = file.begin().await?;
+    let row = sqlx::query(
+        "UPDATE reviews SET decision = ?, decided_at = ?, decided_by = ?
+         WHERE sort_key = ? AND decision IS NULL RETURNING *",
+    )
+    .bind(decision.as_str())
+    .bind(integer(audit.at))
+    .bind(&audit.actor)
+    .bind(comment_id.sort_key().to_vec())
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let item = from_row(&row.ok_or(StoreError::NotFound("comment in the review queue"))?)?;
+    let audit_id = audit::append(&mut transaction, audit).await?;
+    transaction.commit().await?;
+    Ok((audit_id, item))
+}
+
+pub(super) async fn reopen(
+    file: &SqliteFile,
+    comment_id: CommentId,
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    let mut transaction = file.begin().await?;
+    let reopened = sqlx::query(
+        "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL
+         WHERE sort_key = ? AND decision IS NOT NULL",
+    )
+    .bind(comment_id.sort_key().to_vec())
+    .execute(&mut *transaction)
+    .await?;
+    if reopened.rows_affected() == 0 {
+        return Err(StoreError::NotFound("decided comment in the review queue"));
+    }
+    let audit_id = audit::append(&mut transaction, audit).await?;
+    transaction.commit().await?;
+    Ok(audit_id)
+}
+
+fn from_row(row: &SqliteRow) -> Result<ReviewItem, StoreError> {
+    Ok(ReviewItem {
+        comment_id: comment_id(row)?,
+        stream_id: StreamId(natural(row, "stream_id")?),
+        user_id: UserId(natural(row, "user_id")?),
+        name: row.try_get("name")?,
+        message: row.try_get("message")?,
+        reason: row.try_get("reason")?,
+        flagged_at: natural(row, "flagged_at")?,
+        held: row.try_get("held")?,
+    })
+}

@@ -1,0 +1,160 @@
+//! Streams, their settings and the rates operators fixed for them.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::{audit, from_word, word};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::sqlite_file::{
+    SqliteFile, integer, natural, natural_or_null,
+};
+use crate::daemon::engines::metadata::NewAudit;
+use crate::protocol::StreamId;
+use crate::protocol::stream::{NewStream, Stream, StreamPatch};
+use crate::protocol::throttle::SampleRate;
+
+pub(super) async fn create(
+    file: &SqliteFile,
+    new: NewStream,
+    audit: NewAudit,
+) -> Result<(u64, Stream), StoreError> {
+    let mut transaction = file.begin().await?;
+    let stream_id = match new.stream_id {
+        Some(chosen) => chosen,
+        None => next_id(&mut transaction).await?,
+    };
+    let stream = new.begin(stream_id, audit.at);
+    insert(&mut transaction, &stream).await?;
+    let audit_id = audit::append(&mut transaction, &audit.of_stream(stream_id)).await?;
+    transaction.commit().await?;
+    Ok((audit_id, stream))
+}
+
+async fn next_id(connection: &mut SqliteConnection) -> Result<StreamId, StoreError> {
+    let row = sqlx::query("SELECT coalesce(max(stream_id), 0) AS highest FROM streams")
+        .fetch_one(connection)
+        .await?;
+    let highest: i64 = row.try_get("highest")?;
+    let next = highest.checked_add(1);
+    let next = next.ok_or(StoreError::NotFound("stream id above the highest in use"))?;
+    Ok(StreamId(next.unsigned_abs()))
+}
+
+async fn insert(connection: &mut SqliteConnection, stream: &Stream) -> Result<(), StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO streams (stream_id, title, state, anonymous, moderation, created_at, ended_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(integer(stream.stream_id.0))
+    .bind(&stream.title)
+    .bind(stream.state.as_str())
+    .bind(stream.anonymous)
+    .bind(word(&stream.moderation)?)
+    .bind(integer(stream.created_at))
+    .bind(stream.ended_at.map(integer))
+    .execute(connection)
+    .await?;
+    match inserted.rows_affected() {
+        0 => Err(StoreError::Exists("stream")),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn update(
+    file: &SqliteFile,
+    stream_id: StreamId,
+    patch: StreamPatch,
+    audit: &NewAudit,
+) -> Result<(u64, Stream), StoreError> {
+    let mut transaction = file.begin().await?;
+    let row = sqlx::query("SELECT * FROM streams WHERE stream_id = ?")
+        .bind(integer(stream_id.0))
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let mut stream = from_row(&row.ok_or(StoreError::NotFound("stream"))?)?;
+    stream.apply(patch, audit.at);
+    sqlx::query(
+        "UPDATE streams SET title = ?, state = ?, anonymous = ?, moderation = ?, ended_at = ?
+         WHERE stream_id = ?",
+    )
+    .bind(&stream.title)
+    .bind(stream.state.as_str())
+    .bind(stream.anonymous)
+    .bind(word(&stream.moderation)?)
+    .bind(stream.ended_at.map(integer))
+    .bind(integer(stream_id.0))
+    .execute(&mut *transaction)
+    .await?;
+    let audit_id = audit::append(&mut transaction, audit).await?;
+    transaction.commit().await?;
+    Ok((audit_id, stream))
+}
+
+pub(super) async fn by_id(
+    file: &SqliteFile,
+    stream_id: StreamId,
+) -> Result<Option<Stream>, StoreError> {
+    let row = sqlx::query("SELECT * FROM streams WHERE stream_id = ?")
+        .bind(integer(stream_id.0))
+        .fetch_optional(file.readers())
+        .await?;
+    row.as_ref().map(from_row).transpose()
+}
+
+pub(super) async fn all(file: &SqliteFile) -> Result<Vec<Stream>, StoreError> {
+    let rows =
+        sqlx::query("SELECT * FROM streams ORDER BY stream_id").fetch_all(file.readers()).await?;
+    rows.iter().map(from_row).collect()
+}
+
+pub(super) async fn throttle_overrides(
+    file: &SqliteFile,
+) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT stream_id, throttle_override FROM streams
+         WHERE throttle_override IS NOT NULL ORDER BY stream_id",
+    )
+    .fetch_all(file.readers())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let share: f64 = row.try_get("throttle_override")?;
+            let rate = SampleRate::from_share(share).ok_or_else(|| {
+                StoreError::Corrupt(format!("a throttle override of {share}, expected 0 to 1"))
+            })?;
+            Ok((StreamId(natural(row, "stream_id")?), rate))
+        })
+        .collect()
+}
+
+pub(super) async fn set_throttle_override(
+    file: &SqliteFile,
+    stream_id: StreamId,
+    rate: Option<SampleRate>,
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    let mut transaction = file.begin().await?;
+    let updated = sqlx::query("UPDATE streams SET throttle_override = ? WHERE stream_id = ?")
+        .bind(rate.map(SampleRate::share))
+        .bind(integer(stream_id.0))
+        .execute(&mut *transaction)
+        .await?;
+    if updated.rows_affected() == 0 {
+        return Err(StoreError::NotFound("stream"));
+    }
+    let audit_id = audit::append(&mut transaction, audit).await?;
+    transaction.commit().await?;
+    Ok(audit_id)
+}
+
+fn from_row(row: &SqliteRow) -> Result<Stream, StoreError> {
+    Ok(Stream {
+        stream_id: StreamId(natural(row, "stream_id")?),
+        title: row.try_get("title")?,
+        state: from_word(row.try_get("state")?)?,
+        anonymous: row.try_get("anonymous")?,
+        moderation: from_word(row.try_get("moderation")?)?,
+        created_at: natural(row, "created_at")?,
+        ended_at: natural_or_null(row, "ended_at")?,
+    })
+}

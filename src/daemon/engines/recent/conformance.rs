@@ -1,0 +1,278 @@
+//! What every engine of the recent cache must do. [`conformance!`] makes one test of each promise
+//! for an engine; it takes an async function that opens an empty cache, complete, and returns it with
+//! whatever must outlive it; attributes in front go to every test.
+
+use std::ops::RangeInclusive;
+
+use proptest::prelude::*;
+
+use super::{RecentCache, RecentEvent, RecentPage};
+use crate::daemon::engines::StoreError;
+use crate::protocol::comment::{Deletion, SequencedComment};
+use crate::protocol::{CommentId, Seq, StreamId, UserId};
+
+const STREAM: StreamId = StreamId(7);
+const OTHER: StreamId = StreamId(8);
+
+macro_rules! conformance {
+    ($(#[$attribute:meta])* $open:path) => {
+        $crate::daemon::engines::recent::conformance::conformance!(@tests ($(#[$attribute])*) $open;
+            an_unknown_stream_is_not_answered_for,
+            events_come_in_order_after_a_place,
+            a_limit_ends_a_page_where_the_next_begins,
+            a_range_that_does_not_join_forgets_what_was,
+            a_range_already_known_is_ignored,
+            an_overlapping_range_adds_what_is_new,
+            a_take_over_changes_nothing_that_was_told,
+            an_empty_range_moves_the_head,
+            buried_comments_are_never_handed_out,
+            streams_do_not_mix,
+            it_is_complete_once_marked,
+        );
+
+        #[test]
+        $(#[$attribute])*
+        fn pages_leave_nothing_out() {
+            $crate::daemon::engines::recent::conformance::pages_leave_nothing_out($open);
+        }
+    };
+    (@tests $attributes:tt $open:path; $($promise:ident),* $(,)?) => {
+        $(
+            $crate::daemon::engines::recent::conformance::conformance!(
+                @test $attributes $open; $promise
+            );
+        )*
+    };
+    (@test ($(#[$attribute:meta])*) $open:path; $promise:ident) => {
+        #[tokio::test]
+        $(#[$attribute])*
+        async fn $promise() {
+            let (cache, _guard) = $open().await;
+            $crate::daemon::engines::recent::conformance::$promise(&cache).await;
+        }
+    };
+}
+pub(crate) use conformance;
+
+pub(crate) fn comment_id(seq: Seq) -> CommentId {
+    CommentId::from_unix_ticks(17_500_000_000_000_000 + seq * 1000, 5, [2, 0, 0, 0, 0, 1])
+}
+
+pub(crate) fn comment(seq: Seq) -> RecentEvent {
+    RecentEvent::Comment(SequencedComment {
+        comment_id: comment_id(seq),
+        user_id: UserId(1),
+        name: "ann".into(),
+        message: format!("comment {seq}").into(),
+        created_at: 1,
+        seq,
+    })
+}
+
+pub(crate) fn comments(range: RangeInclusive<Seq>) -> Vec<RecentEvent> {
+    range.map(comment).collect()
+}
+
+fn deleted(seq: Seq, which: Seq) -> RecentEvent {
+    let comment_id = comment_id(which);
+    let deletion = Deletion { comment_id, reason: "blocked_word".into(), timestamp: 1 };
+    RecentEvent::Deleted { seq, deletion }
+}
+
+pub(crate) fn seqs(page: &RecentPage) -> Vec<Seq> {
+    page.events.iter().map(RecentEvent::seq).collect()
+}
+
+async fn append(cache: &impl RecentCache, from: Seq, to: Seq) {
+    cache.append(STREAM, from, to, comments(from..=to)).await.unwrap();
+}
+
+async fn after(cache: &impl RecentCache, seq: Seq, limit: usize) -> (Vec<Seq>, Seq) {
+    let page = cache.after(STREAM, seq, limit).await.unwrap().expect("it reaches back that far");
+    (seqs(&page), page.covered_to)
+}
+
+pub(crate) async fn an_unknown_stream_is_not_answered_for(cache: &impl RecentCache) {
+    assert_eq!(cache.after(STREAM, 0, 10).await.unwrap(), None);
+    assert_eq!(cache.head(STREAM).await.unwrap(), None);
+}
+
+pub(crate) async fn events_come_in_order_after_a_place(cache: &impl RecentCache) {
+    // Places between the events belong to other streams of the partition.
+    cache.append(STREAM, 10, 19, vec![comment(10), comment(15)]).await.unwrap();
+    cache.append(STREAM, 20, 29, vec![comment(21), deleted(22, 3), comment(29)]).await.unwrap();
+    assert_eq!(cache.head(STREAM).await.unwrap(), Some(29));
+    assert_eq!(after(cache, 9, 100).await, (vec![10, 15, 21, 22, 29], 29));
+    assert_eq!(after(cache, 10, 100).await, (vec![15, 21, 22, 29], 29));
+    assert_eq!(after(cache, 17, 100).await, (vec![21, 22, 29], 29));
+    assert_eq!(after(cache, 29, 100).await, (vec![], 29));
+    assert_eq!(after(cache, 31, 100).await, (vec![], 31), "never behind the one asked for");
+    assert_eq!(cache.after(STREAM, 8, 100).await.unwrap(), None, "place 9 is not covered");
+    let page = cache.after(STREAM, 20, 1).await.unwrap().unwrap();
+    assert_eq!(page.events, [comment(21)]);
+}
+
+pub(crate) async fn a_limit_ends_a_page_where_the_next_begins(cache: &impl RecentCache) {
+    append(cache, 1, 10).await;
+    cache.append(STREAM, 11, 15, Vec::new()).await.unwrap();
+    assert_eq!(after(cache, 0, 4).await, (vec![1, 2, 3, 4], 4));
+    assert_eq!(after(cache, 4, 6).await, (vec![5, 6, 7, 8, 9, 10], 15));
+    assert_eq!(after(cache, 4, 0).await, (vec![], 4));
+}
+
+pub(crate) async fn a_range_that_does_not_join_forgets_what_was(cache: &impl RecentCache) {
+    append(cache, 1, 10).await;
+    append(cache, 12, 20).await;
+    assert_eq!(cache.after(STREAM, 5, 100).await.unwrap(), None);
+    assert_eq!(after(cache, 11, 100).await, ((12..=20).collect(), 20));
+}
+
+pub(crate) async fn a_range_already_known_is_ignored(cache: &impl RecentCache) {
+    append(cache, 1, 10).await;
+    append(cache, 3, 10).await;
+    append(cache, 1, 5).await;
+    assert_eq!(after(cache, 0, 100).await, ((1..=10).collect(), 10));
+}
+
+pub(crate) async fn an_overlapping_range_adds_what_is_new(cache: &impl RecentCache) {
+    append(cache, 1, 10).await;
+    append(cache, 8, 15).await;
+    assert_eq!(after(cache, 0, 100).await, ((1..=15).collect(), 15));
+}
+
+pub(crate) async fn a_take_over_changes_nothing_that_was_told(cache: &impl RecentCache) {
+    cache.append(STREAM, 1, 10, vec![comment(2), comment(9)]).await.unwrap();
+    // The next coordinator begins at the last commit, and cuts batches where it likes.
+    append(cache, 5, 8).await;
+    append(cache, 9, 10).await;
+    append(cache, 7, 12).await;
+    assert_eq!(cache.head(STREAM).await.unwrap(), Some(12));
+    assert_eq!(after(cache, 0, 100).await, (vec![2, 9, 11, 12], 12));
+    append(cache, 13, 13).await;
+    assert_eq!(after(cache, 9, 100).await, (vec![11, 12, 13], 13));
+}
+
+pub(crate) async fn an_empty_range_moves_the_head(cache: &impl RecentCache) {
+    cache.append(STREAM, 5, 5, Vec::new()).await.unwrap();
+    assert_eq!(cache.head(STREAM).await.unwrap(), Some(5));
+    assert_eq!(after(cache, 4, 100).await, (vec![], 5));
+    append(cache, 6, 7).await;
+    assert_eq!(after(cache, 4, 100).await, (vec![6, 7], 7));
+}
+
+pub(crate) async fn buried_comments_are_never_handed_out(cache: &impl RecentCache) {
+    cache.bury(STREAM, comment_id(2)).await.unwrap();
+    append(cache, 1, 6).await;
+    assert_eq!(after(cache, 0, 100).await, (vec![1, 3, 4, 5, 6], 6));
+    cache.bury(STREAM, comment_id(4)).await.unwrap();
+    cache.bury(STREAM, comment_id(4)).await.unwrap();
+    cache.append(STREAM, 7, 7, vec![deleted(7, 4)]).await.unwrap();
+    assert_eq!(after(cache, 0, 3).await, (vec![1, 3, 5], 5), "a buried one fills no page");
+    assert_eq!(after(cache, 3, 100).await, (vec![5, 6, 7], 7), "the deletion itself is told");
+    let asked = [1, 2, 3, 4].map(comment_id);
+    assert_eq!(cache.buried(STREAM, &asked).await.unwrap(), [false, true, false, true]);
+    assert_eq!(cache.buried(STREAM, &[]).await.unwrap(), [false; 0]);
+}
+
+pub(crate) async fn streams_do_not_mix(cache: &impl RecentCache) {
+    append(cache, 1, 3).await;
+    cache.append(OTHER, 2, 4, vec![comment(4)]).await.unwrap();
+    assert_eq!(after(cache, 0, 100).await, (vec![1, 2, 3], 3));
+    let page = cache.after(OTHER, 1, 100).await.unwrap().unwrap();
+    assert_eq!((seqs(&page), page.covered_to), (vec![4], 4));
+    assert_eq!(cache.after(OTHER, 0, 100).await.unwrap(), None);
+}
+
+pub(crate) async fn it_is_complete_once_marked(cache: &impl RecentCache) {
+    assert!(cache.is_complete().await.unwrap(), "opened complete");
+    append(cache, 1, 3).await;
+    cache.bury(STREAM, comment_id(2)).await.unwrap();
+    cache.mark_incomplete().await.unwrap();
+    // Whatever it says meanwhile, it hands nothing out.
+    let page = cache.after(STREAM, 0, 10).await;
+    assert!(matches!(page, Ok(None) | Err(StoreError::Incomplete(_))), "{page:?}");
+    if !cache.is_complete().await.unwrap() {
+        assert!(cache.buried(STREAM, &[comment_id(1)]).await.is_err());
+    }
+    cache.mark_complete().await.unwrap();
+    assert!(cache.is_complete().await.unwrap());
+    assert_eq!(cache.buried(STREAM, &[1, 2].map(comment_id)).await.unwrap(), [false, true]);
+}
+
+/// For random batches, deletions and page sizes: going from page to page by `covered_to` sees every
+/// event that is not buried, once, in order. Every case has a stream of its own.
+pub(crate) fn pages_leave_nothing_out<C, G>(open: impl AsyncFn() -> (C, G))
+where
+    C: RecentCache,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (cache, _guard) = runtime.block_on(open());
+    let stream_ids = std::cell::RefCell::new(1..);
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let batches =
+        prop::collection::vec((0_u64..20, prop::collection::vec(any::<bool>(), 20)), 1..20);
+    let buried = prop::collection::btree_set(0_u64..400, 0..40);
+    let strategy = (batches, buried, 1_usize..50);
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let checked = runner.run(&strategy, |(batches, buried, limit)| {
+        let stream_id = StreamId(stream_ids.borrow_mut().next().expect("an endless range"));
+        let shown = runtime.block_on(async {
+            for seq in &buried {
+                cache.bury(stream_id, unique_id(stream_id, *seq)).await.unwrap();
+            }
+            let all = append_batches(&cache, stream_id, &batches).await;
+            let expected: Vec<_> = all.into_iter().filter(|seq| !buried.contains(seq)).collect();
+            (read_pages(&cache, stream_id, limit).await, expected)
+        });
+        prop_assert_eq!(&shown.0, &shown.1);
+        Ok(())
+    });
+    checked.unwrap();
+}
+
+/// Burials go by comment id alone, so cases must not share ids.
+fn unique_id(stream_id: StreamId, seq: Seq) -> CommentId {
+    comment_id(stream_id.0 * 1000 + seq)
+}
+
+/// Appends batches that join, and returns the places of their events.
+async fn append_batches(
+    cache: &impl RecentCache,
+    stream_id: StreamId,
+    batches: &[(u64, Vec<bool>)],
+) -> Vec<Seq> {
+    let mut all = Vec::new();
+    let mut next = 0;
+    for (length, is_ours) in batches {
+        let to = next + length;
+        let ours: Vec<Seq> =
+            (next..=to).zip(is_ours).filter(|(_, ours)| **ours).map(|(seq, _)| seq).collect();
+        let events = ours.iter().map(|seq| {
+            let RecentEvent::Comment(mut event) = comment(*seq) else { unreachable!("it is one") };
+            event.comment_id = unique_id(stream_id, *seq);
+            RecentEvent::Comment(event)
+        });
+        cache.append(stream_id, next, to, events.collect()).await.unwrap();
+        all.extend(ours);
+        next = to + 1;
+    }
+    // Place 0 comes before any that a reader can ask from.
+    all.retain(|seq| *seq > 0);
+    all
+}
+
+async fn read_pages(cache: &impl RecentCache, stream_id: StreamId, limit: usize) -> Vec<Seq> {
+    let head = cache.head(stream_id).await.unwrap().expect("something was appended");
+    let mut read = Vec::new();
+    let mut position = 0;
+    loop {
+        let page = cache.after(stream_id, position, limit).await.unwrap().expect("nothing dropped");
+        assert!(page.events.len() <= limit);
+        read.extend(seqs(&page));
+        assert!(page.covered_to > position || position == head, "no progress at {position}");
+        position = page.covered_to;
+        if position == head {
+            return read;
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What the memory engine promises beyond the contract: its bounds.
+
+use super::*;
+use crate::daemon::engines::recent::conformance::{self, comment, comment_id, comments, seqs};
+
+const A: StreamId = StreamId(1);
+const B: StreamId = StreamId(2);
+const C: StreamId = StreamId(3);
+
+async fn open() -> (MemoryRecent, ()) {
+    (MemoryRecent::new(&StoreConfig::default()), ())
+}
+
+conformance::conformance!(open);
+
+async fn append(cache: &MemoryRecent, stream_id: StreamId, range: std::ops::RangeInclusive<Seq>) {
+    let (from, to) = (*range.start(), *range.end());
+    cache.append(stream_id, from, to, comments(range)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_newest_events() {
+    let cache = MemoryRecent::with_bounds(100, usize::MAX, 10);
+    append(&cache, A, 1..=1000).await;
+    assert_eq!(cache.after(A, 899, 1000).await.unwrap(), None);
+    let page = cache.after(A, 900, 1000).await.unwrap().expect("the last hundred are kept");
+    assert_eq!(seqs(&page), (901..=1000).collect::<Vec<_>>());
+    for seq in 1001..=1250 {
+        append(&cache, A, seq..=seq).await;
+    }
+    let page = cache.after(A, 1150, 1000).await.unwrap().expect("kept");
+    assert_eq!(seqs(&page), (1151..=1250).collect::<Vec<_>>());
+    assert_eq!(cache.after(A, 1000, 1000).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_streams_unused_the_longest_are_forgotten() {
+    let one = {
+        let cache = MemoryRecent::with_bounds(1000, usize::MAX, 10);
+        append(&cache, A, 1..=100).await;
+        cache.streams().bytes
+    };
+    let cache = MemoryRecent::with_bounds(1000, one * 5 / 2, 10);
+    append(&cache, A, 1..=100).await;
+    append(&cache, B, 1..=100).await;
+    assert!(cache.after(A, 0, 1).await.unwrap().is_some(), "asking is using");
+    append(&cache, C, 1..=100).await;
+    assert!(cache.after(B, 0, 1).await.unwrap().is_none(), "the longest unused");
+    assert!(cache.after(A, 0, 1).await.unwrap().is_some());
+    assert!(cache.after(C, 0, 1).await.unwrap().is_some());
+    assert_eq!(cache.head(B).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn one_stream_larger_than_all_memory_keeps_its_newest_events() {
+    let cache = MemoryRecent::with_bounds(1_000_000, 100_000, 10);
+    for first in (1..=10_000).step_by(50) {
+        append(&cache, A, first..=first + 49).await;
+        assert!(cache.streams().bytes <= 100_000);
+    }
+    assert_eq!(cache.after(A, 0, 10).await.unwrap(), None);
+    let page = cache.after(A, 9_900, 1000).await.unwrap().expect("the newest are kept");
+    assert_eq!(seqs(&page), (9_901..=10_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_bytes_counted_are_those_of_what_is_kept() {
+    let cache = MemoryRecent::with_bounds(300, 60_000, 10);
+    for round in 0..200_u64 {
+        let stream_id = StreamId(1 + round % 7);
+        let from = 1 + round / 7 * 40 + (round % 3 == 0) as u64;
+        append(&cache, stream_id, from..=from + 40).await;
+        let streams = cache.streams();
+        let kept: usize = streams.by_id.values().map(RecentStream::bytes).sum();
+        assert_eq!(streams.bytes, kept);
+        assert!(kept <= 60_000, "{kept}");
+        assert_eq!(streams.by_use.len(), streams.by_id.len());
+    }
+}
+
+#[tokio::test]
+async fn a_burial_is_forgotten_only_with_its_stream() {
+    let cache = MemoryRecent::with_bounds(1000, usize::MAX, 16);
+    append(&cache, A, 1..=3).await;
+    append(&cache, B, 1..=3).await;
+    cache.bury(A, comment_id(2)).await.unwrap();
+    for number in 100..116 {
+        cache.bury(B, comment_id(number)).await.unwrap();
+    }
+    assert_eq!(cache.buried(A, &[comment_id(2)]).await.unwrap(), [false], "forgotten");
+    assert_eq!(cache.after(A, 0, 10).await.unwrap(), None, "and with it the stream");
+    let kept = cache.buried(B, &[comment_id(100), comment_id(101)]).await.unwrap();
+    assert_eq!(kept, [false, true], "an eighth at once");
+    assert_eq!(cache.after(B, 0, 10).await.unwrap(), None);
+    append(&cache, B, 4..=5).await;
+    assert!(cache.after(B, 3, 10).await.unwrap().is_some(), "it begins anew");
+}
+
+#[tokio::test]
+async fn what_a_reader_holds_outlives_what_is_dropped() {
+    let cache = MemoryRecent::with_bounds(10, usize::MAX, 10);
+    append(&cache, A, 1..=10).await;
+    let page = cache.after(A, 0, 10).await.unwrap().expect("kept");
+    append(&cache, A, 11..=20).await;
+    assert_eq!(page.events[0], comment(1));
+}

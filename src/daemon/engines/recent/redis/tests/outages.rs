@@ -1,0 +1,150 @@
+//! A server of the test's own is killed, stopped and started again.
+
+use std::time::Instant;
+
+use super::*;
+use crate::daemon::testing::redis_server::{RedisServer, TIMEOUT};
+
+/// What a call may take that fails: the timeout, and a busy machine.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+async fn open() -> (RedisRecent, RedisServer) {
+    let server = RedisServer::start().await;
+    let cache = RedisRecent::with_bounds(server.nodes(), bounds());
+    complete(&cache).await;
+    append(&cache, A, 1..=3).await;
+    cache.bury(A, comment_id(2)).await.unwrap();
+    (cache, server)
+}
+
+fn is_away<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
+    let why = match answer {
+        Err(StoreError::Unavailable(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(why.contains("Redis node 127.0.0.1:"), "{why}");
+}
+
+async fn every_call_fails_in_time(cache: &RedisRecent) {
+    let started = Instant::now();
+    is_away(cache.append(A, 4, 5, comments(4..=5)).await);
+    is_away(cache.after(A, 0, 10).await);
+    is_away(cache.head(A).await);
+    is_away(cache.bury(A, comment_id(1)).await);
+    is_away(cache.buried(A, &[comment_id(1)]).await);
+    is_away(cache.is_complete().await);
+    is_away(cache.mark_complete().await);
+    is_away(cache.mark_incomplete().await);
+    // One waits for the answer; the others know.
+    assert!(started.elapsed() < TIMEOUT + PATIENCE, "{:?}", started.elapsed());
+}
+
+/// Without a call but those that callers make anyway.
+async fn answers_again(cache: &RedisRecent) {
+    let answering = async {
+        while cache.head(A).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), answering).await.expect("by itself");
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_server_killed_and_started_empty_hands_out_nothing_until_deletions_are_read_back() {
+    let (cache, mut server) = open().await;
+    server.kill();
+    every_call_fails_in_time(&cache).await;
+    server.start_again_empty().await;
+    answers_again(&cache).await;
+    append(&cache, A, 1..=3).await;
+    let page = cache.after(A, 0, 10).await;
+    assert!(matches!(page, Err(StoreError::Incomplete(_))), "2 would be handed out: {page:?}");
+    assert!(cache.buried(A, &[comment_id(2)]).await.is_err());
+    assert!(!cache.is_complete().await.unwrap());
+    cache.bury(A, comment_id(2)).await.unwrap();
+    cache.mark_complete().await.unwrap();
+    assert_eq!(seqs(&cache.after(A, 0, 10).await.unwrap().unwrap()), [1, 3]);
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_server_that_comes_back_with_older_data_is_not_believed() {
+    let mut server = RedisServer::start().await;
+    let cache = RedisRecent::with_bounds(server.nodes(), bounds());
+    complete(&cache).await;
+    append(&cache, A, 1..=3).await;
+    server.save().await;
+    cache.bury(A, comment_id(2)).await.unwrap();
+    server.kill();
+    server.start_again().await;
+    answers_again(&cache).await;
+    assert_eq!(cache.head(A).await.unwrap(), Some(3), "it has its data, but not the burial");
+    let page = cache.after(A, 0, 10).await;
+    assert!(matches!(page, Err(StoreError::Incomplete(_))), "{page:?}");
+    assert!(!cache.is_complete().await.unwrap());
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_server_that_hangs_fails_calls_in_time_and_goes_on() {
+    let (cache, server) = open().await;
+    server.hang();
+    every_call_fails_in_time(&cache).await;
+    server.go_on();
+    answers_again(&cache).await;
+    // What it was told while it hung it has taken in, or not; it is marked incomplete either way.
+    cache.is_complete().await.unwrap();
+    cache.bury(A, comment_id(2)).await.unwrap();
+    cache.mark_complete().await.unwrap();
+    let page = cache.after(A, 0, 10).await.unwrap().unwrap();
+    assert!(!seqs(&page).contains(&2));
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_server_emptied_while_deletions_are_read_back_is_not_complete() {
+    let server = RedisServer::start().await;
+    let cache = RedisRecent::with_bounds(server.nodes(), bounds());
+    assert!(!cache.is_complete().await.unwrap());
+    cache.bury(A, comment_id(2)).await.unwrap();
+    let _: () = server.ask(&mut redis::cmd("FLUSHALL")).await;
+    let marked = cache.mark_complete().await;
+    assert!(matches!(marked, Err(StoreError::Incomplete(_))), "{marked:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_burial_that_failed_while_deletions_were_read_back_keeps_it_incomplete() {
+    let server = RedisServer::start().await;
+    let cache = RedisRecent::with_bounds(server.nodes(), bounds());
+    assert!(!cache.is_complete().await.unwrap());
+    server.hang();
+    is_away(cache.bury(A, comment_id(2)).await);
+    server.go_on();
+    answers_again(&cache).await;
+    assert!(cache.mark_complete().await.is_err());
+    assert!(!cache.is_complete().await.unwrap());
+    cache.mark_complete().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn while_one_node_is_away_the_others_serve_and_are_read_back() {
+    let [mut first, second] = [RedisServer::start().await, RedisServer::start().await];
+    let nodes = RedisServer::together(&[&first, &second]);
+    let cache = RedisRecent::with_bounds(nodes.clone(), bounds());
+    complete(&cache).await;
+    let on = |node| (1..).map(StreamId).find(|id| StreamKeys::of(&nodes, *id).node == node);
+    let (on_first, on_second) = (on(0).unwrap(), on(1).unwrap());
+    first.kill();
+    is_away(cache.head(on_first).await);
+    is_away(cache.is_complete().await);
+    append(&cache, on_second, 1..=3).await;
+    assert!(cache.after(on_second, 0, 10).await.unwrap().is_some());
+    // The second loses everything while the first is still away.
+    let _: () = second.ask(&mut redis::cmd("FLUSHALL")).await;
+    assert!(!cache.is_complete().await.unwrap());
+    assert!(cache.mark_complete().await.is_err(), "the first is away");
+    assert_eq!(cache.after(on_second, 0, 10).await.unwrap(), None, "and the second believed again");
+}

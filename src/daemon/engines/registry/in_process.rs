@@ -1,0 +1,160 @@
+//! The registry of one process: every connection is this node's own, and entries end with it.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use ahash::AHashMap;
+use async_trait::async_trait;
+
+use super::{
+    ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
+};
+use crate::protocol::admin::{ConnectionInfo, NodeReport};
+use crate::protocol::{NodeId, StreamId, UserId};
+
+/// The embedded engine.
+#[derive(Debug)]
+pub struct InProcessRegistry {
+    node: NodeId,
+    endpoint: OnceLock<Arc<dyn NodeEndpoint>>,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    last_id: u64,
+    by_user: AHashMap<UserId, Vec<(RegistrationId, ConnectionInfo)>>,
+    viewers: AHashMap<NodeId, Vec<(StreamId, u64)>>,
+    report: Option<Arc<NodeReport>>,
+}
+
+impl InProcessRegistry {
+    pub fn new(node: NodeId) -> Self {
+        Self { node, endpoint: OnceLock::new(), entries: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // Every critical section leaves the entries whole, so a poisoned lock still holds valid ones.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ConnectionRegistry for InProcessRegistry {
+    async fn register(
+        &self,
+        user_id: UserId,
+        connection: ConnectionInfo,
+        limit: u32,
+    ) -> Result<RegistrationId, RegistryError> {
+        let mut entries = self.lock();
+        let held = entries.by_user.get(&user_id).map_or(0, Vec::len);
+        if limit > 0 && held >= limit as usize {
+            return Err(RegistryError::TooManyConnections(u32::try_from(held).unwrap_or(u32::MAX)));
+        }
+        entries.last_id += 1;
+        let id = RegistrationId(entries.last_id);
+        entries.by_user.entry(user_id).or_default().push((id, connection));
+        Ok(id)
+    }
+
+    async fn unregister(&self, user_id: UserId, id: RegistrationId) -> Result<(), RegistryError> {
+        let mut entries = self.lock();
+        if let Some(held) = entries.by_user.get_mut(&user_id) {
+            held.retain(|(other, _)| *other != id);
+            if held.is_empty() {
+                entries.by_user.remove(&user_id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn locate(&self, user_id: UserId) -> Result<Vec<ConnectionInfo>, RegistryError> {
+        let entries = self.lock();
+        let held = entries.by_user.get(&user_id).map(Vec::as_slice).unwrap_or_default();
+        let mut connections: Vec<_> = held.iter().map(|(_, info)| info.clone()).collect();
+        drop(entries);
+        connections.sort_by_key(|info| info.connected_at);
+        Ok(connections)
+    }
+
+    async fn report_viewers(
+        &self,
+        node: &NodeId,
+        viewers: Vec<(StreamId, u64)>,
+    ) -> Result<(), RegistryError> {
+        self.lock().viewers.insert(node.clone(), viewers);
+        Ok(())
+    }
+
+    async fn viewers(&self) -> Result<Vec<(StreamId, u64)>, RegistryError> {
+        let mut totals: AHashMap<StreamId, u64> = AHashMap::new();
+        for (stream_id, count) in self.lock().viewers.values().flatten() {
+            *totals.entry(*stream_id).or_default() += count;
+        }
+        let mut totals: Vec<_> = totals.into_iter().filter(|(_, count)| *count > 0).collect();
+        totals.sort_unstable();
+        Ok(totals)
+    }
+
+    async fn report(&self, report: NodeReport) -> Result<(), RegistryError> {
+        self.lock().report = Some(Arc::new(report));
+        Ok(())
+    }
+
+    /// There is nobody to tell: the entries end with the process.
+    async fn leave(&self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError> {
+        let report = self.lock().report.clone();
+        Ok(vec![KnownNode { node: self.node.clone(), alive: true, report }])
+    }
+
+    fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>) {
+        let _ = self.endpoint.set(endpoint);
+    }
+
+    async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
+        match self.endpoint.get() {
+            Some(endpoint) if *node == self.node => Ok(endpoint.obey(command).await),
+            _ => Err(RegistryError::Unreachable(node.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::engines::registry::conformance;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn it_keeps_the_contract() {
+        conformance::suite(async |node, endpoint| {
+            let registry = InProcessRegistry::new(node);
+            registry.set_endpoint(endpoint);
+            Arc::new(registry) as _
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn before_assembly_gave_the_endpoint_the_node_is_not_reachable() {
+        let node = NodeId::new("n");
+        let registry = InProcessRegistry::new(node.clone());
+        let answer = registry.command(&node, NodeCommand::ReloadSanctions).await;
+        assert!(matches!(answer, Err(RegistryError::Unreachable(_))));
+    }
+
+    #[tokio::test]
+    async fn users_without_connections_cost_nothing() {
+        let registry = InProcessRegistry::new(NodeId::new("n"));
+        for user in 1..=1000 {
+            let info =
+                ConnectionInfo { node: NodeId::new("n"), stream_id: StreamId(1), connected_at: 0 };
+            let id = registry.register(UserId(user), info, 1).await.unwrap();
+            registry.unregister(UserId(user), id).await.unwrap();
+        }
+        assert!(registry.lock().by_user.is_empty());
+    }
+}

@@ -1,0 +1,161 @@
+//! Commands to nodes that are slow, busy or gone; calls that nobody waits for; the end of an engine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::{FutureExt as _, join_all};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::{Breaker, RedisRegistry, member, nodes, open};
+use crate::daemon::engines::registry::conformance::{Member, connection, eventually};
+use crate::daemon::engines::registry::{NodeCommand, NodeEndpoint, RegistryError, SharedRegistry};
+use crate::daemon::testing::redis_server::RedisServer;
+use crate::daemon::testing::stack;
+use crate::protocol::admin::BreakerState;
+use crate::protocol::{NodeId, UserId};
+
+/// Obeys when it is let.
+#[derive(Debug)]
+struct Gate {
+    asked: AtomicUsize,
+    open: Semaphore,
+}
+
+impl Gate {
+    fn closed() -> Arc<Self> {
+        Arc::new(Self { asked: AtomicUsize::new(0), open: Semaphore::new(0) })
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl NodeEndpoint for Gate {
+    async fn obey(&self, _: NodeCommand) -> u64 {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.open.acquire().await.unwrap().forget();
+        1
+    }
+}
+
+/// A node that asks, and one that obeys through the gate.
+async fn asker_and(gate: &Arc<Gate>) -> (Member, SharedRegistry) {
+    let prefix = format!("{}:", stack::unique("commands"));
+    let urls = stack::redis();
+    let asker = member(&urls, &prefix, "asker").await;
+    (asker, open(nodes(&urls, &prefix), NodeId::new("gate"), gate.clone()).await)
+}
+
+async fn ask(asker: &Member) -> Result<u64, RegistryError> {
+    asker.registry.command(&NodeId::new("gate"), NodeCommand::ReloadSanctions).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs scripts/stack up"]
+async fn a_slow_command_is_obeyed_once_although_it_is_sent_over_every_redis_node() {
+    let gate = Gate::closed();
+    let (asker, _registry) = asker_and(&gate).await;
+    let (answer, ()) = tokio::join!(ask(&asker), async {
+        // By then it was sent three times.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        gate.open.add_permits(10);
+    });
+    assert_eq!(answer.unwrap(), 1);
+    assert_eq!(gate.asked(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs scripts/stack up"]
+async fn a_node_that_does_not_answer_is_unreachable_before_control_gives_up() {
+    let (asker, _registry) = asker_and(&Gate::closed()).await;
+    let began = Instant::now();
+    assert!(matches!(ask(&asker).await, Err(RegistryError::Unreachable(_))));
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs scripts/stack up"]
+async fn a_busy_node_refuses_at_once_and_obeys_the_rest() {
+    let gate = Gate::closed();
+    let (asker, _registry) = asker_and(&gate).await;
+    let commands = join_all((0..64).map(|_| ask(&asker)));
+    let one_more = async {
+        eventually("all are being obeyed", async || gate.asked() == 64).await;
+        let began = Instant::now();
+        assert!(matches!(ask(&asker).await, Err(RegistryError::Unreachable(_))));
+        let waited = began.elapsed();
+        gate.open.add_permits(64);
+        waited
+    };
+    let (answers, waited) = tokio::join!(commands, one_more);
+    assert!(waited < Duration::from_secs(1), "refused at once, not after {waited:?}");
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(1))), "{answers:?}");
+    assert_eq!(gate.asked(), 64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs scripts/stack up"]
+async fn a_dropped_engine_hears_nothing_any_more() {
+    let gate = Gate::closed();
+    gate.open.add_permits(1000);
+    let (asker, registry) = asker_and(&gate).await;
+    ask(&asker).await.unwrap();
+    drop(registry);
+    eventually("nobody listens", async || ask(&asker).await.is_err()).await;
+    let (asked, began) = (gate.asked(), Instant::now());
+    ask(&asker).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(1), "known at once");
+    assert_eq!(gate.asked(), asked);
+}
+
+// One thread, so that nothing can read the answer between the asking and the dropping.
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_registration_nobody_waits_for_leaves_nothing() {
+    let prefix = format!("{}:", stack::unique("cancelled"));
+    let urls = stack::redis();
+    let (a, b) = (member(&urls, &prefix, "a").await, member(&urls, &prefix, "b").await);
+    for user in 1..=300 {
+        let registering = a.registry.register(UserId(user), connection(&a.node, 1, 1), 20);
+        // Sent, and dropped before the answer can be there.
+        assert!(registering.now_or_never().is_none());
+    }
+    eventually("none is found", async || {
+        let mut found = 0;
+        for user in 1..=300 {
+            for member in [&a, &b] {
+                found += member.registry.locate(UserId(user)).await.unwrap().len();
+            }
+        }
+        found == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs scripts/stack up"]
+async fn the_breaker_is_open_while_a_redis_node_is_out() {
+    let mut servers = [RedisServer::start().await, RedisServer::start().await];
+    let urls = [servers[0].url(), servers[1].url()];
+    let breaker = Arc::new(Breaker::new("connection registry"));
+    let registry = RedisRegistry::open(NodeId::new("a"), nodes(&urls, "t:"), breaker.clone());
+    let registry = registry.await.unwrap();
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    servers[1].kill();
+    let is = async |state| {
+        let report = crate::daemon::engines::registry::conformance::report(&NodeId::new("a"));
+        super::ConnectionRegistry::report(&registry, report).await.expect("one is enough");
+        breaker.state() == state
+    };
+    eventually("it opens", async || is(BreakerState::Open).await).await;
+    let error = breaker.status().last_error.unwrap();
+    assert!(error.contains(&urls[1]["redis://".len()..]), "{error}");
+    servers[1].start_again_empty().await;
+    eventually("it closes", async || is(BreakerState::Closed).await).await;
+}

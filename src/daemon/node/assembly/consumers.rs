@@ -1,0 +1,74 @@
+//! The roles that read the log: `coordinator` (broadcast), `archiver` (archive), `moderator`.
+
+use std::sync::Arc;
+
+use super::Base;
+use crate::daemon::base::config::NodeRole;
+use crate::daemon::node::shutdown::Supervisors;
+use crate::daemon::stages::archive::Archiver;
+use crate::daemon::stages::broadcast::{Coordinator, CoordinatorParts};
+use crate::daemon::stages::moderation::ModerationWorker;
+
+/// The stages of the roles this node has.
+#[derive(Debug)]
+pub(super) struct Consumers {
+    coordinator: Option<CoordinatorParts>,
+    archiver: Option<Archiver>,
+    moderator: Option<Arc<ModerationWorker>>,
+}
+
+impl Consumers {
+    pub(super) fn build(base: &Base) -> Self {
+        let coordinator = base.has_role(NodeRole::Coordinator).then(|| CoordinatorParts {
+            log: base.engines.log.clone(),
+            bus: base.engines.bus.clone(),
+            recent: base.engines.recent.clone(),
+            board: base.board.clone(),
+            config: Arc::new(base.config.broadcast.clone()),
+            overrides: base.overrides.clone(),
+        });
+        let archiver = base.has_role(NodeRole::Archiver).then(|| Archiver {
+            log: base.engines.log.clone(),
+            store: base.engines.comments.clone(),
+            breaker: base.board.add_breaker("comment store"),
+            metrics: base.board.metrics().clone(),
+            config: base.config.store.clone(),
+            clock: base.clock.clone(),
+        });
+        let moderator = base.has_role(NodeRole::Moderator).then(|| Arc::new(build_moderator(base)));
+        Self { coordinator, archiver, moderator }
+    }
+
+    pub(super) fn start(self, supervisors: &Supervisors) {
+        if let Some(parts) = self.coordinator {
+            supervisors.consumers.spawn("broadcast", move |stop| {
+                let coordinator = Coordinator::new(parts.clone());
+                async move { Ok(coordinator.run(stop).await?) }
+            });
+        }
+        if let Some(archiver) = self.archiver {
+            supervisors.consumers.spawn("archive", move |stop| {
+                let archiver = archiver.clone();
+                async move { Ok(archiver.run(stop).await?) }
+            });
+        }
+        if let Some(moderator) = self.moderator {
+            supervisors.consumers.spawn("moderation", move |stop| {
+                let moderator = moderator.clone();
+                async move { Ok(moderator.run(stop).await?) }
+            });
+        }
+    }
+}
+
+fn build_moderator(base: &Base) -> ModerationWorker {
+    ModerationWorker::new(
+        base.engines.log.clone(),
+        base.streams.clone(),
+        base.pipeline.clone(),
+        (base.engines.metadata.clone(), base.engines.metadata_breaker.clone()),
+        base.board.metrics().clone(),
+        base.clock.clone(),
+        base.config.moderation.batch_comments,
+    )
+}

@@ -1,0 +1,218 @@
+//! Reading back on a cache that remembers what it was told.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::daemon::base::clock::TokioClock;
+use crate::daemon::engines::comments::in_memory::InMemoryComments;
+use crate::daemon::engines::comments::{CommentStore as _, Tombstone};
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
+use crate::protocol::events::{CommentModerated, Decision};
+use crate::protocol::{Seq, UserId};
+
+const STREAM: StreamId = StreamId(5);
+
+#[derive(Debug, Default)]
+struct Cache {
+    away: AtomicBool,
+    complete: AtomicBool,
+    buried: Mutex<Vec<CommentId>>,
+}
+
+impl Cache {
+    fn reach(&self) -> Result<(), StoreError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("away".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn take_buried(&self) -> Vec<CommentId> {
+        let mut buried = std::mem::take(&mut *self.buried.lock().unwrap());
+        buried.sort_by_key(|id| id.sort_key());
+        buried.dedup();
+        buried
+    }
+}
+
+#[async_trait]
+impl RecentCache for Cache {
+    async fn append(
+        &self,
+        _: StreamId,
+        _: Seq,
+        _: Seq,
+        _: Vec<RecentEvent>,
+    ) -> Result<(), StoreError> {
+        unreachable!("deletions alone are read back")
+    }
+
+    async fn after(&self, _: StreamId, _: Seq, _: usize) -> Result<Option<RecentPage>, StoreError> {
+        Ok(None)
+    }
+
+    async fn head(&self, _: StreamId) -> Result<Option<Seq>, StoreError> {
+        Ok(None)
+    }
+
+    async fn bury(&self, _: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
+        self.reach()?;
+        self.buried.lock().unwrap().push(comment_id);
+        Ok(())
+    }
+
+    async fn buried(&self, _: StreamId, _: &[CommentId]) -> Result<Vec<bool>, StoreError> {
+        unreachable!("nobody asks here")
+    }
+
+    async fn is_complete(&self) -> Result<bool, StoreError> {
+        self.reach()?;
+        Ok(self.complete.load(Ordering::SeqCst))
+    }
+
+    async fn mark_complete(&self) -> Result<(), StoreError> {
+        self.reach()?;
+        self.complete.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn mark_incomplete(&self) -> Result<(), StoreError> {
+        self.complete.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+fn id(n: u64) -> CommentId {
+    CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6])
+}
+
+fn ids(range: impl IntoIterator<Item = u64>) -> Vec<CommentId> {
+    range.into_iter().map(id).collect()
+}
+
+struct Rig {
+    cache: Arc<Cache>,
+    store: Arc<InMemoryComments>,
+    log: InMemoryLog,
+    burials: Burials,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let (cache, store) = (Arc::<Cache>::default(), Arc::<InMemoryComments>::default());
+        let log = InMemoryLog::new();
+        let clock = Arc::new(TokioClock::starting_at(TOMBSTONE_AGE * 100));
+        let burials = Burials {
+            log: Arc::new(log.clone()),
+            comments: store.clone(),
+            recent: cache.clone(),
+            clock,
+        };
+        Self { cache, store, log, burials }
+    }
+
+    async fn store(&self, n: u64, age: Duration) {
+        let deleted_at = self.burials.clock.now_ms() - age.as_millis() as u64;
+        let (stream_id, comment_id) = (STREAM, id(n));
+        let tombstone = Tombstone { stream_id, comment_id, reason: "spam".into(), deleted_at };
+        self.store.write(&[], &[tombstone]).await.unwrap();
+    }
+
+    fn log(&self, n: u64, decision: Decision) {
+        let event = Event::CommentModerated(CommentModerated {
+            stream_id: STREAM,
+            comment_id: id(n),
+            user_id: UserId(1),
+            decision,
+            reason: "spam".into(),
+            timestamp: 2,
+            decided_by: "rules".into(),
+        });
+        self.log.put(Topic::CommentEvents, STREAM.0, 1, event.encode());
+    }
+}
+
+#[tokio::test]
+async fn what_the_store_and_the_end_of_the_log_know_is_buried() {
+    let rig = Rig::new();
+    rig.store(1, Duration::from_secs(60)).await;
+    rig.store(2, TOMBSTONE_AGE - Duration::from_secs(60)).await;
+    rig.store(3, TOMBSTONE_AGE + Duration::from_secs(60)).await;
+    for n in 10..15 {
+        rig.log(n, Decision::Reject);
+    }
+    rig.log(15, Decision::Flag);
+    rig.log(16, Decision::ShadowBan);
+    rig.log.put(Topic::CommentEvents, STREAM.0, 1, b"no event".to_vec());
+    // The first three are in the store already.
+    rig.log.put_position(Topic::CommentEvents, archive::GROUP, 4);
+    assert!(!rig.burials.recent.is_complete().await.unwrap());
+    assert_eq!(rig.burials.rebuild_burials().await.unwrap(), 5);
+    assert_eq!(rig.cache.take_buried(), ids([1, 2, 13, 14, 16]));
+    assert!(rig.burials.recent.is_complete().await.unwrap());
+}
+
+#[tokio::test]
+async fn more_tombstones_than_a_page_are_all_buried() {
+    let rig = Rig::new();
+    let count = PAGE_TOMBSTONES as u64 * 2 + 10;
+    let now_ms = rig.burials.clock.now_ms();
+    // Most of them of one millisecond.
+    let tombstones = (0..count).map(|n| Tombstone {
+        stream_id: STREAM,
+        comment_id: id(n),
+        reason: "spam".into(),
+        deleted_at: now_ms - 1000 + n.saturating_sub(count - 100),
+    });
+    rig.store.write(&[], &tombstones.collect::<Vec<_>>()).await.unwrap();
+    rig.burials.rebuild_burials().await.unwrap();
+    assert_eq!(rig.cache.take_buried().len(), count as usize);
+}
+
+#[tokio::test]
+async fn without_the_store_the_cache_stays_incomplete() {
+    let rig = Rig::new();
+    rig.store.set_down(true);
+    assert!(!rig.burials.look(false).await);
+    assert!(!rig.cache.complete.load(Ordering::SeqCst));
+    rig.store.set_down(false);
+    assert!(rig.burials.look(false).await);
+    assert!(rig.cache.complete.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn deletions_are_read_back_at_start_after_a_loss_and_after_an_outage() {
+    let rig = Rig::new();
+    rig.store(1, Duration::from_secs(60)).await;
+    rig.cache.complete.store(true, Ordering::SeqCst);
+    let mut sure = rig.burials.look(false).await;
+    assert_eq!(rig.cache.take_buried(), ids([1]), "at start, whatever the mark says");
+    sure = rig.burials.look(sure).await;
+    assert_eq!(rig.cache.take_buried(), [], "nothing to do");
+    rig.cache.complete.store(false, Ordering::SeqCst);
+    sure = rig.burials.look(sure).await;
+    assert_eq!(rig.cache.take_buried(), ids([1]), "after a loss");
+    rig.cache.away.store(true, Ordering::SeqCst);
+    sure = rig.burials.look(sure).await;
+    assert!(!sure);
+    rig.cache.away.store(false, Ordering::SeqCst);
+    assert!(rig.burials.look(sure).await);
+    assert_eq!(rig.cache.take_buried(), ids([1]), "after an outage");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_looks_again_and_again_until_stopped() {
+    let rig = Rig::new();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(rig.burials.clone().keep_complete(stop.clone()));
+    for round in 0..3 {
+        tokio::time::sleep(INTERVAL + Duration::from_millis(10)).await;
+        assert!(rig.cache.complete.swap(false, Ordering::SeqCst), "round {round}");
+    }
+    stop.cancel();
+    task.await.unwrap();
+}

@@ -1,0 +1,53 @@
+//! Reading back while retention takes records away.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::daemon::base::clock::TokioClock;
+use crate::daemon::base::config::{IngestConfig, StoreConfig};
+use crate::daemon::engines::comments::in_memory::InMemoryComments;
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::recent::memory::MemoryRecent;
+use crate::protocol::events::CommentSubmitted;
+use crate::protocol::{Comment, CommentId, Role, UserId};
+
+const STREAM: StreamId = StreamId(5);
+
+fn submitted(n: u64) -> Event {
+    let comment = Arc::new(Comment {
+        stream_id: STREAM,
+        comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6]),
+        user_id: UserId(1),
+        name: "ann".into(),
+        message: "hi".into(),
+        created_at: 1,
+    });
+    Event::CommentSubmitted(CommentSubmitted {
+        comment,
+        role: Role::Viewer,
+        client_ref: None,
+        shadow: false,
+        screened: false,
+    })
+}
+
+#[tokio::test]
+async fn the_cache_does_not_claim_what_retention_took_after_the_bounds_were_asked() {
+    let in_memory = InMemoryLog::shaped(1, 6);
+    for n in 6..=10 {
+        in_memory.put(Topic::CommentEvents, STREAM.0, 1, submitted(n).encode());
+    }
+    let (log, comments): (SharedLog, SharedCommentStore) =
+        (Arc::new(in_memory), Arc::<InMemoryComments>::default());
+    let recent: SharedRecentCache = Arc::new(MemoryRecent::new(&StoreConfig::default()));
+    let clock: SharedClock = Arc::new(TokioClock::starting_at(TOMBSTONE_AGE * 100));
+    let mut refs = Refs::new(&IngestConfig::default());
+    let (log, recent, comments, clock) = (&log, &recent, &comments, &clock);
+    let mut warm_start = WarmStart { log, recent, comments, refs: &mut refs, clock };
+    // When the bounds were asked the log still began at 1.
+    assert_eq!(warm_start.read_back(0, 1..11).await.unwrap(), 5);
+    assert!(recent.after(STREAM, 3, 100).await.unwrap().is_none(), "4 and 5 are not there");
+    let page = recent.after(STREAM, 5, 100).await.unwrap().unwrap();
+    assert_eq!((page.events.len(), page.covered_to), (5, 10));
+    assert_eq!(recent.head(STREAM).await.unwrap(), Some(10));
+}

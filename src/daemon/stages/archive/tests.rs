@@ -1,0 +1,244 @@
+//! The archiver against a log and a store in memory, time standing still; and against SQLite where
+//! the promise is the two together.
+
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::daemon::base::clock::SystemClock;
+use crate::daemon::engines::comments::CommentStore as _;
+use crate::daemon::engines::comments::conformance::{comment, comment_id};
+use crate::daemon::engines::comments::in_memory::InMemoryComments;
+use crate::daemon::engines::comments::sqlite::SqliteComments;
+use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::eventlog::{EventLog as _, NewRecord};
+use crate::protocol::admin::BreakerState;
+use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
+use crate::protocol::{Role, StreamId, UserId};
+
+const STREAM: StreamId = StreamId(7);
+
+struct Bench {
+    log: InMemoryLog,
+    store: Arc<InMemoryComments>,
+    archiver: Archiver,
+    stop: CancellationToken,
+}
+
+fn bench() -> Bench {
+    let (log, store) = (InMemoryLog::shaped(1, 0), Arc::new(InMemoryComments::default()));
+    let archiver = archiver(&log, store.clone());
+    Bench { log, store, archiver, stop: CancellationToken::new() }
+}
+
+fn archiver(log: &InMemoryLog, store: SharedCommentStore) -> Archiver {
+    Archiver {
+        log: Arc::new(log.clone()),
+        store,
+        breaker: Arc::new(Breaker::new("comment store")),
+        metrics: Metrics::default(),
+        config: StoreConfig { archive_batch: 100, ..StoreConfig::default() },
+        clock: Arc::new(SystemClock),
+    }
+}
+
+impl Bench {
+    fn start(&self) -> JoinHandle<Result<(), ArchiveError>> {
+        tokio::spawn(self.archiver.clone().run(self.stop.clone()))
+    }
+
+    async fn append(&self, payloads: impl IntoIterator<Item = Vec<u8>>) {
+        append(&self.log, payloads).await;
+    }
+
+    fn committed_now(&self) -> Option<u64> {
+        self.log.position(Topic::CommentEvents, GROUP)
+    }
+
+    async fn committed_to(&self, offset: u64) {
+        self.log.committed_to(Topic::CommentEvents, GROUP, offset).await;
+    }
+}
+
+async fn append(log: &InMemoryLog, payloads: impl IntoIterator<Item = Vec<u8>>) {
+    let record = |payload: Vec<u8>| NewRecord { key: 7, timestamp_ms: 1, payload: payload.into() };
+    let records = payloads.into_iter().map(record).collect();
+    log.append(Topic::CommentEvents, records).await.unwrap();
+}
+
+fn submitted(number: u64) -> Vec<u8> {
+    let comment = comment(STREAM, number).comment;
+    let event = CommentSubmitted {
+        comment,
+        role: Role::Viewer,
+        client_ref: None,
+        shadow: number == 3,
+        screened: false,
+    };
+    Event::CommentSubmitted(event).encode()
+}
+
+fn moderated(number: u64, decision: Decision) -> Vec<u8> {
+    Event::CommentModerated(CommentModerated {
+        stream_id: STREAM,
+        comment_id: comment_id(number),
+        user_id: UserId(1),
+        decision,
+        reason: "blocked_word".into(),
+        timestamp: 1234,
+        decided_by: "rules".into(),
+    })
+    .encode()
+}
+
+#[tokio::test(start_paused = true)]
+async fn comments_go_in_full_batches_and_the_rest_after_the_interval() {
+    let bench = bench();
+    bench.append((0..250).map(submitted)).await;
+    let started = Instant::now();
+    bench.start();
+    bench.committed_to(200).await;
+    assert_eq!(started.elapsed(), Duration::ZERO, "full batches do not wait");
+    bench.committed_to(250).await;
+    let waited = started.elapsed();
+    let interval = bench.archiver.config.archive_interval;
+    assert!((interval..interval * 2).contains(&waited), "{waited:?}");
+    assert_eq!(bench.store.batch_sizes(), [100, 100, 50]);
+    assert_eq!(
+        bench.store.seqs_written(),
+        (0..250).collect::<Vec<_>>(),
+        "the sequence is the offset"
+    );
+    assert_eq!(bench.archiver.metrics.comments_archived.get(), 250);
+    let shadowed: Vec<_> = bench.store.written().into_iter().filter(|c| c.shadow).collect();
+    assert_eq!(shadowed.iter().map(|comment| comment.seq).collect::<Vec<_>>(), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn decisions_that_delete_become_tombstones() {
+    let bench = bench();
+    let decisions = [Decision::Accept, Decision::Reject, Decision::ShadowBan, Decision::Flag];
+    bench.append((0..4).map(submitted)).await;
+    bench.append((0..4).zip(decisions).map(|(number, decision)| moderated(number, decision))).await;
+    bench.start();
+    bench.committed_to(8).await;
+    let tombstones = bench.store.tombstones();
+    let deleted: Vec<_> = tombstones.iter().map(|tombstone| tombstone.comment_id).collect();
+    assert_eq!(deleted, [comment_id(1), comment_id(2)]);
+    assert_eq!(tombstones[0].stream_id, STREAM);
+    assert_eq!((&*tombstones[0].reason, tombstones[0].deleted_at), ("blocked_word", 1234));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_store_nothing_are_committed_without_a_write() {
+    let bench = bench();
+    bench.append([moderated(1, Decision::Flag)]).await;
+    bench.start();
+    bench.committed_to(1).await;
+    assert_eq!(bench.store.writes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_does_not_decode_becomes_a_dead_letter_and_blocks_nothing() {
+    let bench = bench();
+    bench.append([submitted(0), b"no event".to_vec(), submitted(2)]).await;
+    bench.start();
+    bench.committed_to(3).await;
+    assert_eq!(bench.store.seqs_written(), [0, 2]);
+    let letters = bench.log.records(Topic::DeadLetters);
+    let letter = DeadLetter::decode(&letters[0].payload).unwrap();
+    assert_eq!((letters.len(), letters[0].key), (1, 7));
+    assert_eq!((letter.topic.as_str(), letter.group.as_str()), ("comment_events", "archiver"));
+    assert_eq!((letter.offset, letter.payload.as_slice()), (1, b"no event".as_slice()));
+    assert!(letter.reason.contains("not an event"), "{}", letter.reason);
+    assert_eq!(bench.archiver.metrics.dead_letters.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_down_nothing_is_committed_and_then_everything_is() {
+    let bench = bench();
+    bench.store.fail_writes(10);
+    bench.append((0..150).map(submitted)).await;
+    bench.start();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(bench.archiver.breaker.state(), BreakerState::Open);
+    assert_eq!(bench.committed_now(), None);
+    let tries = bench.store.writes();
+    assert!((3..=6).contains(&tries), "an open breaker lets one through each 5 s: {tries}");
+    bench.append((150..160).map(submitted)).await;
+    bench.committed_to(160).await;
+    assert_eq!(bench.store.seqs_written(), (0..160).collect::<Vec<_>>());
+    assert_eq!(bench.archiver.breaker.state(), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_stopped_it_stores_and_commits_what_it_has_read() {
+    let bench = bench();
+    bench.append((0..10).map(submitted)).await;
+    let running = bench.start();
+    // Less than the interval: the batch is read and still waits to fill.
+    tokio::time::sleep(bench.archiver.config.archive_interval / 2).await;
+    assert_eq!(bench.store.writes(), 0);
+    bench.stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(bench.committed_now(), Some(10));
+    assert_eq!(bench.store.batch_sizes(), [10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_stopped_while_the_store_is_down_it_returns_without_a_commit() {
+    let bench = bench();
+    bench.store.fail_writes(u32::MAX);
+    bench.append((0..10).map(submitted)).await;
+    let running = bench.start();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let stopped = Instant::now();
+    bench.stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(stopped.elapsed(), Duration::ZERO);
+    assert_eq!(bench.committed_now(), None);
+}
+
+#[tokio::test]
+async fn a_crash_between_write_and_commit_stores_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteComments::open(&dir.path().join("comments.db")).await.unwrap());
+    let log = InMemoryLog::shaped(1, 0);
+    let archiver = archiver(&log, store.clone());
+    let stop = CancellationToken::new();
+    append(&log, (0..150).map(submitted).chain([moderated(5, Decision::Reject)])).await;
+    log.fail_commits_with(Some(LogError::Corrupt("refused by the test".to_owned())));
+    let crashed = archiver.clone().run(stop.clone()).await;
+    assert!(matches!(crashed, Err(ArchiveError::Commit(_))), "{crashed:?}");
+    assert_eq!(store.count(STREAM).await.unwrap(), 100, "stored, and not committed");
+    log.fail_commits_with(None);
+    let running = tokio::spawn(archiver.clone().run(stop.clone()));
+    log.committed_to(Topic::CommentEvents, GROUP, 151).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(store.count(STREAM).await.unwrap(), 150);
+    let page = store.page(STREAM, None, 1000).await.unwrap();
+    let shown: Vec<_> = page.iter().map(|comment| comment.seq).collect();
+    let expected: Vec<_> = (0..150).rev().filter(|seq| ![3, 5].contains(seq)).collect();
+    assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn a_position_the_log_does_not_take_is_committed_once_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteComments::open(&dir.path().join("comments.db")).await.unwrap());
+    let log = InMemoryLog::shaped(1, 0);
+    let stop = CancellationToken::new();
+    append(&log, (0..50).map(submitted).collect::<Vec<_>>()).await;
+    log.fail_commits_with(Some(LogError::Unavailable("away".to_owned())));
+    let running = tokio::spawn(archiver(&log, store.clone()).run(stop.clone()));
+    while store.count(STREAM).await.unwrap() < 50 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(log.position(Topic::CommentEvents, GROUP), None);
+    log.fail_commits_with(None);
+    // Without another record.
+    log.committed_to(Topic::CommentEvents, GROUP, 50).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}

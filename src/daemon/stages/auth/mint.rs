@@ -1,0 +1,74 @@
+//! Tokens signed by the node's own secret: what `lc token` prints.
+
+use std::time::Duration;
+
+use jsonwebtoken::{EncodingKey, Header};
+use serde::Serialize;
+
+use super::SigningSecret;
+use crate::protocol::Identity;
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    /// In digits: JavaScript would round a large number.
+    sub: String,
+    name: &'a str,
+    role: &'static str,
+    /// Seconds since the Unix epoch, as is `exp`.
+    iat: u64,
+    exp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comments_per_minute: Option<u32>,
+}
+
+/// A token (HS256) that proves `identity` from `now_ms` (milliseconds since the Unix epoch) for at
+/// least `ttl`. The caller has checked the identity: what no verifier would accept is signed all the
+/// same.
+pub fn mint(secret: &SigningSecret, identity: &Identity, ttl: Duration, now_ms: u64) -> String {
+    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    let claims = Claims {
+        sub: identity.user_id.to_string(),
+        name: &identity.name,
+        role: identity.role.as_str(),
+        iat: now_ms / 1000,
+        exp: now_ms.saturating_add(ttl_ms).div_ceil(1000),
+        comments_per_minute: identity.comments_per_minute,
+    };
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::default(), &claims, &key)
+        .expect("HMAC takes a key of any length, and the claims have string keys only")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::daemon::base::config::AuthConfig;
+    use crate::daemon::stages::auth::fixtures::{NOW_MS, StoppedClock};
+    use crate::daemon::stages::auth::{AuthError, Verifier};
+    use crate::protocol::{Role, UserId};
+
+    #[test]
+    fn a_minted_token_proves_the_identity_until_it_expires() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = SigningSecret::load_or_create(directory.path()).unwrap();
+        let config = AuthConfig { leeway: Duration::ZERO, ..AuthConfig::default() };
+        let clock = Arc::new(StoppedClock);
+        let verifier = Verifier::new(&config, Some(secret.as_bytes()), clock).unwrap();
+        let identity = Identity {
+            user_id: UserId(i64::MAX as u64),
+            name: "Ann \"the voice\" Ω".into(),
+            role: Role::Moderator,
+            comments_per_minute: Some(600),
+        };
+        let token = mint(&secret, &identity, Duration::from_millis(1500), NOW_MS);
+        let verified = verifier.verify(&token).unwrap();
+        assert_eq!(verified.identity, identity);
+        assert_eq!(verified.expires_at_ms, NOW_MS + 2000);
+        let old = mint(&secret, &identity, Duration::from_secs(1), NOW_MS - 1000);
+        assert_eq!(verifier.verify(&old), Err(AuthError::Expired { ago_ms: 0 }));
+        let eternal = mint(&secret, &identity, Duration::MAX, NOW_MS);
+        assert!(verifier.verify(&eternal).is_ok());
+    }
+}

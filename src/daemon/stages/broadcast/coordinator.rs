@@ -1,0 +1,436 @@
+//! Reads the log and publishes batches: one loop for all partitions this node has.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ahash::{AHashMap, AHashSet};
+use futures_util::{TryStreamExt as _, stream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::look_back::comments_before;
+use super::pending::Pending;
+use super::rate::RateEstimator;
+use super::repeats::Repeats;
+use super::throttle::ThrottlePolicy;
+use crate::daemon::base::config::BroadcastConfig;
+use crate::daemon::base::status::{StatusBoard, StreamGauges};
+use crate::daemon::engines::bus::{Batch, BusError, BusMessage, SharedBus};
+use crate::daemon::engines::eventlog::{
+    LogConsumer, LogError, Polled, Position, Record, SharedLog, StartAt, Topic,
+};
+use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
+use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{Seq, StreamId};
+
+/// The consumer group; edges read its committed position to know where the broadcast stands.
+pub const GROUP: &str = "coordinator";
+
+const MAX_POLL_RECORDS: usize = 4096;
+/// Rates are looked at, and gauges written, this often.
+const TICK: Duration = Duration::from_millis(250);
+/// Streams whose batches are on their way to the cache and the bus at the same time.
+const PUBLISHED_AT_ONCE: usize = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BroadcastError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// The rates that operators fixed, by stream; written by control, read by the coordinator.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides(Arc<Mutex<AHashMap<StreamId, SampleRate>>>);
+
+impl Overrides {
+    pub fn set(&self, stream_id: StreamId, rate: Option<SampleRate>) {
+        let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match rate {
+            Some(rate) => rates.insert(stream_id, rate),
+            None => rates.remove(&stream_id),
+        };
+    }
+
+    /// Takes in all of them anew.
+    pub fn replace(&self, rates: Vec<(StreamId, SampleRate)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rates.into_iter().collect();
+    }
+
+    fn get(&self, stream_id: StreamId) -> Option<SampleRate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&stream_id).copied()
+    }
+
+    fn streams(&self) -> Vec<StreamId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct CoordinatorParts {
+    pub log: SharedLog,
+    pub bus: SharedBus,
+    pub recent: SharedRecentCache,
+    pub board: StatusBoard,
+    pub config: Arc<BroadcastConfig>,
+    pub overrides: Overrides,
+}
+
+/// The stage.
+#[derive(Debug)]
+pub struct Coordinator {
+    parts: CoordinatorParts,
+    streams: AHashMap<StreamId, StreamState>,
+    /// Streams with something to publish.
+    waiting: AHashSet<StreamId>,
+    /// By partition: where reading began, and what is read next.
+    started_at: AHashMap<u32, u64>,
+    next: AHashMap<u32, u64>,
+    repeats: Repeats,
+}
+
+#[derive(Debug)]
+struct StreamState {
+    partition: u32,
+    pending: Pending,
+    last_sent: Option<Instant>,
+    rate: RateEstimator,
+    policy: ThrottlePolicy,
+    /// The share in force; the policy's word becomes it at the next tick.
+    shown: SampleRate,
+    gauges: StreamGauges,
+}
+
+impl Coordinator {
+    pub fn new(parts: CoordinatorParts) -> Self {
+        Self {
+            parts,
+            streams: AHashMap::new(),
+            waiting: AHashSet::new(),
+            started_at: AHashMap::new(),
+            next: AHashMap::new(),
+            repeats: Repeats::default(),
+        }
+    }
+
+    /// Runs until cancelled; then publishes what waits and commits.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), BroadcastError> {
+        let log = self.parts.log.clone();
+        let mut consumer = log.consume(Topic::CommentEvents, GROUP, StartAt::Earliest).await?;
+        let mut next_tick = Instant::now() + TICK;
+        let mut next_commit = Instant::now() + self.parts.config.commit_interval;
+        loop {
+            let wait = self.wait(next_tick);
+            let polled = tokio::select! {
+                polled = consumer.poll(MAX_POLL_RECORDS, wait) => polled,
+                () = stop.cancelled() => break,
+            };
+            match polled {
+                Ok(polled) => self.take_in(polled).await?,
+                Err(LogError::Unavailable(error)) => {
+                    // What was built stays good: the log goes on where it stopped.
+                    warn!(error, "the broadcast waits for the event log");
+                    let _ = tokio::time::timeout(TICK, stop.cancelled()).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            self.publish_due(false).await?;
+            let now = Instant::now();
+            if now >= next_tick {
+                self.tick(now).await?;
+                next_tick = now + TICK;
+            }
+            if now >= next_commit {
+                self.commit(consumer.as_mut()).await?;
+                next_commit = now + self.parts.config.commit_interval;
+            }
+        }
+        self.commit(consumer.as_mut()).await
+    }
+
+    /// Until the next batch or tick is due.
+    fn wait(&self, next_tick: Instant) -> Duration {
+        let now = Instant::now();
+        let due =
+            self.waiting.iter().filter_map(|id| self.streams[id].due(&self.parts.config)).min();
+        due.map_or(next_tick, |due| due.min(next_tick)).saturating_duration_since(now)
+    }
+
+    async fn take_in(&mut self, polled: Polled) -> Result<(), BroadcastError> {
+        for position in &polled.assigned {
+            self.started_at.insert(position.partition, position.offset);
+            self.next.insert(position.partition, position.offset);
+        }
+        self.look_back(&polled.assigned).await;
+        for partition in polled.revoked {
+            self.next.remove(&partition);
+            let gone: Vec<_> = self
+                .streams
+                .extract_if(|_, state| state.partition == partition)
+                .map(|(stream_id, _)| stream_id)
+                .collect();
+            self.parts.board.forget_streams(&gone);
+            let streams = &self.streams;
+            self.waiting.retain(|id| streams.contains_key(id));
+        }
+        for record in polled.records {
+            self.next.insert(record.position.partition, record.position.offset + 1);
+            match Event::decode(&record.payload) {
+                Ok(Event::CommentSubmitted(event)) => self.comment(&record, &event).await?,
+                Ok(Event::CommentModerated(event)) => self.moderated(&record, &event).await?,
+                // The archiver, which reads the same records, sends them to the dead letters.
+                Err(error) => warn!(offset = record.position.offset, %error, "record left out"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns what was shown before reading begins here.
+    async fn look_back(&mut self, assigned: &[Position]) {
+        match comments_before(&self.parts.log, assigned).await {
+            Ok(comments) => {
+                for (event, position) in comments {
+                    self.repeats.notice(&event, position.offset);
+                }
+            }
+            // Better a comment twice than none at all.
+            Err(error) => warn!(%error, "what is sent again now may be shown again"),
+        }
+    }
+
+    async fn comment(
+        &mut self,
+        record: &Record,
+        event: &CommentSubmitted,
+    ) -> Result<(), BroadcastError> {
+        let stream_id = event.comment.stream_id;
+        let seq = record.position.offset;
+        let is_repeat = self.repeats.notice(event, seq);
+        let state = self.state(stream_id, record.position);
+        if is_repeat {
+            state.pending.pass(seq);
+        } else {
+            state.rate.add(1, Instant::now());
+            state.gauges.received += 1;
+            state.pending.add_comment(seq, event, state.shown);
+        }
+        self.waiting.insert(stream_id);
+        self.publish_if_full(stream_id).await
+    }
+
+    async fn moderated(
+        &mut self,
+        record: &Record,
+        event: &CommentModerated,
+    ) -> Result<(), BroadcastError> {
+        let seq = record.position.offset;
+        let stream_id = event.stream_id;
+        let deletion = event.deletion();
+        if let Some(deletion) = &deletion {
+            let bury = self.parts.recent.bury(stream_id, deletion.comment_id).await;
+            if let Err(error) = bury {
+                warn!(%stream_id, %error, "recent cache does not know of a deletion");
+            }
+            let message = BusMessage::Deleted { seq, deletion: deletion.clone() };
+            self.parts.bus.publish(stream_id, vec![message]).await?;
+            self.parts.board.metrics().comments_deleted.inc();
+        }
+        let state = self.state(stream_id, record.position);
+        match deletion {
+            Some(deletion) => {
+                state.gauges.deleted += 1;
+                state.pending.add_deletion(seq, deletion);
+            }
+            None => state.pending.pass(seq),
+        }
+        self.waiting.insert(stream_id);
+        self.publish_if_full(stream_id).await
+    }
+
+    fn state(&mut self, stream_id: StreamId, position: Position) -> &mut StreamState {
+        let config = &self.parts.config;
+        let overrides = &self.parts.overrides;
+        let board = &self.parts.board;
+        let started_at =
+            self.started_at.get(&position.partition).copied().unwrap_or(position.offset);
+        self.streams.entry(stream_id).or_insert_with(|| {
+            let mut policy = ThrottlePolicy::new();
+            policy.fix(overrides.get(stream_id));
+            let known = board.stream(stream_id);
+            let covered_to = started_at.saturating_sub(1);
+            StreamState::new(position.partition, covered_to, policy, known, config)
+        })
+    }
+
+    async fn publish_if_full(&mut self, stream_id: StreamId) -> Result<(), BroadcastError> {
+        if self.streams[&stream_id].pending.is_full() {
+            self.publish(stream_id).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes what has waited its time, or all of it.
+    async fn publish_due(&mut self, all: bool) -> Result<(), BroadcastError> {
+        let now = Instant::now();
+        let config = &self.parts.config;
+        let due =
+            |id: &&StreamId| all || self.streams[*id].due(config).is_none_or(|due| due <= now);
+        let due: Vec<StreamId> = self.waiting.iter().filter(due).copied().collect();
+        // One batch a stream, so that streams do not wait for each other's answers and each keeps its
+        // order.
+        let batches: Vec<_> = due.into_iter().filter_map(|id| self.take(id)).collect();
+        let parts = &self.parts;
+        stream::iter(batches.into_iter().map(Ok))
+            .try_for_each_concurrent(PUBLISHED_AT_ONCE, |batch| batch.publish(parts))
+            .await
+    }
+
+    async fn publish(&mut self, stream_id: StreamId) -> Result<(), BroadcastError> {
+        match self.take(stream_id) {
+            Some(batch) => batch.publish(&self.parts).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What waits of a stream.
+    fn take(&mut self, stream_id: StreamId) -> Option<Taken> {
+        self.waiting.remove(&stream_id);
+        let epoch = self.parts.log.epoch();
+        let state = self.streams.get_mut(&stream_id)?;
+        if state.pending.is_empty() {
+            return None;
+        }
+        let (batch, events) = state.pending.take(epoch, state.shown);
+        state.last_sent = Some(Instant::now());
+        state.gauges.broadcast += batch.comments.len() as u64;
+        state.gauges.sampled_out += u64::from(batch.sampled_out);
+        let metrics = self.parts.board.metrics();
+        metrics.comments_broadcast.inc_by(batch.comments.len() as u64);
+        metrics.comments_sampled_out.inc_by(u64::from(batch.sampled_out));
+        Some(Taken { stream_id, batch, events })
+    }
+
+    /// Looks at every stream's rate, tells viewers of a change, writes the gauges.
+    async fn tick(&mut self, now: Instant) -> Result<(), BroadcastError> {
+        for stream_id in self.parts.overrides.streams() {
+            if !self.streams.contains_key(&stream_id) {
+                self.adopt_quiet_stream(stream_id);
+            }
+        }
+        let config = self.parts.config.clone();
+        let mut changed = Vec::new();
+        for (stream_id, state) in &mut self.streams {
+            let per_second = state.rate.per_second(now);
+            let before = state.shown;
+            state.policy.fix(self.parts.overrides.get(*stream_id));
+            state.policy.observe(per_second, now, &config);
+            let rate = state.policy.sample_rate(&config);
+            state.write_gauges(per_second, rate);
+            self.parts.board.set_stream(*stream_id, state.gauges);
+            if rate != before {
+                changed.push((*stream_id, rate));
+            }
+        }
+        for (stream_id, rate) in changed {
+            // What was sampled at the old rate is published under it, before the notice.
+            self.publish(stream_id).await?;
+            if let Some(state) = self.streams.get_mut(&stream_id) {
+                state.shown = rate;
+            }
+            let notice = BusMessage::Throttle { sample_rate: rate };
+            self.parts.bus.publish(stream_id, vec![notice]).await?;
+        }
+        Ok(())
+    }
+
+    /// A stream whose rate an operator fixed before its first comment came here.
+    fn adopt_quiet_stream(&mut self, stream_id: StreamId) {
+        let partition = self.parts.log.partition_of(Topic::CommentEvents, stream_id.0);
+        if let Some(offset) = self.next.get(&partition).copied() {
+            self.state(stream_id, Position { partition, offset });
+        }
+    }
+
+    /// Publishes everything and stores how far that is.
+    async fn commit(&mut self, consumer: &mut dyn LogConsumer) -> Result<(), BroadcastError> {
+        self.publish_due(true).await?;
+        let next: Vec<Position> =
+            self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect();
+        match consumer.commit(&next).await {
+            // Stored with the next one; a crash before that only repeats what edges know already.
+            Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {
+                warn!(%error, "the broadcast could not store its position");
+                Ok(())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
+/// What leaves of a stream at once.
+#[derive(Debug)]
+struct Taken {
+    stream_id: StreamId,
+    batch: Arc<Batch>,
+    events: Vec<RecentEvent>,
+}
+
+impl Taken {
+    /// Into the recent cache first: whoever joins after the publication finds it there.
+    async fn publish(self, parts: &CoordinatorParts) -> Result<(), BroadcastError> {
+        let Self { stream_id, batch, events } = self;
+        let stored = parts.recent.append(stream_id, batch.from_seq, batch.to_seq, events).await;
+        if let Err(error) = stored {
+            // Viewers who come back are then served from the log. The breaker has told operators.
+            debug!(%stream_id, %error, "recent cache misses a range");
+        }
+        Ok(parts.bus.publish(stream_id, vec![BusMessage::Batch(batch)]).await?)
+    }
+}
+
+impl StreamState {
+    fn new(
+        partition: u32,
+        covered_to: Seq,
+        policy: ThrottlePolicy,
+        known: Option<StreamGauges>,
+        config: &BroadcastConfig,
+    ) -> Self {
+        // After a restart of the stage viewers still hold what they were told last: a rate that
+        // differs is a change they are told of, and counters go on.
+        let gauges = known.unwrap_or_else(|| StreamGauges {
+            comments_per_second: 0.0,
+            sample_rate: policy.sample_rate(config),
+            throttle_level: 0,
+            throttle_override: policy.fixed(),
+            received: 0,
+            broadcast: 0,
+            sampled_out: 0,
+            deleted: 0,
+        });
+        Self {
+            partition,
+            pending: Pending::after(covered_to),
+            last_sent: None,
+            rate: RateEstimator::new(Instant::now()),
+            shown: known.map_or(SampleRate::ALL, |gauges| gauges.sample_rate),
+            policy,
+            gauges,
+        }
+    }
+
+    /// When what waits must leave: at once after a quiet time, else one interval after the last.
+    fn due(&self, config: &BroadcastConfig) -> Option<Instant> {
+        self.last_sent.map(|sent| sent + config.batch_interval)
+    }
+
+    fn write_gauges(&mut self, per_second: f64, rate: SampleRate) {
+        self.gauges.comments_per_second = per_second;
+        self.gauges.sample_rate = rate;
+        self.gauges.throttle_level = self.policy.level();
+        self.gauges.throttle_override = self.policy.fixed();
+    }
+}

@@ -1,0 +1,482 @@
+//! The coordinator on a log in memory and a bus that writes down what it is given, on a paused clock.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{BroadcastError, Coordinator, CoordinatorParts, Overrides};
+use crate::daemon::base::config::BroadcastConfig;
+use crate::daemon::base::status::StatusBoard;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::bus::{
+    Batch, BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus,
+};
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::eventlog::{EventLog as _, NewRecord, Topic};
+use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
+use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{Comment, CommentId, NodeId, Role, Seq, StreamId, UserId};
+
+pub(super) const STREAM: StreamId = StreamId(5);
+
+/// Writes down what is published, and what the cache was told, in one order.
+#[derive(Debug, Default)]
+struct Journal(Mutex<Vec<Entry>>);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Entry {
+    Cached { from_seq: Seq, to_seq: Seq, events: usize },
+    Published(BusMessage),
+}
+
+impl Journal {
+    fn published(&self) -> Vec<BusMessage> {
+        let published = |entry: &Entry| match entry {
+            Entry::Published(message) => Some(message.clone()),
+            Entry::Cached { .. } => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(published).collect()
+    }
+
+    fn batches(&self) -> Vec<Arc<Batch>> {
+        let batch = |message| match message {
+            BusMessage::Batch(batch) => Some(batch),
+            _ => None,
+        };
+        self.published().into_iter().filter_map(batch).collect()
+    }
+
+    fn rates(&self) -> Vec<f64> {
+        let rate = |message| match message {
+            BusMessage::Throttle { sample_rate } => Some(sample_rate.share()),
+            _ => None,
+        };
+        self.published().into_iter().filter_map(rate).collect()
+    }
+}
+
+#[async_trait]
+impl FanoutBus for Journal {
+    async fn publish(&self, _: StreamId, messages: Vec<BusMessage>) -> Result<(), BusError> {
+        self.0.lock().unwrap().extend(messages.into_iter().map(Entry::Published));
+        Ok(())
+    }
+
+    async fn listen(
+        &self,
+        _: &NodeId,
+    ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
+        Err(BusError::Closed)
+    }
+}
+
+#[async_trait]
+impl RecentCache for Journal {
+    async fn append(
+        &self,
+        _: StreamId,
+        from_seq: Seq,
+        to_seq: Seq,
+        events: Vec<RecentEvent>,
+    ) -> Result<(), StoreError> {
+        let events = events.len();
+        self.0.lock().unwrap().push(Entry::Cached { from_seq, to_seq, events });
+        Ok(())
+    }
+
+    async fn after(&self, _: StreamId, _: Seq, _: usize) -> Result<Option<RecentPage>, StoreError> {
+        Ok(None)
+    }
+
+    async fn head(&self, _: StreamId) -> Result<Option<Seq>, StoreError> {
+        Ok(None)
+    }
+
+    async fn bury(&self, _: StreamId, _: CommentId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn buried(&self, _: StreamId, ids: &[CommentId]) -> Result<Vec<bool>, StoreError> {
+        Ok(vec![false; ids.len()])
+    }
+
+    async fn is_complete(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn mark_complete(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn mark_incomplete(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+struct Stage {
+    log: InMemoryLog,
+    journal: Arc<Journal>,
+    overrides: Overrides,
+    board: StatusBoard,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), BroadcastError>>,
+    next: u64,
+}
+
+impl Stage {
+    fn start() -> Self {
+        Self::start_on(InMemoryLog::new())
+    }
+
+    fn start_on(log: InMemoryLog) -> Self {
+        let (journal, overrides) = (Arc::<Journal>::default(), Overrides::default());
+        let (board, stop) = (StatusBoard::default(), CancellationToken::new());
+        let coordinator = Coordinator::new(CoordinatorParts {
+            log: Arc::new(log.clone()),
+            bus: journal.clone(),
+            recent: journal.clone(),
+            board: board.clone(),
+            config: Arc::new(BroadcastConfig::default()),
+            overrides: overrides.clone(),
+        });
+        let task = tokio::spawn(coordinator.run(stop.clone()));
+        Self { log, journal, overrides, board, stop, task, next: 0 }
+    }
+
+    async fn stop(self) -> (InMemoryLog, Arc<Journal>) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+        (self.log, self.journal)
+    }
+
+    fn comment(&mut self, role: Role, shadow: bool) -> (NewRecord, CommentId) {
+        self.next += 1;
+        let event = submitted(STREAM, self.next, role, shadow);
+        let comment_id = event.comment.comment_id;
+        (record(&Event::CommentSubmitted(event)), comment_id)
+    }
+
+    /// Appends `count` comments and lets `time` pass.
+    async fn comments(&mut self, count: usize, time: Duration) {
+        let batch = (0..count).map(|_| self.comment(Role::Viewer, false).0).collect();
+        self.log.append(Topic::CommentEvents, batch).await.unwrap();
+        tokio::time::sleep(time).await;
+    }
+
+    /// A steady rate for some seconds, in steps of 50 ms.
+    async fn rate(&mut self, per_second: usize, seconds: usize) {
+        for _ in 0..seconds * 20 {
+            self.comments(per_second / 20, Duration::from_millis(50)).await;
+        }
+    }
+}
+
+pub(super) fn submitted(
+    stream_id: StreamId,
+    number: u64,
+    role: Role,
+    shadow: bool,
+) -> CommentSubmitted {
+    let comment_id = CommentId::from_unix_ticks(17_000_000_000_000_000 + number * 977, 1, [3; 6]);
+    let comment = Arc::new(Comment {
+        stream_id,
+        comment_id,
+        user_id: UserId(1),
+        name: "ann".into(),
+        message: "hi".into(),
+        created_at: 1,
+    });
+    CommentSubmitted { comment, role, client_ref: None, shadow, screened: false }
+}
+
+pub(super) fn record(event: &Event) -> NewRecord {
+    NewRecord { key: STREAM.0, timestamp_ms: 1, payload: event.encode().into() }
+}
+
+fn deletion_of(comment_id: CommentId) -> NewRecord {
+    record(&Event::CommentModerated(CommentModerated {
+        stream_id: STREAM,
+        comment_id,
+        user_id: UserId(1),
+        decision: Decision::Reject,
+        reason: "blocked_word".into(),
+        timestamp: 2,
+        decided_by: "rules".into(),
+    }))
+}
+
+fn assert_ranges_join(batches: &[Arc<Batch>]) {
+    for pair in batches.windows(2) {
+        assert_eq!(pair[1].from_seq, pair[0].to_seq + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_comment_leaves_at_once() {
+    let mut stage = Stage::start();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stage.comments(1, Duration::from_millis(1)).await;
+    assert_eq!(stage.journal.batches().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_stream_sends_a_batch_each_interval() {
+    let mut stage = Stage::start();
+    for _ in 0..1000 {
+        stage.comments(1, Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let batches = stage.journal.batches();
+    assert!((35..=48).contains(&batches.len()), "{} batches in a second", batches.len());
+    assert_eq!(batches.iter().map(|batch| batch.comments.len()).sum::<usize>(), 1000);
+    assert_ranges_join(&batches);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cache_has_a_range_before_the_bus_carries_it() {
+    let mut stage = Stage::start();
+    stage.rate(200, 2).await;
+    let (_, journal) = stage.stop().await;
+    let entries = journal.0.lock().unwrap().clone();
+    let mut cached_to = 0;
+    for entry in entries {
+        match entry {
+            Entry::Cached { from_seq, to_seq, .. } => {
+                assert_eq!(from_seq, cached_to + 1);
+                cached_to = to_seq;
+            }
+            Entry::Published(BusMessage::Batch(batch)) => assert_eq!(batch.to_seq, cached_to),
+            Entry::Published(_) => {}
+        }
+    }
+    assert_eq!(cached_to, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_threshold_switches_the_level_and_viewers_are_told_once() {
+    let mut stage = Stage::start();
+    for (per_second, seconds) in [(4_000, 3), (6_000, 4), (24_000, 4), (60_000, 4)] {
+        stage.rate(per_second, seconds).await;
+    }
+    assert_eq!(stage.journal.rates(), [0.5, 0.1, 0.05]);
+    assert_eq!(stage.board.stream(STREAM).unwrap().throttle_level, 3);
+    stage.rate(1_000, 15).await;
+    // The first calm spell still holds the tail of the storm, so the way back has one stop.
+    assert_eq!(stage.journal.rates(), [0.5, 0.1, 0.05, 0.1, 1.0]);
+    let batches = stage.journal.batches();
+    assert_ranges_join(&batches);
+    let shown: u64 = batches.iter().map(|batch| batch.comments.len() as u64).sum();
+    let left_out: u64 = batches.iter().map(|batch| u64::from(batch.sampled_out)).sum();
+    assert_eq!(shown + left_out, stage.next, "every comment is shown or counted as left out");
+    for batch in &batches {
+        assert!(batch.comments.iter().all(|comment| batch.sample_rate.keeps(comment.comment_id)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_around_a_threshold_does_not_flap() {
+    let mut stage = Stage::start();
+    for _ in 0..30 {
+        stage.rate(5_400, 1).await;
+        stage.rate(4_600, 1).await;
+    }
+    assert_eq!(stage.journal.rates(), [0.5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_fixes_the_rate_and_gives_it_back() {
+    let mut stage = Stage::start();
+    stage.overrides.set(STREAM, SampleRate::from_share(0.25));
+    stage.rate(1_000, 2).await;
+    stage.overrides.set(STREAM, None);
+    stage.rate(1_000, 2).await;
+    assert_eq!(stage.journal.rates(), [0.25, 1.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn staff_is_never_left_out() {
+    let mut stage = Stage::start();
+    stage.overrides.set(STREAM, Some(SampleRate::NONE));
+    stage.rate(100, 1).await;
+    let (moderator, comment_id) = stage.comment(Role::Moderator, false);
+    stage.log.append(Topic::CommentEvents, vec![moderator]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let last = stage.journal.batches().pop().unwrap();
+    assert_eq!(last.comments.iter().map(|c| c.comment_id).collect::<Vec<_>>(), [comment_id]);
+    assert_eq!(last.staff, [last.comments[0].seq], "and edges know it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_published_at_once_and_its_waiting_comment_never() {
+    let mut stage = Stage::start();
+    stage.comments(1, Duration::from_millis(1)).await;
+    let (comment, comment_id) = stage.comment(Role::Viewer, false);
+    stage.log.append(Topic::CommentEvents, vec![comment, deletion_of(comment_id)]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let published = stage.journal.published();
+    assert!(
+        matches!(published.last(), Some(BusMessage::Deleted { deletion, .. }) if deletion.comment_id == comment_id),
+        "{published:?}"
+    );
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let batches = stage.journal.batches();
+    assert!(batches.iter().all(|batch| batch.comments.iter().all(|c| c.comment_id != comment_id)));
+    assert_eq!(batches.last().unwrap().deletions.len(), 1, "and the range that covers it has it");
+    assert_ranges_join(&batches);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_are_never_sampled() {
+    let mut stage = Stage::start();
+    stage.overrides.set(STREAM, Some(SampleRate::NONE));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let records: Vec<_> = (0..100).map(|_| stage.comment(Role::Viewer, false)).collect();
+    let (comments, ids): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+    stage.log.append(Topic::CommentEvents, comments).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let deletions = ids.iter().map(|id| deletion_of(*id)).collect();
+    stage.log.append(Topic::CommentEvents, deletions).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let deleted = |message: &BusMessage| matches!(message, BusMessage::Deleted { .. });
+    assert_eq!(stage.journal.published().into_iter().filter(deleted).count(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_its_sender_may_see_is_not_published() {
+    let mut stage = Stage::start();
+    let (shadow, _) = stage.comment(Role::Viewer, true);
+    stage.log.append(Topic::CommentEvents, vec![shadow]).await.unwrap();
+    stage.comments(1, Duration::from_secs(1)).await;
+    let batches = stage.journal.batches();
+    assert_eq!(batches.iter().map(|batch| batch.comments.len()).sum::<usize>(), 1);
+    assert_eq!(batches.iter().map(|batch| batch.sampled_out).sum::<u32>(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_numbers_everything_as_before() {
+    let mut stage = Stage::start();
+    stage.rate(500, 2).await;
+    let (log, first) = stage.stop().await;
+    assert_eq!(log.committed(Topic::CommentEvents, super::GROUP).await.unwrap()[0].offset, 1001);
+    let mut stage = Stage::start_on(log);
+    stage.next = 5_000;
+    stage.rate(500, 2).await;
+    let (_, second) = stage.stop().await;
+    let mut all = first.batches();
+    all.extend(second.batches());
+    assert_ranges_join(&all);
+    let seqs: Vec<_> = all.iter().flat_map(|batch| &batch.comments).map(|c| c.seq).collect();
+    assert_eq!(seqs, (1..=2000).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_appended_twice_under_one_id_is_shown_once_at_its_first_place() {
+    let mut stage = Stage::start();
+    let (plain, _) = stage.comment(Role::Viewer, false);
+    let Ok(Event::CommentSubmitted(mut event)) = Event::decode(&plain.payload) else { panic!() };
+    event.client_ref = Some("r".into());
+    let sent = || record(&Event::CommentSubmitted(event.clone()));
+    let between = stage.comment(Role::Viewer, false).0;
+    stage.log.append(Topic::CommentEvents, vec![sent(), between, sent()]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stage.log.append(Topic::CommentEvents, vec![sent()]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (_, journal) = stage.stop().await;
+    let batches = journal.batches();
+    let shown: Vec<_> = batches
+        .iter()
+        .flat_map(|batch| &batch.comments)
+        .map(|comment| comment.comment_id)
+        .collect();
+    assert_eq!(shown.iter().filter(|id| **id == event.comment.comment_id).count(), 1);
+    assert_eq!(shown.len(), 2);
+    assert_eq!(shown[0], event.comment.comment_id);
+    let ranges: Vec<_> = batches.iter().map(|batch| (batch.from_seq, batch.to_seq)).collect();
+    assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{ranges:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_takes_no_position_for_a_while_is_waited_for() {
+    let mut stage = Stage::start();
+    let away = crate::daemon::engines::eventlog::LogError::Unavailable("away".to_owned());
+    stage.log.fail_commits_with(Some(away));
+    stage.rate(100, 30).await;
+    assert_eq!(stage.log.position(Topic::CommentEvents, super::GROUP), None);
+    stage.log.fail_commits_with(None);
+    stage.log.committed_to(Topic::CommentEvents, super::GROUP, 3001).await;
+    let (_, journal) = stage.stop().await;
+    let batches = journal.batches();
+    assert_ranges_join(&batches);
+    let seqs: Vec<_> = batches.iter().flat_map(|batch| &batch.comments).map(|c| c.seq).collect();
+    assert_eq!(seqs, (1..=3000).collect::<Vec<_>>(), "each once, by the same coordinator");
+}
+
+/// A bus on which a batch of one stream arrives only together with one of the other.
+#[derive(Debug)]
+struct Rendezvous(tokio::sync::Barrier);
+
+#[async_trait]
+impl FanoutBus for Rendezvous {
+    async fn publish(&self, _: StreamId, _: Vec<BusMessage>) -> Result<(), BusError> {
+        self.0.wait().await;
+        Ok(())
+    }
+
+    async fn listen(
+        &self,
+        _: &NodeId,
+    ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
+        Err(BusError::Closed)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_of_different_streams_do_not_wait_for_each_other() {
+    let (log, journal) = (InMemoryLog::new(), Arc::<Journal>::default());
+    let coordinator = Coordinator::new(CoordinatorParts {
+        log: Arc::new(log.clone()),
+        bus: Arc::new(Rendezvous(tokio::sync::Barrier::new(2))),
+        recent: journal,
+        board: StatusBoard::default(),
+        config: Arc::new(BroadcastConfig::default()),
+        overrides: Overrides::default(),
+    });
+    let of = |number| submitted(StreamId(number), number, Role::Viewer, false);
+    let both = [1, 2].map(|number| record(&Event::CommentSubmitted(of(number)))).to_vec();
+    log.append(Topic::CommentEvents, both).await.unwrap();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(coordinator.run(stop.clone()));
+    let committed = log.committed_to(Topic::CommentEvents, super::GROUP, 3);
+    tokio::time::timeout(Duration::from_secs(60), committed).await.expect("both are published");
+    stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
+/// A comment that its sender sends again until it is acknowledged.
+fn sent_with_ref(number: u64) -> NewRecord {
+    let event = submitted(STREAM, number, Role::Viewer, false);
+    record(&Event::CommentSubmitted(CommentSubmitted { client_ref: Some("r".into()), ..event }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_sent_again_after_its_partition_changed_hands_is_not_shown_again() {
+    let shown = |journal: &Journal| -> Vec<Seq> {
+        journal.batches().iter().flat_map(|batch| &batch.comments).map(|shown| shown.seq).collect()
+    };
+    let first = Stage::start();
+    let sent = vec![sent_with_ref(1), sent_with_ref(2)];
+    first.log.append(Topic::CommentEvents, sent).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (log, journal) = first.stop().await;
+    assert_eq!(shown(&journal), [1, 2]);
+
+    log.append(Topic::CommentEvents, vec![sent_with_ref(2), sent_with_ref(3)]).await.unwrap();
+    let second = Stage::start_on(log);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (_, journal) = second.stop().await;
+    assert_eq!(shown(&journal), [4]);
+}

@@ -1,0 +1,177 @@
+//! Which share of a stream is shown: levels by rate, with hysteresis, and the operator's word above
+//! them.
+
+use tokio::time::Instant;
+
+use crate::daemon::base::config::{BroadcastConfig, ThrottleLevel};
+use crate::protocol::throttle::SampleRate;
+
+/// The throttle of one stream. It steps up as soon as a threshold is reached and down only after
+/// the rate stayed clearly below it for a while, so a rate near a threshold changes nothing.
+#[derive(Debug)]
+pub struct ThrottlePolicy {
+    level: usize,
+    fixed: Option<SampleRate>,
+    /// Since when the rate has been low enough to leave the level, and its highest since then.
+    calm: Option<(Instant, f64)>,
+}
+
+impl ThrottlePolicy {
+    pub fn new() -> Self {
+        Self { level: 0, fixed: None, calm: None }
+    }
+
+    /// The level in force: 0 shows all.
+    pub fn level(&self) -> u8 {
+        self.level as u8
+    }
+
+    /// The rate an operator fixed.
+    pub fn fixed(&self) -> Option<SampleRate> {
+        self.fixed
+    }
+
+    pub fn fix(&mut self, rate: Option<SampleRate>) {
+        self.fixed = rate;
+    }
+
+    /// The share shown now.
+    pub fn sample_rate(&self, config: &BroadcastConfig) -> SampleRate {
+        self.fixed.unwrap_or_else(|| config.throttle[self.level].sample_rate)
+    }
+
+    /// Takes note of the stream's rate and moves between levels.
+    pub fn observe(&mut self, per_second: f64, now: Instant, config: &BroadcastConfig) {
+        let levels = &config.throttle;
+        let reached = highest(levels, |level| level.from_per_second <= per_second);
+        if reached > self.level {
+            self.level = reached;
+            self.calm = None;
+            return;
+        }
+        let leave_below = levels[self.level].from_per_second * config.hysteresis;
+        if self.level == 0 || per_second >= leave_below {
+            self.calm = None;
+            return;
+        }
+        let (since, peak) =
+            self.calm.map_or((now, per_second), |(since, peak)| (since, peak.max(per_second)));
+        self.calm = Some((since, peak));
+        if now.saturating_duration_since(since) >= config.step_down_after {
+            self.level = highest(levels, |level| level.from_per_second * config.hysteresis <= peak)
+                .min(self.level - 1);
+            self.calm = None;
+        }
+    }
+}
+
+impl Default for ThrottlePolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The highest level that fits; the first always does, its threshold being 0.
+fn highest(levels: &[ThrottleLevel], fits: impl Fn(&ThrottleLevel) -> bool) -> usize {
+    levels.iter().rposition(fits).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn share(policy: &ThrottlePolicy) -> f64 {
+        policy.sample_rate(&BroadcastConfig::default()).share()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_threshold_has_its_rate() {
+        let config = BroadcastConfig::default();
+        for (per_second, expected) in [
+            (0.0, 1.0),
+            (4_999.0, 1.0),
+            (5_000.0, 0.5),
+            (19_999.0, 0.5),
+            (20_000.0, 0.1),
+            (49_999.0, 0.1),
+            (50_000.0, 0.05),
+            (1e9, 0.05),
+        ] {
+            let mut policy = ThrottlePolicy::new();
+            policy.observe(per_second, Instant::now(), &config);
+            assert_eq!(share(&policy), expected, "at {per_second}/s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_near_a_threshold_does_not_flap() {
+        let config = BroadcastConfig::default();
+        let mut policy = ThrottlePolicy::new();
+        let start = Instant::now();
+        let mut changes = 0;
+        let mut before = policy.level();
+        for tick in 0..2_400 {
+            let rate = if tick % 2 == 0 { 5_200.0 } else { 4_800.0 };
+            policy.observe(rate, start + Duration::from_millis(250) * tick, &config);
+            changes += u32::from(policy.level() != before);
+            before = policy.level();
+        }
+        assert_eq!(changes, 1, "up once, then steady for ten minutes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calm_must_last_before_a_step_down_and_then_leads_to_the_right_level() {
+        let config = BroadcastConfig::default();
+        let mut policy = ThrottlePolicy::new();
+        let start = Instant::now();
+        policy.observe(60_000.0, start, &config);
+        assert_eq!(policy.level(), 3);
+        policy.observe(6_000.0, start + Duration::from_secs(1), &config);
+        policy.observe(6_000.0, start + Duration::from_millis(5_900), &config);
+        assert_eq!(policy.level(), 3, "not yet");
+        policy.observe(6_000.0, start + Duration::from_secs(6), &config);
+        assert_eq!(policy.level(), 1, "6 000 a second is level 1");
+        policy.observe(10.0, start + Duration::from_secs(7), &config);
+        policy.observe(10.0, start + Duration::from_secs(12), &config);
+        assert_eq!(policy.level(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_operators_word_wins_until_it_is_taken_back() {
+        let config = BroadcastConfig::default();
+        let mut policy = ThrottlePolicy::new();
+        policy.fix(SampleRate::from_share(0.25));
+        policy.observe(60_000.0, Instant::now(), &config);
+        assert_eq!(share(&policy), 0.25);
+        policy.fix(None);
+        assert_eq!(share(&policy), 0.05);
+    }
+
+    proptest! {
+        /// Whatever the rates, two changes downwards are at least the dwell time apart, and the
+        /// level never shows more than the rate allows.
+        #[test]
+        fn it_never_flaps(rates in proptest::collection::vec(0.0_f64..80_000.0, 1..300)) {
+            let config = BroadcastConfig::default();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let start = runtime.block_on(async { Instant::now() });
+            let mut policy = ThrottlePolicy::new();
+            let mut last_down: Option<Instant> = None;
+            for (tick, rate) in rates.into_iter().enumerate() {
+                let now = start + Duration::from_millis(250) * tick as u32;
+                let before = policy.level();
+                policy.observe(rate, now, &config);
+                let reached = highest(&config.throttle, |l| l.from_per_second <= rate) as u8;
+                prop_assert!(policy.level() >= reached);
+                if policy.level() < before {
+                    if let Some(last) = last_down {
+                        prop_assert!(now - last >= config.step_down_after);
+                    }
+                    last_down = Some(now);
+                }
+            }
+        }
+    }
+}

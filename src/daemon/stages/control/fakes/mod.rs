@@ -1,0 +1,194 @@
+//! Contracts in memory, for tests of control and of the admin socket: one node that is real down to
+//! its sink, two more behind the registry, and a journal of what happened in which order.
+
+mod bus;
+mod nodes;
+mod reactions;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::daemon::base::clock::{SharedClock, TokioClock};
+use crate::daemon::base::handoff::ThrottleOrder;
+use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::engines::comments::in_memory::InMemoryComments;
+use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
+use crate::daemon::stages::control::{Actor, Control, ControlParts, LocalEndpoint};
+use crate::protocol::comment::Comment;
+use crate::protocol::events::{CommentSubmitted, Event};
+use crate::protocol::stream::{ModerationMode, Stream};
+use crate::protocol::{CommentId, NodeId, Role, StreamId, UserId};
+
+pub(crate) use bus::FakeBus;
+pub(crate) use nodes::{FakeRegistry, FakeSink};
+pub(crate) use reactions::FakeReactions;
+
+/// When the clock of a test starts: 2023-11-14, in milliseconds since the Unix epoch.
+pub(crate) const STARTED_MS: u64 = 1_700_000_000_000;
+
+/// What happened, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
+
+impl Journal {
+    pub(crate) fn note(&self, line: impl Into<String>) {
+        self.0.lock().unwrap().push(line.into());
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// A switch that makes a fake refuse everything.
+#[derive(Debug, Default)]
+pub(crate) struct Switch(AtomicBool);
+
+impl Switch {
+    pub(crate) fn set(&self, on: bool) {
+        self.0.store(on, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A cluster of the nodes `a` (this one), `b` and `c`; stream 1 is live, user 42 is `ann`, users 7
+/// and 8 are both `twin`. Needs a paused tokio clock only where a test measures time.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) journal: Journal,
+    pub(crate) metadata: Arc<InMemoryMetadata>,
+    pub(crate) comments: Arc<InMemoryComments>,
+    pub(crate) reactions: Arc<FakeReactions>,
+    pub(crate) log: Arc<InMemoryLog>,
+    pub(crate) registry: Arc<FakeRegistry>,
+    pub(crate) sanctions: Sanctions,
+    pub(crate) board: StatusBoard,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) orders: mpsc::Receiver<ThrottleOrder>,
+    pub(crate) control: Control,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let journal = Journal::default();
+        let clock: SharedClock =
+            Arc::new(TokioClock::starting_at(Duration::from_millis(STARTED_MS)));
+        let metadata = Arc::new(metadata(journal.clone()));
+        let comments = Arc::new(InMemoryComments::default());
+        let log = Arc::new(InMemoryLog::shaped(2, 0));
+        let bus = Arc::new(FakeBus::new(journal.clone()));
+        let registry = Arc::new(FakeRegistry::new(journal.clone()));
+        let sink = Arc::new(FakeSink::new(journal.clone()));
+        let board = StatusBoard::default();
+        let supervisor = Supervisor::new(CancellationToken::new());
+        let sanctions = Sanctions::load(metadata.clone(), clock.clone()).await.unwrap();
+        let streams = Streams::load(metadata.clone()).await.unwrap();
+        let (throttle, orders) = mpsc::channel(4);
+        let endpoint = LocalEndpoint {
+            sink: sink.clone(),
+            sanctions: sanctions.clone(),
+            streams: streams.clone(),
+            throttle,
+            board: board.clone(),
+            jitter: Duration::from_secs(5),
+            supervisor: supervisor.clone(),
+        };
+        let control = Control::new(ControlParts {
+            node: NodeId::new("a"),
+            metadata: metadata.clone(),
+            comments: comments.clone(),
+            registry: registry.clone(),
+            endpoint: Arc::new(endpoint),
+            log: log.clone(),
+            bus: bus.clone(),
+            streams,
+            clock: clock.clone(),
+        });
+        journal.0.lock().unwrap().clear();
+        Self {
+            journal,
+            metadata,
+            comments,
+            reactions: Arc::default(),
+            log,
+            registry,
+            sanctions,
+            board,
+            supervisor,
+            orders,
+            control,
+        }
+    }
+
+    /// All that a request could have changed, as one text to compare.
+    pub(crate) fn state(&self) -> String {
+        let metadata = self.metadata.dump();
+        let (log, draining) =
+            (Topic::ALL.map(|topic| self.log.records(topic)), self.board.is_draining());
+        let changes: Vec<_> =
+            self.journal.lines().into_iter().filter(|line| !line.contains("read")).collect();
+        format!("{metadata}\n{log:?}\n{changes:?}\n{draining}")
+    }
+
+    /// A comment of user 42 on stream 1, appended to the log and not yet archived.
+    pub(crate) fn comment(&self, number: u64, message: &str) -> CommentSubmitted {
+        let event = submitted(StreamId(1), number, message);
+        let payload = Event::CommentSubmitted(event.clone()).encode();
+        self.log.put(Topic::CommentEvents, 1, STARTED_MS, payload);
+        event
+    }
+}
+
+/// Notes what matters for the order of things: sanctions as they are stored, directories as they
+/// are read.
+fn metadata(journal: Journal) -> InMemoryMetadata {
+    let metadata = InMemoryMetadata::watched(move |call| match call {
+        "ban" | "timeout" => journal.note(format!("{call} stored")),
+        "streams" | "sanctions" => journal.note(format!("a: {call} read")),
+        _ => {}
+    });
+    let title = "one".to_owned();
+    let one = Stream { title, created_at: STARTED_MS, ..stream(1, ModerationMode::Async) };
+    metadata.put_stream(one);
+    for (user_id, name) in [(42, "ann"), (7, "twin"), (8, "twin")] {
+        metadata.put_user(user_id, name, STARTED_MS);
+    }
+    metadata
+}
+
+pub(crate) fn operator() -> Actor {
+    Actor::operator(Some("op"), 0)
+}
+
+pub(crate) fn comment_id(number: u64) -> CommentId {
+    CommentId::from_unix_ticks(STARTED_MS * 10_000 + number, 1, [2; 6])
+}
+
+pub(crate) fn submitted(stream_id: StreamId, number: u64, message: &str) -> CommentSubmitted {
+    let comment = Comment {
+        stream_id,
+        comment_id: comment_id(number),
+        user_id: UserId(42),
+        name: "ann".into(),
+        message: message.into(),
+        created_at: STARTED_MS,
+    };
+    CommentSubmitted {
+        comment: Arc::new(comment),
+        role: Role::Viewer,
+        client_ref: None,
+        shadow: false,
+        screened: false,
+    }
+}

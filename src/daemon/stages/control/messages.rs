@@ -1,0 +1,45 @@
+//! Words from the operator: to one user, or to everybody on a stream.
+
+use tokio::time::Instant;
+
+use super::cluster::Reached;
+use super::{Actor, Control, ControlError, outcome, validate};
+use crate::daemon::engines::bus::BusMessage;
+use crate::daemon::engines::registry::NodeCommand;
+use crate::protocol::admin::{AnnounceRequest, DirectRequest, Outcome};
+
+impl Control {
+    /// Writes to every connection of one user; the outcome says how many there were.
+    pub async fn direct(
+        &self,
+        actor: &Actor,
+        request: &DirectRequest,
+    ) -> Result<Outcome, ControlError> {
+        let started = Instant::now();
+        let message = validate::text("message", &request.message)?;
+        let user_id = self.resolve(&request.user).await?.user_id;
+        let entry = self.entry(actor, "dm", format!("user {user_id}"), request);
+        let audit_id = self.parts.metadata.audit(entry).await?;
+        let from = actor.shown_as().clone();
+        let command = NodeCommand::Direct { user_id, from, message: message.into() };
+        let reached = self.tell_holders(user_id, command).await;
+        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, reached, started) })
+    }
+
+    /// Shows a message to every viewer of a stream, on all nodes.
+    pub async fn announce(
+        &self,
+        actor: &Actor,
+        request: &AnnounceRequest,
+    ) -> Result<Outcome, ControlError> {
+        let started = Instant::now();
+        let stream_id = request.stream_id;
+        let message = validate::text("message", &request.message)?;
+        self.require_stream(stream_id).await?;
+        let entry = self.entry(actor, "announce", format!("stream {stream_id}"), request);
+        let audit_id = self.parts.metadata.audit(entry).await?;
+        let announcement = BusMessage::Announcement { message: message.into() };
+        self.parts.bus.publish(stream_id, vec![announcement]).await?;
+        Ok(outcome(audit_id, Reached::default(), started))
+    }
+}

@@ -1,0 +1,115 @@
+//! Bans, timeouts, and closing a user's connections.
+
+use tokio::time::Instant;
+
+use super::users::Named;
+use super::validate::{self, LONGEST_MS, LONGEST_TIMEOUT_MS};
+use super::{Actor, Control, ControlError, outcome};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::registry::NodeCommand;
+use crate::protocol::CloseCode;
+use crate::protocol::admin::{Outcome, Sanction, SanctionKind, SanctionRequest, UserRequest};
+
+impl Control {
+    /// Keeps a user out, for good or for a while: refused from now on, and disconnected.
+    pub async fn ban(
+        &self,
+        actor: &Actor,
+        request: &SanctionRequest,
+    ) -> Result<Outcome, ControlError> {
+        let started = Instant::now();
+        if let Some(duration_ms) = request.duration_ms {
+            validate::lifetime_ms("duration_ms", duration_ms, LONGEST_MS)?;
+        }
+        let (user, audit_id) = self.sanction(actor, request, SanctionKind::Ban).await?;
+        let user_id = user.user_id;
+        let informed = self.tell_all(NodeCommand::ReloadSanctions).await;
+        let disconnect = NodeCommand::Disconnect { user_id, code: CloseCode::Banned };
+        let closed = self.tell_holders(user_id, disconnect).await;
+        let reached = informed.and(closed);
+        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, reached, started) })
+    }
+
+    /// Lets a user watch, but not comment, for 1 second to 30 days.
+    pub async fn timeout(
+        &self,
+        actor: &Actor,
+        request: &SanctionRequest,
+    ) -> Result<Outcome, ControlError> {
+        let started = Instant::now();
+        let Some(duration_ms) = request.duration_ms else {
+            let problem = "must be given: a timeout ends, a ban need not".to_owned();
+            return Err(ControlError::Invalid { field: "duration_ms", problem });
+        };
+        validate::lifetime_ms("duration_ms", duration_ms, LONGEST_TIMEOUT_MS)?;
+        let (user, audit_id) = self.sanction(actor, request, SanctionKind::Timeout).await?;
+        let reached = self.tell_all(NodeCommand::ReloadSanctions).await;
+        Ok(Outcome { user_id: Some(user.user_id), ..outcome(audit_id, reached, started) })
+    }
+
+    /// Lifts bans and timeouts.
+    pub async fn unban(
+        &self,
+        actor: &Actor,
+        request: &UserRequest,
+    ) -> Result<Outcome, ControlError> {
+        let started = Instant::now();
+        validate::reason(request.reason.as_deref())?;
+        let user_id = self.resolve(&request.user).await?.user_id;
+        let entry = self.entry(actor, "unban", format!("user {user_id}"), request);
+        let kinds = [SanctionKind::Ban, SanctionKind::Timeout];
+        let lifted = self.parts.metadata.lift(user_id, &kinds, entry).await;
+        let audit_id = lifted.map_err(|error| match error {
+            StoreError::NotFound(_) => ControlError::NotSanctioned(user_id),
+            other => other.into(),
+        })?;
+        let reached = self.tell_all(NodeCommand::ReloadSanctions).await;
+        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, reached, started) })
+    }
+
+    /// Closes every connection of a user, who may come back at once.
+    pub async fn kick(
+        &self,
+        actor: &Actor,
+        request: &UserRequest,
+    ) -> Result<Outcome, ControlError> {
+        let started = Instant::now();
+        validate::reason(request.reason.as_deref())?;
+        let user_id = self.resolve(&request.user).await?.user_id;
+        let entry = self.entry(actor, "kick", format!("user {user_id}"), request);
+        let audit_id = self.parts.metadata.audit(entry).await?;
+        let disconnect = NodeCommand::Disconnect { user_id, code: CloseCode::Kicked };
+        let reached = self.tell_holders(user_id, disconnect).await;
+        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, reached, started) })
+    }
+
+    /// Bans and timeouts in force, newest first.
+    pub async fn bans(&self) -> Result<Vec<Sanction>, ControlError> {
+        Ok(self.parts.metadata.sanctions(self.parts.clock.now_ms()).await?)
+    }
+
+    /// Stores a sanction and its audit entry.
+    async fn sanction(
+        &self,
+        actor: &Actor,
+        request: &SanctionRequest,
+        kind: SanctionKind,
+    ) -> Result<(Named, u64), ControlError> {
+        let reason = validate::reason(request.reason.as_deref())?;
+        let user = self.resolve(&request.user).await?;
+        let now = self.parts.clock.now_ms();
+        let sanction = Sanction {
+            user_id: user.user_id,
+            kind,
+            name: user.name.as_deref().map(str::to_owned),
+            reason,
+            created_by: actor.name().to_owned(),
+            created_at: now,
+            expires_at: request.duration_ms.map(|duration_ms| now + duration_ms),
+        };
+        let target = format!("user {}", user.user_id);
+        let entry = self.entry(actor, kind.as_str(), target, request);
+        let audit_id = self.parts.metadata.sanction(sanction, entry).await?;
+        Ok((user, audit_id))
+    }
+}

@@ -1,0 +1,408 @@
+//! What the operations promise, over contracts in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fakes::{STARTED_MS, World, comment_id, operator, submitted};
+use super::*;
+use crate::daemon::base::handoff::ThrottleOrder;
+use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _};
+use crate::daemon::engines::eventlog::{LogError, Topic};
+use crate::daemon::engines::metadata::MetadataStore as _;
+use crate::protocol::admin::*;
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::{Decision, Event};
+use crate::protocol::stream::{NewStream, StreamPatch, StreamState};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{ErrorCode, Identity, Role, StreamId, UserId};
+
+fn user(text: &str) -> UserRef {
+    UserRef(text.to_owned())
+}
+
+fn sanction(who: &str, duration_ms: Option<u64>) -> SanctionRequest {
+    SanctionRequest { user: user(who), reason: Some("spam".to_owned()), duration_ms }
+}
+
+fn about(who: &str) -> UserRequest {
+    UserRequest { user: user(who), reason: None }
+}
+
+fn review(number: u64, held: bool) -> ReviewItem {
+    ReviewItem {
+        comment_id: comment_id(number),
+        stream_id: StreamId(1),
+        user_id: UserId(42),
+        name: "ann".to_owned(),
+        message: "hm".to_owned(),
+        reason: "link".to_owned(),
+        flagged_at: STARTED_MS,
+        held,
+    }
+}
+
+fn decision(number: u64) -> ReviewRequest {
+    ReviewRequest { comment_id: comment_id(number), reason: None }
+}
+
+fn delete(number: u64, reason: Option<&str>) -> DeleteRequest {
+    DeleteRequest { comment_id: comment_id(number), reason: reason.map(str::to_owned) }
+}
+
+fn events(world: &World, topic: Topic) -> Vec<Event> {
+    world.log.events(topic).into_iter().map(|(_, event)| event).collect()
+}
+
+fn minter() -> Minter {
+    Arc::new(|identity: &Identity, ttl| {
+        Ok::<_, ErrorBody>(format!("{}/{}/{}", identity.user_id, identity.name, ttl.as_secs()))
+    })
+}
+
+#[tokio::test]
+async fn a_ban_is_known_everywhere_before_the_connections_close() {
+    let world = World::new().await;
+    world.registry.place(42, "a");
+    world.registry.place(42, "b");
+    let outcome = world.control.ban(&operator(), &sanction("ann", None)).await.unwrap();
+    assert_eq!(
+        world.journal.lines(),
+        [
+            "ban stored",
+            "a: sanctions read",
+            "b: ReloadSanctions",
+            "c: ReloadSanctions",
+            "a: disconnect 42 banned",
+            "b: Disconnect { user_id: UserId(42), code: Banned }",
+        ]
+    );
+    assert_eq!(outcome.user_id, Some(UserId(42)));
+    assert_eq!(outcome.connections, 3, "two here and one on b");
+    assert!(world.sanctions.check_ban(UserId(42)).is_some());
+    let bans = world.control.bans().await.unwrap();
+    assert_eq!((bans[0].name.as_deref(), bans[0].reason.as_deref()), (Some("ann"), Some("spam")));
+    assert_eq!(bans[0].created_by, "op (uid 0)");
+
+    world.control.unban(&operator(), &about("42")).await.unwrap();
+    assert!(world.sanctions.check_ban(UserId(42)).is_none());
+    let again = world.control.unban(&operator(), &about("42")).await.unwrap_err();
+    assert_eq!(again.body().code, ErrorCode::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_does_not_answer_is_named_and_delays_nobody_for_long() {
+    let world = World::new().await;
+    world.registry.c_is_gone.set(true);
+    world.registry.place(42, "b");
+    let started = Instant::now();
+    let outcome = world.control.ban(&operator(), &sanction("42", None)).await.unwrap();
+    assert_eq!(outcome.unreachable, [NodeId::new("c")]);
+    assert!(world.journal.lines().iter().any(|line| line.starts_with("b: Disconnect")));
+    assert!(started.elapsed() <= Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn while_the_registry_is_down_every_node_is_asked() {
+    let world = World::new().await;
+    world.registry.down.set(true);
+    world.control.kick(&operator(), &about("42")).await.unwrap();
+    assert_eq!(
+        world.journal.lines(),
+        [
+            "a: disconnect 42 kicked",
+            "b: Disconnect { user_id: UserId(42), code: Kicked }",
+            "c: Disconnect { user_id: UserId(42), code: Kicked }",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_ends_by_itself_and_closes_nothing() {
+    let world = World::new().await;
+    world.registry.place(42, "a");
+    world.control.timeout(&operator(), &sanction("42", Some(10_000))).await.unwrap();
+    assert!(!world.journal.lines().iter().any(|line| line.contains("isconnect")));
+    assert_eq!(world.sanctions.check(UserId(42)).unwrap().remaining_ms, Some(10_000));
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert!(world.sanctions.check(UserId(42)).is_none());
+    assert!(world.control.bans().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn direct_messages_go_where_the_user_is_and_announcements_to_the_stream() {
+    let world = World::new().await;
+    world.registry.place(42, "a");
+    let message = " hello ".to_owned();
+    let direct = DirectRequest { user: user("ann"), message: message.clone() };
+    let outcome = world.control.direct(&operator(), &direct).await.unwrap();
+    assert_eq!(outcome.connections, 2);
+    let announce = AnnounceRequest { stream_id: StreamId(1), message };
+    world.control.announce(&operator(), &announce).await.unwrap();
+    assert_eq!(
+        world.journal.lines(),
+        ["a: direct 42 op: hello", "bus 1: Announcement { message: \"hello\" }"]
+    );
+}
+
+#[tokio::test]
+async fn deleting_finds_the_comment_in_the_store_and_in_the_log() {
+    let world = World::new().await;
+    let archived = ArchivedComment {
+        comment: submitted(StreamId(1), 1, "archived").comment,
+        seq: 0,
+        shadow: false,
+    };
+    world.comments.write(&[archived], &[]).await.unwrap();
+    world.comment(2, "fresh");
+    (10..3_000).for_each(|number| drop(world.comment(number, "noise")));
+
+    let outcome = world.control.delete(&operator(), &delete(1, Some("off_topic"))).await.unwrap();
+    assert_eq!(&*outcome.deletion.unwrap().reason, "off_topic");
+    let note = Some("third time today");
+    let outcome = world.control.delete(&operator(), &delete(2, note)).await.unwrap();
+    assert_eq!(&*outcome.deletion.unwrap().reason, "moderator", "a note is not for viewers");
+    let unknown = world.control.delete(&operator(), &delete(9_999, None)).await.unwrap_err();
+    assert_eq!(unknown.body().code, ErrorCode::NotFound);
+
+    let mut decided = Vec::new();
+    for event in events(&world, Topic::CommentEvents) {
+        if let Event::CommentModerated(event) = event {
+            assert_eq!((event.stream_id, event.user_id), (StreamId(1), UserId(42)));
+            decided.push((event.comment_id, event.decision));
+        }
+    }
+    let rejected = Decision::Reject;
+    assert_eq!(decided, [(comment_id(1), rejected), (comment_id(2), rejected)]);
+    assert_eq!(world.log.events(Topic::ModerationEvents).len(), 2);
+}
+
+#[tokio::test]
+async fn a_comment_store_that_is_down_does_not_delay_a_deletion() {
+    let world = World::new().await;
+    world.comment(2, "fresh");
+    world.comments.set_down(true);
+    world.control.delete(&operator(), &delete(2, None)).await.unwrap();
+    let unknown = world.control.delete(&operator(), &delete(3, None)).await.unwrap_err();
+    assert_eq!(unknown.body().code, ErrorCode::StoreUnavailable, "it may well be in the store");
+}
+
+#[tokio::test]
+async fn a_held_comment_appears_when_it_is_approved_and_never_when_it_is_rejected() {
+    let world = World::new().await;
+    for (number, held) in [(1, true), (2, true), (3, false), (4, false)] {
+        world.metadata.queue_review(review(number, held)).await.unwrap();
+    }
+    world.control.approve(&operator(), &decision(1)).await.unwrap();
+    world.control.reject(&operator(), &decision(2)).await.unwrap();
+    world.control.approve(&operator(), &decision(3)).await.unwrap();
+    let rejected = world.control.reject(&operator(), &decision(4)).await.unwrap();
+    assert_eq!(rejected.deletion.unwrap().comment_id, comment_id(4));
+    let events = events(&world, Topic::CommentEvents);
+    let [Event::CommentSubmitted(released), Event::CommentModerated(removed)] = events.as_slice()
+    else {
+        panic!("{events:?}");
+    };
+    assert!(released.screened && !released.shadow);
+    assert_eq!((&*released.comment.message, released.comment.created_at), ("hm", STARTED_MS));
+    assert_eq!(removed.comment_id, comment_id(4));
+    let twice = world.control.approve(&operator(), &decision(1)).await.unwrap_err();
+    assert_eq!(twice.body().code, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn a_decision_the_log_refuses_goes_back_to_the_queue() {
+    let world = World::new().await;
+    world.metadata.queue_review(review(1, true)).await.unwrap();
+    world.log.fail_with(Some(LogError::Full("switched off".to_owned())));
+    let refused = world.control.approve(&operator(), &decision(1)).await.unwrap_err();
+    assert_eq!(refused.body().code, ErrorCode::StorageFull);
+    let actions: Vec<_> = world.metadata.audits().into_iter().map(|entry| entry.action).collect();
+    assert_eq!(actions, ["approve", "reopen"]);
+    world.log.fail_with(None);
+    world.control.approve(&operator(), &decision(1)).await.unwrap();
+    assert_eq!(world.log.events(Topic::CommentEvents).len(), 1);
+}
+
+#[tokio::test]
+async fn a_throttle_is_stored_and_every_node_is_told() {
+    let mut world = World::new().await;
+    let sample_rate = SampleRate::from_share(0.1);
+    let request = ThrottleRequest { stream_id: StreamId(1), sample_rate };
+    world.control.throttle(&operator(), &request).await.unwrap();
+    assert_eq!(
+        world.orders.recv().await,
+        Some(ThrottleOrder { stream_id: StreamId(1), sample_rate })
+    );
+    assert_eq!(world.journal.lines().len(), 2, "b and c: {:?}", world.journal.lines());
+    let overrides = world.metadata.throttle_overrides().await.unwrap();
+    assert_eq!(overrides, [(StreamId(1), sample_rate.unwrap())]);
+}
+
+#[tokio::test]
+async fn draining_closes_this_node_to_newcomers_and_sends_its_viewers_away() {
+    let world = World::new().await;
+    world.board.set_ready(true);
+    let outcome = world.control.drain(&operator(), &DrainRequest { undo: false }).await.unwrap();
+    assert_eq!(outcome.connections, 3);
+    assert!(world.board.is_draining() && !world.board.is_ready());
+    world.supervisor.finished().await;
+    assert_eq!(world.journal.lines(), ["a: dismiss all shutdown 5s"]);
+    world.control.drain(&operator(), &DrainRequest { undo: true }).await.unwrap();
+    assert!(world.board.is_ready());
+}
+
+#[tokio::test]
+async fn a_stream_is_made_changed_and_ended_on_every_node() {
+    let world = World::new().await;
+    let new = NewStream { title: " two ".to_owned(), ..NewStream::default() };
+    let made = world.control.create_stream(&operator(), &new).await.unwrap().stream.unwrap();
+    assert_eq!((made.stream_id, &*made.title), (StreamId(2), "two"));
+    assert!(world.control.parts().streams.get(StreamId(2)).is_some(), "known here at once");
+    let same = NewStream { stream_id: Some(StreamId(2)), ..NewStream::default() };
+    let twice = world.control.create_stream(&operator(), &same).await.unwrap_err();
+    assert_eq!(twice.body().code, ErrorCode::StreamExists);
+
+    let patch = StreamPatch { state: Some(StreamState::Ended), ..StreamPatch::default() };
+    let outcome = world.control.update_stream(&operator(), StreamId(2), &patch).await.unwrap();
+    assert_eq!(outcome.stream.unwrap().state, StreamState::Ended);
+    let lines = world.journal.lines();
+    assert_eq!(lines.last().unwrap(), "bus 2: Ended", "after every node refuses newcomers");
+}
+
+#[tokio::test]
+async fn tokens_are_numbered_and_named_in_a_row() {
+    let world = World::new().await;
+    let request = TokenRequest {
+        user_id: UserId(10),
+        name: "v".to_owned(),
+        role: Role::Viewer,
+        ttl_ms: 60_000,
+        comments_per_minute: None,
+        count: 3,
+    };
+    let minted = world.control.mint(&operator(), &request, &minter()).await.unwrap();
+    assert_eq!(minted.tokens, ["10/v10/60", "11/v11/60", "12/v12/60"]);
+    let one = TokenRequest { count: 1, ..request.clone() };
+    assert_eq!(world.control.mint(&operator(), &one, &minter()).await.unwrap().tokens, ["10/v/60"]);
+    assert_eq!(world.metadata.audits()[0].target, "users 10 to 12");
+    assert!(!world.metadata.dump().contains("10/v"), "the audit log must not hold tokens");
+}
+
+#[tokio::test]
+async fn users_are_found_by_number_or_by_a_name_that_only_one_has() {
+    let world = World::new().await;
+    let who = world.control.who(&user("ann")).await.unwrap();
+    assert_eq!((who.user_id, who.name.as_deref()), (UserId(42), Some("ann")));
+    let stranger = world.control.who(&user("99")).await.unwrap();
+    assert_eq!((stranger.user_id, stranger.name), (UserId(99), None));
+    for (text, code, said) in [
+        ("nobody", ErrorCode::NotFound, "nobody named `nobody`"),
+        ("twin", ErrorCode::BadRequest, "2 users: 7, 8"),
+        ("0", ErrorCode::BadRequest, "not a user id"),
+        ("99999999999999999999", ErrorCode::BadRequest, "not a user id"),
+        ("", ErrorCode::BadRequest, "1 to 64 characters"),
+        ("a\u{1b}b", ErrorCode::BadRequest, "1 to 64 characters"),
+    ] {
+        let body = world.control.who(&user(text)).await.unwrap_err().body();
+        assert_eq!(body.code, code, "{text:?}");
+        assert!(body.message.contains(said), "{}", body.message);
+    }
+}
+
+/// Every changing operation, by the action its audit entry has.
+async fn change(world: &World, action: &str) -> Result<(), ControlError> {
+    let (control, op) = (&world.control, &operator());
+    match action {
+        "ban" => control.ban(op, &sanction("42", None)).await.map(drop),
+        "timeout" => control.timeout(op, &sanction("42", Some(5_000))).await.map(drop),
+        "unban" => control.unban(op, &about("42")).await.map(drop),
+        "kick" => control.kick(op, &about("42")).await.map(drop),
+        "dm" => {
+            let request = DirectRequest { user: user("42"), message: "hi".to_owned() };
+            control.direct(op, &request).await.map(drop)
+        }
+        "announce" => {
+            let request = AnnounceRequest { stream_id: StreamId(1), message: "hi".to_owned() };
+            control.announce(op, &request).await.map(drop)
+        }
+        "delete" => control.delete(op, &delete(5, None)).await.map(drop),
+        "throttle" => {
+            let request = ThrottleRequest { stream_id: StreamId(1), sample_rate: None };
+            control.throttle(op, &request).await.map(drop)
+        }
+        "drain" => control.drain(op, &DrainRequest { undo: true }).await.map(drop),
+        "approve" => control.approve(op, &decision(6)).await.map(drop),
+        "reject" => control.reject(op, &decision(7)).await.map(drop),
+        "create_stream" => control.create_stream(op, &NewStream::default()).await.map(drop),
+        "update_stream" => {
+            let patch = StreamPatch { anonymous: Some(false), ..StreamPatch::default() };
+            control.update_stream(op, StreamId(1), &patch).await.map(drop)
+        }
+        "token" => {
+            let request = TokenRequest {
+                user_id: UserId(1),
+                name: "v".to_owned(),
+                role: Role::Viewer,
+                ttl_ms: 60_000,
+                comments_per_minute: None,
+                count: 1,
+            };
+            control.mint(op, &request, &minter()).await.map(drop)
+        }
+        other => panic!("no change is called {other}"),
+    }
+}
+
+const CHANGES: [&str; 14] = [
+    "ban",
+    "timeout",
+    "unban",
+    "kick",
+    "dm",
+    "announce",
+    "delete",
+    "throttle",
+    "drain",
+    "approve",
+    "reject",
+    "create_stream",
+    "update_stream",
+    "token",
+];
+
+async fn world_to_change() -> World {
+    let world = World::new().await;
+    world.comment(5, "bad");
+    for number in [6, 7] {
+        world.metadata.queue_review(review(number, false)).await.unwrap();
+    }
+    world
+}
+
+#[tokio::test]
+async fn every_change_leaves_one_audit_entry_with_who_what_and_when() {
+    let world = world_to_change().await;
+    for (index, action) in CHANGES.into_iter().enumerate() {
+        change(&world, action).await.unwrap();
+        let audits = world.metadata.audits();
+        assert_eq!(audits.len(), index + 1, "{action}");
+        let entry = &audits[index];
+        assert_eq!((&*entry.action, &*entry.actor), (action, "op (uid 0)"));
+        assert!(!entry.target.is_empty() && entry.detail.is_object(), "{entry:?}");
+        assert!(entry.at >= STARTED_MS);
+    }
+}
+
+#[tokio::test]
+async fn without_the_metadata_store_nothing_is_changed_and_nobody_told() {
+    for action in CHANGES {
+        let world = world_to_change().await;
+        change(&world, "ban").await.unwrap();
+        let before = world.state();
+        world.metadata.set_down(true);
+        let body = change(&world, action).await.unwrap_err().body();
+        assert_eq!(body.code, ErrorCode::StoreUnavailable, "{action}");
+        assert!(body.code.retry() && body.retry_after_ms.is_some());
+        assert_eq!(world.state(), before, "{action}");
+    }
+}

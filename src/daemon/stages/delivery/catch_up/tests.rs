@@ -1,0 +1,280 @@
+//! Who shares a page with whom.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::daemon::base::handoff::Deflate;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
+use crate::daemon::stages::delivery::test_frames::comment;
+use crate::protocol::CommentId;
+use crate::protocol::comment::Deletion;
+
+const STREAM: StreamId = StreamId(5);
+/// Only a failing test waits as long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Ten comments, of which the odd ones may be deleted; each answer waits until it is let through.
+#[derive(Debug, Default)]
+struct SlowCache {
+    calls: Calls,
+    deleted: AtomicBool,
+    fails: AtomicBool,
+    head: std::sync::atomic::AtomicU64,
+}
+
+#[derive(Debug)]
+struct Calls {
+    answers: Semaphore,
+    asked: Semaphore,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self { answers: Semaphore::new(0), asked: Semaphore::new(0) }
+    }
+}
+
+#[async_trait]
+impl RecentCache for SlowCache {
+    async fn append(
+        &self,
+        _: StreamId,
+        _: Seq,
+        _: Seq,
+        _: Vec<RecentEvent>,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn after(
+        &self,
+        _: StreamId,
+        seq: Seq,
+        _: usize,
+    ) -> Result<Option<RecentPage>, StoreError> {
+        // As the store sees it when it is asked, not when its answer arrives.
+        let deleted = self.deleted.load(Ordering::SeqCst);
+        let head = self.head.load(Ordering::SeqCst);
+        self.calls.asked.add_permits(1);
+        self.calls.answers.acquire().await.unwrap().forget();
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("away".to_owned()));
+        }
+        let shown = |seq: &Seq| !deleted || seq.is_multiple_of(2);
+        let events = (seq + 1..=head)
+            .filter(shown)
+            .map(|seq| RecentEvent::Comment(comment(seq).sequenced(seq)));
+        Ok(Some(RecentPage { events: events.collect(), covered_to: head.max(seq) }))
+    }
+
+    async fn head(&self, _: StreamId) -> Result<Option<Seq>, StoreError> {
+        Ok(Some(self.head.load(Ordering::SeqCst)))
+    }
+
+    async fn bury(&self, _: StreamId, _: CommentId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn buried(&self, _: StreamId, ids: &[CommentId]) -> Result<Vec<bool>, StoreError> {
+        Ok(vec![false; ids.len()])
+    }
+
+    async fn is_complete(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn mark_complete(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn mark_incomplete(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+struct Rig {
+    cache: Arc<SlowCache>,
+    history: History,
+    requests: mpsc::Sender<CatchUpRequest>,
+    mailbox: Arc<Mailbox>,
+    metrics: Metrics,
+    _poll: mio::Poll,
+    _task: JoinHandle<()>,
+}
+
+impl Rig {
+    fn start() -> Self {
+        let cache = Arc::new(SlowCache::default());
+        cache.head.store(10, Ordering::SeqCst);
+        let history = History::new(cache.clone(), Arc::new(InMemoryLog::new()));
+        let poll = mio::Poll::new().unwrap();
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        let mailbox = Arc::new(Mailbox::new(waker));
+        let metrics = Metrics::default();
+        let mailboxes = vec![mailbox.clone()].into();
+        let service = CatchUp::new(history.clone(), Epoch(7), mailboxes, metrics.clone());
+        let (requests, receiver) = mpsc::channel(16_384);
+        let task = tokio::spawn(service.serve(receiver, CancellationToken::new()));
+        Self { cache, history, requests, mailbox, metrics, _poll: poll, _task: task }
+    }
+
+    fn let_through(&self, answers: usize) {
+        self.cache.calls.answers.add_permits(answers);
+    }
+
+    async fn asked(&self) {
+        let asked = self.cache.calls.asked.acquire();
+        tokio::time::timeout(PATIENCE, asked).await.expect("the cache is asked").unwrap().forget();
+    }
+
+    fn want(&self, slot: u32, after: Seq, until: Seq, deflate: Deflate) {
+        let connection = ConnectionId { worker: 0, slot, generation: 1 };
+        let form = Form::new(Encoding::Json, deflate);
+        let request =
+            CatchUpRequest { connection, stream_id: STREAM, after, until, floor: 0, form };
+        self.requests.try_send(request).unwrap();
+    }
+
+    async fn pages(&self, count: usize) -> Vec<(u32, CatchUpPage)> {
+        let mut pages = Vec::new();
+        let all = async {
+            while pages.len() < count {
+                let caught_up = |command| match command {
+                    Command::CaughtUp { connection, page } => (connection.slot, page),
+                    other => panic!("{other:?}"),
+                };
+                pages.extend(self.mailbox.take(Vec::new()).into_iter().map(caught_up));
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all).await.expect("the pages come");
+        pages
+    }
+}
+
+#[tokio::test]
+async fn a_storm_from_one_place_is_one_read_with_the_same_bytes_for_all() {
+    let rig = Rig::start();
+    for slot in 0..10_000 {
+        // More than wait at one time, some of whom offered compression.
+        let deflate = if slot % 2 == 0 { Deflate::Off } else { Deflate::Shared };
+        rig.want(slot, 4, 10, deflate);
+    }
+    rig.asked().await;
+    rig.let_through(1);
+    let pages = rig.pages(10_000).await;
+    assert_eq!((rig.metrics.catch_up_reads.get(), rig.metrics.catch_up_pages.get()), (1, 10_000));
+    let first = &pages[0].1;
+    assert_eq!((first.covered_to, first.comments, first.until), (10, 6, 10));
+    assert!(pages.iter().all(|(_, page)| Arc::ptr_eq(&page.frames, &first.frames)));
+    let mut slots: Vec<_> = pages.iter().map(|(slot, _)| *slot).collect();
+    slots.sort_unstable();
+    assert!(slots.into_iter().eq(0..10_000), "each is answered once");
+}
+
+#[tokio::test]
+async fn other_places_and_other_encodings_are_other_reads_and_do_not_wait_for_each_other() {
+    let rig = Rig::start();
+    (0..6).for_each(|slot| rig.want(slot, u64::from(slot % 3), 10, Deflate::Off));
+    for _ in 0..3 {
+        rig.asked().await;
+        rig.let_through(1);
+    }
+    let pages = rig.pages(6).await;
+    assert_eq!(rig.metrics.catch_up_reads.get(), 3);
+    assert!(pages.iter().all(|(slot, page)| page.comments == 10 - u64::from(slot % 3)));
+}
+
+#[tokio::test]
+async fn who_asks_after_a_deletion_does_not_share_what_was_read_before_it() {
+    let rig = Rig::start();
+    rig.want(1, 0, 10, Deflate::Off);
+    rig.asked().await;
+    // On its way, with all ten comments. Now the odd ones are deleted, and viewers are told.
+    rig.cache.deleted.store(true, Ordering::SeqCst);
+    rig.history.note_deletion();
+    rig.want(2, 0, 10, Deflate::Off);
+    rig.asked().await;
+    rig.let_through(2);
+    for (slot, page) in rig.pages(2).await {
+        assert_eq!(page.comments, if slot == 1 { 10 } else { 5 }, "viewer {slot}");
+    }
+    // What is kept is what was read after it.
+    rig.want(3, 0, 10, Deflate::Off);
+    assert_eq!(rig.pages(1).await[0].1.comments, 5);
+    assert_eq!(rig.metrics.catch_up_reads.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_kept_for_a_moment() {
+    let rig = Rig::start();
+    rig.let_through(8);
+    let mut reads = Vec::new();
+    for wait_ms in [0, 900, 200, 900, 900] {
+        tokio::time::advance(Duration::from_millis(wait_ms)).await;
+        rig.want(1, 0, 10, Deflate::Off);
+        assert_eq!(rig.pages(1).await.len(), 1);
+        reads.push(rig.metrics.catch_up_reads.get());
+    }
+    assert_eq!(reads, [1, 1, 2, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_page_that_brings_nothing_is_not_kept_and_not_for_who_knows_of_more() {
+    let rig = Rig::start();
+    rig.want(1, 10, 10, Deflate::Off);
+    rig.asked().await;
+    rig.cache.head.store(12, Ordering::SeqCst);
+    // It shares the read that began when there was nothing, and knows that there is more by now.
+    rig.want(2, 10, 12, Deflate::Off);
+    rig.let_through(1);
+    let first = rig.pages(1).await;
+    assert_eq!((first[0].0, first[0].1.covered_to, first[0].1.comments), (1, 10, 0));
+    rig.asked().await;
+    rig.let_through(1);
+    let second = rig.pages(1).await;
+    assert_eq!((second[0].0, second[0].1.covered_to, second[0].1.comments), (2, 12, 2));
+    assert_eq!(rig.metrics.catch_up_reads.get(), 2);
+}
+
+/// The log, which is asked next, has nothing either.
+#[tokio::test]
+async fn a_failure_is_shared_and_forgotten() {
+    let rig = Rig::start();
+    rig.cache.fails.store(true, Ordering::SeqCst);
+    (0..100).for_each(|slot| rig.want(slot, 3, 3, Deflate::Off));
+    rig.asked().await;
+    rig.let_through(1);
+    let pages = rig.pages(100).await;
+    assert!(pages.iter().all(|(_, page)| page.frames.is_empty() && page.covered_to == 3));
+    assert_eq!(rig.metrics.catch_up_reads.get(), 1);
+    rig.cache.fails.store(false, Ordering::SeqCst);
+    rig.want(1, 3, 10, Deflate::Off);
+    rig.let_through(1);
+    assert_eq!(rig.pages(1).await[0].1.comments, 7);
+}
+
+#[test]
+fn a_deletion_comes_before_the_comments_of_its_page() {
+    let connection = ConnectionId { worker: 0, slot: 1, generation: 1 };
+    let form = Form::new(Encoding::Json, Deflate::Off);
+    let request =
+        CatchUpRequest { connection, stream_id: STREAM, after: 0, until: 9, floor: 0, form };
+    let comment_id = comment(1).comment_id;
+    let deletion = Deletion { comment_id, reason: "spam".into(), timestamp: 2 };
+    let events = vec![
+        RecentEvent::Comment(comment(2).sequenced(2)),
+        RecentEvent::Deleted { seq: 3, deletion },
+    ];
+    let page = page::encode(&request, &RecentPage { events, covered_to: 3 }, Epoch(7));
+    let text = |frame: &[u8]| String::from_utf8_lossy(frame).into_owned();
+    assert_eq!((page.frames.len(), page.comments, page.covered_to), (2, 1, 3));
+    assert!(text(&page.frames[0]).contains("comment.deleted"));
+    assert!(text(&page.frames[1]).contains(r#""from_seq":1,"to_seq":3"#));
+}

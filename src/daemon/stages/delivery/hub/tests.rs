@@ -1,0 +1,406 @@
+//! The hub between the real bus of one process, a real recent cache, a log in memory, and mailboxes
+//! that the test reads in the workers' place.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::daemon::base::config::{DeliveryConfig, StoreConfig};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::bus::in_process::InProcessBus;
+use crate::daemon::engines::bus::{BusMessage, FanoutBus as _};
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::eventlog::{EventLog as _, NewRecord, Position, StartAt};
+use crate::daemon::engines::reactions::{ReactionTotals, Totals};
+use crate::daemon::engines::recent::RecentCache as _;
+use crate::daemon::engines::recent::memory::MemoryRecent;
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::{CommentSubmitted, Event};
+use crate::protocol::{Comment, CommentId, Epoch, NodeId, Role, UserId};
+
+pub(super) const STREAM: StreamId = StreamId(5);
+const OTHER: StreamId = StreamId(6);
+
+#[derive(Debug)]
+struct NoTotals;
+
+#[async_trait]
+impl ReactionTotals for NoTotals {
+    async fn add(&self, _: &[(StreamId, Totals)]) -> Result<Vec<(StreamId, Totals)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn totals(&self, _: StreamId) -> Result<Totals, StoreError> {
+        Ok(Totals::new())
+    }
+
+    async fn all(&self) -> Result<Vec<(StreamId, Totals)>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+/// A listener that the test can cut off.
+#[derive(Debug)]
+struct CutListener {
+    bus: Box<dyn BusListener>,
+    news: mpsc::UnboundedReceiver<Heard>,
+}
+
+#[async_trait]
+impl BusListener for CutListener {
+    async fn receive(&mut self) -> Result<Heard, BusError> {
+        tokio::select! {
+            heard = self.bus.receive() => heard,
+            Some(news) = self.news.recv() => Ok(news),
+        }
+    }
+
+    fn lost(&self) -> u64 {
+        self.bus.lost()
+    }
+}
+
+pub(super) struct Rig {
+    pub(super) board: StatusBoard,
+    bus: InProcessBus,
+    recent: Arc<MemoryRecent>,
+    log: InMemoryLog,
+    /// Says when the bus goes and comes.
+    news: mpsc::UnboundedSender<Heard>,
+    requests: mpsc::UnboundedSender<HubRequest>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
+    polls: Vec<mio::Poll>,
+    task: JoinHandle<Result<(), HubError>>,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        Self::start_with(DeliveryConfig::default()).await
+    }
+
+    pub(super) async fn start_with(config: DeliveryConfig) -> Self {
+        let bus = InProcessBus::new(64);
+        let recent = Arc::new(MemoryRecent::new(&StoreConfig::default()));
+        let log = InMemoryLog::new();
+        let (subscriptions, listener) = bus.listen(&NodeId::new("a")).await.unwrap();
+        let (news, heard) = mpsc::unbounded_channel();
+        let listener = Box::new(CutListener { bus: listener, news: heard });
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let polls: Vec<_> = (0..2).map(|_| mio::Poll::new().unwrap()).collect();
+        let mailbox = |poll: &mio::Poll| {
+            let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+            Arc::new(Mailbox::new(waker))
+        };
+        let mailboxes: Arc<[Arc<Mailbox>]> = polls.iter().map(mailbox).collect();
+        let board = StatusBoard::default();
+        let shared_log: SharedLog = Arc::new(log.clone());
+        let hub = Hub::new(HubParts {
+            listener,
+            subscriptions,
+            requests: receiver,
+            mailboxes: mailboxes.clone(),
+            history: History::new(recent.clone(), shared_log.clone()),
+            recent: recent.clone(),
+            log: shared_log,
+            totals: Arc::new(NoTotals),
+            compressors: Compressors::new(&DeliveryConfig::default()),
+            egress: egress::Policy::new(&config),
+            board: board.clone(),
+        });
+        let task = tokio::spawn(hub.run(CancellationToken::new()));
+        Self { board, bus, recent, log, news, requests, mailboxes, polls, task }
+    }
+
+    /// Lets a worker watch the stream, and returns what it is told.
+    pub(super) async fn watch(&self, worker: u16) -> StreamStart {
+        let watch = HubRequest::Watch { stream_id: STREAM, worker, activation: 1 };
+        self.requests.send(watch).unwrap();
+        let ready = self.commands(worker).await.into_iter().find_map(|command| match command {
+            Command::StreamReady { start, .. } => Some(start),
+            _ => None,
+        });
+        ready.expect("the stream is ready")
+    }
+
+    pub(super) async fn publish(&self, message: BusMessage) {
+        self.bus.publish(STREAM, vec![message]).await.unwrap();
+    }
+
+    /// What the coordinator does with a range: cache, then bus.
+    pub(super) async fn broadcast(&self, batch: Batch) {
+        self.cache(&batch).await;
+        self.publish(BusMessage::Batch(Arc::new(batch))).await;
+    }
+
+    async fn cache(&self, batch: &Batch) {
+        let mut events: Vec<_> = batch.comments.iter().cloned().map(RecentEvent::Comment).collect();
+        let deletions = batch.deletions.iter().cloned();
+        events.extend(deletions.map(|(seq, deletion)| RecentEvent::Deleted { seq, deletion }));
+        events.sort_by_key(RecentEvent::seq);
+        self.recent.append(STREAM, batch.from_seq, batch.to_seq, events).await.unwrap();
+    }
+
+    /// Appends comments of a stream to the log, one record each.
+    async fn append(&self, stream_id: StreamId, count: u64) {
+        let record = |n| {
+            let comment = Arc::new(Comment {
+                stream_id,
+                comment_id: comment_id(n),
+                user_id: UserId(1),
+                name: "ann".into(),
+                message: "from the log".into(),
+                created_at: 1,
+            });
+            let event = Event::CommentSubmitted(CommentSubmitted {
+                comment,
+                role: Role::Viewer,
+                client_ref: None,
+                shadow: false,
+                screened: false,
+            });
+            NewRecord { key: stream_id.0, timestamp_ms: 1, payload: event.encode().into() }
+        };
+        self.log.append(Topic::CommentEvents, (0..count).map(record).collect()).await.unwrap();
+    }
+
+    pub(super) async fn commands(&self, worker: u16) -> Vec<Command> {
+        assert!(!self.task.is_finished(), "the hub runs");
+        assert_eq!(self.polls.len(), self.mailboxes.len());
+        // On the paused clock this passes once the hub has nothing left to do.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.mailboxes[usize::from(worker)].take(Vec::new())
+    }
+
+    async fn frames(&self, worker: u16) -> Vec<Shown> {
+        let shown = |command| match command {
+            Command::Frame { frame, .. } => Some(Shown::of(frame.message())),
+            _ => None,
+        };
+        self.commands(worker).await.into_iter().filter_map(shown).collect()
+    }
+}
+
+/// What a frame shows.
+#[derive(Debug, PartialEq)]
+enum Shown {
+    /// A range and the places of its comments.
+    Range(Seq, Seq, Vec<Seq>),
+    Deleted(CommentId),
+}
+
+impl Shown {
+    fn of(message: &ServerMessage) -> Self {
+        match message {
+            ServerMessage::Comments(batch) => {
+                let seqs = batch.comments.iter().map(|comment| comment.seq).collect();
+                Self::Range(batch.from_seq, batch.to_seq, seqs)
+            }
+            ServerMessage::CommentDeleted(deletion) => Self::Deleted(deletion.comment_id),
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+}
+
+pub(super) fn comment_id(n: u64) -> CommentId {
+    CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6])
+}
+
+fn deletion(seq: Seq) -> Deletion {
+    Deletion { comment_id: comment_id(seq), reason: "moderator".into(), timestamp: 1 }
+}
+
+fn comment(seq: Seq) -> SequencedComment {
+    SequencedComment {
+        comment_id: comment_id(seq),
+        user_id: UserId(1),
+        name: "ann".into(),
+        message: "hi".into(),
+        created_at: 1,
+        seq,
+    }
+}
+
+/// A range in which every place is a comment, but for deletions of the comment before.
+pub(super) fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
+    let seqs = (from_seq..=to_seq).filter(|seq| !deletions.contains(seq));
+    Batch {
+        epoch: Epoch(7),
+        from_seq,
+        to_seq,
+        sample_rate: SampleRate::ALL,
+        comments: seqs.map(comment).collect(),
+        sampled_out: 0,
+        deletions: deletions.iter().map(|seq| (*seq, deletion(seq - 1))).collect(),
+        staff: Vec::new(),
+    }
+}
+
+fn range(from_seq: Seq, to_seq: Seq) -> Shown {
+    Shown::Range(from_seq, to_seq, (from_seq..=to_seq).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_that_overlap_are_shown_once() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    for (from_seq, to_seq) in [(1, 3), (1, 3), (2, 5), (1, 4), (6, 6)] {
+        rig.broadcast(batch(from_seq, to_seq, &[])).await;
+    }
+    assert_eq!(rig.frames(0).await, [range(1, 3), range(4, 5), range(6, 6)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_is_filled_from_the_cache_deletions_included() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    rig.cache(&batch(3, 6, &[5])).await;
+    rig.broadcast(batch(7, 8, &[])).await;
+    let filled = Shown::Range(3, 6, vec![3, 4, 6]);
+    let deleted = Shown::Deleted(comment_id(4));
+    assert_eq!(rig.frames(0).await, [range(1, 2), deleted, filled, range(7, 8)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_the_cache_missed_is_filled_from_the_log() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.append(STREAM, 4).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    rig.broadcast(batch(5, 6, &[])).await;
+    assert_eq!(rig.frames(0).await, [range(1, 2), range(3, 4), range(5, 6)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_of_other_streams_are_no_hole() {
+    let rig = Rig::start().await;
+    rig.append(STREAM, 2).await;
+    rig.cache(&batch(1, 2, &[])).await;
+    assert_eq!(rig.watch(0).await.covered_to, 2);
+    // The broadcast stage begins anew behind what others wrote meanwhile.
+    rig.append(OTHER, 50).await;
+    rig.publish(BusMessage::Batch(Arc::new(batch(50, 53, &[])))).await;
+    let frames = rig.frames(0).await;
+    assert_eq!(frames, [Shown::Range(3, 53, vec![50, 51, 52, 53])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_that_nobody_can_fill_stays_visible() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    rig.publish(BusMessage::Batch(Arc::new(batch(50, 51, &[])))).await;
+    assert_eq!(rig.frames(0).await, [range(1, 2), range(50, 51)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_huge_hole_the_deletions_are_sent() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    let end = 3 * MAX_REPAIR_EVENTS as u64;
+    rig.append(STREAM, end + 100).await;
+    rig.cache(&batch(3, end - 1, &[])).await;
+    rig.cache(&batch(end, end + 9, &[end + 5])).await;
+    rig.publish(BusMessage::Batch(Arc::new(batch(end + 10, end + 11, &[])))).await;
+    let frames = rig.frames(0).await;
+    assert!(frames.contains(&Shown::Deleted(comment_id(end + 4))));
+    assert_eq!(frames.last(), Some(&range(end + 10, end + 11)), "and a gap before it");
+    let shown = |frame: &Shown| match frame {
+        Shown::Range(_, _, seqs) => seqs.len(),
+        Shown::Deleted(_) => 0,
+    };
+    assert!(frames.iter().map(shown).sum::<usize>() < 2 * MAX_REPAIR_EVENTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_ahead_of_its_batch_is_sent_exactly_once() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    let ahead = || BusMessage::Deleted { seq: 3, deletion: deletion(2) };
+    rig.publish(ahead()).await;
+    rig.publish(ahead()).await;
+    rig.broadcast(batch(3, 4, &[3])).await;
+    rig.publish(ahead()).await;
+    let deleted = Shown::Deleted(comment_id(2));
+    assert_eq!(rig.frames(0).await, [range(1, 2), deleted, Shown::Range(3, 4, vec![4])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_the_bus_lost_comes_with_its_batch() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 3, &[2])).await;
+    let frames = rig.frames(0).await;
+    assert_eq!(frames, [Shown::Deleted(comment_id(1)), Shown::Range(1, 3, vec![1, 3])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_comes_later_is_told_of_deletions_ahead_and_joins_the_frames() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    rig.publish(BusMessage::Deleted { seq: 4, deletion: deletion(3) }).await;
+    rig.frames(0).await;
+    let start = rig.watch(1).await;
+    assert_eq!(start.covered_to, 2);
+    assert_eq!(start.deleted_ahead.into_iter().collect::<Vec<_>>(), [(4, deletion(3))]);
+    rig.broadcast(batch(3, 3, &[])).await;
+    assert_eq!(rig.frames(0).await, [range(3, 3)]);
+    assert_eq!(rig.frames(1).await, [range(3, 3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_without_comments_joins_the_next_frame() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    rig.broadcast(Batch { comments: Vec::new(), ..batch(3, 9, &[]) }).await;
+    rig.broadcast(batch(10, 10, &[])).await;
+    assert_eq!(rig.frames(0).await, [range(1, 2), Shown::Range(3, 10, vec![10])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_no_longer_watches_gets_nothing() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.watch(1).await;
+    rig.requests.send(HubRequest::Unwatch { stream_id: STREAM, worker: 0 }).unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    rig.broadcast(batch(1, 1, &[])).await;
+    assert_eq!(rig.frames(0).await, []);
+    assert_eq!(rig.frames(1).await, [range(1, 1)]);
+}
+
+/// Says that the broadcast stage has shown everything below `next`.
+async fn commit_broadcast(rig: &Rig, next: u64) {
+    let topic = Topic::CommentEvents;
+    let mut consumer = rig.log.consume(topic, BROADCAST_GROUP, StartAt::Earliest).await.unwrap();
+    consumer.poll(0, Duration::ZERO).await.unwrap();
+    consumer.commit(&[Position { partition: 0, offset: next }]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_bus_is_away_what_was_broadcast_is_fetched_and_nothing_comes_twice() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    assert_eq!(rig.frames(0).await, [range(1, 2)]);
+    rig.append(STREAM, 9).await;
+    rig.news.send(Heard::Interrupted).unwrap();
+    commit_broadcast(&rig, 5).await;
+    tokio::time::sleep(2 * LOOK_INTERVAL).await;
+    assert_eq!(rig.frames(0).await, [range(3, 4)], "and no further than it was broadcast");
+    commit_broadcast(&rig, 7).await;
+    rig.news.send(Heard::Restored).unwrap();
+    tokio::time::sleep(2 * LOOK_INTERVAL).await;
+    assert_eq!(rig.frames(0).await, [range(5, 6)], "what was published while it came back");
+    rig.broadcast(batch(6, 8, &[])).await;
+    assert_eq!(rig.frames(0).await, [range(7, 8)]);
+    commit_broadcast(&rig, 10).await;
+    tokio::time::sleep(4 * LOOK_INTERVAL).await;
+    assert_eq!(rig.frames(0).await, [], "with the bus back the log is left alone");
+}

@@ -1,0 +1,84 @@
+//! How many watch: counted by the workers, added up over all nodes by the registry, told to viewers
+//! when it changed, at most once an interval. Its clock also has idle streams' compressors released.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use ahash::AHashMap;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::deflate::Compressors;
+use super::hub::HubRequest;
+use super::worker::ViewerCounts;
+use crate::daemon::base::status::StatusBoard;
+use crate::daemon::engines::registry::SharedRegistry;
+use crate::protocol::{NodeId, StreamId};
+
+#[derive(Debug)]
+pub(super) struct Presence {
+    pub(super) node: NodeId,
+    pub(super) registry: SharedRegistry,
+    pub(super) workers: Vec<ViewerCounts>,
+    pub(super) hub: mpsc::UnboundedSender<HubRequest>,
+    pub(super) board: StatusBoard,
+    pub(super) interval: Duration,
+    pub(super) compressors: Arc<Compressors>,
+}
+
+impl Presence {
+    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut told: AHashMap<StreamId, u64> = AHashMap::new();
+        let mut ticks = tokio::time::interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            let local = self.local();
+            self.compressors.release_idle();
+            let viewers = self.all(&local).await;
+            let changed: Vec<_> = viewers
+                .iter()
+                .filter(|(stream_id, count)| told.get(stream_id) != Some(count))
+                .map(|(stream_id, count)| (*stream_id, *count))
+                .collect();
+            self.board.set_viewers(viewers.clone());
+            if !changed.is_empty() {
+                // Fails only when the hub is gone, which ends the daemon.
+                let _ = self.hub.send(HubRequest::Presence(changed));
+            }
+            told = viewers;
+        }
+    }
+
+    fn local(&self) -> AHashMap<StreamId, u64> {
+        let mut sum = AHashMap::new();
+        for counts in &self.workers {
+            for (stream_id, count) in counts.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                *sum.entry(*stream_id).or_default() += count;
+            }
+        }
+        sum
+    }
+
+    /// All nodes together; this one alone while the registry does not answer.
+    async fn all(&self, local: &AHashMap<StreamId, u64>) -> AHashMap<StreamId, u64> {
+        let report = local.iter().map(|(stream_id, count)| (*stream_id, *count)).collect();
+        let reported = self.registry.report_viewers(&self.node, report).await;
+        let viewers = match reported {
+            Ok(()) => self.registry.viewers().await,
+            Err(error) => Err(error),
+        };
+        match viewers {
+            Ok(viewers) => viewers.into_iter().collect(),
+            Err(error) => {
+                warn!(%error, "viewers are counted on this node alone");
+                local.clone()
+            }
+        }
+    }
+}

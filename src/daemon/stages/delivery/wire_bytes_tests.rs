@@ -1,0 +1,158 @@
+//! Bytes on the wire of a recorded chat, in each form: what the goals of compression are checked by.
+//!
+//! The chat runs at twenty times its own pace through the frames as delivery makes them, on a clock
+//! that is only computed with. `scripts/bench-bytes` prints the table.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::deflate::{Compressors, InWindow};
+use super::frame::{Form, Frame, Lane};
+use super::peer::Peer;
+use crate::cli::recording;
+use crate::daemon::base::config::{BroadcastConfig, DeliveryConfig};
+use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CommentId, Epoch, SequencedComment, UserId};
+
+const CHATS: [&str; 2] = [
+    "fixtures/chat/chat_open_northernlion_fallguys.jsonl.gz",
+    "fixtures/chat/chat_open_chatdownloader_examples.jsonl.gz",
+];
+const SPEED: u64 = 20;
+/// Frames are made at most this often; a lone comment leaves at once.
+fn batch_interval() -> Duration {
+    BroadcastConfig::default().batch_interval
+}
+
+fn comments(chat: &str) -> Vec<SequencedComment> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(chat);
+    let recorded = recording::read(&path).unwrap();
+    let sequenced = |(at, comment): (u64, recording::RecordedComment)| {
+        let created_at = 1_700_000_000_000 + comment.ts_ms / SPEED;
+        // Below the millisecond: when in it the comment came, which no recording says.
+        let ticks = created_at * 10_000 + at * 7_919 % 10_000;
+        SequencedComment {
+            comment_id: CommentId::from_unix_ticks(ticks, 1, [2, 4, 8, 16, 32, 64]),
+            user_id: UserId(
+                comment.user.bytes().fold(0, |id, byte| id * 31 + u64::from(byte)) % 1_000_000_000,
+            ),
+            name: comment.user,
+            message: comment.text,
+            created_at,
+            seq: at + 1,
+        }
+    };
+    (0..).zip(recorded).map(sequenced).collect()
+}
+
+/// As the broadcast stage collects them.
+fn batches(comments: &[SequencedComment], interval: Duration) -> Vec<ServerMessage> {
+    let interval_ms = interval.as_millis() as u64;
+    let mut batches = Vec::new();
+    let (mut rest, mut last_sent, mut covered_to) = (comments, 0_u64, 0);
+    while let Some(first) = rest.first() {
+        let sent = first.created_at.max(last_sent + interval_ms);
+        let count = rest.iter().take_while(|comment| comment.created_at <= sent).count();
+        let (batch, later) = rest.split_at(count);
+        let to_seq = batch[count - 1].seq;
+        batches.push(ServerMessage::Comments(CommentsBatch {
+            epoch: Epoch(1_700_000_000),
+            from_seq: covered_to + 1,
+            to_seq,
+            sample_rate: SampleRate::ALL,
+            comments: batch.to_vec(),
+            echo: false,
+        }));
+        (rest, last_sent, covered_to) = (later, sent, to_seq);
+    }
+    batches
+}
+
+/// Bytes a comment in a form. Somebody always waits for a key frame, so that one comes as often as
+/// `key_frames` allows; with 0 nobody ever waits.
+fn bytes_a_comment(batches: &[ServerMessage], form: Form, key_frames: u32) -> f64 {
+    let config = DeliveryConfig {
+        deflate_key_frames: key_frames.max(1),
+        deflate_key_interval: Duration::from_secs(86_400),
+        ..DeliveryConfig::default()
+    };
+    let stream = Compressors::new(&config).stream();
+    let mut peer = Peer::new(form.encoding());
+    let (mut window, mut bytes, mut comments) = (InWindow::OUTSIDE, 0, 0);
+    for message in batches {
+        if key_frames > 0 {
+            stream.want_key(form.encoding());
+        }
+        let frame = Arc::new(Frame::new(Lane::Ordered, message.clone()).in_window(&stream));
+        let (frame_bytes, after) = frame.bytes(form, window);
+        window = after;
+        for read in peer.read(frame_bytes) {
+            assert_eq!(read.message, *message, "what is counted can be read");
+            bytes += read.bytes;
+        }
+        comments += frame.comments();
+    }
+    bytes as f64 / comments as f64
+}
+
+/// Whether all tables are asked for, not only what has a budget.
+fn print_all() -> bool {
+    std::env::var_os("BENCH_BYTES_ALL").is_some()
+}
+
+#[test]
+fn bytes_a_comment_on_the_wire_stay_within_their_budget() {
+    for chat in CHATS {
+        let [json, msgpack] = print_forms(chat);
+        let plain = json[0];
+        assert!(json[2] <= 0.26 * plain, "{} of {plain}", json[2]);
+        assert!(msgpack[2] <= 0.18 * plain, "{} of {plain}", msgpack[2]);
+    }
+    if print_all() {
+        CHATS.into_iter().for_each(print_key_frames_and_intervals);
+    }
+}
+
+/// Bytes a comment, for each encoding plain, deflated alone, and shared, with the default settings.
+fn print_forms(chat: &str) -> [[f64; 3]; 2] {
+    let key_frames = DeliveryConfig::default().deflate_key_frames;
+    let comments = comments(chat);
+    let batches = batches(&comments, batch_interval());
+    let of = |form| bytes_a_comment(&batches, form, key_frames);
+    let json = [Form::Json, Form::JsonDeflate, Form::JsonShared].map(of);
+    let msgpack = [Form::Msgpack, Form::MsgpackDeflate, Form::MsgpackShared].map(of);
+    let a_frame = comments.len() as f64 / batches.len() as f64;
+    println!("{chat} x {SPEED}: {} comments, {a_frame:.2} a frame", comments.len());
+    println!("  bytes a comment      plain       alone      shared   (of plain JSON)");
+    for (name, figures) in [("JSON", json), ("MessagePack", msgpack)] {
+        let cells = figures.map(|bytes| format!("{bytes:6.1} {:3.0}%", 100.0 * bytes / json[0]));
+        println!("  {name:<14}{}", cells.join(" "));
+    }
+    [json, msgpack]
+}
+
+/// How often a key frame may come, and how long frames are collected: what the defaults are chosen by.
+fn print_key_frames_and_intervals(chat: &str) {
+    let comments = comments(chat);
+    println!("{chat} x {SPEED}: bytes a comment, shared; a key frame every");
+    println!("  batches  a frame  encoding      plain    16    32    64   128   192   never");
+    for interval_ms in [25, 50] {
+        let batches = batches(&comments, Duration::from_millis(interval_ms));
+        let a_frame = comments.len() as f64 / batches.len() as f64;
+        for (encoding, plain, form) in [
+            (Encoding::Json, Form::Json, Form::JsonShared),
+            (Encoding::Msgpack, Form::Msgpack, Form::MsgpackShared),
+        ] {
+            let plain = bytes_a_comment(&batches, plain, 0);
+            let shared = [16, 32, 64, 128, 192, 0]
+                .map(|keys| format!("{:6.1}", bytes_a_comment(&batches, form, keys)));
+            let encoding = format!("{encoding:?}");
+            println!(
+                "  {interval_ms:>4} ms  {a_frame:>7.2}  {encoding:<11}{plain:>7.1}{}",
+                shared.join("")
+            );
+        }
+    }
+}

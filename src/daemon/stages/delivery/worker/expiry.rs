@@ -1,0 +1,115 @@
+//! Tokens that end while their viewers are connected. One heap a worker, for viewers with tokens
+//! alone; an entry whose viewer has left or logged in anew is passed over when its time comes.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use super::Worker;
+use crate::daemon::base::handoff::Bearer;
+use crate::daemon::stages::delivery::viewer::{Flags, NEVER_S, Viewer};
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::{CloseCode, ErrorCode};
+
+/// Entries without a viewer that are kept at least, so that a small node is not always tidying.
+const SPARE_ENTRIES: usize = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Expiry {
+    at_s: u32,
+    slot: u32,
+    generation: u32,
+}
+
+impl Expiry {
+    fn is_of(&self, viewer: &Viewer) -> bool {
+        viewer.generation == self.generation && viewer.expires_s == self.at_s
+    }
+}
+
+/// When tokens end, the soonest first. Bounded by twice the viewers: see [`Self::push`].
+#[derive(Debug, Default)]
+pub(super) struct Expiries(BinaryHeap<Reverse<Expiry>>);
+
+impl Expiries {
+    /// Adds an entry. Long-lived tokens of viewers that come and go would pile up, so those nobody
+    /// waits for any more are thrown out each time they outnumber the viewers.
+    fn push(&mut self, expiry: Expiry, viewers: &slab::Slab<Viewer>) {
+        self.0.push(Reverse(expiry));
+        if self.0.len() > 2 * viewers.len() + SPARE_ENTRIES {
+            self.0.retain(|Reverse(expiry)| {
+                viewers.get(expiry.slot as usize).is_some_and(|viewer| expiry.is_of(viewer))
+            });
+        }
+    }
+
+    fn pop_due(&mut self, now_s: u32) -> Option<Expiry> {
+        let due = self.0.peek().is_some_and(|Reverse(expiry)| expiry.at_s <= now_s);
+        if due { self.0.pop().map(|Reverse(expiry)| expiry) } else { None }
+    }
+}
+
+impl Worker {
+    /// Says who a viewer is, until its token ends.
+    pub(super) fn set_bearer(&mut self, slot: usize, bearer: Bearer) {
+        self.set_identity(slot, Some(bearer.identity));
+        let at_s = expiry_s(self.now - self.started, bearer.expires_in);
+        let viewer = &mut self.viewers[slot];
+        viewer.expires_s = at_s;
+        if at_s != NEVER_S {
+            let expiry = Expiry { at_s, slot: slot as u32, generation: viewer.generation };
+            self.expiries.push(expiry, &self.viewers);
+        }
+    }
+
+    pub(super) fn close_expired(&mut self) {
+        while let Some(expiry) = self.expiries.pop_due(self.now_s()) {
+            let slot = expiry.slot as usize;
+            let Some(viewer) = self.viewers.get(slot) else { continue };
+            if expiry.is_of(viewer) && !viewer.flags.has(Flags::CLOSING) {
+                let text = "the token has expired: come back with a fresh one";
+                let error = ErrorBody::new(ErrorCode::TokenExpired, text);
+                self.refuse_and_close(slot, error, CloseCode::TokenExpired);
+            }
+        }
+    }
+}
+
+/// The second of the worker's clock at which a token that is good for `left` has ended: rounded up,
+/// so that none is cut short. Beyond the clock's end (136 years): never.
+fn expiry_s(now: Duration, left: Duration) -> u32 {
+    let ends = now.saturating_add(left).saturating_add(Duration::from_millis(999));
+    u32::try_from(ends.as_secs()).unwrap_or(NEVER_S)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_ends_in_the_second_after_its_last() {
+        let at = |now_ms, left_ms| {
+            expiry_s(Duration::from_millis(now_ms), Duration::from_millis(left_ms))
+        };
+        assert_eq!(at(0, 5000), 5);
+        assert_eq!(at(400, 5000), 6);
+        assert_eq!(at(0, 1), 1);
+        assert_eq!(at(1000, 0), 1);
+        assert_eq!(expiry_s(Duration::from_secs(5), Duration::MAX), NEVER_S);
+    }
+
+    #[test]
+    fn the_soonest_come_first_and_leavers_do_not_pile_up() {
+        let mut expiries = Expiries::default();
+        let nobody = slab::Slab::new();
+        for at_s in [7, 3, 5] {
+            expiries.push(Expiry { at_s, slot: 0, generation: at_s }, &nobody);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| expiries.pop_due(5)).map(|e| e.at_s).collect();
+        assert_eq!(order, [3, 5]);
+        for generation in 0..100_000 {
+            expiries.push(Expiry { at_s: 1_000_000, slot: 0, generation }, &nobody);
+            assert!(expiries.0.len() <= SPARE_ENTRIES);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A worker in the middle of a fan-out, turned by hand: each turn writes to one stride of viewers.
+
+use std::io::{ErrorKind, Read as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+
+use mio::{Events, Poll, Waker};
+use tokio::sync::mpsc;
+
+use super::super::{WAKER, WorkerParts};
+use super::*;
+use crate::daemon::base::handoff::{
+    Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ViewerSocket,
+};
+use crate::daemon::base::status::StatusBoard;
+use crate::daemon::stages::delivery::frame::Frame;
+use crate::daemon::stages::delivery::handle::ViewerRequests;
+use crate::daemon::stages::delivery::mailbox::{Command, Mailbox, StreamStart};
+use crate::daemon::stages::delivery::peer::Peer;
+use crate::daemon::stages::delivery::test_frames::{comment, deletion, range};
+use crate::protocol::message::{Encoding, ServerMessage};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{Epoch, StreamId};
+
+const STREAM: StreamId = StreamId(5);
+const VIEWERS: usize = 3 * STRIDE;
+
+#[derive(Debug)]
+struct NothingHeld;
+
+impl Permit for NothingHeld {}
+
+/// A worker and the other ends of its viewers' sockets; viewer `n` has slot `n`.
+struct Rig {
+    worker: Worker,
+    mailbox: Arc<Mailbox>,
+    events: Events,
+    viewers: Vec<(TcpStream, Peer)>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let poll = Poll::new().unwrap();
+        let mailbox = Arc::new(Mailbox::new(Waker::new(poll.registry(), WAKER).unwrap()));
+        // Nobody listens: these viewers ask for nothing.
+        let requests = ViewerRequests {
+            submissions: mpsc::channel(1).0,
+            reactions: mpsc::channel(1).0,
+            auth: mpsc::channel(1).0,
+        };
+        let worker = Worker::new(WorkerParts {
+            index: 0,
+            poll,
+            mailbox: mailbox.clone(),
+            delivery: Arc::default(),
+            gateway: Arc::default(),
+            reaction_kinds: Arc::default(),
+            reactions_per_second: 1,
+            requests,
+            hub: mpsc::unbounded_channel().0,
+            history: mpsc::channel(1).0,
+            counts: Arc::default(),
+            board: StatusBoard::default(),
+        });
+        let worker = Worker { slice: Duration::ZERO, ..worker };
+        let mut rig = Self { worker, mailbox, events: Events::with_capacity(64), viewers: vec![] };
+        (0..VIEWERS).for_each(|_| rig.attach());
+        let start = StreamStart {
+            epoch: Epoch(7),
+            covered_to: 0,
+            deleted_ahead: Default::default(),
+            sample_rate: SampleRate::ALL,
+            meter: Arc::default(),
+            viewers: 0,
+            reactions: None,
+        };
+        rig.mailbox.send(Command::StreamReady { stream_id: STREAM, activation: 1, start });
+        rig.turn();
+        let welcomed = (0..VIEWERS).all(|viewer| rig.told(viewer) == ["welcome 0"]);
+        assert!(welcomed, "all stand at the beginning");
+        rig
+    }
+
+    fn attach(&mut self) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        self.viewers.push((peer, Peer::new(Encoding::Json)));
+        self.mailbox.send(Command::Attach(Box::new(NewViewer {
+            socket: ViewerSocket::Plain(socket),
+            early_bytes: Vec::new(),
+            stream_id: STREAM,
+            bearer: None,
+            must_authenticate: false,
+            encoding: Encoding::Json,
+            deflate: Deflate::Off,
+            resume_from: None,
+            permit: Box::new(NothingHeld),
+        })));
+    }
+
+    fn turn(&mut self) {
+        self.worker.turn(&mut self.events, &mut Vec::new()).unwrap();
+    }
+
+    fn finish(&mut self) {
+        while self.worker.streams.iter().any(|(_, stream)| stream.awaits_fan_out()) {
+            self.turn();
+        }
+    }
+
+    fn push(&self, frame: Arc<Frame>) {
+        self.mailbox.send_frame(STREAM, frame);
+    }
+
+    /// What a viewer was told since it was last asked.
+    fn told(&mut self, viewer: usize) -> Vec<String> {
+        let (socket, peer) = &mut self.viewers[viewer];
+        let mut bytes = Vec::new();
+        match socket.read_to_end(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            other => panic!("{other:?}"),
+        }
+        let told = peer.read(&bytes).into_iter().map(|read| match read.message {
+            ServerMessage::Welcome { seq, .. } => format!("welcome {seq}"),
+            ServerMessage::Comments(batch) => format!("{}-{}", batch.from_seq, batch.to_seq),
+            ServerMessage::CommentDeleted(_) => "deleted".to_owned(),
+            ServerMessage::Ack { seq, .. } => format!("ack {seq}"),
+            other => panic!("not expected: {other:?}"),
+        });
+        told.collect()
+    }
+}
+
+#[test]
+fn a_comment_is_acked_while_a_fan_out_is_under_way() {
+    let mut rig = Rig::new();
+    rig.push(range(1, 5));
+    rig.turn();
+    let written: Vec<bool> = (0..VIEWERS).map(|viewer| !rig.told(viewer).is_empty()).collect();
+    assert_eq!(written.iter().filter(|written| **written).count(), STRIDE, "one slice");
+    let last = VIEWERS - 1;
+    let connection = ConnectionId { worker: 0, generation: last as u32 + 1, slot: last as u32 };
+    let (comment_id, seq) = (comment(9).comment_id, 9);
+    let accepted = Accepted { comment_id, seq, comment: None, shadow: false };
+    let reply = Reply { connection, client_ref: None, outcome: Ok(accepted) };
+    rig.mailbox.send(Command::Replies(vec![reply]));
+    rig.turn();
+    assert_eq!(rig.told(last), ["ack 9", "1-5"], "it did not wait for its turn in the fan-out");
+    assert!(rig.told(last - 1).is_empty(), "which goes on meanwhile");
+    rig.finish();
+    assert!(rig.told(last).is_empty(), "and sends nothing twice");
+    let all = (0..last).all(|n| written[n] != rig.told(n).contains(&"1-5".to_owned()));
+    assert!(all, "and leaves nobody out");
+}
+
+#[test]
+fn who_comes_and_who_goes_between_two_slices_costs_nobody_a_frame() {
+    let mut rig = Rig::new();
+    rig.push(range(1, 5));
+    rig.turn();
+    // One that has been written, one that has not.
+    let gone = [VIEWERS - 2, 1];
+    for viewer in gone {
+        rig.viewers[viewer].0.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+    rig.attach();
+    rig.push(range(6, 8));
+    rig.push(deletion(2));
+    rig.finish();
+    let here: Vec<usize> = (0..VIEWERS).filter(|viewer| !gone.contains(viewer)).collect();
+    for viewer in here {
+        let (seen, deleted) = (rig.told(viewer), "deleted".to_owned());
+        assert_eq!(seen.iter().filter(|told| **told != deleted).count(), 2, "{viewer}: {seen:?}");
+        assert_eq!(seen.iter().filter(|told| **told == deleted).count(), 1, "{viewer}: {seen:?}");
+        assert!(seen.iter().position(|told| told == "1-5") < seen.iter().position(|t| t == "6-8"));
+    }
+    let newcomer = rig.told(VIEWERS);
+    assert!(newcomer == ["welcome 5", "deleted", "6-8"], "{newcomer:?}");
+}
+
+#[test]
+fn a_goodbye_waits_for_the_fan_out_under_way() {
+    let mut rig = Rig::new();
+    rig.push(range(1, 5));
+    rig.turn();
+    rig.push(range(6, 8));
+    let (done, _done) = tokio::sync::oneshot::channel();
+    let (code, jitter) = (crate::protocol::CloseCode::Shutdown, Duration::ZERO);
+    rig.mailbox.send(Command::Dismiss { code, jitter, done });
+    rig.turn();
+    for (socket, _) in &mut rig.viewers {
+        let mut bytes = Vec::new();
+        let _ = socket.read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        let places = ["\"to_seq\":5", "\"to_seq\":8", "\"bye\""].map(|what| text.find(what));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{text}");
+    }
+}

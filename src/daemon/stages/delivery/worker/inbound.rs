@@ -1,0 +1,288 @@
+//! What viewers send: read, understood, handed on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::Worker;
+use crate::daemon::base::handoff::{AuthRequest, Deflate, ReactionCounts, ReplyTo, Submission};
+use crate::daemon::base::metrics::count;
+use crate::daemon::stages::delivery::receive::{Incoming, ReceiveError, Rules, receive};
+use crate::daemon::stages::delivery::viewer::Flags;
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::message::{BadMessage, ClientMessage, Encoding, ServerMessage};
+use crate::protocol::websocket::{Opcode, server_frame};
+use crate::protocol::{CloseCode, ErrorCode};
+
+/// Read from one viewer before the others get their turn.
+const MAX_TURN_BYTES: usize = 256 * 1024;
+/// Comments handed over together: there is room for all of them in the queue of ingest, or for none.
+const MAX_TOGETHER: usize = 64;
+/// What a viewer is told to wait when a queue is full.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+impl Worker {
+    /// Reads until the socket is empty or the viewer's turn is over; `to_the_end` if the peer may
+    /// have closed, which only reading shows. A viewer that is not welcomed yet is not read: what it
+    /// says waits in its socket until [`Self::join`], so that nothing is answered before `welcome`.
+    pub(super) fn read(&mut self, slot: usize, to_the_end: bool) {
+        let flags = self.viewers[slot].flags;
+        if flags.has(Flags::JOINING) && !flags.has(Flags::MUST_AUTH | Flags::CLOSING) {
+            return;
+        }
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let mut turn_bytes = 0;
+        while let Some(viewer) = self.viewers.get_mut(slot) {
+            match viewer.transport.read(&mut buffer) {
+                Ok(None) => break,
+                Ok(Some(0)) | Err(_) => {
+                    self.lose(slot);
+                    break;
+                }
+                Ok(Some(bytes)) => {
+                    let short = viewer.transport.short_read_means_empty() && bytes < buffer.len();
+                    let emptied = short && !to_the_end;
+                    self.metrics.bytes_in.inc_by(bytes as u64);
+                    self.take_in(slot, &mut buffer[..bytes]);
+                    turn_bytes += bytes;
+                    if emptied {
+                        break;
+                    }
+                    if turn_bytes >= MAX_TURN_BYTES {
+                        self.unread.push(slot);
+                        break;
+                    }
+                }
+            }
+        }
+        self.read_buffer = buffer;
+    }
+
+    /// Goes on with viewers whose turn ended before their socket was empty.
+    pub(super) fn read_rest(&mut self) {
+        for slot in std::mem::take(&mut self.unread) {
+            if self.viewers.contains(slot) {
+                self.read(slot, true);
+            }
+        }
+    }
+
+    /// Takes in bytes of a viewer.
+    pub(super) fn take_in(&mut self, slot: usize, bytes: &mut [u8]) {
+        let seen_s = self.now_s();
+        let viewer = &mut self.viewers[slot];
+        viewer.seen_s = seen_s;
+        let mut rules = Rules {
+            max_message_bytes: self.parts.gateway.max_message_bytes.as_u64() as usize,
+            deflate: viewer.form.deflate() != Deflate::Off,
+            inflater: &mut self.inflater,
+        };
+        let mut incoming = std::mem::take(&mut self.incoming);
+        let result = receive(&mut viewer.partial, bytes, &mut rules, &mut incoming);
+        for message in incoming.drain(..) {
+            if !self.viewers.contains(slot) {
+                break;
+            }
+            self.on_incoming(slot, message);
+        }
+        self.incoming = incoming;
+        if let Err(error) = result
+            && self.viewers.contains(slot)
+        {
+            self.on_broken(slot, error);
+        }
+    }
+
+    fn on_broken(&mut self, slot: usize, error: ReceiveError) {
+        if self.viewers[slot].flags.has(Flags::CLOSING) {
+            // The rest of what broke the connection. Dropping it with bytes unread would reset it
+            // and could take the close frame, on its way, from the viewer.
+            return;
+        }
+        let body = ErrorBody::new(error.code(), error.to_string());
+        self.refuse_and_close(slot, body, CloseCode::ProtocolError);
+    }
+
+    fn on_incoming(&mut self, slot: usize, message: Incoming) {
+        if self.viewers[slot].flags.has(Flags::CLOSING) {
+            if matches!(message, Incoming::Close(_)) {
+                self.forget(slot);
+            }
+            return;
+        }
+        let encoding = self.viewers[slot].form.encoding();
+        match (message, encoding) {
+            (Incoming::Text(payload), Encoding::Json)
+            | (Incoming::Binary(payload), Encoding::Msgpack) => {
+                match encoding.decode_client(&payload) {
+                    Ok(message) => self.on_message(slot, message),
+                    Err(bad) => self.on_bad_message(slot, bad),
+                }
+            }
+            (Incoming::Text(_) | Incoming::Binary(_), _) => {
+                let name = encoding.subprotocol();
+                let text = format!(
+                    "{name} uses the other kind of message: text for JSON, binary for MessagePack"
+                );
+                let error = ErrorBody::new(ErrorCode::WrongFrameType, text);
+                self.refuse_and_close(slot, error, CloseCode::UnsupportedData);
+            }
+            (Incoming::Ping(payload), _) => {
+                let pong: Bytes = server_frame(Opcode::Pong, false, &payload).into();
+                self.send_private_bytes(slot, pong);
+            }
+            (Incoming::Pong, _) => {}
+            (Incoming::Close(code), _) => self.answer_close(slot, code),
+        }
+    }
+
+    fn on_bad_message(&mut self, slot: usize, bad: BadMessage) {
+        let viewer = &mut self.viewers[slot];
+        viewer.errors += 1;
+        if viewer.errors >= self.parts.delivery.max_errors {
+            let text = "too many bad messages one after another";
+            let error = ErrorBody::new(ErrorCode::TooManyErrors, text);
+            self.refuse_and_close(slot, error, CloseCode::TooManyErrors);
+        } else {
+            self.send_error(slot, ErrorBody::new(bad.code, bad.message), None);
+        }
+    }
+
+    fn on_message(&mut self, slot: usize, message: ClientMessage) {
+        self.viewers[slot].errors = 0;
+        match message {
+            ClientMessage::Ping => self.send_private(slot, &ServerMessage::Pong),
+            ClientMessage::Auth { token } => self.on_auth(slot, token),
+            ClientMessage::Comment { message, client_ref } => {
+                self.on_comment(slot, message, client_ref.map(Arc::from));
+            }
+            ClientMessage::Reaction { reaction } => self.on_reaction(slot, &reaction),
+            ClientMessage::Pause => self.pause(slot),
+            ClientMessage::Resume => {
+                self.viewers[slot].flags.clear(Flags::PAUSED);
+                self.pump(slot);
+            }
+        }
+    }
+
+    fn pause(&mut self, slot: usize) {
+        let viewer = &mut self.viewers[slot];
+        let stream = &self.streams[viewer.stream as usize];
+        viewer.flags.set(Flags::PAUSED);
+        let before = stream.ordered.comments_before(viewer.cursor);
+        viewer.more().behind_since.get_or_insert(before);
+    }
+
+    fn on_auth(&mut self, slot: usize, token: String) {
+        let connection = self.connection_id(slot);
+        let stream_id = self.streams[self.viewers[slot].stream as usize].stream_id;
+        let request = AuthRequest { connection, stream_id, token };
+        if self.parts.requests.auth.try_send(request).is_err() {
+            self.send_error(slot, overloaded(), None);
+        }
+    }
+
+    fn on_comment(&mut self, slot: usize, message: String, client_ref: Option<Arc<str>>) {
+        let viewer = &self.viewers[slot];
+        let Some(identity) = viewer.identity.clone() else {
+            return self.send_error(slot, not_authenticated(), client_ref);
+        };
+        self.submissions.push(Submission {
+            stream_id: self.streams[viewer.stream as usize].stream_id,
+            identity,
+            message,
+            client_ref,
+            reply_to: ReplyTo::Connection(self.connection_id(slot)),
+        });
+        let queue_comments = self.parts.requests.submissions.max_capacity();
+        if self.submissions.len() >= MAX_TOGETHER.min(queue_comments) {
+            self.hand_over_submissions();
+        }
+    }
+
+    fn on_reaction(&mut self, slot: usize, reaction: &str) {
+        if self.viewers[slot].identity.is_none() {
+            return self.send_error(slot, not_authenticated(), None);
+        }
+        let Some(&kind) = self.parts.reaction_kinds.get(reaction) else {
+            let mut names: Vec<_> = self.parts.reaction_kinds.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            let text = format!("no such reaction; there are {}", names.join(", "));
+            return self.send_error(slot, ErrorBody::new(ErrorCode::UnknownReaction, text), None);
+        };
+        let (now_s, limit) = (self.now_s(), self.parts.reactions_per_second);
+        let viewer = &mut self.viewers[slot];
+        let (second, used) = &mut viewer.more().reactions;
+        if *second != now_s {
+            (*second, *used) = (now_s, 0);
+        }
+        if limit != 0 && *used >= limit {
+            let error =
+                ErrorBody::new(ErrorCode::RateLimited, "too many reactions").retry_after_ms(1_000);
+            return self.send_error(slot, error, None);
+        }
+        *used += 1;
+        let stream_id = self.streams[self.viewers[slot].stream as usize].stream_id;
+        *self.reactions.entry((stream_id, kind)).or_default() += 1;
+    }
+
+    /// Hands what was collected in this turn to the stages behind.
+    pub(super) fn hand_over_requests(&mut self) {
+        self.hand_over_submissions();
+        if self.reactions.is_empty() {
+            return;
+        }
+        let mut by_stream: Vec<ReactionCounts> = Vec::new();
+        for (&(stream_id, kind), &n) in &self.reactions {
+            match by_stream.iter_mut().find(|counts| counts.stream_id == stream_id) {
+                Some(counts) => counts.counts.push((kind, n)),
+                None => by_stream.push(ReactionCounts { stream_id, counts: vec![(kind, n)] }),
+            }
+        }
+        // A full queue costs nothing: the counts stay and grow until it has room.
+        if self.parts.requests.reactions.try_send(by_stream).is_ok() {
+            self.reactions.clear();
+        }
+    }
+
+    fn hand_over_submissions(&mut self) {
+        if self.submissions.is_empty() {
+            return;
+        }
+        let mut submissions = std::mem::take(&mut self.submissions);
+        let error = match self.parts.requests.submissions.try_reserve_many(submissions.len()) {
+            Ok(permits) => {
+                permits.zip(submissions.drain(..)).for_each(|(permit, one)| permit.send(one));
+                self.submissions = submissions;
+                return;
+            }
+            Err(TrySendError::Full(())) => overloaded(),
+            Err(TrySendError::Closed(())) => shutting_down(),
+        };
+        for submission in submissions {
+            self.metrics.comments_received.inc();
+            count(&self.metrics.comments_refused, error.code.as_str());
+            if let ReplyTo::Connection(connection) = submission.reply_to
+                && let Some(slot) = self.slot_of(connection)
+            {
+                self.send_error(slot, error.clone(), submission.client_ref);
+            }
+        }
+    }
+}
+
+fn overloaded() -> ErrorBody {
+    let text = "more comments are waiting than allowed; nothing was stored";
+    ErrorBody::new(ErrorCode::Overloaded, text).retry_after_ms(RETRY_AFTER_MS)
+}
+
+fn shutting_down() -> ErrorBody {
+    let text = "the node shuts down; nothing was stored";
+    ErrorBody::new(ErrorCode::ShuttingDown, text).retry_after_ms(RETRY_AFTER_MS)
+}
+
+fn not_authenticated() -> ErrorBody {
+    let text = "this needs a token: send `auth`, or connect with one";
+    ErrorBody::new(ErrorCode::NotAuthenticated, text)
+}

@@ -1,0 +1,211 @@
+//! What one viewer is written, on a real socket whose other end the test reads.
+
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::daemon::base::config::DeliveryConfig;
+use crate::daemon::base::handoff::ViewerSocket;
+use crate::daemon::stages::delivery::deflate::InWindow;
+use crate::daemon::stages::delivery::frame::Form;
+use crate::daemon::stages::delivery::test_frames::{deletion, range};
+use crate::daemon::stages::delivery::transport::Transport;
+use crate::daemon::stages::delivery::worker::fan_out::{FanOut, Served};
+use crate::protocol::{Seq, StreamId};
+
+fn stream(ring_frames: usize) -> Stream {
+    let config = DeliveryConfig { ring_frames, ..DeliveryConfig::default() };
+    Stream::new(StreamId(5), 1, &config)
+}
+
+/// A viewer that has had everything up to `seq` and reads the rings from their beginning.
+fn viewer(seq: Seq) -> (Viewer, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let viewer = Viewer {
+        transport: Transport::new(ViewerSocket::Plain(socket)),
+        generation: 1,
+        stream: 0,
+        member: 0,
+        cursor: 0,
+        control_cursor: 0,
+        seq,
+        window: InWindow::OUTSIDE,
+        expires_s: 0,
+        seen_s: 0,
+        form: Form::Json,
+        flags: Flags::default(),
+        errors: 0,
+        identity: None,
+        permit: None,
+        partial: None,
+        more: None,
+    };
+    (viewer, peer)
+}
+
+/// What a message tells: ranges of comments with how many, gaps, deletions.
+fn told(mut peer: &TcpStream) -> Vec<String> {
+    let mut bytes = Vec::new();
+    // Ends with the read timeout: everything was written before.
+    let _ = peer.read_to_end(&mut bytes);
+    let mut told = Vec::new();
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        let header = crate::protocol::websocket::parse_header(rest).unwrap().unwrap();
+        let end = header.header_bytes + header.payload_bytes as usize;
+        let text = &rest[header.header_bytes..end];
+        let message: ServerMessage = serde_json::from_slice(text).unwrap();
+        told.push(match message {
+            ServerMessage::Comments(batch) => {
+                format!("{}-{}: {}", batch.from_seq, batch.to_seq, batch.comments.len())
+            }
+            ServerMessage::Gap { from_seq, to_seq } => format!("gap {from_seq}-{to_seq}"),
+            ServerMessage::CommentDeleted(_) => "deleted".to_owned(),
+            ServerMessage::Presence { .. } => "presence".to_owned(),
+            ServerMessage::ThrottleNotification { .. } => "throttle".to_owned(),
+            other => panic!("not expected: {other:?}"),
+        });
+        rest = &rest[end..];
+    }
+    told
+}
+
+fn pumped(viewer: &mut Viewer, stream: &Stream) -> Pumped {
+    pump(viewer, Some(stream), &mut Tally::default())
+}
+
+#[test]
+fn a_viewer_is_held_up_while_its_full_socket_still_takes_something() {
+    let (mut viewer, _peer) = viewer(0);
+    viewer.took_and_full(100);
+    assert!(!viewer.is_held_up(100), "its socket is not full any more");
+    viewer.flags.set(Flags::BLOCKED);
+    assert!(viewer.is_held_up(100) && viewer.is_held_up(120));
+    assert!(!viewer.is_held_up(140), "it does not read at all, which is its own fault");
+    viewer.took_and_full(140);
+    assert!(viewer.is_held_up(141));
+}
+
+#[test]
+fn what_was_had_is_passed_over_and_what_was_had_in_part_is_trimmed() {
+    let mut stream = stream(16);
+    [range(1, 5), range(6, 10), range(11, 12)].into_iter().for_each(|frame| {
+        stream.push(frame);
+    });
+    let (mut viewer, peer) = viewer(8);
+    assert_eq!(pumped(&mut viewer, &stream), Pumped::Idle);
+    assert_eq!(told(&peer), ["9-10: 2", "11-12: 2"]);
+    assert_eq!((viewer.seq, viewer.cursor), (12, 3));
+}
+
+#[test]
+fn a_hole_is_told_as_a_gap() {
+    let mut stream = stream(16);
+    stream.push(range(1, 5));
+    stream.push(range(9, 10));
+    let (mut viewer, peer) = viewer(0);
+    assert_eq!(pumped(&mut viewer, &stream), Pumped::Idle);
+    assert_eq!(told(&peer), ["1-5: 5", "gap 6-8", "9-10: 2"]);
+}
+
+#[test]
+fn who_fell_off_the_ring_skips_to_the_newest_and_is_told_how_things_stand() {
+    let mut stream = stream(2);
+    (0..5).for_each(|n| {
+        stream.push(range(n * 10 + 1, n * 10 + 10));
+    });
+    let (mut viewer, peer) = viewer(10);
+    let mut tally = Tally::default();
+    assert_eq!(pump(&mut viewer, Some(&stream), &mut tally), Pumped::Idle);
+    assert_eq!(told(&peer), ["gap 11-50", "throttle", "presence"]);
+    stream.push(range(51, 52));
+    assert_eq!(pumped(&mut viewer, &stream), Pumped::Idle);
+    assert_eq!(told(&peer), ["51-52: 2"]);
+}
+
+#[test]
+fn deletions_come_first_and_also_while_paused_or_catching_up() {
+    let mut stream = stream(16);
+    stream.push(range(1, 5));
+    stream.push(deletion(3));
+    let (mut reading, peer) = viewer(0);
+    assert_eq!(pumped(&mut reading, &stream), Pumped::Idle);
+    assert_eq!(told(&peer), ["deleted", "1-5: 5"]);
+    let (mut paused, peer) = viewer(0);
+    paused.flags.set(Flags::PAUSED);
+    assert_eq!(pumped(&mut paused, &stream), Pumped::Idle);
+    assert_eq!(told(&peer), ["deleted"]);
+    let (mut returning, peer) = viewer(0);
+    returning.flags.set(Flags::CATCHING_UP);
+    assert_eq!(pumped(&mut returning, &stream), Pumped::NeedsPage);
+    assert_eq!(told(&peer), ["deleted"]);
+    returning.flags.set(Flags::PAUSED);
+    assert_eq!(pumped(&mut returning, &stream), Pumped::Idle, "no comments while paused");
+}
+
+#[test]
+fn who_lost_deletions_is_a_slow_consumer() {
+    let mut stream = stream(2);
+    (1..=3).for_each(|seq| {
+        stream.push(deletion(seq));
+    });
+    let (mut viewer, _peer) = viewer(0);
+    assert_eq!(pumped(&mut viewer, &stream), Pumped::SlowConsumer);
+}
+
+#[test]
+fn a_viewer_up_to_date_is_written_a_run_in_one_piece() {
+    let mut stream = stream(16);
+    [range(1, 5), deletion(3), range(6, 6)].into_iter().for_each(|frame| {
+        stream.push(frame);
+    });
+    let mut fan_out = FanOut::begin(&mut stream, Instant::now()).unwrap();
+    let (mut viewers, peers): (Vec<_>, Vec<_>) = (0..3).map(|_| viewer(0)).unzip();
+    viewers[1].seq = 6;
+    let mut tally = Tally::default();
+    let mut served = viewers.iter_mut().map(|viewer| fan_out.write(viewer, &mut tally));
+    let expected = [Served::Whole, Served::Aside, Served::Whole];
+    assert!(served.by_ref().eq(expected), "nobody else needs a second write");
+    assert_eq!((tally.frames, tally.comments), (6, 12));
+    assert_eq!(told(&peers[0]), ["deleted", "1-5: 5", "6-6: 1"]);
+    assert_eq!(told(&peers[2]), ["deleted", "1-5: 5", "6-6: 1"]);
+    assert!(viewers[0].more.is_none(), "and owns nothing after it");
+}
+
+#[test]
+fn a_frame_once_begun_is_finished_before_anything_else() {
+    let mut stream = stream(4096);
+    let (mut viewer, peer) = viewer(0);
+    let mut seq = 0;
+    while pumped(&mut viewer, &stream) != Pumped::Blocked {
+        stream.push(range(seq + 1, seq + 50));
+        seq += 50;
+    }
+    assert_eq!(viewer.private_bytes(), 0, "what all are sent is not its private backlog");
+    viewer.enqueue(Form::Json.encode_private(&ServerMessage::Presence { viewers: 3 }));
+    stream.push(deletion(3));
+    let mut all = Vec::new();
+    let mut done = false;
+    while !done {
+        done = pumped(&mut viewer, &stream) == Pumped::Idle;
+        // Ends with the read timeout, after all that was written.
+        let _ = (&peer).read_to_end(&mut all);
+    }
+    let mut rest = &all[..];
+    let mut covered_to = 0;
+    while let Some(header) = crate::protocol::websocket::parse_header(rest).unwrap() {
+        let end = header.header_bytes + header.payload_bytes as usize;
+        let text = &rest[header.header_bytes..end];
+        if let ServerMessage::Comments(batch) = serde_json::from_slice(text).unwrap() {
+            assert_eq!(batch.from_seq, covered_to + 1);
+            covered_to = batch.to_seq;
+        }
+        rest = &rest[end..];
+    }
+    assert!(rest.is_empty() && covered_to == seq, "{covered_to} of {seq}");
+}

@@ -1,0 +1,352 @@
+//! Ingest on a log in memory, on a paused clock.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::daemon::base::clock::TokioClock;
+use crate::daemon::base::handoff::ConnectionId;
+use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
+use crate::daemon::engines::eventlog::EventLog as _;
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
+use crate::daemon::engines::reservations::{Proposal, Reservations};
+use crate::protocol::admin::{BreakerState, SanctionKind};
+use crate::protocol::{Identity, Role, StreamId, UserId};
+
+const LIVE: StreamId = StreamId(1);
+const SCREENED: StreamId = StreamId(2);
+const CONNECTION: ConnectionId = ConnectionId { worker: 0, generation: 1, slot: 4 };
+const BANNED: UserId = UserId(66);
+
+#[derive(Debug)]
+struct Replies(UnboundedSender<Reply>);
+
+impl ReplySink for Replies {
+    fn reply(&self, replies: Vec<Reply>) {
+        replies.into_iter().for_each(|reply| self.0.send(reply).unwrap());
+    }
+}
+
+/// Decides by the comment's text.
+#[derive(Debug, Default)]
+struct ByText {
+    asked: AtomicU32,
+    held: AtomicU32,
+}
+
+#[async_trait]
+impl Screen for ByText {
+    async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Ok(match &*comment.message {
+            "bad" => Screening::Reject("blocked_word".into()),
+            "odd" => Screening::Hold("link".into()),
+            "troll" => Screening::Shadow("repeat".into()),
+            _ => Screening::Accept,
+        })
+    }
+
+    async fn hold(&self, _: Arc<Comment>, _: Arc<str>) -> Result<(), ErrorBody> {
+        self.held.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+struct Stage {
+    log: InMemoryLog,
+    board: StatusBoard,
+    screen: Arc<ByText>,
+    queue: mpsc::Sender<Submission>,
+    replies: UnboundedReceiver<Reply>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Stage {
+    async fn start() -> Self {
+        Self::start_with(InMemoryLog::new(), None).await
+    }
+
+    async fn start_with(log: InMemoryLog, reservations: Option<SharedReservations>) -> Self {
+        let store = Arc::new(InMemoryMetadata::default());
+        store.put_stream(stream(LIVE.0, ModerationMode::Async));
+        store.put_stream(stream(SCREENED.0, ModerationMode::Sync));
+        store.put_sanction(sanction(BANNED.0, SanctionKind::Ban, None));
+        let clock: SharedClock = Arc::new(TokioClock::starting_at(Duration::from_secs(1_700_000)));
+        let config = Arc::new(IngestConfig::default());
+        let (sink, replies) = unbounded_channel();
+        let board = StatusBoard::default();
+        let screen = Arc::<ByText>::default();
+        let ingest = Ingest::new(IngestParts {
+            log: Arc::new(log.clone()),
+            clock: clock.clone(),
+            config: config.clone(),
+            streams: Streams::load(store.clone()).await.unwrap(),
+            sanctions: Sanctions::load(store, clock).await.unwrap(),
+            refs: Refs::new(&config),
+            reservations,
+            screen: screen.clone(),
+            replies: Arc::new(Replies(sink)),
+            board: board.clone(),
+        });
+        let (queue, receiver) = queue(&config);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(ingest.run(receiver, stop.clone()));
+        Self { log, board, screen, queue, replies, stop, task }
+    }
+
+    async fn send(&self, submissions: Vec<Submission>) {
+        for submission in submissions {
+            self.queue.send(submission).await.unwrap();
+        }
+    }
+
+    async fn outcome(&mut self) -> Result<Accepted, ErrorCode> {
+        self.replies.recv().await.unwrap().outcome.map_err(|error| error.code)
+    }
+
+    async fn ask(&mut self, submission: Submission) -> Result<Accepted, ErrorCode> {
+        self.send(vec![submission]).await;
+        self.outcome().await
+    }
+
+    async fn stored(&self) -> Vec<CommentSubmitted> {
+        let page = self.log.read_partition(Topic::CommentEvents, 0, 1, 10_000).await.unwrap();
+        let event = |payload: &[u8]| match Event::decode(payload).unwrap() {
+            Event::CommentSubmitted(event) => event,
+            Event::CommentModerated(_) => panic!("ingest decides nothing"),
+        };
+        page.records.iter().map(|record| event(&record.payload)).collect()
+    }
+
+    fn breaker(&self) -> BreakerState {
+        self.board.breakers()[0].state
+    }
+}
+
+fn identity(user_id: UserId, role: Role) -> Arc<Identity> {
+    Arc::new(Identity { user_id, name: "ann".into(), role, comments_per_minute: Some(0) })
+}
+
+fn submission(stream_id: StreamId, message: &str, client_ref: Option<&str>) -> Submission {
+    Submission {
+        stream_id,
+        identity: identity(UserId(7), Role::Viewer),
+        message: message.to_owned(),
+        client_ref: client_ref.map(Arc::from),
+        reply_to: ReplyTo::Connection(CONNECTION),
+    }
+}
+
+fn down() -> Option<LogError> {
+    Some(LogError::Unavailable("down for the test".into()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_come_in_the_order_of_submissions_whatever_they_are() {
+    let mut stage = Stage::start().await;
+    let texts = ["one", "", "two", "\u{7}", "three"];
+    let numbered = |(n, text): (usize, &&str)| submission(LIVE, text, Some(&format!("r{n}")));
+    stage.send(texts.iter().enumerate().map(numbered).collect()).await;
+    for (n, expected) in
+        [None, Some(ErrorCode::CommentEmpty), None, Some(ErrorCode::ControlCharacters), None]
+            .into_iter()
+            .enumerate()
+    {
+        let reply = stage.replies.recv().await.unwrap();
+        assert_eq!(reply.client_ref.as_deref(), Some(&*format!("r{n}")));
+        assert_eq!(reply.outcome.err().map(|error| error.code), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_ref_is_the_same_comment_also_while_it_is_on_its_way() {
+    let mut stage = Stage::start().await;
+    let twice = || submission(LIVE, "hi", Some("r"));
+    stage.send(vec![twice(), twice()]).await;
+    let first = stage.outcome().await.unwrap();
+    let on_its_way = stage.outcome().await.unwrap();
+    let later = stage.ask(twice()).await.unwrap();
+    for repeated in [on_its_way, later] {
+        assert_eq!((repeated.comment_id, repeated.seq), (first.comment_id, first.seq));
+        assert_eq!(repeated.comment, None, "its sender has been shown it");
+    }
+    assert_eq!(stage.stored().await.len(), 1);
+    let mut other = submission(LIVE, "hi", Some("r"));
+    other.identity = identity(UserId(8), Role::Viewer);
+    assert_ne!(stage.ask(other).await.unwrap().comment_id, first.comment_id);
+}
+
+/// Who is first names the comment.
+#[derive(Debug, Default)]
+struct FirstNames(std::sync::Mutex<AHashMap<RefKey, CommentId>>);
+
+#[async_trait]
+impl Reservations for FirstNames {
+    async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<CommentId> {
+        let mut names = self.0.lock().unwrap();
+        let name = |Proposal { user_id, stream_id, client_ref, comment_id }| {
+            *names.entry((user_id, stream_id, client_ref)).or_insert(comment_id)
+        };
+        proposals.into_iter().map(name).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ref_repeated_on_another_node_is_appended_under_the_same_id() {
+    let (log, reservations) = (InMemoryLog::new(), Arc::<FirstNames>::default());
+    let mut first = Stage::start_with(log.clone(), Some(reservations.clone())).await;
+    let original = first.ask(submission(LIVE, "hi", Some("r"))).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut second = Stage::start_with(log, Some(reservations)).await;
+    let batch = [None, Some("r"), Some("s")].map(|name| submission(LIVE, "hi", name));
+    second.send(batch.into()).await;
+    let mut outcomes = Vec::new();
+    for _ in 0..3 {
+        outcomes.push(second.outcome().await.unwrap());
+    }
+    assert_eq!(outcomes[1].comment_id, original.comment_id);
+    let stored = second.stored().await;
+    let ids: Vec<_> = stored.iter().map(|event| event.comment.comment_id).collect();
+    let expected: Vec<_> = outcomes.iter().map(|accepted| accepted.comment_id).collect();
+    assert_eq!(ids[1..], expected, "what was acknowledged is what was stored");
+    assert_eq!(stored[0].comment, stored[2].comment, "created when it was first sent");
+    assert_ne!(ids[1], ids[3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_original_fails_so_does_its_repeat_and_the_ref_is_free_again() {
+    let mut stage = Stage::start().await;
+    stage.log.fail_with(down());
+    let twice = || submission(LIVE, "hi", Some("r"));
+    stage.send(vec![twice(), twice()]).await;
+    assert_eq!(stage.outcome().await, Err(ErrorCode::LogUnavailable));
+    assert_eq!(stage.outcome().await, Err(ErrorCode::LogUnavailable));
+    stage.log.fail_with(None);
+    assert!(stage.ask(twice()).await.unwrap().comment.is_some(), "a comment of its own");
+    assert_eq!(stage.stored().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_is_called_so_also_behind_the_open_breaker() {
+    let mut stage = Stage::start().await;
+    stage.log.fail_with(Some(LogError::Full("no space left".into())));
+    for _ in 0..10 {
+        let refused = stage.ask(submission(LIVE, "hi", None)).await;
+        assert_eq!(refused, Err(ErrorCode::StorageFull));
+    }
+    assert_eq!(stage.breaker(), BreakerState::Open);
+    stage.log.fail_with(None);
+    tokio::time::sleep(TRIAL_INTERVAL).await;
+    stage.ask(submission(LIVE, "hi", None)).await.unwrap();
+    assert_eq!(stage.breaker(), BreakerState::Closed);
+    stage.ask(submission(LIVE, "hi", None)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_open_breaker_refuses_without_asking_and_lets_one_through_to_see() {
+    let mut stage = Stage::start().await;
+    stage.log.fail_with(down());
+    for _ in 0..3 {
+        stage.ask(submission(LIVE, "hi", None)).await.unwrap_err();
+    }
+    assert_eq!(stage.breaker(), BreakerState::Open);
+    stage.log.fail_with(None);
+    let refused = stage.ask(submission(LIVE, "hi", None)).await;
+    assert_eq!(refused, Err(ErrorCode::LogUnavailable));
+    assert!(stage.stored().await.is_empty());
+    tokio::time::sleep(TRIAL_INTERVAL).await;
+    stage.send((0..3).map(|_| submission(LIVE, "hi", None)).collect()).await;
+    assert!(stage.outcome().await.is_ok(), "the trial");
+    assert_eq!(stage.outcome().await, Err(ErrorCode::LogUnavailable));
+    assert_eq!(stage.outcome().await, Err(ErrorCode::LogUnavailable));
+    assert!(stage.ask(submission(LIVE, "hi", None)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_asks_nothing_of_the_log_does_not_vouch_for_it() {
+    let mut stage = Stage::start().await;
+    stage.ask(submission(LIVE, "known", Some("r"))).await.unwrap();
+    stage.log.fail_with(down());
+    for _ in 0..3 {
+        stage.ask(submission(LIVE, "hi", None)).await.unwrap_err();
+        stage.ask(submission(LIVE, "known", Some("r"))).await.unwrap();
+        stage.ask(submission(LIVE, "", None)).await.unwrap_err();
+    }
+    assert_eq!(stage.breaker(), BreakerState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_screened_stream_stores_only_what_may_be_shown() {
+    let mut stage = Stage::start().await;
+    let refused = stage.ask(submission(SCREENED, "bad", None)).await;
+    assert_eq!(refused, Err(ErrorCode::ModerationRejected));
+    let held = stage.ask(submission(SCREENED, "odd", None)).await;
+    assert_eq!(held, Err(ErrorCode::HeldForReview));
+    assert_eq!(stage.screen.held.load(Ordering::SeqCst), 1);
+    assert!(stage.ask(submission(SCREENED, "troll", None)).await.unwrap().shadow);
+    assert!(!stage.ask(submission(SCREENED, "fine", None)).await.unwrap().shadow);
+    let stored = stage.stored().await;
+    let seen: Vec<_> = stored.iter().map(|e| (&*e.comment.message, e.shadow, e.screened)).collect();
+    assert_eq!(seen, [("troll", true, true), ("fine", false, true)]);
+    let asked = stage.screen.asked.load(Ordering::SeqCst);
+    stage.ask(submission(LIVE, "bad", None)).await.unwrap();
+    let mut staff = submission(SCREENED, "bad", None);
+    staff.identity = identity(UserId(9), Role::Moderator);
+    stage.ask(staff).await.unwrap();
+    assert_eq!(stage.screen.asked.load(Ordering::SeqCst), asked, "neither is screened");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_comment_and_where_nobody_may_are_told() {
+    let mut stage = Stage::start().await;
+    let mut banned = submission(LIVE, "hi", None);
+    banned.identity = identity(BANNED, Role::Viewer);
+    assert_eq!(stage.ask(banned).await, Err(ErrorCode::Banned));
+    let nowhere = stage.ask(submission(StreamId(99), "hi", None)).await;
+    assert_eq!(nowhere, Err(ErrorCode::UnknownStream));
+    assert!(stage.stored().await.is_empty());
+}
+
+#[test]
+fn the_queue_holds_as_many_comments_as_it_says_though_each_comes_by_itself() {
+    let config = IngestConfig { queue_comments: 1000, ..IngestConfig::default() };
+    let (queue, _waiting) = queue(&config);
+    for _ in 0..1000 {
+        queue.try_send(submission(LIVE, "hi", None)).unwrap();
+    }
+    assert!(queue.try_send(submission(LIVE, "hi", None)).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_heeded_under_load_and_answers_what_was_taken() {
+    let mut stage = Stage::start().await;
+    let queue = stage.queue.clone();
+    let flood = tokio::spawn(async move {
+        let mut sent = 0;
+        while queue.send(submission(LIVE, "hi", None)).await.is_ok() {
+            sent += 1;
+        }
+        sent
+    });
+    let (caller, answer) = oneshot::channel();
+    let mut asked = submission(LIVE, "hi", None);
+    asked.reply_to = ReplyTo::Caller(caller);
+    stage.send(vec![asked]).await;
+    assert!(answer.await.unwrap().is_ok());
+    stage.stop.cancel();
+    stage.task.await.unwrap();
+    let sent = flood.await.unwrap();
+    let mut answered = 0;
+    while stage.replies.try_recv().is_ok() {
+        answered += 1;
+    }
+    assert_eq!(answered, sent, "every submission gets exactly one reply");
+    assert_eq!(stage.log.bounds(Topic::CommentEvents, 0).await.unwrap().end, sent + 2);
+}

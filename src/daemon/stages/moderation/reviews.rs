@@ -1,0 +1,51 @@
+//! Comments on their way to the review queue.
+
+use std::sync::Arc;
+
+use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::protocol::Comment;
+use crate::protocol::admin::ReviewItem;
+
+/// The review queue of the metadata store, behind its breaker.
+#[derive(Debug, Clone)]
+pub(super) struct Reviews {
+    pub(super) store: SharedMetadataStore,
+    pub(super) breaker: Arc<Breaker>,
+    pub(super) clock: SharedClock,
+}
+
+impl Reviews {
+    pub(super) fn item(&self, comment: &Comment, reason: &str, held: bool) -> ReviewItem {
+        ReviewItem {
+            comment_id: comment.comment_id,
+            stream_id: comment.stream_id,
+            user_id: comment.user_id,
+            name: comment.name.to_string(),
+            message: comment.message.to_string(),
+            reason: reason.to_owned(),
+            flagged_at: self.clock.now_ms(),
+            held,
+        }
+    }
+
+    /// Queues an item; queued already is as good. [`StoreError::Unavailable`] at once while the
+    /// breaker is open.
+    pub(super) async fn queue(&self, item: ReviewItem) -> Result<(), StoreError> {
+        if !self.breaker.permits() {
+            return Err(StoreError::Unavailable("waiting for it to recover".into()));
+        }
+        let result = self.store.queue_review(item).await;
+        match &result {
+            Err(error @ StoreError::Unavailable(_)) => self.breaker.failed(error),
+            // It answered; what it answered is about this item alone.
+            _ => self.breaker.succeeded(),
+        }
+        match result {
+            Err(StoreError::Exists(_)) => Ok(()),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Finds blocked words in a comment, however they are dressed up.
+//!
+//! One pass of an Aho-Corasick automaton over the comment's letters, runs of the same letter taken
+//! as one, finds places where a word *may* be; [`super::candidate`] then looks at what stands around
+//! and between those letters. Innocent text rarely gets that far, so the cost is the pass.
+
+use aho_corasick::{AhoCorasick, BuildError};
+
+use super::candidate::Candidate;
+use super::fold::{Folded, Symbols};
+use super::innocent::is_innocent;
+use super::pattern::{BadWord, BlockedWord, Variant, variants};
+
+/// The blocked words, ready to search for.
+#[derive(Debug)]
+pub(super) struct BlockedWords {
+    words: Vec<BlockedWord>,
+    variants: Vec<Variant>,
+    /// `None` when there is nothing to search for.
+    automaton: Option<AhoCorasick>,
+}
+
+/// Why a list of words cannot be searched for.
+#[derive(Debug, thiserror::Error)]
+pub enum WordListError {
+    #[error(transparent)]
+    BadWord(#[from] BadWord),
+    #[error("the blocked words are too many to search for: {0}")]
+    TooMany(#[from] BuildError),
+}
+
+impl BlockedWords {
+    pub(super) fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Self, WordListError> {
+        let mut words: Vec<BlockedWord> = Vec::new();
+        for written in list {
+            let word = BlockedWord::parse(written)?;
+            words.push(word);
+        }
+        words.sort_by(|a, b| a.folded.cmp(&b.folded));
+        words.dedup_by(|a, b| {
+            (&a.folded, a.open_start, a.open_end) == (&b.folded, b.open_start, b.open_end)
+        });
+        let variants: Vec<Variant> =
+            words.iter().enumerate().flat_map(|(index, word)| variants(index, word)).collect();
+        let automaton = match variants.is_empty() {
+            true => None,
+            false => Some(AhoCorasick::new(variants.iter().map(|variant| &variant.compact))?),
+        };
+        Ok(Self { words, variants, automaton })
+    }
+
+    /// The first blocked word found, as it was configured.
+    pub(super) fn find(&self, text: &str, folded: &Folded) -> Option<&str> {
+        let automaton = self.automaton.as_ref()?;
+        let found = self.search(automaton, text, folded, Symbols::AsLetters);
+        if found.is_some() || !folded.ambiguous {
+            return found;
+        }
+        let gapped = Folded::new(text, Symbols::AsGaps);
+        self.search(automaton, text, &gapped, Symbols::AsGaps)
+    }
+
+    fn search(
+        &self,
+        automaton: &AhoCorasick,
+        text: &str,
+        folded: &Folded,
+        symbols: Symbols,
+    ) -> Option<&str> {
+        for hit in automaton.find_overlapping_iter(&folded.compact) {
+            let variant = &self.variants[hit.pattern().as_usize()];
+            let word = &self.words[variant.word];
+            let candidate = Candidate { folded, word, variant, symbols };
+            let Some((first, last)) = candidate.confirm(hit.start() as u32) else { continue };
+            let open = word.open_start || word.open_end;
+            if open || !Self::is_innocent(text, folded, (first, last), word) {
+                return Some(&word.written);
+            }
+        }
+        None
+    }
+
+    /// Whether the match is all of an innocent word, one that merely folds like a blocked one.
+    fn is_innocent(text: &str, folded: &Folded, found: (usize, usize), word: &BlockedWord) -> bool {
+        let (first, last) = (folded.elements[found.0].at, folded.elements[found.1].at);
+        let start = text[..first as usize].rfind(char::is_whitespace).map_or(0, |space| space + 1);
+        let rest = &text[last as usize..];
+        let end = last as usize + rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let mut around = Folded::new(&text[start..end], Symbols::AsLetters).text();
+        around.retain(|letter| letter != ' ');
+        around != word.folded && is_innocent(&around)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! Repeats and floods: what the last comments of a user and of a stream say about the next one.
+//!
+//! Time is the comments' own, so a replay decides as the first run did. Windows are per stream.
+//! Bounded: at most [`MAX_TRACKED`] users and as many texts in each of two generations, and for each
+//! only as many entries as the limits need; when full, those not seen for longest are forgotten.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::{Mutex, PoisonError};
+
+use super::generations::Generations;
+use crate::daemon::base::config::RulesConfig;
+use crate::protocol::{Comment, StreamId, UserId};
+
+const MAX_TRACKED: usize = 65_536;
+/// Comments remembered of one user, and users of one text, whatever the limits ask for.
+const MAX_ENTRIES: usize = 4096;
+
+/// What a comment is one too many of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// The same text by the same user.
+    Repeat,
+    /// Comments by one user, whatever they say.
+    UserFlood,
+    /// The same text by many users.
+    ChorusFlood,
+}
+
+/// The recent past. Judging a comment adds it.
+#[derive(Debug)]
+pub(super) struct History {
+    limits: Limits,
+    hasher: ahash::RandomState,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    window_ms: u64,
+    max_repeats: usize,
+    flood_comments: usize,
+    flood_users: usize,
+    /// Comments of one user worth remembering.
+    user_entries: usize,
+}
+
+#[derive(Debug)]
+struct Recent {
+    users: Generations<(StreamId, UserId), VecDeque<Said>>,
+    texts: Generations<(StreamId, u64), VecDeque<SaidBy>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    text: u64,
+    at: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SaidBy {
+    user_id: UserId,
+    at: u64,
+}
+
+impl History {
+    pub(super) fn new(config: &RulesConfig) -> Self {
+        let window_ms = u64::try_from(config.window.as_millis()).unwrap_or(u64::MAX);
+        let max_repeats = config.max_repeats as usize;
+        let flood_comments = config.flood_comments as usize;
+        let user_entries = max_repeats.max(flood_comments).clamp(63, MAX_ENTRIES - 1) + 1;
+        let flood_users = (config.flood_users as usize).min(MAX_ENTRIES);
+        let limits = Limits { window_ms, max_repeats, flood_comments, flood_users, user_entries };
+        let users = Generations::new(window_ms, MAX_TRACKED);
+        let texts = Generations::new(window_ms, MAX_TRACKED);
+        let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        Self { limits, hasher, recent: Mutex::new(Recent { users, texts }) }
+    }
+
+    /// Adds a comment, and says what it exceeds. `letters` is its folded text: what differs only in
+    /// dress-up is the same.
+    pub(super) fn judge(&self, comment: &Comment, letters: &str) -> Vec<Excess> {
+        let text = self.hash(if letters.is_empty() { comment.message.trim() } else { letters });
+        // Each critical section leaves the rings whole, so a poisoned lock still holds valid ones.
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut excesses = self.judge_user(&mut recent, comment, text);
+        if self.limits.flood_users > 0 && self.joins_chorus(&mut recent, comment, text) {
+            excesses.push(Excess::ChorusFlood);
+        }
+        excesses
+    }
+
+    fn judge_user(&self, recent: &mut Recent, comment: &Comment, text: u64) -> Vec<Excess> {
+        let limits = self.limits;
+        let at = comment.created_at;
+        let said = recent.users.touch((comment.stream_id, comment.user_id), at);
+        said.retain(|one| within(one.at, at, limits.window_ms));
+        if said.len() >= limits.user_entries {
+            said.pop_front();
+        }
+        said.push_back(Said { text, at });
+        let mut excesses = Vec::new();
+        let same = said.iter().filter(|one| one.text == text).count();
+        if same > limits.max_repeats.saturating_add(1) {
+            excesses.push(Excess::Repeat);
+        }
+        if limits.flood_comments > 0 && said.len() > limits.flood_comments {
+            excesses.push(Excess::UserFlood);
+        }
+        excesses
+    }
+
+    fn joins_chorus(&self, recent: &mut Recent, comment: &Comment, text: u64) -> bool {
+        let at = comment.created_at;
+        let users = recent.texts.touch((comment.stream_id, text), at);
+        users.retain(|one| {
+            one.user_id != comment.user_id && within(one.at, at, self.limits.window_ms)
+        });
+        if users.len() >= self.limits.flood_users {
+            users.pop_front();
+        }
+        users.push_back(SaidBy { user_id: comment.user_id, at });
+        users.len() >= self.limits.flood_users
+    }
+
+    fn hash(&self, text: &str) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(text.as_bytes());
+        hasher.finish()
+    }
+}
+
+/// Nodes' clocks differ, so a comment may be younger than the one judged now.
+fn within(at: u64, now: u64, window_ms: u64) -> bool {
+    now.abs_diff(at) < window_ms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::stages::moderation::samples::comment;
+    use std::time::Duration;
+
+    fn history(max_repeats: u32, flood_comments: u32, flood_users: u32) -> History {
+        let window = Duration::from_secs(30);
+        let config = RulesConfig {
+            max_repeats,
+            flood_comments,
+            flood_users,
+            window,
+            ..RulesConfig::default()
+        };
+        History::new(&config)
+    }
+
+    fn judge(history: &History, user: u64, text: &str, at_s: u64) -> Vec<Excess> {
+        let mut comment = comment(1, user, text);
+        comment.created_at = 1_000_000 + at_s * 1000;
+        history.judge(&comment, &text.to_lowercase())
+    }
+
+    #[test]
+    fn the_same_text_may_come_again_as_often_as_allowed_and_no_more() {
+        let history = history(2, 0, 0);
+        for second in 0..3 {
+            assert_eq!(judge(&history, 7, "Buy NOW", second), []);
+        }
+        assert_eq!(judge(&history, 7, "buy now", 3), [Excess::Repeat]);
+        assert_eq!(judge(&history, 8, "buy now", 3), [], "another user");
+        assert_eq!(judge(&history, 7, "something else", 3), []);
+        assert_eq!(judge(&history, 7, "buy now", 40), [], "the window has passed");
+    }
+
+    #[test]
+    fn many_comments_of_one_user_are_a_flood() {
+        let history = history(100, 5, 0);
+        for n in 0..5 {
+            assert_eq!(judge(&history, 7, &format!("text {n}"), n), []);
+        }
+        assert_eq!(judge(&history, 7, "one more", 5), [Excess::UserFlood]);
+        assert_eq!(judge(&history, 7, "later", 36), []);
+    }
+
+    #[test]
+    fn a_chorus_counts_users_not_comments() {
+        let history = history(100, 0, 3);
+        assert_eq!(judge(&history, 1, "gg", 0), []);
+        assert_eq!(judge(&history, 1, "gg", 1), []);
+        assert_eq!(judge(&history, 2, "gg", 1), []);
+        assert_eq!(judge(&history, 3, "GG", 2), [Excess::ChorusFlood]);
+        assert_eq!(judge(&history, 4, "gg", 40), []);
+    }
+
+    #[test]
+    fn streams_do_not_mix() {
+        let history = history(0, 0, 0);
+        let mut first = comment(1, 7, "hi");
+        first.created_at = 5;
+        let second = Comment { stream_id: StreamId(2), ..first.clone() };
+        assert_eq!(history.judge(&first, "hi"), []);
+        assert_eq!(history.judge(&second, "hi"), []);
+        assert_eq!(history.judge(&first, "hi"), [Excess::Repeat]);
+    }
+
+    #[test]
+    fn texts_without_letters_are_told_apart() {
+        let history = history(0, 0, 0);
+        assert_eq!(judge(&history, 7, "🎉", 0), []);
+        let mut other = comment(1, 7, "😂");
+        other.created_at = 1_000_000;
+        assert_eq!(history.judge(&other, ""), []);
+    }
+
+    #[test]
+    fn the_same_comments_get_the_same_verdicts_again() {
+        let run = || {
+            let history = history(1, 4, 3);
+            let texts = ["a", "b", "a", "a", "c", "b"];
+            let verdicts =
+                (0..200).map(|n| judge(&history, n % 5, texts[n as usize % texts.len()], n / 3));
+            verdicts.collect::<Vec<_>>()
+        };
+        assert_eq!(run(), run());
+    }
+}

@@ -1,0 +1,28 @@
+//! Comments and decisions for tests.
+
+use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::protocol::events::{CommentModerated, Event};
+use crate::protocol::{Comment, CommentId, StreamId, UserId};
+
+/// A comment made at second 1 of time; ids differ with user and text.
+pub(crate) fn comment(stream: u64, user: u64, message: &str) -> Comment {
+    let salt: u64 = message.bytes().fold(user, |sum, byte| sum * 31 % 1_000_003 + u64::from(byte));
+    Comment {
+        stream_id: StreamId(stream),
+        comment_id: CommentId::from_unix_ticks(10_000_000 + salt, 1, [1; 6]),
+        user_id: UserId(user),
+        name: format!("user{user}").into(),
+        message: message.into(),
+        created_at: 1000,
+    }
+}
+
+/// The decisions in a topic, with their keys.
+pub(super) fn moderated(log: &InMemoryLog, topic: Topic) -> Vec<(u64, CommentModerated)> {
+    let decision = |(key, event)| match event {
+        Event::CommentModerated(event) => Some((key, event)),
+        Event::CommentSubmitted(_) => None,
+    };
+    log.events(topic).into_iter().filter_map(decision).collect()
+}

@@ -1,0 +1,205 @@
+//! Synchronous moderation: the same stages, before a comment is appended.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tracing::warn;
+
+use super::pipeline::{Pipeline, Subject};
+use super::reviews::Reviews;
+use super::worker::moderated;
+use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::handoff::{Screen, Screening};
+use crate::daemon::base::metrics::{Metrics, count};
+use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
+use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::{Decision, Event};
+use crate::protocol::{Comment, ErrorCode};
+
+/// Checks comments of streams in synchronous mode. What it decides against is also recorded in
+/// `moderation_events`, as the worker's decisions are, for as long as the log takes it.
+#[derive(Debug)]
+pub struct ModerationScreen {
+    pipeline: Arc<Pipeline>,
+    reviews: Reviews,
+    log: SharedLog,
+    metrics: Metrics,
+    clock: SharedClock,
+}
+
+impl ModerationScreen {
+    /// `pipeline` may be the worker's own: no comment is checked by both.
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        log: SharedLog,
+        (store, store_breaker): (SharedMetadataStore, Arc<Breaker>),
+        metrics: Metrics,
+        clock: SharedClock,
+    ) -> Self {
+        let reviews = Reviews { store, breaker: store_breaker, clock: clock.clone() };
+        Self { pipeline, reviews, log, metrics, clock }
+    }
+
+    async fn record(&self, event: Event, comment: &Comment) {
+        let record = NewRecord {
+            key: comment.user_id.0,
+            timestamp_ms: self.clock.now_ms(),
+            payload: event.encode().into(),
+        };
+        if let Err(error) = self.log.append(Topic::ModerationEvents, vec![record]).await {
+            // The decision holds without it; only the user's record lacks an entry.
+            warn!(%error, comment_id = %comment.comment_id, "a moderation decision was not recorded");
+        }
+    }
+}
+
+#[async_trait]
+impl Screen for ModerationScreen {
+    async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody> {
+        let verdict = self.pipeline.check(&Subject { comment, role: None }).await;
+        let finding = &verdict.finding;
+        self.metrics.moderation_checked.inc();
+        count(&self.metrics.moderation_decisions, finding.decision.as_str());
+        if finding.decision == Decision::Accept {
+            return Ok(Screening::Accept);
+        }
+        count(&self.metrics.moderation_reasons, finding.reason);
+        self.record(moderated(comment, &verdict, self.clock.now_ms()), comment).await;
+        let reason: Arc<str> = finding.reason.into();
+        Ok(match finding.decision {
+            Decision::Accept => Screening::Accept,
+            Decision::Reject => Screening::Reject(reason),
+            Decision::ShadowBan => Screening::Shadow(reason),
+            Decision::Flag => Screening::Hold(reason),
+        })
+    }
+
+    async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody> {
+        let item = self.reviews.item(&comment, &reason, true);
+        self.reviews.queue(item).await.map_err(|error| match error {
+            StoreError::Unavailable(_) => {
+                let wait_ms = self.reviews.breaker.retry_after().as_millis() as u64;
+                let text = "the comment needs a moderator's approval, and the store that queues it does not answer";
+                ErrorBody::new(ErrorCode::StoreUnavailable, text).retry_after_ms(wait_ms.max(1000))
+            }
+            other => {
+                warn!(error = %other, comment_id = %comment.comment_id, "a comment could not be held");
+                ErrorBody::new(ErrorCode::Internal, "the comment could not be queued for a moderator")
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::base::clock::TokioClock;
+    use crate::daemon::base::config::{RuleAction, RulesConfig};
+    use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+    use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
+    use crate::daemon::stages::moderation::rules::{RulesStage, reason};
+    use crate::daemon::stages::moderation::samples::{comment, moderated};
+    use std::time::Duration;
+
+    struct Bench {
+        screen: ModerationScreen,
+        log: Arc<InMemoryLog>,
+        store: Arc<InMemoryMetadata>,
+        metrics: Metrics,
+    }
+
+    fn bench(blocked_word_action: RuleAction) -> Bench {
+        let blocked_words = vec!["badword".into()];
+        let rules = RulesConfig { blocked_words, blocked_word_action, ..RulesConfig::default() };
+        let pipeline = Pipeline::new(vec![Arc::new(RulesStage::new(&rules).unwrap())]);
+        let (log, store) =
+            (Arc::new(InMemoryLog::shaped(1, 0)), Arc::new(InMemoryMetadata::default()));
+        let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(5)));
+        let (metrics, breaker) = (Metrics::default(), Arc::new(Breaker::new("metadata")));
+        let dependency = (store.clone() as SharedMetadataStore, breaker);
+        let screen = ModerationScreen::new(
+            Arc::new(pipeline),
+            log.clone(),
+            dependency,
+            metrics.clone(),
+            clock,
+        );
+        Bench { screen, log, store, metrics }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn decisions_become_screenings_and_are_recorded_by_user() {
+        let cases = [
+            (RuleAction::Accept, Screening::Accept, None),
+            (
+                RuleAction::Reject,
+                Screening::Reject(reason::BLOCKED_WORD.into()),
+                Some(Decision::Reject),
+            ),
+            (
+                RuleAction::ShadowBan,
+                Screening::Shadow(reason::BLOCKED_WORD.into()),
+                Some(Decision::ShadowBan),
+            ),
+            (RuleAction::Flag, Screening::Hold(reason::BLOCKED_WORD.into()), Some(Decision::Flag)),
+        ];
+        for (action, screening, recorded) in cases {
+            let bench = bench(action);
+            let comment = comment(1, 2, "b4dword");
+            assert_eq!(bench.screen.screen(&comment).await.unwrap(), screening);
+            let events = moderated(&bench.log, Topic::ModerationEvents);
+            let decisions: Vec<_> =
+                events.iter().map(|(key, event)| (*key, event.decision)).collect();
+            assert_eq!(
+                decisions,
+                recorded.map(|decision| (2, decision)).into_iter().collect::<Vec<_>>()
+            );
+            assert!(
+                moderated(&bench.log, Topic::CommentEvents).is_empty(),
+                "it was never appended"
+            );
+            assert_eq!(bench.metrics.moderation_checked.get(), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_is_down_does_not_let_a_bad_comment_pass() {
+        let bench = bench(RuleAction::Reject);
+        bench.log.set_down(true);
+        let screening = bench.screen.screen(&comment(1, 2, "badword")).await.unwrap();
+        assert_eq!(screening, Screening::Reject(reason::BLOCKED_WORD.into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_comment_is_queued_once_as_held() {
+        let bench = bench(RuleAction::Flag);
+        let comment = Arc::new(comment(1, 2, "badword"));
+        for _ in 0..2 {
+            bench.screen.hold(comment.clone(), reason::BLOCKED_WORD.into()).await.unwrap();
+        }
+        let queued = bench.store.reviews();
+        assert_eq!(queued.len(), 1);
+        assert!(queued[0].held);
+        assert_eq!((queued[0].comment_id, queued[0].flagged_at), (comment.comment_id, 5000));
+        assert_eq!(queued[0].reason, reason::BLOCKED_WORD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_that_cannot_be_held_is_refused_retryably_and_soon_without_waiting() {
+        let bench = bench(RuleAction::Flag);
+        bench.store.set_down(true);
+        for _ in 0..10 {
+            let error = bench.screen.hold(Arc::new(comment(1, 2, "badword")), "flag".into()).await;
+            let error = error.unwrap_err();
+            assert_eq!(error.code, ErrorCode::StoreUnavailable);
+            assert!(error.retry_after_ms.unwrap() >= 1000);
+        }
+        assert!(bench.store.calls() < 5, "the breaker answers: {} calls", bench.store.calls());
+        bench.store.set_down(false);
+        tokio::time::advance(Duration::from_secs(6)).await;
+        bench.screen.hold(Arc::new(comment(1, 2, "badword")), "flag".into()).await.unwrap();
+    }
+}

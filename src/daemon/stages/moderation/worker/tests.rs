@@ -1,0 +1,266 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::daemon::base::clock::TokioClock;
+use crate::daemon::base::config::{RuleAction, RulesConfig};
+use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
+use crate::daemon::stages::moderation::rules::{RulesStage, reason};
+use crate::daemon::stages::moderation::samples::{comment, moderated};
+use crate::protocol::{CommentId, Role};
+
+/// Streams 1, 2 and 3 are moderated asynchronously, synchronously and not at all.
+struct Bench {
+    log: InMemoryLog,
+    store: Arc<InMemoryMetadata>,
+    metrics: Metrics,
+    worker: Arc<ModerationWorker>,
+    stop: CancellationToken,
+}
+
+/// `badword` is rejected, links are flagged.
+async fn bench() -> Bench {
+    let rules = RulesConfig {
+        blocked_words: vec!["badword".into()],
+        link_action: RuleAction::Flag,
+        ..RulesConfig::default()
+    };
+    let pipeline = Arc::new(Pipeline::new(vec![Arc::new(RulesStage::new(&rules).unwrap())]));
+    let store = Arc::new(InMemoryMetadata::default());
+    store.put_stream(stream(1, ModerationMode::Async));
+    store.put_stream(stream(2, ModerationMode::Sync));
+    store.put_stream(stream(3, ModerationMode::Off));
+    let streams = Streams::load(store.clone()).await.unwrap();
+    let (log, metrics) = (InMemoryLog::shaped(1, 0), Metrics::default());
+    let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(100)));
+    let dependency = (store.clone() as SharedMetadataStore, Arc::new(Breaker::new("metadata")));
+    let shared = Arc::new(log.clone());
+    let worker =
+        ModerationWorker::new(shared, streams, pipeline, dependency, metrics.clone(), clock, 100);
+    Bench { log, store, metrics, worker: Arc::new(worker), stop: CancellationToken::new() }
+}
+
+impl Bench {
+    fn submit(&self, comment: Comment) -> CommentId {
+        self.submit_with(comment, |_| {})
+    }
+
+    fn submit_with(
+        &self,
+        comment: Comment,
+        change: impl FnOnce(&mut CommentSubmitted),
+    ) -> CommentId {
+        let (comment_id, key) = (comment.comment_id, comment.stream_id.0);
+        let mut event = CommentSubmitted {
+            comment: Arc::new(comment),
+            role: Role::Viewer,
+            client_ref: None,
+            shadow: false,
+            screened: false,
+        };
+        change(&mut event);
+        self.log.put(Topic::CommentEvents, key, 0, Event::CommentSubmitted(event).encode());
+        comment_id
+    }
+
+    fn start(&self) -> tokio::task::JoinHandle<Result<(), LogError>> {
+        let (worker, stop) = (self.worker.clone(), self.stop.clone());
+        tokio::spawn(async move { worker.run(stop).await })
+    }
+
+    /// Lets the worker run until it waits, for this long.
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    async fn run_until_idle(&self) {
+        let task = self.start();
+        self.pass(Duration::from_secs(2)).await;
+        self.stop.cancel();
+        task.await.unwrap().unwrap();
+    }
+
+    fn deleted(&self) -> BTreeSet<String> {
+        let events = moderated(&self.log, Topic::CommentEvents).into_iter();
+        events.map(|(_, event)| event.comment_id.to_string()).collect()
+    }
+}
+
+fn ids(ids: &[CommentId]) -> BTreeSet<String> {
+    ids.iter().map(CommentId::to_string).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_comments_are_deleted_and_good_ones_pass() {
+    let bench = bench().await;
+    bench.submit(comment(1, 5, "hello"));
+    let bad = bench.submit(comment(1, 6, "b a d w o r d"));
+    let worse = bench.submit(comment(1, 7, "BADWORD"));
+    bench.run_until_idle().await;
+    assert_eq!(bench.deleted(), ids(&[bad, worse]));
+    let (key, event) = moderated(&bench.log, Topic::CommentEvents)[0].clone();
+    assert_eq!((key, event.decision), (1, Decision::Reject));
+    assert_eq!((&*event.reason, &*event.decided_by), (reason::BLOCKED_WORD, "rules"));
+    assert_eq!(event.timestamp, 100_000);
+    let by_user: Vec<u64> =
+        moderated(&bench.log, Topic::ModerationEvents).iter().map(|(key, _)| *key).collect();
+    assert_eq!(by_user, [6, 7]);
+    assert_eq!(bench.log.appends(Topic::CommentEvents), [2], "one append for the whole batch");
+    assert_eq!(bench.metrics.moderation_checked.get(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn flagged_comments_stay_and_wait_for_a_person() {
+    let bench = bench().await;
+    let flagged = bench.submit(comment(1, 6, "see evil.net"));
+    bench.run_until_idle().await;
+    assert!(bench.deleted().is_empty());
+    let reviews = bench.store.reviews();
+    assert_eq!(reviews.len(), 1);
+    assert_eq!((reviews[0].comment_id, reviews[0].held), (flagged, false));
+    assert_eq!((&*reviews[0].reason, &*reviews[0].message), (reason::LINK, "see evil.net"));
+    let decisions = moderated(&bench.log, Topic::ModerationEvents);
+    assert_eq!(decisions[0].1.decision, Decision::Flag);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_the_workers_to_check_is_left_alone() {
+    let bench = bench().await;
+    bench.submit(comment(3, 5, "badword in a stream without moderation"));
+    bench.submit_with(comment(2, 5, "badword, screened"), |event| event.screened = true);
+    bench.submit_with(comment(1, 5, "badword, screened"), |event| event.screened = true);
+    bench.submit_with(comment(1, 5, "badword by staff"), |event| event.role = Role::Moderator);
+    let before_sync = bench.submit(comment(2, 5, "badword from before the mode was changed"));
+    let unknown = bench.submit(comment(77, 5, "badword in a stream not yet known here"));
+    bench.run_until_idle().await;
+    assert_eq!(bench.deleted(), ids(&[before_sync, unknown]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_position_is_committed_and_taken_up_again() {
+    let bench = bench().await;
+    bench.submit(comment(1, 5, "badword"));
+    bench.run_until_idle().await;
+    assert_eq!(
+        bench.log.position(Topic::CommentEvents, GROUP),
+        Some(2),
+        "the comment and the decision about it"
+    );
+    let again = Bench { stop: CancellationToken::new(), ..bench };
+    let later = again.submit(comment(1, 6, "badword again"));
+    again.run_until_idle().await;
+    assert_eq!(again.log.appends(Topic::CommentEvents), [1, 1]);
+    assert!(again.deleted().contains(&later.to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn undecodable_records_become_dead_letters_and_the_rest_goes_on() {
+    let bench = bench().await;
+    bench.log.put(Topic::CommentEvents, 1, 0, b"\xc1 not an event".to_vec());
+    let bad = bench.submit(comment(1, 5, "badword"));
+    bench.run_until_idle().await;
+    assert_eq!(bench.deleted(), ids(&[bad]));
+    let letters = bench.log.records(Topic::DeadLetters);
+    let letter = DeadLetter::decode(&letters[0].payload).unwrap();
+    assert_eq!((letters.len(), letter.offset, &*letter.group), (1, 0, GROUP));
+    assert_eq!(&letter.payload[..], b"\xc1 not an event");
+    assert!(!letter.reason.is_empty());
+    assert_eq!(bench.metrics.dead_letters.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_down_deletions_go_on_and_the_position_waits() {
+    let bench = bench().await;
+    bench.store.set_down(true);
+    let task = bench.start();
+    let flagged = bench.submit(comment(1, 6, "see evil.net"));
+    bench.pass(Duration::from_secs(2)).await;
+    let bad = bench.submit(comment(1, 7, "badword"));
+    bench.pass(Duration::from_secs(10)).await;
+    assert_eq!(bench.deleted(), ids(&[bad]));
+    assert_eq!(bench.log.position(Topic::CommentEvents, GROUP), None);
+    assert!(bench.store.calls() < 10, "the breaker spares the store: {}", bench.store.calls());
+    bench.store.set_down(false);
+    bench.pass(Duration::from_secs(6)).await;
+    assert_eq!(bench.store.reviews()[0].comment_id, flagged);
+    assert_eq!(bench.log.position(Topic::CommentEvents, GROUP), Some(3));
+    bench.stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn reviews_that_wait_are_bounded_and_the_log_keeps_the_rest() {
+    let bench = bench().await;
+    bench.store.set_down(true);
+    let total = MAX_WAITING_REVIEWS as u64 * 2;
+    for user in 0..total {
+        bench.submit(comment(1, user + 1, "see evil.net"));
+    }
+    let task = bench.start();
+    bench.pass(Duration::from_secs(60)).await;
+    let checked = bench.metrics.moderation_checked.get();
+    assert!(checked < MAX_WAITING_REVIEWS as u64 + 100, "{checked} were read");
+    bench.store.set_down(false);
+    bench.pass(Duration::from_secs(60)).await;
+    assert_eq!(bench.store.reviews().len() as u64, total);
+    assert_eq!(bench.log.position(Topic::CommentEvents, GROUP), Some(total));
+    bench.stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_log_refuses_appends_nothing_is_committed_and_nothing_is_lost() {
+    let bench = bench().await;
+    let bad = bench.submit(comment(1, 5, "badword"));
+    bench.log.set_down(true);
+    let task = bench.start();
+    bench.pass(Duration::from_secs(30)).await;
+    assert_eq!(bench.log.position(Topic::CommentEvents, GROUP), None);
+    bench.log.set_down(false);
+    bench.pass(Duration::from_secs(6)).await;
+    assert_eq!(bench.deleted(), ids(&[bad]));
+    assert_eq!(bench.log.position(Topic::CommentEvents, GROUP), Some(2));
+    assert_eq!(bench.metrics.moderation_checked.get(), 1, "decided once");
+    bench.stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_does_not_wait_for_a_log_that_is_down_and_the_work_is_done_later() {
+    let bench = bench().await;
+    let bad = bench.submit(comment(1, 5, "badword"));
+    bench.log.set_down(true);
+    let task = bench.start();
+    bench.pass(Duration::from_secs(1)).await;
+    bench.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(1), task).await.unwrap().unwrap().unwrap();
+    bench.log.set_down(false);
+    let again = Bench { stop: CancellationToken::new(), ..bench };
+    again.run_until_idle().await;
+    assert_eq!(again.deleted(), ids(&[bad]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_append_and_commit_only_repeats_the_decision() {
+    let bench = bench().await;
+    let bad = bench.submit(comment(1, 5, "badword"));
+    bench.store.set_down(true);
+    bench.submit(comment(1, 6, "see evil.net"));
+    let task = bench.start();
+    bench.pass(Duration::from_secs(1)).await;
+    assert_eq!(
+        bench.log.position(Topic::CommentEvents, GROUP),
+        None,
+        "the review has not been queued"
+    );
+    task.abort();
+    bench.store.set_down(false);
+    let again = Bench { stop: CancellationToken::new(), ..bench };
+    let task = again.start();
+    again.pass(Duration::from_secs(10)).await;
+    again.stop.cancel();
+    task.await.unwrap().unwrap();
+    assert_eq!(again.deleted(), ids(&[bad]));
+    assert_eq!(moderated(&again.log, Topic::CommentEvents).len(), 2);
+    assert_eq!(again.store.reviews().len(), 1);
+}

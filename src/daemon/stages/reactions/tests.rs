@@ -1,0 +1,211 @@
+//! The window against totals and a bus in memory, time standing still.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::bus::{BusError, BusListener, BusSubscriptions, FanoutBus};
+use crate::daemon::engines::reactions::ReactionTotals;
+use crate::daemon::engines::reactions::conformance::totals;
+use crate::protocol::NodeId;
+
+const A: StreamId = StreamId(1);
+const B: StreamId = StreamId(2);
+const WINDOW: Duration = Duration::from_millis(500);
+const LIKE: u16 = 0;
+const HEART: u16 = 1;
+
+#[derive(Debug, Default)]
+struct FakeTotals {
+    down: AtomicBool,
+    kept: Mutex<ByStream>,
+}
+
+#[async_trait]
+impl ReactionTotals for FakeTotals {
+    async fn add(
+        &self,
+        counts: &[(StreamId, Totals)],
+    ) -> Result<Vec<(StreamId, Totals)>, StoreError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("down by the test".to_owned()));
+        }
+        let mut kept = self.kept.lock().unwrap();
+        let add_one = |(stream_id, counts): &(StreamId, Totals)| {
+            let totals = kept.entry(*stream_id).or_default();
+            let changed = counts.iter().map(|(reaction, count)| {
+                let total = totals.entry(reaction.clone()).or_default();
+                *total += count;
+                (reaction.clone(), *total)
+            });
+            (*stream_id, changed.collect())
+        };
+        Ok(counts.iter().map(add_one).collect())
+    }
+
+    async fn totals(&self, stream_id: StreamId) -> Result<Totals, StoreError> {
+        Ok(self.kept.lock().unwrap().get(&stream_id).cloned().unwrap_or_default())
+    }
+
+    async fn all(&self) -> Result<Vec<(StreamId, Totals)>, StoreError> {
+        Ok(self.kept.lock().unwrap().clone().into_iter().collect())
+    }
+}
+
+#[derive(Debug, Default)]
+struct FakeBus {
+    down: AtomicBool,
+    published: Mutex<Vec<(StreamId, Totals)>>,
+}
+
+#[async_trait]
+impl FanoutBus for FakeBus {
+    async fn publish(
+        &self,
+        stream_id: StreamId,
+        messages: Vec<BusMessage>,
+    ) -> Result<(), BusError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(BusError::Unavailable("down by the test".to_owned()));
+        }
+        for message in messages {
+            let BusMessage::Reactions { totals } = message else { panic!("{message:?}") };
+            self.published.lock().unwrap().push((stream_id, totals));
+        }
+        Ok(())
+    }
+
+    async fn listen(
+        &self,
+        _: &NodeId,
+    ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
+        Err(BusError::Closed)
+    }
+}
+
+struct Bench {
+    store: Arc<FakeTotals>,
+    bus: Arc<FakeBus>,
+    reports: mpsc::Sender<Vec<ReactionCounts>>,
+    stop: CancellationToken,
+    metrics: Metrics,
+    running: JoinHandle<()>,
+}
+
+fn start() -> Bench {
+    let (store, bus) = (Arc::new(FakeTotals::default()), Arc::new(FakeBus::default()));
+    let (reports, receiver) = mpsc::channel(16);
+    let (stop, metrics) = (CancellationToken::new(), Metrics::default());
+    let window = ReactionWindow::new(
+        &ReactionsConfig::default(),
+        store.clone(),
+        Arc::new(Breaker::new("reaction totals")),
+        bus.clone(),
+        metrics.clone(),
+    );
+    let running = tokio::spawn(window.run(receiver, stop.clone()));
+    Bench { store, bus, reports, stop, metrics, running }
+}
+
+impl Bench {
+    async fn count(&self, stream_id: StreamId, counts: &[(u16, u32)]) {
+        let report = vec![ReactionCounts { stream_id, counts: counts.to_vec() }];
+        self.reports.send(report).await.unwrap();
+    }
+
+    /// What was published since it was last asked.
+    fn published(&self) -> Vec<(StreamId, Totals)> {
+        std::mem::take(&mut *self.bus.published.lock().unwrap())
+    }
+
+    /// Lets windows end, and a little more.
+    async fn windows(&self, number: u32) {
+        tokio::time::sleep(WINDOW * number + Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_is_told_once_as_running_totals_of_what_changed() {
+    let bench = start();
+    bench.windows(0).await;
+    bench.count(A, &[(LIKE, 2), (HEART, 1)]).await;
+    bench.count(A, &[(LIKE, 3)]).await;
+    bench.count(B, &[(HEART, 1), (LIKE, 0)]).await;
+    tokio::time::sleep(WINDOW - Duration::from_millis(10)).await;
+    assert_eq!(bench.published(), [], "the window has not ended");
+    bench.windows(1).await;
+    let first = [(A, totals(&[("heart", 1), ("like", 5)])), (B, totals(&[("heart", 1)]))];
+    assert_eq!(bench.published(), first);
+    bench.count(A, &[(LIKE, 1)]).await;
+    bench.windows(1).await;
+    assert_eq!(bench.published(), [(A, totals(&[("like", 6)]))], "only what changed");
+    bench.windows(5).await;
+    assert_eq!(bench.published(), [], "silence is not told");
+    assert_eq!(bench.metrics.reactions.get(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_down_reactions_add_up_and_are_told_after() {
+    let bench = start();
+    bench.store.down.store(true, Ordering::SeqCst);
+    for _ in 0..10 {
+        bench.count(A, &[(LIKE, 1)]).await;
+        bench.windows(1).await;
+    }
+    assert_eq!(bench.published(), [], "what is not stored is not told");
+    bench.store.down.store(false, Ordering::SeqCst);
+    tokio::time::sleep(TRIAL_INTERVAL + WINDOW).await;
+    assert_eq!(bench.published(), [(A, totals(&[("like", 10)]))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_bus_did_not_take_goes_with_the_next_window() {
+    let bench = start();
+    bench.bus.down.store(true, Ordering::SeqCst);
+    bench.count(A, &[(LIKE, 1), (HEART, 1)]).await;
+    bench.windows(1).await;
+    bench.count(A, &[(LIKE, 1)]).await;
+    bench.windows(1).await;
+    bench.bus.down.store(false, Ordering::SeqCst);
+    bench.windows(1).await;
+    assert_eq!(bench.published(), [(A, totals(&[("heart", 1), ("like", 2)]))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_stopped_it_flushes_what_was_handed_over() {
+    let bench = start();
+    bench.windows(0).await;
+    bench.count(A, &[(LIKE, 1)]).await;
+    bench.count(A, &[(LIKE, 1)]).await;
+    bench.stop.cancel();
+    let stopped = tokio::time::Instant::now();
+    bench.running.await.unwrap();
+    assert_eq!(stopped.elapsed(), Duration::ZERO);
+    assert_eq!(bench.store.totals(A).await.unwrap(), totals(&[("like", 2)]));
+    assert_eq!(*bench.bus.published.lock().unwrap(), [(A, totals(&[("like", 2)]))]);
+    assert!(bench.reports.send(Vec::new()).await.is_err(), "and takes no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_with_a_flush_when_every_worker_is_gone() {
+    let bench = start();
+    bench.count(B, &[(HEART, 4)]).await;
+    drop(bench.reports);
+    bench.running.await.unwrap();
+    assert_eq!(bench.store.totals(B).await.unwrap(), totals(&[("heart", 4)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_kind_is_not_counted() {
+    let bench = start();
+    bench.count(A, &[(99, 5), (LIKE, 1)]).await;
+    bench.windows(1).await;
+    assert_eq!(bench.published(), [(A, totals(&[("like", 1)]))]);
+    assert_eq!(bench.metrics.reactions.get(), 1);
+}
