@@ -3,5 +3,6 @@ pub mod cli;
 pub mod client;
 pub mod daemon;
 pub mod loadgen;
+pub mod net;
 pub mod protocol;
 pub mod tui;

@@ -8,11 +8,12 @@ mod support;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
 use live_comments::protocol::{CommentId, ServerMessage};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use support::{Daemon, STREAM, Stopped, Viewer, archived, comment, history};
@@ -40,7 +41,7 @@ async fn send_until_broken(
     let read = tokio::spawn(async move {
         while let Ok(message) = reader.next().await {
             if let ServerMessage::Ack { client_ref: Some(client_ref), comment_id, seq } = message {
-                noted.lock().unwrap().insert(client_ref.to_string(), (comment_id, seq));
+                noted.lock().insert(client_ref.to_string(), (comment_id, seq));
             }
         }
     });
@@ -75,14 +76,14 @@ async fn watch_until_broken(mut viewer: Viewer) -> Viewer {
 async fn send_again(daemon: &Daemon, refs: &[String], acks: &Acks) {
     for sender in 1..=SENDERS {
         let missing: Vec<_> = {
-            let acks = acks.lock().unwrap();
+            let acks = acks.lock();
             let mine = |text: &&String| text.split('-').nth(1) == Some(&sender.to_string());
             refs.iter().filter(mine).filter(|text| !acks.contains_key(*text)).cloned().collect()
         };
         let mut viewer = daemon.join(sender, &format!("sender {sender}")).await;
         for client_ref in missing {
             let ack = viewer.comment_as(&format!("comment {client_ref}"), &client_ref).await;
-            acks.lock().unwrap().insert(client_ref, ack);
+            acks.lock().insert(client_ref, ack);
         }
     }
 }
@@ -119,7 +120,7 @@ async fn kill_rounds(seed: u64, rounds: usize, damage: impl Fn(&Stopped, &mut St
             viewers.push(viewer.await.unwrap());
         }
         damage(&stopped, &mut random);
-        let acked = acks.lock().unwrap().len();
+        let acked = acks.lock().len();
         daemon = stopped.restart();
         println!("round {round}: {} sent, {acked} acknowledged so far", refs.len());
         let mut back = Vec::new();
@@ -129,7 +130,7 @@ async fn kill_rounds(seed: u64, rounds: usize, damage: impl Fn(&Stopped, &mut St
         viewers = back;
         send_again(&daemon, &refs, &acks).await;
     }
-    let acks = acks.lock().unwrap().clone();
+    let acks = acks.lock().clone();
     verify(&daemon, viewers, &refs, &acks).await;
 }
 

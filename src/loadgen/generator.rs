@@ -1,8 +1,9 @@
 //! Watches the generator itself: a load generator that cannot keep up measures itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -63,7 +64,7 @@ impl Watch {
 
     /// The verdict on all processes.
     pub(crate) fn finish(&self, slippage: Slippage, crowds: &Figures, processes: u64) -> Generator {
-        let own_late = *self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let own_late = *self.late.lock();
         let late = own_late.max(Duration::from_micros(crowds.late_us));
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let cpu_percent = self.cpu_percent(Duration::from_micros(crowds.cpu_us));
@@ -127,7 +128,7 @@ async fn heartbeat(worst: Arc<Mutex<Duration>>) {
             late.push(due.elapsed());
         }
         late.sort_unstable();
-        let mut worst = worst.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut worst = worst.lock();
         *worst = worst.max(late[98]);
     }
 }

@@ -6,8 +6,9 @@
 //! fills, and whoever feeds it waits.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -234,8 +235,8 @@ impl<L: SubmissionLog> Sender<L> {
 }
 
 impl InFlight {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Unanswered>> {
-        self.comments.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, BTreeMap<u64, Unanswered>> {
+        self.comments.lock()
     }
 
     fn enter(&self, burst: &[Say]) {

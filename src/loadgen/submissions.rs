@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::clock::RunClock;
@@ -73,7 +73,7 @@ impl Submissions {
 
     /// Acks since the last call.
     pub(crate) fn take_acks(&self) -> Vec<AckedComment> {
-        std::mem::take(&mut self.untold.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.untold.lock())
     }
 
     /// Returns when there may be acks to take.
@@ -109,8 +109,8 @@ impl Submissions {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Outcomes> {
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Outcomes> {
+        self.outcomes.lock()
     }
 }
 
@@ -130,7 +130,7 @@ impl SubmissionLog for Submissions {
         }
         let comment = AckedComment { seq: ack.seq, comment_id: ack.comment_id, intended_at };
         if self.watched {
-            self.untold.lock().unwrap_or_else(PoisonError::into_inner).push(comment);
+            self.untold.lock().push(comment);
             self.acked.notify_one();
         }
     }

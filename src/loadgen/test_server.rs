@@ -1,9 +1,10 @@
 //! A small server of the viewer protocol that misbehaves on request.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -117,7 +118,7 @@ impl TestServer {
 
     /// Pings that were answered.
     pub(crate) fn pongs(&self) -> u64 {
-        self.state.lock().unwrap().pongs
+        self.state.lock().pongs
     }
 }
 
@@ -141,14 +142,14 @@ async fn accept(stream: TcpStream) -> (WebSocketStream<TcpStream>, Option<Seq>, 
 
 async fn serve(stream: TcpStream, state: Shared) {
     let (socket, resume, encoding) = accept(stream).await;
-    let expected = state.lock().unwrap().encoding.unwrap_or(encoding);
+    let expected = state.lock().encoding.unwrap_or(encoding);
     assert_eq!(encoding, expected);
     let (mut sink, mut stream) = socket.split();
     if sink.send(Message::Ping("there?".into())).await.is_err() {
         return;
     }
     let (out, mut outgoing) = mpsc::unbounded_channel();
-    state.lock().unwrap().join(&out, resume);
+    state.lock().join(&out, resume);
     loop {
         let message = tokio::select! {
             out = outgoing.recv() => match out {
@@ -173,13 +174,13 @@ async fn serve(stream: TcpStream, state: Shared) {
         let Some(Ok(message)) = message else { return };
         if !(message.is_text() || message.is_binary()) {
             let answered = matches!(&message, Message::Pong(payload) if payload == "there?");
-            state.lock().unwrap().pongs += u64::from(answered);
+            state.lock().pongs += u64::from(answered);
             continue;
         }
         let decoded = encoding.decode_client(&message.into_data()).unwrap();
-        let stall = state.lock().unwrap().stall(&decoded);
+        let stall = state.lock().stall(&decoded);
         tokio::time::sleep(stall).await;
-        if !state.lock().unwrap().hear(decoded, &out) {
+        if !state.lock().hear(decoded, &out) {
             return;
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use live_comments::client::Endpoint;
@@ -11,6 +11,7 @@ use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
 use live_comments::protocol::{
     CommentId, Seq, SequencedComment, ServerMessage, StreamId, StreamPosition,
 };
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -54,13 +55,13 @@ impl Spectator {
         while !self.stop.is_cancelled() {
             let address = self.edges[edge % self.edges.len()];
             let endpoint = Endpoint::plain(&address.ip().to_string(), address.port());
-            let resume = self.seen.lock().unwrap().position;
+            let resume = self.seen.lock().position;
             let options = ViewerOptions { resume, ..ViewerOptions::new(endpoint, self.stream_id) };
             if let Ok(Ok((mut connection, welcome))) =
                 timeout(JOIN_TIMEOUT, ViewerConnection::join(&options)).await
             {
                 let position = StreamPosition { epoch: welcome.epoch, seq: welcome.seq };
-                let before = self.seen.lock().unwrap().position.get_or_insert(position).epoch;
+                let before = self.seen.lock().position.get_or_insert(position).epoch;
                 if before != welcome.epoch {
                     self.wrong(format!("the epoch changed from {before} to {}", welcome.epoch));
                 }
@@ -74,19 +75,19 @@ impl Spectator {
                     }
                 }
             }
-            self.seen.lock().unwrap().reconnects += 1;
+            self.seen.lock().reconnects += 1;
             edge += 1;
             let _ = timeout(RETRY_PAUSE, self.stop.cancelled()).await;
         }
     }
 
     fn wrong(&self, what: String) {
-        self.seen.lock().unwrap().wrongs.push(what);
+        self.seen.lock().wrongs.push(what);
     }
 
     fn take_in(&self, message: ServerMessage) {
         let now = Instant::now();
-        let mut seen = self.seen.lock().unwrap();
+        let mut seen = self.seen.lock();
         let Some(mut position) = seen.position else { return };
         match message {
             ServerMessage::Comments(batch) if !batch.echo => {

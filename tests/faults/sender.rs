@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use live_comments::client::Endpoint;
 use live_comments::client::viewer::{ViewerConnection, ViewerOptions, ViewerReader, ViewerWriter};
 use live_comments::protocol::{CommentId, ServerMessage, StreamId};
+use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +79,7 @@ impl Sender {
                     return;
                 }
             }
-            self.tally.lock().unwrap().reconnects += 1;
+            self.tally.lock().reconnects += 1;
             edge += 1;
             tokio::time::sleep(RETRY_PAUSE).await;
         }
@@ -118,7 +119,7 @@ impl Sender {
                     let sent = writer.feed(&comment(&text, &client_ref)).await;
                     pending.insert(*next_ref, Pending { text, sent_at: Instant::now(), due: false });
                     *next_ref += 1;
-                    self.tally.lock().unwrap().sent += 1;
+                    self.tally.lock().sent += 1;
                     if sent.is_err() || writer.flush().await.is_err() {
                         return false;
                     }
@@ -162,7 +163,7 @@ impl Sender {
                 else {
                     return;
                 };
-                self.tally.lock().unwrap().acked.push(Acked {
+                self.tally.lock().acked.push(Acked {
                     stream_id: self.stream_id,
                     comment_id,
                     text: waited.text,
@@ -173,7 +174,7 @@ impl Sender {
             ServerMessage::Error { code, message, client_ref: Some(client_ref), .. } => {
                 assert!(code.retry(), "{code}: {message}");
                 let now = Instant::now();
-                let mut tally = self.tally.lock().unwrap();
+                let mut tally = self.tally.lock();
                 let refused =
                     tally.refused.entry(code.to_string()).or_insert_with(|| (0, now, now));
                 refused.0 += 1;

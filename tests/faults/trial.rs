@@ -1,7 +1,7 @@
 //! One fault from beginning to end, and the account of it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
@@ -10,6 +10,7 @@ use live_comments::protocol::admin::{
 };
 use live_comments::protocol::stream::NewStream;
 use live_comments::protocol::{CommentId, StreamId};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
@@ -107,7 +108,7 @@ impl Trial {
         trial.ban(BANNED).await.unwrap();
         trial.let_people_in().await;
         tokio::time::sleep(WARM_UP).await;
-        let acked = trial.tally.lock().unwrap().acked.len();
+        let acked = trial.tally.lock().acked.len();
         assert!(acked > 100, "{acked} comments were acknowledged before anything broke");
         trial
     }
@@ -126,7 +127,7 @@ impl Trial {
             }
         }
         let watching = async {
-            while self.seen.iter().any(|(_, seen)| !seen.lock().unwrap().is_watching()) {
+            while self.seen.iter().any(|(_, seen)| !seen.lock().is_watching()) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -239,7 +240,7 @@ impl Trial {
 
     /// Mends it and waits until all is well and comments go through again.
     pub(crate) async fn mend_it(&mut self, act: impl FnOnce(&mut Cluster)) {
-        let before = self.tally.lock().unwrap().acked.len();
+        let before = self.tally.lock().acked.len();
         tokio::task::block_in_place(|| act(&mut self.cluster));
         self.mended_at = Instant::now();
         let nodes = self.cluster.names().count();
@@ -272,7 +273,7 @@ impl Trial {
         self.cluster.until_top("edge-1", "consumers catch up", PATIENCE, idle).await;
         // What is counted below waits for the last of them.
         tokio::time::sleep(WARM_UP).await;
-        let tally = std::mem::take(&mut *self.tally.lock().unwrap());
+        let tally = std::mem::take(&mut *self.tally.lock());
         self.everything_was_shown(&tally).await;
         self.stop.cancel();
         let kept = self.check_history(&tally).await;
@@ -303,7 +304,7 @@ impl Trial {
     fn missing(&self, tally: &Tally) -> Vec<(StreamId, CommentId, String)> {
         let mut missing = Vec::new();
         for (stream_id, seen) in &self.seen {
-            let seen = seen.lock().unwrap();
+            let seen = seen.lock();
             let shown: HashSet<_> = seen.comments.iter().map(|(_, id, _)| *id).collect();
             if !seen.gaps.is_empty() {
                 continue;
@@ -345,7 +346,7 @@ impl Trial {
             .map(|acked| acked.comment_id)
             .collect();
         for (stream_id, seen) in &self.seen {
-            let seen = seen.lock().unwrap();
+            let seen = seen.lock();
             assert_eq!(seen.wrongs, Vec::<String>::new(), "a viewer of {stream_id}");
             for (_, id, _) in seen.comments.iter().filter(|(_, id, _)| bad.contains(id)) {
                 assert!(seen.deleted.contains(id), "{id} was shown and never deleted");
@@ -354,7 +355,7 @@ impl Trial {
     }
 
     fn report(&self, tally: &Tally, kept: usize) {
-        let silence = self.seen.iter().map(|(_, seen)| longest_silence(&seen.lock().unwrap()));
+        let silence = self.seen.iter().map(|(_, seen)| longest_silence(&seen.lock()));
         let silence = silence.max().unwrap_or_default();
         let slowest = |from: Option<Instant>, to: Option<Instant>| {
             let phase = tally.acked.iter().filter(|acked| {
@@ -364,9 +365,8 @@ impl Trial {
             phase.map(|acked| acked.latency).max().unwrap_or_default().as_secs_f64()
         };
         let (broken, mended) = (Some(self.broken_at), Some(self.mended_at));
-        let reconnects: u64 =
-            self.seen.iter().map(|(_, seen)| seen.lock().unwrap().reconnects).sum();
-        let gaps: usize = self.seen.iter().map(|(_, seen)| seen.lock().unwrap().gaps.len()).sum();
+        let reconnects: u64 = self.seen.iter().map(|(_, seen)| seen.lock().reconnects).sum();
+        let gaps: usize = self.seen.iter().map(|(_, seen)| seen.lock().gaps.len()).sum();
         println!("{}:", self.name);
         for figure in &self.figures {
             println!("  {figure}");

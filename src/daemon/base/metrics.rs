@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -34,7 +35,7 @@ impl ByReason {
             return counter.clone();
         }
         // Inserting leaves the map whole even if another holder of the lock panicked.
-        let mut counters = self.counters.write().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = self.counters.write();
         counters.entry(label.reason.clone()).or_default().clone()
     }
 
@@ -43,8 +44,8 @@ impl ByReason {
         self.read().iter().map(|(reason, counter)| (reason.clone(), counter.get())).collect()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Counter>> {
-        self.counters.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> parking_lot::RwLockReadGuard<'_, BTreeMap<String, Counter>> {
+        self.counters.read()
     }
 }
 

@@ -8,3 +8,4 @@ pub mod metrics;
 pub(crate) mod single_flight;
 pub mod status;
 pub mod supervise;
+pub mod ticker;

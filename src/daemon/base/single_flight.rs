@@ -6,11 +6,12 @@
 //! Bounded by the callers that wait: a flight ends with its answer, or with the last of them.
 
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ahash::AHashMap;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
+use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) type Flight<V> = BoxFuture<'static, V>;
 
@@ -92,7 +93,7 @@ impl<K: Hash + Eq, V: Clone> Drop for Landing<K, V> {
 
 fn lock<K, V: Clone>(flights: &Mutex<State<K, V>>) -> MutexGuard<'_, State<K, V>> {
     // No method leaves half a change behind at a point that can panic.
-    flights.lock().unwrap_or_else(PoisonError::into_inner)
+    flights.lock()
 }
 
 #[cfg(test)]

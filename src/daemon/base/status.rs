@@ -3,10 +3,11 @@
 //! Always holds: writing never waits for a reader and costs a few atomic stores; what is read may be
 //! a moment old, never torn.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::AHashMap;
+use parking_lot::Mutex;
 
 use super::metrics::Metrics;
 use super::supervise::breaker::Breaker;
@@ -94,20 +95,20 @@ impl StatusBoard {
     /// A place for one more delivery worker; its index is its place in [`Self::shards`].
     pub fn add_shard(&self) -> Arc<ShardGauges> {
         let gauges = Arc::new(ShardGauges::default());
-        lock(&self.inner.shards).push(gauges.clone());
+        self.inner.shards.lock().push(gauges.clone());
         gauges
     }
 
     pub fn shards(&self) -> Vec<Arc<ShardGauges>> {
-        lock(&self.inner.shards).clone()
+        self.inner.shards.lock().clone()
     }
 
     pub fn set_stream(&self, stream_id: StreamId, gauges: StreamGauges) {
-        lock(&self.inner.streams).insert(stream_id, gauges);
+        self.inner.streams.lock().insert(stream_id, gauges);
     }
 
     pub fn stream(&self, stream_id: StreamId) -> Option<StreamGauges> {
-        lock(&self.inner.streams).get(&stream_id).copied()
+        self.inner.streams.lock().get(&stream_id).copied()
     }
 
     /// What the broadcast stage measures of every stream it has.
@@ -123,36 +124,36 @@ impl StatusBoard {
             sampled_out: gauges.sampled_out,
             deleted: gauges.deleted,
         };
-        lock(&self.inner.streams).iter().map(rates).collect()
+        self.inner.streams.lock().iter().map(rates).collect()
     }
 
     /// Forgets streams whose broadcast stage runs elsewhere now.
     pub fn forget_streams(&self, streams: &[StreamId]) {
-        lock(&self.inner.streams).retain(|stream_id, _| !streams.contains(stream_id));
+        self.inner.streams.lock().retain(|stream_id, _| !streams.contains(stream_id));
     }
 
     /// Viewers of all nodes, as presence last counted them.
     pub fn set_viewers(&self, viewers: AHashMap<StreamId, u64>) {
-        *lock(&self.inner.viewers) = viewers;
+        *self.inner.viewers.lock() = viewers;
     }
 
     pub fn viewers(&self, stream_id: StreamId) -> u64 {
-        lock(&self.inner.viewers).get(&stream_id).copied().unwrap_or(0)
+        self.inner.viewers.lock().get(&stream_id).copied().unwrap_or(0)
     }
 
     /// What the node sends, and what limits it.
     pub fn set_egress(&self, egress: Egress) {
         self.metrics().egress_limited_streams.set(egress.streams_lowered as i64);
-        *lock(&self.inner.egress) = egress;
+        *self.inner.egress.lock() = egress;
     }
 
     pub fn egress(&self) -> Egress {
-        lock(&self.inner.egress).clone()
+        self.inner.egress.lock().clone()
     }
 
     /// The share of a stream that this node shows now, and how many comments more it left out.
     pub fn set_stream_egress(&self, stream_id: StreamId, share: SampleRate, sampled_out: u64) {
-        let mut streams = lock(&self.inner.stream_egress);
+        let mut streams = self.inner.stream_egress.lock();
         if share.is_all() && sampled_out == 0 && !streams.contains_key(&stream_id) {
             return;
         }
@@ -166,30 +167,30 @@ impl StatusBoard {
         let row = |(&stream_id, &(share, sampled_out)): (&StreamId, &(SampleRate, u64))| {
             StreamEgress { stream_id, share, sampled_out }
         };
-        lock(&self.inner.stream_egress).iter().map(row).collect()
+        self.inner.stream_egress.lock().iter().map(row).collect()
     }
 
     /// Viewers whose socket takes no more for now, of all workers.
     pub fn slow_viewers(&self) -> u64 {
-        let shards = lock(&self.inner.shards);
+        let shards = self.inner.shards.lock();
         shards.iter().map(|shard| shard.slow_viewers.load(Ordering::Relaxed)).sum()
     }
 
     /// A breaker for a dependency, shown on the board from now on.
     pub fn add_breaker(&self, dependency: &'static str) -> Arc<Breaker> {
         let breaker = Arc::new(Breaker::new(dependency));
-        lock(&self.inner.breakers).push(breaker.clone());
+        self.inner.breakers.lock().push(breaker.clone());
         breaker
     }
 
     pub fn breakers(&self) -> Vec<BreakerStatus> {
-        lock(&self.inner.breakers).iter().map(|breaker| breaker.status()).collect()
+        self.inner.breakers.lock().iter().map(|breaker| breaker.status()).collect()
     }
 
     /// Adds the workers' gauges up into those that Prometheus reads.
     pub fn set_connection_gauges(&self) {
         let sum = |gauge: fn(&ShardGauges) -> &AtomicU64| {
-            let shards = lock(&self.inner.shards);
+            let shards = self.inner.shards.lock();
             shards.iter().map(|shard| gauge(shard).load(Ordering::Relaxed)).sum::<u64>()
         };
         let metrics = self.metrics();
@@ -199,12 +200,7 @@ impl StatusBoard {
 
     /// Connections of all workers.
     pub fn connections(&self) -> u64 {
-        let shards = lock(&self.inner.shards);
+        let shards = self.inner.shards.lock();
         shards.iter().map(|shard| shard.connections.load(Ordering::Relaxed)).sum()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Every critical section is one assignment or one read, so a poisoned lock holds a whole value.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,9 @@
 //! The ledger as who reads for viewers uses it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use ahash::RandomState;
 #[cfg(test)]
 use hdrhistogram::Histogram;
+use parking_lot::{Mutex, MutexGuard};
 
 #[cfg(test)]
 use super::Counts;
@@ -77,7 +76,7 @@ impl LedgerHandle {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Ledger> {
         // A panic elsewhere leaves at worst one payload half entered; the run ends anyway.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock()
     }
 }
 

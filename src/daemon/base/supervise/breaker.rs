@@ -1,9 +1,9 @@
 //! A circuit breaker in front of one dependency: after failures it answers at once instead of
 //! letting callers wait, and lets one call through now and then to see.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -127,9 +127,8 @@ impl Breaker {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        // Every change leaves `Inner` whole, so a poisoned lock still holds a valid state.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Inner> {
+        self.inner.lock()
     }
 }
 

@@ -6,10 +6,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
 use ahash::AHashMap;
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 
 use super::{BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, Heard, Subscriptions};
@@ -76,18 +77,17 @@ struct Switchboard {
     closed: AtomicBool,
 }
 
-// Every critical section below leaves its collection whole, so a poisoned lock still holds one.
 impl Switchboard {
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, AHashMap<StreamId, Vec<Arc<Mailbox>>>> {
-        self.subscribers.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> parking_lot::RwLockReadGuard<'_, AHashMap<StreamId, Vec<Arc<Mailbox>>>> {
+        self.subscribers.read()
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, AHashMap<StreamId, Vec<Arc<Mailbox>>>> {
-        self.subscribers.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> parking_lot::RwLockWriteGuard<'_, AHashMap<StreamId, Vec<Arc<Mailbox>>>> {
+        self.subscribers.write()
     }
 
     fn lock_mailboxes(&self) -> MutexGuard<'_, Vec<Weak<Mailbox>>> {
-        let mut mailboxes = self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mailboxes = self.mailboxes.lock();
         mailboxes.retain(|mailbox| mailbox.strong_count() > 0);
         mailboxes
     }
@@ -129,7 +129,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<(StreamId, BusMessage)>> {
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+        self.messages.lock()
     }
 
     fn put(&self, stream_id: StreamId, messages: Vec<BusMessage>) {

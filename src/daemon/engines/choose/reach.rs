@@ -6,7 +6,7 @@ use crate::daemon::engines::eventlog::kafka;
 use crate::protocol::NodeId;
 
 /// What was asked, and what it answered: for a person, both ways.
-pub type Reached = (String, Result<String, String>);
+pub(crate) type Reached = (String, Result<String, String>);
 
 /// Every Redis node and the Kafka cluster, as far as engines are on them. The other servers are asked
 /// by opening the stores. The daemon starts with a Redis node away; whoever asks here wants to know.

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{ArchivedComment, CommentStore, StoredComment, Tombstone};
 use crate::daemon::engines::StoreError;
@@ -71,7 +71,7 @@ impl InMemoryComments {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap()
+        self.tables.lock()
     }
 
     fn call(&self) -> Result<MutexGuard<'_, Tables>, StoreError> {

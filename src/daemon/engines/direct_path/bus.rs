@@ -1,15 +1,16 @@
 //! The bus with the direct path behind it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use ahash::AHashMap;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 use tracing::warn;
 
-use super::{DirectPath, lock};
+use super::DirectPath;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::bus::{
     BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, Heard, SharedBus,
@@ -38,11 +39,11 @@ impl FallbackBus {
     }
 
     fn is_on_detour(&self, stream_id: StreamId) -> bool {
-        lock(&self.detours).get(&stream_id).is_some_and(|until| Instant::now() < *until)
+        self.detours.lock().get(&stream_id).is_some_and(|until| Instant::now() < *until)
     }
 
     fn begin_detour(&self, stream_id: StreamId, error: &BusError) {
-        let before = lock(&self.detours).insert(stream_id, Instant::now() + DETOUR);
+        let before = self.detours.lock().insert(stream_id, Instant::now() + DETOUR);
         if before.is_none() {
             warn!(%stream_id, %error, "the bus does not take messages; they go through the log");
         }
@@ -51,7 +52,7 @@ impl FallbackBus {
 
     /// The bus has taken messages of the stream. Once no stream is on a detour, all is well.
     fn end_detour(&self, stream_id: StreamId) {
-        let mut detours = lock(&self.detours);
+        let mut detours = self.detours.lock();
         detours.remove(&stream_id);
         // A stream that fell silent on its detour says nothing about the bus.
         let now = Instant::now();

@@ -17,10 +17,11 @@ mod letter;
 mod registry;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ahash::AHashMap;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -112,7 +113,7 @@ impl DirectPath {
                 self.obey(id, from, command);
             }
             Ok(Letter::Answer { id, to, connections }) if to == self.node => {
-                if let Some(waiting) = lock(&self.waiting).remove(&id) {
+                if let Some(waiting) = self.waiting.lock().remove(&id) {
                     // Who asked may have given up.
                     let _ = waiting.send(connections);
                 }
@@ -123,7 +124,7 @@ impl DirectPath {
     }
 
     fn tell_listeners(&self, stream_id: StreamId, message: &BusMessage) {
-        lock(&self.listeners).retain(|listener| {
+        self.listeners.lock().retain(|listener| {
             match listener.messages.try_send((stream_id, message.clone())) {
                 Ok(()) => true,
                 Err(mpsc::error::TrySendError::Full(_)) => {
@@ -160,7 +161,7 @@ impl DirectPath {
     fn listen(&self) -> (mpsc::Receiver<(StreamId, BusMessage)>, Arc<AtomicU64>) {
         let (messages, receiver) = mpsc::channel(LISTENER_MESSAGES);
         let lost = Arc::new(AtomicU64::new(0));
-        lock(&self.listeners).push(Listener { messages, lost: lost.clone() });
+        self.listeners.lock().push(Listener { messages, lost: lost.clone() });
         (receiver, lost)
     }
 
@@ -178,14 +179,14 @@ impl DirectPath {
         let unreachable = || RegistryError::Unreachable(node.clone());
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let (answered, answer) = oneshot::channel();
-        lock(&self.waiting).insert(id, answered);
+        self.waiting.lock().insert(id, answered);
         let letter = Letter::Command { id, from: self.node.clone(), to: node.clone(), command };
         let asked = async {
             self.append(0, &[letter]).await.map_err(|_| unreachable())?;
             answer.await.map_err(|_| unreachable())
         };
         let outcome = timeout(COMMAND_TIMEOUT, asked).await;
-        lock(&self.waiting).remove(&id);
+        self.waiting.lock().remove(&id);
         outcome.unwrap_or_else(|_| Err(unreachable()))
     }
 
@@ -195,11 +196,6 @@ impl DirectPath {
         let records = letters.iter().map(record).collect();
         self.log.append(Topic::WsMessages, records).await.map(drop)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every critical section is one call on a map or a list, so a poisoned lock holds a whole value.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

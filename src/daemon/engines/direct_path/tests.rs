@@ -1,4 +1,4 @@
-use std::sync::Mutex as StdMutex;
+use parking_lot::Mutex as StdMutex;
 
 use async_trait::async_trait;
 
@@ -28,7 +28,7 @@ struct BrokenBus {
 
 impl BrokenBus {
     fn set_down(&self, down: bool) {
-        *self.down.lock().unwrap() = down;
+        *self.down.lock() = down;
     }
 }
 
@@ -39,7 +39,7 @@ impl FanoutBus for BrokenBus {
         stream_id: StreamId,
         messages: Vec<BusMessage>,
     ) -> Result<(), BusError> {
-        if *self.down.lock().unwrap() {
+        if *self.down.lock() {
             return Err(BusError::Unavailable("switched off".to_owned()));
         }
         self.bus.publish(stream_id, messages).await

@@ -1,8 +1,9 @@
 //! Who is banned or timed out, right now.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ahash::AHashMap;
+use parking_lot::Mutex;
 
 use super::snapshot::Snapshot;
 use crate::daemon::base::clock::SharedClock;
@@ -93,8 +94,7 @@ impl Sanctions {
             let at = bans.entry(ban.user_id).or_default();
             *at = ban.created_at.max(*at);
         }
-        // One assignment, so a poisoned lock still holds a whole map.
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         let before = std::mem::replace(&mut *told, bans.clone());
         drop(told);
         let is_new = |(user_id, at): &(UserId, u64)| before.get(user_id) != Some(at);

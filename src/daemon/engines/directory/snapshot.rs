@@ -1,9 +1,10 @@
 //! A view that is replaced as a whole, by the reload that began last.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 /// A value with reloads that may overlap. A slow reload that read the store before a change must not
 /// undo a quicker one that read it after.
@@ -28,7 +29,7 @@ impl<T> Snapshot<T> {
     /// Puts in place what was read, unless a reload that began later has done so already: what that
     /// one read is at least as new.
     pub(super) fn finish(&self, reload: &Reload, value: T) {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = self.of.lock();
         if reload.0 > *of {
             *of = reload.0;
             self.value.store(Arc::new(value));

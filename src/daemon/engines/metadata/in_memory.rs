@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{MAX_USERS_NAMED, MetadataStore, NewAudit, UserRecord};
 use crate::daemon::engines::StoreError;
@@ -146,7 +146,7 @@ impl InMemoryMetadata {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap()
+        self.tables.lock()
     }
 
     /// How every call begins.

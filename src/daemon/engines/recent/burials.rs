@@ -5,9 +5,8 @@
 //!
 //! When full: beyond [`MAX_BURIALS`] none is kept, and everything depends on the mark.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use ahash::{AHashMap, AHashSet};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::protocol::{CommentId, StreamId};
 
@@ -75,7 +74,7 @@ impl UntakenBurials {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // No method leaves half a change behind at a point that can panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

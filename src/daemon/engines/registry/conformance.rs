@@ -1,11 +1,12 @@
 //! What every engine of [`super::ConnectionRegistry`] must do: [`suite`] on the node that asks,
 //! [`shared_suite`] on two nodes, for engines that several processes share.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 
 use super::{ALIVE_FOR, KnownNode, NodeCommand, NodeEndpoint, RegistryError, SharedRegistry};
 use crate::protocol::admin::{
@@ -23,14 +24,14 @@ pub(crate) struct RecordingEndpoint {
 
 impl RecordingEndpoint {
     pub(crate) fn told(&self) -> Vec<NodeCommand> {
-        self.told.lock().unwrap().clone()
+        self.told.lock().clone()
     }
 }
 
 #[async_trait]
 impl NodeEndpoint for RecordingEndpoint {
     async fn obey(&self, command: NodeCommand) -> u64 {
-        self.told.lock().unwrap().push(command);
+        self.told.lock().push(command);
         3
     }
 }

@@ -1,9 +1,10 @@
 //! The registry of one process: every connection is this node's own, and entries end with it.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use ahash::AHashMap;
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
@@ -33,8 +34,7 @@ impl InProcessRegistry {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        // Every critical section leaves the entries whole, so a poisoned lock still holds valid ones.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }
 

@@ -5,11 +5,11 @@
 //! A Redis node that does not answer within [`PATIENCE`] is left alone for [`PAUSE`]; its refs are then
 //! known to each node alone. One that was started empty knows of none that came before.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use redis::Pipeline;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
@@ -78,12 +78,12 @@ impl RedisReservations {
     }
 
     fn may_ask(&self, node: usize) -> bool {
-        let times = self.asked_again_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = self.asked_again_at.lock();
         times[node].is_none_or(|at| Instant::now() >= at)
     }
 
     fn pause(&self, node: usize) {
-        let mut times = self.asked_again_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut times = self.asked_again_at.lock();
         times[node] = Some(Instant::now() + PAUSE);
     }
 }

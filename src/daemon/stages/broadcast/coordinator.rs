@@ -1,10 +1,11 @@
 //! Reads the log and publishes batches: one loop for all partitions this node has.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::{AHashMap, AHashSet};
 use futures_util::{TryStreamExt as _, stream};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -48,7 +49,7 @@ pub struct Overrides(Arc<Mutex<AHashMap<StreamId, SampleRate>>>);
 
 impl Overrides {
     pub fn set(&self, stream_id: StreamId, rate: Option<SampleRate>) {
-        let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rates = self.0.lock();
         match rate {
             Some(rate) => rates.insert(stream_id, rate),
             None => rates.remove(&stream_id),
@@ -57,15 +58,15 @@ impl Overrides {
 
     /// Takes in all of them anew.
     pub fn replace(&self, rates: Vec<(StreamId, SampleRate)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rates.into_iter().collect();
+        *self.0.lock() = rates.into_iter().collect();
     }
 
     fn get(&self, stream_id: StreamId) -> Option<SampleRate> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&stream_id).copied()
+        self.0.lock().get(&stream_id).copied()
     }
 
     fn streams(&self) -> Vec<StreamId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.0.lock().keys().copied().collect()
     }
 }
 

@@ -1,9 +1,10 @@
 //! The coordinator on a log in memory and a bus that writes down what it is given, on a paused clock.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +40,7 @@ impl Journal {
             Entry::Published(message) => Some(message.clone()),
             Entry::Cached { .. } => None,
         };
-        self.0.lock().unwrap().iter().filter_map(published).collect()
+        self.0.lock().iter().filter_map(published).collect()
     }
 
     fn batches(&self) -> Vec<Arc<Batch>> {
@@ -62,7 +63,7 @@ impl Journal {
 #[async_trait]
 impl FanoutBus for Journal {
     async fn publish(&self, _: StreamId, messages: Vec<BusMessage>) -> Result<(), BusError> {
-        self.0.lock().unwrap().extend(messages.into_iter().map(Entry::Published));
+        self.0.lock().extend(messages.into_iter().map(Entry::Published));
         Ok(())
     }
 
@@ -84,7 +85,7 @@ impl RecentCache for Journal {
         events: Vec<RecentEvent>,
     ) -> Result<(), StoreError> {
         let events = events.len();
-        self.0.lock().unwrap().push(Entry::Cached { from_seq, to_seq, events });
+        self.0.lock().push(Entry::Cached { from_seq, to_seq, events });
         Ok(())
     }
 
@@ -241,7 +242,7 @@ async fn the_cache_has_a_range_before_the_bus_carries_it() {
     let mut stage = Stage::start();
     stage.rate(200, 2).await;
     let (_, journal) = stage.stop().await;
-    let entries = journal.0.lock().unwrap().clone();
+    let entries = journal.0.lock().clone();
     let mut cached_to = 0;
     for entry in entries {
         match entry {

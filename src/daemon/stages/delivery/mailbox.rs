@@ -1,12 +1,13 @@
 //! What the rest of the node tells a worker thread.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ahash::AHashSet;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::egress::Meter;
@@ -160,7 +161,7 @@ impl Mailbox {
     /// Everything that waits, in order; `spare` takes its place and keeps its capacity.
     pub(super) fn take(&self, spare: Vec<Command>) -> Vec<Command> {
         self.notified.store(false, Ordering::SeqCst);
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         queue.frames = 0;
         queue.control_frames = 0;
         queue.control_lost.clear();
@@ -168,7 +169,7 @@ impl Mailbox {
     }
 
     fn with_queue<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> T {
-        let result = act(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        let result = act(&mut self.queue.lock());
         if !self.notified.swap(true, Ordering::SeqCst) {
             // Fails only if the event queue is gone, and then so is the worker.
             let _ = self.waker.wake();

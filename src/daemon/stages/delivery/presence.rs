@@ -1,7 +1,7 @@
 //! How many watch: counted by the workers, added up over all nodes by the registry, told to viewers
 //! when it changed, at most once an interval. Its clock also has idle streams' compressors released.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -58,7 +58,7 @@ impl Presence {
     fn local(&self) -> AHashMap<StreamId, u64> {
         let mut sum = AHashMap::new();
         for counts in &self.workers {
-            for (stream_id, count) in counts.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for (stream_id, count) in counts.lock().iter() {
                 *sum.entry(*stream_id).or_default() += count;
             }
         }

@@ -2,7 +2,7 @@
 //! minute's worth.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -11,6 +11,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::daemon::base::config::RoleLimits;
@@ -77,8 +78,8 @@ impl CommentLimits {
         self.lock().entry(per_minute.get()).or_insert_with(make).clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, AHashMap<u32, Arc<Limiter>>> {
-        self.limiters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, AHashMap<u32, Arc<Limiter>>> {
+        self.limiters.lock()
     }
 }
 

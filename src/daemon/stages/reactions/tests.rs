@@ -1,10 +1,10 @@
 //! The window against totals and a bus in memory, time standing still.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -36,7 +36,7 @@ impl ReactionTotals for FakeTotals {
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("down by the test".to_owned()));
         }
-        let mut kept = self.kept.lock().unwrap();
+        let mut kept = self.kept.lock();
         let add_one = |(stream_id, counts): &(StreamId, Totals)| {
             let totals = kept.entry(*stream_id).or_default();
             let changed = counts.iter().map(|(reaction, count)| {
@@ -50,11 +50,11 @@ impl ReactionTotals for FakeTotals {
     }
 
     async fn totals(&self, stream_id: StreamId) -> Result<Totals, StoreError> {
-        Ok(self.kept.lock().unwrap().get(&stream_id).cloned().unwrap_or_default())
+        Ok(self.kept.lock().get(&stream_id).cloned().unwrap_or_default())
     }
 
     async fn all(&self) -> Result<Vec<(StreamId, Totals)>, StoreError> {
-        Ok(self.kept.lock().unwrap().clone().into_iter().collect())
+        Ok(self.kept.lock().clone().into_iter().collect())
     }
 }
 
@@ -76,7 +76,7 @@ impl FanoutBus for FakeBus {
         }
         for message in messages {
             let BusMessage::Reactions { totals } = message else { panic!("{message:?}") };
-            self.published.lock().unwrap().push((stream_id, totals));
+            self.published.lock().push((stream_id, totals));
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Bench {
 
     /// What was published since it was last asked.
     fn published(&self) -> Vec<(StreamId, Totals)> {
-        std::mem::take(&mut *self.bus.published.lock().unwrap())
+        std::mem::take(&mut *self.bus.published.lock())
     }
 
     /// Lets windows end, and a little more.
@@ -188,7 +188,7 @@ async fn when_stopped_it_flushes_what_was_handed_over() {
     bench.running.await.unwrap();
     assert_eq!(stopped.elapsed(), Duration::ZERO);
     assert_eq!(bench.store.totals(A).await.unwrap(), totals(&[("like", 2)]));
-    assert_eq!(*bench.bus.published.lock().unwrap(), [(A, totals(&[("like", 2)]))]);
+    assert_eq!(*bench.bus.published.lock(), [(A, totals(&[("like", 2)]))]);
     assert!(bench.reports.send(Vec::new()).await.is_err(), "and takes no more");
 }
 

@@ -182,7 +182,7 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
     count(&board.metrics().moderation_decisions, "reject");
     board.add_breaker("comment store");
     let fire = BTreeMap::from([("fire".into(), 3)]);
-    served.world.reactions.totals.lock().unwrap().push((StreamId(1), fire));
+    served.world.reactions.totals.lock().push((StreamId(1), fire));
 
     let mut top = served.send("GET", "/v1/top?interval_ms=50", "").await;
     let first: TopSnapshot = top.line().await.unwrap();

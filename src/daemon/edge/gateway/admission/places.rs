@@ -1,10 +1,11 @@
 //! How many viewers a node and an address hold.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::AHashMap;
+use parking_lot::Mutex;
 
 use crate::daemon::base::config::GatewayConfig;
 
@@ -43,9 +44,8 @@ impl Places {
         Some(Place { places: self.clone(), address: None })
     }
 
-    fn addresses(&self) -> std::sync::MutexGuard<'_, AHashMap<IpAddr, u32>> {
-        // Each critical section changes one entry, so a poisoned lock still holds right counts.
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    fn addresses(&self) -> parking_lot::MutexGuard<'_, AHashMap<IpAddr, u32>> {
+        self.by_address.lock()
     }
 
     #[cfg(test)]

@@ -7,9 +7,9 @@
 //!
 //! Bounded: two numbers. A place beyond [`MAX_WAIT`] is not given; the wait is drawn from its upper half.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Longer than this nobody is told to stay away: by then other nodes, or a restart, may have helped.
@@ -52,8 +52,7 @@ impl ConnectionRate {
             return Ok(());
         }
         let now = Instant::now();
-        // Each critical section leaves two valid times, so a poisoned lock holds them too.
-        let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut schedule = self.schedule.lock();
         let full_at = schedule.full_at.max(now) + self.interval;
         if full_at - now <= self.depth {
             schedule.full_at = full_at;

@@ -253,7 +253,7 @@ async fn streams_are_listed_shown_made_and_changed() {
     let changed = request(rig.address, "PATCH /api/streams/12", &[JSON, &caster], patch).await;
     assert_eq!((changed.status, &changed.json()["state"]), (200, &json!("live")));
     assert_eq!(rig.streams.get(StreamId(12)).unwrap().title, "Finale");
-    let told: Vec<_> = rig.registry.commands.lock().unwrap().clone();
+    let told: Vec<_> = rig.registry.commands.lock().clone();
     let reload = NodeCommand::ReloadStream { stream_id: StreamId(12) };
     let other = NodeId::new("two");
     assert_eq!(told, [(other.clone(), reload.clone()), (other, reload)], "each time");

@@ -1,9 +1,10 @@
 //! The registry in memory, as far as the gateway uses it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use crate::daemon::engines::registry::{
     ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
@@ -29,7 +30,7 @@ impl MemoryRegistry {
     }
 
     pub(super) fn held_by(&self, user_id: u64) -> usize {
-        self.held.lock().unwrap().iter().filter(|(_, user, _)| user.0 == user_id).count()
+        self.held.lock().iter().filter(|(_, user, _)| user.0 == user_id).count()
     }
 }
 
@@ -46,13 +47,13 @@ impl ConnectionRegistry for MemoryRegistry {
             return Err(RegistryError::TooManyConnections(limit));
         }
         let id = RegistrationId(self.next.fetch_add(1, Ordering::SeqCst));
-        self.held.lock().unwrap().push((id, user_id, connection));
+        self.held.lock().push((id, user_id, connection));
         Ok(id)
     }
 
     async fn unregister(&self, user_id: UserId, id: RegistrationId) -> Result<(), RegistryError> {
         self.check()?;
-        self.held.lock().unwrap().retain(|(held, user, _)| (*held, *user) != (id, user_id));
+        self.held.lock().retain(|(held, user, _)| (*held, *user) != (id, user_id));
         Ok(())
     }
 
@@ -88,7 +89,7 @@ impl ConnectionRegistry for MemoryRegistry {
     fn set_endpoint(&self, _endpoint: Arc<dyn NodeEndpoint>) {}
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
-        self.commands.lock().unwrap().push((node.clone(), command));
+        self.commands.lock().push((node.clone(), command));
         Ok(0)
     }
 }

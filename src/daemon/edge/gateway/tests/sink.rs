@@ -1,9 +1,10 @@
 //! A delivery that keeps what it is handed.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
@@ -45,7 +46,7 @@ impl std::fmt::Debug for KeepingSink {
 
 impl ViewerSink for KeepingSink {
     fn attach(&self, viewer: NewViewer) {
-        if let Some(happens) = self.meanwhile.lock().unwrap().take() {
+        if let Some(happens) = self.meanwhile.lock().take() {
             happens();
         }
         let _ = self.attached.send(viewer);
@@ -56,7 +57,7 @@ impl ViewerSink for KeepingSink {
     }
 
     fn disconnect_user(&self, user_id: UserId, code: CloseCode) -> BoxFuture<'static, u64> {
-        self.disconnected.lock().unwrap().push((user_id, code));
+        self.disconnected.lock().push((user_id, code));
         Box::pin(async { 1 })
     }
 

@@ -132,7 +132,7 @@ async fn viewers_that_cannot_stay_are_told_over_the_websocket_with_a_close_code(
     let refusal = open(rig.address, "/ws/1", &basic).await.refusal().await;
     assert_eq!((refusal.0.as_str(), refusal.2), ("token_malformed", 4501));
     assert!(rig.no_viewer(), "delivery heard of none of them");
-    assert_eq!(rig.registry.held.lock().unwrap().len(), 0);
+    assert_eq!(rig.registry.held.lock().len(), 0);
 }
 
 #[tokio::test]
@@ -295,13 +295,13 @@ async fn a_ban_that_comes_while_a_viewer_comes_in_ends_the_connection() {
         // The reload of a fake never waits, so one poll is all of it.
         futures_util::FutureExt::now_or_never(sanctions.reload()).unwrap().unwrap();
     };
-    *rig.sink.meanwhile.lock().unwrap() = Some(Box::new(ban));
+    *rig.sink.meanwhile.lock() = Some(Box::new(ban));
     let path = format!("/ws/1?token={}", token(5, "viewer"));
     let _client = open(rig.address, &path, &[]).await;
     let _viewer = rig.viewer().await;
     let sink = rig.sink.clone();
     eventually("the viewer is disconnected", || {
-        *sink.disconnected.lock().unwrap() == [(UserId(5), CloseCode::Banned)]
+        *sink.disconnected.lock() == [(UserId(5), CloseCode::Banned)]
     })
     .await;
 }

@@ -9,9 +9,10 @@
 //! server costs one failed call, not one a connection.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -149,7 +150,7 @@ impl PostgresPool {
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
         // Whole at every moment: nothing between its changes can panic.
-        self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.idle.lock()
     }
 }
 

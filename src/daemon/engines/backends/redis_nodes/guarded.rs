@@ -4,9 +4,10 @@
 //! fail at once, and a task asks the node again and again, at most [`LONGEST_PROBE_PAUSE`] apart;
 //! its first answer lets calls through. A refusal by the server is an answer.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::aio::ConnectionManager;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 use tracing::{Instrument as _, info, info_span, warn};
@@ -41,12 +42,12 @@ struct State(Mutex<Option<String>>);
 
 impl State {
     fn down(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     /// What it was before.
     fn set(&self, down: Option<String>) -> Option<String> {
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), down)
+        std::mem::replace(&mut *self.0.lock(), down)
     }
 }
 

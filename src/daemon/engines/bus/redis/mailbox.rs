@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::daemon::engines::bus::{BusError, BusMessage, Heard};
@@ -51,7 +51,7 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every critical section leaves the queue and its count in step.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     pub(super) fn lost(&self) -> u64 {

@@ -2,9 +2,8 @@
 //! the task that holds the connection. It holds what is wanted, not what to do, so that what changed
 //! while the node was away, however often, costs no more than the streams concerned.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use ahash::{AHashMap, AHashSet};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 use crate::daemon::engines::bus::BusError;
@@ -37,7 +36,7 @@ pub(super) struct Changes {
 impl Wishes {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every critical section is a single change of a collection, or several that are each whole.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Remembers the wish; the receiver is told once it is done.

@@ -2,8 +2,8 @@
 //! do either at any moment; one does at a time.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use tracing::info;
@@ -81,7 +81,7 @@ impl Partitions {
 
     fn known(&self) -> MutexGuard<'_, HashSet<Day>> {
         // A set of days is whole at every moment.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

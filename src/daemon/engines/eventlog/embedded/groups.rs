@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::disk::read_failure;
@@ -63,7 +64,7 @@ impl Groups {
 
     /// Adds a member to the group of this name; it reads from now on.
     pub(super) fn join(&self, name: &str) -> Result<Member, LogError> {
-        let mut groups = lock(&self.by_name);
+        let mut groups = self.by_name.lock();
         let group = match groups.get(name) {
             Some(group) => group.clone(),
             None => {
@@ -79,7 +80,7 @@ impl Groups {
 
     /// Removes a member; a group that nobody is in and that never committed is forgotten.
     pub(super) fn leave(&self, member: &Member) {
-        let mut groups = lock(&self.by_name);
+        let mut groups = self.by_name.lock();
         let is_empty = member.group.remove_member(member.id);
         if is_empty && member.group.committed().is_none() {
             groups.remove(&member.name);
@@ -87,12 +88,12 @@ impl Groups {
     }
 
     pub(super) fn committed(&self, name: &str) -> Option<u64> {
-        lock(&self.by_name).get(name)?.committed()
+        self.by_name.lock().get(name)?.committed()
     }
 
     /// Every group that ever committed, with its position.
     pub(super) fn all_committed(&self) -> Vec<(String, u64)> {
-        let groups = lock(&self.by_name);
+        let groups = self.by_name.lock();
         groups.iter().filter_map(|(name, group)| Some((name.clone(), group.committed()?))).collect()
     }
 }
@@ -108,7 +109,7 @@ impl Group {
     }
 
     fn committed(&self) -> Option<u64> {
-        *lock(&self.committed)
+        *self.committed.lock()
     }
 
     fn add_member(&self) -> u64 {
@@ -132,13 +133,13 @@ impl Group {
     }
 
     fn commit(&self, id: u64, next_offset: u64) -> Result<(), LogError> {
-        let mut position = lock(&self.position);
+        let mut position = self.position.lock();
         if !self.is_reader(id) {
             let text = "cannot commit: another member of the group reads the partition now";
             return Err(LogError::Unavailable(text.to_owned()));
         }
         position.store(next_offset)?;
-        *lock(&self.committed) = Some(next_offset);
+        *self.committed.lock() = Some(next_offset);
         Ok(())
     }
 }
@@ -163,11 +164,6 @@ impl Member {
     pub(super) fn commit(&self, next_offset: u64) -> Result<(), LogError> {
         self.group.commit(self.id, next_offset)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The position file knows a commit only after it is written; the rest are single assignments.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A group's name as a file name: all but letters, digits, `-` and `_` as `%` and two hex digits.
@@ -249,6 +245,6 @@ mod tests {
         lasting.commit(3).unwrap();
         groups.leave(&passing);
         groups.leave(&lasting);
-        assert_eq!(lock(&groups.by_name).keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(groups.by_name.lock().keys().collect::<Vec<_>>(), ["b"]);
     }
 }

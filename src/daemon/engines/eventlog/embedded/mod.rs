@@ -43,11 +43,12 @@ mod writer;
 mod tests;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -155,7 +156,7 @@ impl EmbeddedLog {
     }
 
     fn unlock(&self) {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock.lock().take();
     }
 }
 

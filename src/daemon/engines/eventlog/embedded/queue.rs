@@ -10,8 +10,8 @@
 //! the bound is taken when nothing else is there.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::record;
@@ -94,7 +94,7 @@ impl Queue {
             if state.closed.is_some() {
                 return None;
             }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.wake.wait(&mut state);
         }
         let mut work = Work {
             batches: Vec::new(),
@@ -135,7 +135,7 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // No critical section can panic between two changes that belong together.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -4,10 +4,10 @@
 //! that stays within it never meets a half-written one. A segment only grows while it is the last.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::index::{Entry, SparseIndex};
 use super::record::{u32_at, u64_at};
+use parking_lot::{Mutex, MutexGuard};
 
 const MAGIC: [u8; 8] = *b"lcdlog\x00\x01";
 pub(super) const HEADER_BYTES: u64 = 36;
@@ -81,31 +81,26 @@ impl Segment {
     }
 
     pub(super) fn extent(&self) -> Extent {
-        *lock(&self.extent)
+        *self.extent.lock()
     }
 
     /// Shows more of the segment to readers; it must be durable.
     pub(super) fn publish(&self, extent: Extent, entries: &[Entry]) {
-        let mut index = lock(&self.index);
+        let mut index = self.index.lock();
         for entry in entries {
             index.offer(*entry);
         }
         drop(index);
-        *lock(&self.extent) = extent;
+        *self.extent.lock() = extent;
     }
 
     pub(super) fn index(&self) -> MutexGuard<'_, SparseIndex> {
-        lock(&self.index)
+        self.index.lock()
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.extent().bytes <= HEADER_BYTES
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Extents are assigned and index entries pushed whole, so a poisoned lock holds sound data.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Names sort as their offsets do.

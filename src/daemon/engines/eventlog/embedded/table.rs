@@ -4,8 +4,9 @@
 //! grows; a segment leaves the table before its file is removed.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::index::Entry;
@@ -102,7 +103,6 @@ impl Table {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Segment>>> {
-        // Every change is one push or one drain: a poisoned lock holds a whole table.
-        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+        self.segments.lock()
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -169,7 +170,7 @@ pub(super) fn stopped(topic: &str) -> LogError {
 impl TopicLog {
     /// Waits until the writer has written what waits and has ended; close the queue first.
     pub(super) fn finish(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().take();
         // A panic was logged where it happened.
         let _ = thread.map(JoinHandle::join);
     }

@@ -1,8 +1,9 @@
 //! Reaching the cluster for the first time, and saying which setting is wrong if that fails.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
@@ -177,7 +178,7 @@ struct Causes(Mutex<Option<(Code, String)>>);
 
 impl Causes {
     fn cause(&self) -> Option<(Code, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -189,7 +190,7 @@ impl ClientContext for Causes {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
         if code != Code::AllBrokersDown {
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = self.0.lock();
             *kept = Some((code, reason.to_owned()));
         }
     }

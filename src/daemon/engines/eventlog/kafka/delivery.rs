@@ -3,9 +3,10 @@
 //! Bounded: the bytes of all appends under way, by `eventlog.max_pending_bytes`; one that would
 //! exceed it is refused at once. An append counts until it is answered.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -150,7 +151,7 @@ impl Batch {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change leaves `State` whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

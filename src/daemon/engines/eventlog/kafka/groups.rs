@@ -4,9 +4,10 @@
 //! it never joins.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
@@ -73,7 +74,7 @@ impl Groups {
 
     /// The client of a group. It opens connections at its first use.
     fn client(&self, group: &str) -> Result<Client, LogError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if let Some(client) = known.by_group.get(group) {
             return Ok(client.clone());
         }
@@ -152,7 +153,7 @@ impl Groups {
     /// The groups of this system that the cluster knows.
     fn names(&self) -> Result<BTreeSet<String>, LogError> {
         let (mut names, is_listed) = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.known.lock();
             let is_listed = known.listed_at.is_some_and(|at| at.elapsed() < LISTED_EVERY);
             (known.by_group.keys().cloned().collect::<BTreeSet<_>>(), is_listed)
         };
@@ -177,7 +178,7 @@ impl Groups {
             }
             Err(error) => debug!(%error, "not all consumer groups can be listed"),
         }
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).listed_at = Some(Instant::now());
+        self.known.lock().listed_at = Some(Instant::now());
         Ok(())
     }
 }

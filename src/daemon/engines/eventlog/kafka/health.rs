@@ -5,10 +5,11 @@
 //! A thread then asks the cluster, and while it does not answer, appends and reads are refused; the
 //! first answer ends that. Without a suspicion the thread sleeps.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::{info, warn};
 
 use crate::daemon::engines::eventlog::LogError;
@@ -75,7 +76,7 @@ impl Health {
     fn suspected(&self) -> bool {
         let mut state = self.lock();
         while !state.suspected && !state.stopped {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
         !state.stopped
     }
@@ -106,6 +107,6 @@ impl Health {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change leaves `State` whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

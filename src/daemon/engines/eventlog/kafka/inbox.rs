@@ -6,9 +6,9 @@
 //! once, in order, whatever the library repeats when a rebalance pauses its fetching.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::info;
@@ -118,9 +118,7 @@ impl Inbox {
     /// Waits until there is room or the end is near; false if there is none in time.
     pub(super) fn wait_for_room(&self, timeout: Duration) -> bool {
         let full = |state: &mut State| state.bytes >= MAX_BYTES && !state.ended;
-        let waited = self.room.wait_timeout_while(self.lock(), timeout, full);
-        let (_state, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
-        !outcome.timed_out()
+        !self.room.wait_while_for(&mut self.lock(), full, timeout).timed_out()
     }
 
     pub(super) fn owns(&self, partition: u32) -> bool {
@@ -172,7 +170,7 @@ impl Inbox {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change leaves `State` whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -3,11 +3,12 @@
 //! Finding out goes on when who asked has left, so that on a cluster slower than their patience the
 //! next who asks has the answer.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::daemon::engines::eventlog::LogError;
@@ -58,7 +59,7 @@ impl Lags {
     /// `find` blocks. It is called if there is no fresh answer.
     pub(super) async fn get(&self, find: impl FnOnce() -> Answer + Send + 'static) -> Answer {
         let answer = {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.last.lock();
             match &*last {
                 Some(finding) if finding.is_fresh() => finding.answer.clone(),
                 _ => last.insert(Finding::start(find)).answer.clone(),

@@ -53,11 +53,12 @@ mod visible;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -135,7 +136,7 @@ impl KafkaLog {
     /// A line of arrivals that ends when the log is closed.
     fn inbox(&self) -> Arc<Inbox> {
         let inbox = Arc::<Inbox>::default();
-        let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inboxes = self.inboxes.lock();
         inboxes.retain(|known| known.strong_count() > 0);
         inboxes.push(Arc::downgrade(&inbox));
         inbox
@@ -164,7 +165,7 @@ impl KafkaLog {
 
     fn end_reading(&self) {
         self.closed.cancel();
-        let inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        let inboxes = self.inboxes.lock();
         for inbox in inboxes.iter().filter_map(Weak::upgrade) {
             inbox.end();
         }

@@ -3,9 +3,10 @@
 //! Bounded: [`READERS`] pages are read at once, the rest wait their turn; one page is at most
 //! [`SCAN_RECORDS`] records and [`SCAN_BYTES`] looked at. A reader that has its page stops fetching.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -137,8 +138,8 @@ impl Readers {
             .map_err(|error| unavailable("setting up a reader", &error))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Vec<Client>> {
+        self.idle.lock()
     }
 }
 

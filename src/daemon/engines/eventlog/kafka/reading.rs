@@ -5,10 +5,11 @@
 //! While the cluster is away the thread waits: the library connects again, joins again and fetches
 //! from where it stood, and polls bring nothing meanwhile.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -66,7 +67,7 @@ impl Reading {
     ) -> oneshot::Receiver<Result<(), Code>> {
         let (confirmed, confirmation) = oneshot::channel();
         let commit = Commit { offsets, confirmed };
-        *self.commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(commit);
+        *self.commit.lock() = Some(commit);
         confirmation
     }
 }
@@ -97,7 +98,7 @@ impl ConsumerContext for Reading {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let mut expected = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut expected = self.commit.lock();
         if !expected.as_ref().is_some_and(|commit| same_offsets(&commit.offsets, offsets)) {
             return;
         }

@@ -13,9 +13,10 @@
 //! is refused with it rather than made to wait as long again.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use ahash::AHashMap;
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::producer::BaseProducer;
 
 use super::delivery::{Batch, Deliveries, Ticket};
@@ -79,14 +80,14 @@ impl std::fmt::Debug for Shipment {
 impl Shipment {
     /// The brokers did not acknowledge one of its records.
     pub(super) fn fail(&self, error: LogError) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *self.failure.lock() = Some(error);
     }
 }
 
 impl Drop for Shipment {
     fn drop(&mut self) {
         let Some(shipper) = self.shipper.upgrade() else { return };
-        let failure = self.failure.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let failure = self.failure.get_mut().take();
         shipper.arrived(self.place, self.records, failure);
     }
 }
@@ -161,7 +162,7 @@ impl Shipper {
 
     fn lock(&self) -> MutexGuard<'_, AHashMap<Place, Line>> {
         // Every change leaves the lines whole.
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock()
     }
 }
 

@@ -16,9 +16,10 @@
 //! Bounded: by the budget of appends; what waited longer than `kafka.append_timeout` is refused.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext as _;
@@ -107,11 +108,11 @@ struct Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Line> {
         // Every change leaves `Line` whole.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.lock()
     }
 
     fn clients(&self) -> MutexGuard<'_, [Option<Arc<Client>>; LANES]> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clients.lock()
     }
 }
 
@@ -220,9 +221,7 @@ impl TransactionalAppender {
         line.closed = true;
         self.shared.changed.notify_all();
         let working = |line: &mut Line| line.busy || !line.waiting.is_empty();
-        let waited = self.shared.changed.wait_timeout_while(line, timeout, working);
-        let (_line, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
-        if outcome.timed_out() {
+        if self.shared.changed.wait_while_for(&mut line, working, timeout).timed_out() {
             return Err(LogError::Unavailable("the last appends were not committed".to_owned()));
         }
         Ok(())
@@ -276,10 +275,7 @@ impl Writer {
             if line.closed {
                 return None;
             }
-            let waited = self.shared.changed.wait_timeout(line, NAP);
-            let (woken, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
-            line = woken;
-            if outcome.timed_out() {
+            if self.shared.changed.wait_for(&mut line, NAP).timed_out() {
                 drop(line);
                 let clients = self.shared.clients().clone();
                 clients.iter().flatten().for_each(|client| client.poll(Duration::ZERO));

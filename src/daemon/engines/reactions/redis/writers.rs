@@ -7,7 +7,7 @@
 //!
 //! Bounded: as many as there are calls at one time; the reaction window makes one.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -22,13 +22,13 @@ pub(super) struct Writers(Mutex<Vec<Writer>>);
 impl Writers {
     /// The one whose call failed last, if any, else any that is free.
     pub(super) fn take(&self) -> Writer {
-        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let free = self.0.lock().pop();
         free.unwrap_or_else(|| Writer { name: rand::random(), window: 1 })
     }
 
     /// `told`: everything of its window was added.
     pub(super) fn give_back(&self, mut writer: Writer, told: bool) {
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.0.lock();
         if told {
             writer.window += 1;
             free.insert(0, writer);

@@ -1,6 +1,5 @@
 //! Burials while the cache is away.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
@@ -9,6 +8,7 @@ use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::recent::conformance::{comment_id, comments, seqs};
 use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::protocol::admin::BreakerState;
+use parking_lot::Mutex;
 
 const A: StreamId = StreamId(1);
 const B: StreamId = StreamId(2);
@@ -25,7 +25,7 @@ struct Distant {
 impl Distant {
     fn reach(&self, stream_id: Option<StreamId>) -> Result<(), StoreError> {
         let away = self.away.load(Ordering::SeqCst)
-            || (stream_id.is_some() && *self.away_for.lock().unwrap() == stream_id);
+            || (stream_id.is_some() && *self.away_for.lock() == stream_id);
         if away { Err(StoreError::Unavailable("away".to_owned())) } else { Ok(()) }
     }
 }
@@ -128,12 +128,12 @@ async fn what_was_not_buried_is_buried_before_the_stream_is_asked_for() {
 #[tokio::test]
 async fn a_node_that_stays_away_keeps_back_its_own_streams_alone() {
     let (cache, distant) = guarded().await;
-    *distant.away_for.lock().unwrap() = Some(A);
+    *distant.away_for.lock() = Some(A);
     cache.bury(A, comment_id(2)).await.unwrap_err();
     assert!(cache.is_complete().await.is_err(), "a burial is missing");
     assert_eq!(seqs(&cache.after(B, 0, 10).await.unwrap().unwrap()), [1, 2, 3]);
     assert!(cache.after(A, 0, 10).await.is_err());
-    *distant.away_for.lock().unwrap() = None;
+    *distant.away_for.lock() = None;
     assert!(cache.is_complete().await.unwrap(), "made up for");
     assert_eq!(distant.cache.buried(A, &[comment_id(2)]).await.unwrap(), [true]);
 }

@@ -11,10 +11,10 @@ mod buried;
 mod stream;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use ahash::AHashMap;
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use self::buried::Buried;
 use self::stream::{Chunk, RecentStream};
@@ -61,7 +61,7 @@ impl MemoryRecent {
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
         // No method leaves half a change behind at a point that can panic.
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streams.lock()
     }
 }
 
@@ -147,7 +147,7 @@ impl RecentCache for MemoryRecent {
         limit: usize,
     ) -> Result<Option<RecentPage>, StoreError> {
         // Held to the end: a burial forgotten meanwhile could let its comment through.
-        let buried = self.buried.read().unwrap_or_else(PoisonError::into_inner);
+        let buried = self.buried.read();
         let found = self.streams().touch(stream_id).and_then(|stream| stream.after(seq));
         let Some((chunks, head)) = found else { return Ok(None) };
         Ok(Some(page(&chunks, head, seq, limit, &buried)))
@@ -158,7 +158,7 @@ impl RecentCache for MemoryRecent {
     }
 
     async fn bury(&self, stream_id: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
-        let mut buried = self.buried.write().unwrap_or_else(PoisonError::into_inner);
+        let mut buried = self.buried.write();
         let forgotten = buried.insert(stream_id, comment_id);
         if !forgotten.is_empty() {
             let mut streams = self.streams();
@@ -172,7 +172,7 @@ impl RecentCache for MemoryRecent {
         _stream_id: StreamId,
         comment_ids: &[CommentId],
     ) -> Result<Vec<bool>, StoreError> {
-        let buried = self.buried.read().unwrap_or_else(PoisonError::into_inner);
+        let buried = self.buried.read();
         Ok(comment_ids.iter().map(|comment_id| buried.contains(*comment_id)).collect())
     }
 

@@ -1,10 +1,11 @@
 //! Who is there: beats, reports, viewers. Everything is written to every Redis node, so that each of
 //! them alone shows the whole cluster.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use redis::{FromRedisValue, Value};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
@@ -40,8 +41,7 @@ struct OwnInner {
 
 impl Own {
     fn with<T>(&self, act: impl FnOnce(&mut OwnInner) -> T) -> T {
-        // Each use sets whole fields, so a poisoned lock still holds valid ones.
-        act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.inner.lock())
     }
 
     pub(super) fn has_left(&self) -> bool {

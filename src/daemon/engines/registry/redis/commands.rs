@@ -4,11 +4,12 @@
 //! answer comes soon, it is published again under the same id on the next. Each node listens on all of
 //! them and obeys an id once, so one dead Redis node, or one that hangs, costs a moment and no command.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ahash::AHashMap;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -79,8 +80,7 @@ impl Awaited {
     }
 
     fn waiting(&self) -> MutexGuard<'_, AHashMap<u64, oneshot::Sender<Outcome>>> {
-        // Each change is of one entry, so a poisoned lock still holds valid ones.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 

@@ -1,8 +1,7 @@
 //! What this node holds on one Redis node, kept in memory too, so that it can be written there again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use ahash::AHashMap;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::daemon::engines::registry::RegistrationId;
 use crate::protocol::UserId;
@@ -72,11 +71,10 @@ impl Held {
     }
 
     fn by_user(&self) -> MutexGuard<'_, ByUser> {
-        // Every critical section leaves the map whole, so a poisoned lock still holds a valid one.
-        self.by_user.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_user.lock()
     }
 
     fn debts(&self) -> MutexGuard<'_, Vec<(UserId, RegistrationId)>> {
-        self.debts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.debts.lock()
     }
 }

@@ -1,7 +1,8 @@
 //! One Redis node as the registry sees it: whether it answers, and what it has to be told again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use redis::aio::ConnectionManager;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisResult, ScriptInvocation};
 use tokio::sync::Notify;
@@ -187,7 +188,6 @@ impl Link {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each critical section sets whole fields, so a poisoned lock still holds a valid state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

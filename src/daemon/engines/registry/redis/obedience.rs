@@ -1,10 +1,11 @@
 //! Obeying commands that other nodes sent: each once, at most [`CONCURRENT`] at a time.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ahash::AHashMap;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::warn;
@@ -82,7 +83,7 @@ impl Obedience {
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
         // Every critical section leaves order and outcomes in step.
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recent.lock()
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! As many entries as names were in use within [`KNOWN_FOR`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ahash::AHashMap;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::daemon::engines::registry::{ALIVE_FOR, KNOWN_FOR, KnownNode};
@@ -94,8 +95,7 @@ impl Roster {
     }
 
     fn lock(&self) -> MutexGuard<'_, AHashMap<NodeId, Seen>> {
-        // Each change is of one whole entry, so a poisoned lock still holds valid ones.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 }
 

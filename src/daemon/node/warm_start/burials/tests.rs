@@ -1,9 +1,10 @@
 //! Reading back on a cache that remembers what it was told.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::daemon::base::clock::TokioClock;
@@ -32,7 +33,7 @@ impl Cache {
     }
 
     fn take_buried(&self) -> Vec<CommentId> {
-        let mut buried = std::mem::take(&mut *self.buried.lock().unwrap());
+        let mut buried = std::mem::take(&mut *self.buried.lock());
         buried.sort_by_key(|id| id.sort_key());
         buried.dedup();
         buried
@@ -61,7 +62,7 @@ impl RecentCache for Cache {
 
     async fn bury(&self, _: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
         self.reach()?;
-        self.buried.lock().unwrap().push(comment_id);
+        self.buried.lock().push(comment_id);
         Ok(())
     }
 

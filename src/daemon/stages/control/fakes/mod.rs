@@ -5,10 +5,11 @@ mod bus;
 mod nodes;
 mod reactions;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -40,11 +41,11 @@ pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
 
 impl Journal {
     pub(crate) fn note(&self, line: impl Into<String>) {
-        self.0.lock().unwrap().push(line.into());
+        self.0.lock().push(line.into());
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().clone()
     }
 }
 
@@ -115,7 +116,7 @@ impl World {
             streams,
             clock: clock.clone(),
         });
-        journal.0.lock().unwrap().clear();
+        journal.0.lock().clear();
         Self {
             journal,
             metadata,

@@ -1,11 +1,12 @@
 //! The registry with two more nodes behind it, and this node's viewers.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::{Journal, STARTED_MS, Switch};
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
@@ -35,7 +36,7 @@ impl FakeRegistry {
     }
 
     pub(crate) fn place(&self, user_id: u64, node: &str) {
-        self.placed.lock().unwrap().push((UserId(user_id), NodeId::new(node)));
+        self.placed.lock().push((UserId(user_id), NodeId::new(node)));
     }
 
     fn answers(&self) -> Result<(), RegistryError> {
@@ -63,7 +64,7 @@ impl ConnectionRegistry for FakeRegistry {
 
     async fn locate(&self, user_id: UserId) -> Result<Vec<ConnectionInfo>, RegistryError> {
         self.answers()?;
-        let placed = self.placed.lock().unwrap();
+        let placed = self.placed.lock();
         let here = placed.iter().filter(|(user, _)| *user == user_id);
         let info = |node: &NodeId| ConnectionInfo {
             node: node.clone(),

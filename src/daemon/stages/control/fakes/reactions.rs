@@ -1,8 +1,7 @@
 //! Reaction totals in memory.
 
-use std::sync::Mutex;
-
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::reactions::{ReactionTotals, Totals};
@@ -20,16 +19,16 @@ impl ReactionTotals for FakeReactions {
         &self,
         counts: &[(StreamId, Totals)],
     ) -> Result<Vec<(StreamId, Totals)>, StoreError> {
-        self.totals.lock().unwrap().extend_from_slice(counts);
+        self.totals.lock().extend_from_slice(counts);
         Ok(counts.to_vec())
     }
 
     async fn totals(&self, stream_id: StreamId) -> Result<Totals, StoreError> {
-        let all = self.totals.lock().unwrap();
+        let all = self.totals.lock();
         Ok(all.iter().find(|(id, _)| *id == stream_id).map(|(_, t)| t.clone()).unwrap_or_default())
     }
 
     async fn all(&self) -> Result<Vec<(StreamId, Totals)>, StoreError> {
-        Ok(self.totals.lock().unwrap().clone())
+        Ok(self.totals.lock().clone())
     }
 }

@@ -1,10 +1,11 @@
 //! The node's compressors: how many there may be, and when they are given back.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression};
+use parking_lot::Mutex;
 
 use super::shared::StreamDeflate;
 use crate::daemon::base::config::DeliveryConfig;
@@ -48,7 +49,7 @@ impl Compressors {
     /// A stream that may come to need compressors; it has none yet.
     pub(crate) fn stream(self: &Arc<Self>) -> Arc<StreamDeflate> {
         let stream = Arc::new(StreamDeflate::new(self.clone()));
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = self.streams.lock();
         streams.push(Arc::downgrade(&stream));
         stream
     }
@@ -67,7 +68,7 @@ impl Compressors {
 
     pub(super) fn release_unused_for(&self, idle: Duration) {
         let now = Instant::now();
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = self.streams.lock();
         streams.retain(|stream| {
             let Some(stream) = stream.upgrade() else { return false };
             stream.release_unused_since(now, idle);

@@ -1,6 +1,6 @@
 //! How a viewer leaves: told why, or just gone.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -202,7 +202,7 @@ impl Worker {
     }
 
     pub(super) fn count_viewer(&self, stream_id: StreamId, change: i64) {
-        let mut counts = self.parts.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.parts.counts.lock();
         let count = counts.entry(stream_id).or_default();
         *count = count.saturating_add_signed(change);
         if *count == 0 {

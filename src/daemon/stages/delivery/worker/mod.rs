@@ -17,13 +17,14 @@ mod private;
 mod timers;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
+use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};

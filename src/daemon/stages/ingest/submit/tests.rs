@@ -185,12 +185,12 @@ async fn a_repeated_ref_is_the_same_comment_also_while_it_is_on_its_way() {
 
 /// Who is first names the comment.
 #[derive(Debug, Default)]
-struct FirstNames(std::sync::Mutex<AHashMap<RefKey, CommentId>>);
+struct FirstNames(parking_lot::Mutex<AHashMap<RefKey, CommentId>>);
 
 #[async_trait]
 impl Reservations for FirstNames {
     async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<CommentId> {
-        let mut names = self.0.lock().unwrap();
+        let mut names = self.0.lock();
         let name = |Proposal { user_id, stream_id, client_ref, comment_id }| {
             *names.entry((user_id, stream_id, client_ref)).or_insert(comment_id)
         };

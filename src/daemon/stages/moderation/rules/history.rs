@@ -6,11 +6,11 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::sync::{Mutex, PoisonError};
 
 use super::generations::Generations;
 use crate::daemon::base::config::RulesConfig;
 use crate::protocol::{Comment, StreamId, UserId};
+use parking_lot::Mutex;
 
 const MAX_TRACKED: usize = 65_536;
 /// Comments remembered of one user, and users of one text, whatever the limits ask for.
@@ -81,8 +81,7 @@ impl History {
     /// dress-up is the same.
     pub(super) fn judge(&self, comment: &Comment, letters: &str) -> Vec<Excess> {
         let text = self.hash(if letters.is_empty() { comment.message.trim() } else { letters });
-        // Each critical section leaves the rings whole, so a poisoned lock still holds valid ones.
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock();
         let mut excesses = self.judge_user(&mut recent, comment, text);
         if self.limits.flood_users > 0 && self.joins_chorus(&mut recent, comment, text) {
             excesses.push(Excess::ChorusFlood);

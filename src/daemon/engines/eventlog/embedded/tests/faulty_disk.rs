@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use nix::errno::Errno;
+use parking_lot::Mutex;
 
 use crate::daemon::engines::eventlog::embedded::disk::{Disk, LocalDisk, SegmentFile};
 
@@ -28,7 +29,7 @@ pub(super) struct FaultyDisk {
 
 impl FaultyDisk {
     pub(super) fn set(&self, faults: Faults) {
-        *self.faults.lock().unwrap() = faults;
+        *self.faults.lock() = faults;
     }
 
     pub(super) fn heal(&self) {
@@ -60,7 +61,7 @@ impl Disk for FaultyDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        fail(self.faults.lock().unwrap().remove)?;
+        fail(self.faults.lock().remove)?;
         LocalDisk.remove(path)
     }
 
@@ -71,7 +72,7 @@ impl Disk for FaultyDisk {
 
 impl SegmentFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        let mut faults = self.faults.lock().unwrap();
+        let mut faults = self.faults.lock();
         if let Some((room_bytes, errno)) = &mut faults.room_bytes {
             let fits = bytes.len().min(*room_bytes);
             *room_bytes -= fits;
@@ -85,7 +86,7 @@ impl SegmentFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let faults = self.faults.lock().unwrap();
+        let faults = self.faults.lock();
         if let (Some(_), Some(position)) = (faults.sync, faults.lose_byte_at) {
             self.file.write_at(&[0xEE], position)?;
         }
@@ -94,7 +95,7 @@ impl SegmentFile for FaultyFile {
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
-        fail(self.faults.lock().unwrap().truncate)?;
+        fail(self.faults.lock().truncate)?;
         self.file.truncate(bytes)
     }
 }

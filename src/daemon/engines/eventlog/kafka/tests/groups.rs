@@ -1,9 +1,10 @@
 //! Rebalances: who reads what, and that nothing is lost or read by two.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -48,7 +49,7 @@ async fn run(log: &SharedLog, name: &'static str, seen: &Shared) -> Running {
         while stopped.try_recv().is_err() {
             step(&mut *member, name, &seen).await;
         }
-        seen.lock().unwrap().owned.remove(name);
+        seen.lock().owned.remove(name);
     });
     Running { stop, task }
 }
@@ -58,7 +59,7 @@ async fn step(member: &mut dyn LogConsumer, name: &'static str, seen: &Shared) {
     let polled = member.poll(POLL_RECORDS, MOMENT).await.unwrap();
     let mut next: BTreeMap<u32, u64> = BTreeMap::new();
     {
-        let mut seen = seen.lock().unwrap();
+        let mut seen = seen.lock();
         let owned = seen.owned.entry(name).or_default();
         polled.revoked.iter().for_each(|partition| assert!(owned.remove(partition)));
         for position in &polled.assigned {
@@ -79,12 +80,12 @@ async fn step(member: &mut dyn LogConsumer, name: &'static str, seen: &Shared) {
 
 async fn until(what: &str, seen: &Shared, reached: impl Fn(&Seen) -> bool) {
     let waiting = async {
-        while !reached(&seen.lock().unwrap()) {
+        while !reached(&seen.lock()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     if timeout(PATIENCE, waiting).await.is_err() {
-        let seen = seen.lock().unwrap();
+        let seen = seen.lock();
         panic!("{what} in time: {:?}, {} records", seen.owned, seen.texts.len());
     }
 }
@@ -112,7 +113,7 @@ async fn members_come_and_go_and_every_record_is_read_by_the_one_who_has_its_par
     append_round(&log, rounds.next().unwrap()).await;
     let two = run(&log, "two", &seen).await;
     // Appended all the while.
-    while !has(&seen.lock().unwrap(), "two", 1) {
+    while !has(&seen.lock(), "two", 1) {
         append_round(&log, rounds.next().unwrap()).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -132,7 +133,7 @@ async fn members_come_and_go_and_every_record_is_read_by_the_one_who_has_its_par
     })
     .await;
     // Twice only what was read and not yet committed when its partition went.
-    let twice = seen.lock().unwrap().texts.len() - wanted.len();
+    let twice = seen.lock().texts.len() - wanted.len();
     println!("{rounds} rounds, {twice} records twice");
     assert!(twice <= POLL_RECORDS, "{twice} records twice");
     two.stop().await;

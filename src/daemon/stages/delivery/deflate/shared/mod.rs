@@ -15,11 +15,12 @@
 //! `deflate_key_interval` after the last. When all compressors of the node are in use a stream's frames
 //! are compressed each by itself, so that every one is a key frame.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use flate2::{FlushCompress, Status};
+use parking_lot::Mutex;
 
 use super::TAIL;
 use super::compressors::{Compressor, Compressors};
@@ -147,7 +148,7 @@ impl Window {
     }
 
     fn compress(&self, place: u64, payload: &[u8]) -> Option<(Link, Vec<u8>)> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if place <= state.place {
             return None;
         }
@@ -186,12 +187,8 @@ impl Window {
     }
 
     fn release_unused_since(&self, now: Instant, idle: Duration) {
-        let mut state = match self.state.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // In use just now.
-            Err(TryLockError::WouldBlock) => return,
-        };
+        // In use if it is locked.
+        let Some(mut state) = self.state.try_lock() else { return };
         if now.saturating_duration_since(state.used_at) >= idle {
             state.compressor = None;
         }

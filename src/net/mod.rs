@@ -1,0 +1,3 @@
+//! What both ends of a connection need.
+
+pub mod backoff;
