@@ -14,8 +14,6 @@ run *arguments:
 lc *arguments:
     cargo run --release --bin lc -- {{arguments}}
 
-# Every benchmark the README names.
-bench:
-    cargo bench
-    scripts/bench
-    scripts/bench-ingest
+# A benchmark of docs/benchmarks.md: fanout, bytes, ingest, cluster or archive.
+bench *arguments:
+    scripts/bench {{arguments}}

@@ -1,14 +1,15 @@
-# Daemons that a benchmark starts and asks, each in a directory of its own under $dir, and what a report of
-# `lc loadgen --json` says.
+# Daemons that a benchmark starts, each in its own directory under $dir, and the fields of a report of
+# `lc loadgen --json`.
 # shellcheck shell=bash disable=SC2154
 
+release=${CARGO_TARGET_DIR:-target}/release
 daemons=()
 
 # start NAME [ARGUMENT…]: returns when it is ready.
 start() {
   local name=$1
   shift
-  LCD_NODE__NAME=$name target/release/lcd "$@" --listen 127.0.0.1:0 --data-dir "$dir/$name" \
+  LCD_NODE__NAME=$name "$release/lcd" "$@" --listen 127.0.0.1:0 --data-dir "$dir/$name" \
     >"$dir/$name.out" 2>"$dir/$name.err" &
   daemons+=($!)
   for _ in {1..300}; do
@@ -28,7 +29,5 @@ stop_daemons() {
 
 address() { grep -oE '[0-9.]+:[0-9]+' "$dir/$1.out" | head -n 1; }
 
-# Of the report in $dir/report: a field, a figure of a distribution, the comments refused by reason.
-field() { grep -oE "\"$1\":[^,}]+" "$dir/report" | head -n 1 | cut -d: -f2-; }
-of() { grep -oE "\"$1\":\{[^}]*\}" "$dir/report" | grep -oE "\"$2\":[0-9.]+" | cut -d: -f2; }
-refused() { grep -oE '"rejected":\{[^}]*\}' "$dir/report" | cut -d: -f2-; }
+# Prints one field of the report in $dir/report, such as `lost` or `ack_ms.p99`; nothing if it has none.
+field() { jq --raw-output --compact-output ".$1 // empty" "$dir/report"; }

@@ -1,27 +1,20 @@
-#!/usr/bin/env bash
 # Two edges, two coordinators, a moderator and an archiver as processes of their own on the servers of
-# scripts/stack, all on this machine with the load generator beside them. Viewers on both edges get
-# the fixture chat 20 times as fast as it was, then made-up comments at rising rates. A line for each;
-# fails if a comment was lost, duplicated or out of order. Takes what it starts down again; servers
-# that were up stay up.
+# scripts/stack, the load generator on the same machine. Viewers on both edges receive the recorded chat at
+# twenty times its pace, then made-up comments at rising rates. One line per load; fails if a comment was
+# lost, duplicated or out of order. Stops what it starts; servers that were up stay up.
 #
-#   scripts/bench-cluster [RATE…]        default: 1000 5000
-#
-# VIEWERS (200) share the edges, DURATION (60s) is how long each lasts.
-set -euo pipefail
-cd "$(dirname "$0")/.."
+# VIEWERS (200) share the edges, DURATION (60s) is the length of each load.
+# shellcheck shell=bash
 
 rates=("$@")
 ((${#rates[@]})) || rates=(1000 5000)
 viewers=${VIEWERS:-200}
 duration=${DURATION:-60s}
 cargo build --release --locked --quiet
-# What a build wrote goes to the disk before the log does.
+# The build's output reaches the disk before the log needs it.
 sync
 
 dir=$(mktemp -d)
-# shellcheck source=bench.d/daemon.sh
-source scripts/bench.d/daemon.sh
 started_stack=
 leave() {
   stop_daemons
@@ -37,7 +30,7 @@ fi
 head -c 32 /dev/urandom | base64 -w 0 >"$dir/key"
 chmod 600 "$dir/key"
 {
-  # Names of its own beside what else is on the servers; the next run goes on with them.
+  # Names of its own on shared servers; the next run uses them again.
   scripts/stack config | sed -E "
     s/^\[kafka\]/&\nprefix = \"bench.\"\npartitions = { comment_events = 12, moderation_events = 3, analytics_events = 1, ws_messages = 1, dead_letters = 1 }/
     s/^\[redis\]/&\nprefix = \"bench:\"/
@@ -61,15 +54,15 @@ role archiver-1 archiver
 measure() {
   local title=$1 failed=0
   shift
-  target/release/lc --socket "$dir/edge-1/admin.sock" loadgen --viewers "$viewers" --json \
+  "$release/lc" --socket "$dir/edge-1/admin.sock" loadgen --viewers "$viewers" --json \
     --url "ws://$(address edge-1)" "ws://$(address edge-2)" --signing-key "$dir/key" --duration "$duration" \
-    --fail-if 'lost>0' --fail-if 'duplicated>0' --fail-if 'out_of_order>0' "$@" >"$dir/report" 2>"$dir/words" ||
+    --fail-if 'lost>0' --fail-if 'duplicated>0' --fail-if 'out_of_order>0' "$@" >"$dir/report" 2>"$dir/messages" ||
     failed=$?
   printf '%-14s %6.0f/s acknowledged  ack p50 %.1f p99 %.1f ms  end to end p50 %.1f p99 %.1f max %.0f ms  lost %s duplicated %s out of order %s  refused %s\n' \
-    "$title" "$(field acked_per_second)" "$(of ack_ms p50)" "$(of ack_ms p99)" "$(of latency_ms p50)" \
-    "$(of latency_ms p99)" "$(of latency_ms max)" "$(field lost)" "$(field duplicated)" "$(field out_of_order)" \
-    "$(refused)"
-  ((failed == 0)) || { cat "$dir/words" >&2; exit "$failed"; }
+    "$title" "$(field acked_per_second)" "$(field ack_ms.p50)" "$(field ack_ms.p99)" "$(field latency_ms.p50)" \
+    "$(field latency_ms.p99)" "$(field latency_ms.max)" "$(field lost)" "$(field duplicated)" "$(field out_of_order)" \
+    "$(field rejected)"
+  ((failed == 0)) || { cat "$dir/messages" >&2; exit "$failed"; }
 }
 
 echo "$(nproc) cores, $(uname -sr); $viewers viewers on two edges, $duration each"
@@ -78,4 +71,4 @@ for rate in "${rates[@]}"; do
   measure "$rate/s" --senders 50 --rate "$rate"
 done
 echo "behind the log at the end:"
-target/release/lc --socket "$dir/edge-1/admin.sock" lag
+"$release/lc" --socket "$dir/edge-1/admin.sock" lag
