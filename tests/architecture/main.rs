@@ -80,7 +80,9 @@ fn judge_layers(from: &[String], to: &[String]) -> Option<String> {
         return Some(format!("{from_layer} must not import {to_layer}"));
     }
     let (from_room, to_room) = (from.get(1)?, to.get(1)?);
-    let names_engine = to_layer == "engines" && to_room != "backends" && to.get(2).is_some_and(|name| is_engine(name));
+    let names_engine = to_layer == "engines"
+        && to_room != "backends"
+        && to.get(2).is_some_and(|name| is_engine(name));
     let may_choose = from_layer == "engines" && (from_room == to_room || from_room == "choose");
     if names_engine && !may_choose {
         return Some(format!("only engines::choose may choose {}", to[1..3].join("::")));

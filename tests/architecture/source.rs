@@ -90,7 +90,7 @@ impl Tree {
 
     /// Returns the module that an import leads to: its longest beginning that is a file.
     pub(crate) fn module_of<'a>(&self, import: &'a [String]) -> Option<&'a [String]> {
-        let mut lengths = (1..=import.len()).rev();
+        let lengths = (1..=import.len()).rev();
         lengths.map(|length| &import[..length]).find(|module| self.modules.contains(*module))
     }
 }
@@ -197,7 +197,7 @@ impl Reader {
                     colons = 0;
                 }
                 TokenTree::Punct(punct) if punct.as_char() == ':' && !path.is_empty() => {
-                    colons += 1
+                    colons += 1;
                 }
                 other => {
                     self.add_token_path(&path);
