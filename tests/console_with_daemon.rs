@@ -45,7 +45,7 @@ fn snapshot(uptime_ms: u64) -> String {
         slow_viewers: 0,
         counters: Default::default(),
         streams: vec![],
-        shards: vec![],
+        workers: vec![],
         lag: vec![],
         moderation: Default::default(),
         breakers: vec![],

@@ -107,12 +107,12 @@ await_edges() {
 
 # Connections and comments delivered, summed over all edges: from what each tells the others every second.
 totals() {
-  local shards
-  shards=$("$bin/lc" --socket "$(core_socket)" --json shards 2>>"$stack_dir/core.err") || shards=
+  local workers
+  workers=$("$bin/lc" --socket "$(core_socket)" --json workers 2>>"$stack_dir/core.err") || workers=
   awk -v RS='[,{}\n]' -F: '
     $1 == "\"connections\"" { connections += $2 }
     $1 == "\"delivered\"" { delivered += $2 }
-    END { printf "%d %d\n", connections, delivered }' <<<"$shards"
+    END { printf "%d %d\n", connections, delivered }' <<<"$workers"
 }
 
 # Everything that runs, the viewers first.

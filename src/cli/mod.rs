@@ -22,7 +22,6 @@ pub mod recording;
 pub mod replay;
 mod review;
 mod sanction;
-mod shards;
 mod speak;
 mod status;
 mod streams;
@@ -31,6 +30,7 @@ mod throttle;
 mod token;
 mod top;
 mod who;
+mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -90,7 +90,7 @@ enum Command {
     /// List the nodes of the cluster
     Nodes,
     /// Show how loaded each delivery worker is
-    Shards,
+    Workers,
     /// Show how far each consumer is behind the log
     Lag,
     Throttle(throttle::ThrottleArgs),
@@ -130,7 +130,7 @@ impl Cli {
             Command::Status => status::run(context).await,
             Command::Streams(args) => streams::run(args, context).await,
             Command::Nodes => nodes::run(context).await,
-            Command::Shards => shards::run(context).await,
+            Command::Workers => workers::run(context).await,
             Command::Lag => lag::run(context).await,
             Command::Throttle(args) => throttle::run(args, context).await,
             Command::Ban(args) => sanction::ban(args, context).await,

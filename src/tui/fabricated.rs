@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::state::Console;
 use crate::protocol::admin::{
     BreakerState, BreakerStatus, ConsumerLag, Counters, Egress, EgressLimit, ModerationCounts,
-    NodeStatus, ShardStatus, StreamStatus, TopSnapshot,
+    NodeStatus, StreamStatus, TopSnapshot, WorkerStatus,
 };
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
@@ -39,7 +39,7 @@ pub(super) fn idle(uptime_ms: u64) -> TopSnapshot {
         slow_viewers: 0,
         counters: Counters::default(),
         streams: Vec::new(),
-        shards: Vec::new(),
+        workers: Vec::new(),
         lag: Vec::new(),
         moderation: ModerationCounts::default(),
         breakers: Vec::new(),
@@ -76,7 +76,7 @@ pub(super) fn snapshot(second: u64) -> TopSnapshot {
         slow_viewers: 41,
         counters,
         streams: TITLES.iter().zip(1..).map(|(title, id)| stream(id, title, second)).collect(),
-        shards: (0..2).map(|index| shard(index, second)).collect(),
+        workers: (0..2).map(|index| worker(index, second)).collect(),
         lag: lag(second),
         moderation: ModerationCounts {
             checked: wave(23_400),
@@ -145,11 +145,11 @@ fn stream(id: u64, title: &str, second: u64) -> StreamStatus {
     }
 }
 
-fn shard(index: u32, second: u64) -> ShardStatus {
+fn worker(index: u32, second: u64) -> WorkerStatus {
     let busy_per_second = if index == 0 { 934_000 } else { 410_000 };
-    ShardStatus {
+    WorkerStatus {
         node: NodeId::new("edge-1"),
-        shard: index,
+        worker: index,
         connections: 9_117 + u64::from(index),
         slow_viewers: 41 * u64::from(index),
         busy_us: second * busy_per_second,

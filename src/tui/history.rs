@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::protocol::admin::{ConsumerLag, Counters, ShardStatus, StreamStatus, TopSnapshot};
+use crate::protocol::admin::{ConsumerLag, Counters, StreamStatus, TopSnapshot, WorkerStatus};
 use crate::protocol::{NodeId, StreamId};
 
 /// Points a chart keeps: more than the widest terminal shows.
@@ -64,7 +64,7 @@ pub(super) type Series = VecDeque<Option<f64>>;
 
 /// What one delivery worker did in the last interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct ShardRates {
+pub(super) struct WorkerRates {
     /// Share of the time it was busy, 0.0 to 1.0.
     pub(super) load: f64,
     pub(super) delivered: f64,
@@ -88,7 +88,7 @@ pub(super) struct GroupLag {
 pub(super) struct History {
     latest: Option<TopSnapshot>,
     charts: [Series; Metric::ALL.len()],
-    shards: BTreeMap<(NodeId, u32), ShardRates>,
+    workers: BTreeMap<(NodeId, u32), WorkerRates>,
     sampled_out: BTreeMap<StreamId, f64>,
     opened: Option<f64>,
     closed: Option<f64>,
@@ -115,8 +115,8 @@ impl History {
         self.chart(metric).back().copied().flatten()
     }
 
-    pub(super) fn shard(&self, shard: &ShardStatus) -> Option<ShardRates> {
-        self.shards.get(&(shard.node.clone(), shard.shard)).copied()
+    pub(super) fn worker(&self, worker: &WorkerStatus) -> Option<WorkerRates> {
+        self.workers.get(&(worker.node.clone(), worker.worker)).copied()
     }
 
     /// Comments of a stream left out by the throttle and by nodes at their egress limit, per second.
@@ -161,7 +161,7 @@ impl History {
                 push(chart, None);
             }
         }
-        self.shards.clear();
+        self.workers.clear();
         self.sampled_out.clear();
         (self.opened, self.closed) = (None, None);
     }
@@ -177,15 +177,15 @@ impl History {
         self.sampled_out = each_stream(before, now)
             .map(|(before, now)| (now.stream_id, rate(left_out(before), left_out(now))))
             .collect();
-        self.shards = each_shard(before, now)
+        self.workers = workers_in_both(before, now)
             .map(|(before, now)| {
                 let wall_us = now.wall_us.saturating_sub(before.wall_us).max(1);
-                let rates = ShardRates {
+                let rates = WorkerRates {
                     load: now.busy_us.saturating_sub(before.busy_us) as f64 / wall_us as f64,
                     delivered: rate(before.delivered, now.delivered),
                     bytes: rate(before.bytes_out, now.bytes_out),
                 };
-                ((now.node.clone(), now.shard), rates)
+                ((now.node.clone(), now.worker), rates)
             })
             .collect();
         let closed = |counters: &Counters| counters.connections_closed.values().sum::<u64>();
@@ -212,14 +212,14 @@ fn each_stream<'a>(
 }
 
 /// The workers of both snapshots, before and now.
-fn each_shard<'a>(
+fn workers_in_both<'a>(
     before: &'a TopSnapshot,
     now: &'a TopSnapshot,
-) -> impl Iterator<Item = (&'a ShardStatus, &'a ShardStatus)> {
-    let known: BTreeMap<_, _> = before.shards.iter().map(|s| ((&s.node, s.shard), s)).collect();
-    now.shards
+) -> impl Iterator<Item = (&'a WorkerStatus, &'a WorkerStatus)> {
+    let known: BTreeMap<_, _> = before.workers.iter().map(|w| ((&w.node, w.worker), w)).collect();
+    now.workers
         .iter()
-        .filter_map(move |shard| Some((*known.get(&(&shard.node, shard.shard))?, shard)))
+        .filter_map(move |worker| Some((*known.get(&(&worker.node, worker.worker))?, worker)))
 }
 
 fn groups(partitions: &[ConsumerLag], before: &[GroupLag]) -> Vec<GroupLag> {
@@ -282,7 +282,7 @@ mod tests {
         history.add(reborn.clone());
         assert_eq!(history.rate(Metric::In), None);
         assert_eq!(history.restarts(), 1);
-        assert!(history.shard(&snapshot(3).shards[0]).is_none());
+        assert!(history.worker(&snapshot(3).workers[0]).is_none());
         reborn.uptime_ms = 1_500;
         reborn.counters.received = 12;
         history.add(reborn);
@@ -305,12 +305,12 @@ mod tests {
         let mut history = History::default();
         let mut first = snapshot(5);
         let mut second = snapshot(6);
-        (first.shards[0].busy_us, first.shards[0].wall_us) = (1_000, 5_000_000);
-        (second.shards[0].busy_us, second.shards[0].wall_us) = (251_000, 6_000_000);
-        (first.shards[0].delivered, second.shards[0].delivered) = (100, 350);
+        (first.workers[0].busy_us, first.workers[0].wall_us) = (1_000, 5_000_000);
+        (second.workers[0].busy_us, second.workers[0].wall_us) = (251_000, 6_000_000);
+        (first.workers[0].delivered, second.workers[0].delivered) = (100, 350);
         history.add(first);
         history.add(second.clone());
-        let rates = history.shard(&second.shards[0]).unwrap();
+        let rates = history.worker(&second.workers[0]).unwrap();
         assert_eq!((rates.load, rates.delivered), (0.25, 250.0));
     }
 

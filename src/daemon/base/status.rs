@@ -17,7 +17,7 @@ use crate::protocol::throttle::SampleRate;
 
 /// What one delivery worker measures of itself; all grow except `connections` and `slow_viewers`.
 #[derive(Debug, Default)]
-pub struct ShardGauges {
+pub struct WorkerGauges {
     pub connections: AtomicU64,
     pub slow_viewers: AtomicU64,
     pub busy_us: AtomicU64,
@@ -51,7 +51,7 @@ struct Inner {
     metrics: Metrics,
     ready: AtomicBool,
     draining: AtomicBool,
-    shards: Mutex<Vec<Arc<ShardGauges>>>,
+    workers: Mutex<Vec<Arc<WorkerGauges>>>,
     streams: Mutex<AHashMap<StreamId, StreamGauges>>,
     viewers: Mutex<AHashMap<StreamId, u64>>,
     egress: Mutex<Egress>,
@@ -92,15 +92,15 @@ impl StatusBoard {
         self.inner.rate_refusal_at_ms.load(Ordering::Relaxed)
     }
 
-    /// A place for one more delivery worker; its index is its place in [`Self::shards`].
-    pub fn add_shard(&self) -> Arc<ShardGauges> {
-        let gauges = Arc::new(ShardGauges::default());
-        self.inner.shards.lock().push(gauges.clone());
+    /// A place for one more delivery worker; its index is its place in [`Self::workers`].
+    pub fn add_worker(&self) -> Arc<WorkerGauges> {
+        let gauges = Arc::new(WorkerGauges::default());
+        self.inner.workers.lock().push(gauges.clone());
         gauges
     }
 
-    pub fn shards(&self) -> Vec<Arc<ShardGauges>> {
-        self.inner.shards.lock().clone()
+    pub fn workers(&self) -> Vec<Arc<WorkerGauges>> {
+        self.inner.workers.lock().clone()
     }
 
     pub fn set_stream(&self, stream_id: StreamId, gauges: StreamGauges) {
@@ -172,8 +172,8 @@ impl StatusBoard {
 
     /// Viewers whose socket takes no more for now, of all workers.
     pub fn slow_viewers(&self) -> u64 {
-        let shards = self.inner.shards.lock();
-        shards.iter().map(|shard| shard.slow_viewers.load(Ordering::Relaxed)).sum()
+        let workers = self.inner.workers.lock();
+        workers.iter().map(|worker| worker.slow_viewers.load(Ordering::Relaxed)).sum()
     }
 
     /// A breaker for a dependency, shown on the board from now on.
@@ -189,18 +189,18 @@ impl StatusBoard {
 
     /// Adds the workers' gauges up into those that Prometheus reads.
     pub fn set_connection_gauges(&self) {
-        let sum = |gauge: fn(&ShardGauges) -> &AtomicU64| {
-            let shards = self.inner.shards.lock();
-            shards.iter().map(|shard| gauge(shard).load(Ordering::Relaxed)).sum::<u64>()
+        let sum = |gauge: fn(&WorkerGauges) -> &AtomicU64| {
+            let workers = self.inner.workers.lock();
+            workers.iter().map(|worker| gauge(worker).load(Ordering::Relaxed)).sum::<u64>()
         };
         let metrics = self.metrics();
-        metrics.connections.set(sum(|shard| &shard.connections) as i64);
-        metrics.slow_viewers.set(sum(|shard| &shard.slow_viewers) as i64);
+        metrics.connections.set(sum(|worker| &worker.connections) as i64);
+        metrics.slow_viewers.set(sum(|worker| &worker.slow_viewers) as i64);
     }
 
     /// Connections of all workers.
     pub fn connections(&self) -> u64 {
-        let shards = self.inner.shards.lock();
-        shards.iter().map(|shard| shard.connections.load(Ordering::Relaxed)).sum()
+        let workers = self.inner.workers.lock();
+        workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).sum()
     }
 }

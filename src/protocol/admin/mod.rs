@@ -92,11 +92,11 @@ pub struct StreamStatus {
     pub reactions: BTreeMap<String, u64>,
 }
 
-/// `GET /v1/shards`: one delivery worker.
+/// `GET /v1/workers`: one delivery worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ShardStatus {
+pub struct WorkerStatus {
     pub node: NodeId,
-    pub shard: u32,
+    pub worker: u32,
     pub connections: u64,
     /// Viewers whose socket does not take what is written.
     pub slow_viewers: u64,
@@ -220,7 +220,9 @@ pub struct NodeReport {
     /// Streams that this node shows, or has shown, in part.
     #[serde(default)]
     pub egress: Vec<StreamEgress>,
-    pub shards: Vec<ShardStatus>,
+    /// Delivery workers; a node of an earlier version reports none under this name.
+    #[serde(default)]
+    pub workers: Vec<WorkerStatus>,
     pub breakers: Vec<BreakerStatus>,
 }
 
@@ -237,7 +239,7 @@ pub struct TopSnapshot {
     pub slow_viewers: u64,
     pub counters: Counters,
     pub streams: Vec<StreamStatus>,
-    pub shards: Vec<ShardStatus>,
+    pub workers: Vec<WorkerStatus>,
     pub lag: Vec<ConsumerLag>,
     pub moderation: ModerationCounts,
     pub breakers: Vec<BreakerStatus>,

@@ -7,7 +7,7 @@
 //! ├──────────────────────────────────────────────────────────────────┤
 //! │ streams                                                          │  what is left
 //! ├─────────────────────┬──────────────┬────────────┬────────────────┤
-//! │ shards              │ lag          │ moderation │ nodes          │  5 to 14, from 21 rows on
+//! │ workers             │ lag          │ moderation │ nodes          │  5 to 14, from 21 rows on
 //! ├─────────────────────┴──────────────┴────────────┴────────────────┤
 //! │ notice                                                           │  1
 //! └ keys ────────────────────────────────────────────────────────────┘  1
@@ -37,7 +37,7 @@ pub(super) struct Plan {
     pub(super) connections: Rect,
     pub(super) breakers: Rect,
     pub(super) streams: Rect,
-    pub(super) shards: Rect,
+    pub(super) workers: Rect,
     pub(super) lag: Rect,
     pub(super) moderation: Rect,
     pub(super) nodes: Rect,
@@ -81,12 +81,12 @@ impl Plan {
     fn lower(mut self, area: Rect) -> Self {
         match area.width {
             WIDE.. => {
-                [self.shards, self.lag, self.moderation, self.nodes] =
+                [self.workers, self.lag, self.moderation, self.nodes] =
                     columns(area, [29, 24, 22, 25]);
             }
-            MIDDLE.. => [self.shards, self.lag, self.moderation] = columns(area, [36, 31, 33]),
-            NARROW.. => [self.shards, self.lag] = columns(area, [55, 45]),
-            _ => self.shards = area,
+            MIDDLE.. => [self.workers, self.lag, self.moderation] = columns(area, [36, 31, 33]),
+            NARROW.. => [self.workers, self.lag] = columns(area, [55, 45]),
+            _ => self.workers = area,
         }
         self
     }
@@ -136,14 +136,14 @@ mod tests {
 
     fn panels(plan: Plan) -> [Rect; 11] {
         let Plan { header, rates, connections, breakers, streams, .. } = plan;
-        let Plan { shards, lag, moderation, nodes, notice, keys, .. } = plan;
+        let Plan { workers, lag, moderation, nodes, notice, keys, .. } = plan;
         [
             header,
             rates,
             connections,
             breakers,
             streams,
-            shards,
+            workers,
             lag,
             moderation,
             nodes,

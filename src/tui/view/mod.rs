@@ -17,8 +17,8 @@ mod moderation;
 mod nodes;
 mod panel;
 mod rates;
-mod shards;
 mod streams;
+mod workers;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -39,7 +39,7 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &T
     if let Some(snapshot) = console.shown().latest() {
         connections::draw(plan.connections, buffer, console.shown(), snapshot, theme);
         breakers::draw(plan.breakers, buffer, &snapshot.breakers, theme);
-        shards::draw(plan.shards, buffer, console.shown(), snapshot, theme);
+        workers::draw(plan.workers, buffer, console.shown(), snapshot, theme);
         lag::draw(plan.lag, buffer, console.shown().groups(), theme);
         moderation::draw(plan.moderation, buffer, snapshot, theme);
         nodes::draw(plan.nodes, buffer, snapshot, theme);

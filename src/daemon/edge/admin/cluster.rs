@@ -7,8 +7,8 @@ use ahash::AHashMap;
 
 use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, Counters, ModerationCounts, NodeReport, NodeStatus, ShardStatus,
-    StreamEgress, StreamRates,
+    BreakerState, BreakerStatus, Counters, ModerationCounts, NodeReport, NodeStatus, StreamEgress,
+    StreamRates, WorkerStatus,
 };
 use crate::protocol::{NodeId, StreamId};
 
@@ -38,8 +38,8 @@ impl ClusterView {
         self.reports.iter().map(|report| report.node.clone()).collect()
     }
 
-    pub(super) fn shards(&self) -> Vec<ShardStatus> {
-        self.reports.iter().flat_map(|report| report.shards.iter().cloned()).collect()
+    pub(super) fn workers(&self) -> Vec<WorkerStatus> {
+        self.reports.iter().flat_map(|report| report.workers.iter().cloned()).collect()
     }
 
     pub(super) fn connections(&self) -> u64 {

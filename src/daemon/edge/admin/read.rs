@@ -8,8 +8,8 @@ use super::Desk;
 use super::answer::{Answer, Failure, listed};
 use super::request::{Params, PathParam, within};
 use crate::protocol::admin::{
-    AuditEntry, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem, Sanction, ShardStatus,
-    Status, StreamStatus, UserRef, Who,
+    AuditEntry, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem, Sanction, Status,
+    StreamStatus, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -48,8 +48,8 @@ pub(super) async fn streams(State(desk): State<Desk>) -> Json<Cluster<StreamStat
     Json(desk.parts.streams().await)
 }
 
-pub(super) async fn shards(State(desk): State<Desk>) -> Json<Cluster<ShardStatus>> {
-    Json(desk.parts.all_shards().await)
+pub(super) async fn workers(State(desk): State<Desk>) -> Json<Cluster<WorkerStatus>> {
+    Json(desk.parts.all_workers().await)
 }
 
 pub(super) async fn lag(State(desk): State<Desk>) -> Answer<Cluster<ConsumerLag>> {

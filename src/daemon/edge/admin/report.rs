@@ -11,8 +11,8 @@ use tracing::debug;
 
 use super::AdminParts;
 use crate::daemon::base::metrics::Metrics;
-use crate::daemon::base::status::ShardGauges;
-use crate::protocol::admin::{Counters, ModerationCounts, NodeReport, NodeStatus, ShardStatus};
+use crate::daemon::base::status::WorkerGauges;
+use crate::protocol::admin::{Counters, ModerationCounts, NodeReport, NodeStatus, WorkerStatus};
 use crate::protocol::events::Decision;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -46,16 +46,16 @@ impl Reporter {
 
 impl AdminParts {
     pub(super) fn report(&self) -> NodeReport {
-        let shards = self.shards();
+        let workers = self.workers();
         NodeReport {
             taken_at: self.control.parts().clock.now_ms(),
             node: self.node_status(),
-            slow_viewers: shards.iter().map(|shard| shard.slow_viewers).sum(),
+            slow_viewers: workers.iter().map(|worker| worker.slow_viewers).sum(),
             counters: counters(self.board.metrics()),
             moderation: moderation(self.board.metrics()),
             streams: self.board.stream_rates(),
             egress: self.board.stream_egress(),
-            shards,
+            workers,
             breakers: self.board.breakers(),
         }
     }
@@ -74,11 +74,11 @@ impl AdminParts {
         }
     }
 
-    fn shards(&self) -> Vec<ShardStatus> {
-        let shards = self.board.shards();
-        let status = |(shard, gauges): (usize, &Arc<ShardGauges>)| ShardStatus {
+    fn workers(&self) -> Vec<WorkerStatus> {
+        let workers = self.board.workers();
+        let status = |(worker, gauges): (usize, &Arc<WorkerGauges>)| WorkerStatus {
             node: self.about.node.clone(),
-            shard: shard as u32,
+            worker: worker as u32,
             connections: gauges.connections.load(Relaxed),
             slow_viewers: gauges.slow_viewers.load(Relaxed),
             busy_us: gauges.busy_us.load(Relaxed),
@@ -87,7 +87,7 @@ impl AdminParts {
             delivered: gauges.delivered.load(Relaxed),
             bytes_out: gauges.bytes_out.load(Relaxed),
         };
-        shards.iter().enumerate().map(status).collect()
+        workers.iter().enumerate().map(status).collect()
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn router(desk: Desk) -> Router {
         .route("/v1/nodes", get(read::nodes))
         .route("/v1/streams", get(read::streams).post(change::create_stream))
         .route("/v1/streams/{id}", post(change::update_stream))
-        .route("/v1/shards", get(read::shards))
+        .route("/v1/workers", get(read::workers))
         .route("/v1/lag", get(read::lag))
         .route("/v1/bans", get(read::bans))
         .route("/v1/who/{user}", get(read::who))

@@ -10,8 +10,8 @@ use tracing::debug;
 use super::AdminParts;
 use super::cluster::ClusterView;
 use crate::protocol::admin::{
-    BreakerState, Cluster, ConsumerLag, NodeStatus, ShardStatus, Status, StreamEgress, StreamRates,
-    StreamStatus, TopSnapshot,
+    BreakerState, Cluster, ConsumerLag, NodeStatus, Status, StreamEgress, StreamRates,
+    StreamStatus, TopSnapshot, WorkerStatus,
 };
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::throttle::SampleRate;
@@ -37,7 +37,7 @@ impl AdminParts {
             slow_viewers: view.slow_viewers(),
             counters: view.counters(),
             streams: self.streams_of(&view).await,
-            shards: view.shards(),
+            workers: view.workers(),
             lag,
             moderation: view.moderation(queued),
             breakers: view.breakers(),
@@ -76,9 +76,9 @@ impl AdminParts {
         Cluster { items: view.nodes(), unreachable: view.unreachable }
     }
 
-    pub(super) async fn all_shards(&self) -> Cluster<ShardStatus> {
+    pub(super) async fn all_workers(&self) -> Cluster<WorkerStatus> {
         let view = self.cluster().await;
-        Cluster { items: view.shards(), unreachable: view.unreachable }
+        Cluster { items: view.workers(), unreachable: view.unreachable }
     }
 
     pub(super) async fn streams(&self) -> Cluster<StreamStatus> {

@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 
 use super::state::Operations;
-use crate::daemon::base::status::{ShardGauges, StatusBoard};
+use crate::daemon::base::status::{StatusBoard, WorkerGauges};
 use crate::protocol::admin::{BreakerState, BreakerStatus, ConsumerLag};
 
 /// A log that does not say its lag within this time is left out; a scraper waits 10 s at most.
@@ -20,7 +20,7 @@ pub(super) async fn metrics(State(operations): State<Operations>) -> Response {
     let mut extra = String::new();
     let Operations { board, log } = operations;
     put_node(&mut extra, &board);
-    put_shards(&mut extra, &board.shards());
+    put_workers(&mut extra, &board.workers());
     put_breakers(&mut extra, &board.breakers());
     match tokio::time::timeout(LAG_TIMEOUT, log.lag()).await {
         Ok(Ok(lag)) => put_lag(&mut extra, &lag),
@@ -39,23 +39,25 @@ fn put_node(out: &mut String, board: &StatusBoard) {
 }
 
 /// A measure of a delivery worker and how it is exported.
-type ShardFamily = (&'static str, &'static str, &'static str, fn(&ShardGauges) -> &AtomicU64);
+type WorkerFamily = (&'static str, &'static str, &'static str, fn(&WorkerGauges) -> &AtomicU64);
 
-fn put_shards(out: &mut String, shards: &[Arc<ShardGauges>]) {
-    let families: [ShardFamily; 6] = [
-        ("shard_connections", "gauge", "Viewers of a delivery worker", |s| &s.connections),
-        ("shard_slow_viewers", "gauge", "Viewers of a worker that are behind", |s| &s.slow_viewers),
-        ("shard_busy_us", "counter", "Microseconds a worker was busy", |s| &s.busy_us),
-        ("shard_frames", "counter", "Frames a worker wrote", |s| &s.frames),
-        ("shard_delivered", "counter", "Comments a worker delivered", |s| &s.delivered),
-        ("shard_sent_bytes", "counter", "Bytes a worker wrote", |s| &s.bytes_out),
+fn put_workers(out: &mut String, workers: &[Arc<WorkerGauges>]) {
+    let families: [WorkerFamily; 6] = [
+        ("worker_connections", "gauge", "Viewers of a delivery worker", |w| &w.connections),
+        ("worker_slow_viewers", "gauge", "Viewers of a worker that are behind", |w| {
+            &w.slow_viewers
+        }),
+        ("worker_busy_us", "counter", "Microseconds a worker was busy", |w| &w.busy_us),
+        ("worker_frames", "counter", "Frames a worker wrote", |w| &w.frames),
+        ("worker_delivered", "counter", "Comments a worker delivered", |w| &w.delivered),
+        ("worker_sent_bytes", "counter", "Bytes a worker wrote", |w| &w.bytes_out),
     ];
     for (name, kind, help, measure) in families {
         head(out, name, kind, help);
         let suffixed = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
-        for (index, shard) in shards.iter().enumerate() {
-            let value = measure(shard).load(Ordering::Relaxed);
-            sample(out, &suffixed, &[("shard", &index)], value);
+        for (index, worker) in workers.iter().enumerate() {
+            let value = measure(worker).load(Ordering::Relaxed);
+            sample(out, &suffixed, &[("worker", &index)], value);
         }
     }
 }
@@ -104,14 +106,14 @@ mod tests {
     #[test]
     fn labels_are_escaped_and_counters_end_in_total() {
         let board = StatusBoard::default();
-        board.add_shard().busy_us.store(7, Ordering::Relaxed);
+        board.add_worker().busy_us.store(7, Ordering::Relaxed);
         let mut out = String::new();
-        put_shards(&mut out, &board.shards());
+        put_workers(&mut out, &board.workers());
         let group = "a\"b\\c".to_owned();
         let topic = "comment_events".to_owned();
         let lag = ConsumerLag { group, topic, partition: 3, position: 1, end: 5, lag: 4 };
         put_lag(&mut out, &[lag]);
-        assert!(out.contains("lcd_shard_busy_us_total{shard=\"0\"} 7\n"), "{out}");
+        assert!(out.contains("lcd_worker_busy_us_total{worker=\"0\"} 7\n"), "{out}");
         let line = r#"lcd_consumer_lag{group="a\"b\\c",topic="comment_events",partition="3"} 4"#;
         assert!(out.contains(line), "{out}");
     }

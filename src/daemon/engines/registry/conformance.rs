@@ -166,7 +166,7 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             share: SampleRate::from_share(0.5).unwrap(),
             sampled_out: 13,
         }],
-        shards: Vec::new(),
+        workers: Vec::new(),
         breakers: Vec::new(),
     }
 }

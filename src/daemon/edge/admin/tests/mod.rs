@@ -174,9 +174,9 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
     served.world.log.put_position(Topic::CommentEvents, "archiver", 0);
     let board = &served.world.board;
     board.set_ready(true);
-    let shard = board.add_shard();
-    shard.connections.store(7, std::sync::atomic::Ordering::Relaxed);
-    shard.slow_viewers.store(2, std::sync::atomic::Ordering::Relaxed);
+    let worker = board.add_worker();
+    worker.connections.store(7, std::sync::atomic::Ordering::Relaxed);
+    worker.slow_viewers.store(2, std::sync::atomic::Ordering::Relaxed);
     board.metrics().comments_accepted.inc_by(9);
     count(&board.metrics().comments_refused, "banned");
     count(&board.metrics().moderation_decisions, "reject");
@@ -186,7 +186,7 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
 
     let mut top = served.send("GET", "/v1/top?interval_ms=50", "").await;
     let first: TopSnapshot = top.line().await.unwrap();
-    assert_eq!((first.connections, first.slow_viewers, first.shards.len()), (7, 2, 1));
+    assert_eq!((first.connections, first.slow_viewers, first.workers.len()), (7, 2, 1));
     assert_eq!((first.counters.accepted, first.counters.refused["banned"]), (9, 1));
     assert_eq!((first.moderation.rejected, first.lag[0].lag), (1, 2));
     assert_eq!((first.streams[0].viewers, first.streams[0].reactions["fire"]), (12, 3));
@@ -204,8 +204,8 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
     assert_eq!((nodes.items[0].connections, nodes.items[0].roles.len()), (7, 4));
     let streams: Cluster<StreamStatus> = served.get("/v1/streams").await;
     assert_eq!(streams.items[0].title, "one");
-    let shards: Cluster<ShardStatus> = served.get("/v1/shards").await;
-    assert_eq!(shards.items[0].connections, 7);
+    let workers: Cluster<WorkerStatus> = served.get("/v1/workers").await;
+    assert_eq!(workers.items[0].connections, 7);
     let lag: Cluster<ConsumerLag> = served.get("/v1/lag").await;
     assert_eq!(lag.items[0].group, "archiver");
     let queue: Cluster<ReviewItem> = served.get("/v1/mod/queue").await;

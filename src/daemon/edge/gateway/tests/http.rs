@@ -319,16 +319,16 @@ async fn health_tells_alive_from_ready() {
 }
 
 #[tokio::test]
-async fn metrics_have_counters_shards_breakers_and_lag_before_the_end_marker() {
+async fn metrics_have_counters_workers_breakers_and_lag_before_the_end_marker() {
     let rig = Rig::start().await;
-    rig.board.add_shard().connections.store(3, Ordering::Relaxed);
+    rig.board.add_worker().connections.store(3, Ordering::Relaxed);
     let breaker = rig.board.add_breaker("comment store");
     (0..3).for_each(|_| breaker.failed(&"down"));
     let reply = get(rig.address, "/metrics").await;
     assert!(reply.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     for line in [
         "lcd_comments_received_total 0\n",
-        "lcd_shard_connections{shard=\"0\"} 3\n",
+        "lcd_worker_connections{worker=\"0\"} 3\n",
         "lcd_breaker_state{dependency=\"comment store\"} 2\n",
         "lcd_consumer_lag{group=\"archive\",topic=\"comment_events\",partition=\"0\"} 7\n",
         "lcd_ready 1\n",

@@ -43,7 +43,7 @@ use super::viewer::Viewer;
 use crate::daemon::base::config::{DeliveryConfig, GatewayConfig};
 use crate::daemon::base::handoff::{ConnectionId, Submission};
 use crate::daemon::base::metrics::Metrics;
-use crate::daemon::base::status::{ShardGauges, StatusBoard};
+use crate::daemon::base::status::{StatusBoard, WorkerGauges};
 use crate::protocol::{CloseCode, StreamId, UserId};
 
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -73,7 +73,7 @@ pub(super) struct WorkerParts {
 #[derive(Debug)]
 pub(super) struct Worker {
     parts: WorkerParts,
-    gauges: Arc<ShardGauges>,
+    gauges: Arc<WorkerGauges>,
     metrics: Metrics,
     viewers: Slab<Viewer>,
     streams: Slab<Stream>,
@@ -107,7 +107,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(parts: WorkerParts) -> Self {
         let now = Instant::now();
-        let gauges = parts.board.add_shard();
+        let gauges = parts.board.add_worker();
         let metrics = parts.board.metrics().clone();
         let timers = Timers::new(now, &parts.gateway);
         Self {

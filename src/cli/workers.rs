@@ -1,23 +1,23 @@
-//! `lc shards`: how loaded each delivery worker is.
+//! `lc workers`: how loaded each delivery worker is.
 
 use std::process::ExitCode;
 
 use super::context::Context;
 use super::output::{show, table, warn_unreachable};
-use crate::protocol::admin::{Cluster, ShardStatus};
+use crate::protocol::admin::{Cluster, WorkerStatus};
 use crate::protocol::quantity::{show_bytes, show_count};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
-    let shards: Cluster<ShardStatus> = context.admin().get("/v1/shards").await?;
-    context.output().items(&shards.items, || human(&shards.items))?;
-    warn_unreachable(&shards.unreachable);
+    let workers: Cluster<WorkerStatus> = context.admin().get("/v1/workers").await?;
+    context.output().items(&workers.items, || human(&workers.items))?;
+    warn_unreachable(&workers.unreachable);
     Ok(ExitCode::SUCCESS)
 }
 
-fn human(shards: &[ShardStatus]) -> String {
+fn human(workers: &[WorkerStatus]) -> String {
     let mut rows = table(&[
         "node",
-        ">shard",
+        ">worker",
         ">connections",
         ">slow",
         ">busy",
@@ -25,16 +25,16 @@ fn human(shards: &[ShardStatus]) -> String {
         ">delivered",
         ">bytes out",
     ]);
-    for shard in shards {
+    for worker in workers {
         rows.add_row([
-            shard.node.to_string(),
-            shard.shard.to_string(),
-            show_count(shard.connections),
-            show_count(shard.slow_viewers),
-            format!("{:.1}%", shard.busy_us as f64 * 100.0 / shard.wall_us.max(1) as f64),
-            show_count(shard.frames),
-            show_count(shard.delivered),
-            show_bytes(shard.bytes_out),
+            worker.node.to_string(),
+            worker.worker.to_string(),
+            show_count(worker.connections),
+            show_count(worker.slow_viewers),
+            format!("{:.1}%", worker.busy_us as f64 * 100.0 / worker.wall_us.max(1) as f64),
+            show_count(worker.frames),
+            show_count(worker.delivered),
+            show_bytes(worker.bytes_out),
         ]);
     }
     let text = show(&rows, "No delivery workers run.");
@@ -50,9 +50,9 @@ mod tests {
 
     #[test]
     fn a_worker_shows_its_share_of_busy_time() {
-        let shard = |shard, busy_us| ShardStatus {
+        let worker = |worker, busy_us| WorkerStatus {
             node: NodeId::new("edge-1"),
-            shard,
+            worker,
             connections: 9_500,
             slow_viewers: 3,
             busy_us,
@@ -61,6 +61,6 @@ mod tests {
             delivered: 11_400_000,
             bytes_out: 2_100_000_000,
         };
-        insta::assert_snapshot!(human(&[shard(0, 37_800_000), shard(1, 0)]));
+        insta::assert_snapshot!(human(&[worker(0, 37_800_000), worker(1, 0)]));
     }
 }

@@ -6,13 +6,13 @@ use ratatui::style::Style;
 
 use super::grid::{Column, Grid};
 use super::panel;
-use crate::protocol::admin::{ShardStatus, TopSnapshot};
+use crate::protocol::admin::{TopSnapshot, WorkerStatus};
 use crate::protocol::quantity::{show_bytes, show_count, show_rate};
 use crate::tui::history::History;
 use crate::tui::theme::Theme;
 
 const COLUMNS: [Column; 6] = [
-    Column { name: "shard", width: 0, right: false, rank: 1 },
+    Column { name: "worker", width: 0, right: false, rank: 1 },
     Column { name: "load", width: 4, right: true, rank: 0 },
     Column { name: "conns", width: 5, right: true, rank: 2 },
     Column { name: "slow", width: 4, right: true, rank: 4 },
@@ -27,33 +27,33 @@ pub(super) fn draw(
     snapshot: &TopSnapshot,
     theme: &Theme,
 ) {
-    let area = panel::open(area, buffer, "shards", theme);
+    let area = panel::open(area, buffer, "workers", theme);
     if area.is_empty() {
         return;
     }
     let grid = Grid::fit(&COLUMNS, area);
     grid.header(area.y, buffer, "", theme.faint);
-    let one_node = snapshot.shards.iter().all(|shard| shard.node == snapshot.node);
+    let one_node = snapshot.workers.iter().all(|worker| worker.node == snapshot.node);
     let rows = usize::from(area.height - 1);
-    let hidden = snapshot.shards.len().saturating_sub(rows);
+    let hidden = snapshot.workers.len().saturating_sub(rows);
     // The busiest first where not all fit: it is the one that hurts.
-    let mut shards: Vec<_> = snapshot.shards.iter().collect();
+    let mut workers: Vec<_> = snapshot.workers.iter().collect();
     if hidden > 0 {
-        let load = |shard: &ShardStatus| history.shard(shard).map_or(0.0, |rates| rates.load);
-        shards.sort_by(|a, b| load(b).total_cmp(&load(a)));
+        let load = |worker: &WorkerStatus| history.worker(worker).map_or(0.0, |rates| rates.load);
+        workers.sort_by(|a, b| load(b).total_cmp(&load(a)));
     }
-    for (shard, y) in shards.into_iter().zip(area.y + 1..area.bottom()) {
-        grid.row(y, buffer, &cells(shard, one_node, history, theme));
+    for (worker, y) in workers.into_iter().zip(area.y + 1..area.bottom()) {
+        grid.row(y, buffer, &cells(worker, one_node, history, theme));
     }
 }
 
 fn cells(
-    shard: &ShardStatus,
+    worker: &WorkerStatus,
     one_node: bool,
     history: &History,
     theme: &Theme,
 ) -> [(String, Style); 6] {
-    let rates = history.shard(shard);
+    let rates = history.worker(worker);
     let show = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
     let load = match rates {
         Some(rates) if rates.load >= 0.9 => theme.bad,
@@ -61,15 +61,15 @@ fn cells(
         _ => theme.good,
     };
     let name = match one_node {
-        true => shard.shard.to_string(),
-        false => format!("{}/{}", shard.node, shard.shard),
+        true => worker.worker.to_string(),
+        false => format!("{}/{}", worker.node, worker.worker),
     };
-    let slow = if shard.slow_viewers > 0 { theme.warn } else { theme.faint };
+    let slow = if worker.slow_viewers > 0 { theme.warn } else { theme.faint };
     [
         (name, theme.text),
         (show(rates.map(|rates| format!("{:.0}%", rates.load * 100.0))), load),
-        (show_count(shard.connections), theme.text),
-        (show_count(shard.slow_viewers), slow),
+        (show_count(worker.connections), theme.text),
+        (show_count(worker.slow_viewers), slow),
         (show(rates.map(|rates| show_rate(rates.delivered))), theme.text),
         (show(rates.map(|rates| show_bytes(rates.bytes as u64))), theme.faint),
     ]
