@@ -14,7 +14,7 @@ use crate::protocol::websocket::{Opcode, server_frame};
 /// How the bytes of one connection look. A list, so that another form is one more entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Json = 0,
     Msgpack = 1,
     /// Each frame compressed by itself.
@@ -25,10 +25,10 @@ pub(super) enum Form {
     MsgpackShared = 5,
 }
 
-pub(super) const FORMS: usize = 6;
+pub(crate) const FORMS: usize = 6;
 
 impl Form {
-    pub(super) fn new(encoding: Encoding, deflate: Deflate) -> Self {
+    pub(crate) fn new(encoding: Encoding, deflate: Deflate) -> Self {
         match (encoding, deflate) {
             (Encoding::Json, Deflate::Off) => Self::Json,
             (Encoding::Msgpack, Deflate::Off) => Self::Msgpack,
@@ -39,14 +39,14 @@ impl Form {
         }
     }
 
-    pub(super) fn encoding(self) -> Encoding {
+    pub(crate) fn encoding(self) -> Encoding {
         match self {
             Self::Json | Self::JsonDeflate | Self::JsonShared => Encoding::Json,
             Self::Msgpack | Self::MsgpackDeflate | Self::MsgpackShared => Encoding::Msgpack,
         }
     }
 
-    pub(super) fn deflate(self) -> Deflate {
+    pub(crate) fn deflate(self) -> Deflate {
         match self {
             Self::Json | Self::Msgpack => Deflate::Off,
             Self::JsonDeflate | Self::MsgpackDeflate => Deflate::Single,
@@ -55,7 +55,7 @@ impl Form {
     }
 
     /// A frame for one viewer alone: never worth a compressor's time, and in no shared window.
-    pub(super) fn encode_private(self, message: &ServerMessage) -> Bytes {
+    pub(crate) fn encode_private(self, message: &ServerMessage) -> Bytes {
         encode(self.encoding(), message)
     }
 }
@@ -84,7 +84,7 @@ fn payload(frame: &[u8]) -> &[u8] {
 
 /// Which ring a frame goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(crate) enum Lane {
     /// Comments and what may be skipped with them.
     Ordered,
     /// Deletions and announcements: never skipped, always first.
@@ -93,7 +93,7 @@ pub(super) enum Lane {
 
 /// A message and its encodings, shared by all workers.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     message: ServerMessage,
     lane: Lane,
     /// The place of a deletion in its stream's order.
@@ -114,40 +114,40 @@ struct Encoded {
 }
 
 impl Frame {
-    pub(super) fn new(lane: Lane, message: ServerMessage) -> Self {
+    pub(crate) fn new(lane: Lane, message: ServerMessage) -> Self {
         let (json, msgpack) = Default::default();
         Self { message, lane, deleted_at: None, json, msgpack, window: None }
     }
 
     /// The next frame of a stream whose viewers share a window. Only what all of them are sent in the
     /// same order can enter it: deletions and announcements overtake, so they stay outside.
-    pub(super) fn in_window(self, stream: &Arc<StreamDeflate>) -> Self {
+    pub(crate) fn in_window(self, stream: &Arc<StreamDeflate>) -> Self {
         match self.lane {
             Lane::Ordered => Self { window: Some((stream.clone(), stream.next_place())), ..self },
             Lane::Control => self,
         }
     }
 
-    pub(super) fn deletion(seq: Seq, deletion: Deletion) -> Self {
+    pub(crate) fn deletion(seq: Seq, deletion: Deletion) -> Self {
         let frame = Self::new(Lane::Control, ServerMessage::CommentDeleted(deletion));
         Self { deleted_at: Some(seq), ..frame }
     }
 
     /// Whether it is a deletion whose place lies after `seq`.
-    pub(super) fn deletes_after(&self, seq: Seq) -> bool {
+    pub(crate) fn deletes_after(&self, seq: Seq) -> bool {
         self.deleted_at.is_some_and(|place| place > seq)
     }
 
-    pub(super) fn lane(&self) -> Lane {
+    pub(crate) fn lane(&self) -> Lane {
         self.lane
     }
 
-    pub(super) fn message(&self) -> &ServerMessage {
+    pub(crate) fn message(&self) -> &ServerMessage {
         &self.message
     }
 
     /// The batch, if it is one.
-    pub(super) fn batch(&self) -> Option<&CommentsBatch> {
+    pub(crate) fn batch(&self) -> Option<&CommentsBatch> {
         match &self.message {
             ServerMessage::Comments(batch) => Some(batch),
             _ => None,
@@ -155,13 +155,13 @@ impl Frame {
     }
 
     /// Comments in it.
-    pub(super) fn comments(&self) -> u64 {
+    pub(crate) fn comments(&self) -> u64 {
         self.batch().map_or(0, |batch| batch.comments.len() as u64)
     }
 
     /// The frame's bytes for a viewer of a form whose window goes as far as `window`, and how far it
     /// goes after them.
-    pub(super) fn bytes(&self, form: Form, window: InWindow) -> (&Bytes, InWindow) {
+    pub(crate) fn bytes(&self, form: Form, window: InWindow) -> (&Bytes, InWindow) {
         let encoding = form.encoding();
         match form.deflate() {
             Deflate::Off => (self.plain(encoding), window),
@@ -180,7 +180,7 @@ impl Frame {
     }
 
     /// Where in the shared window it stands; `None` if it is sent as it is in this form.
-    pub(super) fn link(&self, form: Form) -> Option<Link> {
+    pub(crate) fn link(&self, form: Form) -> Option<Link> {
         match form.deflate() {
             Deflate::Off | Deflate::Single => None,
             Deflate::Shared => self.shared(form.encoding()).map(|(link, _)| *link),
@@ -219,7 +219,7 @@ impl Frame {
     }
 
     /// About the memory it takes in one form, for the ring's bound.
-    pub(super) fn weight_bytes(&self) -> usize {
+    pub(crate) fn weight_bytes(&self) -> usize {
         let text = |batch: &CommentsBatch| -> usize {
             batch.comments.iter().map(|comment| 160 + comment.message.len()).sum()
         };

@@ -40,14 +40,14 @@ mod presence;
 mod receive;
 mod ring;
 mod stream;
-#[cfg(test)]
-mod test_frames;
 mod transport;
 mod viewer;
 #[cfg(test)]
 mod wire_bytes_tests;
 mod worker;
 
+#[cfg(test)]
+pub(crate) use frame::{Frame, Lane};
 pub use handle::{
     Delivery, DeliveryError, DeliveryHandle, DeliveryParts, DeliveryTasks, ViewerRequests,
 };

@@ -291,7 +291,8 @@ fn left_out(echo: &Echo, batch: &CommentsBatch) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::stages::delivery::test_frames::{batch, comment, deletion};
+    use crate::daemon::testing::comments::sample_comment;
+    use crate::daemon::testing::frames::{deletion_frame, sampled_frame};
 
     fn stream(ring_frames: usize) -> Stream {
         let config = DeliveryConfig { ring_frames, ..DeliveryConfig::default() };
@@ -299,7 +300,7 @@ mod tests {
     }
 
     fn echo(seq: Seq, staff: bool) -> Echo {
-        Echo { seq, slot: 0, generation: 1, comment: comment(seq), staff }
+        Echo { seq, slot: 0, generation: 1, comment: Arc::new(sample_comment(seq)), staff }
     }
 
     fn due(stream: &mut Stream) -> Vec<Seq> {
@@ -311,9 +312,9 @@ mod tests {
         let mut stream = stream(16);
         assert!(stream.expect_echo(echo(1, false)).is_none());
         assert!(stream.expect_echo(echo(2, false)).is_none());
-        stream.push(batch(1, 1, SampleRate::ALL));
+        stream.push(sampled_frame(1, 1, SampleRate::ALL));
         assert!(due(&mut stream).is_empty(), "the batch shows it");
-        stream.push(batch(2, 2, SampleRate::NONE));
+        stream.push(sampled_frame(2, 2, SampleRate::NONE));
         assert_eq!(due(&mut stream), [2]);
         assert!(due(&mut stream).is_empty());
     }
@@ -321,8 +322,8 @@ mod tests {
     #[test]
     fn an_ack_after_its_batch_is_echoed_at_once() {
         let mut stream = stream(16);
-        stream.push(batch(1, 3, SampleRate::NONE));
-        stream.push(batch(4, 6, SampleRate::ALL));
+        stream.push(sampled_frame(1, 3, SampleRate::NONE));
+        stream.push(sampled_frame(4, 6, SampleRate::ALL));
         assert_eq!(stream.expect_echo(echo(2, false)).map(|echo| echo.seq), Some(2));
         assert!(stream.expect_echo(echo(5, false)).is_none());
     }
@@ -335,7 +336,7 @@ mod tests {
             from_seq: 1,
             to_seq: 3,
             sample_rate: SampleRate::NONE,
-            comments: vec![comment(2).sequenced(2)],
+            comments: vec![sample_comment(2).sequenced(2)],
             echo: false,
         };
         stream.push(Arc::new(Frame::new(Lane::Ordered, ServerMessage::Comments(batch))));
@@ -346,14 +347,14 @@ mod tests {
     #[test]
     fn a_run_joins_until_a_hole() {
         let mut stream = stream(16);
-        stream.push(batch(1, 2, SampleRate::ALL));
-        stream.push(batch(3, 5, SampleRate::ALL));
+        stream.push(sampled_frame(1, 2, SampleRate::ALL));
+        stream.push(sampled_frame(3, 5, SampleRate::ALL));
         let run = stream.take_run().unwrap();
         assert!(run.joins);
         assert_eq!((run.seq_before, run.seq_after, run.comments), (0, 5, 5));
         assert_eq!((run.ordered, run.control), (0..2, 0..0));
-        stream.push(batch(6, 6, SampleRate::ALL));
-        stream.push(batch(9, 9, SampleRate::ALL));
+        stream.push(sampled_frame(6, 6, SampleRate::ALL));
+        stream.push(sampled_frame(9, 9, SampleRate::ALL));
         assert!(!stream.take_run().unwrap().joins);
         assert!(stream.take_run().is_none());
     }
@@ -365,9 +366,9 @@ mod tests {
         let took = Duration::from_millis(10);
         stream.coalescing.wrote(began, took, &config);
         stream.coalescing.wrote(began, took, &config);
-        stream.push(batch(1, 2, SampleRate::ALL));
+        stream.push(sampled_frame(1, 2, SampleRate::ALL));
         assert_eq!(stream.fan_out_wait(began + took), Duration::from_millis(40));
-        stream.push(deletion(1));
+        stream.push(deletion_frame(1));
         assert_eq!(stream.fan_out_wait(began + took), Duration::ZERO);
     }
 
@@ -375,7 +376,7 @@ mod tests {
     fn a_run_never_outgrows_its_ring() {
         let mut stream = stream(4);
         for seq in 1..=1000 {
-            let frame = deletion(seq);
+            let frame = deletion_frame(seq);
             if stream.is_full_for(&frame) {
                 let run = stream.take_run().unwrap();
                 assert!(stream.control.first() <= run.control.start, "nothing of it is gone");
@@ -388,33 +389,36 @@ mod tests {
     fn the_ring_keeps_what_a_fan_out_under_way_has_yet_to_write() {
         let mut stream = stream(4);
         stream.members.add(0);
-        (1..=3).for_each(|seq| stream.push(deletion(seq)));
+        (1..=3).for_each(|seq| stream.push(deletion_frame(seq)));
         let now = Instant::now();
         let fan_out = stream.go_on(now).unwrap();
         stream.interrupt(fan_out);
         assert!(stream.awaits_fan_out() && stream.fan_out_wait(now).is_zero());
-        assert!(!stream.is_full_for(&deletion(4)));
-        stream.push(deletion(4));
-        assert!(stream.is_full_for(&deletion(5)), "it would push out what is still being written");
+        assert!(!stream.is_full_for(&deletion_frame(4)));
+        stream.push(deletion_frame(4));
+        assert!(
+            stream.is_full_for(&deletion_frame(5)),
+            "it would push out what is still being written"
+        );
         assert_eq!(stream.go_on(now).unwrap().run().control, 0..3, "the older before the newer");
-        assert!(!stream.is_full_for(&deletion(5)));
+        assert!(!stream.is_full_for(&deletion_frame(5)));
     }
 
     #[test]
     fn a_newcomer_is_told_of_deletions_ahead_of_its_place_alone() {
         let mut stream = stream(16);
-        stream.push(batch(1, 5, SampleRate::ALL));
-        stream.push(deletion(4));
-        stream.push(deletion(7));
+        stream.push(sampled_frame(1, 5, SampleRate::ALL));
+        stream.push(deletion_frame(4));
+        stream.push(deletion_frame(7));
         let ahead: Vec<_> = stream.deletions_ahead().map(|frame| frame.message()).collect();
-        assert_eq!(ahead, [deletion(7).message()]);
+        assert_eq!(ahead, [deletion_frame(7).message()]);
     }
 
     #[test]
     fn a_cursor_stands_behind_what_was_had() {
         let mut stream = stream(3);
         for seq in 1..=5 {
-            stream.push(batch(seq * 10 - 9, seq * 10, SampleRate::ALL));
+            stream.push(sampled_frame(seq * 10 - 9, seq * 10, SampleRate::ALL));
         }
         for (seq, cursor) in [(0, 2), (25, 2), (30, 3), (39, 3), (40, 4), (50, 5), (u64::MAX, 5)] {
             assert_eq!(stream.cursor_after(seq), cursor, "after {seq}");

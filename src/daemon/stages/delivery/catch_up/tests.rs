@@ -11,7 +11,7 @@ use crate::daemon::base::handoff::Deflate;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
-use crate::daemon::stages::delivery::test_frames::comment;
+use crate::daemon::testing::comments::sample_comment;
 use crate::protocol::CommentId;
 use crate::protocol::comment::Deletion;
 
@@ -69,7 +69,7 @@ impl RecentCache for SlowCache {
         let shown = |seq: &Seq| !deleted || seq.is_multiple_of(2);
         let events = (seq + 1..=head)
             .filter(shown)
-            .map(|seq| RecentEvent::Comment(comment(seq).sequenced(seq)));
+            .map(|seq| RecentEvent::Comment(sample_comment(seq).sequenced(seq)));
         Ok(Some(RecentPage { events: events.collect(), covered_to: head.max(seq) }))
     }
 
@@ -266,10 +266,10 @@ fn a_deletion_comes_before_the_comments_of_its_page() {
     let form = Form::new(Encoding::Json, Deflate::Off);
     let request =
         CatchUpRequest { connection, stream_id: STREAM, after: 0, until: 9, floor: 0, form };
-    let comment_id = comment(1).comment_id;
+    let comment_id = sample_comment(1).comment_id;
     let deletion = Deletion { comment_id, reason: "spam".into(), timestamp: 2 };
     let events = vec![
-        RecentEvent::Comment(comment(2).sequenced(2)),
+        RecentEvent::Comment(sample_comment(2).sequenced(2)),
         RecentEvent::Deleted { seq: 3, deletion },
     ];
     let page = page::encode(&request, &RecentPage { events, covered_to: 3 }, Epoch(7));

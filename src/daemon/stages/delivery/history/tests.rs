@@ -6,10 +6,11 @@ use super::*;
 use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::eventlog::{EventLog as _, NewRecord};
 use crate::daemon::engines::recent::RecentCache;
-use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision};
-use crate::protocol::{Comment, Role, UserId};
-
-const STREAM: StreamId = StreamId(5);
+use crate::daemon::testing::comments::{
+    SAMPLE_STREAM as STREAM, comment_record, event_record, sample_comment, sample_comment_id,
+};
+use crate::protocol::UserId;
+use crate::protocol::events::{CommentModerated, Decision};
 
 /// A cache that never answers.
 #[derive(Debug)]
@@ -60,38 +61,23 @@ impl RecentCache for Away {
     }
 }
 
-fn id(n: u64) -> CommentId {
-    CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6])
-}
-
-fn record(event: &Event) -> NewRecord {
-    NewRecord { key: STREAM.0, timestamp_ms: 1, payload: event.encode().into() }
-}
-
 fn submitted(n: u64) -> NewRecord {
-    let comment = Arc::new(Comment {
-        stream_id: STREAM,
-        comment_id: id(n),
-        user_id: UserId(1),
-        name: "ann".into(),
-        message: "hi".into(),
-        created_at: 1,
-    });
-    let (role, client_ref) = (Role::Viewer, None);
-    let event = CommentSubmitted { comment, role, client_ref, shadow: false, screened: false };
-    record(&Event::CommentSubmitted(event))
+    comment_record(sample_comment(n))
 }
 
 fn deleted(n: u64) -> NewRecord {
-    record(&Event::CommentModerated(CommentModerated {
-        stream_id: STREAM,
-        comment_id: id(n),
-        user_id: UserId(1),
-        decision: Decision::Reject,
-        reason: "spam".into(),
-        timestamp: 2,
-        decided_by: "rules".into(),
-    }))
+    event_record(
+        STREAM,
+        &Event::CommentModerated(CommentModerated {
+            stream_id: STREAM,
+            comment_id: sample_comment_id(n),
+            user_id: UserId(1),
+            decision: Decision::Reject,
+            reason: "spam".into(),
+            timestamp: 2,
+            decided_by: "rules".into(),
+        }),
+    )
 }
 
 #[tokio::test]
@@ -107,9 +93,9 @@ async fn without_the_cache_deleted_comments_are_still_not_handed_out() {
         panic!("the log has all of it")
     };
     let ids: Vec<_> = page.events.iter().filter_map(comment_id).collect();
-    assert!(ids.contains(&id(1)) && ids.contains(&id(11)));
+    assert!(ids.contains(&sample_comment_id(1)) && ids.contains(&sample_comment_id(11)));
     for gone in [3, 7, 20] {
-        assert!(!ids.contains(&id(gone)), "{gone} was deleted");
+        assert!(!ids.contains(&sample_comment_id(gone)), "{gone} was deleted");
     }
     assert_eq!(page.covered_to, PAGE_EVENTS as Seq, "one page at a time");
 }

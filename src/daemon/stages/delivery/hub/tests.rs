@@ -12,13 +12,14 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{BusMessage, FanoutBus as _};
 use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
-use crate::daemon::engines::eventlog::{EventLog as _, NewRecord, Position, StartAt};
+use crate::daemon::engines::eventlog::{EventLog as _, Position, StartAt};
 use crate::daemon::engines::reactions::{ReactionTotals, Totals};
 use crate::daemon::engines::recent::RecentCache as _;
 use crate::daemon::engines::recent::memory::MemoryRecent;
-use crate::protocol::comment::SequencedComment;
-use crate::protocol::events::{CommentSubmitted, Event};
-use crate::protocol::{Comment, CommentId, Epoch, NodeId, Role, UserId};
+use crate::daemon::testing::comments::{
+    comment_record, sample_comment, sample_comment_id, sample_deletion,
+};
+use crate::protocol::{Comment, CommentId, Epoch, NodeId};
 
 pub(super) const STREAM: StreamId = StreamId(5);
 const OTHER: StreamId = StreamId(6);
@@ -144,24 +145,7 @@ impl Rig {
 
     /// Appends comments of a stream to the log, one record each.
     async fn append(&self, stream_id: StreamId, count: u64) {
-        let record = |n| {
-            let comment = Arc::new(Comment {
-                stream_id,
-                comment_id: comment_id(n),
-                user_id: UserId(1),
-                name: "ann".into(),
-                message: "from the log".into(),
-                created_at: 1,
-            });
-            let event = Event::CommentSubmitted(CommentSubmitted {
-                comment,
-                role: Role::Viewer,
-                client_ref: None,
-                shadow: false,
-                screened: false,
-            });
-            NewRecord { key: stream_id.0, timestamp_ms: 1, payload: event.encode().into() }
-        };
+        let record = |n| comment_record(Comment { stream_id, ..sample_comment(n) });
         self.log.append(Topic::CommentEvents, (0..count).map(record).collect()).await.unwrap();
     }
 
@@ -203,25 +187,6 @@ impl Shown {
     }
 }
 
-pub(super) fn comment_id(n: u64) -> CommentId {
-    CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6])
-}
-
-fn deletion(seq: Seq) -> Deletion {
-    Deletion { comment_id: comment_id(seq), reason: "moderator".into(), timestamp: 1 }
-}
-
-fn comment(seq: Seq) -> SequencedComment {
-    SequencedComment {
-        comment_id: comment_id(seq),
-        user_id: UserId(1),
-        name: "ann".into(),
-        message: "hi".into(),
-        created_at: 1,
-        seq,
-    }
-}
-
 /// A range in which every place is a comment, but for deletions of the comment before.
 pub(super) fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
     let seqs = (from_seq..=to_seq).filter(|seq| !deletions.contains(seq));
@@ -230,9 +195,9 @@ pub(super) fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
         from_seq,
         to_seq,
         sample_rate: SampleRate::ALL,
-        comments: seqs.map(comment).collect(),
+        comments: seqs.map(|seq| sample_comment(seq).sequenced(seq)).collect(),
         sampled_out: 0,
-        deletions: deletions.iter().map(|seq| (*seq, deletion(seq - 1))).collect(),
+        deletions: deletions.iter().map(|seq| (*seq, sample_deletion(seq - 1))).collect(),
         staff: Vec::new(),
     }
 }
@@ -259,7 +224,7 @@ async fn a_hole_is_filled_from_the_cache_deletions_included() {
     rig.cache(&batch(3, 6, &[5])).await;
     rig.broadcast(batch(7, 8, &[])).await;
     let filled = Shown::Range(3, 6, vec![3, 4, 6]);
-    let deleted = Shown::Deleted(comment_id(4));
+    let deleted = Shown::Deleted(sample_comment_id(4));
     assert_eq!(rig.frames(0).await, [range(1, 2), deleted, filled, range(7, 8)]);
 }
 
@@ -306,7 +271,7 @@ async fn of_a_huge_hole_the_deletions_are_sent() {
     rig.cache(&batch(end, end + 9, &[end + 5])).await;
     rig.publish(BusMessage::Batch(Arc::new(batch(end + 10, end + 11, &[])))).await;
     let frames = rig.frames(0).await;
-    assert!(frames.contains(&Shown::Deleted(comment_id(end + 4))));
+    assert!(frames.contains(&Shown::Deleted(sample_comment_id(end + 4))));
     assert_eq!(frames.last(), Some(&range(end + 10, end + 11)), "and a gap before it");
     let shown = |frame: &Shown| match frame {
         Shown::Range(_, _, seqs) => seqs.len(),
@@ -320,12 +285,12 @@ async fn a_deletion_ahead_of_its_batch_is_sent_exactly_once() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.broadcast(batch(1, 2, &[])).await;
-    let ahead = || BusMessage::Deleted { seq: 3, deletion: deletion(2) };
+    let ahead = || BusMessage::Deleted { seq: 3, deletion: sample_deletion(2) };
     rig.publish(ahead()).await;
     rig.publish(ahead()).await;
     rig.broadcast(batch(3, 4, &[3])).await;
     rig.publish(ahead()).await;
-    let deleted = Shown::Deleted(comment_id(2));
+    let deleted = Shown::Deleted(sample_comment_id(2));
     assert_eq!(rig.frames(0).await, [range(1, 2), deleted, Shown::Range(3, 4, vec![4])]);
 }
 
@@ -335,7 +300,7 @@ async fn a_deletion_the_bus_lost_comes_with_its_batch() {
     rig.watch(0).await;
     rig.broadcast(batch(1, 3, &[2])).await;
     let frames = rig.frames(0).await;
-    assert_eq!(frames, [Shown::Deleted(comment_id(1)), Shown::Range(1, 3, vec![1, 3])]);
+    assert_eq!(frames, [Shown::Deleted(sample_comment_id(1)), Shown::Range(1, 3, vec![1, 3])]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -343,11 +308,11 @@ async fn a_worker_that_comes_later_is_told_of_deletions_ahead_and_joins_the_fram
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.broadcast(batch(1, 2, &[])).await;
-    rig.publish(BusMessage::Deleted { seq: 4, deletion: deletion(3) }).await;
+    rig.publish(BusMessage::Deleted { seq: 4, deletion: sample_deletion(3) }).await;
     rig.frames(0).await;
     let start = rig.watch(1).await;
     assert_eq!(start.covered_to, 2);
-    assert_eq!(start.deleted_ahead.into_iter().collect::<Vec<_>>(), [(4, deletion(3))]);
+    assert_eq!(start.deleted_ahead.into_iter().collect::<Vec<_>>(), [(4, sample_deletion(3))]);
     rig.broadcast(batch(3, 3, &[])).await;
     assert_eq!(rig.frames(0).await, [range(3, 3)]);
     assert_eq!(rig.frames(1).await, [range(3, 3)]);

@@ -6,8 +6,9 @@ use super::*;
 use crate::daemon::base::config::DeliveryConfig;
 use crate::daemon::engines::bus::{Batch, BusMessage};
 use crate::daemon::stages::delivery::egress;
-use crate::daemon::stages::delivery::hub::tests::{Rig, STREAM, batch, comment_id};
+use crate::daemon::stages::delivery::hub::tests::{Rig, STREAM, batch};
 use crate::daemon::stages::delivery::mailbox::Command;
+use crate::daemon::testing::comments::sample_comment_id;
 
 /// Each comment goes to a thousand viewers, as so many bytes.
 const COMMENT_BYTES: u64 = 200_000;
@@ -107,8 +108,8 @@ async fn over_its_budget_a_node_shows_part_of_a_stream_says_so_and_counts() {
     let rate = ranges.last().unwrap().sample_rate;
     for batch in &ranges {
         // Each frame is what its rate says: it is from this that senders know what was left out.
-        let keeps =
-            (batch.from_seq..=batch.to_seq).filter(|seq| batch.sample_rate.keeps(comment_id(*seq)));
+        let keeps = (batch.from_seq..=batch.to_seq)
+            .filter(|seq| batch.sample_rate.keeps(sample_comment_id(*seq)));
         assert!(batch.comments.iter().map(|comment| comment.seq).eq(keeps));
     }
     let left_out = 4_000 - ranges.iter().map(|batch| batch.comments.len() as u64).sum::<u64>();

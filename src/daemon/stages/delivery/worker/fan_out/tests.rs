@@ -17,7 +17,8 @@ use crate::daemon::stages::delivery::frame::Frame;
 use crate::daemon::stages::delivery::handle::ViewerRequests;
 use crate::daemon::stages::delivery::mailbox::{Command, Mailbox, StreamStart};
 use crate::daemon::stages::delivery::peer::Peer;
-use crate::daemon::stages::delivery::test_frames::{comment, deletion, range};
+use crate::daemon::testing::comments::sample_comment;
+use crate::daemon::testing::frames::{comments_frame, deletion_frame};
 use crate::protocol::message::{Encoding, ServerMessage};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Epoch, StreamId};
@@ -137,13 +138,13 @@ impl Rig {
 #[test]
 fn a_comment_is_acked_while_a_fan_out_is_under_way() {
     let mut rig = Rig::new();
-    rig.push(range(1, 5));
+    rig.push(comments_frame(1, 5));
     rig.turn();
     let written: Vec<bool> = (0..VIEWERS).map(|viewer| !rig.told(viewer).is_empty()).collect();
     assert_eq!(written.iter().filter(|written| **written).count(), STRIDE, "one slice");
     let last = VIEWERS - 1;
     let connection = ConnectionId { worker: 0, generation: last as u32 + 1, slot: last as u32 };
-    let (comment_id, seq) = (comment(9).comment_id, 9);
+    let (comment_id, seq) = (sample_comment(9).comment_id, 9);
     let accepted = Accepted { comment_id, seq, comment: None, shadow: false };
     let reply = Reply { connection, client_ref: None, outcome: Ok(accepted) };
     rig.mailbox.send(Command::Replies(vec![reply]));
@@ -159,7 +160,7 @@ fn a_comment_is_acked_while_a_fan_out_is_under_way() {
 #[test]
 fn who_comes_and_who_goes_between_two_slices_costs_nobody_a_frame() {
     let mut rig = Rig::new();
-    rig.push(range(1, 5));
+    rig.push(comments_frame(1, 5));
     rig.turn();
     // One that has been written, one that has not.
     let gone = [VIEWERS - 2, 1];
@@ -167,8 +168,8 @@ fn who_comes_and_who_goes_between_two_slices_costs_nobody_a_frame() {
         rig.viewers[viewer].0.shutdown(std::net::Shutdown::Both).unwrap();
     }
     rig.attach();
-    rig.push(range(6, 8));
-    rig.push(deletion(2));
+    rig.push(comments_frame(6, 8));
+    rig.push(deletion_frame(2));
     rig.finish();
     let here: Vec<usize> = (0..VIEWERS).filter(|viewer| !gone.contains(viewer)).collect();
     for viewer in here {
@@ -184,9 +185,9 @@ fn who_comes_and_who_goes_between_two_slices_costs_nobody_a_frame() {
 #[test]
 fn a_goodbye_waits_for_the_fan_out_under_way() {
     let mut rig = Rig::new();
-    rig.push(range(1, 5));
+    rig.push(comments_frame(1, 5));
     rig.turn();
-    rig.push(range(6, 8));
+    rig.push(comments_frame(6, 8));
     let (done, _done) = tokio::sync::oneshot::channel();
     let (code, jitter) = (crate::protocol::CloseCode::Shutdown, Duration::ZERO);
     rig.mailbox.send(Command::Dismiss { code, jitter, done });

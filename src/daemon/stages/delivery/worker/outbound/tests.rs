@@ -9,9 +9,9 @@ use crate::daemon::base::config::DeliveryConfig;
 use crate::daemon::base::handoff::ViewerSocket;
 use crate::daemon::stages::delivery::deflate::InWindow;
 use crate::daemon::stages::delivery::frame::Form;
-use crate::daemon::stages::delivery::test_frames::{deletion, range};
 use crate::daemon::stages::delivery::transport::Transport;
 use crate::daemon::stages::delivery::worker::fan_out::{FanOut, Served};
+use crate::daemon::testing::frames::{comments_frame, deletion_frame};
 use crate::protocol::{Seq, StreamId};
 
 fn stream(ring_frames: usize) -> Stream {
@@ -94,9 +94,11 @@ fn a_viewer_is_held_up_while_its_full_socket_still_takes_something() {
 #[test]
 fn what_was_had_is_passed_over_and_what_was_had_in_part_is_trimmed() {
     let mut stream = stream(16);
-    [range(1, 5), range(6, 10), range(11, 12)].into_iter().for_each(|frame| {
-        stream.push(frame);
-    });
+    [comments_frame(1, 5), comments_frame(6, 10), comments_frame(11, 12)].into_iter().for_each(
+        |frame| {
+            stream.push(frame);
+        },
+    );
     let (mut viewer, peer) = viewer(8);
     assert_eq!(pumped(&mut viewer, &stream), Pumped::Idle);
     assert_eq!(told(&peer), ["9-10: 2", "11-12: 2"]);
@@ -106,8 +108,8 @@ fn what_was_had_is_passed_over_and_what_was_had_in_part_is_trimmed() {
 #[test]
 fn a_hole_is_told_as_a_gap() {
     let mut stream = stream(16);
-    stream.push(range(1, 5));
-    stream.push(range(9, 10));
+    stream.push(comments_frame(1, 5));
+    stream.push(comments_frame(9, 10));
     let (mut viewer, peer) = viewer(0);
     assert_eq!(pumped(&mut viewer, &stream), Pumped::Idle);
     assert_eq!(told(&peer), ["1-5: 5", "gap 6-8", "9-10: 2"]);
@@ -117,13 +119,13 @@ fn a_hole_is_told_as_a_gap() {
 fn who_fell_off_the_ring_skips_to_the_newest_and_is_told_how_things_stand() {
     let mut stream = stream(2);
     (0..5).for_each(|n| {
-        stream.push(range(n * 10 + 1, n * 10 + 10));
+        stream.push(comments_frame(n * 10 + 1, n * 10 + 10));
     });
     let (mut viewer, peer) = viewer(10);
     let mut tally = Tally::default();
     assert_eq!(pump(&mut viewer, Some(&stream), &mut tally), Pumped::Idle);
     assert_eq!(told(&peer), ["gap 11-50", "throttle", "presence"]);
-    stream.push(range(51, 52));
+    stream.push(comments_frame(51, 52));
     assert_eq!(pumped(&mut viewer, &stream), Pumped::Idle);
     assert_eq!(told(&peer), ["51-52: 2"]);
 }
@@ -131,8 +133,8 @@ fn who_fell_off_the_ring_skips_to_the_newest_and_is_told_how_things_stand() {
 #[test]
 fn deletions_come_first_and_also_while_paused_or_catching_up() {
     let mut stream = stream(16);
-    stream.push(range(1, 5));
-    stream.push(deletion(3));
+    stream.push(comments_frame(1, 5));
+    stream.push(deletion_frame(3));
     let (mut reading, peer) = viewer(0);
     assert_eq!(pumped(&mut reading, &stream), Pumped::Idle);
     assert_eq!(told(&peer), ["deleted", "1-5: 5"]);
@@ -152,7 +154,7 @@ fn deletions_come_first_and_also_while_paused_or_catching_up() {
 fn who_lost_deletions_is_a_slow_consumer() {
     let mut stream = stream(2);
     (1..=3).for_each(|seq| {
-        stream.push(deletion(seq));
+        stream.push(deletion_frame(seq));
     });
     let (mut viewer, _peer) = viewer(0);
     assert_eq!(pumped(&mut viewer, &stream), Pumped::SlowConsumer);
@@ -161,7 +163,7 @@ fn who_lost_deletions_is_a_slow_consumer() {
 #[test]
 fn a_viewer_up_to_date_is_written_a_run_in_one_piece() {
     let mut stream = stream(16);
-    [range(1, 5), deletion(3), range(6, 6)].into_iter().for_each(|frame| {
+    [comments_frame(1, 5), deletion_frame(3), comments_frame(6, 6)].into_iter().for_each(|frame| {
         stream.push(frame);
     });
     let mut fan_out = FanOut::begin(&mut stream, Instant::now()).unwrap();
@@ -183,12 +185,12 @@ fn a_frame_once_begun_is_finished_before_anything_else() {
     let (mut viewer, peer) = viewer(0);
     let mut seq = 0;
     while pumped(&mut viewer, &stream) != Pumped::Blocked {
-        stream.push(range(seq + 1, seq + 50));
+        stream.push(comments_frame(seq + 1, seq + 50));
         seq += 50;
     }
     assert_eq!(viewer.private_bytes(), 0, "what all are sent is not its private backlog");
     viewer.enqueue(Form::Json.encode_private(&ServerMessage::Presence { viewers: 3 }));
-    stream.push(deletion(3));
+    stream.push(deletion_frame(3));
     let mut all = Vec::new();
     let mut done = false;
     while !done {

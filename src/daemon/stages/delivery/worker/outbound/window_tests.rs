@@ -17,10 +17,11 @@ use crate::daemon::stages::delivery::frame::{Form, Frame, Lane};
 use crate::daemon::stages::delivery::peer::{Peer, Read};
 use crate::daemon::stages::delivery::transport::Transport;
 use crate::daemon::stages::delivery::worker::fan_out::{FanOut, Served};
+use crate::daemon::testing::comments::sample_comment_id;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::message::{CommentsBatch, Encoding};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, Epoch, Seq, StreamId, UserId};
+use crate::protocol::{Epoch, Seq, StreamId, UserId};
 
 const FORMS: [Form; 6] = [
     Form::JsonShared,
@@ -38,7 +39,7 @@ const RING_FRAMES: usize = 6;
 fn comment(seq: Seq) -> SequencedComment {
     let filler = "no way he made that jump ".repeat(seq as usize % 11);
     SequencedComment {
-        comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + seq * 977, 1, [3; 6]),
+        comment_id: sample_comment_id(seq),
         user_id: UserId(seq % 13),
         name: format!("viewer {}", seq % 13).into(),
         message: format!("{seq}: {filler}").into(),
