@@ -13,9 +13,9 @@ use live_comments::daemon::base::metrics::Metrics;
 use live_comments::daemon::base::supervise::breaker::Breaker;
 use live_comments::daemon::engines::comments::SharedCommentStore;
 use live_comments::daemon::engines::comments::cassandra::CassandraComments;
-use live_comments::daemon::engines::eventlog::SharedLog;
 use live_comments::daemon::engines::eventlog::kafka::KafkaLog;
-use live_comments::daemon::stages::archive::{self, Archiver};
+use live_comments::daemon::engines::eventlog::{ConsumerGroup, SharedLog};
+use live_comments::daemon::stages::archive::Archiver;
 use live_comments::protocol::{NodeId, StreamId};
 
 /// Beyond this the archiver is taken for stuck.
@@ -67,7 +67,11 @@ impl Servers {
     /// Comments the archiver has not committed yet.
     pub(super) async fn lag(&self) -> anyhow::Result<u64> {
         let lag = self.log.lag().await?;
-        Ok(lag.iter().filter(|lag| lag.group == archive::GROUP).map(|lag| lag.lag).sum())
+        Ok(lag
+            .iter()
+            .filter(|lag| lag.group == ConsumerGroup::Archiver.as_str())
+            .map(|lag| lag.lag)
+            .sum())
     }
 
     /// How long the archiver takes to catch up.

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_PAYLOAD_BYTES, NewRecord, Record, Topic};
+use super::{ConsumerGroup, MAX_PAYLOAD_BYTES, NewRecord, Record, Topic};
 
 /// Room for everything but the payload, so that a letter about the largest record fits a record.
 const ENVELOPE_BYTES: usize = 4096;
@@ -32,13 +32,18 @@ pub struct DeadLetter {
 pub struct BadLetter(#[from] rmp_serde::decode::Error);
 
 impl DeadLetter {
-    pub fn new(topic: Topic, group: &str, record: &Record, reason: &dyn std::fmt::Display) -> Self {
+    pub fn new(
+        topic: Topic,
+        group: ConsumerGroup,
+        record: &Record,
+        reason: &dyn std::fmt::Display,
+    ) -> Self {
         let kept = record.payload.len().min(MAX_PAYLOAD_BYTES - ENVELOPE_BYTES);
         Self {
             topic: topic.name().to_owned(),
             partition: record.position.partition,
             offset: record.position.offset,
-            group: group.to_owned(),
+            group: group.as_str().to_owned(),
             reason: reason.to_string().chars().take(MAX_REASON_CHARS).collect(),
             payload: record.payload[..kept].to_vec(),
         }
@@ -69,7 +74,12 @@ mod tests {
             timestamp_ms: 1,
             payload: vec![0xC1; MAX_PAYLOAD_BYTES].into(),
         };
-        let letter = DeadLetter::new(Topic::CommentEvents, "archiver", &record, &"é".repeat(5000));
+        let letter = DeadLetter::new(
+            Topic::CommentEvents,
+            ConsumerGroup::Archiver,
+            &record,
+            &"é".repeat(5000),
+        );
         let written = letter.record(record.key, 9);
         assert!(written.payload.len() <= MAX_PAYLOAD_BYTES, "{}", written.payload.len());
         let read = DeadLetter::decode(&written.payload).unwrap();

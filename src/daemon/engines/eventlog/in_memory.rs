@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Bounds, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES, NewRecord, Page,
-    Polled, Position, Record, Settled, StartAt, Topic, append_then_commit,
+    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES,
+    NewRecord, Page, Polled, Position, Record, Settled, StartAt, Topic, append_then_commit,
 };
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
@@ -52,7 +52,7 @@ struct Contents {
     /// Records of each append.
     appends: Vec<usize>,
     /// By group and partition.
-    committed: BTreeMap<(String, u32), u64>,
+    committed: BTreeMap<(&'static str, u32), u64>,
 }
 
 impl InMemoryLog {
@@ -92,8 +92,8 @@ impl InMemoryLog {
     }
 
     /// As if the group had committed this, in the first partition.
-    pub(crate) fn put_position(&self, topic: Topic, group: &str, offset: u64) {
-        let key = (group.to_owned(), 0);
+    pub(crate) fn put_position(&self, topic: Topic, group: ConsumerGroup, offset: u64) {
+        let key = (group.as_str(), 0);
         self.lock().topics.entry(topic).or_default().committed.insert(key, offset);
     }
 
@@ -113,12 +113,12 @@ impl InMemoryLog {
     }
 
     /// What a group committed in the first partition.
-    pub(crate) fn position(&self, topic: Topic, group: &str) -> Option<u64> {
-        self.contents(topic).committed.get(&(group.to_owned(), 0)).copied()
+    pub(crate) fn position(&self, topic: Topic, group: ConsumerGroup) -> Option<u64> {
+        self.contents(topic).committed.get(&(group.as_str(), 0)).copied()
     }
 
     /// Waits until a group has committed `offset`, in the first partition.
-    pub(crate) async fn committed_to(&self, topic: Topic, group: &str, offset: u64) {
+    pub(crate) async fn committed_to(&self, topic: Topic, group: ConsumerGroup, offset: u64) {
         let mut changed = self.changed.subscribe();
         let reached = |_: &()| self.position(topic, group).is_some_and(|now| now >= offset);
         // The sender is this log's own.
@@ -209,7 +209,7 @@ impl EventLog for InMemoryLog {
     async fn consume(
         &self,
         topic: Topic,
-        group: &str,
+        group: ConsumerGroup,
         start: StartAt,
     ) -> Result<Box<dyn LogConsumer>, LogError> {
         let state = self.open()?;
@@ -217,21 +217,23 @@ impl EventLog for InMemoryLog {
         let begin = if start == StartAt::Earliest { bounds.earliest } else { bounds.end };
         let committed = state.topics.get(&topic).map(|contents| &contents.committed);
         let next = |partition| {
-            let key = (group.to_owned(), partition);
+            let key = (group.as_str(), partition);
             committed.and_then(|committed| committed.get(&key)).copied().unwrap_or(begin)
         };
         Ok(Box::new(InMemoryConsumer {
             log: self.clone(),
             changed: self.changed.subscribe(),
             topic,
-            group: group.to_owned(),
+            group,
             next: (0..self.shape.partitions).map(next).collect(),
             assigned: false,
         }))
     }
 
     async fn follow(&self, topic: Topic) -> Result<Box<dyn LogFollower>, LogError> {
-        Ok(Box::new(InMemoryFollower(self.consume(topic, "", StartAt::Latest).await?)))
+        Ok(Box::new(InMemoryFollower(
+            self.consume(topic, ConsumerGroup::Test("follower"), StartAt::Latest).await?,
+        )))
     }
 
     async fn read(
@@ -267,10 +269,14 @@ impl EventLog for InMemoryLog {
         Ok(self.bounds_in(&state, topic))
     }
 
-    async fn committed(&self, topic: Topic, group: &str) -> Result<Vec<Position>, LogError> {
+    async fn committed(
+        &self,
+        topic: Topic,
+        group: ConsumerGroup,
+    ) -> Result<Vec<Position>, LogError> {
         let state = self.open()?;
         let committed = state.topics.get(&topic).into_iter().flat_map(|c| &c.committed);
-        let of_group = committed.filter(|((of, _), _)| of == group);
+        let of_group = committed.filter(|((of, _), _)| *of == group.as_str());
         Ok(of_group.map(|((_, partition), offset)| position(*partition, *offset)).collect())
     }
 
@@ -282,7 +288,7 @@ impl EventLog for InMemoryLog {
             for ((group, partition), &position) in
                 state.topics.get(&topic).into_iter().flat_map(|contents| &contents.committed)
             {
-                let (group, topic) = (group.clone(), topic.name().to_owned());
+                let (group, topic) = ((*group).to_owned(), topic.name().to_owned());
                 let lag = end - position;
                 lags.push(ConsumerLag { group, topic, partition: *partition, position, end, lag });
             }
@@ -326,7 +332,7 @@ struct InMemoryConsumer {
     log: InMemoryLog,
     changed: watch::Receiver<()>,
     topic: Topic,
-    group: String,
+    group: ConsumerGroup,
     /// By partition.
     next: Vec<u64>,
     assigned: bool,
@@ -374,7 +380,7 @@ impl LogConsumer for InMemoryConsumer {
         }
         let committed = &mut state.topics.entry(self.topic).or_default().committed;
         for Position { partition, offset } in next {
-            committed.insert((self.group.clone(), *partition), *offset);
+            committed.insert((self.group.as_str(), *partition), *offset);
         }
         drop(state);
         self.log.changed.send_replace(());

@@ -71,6 +71,34 @@ impl Topic {
     }
 }
 
+/// The consumer groups of the daemon. Their names are stored with the positions they commit, so they
+/// never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConsumerGroup {
+    /// The broadcast stage. Edges read its committed position to learn how far streams were
+    /// broadcast.
+    Coordinator,
+    /// The moderation stage.
+    Moderator,
+    /// The archive stage.
+    Archiver,
+    #[cfg(test)]
+    Test(&'static str),
+}
+
+impl ConsumerGroup {
+    /// The name on Kafka (behind `kafka.prefix`), on disk, and in what `lc lag` shows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinator",
+            Self::Moderator => "moderator",
+            Self::Archiver => "archiver",
+            #[cfg(test)]
+            Self::Test(name) => name,
+        }
+    }
+}
+
 /// A record to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRecord {
@@ -169,11 +197,11 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
         batch: Vec<NewRecord>,
     ) -> BoxFuture<'static, Result<Vec<Position>, LogError>>;
 
-    /// Joins a named consumer group.
+    /// Joins a consumer group.
     async fn consume(
         &self,
         topic: Topic,
-        group: &str,
+        group: ConsumerGroup,
         start: StartAt,
     ) -> Result<Box<dyn LogConsumer>, LogError>;
 
@@ -208,7 +236,11 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError>;
 
     /// Where a group would go on reading: its last commit, if it ever committed.
-    async fn committed(&self, topic: Topic, group: &str) -> Result<Vec<Position>, LogError>;
+    async fn committed(
+        &self,
+        topic: Topic,
+        group: ConsumerGroup,
+    ) -> Result<Vec<Position>, LogError>;
 
     /// How far each group that ever committed is behind, as it was at most about a second ago.
     async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError>;

@@ -19,10 +19,8 @@ use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::eventlog::pages::pages;
-use crate::daemon::engines::eventlog::{LogError, Record, SharedLog, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Record, SharedLog, Topic};
 use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
-use crate::daemon::stages::archive;
-use crate::daemon::stages::broadcast;
 use crate::daemon::stages::ingest::Refs;
 use crate::protocol::events::Event;
 use crate::protocol::{Seq, StreamId};
@@ -70,7 +68,7 @@ impl WarmStart<'_> {
     async fn tail(&self, partition: u32) -> Result<Range<u64>, WarmStartError> {
         let bounds = self.log.bounds(Topic::CommentEvents, partition).await?;
         let mut start = bounds.end.saturating_sub(TAIL_RECORDS);
-        for group in [broadcast::GROUP, archive::GROUP] {
+        for group in [ConsumerGroup::Coordinator, ConsumerGroup::Archiver] {
             let committed = self.log.committed(Topic::CommentEvents, group).await?;
             let next = committed.iter().find(|position| position.partition == partition);
             start = start.min(next.map_or(0, |position| position.offset));

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use tracing::warn;
 
-use super::GROUP;
 use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
-use crate::daemon::engines::eventlog::{Polled, Position, Record, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, Polled, Position, Record, Topic};
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
 
 #[derive(Debug, Default)]
@@ -55,7 +54,8 @@ impl Batch {
             Ok(Event::CommentModerated(event)) => self.take_decision(&event),
             Err(error) => {
                 warn!(position = ?record.position, %error, "passed over a record");
-                let letter = DeadLetter::new(Topic::CommentEvents, GROUP, record, &error);
+                let letter =
+                    DeadLetter::new(Topic::CommentEvents, ConsumerGroup::Archiver, record, &error);
                 self.dead_letters.push((record.key, letter));
             }
         }

@@ -25,10 +25,10 @@ use crate::daemon::base::config::StoreConfig;
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::comments::SharedCommentStore;
-use crate::daemon::engines::eventlog::{LogConsumer, LogError, SharedLog, StartAt, Topic};
+use crate::daemon::engines::eventlog::{
+    ConsumerGroup, LogConsumer, LogError, SharedLog, StartAt, Topic,
+};
 
-/// The consumer group.
-pub const GROUP: &str = "archiver";
 /// How long one poll of a quiet log lasts.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// Records of one poll: what is decoded without giving way to other tasks.
@@ -63,7 +63,10 @@ impl Archiver {
     /// Runs until `stop` is cancelled; then stores and commits what was read, if the store takes it,
     /// and returns.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ArchiveError> {
-        let joined = self.log.consume(Topic::CommentEvents, GROUP, StartAt::Earliest).await;
+        let joined = self
+            .log
+            .consume(Topic::CommentEvents, ConsumerGroup::Archiver, StartAt::Earliest)
+            .await;
         let mut consumer = joined.map_err(ArchiveError::Read)?;
         while !stop.is_cancelled() {
             let batch = self.collect(&mut *consumer, &stop).await?;

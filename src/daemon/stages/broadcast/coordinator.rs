@@ -19,15 +19,12 @@ use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::{StatusBoard, StreamGauges};
 use crate::daemon::engines::bus::{Batch, BusError, BusMessage, SharedBus};
 use crate::daemon::engines::eventlog::{
-    LogConsumer, LogError, Polled, Position, Record, SharedLog, StartAt, Topic,
+    ConsumerGroup, LogConsumer, LogError, Polled, Position, Record, SharedLog, StartAt, Topic,
 };
 use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Seq, StreamId};
-
-/// The consumer group; edges read its committed position to know where the broadcast stands.
-pub const GROUP: &str = "coordinator";
 
 const MAX_POLL_RECORDS: usize = 4096;
 /// Rates are looked at, and gauges written, this often.
@@ -120,7 +117,9 @@ impl Coordinator {
     /// Runs until cancelled; then publishes what waits and commits.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), BroadcastError> {
         let log = self.parts.log.clone();
-        let mut consumer = log.consume(Topic::CommentEvents, GROUP, StartAt::Earliest).await?;
+        let mut consumer = log
+            .consume(Topic::CommentEvents, ConsumerGroup::Coordinator, StartAt::Earliest)
+            .await?;
         let mut next_tick = Instant::now() + TICK;
         let mut next_commit = Instant::now() + self.parts.config.commit_interval;
         loop {

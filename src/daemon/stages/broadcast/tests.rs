@@ -16,7 +16,7 @@ use crate::daemon::engines::bus::{
     Batch, BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus,
 };
 use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
-use crate::daemon::engines::eventlog::{EventLog as _, NewRecord, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, NewRecord, Topic};
 use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
 use crate::protocol::throttle::SampleRate;
@@ -362,7 +362,10 @@ async fn a_restart_numbers_everything_as_before() {
     let mut stage = Stage::start();
     stage.rate(500, 2).await;
     let (log, first) = stage.stop().await;
-    assert_eq!(log.committed(Topic::CommentEvents, super::GROUP).await.unwrap()[0].offset, 1001);
+    assert_eq!(
+        log.committed(Topic::CommentEvents, ConsumerGroup::Coordinator).await.unwrap()[0].offset,
+        1001
+    );
     let mut stage = Stage::start_on(log);
     stage.next = 5_000;
     stage.rate(500, 2).await;
@@ -406,9 +409,9 @@ async fn a_log_that_takes_no_position_for_a_while_is_waited_for() {
     let away = crate::daemon::engines::eventlog::LogError::Unavailable("away".to_owned());
     stage.log.fail_commits_with(Some(away));
     stage.rate(100, 30).await;
-    assert_eq!(stage.log.position(Topic::CommentEvents, super::GROUP), None);
+    assert_eq!(stage.log.position(Topic::CommentEvents, ConsumerGroup::Coordinator), None);
     stage.log.fail_commits_with(None);
-    stage.log.committed_to(Topic::CommentEvents, super::GROUP, 3001).await;
+    stage.log.committed_to(Topic::CommentEvents, ConsumerGroup::Coordinator, 3001).await;
     let (_, journal) = stage.stop().await;
     let batches = journal.batches();
     assert_ranges_join(&batches);
@@ -451,7 +454,7 @@ async fn batches_of_different_streams_do_not_wait_for_each_other() {
     log.append(Topic::CommentEvents, both).await.unwrap();
     let stop = CancellationToken::new();
     let task = tokio::spawn(coordinator.run(stop.clone()));
-    let committed = log.committed_to(Topic::CommentEvents, super::GROUP, 3);
+    let committed = log.committed_to(Topic::CommentEvents, ConsumerGroup::Coordinator, 3);
     tokio::time::timeout(Duration::from_secs(60), committed).await.expect("both are published");
     stop.cancel();
     task.await.unwrap().unwrap();

@@ -22,7 +22,7 @@ use super::*;
 use crate::daemon::base::config::Config;
 use crate::daemon::base::metrics::count;
 use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _};
-use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::stages::control::fakes::{World, comment_id, submitted};
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorEnvelope;
@@ -171,7 +171,7 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
     let served = Served::new().await;
     served.world.comment(1, "one");
     served.world.comment(2, "two");
-    served.world.log.put_position(Topic::CommentEvents, "archiver", 0);
+    served.world.log.put_position(Topic::CommentEvents, ConsumerGroup::Archiver, 0);
     let board = &served.world.board;
     board.set_ready(true);
     let worker = board.add_worker();

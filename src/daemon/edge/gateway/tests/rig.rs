@@ -18,8 +18,8 @@ use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::gateway::{Gateway, GatewayParts};
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::directory::{Sanctions, Streams};
-use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::auth::fixtures::{self, NOW_S, SECRET, StoppedClock};
@@ -183,7 +183,7 @@ impl Rig {
 fn lagging_log() -> InMemoryLog {
     let log = InMemoryLog::new();
     (0..12).for_each(|_| log.put(Topic::CommentEvents, 1, 0, Vec::new()));
-    log.put_position(Topic::CommentEvents, "archive", 6);
+    log.put_position(Topic::CommentEvents, ConsumerGroup::Archiver, 6);
     log
 }
 

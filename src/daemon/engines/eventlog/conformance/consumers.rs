@@ -10,7 +10,7 @@ use super::{
     Harness, MOMENT, PATIENCE, TOPIC, append, behind, consumer, end_of, joined, names, numbered,
     take, texts,
 };
-use crate::daemon::engines::eventlog::{Polled, Position, SharedLog, StartAt};
+use crate::daemon::engines::eventlog::{ConsumerGroup, Polled, Position, SharedLog, StartAt};
 use crate::protocol::admin::ConsumerLag;
 
 pub(crate) async fn a_consumer_gets_every_record_in_order<H: Harness>() {
@@ -206,7 +206,7 @@ pub(crate) async fn two_members_of_a_group_miss_nothing_between_them<H: Harness>
 pub(crate) async fn commits_are_remembered_and_lag_counts_from_them<H: Harness>() {
     let mut harness = H::start().await;
     append(&harness.log(), numbered(1, 0, 10)).await;
-    assert_eq!(harness.log().committed(TOPIC, "g").await.unwrap(), []);
+    assert_eq!(harness.log().committed(TOPIC, ConsumerGroup::Test("g")).await.unwrap(), []);
     let mut member = consumer(&harness.log(), "g", StartAt::Earliest).await;
     let ten = take(&mut *member, 10).await;
     assert!(harness.log().lag().await.unwrap().iter().all(|lag| lag.group != "g"));
@@ -215,7 +215,7 @@ pub(crate) async fn commits_are_remembered_and_lag_counts_from_them<H: Harness>(
     drop(member);
     for _ in 0..2 {
         let log = harness.log();
-        assert!(log.committed(TOPIC, "g").await.unwrap().contains(&next));
+        assert!(log.committed(TOPIC, ConsumerGroup::Test("g")).await.unwrap().contains(&next));
         let lag = lag_of(&log, "g", next).await;
         let end = end_of(&log, 1).await.end;
         assert_eq!((lag.position, lag.end), (next.offset, end));

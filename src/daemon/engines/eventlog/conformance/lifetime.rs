@@ -9,7 +9,7 @@ use super::{
     Harness, PATIENCE, TOPIC, append, behind, consumer, joined, names, numbered, read_key, take,
     texts,
 };
-use crate::daemon::engines::eventlog::{LogError, StartAt, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, StartAt, Topic};
 
 pub(crate) async fn what_an_append_returned_for_is_there_once_after_a_restart<H: Harness>() {
     let mut harness = H::start().await;
@@ -39,7 +39,8 @@ pub(crate) async fn topics_are_apart<H: Harness>() {
         log.append(topic, numbered(1, number, 1)).await.unwrap();
     }
     for (number, topic) in Topic::ALL.into_iter().enumerate() {
-        let mut member = log.consume(topic, "g", StartAt::Earliest).await.unwrap();
+        let mut member =
+            log.consume(topic, ConsumerGroup::Test("g"), StartAt::Earliest).await.unwrap();
         let records = take(&mut *member, 1).await;
         assert_eq!(texts(&records), [format!("1:{number}")]);
         member.commit(&behind(&records)).await.unwrap();
@@ -70,11 +71,11 @@ pub(crate) async fn a_closed_log_says_so<H: Harness>() {
         matches!(outcome, Err(LogError::Closed))
     }
     assert!(is_closed(&log.append(TOPIC, numbered(1, 1, 1)).await));
-    assert!(is_closed(&log.consume(TOPIC, "h", StartAt::Earliest).await));
+    assert!(is_closed(&log.consume(TOPIC, ConsumerGroup::Test("h"), StartAt::Earliest).await));
     assert!(is_closed(&log.read(TOPIC, 1, 1, 1).await));
     assert!(is_closed(&log.read_partition(TOPIC, 0, 1, 1).await));
     assert!(is_closed(&log.bounds(TOPIC, 0).await));
-    assert!(is_closed(&log.committed(TOPIC, "g").await));
+    assert!(is_closed(&log.committed(TOPIC, ConsumerGroup::Test("g")).await));
     assert!(is_closed(&log.lag().await));
     assert!(is_closed(&log.close().await));
     assert!(is_closed(&member.poll(1, Duration::ZERO).await));

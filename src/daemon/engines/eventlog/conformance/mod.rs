@@ -14,7 +14,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Bounds, LogConsumer, NewRecord, Position, Record, SharedLog, StartAt, Topic};
+use super::{
+    Bounds, ConsumerGroup, LogConsumer, NewRecord, Position, Record, SharedLog, StartAt, Topic,
+};
 
 /// Longer than any engine needs for anything here.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -145,8 +147,12 @@ async fn read_one(log: &SharedLog, key: u64, mut offset: u64) -> Record {
     }
 }
 
-pub(crate) async fn consumer(log: &SharedLog, group: &str, start: StartAt) -> Box<dyn LogConsumer> {
-    log.consume(TOPIC, group, start).await.expect("a consumer")
+pub(crate) async fn consumer(
+    log: &SharedLog,
+    group: &'static str,
+    start: StartAt,
+) -> Box<dyn LogConsumer> {
+    log.consume(TOPIC, ConsumerGroup::Test(group), start).await.expect("a consumer")
 }
 
 /// Polls until the member was told what it reads; what came with that is returned.

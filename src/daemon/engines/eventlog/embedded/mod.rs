@@ -53,8 +53,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Bounds, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES, NewRecord, Page,
-    Position, StartAt, Topic,
+    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES,
+    NewRecord, Page, Position, StartAt, Topic,
 };
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::EventLogConfig;
@@ -251,10 +251,10 @@ impl EventLog for EmbeddedLog {
     async fn consume(
         &self,
         topic: Topic,
-        group: &str,
+        group: ConsumerGroup,
         start: StartAt,
     ) -> Result<Box<dyn LogConsumer>, LogError> {
-        Ok(Box::new(EmbeddedConsumer::join(self.topic(topic)?, group, start)?))
+        Ok(Box::new(EmbeddedConsumer::join(self.topic(topic)?, group.as_str(), start)?))
     }
 
     async fn follow(&self, topic: Topic) -> Result<Box<dyn LogFollower>, LogError> {
@@ -295,8 +295,12 @@ impl EventLog for EmbeddedLog {
         Ok(self.topic(topic)?.table.bounds())
     }
 
-    async fn committed(&self, topic: Topic, group: &str) -> Result<Vec<Position>, LogError> {
-        let committed = self.topic(topic)?.groups.committed(group);
+    async fn committed(
+        &self,
+        topic: Topic,
+        group: ConsumerGroup,
+    ) -> Result<Vec<Position>, LogError> {
+        let committed = self.topic(topic)?.groups.committed(group.as_str());
         let position = |offset| Position { partition: PARTITION, offset };
         Ok(committed.map(position).into_iter().collect())
     }

@@ -64,8 +64,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::{
-    Bounds, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES, NewRecord, Page,
-    Position, StartAt, Topic,
+    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES,
+    NewRecord, Page, Position, StartAt, Topic,
 };
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::protocol::admin::ConsumerLag;
@@ -205,14 +205,20 @@ impl EventLog for KafkaLog {
     async fn consume(
         &self,
         topic: Topic,
-        group: &str,
+        group: ConsumerGroup,
         start: StartAt,
     ) -> Result<Box<dyn LogConsumer>, LogError> {
         self.check_open()?;
         let (inbox, name) = (self.inbox(), self.topics.name(topic));
         let state = (self.appender.clone(), self.health.clone());
-        let member =
-            Member::join(&self.clients, name, (group, start), inbox, state, &self.reading)?;
+        let member = Member::join(
+            &self.clients,
+            name,
+            (group.as_str(), start),
+            inbox,
+            state,
+            &self.reading,
+        )?;
         // The log may have been closed meanwhile, when nobody knew of this inbox.
         self.check_open()?;
         Ok(Box::new(member))
@@ -268,11 +274,15 @@ impl EventLog for KafkaLog {
         self.readers.bounds(wanted).await
     }
 
-    async fn committed(&self, topic: Topic, group: &str) -> Result<Vec<Position>, LogError> {
+    async fn committed(
+        &self,
+        topic: Topic,
+        group: ConsumerGroup,
+    ) -> Result<Vec<Position>, LogError> {
         self.check_open()?;
         self.health.check()?;
-        let (groups, group) = (self.groups.clone(), group.to_owned());
-        blocking(move || groups.committed(topic, &group)).await
+        let groups = self.groups.clone();
+        blocking(move || groups.committed(topic, group.as_str())).await
     }
 
     async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError> {

@@ -24,9 +24,8 @@ use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::eventlog::pages::pages;
-use crate::daemon::engines::eventlog::{Position, SharedLog, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, Position, SharedLog, Topic};
 use crate::daemon::engines::recent::SharedRecentCache;
-use crate::daemon::stages::archive;
 use crate::protocol::events::Event;
 use crate::protocol::{CommentId, StreamId};
 
@@ -93,7 +92,7 @@ impl Burials {
     /// Buries what was deleted within [`TOMBSTONE_AGE`], then marks the cache complete. Returns how
     /// many burials that were.
     pub(super) async fn rebuild_burials(&self) -> Result<usize, WarmStartError> {
-        let stored_to = self.log.committed(Topic::CommentEvents, archive::GROUP).await?;
+        let stored_to = self.log.committed(Topic::CommentEvents, ConsumerGroup::Archiver).await?;
         let mut tally = Tally::default();
         self.bury_tombstones(&mut tally).await?;
         for partition in 0..self.log.partitions(Topic::CommentEvents) {

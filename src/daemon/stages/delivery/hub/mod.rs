@@ -23,7 +23,7 @@ use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{
     Batch, BusError, BusListener, BusMessage, BusSubscriptions, Heard,
 };
-use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, SharedLog, Topic};
 use crate::daemon::engines::reactions::{SharedReactionTotals, Totals};
 use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
 use crate::protocol::comment::Deletion;
@@ -32,8 +32,6 @@ use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Seq, StreamId};
 
 /// The consumer group of the broadcast stage, whose committed position says what viewers have been
-/// shown at least.
-const BROADCAST_GROUP: &str = "coordinator";
 /// Of a larger hole in what the bus brought only the deletions are sent; for its comments viewers
 /// are told a gap and read the history.
 const MAX_REPAIR_EVENTS: usize = 10_000;
@@ -184,7 +182,8 @@ impl Hub {
             return;
         }
         self.look_once = false;
-        let committed = self.parts.log.committed(Topic::CommentEvents, BROADCAST_GROUP).await;
+        let committed =
+            self.parts.log.committed(Topic::CommentEvents, ConsumerGroup::Coordinator).await;
         let broadcast: AHashMap<u32, Seq> = match committed {
             Ok(next) => next.into_iter().map(|next| (next.partition, next.offset)).collect(),
             Err(error) => {
@@ -308,7 +307,8 @@ impl Hub {
             Err(error) => warn!(%stream_id, %error, "recent cache does not answer"),
         }
         let partition = self.parts.log.partition_of(Topic::CommentEvents, stream_id.0);
-        let committed = self.parts.log.committed(Topic::CommentEvents, BROADCAST_GROUP).await?;
+        let committed =
+            self.parts.log.committed(Topic::CommentEvents, ConsumerGroup::Coordinator).await?;
         let next = committed.iter().find(|position| position.partition == partition);
         Ok(next.map_or(0, |position| position.offset.saturating_sub(1)))
     }

@@ -12,7 +12,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{BusMessage, FanoutBus as _};
 use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
-use crate::daemon::engines::eventlog::{EventLog as _, Position, StartAt};
+use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, Position, StartAt};
 use crate::daemon::engines::reactions::{ReactionTotals, Totals};
 use crate::daemon::engines::recent::RecentCache as _;
 use crate::daemon::engines::recent::memory::MemoryRecent;
@@ -343,7 +343,8 @@ async fn who_no_longer_watches_gets_nothing() {
 /// Says that the broadcast stage has shown everything below `next`.
 async fn commit_broadcast(rig: &Rig, next: u64) {
     let topic = Topic::CommentEvents;
-    let mut consumer = rig.log.consume(topic, BROADCAST_GROUP, StartAt::Earliest).await.unwrap();
+    let mut consumer =
+        rig.log.consume(topic, ConsumerGroup::Coordinator, StartAt::Earliest).await.unwrap();
     consumer.poll(0, Duration::ZERO).await.unwrap();
     consumer.commit(&[Position { partition: 0, offset: next }]).await.unwrap();
 }

@@ -16,7 +16,8 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
 use crate::daemon::engines::eventlog::{
-    LogConsumer, LogError, NewRecord, Polled, Position, Record, Settled, SharedLog, StartAt, Topic,
+    ConsumerGroup, LogConsumer, LogError, NewRecord, Polled, Position, Record, Settled, SharedLog,
+    StartAt, Topic,
 };
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::Comment;
@@ -24,8 +25,6 @@ use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
 use crate::protocol::stream::ModerationMode;
 
-/// The consumer group whose position says how far moderation is.
-pub const GROUP: &str = "moderator";
 /// How long a poll waits for comments, and so at most how long between two tries of a store that is
 /// down.
 const POLL_WAIT: Duration = Duration::from_millis(500);
@@ -91,7 +90,10 @@ impl ModerationWorker {
     /// that do not answer are waited for; an error means that the log cannot be read any more, and
     /// running again is right.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), LogError> {
-        let mut consumer = self.log.consume(Topic::CommentEvents, GROUP, StartAt::Earliest).await?;
+        let mut consumer = self
+            .log
+            .consume(Topic::CommentEvents, ConsumerGroup::Moderator, StartAt::Earliest)
+            .await?;
         let mut unsettled = Unsettled::default();
         let mut pause = FIRST_PAUSE;
         while !stop.is_cancelled() {
@@ -199,7 +201,7 @@ impl ModerationWorker {
         let Position { partition, offset } = record.position;
         warn!(partition, offset, reason, "moderation cannot read a record");
         self.metrics.dead_letters.inc();
-        DeadLetter::new(Topic::CommentEvents, GROUP, record, &reason)
+        DeadLetter::new(Topic::CommentEvents, ConsumerGroup::Moderator, record, &reason)
             .record(record.key, self.clock.now_ms())
     }
 

@@ -14,13 +14,15 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::{open, segment_files};
 use crate::daemon::base::config::EventLogConfig;
-use crate::daemon::engines::eventlog::{NewRecord, Position, Record, SharedLog, StartAt, Topic};
+use crate::daemon::engines::eventlog::{
+    ConsumerGroup, NewRecord, Position, Record, SharedLog, StartAt, Topic,
+};
 
 const TOPIC: Topic = Topic::CommentEvents;
 const DIRECTORY: &str = "LCD_TEST_CRASH_DIRECTORY";
 const ROUND: &str = "LCD_TEST_CRASH_ROUND";
 const KEYS: u64 = 4;
-const GROUP: &str = "archive";
+const GROUP: ConsumerGroup = ConsumerGroup::Archiver;
 /// A child that nobody kills ends by itself.
 const CHILD_LIFETIME: Duration = Duration::from_secs(60);
 

@@ -9,7 +9,7 @@ use crate::daemon::base::config::EventLogConfig;
 use crate::daemon::engines::eventlog::conformance::{
     append, consumer, names, numbered, take, texts,
 };
-use crate::daemon::engines::eventlog::{LogError, Position, StartAt, Topic};
+use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Position, StartAt, Topic};
 
 #[tokio::test]
 async fn a_newer_member_takes_over_and_the_older_one_is_told_and_fenced() {
@@ -58,12 +58,13 @@ async fn a_consumer_catches_up_over_many_segments_and_finds_its_place_in_each() 
     let log = open(directory.path(), &config);
     let mut all = consumer(&log, "all", StartAt::Earliest).await;
     assert_eq!(texts(&take(&mut *all, 20_000).await), names(&numbered(1, 0, 20_000)));
-    for offset in [1, 2, 5_000, 9_999, 19_000, 20_000] {
-        let mut member = consumer(&log, &format!("from {offset}"), StartAt::Earliest).await;
+    let offsets = [1, 2, 5_000, 9_999, 19_000, 20_000];
+    for (group, offset) in ["a", "b", "c", "d", "e", "f"].into_iter().zip(offsets) {
+        let mut member = consumer(&log, group, StartAt::Earliest).await;
         take(&mut *member, 1).await;
         member.commit(&[Position { partition: 0, offset }]).await.unwrap();
         drop(member);
-        let mut member = consumer(&log, &format!("from {offset}"), StartAt::Earliest).await;
+        let mut member = consumer(&log, group, StartAt::Earliest).await;
         let next = take(&mut *member, 1).await;
         assert_eq!(next[0].position.offset, offset);
         let page = log.read(Topic::CommentEvents, 1, offset, 1).await.unwrap();
@@ -110,5 +111,5 @@ async fn a_commit_beyond_the_end_or_of_another_partition_is_refused() {
     for wrong in [Position { partition: 0, offset: 2 }, Position { partition: 1, offset: 1 }] {
         assert!(matches!(member.commit(&[wrong]).await, Err(LogError::Unavailable(_))));
     }
-    assert_eq!(log.committed(Topic::CommentEvents, "g").await.unwrap(), []);
+    assert_eq!(log.committed(Topic::CommentEvents, ConsumerGroup::Test("g")).await.unwrap(), []);
 }

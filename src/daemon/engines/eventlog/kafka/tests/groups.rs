@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{CleanUp, open, settings};
 use crate::daemon::base::config::{Guarantee, KafkaConfig};
 use crate::daemon::engines::eventlog::conformance::{append, consumer, names, numbered};
-use crate::daemon::engines::eventlog::{LogConsumer, Position, SharedLog, StartAt};
+use crate::daemon::engines::eventlog::{ConsumerGroup, LogConsumer, Position, SharedLog, StartAt};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const MOMENT: Duration = Duration::from_millis(30);
@@ -188,7 +188,7 @@ async fn positions_of_partitions_of_others_are_not_committed() {
     let topic = crate::daemon::engines::eventlog::Topic::CommentEvents;
     let all: Vec<_> = (0..3).map(|partition| Position { partition, offset: 2 }).collect();
     member.commit(&all).await.unwrap();
-    assert_eq!(log.committed(topic, "g").await.unwrap(), []);
+    assert_eq!(log.committed(topic, ConsumerGroup::Test("g")).await.unwrap(), []);
     drop(member);
     log.close().await.unwrap();
 }

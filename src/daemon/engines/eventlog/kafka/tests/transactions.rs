@@ -11,7 +11,9 @@ use crate::daemon::base::config::{Guarantee, KafkaConfig};
 use crate::daemon::engines::eventlog::conformance::{
     append, consumer, names, numbered, read_key, take, texts,
 };
-use crate::daemon::engines::eventlog::{Position, Settled, SharedLog, StartAt, Topic};
+use crate::daemon::engines::eventlog::{
+    ConsumerGroup, Position, Settled, SharedLog, StartAt, Topic,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const TOPIC: Topic = Topic::CommentEvents;
@@ -101,7 +103,10 @@ async fn outputs_and_the_position_are_stored_together() {
     drop(member);
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
     assert_eq!(texts(&take(&mut *member, 3).await), names(&numbered(1, 2, 3)));
-    let mut decisions = log.consume(Topic::ModerationEvents, "d", StartAt::Earliest).await.unwrap();
+    let mut decisions = log
+        .consume(Topic::ModerationEvents, ConsumerGroup::Test("d"), StartAt::Earliest)
+        .await
+        .unwrap();
     assert_eq!(texts(&take(&mut *decisions, 2).await), names(&numbered(7, 0, 2)));
     log.close().await.unwrap();
 }
