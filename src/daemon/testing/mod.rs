@@ -2,6 +2,7 @@
 
 pub(crate) mod comments;
 pub(crate) mod frames;
+pub(crate) mod event_log;
 pub(crate) mod redis_server;
 #[allow(dead_code, reason = "each engine on real servers uses its own part")]
 pub(crate) mod stack;

@@ -10,10 +10,10 @@ use crate::daemon::engines::bus::{
     BusError, BusListener, BusSubscriptions, FanoutBus, Heard, conformance,
 };
 use crate::daemon::engines::eventlog::EventLog as _;
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::registry::ConnectionRegistry as _;
 use crate::daemon::engines::registry::conformance::RecordingEndpoint;
 use crate::daemon::engines::registry::in_process::InProcessRegistry;
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::BreakerState;
 use crate::protocol::{CloseCode, UserId};
 

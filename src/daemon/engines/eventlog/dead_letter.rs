@@ -29,7 +29,7 @@ pub struct DeadLetter {
 /// A payload that is no dead letter.
 #[derive(Debug, thiserror::Error)]
 #[error("not a dead letter: {0}")]
-pub struct BadLetter(#[from] rmp_serde::decode::Error);
+pub struct DeadLetterError(#[from] rmp_serde::decode::Error);
 
 impl DeadLetter {
     pub fn new(
@@ -56,7 +56,7 @@ impl DeadLetter {
         NewRecord { key, timestamp_ms, payload: Bytes::from(payload) }
     }
 
-    pub fn decode(payload: &[u8]) -> Result<Self, BadLetter> {
+    pub fn decode(payload: &[u8]) -> Result<Self, DeadLetterError> {
         Ok(rmp_serde::from_slice(payload)?)
     }
 }

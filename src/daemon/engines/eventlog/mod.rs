@@ -21,8 +21,6 @@
 pub(crate) mod conformance;
 pub mod dead_letter;
 pub mod embedded;
-#[cfg(test)]
-pub(crate) mod in_memory;
 pub mod kafka;
 pub mod pages;
 
@@ -271,15 +269,15 @@ pub trait LogConsumer: Send + std::fmt::Debug {
         log: &dyn EventLog,
         outputs: &[(Topic, Vec<NewRecord>)],
         next: &[Position],
-    ) -> Result<Settled, LogError>;
+    ) -> Result<CommitOutcome, LogError>;
 }
 
 /// How far an [`LogConsumer::append_and_commit`] came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
+pub enum CommitOutcome {
     Committed,
     /// The outputs are stored, the position could not be: commit it later, do not append again.
-    Appended,
+    AppendedOnly,
 }
 
 /// [`LogConsumer::append_and_commit`] for engines without transactions.
@@ -288,13 +286,13 @@ pub async fn append_then_commit(
     log: &dyn EventLog,
     outputs: &[(Topic, Vec<NewRecord>)],
     next: &[Position],
-) -> Result<Settled, LogError> {
+) -> Result<CommitOutcome, LogError> {
     for (topic, records) in outputs.iter().filter(|(_, records)| !records.is_empty()) {
         log.append(*topic, records.clone()).await?;
     }
     match member.commit(next).await {
-        Ok(()) => Ok(Settled::Committed),
-        Err(LogError::Full(_) | LogError::Unavailable(_)) => Ok(Settled::Appended),
+        Ok(()) => Ok(CommitOutcome::Committed),
+        Err(LogError::Full(_) | LogError::Unavailable(_)) => Ok(CommitOutcome::AppendedOnly),
         Err(error) => Err(error),
     }
 }

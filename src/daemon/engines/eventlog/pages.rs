@@ -11,7 +11,7 @@ pub const PAGE_RECORDS: usize = 4096;
 
 /// Some records one after another.
 #[derive(Debug)]
-pub struct Stretch {
+pub struct PartitionPage {
     /// From here on none is missing: where the stretch before ended, unless retention has taken what
     /// came after it.
     pub from: u64,
@@ -28,7 +28,7 @@ pub fn pages(
     topic: Topic,
     partition: u32,
     range: Range<u64>,
-) -> impl Stream<Item = Result<Stretch, LogError>> + Send + '_ {
+) -> impl Stream<Item = Result<PartitionPage, LogError>> + Send + '_ {
     let (start, end) = (range.start, range.end);
     try_unfold((start, start), move |(mut from, mut offset)| async move {
         while offset < end {
@@ -40,7 +40,7 @@ pub fn pages(
                     records.retain(|record| record.position.offset < end);
                     offset = if page.at_end { end } else { page.next_offset };
                     if !records.is_empty() {
-                        let page = Stretch { from, records, next: offset };
+                        let page = PartitionPage { from, records, next: offset };
                         return Ok(Some((page, (offset, offset))));
                     }
                 }
@@ -63,13 +63,13 @@ mod tests {
 
     use super::*;
     use crate::daemon::engines::eventlog::conformance;
-    use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+    use crate::daemon::testing::event_log::InMemoryLog;
 
     const TOPIC: Topic = Topic::CommentEvents;
 
     async fn offsets(log: &SharedLog, range: Range<u64>) -> Vec<Vec<u64>> {
-        let pages: Vec<Stretch> = pages(log, TOPIC, 0, range).try_collect().await.unwrap();
-        let of_page = |page: &Stretch| -> Vec<u64> {
+        let pages: Vec<PartitionPage> = pages(log, TOPIC, 0, range).try_collect().await.unwrap();
+        let of_page = |page: &PartitionPage| -> Vec<u64> {
             let offsets: Vec<_> = page.records.iter().map(|at| at.position.offset).collect();
             assert!(page.from <= offsets[0]);
             offsets

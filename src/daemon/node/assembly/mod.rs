@@ -30,7 +30,7 @@ use crate::daemon::engines::choose::Engines;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::registry::NodeEndpoint;
 use crate::daemon::stages::auth::{self, SigningSecret, Verifier};
-use crate::daemon::stages::broadcast::Overrides;
+use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint, Minter};
 use crate::daemon::stages::ingest::Refs;
 use crate::daemon::stages::moderation::{self, Pipeline};
@@ -64,7 +64,7 @@ struct Base {
     streams: Streams,
     sanctions: Sanctions,
     /// The rates operators fixed, as the broadcast stage of this node knows them.
-    overrides: Overrides,
+    overrides: RateOverrides,
     /// One for the screen of ingest and the worker: what a user repeats is counted in it.
     pipeline: Arc<Pipeline>,
 }
@@ -77,7 +77,7 @@ impl Base {
         first_start::make_stream(&engines.metadata, clock.now_ms()).await?;
         let streams = Streams::load(engines.metadata.clone()).await?;
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
-        let overrides = Overrides::default();
+        let overrides = RateOverrides::default();
         overrides.replace(engines.metadata.throttle_overrides().await?);
         let pipeline = Arc::new(moderation::build_pipeline(&config.moderation)?);
         Ok(Self { config, clock, board, engines, streams, sanctions, overrides, pipeline })

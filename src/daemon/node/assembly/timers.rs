@@ -15,7 +15,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::directory::Sanctions;
 use crate::daemon::node::shutdown::Supervisors;
 use crate::daemon::node::warm_start::burials::Burials;
-use crate::daemon::stages::broadcast::Overrides;
+use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::protocol::CloseCode;
 
@@ -113,7 +113,7 @@ async fn every(
 /// Hands operators' words on to the broadcast stage, which looks at them at its next tick.
 pub(super) async fn take_throttle_orders(
     mut orders: mpsc::Receiver<ThrottleOrder>,
-    overrides: Overrides,
+    overrides: RateOverrides,
     stop: CancellationToken,
 ) {
     loop {

@@ -6,8 +6,8 @@ use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::{IngestConfig, StoreConfig};
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::recent::memory::MemoryRecent;
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::events::CommentSubmitted;
 use crate::protocol::{Comment, CommentId, Role, UserId};
 

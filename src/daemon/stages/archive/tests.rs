@@ -10,8 +10,8 @@ use crate::daemon::engines::comments::conformance::{comment, comment_id};
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::comments::sqlite::SqliteComments;
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, NewRecord};
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::BreakerState;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
 use crate::protocol::{Role, StreamId, UserId};
@@ -52,11 +52,11 @@ impl Bench {
     }
 
     fn committed_now(&self) -> Option<u64> {
-        self.log.position(Topic::CommentEvents, ConsumerGroup::Archiver)
+        self.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Archiver)
     }
 
     async fn committed_to(&self, offset: u64) {
-        self.log.committed_to(Topic::CommentEvents, ConsumerGroup::Archiver, offset).await;
+        self.log.wait_for_commit(Topic::CommentEvents, ConsumerGroup::Archiver, offset).await;
     }
 }
 
@@ -213,7 +213,7 @@ async fn a_crash_between_write_and_commit_stores_nothing_twice() {
     assert_eq!(store.count(STREAM).await.unwrap(), 100, "stored, and not committed");
     log.fail_commits_with(None);
     let running = tokio::spawn(archiver.clone().run(stop.clone()));
-    log.committed_to(Topic::CommentEvents, ConsumerGroup::Archiver, 151).await;
+    log.wait_for_commit(Topic::CommentEvents, ConsumerGroup::Archiver, 151).await;
     stop.cancel();
     running.await.unwrap().unwrap();
     assert_eq!(store.count(STREAM).await.unwrap(), 150);
@@ -235,10 +235,10 @@ async fn a_position_the_log_does_not_take_is_committed_once_it_does() {
     while store.count(STREAM).await.unwrap() < 50 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(log.position(Topic::CommentEvents, ConsumerGroup::Archiver), None);
+    assert_eq!(log.committed_offset(Topic::CommentEvents, ConsumerGroup::Archiver), None);
     log.fail_commits_with(None);
     // Without another record.
-    log.committed_to(Topic::CommentEvents, ConsumerGroup::Archiver, 50).await;
+    log.wait_for_commit(Topic::CommentEvents, ConsumerGroup::Archiver, 50).await;
     stop.cancel();
     running.await.unwrap().unwrap();
 }

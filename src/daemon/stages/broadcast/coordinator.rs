@@ -42,9 +42,9 @@ pub enum BroadcastError {
 
 /// The rates that operators fixed, by stream; written by control, read by the coordinator.
 #[derive(Debug, Clone, Default)]
-pub struct Overrides(Arc<Mutex<AHashMap<StreamId, SampleRate>>>);
+pub struct RateOverrides(Arc<Mutex<AHashMap<StreamId, SampleRate>>>);
 
-impl Overrides {
+impl RateOverrides {
     pub fn set(&self, stream_id: StreamId, rate: Option<SampleRate>) {
         let mut rates = self.0.lock();
         match rate {
@@ -74,7 +74,7 @@ pub struct CoordinatorParts {
     pub recent: SharedRecentCache,
     pub board: StatusBoard,
     pub config: Arc<BroadcastConfig>,
-    pub overrides: Overrides,
+    pub overrides: RateOverrides,
 }
 
 /// The stage.

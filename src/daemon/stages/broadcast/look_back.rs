@@ -65,9 +65,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
     use crate::daemon::engines::eventlog::{EventLog as _, NewRecord};
     use crate::daemon::stages::broadcast::tests::{STREAM, record, submitted};
+    use crate::daemon::testing::event_log::InMemoryLog;
     use crate::protocol::Role;
 
     fn comment(number: u64, timestamp_ms: u64) -> NewRecord {

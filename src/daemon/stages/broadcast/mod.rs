@@ -24,6 +24,6 @@ mod repeats;
 mod tests;
 mod throttle;
 
-pub use coordinator::{BroadcastError, Coordinator, CoordinatorParts, Overrides};
+pub use coordinator::{BroadcastError, Coordinator, CoordinatorParts, RateOverrides};
 pub use rate::RateEstimator;
 pub use throttle::ThrottlePolicy;

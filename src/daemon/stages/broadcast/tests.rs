@@ -8,16 +8,16 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{BroadcastError, Coordinator, CoordinatorParts, Overrides};
+use super::{BroadcastError, Coordinator, CoordinatorParts, RateOverrides};
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::bus::{
     Batch, BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus,
 };
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, NewRecord, Topic};
 use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Comment, CommentId, NodeId, Role, Seq, StreamId, UserId};
@@ -121,7 +121,7 @@ impl RecentCache for Journal {
 struct Stage {
     log: InMemoryLog,
     journal: Arc<Journal>,
-    overrides: Overrides,
+    overrides: RateOverrides,
     board: StatusBoard,
     stop: CancellationToken,
     task: JoinHandle<Result<(), BroadcastError>>,
@@ -134,7 +134,7 @@ impl Stage {
     }
 
     fn start_on(log: InMemoryLog) -> Self {
-        let (journal, overrides) = (Arc::<Journal>::default(), Overrides::default());
+        let (journal, overrides) = (Arc::<Journal>::default(), RateOverrides::default());
         let (board, stop) = (StatusBoard::default(), CancellationToken::new());
         let coordinator = Coordinator::new(CoordinatorParts {
             log: Arc::new(log.clone()),
@@ -409,9 +409,9 @@ async fn a_log_that_takes_no_position_for_a_while_is_waited_for() {
     let away = crate::daemon::engines::eventlog::LogError::Unavailable("away".to_owned());
     stage.log.fail_commits_with(Some(away));
     stage.rate(100, 30).await;
-    assert_eq!(stage.log.position(Topic::CommentEvents, ConsumerGroup::Coordinator), None);
+    assert_eq!(stage.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Coordinator), None);
     stage.log.fail_commits_with(None);
-    stage.log.committed_to(Topic::CommentEvents, ConsumerGroup::Coordinator, 3001).await;
+    stage.log.wait_for_commit(Topic::CommentEvents, ConsumerGroup::Coordinator, 3001).await;
     let (_, journal) = stage.stop().await;
     let batches = journal.batches();
     assert_ranges_join(&batches);
@@ -447,14 +447,14 @@ async fn batches_of_different_streams_do_not_wait_for_each_other() {
         recent: journal,
         board: StatusBoard::default(),
         config: Arc::new(BroadcastConfig::default()),
-        overrides: Overrides::default(),
+        overrides: RateOverrides::default(),
     });
     let of = |number| submitted(StreamId(number), number, Role::Viewer, false);
     let both = [1, 2].map(|number| record(&Event::CommentSubmitted(of(number)))).to_vec();
     log.append(Topic::CommentEvents, both).await.unwrap();
     let stop = CancellationToken::new();
     let task = tokio::spawn(coordinator.run(stop.clone()));
-    let committed = log.committed_to(Topic::CommentEvents, ConsumerGroup::Coordinator, 3);
+    let committed = log.wait_for_commit(Topic::CommentEvents, ConsumerGroup::Coordinator, 3);
     tokio::time::timeout(Duration::from_secs(60), committed).await.expect("both are published");
     stop.cancel();
     task.await.unwrap().unwrap();

@@ -213,12 +213,12 @@ async fn a_held_comment_appears_when_it_is_approved_and_never_when_it_is_rejecte
 async fn a_decision_the_log_refuses_goes_back_to_the_queue() {
     let world = World::new().await;
     world.metadata.queue_review(review(1, true)).await.unwrap();
-    world.log.fail_with(Some(LogError::Full("switched off".to_owned())));
+    world.log.fail_appends_with(Some(LogError::Full("switched off".to_owned())));
     let refused = world.control.approve(&operator(), &decision(1)).await.unwrap_err();
     assert_eq!(refused.body().code, ErrorCode::StorageFull);
     let actions: Vec<_> = world.metadata.audits().into_iter().map(|entry| entry.action).collect();
     assert_eq!(actions, ["approve", "reopen"]);
-    world.log.fail_with(None);
+    world.log.fail_appends_with(None);
     world.control.approve(&operator(), &decision(1)).await.unwrap();
     assert_eq!(world.log.events(Topic::CommentEvents).len(), 1);
 }

@@ -1,7 +1,7 @@
 //! Comments and decisions for tests.
 
 use crate::daemon::engines::eventlog::Topic;
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::events::{CommentModerated, Event};
 use crate::protocol::{Comment, CommentId, StreamId, UserId};
 

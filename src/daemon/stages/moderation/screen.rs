@@ -98,10 +98,10 @@ mod tests {
     use super::*;
     use crate::daemon::base::clock::TokioClock;
     use crate::daemon::base::config::{RuleAction, RulesConfig};
-    use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
     use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
     use crate::daemon::stages::moderation::rules::{RulesStage, reason};
     use crate::daemon::stages::moderation::samples::{comment, moderated};
+    use crate::daemon::testing::event_log::InMemoryLog;
     use std::time::Duration;
 
     struct Bench {

@@ -171,7 +171,7 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
     let served = Served::new().await;
     served.world.comment(1, "one");
     served.world.comment(2, "two");
-    served.world.log.put_position(Topic::CommentEvents, ConsumerGroup::Archiver, 0);
+    served.world.log.set_committed(Topic::CommentEvents, ConsumerGroup::Archiver, 0);
     let board = &served.world.board;
     board.set_ready(true);
     let worker = board.add_worker();

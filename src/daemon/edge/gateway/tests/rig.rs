@@ -18,13 +18,13 @@ use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::gateway::{Gateway, GatewayParts};
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::directory::{Sanctions, Streams};
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::auth::fixtures::{self, NOW_S, SECRET, StoppedClock};
 use crate::daemon::stages::control::fakes::{FakeBus, Journal};
 use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint};
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::NodeId;
 use crate::protocol::admin::SanctionKind;
 use crate::protocol::stream::StreamState::{Ended, Live, Scheduled};
@@ -183,7 +183,7 @@ impl Rig {
 fn lagging_log() -> InMemoryLog {
     let log = InMemoryLog::new();
     (0..12).for_each(|_| log.put(Topic::CommentEvents, 1, 0, Vec::new()));
-    log.put_position(Topic::CommentEvents, ConsumerGroup::Archiver, 6);
+    log.set_committed(Topic::CommentEvents, ConsumerGroup::Archiver, 6);
     log
 }
 

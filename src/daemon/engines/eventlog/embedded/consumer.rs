@@ -16,8 +16,8 @@ use super::scanner::Scanner;
 use super::topic::TopicLog;
 use super::{FIRST_OFFSET, PARTITION, blocking, check_partition};
 use crate::daemon::engines::eventlog::{
-    EventLog, LogConsumer, LogError, NewRecord, Polled, Position, Record, Settled, StartAt, Topic,
-    append_then_commit,
+    CommitOutcome, EventLog, LogConsumer, LogError, NewRecord, Polled, Position, Record, StartAt,
+    Topic, append_then_commit,
 };
 
 #[derive(Debug)]
@@ -165,7 +165,7 @@ impl LogConsumer for EmbeddedConsumer {
         log: &dyn EventLog,
         outputs: &[(Topic, Vec<NewRecord>)],
         next: &[Position],
-    ) -> Result<Settled, LogError> {
+    ) -> Result<CommitOutcome, LogError> {
         append_then_commit(self, log, outputs, next).await
     }
 }

@@ -27,8 +27,8 @@ use super::place::{kafka_offset, position};
 use super::reading::{self, Reading, ReadingConsumer};
 use super::transactions::{Offsets, TransactionalAppender};
 use crate::daemon::engines::eventlog::{
-    EventLog, LogConsumer, LogError, LogFollower, NewRecord, Polled, Position, Record, Settled,
-    StartAt, Topic, append_then_commit,
+    CommitOutcome, EventLog, LogConsumer, LogError, LogFollower, NewRecord, Polled, Position,
+    Record, StartAt, Topic, append_then_commit,
 };
 
 /// Between two tries of a commit while the group rebalances.
@@ -153,11 +153,11 @@ impl LogConsumer for Member {
         log: &dyn EventLog,
         outputs: &[(Topic, Vec<NewRecord>)],
         next: &[Position],
-    ) -> Result<Settled, LogError> {
+    ) -> Result<CommitOutcome, LogError> {
         if let Appender::Transactional(appender) = self.appender.clone()
             && self.transact(&appender, outputs, next).await?
         {
-            return Ok(Settled::Committed);
+            return Ok(CommitOutcome::Committed);
         }
         append_then_commit(self, log, outputs, next).await
     }

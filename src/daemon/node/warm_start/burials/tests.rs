@@ -11,8 +11,8 @@ use crate::daemon::base::clock::TokioClock;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::comments::{CommentStore as _, Tombstone};
 use crate::daemon::engines::eventlog::ConsumerGroup;
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::events::{CommentModerated, Decision};
 use crate::protocol::{Seq, UserId};
 
@@ -151,7 +151,7 @@ async fn what_the_store_and_the_end_of_the_log_know_is_buried() {
     rig.log(16, Decision::ShadowBan);
     rig.log.put(Topic::CommentEvents, STREAM.0, 1, b"no event".to_vec());
     // The first three are in the store already.
-    rig.log.put_position(Topic::CommentEvents, ConsumerGroup::Archiver, 4);
+    rig.log.set_committed(Topic::CommentEvents, ConsumerGroup::Archiver, 4);
     assert!(!rig.burials.recent.is_complete().await.unwrap());
     assert_eq!(rig.burials.rebuild_burials().await.unwrap(), 5);
     assert_eq!(rig.cache.take_buried(), ids([1, 2, 13, 14, 16]));

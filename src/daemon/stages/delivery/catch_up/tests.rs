@@ -9,9 +9,9 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::daemon::base::handoff::Deflate;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
 use crate::daemon::testing::comments::sample_comment;
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::CommentId;
 use crate::protocol::comment::Deletion;
 

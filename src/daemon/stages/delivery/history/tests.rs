@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 
 use super::*;
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::eventlog::{EventLog as _, NewRecord};
 use crate::daemon::engines::recent::RecentCache;
 use crate::daemon::testing::comments::{
@@ -11,6 +10,7 @@ use crate::daemon::testing::comments::{
 };
 use crate::protocol::UserId;
 use crate::protocol::events::{CommentModerated, Decision};
+use crate::daemon::testing::event_log::InMemoryLog;
 
 /// A cache that never answers.
 #[derive(Debug)]

@@ -11,7 +11,6 @@ use crate::daemon::base::config::{DeliveryConfig, StoreConfig};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{BusMessage, FanoutBus as _};
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, Position, StartAt};
 use crate::daemon::engines::reactions::{ReactionTotals, Totals};
 use crate::daemon::engines::recent::RecentCache as _;
@@ -20,6 +19,7 @@ use crate::daemon::testing::comments::{
     comment_record, sample_comment, sample_comment_id, sample_deletion,
 };
 use crate::protocol::{Comment, CommentId, Epoch, NodeId};
+use crate::daemon::testing::event_log::InMemoryLog;
 
 pub(super) const STREAM: StreamId = StreamId(5);
 const OTHER: StreamId = StreamId(6);

@@ -13,9 +13,9 @@ use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::handoff::ConnectionId;
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::eventlog::EventLog as _;
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::engines::reservations::{Proposal, Reservations};
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::{BreakerState, SanctionKind};
 use crate::protocol::{Identity, Role, StreamId, UserId};
 
@@ -223,12 +223,12 @@ async fn a_ref_repeated_on_another_node_is_appended_under_the_same_id() {
 #[tokio::test(start_paused = true)]
 async fn when_the_original_fails_so_does_its_repeat_and_the_ref_is_free_again() {
     let mut stage = Stage::start().await;
-    stage.log.fail_with(down());
+    stage.log.fail_appends_with(down());
     let twice = || submission(LIVE, "hi", Some("r"));
     stage.send(vec![twice(), twice()]).await;
     assert_eq!(stage.outcome().await, Err(ErrorCode::LogUnavailable));
     assert_eq!(stage.outcome().await, Err(ErrorCode::LogUnavailable));
-    stage.log.fail_with(None);
+    stage.log.fail_appends_with(None);
     assert!(stage.ask(twice()).await.unwrap().comment.is_some(), "a comment of its own");
     assert_eq!(stage.stored().await.len(), 1);
 }
@@ -236,13 +236,13 @@ async fn when_the_original_fails_so_does_its_repeat_and_the_ref_is_free_again() 
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_is_called_so_also_behind_the_open_breaker() {
     let mut stage = Stage::start().await;
-    stage.log.fail_with(Some(LogError::Full("no space left".into())));
+    stage.log.fail_appends_with(Some(LogError::Full("no space left".into())));
     for _ in 0..10 {
         let refused = stage.ask(submission(LIVE, "hi", None)).await;
         assert_eq!(refused, Err(ErrorCode::StorageFull));
     }
     assert_eq!(stage.breaker(), BreakerState::Open);
-    stage.log.fail_with(None);
+    stage.log.fail_appends_with(None);
     tokio::time::sleep(TRIAL_INTERVAL).await;
     stage.ask(submission(LIVE, "hi", None)).await.unwrap();
     assert_eq!(stage.breaker(), BreakerState::Closed);
@@ -252,12 +252,12 @@ async fn a_full_disk_is_called_so_also_behind_the_open_breaker() {
 #[tokio::test(start_paused = true)]
 async fn the_open_breaker_refuses_without_asking_and_lets_one_through_to_see() {
     let mut stage = Stage::start().await;
-    stage.log.fail_with(down());
+    stage.log.fail_appends_with(down());
     for _ in 0..3 {
         stage.ask(submission(LIVE, "hi", None)).await.unwrap_err();
     }
     assert_eq!(stage.breaker(), BreakerState::Open);
-    stage.log.fail_with(None);
+    stage.log.fail_appends_with(None);
     let refused = stage.ask(submission(LIVE, "hi", None)).await;
     assert_eq!(refused, Err(ErrorCode::LogUnavailable));
     assert!(stage.stored().await.is_empty());
@@ -273,7 +273,7 @@ async fn the_open_breaker_refuses_without_asking_and_lets_one_through_to_see() {
 async fn what_asks_nothing_of_the_log_does_not_vouch_for_it() {
     let mut stage = Stage::start().await;
     stage.ask(submission(LIVE, "known", Some("r"))).await.unwrap();
-    stage.log.fail_with(down());
+    stage.log.fail_appends_with(down());
     for _ in 0..3 {
         stage.ask(submission(LIVE, "hi", None)).await.unwrap_err();
         stage.ask(submission(LIVE, "known", Some("r"))).await.unwrap();

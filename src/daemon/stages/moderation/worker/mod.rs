@@ -16,8 +16,8 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
 use crate::daemon::engines::eventlog::{
-    ConsumerGroup, LogConsumer, LogError, NewRecord, Polled, Position, Record, Settled, SharedLog,
-    StartAt, Topic,
+    CommitOutcome, ConsumerGroup, LogConsumer, LogError, NewRecord, Polled, Position, Record,
+    SharedLog, StartAt, Topic,
 };
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::Comment;
@@ -219,7 +219,7 @@ impl ModerationWorker {
             let next =
                 if unsettled.reviews.is_empty() { unsettled.positions() } else { Vec::new() };
             match consumer.append_and_commit(&*self.log, outputs, &next).await {
-                Ok(Settled::Committed) if !next.is_empty() => {
+                Ok(CommitOutcome::Committed) if !next.is_empty() => {
                     unsettled.next.clear();
                     return Ok(true);
                 }

@@ -4,10 +4,10 @@ use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::{RuleAction, RulesConfig};
 use crate::daemon::engines::eventlog::ConsumerGroup;
-use crate::daemon::engines::eventlog::in_memory::InMemoryLog;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
 use crate::daemon::stages::moderation::rules::{RulesStage, reason};
 use crate::daemon::stages::moderation::samples::{comment, moderated};
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::{CommentId, Role};
 
 /// Streams 1, 2 and 3 are moderated asynchronously, synchronously and not at all.
@@ -143,7 +143,7 @@ async fn the_position_is_committed_and_taken_up_again() {
     bench.submit(comment(1, 5, "badword"));
     bench.run_until_idle().await;
     assert_eq!(
-        bench.log.position(Topic::CommentEvents, ConsumerGroup::Moderator),
+        bench.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Moderator),
         Some(2),
         "the comment and the decision about it"
     );
@@ -182,12 +182,12 @@ async fn while_the_store_is_down_deletions_go_on_and_the_position_waits() {
     let bad = bench.submit(comment(1, 7, "badword"));
     bench.pass(Duration::from_secs(10)).await;
     assert_eq!(bench.deleted(), ids(&[bad]));
-    assert_eq!(bench.log.position(Topic::CommentEvents, ConsumerGroup::Moderator), None);
+    assert_eq!(bench.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Moderator), None);
     assert!(bench.store.calls() < 10, "the breaker spares the store: {}", bench.store.calls());
     bench.store.set_down(false);
     bench.pass(Duration::from_secs(6)).await;
     assert_eq!(bench.store.reviews()[0].comment_id, flagged);
-    assert_eq!(bench.log.position(Topic::CommentEvents, ConsumerGroup::Moderator), Some(3));
+    assert_eq!(bench.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Moderator), Some(3));
     bench.stop.cancel();
     task.await.unwrap().unwrap();
 }
@@ -207,7 +207,10 @@ async fn reviews_that_wait_are_bounded_and_the_log_keeps_the_rest() {
     bench.store.set_down(false);
     bench.pass(Duration::from_secs(60)).await;
     assert_eq!(bench.store.reviews().len() as u64, total);
-    assert_eq!(bench.log.position(Topic::CommentEvents, ConsumerGroup::Moderator), Some(total));
+    assert_eq!(
+        bench.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Moderator),
+        Some(total)
+    );
     bench.stop.cancel();
     task.await.unwrap().unwrap();
 }
@@ -219,11 +222,11 @@ async fn while_the_log_refuses_appends_nothing_is_committed_and_nothing_is_lost(
     bench.log.set_down(true);
     let task = bench.start();
     bench.pass(Duration::from_secs(30)).await;
-    assert_eq!(bench.log.position(Topic::CommentEvents, ConsumerGroup::Moderator), None);
+    assert_eq!(bench.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Moderator), None);
     bench.log.set_down(false);
     bench.pass(Duration::from_secs(6)).await;
     assert_eq!(bench.deleted(), ids(&[bad]));
-    assert_eq!(bench.log.position(Topic::CommentEvents, ConsumerGroup::Moderator), Some(2));
+    assert_eq!(bench.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Moderator), Some(2));
     assert_eq!(bench.metrics.moderation_checked.get(), 1, "decided once");
     bench.stop.cancel();
     task.await.unwrap().unwrap();
@@ -253,7 +256,7 @@ async fn a_crash_between_append_and_commit_only_repeats_the_decision() {
     let task = bench.start();
     bench.pass(Duration::from_secs(1)).await;
     assert_eq!(
-        bench.log.position(Topic::CommentEvents, ConsumerGroup::Moderator),
+        bench.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Moderator),
         None,
         "the review has not been queued"
     );

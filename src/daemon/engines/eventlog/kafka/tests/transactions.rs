@@ -12,7 +12,7 @@ use crate::daemon::engines::eventlog::conformance::{
     append, consumer, names, numbered, read_key, take, texts,
 };
 use crate::daemon::engines::eventlog::{
-    ConsumerGroup, Position, Settled, SharedLog, StartAt, Topic,
+    CommitOutcome, ConsumerGroup, Position, SharedLog, StartAt, Topic,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,7 +99,7 @@ async fn outputs_and_the_position_are_stored_together() {
         (TOPIC, numbered(1, 4, 1)),
     ];
     let settled = member.append_and_commit(&*log, &outputs, &next).await.unwrap();
-    assert_eq!(settled, Settled::Committed);
+    assert_eq!(settled, CommitOutcome::Committed);
     drop(member);
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
     assert_eq!(texts(&take(&mut *member, 3).await), names(&numbered(1, 2, 3)));

@@ -12,9 +12,10 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES,
-    NewRecord, Page, Polled, Position, Record, Settled, StartAt, Topic, append_then_commit,
+use crate::daemon::engines::eventlog::{
+    Bounds, CommitOutcome, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower,
+    MAX_PAYLOAD_BYTES, NewRecord, Page, Polled, Position, Record, StartAt, Topic,
+    append_then_commit,
 };
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
@@ -69,7 +70,7 @@ impl InMemoryLog {
     }
 
     /// From now on every append answers this, or works again.
-    pub(crate) fn fail_with(&self, failure: Option<LogError>) {
+    pub(crate) fn fail_appends_with(&self, failure: Option<LogError>) {
         self.lock().append_failure = failure;
     }
 
@@ -81,7 +82,7 @@ impl InMemoryLog {
     /// Appends and commits fail, or work again.
     pub(crate) fn set_down(&self, down: bool) {
         let failure = down.then(|| LogError::Unavailable("switched off".to_owned()));
-        self.fail_with(failure.clone());
+        self.fail_appends_with(failure.clone());
         self.fail_commits_with(failure);
     }
 
@@ -92,7 +93,7 @@ impl InMemoryLog {
     }
 
     /// As if the group had committed this, in the first partition.
-    pub(crate) fn put_position(&self, topic: Topic, group: ConsumerGroup, offset: u64) {
+    pub(crate) fn set_committed(&self, topic: Topic, group: ConsumerGroup, offset: u64) {
         let key = (group.as_str(), 0);
         self.lock().topics.entry(topic).or_default().committed.insert(key, offset);
     }
@@ -113,14 +114,14 @@ impl InMemoryLog {
     }
 
     /// What a group committed in the first partition.
-    pub(crate) fn position(&self, topic: Topic, group: ConsumerGroup) -> Option<u64> {
+    pub(crate) fn committed_offset(&self, topic: Topic, group: ConsumerGroup) -> Option<u64> {
         self.contents(topic).committed.get(&(group.as_str(), 0)).copied()
     }
 
     /// Waits until a group has committed `offset`, in the first partition.
-    pub(crate) async fn committed_to(&self, topic: Topic, group: ConsumerGroup, offset: u64) {
+    pub(crate) async fn wait_for_commit(&self, topic: Topic, group: ConsumerGroup, offset: u64) {
         let mut changed = self.changed.subscribe();
-        let reached = |_: &()| self.position(topic, group).is_some_and(|now| now >= offset);
+        let reached = |_: &()| self.committed_offset(topic, group).is_some_and(|now| now >= offset);
         // The sender is this log's own.
         changed.wait_for(reached).await.unwrap();
     }
@@ -392,7 +393,7 @@ impl LogConsumer for InMemoryConsumer {
         log: &dyn EventLog,
         outputs: &[(Topic, Vec<NewRecord>)],
         next: &[Position],
-    ) -> Result<Settled, LogError> {
+    ) -> Result<CommitOutcome, LogError> {
         append_then_commit(self, log, outputs, next).await
     }
 }
