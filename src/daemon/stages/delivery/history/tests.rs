@@ -8,9 +8,9 @@ use crate::daemon::engines::recent::RecentCache;
 use crate::daemon::testing::comments::{
     SAMPLE_STREAM as STREAM, comment_record, event_record, sample_comment, sample_comment_id,
 };
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::UserId;
 use crate::protocol::events::{CommentModerated, Decision};
-use crate::daemon::testing::event_log::InMemoryLog;
 
 /// A cache that never answers.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::daemon::testing::comments::{
     comment_record, sample_comment, sample_comment_id, sample_deletion,
 };
-use crate::protocol::{Comment, CommentId, Epoch, NodeId};
 use crate::daemon::testing::event_log::InMemoryLog;
+use crate::protocol::{Comment, CommentId, Epoch, NodeId};
 
 pub(super) const STREAM: StreamId = StreamId(5);
 const OTHER: StreamId = StreamId(6);
