@@ -145,6 +145,9 @@ impl std::fmt::Display for ErrorCode {
     }
 }
 
+/// The wait suggested to clients whose request met a full queue or a dependency that did not answer.
+pub const RETRY_AFTER_MS: u64 = 1_000;
+
 /// An error as it is answered over HTTP and on the admin socket:
 /// `{"error":{"code":…,"message":…,"retry_after_ms":…}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,6 +164,7 @@ impl ErrorBody {
         Self { code, message: message.into(), retry_after_ms: None }
     }
 
+    /// Adds the time after which the request may succeed.
     #[must_use]
     pub fn retry_after_ms(mut self, wait_ms: u64) -> Self {
         self.retry_after_ms = Some(wait_ms);

@@ -1,9 +1,13 @@
-//! One loader per hot key: who asks the same while the answer is on its way shares it, an error too.
+//! Shares one load among all callers that ask for the same key while it runs.
 //!
-//! Always holds: one caller that gives up takes nothing from the others. Who joins is answered with what
-//! was read before it asked; where that must not be, [`Flights::forget`] says since when.
+//! A caller that arrives while its key is being loaded waits for that load and receives a clone of its
+//! result, errors included. A caller that arrives later starts a new load: nothing is cached.
 //!
-//! Bounded by the callers that wait: a flight ends with its answer, or with the last of them.
+//! Always holds: a load continues as long as one caller waits for it, whichever caller started it, and
+//! is dropped when all of them have left. A caller may receive data that was read shortly before it
+//! asked. Where that would be wrong, [`SingleFlight::forget`] makes later callers start a new load.
+//!
+//! Bounded by the number of waiting callers.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -11,89 +15,97 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
-pub(crate) type Flight<V> = BoxFuture<'static, V>;
+type BoxedLoad<V> = BoxFuture<'static, V>;
 
-/// Questions on their way. Cloning shares them.
+/// A load that several callers wait for.
+pub(crate) type SharedLoad<V> = Shared<BoxedLoad<V>>;
+
+/// The loads that are running, by key. Clones share them.
 #[derive(Debug)]
-pub(crate) struct Flights<K, V: Clone>(Arc<Mutex<State<K, V>>>);
+pub(crate) struct SingleFlight<K, V: Clone>(Arc<Mutex<RunningLoads<K, V>>>);
 
 #[derive(Debug)]
-struct State<K, V: Clone> {
-    /// Weak: a question that everybody gave up must not be answered later with what it once saw.
-    by_key: AHashMap<K, (u64, WeakShared<Flight<V>>)>,
-    started: u64,
+struct RunningLoads<K, V: Clone> {
+    by_key: AHashMap<K, RunningLoad<V>>,
+    /// The id of the load that was started last.
+    last_id: u64,
 }
 
-impl<K, V: Clone> Clone for Flights<K, V> {
+#[derive(Debug)]
+struct RunningLoad<V: Clone> {
+    id: u64,
+    /// Weak, so that a load is dropped with the last caller that waits for it. A later caller must not
+    /// continue an abandoned load, whose data may be old.
+    load: WeakShared<BoxedLoad<V>>,
+}
+
+impl<K, V: Clone> Clone for SingleFlight<K, V> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<K, V: Clone> Default for Flights<K, V> {
+impl<K, V: Clone> Default for SingleFlight<K, V> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State { by_key: AHashMap::new(), started: 0 })))
+        Self(Arc::new(Mutex::new(RunningLoads { by_key: AHashMap::new(), last_id: 0 })))
     }
 }
 
-impl<K, V> Flights<K, V>
+impl<K, V> SingleFlight<K, V>
 where
     K: Hash + Eq + Copy + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// The answer on its way, or else that of `load`. Joined at once, whenever it is waited for.
-    pub(crate) fn join<F>(&self, key: K, load: impl FnOnce() -> F) -> Shared<Flight<V>>
+    /// Returns the running load of `key`, or starts one with `load`. The caller has joined it when this
+    /// returns, even before it awaits the result.
+    pub(crate) fn join<F>(&self, key: K, load: impl FnOnce() -> F) -> SharedLoad<V>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut state = lock(&self.0);
-        let joined = state.by_key.get(&key).and_then(|(_, flight)| flight.upgrade());
-        // One that has landed answers for the past.
-        if let Some(flight) = joined.filter(|flight| flight.peek().is_none()) {
-            return flight;
+        let mut running = self.0.lock();
+        let joined = running.by_key.get(&key).and_then(|entry| entry.load.upgrade());
+        // A load that has its result is over, even if its entry is still there.
+        if let Some(load) = joined.filter(|load| load.peek().is_none()) {
+            return load;
         }
-        state.started += 1;
-        let landing = Landing { flights: self.0.clone(), key, number: state.started };
+        running.last_id += 1;
+        let id = running.last_id;
+        let entry = EntryGuard { running: self.0.clone(), key, id };
         let loading = load();
-        let flight = async move {
-            let _landing = landing;
+        let load = async move {
+            let _entry = entry;
             loading.await
         };
-        let flight = flight.boxed().shared();
-        if let Some(weak) = flight.downgrade() {
-            let number = state.started;
-            state.by_key.insert(key, (number, weak));
+        let load = load.boxed().shared();
+        if let Some(weak) = load.downgrade() {
+            running.by_key.insert(key, RunningLoad { id, load: weak });
         }
-        flight
+        load
     }
 
-    /// Lets nobody else join those whose key is chosen: they may have set out too early.
-    pub(crate) fn forget(&self, chosen: impl Fn(&K) -> bool) {
-        lock(&self.0).by_key.retain(|key, _| !chosen(key));
+    /// Makes later callers start a new load for every key that `matches`. Callers that have joined
+    /// keep their load.
+    pub(crate) fn forget(&self, matches: impl Fn(&K) -> bool) {
+        self.0.lock().by_key.retain(|key, _| !matches(key));
     }
 }
 
-/// Takes a flight off the board when it has its answer or was given up.
-struct Landing<K: Hash + Eq, V: Clone> {
-    flights: Arc<Mutex<State<K, V>>>,
+/// Removes the entry of a load when the load has finished or was dropped.
+struct EntryGuard<K: Hash + Eq, V: Clone> {
+    running: Arc<Mutex<RunningLoads<K, V>>>,
     key: K,
-    number: u64,
+    id: u64,
 }
 
-impl<K: Hash + Eq, V: Clone> Drop for Landing<K, V> {
+impl<K: Hash + Eq, V: Clone> Drop for EntryGuard<K, V> {
     fn drop(&mut self) {
-        let mut state = lock(&self.flights);
-        if state.by_key.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
-            state.by_key.remove(&self.key);
+        let mut running = self.running.lock();
+        if running.by_key.get(&self.key).is_some_and(|entry| entry.id == self.id) {
+            running.by_key.remove(&self.key);
         }
     }
-}
-
-fn lock<K, V: Clone>(flights: &Mutex<State<K, V>>) -> MutexGuard<'_, State<K, V>> {
-    // No method leaves half a change behind at a point that can panic.
-    flights.lock()
 }
 
 #[cfg(test)]
@@ -103,29 +115,30 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_asks_meanwhile_shares_the_answer_and_who_asks_later_does_not() {
-        let (flights, loads) = (Flights::default(), AtomicU32::new(0));
+    async fn concurrent_callers_share_a_load_later_ones_do_not() {
+        let flights = SingleFlight::default();
+        let loads = AtomicU32::new(0);
         let load = || std::future::ready(loads.fetch_add(1, Ordering::SeqCst));
-        let asked: Vec<_> = (0..50).map(|_| flights.join(1, load)).collect();
-        assert_eq!(flights.join(2, load).await, 1, "another question");
-        assert_eq!(futures_util::future::join_all(asked).await, [0; 50]);
+        let joined: Vec<_> = (0..50).map(|_| flights.join(1, load)).collect();
+        assert_eq!(flights.join(2, load).await, 1, "another key");
+        assert_eq!(futures_util::future::join_all(joined).await, [0; 50]);
         assert_eq!(flights.join(1, load).await, 2);
-        assert!(lock(&flights.0).by_key.is_empty());
+        assert!(flights.0.lock().by_key.is_empty());
     }
 
     #[tokio::test]
-    async fn a_question_that_was_given_up_is_asked_anew() {
-        let flights = Flights::default();
+    async fn an_abandoned_load_is_started_again() {
+        let flights = SingleFlight::default();
         let never = flights.join(1, std::future::pending::<u32>);
         assert!(never.clone().now_or_never().is_none());
         drop(never);
-        assert!(lock(&flights.0).by_key.is_empty());
+        assert!(flights.0.lock().by_key.is_empty());
         assert_eq!(flights.join(1, || async { 7 }).await, 7);
     }
 
     #[tokio::test]
-    async fn nobody_joins_what_was_forgotten() {
-        let flights = Flights::default();
+    async fn nobody_joins_a_forgotten_load() {
+        let flights = SingleFlight::default();
         let early = flights.join(1, || async { 1 });
         flights.forget(|key| *key == 1);
         assert_eq!(flights.join(1, || async { 2 }).await, 2);

@@ -82,12 +82,12 @@ impl StatusBoard {
         self.inner.draining.load(Ordering::Acquire)
     }
 
-    /// A viewer was told to come back later, because too many came at once.
-    pub fn note_rate_refusal(&self, now_ms: u64) {
+    /// Records that a viewer was refused by the connection rate limit.
+    pub fn record_rate_refusal(&self, now_ms: u64) {
         self.inner.rate_refusal_at_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// When that last happened, in milliseconds since the Unix epoch; 0 if never.
+    /// Returns when that last happened, in milliseconds since the Unix epoch, or 0 if never.
     pub fn rate_refusal_at_ms(&self) -> u64 {
         self.inner.rate_refusal_at_ms.load(Ordering::Relaxed)
     }

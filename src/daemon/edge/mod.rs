@@ -1,4 +1,6 @@
-//! The daemon's doors: [`gateway`] for viewers and developers, [`admin`] for operators.
+//! Where requests enter the daemon: [`gateway`] for viewers and developers, [`admin`] for operators.
+//! Both serve HTTP with the parts in `http`.
 
 pub mod admin;
 pub mod gateway;
+mod http;

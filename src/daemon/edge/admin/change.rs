@@ -1,11 +1,11 @@
-//! Requests that change something: decode, let control do it, encode.
+//! Requests that change something. Each calls the operation of control that has its name.
 
 use axum::Json;
 use axum::extract::State;
 
-use super::Desk;
-use super::answer::Answer;
-use super::request::{By, JsonBody, OptionalJsonBody, PathParam};
+use super::AdminState;
+use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester};
+use crate::daemon::edge::http::Answer;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewRequest,
@@ -16,11 +16,11 @@ use crate::protocol::stream::{NewStream, StreamPatch};
 macro_rules! changes {
     ($($handler:ident($body:ident<$request:ty>);)*) => {
         $(pub(super) async fn $handler(
-            State(desk): State<Desk>,
-            By(actor): By,
+            State(state): State<AdminState>,
+            Requester(actor): Requester,
             $body(request): $body<$request>,
-        ) -> Answer<Outcome> {
-            Ok(Json(desk.parts.control.$handler(&actor, &request).await?))
+        ) -> Answer<Json<Outcome>> {
+            Ok(Json(state.parts.control.$handler(&actor, &request).await?))
         })*
     };
 }
@@ -41,18 +41,18 @@ changes! {
 }
 
 pub(super) async fn update_stream(
-    State(desk): State<Desk>,
-    By(actor): By,
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
     PathParam(stream_id): PathParam<StreamId>,
     JsonBody(patch): JsonBody<StreamPatch>,
-) -> Answer<Outcome> {
-    Ok(Json(desk.parts.control.update_stream(&actor, stream_id, &patch).await?))
+) -> Answer<Json<Outcome>> {
+    Ok(Json(state.parts.control.update_stream(&actor, stream_id, &patch).await?))
 }
 
 pub(super) async fn tokens(
-    State(desk): State<Desk>,
-    By(actor): By,
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
     JsonBody(request): JsonBody<TokenRequest>,
-) -> Answer<Tokens> {
-    Ok(Json(desk.parts.control.mint(&actor, &request, &desk.parts.minter).await?))
+) -> Answer<Json<Tokens>> {
+    Ok(Json(state.parts.control.mint(&actor, &request, &state.parts.minter).await?))
 }

@@ -1,7 +1,7 @@
-//! Live answers: a line of JSON for each thing to tell, until the reader goes or the daemon stops.
+//! Live answers: lines of JSON until the reader disconnects or the daemon stops.
 //!
-//! A line is made only when the connection has room for it, so nothing queues for a reader that does
-//! not keep up: a snapshot is simply taken later, a tail skips and says so.
+//! A line is made only when the connection has room for it, so nothing is queued for a slow reader: a
+//! snapshot is taken later, and a tail skips items and reports how many.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
-use tokio::time::MissedTickBehavior;
 
-use super::Desk;
-use super::answer::Failure;
+use super::AdminState;
 use super::request::{Params, PathParam, within};
 use super::tail::Tail;
+use crate::daemon::base::ticker::ticker_from_now;
+use crate::daemon::edge::http::Answer;
 use crate::protocol::StreamId;
 
 const MIN_INTERVAL_MS: u64 = 50;
@@ -25,52 +25,51 @@ const MAX_INTERVAL_MS: u64 = 60_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Interval {
-    #[serde(default = "second_ms")]
+pub(super) struct TopParams {
+    #[serde(default = "default_interval_ms")]
     interval_ms: u64,
 }
 
-fn second_ms() -> u64 {
+fn default_interval_ms() -> u64 {
     1_000
 }
 
-/// A snapshot at once, and one each interval.
+/// Sends a snapshot at once, and one per interval.
 pub(super) async fn top(
-    State(desk): State<Desk>,
-    Params(Interval { interval_ms }): Params<Interval>,
-) -> Result<Response, Failure> {
+    State(state): State<AdminState>,
+    Params(TopParams { interval_ms }): Params<TopParams>,
+) -> Answer {
     let interval_ms = within("interval_ms", interval_ms, MIN_INTERVAL_MS, MAX_INTERVAL_MS)?;
-    let mut ticks = tokio::time::interval(Duration::from_millis(interval_ms));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let lines = stream::unfold((desk, ticks), |(desk, mut ticks)| async move {
+    let ticks = ticker_from_now(Duration::from_millis(interval_ms));
+    let lines = stream::unfold((state, ticks), |(state, mut ticks)| async move {
         let next = async {
             ticks.tick().await;
-            desk.parts.top().await
+            state.parts.top().await
         };
-        let snapshot = desk.stop.run_until_cancelled(next).await?;
-        Some((Ok::<_, Infallible>(Bytes::from(line(&snapshot))), (desk, ticks)))
+        let snapshot = state.stop.run_until_cancelled(next).await?;
+        Some((Ok::<_, Infallible>(Bytes::from(line(&snapshot))), (state, ticks)))
     });
     Ok(respond(Body::from_stream(lines)))
 }
 
-/// What happens on a stream from now on, before sampling.
+/// Sends the events of a stream from now on, before sampling.
 pub(super) async fn tail(
-    State(desk): State<Desk>,
+    State(state): State<AdminState>,
     PathParam(stream_id): PathParam<StreamId>,
-) -> Result<Response, Failure> {
-    desk.parts.control.require_stream(stream_id).await?;
-    let log = desk.parts.control.parts().log.clone();
+) -> Answer {
+    state.parts.control.require_stream(stream_id).await?;
+    let log = state.parts.control.parts().log.clone();
     let tail = Tail::from_end(log, stream_id).await?;
-    let lines = stream::unfold((desk, tail), |(desk, mut tail)| async move {
-        let items = desk.stop.run_until_cancelled(tail.next()).await??;
+    let lines = stream::unfold((state, tail), |(state, mut tail)| async move {
+        let items = state.stop.run_until_cancelled(tail.next()).await??;
         let text: Vec<u8> = items.iter().flat_map(line).collect();
-        Some((Ok::<_, Infallible>(Bytes::from(text)), (desk, tail)))
+        Some((Ok::<_, Infallible>(Bytes::from(text)), (state, tail)))
     });
     Ok(respond(Body::from_stream(lines)))
 }
 
 fn line(item: &impl Serialize) -> Vec<u8> {
-    // Numbers, texts and maps keyed by text always have a JSON form.
+    // Serializing numbers, texts and maps with text keys cannot fail.
     let mut text = serde_json::to_vec(item).unwrap_or_default();
     text.push(b'\n');
     text

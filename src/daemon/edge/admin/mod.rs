@@ -1,18 +1,17 @@
 //! The admin socket: HTTP/1.1 and JSON over a Unix socket, for `lc`, `curl` and scripts.
 //!
-//! In: requests of [`crate::protocol::admin`] from whoever may open the socket (mode 0660: its owner
-//! and group). Out: answers in JSON, live data as JSON lines, errors as an `ErrorEnvelope` with a
-//! stable code and the HTTP status that belongs to it. Every change goes through
-//! [`Control`], which validates and records it.
+//! In: requests of [`crate::protocol::admin`] from users that may open the socket (mode 0660: its
+//! owner and group). Out: answers in JSON, live data as JSON lines, errors as an `ErrorEnvelope` with a
+//! stable code and its HTTP status. Every change goes through [`Control`], which validates and records
+//! it.
 //!
-//! Always holds: a request that is answered with an error has changed nothing, except where a
-//! dependency failed half-way, and then the error is one that may be retried. The socket of a daemon
-//! that lives is never taken over; that of a dead one is. At no moment is the socket open to others
-//! than its mode says.
+//! Always holds: a request that is answered with an error has changed nothing, unless a dependency
+//! failed half-way; that error may be retried. The socket of a running daemon is never taken over;
+//! that of a dead one is. The socket is never open to users that its mode excludes.
 //!
-//! When full: 128 connections are served at a time, more wait in the kernel's queue; a body has at
-//! most 64 KiB; a live reader that does not keep up is told how much it missed, and no line is
-//! queued for it.
+//! When full: 128 connections are served at one time, more wait in the kernel's queue. A body has at
+//! most 64 KiB. A live reader that is too slow is told how many items it missed; no line is queued for
+//! it.
 //!
 //! | `GET` | answers |
 //! |---|---|
@@ -34,7 +33,6 @@
 //! | `/v1/tokens` | `TokenRequest`, and answers `Tokens`; all others answer `Outcome` |
 
 mod about;
-mod answer;
 mod change;
 mod cluster;
 mod lines;
@@ -65,10 +63,10 @@ pub use socket::AdminError;
 
 use socket::AdminSocket;
 
-/// What the admin socket shows and steers.
+/// Everything the admin socket shows and controls.
 #[derive(Clone)]
 pub struct AdminParts {
-    /// Where it listens: `node.admin_socket` of the configuration.
+    /// The path it listens on: `node.admin_socket` of the configuration.
     pub socket: PathBuf,
     pub about: NodeAbout,
     pub control: Control,
@@ -84,15 +82,15 @@ impl std::fmt::Debug for AdminParts {
     }
 }
 
-/// What every request handler has at hand.
+/// The state that request handlers share.
 #[derive(Debug, Clone)]
-struct Desk {
+struct AdminState {
     parts: Arc<AdminParts>,
     /// Ends live answers.
     stop: CancellationToken,
 }
 
-/// The socket, bound and ready to be served.
+/// The admin socket, bound and ready to be served.
 #[derive(Debug)]
 pub struct Admin {
     socket: AdminSocket,
@@ -100,19 +98,19 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Takes the socket. Must be called inside a tokio runtime.
+    /// Binds the socket. Must be called inside a tokio runtime.
     pub fn bind(parts: AdminParts) -> Result<Self, AdminError> {
         let socket = AdminSocket::bind(&parts.socket)?;
         Ok(Self { socket, parts: Arc::new(parts) })
     }
 
-    /// What tells the other nodes of this one; to be run beside [`Self::run`].
+    /// Returns the task that reports this node to the others. It must run beside [`Self::run`].
     pub fn reporter(&self) -> Reporter {
         Reporter(self.parts.clone())
     }
 
-    /// Serves until `stop`, then ends live answers, lets the others finish for a moment, and removes
-    /// the socket when dropped. May be called again after it failed.
+    /// Serves until `stop`, then ends live answers and gives other requests a moment to finish. The
+    /// socket file is removed on drop. May be called again after a panic.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), AdminError> {
         let router = self.router(stop.clone());
         server::serve(self.socket.listener(), router, stop).await;
@@ -120,6 +118,6 @@ impl Admin {
     }
 
     fn router(&self, stop: CancellationToken) -> Router {
-        routes::router(Desk { parts: self.parts.clone(), stop })
+        routes::router(AdminState { parts: self.parts.clone(), stop })
     }
 }

@@ -1,107 +1,111 @@
-//! Requests that change nothing and are answered at once.
+//! Requests that change nothing and have one answer.
 
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 
-use super::Desk;
-use super::answer::{Answer, Failure, listed};
+use super::AdminState;
 use super::request::{Params, PathParam, within};
+use crate::daemon::edge::http::{Answer, HttpError};
 use crate::protocol::admin::{
     AuditEntry, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem, Sanction, Status,
     StreamStatus, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
-/// Rows of one answer.
+/// The most rows of one answer.
 const MAX_LIMIT: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Limit {
-    #[serde(default = "hundred")]
+pub(super) struct LimitParams {
+    #[serde(default = "default_limit")]
     limit: usize,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Before {
+pub(super) struct HistoryParams {
     #[serde(default)]
     before: Option<String>,
-    #[serde(default = "hundred")]
+    #[serde(default = "default_limit")]
     limit: usize,
 }
 
-fn hundred() -> usize {
+fn default_limit() -> usize {
     100
 }
 
-pub(super) async fn status(State(desk): State<Desk>) -> Json<Status> {
-    Json(desk.parts.status().await)
+/// Returns a list that needed no answer of another node.
+fn listed<T>(items: Vec<T>) -> Json<Cluster<T>> {
+    Json(Cluster { items, unreachable: Vec::new() })
 }
 
-pub(super) async fn nodes(State(desk): State<Desk>) -> Json<Cluster<NodeStatus>> {
-    Json(desk.parts.nodes().await)
+pub(super) async fn status(State(state): State<AdminState>) -> Json<Status> {
+    Json(state.parts.status().await)
 }
 
-pub(super) async fn streams(State(desk): State<Desk>) -> Json<Cluster<StreamStatus>> {
-    Json(desk.parts.streams().await)
+pub(super) async fn nodes(State(state): State<AdminState>) -> Json<Cluster<NodeStatus>> {
+    Json(state.parts.nodes().await)
 }
 
-pub(super) async fn workers(State(desk): State<Desk>) -> Json<Cluster<WorkerStatus>> {
-    Json(desk.parts.all_workers().await)
+pub(super) async fn streams(State(state): State<AdminState>) -> Json<Cluster<StreamStatus>> {
+    Json(state.parts.streams().await)
 }
 
-pub(super) async fn lag(State(desk): State<Desk>) -> Answer<Cluster<ConsumerLag>> {
-    Ok(listed(desk.parts.control.parts().log.lag().await?))
+pub(super) async fn workers(State(state): State<AdminState>) -> Json<Cluster<WorkerStatus>> {
+    Json(state.parts.all_workers().await)
 }
 
-pub(super) async fn bans(State(desk): State<Desk>) -> Answer<Cluster<Sanction>> {
-    Ok(listed(desk.parts.control.bans().await?))
+pub(super) async fn lag(State(state): State<AdminState>) -> Answer<Json<Cluster<ConsumerLag>>> {
+    Ok(listed(state.parts.control.parts().log.lag().await?))
+}
+
+pub(super) async fn bans(State(state): State<AdminState>) -> Answer<Json<Cluster<Sanction>>> {
+    Ok(listed(state.parts.control.bans().await?))
 }
 
 pub(super) async fn who(
-    State(desk): State<Desk>,
+    State(state): State<AdminState>,
     PathParam(user): PathParam<String>,
-) -> Answer<Who> {
-    Ok(Json(desk.parts.control.who(&UserRef(user)).await?))
+) -> Answer<Json<Who>> {
+    Ok(Json(state.parts.control.who(&UserRef(user)).await?))
 }
 
 pub(super) async fn review_queue(
-    State(desk): State<Desk>,
-    Params(Limit { limit }): Params<Limit>,
-) -> Answer<Cluster<ReviewItem>> {
+    State(state): State<AdminState>,
+    Params(LimitParams { limit }): Params<LimitParams>,
+) -> Answer<Json<Cluster<ReviewItem>>> {
     let limit = within("limit", limit, 1, MAX_LIMIT)?;
-    Ok(listed(desk.parts.control.review_queue(limit).await?))
+    Ok(listed(state.parts.control.review_queue(limit).await?))
 }
 
 pub(super) async fn audit(
-    State(desk): State<Desk>,
-    Params(Limit { limit }): Params<Limit>,
-) -> Answer<Cluster<AuditEntry>> {
+    State(state): State<AdminState>,
+    Params(LimitParams { limit }): Params<LimitParams>,
+) -> Answer<Json<Cluster<AuditEntry>>> {
     let limit = within("limit", limit, 1, MAX_LIMIT)?;
-    Ok(listed(desk.parts.control.parts().metadata.audit_log(limit).await?))
+    Ok(listed(state.parts.control.parts().metadata.audit_log(limit).await?))
 }
 
 pub(super) async fn history(
-    State(desk): State<Desk>,
+    State(state): State<AdminState>,
     PathParam(stream_id): PathParam<StreamId>,
-    Params(Before { before, limit }): Params<Before>,
-) -> Answer<HistoryPage> {
+    Params(HistoryParams { before, limit }): Params<HistoryParams>,
+) -> Answer<Json<HistoryPage>> {
     let limit = within("limit", limit, 1, MAX_LIMIT)?;
-    let before: Option<CommentId> =
-        match before.as_deref() {
-            None | Some("") => None,
-            Some(text) => Some(text.parse().map_err(|error| {
-                Failure::new(ErrorCode::BadRequest, format!("`before`: {error}"))
-            })?),
-        };
-    desk.parts.control.require_stream(stream_id).await?;
-    let store = &desk.parts.control.parts().comments;
+    let before: Option<CommentId> = match before.as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(text.parse().map_err(|error| {
+            HttpError::new(ErrorCode::BadRequest, format!("`before`: {error}"))
+        })?),
+    };
+    state.parts.control.require_stream(stream_id).await?;
+    let store = &state.parts.control.parts().comments;
     let comments = store.page(stream_id, before, limit).await?;
     let mut next_before = None;
     if let Some(oldest) = comments.last().filter(|_| comments.len() == limit) {
-        // A full page may be the last one: only a comment beyond it says that it is not.
+        // A full page may be the last one. Only a comment beyond it shows that it is not.
         let beyond = store.page(stream_id, Some(oldest.comment_id), 1).await?;
         next_before = (!beyond.is_empty()).then_some(oldest.comment_id);
     }

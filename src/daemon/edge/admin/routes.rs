@@ -1,14 +1,14 @@
-//! Which path leads where.
+//! The paths of the admin socket.
 
 use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 
-use super::answer::Failure;
-use super::{Desk, change, lines, read};
+use super::{AdminState, change, lines, read};
+use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
 
-pub(super) fn router(desk: Desk) -> Router {
+pub(super) fn router(state: AdminState) -> Router {
     Router::new()
         .route("/v1/status", get(read::status))
         .route("/v1/nodes", get(read::nodes))
@@ -37,15 +37,15 @@ pub(super) fn router(desk: Desk) -> Router {
         .route("/v1/tokens", post(change::tokens))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(desk)
+        .with_state(state)
 }
 
-async fn unknown_path(uri: Uri) -> Failure {
+async fn unknown_path(uri: Uri) -> HttpError {
     let shown: String = uri.path().chars().take(100).collect();
-    Failure::new(ErrorCode::NotFound, format!("no such path: {shown}"))
+    HttpError::new(ErrorCode::NotFound, format!("no such path: {shown}"))
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Failure {
+async fn wrong_method(method: Method, uri: Uri) -> HttpError {
     let shown: String = uri.path().chars().take(100).collect();
-    Failure::new(ErrorCode::MethodNotAllowed, format!("{shown} does not take {method}"))
+    HttpError::new(ErrorCode::MethodNotAllowed, format!("{shown} does not take {method}"))
 }

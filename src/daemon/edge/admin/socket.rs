@@ -1,4 +1,4 @@
-//! Taking and giving back the socket file.
+//! The socket file: bound, replaced, and removed.
 
 use std::fs;
 use std::io;
@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
-/// Owner and group, and nobody else.
+/// Only the owner and the group may connect.
 const SOCKET_MODE: u32 = 0o660;
 const DIRECTORY_MODE: u32 = 0o750;
-/// What `sockaddr_un` holds on Linux, its closing NUL taken off.
+/// The capacity of `sockaddr_un` on Linux without the closing NUL.
 const MAX_PATH_BYTES: usize = 107;
 
-/// Why the admin socket cannot be had.
+/// Why the admin socket cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     #[error(
@@ -25,20 +25,20 @@ pub enum AdminError {
     )]
     InUse(PathBuf),
     #[error(
-        "{} is no socket: it will not be removed; name another place with --admin-socket",
+        "{} is not a socket and will not be removed; name another path with --admin-socket",
         .0.display()
     )]
     NotASocket(PathBuf),
     #[error(
-        "{} has {bytes} bytes, and a socket's path may have {MAX_PATH_BYTES}: choose a shorter one \
-         with --admin-socket", path.display()
+        "{} has {bytes} bytes, but the path of a socket may have at most {MAX_PATH_BYTES}: choose a \
+         shorter one with --admin-socket", path.display()
     )]
     PathTooLong { path: PathBuf, bytes: usize },
     #[error("cannot {doing} {}: {source}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
 }
 
-/// A listening socket, and the file that names it, removed when this is dropped.
+/// A listening socket and its file, which is removed on drop.
 #[derive(Debug)]
 pub(super) struct AdminSocket {
     listener: UnixListener,
@@ -47,7 +47,7 @@ pub(super) struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Binds beside the wanted path, sets the mode there, and moves it into place: so the path
+    /// Binds beside the wanted path, sets the mode there, and renames the file. The path therefore
     /// never names a socket with another mode, and a dead daemon's socket is replaced in one step.
     pub(super) fn bind(path: &Path) -> Result<Self, AdminError> {
         let bytes = path.as_os_str().len();
@@ -55,23 +55,23 @@ impl AdminSocket {
             return Err(AdminError::PathTooLong { path: path.to_owned(), bytes });
         }
         make_directory(path)?;
-        refuse_if_taken(path)?;
-        let beside = path.with_file_name(format!(".{}", std::process::id()));
+        refuse_if_in_use(path)?;
+        let temporary = path.with_file_name(format!(".{}", std::process::id()));
         let failed = |doing| {
             let path = path.to_owned();
             move |source| AdminError::Io { doing, path, source }
         };
-        // Left by a process of the same number that died between two of these lines.
-        let _ = fs::remove_file(&beside);
-        let listener = UnixListener::bind(&beside).map_err(failed("listen on"))?;
-        let placed = fs::set_permissions(&beside, fs::Permissions::from_mode(SOCKET_MODE))
-            .and_then(|()| fs::rename(&beside, path))
+        // A process with the same id may have died between two of these lines.
+        let _ = fs::remove_file(&temporary);
+        let listener = UnixListener::bind(&temporary).map_err(failed("listen on"))?;
+        let placed = fs::set_permissions(&temporary, fs::Permissions::from_mode(SOCKET_MODE))
+            .and_then(|()| fs::rename(&temporary, path))
             .and_then(|()| fs::symlink_metadata(path));
         let inode = match placed {
             Ok(metadata) => metadata.ino(),
             Err(source) => {
-                let _ = fs::remove_file(&beside);
-                return Err(failed("put a socket at")(source));
+                let _ = fs::remove_file(&temporary);
+                return Err(failed("place a socket at")(source));
             }
         };
         Ok(Self { listener, path: path.to_owned(), inode })
@@ -84,7 +84,7 @@ impl AdminSocket {
 
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        // Another daemon may have taken the path since; its socket stays.
+        // Another daemon may have taken the path since then. Its socket stays.
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
         if ours {
             let _ = fs::remove_file(&self.path);
@@ -104,8 +104,8 @@ fn make_directory(path: &Path) -> Result<(), AdminError> {
     })
 }
 
-/// Only a socket that nobody accepts on may be replaced.
-fn refuse_if_taken(path: &Path) -> Result<(), AdminError> {
+/// Fails unless the path is free or names a socket that no process accepts on.
+fn refuse_if_in_use(path: &Path) -> Result<(), AdminError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Ok(found) if !found.file_type().is_socket() => {
@@ -115,16 +115,14 @@ fn refuse_if_taken(path: &Path) -> Result<(), AdminError> {
     }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        // It went away between the two questions.
+        // It was removed between the two checks.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // A full backlog is a daemon that is busy.
+        // A full backlog means that a daemon is busy.
         Ok(_) => Err(AdminError::InUse(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(AdminError::InUse(path.to_owned()))
         }
-        Err(source) => {
-            Err(AdminError::Io { doing: "see who listens on", path: path.to_owned(), source })
-        }
+        Err(source) => Err(AdminError::Io { doing: "connect to", path: path.to_owned(), source }),
     }
 }
 
@@ -137,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_socket_and_its_directory_are_closed_to_others_and_go_away_with_the_daemon() {
+    async fn the_socket_is_private_and_removed_on_drop() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("run/lcd/admin.sock");
         let socket = AdminSocket::bind(&path).unwrap();
@@ -145,7 +143,7 @@ mod tests {
         assert_eq!(
             mode(path.parent().unwrap()) & 0o027,
             0,
-            "others get nothing, the group no writing"
+            "others have no access, the group cannot write"
         );
         let left: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
         assert_eq!(left.len(), 1, "nothing but the socket: {left:?}");
@@ -154,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_living_daemon_keeps_its_socket_and_a_dead_one_loses_it() {
+    async fn only_a_dead_daemons_socket_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
         let first = AdminSocket::bind(&path).unwrap();
@@ -174,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_daemon_that_goes_leaves_its_successors_socket_alone() {
+    async fn a_stopping_daemon_keeps_its_successors_socket() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
         let first = AdminSocket::bind(&path).unwrap();
@@ -185,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_socket_or_too_long_is_refused_and_left() {
+    async fn other_files_and_long_paths_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("notes.txt");
         fs::write(&file, "keep me").unwrap();

@@ -1,155 +1,119 @@
-//! One TCP connection for as long as HTTP speaks on it.
+//! One TCP connection of the gateway while it speaks HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::ConnectInfo;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use axum::http::Extensions;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tracing::debug;
 
 use super::turns::in_turns;
+use crate::daemon::edge::http::{ConnectionSlot, HeadLimits, HttpConnection};
 
-/// Sockets that HTTP holds at one time: handshakes and API requests, not viewers. Each costs some
-/// 20 KiB at most.
+/// Sockets that HTTP holds at one time: handshakes and API requests, not viewers. Each costs at most
+/// about 20 KiB.
 pub const MAX_HTTP_CONNECTIONS: usize = 8192;
 
-/// A request's line and headers together have at most this many bytes.
+/// Request line and headers together.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// An answer that its client does not read ends the connection after this long. Viewers have their
-/// own rules: see [`forget_answer_timeout`].
+/// A client that does not read its answer for this long is disconnected. Viewers have rules of their
+/// own: see [`clear_answer_timeout`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A place among [`MAX_HTTP_CONNECTIONS`]; every request carries a share of its connection's.
-pub(super) type HttpSlot = Arc<OwnedSemaphorePermit>;
-
-/// What every connection is served with.
+/// Serves accepted sockets: TLS if configured, then HTTP.
 #[derive(Clone)]
-pub(super) struct Service {
-    pub(super) router: Router,
-    pub(super) tls: Option<TlsAcceptor>,
-    /// Of TLS handshakes: one a processor.
-    pub(super) turns: Arc<Semaphore>,
+pub(super) struct ConnectionService {
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    /// Permits for TLS handshakes: one per core.
+    tls_turns: Arc<Semaphore>,
     pub(super) handshake_timeout: Duration,
-    /// Answer what was asked, then close.
-    pub(super) finish: CancellationToken,
-    /// Close at once.
-    pub(super) cut: CancellationToken,
+    finish: CancellationToken,
 }
 
-impl std::fmt::Debug for Service {
+impl std::fmt::Debug for ConnectionService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("tls", &self.tls.is_some()).finish_non_exhaustive()
+        f.debug_struct("ConnectionService").field("tls", &self.is_tls()).finish_non_exhaustive()
     }
 }
 
-impl Service {
+impl ConnectionService {
+    /// Returns a service whose connections close after `finish`, once they have answered.
+    pub(super) fn new(
+        router: Router,
+        tls: Option<TlsAcceptor>,
+        handshake_timeout: Duration,
+        finish: CancellationToken,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let tls_turns = Arc::new(Semaphore::new(cores));
+        Self { router, tls, tls_turns, handshake_timeout, finish }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Serves one accepted socket until it closes, times out, or leaves HTTP by an upgrade.
-    pub(super) async fn serve(self, stream: TcpStream, peer: SocketAddr, slot: HttpSlot) {
+    pub(super) async fn serve(self, stream: TcpStream, peer: SocketAddr, slot: ConnectionSlot) {
         let deadline = Instant::now() + self.handshake_timeout;
-        if let Err(error) = prepare(&stream) {
-            tracing::debug!(%peer, %error, "a socket could not be prepared");
+        if let Err(error) = set_options(&stream) {
+            debug!(%peer, %error, "cannot set socket options");
             return;
         }
-        let cut = self.cut.clone();
-        let serving = async {
-            match self.tls.clone() {
-                None => self.speak_http(stream, peer, slot, deadline).await,
-                Some(tls) => {
-                    match timeout_at(deadline, in_turns(&self.turns, tls.accept(stream))).await {
-                        Ok(Ok(stream)) => self.speak_http(stream, peer, slot, deadline).await,
-                        Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-                        Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
-                    }
-                }
-            }
+        let Some(tls) = self.tls.clone() else {
+            return self.serve_http(stream, peer, slot, deadline).await;
         };
-        tokio::select! {
-            () = serving => {}
-            () = cut.cancelled() => {}
+        match timeout_at(deadline, in_turns(&self.tls_turns, tls.accept(stream))).await {
+            Ok(Ok(stream)) => self.serve_http(stream, peer, slot, deadline).await,
+            Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
+            Err(_) => debug!(%peer, "TLS handshake timed out"),
         }
     }
 
-    async fn speak_http<I>(self, io: I, peer: SocketAddr, slot: HttpSlot, deadline: Instant)
+    async fn serve_http<I>(self, io: I, peer: SocketAddr, slot: ConnectionSlot, deadline: Instant)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let head_seen = Arc::new(AtomicBool::new(false));
-        let service = answering(self.router.clone(), peer, slot, head_seen.clone());
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.handshake_timeout)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(io), service_fn(service))
-            .with_upgrades();
-        tokio::pin!(connection);
-        let (mut first_head_due, mut finishing) = (true, false);
-        loop {
-            tokio::select! {
-                result = connection.as_mut() => {
-                    if let Err(error) = result {
-                        tracing::debug!(%peer, %error, "HTTP connection ended");
-                    }
-                    return;
-                }
-                () = tokio::time::sleep_until(deadline), if first_head_due => {
-                    if !head_seen.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    first_head_due = false;
-                }
-                () = self.finish.cancelled(), if !finishing => {
-                    finishing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
+        let mut extensions = Extensions::new();
+        extensions.insert(ConnectInfo(peer));
+        extensions.insert(slot);
+        let connection = HttpConnection {
+            io,
+            router: self.router,
+            extensions,
+            head_limits: HeadLimits { max_bytes: MAX_HEAD_BYTES, timeout: self.handshake_timeout },
+            first_head_due: deadline,
+        };
+        if let Err(error) = connection.serve(&self.finish).await {
+            debug!(%peer, %error, "HTTP connection ended");
         }
     }
 }
 
-/// The function that answers the requests of one connection.
-fn answering(
-    router: Router,
-    peer: SocketAddr,
-    slot: HttpSlot,
-    head_seen: Arc<AtomicBool>,
-) -> impl Fn(Request<Incoming>) -> tower::util::Oneshot<Router, Request<Body>> {
-    move |request| {
-        head_seen.store(true, Ordering::Relaxed);
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(slot.clone());
-        router.clone().oneshot(request)
-    }
-}
-
-fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+fn set_options(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     set_answer_timeout(stream, Some(ANSWER_TIMEOUT))
 }
 
-/// To be called when a socket leaves HTTP: a viewer that does not read is delivery's to judge.
-pub(super) fn forget_answer_timeout(stream: &TcpStream) -> std::io::Result<()> {
+/// Removes the limit on unread answers when a socket leaves HTTP: from then on delivery decides how
+/// long a viewer may not read.
+pub(super) fn clear_answer_timeout(stream: &TcpStream) -> std::io::Result<()> {
     set_answer_timeout(stream, None)
 }
 
-/// `TCP_USER_TIMEOUT`: the kernel ends a connection whose peer takes nothing for this long, also
-/// through a closed window. Other systems than Linux go without.
+/// Sets `TCP_USER_TIMEOUT`: the kernel ends a connection whose peer has acknowledged nothing for this
+/// long, a closed receive window included. Other systems than Linux have no such limit.
 fn set_answer_timeout(stream: &TcpStream, timeout: Option<Duration>) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     SockRef::from(stream).set_tcp_user_timeout(timeout)?;

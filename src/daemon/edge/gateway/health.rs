@@ -1,32 +1,33 @@
-//! Whether the process lives, and whether it should be sent viewers.
+//! `/healthz` and `/readyz`: whether the process is alive, and whether it takes viewers.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use super::answer::{Answer, HttpError, RETRY_MS, json as answer_json};
 use super::state::Operations;
+use crate::daemon::edge::http::{Answer, HttpError, json as json_answer};
 use crate::protocol::ErrorCode;
-use crate::protocol::error_code::ErrorBody;
+use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 
-/// The process answers: restart it only if this does not.
+/// Answers as long as the process is alive. A process that does not answer should be restarted.
 pub(super) async fn healthz() -> Response {
-    answer_json(StatusCode::OK, &json!({"status": "alive"}))
+    json_answer(StatusCode::OK, &json!({"status": "alive"}))
 }
 
-/// Ready for what its roles are; 503 while starting and while draining.
+/// Answers 200 while the node serves its roles, 503 while it starts and while it drains.
 pub(super) async fn readyz(State(operations): State<Operations>) -> Answer {
     if operations.board.is_ready() {
-        return Ok(answer_json(StatusCode::OK, &json!({"status": "ready"})));
+        return Ok(json_answer(StatusCode::OK, &json!({"status": "ready"})));
     }
     Err(not_ready(&operations))
 }
 
 fn not_ready(operations: &Operations) -> HttpError {
-    let (code, text) = match operations.board.is_draining() {
-        true => (ErrorCode::ShuttingDown, "the node is draining"),
-        false => (ErrorCode::Overloaded, "the node is starting"),
+    let error = if operations.board.is_draining() {
+        ErrorBody::new(ErrorCode::ShuttingDown, "the node is draining")
+    } else {
+        ErrorBody::new(ErrorCode::Overloaded, "the node is starting")
     };
-    ErrorBody::new(code, text).retry_after_ms(RETRY_MS).into()
+    error.retry_after_ms(RETRY_AFTER_MS).into()
 }

@@ -2,41 +2,39 @@
 //!
 //! In: TCP connections; `auth` messages that delivery passes on. Out: upgraded sockets to delivery
 //! ([`ViewerSink`](crate::daemon::base::handoff::ViewerSink)), submissions to ingest, answers over HTTP.
-//! After the handshake nothing of the HTTP library stays in memory: delivery gets the bare socket
-//! (and its TLS session) and everything that was read too far.
+//! After the handshake the HTTP library holds no memory for a viewer: delivery gets the bare socket,
+//! its TLS session, and the bytes that were read beyond the handshake.
 //!
 //! Always holds:
 //! - Every refusal carries a stable [`ErrorCode`](crate::protocol::ErrorCode), as the JSON
 //!   [`ErrorEnvelope`](crate::protocol::error_code::ErrorEnvelope) over HTTP.
-//! - **How a WebSocket is refused.** Browsers hide the HTTP answer to a handshake from the page, so
-//!   whatever is about the *viewer* (token, ban, unknown or ended stream, connections per user or
-//!   address) is refused after the upgrade: an `error` message, `bye`, then a close frame with the
-//!   code's [`CloseCode`](crate::protocol::CloseCode). Every client sees the same number. Whatever is
-//!   about the *request* (not a WebSocket handshake, a parameter out of range) or the *node* (full,
-//!   draining) is refused over HTTP, where it costs no upgrade and a load balancer can see it.
-//! - A ban that is in force when a viewer is handed to delivery, or comes into force at that moment,
-//!   ends the connection: the directory is asked again after the hand-over.
-//! - No cookie or other ambient credential is read, so any web page may call the API and open viewer
-//!   connections (CORS allows every origin; a token must be brought on purpose).
-//! - TLS and the first request head must be done within `gateway.handshake_timeout`; between two
-//!   requests of one connection as long may pass, and as long may a body take.
+//! - **A WebSocket is refused in one of two ways.** Browsers hide the HTTP answer to a handshake from
+//!   the page. A refusal that concerns the *viewer* (token, ban, unknown or ended stream, connections
+//!   per user or address) therefore comes after the upgrade: an `error` message, `bye`, then a close
+//!   frame with the code's [`CloseCode`](crate::protocol::CloseCode), which every client can read. A
+//!   refusal that concerns the *request* (not a WebSocket handshake, a parameter out of range) or the
+//!   *node* (full, draining) is an HTTP answer, which costs no upgrade and which a load balancer can
+//!   see.
+//! - A ban that comes into force while a viewer is handed to delivery ends the connection: the
+//!   directory is checked again after the hand-over.
+//! - No cookie or other ambient credential is read. Any web page may call the API and open viewer
+//!   connections (CORS allows every origin), because a token must be sent on purpose.
+//! - TLS and the first request head must be complete within `gateway.handshake_timeout`. The same
+//!   time applies between two requests of one connection, and to each body.
 //!
-//! When full: beyond `gateway.max_connections` viewers, a handshake is answered 503 `node_full` with
-//! `Retry-After`; beyond `gateway.connections_per_second`, 503 `connection_rate` with the time at which
-//! there is a place, another one for each. That is said once the request's head is read, over TLS too, for
-//! only then can it be heard; nothing else is done for the request, and the socket is closed. What counts
-//! is the beginning of a stream of comments, so neither health, metrics nor the API do. TLS handshakes
-//! take turns, one a processor, so that a storm of them holds up nothing else. At most [`MAX_HTTP_CONNECTIONS`] sockets are in the hands of HTTP; while they are,
-//! new ones wait in the kernel's accept queue. A submission that finds ingest's queue full is answered
-//! `overloaded`. Bodies are bounded by `gateway.max_message_bytes`, request heads by 16 KiB.
-//!
-//! Room for more: live reading over plain HTTP (long poll, server-sent events) and the description of
-//! the API belong beside [`api`], the overlay page beside [`page`].
+//! When full:
+//! - Beyond `gateway.max_connections` viewers, a handshake is answered 503 `node_full` with
+//!   `Retry-After`.
+//! - Beyond `gateway.connections_per_second`, it is answered 503 `connection_rate` with the time of
+//!   the next free slot, a different one for each client, and the socket is closed. Only requests that
+//!   would open a viewer connection count; health, metrics and the API do not.
+//! - TLS handshakes take turns, one per core, so that many at once do not delay other work.
+//! - HTTP holds at most [`MAX_HTTP_CONNECTIONS`] sockets; more wait in the kernel's accept queue.
+//! - A submission is answered `overloaded` while ingest's queue is full.
+//! - Bodies are bounded by `gateway.max_message_bytes`, request heads by 16 KiB.
 
 mod admission;
-mod answer;
 mod api;
-mod body;
 mod connection;
 mod exposition;
 mod health;
@@ -55,5 +53,5 @@ mod tests;
 pub use admission::{AuthTask, NameTask, ReleaseTask};
 pub use connection::MAX_HTTP_CONNECTIONS;
 pub use listener::GatewayError;
-pub use server::{Bound, Gateway, GatewayParts, ViewerTasks};
+pub use server::{BoundGateway, Gateway, GatewayParts, ViewerTasks};
 pub use tls::{CertificateRenewal, TlsError};

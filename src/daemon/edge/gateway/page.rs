@@ -10,8 +10,8 @@ const HTML: &str = include_str!("../../../../web/index.html");
 const SCRIPT: &str = include_str!("../../../../web/viewer.js");
 const STYLE: &str = include_str!("../../../../web/viewer.css");
 
-/// Nothing from elsewhere, nothing inline: even a comment that got past the page's own care could
-/// neither run nor load anything. `connect-src 'self'` covers the WebSocket of the same host.
+/// Allows nothing from other hosts and nothing inline, so that a comment that escaped the page's own
+/// precautions could neither run nor load anything. `connect-src 'self'` covers the WebSocket of the same host.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -33,7 +33,7 @@ fn asset(content_type: &'static str, text: &'static str) -> Response {
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
-        // The page and the daemon speak one version of the protocol; a stale page would not.
+        // A stale page could speak another version of the protocol than the daemon.
         (CACHE_CONTROL, "no-cache"),
     ];
     (headers, text).into_response()

@@ -1,4 +1,4 @@
-//! Which path goes where.
+//! The paths of the gateway.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
-use super::answer::HttpError;
 use super::state::{GatewayState, Operations};
 use super::{api, exposition, health, page, websocket};
+use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
 
-/// Everything: viewers, the API, and what a node of any role shows.
+/// Returns the paths of a node with the role `edge`: viewers, the API, health and metrics.
 pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router {
     let api = Router::new()
         .route("/api/streams", get(api::streams::list).post(api::streams::create))
@@ -41,7 +41,7 @@ pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router
         .layer(from_fn(allow_any_origin))
 }
 
-/// A node without the role `edge`: whether it lives and how it does.
+/// Returns the paths of a node without the role `edge`: health and metrics.
 pub(super) fn operations_router(operations: Operations) -> Router {
     operation_routes(operations)
         .fallback(no_viewers)
@@ -61,26 +61,24 @@ async fn no_viewers() -> HttpError {
 }
 
 async fn not_found() -> HttpError {
-    // The path is not repeated: it may be long, and a log or a terminal may show the message.
+    // The text does not repeat the path, which may be long or hold control characters.
     HttpError::new(ErrorCode::NotFound, "no such path")
 }
 
 /// axum adds the `Allow` header.
 async fn method_not_allowed(method: Method) -> HttpError {
-    let text = format!("{method} is not a method of this path; `Allow` lists them");
+    let text = format!("{method} is not allowed on this path; `Allow` lists the methods that are");
     HttpError::new(ErrorCode::MethodNotAllowed, text)
 }
 
-/// Credentials are never ambient here (no cookies), so no origin needs to be kept out of the API.
+/// Allows every origin: no credential is ambient (there are no cookies), so none needs to be kept out.
 async fn allow_any_origin(request: Request, next: Next) -> Response {
     if !request.uri().path().starts_with("/api/") {
         return next.run(request).await;
     }
     let preflight = request.method() == Method::OPTIONS;
-    let mut response = match preflight {
-        true => StatusCode::NO_CONTENT.into_response(),
-        false => next.run(request).await,
-    };
+    let mut response =
+        if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));

@@ -1,5 +1,5 @@
-//! Certificates: from files, or made at start for development. Those from files can be read again
-//! while the node runs; connections that are there keep the one they began with.
+//! Certificates: from files, or generated at start for development. Files can be read again while the
+//! node runs; existing connections keep the certificate they began with.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,36 +23,36 @@ pub enum TlsError {
     Empty { setting: &'static str, path: String, expected: &'static str },
     #[error("gateway.tls: the certificate and the key cannot be used together: {0}")]
     Mismatch(rustls::Error),
-    #[error("cannot make a certificate for development: {0}")]
+    #[error("cannot generate a certificate for development: {0}")]
     Development(String),
 }
 
-/// A chain and the key of its first certificate.
+/// A certificate chain and the private key of its first certificate.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// What handshakes are answered with from now on.
+/// The certificate that new handshakes present.
 #[derive(Debug)]
-struct Presented(ArcSwap<CertifiedKey>);
+struct CurrentCertificate(ArcSwap<CertifiedKey>);
 
-impl ResolvesServerCert for Presented {
+impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.load_full())
     }
 }
 
-/// Puts a renewed certificate in the place of the one that is presented. Cheap to clone.
+/// Replaces the certificate that is presented. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CertificateRenewal {
     files: TlsConfig,
-    presented: Arc<Presented>,
+    presented: Arc<CurrentCertificate>,
 }
 
 impl CertificateRenewal {
-    /// Reads the files of `gateway.tls` again; the handshakes that follow present what they hold.
-    /// Blocks on the disk.
+    /// Reads the files of `gateway.tls` again. Later handshakes present the new certificate. Blocks on
+    /// the disk.
     ///
     /// # Errors
-    /// The files cannot be read or used; the certificate that was presented stays.
+    /// The files cannot be read or used. The previous certificate stays in use.
     pub fn renew(&self) -> Result<(), TlsError> {
         let renewed = certified(read(&self.files)?, &provider())?;
         self.presented.0.store(Arc::new(renewed));
@@ -60,23 +60,24 @@ impl CertificateRenewal {
     }
 }
 
-/// What answers TLS handshakes, if the configuration wants TLS.
+/// The TLS side of the gateway, as configured.
 pub(super) struct Tls {
-    pub(super) acceptor: TlsAcceptor,
-    /// Absent where the certificate was made at start.
+    /// `None` without TLS.
+    pub(super) acceptor: Option<TlsAcceptor>,
+    /// `None` unless the certificate comes from files.
     pub(super) renewal: Option<CertificateRenewal>,
 }
 
 impl Tls {
-    pub(super) fn new(config: &GatewayConfig) -> Result<Option<Self>, TlsError> {
+    pub(super) fn new(config: &GatewayConfig) -> Result<Self, TlsError> {
         let identity = match &config.tls {
             Some(files) => read(files)?,
             None if config.dev_tls => self_signed()?,
-            None => return Ok(None),
+            None => return Ok(Self { acceptor: None, renewal: None }),
         };
         let provider = Arc::new(provider());
         let presented = certified(identity, &provider)?;
-        let presented = Arc::new(Presented(ArcSwap::from_pointee(presented)));
+        let presented = Arc::new(CurrentCertificate(ArcSwap::from_pointee(presented)));
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Mismatch)?
@@ -84,7 +85,7 @@ impl Tls {
             .with_cert_resolver(presented.clone());
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
         let renewal = config.tls.clone().map(|files| CertificateRenewal { files, presented });
-        Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(server)), renewal }))
+        Ok(Self { acceptor: Some(TlsAcceptor::from(Arc::new(server))), renewal })
     }
 }
 
@@ -119,7 +120,7 @@ fn read(files: &TlsConfig) -> Result<Identity, TlsError> {
     Ok((chain, key))
 }
 
-/// Valid for this machine under its usual local names, trusted by nobody until told to.
+/// Generates a certificate for the local names of this machine, which no client trusts by default.
 fn self_signed() -> Result<Identity, TlsError> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let made = rcgen::generate_simple_self_signed(names)
@@ -150,13 +151,13 @@ mod tests {
     }
 
     #[test]
-    fn files_of_one_pair_are_taken_and_others_say_what_is_wrong() {
+    fn a_matching_pair_loads_and_others_say_what_is_wrong() {
         let names = || vec!["localhost".to_owned()];
         let ours = rcgen::generate_simple_self_signed(names()).unwrap();
         let other = rcgen::generate_simple_self_signed(names()).unwrap();
         let (certificate, key) = (ours.cert.pem(), ours.signing_key.serialize_pem());
         let (_directory, good) = config(&certificate, &key);
-        assert!(Tls::new(&good).unwrap().is_some());
+        assert!(Tls::new(&good).unwrap().acceptor.is_some());
         let mixed = error(&certificate, &other.signing_key.serialize_pem());
         assert!(mixed.contains("used together"), "{mixed}");
         assert!(error(&key, &key).contains("gateway.tls.certificate"), "a key is no certificate");
@@ -170,6 +171,6 @@ mod tests {
 
     #[test]
     fn without_tls_there_is_no_acceptor() {
-        assert!(Tls::new(&GatewayConfig::default()).unwrap().is_none());
+        assert!(Tls::new(&GatewayConfig::default()).unwrap().acceptor.is_none());
     }
 }

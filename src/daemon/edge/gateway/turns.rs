@@ -1,8 +1,8 @@
-//! Work that many connections want at once, done by a few at a time.
+//! Limits how many futures are polled at one time.
 //!
-//! A TLS handshake is a fraction of a millisecond of arithmetic. When thousands begin at once, the
-//! runtime's threads would do nothing else until the last one is done, and ingest, the bus and the log,
-//! which run on the same threads, would wait. In turns, they wait for one handshake at most.
+//! A TLS handshake is a fraction of a millisecond of computation. If thousands ran at once, they would
+//! occupy all threads of the runtime, and ingest, the bus and the log, which run on the same threads,
+//! would stall. With a limit, those wait for one handshake at most.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,24 +10,25 @@ use std::task::Poll;
 
 use tokio::sync::Semaphore;
 
-/// Drives `work` to its end, polling it only while it holds one of `turns`; between polls, while it
-/// waits for the network, it holds none.
+/// Runs `work` to its end. Each poll holds one permit of `turns`; between polls, while `work` waits for
+/// the network, it holds none.
 pub(super) async fn in_turns<W: Future>(turns: &Semaphore, work: W) -> W::Output {
     let mut work = pin!(work);
     loop {
-        // Never closed; if it were, everybody would have a turn.
+        // The semaphore is never closed. If it were, polls would not be limited.
         let turn = turns.acquire().await.ok();
         let polled = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
         drop(turn);
         if let Poll::Ready(output) = polled {
             return output;
         }
-        // The work has this task's waker: whatever wakes the task may have been meant for it.
+        // `work` registered this task's waker, so any wake-up may be meant for it: poll it again.
         let mut woken = false;
-        poll_fn(|_| match std::mem::replace(&mut woken, true) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
+        poll_fn(
+            |_| {
+                if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }
+            },
+        )
         .await;
     }
 }
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_waits_for_the_network_leaves_its_turn_to_others() {
+    async fn work_that_waits_for_the_network_holds_no_permit() {
         let turns = Arc::new(Semaphore::new(1));
         let (network, waiting) = oneshot::channel::<u32>();
         let slow = tokio::spawn({
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_turn_nothing_is_done() {
+    async fn without_a_permit_work_is_not_polled() {
         let turns = Semaphore::new(1);
         let turn = turns.acquire().await.unwrap();
         let mut done = false;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Base, Fatal};
 use crate::daemon::base::handoff::{AuthRequest, ReactionCounts, Submission};
-use crate::daemon::edge::gateway::{Bound, Gateway, GatewayParts, ViewerTasks};
+use crate::daemon::edge::gateway::{BoundGateway, Gateway, GatewayParts, ViewerTasks};
 use crate::daemon::node::shutdown::{Stops, Supervisors};
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::control::Control;
@@ -102,7 +102,7 @@ impl Edge {
             auth_requests: auth,
             node: base.node(),
         };
-        let Bound { gateway, viewers } = Gateway::bind(parts)?;
+        let BoundGateway { gateway, viewers } = Gateway::bind(parts)?;
         let submissions = submissions.1;
         Ok((EdgeTasks { delivery, ingest, window, submissions, reactions, viewers }, gateway))
     }

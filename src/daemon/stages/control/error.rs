@@ -4,11 +4,8 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::bus::BusError;
 use crate::daemon::engines::eventlog::LogError;
 use crate::daemon::engines::registry::RegistryError;
-use crate::protocol::error_code::ErrorBody;
+use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::{CommentId, ErrorCode, StreamId, UserId};
-
-/// When an operator may ask again after something the daemon depends on did not answer.
-const RETRY_AFTER_MS: u64 = 1_000;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ControlError {

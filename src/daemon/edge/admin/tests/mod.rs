@@ -223,9 +223,9 @@ async fn viewers_told_to_come_back_later_are_a_warning_for_a_minute() {
     };
     assert_eq!(warned().await, None);
     (0..3).for_each(|_| count(&board.metrics().connections_refused, "connection_rate"));
-    board.note_rate_refusal(clock.now_ms());
+    board.record_rate_refusal(clock.now_ms());
     assert!(warned().await.unwrap().contains(": 3 were told"));
-    board.note_rate_refusal(clock.now_ms() - 60_000);
+    board.record_rate_refusal(clock.now_ms() - 60_000);
     assert_eq!(warned().await, None);
 }
 

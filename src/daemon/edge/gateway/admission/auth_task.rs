@@ -12,11 +12,11 @@ use crate::daemon::base::handoff::{AuthRequest, Bearer, Permit, ViewerSink};
 use crate::protocol::CloseCode;
 use crate::protocol::error_code::ErrorBody;
 
-/// Requests under way at one time; more wait in delivery's queue.
+/// Requests handled at one time; more wait in delivery's queue.
 const CONCURRENT: usize = 64;
 
-/// Verifies, registers, and tells delivery. The permit it hands out comes on top of the one the
-/// connection has: delivery holds both until the connection ends.
+/// Verifies tokens, registers their users, and answers delivery. The permit of an answer comes in
+/// addition to the one the connection has; delivery holds both until the connection ends.
 #[derive(Debug)]
 pub struct AuthTask {
     requests: mpsc::Receiver<AuthRequest>,
@@ -35,20 +35,20 @@ impl AuthTask {
 
     /// Runs until `stop`, or until delivery has ended.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut under_way = FuturesUnordered::new();
+        let mut in_flight = FuturesUnordered::new();
         loop {
             tokio::select! {
-                request = self.requests.recv(), if under_way.len() < CONCURRENT => match request {
+                request = self.requests.recv(), if in_flight.len() < CONCURRENT => match request {
                     Some(request) => {
-                        under_way.push(answer(request, &self.admission, &self.sink));
+                        in_flight.push(answer(request, &self.admission, &self.sink));
                     }
                     None => break,
                 },
-                Some(()) = under_way.next() => {}
+                Some(()) = in_flight.next() => {}
                 () = stop.cancelled() => return,
             }
         }
-        while under_way.next().await.is_some() {}
+        while in_flight.next().await.is_some() {}
     }
 }
 
@@ -56,8 +56,8 @@ async fn answer(request: AuthRequest, admission: &Admission, sink: &Arc<dyn View
     let outcome = admit(&request, admission).await;
     let user_id = outcome.as_ref().ok().map(|(bearer, _)| bearer.identity.user_id);
     sink.authenticated(request.connection, outcome);
-    // A ban that came into force meanwhile may have looked for the user before delivery knew it.
-    if let Some(user_id) = user_id.filter(|user_id| admission.ban(*user_id).is_some()) {
+    // A ban that came into force meanwhile may have missed the user, whom delivery did not know yet.
+    if let Some(user_id) = user_id.filter(|user_id| admission.ban_error(*user_id).is_some()) {
         sink.disconnect_user(user_id, CloseCode::Banned).await;
     }
 }

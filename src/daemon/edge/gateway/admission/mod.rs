@@ -1,26 +1,27 @@
-//! Who may come in, and what is held for them while they stay.
+//! Decides which viewers may connect, and holds their permits.
 //!
 //! In: tokens, addresses, `auth` messages. Out: identities and permits; names of users for the
-//! metadata store. Always holds: every permit given is counted until it is dropped, and what a
-//! permit held in the registry is given back by [`ReleaseTask`].
+//! metadata store. Always holds: a permit counts until it is dropped, and [`ReleaseTask`] then removes
+//! its registration from the registry.
 //!
-//! When full: see [`Places`] and [`ConnectionRate`] for connections, [`release`] and [`names`] for their queues.
+//! When full: see [`ViewerSlots`] and [`ConnectionRate`] for connections, [`release`] and [`names`]
+//! for their queues.
 
 mod auth_task;
 mod names;
 mod permit;
-mod places;
 mod rate;
 mod release;
+mod slots;
 
 use std::sync::Arc;
 
 pub use auth_task::AuthTask;
 pub use names::NameTask;
 pub(super) use permit::{UserPermit, ViewerPermit};
-pub(super) use places::{Place, Places};
 pub(super) use rate::ConnectionRate;
 pub use release::ReleaseTask;
+pub(super) use slots::{ViewerSlot, ViewerSlots};
 
 use self::names::NameQueue;
 use self::release::ReleaseQueue;
@@ -34,7 +35,7 @@ use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{ErrorCode, NodeId, StreamId, UserId};
 
-/// Decides who a bearer is and whether there is room for them.
+/// Identifies bearers and registers their connections.
 #[derive(Debug)]
 pub(crate) struct Admission {
     verifier: Arc<Verifier>,
@@ -64,25 +65,25 @@ impl Admission {
         (Arc::new(admission), release_task, name_task)
     }
 
-    /// The bearer of a token, unless it is not valid or the user is banned. Remembers the name.
+    /// Returns the bearer of a valid token whose user is not banned. Remembers the user's name.
     pub(super) fn identify(&self, token: &str) -> Result<Bearer, ErrorBody> {
         let verified = self.verifier.verify(token)?;
         let expires_in = self.verifier.time_left(&verified);
         let identity = Arc::new(verified.identity);
-        if let Some(ban) = self.ban(identity.user_id) {
+        if let Some(ban) = self.ban_error(identity.user_id) {
             return Err(ban);
         }
         self.names.remember(&identity, self.clock.now_ms());
         Ok(Bearer { identity, expires_in })
     }
 
-    /// The ban on a user, as its user is told.
-    pub(super) fn ban(&self, user_id: UserId) -> Option<ErrorBody> {
+    /// Returns the error that a banned user is refused with, or `None` without a ban.
+    pub(super) fn ban_error(&self, user_id: UserId) -> Option<ErrorBody> {
         self.sanctions.check_ban(user_id).map(|verdict| verdict.error())
     }
 
-    /// Notes a user's connection. `Ok(None)`: the registry does not answer; the viewer comes in all
-    /// the same, and operators find it by asking every node.
+    /// Registers a user's connection. Returns `Ok(None)` if the registry does not answer: the viewer is
+    /// admitted anyway, and operators' commands reach it because they then go to every node.
     pub(super) async fn register(
         &self,
         user_id: UserId,
@@ -97,7 +98,7 @@ impl Admission {
                 Err(ErrorBody::new(ErrorCode::TooManyConnections, error.to_string()))
             }
             Err(error) => {
-                tracing::debug!(%user_id, %error, "a connection is not in the registry");
+                tracing::debug!(%user_id, %error, "connection not registered; admitted anyway");
                 Ok(None)
             }
         }

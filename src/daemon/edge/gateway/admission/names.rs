@@ -1,16 +1,18 @@
-//! Remembers the names of users, so that an operator can ban by name.
+//! Stores the names of users, so that an operator can ban by name.
 //!
-//! Names wait in a queue of [`QUEUED`]; when it is full a name is dropped: its user is remembered
-//! the next time. They are written once a second, or when a batch is full. While the store does not
-//! answer, one batch waits with the newest name of each user, and no more than [`MAX_BATCH`] users.
+//! Names are written once per second, or when a batch is full.
+//!
+//! When full: names wait in a queue of [`QUEUED`]; beyond that a name is dropped, and stored when its
+//! user next connects. While the store does not answer, one batch keeps the newest name of each of at
+//! most [`MAX_BATCH`] users.
 
 use std::time::Duration;
 
 use ahash::AHashMap;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::metadata::{SharedMetadataStore, UserRecord};
 use crate::protocol::{Identity, UserId};
 
@@ -27,12 +29,12 @@ impl NameQueue {
     pub(super) fn remember(&self, identity: &Identity, now_ms: u64) {
         let user_id = identity.user_id;
         let record = UserRecord { user_id, name: identity.name.clone(), seen_at: now_ms };
-        // Full: dropped, as the module's text says.
+        // Dropped when the queue is full: see the module's text.
         let _ = self.0.try_send(record);
     }
 }
 
-/// Writes the names.
+/// The receiving end, which writes names to the store.
 #[derive(Debug)]
 pub struct NameTask {
     queue: mpsc::Receiver<UserRecord>,
@@ -46,17 +48,16 @@ pub(super) fn queue(metadata: SharedMetadataStore) -> (NameQueue, NameTask) {
 }
 
 impl NameTask {
-    /// Runs until `stop`, then writes what it has.
+    /// Runs until `stop`, then writes the names it has.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(INTERVAL);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticker_from_now(INTERVAL);
         loop {
             tokio::select! {
                 record = self.queue.recv() => match record {
-                    Some(record) => self.take(record).await,
+                    Some(record) => self.add(record).await,
                     None => break,
                 },
-                _ = tick.tick() => self.write().await,
+                _ = ticks.tick() => self.write().await,
                 () = stop.cancelled() => break,
             }
         }
@@ -66,9 +67,9 @@ impl NameTask {
         self.write().await;
     }
 
-    async fn take(&mut self, record: UserRecord) {
+    async fn add(&mut self, record: UserRecord) {
         self.keep(record);
-        // At exactly this size, so that a store that refuses is asked once a second, not at each name.
+        // Only at exactly this size: a store that fails is then tried once per second, not per name.
         if self.batch.len() == FULL_BATCH {
             self.write().await;
         }
@@ -87,7 +88,9 @@ impl NameTask {
         let users: Vec<_> = self.batch.values().cloned().collect();
         match self.metadata.remember_users(&users).await {
             Ok(()) => self.batch.clear(),
-            Err(error) => tracing::debug!(%error, users = users.len(), "names wait for the store"),
+            Err(error) => {
+                tracing::debug!(%error, users = users.len(), "names not stored yet; retrying");
+            }
         }
     }
 }

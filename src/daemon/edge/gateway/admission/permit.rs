@@ -1,12 +1,12 @@
-//! What a connection holds of the gateway.
+//! What the gateway holds for a connection.
 
-use super::places::Place;
 use super::release::ReleaseQueue;
+use super::slots::ViewerSlot;
 use crate::daemon::base::handoff::Permit;
 use crate::daemon::engines::registry::RegistrationId;
 use crate::protocol::UserId;
 
-/// A user's registration; dropping it queues its removal.
+/// A user's registration. Dropping it queues its removal.
 #[derive(Debug)]
 pub(crate) struct UserPermit {
     user_id: UserId,
@@ -30,8 +30,8 @@ impl Drop for UserPermit {
     }
 }
 
-/// What an `auth` message earns, beside the connection's own [`ViewerPermit`]. Empty if the registry
-/// did not answer.
+/// The permit of an `auth` message, in addition to the connection's [`ViewerPermit`]. Empty if the
+/// registry did not answer.
 #[derive(Debug)]
 pub(super) struct LatePermit {
     pub(super) _user: Option<UserPermit>,
@@ -39,10 +39,10 @@ pub(super) struct LatePermit {
 
 impl Permit for LatePermit {}
 
-/// A connection's place on this node, and its user's registration if it came with a token.
+/// A connection's slot on this node, and its user's registration if it came with a token.
 #[derive(Debug)]
 pub(crate) struct ViewerPermit {
-    pub(crate) _place: Place,
+    pub(crate) _slot: ViewerSlot,
     pub(crate) _user: Option<UserPermit>,
 }
 

@@ -1,70 +1,74 @@
-//! How many viewers may come in a second, and when to come back for those beyond.
+//! Limits how many viewers connect per second, and tells the others when to retry.
 //!
-//! A token bucket: as many as it holds come in at once, then as many a second as flow in. Who finds it
-//! empty is given the next free place of the schedule in which tokens flow in, so that those who were
-//! refused together neither return together nor are refused again by each other. Nothing is kept for
-//! them: who comes first takes the token, and who finds none is given another place.
+//! The limit is a token bucket: it admits a burst at once, then viewers at the configured rate. A
+//! viewer that finds the bucket empty is given a retry time, one token interval after the time given
+//! to the previous one. Viewers refused together therefore return one after the other, each when a
+//! token is available for it. Slots are not reserved: an earlier arrival may take the token, and the
+//! later one is then given a new retry time.
 //!
-//! Bounded: two numbers. A place beyond [`MAX_WAIT`] is not given; the wait is drawn from its upper half.
+//! Bounded: the state is two instants. Retry times lie at most [`MAX_WAIT`] ahead; beyond that the
+//! wait is drawn at random from the upper half of [`MAX_WAIT`].
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Longer than this nobody is told to stay away: by then other nodes, or a restart, may have helped.
+/// The longest wait a viewer is told. By then other nodes or a restart may have added capacity.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// The limit of one node.
+/// The connection rate limit of one node.
 #[derive(Debug)]
 pub(crate) struct ConnectionRate {
-    /// In which one token flows in; zero without a limit.
-    interval: Duration,
-    /// In which an empty bucket fills.
-    depth: Duration,
-    schedule: Mutex<Schedule>,
+    /// The time between two tokens. Zero means no limit.
+    token_interval: Duration,
+    /// The time in which an empty bucket fills.
+    fill_time: Duration,
+    state: Mutex<BucketState>,
 }
 
 #[derive(Debug)]
-struct Schedule {
-    /// When the bucket is, or was, full.
+struct BucketState {
+    /// The time at which the bucket will be full, or was last full. The bucket holds fewer tokens the
+    /// further ahead this lies, and none when it lies `fill_time` ahead.
     full_at: Instant,
-    /// The last place that was given.
-    given_to: Instant,
+    /// The latest retry time that was given to a refused viewer.
+    last_retry_at: Instant,
 }
 
 impl ConnectionRate {
-    /// `per_second` 0 is no limit; `burst` 0 is one second's worth.
+    /// Returns a limit of `per_second` (0 means no limit) with a bucket of `burst` tokens (0 means
+    /// the tokens of one second).
     pub(crate) fn new(per_second: u32, burst: u32) -> Self {
-        let interval = match per_second {
+        let token_interval = match per_second {
             0 => Duration::ZERO,
             per_second => Duration::from_secs(1) / per_second,
         };
         let burst = if burst == 0 { per_second } else { burst };
         let now = Instant::now();
-        let schedule = Mutex::new(Schedule { full_at: now, given_to: now });
-        Self { interval, depth: interval.saturating_mul(burst), schedule }
+        let state = Mutex::new(BucketState { full_at: now, last_retry_at: now });
+        Self { token_interval, fill_time: token_interval.saturating_mul(burst), state }
     }
 
-    /// Takes a token, or says how long to stay away.
-    pub(crate) fn enter(&self) -> Result<(), Duration> {
-        if self.interval.is_zero() {
+    /// Takes a token, or returns how long the viewer should wait before it retries.
+    pub(crate) fn try_admit(&self) -> Result<(), Duration> {
+        if self.token_interval.is_zero() {
             return Ok(());
         }
         let now = Instant::now();
-        let mut schedule = self.schedule.lock();
-        let full_at = schedule.full_at.max(now) + self.interval;
-        if full_at - now <= self.depth {
-            schedule.full_at = full_at;
+        let mut state = self.state.lock();
+        let full_at = state.full_at.max(now) + self.token_interval;
+        if full_at - now <= self.fill_time {
+            state.full_at = full_at;
             return Ok(());
         }
-        let next_token = full_at - self.depth;
-        let place = next_token.max(schedule.given_to + self.interval);
-        let wait = place - now;
+        let next_token_at = full_at - self.fill_time;
+        let retry_at = next_token_at.max(state.last_retry_at + self.token_interval);
+        let wait = retry_at - now;
         if wait > MAX_WAIT {
             return Err(MAX_WAIT.mul_f64(rand::random_range(0.5..=1.0)));
         }
-        schedule.given_to = place;
+        state.last_retry_at = retry_at;
         Err(wait)
     }
 }
@@ -80,29 +84,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn beyond_the_burst_each_is_given_a_place_of_its_own_and_gets_in_there() {
-        let (rate, start) = (ConnectionRate::new(100, 50), Instant::now());
-        assert_eq!((0..50).filter(|_| rate.enter().is_ok()).count(), 50);
+    async fn beyond_the_burst_each_gets_a_retry_time_that_works() {
+        let rate = ConnectionRate::new(100, 50);
+        let start = Instant::now();
+        assert_eq!((0..50).filter(|_| rate.try_admit().is_ok()).count(), 50);
         let waits: Vec<_> =
-            (0..200).map(|_| rate.enter().unwrap_err().as_millis() as u64).collect();
-        assert_eq!(waits, (1..=200).map(|place| place * 10).collect::<Vec<_>>());
+            (0..200).map(|_| rate.try_admit().unwrap_err().as_millis() as u64).collect();
+        assert_eq!(waits, (1..=200).map(|slot| slot * 10).collect::<Vec<_>>());
         for wait in waits {
             at(wait, start).await;
-            assert_eq!(rate.enter(), Ok(()), "after {wait} ms");
+            assert_eq!(rate.try_admit(), Ok(()), "after {wait} ms");
         }
-        assert!(rate.enter().is_err());
+        assert!(rate.try_admit().is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_limit_everybody_comes_in() {
+    async fn without_a_limit_everybody_is_admitted() {
         let rate = ConnectionRate::new(0, 7);
-        assert!((0..100_000).all(|_| rate.enter().is_ok()));
+        assert!((0..100_000).all(|_| rate.try_admit().is_ok()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_sent_away_for_long_and_the_last_not_for_the_same_time() {
+    async fn waits_are_bounded_and_the_longest_are_random() {
         let rate = ConnectionRate::new(10, 0);
-        let waits: Vec<_> = (0..2000).filter_map(|_| rate.enter().err()).collect();
+        let waits: Vec<_> = (0..2000).filter_map(|_| rate.try_admit().err()).collect();
         assert_eq!(waits.len(), 1990, "the burst is a second's worth");
         assert!(waits.iter().all(|wait| *wait <= MAX_WAIT));
         let beyond: std::collections::BTreeSet<_> = waits[300..].iter().collect();
@@ -111,19 +116,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_calm_nothing_of_a_storm_is_left() {
+    async fn a_full_bucket_admits_a_whole_burst_again() {
         let rate = ConnectionRate::new(10, 0);
-        assert_eq!((0..1000).filter(|_| rate.enter().is_err()).count(), 990);
+        assert_eq!((0..1000).filter(|_| rate.try_admit().is_err()).count(), 990);
         tokio::time::advance(Duration::from_secs(3600)).await;
-        assert_eq!((0..20).filter(|_| rate.enter().is_ok()).count(), 10);
-        assert_eq!(rate.enter(), Err(Duration::from_millis(1100)), "ten have a place already");
+        assert_eq!((0..20).filter(|_| rate.try_admit().is_ok()).count(), 10);
+        assert_eq!(
+            rate.try_admit(),
+            Err(Duration::from_millis(1100)),
+            "after a pause the first retry time is the next token"
+        );
     }
 
     proptest! {
-        /// Of all spans of time, none sees more come in than the burst and what flows in meanwhile;
-        /// and who keeps to the waits gets in.
+        /// In every time span at most the burst plus the tokens of that span are admitted, and a
+        /// viewer that waits as told is admitted.
         #[test]
-        fn no_span_of_time_sees_more_than_its_share(
+        fn no_time_span_exceeds_the_rate(
             per_second in 1_u32..2000,
             burst in 1_u32..100,
             pauses_us in prop::collection::vec(0_u64..20_000, 1..200),
@@ -133,29 +142,30 @@ mod tests {
                 .start_paused(true)
                 .build()
                 .unwrap();
-            let entered = runtime.block_on(async {
-                let (rate, start) = (ConnectionRate::new(per_second, burst), Instant::now());
-                let mut entered = Vec::new();
+            let admitted = runtime.block_on(async {
+                let rate = ConnectionRate::new(per_second, burst);
+                let start = Instant::now();
+                let mut admitted = Vec::new();
                 for pause in pauses_us {
                     tokio::time::advance(Duration::from_micros(pause)).await;
-                    if rate.enter().is_ok() {
-                        entered.push(start.elapsed());
+                    if rate.try_admit().is_ok() {
+                        admitted.push(start.elapsed());
                     }
                 }
                 let wait = loop {
-                    match rate.enter() {
-                        Ok(()) => entered.push(start.elapsed()),
+                    match rate.try_admit() {
+                        Ok(()) => admitted.push(start.elapsed()),
                         Err(wait) => break wait,
                     }
                 };
                 tokio::time::advance(wait).await;
-                assert!(rate.enter().is_ok(), "nobody else came after {wait:?}");
-                entered
+                assert!(rate.try_admit().is_ok(), "refused after waiting {wait:?}");
+                admitted
             });
-            for (first, from) in entered.iter().enumerate() {
-                for (count, to) in entered[first..].iter().enumerate() {
-                    let flowed = (*to - *from).as_secs_f64() * f64::from(per_second);
-                    prop_assert!(count as f64 <= f64::from(burst) + flowed + 1e-3);
+            for (first, from) in admitted.iter().enumerate() {
+                for (count, to) in admitted[first..].iter().enumerate() {
+                    let refilled = (*to - *from).as_secs_f64() * f64::from(per_second);
+                    prop_assert!(count as f64 <= f64::from(burst) + refilled + 1e-3);
                 }
             }
         }

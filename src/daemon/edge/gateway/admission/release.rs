@@ -1,9 +1,10 @@
-//! Gives back to the registry what ended connections held there.
+//! Removes the registrations of ended connections from the registry.
 //!
-//! Permits are dropped where nobody can wait (a delivery thread), so they queue what is to be
-//! removed. The queue has no limit of its own, and needs none: an entry stands for one registered
-//! connection that has ended, and there are at most `gateway.max_connections` registrations at a
-//! time (three words each). While the registry does not answer they stay here, in that bound.
+//! Permits are dropped on delivery threads, which must not wait, so they only queue the removal.
+//!
+//! Bounded without a limit of its own: an entry of three words stands for a registered connection
+//! that has ended, and a node has at most `gateway.max_connections` registrations. Entries wait here
+//! while the registry does not answer.
 
 use std::time::Duration;
 
@@ -14,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::engines::registry::{RegistrationId, RegistryError, SharedRegistry};
 use crate::protocol::UserId;
 
-/// Removals under way at one time, so that a far registry does not serialize a storm.
+/// Removals in flight at one time, so that the latency of a distant registry does not add up.
 const CONCURRENT: usize = 64;
 /// Taken from the queue at one time.
 const BATCH: usize = 1024;
-/// Between two tries while the registry does not answer.
+/// The pause before a retry while the registry does not answer.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 type Release = (UserId, RegistrationId);
@@ -34,7 +35,7 @@ impl ReleaseQueue {
     }
 }
 
-/// The receiving end. Without it the registry would fill with the dead.
+/// The receiving end, which calls the registry.
 #[derive(Debug)]
 pub struct ReleaseTask {
     queue: mpsc::UnboundedReceiver<Release>,
@@ -47,7 +48,7 @@ pub(super) fn queue(registry: SharedRegistry) -> (ReleaseQueue, ReleaseTask) {
 }
 
 impl ReleaseTask {
-    /// Runs until `stop`, then removes what is queued by then, once.
+    /// Runs until `stop`, then tries once to remove what is queued by then.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut batch = Vec::new();
         loop {
@@ -69,26 +70,25 @@ impl ReleaseTask {
             batch.push(release);
         }
         if let Err(error) = self.remove(&mut batch).await {
-            tracing::debug!(left = batch.len(), %error, "registrations are left to expire");
+            tracing::debug!(left = batch.len(), %error, "registrations not removed; they will expire");
         }
     }
 
-    /// Removes a batch; what the registry did not take stays in it.
+    /// Removes the registrations of a batch. Those that failed stay in it.
     async fn remove(&self, batch: &mut Vec<Release>) -> Result<(), RegistryError> {
         let results: Vec<_> = stream::iter(batch.drain(..))
-            .map(|(user_id, id)| async move {
-                (user_id, id, self.registry.unregister(user_id, id).await)
+            .map(|release| async move {
+                let (user_id, id) = release;
+                self.registry.unregister(user_id, id).await.map_err(|error| (release, error))
             })
             .buffer_unordered(CONCURRENT)
             .collect()
             .await;
-        let mut failure = Ok(());
-        for (user_id, id, result) in results {
-            if let Err(error) = result {
-                batch.push((user_id, id));
-                failure = Err(error);
-            }
+        let mut outcome = Ok(());
+        for (release, error) in results.into_iter().filter_map(Result::err) {
+            batch.push(release);
+            outcome = Err(error);
         }
-        failure
+        outcome
     }
 }

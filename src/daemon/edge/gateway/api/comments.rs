@@ -1,4 +1,4 @@
-//! `/api/streams/{id}/comments`: send one, read what was said.
+//! `/api/streams/{id}/comments`: submit a comment, read the history.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-use super::pages::{MAX_LIMIT, Question};
+use super::pages::{MAX_LIMIT, PageRequest};
 use super::{bearer, caller, known_stream, parse_id};
 use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
 use crate::daemon::base::metrics::count;
-use crate::daemon::edge::gateway::answer::{Answer, HttpError, RETRY_MS, json, store_error};
-use crate::daemon::edge::gateway::body::read_json;
 use crate::daemon::edge::gateway::state::GatewayState;
-use crate::protocol::error_code::ErrorBody;
+use crate::daemon::edge::http::{Answer, HttpError, json, read_json};
+use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::MAX_REF_CHARS;
 use crate::protocol::{CommentId, ErrorCode, Seq, StreamId};
 
-/// The stages behind answer within milliseconds or fail on their own; this ends a wait for nothing.
+/// Ingest normally answers within milliseconds, or fails by itself. This ends a wait for an answer that
+/// was lost.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_LIMIT: usize = 100;
 
@@ -45,13 +45,9 @@ pub(crate) async fn submit(
     Path(stream_id): Path<String>,
     request: Request,
 ) -> Answer {
-    match accept(&state, &stream_id, request).await {
-        Ok(accepted) => {
-            let created = Created { comment_id: accepted.comment_id, seq: accepted.seq };
-            Ok(json(StatusCode::CREATED, &created))
-        }
-        Err(error) => Err(error),
-    }
+    let accepted = accept(&state, &stream_id, request).await?;
+    let created = Created { comment_id: accepted.comment_id, seq: accepted.seq };
+    Ok(json(StatusCode::CREATED, &created))
 }
 
 async fn accept(
@@ -59,39 +55,44 @@ async fn accept(
     stream_id: &str,
     request: Request,
 ) -> Result<Accepted, HttpError> {
-    let submitted = prepare(state, stream_id, request).await;
-    let (submission, outcome) = submitted.inspect_err(|error| {
+    let prepared = prepare(state, stream_id, request).await;
+    let Prepared { submission, outcome } = prepared.inspect_err(|error| {
         count(&state.board.metrics().comments_refused, error.body.code.as_str());
     })?;
     state.submissions.try_send(submission).map_err(|error| match error {
         TrySendError::Full(_) => {
             ErrorBody::new(ErrorCode::Overloaded, "too many comments are waiting to be checked")
-                .retry_after_ms(RETRY_MS)
+                .retry_after_ms(RETRY_AFTER_MS)
         }
         TrySendError::Closed(_) => {
             ErrorBody::new(ErrorCode::ShuttingDown, "the node takes no more comments")
-                .retry_after_ms(RETRY_MS)
+                .retry_after_ms(RETRY_AFTER_MS)
         }
     })?;
     match tokio::time::timeout(OUTCOME_TIMEOUT, outcome).await {
         Ok(Ok(outcome)) => Ok(outcome?),
         Ok(Err(_)) | Err(_) => {
-            let text = "nobody knows yet what became of the comment: send it again with the same \
+            let text = "it is not known whether the comment was stored: send it again with the same \
                         `ref`, it will be shown once";
-            Err(ErrorBody::new(ErrorCode::LogUnavailable, text).retry_after_ms(RETRY_MS).into())
+            Err(ErrorBody::new(ErrorCode::LogUnavailable, text)
+                .retry_after_ms(RETRY_AFTER_MS)
+                .into())
         }
     }
 }
 
-type Outcome = oneshot::Receiver<Result<Accepted, ErrorBody>>;
+struct Prepared {
+    submission: Submission,
+    outcome: oneshot::Receiver<Result<Accepted, ErrorBody>>,
+}
 
-/// Everything that can be said of a comment before it is queued. Ingest checks the rest: rate,
-/// length, content, whether the stream is live.
+/// Checks what can be checked before a comment is queued. Ingest checks the rest: rate, length,
+/// content, whether the stream is live.
 async fn prepare(
     state: &GatewayState,
     stream_id: &str,
     request: Request,
-) -> Result<(Submission, Outcome), HttpError> {
+) -> Result<Prepared, HttpError> {
     let stream_id: StreamId = parse_id(stream_id)?;
     let identity = caller(state, request.headers())?;
     known_stream(state, stream_id)?;
@@ -109,7 +110,7 @@ async fn prepare(
         client_ref: comment.client_ref.map(Into::into),
         reply_to: ReplyTo::Caller(reply),
     };
-    Ok((submission, outcome))
+    Ok(Prepared { submission, outcome })
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,7 +119,7 @@ struct PageQuery {
     limit: Option<String>,
 }
 
-/// Newest first. Open to whoever may watch the stream.
+/// Returns a page of history, newest first. Open to everybody who may watch the stream.
 pub(crate) async fn history(
     State(state): State<Arc<GatewayState>>,
     Path(stream_id): Path<String>,
@@ -131,9 +132,8 @@ pub(crate) async fn history(
     if !stream.anonymous || bearer(&headers)?.is_some() {
         caller(&state, &headers)?;
     }
-    let question = Question { stream_id, before, limit };
-    let page = state.history.page(question).await;
-    let page = page.map_err(|error| store_error(&error, ErrorCode::UnknownStream))?;
+    let page = state.history.page(PageRequest { stream_id, before, limit }).await;
+    let page = page.map_err(HttpError::public)?;
     Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
 }
 

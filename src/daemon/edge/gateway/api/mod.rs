@@ -10,14 +10,14 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
 pub(super) use self::pages::CommentPages;
-use super::answer::HttpError;
 use super::state::GatewayState;
+use crate::daemon::edge::http::HttpError;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::ids::InvalidId;
 use crate::protocol::stream::Stream;
 use crate::protocol::{ErrorCode, Identity, Role, StreamId};
 
-/// The token of `Authorization: Bearer …`, if the header is there.
+/// Returns the token of `Authorization: Bearer …`, or `None` without that header.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, HttpError> {
     let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
     value
@@ -31,13 +31,13 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, HttpError> {
         })
 }
 
-/// An id from a path or a query.
+/// Parses an id from a path or a query.
 pub(super) fn parse_id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, HttpError> {
     text.parse()
         .map_err(|error: InvalidId| HttpError::new(ErrorCode::BadRequest, error.to_string()))
 }
 
-/// The caller, who must have brought a token.
+/// Returns the caller, who must have sent a token.
 fn caller(state: &GatewayState, headers: &HeaderMap) -> Result<Arc<Identity>, HttpError> {
     let token = bearer(headers)?.ok_or_else(|| {
         let text = "this needs a token: `Authorization: Bearer <token>`";
@@ -46,7 +46,7 @@ fn caller(state: &GatewayState, headers: &HeaderMap) -> Result<Arc<Identity>, Ht
     Ok(state.admission.identify(token)?.identity)
 }
 
-/// The caller, who must have at least this role.
+/// Returns the caller, who must have at least this role.
 fn caller_with_role(
     state: &GatewayState,
     headers: &HeaderMap,

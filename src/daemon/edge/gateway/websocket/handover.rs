@@ -8,15 +8,24 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::daemon::base::handoff::ViewerSocket;
-use crate::daemon::edge::gateway::connection::forget_answer_timeout;
+use crate::daemon::edge::gateway::connection::clear_answer_timeout;
 
-/// The socket, off this runtime and still non-blocking, and what was read beyond the handshake. With
-/// TLS, what the session has decrypted already stays in the session.
-pub(super) fn take_socket(upgraded: Upgraded) -> io::Result<(ViewerSocket, Vec<u8>)> {
+/// A socket that no runtime or HTTP library holds any more.
+#[derive(Debug)]
+pub(super) struct BareSocket {
+    /// Non-blocking.
+    pub(super) socket: ViewerSocket,
+    /// Bytes the HTTP library read beyond the handshake. Bytes that TLS has decrypted but nobody has
+    /// read stay in the TLS session.
+    pub(super) early_bytes: Vec<u8>,
+}
+
+/// Takes the socket of an upgraded connection.
+pub(super) fn take_socket(upgraded: Upgraded) -> io::Result<BareSocket> {
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
-            let socket = detach(parts.io.into_inner())?;
-            return Ok((ViewerSocket::Plain(socket), parts.read_buf.to_vec()));
+            let socket = ViewerSocket::Plain(detach(parts.io.into_inner())?);
+            return Ok(BareSocket { socket, early_bytes: parts.read_buf.to_vec() });
         }
         Err(upgraded) => upgraded,
     };
@@ -24,13 +33,13 @@ pub(super) fn take_socket(upgraded: Upgraded) -> io::Result<(ViewerSocket, Vec<u
         Ok(parts) => {
             let (stream, session) = parts.io.into_inner().into_inner();
             let socket = ViewerSocket::Tls(detach(stream)?, Box::new(session));
-            Ok((socket, parts.read_buf.to_vec()))
+            Ok(BareSocket { socket, early_bytes: parts.read_buf.to_vec() })
         }
-        Err(_) => Err(io::Error::other("the connection is of a kind this server does not make")),
+        Err(_) => Err(io::Error::other("the upgraded connection has an unexpected type")),
     }
 }
 
 fn detach(stream: TcpStream) -> io::Result<std::net::TcpStream> {
-    forget_answer_timeout(&stream)?;
+    clear_answer_timeout(&stream)?;
     stream.into_std()
 }

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::deflate::{self, Agreed};
 use crate::daemon::base::config::DeflateMode;
-use crate::daemon::edge::gateway::answer::HttpError;
+use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
 use crate::protocol::message::{Encoding, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 use crate::protocol::websocket::accept_key;

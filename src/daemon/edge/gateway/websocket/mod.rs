@@ -1,8 +1,8 @@
-//! `GET /ws/{stream_id}`: from an HTTP request to a viewer in delivery's hands.
+//! `GET /ws/{stream_id}`: turns an HTTP request into a viewer of delivery.
 //!
-//! The order: is this a handshake (HTTP error) → are its parameters right (HTTP error) → has the
-//! node room (HTTP error) → may this viewer watch this stream (close code) → `101`, then the socket
-//! changes hands. See the gateway's text for why refusals come in two ways.
+//! The order of checks: the handshake (HTTP error) → its parameters (HTTP error) → the node's limits
+//! (HTTP error) → the viewer's right to watch the stream (close code). Then the node answers `101` and
+//! hands the socket to delivery. The gateway's text says why there are two kinds of refusals.
 
 mod deflate;
 mod handover;
@@ -22,20 +22,20 @@ use axum::http::header::{
 use axum::response::{IntoResponse as _, Response};
 use hyper::upgrade::OnUpgrade;
 
+use self::handover::BareSocket;
 use self::handshake::Handshake;
 use self::parameters::Parameters;
 use self::refusal::Refusal;
-use super::admission::{Place, ViewerPermit};
-use super::answer::{Answer, HttpError, RETRY_MS};
-use super::connection::HttpSlot;
+use super::admission::{ViewerPermit, ViewerSlot};
 use super::state::GatewayState;
 use crate::daemon::base::handoff::{Bearer, Deflate, NewViewer};
 use crate::daemon::base::metrics::count;
-use crate::protocol::error_code::ErrorBody;
+use crate::daemon::edge::http::{Answer, ConnectionSlot, HttpError};
+use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition};
 
-/// A viewer that may come in.
+/// A viewer that passed all checks.
 struct Admitted {
     bearer: Option<Bearer>,
     must_authenticate: bool,
@@ -51,13 +51,13 @@ pub(super) async fn upgrade(
     let handshake = Handshake::check(&request, state.deflate)?;
     let stream_id: StreamId = super::api::parse_id(&stream_id)?;
     let parameters = Parameters::read(&request)?;
-    let place = take_place(&state).inspect_err(|error| {
+    let slot = take_slot(&state).inspect_err(|error| {
         count(&state.board.metrics().connections_refused, error.body.code.as_str());
     })?;
-    let outcome = admit(&state, stream_id, parameters.token, place, peer.ip()).await;
+    let outcome = admit(&state, stream_id, parameters.token, slot, peer.ip()).await;
     let response = switching_protocols(&handshake);
     let upgrade = hyper::upgrade::on(&mut request);
-    let slot = request.extensions_mut().remove::<HttpSlot>();
+    let connection_slot = request.extensions_mut().remove::<ConnectionSlot>();
     let tracker = state.handshakes.clone();
     tracker.spawn(async move {
         match outcome {
@@ -67,44 +67,44 @@ pub(super) async fn upgrade(
             }
             Err(refusal) => refusal.deliver(&state.board, upgrade, handshake.encoding).await,
         }
-        // Held until here: a refused socket still counts among those of HTTP.
-        drop(slot);
+        // Held until here: a refused socket still counts as one of HTTP's.
+        drop(connection_slot);
     });
     Ok(response)
 }
 
-fn take_place(state: &GatewayState) -> Result<Place, HttpError> {
+fn take_slot(state: &GatewayState) -> Result<ViewerSlot, HttpError> {
     if state.board.is_draining() {
         let body = ErrorBody::new(ErrorCode::ShuttingDown, "the node is draining: try another");
-        return Err(body.retry_after_ms(RETRY_MS).into());
+        return Err(body.retry_after_ms(RETRY_AFTER_MS).into());
     }
-    let place = state.places.take().ok_or_else(|| {
+    let slot = state.slots.try_acquire().ok_or_else(|| {
         let max = state.config.max_connections;
-        let text = format!("the node holds {max} connections, as many as it may");
-        HttpError::from(ErrorBody::new(ErrorCode::NodeFull, text).retry_after_ms(RETRY_MS))
+        let text = format!("the node is full: it holds {max} connections");
+        HttpError::from(ErrorBody::new(ErrorCode::NodeFull, text).retry_after_ms(RETRY_AFTER_MS))
     })?;
-    state.rate.enter().map_err(|wait| {
-        state.board.note_rate_refusal(state.clock.now_ms());
-        let text = "more viewers connect at once than this node takes: come back when it says";
-        // At least a millisecond, for who takes 0 for no wait at all.
+    state.rate.try_admit().map_err(|wait| {
+        state.board.record_rate_refusal(state.clock.now_ms());
+        let text = "too many viewers are connecting to this node: retry after the given time";
+        // At least a millisecond: a client could take 0 for no wait at all.
         let wait_ms = (wait.as_micros() as u64).div_ceil(1000).max(1);
         let error = ErrorBody::new(ErrorCode::ConnectionRate, text).retry_after_ms(wait_ms);
         HttpError::from(error).with_header("connection", HeaderValue::from_static("close"))
     })?;
-    Ok(place)
+    Ok(slot)
 }
 
 async fn admit(
     state: &GatewayState,
     stream_id: StreamId,
     token: Result<Option<String>, ErrorBody>,
-    mut place: Place,
+    mut slot: ViewerSlot,
     address: IpAddr,
 ) -> Result<Admitted, Refusal> {
     let stream = open_stream(state, stream_id)?;
     let bearer = token?.map(|token| state.admission.identify(&token)).transpose()?;
-    place.count_address(address).map_err(|limit| {
-        let text = format!("your address holds {limit} connections already, as many as allowed");
+    slot.count_address(address).map_err(|limit| {
+        let text = format!("your address already has {limit} connections, the most allowed");
         ErrorBody::new(ErrorCode::TooManyConnections, text)
     })?;
     let user = match &bearer {
@@ -112,7 +112,7 @@ async fn admit(
         None => None,
     };
     let must_authenticate = bearer.is_none() && !stream.anonymous;
-    let permit = ViewerPermit { _place: place, _user: user };
+    let permit = ViewerPermit { _slot: slot, _user: user };
     Ok(Admitted { bearer, must_authenticate, permit })
 }
 
@@ -163,10 +163,10 @@ async fn hand_over(
         Ok(Err(error)) => Err(std::io::Error::other(error)),
         Err(elapsed) => Err(elapsed.into()),
     };
-    let (socket, early_bytes) = match taken {
+    let BareSocket { socket, early_bytes } = match taken {
         Ok(taken) => taken,
-        // The client left between request and answer; its permit goes with it.
-        Err(error) => return tracing::debug!(%error, "a handshake was not completed"),
+        // The client left before the answer. Its permit is dropped with it.
+        Err(error) => return tracing::debug!(%error, "handshake not completed"),
     };
     let user_id = admitted.bearer.as_ref().map(|bearer| bearer.identity.user_id);
     state.sink.attach(NewViewer {
@@ -180,8 +180,8 @@ async fn hand_over(
         resume_from,
         permit: Box::new(admitted.permit),
     });
-    // A ban that came into force meanwhile may have looked for the user before delivery knew it.
-    if let Some(user_id) = user_id.filter(|user_id| state.admission.ban(*user_id).is_some()) {
+    // A ban that came into force meanwhile may have missed the user, whom delivery did not know yet.
+    if let Some(user_id) = user_id.filter(|user_id| state.admission.ban_error(*user_id).is_some()) {
         state.sink.disconnect_user(user_id, CloseCode::Banned).await;
     }
 }

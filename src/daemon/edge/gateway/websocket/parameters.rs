@@ -1,25 +1,25 @@
-//! What a viewer says of itself in the request: its token and where it left off.
+//! The parameters of a handshake: the viewer's token and its last position.
 
 use axum::body::Body;
 use axum::extract::Query;
 use axum::http::Request;
 use serde::Deserialize;
 
-use crate::daemon::edge::gateway::answer::HttpError;
 use crate::daemon::edge::gateway::api::bearer;
+use crate::daemon::edge::http::HttpError;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{Epoch, ErrorCode, StreamPosition};
 
 #[derive(Debug)]
 pub(super) struct Parameters {
-    /// From the header, or else from the query. A header that is no bearer's is the viewer's error,
-    /// told as those of tokens are.
+    /// From the header, else from the query. A malformed header is an error of the viewer and is
+    /// refused in the same way as a bad token.
     pub(super) token: Result<Option<String>, ErrorBody>,
     pub(super) resume_from: Option<StreamPosition>,
 }
 
 #[derive(Deserialize)]
-struct Raw {
+struct RawQuery {
     token: Option<String>,
     epoch: Option<u32>,
     seq: Option<u64>,
@@ -27,14 +27,14 @@ struct Raw {
 
 impl Parameters {
     /// # Errors
-    /// `bad_request` for a query that cannot be read.
+    /// `bad_request` if the query cannot be decoded.
     pub(super) fn read(request: &Request<Body>) -> Result<Self, HttpError> {
-        let Query(raw) = Query::<Raw>::try_from_uri(request.uri())
+        let Query(raw) = Query::<RawQuery>::try_from_uri(request.uri())
             .map_err(|error| bad(&format!("the query: {}", error.body_text())))?;
         let resume_from = match (raw.epoch, raw.seq) {
             (Some(epoch), Some(seq)) => Some(StreamPosition { epoch: Epoch(epoch), seq }),
             (None, None) => None,
-            _ => return Err(bad("`epoch` and `seq` resume together or not at all")),
+            _ => return Err(bad("`epoch` and `seq` must be given together or not at all")),
         };
         let token = bearer(request.headers())
             .map(|token| token.map(str::to_owned).or(raw.token))

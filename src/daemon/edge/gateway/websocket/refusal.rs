@@ -13,12 +13,12 @@ use crate::protocol::message::Encoding;
 use crate::protocol::websocket::{Opcode, close_frame, server_frame};
 use crate::protocol::{CloseCode, ServerMessage};
 
-/// For the upgrade, the write and the peer's own close together.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
-/// What a refused viewer may still say before it is cut off.
+/// The time for the upgrade, the write and the peer's close frame together.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes a refused viewer may still send before it is disconnected.
 const MAX_IGNORED_BYTES: usize = 64 * 1024;
 
-/// Why, and the code the connection closes with.
+/// The reason for a refusal, and the code the connection closes with.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) error: ErrorBody,
@@ -27,37 +27,38 @@ pub(super) struct Refusal {
 
 impl From<ErrorBody> for Refusal {
     fn from(error: ErrorBody) -> Self {
-        // Everything a viewer is refused for has a close code; the fallback sends it away for good.
+        // Every code a viewer is refused with has a close code. The fallback is one that clients do
+        // not retry.
         let close = error.code.close_code().unwrap_or(CloseCode::Unauthorized);
         Self { error, close }
     }
 }
 
 impl Refusal {
-    /// Sends `error`, `bye` and the close frame, then waits a moment for the peer's own.
+    /// Sends `error`, `bye` and the close frame, then waits shortly for the peer's close frame.
     pub(super) async fn deliver(self, board: &StatusBoard, upgrade: OnUpgrade, encoding: Encoding) {
         count(&board.metrics().connections_closed, self.close.as_str());
         count(&board.metrics().connections_refused, self.error.code.as_str());
         let frames = self.frames(encoding);
-        let farewell = async {
+        let closing = async {
             let mut io = TokioIo::new(upgrade.await.map_err(std::io::Error::other)?);
             io.write_all(&frames).await?;
             io.flush().await?;
-            // Closing with unread bytes would reset the connection and could lose the farewell.
+            // Closing with unread bytes would reset the connection and could lose these frames.
             let mut ignored = [0_u8; 512];
             let mut left = MAX_IGNORED_BYTES;
             while left > 0 {
                 match io.read(&mut ignored).await? {
                     0 => break,
-                    // A client's close frame, masked, that answers ours.
+                    // The client's close frame.
                     _ if ignored[0] == 0x80 | Opcode::Close as u8 => break,
                     bytes => left = left.saturating_sub(bytes),
                 }
             }
             io.shutdown().await
         };
-        if let Ok(Err(error)) = tokio::time::timeout(FAREWELL_TIMEOUT, farewell).await {
-            tracing::debug!(%error, "a refused viewer left first");
+        if let Ok(Err(error)) = tokio::time::timeout(CLOSE_TIMEOUT, closing).await {
+            tracing::debug!(%error, "refused viewer disconnected early");
         }
     }
 

@@ -30,7 +30,7 @@ use super::history::{History, Past};
 use super::mailbox::{CatchUpPage, Command, Mailbox};
 use crate::daemon::base::handoff::ConnectionId;
 use crate::daemon::base::metrics::Metrics;
-use crate::daemon::base::single_flight::Flights;
+use crate::daemon::base::single_flight::SingleFlight;
 use crate::protocol::message::Encoding;
 use crate::protocol::{Epoch, Seq, StreamId};
 
@@ -66,7 +66,7 @@ type Answered = (CatchUpRequest, Arc<Page>);
 #[derive(Debug)]
 pub(super) struct CatchUp {
     reader: Reader,
-    flights: Flights<Question, Arc<Page>>,
+    flights: SingleFlight<Question, Arc<Page>>,
     kept: Kept,
     /// Deletions that this service knows of; what was read before the last one is shared no more.
     deletions: u64,
@@ -92,7 +92,7 @@ impl CatchUp {
         let deletions = history.deletions();
         let reads = Arc::new(Semaphore::new(MAX_READS));
         let reader = Reader { history, epoch, reads, metrics };
-        let (flights, kept) = (Flights::default(), Kept::default());
+        let (flights, kept) = (SingleFlight::default(), Kept::default());
         Self { reader, flights, kept, deletions, mailboxes }
     }
 

@@ -10,7 +10,7 @@ use crate::daemon::base::handoff::{AuthRequest, Deflate, ReactionCounts, ReplyTo
 use crate::daemon::base::metrics::count;
 use crate::daemon::stages::delivery::receive::{Incoming, ReceiveError, Rules, receive};
 use crate::daemon::stages::delivery::viewer::Flags;
-use crate::protocol::error_code::ErrorBody;
+use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::{BadMessage, ClientMessage, Encoding, ServerMessage};
 use crate::protocol::websocket::{Opcode, server_frame};
 use crate::protocol::{CloseCode, ErrorCode};
@@ -19,8 +19,6 @@ use crate::protocol::{CloseCode, ErrorCode};
 const MAX_TURN_BYTES: usize = 256 * 1024;
 /// Comments handed over together: there is room for all of them in the queue of ingest, or for none.
 const MAX_TOGETHER: usize = 64;
-/// What a viewer is told to wait when a queue is full.
-const RETRY_AFTER_MS: u64 = 1_000;
 
 impl Worker {
     /// Reads until the socket is empty or the viewer's turn is over; `to_the_end` if the peer may
@@ -218,8 +216,8 @@ impl Worker {
             (*second, *used) = (now_s, 0);
         }
         if limit != 0 && *used >= limit {
-            let error =
-                ErrorBody::new(ErrorCode::RateLimited, "too many reactions").retry_after_ms(1_000);
+            let error = ErrorBody::new(ErrorCode::RateLimited, "too many reactions")
+                .retry_after_ms(RETRY_AFTER_MS);
             return self.send_error(slot, error, None);
         }
         *used += 1;

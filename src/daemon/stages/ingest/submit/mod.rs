@@ -28,7 +28,7 @@ use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, SharedLog, Topic};
 use crate::daemon::engines::reservations::SharedReservations;
-use crate::protocol::error_code::ErrorBody;
+use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::{Comment, CommentId, ErrorCode};
@@ -37,8 +37,6 @@ use crate::protocol::{Comment, CommentId, ErrorCode};
 pub(super) const MAX_IN_FLIGHT: usize = 64;
 /// Comments of one append.
 const MAX_BATCH: usize = 4096;
-/// What a client is told to wait after a fault whose end nobody knows.
-const RETRY_AFTER_MS: u64 = 1_000;
 
 /// The queue in front of ingest, [`IngestConfig::queue_comments`] long; a full one means `overloaded`
 /// for what does not fit.

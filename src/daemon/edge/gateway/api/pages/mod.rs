@@ -1,13 +1,12 @@
-//! Pages of history: read and encoded once for all who ask for the same at the same time, as viewers
-//! do that come back together.
+//! Pages of history. Requests for the same page at the same time, as from viewers that reconnect
+//! together, share one read of the store and one encoding.
 //!
-//! A page shows the store as it was when the first of them asked, by as much as the store takes to
-//! answer; the archiver, which brings comments and deletions there, is behind by more. Nothing is kept
-//! once the answer is there.
+//! A page may be as old as one read of the store takes. The archiver, which writes comments and
+//! deletions to the store, is further behind than that. Nothing is cached after the answer.
 
 use bytes::Bytes;
 
-use crate::daemon::base::single_flight::Flights;
+use crate::daemon::base::single_flight::SingleFlight;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::protocol::admin::HistoryPage;
@@ -16,39 +15,39 @@ use crate::protocol::{CommentId, StreamId};
 pub(super) const MAX_LIMIT: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Question {
+pub(super) struct PageRequest {
     pub(super) stream_id: StreamId,
     pub(super) before: Option<CommentId>,
     /// 1 to [`MAX_LIMIT`].
     pub(super) limit: usize,
 }
 
-/// The comment store, asked once for all.
+/// Reads pages from the comment store, each once for all concurrent requests.
 #[derive(Debug)]
 pub(crate) struct CommentPages {
     comments: SharedCommentStore,
-    flights: Flights<Question, Result<Bytes, StoreError>>,
+    loads: SingleFlight<PageRequest, Result<Bytes, StoreError>>,
 }
 
 impl CommentPages {
     pub(crate) fn new(comments: SharedCommentStore) -> Self {
-        Self { comments, flights: Flights::default() }
+        Self { comments, loads: SingleFlight::default() }
     }
 
-    /// A [`HistoryPage`] as JSON.
+    /// Returns a [`HistoryPage`] as JSON.
     ///
     /// # Errors
-    /// The store's, the same for all who asked.
-    pub(super) async fn page(&self, question: Question) -> Result<Bytes, StoreError> {
+    /// The store's error, the same for all concurrent requests.
+    pub(super) async fn page(&self, request: PageRequest) -> Result<Bytes, StoreError> {
         let comments = self.comments.clone();
-        self.flights.join(question, || load(comments, question)).await
+        self.loads.join(request, || load(comments, request)).await
     }
 }
 
-async fn load(comments: SharedCommentStore, question: Question) -> Result<Bytes, StoreError> {
-    let Question { stream_id, before, limit } = question;
-    // One more than asked for tells whether there is a next page; the store gives 1000 at most, so
-    // a full page of that size may be followed by an empty one.
+async fn load(comments: SharedCommentStore, request: PageRequest) -> Result<Bytes, StoreError> {
+    let PageRequest { stream_id, before, limit } = request;
+    // One comment more than requested shows whether there is a next page. The store returns at most
+    // 1000, so a full page of that size may be followed by an empty one.
     let wanted = (limit + 1).min(MAX_LIMIT);
     let mut comments = comments.page(stream_id, before, wanted).await?;
     let more = comments.len() == wanted;

@@ -1,4 +1,4 @@
-//! A store that says how often it was asked, and answers when it is let.
+//! Tests with a store that counts its reads and answers when it is released.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,15 +16,15 @@ use crate::protocol::{Comment, SequencedComment, UserId};
 const STREAM: StreamId = StreamId(1);
 
 #[derive(Debug)]
-struct Counting {
+struct CountingStore {
     store: InMemoryComments,
-    asked: AtomicUsize,
+    reads: AtomicUsize,
     answers: Semaphore,
-    away: AtomicBool,
+    is_down: AtomicBool,
 }
 
 #[async_trait]
-impl CommentStore for Counting {
+impl CommentStore for CountingStore {
     async fn write(
         &self,
         comments: &[ArchivedComment],
@@ -39,10 +39,10 @@ impl CommentStore for Counting {
         before: Option<CommentId>,
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.answers.acquire().await.unwrap().forget();
-        if self.away.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("away".to_owned()));
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("down".to_owned()));
         }
         self.store.page(stream_id, before, limit).await
     }
@@ -68,8 +68,8 @@ impl CommentStore for Counting {
     }
 }
 
-/// Three comments.
-async fn pages() -> (Arc<CommentPages>, Arc<Counting>) {
+/// Pages over a store with three comments.
+async fn pages() -> (Arc<CommentPages>, Arc<CountingStore>) {
     let store = InMemoryComments::default();
     let comment = |n: u64| ArchivedComment {
         comment: Arc::new(Comment {
@@ -84,17 +84,21 @@ async fn pages() -> (Arc<CommentPages>, Arc<Counting>) {
         shadow: false,
     };
     store.write(&(1..=3).map(comment).collect::<Vec<_>>(), &[]).await.unwrap();
-    let (asked, away) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let counting = Arc::new(Counting { store, asked, answers: Semaphore::new(0), away });
+    let counting = Arc::new(CountingStore {
+        store,
+        reads: AtomicUsize::new(0),
+        answers: Semaphore::new(0),
+        is_down: AtomicBool::new(false),
+    });
     (Arc::new(CommentPages::new(counting.clone())), counting)
 }
 
-fn newest(limit: usize) -> Question {
-    Question { stream_id: STREAM, before: None, limit }
+fn newest(limit: usize) -> PageRequest {
+    PageRequest { stream_id: STREAM, before: None, limit }
 }
 
 #[tokio::test]
-async fn a_storm_for_one_page_asks_the_store_once_even_if_the_first_to_ask_leaves() {
+async fn concurrent_requests_share_a_read_the_first_abandons() {
     let (pages, store) = pages().await;
     let mut first = Box::pin(pages.page(newest(2)));
     assert!(first.as_mut().now_or_never().is_none());
@@ -108,7 +112,7 @@ async fn a_storm_for_one_page_asks_the_store_once_even_if_the_first_to_ask_leave
         let pages = pages.clone();
         async move { pages.page(newest(1)).await }
     });
-    while store.asked.load(Ordering::SeqCst) < 2 {
+    while store.reads.load(Ordering::SeqCst) < 2 {
         tokio::task::yield_now().await;
     }
     drop(first);
@@ -121,19 +125,20 @@ async fn a_storm_for_one_page_asks_the_store_once_even_if_the_first_to_ask_leave
     assert!(answers.iter().all(|bytes| bytes.as_ptr() == answers[0].as_ptr()), "the same bytes");
     let other: HistoryPage = serde_json::from_slice(&other.await.unwrap().unwrap()).unwrap();
     assert_eq!(other.comments.len(), 1);
-    assert_eq!(store.asked.load(Ordering::SeqCst), 2);
+    assert_eq!(store.reads.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
-async fn a_failure_is_everybodys_and_the_next_who_asks_tries_again() {
+async fn a_failed_read_is_shared_and_not_cached() {
     let (pages, store) = pages().await;
-    store.away.store(true, Ordering::SeqCst);
-    let (mut one, mut two) = (Box::pin(pages.page(newest(2))), Box::pin(pages.page(newest(2))));
+    store.is_down.store(true, Ordering::SeqCst);
+    let mut one = Box::pin(pages.page(newest(2)));
+    let mut two = Box::pin(pages.page(newest(2)));
     assert!(one.as_mut().now_or_never().is_none() && two.as_mut().now_or_never().is_none());
     store.answers.add_permits(1);
     assert!(one.await.is_err() && two.await.is_err());
-    assert_eq!(store.asked.load(Ordering::SeqCst), 1);
-    store.away.store(false, Ordering::SeqCst);
+    assert_eq!(store.reads.load(Ordering::SeqCst), 1);
+    store.is_down.store(false, Ordering::SeqCst);
     store.answers.add_permits(1);
-    assert!(pages.page(newest(2)).await.is_ok(), "nothing is kept");
+    assert!(pages.page(newest(2)).await.is_ok(), "nothing is cached");
 }

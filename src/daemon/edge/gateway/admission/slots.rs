@@ -1,4 +1,4 @@
-//! How many viewers a node and an address hold.
+//! Limits on the viewers of the node and of each address.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -9,25 +9,25 @@ use parking_lot::Mutex;
 
 use crate::daemon::base::config::GatewayConfig;
 
-/// The places of one node. When all are taken, whoever comes is refused at once; nobody waits.
+/// The viewer slots of one node. Without a free slot a viewer is refused at once; none waits.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ViewerSlots {
     max_connections: u32,
-    /// 0 is no limit; addresses are then not counted at all.
+    /// 0 means no limit; addresses are then not counted at all.
     max_per_address: u32,
     taken: AtomicU32,
-    /// As many entries as addresses with viewers.
+    /// One entry per address with viewers.
     by_address: Mutex<AHashMap<IpAddr, u32>>,
 }
 
-/// A viewer's place; dropping it gives it back.
+/// A viewer's slot, returned when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Arc<Places>,
+pub(crate) struct ViewerSlot {
+    slots: Arc<ViewerSlots>,
     address: Option<IpAddr>,
 }
 
-impl Places {
+impl ViewerSlots {
     pub(crate) fn new(config: &GatewayConfig) -> Self {
         Self {
             max_connections: config.max_connections,
@@ -37,15 +37,11 @@ impl Places {
         }
     }
 
-    /// `None` when the node is full.
-    pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
+    /// Takes a slot, or returns `None` if the node is full.
+    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<ViewerSlot> {
         let more = |taken: u32| (taken < self.max_connections).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place { places: self.clone(), address: None })
-    }
-
-    fn addresses(&self) -> parking_lot::MutexGuard<'_, AHashMap<IpAddr, u32>> {
-        self.by_address.lock()
+        Some(ViewerSlot { slots: self.clone(), address: None })
     }
 
     #[cfg(test)]
@@ -54,15 +50,15 @@ impl Places {
     }
 }
 
-impl Place {
-    /// Counts the place for an address as well; the limit that is reached, if it is.
+impl ViewerSlot {
+    /// Counts the slot for an address too. Returns the limit as an error if it is reached.
     pub(crate) fn count_address(&mut self, address: IpAddr) -> Result<(), u32> {
-        let limit = self.places.max_per_address;
+        let limit = self.slots.max_per_address;
         if limit == 0 || self.address.is_some() {
             return Ok(());
         }
-        let address = subscriber(address);
-        let mut addresses = self.places.addresses();
+        let address = subscriber_prefix(address);
+        let mut addresses = self.slots.by_address.lock();
         let count = addresses.entry(address).or_insert(0);
         if *count >= limit {
             return Err(limit);
@@ -73,11 +69,11 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ViewerSlot {
     fn drop(&mut self) {
-        self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        self.slots.taken.fetch_sub(1, Ordering::Relaxed);
         let Some(address) = self.address else { return };
-        let mut addresses = self.places.addresses();
+        let mut addresses = self.slots.by_address.lock();
         if let Some(count) = addresses.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -87,8 +83,8 @@ impl Drop for Place {
     }
 }
 
-/// One subscriber of IPv6 has a /64 and could otherwise bring 2^64 addresses.
-fn subscriber(address: IpAddr) -> IpAddr {
+/// Returns the address that a limit applies to. An IPv6 subscriber has a /64, and so 2^64 addresses.
+fn subscriber_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         v4 => v4,
@@ -99,38 +95,38 @@ fn subscriber(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn places(max_connections: u32, max_connections_per_address: u32) -> Arc<Places> {
+    fn slots(max_connections: u32, max_connections_per_address: u32) -> Arc<ViewerSlots> {
         let config =
             GatewayConfig { max_connections, max_connections_per_address, ..Default::default() };
-        Arc::new(Places::new(&config))
+        Arc::new(ViewerSlots::new(&config))
     }
 
     #[test]
-    fn a_full_node_has_room_again_when_a_place_is_dropped() {
-        let places = places(2, 0);
-        let first = places.take().unwrap();
-        let _second = places.take().unwrap();
-        assert!(places.take().is_none());
+    fn a_dropped_slot_can_be_taken_again() {
+        let slots = slots(2, 0);
+        let first = slots.try_acquire().unwrap();
+        let _second = slots.try_acquire().unwrap();
+        assert!(slots.try_acquire().is_none());
         drop(first);
-        assert!(places.take().is_some());
-        assert_eq!(places.taken(), 1);
+        assert!(slots.try_acquire().is_some());
+        assert_eq!(slots.taken(), 1);
     }
 
     #[test]
-    fn an_address_has_its_own_limit_and_leaves_nothing_behind() {
-        let places = places(10, 1);
+    fn an_address_has_a_limit_and_leaves_no_entry() {
+        let slots = slots(10, 1);
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let mut one = places.take().unwrap();
-        let mut two = places.take().unwrap();
+        let mut one = slots.try_acquire().unwrap();
+        let mut two = slots.try_acquire().unwrap();
         assert_eq!(one.count_address(address("192.0.2.1")), Ok(()));
         assert_eq!(two.count_address(address("::ffff:192.0.2.1")), Err(1), "the same, mapped");
         assert_eq!(two.count_address(address("2001:db8::1")), Ok(()));
-        let mut three = places.take().unwrap();
+        let mut three = slots.try_acquire().unwrap();
         assert_eq!(three.count_address(address("2001:db8::ffff:2")), Err(1), "the same /64");
         drop(one);
         assert_eq!(three.count_address(address("192.0.2.1")), Ok(()));
         drop((two, three));
-        assert!(places.addresses().is_empty());
-        assert_eq!(places.taken(), 0);
+        assert!(slots.by_address.lock().is_empty());
+        assert_eq!(slots.taken(), 0);
     }
 }

@@ -1,0 +1,87 @@
+//! Errors as they are answered over HTTP.
+
+use axum::Json;
+use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::eventlog::LogError;
+use crate::daemon::stages::control::ControlError;
+use crate::protocol::ErrorCode;
+use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
+
+/// A request that is answered with an error.
+///
+/// The conversions from [`ControlError`], [`StoreError`] and [`LogError`] keep the cause in the text,
+/// for operators. [`HttpError::public`] removes it, for everybody else.
+#[derive(Debug)]
+pub(crate) struct HttpError {
+    pub(crate) body: ErrorBody,
+    /// Headers besides `Retry-After`, such as `Upgrade`.
+    headers: Vec<(&'static str, HeaderValue)>,
+}
+
+impl HttpError {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        ErrorBody::new(code, message).into()
+    }
+
+    /// Returns an error without the cause of a failure inside the daemon, which may name hosts and
+    /// files. The cause goes to the log.
+    pub(crate) fn public(error: impl Into<ControlError>) -> Self {
+        let error = error.into();
+        let mut body = error.body();
+        if body.code.http_status() >= 500 {
+            tracing::warn!(%error, "request failed");
+            body.message = "this cannot be done right now; the daemon's log says more".to_owned();
+        }
+        body.into()
+    }
+
+    /// Adds a header. `name` must be in lower case.
+    pub(crate) fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+impl From<ErrorBody> for HttpError {
+    fn from(body: ErrorBody) -> Self {
+        Self { body, headers: Vec::new() }
+    }
+}
+
+impl From<ControlError> for HttpError {
+    fn from(error: ControlError) -> Self {
+        error.body().into()
+    }
+}
+
+impl From<StoreError> for HttpError {
+    fn from(error: StoreError) -> Self {
+        ControlError::Store(error).into()
+    }
+}
+
+impl From<LogError> for HttpError {
+    fn from(error: LogError) -> Self {
+        ControlError::Log(error).into()
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.body.code.http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut headers: HeaderMap = self
+            .headers
+            .into_iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value))
+            .collect();
+        if let Some(wait_ms) = self.body.retry_after_ms {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait_ms.div_ceil(1000)));
+        }
+        (status, headers, Json(ErrorEnvelope { error: self.body })).into_response()
+    }
+}

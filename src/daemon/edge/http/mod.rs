@@ -1,0 +1,34 @@
+//! The parts of an HTTP server that the gateway and the admin socket share.
+//!
+//! In: accepted sockets of any kind and a router. Out: answers in JSON; errors as an
+//! [`ErrorEnvelope`](crate::protocol::error_code::ErrorEnvelope) with a stable code and its HTTP
+//! status.
+//!
+//! Always holds: a connection occupies a slot of its server from accept to close; bodies are read
+//! with a size limit and a time limit; a request head must arrive in time.
+//!
+//! When full: a server without a free slot stops accepting, so new connections wait in the kernel's
+//! accept queue.
+
+mod body;
+mod connection;
+mod error;
+mod server;
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+
+pub(crate) use body::{BodyLimits, parse_json, read_body, read_json};
+pub(crate) use connection::{HeadLimits, HttpConnection};
+pub(crate) use error::HttpError;
+pub(crate) use server::{ConnectionSlot, HttpServer};
+
+/// The result of a request handler.
+pub(crate) type Answer<T = Response> = Result<T, HttpError>;
+
+/// Returns a JSON answer with a status.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    (status, Json(value)).into_response()
+}
