@@ -1,11 +1,12 @@
 //! Shares one load among all callers that ask for the same key while it runs.
 //!
-//! A caller that arrives while its key is being loaded waits for that load and receives a clone of its
-//! result, errors included. A caller that arrives later starts a new load: nothing is cached.
+//! A caller that arrives while its key is being loaded waits for that load and receives a clone of
+//! its result, errors included. A caller that arrives later starts a new load: nothing is cached.
 //!
-//! Always holds: a load continues as long as one caller waits for it, whichever caller started it, and
-//! is dropped when all of them have left. A caller may receive data that was read shortly before it
-//! asked. Where that would be wrong, [`SingleFlight::forget`] makes later callers start a new load.
+//! Always holds: a load continues as long as one caller waits for it, whichever caller started it,
+//! and is dropped when all of them have left. A caller may receive data that was read shortly
+//! before it asked. Where that would be wrong, [`SingleFlight::forget`] makes later callers start a
+//! new load.
 //!
 //! Bounded by the number of waiting callers.
 
@@ -36,8 +37,8 @@ struct RunningLoads<K, V: Clone> {
 #[derive(Debug)]
 struct RunningLoad<V: Clone> {
     id: u64,
-    /// Weak, so that a load is dropped with the last caller that waits for it. A later caller must not
-    /// continue an abandoned load, whose data may be old.
+    /// Weak, so that a load is dropped with the last caller that waits for it. A later caller must
+    /// not continue an abandoned load, whose data may be old.
     load: WeakShared<BoxedLoad<V>>,
 }
 
@@ -58,8 +59,8 @@ where
     K: Hash + Eq + Copy + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Returns the running load of `key`, or starts one with `load`. The caller has joined it when this
-    /// returns, even before it awaits the result.
+    /// Returns the running load of `key`, or starts one with `load`. The caller has joined it when
+    /// this returns, even before it awaits the result.
     pub(crate) fn join<F>(&self, key: K, load: impl FnOnce() -> F) -> SharedLoad<V>
     where
         F: Future<Output = V> + Send + 'static,

@@ -1,7 +1,7 @@
 //! The node's notice board: stages pin up what they measure, the admin socket reads it.
 //!
-//! Always holds: writing never waits for a reader and costs a few atomic stores; what is read may be
-//! a moment old, never torn.
+//! Always holds: writing never waits for a reader and costs a few atomic stores; what is read may
+//! be a moment old, never torn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! Live answers: lines of JSON until the reader disconnects or the daemon stops.
 //!
-//! A line is made only when the connection has room for it, so nothing is queued for a slow reader: a
-//! snapshot is taken later, and a tail skips items and reports how many.
+//! A line is made only when the connection has room for it, so nothing is queued for a slow reader:
+//! a snapshot is taken later, and a tail skips items and reports how many.
 
 use std::convert::Infallible;
 use std::time::Duration;

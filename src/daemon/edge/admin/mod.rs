@@ -1,17 +1,17 @@
 //! The admin socket: HTTP/1.1 and JSON over a Unix socket, for `lc`, `curl` and scripts.
 //!
 //! In: requests of [`crate::protocol::admin`] from users that may open the socket (mode 0660: its
-//! owner and group). Out: answers in JSON, live data as JSON lines, errors as an `ErrorEnvelope` with a
-//! stable code and its HTTP status. Every change goes through [`Control`], which validates and records
-//! it.
+//! owner and group). Out: answers in JSON, live data as JSON lines, errors as an `ErrorEnvelope`
+//! with a stable code and its HTTP status. Every change goes through [`Control`], which validates
+//! and records it.
 //!
 //! Always holds: a request that is answered with an error has changed nothing, unless a dependency
 //! failed half-way; that error may be retried. The socket of a running daemon is never taken over;
 //! that of a dead one is. The socket is never open to users that its mode excludes.
 //!
-//! When full: 128 connections are served at one time, more wait in the kernel's queue. A body has at
-//! most 64 KiB. A live reader that is too slow is told how many items it missed; no line is queued for
-//! it.
+//! When full: 128 connections are served at one time, more wait in the kernel's queue. A body has
+//! at most 64 KiB. A live reader that is too slow is told how many items it missed; no line is
+//! queued for it.
 //!
 //! | `GET` | answers |
 //! |---|---|

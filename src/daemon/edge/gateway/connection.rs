@@ -20,14 +20,14 @@ use tracing::debug;
 use super::turns::in_turns;
 use crate::daemon::edge::http::{ConnectionSlot, HeadLimits, HttpConnection};
 
-/// Sockets that HTTP holds at one time: handshakes and API requests, not viewers. Each costs at most
-/// about 20 KiB.
+/// Sockets that HTTP holds at one time: handshakes and API requests, not viewers. Each costs at
+/// most about 20 KiB.
 pub const MAX_HTTP_CONNECTIONS: usize = 8192;
 
 /// Request line and headers together.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// A client that does not read its answer for this long is disconnected. Viewers have rules of their
-/// own: see [`clear_answer_timeout`].
+/// A client that does not read its answer for this long is disconnected. Viewers have rules of
+/// their own: see [`clear_answer_timeout`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves accepted sockets: TLS if configured, then HTTP.
@@ -112,8 +112,8 @@ pub(super) fn clear_answer_timeout(stream: &TcpStream) -> std::io::Result<()> {
     set_answer_timeout(stream, None)
 }
 
-/// Sets `TCP_USER_TIMEOUT`: the kernel ends a connection whose peer has acknowledged nothing for this
-/// long, a closed receive window included. Other systems than Linux have no such limit.
+/// Sets `TCP_USER_TIMEOUT`: the kernel ends a connection whose peer has acknowledged nothing for
+/// this long, a closed receive window included. Other systems than Linux have no such limit.
 fn set_answer_timeout(stream: &TcpStream, timeout: Option<Duration>) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     SockRef::from(stream).set_tcp_user_timeout(timeout)?;

@@ -1,20 +1,20 @@
 //! The gateway: sockets, TLS, HTTP, and the WebSocket handshake.
 //!
 //! In: TCP connections; `auth` messages that delivery passes on. Out: upgraded sockets to delivery
-//! ([`ViewerSink`](crate::daemon::base::handoff::ViewerSink)), submissions to ingest, answers over HTTP.
-//! After the handshake the HTTP library holds no memory for a viewer: delivery gets the bare socket,
-//! its TLS session, and the bytes that were read beyond the handshake.
+//! ([`ViewerSink`](crate::daemon::base::handoff::ViewerSink)), submissions to ingest, answers over
+//! HTTP. After the handshake the HTTP library holds no memory for a viewer: delivery gets the bare
+//! socket, its TLS session, and the bytes that were read beyond the handshake.
 //!
 //! Always holds:
 //! - Every refusal carries a stable [`ErrorCode`](crate::protocol::ErrorCode), as the JSON
 //!   [`ErrorEnvelope`](crate::protocol::error_code::ErrorEnvelope) over HTTP.
-//! - **A WebSocket is refused in one of two ways.** Browsers hide the HTTP answer to a handshake from
-//!   the page. A refusal that concerns the *viewer* (token, ban, unknown or ended stream, connections
-//!   per user or address) therefore comes after the upgrade: an `error` message, `bye`, then a close
-//!   frame with the code's [`CloseCode`](crate::protocol::CloseCode), which every client can read. A
-//!   refusal that concerns the *request* (not a WebSocket handshake, a parameter out of range) or the
-//!   *node* (full, draining) is an HTTP answer, which costs no upgrade and which a load balancer can
-//!   see.
+//! - **A WebSocket is refused in one of two ways.** Browsers hide the HTTP answer to a handshake
+//!   from the page. A refusal that concerns the *viewer* (token, ban, unknown or ended stream,
+//!   connections per user or address) therefore comes after the upgrade: an `error` message, `bye`,
+//!   then a close frame with the code's [`CloseCode`](crate::protocol::CloseCode), which every
+//!   client can read. A refusal that concerns the *request* (not a WebSocket handshake, a parameter
+//!   out of range) or the *node* (full, draining) is an HTTP answer, which costs no upgrade and
+//!   which a load balancer can see.
 //! - A ban that comes into force while a viewer is handed to delivery ends the connection: the
 //!   directory is checked again after the hand-over.
 //! - No cookie or other ambient credential is read. Any web page may call the API and open viewer
@@ -26,8 +26,8 @@
 //! - Beyond `gateway.max_connections` viewers, a handshake is answered 503 `node_full` with
 //!   `Retry-After`.
 //! - Beyond `gateway.connections_per_second`, it is answered 503 `connection_rate` with the time of
-//!   the next free slot, a different one for each client, and the socket is closed. Only requests that
-//!   would open a viewer connection count; health, metrics and the API do not.
+//!   the next free slot, a different one for each client, and the socket is closed. Only requests
+//!   that would open a viewer connection count; health, metrics and the API do not.
 //! - TLS handshakes take turns, one per core, so that many at once do not delay other work.
 //! - HTTP holds at most [`MAX_HTTP_CONNECTIONS`] sockets; more wait in the kernel's accept queue.
 //! - A submission is answered `overloaded` while ingest's queue is full.

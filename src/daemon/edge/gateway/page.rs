@@ -10,8 +10,9 @@ const HTML: &str = include_str!("../../../../web/index.html");
 const SCRIPT: &str = include_str!("../../../../web/viewer.js");
 const STYLE: &str = include_str!("../../../../web/viewer.css");
 
-/// Allows nothing from other hosts and nothing inline, so that a comment that escaped the page's own
-/// precautions could neither run nor load anything. `connect-src 'self'` covers the WebSocket of the same host.
+/// Allows nothing from other hosts and nothing inline, so that a comment that escaped the page's
+/// own precautions could neither run nor load anything. `connect-src 'self'` covers the WebSocket
+/// of the same host.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

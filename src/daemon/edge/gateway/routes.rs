@@ -71,7 +71,8 @@ async fn method_not_allowed(method: Method) -> HttpError {
     HttpError::new(ErrorCode::MethodNotAllowed, text)
 }
 
-/// Allows every origin: no credential is ambient (there are no cookies), so none needs to be kept out.
+/// Allows every origin: no credential is ambient (there are no cookies), so none needs to be kept
+/// out.
 async fn allow_any_origin(request: Request, next: Next) -> Response {
     if !request.uri().path().starts_with("/api/") {
         return next.run(request).await;

@@ -1,5 +1,5 @@
-//! Certificates: from files, or generated at start for development. Files can be read again while the
-//! node runs; existing connections keep the certificate they began with.
+//! Certificates: from files, or generated at start for development. Files can be read again while
+//! the node runs; existing connections keep the certificate they began with.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -48,8 +48,8 @@ pub struct CertificateRenewal {
 }
 
 impl CertificateRenewal {
-    /// Reads the files of `gateway.tls` again. Later handshakes present the new certificate. Blocks on
-    /// the disk.
+    /// Reads the files of `gateway.tls` again. Later handshakes present the new certificate. Blocks
+    /// on the disk.
     ///
     /// # Errors
     /// The files cannot be read or used. The previous certificate stays in use.

@@ -1,8 +1,8 @@
 //! Limits how many futures are polled at one time.
 //!
-//! A TLS handshake is a fraction of a millisecond of computation. If thousands ran at once, they would
-//! occupy all threads of the runtime, and ingest, the bus and the log, which run on the same threads,
-//! would stall. With a limit, those wait for one handshake at most.
+//! A TLS handshake is a fraction of a millisecond of computation. If thousands ran at once, they
+//! would occupy all threads of the runtime, and ingest, the bus and the log, which run on the same
+//! threads, would stall. With a limit, those wait for one handshake at most.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,8 +10,8 @@ use std::task::Poll;
 
 use tokio::sync::Semaphore;
 
-/// Runs `work` to its end. Each poll holds one permit of `turns`; between polls, while `work` waits for
-/// the network, it holds none.
+/// Runs `work` to its end. Each poll holds one permit of `turns`; between polls, while `work` waits
+/// for the network, it holds none.
 pub(super) async fn in_turns<W: Future>(turns: &Semaphore, work: W) -> W::Output {
     let mut work = pin!(work);
     loop {

@@ -13,8 +13,8 @@ use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
 
 /// A request that is answered with an error.
 ///
-/// The conversions from [`ControlError`], [`StoreError`] and [`LogError`] keep the cause in the text,
-/// for operators. [`HttpError::public`] removes it, for everybody else.
+/// The conversions from [`ControlError`], [`StoreError`] and [`LogError`] keep the cause in the
+/// text, for operators. [`HttpError::public`] removes it, for everybody else.
 #[derive(Debug)]
 pub(crate) struct HttpError {
     pub(crate) body: ErrorBody,

@@ -56,7 +56,8 @@ async fn answer(request: AuthRequest, admission: &Admission, sink: &Arc<dyn View
     let outcome = admit(&request, admission).await;
     let user_id = outcome.as_ref().ok().map(|(bearer, _)| bearer.identity.user_id);
     sink.authenticated(request.connection, outcome);
-    // A ban that came into force meanwhile may have missed the user, whom delivery did not know yet.
+    // A ban that came into force meanwhile may have missed the user, whom delivery did not know
+    // yet.
     if let Some(user_id) = user_id.filter(|user_id| admission.ban_error(*user_id).is_some()) {
         sink.disconnect_user(user_id, CloseCode::Banned).await;
     }

@@ -1,8 +1,8 @@
 //! Decides which viewers may connect, and holds their permits.
 //!
 //! In: tokens, addresses, `auth` messages. Out: identities and permits; names of users for the
-//! metadata store. Always holds: a permit counts until it is dropped, and [`ReleaseTask`] then removes
-//! its registration from the registry.
+//! metadata store. Always holds: a permit counts until it is dropped, and [`ReleaseTask`] then
+//! removes its registration from the registry.
 //!
 //! When full: see [`ViewerSlots`] and [`ConnectionRate`] for connections, [`release`] and [`names`]
 //! for their queues.
@@ -82,8 +82,9 @@ impl Admission {
         self.sanctions.check_ban(user_id).map(|verdict| verdict.error())
     }
 
-    /// Registers a user's connection. Returns `Ok(None)` if the registry does not answer: the viewer is
-    /// admitted anyway, and operators' commands reach it because they then go to every node.
+    /// Registers a user's connection. Returns `Ok(None)` if the registry does not answer: the
+    /// viewer is admitted anyway, and operators' commands reach it because they then go to every
+    /// node.
     pub(super) async fn register(
         &self,
         user_id: UserId,

@@ -2,9 +2,9 @@
 //!
 //! Names are written once per second, or when a batch is full.
 //!
-//! When full: names wait in a queue of [`QUEUED`]; beyond that a name is dropped, and stored when its
-//! user next connects. While the store does not answer, one batch keeps the newest name of each of at
-//! most [`MAX_BATCH`] users.
+//! When full: names wait in a queue of [`QUEUED`]; beyond that a name is dropped, and stored when
+//! its user next connects. While the store does not answer, one batch keeps the newest name of each
+//! of at most [`MAX_BATCH`] users.
 
 use std::time::Duration;
 
@@ -69,7 +69,8 @@ impl NameTask {
 
     async fn add(&mut self, record: UserRecord) {
         self.keep(record);
-        // Only at exactly this size: a store that fails is then tried once per second, not per name.
+        // Only at exactly this size: a store that fails is then tried once per second, not per
+        // name.
         if self.batch.len() == FULL_BATCH {
             self.write().await;
         }

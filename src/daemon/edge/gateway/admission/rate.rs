@@ -1,10 +1,10 @@
 //! Limits how many viewers connect per second, and tells the others when to retry.
 //!
 //! The limit is a token bucket: it admits a burst at once, then viewers at the configured rate. A
-//! viewer that finds the bucket empty is given a retry time, one token interval after the time given
-//! to the previous one. Viewers refused together therefore return one after the other, each when a
-//! token is available for it. Slots are not reserved: an earlier arrival may take the token, and the
-//! later one is then given a new retry time.
+//! viewer that finds the bucket empty is given a retry time, one token interval after the time
+//! given to the previous one. Viewers refused together therefore return one after the other, each
+//! when a token is available for it. Slots are not reserved: an earlier arrival may take the token,
+//! and the later one is then given a new retry time.
 //!
 //! Bounded: the state is two instants. Retry times lie at most [`MAX_WAIT`] ahead; beyond that the
 //! wait is drawn at random from the upper half of [`MAX_WAIT`].
@@ -29,8 +29,8 @@ pub(crate) struct ConnectionRate {
 
 #[derive(Debug)]
 struct BucketState {
-    /// The time at which the bucket will be full, or was last full. The bucket holds fewer tokens the
-    /// further ahead this lies, and none when it lies `fill_time` ahead.
+    /// The time at which the bucket will be full, or was last full. The bucket holds fewer tokens
+    /// the further ahead this lies, and none when it lies `fill_time` ahead.
     full_at: Instant,
     /// The latest retry time that was given to a refused viewer.
     last_retry_at: Instant,

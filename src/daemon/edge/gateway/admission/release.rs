@@ -3,8 +3,8 @@
 //! Permits are dropped on delivery threads, which must not wait, so they only queue the removal.
 //!
 //! Bounded without a limit of its own: an entry of three words stands for a registered connection
-//! that has ended, and a node has at most `gateway.max_connections` registrations. Entries wait here
-//! while the registry does not answer.
+//! that has ended, and a node has at most `gateway.max_connections` registrations. Entries wait
+//! here while the registry does not answer.
 
 use std::time::Duration;
 

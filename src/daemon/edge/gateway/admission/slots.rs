@@ -83,7 +83,8 @@ impl Drop for ViewerSlot {
     }
 }
 
-/// Returns the address that a limit applies to. An IPv6 subscriber has a /64, and so 2^64 addresses.
+/// Returns the address that a limit applies to. An IPv6 subscriber has a /64, and so 2^64
+/// addresses.
 fn subscriber_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),

@@ -21,8 +21,8 @@ use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::MAX_REF_CHARS;
 use crate::protocol::{CommentId, ErrorCode, Seq, StreamId};
 
-/// Ingest normally answers within milliseconds, or fails by itself. This ends a wait for an answer that
-/// was lost.
+/// Ingest normally answers within milliseconds, or fails by itself. This ends a wait for an answer
+/// that was lost.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_LIMIT: usize = 100;
 

@@ -15,8 +15,8 @@ use crate::daemon::edge::gateway::connection::clear_answer_timeout;
 pub(super) struct BareSocket {
     /// Non-blocking.
     pub(super) socket: ViewerSocket,
-    /// Bytes the HTTP library read beyond the handshake. Bytes that TLS has decrypted but nobody has
-    /// read stay in the TLS session.
+    /// Bytes the HTTP library read beyond the handshake. Bytes that TLS has decrypted but nobody
+    /// has read stay in the TLS session.
     pub(super) early_bytes: Vec<u8>,
 }
 

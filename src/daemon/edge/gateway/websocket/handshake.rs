@@ -73,7 +73,8 @@ fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
-/// The first subprotocol of the client's list that is spoken here; JSON for a client that names none.
+/// The first subprotocol of the client's list that is spoken here; JSON for a client that names
+/// none.
 fn choose_encoding(headers: &HeaderMap) -> Result<(Encoding, bool), HttpError> {
     let mut named = elements(headers, &SEC_WEBSOCKET_PROTOCOL).peekable();
     if named.peek().is_none() {

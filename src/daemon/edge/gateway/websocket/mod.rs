@@ -1,8 +1,9 @@
 //! `GET /ws/{stream_id}`: turns an HTTP request into a viewer of delivery.
 //!
-//! The order of checks: the handshake (HTTP error) → its parameters (HTTP error) → the node's limits
-//! (HTTP error) → the viewer's right to watch the stream (close code). Then the node answers `101` and
-//! hands the socket to delivery. The gateway's text says why there are two kinds of refusals.
+//! The order of checks: the handshake (HTTP error) → its parameters (HTTP error) → the node's
+//! limits (HTTP error) → the viewer's right to watch the stream (close code). Then the node answers
+//! `101` and hands the socket to delivery. The gateway's text says why there are two kinds of
+//! refusals.
 
 mod deflate;
 mod handover;
@@ -180,7 +181,8 @@ async fn hand_over(
         resume_from,
         permit: Box::new(admitted.permit),
     });
-    // A ban that came into force meanwhile may have missed the user, whom delivery did not know yet.
+    // A ban that came into force meanwhile may have missed the user, whom delivery did not know
+    // yet.
     if let Some(user_id) = user_id.filter(|user_id| state.admission.ban_error(*user_id).is_some()) {
         state.sink.disconnect_user(user_id, CloseCode::Banned).await;
     }
