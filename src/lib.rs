@@ -1,8 +1,17 @@
 //! Live comments for very large events: `lcd`, the daemon, and `lc`, the operator's tool.
+//!
+//! Without cargo features this is the protocol and its clients. `lc` adds the operator's tool and the
+//! load generator, `daemon` the daemon on embedded engines, `engines` its engines on Kafka, Redis,
+//! Cassandra and PostgreSQL.
+
+#[cfg(feature = "lc")]
 pub mod cli;
 pub mod client;
+#[cfg(feature = "daemon")]
 pub mod daemon;
+#[cfg(feature = "lc")]
 pub mod loadgen;
 pub mod net;
 pub mod protocol;
+#[cfg(feature = "lc")]
 pub mod tui;
