@@ -1,12 +1,14 @@
-//! What every engine of the comment store must do. [`conformance!`] makes one test of each promise
-//! for an engine; it takes an async function that opens an empty store and returns it with whatever
-//! must outlive it, and for an engine on a real server the attribute that says so.
+//! The promises of every comment store. `comment_store_suite!(open())` tests an engine against them;
+//! see [`crate::daemon::testing::engine_suite`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
 use super::{ArchivedComment, CommentStore, Tombstone};
+use crate::daemon::testing::engine_suite::check_property;
 use crate::protocol::{Comment, CommentId, SequencedComment, StreamId, UserId};
 
 const NODE: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -14,43 +16,25 @@ const STREAM: StreamId = StreamId(7);
 /// 2025-06-15, in 100 ns ticks.
 const EPOCH_TICKS: u64 = 17_500_000_000_000_000;
 
-macro_rules! conformance {
-    ($open:path) => {
-        $crate::daemon::engines::comments::conformance::conformance!($open, cfg(test));
-    };
-    ($open:path, $attribute:meta) => {
-        $crate::daemon::engines::comments::conformance::conformance!($open, $attribute;
-            pages_are_newest_first_and_join,
-            inserting_again_changes_nothing,
-            deleted_comments_are_on_no_page_whichever_came_first,
-            shadowed_comments_are_kept_and_on_no_page,
-            streams_do_not_mix,
-            a_comment_is_found_by_its_id_alone,
-            tombstones_are_listed_oldest_first_from_a_time_on,
-            large_batches_are_stored_whole,
-            text_comes_back_as_it_was,
-        );
-
-        #[test]
-        #[$attribute]
-        fn pages_together_are_all_that_is_shown() {
-            $crate::daemon::engines::comments::conformance::pages_together_are_all_that_is_shown(
-                $open,
-            );
+macro_rules! comment_store_suite {
+    ($($engine:tt)*) => {
+        $crate::daemon::testing::engine_suite! {
+            engine: [$($engine)*],
+            promises: [$crate::daemon::engines::comments::conformance],
+                pages_are_newest_first_and_join,
+                inserting_again_changes_nothing,
+                deleted_comments_are_on_no_page,
+                shadowed_comments_are_kept_and_on_no_page,
+                streams_do_not_mix,
+                a_comment_is_found_by_its_id,
+                tombstones_are_listed_oldest_first,
+                large_batches_are_stored_whole,
+                text_comes_back_unchanged,
+                all_pages_are_all_visible_comments,
         }
     };
-    ($open:path, $attribute:meta; $($promise:ident),* $(,)?) => {
-        $(
-            #[tokio::test]
-            #[$attribute]
-            async fn $promise() {
-                let (store, _guard) = $open().await;
-                $crate::daemon::engines::comments::conformance::$promise(&store).await;
-            }
-        )*
-    };
 }
-pub(crate) use conformance;
+pub(crate) use comment_store_suite;
 
 /// Ids grow with `number`.
 pub(crate) fn comment_id(number: u64) -> CommentId {
@@ -135,9 +119,7 @@ pub(crate) async fn inserting_again_changes_nothing(store: &impl CommentStore) {
     assert_eq!(after, before);
 }
 
-pub(crate) async fn deleted_comments_are_on_no_page_whichever_came_first(
-    store: &impl CommentStore,
-) {
+pub(crate) async fn deleted_comments_are_on_no_page(store: &impl CommentStore) {
     store.write(&[], &[tombstone(STREAM, 2)]).await.unwrap();
     store.write(&range(0..6), &[tombstone(STREAM, 4)]).await.unwrap();
     store.write(&[], &[tombstone(STREAM, 0), tombstone(STREAM, 4)]).await.unwrap();
@@ -170,7 +152,7 @@ pub(crate) async fn streams_do_not_mix(store: &impl CommentStore) {
     assert_eq!(store.count(StreamId(8)).await.unwrap(), 0);
 }
 
-pub(crate) async fn a_comment_is_found_by_its_id_alone(store: &impl CommentStore) {
+pub(crate) async fn a_comment_is_found_by_its_id(store: &impl CommentStore) {
     assert_eq!(store.get(comment_id(1)).await.unwrap(), None, "the store is empty");
     let written: Vec<_> = (1..=20).map(|n| comment(StreamId(n * n), n)).collect();
     store.write(&written, &[tombstone(StreamId(1), 99)]).await.unwrap();
@@ -184,7 +166,7 @@ pub(crate) async fn a_comment_is_found_by_its_id_alone(store: &impl CommentStore
     assert_eq!(store.get(comment_id(99)).await.unwrap(), None, "a tombstone is no comment");
 }
 
-pub(crate) async fn tombstones_are_listed_oldest_first_from_a_time_on(store: &impl CommentStore) {
+pub(crate) async fn tombstones_are_listed_oldest_first(store: &impl CommentStore) {
     let written: Vec<_> = [5, 1, 3, 2, 4].map(|number| tombstone(STREAM, number)).to_vec();
     store.write(&[], &written).await.unwrap();
     let mut later = tombstone(STREAM, 3);
@@ -206,7 +188,7 @@ pub(crate) async fn large_batches_are_stored_whole(store: &impl CommentStore) {
     store.write(&[], &[]).await.unwrap();
 }
 
-pub(crate) async fn text_comes_back_as_it_was(store: &impl CommentStore) {
+pub(crate) async fn text_comes_back_unchanged(store: &impl CommentStore) {
     let mut odd = comment(STREAM, 1);
     Arc::make_mut(&mut odd.comment).message =
         "'; DROP TABLE comments; -- \u{1F469}\u{200D}\u{1F680} \"?\"".into();
@@ -233,37 +215,22 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..12)
 }
 
-/// For random inserts, deletes and page sizes: all pages of a stream, one after the other, are the
-/// comments inserted and not deleted, newest first. Every case has a stream of its own.
-pub(crate) fn pages_together_are_all_that_is_shown<S, G>(open: impl AsyncFn() -> (S, G))
-where
-    S: CommentStore,
-{
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (store, _guard) = runtime.block_on(open());
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        cases: 64,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    });
-    let stream_ids = std::cell::RefCell::new(1..);
-    let checked = runner.run(&(steps(), 1_usize..30), |(steps, limit)| {
-        let stream_id = StreamId(stream_ids.borrow_mut().next().expect("an endless range"));
-        let (shown, expected) = runtime.block_on(run(&store, stream_id, &steps, limit));
-        prop_assert_eq!(shown, expected);
+/// For random inserts, deletes and page sizes, the pages of a stream together are the comments
+/// inserted and not deleted, newest first. Each case has a stream of its own.
+pub(crate) async fn all_pages_are_all_visible_comments(store: &impl CommentStore) {
+    let stream_ids = AtomicU64::new(1);
+    check_property(64, &(steps(), 1_usize..30), async |(steps, limit)| {
+        let stream_id = StreamId(stream_ids.fetch_add(1, Ordering::Relaxed));
+        let expected = write_steps(store, stream_id, &steps).await;
+        prop_assert_eq!(all_pages(store, stream_id, limit).await, expected);
         Ok(())
     });
-    checked.unwrap();
 }
 
-async fn run(
-    store: &impl CommentStore,
-    stream_id: StreamId,
-    steps: &[Step],
-    limit: usize,
-) -> (Vec<u64>, Vec<u64>) {
-    let mut inserted = std::collections::BTreeSet::<u64>::new();
-    let mut deleted = std::collections::BTreeSet::<u64>::new();
+/// Carries out the steps. Returns the numbers of the comments that remain visible, newest first.
+async fn write_steps(store: &impl CommentStore, stream_id: StreamId, steps: &[Step]) -> Vec<u64> {
+    let mut inserted = BTreeSet::<u64>::new();
+    let mut deleted = BTreeSet::<u64>::new();
     for step in steps {
         let (inserts, deletes): (&[u64], &[u64]) = match step {
             Step::Insert(inserts) => (inserts, &[]),
@@ -276,6 +243,5 @@ async fn run(
         inserted.extend(inserts);
         deleted.extend(deletes);
     }
-    let expected = inserted.into_iter().rev().filter(|n| !deleted.contains(n)).collect();
-    (all_pages(store, stream_id, limit).await, expected)
+    inserted.into_iter().rev().filter(|number| !deleted.contains(number)).collect()
 }

@@ -166,5 +166,5 @@ mod tests {
         (InMemoryComments::default(), ())
     }
 
-    conformance::conformance!(open);
+    conformance::comment_store_suite!(open());
 }

@@ -367,5 +367,5 @@ mod tests {
         (InMemoryMetadata::default(), ())
     }
 
-    conformance::conformance!(open);
+    conformance::metadata_suite!(open());
 }

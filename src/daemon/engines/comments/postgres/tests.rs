@@ -30,7 +30,10 @@ async fn open() -> (PostgresComments, TestSchema) {
     (open_keeping(&schema, for_good()).await, schema)
 }
 
-conformance::conformance!(open, ignore = "needs scripts/stack up");
+conformance::comment_store_suite!(
+    #[ignore = "needs scripts/stack up"]
+    open()
+);
 
 /// A comment `days` after the suite's first.
 fn comment_of_day(days: u64, number: u64) -> ArchivedComment {

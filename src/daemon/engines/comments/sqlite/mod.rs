@@ -130,7 +130,7 @@ mod tests {
         (SqliteComments::open(&dir.path().join("comments.db")).await.unwrap(), dir)
     }
 
-    conformance::conformance!(open);
+    conformance::comment_store_suite!(open());
 
     #[tokio::test]
     async fn everything_is_there_after_it_is_opened_again() {

@@ -22,7 +22,7 @@ fn item(number: u64, flagged_at: u64) -> ReviewItem {
     }
 }
 
-pub(crate) async fn items_wait_in_order_and_are_queued_once(store: &impl MetadataStore) {
+pub(crate) async fn review_items_are_queued_once_oldest_first(store: &impl MetadataStore) {
     assert_eq!(store.review_count().await.unwrap(), 0);
     for item in [item(3, 30), item(1, 10), item(2, 20), item(1, 40)] {
         store.queue_review(item).await.unwrap();
@@ -32,7 +32,7 @@ pub(crate) async fn items_wait_in_order_and_are_queued_once(store: &impl Metadat
     assert_eq!(store.review_queue(2).await.unwrap(), [item(1, 10), item(2, 20)]);
 }
 
-pub(crate) async fn a_decision_takes_an_item_off_for_good(store: &impl MetadataStore) {
+pub(crate) async fn a_decided_item_never_returns(store: &impl MetadataStore) {
     store.queue_review(item(1, 10)).await.unwrap();
     store.queue_review(item(2, 20)).await.unwrap();
     let first = item(1, 10).comment_id;
@@ -49,7 +49,7 @@ pub(crate) async fn a_decision_takes_an_item_off_for_good(store: &impl MetadataS
     assert_eq!(actions(store).await, ["reject"], "no entry without a change");
 }
 
-pub(crate) async fn audit_entries_come_newest_first_as_they_were(store: &impl MetadataStore) {
+pub(crate) async fn audit_entries_are_listed_newest_first(store: &impl MetadataStore) {
     let entry = NewAudit {
         at: 123,
         actor: "root (uid 0)".to_owned(),

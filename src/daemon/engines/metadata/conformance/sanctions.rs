@@ -42,7 +42,7 @@ pub(crate) async fn a_sanction_replaces_one_of_its_kind(store: &impl MetadataSto
     assert_eq!(actions(store).await, ["timeout", "ban", "timeout"]);
 }
 
-pub(crate) async fn sanctions_in_force_come_newest_first(store: &impl MetadataStore) {
+pub(crate) async fn sanctions_in_force_are_listed_newest_first(store: &impl MetadataStore) {
     use SanctionKind::{Ban, Timeout};
     for (user_id, kind, at, until) in
         [(1, Ban, 10, Some(100)), (2, Ban, 30, None), (3, Timeout, 20, Some(50))]
@@ -55,7 +55,7 @@ pub(crate) async fn sanctions_in_force_come_newest_first(store: &impl MetadataSt
     assert_eq!(in_force(store, 1000).await, [(2, Ban)]);
 }
 
-pub(crate) async fn only_what_is_in_force_can_be_lifted(store: &impl MetadataStore) {
+pub(crate) async fn only_sanctions_in_force_can_be_lifted(store: &impl MetadataStore) {
     use SanctionKind::{Ban, Timeout};
     for (user_id, kind, until) in [(1, Ban, None), (1, Timeout, Some(100)), (2, Ban, Some(50))] {
         store.sanction(sanction(user_id, kind, 10, until), audit(10, "put")).await.unwrap();

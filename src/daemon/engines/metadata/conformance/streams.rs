@@ -28,7 +28,7 @@ async fn update(
     store.update_stream(stream_id, patch, audit(at, "update")).await.unwrap().1
 }
 
-pub(crate) async fn a_stream_gets_the_next_id_or_the_one_it_asks_for(store: &impl MetadataStore) {
+pub(crate) async fn a_stream_gets_the_next_id_or_the_requested_one(store: &impl MetadataStore) {
     assert_eq!(store.streams().await.unwrap(), []);
     let first = create(store, NewStream::default(), 5).await;
     assert_eq!((first.stream_id, first.created_at), (StreamId(1), 5));
@@ -47,7 +47,7 @@ pub(crate) async fn a_stream_gets_the_next_id_or_the_one_it_asks_for(store: &imp
     assert!(matches!(none_left, Err(StoreError::NotFound(_))), "{none_left:?}");
 }
 
-pub(crate) async fn a_patch_changes_what_it_names(store: &impl MetadataStore) {
+pub(crate) async fn a_patch_changes_only_the_named_fields(store: &impl MetadataStore) {
     let new = NewStream {
         stream_id: Some(StreamId(1)),
         title: "the final".to_owned(),
@@ -76,7 +76,7 @@ pub(crate) async fn a_patch_changes_what_it_names(store: &impl MetadataStore) {
     assert!(matches!(unknown, Err(StoreError::NotFound("stream"))), "{unknown:?}");
 }
 
-pub(crate) async fn when_a_stream_ended_is_kept(store: &impl MetadataStore) {
+pub(crate) async fn the_end_of_a_stream_is_dated_once(store: &impl MetadataStore) {
     let id = create(store, NewStream::default(), 1).await.stream_id;
     let ended = update(store, id, to_state(StreamState::Ended), 50).await;
     assert_eq!(ended.ended_at, Some(50));
@@ -91,7 +91,7 @@ pub(crate) async fn when_a_stream_ended_is_kept(store: &impl MetadataStore) {
     assert_eq!(create(store, new, 90).await.ended_at, Some(90));
 }
 
-pub(crate) async fn throttle_overrides_are_kept_with_their_audit(store: &impl MetadataStore) {
+pub(crate) async fn throttle_overrides_are_kept_and_audited(store: &impl MetadataStore) {
     for _ in 0..3 {
         create(store, NewStream::default(), 1).await;
     }
@@ -113,7 +113,7 @@ pub(crate) async fn throttle_overrides_are_kept_with_their_audit(store: &impl Me
     assert_eq!(entries, expected, "no entry without a change");
 }
 
-pub(crate) async fn every_change_of_a_stream_has_an_entry_about_it(store: &impl MetadataStore) {
+pub(crate) async fn every_stream_change_is_audited(store: &impl MetadataStore) {
     let (first, _) = store.create_stream(asking_for(40), audit(1, "create")).await.unwrap();
     let (second, chosen) =
         store.create_stream(NewStream::default(), audit(2, "create")).await.unwrap();

@@ -20,7 +20,7 @@ pub(crate) async fn the_newest_name_of_a_user_wins(store: &impl MetadataStore) {
     assert_eq!(store.user(UserId(1001)).await.unwrap(), None);
 }
 
-pub(crate) async fn users_of_a_name_come_last_seen_first(store: &impl MetadataStore) {
+pub(crate) async fn users_of_a_name_are_listed_last_seen_first(store: &impl MetadataStore) {
     let anns = [user(1, "ann", 10), user(2, "ann", 30), user(3, "ann", 20), user(4, "Ann", 40)];
     store.remember_users(&anns).await.unwrap();
     let found = store.users_named("ann").await.unwrap();

@@ -20,7 +20,10 @@ async fn open() -> (PostgresMetadata, TestSchema) {
     (open_in(&schema).await, schema)
 }
 
-conformance::conformance!(open, ignore = "needs scripts/stack up");
+conformance::metadata_suite!(
+    #[ignore = "needs scripts/stack up"]
+    open()
+);
 
 fn ban(user_id: u64) -> Sanction {
     Sanction {

@@ -176,7 +176,7 @@ mod tests {
         (SqliteMetadata::open(&dir.path().join("metadata.db")).await.unwrap(), dir)
     }
 
-    conformance::conformance!(open);
+    conformance::metadata_suite!(open());
 
     fn ban() -> Sanction {
         Sanction {

@@ -16,7 +16,10 @@ use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::comments::conformance;
 use crate::daemon::testing::stack;
 
-conformance::conformance!(open, ignore = "needs scripts/stack up");
+conformance::comment_store_suite!(
+    #[ignore = "needs scripts/stack up"]
+    open()
+);
 
 /// Drops its keyspace with itself.
 struct Keyspace {
