@@ -18,9 +18,9 @@
 //! pub(crate) use bus_suite;
 //! ```
 //!
-//! An engine runs the suite in its tests. The expression opens an empty engine; it is evaluated in
-//! each test, and its future returns the engine and a guard that is dropped after it (a directory, a
-//! schema, `()`). Attributes in front of the expression go to every test:
+//! An engine runs the suite in its tests. Each test calls the given async function, which opens an
+//! empty engine and returns it with a guard that is dropped after it (a directory, a schema, `()`).
+//! Attributes in front of the call go to every test:
 //!
 //! ```ignore
 //! bus_suite!(open());
@@ -40,11 +40,11 @@ macro_rules! engine_suite {
     (engine: $engine:tt, promises: $module:tt, $($promise:ident),+ $(,)?) => {
         $($crate::daemon::testing::engine_suite!(@test $promise, $engine, $module);)+
     };
-    (@test $promise:ident, [$(#[$attribute:meta])* $open:expr], [$($module:tt)+]) => {
+    (@test $promise:ident, [$(#[$attribute:meta])* $open:ident($($argument:expr),*)], [$($module:tt)+]) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         $(#[$attribute])*
         async fn $promise() {
-            let (mut engine, _guard) = $open.await;
+            let (mut engine, _guard) = $open($($argument),*).await;
             $($module)+::$promise(&mut engine).await;
         }
     };
