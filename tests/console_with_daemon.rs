@@ -1,5 +1,5 @@
-//! What `lc` prints and returns beside a daemon, seen from a pipe: JSON lines on stdout, everything
-//! else on stderr. The daemon is an admin socket with fixed answers.
+//! `lc` with a running daemon and stdout in a pipe: JSON lines on stdout, everything else on
+//! stderr. The daemon is an admin socket with fixed answers.
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
@@ -99,7 +99,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[tokio::test]
-async fn a_list_is_one_json_object_a_line_and_what_is_missing_is_on_stderr() {
+async fn a_list_is_json_lines_with_warnings_on_stderr() {
     let result = Daemon::start().await.lc("nodes").await;
     let nodes: Vec<NodeStatus> =
         text(&result.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -109,7 +109,7 @@ async fn a_list_is_one_json_object_a_line_and_what_is_missing_is_on_stderr() {
 }
 
 #[tokio::test]
-async fn a_change_prints_its_outcome_and_the_nodes_it_did_not_reach() {
+async fn a_change_prints_outcome_and_unreachable_nodes() {
     let result = Daemon::start().await.lc("ban troll42 --for 1h --reason spam").await;
     let outcome: Outcome = serde_json::from_slice(&result.stdout).unwrap();
     assert_eq!((outcome.audit_id, outcome.connections), (17, 2));
@@ -118,7 +118,7 @@ async fn a_change_prints_its_outcome_and_the_nodes_it_did_not_reach() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_shown_as_the_daemon_put_it_and_exits_1() {
+async fn a_refusal_is_printed_and_exits_1() {
     let result = Daemon::start().await.lc("ban ann").await;
     assert_eq!(text(&result.stderr), "lc: 2 users are called ann: 42, 4711 (bad_request)\n");
     assert!(result.stdout.is_empty());

@@ -1,4 +1,4 @@
-//! What `lc` says and returns when there is no daemon, or when nobody reads on.
+//! `lc` without a running daemon: error messages and exit codes.
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
@@ -11,7 +11,7 @@ fn lc(directory: &std::path::Path) -> Command {
 }
 
 #[test]
-fn without_a_daemon_it_says_where_it_looked_and_exits_69() {
+fn without_a_daemon_it_names_the_socket_and_exits_69() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("nobody.sock");
     for command in ["top", "status", "streams", "bans", "tail 1", "ban ann", "drain"] {
@@ -26,7 +26,7 @@ fn without_a_daemon_it_says_where_it_looked_and_exits_69() {
 }
 
 #[test]
-fn the_socket_may_come_from_the_environment_or_the_data_directory() {
+fn environment_and_data_directory_set_the_socket() {
     let dir = tempfile::tempdir().unwrap();
     let looked_at = |command: &mut Command, path: &str| {
         let stderr = String::from_utf8(command.arg("status").output().unwrap().stderr).unwrap();
@@ -46,7 +46,7 @@ fn a_wrong_command_line_exits_64_and_help_exits_0() {
 }
 
 #[test]
-fn a_token_needs_only_the_data_directory_and_stands_alone_on_stdout() {
+fn a_token_needs_only_the_data_directory() {
     let dir = tempfile::tempdir().unwrap();
     let command = ["token", "--user", "42", "--name", "ann", "--data-dir"];
     let result = lc(dir.path()).args(command).arg(dir.path()).output().unwrap();

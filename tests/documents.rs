@@ -1,4 +1,4 @@
-//! What the documents say is what the code does.
+//! Checks that the documents match the code.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn every_error_and_close_code_is_in_the_protocol_document() {
+fn every_code_is_in_the_protocol_document() {
     let text = read("docs/protocol.md");
     for code in ErrorCode::ALL {
         let close = code.close_code().map(|code| code.number().to_string()).unwrap_or_default();
@@ -27,8 +27,8 @@ fn every_error_and_close_code_is_in_the_protocol_document() {
     }
 }
 
-/// The settings as one comparable text; empty paths and the host's name stand for themselves.
-fn written(config: &Config) -> String {
+/// Returns the settings as text that can be compared.
+fn to_text(config: &Config) -> String {
     format!("{config:#?}")
 }
 
@@ -37,22 +37,22 @@ fn the_sample_configuration_is_the_defaults() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/lcd.toml");
     let sample = config::load(Some(&sample), Overrides::default()).unwrap();
     let defaults = config::load(None, Overrides::default()).unwrap();
-    assert_eq!(written(&sample), written(&defaults));
+    assert_eq!(to_text(&sample), to_text(&defaults));
 }
 
-/// Keys of contracts that stay in one process, as `lcd` sees them.
+/// Returns the keys of the contracts for which the file chooses an embedded engine.
 fn embedded(file: &Path) -> Vec<&'static str> {
     config::load(Some(file), Overrides::default()).unwrap().engines.embedded()
 }
 
 #[test]
-fn the_configuration_of_a_cluster_node_shares_every_engine() {
+fn the_cluster_configuration_shares_every_engine() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/lcd-cluster.toml");
     assert_eq!(embedded(&file), Vec::<&str>::new());
 }
 
 #[test]
-fn the_configuration_that_the_stack_prints_uses_all_of_it() {
+fn the_stack_configuration_uses_every_server() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/stack");
     let output = Command::new(script).arg("config").output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -76,9 +76,9 @@ fn the_sample_configuration_has_every_setting() {
 fn collect_missing(sample: &str, path: &str, value: &serde_json::Value, missing: &mut Vec<String>) {
     let Some(keys) = value.as_object() else { return };
     for (key, value) in keys {
-        let there = [format!("\n{key} = "), format!("\n# {key} = "), format!(" {key} = ")];
+        let settings = [format!("\n{key} = "), format!("\n# {key} = "), format!(" {key} = ")];
         let section = [format!("\n[{path}.{key}]"), format!("\n# [{path}.{key}]")];
-        if !there.iter().chain(&section).any(|text| sample.contains(text)) {
+        if !settings.iter().chain(&section).any(|text| sample.contains(text)) {
             missing.push(format!("{path}.{key}"));
         }
         collect_missing(sample, &format!("{path}.{key}"), value, missing);

@@ -1,39 +1,39 @@
-// The viewer page of lcd: one stream over lc.v1.json. Everything a stranger wrote is set as text,
-// never as markup; everything kept is bounded.
+// The viewer page of lcd: shows one stream over lc.v1.json. Text from users is inserted as text,
+// never as markup. All collections are bounded.
 "use strict";
 
-const MAX_SHOWN = 300; // comments in the page
-const MAX_DELETED = 2000; // ids of deleted comments, which may arrive before the comment
-const MAX_UNACKED = 20; // own comments without an answer yet
-const MAX_OWN = 200; // ids of own comments, to say so if one is removed
+const MAX_SHOWN = 300; // comments on the page
+const MAX_DELETED = 2000; // ids of deleted comments; a deletion may arrive before its comment
+const MAX_UNACKED = 20; // own comments that are not answered yet
+const MAX_OWN = 200; // ids of own comments, to notify the user if one is removed
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 15000;
 const PING_MS = 30000;
 const PONG_MS = 10000;
 const REACTIONS = { like: "👍", heart: "❤️", fire: "🔥", laugh: "😂", wow: "😮", sad: "😢", clap: "👏", hundred: "💯" };
-// Close codes of RFC 6455 that mean one side broke the rules: coming back would only repeat it.
-const OWN_FAULT = new Set([1002, 1003, 1007, 1009]);
+// Close codes after a protocol violation: reconnecting would only repeat it.
+const PROTOCOL_VIOLATIONS = new Set([1002, 1003, 1007, 1009]);
 
 const $ = (id) => document.getElementById(id);
 const streamId = streamFromUrl();
 const api = `/api/streams/${streamId}`;
 
 let socket = null;
-let position = null; // {epoch, seq} of what was received last
-let user = null; // the identity of the last welcome
+let position = null; // {epoch, seq} of the latest message received
+let user = null; // the user of the latest welcome
 let sampleRate = 1;
 let paused = false;
 let failures = 0;
 let retryTimer = 0;
-let comeBackAfter = null; // from `bye`
+let reconnectAfter = null; // milliseconds, from `bye`
 let token = takeToken();
 let pongTimer = 0;
 const shown = new Map(); // comment_id → list item
 const deleted = new Set();
 const unacked = new Map(); // ref → text
 const own = new Set(); // ids of own comments
-let following = true; // the newest comment is in sight and stays there
-let waiting = []; // what the next animation frame puts on the page
+let following = true; // the list scrolls to the newest comment
+let pending = []; // items that the next animation frame adds to the page
 let frameRequested = false;
 
 function streamFromUrl() {
@@ -41,11 +41,12 @@ function streamFromUrl() {
   return /^[1-9][0-9]{0,18}$/.test(wanted) ? wanted : "1";
 }
 
-// `#token=…` hands over a token without any server or log seeing it; it lives as long as the tab.
+// Reads the token from `#token=…`, which is never sent to a server. It is kept until the tab is
+// closed.
 function takeToken() {
-  const handed = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (handed) {
-    sessionStorage.setItem("lc-token", handed);
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem("lc-token", given);
     history.replaceState(null, "", location.pathname + location.search);
   }
   return sessionStorage.getItem("lc-token");
@@ -66,7 +67,7 @@ function connect() {
     url.searchParams.set("epoch", position.epoch);
     url.searchParams.set("seq", position.seq);
   }
-  comeBackAfter = null;
+  reconnectAfter = null;
   const opened = new WebSocket(url, "lc.v1.json");
   socket = opened;
   showStatus("connecting…", "");
@@ -94,21 +95,21 @@ function closed(code, reason) {
   $("viewers").hidden = true;
   showUser(null);
   if (token && (code === 4501 || code === 4502)) {
-    // Not as we were: without the token, as a reader.
+    // Reconnect without the token, as a reader.
     forgetToken();
     showNotice("The token was not accepted here, or has expired.");
     retryTimer = setTimeout(connect, FIRST_RETRY_MS);
     return;
   }
-  const stay = (code >= 4500 && code < 5000) || OWN_FAULT.has(code);
+  const stay = (code >= 4500 && code < 5000) || PROTOCOL_VIOLATIONS.has(code);
   if (stay) {
     showStatus(`disconnected: ${(reason || String(code)).replaceAll("_", " ")}`, "off");
     addNote(`Disconnected (${code} ${reason}). Reload the page to try again.`);
     return;
   }
-  // Spread out, so that the viewers of a node that went away do not come back in one moment.
+  // The delay is random, so that the viewers of a lost node do not all reconnect at once.
   const backoff = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
-  const wait = comeBackAfter ?? backoff * (0.5 + Math.random() / 2);
+  const wait = reconnectAfter ?? backoff * (0.5 + Math.random() / 2);
   failures += 1;
   showStatus(`reconnecting in ${Math.max(1, Math.round(wait / 1000))} s…`, "off");
   retryTimer = setTimeout(connect, wait);
@@ -155,13 +156,13 @@ const handlers = {
     showNotice(message.message + (wait ? ` (again in ${Math.ceil(wait / 1000)} s)` : ""));
   },
   "comment.deleted"(message) {
-    const told = deleted.has(message.comment_id);
+    const known = deleted.has(message.comment_id);
     remember(deleted, message.comment_id, MAX_DELETED);
-    // It may have been removed before anybody saw it, its sender included.
-    if (own.has(message.comment_id) && !told) {
+    // The comment may have been removed before it was ever shown.
+    if (own.has(message.comment_id) && !known) {
       showNotice(`Your comment was removed: ${message.reason.replaceAll("_", " ")}.`);
     }
-    waiting = waiting.filter((item) => item.comment_id !== message.comment_id);
+    pending = pending.filter((item) => item.comment_id !== message.comment_id);
     const item = shown.get(message.comment_id);
     if (item) {
       const body = item.querySelector(".text");
@@ -182,7 +183,7 @@ const handlers = {
     const item = document.createElement("li");
     item.className = "direct";
     item.textContent = `${message.from}: ${message.message}`;
-    waiting.push({ item });
+    pending.push({ item });
     requestFrame();
   },
   announcement(message) {
@@ -194,7 +195,7 @@ const handlers = {
     addNote("Some comments were skipped here. Pause to read all.");
   },
   bye(message) {
-    comeBackAfter = message.reconnect_after_ms ?? null;
+    reconnectAfter = message.reconnect_after_ms ?? null;
   },
   pong() {
     clearTimeout(pongTimer);
@@ -209,9 +210,9 @@ function receive(message) {
 
 function enqueue(comment) {
   if (deleted.has(comment.comment_id) || shown.has(comment.comment_id)) return;
-  waiting.push(comment);
-  // A hidden tab gets no frames; what would scroll out at once is not kept.
-  if (waiting.length > MAX_SHOWN) waiting.splice(0, waiting.length - MAX_SHOWN);
+  pending.push(comment);
+  // A hidden tab gets no animation frames, so the list must be bounded here.
+  if (pending.length > MAX_SHOWN) pending.splice(0, pending.length - MAX_SHOWN);
   requestFrame();
 }
 
@@ -219,7 +220,7 @@ function addNote(text) {
   const item = document.createElement("li");
   item.className = "note";
   item.textContent = text;
-  waiting.push({ item });
+  pending.push({ item });
   requestFrame();
 }
 
@@ -233,7 +234,7 @@ function putOnPage() {
   frameRequested = false;
   const list = $("comments");
   const fragment = document.createDocumentFragment();
-  for (const entry of waiting) {
+  for (const entry of pending) {
     if (entry.item) {
       fragment.append(entry.item);
     } else if (!shown.has(entry.comment_id)) {
@@ -242,7 +243,7 @@ function putOnPage() {
       fragment.append(item);
     }
   }
-  waiting = [];
+  pending = [];
   list.append(fragment);
   while (list.childElementCount > MAX_SHOWN) {
     const oldest = list.firstElementChild;
@@ -261,7 +262,7 @@ function commentItem(comment) {
   const time = document.createElement("time");
   time.dateTime = at.toISOString();
   time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  // `bdi` keeps a name in another direction from reordering what follows.
+  // `bdi` prevents a right-to-left name from reordering the text after it.
   const name = document.createElement("bdi");
   name.className = `name hue${comment.user_id % 12}`;
   name.textContent = comment.name;
@@ -279,7 +280,7 @@ async function loadHistory(limit) {
     const response = await fetch(`${api}/comments?limit=${limit}`, { headers });
     if (!response.ok) return;
     const page = await response.json();
-    // Comments that came in meanwhile are newer: the page goes on top of them, or in their place.
+    // Comments that arrived during the request are newer, so they stay below the page of history.
     const live = [...shown.values()].concat();
     const items = [];
     for (const comment of page.comments.reverse()) {
@@ -295,7 +296,7 @@ async function loadHistory(limit) {
     following = true;
     requestFrame();
   } catch {
-    // Without its past the stream still goes on.
+    // The stream also works without its history.
   }
 }
 
@@ -344,20 +345,20 @@ function showNotice(text) {
   noticeTimer = setTimeout(() => ($("notice").hidden = true), 8000);
 }
 
-// Also when the list changes its height: a banner, a turned phone, its keyboard.
+// Also called when the list changes its height, because of a banner, rotation or keyboard.
 function followNewest() {
   const list = $("comments");
   if (following && !paused) list.scrollTop = list.scrollHeight;
   showNewest();
 }
 
-function belowSight() {
+function distanceToNewest() {
   const list = $("comments");
   return list.scrollHeight - list.scrollTop - list.clientHeight;
 }
 
 function showNewest() {
-  $("newest").hidden = belowSight() < 120;
+  $("newest").hidden = distanceToNewest() < 120;
 }
 
 function seeNewest() {
@@ -397,7 +398,7 @@ $("pause").onclick = () => {
   send({ type: paused ? "pause" : "resume" });
   $("pause").textContent = paused ? "Resume" : "Pause";
   $("pause").setAttribute("aria-pressed", String(paused));
-  // What the throttle left out is in the history.
+  // The history contains the comments that the throttle left out.
   if (paused && sampleRate < 1) loadHistory(MAX_SHOWN);
   if (!paused) seeNewest();
 };
@@ -407,8 +408,8 @@ $("dismiss").onclick = () => ($("announcement").hidden = true);
 
 let height = 0;
 $("comments").addEventListener("scroll", (event) => {
-  // A list that grows or shrinks scrolls, too; only the viewer leaves the newest.
-  if (event.target.clientHeight === height) following = belowSight() < 40;
+  // A change of height also causes a scroll event; only scrolling by the user stops following.
+  if (event.target.clientHeight === height) following = distanceToNewest() < 40;
   showNewest();
 }, { passive: true });
 new ResizeObserver(() => {
@@ -421,7 +422,7 @@ $("composer").onsubmit = (event) => {
   const text = $("message").value.trim();
   if (!text) return;
   if (unacked.size >= MAX_UNACKED) return showNotice("Waiting for the answers to earlier comments.");
-  // The same `ref` after a reconnect: stored and shown once, however often it is sent.
+  // The same `ref` is sent again after a reconnect, so the comment is stored and shown once.
   const ref = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`;
   unacked.set(ref, text);
   $("message").value = "";
@@ -454,7 +455,7 @@ async function showTitle() {
     $("title").textContent = title;
     document.title = title;
   } catch {
-    // The title is an ornament.
+    // The page also works without the title.
   }
 }
 

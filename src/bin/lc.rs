@@ -1,4 +1,4 @@
-//! `lc`: parse, run, exit code.
+//! The operator's tool. See [`live_comments::cli`].
 
 fn main() -> std::process::ExitCode {
     live_comments::cli::main()

@@ -1,4 +1,4 @@
-//! The daemon's command line: parse, run, exit code.
+//! The daemon: parses the command line, runs, and returns the exit code.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -13,32 +13,36 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The configuration, a flag or the environment is wrong (`EX_USAGE` of sysexits.h).
+/// The configuration, a flag or the environment is invalid (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
 
 /// The live-comment daemon.
 ///
-/// Without a configuration it runs the whole pipeline on embedded engines, with its data in
-/// --data-dir, and prints where to go next.
+/// Without a configuration it runs the whole pipeline on embedded engines, stores its data in
+/// --data-dir, and prints the next steps.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit codes: 0 done, 1 failed, 64 wrong configuration or usage.")]
+#[command(
+    version,
+    after_help = "Exit codes: 0 success, 1 failure, 64 invalid configuration or usage."
+)]
 struct Arguments {
-    /// Settings as TOML; LCD_SECTION__KEY in the environment wins over it, flags over both
+    /// Configuration file in TOML; environment variables LCD_SECTION__KEY override it, flags
+    /// override both
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// Parts of the pipeline this process takes: edge, coordinator, moderator, archiver
+    /// Roles of this process: edge, coordinator, moderator, archiver
     #[arg(long, value_delimiter = ',', value_name = "ROLE,…", global = true)]
     roles: Option<Vec<NodeRole>>,
-    /// Address viewers connect to [default: 127.0.0.1:8080]
+    /// Address that viewers connect to [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", global = true)]
     listen: Option<SocketAddr>,
-    /// Where the log, the stores and the signing secret live [default: ~/.local/share/lcd]
+    /// Directory of the log, the stores and the signing secret [default: ~/.local/share/lcd]
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
-    /// Where `lc` finds this daemon [default: admin.sock in the data directory]
+    /// Path of the socket that `lc` connects to [default: admin.sock in the data directory]
     #[arg(long, value_name = "PATH", global = true)]
     admin_socket: Option<PathBuf>,
-    /// Serve wss with a certificate made for this run; for development
+    /// Serve wss with a certificate generated at start, for development
     #[arg(long, global = true)]
     dev_tls: bool,
     #[command(subcommand)]
@@ -47,17 +51,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Validate the configuration and reach every dependency it names
+    /// Validate the configuration and connect to every dependency in it
     Check,
 }
 
 fn main() -> ExitCode {
-    // The allocator asks for huge pages. They double what an idle viewer takes (980 bytes, 460 without)
-    // and made fan-out no cheaper. A kernel without them needs not be told.
+    // The allocator requests huge pages. They double the memory of an idle viewer (980 bytes
+    // instead of 460) and do not make fan-out faster. The call fails on kernels without huge pages.
     let _ = nix::sys::prctl::set_thp_disable(true);
     let arguments = Arguments::try_parse().unwrap_or_else(|error| {
         let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-        // Nothing is left to do if the terminal is gone.
+        // A failed write to a closed terminal must not change the exit code.
         let _ = error.print();
         std::process::exit(code.into())
     });
@@ -97,7 +101,7 @@ fn serve(config: Config, command: Option<&Command>) -> anyhow::Result<()> {
         Some(Command::Check) => runtime.block_on(check::check(&config)),
         None => runtime.block_on(run::run(config, run::termination())),
     };
-    // What is still running after the drain is cut off.
+    // Tasks that still run after the drain are dropped.
     runtime.shutdown_timeout(force_after);
     result
 }

@@ -1,4 +1,4 @@
-//! How values on the command line are read. Every message says what would be right.
+//! Parsers of command line values. Each error message shows a valid value.
 
 use std::time::Duration;
 
@@ -11,15 +11,16 @@ use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
 
-/// A share of comments, or the throttle's own decision.
+/// A fixed share of comments, or `auto`, which leaves the share to the throttle.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Rate {
+pub(super) enum RateSetting {
     Auto,
     Fixed(SampleRate),
 }
 
-impl Rate {
-    pub(super) fn fixed(self) -> Option<SampleRate> {
+impl RateSetting {
+    /// The fixed rate; `None` for `auto`.
+    pub(super) fn sample_rate(self) -> Option<SampleRate> {
         match self {
             Self::Auto => None,
             Self::Fixed(rate) => Some(rate),
@@ -27,23 +28,22 @@ impl Rate {
     }
 }
 
-pub(super) fn rate(text: &str) -> Result<Rate, String> {
+pub(super) fn rate_setting(text: &str) -> Result<RateSetting, String> {
     if text.trim().eq_ignore_ascii_case("auto") {
-        return Ok(Rate::Auto);
+        return Ok(RateSetting::Auto);
     }
-    parse_share(text).map(Rate::Fixed).map_err(|error| format!("{error}; or auto"))
+    parse_share(text).map(RateSetting::Fixed).map_err(|error| format!("{error}; or auto"))
 }
 
-/// A time span that is not zero.
-pub(super) fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn non_zero_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        Duration::ZERO => Err("must be longer than nothing; write 30s, 10m or 7d".to_owned()),
-        span => Ok(span),
+        Duration::ZERO => Err("must be longer than 0s; write 30s, 10m or 7d".to_owned()),
+        duration => Ok(duration),
     }
 }
 
-pub(super) fn span_ms(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+pub(super) fn to_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn role() -> impl TypedValueParser<Value = Role> {
@@ -51,19 +51,19 @@ pub(super) fn role() -> impl TypedValueParser<Value = Role> {
 }
 
 pub(super) fn stream_state() -> impl TypedValueParser<Value = StreamState> {
-    PossibleValuesParser::new(["scheduled", "live", "ended"]).try_map(|text| named(&text))
+    PossibleValuesParser::new(["scheduled", "live", "ended"]).try_map(|text| from_name(&text))
 }
 
 pub(super) fn moderation() -> impl TypedValueParser<Value = ModerationMode> {
-    PossibleValuesParser::new(["async", "sync", "off"]).try_map(|text| named(&text))
+    PossibleValuesParser::new(["async", "sync", "off"]).try_map(|text| from_name(&text))
 }
 
-/// The value of an enum by the name the protocol gives it.
-fn named<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+/// Returns the enum value with this name in the protocol.
+fn from_name<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     T::deserialize(StrDeserializer::new(text))
 }
 
-/// The name the protocol gives a value of an enum.
+/// Returns the name of an enum value in the protocol.
 pub(super) fn name_of<T: serde::Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => name,

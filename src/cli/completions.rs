@@ -1,4 +1,4 @@
-//! `lc completions`: a shell's completion script.
+//! `lc completions`: prints a completion script for a shell.
 
 use std::process::ExitCode;
 
@@ -7,9 +7,9 @@ use clap_complete::Shell;
 
 use super::output::write;
 
-/// Print a shell's completion script
+/// Print a completion script for a shell
 ///
-/// For example: lc completions bash > ~/.local/share/bash-completion/completions/lc
+/// Example: lc completions bash > ~/.local/share/bash-completion/completions/lc
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
     shell: Shell,

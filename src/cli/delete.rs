@@ -1,27 +1,27 @@
-//! `lc delete`: takes one comment away from every viewer and from history.
+//! `lc delete`: removes a comment from every viewer and from history.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::change::submit;
 use super::context::Context;
-use super::sanction::act;
-use crate::client::wording;
+use crate::client::outcome_text;
 use crate::protocol::CommentId;
 use crate::protocol::admin::DeleteRequest;
 
 /// Delete a comment
 #[derive(Debug, Args)]
 pub(super) struct DeleteArgs {
-    /// The comment's id, as `lc tail` and `lc history` show it
+    /// Comment id, as shown by `lc tail --ids` and `lc history --ids`
     comment_id: CommentId,
-    /// Why, for the audit log and the viewers
+    /// Reason, for the audit log and the viewers
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
 pub(super) async fn run(args: DeleteArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let request = DeleteRequest { comment_id: args.comment_id, reason: args.reason };
-    act("/v1/delete", &request, context, |outcome| wording::deleted(request.comment_id, outcome))
-        .await
+    let describe = |outcome: &_| outcome_text::deleted(request.comment_id, outcome);
+    submit("/v1/delete", &request, context, describe).await
 }

@@ -1,26 +1,27 @@
-//! `lc drain`: sends a node's viewers elsewhere before it is taken down.
+//! `lc drain`: moves a node's viewers to other nodes before it is stopped.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::change::submit;
 use super::context::Context;
-use super::sanction::act;
-use crate::client::wording;
+use crate::client::outcome_text;
 use crate::protocol::admin::DrainRequest;
 
-/// Send viewers to other nodes and take no new ones
+/// Send viewers to other nodes and accept no new ones
 ///
-/// The node goes on running: it leaves `/readyz`, tells its viewers when to reconnect, and refuses
-/// new ones, until it is stopped or the drain is undone.
+/// The node keeps running. `/readyz` reports it as not ready, its viewers are told when to
+/// reconnect, and new viewers are refused, until the node is stopped or the drain is undone.
 #[derive(Debug, Args)]
 pub(super) struct DrainArgs {
-    /// Take viewers again
+    /// Accept viewers again
     #[arg(long)]
     undo: bool,
 }
 
 pub(super) async fn run(args: DrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let request = DrainRequest { undo: args.undo };
-    act("/v1/drain", &request, context, |outcome| wording::drained(args.undo, outcome)).await
+    let describe = |outcome: &_| outcome_text::drained(args.undo, outcome);
+    submit("/v1/drain", &request, context, describe).await
 }

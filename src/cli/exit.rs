@@ -1,4 +1,4 @@
-//! The exit codes of `lc`, as its `--help` documents them.
+//! The exit codes of `lc`. Its `--help` documents them.
 
 use std::io;
 use std::process::ExitCode;
@@ -6,18 +6,18 @@ use std::process::ExitCode;
 use crate::client::admin::AdminError;
 
 pub const OK: u8 = 0;
-/// The daemon refused, or something failed.
+/// The daemon refused the request, or the command failed.
 pub const FAILED: u8 = 1;
-/// A threshold of `loadgen --fail-if` was broken.
+/// A threshold of `loadgen --fail-if` was exceeded.
 pub const THRESHOLD: u8 = 2;
-/// The command line is wrong (`EX_USAGE`).
+/// The command line is invalid (`EX_USAGE`).
 pub const USAGE: u8 = 64;
 /// No daemon listens on the socket (`EX_UNAVAILABLE`).
 pub const NO_DAEMON: u8 = 69;
 
-/// The code for an error that ended a command.
+/// Returns the exit code for the error that ended a command.
 pub fn code(error: &anyhow::Error) -> u8 {
-    if output_is_gone(error) {
+    if stdout_is_closed(error) {
         return OK;
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<AdminError>()) {
@@ -26,16 +26,16 @@ pub fn code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Says on stderr what went wrong, and returns the code for it.
+/// Prints the error to stderr and returns its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    if !output_is_gone(error) {
+    if !stdout_is_closed(error) {
         eprintln!("lc: {error:#}");
     }
     code(error).into()
 }
 
-/// Whether whoever read stdout has seen enough, as in `lc tail 1 | head`.
-fn output_is_gone(error: &anyhow::Error) -> bool {
+/// Whether the reader of stdout has closed it, as in `lc tail 1 | head`.
+fn stdout_is_closed(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
@@ -47,7 +47,7 @@ mod tests {
     use anyhow::Context as _;
 
     #[test]
-    fn each_kind_of_end_has_its_code() {
+    fn each_error_has_its_exit_code() {
         let refused = AdminError::Refused(ErrorBody::new(ErrorCode::NotFound, "no such user"));
         assert_eq!(code(&refused.into()), FAILED);
         let absent = || AdminError::NotRunning {

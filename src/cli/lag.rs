@@ -1,4 +1,4 @@
-//! `lc lag`: how far each consumer is behind the end of the log.
+//! `lc lag`: shows the lag of each consumer of the log.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,13 @@ use crate::protocol::admin::{Cluster, ConsumerLag};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let lag: Cluster<ConsumerLag> = context.admin().get("/v1/lag").await?;
-    context.output().items(&lag.items, || human(&lag.items))?;
+    context.output().items(&lag.items, || to_table(&lag.items))?;
     warn_unreachable(&lag.unreachable);
     Ok(ExitCode::SUCCESS)
 }
 
-/// The partitions that are behind, farthest first, and a line for those that are not.
-fn human(partitions: &[ConsumerLag]) -> String {
+/// Lists the partitions with lag, largest first, and counts the others in one line.
+fn to_table(partitions: &[ConsumerLag]) -> String {
     let mut behind: Vec<_> = partitions.iter().filter(|partition| partition.lag > 0).collect();
     behind.sort_by_key(|partition| std::cmp::Reverse(partition.lag));
     let mut rows = table(&["consumer", "topic", ">partition", ">lag", ">position", ">end"]);
@@ -28,9 +28,9 @@ fn human(partitions: &[ConsumerLag]) -> String {
             partition.end.to_string(),
         ]);
     }
-    let current = partitions.len() - behind.len();
-    match (behind.len(), current) {
-        (0, 0) => "No consumer has read anything yet.".to_owned(),
+    let caught_up = partitions.len() - behind.len();
+    match (behind.len(), caught_up) {
+        (0, 0) => "No consumer has read from the log yet.".to_owned(),
         (0, all) => format!("All {all} consumer positions are at the end of the log."),
         (_, 0) => show(&rows, ""),
         (_, rest) => format!("{}\n\nAt the end of the log: {rest} more.", show(&rows, "")),
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_farthest_behind_comes_first_and_the_rest_is_one_line() {
+    fn the_largest_lag_comes_first() {
         let lag = |group: &str, partition, lag| ConsumerLag {
             group: group.into(),
             topic: "comment_events".into(),
@@ -53,9 +53,9 @@ mod tests {
         };
         let partitions =
             [lag("archiver", 0, 12), lag("broadcast", 0, 0), lag("archiver", 7, 4_000)];
-        insta::assert_snapshot!(human(&partitions));
+        insta::assert_snapshot!(to_table(&partitions));
         assert_eq!(
-            human(&[lag("archiver", 0, 0)]),
+            to_table(&[lag("archiver", 0, 0)]),
             "All 1 consumer positions are at the end of the log."
         );
     }

@@ -1,34 +1,39 @@
 //! The commands of `lc`.
 //!
-//! In: a command line. Out: data on stdout (tables for people; JSON, one object a line, with
-//! `--json` and into anything that is no terminal), diagnostics on stderr, an exit code of
-//! [`exit`]. Always holds: nothing but data on stdout; a reader that goes away ends the command in
-//! peace. One file a command, or a small family of them.
+//! In: a command line. Out: data on stdout, diagnostics on stderr, an exit code from [`exit`].
+//! Data is a table on a terminal, and JSON with one object per line in a pipe or with `--json`.
+//! Always holds: stdout carries only data, and a closed stdout ends the command without an error.
+//! Each command has a file of its own name; only `lc mod` is in [`moderation`].
 
+mod announce;
 mod arguments;
 mod audit;
+mod ban;
 mod bans;
+mod change;
 mod completions;
 pub mod context;
 mod delete;
+mod dm;
 mod drain;
 pub mod exit;
 mod history;
+mod kick;
 mod lag;
+mod moderation;
 mod nodes;
 pub mod output;
 pub mod record;
 pub mod recording;
 pub mod replay;
-mod review;
-mod sanction;
-mod speak;
 mod status;
 mod streams;
 mod tail;
 mod throttle;
+mod timeout;
 mod token;
 mod top;
+mod unban;
 mod who;
 mod workers;
 
@@ -41,72 +46,72 @@ use context::Context;
 
 use crate::loadgen;
 
-/// Watches and steers a live-comment daemon.
+/// Watches and controls a live-comment daemon
 #[derive(Debug, Parser)]
 #[command(name = "lc", version, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
-    /// The admin socket [default: $LC_SOCKET, /run/lcd/admin.sock if it exists, or admin.sock in
-    /// the data directory]
-    #[arg(long, global = true, value_name = "PATH", help_heading = EVERYWHERE)]
+    /// Admin socket of the daemon [default: $LC_SOCKET, /run/lcd/admin.sock if it exists, or
+    /// admin.sock in the data directory]
+    #[arg(long, global = true, value_name = "PATH", help_heading = GLOBAL_OPTIONS)]
     socket: Option<PathBuf>,
 
-    /// The daemon's data directory [default: $XDG_DATA_HOME/lcd, or ~/.local/share/lcd]
-    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
+    /// Data directory of the daemon [default: $XDG_DATA_HOME/lcd, or ~/.local/share/lcd]
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL_OPTIONS)]
     data_dir: Option<PathBuf>,
 
-    /// Print JSON, one object a line, also on a terminal
-    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    /// Print JSON, one object per line, even on a terminal
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS)]
     json: bool,
 
     #[command(subcommand)]
     command: Command,
 }
 
-/// The options that every command takes.
-const EVERYWHERE: &str = "Options of every command";
+/// The help heading of the options that every command takes.
+const GLOBAL_OPTIONS: &str = "Global options";
 
 const AFTER_HELP: &str = "\
-People get tables; pipes and --json get JSON, one object a line. Data goes to stdout, everything \
-else to stderr. Counts may be written 10k or 1m, times 500ms, 10m or 7d. A USER is a user id or \
-the name the user last had.
+Output is a table on a terminal, and JSON with one object per line in a pipe or with --json. Data \
+goes to stdout, everything else to stderr. Counts may be written as 10k or 1m, durations as 500ms, \
+10m or 7d. USER is a user id or the user's latest name.
 
 Exit codes:
-   0  done
-   1  the daemon refused, or something failed
-   2  a threshold was broken (loadgen --fail-if)
-  64  the command line is wrong
+   0  success
+   1  the daemon refused the request, or the command failed
+   2  a threshold was exceeded (loadgen --fail-if)
+  64  the command line is invalid
   69  no daemon listens on the socket";
 
-/// What a command with arguments is for stands over its arguments, in its own file. The order here
-/// is the order of `lc --help`.
+/// The commands, in the order of `lc --help`. The help of a command with arguments is the doc
+/// comment of its arguments type.
 #[derive(Debug, Subcommand)]
 enum Command {
     Top(top::TopArgs),
 
-    /// Show whether the daemon is well
+    /// Show whether the daemon is healthy
     Status,
     Streams(streams::StreamsArgs),
     /// List the nodes of the cluster
     Nodes,
-    /// Show how loaded each delivery worker is
+    /// Show the load of each delivery worker
     Workers,
-    /// Show how far each consumer is behind the log
+    /// Show the lag of each consumer of the log
     Lag,
     Throttle(throttle::ThrottleArgs),
-    Ban(sanction::BanArgs),
-    Timeout(sanction::TimeoutArgs),
-    /// Close a user's connections; they may come back
-    Kick(sanction::UserArgs),
+    Ban(ban::BanArgs),
+    Timeout(timeout::TimeoutArgs),
+    /// Close a user's connections; the user may reconnect
+    Kick(change::UserArgs),
     /// Lift a user's ban and timeout
-    Unban(sanction::UserArgs),
-    /// List the bans and timeouts in force
+    Unban(change::UserArgs),
+    /// List the active bans and timeouts
     Bans,
     Who(who::WhoArgs),
-    Dm(speak::DirectArgs),
-    Announce(speak::AnnounceArgs),
+    Dm(dm::DmArgs),
+    Announce(announce::AnnounceArgs),
     Delete(delete::DeleteArgs),
-    Mod(review::ReviewArgs),
+    Mod(moderation::ModerationArgs),
     Tail(tail::TailArgs),
     History(history::HistoryArgs),
     Audit(audit::AuditArgs),
@@ -114,7 +119,7 @@ enum Command {
     Record(record::RecordArgs),
     Replay(replay::ReplayArgs),
     Loadgen(loadgen::LoadgenArgs),
-    /// One of the processes of loadgen; started by it alone
+    /// Run one worker process of loadgen; only loadgen starts it
     #[command(name = loadgen::worker::COMMAND, hide = true)]
     LoadgenWorker,
     Token(token::TokenArgs),
@@ -133,16 +138,16 @@ impl Cli {
             Command::Workers => workers::run(context).await,
             Command::Lag => lag::run(context).await,
             Command::Throttle(args) => throttle::run(args, context).await,
-            Command::Ban(args) => sanction::ban(args, context).await,
-            Command::Timeout(args) => sanction::timeout(args, context).await,
-            Command::Kick(args) => sanction::kick(args, context).await,
-            Command::Unban(args) => sanction::unban(args, context).await,
+            Command::Ban(args) => ban::run(args, context).await,
+            Command::Timeout(args) => timeout::run(args, context).await,
+            Command::Kick(args) => kick::run(args, context).await,
+            Command::Unban(args) => unban::run(args, context).await,
             Command::Bans => bans::run(context).await,
             Command::Who(args) => who::run(args, context).await,
-            Command::Dm(args) => speak::direct(args, context).await,
-            Command::Announce(args) => speak::announce(args, context).await,
+            Command::Dm(args) => dm::run(args, context).await,
+            Command::Announce(args) => announce::run(args, context).await,
             Command::Delete(args) => delete::run(args, context).await,
-            Command::Mod(args) => review::run(args, context).await,
+            Command::Mod(args) => moderation::run(args, context).await,
             Command::Tail(args) => tail::run(args, context).await,
             Command::History(args) => history::run(args, context).await,
             Command::Audit(args) => audit::run(args, context).await,
@@ -157,19 +162,19 @@ impl Cli {
     }
 }
 
-/// Parses the command line, runs the command, says what went wrong, and returns the exit code.
+/// Parses the command line, runs the command, reports its error, and returns the exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let asked_for = !error.use_stderr();
-            // A closed terminal is no reason to fail louder.
+            let help_requested = !error.use_stderr();
+            // A failed write to a closed terminal must not change the exit code.
             let _ = error.print();
-            return if asked_for { exit::OK.into() } else { exit::USAGE.into() };
+            return if help_requested { exit::OK.into() } else { exit::USAGE.into() };
         }
     };
     if matches!(cli.command, Command::LoadgenWorker) {
-        // Thousands of viewers on one thread: no runtime, which would only own memory here.
+        // A worker drives thousands of viewers on one thread and needs no async runtime.
         return loadgen::worker::main();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -177,7 +182,7 @@ pub fn main() -> ExitCode {
         Err(error) => return exit::report(&anyhow::Error::new(error).context("cannot start")),
     };
     let result = runtime.block_on(Box::pin(cli.run()));
-    // A thread that waits for a key or a name lookup must not keep the command from ending.
+    // A thread blocked on a key press or a name lookup must not delay the exit.
     runtime.shutdown_background();
     result.unwrap_or_else(|error| exit::report(&error))
 }

@@ -1,4 +1,4 @@
-//! `lc nodes`: the nodes of the cluster.
+//! `lc nodes`: lists the nodes of the cluster.
 
 use std::process::ExitCode;
 
@@ -9,17 +9,17 @@ use crate::protocol::quantity::{show_bytes, show_count, show_duration};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let nodes: Cluster<NodeStatus> = context.admin().get("/v1/nodes").await?;
-    context.output().items(&nodes.items, || human(&nodes.items))?;
+    context.output().items(&nodes.items, || to_table(&nodes.items))?;
     warn_unreachable(&nodes.unreachable);
     Ok(ExitCode::SUCCESS)
 }
 
-fn human(nodes: &[NodeStatus]) -> String {
+fn to_table(nodes: &[NodeStatus]) -> String {
     let mut rows = table(&[
         "node",
         "state",
         ">connections",
-        ">of at most",
+        ">max",
         ">sends",
         ">limit",
         ">up",
@@ -44,7 +44,7 @@ fn human(nodes: &[NodeStatus]) -> String {
     show(&rows, "No node answered.")
 }
 
-/// What keeps the node from sending more: its budget, or its viewers' sockets.
+/// Describes the egress limit that is in effect: the configured budget, or full viewer sockets.
 fn limit_of(node: &NodeStatus) -> String {
     let limit = || show_bytes(node.egress.limit_bytes_per_second.unwrap_or(0));
     match node.egress.limited_by {
@@ -61,7 +61,7 @@ mod tests {
     use crate::protocol::admin::Egress;
 
     #[test]
-    fn a_cluster_is_one_row_a_node() {
+    fn the_table_has_one_row_per_node() {
         let node = |name: &str, connections, draining| NodeStatus {
             node: NodeId::new(name),
             roles: vec!["edge".into(), "coordinator".into()],
@@ -80,7 +80,7 @@ mod tests {
             },
         };
         let nodes = [node("edge-1", 18_230, false), node("edge-2", 12, true)];
-        insta::assert_snapshot!(human(&nodes));
-        assert_eq!(human(&[]), "No node answered.");
+        insta::assert_snapshot!(to_table(&nodes));
+        assert_eq!(to_table(&[]), "No node answered.");
     }
 }

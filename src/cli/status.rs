@@ -1,34 +1,33 @@
-//! `lc status`: is it well, in one answer.
+//! `lc status`: shows whether the daemon is healthy.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::context::Context;
 use super::output::{show, table};
-use crate::client::wording::counted;
 use crate::protocol::admin::{BreakerState, BreakerStatus, Status};
 use crate::protocol::quantity::{show_count, show_duration};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let status: Status = context.admin().get("/v1/status").await?;
-    context.output().item(&status, || human(&status))?;
+    context.output().item(&status, || to_text(&status))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn human(status: &Status) -> String {
+fn to_text(status: &Status) -> String {
     let state = match (status.draining, status.ready) {
-        (true, _) => "draining: sends viewers away and takes no new ones",
+        (true, _) => "draining: sends viewers to other nodes and accepts no new ones",
         (false, true) => "ready",
-        (false, false) => "NOT READY: see the warnings and the daemon's log",
+        (false, false) => "NOT READY: see the warnings and the log of the daemon",
     };
     let mut text = format!("{} is {state}\n\n", status.node);
     let facts = [
         ("version", status.version.clone()),
         ("up", show_duration(status.uptime_ms)),
         ("listens on", status.listen.clone()),
-        ("data in", status.data_dir.clone()),
+        ("data directory", status.data_dir.clone()),
         ("connections", show_count(status.connections)),
-        ("live", counted(status.live_streams, "stream")),
+        ("live streams", show_count(status.live_streams)),
     ];
     for (name, fact) in facts {
         let _ = writeln!(text, "  {name:<20} {fact}");
@@ -51,9 +50,9 @@ fn breakers(breakers: &[BreakerStatus]) -> String {
         rows.add_row([
             breaker.dependency.clone(),
             match breaker.state {
-                BreakerState::Closed => "closed (works)".to_owned(),
-                BreakerState::Open => "OPEN (fails)".to_owned(),
-                BreakerState::HalfOpen => "half open (trying)".to_owned(),
+                BreakerState::Closed => "closed (working)".to_owned(),
+                BreakerState::Open => "OPEN (failing)".to_owned(),
+                BreakerState::HalfOpen => "half open (probing)".to_owned(),
             },
             show_duration(breaker.since_ms),
             breaker.last_error.clone().unwrap_or_default(),
@@ -68,7 +67,7 @@ mod tests {
     use crate::protocol::NodeId;
 
     #[test]
-    fn a_sick_node_shows_what_is_wrong() {
+    fn an_unready_node_shows_its_problems() {
         let status = Status {
             node: NodeId::new("edge-1"),
             version: "0.1.0".into(),
@@ -90,6 +89,6 @@ mod tests {
             }],
             warnings: vec!["the archiver is 12k comments behind".into()],
         };
-        insta::assert_snapshot!(human(&status));
+        insta::assert_snapshot!(to_text(&status));
     }
 }

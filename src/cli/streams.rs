@@ -1,4 +1,4 @@
-//! `lc streams`: lists streams; creates and updates one.
+//! `lc streams`: lists, creates and updates streams.
 
 use std::process::ExitCode;
 
@@ -6,13 +6,13 @@ use clap::{Args, Subcommand};
 
 use super::arguments::{moderation, name_of, stream_state};
 use super::context::Context;
-use super::output::{harmless, show, table, warn_unreachable};
+use super::output::{sanitize, show, table, warn_unreachable};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{Cluster, Outcome, StreamStatus};
 use crate::protocol::quantity::{show_count, show_rate, show_share};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 
-/// List streams, or create and update one
+/// List, create and update streams
 #[derive(Debug, Args)]
 pub(super) struct StreamsArgs {
     #[command(subcommand)]
@@ -21,29 +21,29 @@ pub(super) struct StreamsArgs {
 
 #[derive(Debug, Subcommand)]
 enum StreamsCommand {
-    /// List streams (also without a command)
+    /// List streams (the default)
     List,
     /// Create a stream
     Create(CreateArgs),
-    /// Change a stream; what is not named stays
+    /// Change the given settings of a stream
     Update(UpdateArgs),
 }
 
 #[derive(Debug, Args)]
 struct CreateArgs {
-    /// Its number [default: the next free one]
+    /// Stream id [default: the next free one]
     #[arg(long, value_name = "STREAM")]
     id: Option<StreamId>,
-    /// What the event is called, at most 200 characters
+    /// Title of the event, at most 200 characters
     #[arg(long, default_value = "")]
     title: String,
-    /// Comments are accepted only while it is live
+    /// State; comments are accepted only in state live
     #[arg(long, default_value = "live", value_parser = stream_state())]
     state: StreamState,
-    /// Only viewers with a token may watch
+    /// Allow only viewers with a token
     #[arg(long)]
     no_anonymous: bool,
-    /// Check comments after publishing, before, or never
+    /// Check comments after publication (async), before it (sync), or not at all (off)
     #[arg(long, default_value = "async", value_parser = moderation())]
     moderation: ModerationMode,
 }
@@ -51,16 +51,16 @@ struct CreateArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct Changes {
-    /// What the event is called, at most 200 characters
+    /// Title of the event, at most 200 characters
     #[arg(long)]
     title: Option<String>,
-    /// Comments are accepted only while it is live
+    /// State; comments are accepted only in state live
     #[arg(long, value_parser = stream_state())]
     state: Option<StreamState>,
-    /// Whether viewers without a token may watch
+    /// Allow viewers without a token
     #[arg(long)]
     anonymous: Option<bool>,
-    /// Check comments after publishing, before, or never
+    /// Check comments after publication (async), before it (sync), or not at all (off)
     #[arg(long, value_parser = moderation())]
     moderation: Option<ModerationMode>,
 }
@@ -68,7 +68,7 @@ struct Changes {
 #[derive(Debug, Args)]
 #[command(override_usage = "lc streams update [OPTIONS] <STREAM>")]
 struct UpdateArgs {
-    /// The stream's number
+    /// Stream id
     stream: StreamId,
     #[command(flatten)]
     changes: Changes,
@@ -85,7 +85,7 @@ pub(super) async fn run(args: StreamsArgs, context: &Context) -> anyhow::Result<
 
 async fn list(context: &Context) -> anyhow::Result<()> {
     let streams: Cluster<StreamStatus> = context.admin().get("/v1/streams").await?;
-    context.output().items(&streams.items, || human(&streams.items))?;
+    context.output().items(&streams.items, || to_table(&streams.items))?;
     warn_unreachable(&streams.unreachable);
     Ok(())
 }
@@ -99,7 +99,7 @@ async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {
         moderation: args.moderation,
     };
     let outcome: Outcome = context.admin().post("/v1/streams", &stream).await?;
-    context.output().item(&outcome, || changed("Created", &outcome))?;
+    context.output().item(&outcome, || describe_change("Created", &outcome))?;
     Ok(())
 }
 
@@ -108,28 +108,28 @@ async fn update(args: UpdateArgs, context: &Context) -> anyhow::Result<()> {
     let patch = StreamPatch { title, state, anonymous, moderation };
     let path = format!("/v1/streams/{}", args.stream);
     let outcome: Outcome = context.admin().post(&path, &patch).await?;
-    context.output().item(&outcome, || changed("Updated", &outcome))?;
+    context.output().item(&outcome, || describe_change("Updated", &outcome))?;
     warn_unreachable(&outcome.unreachable);
     Ok(())
 }
 
-fn changed(what: &str, outcome: &Outcome) -> String {
-    let stream = outcome.stream.as_ref().map(describe).unwrap_or_default();
-    format!("{what} stream {stream}. Audit entry {}.", outcome.audit_id)
+fn describe_change(action: &str, outcome: &Outcome) -> String {
+    let stream = outcome.stream.as_ref().map(describe_stream).unwrap_or_default();
+    format!("{action} stream {stream}. Audit entry {}.", outcome.audit_id)
 }
 
-fn describe(stream: &Stream) -> String {
-    let open = if stream.anonymous { "open to all" } else { "for token holders" };
+fn describe_stream(stream: &Stream) -> String {
+    let open = if stream.anonymous { "open to everyone" } else { "token required" };
     format!(
         "{} \"{}\": {}, {open}, moderation {}",
         stream.stream_id,
-        harmless(&stream.title),
+        sanitize(&stream.title),
         stream.state.as_str(),
         name_of(&stream.moderation)
     )
 }
 
-fn human(streams: &[StreamStatus]) -> String {
+fn to_table(streams: &[StreamStatus]) -> String {
     let headers = [
         ">id",
         "~title",
@@ -145,7 +145,7 @@ fn human(streams: &[StreamStatus]) -> String {
     for stream in streams {
         rows.add_row([
             stream.stream_id.to_string(),
-            harmless(&stream.title),
+            sanitize(&stream.title),
             stream.state.as_str().to_owned(),
             show_count(stream.viewers),
             show_rate(stream.comments_per_second),
@@ -158,8 +158,8 @@ fn human(streams: &[StreamStatus]) -> String {
     show(&rows, "No streams. Create one: lc streams create --title \"The final\"")
 }
 
-/// Who decides how much is shown: `auto`, with the level where it is not 0, `fixed`, and `egress`
-/// besides where a node is at its limit.
+/// Names what sets the sample rate: `auto` with the throttle level if it is not 0, or `fixed`.
+/// `egress` is added if a node is at its egress limit.
 pub(super) fn throttle_of(stream: &StreamStatus) -> String {
     let throttle = match (stream.throttle_override, stream.throttle_level) {
         (Some(_), _) => "fixed".to_owned(),
@@ -215,8 +215,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn streams_are_one_row_each_and_titles_cannot_steer_the_terminal() {
-        insta::assert_snapshot!(human(&streams()));
-        assert!(human(&[]).contains("lc streams create"));
+    fn titles_are_sanitized_in_the_table() {
+        insta::assert_snapshot!(to_table(&streams()));
+        assert!(to_table(&[]).contains("lc streams create"));
     }
 }

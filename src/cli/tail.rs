@@ -1,4 +1,4 @@
-//! `lc tail`: follows a stream's comments and moderation, also through a restart of the daemon.
+//! `lc tail`: follows a stream's comments and moderation decisions.
 
 use std::process::ExitCode;
 
@@ -6,20 +6,20 @@ use clap::Args;
 use futures_util::StreamExt as _;
 
 use super::context::Context;
-use super::output::{harmless, show_time};
+use super::output::{sanitize, show_time};
 use crate::client::follow::{Followed, follow};
 use crate::protocol::admin::TailItem;
 use crate::protocol::quantity::show_duration;
 use crate::protocol::{SequencedComment, StreamId};
 
-/// Follow a stream's comments and moderation as they happen, before any throttling
+/// Follow a stream's comments and moderation decisions, before throttling
 ///
-/// Goes on after a restart of the daemon; what came in between is in `lc history`.
+/// Reconnects after a restart of the daemon. Comments of the time in between are in `lc history`.
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
-    /// The stream's number
+    /// Stream id
     stream: StreamId,
-    /// Show comment ids, as `lc delete` takes them
+    /// Show comment ids, for use with `lc delete`
     #[arg(long)]
     ids: bool,
 }
@@ -30,10 +30,10 @@ pub(super) async fn run(args: TailArgs, context: &Context) -> anyhow::Result<Exi
     let output = context.output();
     while let Some(item) = items.next().await {
         match item {
-            Followed::Item(item) => output.item(&item, || human(&item, args.ids))?,
+            Followed::Item(item) => output.item(&item, || to_text(&item, args.ids))?,
             Followed::Lost { why, retry_in } => {
                 let wait = show_duration(u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX));
-                eprintln!("lc: {why}; trying again in {wait}");
+                eprintln!("lc: {why}; retrying in {wait}");
             }
             Followed::Ended(error) => return Err(error.into()),
         }
@@ -41,26 +41,26 @@ pub(super) async fn run(args: TailArgs, context: &Context) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn human(item: &TailItem, ids: bool) -> String {
+fn to_text(item: &TailItem, show_ids: bool) -> String {
     match item {
-        TailItem::Comment(comment) => line(comment, ids),
+        TailItem::Comment(comment) => comment_line(comment, show_ids),
         TailItem::Moderated { comment_id, user_id, decision, reason, decided_by, timestamp } => {
-            let (decision, reason) = (decision.as_str(), harmless(reason));
-            let by = harmless(decided_by);
+            let (decision, reason) = (decision.as_str(), sanitize(reason));
+            let by = sanitize(decided_by);
             let at = show_clock(*timestamp);
             format!("{at} -- {decision} ({reason}) by {by}: {comment_id} of user {user_id}")
         }
         TailItem::Missed { items } => {
-            format!("-- {items} items left out: this reader is too slow --")
+            format!("-- {items} items skipped: this reader is too slow --")
         }
     }
 }
 
-/// One comment as people read chat.
-pub(super) fn line(comment: &SequencedComment, ids: bool) -> String {
+/// Writes a comment as a line of chat.
+pub(super) fn comment_line(comment: &SequencedComment, show_ids: bool) -> String {
     let at = show_clock(comment.created_at);
-    let (name, message) = (harmless(&comment.name), harmless(&comment.message));
-    if ids {
+    let (name, message) = (sanitize(&comment.name), sanitize(&comment.message));
+    if show_ids {
         format!("{at} {} {name} ({}): {message}", comment.comment_id, comment.user_id)
     } else {
         format!("{at} {name}: {message}")
@@ -91,7 +91,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn chat_reads_as_chat_and_moderation_stands_out() {
+    fn comments_and_decisions_are_one_line_each() {
         let comment = comment(1, "gg \u{1b}]0;owned\u{7}");
         let moderated = TailItem::Moderated {
             comment_id: comment.comment_id,
@@ -102,7 +102,7 @@ pub(super) mod tests {
             timestamp: comment.created_at + 4_000,
         };
         let lines = [TailItem::Comment(comment), moderated, TailItem::Missed { items: 3 }];
-        let text = |ids| lines.iter().map(|item| human(item, ids)).collect::<Vec<_>>().join("\n");
+        let text = |ids| lines.iter().map(|item| to_text(item, ids)).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(format!("{}\n\n{}", text(false), text(true)));
     }
 }

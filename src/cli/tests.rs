@@ -3,21 +3,21 @@ use clap::error::ErrorKind;
 
 use super::*;
 
-/// The help of a command and of all below it, each under its own name.
-fn helps(command: &clap::Command, path: &str, into: &mut Vec<(String, String)>) {
+/// Collects the help of a command and of its subcommands, by name.
+fn collect_help(command: &clap::Command, path: &str, into: &mut Vec<(String, String)>) {
     let mut shown = command.clone().bin_name(path.replace('_', " "));
     into.push((path.to_owned(), shown.render_long_help().to_string()));
     for sub in command.get_subcommands() {
-        helps(sub, &format!("{path}_{}", sub.get_name()), into);
+        collect_help(sub, &format!("{path}_{}", sub.get_name()), into);
     }
 }
 
 #[test]
-fn every_help_reads_as_agreed() {
+fn help_texts_match_their_snapshots() {
     let mut command = Cli::command().term_width(100);
     command.build();
     let mut all = Vec::new();
-    helps(&command, "lc", &mut all);
+    collect_help(&command, "lc", &mut all);
     assert!(all.len() > 25);
     for (name, help) in all {
         insta::assert_snapshot!(format!("help_{name}"), help);
@@ -25,13 +25,13 @@ fn every_help_reads_as_agreed() {
 }
 
 #[test]
-fn the_definition_is_consistent() {
+fn clap_accepts_the_definition() {
     Cli::command().debug_assert();
 }
 
 #[test]
-fn values_are_checked_before_anything_is_asked_of_the_daemon() {
-    let wrong = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap_err();
+fn invalid_values_are_rejected_while_parsing() {
+    let parse_error = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap_err();
     for line in [
         "lc throttle 1 110%",
         "lc throttle auto",
@@ -45,18 +45,21 @@ fn values_are_checked_before_anything_is_asked_of_the_daemon() {
         "lc streams create --state open",
     ] {
         assert!(
-            matches!(wrong(line).kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue),
+            matches!(
+                parse_error(line).kind(),
+                ErrorKind::ValueValidation | ErrorKind::InvalidValue
+            ),
             "{line}: {}",
-            wrong(line)
+            parse_error(line)
         );
     }
-    assert_eq!(wrong("lc streams update 7").kind(), ErrorKind::MissingRequiredArgument);
-    assert_eq!(wrong("lc dm ann").kind(), ErrorKind::MissingRequiredArgument);
-    assert_eq!(wrong("lc").kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    assert_eq!(parse_error("lc streams update 7").kind(), ErrorKind::MissingRequiredArgument);
+    assert_eq!(parse_error("lc dm ann").kind(), ErrorKind::MissingRequiredArgument);
+    assert_eq!(parse_error("lc").kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
 }
 
 #[test]
-fn global_options_may_stand_anywhere() {
+fn global_options_are_accepted_anywhere() {
     let cli = Cli::try_parse_from(["lc", "ban", "ann", "--json", "--socket", "/a.sock"]).unwrap();
     assert!(cli.json);
     assert_eq!(cli.socket, Some("/a.sock".into()));

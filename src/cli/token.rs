@@ -1,4 +1,5 @@
-//! `lc token`: mints an access token, through the daemon or beside its data directory.
+//! `lc token`: creates an access token, through the daemon or with the secret in its data
+//! directory.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::arguments::{role, span, span_ms};
+use super::arguments::{non_zero_duration, role, to_ms};
 use super::context::Context;
 use super::output::{now_ms, write};
 use crate::client::admin::AdminError;
@@ -16,29 +17,29 @@ use crate::protocol::admin::{TokenRequest, Tokens};
 use crate::protocol::paths::SIGNING_SECRET;
 use crate::protocol::{Role, UserId};
 
-/// Mint an access token
+/// Create an access token
 ///
-/// The running daemon signs it; without one, the signing secret in the data directory does. Prints
-/// the token alone, also into a pipe, so that `$(lc token --user 42)` works; --json prints an
-/// object.
+/// The daemon signs the token. If no daemon runs, it is signed with the secret in the data
+/// directory. Only the token is printed, even in a pipe, so that `$(lc token --user 42)` works;
+/// --json prints an object.
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
-    /// The user's number
+    /// User id
     #[arg(long, value_name = "ID")]
     user: UserId,
-    /// What the user is called, 1 to 64 characters [default: user and the number]
+    /// User name, 1 to 64 characters [default: "user" and the id]
     #[arg(long)]
     name: Option<String>,
-    /// What the user may do
+    /// Role, which sets what the user may do
     #[arg(long, default_value = "viewer", value_parser = role())]
     role: Role,
-    /// How long it is valid
-    #[arg(long = "for", value_name = "TIME", value_parser = span, default_value = "24h")]
-    span: Duration,
-    /// Comments a minute it grants, 0 for no limit [default: that of the role]
+    /// Lifetime of the token
+    #[arg(long = "for", value_name = "TIME", value_parser = non_zero_duration, default_value = "24h")]
+    lifetime: Duration,
+    /// Comments per minute, 0 for no limit [default: the limit of the role]
     #[arg(long, value_name = "N")]
     comments_per_minute: Option<u32>,
-    /// Tokens for this many users, numbered from ID on
+    /// Number of tokens, for consecutive user ids starting at ID
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
@@ -54,7 +55,7 @@ pub(super) async fn run(
         user_id: args.user,
         name,
         role: args.role,
-        ttl_ms: span_ms(args.span),
+        ttl_ms: to_ms(args.lifetime),
         comments_per_minute: args.comments_per_minute,
         count: args.count,
     };
@@ -67,19 +68,21 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// From the daemon, or, where none listens, signed here.
+/// Gets the tokens from the daemon, or signs them here if no daemon listens.
 async fn obtain(request: &TokenRequest, context: &Context) -> anyhow::Result<Tokens> {
     let not_running = match context.admin().post("/v1/tokens", request).await {
         Err(error @ AdminError::NotRunning { .. }) => error,
-        answered => return Ok(answered?),
+        result => return Ok(result?),
     };
     let secret_path = context.data_dir.join(SIGNING_SECRET);
     if !secret_path.exists() {
-        return Err(anyhow::Error::new(not_running)
-            .context(format!("cannot sign: no {} either", secret_path.display())));
+        return Err(anyhow::Error::new(not_running).context(format!(
+            "cannot sign a token: {} does not exist either",
+            secret_path.display()
+        )));
     }
     let tokens = sign(request, &secret_path, Duration::from_millis(now_ms()))?;
-    eprintln!("lc: no daemon listens; signed with {}", secret_path.display());
+    eprintln!("lc: no daemon is running; signed with {}", secret_path.display());
     Ok(Tokens { tokens })
 }
 
@@ -109,7 +112,7 @@ mod tests {
     use jsonwebtoken::{DecodingKey, Validation, decode};
 
     #[test]
-    fn a_token_signed_here_carries_what_was_asked_for() {
+    fn a_locally_signed_token_has_the_given_claims() {
         let dir = tempfile::tempdir().unwrap();
         let secret_path = dir.path().join(SIGNING_SECRET);
         std::fs::write(&secret_path, b"0123456789abcdef0123456789abcdef").unwrap();

@@ -1,4 +1,4 @@
-//! `lc top`: the console, one frame of it, or the snapshots behind it.
+//! `lc top`: runs the console, or prints one frame of it, or its snapshots as JSON.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,31 +6,31 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::StreamExt as _;
 
-use super::arguments::span;
+use super::arguments::non_zero_duration;
 use super::context::Context;
 use super::output::write;
 use crate::client::follow::{Followed, follow};
 use crate::protocol::admin::TopSnapshot;
 use crate::tui;
 
-/// The size of a frame for which no terminal says one.
+/// Size of a frame if stdout is not a terminal.
 const FRAME_SIZE: (u16, u16) = (120, 40);
 
-/// Watch everything on one screen, and act on it
+/// Watch and control the system on one screen
 ///
-/// Press ? for the keys. Without a terminal, or with --json, it prints the snapshots as JSON lines.
+/// Press ? for the keys. In a pipe, or with --json, the snapshots are printed as JSON lines.
 #[derive(Debug, Args)]
 pub(super) struct TopArgs {
-    /// Time between two snapshots: 100ms to 1m
+    /// Time between two snapshots, from 100ms to 1m
     #[arg(long, value_name = "TIME", value_parser = interval, default_value = "1s")]
     interval: Duration,
-    /// Print one frame as text, of the terminal's size or 120×40, and end
+    /// Print one frame as text and exit; its size is that of the terminal, or 120×40
     #[arg(long)]
     once: bool,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = span(text)?;
+    let interval = non_zero_duration(text)?;
     if (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&interval) {
         Ok(interval)
     } else {
@@ -38,7 +38,7 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `json`: it was asked for in so many words.
+/// Runs the command. `json` is true if `--json` was given; a pipe alone sets `context.json`.
 pub(super) async fn run(args: TopArgs, json: bool, context: &Context) -> anyhow::Result<ExitCode> {
     match (args.once, json || context.json) {
         (true, _) if !json => {
@@ -57,7 +57,7 @@ async fn snapshots(interval: Duration, once: bool, context: &Context) -> anyhow:
     while let Some(followed) = snapshots.next().await {
         match followed {
             Followed::Item(snapshot) => context.output().item(&snapshot, String::new)?,
-            Followed::Lost { why, .. } if !once => eprintln!("lc: {why}; trying again"),
+            Followed::Lost { why, .. } if !once => eprintln!("lc: {why}; retrying"),
             Followed::Lost { why: error, .. } | Followed::Ended(error) => return Err(error.into()),
         }
         if once {

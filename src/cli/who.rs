@@ -1,4 +1,4 @@
-//! `lc who`: where a user is connected and what is held against them.
+//! `lc who`: shows a user's connections, bans and timeouts.
 
 use std::process::ExitCode;
 
@@ -6,26 +6,26 @@ use clap::Args;
 
 use super::bans;
 use super::context::Context;
-use super::output::{harmless, now_ms, show, show_ago, table, warn_unreachable};
+use super::output::{now_ms, sanitize, show, show_ago, table, warn_unreachable};
 use crate::client::admin::path_segment;
 use crate::protocol::admin::Who;
 
-/// Show where a user is connected and what is held against them
+/// Show a user's connections, bans and timeouts
 #[derive(Debug, Args)]
 pub(super) struct WhoArgs {
-    /// A user id, or the name the user last had
+    /// User id, or the user's latest name
     user: String,
 }
 
 pub(super) async fn run(args: WhoArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let who: Who = context.admin().get(&format!("/v1/who/{}", path_segment(&args.user))).await?;
-    context.output().item(&who, || human(&who, now_ms()))?;
+    context.output().item(&who, || to_text(&who, now_ms()))?;
     warn_unreachable(&who.unreachable);
     Ok(ExitCode::SUCCESS)
 }
 
-fn human(who: &Who, now_ms: u64) -> String {
-    let name = who.name.as_deref().map_or_else(|| "(no name known)".to_owned(), harmless);
+fn to_text(who: &Who, now_ms: u64) -> String {
+    let name = who.name.as_deref().map_or_else(|| "(name unknown)".to_owned(), sanitize);
     let mut rows = table(&["node", ">stream", "connected"]);
     for connection in &who.connections {
         rows.add_row([
@@ -36,7 +36,7 @@ fn human(who: &Who, now_ms: u64) -> String {
     }
     let sanctions = match who.sanctions.as_slice() {
         [] => "Neither banned nor timed out.".to_owned(),
-        some => bans::human(some, now_ms),
+        some => bans::to_table(some, now_ms),
     };
     format!("{name}, user {}\n\n{}\n\n{sanctions}", who.user_id, show(&rows, "Not connected."))
 }
@@ -48,7 +48,7 @@ mod tests {
     use crate::protocol::{NodeId, StreamId, UserId};
 
     #[test]
-    fn it_shows_every_connection() {
+    fn every_connection_is_listed() {
         let now_ms = 1_795_254_408_000;
         let who = Who {
             user_id: UserId(42),
@@ -68,6 +68,6 @@ mod tests {
             sanctions: vec![],
             unreachable: vec![],
         };
-        insta::assert_snapshot!(human(&who, now_ms));
+        insta::assert_snapshot!(to_text(&who, now_ms));
     }
 }

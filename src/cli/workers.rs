@@ -1,4 +1,4 @@
-//! `lc workers`: how loaded each delivery worker is.
+//! `lc workers`: shows the load of each delivery worker.
 
 use std::process::ExitCode;
 
@@ -9,12 +9,12 @@ use crate::protocol::quantity::{show_bytes, show_count};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let workers: Cluster<WorkerStatus> = context.admin().get("/v1/workers").await?;
-    context.output().items(&workers.items, || human(&workers.items))?;
+    context.output().items(&workers.items, || to_table(&workers.items))?;
     warn_unreachable(&workers.unreachable);
     Ok(ExitCode::SUCCESS)
 }
 
-fn human(workers: &[WorkerStatus]) -> String {
+fn to_table(workers: &[WorkerStatus]) -> String {
     let mut rows = table(&[
         "node",
         ">worker",
@@ -37,10 +37,8 @@ fn human(workers: &[WorkerStatus]) -> String {
             show_bytes(worker.bytes_out),
         ]);
     }
-    let text = show(&rows, "No delivery workers run.");
-    format!(
-        "{text}\n\nBusy, frames, delivered and bytes count since the start; `lc top` shows rates."
-    )
+    let text = show(&rows, "No delivery workers are running.");
+    format!("{text}\n\nAll values are since the worker started; `lc top` shows current rates.")
 }
 
 #[cfg(test)]
@@ -61,6 +59,6 @@ mod tests {
             delivered: 11_400_000,
             bytes_out: 2_100_000_000,
         };
-        insta::assert_snapshot!(human(&[worker(0, 37_800_000), worker(1, 0)]));
+        insta::assert_snapshot!(to_table(&[worker(0, 37_800_000), worker(1, 0)]));
     }
 }

@@ -1,7 +1,8 @@
-//! Why a connection was closed, as a number a client can act on.
+//! WebSocket close codes.
 //!
-//! The ranges say what to do: 4000–4499 come back (after `reconnect_after_ms` of the `bye` before
-//! it), 4500–4999 do not come back as you are. The 10xx codes are RFC 6455's own.
+//! After a code from 4000 to 4499 a client should reconnect, `reconnect_after_ms` of the preceding
+//! `bye` later. After a code from 4500 to 4999 it should not reconnect unchanged. The 10xx codes
+//! are those of RFC 6455.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,8 @@ macro_rules! close_codes {
         impl CloseCode {
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The stable name, sent as the close frame's reason and as `bye.code`.
+            /// Returns the stable name, which is sent as the reason of the close frame and as
+            /// `bye.code`.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
@@ -27,41 +29,41 @@ macro_rules! close_codes {
 }
 
 close_codes! {
-    /// The peer closed first; answered in kind.
+    /// The viewer closed the connection; this is the answer.
     Normal = 1000, "normal";
-    /// The peer broke the WebSocket framing rules.
+    /// The viewer broke a WebSocket framing rule.
     ProtocolError = 1002, "protocol_error";
-    /// A binary message on a JSON connection, or text on a MessagePack one.
+    /// A binary message on a JSON connection, or a text message on a MessagePack connection.
     UnsupportedData = 1003, "unsupported_data";
-    /// Text that is not UTF-8.
+    /// A text message that is not UTF-8.
     InvalidUtf8 = 1007, "invalid_utf8";
     /// A message above the size limit.
     MessageTooBig = 1009, "message_too_big";
-    /// The node shuts down or drains; another one takes over.
+    /// The node shuts down or drains. Reconnect to reach another node.
     Shutdown = 4000, "shutdown";
-    /// The viewer read so slowly that even deletions no longer fitted its bounded backlog.
+    /// The viewer read so slowly that its backlog was full even for deletions.
     SlowConsumer = 4001, "slow_consumer";
-    /// Nothing came from the viewer, not even a pong, for the idle timeout.
+    /// The viewer sent nothing, not even a pong, for the idle timeout.
     IdleTimeout = 4002, "idle_timeout";
-    /// An operator closed this connection; the user may come back.
+    /// An operator closed the connection. The user may reconnect.
     Kicked = 4003, "kicked";
     /// The node is at its connection limit.
     NodeFull = 4004, "node_full";
-    /// No valid token came within the auth timeout, and the stream is not open to anonymous viewers.
+    /// The stream requires a token, and no valid one was sent within the auth timeout.
     AuthTimeout = 4500, "auth_timeout";
-    /// The token is not valid here.
+    /// The token is not valid.
     Unauthorized = 4501, "unauthorized";
-    /// The token was valid and is no more; a fresh one will do.
+    /// The token has expired. Reconnect with a new one.
     TokenExpired = 4502, "token_expired";
     /// The user is banned.
     Banned = 4503, "banned";
-    /// No such stream.
+    /// The stream does not exist.
     UnknownStream = 4504, "unknown_stream";
-    /// The stream's event is over.
+    /// The stream has ended.
     StreamEnded = 4505, "stream_ended";
-    /// The user or address holds as many connections as it may.
+    /// The user or address is at its connection limit.
     TooManyConnections = 4506, "too_many_connections";
-    /// Too many bad messages one after another.
+    /// Too many invalid messages in a row.
     TooManyErrors = 4507, "too_many_errors";
 }
 

@@ -1,4 +1,4 @@
-//! A comment, as accepted and as shown in a stream's order.
+//! Comments and deletions.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommentId, Seq, StreamId, UserId};
 
-/// A comment as a viewer wrote it and the daemon accepted it; what the event log keeps.
+/// A comment as the daemon accepted it and the event log stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comment {
     pub stream_id: StreamId,
     pub comment_id: CommentId,
     pub user_id: UserId,
     pub name: Arc<str>,
-    /// NFC, no control characters, never empty.
+    /// The text: NFC, without control characters, never empty.
     pub message: Arc<str>,
     /// Milliseconds since the Unix epoch, on the clock of the node that accepted it.
     pub created_at: u64,
@@ -32,7 +32,7 @@ impl Comment {
     }
 }
 
-/// A comment with its place in its stream's order, as viewers and history show it.
+/// A comment with its position in the stream, as viewers and the history see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequencedComment {
     pub comment_id: CommentId,
@@ -44,12 +44,12 @@ pub struct SequencedComment {
     pub seq: Seq,
 }
 
-/// That a comment was deleted. Deletions travel ahead of comments, so one may arrive before the
-/// comment it names: a client keeps the id and drops the comment then.
+/// The deletion of a comment. Deletions overtake comments, so one may arrive before its comment.
+/// A client must remember the id and ignore the comment when it arrives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
     pub comment_id: CommentId,
-    /// A stable word such as `high_toxicity`, `blocked_word` or `moderator`.
+    /// A stable code such as `high_toxicity`, `blocked_word` or `moderator`.
     pub reason: Arc<str>,
     /// Milliseconds since the Unix epoch.
     pub timestamp: u64,

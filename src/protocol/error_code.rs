@@ -1,5 +1,5 @@
-//! Every error a viewer, an HTTP client or an operator can be answered with: its stable code, its
-//! HTTP status, whether the same request may succeed later, and whether it closes the connection.
+//! The errors that viewers, HTTP clients and operators receive. Each has a stable code, an HTTP
+//! status, whether a retry may succeed, and the close code that follows it, if any.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use super::CloseCode;
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $retry:literal, $close:expr;)*) => {
-        /// A stable error code. New ones may be added; a code never changes its meaning.
+        /// A stable error code. Codes may be added, but a code never changes its meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ErrorCode {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
@@ -16,7 +16,7 @@ macro_rules! error_codes {
         impl ErrorCode {
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The code as it stands in messages.
+            /// Returns the code as it is written in messages.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
@@ -25,12 +25,13 @@ macro_rules! error_codes {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// Whether the same request may succeed later without being changed.
+            /// Whether the same request may succeed later.
             pub fn retry(self) -> bool {
                 match self { $(Self::$name => $retry,)* }
             }
 
-            /// The close code that follows this error on a WebSocket; `None` keeps it open.
+            /// Returns the close code that follows this error on a WebSocket, or `None` if it stays
+            /// open.
             pub fn close_code(self) -> Option<CloseCode> {
                 match self { $(Self::$name => $close,)* }
             }
@@ -39,103 +40,103 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    // what was sent
-    /// The request line, a header or a parameter is wrong.
+    // Invalid messages and requests.
+    /// The request line, a header or a parameter is invalid.
     BadRequest = "bad_request", 400, false, None;
-    /// Not JSON.
+    /// The message is not JSON.
     BadJson = "bad_json", 400, false, None;
-    /// Not MessagePack.
+    /// The message is not MessagePack.
     BadMsgpack = "bad_msgpack", 400, false, None;
-    /// Well-formed, but a field is missing, of the wrong type or out of range.
+    /// A field is missing, unknown, of the wrong type or out of range.
     BadMessage = "bad_message", 400, false, None;
-    /// `type` names no message a client may send.
+    /// `type` is not a message that a client may send.
     UnknownType = "unknown_type", 400, false, None;
-    /// Not UTF-8.
+    /// The text is not UTF-8.
     BadUtf8 = "bad_utf8", 400, false, Some(CloseCode::InvalidUtf8);
     /// A WebSocket framing rule was broken.
     BadFrame = "bad_frame", 400, false, Some(CloseCode::ProtocolError);
-    /// Text where the subprotocol is binary, or the reverse.
+    /// A text message on a binary subprotocol, or the reverse.
     WrongFrameType = "wrong_frame_type", 400, false, Some(CloseCode::UnsupportedData);
-    /// More bytes than a message may have.
+    /// The message is larger than the limit.
     TooLarge = "too_large", 413, false, Some(CloseCode::MessageTooBig);
-    /// Bad messages came one after another until patience ended.
+    /// Too many invalid messages in a row.
     TooManyErrors = "too_many_errors", 429, false, Some(CloseCode::TooManyErrors);
     /// The comment has no visible character.
     CommentEmpty = "comment_empty", 422, false, None;
-    /// The comment has more characters or bytes than allowed.
+    /// The comment is longer than the limit.
     CommentTooLong = "comment_too_long", 422, false, None;
     /// The comment contains control characters.
     ControlCharacters = "control_characters", 422, false, None;
-    /// No such reaction.
+    /// The reaction does not exist.
     UnknownReaction = "unknown_reaction", 422, false, None;
-    // who sent it
-    /// Commenting needs a token.
+    // Authentication and authorization.
+    /// Commenting requires a token.
     NotAuthenticated = "not_authenticated", 401, false, None;
-    /// The text is not a JWT.
+    /// The token is not a JWT.
     TokenMalformed = "token_malformed", 401, false, Some(CloseCode::Unauthorized);
-    /// The algorithm is not accepted here (`none` never is).
+    /// The algorithm of the token is not accepted. `none` never is.
     TokenAlgorithm = "token_algorithm", 401, false, Some(CloseCode::Unauthorized);
-    /// No configured key made this signature.
+    /// The signature of the token matches no configured key.
     TokenSignature = "token_signature", 401, false, Some(CloseCode::Unauthorized);
-    /// Past its `exp`.
+    /// The token has expired (`exp`).
     TokenExpired = "token_expired", 401, false, Some(CloseCode::TokenExpired);
-    /// Before its `nbf`.
+    /// The token is not valid yet (`nbf`).
     TokenNotYetValid = "token_not_yet_valid", 401, true, Some(CloseCode::Unauthorized);
-    /// Another issuer than the configured one.
+    /// The token is from another issuer (`iss`).
     TokenIssuer = "token_issuer", 401, false, Some(CloseCode::Unauthorized);
-    /// Meant for another audience.
+    /// The token is for another audience (`aud`).
     TokenAudience = "token_audience", 401, false, Some(CloseCode::Unauthorized);
-    /// A claim is missing or out of range.
+    /// A claim of the token is missing or out of range.
     TokenClaims = "token_claims", 401, false, Some(CloseCode::Unauthorized);
-    /// No token within the auth timeout.
+    /// No valid token was sent within the auth timeout.
     AuthTimeout = "auth_timeout", 401, false, Some(CloseCode::AuthTimeout);
-    /// The role does not allow it.
+    /// The role of the user does not allow this.
     Forbidden = "forbidden", 403, false, None;
     /// The user is banned.
     Banned = "banned", 403, false, Some(CloseCode::Banned);
-    /// The user is timed out and may comment again after `retry_after_ms`.
+    /// The user is timed out. Retry after `retry_after_ms`.
     TimedOut = "timed_out", 403, true, None;
-    // limits
-    /// More comments a minute than allowed; again after `retry_after_ms`.
+    // Limits.
+    /// The user has sent too many comments. Retry after `retry_after_ms`.
     RateLimited = "rate_limited", 429, true, None;
-    /// The user or address holds as many connections as it may.
+    /// The user or address is at its connection limit.
     TooManyConnections = "too_many_connections", 429, true, Some(CloseCode::TooManyConnections);
-    /// The node holds as many connections as it may.
+    /// The node is at its connection limit.
     NodeFull = "node_full", 503, true, Some(CloseCode::NodeFull);
-    /// More viewers connect at once than the node takes; again after `retry_after_ms`.
+    /// Too many viewers are connecting to the node. Retry after `retry_after_ms`.
     ConnectionRate = "connection_rate", 503, true, None;
-    // where it was sent to
-    /// No such stream.
+    // Streams, paths and methods.
+    /// The stream does not exist.
     UnknownStream = "unknown_stream", 404, false, Some(CloseCode::UnknownStream);
-    /// The stream is scheduled or ended: comments are not accepted.
+    /// The stream is scheduled or has ended, so it does not accept comments.
     StreamNotLive = "stream_not_live", 409, false, None;
-    /// A stream of that id exists.
+    /// A stream with this id already exists.
     StreamExists = "stream_exists", 409, false, None;
-    /// No such path, comment, user or entry.
+    /// The path, comment, user or entry does not exist.
     NotFound = "not_found", 404, false, None;
-    /// The path exists, the method does not.
+    /// The path does not support this method.
     MethodNotAllowed = "method_not_allowed", 405, false, None;
-    /// The body is not of the content type the path takes.
+    /// The path does not accept this content type.
     UnsupportedMediaType = "unsupported_media_type", 415, false, None;
-    /// Not a WebSocket handshake this server speaks (RFC 6455 version 13 over HTTP/1.1 GET).
+    /// The request is not a WebSocket handshake of RFC 6455, version 13, over HTTP/1.1 GET.
     BadHandshake = "bad_handshake", 426, false, None;
-    // moderation
-    /// The stream checks comments before showing them, and this one was refused.
+    // Moderation.
+    /// The stream moderates comments before publication, and this one was rejected.
     ModerationRejected = "moderation_rejected", 422, false, None;
-    /// The stream checks comments before showing them, and this one waits for a moderator.
+    /// The stream moderates comments before publication, and this one waits for review.
     HeldForReview = "held_for_review", 202, false, None;
-    // the daemon's own state
-    /// A bounded queue is full; again after `retry_after_ms`.
+    // The state of the daemon.
+    /// A queue of the node is full. Retry after `retry_after_ms`.
     Overloaded = "overloaded", 503, true, None;
     /// The disk of the event log is full. Nothing was stored.
     StorageFull = "storage_full", 507, true, None;
-    /// The event log does not answer. Nothing was acknowledged.
+    /// The event log is unavailable. Nothing was acknowledged.
     LogUnavailable = "log_unavailable", 503, true, None;
-    /// A store does not answer.
+    /// A store is unavailable.
     StoreUnavailable = "store_unavailable", 503, true, None;
     /// The node is shutting down.
     ShuttingDown = "shutting_down", 503, true, Some(CloseCode::Shutdown);
-    /// A fault of the daemon; its log says more.
+    /// An internal error. The log of the daemon has details.
     Internal = "internal", 500, true, None;
 }
 
@@ -145,15 +146,15 @@ impl std::fmt::Display for ErrorCode {
     }
 }
 
-/// The wait suggested to clients whose request met a full queue or a dependency that did not answer.
+/// The retry delay suggested to clients after a full queue or a failed dependency.
 pub const RETRY_AFTER_MS: u64 = 1_000;
 
-/// An error as it is answered over HTTP and on the admin socket:
+/// An error in an HTTP answer or on the admin socket:
 /// `{"error":{"code":…,"message":…,"retry_after_ms":…}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     pub code: ErrorCode,
-    /// What is wrong, where, and what would be right.
+    /// What is wrong, and what would be valid.
     pub message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,

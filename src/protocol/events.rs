@@ -1,5 +1,5 @@
-//! What the event log carries, and how it is written there: MessagePack arrays, a new field always
-//! last and with a default, so that a log written by an older release reads on.
+//! The events of the event log and their encoding as MessagePack arrays. New fields are added at
+//! the end and have a default, so that logs of earlier versions stay readable.
 
 use std::sync::Arc;
 
@@ -15,48 +15,48 @@ pub enum Event {
     CommentModerated(CommentModerated),
 }
 
-/// A comment was accepted and is durable.
+/// A comment that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommentSubmitted {
     pub comment: Arc<Comment>,
     pub role: Role,
-    /// The sender's own name for the comment, by which a repeated submission is recognized.
+    /// The `ref` of the client, by which a repeated submission is recognized.
     #[serde(default)]
     pub client_ref: Option<Arc<str>>,
-    /// Only its sender is shown it.
+    /// Whether only the sender sees the comment.
     #[serde(default)]
     pub shadow: bool,
-    /// Moderation decided before it was appended and need not look again.
+    /// Whether moderation has already checked the comment before it was appended.
     #[serde(default)]
     pub screened: bool,
 }
 
-/// What moderation, by machine or by hand, decided on a comment that is already in the log.
+/// A decision of a moderation stage or an operator about a comment that is already in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommentModerated {
     pub stream_id: StreamId,
     pub comment_id: CommentId,
     pub user_id: UserId,
     pub decision: Decision,
-    /// A stable word such as `blocked_word`.
+    /// A stable code such as `blocked_word`.
     pub reason: Arc<str>,
     /// Milliseconds since the Unix epoch.
     pub timestamp: u64,
-    /// The stage or the operator that decided.
+    /// The moderation stage or the operator.
     pub decided_by: Arc<str>,
 }
 
-/// The outcomes of moderation.
+/// A moderation decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
-    /// May be shown.
+    /// The comment may be shown.
     Accept,
-    /// Must not be shown: deleted where it already was.
+    /// The comment must not be shown. If it was, it is deleted.
     Reject,
-    /// Shown to its sender alone.
+    /// Only the sender sees the comment.
     ShadowBan,
-    /// A person should look.
+    /// The comment needs review by a person.
     Flag,
 }
 
@@ -70,14 +70,14 @@ impl Decision {
         }
     }
 
-    /// Whether a comment already shown has to disappear.
+    /// Whether a comment that was already shown must be deleted.
     pub fn deletes(self) -> bool {
         matches!(self, Self::Reject | Self::ShadowBan)
     }
 }
 
 impl CommentModerated {
-    /// What viewers are told, if this decision removes the comment.
+    /// Returns the deletion to send to viewers, if this decision deletes the comment.
     pub fn deletion(&self) -> Option<Deletion> {
         self.decision.deletes().then(|| Deletion {
             comment_id: self.comment_id,
@@ -87,9 +87,9 @@ impl CommentModerated {
     }
 }
 
-/// A record that is no event of this format.
+/// A record that is not an event of this format.
 #[derive(Debug, thiserror::Error)]
-#[error("not an event of this log: {0}")]
+#[error("invalid event record: {0}")]
 pub struct BadEvent(#[from] rmp_serde::decode::Error);
 
 impl Event {

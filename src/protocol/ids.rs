@@ -1,5 +1,5 @@
-//! Names of things. Stream and user ids are the operator's own numbers (a `BIGINT` in every store);
-//! comment ids are UUID version 1, so they carry their creation time and sort by it.
+//! Ids. Stream and user ids are numbers chosen by the operator, stored as `BIGINT`. Comment ids are
+//! UUIDs of version 1, so they contain their creation time and can be sorted by it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,17 +40,17 @@ macro_rules! numeric_id {
 }
 
 numeric_id!(
-    /// One event's chat room. 1 to 2^63 − 1.
+    /// The id of a stream, from 1 to 2^63 − 1.
     StreamId,
     "stream id"
 );
 numeric_id!(
-    /// One person, as the operator's own accounts number them. 1 to 2^63 − 1.
+    /// The id of a user in the operator's own accounts, from 1 to 2^63 − 1.
     UserId,
     "user id"
 );
 
-/// A text that is not the id it should be.
+/// The error of parsing an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {what}: expected {}", expected(.what))]
 pub struct InvalidId {
@@ -65,14 +65,14 @@ fn expected(what: &str) -> &'static str {
     }
 }
 
-/// A comment's name: a UUID v1, unique over all nodes, ordered by creation time on one node.
+/// The id of a comment: a UUID v1, unique over all nodes, ordered by creation time on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CommentId(pub Uuid);
 
 impl CommentId {
-    /// Builds the id of `ticks` (100 ns since the Unix epoch) on the node named by `node` and the
-    /// 14 low bits of `clock_sequence`.
+    /// Builds an id from `ticks` (100 ns since the Unix epoch), `node`, and the 14 low bits of
+    /// `clock_sequence`.
     pub fn from_unix_ticks(ticks: u64, clock_sequence: u16, node: [u8; 6]) -> Self {
         let gregorian = ticks + GREGORIAN_TO_UNIX_TICKS;
         let low = gregorian as u32;
@@ -85,25 +85,25 @@ impl CommentId {
         Self(Uuid::from_fields(low, mid, high, &tail))
     }
 
-    /// Creation time in 100 ns ticks since the Unix epoch; 0 for an id that is older or no UUID v1.
+    /// Returns the creation time in 100 ns ticks since the Unix epoch, or 0 if it is before that.
     pub fn unix_ticks(self) -> u64 {
         let (low, mid, high, _) = self.0.as_fields();
         let gregorian = u64::from(low) | u64::from(mid) << 32 | u64::from(high & 0x0FFF) << 48;
         gregorian.saturating_sub(GREGORIAN_TO_UNIX_TICKS)
     }
 
-    /// Creation time in milliseconds since the Unix epoch.
+    /// Returns the creation time in milliseconds since the Unix epoch.
     pub fn unix_ms(self) -> u64 {
         self.unix_ticks() / 10_000
     }
 
-    /// The last 8 bytes: clock sequence and node. Comments made by one node share them.
+    /// Returns the last 8 bytes: clock sequence and node. Ids of one node share them.
     pub fn origin(self) -> [u8; 8] {
         *self.0.as_fields().3
     }
 
-    /// The same id with its time in front (the field order of UUID v6), so that comparing bytes
-    /// compares creation times. What stores without a time-ordered UUID type sort by.
+    /// Returns the id with the time first (the field order of UUID v6), so that byte order is time
+    /// order. Stores without a time-ordered UUID type sort by this key.
     pub fn sort_key(self) -> [u8; 16] {
         let (low, mid, high, tail) = self.0.as_fields();
         let time = u64::from(high & 0x0FFF) << 48 | u64::from(mid) << 32 | u64::from(low);
@@ -141,14 +141,15 @@ impl FromStr for CommentId {
     }
 }
 
-/// A place in one stream's order: the offset of the record in the stream's partition of the event
-/// log. Grows along the stream, not by one: the partition also carries deletions and other
-/// streams. Being the log's own number it survives every restart and take-over without a counter
-/// of its own. Offsets stay far below 2^53, so JavaScript reads them exactly.
+/// A position in a stream: the offset of the record in the stream's partition of the event log.
+///
+/// It increases along a stream, but not by one, because the partition also carries deletions and
+/// other streams. It needs no counter, because it survives restarts and failovers with the log.
+/// Offsets stay far below 2^53, so JavaScript represents them exactly.
 pub type Seq = u64;
 
-/// Which life of the event log a [`Seq`] belongs to. A log that was lost or replaced gets another
-/// epoch, and a client holding an older one knows that its position means nothing any more.
+/// The identity of the event log that a [`Seq`] belongs to. A log that was lost or replaced gets a
+/// new epoch, and positions with an earlier epoch are void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u32);
@@ -159,14 +160,14 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// Where a viewer stands in a stream: everything up to and including `seq` was received.
+/// The position of a viewer in a stream: everything up to and including `seq` was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamPosition {
     pub epoch: Epoch,
     pub seq: Seq,
 }
 
-/// A running `lcd` process, by the name its operator sees (host name and a suffix by default).
+/// The name of a running `lcd` process; by default the host name and a suffix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(pub std::sync::Arc<str>);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_outside_bigint_are_refused_with_what_would_be_right() {
+    fn ids_outside_bigint_are_rejected() {
         for text in ["0", "-1", "x", "", "9223372036854775808", "1.5"] {
             let error = text.parse::<StreamId>().unwrap_err().to_string();
             assert!(error.contains("whole number from 1"), "{error}");

@@ -1,8 +1,8 @@
-//! What every part of the system and every client of it agrees on: ids, comments, events, wire
+//! The types that the daemon, its clients and its tools share: ids, comments, events, wire
 //! messages, error and close codes, and the types of the admin socket.
 //!
-//! In: nothing. Out: plain types with serde. Always holds: no I/O, no clock, no randomness, so the
-//! same bytes mean the same thing in the daemon, in `lc` and in tests. Nothing here can be full.
+//! Always holds: nothing here does I/O, reads a clock or uses randomness, so the same bytes have
+//! the same meaning in the daemon, in `lc` and in tests.
 
 pub mod admin;
 pub mod close_code;

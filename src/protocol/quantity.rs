@@ -1,12 +1,12 @@
-//! Counts, times and shares as people write them: `10k`, `1m`, `500ms`, `10m`, `10%`.
+//! Parses and formats counts, durations and shares: `10k`, `1m`, `500ms`, `10m`, `10%`.
 
 use std::time::Duration;
 
 use super::throttle::SampleRate;
 
-/// Reads a count: digits, optionally with `k`, `m` or `g` (powers of 1000), as in `10k` or `1.5m`.
+/// Parses a count: digits, optionally with `k`, `m` or `g` (powers of 1000), as in `10k` or `1.5m`.
 pub fn parse_count(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is not a count: write 1000, 10k, 1.5m or 2g");
+    let invalid = || format!("`{text}` is not a count: write 1000, 10k, 1.5m or 2g");
     let lower = text.trim().to_ascii_lowercase();
     let (digits, unit) = match lower.char_indices().next_back() {
         Some((at, 'k')) => (&lower[..at], 1e3),
@@ -16,22 +16,22 @@ pub fn parse_count(text: &str) -> Result<u64, String> {
     };
     let digits = digits.replace('_', "");
     if unit == 1.0 {
-        return digits.parse().map_err(|_| wrong());
+        return digits.parse().map_err(|_| invalid());
     }
     match digits.parse::<f64>() {
         Ok(number) if number >= 0.0 && number * unit < 1e18 => Ok((number * unit).round() as u64),
-        _ => Err(wrong()),
+        _ => Err(invalid()),
     }
 }
 
-/// Reads a time: `500ms`, `30s`, `10m`, `2h`, `7d`, `1h 30m`.
+/// Parses a duration: `500ms`, `30s`, `10m`, `2h`, `7d`, `1h 30m`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim()).map_err(|error| {
-        format!("`{text}` is not a time: {error}; write 500ms, 30s, 10m, 2h or 7d")
+        format!("`{text}` is not a duration: {error}; write 500ms, 30s, 10m, 2h or 7d")
     })
 }
 
-/// Writes a count in at most four characters and a unit: `999`, `10k`, `1.2m`.
+/// Formats a count in at most four characters and a unit: `999`, `10k`, `1.2m`.
 pub fn show_count(count: u64) -> String {
     let scaled = |unit: u64, name: char| {
         let value = count as f64 / unit as f64;
@@ -46,9 +46,9 @@ pub fn show_count(count: u64) -> String {
     }
 }
 
-/// Writes a rate: `0`, `0.4`, `23`, `1.2k`.
+/// Formats a rate: `0`, `0.4`, `23`, `1.2k`.
 pub fn show_rate(per_second: f64) -> String {
-    // A float that is negative or no number becomes 0.
+    // A negative rate or a NaN is shown as 0.
     match per_second.max(0.0) {
         tiny if tiny < 0.05 => "0".to_owned(),
         small if small < 9.95 => format!("{small:.1}").trim_end_matches(".0").to_owned(),
@@ -56,16 +56,17 @@ pub fn show_rate(per_second: f64) -> String {
     }
 }
 
-/// Writes a size in bytes: `999B`, `1.2MB`.
+/// Formats a size in bytes: `999B`, `1.2MB`.
 pub fn show_bytes(bytes: u64) -> String {
     format!("{}B", show_count(bytes).to_ascii_uppercase().replace('K', "k"))
 }
 
-/// Writes a time in its two largest units: `42ms`, `7s`, `3m 20s`, `5h 2m`, `12d 4h`.
+/// Formats a duration in its two largest units: `42ms`, `7s`, `3m 20s`, `5h 2m`, `12d 4h`.
 pub fn show_duration(ms: u64) -> String {
     let seconds = ms / 1000;
     let pair = |large: u64, name: char, small: u64, rest: char| {
-        let (whole, part) = (seconds / large, seconds % large / small);
+        let whole = seconds / large;
+        let part = seconds % large / small;
         if part == 0 { format!("{whole}{name}") } else { format!("{whole}{name} {part}{rest}") }
     };
     match seconds {
@@ -77,7 +78,7 @@ pub fn show_duration(ms: u64) -> String {
     }
 }
 
-/// Reads a share: `0.1`, `10%`, `1/10`, `all`, `none`.
+/// Parses a share: `0.1`, `10%`, `1/10`, `all`, `none`.
 pub fn parse_share(text: &str) -> Result<SampleRate, String> {
     let text = text.trim();
     let number = |part: &str| part.trim().parse::<f64>().ok().filter(|value| value.is_finite());
@@ -99,12 +100,12 @@ pub fn parse_share(text: &str) -> Result<SampleRate, String> {
     })
 }
 
-/// Writes a share: `all`, `10%`, `0.5%`, `none`.
+/// Formats a share: `all`, `10%`, `0.5%`, `none`.
 pub fn show_share(rate: SampleRate) -> String {
     match rate {
         SampleRate::ALL => "all".to_owned(),
         SampleRate::NONE => "none".to_owned(),
-        // Parts per million are exact in four places of a percentage.
+        // Four decimal places of a percentage are exact for parts per million.
         rate => {
             let percent = format!("{:.4}", rate.share() * 100.0);
             format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_shown_in_their_two_largest_units() {
+    fn durations_are_shown_in_two_units() {
         for (ms, text) in [
             (0, "0s"),
             (42, "42ms"),
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_read_in_every_way_people_write_them() {
+    fn shares_are_parsed_in_every_form() {
         for (text, ppm, shown) in [
             ("0.1", 0.1, "10%"),
             ("10%", 0.1, "10%"),
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_read_as_people_write_them() {
+    fn counts_are_parsed_in_every_form() {
         for (text, count) in [
             ("0", 0),
             ("1000", 1000),

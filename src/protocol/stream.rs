@@ -1,10 +1,10 @@
-//! A stream: one event and its chat room.
+//! Streams. A stream is one event and its chat room.
 
 use serde::{Deserialize, Serialize};
 
 use super::StreamId;
 
-/// Where an event is in its life. Comments are accepted only while it is live.
+/// The state of an event. Comments are accepted only while it is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamState {
@@ -24,20 +24,20 @@ impl StreamState {
     }
 }
 
-/// When moderation looks at a comment.
+/// When comments are moderated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModerationMode {
-    /// Publish, then delete what should not have been.
+    /// Comments are published first, and deleted if moderation rejects them.
     #[default]
     Async,
-    /// Check first; nothing that is not accepted is ever shown.
+    /// Comments are published only after moderation has accepted them.
     Sync,
     /// No automatic moderation.
     Off,
 }
 
-/// A stream's settings, as `GET /api/streams/{id}` shows them.
+/// The settings of a stream, as returned by `GET /api/streams/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
     pub stream_id: StreamId,
@@ -49,16 +49,16 @@ pub struct Stream {
     pub moderation: ModerationMode,
     /// Milliseconds since the Unix epoch.
     pub created_at: u64,
-    /// When it last entered the state `ended`; absent in any other state.
+    /// When the stream entered the state `ended`; absent in any other state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<u64>,
 }
 
-/// What `POST /api/streams` takes; what is absent gets its default.
+/// The body of `POST /api/streams`. Absent fields get their defaults.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewStream {
-    /// Chosen by the store when absent.
+    /// Chosen by the store if absent.
     #[serde(default)]
     pub stream_id: Option<StreamId>,
     #[serde(default)]
@@ -76,7 +76,7 @@ fn yes() -> bool {
 }
 
 impl NewStream {
-    /// The stream as it begins at `now_ms`, under the id it got.
+    /// Returns the stream with the given id, created at `now_ms`.
     pub fn begin(self, stream_id: StreamId, now_ms: u64) -> Stream {
         Stream {
             stream_id,
@@ -90,7 +90,7 @@ impl NewStream {
     }
 }
 
-/// What `PATCH /api/streams/{id}` takes; what is absent stays.
+/// The body of `PATCH /api/streams/{id}`. Absent fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StreamPatch {
@@ -105,8 +105,8 @@ pub struct StreamPatch {
 }
 
 impl Stream {
-    /// Changes what the patch names. A stream has ended when it first entered that state; one that
-    /// goes on has not.
+    /// Applies a patch. `ended_at` is set when the stream enters the state `ended`, and cleared
+    /// when it leaves it.
     pub fn apply(&mut self, patch: StreamPatch, now_ms: u64) {
         self.title = patch.title.unwrap_or_else(|| std::mem::take(&mut self.title));
         self.anonymous = patch.anonymous.unwrap_or(self.anonymous);

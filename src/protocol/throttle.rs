@@ -1,11 +1,11 @@
-//! How much of a stream is broadcast, and which comments that is.
+//! Sample rates: the share of a stream's comments that is broadcast, and the choice of comments.
 
 use serde::{Deserialize, Serialize};
 
 use super::CommentId;
 
-/// A share of comments that is broadcast, in parts per million, so that equal rates compare
-/// equal. JSON carries it as a share of 0.0 to 1.0, MessagePack as the whole number.
+/// The share of comments that is broadcast, in parts per million, so that equal rates compare
+/// equal. JSON carries it as a share from 0.0 to 1.0, MessagePack as the integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SampleRate(u32);
 
@@ -13,7 +13,7 @@ impl SampleRate {
     pub const ALL: Self = Self(1_000_000);
     pub const NONE: Self = Self(0);
 
-    /// From a share of 0.0 to 1.0; `None` outside of it.
+    /// Converts a share from 0.0 to 1.0; returns `None` outside of that range.
     pub fn from_share(share: f64) -> Option<Self> {
         (0.0..=1.0).contains(&share).then(|| Self((share * 1e6).round() as u32))
     }
@@ -26,19 +26,19 @@ impl SampleRate {
         self == Self::ALL
     }
 
-    /// This share of another one. Of a stream that shows something it is never nothing.
+    /// Returns the product of two shares. It is zero only if one of them is.
     pub fn of(self, other: Self) -> Self {
         let product = u64::from(self.0) * u64::from(other.0);
         Self(((product / 1_000_000) as u32).max(u32::from(product > 0)))
     }
 
-    /// Whether a comment is among those broadcast at this rate. A pure function of the id, so every
-    /// node decides alike without being told, and what a lower rate keeps every higher one keeps.
+    /// Whether a comment is broadcast at this rate. The result depends only on the id, so every
+    /// node makes the same choice, and every comment kept at one rate is kept at all higher rates.
     pub fn keeps(self, comment_id: CommentId) -> bool {
         self.is_all() || mix(comment_id) % 1_000_000 < u64::from(self.0)
     }
 
-    /// What viewers are told when the rate changes.
+    /// Returns the text that viewers see when the rate changes.
     pub fn notice(self) -> String {
         match self.0 {
             1_000_000 => "Showing all comments.".to_owned(),
@@ -51,8 +51,8 @@ impl SampleRate {
     }
 }
 
-/// The finalizer of MurmurHash3 over time and origin: ids of one node differ in few bits, and a
-/// sample must not follow the clock.
+/// Hashes the time and origin of an id with the finalizer of MurmurHash3. Ids of one node differ in
+/// few bits, and the sample must not be correlated with time.
 fn mix(comment_id: CommentId) -> u64 {
     let (high, low) = comment_id.0.as_u64_pair();
     let mut hash = high ^ low.rotate_left(32);

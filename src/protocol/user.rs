@@ -1,4 +1,4 @@
-//! Who is speaking: the identity a token proves, and what its role allows.
+//! Users: the identity that a token proves, and roles.
 
 use std::sync::Arc;
 
@@ -6,16 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::UserId;
 
-/// What a user may do. Each role may do all that the ones before it may.
+/// The role of a user. Each role includes the permissions of the roles before it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Reads and comments.
+    /// May read and comment.
     #[default]
     Viewer,
-    /// Deletes and times out; exempt from sampling and from the viewers' rate limit.
+    /// May delete comments and time users out. Exempt from sampling and from the rate limit of
+    /// viewers.
     Moderator,
     /// Owns the stream.
     Broadcaster,
@@ -35,7 +36,7 @@ impl Role {
         }
     }
 
-    /// Staff: never sampled out, never slowed as viewers are.
+    /// Whether the user is staff: exempt from sampling and from the rate limit of viewers.
     pub fn is_staff(self) -> bool {
         self >= Self::Moderator
     }
@@ -57,14 +58,14 @@ impl std::str::FromStr for Role {
     }
 }
 
-/// What a valid token says about its bearer.
+/// The identity that a valid token proves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub user_id: UserId,
     /// 1 to 64 characters.
     pub name: Arc<str>,
     pub role: Role,
-    /// Comments a minute the token's issuer grants; `None` is the role's default, 0 is no limit.
+    /// Comments per minute granted by the token. `None` means the default of the role, 0 no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comments_per_minute: Option<u32>,
 }

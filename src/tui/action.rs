@@ -1,12 +1,12 @@
-//! Does what a form asked for, and says what came of it.
+//! Runs the action of a submitted form and describes its outcome.
 
 use super::form::Action;
 use crate::client::admin::{AdminClient, AdminError};
-use crate::client::wording::{self, missing_nodes};
+use crate::client::outcome_text::{self, missing_nodes};
 use crate::protocol::admin::Outcome;
 
-/// What is being done, while it is.
-pub(super) fn announce(action: &Action) -> String {
+/// Describes an action that is running.
+pub(super) fn progress_text(action: &Action) -> String {
     match action {
         Action::Ban(request) => format!("banning {}", request.user.0),
         Action::Timeout(request) => format!("timing out {}", request.user.0),
@@ -16,8 +16,8 @@ pub(super) fn announce(action: &Action) -> String {
     }
 }
 
-/// Sends the request; the outcome as a sentence.
-pub(super) async fn perform(client: &AdminClient, action: &Action) -> Result<String, AdminError> {
+/// Sends the request of an action and returns its outcome as a sentence.
+pub(super) async fn run(client: &AdminClient, action: &Action) -> Result<String, AdminError> {
     let outcome: Outcome = match action {
         Action::Ban(request) => client.post("/v1/ban", request).await,
         Action::Timeout(request) => client.post("/v1/timeout", request).await,
@@ -26,14 +26,14 @@ pub(super) async fn perform(client: &AdminClient, action: &Action) -> Result<Str
         Action::Throttle(request) => client.post("/v1/throttle", request).await,
     }?;
     let done = match action {
-        Action::Ban(request) => wording::banned(&request.user, request.duration_ms, &outcome),
+        Action::Ban(request) => outcome_text::banned(&request.user, request.duration_ms, &outcome),
         Action::Timeout(request) => {
-            wording::timed_out(&request.user, request.duration_ms, &outcome)
+            outcome_text::timed_out(&request.user, request.duration_ms, &outcome)
         }
-        Action::Kick(request) => wording::kicked(&request.user, &outcome),
-        Action::Unban(request) => wording::unbanned(&request.user, &outcome),
+        Action::Kick(request) => outcome_text::kicked(&request.user, &outcome),
+        Action::Unban(request) => outcome_text::unbanned(&request.user, &outcome),
         Action::Throttle(request) => {
-            wording::throttled(request.stream_id, request.sample_rate, &outcome)
+            outcome_text::throttled(request.stream_id, request.sample_rate, &outcome)
         }
     };
     Ok(match missing_nodes(&outcome.unreachable) {

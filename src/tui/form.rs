@@ -1,13 +1,13 @@
-//! The prompts of the console: a few lines of text that become one action.
+//! Forms: a few lines of text that become an action.
 
 use crate::protocol::StreamId;
 use crate::protocol::admin::{SanctionRequest, ThrottleRequest, UserRef, UserRequest};
 use crate::protocol::quantity::{parse_duration, parse_share};
 
-/// Characters a line takes; more than any name or reason has.
+/// Maximum length of a line. Names and reasons are shorter.
 const MAX_LINE_CHARS: usize = 200;
 
-/// Something to be done through the admin socket.
+/// A change to request through the admin socket.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
     Ban(SanctionRequest),
@@ -17,9 +17,9 @@ pub(super) enum Action {
     Throttle(ThrottleRequest),
 }
 
-/// What a form is for.
+/// The kind of a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum FormKind {
     Ban,
     Timeout,
     Kick,
@@ -27,7 +27,7 @@ pub(super) enum Purpose {
     Throttle { stream_id: StreamId, title: String },
 }
 
-/// One line to be filled in.
+/// One line of a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) label: &'static str,
@@ -35,14 +35,14 @@ pub(super) struct Field {
     pub(super) hint: &'static str,
 }
 
-/// A form that is being filled in.
+/// A form with the values typed so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Form {
-    pub(super) purpose: Purpose,
+    pub(super) kind: FormKind,
     pub(super) fields: Vec<Field>,
-    /// The field that takes keys.
+    /// Index of the field that receives keys.
     pub(super) current: usize,
-    /// What was wrong when it was last submitted.
+    /// The error of the latest submission.
     pub(super) error: Option<String>,
 }
 
@@ -50,27 +50,27 @@ const USER: (&str, &str) = ("user", "id or name");
 const REASON: (&str, &str) = ("reason", "optional, for the audit log");
 
 impl Form {
-    pub(super) fn new(purpose: Purpose) -> Self {
-        let lines: &[(&'static str, &'static str)] = match &purpose {
-            Purpose::Ban => &[USER, REASON, ("for", "10m, 7d; empty is for good")],
-            Purpose::Timeout => &[USER, REASON, ("for", "1s to 30d; empty is 10m")],
-            Purpose::Kick | Purpose::Unban => &[USER, REASON],
-            Purpose::Throttle { .. } => &[("show", "auto, all, 10%, 0.05, none")],
+    pub(super) fn new(kind: FormKind) -> Self {
+        let lines: &[(&'static str, &'static str)] = match &kind {
+            FormKind::Ban => &[USER, REASON, ("for", "10m, 7d; empty is permanent")],
+            FormKind::Timeout => &[USER, REASON, ("for", "1s to 30d; empty is 10m")],
+            FormKind::Kick | FormKind::Unban => &[USER, REASON],
+            FormKind::Throttle { .. } => &[("show", "auto, all, 10%, 0.05, none")],
         };
         let fields = lines
             .iter()
             .map(|&(label, hint)| Field { label, value: String::new(), hint })
             .collect();
-        Self { purpose, fields, current: 0, error: None }
+        Self { kind, fields, current: 0, error: None }
     }
 
     pub(super) fn title(&self) -> String {
-        match &self.purpose {
-            Purpose::Ban => "ban: disconnect and keep out".to_owned(),
-            Purpose::Timeout => "timeout: may watch but not comment".to_owned(),
-            Purpose::Kick => "kick: disconnect, may come back".to_owned(),
-            Purpose::Unban => "unban: lift ban and timeout".to_owned(),
-            Purpose::Throttle { stream_id, title } => {
+        match &self.kind {
+            FormKind::Ban => "ban: disconnect and keep out".to_owned(),
+            FormKind::Timeout => "timeout: may watch but not comment".to_owned(),
+            FormKind::Kick => "kick: disconnect, may reconnect".to_owned(),
+            FormKind::Unban => "unban: lift ban and timeout".to_owned(),
+            FormKind::Throttle { stream_id, title } => {
                 format!("throttle stream {stream_id} {title}")
             }
         }
@@ -93,9 +93,10 @@ impl Form {
         self.error = None;
     }
 
-    /// The action, or what is wrong with the form; the field at fault becomes the current one.
+    /// Returns the action. If a value is invalid, stores the error, makes that field the current
+    /// one, and returns `None`.
     pub(super) fn submit(&mut self) -> Option<Action> {
-        match self.read() {
+        match self.parse() {
             Ok(action) => Some(action),
             Err((field, error)) => {
                 self.current = field;
@@ -105,43 +106,44 @@ impl Form {
         }
     }
 
-    fn read(&self) -> Result<Action, (usize, String)> {
+    /// Parses the fields; an error carries the index of the invalid field.
+    fn parse(&self) -> Result<Action, (usize, String)> {
         let value = |at: usize| self.fields.get(at).map_or("", |field| field.value.trim());
-        if let Purpose::Throttle { stream_id, .. } = self.purpose {
+        if let FormKind::Throttle { stream_id, .. } = self.kind {
             let sample_rate = match value(0) {
-                "" => return Err((0, "write auto, or a share such as 10%".to_owned())),
+                "" => return Err((0, "enter auto, or a share such as 10%".to_owned())),
                 text if text.eq_ignore_ascii_case("auto") => None,
                 text => Some(parse_share(text).map_err(|error| (0, error))?),
             };
             return Ok(Action::Throttle(ThrottleRequest { stream_id, sample_rate }));
         }
         if value(0).is_empty() {
-            return Err((0, "whom? a user id or a name".to_owned()));
+            return Err((0, "enter a user id or a name".to_owned()));
         }
         let user = UserRef(value(0).to_owned());
         let reason = Some(value(1).to_owned()).filter(|reason| !reason.is_empty());
         let duration_ms = || match value(2) {
             "" => Ok(None),
             text => {
-                let span = parse_duration(text).map_err(|error| (2, error))?;
-                Ok(Some(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+                let duration = parse_duration(text).map_err(|error| (2, error))?;
+                Ok(Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
             }
         };
-        Ok(match self.purpose {
-            Purpose::Timeout => {
+        Ok(match self.kind {
+            FormKind::Timeout => {
                 let duration_ms = Some(duration_ms()?.unwrap_or(600_000));
                 Action::Timeout(SanctionRequest { user, reason, duration_ms })
             }
-            Purpose::Kick => Action::Kick(UserRequest { user, reason }),
-            Purpose::Unban => Action::Unban(UserRequest { user, reason }),
-            Purpose::Ban | Purpose::Throttle { .. } => {
+            FormKind::Kick => Action::Kick(UserRequest { user, reason }),
+            FormKind::Unban => Action::Unban(UserRequest { user, reason }),
+            FormKind::Ban | FormKind::Throttle { .. } => {
                 Action::Ban(SanctionRequest { user, reason, duration_ms: duration_ms()? })
             }
         })
     }
 }
 
-/// A change to a line of text, always at its end.
+/// A change at the end of a line of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Edit {
     Push(char),
@@ -172,8 +174,8 @@ mod tests {
     use super::*;
     use crate::protocol::throttle::SampleRate;
 
-    fn filled(purpose: Purpose, values: &[&str]) -> Form {
-        let mut form = Form::new(purpose);
+    fn filled(kind: FormKind, values: &[&str]) -> Form {
+        let mut form = Form::new(kind);
         for (field, value) in form.fields.iter_mut().zip(values) {
             field.value = (*value).to_owned();
         }
@@ -181,20 +183,20 @@ mod tests {
     }
 
     #[test]
-    fn a_filled_form_is_the_request_it_stands_for() {
-        let ban = filled(Purpose::Ban, &[" troll42 ", "", "7d"]).submit();
+    fn a_filled_form_becomes_its_request() {
+        let ban = filled(FormKind::Ban, &[" troll42 ", "", "7d"]).submit();
         let expected = SanctionRequest {
             user: UserRef("troll42".into()),
             reason: None,
             duration_ms: Some(604_800_000),
         };
         assert_eq!(ban, Some(Action::Ban(expected.clone())));
-        let timeout = filled(Purpose::Timeout, &["troll42", "", ""]).submit();
+        let timeout = filled(FormKind::Timeout, &["troll42", "", ""]).submit();
         let expected = SanctionRequest { duration_ms: Some(600_000), ..expected };
         assert_eq!(timeout, Some(Action::Timeout(expected)));
 
-        let purpose = Purpose::Throttle { stream_id: StreamId(7), title: String::new() };
-        let rate = |text| match filled(purpose.clone(), &[text]).submit() {
+        let kind = FormKind::Throttle { stream_id: StreamId(7), title: String::new() };
+        let rate = |text| match filled(kind.clone(), &[text]).submit() {
             Some(Action::Throttle(request)) => request.sample_rate,
             other => panic!("{other:?}"),
         };
@@ -203,11 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_field_is_named_and_becomes_the_current_one() {
-        let mut form = filled(Purpose::Ban, &["", "", "7d"]);
+    fn an_invalid_field_becomes_the_current_one() {
+        let mut form = filled(FormKind::Ban, &["", "", "7d"]);
         assert_eq!(form.submit(), None);
         assert_eq!((form.current, form.error.is_some()), (0, true));
-        let mut form = filled(Purpose::Ban, &["ann", "", "soon"]);
+        let mut form = filled(FormKind::Ban, &["ann", "", "soon"]);
         assert_eq!(form.submit(), None);
         assert_eq!(form.current, 2);
         assert!(form.error.as_ref().unwrap().contains("soon"));
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_edited_at_their_end_and_bounded() {
+    fn lines_are_edited_at_the_end_and_bounded() {
         let mut line = "two words".to_owned();
         Edit::DeleteWord.apply(&mut line);
         assert_eq!(line, "two ");

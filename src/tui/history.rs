@@ -1,17 +1,17 @@
-//! What snapshots say about time: rates from the differences of counters, and their recent past.
+//! Rates and their recent past, computed from the counters of successive snapshots.
 //!
-//! A pure fold. A daemon that restarted counts from zero again: the interval across the restart has
-//! no rate, and the charts show it as a hole.
+//! Counters start at zero again after a restart of the daemon. The interval across a restart has no
+//! rate, and the charts show a gap.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::protocol::admin::{ConsumerLag, Counters, StreamStatus, TopSnapshot, WorkerStatus};
 use crate::protocol::{NodeId, StreamId};
 
-/// Points a chart keeps: more than the widest terminal shows.
+/// Number of points in a chart, more than the widest terminal shows.
 const POINTS: usize = 240;
 
-/// The rates that are charted, in the order they are shown.
+/// The rates with a chart, in the order of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metric {
     In,
@@ -59,33 +59,33 @@ impl Metric {
     }
 }
 
-/// The recent past of one rate, oldest first; `None` where there is no rate.
+/// The recent past of a rate, oldest first; `None` where the rate is unknown.
 pub(super) type Series = VecDeque<Option<f64>>;
 
-/// What one delivery worker did in the last interval.
+/// The rates of one delivery worker in the latest interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct WorkerRates {
-    /// Share of the time it was busy, 0.0 to 1.0.
+    /// Share of time the worker was busy, 0.0 to 1.0.
     pub(super) load: f64,
     pub(super) delivered: f64,
     pub(super) bytes: f64,
 }
 
-/// Where a consumer is, over all partitions of a topic.
+/// The lag of a consumer group, over all partitions of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GroupLag {
     pub(super) group: String,
     pub(super) topic: String,
     pub(super) lag: u64,
-    /// The change since the snapshot before, where it is known.
+    /// The change since the previous snapshot, if known.
     pub(super) change: Option<i64>,
-    /// The partition that is farthest behind.
+    /// The partition with the largest lag.
     pub(super) worst_partition: u32,
 }
 
-/// Snapshots, folded.
+/// The latest snapshot, and the rates computed from earlier ones.
 #[derive(Debug, Clone, Default)]
-pub(super) struct History {
+pub(super) struct SnapshotHistory {
     latest: Option<TopSnapshot>,
     charts: [Series; Metric::ALL.len()],
     workers: BTreeMap<(NodeId, u32), WorkerRates>,
@@ -96,12 +96,12 @@ pub(super) struct History {
     restarts: u32,
 }
 
-impl History {
+impl SnapshotHistory {
     pub(super) fn latest(&self) -> Option<&TopSnapshot> {
         self.latest.as_ref()
     }
 
-    /// How often the daemon was seen to start anew.
+    /// Number of restarts of the daemon that were observed.
     pub(super) fn restarts(&self) -> u32 {
         self.restarts
     }
@@ -110,7 +110,7 @@ impl History {
         &self.charts[metric as usize]
     }
 
-    /// The rate of the last interval, per second.
+    /// The rate per second in the latest interval.
     pub(super) fn rate(&self, metric: Metric) -> Option<f64> {
         self.chart(metric).back().copied().flatten()
     }
@@ -119,43 +119,43 @@ impl History {
         self.workers.get(&(worker.node.clone(), worker.worker)).copied()
     }
 
-    /// Comments of a stream left out by the throttle and by nodes at their egress limit, per second.
+    /// Comments per second of a stream that were left out by the throttle or by egress limits.
     pub(super) fn sampled_out(&self, stream_id: StreamId) -> Option<f64> {
         self.sampled_out.get(&stream_id).copied()
     }
 
-    /// Connections opened and closed, per second.
+    /// Connections opened and closed per second.
     pub(super) fn churn(&self) -> (Option<f64>, Option<f64>) {
         (self.opened, self.closed)
     }
 
-    /// Consumers, farthest behind first.
+    /// Consumer groups, largest lag first.
     pub(super) fn groups(&self) -> &[GroupLag] {
         &self.groups
     }
 
     pub(super) fn add(&mut self, snapshot: TopSnapshot) {
         let Some(before) = self.latest.take() else {
-            self.groups = groups(&snapshot.lag, &[]);
+            self.groups = group_lags(&snapshot.lag, &[]);
             self.latest = Some(snapshot);
             return;
         };
-        let same_life = before.node == snapshot.node && snapshot.uptime_ms >= before.uptime_ms;
-        self.restarts += u32::from(!same_life);
+        let same_run = before.node == snapshot.node && snapshot.uptime_ms >= before.uptime_ms;
+        self.restarts += u32::from(!same_run);
         let elapsed_ms = snapshot.uptime_ms.saturating_sub(before.uptime_ms);
-        // Two snapshots of one moment say nothing about rates; the later one still is the latest.
-        if same_life && elapsed_ms > 0 {
+        // Two snapshots of the same moment give no rates.
+        if same_run && elapsed_ms > 0 {
             self.add_rates(&before, &snapshot, elapsed_ms as f64 / 1e3);
-        } else if !same_life {
-            self.add_hole();
+        } else if !same_run {
+            self.add_gap();
         }
-        let known: &[GroupLag] = if same_life { &self.groups } else { &[] };
-        self.groups = groups(&snapshot.lag, known);
+        let known: &[GroupLag] = if same_run { &self.groups } else { &[] };
+        self.groups = group_lags(&snapshot.lag, known);
         self.latest = Some(snapshot);
     }
 
     /// Marks a time without snapshots in the charts.
-    pub(super) fn add_hole(&mut self) {
+    pub(super) fn add_gap(&mut self) {
         for chart in &mut self.charts {
             if chart.back().is_some_and(Option::is_some) {
                 push(chart, None);
@@ -167,14 +167,14 @@ impl History {
     }
 
     fn add_rates(&mut self, before: &TopSnapshot, now: &TopSnapshot, seconds: f64) {
-        // Counters only grow within one life; one that does not would be a fault worth a 0 here.
+        // Counters never decrease during a run; should one do so, its rate is shown as 0.
         let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
         for metric in Metric::ALL {
-            let (before, now) = (metric.counter(&before.counters), metric.counter(&now.counters));
-            push(&mut self.charts[metric as usize], Some(rate(before, now)));
+            let point = rate(metric.counter(&before.counters), metric.counter(&now.counters));
+            push(&mut self.charts[metric as usize], Some(point));
         }
         let left_out = |stream: &StreamStatus| stream.sampled_out + stream.egress_sampled_out;
-        self.sampled_out = each_stream(before, now)
+        self.sampled_out = streams_in_both(before, now)
             .map(|(before, now)| (now.stream_id, rate(left_out(before), left_out(now))))
             .collect();
         self.workers = workers_in_both(before, now)
@@ -189,9 +189,9 @@ impl History {
             })
             .collect();
         let closed = |counters: &Counters| counters.connections_closed.values().sum::<u64>();
-        let (was, is) = (&before.counters, &now.counters);
-        self.opened = Some(rate(was.connections_opened, is.connections_opened));
-        self.closed = Some(rate(closed(was), closed(is)));
+        let opened = |counters: &Counters| counters.connections_opened;
+        self.opened = Some(rate(opened(&before.counters), opened(&now.counters)));
+        self.closed = Some(rate(closed(&before.counters), closed(&now.counters)));
     }
 }
 
@@ -202,8 +202,8 @@ fn push(series: &mut Series, point: Option<f64>) {
     series.push_back(point);
 }
 
-/// The streams of both snapshots, before and now.
-fn each_stream<'a>(
+/// The streams that are in both snapshots, as pairs of before and now.
+fn streams_in_both<'a>(
     before: &'a TopSnapshot,
     now: &'a TopSnapshot,
 ) -> impl Iterator<Item = (&'a StreamStatus, &'a StreamStatus)> {
@@ -211,7 +211,7 @@ fn each_stream<'a>(
     now.streams.iter().filter_map(move |stream| Some((*known.get(&stream.stream_id)?, stream)))
 }
 
-/// The workers of both snapshots, before and now.
+/// The workers that are in both snapshots, as pairs of before and now.
 fn workers_in_both<'a>(
     before: &'a TopSnapshot,
     now: &'a TopSnapshot,
@@ -222,7 +222,7 @@ fn workers_in_both<'a>(
         .filter_map(move |worker| Some((*known.get(&(&worker.node, worker.worker))?, worker)))
 }
 
-fn groups(partitions: &[ConsumerLag], before: &[GroupLag]) -> Vec<GroupLag> {
+fn group_lags(partitions: &[ConsumerLag], before: &[GroupLag]) -> Vec<GroupLag> {
     let mut sums: BTreeMap<(&str, &str), (u64, &ConsumerLag)> = BTreeMap::new();
     for partition in partitions {
         let sum = sums.entry((&partition.group, &partition.topic)).or_insert((0, partition));
@@ -251,17 +251,17 @@ fn groups(partitions: &[ConsumerLag], before: &[GroupLag]) -> Vec<GroupLag> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fabricated::{idle, snapshot};
+    use crate::tui::sample_data::{idle, snapshot};
 
     #[test]
-    fn rates_are_differences_over_the_daemons_own_time() {
-        let mut history = History::default();
+    fn rates_use_the_uptime_of_the_daemon() {
+        let mut history = SnapshotHistory::default();
         history.add(idle(10_000));
         assert_eq!(history.rate(Metric::In), None);
         let mut next = idle(12_000);
         next.counters.received = 300;
         next.counters.refused = [("banned".to_owned(), 10), ("rate_limited".to_owned(), 30)].into();
-        // The wall clock was set back meanwhile, which changes nothing.
+        // The wall clock was set back, which must not matter.
         next.taken_at = 0;
         history.add(next);
         assert_eq!(history.rate(Metric::In), Some(150.0));
@@ -270,30 +270,30 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_leaves_a_hole_and_no_absurd_rate() {
-        let mut history = History::default();
+    fn a_restart_leaves_a_gap_in_the_chart() {
+        let mut history = SnapshotHistory::default();
         for second in 1..=3 {
             history.add(snapshot(second));
         }
         assert!(history.rate(Metric::In).is_some());
-        let mut reborn = idle(500);
-        reborn.node = snapshot(3).node;
-        reborn.counters.received = 5;
-        history.add(reborn.clone());
+        let mut restarted = idle(500);
+        restarted.node = snapshot(3).node;
+        restarted.counters.received = 5;
+        history.add(restarted.clone());
         assert_eq!(history.rate(Metric::In), None);
         assert_eq!(history.restarts(), 1);
         assert!(history.worker(&snapshot(3).workers[0]).is_none());
-        reborn.uptime_ms = 1_500;
-        reborn.counters.received = 12;
-        history.add(reborn);
+        restarted.uptime_ms = 1_500;
+        restarted.counters.received = 12;
+        history.add(restarted);
         assert_eq!(history.rate(Metric::In), Some(7.0));
         let chart: Vec<_> = history.chart(Metric::In).iter().map(Option::is_some).collect();
         assert_eq!(chart, [true, true, false, true]);
     }
 
     #[test]
-    fn the_same_moment_twice_divides_by_nothing() {
-        let mut history = History::default();
+    fn two_snapshots_of_one_moment_give_no_rate() {
+        let mut history = SnapshotHistory::default();
         history.add(snapshot(5));
         history.add(snapshot(5));
         assert_eq!(history.rate(Metric::In), None);
@@ -301,8 +301,8 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_as_loaded_as_its_share_of_busy_time() {
-        let mut history = History::default();
+    fn the_load_of_a_worker_is_its_share_of_busy_time() {
+        let mut history = SnapshotHistory::default();
         let mut first = snapshot(5);
         let mut second = snapshot(6);
         (first.workers[0].busy_us, first.workers[0].wall_us) = (1_000, 5_000_000);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn lag_adds_up_by_consumer_and_says_where_it_goes() {
+    fn lag_is_summed_per_group_with_its_change() {
         let lag = |group: &str, partition, lag| ConsumerLag {
             group: group.into(),
             topic: "comment_events".into(),
@@ -324,8 +324,8 @@ mod tests {
             end: lag,
             lag,
         };
-        let before = groups(&[lag("archiver", 0, 5), lag("archiver", 1, 7)], &[]);
-        let now = groups(
+        let before = group_lags(&[lag("archiver", 0, 5), lag("archiver", 1, 7)], &[]);
+        let now = group_lags(
             &[lag("broadcast", 0, 1), lag("archiver", 0, 2), lag("archiver", 1, 30)],
             &before,
         );
@@ -335,8 +335,8 @@ mod tests {
     }
 
     #[test]
-    fn charts_keep_a_bounded_past() {
-        let mut history = History::default();
+    fn charts_are_bounded() {
+        let mut history = SnapshotHistory::default();
         for second in 0..1_000 {
             history.add(snapshot(second));
         }

@@ -1,29 +1,29 @@
-//! What each key does.
+//! Handles key presses.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::form::{Edit, Form, Purpose};
+use super::form::{Edit, Form, FormKind};
 use super::state::{Console, Effect, Mode};
 
-/// The keys, as the help shows them.
+/// The keys and their descriptions, as shown by the help.
 pub(super) const HELP: &[(&str, &str)] = &[
-    ("j k ↓ ↑", "select a stream; PgUp, PgDn, Home, End go far"),
+    ("j k ↓ ↑", "select a stream; also PgUp, PgDn, Home, End"),
     ("/", "filter streams by title, id or state; Esc clears"),
     ("s", "sort by in/s, viewers, sampled out, id, title"),
     ("d Enter", "details of the selected stream"),
     ("t", "throttle the selected stream: auto, or a share"),
-    ("b", "ban a user, for a time or for good"),
+    ("b", "ban a user, for a time or permanently"),
     ("m", "time a user out: may watch but not comment"),
-    ("x", "kick a user: disconnect, may come back"),
+    ("x", "kick a user: disconnect, may reconnect"),
     ("u", "lift a user's ban and timeout"),
-    ("space", "pause the screen; counting goes on"),
+    ("space", "pause the screen; data is still collected"),
     ("q", "quit"),
 ];
 
-/// Rows a page key moves.
+/// Number of rows that a page key moves.
 const PAGE: isize = 10;
 
-/// Applies a key. `None`: the key means nothing here.
+/// Applies a key to the state and returns its effect outside the state, if any.
 pub(super) fn press(console: &mut Console, key: KeyEvent) -> Option<Effect> {
     if key.kind == KeyEventKind::Release {
         return None;
@@ -36,14 +36,14 @@ pub(super) fn press(console: &mut Console, key: KeyEvent) -> Option<Effect> {
         _ => {}
     }
     match &mut console.mode {
-        Mode::Watching => watching(console, key.code),
-        Mode::Filtering => filtering(console, key),
-        Mode::Form(_) => in_form(console, key),
-        Mode::Details | Mode::Help => overlay(console, key.code),
+        Mode::Watching => press_while_watching(console, key.code),
+        Mode::Filtering => press_in_filter(console, key),
+        Mode::Form(_) => press_in_form(console, key),
+        Mode::Details | Mode::Help => press_in_overlay(console, key.code),
     }
 }
 
-fn watching(console: &mut Console, code: KeyCode) -> Option<Effect> {
+fn press_while_watching(console: &mut Console, code: KeyCode) -> Option<Effect> {
     match code {
         KeyCode::Char('q') => return Some(Effect::Quit),
         KeyCode::Char('?' | 'h') | KeyCode::F(1) => console.mode = Mode::Help,
@@ -57,14 +57,14 @@ fn watching(console: &mut Console, code: KeyCode) -> Option<Effect> {
         KeyCode::Char('s') => console.sort = console.sort.next(),
         KeyCode::Char(' ') => console.toggle_pause(),
         KeyCode::Char('d') | KeyCode::Enter => console.mode = Mode::Details,
-        KeyCode::Char('b') => open(console, Purpose::Ban),
-        KeyCode::Char('m') => open(console, Purpose::Timeout),
-        KeyCode::Char('x') => open(console, Purpose::Kick),
-        KeyCode::Char('u') => open(console, Purpose::Unban),
+        KeyCode::Char('b') => open_form(console, FormKind::Ban),
+        KeyCode::Char('m') => open_form(console, FormKind::Timeout),
+        KeyCode::Char('x') => open_form(console, FormKind::Kick),
+        KeyCode::Char('u') => open_form(console, FormKind::Unban),
         KeyCode::Char('t') => {
             let (_, stream) = console.selection()?;
             let (stream_id, title) = (stream.stream_id, stream.title.clone());
-            open(console, Purpose::Throttle { stream_id, title });
+            open_form(console, FormKind::Throttle { stream_id, title });
         }
         KeyCode::Esc => {
             console.notice = None;
@@ -75,11 +75,11 @@ fn watching(console: &mut Console, code: KeyCode) -> Option<Effect> {
     None
 }
 
-fn open(console: &mut Console, purpose: Purpose) {
-    console.mode = Mode::Form(Form::new(purpose));
+fn open_form(console: &mut Console, kind: FormKind) {
+    console.mode = Mode::Form(Form::new(kind));
 }
 
-fn filtering(console: &mut Console, key: KeyEvent) -> Option<Effect> {
+fn press_in_filter(console: &mut Console, key: KeyEvent) -> Option<Effect> {
     match key.code {
         KeyCode::Enter | KeyCode::Down => console.mode = Mode::Watching,
         KeyCode::Esc => {
@@ -87,7 +87,7 @@ fn filtering(console: &mut Console, key: KeyEvent) -> Option<Effect> {
             console.mode = Mode::Watching;
         }
         _ => {
-            if let Some(edit) = edit(key) {
+            if let Some(edit) = edit_of_key(key) {
                 edit.apply(&mut console.filter);
             }
         }
@@ -95,7 +95,7 @@ fn filtering(console: &mut Console, key: KeyEvent) -> Option<Effect> {
     None
 }
 
-fn in_form(console: &mut Console, key: KeyEvent) -> Option<Effect> {
+fn press_in_form(console: &mut Console, key: KeyEvent) -> Option<Effect> {
     let Mode::Form(form) = &mut console.mode else { return None };
     match key.code {
         KeyCode::Esc => console.mode = Mode::Watching,
@@ -107,7 +107,7 @@ fn in_form(console: &mut Console, key: KeyEvent) -> Option<Effect> {
         KeyCode::Enter | KeyCode::Tab | KeyCode::Down => form.next(),
         KeyCode::BackTab | KeyCode::Up => form.previous(),
         _ => {
-            if let Some(edit) = edit(key) {
+            if let Some(edit) = edit_of_key(key) {
                 form.edit(edit);
             }
         }
@@ -115,7 +115,7 @@ fn in_form(console: &mut Console, key: KeyEvent) -> Option<Effect> {
     None
 }
 
-fn overlay(console: &mut Console, code: KeyCode) -> Option<Effect> {
+fn press_in_overlay(console: &mut Console, code: KeyCode) -> Option<Effect> {
     match (code, &console.mode) {
         (KeyCode::Char('j') | KeyCode::Down, Mode::Details) => console.select(1),
         (KeyCode::Char('k') | KeyCode::Up, Mode::Details) => console.select(-1),
@@ -124,7 +124,7 @@ fn overlay(console: &mut Console, code: KeyCode) -> Option<Effect> {
     None
 }
 
-fn edit(key: KeyEvent) -> Option<Edit> {
+fn edit_of_key(key: KeyEvent) -> Option<Edit> {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
         KeyCode::Backspace => Some(Edit::Backspace),
@@ -141,8 +141,8 @@ mod tests {
     use super::*;
     use crate::protocol::admin::ThrottleRequest;
     use crate::protocol::throttle::SampleRate;
-    use crate::tui::fabricated::busy;
     use crate::tui::form::Action;
+    use crate::tui::sample_data::busy;
 
     fn type_text(console: &mut Console, text: &str) {
         for c in text.chars() {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn b_asks_whom_why_and_how_long_and_letters_are_text_there() {
+    fn b_opens_a_ban_form_in_which_letters_are_text() {
         let mut console = busy();
         type_text(&mut console, "bqqq");
         press(&mut console, KeyCode::Enter.into());
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_kept_by_enter_and_dropped_by_escape() {
+    fn enter_keeps_a_filter_and_escape_clears_it() {
         let mut console = busy();
         type_text(&mut console, "/grand");
         press(&mut console, KeyCode::Enter.into());
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn q_quits_only_where_it_is_no_text_and_control_c_everywhere() {
+    fn q_is_text_in_the_filter_and_control_c_quits_there() {
         let mut console = busy();
         type_text(&mut console, "/q");
         let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_in_any_order_breaks_anything() {
+    fn random_keys_never_panic() {
         let keys = "jkqhbmxuts /dgG?0é".chars().map(KeyCode::Char).chain([
             KeyCode::Enter,
             KeyCode::Esc,

@@ -1,17 +1,17 @@
-//! The console: one screen with everything an operator watches, and keys to act on it.
+//! The console of `lc top`: one screen with the state of the system, and keys to act on it.
 //!
-//! In: snapshots of the admin socket as JSON lines, keys, signals. Out: a screen, and requests on
-//! the admin socket. Always holds: the terminal is given back however the console ends; the screen
-//! is a function of [`state::Console`] and drawn only after an event; a daemon that goes away is
-//! said so and waited for. When full: a snapshot that comes while one is being drawn waits in the
-//! socket, and an action waits for nothing but its own answer.
+//! In: snapshots from the admin socket as JSON lines, keys, signals. Out: a screen, and requests to
+//! the admin socket. Always holds: the terminal is restored however the console ends; the screen is
+//! a function of [`state::Console`] and is drawn only after an event; a lost daemon is reported and
+//! reconnected to. When full: a snapshot that arrives during drawing waits in the socket, and at
+//! most eight actions run at a time.
 
 mod action;
-#[cfg(test)]
-mod fabricated;
 mod form;
 mod history;
 mod keys;
+#[cfg(test)]
+mod sample_data;
 mod screen;
 mod state;
 mod terminal;
@@ -30,12 +30,12 @@ use crate::protocol::admin::TopSnapshot;
 
 pub use screen::run;
 
-/// Where snapshots come from, one every `interval`.
+/// Returns the admin path that serves one snapshot per `interval`.
 pub fn snapshots_path(interval: Duration) -> String {
     format!("/v1/top?interval_ms={}", interval.as_millis())
 }
 
-/// One frame as text, from two snapshots: rates need a difference.
+/// Returns one frame as text. It waits for two snapshots, because rates are differences.
 pub async fn frame(
     client: AdminClient,
     interval: Duration,
@@ -45,7 +45,7 @@ pub async fn frame(
     let mut lines = client.lines::<TopSnapshot>(&snapshots_path(interval)).await?;
     for _ in 0..2 {
         match lines.next().await {
-            Some(snapshot) => console.snapshot(snapshot?),
+            Some(snapshot) => console.add_snapshot(snapshot?),
             None => return Err(AdminError::Broken("the daemon ended the stream".to_owned())),
         }
     }
@@ -54,5 +54,5 @@ pub async fn frame(
     Ok(view::text(&buffer))
 }
 
-/// What a follower of snapshots sees.
-type Snapshots = Followed<TopSnapshot>;
+/// An event of the snapshot stream.
+type SnapshotEvent = Followed<TopSnapshot>;

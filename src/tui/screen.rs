@@ -1,4 +1,4 @@
-//! The loop of the console: wait for something to happen, apply it, draw.
+//! The event loop of the console: wait for an event, apply it, draw.
 
 use std::io;
 use std::panic::resume_unwind;
@@ -10,16 +10,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::state::{Console, Effect, Notice};
-use super::terminal::Screen;
+use super::terminal::TerminalSession;
 use super::theme::Theme;
-use super::{Snapshots, action, keys, snapshots_path, view};
+use super::{SnapshotEvent, action, keys, snapshots_path, view};
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::follow::{Followed, follow};
 
-/// Actions under way at most; one more is refused, not queued.
+/// Maximum number of running actions. Further ones are refused, not queued.
 const MAX_ACTIONS: usize = 8;
 
-/// Why the console ended by itself.
+/// An error that ended the console.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
     #[error(transparent)]
@@ -28,104 +28,109 @@ pub enum ConsoleError {
     Terminal(#[from] io::Error),
 }
 
-/// Runs until the operator quits, a signal comes, or the daemon declines for good.
+/// Runs until the operator quits, a signal arrives, or the daemon refuses the request.
 ///
 /// # Errors
 ///
-/// When no daemon listens at the start: nothing was drawn then. Later a daemon that goes away is
-/// waited for.
+/// Fails before anything is drawn if no daemon listens at the start. A daemon that is lost later is
+/// reconnected to.
 pub async fn run(client: AdminClient, interval: Duration) -> Result<(), ConsoleError> {
     let snapshots = follow(client.clone(), snapshots_path(interval)).await?;
-    let mut desk = Desk {
+    let mut event_loop = EventLoop {
         client,
         theme: Theme::from_environment(),
         console: Console::default(),
-        screen: Screen::take()?,
+        terminal: TerminalSession::start()?,
         actions: JoinSet::new(),
     };
-    desk.watch(Box::pin(snapshots)).await
+    event_loop.run(Box::pin(snapshots)).await
 }
 
-/// What the operator sits at.
-struct Desk {
+/// The console with its terminal, its daemon and its running actions.
+struct EventLoop {
     client: AdminClient,
     theme: Theme,
     console: Console,
-    screen: Screen,
+    terminal: TerminalSession,
     actions: JoinSet<Result<String, AdminError>>,
 }
 
-impl Desk {
-    async fn watch(
+impl EventLoop {
+    async fn run(
         &mut self,
-        mut snapshots: impl Stream<Item = Snapshots> + Unpin,
+        mut snapshots: impl Stream<Item = SnapshotEvent> + Unpin,
     ) -> Result<(), ConsoleError> {
         let mut input = EventStream::new();
-        let mut signals = Signals::listen()?;
+        let mut signals = TerminationSignals::listen()?;
         loop {
             self.draw()?;
             let effect = tokio::select! {
                 event = input.next() => match event {
-                    Some(event) => self.input(&event?),
-                    // The terminal is gone.
+                    Some(event) => self.handle_input(&event?),
+                    // The terminal was closed.
                     None => Some(Effect::Quit),
                 },
-                followed = snapshots.next() => self.followed(followed)?,
-                Some(done) = self.actions.join_next() => {
-                    // Nothing cancels an action, so this can only be its panic, and it is ours.
-                    self.done(done.unwrap_or_else(|error| resume_unwind(error.into_panic())));
+                event = snapshots.next() => self.handle_snapshot(event)?,
+                Some(result) = self.actions.join_next() => {
+                    // Actions are never cancelled, so a join error is a panic; it is passed on.
+                    self.finish_action(result.unwrap_or_else(|error| resume_unwind(error.into_panic())));
                     None
                 }
-                () = signals.any() => Some(Effect::Quit),
+                () = signals.received() => Some(Effect::Quit),
             };
             match effect {
                 Some(Effect::Quit) => return Ok(()),
-                Some(Effect::Suspend) => self.screen.suspend()?,
-                Some(Effect::Redraw) => self.screen.terminal.clear()?,
-                Some(Effect::Run(action)) => self.start(action),
+                Some(Effect::Suspend) => self.terminal.suspend()?,
+                Some(Effect::Redraw) => self.terminal.screen.clear()?,
+                Some(Effect::Run(action)) => self.start_action(action),
                 None => {}
             }
         }
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        let Self { console, theme, screen, .. } = self;
-        screen
-            .terminal
+        let Self { console, theme, terminal, .. } = self;
+        terminal
+            .screen
             .draw(|frame| view::draw(frame.area(), frame.buffer_mut(), console, theme))
             .map(|_| ())
     }
 
-    fn input(&mut self, event: &Event) -> Option<Effect> {
+    fn handle_input(&mut self, event: &Event) -> Option<Effect> {
         match event {
             Event::Key(key) => keys::press(&mut self.console, *key),
-            // A new size is drawn as everything else; other events mean nothing here.
+            // A new size only needs the next draw; other events are ignored.
             _ => None,
         }
     }
 
-    fn followed(&mut self, followed: Option<Snapshots>) -> Result<Option<Effect>, AdminError> {
-        match followed {
-            Some(Followed::Item(snapshot)) => self.console.snapshot(snapshot),
-            Some(Followed::Lost { why, retry_in }) => self.console.lost(why.to_string(), retry_in),
+    fn handle_snapshot(
+        &mut self,
+        event: Option<SnapshotEvent>,
+    ) -> Result<Option<Effect>, AdminError> {
+        match event {
+            Some(Followed::Item(snapshot)) => self.console.add_snapshot(snapshot),
+            Some(Followed::Lost { why, retry_in }) => {
+                self.console.connection_lost(why.to_string(), retry_in);
+            }
             Some(Followed::Ended(error)) => return Err(error),
             None => return Ok(Some(Effect::Quit)),
         }
         Ok(None)
     }
 
-    fn start(&mut self, action: super::form::Action) {
+    fn start_action(&mut self, action: super::form::Action) {
         if self.actions.len() == MAX_ACTIONS {
             let text = format!("{MAX_ACTIONS} actions are still waiting for the daemon");
             self.console.notice = Some(Notice::Failed(text));
             return;
         }
-        self.console.notice = Some(Notice::Running(action::announce(&action)));
+        self.console.notice = Some(Notice::Running(action::progress_text(&action)));
         let client = self.client.clone();
-        self.actions.spawn(async move { action::perform(&client, &action).await });
+        self.actions.spawn(async move { action::run(&client, &action).await });
     }
 
-    fn done(&mut self, outcome: Result<String, AdminError>) {
+    fn finish_action(&mut self, outcome: Result<String, AdminError>) {
         self.console.notice = Some(match outcome {
             Ok(sentence) => Notice::Done(sentence),
             Err(error) => Notice::Failed(error.to_string()),
@@ -133,10 +138,10 @@ impl Desk {
     }
 }
 
-/// The signals that end a program at a terminal.
-struct Signals([Signal; 4]);
+/// The signals that end a terminal program.
+struct TerminationSignals([Signal; 4]);
 
-impl Signals {
+impl TerminationSignals {
     fn listen() -> io::Result<Self> {
         Ok(Self([
             signal(SignalKind::terminate())?,
@@ -146,13 +151,13 @@ impl Signals {
         ]))
     }
 
-    async fn any(&mut self) {
-        let [a, b, c, d] = &mut self.0;
+    async fn received(&mut self) {
+        let [terminate, interrupt, hangup, quit] = &mut self.0;
         tokio::select! {
-            _ = a.recv() => {}
-            _ = b.recv() => {}
-            _ = c.recv() => {}
-            _ = d.recv() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+            _ = quit.recv() => {}
         }
     }
 }

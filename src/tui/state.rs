@@ -1,10 +1,10 @@
-//! What the console shows and what its keys have chosen. Nothing here waits, reads a clock or
-//! draws: the same events give the same screen.
+//! The state of the console. Nothing here waits, reads a clock or draws, so the same events always
+//! give the same screen.
 
 use std::time::Duration;
 
 use super::form::{Action, Form};
-use super::history::History;
+use super::history::SnapshotHistory;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{StreamStatus, TopSnapshot};
 
@@ -41,14 +41,14 @@ impl Sort {
     }
 }
 
-/// Whether snapshots come.
+/// The state of the connection to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Link {
+pub(super) enum Connection {
     Live,
     Lost { why: String, retry_in: Duration },
 }
 
-/// What the keys act on.
+/// The part of the screen that keys act on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mode {
     Watching,
@@ -58,7 +58,7 @@ pub(super) enum Mode {
     Help,
 }
 
-/// What came of the last action.
+/// The result of the latest action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Notice {
     Running(String),
@@ -66,7 +66,7 @@ pub(super) enum Notice {
     Failed(String),
 }
 
-/// What a key wants of the world outside.
+/// An effect of a key outside the state.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Effect {
     Quit,
@@ -78,10 +78,10 @@ pub(super) enum Effect {
 /// The whole state of the console.
 #[derive(Debug, Clone)]
 pub(super) struct Console {
-    live: History,
-    /// What is shown instead while paused.
-    frozen: Option<Box<History>>,
-    pub(super) link: Link,
+    live: SnapshotHistory,
+    /// The history that is shown while paused.
+    frozen: Option<Box<SnapshotHistory>>,
+    pub(super) connection: Connection,
     pub(super) mode: Mode,
     pub(super) filter: String,
     pub(super) sort: Sort,
@@ -92,9 +92,9 @@ pub(super) struct Console {
 impl Default for Console {
     fn default() -> Self {
         Self {
-            live: History::default(),
+            live: SnapshotHistory::default(),
             frozen: None,
-            link: Link::Live,
+            connection: Connection::Live,
             mode: Mode::Watching,
             filter: String::new(),
             sort: Sort::default(),
@@ -105,18 +105,18 @@ impl Default for Console {
 }
 
 impl Console {
-    pub(super) fn snapshot(&mut self, snapshot: TopSnapshot) {
+    pub(super) fn add_snapshot(&mut self, snapshot: TopSnapshot) {
         self.live.add(snapshot);
-        self.link = Link::Live;
+        self.connection = Connection::Live;
     }
 
-    pub(super) fn lost(&mut self, why: String, retry_in: Duration) {
-        self.live.add_hole();
-        self.link = Link::Lost { why, retry_in };
+    pub(super) fn connection_lost(&mut self, why: String, retry_in: Duration) {
+        self.live.add_gap();
+        self.connection = Connection::Lost { why, retry_in };
     }
 
-    /// What is on the screen: the present, or the moment it was paused.
-    pub(super) fn shown(&self) -> &History {
+    /// The history on the screen: the live one, or the one frozen by a pause.
+    pub(super) fn shown(&self) -> &SnapshotHistory {
         self.frozen.as_deref().unwrap_or(&self.live)
     }
 
@@ -131,11 +131,11 @@ impl Console {
         };
     }
 
-    /// The streams that pass the filter, in order.
+    /// The streams that match the filter, in the chosen order.
     pub(super) fn streams(&self) -> Vec<&StreamStatus> {
         let history = self.shown();
         let all = history.latest().map_or(&[][..], |snapshot| &snapshot.streams);
-        let mut streams: Vec<_> = all.iter().filter(|stream| self.passes(stream)).collect();
+        let mut streams: Vec<_> = all.iter().filter(|stream| self.matches_filter(stream)).collect();
         let sampled_out = |stream: &StreamStatus| history.sampled_out(stream.stream_id);
         streams.sort_by(|a, b| {
             let by_column = match self.sort {
@@ -152,16 +152,16 @@ impl Console {
         streams
     }
 
-    fn passes(&self, stream: &StreamStatus) -> bool {
-        let wanted = self.filter.trim().to_lowercase();
-        wanted.is_empty()
-            || stream.stream_id.to_string().starts_with(&wanted)
-            || stream.state.as_str() == wanted
-            || stream.title.to_lowercase().contains(&wanted)
+    fn matches_filter(&self, stream: &StreamStatus) -> bool {
+        let filter = self.filter.trim().to_lowercase();
+        filter.is_empty()
+            || stream.stream_id.to_string().starts_with(&filter)
+            || stream.state.as_str() == filter
+            || stream.title.to_lowercase().contains(&filter)
     }
 
-    /// The selected stream and its place in [`Self::streams`]; the first one unless another was
-    /// chosen that is still there.
+    /// The selected stream and its index in [`Self::streams`]. If none is selected, or the selected
+    /// one is no longer listed, that is the first stream.
     pub(super) fn selection(&self) -> Option<(usize, &StreamStatus)> {
         let streams = self.streams();
         let chosen = streams.iter().position(|stream| Some(stream.stream_id) == self.selected);
@@ -169,7 +169,7 @@ impl Console {
         streams.get(at).map(|stream| (at, *stream))
     }
 
-    /// Moves the selection by so many rows, stopping at both ends.
+    /// Moves the selection by a number of rows, and stops at both ends.
     pub(super) fn select(&mut self, rows: isize) {
         let Some((at, _)) = self.selection() else { return };
         let streams = self.streams();
@@ -181,21 +181,21 @@ impl Console {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fabricated::{busy, idle, snapshot};
     use crate::tui::history::Metric;
+    use crate::tui::sample_data::{busy, idle, snapshot};
 
     fn ids(console: &Console) -> Vec<u64> {
         console.streams().iter().map(|stream| stream.stream_id.0).collect()
     }
 
     #[test]
-    fn pausing_freezes_the_screen_and_not_the_past() {
+    fn pausing_freezes_the_screen_but_not_the_history() {
         let mut console = busy();
         let shown = console.shown().latest().cloned();
         let points = console.shown().chart(Metric::In).len();
         console.toggle_pause();
         for second in 61..70 {
-            console.snapshot(snapshot(second));
+            console.add_snapshot(snapshot(second));
         }
         assert_eq!(console.shown().latest().cloned(), shown);
         console.toggle_pause();
@@ -203,13 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_is_told_while_it_lasts_and_forgotten_after() {
+    fn a_lost_connection_is_shown_until_the_next_snapshot() {
         let mut console = busy();
-        console.lost("the daemon ended the stream".into(), Duration::from_millis(250));
-        assert!(matches!(console.link, Link::Lost { .. }));
+        console.connection_lost("the daemon ended the stream".into(), Duration::from_millis(250));
+        assert!(matches!(console.connection, Connection::Lost { .. }));
         assert!(console.shown().latest().is_some(), "the last known state stays on the screen");
-        console.snapshot(idle(800));
-        assert_eq!(console.link, Link::Live);
+        console.add_snapshot(idle(800));
+        assert_eq!(console.connection, Connection::Live);
         assert_eq!(console.shown().restarts(), 1);
         assert_eq!(console.shown().rate(Metric::In), None);
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_selection_follows_its_stream_through_every_order() {
+    fn the_selection_follows_its_stream_when_sorting() {
         let mut console = busy();
         console.sort = Sort::Id;
         console.select(3);

@@ -1,4 +1,4 @@
-//! Takes the terminal and gives it back, however the console ends: by return, error, panic or
+//! Takes over the terminal, and restores it however the console ends: by return, error, panic or
 //! signal.
 
 use std::io::{self, Write as _};
@@ -13,31 +13,30 @@ use nix::sys::signal::{Signal, raise};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 
-/// The terminal while the console has it.
+/// Holds the terminal in raw mode on the alternate screen; dropping it restores the terminal.
 #[derive(Debug)]
-pub(super) struct Screen {
-    pub(super) terminal: Terminal<CrosstermBackend<io::Stdout>>,
+pub(super) struct TerminalSession {
+    pub(super) screen: Terminal<CrosstermBackend<io::Stdout>>,
 }
 
-impl Screen {
-    pub(super) fn take() -> io::Result<Self> {
+impl TerminalSession {
+    pub(super) fn start() -> io::Result<Self> {
         restore_on_panic();
         enter()?;
-        let terminal =
-            Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| leave())?;
-        Ok(Self { terminal })
+        let screen = Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| leave())?;
+        Ok(Self { screen })
     }
 
-    /// Stops the process as Ctrl-Z does elsewhere; goes on when the shell says so.
+    /// Suspends the process as Ctrl-Z does in other programs, until the shell resumes it.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         leave();
         raise(Signal::SIGTSTP)?;
         enter()?;
-        self.terminal.clear()
+        self.screen.clear()
     }
 }
 
-impl Drop for Screen {
+impl Drop for TerminalSession {
     fn drop(&mut self) {
         leave();
     }
@@ -48,21 +47,21 @@ fn enter() -> io::Result<()> {
     execute!(io::stdout(), EnterAlternateScreen, Hide).inspect_err(|_| leave())
 }
 
-/// Errors are of no use here: there is no terminal left to show them on.
+/// Restores the terminal. Errors are ignored, because there is no terminal left to show them on.
 fn leave() {
     let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
     let _ = io::stdout().flush();
 }
 
-/// So that the message of a panic is on the ordinary screen, readable.
+/// Restores the terminal before a panic message is printed, so that the message is readable.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let before = std::panic::take_hook();
+        let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             leave();
-            before(info);
+            previous(info);
         }));
     });
 }

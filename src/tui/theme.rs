@@ -1,20 +1,21 @@
-//! The colours of the console: the terminal's own sixteen, so that they follow its theme, or none.
+//! The colours of the console. They are the terminal's sixteen colours, so that they follow its
+//! theme, or none.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// A style for each meaning; views name meanings only.
+/// A style for each meaning. Views refer to meanings, never to colours.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Theme {
     pub(super) title: Style,
     pub(super) rule: Style,
-    /// Labels and what is only there for completeness.
+    /// Labels, and figures of little interest.
     pub(super) faint: Style,
     /// Numbers and names.
     pub(super) text: Style,
     pub(super) good: Style,
     pub(super) warn: Style,
     pub(super) bad: Style,
-    /// A banner nobody may miss.
+    /// A banner that must be noticed.
     pub(super) alarm: Style,
     pub(super) chart: Style,
     pub(super) selected: Style,
@@ -22,7 +23,7 @@ pub(super) struct Theme {
 }
 
 impl Theme {
-    /// In colour, unless the environment sets `NO_COLOR` or the terminal is a dumb one.
+    /// Returns the coloured theme, or the plain one if `NO_COLOR` is set or the terminal is dumb.
     pub(super) fn from_environment() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -46,7 +47,7 @@ impl Theme {
         }
     }
 
-    /// By weight alone.
+    /// Uses bold, dim and reversed text instead of colours.
     pub(super) fn plain() -> Self {
         let text = Style::new();
         let bold = text.add_modifier(Modifier::BOLD);

@@ -12,7 +12,7 @@ use crate::daemon::base::config::Config;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{NewAudit, SharedMetadataStore};
 use crate::protocol::StreamId;
-use crate::protocol::paths::default_data_dir;
+use crate::protocol::paths::{ADMIN_SOCKET, default_data_dir};
 use crate::protocol::stream::NewStream;
 
 /// Makes the data directory, for its owner alone.
@@ -113,7 +113,7 @@ fn lc_command(config: &Config) -> String {
         }
         _ => "lc".to_owned(),
     };
-    if config.node.admin_socket == default_data_dir().join(crate::protocol::paths::ADMIN_SOCKET) {
+    if config.node.admin_socket == default_data_dir(std::env::var_os).join(ADMIN_SOCKET) {
         program
     } else {
         format!("{program} --socket {}", config.node.admin_socket.display())

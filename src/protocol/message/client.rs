@@ -1,19 +1,19 @@
-//! What a viewer may say.
+//! The messages that viewers send.
 
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::ErrorCode;
 
-/// A `ref` may have this many characters: enough for a UUID or a ULID with a prefix.
+/// Maximum length of a `ref`, enough for a UUID or a ULID with a prefix.
 pub const MAX_REF_CHARS: usize = 64;
 
 /// A message from a viewer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientMessage {
-    /// The token, where neither header nor query could carry it.
+    /// A token, from a viewer that sent none in a header or query parameter, or to replace one.
     Auth { token: String },
-    /// A comment. Repeating it with the same `ref` is safe: it is stored and shown once.
+    /// A comment. A repetition with the same `ref` is stored and shown only once.
     Comment {
         message: String,
         #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -21,15 +21,15 @@ pub enum ClientMessage {
     },
     /// One reaction, such as `fire`.
     Reaction { reaction: String },
-    /// No comments until `resume`; deletions and announcements still come.
+    /// Stops comments until `resume`. Deletions and announcements are still sent.
     Pause,
-    /// Comments again, from where the viewer paused if that is still at hand.
+    /// Continues comments, from where the viewer paused if they are still available.
     Resume,
-    /// Answered with `pong`.
+    /// A request for a `pong`.
     Ping,
 }
 
-/// Why a message was not understood.
+/// The error of decoding a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct BadMessage {
@@ -44,10 +44,10 @@ impl BadMessage {
 }
 
 impl ClientMessage {
-    /// The names of all messages, for error texts.
+    /// The names of all message types, for error texts.
     pub(super) const TYPES: &str = "auth, comment, reaction, pause, resume or ping";
 
-    /// Checks what the types alone do not say.
+    /// Checks the limits that the types do not express.
     pub(super) fn checked(self) -> Result<Self, BadMessage> {
         if let Self::Comment { client_ref: Some(text), .. } = &self
             && (text.is_empty() || text.chars().count() > MAX_REF_CHARS)

@@ -1,4 +1,4 @@
-//! The JSON form: one object a message, its kind in `type`.
+//! The JSON encoding: one object per message, with the kind of message in `type`.
 
 use super::{BadMessage, ClientMessage, ServerMessage};
 use crate::protocol::ErrorCode;
@@ -17,15 +17,15 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, serde_json::Error>
     serde_json::from_slice(payload)
 }
 
-/// Reads a viewer's message. `payload` must be UTF-8, which the framing layer has checked.
+/// Decodes a message from a viewer. `payload` must be UTF-8; the framing layer checks that.
 pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
     match serde_json::from_slice::<ClientMessage>(payload) {
         Ok(message) => message.checked(),
-        Err(error) => Err(explain(&error)),
+        Err(error) => Err(to_bad_message(&error)),
     }
 }
 
-fn explain(error: &serde_json::Error) -> BadMessage {
+fn to_bad_message(error: &serde_json::Error) -> BadMessage {
     let text = error.to_string();
     if !error.is_data() {
         return BadMessage::new(ErrorCode::BadJson, format!("not JSON: {text}"));
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bad_messages_say_which_kind_of_bad() {
+    fn bad_messages_have_the_right_code() {
         for (payload, code) in [
             ("", ErrorCode::BadJson),
             ("{", ErrorCode::BadJson),
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_messages_are_read() {
+    fn documented_messages_are_decoded() {
         let comment = br#"{"type":"comment","message":"hi","ref":"a"}"#;
         let expected =
             ClientMessage::Comment { message: "hi".into(), client_ref: Some("a".into()) };

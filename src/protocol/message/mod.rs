@@ -1,8 +1,8 @@
-//! The messages of the viewer protocol and their two forms on the wire.
+//! The messages of the viewer protocol and their two encodings.
 //!
-//! [`json`] is the documented form, for people; [`msgpack`] carries the same content in arrays and
-//! deltas, for bandwidth. Both are total: every message encodes, and what does not decode says why
-//! with a stable [`super::ErrorCode`].
+//! [`json`] is easy to read; [`msgpack`] carries the same content in arrays and differences, to
+//! save bandwidth. Every message can be encoded, and decoding fails with a stable
+//! [`super::ErrorCode`].
 
 mod client;
 pub mod json;
@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 pub use client::{BadMessage, ClientMessage, MAX_REF_CHARS};
 pub use server::{CommentsBatch, ServerMessage};
 
-/// `Sec-WebSocket-Protocol` of the JSON form.
+/// The `Sec-WebSocket-Protocol` of the JSON encoding.
 pub const SUBPROTOCOL_JSON: &str = "lc.v1.json";
-/// `Sec-WebSocket-Protocol` of the MessagePack form.
+/// The `Sec-WebSocket-Protocol` of the MessagePack encoding.
 pub const SUBPROTOCOL_MSGPACK: &str = "lc.v1.msgpack";
 
-/// How messages are written on one connection.
+/// The encoding of the messages of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {

@@ -1,12 +1,14 @@
-//! The MessagePack form: one array a message, its kind first. Inside a batch a comment's id is the
-//! time since the one before it, its `seq` likewise, and `created_at` only what its id does not say.
+//! The MessagePack encoding: one array per message, with the kind of message first. In a batch, ids
+//! and `seq` are differences to the previous comment, and `created_at` is the difference to the
+//! time in the id.
 //!
 //! Client: `[0, token]` auth · `[1, message, ref|nil]` comment · `[2, reaction]` · `[3]` pause ·
 //! `[4]` resume · `[5]` ping.
 //! Server: `[0, …]` welcome · `[1, epoch, from_seq, to_seq, ppm, comments]` · `[2, …]` ack ·
 //! `[3, …]` error · `[4, …]` comment.deleted · `[5, …]` throttle · `[6, …]` reactions ·
 //! `[7, viewers]` presence · `[8, …]` direct · `[9, …]` announcement · `[10, from, to]` gap ·
-//! `[11, …]` bye · `[12]` pong · `[13, …]` as 1, the viewer's own comment outside the ranges.
+//! `[11, …]` bye · `[12]` pong · `[13, …]` like 1, the viewer's own comment outside the ranges.
+//! `docs/protocol.md` lists the fields.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,7 +19,8 @@ use super::{BadMessage, ClientMessage, CommentsBatch, ServerMessage};
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::{CommentId, ErrorCode, Identity, Role, UserId};
 
-/// An id: ticks since the previous comment of the batch if that came from the same node, else whole.
+/// A comment id: the ticks since the previous comment of the batch if that is from the same node,
+/// else the 16 bytes.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum CompactId {
@@ -74,7 +77,7 @@ pub fn encode_client(message: &ClientMessage) -> Vec<u8> {
     }
 }
 
-/// Reads a viewer's message.
+/// Decodes a message from a viewer.
 pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
     use ClientMessage as M;
     let bad = |error: rmp_serde::decode::Error| {
@@ -83,7 +86,7 @@ pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
     let kind = match kind(payload) {
         Some(kind) => kind,
         None if rmp_serde::from_slice::<serde::de::IgnoredAny>(payload).is_ok() => {
-            let text = "expected an array with the message's kind first";
+            let text = "expected an array that starts with the kind of message";
             return Err(BadMessage::new(ErrorCode::BadMessage, text));
         }
         None => return Err(BadMessage::new(ErrorCode::BadMsgpack, "not MessagePack")),
@@ -108,7 +111,7 @@ pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
     .checked()
 }
 
-/// Reads a server's message.
+/// Decodes a message from the server.
 pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, rmp_serde::decode::Error> {
     use ServerMessage as M;
     Ok(match kind(payload).unwrap_or(u8::MAX) {
@@ -256,7 +259,7 @@ fn invalid(text: impl Into<String>) -> rmp_serde::decode::Error {
     rmp_serde::decode::Error::Uncategorized(text.into())
 }
 
-/// The first element of an array of at least one, if it is a small unsigned number.
+/// Returns the first element of a non-empty array, if it is a small unsigned number.
 fn kind(payload: &[u8]) -> Option<u8> {
     let at = match payload.first()? {
         0x91..=0x9F => 1,
@@ -347,7 +350,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_forms_carry_the_same_content(message in message()) {
+        fn both_encodings_carry_the_same_content(message in message()) {
             prop_assert_eq!(&decode_server(&encode(&message)).unwrap(), &message);
             prop_assert_eq!(&json::decode_server(&json::encode(&message)).unwrap(), &message);
         }
@@ -359,7 +362,7 @@ mod tests {
         }
 
         #[test]
-        fn client_messages_read_back(text in ".{1,30}", with_ref: bool) {
+        fn client_messages_round_trip(text in ".{1,30}", with_ref: bool) {
             let client_ref = with_ref.then(|| text.clone());
             let message = ClientMessage::Comment { message: text, client_ref };
             prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message.clone()));
@@ -368,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_messages_say_which_kind_of_bad() {
+    fn bad_messages_have_the_right_code() {
         for (payload, code) in [
             (&b""[..], ErrorCode::BadMsgpack),
             (&[0xC1], ErrorCode::BadMsgpack),

@@ -1,4 +1,4 @@
-//! What a viewer is told.
+//! The messages that viewers receive.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ pub enum ServerMessage {
     /// The first message of a connection, and again after a later `auth`.
     Welcome {
         stream_id: StreamId,
-        /// Absent for an anonymous viewer, who may only read.
+        /// `None` for an anonymous viewer, who may only read.
         user: Option<Identity>,
         epoch: Epoch,
-        /// What the next `comments` continues after. Reconnecting with `?epoch=…&seq=…` of the last
-        /// `comments.to_seq` gets what was missed.
+        /// The position that the next `comments` continues after. A viewer that reconnects with
+        /// `?epoch=…&seq=…` of its latest `comments.to_seq` receives everything it missed.
         seq: Seq,
         sample_rate: SampleRate,
         viewers: u64,
@@ -49,14 +49,14 @@ pub enum ServerMessage {
         sample_rate: SampleRate,
         message: String,
     },
-    /// Running totals of the reactions that changed.
+    /// The totals of the reactions that changed.
     ReactionsUpdate {
         reactions: BTreeMap<Arc<str>, u64>,
     },
     Presence {
         viewers: u64,
     },
-    /// A word from the operators to this user alone.
+    /// A message from the operators to this user.
     Direct {
         from: Arc<str>,
         message: Arc<str>,
@@ -64,7 +64,7 @@ pub enum ServerMessage {
     Announcement {
         message: Arc<str>,
     },
-    /// The viewer has skipped this range, both ends included; history has it.
+    /// The viewer has skipped this range, both ends included. The history contains it.
     Gap {
         from_seq: Seq,
         to_seq: Seq,
@@ -73,18 +73,18 @@ pub enum ServerMessage {
     Bye {
         /// The name of the close code that follows.
         code: Arc<str>,
-        /// When to come back; absent where coming back is of no use.
+        /// When to reconnect; absent if the client should not reconnect.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reconnect_after_ms: Option<u64>,
     },
     Pong,
 }
 
-/// Comments of one stream, in order, and the range of the sequence they stand for.
+/// Comments of one stream, in order, and the range of positions that they cover.
 ///
-/// Ranges of a connection join without a hole: `from_seq` is one more than the `to_seq` before it
-/// (or than `welcome.seq`). What lies in the range and not in `comments` was sampled out (if
-/// `sample_rate` is below 1), deleted, or belonged to another stream. A hole is a loss.
+/// The ranges of a connection are contiguous: `from_seq` is one more than the previous `to_seq` (or
+/// than `welcome.seq`). Positions in the range without a comment were sampled out (if `sample_rate`
+/// is below 1), were deleted, or belong to other streams. A gap between ranges is a loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommentsBatch {
     pub epoch: Epoch,
@@ -93,8 +93,8 @@ pub struct CommentsBatch {
     #[serde(default = "all", skip_serializing_if = "is_all")]
     pub sample_rate: SampleRate,
     pub comments: Vec<SequencedComment>,
-    /// The viewer's own comment, which the broadcast left out: it stands outside the ranges and
-    /// leaves the viewer's position as it is.
+    /// Whether this is the viewer's own comment, which sampling left out. It is outside the ranges
+    /// and does not change the viewer's position.
     #[serde(default, skip_serializing_if = "is_false")]
     pub echo: bool,
 }

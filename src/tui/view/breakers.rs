@@ -1,4 +1,4 @@
-//! The circuit breakers, those that are not closed first.
+//! The dependencies panel: circuit breakers, those that are not closed first.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -27,14 +27,14 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, breakers: &[BreakerStatus], 
         }
     }
     if lines.is_empty() {
-        lines.push(Line::styled("none is guarded by a breaker", theme.faint));
+        lines.push(Line::styled("no circuit breakers", theme.faint));
     }
     panel::lines(area, buffer, &lines, theme);
 }
 
-/// Four spans, and a fifth with the error where there is one.
+/// Returns four spans, and a fifth with the error if there is one.
 fn line(breaker: &BreakerStatus, theme: &Theme) -> Line<'static> {
-    let (word, style) = match breaker.state {
+    let (state, style) = match breaker.state {
         BreakerState::Closed => ("closed", theme.good),
         BreakerState::HalfOpen => ("HALF OPEN", theme.warn),
         BreakerState::Open => ("OPEN", theme.bad),
@@ -42,7 +42,7 @@ fn line(breaker: &BreakerStatus, theme: &Theme) -> Line<'static> {
     let mut spans = vec![
         Span::styled("● ", style),
         Span::styled(format!("{} ", breaker.dependency), theme.text),
-        Span::styled(word, style),
+        Span::styled(state, style),
         Span::styled(format!(" {}", show_duration(breaker.since_ms)), theme.faint),
     ];
     if let (Some(error), false) = (&breaker.last_error, breaker.state == BreakerState::Closed) {

@@ -1,4 +1,4 @@
-//! Viewers of this node: how many, how many are slow, how fast they come and go, and why they went.
+//! The connections panel: viewers of this node, and why connections were refused or closed.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use ratatui::text::{Line, Span};
 use super::panel;
 use crate::protocol::admin::TopSnapshot;
 use crate::protocol::quantity::{show_count, show_rate};
-use crate::tui::history::History;
+use crate::tui::history::SnapshotHistory;
 use crate::tui::theme::Theme;
 
 pub(super) fn draw(
     area: Rect,
     buffer: &mut Buffer,
-    history: &History,
+    history: &SnapshotHistory,
     snapshot: &TopSnapshot,
     theme: &Theme,
 ) {
@@ -24,16 +24,16 @@ pub(super) fn draw(
     if area.is_empty() {
         return;
     }
-    let mut lines = vec![open(snapshot, theme), churn(history, theme)];
-    // First, because a limit is at work, or somebody at the door.
-    lines.extend(counted(
+    let mut lines = vec![open_line(snapshot, theme), churn_line(history, theme)];
+    // Refusals come first, because they mean that a limit is in effect.
+    lines.extend(lines_by_code(
         area.width,
         "refused",
         &snapshot.counters.connections_refused,
         theme.warn,
         theme,
     ));
-    lines.extend(counted(
+    lines.extend(lines_by_code(
         area.width,
         "closed",
         &snapshot.counters.connections_closed,
@@ -45,10 +45,10 @@ pub(super) fn draw(
     panel::lines(area, buffer, &lines, theme);
 }
 
-/// One line a code, the most frequent first.
-fn counted(
+/// Returns one line per code, the most frequent first.
+fn lines_by_code(
     width: u16,
-    what: &str,
+    verb: &str,
     by_code: &BTreeMap<String, u64>,
     style: Style,
     theme: &Theme,
@@ -56,13 +56,13 @@ fn counted(
     let mut codes: Vec<_> = by_code.iter().collect();
     codes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let line = |(code, count): (&String, &u64)| {
-        let name = Span::styled(format!("{what} {code}"), theme.faint);
+        let name = Span::styled(format!("{verb} {code}"), theme.faint);
         panel::pair(width, name, Span::styled(show_count(*count), style))
     };
     codes.into_iter().map(line).collect()
 }
 
-fn open(snapshot: &TopSnapshot, theme: &Theme) -> Line<'static> {
+fn open_line(snapshot: &TopSnapshot, theme: &Theme) -> Line<'static> {
     let own = snapshot.nodes.iter().find(|node| node.node == snapshot.node);
     let most =
         own.map_or(String::new(), |node| format!(" of {}", show_count(node.max_connections)));
@@ -80,7 +80,7 @@ fn open(snapshot: &TopSnapshot, theme: &Theme) -> Line<'static> {
     ])
 }
 
-fn churn(history: &History, theme: &Theme) -> Line<'static> {
+fn churn_line(history: &SnapshotHistory, theme: &Theme) -> Line<'static> {
     let text = match history.churn() {
         (Some(opened), Some(closed)) => {
             format!("+{}/s new, -{}/s gone", show_rate(opened), show_rate(closed))

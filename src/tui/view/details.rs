@@ -1,4 +1,4 @@
-//! Everything known about the selected stream, over the screen.
+//! The details overlay: everything known about the selected stream.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -7,7 +7,7 @@ use ratatui::widgets::{Block, Widget as _};
 
 use super::layout::clear_centered;
 use super::panel;
-use super::streams::throttle_alone;
+use super::streams::throttle_state;
 use crate::protocol::admin::StreamStatus;
 use crate::protocol::quantity::{show_rate, show_share};
 use crate::protocol::stream::ModerationMode;
@@ -47,16 +47,16 @@ fn rows(console: &Console, stream: &StreamStatus, theme: &Theme) -> Vec<(String,
         ModerationMode::Off => "off",
     };
     let sampled_out = console.shown().sampled_out(stream.stream_id);
-    let open = if stream.anonymous { "everybody" } else { "token holders only" };
+    let audience = if stream.anonymous { "everyone" } else { "token holders only" };
     let mut rows = vec![
         ("title", stream.title.clone()),
         ("state", stream.state.as_str().to_owned()),
-        ("watched by", open.to_owned()),
+        ("watched by", audience.to_owned()),
         ("moderation", moderation.to_owned()),
         ("viewers", stream.viewers.to_string()),
         ("in", format!("{}/s", show_rate(stream.comments_per_second))),
         ("shown", show_share(stream.shown())),
-        ("throttle", throttle_alone(stream, theme).0),
+        ("throttle", throttle_state(stream, theme).0),
         ("egress", egress(stream)),
         ("received", stream.received.to_string()),
         ("broadcast", stream.broadcast.to_string()),
@@ -74,12 +74,10 @@ fn rows(console: &Console, stream: &StreamStatus, theme: &Theme) -> Vec<(String,
     rows
 }
 
-/// What nodes at their egress limit make of it.
+/// Describes the effect of egress limits on the stream.
 fn egress(stream: &StreamStatus) -> String {
-    match stream.egress_share.is_all() {
-        true => "no limit".to_owned(),
-        false => {
-            format!("{} of {}", show_share(stream.egress_share), show_share(stream.sample_rate))
-        }
+    if stream.egress_share.is_all() {
+        return "no limit".to_owned();
     }
+    format!("{} of {}", show_share(stream.egress_share), show_share(stream.sample_rate))
 }

@@ -1,26 +1,27 @@
-//! The last two lines: what came of an action, and what the keys do now.
+//! The last two lines: the notice line and the keys of the current mode.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use crate::client::wording::missing_nodes;
+use crate::client::outcome_text::missing_nodes;
 use crate::protocol::admin::NodeStatus;
 use crate::protocol::quantity::show_duration;
-use crate::tui::state::{Console, Link, Mode, Notice};
+use crate::tui::state::{Connection, Console, Mode, Notice};
 use crate::tui::theme::Theme;
 
-/// A lost connection first, because then nothing else on the screen is true.
+/// Draws the notice line. A lost connection takes precedence, because then the rest of the screen
+/// is out of date.
 pub(super) fn notice(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {
     if area.is_empty() {
         return;
     }
-    let line = match (&console.mode, &console.link, &console.notice) {
+    let line = match (&console.mode, &console.connection, &console.notice) {
         (Mode::Filtering, ..) => Line::from(vec![
             Span::styled("filter: ", theme.key),
             Span::styled(format!("{}▏", console.filter), theme.text),
         ]),
-        (_, Link::Lost { why, retry_in }, _) => {
+        (_, Connection::Lost { why, retry_in }, _) => {
             let wait = show_duration(u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX));
             Line::styled(format!(" RECONNECTING in {wait}: {why} "), theme.alarm)
         }
@@ -30,12 +31,12 @@ pub(super) fn notice(area: Rect, buffer: &mut Buffer, console: &Console, theme: 
         _ => alerts(console, theme),
     };
     buffer.set_line(area.x, area.y, &line, area.width);
-    if matches!(console.link, Link::Lost { .. }) && console.mode != Mode::Filtering {
+    if matches!(console.connection, Connection::Lost { .. }) && console.mode != Mode::Filtering {
         buffer.set_style(area, theme.alarm);
     }
 }
 
-/// Nodes that are silent, and nodes at their egress limit.
+/// Names unreachable nodes and nodes at their egress limit.
 fn alerts(console: &Console, theme: &Theme) -> Line<'static> {
     let Some(snapshot) = console.shown().latest() else { return Line::default() };
     let missing = missing_nodes(&snapshot.unreachable);
@@ -44,7 +45,7 @@ fn alerts(console: &Console, theme: &Theme) -> Line<'static> {
     Line::styled(alerts.join("; "), theme.warn)
 }
 
-/// The keys, most needed first: a narrow screen cuts the end.
+/// Draws the keys, most important first, because a narrow screen cuts off the end.
 pub(super) fn keys(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {
     if area.is_empty() {
         return;
@@ -61,15 +62,15 @@ pub(super) fn keys(area: Rect, buffer: &mut Buffer, console: &Console, theme: &T
             ("x", "kick"),
             ("u", "unban"),
             ("d", "details"),
-            ("space", if console.is_paused() { "go on" } else { "pause" }),
+            ("space", if console.is_paused() { "resume" } else { "pause" }),
         ],
         Mode::Filtering => &[("Enter", "keep"), ("Esc", "clear"), ("Ctrl-U", "empty")],
-        Mode::Form(_) => &[("Enter", "next, then do it"), ("Tab", "next"), ("Esc", "cancel")],
+        Mode::Form(_) => &[("Enter", "next, then submit"), ("Tab", "next"), ("Esc", "cancel")],
         Mode::Details => &[("j k", "other streams"), ("Esc", "close")],
         Mode::Help => &[("any key", "close")],
     };
-    let spans = keys.iter().flat_map(|(key, what)| {
-        [Span::styled(*key, theme.key), Span::styled(format!(" {what}  "), theme.faint)]
+    let spans = keys.iter().flat_map(|(key, description)| {
+        [Span::styled(*key, theme.key), Span::styled(format!(" {description}  "), theme.faint)]
     });
     buffer.set_line(area.x, area.y, &Line::from(spans.collect::<Vec<_>>()), area.width);
 }

@@ -1,4 +1,4 @@
-//! A form over the screen.
+//! The form overlay.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,7 +11,7 @@ use crate::tui::theme::Theme;
 
 const WIDTH: u16 = 64;
 const LABEL_WIDTH: usize = 8;
-/// An error may need two lines.
+/// An error text may need two lines.
 const ERROR_ROWS: u16 = 2;
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, form: &Form, theme: &Theme) {
@@ -35,7 +35,7 @@ fn field<'a>(form: &'a Form, at: usize, width: usize, theme: &Theme) -> Line<'a>
         format!("{:>LABEL_WIDTH$} ", field.label),
         if current { theme.key } else { theme.faint },
     );
-    // The end of a long value is what is being typed.
+    // Typing happens at the end of a long value, so its start is cut off.
     let room = width.saturating_sub(LABEL_WIDTH + 2);
     let excess = Line::raw(field.value.as_str()).width().saturating_sub(room);
     let value: String = field.value.chars().skip(excess).collect();

@@ -1,11 +1,11 @@
-//! The first line: which node, how it is, how many watch.
+//! The header line: the node, its state, and the number of viewers.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::protocol::quantity::{show_count, show_duration};
-use crate::tui::state::{Console, Link};
+use crate::tui::state::{Connection, Console};
 use crate::tui::theme::Theme;
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {
@@ -41,15 +41,15 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &T
 }
 
 fn state(console: &Console, draining: bool, theme: &Theme) -> Span<'static> {
-    match (&console.link, console.is_paused(), draining) {
-        (Link::Lost { .. }, ..) => Span::styled(" NO CONTACT ", theme.alarm),
+    match (&console.connection, console.is_paused(), draining) {
+        (Connection::Lost { .. }, ..) => Span::styled(" NO CONTACT ", theme.alarm),
         (_, true, _) => Span::styled(" PAUSED ", theme.selected),
         (_, _, true) => Span::styled("● draining", theme.warn),
         _ => Span::styled("● running", theme.good),
     }
 }
 
-/// `09:46:48`, in UTC.
+/// Writes a time as `09:46:48`, in UTC.
 fn clock(at_ms: u64) -> String {
     let second = at_ms / 1000 % 86_400;
     format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)

@@ -1,4 +1,4 @@
-//! The keys, over the screen.
+//! The help overlay: the keys.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,10 +11,10 @@ use crate::tui::theme::Theme;
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, theme: &Theme) {
     let area = clear_centered(area, 66, HELP.len() as u16 + 2, buffer);
-    let lines = HELP.iter().map(|(key, what)| {
+    let lines = HELP.iter().map(|(key, description)| {
         Line::from(vec![
             Span::styled(format!(" {key:<9} "), theme.key),
-            Span::styled(*what, theme.text),
+            Span::styled(*description, theme.text),
         ])
     });
     let block =

@@ -1,4 +1,4 @@
-//! The consumers of the log: how far behind, and whether that grows.
+//! The lag panel: the lag of each consumer of the log, and its change.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -10,7 +10,7 @@ use crate::protocol::quantity::show_count;
 use crate::tui::history::GroupLag;
 use crate::tui::theme::Theme;
 
-/// Records behind from which a consumer is coloured.
+/// Lag from which a consumer is highlighted, in records.
 const NOTABLE_LAG: u64 = 1_000;
 
 const COLUMNS: [Column; 4] = [

@@ -1,11 +1,11 @@
-//! Where each panel goes.
+//! Places the panels on the screen.
 //!
 //! ```text
 //! ┌ header ──────────────────────────────────────────────────────────┐  1
 //! │ rates                   │ connections                            │  8, 4 below 15 rows
 //! │                         │ breakers (a third column from 110 on)  │
 //! ├──────────────────────────────────────────────────────────────────┤
-//! │ streams                                                          │  what is left
+//! │ streams                                                          │  the remaining rows
 //! ├─────────────────────┬──────────────┬────────────┬────────────────┤
 //! │ workers             │ lag          │ moderation │ nodes          │  5 to 14, from 21 rows on
 //! ├─────────────────────┴──────────────┴────────────┴────────────────┤
@@ -13,8 +13,8 @@
 //! └ keys ────────────────────────────────────────────────────────────┘  1
 //! ```
 //!
-//! Narrower: nodes go below 110 columns, moderation below 64, what is beside the rates below 64,
-//! lag below 40.
+//! On narrower screens panels are hidden: nodes below 110 columns, moderation, connections and
+//! breakers below 64, lag below 40.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -29,9 +29,9 @@ const WIDE: u16 = 110;
 const MIDDLE: u16 = 64;
 const NARROW: u16 = 40;
 
-/// An area for each panel; an empty one where it is not shown.
+/// The area of each panel; empty if the panel is hidden.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct ScreenLayout {
     pub(super) header: Rect,
     pub(super) rates: Rect,
     pub(super) connections: Rect,
@@ -45,7 +45,7 @@ pub(super) struct Plan {
     pub(super) keys: Rect,
 }
 
-impl Plan {
+impl ScreenLayout {
     pub(super) fn of(area: Rect) -> Self {
         let (header, rest) = split_top(area, 1);
         let (rest, keys) = split_bottom(rest, u16::from(area.height >= 3));
@@ -69,7 +69,7 @@ impl Plan {
             MIDDLE.. => {
                 let [rates, beside] = columns(area, [58, 42]);
                 self.rates = rates;
-                // Below a few lines there is nothing of breakers to be seen.
+                // With only a few rows, the breakers panel would show nothing.
                 let rows = if beside.height > BRIEF_ROWS { 3 } else { beside.height };
                 (self.connections, self.breakers) = split_top(beside, rows);
             }
@@ -102,10 +102,10 @@ fn split_bottom(area: Rect, rows: u16) -> (Rect, Rect) {
     split_top(area, area.height.saturating_sub(rows))
 }
 
-/// Columns of so many hundredths each, one cell apart.
-fn columns<const N: usize>(area: Rect, hundredths: [u32; N]) -> [Rect; N] {
+/// Splits an area into columns of the given percentages, one cell apart.
+fn columns<const N: usize>(area: Rect, percentages: [u32; N]) -> [Rect; N] {
     let mut shares = 0;
-    hundredths.map(|share| {
+    percentages.map(|share| {
         let edge = |shares: u32| area.x + (u32::from(area.width) * shares / 100) as u16;
         let (left, right) = (edge(shares), edge(shares + share));
         shares += share;
@@ -114,14 +114,14 @@ fn columns<const N: usize>(area: Rect, hundredths: [u32; N]) -> [Rect; N] {
     })
 }
 
-/// Clears a box of at most that size in the middle.
+/// Clears a centred box of at most the given size, and returns its area.
 pub(super) fn clear_centered(area: Rect, width: u16, height: u16, buffer: &mut Buffer) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
     let x = area.x + (area.width - width) / 2;
     let y = area.y + (area.height - height) / 2;
     let middle = Rect { x, y, width, height };
     for y in middle.top()..middle.bottom() {
-        // A wide character that reaches into the box would hide its edge.
+        // A wide character that overlaps the box would hide its edge.
         if x > area.x && Line::raw(buffer[(x - 1, y)].symbol()).width() > 1 {
             buffer[(x - 1, y)].set_symbol(" ");
         }
@@ -134,9 +134,9 @@ pub(super) fn clear_centered(area: Rect, width: u16, height: u16, buffer: &mut B
 mod tests {
     use super::*;
 
-    fn panels(plan: Plan) -> [Rect; 11] {
-        let Plan { header, rates, connections, breakers, streams, .. } = plan;
-        let Plan { workers, lag, moderation, nodes, notice, keys, .. } = plan;
+    fn panels(layout: ScreenLayout) -> [Rect; 11] {
+        let ScreenLayout { header, rates, connections, breakers, streams, .. } = layout;
+        let ScreenLayout { workers, lag, moderation, nodes, notice, keys, .. } = layout;
         [
             header,
             rates,
@@ -153,11 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn panels_stay_inside_and_never_overlap_at_any_size() {
+    fn panels_stay_inside_and_never_overlap() {
         for (width, height) in (0..=200).flat_map(|w| (0..=60).map(move |h| (w, h))) {
             let area = Rect::new(3, 2, width, height);
-            let shown: Vec<_> =
-                panels(Plan::of(area)).into_iter().filter(|panel| !panel.is_empty()).collect();
+            let shown: Vec<_> = panels(ScreenLayout::of(area))
+                .into_iter()
+                .filter(|panel| !panel.is_empty())
+                .collect();
             for (at, panel) in shown.iter().enumerate() {
                 assert_eq!(panel.intersection(area), *panel, "{width}x{height}");
                 let clash = shown[at + 1..].iter().find(|other| panel.intersects(**other));
@@ -167,10 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn a_classic_terminal_shows_all_but_the_nodes_and_a_large_one_everything() {
+    fn a_large_terminal_shows_every_panel() {
         let hidden = |width, height| {
-            let plan = Plan::of(Rect::new(0, 0, width, height));
-            panels(plan).iter().filter(|panel| panel.is_empty()).count()
+            let layout = ScreenLayout::of(Rect::new(0, 0, width, height));
+            panels(layout).iter().filter(|panel| panel.is_empty()).count()
         };
         assert_eq!(hidden(80, 24), 1);
         assert_eq!(hidden(120, 40), 0);

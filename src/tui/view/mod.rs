@@ -1,7 +1,8 @@
-//! The screen, drawn from the state alone.
+//! Draws the screen. Each panel has a file of its own.
 //!
-//! In: a [`Console`], a [`Theme`], an area of any size. Out: cells. Always holds: nothing is drawn
-//! outside the area, and what does not fit is left out, panels from the bottom up.
+//! In: a [`Console`], a [`Theme`], an area of any size. Out: cells. Always holds: the screen
+//! depends only on these; nothing is drawn outside the area; panels that do not fit are left out,
+//! from the bottom up.
 
 mod breakers;
 mod connections;
@@ -26,23 +27,23 @@ use ratatui::text::Line;
 
 use super::state::{Console, Mode};
 use super::theme::Theme;
-use layout::Plan;
+use layout::ScreenLayout;
 
-/// Draws everything.
+/// Draws the whole screen.
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {
-    let plan = Plan::of(area);
-    header::draw(plan.header, buffer, console, theme);
-    rates::draw(plan.rates, buffer, console.shown(), theme);
-    streams::draw(plan.streams, buffer, console, theme);
-    footer::notice(plan.notice, buffer, console, theme);
-    footer::keys(plan.keys, buffer, console, theme);
+    let layout = ScreenLayout::of(area);
+    header::draw(layout.header, buffer, console, theme);
+    rates::draw(layout.rates, buffer, console.shown(), theme);
+    streams::draw(layout.streams, buffer, console, theme);
+    footer::notice(layout.notice, buffer, console, theme);
+    footer::keys(layout.keys, buffer, console, theme);
     if let Some(snapshot) = console.shown().latest() {
-        connections::draw(plan.connections, buffer, console.shown(), snapshot, theme);
-        breakers::draw(plan.breakers, buffer, &snapshot.breakers, theme);
-        workers::draw(plan.workers, buffer, console.shown(), snapshot, theme);
-        lag::draw(plan.lag, buffer, console.shown().groups(), theme);
-        moderation::draw(plan.moderation, buffer, snapshot, theme);
-        nodes::draw(plan.nodes, buffer, snapshot, theme);
+        connections::draw(layout.connections, buffer, console.shown(), snapshot, theme);
+        breakers::draw(layout.breakers, buffer, &snapshot.breakers, theme);
+        workers::draw(layout.workers, buffer, console.shown(), snapshot, theme);
+        lag::draw(layout.lag, buffer, console.shown().groups(), theme);
+        moderation::draw(layout.moderation, buffer, snapshot, theme);
+        nodes::draw(layout.nodes, buffer, snapshot, theme);
     }
     match &console.mode {
         Mode::Form(filled) => form::draw(area, buffer, filled, theme),
@@ -52,7 +53,7 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &T
     }
 }
 
-/// The screen as text, without spaces at line ends.
+/// Returns the screen as text, without trailing spaces.
 pub(super) fn text(buffer: &Buffer) -> String {
     let area = buffer.area();
     let mut text = String::new();
@@ -61,7 +62,7 @@ pub(super) fn text(buffer: &Buffer) -> String {
         while x < area.right() {
             let symbol = buffer[(x, y)].symbol();
             line.push_str(symbol);
-            // A wide character covers the cells after it.
+            // A wide character also covers the cells after it.
             x += Line::raw(symbol).width().max(1) as u16;
         }
         text.push_str(line.trim_end());

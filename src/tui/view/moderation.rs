@@ -1,4 +1,4 @@
-//! What moderation decided and why, and what was refused before it got there.
+//! The moderation panel: decisions and their reasons, and comments refused before moderation.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -10,7 +10,7 @@ use crate::protocol::admin::TopSnapshot;
 use crate::protocol::quantity::show_count;
 use crate::tui::theme::Theme;
 
-/// Rows from which each decision has a row of its own.
+/// Number of rows from which each decision has its own row.
 const ROOMY: u16 = 8;
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer, snapshot: &TopSnapshot, theme: &Theme) {
@@ -29,24 +29,24 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, snapshot: &TopSnapshot, them
         ("shadowed", counts.shadow_banned, style(counts.shadow_banned, theme.warn)),
     ];
     let width = area.width;
-    let one = |(name, count, style): (&'static str, u64, Style), width| {
+    let row = |(name, count, style): (&'static str, u64, Style), width| {
         panel::pair(width, Span::styled(name, theme.faint), Span::styled(show_count(count), style))
     };
     let mut lines: Vec<Line<'_>> = if area.height >= ROOMY {
-        decisions.into_iter().map(|decision| one(decision, width)).collect()
+        decisions.into_iter().map(|decision| row(decision, width)).collect()
     } else {
         let half = width / 2;
         let pairs = decisions[..4].chunks_exact(2);
         pairs
-            .map(|pair| beside(one(pair[0], half), one(pair[1], width.saturating_sub(half + 1))))
+            .map(|pair| beside(row(pair[0], half), row(pair[1], width.saturating_sub(half + 1))))
             .collect()
     };
-    let reasons = sorted(&counts.reasons);
+    let reasons = by_count(&counts.reasons);
     lines.extend(reasons.into_iter().map(|(reason, count)| {
         let name = Span::styled(format!(" {reason}"), theme.text);
         panel::pair(width, name, Span::styled(show_count(count), theme.text))
     }));
-    let refused = sorted(&snapshot.counters.refused);
+    let refused = by_count(&snapshot.counters.refused);
     lines.extend(refused.into_iter().map(|(code, count)| {
         let name = Span::styled(format!("refused {code}"), theme.faint);
         panel::pair(width, name, Span::styled(show_count(count), theme.text))
@@ -59,7 +59,7 @@ fn beside<'a>(left: Line<'a>, right: Line<'a>) -> Line<'a> {
     Line::from(spans.collect::<Vec<_>>())
 }
 
-fn sorted(counts: &std::collections::BTreeMap<String, u64>) -> Vec<(&str, u64)> {
+fn by_count(counts: &std::collections::BTreeMap<String, u64>) -> Vec<(&str, u64)> {
     let mut sorted: Vec<_> = counts.iter().map(|(name, count)| (name.as_str(), *count)).collect();
     sorted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     sorted

@@ -1,4 +1,4 @@
-//! The nodes of the cluster, those that did not answer first.
+//! The nodes panel: the nodes of the cluster, unreachable ones first.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -33,9 +33,10 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, snapshot: &TopSnapshot, them
 }
 
 fn cells(node: &NodeStatus, theme: &Theme) -> [(String, Style); 3] {
-    let (up, style) = match node.draining {
-        true => ("draining".to_owned(), theme.warn),
-        false => (show_duration(node.uptime_ms), theme.faint),
+    let (up, style) = if node.draining {
+        ("draining".to_owned(), theme.warn)
+    } else {
+        (show_duration(node.uptime_ms), theme.faint)
     };
     [(node.node.to_string(), theme.text), (show_count(node.connections), theme.text), (up, style)]
 }

@@ -1,4 +1,4 @@
-//! The frame of a panel: a rule with its title, and the rows below it.
+//! Draws the frame of a panel, and lines inside it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use crate::tui::theme::Theme;
 
-/// Draws the rule of a panel; returns what is left below it.
+/// Draws the title line of a panel and returns the area below it.
 pub(super) fn open(area: Rect, buffer: &mut Buffer, title: &str, theme: &Theme) -> Rect {
     if area.is_empty() {
         return Rect::default();
@@ -27,7 +27,7 @@ pub(super) fn open(area: Rect, buffer: &mut Buffer, title: &str, theme: &Theme) 
     Rect { y: area.y + 1, height: area.height - 1, ..area }
 }
 
-/// Draws lines one below the other; where they do not all fit, the last row says how many are left.
+/// Draws lines below each other. If they do not all fit, the last row shows how many are missing.
 pub(super) fn lines(area: Rect, buffer: &mut Buffer, lines: &[Line<'_>], theme: &Theme) {
     let rows = usize::from(area.height);
     let shown = if lines.len() > rows { rows.saturating_sub(1) } else { lines.len() };
@@ -42,7 +42,7 @@ pub(super) fn lines(area: Rect, buffer: &mut Buffer, lines: &[Line<'_>], theme: 
     }
 }
 
-/// A name on the left, a figure on the right, as one line of the given width.
+/// Returns a line of the given width, with a name on the left and a figure on the right.
 pub(super) fn pair<'a>(
     width: u16,
     name: impl Into<Span<'a>>,

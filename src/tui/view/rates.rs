@@ -1,4 +1,4 @@
-//! Comments a second at each stage of the way, with their recent past.
+//! The rates panel: comments per second at each stage, with a chart of the recent past.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -8,10 +8,10 @@ use ratatui::widgets::{RenderDirection, Sparkline, Widget as _};
 use super::grid::{Column, Grid};
 use super::panel;
 use crate::protocol::quantity::show_rate;
-use crate::tui::history::{History, Metric};
+use crate::tui::history::{Metric, SnapshotHistory};
 use crate::tui::theme::Theme;
 
-/// The chart is drawn over its column, whose cell stays empty.
+/// The cell of the chart column stays empty; the chart is drawn over it.
 const COLUMNS: [Column; 4] = [
     Column { name: "", width: 11, right: false, rank: 1 },
     Column { name: "", width: 6, right: true, rank: 0 },
@@ -19,11 +19,11 @@ const COLUMNS: [Column; 4] = [
     Column { name: "", width: 8, right: true, rank: 3 },
 ];
 
-/// What is shown where there is no room for all.
+/// The metrics that are shown if there is no room for all.
 const BRIEF: [Metric; 3] = [Metric::In, Metric::Delivered, Metric::Refused];
 
-pub(super) fn draw(area: Rect, buffer: &mut Buffer, history: &History, theme: &Theme) {
-    let area = panel::open(area, buffer, "comments a second", theme);
+pub(super) fn draw(area: Rect, buffer: &mut Buffer, history: &SnapshotHistory, theme: &Theme) {
+    let area = panel::open(area, buffer, "comments per second", theme);
     let grid = Grid::fit(&COLUMNS, area);
     let metrics =
         if usize::from(area.height) < Metric::ALL.len() { &BRIEF[..] } else { &Metric::ALL };
@@ -37,7 +37,7 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, history: &History, theme: &T
             (peak(history, metric, chart.width), theme.faint),
         ];
         grid.row(row.y, buffer, &cells);
-        spark(chart, buffer, history, metric, theme);
+        draw_chart(chart, buffer, history, metric, theme);
     }
 }
 
@@ -51,19 +51,29 @@ fn styles(metric: Metric, rate: Option<f64>, theme: &Theme) -> (Style, Style) {
     (theme.faint, figure)
 }
 
-/// The newest points, as many as there is room for, newest first.
-fn points(history: &History, metric: Metric, room: u16) -> impl Iterator<Item = Option<f64>> {
+/// The newest points that fit, newest first.
+fn points(
+    history: &SnapshotHistory,
+    metric: Metric,
+    room: u16,
+) -> impl Iterator<Item = Option<f64>> {
     history.chart(metric).iter().rev().take(room.into()).copied()
 }
 
-/// `max 4.2k`, of what the chart shows.
-fn peak(history: &History, metric: Metric, room: u16) -> String {
+/// Writes the maximum of the visible chart, such as `max 4.2k`.
+fn peak(history: &SnapshotHistory, metric: Metric, room: u16) -> String {
     let peak = points(history, metric, room).flatten().fold(0.0, f64::max);
     if peak > 0.0 { format!("max {}", show_rate(peak)) } else { String::new() }
 }
 
-fn spark(area: Rect, buffer: &mut Buffer, history: &History, metric: Metric, theme: &Theme) {
-    // Thousandths, because the chart takes whole numbers and rates are often below one.
+fn draw_chart(
+    area: Rect,
+    buffer: &mut Buffer,
+    history: &SnapshotHistory,
+    metric: Metric,
+    theme: &Theme,
+) {
+    // The chart takes integers, and rates are often below one, so it is given thousandths.
     let bars: Vec<_> = points(history, metric, area.width)
         .map(|point| point.map(|rate| (rate * 1e3) as u64))
         .collect();

@@ -1,4 +1,4 @@
-//! The streams, the selected one marked, scrolled so that it is on the screen.
+//! The streams panel. It scrolls so that the selected stream is visible.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -48,15 +48,15 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &T
         }
     }
     if streams.is_empty() && area.height > 1 {
-        let why =
-            if console.filter.is_empty() { "no streams" } else { "no stream passes the filter" };
-        buffer.set_stringn(area.x, area.y + 1, why, area.width.into(), theme.faint);
+        let text =
+            if console.filter.is_empty() { "no streams" } else { "no stream matches the filter" };
+        buffer.set_stringn(area.x, area.y + 1, text, area.width.into(), theme.faint);
     }
 }
 
-fn title(console: &Console, passed: usize) -> String {
+fn title(console: &Console, matching: usize) -> String {
     let all = console.shown().latest().map_or(0, |snapshot| snapshot.streams.len());
-    let count = if passed == all { all.to_string() } else { format!("{passed} of {all}") };
+    let count = if matching == all { all.to_string() } else { format!("{matching} of {all}") };
     let filter = match console.filter.as_str() {
         "" => String::new(),
         filter => format!(", filter \"{filter}\""),
@@ -89,16 +89,17 @@ fn cells(console: &Console, stream: &StreamStatus, theme: &Theme) -> [(String, S
     ]
 }
 
-/// Who decides: a node at its egress limit before all, then `auto` with its level, or an operator.
+/// Names what sets the shown share: an egress limit if one applies, else the throttle.
 fn throttle(stream: &StreamStatus, theme: &Theme) -> (String, Style) {
-    match stream.egress_share.is_all() {
-        true => throttle_alone(stream, theme),
-        false => ("egress".to_owned(), theme.bad),
+    if stream.egress_share.is_all() {
+        throttle_state(stream, theme)
+    } else {
+        ("egress".to_owned(), theme.bad)
     }
 }
 
-/// The throttle's part of it.
-pub(super) fn throttle_alone(stream: &StreamStatus, theme: &Theme) -> (String, Style) {
+/// Names the state of the throttle: `fixed` by an operator, or `auto` with its level.
+pub(super) fn throttle_state(stream: &StreamStatus, theme: &Theme) -> (String, Style) {
     match (stream.throttle_override, stream.throttle_level) {
         (Some(_), _) => ("fixed".to_owned(), theme.key),
         (None, 0) => ("auto".to_owned(), theme.faint),

@@ -1,4 +1,4 @@
-//! The delivery workers: how busy, how many viewers, how much they write.
+//! The workers panel: the load, the viewers and the output of each delivery worker.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -8,7 +8,7 @@ use super::grid::{Column, Grid};
 use super::panel;
 use crate::protocol::admin::{TopSnapshot, WorkerStatus};
 use crate::protocol::quantity::{show_bytes, show_count, show_rate};
-use crate::tui::history::History;
+use crate::tui::history::SnapshotHistory;
 use crate::tui::theme::Theme;
 
 const COLUMNS: [Column; 6] = [
@@ -23,7 +23,7 @@ const COLUMNS: [Column; 6] = [
 pub(super) fn draw(
     area: Rect,
     buffer: &mut Buffer,
-    history: &History,
+    history: &SnapshotHistory,
     snapshot: &TopSnapshot,
     theme: &Theme,
 ) {
@@ -36,7 +36,7 @@ pub(super) fn draw(
     let one_node = snapshot.workers.iter().all(|worker| worker.node == snapshot.node);
     let rows = usize::from(area.height - 1);
     let hidden = snapshot.workers.len().saturating_sub(rows);
-    // The busiest first where not all fit: it is the one that hurts.
+    // If not all workers fit, the busiest are shown.
     let mut workers: Vec<_> = snapshot.workers.iter().collect();
     if hidden > 0 {
         let load = |worker: &WorkerStatus| history.worker(worker).map_or(0.0, |rates| rates.load);
@@ -50,7 +50,7 @@ pub(super) fn draw(
 fn cells(
     worker: &WorkerStatus,
     one_node: bool,
-    history: &History,
+    history: &SnapshotHistory,
     theme: &Theme,
 ) -> [(String, Style); 6] {
     let rates = history.worker(worker);
@@ -60,9 +60,10 @@ fn cells(
         Some(rates) if rates.load >= 0.7 => theme.warn,
         _ => theme.good,
     };
-    let name = match one_node {
-        true => worker.worker.to_string(),
-        false => format!("{}/{}", worker.node, worker.worker),
+    let name = if one_node {
+        worker.worker.to_string()
+    } else {
+        format!("{}/{}", worker.node, worker.worker)
     };
     let slow = if worker.slow_viewers > 0 { theme.warn } else { theme.faint };
     [

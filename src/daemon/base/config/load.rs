@@ -75,9 +75,9 @@ fn apply(mut config: Config, overrides: Overrides) -> Config {
     config
 }
 
-/// `$XDG_DATA_HOME/lcd`, or `~/.local/share/lcd`, or `/var/lib/lcd` for who has no home.
+/// Returns the data directory of a daemon whose configuration names none.
 pub fn default_data_dir() -> PathBuf {
-    crate::protocol::paths::default_data_dir()
+    crate::protocol::paths::default_data_dir(std::env::var_os)
 }
 
 fn host_name() -> String {

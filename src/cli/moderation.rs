@@ -1,69 +1,73 @@
-//! `lc mod`: the comments that moderation left to people.
+//! `lc mod`: lists the comments that wait for review, and decides on them.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::change::submit;
 use super::context::Context;
-use super::output::{harmless, now_ms, show, show_ago, table, warn_unreachable};
-use super::sanction::act;
-use crate::client::wording;
+use super::output::{now_ms, sanitize, show, show_ago, table, warn_unreachable};
+use crate::client::outcome_text;
 use crate::protocol::CommentId;
 use crate::protocol::admin::{Cluster, ReviewItem, ReviewRequest};
 
-/// Review the comments that moderation left to people
+/// Review the comments that moderation has flagged
 #[derive(Debug, Args)]
-pub(super) struct ReviewArgs {
+pub(super) struct ModerationArgs {
     #[command(subcommand)]
-    command: ReviewCommand,
+    command: ModerationCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum ReviewCommand {
-    /// List the comments that wait for a decision
+enum ModerationCommand {
+    /// List the comments that wait for review
     Queue,
-    /// Let a comment stay, or show it if it was held back
+    /// Keep a comment, or show it if it was held back
     Approve(DecisionArgs),
-    /// Delete a comment, or never show it if it was held back
+    /// Delete a comment, or discard it if it was held back
     Reject(DecisionArgs),
 }
 
 #[derive(Debug, Args)]
 struct DecisionArgs {
-    /// The comment's id, as `lc mod queue` shows it
+    /// Comment id, as shown by `lc mod queue`
     comment_id: CommentId,
-    /// Why, for the audit log
+    /// Reason, for the audit log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-pub(super) async fn run(args: ReviewArgs, context: &Context) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match args.command {
-        ReviewCommand::Queue => queue(context).await,
-        ReviewCommand::Approve(args) => decide("/v1/mod/approve", "Approved", args, context).await,
-        ReviewCommand::Reject(args) => decide("/v1/mod/reject", "Rejected", args, context).await,
+        ModerationCommand::Queue => queue(context).await,
+        ModerationCommand::Approve(args) => {
+            decide("/v1/mod/approve", "Approved", args, context).await
+        }
+        ModerationCommand::Reject(args) => {
+            decide("/v1/mod/reject", "Rejected", args, context).await
+        }
     }
 }
 
 async fn queue(context: &Context) -> anyhow::Result<ExitCode> {
     let queue: Cluster<ReviewItem> = context.admin().get("/v1/mod/queue").await?;
-    context.output().items(&queue.items, || human(&queue.items, now_ms()))?;
+    context.output().items(&queue.items, || to_table(&queue.items, now_ms()))?;
     warn_unreachable(&queue.unreachable);
     Ok(ExitCode::SUCCESS)
 }
 
 async fn decide(
     path: &str,
-    done: &str,
+    decided: &str,
     args: DecisionArgs,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
     let request = ReviewRequest { comment_id: args.comment_id, reason: args.reason };
-    act(path, &request, context, |outcome| wording::reviewed(done, request.comment_id, outcome))
-        .await
+    let describe = |outcome: &_| outcome_text::reviewed(decided, request.comment_id, outcome);
+    submit(path, &request, context, describe).await
 }
 
-fn human(queue: &[ReviewItem], now_ms: u64) -> String {
+fn to_table(queue: &[ReviewItem], now_ms: u64) -> String {
     let mut rows = table(&["comment", ">stream", "flagged", "reason", "shown", "from", "~message"]);
     for item in queue {
         rows.add_row([
@@ -72,11 +76,11 @@ fn human(queue: &[ReviewItem], now_ms: u64) -> String {
             show_ago(item.flagged_at, now_ms),
             item.reason.clone(),
             if item.held { "held back" } else { "yes" }.to_owned(),
-            format!("{} ({})", harmless(&item.name), item.user_id),
-            harmless(&item.message),
+            format!("{} ({})", sanitize(&item.name), item.user_id),
+            sanitize(&item.message),
         ]);
     }
-    show(&rows, "Nothing waits for a decision.")
+    show(&rows, "No comment waits for review.")
 }
 
 #[cfg(test)]
@@ -85,7 +89,7 @@ mod tests {
     use crate::protocol::{StreamId, UserId};
 
     #[test]
-    fn the_queue_shows_what_is_needed_to_decide() {
+    fn the_review_queue_table() {
         let now_ms = 1_795_254_408_000;
         let item = ReviewItem {
             comment_id: CommentId::from_unix_ticks(17_952_544_080_000_000, 7, [1; 6]),
@@ -97,7 +101,7 @@ mod tests {
             flagged_at: now_ms - 61_000,
             held: true,
         };
-        insta::assert_snapshot!(human(&[item], now_ms));
-        assert_eq!(human(&[], now_ms), "Nothing waits for a decision.");
+        insta::assert_snapshot!(to_table(&[item], now_ms));
+        assert_eq!(to_table(&[], now_ms), "No comment waits for review.");
     }
 }

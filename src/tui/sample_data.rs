@@ -1,4 +1,4 @@
-//! Snapshots of a daemon that never ran, for tests: the same second always gives the same one.
+//! Sample snapshots for tests. The same second always gives the same snapshot.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ const TITLES: [&str; 12] = [
     "An event whose title is longer than any column that a reasonable terminal has for it",
 ];
 
-/// A daemon on which nothing happens.
+/// A snapshot of an idle daemon.
 pub(super) fn idle(uptime_ms: u64) -> TopSnapshot {
     TopSnapshot {
         taken_at: START + uptime_ms,
@@ -48,7 +48,7 @@ pub(super) fn idle(uptime_ms: u64) -> TopSnapshot {
     }
 }
 
-/// The busy daemon after so many seconds of being watched.
+/// A snapshot of a busy daemon, after so many seconds of watching it.
 pub(super) fn snapshot(second: u64) -> TopSnapshot {
     let wave = |amplitude: u64| total(second, amplitude);
     let named = |pairs: &[(&str, u64)]| -> BTreeMap<String, u64> {
@@ -94,16 +94,17 @@ pub(super) fn snapshot(second: u64) -> TopSnapshot {
     }
 }
 
-/// A console that has watched the busy daemon for a minute.
+/// A console that has watched a busy daemon for a minute.
 pub(super) fn busy() -> Console {
     let mut console = Console::default();
     for second in 0..=60 {
-        console.snapshot(snapshot(second));
+        console.add_snapshot(snapshot(second));
     }
     console
 }
 
-/// The sum of a rate that swings between a third of `amplitude` and all of it.
+/// The total after so many seconds of a rate that varies between a third of `amplitude` and all
+/// of it.
 fn total(second: u64, amplitude: u64) -> u64 {
     const SWING: [u64; 12] = [4, 5, 7, 9, 11, 12, 12, 11, 8, 6, 5, 4];
     let cycles = second / 12 * SWING.iter().sum::<u64>();

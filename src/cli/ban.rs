@@ -1,0 +1,38 @@
+//! `lc ban`: disconnects a user and keeps them out.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::arguments::{non_zero_duration, to_ms};
+use super::change::{UserArgs, submit, undo_hint};
+use super::context::Context;
+use crate::client::outcome_text;
+use crate::protocol::admin::{SanctionRequest, UserRef};
+
+/// Disconnect a user and keep them out
+///
+/// The user's connections are closed at once, on every node. The user can neither watch nor
+/// comment until the ban expires or is lifted.
+#[derive(Debug, Args)]
+pub(super) struct BanArgs {
+    #[command(flatten)]
+    user: UserArgs,
+    /// Duration, such as 10m or 7d [default: permanent]
+    #[arg(long = "for", value_name = "TIME", value_parser = non_zero_duration)]
+    duration: Option<Duration>,
+}
+
+pub(super) async fn run(args: BanArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let request = SanctionRequest {
+        user: UserRef(args.user.user),
+        reason: args.user.reason,
+        duration_ms: args.duration.map(to_ms),
+    };
+    submit("/v1/ban", &request, context, |outcome| {
+        let done = outcome_text::banned(&request.user, request.duration_ms, outcome);
+        format!("{done} {}", undo_hint(&request.user, outcome))
+    })
+    .await
+}

@@ -1,0 +1,35 @@
+//! `lc timeout`: lets a user watch but not comment for a while.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::arguments::{non_zero_duration, to_ms};
+use super::change::{UserArgs, submit, undo_hint};
+use super::context::Context;
+use crate::client::outcome_text;
+use crate::protocol::admin::{SanctionRequest, UserRef};
+
+/// Let a user watch but not comment for a while
+#[derive(Debug, Args)]
+pub(super) struct TimeoutArgs {
+    #[command(flatten)]
+    user: UserArgs,
+    /// Duration, from 1s to 30d
+    #[arg(long = "for", value_name = "TIME", value_parser = non_zero_duration, default_value = "10m")]
+    duration: Duration,
+}
+
+pub(super) async fn run(args: TimeoutArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let request = SanctionRequest {
+        user: UserRef(args.user.user),
+        reason: args.user.reason,
+        duration_ms: Some(to_ms(args.duration)),
+    };
+    submit("/v1/timeout", &request, context, |outcome| {
+        let done = outcome_text::timed_out(&request.user, request.duration_ms, outcome);
+        format!("{done} {}", undo_hint(&request.user, outcome))
+    })
+    .await
+}

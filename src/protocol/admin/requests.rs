@@ -1,0 +1,113 @@
+//! The bodies of the requests that change something.
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CommentId, Role, StreamId, UserId};
+
+/// A user as given by an operator: an id such as `42`, or the name the user last connected or
+/// commented with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserRef(pub String);
+
+/// `POST /v1/ban`, `/v1/timeout`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SanctionRequest {
+    pub user: UserRef,
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// A ban without a duration is permanent. A timeout must have one, from 1 s to 30 d.
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
+}
+
+/// `POST /v1/unban` (lifts bans and timeouts), `/v1/kick`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserRequest {
+    pub user: UserRef,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/dm`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectRequest {
+    pub user: UserRef,
+    pub message: String,
+}
+
+/// `POST /v1/announce`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnnounceRequest {
+    pub stream_id: StreamId,
+    pub message: String,
+}
+
+/// `POST /v1/delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteRequest {
+    pub comment_id: CommentId,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/throttle`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThrottleRequest {
+    pub stream_id: StreamId,
+    /// The rate to set; if absent, the throttle sets the rate again.
+    #[serde(default)]
+    pub sample_rate: Option<SampleRate>,
+}
+
+/// `POST /v1/drain`: asks viewers to reconnect to other nodes and refuses new ones; `undo`
+/// accepts viewers again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    #[serde(default)]
+    pub undo: bool,
+}
+
+/// `POST /v1/mod/approve`, `/v1/mod/reject`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewRequest {
+    pub comment_id: CommentId,
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/tokens`: creates `count` tokens for users `user_id`, `user_id + 1`, …
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    pub user_id: UserId,
+    /// If `count` is more than 1, the user id is appended to `name`.
+    pub name: String,
+    #[serde(default)]
+    pub role: Role,
+    #[serde(default = "day_ms")]
+    pub ttl_ms: u64,
+    /// 0 means no limit.
+    #[serde(default)]
+    pub comments_per_minute: Option<u32>,
+    /// 1 to 10 000.
+    #[serde(default = "one")]
+    pub count: u32,
+}
+
+fn day_ms() -> u64 {
+    86_400_000
+}
+
+fn one() -> u32 {
+    1
+}

@@ -1,0 +1,309 @@
+//! What nodes measure: their state, their streams, their workers and their counters.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::egress::{self, Egress, EgressLimit, StreamEgress};
+use crate::protocol::quantity::show_bytes;
+use crate::protocol::stream::{ModerationMode, StreamState};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{NodeId, StreamId};
+
+/// `GET /v1/status`: the health of one node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub node: NodeId,
+    pub version: String,
+    pub uptime_ms: u64,
+    pub ready: bool,
+    pub draining: bool,
+    pub listen: String,
+    pub data_dir: String,
+    pub engines: BTreeMap<String, String>,
+    pub connections: u64,
+    pub live_streams: u64,
+    pub breakers: Vec<BreakerStatus>,
+    /// Problems that need an operator; empty if there are none.
+    pub warnings: Vec<String>,
+}
+
+/// `GET /v1/nodes`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub node: NodeId,
+    pub roles: Vec<String>,
+    pub version: String,
+    pub listen: String,
+    pub uptime_ms: u64,
+    pub connections: u64,
+    pub max_connections: u64,
+    pub draining: bool,
+    #[serde(default)]
+    pub egress: Egress,
+}
+
+impl NodeStatus {
+    /// Returns a warning if the node is at its egress limit, or is still recovering from it.
+    pub fn egress_warning(&self) -> Option<String> {
+        let streams_lowered = self.egress.streams_lowered;
+        let streams = match streams_lowered {
+            1 => "1 stream is shown partially".to_owned(),
+            count => format!("{count} streams are shown partially"),
+        };
+        let limit = show_bytes(self.egress.limit_bytes_per_second.unwrap_or(0));
+        let limit = match self.egress.limited_by {
+            Some(EgressLimit::Budget) => format!("its egress budget of {limit}/s"),
+            Some(EgressLimit::Sockets) => format!("the limit of its viewers' sockets of {limit}/s"),
+            None if streams_lowered > 0 => {
+                return Some(format!("{}: {streams} and recovering", self.node));
+            }
+            None => return None,
+        };
+        Some(format!(
+            "{} is at {limit} ({} wanted): {streams}",
+            self.node,
+            show_bytes(self.egress.wanted_bytes_per_second)
+        ))
+    }
+}
+
+/// `GET /v1/streams`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamStatus {
+    pub stream_id: StreamId,
+    pub title: String,
+    pub state: StreamState,
+    pub anonymous: bool,
+    pub moderation: ModerationMode,
+    pub viewers: u64,
+    /// Accepted comments per second, as measured by the throttle.
+    pub comments_per_second: f64,
+    pub sample_rate: SampleRate,
+    /// 0 shows all comments; each higher level shows fewer.
+    pub throttle_level: u8,
+    /// The rate set by an operator; absent while the throttle sets the rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle_override: Option<SampleRate>,
+    /// The share of the sampled comments that is shown because of egress limits: the smallest of
+    /// all nodes.
+    #[serde(default = "egress::all", skip_serializing_if = "egress::is_all")]
+    pub egress_share: SampleRate,
+    /// Counters since the node started.
+    pub received: u64,
+    pub broadcast: u64,
+    pub sampled_out: u64,
+    /// Comments left out because of egress limits, summed over the nodes.
+    #[serde(default)]
+    pub egress_sampled_out: u64,
+    pub deleted: u64,
+    pub reactions: BTreeMap<String, u64>,
+}
+
+impl StreamStatus {
+    /// Returns the share of comments that viewers see. If nodes differ, it is the smallest share.
+    pub fn shown(&self) -> SampleRate {
+        self.egress_share.of(self.sample_rate)
+    }
+}
+
+/// `GET /v1/workers`: one delivery worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    pub node: NodeId,
+    pub worker: u32,
+    pub connections: u64,
+    /// Viewers whose socket buffer is full.
+    pub slow_viewers: u64,
+    /// Time the worker was busy since it started. The load is the difference of two snapshots,
+    /// divided by that of `wall_us`.
+    pub busy_us: u64,
+    /// Time since the worker started.
+    pub wall_us: u64,
+    pub frames: u64,
+    pub delivered: u64,
+    pub bytes_out: u64,
+}
+
+/// `GET /v1/lag`: the lag of a consumer behind the end of its partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumerLag {
+    pub group: String,
+    pub topic: String,
+    pub partition: u32,
+    pub position: u64,
+    pub end: u64,
+    pub lag: u64,
+}
+
+/// The state of the circuit breaker in front of one dependency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerState {
+    /// Calls go through.
+    Closed,
+    /// Calls fail at once.
+    Open,
+    /// One call is let through as a probe.
+    HalfOpen,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    pub dependency: String,
+    pub state: BreakerState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Time since it entered this state.
+    pub since_ms: u64,
+}
+
+/// Counters of one node since it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Comments that arrived, valid or not.
+    pub received: u64,
+    /// Comments that became durable.
+    pub accepted: u64,
+    /// Comments answered with an error, by error code.
+    pub refused: BTreeMap<String, u64>,
+    /// Comments published by the broadcast stage, each counted once.
+    pub broadcast: u64,
+    pub sampled_out: u64,
+    /// Broadcast comments that a node left out because of its egress limit, counted once per node.
+    #[serde(default)]
+    pub egress_sampled_out: u64,
+    /// Comments written to viewers' sockets. One comment to a thousand viewers counts a thousand
+    /// times.
+    pub delivered: u64,
+    /// Comments skipped by slow viewers, counted per viewer.
+    pub skipped: u64,
+    pub deleted: u64,
+    pub reactions: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub connections_opened: u64,
+    pub connections_closed: BTreeMap<String, u64>,
+    /// Connections that were refused, by error code.
+    #[serde(default)]
+    pub connections_refused: BTreeMap<String, u64>,
+}
+
+/// Decisions of moderation since the node started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModerationCounts {
+    pub checked: u64,
+    pub accepted: u64,
+    pub rejected: u64,
+    pub shadow_banned: u64,
+    pub flagged: u64,
+    /// Comments that were not accepted, by reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Comments that wait for review.
+    pub queued: u64,
+}
+
+/// The figures of one stream from the broadcast stage of one node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamRates {
+    pub stream_id: StreamId,
+    /// Accepted comments per second, as measured by the throttle.
+    pub comments_per_second: f64,
+    pub sample_rate: SampleRate,
+    /// 0 shows all comments; each higher level shows fewer.
+    pub throttle_level: u8,
+    /// The rate set by an operator; absent while the throttle sets the rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle_override: Option<SampleRate>,
+    /// Counters since the node started.
+    pub received: u64,
+    pub broadcast: u64,
+    pub sampled_out: u64,
+    pub deleted: u64,
+}
+
+/// The report that each node publishes about once per second. Any node can answer for the whole
+/// cluster from the reports of all nodes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Milliseconds since the Unix epoch, on the clock of the reporting node.
+    pub taken_at: u64,
+    pub node: NodeStatus,
+    pub slow_viewers: u64,
+    pub counters: Counters,
+    pub moderation: ModerationCounts,
+    /// Streams whose broadcast stage runs on this node.
+    pub streams: Vec<StreamRates>,
+    /// Streams of which this node leaves out, or has left out, comments because of its egress
+    /// limit.
+    #[serde(default)]
+    pub egress: Vec<StreamEgress>,
+    /// Delivery workers. Nodes of earlier versions do not send this field.
+    #[serde(default)]
+    pub workers: Vec<WorkerStatus>,
+    pub breakers: Vec<BreakerStatus>,
+}
+
+/// `GET /v1/top?interval_ms=1000`: one line per interval, with all the data of `lc top`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopSnapshot {
+    /// Milliseconds since the Unix epoch.
+    pub taken_at: u64,
+    pub node: NodeId,
+    pub version: String,
+    pub uptime_ms: u64,
+    pub draining: bool,
+    pub connections: u64,
+    pub slow_viewers: u64,
+    pub counters: Counters,
+    pub streams: Vec<StreamStatus>,
+    pub workers: Vec<WorkerStatus>,
+    pub lag: Vec<ConsumerLag>,
+    pub moderation: ModerationCounts,
+    pub breakers: Vec<BreakerStatus>,
+    pub nodes: Vec<NodeStatus>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable: Vec<NodeId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::NodeId;
+
+    fn warning(egress: Egress) -> Option<String> {
+        let node = NodeStatus {
+            node: NodeId::new("edge-1"),
+            roles: Vec::new(),
+            version: String::new(),
+            listen: String::new(),
+            uptime_ms: 0,
+            connections: 0,
+            max_connections: 0,
+            draining: false,
+            egress,
+        };
+        node.egress_warning()
+    }
+
+    #[test]
+    fn the_warning_names_the_limit_and_its_effect() {
+        let egress = |limited_by: Option<EgressLimit>, streams_lowered| Egress {
+            sent_bytes_per_second: 11_000_000,
+            wanted_bytes_per_second: 70_000_000,
+            limit_bytes_per_second: limited_by.map(|_| 12_000_000),
+            limited_by,
+            streams_lowered,
+        };
+        assert_eq!(
+            warning(egress(Some(EgressLimit::Budget), 1)).unwrap(),
+            "edge-1 is at its egress budget of 12MB/s (70MB wanted): 1 stream is shown partially"
+        );
+        assert_eq!(
+            warning(egress(Some(EgressLimit::Sockets), 2)).unwrap(),
+            "edge-1 is at the limit of its viewers' sockets of 12MB/s (70MB wanted): 2 streams are shown partially"
+        );
+        assert!(warning(egress(None, 2)).unwrap().contains("recovering"));
+        assert_eq!(warning(egress(None, 0)), None);
+    }
+}
