@@ -1,10 +1,15 @@
-//! The test kit of the daemon.
+//! The test kit of the daemon: one double per contract, sample data, and servers that tests start
+//! themselves.
 
+pub(crate) mod bus;
 pub(crate) mod comments;
 pub(crate) mod engine_suite;
 pub(crate) mod event_log;
 pub(crate) mod frames;
+pub(crate) mod reactions;
+pub(crate) mod recent;
 pub(crate) mod redis_server;
+pub(crate) mod registry;
 #[allow(dead_code, reason = "each engine on real servers uses its own part")]
 pub(crate) mod stack;
 

@@ -1,57 +1,20 @@
-use parking_lot::Mutex as StdMutex;
-
-use async_trait::async_trait;
-
 use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{
-    BusError, BusListener, BusSubscriptions, FanoutBus, Heard, conformance,
+    BusListener, FanoutBus as _, Heard, conformance,
 };
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::registry::ConnectionRegistry as _;
 use crate::daemon::engines::registry::conformance::RecordingEndpoint;
 use crate::daemon::engines::registry::in_process::InProcessRegistry;
 use crate::daemon::testing::event_log::InMemoryLog;
+use crate::daemon::testing::bus::TestBus;
 use crate::protocol::admin::BreakerState;
 use crate::protocol::{CloseCode, UserId};
 
 const STREAM: StreamId = StreamId(7);
-
-/// A bus that takes nothing while it is down; its listeners hear nothing then.
-#[derive(Debug)]
-struct BrokenBus {
-    bus: InProcessBus,
-    down: StdMutex<bool>,
-}
-
-impl BrokenBus {
-    fn set_down(&self, down: bool) {
-        *self.down.lock() = down;
-    }
-}
-
-#[async_trait]
-impl FanoutBus for BrokenBus {
-    async fn publish(
-        &self,
-        stream_id: StreamId,
-        messages: Vec<BusMessage>,
-    ) -> Result<(), BusError> {
-        if *self.down.lock() {
-            return Err(BusError::Unavailable("switched off".to_owned()));
-        }
-        self.bus.publish(stream_id, messages).await
-    }
-
-    async fn listen(
-        &self,
-        node: &NodeId,
-    ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
-        self.bus.listen(node).await
-    }
-}
 
 /// A node's path, followed from before this returns.
 async fn path(log: &InMemoryLog, node: &str) -> (Arc<DirectPath>, CancellationToken) {
@@ -75,7 +38,7 @@ async fn heard(listener: &mut Box<dyn BusListener>) -> Heard {
 #[tokio::test(start_paused = true)]
 async fn what_the_bus_does_not_take_arrives_through_the_log_and_the_bus_is_tried_again() {
     let log = InMemoryLog::new();
-    let bus = Arc::new(BrokenBus { bus: InProcessBus::new(64), down: StdMutex::new(false) });
+    let bus = Arc::<TestBus>::default();
     let breaker = Arc::new(Breaker::new("fan-out bus"));
     let (edge, _stop) = path(&log, "edge").await;
     let (coordinator, _stop) = path(&log, "coordinator").await;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -11,16 +10,14 @@ use tokio_util::sync::CancellationToken;
 use super::{BroadcastError, Coordinator, CoordinatorParts, RateOverrides};
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::StatusBoard;
-use crate::daemon::engines::StoreError;
-use crate::daemon::engines::bus::{
-    Batch, BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus,
-};
+use crate::daemon::engines::bus::{Batch, BusMessage};
 use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, NewRecord, Topic};
-use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
+use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::event_log::InMemoryLog;
+use crate::daemon::testing::recent::TestRecent;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{Comment, CommentId, NodeId, Role, Seq, StreamId, UserId};
+use crate::protocol::{Comment, CommentId, Role, Seq, StreamId, UserId};
 
 pub(super) const STREAM: StreamId = StreamId(5);
 
@@ -60,62 +57,19 @@ impl Journal {
     }
 }
 
-#[async_trait]
-impl FanoutBus for Journal {
-    async fn publish(&self, _: StreamId, messages: Vec<BusMessage>) -> Result<(), BusError> {
-        self.0.lock().extend(messages.into_iter().map(Entry::Published));
-        Ok(())
-    }
-
-    async fn listen(
-        &self,
-        _: &NodeId,
-    ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
-        Err(BusError::Closed)
-    }
-}
-
-#[async_trait]
-impl RecentCache for Journal {
-    async fn append(
-        &self,
-        _: StreamId,
-        from_seq: Seq,
-        to_seq: Seq,
-        events: Vec<RecentEvent>,
-    ) -> Result<(), StoreError> {
-        let events = events.len();
-        self.0.lock().push(Entry::Cached { from_seq, to_seq, events });
-        Ok(())
-    }
-
-    async fn after(&self, _: StreamId, _: Seq, _: usize) -> Result<Option<RecentPage>, StoreError> {
-        Ok(None)
-    }
-
-    async fn head(&self, _: StreamId) -> Result<Option<Seq>, StoreError> {
-        Ok(None)
-    }
-
-    async fn bury(&self, _: StreamId, _: CommentId) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn buried(&self, _: StreamId, ids: &[CommentId]) -> Result<Vec<bool>, StoreError> {
-        Ok(vec![false; ids.len()])
-    }
-
-    async fn is_complete(&self) -> Result<bool, StoreError> {
-        Ok(true)
-    }
-
-    async fn mark_complete(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn mark_incomplete(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
+/// A bus and a cache that write to one journal.
+fn journaled() -> (Arc<Journal>, Arc<TestBus>, Arc<TestRecent>) {
+    let journal = Arc::<Journal>::default();
+    let published = journal.clone();
+    let bus = TestBus::observed(move |_, message| {
+        published.0.lock().push(Entry::Published(message.clone()));
+    });
+    let cached = journal.clone();
+    let recent = TestRecent::observed(move |range, events| {
+        let (from_seq, to_seq) = range.into_inner();
+        cached.0.lock().push(Entry::Cached { from_seq, to_seq, events });
+    });
+    (journal, Arc::new(bus), Arc::new(recent))
 }
 
 struct Stage {
@@ -134,12 +88,14 @@ impl Stage {
     }
 
     fn start_on(log: InMemoryLog) -> Self {
-        let (journal, overrides) = (Arc::<Journal>::default(), RateOverrides::default());
-        let (board, stop) = (StatusBoard::default(), CancellationToken::new());
+        let (journal, bus, recent) = journaled();
+        let overrides = RateOverrides::default();
+        let board = StatusBoard::default();
+        let stop = CancellationToken::new();
         let coordinator = Coordinator::new(CoordinatorParts {
             log: Arc::new(log.clone()),
-            bus: journal.clone(),
-            recent: journal.clone(),
+            bus,
+            recent,
             board: board.clone(),
             config: Arc::new(BroadcastConfig::default()),
             overrides: overrides.clone(),
@@ -419,32 +375,14 @@ async fn a_log_that_takes_no_position_for_a_while_is_waited_for() {
     assert_eq!(seqs, (1..=3000).collect::<Vec<_>>(), "each once, by the same coordinator");
 }
 
-/// A bus on which a batch of one stream arrives only together with one of the other.
-#[derive(Debug)]
-struct Rendezvous(tokio::sync::Barrier);
-
-#[async_trait]
-impl FanoutBus for Rendezvous {
-    async fn publish(&self, _: StreamId, _: Vec<BusMessage>) -> Result<(), BusError> {
-        self.0.wait().await;
-        Ok(())
-    }
-
-    async fn listen(
-        &self,
-        _: &NodeId,
-    ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
-        Err(BusError::Closed)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn batches_of_different_streams_do_not_wait_for_each_other() {
-    let (log, journal) = (InMemoryLog::new(), Arc::<Journal>::default());
+    let log = InMemoryLog::new();
     let coordinator = Coordinator::new(CoordinatorParts {
         log: Arc::new(log.clone()),
-        bus: Arc::new(Rendezvous(tokio::sync::Barrier::new(2))),
-        recent: journal,
+        // A batch of one stream is published only together with one of the other.
+        bus: Arc::new(TestBus::with_barrier(2)),
+        recent: Arc::new(TestRecent::default()),
         board: StatusBoard::default(),
         config: Arc::new(BroadcastConfig::default()),
         overrides: RateOverrides::default(),

@@ -62,8 +62,8 @@ fn minter() -> Minter {
 #[tokio::test]
 async fn a_ban_is_known_everywhere_before_the_connections_close() {
     let world = World::new().await;
-    world.registry.place(42, "a");
-    world.registry.place(42, "b");
+    world.registry.place(42, "a").await;
+    world.registry.place(42, "b").await;
     let outcome = world.control.ban(&operator(), &sanction("ann", None)).await.unwrap();
     assert_eq!(
         world.journal.lines(),
@@ -92,8 +92,8 @@ async fn a_ban_is_known_everywhere_before_the_connections_close() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_does_not_answer_is_named_and_delays_nobody_for_long() {
     let world = World::new().await;
-    world.registry.c_is_gone.set(true);
-    world.registry.place(42, "b");
+    world.registry.silence("c");
+    world.registry.place(42, "b").await;
     let started = Instant::now();
     let outcome = world.control.ban(&operator(), &sanction("42", None)).await.unwrap();
     assert_eq!(outcome.unreachable, [NodeId::new("c")]);
@@ -104,7 +104,7 @@ async fn a_node_that_does_not_answer_is_named_and_delays_nobody_for_long() {
 #[tokio::test]
 async fn while_the_registry_is_down_every_node_is_asked() {
     let world = World::new().await;
-    world.registry.down.set(true);
+    world.registry.set_down(true);
     world.control.kick(&operator(), &about("42")).await.unwrap();
     assert_eq!(
         world.journal.lines(),
@@ -119,7 +119,7 @@ async fn while_the_registry_is_down_every_node_is_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_ends_by_itself_and_closes_nothing() {
     let world = World::new().await;
-    world.registry.place(42, "a");
+    world.registry.place(42, "a").await;
     world.control.timeout(&operator(), &sanction("42", Some(10_000))).await.unwrap();
     assert!(!world.journal.lines().iter().any(|line| line.contains("isconnect")));
     assert_eq!(world.sanctions.check(UserId(42)).unwrap().remaining_ms, Some(10_000));
@@ -131,7 +131,7 @@ async fn a_timeout_ends_by_itself_and_closes_nothing() {
 #[tokio::test]
 async fn direct_messages_go_where_the_user_is_and_announcements_to_the_stream() {
     let world = World::new().await;
-    world.registry.place(42, "a");
+    world.registry.place(42, "a").await;
     let message = " hello ".to_owned();
     let direct = DirectRequest { user: user("ann"), message: message.clone() };
     let outcome = world.control.direct(&operator(), &direct).await.unwrap();

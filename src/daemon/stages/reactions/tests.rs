@@ -1,19 +1,15 @@
 //! The window against totals and a bus in memory, time standing still.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
-use crate::daemon::engines::StoreError;
-use crate::daemon::engines::bus::{BusError, BusListener, BusSubscriptions, FanoutBus};
-use crate::daemon::engines::reactions::ReactionTotals;
+use crate::daemon::engines::reactions::ReactionTotals as _;
 use crate::daemon::engines::reactions::conformance::totals;
-use crate::protocol::NodeId;
+use crate::daemon::testing::bus::TestBus;
+use crate::daemon::testing::reactions::TestReactions;
 
 const A: StreamId = StreamId(1);
 const B: StreamId = StreamId(2);
@@ -21,77 +17,9 @@ const WINDOW: Duration = Duration::from_millis(500);
 const LIKE: u16 = 0;
 const HEART: u16 = 1;
 
-#[derive(Debug, Default)]
-struct FakeTotals {
-    down: AtomicBool,
-    kept: Mutex<ByStream>,
-}
-
-#[async_trait]
-impl ReactionTotals for FakeTotals {
-    async fn add(
-        &self,
-        counts: &[(StreamId, Totals)],
-    ) -> Result<Vec<(StreamId, Totals)>, StoreError> {
-        if self.down.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("down by the test".to_owned()));
-        }
-        let mut kept = self.kept.lock();
-        let add_one = |(stream_id, counts): &(StreamId, Totals)| {
-            let totals = kept.entry(*stream_id).or_default();
-            let changed = counts.iter().map(|(reaction, count)| {
-                let total = totals.entry(reaction.clone()).or_default();
-                *total += count;
-                (reaction.clone(), *total)
-            });
-            (*stream_id, changed.collect())
-        };
-        Ok(counts.iter().map(add_one).collect())
-    }
-
-    async fn totals(&self, stream_id: StreamId) -> Result<Totals, StoreError> {
-        Ok(self.kept.lock().get(&stream_id).cloned().unwrap_or_default())
-    }
-
-    async fn all(&self) -> Result<Vec<(StreamId, Totals)>, StoreError> {
-        Ok(self.kept.lock().clone().into_iter().collect())
-    }
-}
-
-#[derive(Debug, Default)]
-struct FakeBus {
-    down: AtomicBool,
-    published: Mutex<Vec<(StreamId, Totals)>>,
-}
-
-#[async_trait]
-impl FanoutBus for FakeBus {
-    async fn publish(
-        &self,
-        stream_id: StreamId,
-        messages: Vec<BusMessage>,
-    ) -> Result<(), BusError> {
-        if self.down.load(Ordering::SeqCst) {
-            return Err(BusError::Unavailable("down by the test".to_owned()));
-        }
-        for message in messages {
-            let BusMessage::Reactions { totals } = message else { panic!("{message:?}") };
-            self.published.lock().push((stream_id, totals));
-        }
-        Ok(())
-    }
-
-    async fn listen(
-        &self,
-        _: &NodeId,
-    ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
-        Err(BusError::Closed)
-    }
-}
-
 struct Bench {
-    store: Arc<FakeTotals>,
-    bus: Arc<FakeBus>,
+    store: Arc<TestReactions>,
+    bus: Arc<TestBus>,
     reports: mpsc::Sender<Vec<ReactionCounts>>,
     stop: CancellationToken,
     metrics: Metrics,
@@ -99,7 +27,8 @@ struct Bench {
 }
 
 fn start() -> Bench {
-    let (store, bus) = (Arc::new(FakeTotals::default()), Arc::new(FakeBus::default()));
+    let store = Arc::<TestReactions>::default();
+    let bus = Arc::<TestBus>::default();
     let (reports, receiver) = mpsc::channel(16);
     let (stop, metrics) = (CancellationToken::new(), Metrics::default());
     let window = ReactionWindow::new(
@@ -113,15 +42,23 @@ fn start() -> Bench {
     Bench { store, bus, reports, stop, metrics, running }
 }
 
+fn published_totals(bus: &TestBus) -> Vec<(StreamId, Totals)> {
+    let totals = |(stream_id, message)| match message {
+        BusMessage::Reactions { totals } => (stream_id, totals),
+        other => panic!("{other:?}"),
+    };
+    bus.take_published().into_iter().map(totals).collect()
+}
+
 impl Bench {
     async fn count(&self, stream_id: StreamId, counts: &[(u16, u32)]) {
         let report = vec![ReactionCounts { stream_id, counts: counts.to_vec() }];
         self.reports.send(report).await.unwrap();
     }
 
-    /// What was published since it was last asked.
+    /// Returns the totals published since the last call.
     fn published(&self) -> Vec<(StreamId, Totals)> {
-        std::mem::take(&mut *self.bus.published.lock())
+        published_totals(&self.bus)
     }
 
     /// Lets windows end, and a little more.
@@ -153,13 +90,13 @@ async fn a_window_is_told_once_as_running_totals_of_what_changed() {
 #[tokio::test(start_paused = true)]
 async fn while_the_store_is_down_reactions_add_up_and_are_told_after() {
     let bench = start();
-    bench.store.down.store(true, Ordering::SeqCst);
+    bench.store.set_down(true);
     for _ in 0..10 {
         bench.count(A, &[(LIKE, 1)]).await;
         bench.windows(1).await;
     }
     assert_eq!(bench.published(), [], "what is not stored is not told");
-    bench.store.down.store(false, Ordering::SeqCst);
+    bench.store.set_down(false);
     tokio::time::sleep(TRIAL_INTERVAL + WINDOW).await;
     assert_eq!(bench.published(), [(A, totals(&[("like", 10)]))]);
 }
@@ -167,12 +104,12 @@ async fn while_the_store_is_down_reactions_add_up_and_are_told_after() {
 #[tokio::test(start_paused = true)]
 async fn what_the_bus_did_not_take_goes_with_the_next_window() {
     let bench = start();
-    bench.bus.down.store(true, Ordering::SeqCst);
+    bench.bus.set_down(true);
     bench.count(A, &[(LIKE, 1), (HEART, 1)]).await;
     bench.windows(1).await;
     bench.count(A, &[(LIKE, 1)]).await;
     bench.windows(1).await;
-    bench.bus.down.store(false, Ordering::SeqCst);
+    bench.bus.set_down(false);
     bench.windows(1).await;
     assert_eq!(bench.published(), [(A, totals(&[("heart", 1), ("like", 2)]))]);
 }
@@ -188,7 +125,7 @@ async fn when_stopped_it_flushes_what_was_handed_over() {
     bench.running.await.unwrap();
     assert_eq!(stopped.elapsed(), Duration::ZERO);
     assert_eq!(bench.store.totals(A).await.unwrap(), totals(&[("like", 2)]));
-    assert_eq!(*bench.bus.published.lock(), [(A, totals(&[("like", 2)]))]);
+    assert_eq!(published_totals(&bench.bus), [(A, totals(&[("like", 2)]))]);
     assert!(bench.reports.send(Vec::new()).await.is_err(), "and takes no more");
 }
 

@@ -120,7 +120,7 @@ fn uid() -> u32 {
 #[tokio::test]
 async fn a_ban_over_the_socket_is_done_and_recorded_with_who_did_it() {
     let served = Served::new().await;
-    served.world.registry.place(42, "b");
+    served.world.registry.place(42, "b").await;
     let outcome = served.post("/v1/ban", &json!({"user": "ann", "reason": "spam"})).await;
     assert_eq!((outcome.user_id, outcome.connections), (Some(UserId(42)), 1));
     let bans: Cluster<Sanction> = served.get("/v1/bans").await;
@@ -182,7 +182,7 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
     count(&board.metrics().moderation_decisions, "reject");
     board.add_breaker("comment store");
     let fire = BTreeMap::from([("fire".into(), 3)]);
-    served.world.reactions.totals.lock().push((StreamId(1), fire));
+    served.world.reactions.add(&[(StreamId(1), fire)]).await.unwrap();
 
     let mut top = served.send("GET", "/v1/top?interval_ms=50", "").await;
     let first: TopSnapshot = top.line().await.unwrap();
@@ -233,7 +233,7 @@ async fn viewers_told_to_come_back_later_are_a_warning_for_a_minute() {
 async fn what_is_down_is_said_and_the_rest_is_still_shown() {
     let served = Served::new().await;
     served.world.metadata.set_down(true);
-    served.world.registry.down.set(true);
+    served.world.registry.set_down(true);
     let status: Status = served.get("/v1/status").await;
     assert!(status.warnings.iter().any(|w| w.contains("switched off")), "{:?}", status.warnings);
     let mut top = served.send("GET", "/v1/top", "").await;

@@ -10,6 +10,7 @@ use super::client::{Reply, get, raw, request};
 use super::rig::{Rig, token};
 use crate::daemon::base::handoff::{Accepted, ReplyTo};
 use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _};
+use crate::daemon::engines::bus::BusMessage;
 use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::admin::SanctionKind;
 use crate::protocol::error_code::ErrorBody;
@@ -253,10 +254,10 @@ async fn streams_are_listed_shown_made_and_changed() {
     let changed = request(rig.address, "PATCH /api/streams/12", &[JSON, &caster], patch).await;
     assert_eq!((changed.status, &changed.json()["state"]), (200, &json!("live")));
     assert_eq!(rig.streams.get(StreamId(12)).unwrap().title, "Finale");
-    let told: Vec<_> = rig.registry.commands.lock().clone();
+    let commands = rig.registry.commands();
     let reload = NodeCommand::ReloadStream { stream_id: StreamId(12) };
     let other = NodeId::new("two");
-    assert_eq!(told, [(other.clone(), reload.clone()), (other, reload)], "each time");
+    assert_eq!(commands, [(other.clone(), reload.clone()), (other, reload)], "each time");
     let audits = rig.metadata.audits();
     let audited: Vec<_> = audits.iter().map(|entry| (&*entry.action, &*entry.target)).collect();
     assert_eq!(audited, [("create_stream", "stream 12"), ("update_stream", "stream 12")]);
@@ -269,7 +270,7 @@ async fn ending_a_stream_sends_its_viewers_away() {
     let (caster, patch) = (bearer(8, "broadcaster"), br#"{"state":"ended"}"#);
     let ended = request(rig.address, "PATCH /api/streams/1", &[JSON, &caster], patch).await;
     assert_eq!((ended.status, &ended.json()["state"]), (200, &json!("ended")));
-    assert_eq!(rig.bus.lines(), ["bus 1: Ended"]);
+    assert_eq!(rig.bus.take_published(), [(StreamId(1), BusMessage::Ended)]);
 }
 
 #[tokio::test]

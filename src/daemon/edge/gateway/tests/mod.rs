@@ -3,7 +3,6 @@
 mod client;
 mod http;
 mod page;
-mod registry;
 mod rig;
 mod sink;
 mod tls;

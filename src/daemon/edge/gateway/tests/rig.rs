@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::registry::MemoryRegistry;
 use super::sink::{KeepingSink, Kept, keeping_sink};
 use crate::daemon::base::config::{Config, GatewayConfig};
 use crate::daemon::base::handoff::{AuthRequest, NewViewer, Submission};
@@ -22,9 +21,10 @@ use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::auth::fixtures::{self, NOW_S, SECRET, StoppedClock};
-use crate::daemon::stages::control::fakes::{FakeBus, Journal};
 use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint};
 use crate::daemon::testing::event_log::InMemoryLog;
+use crate::daemon::testing::bus::TestBus;
+use crate::daemon::testing::registry::TestRegistry;
 use crate::protocol::NodeId;
 use crate::protocol::admin::SanctionKind;
 use crate::protocol::stream::StreamState::{Ended, Live, Scheduled};
@@ -37,10 +37,9 @@ pub(super) struct Rig {
     pub(super) address: SocketAddr,
     pub(super) metadata: Arc<InMemoryMetadata>,
     pub(super) comments: Arc<InMemoryComments>,
-    pub(super) registry: Arc<MemoryRegistry>,
+    pub(super) registry: Arc<TestRegistry>,
     pub(super) board: StatusBoard,
-    /// What went to viewers over the bus.
-    pub(super) bus: Journal,
+    pub(super) bus: Arc<TestBus>,
     pub(super) sink: Arc<KeepingSink>,
     pub(super) kept: Kept,
     pub(super) submissions: mpsc::Receiver<Submission>,
@@ -70,7 +69,7 @@ impl Rig {
             metadata.put_stream(Stream { state, anonymous, ..stream(id, ModerationMode::Async) });
         }
         let comments = Arc::new(InMemoryComments::default());
-        let registry = Arc::new(MemoryRegistry::default());
+        let registry = Arc::new(TestRegistry::new("one", &["two"]));
         let log = Arc::new(lagging_log());
         let streams = Streams::load(metadata.clone()).await.unwrap();
         let sanctions = Sanctions::load(metadata.clone(), clock.clone()).await.unwrap();
@@ -78,7 +77,7 @@ impl Rig {
         let board = StatusBoard::default();
         board.set_ready(true);
         let (sink, kept) = keeping_sink();
-        let bus = Journal::default();
+        let bus = Arc::<TestBus>::default();
         let node = NodeId::new("one");
         let control = Control::new(ControlParts {
             node: node.clone(),
@@ -95,7 +94,7 @@ impl Rig {
                 supervisor: Supervisor::new(CancellationToken::new()),
             }),
             log: log.clone(),
-            bus: Arc::new(FakeBus::new(bus.clone())),
+            bus: bus.clone(),
             streams: streams.clone(),
             clock: clock.clone(),
         });

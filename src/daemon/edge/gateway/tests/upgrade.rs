@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -132,7 +131,7 @@ async fn viewers_that_cannot_stay_are_told_over_the_websocket_with_a_close_code(
     let refusal = open(rig.address, "/ws/1", &basic).await.refusal().await;
     assert_eq!((refusal.0.as_str(), refusal.2), ("token_malformed", 4501));
     assert!(rig.no_viewer(), "delivery heard of none of them");
-    assert_eq!(rig.registry.held.lock().len(), 0);
+    assert_eq!(rig.registry.count(None), 0);
 }
 
 #[tokio::test]
@@ -247,13 +246,13 @@ async fn a_user_holds_as_many_connections_as_allowed_and_gives_them_back() {
     let _one = open(rig.address, &path, &[]).await;
     let _two = open(rig.address, &path, &[]).await;
     let (first, _second) = (rig.viewer().await, rig.viewer().await);
-    assert_eq!(rig.registry.held_by(5), 2);
+    assert_eq!(rig.registry.count(Some(5)), 2);
     let mut third = open(rig.address, &path, &[]).await;
     let (error, _, close) = third.refusal().await;
     assert_eq!((error.as_str(), close), ("too_many_connections", 4506));
     drop(first);
     let registry = rig.registry.clone();
-    eventually("the registration is removed", || registry.held_by(5) == 1).await;
+    eventually("the registration is removed", || registry.count(Some(5)) == 1).await;
     let _again = open(rig.address, &path, &[]).await;
     rig.viewer().await;
 }
@@ -276,13 +275,13 @@ async fn a_registry_that_is_down_keeps_nobody_out_and_is_caught_up_with() {
     let path = format!("/ws/1?token={}", token(5, "viewer"));
     let _one = open(rig.address, &path, &[]).await;
     let registered = rig.viewer().await;
-    rig.registry.is_down.store(true, Ordering::SeqCst);
+    rig.registry.set_down(true);
     let _two = open(rig.address, &path, &[]).await;
     assert!(rig.viewer().await.bearer.is_some());
     drop(registered);
-    rig.registry.is_down.store(false, Ordering::SeqCst);
+    rig.registry.set_down(false);
     let registry = rig.registry.clone();
-    eventually("what was dropped meanwhile is removed", || registry.held_by(5) == 0).await;
+    eventually("what was dropped meanwhile is removed", || registry.count(Some(5)) == 0).await;
 }
 
 #[tokio::test]
@@ -327,14 +326,14 @@ async fn auth_messages_are_answered_to_delivery() {
         rig.auth_requests.send(request).await.unwrap();
         let (answered, outcome) = rig.kept.authenticated.recv().await.unwrap();
         assert_eq!(answered, connection);
-        let held = rig.registry.held_by(6);
+        let held = rig.registry.count(Some(6));
         let short = outcome.as_ref().map(|(bearer, _)| bearer.identity.user_id).map_err(|e| e.code);
         assert_eq!(short, expected[slot]);
         if let Ok((bearer, permit)) = outcome {
             assert_eq!((bearer.identity.role, held), (Role::Moderator, 1));
             drop(permit);
             let registry = rig.registry.clone();
-            eventually("the late permit is given back", || registry.held_by(6) == 0).await;
+            eventually("the late permit is given back", || registry.count(Some(6)) == 0).await;
         }
     }
 }

@@ -1,92 +1,19 @@
 //! Reading back on a cache that remembers what it was told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use async_trait::async_trait;
-use parking_lot::Mutex;
 
 use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::comments::{CommentStore as _, Tombstone};
 use crate::daemon::engines::eventlog::ConsumerGroup;
-use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
 use crate::daemon::testing::event_log::InMemoryLog;
+use crate::daemon::engines::recent::RecentCache as _;
+use crate::daemon::testing::recent::TestRecent;
 use crate::protocol::events::{CommentModerated, Decision};
-use crate::protocol::{Seq, UserId};
+use crate::protocol::UserId;
 
 const STREAM: StreamId = StreamId(5);
-
-#[derive(Debug, Default)]
-struct Cache {
-    away: AtomicBool,
-    complete: AtomicBool,
-    buried: Mutex<Vec<CommentId>>,
-}
-
-impl Cache {
-    fn reach(&self) -> Result<(), StoreError> {
-        if self.away.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("away".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn take_buried(&self) -> Vec<CommentId> {
-        let mut buried = std::mem::take(&mut *self.buried.lock());
-        buried.sort_by_key(|id| id.sort_key());
-        buried.dedup();
-        buried
-    }
-}
-
-#[async_trait]
-impl RecentCache for Cache {
-    async fn append(
-        &self,
-        _: StreamId,
-        _: Seq,
-        _: Seq,
-        _: Vec<RecentEvent>,
-    ) -> Result<(), StoreError> {
-        unreachable!("deletions alone are read back")
-    }
-
-    async fn after(&self, _: StreamId, _: Seq, _: usize) -> Result<Option<RecentPage>, StoreError> {
-        Ok(None)
-    }
-
-    async fn head(&self, _: StreamId) -> Result<Option<Seq>, StoreError> {
-        Ok(None)
-    }
-
-    async fn bury(&self, _: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
-        self.reach()?;
-        self.buried.lock().push(comment_id);
-        Ok(())
-    }
-
-    async fn buried(&self, _: StreamId, _: &[CommentId]) -> Result<Vec<bool>, StoreError> {
-        unreachable!("nobody asks here")
-    }
-
-    async fn is_complete(&self) -> Result<bool, StoreError> {
-        self.reach()?;
-        Ok(self.complete.load(Ordering::SeqCst))
-    }
-
-    async fn mark_complete(&self) -> Result<(), StoreError> {
-        self.reach()?;
-        self.complete.store(true, Ordering::SeqCst);
-        Ok(())
-    }
-
-    async fn mark_incomplete(&self) -> Result<(), StoreError> {
-        self.complete.store(false, Ordering::SeqCst);
-        Ok(())
-    }
-}
 
 fn id(n: u64) -> CommentId {
     CommentId::from_unix_ticks(17_000_000_000_000_000 + n, 1, [3; 6])
@@ -97,7 +24,7 @@ fn ids(range: impl IntoIterator<Item = u64>) -> Vec<CommentId> {
 }
 
 struct Rig {
-    cache: Arc<Cache>,
+    cache: Arc<TestRecent>,
     store: Arc<InMemoryComments>,
     log: InMemoryLog,
     burials: Burials,
@@ -105,7 +32,9 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let (cache, store) = (Arc::<Cache>::default(), Arc::<InMemoryComments>::default());
+        let cache = Arc::<TestRecent>::default();
+        cache.set_incomplete(true);
+        let store = Arc::<InMemoryComments>::default();
         let log = InMemoryLog::new();
         let clock = Arc::new(TokioClock::starting_at(TOMBSTONE_AGE * 100));
         let burials = Burials {
@@ -154,7 +83,7 @@ async fn what_the_store_and_the_end_of_the_log_know_is_buried() {
     rig.log.set_committed(Topic::CommentEvents, ConsumerGroup::Archiver, 4);
     assert!(!rig.burials.recent.is_complete().await.unwrap());
     assert_eq!(rig.burials.rebuild_burials().await.unwrap(), 5);
-    assert_eq!(rig.cache.take_buried(), ids([1, 2, 13, 14, 16]));
+    assert_eq!(rig.cache.take_tombstones(), ids([1, 2, 13, 14, 16]));
     assert!(rig.burials.recent.is_complete().await.unwrap());
 }
 
@@ -172,7 +101,7 @@ async fn more_tombstones_than_a_page_are_all_buried() {
     });
     rig.store.write(&[], &tombstones.collect::<Vec<_>>()).await.unwrap();
     rig.burials.rebuild_burials().await.unwrap();
-    assert_eq!(rig.cache.take_buried().len(), count as usize);
+    assert_eq!(rig.cache.take_tombstones().len(), count as usize);
 }
 
 #[tokio::test]
@@ -180,30 +109,30 @@ async fn without_the_store_the_cache_stays_incomplete() {
     let rig = Rig::new();
     rig.store.set_down(true);
     assert!(!rig.burials.look(false).await);
-    assert!(!rig.cache.complete.load(Ordering::SeqCst));
+    assert!(!rig.cache.is_marked_complete());
     rig.store.set_down(false);
     assert!(rig.burials.look(false).await);
-    assert!(rig.cache.complete.load(Ordering::SeqCst));
+    assert!(rig.cache.is_marked_complete());
 }
 
 #[tokio::test]
 async fn deletions_are_read_back_at_start_after_a_loss_and_after_an_outage() {
     let rig = Rig::new();
     rig.store(1, Duration::from_secs(60)).await;
-    rig.cache.complete.store(true, Ordering::SeqCst);
+    rig.cache.set_incomplete(false);
     let mut sure = rig.burials.look(false).await;
-    assert_eq!(rig.cache.take_buried(), ids([1]), "at start, whatever the mark says");
+    assert_eq!(rig.cache.take_tombstones(), ids([1]), "at start, whatever the mark says");
     sure = rig.burials.look(sure).await;
-    assert_eq!(rig.cache.take_buried(), [], "nothing to do");
-    rig.cache.complete.store(false, Ordering::SeqCst);
+    assert_eq!(rig.cache.take_tombstones(), [], "nothing to do");
+    rig.cache.set_incomplete(true);
     sure = rig.burials.look(sure).await;
-    assert_eq!(rig.cache.take_buried(), ids([1]), "after a loss");
-    rig.cache.away.store(true, Ordering::SeqCst);
+    assert_eq!(rig.cache.take_tombstones(), ids([1]), "after a loss");
+    rig.cache.set_down(true);
     sure = rig.burials.look(sure).await;
     assert!(!sure);
-    rig.cache.away.store(false, Ordering::SeqCst);
+    rig.cache.set_down(false);
     assert!(rig.burials.look(sure).await);
-    assert_eq!(rig.cache.take_buried(), ids([1]), "after an outage");
+    assert_eq!(rig.cache.take_tombstones(), ids([1]), "after an outage");
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,7 +142,8 @@ async fn it_looks_again_and_again_until_stopped() {
     let task = tokio::spawn(rig.burials.clone().keep_complete(stop.clone()));
     for round in 0..3 {
         tokio::time::sleep(INTERVAL + Duration::from_millis(10)).await;
-        assert!(rig.cache.complete.swap(false, Ordering::SeqCst), "round {round}");
+        assert!(rig.cache.is_marked_complete(), "round {round}");
+        rig.cache.set_incomplete(true);
     }
     stop.cancel();
     task.await.unwrap();

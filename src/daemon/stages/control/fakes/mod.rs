@@ -1,12 +1,9 @@
 //! Contracts in memory, for tests of control and of the admin socket: one node that is real down to
 //! its sink, two more behind the registry, and a journal of what happened in which order.
 
-mod bus;
 mod nodes;
-mod reactions;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -21,6 +18,10 @@ use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, stream};
+use crate::daemon::engines::registry::ConnectionRegistry as _;
+use crate::daemon::testing::bus::TestBus;
+use crate::daemon::testing::reactions::TestReactions;
+use crate::daemon::testing::registry::TestRegistry;
 use crate::daemon::stages::control::{Actor, Control, ControlParts, LocalEndpoint};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::comment::Comment;
@@ -28,9 +29,7 @@ use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::stream::{ModerationMode, Stream};
 use crate::protocol::{CommentId, NodeId, Role, StreamId, UserId};
 
-pub(crate) use bus::FakeBus;
-pub(crate) use nodes::{FakeRegistry, FakeSink};
-pub(crate) use reactions::FakeReactions;
+pub(crate) use nodes::FakeSink;
 
 /// When the clock of a test starts: 2023-11-14, in milliseconds since the Unix epoch.
 pub(crate) const STARTED_MS: u64 = 1_700_000_000_000;
@@ -49,20 +48,6 @@ impl Journal {
     }
 }
 
-/// A switch that makes a fake refuse everything.
-#[derive(Debug, Default)]
-pub(crate) struct Switch(AtomicBool);
-
-impl Switch {
-    pub(crate) fn set(&self, on: bool) {
-        self.0.store(on, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_on(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
 /// A cluster of the nodes `a` (this one), `b` and `c`; stream 1 is live, user 42 is `ann`, users 7
 /// and 8 are both `twin`. Needs a paused tokio clock only where a test measures time.
 #[derive(Debug)]
@@ -70,9 +55,9 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     pub(crate) metadata: Arc<InMemoryMetadata>,
     pub(crate) comments: Arc<InMemoryComments>,
-    pub(crate) reactions: Arc<FakeReactions>,
+    pub(crate) reactions: Arc<TestReactions>,
     pub(crate) log: Arc<InMemoryLog>,
-    pub(crate) registry: Arc<FakeRegistry>,
+    pub(crate) registry: Arc<TestRegistry>,
     pub(crate) sanctions: Sanctions,
     pub(crate) board: StatusBoard,
     pub(crate) supervisor: Supervisor,
@@ -88,8 +73,15 @@ impl World {
         let metadata = Arc::new(metadata(journal.clone()));
         let comments = Arc::new(InMemoryComments::default());
         let log = Arc::new(InMemoryLog::shaped(2, 0));
-        let bus = Arc::new(FakeBus::new(journal.clone()));
-        let registry = Arc::new(FakeRegistry::new(journal.clone()));
+        let published = journal.clone();
+        let bus = TestBus::observed(move |stream_id, message| {
+            published.note(format!("bus {stream_id}: {message:?}"));
+        });
+        let commanded = journal.clone();
+        let registry = TestRegistry::new("a", &["b", "c"])
+            .observed(move |node, command| commanded.note(format!("{node}: {command:?}")));
+        let registry = Arc::new(registry);
+        registry.report_viewers(&NodeId::new("a"), vec![(StreamId(1), 12)]).await.unwrap();
         let sink = Arc::new(FakeSink::new(journal.clone()));
         let board = StatusBoard::default();
         let supervisor = Supervisor::new(CancellationToken::new());
@@ -112,7 +104,7 @@ impl World {
             registry: registry.clone(),
             endpoint: Arc::new(endpoint),
             log: log.clone(),
-            bus: bus.clone(),
+            bus: Arc::new(bus),
             streams,
             clock: clock.clone(),
         });

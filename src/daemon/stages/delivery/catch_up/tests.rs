@@ -1,105 +1,29 @@
 //! Who shares a page with whom.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::daemon::base::handoff::Deflate;
-use crate::daemon::engines::StoreError;
-use crate::daemon::engines::recent::{RecentCache, RecentEvent, RecentPage};
+use crate::daemon::engines::recent::{RecentCache as _, RecentEvent, RecentPage};
 use crate::daemon::testing::comments::sample_comment;
 use crate::daemon::testing::event_log::InMemoryLog;
-use crate::protocol::CommentId;
+use crate::daemon::testing::recent::TestRecent;
 use crate::protocol::comment::Deletion;
 
 const STREAM: StreamId = StreamId(5);
 /// Only a failing test waits as long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ten comments, of which the odd ones may be deleted; each answer waits until it is let through.
-#[derive(Debug, Default)]
-struct SlowCache {
-    calls: Calls,
-    deleted: AtomicBool,
-    fails: AtomicBool,
-    head: std::sync::atomic::AtomicU64,
-}
-
-#[derive(Debug)]
-struct Calls {
-    answers: Semaphore,
-    asked: Semaphore,
-}
-
-impl Default for Calls {
-    fn default() -> Self {
-        Self { answers: Semaphore::new(0), asked: Semaphore::new(0) }
-    }
-}
-
-#[async_trait]
-impl RecentCache for SlowCache {
-    async fn append(
-        &self,
-        _: StreamId,
-        _: Seq,
-        _: Seq,
-        _: Vec<RecentEvent>,
-    ) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn after(
-        &self,
-        _: StreamId,
-        seq: Seq,
-        _: usize,
-    ) -> Result<Option<RecentPage>, StoreError> {
-        // As the store sees it when it is asked, not when its answer arrives.
-        let deleted = self.deleted.load(Ordering::SeqCst);
-        let head = self.head.load(Ordering::SeqCst);
-        self.calls.asked.add_permits(1);
-        self.calls.answers.acquire().await.unwrap().forget();
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("away".to_owned()));
-        }
-        let shown = |seq: &Seq| !deleted || seq.is_multiple_of(2);
-        let events = (seq + 1..=head)
-            .filter(shown)
-            .map(|seq| RecentEvent::Comment(sample_comment(seq).sequenced(seq)));
-        Ok(Some(RecentPage { events: events.collect(), covered_to: head.max(seq) }))
-    }
-
-    async fn head(&self, _: StreamId) -> Result<Option<Seq>, StoreError> {
-        Ok(Some(self.head.load(Ordering::SeqCst)))
-    }
-
-    async fn bury(&self, _: StreamId, _: CommentId) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn buried(&self, _: StreamId, ids: &[CommentId]) -> Result<Vec<bool>, StoreError> {
-        Ok(vec![false; ids.len()])
-    }
-
-    async fn is_complete(&self) -> Result<bool, StoreError> {
-        Ok(true)
-    }
-
-    async fn mark_complete(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn mark_incomplete(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
+async fn append(cache: &TestRecent, from: Seq, to: Seq) {
+    let event = |seq| RecentEvent::Comment(sample_comment(seq).sequenced(seq));
+    cache.append(STREAM, from, to, (from..=to).map(event).collect()).await.unwrap();
 }
 
 struct Rig {
-    cache: Arc<SlowCache>,
+    /// Holds ten comments; a page of it is answered when the test releases it.
+    cache: Arc<TestRecent>,
     history: History,
     requests: mpsc::Sender<CatchUpRequest>,
     mailbox: Arc<Mailbox>,
@@ -109,9 +33,9 @@ struct Rig {
 }
 
 impl Rig {
-    fn start() -> Self {
-        let cache = Arc::new(SlowCache::default());
-        cache.head.store(10, Ordering::SeqCst);
+    async fn start() -> Self {
+        let cache = Arc::new(TestRecent::with_held_pages());
+        append(&cache, 1, 10).await;
         let history = History::new(cache.clone(), Arc::new(InMemoryLog::new()));
         let poll = mio::Poll::new().unwrap();
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
@@ -125,12 +49,12 @@ impl Rig {
     }
 
     fn let_through(&self, answers: usize) {
-        self.cache.calls.answers.add_permits(answers);
+        self.cache.release_pages(answers);
     }
 
     async fn asked(&self) {
-        let asked = self.cache.calls.asked.acquire();
-        tokio::time::timeout(PATIENCE, asked).await.expect("the cache is asked").unwrap().forget();
+        let requested = self.cache.page_requested();
+        tokio::time::timeout(PATIENCE, requested).await.expect("a page is requested");
     }
 
     fn want(&self, slot: u32, after: Seq, until: Seq, deflate: Deflate) {
@@ -160,7 +84,7 @@ impl Rig {
 
 #[tokio::test]
 async fn a_storm_from_one_place_is_one_read_with_the_same_bytes_for_all() {
-    let rig = Rig::start();
+    let rig = Rig::start().await;
     for slot in 0..10_000 {
         // More than wait at one time, some of whom offered compression.
         let deflate = if slot % 2 == 0 { Deflate::Off } else { Deflate::Shared };
@@ -180,7 +104,7 @@ async fn a_storm_from_one_place_is_one_read_with_the_same_bytes_for_all() {
 
 #[tokio::test]
 async fn other_places_and_other_encodings_are_other_reads_and_do_not_wait_for_each_other() {
-    let rig = Rig::start();
+    let rig = Rig::start().await;
     (0..6).for_each(|slot| rig.want(slot, u64::from(slot % 3), 10, Deflate::Off));
     for _ in 0..3 {
         rig.asked().await;
@@ -193,11 +117,13 @@ async fn other_places_and_other_encodings_are_other_reads_and_do_not_wait_for_ea
 
 #[tokio::test]
 async fn who_asks_after_a_deletion_does_not_share_what_was_read_before_it() {
-    let rig = Rig::start();
+    let rig = Rig::start().await;
     rig.want(1, 0, 10, Deflate::Off);
     rig.asked().await;
     // On its way, with all ten comments. Now the odd ones are deleted, and viewers are told.
-    rig.cache.deleted.store(true, Ordering::SeqCst);
+    for seq in (1..=10).step_by(2) {
+        rig.cache.bury(STREAM, sample_comment(seq).comment_id).await.unwrap();
+    }
     rig.history.note_deletion();
     rig.want(2, 0, 10, Deflate::Off);
     rig.asked().await;
@@ -213,7 +139,7 @@ async fn who_asks_after_a_deletion_does_not_share_what_was_read_before_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_is_kept_for_a_moment() {
-    let rig = Rig::start();
+    let rig = Rig::start().await;
     rig.let_through(8);
     let mut reads = Vec::new();
     for wait_ms in [0, 900, 200, 900, 900] {
@@ -227,10 +153,10 @@ async fn what_was_read_is_kept_for_a_moment() {
 
 #[tokio::test]
 async fn a_page_that_brings_nothing_is_not_kept_and_not_for_who_knows_of_more() {
-    let rig = Rig::start();
+    let rig = Rig::start().await;
     rig.want(1, 10, 10, Deflate::Off);
     rig.asked().await;
-    rig.cache.head.store(12, Ordering::SeqCst);
+    append(&rig.cache, 11, 12).await;
     // It shares the read that began when there was nothing, and knows that there is more by now.
     rig.want(2, 10, 12, Deflate::Off);
     rig.let_through(1);
@@ -246,15 +172,15 @@ async fn a_page_that_brings_nothing_is_not_kept_and_not_for_who_knows_of_more() 
 /// The log, which is asked next, has nothing either.
 #[tokio::test]
 async fn a_failure_is_shared_and_forgotten() {
-    let rig = Rig::start();
-    rig.cache.fails.store(true, Ordering::SeqCst);
+    let rig = Rig::start().await;
+    rig.cache.set_down(true);
     (0..100).for_each(|slot| rig.want(slot, 3, 3, Deflate::Off));
     rig.asked().await;
     rig.let_through(1);
     let pages = rig.pages(100).await;
     assert!(pages.iter().all(|(_, page)| page.frames.is_empty() && page.covered_to == 3));
     assert_eq!(rig.metrics.catch_up_reads.get(), 1);
-    rig.cache.fails.store(false, Ordering::SeqCst);
+    rig.cache.set_down(false);
     rig.want(1, 3, 10, Deflate::Off);
     rig.let_through(1);
     assert_eq!(rig.pages(1).await[0].1.comments, 7);

@@ -1,65 +1,14 @@
 //! What is handed out while the recent cache is away.
 
-use async_trait::async_trait;
-
 use super::*;
 use crate::daemon::engines::eventlog::{EventLog as _, NewRecord};
-use crate::daemon::engines::recent::RecentCache;
 use crate::daemon::testing::comments::{
     SAMPLE_STREAM as STREAM, comment_record, event_record, sample_comment, sample_comment_id,
 };
 use crate::daemon::testing::event_log::InMemoryLog;
+use crate::daemon::testing::recent::TestRecent;
 use crate::protocol::UserId;
 use crate::protocol::events::{CommentModerated, Decision};
-
-/// A cache that never answers.
-#[derive(Debug)]
-struct Away;
-
-fn away<T>() -> Result<T, StoreError> {
-    Err(StoreError::Unavailable("away".to_owned()))
-}
-
-#[async_trait]
-impl RecentCache for Away {
-    async fn append(
-        &self,
-        _: StreamId,
-        _: Seq,
-        _: Seq,
-        _: Vec<RecentEvent>,
-    ) -> Result<(), StoreError> {
-        away()
-    }
-
-    async fn after(&self, _: StreamId, _: Seq, _: usize) -> Result<Option<RecentPage>, StoreError> {
-        away()
-    }
-
-    async fn head(&self, _: StreamId) -> Result<Option<Seq>, StoreError> {
-        away()
-    }
-
-    async fn bury(&self, _: StreamId, _: CommentId) -> Result<(), StoreError> {
-        away()
-    }
-
-    async fn buried(&self, _: StreamId, _: &[CommentId]) -> Result<Vec<bool>, StoreError> {
-        away()
-    }
-
-    async fn is_complete(&self) -> Result<bool, StoreError> {
-        away()
-    }
-
-    async fn mark_complete(&self) -> Result<(), StoreError> {
-        away()
-    }
-
-    async fn mark_incomplete(&self) -> Result<(), StoreError> {
-        away()
-    }
-}
 
 fn submitted(n: u64) -> NewRecord {
     comment_record(sample_comment(n))
@@ -88,7 +37,9 @@ async fn without_the_cache_deleted_comments_are_still_not_handed_out() {
     // Far behind the first page.
     let more = (11..=11 + PAGE_EVENTS as u64 * 3).map(submitted).chain([deleted(7), deleted(20)]);
     log.append(Topic::CommentEvents, more.collect()).await.unwrap();
-    let history = History::new(Arc::new(Away), Arc::new(log));
+    let cache = TestRecent::default();
+    cache.set_down(true);
+    let history = History::new(Arc::new(cache), Arc::new(log));
     let Past::Kept(page) = history.after(STREAM, 0, u64::MAX).await.unwrap() else {
         panic!("the log has all of it")
     };

@@ -3,73 +3,30 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::daemon::base::config::{DeliveryConfig, StoreConfig};
-use crate::daemon::engines::StoreError;
-use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{BusMessage, FanoutBus as _};
 use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, Position, StartAt};
-use crate::daemon::engines::reactions::{ReactionTotals, Totals};
 use crate::daemon::engines::recent::RecentCache as _;
 use crate::daemon::engines::recent::memory::MemoryRecent;
+use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::comments::{
     comment_record, sample_comment, sample_comment_id, sample_deletion,
 };
 use crate::daemon::testing::event_log::InMemoryLog;
+use crate::daemon::testing::reactions::TestReactions;
 use crate::protocol::{Comment, CommentId, Epoch, NodeId};
 
 pub(super) const STREAM: StreamId = StreamId(5);
 const OTHER: StreamId = StreamId(6);
 
-#[derive(Debug)]
-struct NoTotals;
-
-#[async_trait]
-impl ReactionTotals for NoTotals {
-    async fn add(&self, _: &[(StreamId, Totals)]) -> Result<Vec<(StreamId, Totals)>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn totals(&self, _: StreamId) -> Result<Totals, StoreError> {
-        Ok(Totals::new())
-    }
-
-    async fn all(&self) -> Result<Vec<(StreamId, Totals)>, StoreError> {
-        Ok(Vec::new())
-    }
-}
-
-/// A listener that the test can cut off.
-#[derive(Debug)]
-struct CutListener {
-    bus: Box<dyn BusListener>,
-    news: mpsc::UnboundedReceiver<Heard>,
-}
-
-#[async_trait]
-impl BusListener for CutListener {
-    async fn receive(&mut self) -> Result<Heard, BusError> {
-        tokio::select! {
-            heard = self.bus.receive() => heard,
-            Some(news) = self.news.recv() => Ok(news),
-        }
-    }
-
-    fn lost(&self) -> u64 {
-        self.bus.lost()
-    }
-}
-
 pub(super) struct Rig {
     pub(super) board: StatusBoard,
-    bus: InProcessBus,
+    bus: TestBus,
     recent: Arc<MemoryRecent>,
     log: InMemoryLog,
-    /// Says when the bus goes and comes.
-    news: mpsc::UnboundedSender<Heard>,
     requests: mpsc::UnboundedSender<HubRequest>,
     mailboxes: Arc<[Arc<Mailbox>]>,
     polls: Vec<mio::Poll>,
@@ -82,12 +39,10 @@ impl Rig {
     }
 
     pub(super) async fn start_with(config: DeliveryConfig) -> Self {
-        let bus = InProcessBus::new(64);
+        let bus = TestBus::default();
         let recent = Arc::new(MemoryRecent::new(&StoreConfig::default()));
         let log = InMemoryLog::new();
         let (subscriptions, listener) = bus.listen(&NodeId::new("a")).await.unwrap();
-        let (news, heard) = mpsc::unbounded_channel();
-        let listener = Box::new(CutListener { bus: listener, news: heard });
         let (requests, receiver) = mpsc::unbounded_channel();
         let polls: Vec<_> = (0..2).map(|_| mio::Poll::new().unwrap()).collect();
         let mailbox = |poll: &mio::Poll| {
@@ -105,13 +60,13 @@ impl Rig {
             history: History::new(recent.clone(), shared_log.clone()),
             recent: recent.clone(),
             log: shared_log,
-            totals: Arc::new(NoTotals),
+            totals: Arc::new(TestReactions::default()),
             compressors: Compressors::new(&DeliveryConfig::default()),
             egress: egress::Policy::new(&config),
             board: board.clone(),
         });
         let task = tokio::spawn(hub.run(CancellationToken::new()));
-        Self { board, bus, recent, log, news, requests, mailboxes, polls, task }
+        Self { board, bus, recent, log, requests, mailboxes, polls, task }
     }
 
     /// Lets a worker watch the stream, and returns what it is told.
@@ -356,12 +311,12 @@ async fn while_the_bus_is_away_what_was_broadcast_is_fetched_and_nothing_comes_t
     rig.broadcast(batch(1, 2, &[])).await;
     assert_eq!(rig.frames(0).await, [range(1, 2)]);
     rig.append(STREAM, 9).await;
-    rig.news.send(Heard::Interrupted).unwrap();
+    rig.bus.report_outage(Heard::Interrupted);
     commit_broadcast(&rig, 5).await;
     tokio::time::sleep(2 * LOOK_INTERVAL).await;
     assert_eq!(rig.frames(0).await, [range(3, 4)], "and no further than it was broadcast");
     commit_broadcast(&rig, 7).await;
-    rig.news.send(Heard::Restored).unwrap();
+    rig.bus.report_outage(Heard::Restored);
     tokio::time::sleep(2 * LOOK_INTERVAL).await;
     assert_eq!(rig.frames(0).await, [range(5, 6)], "what was published while it came back");
     rig.broadcast(batch(6, 8, &[])).await;
