@@ -9,7 +9,7 @@ use tokio::sync::{Barrier, broadcast};
 
 use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{
-    BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, Heard,
+    BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, BusEvent,
 };
 use crate::protocol::{NodeId, StreamId};
 
@@ -26,7 +26,7 @@ pub(crate) struct TestBus {
     published: Mutex<Vec<(StreamId, BusMessage)>>,
     observer: Option<PublishObserver>,
     barrier: Option<Barrier>,
-    outages: broadcast::Sender<Heard>,
+    outages: broadcast::Sender<BusEvent>,
 }
 
 impl Default for TestBus {
@@ -67,7 +67,7 @@ impl TestBus {
     }
 
     /// Makes every listener report the start (`Interrupted`) or the end (`Restored`) of an outage.
-    pub(crate) fn report_outage(&self, outage: Heard) {
+    pub(crate) fn report_outage(&self, outage: BusEvent) {
         self.outages.send(outage).expect("a listener");
     }
 
@@ -112,12 +112,12 @@ impl FanoutBus for TestBus {
 #[derive(Debug)]
 struct TestListener {
     bus: Box<dyn BusListener>,
-    outages: broadcast::Receiver<Heard>,
+    outages: broadcast::Receiver<BusEvent>,
 }
 
 #[async_trait]
 impl BusListener for TestListener {
-    async fn receive(&mut self) -> Result<Heard, BusError> {
+    async fn receive(&mut self) -> Result<BusEvent, BusError> {
         tokio::select! {
             event = self.bus.receive() => event,
             Ok(outage) = self.outages.recv() => Ok(outage),

@@ -153,21 +153,21 @@ impl RecentCache for TestRecent {
         self.cache.head(stream_id).await
     }
 
-    async fn bury(&self, stream_id: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
+    async fn add_tombstone(&self, stream_id: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
         // Other tasks run first, as they do while an answer crosses a network.
         tokio::task::yield_now().await;
         self.check(Some(stream_id))?;
         self.tombstones.lock().push(comment_id);
-        self.cache.bury(stream_id, comment_id).await
+        self.cache.add_tombstone(stream_id, comment_id).await
     }
 
-    async fn buried(
+    async fn are_deleted(
         &self,
         stream_id: StreamId,
         comment_ids: &[CommentId],
     ) -> Result<Vec<bool>, StoreError> {
         self.check(Some(stream_id))?;
-        self.cache.buried(stream_id, comment_ids).await
+        self.cache.are_deleted(stream_id, comment_ids).await
     }
 
     async fn is_complete(&self) -> Result<bool, StoreError> {

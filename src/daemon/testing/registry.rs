@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::daemon::engines::registry::in_process::InProcessRegistry;
 use crate::daemon::engines::registry::{
-    ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
+    ConnectionRegistry, KnownNode, NodeCommand, CommandHandler, RegistrationId, RegistryError,
 };
 use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::{NodeId, StreamId, UserId};
@@ -146,8 +146,8 @@ impl ConnectionRegistry for TestRegistry {
         Ok(nodes)
     }
 
-    fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>) {
-        self.registry.set_endpoint(endpoint);
+    fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>) {
+        self.registry.set_command_handler(endpoint);
     }
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BusListener, BusMessage, Heard, SharedBus};
+use super::{BusListener, BusMessage, BusEvent, SharedBus};
 use crate::protocol::{NodeId, StreamId};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ fn number(viewers: u64) -> BusMessage {
 async fn next(listener: &mut Box<dyn BusListener>) -> (StreamId, BusMessage) {
     let received = tokio::time::timeout(PATIENCE, listener.receive()).await;
     match received.expect("a message comes in time").expect("the bus is open") {
-        Heard::Message(stream_id, message) => (stream_id, message),
+        BusEvent::Message(stream_id, message) => (stream_id, message),
         other => panic!("a message was expected, not {other:?}"),
     }
 }

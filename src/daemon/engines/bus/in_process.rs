@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 
-use super::{BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, Heard, Subscriptions};
+use super::{BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, BusEvent, Subscriptions};
 use crate::protocol::{NodeId, StreamId};
 
 /// The embedded engine. Dropping it closes its listeners, once they have read what they were sent.
@@ -157,12 +157,12 @@ impl Drop for InProcessListener {
 
 #[async_trait]
 impl BusListener for InProcessListener {
-    async fn receive(&mut self) -> Result<Heard, BusError> {
+    async fn receive(&mut self) -> Result<BusEvent, BusError> {
         loop {
             // Asked before the mailbox is: what was put down before closing is still delivered.
             let closed = self.switchboard.is_closed();
             if let Some((stream_id, message)) = self.mailbox.lock().pop_front() {
-                return Ok(Heard::Message(stream_id, message));
+                return Ok(BusEvent::Message(stream_id, message));
             }
             if closed {
                 return Err(BusError::Closed);
@@ -233,8 +233,8 @@ mod tests {
         let (subscriptions, mut listener) = bus.listen(&NodeId::new("a")).await.unwrap();
         subscriptions.subscribe(StreamId(1)).await.unwrap();
         bus.publish(StreamId(1), (1..=5).map(viewers).collect()).await.unwrap();
-        assert_eq!(listener.receive().await.unwrap(), Heard::Message(StreamId(1), viewers(4)));
-        assert_eq!(listener.receive().await.unwrap(), Heard::Message(StreamId(1), viewers(5)));
+        assert_eq!(listener.receive().await.unwrap(), BusEvent::Message(StreamId(1), viewers(4)));
+        assert_eq!(listener.receive().await.unwrap(), BusEvent::Message(StreamId(1), viewers(5)));
         assert_eq!(listener.lost(), 3);
     }
 
@@ -263,7 +263,7 @@ mod tests {
         tokio::task::yield_now().await;
         drop(bus);
         let (first, end) = reader.await.unwrap();
-        assert_eq!(first, Heard::Message(StreamId(1), viewers(1)));
+        assert_eq!(first, BusEvent::Message(StreamId(1), viewers(1)));
         assert!(matches!(end, Err(BusError::Closed)));
     }
 }

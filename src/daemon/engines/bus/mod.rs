@@ -96,7 +96,7 @@ pub trait FanoutBus: Send + Sync + std::fmt::Debug + 'static {
 
 /// What a listener hears.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
+pub enum BusEvent {
     /// A message of a subscribed stream.
     Message(StreamId, BusMessage),
     /// The bus is out of reach: until [`Self::Restored`] nothing is heard of what is published.
@@ -110,7 +110,7 @@ pub enum Heard {
 #[async_trait]
 pub trait BusListener: Send + Sync + std::fmt::Debug {
     /// What comes next. Cancel-safe.
-    async fn receive(&mut self) -> Result<Heard, BusError>;
+    async fn receive(&mut self) -> Result<BusEvent, BusError>;
 
     /// Messages lost because this listener did not keep up, since it was made.
     fn lost(&self) -> u64;

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::DirectPath;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::bus::{
-    BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, Heard, SharedBus,
+    BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, BusEvent, SharedBus,
 };
 use crate::protocol::{NodeId, StreamId};
 
@@ -108,19 +108,19 @@ struct FallbackListener {
 
 #[async_trait]
 impl BusListener for FallbackListener {
-    async fn receive(&mut self) -> Result<Heard, BusError> {
+    async fn receive(&mut self) -> Result<BusEvent, BusError> {
         tokio::select! {
             heard = self.bus.receive() => {
                 // Who only listens learns here what publishing would have told.
                 match &heard {
-                    Ok(Heard::Interrupted) => self.breaker.open(&"nothing is heard of the bus"),
-                    Ok(Heard::Restored) => self.breaker.succeeded(),
-                    Ok(Heard::Message(..)) | Err(_) => {}
+                    Ok(BusEvent::Interrupted) => self.breaker.open(&"nothing is heard of the bus"),
+                    Ok(BusEvent::Restored) => self.breaker.succeeded(),
+                    Ok(BusEvent::Message(..)) | Err(_) => {}
                 }
                 heard
             }
             Some((stream_id, message)) = self.direct.recv() => {
-                Ok(Heard::Message(stream_id, message))
+                Ok(BusEvent::Message(stream_id, message))
             }
         }
     }

@@ -33,7 +33,7 @@ pub use self::registry::FallbackRegistry;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::bus::BusMessage;
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Record, SharedLog, Topic};
-use crate::daemon::engines::registry::{NodeCommand, NodeEndpoint, RegistryError};
+use crate::daemon::engines::registry::{NodeCommand, CommandHandler, RegistryError};
 use crate::protocol::{NodeId, StreamId};
 
 /// Below the time that control gives a node, so that it learns which way failed.
@@ -51,7 +51,7 @@ pub struct DirectPath {
     node: NodeId,
     log: SharedLog,
     clock: SharedClock,
-    endpoint: OnceLock<Arc<dyn NodeEndpoint>>,
+    endpoint: OnceLock<Arc<dyn CommandHandler>>,
     last_id: AtomicU64,
     /// Bounded by the commands under way, each of which ends with its timeout.
     waiting: Mutex<AHashMap<u64, oneshot::Sender<u64>>>,
@@ -144,7 +144,7 @@ impl DirectPath {
         };
         let path = self.clone();
         tokio::spawn(async move {
-            let connections = endpoint.obey(command).await;
+            let connections = endpoint.handle(command).await;
             let answer = Letter::Answer { id, to: from, connections };
             if let Err(error) = path.append(0, &[answer]).await {
                 debug!(%error, "a command was obeyed, and its answer lost");
@@ -154,7 +154,7 @@ impl DirectPath {
     }
 
     /// Where commands for this node end. The first one given stays.
-    fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>) {
+    fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>) {
         let _ = self.endpoint.set(endpoint);
     }
 

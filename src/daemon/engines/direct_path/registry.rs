@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::DirectPath;
 use crate::daemon::engines::registry::{
-    ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
+    ConnectionRegistry, KnownNode, NodeCommand, CommandHandler, RegistrationId, RegistryError,
     SharedRegistry,
 };
 use crate::protocol::admin::{ConnectionInfo, NodeReport};
@@ -69,9 +69,9 @@ impl ConnectionRegistry for FallbackRegistry {
         self.registry.nodes().await
     }
 
-    fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>) {
-        self.registry.set_endpoint(endpoint.clone());
-        self.direct.set_endpoint(endpoint);
+    fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>) {
+        self.registry.set_command_handler(endpoint.clone());
+        self.direct.set_command_handler(endpoint);
     }
 
     /// A command may be obeyed twice, if the registry carried it and lost the answer: every command

@@ -3,7 +3,7 @@ use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{
-    BusListener, FanoutBus as _, Heard, conformance,
+    BusListener, FanoutBus as _, BusEvent, conformance,
 };
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::registry::ConnectionRegistry as _;
@@ -31,7 +31,7 @@ fn viewers(viewers: u64) -> BusMessage {
     BusMessage::Presence { viewers }
 }
 
-async fn heard(listener: &mut Box<dyn BusListener>) -> Heard {
+async fn heard(listener: &mut Box<dyn BusListener>) -> BusEvent {
     timeout(Duration::from_secs(60), listener.receive()).await.expect("in time").unwrap()
 }
 
@@ -48,22 +48,22 @@ async fn what_the_bus_does_not_take_arrives_through_the_log_and_the_bus_is_tried
     subscriptions.subscribe(STREAM).await.unwrap();
 
     at_coordinator.publish(STREAM, vec![viewers(1)]).await.unwrap();
-    assert_eq!(heard(&mut listener).await, Heard::Message(STREAM, viewers(1)));
+    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(1)));
     assert_eq!(log.bounds(Topic::WsMessages, 0).await.unwrap().end, 1, "nothing went the long way");
 
     bus.set_down(true);
     at_coordinator.publish(STREAM, vec![viewers(2), viewers(3)]).await.unwrap();
-    assert_eq!(heard(&mut listener).await, Heard::Message(STREAM, viewers(2)));
-    assert_eq!(heard(&mut listener).await, Heard::Message(STREAM, viewers(3)));
+    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(2)));
+    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(3)));
     assert_eq!(breaker.state(), BreakerState::Open);
 
     bus.set_down(false);
     at_coordinator.publish(STREAM, vec![viewers(4)]).await.unwrap();
-    assert_eq!(heard(&mut listener).await, Heard::Message(STREAM, viewers(4)));
+    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(4)));
     assert_eq!(breaker.state(), BreakerState::Open, "still on its detour");
     tokio::time::advance(DETOUR_IS_OVER).await;
     at_coordinator.publish(STREAM, vec![viewers(5)]).await.unwrap();
-    assert_eq!(heard(&mut listener).await, Heard::Message(STREAM, viewers(5)));
+    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(5)));
     assert_eq!(breaker.state(), BreakerState::Closed);
     assert_eq!(listener.lost(), 0);
 }
@@ -90,7 +90,7 @@ fn registry(
 ) -> FallbackRegistry {
     let alone = InProcessRegistry::new(NodeId::new(node));
     let registry = FallbackRegistry::new(Arc::new(alone), direct);
-    registry.set_endpoint(endpoint.clone());
+    registry.set_command_handler(endpoint.clone());
     registry
 }
 

@@ -1,6 +1,6 @@
-//! What every engine of the reaction totals must do. [`conformance!`] makes one test of each promise
-//! for an engine; it takes an async function that opens an empty one and returns it with whatever
-//! must outlive it; attributes in front go to every test.
+//! Promises of every engine of the reaction totals. [`conformance!`] makes one test per promise. It
+//! takes an async function that opens an empty engine and returns it with a guard that must outlive
+//! it. Attributes in front apply to every test.
 
 use super::{ReactionTotals, Totals};
 use crate::protocol::StreamId;
@@ -11,9 +11,9 @@ const B: StreamId = StreamId(i64::MAX as u64);
 macro_rules! conformance {
     ($(#[$attribute:meta])* $open:path) => {
         $crate::daemon::engines::reactions::conformance::conformance!(@tests ($(#[$attribute])*) $open;
-            adding_answers_with_the_new_totals_of_what_changed,
-            nothing_counted_changes_nothing,
-            what_is_listed_twice_is_added_up,
+            adding_returns_the_totals_that_changed,
+            adding_nothing_changes_nothing,
+            duplicate_entries_are_added_up,
             many_streams_at_once_are_all_added,
             concurrent_additions_are_all_counted,
         );
@@ -43,7 +43,7 @@ fn by_stream(mut changed: Vec<(StreamId, Totals)>) -> Vec<(StreamId, Totals)> {
     changed
 }
 
-pub(crate) async fn adding_answers_with_the_new_totals_of_what_changed(
+pub(crate) async fn adding_returns_the_totals_that_changed(
     store: &impl ReactionTotals,
 ) {
     assert_eq!(store.all().await.unwrap(), []);
@@ -57,13 +57,13 @@ pub(crate) async fn adding_answers_with_the_new_totals_of_what_changed(
     assert_eq!(by_stream(store.all().await.unwrap()), [(A, of_a), (B, totals(&[("fire", 1)]))]);
 }
 
-pub(crate) async fn nothing_counted_changes_nothing(store: &impl ReactionTotals) {
+pub(crate) async fn adding_nothing_changes_nothing(store: &impl ReactionTotals) {
     assert_eq!(store.add(&[]).await.unwrap(), []);
     assert_eq!(store.add(&[(A, totals(&[("fire", 0)])), (B, totals(&[]))]).await.unwrap(), []);
     assert_eq!(store.all().await.unwrap(), []);
 }
 
-pub(crate) async fn what_is_listed_twice_is_added_up(store: &impl ReactionTotals) {
+pub(crate) async fn duplicate_entries_are_added_up(store: &impl ReactionTotals) {
     let counts = [(A, totals(&[("fire", 2)])), (A, totals(&[("fire", 3), ("wow", 1)]))];
     let changed = store.add(&counts).await.unwrap();
     assert_eq!(changed, [(A, totals(&[("fire", 5), ("wow", 1)]))]);

@@ -1,14 +1,10 @@
-//! Reactions: counted where they arrive, added up in windows, told as running totals.
+//! The totals of reactions per stream.
 //!
-//! In: counts by stream and kind from the delivery workers. Out: durable totals, and on the bus the
-//! totals that changed, once a window (500 ms). Engines of the totals: [`sqlite`];
-//! [`redis`] (`HINCRBY reactions:stream:{id}`) is the distributed one.
+//! In: counts per stream and kind, once per window (500 ms), from the reactions stage. Out: the new
+//! totals. Engines: [`sqlite`]; [`redis`] (`HINCRBY reactions:stream:{id}`) is the distributed one.
 //!
-//! Always holds: a total never shrinks. Reactions counted but not yet flushed are lost by a crash,
-//! at most one window of them; nothing promises more for a reaction.
-//!
-//! When full: a window holds one number per stream and kind, so it cannot; workers that cannot hand
-//! over keep adding up.
+//! Always holds: a total never shrinks, and counts that were added survive a crash. Counts that the
+//! stage has not added yet, at most one window of them, do not.
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -29,19 +25,44 @@ pub type Totals = BTreeMap<Arc<str>, u64>;
 /// The contract of an engine that keeps totals.
 #[async_trait]
 pub trait ReactionTotals: Send + Sync + std::fmt::Debug + 'static {
-    /// Adds counts, durably, and returns the new totals of exactly the reactions that changed. After
-    /// an error, which may come though some were added, the caller adds the same counts again,
-    /// with those that have come since: they are counted once.
+    /// Adds counts durably and returns the new totals of exactly the reactions that changed.
+    ///
+    /// After an error some counts may have been added. The caller then adds the same counts again,
+    /// together with those that arrived since; every count is added once.
     async fn add(
         &self,
         counts: &[(StreamId, Totals)],
     ) -> Result<Vec<(StreamId, Totals)>, StoreError>;
 
-    /// All totals of a stream.
+    /// Returns all totals of a stream.
     async fn totals(&self, stream_id: StreamId) -> Result<Totals, StoreError>;
 
-    /// All totals of all streams; an engine may leave out those nobody has reacted to for long.
+    /// Returns the totals of all streams. An engine may leave out streams without recent reactions.
     async fn all(&self) -> Result<Vec<(StreamId, Totals)>, StoreError>;
 }
 
 pub type SharedReactionTotals = Arc<dyn ReactionTotals>;
+
+/// A number of reactions of one kind on a stream.
+#[derive(Debug)]
+struct ReactionCount {
+    stream_id: StreamId,
+    reaction: Arc<str>,
+    count: u64,
+}
+
+/// Adds up counts of the same stream and reaction, and leaves out zeros.
+fn merge_counts(counts: &[(StreamId, Totals)]) -> Vec<ReactionCount> {
+    let mut by_key: BTreeMap<(StreamId, &Arc<str>), u64> = BTreeMap::new();
+    for (stream_id, totals) in counts {
+        for (reaction, count) in totals.iter().filter(|(_, count)| **count > 0) {
+            *by_key.entry((*stream_id, reaction)).or_default() += count;
+        }
+    }
+    let row = |((stream_id, reaction), count): ((StreamId, &Arc<str>), u64)| ReactionCount {
+        stream_id,
+        reaction: reaction.clone(),
+        count,
+    };
+    by_key.into_iter().map(row).collect()
+}

@@ -1,33 +1,32 @@
-//! Totals of reactions in a SQLite file of their own: a write every window must not wait behind
-//! operators' changes, nor they behind it.
+//! Totals of reactions in their own SQLite file, so that the write of every window and the changes of
+//! operators never wait for each other.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
-use super::{ReactionTotals, Totals};
+use super::{ReactionCount, ReactionTotals, Totals, merge_counts};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::{SqliteFile, integer, natural};
 use crate::protocol::StreamId;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/reactions");
 
-/// Rows of one statement.
+/// Rows per statement.
 const ROWS: usize = 128;
 
-/// The engine. Cloning shares the file.
+/// The engine. Clones share the file.
 #[derive(Debug, Clone)]
 pub struct SqliteReactions {
     file: SqliteFile,
 }
 
 impl SqliteReactions {
-    /// Opens the file, makes it if it is absent, and brings its schema up to date.
+    /// Opens the file, creates it if it is absent, and migrates its schema.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         Ok(Self { file: SqliteFile::open(path, &MIGRATIONS).await? })
     }
@@ -39,7 +38,7 @@ impl ReactionTotals for SqliteReactions {
         &self,
         counts: &[(StreamId, Totals)],
     ) -> Result<Vec<(StreamId, Totals)>, StoreError> {
-        let rows = rows(counts);
+        let rows = merge_counts(counts);
         let mut changed = BTreeMap::new();
         let mut transaction = self.file.begin().await?;
         for part in rows.chunks(ROWS) {
@@ -69,21 +68,11 @@ impl ReactionTotals for SqliteReactions {
     }
 }
 
-/// One row for each reaction that was counted, however often it is listed.
-fn rows(counts: &[(StreamId, Totals)]) -> Vec<(StreamId, Arc<str>, u64)> {
-    let mut by_key: BTreeMap<(StreamId, &Arc<str>), u64> = BTreeMap::new();
-    for (stream_id, totals) in counts {
-        for (reaction, count) in totals.iter().filter(|(_, count)| **count > 0) {
-            *by_key.entry((*stream_id, reaction)).or_default() += count;
-        }
-    }
-    by_key.into_iter().map(|((id, reaction), count)| (id, reaction.clone(), count)).collect()
-}
-
-fn upsert(part: &[(StreamId, Arc<str>, u64)]) -> QueryBuilder<Sqlite> {
+fn upsert(part: &[ReactionCount]) -> QueryBuilder<Sqlite> {
     let mut upsert = QueryBuilder::new("INSERT INTO reaction_totals (stream_id, reaction, total) ");
-    upsert.push_values(part, |mut row, (stream_id, reaction, count)| {
-        row.push_bind(integer(stream_id.0)).push_bind(reaction.clone()).push_bind(integer(*count));
+    upsert.push_values(part, |mut row, counted| {
+        row.push_bind(integer(counted.stream_id.0));
+        row.push_bind(counted.reaction.clone()).push_bind(integer(counted.count));
     });
     upsert.push(
         " ON CONFLICT (stream_id, reaction) DO UPDATE SET total = total + excluded.total
@@ -118,10 +107,10 @@ mod tests {
     conformance::conformance!(open);
 
     #[tokio::test]
-    async fn totals_are_there_after_it_is_opened_again() {
+    async fn totals_survive_a_restart() {
         let (store, dir) = open().await;
         store.add(&[(StreamId(1), totals(&[("fire", 3)]))]).await.unwrap();
-        // Not closed: the file is left as a killed process leaves it.
+        // Not closed, like after a killed process.
         let again = SqliteReactions::open(&dir.path().join("reactions.db")).await.unwrap();
         assert_eq!(again.totals(StreamId(1)).await.unwrap(), totals(&[("fire", 3)]));
         let changed = again.add(&[(StreamId(1), totals(&[("fire", 1)]))]).await.unwrap();

@@ -1,6 +1,6 @@
-//! What every engine of the recent cache must do. [`conformance!`] makes one test of each promise
-//! for an engine; it takes an async function that opens an empty cache, complete, and returns it with
-//! whatever must outlive it; attributes in front go to every test.
+//! Promises of every engine of the recent cache. [`conformance!`] makes one test per promise. It takes
+//! an async function that opens an empty, complete cache and returns it with a guard that must outlive
+//! it. Attributes in front apply to every test.
 
 use std::ops::RangeInclusive;
 
@@ -17,15 +17,15 @@ const OTHER: StreamId = StreamId(8);
 macro_rules! conformance {
     ($(#[$attribute:meta])* $open:path) => {
         $crate::daemon::engines::recent::conformance::conformance!(@tests ($(#[$attribute])*) $open;
-            an_unknown_stream_is_not_answered_for,
-            events_come_in_order_after_a_place,
+            an_unknown_stream_has_no_answer,
+            events_after_a_seq_come_in_order,
             a_limit_ends_a_page_where_the_next_begins,
-            a_range_that_does_not_join_forgets_what_was,
+            a_range_behind_a_hole_replaces_the_stream,
             a_range_already_known_is_ignored,
             an_overlapping_range_adds_what_is_new,
-            a_take_over_changes_nothing_that_was_told,
+            a_takeover_keeps_known_events,
             an_empty_range_moves_the_head,
-            buried_comments_are_never_handed_out,
+            deleted_comments_are_never_handed_out,
             streams_do_not_mix,
             it_is_complete_once_marked,
         );
@@ -88,17 +88,17 @@ async fn append(cache: &impl RecentCache, from: Seq, to: Seq) {
 }
 
 async fn after(cache: &impl RecentCache, seq: Seq, limit: usize) -> (Vec<Seq>, Seq) {
-    let page = cache.after(STREAM, seq, limit).await.unwrap().expect("it reaches back that far");
+    let page = cache.after(STREAM, seq, limit).await.unwrap().expect("it is kept that far back");
     (seqs(&page), page.covered_to)
 }
 
-pub(crate) async fn an_unknown_stream_is_not_answered_for(cache: &impl RecentCache) {
+pub(crate) async fn an_unknown_stream_has_no_answer(cache: &impl RecentCache) {
     assert_eq!(cache.after(STREAM, 0, 10).await.unwrap(), None);
     assert_eq!(cache.head(STREAM).await.unwrap(), None);
 }
 
-pub(crate) async fn events_come_in_order_after_a_place(cache: &impl RecentCache) {
-    // Places between the events belong to other streams of the partition.
+pub(crate) async fn events_after_a_seq_come_in_order(cache: &impl RecentCache) {
+    // Sequence numbers between the events belong to other streams of the partition.
     cache.append(STREAM, 10, 19, vec![comment(10), comment(15)]).await.unwrap();
     cache.append(STREAM, 20, 29, vec![comment(21), deleted(22, 3), comment(29)]).await.unwrap();
     assert_eq!(cache.head(STREAM).await.unwrap(), Some(29));
@@ -106,8 +106,8 @@ pub(crate) async fn events_come_in_order_after_a_place(cache: &impl RecentCache)
     assert_eq!(after(cache, 10, 100).await, (vec![15, 21, 22, 29], 29));
     assert_eq!(after(cache, 17, 100).await, (vec![21, 22, 29], 29));
     assert_eq!(after(cache, 29, 100).await, (vec![], 29));
-    assert_eq!(after(cache, 31, 100).await, (vec![], 31), "never behind the one asked for");
-    assert_eq!(cache.after(STREAM, 8, 100).await.unwrap(), None, "place 9 is not covered");
+    assert_eq!(after(cache, 31, 100).await, (vec![], 31), "never below the requested seq");
+    assert_eq!(cache.after(STREAM, 8, 100).await.unwrap(), None, "seq 9 is not covered");
     let page = cache.after(STREAM, 20, 1).await.unwrap().unwrap();
     assert_eq!(page.events, [comment(21)]);
 }
@@ -120,7 +120,7 @@ pub(crate) async fn a_limit_ends_a_page_where_the_next_begins(cache: &impl Recen
     assert_eq!(after(cache, 4, 0).await, (vec![], 4));
 }
 
-pub(crate) async fn a_range_that_does_not_join_forgets_what_was(cache: &impl RecentCache) {
+pub(crate) async fn a_range_behind_a_hole_replaces_the_stream(cache: &impl RecentCache) {
     append(cache, 1, 10).await;
     append(cache, 12, 20).await;
     assert_eq!(cache.after(STREAM, 5, 100).await.unwrap(), None);
@@ -140,9 +140,9 @@ pub(crate) async fn an_overlapping_range_adds_what_is_new(cache: &impl RecentCac
     assert_eq!(after(cache, 0, 100).await, ((1..=15).collect(), 15));
 }
 
-pub(crate) async fn a_take_over_changes_nothing_that_was_told(cache: &impl RecentCache) {
+pub(crate) async fn a_takeover_keeps_known_events(cache: &impl RecentCache) {
     cache.append(STREAM, 1, 10, vec![comment(2), comment(9)]).await.unwrap();
-    // The next coordinator begins at the last commit, and cuts batches where it likes.
+    // The next coordinator starts at the last commit and cuts batches elsewhere.
     append(cache, 5, 8).await;
     append(cache, 9, 10).await;
     append(cache, 7, 12).await;
@@ -160,18 +160,18 @@ pub(crate) async fn an_empty_range_moves_the_head(cache: &impl RecentCache) {
     assert_eq!(after(cache, 4, 100).await, (vec![6, 7], 7));
 }
 
-pub(crate) async fn buried_comments_are_never_handed_out(cache: &impl RecentCache) {
-    cache.bury(STREAM, comment_id(2)).await.unwrap();
+pub(crate) async fn deleted_comments_are_never_handed_out(cache: &impl RecentCache) {
+    cache.add_tombstone(STREAM, comment_id(2)).await.unwrap();
     append(cache, 1, 6).await;
     assert_eq!(after(cache, 0, 100).await, (vec![1, 3, 4, 5, 6], 6));
-    cache.bury(STREAM, comment_id(4)).await.unwrap();
-    cache.bury(STREAM, comment_id(4)).await.unwrap();
+    cache.add_tombstone(STREAM, comment_id(4)).await.unwrap();
+    cache.add_tombstone(STREAM, comment_id(4)).await.unwrap();
     cache.append(STREAM, 7, 7, vec![deleted(7, 4)]).await.unwrap();
-    assert_eq!(after(cache, 0, 3).await, (vec![1, 3, 5], 5), "a buried one fills no page");
-    assert_eq!(after(cache, 3, 100).await, (vec![5, 6, 7], 7), "the deletion itself is told");
-    let asked = [1, 2, 3, 4].map(comment_id);
-    assert_eq!(cache.buried(STREAM, &asked).await.unwrap(), [false, true, false, true]);
-    assert_eq!(cache.buried(STREAM, &[]).await.unwrap(), [false; 0]);
+    assert_eq!(after(cache, 0, 3).await, (vec![1, 3, 5], 5), "a deleted comment takes no room on a page");
+    assert_eq!(after(cache, 3, 100).await, (vec![5, 6, 7], 7), "the deletion itself is an event");
+    let ids = [1, 2, 3, 4].map(comment_id);
+    assert_eq!(cache.are_deleted(STREAM, &ids).await.unwrap(), [false, true, false, true]);
+    assert_eq!(cache.are_deleted(STREAM, &[]).await.unwrap(), [false; 0]);
 }
 
 pub(crate) async fn streams_do_not_mix(cache: &impl RecentCache) {
@@ -186,21 +186,21 @@ pub(crate) async fn streams_do_not_mix(cache: &impl RecentCache) {
 pub(crate) async fn it_is_complete_once_marked(cache: &impl RecentCache) {
     assert!(cache.is_complete().await.unwrap(), "opened complete");
     append(cache, 1, 3).await;
-    cache.bury(STREAM, comment_id(2)).await.unwrap();
+    cache.add_tombstone(STREAM, comment_id(2)).await.unwrap();
     cache.mark_incomplete().await.unwrap();
-    // Whatever it says meanwhile, it hands nothing out.
+    // While incomplete it hands out nothing.
     let page = cache.after(STREAM, 0, 10).await;
     assert!(matches!(page, Ok(None) | Err(StoreError::Incomplete(_))), "{page:?}");
     if !cache.is_complete().await.unwrap() {
-        assert!(cache.buried(STREAM, &[comment_id(1)]).await.is_err());
+        assert!(cache.are_deleted(STREAM, &[comment_id(1)]).await.is_err());
     }
     cache.mark_complete().await.unwrap();
     assert!(cache.is_complete().await.unwrap());
-    assert_eq!(cache.buried(STREAM, &[1, 2].map(comment_id)).await.unwrap(), [false, true]);
+    assert_eq!(cache.are_deleted(STREAM, &[1, 2].map(comment_id)).await.unwrap(), [false, true]);
 }
 
-/// For random batches, deletions and page sizes: going from page to page by `covered_to` sees every
-/// event that is not buried, once, in order. Every case has a stream of its own.
+/// For random batches, deletions and page sizes: reading page after page by `covered_to` returns every
+/// event that is not deleted, once, in order. Every case has its own stream.
 pub(crate) fn pages_leave_nothing_out<C, G>(open: impl AsyncFn() -> (C, G))
 where
     C: RecentCache,
@@ -211,17 +211,17 @@ where
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let batches =
         prop::collection::vec((0_u64..20, prop::collection::vec(any::<bool>(), 20)), 1..20);
-    let buried = prop::collection::btree_set(0_u64..400, 0..40);
-    let strategy = (batches, buried, 1_usize..50);
+    let deleted = prop::collection::btree_set(0_u64..400, 0..40);
+    let strategy = (batches, deleted, 1_usize..50);
     let mut runner = proptest::test_runner::TestRunner::new(config);
-    let checked = runner.run(&strategy, |(batches, buried, limit)| {
+    let checked = runner.run(&strategy, |(batches, deleted, limit)| {
         let stream_id = StreamId(stream_ids.borrow_mut().next().expect("an endless range"));
         let shown = runtime.block_on(async {
-            for seq in &buried {
-                cache.bury(stream_id, unique_id(stream_id, *seq)).await.unwrap();
+            for seq in &deleted {
+                cache.add_tombstone(stream_id, unique_id(stream_id, *seq)).await.unwrap();
             }
             let all = append_batches(&cache, stream_id, &batches).await;
-            let expected: Vec<_> = all.into_iter().filter(|seq| !buried.contains(seq)).collect();
+            let expected: Vec<_> = all.into_iter().filter(|seq| !deleted.contains(seq)).collect();
             (read_pages(&cache, stream_id, limit).await, expected)
         });
         prop_assert_eq!(&shown.0, &shown.1);
@@ -230,12 +230,12 @@ where
     checked.unwrap();
 }
 
-/// Burials go by comment id alone, so cases must not share ids.
+/// Tombstones are keyed by comment id only, so cases must not share ids.
 fn unique_id(stream_id: StreamId, seq: Seq) -> CommentId {
     comment_id(stream_id.0 * 1000 + seq)
 }
 
-/// Appends batches that join, and returns the places of their events.
+/// Appends adjacent batches and returns the sequence numbers of their events.
 async fn append_batches(
     cache: &impl RecentCache,
     stream_id: StreamId,
@@ -245,18 +245,18 @@ async fn append_batches(
     let mut next = 0;
     for (length, is_ours) in batches {
         let to = next + length;
-        let ours: Vec<Seq> =
-            (next..=to).zip(is_ours).filter(|(_, ours)| **ours).map(|(seq, _)| seq).collect();
-        let events = ours.iter().map(|seq| {
+        let seqs: Vec<Seq> =
+            (next..=to).zip(is_ours).filter(|(_, is_ours)| **is_ours).map(|(seq, _)| seq).collect();
+        let events = seqs.iter().map(|seq| {
             let RecentEvent::Comment(mut event) = comment(*seq) else { unreachable!("it is one") };
             event.comment_id = unique_id(stream_id, *seq);
             RecentEvent::Comment(event)
         });
         cache.append(stream_id, next, to, events.collect()).await.unwrap();
-        all.extend(ours);
+        all.extend(seqs);
         next = to + 1;
     }
-    // Place 0 comes before any that a reader can ask from.
+    // Sequence number 0 comes before any that a reader can ask for.
     all.retain(|seq| *seq > 0);
     all
 }

@@ -1,21 +1,21 @@
-//! The recent cache: the last comments and deletions of hot streams, by their place in the order.
+//! The recent cache: the last comments and deletions of hot streams, by sequence number.
 //!
-//! In: every batch, from the coordinator, before the bus carries it. Out: what a viewer that comes
-//! back has missed. Engines: [`memory`]; [`redis`] is the distributed one.
+//! In: every batch of the broadcast stage, before the bus carries it. Out: the events that a
+//! returning viewer missed. Engines: [`memory`]; [`redis`] is the distributed one.
 //!
-//! Always holds: the events kept of a stream are contiguous: if [`RecentCache::after`] answers, it
-//! has left nothing out. Deleted comments are never handed out, whether the deletion came before or
-//! after the question was first asked. A cache that may have lost burials answers nothing about
-//! comments until they are read back: see [`RecentCache::is_complete`].
+//! Always holds: the events kept of a stream are contiguous, so an answer of [`RecentCache::after`]
+//! leaves nothing out. A deleted comment is never handed out, whether it was deleted before or after
+//! the first request for it. A cache that may have lost tombstones refuses every request that
+//! depends on them until they are restored: see [`RecentCache::is_complete`].
 //!
-//! When full: whole streams or their oldest events are forgotten; the answer is then `None` and the
+//! When full: whole streams or their oldest events are dropped. The answer is then `None`, and the
 //! caller reads the log.
 
-pub mod burials;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod guarded;
 pub mod memory;
+mod pending_tombstones;
 pub mod redis;
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::daemon::engines::StoreError;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::{CommentId, Seq, StreamId};
 
-/// One thing that happened on a stream, at its place.
+/// An event of a stream, with its sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecentEvent {
     Comment(SequencedComment),
@@ -43,22 +43,23 @@ impl RecentEvent {
     }
 }
 
-/// What happened on a stream in a range of its sequence.
+/// The events of a stream in a range of its sequence.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentPage {
     /// In order, without comments deleted since.
     pub events: Vec<RecentEvent>,
-    /// Everything up to and including this place is in `events`.
+    /// Every event up to and including this sequence number is in `events`.
     pub covered_to: Seq,
 }
 
 /// The contract.
 #[async_trait]
 pub trait RecentCache: Send + Sync + std::fmt::Debug + 'static {
-    /// Adds all that happened in `from_seq..=to_seq`, sampled out or not. A range that does not join
-    /// the last one makes the cache forget what it had of the stream; one that lies below it is
-    /// ignored; of one that overlaps it, as a coordinator that takes over may bring, only what is
-    /// new is taken.
+    /// Adds all events in `from_seq..=to_seq`, sampled out or not.
+    ///
+    /// A range that leaves a hole behind the last one replaces everything kept of the stream. A
+    /// range that is already covered is ignored. Of a range that overlaps, which a coordinator that
+    /// takes over may bring, only the new part is added.
     async fn append(
         &self,
         stream_id: StreamId,
@@ -67,8 +68,8 @@ pub trait RecentCache: Send + Sync + std::fmt::Debug + 'static {
         events: Vec<RecentEvent>,
     ) -> Result<(), StoreError>;
 
-    /// At most `limit` events after `seq`; `None` if the cache does not reach back that far or does
-    /// not know the stream.
+    /// Returns at most `limit` events after `seq`, or `None` if the cache does not know the stream
+    /// or does not reach back that far.
     async fn after(
         &self,
         stream_id: StreamId,
@@ -76,31 +77,40 @@ pub trait RecentCache: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Option<RecentPage>, StoreError>;
 
-    /// The end of what was appended for the stream, if it is known.
+    /// Returns the end of the last range appended to the stream, if it is known.
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError>;
 
-    /// Remembers, for as long as anybody might still be handed the comment, that it is deleted.
-    async fn bury(&self, stream_id: StreamId, comment_id: CommentId) -> Result<(), StoreError>;
+    /// Records that the comment is deleted, for as long as it could still be handed out.
+    async fn add_tombstone(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+    ) -> Result<(), StoreError>;
 
-    /// Which of these comments are known to be deleted.
-    async fn buried(
+    /// Returns, for each of these comments, whether a tombstone of it is known.
+    async fn are_deleted(
         &self,
         stream_id: StreamId,
         comment_ids: &[CommentId],
     ) -> Result<Vec<bool>, StoreError>;
 
-    /// Whether everything buried since the cache was last marked complete is still known, wherever
-    /// it is kept. While it is not, [`Self::after`] and [`Self::buried`] answer
-    /// [`StoreError::Incomplete`] for the streams concerned. Whoever is told `false` reads back all
-    /// deletions, buries them, and then calls [`Self::mark_complete`].
+    /// Returns whether every tombstone added since the last [`Self::mark_complete`] is still known,
+    /// on every server that keeps some.
+    ///
+    /// While one is missing, [`Self::after`] and [`Self::are_deleted`] return
+    /// [`StoreError::Incomplete`] for the streams concerned. A caller that receives `false` adds the
+    /// tombstones of all deletions and then calls [`Self::mark_complete`].
     async fn is_complete(&self) -> Result<bool, StoreError>;
 
-    /// Says that everything deleted before this caller was last told `false` by
-    /// [`Self::is_complete`] is buried now. An error if the cache lost, or did not take, a burial
-    /// since then: it is still incomplete, and reading back begins anew.
+    /// Declares that every deletion made before this caller last received `false` from
+    /// [`Self::is_complete`] has its tombstone.
+    ///
+    /// # Errors
+    /// `Incomplete` if the cache lost or refused a tombstone since then: the caller must restore
+    /// all of them again.
     async fn mark_complete(&self) -> Result<(), StoreError>;
 
-    /// Says that burials are missing: incomplete until the next [`Self::mark_complete`].
+    /// Declares that tombstones are missing: incomplete until the next [`Self::mark_complete`].
     async fn mark_incomplete(&self) -> Result<(), StoreError>;
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 
-use super::{ALIVE_FOR, KnownNode, NodeCommand, NodeEndpoint, RegistryError, SharedRegistry};
+use super::{ALIVE_FOR, KnownNode, NodeCommand, CommandHandler, RegistryError, SharedRegistry};
 use crate::protocol::admin::{
     ConnectionInfo, Counters, Egress, EgressLimit, ModerationCounts, NodeReport, NodeStatus,
     StreamEgress, StreamRates,
@@ -29,15 +29,15 @@ impl RecordingEndpoint {
 }
 
 #[async_trait]
-impl NodeEndpoint for RecordingEndpoint {
-    async fn obey(&self, command: NodeCommand) -> u64 {
+impl CommandHandler for RecordingEndpoint {
+    async fn handle(&self, command: NodeCommand) -> u64 {
         self.told.lock().push(command);
         3
     }
 }
 
 /// Runs everything; `make` gives the registry as the named node sees it, with nothing in it.
-pub(crate) async fn suite(make: impl AsyncFn(NodeId, Arc<dyn NodeEndpoint>) -> SharedRegistry) {
+pub(crate) async fn suite(make: impl AsyncFn(NodeId, Arc<dyn CommandHandler>) -> SharedRegistry) {
     let node = NodeId::new("conformance");
     let fresh = async || make(node.clone(), Arc::new(RecordingEndpoint::default())).await;
     connections_are_found_oldest_first_until_removed(&fresh().await, &node).await;
@@ -231,7 +231,7 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
 /// Runs everything that needs two nodes; `make` gives the registry as the named node sees the store
 /// of the given number, which is empty at first.
 pub(crate) async fn shared_suite(
-    make: impl AsyncFn(u32, NodeId, Arc<dyn NodeEndpoint>) -> SharedRegistry,
+    make: impl AsyncFn(u32, NodeId, Arc<dyn CommandHandler>) -> SharedRegistry,
 ) {
     let member = async |store, name: &str| {
         let (node, endpoint) = (NodeId::new(name), Arc::new(RecordingEndpoint::default()));

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
+    ConnectionRegistry, KnownNode, NodeCommand, CommandHandler, RegistrationId, RegistryError,
 };
 use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::{NodeId, StreamId, UserId};
@@ -16,7 +16,7 @@ use crate::protocol::{NodeId, StreamId, UserId};
 #[derive(Debug)]
 pub struct InProcessRegistry {
     node: NodeId,
-    endpoint: OnceLock<Arc<dyn NodeEndpoint>>,
+    endpoint: OnceLock<Arc<dyn CommandHandler>>,
     entries: Mutex<Entries>,
 }
 
@@ -111,13 +111,13 @@ impl ConnectionRegistry for InProcessRegistry {
         Ok(vec![KnownNode { node: self.node.clone(), alive: true, report }])
     }
 
-    fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>) {
+    fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>) {
         let _ = self.endpoint.set(endpoint);
     }
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
         match self.endpoint.get() {
-            Some(endpoint) if *node == self.node => Ok(endpoint.obey(command).await),
+            Some(endpoint) if *node == self.node => Ok(endpoint.handle(command).await),
             _ => Err(RegistryError::Unreachable(node.clone())),
         }
     }
@@ -132,7 +132,7 @@ mod tests {
     async fn it_keeps_the_contract() {
         conformance::suite(async |node, endpoint| {
             let registry = InProcessRegistry::new(node);
-            registry.set_endpoint(endpoint);
+            registry.set_command_handler(endpoint);
             Arc::new(registry) as _
         })
         .await;

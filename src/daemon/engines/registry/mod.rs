@@ -94,7 +94,7 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
 
     /// Gives the node's own end, which assembly has only later; commands reach it from now on. The
     /// first one given stays.
-    fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>);
+    fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>);
 
     /// Carries a command to a node and brings back how many connections it touched. The node obeys it
     /// once or not at all; to this node itself it goes without the server.
@@ -139,9 +139,9 @@ pub enum NodeCommand {
 
 /// The node's own end of [`ConnectionRegistry::command`], given to the engine at assembly.
 #[async_trait]
-pub trait NodeEndpoint: Send + Sync + std::fmt::Debug + 'static {
+pub trait CommandHandler: Send + Sync + std::fmt::Debug + 'static {
     /// Obeys, and says how many connections were touched.
-    async fn obey(&self, command: NodeCommand) -> u64;
+    async fn handle(&self, command: NodeCommand) -> u64;
 }
 
 pub type SharedRegistry = Arc<dyn ConnectionRegistry>;

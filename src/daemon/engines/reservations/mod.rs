@@ -1,15 +1,16 @@
-//! Reservations of refs: which comment id a `ref` stands for, over all nodes.
+//! Reservations of refs: one comment id per `ref`, over all nodes.
 //!
-//! A viewer whose node died before it acknowledged a comment sends it again, with the same `ref`, to
-//! another. That node cannot know whether the first one had it in the log already; so both ask here
-//! first, and append it under one id: the stores keep it once, and the broadcast shows it once.
+//! A viewer whose node died before it acknowledged a comment sends the comment again, with the same
+//! `ref`, to another node. That node cannot know whether the first one had appended the comment to the
+//! log. Both nodes therefore reserve the ref here before they append, and use the same id: the stores
+//! keep the comment once, and the broadcast stage shows it once.
 //!
-//! In: refs with the id their comment would have. Out: the id it must have. Engine: [`redis`]; a node
-//! alone needs none, its memory of refs is enough.
+//! In: refs with a proposed comment id. Out: the id to use. Engine: [`redis`]. A single node needs
+//! none, because its own memory of refs is enough.
 //!
-//! Always holds: everyone who reserves a ref within its lifetime is given the same id, as long as the
-//! engine is reached; otherwise the id proposed, so that comments never wait for this for longer than
-//! a moment. Nothing queues here.
+//! Always holds: while the engine answers, everyone who reserves a ref within its lifetime receives
+//! the same id. Otherwise the proposed id is used, so that comments wait only a moment. Nothing is
+//! queued here.
 
 pub mod redis;
 
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 
 use crate::protocol::{CommentId, StreamId, UserId};
 
-/// A ref, and the id its comment has unless another node was first.
+/// A ref, and the id of its comment unless another node reserved the ref first.
 #[derive(Debug, Clone)]
 pub struct Proposal {
     pub user_id: UserId,
@@ -31,7 +32,8 @@ pub struct Proposal {
 /// The contract.
 #[async_trait]
 pub trait Reservations: Send + Sync + std::fmt::Debug + 'static {
-    /// The id of each comment, in the order of the proposals. Never fails; see the module's text.
+    /// Returns the id of each comment, in the order of the proposals. Never fails: without the engine
+    /// these are the proposed ids.
     async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<CommentId>;
 }
 

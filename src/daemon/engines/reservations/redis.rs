@@ -1,9 +1,9 @@
-//! Reservations on Redis: `ref:{stream}:{user}:{ref}` holds the 16 bytes of the comment's id, for
-//! `ingest.ref_lifetime`, on the Redis node that user and stream choose. One `SET NX GET` each, all of
-//! a batch in one pipeline a Redis node.
+//! Reservations on Redis: `ref:{stream}:{user}:{ref}` holds the 16 bytes of the comment's id for
+//! `ingest.ref_lifetime`, on the Redis node chosen by user and stream. A reservation is one
+//! `SET NX GET`; a batch is one pipeline per Redis node.
 //!
-//! A Redis node that does not answer within [`PATIENCE`] is left alone for [`PAUSE`]; its refs are then
-//! known to each node alone. One that was started empty knows of none that came before.
+//! A Redis node that does not answer within [`TIMEOUT`] is not called for [`PAUSE`]. Meanwhile each
+//! node uses its own ids. A server that was started empty has lost all reservations.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use super::{Proposal, Reservations};
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::protocol::CommentId;
 
-/// Ingest waits for this, so it is short.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Short, because ingest waits for it.
+const TIMEOUT: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// The distributed engine.
@@ -28,15 +28,15 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub struct RedisReservations {
     nodes: RedisNodes,
     lifetime: Duration,
-    /// By Redis node: asked again from then on.
-    asked_again_at: Mutex<Vec<Option<Instant>>>,
+    /// Per Redis node, the end of the pause after its last failure.
+    paused_until: Mutex<Vec<Option<Instant>>>,
 }
 
 impl RedisReservations {
-    /// Connects to nothing yet. `lifetime` is at least a millisecond.
+    /// Does not connect. `lifetime` is at least a millisecond.
     pub fn new(nodes: RedisNodes, lifetime: Duration) -> Self {
-        let asked_again_at = Mutex::new(vec![None; nodes.count()]);
-        Self { nodes, lifetime, asked_again_at }
+        let paused_until = Mutex::new(vec![None; nodes.count()]);
+        Self { nodes, lifetime, paused_until }
     }
 
     fn node_of(&self, proposal: &Proposal) -> usize {
@@ -44,13 +44,13 @@ impl RedisReservations {
         self.nodes.index_of(format!("{stream_id}:{user_id}").as_bytes())
     }
 
-    /// What others reserved, by place among the proposals given.
+    /// Returns the ids that other nodes reserved, by index of the proposal.
     async fn reserve_on(
         &self,
         node: usize,
         proposals: Vec<(usize, &Proposal)>,
     ) -> Vec<(usize, CommentId)> {
-        if proposals.is_empty() || !self.may_ask(node) {
+        if proposals.is_empty() || self.is_paused(node) {
             return Vec::new();
         }
         let mut pipeline = Pipeline::with_capacity(proposals.len());
@@ -61,29 +61,29 @@ impl RedisReservations {
             pipeline.cmd("SET").arg(key).arg(id).arg("NX").arg("GET").arg("PX").arg(lifetime_ms);
         }
         let mut connection = self.nodes.connection(node);
-        let asked = pipeline.query_async::<Vec<Option<Vec<u8>>>>(&mut connection);
-        let reason = match timeout(PATIENCE, asked).await {
+        let reserving = pipeline.query_async::<Vec<Option<Vec<u8>>>>(&mut connection);
+        let reason = match timeout(TIMEOUT, reserving).await {
             Ok(Ok(held)) => {
-                let places = proposals.into_iter().map(|(place, _)| place);
+                let indexs = proposals.into_iter().map(|(index, _)| index);
                 let known = |id: Option<Vec<u8>>| Uuid::from_slice(&id?).ok().map(CommentId);
-                let held = places.zip(held);
-                return held.filter_map(|(place, id)| Some((place, known(id)?))).collect();
+                let held = indexs.zip(held);
+                return held.filter_map(|(index, id)| Some((index, known(id)?))).collect();
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {PATIENCE:?}"),
+            Err(_) => format!("no answer within {TIMEOUT:?}"),
         };
-        warn!(address = self.nodes.address(node), reason, "refs are known to this node alone");
+        warn!(address = self.nodes.address(node), reason, "refs not reserved; duplicates are found on this node only");
         self.pause(node);
         Vec::new()
     }
 
-    fn may_ask(&self, node: usize) -> bool {
-        let times = self.asked_again_at.lock();
-        times[node].is_none_or(|at| Instant::now() >= at)
+    fn is_paused(&self, node: usize) -> bool {
+        let times = self.paused_until.lock();
+        times[node].is_some_and(|end| Instant::now() < end)
     }
 
     fn pause(&self, node: usize) {
-        let mut times = self.asked_again_at.lock();
+        let mut times = self.paused_until.lock();
         times[node] = Some(Instant::now() + PAUSE);
     }
 }
@@ -92,14 +92,14 @@ impl RedisReservations {
 impl Reservations for RedisReservations {
     async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<CommentId> {
         let mut by_node = vec![Vec::new(); self.nodes.count()];
-        for (place, proposal) in proposals.iter().enumerate() {
-            by_node[self.node_of(proposal)].push((place, proposal));
+        for (index, proposal) in proposals.iter().enumerate() {
+            by_node[self.node_of(proposal)].push((index, proposal));
         }
-        let asked = by_node.into_iter().enumerate();
-        let asked = asked.map(|(node, proposals)| self.reserve_on(node, proposals));
+        let calls = by_node.into_iter().enumerate();
+        let calls = calls.map(|(node, proposals)| self.reserve_on(node, proposals));
         let mut ids: Vec<_> = proposals.iter().map(|proposal| proposal.comment_id).collect();
-        for (place, id) in join_all(asked).await.into_iter().flatten() {
-            ids[place] = id;
+        for (index, id) in join_all(calls).await.into_iter().flatten() {
+            ids[index] = id;
         }
         ids
     }
@@ -136,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "needs scripts/stack up"]
-    async fn the_first_node_to_reserve_a_ref_names_its_comment_on_all() {
+    async fn the_first_node_to_reserve_names_the_comment() {
         let prefix = format!("{}:", stack::unique("refs"));
         let (a, b) =
             (node(stack::redis(), &prefix, LIFETIME), node(stack::redis(), &prefix, LIFETIME));
@@ -164,8 +164,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_redis_the_ids_proposed_are_used_and_nobody_waits() {
-        // Takes connections and never answers.
+    async fn without_redis_the_proposed_ids_are_used() {
+        // Accepts connections and never answers.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", silent.local_addr().unwrap());
         let node = node(vec![url], "", LIFETIME);
@@ -174,6 +174,6 @@ mod tests {
             let proposed = vec![proposal(n, "r")];
             assert_eq!(node.reserve(proposed.clone()).await, ids(&proposed));
         }
-        assert!(began.elapsed() < 4 * PATIENCE, "only the first waits");
+        assert!(began.elapsed() < 4 * TIMEOUT, "only the first waits");
     }
 }

@@ -28,7 +28,7 @@ use crate::daemon::edge::admin::{Admin, AdminParts, NodeAbout};
 use crate::daemon::edge::gateway::Gateway;
 use crate::daemon::engines::choose::Engines;
 use crate::daemon::engines::directory::{Sanctions, Streams};
-use crate::daemon::engines::registry::NodeEndpoint;
+use crate::daemon::engines::registry::CommandHandler;
 use crate::daemon::stages::auth::{self, SigningSecret, Verifier};
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint, Minter};
@@ -113,7 +113,7 @@ impl Base {
         NodeId::new(&self.config.node.name)
     }
 
-    fn control(&self, endpoint: Arc<dyn NodeEndpoint>) -> Control {
+    fn control(&self, endpoint: Arc<dyn CommandHandler>) -> Control {
         Control::new(ControlParts {
             node: self.node(),
             metadata: self.engines.metadata.clone(),
@@ -188,7 +188,7 @@ impl Node {
             jitter: config.shutdown.reconnect_jitter,
             supervisor: supervisors.rest.clone(),
         });
-        base.engines.registry.set_endpoint(endpoint.clone());
+        base.engines.registry.set_command_handler(endpoint.clone());
         let control = base.control(endpoint);
         let (edge, gateway) = match edge {
             Some(edge) => {

@@ -14,7 +14,7 @@ use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::directory::Sanctions;
 use crate::daemon::node::shutdown::Supervisors;
-use crate::daemon::node::warm_start::burials::Burials;
+use crate::daemon::node::warm_start::tombstones::TombstoneRestorer;
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::protocol::CloseCode;
@@ -36,16 +36,16 @@ pub(super) fn start(base: &Base, viewers: Option<DeliveryHandle>, supervisors: &
         })
     });
     if base.has_role(NodeRole::Coordinator) && base.shares_recent() {
-        let burials = Burials {
+        let restorer = TombstoneRestorer {
             log: base.engines.log.clone(),
             comments: base.engines.comments.clone(),
             recent: base.engines.recent.clone(),
             clock: base.clock.clone(),
         };
-        supervisors.rest.spawn("burials", move |stop| {
-            let burials = burials.clone();
+        supervisors.rest.spawn("tombstones", move |stop| {
+            let restorer = restorer.clone();
             async move {
-                burials.keep_complete(stop).await;
+                restorer.run(stop).await;
                 Ok(())
             }
         });

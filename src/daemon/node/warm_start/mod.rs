@@ -1,11 +1,11 @@
-//! What a node with its own recent cache reads back from the log before it serves anybody: which
-//! comments viewers may ask for again, which are deleted, and which `ref`s were already accepted. For
-//! a cache that nodes share, [`burials`] reads back deletions alone.
+//! Reads the end of the log before a node with its own recent cache serves viewers: the comments that
+//! viewers may request again, the deleted ones, and the `ref`s already accepted. In a cache that nodes
+//! share, [`tombstones`] restores the deletions only.
 //!
-//! Always holds: everything that the broadcast stage or the archiver has not finished with is read,
-//! and at least the last [`TAIL_RECORDS`] records of each partition, as far as retention has them.
+//! Always holds: every record that the broadcast stage or the archiver has not finished with is read,
+//! and at least the last [`TAIL_RECORDS`] records of each partition that retention has kept.
 
-pub(super) mod burials;
+pub(super) mod tombstones;
 
 use std::ops::Range;
 use std::pin::pin;
@@ -53,18 +53,18 @@ impl WarmStart<'_> {
     pub(super) async fn run(mut self) -> Result<(), WarmStartError> {
         let since_ms = self.clock.now_ms().saturating_sub(TOMBSTONE_AGE.as_millis() as u64);
         for tombstone in self.comments.tombstones_since(since_ms, MAX_TOMBSTONES).await? {
-            self.recent.bury(tombstone.stream_id, tombstone.comment_id).await?;
+            self.recent.add_tombstone(tombstone.stream_id, tombstone.comment_id).await?;
         }
         let mut records = 0;
         for partition in 0..self.log.partitions(Topic::CommentEvents) {
             let tail = self.tail(partition).await?;
-            records += self.read_back(partition, tail).await?;
+            records += self.load_partition(partition, tail).await?;
         }
-        info!(records, "read back the end of the event log");
+        info!(records, "end of the event log loaded");
         Ok(())
     }
 
-    /// What is to be read of a partition.
+    /// Returns the range of a partition to read.
     async fn tail(&self, partition: u32) -> Result<Range<u64>, WarmStartError> {
         let bounds = self.log.bounds(Topic::CommentEvents, partition).await?;
         let mut start = bounds.end.saturating_sub(TAIL_RECORDS);
@@ -76,29 +76,36 @@ impl WarmStart<'_> {
         Ok(start.max(bounds.earliest)..bounds.end)
     }
 
-    async fn read_back(&mut self, partition: u32, tail: Range<u64>) -> Result<u64, WarmStartError> {
-        let (mut start, mut next, end) = (tail.start, tail.start, tail.end);
+    /// Loads a range of a partition and returns the number of records read.
+    async fn load_partition(
+        &mut self,
+        partition: u32,
+        tail: Range<u64>,
+    ) -> Result<u64, WarmStartError> {
+        let end = tail.end;
+        let mut start = tail.start;
+        let mut next = tail.start;
         let mut records = 0;
         let mut covered: AHashMap<StreamId, Seq> = AHashMap::new();
         let mut pages = pin!(pages(self.log, Topic::CommentEvents, partition, tail));
         while let Some(page) = pages.try_next().await? {
             if page.from > next {
-                // Retention was quicker: what is known of a stream begins anew behind the hole.
+                // Retention removed records meanwhile: every stream starts again behind the hole.
                 covered.clear();
                 start = page.from;
             }
             next = page.next;
             records += page.records.len() as u64;
-            self.take_in(&page.records, start, &mut covered).await?;
+            self.load_records(&page.records, start, &mut covered).await?;
         }
-        self.extend(covered, end).await?;
+        self.extend_to(covered, end).await?;
         Ok(records)
     }
 
-    /// Everything was read, so what is known of each stream reaches to the end, wherever its own last
-    /// record stands. Otherwise its next batch, which begins where the broadcast stage left off,
-    /// would not join, and its viewers would be told a gap in which nothing happened.
-    async fn extend(&self, covered: AHashMap<StreamId, Seq>, end: u64) -> Result<(), StoreError> {
+    /// Extends the covered range of each stream to the end of the partition, which was read completely.
+    /// Without this the next batch, which starts where the broadcast stage stopped, would leave a
+    /// hole behind the stream's last record, and viewers would see a gap without any event in it.
+    async fn extend_to(&self, covered: AHashMap<StreamId, Seq>, end: u64) -> Result<(), StoreError> {
         for (stream_id, to_seq) in covered {
             if to_seq + 1 < end {
                 self.recent.append(stream_id, to_seq + 1, end - 1, Vec::new()).await?;
@@ -107,7 +114,7 @@ impl WarmStart<'_> {
         Ok(())
     }
 
-    async fn take_in(
+    async fn load_records(
         &mut self,
         records: &[Record],
         start: u64,
@@ -119,7 +126,7 @@ impl WarmStart<'_> {
             let event = match Event::decode(&record.payload) {
                 Ok(event) => event,
                 Err(error) => {
-                    warn!(offset = seq, %error, "record left out");
+                    warn!(offset = seq, %error, "record skipped");
                     continue;
                 }
             };
@@ -134,7 +141,7 @@ impl WarmStart<'_> {
                 }
                 Event::CommentModerated(event) => {
                     if let Some(deletion) = event.deletion() {
-                        self.recent.bury(event.stream_id, event.comment_id).await?;
+                        self.recent.add_tombstone(event.stream_id, event.comment_id).await?;
                         events.push(RecentEvent::Deleted { seq, deletion });
                     }
                 }

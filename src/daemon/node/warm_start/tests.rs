@@ -1,4 +1,4 @@
-//! Reading back while retention takes records away.
+//! The warm start while retention removes records.
 
 use std::sync::Arc;
 
@@ -32,20 +32,25 @@ fn submitted(n: u64) -> Event {
 }
 
 #[tokio::test]
-async fn the_cache_does_not_claim_what_retention_took_after_the_bounds_were_asked() {
+async fn records_removed_meanwhile_are_not_claimed() {
     let in_memory = InMemoryLog::shaped(1, 6);
     for n in 6..=10 {
         in_memory.put(Topic::CommentEvents, STREAM.0, 1, submitted(n).encode());
     }
-    let (log, comments): (SharedLog, SharedCommentStore) =
-        (Arc::new(in_memory), Arc::<InMemoryComments>::default());
+    let log: SharedLog = Arc::new(in_memory);
+    let comments: SharedCommentStore = Arc::<InMemoryComments>::default();
     let recent: SharedRecentCache = Arc::new(MemoryRecent::new(&StoreConfig::default()));
     let clock: SharedClock = Arc::new(TokioClock::starting_at(TOMBSTONE_AGE * 100));
     let mut refs = Refs::new(&IngestConfig::default());
-    let (log, recent, comments, clock) = (&log, &recent, &comments, &clock);
-    let mut warm_start = WarmStart { log, recent, comments, refs: &mut refs, clock };
-    // When the bounds were asked the log still began at 1.
-    assert_eq!(warm_start.read_back(0, 1..11).await.unwrap(), 5);
+    let mut warm_start = WarmStart {
+        log: &log,
+        recent: &recent,
+        comments: &comments,
+        refs: &mut refs,
+        clock: &clock,
+    };
+    // The log still began at 1 when its bounds were read.
+    assert_eq!(warm_start.load_partition(0, 1..11).await.unwrap(), 5);
     assert!(recent.after(STREAM, 3, 100).await.unwrap().is_none(), "4 and 5 are not there");
     let page = recent.after(STREAM, 5, 100).await.unwrap().unwrap();
     assert_eq!((page.events.len(), page.covered_to), (5, 10));

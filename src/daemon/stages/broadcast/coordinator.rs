@@ -230,8 +230,8 @@ impl Coordinator {
         let stream_id = event.stream_id;
         let deletion = event.deletion();
         if let Some(deletion) = &deletion {
-            let bury = self.parts.recent.bury(stream_id, deletion.comment_id).await;
-            if let Err(error) = bury {
+            let added = self.parts.recent.add_tombstone(stream_id, deletion.comment_id).await;
+            if let Err(error) = added {
                 warn!(%stream_id, %error, "recent cache does not know of a deletion");
             }
             let message = BusMessage::Deleted { seq, deletion: deletion.clone() };

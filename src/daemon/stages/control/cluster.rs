@@ -83,7 +83,7 @@ impl Control {
 
     async fn ask(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
         if *node == self.parts.node {
-            let obeyed = self.parts.endpoint.obey(command);
+            let obeyed = self.parts.endpoint.handle(command);
             return timeout(NODE_TIMEOUT, obeyed)
                 .await
                 .map_err(|_| RegistryError::Unreachable(node.clone()));

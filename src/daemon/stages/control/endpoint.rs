@@ -12,7 +12,7 @@ use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::engines::directory::{Sanctions, Streams};
-use crate::daemon::engines::registry::{NodeCommand, NodeEndpoint};
+use crate::daemon::engines::registry::{NodeCommand, CommandHandler};
 use crate::protocol::CloseCode;
 
 /// How long the broadcast stage may take to accept an order. Its channel is short, and it reads it
@@ -35,8 +35,8 @@ pub struct LocalEndpoint {
 }
 
 #[async_trait]
-impl NodeEndpoint for LocalEndpoint {
-    async fn obey(&self, command: NodeCommand) -> u64 {
+impl CommandHandler for LocalEndpoint {
+    async fn handle(&self, command: NodeCommand) -> u64 {
         match command {
             NodeCommand::Disconnect { user_id, code } => {
                 self.sink.disconnect_user(user_id, code).await

@@ -44,7 +44,7 @@ use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::metadata::{NewAudit, SharedMetadataStore};
-use crate::daemon::engines::registry::{NodeEndpoint, SharedRegistry};
+use crate::daemon::engines::registry::{CommandHandler, SharedRegistry};
 use crate::protocol::NodeId;
 use crate::protocol::admin::Outcome;
 
@@ -64,7 +64,7 @@ pub struct ControlParts {
     pub comments: SharedCommentStore,
     pub registry: SharedRegistry,
     /// This node's own end, so that it obeys even while the registry is down.
-    pub endpoint: Arc<dyn NodeEndpoint>,
+    pub endpoint: Arc<dyn CommandHandler>,
     pub log: SharedLog,
     pub bus: SharedBus,
     pub streams: Streams,

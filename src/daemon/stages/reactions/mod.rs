@@ -1,19 +1,19 @@
-//! The window: adds up what the workers counted, and every 500 ms makes it durable and known.
+//! Adds up the reactions that the workers counted. Every window (500 ms) it stores the sums and
+//! publishes the new totals.
 //!
-//! In: counts by stream and kind from the delivery workers. Out: the totals, and on the bus those of
-//! them that changed.
+//! In: counts per stream and kind from the delivery workers. Out: stored totals, and on the bus the
+//! totals that changed.
 //!
-//! Always holds: a viewer is told a total only after it is stored, so no total it sees ever shrinks.
-//! What the store or the bus did not take goes with the next window.
+//! Always holds: a total is published only after it is stored, so a viewer never sees a total shrink.
+//! Counts that the store or the bus did not accept go with the next window.
 //!
-//! When full: it holds one number for each kind of each stream, so it cannot be; while it stores, the
-//! channel fills, and workers that find it full keep adding up.
+//! When full: never, as it holds one number per stream and kind. While it stores, the channel fills,
+//! and workers that find it full keep adding up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -21,11 +21,12 @@ use crate::daemon::base::config::ReactionsConfig;
 use crate::daemon::base::handoff::ReactionCounts;
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::bus::{BusMessage, SharedBus};
 use crate::daemon::engines::reactions::{SharedReactionTotals, Totals};
 use crate::protocol::StreamId;
 
-type ByStream = BTreeMap<StreamId, Totals>;
+type TotalsByStream = BTreeMap<StreamId, Totals>;
 
 /// The stage.
 #[derive(Debug)]
@@ -36,14 +37,14 @@ pub struct ReactionWindow {
     breaker: Arc<Breaker>,
     bus: SharedBus,
     metrics: Metrics,
-    /// Counted and not yet stored.
-    counted: ByStream,
-    /// Stored and not yet published: the newest total of each.
-    untold: ByStream,
+    /// Counts not yet stored.
+    unstored: TotalsByStream,
+    /// Stored totals not yet published.
+    unpublished: TotalsByStream,
 }
 
 impl ReactionWindow {
-    /// `breaker` is that of the store of totals.
+    /// `breaker` guards the store of totals.
     pub fn new(
         config: &ReactionsConfig,
         totals: SharedReactionTotals,
@@ -58,19 +59,18 @@ impl ReactionWindow {
             breaker,
             bus,
             metrics,
-            counted: ByStream::new(),
-            untold: ByStream::new(),
+            unstored: TotalsByStream::new(),
+            unpublished: TotalsByStream::new(),
         }
     }
 
-    /// Runs until `stop` is cancelled or every sender is gone; then flushes what was handed over.
+    /// Runs until `stop` is cancelled or every sender is gone, then flushes what it has received.
     pub async fn run(
         mut self,
         mut counts: mpsc::Receiver<Vec<ReactionCounts>>,
         stop: CancellationToken,
     ) {
-        let mut ticks = interval(self.window);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticker_from_now(self.window);
         loop {
             tokio::select! {
                 biased;
@@ -87,8 +87,8 @@ impl ReactionWindow {
             self.add(report);
         }
         self.flush().await;
-        if !self.counted.is_empty() {
-            warn!(streams = self.counted.len(), "stopped before the last reactions were stored");
+        if !self.unstored.is_empty() {
+            warn!(streams = self.unstored.len(), "stopped before the last reactions were stored");
         }
     }
 
@@ -97,12 +97,12 @@ impl ReactionWindow {
             for (kind, count) in counts {
                 match self.kinds.get(usize::from(kind)) {
                     Some(reaction) if count > 0 => {
-                        let totals = self.counted.entry(stream_id).or_default();
+                        let totals = self.unstored.entry(stream_id).or_default();
                         *totals.entry(reaction.clone()).or_default() += u64::from(count);
                         self.metrics.reactions.inc_by(u64::from(count));
                     }
                     Some(_) => {}
-                    None => warn!(kind, kinds = self.kinds.len(), "counted an unknown reaction"),
+                    None => warn!(kind, kinds = self.kinds.len(), "unknown reaction kind ignored"),
                 }
             }
         }
@@ -114,29 +114,29 @@ impl ReactionWindow {
     }
 
     async fn store(&mut self) {
-        if self.counted.is_empty() || !self.breaker.permits() {
+        if self.unstored.is_empty() || !self.breaker.permits() {
             return;
         }
-        let counts: Vec<_> = std::mem::take(&mut self.counted).into_iter().collect();
+        let counts: Vec<_> = std::mem::take(&mut self.unstored).into_iter().collect();
         match self.breaker.observe(self.totals.add(&counts).await) {
             Ok(changed) => {
                 for (stream_id, totals) in changed {
-                    self.untold.entry(stream_id).or_default().extend(totals);
+                    self.unpublished.entry(stream_id).or_default().extend(totals);
                 }
             }
             Err(error) => {
-                warn!(%error, "reactions wait for the store of their totals");
-                self.counted = counts.into_iter().collect();
+                warn!(%error, "reaction counts not stored; retrying with the next window");
+                self.unstored = counts.into_iter().collect();
             }
         }
     }
 
     async fn publish(&mut self) {
-        for (stream_id, totals) in std::mem::take(&mut self.untold) {
+        for (stream_id, totals) in std::mem::take(&mut self.unpublished) {
             let message = BusMessage::Reactions { totals: totals.clone() };
             if let Err(error) = self.bus.publish(stream_id, vec![message]).await {
-                debug!(%stream_id, %error, "reaction totals wait for the bus");
-                self.untold.insert(stream_id, totals);
+                debug!(%stream_id, %error, "reaction totals not published; retrying with the next window");
+                self.unpublished.insert(stream_id, totals);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The window against totals and a bus in memory, time standing still.
+//! The window on test doubles of the totals and the bus, on a paused clock.
 
 use std::time::Duration;
 
@@ -61,14 +61,14 @@ impl Bench {
         published_totals(&self.bus)
     }
 
-    /// Lets windows end, and a little more.
+    /// Waits until this many windows have ended.
     async fn windows(&self, number: u32) {
         tokio::time::sleep(WINDOW * number + Duration::from_millis(1)).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_is_told_once_as_running_totals_of_what_changed() {
+async fn a_window_publishes_the_totals_that_changed() {
     let bench = start();
     bench.windows(0).await;
     bench.count(A, &[(LIKE, 2), (HEART, 1)]).await;
@@ -83,26 +83,26 @@ async fn a_window_is_told_once_as_running_totals_of_what_changed() {
     bench.windows(1).await;
     assert_eq!(bench.published(), [(A, totals(&[("like", 6)]))], "only what changed");
     bench.windows(5).await;
-    assert_eq!(bench.published(), [], "silence is not told");
+    assert_eq!(bench.published(), [], "an empty window publishes nothing");
     assert_eq!(bench.metrics.reactions.get(), 8);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_store_is_down_reactions_add_up_and_are_told_after() {
+async fn reactions_add_up_while_the_store_is_down() {
     let bench = start();
     bench.store.set_down(true);
     for _ in 0..10 {
         bench.count(A, &[(LIKE, 1)]).await;
         bench.windows(1).await;
     }
-    assert_eq!(bench.published(), [], "what is not stored is not told");
+    assert_eq!(bench.published(), [], "counts that are not stored are not published");
     bench.store.set_down(false);
     tokio::time::sleep(TRIAL_INTERVAL + WINDOW).await;
     assert_eq!(bench.published(), [(A, totals(&[("like", 10)]))]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_bus_did_not_take_goes_with_the_next_window() {
+async fn unpublished_totals_go_with_the_next_window() {
     let bench = start();
     bench.bus.set_down(true);
     bench.count(A, &[(LIKE, 1), (HEART, 1)]).await;
@@ -115,7 +115,7 @@ async fn what_the_bus_did_not_take_goes_with_the_next_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_stopped_it_flushes_what_was_handed_over() {
+async fn stopping_flushes_what_was_received() {
     let bench = start();
     bench.windows(0).await;
     bench.count(A, &[(LIKE, 1)]).await;
@@ -130,7 +130,7 @@ async fn when_stopped_it_flushes_what_was_handed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_with_a_flush_when_every_worker_is_gone() {
+async fn it_flushes_when_every_worker_is_gone() {
     let bench = start();
     bench.count(B, &[(HEART, 4)]).await;
     drop(bench.reports);

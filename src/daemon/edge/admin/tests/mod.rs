@@ -23,6 +23,7 @@ use crate::daemon::base::config::Config;
 use crate::daemon::base::metrics::count;
 use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _};
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
+use crate::daemon::engines::reactions::ReactionTotals as _;
 use crate::daemon::stages::control::fakes::{World, comment_id, submitted};
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorEnvelope;

@@ -1,8 +1,8 @@
-//! A connection that is known to be up or down: while a node does not answer, nobody waits for it.
+//! A connection that knows whether its node answers: while it does not, calls fail at once.
 //!
-//! A call that times out, or meets a lost connection, marks the connection down. From then on calls
-//! fail at once, and a task asks the node again and again, at most [`LONGEST_PROBE_PAUSE`] apart;
-//! its first answer lets calls through. A refusal by the server is an answer.
+//! A call that times out, or finds the connection lost, marks the connection down. From then on calls
+//! fail at once, and a task probes the node with the pauses of [`PROBE_BACKOFF`]. The first answer
+//! marks the connection up. An error returned by the server is an answer.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -12,13 +12,16 @@ use redis::aio::ConnectionManager;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 use tracing::{Instrument as _, info, info_span, warn};
 
-const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PROBE_PAUSE: Duration = Duration::from_millis(250);
+use crate::daemon::engines::StoreError;
+use crate::net::backoff::BackoffBounds;
 
-/// Why a call to a node came to nothing.
+const PROBE_BACKOFF: BackoffBounds =
+    BackoffBounds { first: Duration::from_millis(10), longest: Duration::from_millis(250) };
+
+/// Why a call to a node failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RedisFailure {
-    /// The call may or may not have been carried out.
+    /// The call may or may not have been executed.
     #[error("Redis node {address} of `redis.nodes` does not answer: {reason}")]
     Unavailable { address: Arc<str>, reason: String },
     #[error("Redis node {address} of `redis.nodes` refuses: {reason}")]
@@ -27,7 +30,13 @@ pub enum RedisFailure {
     Unexpected { address: Arc<str>, reason: String },
 }
 
-/// One connection to one node, and whether the node answers on it. Cloning shares both.
+impl From<RedisFailure> for StoreError {
+    fn from(failure: RedisFailure) -> Self {
+        Self::Unavailable(failure.to_string())
+    }
+}
+
+/// One connection to one node, and whether the node answers on it. Clones share both.
 #[derive(Clone)]
 pub struct GuardedConnection {
     address: Arc<str>,
@@ -36,18 +45,18 @@ pub struct GuardedConnection {
     state: Arc<State>,
 }
 
-/// While the node does not answer: why.
+/// The reason why the node does not answer, while it does not.
 #[derive(Debug, Default)]
 struct State(Mutex<Option<String>>);
 
 impl State {
-    fn down(&self) -> Option<String> {
+    fn outage(&self) -> Option<String> {
         self.0.lock().clone()
     }
 
-    /// What it was before.
-    fn set(&self, down: Option<String>) -> Option<String> {
-        std::mem::replace(&mut *self.0.lock(), down)
+    /// Returns the previous outage.
+    fn set(&self, outage: Option<String>) -> Option<String> {
+        std::mem::replace(&mut *self.0.lock(), outage)
     }
 }
 
@@ -57,7 +66,7 @@ impl GuardedConnection {
     }
 
     pub fn is_up(&self) -> bool {
-        self.state.down().is_none()
+        self.state.outage().is_none()
     }
 
     pub fn address(&self) -> &str {
@@ -84,12 +93,12 @@ impl GuardedConnection {
         T: FromRedisValue,
         F: Future<Output = RedisResult<Value>>,
     {
-        if let Some(reason) = self.state.down() {
+        if let Some(reason) = self.state.outage() {
             return Err(self.unavailable(reason));
         }
         let reason = match tokio::time::timeout(self.timeout, call(self.connection.clone())).await {
             Ok(Ok(answer)) => return self.convert(answer),
-            Ok(Err(error)) if !is_silence(&error) => {
+            Ok(Err(error)) if !is_outage(&error) => {
                 let (address, reason) = (self.address.clone(), error.to_string());
                 return Err(RedisFailure::Refused { address, reason });
             }
@@ -123,26 +132,26 @@ impl GuardedConnection {
     }
 }
 
-/// Whether the error says that no answer came, rather than a bad one: what is no Redis protocol ends
-/// the connection too.
-fn is_silence(error: &RedisError) -> bool {
+/// Returns whether the error means that there was no answer, rather than an error of the server. Bytes
+/// that are no Redis protocol also end the connection.
+fn is_outage(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error() || error.kind() == ErrorKind::Parse
 }
 
-/// Asks until the node answers or nobody has the connection any more.
+/// Probes until the node answers or every clone of the connection is dropped.
 async fn probe(
     state: Weak<State>,
     mut connection: ConnectionManager,
     timeout: Duration,
     address: Arc<str>,
 ) {
-    let mut pause = FIRST_PROBE_PAUSE;
+    let mut backoff = PROBE_BACKOFF.start();
     while state.strong_count() > 0 {
         let ping = redis::cmd("PING");
-        let asked = ping.query_async::<Value>(&mut connection);
-        let answered = match tokio::time::timeout(timeout, asked).await {
+        let call = ping.query_async::<Value>(&mut connection);
+        let answered = match tokio::time::timeout(timeout, call).await {
             Ok(Ok(_)) => true,
-            Ok(Err(error)) => !is_silence(&error),
+            Ok(Err(error)) => !is_outage(&error),
             Err(_) => false,
         };
         if answered {
@@ -152,8 +161,7 @@ async fn probe(
             }
             return;
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PROBE_PAUSE);
+        tokio::time::sleep(backoff.next_pause()).await;
     }
 }
 
@@ -181,12 +189,12 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, up).await.expect("it is asked again by itself");
+        tokio::time::timeout(PATIENCE, up).await.expect("it is probed until it answers");
     }
 
     #[tokio::test]
     #[ignore = "needs scripts/stack up"]
-    async fn a_hanging_node_costs_one_timeout_and_then_nothing() {
+    async fn a_hung_node_costs_one_timeout() {
         let server = RedisServer::start().await;
         let nodes = RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap();
         let (connection, ping) = (nodes.guarded(0), redis::cmd("PING"));
@@ -200,7 +208,7 @@ mod tests {
         for _ in 0..100 {
             connection.query::<String>(&ping).await.unwrap_err();
         }
-        assert!(started.elapsed() < nodes.timeout(), "known to be down: nobody waits");
+        assert!(started.elapsed() < nodes.timeout(), "calls fail at once");
         server.go_on();
         until_up(&connection).await;
         connection.query::<String>(&ping).await.unwrap();
@@ -208,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "needs scripts/stack up"]
-    async fn a_killed_node_is_found_again_by_itself() {
+    async fn a_restarted_node_is_found_again() {
         let mut server = RedisServer::start().await;
         let nodes = RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap();
         let (connection, ping) = (nodes.guarded(0), redis::cmd("PING"));
@@ -223,7 +231,7 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "needs scripts/stack up"]
-    async fn a_refusal_is_an_answer() {
+    async fn an_error_reply_is_an_answer() {
         let server = RedisServer::start().await;
         let connection =
             RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap().guarded(0);

@@ -1,11 +1,11 @@
-//! The Redis nodes, as the engines on Redis share them: which node holds a key, and one connection to
-//! each.
+//! The Redis nodes that the engines on Redis share: which node holds a key, and one connection per
+//! node.
 //!
-//! In: the `[redis]` section. Out: multiplexed connections that come back by themselves. Always holds:
-//! every `lcd` with the same list of nodes puts a key on the same node; opening does no I/O, so that
-//! a node that is down at start is no different from one that goes down later.
+//! In: the `[redis]` section. Out: multiplexed connections that reconnect by themselves. Always holds:
+//! every `lcd` with the same list of nodes puts a key on the same node. Opening does no I/O, so a node
+//! that is down at start is treated like one that goes down later.
 //!
-//! When full: a call waits at most `redis.timeout` and then fails; nothing is queued while a node is
+//! When full: a call waits at most `redis.timeout` and then fails. Nothing is queued while a node is
 //! away.
 
 mod guarded;
@@ -20,14 +20,14 @@ use redis::{Client, IntoConnectionInfo as _};
 use crate::daemon::base::config::RedisConfig;
 pub use guarded::{GuardedConnection, RedisFailure};
 
-/// Between two tries to reach a node again.
+/// Longest pause between two attempts to reconnect.
 const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// A peer's kernel that acknowledges nothing for so long is gone, and so is the connection.
+/// A connection is closed when the peer has acknowledged nothing for this long.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
-/// What is wrong with the section, by key.
+/// Why the `[redis]` section cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisSetupError {
     #[error("`redis.nodes` must name at least one node, such as \"redis://127.0.0.1:6379\"")]
@@ -57,7 +57,7 @@ struct Node {
 }
 
 impl RedisNodes {
-    /// Must be called inside a tokio runtime; connects to nothing yet.
+    /// Must be called inside a tokio runtime. Does not connect.
     pub fn open(config: &RedisConfig) -> Result<Self, RedisSetupError> {
         if config.nodes.is_empty() {
             return Err(RedisSetupError::NoNodes);
@@ -75,46 +75,46 @@ impl RedisNodes {
         Ok(Self { nodes: nodes.into(), prefix, timeout })
     }
 
-    /// How many there are; at least one.
+    /// Returns the number of nodes, at least one.
     pub fn count(&self) -> usize {
         self.nodes.len()
     }
 
-    /// The node that holds what is spread by `key`.
+    /// Returns the node that holds `key`.
     pub fn index_of(&self, key: &[u8]) -> usize {
         crc32c::crc32c(key) as usize % self.nodes.len()
     }
 
-    /// The shared connection to a node: calls of all its clones are pipelined, each fails after
-    /// `redis.timeout`, and a lost connection is made anew by the next call.
+    /// Returns the shared connection to a node. Calls of all clones are pipelined. A call fails after
+    /// `redis.timeout`, and the next call after a lost connection reconnects.
     pub fn connection(&self, index: usize) -> ConnectionManager {
         self.nodes[index].connection.clone()
     }
 
-    /// The shared connection to a node, which answers for it at once while it is known to be down.
+    /// Returns the shared connection to a node, on which calls fail at once while the node is down.
     pub fn guarded(&self, index: usize) -> GuardedConnection {
         self.nodes[index].guarded.clone()
     }
 
-    /// A connection of one's own to a node, for calls that must not wait behind those of others.
-    /// Connects to nothing yet.
+    /// Returns a separate connection to a node, for calls that must not wait behind others. Does not
+    /// connect.
     pub fn dedicated(&self, index: usize) -> Result<GuardedConnection, RedisSetupError> {
         let node = &self.nodes[index];
         let connection = connection(&node.client, &node.config, &node.address)?;
         Ok(GuardedConnection::new(node.address.as_str().into(), connection, self.timeout))
     }
 
-    /// For connections of one's own, such as a subscription.
+    /// Returns the client of a node, for separate connections such as a subscription.
     pub fn client(&self, index: usize) -> &Client {
         &self.nodes[index].client
     }
 
-    /// The node as an operator knows it, without the password.
+    /// Returns `host:port` of a node, without the password.
     pub fn address(&self, index: usize) -> &str {
         &self.nodes[index].address
     }
 
-    /// A key or channel under the configured prefix.
+    /// Returns the name of a key or channel under the configured prefix.
     pub fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -123,7 +123,7 @@ impl RedisNodes {
         self.timeout
     }
 
-    /// Asks every node whether it answers.
+    /// Pings every node. Returns its address and the answer.
     pub async fn ping(&self) -> Vec<(String, Result<(), String>)> {
         let pings = self.nodes.iter().map(|node| async {
             let mut connection = node.connection.clone();
@@ -156,8 +156,8 @@ impl Node {
         }
         let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
         let client = Client::open(info).map_err(bad)?;
-        // A call that meets a lost connection fails at once; the next finds the new one. Waiting for
-        // it is what the breakers are there to avoid.
+        // A call on a lost connection fails at once; the next one uses a new connection. Waiting for
+        // it here would defeat the breakers.
         let manager = ConnectionManagerConfig::new()
             .set_response_timeout(Some(config.timeout))
             .set_connection_timeout(Some(config.timeout))
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keys_are_spread_over_all_nodes_and_stay_where_they_are() {
+    async fn keys_are_spread_over_all_nodes_and_stay() {
         let nodes = nodes(&["redis://127.0.0.1:1", "redis://127.0.0.1:2", "redis://127.0.0.1:3"]);
         let nodes = nodes.unwrap();
         let mut held = [0; 3];
@@ -216,12 +216,12 @@ mod tests {
         assert_eq!(
             nodes.index_of(b"stream:1"),
             1,
-            "moves only if the hash changes, which it must not"
+            "the hash must not change"
         );
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_named_by_its_key() {
+    async fn a_wrong_setting_is_named_by_its_key() {
         for (urls, expected) in [(&[][..], "redis.nodes"), (&["http://x"][..], "http://x")] {
             let error = nodes(urls).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_is_down_fails_its_calls_and_says_which_it_is() {
+    async fn an_error_names_the_node_that_is_down() {
         let answers = nodes(&["redis://127.0.0.1:1"]).unwrap().ping().await;
         let [(address, Err(_))] = answers.as_slice() else { panic!("{answers:?}") };
         assert_eq!(address, "127.0.0.1:1");
@@ -237,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "needs scripts/stack up"]
-    async fn a_node_that_does_not_speak_tls_is_an_error_of_that_node() {
+    async fn a_node_without_tls_fails_its_ping() {
         let server = crate::daemon::testing::redis_server::RedisServer::start().await;
         let url = server.url().replace("redis://", "rediss://");
         let answers = nodes(&[&url]).unwrap().ping().await;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::daemon::engines::bus::{BusError, BusMessage, Heard};
+use crate::daemon::engines::bus::{BusError, BusMessage, BusEvent};
 use crate::protocol::StreamId;
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Inner {
-    queue: VecDeque<Heard>,
+    queue: VecDeque<BusEvent>,
     /// How many in the queue are messages.
     messages: usize,
     /// The Redis nodes that are needed and out of reach.
@@ -63,7 +63,7 @@ impl Mailbox {
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) async fn receive(&self) -> Result<Heard, BusError> {
+    pub(super) async fn receive(&self) -> Result<BusEvent, BusError> {
         loop {
             {
                 let mut inner = self.lock();
@@ -85,7 +85,7 @@ impl Mailbox {
             return;
         }
         inner.messages += messages.len();
-        inner.queue.extend(messages.into_iter().map(|message| Heard::Message(stream_id, message)));
+        inner.queue.extend(messages.into_iter().map(|message| BusEvent::Message(stream_id, message)));
         let excess = inner.messages.saturating_sub(self.capacity);
         inner.drop_oldest(excess);
         drop(inner);
@@ -96,7 +96,7 @@ impl Mailbox {
     /// What is left of a stream is of no use to anybody, and takes room.
     pub(super) fn forget(&self, stream_id: StreamId) {
         let mut inner = self.lock();
-        inner.queue.retain(|heard| !matches!(heard, Heard::Message(of, _) if *of == stream_id));
+        inner.queue.retain(|heard| !matches!(heard, BusEvent::Message(of, _) if *of == stream_id));
         inner.messages = inner.queue.iter().filter(|heard| is_message(heard)).count();
     }
 
@@ -111,8 +111,8 @@ impl Mailbox {
         if was_whole {
             // Interrupted, restored, interrupted is no more than interrupted.
             match inner.queue.back() {
-                Some(Heard::Restored) => drop(inner.queue.pop_back()),
-                _ => inner.queue.push_back(Heard::Interrupted),
+                Some(BusEvent::Restored) => drop(inner.queue.pop_back()),
+                _ => inner.queue.push_back(BusEvent::Interrupted),
             }
             self.arrived.notify_one();
         }
@@ -122,7 +122,7 @@ impl Mailbox {
     pub(super) fn restored(&self, node: usize) {
         let mut inner = self.lock();
         if inner.away.remove(&node) && inner.away.is_empty() {
-            inner.queue.push_back(Heard::Restored);
+            inner.queue.push_back(BusEvent::Restored);
             self.arrived.notify_one();
         }
     }
@@ -134,8 +134,8 @@ impl Mailbox {
     }
 }
 
-fn is_message(heard: &Heard) -> bool {
-    matches!(heard, Heard::Message(..))
+fn is_message(heard: &BusEvent) -> bool {
+    matches!(heard, BusEvent::Message(..))
 }
 
 impl Inner {
@@ -147,7 +147,7 @@ impl Inner {
         let mut notices = Vec::new();
         while dropped < count {
             match self.queue.pop_front() {
-                Some(Heard::Message(..)) => dropped += 1,
+                Some(BusEvent::Message(..)) => dropped += 1,
                 Some(notice) => notices.push(notice),
                 None => break,
             }
@@ -181,7 +181,7 @@ mod tests {
         mailbox.put(&Current::default(), stream_id, numbers.map(number).collect());
     }
 
-    async fn all(mailbox: &Mailbox) -> Vec<Heard> {
+    async fn all(mailbox: &Mailbox) -> Vec<BusEvent> {
         mailbox.close();
         let mut heard = Vec::new();
         while let Ok(next) = mailbox.receive().await {
@@ -204,7 +204,7 @@ mod tests {
         put(&mailbox, A, 100..=104);
         assert_eq!(mailbox.lost(), 1 + 99 + 5 - 2);
         let expected =
-            [Heard::Interrupted, Heard::Message(A, number(103)), Heard::Message(A, number(104))];
+            [BusEvent::Interrupted, BusEvent::Message(A, number(103)), BusEvent::Message(A, number(104))];
         assert_eq!(all(&mailbox).await, expected);
     }
 
@@ -219,8 +219,8 @@ mod tests {
         mailbox.restored(1);
         mailbox.restored(2);
         mailbox.restored(2);
-        let (first, second) = (Heard::Message(A, number(1)), Heard::Message(A, number(2)));
-        assert_eq!(all(&mailbox).await, [Heard::Interrupted, first, second, Heard::Restored]);
+        let (first, second) = (BusEvent::Message(A, number(1)), BusEvent::Message(A, number(2)));
+        assert_eq!(all(&mailbox).await, [BusEvent::Interrupted, first, second, BusEvent::Restored]);
     }
 
     #[tokio::test]
@@ -230,7 +230,7 @@ mod tests {
             mailbox.interrupted(0, None);
             mailbox.restored(0);
         }
-        assert_eq!(all(&mailbox).await, [Heard::Interrupted, Heard::Restored]);
+        assert_eq!(all(&mailbox).await, [BusEvent::Interrupted, BusEvent::Restored]);
     }
 
     #[tokio::test]
@@ -240,7 +240,7 @@ mod tests {
         mailbox.put(&old, A, vec![number(1)]);
         mailbox.interrupted(0, Some(&old));
         mailbox.put(&old, A, vec![number(2)]);
-        assert_eq!(all(&mailbox).await, [Heard::Message(A, number(1)), Heard::Interrupted]);
+        assert_eq!(all(&mailbox).await, [BusEvent::Message(A, number(1)), BusEvent::Interrupted]);
     }
 
     #[tokio::test]
@@ -251,6 +251,6 @@ mod tests {
         mailbox.forget(A);
         put(&mailbox, B, 4..=5);
         assert_eq!(mailbox.lost(), 0);
-        assert_eq!(all(&mailbox).await, [3, 4, 5].map(|n| Heard::Message(B, number(n))));
+        assert_eq!(all(&mailbox).await, [3, 4, 5].map(|n| BusEvent::Message(B, number(n))));
     }
 }

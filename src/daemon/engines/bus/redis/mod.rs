@@ -41,7 +41,7 @@ use self::mailbox::Mailbox;
 use self::publisher::Publisher;
 use self::subscription::Subscription;
 use self::wishes::Wishes;
-use super::{BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, Heard, Subscriptions};
+use super::{BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, BusEvent, Subscriptions};
 use crate::daemon::base::config::RedisConfig;
 use crate::daemon::engines::backends::redis_nodes::{RedisFailure, RedisNodes, RedisSetupError};
 use crate::protocol::{NodeId, StreamId};
@@ -129,7 +129,7 @@ struct RedisListener {
 
 #[async_trait]
 impl BusListener for RedisListener {
-    async fn receive(&mut self) -> Result<Heard, BusError> {
+    async fn receive(&mut self) -> Result<BusEvent, BusError> {
         self.mailbox.receive().await
     }
 

@@ -1,10 +1,10 @@
--- Adds counts, each once, however often it is told.
+-- Adds counts, each once, however often it is sent.
 -- KEYS: writer, streams, then the totals of each row. ARGV: window, lifetime of the writer in ms,
--- most streams listed, then for each row its stream, its reaction and its count in this window.
--- Answers the new total of each row.
+-- largest number of streams listed, then per row its stream, its reaction and its count in this window.
+-- Returns the new total of each row.
 --
--- The writer's hash has what of the window was added: told again, with as much or more, only the
--- difference is added. What comes late, after a newer window, adds nothing.
+-- The writer's hash holds the counts of the window that were added. If the window is sent again, only
+-- the difference is added. A window that arrives after a newer one adds nothing.
 local writer, window = KEYS[1], tonumber(ARGV[1])
 local newest = tonumber(redis.call('HGET', writer, 'window') or -1)
 if window > newest then

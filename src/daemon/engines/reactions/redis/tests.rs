@@ -1,4 +1,4 @@
-//! On real servers: the conformance suite on one node and on three, and counts told more than once.
+//! Tests on real servers: the conformance suite on one node and on three, and counts sent twice.
 
 use super::*;
 use crate::daemon::engines::reactions::conformance::{self, totals};
@@ -54,14 +54,14 @@ async fn nodes_add_to_the_same_totals() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn the_streams_last_reacted_to_are_listed() {
+async fn only_recent_streams_are_listed() {
     let (mut store, stack) = open_on(1);
     store.max_streams = 10;
     for stream in 1..=30 {
         store.add(&[(StreamId(stream), totals(&[("fire", 1)]))]).await.unwrap();
     }
     assert_eq!(store.all().await.unwrap().len(), 10);
-    assert_eq!(store.totals(StreamId(1)).await.unwrap(), totals(&[("fire", 1)]), "not forgotten");
+    assert_eq!(store.totals(StreamId(1)).await.unwrap(), totals(&[("fire", 1)]), "its totals are kept");
     let listed: u64 = stack.ask(0, redis::cmd("ZCARD").arg(stack.key("reactions:streams"))).await;
     assert_eq!(listed, 10);
 }
@@ -72,17 +72,17 @@ async fn answers_again(store: &RedisReactions) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), answering).await.expect("by itself");
+    tokio::time::timeout(Duration::from_secs(20), answering).await.expect("the node answers again");
 }
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_call_that_failed_and_was_carried_out_is_not_counted_twice() {
+async fn a_failed_call_that_ran_is_not_counted_twice() {
     let server = RedisServer::start().await;
     let store = RedisReactions::new(server.nodes());
     store.add(&[(A, totals(&[("fire", 1)]))]).await.unwrap();
     server.hang();
-    // What arrives while it hangs is carried out when it goes on.
+    // Calls sent while it hangs run when it continues.
     let mut counted = 0;
     for _ in 0..3 {
         counted += 10;
@@ -100,7 +100,7 @@ async fn a_call_that_failed_and_was_carried_out_is_not_counted_twice() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn while_one_node_is_away_nothing_is_counted_twice_on_the_others() {
+async fn with_a_node_away_others_count_nothing_twice() {
     let [mut first, second] = [RedisServer::start().await, RedisServer::start().await];
     let store = RedisReactions::new(RedisServer::together(&[&first, &second]));
     let on = |node| (1..).map(StreamId).find(|id| store.node_of(*id) == node).unwrap();
@@ -123,9 +123,9 @@ async fn while_one_node_is_away_nothing_is_counted_twice_on_the_others() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn what_comes_late_behind_a_newer_window_adds_nothing() {
+async fn a_late_window_adds_nothing() {
     let (store, _stack) = open_on(1);
-    let row = |count| [(A, "fire".into(), count)];
+    let row = |count| [ReactionCount { stream_id: A, reaction: "fire".into(), count }];
     let [early, late] = [1, 2].map(|window| Writer { name: 7, window });
     store.add_rows(&late, 0, &row(3)).await.unwrap();
     store.add_rows(&early, 0, &row(100)).await.unwrap();

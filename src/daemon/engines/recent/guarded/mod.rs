@@ -1,35 +1,35 @@
-//! A recent cache behind a circuit breaker: while it is away, nobody waits for it.
+//! The recent cache behind a circuit breaker: while it is away, callers fail at once.
 //!
-//! Always holds: what could not be buried meanwhile is buried before the cache is next asked about
-//! the stream, and at the latest by [`RecentCache::is_complete`], which the coordinators ask every
-//! few seconds. Kept in memory: who stops with burials that were not taken leaves them to those who
-//! read back deletions after an outage.
+//! Always holds: a tombstone that the cache did not accept is added before the next request about
+//! its stream, and at the latest by [`RecentCache::is_complete`], which the coordinators call every
+//! few seconds. Pending tombstones are in memory only. If the process stops first, they are restored
+//! by the coordinators, which restore all tombstones after every outage.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 
-use super::burials::UntakenBurials;
+use super::pending_tombstones::PendingTombstones;
 use super::{RecentCache, RecentEvent, RecentPage, SharedRecentCache};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, Seq, StreamId};
 
-/// Burials on their way together when many are made up for.
-const CONCURRENT_BURIALS: usize = 64;
+/// Calls in flight while pending tombstones are added.
+const CONCURRENT_TOMBSTONES: usize = 64;
 
-/// Answers [`StoreError::Unavailable`] at once while the breaker is open.
+/// Returns [`StoreError::Unavailable`] at once while the breaker is open.
 #[derive(Debug)]
 pub struct GuardedRecent {
     cache: SharedRecentCache,
     breaker: Arc<Breaker>,
-    burials: UntakenBurials,
+    pending: PendingTombstones,
 }
 
 impl GuardedRecent {
     pub fn new(cache: SharedRecentCache, breaker: Arc<Breaker>) -> Self {
-        Self { cache, breaker, burials: UntakenBurials::default() }
+        Self { cache, breaker, pending: PendingTombstones::default() }
     }
 
     async fn guard<T>(
@@ -41,57 +41,57 @@ impl GuardedRecent {
         }
         let result = call.await;
         match &result {
-            // It answers; only what was lost has to be read back, through this very breaker.
+            // An incomplete cache is not away: it is restored through this very breaker.
             Ok(_) | Err(StoreError::Incomplete(_)) => self.breaker.succeeded(),
             Err(error) => self.breaker.failed(error),
         }
         result
     }
 
-    /// Makes up for what the cache did not take of a stream, and for what was too much to remember.
-    async fn catch_up(&self, stream_id: StreamId) -> Result<(), StoreError> {
-        self.unmark_after_overflow().await?;
-        let mut missing = self.burials.of(stream_id).into_iter();
-        // By itself: an open breaker lets one call through on trial, and those it refuses beside it
-        // must not end this before the trial has.
-        if let Some(first) = missing.next() {
-            self.bury_again(stream_id, first).await?;
+    /// Adds the pending tombstones of a stream, after marking the cache if there was an overflow.
+    async fn add_pending(&self, stream_id: StreamId) -> Result<(), StoreError> {
+        self.mark_after_overflow().await?;
+        let mut pending = self.pending.of_stream(stream_id).into_iter();
+        // The first one goes by itself. An open breaker lets a single call through on trial; calls
+        // made beside it would be refused and end this before the trial has.
+        if let Some(first) = pending.next() {
+            self.retry_tombstone(stream_id, first).await?;
         }
-        let taken = futures_util::stream::iter(missing)
-            .map(|comment_id| self.bury_again(stream_id, comment_id));
-        let mut taken = taken.buffer_unordered(CONCURRENT_BURIALS);
-        while let Some(taken) = taken.next().await {
-            taken?;
+        let retries = futures_util::stream::iter(pending)
+            .map(|comment_id| self.retry_tombstone(stream_id, comment_id));
+        let mut retries = retries.buffer_unordered(CONCURRENT_TOMBSTONES);
+        while let Some(added) = retries.next().await {
+            added?;
         }
         Ok(())
     }
 
-    async fn bury_again(
+    async fn retry_tombstone(
         &self,
         stream_id: StreamId,
         comment_id: CommentId,
     ) -> Result<(), StoreError> {
-        self.guard(self.cache.bury(stream_id, comment_id)).await?;
-        self.burials.taken(stream_id, comment_id);
+        self.guard(self.cache.add_tombstone(stream_id, comment_id)).await?;
+        self.pending.remove(stream_id, comment_id);
         Ok(())
     }
 
-    async fn unmark_after_overflow(&self) -> Result<(), StoreError> {
-        if let Some(overflow) = self.burials.overflow() {
+    async fn mark_after_overflow(&self) -> Result<(), StoreError> {
+        if let Some(overflow) = self.pending.unhandled_overflow() {
             self.guard(self.cache.mark_incomplete()).await?;
-            self.burials.marked_for(overflow);
+            self.pending.handle_overflow(overflow);
         }
         Ok(())
     }
 
-    /// Streams on a node that is still away do not keep back those of the others.
-    async fn catch_up_all(&self) -> Result<(), StoreError> {
-        self.unmark_after_overflow().await?;
-        let mut caught_up = Ok(());
-        for stream_id in self.burials.streams() {
-            caught_up = caught_up.and(self.catch_up(stream_id).await);
+    /// Continues after a failure: streams on a node that is away must not block the others.
+    async fn add_all_pending(&self) -> Result<(), StoreError> {
+        self.mark_after_overflow().await?;
+        let mut added = Ok(());
+        for stream_id in self.pending.streams() {
+            added = added.and(self.add_pending(stream_id).await);
         }
-        caught_up
+        added
     }
 }
 
@@ -104,7 +104,7 @@ impl RecentCache for GuardedRecent {
         to_seq: Seq,
         events: Vec<RecentEvent>,
     ) -> Result<(), StoreError> {
-        self.catch_up(stream_id).await?;
+        self.add_pending(stream_id).await?;
         self.guard(self.cache.append(stream_id, from_seq, to_seq, events)).await
     }
 
@@ -114,7 +114,7 @@ impl RecentCache for GuardedRecent {
         seq: Seq,
         limit: usize,
     ) -> Result<Option<RecentPage>, StoreError> {
-        self.catch_up(stream_id).await?;
+        self.add_pending(stream_id).await?;
         self.guard(self.cache.after(stream_id, seq, limit)).await
     }
 
@@ -122,35 +122,39 @@ impl RecentCache for GuardedRecent {
         self.guard(self.cache.head(stream_id)).await
     }
 
-    async fn bury(&self, stream_id: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
-        let taken = self.guard(self.cache.bury(stream_id, comment_id)).await;
-        if taken.is_err() {
-            self.burials.remember(stream_id, comment_id);
+    async fn add_tombstone(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+    ) -> Result<(), StoreError> {
+        let added = self.guard(self.cache.add_tombstone(stream_id, comment_id)).await;
+        if added.is_err() {
+            self.pending.add(stream_id, comment_id);
         }
-        taken
+        added
     }
 
-    async fn buried(
+    async fn are_deleted(
         &self,
         stream_id: StreamId,
         comment_ids: &[CommentId],
     ) -> Result<Vec<bool>, StoreError> {
-        self.catch_up(stream_id).await?;
-        self.guard(self.cache.buried(stream_id, comment_ids)).await
+        self.add_pending(stream_id).await?;
+        self.guard(self.cache.are_deleted(stream_id, comment_ids)).await
     }
 
     async fn is_complete(&self) -> Result<bool, StoreError> {
-        let caught_up = self.catch_up_all().await;
-        // A node that lost everything is told apart though another one is away.
+        let added = self.add_all_pending().await;
+        // A node that lost everything is reported even if another one is away.
         match self.guard(self.cache.is_complete()).await {
-            Ok(true) => caught_up.map(|()| true),
+            Ok(true) => added.map(|()| true),
             other => other,
         }
     }
 
     async fn mark_complete(&self) -> Result<(), StoreError> {
-        let caught_up = self.catch_up_all().await;
-        self.guard(self.cache.mark_complete()).await.and(caught_up)
+        let added = self.add_all_pending().await;
+        self.guard(self.cache.mark_complete()).await.and(added)
     }
 
     async fn mark_incomplete(&self) -> Result<(), StoreError> {

@@ -1,14 +1,14 @@
 //! The recent cache in this process's memory.
 //!
-//! Always holds: a burial is forgotten only together with everything kept of its stream, so nothing
-//! deleted is ever handed out.
+//! Always holds: a tombstone is dropped only together with everything kept of its stream, so a
+//! deleted comment is never handed out.
 //!
-//! When full: a stream drops its oldest events beyond `recent_events`; when all streams together
-//! outgrow `recent_bytes`, the ones nobody appended to or asked for the longest are forgotten. Of
-//! burials, the oldest eighth of [`MAX_BURIED`] goes at once. Writers never wait.
+//! When full: a stream drops its oldest events beyond `recent_events`. When all streams together
+//! exceed `recent_bytes`, the least recently used streams are dropped. The oldest eighth of
+//! [`MAX_TOMBSTONES`] is dropped at once. Writers never wait.
 
-mod buried;
 mod stream;
+mod tombstones;
 
 use std::collections::BTreeMap;
 
@@ -16,30 +16,30 @@ use ahash::AHashMap;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use self::buried::Buried;
 use self::stream::{Chunk, RecentStream};
+use self::tombstones::TombstoneSet;
 use super::{RecentCache, RecentEvent, RecentPage};
 use crate::daemon::base::config::StoreConfig;
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, Seq, StreamId};
 
-/// Deletions remembered: about 60 MB when full.
-const MAX_BURIED: usize = 1 << 20;
+/// Tombstones kept: about 60 MB when full.
+const MAX_TOMBSTONES: usize = 1 << 20;
 
 /// The engine.
 #[derive(Debug)]
 pub struct MemoryRecent {
     max_events: usize,
     max_bytes: usize,
-    // Whoever needs both locks takes `buried` first.
-    buried: RwLock<Buried>,
+    // Code that needs both locks takes `tombstones` first.
+    tombstones: RwLock<TombstoneSet>,
     streams: Mutex<Streams>,
 }
 
 #[derive(Debug, Default)]
 struct Streams {
     by_id: AHashMap<StreamId, RecentStream>,
-    /// Streams by when they were last used, the longest unused first.
+    /// Streams by last use, the least recently used first.
     by_use: BTreeMap<u64, StreamId>,
     uses: u64,
     bytes: usize,
@@ -47,26 +47,25 @@ struct Streams {
 
 impl MemoryRecent {
     pub fn new(config: &StoreConfig) -> Self {
-        Self::with_bounds(config.recent_events, config.recent_bytes.0 as usize, MAX_BURIED)
+        Self::with_bounds(config.recent_events, config.recent_bytes.0 as usize, MAX_TOMBSTONES)
     }
 
-    fn with_bounds(max_events: usize, max_bytes: usize, max_buried: usize) -> Self {
+    fn with_bounds(max_events: usize, max_bytes: usize, max_tombstones: usize) -> Self {
         Self {
             max_events: max_events.max(1),
             max_bytes,
-            buried: RwLock::new(Buried::new(max_buried)),
+            tombstones: RwLock::new(TombstoneSet::new(max_tombstones)),
             streams: Mutex::default(),
         }
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
-        // No method leaves half a change behind at a point that can panic.
         self.streams.lock()
     }
 }
 
 impl Streams {
-    /// The stream, moved to the end of the queue of those to be forgotten.
+    /// Returns the stream and makes it the most recently used one.
     fn touch(&mut self, stream_id: StreamId) -> Option<&mut RecentStream> {
         let stream = self.by_id.get_mut(&stream_id)?;
         self.uses += 1;
@@ -76,15 +75,15 @@ impl Streams {
         Some(stream)
     }
 
-    fn forget(&mut self, stream_id: StreamId) {
+    fn remove(&mut self, stream_id: StreamId) {
         if let Some(stream) = self.by_id.remove(&stream_id) {
             self.by_use.remove(&stream.last_use);
             self.bytes -= stream.bytes();
         }
     }
 
-    fn begin(&mut self, stream_id: StreamId, from_seq: Seq) {
-        self.forget(stream_id);
+    fn start(&mut self, stream_id: StreamId, from_seq: Seq) {
+        self.remove(stream_id);
         self.uses += 1;
         let stream = RecentStream::starting_at(from_seq, self.uses);
         self.bytes += stream.bytes();
@@ -92,13 +91,13 @@ impl Streams {
         self.by_id.insert(stream_id, stream);
     }
 
-    /// Forgets until `max_bytes` are kept at most: other streams first, the longest unused of all
-    /// first; then the oldest events of `newest`, which was used last.
+    /// Drops data until at most `max_bytes` are kept: first other streams, the least recently used
+    /// first, then the oldest events of `newest`, the stream used last.
     fn shrink(&mut self, newest: StreamId, max_bytes: usize) {
         while self.bytes > max_bytes {
             match self.by_use.first_key_value() {
-                Some((_, &longest_unused)) if longest_unused != newest => {
-                    self.forget(longest_unused);
+                Some((_, &least_recent)) if least_recent != newest => {
+                    self.remove(least_recent);
                 }
                 _ => break,
             }
@@ -128,7 +127,7 @@ impl RecentCache for MemoryRecent {
         match head {
             Some(head) if to_seq <= head => return Ok(()),
             Some(head) if from_seq <= head.saturating_add(1) => {}
-            _ => streams.begin(stream_id, from_seq),
+            _ => streams.start(stream_id, from_seq),
         }
         if let Some(stream) = streams.touch(stream_id) {
             let before = stream.bytes();
@@ -146,38 +145,42 @@ impl RecentCache for MemoryRecent {
         seq: Seq,
         limit: usize,
     ) -> Result<Option<RecentPage>, StoreError> {
-        // Held to the end: a burial forgotten meanwhile could let its comment through.
-        let buried = self.buried.read();
+        // Locked to the end: a tombstone dropped meanwhile could let its comment through.
+        let tombstones = self.tombstones.read();
         let found = self.streams().touch(stream_id).and_then(|stream| stream.after(seq));
         let Some((chunks, head)) = found else { return Ok(None) };
-        Ok(Some(page(&chunks, head, seq, limit, &buried)))
+        Ok(Some(page(&chunks, head, seq, limit, &tombstones)))
     }
 
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError> {
         Ok(self.streams().by_id.get(&stream_id).map(RecentStream::head))
     }
 
-    async fn bury(&self, stream_id: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
-        let mut buried = self.buried.write();
-        let forgotten = buried.insert(stream_id, comment_id);
-        if !forgotten.is_empty() {
+    async fn add_tombstone(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+    ) -> Result<(), StoreError> {
+        let mut tombstones = self.tombstones.write();
+        let dropped = tombstones.insert(stream_id, comment_id);
+        if !dropped.is_empty() {
             let mut streams = self.streams();
-            forgotten.into_iter().for_each(|stream_id| streams.forget(stream_id));
+            dropped.into_iter().for_each(|stream_id| streams.remove(stream_id));
         }
         Ok(())
     }
 
-    async fn buried(
+    async fn are_deleted(
         &self,
         _stream_id: StreamId,
         comment_ids: &[CommentId],
     ) -> Result<Vec<bool>, StoreError> {
-        let buried = self.buried.read();
-        Ok(comment_ids.iter().map(|comment_id| buried.contains(*comment_id)).collect())
+        let tombstones = self.tombstones.read();
+        Ok(comment_ids.iter().map(|comment_id| tombstones.contains(*comment_id)).collect())
     }
 
     async fn is_complete(&self) -> Result<bool, StoreError> {
-        // It lives and dies with the process that reads deletions back before it serves anybody.
+        // The process restores all tombstones before it serves viewers, and the cache ends with it.
         Ok(true)
     }
 
@@ -185,22 +188,22 @@ impl RecentCache for MemoryRecent {
         Ok(())
     }
 
-    /// Nothing is handed out of streams it no longer knows; nobody but this process buries here,
-    /// and no burial here can fail.
+    /// Drops all streams: an unknown stream hands out nothing. Only this process adds tombstones
+    /// here, and adding one cannot fail.
     async fn mark_incomplete(&self) -> Result<(), StoreError> {
         *self.streams() = Streams::default();
         Ok(())
     }
 }
 
-/// The first `limit` events after `seq` that are not deleted.
-fn page(chunks: &[Chunk], head: Seq, seq: Seq, limit: usize, buried: &Buried) -> RecentPage {
+/// Returns the first `limit` events after `seq` that are not deleted.
+fn page(chunks: &[Chunk], head: Seq, seq: Seq, limit: usize, tombstones: &TombstoneSet) -> RecentPage {
     let mut events = Vec::new();
     let mut covered_to = seq;
     let candidates = chunks.iter().flat_map(|chunk| chunk.events.iter());
     for event in candidates.filter(|event| event.seq() > seq) {
         let deleted = match event {
-            RecentEvent::Comment(comment) => buried.contains(comment.comment_id),
+            RecentEvent::Comment(comment) => tombstones.contains(comment.comment_id),
             RecentEvent::Deleted { .. } => false,
         };
         if !deleted {
@@ -211,7 +214,7 @@ fn page(chunks: &[Chunk], head: Seq, seq: Seq, limit: usize, buried: &Buried) ->
         }
         covered_to = event.seq();
     }
-    // Everything else in the range was not for viewers of this stream.
+    // The rest of the range belongs to other streams of the partition.
     RecentPage { events, covered_to: head.max(seq) }
 }
 

@@ -1,5 +1,5 @@
-//! What is kept of one stream: its last events, in chunks that a reader takes along instead of
-//! copying them under the lock.
+//! The last events of one stream, in chunks that a reader shares instead of copying events under
+//! the lock.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::daemon::engines::recent::RecentEvent;
 use crate::protocol::Seq;
 
-/// Events of one chunk at most.
+/// Largest number of events of one chunk.
 const CHUNK_EVENTS: usize = 256;
-/// What a stream costs without any event: its place in the two maps.
+/// Memory of a stream without any event: its entries in the two maps.
 const STREAM_BYTES: usize = 256;
-/// A chunk's reference counts, and its place in the queue.
+/// Memory of a chunk beside its events: its reference counts and its place in the queue.
 const CHUNK_BYTES: usize = 16 + size_of::<Chunk>();
-/// The reference counts of a text shared by `Arc`.
+/// Reference counts of a text shared by `Arc`.
 const TEXT_BYTES: usize = 16;
 
 /// Consecutive events, never empty. Cloning shares them.
@@ -44,11 +44,11 @@ fn event_bytes(event: &RecentEvent) -> usize {
     size_of::<RecentEvent>() + text
 }
 
-/// Everything that happened on a stream from `from` to `head`, both included.
+/// All events of a stream from `from` to `head`, both included.
 #[derive(Debug)]
 pub(super) struct RecentStream {
     from: Seq,
-    /// The place after the last one covered; `from` while nothing is.
+    /// The sequence number after the last one covered; `from` if none is.
     next: Seq,
     chunks: VecDeque<Chunk>,
     events: usize,
@@ -70,10 +70,10 @@ impl RecentStream {
         self.bytes
     }
 
-    /// Adds what happened up to `to_seq`; what it has already it does not take again.
+    /// Adds the events up to `to_seq` that are new.
     pub(super) fn append(&mut self, to_seq: Seq, mut events: Vec<RecentEvent>, max_events: usize) {
         events.retain(|event| event.seq() >= self.next && event.seq() <= to_seq);
-        // Several chunks even for a small bound, so that dropping the oldest leaves most.
+        // A small bound still makes several chunks, so that dropping the oldest keeps most events.
         for part in events.chunks((max_events / 4).clamp(1, CHUNK_EVENTS)) {
             let chunk = Chunk::new(part);
             self.events += part.len();
@@ -100,8 +100,8 @@ impl RecentStream {
         }
     }
 
-    /// The chunks with everything after `seq`, and the head; `None` if it does not reach back that
-    /// far.
+    /// Returns the chunks that hold all events after `seq`, and the head, or `None` if the stream is
+    /// not kept that far back.
     pub(super) fn after(&self, seq: Seq) -> Option<(Vec<Chunk>, Seq)> {
         if seq.saturating_add(1) < self.from {
             return None;

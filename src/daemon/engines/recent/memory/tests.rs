@@ -1,4 +1,4 @@
-//! What the memory engine promises beyond the contract: its bounds.
+//! Bounds of the memory engine, beside the contract.
 
 use super::*;
 use crate::daemon::engines::recent::conformance::{self, comment, comment_id, comments, seqs};
@@ -34,7 +34,7 @@ async fn a_stream_keeps_its_newest_events() {
 }
 
 #[tokio::test]
-async fn the_streams_unused_the_longest_are_forgotten() {
+async fn the_least_recently_used_stream_is_dropped() {
     let one = {
         let cache = MemoryRecent::with_bounds(1000, usize::MAX, 10);
         append(&cache, A, 1..=100).await;
@@ -43,16 +43,16 @@ async fn the_streams_unused_the_longest_are_forgotten() {
     let cache = MemoryRecent::with_bounds(1000, one * 5 / 2, 10);
     append(&cache, A, 1..=100).await;
     append(&cache, B, 1..=100).await;
-    assert!(cache.after(A, 0, 1).await.unwrap().is_some(), "asking is using");
+    assert!(cache.after(A, 0, 1).await.unwrap().is_some(), "a read is a use");
     append(&cache, C, 1..=100).await;
-    assert!(cache.after(B, 0, 1).await.unwrap().is_none(), "the longest unused");
+    assert!(cache.after(B, 0, 1).await.unwrap().is_none(), "the least recently used");
     assert!(cache.after(A, 0, 1).await.unwrap().is_some());
     assert!(cache.after(C, 0, 1).await.unwrap().is_some());
     assert_eq!(cache.head(B).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn one_stream_larger_than_all_memory_keeps_its_newest_events() {
+async fn one_huge_stream_keeps_its_newest_events() {
     let cache = MemoryRecent::with_bounds(1_000_000, 100_000, 10);
     for first in (1..=10_000).step_by(50) {
         append(&cache, A, first..=first + 49).await;
@@ -64,7 +64,7 @@ async fn one_stream_larger_than_all_memory_keeps_its_newest_events() {
 }
 
 #[tokio::test]
-async fn the_bytes_counted_are_those_of_what_is_kept() {
+async fn counted_bytes_match_the_kept_streams() {
     let cache = MemoryRecent::with_bounds(300, 60_000, 10);
     for round in 0..200_u64 {
         let stream_id = StreamId(1 + round % 7);
@@ -79,25 +79,25 @@ async fn the_bytes_counted_are_those_of_what_is_kept() {
 }
 
 #[tokio::test]
-async fn a_burial_is_forgotten_only_with_its_stream() {
+async fn a_tombstone_is_dropped_only_with_its_stream() {
     let cache = MemoryRecent::with_bounds(1000, usize::MAX, 16);
     append(&cache, A, 1..=3).await;
     append(&cache, B, 1..=3).await;
-    cache.bury(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2)).await.unwrap();
     for number in 100..116 {
-        cache.bury(B, comment_id(number)).await.unwrap();
+        cache.add_tombstone(B, comment_id(number)).await.unwrap();
     }
-    assert_eq!(cache.buried(A, &[comment_id(2)]).await.unwrap(), [false], "forgotten");
-    assert_eq!(cache.after(A, 0, 10).await.unwrap(), None, "and with it the stream");
-    let kept = cache.buried(B, &[comment_id(100), comment_id(101)]).await.unwrap();
+    assert_eq!(cache.are_deleted(A, &[comment_id(2)]).await.unwrap(), [false], "dropped");
+    assert_eq!(cache.after(A, 0, 10).await.unwrap(), None, "and its stream too");
+    let kept = cache.are_deleted(B, &[comment_id(100), comment_id(101)]).await.unwrap();
     assert_eq!(kept, [false, true], "an eighth at once");
     assert_eq!(cache.after(B, 0, 10).await.unwrap(), None);
     append(&cache, B, 4..=5).await;
-    assert!(cache.after(B, 3, 10).await.unwrap().is_some(), "it begins anew");
+    assert!(cache.after(B, 3, 10).await.unwrap().is_some(), "the stream starts again");
 }
 
 #[tokio::test]
-async fn what_a_reader_holds_outlives_what_is_dropped() {
+async fn a_read_page_outlives_dropped_chunks() {
     let cache = MemoryRecent::with_bounds(10, usize::MAX, 10);
     append(&cache, A, 1..=10).await;
     let page = cache.after(A, 0, 10).await.unwrap().expect("kept");

@@ -1,12 +1,12 @@
--- Adds the events of a range, as far as they are new. Nothing else runs in between.
--- KEYS: stream, events. ARGV: from, to, most events kept, lifetime in ms, then for each event its
--- place and itself.
+-- Adds the new events of a range.
+-- KEYS: stream, events. ARGV: from, to, largest number of events kept, lifetime in ms, then per event
+-- its sequence number and its encoding.
 local stream, events = KEYS[1], KEYS[2]
 local from, to, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local known = redis.call('HMGET', stream, 'head', 'kept')
 local head = tonumber(known[1] or '')
 if head and redis.call('ZCARD', events) ~= tonumber(known[2]) then
-  -- One of the two keys is gone, or of another time: nothing is known.
+  -- One of the two keys was evicted or expired: the stream is unknown.
   head = nil
 end
 if head and to <= head then
@@ -18,8 +18,8 @@ if not head or from > head + 1 then
   head = from - 1
 end
 for i = 5, #ARGV, 2 do
-  local place = tonumber(ARGV[i])
-  if place > head and place <= to then
+  local seq = tonumber(ARGV[i])
+  if seq > head and seq <= to then
     redis.call('ZADD', events, ARGV[i], ARGV[i + 1])
   end
 end

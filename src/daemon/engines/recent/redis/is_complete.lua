@@ -1,6 +1,6 @@
--- Whether this run of the server was marked complete. If not, remembers for the asker that it reads
--- back from now on; what empties the server, or loses another burial, makes that worthless.
--- KEYS: complete, reading, losses. ARGV: lifetime of `reading` in ms.
+-- Returns whether this run of the server was marked complete. If not, records that the caller starts
+-- to restore tombstones. The record becomes stale when the server is emptied or a tombstone is lost.
+-- KEYS: complete, restoring, losses. ARGV: lifetime of `restoring` in ms.
 local run = redis.call('INFO', 'server'):match('run_id:(%x+)')
 if redis.call('GET', KEYS[1]) == run then
   return 1

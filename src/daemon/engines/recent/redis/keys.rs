@@ -1,19 +1,19 @@
-//! Where what is known of a stream, and of a node, is kept.
+//! The Redis keys of a stream and of a node.
 
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::protocol::StreamId;
 
-/// All keys of a stream are on one node.
+/// The keys of a stream, all on one node.
 #[derive(Debug)]
 pub(super) struct StreamKeys {
     pub(super) node: usize,
     /// Hash: `from`, `head`, `kept`.
     pub(super) stream: String,
-    /// Sorted set: the events by their place.
+    /// Sorted set: the events by sequence number.
     pub(super) events: String,
-    /// Sorted set: deleted comments by creation in milliseconds.
-    pub(super) buried: String,
-    /// String: the newest creation of which a burial was forgotten.
+    /// Sorted set: deleted comments by creation time in milliseconds.
+    pub(super) tombstones: String,
+    /// String: the newest creation time of a comment whose tombstone was dropped.
     pub(super) horizon: String,
 }
 
@@ -23,30 +23,30 @@ impl StreamKeys {
         Self {
             node: nodes.index_of(name.as_bytes()),
             events: nodes.key(&format!("{name}:events")),
-            buried: nodes.key(&format!("{name}:buried")),
+            tombstones: nodes.key(&format!("{name}:buried")),
             horizon: nodes.key(&format!("{name}:horizon")),
             stream: nodes.key(&name),
         }
     }
 }
 
-/// On every node alike.
+/// Keys that have the same name on every node.
 #[derive(Debug)]
 pub(super) struct NodeKeys {
-    /// String: the run of the server in which every burial is known.
+    /// String: the run of the server in which every tombstone is known.
     pub(super) complete: String,
-    /// String: the run and the count of losses when this process began to read back.
-    pub(super) reading: String,
-    /// Counter: burials reported missing.
+    /// String: the run and the number of losses when this process began to restore tombstones.
+    pub(super) restoring: String,
+    /// Counter: reports of missing tombstones.
     pub(super) losses: String,
 }
 
 impl NodeKeys {
-    /// `reader` tells this process from all others.
-    pub(super) fn new(nodes: &RedisNodes, reader: u64) -> Self {
+    /// `process` is unique to this process.
+    pub(super) fn new(nodes: &RedisNodes, process: u64) -> Self {
         Self {
             complete: nodes.key("recent:complete"),
-            reading: nodes.key(&format!("recent:reading:{reader:016x}")),
+            restoring: nodes.key(&format!("recent:reading:{process:016x}")),
             losses: nodes.key("recent:losses"),
         }
     }

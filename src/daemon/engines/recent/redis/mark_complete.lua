@@ -1,5 +1,5 @@
--- Marks this run of the server complete, if nothing was lost since the asker began to read back.
--- KEYS: complete, reading, losses. Answers whether it is complete.
+-- Marks this run of the server complete if nothing was lost since the caller began to restore.
+-- KEYS: complete, restoring, losses. Returns whether the run is complete.
 local run = redis.call('INFO', 'server'):match('run_id:(%x+)')
 if redis.call('GET', KEYS[1]) == run then
   return 1

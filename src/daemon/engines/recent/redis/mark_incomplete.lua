@@ -1,4 +1,4 @@
--- A burial is missing: nothing read back until now makes up for it.
+-- Records a missing tombstone: restorations that began before are not enough.
 -- KEYS: complete, losses.
 redis.call('DEL', KEYS[1])
 redis.call('INCR', KEYS[2])

@@ -1,61 +1,61 @@
 //! The recent cache in Redis, shared by all nodes.
 //!
-//! A stream has all its keys on one Redis node, chosen by its id (under `redis.prefix`):
-//! `recent:stream:{id}` (a hash: the places covered), `…:events` (a sorted set: every event by
-//! its place), `…:buried` (a sorted set of deleted comments by their creation), `…:horizon`. Every
-//! call is one script, so no reader ever sees half of a change.
+//! All keys of a stream are on one Redis node, chosen by its id (under `redis.prefix`):
+//! `recent:stream:{id}` (a hash: the covered range), `…:events` (a sorted set: the events by sequence
+//! number), `…:buried` (a sorted set: tombstones by the comment's creation time), `…:horizon`. Every
+//! call is one script, so a reader never sees half of a change.
 //!
-//! Bounded: a stream has at most `store.recent_events` events, gone `redis.recent_lifetime` after
-//! the last append, and [`MAX_BURIED`] burials, gone [`BURIAL_LIFETIME`] after the last one. Of more
-//! burials those of the oldest comments are forgotten; the horizon says up to which creation time,
-//! and of comments that old nothing is claimed: the caller asks the log. A server with `maxmemory`
-//! must not evict (`noeviction`, Redis' default): evicted events are noticed, evicted burials not.
+//! Bounded: a stream has at most `store.recent_events` events, which expire `redis.recent_lifetime`
+//! after the last append, and [`MAX_TOMBSTONES`] tombstones, which expire [`TOMBSTONE_LIFETIME`] after
+//! the last one. Beyond that, the tombstones of the oldest comments are dropped. The horizon is the
+//! newest creation time among them; pages with comments that old are refused, and the caller reads
+//! the log. A server with `maxmemory` must not evict (`noeviction`, the default of Redis): evicted
+//! events are noticed, evicted tombstones are not.
 //!
-//! Always holds: a burial that was taken is known until its lifetime ends, or its node answers
-//! [`StoreError::Incomplete`] to `after` and `buried`. Each Redis node has a mark,
-//! `recent:complete`, that names the run of the server in which all deletions were read back: a
-//! server that was emptied has none, one that came back with older data, or a replica that took
-//! over, runs under another name. The mark is looked at within each call.
+//! Always holds: an accepted tombstone is known until its lifetime ends, or its node answers
+//! [`StoreError::Incomplete`] to `after` and `are_deleted`. Each Redis node has a mark,
+//! `recent:complete`, that names the run of the server in which all tombstones were restored. A
+//! server that was emptied has no mark; one that came back with older data, or a replica that took
+//! over, has another run id. Each call checks the mark.
 //!
-//! While a node is away its calls fail within `redis.timeout`; they work again when it is back. What
-//! was not appended meanwhile makes a hole at which the stream begins anew.
+//! While a node is away, its calls fail within `redis.timeout`. They work again when it is back.
+//! Events that were not appended meanwhile leave a hole, at which the stream starts again.
 //!
-//! Each question is a call of its own: which answers may be shared depends on which deletions viewers
-//! here were told, and that only delivery knows, which does share them.
+//! Requests are not shared between callers here. Which answers may be shared depends on the deletions
+//! that viewers of this node have seen; only delivery knows them, and it shares the answers.
 
+mod calls;
 mod completeness;
 mod keys;
-mod link;
-mod page;
-mod scripts;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::calls::RecentCalls;
 use self::completeness::Completeness;
 use self::keys::StreamKeys;
-use self::link::Link;
 use super::{RecentCache, RecentEvent, RecentPage};
 use crate::daemon::base::config::{RedisConfig, StoreConfig};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::protocol::{CommentId, Seq, StreamId};
 
-/// Burials kept of one stream: about 10 MB when full.
-const MAX_BURIED: usize = 100_000;
-/// As long as anybody could be handed a comment deleted before.
-const BURIAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
-/// Events of one page, whatever was asked for: bounds how long one call keeps a server busy.
+/// Tombstones kept per stream: about 10 MB when full.
+const MAX_TOMBSTONES: usize = 100_000;
+/// Longest time for which a deleted comment could still be requested.
+const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// Largest page, whatever the caller's limit: bounds how long one call keeps a server busy.
 const MAX_PAGE_EVENTS: usize = 4096;
-/// Events looked at together; a Lua function takes some thousand arguments at most.
+/// Events that the script reads at a time; a Lua function takes a few thousand arguments at most.
 const CHUNK_EVENTS: usize = 512;
 
-/// The engine. Cloning shares it.
+/// The engine. Clones share it.
 #[derive(Debug, Clone)]
 pub struct RedisRecent {
-    link: Arc<Link>,
+    calls: Arc<RecentCalls>,
     completeness: Arc<Completeness>,
     bounds: Bounds,
 }
@@ -63,26 +63,26 @@ pub struct RedisRecent {
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     events: usize,
-    buried: usize,
+    tombstones: usize,
     lifetime: Duration,
 }
 
 impl RedisRecent {
-    /// Connects to nothing yet: a node that is away is no reason not to start.
+    /// Does not connect: a node that is away must not prevent the start.
     pub fn new(nodes: RedisNodes, redis: &RedisConfig, store: &StoreConfig) -> Self {
         let events = store.recent_events.max(1);
         let lifetime = redis.recent_lifetime.max(Duration::from_millis(1));
-        Self::with_bounds(nodes, Bounds { events, buried: MAX_BURIED, lifetime })
+        Self::with_bounds(nodes, Bounds { events, tombstones: MAX_TOMBSTONES, lifetime })
     }
 
     fn with_bounds(nodes: RedisNodes, bounds: Bounds) -> Self {
         let completeness = Arc::new(Completeness::new(nodes.count()));
-        let link = Arc::new(Link::new(nodes));
-        Self { link, completeness, bounds }
+        let calls = Arc::new(RecentCalls::new(nodes));
+        Self { calls, completeness, bounds }
     }
 
     fn keys(&self, stream_id: StreamId) -> StreamKeys {
-        StreamKeys::of(&self.link.nodes, stream_id)
+        StreamKeys::of(&self.calls.nodes, stream_id)
     }
 }
 
@@ -99,14 +99,14 @@ impl RecentCache for RedisRecent {
             return Ok(());
         }
         let keys = self.keys(stream_id);
-        let mut call = self.link.scripts.append.prepare_invoke();
+        let mut call = self.calls.scripts.append.prepare_invoke();
         call.key(&keys.stream).key(&keys.events);
         call.arg(from_seq).arg(to_seq).arg(self.bounds.events);
         call.arg(self.bounds.lifetime.as_millis() as u64);
         for event in &events {
-            call.arg(event.seq()).arg(page::encode(event));
+            call.arg(event.seq()).arg(wire::encode(event));
         }
-        self.link.call(keys.node, &call).await
+        self.calls.run(keys.node, &call).await
     }
 
     async fn after(
@@ -117,33 +117,37 @@ impl RecentCache for RedisRecent {
     ) -> Result<Option<RecentPage>, StoreError> {
         let limit = limit.min(MAX_PAGE_EVENTS);
         let keys = self.keys(stream_id);
-        let mut call = self.link.scripts.after.prepare_invoke();
-        call.key(&keys.stream).key(&keys.events).key(&keys.buried).key(&keys.horizon);
-        call.key(&self.link.keys.complete);
+        let mut call = self.calls.scripts.after.prepare_invoke();
+        call.key(&keys.stream).key(&keys.events).key(&keys.tombstones).key(&keys.horizon);
+        call.key(&self.calls.keys.complete);
         call.arg(seq).arg(limit).arg((limit + 1).min(CHUNK_EVENTS));
-        let answer: Vec<Vec<u8>> = self.link.call(keys.node, &call).await?;
-        page::read_page(&answer)
+        let answer: Vec<Vec<u8>> = self.calls.run(keys.node, &call).await?;
+        wire::decode_page(&answer)
     }
 
     async fn head(&self, stream_id: StreamId) -> Result<Option<Seq>, StoreError> {
         let keys = self.keys(stream_id);
-        self.link.head(&keys).await
+        self.calls.head(&keys).await
     }
 
-    async fn bury(&self, stream_id: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
+    async fn add_tombstone(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+    ) -> Result<(), StoreError> {
         let keys = self.keys(stream_id);
-        let mut call = self.link.scripts.bury.prepare_invoke();
-        call.key(&keys.buried).key(&keys.horizon);
+        let mut call = self.calls.scripts.add_tombstone.prepare_invoke();
+        call.key(&keys.tombstones).key(&keys.horizon);
         call.arg(comment_id.0.as_bytes()).arg(comment_id.unix_ms());
-        call.arg(self.bounds.buried).arg(BURIAL_LIFETIME.as_millis() as u64);
-        let taken = self.link.call(keys.node, &call).await;
-        if taken.is_err() {
-            self.completeness.lost(keys.node);
+        call.arg(self.bounds.tombstones).arg(TOMBSTONE_LIFETIME.as_millis() as u64);
+        let added = self.calls.run(keys.node, &call).await;
+        if added.is_err() {
+            self.completeness.tombstone_lost(keys.node);
         }
-        taken
+        added
     }
 
-    async fn buried(
+    async fn are_deleted(
         &self,
         stream_id: StreamId,
         comment_ids: &[CommentId],
@@ -152,25 +156,25 @@ impl RecentCache for RedisRecent {
             return Ok(Vec::new());
         }
         let keys = self.keys(stream_id);
-        let mut call = self.link.scripts.buried.prepare_invoke();
-        call.key(&keys.buried).key(&keys.horizon).key(&self.link.keys.complete);
+        let mut call = self.calls.scripts.are_deleted.prepare_invoke();
+        call.key(&keys.tombstones).key(&keys.horizon).key(&self.calls.keys.complete);
         for comment_id in comment_ids {
             call.arg(comment_id.0.as_bytes());
         }
-        let answer: Vec<Vec<u8>> = self.link.call(keys.node, &call).await?;
-        page::read_burials(&answer, comment_ids)
+        let answer: Vec<Vec<u8>> = self.calls.run(keys.node, &call).await?;
+        wire::decode_tombstones(&answer, comment_ids)
     }
 
     async fn is_complete(&self) -> Result<bool, StoreError> {
-        self.completeness.ask(&self.link).await
+        self.completeness.check(&self.calls).await
     }
 
     async fn mark_complete(&self) -> Result<(), StoreError> {
-        self.completeness.mark(&self.link).await
+        self.completeness.mark(&self.calls).await
     }
 
     async fn mark_incomplete(&self) -> Result<(), StoreError> {
-        self.completeness.unmark(&self.link).await
+        self.completeness.unmark(&self.calls).await
     }
 }
 

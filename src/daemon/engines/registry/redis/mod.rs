@@ -63,7 +63,7 @@ use self::obedience::Obedience;
 use self::roster::Roster;
 use self::scripts::Scripts;
 use super::{
-    ConnectionRegistry, KnownNode, NodeCommand, NodeEndpoint, RegistrationId, RegistryError,
+    ConnectionRegistry, KnownNode, NodeCommand, CommandHandler, RegistrationId, RegistryError,
 };
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
@@ -203,7 +203,7 @@ impl ConnectionRegistry for RedisRegistry {
         Ok(self.core.nodes().await)
     }
 
-    fn set_endpoint(&self, endpoint: Arc<dyn NodeEndpoint>) {
+    fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>) {
         let _ = self.core.obedience.endpoint.set(endpoint);
     }
 

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::Core;
 use super::cluster::{decode, encode};
 use super::commands::{Answer, Outcome, Request, RequestId, publish};
-use crate::daemon::engines::registry::{NodeCommand, NodeEndpoint};
+use crate::daemon::engines::registry::{NodeCommand, CommandHandler};
 
 /// Commands obeyed at a time; more are refused at once.
 const CONCURRENT: usize = 64;
@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Obedience {
-    pub(super) endpoint: OnceLock<Arc<dyn NodeEndpoint>>,
+    pub(super) endpoint: OnceLock<Arc<dyn CommandHandler>>,
     places: Arc<Semaphore>,
     recent: Mutex<Recent>,
 }
@@ -76,7 +76,7 @@ impl Obedience {
 
     pub(super) async fn obey_here(&self, command: NodeCommand) -> Outcome {
         match self.endpoint.get() {
-            Some(endpoint) => Outcome::Obeyed(endpoint.obey(command).await),
+            Some(endpoint) => Outcome::Obeyed(endpoint.handle(command).await),
             None => Outcome::Refused,
         }
     }

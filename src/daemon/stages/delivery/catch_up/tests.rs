@@ -122,7 +122,7 @@ async fn who_asks_after_a_deletion_does_not_share_what_was_read_before_it() {
     rig.asked().await;
     // On its way, with all ten comments. Now the odd ones are deleted, and viewers are told.
     for seq in (1..=10).step_by(2) {
-        rig.cache.bury(STREAM, sample_comment(seq).comment_id).await.unwrap();
+        rig.cache.add_tombstone(STREAM, sample_comment(seq).comment_id).await.unwrap();
     }
     rig.history.note_deletion();
     rig.want(2, 0, 10, Deflate::Off);

@@ -148,10 +148,10 @@ impl History {
         next_offset: u64,
     ) -> Result<Vec<RecentEvent>, HistoryError> {
         let ids: Vec<_> = events.iter().filter_map(comment_id).collect();
-        let deleted: AHashSet<CommentId> = match self.recent.buried(stream_id, &ids).await {
-            Ok(buried) => {
-                let known = ids.into_iter().zip(buried);
-                known.filter(|(_, buried)| *buried).map(|(id, _)| id).collect()
+        let deleted: AHashSet<CommentId> = match self.recent.are_deleted(stream_id, &ids).await {
+            Ok(deleted_flags) => {
+                let known = ids.into_iter().zip(deleted_flags);
+                known.filter(|(_, is_deleted)| *is_deleted).map(|(id, _)| id).collect()
             }
             Err(error) => {
                 debug!(%stream_id, %error, "looking for deletions in the log");

@@ -21,7 +21,7 @@ use super::history::{History, HistoryError, Past};
 use super::mailbox::{Command, Mailbox, StreamStart};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{
-    Batch, BusError, BusListener, BusMessage, BusSubscriptions, Heard,
+    Batch, BusError, BusListener, BusMessage, BusSubscriptions, BusEvent,
 };
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, SharedLog, Topic};
 use crate::daemon::engines::reactions::{SharedReactionTotals, Totals};
@@ -159,14 +159,14 @@ impl Hub {
         }
     }
 
-    async fn on_heard(&mut self, heard: Heard) {
+    async fn on_heard(&mut self, heard: BusEvent) {
         match heard {
-            Heard::Message(stream_id, message) => self.on_message(stream_id, message).await,
-            Heard::Interrupted => {
+            BusEvent::Message(stream_id, message) => self.on_message(stream_id, message).await,
+            BusEvent::Interrupted => {
                 info!("the bus is out of reach; what it does not bring is looked for in the log");
                 self.interrupted = true;
             }
-            Heard::Restored => {
+            BusEvent::Restored => {
                 info!("the bus is back");
                 (self.interrupted, self.look_once) = (false, true);
             }

@@ -311,12 +311,12 @@ async fn while_the_bus_is_away_what_was_broadcast_is_fetched_and_nothing_comes_t
     rig.broadcast(batch(1, 2, &[])).await;
     assert_eq!(rig.frames(0).await, [range(1, 2)]);
     rig.append(STREAM, 9).await;
-    rig.bus.report_outage(Heard::Interrupted);
+    rig.bus.report_outage(BusEvent::Interrupted);
     commit_broadcast(&rig, 5).await;
     tokio::time::sleep(2 * LOOK_INTERVAL).await;
     assert_eq!(rig.frames(0).await, [range(3, 4)], "and no further than it was broadcast");
     commit_broadcast(&rig, 7).await;
-    rig.bus.report_outage(Heard::Restored);
+    rig.bus.report_outage(BusEvent::Restored);
     tokio::time::sleep(2 * LOOK_INTERVAL).await;
     assert_eq!(rig.frames(0).await, [range(5, 6)], "what was published while it came back");
     rig.broadcast(batch(6, 8, &[])).await;

@@ -30,7 +30,7 @@ fn number(viewers: u64) -> BusMessage {
     BusMessage::Presence { viewers }
 }
 
-async fn next(listener: &mut Box<dyn BusListener>) -> Heard {
+async fn next(listener: &mut Box<dyn BusListener>) -> BusEvent {
     let received = tokio::time::timeout(PATIENCE, listener.receive()).await;
     received.expect("something is heard in time").expect("the bus is open")
 }
@@ -71,7 +71,7 @@ async fn edges_on_all_shards_hear_a_stream_published_by_another_process() {
     }
     for (_, listener) in &mut listeners {
         for n in 0..40 {
-            assert_eq!(next(listener).await, Heard::Message(A, number(n)));
+            assert_eq!(next(listener).await, BusEvent::Message(A, number(n)));
         }
     }
 }
@@ -87,7 +87,7 @@ async fn only_shards_with_listeners_are_published_to() {
     subscriptions.subscribe(A).await.unwrap();
     bus.publish(A, vec![number(2)]).await.unwrap();
     bus.publish(StreamId(2), vec![number(3)]).await.unwrap();
-    assert_eq!(next(&mut listener).await, Heard::Message(A, number(2)));
+    assert_eq!(next(&mut listener).await, BusEvent::Message(A, number(2)));
     assert_eq!(server.calls("publish").await, 1, "one shard of eight has a listener");
     assert_eq!(server.calls("eval").await, 3, "one call to a node for a publication");
 }
@@ -122,9 +122,9 @@ async fn dropping_the_bus_closes_its_listeners_after_what_had_arrived() {
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     bus.publish(A, vec![number(1), number(2)]).await.unwrap();
-    assert_eq!(next(&mut listener).await, Heard::Message(A, number(1)));
+    assert_eq!(next(&mut listener).await, BusEvent::Message(A, number(1)));
     drop(bus);
-    assert_eq!(next(&mut listener).await, Heard::Message(A, number(2)));
+    assert_eq!(next(&mut listener).await, BusEvent::Message(A, number(2)));
     let end = tokio::time::timeout(PATIENCE, listener.receive()).await.expect("it ends");
     assert!(matches!(end, Err(BusError::Closed)), "{end:?}");
 }
@@ -145,6 +145,6 @@ async fn what_is_no_message_is_counted_and_the_next_is_heard() {
         assert_eq!(publish.query_async::<u32>(&mut connection).await.unwrap(), 1);
     }
     bus.publish(A, vec![number(1)]).await.unwrap();
-    assert_eq!(next(&mut listener).await, Heard::Message(A, number(1)));
+    assert_eq!(next(&mut listener).await, BusEvent::Message(A, number(1)));
     assert_eq!(listener.lost(), 3);
 }

@@ -40,22 +40,22 @@ async fn a_killed_server_is_told_and_everything_is_subscribed_to_when_it_is_back
     subscriptions.subscribe(A).await.unwrap();
     subscriptions.subscribe(B).await.unwrap();
     publish(&bus, A, 1).await;
-    assert_eq!(next(&mut listener).await, Heard::Message(A, number(1)));
+    assert_eq!(next(&mut listener).await, BusEvent::Message(A, number(1)));
 
     server.kill();
-    assert_eq!(next(&mut listener).await, Heard::Interrupted);
+    assert_eq!(next(&mut listener).await, BusEvent::Interrupted);
     assert_fails_in_time(&bus, A).await;
     let subscribed = subscriptions.subscribe(C).await;
     assert!(matches!(subscribed, Err(BusError::Unavailable(_))), "{subscribed:?}");
     subscriptions.unsubscribe(B).await.unwrap();
 
     server.start_again_empty().await;
-    assert_eq!(next(&mut listener).await, Heard::Restored);
+    assert_eq!(next(&mut listener).await, BusEvent::Restored);
     publish(&bus, B, 2).await;
     publish(&bus, A, 3).await;
     publish(&bus, C, 4).await;
-    assert_eq!(next(&mut listener).await, Heard::Message(A, number(3)), "B is not wanted any more");
-    assert_eq!(next(&mut listener).await, Heard::Message(C, number(4)), "C was remembered");
+    assert_eq!(next(&mut listener).await, BusEvent::Message(A, number(3)), "B is not wanted any more");
+    assert_eq!(next(&mut listener).await, BusEvent::Message(C, number(4)), "C was remembered");
     assert_eq!(listener.lost(), 0);
 }
 
@@ -67,12 +67,12 @@ async fn a_server_that_hangs_is_found_and_nobody_waits_for_it() {
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     publish(&bus, A, 1).await;
-    assert_eq!(next(&mut listener).await, Heard::Message(A, number(1)));
+    assert_eq!(next(&mut listener).await, BusEvent::Message(A, number(1)));
 
     server.hang();
     let hanging = Instant::now();
     assert_fails_in_time(&bus, A).await;
-    assert_eq!(next(&mut listener).await, Heard::Interrupted);
+    assert_eq!(next(&mut listener).await, BusEvent::Interrupted);
     let found = hanging.elapsed();
     assert!(found < Duration::from_secs(1) + bus.nodes.timeout() + SLACK, "{found:?}");
     let started = Instant::now();
@@ -81,12 +81,12 @@ async fn a_server_that_hangs_is_found_and_nobody_waits_for_it() {
 
     server.go_on();
     // The call that was under way when it stopped may be carried out now, before or after.
-    assert_eq!(next(&mut listener).await, Heard::Restored);
+    assert_eq!(next(&mut listener).await, BusEvent::Restored);
     publish(&bus, B, 2).await;
     let heard = next(&mut listener).await;
-    let late = Heard::Message(A, number(0));
+    let late = BusEvent::Message(A, number(0));
     let heard = if heard == late { next(&mut listener).await } else { heard };
-    assert_eq!(heard, Heard::Message(B, number(2)));
+    assert_eq!(heard, BusEvent::Message(B, number(2)));
 }
 
 #[tokio::test]
@@ -97,12 +97,12 @@ async fn a_server_that_is_down_at_first_is_found_when_it_comes() {
     let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
     assert!(matches!(subscriptions.subscribe(A).await, Err(BusError::Unavailable(_))));
-    assert_eq!(next(&mut listener).await, Heard::Interrupted);
+    assert_eq!(next(&mut listener).await, BusEvent::Interrupted);
     assert_fails_in_time(&bus, A).await;
     server.start_again_empty().await;
-    assert_eq!(next(&mut listener).await, Heard::Restored);
+    assert_eq!(next(&mut listener).await, BusEvent::Restored);
     publish(&bus, A, 1).await;
-    assert_eq!(next(&mut listener).await, Heard::Message(A, number(1)));
+    assert_eq!(next(&mut listener).await, BusEvent::Message(A, number(1)));
 }
 
 #[tokio::test]
@@ -121,14 +121,14 @@ async fn thousands_of_streams_are_subscribed_to_at_once_and_again() {
     let commands = server.calls("subscribe").await;
     assert!(commands < STREAMS / 10, "{commands} commands: who asks at once shares one");
     server.kill();
-    assert_eq!(next(&mut listener).await, Heard::Interrupted);
+    assert_eq!(next(&mut listener).await, BusEvent::Interrupted);
     server.start_again_empty().await;
     let started = Instant::now();
-    assert_eq!(next(&mut listener).await, Heard::Restored);
+    assert_eq!(next(&mut listener).await, BusEvent::Restored);
     println!("{STREAMS} streams subscribed to again within {:?}", started.elapsed());
     for stream in (1..=STREAMS).step_by(499) {
         publish(&bus, StreamId(stream), stream).await;
-        assert_eq!(next(&mut listener).await, Heard::Message(StreamId(stream), number(stream)));
+        assert_eq!(next(&mut listener).await, BusEvent::Message(StreamId(stream), number(stream)));
     }
 }
 
@@ -153,11 +153,11 @@ async fn what_lives_on_the_other_nodes_goes_on_while_one_is_away() {
         subscriptions.subscribe(stream_id).await.unwrap();
     }
     first.kill();
-    assert_eq!(next(&mut listener).await, Heard::Interrupted);
+    assert_eq!(next(&mut listener).await, BusEvent::Interrupted);
     for n in 0..10 {
         // Another shard of the stream is on the node that is away, and may have listeners.
         assert!(bus.publish(streams[2], vec![number(n)]).await.is_err());
-        assert_eq!(next(&mut listener).await, Heard::Message(streams[2], number(n)));
+        assert_eq!(next(&mut listener).await, BusEvent::Message(streams[2], number(n)));
     }
     second.kill();
     first.start_again_empty().await;
@@ -165,16 +165,16 @@ async fn what_lives_on_the_other_nodes_goes_on_while_one_is_away() {
     second.start_again_empty().await;
     loop {
         match next(&mut listener).await {
-            Heard::Restored => break,
-            Heard::Message(stream_id, _) => assert_eq!(stream_id, streams[0]),
-            Heard::Interrupted => panic!("it was interrupted already"),
+            BusEvent::Restored => break,
+            BusEvent::Message(stream_id, _) => assert_eq!(stream_id, streams[0]),
+            BusEvent::Interrupted => panic!("it was interrupted already"),
         }
     }
     for stream_id in streams {
         publish(&bus, stream_id, 100).await;
     }
     for stream_id in streams {
-        while next(&mut listener).await != Heard::Message(stream_id, number(100)) {}
+        while next(&mut listener).await != BusEvent::Message(stream_id, number(100)) {}
     }
 }
 
@@ -191,7 +191,7 @@ async fn publish_until_heard(
         let _ = bus.publish(stream_id, vec![number(50)]).await;
         let heard = tokio::time::timeout(Duration::from_millis(50), listener.receive()).await;
         match heard.map(|heard| heard.unwrap()) {
-            Ok(Heard::Message(of, _)) if of == stream_id => return,
+            Ok(BusEvent::Message(of, _)) if of == stream_id => return,
             Ok(other) => panic!("{other:?} while a node is away"),
             Err(_) => {}
         }

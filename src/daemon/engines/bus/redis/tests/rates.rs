@@ -51,7 +51,7 @@ async fn latencies(bus: &RedisBus, comments: u64) -> Vec<Duration> {
             tokio::join!(bus.publish(A, vec![message.clone()]), next(&mut listener));
         latencies.push(started.elapsed());
         published.unwrap();
-        assert_eq!(heard, Heard::Message(A, message));
+        assert_eq!(heard, BusEvent::Message(A, message));
     }
     latencies.sort();
     latencies
@@ -66,7 +66,7 @@ async fn rate(bus: &Arc<RedisBus>, streams: u64, calls: u64, comments: u64) -> f
         let mut expected = vec![0; streams as usize + 1];
         while counter.load(Ordering::Relaxed) < streams * calls {
             let (stream_id, batch) = match next(&mut listener).await {
-                Heard::Message(stream_id, BusMessage::Batch(batch)) => (stream_id, batch),
+                BusEvent::Message(stream_id, BusMessage::Batch(batch)) => (stream_id, batch),
                 other => panic!("only batches were published, {other:?} was heard"),
             };
             assert_eq!(batch.from_seq, expected[stream_id.0 as usize], "stream {stream_id}");

@@ -1,4 +1,4 @@
-//! On real servers: the conformance suite on one node and on three, and what only Redis can do wrong.
+//! Tests on real servers: the conformance suite on one node and on three, and failures of Redis.
 
 mod outages;
 mod sharing;
@@ -11,11 +11,11 @@ const A: StreamId = StreamId(1);
 const B: StreamId = StreamId(2);
 
 fn bounds() -> Bounds {
-    Bounds { events: 20_000, buried: MAX_BURIED, lifetime: Duration::from_secs(60) }
+    Bounds { events: 20_000, tombstones: MAX_TOMBSTONES, lifetime: Duration::from_secs(60) }
 }
 
 async fn complete(cache: &RedisRecent) {
-    assert!(!cache.is_complete().await.unwrap(), "nobody has read back anything");
+    assert!(!cache.is_complete().await.unwrap(), "nothing was restored yet");
     cache.mark_complete().await.unwrap();
 }
 
@@ -75,11 +75,11 @@ async fn a_stream_keeps_its_newest_events() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_page_larger_than_one_look_leaves_nothing_out() {
+async fn a_page_of_many_chunks_leaves_nothing_out() {
     let (cache, _stack) = open_on(3, bounds()).await;
     append(&cache, A, 1..=3000).await;
     for seq in (1..=3000).step_by(7) {
-        cache.bury(A, comment_id(seq)).await.unwrap();
+        cache.add_tombstone(A, comment_id(seq)).await.unwrap();
     }
     let page = cache.after(A, 0, 2000).await.unwrap().unwrap();
     let shown: Vec<_> = (1..=3000).filter(|seq| seq % 7 != 1).take(2000).collect();
@@ -97,9 +97,9 @@ async fn a_quiet_stream_is_forgotten_after_its_lifetime() {
         let left: i64 = stack.ask(0, redis::cmd("PTTL").arg(stack.key(key))).await;
         assert!((1..=500).contains(&left), "{key} lives for {left} ms more");
     }
-    cache.bury(A, comment_id(1)).await.unwrap();
+    cache.add_tombstone(A, comment_id(1)).await.unwrap();
     let left: i64 = stack.ask(0, redis::cmd("TTL").arg(stack.key("recent:stream:1:buried"))).await;
-    assert!((86_000..=86_400).contains(&left), "burials outlive it: {left} s");
+    assert!((86_000..=86_400).contains(&left), "tombstones outlive it: {left} s");
     let gone = async {
         while cache.after(A, 0, 10).await.unwrap().is_some() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -107,22 +107,22 @@ async fn a_quiet_stream_is_forgotten_after_its_lifetime() {
     };
     tokio::time::timeout(Duration::from_secs(20), gone).await.expect("it expires");
     assert_eq!(cache.head(A).await.unwrap(), None);
-    assert_eq!(cache.buried(A, &[comment_id(1)]).await.unwrap(), [true]);
+    assert_eq!(cache.are_deleted(A, &[comment_id(1)]).await.unwrap(), [true]);
 }
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn nothing_is_claimed_of_comments_whose_burial_may_be_forgotten() {
-    let (cache, _stack) = open_on(1, Bounds { buried: 10, ..bounds() }).await;
-    // Ids of two comments ten places apart differ by a millisecond.
+async fn comments_older_than_the_horizon_are_uncertain() {
+    let (cache, _stack) = open_on(1, Bounds { tombstones: 10, ..bounds() }).await;
+    // Comments ten sequence numbers apart were created a millisecond apart.
     append(&cache, A, 1..=400).await;
     for seq in [205, 300, 310, 320, 330, 340, 350, 360, 370, 380, 390] {
-        cache.bury(A, comment_id(seq)).await.unwrap();
+        cache.add_tombstone(A, comment_id(seq)).await.unwrap();
     }
-    // The burial of 205 is forgotten.
-    let unknown = cache.buried(A, &[comment_id(205)]).await;
+    // The tombstone of 205 was dropped.
+    let unknown = cache.are_deleted(A, &[comment_id(205)]).await;
     assert!(matches!(unknown, Err(StoreError::Incomplete(_))), "{unknown:?}");
-    let known = cache.buried(A, &[comment_id(399), comment_id(300)]).await.unwrap();
+    let known = cache.are_deleted(A, &[comment_id(399), comment_id(300)]).await.unwrap();
     assert_eq!(known, [false, true]);
     assert_eq!(cache.after(A, 100, 200).await.unwrap(), None, "205 would be in it");
     let page = cache.after(A, 295, 10).await.unwrap().expect("all of them certain");
@@ -131,20 +131,20 @@ async fn nothing_is_claimed_of_comments_whose_burial_may_be_forgotten() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn events_that_were_evicted_are_not_passed_over() {
+async fn evicted_events_are_noticed() {
     let (cache, stack) = open_on(1, bounds()).await;
     append(&cache, A, 1..=10).await;
     let _: u64 = stack.ask(0, redis::cmd("DEL").arg(stack.key("recent:stream:1:events"))).await;
     assert_eq!(cache.after(A, 0, 10).await.unwrap(), None);
     append(&cache, A, 8..=12).await;
-    let page = cache.after(A, 7, 10).await.unwrap().expect("it begins anew");
+    let page = cache.after(A, 7, 10).await.unwrap().expect("the stream starts again");
     assert_eq!((seqs(&page), page.covered_to), ((8..=12).collect(), 12));
     assert_eq!(cache.after(A, 6, 10).await.unwrap(), None);
 }
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn places_beyond_what_lua_prints_whole_stay_exact() {
+async fn sequence_numbers_beyond_lua_integers_stay_exact() {
     let (cache, _stack) = open_on(1, Bounds { events: 2, ..bounds() }).await;
     let far = (1_u64 << 53) - 100;
     append(&cache, A, far..=far + 1).await;

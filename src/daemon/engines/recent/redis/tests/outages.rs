@@ -1,11 +1,11 @@
-//! A server of the test's own is killed, stopped and started again.
+//! Tests that kill, stop and restart a Redis server.
 
 use std::time::Instant;
 
 use super::*;
 use crate::daemon::testing::redis_server::{RedisServer, TIMEOUT};
 
-/// What a call may take that fails: the timeout, and a busy machine.
+/// Slack of a failing call beyond the timeout, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 async fn open() -> (RedisRecent, RedisServer) {
@@ -13,7 +13,7 @@ async fn open() -> (RedisRecent, RedisServer) {
     let cache = RedisRecent::with_bounds(server.nodes(), bounds());
     complete(&cache).await;
     append(&cache, A, 1..=3).await;
-    cache.bury(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2)).await.unwrap();
     (cache, server)
 }
 
@@ -30,16 +30,16 @@ async fn every_call_fails_in_time(cache: &RedisRecent) {
     is_away(cache.append(A, 4, 5, comments(4..=5)).await);
     is_away(cache.after(A, 0, 10).await);
     is_away(cache.head(A).await);
-    is_away(cache.bury(A, comment_id(1)).await);
-    is_away(cache.buried(A, &[comment_id(1)]).await);
+    is_away(cache.add_tombstone(A, comment_id(1)).await);
+    is_away(cache.are_deleted(A, &[comment_id(1)]).await);
     is_away(cache.is_complete().await);
     is_away(cache.mark_complete().await);
     is_away(cache.mark_incomplete().await);
-    // One waits for the answer; the others know.
+    // Only the first call waits for the timeout.
     assert!(started.elapsed() < TIMEOUT + PATIENCE, "{:?}", started.elapsed());
 }
 
-/// Without a call but those that callers make anyway.
+/// Waits until the node answers again; only ordinary calls are made.
 async fn answers_again(cache: &RedisRecent) {
     let answering = async {
         while cache.head(A).await.is_err() {
@@ -51,7 +51,7 @@ async fn answers_again(cache: &RedisRecent) {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_server_killed_and_started_empty_hands_out_nothing_until_deletions_are_read_back() {
+async fn an_emptied_server_hands_out_nothing_until_restored() {
     let (cache, mut server) = open().await;
     server.kill();
     every_call_fails_in_time(&cache).await;
@@ -60,26 +60,26 @@ async fn a_server_killed_and_started_empty_hands_out_nothing_until_deletions_are
     append(&cache, A, 1..=3).await;
     let page = cache.after(A, 0, 10).await;
     assert!(matches!(page, Err(StoreError::Incomplete(_))), "2 would be handed out: {page:?}");
-    assert!(cache.buried(A, &[comment_id(2)]).await.is_err());
+    assert!(cache.are_deleted(A, &[comment_id(2)]).await.is_err());
     assert!(!cache.is_complete().await.unwrap());
-    cache.bury(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2)).await.unwrap();
     cache.mark_complete().await.unwrap();
     assert_eq!(seqs(&cache.after(A, 0, 10).await.unwrap().unwrap()), [1, 3]);
 }
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_server_that_comes_back_with_older_data_is_not_believed() {
+async fn a_server_with_older_data_is_incomplete() {
     let mut server = RedisServer::start().await;
     let cache = RedisRecent::with_bounds(server.nodes(), bounds());
     complete(&cache).await;
     append(&cache, A, 1..=3).await;
     server.save().await;
-    cache.bury(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2)).await.unwrap();
     server.kill();
     server.start_again().await;
     answers_again(&cache).await;
-    assert_eq!(cache.head(A).await.unwrap(), Some(3), "it has its data, but not the burial");
+    assert_eq!(cache.head(A).await.unwrap(), Some(3), "it has the events, but not the tombstone");
     let page = cache.after(A, 0, 10).await;
     assert!(matches!(page, Err(StoreError::Incomplete(_))), "{page:?}");
     assert!(!cache.is_complete().await.unwrap());
@@ -87,15 +87,15 @@ async fn a_server_that_comes_back_with_older_data_is_not_believed() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_server_that_hangs_fails_calls_in_time_and_goes_on() {
+async fn a_hung_server_fails_calls_in_time_and_recovers() {
     let (cache, server) = open().await;
     server.hang();
     every_call_fails_in_time(&cache).await;
     server.go_on();
     answers_again(&cache).await;
-    // What it was told while it hung it has taken in, or not; it is marked incomplete either way.
+    // It may have run the calls sent while it hung; it is incomplete either way.
     cache.is_complete().await.unwrap();
-    cache.bury(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2)).await.unwrap();
     cache.mark_complete().await.unwrap();
     let page = cache.after(A, 0, 10).await.unwrap().unwrap();
     assert!(!seqs(&page).contains(&2));
@@ -103,11 +103,11 @@ async fn a_server_that_hangs_fails_calls_in_time_and_goes_on() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_server_emptied_while_deletions_are_read_back_is_not_complete() {
+async fn a_server_emptied_during_restoration_is_incomplete() {
     let server = RedisServer::start().await;
     let cache = RedisRecent::with_bounds(server.nodes(), bounds());
     assert!(!cache.is_complete().await.unwrap());
-    cache.bury(A, comment_id(2)).await.unwrap();
+    cache.add_tombstone(A, comment_id(2)).await.unwrap();
     let _: () = server.ask(&mut redis::cmd("FLUSHALL")).await;
     let marked = cache.mark_complete().await;
     assert!(matches!(marked, Err(StoreError::Incomplete(_))), "{marked:?}");
@@ -115,12 +115,12 @@ async fn a_server_emptied_while_deletions_are_read_back_is_not_complete() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_burial_that_failed_while_deletions_were_read_back_keeps_it_incomplete() {
+async fn a_failed_tombstone_keeps_the_node_incomplete() {
     let server = RedisServer::start().await;
     let cache = RedisRecent::with_bounds(server.nodes(), bounds());
     assert!(!cache.is_complete().await.unwrap());
     server.hang();
-    is_away(cache.bury(A, comment_id(2)).await);
+    is_away(cache.add_tombstone(A, comment_id(2)).await);
     server.go_on();
     answers_again(&cache).await;
     assert!(cache.mark_complete().await.is_err());
@@ -130,7 +130,7 @@ async fn a_burial_that_failed_while_deletions_were_read_back_keeps_it_incomplete
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn while_one_node_is_away_the_others_serve_and_are_read_back() {
+async fn with_one_node_away_the_others_serve_and_restore() {
     let [mut first, second] = [RedisServer::start().await, RedisServer::start().await];
     let nodes = RedisServer::together(&[&first, &second]);
     let cache = RedisRecent::with_bounds(nodes.clone(), bounds());
@@ -146,5 +146,5 @@ async fn while_one_node_is_away_the_others_serve_and_are_read_back() {
     let _: () = second.ask(&mut redis::cmd("FLUSHALL")).await;
     assert!(!cache.is_complete().await.unwrap());
     assert!(cache.mark_complete().await.is_err(), "the first is away");
-    assert_eq!(cache.after(on_second, 0, 10).await.unwrap(), None, "and the second believed again");
+    assert_eq!(cache.after(on_second, 0, 10).await.unwrap(), None, "and the second is complete again");
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Breaker, RedisRegistry, member, nodes, open};
 use crate::daemon::engines::registry::conformance::{Member, connection, eventually};
-use crate::daemon::engines::registry::{NodeCommand, NodeEndpoint, RegistryError, SharedRegistry};
+use crate::daemon::engines::registry::{NodeCommand, CommandHandler, RegistryError, SharedRegistry};
 use crate::daemon::testing::redis_server::RedisServer;
 use crate::daemon::testing::stack;
 use crate::protocol::admin::BreakerState;
@@ -35,8 +35,8 @@ impl Gate {
 }
 
 #[async_trait]
-impl NodeEndpoint for Gate {
-    async fn obey(&self, _: NodeCommand) -> u64 {
+impl CommandHandler for Gate {
+    async fn handle(&self, _: NodeCommand) -> u64 {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.open.acquire().await.unwrap().forget();
         1

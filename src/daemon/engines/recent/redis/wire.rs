@@ -1,41 +1,41 @@
-//! What the scripts answer, and how an event is written.
+//! The encoding of an event in Redis, and the answers of the scripts.
 
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::recent::{RecentEvent, RecentPage};
 use crate::protocol::CommentId;
 
-/// What an event begins with: its place in decimal, and the comment id under which it may be buried
-/// (zeros for a deletion, which never is). The scripts look at nothing behind it.
-const PLACE_DIGITS: usize = 20;
+/// Every stored event begins with its sequence number in decimal and its comment id (zeros for a
+/// deletion, which has no tombstone). The scripts read nothing else of it.
+const SEQ_DIGITS: usize = 20;
 const ID_BYTES: usize = 16;
 
-/// The event behind its beginning, as MessagePack arrays like those of the event log.
+/// Returns the prefix and the event as MessagePack arrays, like those of the event log.
 pub(super) fn encode(event: &RecentEvent) -> Vec<u8> {
-    let burial_id = match event {
+    let comment_id = match event {
         RecentEvent::Comment(comment) => *comment.comment_id.0.as_bytes(),
         RecentEvent::Deleted { .. } => [0; ID_BYTES],
     };
-    let mut encoded = format!("{:0PLACE_DIGITS$}", event.seq()).into_bytes();
-    encoded.extend_from_slice(&burial_id);
+    let mut encoded = format!("{:0SEQ_DIGITS$}", event.seq()).into_bytes();
+    encoded.extend_from_slice(&comment_id);
     rmp_serde::encode::write(&mut encoded, event)
         .expect("an event has no type MessagePack cannot carry, and memory does not fail");
     encoded
 }
 
 fn decode(encoded: &[u8]) -> Result<RecentEvent, StoreError> {
-    let event = encoded.get(PLACE_DIGITS + ID_BYTES..).unwrap_or_default();
+    let event = encoded.get(SEQ_DIGITS + ID_BYTES..).unwrap_or_default();
     rmp_serde::from_slice(event).map_err(|error| unexpected(&format!("not an event: {error}")))
 }
 
-/// The answer of `after`.
-pub(super) fn read_page(answer: &[Vec<u8>]) -> Result<Option<RecentPage>, StoreError> {
+/// Decodes the answer of `after.lua`.
+pub(super) fn decode_page(answer: &[Vec<u8>]) -> Result<Option<RecentPage>, StoreError> {
     match answer {
         [known, covered_to, horizon, events @ ..] if known == b"known" => {
-            let covered_to = number(covered_to)?.ok_or_else(|| unexpected("no place"))?;
+            let covered_to = number(covered_to)?.ok_or_else(|| unexpected("no sequence number"))?;
             let horizon = number(horizon)?;
             let events = events.iter().map(|event| decode(event));
             let events = events.collect::<Result<Vec<_>, _>>()?;
-            // Of comments this old deletions were forgotten: the log knows.
+            // The tombstones of comments this old were dropped; the caller reads the log.
             let certain = events.iter().all(|event| match event {
                 RecentEvent::Comment(comment) => is_certain(comment.comment_id, horizon),
                 RecentEvent::Deleted { .. } => true,
@@ -43,28 +43,28 @@ pub(super) fn read_page(answer: &[Vec<u8>]) -> Result<Option<RecentPage>, StoreE
             Ok(certain.then_some(RecentPage { events, covered_to }))
         }
         [unknown] if unknown == b"unknown" => Ok(None),
-        other => Err(refusal(other)),
+        other => Err(answer_error(other)),
     }
 }
 
-/// The answer of `buried` for these comments.
-pub(super) fn read_burials(
+/// Decodes the answer of `are_deleted.lua` for these comments.
+pub(super) fn decode_tombstones(
     answer: &[Vec<u8>],
     comment_ids: &[CommentId],
 ) -> Result<Vec<bool>, StoreError> {
     match answer {
         [known, horizon, flags] if known == b"known" && flags.len() == comment_ids.len() => {
             let horizon = number(horizon)?;
-            let buried = comment_ids.iter().zip(flags).map(|(comment_id, flag)| {
-                let buried = *flag == b'1';
-                if buried || is_certain(*comment_id, horizon) {
-                    return Ok(buried);
+            let flags = comment_ids.iter().zip(flags).map(|(comment_id, flag)| {
+                let is_deleted = *flag == b'1';
+                if is_deleted || is_certain(*comment_id, horizon) {
+                    return Ok(is_deleted);
                 }
-                Err(StoreError::Incomplete("the oldest deletions are forgotten".to_owned()))
+                Err(StoreError::Incomplete("the oldest tombstones were dropped".to_owned()))
             });
-            buried.collect()
+            flags.collect()
         }
-        other => Err(refusal(other)),
+        other => Err(answer_error(other)),
     }
 }
 
@@ -72,16 +72,16 @@ fn is_certain(comment_id: CommentId, horizon: Option<u64>) -> bool {
     horizon.is_none_or(|horizon| comment_id.unix_ms() > horizon)
 }
 
-fn refusal(answer: &[Vec<u8>]) -> StoreError {
+fn answer_error(answer: &[Vec<u8>]) -> StoreError {
     match answer {
         [incomplete] if incomplete == b"incomplete" => StoreError::Incomplete(
-            "Redis was started anew, and deletions are being read back".to_owned(),
+            "Redis was restarted, and deletions are being restored".to_owned(),
         ),
-        _ => unexpected("an answer of another form"),
+        _ => unexpected("an answer of unknown form"),
     }
 }
 
-/// A number in decimal; nothing if it is empty.
+/// Parses a decimal number; an empty text is `None`.
 fn number(text: &[u8]) -> Result<Option<u64>, StoreError> {
     if text.is_empty() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Reading back on a cache that remembers what it was told.
+//! Restoration of tombstones in a cache that records them.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::comments::{CommentStore as _, Tombstone};
 use crate::daemon::engines::eventlog::ConsumerGroup;
 use crate::daemon::testing::event_log::InMemoryLog;
-use crate::daemon::engines::recent::RecentCache as _;
 use crate::daemon::testing::recent::TestRecent;
 use crate::protocol::events::{CommentModerated, Decision};
 use crate::protocol::UserId;
@@ -27,7 +26,7 @@ struct Rig {
     cache: Arc<TestRecent>,
     store: Arc<InMemoryComments>,
     log: InMemoryLog,
-    burials: Burials,
+    restorer: TombstoneRestorer,
 }
 
 impl Rig {
@@ -37,17 +36,17 @@ impl Rig {
         let store = Arc::<InMemoryComments>::default();
         let log = InMemoryLog::new();
         let clock = Arc::new(TokioClock::starting_at(TOMBSTONE_AGE * 100));
-        let burials = Burials {
+        let restorer = TombstoneRestorer {
             log: Arc::new(log.clone()),
             comments: store.clone(),
             recent: cache.clone(),
             clock,
         };
-        Self { cache, store, log, burials }
+        Self { cache, store, log, restorer }
     }
 
     async fn store(&self, n: u64, age: Duration) {
-        let deleted_at = self.burials.clock.now_ms() - age.as_millis() as u64;
+        let deleted_at = self.restorer.clock.now_ms() - age.as_millis() as u64;
         let (stream_id, comment_id) = (STREAM, id(n));
         let tombstone = Tombstone { stream_id, comment_id, reason: "spam".into(), deleted_at };
         self.store.write(&[], &[tombstone]).await.unwrap();
@@ -68,7 +67,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn what_the_store_and_the_end_of_the_log_know_is_buried() {
+async fn tombstones_come_from_the_store_and_the_log_tail() {
     let rig = Rig::new();
     rig.store(1, Duration::from_secs(60)).await;
     rig.store(2, TOMBSTONE_AGE - Duration::from_secs(60)).await;
@@ -79,20 +78,20 @@ async fn what_the_store_and_the_end_of_the_log_know_is_buried() {
     rig.log(15, Decision::Flag);
     rig.log(16, Decision::ShadowBan);
     rig.log.put(Topic::CommentEvents, STREAM.0, 1, b"no event".to_vec());
-    // The first three are in the store already.
+    // The archiver has stored the first three.
     rig.log.set_committed(Topic::CommentEvents, ConsumerGroup::Archiver, 4);
-    assert!(!rig.burials.recent.is_complete().await.unwrap());
-    assert_eq!(rig.burials.rebuild_burials().await.unwrap(), 5);
+    assert!(!rig.restorer.recent.is_complete().await.unwrap());
+    assert_eq!(rig.restorer.restore().await.unwrap(), 5);
     assert_eq!(rig.cache.take_tombstones(), ids([1, 2, 13, 14, 16]));
-    assert!(rig.burials.recent.is_complete().await.unwrap());
+    assert!(rig.restorer.recent.is_complete().await.unwrap());
 }
 
 #[tokio::test]
-async fn more_tombstones_than_a_page_are_all_buried() {
+async fn all_pages_of_tombstones_are_restored() {
     let rig = Rig::new();
     let count = PAGE_TOMBSTONES as u64 * 2 + 10;
-    let now_ms = rig.burials.clock.now_ms();
-    // Most of them of one millisecond.
+    let now_ms = rig.restorer.clock.now_ms();
+    // Most of them within one millisecond.
     let tombstones = (0..count).map(|n| Tombstone {
         stream_id: STREAM,
         comment_id: id(n),
@@ -100,7 +99,7 @@ async fn more_tombstones_than_a_page_are_all_buried() {
         deleted_at: now_ms - 1000 + n.saturating_sub(count - 100),
     });
     rig.store.write(&[], &tombstones.collect::<Vec<_>>()).await.unwrap();
-    rig.burials.rebuild_burials().await.unwrap();
+    rig.restorer.restore().await.unwrap();
     assert_eq!(rig.cache.take_tombstones().len(), count as usize);
 }
 
@@ -108,38 +107,38 @@ async fn more_tombstones_than_a_page_are_all_buried() {
 async fn without_the_store_the_cache_stays_incomplete() {
     let rig = Rig::new();
     rig.store.set_down(true);
-    assert!(!rig.burials.look(false).await);
+    assert!(!rig.restorer.check(false).await);
     assert!(!rig.cache.is_marked_complete());
     rig.store.set_down(false);
-    assert!(rig.burials.look(false).await);
+    assert!(rig.restorer.check(false).await);
     assert!(rig.cache.is_marked_complete());
 }
 
 #[tokio::test]
-async fn deletions_are_read_back_at_start_after_a_loss_and_after_an_outage() {
+async fn restores_at_start_after_a_loss_and_an_outage() {
     let rig = Rig::new();
     rig.store(1, Duration::from_secs(60)).await;
     rig.cache.set_incomplete(false);
-    let mut sure = rig.burials.look(false).await;
-    assert_eq!(rig.cache.take_tombstones(), ids([1]), "at start, whatever the mark says");
-    sure = rig.burials.look(sure).await;
+    let mut restored = rig.restorer.check(false).await;
+    assert_eq!(rig.cache.take_tombstones(), ids([1]), "at start, even if the cache is marked complete");
+    restored = rig.restorer.check(restored).await;
     assert_eq!(rig.cache.take_tombstones(), [], "nothing to do");
     rig.cache.set_incomplete(true);
-    sure = rig.burials.look(sure).await;
+    restored = rig.restorer.check(restored).await;
     assert_eq!(rig.cache.take_tombstones(), ids([1]), "after a loss");
     rig.cache.set_down(true);
-    sure = rig.burials.look(sure).await;
-    assert!(!sure);
+    restored = rig.restorer.check(restored).await;
+    assert!(!restored);
     rig.cache.set_down(false);
-    assert!(rig.burials.look(sure).await);
+    assert!(rig.restorer.check(restored).await);
     assert_eq!(rig.cache.take_tombstones(), ids([1]), "after an outage");
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_looks_again_and_again_until_stopped() {
+async fn it_checks_every_interval_until_stopped() {
     let rig = Rig::new();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(rig.burials.clone().keep_complete(stop.clone()));
+    let task = tokio::spawn(rig.restorer.clone().run(stop.clone()));
     for round in 0..3 {
         tokio::time::sleep(INTERVAL + Duration::from_millis(10)).await;
         assert!(rig.cache.is_marked_complete(), "round {round}");
