@@ -9,7 +9,7 @@ use tokio::sync::{Barrier, broadcast};
 
 use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{
-    BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, BusEvent,
+    BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus,
 };
 use crate::protocol::{NodeId, StreamId};
 

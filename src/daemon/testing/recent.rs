@@ -153,7 +153,11 @@ impl RecentCache for TestRecent {
         self.cache.head(stream_id).await
     }
 
-    async fn add_tombstone(&self, stream_id: StreamId, comment_id: CommentId) -> Result<(), StoreError> {
+    async fn add_tombstone(
+        &self,
+        stream_id: StreamId,
+        comment_id: CommentId,
+    ) -> Result<(), StoreError> {
         // Other tasks run first, as they do while an answer crosses a network.
         tokio::task::yield_now().await;
         self.check(Some(stream_id))?;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::daemon::engines::registry::in_process::InProcessRegistry;
 use crate::daemon::engines::registry::{
-    ConnectionRegistry, KnownNode, NodeCommand, CommandHandler, RegistrationId, RegistryError,
+    CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
 };
 use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::{NodeId, StreamId, UserId};

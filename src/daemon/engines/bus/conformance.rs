@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BusListener, BusMessage, BusEvent, SharedBus};
+use super::{BusEvent, BusListener, BusMessage, SharedBus};
 use crate::protocol::{NodeId, StreamId};
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -13,7 +13,9 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 
-use super::{BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, BusEvent, Subscriptions};
+use super::{
+    BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus, Subscriptions,
+};
 use crate::protocol::{NodeId, StreamId};
 
 /// The embedded engine. Dropping it closes its listeners, once they have read what they were sent.

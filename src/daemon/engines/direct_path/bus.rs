@@ -13,7 +13,7 @@ use tracing::warn;
 use super::DirectPath;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::bus::{
-    BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, BusEvent, SharedBus,
+    BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus, SharedBus,
 };
 use crate::protocol::{NodeId, StreamId};
 

@@ -33,7 +33,7 @@ pub use self::registry::FallbackRegistry;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::bus::BusMessage;
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Record, SharedLog, Topic};
-use crate::daemon::engines::registry::{NodeCommand, CommandHandler, RegistryError};
+use crate::daemon::engines::registry::{CommandHandler, NodeCommand, RegistryError};
 use crate::protocol::{NodeId, StreamId};
 
 /// Below the time that control gives a node, so that it learns which way failed.

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::DirectPath;
 use crate::daemon::engines::registry::{
-    ConnectionRegistry, KnownNode, NodeCommand, CommandHandler, RegistrationId, RegistryError,
+    CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
     SharedRegistry,
 };
 use crate::protocol::admin::{ConnectionInfo, NodeReport};

@@ -2,15 +2,13 @@ use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::bus::in_process::InProcessBus;
-use crate::daemon::engines::bus::{
-    BusListener, FanoutBus as _, BusEvent, conformance,
-};
+use crate::daemon::engines::bus::{BusEvent, BusListener, FanoutBus as _, conformance};
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::registry::ConnectionRegistry as _;
 use crate::daemon::engines::registry::conformance::RecordingEndpoint;
 use crate::daemon::engines::registry::in_process::InProcessRegistry;
-use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::bus::TestBus;
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::BreakerState;
 use crate::protocol::{CloseCode, UserId};
 

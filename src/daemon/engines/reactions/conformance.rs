@@ -43,9 +43,7 @@ fn by_stream(mut changed: Vec<(StreamId, Totals)>) -> Vec<(StreamId, Totals)> {
     changed
 }
 
-pub(crate) async fn adding_returns_the_totals_that_changed(
-    store: &impl ReactionTotals,
-) {
+pub(crate) async fn adding_returns_the_totals_that_changed(store: &impl ReactionTotals) {
     assert_eq!(store.all().await.unwrap(), []);
     assert_eq!(store.totals(A).await.unwrap(), totals(&[]));
     let first = [(A, totals(&[("fire", 2), ("heart", 5)])), (B, totals(&[("fire", 1)]))];

@@ -167,7 +167,11 @@ pub(crate) async fn deleted_comments_are_never_handed_out(cache: &impl RecentCac
     cache.add_tombstone(STREAM, comment_id(4)).await.unwrap();
     cache.add_tombstone(STREAM, comment_id(4)).await.unwrap();
     cache.append(STREAM, 7, 7, vec![deleted(7, 4)]).await.unwrap();
-    assert_eq!(after(cache, 0, 3).await, (vec![1, 3, 5], 5), "a deleted comment takes no room on a page");
+    assert_eq!(
+        after(cache, 0, 3).await,
+        (vec![1, 3, 5], 5),
+        "a deleted comment takes no room on a page"
+    );
     assert_eq!(after(cache, 3, 100).await, (vec![5, 6, 7], 7), "the deletion itself is an event");
     let ids = [1, 2, 3, 4].map(comment_id);
     assert_eq!(cache.are_deleted(STREAM, &ids).await.unwrap(), [false, true, false, true]);

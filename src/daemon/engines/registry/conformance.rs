@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 
-use super::{ALIVE_FOR, KnownNode, NodeCommand, CommandHandler, RegistryError, SharedRegistry};
+use super::{ALIVE_FOR, CommandHandler, KnownNode, NodeCommand, RegistryError, SharedRegistry};
 use crate::protocol::admin::{
     ConnectionInfo, Counters, Egress, EgressLimit, ModerationCounts, NodeReport, NodeStatus,
     StreamEgress, StreamRates,

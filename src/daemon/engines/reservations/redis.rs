@@ -72,7 +72,10 @@ impl RedisReservations {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {TIMEOUT:?}"),
         };
-        warn!(address = self.nodes.address(node), reason, "refs not reserved; duplicates are found on this node only");
+        warn!(
+            address = self.nodes.address(node),
+            reason, "refs not reserved; duplicates are found on this node only"
+        );
         self.pause(node);
         Vec::new()
     }

@@ -105,7 +105,11 @@ impl WarmStart<'_> {
     /// Extends the covered range of each stream to the end of the partition, which was read completely.
     /// Without this the next batch, which starts where the broadcast stage stopped, would leave a
     /// hole behind the stream's last record, and viewers would see a gap without any event in it.
-    async fn extend_to(&self, covered: AHashMap<StreamId, Seq>, end: u64) -> Result<(), StoreError> {
+    async fn extend_to(
+        &self,
+        covered: AHashMap<StreamId, Seq>,
+        end: u64,
+    ) -> Result<(), StoreError> {
         for (stream_id, to_seq) in covered {
             if to_seq + 1 < end {
                 self.recent.append(stream_id, to_seq + 1, end - 1, Vec::new()).await?;

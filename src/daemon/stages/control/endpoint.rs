@@ -12,7 +12,7 @@ use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::engines::directory::{Sanctions, Streams};
-use crate::daemon::engines::registry::{NodeCommand, CommandHandler};
+use crate::daemon::engines::registry::{CommandHandler, NodeCommand};
 use crate::protocol::CloseCode;
 
 /// How long the broadcast stage may take to accept an order. Its channel is short, and it reads it

@@ -22,8 +22,8 @@ use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, st
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::auth::fixtures::{self, NOW_S, SECRET, StoppedClock};
 use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint};
-use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::bus::TestBus;
+use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::registry::TestRegistry;
 use crate::protocol::NodeId;
 use crate::protocol::admin::SanctionKind;

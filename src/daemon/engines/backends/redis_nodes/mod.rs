@@ -213,11 +213,7 @@ mod tests {
             held[nodes.index_of(&key.to_be_bytes())] += 1;
         }
         assert!(held.iter().all(|count| *count > 800), "{held:?}");
-        assert_eq!(
-            nodes.index_of(b"stream:1"),
-            1,
-            "the hash must not change"
-        );
+        assert_eq!(nodes.index_of(b"stream:1"), 1, "the hash must not change");
     }
 
     #[tokio::test]

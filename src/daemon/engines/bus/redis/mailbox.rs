@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::daemon::engines::bus::{BusError, BusMessage, BusEvent};
+use crate::daemon::engines::bus::{BusError, BusEvent, BusMessage};
 use crate::protocol::StreamId;
 
 #[derive(Debug)]
@@ -85,7 +85,9 @@ impl Mailbox {
             return;
         }
         inner.messages += messages.len();
-        inner.queue.extend(messages.into_iter().map(|message| BusEvent::Message(stream_id, message)));
+        inner
+            .queue
+            .extend(messages.into_iter().map(|message| BusEvent::Message(stream_id, message)));
         let excess = inner.messages.saturating_sub(self.capacity);
         inner.drop_oldest(excess);
         drop(inner);
@@ -203,8 +205,11 @@ mod tests {
         mailbox.interrupted(0, None);
         put(&mailbox, A, 100..=104);
         assert_eq!(mailbox.lost(), 1 + 99 + 5 - 2);
-        let expected =
-            [BusEvent::Interrupted, BusEvent::Message(A, number(103)), BusEvent::Message(A, number(104))];
+        let expected = [
+            BusEvent::Interrupted,
+            BusEvent::Message(A, number(103)),
+            BusEvent::Message(A, number(104)),
+        ];
         assert_eq!(all(&mailbox).await, expected);
     }
 

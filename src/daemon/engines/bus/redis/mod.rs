@@ -41,7 +41,9 @@ use self::mailbox::Mailbox;
 use self::publisher::Publisher;
 use self::subscription::Subscription;
 use self::wishes::Wishes;
-use super::{BusError, BusListener, BusMessage, BusSubscriptions, FanoutBus, BusEvent, Subscriptions};
+use super::{
+    BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus, Subscriptions,
+};
 use crate::daemon::base::config::RedisConfig;
 use crate::daemon::engines::backends::redis_nodes::{RedisFailure, RedisNodes, RedisSetupError};
 use crate::protocol::{NodeId, StreamId};

@@ -61,7 +61,11 @@ async fn only_recent_streams_are_listed() {
         store.add(&[(StreamId(stream), totals(&[("fire", 1)]))]).await.unwrap();
     }
     assert_eq!(store.all().await.unwrap().len(), 10);
-    assert_eq!(store.totals(StreamId(1)).await.unwrap(), totals(&[("fire", 1)]), "its totals are kept");
+    assert_eq!(
+        store.totals(StreamId(1)).await.unwrap(),
+        totals(&[("fire", 1)]),
+        "its totals are kept"
+    );
     let listed: u64 = stack.ask(0, redis::cmd("ZCARD").arg(stack.key("reactions:streams"))).await;
     assert_eq!(listed, 10);
 }

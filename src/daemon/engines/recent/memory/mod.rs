@@ -197,7 +197,13 @@ impl RecentCache for MemoryRecent {
 }
 
 /// Returns the first `limit` events after `seq` that are not deleted.
-fn page(chunks: &[Chunk], head: Seq, seq: Seq, limit: usize, tombstones: &TombstoneSet) -> RecentPage {
+fn page(
+    chunks: &[Chunk],
+    head: Seq,
+    seq: Seq,
+    limit: usize,
+    tombstones: &TombstoneSet,
+) -> RecentPage {
     let mut events = Vec::new();
     let mut covered_to = seq;
     let candidates = chunks.iter().flat_map(|chunk| chunk.events.iter());

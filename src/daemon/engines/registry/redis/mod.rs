@@ -63,7 +63,7 @@ use self::obedience::Obedience;
 use self::roster::Roster;
 use self::scripts::Scripts;
 use super::{
-    ConnectionRegistry, KnownNode, NodeCommand, CommandHandler, RegistrationId, RegistryError,
+    CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
 };
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;

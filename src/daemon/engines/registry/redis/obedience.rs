@@ -13,7 +13,7 @@ use tracing::warn;
 use super::Core;
 use super::cluster::{decode, encode};
 use super::commands::{Answer, Outcome, Request, RequestId, publish};
-use crate::daemon::engines::registry::{NodeCommand, CommandHandler};
+use crate::daemon::engines::registry::{CommandHandler, NodeCommand};
 
 /// Commands obeyed at a time; more are refused at once.
 const CONCURRENT: usize = 64;

@@ -9,8 +9,8 @@ use crate::daemon::engines::comments::{CommentStore as _, Tombstone};
 use crate::daemon::engines::eventlog::ConsumerGroup;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
-use crate::protocol::events::{CommentModerated, Decision};
 use crate::protocol::UserId;
+use crate::protocol::events::{CommentModerated, Decision};
 
 const STREAM: StreamId = StreamId(5);
 
@@ -120,7 +120,11 @@ async fn restores_at_start_after_a_loss_and_an_outage() {
     rig.store(1, Duration::from_secs(60)).await;
     rig.cache.set_incomplete(false);
     let mut restored = rig.restorer.check(false).await;
-    assert_eq!(rig.cache.take_tombstones(), ids([1]), "at start, even if the cache is marked complete");
+    assert_eq!(
+        rig.cache.take_tombstones(),
+        ids([1]),
+        "at start, even if the cache is marked complete"
+    );
     restored = rig.restorer.check(restored).await;
     assert_eq!(rig.cache.take_tombstones(), [], "nothing to do");
     rig.cache.set_incomplete(true);

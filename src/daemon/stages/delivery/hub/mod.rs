@@ -21,7 +21,7 @@ use super::history::{History, HistoryError, Past};
 use super::mailbox::{Command, Mailbox, StreamStart};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{
-    Batch, BusError, BusListener, BusMessage, BusSubscriptions, BusEvent,
+    Batch, BusError, BusEvent, BusListener, BusMessage, BusSubscriptions,
 };
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, SharedLog, Topic};
 use crate::daemon::engines::reactions::{SharedReactionTotals, Totals};

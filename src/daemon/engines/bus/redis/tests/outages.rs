@@ -54,7 +54,11 @@ async fn a_killed_server_is_told_and_everything_is_subscribed_to_when_it_is_back
     publish(&bus, B, 2).await;
     publish(&bus, A, 3).await;
     publish(&bus, C, 4).await;
-    assert_eq!(next(&mut listener).await, BusEvent::Message(A, number(3)), "B is not wanted any more");
+    assert_eq!(
+        next(&mut listener).await,
+        BusEvent::Message(A, number(3)),
+        "B is not wanted any more"
+    );
     assert_eq!(next(&mut listener).await, BusEvent::Message(C, number(4)), "C was remembered");
     assert_eq!(listener.lost(), 0);
 }

@@ -146,5 +146,9 @@ async fn with_one_node_away_the_others_serve_and_restore() {
     let _: () = second.ask(&mut redis::cmd("FLUSHALL")).await;
     assert!(!cache.is_complete().await.unwrap());
     assert!(cache.mark_complete().await.is_err(), "the first is away");
-    assert_eq!(cache.after(on_second, 0, 10).await.unwrap(), None, "and the second is complete again");
+    assert_eq!(
+        cache.after(on_second, 0, 10).await.unwrap(),
+        None,
+        "and the second is complete again"
+    );
 }

@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use super::{Breaker, RedisRegistry, member, nodes, open};
 use crate::daemon::engines::registry::conformance::{Member, connection, eventually};
-use crate::daemon::engines::registry::{NodeCommand, CommandHandler, RegistryError, SharedRegistry};
+use crate::daemon::engines::registry::{
+    CommandHandler, NodeCommand, RegistryError, SharedRegistry,
+};
 use crate::daemon::testing::redis_server::RedisServer;
 use crate::daemon::testing::stack;
 use crate::protocol::admin::BreakerState;

@@ -11,7 +11,7 @@ use crate::daemon::base::config::RedisConfig;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::registry::conformance::{self, Member, RecordingEndpoint};
-use crate::daemon::engines::registry::{ConnectionRegistry, CommandHandler, SharedRegistry};
+use crate::daemon::engines::registry::{CommandHandler, ConnectionRegistry, SharedRegistry};
 use crate::daemon::testing::stack;
 use crate::protocol::NodeId;
 
@@ -21,7 +21,11 @@ fn nodes(urls: &[String], prefix: &str) -> RedisNodes {
     RedisNodes::open(&config).unwrap()
 }
 
-async fn open(nodes: RedisNodes, node: NodeId, endpoint: Arc<dyn CommandHandler>) -> SharedRegistry {
+async fn open(
+    nodes: RedisNodes,
+    node: NodeId,
+    endpoint: Arc<dyn CommandHandler>,
+) -> SharedRegistry {
     let breaker = Arc::new(Breaker::new("connection registry"));
     let registry = RedisRegistry::open(node, nodes, breaker).await.unwrap();
     registry.set_command_handler(endpoint);
