@@ -17,7 +17,7 @@ use live_comments::daemon::stages::broadcast::{RateEstimator, ThrottlePolicy};
 use live_comments::daemon::stages::ingest::{CommentIds, validate};
 use live_comments::protocol::message::{CommentsBatch, Encoding};
 use live_comments::protocol::throttle::SampleRate;
-use live_comments::protocol::websocket::{
+use live_comments::net::websocket::{
     Opcode, apply_mask, parse_header, put_header, server_frame,
 };
 use live_comments::protocol::{

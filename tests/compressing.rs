@@ -6,11 +6,11 @@
 mod support;
 
 use live_comments::client::Endpoint;
-use live_comments::client::viewer::{
-    FrameReader, Incoming, Inflater, Upgrade, decode, window_after,
-};
+use live_comments::client::viewer::{MAX_MESSAGE_BYTES, Upgrade, decode, read_rules};
 use live_comments::protocol::message::Encoding;
-use live_comments::protocol::websocket::{Opcode, apply_mask, put_header};
+use live_comments::net::websocket::{
+    FrameReader, Incoming, Inflater, Message, Opcode, apply_mask, put_header, window_after,
+};
 use live_comments::protocol::{
     ClientMessage, Epoch, SequencedComment, ServerMessage, StreamPosition,
 };
@@ -55,7 +55,7 @@ impl Viewer {
         let mut socket = TcpStream::connect(daemon.address).await.unwrap();
         socket.write_all(&upgrade.request().unwrap()).await.unwrap();
         let mut answer = Vec::new();
-        while upgrade.read_answer(&answer, false).unwrap().is_none() {
+        while upgrade.read_response(&answer, false).unwrap().is_none() {
             // A byte at a time: what follows the answer is the frames'.
             answer.push(socket.read_u8().await.unwrap());
         }
@@ -83,18 +83,21 @@ impl Viewer {
         let bytes = timeout(PATIENCE, self.socket.read(&mut buffer)).await.unwrap().unwrap();
         assert!(bytes > 0, "the connection stays");
         let mut input = &buffer[..bytes];
-        while let Some(incoming) = self.frames.next(&mut input).unwrap() {
+        while let Some(incoming) = self.frames.next(&read_rules(true), &mut input).unwrap() {
             match incoming {
-                Incoming::Message(payload) => {
+                Incoming::Message(Message { compressed: false, payload, .. }) => {
                     let payload = payload.into_owned();
                     self.take(&payload, false);
                 }
-                Incoming::Compressed(payload) => {
-                    let message = self.inflater.message(&self.window, &payload).unwrap();
+                Incoming::Message(Message { payload, .. }) => {
+                    let message = self
+                        .inflater
+                        .inflate_after(&self.window, &payload, MAX_MESSAGE_BYTES)
+                        .unwrap();
                     self.window = window_after(&self.window, &message);
                     self.take(&message, true);
                 }
-                Incoming::Ping(_) => {}
+                Incoming::Ping(_) | Incoming::Pong => {}
                 Incoming::Close(closure) => panic!("closed: {closure:?}"),
             }
         }

@@ -22,7 +22,6 @@ use live_comments::daemon::base::clock::SystemClock;
 use live_comments::daemon::base::config::Config;
 use live_comments::daemon::base::handoff::{
     Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ReplySink as _, ViewerSink as _,
-    ViewerSocket,
 };
 use live_comments::daemon::base::status::StatusBoard;
 use live_comments::daemon::engines::bus::{Batch, BusMessage, SharedBus};
@@ -30,6 +29,7 @@ use live_comments::daemon::engines::choose::Engines;
 use live_comments::daemon::stages::delivery::{
     Delivery, DeliveryHandle, DeliveryParts, ViewerRequests,
 };
+use live_comments::net::Transport;
 use live_comments::protocol::message::Encoding;
 use live_comments::protocol::throttle::SampleRate;
 use live_comments::protocol::{CommentId, Epoch, NodeId, SequencedComment, StreamId, UserId};
@@ -223,7 +223,7 @@ fn connect(handle: &DeliveryHandle, kind: Kind, count: usize, buffer: &mut [u8])
         socket.set_nodelay(true).unwrap();
         socket.set_nonblocking(true).unwrap();
         handle.attach(NewViewer {
-            socket: ViewerSocket::Plain(socket),
+            transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
             early_bytes: Vec::new(),
             stream_id: STREAM,
             bearer: None,

@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use live_comments::protocol::websocket::{Opcode, accept_key, server_frame};
+use live_comments::net::websocket::handshake::accept_key;
+use live_comments::net::websocket::{Opcode, server_frame};
 
 use crate::rounds::Load;
 

@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use live_comments::protocol::websocket::{Opcode, parse_header};
+use live_comments::net::Trust;
+use live_comments::net::websocket::{Opcode, parse_header};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::handshake::Answer;
@@ -39,7 +40,7 @@ pub(crate) fn read(
     let audience = Audience {
         poll,
         request: handshake::request(path, address),
-        tls: tls.then(socket::any_certificate),
+        tls: tls.then(|| Trust::AnyCertificate.config()),
         viewers: Vec::with_capacity(viewers),
         shaking: 0,
         buffer: vec![0; READ_BYTES],

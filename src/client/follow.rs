@@ -1,4 +1,4 @@
-//! Live lines that outlive the daemon: when the connection ends, it is opened again.
+//! Live lines across restarts of the daemon: a connection that ends is opened again.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -7,36 +7,37 @@ use futures_util::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 
 use super::admin::{AdminClient, AdminError};
+use crate::net::backoff::{Backoff, BackoffBounds};
 
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
+const BOUNDS: BackoffBounds =
+    BackoffBounds { first: Duration::from_millis(250), longest: Duration::from_secs(4) };
 
-/// What a follower sees.
+/// An item of a followed stream.
 #[derive(Debug)]
 pub enum Followed<R> {
     Item(R),
-    /// The connection is gone. The next attempt comes after `retry_in`; what happened meanwhile
-    /// will be missing.
+    /// The connection ended. The next attempt comes after `retry_in`; lines written in between are
+    /// missing.
     Lost {
         why: AdminError,
         retry_in: Duration,
     },
-    /// The daemon declined for good; nothing follows.
+    /// The daemon refused for good; nothing follows.
     Ended(AdminError),
 }
 
-/// Follows `path` through restarts of the daemon, waiting twice as long after each failure, up to
-/// 4 s.
+/// Follows `path` across restarts of the daemon.
 ///
 /// # Errors
 ///
-/// Only the first attempt fails the call: who starts while no daemon runs wants to know at once.
+/// Only the first attempt fails the call: a user who starts this while no daemon runs should know at
+/// once.
 pub async fn follow<R: DeserializeOwned + Send + 'static>(
     client: AdminClient,
     path: String,
 ) -> Result<impl Stream<Item = Followed<R>> + Send, AdminError> {
     let lines: BoxLines<R> = Box::pin(client.lines(&path).await?);
-    let follower = Follower { client, path, lines: Some(lines), wait: FIRST_WAIT, ended: false };
+    let follower = Follower { client, path, lines: Some(lines), backoff: BOUNDS.start(), retry_in: BOUNDS.first, ended: false };
     Ok(futures_util::stream::unfold(follower, async |mut follower| {
         let item = follower.next().await?;
         Some((item, follower))
@@ -50,8 +51,9 @@ struct Follower<R> {
     path: String,
     /// `None` between two connections.
     lines: Option<BoxLines<R>>,
+    backoff: Backoff,
     /// The wait before the next attempt.
-    wait: Duration,
+    retry_in: Duration,
     ended: bool,
 }
 
@@ -59,8 +61,7 @@ impl<R: DeserializeOwned + Send + 'static> Follower<R> {
     async fn next(&mut self) -> Option<Followed<R>> {
         while !self.ended {
             let Some(lines) = &mut self.lines else {
-                tokio::time::sleep(self.wait).await;
-                self.wait = (self.wait * 2).min(LONGEST_WAIT);
+                tokio::time::sleep(self.retry_in).await;
                 match self.client.lines(&self.path).await {
                     Ok(lines) => self.lines = Some(Box::pin(lines)),
                     Err(error) => return Some(self.failed(error)),
@@ -69,7 +70,7 @@ impl<R: DeserializeOwned + Send + 'static> Follower<R> {
             };
             return Some(match lines.next().await {
                 Some(Ok(item)) => {
-                    self.wait = FIRST_WAIT;
+                    self.backoff.reset();
                     Followed::Item(item)
                 }
                 Some(Err(error)) => self.failed(error),
@@ -82,7 +83,8 @@ impl<R: DeserializeOwned + Send + 'static> Follower<R> {
     fn failed(&mut self, why: AdminError) -> Followed<R> {
         self.lines = None;
         if why.retry() {
-            return Followed::Lost { why, retry_in: self.wait };
+            self.retry_in = self.backoff.next_pause();
+            return Followed::Lost { why, retry_in: self.retry_in };
         }
         self.ended = true;
         Followed::Ended(why)
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_comes_back_after_a_restart_and_stops_when_declined() {
+    async fn it_reconnects_and_stops_when_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
         let client = AdminClient::new(path.clone());
@@ -134,7 +136,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let Some(Followed::Lost { why, retry_in }) = items.next().await else { panic!() };
         assert!(matches!(why, AdminError::NotRunning { .. }), "{why:?}");
-        assert_eq!(retry_in, FIRST_WAIT * 2);
+        assert_eq!(retry_in, BOUNDS.first * 2);
 
         let _server = serve(&path, "2\n");
         assert!(matches!(items.next().await, Some(Followed::Item(2))));

@@ -12,11 +12,10 @@ pub mod admin;
 pub mod endpoint;
 pub mod follow;
 pub mod outcome_text;
-pub mod tls;
 pub mod token;
 pub mod token_source;
 pub mod viewer;
 
 pub use endpoint::Endpoint;
-pub use tls::Trust;
+pub use crate::net::Trust;
 pub use token_source::TokenSource;

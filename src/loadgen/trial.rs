@@ -113,7 +113,7 @@ impl Trial {
             let connection = loop {
                 match sender.connect().await {
                     Ok(connection) => break connection,
-                    Err(error) => match error.told_to_wait() {
+                    Err(error) => match error.requested_pause() {
                         Some(wait) => tokio::time::sleep(wait).await,
                         None => return Err(error),
                     },

@@ -1,10 +1,10 @@
-//! The one back-off: pauses that double from a first to a longest one.
+//! Exponential back-off: pauses that double from a first to a longest one.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 
-/// How the pauses of a [`Backoff`] grow. A constant of whoever retries.
+/// The bounds of a [`Backoff`], kept as a constant beside the retry loop.
 #[derive(Debug, Clone, Copy)]
 pub struct BackoffBounds {
     pub first: Duration,
@@ -12,7 +12,7 @@ pub struct BackoffBounds {
 }
 
 impl BackoffBounds {
-    /// Pauses of exactly `first`, twice that, and so on up to `longest`.
+    /// Starts a sequence of pauses: `first`, twice that, and so on up to `longest`.
     pub fn start(self) -> Backoff {
         Backoff { bounds: self, pauses: self.pauses() }
     }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_starts_again_with_the_first() {
+    fn a_success_starts_with_the_first_again() {
         let mut backoff = BOUNDS.start();
         backoff.next_pause();
         backoff.next_pause();

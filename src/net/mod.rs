@@ -1,3 +1,15 @@
-//! What both ends of a connection need.
+//! Code that both ends of a connection share: the daemon's delivery workers, the load generator's
+//! viewers and the client.
+//!
+//! In: bytes and sockets. Out: WebSocket messages, typed errors, pauses. Always holds: nothing here
+//! starts a task or a thread, waits, or retries by itself, and nothing knows what a message means.
+//! When full: a socket that takes no more says so, and its caller decides what waits; a message
+//! beyond its limit is an error before its payload is read.
 
 pub mod backoff;
+pub mod tls;
+pub mod transport;
+pub mod websocket;
+
+pub use tls::Trust;
+pub use transport::Transport;

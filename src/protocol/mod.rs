@@ -16,7 +16,6 @@ pub mod quantity;
 pub mod stream;
 pub mod throttle;
 pub mod user;
-pub mod websocket;
 
 pub use close_code::CloseCode;
 pub use comment::{Comment, SequencedComment};

@@ -1,48 +1,52 @@
-//! The socket: handshake, reading, writing.
+//! The connection: handshake, reading, writing.
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tokio::net::lookup_host;
 
-use super::{Closure, ConnectError, ViewerError, ViewerOptions, decode};
+use super::socket::Socket;
+use super::{ConnectError, Upgrade, ViewerError, ViewerOptions, decode};
+use crate::net::transport::Connect;
+use crate::net::websocket::frame::put_client_frame;
+use crate::net::websocket::{FrameReader, Incoming, Opcode, ReadRules};
 use crate::protocol::message::{Encoding, json, msgpack};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{ClientMessage, Epoch, Identity, Seq, ServerMessage};
 
-/// A message of a server is never larger: a frame of a full batch has some 100 KiB.
-const MAX_MESSAGE_BYTES: usize = 16 << 20;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// permessage-deflate is not offered.
+const RULES: ReadRules = super::read_rules(false);
 
 /// A connected viewer.
 #[derive(Debug)]
 pub struct ViewerConnection {
-    socket: Socket,
-    encoding: Encoding,
+    writer: ViewerWriter,
+    reader: ViewerReader,
 }
 
 /// The reading half. Dropping both halves closes the connection without a close frame.
 #[derive(Debug)]
 pub struct ViewerReader {
-    stream: SplitStream<Socket>,
+    socket: Arc<Socket>,
     encoding: Encoding,
+    frames: FrameReader,
+    buffer: Box<[u8]>,
+    /// The part of `buffer` that was read from the socket and not yet taken.
+    unread: Range<usize>,
+    /// A pong or close frame waits for the kernel.
+    must_flush: bool,
 }
 
 /// The writing half.
 #[derive(Debug)]
 pub struct ViewerWriter {
-    sink: SplitSink<Socket, Message>,
+    socket: Arc<Socket>,
     encoding: Encoding,
+    buffer_bytes: usize,
 }
 
-/// What the server said first.
+/// The server's first message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Welcome {
     pub user: Option<Identity>,
@@ -52,184 +56,231 @@ pub struct Welcome {
     pub viewers: u64,
 }
 
+impl Welcome {
+    /// Returns the welcome if `message` is one, and `None` for a message that may come before it.
+    ///
+    /// # Errors
+    /// The server refuses the viewer, or sent what must follow a welcome.
+    pub fn from_message(message: ServerMessage) -> Result<Option<Self>, ViewerError> {
+        match message {
+            ServerMessage::Welcome { user, epoch, seq, sample_rate, viewers, .. } => {
+                Ok(Some(Self { user, epoch, seq, sample_rate, viewers }))
+            }
+            ServerMessage::Error { code, message, .. } => {
+                Err(ViewerError::Refused { code, message })
+            }
+            ServerMessage::Comments(_) | ServerMessage::Gap { .. } => {
+                Err(ViewerError::BadMessage("comments before the welcome".to_owned()))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
 impl ViewerConnection {
-    /// Connects and upgrades; the first message read will be the welcome, or an error.
+    /// Connects and upgrades. The first message will be the welcome, or an error.
     pub async fn open(options: &ViewerOptions) -> Result<Self, ConnectError> {
-        let url = options.endpoint.viewer_url(options.stream, options.resume);
-        match tokio::time::timeout(options.connect_timeout, connect(&url, options)).await {
-            Ok(Ok(socket)) => Ok(Self { socket, encoding: options.encoding }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(ConnectError::TimedOut { url, waited: options.connect_timeout }),
+        match tokio::time::timeout(options.connect_timeout, connect(options)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(timed_out(options)),
         }
     }
 
     /// Connects and waits for the welcome.
     pub async fn join(options: &ViewerOptions) -> Result<(Self, Welcome), ConnectError> {
         let mut connection = Self::open(options).await?;
-        let url = || options.endpoint.viewer_url(options.stream, options.resume);
         match tokio::time::timeout(options.connect_timeout, connection.welcome()).await {
             Ok(Ok(welcome)) => Ok((connection, welcome)),
-            Ok(Err(error)) => Err(ConnectError::NotWelcome { url: url(), error }),
-            Err(_) => Err(ConnectError::TimedOut { url: url(), waited: options.connect_timeout }),
+            Ok(Err(error)) => Err(ConnectError::NotWelcome { url: options.url(), error }),
+            Err(_) => Err(timed_out(options)),
         }
     }
 
     async fn welcome(&mut self) -> Result<Welcome, ViewerError> {
         loop {
-            match self.next().await? {
-                ServerMessage::Welcome { user, epoch, seq, sample_rate, viewers, .. } => {
-                    return Ok(Welcome { user, epoch, seq, sample_rate, viewers });
-                }
-                ServerMessage::Error { code, message, .. } => {
-                    return Err(ViewerError::Refused { code, message });
-                }
-                ServerMessage::Comments(_) | ServerMessage::Gap { .. } => {
-                    let text = "comments before the welcome".to_owned();
-                    return Err(ViewerError::BadMessage(text));
-                }
-                _ => {}
+            if let Some(welcome) = Welcome::from_message(self.next().await?)? {
+                return Ok(welcome);
             }
         }
     }
 
-    /// The next message. Cancelling it loses nothing.
+    /// Returns the next message. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<ServerMessage, ViewerError> {
-        let payload = self.next_payload().await?;
-        decode(self.encoding, &payload)
+        self.reader.next().await
     }
 
-    /// The next message as it came; [`decode`] reads it. Cancelling it loses nothing.
+    /// Returns the next message undecoded; [`decode`] reads it. Cancelling it loses nothing.
     pub async fn next_payload(&mut self) -> Result<Bytes, ViewerError> {
-        next_payload(&mut self.socket).await
+        self.reader.next_payload().await
     }
 
     /// Writes a message and waits until the kernel has it.
     pub async fn send(&mut self, message: &ClientMessage) -> Result<(), ViewerError> {
-        let sent = self.socket.send(encode(self.encoding, message)).await;
-        sent.map_err(|error| ViewerError::from_stream(&error))
+        self.writer.feed(message).await?;
+        self.writer.flush().await
     }
 
-    /// Says goodbye, so that the server need not find out. Does not wait for the answer.
-    pub async fn close(mut self) {
-        // A connection that is gone already is closed well enough.
-        let _ = self.socket.close(None).await;
+    /// Sends a close frame, without waiting for the answer.
+    pub async fn close(self) {
+        let socket = &self.writer.socket;
+        socket.enqueue(|outgoing| put_frame(outgoing, Opcode::Close, &[]));
+        // If it fails, the connection is closed already.
+        let _ = socket.flush().await;
     }
 
-    /// Two halves, for who writes while reading.
+    /// Splits into halves that can be used at the same time.
     pub fn split(self) -> (ViewerWriter, ViewerReader) {
-        let encoding = self.encoding;
-        let (sink, stream) = self.socket.split();
-        (ViewerWriter { sink, encoding }, ViewerReader { stream, encoding })
+        (self.writer, self.reader)
     }
 }
 
 impl ViewerReader {
-    /// The next message. Cancelling it loses nothing.
+    /// Returns the next message. Cancelling it loses nothing.
     pub async fn next(&mut self) -> Result<ServerMessage, ViewerError> {
         let payload = self.next_payload().await?;
         decode(self.encoding, &payload)
     }
 
-    /// The next message as it came. Cancelling it loses nothing.
+    /// Returns the next message undecoded. Cancelling it loses nothing.
     pub async fn next_payload(&mut self) -> Result<Bytes, ViewerError> {
-        next_payload(&mut self.stream).await
+        loop {
+            if let Some(payload) = self.next_buffered()? {
+                return Ok(payload);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Takes the next message from what was read, and answers control frames before it.
+    fn next_buffered(&mut self) -> Result<Option<Bytes>, ViewerError> {
+        let mut input = &self.buffer[self.unread.clone()];
+        while let Some(incoming) = self.frames.next(&RULES, &mut input)? {
+            self.unread.start = self.unread.end - input.len();
+            match incoming {
+                Incoming::Message(message) => {
+                    return Ok(Some(message.payload.into_owned().into()));
+                }
+                Incoming::Ping(payload) => {
+                    self.must_flush |= !answer(&self.socket, Opcode::Pong, &payload)?;
+                }
+                Incoming::Pong => {}
+                Incoming::Close(status) => {
+                    // A courtesy: the server closes in any case.
+                    let number = status.answer().to_be_bytes();
+                    let _ = answer(&self.socket, Opcode::Close, &number);
+                    return Err(ViewerError::Closed(status));
+                }
+            }
+        }
+        self.unread = 0..0;
+        Ok(None)
+    }
+
+    async fn fill(&mut self) -> Result<(), ViewerError> {
+        tokio::select! {
+            read = self.socket.read(&mut self.buffer) => {
+                let bytes = read?;
+                if bytes == 0 {
+                    return Err(ViewerError::Broken("the stream ended".to_owned()));
+                }
+                self.unread = 0..bytes;
+            }
+            flushed = self.socket.flush(), if self.must_flush => {
+                flushed?;
+                self.must_flush = false;
+            }
+        }
+        Ok(())
     }
 }
 
 impl ViewerWriter {
-    /// Puts a message into the write buffer, writing when that is full.
+    /// Puts a message into the write buffer, and writes when that is full.
     pub async fn feed(&mut self, message: &ClientMessage) -> Result<(), ViewerError> {
-        let fed = self.sink.feed(encode(self.encoding, message)).await;
-        fed.map_err(|error| ViewerError::from_stream(&error))
+        let frame = match self.encoding {
+            Encoding::Json => (Opcode::Text, json::encode_client(message)),
+            Encoding::Msgpack => (Opcode::Binary, msgpack::encode_client(message)),
+        };
+        let waiting = self.socket.enqueue(|outgoing| put_frame(outgoing, frame.0, &frame.1));
+        if waiting >= self.buffer_bytes {
+            self.flush().await?;
+        }
+        Ok(())
     }
 
-    /// Waits until the kernel has all that was fed.
+    /// Waits until the kernel has every message that was fed.
     pub async fn flush(&mut self) -> Result<(), ViewerError> {
-        self.sink.flush().await.map_err(|error| ViewerError::from_stream(&error))
+        Ok(self.socket.flush().await?)
     }
 }
 
-async fn connect(url: &str, options: &ViewerOptions) -> Result<Socket, ConnectError> {
-    let request = request(url, options)?;
-    let unreachable = |source| ConnectError::Unreachable { url: url.to_owned(), source };
-    let stream = open_stream(options).await.map_err(unreachable)?;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(options.buffer_bytes)
-        .write_buffer_size(options.buffer_bytes)
-        .max_message_size(Some(MAX_MESSAGE_BYTES))
-        .max_frame_size(Some(MAX_MESSAGE_BYTES));
-    let connector = options.endpoint.tls.then(|| Connector::Rustls(options.trust.config()));
-    // Boxed: its state is some KiB, needed only here, and would stay a part of the caller's.
-    let handshake =
-        Box::pin(client_async_tls_with_config(request, stream, Some(config), connector));
-    match handshake.await {
-        Ok((socket, _)) => Ok(socket),
-        Err(error) => Err(ConnectError::from_handshake(url, error)),
+fn put_frame(outgoing: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    put_client_frame(outgoing, opcode, payload, rand::random());
+}
+
+/// Writes a control frame as far as the kernel takes it now. Returns false if something is left.
+fn answer(socket: &Socket, opcode: Opcode, payload: &[u8]) -> std::io::Result<bool> {
+    socket.enqueue(|outgoing| put_frame(outgoing, opcode, payload));
+    socket.try_flush()
+}
+
+fn timed_out(options: &ViewerOptions) -> ConnectError {
+    ConnectError::TimedOut { url: options.url(), waited: options.connect_timeout }
+}
+
+async fn connect(options: &ViewerOptions) -> Result<ViewerConnection, ConnectError> {
+    let upgrade = Upgrade {
+        endpoint: &options.endpoint,
+        stream: options.stream,
+        encoding: options.encoding,
+        deflate: RULES.deflate,
+        token: options.token.as_deref(),
+        resume: options.resume,
+        nonce: rand::random(),
+    };
+    let request = upgrade.request()?;
+    let unreachable = |source| ConnectError::Unreachable { url: options.url(), source };
+    let socket = open_socket(options).await.map_err(unreachable)?;
+    socket.enqueue(|outgoing| outgoing.extend_from_slice(&request));
+    socket.flush().await.map_err(unreachable)?;
+    let mut buffer = vec![0; options.buffer_bytes].into_boxed_slice();
+    let mut response = Vec::new();
+    loop {
+        let bytes = socket.read(&mut buffer).await.map_err(unreachable)?;
+        response.extend_from_slice(&buffer[..bytes]);
+        if let Some(end) = upgrade.read_response(&response, bytes == 0)? {
+            let early_bytes = response.len() - end;
+            let unread = bytes - early_bytes..bytes;
+            let socket = Arc::new(socket);
+            let encoding = options.encoding;
+            let writer = ViewerWriter {
+                socket: socket.clone(),
+                encoding,
+                buffer_bytes: options.buffer_bytes,
+            };
+            let frames = FrameReader::default();
+            let reader =
+                ViewerReader { socket, encoding, frames, buffer, unread, must_flush: false };
+            return Ok(ViewerConnection { writer, reader });
+        }
     }
 }
 
-fn request(url: &str, options: &ViewerOptions) -> Result<Request, ConnectError> {
-    let problem = |problem: String| ConnectError::Handshake { url: url.to_owned(), problem };
-    let mut request = url.into_client_request().map_err(|error| problem(error.to_string()))?;
-    let headers = request.headers_mut();
-    let protocol = tungstenite::http::HeaderValue::from_static(options.encoding.subprotocol());
-    headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
-    if let Some(token) = &options.token {
-        let bearer = format!("Bearer {token}").parse();
-        let bearer = bearer.map_err(|_| problem("the token has characters no header takes".into()));
-        headers.insert(AUTHORIZATION, bearer?);
-    }
-    Ok(request)
-}
-
-async fn open_stream(options: &ViewerOptions) -> std::io::Result<TcpStream> {
+/// Tries the host's addresses in turn.
+async fn open_socket(options: &ViewerOptions) -> std::io::Result<Socket> {
     let endpoint = &options.endpoint;
+    let tls = endpoint.tls.then(|| options.trust.config());
     let mut failure = None;
     for address in lookup_host((endpoint.host.as_str(), endpoint.port)).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        if let Some(bytes) = options.receive_window_bytes {
-            socket.set_recv_buffer_size(bytes.min(u32::MAX as usize) as u32)?;
-        }
-        match socket.connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
+        let connect = Connect {
+            address,
+            source: None,
+            receive_buffer_bytes: options.receive_window_bytes,
+        };
+        match Socket::connect(connect, tls.as_ref(), &endpoint.host).await {
+            Ok(socket) => return Ok(socket),
             Err(error) => failure = Some(error),
         }
     }
     Err(failure.unwrap_or_else(|| std::io::Error::other("the host has no address")))
-}
-
-fn encode(encoding: Encoding, message: &ClientMessage) -> Message {
-    match encoding {
-        Encoding::Json => {
-            let text = Utf8Bytes::try_from(Bytes::from(json::encode_client(message)));
-            Message::Text(text.expect("serde_json writes UTF-8"))
-        }
-        Encoding::Msgpack => Message::Binary(msgpack::encode_client(message).into()),
-    }
-}
-
-async fn next_payload<S>(stream: &mut S) -> Result<Bytes, ViewerError>
-where
-    S: futures_util::Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
-{
-    loop {
-        match stream.next().await {
-            Some(Ok(Message::Text(text))) => return Ok(text.into()),
-            Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
-            Some(Ok(Message::Close(frame))) => {
-                return Err(ViewerError::Closed(match frame {
-                    Some(frame) => {
-                        Closure { number: frame.code.into(), reason: frame.reason.to_string() }
-                    }
-                    None => Closure { number: 1005, reason: String::new() },
-                }));
-            }
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Err(error)) => return Err(ViewerError::from_stream(&error)),
-            None => return Err(ViewerError::Broken("the stream ended".to_owned())),
-        }
-    }
 }

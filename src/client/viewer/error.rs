@@ -1,13 +1,12 @@
-//! Why there is no connection, or no longer one.
+//! Reasons why a connection was not made, or ended.
 
 use std::io;
 
-use tokio_tungstenite::tungstenite;
-
-use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
+use crate::net::websocket::{CloseStatus, FrameError, InflateError};
+use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{CloseCode, ErrorCode};
 
-/// Why a connection was not made.
+/// The reason why a connection was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("{url} cannot be reached: {source}")]
@@ -20,7 +19,7 @@ pub enum ConnectError {
     #[error("{url} did not complete the handshake within {waited:?}")]
     TimedOut { url: String, waited: std::time::Duration },
     /// It ended before the server's welcome.
-    #[error("{url} gave no welcome: {error}")]
+    #[error("{url} did not welcome the viewer: {error}")]
     NotWelcome { url: String, error: ViewerError },
 }
 
@@ -29,7 +28,7 @@ fn explain(body: &Option<ErrorBody>) -> String {
 }
 
 impl ConnectError {
-    /// Whether the same attempt may succeed later.
+    /// Reports whether the same attempt may succeed later.
     pub fn retry(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
@@ -40,9 +39,9 @@ impl ConnectError {
         }
     }
 
-    /// How long the server, at which too many connect at once, wants the viewer to stay away. Who keeps
-    /// to it finds a place in the end, so this is no failure yet.
-    pub fn told_to_wait(&self) -> Option<std::time::Duration> {
+    /// Returns the pause that the server asks for while too many viewers connect at once. Not a failure:
+    /// a viewer that keeps to it gets a place in the end.
+    pub fn requested_pause(&self) -> Option<std::time::Duration> {
         match self {
             Self::Refused { body: Some(body), .. } if body.code == ErrorCode::ConnectionRate => {
                 body.retry_after_ms.map(std::time::Duration::from_millis)
@@ -51,7 +50,7 @@ impl ConnectError {
         }
     }
 
-    /// A short stable word for counting: an error code, or what kind of failure it was.
+    /// Returns a short stable word for counting: an error code or the kind of failure.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable { source, .. } => match source.raw_os_error() {
@@ -68,78 +67,40 @@ impl ConnectError {
             Self::NotWelcome { error, .. } => error.kind(),
         }
     }
-
-    pub(super) fn from_handshake(url: &str, error: tungstenite::Error) -> Self {
-        let url = url.to_owned();
-        match error {
-            tungstenite::Error::Io(source) => Self::Unreachable { url, source },
-            tungstenite::Error::Http(response) => {
-                let status = response.status().as_u16();
-                let body = response.body().as_deref();
-                let body = body.and_then(|b| serde_json::from_slice::<ErrorEnvelope>(b).ok());
-                Self::Refused { url, status, body: body.map(|envelope| envelope.error) }
-            }
-            other => Self::Handshake { url, problem: other.to_string() },
-        }
-    }
 }
 
-/// The server's close frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Closure {
-    /// 1005 if the frame had none.
-    pub number: u16,
-    pub reason: String,
-}
-
-impl Closure {
-    /// The code, if it is one of this system's.
-    pub fn code(&self) -> Option<CloseCode> {
-        CloseCode::from_number(self.number)
-    }
-}
-
-impl std::fmt::Display for Closure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.code() {
-            Some(code) => write!(f, "{} {}", self.number, code.as_str()),
-            None => write!(f, "{} {}", self.number, self.reason),
-        }
-    }
-}
-
-/// Why a connection ended.
+/// The reason why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ViewerError {
     #[error("the server closed the connection: {0}")]
-    Closed(Closure),
-    /// No close frame: the network, or a server that died.
+    Closed(CloseStatus),
+    /// It ended without a close frame: the network failed or the server died.
     #[error("the connection broke: {0}")]
     Broken(String),
-    #[error("the server's message makes no sense: {0}")]
+    #[error("the server sent an invalid message: {0}")]
     BadMessage(String),
-    /// The server said so before any welcome.
+    /// The server refused the viewer before its welcome.
     #[error("{code}: {message}")]
     Refused { code: ErrorCode, message: String },
 }
 
 impl ViewerError {
-    /// The server's close code, if it gave one that this system knows.
+    /// Returns the server's close code, if it gave one that this system knows.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
-            Self::Closed(closure) => closure.code(),
+            Self::Closed(status) => status.code(),
             Self::Refused { code, .. } => code.close_code(),
             Self::Broken(_) | Self::BadMessage(_) => None,
         }
     }
 
-    /// Whether to come back with the same token and position: after a broken connection, after close
-    /// codes that say so, and after those of proxies and restarting servers (1001, 1011 to 1014).
+    /// Reports whether to reconnect with the same token and position: after a broken connection, after
+    /// close codes that say so, and after those of proxies and restarting servers (1001, 1011 to 1014).
     pub fn retry(&self) -> bool {
         match self {
-            Self::Closed(closure) => match closure.code() {
+            Self::Closed(status) => match status.code() {
                 Some(code) => code.reconnect(),
-                None => matches!(closure.number, 1001 | 1005 | 1006 | 1011..=1014),
+                None => matches!(status.number, 1001 | 1005 | 1006 | 1011..=1014),
             },
             Self::Broken(_) => true,
             Self::BadMessage(_) => false,
@@ -147,25 +108,31 @@ impl ViewerError {
         }
     }
 
-    /// A short stable word for counting.
+    /// Returns a short stable word for counting.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Closed(closure) => closure.code().map_or("closed", CloseCode::as_str),
+            Self::Closed(status) => status.code().map_or("closed", CloseCode::as_str),
             Self::Broken(_) => "broken",
             Self::BadMessage(_) => "bad_message",
             Self::Refused { code, .. } => code.as_str(),
         }
     }
+}
 
-    pub(super) fn from_stream(error: &tungstenite::Error) -> Self {
-        match error {
-            tungstenite::Error::Protocol(
-                tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-            ) => Self::Broken("reset without a close frame".to_owned()),
-            tungstenite::Error::Protocol(_)
-            | tungstenite::Error::Utf8(_)
-            | tungstenite::Error::Capacity(_) => Self::BadMessage(error.to_string()),
-            _ => Self::Broken(error.to_string()),
-        }
+impl From<io::Error> for ViewerError {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+impl From<FrameError> for ViewerError {
+    fn from(error: FrameError) -> Self {
+        Self::BadMessage(error.to_string())
+    }
+}
+
+impl From<InflateError> for ViewerError {
+    fn from(error: InflateError) -> Self {
+        Self::BadMessage(error.to_string())
     }
 }

@@ -1,38 +1,45 @@
 //! A viewer's connection.
 //!
 //! In: an [`Endpoint`](super::Endpoint), a stream, perhaps a token and a position. Out: the server's
-//! messages, typed ([`ViewerConnection::next`]) or as they came ([`ViewerConnection::next_payload`]),
-//! and a typed reason when they end. Always holds: pings are answered while somebody reads; a message
-//! is never split over two reads. When full: nothing is read ahead of the caller, so a caller that
-//! stops reading fills the kernel's buffers and then the server's patience.
+//! messages, typed ([`ViewerConnection::next`]) or undecoded ([`ViewerConnection::next_payload`]),
+//! and a typed reason when they end. Always holds: pings are answered while the caller reads; a
+//! message is never split over two reads. When full: nothing is read ahead of the caller, so a
+//! caller that stops reading fills the kernel's buffers, and then the server closes the connection.
 //!
-//! [`Upgrade`] and [`FrameReader`] are the same connection without I/O, for who holds thousands of them;
-//! with [`Inflater`] they read permessage-deflate, which [`ViewerConnection`] does not offer.
+//! [`Upgrade`] is the same handshake without I/O, for callers that hold thousands of connections;
+//! with the types of [`net::websocket`](crate::net::websocket) they read frames and
+//! permessage-deflate, which [`ViewerConnection`] does not offer.
 
 mod connection;
 mod error;
-mod framing;
-mod inflate;
 mod options;
 mod position;
 mod reconnect;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod upgrade;
 
 pub use connection::{ViewerConnection, ViewerReader, ViewerWriter, Welcome};
-pub use error::{Closure, ConnectError, ViewerError};
-pub use framing::{FrameReader, Incoming, client_control_frame};
-pub use inflate::{Inflater, WINDOW_BYTES, window_after};
+pub use error::{ConnectError, ViewerError};
 pub use options::ViewerOptions;
 pub use position::{Advance, Position, SeqRange};
 pub use reconnect::Reconnect;
 pub use upgrade::Upgrade;
 
+use crate::net::websocket::{ReadRules, Side};
 use crate::protocol::ServerMessage;
 use crate::protocol::message::{Encoding, json, msgpack};
 
-/// Reads a server's message in the form the connection speaks.
+/// Limit of a server's message. A frame of a full batch has some 100 KiB.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// Returns the rules for a server's frames; `deflate` if permessage-deflate was agreed.
+pub const fn read_rules(deflate: bool) -> ReadRules {
+    ReadRules { sender: Side::Server, max_message_bytes: MAX_MESSAGE_BYTES, deflate }
+}
+
+/// Decodes a server's message.
 pub fn decode(encoding: Encoding, payload: &[u8]) -> Result<ServerMessage, ViewerError> {
     match encoding {
         Encoding::Json => {

@@ -1,4 +1,4 @@
-//! How a viewer connects.
+//! The parameters of a viewer's connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,27 +7,27 @@ use crate::client::{Endpoint, Trust};
 use crate::protocol::message::Encoding;
 use crate::protocol::{StreamId, StreamPosition};
 
-/// All that a connection depends on.
+/// The parameters of a viewer's connection.
 #[derive(Debug, Clone)]
 pub struct ViewerOptions {
     pub endpoint: Endpoint,
     pub stream: StreamId,
-    /// Sent as `Authorization: Bearer`; without it the viewer is anonymous.
+    /// Sent as `Authorization: Bearer`. Without it the viewer is anonymous.
     pub token: Option<Arc<str>>,
     pub encoding: Encoding,
-    /// Continue after this position.
+    /// The position to continue after.
     pub resume: Option<StreamPosition>,
     pub trust: Trust,
     /// Size of the read buffer and of the write buffer, each.
     pub buffer_bytes: usize,
-    /// The kernel's receive buffer, where the default would hide that nobody reads.
+    /// Size of the kernel's receive buffer, where the default would hide that nobody reads.
     pub receive_window_bytes: Option<usize>,
-    /// From the first packet to the end of the handshake.
+    /// Limits the time from the first packet to the end of the handshake.
     pub connect_timeout: Duration,
 }
 
 impl ViewerOptions {
-    /// An anonymous viewer that reads JSON.
+    /// Returns the parameters of an anonymous viewer that reads JSON.
     pub fn new(endpoint: Endpoint, stream: StreamId) -> Self {
         Self {
             endpoint,
@@ -40,5 +40,10 @@ impl ViewerOptions {
             receive_window_bytes: None,
             connect_timeout: Duration::from_secs(10),
         }
+    }
+
+    /// Returns the URL that the viewer connects to.
+    pub fn url(&self) -> String {
+        self.endpoint.viewer_url(self.stream, self.resume)
     }
 }

@@ -1,30 +1,32 @@
-//! When to come back after a connection ended.
+//! Decides when to reconnect after a connection ended.
 
 use std::time::Duration;
 
 use super::{ConnectError, ViewerError};
+use crate::net::backoff::{Backoff, BackoffBounds};
 
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const BOUNDS: BackoffBounds =
+    BackoffBounds { first: Duration::from_millis(250), longest: Duration::from_secs(10) };
 
-/// Counts failures and answers with a wait, or with `None` where coming back is of no use.
+/// Counts failures and returns the next wait, or `None` where reconnecting is of no use.
 ///
-/// The wait the server named in `bye` is kept, for the server has spread its viewers itself. Where it
-/// named none, waits double from 250 ms up to 10 s, and each is drawn from its upper half, so that
-/// viewers who left together do not return together.
-#[derive(Debug, Clone, Default)]
+/// A wait that the server named in `bye` is kept, since the server has spread its viewers itself.
+/// Otherwise waits double from 250 ms up to 10 s, and each is drawn from its upper half, so that
+/// viewers that left together do not return together.
+#[derive(Debug, Default)]
 pub struct Reconnect {
-    failures: u32,
-    told_wait: Option<Duration>,
+    /// Absent before the first failure: most viewers never fail, and a load run has a million.
+    backoff: Option<Box<Backoff>>,
+    requested_wait: Option<Duration>,
 }
 
 impl Reconnect {
-    /// Keeps what a `bye` said.
+    /// Keeps the wait that a `bye` named.
     pub fn bye(&mut self, reconnect_after_ms: Option<u64>) {
-        self.told_wait = reconnect_after_ms.map(Duration::from_millis);
+        self.requested_wait = reconnect_after_ms.map(Duration::from_millis);
     }
 
-    /// A welcome came: the next failure is the first again.
+    /// Resets the waits after a welcome.
     pub fn succeeded(&mut self) {
         *self = Self::default();
     }
@@ -41,23 +43,21 @@ impl Reconnect {
     }
 
     fn wait(&mut self) -> Duration {
-        let doubled = FIRST_WAIT.saturating_mul(1 << self.failures.min(10)).min(LONGEST_WAIT);
-        self.failures += 1;
-        match self.told_wait.take() {
-            Some(wait) => wait,
-            None => doubled.mul_f64(rand::random_range(0.5..=1.0)),
-        }
+        let backoff = self.backoff.get_or_insert_with(|| Box::new(BOUNDS.start()));
+        // A wait that the server named counts as a failure, too.
+        let own = backoff.next_pause_with_jitter();
+        self.requested_wait.take().unwrap_or(own)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::viewer::Closure;
+    use crate::net::websocket::CloseStatus;
     use crate::protocol::CloseCode;
 
     fn closed(number: u16) -> ViewerError {
-        ViewerError::Closed(Closure { number, reason: String::new() })
+        ViewerError::Closed(CloseStatus { number, reason: String::new() })
     }
 
     #[test]
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_own_wait_goes_first_and_counts_once() {
+    fn a_requested_wait_goes_first_and_counts_once() {
         let mut reconnect = Reconnect::default();
         reconnect.bye(Some(7_000));
         let end = closed(CloseCode::Shutdown.number());
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_a_bound_and_begin_anew_after_success() {
+    fn waits_double_and_a_success_resets_them() {
         let mut reconnect = Reconnect::default();
         let end = ViewerError::Broken("reset".into());
         for expected in [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {

@@ -1,54 +1,54 @@
-//! The opening handshake without I/O (RFC 6455 §4.1), for who reads thousands of viewers on one thread.
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+//! The client's opening handshake without I/O (RFC 6455 §4.1).
 
 use super::ConnectError;
 use crate::client::Endpoint;
+use crate::net::websocket::extensions::check_answer;
+use crate::net::websocket::handshake::{NONCE_BYTES, accept_key, key};
 use crate::protocol::error_code::ErrorEnvelope;
 use crate::protocol::message::Encoding;
-use crate::protocol::websocket::accept_key;
 use crate::protocol::{StreamId, StreamPosition};
 
-/// A server's answer is never larger: some headers, perhaps an error in JSON.
-const MAX_ANSWER_BYTES: usize = 16 << 10;
+/// Limit of a server's response: some headers, perhaps an error in JSON.
+const MAX_RESPONSE_BYTES: usize = 16 << 10;
 
-/// What one viewer asks for.
+/// One viewer's handshake.
 #[derive(Debug, Clone, Copy)]
 pub struct Upgrade<'a> {
     pub endpoint: &'a Endpoint,
     pub stream: StreamId,
     pub encoding: Encoding,
-    /// Offers permessage-deflate, and takes no less: the server may keep its context.
+    /// Offers permessage-deflate, and fails if the server does not agree. The server may keep its context.
     pub deflate: bool,
     pub token: Option<&'a str>,
-    /// Continue after this position.
+    /// The position to continue after.
     pub resume: Option<StreamPosition>,
-    /// Differs from connection to connection; the answer proves that it was read.
-    pub nonce: [u8; 16],
+    /// Differs from connection to connection; the response proves that the server read it.
+    pub nonce: [u8; NONCE_BYTES],
 }
 
-/// The parts of an answer's head that matter.
-struct Head<'a> {
+/// The parts of a response's head that matter.
+struct ResponseHead<'a> {
     status: u16,
     accept: Option<&'a str>,
     protocol: Option<&'a str>,
     extensions: Option<&'a str>,
     content_length: Option<usize>,
+    /// The body is not read.
+    chunked: bool,
 }
 
 impl Upgrade<'_> {
-    /// The request, to be written as it is.
+    /// Returns the request, ready to be written.
     ///
     /// # Errors
-    /// A token that no header takes.
+    /// The token has characters that a header cannot hold.
     pub fn request(&self) -> Result<Vec<u8>, ConnectError> {
         let url = self.url();
-        let (authority, path) = split(&url);
+        let (authority, path) = split_authority(&url);
         let mut request = format!(
             "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\nSec-WebSocket-Protocol: {}\r\n",
-            STANDARD.encode(self.nonce),
+            key(self.nonce),
             self.encoding.subprotocol(),
         );
         if self.deflate {
@@ -56,7 +56,7 @@ impl Upgrade<'_> {
         }
         if let Some(token) = self.token {
             if !token.bytes().all(|byte| (0x21..0x7F).contains(&byte)) {
-                return Err(self.failed("the token has characters no header takes"));
+                return Err(self.failed("the token has characters that a header cannot hold"));
             }
             request.push_str("Authorization: Bearer ");
             request.push_str(token);
@@ -66,29 +66,29 @@ impl Upgrade<'_> {
         Ok(request.into_bytes())
     }
 
-    /// Reads the answer from the start of `bytes`: how long it is if it opens the connection, `None`
-    /// while bytes are missing. `ended` says that none will come.
+    /// Reads the response at the start of `bytes`. Returns its length if it opens the connection, and
+    /// `None` while bytes are missing; `ended` means that no more will come.
     ///
     /// # Errors
-    /// What the server answered instead.
-    pub fn read_answer(&self, bytes: &[u8], ended: bool) -> Result<Option<usize>, ConnectError> {
+    /// The server refused, or the response is not one to this handshake.
+    pub fn read_response(&self, bytes: &[u8], ended: bool) -> Result<Option<usize>, ConnectError> {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-            return match (ended, bytes.len() > MAX_ANSWER_BYTES) {
-                (_, true) => Err(self.failed("its answer does not end")),
-                (true, _) => Err(self.failed("it closed the connection without an answer")),
+            return match (ended, bytes.len() > MAX_RESPONSE_BYTES) {
+                (_, true) => Err(self.failed("its response does not end")),
+                (true, _) => Err(self.failed("it closed the connection without a response")),
                 _ => Ok(None),
             };
         };
         let body_at = end + 4;
-        let head = std::str::from_utf8(&bytes[..end]).ok().and_then(Head::parse);
-        let head = head.ok_or_else(|| self.failed("its answer is not HTTP/1.1"))?;
+        let head = std::str::from_utf8(&bytes[..end]).ok().and_then(ResponseHead::parse);
+        let head = head.ok_or_else(|| self.failed("its response is not HTTP/1.1"))?;
         if head.status == 101 {
             self.check(&head)?;
             return Ok(Some(body_at));
         }
         let body = &bytes[body_at..];
-        let whole = head.content_length.is_some_and(|length| body.len() >= length);
-        if whole || ended || bytes.len() > MAX_ANSWER_BYTES {
+        let complete = head.chunked || head.content_length.is_some_and(|length| body.len() >= length);
+        if complete || ended || bytes.len() > MAX_RESPONSE_BYTES {
             let body = serde_json::from_slice::<ErrorEnvelope>(body).ok();
             let body = body.map(|envelope| envelope.error);
             return Err(ConnectError::Refused { url: self.url(), status: head.status, body });
@@ -96,23 +96,18 @@ impl Upgrade<'_> {
         Ok(None)
     }
 
-    fn check(&self, head: &Head<'_>) -> Result<(), ConnectError> {
-        if head.accept != Some(accept_key(&STANDARD.encode(self.nonce)).as_str()) {
-            return Err(self.failed("its Sec-WebSocket-Accept does not fit the key"));
+    fn check(&self, head: &ResponseHead<'_>) -> Result<(), ConnectError> {
+        if head.accept != Some(accept_key(&key(self.nonce)).as_str()) {
+            return Err(self.failed("its Sec-WebSocket-Accept does not match the key"));
         }
         if head.protocol != Some(self.encoding.subprotocol()) {
             return Err(self.failed("it did not agree to the subprotocol"));
         }
-        let extension = head.extensions.map(|text| text.split(';').next().unwrap_or(text).trim());
-        match (self.deflate, extension) {
-            (false, None) | (true, Some("permessage-deflate")) => {}
-            (true, None) => return Err(self.failed("it did not agree to permessage-deflate")),
-            (_, Some(_)) => return Err(self.failed("it uses an extension that was not offered")),
-        }
-        Ok(())
+        check_answer(self.deflate, head.extensions)
+            .map_err(|problem| self.failed(&problem.to_string()))
     }
 
-    /// Where the viewer connects, for error messages too.
+    /// Returns the URL that the viewer connects to.
     pub fn url(&self) -> String {
         self.endpoint.viewer_url(self.stream, self.resume)
     }
@@ -122,12 +117,18 @@ impl Upgrade<'_> {
     }
 }
 
-impl<'a> Head<'a> {
+impl<'a> ResponseHead<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let mut lines = text.split("\r\n");
         let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-        let mut head =
-            Self { status, accept: None, protocol: None, extensions: None, content_length: None };
+        let mut head = Self {
+            status,
+            accept: None,
+            protocol: None,
+            extensions: None,
+            content_length: None,
+            chunked: false,
+        };
         for line in lines {
             let (name, value) = line.split_once(':')?;
             let value = value.trim();
@@ -135,6 +136,7 @@ impl<'a> Head<'a> {
                 "sec-websocket-accept" => head.accept = Some(value),
                 "sec-websocket-protocol" => head.protocol = Some(value),
                 "sec-websocket-extensions" => head.extensions = Some(value),
+                "transfer-encoding" => head.chunked = true,
                 "content-length" => head.content_length = value.parse().ok(),
                 _ => {}
             }
@@ -143,8 +145,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The authority of an URL, and what follows it.
-fn split(url: &str) -> (&str, &str) {
+/// Splits a URL into its authority and the path after it.
+fn split_authority(url: &str) -> (&str, &str) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split_at(rest.find('/').unwrap_or(rest.len()))
 }
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_asks_for_all_that_was_given() {
+    fn a_request_holds_every_option() {
         let endpoint: Endpoint = "ws://chat.example:81/base".parse().unwrap();
         let request = String::from_utf8(upgrade(&endpoint).request().unwrap()).unwrap();
         assert!(request.starts_with("GET /base/ws/7?epoch="), "{request}");
@@ -185,20 +187,20 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_taken_when_it_is_whole_and_right() {
+    fn a_response_must_be_complete_and_fit() {
         let endpoint = Endpoint::plain("h", 1);
         let upgrade = upgrade(&endpoint);
         let answer = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
             sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
             Sec-WebSocket-Protocol: lc.v1.msgpack\r\n\r\nrest";
         for cut in 0..answer.len() - 4 {
-            assert_eq!(upgrade.read_answer(&answer[..cut], false).unwrap(), None, "{cut}");
+            assert_eq!(upgrade.read_response(&answer[..cut], false).unwrap(), None, "{cut}");
         }
-        assert_eq!(upgrade.read_answer(answer, false).unwrap(), Some(answer.len() - 4));
+        assert_eq!(upgrade.read_response(answer, false).unwrap(), Some(answer.len() - 4));
         let other = Upgrade { nonce: [0; 16], ..upgrade };
-        assert_eq!(other.read_answer(answer, false).unwrap_err().kind(), "bad_handshake");
+        assert_eq!(other.read_response(answer, false).unwrap_err().kind(), "bad_handshake");
         let json = Upgrade { encoding: Encoding::Json, ..upgrade };
-        assert_eq!(json.read_answer(answer, false).unwrap_err().kind(), "bad_handshake");
+        assert_eq!(json.read_response(answer, false).unwrap_err().kind(), "bad_handshake");
     }
 
     #[test]
@@ -223,13 +225,13 @@ mod tests {
             (deflate, "", false),
             (deflate, "sec-websocket-extensions: x-other\r\n", false),
         ] {
-            let read = upgrade.read_answer(answer(extensions).as_bytes(), false);
+            let read = upgrade.read_response(answer(extensions).as_bytes(), false);
             assert_eq!(read.is_ok(), fine, "{extensions}: {read:?}");
         }
     }
 
     #[test]
-    fn a_refusal_says_why() {
+    fn a_refusal_has_its_reason() {
         let endpoint = Endpoint::plain("h", 1);
         let upgrade = upgrade(&endpoint);
         let body = r#"{"error":{"code":"node_full","message":"full","retry_after_ms":1500}}"#;
@@ -237,16 +239,16 @@ mod tests {
         let answer =
             format!("HTTP/1.1 503 Service Unavailable\r\ncontent-length: {length}\r\n\r\n{body}");
         let cut = &answer.as_bytes()[..answer.len() - 1];
-        assert_eq!(upgrade.read_answer(cut, false).unwrap(), None);
-        let error = upgrade.read_answer(answer.as_bytes(), false).unwrap_err();
+        assert_eq!(upgrade.read_response(cut, false).unwrap(), None);
+        let error = upgrade.read_response(answer.as_bytes(), false).unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorCode::NodeFull.as_str(), true));
         let bare = b"HTTP/1.1 404 Not Found\r\n\r\n";
-        assert_eq!(upgrade.read_answer(bare, false).unwrap(), None);
-        assert_eq!(upgrade.read_answer(bare, true).unwrap_err().kind(), "http_error");
+        assert_eq!(upgrade.read_response(bare, false).unwrap(), None);
+        assert_eq!(upgrade.read_response(bare, true).unwrap_err().kind(), "http_error");
         for (bytes, ended) in [(&b"SSH-2.0-x\r\n\r\n"[..], false), (b"HTTP/1.1 101", true)] {
-            assert_eq!(upgrade.read_answer(bytes, ended).unwrap_err().kind(), "bad_handshake");
+            assert_eq!(upgrade.read_response(bytes, ended).unwrap_err().kind(), "bad_handshake");
         }
-        let endless = vec![b'x'; MAX_ANSWER_BYTES + 1];
-        assert!(upgrade.read_answer(&endless, false).is_err());
+        let endless = vec![b'x'; MAX_RESPONSE_BYTES + 1];
+        assert!(upgrade.read_response(&endless, false).is_err());
     }
 }

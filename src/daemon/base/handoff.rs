@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+pub use crate::net::websocket::Deflate;
+use crate::net::Transport;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::Encoding;
 use crate::protocol::throttle::SampleRate;
@@ -99,7 +101,7 @@ pub struct ReactionCounts {
 /// A viewer whose handshake is done, on its way from the gateway to a delivery worker.
 #[derive(Debug)]
 pub struct NewViewer {
-    pub socket: ViewerSocket,
+    pub transport: Transport,
     /// Bytes the HTTP library had read beyond the handshake.
     pub early_bytes: Vec<u8>,
     pub stream_id: StreamId,
@@ -115,17 +117,6 @@ pub struct NewViewer {
     pub permit: Box<dyn Permit>,
 }
 
-/// What was agreed of permessage-deflate. What the viewer sends is without context in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deflate {
-    /// Not at all.
-    Off,
-    /// Without context takeover: each message by itself.
-    Single,
-    /// With the server's context kept: one deflate stream for all viewers of a stream.
-    Shared,
-}
-
 /// Who a viewer has shown to be.
 #[derive(Debug, Clone)]
 pub struct Bearer {
@@ -137,13 +128,6 @@ pub struct Bearer {
 /// What the gateway holds for a connection (its place in the registry and in the limits). Dropping
 /// it gives all of it back.
 pub trait Permit: Send + std::fmt::Debug {}
-
-/// A connected socket, non-blocking, its TLS session beside it.
-#[derive(Debug)]
-pub enum ViewerSocket {
-    Plain(std::net::TcpStream),
-    Tls(std::net::TcpStream, Box<rustls::ServerConnection>),
-}
 
 /// Takes viewers; delivery implements it.
 pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {

@@ -10,17 +10,17 @@ use super::Crowd;
 use super::message::Word;
 use super::seat::State;
 use super::timers::Timer;
-use super::transport::{Brought, Dial, Transport};
-use crate::client::viewer::{
-    ConnectError, Incoming, Upgrade, ViewerError, Welcome, client_control_frame, decode,
-};
+use crate::client::viewer::{ConnectError, Upgrade, ViewerError, Welcome, decode, read_rules};
 use crate::loadgen::ledger::{Micros, Presence, Received};
-use crate::protocol::websocket::Opcode;
-use crate::protocol::{CloseCode, ServerMessage};
+use crate::net::Transport;
+use crate::net::transport::Connect;
+use crate::net::websocket::{Incoming, Message, Opcode, client_frame};
 
 /// How often a viewer that never was connected tries again where the server says when to. One that is
 /// only to wait for its turn waits for it.
 const FIRST_ATTEMPTS: u32 = 5;
+/// Small enough that a server soon notices that nobody reads.
+const SLOW_WINDOW_BYTES: usize = 4096;
 
 /// Whether a connection is still worth reading from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,17 +46,17 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
         let seat = &mut self.seats[index];
         let address = self.plan.addresses[endpoint].get(usize::from(seat.address)).copied();
         let no_address = || std::io::Error::other("the host has no address");
-        let dial = Dial {
+        let connect = Connect {
             address: address.ok_or_else(no_address)?,
             source: self.plan.source(index as u64),
-            slow: self.plan.is_slow(index as u64),
+            receive_buffer_bytes: self.plan.is_slow(index as u64).then_some(SLOW_WINDOW_BYTES),
         };
-        let mut socket = dial.begin()?;
+        let mut socket = mio::net::TcpStream::from_std(connect.start()?);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.inbox.poll.registry().register(&mut socket, Token(index), interest)?;
         let endpoint = &self.plan.audience.endpoints[endpoint];
         let tls = self.tls.as_ref().filter(|_| endpoint.tls);
-        seat.transport = Some(Transport::new(socket, tls, &endpoint.host)?);
+        seat.transport = Some(Transport::client(socket, tls, &endpoint.host)?);
         seat.state = State::Connecting;
         Ok(())
     }
@@ -101,7 +101,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
         let seat = &mut self.seats[index];
         seat.state = State::Upgrading(Vec::new());
         let Some(transport) = &mut seat.transport else { return };
-        if let Err(error) = transport.write(&request) {
+        if let Err(error) = transport.write_short(&request) {
             self.broken(index, &error);
         }
     }
@@ -128,18 +128,18 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
         let mut buffer = std::mem::take(&mut self.buffer);
         while let Some(transport) = &mut self.seats[index].transport {
             match transport.read(&mut buffer) {
-                Ok(Brought { bytes: 0, .. }) => {
+                Ok(Some(0)) => {
                     self.ended(index);
                     break;
                 }
-                Ok(Brought { bytes, drained }) => {
+                Ok(Some(bytes)) => {
+                    let drained = transport.short_read_means_empty() && bytes < buffer.len();
                     let flow = self.take(index, &buffer[..bytes]);
                     if flow == Flow::Ended || drained && !to_the_end {
                         break;
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(None) => break,
                 Err(error) => {
                     self.broken(index, &error);
                     break;
@@ -153,7 +153,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
     fn ended(&mut self, index: usize) {
         if let State::Upgrading(answer) = &mut self.seats[index].state {
             let answer = std::mem::take(answer);
-            if let Err(error) = self.upgrade(index).read_answer(&answer, true) {
+            if let Err(error) = self.upgrade(index).read_response(&answer, true) {
                 return self.failed(index, &error);
             }
         }
@@ -170,7 +170,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
         };
         let mut answer = std::mem::take(before);
         answer.extend_from_slice(bytes);
-        match self.upgrade(index).read_answer(&answer, false) {
+        match self.upgrade(index).read_response(&answer, false) {
             Ok(None) => {
                 self.seats[index].state = State::Upgrading(answer);
                 Flow::On
@@ -188,27 +188,29 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
 
     fn take_frames(&mut self, index: usize, mut bytes: &[u8]) -> Flow {
         let now = self.clock.now();
+        let rules = read_rules(self.plan.form(index as u64).deflate);
         loop {
-            let incoming = match self.seats[index].frames.next(&mut bytes) {
+            let incoming = match self.seats[index].frames.next(&rules, &mut bytes) {
                 Ok(Some(incoming)) => incoming,
                 Ok(None) => return Flow::On,
                 Err(error) => {
-                    self.lost(index, error);
+                    self.lost(index, error.into());
                     return Flow::Ended;
                 }
             };
             let flow = match incoming {
-                Incoming::Message(payload) => self.take_message(index, &payload, now),
-                Incoming::Compressed(payload) => self.take_compressed(index, &payload, now),
+                Incoming::Message(Message { compressed: true, payload, .. }) => {
+                    self.take_compressed(index, &payload, now)
+                }
+                Incoming::Message(Message { payload, .. }) => {
+                    self.take_message(index, &payload, now)
+                }
+                Incoming::Pong => Flow::On,
                 Incoming::Ping(payload) => self.answer(index, Opcode::Pong, &payload),
-                Incoming::Close(closure) => {
-                    let code = match closure.number {
-                        1005 => CloseCode::Normal.number(),
-                        number => number,
-                    };
-                    // Politeness: the server closes in any case.
-                    let _ = self.answer(index, Opcode::Close, &code.to_be_bytes());
-                    self.lost(index, ViewerError::Closed(closure));
+                Incoming::Close(status) => {
+                    // A courtesy: the server closes in any case.
+                    let _ = self.answer(index, Opcode::Close, &status.answer().to_be_bytes());
+                    self.lost(index, ViewerError::Closed(status));
                     Flow::Ended
                 }
             };
@@ -221,8 +223,8 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
     /// A pong for which there is no room is left out; the server will ask again.
     fn answer(&mut self, index: usize, opcode: Opcode, payload: &[u8]) -> Flow {
         let mask = (self.nonces.hash_one((index, payload)) as u32).to_le_bytes();
-        let frame = client_control_frame(opcode, payload, mask);
-        match self.seats[index].transport.as_mut().map(|transport| transport.write(&frame)) {
+        let frame = client_frame(opcode, payload, mask);
+        match self.seats[index].transport.as_mut().map(|transport| transport.write_short(&frame)) {
             Some(Err(error)) if error.kind() != ErrorKind::WouldBlock => {
                 if opcode == Opcode::Pong {
                     self.broken(index, &error);
@@ -234,12 +236,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
     }
 
     fn take_compressed(&mut self, index: usize, payload: &[u8], now: Micros) -> Flow {
-        let message = if self.plan.form(index as u64).deflate {
-            self.windows.read(&mut self.seats[index].window, payload)
-        } else {
-            Err(ViewerError::BadMessage("compressed, which was not agreed".to_owned()))
-        };
-        match message {
+        match self.windows.read(&mut self.seats[index].window, payload) {
             Ok(message) => self.take_message(index, &message, now),
             Err(error) => {
                 self.lost(index, error);
@@ -251,7 +248,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
     fn take_message(&mut self, index: usize, payload: &[u8], now: Micros) -> Flow {
         let encoding = self.plan.form(index as u64).encoding;
         if !matches!(self.seats[index].state, State::Watching) {
-            return match welcome(decode(encoding, payload)) {
+            return match decode(encoding, payload).and_then(Welcome::from_message) {
                 Ok(Some(welcome)) => self.welcomed(index, &welcome, now),
                 Ok(None) => Flow::On,
                 Err(error) => {
@@ -333,7 +330,7 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
             if body.retry_after_ms.is_some());
         // Each attempt and each wait has its number.
         let again = seat.known
-            || error.told_to_wait().is_some()
+            || error.requested_pause().is_some()
             || told && seat.attempt < 2 * FIRST_ATTEMPTS;
         match seat.reconnect.after_failure(error).filter(|_| again) {
             Some(wait) => self.come_back(index, wait),
@@ -359,20 +356,6 @@ impl<W: FnMut(Word) -> bool> Crowd<W> {
         self.ledger.lock().left(index, Presence::Gone);
         self.log.away -= 1;
         self.log.disconnected += 1;
-    }
-}
-
-/// The welcome, if this is it; an error if it ends the hope for one.
-fn welcome(message: Result<ServerMessage, ViewerError>) -> Result<Option<Welcome>, ViewerError> {
-    match message? {
-        ServerMessage::Welcome { user, epoch, seq, sample_rate, viewers, .. } => {
-            Ok(Some(Welcome { user, epoch, seq, sample_rate, viewers }))
-        }
-        ServerMessage::Error { code, message, .. } => Err(ViewerError::Refused { code, message }),
-        ServerMessage::Comments(_) | ServerMessage::Gap { .. } => {
-            Err(ViewerError::BadMessage("comments before the welcome".to_owned()))
-        }
-        _ => Ok(None),
     }
 }
 

@@ -17,7 +17,6 @@ pub(crate) mod plan;
 mod pulse;
 mod seat;
 mod timers;
-mod transport;
 mod windows;
 
 use std::collections::VecDeque;

@@ -1,8 +1,9 @@
 //! One viewer of a crowd: about a hundred bytes, and a buffer only while a message is incomplete.
 
-use super::transport::Transport;
 use super::windows::WindowId;
-use crate::client::viewer::{FrameReader, Reconnect};
+use crate::client::viewer::Reconnect;
+use crate::net::Transport;
+use crate::net::websocket::FrameReader;
 
 /// Not a viewer of any storm.
 pub(super) const NO_STORM: u8 = 0;

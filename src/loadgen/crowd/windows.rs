@@ -12,7 +12,8 @@ use std::rc::Rc;
 
 use ahash::{AHashMap, RandomState};
 
-use crate::client::viewer::{Inflater, ViewerError, window_after};
+use crate::client::viewer::{MAX_MESSAGE_BYTES, ViewerError};
+use crate::net::websocket::{Inflater, window_after};
 
 /// Messages remembered, and their bytes.
 const MAX_MESSAGES: usize = 4096;
@@ -75,7 +76,7 @@ impl Windows {
                 return Err(ViewerError::BadMessage(problem));
             }
         };
-        let message = self.inflater.message(before, compressed)?;
+        let message = self.inflater.inflate_after(before, compressed, MAX_MESSAGE_BYTES)?;
         let bytes = window_after(before, &message);
         let after = WindowId(self.hasher.hash_one(&bytes) | 1);
         let inflated = Inflated {

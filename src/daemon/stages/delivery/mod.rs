@@ -40,7 +40,6 @@ mod presence;
 mod receive;
 mod ring;
 mod stream;
-mod transport;
 mod viewer;
 #[cfg(test)]
 mod wire_bytes_tests;

@@ -1,38 +1,11 @@
 //! A viewer's side of the wire, for tests: takes frames apart and inflates as RFC 7692 says, with an
 //! inflater that keeps its window and knows nothing of key frames.
 
-use flate2::{Decompress, FlushDecompress};
-
 use crate::protocol::ServerMessage;
 use crate::protocol::message::{Encoding, json, msgpack};
-use crate::protocol::websocket::{Opcode, parse_header};
+use crate::net::websocket::{Inflater, Opcode, parse_header};
 
-/// The inflater of one connection.
-#[derive(Debug)]
-pub(super) struct Inflate(Decompress);
-
-impl Inflate {
-    pub(super) fn new() -> Self {
-        Self(Decompress::new(false))
-    }
-
-    pub(super) fn message(&mut self, compressed: &[u8]) -> Result<Vec<u8>, String> {
-        let mut input = [compressed, &[0x00, 0x00, 0xFF, 0xFF]].concat();
-        let mut out = Vec::new();
-        while !input.is_empty() {
-            out.reserve(64 * 1024);
-            let before = self.0.total_in();
-            let result = self.0.decompress_vec(&input, &mut out, FlushDecompress::Sync);
-            result.map_err(|error| error.to_string())?;
-            let taken = (self.0.total_in() - before) as usize;
-            if taken == 0 && out.len() < out.capacity() {
-                return Err("the inflater does not go on".to_owned());
-            }
-            input.drain(..taken);
-        }
-        Ok(out)
-    }
-}
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
 /// What came as one message.
 #[derive(Debug)]
@@ -47,13 +20,13 @@ pub(super) struct Read {
 #[derive(Debug)]
 pub(super) struct Peer {
     encoding: Encoding,
-    inflate: Inflate,
+    inflater: Inflater,
     bytes: Vec<u8>,
 }
 
 impl Peer {
     pub(super) fn new(encoding: Encoding) -> Self {
-        Self { encoding, inflate: Inflate::new(), bytes: Vec::new() }
+        Self { encoding, inflater: Inflater::default(), bytes: Vec::new() }
     }
 
     /// The messages that are whole with these bytes.
@@ -73,7 +46,7 @@ impl Peer {
             let kind = if self.encoding == Encoding::Json { Opcode::Text } else { Opcode::Binary };
             assert_eq!((header.opcode, header.fin), (kind, true));
             let payload = match header.rsv1 {
-                true => self.inflate.message(payload).expect("a window that fits"),
+                true => self.inflater.inflate_next(payload, MAX_MESSAGE_BYTES).expect("a window that fits"),
                 false => payload.to_vec(),
             };
             let message = match self.encoding {

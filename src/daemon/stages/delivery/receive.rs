@@ -1,13 +1,13 @@
-//! From bytes to messages: RFC 6455 as a server must read it, with no buffer for who has nothing
+//! From bytes to messages: a server's half of RFC 6455, with no buffer for viewers that have nothing
 //! half-sent.
 
-use super::deflate::{InflateError, Inflater};
-use crate::protocol::ErrorCode;
-use crate::protocol::websocket::{
-    FrameError, Header, Opcode, apply_mask, parse_close, parse_header,
+use crate::net::websocket::{
+    CloseStatus, FrameError, FrameReader, InflateError, Inflater, Message, Opcode, ReadRules,
 };
+use crate::net::websocket::Incoming as Frame;
+use crate::protocol::ErrorCode;
 
-/// What a viewer sent.
+/// A complete message or control frame from a viewer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
     Text(Vec<u8>),
@@ -18,11 +18,13 @@ pub(super) enum Incoming {
     Close(Option<u16>),
 }
 
-/// Why the connection cannot go on.
+/// The reason why the connection cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ReceiveError {
     #[error("broken WebSocket frame: {0}")]
-    Frame(#[from] FrameError),
+    Frame(FrameError),
+    #[error("broken WebSocket frame: {0}")]
+    Inflate(InflateError),
     #[error("a message has more bytes than the {max} allowed")]
     TooLarge { max: usize },
     #[error("a text message is not UTF-8")]
@@ -32,166 +34,64 @@ pub(super) enum ReceiveError {
 impl ReceiveError {
     pub(super) fn code(self) -> ErrorCode {
         match self {
-            Self::Frame(_) => ErrorCode::BadFrame,
+            Self::Frame(_) | Self::Inflate(_) => ErrorCode::BadFrame,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::Utf8 => ErrorCode::BadUtf8,
         }
     }
 }
 
-/// What is half-received from one viewer; dropped when nothing is.
-#[derive(Debug, Default)]
-pub(super) struct Partial {
-    /// Bytes of a frame that has not arrived whole; at most a header and a message.
-    bytes: Vec<u8>,
-    /// The message whose fragments are arriving.
-    message: Option<Fragments>,
-}
-
-#[derive(Debug)]
-struct Fragments {
-    opcode: Opcode,
-    compressed: bool,
-    payload: Vec<u8>,
-}
-
-impl Partial {
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.message.is_none()
+impl From<FrameError> for ReceiveError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::MessageTooLarge { max } => Self::TooLarge { max },
+            other => Self::Frame(other),
+        }
     }
 }
 
-/// What the rules are on one connection.
+impl From<InflateError> for ReceiveError {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::TooLarge { max } => Self::TooLarge { max },
+            InflateError::Malformed => Self::Inflate(error),
+        }
+    }
+}
+
+/// The rules of one connection.
 #[derive(Debug)]
 pub(super) struct Rules<'a> {
-    pub(super) max_message_bytes: usize,
-    /// permessage-deflate was agreed.
-    pub(super) deflate: bool,
+    pub(super) frames: ReadRules,
     pub(super) inflater: &'a mut Inflater,
 }
 
-/// Takes in what was read and appends the messages that are complete to `out`. On an error those
-/// before it are still in `out`.
+/// Reads `chunk` and appends the messages that are complete to `out`. On an error, those before it
+/// are still in `out`.
 pub(super) fn receive(
-    partial: &mut Option<Box<Partial>>,
-    chunk: &mut [u8],
+    reader: &mut FrameReader,
+    mut chunk: &[u8],
     rules: &mut Rules<'_>,
     out: &mut Vec<Incoming>,
 ) -> Result<(), ReceiveError> {
-    let Some(mut state) = partial.take() else {
-        let mut state = Partial::default();
-        let used = frames(&mut state, chunk, rules, out)?;
-        state.bytes.extend_from_slice(&chunk[used..]);
-        if !state.is_empty() {
-            *partial = Some(Box::new(state));
-        }
-        return Ok(());
-    };
-    let mut bytes = std::mem::take(&mut state.bytes);
-    bytes.extend_from_slice(chunk);
-    let used = frames(&mut state, &mut bytes, rules, out)?;
-    bytes.drain(..used);
-    state.bytes = bytes;
-    if !state.is_empty() {
-        *partial = Some(state);
+    while let Some(frame) = reader.next(&rules.frames, &mut chunk)? {
+        out.push(match frame {
+            Frame::Message(message) => read_message(message, rules)?,
+            Frame::Ping(payload) => Incoming::Ping(payload.into_owned()),
+            Frame::Pong => Incoming::Pong,
+            Frame::Close(CloseStatus { number: CloseStatus::ABSENT, .. }) => Incoming::Close(None),
+            Frame::Close(status) => Incoming::Close(Some(status.number)),
+        });
     }
     Ok(())
 }
 
-/// Reads whole frames from the front; how many bytes they were.
-fn frames(
-    state: &mut Partial,
-    bytes: &mut [u8],
-    rules: &mut Rules<'_>,
-    out: &mut Vec<Incoming>,
-) -> Result<usize, ReceiveError> {
-    let mut used = 0;
-    while let Some(header) = parse_header(&bytes[used..])? {
-        check(&header, state, rules)?;
-        let start = used + header.header_bytes;
-        // The check bounds it, so it fits.
-        let end = start + header.payload_bytes as usize;
-        let Some(payload) = bytes.get_mut(start..end) else { break };
-        if let Some(mask) = header.mask {
-            apply_mask(payload, mask, 0);
-        }
-        used = end;
-        frame(&header, payload, state, rules, out)?;
-    }
-    Ok(used)
-}
-
-/// What can be said of a frame before its payload is there.
-fn check(header: &Header, state: &Partial, rules: &Rules<'_>) -> Result<(), ReceiveError> {
-    if header.mask.is_none() {
-        return Err(FrameError::NotMasked.into());
-    }
-    let starts_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
-    if header.rsv1 && !(rules.deflate && starts_message) {
-        return Err(FrameError::ReservedBits.into());
-    }
-    if starts_message && state.message.is_some() {
-        return Err(FrameError::InterruptedMessage.into());
-    }
-    if header.opcode == Opcode::Continuation && state.message.is_none() {
-        return Err(FrameError::StrayContinuation.into());
-    }
-    let before = state.message.as_ref().map_or(0, |message| message.payload.len());
-    let max = rules.max_message_bytes;
-    if !header.opcode.is_control() && header.payload_bytes > max.saturating_sub(before) as u64 {
-        return Err(ReceiveError::TooLarge { max });
-    }
-    Ok(())
-}
-
-fn frame(
-    header: &Header,
-    payload: &[u8],
-    state: &mut Partial,
-    rules: &mut Rules<'_>,
-    out: &mut Vec<Incoming>,
-) -> Result<(), ReceiveError> {
-    match header.opcode {
-        Opcode::Ping => out.push(Incoming::Ping(payload.to_vec())),
-        Opcode::Pong => out.push(Incoming::Pong),
-        Opcode::Close => out.push(Incoming::Close(parse_close(payload)?)),
-        Opcode::Text | Opcode::Binary if header.fin => {
-            out.push(message(header.opcode, header.rsv1, payload.to_vec(), rules)?);
-        }
-        Opcode::Text | Opcode::Binary => {
-            let payload = payload.to_vec();
-            let fragments = Fragments { opcode: header.opcode, compressed: header.rsv1, payload };
-            state.message = Some(fragments);
-        }
-        Opcode::Continuation => {
-            if let Some(mut fragments) = state.message.take() {
-                fragments.payload.extend_from_slice(payload);
-                if header.fin {
-                    let Fragments { opcode, compressed, payload } = fragments;
-                    out.push(message(opcode, compressed, payload, rules)?);
-                } else {
-                    state.message = Some(fragments);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn message(
-    opcode: Opcode,
-    compressed: bool,
-    payload: Vec<u8>,
-    rules: &mut Rules<'_>,
-) -> Result<Incoming, ReceiveError> {
-    let max = rules.max_message_bytes;
+fn read_message(message: Message<'_>, rules: &mut Rules<'_>) -> Result<Incoming, ReceiveError> {
+    let Message { opcode, compressed, payload } = message;
     let payload = if compressed {
-        rules.inflater.inflate(&payload, max).map_err(|error| match error {
-            InflateError::Malformed => ReceiveError::Frame(FrameError::BadDeflate),
-            InflateError::TooLarge => ReceiveError::TooLarge { max },
-        })?
+        rules.inflater.inflate_alone(&payload, rules.frames.max_message_bytes)?
     } else {
-        payload
+        payload.into_owned()
     };
     match opcode {
         Opcode::Text if std::str::from_utf8(&payload).is_err() => Err(ReceiveError::Utf8),
@@ -203,7 +103,7 @@ fn message(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::websocket::put_header;
+    use crate::net::websocket::{Side, apply_mask, put_header};
     use proptest::prelude::*;
 
     const MASK: [u8; 4] = [1, 2, 3, 4];
@@ -221,21 +121,22 @@ mod tests {
     }
 
     fn feed(chunks: &[Vec<u8>]) -> (Vec<Incoming>, Result<(), ReceiveError>, bool) {
-        let mut inflater = Inflater::new();
-        let mut rules = Rules { max_message_bytes: 4096, deflate: false, inflater: &mut inflater };
-        let (mut partial, mut out) = (None, Vec::new());
+        let frames = ReadRules { sender: Side::Client, max_message_bytes: 4096, deflate: false };
+        let mut rules = Rules { frames, inflater: &mut Inflater::default() };
+        let mut reader = FrameReader::default();
+        let mut out = Vec::new();
         for chunk in chunks {
-            let result = receive(&mut partial, &mut chunk.clone(), &mut rules, &mut out);
+            let result = receive(&mut reader, chunk, &mut rules, &mut out);
             if result.is_err() {
-                return (out, result, partial.is_some());
+                return (out, result, reader.is_partial());
             }
         }
-        (out, Ok(()), partial.is_some())
+        (out, Ok(()), reader.is_partial())
     }
 
     proptest! {
         #[test]
-        fn however_the_bytes_are_cut_the_messages_are_the_same(
+        fn messages_survive_any_division_into_reads(
             texts in proptest::collection::vec("[a-z]{0,300}", 1..6),
             cuts in proptest::collection::vec(1_usize..40, 1..200),
         ) {

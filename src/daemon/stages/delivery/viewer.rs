@@ -8,9 +8,9 @@ use bytes::{Buf as _, Bytes};
 
 use super::deflate::InWindow;
 use super::frame::Form;
-use super::receive::Partial;
-use super::transport::Transport;
 use crate::daemon::base::handoff::Permit;
+use crate::net::Transport;
+use crate::net::websocket::FrameReader;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::{Identity, Seq, StreamPosition};
 
@@ -85,7 +85,7 @@ pub(super) struct Viewer {
     pub(super) errors: u16,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) permit: Option<Box<dyn Permit>>,
-    pub(super) partial: Option<Box<Partial>>,
+    pub(super) frames: FrameReader,
     pub(super) more: Option<Box<More>>,
 }
 

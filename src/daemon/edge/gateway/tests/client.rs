@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::rig::PATIENCE;
-use crate::protocol::websocket::{Opcode, parse_header};
+use crate::net::websocket::{Opcode, parse_header};
 
 /// An answer over HTTP.
 #[derive(Debug)]

@@ -1,13 +1,9 @@
 //! wss with the development certificate.
 
-use std::io::{Read as _, Write as _};
-use std::sync::Arc;
+use std::io::IoSlice;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -15,59 +11,11 @@ use tokio_rustls::client::TlsStream;
 
 use super::client::{handshake, shake};
 use super::rig::{PATIENCE, Rig};
-use crate::daemon::base::handoff::ViewerSocket;
-use crate::protocol::websocket::{Opcode, server_frame};
-
-/// Believes any certificate, and still checks that the server has its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
+use crate::net::Trust;
+use crate::net::websocket::{Opcode, server_frame};
 
 async fn connect(rig: &Rig) -> TlsStream<TcpStream> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
+    let connector = TlsConnector::from(Trust::AnyCertificate.config());
     let socket = TcpStream::connect(rig.address).await.unwrap();
     connector.connect("localhost".try_into().unwrap(), socket).await.unwrap()
 }
@@ -79,17 +27,16 @@ async fn a_viewer_over_tls_is_handed_over_with_its_session_both_ways() {
     let mut client = shake(connect(&rig).await, &request).await;
     let viewer = rig.viewer().await;
     assert_eq!(viewer.early_bytes, b"early");
-    let ViewerSocket::Tls(mut socket, mut session) = viewer.socket else { panic!("TLS was on") };
+    let mut transport = viewer.transport;
     client.stream.write_all(b"more").await.unwrap();
     client.stream.flush().await.unwrap();
     let permit = viewer.permit;
     let delivery = tokio::task::spawn_blocking(move || {
-        socket.set_nonblocking(false).unwrap();
-        let mut stream = rustls::Stream::new(&mut *session, &mut socket);
+        SockRef::from(&*transport.socket()).set_nonblocking(false).unwrap();
         let mut read = [0; 4];
-        stream.read_exact(&mut read).unwrap();
-        stream.write_all(&server_frame(Opcode::Text, false, b"hello")).unwrap();
-        stream.flush().unwrap();
+        assert_eq!(transport.read(&mut read).unwrap(), Some(4));
+        let frame = server_frame(Opcode::Text, false, b"hello");
+        assert_eq!(transport.write(&[IoSlice::new(&frame)]).unwrap(), frame.len());
         drop(permit);
         read
     });

@@ -11,21 +11,21 @@ use tokio::net::TcpStream;
 use super::client::{get, handshake, open, raw, request, shake};
 use super::rig::{Rig, eventually, sign, token};
 use crate::daemon::base::config::GatewayConfig;
-use crate::daemon::base::handoff::Deflate;
-use crate::daemon::base::handoff::{AuthRequest, ConnectionId, ViewerSocket};
+use crate::daemon::base::handoff::{AuthRequest, ConnectionId, Deflate};
 use crate::daemon::engines::metadata::in_memory::sanction;
 use crate::daemon::stages::auth::fixtures::NOW_S;
 use crate::protocol::admin::SanctionKind;
 use crate::protocol::message::{Encoding, msgpack};
-use crate::protocol::websocket::{Opcode, server_frame};
+use crate::net::Transport;
+use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::{
     CloseCode, Epoch, ErrorCode, Role, ServerMessage, StreamId, StreamPosition, UserId,
 };
 
-fn plain(socket: ViewerSocket) -> std::net::TcpStream {
-    match socket {
-        ViewerSocket::Plain(socket) => socket,
-        ViewerSocket::Tls(..) => panic!("no TLS was asked for"),
+fn plain(transport: Transport) -> std::net::TcpStream {
+    match transport {
+        Transport::Plain(socket) => socket.into(),
+        Transport::Tls(..) => panic!("no TLS was asked for"),
     }
 }
 
@@ -40,7 +40,7 @@ async fn a_viewer_is_handed_over_with_a_bare_socket_that_delivery_can_write_to()
     assert_eq!((viewer.encoding, viewer.deflate), (Encoding::Json, Deflate::Off));
     assert!(!viewer.must_authenticate, "the stream is open");
     assert_eq!(viewer.resume_from, None);
-    let mut socket = plain(viewer.socket);
+    let mut socket = plain(viewer.transport);
     assert!(socket.nodelay().unwrap());
     socket.write_all(&server_frame(Opcode::Text, false, b"hello")).unwrap();
     assert_eq!(client.frame().await, (Opcode::Text, b"hello".to_vec()));
@@ -377,7 +377,7 @@ async fn stopping_closes_the_port_and_leaves_viewers_alone() {
     rig.begin_stop();
     rig.gateway_stopped().await;
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
-    let mut socket = plain(viewer.socket);
+    let mut socket = plain(viewer.transport);
     socket.write_all(&server_frame(Opcode::Text, false, b"still here")).unwrap();
     assert_eq!(client.frame().await.1, b"still here");
 }

@@ -6,15 +6,14 @@ use axum::http::header::{
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::{HeaderMap, Method, Request, Version};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
-use super::deflate::{self, Agreed};
 use crate::daemon::base::config::DeflateMode;
 use crate::daemon::edge::http::HttpError;
+use crate::net::websocket::Deflate;
+use crate::net::websocket::extensions::{AcceptedOffer, accept_offer};
+use crate::net::websocket::handshake::{accept_key, is_key};
 use crate::protocol::ErrorCode;
 use crate::protocol::message::{Encoding, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
-use crate::protocol::websocket::accept_key;
 
 /// What was agreed.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub(super) struct Handshake {
     /// The client named subprotocols and must be told which one it got.
     pub(super) names_subprotocol: bool,
     /// permessage-deflate, if it was offered in a form that can be kept.
-    pub(super) deflate: Option<Agreed>,
+    pub(super) deflate: Option<AcceptedOffer>,
 }
 
 impl Handshake {
@@ -50,9 +49,19 @@ impl Handshake {
             return Err(bad("a WebSocket handshake has no body"));
         }
         let (encoding, names_subprotocol) = choose_encoding(headers)?;
-        let deflate = deflate::negotiate(headers.get_all(SEC_WEBSOCKET_EXTENSIONS), mode)
-            .map_err(|()| bad("`Sec-WebSocket-Extensions` is not well-formed"))?;
+        let offers = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).into_iter();
+        let offers = offers.map(|value| value.to_str().ok());
+        let deflate = accept_offer(offers, best_deflate(mode))
+            .map_err(|malformed| bad(&malformed.to_string()))?;
         Ok(Self { accept: accept(headers)?, encoding, names_subprotocol, deflate })
+    }
+}
+
+fn best_deflate(mode: DeflateMode) -> Deflate {
+    match mode {
+        DeflateMode::Off => Deflate::Off,
+        DeflateMode::Single => Deflate::Single,
+        DeflateMode::Shared => Deflate::Shared,
     }
 }
 
@@ -63,7 +72,7 @@ fn bad(text: &str) -> HttpError {
 
 fn accept(headers: &HeaderMap) -> Result<String, HttpError> {
     let key = single(headers, &SEC_WEBSOCKET_KEY)
-        .filter(|key| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16))
+        .filter(|key| is_key(key))
         .ok_or_else(|| bad("`Sec-WebSocket-Key` must be 16 bytes in base64, once"))?;
     Ok(accept_key(key))
 }

@@ -5,7 +5,6 @@
 //! `101` and hands the socket to delivery. The gateway's text says why there are two kinds of
 //! refusals.
 
-mod deflate;
 mod handover;
 mod handshake;
 mod parameters;
@@ -139,8 +138,8 @@ fn switching_protocols(handshake: &Handshake) -> Response {
     if handshake.names_subprotocol {
         headers.push((SEC_WEBSOCKET_PROTOCOL, handshake.encoding.subprotocol().to_owned()));
     }
-    if let Some(agreed) = handshake.deflate {
-        headers.push((SEC_WEBSOCKET_EXTENSIONS, agreed.answer.to_owned()));
+    if let Some(accepted) = handshake.deflate {
+        headers.push((SEC_WEBSOCKET_EXTENSIONS, accepted.answer.to_owned()));
     }
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     for (name, value) in headers {
@@ -164,20 +163,20 @@ async fn hand_over(
         Ok(Err(error)) => Err(std::io::Error::other(error)),
         Err(elapsed) => Err(elapsed.into()),
     };
-    let BareSocket { socket, early_bytes } = match taken {
+    let BareSocket { transport, early_bytes } = match taken {
         Ok(taken) => taken,
         // The client left before the answer. Its permit is dropped with it.
         Err(error) => return tracing::debug!(%error, "handshake not completed"),
     };
     let user_id = admitted.bearer.as_ref().map(|bearer| bearer.identity.user_id);
     state.sink.attach(NewViewer {
-        socket,
+        transport,
         early_bytes,
         stream_id,
         bearer: admitted.bearer,
         must_authenticate: admitted.must_authenticate,
         encoding: handshake.encoding,
-        deflate: handshake.deflate.map_or(Deflate::Off, |agreed| agreed.deflate),
+        deflate: handshake.deflate.map_or(Deflate::Off, |accepted| accepted.deflate),
         resume_from,
         permit: Box::new(admitted.permit),
     });

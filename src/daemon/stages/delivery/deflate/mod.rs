@@ -6,17 +6,14 @@
 //! - [`shared`]: one compressor a stream and encoding, with context takeover: a frame refers to what the
 //!   frames before it said, so a comment costs less than half. Who enters waits for a key frame.
 //!
-//! What viewers send is without context in both, and is inflated by one [`Inflater`] a worker.
+//! What viewers send is without context in both, and is inflated by one [`Inflater`](crate::net::websocket::Inflater) per worker.
 
 mod compressors;
-mod inflate;
 mod shared;
 mod single;
 
 pub(super) use compressors::Compressors;
-pub(super) use inflate::{InflateError, Inflater};
 pub(super) use shared::{InWindow, Link, StreamDeflate};
 pub(super) use single::compress;
 
-/// What RFC 7692 §7.2.1 cuts off a message's end and a receiver puts back.
-const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+use crate::net::websocket::DEFLATE_TAIL as TAIL;

@@ -11,11 +11,15 @@ use crate::daemon::stages::delivery::frame::Form;
 use crate::daemon::stages::delivery::hub::HubRequest;
 use crate::daemon::stages::delivery::mailbox::{CatchUpPage, StreamStart};
 use crate::daemon::stages::delivery::stream::Stream;
-use crate::daemon::stages::delivery::transport::Transport;
 use crate::daemon::stages::delivery::viewer::{Flags, NEVER_S, Viewer};
+use crate::net::websocket::FrameReader;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::{CloseCode, Identity, StreamId};
+
+/// Limits what the kernel holds for a viewer that does not read (Linux doubles the number); without
+/// it each slow viewer could pin megabytes.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// What the gateway holds for the connection, and for the user who logged in on it later.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ impl Worker {
             flags.set(Flags::MUST_AUTH);
         }
         let mut viewer = Viewer {
-            transport: Transport::new(new.socket),
+            transport: new.transport,
             generation: self.next_generation,
             stream: stream_key as u32,
             member: 0,
@@ -49,12 +53,13 @@ impl Worker {
             errors: 0,
             identity: None,
             permit: Some(new.permit),
-            partial: None,
+            frames: FrameReader::default(),
             more: None,
         };
         if let Some(position) = new.resume_from {
             viewer.more().resume_from = Some(position);
         }
+        viewer.transport.limit_send_buffer(SEND_BUFFER_BYTES);
         let slot = self.viewers.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered =

@@ -12,7 +12,7 @@ use crate::daemon::stages::delivery::receive::{Incoming, ReceiveError, Rules, re
 use crate::daemon::stages::delivery::viewer::Flags;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::{BadMessage, ClientMessage, Encoding, ServerMessage};
-use crate::protocol::websocket::{Opcode, server_frame};
+use crate::net::websocket::{Opcode, ReadRules, Side, server_frame};
 use crate::protocol::{CloseCode, ErrorCode};
 
 /// Read from one viewer before the others get their turn.
@@ -72,12 +72,15 @@ impl Worker {
         let viewer = &mut self.viewers[slot];
         viewer.seen_s = seen_s;
         let mut rules = Rules {
-            max_message_bytes: self.parts.gateway.max_message_bytes.as_u64() as usize,
-            deflate: viewer.form.deflate() != Deflate::Off,
+            frames: ReadRules {
+                sender: Side::Client,
+                max_message_bytes: self.parts.gateway.max_message_bytes.as_u64() as usize,
+                deflate: viewer.form.deflate() != Deflate::Off,
+            },
             inflater: &mut self.inflater,
         };
         let mut incoming = std::mem::take(&mut self.incoming);
-        let result = receive(&mut viewer.partial, bytes, &mut rules, &mut incoming);
+        let result = receive(&mut viewer.frames, bytes, &mut rules, &mut incoming);
         for message in incoming.drain(..) {
             if !self.viewers.contains(slot) {
                 break;

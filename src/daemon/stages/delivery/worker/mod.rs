@@ -32,7 +32,6 @@ use tracing::{debug, error};
 use self::expiry::Expiries;
 use self::timers::Timers;
 use super::catch_up::CatchUpRequest;
-use super::deflate::Inflater;
 use super::frame::Frame;
 use super::handle::ViewerRequests;
 use super::hub::HubRequest;
@@ -44,6 +43,7 @@ use crate::daemon::base::config::{DeliveryConfig, GatewayConfig};
 use crate::daemon::base::handoff::{ConnectionId, Submission};
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
+use crate::net::websocket::Inflater;
 use crate::protocol::{CloseCode, StreamId, UserId};
 
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -123,7 +123,7 @@ impl Worker {
             owed: Vec::new(),
             unread: Vec::new(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
-            inflater: Inflater::new(),
+            inflater: Inflater::default(),
             incoming: Vec::new(),
             submissions: Vec::new(),
             reactions: AHashMap::new(),

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::daemon::base::config::DeliveryConfig;
-use crate::daemon::stages::delivery::peer::Inflate;
+use crate::net::websocket::Inflater;
+
+const MAX_BYTES: usize = 1 << 20;
 
 fn compressors(config: &DeliveryConfig) -> Arc<Compressors> {
     Compressors::new(config)
@@ -44,10 +46,10 @@ fn a_joiner_at_any_frame_reads_from_the_next_key_frame_on() {
         .collect();
     assert_eq!(all.iter().filter(|(link, _)| link.key).count(), FRAMES.div_ceil(16));
     for join in 0..FRAMES {
-        let (mut inflate, mut window, mut read) = (Inflate::new(), InWindow::OUTSIDE, 0);
+        let (mut inflate, mut window, mut read) = (Inflater::default(), InWindow::OUTSIDE, 0);
         for (n, (link, compressed)) in all.iter().enumerate().skip(join) {
             if window.reads(*link) {
-                assert_eq!(inflate.message(compressed).unwrap(), text(n), "joined at {join}");
+                assert_eq!(inflate.inflate_next(compressed, MAX_BYTES).unwrap(), text(n), "joined at {join}");
                 window = link.window();
                 read += 1;
             }
@@ -68,7 +70,7 @@ fn frames_say_less_and_less_and_a_key_frame_begins_anew() {
     stream.want_key(Encoding::Json);
     let (link, compressed) = next(&stream, &text(5));
     assert!(link.key && compressed.len() > sizes[1]);
-    assert_eq!(Inflate::new().message(&compressed).unwrap(), text(5));
+    assert_eq!(Inflater::default().inflate_next(&compressed, MAX_BYTES).unwrap(), text(5));
     stream.want_key(Encoding::Json);
     assert!(!next(&stream, &text(6)).0.key, "the last one was just now");
 }
@@ -91,9 +93,9 @@ fn what_comes_too_late_stays_out() {
     let (_, key) = stream.compress(Encoding::Json, late, &text(2)).unwrap();
     assert!(stream.compress(Encoding::Json, early, &text(1)).is_none());
     let (link, compressed) = next(&stream, &text(3));
-    let mut inflate = Inflate::new();
-    assert_eq!(inflate.message(&key).unwrap(), text(2));
-    assert_eq!(inflate.message(&compressed).unwrap(), text(3));
+    let mut inflate = Inflater::default();
+    assert_eq!(inflate.inflate_next(&key, MAX_BYTES).unwrap(), text(2));
+    assert_eq!(inflate.inflate_next(&compressed, MAX_BYTES).unwrap(), text(3));
     assert!(link.needs().is_some());
 }
 
@@ -110,7 +112,7 @@ fn a_node_has_no_more_compressors_than_allowed_and_every_stream_can_be_read() {
     assert_eq!(compressors.in_use(), 2);
     let (link, compressed) = next(&streams[2], &text(3));
     assert!(link.key, "each by itself");
-    assert_eq!(Inflate::new().message(&compressed).unwrap(), text(3));
+    assert_eq!(Inflater::default().inflate_next(&compressed, MAX_BYTES).unwrap(), text(3));
     assert!(streams[2].compress(Encoding::Json, 100, b"tiny").is_none(), "not worth it alone");
     drop(streams);
     assert_eq!(compressors.in_use(), 0);
@@ -120,15 +122,15 @@ fn a_node_has_no_more_compressors_than_allowed_and_every_stream_can_be_read() {
 fn an_idle_streams_compressor_is_released_and_its_viewers_read_on() {
     let compressors = compressors(&DeliveryConfig::default());
     let stream = compressors.stream();
-    let mut inflate = Inflate::new();
-    inflate.message(&next(&stream, &text(0)).1).unwrap();
+    let mut inflate = Inflater::default();
+    inflate.inflate_next(&next(&stream, &text(0)).1, MAX_BYTES).unwrap();
     compressors.release_unused_for(Duration::from_secs(3600));
     assert_eq!(compressors.in_use(), 1);
     compressors.release_unused_for(Duration::ZERO);
     assert_eq!(compressors.in_use(), 0);
     let (link, compressed) = next(&stream, &text(1));
     assert!(link.key);
-    assert_eq!(inflate.message(&compressed).unwrap(), text(1));
+    assert_eq!(inflate.inflate_next(&compressed, MAX_BYTES).unwrap(), text(1));
 }
 
 proptest! {
@@ -138,11 +140,11 @@ proptest! {
         keys: u32,
     ) {
         let stream = stream(1 + keys % 5);
-        let mut inflate = Inflate::new();
+        let mut inflate = Inflater::default();
         for payload in &payloads {
             stream.want_key(Encoding::Json);
             let (_, compressed) = next(&stream, payload);
-            prop_assert_eq!(&inflate.message(&compressed).unwrap(), payload);
+            prop_assert_eq!(&inflate.inflate_next(&compressed, MAX_BYTES).unwrap(), payload);
         }
     }
 }

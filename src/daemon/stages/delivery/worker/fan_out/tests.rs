@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::super::{WAKER, WorkerParts};
 use super::*;
 use crate::daemon::base::handoff::{
-    Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply, ViewerSocket,
+    Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply,
 };
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::stages::delivery::frame::Frame;
@@ -19,6 +19,7 @@ use crate::daemon::stages::delivery::mailbox::{Command, Mailbox, StreamStart};
 use crate::daemon::stages::delivery::peer::Peer;
 use crate::daemon::testing::comments::sample_comment;
 use crate::daemon::testing::frames::{comments_frame, deletion_frame};
+use crate::net::Transport;
 use crate::protocol::message::{Encoding, ServerMessage};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Epoch, StreamId};
@@ -90,7 +91,7 @@ impl Rig {
         socket.set_nonblocking(true).unwrap();
         self.viewers.push((peer, Peer::new(Encoding::Json)));
         self.mailbox.send(Command::Attach(Box::new(NewViewer {
-            socket: ViewerSocket::Plain(socket),
+            transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
             early_bytes: Vec::new(),
             stream_id: STREAM,
             bearer: None,

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::daemon::base::config::DeliveryConfig;
-use crate::daemon::base::handoff::ViewerSocket;
 use crate::daemon::stages::delivery::deflate::InWindow;
 use crate::daemon::stages::delivery::frame::Form;
-use crate::daemon::stages::delivery::transport::Transport;
+use crate::net::Transport;
+use crate::net::websocket::FrameReader;
 use crate::daemon::stages::delivery::worker::fan_out::{FanOut, Served};
 use crate::daemon::testing::frames::{comments_frame, deletion_frame};
 use crate::protocol::{Seq, StreamId};
@@ -27,7 +27,7 @@ fn viewer(seq: Seq) -> (Viewer, TcpStream) {
     let (socket, _) = listener.accept().unwrap();
     socket.set_nonblocking(true).unwrap();
     let viewer = Viewer {
-        transport: Transport::new(ViewerSocket::Plain(socket)),
+        transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
         generation: 1,
         stream: 0,
         member: 0,
@@ -42,7 +42,7 @@ fn viewer(seq: Seq) -> (Viewer, TcpStream) {
         errors: 0,
         identity: None,
         permit: None,
-        partial: None,
+        frames: FrameReader::default(),
         more: None,
     };
     (viewer, peer)
@@ -56,7 +56,7 @@ fn told(mut peer: &TcpStream) -> Vec<String> {
     let mut told = Vec::new();
     let mut rest = &bytes[..];
     while !rest.is_empty() {
-        let header = crate::protocol::websocket::parse_header(rest).unwrap().unwrap();
+        let header = crate::net::websocket::parse_header(rest).unwrap().unwrap();
         let end = header.header_bytes + header.payload_bytes as usize;
         let text = &rest[header.header_bytes..end];
         let message: ServerMessage = serde_json::from_slice(text).unwrap();
@@ -200,7 +200,7 @@ fn a_frame_once_begun_is_finished_before_anything_else() {
     }
     let mut rest = &all[..];
     let mut covered_to = 0;
-    while let Some(header) = crate::protocol::websocket::parse_header(rest).unwrap() {
+    while let Some(header) = crate::net::websocket::parse_header(rest).unwrap() {
         let end = header.header_bytes + header.payload_bytes as usize;
         let text = &rest[header.header_bytes..end];
         if let ServerMessage::Comments(batch) = serde_json::from_slice(text).unwrap() {

@@ -11,11 +11,12 @@ use socket2::{Domain, Socket, Type};
 
 use super::*;
 use crate::daemon::base::config::DeliveryConfig;
-use crate::daemon::base::handoff::{Deflate, ViewerSocket};
+use crate::daemon::base::handoff::Deflate;
 use crate::daemon::stages::delivery::deflate::{Compressors, InWindow, StreamDeflate};
 use crate::daemon::stages::delivery::frame::{Form, Frame, Lane};
 use crate::daemon::stages::delivery::peer::{Peer, Read};
-use crate::daemon::stages::delivery::transport::Transport;
+use crate::net::Transport;
+use crate::net::websocket::FrameReader;
 use crate::daemon::stages::delivery::worker::fan_out::{FanOut, Served};
 use crate::daemon::testing::comments::sample_comment_id;
 use crate::protocol::comment::{Deletion, SequencedComment};
@@ -248,7 +249,7 @@ impl Rig {
     fn join(&mut self, form: Form) -> usize {
         let (socket, peer) = connection();
         let viewer = Viewer {
-            transport: Transport::new(ViewerSocket::Plain(socket)),
+            transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
             generation: 1,
             stream: 0,
             member: 0,
@@ -263,7 +264,7 @@ impl Rig {
             errors: 0,
             identity: None,
             permit: None,
-            partial: None,
+            frames: FrameReader::default(),
             more: None,
         };
         let slot = self.viewers.insert(viewer);

@@ -1,12 +1,10 @@
-//! RFC 6455 framing, both directions, without I/O: what the delivery workers write and read by hand
-//! because a library would own a buffer per connection.
+//! Single WebSocket frames, in both directions (RFC 6455 §5).
 
-use base64::Engine as _;
-use sha1::{Digest as _, Sha1};
+use crate::protocol::CloseCode;
 
 /// The longest header: 2 bytes, 8 of length, 4 of mask.
 pub const MAX_HEADER_BYTES: usize = 14;
-/// A control frame's payload has at most this many bytes (§5.5).
+/// The longest payload of a control frame (§5.5).
 pub const MAX_CONTROL_BYTES: usize = 125;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +22,14 @@ impl Opcode {
     pub fn is_control(self) -> bool {
         self as u8 >= 8
     }
+
+    /// Reports whether a frame with this opcode begins a message.
+    pub fn begins_message(self) -> bool {
+        matches!(self, Self::Text | Self::Binary)
+    }
 }
 
-/// The decoded head of a frame.
+/// A decoded frame header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     pub fin: bool,
@@ -35,36 +38,73 @@ pub struct Header {
     pub opcode: Opcode,
     pub mask: Option<[u8; 4]>,
     pub payload_bytes: u64,
-    /// Bytes of the header itself.
+    /// Length of the header itself.
     pub header_bytes: usize,
 }
 
-/// A broken framing rule; answered with close code 1002.
+/// A violation of the framing rules. The connection cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    #[error("reserved bits are set and no extension that uses them was agreed")]
+    #[error("reserved bits are set without an extension that uses them")]
     ReservedBits,
     #[error("unknown opcode {0}")]
     UnknownOpcode(u8),
-    #[error("a control frame must be whole and have at most 125 bytes")]
+    #[error("a control frame must not be fragmented and has at most 125 bytes")]
     BadControlFrame,
-    #[error("the payload's length is not written in the shortest way")]
+    #[error("the payload length is not encoded in the shortest form")]
     LengthNotMinimal,
-    #[error("the payload's length is out of range")]
+    #[error("the payload length is out of range")]
     LengthOutOfRange,
     #[error("a client's frame must be masked")]
     NotMasked,
-    #[error("a continuation without a message to continue")]
+    #[error("a server's frame must not be masked")]
+    Masked,
+    #[error("a continuation frame without a message to continue")]
     StrayContinuation,
-    #[error("a new message before the last one ended")]
+    #[error("a new message began before the last one ended")]
     InterruptedMessage,
     #[error("a close frame must be empty or begin with a valid close code")]
     BadClose,
-    #[error("the compressed payload does not inflate")]
-    BadDeflate,
+    #[error("a message has more bytes than the {max} allowed")]
+    MessageTooLarge { max: usize },
 }
 
-/// Reads a frame's head from the start of `bytes`; `None` while bytes are missing.
+/// Code and reason of a close frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloseStatus {
+    /// [`CloseStatus::ABSENT`] if the frame had none.
+    pub number: u16,
+    pub reason: String,
+}
+
+impl CloseStatus {
+    /// Stands for a close frame without a code; never sent (§7.4.1).
+    pub const ABSENT: u16 = 1005;
+
+    /// Returns the code if it is one of this system's.
+    pub fn code(&self) -> Option<CloseCode> {
+        CloseCode::from_number(self.number)
+    }
+
+    /// Returns the number to answer the close frame with.
+    pub fn answer(&self) -> u16 {
+        match self.number {
+            Self::ABSENT => CloseCode::Normal.number(),
+            number => number,
+        }
+    }
+}
+
+impl std::fmt::Display for CloseStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.code() {
+            Some(code) => write!(f, "{} {}", self.number, code.as_str()),
+            None => write!(f, "{} {}", self.number, self.reason),
+        }
+    }
+}
+
+/// Parses the header at the start of `bytes`. Returns `None` while bytes are missing.
 pub fn parse_header(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
     let [first, second, ..] = *bytes else { return Ok(None) };
     if first & 0x30 != 0 {
@@ -112,7 +152,7 @@ pub fn parse_header(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
     Ok(Some(Header { fin, rsv1, opcode, mask, payload_bytes, header_bytes }))
 }
 
-/// Appends the head of a whole, unfragmented frame.
+/// Appends the header of an unfragmented frame.
 pub fn put_header(
     buffer: &mut Vec<u8>,
     opcode: Opcode,
@@ -136,7 +176,7 @@ pub fn put_header(
     buffer.extend(mask.into_iter().flatten());
 }
 
-/// A whole server frame: head and payload in one buffer, ready to be written as it is.
+/// Returns a server's frame, header and payload, ready to be written.
 pub fn server_frame(opcode: Opcode, rsv1: bool, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(MAX_HEADER_BYTES + payload.len());
     put_header(&mut frame, opcode, rsv1, None, payload.len());
@@ -144,44 +184,51 @@ pub fn server_frame(opcode: Opcode, rsv1: bool, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The close frame of a code and a reason; the reason is cut at what a control frame holds.
+/// Returns a client's control frame; a payload beyond [`MAX_CONTROL_BYTES`] is cut.
+pub fn client_frame(opcode: Opcode, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
+    let payload = &payload[..payload.len().min(MAX_CONTROL_BYTES)];
+    let mut frame = Vec::with_capacity(MAX_HEADER_BYTES + payload.len());
+    put_client_frame(&mut frame, opcode, payload, mask);
+    frame
+}
+
+/// Appends a client's frame, header and masked payload.
+pub fn put_client_frame(buffer: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
+    put_header(buffer, opcode, false, Some(mask), payload.len());
+    let at = buffer.len();
+    buffer.extend_from_slice(payload);
+    apply_mask(&mut buffer[at..], mask, 0);
+}
+
+/// Returns a server's close frame; a reason too long for a control frame is cut.
 pub fn close_frame(code: u16, reason: &str) -> Vec<u8> {
     let mut payload = code.to_be_bytes().to_vec();
-    payload.extend(reason.bytes().take(MAX_CONTROL_BYTES - 2));
+    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL_BYTES - 2)];
+    payload.extend_from_slice(reason.as_bytes());
     server_frame(Opcode::Close, false, &payload)
 }
 
-/// Applies a mask in place; applying it twice gives the original. `offset` is how many bytes of the
-/// payload came before `payload`.
+/// Masks or unmasks in place. `offset` is the position of `payload` within the frame's payload.
 pub fn apply_mask(payload: &mut [u8], mask: [u8; 4], offset: usize) {
     for (at, byte) in payload.iter_mut().enumerate() {
         *byte ^= mask[(offset + at) & 3];
     }
 }
 
-/// The code of a close frame's payload: `None` if empty.
-pub fn parse_close(payload: &[u8]) -> Result<Option<u16>, FrameError> {
-    match payload {
-        [] => Ok(None),
-        [high, low, reason @ ..] => {
-            let code = u16::from_be_bytes([*high, *low]);
-            let allowed = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-            if allowed && std::str::from_utf8(reason).is_ok() {
-                Ok(Some(code))
-            } else {
-                Err(FrameError::BadClose)
-            }
-        }
-        [_] => Err(FrameError::BadClose),
+/// Parses the payload of a close frame.
+pub fn parse_close(payload: &[u8]) -> Result<CloseStatus, FrameError> {
+    let [high, low, reason @ ..] = payload else {
+        return match payload {
+            [] => Ok(CloseStatus { number: CloseStatus::ABSENT, reason: String::new() }),
+            _ => Err(FrameError::BadClose),
+        };
+    };
+    let number = u16::from_be_bytes([*high, *low]);
+    let allowed = matches!(number, 1000..=1003 | 1007..=1014 | 3000..=4999);
+    match std::str::from_utf8(reason) {
+        Ok(reason) if allowed => Ok(CloseStatus { number, reason: reason.to_owned() }),
+        _ => Err(FrameError::BadClose),
     }
-}
-
-/// `Sec-WebSocket-Accept` of a `Sec-WebSocket-Key` (§4.2.2).
-pub fn accept_key(key: &str) -> String {
-    let mut hash = Sha1::new();
-    hash.update(key.as_bytes());
-    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    base64::engine::general_purpose::STANDARD.encode(hash.finalize())
 }
 
 #[cfg(test)]
@@ -191,7 +238,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_header_reads_back_as_it_was_written(
+        fn headers_read_back_as_written(
             bytes in 0_usize..200_000, rsv1: bool, mask: Option<[u8; 4]>,
         ) {
             let mut buffer = Vec::new();
@@ -206,14 +253,14 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_header_or_an_error(bytes: Vec<u8>) {
+        fn any_bytes_parse_or_are_refused(bytes: Vec<u8>) {
             if let Ok(Some(header)) = parse_header(&bytes) {
                 prop_assert!(header.header_bytes <= bytes.len());
             }
         }
 
         #[test]
-        fn a_mask_undoes_itself(payload: Vec<u8>, mask: [u8; 4], cut in 0_usize..64) {
+        fn masking_twice_restores_the_payload(payload: Vec<u8>, mask: [u8; 4], cut in 0_usize..64) {
             let mut twice = payload.clone();
             let cut = cut.min(twice.len());
             let (head, tail) = twice.split_at_mut(cut);
@@ -225,15 +272,31 @@ mod tests {
     }
 
     #[test]
-    fn the_accept_key_of_the_rfc() {
-        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
-
-    #[test]
-    fn lengths_that_are_not_minimal_are_refused() {
+    fn lengths_must_be_minimal() {
         assert_eq!(parse_header(&[0x82, 126, 0, 5]), Err(FrameError::LengthNotMinimal));
         assert_eq!(parse_header(&[0x89, 126, 0, 200]), Err(FrameError::BadControlFrame));
         assert_eq!(parse_header(&[0x09, 0]), Err(FrameError::BadControlFrame));
         assert_eq!(parse_header(&[0x83, 0]), Err(FrameError::UnknownOpcode(3)));
+    }
+
+    #[test]
+    fn client_control_frames_are_masked_and_short() {
+        let frame = client_frame(Opcode::Pong, &[7; 200], [1, 2, 3, 4]);
+        let header = parse_header(&frame).unwrap().unwrap();
+        assert_eq!((header.opcode, header.payload_bytes), (Opcode::Pong, 125));
+        let mut payload = frame[header.header_bytes..].to_vec();
+        apply_mask(&mut payload, header.mask.unwrap(), 0);
+        assert_eq!(payload, [7; 125]);
+    }
+
+    #[test]
+    fn close_payloads_need_a_valid_code_and_utf8() {
+        let status = |number, reason: &str| CloseStatus { number, reason: reason.to_owned() };
+        assert_eq!(parse_close(b""), Ok(status(CloseStatus::ABSENT, "")));
+        let frame = close_frame(4000, "shutdown");
+        assert_eq!(parse_close(&frame[2..]), Ok(status(4000, "shutdown")));
+        for payload in [&[3][..], &[3, 237], &[0, 1], &[3, 232, 0xFF]] {
+            assert_eq!(parse_close(payload), Err(FrameError::BadClose), "{payload:?}");
+        }
     }
 }

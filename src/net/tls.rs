@@ -1,4 +1,4 @@
-//! Whom a client believes when it speaks TLS.
+//! The certificates that a client accepts.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use serde::{Deserialize, Serialize};
 
-/// Whose certificates are accepted.
+/// The certificates that a client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
-    /// Those the public web's authorities signed.
+    /// Those signed by the authorities of the public web.
     #[default]
     PublicAuthorities,
-    /// Any, unchecked: only for a daemon that made its own (`--dev-tls`), and only when the user
-    /// asked for it, because whoever sits between can read and change everything.
+    /// Any, unchecked. Only for a daemon that made its own certificate (`--dev-tls`) and only at the
+    /// user's request: anyone between client and daemon can read and change everything.
     AnyCertificate,
 }
 
 impl Trust {
-    /// The TLS configuration, for any number of connections.
+    /// Returns the TLS configuration, for any number of connections.
     pub fn config(self) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -36,20 +36,20 @@ impl Trust {
             }
             Self::AnyCertificate => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AcceptAny { provider }))
+                .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate { provider }))
                 .with_no_client_auth(),
         })
     }
 }
 
-/// Takes every certificate; signatures of the handshake are still checked, so the peer does hold
-/// the key of the certificate it shows.
+/// Accepts every certificate. Signatures of the handshake are still checked, so the server does
+/// hold the key of the certificate it shows.
 #[derive(Debug)]
-struct AcceptAny {
+struct AcceptAnyCertificate {
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for AcceptAny {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
