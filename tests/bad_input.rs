@@ -9,8 +9,8 @@ use std::process::Command;
 
 use base64::Engine as _;
 use live_comments::client::admin::AdminError;
-use live_comments::protocol::message::{json, msgpack};
 use live_comments::net::websocket::{Opcode, apply_mask, parse_header, put_header};
+use live_comments::protocol::message::{json, msgpack};
 use live_comments::protocol::{Role, ServerMessage};
 use support::{Daemon, STREAM, archived, history, http, raw};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

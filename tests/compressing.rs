@@ -7,10 +7,10 @@ mod support;
 
 use live_comments::client::Endpoint;
 use live_comments::client::viewer::{MAX_MESSAGE_BYTES, Upgrade, decode, read_rules};
-use live_comments::protocol::message::Encoding;
 use live_comments::net::websocket::{
     FrameReader, Incoming, Inflater, Message, Opcode, apply_mask, put_header, window_after,
 };
+use live_comments::protocol::message::Encoding;
 use live_comments::protocol::{
     ClientMessage, Epoch, SequencedComment, ServerMessage, StreamPosition,
 };

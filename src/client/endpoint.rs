@@ -1,4 +1,4 @@
-//! Where viewers connect: `ws://host:port`, `wss://host`, or the http form of the same.
+//! The server's address for viewers: `ws://host:port`, `wss://host`, or the http form of the same.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::{StreamId, StreamPosition};
 
-/// A server's address for viewers. A path in the URL is put before `/ws/{stream}`.
+/// A server's address for viewers. A path in the URL comes before `/ws/{stream}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Endpoint {
@@ -20,7 +20,7 @@ pub struct Endpoint {
     prefix: String,
 }
 
-/// A text that is no viewer URL.
+/// A text that is not a viewer URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a viewer URL: {problem}; write ws://host:port or wss://host[:port]")]
 pub struct InvalidEndpoint {
@@ -29,12 +29,12 @@ pub struct InvalidEndpoint {
 }
 
 impl Endpoint {
-    /// A plain endpoint without a path.
+    /// Returns an endpoint without TLS and without a path.
     pub fn plain(host: &str, port: u16) -> Self {
         Self { tls: false, host: host.to_owned(), port, prefix: String::new() }
     }
 
-    /// The URL of a stream's WebSocket, resuming after `resume` if that is given.
+    /// Returns the URL of a stream's WebSocket, which continues after `resume` if that is given.
     pub fn viewer_url(&self, stream: StreamId, resume: Option<StreamPosition>) -> String {
         let mut url = format!("{self}/ws/{stream}");
         if let Some(position) = resume {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_told_what_one_is() {
+    fn errors_name_the_expected_form() {
         for text in ["", "localhost:8080", "ftp://host", "ws://", "ws://h/?token=x", "ws:// h"] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.contains("write ws://host:port"), "{error}");

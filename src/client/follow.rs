@@ -30,14 +30,21 @@ pub enum Followed<R> {
 ///
 /// # Errors
 ///
-/// Only the first attempt fails the call: a user who starts this while no daemon runs should know at
-/// once.
+/// Only the first attempt fails the call: a user who starts this while no daemon runs should know
+/// at once.
 pub async fn follow<R: DeserializeOwned + Send + 'static>(
     client: AdminClient,
     path: String,
 ) -> Result<impl Stream<Item = Followed<R>> + Send, AdminError> {
     let lines: BoxLines<R> = Box::pin(client.lines(&path).await?);
-    let follower = Follower { client, path, lines: Some(lines), backoff: BOUNDS.start(), retry_in: BOUNDS.first, ended: false };
+    let follower = Follower {
+        client,
+        path,
+        lines: Some(lines),
+        backoff: BOUNDS.start(),
+        retry_in: BOUNDS.first,
+        ended: false,
+    };
     Ok(futures_util::stream::unfold(follower, async |mut follower| {
         let item = follower.next().await?;
         Some((item, follower))

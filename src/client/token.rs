@@ -1,4 +1,4 @@
-//! Making tokens with the signing secret of a data directory.
+//! Makes tokens with the signing secret of a data directory.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Role, UserId};
 
-/// What a token says. Times are seconds since the Unix epoch.
+/// The claims of a token. Times are seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The user id, as text.
@@ -18,7 +18,7 @@ pub struct Claims {
     pub role: Role,
     pub iat: u64,
     pub exp: u64,
-    /// 0 is no limit; absent is the role's default.
+    /// 0 means no limit; absent means the role's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comments_per_minute: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,7 +28,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// A viewer's claims, issued at `issued_at` (Unix time) and good for `lifetime`.
+    /// Returns a viewer's claims, issued at `issued_at` (Unix time) and valid for `lifetime`.
     pub fn new(user_id: UserId, name: &str, issued_at: Duration, lifetime: Duration) -> Self {
         Self {
             sub: user_id.to_string(),
@@ -43,12 +43,12 @@ impl Claims {
     }
 }
 
-/// The secret in the content of a secret file, as the daemon reads it: without the end of the line.
+/// Returns the secret in the content of a secret file as the daemon reads it: without the newline.
 pub fn secret_of(file: &[u8]) -> &[u8] {
     file.trim_ascii_end()
 }
 
-/// Signs claims with HS256 and the bytes of `secret`.
+/// Signs claims with HS256 and `secret`.
 pub fn mint(secret: &[u8], claims: &Claims) -> String {
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret))
         .expect("HS256 takes a secret of any length, and claims have string keys only")
@@ -60,7 +60,7 @@ mod tests {
     use jsonwebtoken::{DecodingKey, Validation, decode};
 
     #[test]
-    fn a_token_says_what_it_was_given_and_only_its_secret_verifies_it() {
+    fn only_its_secret_verifies_a_token() {
         let issued = Duration::from_secs(1_700_000_000);
         let mut claims = Claims::new(UserId(42), "ann", issued, Duration::from_secs(600));
         claims.role = Role::Moderator;

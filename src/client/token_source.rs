@@ -1,4 +1,4 @@
-//! Where a tool that brings its own users gets their tokens.
+//! Tokens for tools that bring their own users.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,12 +8,12 @@ use super::token::{Claims, mint, secret_of};
 use crate::protocol::admin::{TokenRequest, Tokens};
 use crate::protocol::{Role, UserId, paths};
 
-/// Tokens asked for in one request to the admin socket, as the daemon limits it.
+/// The daemon's limit of tokens per request to the admin socket.
 const MAX_TOKENS_A_REQUEST: u32 = 10_000;
-/// Longer than any run, short enough that a leaked token soon is worth nothing.
+/// Longer than any run, short enough that a leaked token is soon useless.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// A daemon's admin socket, or its signing secret.
+/// Makes tokens through a daemon's admin socket or with its signing secret.
 pub enum TokenSource {
     Admin(AdminClient),
     Secret(Vec<u8>),
@@ -28,7 +28,7 @@ impl std::fmt::Debug for TokenSource {
     }
 }
 
-/// Why there are no tokens.
+/// The reason why no tokens were made.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenSourceError {
     #[error(
@@ -41,12 +41,13 @@ pub enum TokenSourceError {
     Secret { path: PathBuf, source: std::io::Error },
     #[error("the daemon made no tokens: {0}")]
     Refused(#[from] AdminError),
-    #[error("the daemon made {got} tokens where {wanted} were asked for")]
+    #[error("the daemon made {got} tokens instead of {wanted}")]
     TooFew { got: usize, wanted: u32 },
 }
 
 impl TokenSource {
-    /// The admin socket if a daemon answers there, else `signing.key` in the data directory.
+    /// Returns the admin socket if a daemon answers there, else the secret `signing.key` in the
+    /// data directory.
     pub async fn find(socket: &Path, data_dir: &Path) -> Result<Self, TokenSourceError> {
         let client = AdminClient::new(socket.to_owned());
         let admin = match client.get::<serde_json::Value>("/v1/status").await {
@@ -65,7 +66,7 @@ impl TokenSource {
         }
     }
 
-    /// The secret in a file.
+    /// Returns the secret in a file.
     pub async fn from_secret_file(path: &Path) -> Result<Self, TokenSourceError> {
         let read = tokio::fs::read(path).await;
         read.map(|file| Self::secret(&file))
@@ -76,8 +77,8 @@ impl TokenSource {
         Self::Secret(secret_of(file).to_owned())
     }
 
-    /// Tokens without a rate limit for the users `first`, `first + 1`, …, each named by `name` and
-    /// its id.
+    /// Makes tokens without a rate limit for the users `first`, `first + 1` and so on. The name of
+    /// a user is `name` and its id.
     pub async fn numbered(
         &self,
         first: UserId,
@@ -93,7 +94,7 @@ impl TokenSource {
         Ok(tokens)
     }
 
-    /// A token without a rate limit for one user of that name.
+    /// Makes a token without a rate limit for one user of that name.
     pub async fn one(&self, user_id: UserId, name: &str) -> Result<String, TokenSourceError> {
         match self {
             Self::Secret(secret) => Ok(sign(secret, user_id, name)),

@@ -41,7 +41,7 @@ impl Backoff {
         self.pauses.next().unwrap_or(self.bounds.longest)
     }
 
-    /// Returns the next pause, shortened at random to at least half of it, so that many clients that
+    /// Returns the next pause, shortened at random to at least half of it, so that clients that
     /// failed together do not retry together.
     pub fn next_pause_with_jitter(&mut self) -> Duration {
         self.next_pause().mul_f64(rand::random_range(0.5..=1.0))

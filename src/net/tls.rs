@@ -15,8 +15,8 @@ pub enum Trust {
     /// Those signed by the authorities of the public web.
     #[default]
     PublicAuthorities,
-    /// Any, unchecked. Only for a daemon that made its own certificate (`--dev-tls`) and only at the
-    /// user's request: anyone between client and daemon can read and change everything.
+    /// Any, unchecked. Only for a daemon that made its own certificate (`--dev-tls`) and only at
+    /// the user's request: anyone between client and daemon can read and change everything.
     AnyCertificate,
 }
 

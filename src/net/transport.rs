@@ -63,11 +63,7 @@ impl Connect {
 
 impl<S: Read + Write + AsFd> Transport<S> {
     /// A client's end. With `tls`, the handshake proceeds with the reads and writes that follow.
-    pub fn client(
-        socket: S,
-        tls: Option<&Arc<ClientConfig>>,
-        host: &str,
-    ) -> io::Result<Self> {
+    pub fn client(socket: S, tls: Option<&Arc<ClientConfig>>, host: &str) -> io::Result<Self> {
         let Some(config) = tls else { return Ok(Self::Plain(socket)) };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let session = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
@@ -107,8 +103,8 @@ impl<S: Read + Write + AsFd> Transport<S> {
         }
     }
 
-    /// Writes from the front of the slices. Returns the number of bytes taken, 0 if the socket takes
-    /// none now.
+    /// Writes from the front of the slices. Returns the number of bytes taken, 0 if the socket
+    /// takes none now.
     pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => match slices {

@@ -1,5 +1,5 @@
-//! A connection to the admin socket: HTTP/1.1 and JSON over a Unix socket, one connection a
-//! request, because opening one costs microseconds and a restarted daemon needs no second thought.
+//! The client of the admin socket: HTTP/1.1 and JSON over a Unix socket. Each request has its own
+//! connection: opening one costs microseconds, and a restarted daemon needs no special treatment.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,47 +20,47 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::protocol::admin::ACTOR_HEADER;
 use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
 
-/// Longer than any operation takes, short enough that a hung daemon is noticed.
+/// Longer than any operation takes, short enough to notice a hung daemon.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// The largest answer read into memory.
+/// Limit of an answer that is read into memory.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
-/// The longest line of a live stream.
+/// Limit of a line of a live stream.
 const MAX_LINE_BYTES: usize = 16 << 20;
 
-/// Speaks to the daemon behind one admin socket. Cheap to clone; holds no connection.
+/// A client of one admin socket. Cheap to clone; holds no connection.
 #[derive(Debug, Clone)]
 pub struct AdminClient {
     socket: PathBuf,
     actor: HeaderValue,
 }
 
-/// Why a request got no answer of the expected kind.
+/// The reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// Nobody accepts on the socket.
+    /// No process accepts on the socket.
     #[error(
         "no daemon listens on {} ({}). Start one with `lcd`, or name the socket of a running one \
          with `lc --socket PATH` or LC_SOCKET",
         .socket.display(), plain(.cause)
     )]
     NotRunning { socket: PathBuf, cause: io::Error },
-    /// The socket is there, but not for this user.
+    /// This user may not open the socket.
     #[error(
         "{} is not open to this user (permission denied): run as the user or in the group that \
          owns the socket, see `ls -l {}`",
         .socket.display(), .socket.display()
     )]
     NotPermitted { socket: PathBuf },
-    /// The daemon understood and declined.
+    /// The daemon refused.
     #[error("{} ({})", .0.message, .0.code)]
     Refused(ErrorBody),
-    /// The answer never came, broke off or makes no sense.
+    /// No answer came, or it was incomplete or invalid.
     #[error("the admin connection broke: {0}")]
     Broken(String),
 }
 
 impl AdminError {
-    /// Whether asking again later, unchanged, may work.
+    /// Reports whether the same request may succeed later.
     pub fn retry(&self) -> bool {
         match self {
             Self::NotRunning { .. } | Self::Broken(_) => true,
@@ -82,24 +82,24 @@ impl AdminError {
     }
 }
 
-/// The operating system's reason without its error number.
+/// Returns the operating system's reason without its error number.
 fn plain(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::NotFound => "no such socket".to_owned(),
-        io::ErrorKind::ConnectionRefused => "nobody accepts there".to_owned(),
+        io::ErrorKind::ConnectionRefused => "no process accepts there".to_owned(),
         _ => source.to_string(),
     }
 }
 
 impl AdminClient {
-    /// A client that acts in the name of the person at this terminal: `$SUDO_USER`, `$USER`, or
-    /// the user number. The daemon notes who really holds the socket beside it.
+    /// Returns a client that acts in the name of the person at this terminal: `$SUDO_USER`,
+    /// `$USER`, or the user number. The daemon records the socket's real peer beside it.
     pub fn new(socket: PathBuf) -> Self {
-        let told = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
-        // Services and containers often have neither; the machine knows its users all the same.
+        let names = ["SUDO_USER", "USER"].into_iter().filter_map(|name| std::env::var(name).ok());
+        // Services and containers often have neither.
         let known =
             || nix::unistd::User::from_uid(nix::unistd::getuid()).ok()?.map(|user| user.name);
-        let name = told.into_iter().find(|name| !name.is_empty()).or_else(known);
+        let name = names.into_iter().find(|name| !name.is_empty()).or_else(known);
         let actor = name.and_then(|name| HeaderValue::from_str(&name).ok());
         let actor = actor.unwrap_or(HeaderValue::from_static("operator"));
         Self { socket, actor }
@@ -109,12 +109,12 @@ impl AdminClient {
         &self.socket
     }
 
-    /// Asks for `path`, query included.
+    /// Sends a GET request for `path`, query included.
     pub async fn get<R: DeserializeOwned>(&self, path: &str) -> Result<R, AdminError> {
         self.exchange(Method::GET, path, Bytes::new()).await
     }
 
-    /// Asks for a change.
+    /// Sends a POST request with `body` as JSON.
     pub async fn post<T: Serialize, R: DeserializeOwned>(
         &self,
         path: &str,
@@ -125,8 +125,8 @@ impl AdminClient {
         self.exchange(Method::POST, path, body.into()).await
     }
 
-    /// Live JSON lines, until the daemon ends them or the stream is dropped. Only the beginning of
-    /// the answer has a time limit; lines may be as far apart as they like.
+    /// Returns live JSON lines until the daemon ends them or the stream is dropped. Only the start
+    /// of the answer has a time limit, not the time between lines.
     pub async fn lines<R: DeserializeOwned + Send + 'static>(
         &self,
         path: &str,
@@ -163,7 +163,7 @@ impl AdminClient {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
             .await
             .map_err(|error| AdminError::broken("the handshake failed", &error))?;
-        // Moves the bytes; what goes wrong with it shows up in the request or the body.
+        // Moves the bytes. Its errors show up in the request or the body.
         let connection = AbortOnDropHandle::new(tokio::spawn(async move {
             let _ = connection.await;
         }));
@@ -186,7 +186,7 @@ impl AdminClient {
 async fn in_time<T>(answer: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
     tokio::time::timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| {
         Err(AdminError::Broken(format!(
-            "no answer within {} s; the daemon is running but does not get to it",
+            "no answer within {} s; the daemon is running but does not respond",
             ANSWER_TIMEOUT.as_secs()
         )))
     })
@@ -195,20 +195,20 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, AdminError>>) -> Resu
 fn read_json<R: DeserializeOwned>(text: &[u8]) -> Result<R, AdminError> {
     serde_json::from_slice(text).map_err(|error| {
         AdminError::broken(
-            "the answer is not what this `lc` expects, is `lcd` of its version?",
+            "this `lc` cannot read the answer; is `lcd` of the same version?",
             &error,
         )
     })
 }
 
-/// An answer whose head has come, with the connection its body comes over.
+/// An answer whose head has arrived, with the connection that carries its body.
 struct Answer {
     response: Response<Incoming>,
     _connection: AbortOnDropHandle<()>,
 }
 
 impl Answer {
-    /// Turns an error status into the error it carries.
+    /// Turns an error status into the error in its body.
     async fn accepted(self) -> Result<Self, AdminError> {
         let status = self.response.status();
         if status.is_success() {
@@ -227,15 +227,15 @@ impl Answer {
     async fn collect(self) -> Result<Bytes, AdminError> {
         let body = Limited::new(self.response.into_body(), MAX_ANSWER_BYTES);
         let body = body.collect().await;
-        Ok(body.map_err(|error| AdminError::broken("the answer broke off", &error))?.to_bytes())
+        Ok(body.map_err(|error| AdminError::broken("the answer is incomplete", &error))?.to_bytes())
     }
 }
 
-/// Cuts a body into lines.
+/// Divides a body into lines.
 struct Lines {
     answer: Answer,
     buffer: BytesMut,
-    /// How much of `buffer` is known to hold no line end.
+    /// Length of the start of `buffer` that holds no newline.
     searched: usize,
 }
 
@@ -254,13 +254,15 @@ impl Lines {
                         self.buffer.extend_from_slice(&data);
                     }
                 }
-                Some(Err(error)) => return Err(AdminError::broken("the lines broke off", &error)),
+                Some(Err(error)) => {
+                    return Err(AdminError::broken("the live lines broke off", &error));
+                }
                 None => return Ok(None),
             }
         }
     }
 
-    /// The next line that is not empty: an empty one is a sign of life, not an item.
+    /// Takes the next line that is not empty; the daemon sends empty ones as a heartbeat.
     fn take_line(&mut self) -> Option<Bytes> {
         while let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
             let line = self.buffer.split_to(self.searched + at).freeze();
@@ -275,7 +277,7 @@ impl Lines {
     }
 }
 
-/// Text as one segment of a path.
+/// Encodes text as one segment of a path.
 pub fn path_segment(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::new(), |mut path, byte| {

@@ -22,7 +22,7 @@ fn serve(routes: axum::Router) -> (tempfile::TempDir, AdminClient, AbortOnDropHa
 }
 
 #[tokio::test]
-async fn a_post_carries_the_body_the_actor_and_returns_the_answer() {
+async fn a_post_carries_body_and_actor() {
     let routes = axum::Router::new().route(
         "/v1/kick",
         post(async |request: Request| {
@@ -58,7 +58,7 @@ async fn a_refusal_keeps_its_code_and_message() {
 }
 
 #[tokio::test]
-async fn lines_arrive_whole_however_they_are_cut_and_empty_ones_are_skipped() {
+async fn lines_survive_any_division_into_chunks() {
     let routes = axum::Router::new().route(
         "/v1/top",
         get(async || {
@@ -83,7 +83,7 @@ async fn a_line_that_is_no_json_is_an_error_and_not_a_panic() {
 }
 
 #[tokio::test]
-async fn without_a_daemon_the_error_says_which_socket_and_what_to_do() {
+async fn without_a_daemon_the_error_names_the_socket() {
     let dir = tempfile::tempdir().unwrap();
     let absent = dir.path().join("absent.sock");
     let error = AdminClient::new(absent.clone()).get::<Value>("/v1/status").await.unwrap_err();

@@ -197,11 +197,11 @@ impl ViewerReader {
 impl ViewerWriter {
     /// Puts a message into the write buffer, and writes when that is full.
     pub async fn feed(&mut self, message: &ClientMessage) -> Result<(), ViewerError> {
-        let frame = match self.encoding {
+        let (opcode, payload) = match self.encoding {
             Encoding::Json => (Opcode::Text, json::encode_client(message)),
             Encoding::Msgpack => (Opcode::Binary, msgpack::encode_client(message)),
         };
-        let waiting = self.socket.enqueue(|outgoing| put_frame(outgoing, frame.0, &frame.1));
+        let waiting = self.socket.enqueue(|outgoing| put_frame(outgoing, opcode, &payload));
         if waiting >= self.buffer_bytes {
             self.flush().await?;
         }
@@ -272,11 +272,8 @@ async fn open_socket(options: &ViewerOptions) -> std::io::Result<Socket> {
     let tls = endpoint.tls.then(|| options.trust.config());
     let mut failure = None;
     for address in lookup_host((endpoint.host.as_str(), endpoint.port)).await? {
-        let connect = Connect {
-            address,
-            source: None,
-            receive_buffer_bytes: options.receive_window_bytes,
-        };
+        let connect =
+            Connect { address, source: None, receive_buffer_bytes: options.receive_window_bytes };
         match Socket::connect(connect, tls.as_ref(), &endpoint.host).await {
             Ok(socket) => return Ok(socket),
             Err(error) => failure = Some(error),

@@ -39,8 +39,8 @@ impl ConnectError {
         }
     }
 
-    /// Returns the pause that the server asks for while too many viewers connect at once. Not a failure:
-    /// a viewer that keeps to it gets a place in the end.
+    /// Returns the pause that the server asks for while too many viewers connect at once. This is
+    /// not a failure: a viewer that keeps to it gets a place in the end.
     pub fn requested_pause(&self) -> Option<std::time::Duration> {
         match self {
             Self::Refused { body: Some(body), .. } if body.code == ErrorCode::ConnectionRate => {
@@ -94,8 +94,9 @@ impl ViewerError {
         }
     }
 
-    /// Reports whether to reconnect with the same token and position: after a broken connection, after
-    /// close codes that say so, and after those of proxies and restarting servers (1001, 1011 to 1014).
+    /// Reports whether to reconnect with the same token and position: after a broken connection,
+    /// after close codes that say so, and after those of proxies and restarting servers (1001, 1011
+    /// to 1014).
     pub fn retry(&self) -> bool {
         match self {
             Self::Closed(status) => match status.code() {

@@ -1,4 +1,4 @@
-//! Where a viewer stands in its stream, and whether what it is told joins.
+//! A viewer's position in its stream, and whether received ranges join.
 
 use crate::protocol::{Epoch, Seq, StreamPosition};
 
@@ -10,7 +10,7 @@ pub struct SeqRange {
 }
 
 impl SeqRange {
-    /// `None` if it would be empty.
+    /// Returns `None` for an empty range.
     pub fn new(from: Seq, to: Seq) -> Option<Self> {
         (from <= to).then_some(Self { from, to })
     }
@@ -24,7 +24,7 @@ impl SeqRange {
     }
 }
 
-/// Follows the ranges of one viewer, over reconnections too: everything up to and including `seq` is
+/// Follows the ranges of one viewer across reconnections. Everything up to and including `seq` is
 /// accounted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -32,19 +32,19 @@ pub struct Position {
     seq: Seq,
 }
 
-/// What a range changed.
+/// The parts of a received range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Advance {
-    /// Left out without a word: lost.
+    /// Missing between the position and the range: lost.
     pub hole: Option<SeqRange>,
     /// The part that is new.
     pub fresh: Option<SeqRange>,
-    /// The part that lies before the position: told twice, or told too late.
+    /// The part before the position: received twice, or too late.
     pub repeated: Option<SeqRange>,
 }
 
 impl Position {
-    /// As `welcome` gives it.
+    /// Returns the position of a `welcome`.
     pub fn new(epoch: Epoch, seq: Seq) -> Self {
         Self { epoch, seq }
     }
@@ -57,12 +57,12 @@ impl Position {
         self.seq
     }
 
-    /// What to resume from.
+    /// Returns the position to resume from.
     pub fn resume(&self) -> StreamPosition {
         StreamPosition { epoch: self.epoch, seq: self.seq }
     }
 
-    /// Takes the range of a `comments` or a `gap`.
+    /// Advances by the range of a `comments` or a `gap`.
     pub fn advance(&mut self, range: SeqRange) -> Advance {
         let next = self.seq.saturating_add(1);
         let advance = Advance {
@@ -115,15 +115,15 @@ mod tests {
             let mut position = Position::new(Epoch(0), start);
             for (from, length) in ranges {
                 let before = position.seq();
-                let told = range(from, from + length);
-                let advance = position.advance(told);
+                let received = range(from, from + length);
+                let advance = position.advance(received);
                 for seq in 0..130 {
                     let is = |part: Option<SeqRange>| part.is_some_and(|part| part.contains(seq));
-                    prop_assert_eq!(is(advance.fresh), told.contains(seq) && seq > before);
-                    prop_assert_eq!(is(advance.repeated), told.contains(seq) && seq <= before);
-                    prop_assert_eq!(is(advance.hole), seq > before && seq < told.from);
+                    prop_assert_eq!(is(advance.fresh), received.contains(seq) && seq > before);
+                    prop_assert_eq!(is(advance.repeated), received.contains(seq) && seq <= before);
+                    prop_assert_eq!(is(advance.hole), seq > before && seq < received.from);
                 }
-                prop_assert_eq!(position.seq(), before.max(told.to));
+                prop_assert_eq!(position.seq(), before.max(received.to));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Connections against servers of a few lines.
+//! Connections to small servers made of an independent WebSocket library.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,19 +36,20 @@ fn welcome() -> ServerMessage {
     }
 }
 
-/// Accepts one viewer, says these messages and closes with the code; answers what was asked for.
-async fn say(
+/// Accepts one viewer, sends these messages and closes with the code. Returns the requested path
+/// and the `Authorization` header.
+async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     encoding: Encoding,
     messages: &[ServerMessage],
     code: CloseCode,
 ) -> (String, String) {
-    let mut asked = (String::new(), String::new());
+    let mut requested = (String::new(), String::new());
     #[allow(clippy::result_large_err)]
     let callback = |request: &Request, mut response: Response| {
         let headers = request.headers();
         let token = headers.get("authorization").map_or("", |value| value.to_str().unwrap());
-        asked = (request.uri().to_string(), token.to_owned());
+        requested = (request.uri().to_string(), token.to_owned());
         let protocol = headers[SEC_WEBSOCKET_PROTOCOL].clone();
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
         Ok(response)
@@ -70,7 +71,7 @@ async fn say(
     // The peer's answer, before which the connection must not be torn down.
     while let Some(Ok(_)) = socket.next().await {}
     drop(socket);
-    asked
+    requested
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
@@ -78,7 +79,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 #[tokio::test]
-async fn messages_arrive_typed_and_the_close_code_too() {
+async fn messages_and_the_close_code_arrive_typed() {
     for encoding in [Encoding::Json, Encoding::Msgpack] {
         let (listener, mut options) = listen().await;
         options.encoding = encoding;
@@ -87,7 +88,7 @@ async fn messages_arrive_typed_and_the_close_code_too() {
         let presence = ServerMessage::Presence { viewers: 9 };
         let messages = [welcome(), presence.clone()];
         let server =
-            async { say(accept(&listener).await, encoding, &messages, CloseCode::Kicked).await };
+            async { serve(accept(&listener).await, encoding, &messages, CloseCode::Kicked).await };
         let viewer = async {
             let (mut connection, welcome) = ViewerConnection::join(&options).await.unwrap();
             assert_eq!((welcome.epoch, welcome.seq, welcome.viewers), (Epoch(2), 41, 3));
@@ -103,7 +104,7 @@ async fn messages_arrive_typed_and_the_close_code_too() {
 }
 
 #[tokio::test]
-async fn an_error_instead_of_a_welcome_is_why_there_is_no_connection() {
+async fn an_error_instead_of_a_welcome_refuses() {
     let (listener, options) = listen().await;
     let error = ServerMessage::Error {
         code: ErrorCode::Banned,
@@ -112,7 +113,7 @@ async fn an_error_instead_of_a_welcome_is_why_there_is_no_connection() {
         client_ref: None,
     };
     let server =
-        async { say(accept(&listener).await, Encoding::Json, &[error], CloseCode::Banned).await };
+        async { serve(accept(&listener).await, Encoding::Json, &[error], CloseCode::Banned).await };
     let (_, joined) = tokio::join!(server, ViewerConnection::join(&options));
     let error = joined.unwrap_err();
     assert_eq!((error.kind(), error.retry()), ("banned", false));
@@ -120,7 +121,7 @@ async fn an_error_instead_of_a_welcome_is_why_there_is_no_connection() {
 }
 
 #[tokio::test]
-async fn a_refusal_over_http_says_its_code_and_when_to_come_back() {
+async fn a_refusal_over_http_has_code_and_wait() {
     let (listener, options) = listen().await;
     let server = async {
         let mut stream = accept(&listener).await;
@@ -137,7 +138,7 @@ async fn a_refusal_over_http_says_its_code_and_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_no_close() {
+async fn a_broken_connection_has_no_close_code() {
     let (listener, options) = listen().await;
     let server = async {
         let stream = accept(&listener).await;
@@ -162,7 +163,7 @@ async fn a_connection_that_breaks_is_no_close() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_given_up() {
+async fn a_silent_server_times_out() {
     let (listener, mut options) = listen().await;
     options.connect_timeout = Duration::from_millis(50);
     let server = async {
@@ -178,7 +179,7 @@ async fn a_server_that_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_self_made_certificate_is_accepted_only_on_request() {
+async fn self_signed_certificates_need_a_request() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -195,7 +196,7 @@ async fn a_self_made_certificate_is_accepted_only_on_request() {
         options.trust = trust;
         let server = async {
             if let Ok(stream) = acceptor.accept(accept(&listener).await).await {
-                say(stream, Encoding::Json, &[welcome()], CloseCode::Normal).await;
+                serve(stream, Encoding::Json, &[welcome()], CloseCode::Normal).await;
             }
         };
         let viewer = async { ViewerConnection::join(&options).await.map(|(_, welcome)| welcome) };

@@ -17,7 +17,8 @@ pub struct Upgrade<'a> {
     pub endpoint: &'a Endpoint,
     pub stream: StreamId,
     pub encoding: Encoding,
-    /// Offers permessage-deflate, and fails if the server does not agree. The server may keep its context.
+    /// Offers permessage-deflate, and fails if the server does not agree. The server may keep its
+    /// context.
     pub deflate: bool,
     pub token: Option<&'a str>,
     /// The position to continue after.
@@ -66,8 +67,8 @@ impl Upgrade<'_> {
         Ok(request.into_bytes())
     }
 
-    /// Reads the response at the start of `bytes`. Returns its length if it opens the connection, and
-    /// `None` while bytes are missing; `ended` means that no more will come.
+    /// Reads the response at the start of `bytes`. Returns its length if it opens the connection,
+    /// and `None` while bytes are missing; `ended` means that no more will come.
     ///
     /// # Errors
     /// The server refused, or the response is not one to this handshake.
@@ -87,7 +88,8 @@ impl Upgrade<'_> {
             return Ok(Some(body_at));
         }
         let body = &bytes[body_at..];
-        let complete = head.chunked || head.content_length.is_some_and(|length| body.len() >= length);
+        let complete =
+            head.chunked || head.content_length.is_some_and(|length| body.len() >= length);
         if complete || ended || bytes.len() > MAX_RESPONSE_BYTES {
             let body = serde_json::from_slice::<ErrorEnvelope>(body).ok();
             let body = body.map(|envelope| envelope.error);

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-pub use crate::net::websocket::Deflate;
 use crate::net::Transport;
+pub use crate::net::websocket::Deflate;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::Encoding;
 use crate::protocol::throttle::SampleRate;

@@ -1,12 +1,12 @@
-//! `Sec-WebSocket-Extensions`: its grammar (RFC 6455 §9.1) and the negotiation of permessage-deflate
-//! (RFC 7692 §7.1).
+//! `Sec-WebSocket-Extensions`: its grammar (RFC 6455 §9.1) and the negotiation of
+//! permessage-deflate (RFC 7692 §7.1).
 //!
 //! One compressed frame serves every viewer and no viewer holds a compressor. The server's answer
-//! always takes the context away from the client, which a server may do to any offer (§7.1.1). In
-//! the mode [`Deflate::Shared`] the server keeps its own context, because all viewers of a stream
-//! are sent one deflate stream; a client that demands `server_no_context_takeover` gets each message
-//! compressed by itself. A smaller server window cannot be promised in either mode; such an offer is
-//! passed over.
+//! always takes the context away from the client, which a server may do to any offer (§7.1.1).
+//! In the mode [`Deflate::Shared`] the server keeps its own context, because all viewers of a
+//! stream are sent one deflate stream; a client that demands `server_no_context_takeover` gets each
+//! message compressed by itself. A smaller server window cannot be promised in either mode; such
+//! an offer is passed over.
 
 const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
 
@@ -72,14 +72,13 @@ pub fn accept_offer<'a>(
 
 fn accept(offer: &Extension<'_>, mode: Deflate) -> Option<AcceptedOffer> {
     let mut deflate = mode;
-    if !offer.is_deflate_with_unique_parameters() {
+    if mode == Deflate::Off || !offer.is_deflate_with_unique_parameters() {
         return None;
     }
     let mut names_window = false;
     for (name, value) in &offer.parameters {
         match (*name, *value) {
             ("client_no_context_takeover" | "client_max_window_bits", None) => {}
-            ("server_no_context_takeover", None) if mode == Deflate::Off => {}
             ("server_no_context_takeover", None) => deflate = Deflate::Single,
             ("client_max_window_bits", Some(bits)) if window_bits(bits).is_some() => {}
             ("server_max_window_bits", Some(bits)) if window_bits(bits) == Some(15) => {
@@ -227,7 +226,10 @@ mod tests {
         let demand = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
         assert_eq!(accept_in(Deflate::Shared, demand), accepted(Deflate::Single));
         let window = "permessage-deflate; server_max_window_bits=15";
-        assert_eq!(accept_in(Deflate::Shared, window), Ok(AcceptedOffer::new(Deflate::Shared, true)));
+        assert_eq!(
+            accept_in(Deflate::Shared, window),
+            Ok(AcceptedOffer::new(Deflate::Shared, true))
+        );
         let answer = accept_in(Deflate::Shared, window).unwrap().unwrap().answer;
         assert_eq!(
             answer,

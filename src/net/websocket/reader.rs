@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::frame::{CloseStatus, FrameError, Header, Opcode, apply_mask, parse_close, parse_header};
+use super::frame::{
+    CloseStatus, FrameError, Header, Opcode, apply_mask, parse_close, parse_header,
+};
 
 /// One end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,7 +243,8 @@ impl FrameReader {
         }
         let earlier = self.partial.as_mut().and_then(|partial| partial.message.take());
         let Some(mut fragments) = earlier else {
-            let (opcode, compressed) = (header.opcode, header.rsv1);
+            let opcode = header.opcode;
+            let compressed = header.rsv1;
             if header.fin {
                 return Ok(Some(Incoming::Message(Message { opcode, compressed, payload })));
             }

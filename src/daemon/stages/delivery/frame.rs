@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::deflate::{self, InWindow, Link, StreamDeflate};
 use crate::daemon::base::handoff::Deflate;
+use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::Seq;
 use crate::protocol::comment::Deletion;
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
-use crate::net::websocket::{Opcode, server_frame};
 
 /// How the bytes of one connection look. A list, so that another form is one more entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! A viewer's side of the wire, for tests: takes frames apart and inflates as RFC 7692 says, with an
 //! inflater that keeps its window and knows nothing of key frames.
 
+use crate::net::websocket::{Inflater, Opcode, parse_header};
 use crate::protocol::ServerMessage;
 use crate::protocol::message::{Encoding, json, msgpack};
-use crate::net::websocket::{Inflater, Opcode, parse_header};
 
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
@@ -46,7 +46,10 @@ impl Peer {
             let kind = if self.encoding == Encoding::Json { Opcode::Text } else { Opcode::Binary };
             assert_eq!((header.opcode, header.fin), (kind, true));
             let payload = match header.rsv1 {
-                true => self.inflater.inflate_next(payload, MAX_MESSAGE_BYTES).expect("a window that fits"),
+                true => self
+                    .inflater
+                    .inflate_next(payload, MAX_MESSAGE_BYTES)
+                    .expect("a window that fits"),
                 false => payload.to_vec(),
             };
             let message = match self.encoding {

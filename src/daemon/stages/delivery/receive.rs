@@ -1,10 +1,10 @@
 //! From bytes to messages: a server's half of RFC 6455, with no buffer for viewers that have nothing
 //! half-sent.
 
+use crate::net::websocket::Incoming as Frame;
 use crate::net::websocket::{
     CloseStatus, FrameError, FrameReader, InflateError, Inflater, Message, Opcode, ReadRules,
 };
-use crate::net::websocket::Incoming as Frame;
 use crate::protocol::ErrorCode;
 
 /// A complete message or control frame from a viewer.

@@ -14,10 +14,10 @@ use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::handoff::{AuthRequest, ConnectionId, Deflate};
 use crate::daemon::engines::metadata::in_memory::sanction;
 use crate::daemon::stages::auth::fixtures::NOW_S;
-use crate::protocol::admin::SanctionKind;
-use crate::protocol::message::{Encoding, msgpack};
 use crate::net::Transport;
 use crate::net::websocket::{Opcode, server_frame};
+use crate::protocol::admin::SanctionKind;
+use crate::protocol::message::{Encoding, msgpack};
 use crate::protocol::{
     CloseCode, Epoch, ErrorCode, Role, ServerMessage, StreamId, StreamPosition, UserId,
 };

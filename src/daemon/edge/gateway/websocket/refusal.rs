@@ -8,9 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::daemon::base::metrics::count;
 use crate::daemon::base::status::StatusBoard;
+use crate::net::websocket::{Opcode, close_frame, server_frame};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::Encoding;
-use crate::net::websocket::{Opcode, close_frame, server_frame};
 use crate::protocol::{CloseCode, ServerMessage};
 
 /// The time for the upgrade, the write and the peer's close frame together.

@@ -10,9 +10,9 @@ use super::Worker;
 use crate::daemon::base::metrics::count;
 use crate::daemon::stages::delivery::hub::HubRequest;
 use crate::daemon::stages::delivery::viewer::Flags;
+use crate::net::websocket::close_frame;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
-use crate::net::websocket::close_frame;
 use crate::protocol::{CloseCode, Identity, StreamId, UserId};
 
 /// A viewer that is told to come back, for a reason of its own, waits up to this long.

@@ -10,9 +10,9 @@ use crate::daemon::base::handoff::{AuthRequest, Deflate, ReactionCounts, ReplyTo
 use crate::daemon::base::metrics::count;
 use crate::daemon::stages::delivery::receive::{Incoming, ReceiveError, Rules, receive};
 use crate::daemon::stages::delivery::viewer::Flags;
+use crate::net::websocket::{Opcode, ReadRules, Side, server_frame};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::{BadMessage, ClientMessage, Encoding, ServerMessage};
-use crate::net::websocket::{Opcode, ReadRules, Side, server_frame};
 use crate::protocol::{CloseCode, ErrorCode};
 
 /// Read from one viewer before the others get their turn.

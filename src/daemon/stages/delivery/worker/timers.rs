@@ -10,8 +10,8 @@ use super::Worker;
 use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::handoff::ConnectionId;
 use crate::daemon::stages::delivery::viewer::Flags;
-use crate::protocol::error_code::ErrorBody;
 use crate::net::websocket::{Opcode, server_frame};
+use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{CloseCode, ErrorCode};
 
 /// How long a closed viewer may take to answer the close.

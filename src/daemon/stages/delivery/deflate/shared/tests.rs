@@ -49,7 +49,11 @@ fn a_joiner_at_any_frame_reads_from_the_next_key_frame_on() {
         let (mut inflate, mut window, mut read) = (Inflater::default(), InWindow::OUTSIDE, 0);
         for (n, (link, compressed)) in all.iter().enumerate().skip(join) {
             if window.reads(*link) {
-                assert_eq!(inflate.inflate_next(compressed, MAX_BYTES).unwrap(), text(n), "joined at {join}");
+                assert_eq!(
+                    inflate.inflate_next(compressed, MAX_BYTES).unwrap(),
+                    text(n),
+                    "joined at {join}"
+                );
                 window = link.window();
                 read += 1;
             }

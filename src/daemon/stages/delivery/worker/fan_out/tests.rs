@@ -9,9 +9,7 @@ use tokio::sync::mpsc;
 
 use super::super::{WAKER, WorkerParts};
 use super::*;
-use crate::daemon::base::handoff::{
-    Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply,
-};
+use crate::daemon::base::handoff::{Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::stages::delivery::frame::Frame;
 use crate::daemon::stages::delivery::handle::ViewerRequests;

@@ -8,10 +8,10 @@ use super::*;
 use crate::daemon::base::config::DeliveryConfig;
 use crate::daemon::stages::delivery::deflate::InWindow;
 use crate::daemon::stages::delivery::frame::Form;
-use crate::net::Transport;
-use crate::net::websocket::FrameReader;
 use crate::daemon::stages::delivery::worker::fan_out::{FanOut, Served};
 use crate::daemon::testing::frames::{comments_frame, deletion_frame};
+use crate::net::Transport;
+use crate::net::websocket::FrameReader;
 use crate::protocol::{Seq, StreamId};
 
 fn stream(ring_frames: usize) -> Stream {
