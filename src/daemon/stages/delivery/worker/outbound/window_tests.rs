@@ -16,9 +16,9 @@ use crate::daemon::stages::delivery::deflate::{Compressors, InWindow, StreamDefl
 use crate::daemon::stages::delivery::frame::{Form, Frame, Lane};
 use crate::daemon::stages::delivery::peer::{Peer, Read};
 use crate::daemon::stages::delivery::worker::fan_out::{FanOut, Served};
+use crate::daemon::testing::comments::sample_comment_id;
 use crate::net::Transport;
 use crate::net::websocket::FrameReader;
-use crate::daemon::testing::comments::sample_comment_id;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::message::{CommentsBatch, Encoding};
 use crate::protocol::throttle::SampleRate;
