@@ -1,5 +1,5 @@
-//! The Cassandra comment store: batches written, and the newest page of one of the streams read then.
-//! In a keyspace that stays for the next run: made anew each time, it would measure empty tables.
+//! The Cassandra comment store: writes of batches, then reads of the newest page of one of their
+//! streams. The keyspace is kept for the next run, because a fresh one would measure empty tables.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::{first_of_this_run, two_threads, write_batches};
 
 const PAGE: usize = 50;
 
-/// None if no server answers.
+/// Returns `None` if no server answers.
 async fn open() -> Option<SharedCommentStore> {
     let first_port = std::env::var("LC_STACK_PORT").ok().and_then(|port| port.parse().ok());
     let config = CassandraConfig {

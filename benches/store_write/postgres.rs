@@ -1,5 +1,5 @@
-//! The PostgreSQL comment store: batches written, and pages of a stream among them read. In a schema
-//! that stays for the next run: made anew each time, it would measure an empty table.
+//! The PostgreSQL comment store: writes of batches, and reads of pages of one of their streams. The
+//! schema is kept for the next run, because a fresh one would measure an empty table.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,9 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion};
 use live_comments::daemon::base::clock::SystemClock;
 use live_comments::daemon::base::config::PostgresConfig;
-use live_comments::daemon::engines::backends::postgres::PostgresStores;
+use live_comments::daemon::engines::backends::postgres::PostgresServer;
 use live_comments::daemon::engines::comments::SharedCommentStore;
+use live_comments::daemon::engines::comments::postgres::PostgresComments;
 use live_comments::daemon::engines::comments::retention::Retention;
 use live_comments::protocol::StreamId;
 
@@ -22,15 +23,15 @@ async fn open() -> Option<SharedCommentStore> {
         timeout: Duration::from_secs(30),
         ..PostgresConfig::default()
     };
-    let stores = match PostgresStores::open(&config).await {
-        Ok(stores) => stores,
+    let server = match PostgresServer::connect(&config).await {
+        Ok(server) => server,
         Err(error) => {
             eprintln!("PostgreSQL is left out: {error}");
             return None;
         }
     };
     let retention = Retention::new(Duration::ZERO, Arc::new(SystemClock));
-    Some(Arc::new(stores.comments(retention).await.expect("tables")))
+    Some(Arc::new(PostgresComments::open(&server, retention).await.expect("migrated tables")))
 }
 
 pub(super) fn write_and_page(criterion: &mut Criterion) {

@@ -75,14 +75,8 @@ impl CommentId {
     /// `clock_sequence`.
     pub fn from_unix_ticks(ticks: u64, clock_sequence: u16, node: [u8; 6]) -> Self {
         let gregorian = ticks + GREGORIAN_TO_UNIX_TICKS;
-        let low = gregorian as u32;
-        let mid = (gregorian >> 32) as u16;
-        let high = ((gregorian >> 48) as u16 & 0x0FFF) | 0x1000;
-        let mut tail = [0_u8; 8];
-        tail[0] = ((clock_sequence >> 8) as u8 & 0x3F) | 0x80;
-        tail[1] = clock_sequence as u8;
-        tail[2..].copy_from_slice(&node);
-        Self(Uuid::from_fields(low, mid, high, &tail))
+        let id = uuid::Builder::from_gregorian_timestamp(gregorian, clock_sequence, &node);
+        Self(id.into_uuid())
     }
 
     /// Returns the creation time in 100 ns ticks since the Unix epoch, or 0 if it is before that.
@@ -207,6 +201,19 @@ mod tests {
         fn sort_keys_order_by_time(a in 0_u64..1 << 56, b in 0_u64..1 << 56, seq: u16, node: [u8; 6]) {
             let key = |ticks| CommentId::from_unix_ticks(ticks, seq, node).sort_key();
             prop_assert_eq!(key(a).cmp(&key(b)), a.cmp(&b));
+        }
+    }
+
+    /// Ids in stores and logs were built from these values.
+    #[test]
+    fn comment_id_of_given_parts_never_changes() {
+        for (ticks, clock_sequence, node, expected) in [
+            (0, 0, [0; 6], "13814000-1dd2-11b2-8000-000000000000"),
+            (0x0123_4567_89AB_CDEF, u16::MAX, [0xFF; 6], "9d2d0def-6339-12d5-bfff-ffffffffffff"),
+            (17_500_000_000_000_000, 0x1234, [2, 3, 5, 7, 11, 13], "57130000-49fa-11f0-9234-020305070b0d"),
+        ] {
+            let id = CommentId::from_unix_ticks(ticks, clock_sequence, node);
+            assert_eq!(id.to_string(), expected);
         }
     }
 

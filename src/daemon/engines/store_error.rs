@@ -1,17 +1,17 @@
-//! The error that the engines of stored data share.
+//! The error of the engines that store data.
 
-/// Why a store did not do what it was asked.
+/// A reason why a store did not carry out a call.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     #[error("the store does not answer: {0}")]
     Unavailable(String),
-    /// It answers, and knows that it lost something that is being restored.
-    #[error("the store has lost something: {0}")]
+    /// The store answers, but lost data that is being restored.
+    #[error("the store is incomplete: {0}")]
     Incomplete(String),
     #[error("no such {0}")]
     NotFound(&'static str),
     #[error("{0} exists already")]
     Exists(&'static str),
-    #[error("the store's data is not as expected: {0}")]
+    #[error("the store's data is corrupt: {0}")]
     Corrupt(String),
 }

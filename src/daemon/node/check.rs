@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::daemon::base::clock::{SharedClock, SystemClock};
 use crate::daemon::base::config::Config;
 use crate::daemon::base::status::StatusBoard;
-use crate::daemon::engines::choose::{Engines, reach};
+use crate::daemon::engines::choose::{Engines, probe_servers};
 use crate::daemon::stages::auth::Verifier;
 
 /// Reaches every dependency the configuration names and prints a line for each; the first that does
@@ -23,8 +23,8 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     })?;
     println!("address              ok, {listen} is free");
     super::first_start::make_data_dir(&config.node.data_dir)?;
-    for (server, answer) in reach(config).await? {
-        println!("{server:20} ok, {}", answer.map_err(anyhow::Error::msg)?);
+    for probe in probe_servers(config).await? {
+        println!("{:20} ok, {}", probe.server, probe.result.map_err(anyhow::Error::msg)?);
     }
     let engines = Engines::open(config, &clock, &StatusBoard::default()).await?;
     engines.comments.ping().await?;

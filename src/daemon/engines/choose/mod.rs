@@ -1,8 +1,7 @@
-//! The only place that chooses concrete engines.
+//! Opens the engines that the configuration names: the only place that chooses concrete engines.
 
-mod cluster;
-mod files;
-mod reach;
+mod probe;
+mod shared;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -25,47 +24,47 @@ use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::daemon::engines::recent::SharedRecentCache;
 
-pub(crate) use self::reach::reach;
+pub(crate) use self::probe::probe_servers;
 
-use self::cluster::{ClusterEngines, open_log};
+use self::shared::{OpenedLog, SharedEngines, open_log};
 use self::stores::Stores;
 
-/// Everything the stages meet in.
+/// The contracts through which the stages communicate.
 #[derive(Debug, Clone)]
 pub struct Engines {
     pub log: SharedLog,
     pub bus: SharedBus,
     pub comments: SharedCommentStore,
     pub metadata: SharedMetadataStore,
-    /// Shared by everybody who asks the metadata store.
+    /// Shared by all users of the metadata store.
     pub metadata_breaker: Arc<Breaker>,
     pub totals: SharedReactionTotals,
     pub recent: SharedRecentCache,
     pub registry: SharedRegistry,
-    /// Where several nodes take comments in.
+    /// Present if several nodes accept comments.
     pub reservations: Option<SharedReservations>,
-    /// Where bus and registry can be out of reach, what carries their messages then.
+    /// Carries the messages of bus and registry while Redis is away.
     pub direct: Option<Arc<DirectPath>>,
-    /// The embedded log, for what only it needs: retention on a timer.
+    /// The embedded log, which needs retention on a timer.
     pub embedded_log: Option<Arc<EmbeddedLog>>,
 }
 
 impl Engines {
-    /// Opens what the configuration names.
+    /// Opens the engines that the configuration names.
     ///
     /// # Errors
-    /// A dependency that does not answer, or answers that it is not to be used so; the text names the
-    /// setting. Of several Redis nodes one must answer.
+    /// A dependency does not answer or refuses the settings; the text names the setting. Of several
+    /// Redis nodes one must answer.
     pub async fn open(
         config: &Config,
         clock: &SharedClock,
         board: &StatusBoard,
     ) -> anyhow::Result<Self> {
         check_roles(config)?;
-        let (log, embedded_log) = open_log(config, clock).await?;
+        let OpenedLog { log, embedded: embedded_log } = open_log(config, clock).await?;
         let Stores { comments, metadata } = Stores::open(config, clock).await?;
-        let cluster = ClusterEngines::open(config, clock, board, &log).await?;
-        let ClusterEngines { bus, registry, recent, totals, reservations, direct } = cluster;
+        let shared = SharedEngines::open(config, clock, board, &log).await?;
+        let SharedEngines { bus, registry, recent, totals, reservations, direct } = shared;
         let metadata_breaker = board.add_breaker("metadata store");
         Ok(Self {
             log,
@@ -82,7 +81,7 @@ impl Engines {
         })
     }
 
-    /// Which engine stands behind each contract, for `lc status`.
+    /// Returns the name of the engine behind each contract, for `lc status`.
     pub fn names(engines: &EnginesConfig) -> BTreeMap<String, String> {
         [
             ("event log", engines.eventlog.as_str()),
@@ -98,15 +97,15 @@ impl Engines {
     }
 }
 
-/// Roles that are split over processes need engines that processes can share.
+/// Fails if roles are split over processes but an engine lives in one process.
 fn check_roles(config: &Config) -> anyhow::Result<()> {
     let all = NodeRole::ALL.iter().all(|role| config.node.roles.contains(role));
     let embedded = config.engines.embedded();
     if !all && !embedded.is_empty() {
         bail!(
             "node.roles names some of edge, coordinator, moderator and archiver, but the engine of {} \
-             lives in one process: choose a distributed one (docs/lcd.toml lists them), or give this \
-             node all roles",
+             lives in one process: choose a distributed engine (docs/lcd.toml lists them), or give \
+             this node all roles",
             embedded.join(", ")
         );
     }

@@ -1,14 +1,15 @@
-//! The comment store: every accepted comment, for good (or as long as retention says).
+//! The comment store: every accepted comment, kept forever or as long as retention says.
 //!
-//! In: batches from the archiver. Out: newest-first pages of a stream. Engines: [`sqlite`] for one
-//! machine; [`postgres`] and Cassandra/ScyllaDB for many nodes.
+//! In: batches from the archiver. Out: pages of a stream, newest first. Engines: [`sqlite`] for one
+//! machine; [`postgres`] and [`cassandra`] (also ScyllaDB) for many nodes.
 //!
-//! Always holds: inserting a comment again changes nothing; marking a comment deleted works before
+//! Always holds: inserting a comment again changes nothing; marking a comment as deleted works before
 //! and after it is inserted, and again. Pages are ordered by comment id (creation time), newest
-//! first, and never show a deleted or a shadow-banned comment. What is older than [`retention`] goes
-//! by itself, its tombstone never before it; written again, it need not come back.
+//! first, and never show a deleted or a shadow-banned comment. Comments older than [`retention`] are
+//! removed in the background, never after their tombstones; one that is written again may be ignored.
 //!
-//! When full: [`crate::daemon::engines::StoreError::Unavailable`]; nothing of the batch counts as stored.
+//! When full: [`crate::daemon::engines::StoreError::Unavailable`]; nothing of the batch counts as
+//! stored.
 
 pub mod cassandra;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub(crate) mod conformance;
 pub(crate) mod in_memory;
 pub mod postgres;
 pub mod retention;
+mod rows;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -27,16 +29,16 @@ use crate::daemon::engines::StoreError;
 use crate::protocol::comment::Comment;
 use crate::protocol::{CommentId, Seq, SequencedComment, StreamId};
 
-/// A comment on its way into the store.
+/// A comment to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivedComment {
     pub comment: Arc<Comment>,
     pub seq: Seq,
-    /// Kept, and shown on no page.
+    /// Kept, but shown on no page.
     pub shadow: bool,
 }
 
-/// A comment that must not be shown any more.
+/// Marks a comment as deleted: it must not be shown any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
     pub stream_id: StreamId,
@@ -46,7 +48,7 @@ pub struct Tombstone {
     pub deleted_at: u64,
 }
 
-/// What the store knows of one comment, deleted or not.
+/// One comment as stored, deleted or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredComment {
     pub comment: SequencedComment,
@@ -65,8 +67,8 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
         tombstones: &[Tombstone],
     ) -> Result<(), StoreError>;
 
-    /// At most `limit` (1 to 1000) comments of a stream older than `before`, or the newest, newest
-    /// first. `before` need not exist.
+    /// Returns at most `limit` (1 to 1000) comments of a stream that are older than `before`, or the
+    /// newest ones, newest first. `before` need not exist.
     async fn page(
         &self,
         stream_id: StreamId,
@@ -74,22 +76,22 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError>;
 
-    /// One comment by id, deleted ones included. For a person's single request: an engine may look in
-    /// every stream.
+    /// Returns one comment by id, deleted ones included. Meant for a person's single request: an engine
+    /// may look in every stream.
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError>;
 
-    /// Tombstones made at or after `since_ms`, oldest first, at most `limit`: what the recent cache
-    /// must know at start.
+    /// Returns at most `limit` tombstones made at or after `since_ms`, oldest first. The recent cache
+    /// needs them at start.
     async fn tombstones_since(
         &self,
         since_ms: u64,
         limit: usize,
     ) -> Result<Vec<Tombstone>, StoreError>;
 
-    /// Comments kept of a stream, deleted and shadow-banned ones included.
+    /// Returns the number of comments kept of a stream, deleted and shadow-banned ones included.
     async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError>;
 
-    /// Whether it answers: the breaker's health check.
+    /// Succeeds if the store answers. The breaker's health check.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 

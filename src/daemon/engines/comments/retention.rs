@@ -1,20 +1,20 @@
-//! How long comments are kept, and the task that lets them go.
+//! The retention of comments, and the background task that enforces it.
 
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument as _, info_span, warn};
 
 use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
 
-/// Between two rounds of letting go, at most.
+/// Bounds of the pause between two rounds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// `store.retention`, against the clock.
+/// `store.retention` and the clock it is measured by.
 #[derive(Debug, Clone)]
 pub struct Retention {
     keep: Duration,
@@ -22,12 +22,13 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Zero keeps comments for good.
+    /// Creates a retention; zero keeps comments forever.
     pub fn new(keep: Duration, clock: SharedClock) -> Self {
         Self { keep, clock }
     }
 
-    /// Comments made before this moment (milliseconds since the Unix epoch) may go; `None`: none.
+    /// Returns the time (milliseconds since the Unix epoch) before which comments are expired; `None`
+    /// if they are kept forever.
     pub fn horizon_ms(&self) -> Option<u64> {
         let keep_ms = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
         (keep_ms > 0).then(|| self.now_ms().saturating_sub(keep_ms))
@@ -37,7 +38,7 @@ impl Retention {
         self.clock.now_ms()
     }
 
-    /// Between two rounds: short beside the retention itself.
+    /// Returns the pause between two rounds: a tenth of the retention, within bounds.
     fn pause(&self) -> Duration {
         match self.keep / 10 {
             Duration::ZERO => LONGEST_PAUSE,
@@ -46,29 +47,29 @@ impl Retention {
     }
 }
 
-/// A task that does a round of an engine's upkeep now and then. Dropping this ends it, a round that
-/// is under way included.
+/// A task that runs a round of an engine's upkeep at intervals. Dropping it ends the task, including a
+/// running round.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     _stop: DropGuard,
 }
 
 impl Upkeep {
-    /// The first round begins at once. One that fails is logged and made up for by the next.
+    /// Starts the task; the first round begins at once. A failed round is logged, and the next one
+    /// makes up for it.
     pub(super) fn start<F, Fut>(retention: &Retention, mut round: F) -> Self
     where
         F: FnMut() -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), StoreError>> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let mut rounds = interval(retention.pause());
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rounds = ticker_from_now(retention.pause());
         let ended = stop.clone();
         let task = async move {
             loop {
                 rounds.tick().await;
                 if let Err(error) = round().await {
-                    warn!(%error, "the comment store's upkeep failed; it will be tried again");
+                    warn!(%error, "comment store upkeep failed; retrying later");
                 }
             }
         };
@@ -93,14 +94,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn zero_keeps_for_good_and_anything_else_up_to_then() {
+    async fn zero_keeps_comments_forever() {
         assert_eq!(keeping(Duration::ZERO).horizon_ms(), None);
         assert_eq!(keeping(Duration::from_secs(10)).horizon_ms(), Some(990_000));
         assert_eq!(keeping(Duration::from_secs(9999)).horizon_ms(), Some(0));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rounds_go_on_after_a_failure_and_end_with_the_engine() {
+    async fn rounds_continue_after_a_failure() {
         let rounds = Arc::new(AtomicU32::new(0));
         let counter = rounds.clone();
         let upkeep = Upkeep::start(&keeping(Duration::from_secs(100)), move || {

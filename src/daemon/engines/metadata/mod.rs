@@ -1,19 +1,19 @@
 //! The metadata store: streams, users, sanctions, the review queue, the audit log.
 //!
-//! In: changes by operators, the API and moderation. Out: the same, by id or in lists. Engines:
+//! In: changes by operators, the API and moderation. Out: the same data, by id or in lists. Engines:
 //! [`sqlite`] for one machine, [`postgres`] for many nodes.
 //!
-//! Always holds: each method is one transaction; what returned `Ok` is durable. A change an operator
-//! asked for and its audit entry are stored together or not at all; for streams, whose number only
-//! the store knows, the entry is a second transaction.
+//! Always holds: each method is one transaction; whatever returned `Ok` is durable. A change by an
+//! operator and its audit entry are stored together or not at all.
 //!
-//! When full: [`crate::daemon::engines::StoreError::Unavailable`], nothing changed.
+//! When full: [`crate::daemon::engines::StoreError::Unavailable`], and nothing changed.
 
 #[cfg(test)]
 pub(crate) mod conformance;
 #[cfg(test)]
 pub(crate) mod in_memory;
 pub mod postgres;
+mod rows;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -34,13 +34,13 @@ pub struct NewAudit {
     pub at: u64,
     pub actor: String,
     pub action: &'static str,
-    /// What was changed, such as `user 42`; [`Self::of_stream`] for streams.
+    /// The changed object, such as `user 42`; see [`Self::of_stream`] for streams.
     pub target: String,
     pub detail: serde_json::Value,
 }
 
 impl NewAudit {
-    /// The same entry, about this stream.
+    /// Returns the same entry, about this stream.
     pub fn of_stream(mut self, stream_id: StreamId) -> Self {
         self.target = format!("stream {stream_id}");
         self
@@ -56,25 +56,25 @@ pub struct UserRecord {
     pub seen_at: u64,
 }
 
-/// Users that [`MetadataStore::users_named`] answers at most: enough to see that a name is not one
-/// person's.
+/// The most users that [`MetadataStore::users_named`] returns: enough to see that a name is not
+/// unique.
 pub const MAX_USERS_NAMED: usize = 100;
 
 /// The contract.
 #[async_trait]
 pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     // streams
-    /// Without an id it gets the one above the highest in use; [`StoreError::Exists`] if the id it
-    /// asks for is taken. Its time of creation is the audit entry's, and the entry is stored
-    /// [about the stream](NewAudit::of_stream), since only the store knows an id it chose itself.
-    /// Returns the entry's number.
+    /// Creates a stream at the audit entry's time and returns the entry's number. Without a requested
+    /// id the stream gets the one above the highest in use. [`StoreError::Exists`] if the requested
+    /// id is taken. The entry is stored [about the stream](NewAudit::of_stream), because only the
+    /// store knows an id it assigned.
     async fn create_stream(
         &self,
         new: NewStream,
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError>;
-    /// Changes what the patch names, at the audit entry's time; returns the entry's number.
-    /// [`StoreError::NotFound`] for an unknown stream.
+    /// Changes the fields that the patch names, at the audit entry's time, and returns the entry's
+    /// number. [`StoreError::NotFound`] for an unknown stream.
     async fn update_stream(
         &self,
         stream_id: StreamId,
@@ -82,11 +82,12 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         audit: NewAudit,
     ) -> Result<(u64, Stream), StoreError>;
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError>;
-    /// All streams, by id.
+    /// Returns all streams, ordered by id.
     async fn streams(&self) -> Result<Vec<Stream>, StoreError>;
-    /// The rates operators fixed, by stream.
+    /// Returns the rates that operators fixed, ordered by stream.
     async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError>;
-    /// `None` gives the decision back to the throttle; [`StoreError::NotFound`] for an unknown stream.
+    /// Fixes the rate of a stream; `None` lets the throttle decide again. [`StoreError::NotFound`] for
+    /// an unknown stream.
     async fn set_throttle_override(
         &self,
         stream_id: StreamId,
@@ -95,15 +96,15 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
 
     // users
-    /// Records names of users; many at once, the newest name wins.
+    /// Records the names of users. The newest name of a user wins.
     async fn remember_users(&self, users: &[UserRecord]) -> Result<(), StoreError>;
     async fn user(&self, user_id: UserId) -> Result<Option<UserRecord>, StoreError>;
-    /// Users of exactly that name, the last seen first, at most [`MAX_USERS_NAMED`]. Names are not
-    /// unique.
+    /// Returns the users of exactly that name, the last seen first, at most [`MAX_USERS_NAMED`].
+    /// Names are not unique.
     async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError>;
 
     // sanctions
-    /// Puts a sanction in force, in place of one of the same kind; returns the audit entry's number.
+    /// Puts a sanction in force, replacing one of the same kind, and returns the audit entry's number.
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError>;
     /// Lifts sanctions of a user; [`StoreError::NotFound`] if none was in force at the audit entry's
     /// time.
@@ -113,24 +114,25 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
         kinds: &[SanctionKind],
         audit: NewAudit,
     ) -> Result<u64, StoreError>;
-    /// Sanctions in force at `now_ms`, newest first.
+    /// Returns the sanctions in force at `now_ms`, newest first.
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError>;
 
     // moderation
-    /// Queues a comment for review; again changes nothing.
+    /// Queues a comment for review. Queueing it again changes nothing.
     async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError>;
-    /// Undecided items, oldest first.
+    /// Returns undecided items, oldest first.
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError>;
     async fn review_count(&self) -> Result<u64, StoreError>;
-    /// Takes an item off the queue with the decision; [`StoreError::NotFound`] if it is not queued.
+    /// Records the decision and removes the item from the queue. [`StoreError::NotFound`] if it is
+    /// not queued.
     async fn decide_review(
         &self,
         comment_id: CommentId,
         decision: Decision,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), StoreError>;
-    /// Puts an item back that [`Self::decide_review`] took off, because what was decided could not
-    /// be carried out; [`StoreError::NotFound`] unless it is decided.
+    /// Returns an item to the queue because its decision could not be carried out.
+    /// [`StoreError::NotFound`] unless it is decided.
     async fn reopen_review(
         &self,
         comment_id: CommentId,
@@ -138,12 +140,12 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     ) -> Result<u64, StoreError>;
 
     // audit
-    /// Records an action that changes nothing else here; returns the entry's number.
+    /// Records an action that changes nothing else in the store, and returns the entry's number.
     async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError>;
-    /// Newest first.
+    /// Returns entries, newest first.
     async fn audit_log(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError>;
 
-    /// Whether it answers: the breaker's health check.
+    /// Succeeds if the store answers. The breaker's health check.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 

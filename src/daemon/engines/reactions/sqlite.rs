@@ -7,11 +7,12 @@ use std::path::Path;
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite};
+use sqlx::{QueryBuilder, Sqlite};
 
 use super::{ReactionCount, ReactionTotals, Totals, merge_counts};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::sqlite_file::{SqliteFile, integer, natural};
+use crate::daemon::engines::backends::sql::{Columns as _, integer};
+use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::protocol::StreamId;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/reactions");
@@ -86,8 +87,8 @@ fn collect(
     by_stream: &mut BTreeMap<StreamId, Totals>,
 ) -> Result<(), StoreError> {
     for row in rows {
-        let totals = by_stream.entry(StreamId(natural(row, "stream_id")?)).or_default();
-        totals.insert(row.try_get::<&str, _>("reaction")?.into(), natural(row, "total")?);
+        let totals = by_stream.entry(StreamId(row.natural("stream_id")?)).or_default();
+        totals.insert(row.text("reaction")?.into(), row.natural("total")?);
     }
     Ok(())
 }

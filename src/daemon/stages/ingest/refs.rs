@@ -1,63 +1,60 @@
-//! Which comments were already accepted under which `ref`.
+//! Remembers which comments were accepted under which `ref`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use ahash::{AHashMap, RandomState};
+use ahash::RandomState;
 use tokio::time::Instant;
 
 use crate::daemon::base::config::IngestConfig;
+use crate::daemon::base::two_generations::TwoGenerations;
 use crate::protocol::events::CommentSubmitted;
 use crate::protocol::{CommentId, Seq, StreamId, UserId};
 
-/// What makes a submission the same as an earlier one.
+/// Identifies a submission: another one with the same key is a repeat of it.
 pub type RefKey = (UserId, StreamId, Arc<str>);
 
-/// At most this many refs are remembered; at very high rates that is less than their lifetime
-/// (50 000 comments a second with refs: 10 s at least), which a lost ack's retry still falls into.
+/// At most this many refs are remembered. At very high rates that is less than their lifetime (at
+/// 50 000 comments per second with refs, at least 10 s), but still longer than a client takes to
+/// retry after a lost ack.
 const MAX_REFS: usize = 1_000_000;
 
-/// The refs of the last minutes, in two generations: when the younger is full or as old as a ref must
-/// live, it becomes the older, and the older is forgotten. So a ref is recognized for its lifetime at
-/// least, and for twice that at most.
+/// The refs of the last minutes. A ref is recognized for at least its lifetime and at most twice
+/// that.
 ///
-/// A key is kept as 128 bits of a hash that is another in every process, because every comment comes
-/// by here: some 100 bytes a ref, whatever its length, and nothing to free.
+/// A key is kept as a 128-bit hash, seeded per process, because every comment comes by here: about
+/// 100 bytes per ref whatever its length, and nothing to free.
 #[derive(Debug)]
 pub struct Refs {
     hashers: [RandomState; 2],
-    younger: AHashMap<u128, (CommentId, Seq)>,
-    older: AHashMap<u128, (CommentId, Seq)>,
-    younger_since: Instant,
-    lifetime: Duration,
-    max_generation: usize,
+    known: TwoGenerations<u128, (CommentId, Seq)>,
+    started: Instant,
 }
 
 impl Refs {
     pub fn new(config: &IngestConfig) -> Self {
+        Self::with_capacity(config, MAX_REFS)
+    }
+
+    fn with_capacity(config: &IngestConfig, max_refs: usize) -> Self {
+        let lifetime_ms = u64::try_from(config.ref_lifetime.as_millis()).unwrap_or(u64::MAX);
         Self {
             hashers: [RandomState::new(), RandomState::new()],
-            younger: AHashMap::new(),
-            older: AHashMap::new(),
-            younger_since: Instant::now(),
-            lifetime: config.ref_lifetime,
-            max_generation: MAX_REFS / 2,
+            known: TwoGenerations::new(lifetime_ms, max_refs / 2),
+            started: Instant::now(),
         }
     }
 
     pub fn get(&mut self, key: &RefKey) -> Option<(CommentId, Seq)> {
         self.forget_old();
-        let hash = self.hash(key);
-        self.younger.get(&hash).or_else(|| self.older.get(&hash)).copied()
+        self.known.get(&self.hash(key)).copied()
     }
 
     pub fn remember(&mut self, key: &RefKey, comment_id: CommentId, seq: Seq) {
         self.forget_old();
-        let hash = self.hash(key);
-        self.younger.insert(hash, (comment_id, seq));
+        self.known.insert(self.hash(key), (comment_id, seq));
     }
 
-    /// Takes note of a comment read back from the log.
+    /// Remembers a comment read back from the log.
     pub fn remember_event(&mut self, event: &CommentSubmitted, seq: Seq) {
         if let Some(client_ref) = &event.client_ref {
             let comment = &event.comment;
@@ -67,20 +64,7 @@ impl Refs {
     }
 
     fn forget_old(&mut self) {
-        let age = self.younger_since.elapsed();
-        if age < self.lifetime && self.younger.len() < self.max_generation {
-            return;
-        }
-        std::mem::swap(&mut self.younger, &mut self.older);
-        self.younger.clear();
-        let mut since = Instant::now();
-        if age >= self.lifetime * 2 {
-            self.older.clear();
-        } else if age >= self.lifetime {
-            // Nothing has come since its time was over, or this would have been done then.
-            since = self.younger_since + self.lifetime;
-        }
-        self.younger_since = since;
+        self.known.advance_on_time(self.started.elapsed().as_millis() as u64);
     }
 
     fn hash(&self, key: &RefKey) -> u128 {
@@ -91,12 +75,19 @@ impl Refs {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const LIFETIME: Duration = Duration::from_secs(600);
 
+    fn refs_with_capacity(max_refs: usize) -> Refs {
+        let config = IngestConfig { ref_lifetime: LIFETIME, ..IngestConfig::default() };
+        Refs::with_capacity(&config, max_refs)
+    }
+
     fn refs() -> Refs {
-        Refs::new(&IngestConfig { ref_lifetime: LIFETIME, ..IngestConfig::default() })
+        refs_with_capacity(MAX_REFS)
     }
 
     fn key(number: u64) -> RefKey {
@@ -112,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_ref_is_known_for_its_lifetime_and_not_for_more_than_twice_that() {
+    async fn a_ref_is_known_for_one_to_two_lifetimes() {
         let mut refs = refs();
         for begun in [0, 1, 599] {
             tokio::time::advance(Duration::from_secs(begun)).await;
@@ -124,22 +115,22 @@ mod tests {
         }
         remember(&mut refs, 5);
         tokio::time::advance(LIFETIME * 3).await;
-        assert_eq!(seq(&mut refs, 5), None, "though nobody asked in the meantime");
+        assert_eq!(seq(&mut refs, 5), None, "even though no ref was looked up in the meantime");
     }
 
     #[test]
-    fn the_oldest_are_forgotten_when_there_are_too_many() {
-        let mut refs = Refs { max_generation: 100, ..refs() };
+    fn the_oldest_refs_are_forgotten_when_it_is_full() {
+        let mut refs = refs_with_capacity(200);
         for number in 0..1_000 {
             remember(&mut refs, number);
-            assert!(refs.younger.len() + refs.older.len() <= 200);
+            assert!(refs.known.len() <= 200);
         }
         assert!((900..1_000).all(|number| seq(&mut refs, number) == Some(number)));
         assert_eq!(seq(&mut refs, 1), None);
     }
 
     #[test]
-    fn user_stream_and_ref_each_make_a_difference() {
+    fn user_stream_and_ref_each_distinguish_submissions() {
         let mut refs = refs();
         let key = |user, stream, text: &str| (UserId(user), StreamId(stream), Arc::from(text));
         refs.remember(&key(1, 1, "a"), CommentId::from_unix_ticks(1, 1, [0; 6]), 9);

@@ -1,4 +1,4 @@
-//! The schema and its tables, brought up to date by whichever node comes first.
+//! Migrations of the schema, run by whichever node comes first.
 
 use std::time::Duration;
 
@@ -9,17 +9,16 @@ use tokio::time::timeout;
 
 use super::setup::{PostgresSetupError, Setup};
 
-/// For all migrations of a part, and for waiting while another node makes them.
+/// Limit for all migrations of a part, including the wait while another node runs them.
 const LONGEST_MIGRATION: Duration = Duration::from_secs(600);
 const NO_STATEMENT_TIMEOUT: &str =
     "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 
-/// Held by the node that migrates, until its connection ends. One a schema; sqlx's own is one a
-/// database and stays locked when a migration fails.
+/// Held by the node that migrates, until its connection ends. One lock per schema; sqlx's own lock is
+/// per database and stays held when a migration fails.
 const LOCK: &str = "SELECT pg_advisory_lock(hashtextextended('lcd migrations ' || $1, 0))";
 
-/// Makes the schema if it is absent and runs the migrations it lacks. `part` names them: each part
-/// has versions, and a table that remembers them, of its own.
+/// Implements [`PostgresServer::migrate`](super::PostgresServer::migrate).
 pub(super) async fn bring_up_to_date(
     setup: &Setup,
     part: &'static str,
@@ -31,7 +30,7 @@ pub(super) async fn bring_up_to_date(
     let migrated = timeout(LONGEST_MIGRATION, run(&mut connection, &setup.schema, &migrator)).await;
     let failure = match migrated {
         Ok(Ok(())) => {
-            // The lock goes with the connection either way; this tells the server at once.
+            // The lock ends with the connection either way; closing tells the server at once.
             let _ = timeout(Duration::from_secs(1), connection.close()).await;
             return Ok(());
         }
@@ -48,7 +47,7 @@ async fn run(
 ) -> Result<(), MigrateError> {
     connection.execute(NO_STATEMENT_TIMEOUT).await?;
     sqlx::query(LOCK).bind(schema).execute(&mut *connection).await?;
-    // Asked first: `CREATE SCHEMA IF NOT EXISTS` needs its right even where there is nothing to do.
+    // Checked first: `CREATE SCHEMA IF NOT EXISTS` needs its right even if the schema exists.
     let exists = sqlx::query("SELECT FROM pg_namespace WHERE nspname = $1").bind(schema);
     if exists.fetch_optional(&mut *connection).await?.is_none() {
         let create = format!("CREATE SCHEMA \"{}\"", schema.replace('"', "\"\""));
@@ -65,9 +64,10 @@ fn explain(
 ) -> PostgresSetupError {
     let schema = setup.schema.clone();
     let known = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let lacks_right = |error: &sqlx::Error| {
+    let lacks_privilege = |error: &sqlx::Error| {
         let code = error.as_database_error().and_then(|error| error.code());
-        // insufficient_privilege; a schema one may not use counts as none (invalid_schema_name).
+        // insufficient_privilege; a schema that may not be used counts as absent
+        // (invalid_schema_name).
         code.is_some_and(|code| ["42501", "3F000"].contains(&&*code))
     };
     match failure {
@@ -78,7 +78,7 @@ fn explain(
             PostgresSetupError::Different { part, schema, version }
         }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)
-            if lacks_right(&error) =>
+            if lacks_privilege(&error) =>
         {
             let reason = error.to_string();
             PostgresSetupError::NoRights { user: setup.user(), schema, reason }

@@ -1,16 +1,15 @@
-//! PostgreSQL, as the engines on it share it: one bounded set of connections, one schema that is
-//! brought up to date, one reading of its errors. sqlx's types stay between here and those engines.
+//! A PostgreSQL server, as the engines on it share it: one bounded set of connections, and one schema
+//! that is migrated at start. sqlx's types stay between here and those engines.
 //!
-//! Always holds: every table is in the schema `postgres.schema`, made at start if absent; several
-//! nodes may start at once. A commit is on disk when it returns, even where the server's default is
-//! not to wait for it. Every call ends within `postgres.timeout`, whether the server is up, down or
-//! hung; nothing has to be restarted when it is back.
+//! Always holds: every table is in the schema `postgres.schema`, which is created at start if absent;
+//! several nodes may start at once. A commit is on disk when it returns, even where the server's
+//! default is not to wait for the disk. Every call ends within `postgres.timeout`, whether the server
+//! is up, down or hung; nothing has to be restarted when it is back.
 //!
 //! When full: callers wait for one of `postgres.max_connections` connections, then get
-//! [`StoreError::Unavailable`](crate::daemon::engines::StoreError::Unavailable), as they do whenever the server does
-//! not answer, is shutting down, or gave up a transaction in favour of another.
+//! [`StoreError::Unavailable`]. They get the same whenever the server does not answer, is shutting
+//! down, or gave up a transaction in favour of another.
 
-pub(crate) mod columns;
 mod migrate;
 mod pool;
 mod setup;
@@ -20,52 +19,40 @@ pub(crate) mod test_proxy;
 pub(crate) mod test_schema;
 #[cfg(test)]
 mod tests;
+pub(crate) mod text;
 
-use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnection;
 
 pub(crate) use self::pool::{PostgresPool, statement, transaction};
 pub use self::setup::PostgresSetupError;
 use self::setup::Setup;
+use super::sql::Columns as _;
 use crate::daemon::base::config::PostgresConfig;
-use crate::daemon::engines::comments::postgres::PostgresComments;
-use crate::daemon::engines::comments::retention::Retention;
-use crate::daemon::engines::metadata::postgres::PostgresMetadata;
+use crate::daemon::engines::StoreError;
 
-/// Both stores on one server, sharing its connections. Cloning shares everything.
+/// A server with the settings of `[postgres]`. Cloning shares its connections.
 #[derive(Debug, Clone)]
-pub struct PostgresStores {
+pub struct PostgresServer {
     setup: Setup,
     pool: PostgresPool,
 }
 
-impl PostgresStores {
-    /// Connects, which shows whether the settings are right. Makes no table yet.
-    pub async fn open(config: &PostgresConfig) -> Result<Self, PostgresSetupError> {
-        let (setup, first) = Setup::connect(config).await?;
-        let pool = PostgresPool::new(&setup, config, first);
-        Ok(Self { setup, pool })
+impl PostgresServer {
+    /// Connects, which shows whether the settings are right. Creates no table.
+    pub async fn connect(config: &PostgresConfig) -> Result<Self, PostgresSetupError> {
+        let first = Setup::connect(config).await?;
+        let pool = PostgresPool::new(&first.setup, config, first.connection);
+        Ok(Self { setup: first.setup, pool })
     }
 
-    /// The metadata store, its tables brought up to date.
-    pub async fn metadata(&self) -> Result<PostgresMetadata, PostgresSetupError> {
-        let migrator = sqlx::migrate!("migrations/postgres/metadata");
-        self.migrate("metadata", migrator).await?;
-        Ok(PostgresMetadata::new(self.pool.clone()))
+    pub(crate) fn pool(&self) -> &PostgresPool {
+        &self.pool
     }
 
-    /// The comment store, its tables brought up to date; keeps its partitions as retention says
-    /// until the last clone is dropped.
-    pub async fn comments(
-        &self,
-        retention: Retention,
-    ) -> Result<PostgresComments, PostgresSetupError> {
-        let migrator = sqlx::migrate!("migrations/postgres/comments");
-        self.migrate("comments", migrator).await?;
-        Ok(PostgresComments::start(self.pool.clone(), retention))
-    }
-
-    async fn migrate(
+    /// Creates the schema if it is absent and runs the migrations it lacks. `part` names them: each
+    /// part has its own versions and its own table that records them.
+    pub(crate) async fn migrate(
         &self,
         part: &'static str,
         migrator: Migrator,
@@ -74,8 +61,16 @@ impl PostgresStores {
     }
 }
 
-/// Whether an error of the server says that its data is damaged (`data_corrupted`,
-/// `index_corrupted`). Any other may pass: locks, limits, shutdowns, a missing right.
-pub(super) fn is_damage(error: &dyn DatabaseError) -> bool {
-    error.code().is_some_and(|code| ["XX001", "XX002"].contains(&&*code))
+/// Runs a query and fails if the server is a read-only replica. The query checks what else the engine
+/// needs, and returns `pg_is_in_recovery()` as `replica`.
+pub(crate) async fn check_writable(
+    connection: &mut PgConnection,
+    query: &'static str,
+) -> Result<(), StoreError> {
+    let row = sqlx::query(query).fetch_one(connection).await?;
+    if row.flag("replica")? {
+        let reason = "`postgres.url` names a read-only replica";
+        return Err(StoreError::Unavailable(reason.to_owned()));
+    }
+    Ok(())
 }

@@ -1,33 +1,33 @@
-//! The connections of this node: at most `postgres.max_connections`, made when needed, shared by all
+//! The connections of this node: at most `postgres.max_connections`, opened when needed, shared by all
 //! stores.
 //!
-//! sqlx has a pool of its own; this one is here because of what happens while a server hangs. A
-//! connection that was given up in the middle of an answer is closed at once, where sqlx's waits
-//! without bound for the rest of the answer and keeps the connection's place meanwhile; and a refused
-//! connection is an error at once, where sqlx's goes on trying until the caller's time is over. After
-//! one failure no idle connection that was made before it is trusted any more, so a restart of the
-//! server costs one failed call, not one a connection.
+//! sqlx has a pool of its own; this one exists because of its behaviour while a server hangs. A
+//! connection abandoned in the middle of an answer is closed at once, where sqlx's pool waits without
+//! bound for the rest of the answer and keeps the connection's permit meanwhile. A refused connection
+//! is an error at once, where sqlx's pool retries until the caller's timeout. After a failure no idle
+//! connection opened before it is used again, so a restart of the server costs one failed call, not
+//! one per connection.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::setup::{Setup, silence};
+use super::setup::{Setup, no_answer_within};
 use crate::daemon::base::config::PostgresConfig;
 use crate::daemon::engines::StoreError;
 
-/// A connection that was used this recently is not asked first whether it still lives.
+/// A connection that was used this recently is not pinged before use.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// Connections idle for longer are closed.
 const LONGEST_IDLE: Duration = Duration::from_secs(300);
-/// Older connections are not used again: after a fail-over or a change of addresses, load comes back
-/// to where it belongs.
+/// Older connections are not used again, so that load returns to the right server after a fail-over
+/// or a change of addresses.
 const LONGEST_LIFE: Duration = Duration::from_secs(1800);
 
 /// Cloning shares it.
@@ -41,37 +41,37 @@ struct Shared {
     options: PgConnectOptions,
     timeout: Duration,
     max_connections: u32,
-    /// One for each connection in use.
+    /// One per connection in use.
     permits: Arc<Semaphore>,
     idle: Mutex<Idle>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    /// The last used last. With those in use never more than there are permits.
+    /// Most recently used last. Idle connections and those in use together never exceed the permits.
     connections: Vec<(PgConnection, Times)>,
-    /// Connections made before this moment are not used again.
-    distrusted: Instant,
+    /// Connections opened before this moment are not used again.
+    distrusted_before: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Times {
-    made: Instant,
-    used: Instant,
+    opened: Instant,
+    last_used: Instant,
 }
 
 impl PostgresPool {
-    /// With one connection in it already.
+    /// Creates a pool that holds one connection.
     pub(super) fn new(setup: &Setup, config: &PostgresConfig, first: PgConnection) -> Self {
         let max_connections = config.max_connections.max(1);
         let now = Instant::now();
-        let connections = vec![(first, Times { made: now, used: now })];
+        let connections = vec![(first, Times { opened: now, last_used: now })];
         let shared = Shared {
             options: setup.options.clone(),
             timeout: config.timeout,
             max_connections,
             permits: Arc::new(Semaphore::new(max_connections as usize)),
-            idle: Mutex::new(Idle { connections, distrusted: now }),
+            idle: Mutex::new(Idle { connections, distrusted_before: now }),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -81,8 +81,8 @@ impl PostgresPool {
         self.shared.max_connections
     }
 
-    /// Ends what takes longer than `postgres.timeout`, connecting included. Every call of a store
-    /// goes through here, once.
+    /// Limits work to `postgres.timeout`, connecting included. Every call of a store goes through
+    /// here, once.
     pub(crate) async fn bounded<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -97,20 +97,21 @@ impl PostgresPool {
             let max = self.shared.max_connections;
             format!("all {max} connections (`postgres.max_connections`) are busy")
         } else {
-            format!("PostgreSQL: {}", silence(limit))
+            format!("PostgreSQL: {}", no_answer_within(limit))
         }))
     }
 
-    /// A connection for one statement.
+    /// Returns a connection for one statement.
     pub(crate) async fn session(&self) -> Result<Session, StoreError> {
         let permit = Arc::clone(&self.shared.permits).acquire_owned().await;
         let permit =
             permit.map_err(|_| StoreError::Unavailable("the pool is closed".to_owned()))?;
-        let (connection, made) = self.connection().await?;
-        Ok(Session { pool: self.clone(), connection, made, in_transaction: false, _permit: permit })
+        let (connection, opened) = self.connection().await?;
+        let pool = self.clone();
+        Ok(Session { pool, connection, opened, in_transaction: false, _permit: permit })
     }
 
-    /// A connection in a transaction.
+    /// Returns a connection in a transaction.
     pub(crate) async fn begin(&self) -> Result<Session, StoreError> {
         let mut session = self.session().await?;
         let begun = session.connection.execute("BEGIN").await;
@@ -121,46 +122,43 @@ impl PostgresPool {
 
     async fn connection(&self) -> Result<(PgConnection, Instant), StoreError> {
         while let Some((mut connection, times)) = self.pop_idle() {
-            if times.used.elapsed() < TRUSTED_FOR || connection.ping().await.is_ok() {
-                return Ok((connection, times.made));
+            if times.last_used.elapsed() < TRUSTED_FOR || connection.ping().await.is_ok() {
+                return Ok((connection, times.opened));
             }
         }
-        let made = Instant::now();
-        Ok((self.shared.options.connect().await?, made))
+        let opened = Instant::now();
+        Ok((self.shared.options.connect().await?, opened))
     }
 
     fn pop_idle(&self) -> Option<(PgConnection, Times)> {
-        let mut idle = self.idle();
-        let distrusted = idle.distrusted;
-        idle.connections
-            .retain(|(_, times)| times.made >= distrusted && times.used.elapsed() < LONGEST_IDLE);
+        let mut idle = self.shared.idle.lock();
+        let trusted_from = idle.distrusted_before;
+        idle.connections.retain(|(_, times)| {
+            times.opened >= trusted_from && times.last_used.elapsed() < LONGEST_IDLE
+        });
         idle.connections.pop()
     }
 
-    fn push_idle(&self, connection: PgConnection, made: Instant) {
-        let mut idle = self.idle();
-        if made >= idle.distrusted && made.elapsed() < LONGEST_LIFE {
-            idle.connections.push((connection, Times { made, used: Instant::now() }));
+    fn push_idle(&self, connection: PgConnection, opened: Instant) {
+        let mut idle = self.shared.idle.lock();
+        if opened >= idle.distrusted_before && opened.elapsed() < LONGEST_LIFE {
+            let last_used = Instant::now();
+            idle.connections.push((connection, Times { opened, last_used }));
         }
     }
 
     fn distrust_idle(&self) {
-        self.idle().distrusted = Instant::now();
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        // Whole at every moment: nothing between its changes can panic.
-        self.shared.idle.lock()
+        self.shared.idle.lock().distrusted_before = Instant::now();
     }
 }
 
-/// A connection in use. Dropped before [`Self::end`] it is closed, and with it whatever it was in
-/// the middle of.
+/// A connection in use. If it is dropped before [`Self::end`], it is closed and its unfinished work is
+/// abandoned.
 #[derive(Debug)]
 pub(crate) struct Session {
     pool: PostgresPool,
     connection: PgConnection,
-    made: Instant,
+    opened: Instant,
     in_transaction: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -170,8 +168,8 @@ impl Session {
         &mut self.connection
     }
 
-    /// Commits what went well and undoes what did not; gives the connection back unless it may be
-    /// broken.
+    /// Commits after a success and rolls back after a failure; returns the connection to the pool
+    /// unless it may be broken.
     pub(crate) async fn end<T>(mut self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         let ending = match &outcome {
             Err(StoreError::Unavailable(_) | StoreError::Corrupt(_)) => {
@@ -187,13 +185,13 @@ impl Session {
             let ended = self.connection.execute(ending).await;
             ended.inspect_err(|_| self.pool.distrust_idle())?;
         }
-        self.pool.push_idle(self.connection, self.made);
+        self.pool.push_idle(self.connection, self.opened);
         outcome
     }
 }
 
-/// A future that does `$work` in one transaction of `$pool`, commits it if that is `Ok`, and undoes it
-/// if not. `$connection` is the `&mut PgConnection` it works on.
+/// A future that runs `$work` in one transaction of `$pool`, commits it if the result is `Ok`, and
+/// rolls it back otherwise. `$connection` is the `&mut PgConnection` of the transaction.
 macro_rules! transaction {
     ($pool:expr, |$connection:ident| $work:expr) => {
         $crate::daemon::engines::backends::postgres::statement!(@ begin, $pool, |$connection| $work)
@@ -201,7 +199,7 @@ macro_rules! transaction {
 }
 pub(crate) use transaction;
 
-/// The same for work that needs no transaction: one statement, or several that only read.
+/// The same without a transaction: for one statement, or several that only read.
 macro_rules! statement {
     ($pool:expr, |$connection:ident| $work:expr) => {
         $crate::daemon::engines::backends::postgres::statement!(@ session, $pool, |$connection| $work)

@@ -1,5 +1,5 @@
-//! From the `[postgres]` section to a first connection, and what is wrong with which setting if
-//! there is none.
+//! The first connection made from the `[postgres]` section, and the errors that name a wrong
+//! setting.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use tokio::time::timeout;
 
 use crate::daemon::base::config::PostgresConfig;
 
-/// The server notices after this many seconds of silence, and three probes, that a node is gone,
-/// and lets go of what it had locked.
+/// After this many seconds of silence and three probes the server notices that a node is gone, and
+/// releases its locks.
 const KEEPALIVE: [(&str, &str); 3] = [
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
 ];
 
-/// Why the stores cannot be opened, each with the setting that is likely wrong.
+/// A reason why the stores cannot be opened, with the setting that is likely wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresSetupError {
     #[error("`postgres.url` is not postgres://user@host:port/database: {0}")]
@@ -28,7 +28,7 @@ pub enum PostgresSetupError {
     #[error("`postgres.url`: {server} does not answer: {reason}")]
     Unreachable { server: String, reason: String },
     #[error(
-        "`postgres.url`, `postgres.password_file`: {server} does not let user \"{user}\" in: {reason}"
+        "`postgres.url`, `postgres.password_file`: {server} refuses user \"{user}\": {reason}"
     )]
     Refused { server: String, user: String, reason: String },
     #[error("`postgres.url`: {server} has no database \"{database}\"; create it or name another")]
@@ -36,7 +36,7 @@ pub enum PostgresSetupError {
     #[error("`postgres.max_connections`: {server} has no connection left: {reason}")]
     NoConnectionLeft { server: String, reason: String },
     #[error(
-        "`postgres.schema`: user \"{user}\" may not make \"{schema}\" or tables in it: {reason}; \
+        "`postgres.schema`: user \"{user}\" may not create \"{schema}\" or tables in it: {reason}; \
          GRANT CREATE ON DATABASE, or create the schema with this user as its owner"
     )]
     NoRights { user: String, schema: String, reason: String },
@@ -47,7 +47,7 @@ pub enum PostgresSetupError {
     Newer { part: &'static str, schema: String, version: i64, known: i64 },
     #[error(
         "`postgres.schema`: migration {version} of the {part} tables in \"{schema}\" is not the one \
-         this lcd has: was the schema made by another program?"
+         this lcd has: was the schema created by another program?"
     )]
     Different { part: &'static str, schema: String, version: i64 },
     #[error(
@@ -57,7 +57,7 @@ pub enum PostgresSetupError {
     Migration { part: &'static str, schema: String, reason: String },
 }
 
-/// How to connect, and how to speak of it: without the password.
+/// The options of a connection, and its description without the password.
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
     pub(super) options: PgConnectOptions,
@@ -65,26 +65,33 @@ pub(super) struct Setup {
     timeout: Duration,
 }
 
+/// The setup that worked, and the connection that showed it.
+#[derive(Debug)]
+pub(super) struct FirstConnection {
+    pub(super) setup: Setup,
+    pub(super) connection: PgConnection,
+}
+
 impl Setup {
-    /// What the section says, and a connection made with it.
+    /// Reads the section and connects with it.
     pub(super) async fn connect(
         config: &PostgresConfig,
-    ) -> Result<(Self, PgConnection), PostgresSetupError> {
+    ) -> Result<FirstConnection, PostgresSetupError> {
         let options = options(config)?;
         let mut setup = Self { options, schema: config.schema.clone(), timeout: config.timeout };
-        let mut first = setup.connection().await?;
-        if setup.waits_for_no_disk(&mut first).await? {
+        let mut connection = setup.connection().await?;
+        if setup.commits_before_disk(&mut connection).await? {
             setup.options = setup.options.options([("synchronous_commit", "on")]);
-            first = setup.connection().await?;
+            connection = setup.connection().await?;
         }
-        Ok((setup, first))
+        Ok(FirstConnection { setup, connection })
     }
 
-    /// A new connection within the timeout.
+    /// Opens a connection within the timeout.
     pub(super) async fn connection(&self) -> Result<PgConnection, PostgresSetupError> {
         match timeout(self.timeout, self.options.connect()).await {
             Ok(connected) => connected.map_err(|error| self.diagnose(&error)),
-            Err(_) => Err(self.unreachable(silence(self.timeout))),
+            Err(_) => Err(self.unreachable(no_answer_within(self.timeout))),
         }
     }
 
@@ -92,17 +99,17 @@ impl Setup {
         self.options.get_username().to_owned()
     }
 
-    /// Whether the server's commits return before they are on disk. Anything stricter than `on`,
-    /// such as waiting for replicas, stays as the operator chose it.
-    async fn waits_for_no_disk(
+    /// Returns whether the server's commits return before they are on disk. A setting stricter than
+    /// `on`, such as waiting for replicas, stays as the operator chose it.
+    async fn commits_before_disk(
         &self,
         connection: &mut PgConnection,
     ) -> Result<bool, PostgresSetupError> {
-        let asked = sqlx::query_scalar::<_, String>("SELECT current_setting('synchronous_commit')")
+        let setting = sqlx::query_scalar::<_, String>("SELECT current_setting('synchronous_commit')")
             .fetch_one(connection);
-        match timeout(self.timeout, asked).await {
+        match timeout(self.timeout, setting).await {
             Ok(setting) => Ok(setting.map_err(|error| self.diagnose(&error))? == "off"),
-            Err(_) => Err(self.unreachable(silence(self.timeout))),
+            Err(_) => Err(self.unreachable(no_answer_within(self.timeout))),
         }
     }
 
@@ -117,7 +124,7 @@ impl Setup {
         PostgresSetupError::Unreachable { server: self.server(), reason }
     }
 
-    /// Which setting an error while connecting speaks of, by its SQLSTATE.
+    /// Translates an error while connecting into the setting it is about, by its SQLSTATE.
     fn diagnose(&self, error: &sqlx::Error) -> PostgresSetupError {
         let (server, user) = (self.server(), self.user());
         let Some(refusal) = error.as_database_error() else {
@@ -138,15 +145,15 @@ impl Setup {
     }
 }
 
-/// What is said of a server that does not answer in time.
-pub(super) fn silence(timeout: Duration) -> String {
+/// Describes a server that does not answer in time.
+pub(super) fn no_answer_within(timeout: Duration) -> String {
     format!("no answer within {} (`postgres.timeout`)", humantime::format_duration(timeout))
 }
 
 fn options(config: &PostgresConfig) -> Result<PgConnectOptions, PostgresSetupError> {
     let url = &config.url;
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(PostgresSetupError::BadUrl("it begins otherwise".to_owned()));
+        return Err(PostgresSetupError::BadUrl("it starts with another scheme".to_owned()));
     }
     let options = PgConnectOptions::from_str(url);
     let mut options = options.map_err(|error| PostgresSetupError::BadUrl(error.to_string()))?;
@@ -156,8 +163,8 @@ fn options(config: &PostgresConfig) -> Result<PgConnectOptions, PostgresSetupErr
         })?;
         options = options.password(password.trim_end());
     }
-    // The server gives up a statement a little before its caller does, and a transaction whose node
-    // stopped in the middle: neither may hold locks for others to wait on.
+    // The server cancels a statement slightly before its caller gives up, and ends a transaction
+    // whose node stopped midway, so that neither keeps holding locks.
     let statement_ms = (config.timeout.as_millis() * 9 / 10).max(1);
     let idle_ms = config.timeout.as_millis().max(1);
     Ok(options
@@ -165,9 +172,9 @@ fn options(config: &PostgresConfig) -> Result<PgConnectOptions, PostgresSetupErr
         .options(KEEPALIVE)
         .options([
             ("search_path", config.schema.as_str()),
-            // A statement behind a lock must see what the lock's last holder committed.
+            // A statement that waited for a lock must see what the lock's last holder committed.
             ("default_transaction_isolation", "read committed"),
-            // Every query names the days it reads: planned for them, the others cost nothing.
+            // Queries name the days they read; planning for those days skips all others.
             ("plan_cache_mode", "force_custom_plan"),
         ])
         .options([
@@ -187,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_is_none_is_named() {
+    fn a_malformed_url_names_the_setting() {
         for url in ["", "localhost", "mysql://lcd@localhost/lcd", "postgres://lcd@host:port/lcd"] {
             let error = refused(url);
             assert!(error.contains("`postgres.url`"), "{error}");
@@ -195,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_file_that_cannot_be_read_is_named() {
+    fn an_unreadable_password_file_is_named() {
         let path = Some("/nonexistent/password".into());
         let config = PostgresConfig { password_file: path, ..PostgresConfig::default() };
         let error = options(&config).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A TCP proxy in front of the shared server: outages for one test alone.
+//! A TCP proxy in front of the shared server: outages that only one test sees.
 
 use std::net::SocketAddr;
 
@@ -9,12 +9,12 @@ use tokio::task::JoinSet;
 
 use crate::daemon::testing::stack;
 
-/// Passes bytes on until it is cut, hangs, or is dropped.
+/// Forwards bytes until it is cut, hangs, or is dropped.
 #[derive(Debug)]
 pub(super) struct Proxy {
     address: SocketAddr,
     hanging: watch::Sender<bool>,
-    /// The listener's task, which owns those of its connections. `None` while cut.
+    /// The listener's task, which owns the tasks of its connections. `None` while cut.
     listening: Option<tokio::task::JoinHandle<()>>,
 }
 
@@ -43,12 +43,12 @@ impl Proxy {
         self.listen(listener);
     }
 
-    /// Connections stay, and nothing passes.
+    /// Keeps connections open and forwards nothing.
     pub(super) fn hang(&self) {
         self.hanging.send_replace(true);
     }
 
-    pub(super) fn go_on(&self) {
+    pub(super) fn resume(&self) {
         self.hanging.send_replace(false);
     }
 
@@ -57,7 +57,7 @@ impl Proxy {
         self.listening = Some(tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(carry(client, hanging.clone()));
+                connections.spawn(forward_connection(client, hanging.clone()));
                 while connections.try_join_next().is_some() {}
             }
         }));
@@ -72,7 +72,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(client: TcpStream, hanging: watch::Receiver<bool>) -> std::io::Result<()> {
+async fn forward_connection(client: TcpStream, hanging: watch::Receiver<bool>) -> std::io::Result<()> {
     let server = stack::postgres();
     let server = server.split(['@', '/']).nth(3).expect("postgres://user@host:port/database");
     let server = TcpStream::connect(server).await?;
@@ -81,12 +81,12 @@ async fn carry(client: TcpStream, hanging: watch::Receiver<bool>) -> std::io::Re
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     tokio::select! {
-        ended = pass(&mut from_client, &mut to_server, hanging.clone()) => ended,
-        ended = pass(&mut from_server, &mut to_client, hanging) => ended,
+        ended = forward(&mut from_client, &mut to_server, hanging.clone()) => ended,
+        ended = forward(&mut from_server, &mut to_client, hanging) => ended,
     }
 }
 
-async fn pass(
+async fn forward(
     from: &mut tokio::net::tcp::OwnedReadHalf,
     to: &mut tokio::net::tcp::OwnedWriteHalf,
     mut hanging: watch::Receiver<bool>,

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use crate::daemon::base::config::PostgresConfig;
 use crate::daemon::testing::stack;
 
-/// Drops the schema when it is dropped.
+/// A schema that is dropped together with this value.
 #[derive(Debug)]
 pub(crate) struct TestSchema {
     pub(crate) config: PostgresConfig,
@@ -26,18 +26,18 @@ impl TestSchema {
         Self { config }
     }
 
-    /// SQL on a connection of its own, in this schema.
+    /// Runs SQL on a connection of its own, in this schema.
     pub(crate) async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
         let mut connection = self.connect().await?;
         connection.execute(AssertSqlSafe(sql.to_owned())).await?;
         connection.close().await
     }
 
-    /// The first column of the first row.
-    pub(crate) async fn ask(&self, sql: &str) -> i64 {
+    /// Returns the first column of the first row.
+    pub(crate) async fn query_integer(&self, sql: &str) -> i64 {
         let mut connection = self.connect().await.unwrap();
-        let asked = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()));
-        asked.fetch_one(&mut connection).await.unwrap()
+        let query = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()));
+        query.fetch_one(&mut connection).await.unwrap()
     }
 
     pub(crate) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
@@ -47,20 +47,20 @@ impl TestSchema {
         Ok(connection)
     }
 
-    /// Days that have partitions.
+    /// Returns the days that have partitions.
     pub(crate) async fn days(&self) -> Vec<String> {
         let mut connection = self.connect().await.unwrap();
-        let asked = "SELECT right(tablename, 8) FROM pg_tables
+        let sql = "SELECT right(tablename, 8) FROM pg_tables
             WHERE schemaname = $1 AND tablename ~ '^comments_[0-9]' ORDER BY 1";
-        let asked = sqlx::query_scalar(asked).bind(&self.config.schema);
-        asked.fetch_all(&mut connection).await.unwrap()
+        let query = sqlx::query_scalar(sql).bind(&self.config.schema);
+        query.fetch_all(&mut connection).await.unwrap()
     }
 }
 
 impl Drop for TestSchema {
     fn drop(&mut self) {
         let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.config.schema);
-        // The test's own runtime cannot be waited for here.
+        // The test's own runtime cannot be blocked on here.
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {

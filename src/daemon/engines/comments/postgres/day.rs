@@ -1,31 +1,31 @@
-//! A day (UTC) by the time in comment ids: what one partition holds.
+//! A day (UTC) by the time in comment ids. One partition holds one day.
 
 use crate::protocol::CommentId;
 
-/// 100 ns, as ids count them.
-const TICKS: u64 = 24 * 3600 * 10_000_000;
+/// Ticks of 100 ns per day.
+const TICKS_PER_DAY: u64 = 24 * 3600 * 10_000_000;
 
 /// Days since 1582-10-15, where the time of UUID v1 begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Day(u32);
 
 impl Day {
-    /// The day a comment was made.
+    /// Returns the day on which a comment was created.
     pub(super) fn of(comment_id: CommentId) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = comment_id.sort_key();
         // 60 bits of time are less than 2^21 days.
-        Self((u64::from_be_bytes([a, b, c, d, e, f, g, h]) / TICKS) as u32)
+        Self((u64::from_be_bytes([a, b, c, d, e, f, g, h]) / TICKS_PER_DAY) as u32)
     }
 
     pub(super) fn at_unix_ms(unix_ms: u64) -> Self {
-        // Later than every id can say is as good as the latest.
+        // Capped at a time that an id can hold.
         let ticks = unix_ms.min(1 << 46) * 10_000;
         Self::of(CommentId::from_unix_ticks(ticks, 0, [0; 6]))
     }
 
-    /// Not greater than any sort key of this day, and greater than all before.
+    /// Returns the least sort key of this day: greater than all keys of earlier days.
     pub(super) fn first_key(self) -> [u8; 8] {
-        (u64::from(self.0) * TICKS).to_be_bytes()
+        (u64::from(self.0) * TICKS_PER_DAY).to_be_bytes()
     }
 
     pub(super) fn plus(self, days: u32) -> Self {
@@ -36,13 +36,15 @@ impl Day {
         Self(self.0.saturating_sub(days))
     }
 
-    /// `YYYYMMDD`, as in the names of partitions: the calendar's 400 years repeat after 146 097
-    /// days, and are reckoned from a first of March, so that a leap day is the last of its year.
+    /// Returns `YYYYMMDD`, as in the names of partitions. The calendar repeats after 400 years of
+    /// 146 097 days in total; years are counted from 1 March, so that a leap day is the last of its
+    /// year.
     pub(super) fn name(self) -> String {
-        /// From 1200-03-01 to 1582-10-15, as if the calendar had always been this one.
+        /// Days from 1200-03-01 to 1582-10-15 in the proleptic calendar.
         const BEGIN: u32 = 139_750;
         let days = self.0 + BEGIN;
-        let (era, days) = (days / 146_097, days % 146_097);
+        let era = days / 146_097;
+        let days = days % 146_097;
         let year = (days - days / 1460 + days / 36_524 - days / 146_096) / 365;
         let day_of_year = days - (365 * year + year / 4 - year / 100);
         let month = (5 * day_of_year + 2) / 153;
@@ -60,7 +62,7 @@ mod tests {
     const DAY_MS: u64 = 86_400_000;
 
     #[test]
-    fn days_have_their_names_in_the_calendar() {
+    fn days_have_their_calendar_names() {
         assert_eq!(Day(0).name(), "15821015");
         for (unix_days, name) in [
             (0, "19700101"),
@@ -79,11 +81,11 @@ mod tests {
             assert_eq!(Day::at_unix_ms(unix_days * DAY_MS + DAY_MS - 1).name(), name);
         }
         let names: Vec<_> = (0..200_000).map(|day| Day(day).name()).collect();
-        assert!(names.is_sorted_by(|a, b| a < b), "names sort as days do, and none is used twice");
+        assert!(names.is_sorted_by(|a, b| a < b), "names sort like days and are unique");
     }
 
     #[test]
-    fn keys_of_a_day_lie_between_its_first_and_the_next_days() {
+    fn keys_of_a_day_lie_within_its_bounds() {
         for unix_ms in [0, 1, DAY_MS - 1, DAY_MS, 1_750_000_000_123] {
             let id = CommentId::from_unix_ticks(unix_ms * 10_000 + 9999, 0, [0; 6]);
             let day = Day::of(id);
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_time_of_all_has_a_day() {
+    fn the_latest_time_has_a_day() {
         assert_eq!(Day::at_unix_ms(u64::MAX).name().len(), 8);
     }
 }

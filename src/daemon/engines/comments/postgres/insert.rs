@@ -1,9 +1,10 @@
-//! Writing in bulk: a batch is one statement a table, its columns as arrays.
+//! Bulk writes: a batch is one statement per table, with its columns as arrays.
 
 use sqlx::postgres::PgConnection;
 
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::postgres::columns::{integer, text};
+use crate::daemon::engines::backends::postgres::text::storable;
+use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
 
 const COMMENTS: &str = "INSERT INTO comments
@@ -16,9 +17,9 @@ const TOMBSTONES: &str = "INSERT INTO tombstones (stream_id, sort_key, reason, d
     SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[])
     ON CONFLICT DO NOTHING";
 
-/// Comments in the order of their keys, in which every node writes them: two nodes with the same
-/// batch never wait for each other, and neighbours in the index come together. Of a comment that is
-/// twice in a batch the first counts.
+/// Inserts comments in the order of their keys, as every node does, so that two nodes with the same
+/// batch never deadlock and neighbours in the index are written together. If a comment is in the batch
+/// twice, the first one counts.
 pub(super) async fn comments(
     connection: &mut PgConnection,
     mut comments: Vec<&ArchivedComment>,
@@ -32,8 +33,8 @@ pub(super) async fn comments(
         .bind(rows().map(|comment| integer(comment.stream_id.0)).collect::<Vec<_>>())
         .bind(rows().map(|comment| comment.comment_id.sort_key()).collect::<Vec<_>>())
         .bind(rows().map(|comment| integer(comment.user_id.0)).collect::<Vec<_>>())
-        .bind(rows().map(|comment| text(&comment.name)).collect::<Vec<_>>())
-        .bind(rows().map(|comment| text(&comment.message)).collect::<Vec<_>>())
+        .bind(rows().map(|comment| storable(&comment.name)).collect::<Vec<_>>())
+        .bind(rows().map(|comment| storable(&comment.message)).collect::<Vec<_>>())
         .bind(rows().map(|comment| integer(comment.created_at)).collect::<Vec<_>>())
         .bind(comments.iter().map(|row| integer(row.seq)).collect::<Vec<_>>())
         .bind(comments.iter().map(|row| row.shadow).collect::<Vec<_>>())
@@ -42,7 +43,7 @@ pub(super) async fn comments(
     Ok(())
 }
 
-/// The same for tombstones.
+/// Inserts tombstones in the same way.
 pub(super) async fn tombstones(
     connection: &mut PgConnection,
     mut tombstones: Vec<&Tombstone>,
@@ -55,7 +56,7 @@ pub(super) async fn tombstones(
     sqlx::query(TOMBSTONES)
         .bind(rows().map(|row| integer(row.stream_id.0)).collect::<Vec<_>>())
         .bind(rows().map(|row| row.comment_id.sort_key()).collect::<Vec<_>>())
-        .bind(rows().map(|row| text(&row.reason)).collect::<Vec<_>>())
+        .bind(rows().map(|row| storable(&row.reason)).collect::<Vec<_>>())
         .bind(rows().map(|row| integer(row.deleted_at)).collect::<Vec<_>>())
         .execute(connection)
         .await?;

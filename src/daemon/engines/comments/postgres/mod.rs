@@ -1,17 +1,17 @@
-//! Comments in PostgreSQL, one partition a day.
+//! Comments in PostgreSQL, one partition per day.
 //!
-//! What is where: `comments` and `tombstones`, each cut by the time in the comment's id, with the
-//! primary key (stream, time-ordered id); see `migrations/postgres/comments`. A batch is one
-//! transaction of two statements. A page reads the newest days first and stops when it is full.
+//! `comments` and `tombstones` are each partitioned by the time in the comment's id, with the primary
+//! key (stream, time-ordered id); see `migrations/postgres/comments`. A batch is one transaction of
+//! two statements. A page reads the newest days first and stops when it is full.
 //!
-//! Always holds: what [`super::CommentStore::write`] answered `Ok` is on disk. The partition of a
-//! comment is made before the comment is written: today's and tomorrow's ahead, any other on demand.
-//! Retention drops whole days, once every comment of the day is past it, so a comment may stay up to
-//! a day longer; comments of days past it are not written. Any node does any of this, and no two at
-//! once.
+//! Always holds: whatever [`super::CommentStore::write`] answered with `Ok` is on disk. The partition
+//! of a comment exists before the comment is written: today's and tomorrow's are created ahead, any
+//! other on demand. Retention drops whole days, once every comment of the day is past it, so a comment
+//! may stay up to a day longer. Comments of days past the retention are not written. Any node does
+//! any of this, and no two at the same time.
 //!
 //! When the server is away: [`StoreError::Unavailable`] within `postgres.timeout`. A batch whose
-//! commit was not answered may be there; writing it again changes nothing.
+//! commit was not answered may be stored; writing it again changes nothing.
 
 mod day;
 mod insert;
@@ -30,17 +30,19 @@ use self::partitions::Partitions;
 use super::retention::{Retention, Upkeep};
 use super::{ArchivedComment, CommentStore, StoredComment, Tombstone};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::postgres::{PostgresPool, statement, transaction};
+use crate::daemon::engines::backends::postgres::{
+    PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
+};
 use crate::protocol::{CommentId, SequencedComment, StreamId};
 
-/// The engine. Cloning shares the connections and the upkeep, which ends with the last clone.
+/// The engine. Clones share the connections and the upkeep, which ends with the last clone.
 #[derive(Debug, Clone)]
 pub struct PostgresComments {
     tables: Tables,
     _upkeep: Arc<Upkeep>,
 }
 
-/// What the engine and its upkeep share.
+/// The state that the engine shares with its upkeep.
 #[derive(Debug, Clone)]
 struct Tables {
     pool: PostgresPool,
@@ -49,15 +51,21 @@ struct Tables {
 }
 
 impl PostgresComments {
-    /// On tables that are up to date. Must be called inside a tokio runtime.
-    pub(crate) fn start(pool: PostgresPool, retention: Retention) -> Self {
-        let tables = Tables { pool, partitions: Arc::default(), retention };
-        let kept = tables.clone();
+    /// Opens the store after running the migrations it lacks. Creates and drops partitions in the
+    /// background until the last clone is dropped.
+    pub async fn open(
+        server: &PostgresServer,
+        retention: Retention,
+    ) -> Result<Self, PostgresSetupError> {
+        server.migrate("comments", sqlx::migrate!("migrations/postgres/comments")).await?;
+        let tables =
+            Tables { pool: server.pool().clone(), partitions: Arc::default(), retention };
+        let maintained = tables.clone();
         let upkeep = Upkeep::start(&tables.retention, move || {
-            let tables = kept.clone();
-            async move { tables.keep_up().await }
+            let tables = maintained.clone();
+            async move { tables.maintain_partitions().await }
         });
-        Self { tables, _upkeep: Arc::new(upkeep) }
+        Ok(Self { tables, _upkeep: Arc::new(upkeep) })
     }
 }
 
@@ -66,13 +74,13 @@ impl Tables {
         Day::at_unix_ms(self.retention.now_ms())
     }
 
-    /// The oldest day that is not wholly past the retention.
+    /// Returns the oldest day that is not wholly past the retention; `None` keeps all days.
     fn first_kept(&self) -> Option<Day> {
         self.retention.horizon_ms().map(Day::at_unix_ms)
     }
 
-    /// One round: partitions ahead of time, and those whose time is over.
-    async fn keep_up(&self) -> Result<(), StoreError> {
+    /// Creates partitions ahead of time and drops those past the retention.
+    async fn maintain_partitions(&self) -> Result<(), StoreError> {
         let today = self.today();
         let ahead = BTreeSet::from([today, today.plus(1)]);
         self.pool.bounded(self.partitions.ensure(&self.pool, &ahead)).await?;
@@ -113,8 +121,8 @@ impl CommentStore for PostgresComments {
         tombstones: &[Tombstone],
     ) -> Result<(), StoreError> {
         let written = self.tables.pool.bounded(self.tables.write(comments, tombstones)).await;
-        // It may have failed for want of a partition that a node with a shorter retention, or an
-        // operator, has dropped.
+        // It may have failed because a node with a shorter retention, or an operator, dropped a
+        // partition.
         written.inspect_err(|_| self.tables.partitions.forget())
     }
 
@@ -156,6 +164,6 @@ impl CommentStore for PostgresComments {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let pool = &self.tables.pool;
-        pool.bounded(statement!(pool, |connection| select::is_there(connection))).await
+        pool.bounded(statement!(pool, |connection| select::ping(connection))).await
     }
 }

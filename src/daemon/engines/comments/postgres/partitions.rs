@@ -1,9 +1,9 @@
-//! Partitions by day: made ahead and on demand, dropped whole when their time is over. Any node may
-//! do either at any moment; one does at a time.
+//! Partitions per day: created ahead and on demand, dropped whole when they are past the retention.
+//! Any node may do either at any time, but only one at a time.
 
 use std::collections::{BTreeSet, HashSet};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use tracing::info;
@@ -12,59 +12,59 @@ use super::day::Day;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{PostgresPool, statement, transaction};
 
-/// Both are cut in the same days.
+/// Both are partitioned by the same days.
 const TABLES: [&str; 2] = ["comments", "tombstones"];
 
-/// Held while the set of partitions is changed. Taken with what follows it in `lock`: waited for
-/// where a comment waits for its partition, only tried where another node does the same work anyway.
+/// Lock functions for changing the set of partitions. [`LOCK`] waits, for a comment that needs its
+/// partition. [`TRY_LOCK`] does not, where another node that holds the lock does the same work.
 const LOCK: &str = "pg_advisory_xact_lock";
 const TRY_LOCK: &str = "pg_try_advisory_xact_lock";
 
-/// Dropping needs the tables for itself. It waits this long for those who use them, because all who
-/// come later wait behind it; if it gets them, dropping two partitions is a matter of milliseconds.
-const FOR_ITSELF: &str = "SET LOCAL lock_timeout = '500ms';
+/// Locks the tables exclusively, as dropping needs. It waits this long for current users, because all
+/// later ones queue behind it. Once it has the lock, dropping two partitions takes milliseconds.
+const LOCK_TABLES: &str = "SET LOCAL lock_timeout = '500ms';
     LOCK TABLE comments, tombstones IN ACCESS EXCLUSIVE MODE";
 
-/// What this node knows of the partitions there are.
+/// The partitions that this node knows to exist.
 #[derive(Debug, Default)]
 pub(super) struct Partitions {
-    /// Days whose partitions were there. At most one entry a day of the retention, or of the
-    /// daemon's own life.
+    /// Days whose partitions exist. At most one entry per day of the retention, or of the daemon's
+    /// uptime.
     known: Mutex<HashSet<Day>>,
 }
 
 impl Partitions {
-    /// Makes the partitions of these days that are not there.
+    /// Creates the partitions of these days that do not exist.
     pub(super) async fn ensure(
         &self,
         pool: &PostgresPool,
         days: &BTreeSet<Day>,
     ) -> Result<(), StoreError> {
         let unknown: Vec<Day> = {
-            let known = self.known();
+            let known = self.known.lock();
             days.iter().filter(|day| !known.contains(day)).copied().collect()
         };
         if unknown.is_empty() {
             return Ok(());
         }
-        transaction!(pool, |connection| make(connection, &unknown)).await?;
-        self.known().extend(unknown);
+        transaction!(pool, |connection| create(connection, &unknown)).await?;
+        self.known.lock().extend(unknown);
         Ok(())
     }
 
-    /// Asks the server again before the next write: a partition may be gone.
+    /// Makes the next write check again: a partition may have been dropped.
     pub(super) fn forget(&self) {
-        self.known().clear();
+        self.known.lock().clear();
     }
 
-    /// Drops the partitions of all days before this one. Returns how many days; none if another
-    /// node is at it.
+    /// Drops the partitions of all days before `first_kept` and returns the number of days. Stops if
+    /// another node is dropping them.
     pub(super) async fn drop_before(
         &self,
         pool: &PostgresPool,
         first_kept: Day,
     ) -> Result<usize, StoreError> {
-        self.known().retain(|day| *day >= first_kept);
+        self.known.lock().retain(|day| *day >= first_kept);
         let names = statement!(pool, |connection| names_before(connection, first_kept));
         let names = pool.bounded(names).await?;
         let mut dropped = 0;
@@ -73,39 +73,34 @@ impl Partitions {
             if !pool.bounded(work).await? {
                 break;
             }
-            info!(day = name, "dropped a day of comments that is past `store.retention`");
+            info!(day = name, "dropped a day of comments past `store.retention`");
             dropped += 1;
         }
         Ok(dropped)
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashSet<Day>> {
-        // A set of days is whole at every moment.
-        self.known.lock()
     }
 }
 
 async fn lock(connection: &mut PgConnection, function: &str) -> Result<bool, StoreError> {
     let row = sqlx::query(AssertSqlSafe(format!(
-        "SELECT {function}(hashtextextended('lcd partitions ' || current_schema(), 0))::text AS had"
+        "SELECT {function}(hashtextextended('lcd partitions ' || current_schema(), 0))::text AS acquired"
     )))
     .fetch_one(connection)
     .await?;
-    // The one that waits returns nothing.
-    Ok(row.try_get::<&str, _>("had")? != "false")
+    // `LOCK` returns void, shown as an empty text.
+    Ok(row.try_get::<&str, _>("acquired")? != "false")
 }
 
 async fn exists(connection: &mut PgConnection, table: &str) -> Result<bool, StoreError> {
-    let row = sqlx::query("SELECT to_regclass($1) IS NOT NULL AS there")
+    let row = sqlx::query("SELECT to_regclass($1) IS NOT NULL AS found")
         .bind(table)
         .fetch_one(connection)
         .await?;
-    Ok(row.try_get("there")?)
+    Ok(row.try_get("found")?)
 }
 
-/// Makes a table and attaches it, rather than creating it as a partition, because attaching waits
-/// for no reader or writer of the other days.
-async fn make(connection: &mut PgConnection, days: &[Day]) -> Result<(), StoreError> {
+/// Creates a table and attaches it, rather than creating it as a partition, because attaching does not
+/// wait for readers or writers of other days.
+async fn create(connection: &mut PgConnection, days: &[Day]) -> Result<(), StoreError> {
     lock(connection, LOCK).await?;
     for day in days {
         for table in TABLES {
@@ -113,7 +108,8 @@ async fn make(connection: &mut PgConnection, days: &[Day]) -> Result<(), StoreEr
             if exists(connection, &partition).await? {
                 continue;
             }
-            let (from, to) = (literal(*day), literal(day.plus(1)));
+            let from = literal(*day);
+            let to = literal(day.plus(1));
             connection
                 .execute(AssertSqlSafe(format!(
                     "CREATE TABLE {partition} (LIKE {table} INCLUDING ALL);
@@ -126,12 +122,12 @@ async fn make(connection: &mut PgConnection, days: &[Day]) -> Result<(), StoreEr
     Ok(())
 }
 
-/// The first sort key of a day, in SQL.
+/// Returns the first sort key of a day as an SQL literal.
 fn literal(day: Day) -> String {
     format!("'\\x{:016x}'", u64::from_be_bytes(day.first_key()))
 }
 
-/// The days, by name, oldest first.
+/// Returns the names of the days before `first_kept`, oldest first.
 async fn names_before(
     connection: &mut PgConnection,
     first_kept: Day,
@@ -150,13 +146,13 @@ async fn names_before(
     rows.iter().map(|row| Ok(row.try_get("day")?)).collect()
 }
 
-/// False if another node is at it.
+/// Drops a day. Returns false if another node holds the lock.
 async fn drop_day(connection: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
     if !lock(connection, TRY_LOCK).await? {
         return Ok(false);
     }
-    connection.execute(FOR_ITSELF).await?;
-    // Comments and their tombstones together: none comes back for want of the other.
+    connection.execute(LOCK_TABLES).await?;
+    // Comments and their tombstones together, so that no deleted comment reappears.
     let [comments, tombstones] = TABLES;
     connection
         .execute(AssertSqlSafe(format!(

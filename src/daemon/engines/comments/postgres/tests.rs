@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::day::Day;
 use super::select;
 use crate::daemon::base::clock::{SystemClock, TokioClock};
-use crate::daemon::engines::backends::postgres::PostgresStores;
+use crate::daemon::engines::backends::postgres::PostgresServer;
 use crate::daemon::engines::backends::postgres::test_schema::TestSchema;
 use crate::daemon::engines::comments::conformance::{self, comment, comment_id, tombstone};
 use crate::daemon::engines::comments::postgres::PostgresComments;
@@ -17,17 +17,18 @@ use crate::protocol::{CommentId, StreamId};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const STREAM: StreamId = StreamId(7);
 
-async fn open_keeping(schema: &TestSchema, retention: Retention) -> PostgresComments {
-    PostgresStores::open(&schema.config).await.unwrap().comments(retention).await.unwrap()
+async fn open_with(schema: &TestSchema, retention: Retention) -> PostgresComments {
+    let server = PostgresServer::connect(&schema.config).await.unwrap();
+    PostgresComments::open(&server, retention).await.unwrap()
 }
 
-fn for_good() -> Retention {
+fn forever() -> Retention {
     Retention::new(Duration::ZERO, Arc::new(SystemClock))
 }
 
 async fn open() -> (PostgresComments, TestSchema) {
     let schema = TestSchema::new();
-    (open_keeping(&schema, for_good()).await, schema)
+    (open_with(&schema, forever()).await, schema)
 }
 
 conformance::comment_store_suite!(
@@ -35,7 +36,7 @@ conformance::comment_store_suite!(
     open()
 );
 
-/// A comment `days` after the suite's first.
+/// Returns a comment `days` after the suite's first.
 fn comment_of_day(days: u64, number: u64) -> ArchivedComment {
     let mut row = comment(STREAM, number);
     let ticks = comment_id(number).unix_ticks() + days * DAY.as_nanos() as u64 / 100;
@@ -46,13 +47,13 @@ fn comment_of_day(days: u64, number: u64) -> ArchivedComment {
     row
 }
 
-/// Comments are kept for `keep`, and it is `days` after the suite's first comment.
+/// Keeps comments for `keep`; the clock is `days` after the suite's first comment.
 fn keeping(keep: Duration, days: u32) -> Retention {
     let now = Duration::from_millis(comment_id(0).unix_ms()) + DAY * days;
     Retention::new(keep, Arc::new(TokioClock::starting_at(now)))
 }
 
-/// Waits for what the upkeep does in the background.
+/// Waits until the upkeep has left exactly these days.
 async fn until_days_are(schema: &TestSchema, expected: &[&str]) {
     let reached = async {
         while schema.days().await != expected {
@@ -67,7 +68,7 @@ async fn until_days_are(schema: &TestSchema, expected: &[&str]) {
 #[ignore = "needs scripts/stack up"]
 async fn partitions_are_made_ahead_of_time() {
     let schema = TestSchema::new();
-    let _store = open_keeping(&schema, keeping(Duration::ZERO, 0)).await;
+    let _store = open_with(&schema, keeping(Duration::ZERO, 0)).await;
     until_days_are(&schema, &["20250615", "20250616"]).await;
 }
 
@@ -98,11 +99,11 @@ async fn days_past_the_retention_are_dropped_whole_and_stay_away() {
     let schema = TestSchema::new();
     let written: Vec<_> = (0..5).map(|day| comment_of_day(day, 1)).collect();
     {
-        let store = open_keeping(&schema, keeping(Duration::ZERO, 0)).await;
+        let store = open_with(&schema, keeping(Duration::ZERO, 0)).await;
         store.write(&written, &[tombstone(STREAM, 1)]).await.unwrap();
         assert_eq!(store.count(STREAM).await.unwrap(), 5);
     }
-    let store = open_keeping(&schema, keeping(DAY * 2, 4)).await;
+    let store = open_with(&schema, keeping(DAY * 2, 4)).await;
     until_days_are(&schema, &["20250617", "20250618", "20250619", "20250620"]).await;
     let kept: Vec<_> =
         store.page(STREAM, None, 10).await.unwrap().iter().map(|row| row.seq).collect();
@@ -117,7 +118,7 @@ async fn days_past_the_retention_are_dropped_whole_and_stay_away() {
 #[ignore = "needs scripts/stack up"]
 async fn a_partition_that_another_node_dropped_is_made_again() {
     let schema = TestSchema::new();
-    let store = open_keeping(&schema, keeping(Duration::ZERO, 0)).await;
+    let store = open_with(&schema, keeping(Duration::ZERO, 0)).await;
     store.write(&[comment_of_day(3, 1)], &[]).await.unwrap();
     schema.execute("DROP TABLE comments_20250618, tombstones_20250618").await.unwrap();
     // The archiver tries again.
@@ -131,7 +132,7 @@ async fn a_partition_that_another_node_dropped_is_made_again() {
 async fn nodes_that_write_the_same_at_once_store_it_once() {
     let schema = TestSchema::new();
     let (one, other) =
-        tokio::join!(open_keeping(&schema, for_good()), open_keeping(&schema, for_good()));
+        tokio::join!(open_with(&schema, forever()), open_with(&schema, forever()));
     for round in 0..5 {
         // Days that have no partition yet, and rows in opposite orders.
         let forwards: Vec<_> =
@@ -149,14 +150,14 @@ async fn nodes_that_write_the_same_at_once_store_it_once() {
 async fn several_nodes_with_a_retention_drop_each_day_once_while_others_write() {
     let schema = TestSchema::new();
     {
-        let store = open_keeping(&schema, keeping(Duration::ZERO, 0)).await;
+        let store = open_with(&schema, keeping(Duration::ZERO, 0)).await;
         let old: Vec<_> = (0..6).map(|day| comment_of_day(day, 1)).collect();
         store.write(&old, &[]).await.unwrap();
     }
-    let writer = open_keeping(&schema, keeping(Duration::ZERO, 6)).await;
+    let writer = open_with(&schema, keeping(Duration::ZERO, 6)).await;
     let upkeep = async {
         let nodes =
-            futures_util::future::join_all((0..4).map(|_| open_keeping(&schema, keeping(DAY, 6))));
+            futures_util::future::join_all((0..4).map(|_| open_with(&schema, keeping(DAY, 6))));
         let _nodes = nodes.await;
         until_days_are(&schema, &["20250620", "20250621", "20250622"]).await;
     };

@@ -1,5 +1,5 @@
-//! Letting go of what is past the retention: stream by stream, a few hundred rows in a transaction,
-//! with a pause after each, so that writing batches hardly notice.
+//! Deletes rows past the retention: stream by stream, a few hundred rows per transaction, with a pause
+//! after each so that batches are hardly delayed.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
 use crate::protocol::CommentId;
 
-/// Rows of one transaction: a few milliseconds.
+/// Rows per transaction: a few milliseconds of work.
 const ROWS: i64 = 500;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The streams that have something to let go, found by one seek each.
+/// Selects the streams that have expired rows, with one seek per stream.
 macro_rules! streams_of {
     ($table:literal) => {
         concat!(
@@ -48,15 +48,15 @@ const TABLES: [(&str, &str); 2] = [
     (streams_of!("tombstones"), delete_from!("tombstones")),
 ];
 
-/// The first sort key that is kept.
+/// Returns the first sort key that is kept.
 fn horizon_key(horizon_ms: u64) -> Vec<u8> {
     let first = CommentId::from_unix_ticks(horizon_ms.saturating_mul(10_000), 0, [0; 6]);
-    // Its time alone sorts before every id of that time.
+    // The time without the rest of the id sorts before every id of that time.
     first.sort_key()[..8].to_vec()
 }
 
-/// Deletes everything made before the horizon.
-pub(super) async fn older_than(file: &SqliteFile, horizon_ms: u64) -> Result<(), StoreError> {
+/// Deletes everything created before the horizon.
+pub(super) async fn delete_older_than(file: &SqliteFile, horizon_ms: u64) -> Result<(), StoreError> {
     let key = horizon_key(horizon_ms);
     for (streams, delete) in TABLES {
         let streams = sqlx::query(streams).bind(&key).fetch_all(file.readers()).await?;
@@ -83,24 +83,33 @@ async fn delete_some(
     Ok(deleted.rows_affected())
 }
 
-/// Whether anything of a batch is past the retention already, as when the log is read again from far
-/// back.
-pub(super) fn any(comments: &[ArchivedComment], tombstones: &[Tombstone], horizon_ms: u64) -> bool {
+/// Returns whether a batch has rows past the retention, as when the log is read again from an old
+/// position.
+pub(super) fn any_expired(
+    comments: &[ArchivedComment],
+    tombstones: &[Tombstone],
+    horizon_ms: u64,
+) -> bool {
     comments.iter().any(|row| row.comment.comment_id.unix_ms() < horizon_ms)
         || tombstones.iter().any(|row| row.comment_id.unix_ms() < horizon_ms)
 }
 
-/// The rest of the batch: what was deleted once must not come back without its tombstone.
-pub(super) fn kept(
+/// The rows of a batch that are within the retention.
+pub(super) struct Kept {
+    pub(super) comments: Vec<ArchivedComment>,
+    pub(super) tombstones: Vec<Tombstone>,
+}
+
+/// Returns the batch without expired rows: a deleted comment must not return without its tombstone.
+pub(super) fn without_expired(
     comments: &[ArchivedComment],
     tombstones: &[Tombstone],
     horizon_ms: u64,
-) -> (Vec<ArchivedComment>, Vec<Tombstone>) {
+) -> Kept {
     let is_kept = |id: CommentId| id.unix_ms() >= horizon_ms;
-    (
-        comments.iter().filter(|row| is_kept(row.comment.comment_id)).cloned().collect(),
-        tombstones.iter().filter(|row| is_kept(row.comment_id)).cloned().collect(),
-    )
+    let comments = comments.iter().filter(|row| is_kept(row.comment.comment_id));
+    let tombstones = tombstones.iter().filter(|row| is_kept(row.comment_id));
+    Kept { comments: comments.cloned().collect(), tombstones: tombstones.cloned().collect() }
 }
 
 #[cfg(test)]
@@ -124,7 +133,7 @@ mod tests {
         }
     }
 
-    /// The clock stands so that comments before `number` are past the retention.
+    /// Comments before `number` are past the retention.
     fn retention_from(number: u64) -> Retention {
         let keep = Duration::from_secs(3600);
         let now = Duration::from_millis(comment_id(number).unix_ms()) + keep;
@@ -132,18 +141,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_past_the_retention_goes_and_the_rest_stays() {
+    async fn only_expired_comments_are_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("comments.db");
         let store = SqliteComments::open(&path).await.unwrap();
         let (busy, quiet, young) = (StreamId(1), StreamId(2), StreamId(9));
-        // Ids of this suite are 100 microseconds apart: ten in a millisecond.
+        // Ids of this suite are 100 microseconds apart: ten per millisecond.
         let comments: Vec<_> = (0..3000)
             .map(|number| comment(busy, number))
             .chain([comment(quiet, 5), comment(quiet, 2500), comment(young, 2600)])
             .collect();
         store.write(&comments, &[tombstone(busy, 3), tombstone(busy, 2700)]).await.unwrap();
-        older_than(&store.file, comment_id(2000).unix_ms()).await.unwrap();
+        delete_older_than(&store.file, comment_id(2000).unix_ms()).await.unwrap();
         assert_eq!(store.count(busy).await.unwrap(), 1000, "more than two transactions' worth");
         let page = store.page(busy, None, 1000).await.unwrap();
         assert_eq!((page.len(), page[998].seq), (999, 2000), "one of the rest is deleted");
@@ -153,13 +162,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_store_that_keeps_for_a_time_lets_go_by_itself() {
+    async fn expired_comments_go_in_the_background() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("comments.db");
         let stream = StreamId(1);
         let comments: Vec<_> = (0..100).map(|number| comment(stream, number)).collect();
         SqliteComments::open(&path).await.unwrap().write(&comments, &[]).await.unwrap();
-        let store = SqliteComments::open_keeping(&path, retention_from(60)).await.unwrap();
+        let store = SqliteComments::open_with_retention(&path, retention_from(60)).await.unwrap();
         let emptied = async {
             while store.count(stream).await.unwrap() != 40 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -169,10 +178,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_too_late_is_not_kept() {
+    async fn comments_written_after_expiry_are_not_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("comments.db");
-        let store = SqliteComments::open_keeping(&path, retention_from(1000)).await.unwrap();
+        let store = SqliteComments::open_with_retention(&path, retention_from(1000)).await.unwrap();
         let stream = StreamId(1);
         let comments: Vec<_> = (0..2000).map(|number| comment(stream, number)).collect();
         store.write(&comments, &[tombstone(stream, 0), tombstone(stream, 1999)]).await.unwrap();

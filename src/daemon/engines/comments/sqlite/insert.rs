@@ -1,18 +1,18 @@
-//! Writing in bulk. A statement costs a trip to SQLite's thread and back, which is more than a row
-//! costs, so rows travel in statements of a few fixed sizes: few enough to stay prepared.
+//! Bulk writes. A statement costs a round trip to SQLite's thread, which is more than a row costs. So
+//! rows are written by statements of a few fixed sizes, few enough to stay prepared.
 
 use std::sync::{Arc, LazyLock};
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::sqlite_file::integer;
+use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
 
-/// Rows of one statement, largest first; the last must be 1.
+/// Rows per statement, largest first; the last must be 1.
 const ROWS: [usize; 4] = [256, 32, 4, 1];
 
-/// One SQL text for each of [`ROWS`].
+/// One SQL text per size in [`ROWS`].
 type Statements = [Arc<str>; ROWS.len()];
 
 static INSERT_COMMENTS: LazyLock<Statements> = LazyLock::new(|| {
@@ -33,7 +33,7 @@ fn statements(table: &str, row: &str) -> Statements {
     })
 }
 
-/// Splits rows so that each part fills one statement.
+/// Splits rows into parts that each fill one statement.
 fn parts<'a, T>(
     mut rows: &'a [T],
     statements: &'static Statements,
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_all_rows_in_order_each_as_long_as_its_statement() {
+    fn parts_fill_their_statements_in_order() {
         for length in [0, 1, 3, 4, 5, 31, 255, 256, 4095, 4096] {
             let rows: Vec<usize> = (0..length).collect();
             let mut seen = Vec::new();

@@ -1,12 +1,12 @@
-//! Comments in a SQLite file: the engine of a single machine.
+//! Comments in a SQLite file: the engine for a single machine.
 //!
-//! Always holds: what [`super::CommentStore::write`] answered `Ok` is on disk (`synchronous=FULL`),
-//! because the archiver moves its position in the log past it: with `NORMAL` a power failure could
-//! take the last transactions and leave that position, and history would have a hole although the
-//! log still had the comments. A batch of thousands pays for one sync.
+//! Always holds: whatever [`super::CommentStore::write`] answered with `Ok` is on disk
+//! (`synchronous=FULL`), because the archiver then commits its log position. With `NORMAL` a power
+//! failure could lose the last transactions but keep that position, and history would have a hole
+//! although the log still had the comments. A batch of thousands costs one sync.
 //!
-//! What is past the retention is deleted in the background, in transactions so short that a batch
-//! waits for one of them no longer than for a sync.
+//! Comments past the retention are deleted in the background, in transactions so short that a batch
+//! waits for one no longer than for a sync.
 
 mod expire;
 mod insert;
@@ -26,7 +26,7 @@ use crate::protocol::{CommentId, SequencedComment, StreamId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/comments");
 
-/// The engine. Cloning shares the file and the upkeep, which ends with the last clone.
+/// The engine. Clones share the file and the upkeep, which ends with the last clone.
 #[derive(Debug, Clone)]
 pub struct SqliteComments {
     file: SqliteFile,
@@ -35,24 +35,26 @@ pub struct SqliteComments {
 }
 
 impl SqliteComments {
-    /// Opens the file, makes it if it is absent, and brings its schema up to date. Keeps comments
-    /// for good.
+    /// Opens the file, creates it if it is absent, and runs the migrations it lacks. Keeps comments
+    /// forever.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let file = SqliteFile::open(path, &MIGRATIONS).await?;
         Ok(Self { file, retention: None, _upkeep: None })
     }
 
-    /// The same, and lets comments go that are older than the retention, until the last clone is
-    /// dropped.
-    pub async fn open_keeping(path: &Path, retention: Retention) -> Result<Self, StoreError> {
+    /// Opens the file like [`Self::open`], and removes comments older than the retention until the
+    /// last clone is dropped.
+    pub async fn open_with_retention(path: &Path, retention: Retention) -> Result<Self, StoreError> {
         let mut store = Self::open(path).await?;
         if retention.horizon_ms().is_some() {
-            let (file, clock) = (store.file.clone(), retention.clone());
+            let file = store.file.clone();
+            let clock = retention.clone();
             let upkeep = Upkeep::start(&retention, move || {
-                let (file, clock) = (file.clone(), clock.clone());
+                let file = file.clone();
+                let clock = clock.clone();
                 async move {
                     match clock.horizon_ms() {
-                        Some(horizon_ms) => expire::older_than(&file, horizon_ms).await,
+                        Some(horizon_ms) => expire::delete_older_than(&file, horizon_ms).await,
                         None => Ok(()),
                     }
                 }
@@ -73,15 +75,15 @@ impl CommentStore for SqliteComments {
     ) -> Result<(), StoreError> {
         let horizon_ms = self.retention.as_ref().and_then(Retention::horizon_ms);
         let mut transaction = self.file.begin().await?;
-        match horizon_ms.filter(|horizon_ms| expire::any(comments, tombstones, *horizon_ms)) {
+        match horizon_ms.filter(|horizon_ms| expire::any_expired(comments, tombstones, *horizon_ms)) {
             None => {
                 insert::comments(&mut transaction, comments).await?;
                 insert::tombstones(&mut transaction, tombstones).await?;
             }
             Some(horizon_ms) => {
-                let (comments, tombstones) = expire::kept(comments, tombstones, horizon_ms);
-                insert::comments(&mut transaction, &comments).await?;
-                insert::tombstones(&mut transaction, &tombstones).await?;
+                let kept = expire::without_expired(comments, tombstones, horizon_ms);
+                insert::comments(&mut transaction, &kept.comments).await?;
+                insert::tombstones(&mut transaction, &kept.tombstones).await?;
             }
         }
         Ok(transaction.commit().await?)
@@ -133,13 +135,13 @@ mod tests {
     conformance::comment_store_suite!(open());
 
     #[tokio::test]
-    async fn everything_is_there_after_it_is_opened_again() {
+    async fn everything_survives_reopening() {
         let (store, dir) = open().await;
         let stream = StreamId(1);
         let comments: Vec<_> = (0..300).map(|number| comment(stream, number)).collect();
         store.write(&comments, &[tombstone(stream, 4)]).await.unwrap();
         let before = store.page(stream, None, 1000).await.unwrap();
-        // Not closed: the file is left as a killed process leaves it.
+        // Not closed: the file is as a killed process leaves it.
         let again = SqliteComments::open(&dir.path().join("comments.db")).await.unwrap();
         assert_eq!(again.page(stream, None, 1000).await.unwrap(), before);
         assert_eq!(again.count(stream).await.unwrap(), 300);
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_given_up_half_way_leaves_nothing() {
+    async fn an_abandoned_write_leaves_nothing() {
         let (store, _dir) = open().await;
         let comments: Vec<_> = (0..4096).map(|number| comment(StreamId(1), number)).collect();
         {
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_stores_nothing_of_the_batch_and_is_recovered_from() {
+    async fn a_full_disk_refuses_the_whole_batch() {
         let (store, _dir) = open().await;
         limit_pages(&store, "PRAGMA max_page_count = 30").await;
         let comments: Vec<_> = (0..4096).map(|number| comment(StreamId(1), number)).collect();
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_database_is_refused_and_named() {
+    async fn a_file_that_is_no_database_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("comments.db");
         std::fs::write(&path, vec![b'x'; 8192]).unwrap();

@@ -1,11 +1,11 @@
 //! The audit log: appended to, never changed.
 
-use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::postgres::columns::{integer, natural, text};
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::backends::postgres::text::storable;
+use crate::daemon::engines::backends::sql::{Columns as _, integer};
+use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::admin::AuditEntry;
 
 /// Adds an entry, in the transaction of the change it records; returns its number.
@@ -18,13 +18,13 @@ pub(super) async fn append(
          VALUES ($1, $2, $3, $4, $5::json) RETURNING audit_id",
     )
     .bind(integer(audit.at))
-    .bind(text(&audit.actor))
+    .bind(storable(&audit.actor))
     .bind(audit.action)
-    .bind(text(&audit.target))
+    .bind(storable(&audit.target))
     .bind(audit.detail.to_string())
     .fetch_one(connection)
     .await?;
-    natural(&row, "audit_id")
+    row.natural("audit_id")
 }
 
 pub(super) async fn newest(
@@ -38,18 +38,5 @@ pub(super) async fn newest(
     .bind(integer(limit as u64))
     .fetch_all(connection)
     .await?;
-    rows.iter().map(entry).collect()
-}
-
-fn entry(row: &PgRow) -> Result<AuditEntry, StoreError> {
-    let detail = serde_json::from_str(row.try_get("detail")?)
-        .map_err(|error| StoreError::Corrupt(format!("detail of an audit entry: {error}")))?;
-    Ok(AuditEntry {
-        audit_id: natural(row, "audit_id")?,
-        at: natural(row, "at")?,
-        actor: row.try_get("actor")?,
-        action: row.try_get("action")?,
-        target: row.try_get("target")?,
-        detail,
-    })
+    rows.iter().map(rows::audit_entry).collect()
 }

@@ -1,14 +1,14 @@
-//! Metadata in PostgreSQL: the engine of many nodes.
+//! Metadata in PostgreSQL: the engine for many nodes.
 //!
-//! Always holds: what returned `Ok` is on disk; a change and its audit entry share a transaction.
-//! Whichever nodes change things at once, each change sees those before it: numbers for streams are
-//! given under a lock, and a row is locked while it is changed. No two transactions wait for each
-//! other: each takes the rows it waits for before any other, many rows in the order of their keys.
-//! Each submodule owns the tables it is named after, as `migrations/postgres/metadata` has them.
+//! Always holds: whatever returned `Ok` is on disk; a change and its audit entry share a transaction.
+//! Whichever nodes change things at once, each change sees those before it: stream ids are assigned
+//! under a lock, and a row is locked while it is changed. No two transactions deadlock: each takes the
+//! rows it waits for before any other, and several rows in the order of their keys. Each submodule
+//! owns the tables it is named after, as `migrations/postgres/metadata` has them.
 //!
 //! When the server is away: [`StoreError::Unavailable`] within `postgres.timeout`, and nothing
-//! changed; except that a server lost in the very moment of a commit may have made it, and could not
-//! say so.
+//! changed. The exception is a server lost during a commit: it may have committed without being able
+//! to answer.
 
 mod audit;
 mod review;
@@ -19,12 +19,12 @@ mod tests;
 mod users;
 
 use async_trait::async_trait;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::{MetadataStore, NewAudit, UserRecord};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::postgres::{PostgresPool, statement, transaction};
+use crate::daemon::engines::backends::postgres::{
+    PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
+};
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
@@ -38,9 +38,10 @@ pub struct PostgresMetadata {
 }
 
 impl PostgresMetadata {
-    /// On tables that are up to date.
-    pub(crate) fn new(pool: PostgresPool) -> Self {
-        Self { pool }
+    /// Opens the store after running the migrations it lacks.
+    pub async fn open(server: &PostgresServer) -> Result<Self, PostgresSetupError> {
+        server.migrate("metadata", sqlx::migrate!("migrations/postgres/metadata")).await?;
+        Ok(Self { pool: server.pool().clone() })
     }
 }
 
@@ -198,19 +199,6 @@ impl MetadataStore for PostgresMetadata {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.pool.bounded(statement!(self.pool, |connection| streams::is_there(connection))).await
+        self.pool.bounded(statement!(self.pool, |connection| streams::ping(connection))).await
     }
-}
-
-/// The protocol's own word for a value of one of its enums without fields.
-fn word(value: &impl Serialize) -> Result<String, StoreError> {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => Ok(word),
-        other => Err(StoreError::Corrupt(format!("expected a value of one word, got {other:?}"))),
-    }
-}
-
-/// The inverse of [`word`].
-fn from_word<T: DeserializeOwned>(word: &str) -> Result<T, StoreError> {
-    serde_json::from_value(word.into()).map_err(|error| StoreError::Corrupt(error.to_string()))
 }

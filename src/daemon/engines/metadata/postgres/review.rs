@@ -1,12 +1,12 @@
 //! Comments that a person should look at, and what was decided.
 
-use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 
 use super::audit;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::postgres::columns::{comment_id, integer, natural, text};
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::backends::postgres::text::storable;
+use crate::daemon::engines::backends::sql::{Columns as _, integer};
+use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -23,9 +23,9 @@ pub(super) async fn queue(
     .bind(item.comment_id.sort_key())
     .bind(integer(item.stream_id.0))
     .bind(integer(item.user_id.0))
-    .bind(text(&item.name))
-    .bind(text(&item.message))
-    .bind(text(&item.reason))
+    .bind(storable(&item.name))
+    .bind(storable(&item.message))
+    .bind(storable(&item.reason))
     .bind(integer(item.flagged_at))
     .bind(item.held)
     .execute(connection)
@@ -43,14 +43,14 @@ pub(super) async fn waiting(
     .bind(integer(limit as u64))
     .fetch_all(connection)
     .await?;
-    rows.iter().map(from_row).collect()
+    rows.iter().map(rows::review_item).collect()
 }
 
 pub(super) async fn count(connection: &mut PgConnection) -> Result<u64, StoreError> {
     let row = sqlx::query("SELECT count(*) AS waiting FROM reviews WHERE decision IS NULL")
         .fetch_one(connection)
         .await?;
-    natural(&row, "waiting")
+    row.natural("waiting")
 }
 
 pub(super) async fn decide(
@@ -65,11 +65,11 @@ pub(super) async fn decide(
     )
     .bind(decision.as_str())
     .bind(integer(audit.at))
-    .bind(text(&audit.actor))
+    .bind(storable(&audit.actor))
     .bind(comment_id.sort_key())
     .fetch_optional(&mut *connection)
     .await?;
-    let item = from_row(&row.ok_or(StoreError::NotFound("comment in the review queue"))?)?;
+    let item = rows::review_item(&row.ok_or(StoreError::NotFound("comment in the review queue"))?)?;
     Ok((audit::append(connection, audit).await?, item))
 }
 
@@ -89,17 +89,4 @@ pub(super) async fn reopen(
         return Err(StoreError::NotFound("decided comment in the review queue"));
     }
     audit::append(connection, audit).await
-}
-
-fn from_row(row: &PgRow) -> Result<ReviewItem, StoreError> {
-    Ok(ReviewItem {
-        comment_id: comment_id(row)?,
-        stream_id: StreamId(natural(row, "stream_id")?),
-        user_id: UserId(natural(row, "user_id")?),
-        name: row.try_get("name")?,
-        message: row.try_get("message")?,
-        reason: row.try_get("reason")?,
-        flagged_at: natural(row, "flagged_at")?,
-        held: row.try_get("held")?,
-    })
 }

@@ -1,15 +1,13 @@
 //! Bans and timeouts. The table holds what is in force, and for a while what has run out: every
 //! change sweeps that away.
 
-use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 
-use super::{audit, from_word};
+use super::audit;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::postgres::columns::{
-    integer, natural, natural_or_null, text,
-};
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::backends::postgres::text::storable;
+use crate::daemon::engines::backends::sql::integer;
+use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::UserId;
 use crate::protocol::admin::{Sanction, SanctionKind};
 
@@ -32,9 +30,9 @@ pub(super) async fn put(
     sqlx::query(PUT)
         .bind(integer(sanction.user_id.0))
         .bind(sanction.kind.as_str())
-        .bind(sanction.name.as_deref().map(text))
-        .bind(sanction.reason.as_deref().map(text))
-        .bind(text(&sanction.created_by))
+        .bind(sanction.name.as_deref().map(storable))
+        .bind(sanction.reason.as_deref().map(storable))
+        .bind(storable(&sanction.created_by))
         .bind(integer(sanction.created_at))
         .bind(sanction.expires_at.map(integer))
         .execute(&mut *connection)
@@ -77,22 +75,10 @@ pub(super) async fn in_force(
     .bind(integer(now_ms))
     .fetch_all(connection)
     .await?;
-    rows.iter().map(from_row).collect()
+    rows.iter().map(rows::sanction).collect()
 }
 
 async fn sweep(connection: &mut PgConnection, now_ms: u64) -> Result<(), StoreError> {
     sqlx::query(SWEEP).bind(integer(now_ms)).execute(connection).await?;
     Ok(())
-}
-
-fn from_row(row: &PgRow) -> Result<Sanction, StoreError> {
-    Ok(Sanction {
-        user_id: UserId(natural(row, "user_id")?),
-        kind: from_word(row.try_get("kind")?)?,
-        name: row.try_get("name")?,
-        reason: row.try_get("reason")?,
-        created_by: row.try_get("created_by")?,
-        created_at: natural(row, "created_at")?,
-        expires_at: natural_or_null(row, "expires_at")?,
-    })
 }

@@ -1,14 +1,14 @@
 //! Streams, their settings and the rates operators fixed for them.
 
 use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 
-use super::{audit, from_word, word};
+use super::audit;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::postgres::columns::{
-    integer, natural, natural_or_null, text,
-};
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::backends::postgres::check_writable;
+use crate::daemon::engines::backends::postgres::text::storable;
+use crate::daemon::engines::backends::sql::integer;
+use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::StreamId;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::SampleRate;
@@ -38,10 +38,7 @@ async fn next_id(connection: &mut PgConnection) -> Result<StreamId, StoreError> 
     let row = sqlx::query("SELECT coalesce(max(stream_id), 0) AS highest FROM streams")
         .fetch_one(connection)
         .await?;
-    let highest: i64 = row.try_get("highest")?;
-    let next = highest.checked_add(1);
-    let next = next.ok_or(StoreError::NotFound("stream id above the highest in use"))?;
-    Ok(StreamId(next.unsigned_abs()))
+    rows::next_stream_id(&row)
 }
 
 async fn insert(connection: &mut PgConnection, stream: &Stream) -> Result<(), StoreError> {
@@ -50,10 +47,10 @@ async fn insert(connection: &mut PgConnection, stream: &Stream) -> Result<(), St
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
     )
     .bind(integer(stream.stream_id.0))
-    .bind(text(&stream.title))
+    .bind(storable(&stream.title))
     .bind(stream.state.as_str())
     .bind(stream.anonymous)
-    .bind(word(&stream.moderation)?)
+    .bind(rows::enum_text(&stream.moderation)?)
     .bind(integer(stream.created_at))
     .bind(stream.ended_at.map(integer))
     .execute(connection)
@@ -74,16 +71,16 @@ pub(super) async fn update(
         .bind(integer(stream_id.0))
         .fetch_optional(&mut *connection)
         .await?;
-    let mut stream = from_row(&row.ok_or(StoreError::NotFound("stream"))?)?;
+    let mut stream = rows::stream(&row.ok_or(StoreError::NotFound("stream"))?)?;
     stream.apply(patch, audit.at);
     sqlx::query(
         "UPDATE streams SET title = $1, state = $2, anonymous = $3, moderation = $4, ended_at = $5
          WHERE stream_id = $6",
     )
-    .bind(text(&stream.title))
+    .bind(storable(&stream.title))
     .bind(stream.state.as_str())
     .bind(stream.anonymous)
-    .bind(word(&stream.moderation)?)
+    .bind(rows::enum_text(&stream.moderation)?)
     .bind(stream.ended_at.map(integer))
     .bind(integer(stream_id.0))
     .execute(&mut *connection)
@@ -99,27 +96,23 @@ pub(super) async fn by_id(
         .bind(integer(stream_id.0))
         .fetch_optional(connection)
         .await?;
-    row.as_ref().map(from_row).transpose()
+    row.as_ref().map(rows::stream).transpose()
 }
 
 pub(super) async fn all(connection: &mut PgConnection) -> Result<Vec<Stream>, StoreError> {
     let rows =
         sqlx::query("SELECT * FROM streams ORDER BY stream_id").fetch_all(connection).await?;
-    rows.iter().map(from_row).collect()
+    rows.iter().map(rows::stream).collect()
 }
 
-/// Whether the server answers, knows the tables, and takes changes: a replica does not.
-pub(super) async fn is_there(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let row = sqlx::query(
+/// Succeeds if the server answers, knows the tables, and accepts changes.
+pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError> {
+    check_writable(
+        connection,
         "SELECT pg_is_in_recovery() AS replica, (SELECT count(*) FROM
          (SELECT FROM streams LIMIT 1) AS any_stream) AS streams",
     )
-    .fetch_one(connection)
-    .await?;
-    match row.try_get("replica")? {
-        true => Err(StoreError::Unavailable("`postgres.url` names a read-only replica".to_owned())),
-        false => Ok(()),
-    }
+    .await
 }
 
 pub(super) async fn throttle_overrides(
@@ -131,15 +124,7 @@ pub(super) async fn throttle_overrides(
     )
     .fetch_all(connection)
     .await?;
-    rows.iter()
-        .map(|row| {
-            let share: f64 = row.try_get("throttle_override")?;
-            let rate = SampleRate::from_share(share).ok_or_else(|| {
-                StoreError::Corrupt(format!("a throttle override of {share}, expected 0 to 1"))
-            })?;
-            Ok((StreamId(natural(row, "stream_id")?), rate))
-        })
-        .collect()
+    rows.iter().map(rows::throttle_override).collect()
 }
 
 pub(super) async fn set_throttle_override(
@@ -157,16 +142,4 @@ pub(super) async fn set_throttle_override(
         return Err(StoreError::NotFound("stream"));
     }
     audit::append(connection, audit).await
-}
-
-fn from_row(row: &PgRow) -> Result<Stream, StoreError> {
-    Ok(Stream {
-        stream_id: StreamId(natural(row, "stream_id")?),
-        title: row.try_get("title")?,
-        state: from_word(row.try_get("state")?)?,
-        anonymous: row.try_get("anonymous")?,
-        moderation: from_word(row.try_get("moderation")?)?,
-        created_at: natural(row, "created_at")?,
-        ended_at: natural_or_null(row, "ended_at")?,
-    })
 }

@@ -1,7 +1,7 @@
 //! The engine on a real server.
 
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::postgres::PostgresStores;
+use crate::daemon::engines::backends::postgres::PostgresServer;
 use crate::daemon::engines::backends::postgres::test_schema::TestSchema;
 use crate::daemon::engines::metadata::conformance::{self, audit};
 use crate::daemon::engines::metadata::postgres::PostgresMetadata;
@@ -12,7 +12,8 @@ use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::SampleRate;
 
 async fn open_in(schema: &TestSchema) -> PostgresMetadata {
-    PostgresStores::open(&schema.config).await.unwrap().metadata().await.unwrap()
+    let server = PostgresServer::connect(&schema.config).await.unwrap();
+    PostgresMetadata::open(&server).await.unwrap()
 }
 
 async fn open() -> (PostgresMetadata, TestSchema) {
@@ -39,7 +40,7 @@ fn ban(user_id: u64) -> Sanction {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn everything_is_there_for_another_node() {
+async fn everything_is_visible_to_another_node() {
     let (store, schema) = open().await;
     let (_, stream) =
         store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
@@ -60,7 +61,7 @@ async fn everything_is_there_for_another_node() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_change_whose_audit_entry_fails_is_undone() {
+async fn a_change_without_audit_entry_is_rolled_back() {
     let (store, schema) = open().await;
     let (_, stream) =
         store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
@@ -78,7 +79,7 @@ async fn a_change_whose_audit_entry_fails_is_undone() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn nodes_that_create_streams_at_once_get_an_id_each() {
+async fn concurrent_streams_get_distinct_ids() {
     let schema = TestSchema::new();
     let (one, other) = tokio::join!(open_in(&schema), open_in(&schema));
     let create = |number: usize| {
@@ -93,7 +94,7 @@ async fn nodes_that_create_streams_at_once_get_an_id_each() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn nodes_that_change_the_same_rows_do_not_give_each_other_up() {
+async fn nodes_changing_the_same_rows_do_not_deadlock() {
     let schema = TestSchema::new();
     let (one, other) = tokio::join!(open_in(&schema), open_in(&schema));
     let users = |backwards: bool| {
@@ -125,7 +126,7 @@ async fn nodes_that_change_the_same_rows_do_not_give_each_other_up() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_text_with_a_character_no_column_holds_does_not_fail_for_ever() {
+async fn text_that_no_column_holds_is_still_stored() {
     let (store, _schema) = open().await;
     let user = UserRecord { user_id: UserId(1), name: "a\0b".into(), seen_at: 1 };
     store.remember_users(&[user]).await.unwrap();

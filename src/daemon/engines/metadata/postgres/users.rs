@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::postgres::columns::{integer, natural, shared_text, text};
-use crate::daemon::engines::metadata::{MAX_USERS_NAMED, UserRecord};
+use crate::daemon::engines::backends::postgres::text::storable;
+use crate::daemon::engines::backends::sql::integer;
+use crate::daemon::engines::metadata::{MAX_USERS_NAMED, UserRecord, rows};
 use crate::protocol::UserId;
 
 const REMEMBER: &str = "INSERT INTO users (user_id, name, seen_at)
@@ -28,7 +29,7 @@ pub(super) async fn remember(
         }
     }
     let ids: Vec<_> = newest.values().map(|user| integer(user.user_id.0)).collect();
-    let names: Vec<_> = newest.values().map(|user| text(&user.name)).collect();
+    let names: Vec<_> = newest.values().map(|user| storable(&user.name)).collect();
     let times: Vec<_> = newest.values().map(|user| integer(user.seen_at)).collect();
     sqlx::query(REMEMBER).bind(ids).bind(names).bind(times).execute(connection).await?;
     Ok(())
@@ -42,7 +43,7 @@ pub(super) async fn by_id(
         .bind(integer(user_id.0))
         .fetch_optional(connection)
         .await?;
-    row.as_ref().map(from_row).transpose()
+    row.as_ref().map(rows::user).transpose()
 }
 
 pub(super) async fn named(
@@ -51,17 +52,9 @@ pub(super) async fn named(
 ) -> Result<Vec<UserRecord>, StoreError> {
     let rows =
         sqlx::query("SELECT * FROM users WHERE name = $1 ORDER BY seen_at DESC, user_id LIMIT $2")
-            .bind(text(name))
+            .bind(storable(name))
             .bind(integer(MAX_USERS_NAMED as u64))
             .fetch_all(connection)
             .await?;
-    rows.iter().map(from_row).collect()
-}
-
-fn from_row(row: &PgRow) -> Result<UserRecord, StoreError> {
-    Ok(UserRecord {
-        user_id: UserId(natural(row, "user_id")?),
-        name: shared_text(row, "name")?,
-        seen_at: natural(row, "seen_at")?,
-    })
+    rows.iter().map(rows::user).collect()
 }

@@ -1,11 +1,11 @@
 //! The audit log: appended to, never changed.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::sqlite_file::{SqliteFile, integer, natural};
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::backends::sql::{Columns as _, integer};
+use crate::daemon::engines::backends::sqlite_file::SqliteFile;
+use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::admin::AuditEntry;
 
 /// Adds an entry in the transaction of the change it records; returns its number.
@@ -24,7 +24,7 @@ pub(super) async fn append(
     .bind(audit.detail.to_string())
     .fetch_one(connection)
     .await?;
-    natural(&row, "audit_id")
+    row.natural("audit_id")
 }
 
 pub(super) async fn record(file: &SqliteFile, audit: &NewAudit) -> Result<u64, StoreError> {
@@ -39,18 +39,5 @@ pub(super) async fn newest(file: &SqliteFile, limit: usize) -> Result<Vec<AuditE
         .bind(integer(limit as u64))
         .fetch_all(file.readers())
         .await?;
-    rows.iter().map(entry).collect()
-}
-
-fn entry(row: &SqliteRow) -> Result<AuditEntry, StoreError> {
-    let detail = serde_json::from_str(row.try_get("detail")?)
-        .map_err(|error| StoreError::Corrupt(format!("detail of an audit entry: {error}")))?;
-    Ok(AuditEntry {
-        audit_id: natural(row, "audit_id")?,
-        at: natural(row, "at")?,
-        actor: row.try_get("actor")?,
-        action: row.try_get("action")?,
-        target: row.try_get("target")?,
-        detail,
-    })
+    rows.iter().map(rows::audit_entry).collect()
 }

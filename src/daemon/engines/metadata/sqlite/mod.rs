@@ -1,6 +1,6 @@
-//! Metadata in a SQLite file: the engine of a single machine.
+//! Metadata in a SQLite file: the engine for a single machine.
 //!
-//! Always holds: what returned `Ok` is on disk; a change and its audit entry share a transaction.
+//! Always holds: whatever returned `Ok` is on disk; a change and its audit entry share a transaction.
 //! Each submodule owns the tables it is named after.
 
 mod audit;
@@ -12,8 +12,6 @@ mod users;
 use std::path::Path;
 
 use async_trait::async_trait;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
 
 use super::{MetadataStore, NewAudit, UserRecord};
@@ -34,7 +32,7 @@ pub struct SqliteMetadata {
 }
 
 impl SqliteMetadata {
-    /// Opens the file, makes it if it is absent, and brings its schema up to date.
+    /// Opens the file, creates it if it is absent, and runs the migrations it lacks.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         Ok(Self { file: SqliteFile::open(path, &MIGRATIONS).await? })
     }
@@ -151,19 +149,6 @@ impl MetadataStore for SqliteMetadata {
     }
 }
 
-/// The protocol's own word for a value of one of its enums without fields.
-fn word(value: &impl Serialize) -> Result<String, StoreError> {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => Ok(word),
-        other => Err(StoreError::Corrupt(format!("expected a value of one word, got {other:?}"))),
-    }
-}
-
-/// The inverse of [`word`].
-fn from_word<T: DeserializeOwned>(word: &str) -> Result<T, StoreError> {
-    serde_json::from_value(word.into()).map_err(|error| StoreError::Corrupt(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
@@ -191,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_is_there_after_it_is_opened_again() {
+    async fn everything_survives_reopening() {
         let (store, dir) = open().await;
         let create = audit(1, "create_stream");
         let (_, stream) = store.create_stream(NewStream::default(), create).await.unwrap();
@@ -201,7 +186,7 @@ mod tests {
         store.sanction(ban(), audit(5, "ban")).await.unwrap();
         let user = UserRecord { user_id: UserId(42), name: "bob".into(), seen_at: 4 };
         store.remember_users(std::slice::from_ref(&user)).await.unwrap();
-        // Not closed: the file is left as a killed process leaves it.
+        // Not closed: the file is as a killed process leaves it.
         let again = SqliteMetadata::open(&dir.path().join("metadata.db")).await.unwrap();
         assert_eq!(again.streams().await.unwrap(), std::slice::from_ref(&stream));
         assert_eq!(again.throttle_overrides().await.unwrap(), [(stream.stream_id, half)]);
@@ -212,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_whose_audit_entry_fails_is_undone() {
+    async fn a_change_without_audit_entry_is_rolled_back() {
         let (store, _dir) = open().await;
         let (_, stream) =
             store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
@@ -232,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn concurrent_changes_all_take_place() {
+    async fn concurrent_changes_all_happen() {
         let (store, _dir) = open().await;
         let create = |_| store.create_stream(NewStream::default(), audit(1, "create_stream"));
         let created = futures_util::future::join_all((0..50).map(create)).await;

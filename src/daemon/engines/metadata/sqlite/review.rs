@@ -1,12 +1,11 @@
 //! Comments that a person should look at, and what was decided.
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
 use super::audit;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::sqlite_file::{SqliteFile, comment_id, integer, natural};
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::backends::sql::{Columns as _, integer};
+use crate::daemon::engines::backends::sqlite_file::SqliteFile;
+use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -41,14 +40,14 @@ pub(super) async fn waiting(
     .bind(integer(limit as u64))
     .fetch_all(file.readers())
     .await?;
-    rows.iter().map(from_row).collect()
+    rows.iter().map(rows::review_item).collect()
 }
 
 pub(super) async fn count(file: &SqliteFile) -> Result<u64, StoreError> {
     let row = sqlx::query("SELECT count(*) AS waiting FROM reviews WHERE decision IS NULL")
         .fetch_one(file.readers())
         .await?;
-    natural(&row, "waiting")
+    row.natural("waiting")
 }
 
 pub(super) async fn decide(
@@ -68,7 +67,7 @@ pub(super) async fn decide(
     .bind(comment_id.sort_key().to_vec())
     .fetch_optional(&mut *transaction)
     .await?;
-    let item = from_row(&row.ok_or(StoreError::NotFound("comment in the review queue"))?)?;
+    let item = rows::review_item(&row.ok_or(StoreError::NotFound("comment in the review queue"))?)?;
     let audit_id = audit::append(&mut transaction, audit).await?;
     transaction.commit().await?;
     Ok((audit_id, item))
@@ -93,17 +92,4 @@ pub(super) async fn reopen(
     let audit_id = audit::append(&mut transaction, audit).await?;
     transaction.commit().await?;
     Ok(audit_id)
-}
-
-fn from_row(row: &SqliteRow) -> Result<ReviewItem, StoreError> {
-    Ok(ReviewItem {
-        comment_id: comment_id(row)?,
-        stream_id: StreamId(natural(row, "stream_id")?),
-        user_id: UserId(natural(row, "user_id")?),
-        name: row.try_get("name")?,
-        message: row.try_get("message")?,
-        reason: row.try_get("reason")?,
-        flagged_at: natural(row, "flagged_at")?,
-        held: row.try_get("held")?,
-    })
 }

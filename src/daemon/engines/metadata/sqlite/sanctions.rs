@@ -1,15 +1,13 @@
 //! Bans and timeouts. The table holds what is in force, and for a while what has run out: every
 //! change sweeps that away.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::{audit, from_word};
+use super::audit;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::sqlite_file::{
-    SqliteFile, integer, natural, natural_or_null,
-};
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::backends::sql::integer;
+use crate::daemon::engines::backends::sqlite_file::SqliteFile;
+use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::UserId;
 use crate::protocol::admin::{Sanction, SanctionKind};
 
@@ -72,7 +70,7 @@ pub(super) async fn in_force(file: &SqliteFile, now_ms: u64) -> Result<Vec<Sanct
     .bind(integer(now_ms))
     .fetch_all(file.readers())
     .await?;
-    rows.iter().map(from_row).collect()
+    rows.iter().map(rows::sanction).collect()
 }
 
 async fn sweep(connection: &mut SqliteConnection, now_ms: u64) -> Result<(), StoreError> {
@@ -81,16 +79,4 @@ async fn sweep(connection: &mut SqliteConnection, now_ms: u64) -> Result<(), Sto
         .execute(connection)
         .await?;
     Ok(())
-}
-
-fn from_row(row: &SqliteRow) -> Result<Sanction, StoreError> {
-    Ok(Sanction {
-        user_id: UserId(natural(row, "user_id")?),
-        kind: from_word(row.try_get("kind")?)?,
-        name: row.try_get("name")?,
-        reason: row.try_get("reason")?,
-        created_by: row.try_get("created_by")?,
-        created_at: natural(row, "created_at")?,
-        expires_at: natural_or_null(row, "expires_at")?,
-    })
 }

@@ -1,14 +1,12 @@
 //! Streams, their settings and the rates operators fixed for them.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::{audit, from_word, word};
+use super::audit;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::sqlite_file::{
-    SqliteFile, integer, natural, natural_or_null,
-};
-use crate::daemon::engines::metadata::NewAudit;
+use crate::daemon::engines::backends::sql::integer;
+use crate::daemon::engines::backends::sqlite_file::SqliteFile;
+use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::StreamId;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::SampleRate;
@@ -34,10 +32,7 @@ async fn next_id(connection: &mut SqliteConnection) -> Result<StreamId, StoreErr
     let row = sqlx::query("SELECT coalesce(max(stream_id), 0) AS highest FROM streams")
         .fetch_one(connection)
         .await?;
-    let highest: i64 = row.try_get("highest")?;
-    let next = highest.checked_add(1);
-    let next = next.ok_or(StoreError::NotFound("stream id above the highest in use"))?;
-    Ok(StreamId(next.unsigned_abs()))
+    rows::next_stream_id(&row)
 }
 
 async fn insert(connection: &mut SqliteConnection, stream: &Stream) -> Result<(), StoreError> {
@@ -49,7 +44,7 @@ async fn insert(connection: &mut SqliteConnection, stream: &Stream) -> Result<()
     .bind(&stream.title)
     .bind(stream.state.as_str())
     .bind(stream.anonymous)
-    .bind(word(&stream.moderation)?)
+    .bind(rows::enum_text(&stream.moderation)?)
     .bind(integer(stream.created_at))
     .bind(stream.ended_at.map(integer))
     .execute(connection)
@@ -71,7 +66,7 @@ pub(super) async fn update(
         .bind(integer(stream_id.0))
         .fetch_optional(&mut *transaction)
         .await?;
-    let mut stream = from_row(&row.ok_or(StoreError::NotFound("stream"))?)?;
+    let mut stream = rows::stream(&row.ok_or(StoreError::NotFound("stream"))?)?;
     stream.apply(patch, audit.at);
     sqlx::query(
         "UPDATE streams SET title = ?, state = ?, anonymous = ?, moderation = ?, ended_at = ?
@@ -80,7 +75,7 @@ pub(super) async fn update(
     .bind(&stream.title)
     .bind(stream.state.as_str())
     .bind(stream.anonymous)
-    .bind(word(&stream.moderation)?)
+    .bind(rows::enum_text(&stream.moderation)?)
     .bind(stream.ended_at.map(integer))
     .bind(integer(stream_id.0))
     .execute(&mut *transaction)
@@ -98,13 +93,13 @@ pub(super) async fn by_id(
         .bind(integer(stream_id.0))
         .fetch_optional(file.readers())
         .await?;
-    row.as_ref().map(from_row).transpose()
+    row.as_ref().map(rows::stream).transpose()
 }
 
 pub(super) async fn all(file: &SqliteFile) -> Result<Vec<Stream>, StoreError> {
     let rows =
         sqlx::query("SELECT * FROM streams ORDER BY stream_id").fetch_all(file.readers()).await?;
-    rows.iter().map(from_row).collect()
+    rows.iter().map(rows::stream).collect()
 }
 
 pub(super) async fn throttle_overrides(
@@ -116,15 +111,7 @@ pub(super) async fn throttle_overrides(
     )
     .fetch_all(file.readers())
     .await?;
-    rows.iter()
-        .map(|row| {
-            let share: f64 = row.try_get("throttle_override")?;
-            let rate = SampleRate::from_share(share).ok_or_else(|| {
-                StoreError::Corrupt(format!("a throttle override of {share}, expected 0 to 1"))
-            })?;
-            Ok((StreamId(natural(row, "stream_id")?), rate))
-        })
-        .collect()
+    rows.iter().map(rows::throttle_override).collect()
 }
 
 pub(super) async fn set_throttle_override(
@@ -145,16 +132,4 @@ pub(super) async fn set_throttle_override(
     let audit_id = audit::append(&mut transaction, audit).await?;
     transaction.commit().await?;
     Ok(audit_id)
-}
-
-fn from_row(row: &SqliteRow) -> Result<Stream, StoreError> {
-    Ok(Stream {
-        stream_id: StreamId(natural(row, "stream_id")?),
-        title: row.try_get("title")?,
-        state: from_word(row.try_get("state")?)?,
-        anonymous: row.try_get("anonymous")?,
-        moderation: from_word(row.try_get("moderation")?)?,
-        created_at: natural(row, "created_at")?,
-        ended_at: natural_or_null(row, "ended_at")?,
-    })
 }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::sqlite_file::{SqliteFile, integer, natural};
-use crate::daemon::engines::metadata::{MAX_USERS_NAMED, UserRecord};
+use crate::daemon::engines::backends::sql::integer;
+use crate::daemon::engines::backends::sqlite_file::SqliteFile;
+use crate::daemon::engines::metadata::{MAX_USERS_NAMED, UserRecord, rows};
 use crate::protocol::UserId;
 
 /// Rows of one statement.
@@ -40,7 +39,7 @@ pub(super) async fn by_id(
         .bind(integer(user_id.0))
         .fetch_optional(file.readers())
         .await?;
-    row.as_ref().map(from_row).transpose()
+    row.as_ref().map(rows::user).transpose()
 }
 
 pub(super) async fn named(file: &SqliteFile, name: &str) -> Result<Vec<UserRecord>, StoreError> {
@@ -50,13 +49,5 @@ pub(super) async fn named(file: &SqliteFile, name: &str) -> Result<Vec<UserRecor
             .bind(integer(MAX_USERS_NAMED as u64))
             .fetch_all(file.readers())
             .await?;
-    rows.iter().map(from_row).collect()
-}
-
-fn from_row(row: &SqliteRow) -> Result<UserRecord, StoreError> {
-    Ok(UserRecord {
-        user_id: UserId(natural(row, "user_id")?),
-        name: Arc::from(row.try_get::<&str, _>("name")?),
-        seen_at: natural(row, "seen_at")?,
-    })
+    rows.iter().map(rows::user).collect()
 }

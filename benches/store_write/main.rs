@@ -1,9 +1,7 @@
-//! Comments a second that the comment stores take, in the archiver's batches. Cassandra and PostgreSQL
-//! are measured where `scripts/stack up` has started them.
+//! Comments per second that the comment stores accept in the archiver's batches. Cassandra and
+//! PostgreSQL are measured if `scripts/stack up` has started them.
 
-#[path = "store_write/cassandra.rs"]
 mod cassandra;
-#[path = "store_write/postgres.rs"]
 mod postgres;
 
 use std::sync::Arc;
@@ -50,14 +48,14 @@ fn two_threads() -> Runtime {
         .expect("two threads")
 }
 
-/// Where a run on tables that stay begins to count: its comments are younger than those of any
-/// before. Ids count in 10 microseconds.
+/// Returns the first number of a run on kept tables, so that its comments are newer than those of
+/// earlier runs. One number is 10 microseconds of id time.
 fn first_of_this_run() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     since.as_millis() as u64 * 100 - 175_000_000_000_000
 }
 
-/// Batches of so many streams, from `next` on.
+/// Measures batches over `streams` streams, numbered from `next`.
 fn write_batches(
     group: &mut BenchmarkGroup<'_, WallTime>,
     runtime: &Runtime,

@@ -1,10 +1,10 @@
-//! The log, and what nodes share through Redis.
+//! Chooses the event log, and the engines that nodes share through Redis.
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::files::open_file;
+use super::stores::cannot_open;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{
     BusEngine, Config, EventLogEngine, ReactionsEngine, RecentEngine, RegistryEngine,
@@ -32,29 +32,37 @@ use crate::daemon::engines::reservations::SharedReservations;
 use crate::daemon::engines::reservations::redis::RedisReservations;
 use crate::protocol::NodeId;
 
-/// Messages the in-process bus holds for the one listener there is.
+/// Messages that the in-process bus holds for its only listener.
 const BUS_MESSAGES: usize = 16_384;
 
-pub(super) async fn open_log(
-    config: &Config,
-    clock: &SharedClock,
-) -> anyhow::Result<(SharedLog, Option<Arc<EmbeddedLog>>)> {
+/// The event log that was opened.
+pub(super) struct OpenedLog {
+    pub(super) log: SharedLog,
+    /// The same log, if it is the embedded one.
+    pub(super) embedded: Option<Arc<EmbeddedLog>>,
+}
+
+pub(super) async fn open_log(config: &Config, clock: &SharedClock) -> anyhow::Result<OpenedLog> {
     if config.engines.eventlog == EventLogEngine::Kafka {
         let node = NodeId::new(&config.node.name);
         let log = KafkaLog::open(&config.kafka, &config.eventlog, &node).await;
-        return Ok((Arc::new(log.context("cannot open the event log on Kafka")?), None));
+        let log = Arc::new(log.context("cannot open the event log on Kafka")?);
+        return Ok(OpenedLog { log, embedded: None });
     }
     let dir = config.node.data_dir.join("log");
-    let (log_dir, log_config, clock) = (dir.clone(), config.eventlog.clone(), clock.clone());
-    let open = move || EmbeddedLog::open(&log_dir, &log_config, clock);
-    let log = tokio::task::spawn_blocking(open)
+    let log = tokio::task::spawn_blocking({
+        let dir = dir.clone();
+        let config = config.eventlog.clone();
+        let clock = clock.clone();
+        move || EmbeddedLog::open(&dir, &config, clock)
+    })
         .await?
         .with_context(|| format!("cannot open the event log in {}", dir.display()))?;
     let log = Arc::new(log);
-    Ok((log.clone(), Some(log)))
+    Ok(OpenedLog { log: log.clone(), embedded: Some(log) })
 }
 
-pub(super) struct ClusterEngines {
+pub(super) struct SharedEngines {
     pub(super) bus: SharedBus,
     pub(super) registry: SharedRegistry,
     pub(super) recent: SharedRecentCache,
@@ -63,25 +71,26 @@ pub(super) struct ClusterEngines {
     pub(super) direct: Option<Arc<DirectPath>>,
 }
 
-/// What the choices below are made from.
+/// The inputs of the choices below.
 struct Opening<'a> {
     config: &'a Config,
     board: &'a StatusBoard,
-    /// There if any engine is on Redis.
+    /// Present if any engine is on Redis.
     redis: Option<RedisNodes>,
     direct: Option<Arc<DirectPath>>,
 }
 
-impl ClusterEngines {
+impl SharedEngines {
     pub(super) async fn open(
         config: &Config,
         clock: &SharedClock,
         board: &StatusBoard,
         log: &SharedLog,
     ) -> anyhow::Result<Self> {
-        let redis = match config.engines.uses_redis() {
-            true => Some(RedisNodes::open(&config.redis)?),
-            false => None,
+        let redis = if config.engines.uses_redis() {
+            Some(RedisNodes::open(&config.redis)?)
+        } else {
+            None
         };
         let node = NodeId::new(&config.node.name);
         let direct = redis.is_some().then(|| DirectPath::new(node, log.clone(), clock.clone()));
@@ -137,12 +146,12 @@ impl Opening<'_> {
         {
             return Ok(Arc::new(RedisReactions::new(redis.clone())));
         }
-        let open = async |path: &_| SqliteReactions::open(path).await;
-        let dir = &self.config.node.data_dir;
-        Ok(Arc::new(open_file(dir, "reactions.db", "reaction totals", open).await?))
+        let path = self.config.node.data_dir.join("reactions.db");
+        let opened = SqliteReactions::open(&path).await;
+        Ok(Arc::new(opened.with_context(|| cannot_open("reaction totals", &path))?))
     }
 
-    /// With the registry on Redis there are several nodes.
+    /// Several nodes can exist only if the registry is on Redis.
     fn reservations(&self) -> Option<SharedReservations> {
         let several = self.config.engines.registry == RegistryEngine::Redis;
         let redis = self.redis.clone().filter(|_| several)?;

@@ -1,0 +1,100 @@
+//! Rows of the metadata tables, the same in SQLite and PostgreSQL.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::UserRecord;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::sql::Columns;
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction};
+use crate::protocol::stream::Stream;
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{StreamId, UserId};
+
+pub(super) fn stream(row: &impl Columns) -> Result<Stream, StoreError> {
+    Ok(Stream {
+        stream_id: StreamId(row.natural("stream_id")?),
+        title: row.text("title")?.to_owned(),
+        state: enum_from_text(row.text("state")?)?,
+        anonymous: row.flag("anonymous")?,
+        moderation: enum_from_text(row.text("moderation")?)?,
+        created_at: row.natural("created_at")?,
+        ended_at: row.natural_or_null("ended_at")?,
+    })
+}
+
+/// Returns the id above the column `highest`.
+pub(super) fn next_stream_id(row: &impl Columns) -> Result<StreamId, StoreError> {
+    let next = row.integer("highest")?.checked_add(1);
+    let next = next.ok_or(StoreError::NotFound("stream id above the highest in use"))?;
+    Ok(StreamId(next.unsigned_abs()))
+}
+
+pub(super) fn throttle_override(row: &impl Columns) -> Result<(StreamId, SampleRate), StoreError> {
+    let share = row.real("throttle_override")?;
+    let rate = SampleRate::from_share(share).ok_or_else(|| {
+        StoreError::Corrupt(format!("a throttle override of {share}, expected 0 to 1"))
+    })?;
+    Ok((StreamId(row.natural("stream_id")?), rate))
+}
+
+pub(super) fn user(row: &impl Columns) -> Result<UserRecord, StoreError> {
+    Ok(UserRecord {
+        user_id: UserId(row.natural("user_id")?),
+        name: Arc::from(row.text("name")?),
+        seen_at: row.natural("seen_at")?,
+    })
+}
+
+pub(super) fn sanction(row: &impl Columns) -> Result<Sanction, StoreError> {
+    Ok(Sanction {
+        user_id: UserId(row.natural("user_id")?),
+        kind: enum_from_text(row.text("kind")?)?,
+        name: row.text_or_null("name")?.map(str::to_owned),
+        reason: row.text_or_null("reason")?.map(str::to_owned),
+        created_by: row.text("created_by")?.to_owned(),
+        created_at: row.natural("created_at")?,
+        expires_at: row.natural_or_null("expires_at")?,
+    })
+}
+
+pub(super) fn review_item(row: &impl Columns) -> Result<ReviewItem, StoreError> {
+    Ok(ReviewItem {
+        comment_id: row.comment_id()?,
+        stream_id: StreamId(row.natural("stream_id")?),
+        user_id: UserId(row.natural("user_id")?),
+        name: row.text("name")?.to_owned(),
+        message: row.text("message")?.to_owned(),
+        reason: row.text("reason")?.to_owned(),
+        flagged_at: row.natural("flagged_at")?,
+        held: row.flag("held")?,
+    })
+}
+
+pub(super) fn audit_entry(row: &impl Columns) -> Result<AuditEntry, StoreError> {
+    let detail = serde_json::from_str(row.text("detail")?)
+        .map_err(|error| StoreError::Corrupt(format!("detail of an audit entry: {error}")))?;
+    Ok(AuditEntry {
+        audit_id: row.natural("audit_id")?,
+        at: row.natural("at")?,
+        actor: row.text("actor")?.to_owned(),
+        action: row.text("action")?.to_owned(),
+        target: row.text("target")?.to_owned(),
+        detail,
+    })
+}
+
+/// Returns the protocol's text for a value of an enum without fields.
+pub(super) fn enum_text(value: &impl Serialize) -> Result<String, StoreError> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => Ok(text),
+        other => Err(StoreError::Corrupt(format!("expected an enum without fields, got {other:?}"))),
+    }
+}
+
+/// The inverse of [`enum_text`].
+fn enum_from_text<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_value(text.into()).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
