@@ -210,7 +210,12 @@ mod tests {
         for (ticks, clock_sequence, node, expected) in [
             (0, 0, [0; 6], "13814000-1dd2-11b2-8000-000000000000"),
             (0x0123_4567_89AB_CDEF, u16::MAX, [0xFF; 6], "9d2d0def-6339-12d5-bfff-ffffffffffff"),
-            (17_500_000_000_000_000, 0x1234, [2, 3, 5, 7, 11, 13], "57130000-49fa-11f0-9234-020305070b0d"),
+            (
+                17_500_000_000_000_000,
+                0x1234,
+                [2, 3, 5, 7, 11, 13],
+                "57130000-49fa-11f0-9234-020305070b0d",
+            ),
         ] {
             let id = CommentId::from_unix_ticks(ticks, clock_sequence, node);
             assert_eq!(id.to_string(), expected);

@@ -8,5 +8,5 @@ pub mod metrics;
 pub(crate) mod single_flight;
 pub mod status;
 pub mod supervise;
-pub mod two_generations;
 pub mod ticker;
+pub mod two_generations;

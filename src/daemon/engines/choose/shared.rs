@@ -56,8 +56,8 @@ pub(super) async fn open_log(config: &Config, clock: &SharedClock) -> anyhow::Re
         let clock = clock.clone();
         move || EmbeddedLog::open(&dir, &config, clock)
     })
-        .await?
-        .with_context(|| format!("cannot open the event log in {}", dir.display()))?;
+    .await?
+    .with_context(|| format!("cannot open the event log in {}", dir.display()))?;
     let log = Arc::new(log);
     Ok(OpenedLog { log: log.clone(), embedded: Some(log) })
 }
@@ -87,11 +87,8 @@ impl SharedEngines {
         board: &StatusBoard,
         log: &SharedLog,
     ) -> anyhow::Result<Self> {
-        let redis = if config.engines.uses_redis() {
-            Some(RedisNodes::open(&config.redis)?)
-        } else {
-            None
-        };
+        let redis =
+            if config.engines.uses_redis() { Some(RedisNodes::open(&config.redis)?) } else { None };
         let node = NodeId::new(&config.node.name);
         let direct = redis.is_some().then(|| DirectPath::new(node, log.clone(), clock.clone()));
         let opening = Opening { config, board, redis, direct };

@@ -90,7 +90,9 @@ pub(super) fn audit_entry(row: &impl Columns) -> Result<AuditEntry, StoreError> 
 pub(super) fn enum_text(value: &impl Serialize) -> Result<String, StoreError> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => Ok(text),
-        other => Err(StoreError::Corrupt(format!("expected an enum without fields, got {other:?}"))),
+        other => {
+            Err(StoreError::Corrupt(format!("expected an enum without fields, got {other:?}")))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::daemon::base::config::NodeRole;
 use crate::daemon::node::shutdown::Supervisors;
 use crate::daemon::stages::archive::Archiver;
 use crate::daemon::stages::broadcast::{Coordinator, CoordinatorParts};
-use crate::daemon::stages::moderation::ModerationWorker;
+use crate::daemon::stages::moderation::{ModerationWorker, ModerationWorkerParts};
 
 /// The stages of the roles this node has.
 #[derive(Debug)]
@@ -62,13 +62,14 @@ impl Consumers {
 }
 
 fn build_moderator(base: &Base) -> ModerationWorker {
-    ModerationWorker::new(
-        base.engines.log.clone(),
-        base.streams.clone(),
-        base.pipeline.clone(),
-        (base.engines.metadata.clone(), base.engines.metadata_breaker.clone()),
-        base.board.metrics().clone(),
-        base.clock.clone(),
-        base.config.moderation.batch_comments,
-    )
+    ModerationWorker::new(ModerationWorkerParts {
+        log: base.engines.log.clone(),
+        streams: base.streams.clone(),
+        pipeline: base.pipeline.clone(),
+        metadata: base.engines.metadata.clone(),
+        metadata_breaker: base.engines.metadata_breaker.clone(),
+        metrics: base.board.metrics().clone(),
+        clock: base.clock.clone(),
+        batch_comments: base.config.moderation.batch_comments,
+    })
 }

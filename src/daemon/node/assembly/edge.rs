@@ -15,7 +15,7 @@ use crate::daemon::stages::delivery::{
     Delivery, DeliveryHandle, DeliveryParts, DeliveryTasks, ViewerRequests,
 };
 use crate::daemon::stages::ingest::{self, Ingest, IngestParts, Refs};
-use crate::daemon::stages::moderation::ModerationScreen;
+use crate::daemon::stages::moderation::{ModerationScreen, ModerationScreenParts};
 use crate::daemon::stages::reactions::ReactionWindow;
 
 /// Auth messages that may wait to be verified; more are answered `overloaded`.
@@ -109,13 +109,14 @@ impl Edge {
 }
 
 fn build_ingest(base: &Base, refs: Refs, replies: DeliveryHandle) -> Ingest {
-    let screen = ModerationScreen::new(
-        base.pipeline.clone(),
-        base.engines.log.clone(),
-        (base.engines.metadata.clone(), base.engines.metadata_breaker.clone()),
-        base.board.metrics().clone(),
-        base.clock.clone(),
-    );
+    let screen = ModerationScreen::new(ModerationScreenParts {
+        pipeline: base.pipeline.clone(),
+        log: base.engines.log.clone(),
+        metadata: base.engines.metadata.clone(),
+        metadata_breaker: base.engines.metadata_breaker.clone(),
+        metrics: base.board.metrics().clone(),
+        clock: base.clock.clone(),
+    });
     Ingest::new(IngestParts {
         log: base.engines.log.clone(),
         clock: base.clock.clone(),

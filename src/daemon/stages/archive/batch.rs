@@ -1,4 +1,4 @@
-//! What the archiver has read and not yet committed.
+//! Records that the archiver has read and not yet committed.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
 pub(super) struct Batch {
     pub(super) comments: Vec<ArchivedComment>,
     pub(super) tombstones: Vec<Tombstone>,
-    /// With the keys of the records they are about.
+    /// Each with the key of its record.
     pub(super) dead_letters: Vec<(u64, DeadLetter)>,
     records: usize,
-    /// By partition, the offset after the last record taken.
+    /// By partition, the offset after the last record of the batch.
     next: BTreeMap<u32, u64>,
 }
 
 impl Batch {
-    /// Records taken, whatever became of them.
+    /// Returns the number of records, whatever they contain.
     pub(super) fn len(&self) -> usize {
         self.records
     }
@@ -30,7 +30,7 @@ impl Batch {
         self.records == 0
     }
 
-    /// What to commit once all of it is stored.
+    /// Returns the positions to commit once the batch is stored.
     pub(super) fn positions(&self) -> Vec<Position> {
         let next = self.next.iter();
         next.map(|(&partition, &offset)| Position { partition, offset }).collect()
@@ -38,22 +38,22 @@ impl Batch {
 
     pub(super) fn add(&mut self, polled: Polled) {
         for record in &polled.records {
-            self.take(record);
+            self.add_record(record);
             self.records += 1;
             self.next.insert(record.position.partition, record.position.offset + 1);
         }
-        // Another member commits those; storing what was read of them does no harm.
+        // Another member commits these; storing their records again does no harm.
         for partition in polled.revoked {
             self.next.remove(&partition);
         }
     }
 
-    fn take(&mut self, record: &Record) {
+    fn add_record(&mut self, record: &Record) {
         match Event::decode(&record.payload) {
-            Ok(Event::CommentSubmitted(event)) => self.take_comment(event, record.position),
-            Ok(Event::CommentModerated(event)) => self.take_decision(&event),
+            Ok(Event::CommentSubmitted(event)) => self.add_comment(event, record.position),
+            Ok(Event::CommentModerated(event)) => self.add_decision(&event),
             Err(error) => {
-                warn!(position = ?record.position, %error, "passed over a record");
+                warn!(position = ?record.position, %error, "skipped a record");
                 let letter =
                     DeadLetter::new(Topic::CommentEvents, ConsumerGroup::Archiver, record, &error);
                 self.dead_letters.push((record.key, letter));
@@ -61,12 +61,12 @@ impl Batch {
         }
     }
 
-    fn take_comment(&mut self, event: CommentSubmitted, position: Position) {
+    fn add_comment(&mut self, event: CommentSubmitted, position: Position) {
         let CommentSubmitted { comment, shadow, .. } = event;
         self.comments.push(ArchivedComment { comment, seq: position.offset, shadow });
     }
 
-    fn take_decision(&mut self, event: &CommentModerated) {
+    fn add_decision(&mut self, event: &CommentModerated) {
         let Some(deletion) = event.deletion() else { return };
         self.tombstones.push(Tombstone {
             stream_id: event.stream_id,

@@ -1,14 +1,14 @@
-//! The archiver: carries every comment and every deletion from the log into the comment store.
+//! The archiver: copies every comment and every deletion from the log into the comment store.
 //!
-//! In: the comment events of the log, as the consumer group `archiver`, from the earliest on. Out:
-//! batches in the comment store; what cannot be decoded, in the dead-letter topic.
+//! In: the comment events of the log, as the consumer group `archiver`, from the earliest offset. Out:
+//! batches in the comment store; records that cannot be decoded, in the dead-letter topic.
 //!
 //! Always holds: the position is committed only after the store has the batch, and writing a batch
 //! again changes nothing, so a crash at any moment loses nothing and stores nothing twice. A record
-//! that does not decode is passed over, never waited for.
+//! that cannot be decoded is skipped and never blocks others.
 //!
 //! When full: one batch (`archive_batch` records) is in memory. While the store refuses it, nothing
-//! more is read: the log keeps the rest.
+//! more is read, and the log keeps the rest.
 
 mod batch;
 
@@ -28,27 +28,28 @@ use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::eventlog::{
     ConsumerGroup, LogConsumer, LogError, SharedLog, StartAt, Topic,
 };
+use crate::net::backoff::BackoffBounds;
 
-/// How long one poll of a quiet log lasts.
+/// Wait of one poll while the log is quiet.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
-/// Records of one poll: what is decoded without giving way to other tasks.
+/// Records per poll, decoded without yielding to other tasks.
 const POLL_RECORDS: usize = 512;
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const RETRY: BackoffBounds =
+    BackoffBounds { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
 
-/// The stage. Cloning shares everything, so that a supervisor can start it anew.
+/// The stage. Clones share everything, so that a supervisor can start it again.
 #[derive(Debug, Clone)]
 pub struct Archiver {
     pub log: SharedLog,
     pub store: SharedCommentStore,
-    /// Of the comment store.
+    /// The breaker of the comment store.
     pub breaker: Arc<Breaker>,
     pub metrics: Metrics,
     pub config: StoreConfig,
     pub clock: SharedClock,
 }
 
-/// Why the archiver stopped. Started anew, it goes on at its last commit.
+/// A reason why the archiver stopped. Started again, it continues at its last commit.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     #[error("the archiver cannot read the log: {0}")]
@@ -60,8 +61,8 @@ pub enum ArchiveError {
 }
 
 impl Archiver {
-    /// Runs until `stop` is cancelled; then stores and commits what was read, if the store takes it,
-    /// and returns.
+    /// Runs until `stop` is cancelled. Then it stores and commits the records read so far, if the
+    /// store accepts them.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ArchiveError> {
         let joined = self
             .log
@@ -76,36 +77,35 @@ impl Archiver {
             if !self.store(&batch, &stop).await {
                 warn!(
                     records = batch.len(),
-                    "stopped before the comment store took the last batch"
+                    "stopped before the comment store accepted the last batch"
                 );
                 return Ok(());
             }
-            self.bury_dead_letters(&batch).await?;
+            self.append_dead_letters(&batch).await?;
             self.commit(&mut *consumer, &batch, &stop).await?;
         }
         Ok(())
     }
 
-    /// Commits, again and again while the log does not answer: a partition in which nothing more
-    /// happens has no later commit that would make up for it.
+    /// Commits, and retries while the log does not answer: a partition without new records has no
+    /// later commit that would make up for this one.
     async fn commit(
         &self,
         consumer: &mut dyn LogConsumer,
         batch: &Batch,
         stop: &CancellationToken,
     ) -> Result<(), ArchiveError> {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = RETRY.start();
         loop {
             match consumer.commit(&batch.positions()).await {
                 Err(error @ (LogError::Full(_) | LogError::Unavailable(_)))
                     if !stop.is_cancelled() =>
                 {
-                    warn!(%error, "the archiver could not store its position");
+                    warn!(%error, "archiver position not committed; retrying");
                 }
                 outcome => return outcome.map_err(ArchiveError::Commit),
             }
-            let _ = tokio::time::timeout(pause, stop.cancelled()).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            let _ = tokio::time::timeout(backoff.next_pause(), stop.cancelled()).await;
         }
     }
 
@@ -128,8 +128,8 @@ impl Archiver {
             match polled {
                 Ok(polled) => batch.add(polled),
                 Err(LogError::Unavailable(error)) => {
-                    warn!(error, "the archiver waits for the event log");
-                    let _ = tokio::time::timeout(FIRST_PAUSE, stop.cancelled()).await;
+                    warn!(error, "archiver waits for the event log");
+                    let _ = tokio::time::timeout(RETRY.first, stop.cancelled()).await;
                 }
                 Err(error) => return Err(ArchiveError::Read(error)),
             }
@@ -145,13 +145,13 @@ impl Archiver {
         }
     }
 
-    /// Writes the batch, again and again until the store has it. False if it still had not when
-    /// `stop` was cancelled.
+    /// Writes the batch, and retries until the store has it. Returns false if `stop` was cancelled
+    /// before that.
     async fn store(&self, batch: &Batch, stop: &CancellationToken) -> bool {
         if batch.comments.is_empty() && batch.tombstones.is_empty() {
             return true;
         }
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = RETRY.start();
         loop {
             if self.breaker.permits() {
                 let written = self.store.write(&batch.comments, &batch.tombstones).await;
@@ -160,20 +160,19 @@ impl Archiver {
                         self.metrics.comments_archived.inc_by(batch.comments.len() as u64);
                         return true;
                     }
-                    Err(error) => warn!(%error, "the comment store did not take a batch"),
+                    Err(error) => warn!(%error, "comment store refused a batch; retrying"),
                 }
             }
             if stop.is_cancelled() {
                 return false;
             }
-            // When stopped meanwhile, one last try.
-            let wait = pause.max(self.breaker.retry_after());
+            // If stopped meanwhile, there is one last attempt.
+            let wait = backoff.next_pause().max(self.breaker.retry_after());
             let _ = tokio::time::timeout(wait, stop.cancelled()).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    async fn bury_dead_letters(&self, batch: &Batch) -> Result<(), ArchiveError> {
+    async fn append_dead_letters(&self, batch: &Batch) -> Result<(), ArchiveError> {
         if batch.dead_letters.is_empty() {
             return Ok(());
         }

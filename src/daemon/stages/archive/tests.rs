@@ -1,5 +1,5 @@
-//! The archiver against a log and a store in memory, time standing still; and against SQLite where
-//! the promise is the two together.
+//! The archiver on a log and a store in memory with paused time, and on SQLite where the promise is
+//! about both.
 
 use tokio::task::JoinHandle;
 
@@ -18,17 +18,17 @@ use crate::protocol::{Role, StreamId, UserId};
 
 const STREAM: StreamId = StreamId(7);
 
-struct Bench {
+struct ArchiveTest {
     log: InMemoryLog,
     store: Arc<InMemoryComments>,
     archiver: Archiver,
     stop: CancellationToken,
 }
 
-fn bench() -> Bench {
+fn setup() -> ArchiveTest {
     let (log, store) = (InMemoryLog::shaped(1, 0), Arc::new(InMemoryComments::default()));
     let archiver = archiver(&log, store.clone());
-    Bench { log, store, archiver, stop: CancellationToken::new() }
+    ArchiveTest { log, store, archiver, stop: CancellationToken::new() }
 }
 
 fn archiver(log: &InMemoryLog, store: SharedCommentStore) -> Archiver {
@@ -42,7 +42,7 @@ fn archiver(log: &InMemoryLog, store: SharedCommentStore) -> Archiver {
     }
 }
 
-impl Bench {
+impl ArchiveTest {
     fn start(&self) -> JoinHandle<Result<(), ArchiveError>> {
         tokio::spawn(self.archiver.clone().run(self.stop.clone()))
     }
@@ -92,37 +92,37 @@ fn moderated(number: u64, decision: Decision) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn comments_go_in_full_batches_and_the_rest_after_the_interval() {
-    let bench = bench();
-    bench.append((0..250).map(submitted)).await;
+async fn full_batches_go_at_once_the_rest_after_a_while() {
+    let test = setup();
+    test.append((0..250).map(submitted)).await;
     let started = Instant::now();
-    bench.start();
-    bench.committed_to(200).await;
+    test.start();
+    test.committed_to(200).await;
     assert_eq!(started.elapsed(), Duration::ZERO, "full batches do not wait");
-    bench.committed_to(250).await;
+    test.committed_to(250).await;
     let waited = started.elapsed();
-    let interval = bench.archiver.config.archive_interval;
+    let interval = test.archiver.config.archive_interval;
     assert!((interval..interval * 2).contains(&waited), "{waited:?}");
-    assert_eq!(bench.store.batch_sizes(), [100, 100, 50]);
+    assert_eq!(test.store.batch_sizes(), [100, 100, 50]);
     assert_eq!(
-        bench.store.seqs_written(),
+        test.store.seqs_written(),
         (0..250).collect::<Vec<_>>(),
         "the sequence is the offset"
     );
-    assert_eq!(bench.archiver.metrics.comments_archived.get(), 250);
-    let shadowed: Vec<_> = bench.store.written().into_iter().filter(|c| c.shadow).collect();
+    assert_eq!(test.archiver.metrics.comments_archived.get(), 250);
+    let shadowed: Vec<_> = test.store.written().into_iter().filter(|c| c.shadow).collect();
     assert_eq!(shadowed.iter().map(|comment| comment.seq).collect::<Vec<_>>(), [3]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn decisions_that_delete_become_tombstones() {
-    let bench = bench();
+    let test = setup();
     let decisions = [Decision::Accept, Decision::Reject, Decision::ShadowBan, Decision::Flag];
-    bench.append((0..4).map(submitted)).await;
-    bench.append((0..4).zip(decisions).map(|(number, decision)| moderated(number, decision))).await;
-    bench.start();
-    bench.committed_to(8).await;
-    let tombstones = bench.store.tombstones();
+    test.append((0..4).map(submitted)).await;
+    test.append((0..4).zip(decisions).map(|(number, decision)| moderated(number, decision))).await;
+    test.start();
+    test.committed_to(8).await;
+    let tombstones = test.store.tombstones();
     let deleted: Vec<_> = tombstones.iter().map(|tombstone| tombstone.comment_id).collect();
     assert_eq!(deleted, [comment_id(1), comment_id(2)]);
     assert_eq!(tombstones[0].stream_id, STREAM);
@@ -130,73 +130,73 @@ async fn decisions_that_delete_become_tombstones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_store_nothing_are_committed_without_a_write() {
-    let bench = bench();
-    bench.append([moderated(1, Decision::Flag)]).await;
-    bench.start();
-    bench.committed_to(1).await;
-    assert_eq!(bench.store.writes(), 0);
+async fn records_without_content_are_committed_unwritten() {
+    let test = setup();
+    test.append([moderated(1, Decision::Flag)]).await;
+    test.start();
+    test.committed_to(1).await;
+    assert_eq!(test.store.writes(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_does_not_decode_becomes_a_dead_letter_and_blocks_nothing() {
-    let bench = bench();
-    bench.append([submitted(0), b"no event".to_vec(), submitted(2)]).await;
-    bench.start();
-    bench.committed_to(3).await;
-    assert_eq!(bench.store.seqs_written(), [0, 2]);
-    let letters = bench.log.records(Topic::DeadLetters);
+async fn undecodable_records_become_dead_letters() {
+    let test = setup();
+    test.append([submitted(0), b"no event".to_vec(), submitted(2)]).await;
+    test.start();
+    test.committed_to(3).await;
+    assert_eq!(test.store.seqs_written(), [0, 2]);
+    let letters = test.log.records(Topic::DeadLetters);
     let letter = DeadLetter::decode(&letters[0].payload).unwrap();
     assert_eq!((letters.len(), letters[0].key), (1, 7));
     assert_eq!((letter.topic.as_str(), letter.group.as_str()), ("comment_events", "archiver"));
     assert_eq!((letter.offset, letter.payload.as_slice()), (1, b"no event".as_slice()));
     assert!(letter.reason.contains("not an event"), "{}", letter.reason);
-    assert_eq!(bench.archiver.metrics.dead_letters.get(), 1);
+    assert_eq!(test.archiver.metrics.dead_letters.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_store_is_down_nothing_is_committed_and_then_everything_is() {
-    let bench = bench();
-    bench.store.fail_writes(10);
-    bench.append((0..150).map(submitted)).await;
-    bench.start();
+async fn nothing_is_committed_while_the_store_is_down() {
+    let test = setup();
+    test.store.fail_writes(10);
+    test.append((0..150).map(submitted)).await;
+    test.start();
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(bench.archiver.breaker.state(), BreakerState::Open);
-    assert_eq!(bench.committed_now(), None);
-    let tries = bench.store.writes();
-    assert!((3..=6).contains(&tries), "an open breaker lets one through each 5 s: {tries}");
-    bench.append((150..160).map(submitted)).await;
-    bench.committed_to(160).await;
-    assert_eq!(bench.store.seqs_written(), (0..160).collect::<Vec<_>>());
-    assert_eq!(bench.archiver.breaker.state(), BreakerState::Closed);
+    assert_eq!(test.archiver.breaker.state(), BreakerState::Open);
+    assert_eq!(test.committed_now(), None);
+    let tries = test.store.writes();
+    assert!((3..=6).contains(&tries), "an open breaker permits one call per 5 s: {tries}");
+    test.append((150..160).map(submitted)).await;
+    test.committed_to(160).await;
+    assert_eq!(test.store.seqs_written(), (0..160).collect::<Vec<_>>());
+    assert_eq!(test.archiver.breaker.state(), BreakerState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_stopped_it_stores_and_commits_what_it_has_read() {
-    let bench = bench();
-    bench.append((0..10).map(submitted)).await;
-    let running = bench.start();
+async fn stopping_stores_and_commits_the_read_records() {
+    let test = setup();
+    test.append((0..10).map(submitted)).await;
+    let running = test.start();
     // Less than the interval: the batch is read and still waits to fill.
-    tokio::time::sleep(bench.archiver.config.archive_interval / 2).await;
-    assert_eq!(bench.store.writes(), 0);
-    bench.stop.cancel();
+    tokio::time::sleep(test.archiver.config.archive_interval / 2).await;
+    assert_eq!(test.store.writes(), 0);
+    test.stop.cancel();
     running.await.unwrap().unwrap();
-    assert_eq!(bench.committed_now(), Some(10));
-    assert_eq!(bench.store.batch_sizes(), [10]);
+    assert_eq!(test.committed_now(), Some(10));
+    assert_eq!(test.store.batch_sizes(), [10]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_stopped_while_the_store_is_down_it_returns_without_a_commit() {
-    let bench = bench();
-    bench.store.fail_writes(u32::MAX);
-    bench.append((0..10).map(submitted)).await;
-    let running = bench.start();
+async fn stopping_with_the_store_down_commits_nothing() {
+    let test = setup();
+    test.store.fail_writes(u32::MAX);
+    test.append((0..10).map(submitted)).await;
+    let running = test.start();
     tokio::time::sleep(Duration::from_secs(7)).await;
     let stopped = Instant::now();
-    bench.stop.cancel();
+    test.stop.cancel();
     running.await.unwrap().unwrap();
     assert_eq!(stopped.elapsed(), Duration::ZERO);
-    assert_eq!(bench.committed_now(), None);
+    assert_eq!(test.committed_now(), None);
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn a_crash_between_write_and_commit_stores_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_position_the_log_does_not_take_is_committed_once_it_does() {
+async fn a_refused_position_is_committed_later() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteComments::open(&dir.path().join("comments.db")).await.unwrap());
     let log = InMemoryLog::shaped(1, 0);

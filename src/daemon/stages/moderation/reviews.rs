@@ -1,4 +1,4 @@
-//! Comments on their way to the review queue.
+//! Access to the review queue.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::Comment;
 use crate::protocol::admin::ReviewItem;
 
-/// The review queue of the metadata store, behind its breaker.
+/// The review queue in the metadata store, behind the store's breaker.
 #[derive(Debug, Clone)]
-pub(super) struct Reviews {
+pub(super) struct ReviewQueue {
     pub(super) store: SharedMetadataStore,
     pub(super) breaker: Arc<Breaker>,
     pub(super) clock: SharedClock,
 }
 
-impl Reviews {
+impl ReviewQueue {
     pub(super) fn item(&self, comment: &Comment, reason: &str, held: bool) -> ReviewItem {
         ReviewItem {
             comment_id: comment.comment_id,
@@ -31,16 +31,16 @@ impl Reviews {
         }
     }
 
-    /// Queues an item; queued already is as good. [`StoreError::Unavailable`] at once while the
+    /// Queues an item; succeeds if it is already queued. [`StoreError::Unavailable`] at once while the
     /// breaker is open.
     pub(super) async fn queue(&self, item: ReviewItem) -> Result<(), StoreError> {
         if !self.breaker.permits() {
-            return Err(StoreError::Unavailable("waiting for it to recover".into()));
+            return Err(StoreError::Unavailable("waiting for the store to recover".into()));
         }
         let result = self.store.queue_review(item).await;
         match &result {
             Err(error @ StoreError::Unavailable(_)) => self.breaker.failed(error),
-            // It answered; what it answered is about this item alone.
+            // The store answered; any other error concerns only this item.
             _ => self.breaker.succeeded(),
         }
         match result {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tracing::warn;
 
 use super::pipeline::{Pipeline, Subject};
-use super::reviews::Reviews;
+use super::reviews::ReviewQueue;
 use super::worker::moderated;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::{Screen, Screening};
@@ -19,28 +19,43 @@ use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{Decision, Event};
 use crate::protocol::{Comment, ErrorCode};
 
-/// Checks comments of streams in synchronous mode. What it decides against is also recorded in
-/// `moderation_events`, as the worker's decisions are, for as long as the log takes it.
+/// Checks comments of streams in synchronous mode. Decisions other than accept are also recorded in
+/// `moderation_events`, like the worker's, as long as the log accepts them.
 #[derive(Debug)]
 pub struct ModerationScreen {
     pipeline: Arc<Pipeline>,
-    reviews: Reviews,
+    reviews: ReviewQueue,
     log: SharedLog,
     metrics: Metrics,
     clock: SharedClock,
 }
 
+/// The dependencies of a [`ModerationScreen`].
+#[derive(Debug)]
+pub struct ModerationScreenParts {
+    /// May be the worker's own: no comment is checked by both.
+    pub pipeline: Arc<Pipeline>,
+    pub log: SharedLog,
+    pub metadata: SharedMetadataStore,
+    pub metadata_breaker: Arc<Breaker>,
+    pub metrics: Metrics,
+    pub clock: SharedClock,
+}
+
 impl ModerationScreen {
-    /// `pipeline` may be the worker's own: no comment is checked by both.
-    pub fn new(
-        pipeline: Arc<Pipeline>,
-        log: SharedLog,
-        (store, store_breaker): (SharedMetadataStore, Arc<Breaker>),
-        metrics: Metrics,
-        clock: SharedClock,
-    ) -> Self {
-        let reviews = Reviews { store, breaker: store_breaker, clock: clock.clone() };
-        Self { pipeline, reviews, log, metrics, clock }
+    pub fn new(parts: ModerationScreenParts) -> Self {
+        let reviews = ReviewQueue {
+            store: parts.metadata,
+            breaker: parts.metadata_breaker,
+            clock: parts.clock.clone(),
+        };
+        Self {
+            pipeline: parts.pipeline,
+            reviews,
+            log: parts.log,
+            metrics: parts.metrics,
+            clock: parts.clock,
+        }
     }
 
     async fn record(&self, event: Event, comment: &Comment) {
@@ -50,8 +65,8 @@ impl ModerationScreen {
             payload: event.encode().into(),
         };
         if let Err(error) = self.log.append(Topic::ModerationEvents, vec![record]).await {
-            // The decision holds without it; only the user's record lacks an entry.
-            warn!(%error, comment_id = %comment.comment_id, "a moderation decision was not recorded");
+            // The decision still holds; only the user's record lacks an entry.
+            warn!(%error, comment_id = %comment.comment_id, "moderation decision not recorded");
         }
     }
 }
@@ -86,7 +101,7 @@ impl Screen for ModerationScreen {
                 ErrorBody::new(ErrorCode::StoreUnavailable, text).retry_after_ms(wait_ms.max(1000))
             }
             other => {
-                warn!(error = %other, comment_id = %comment.comment_id, "a comment could not be held");
+                warn!(error = %other, comment_id = %comment.comment_id, "comment could not be held");
                 ErrorBody::new(ErrorCode::Internal, "the comment could not be queued for a moderator")
             }
         })
@@ -118,15 +133,15 @@ mod tests {
         let (log, store) =
             (Arc::new(InMemoryLog::shaped(1, 0)), Arc::new(InMemoryMetadata::default()));
         let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(5)));
-        let (metrics, breaker) = (Metrics::default(), Arc::new(Breaker::new("metadata")));
-        let dependency = (store.clone() as SharedMetadataStore, breaker);
-        let screen = ModerationScreen::new(
-            Arc::new(pipeline),
-            log.clone(),
-            dependency,
-            metrics.clone(),
+        let metrics = Metrics::default();
+        let screen = ModerationScreen::new(ModerationScreenParts {
+            pipeline: Arc::new(pipeline),
+            log: log.clone(),
+            metadata: store.clone(),
+            metadata_breaker: Arc::new(Breaker::new("metadata")),
+            metrics: metrics.clone(),
             clock,
-        );
+        });
         Bench { screen, log, store, metrics }
     }
 
@@ -188,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_comment_that_cannot_be_held_is_refused_retryably_and_soon_without_waiting() {
+    async fn a_comment_that_cannot_be_held_is_retryable() {
         let bench = bench(RuleAction::Flag);
         bench.store.set_down(true);
         for _ in 0..10 {

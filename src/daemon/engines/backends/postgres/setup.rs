@@ -27,9 +27,7 @@ pub enum PostgresSetupError {
     PasswordFile { path: String, source: std::io::Error },
     #[error("`postgres.url`: {server} does not answer: {reason}")]
     Unreachable { server: String, reason: String },
-    #[error(
-        "`postgres.url`, `postgres.password_file`: {server} refuses user \"{user}\": {reason}"
-    )]
+    #[error("`postgres.url`, `postgres.password_file`: {server} refuses user \"{user}\": {reason}")]
     Refused { server: String, user: String, reason: String },
     #[error("`postgres.url`: {server} has no database \"{database}\"; create it or name another")]
     NoDatabase { server: String, database: String },
@@ -105,8 +103,9 @@ impl Setup {
         &self,
         connection: &mut PgConnection,
     ) -> Result<bool, PostgresSetupError> {
-        let setting = sqlx::query_scalar::<_, String>("SELECT current_setting('synchronous_commit')")
-            .fetch_one(connection);
+        let setting =
+            sqlx::query_scalar::<_, String>("SELECT current_setting('synchronous_commit')")
+                .fetch_one(connection);
         match timeout(self.timeout, setting).await {
             Ok(setting) => Ok(setting.map_err(|error| self.diagnose(&error))? == "off"),
             Err(_) => Err(self.unreachable(no_answer_within(self.timeout))),

@@ -72,7 +72,10 @@ impl Drop for Proxy {
     }
 }
 
-async fn forward_connection(client: TcpStream, hanging: watch::Receiver<bool>) -> std::io::Result<()> {
+async fn forward_connection(
+    client: TcpStream,
+    hanging: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     let server = stack::postgres();
     let server = server.split(['@', '/']).nth(3).expect("postgres://user@host:port/database");
     let server = TcpStream::connect(server).await?;

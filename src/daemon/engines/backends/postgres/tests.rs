@@ -204,7 +204,9 @@ impl ThroughProxy {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), again).await.expect("the server is available again");
+        tokio::time::timeout(Duration::from_secs(20), again)
+            .await
+            .expect("the server is available again");
         assert_eq!(self.comments.count(STREAM).await.unwrap(), first + 100);
     }
 }

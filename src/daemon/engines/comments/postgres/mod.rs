@@ -58,8 +58,7 @@ impl PostgresComments {
         retention: Retention,
     ) -> Result<Self, PostgresSetupError> {
         server.migrate("comments", sqlx::migrate!("migrations/postgres/comments")).await?;
-        let tables =
-            Tables { pool: server.pool().clone(), partitions: Arc::default(), retention };
+        let tables = Tables { pool: server.pool().clone(), partitions: Arc::default(), retention };
         let maintained = tables.clone();
         let upkeep = Upkeep::start(&tables.retention, move || {
             let tables = maintained.clone();

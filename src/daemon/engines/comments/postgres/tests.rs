@@ -131,8 +131,7 @@ async fn a_partition_that_another_node_dropped_is_made_again() {
 #[ignore = "needs scripts/stack up"]
 async fn nodes_that_write_the_same_at_once_store_it_once() {
     let schema = TestSchema::new();
-    let (one, other) =
-        tokio::join!(open_with(&schema, forever()), open_with(&schema, forever()));
+    let (one, other) = tokio::join!(open_with(&schema, forever()), open_with(&schema, forever()));
     for round in 0..5 {
         // Days that have no partition yet, and rows in opposite orders.
         let forwards: Vec<_> =

@@ -56,7 +56,10 @@ fn horizon_key(horizon_ms: u64) -> Vec<u8> {
 }
 
 /// Deletes everything created before the horizon.
-pub(super) async fn delete_older_than(file: &SqliteFile, horizon_ms: u64) -> Result<(), StoreError> {
+pub(super) async fn delete_older_than(
+    file: &SqliteFile,
+    horizon_ms: u64,
+) -> Result<(), StoreError> {
     let key = horizon_key(horizon_ms);
     for (streams, delete) in TABLES {
         let streams = sqlx::query(streams).bind(&key).fetch_all(file.readers()).await?;

@@ -44,7 +44,10 @@ impl SqliteComments {
 
     /// Opens the file like [`Self::open`], and removes comments older than the retention until the
     /// last clone is dropped.
-    pub async fn open_with_retention(path: &Path, retention: Retention) -> Result<Self, StoreError> {
+    pub async fn open_with_retention(
+        path: &Path,
+        retention: Retention,
+    ) -> Result<Self, StoreError> {
         let mut store = Self::open(path).await?;
         if retention.horizon_ms().is_some() {
             let file = store.file.clone();
@@ -75,7 +78,8 @@ impl CommentStore for SqliteComments {
     ) -> Result<(), StoreError> {
         let horizon_ms = self.retention.as_ref().and_then(Retention::horizon_ms);
         let mut transaction = self.file.begin().await?;
-        match horizon_ms.filter(|horizon_ms| expire::any_expired(comments, tombstones, *horizon_ms)) {
+        match horizon_ms.filter(|horizon_ms| expire::any_expired(comments, tombstones, *horizon_ms))
+        {
             None => {
                 insert::comments(&mut transaction, comments).await?;
                 insert::tombstones(&mut transaction, tombstones).await?;

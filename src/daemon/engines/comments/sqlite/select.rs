@@ -7,7 +7,6 @@ use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::comments::{StoredComment, Tombstone, rows};
 use crate::protocol::{CommentId, SequencedComment, StreamId};
 
-
 const PAGE: &str = "SELECT sort_key, user_id, name, message, created_at, seq FROM comments AS c
     WHERE stream_id = ? AND sort_key < ? AND shadow = 0 AND NOT EXISTS (
         SELECT 1 FROM tombstones AS t WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key)

@@ -1,6 +1,5 @@
 //! Comments that a person should look at, and what was decided.
 
-
 use super::audit;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};

@@ -1,33 +1,33 @@
-//! Repeats and floods: what the last comments of a user and of a stream say about the next one.
+//! Repeats and floods, found by comparing a comment with recent ones of its user and stream.
 //!
 //! Time is the comments' own, so a replay decides as the first run did. Windows are per stream.
-//! Bounded: at most [`MAX_TRACKED`] users and as many texts in each of two generations, and for each
-//! only as many entries as the limits need; when full, those not seen for longest are forgotten.
+//! Bounded: at most [`MAX_TRACKED`] users and as many texts in each of two generations, and per user
+//! or text only as many entries as the limits need. When full, the least recently seen are forgotten.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
 
-use super::generations::Generations;
 use crate::daemon::base::config::RulesConfig;
+use crate::daemon::base::two_generations::TwoGenerations;
 use crate::protocol::{Comment, StreamId, UserId};
 use parking_lot::Mutex;
 
 const MAX_TRACKED: usize = 65_536;
-/// Comments remembered of one user, and users of one text, whatever the limits ask for.
+/// The most comments remembered per user, and users per text, whatever the limits are.
 const MAX_ENTRIES: usize = 4096;
 
-/// What a comment is one too many of.
+/// A limit that a comment exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Excess {
     /// The same text by the same user.
     Repeat,
-    /// Comments by one user, whatever they say.
+    /// Comments by one user, whatever their text.
     UserFlood,
     /// The same text by many users.
     ChorusFlood,
 }
 
-/// The recent past. Judging a comment adds it.
+/// Recent comments. Judging a comment adds it.
 #[derive(Debug)]
 pub(super) struct History {
     limits: Limits,
@@ -41,24 +41,24 @@ struct Limits {
     max_repeats: usize,
     flood_comments: usize,
     flood_users: usize,
-    /// Comments of one user worth remembering.
+    /// Comments to remember per user.
     user_entries: usize,
 }
 
 #[derive(Debug)]
 struct Recent {
-    users: Generations<(StreamId, UserId), VecDeque<Said>>,
-    texts: Generations<(StreamId, u64), VecDeque<SaidBy>>,
+    users: TwoGenerations<(StreamId, UserId), VecDeque<SeenText>>,
+    texts: TwoGenerations<(StreamId, u64), VecDeque<SeenUser>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Said {
+struct SeenText {
     text: u64,
     at: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct SaidBy {
+struct SeenUser {
     user_id: UserId,
     at: u64,
 }
@@ -71,14 +71,14 @@ impl History {
         let user_entries = max_repeats.max(flood_comments).clamp(63, MAX_ENTRIES - 1) + 1;
         let flood_users = (config.flood_users as usize).min(MAX_ENTRIES);
         let limits = Limits { window_ms, max_repeats, flood_comments, flood_users, user_entries };
-        let users = Generations::new(window_ms, MAX_TRACKED);
-        let texts = Generations::new(window_ms, MAX_TRACKED);
+        let users = TwoGenerations::new(window_ms.max(1), MAX_TRACKED);
+        let texts = TwoGenerations::new(window_ms.max(1), MAX_TRACKED);
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
         Self { limits, hasher, recent: Mutex::new(Recent { users, texts }) }
     }
 
-    /// Adds a comment, and says what it exceeds. `letters` is its folded text: what differs only in
-    /// dress-up is the same.
+    /// Adds a comment and returns the limits it exceeds. `letters` is its folded text, so that texts
+    /// which differ only in disguise count as the same.
     pub(super) fn judge(&self, comment: &Comment, letters: &str) -> Vec<Excess> {
         let text = self.hash(if letters.is_empty() { comment.message.trim() } else { letters });
         let mut recent = self.recent.lock();
@@ -92,18 +92,18 @@ impl History {
     fn judge_user(&self, recent: &mut Recent, comment: &Comment, text: u64) -> Vec<Excess> {
         let limits = self.limits;
         let at = comment.created_at;
-        let said = recent.users.touch((comment.stream_id, comment.user_id), at);
-        said.retain(|one| within(one.at, at, limits.window_ms));
-        if said.len() >= limits.user_entries {
-            said.pop_front();
+        let seen = recent.users.touch((comment.stream_id, comment.user_id), at);
+        seen.retain(|one| within(one.at, at, limits.window_ms));
+        if seen.len() >= limits.user_entries {
+            seen.pop_front();
         }
-        said.push_back(Said { text, at });
+        seen.push_back(SeenText { text, at });
         let mut excesses = Vec::new();
-        let same = said.iter().filter(|one| one.text == text).count();
+        let same = seen.iter().filter(|one| one.text == text).count();
         if same > limits.max_repeats.saturating_add(1) {
             excesses.push(Excess::Repeat);
         }
-        if limits.flood_comments > 0 && said.len() > limits.flood_comments {
+        if limits.flood_comments > 0 && seen.len() > limits.flood_comments {
             excesses.push(Excess::UserFlood);
         }
         excesses
@@ -118,7 +118,7 @@ impl History {
         if users.len() >= self.limits.flood_users {
             users.pop_front();
         }
-        users.push_back(SaidBy { user_id: comment.user_id, at });
+        users.push_back(SeenUser { user_id: comment.user_id, at });
         users.len() >= self.limits.flood_users
     }
 
@@ -129,7 +129,7 @@ impl History {
     }
 }
 
-/// Nodes' clocks differ, so a comment may be younger than the one judged now.
+/// Nodes' clocks differ, so a remembered comment may be newer than the one judged now.
 fn within(at: u64, now: u64, window_ms: u64) -> bool {
     now.abs_diff(at) < window_ms
 }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_text_may_come_again_as_often_as_allowed_and_no_more() {
+    fn the_same_text_may_be_repeated_up_to_the_limit() {
         let history = history(2, 0, 0);
         for second in 0..3 {
             assert_eq!(judge(&history, 7, "Buy NOW", second), []);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_without_letters_are_told_apart() {
+    fn texts_without_letters_are_distinguished() {
         let history = history(0, 0, 0);
         assert_eq!(judge(&history, 7, "🎉", 0), []);
         let mut other = comment(1, 7, "😂");

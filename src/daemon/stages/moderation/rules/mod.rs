@@ -9,7 +9,6 @@ mod blocked_words;
 mod candidate;
 mod character_run;
 mod fold;
-mod generations;
 mod glyph;
 mod history;
 mod innocent;

@@ -1,4 +1,4 @@
-//! Asynchronous moderation: reads what was published and appends what must go.
+//! Asynchronous moderation: reads published comments and appends decisions about them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::pipeline::{Pipeline, Subject, Verdict};
-use super::reviews::Reviews;
+use super::reviews::ReviewQueue;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::daemon::base::supervise::breaker::Breaker;
@@ -20,52 +20,66 @@ use crate::daemon::engines::eventlog::{
     SharedLog, StartAt, Topic,
 };
 use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::net::backoff::{Backoff, BackoffBounds};
 use crate::protocol::Comment;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
 use crate::protocol::stream::ModerationMode;
 
-/// How long a poll waits for comments, and so at most how long between two tries of a store that is
+/// Wait of one poll for comments, and so the longest time between two attempts on a store that is
 /// down.
 const POLL_WAIT: Duration = Duration::from_millis(500);
-/// Flagged comments that may wait for the metadata store; with more the worker stops reading.
+/// Flagged comments that may wait for the metadata store; at this number the worker stops reading.
 const MAX_WAITING_REVIEWS: usize = 1024;
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const RETRY: BackoffBounds =
+    BackoffBounds { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
 
-/// What the worker needs.
+/// The dependencies of a [`ModerationWorker`].
+#[derive(Debug)]
+pub struct ModerationWorkerParts {
+    pub log: SharedLog,
+    pub streams: Streams,
+    pub pipeline: Arc<Pipeline>,
+    pub metadata: SharedMetadataStore,
+    pub metadata_breaker: Arc<Breaker>,
+    pub metrics: Metrics,
+    pub clock: SharedClock,
+    pub batch_comments: usize,
+}
+
+/// The worker. One call of [`Self::run`] is one member of the consumer group.
 #[derive(Debug)]
 pub struct ModerationWorker {
     log: SharedLog,
     streams: Streams,
     pipeline: Arc<Pipeline>,
-    reviews: Reviews,
+    reviews: ReviewQueue,
     metrics: Metrics,
     clock: SharedClock,
     batch_comments: usize,
 }
 
-/// What was decided on the records of one poll.
+/// The results of checking the records of one poll.
 #[derive(Debug, Default)]
-struct Outcome {
-    /// For `comment_events`: decisions that delete.
+struct BatchResults {
+    /// Decisions that delete, for `comment_events`.
     deletions: Vec<NewRecord>,
-    /// For `moderation_events`: all but accept.
+    /// All decisions other than accept, for `moderation_events`.
     decisions: Vec<NewRecord>,
     dead_letters: Vec<NewRecord>,
     reviews: Vec<ReviewItem>,
 }
 
-/// What is decided but not done with.
+/// Decided records whose position is not committed yet.
 #[derive(Debug, Default)]
-struct Unsettled {
-    /// Bounded by [`MAX_WAITING_REVIEWS`] and one poll.
+struct Uncommitted {
+    /// Items not yet in the review queue. Bounded by [`MAX_WAITING_REVIEWS`] and one poll.
     reviews: VecDeque<ReviewItem>,
     /// By partition, the offset to commit once `reviews` is empty.
     next: BTreeMap<u32, u64>,
 }
 
-impl Unsettled {
+impl Uncommitted {
     fn positions(&self) -> Vec<Position> {
         let next = self.next.iter();
         next.map(|(&partition, &offset)| Position { partition, offset }).collect()
@@ -73,29 +87,33 @@ impl Unsettled {
 }
 
 impl ModerationWorker {
-    pub fn new(
-        log: SharedLog,
-        streams: Streams,
-        pipeline: Arc<Pipeline>,
-        (store, store_breaker): (SharedMetadataStore, Arc<Breaker>),
-        metrics: Metrics,
-        clock: SharedClock,
-        batch_comments: usize,
-    ) -> Self {
-        let reviews = Reviews { store, breaker: store_breaker, clock: clock.clone() };
-        Self { log, streams, pipeline, reviews, metrics, clock, batch_comments }
+    pub fn new(parts: ModerationWorkerParts) -> Self {
+        let reviews = ReviewQueue {
+            store: parts.metadata,
+            breaker: parts.metadata_breaker,
+            clock: parts.clock.clone(),
+        };
+        Self {
+            log: parts.log,
+            streams: parts.streams,
+            pipeline: parts.pipeline,
+            reviews,
+            metrics: parts.metrics,
+            clock: parts.clock,
+            batch_comments: parts.batch_comments,
+        }
     }
 
-    /// Moderates until `stop` is cancelled; then finishes what it has polled and commits. Engines
-    /// that do not answer are waited for; an error means that the log cannot be read any more, and
-    /// running again is right.
+    /// Moderates until `stop` is cancelled; then finishes the polled records and commits. Waits for
+    /// engines that do not answer. An error means that this consumer cannot continue; the caller
+    /// should run the worker again.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), LogError> {
         let mut consumer = self
             .log
             .consume(Topic::CommentEvents, ConsumerGroup::Moderator, StartAt::Earliest)
             .await?;
-        let mut unsettled = Unsettled::default();
-        let mut pause = FIRST_PAUSE;
+        let mut uncommitted = Uncommitted::default();
+        let mut backoff = RETRY.start();
         while !stop.is_cancelled() {
             let polled = tokio::select! {
                 polled = consumer.poll(self.batch_comments, POLL_WAIT) => polled,
@@ -103,81 +121,81 @@ impl ModerationWorker {
             };
             match polled {
                 Ok(polled) => {
-                    pause = FIRST_PAUSE;
-                    if !self.process(&mut *consumer, polled, &mut unsettled, &stop).await? {
+                    backoff.reset();
+                    if !self.process(&mut *consumer, polled, &mut uncommitted, &stop).await? {
                         return Ok(());
                     }
                 }
                 Err(LogError::Unavailable(error)) => {
-                    warn!(error, "moderation cannot read the event log");
-                    self.pause(&mut pause, &stop).await;
+                    warn!(error, "moderation cannot read the event log; retrying");
+                    pause(&mut backoff, &stop).await;
                 }
                 Err(error) => return Err(error),
             }
-            self.settle(&mut *consumer, &mut unsettled).await?;
-            while unsettled.reviews.len() >= MAX_WAITING_REVIEWS && !stop.is_cancelled() {
-                self.pause(&mut pause, &stop).await;
-                self.settle(&mut *consumer, &mut unsettled).await?;
+            self.queue_and_commit(&mut *consumer, &mut uncommitted).await?;
+            while uncommitted.reviews.len() >= MAX_WAITING_REVIEWS && !stop.is_cancelled() {
+                pause(&mut backoff, &stop).await;
+                self.queue_and_commit(&mut *consumer, &mut uncommitted).await?;
             }
         }
-        self.settle(&mut *consumer, &mut unsettled).await
+        self.queue_and_commit(&mut *consumer, &mut uncommitted).await
     }
 
-    /// Decides on a poll and makes the decisions durable, with the position if nothing else is to be
-    /// waited for. `false`: stopped before they were.
+    /// Decides on polled records and makes the decisions durable, together with the position if no
+    /// review is pending. Returns false if stopped before that.
     async fn process(
         &self,
         consumer: &mut dyn LogConsumer,
         polled: Polled,
-        unsettled: &mut Unsettled,
+        uncommitted: &mut Uncommitted,
         stop: &CancellationToken,
     ) -> Result<bool, LogError> {
         for partition in &polled.revoked {
-            // Another member has it now, and decides anew from its last commit.
-            unsettled.next.remove(partition);
+            // Another member has the partition now, and continues from the last commit.
+            uncommitted.next.remove(partition);
         }
-        let outcome = self.decide(&polled.records).await;
+        let results = self.decide(&polled.records).await;
         for record in &polled.records {
-            unsettled.next.insert(record.position.partition, record.position.offset + 1);
+            uncommitted.next.insert(record.position.partition, record.position.offset + 1);
         }
-        unsettled.reviews.extend(outcome.reviews);
+        uncommitted.reviews.extend(results.reviews);
         let outputs = [
-            (Topic::CommentEvents, outcome.deletions),
-            (Topic::ModerationEvents, outcome.decisions),
-            (Topic::DeadLetters, outcome.dead_letters),
+            (Topic::CommentEvents, results.deletions),
+            (Topic::ModerationEvents, results.decisions),
+            (Topic::DeadLetters, results.dead_letters),
         ];
         if outputs.iter().all(|(_, records)| records.is_empty()) {
             return Ok(true);
         }
-        self.append(consumer, &outputs, unsettled, stop).await
+        self.append(consumer, &outputs, uncommitted, stop).await
     }
 
-    async fn decide(&self, records: &[Record]) -> Outcome {
-        let mut outcome = Outcome::default();
+    async fn decide(&self, records: &[Record]) -> BatchResults {
+        let mut results = BatchResults::default();
         for record in records {
             match Event::decode(&record.payload) {
-                Ok(Event::CommentSubmitted(event)) if self.is_due(&event) => {
+                Ok(Event::CommentSubmitted(event)) if self.needs_check(&event) => {
                     let subject = Subject { comment: &event.comment, role: Some(event.role) };
                     let verdict = self.pipeline.check(&subject).await;
-                    self.note(&event.comment, &verdict, &mut outcome);
+                    self.record_verdict(&event.comment, &verdict, &mut results);
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    outcome.dead_letters.push(self.dead_letter(record, &error.to_string()));
+                    results.dead_letters.push(self.dead_letter(record, &error.to_string()));
                 }
             }
         }
-        outcome
+        results
     }
 
-    /// Whether this comment is the worker's to check. A stream in synchronous mode may have comments
-    /// from before it was.
-    fn is_due(&self, event: &CommentSubmitted) -> bool {
+    /// Returns whether the worker has to check this comment. Even a stream in synchronous mode may have
+    /// unscreened comments, from before it was.
+    fn needs_check(&self, event: &CommentSubmitted) -> bool {
         let stream = self.streams.get(event.comment.stream_id);
         !event.screened && stream.is_none_or(|stream| stream.moderation != ModerationMode::Off)
     }
 
-    fn note(&self, comment: &Comment, verdict: &Verdict, outcome: &mut Outcome) {
+    fn record_verdict(&self, comment: &Comment, verdict: &Verdict, results: &mut BatchResults) {
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
         count(&self.metrics.moderation_decisions, finding.decision.as_str());
@@ -189,95 +207,96 @@ impl ModerationWorker {
         let payload: bytes::Bytes = moderated(comment, verdict, now_ms).encode().into();
         let record = |key| NewRecord { key, timestamp_ms: now_ms, payload: payload.clone() };
         if finding.decision.deletes() {
-            outcome.deletions.push(record(comment.stream_id.0));
+            results.deletions.push(record(comment.stream_id.0));
         }
         if finding.decision == Decision::Flag {
-            outcome.reviews.push(self.reviews.item(comment, finding.reason, false));
+            results.reviews.push(self.reviews.item(comment, finding.reason, false));
         }
-        outcome.decisions.push(record(comment.user_id.0));
+        results.decisions.push(record(comment.user_id.0));
     }
 
     fn dead_letter(&self, record: &Record, reason: &str) -> NewRecord {
         let Position { partition, offset } = record.position;
-        warn!(partition, offset, reason, "moderation cannot read a record");
+        warn!(partition, offset, reason, "skipped a record that moderation cannot decode");
         self.metrics.dead_letters.inc();
         DeadLetter::new(Topic::CommentEvents, ConsumerGroup::Moderator, record, &reason)
             .record(record.key, self.clock.now_ms())
     }
 
-    /// Appends until the log takes it. `false`: stopped before it did.
+    /// Appends the outputs, and retries until the log accepts them. Returns false if stopped before
+    /// that.
     async fn append(
         &self,
         consumer: &mut dyn LogConsumer,
         outputs: &[(Topic, Vec<NewRecord>)],
-        unsettled: &mut Unsettled,
+        uncommitted: &mut Uncommitted,
         stop: &CancellationToken,
     ) -> Result<bool, LogError> {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = RETRY.start();
         loop {
-            // Comments that wait for review must be queued first; then the position is committed.
+            // The position is committed only once all flagged comments are queued for review.
             let next =
-                if unsettled.reviews.is_empty() { unsettled.positions() } else { Vec::new() };
+                if uncommitted.reviews.is_empty() { uncommitted.positions() } else { Vec::new() };
             match consumer.append_and_commit(&*self.log, outputs, &next).await {
                 Ok(CommitOutcome::Committed) if !next.is_empty() => {
-                    unsettled.next.clear();
+                    uncommitted.next.clear();
                     return Ok(true);
                 }
                 Ok(_) => return Ok(true),
                 Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {
-                    warn!(%error, "moderation waits to append its decisions");
+                    warn!(%error, "moderation decisions not appended; retrying");
                 }
                 Err(error) => return Err(error),
             }
             if stop.is_cancelled() {
                 return Ok(false);
             }
-            self.pause(&mut pause, stop).await;
+            pause(&mut backoff, stop).await;
         }
     }
 
-    /// Queues what waits for review, as far as the store takes it, and commits if nothing is left.
-    async fn settle(
+    /// Queues pending reviews until the store refuses one, and commits if none is left.
+    async fn queue_and_commit(
         &self,
         consumer: &mut dyn LogConsumer,
-        unsettled: &mut Unsettled,
+        uncommitted: &mut Uncommitted,
     ) -> Result<(), LogError> {
-        while let Some(item) = unsettled.reviews.front() {
+        while let Some(item) = uncommitted.reviews.front() {
             match self.reviews.queue(item.clone()).await {
                 Ok(()) => {}
                 Err(StoreError::Unavailable(_)) => return Ok(()),
                 Err(error) => {
-                    // It would be refused for ever; the decision itself is in the log.
+                    // It would be refused forever; the decision itself is in the log.
                     let comment_id = item.comment_id;
-                    warn!(%error, %comment_id, "a flagged comment could not be queued for review");
+                    warn!(%error, %comment_id, "flagged comment not queued for review");
                 }
             }
-            unsettled.reviews.pop_front();
+            uncommitted.reviews.pop_front();
         }
-        if unsettled.next.is_empty() {
+        if uncommitted.next.is_empty() {
             return Ok(());
         }
-        match consumer.commit(&unsettled.positions()).await {
-            Ok(()) => unsettled.next.clear(),
-            // Tried again after the next poll; until then a crash would only repeat decisions.
+        match consumer.commit(&uncommitted.positions()).await {
+            Ok(()) => uncommitted.next.clear(),
+            // Retried after the next poll; until then a crash would only repeat decisions.
             Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {
-                warn!(%error, "moderation could not store its position");
+                warn!(%error, "moderation position not committed; retrying");
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
+}
 
-    async fn pause(&self, pause: &mut Duration, stop: &CancellationToken) {
-        tokio::select! {
-            () = tokio::time::sleep(*pause) => {}
-            () = stop.cancelled() => info!("moderation stops while waiting"),
-        }
-        *pause = (*pause * 2).min(LONGEST_PAUSE);
+/// Waits for the next attempt, or until `stop` is cancelled.
+async fn pause(backoff: &mut Backoff, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(backoff.next_pause()) => {}
+        () = stop.cancelled() => info!("moderation stopped while waiting"),
     }
 }
 
-/// The event of a decision.
+/// Returns the event of a decision.
 pub(super) fn moderated(comment: &Comment, verdict: &Verdict, now_ms: u64) -> Event {
     Event::CommentModerated(CommentModerated {
         stream_id: comment.stream_id,

@@ -34,10 +34,17 @@ async fn bench() -> Bench {
     let streams = Streams::load(store.clone()).await.unwrap();
     let (log, metrics) = (InMemoryLog::shaped(1, 0), Metrics::default());
     let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(100)));
-    let dependency = (store.clone() as SharedMetadataStore, Arc::new(Breaker::new("metadata")));
-    let shared = Arc::new(log.clone());
-    let worker =
-        ModerationWorker::new(shared, streams, pipeline, dependency, metrics.clone(), clock, 100);
+    let metadata_breaker = Arc::new(Breaker::new("metadata"));
+    let worker = ModerationWorker::new(ModerationWorkerParts {
+        log: Arc::new(log.clone()),
+        streams,
+        pipeline,
+        metadata: store.clone(),
+        metadata_breaker,
+        metrics: metrics.clone(),
+        clock,
+        batch_comments: 100,
+    });
     Bench { log, store, metrics, worker: Arc::new(worker), stop: CancellationToken::new() }
 }
 
