@@ -1,4 +1,4 @@
-//! Makes comment ids: never twice the same, never running backwards on one node.
+//! Creates comment ids that are unique and increase on each node.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ use crate::protocol::CommentId;
 #[derive(Debug)]
 pub struct CommentIds {
     clock: SharedClock,
-    /// Random for each start, so that a clock set back between two runs cannot repeat an id.
+    /// Random per start, so that a clock set back between two runs cannot repeat an id.
     clock_sequence: u16,
     node: [u8; 6],
     last_ticks: AtomicU64,
@@ -18,12 +18,12 @@ pub struct CommentIds {
 impl CommentIds {
     pub fn new(clock: SharedClock) -> Self {
         let mut node: [u8; 6] = rand::random();
-        // The multicast bit marks a node id that is no network card's (RFC 9562 §6.10).
+        // The multicast bit marks a node id that is not a network card's (RFC 9562 §6.10).
         node[0] |= 1;
         Self { clock, clock_sequence: rand::random(), node, last_ticks: AtomicU64::new(0) }
     }
 
-    /// The next id; its time is now, or one tick of 100 ns after the one before.
+    /// Returns the next id. Its time is now, or one tick of 100 ns after the previous id.
     pub fn next(&self) -> CommentId {
         let now = (self.clock.now().as_nanos() / 100) as u64;
         let step = |last: u64| Some(now.max(last + 1));

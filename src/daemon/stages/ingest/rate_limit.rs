@@ -1,5 +1,4 @@
-//! How many comments a minute a user may send: a token bucket a user, filled evenly, as deep as one
-//! minute's worth.
+//! The limit on comments per minute: one token bucket per user, filled evenly, one minute deep.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use tokio::time::Instant;
 use crate::daemon::base::config::RoleLimits;
 use crate::protocol::{Identity, Role, UserId};
 
-/// governor's clock on tokio's, so that paused tests own it.
+/// A governor clock on tokio's time, so that tests can pause it.
 #[derive(Debug, Clone)]
 struct LimiterClock(Instant);
 
@@ -32,12 +31,12 @@ impl Clock for LimiterClock {
 type Limiter =
     RateLimiter<UserId, DefaultKeyedStateStore<UserId>, LimiterClock, NoOpMiddleware<Nanos>>;
 
-/// The limits of all users. One bucket a user that commented within the last minute.
+/// The limits of all users. One bucket per user that commented within the last minute.
 #[derive(Debug)]
 pub struct CommentLimits {
     by_role: RoleLimits,
     clock: LimiterClock,
-    /// One limiter for each quota in use: the roles' and those that tokens carry.
+    /// One limiter per quota in use: those of the roles and those in tokens.
     limiters: Mutex<AHashMap<u32, Arc<Limiter>>>,
 }
 
@@ -46,7 +45,7 @@ impl CommentLimits {
         Self { by_role, clock: LimiterClock(Instant::now()), limiters: Mutex::default() }
     }
 
-    /// Counts a comment, or says how long its sender has to wait.
+    /// Counts a comment, or returns how long its sender has to wait.
     pub fn check(&self, identity: &Identity) -> Result<(), Duration> {
         let by_role = match identity.role {
             Role::Viewer => self.by_role.viewer,
@@ -63,7 +62,7 @@ impl CommentLimits {
 
     /// Forgets users whose buckets are full again.
     pub fn forget_idle(&self) {
-        let limiters: Vec<_> = self.lock().values().cloned().collect();
+        let limiters: Vec<_> = self.limiters.lock().values().cloned().collect();
         for limiter in limiters {
             limiter.retain_recent();
             limiter.shrink_to_fit();
@@ -75,11 +74,7 @@ impl CommentLimits {
             let quota = Quota::per_minute(per_minute);
             Arc::new(RateLimiter::new(quota, DefaultKeyedStateStore::default(), self.clock.clone()))
         };
-        self.lock().entry(per_minute.get()).or_insert_with(make).clone()
-    }
-
-    fn lock(&self) -> parking_lot::MutexGuard<'_, AHashMap<u32, Arc<Limiter>>> {
-        self.limiters.lock()
+        self.limiters.lock().entry(per_minute.get()).or_insert_with(make).clone()
     }
 }
 
@@ -104,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_tokens_own_limit_wins_over_the_roles() {
+    async fn a_limit_in_the_token_overrides_the_role() {
         let limits = CommentLimits::new(RoleLimits::default());
         let bot = identity(Some(0));
         (0..10_000).for_each(|_| assert_eq!(limits.check(&bot), Ok(())));
@@ -119,6 +114,6 @@ mod tests {
         limits.check(&identity(None)).unwrap();
         tokio::time::advance(Duration::from_secs(120)).await;
         limits.forget_idle();
-        assert!(limits.lock().values().all(|limiter| limiter.is_empty()));
+        assert!(limits.limiters.lock().values().all(|limiter| limiter.is_empty()));
     }
 }

@@ -1,4 +1,4 @@
-//! What a comment must be before it is stored.
+//! Checks the text of a comment before it is stored.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::daemon::base::config::IngestConfig;
 use crate::protocol::ErrorCode;
 use crate::protocol::error_code::ErrorBody;
 
-/// Why a comment is not accepted.
+/// A reason why a comment is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidComment {
     #[error("the comment has no visible character")]
@@ -32,7 +32,7 @@ impl InvalidComment {
     }
 }
 
-/// The comment as it is stored: trimmed, in NFC.
+/// Returns the comment as it is stored: trimmed, in NFC.
 pub fn validate(message: &str, config: &IngestConfig) -> Result<Arc<str>, InvalidComment> {
     let message = message.trim();
     if let Some(control) = message.chars().find(|c| is_forbidden_control(*c)) {
@@ -56,12 +56,12 @@ pub fn validate(message: &str, config: &IngestConfig) -> Result<Arc<str>, Invali
     Ok(normal)
 }
 
-/// C0, DEL and C1 controls, and the bidirectional overrides that turn other people's text around.
+/// Matches C0, DEL and C1 controls, and the bidirectional overrides that can reverse other text.
 fn is_forbidden_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Neither white space nor one of the characters that draw nothing by themselves.
+/// Matches characters that draw something: neither white space nor invisible.
 fn is_visible(c: char) -> bool {
     let draws_nothing = matches!(
         c,
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_and_why() {
+    fn refusals_name_their_reason() {
         for (message, code) in [
             ("", ErrorCode::CommentEmpty),
             ("   \u{200B}\u{FEFF} ", ErrorCode::CommentEmpty),
@@ -110,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_accepted_is_accepted_again_unchanged(message in "\\PC{0,80}") {
+        fn accepted_text_is_accepted_again_unchanged(message in "\\PC{0,80}") {
             if let Ok(text) = check(&message) {
                 prop_assert_eq!(check(&text), Ok(text.clone()));
             }

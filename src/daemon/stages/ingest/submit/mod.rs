@@ -1,5 +1,5 @@
-//! The loop: check, append, answer. One task, so that ids, log order and replies agree; many batches
-//! on their way to the disk at once.
+//! The loop: check, append, reply. One task, so that ids, log order and replies agree; many batches
+//! are in flight to the log at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,14 +8,13 @@ use std::time::Duration;
 use ahash::AHashMap;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::comment_ids::CommentIds;
 use super::rate_limit::CommentLimits;
 use super::refs::{RefKey, Refs};
-use super::reserve::settle_ids;
+use super::reserve::reserve_ids;
 use super::validate::validate;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::IngestConfig;
@@ -25,26 +24,28 @@ use crate::daemon::base::handoff::{
 use crate::daemon::base::metrics::count;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, SharedLog, Topic};
 use crate::daemon::engines::reservations::SharedReservations;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentSubmitted, Event};
-use crate::protocol::stream::{ModerationMode, StreamState};
+use crate::protocol::stream::{ModerationMode, Stream, StreamState};
 use crate::protocol::{Comment, CommentId, ErrorCode};
 
 /// Batches that may wait for the log at once.
 pub(super) const MAX_IN_FLIGHT: usize = 64;
-/// Comments of one append.
+/// Comments per append.
 const MAX_BATCH: usize = 4096;
 
-/// The queue in front of ingest, [`IngestConfig::queue_comments`] long; a full one means `overloaded`
-/// for what does not fit.
+/// Creates the queue in front of ingest, [`IngestConfig::queue_comments`] long. Submissions that find
+/// it full are answered with `overloaded`.
 pub fn queue(config: &IngestConfig) -> (mpsc::Sender<Submission>, mpsc::Receiver<Submission>) {
-    // A longer one than the channel can count is as good as endless.
+    // The channel cannot count further than this.
     mpsc::channel(config.queue_comments.min(Semaphore::MAX_PERMITS))
 }
 
+/// The dependencies of [`Ingest`].
 #[derive(Debug)]
 pub struct IngestParts {
     pub log: SharedLog,
@@ -53,7 +54,7 @@ pub struct IngestParts {
     pub streams: Streams,
     pub sanctions: Sanctions,
     pub refs: Refs,
-    /// Absent on a node alone.
+    /// Absent on a single node.
     pub reservations: Option<SharedReservations>,
     pub screen: Arc<dyn Screen>,
     pub replies: Arc<dyn ReplySink>,
@@ -67,53 +68,92 @@ pub struct Ingest {
     ids: CommentIds,
     limits: CommentLimits,
     breaker: Arc<Breaker>,
-    /// What the log last answered instead of storing, for who is refused while the breaker is open.
+    /// The log's last failure, which refuses submissions while the breaker is open.
     last_failure: ErrorCode,
-    /// Refs whose comment is on its way to the log.
+    /// Refs whose comment is in flight to the log.
     pending_refs: AHashMap<RefKey, CommentId>,
 }
 
-/// A submission in the line of answers: replies come in the order of submissions, so also an outcome
-/// that is known at once waits for those before it.
+/// A submission that has to be answered. Replies are sent in the order of submissions, so even an
+/// outcome that is known at once waits for earlier ones.
 #[derive(Debug)]
-pub(super) struct Awaiting {
+pub(super) struct PendingReply {
     reply_to: ReplyTo,
     client_ref: Option<Arc<str>>,
     pub(super) key: Option<RefKey>,
-    pub(super) what: Awaited,
+    pub(super) state: Awaited,
 }
 
+/// How the outcome of a submission becomes known.
 #[derive(Debug)]
 pub(super) enum Awaited {
-    /// The draft, then the record, at this index of the batch.
+    /// By the append of the record at this index of the batch.
     Appended { index: usize, comment: Arc<Comment>, shadow: bool },
-    /// The same submission as one in this or an earlier batch.
+    /// By the original of this repeat, in this or an earlier batch.
     Repeated,
-    /// Decided without the log.
-    Settled(Result<Accepted, ErrorBody>),
+    /// Already, without the log.
+    Known(Result<Accepted, ErrorBody>),
 }
 
-/// A batch on its way.
+/// A batch that waits for the log.
 struct InFlight {
     /// `None` if there was nothing to append.
     appended: Option<BoxFuture<'static, Result<Vec<Position>, LogError>>>,
-    awaiting: Vec<Awaiting>,
+    pending: Vec<PendingReply>,
 }
 
 /// A batch being built.
 #[derive(Default)]
 pub(super) struct Building {
-    /// What becomes records, once the ids are settled.
+    /// Become records once their ids are final.
     pub(super) drafts: Vec<CommentSubmitted>,
-    pub(super) awaiting: Vec<Awaiting>,
+    pub(super) pending: Vec<PendingReply>,
 }
 
 impl Building {
-    fn settle(&mut self, submission: Submission, outcome: Result<Accepted, ErrorBody>) {
-        let Submission { reply_to, client_ref, .. } = submission;
-        let what = Awaited::Settled(outcome);
-        self.awaiting.push(Awaiting { reply_to, client_ref, key: None, what });
+    fn push_draft(
+        &mut self,
+        submission: Submission,
+        admitted: AdmittedComment,
+        key: Option<RefKey>,
+    ) {
+        let AdmittedComment { comment, shadow, screened } = admitted;
+        let index = self.drafts.len();
+        self.drafts.push(CommentSubmitted {
+            comment: comment.clone(),
+            role: submission.identity.role,
+            client_ref: submission.client_ref.clone(),
+            shadow,
+            screened,
+        });
+        self.pending.push(PendingReply {
+            reply_to: submission.reply_to,
+            client_ref: submission.client_ref,
+            key,
+            state: Awaited::Appended { index, comment, shadow },
+        });
     }
+
+    fn push_outcome(&mut self, submission: Submission, outcome: Result<Accepted, ErrorBody>) {
+        let Submission { reply_to, client_ref, .. } = submission;
+        let state = Awaited::Known(outcome);
+        self.pending.push(PendingReply { reply_to, client_ref, key: None, state });
+    }
+}
+
+/// A comment that passed every check.
+struct AdmittedComment {
+    comment: Arc<Comment>,
+    /// Shown only to its sender.
+    shadow: bool,
+    /// Already checked by moderation.
+    screened: bool,
+}
+
+/// The result of synchronous moderation for a comment that is stored.
+struct Screened {
+    shadow: bool,
+    screened: bool,
 }
 
 impl Ingest {
@@ -125,58 +165,57 @@ impl Ingest {
         Self { parts, ids, limits, breaker, last_failure, pending_refs: AHashMap::new() }
     }
 
-    /// Runs until every sender of the queue is gone or `stop` is cancelled and the queue is empty;
-    /// then answers everything that is still on its way.
+    /// Runs until every sender of the queue is gone, or `stop` is cancelled and the queue is empty.
+    /// Then it answers everything still in flight.
     pub async fn run(mut self, mut queue: mpsc::Receiver<Submission>, stop: CancellationToken) {
         let mut taken = Vec::new();
         let mut in_flight: VecDeque<InFlight> = VecDeque::new();
-        let mut tidy = tokio::time::interval(Duration::from_secs(60));
-        tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cleanup = ticker_from_now(Duration::from_secs(60));
         let mut open = true;
         while open || !in_flight.is_empty() {
             let has_room = in_flight.len() < MAX_IN_FLIGHT;
             tokio::select! {
                 biased;
-                // First, or a flood of comments would put it off for good.
+                // First, so that a flood of comments cannot delay it forever.
                 () = stop.cancelled(), if open => {
                     queue.close();
                     while queue.recv_many(&mut taken, MAX_BATCH).await > 0 {
-                        in_flight.extend(self.take_in(&mut taken).await);
+                        in_flight.extend(self.accept_batch(&mut taken).await);
                     }
                     open = false;
                 }
-                outcome = settled(in_flight.front_mut()) => {
+                outcome = first_appended(in_flight.front_mut()) => {
                     if let Some(batch) = in_flight.pop_front() {
-                        self.answer(outcome, batch.awaiting);
+                        self.answer(outcome, batch.pending);
                     }
                 }
                 count = queue.recv_many(&mut taken, MAX_BATCH), if open && has_room => match count {
                     0 => open = false,
-                    _ => in_flight.extend(self.take_in(&mut taken).await),
+                    _ => in_flight.extend(self.accept_batch(&mut taken).await),
                 },
-                _ = tidy.tick() => self.limits.forget_idle(),
+                _ = cleanup.tick() => self.limits.forget_idle(),
             }
         }
         debug!("ingest drained");
     }
 
-    /// Checks what was taken from the queue and sends it on its way as one batch.
-    async fn take_in(&mut self, taken: &mut Vec<Submission>) -> Option<InFlight> {
+    /// Checks submissions from the queue and appends the accepted ones as one batch.
+    async fn accept_batch(&mut self, taken: &mut Vec<Submission>) -> Option<InFlight> {
         let mut building = Building::default();
         for submission in taken.drain(..) {
             self.parts.board.metrics().comments_received.inc();
             self.check(submission, &mut building).await;
         }
-        if building.awaiting.is_empty() {
+        if building.pending.is_empty() {
             return None;
         }
         if let Some(reservations) = &self.parts.reservations {
-            settle_ids(reservations, &mut building).await;
+            reserve_ids(reservations, &mut building).await;
         }
         let records: Vec<_> = building.drafts.into_iter().map(record).collect();
         let appended =
             (!records.is_empty()).then(|| self.parts.log.append(Topic::CommentEvents, records));
-        Some(InFlight { appended, awaiting: building.awaiting })
+        Some(InFlight { appended, pending: building.pending })
     }
 
     async fn check(&mut self, submission: Submission, building: &mut Building) {
@@ -186,36 +225,33 @@ impl Ingest {
         if let Some(key) = &key {
             if let Some((comment_id, seq)) = self.parts.refs.get(key) {
                 let repeated = Accepted { comment_id, seq, comment: None, shadow: false };
-                return building.settle(submission, Ok(repeated));
+                return building.push_outcome(submission, Ok(repeated));
             }
             if self.pending_refs.contains_key(key) {
                 let Submission { reply_to, client_ref, .. } = submission;
                 let key = Some(key.clone());
-                building.awaiting.push(Awaiting {
+                building.pending.push(PendingReply {
                     reply_to,
                     client_ref,
                     key,
-                    what: Awaited::Repeated,
+                    state: Awaited::Repeated,
                 });
                 return;
             }
         }
         match self.admit(&submission).await {
-            Err(error) => building.settle(submission, Err(error)),
-            Ok((comment, shadow, screened)) => {
+            Err(error) => building.push_outcome(submission, Err(error)),
+            Ok(admitted) => {
                 if let Some(key) = &key {
-                    self.pending_refs.insert(key.clone(), comment.comment_id);
+                    self.pending_refs.insert(key.clone(), admitted.comment.comment_id);
                 }
-                draft(submission, comment, shadow, screened, key, building);
+                building.push_draft(submission, admitted, key);
             }
         }
     }
 
-    /// Everything that can be said against a comment, the cheapest first; a repeat costs no quota.
-    async fn admit(
-        &self,
-        submission: &Submission,
-    ) -> Result<(Arc<Comment>, bool, bool), ErrorBody> {
+    /// Runs every check that can refuse a comment, the cheapest first. A repeat costs no quota.
+    async fn admit(&self, submission: &Submission) -> Result<AdmittedComment, ErrorBody> {
         let identity = &submission.identity;
         if let Some(verdict) = self.parts.sanctions.check(identity.user_id) {
             return Err(verdict.error());
@@ -249,23 +285,23 @@ impl Ingest {
             message,
             created_at: comment_id.unix_ms(),
         });
-        let (shadow, screened) = self.screen(&stream, &comment, identity.role.is_staff()).await?;
-        Ok((comment, shadow, screened))
+        let screened = self.screen(&stream, &comment, identity.role.is_staff()).await?;
+        Ok(AdmittedComment { comment, shadow: screened.shadow, screened: screened.screened })
     }
 
-    /// Whether the comment is for its sender alone, and whether moderation has seen it.
+    /// Checks the comment with moderation first, if the stream is in synchronous mode.
     async fn screen(
         &self,
-        stream: &crate::protocol::stream::Stream,
+        stream: &Stream,
         comment: &Arc<Comment>,
         staff: bool,
-    ) -> Result<(bool, bool), ErrorBody> {
+    ) -> Result<Screened, ErrorBody> {
         if stream.moderation != ModerationMode::Sync || staff {
-            return Ok((false, staff));
+            return Ok(Screened { shadow: false, screened: staff });
         }
         match self.parts.screen.screen(comment).await? {
-            Screening::Accept => Ok((false, true)),
-            Screening::Shadow(_) => Ok((true, true)),
+            Screening::Accept => Ok(Screened { shadow: false, screened: true }),
+            Screening::Shadow(_) => Ok(Screened { shadow: true, screened: true }),
             Screening::Reject(reason) => {
                 let text = format!("the comment was refused: {reason}");
                 Err(ErrorBody::new(ErrorCode::ModerationRejected, text))
@@ -278,9 +314,9 @@ impl Ingest {
         }
     }
 
-    /// Tells the senders of a batch what became of it.
-    fn answer(&mut self, outcome: Appended, awaiting: Vec<Awaiting>) {
-        // A batch that asked nothing of the log says nothing about it.
+    /// Replies to the senders of a batch.
+    fn answer(&mut self, outcome: Appended, pending: Vec<PendingReply>) {
+        // A batch without an append says nothing about the log.
         let outcome = match outcome {
             Some(outcome) => self.breaker.observe(outcome),
             None => Ok(Vec::new()),
@@ -288,14 +324,15 @@ impl Ingest {
         if let Err(error) = &outcome {
             self.last_failure = log_error(error).code;
         } else {
-            let appended = |waiting: &&Awaiting| matches!(waiting.what, Awaited::Appended { .. });
-            let accepted = awaiting.iter().filter(appended).count() as u64;
+            let appended =
+                |waiting: &&PendingReply| matches!(waiting.state, Awaited::Appended { .. });
+            let accepted = pending.iter().filter(appended).count() as u64;
             self.parts.board.metrics().comments_accepted.inc_by(accepted);
         }
         let mut replies = Vec::new();
-        for waiting in awaiting {
-            let outcome = match (&outcome, waiting.what) {
-                (_, Awaited::Settled(outcome)) => outcome,
+        for waiting in pending {
+            let outcome = match (&outcome, waiting.state) {
+                (_, Awaited::Known(outcome)) => outcome,
                 (Err(error), Awaited::Appended { .. }) => {
                     if let Some(key) = &waiting.key {
                         self.pending_refs.remove(key);
@@ -319,7 +356,7 @@ impl Ingest {
         }
     }
 
-    /// The original was ahead in the line, so it is settled by now.
+    /// Returns the outcome of the original, which was answered before its repeat.
     fn outcome_of_original(&mut self, key: Option<&RefKey>) -> Result<Accepted, ErrorBody> {
         let known = key.and_then(|key| self.parts.refs.get(key));
         known
@@ -350,40 +387,16 @@ impl Ingest {
     }
 }
 
-/// What became of an append, if there was one.
+/// The result of an append, if there was one.
 type Appended = Option<Result<Vec<Position>, LogError>>;
 
-/// The outcome of the batch that was sent first; never, if there is none.
-async fn settled(front: Option<&mut InFlight>) -> Appended {
+/// Waits for the append of the oldest batch; forever if there is none.
+async fn first_appended(front: Option<&mut InFlight>) -> Appended {
     match front {
         Some(InFlight { appended: Some(appended), .. }) => Some(appended.await),
         Some(InFlight { appended: None, .. }) => None,
         None => std::future::pending().await,
     }
-}
-
-fn draft(
-    submission: Submission,
-    comment: Arc<Comment>,
-    shadow: bool,
-    screened: bool,
-    key: Option<RefKey>,
-    building: &mut Building,
-) {
-    let index = building.drafts.len();
-    building.drafts.push(CommentSubmitted {
-        comment: comment.clone(),
-        role: submission.identity.role,
-        client_ref: submission.client_ref.clone(),
-        shadow,
-        screened,
-    });
-    building.awaiting.push(Awaiting {
-        reply_to: submission.reply_to,
-        client_ref: submission.client_ref,
-        key,
-        what: Awaited::Appended { index, comment, shadow },
-    });
 }
 
 fn record(draft: CommentSubmitted) -> NewRecord {
