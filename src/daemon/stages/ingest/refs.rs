@@ -51,7 +51,8 @@ impl Refs {
 
     pub fn remember(&mut self, key: &RefKey, comment_id: CommentId, seq: Seq) {
         self.forget_old();
-        self.known.insert(self.hash(key), (comment_id, seq));
+        let hash = self.hash(key);
+        self.known.insert(hash, (comment_id, seq));
     }
 
     /// Remembers a comment read back from the log.

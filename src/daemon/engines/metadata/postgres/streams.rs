@@ -1,6 +1,5 @@
 //! Streams, their settings and the rates operators fixed for them.
 
-use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use super::audit;

@@ -7,7 +7,7 @@ use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
-use crate::protocol::{CommentId, StreamId, UserId};
+use crate::protocol::CommentId;
 
 pub(super) async fn queue(file: &SqliteFile, item: &ReviewItem) -> Result<(), StoreError> {
     let mut transaction = file.begin().await?;

@@ -1,7 +1,5 @@
 //! Users as last seen: what makes an operator's `ban ann` possible.
 
-use std::sync::Arc;
-
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::daemon::engines::StoreError;
