@@ -27,7 +27,8 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// Topics of their own each time; one keyspace for all runs, so that tables are not always empty.
+    /// Topics of their own each time; one keyspace for all runs, so that tables are not always
+    /// empty.
     pub(super) async fn open() -> anyhow::Result<Self> {
         let port = std::env::var("LC_STACK_PORT").ok().and_then(|port| port.parse().ok());
         let port = port.unwrap_or(17_000_u16);

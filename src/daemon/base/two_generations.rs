@@ -1,5 +1,5 @@
-//! A bounded map that forgets entries by age, driven by the caller's time, so that replaying the same
-//! events gives the same answers.
+//! A bounded map that forgets entries by age, driven by the caller's time, so that replaying the
+//! same events gives the same answers.
 
 use std::hash::Hash;
 

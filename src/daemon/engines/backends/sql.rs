@@ -7,8 +7,8 @@ use sqlx::sqlite::{SqliteError, SqliteRow};
 use crate::daemon::engines::StoreError;
 use crate::protocol::CommentId;
 
-/// Converts a number for a column: SQL integers are signed. Ids are at most 2^63 − 1 by contract, and
-/// times and offsets stay far below it.
+/// Converts a number for a column: SQL integers are signed. Ids are at most 2^63 − 1 by contract,
+/// and times and offsets stay far below it.
 pub(crate) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

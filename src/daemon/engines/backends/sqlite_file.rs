@@ -1,9 +1,9 @@
-//! One SQLite file: a connection that writes, a few that read, and migrations. Every SQLite engine is
-//! built on it; sqlx's types stay between here and those engines.
+//! One SQLite file: a connection that writes, a few that read, and migrations. Every SQLite engine
+//! is built on it; sqlx's types stay between here and those engines.
 //!
-//! Always holds: there is one writer, so no write ever meets a locked database. Readers see the last
-//! commit and never wait (WAL). A commit is on disk when it returns. SQLite runs on threads of its
-//! own, never on the runtime's.
+//! Always holds: there is one writer, so no write ever meets a locked database. Readers see the
+//! last commit and never wait (WAL). A commit is on disk when it returns. SQLite runs on threads of
+//! its own, never on the runtime's.
 //!
 //! When full: callers wait for a connection up to [`ACQUIRE_TIMEOUT`], then get
 //! [`StoreError::Unavailable`], as they do when the disk is full.
@@ -22,8 +22,8 @@ use crate::daemon::engines::StoreError;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages of history are short reads; a few at a time keep two cores busy.
 const READERS: u32 = 3;
-/// Pages (4 KiB) of write-ahead log before they are copied into the file. More than SQLite's default
-/// of 1000, so that not every batch of comments pays for a copy.
+/// Pages (4 KiB) of write-ahead log before they are copied into the file. More than SQLite's
+/// default of 1000, so that not every batch of comments pays for a copy.
 const CHECKPOINT_PAGES: &str = "4096";
 /// The write-ahead log is truncated to this size after a burst.
 const WAL_LIMIT_BYTES: &str = "67108864";

@@ -14,11 +14,11 @@ pub(crate) struct Probe {
     pub(crate) result: Result<String, String>,
 }
 
-/// Probes every Redis node and the Kafka cluster, if engines use them; the other servers answer when
-/// the stores are opened. The daemon starts while a Redis node is away, but `lcd check` reports it.
+/// Probes every Redis node and the Kafka cluster, if engines use them; the other servers answer
+/// when the stores are opened. The daemon starts while a Redis node is away, but `lcd check`
+/// reports it.
 ///
-/// # Errors
-/// Settings from which no connection can be made.
+/// # Errors Settings from which no connection can be made.
 pub(crate) async fn probe_servers(config: &Config) -> anyhow::Result<Vec<Probe>> {
     let mut probes = Vec::new();
     if config.engines.uses_redis() {

@@ -1,5 +1,5 @@
-//! The promises of every comment store. `comment_store_suite!(open())` tests an engine against them;
-//! see [`crate::daemon::testing::engine_suite`].
+//! The promises of every comment store. `comment_store_suite!(open())` tests an engine against
+//! them; see [`crate::daemon::testing::engine_suite`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Comments in memory, for tests of what writes and reads them: everything the contract promises but
-//! durability, and failures on demand.
+//! Comments in memory, for tests of what writes and reads them: everything the contract promises
+//! but durability, and failures on demand.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -3,10 +3,11 @@
 //! In: batches from the archiver. Out: pages of a stream, newest first. Engines: [`sqlite`] for one
 //! machine; [`postgres`] and [`cassandra`] (also ScyllaDB) for many nodes.
 //!
-//! Always holds: inserting a comment again changes nothing; marking a comment as deleted works before
-//! and after it is inserted, and again. Pages are ordered by comment id (creation time), newest
-//! first, and never show a deleted or a shadow-banned comment. Comments older than [`retention`] are
-//! removed in the background, never after their tombstones; one that is written again may be ignored.
+//! Always holds: inserting a comment again changes nothing; marking a comment as deleted works
+//! before and after it is inserted, and again. Pages are ordered by comment id (creation time),
+//! newest first, and never show a deleted or a shadow-banned comment. Comments older than
+//! [`retention`] are removed in the background, never after their tombstones; one that is written
+//! again may be ignored.
 //!
 //! When full: [`crate::daemon::engines::StoreError::Unavailable`]; nothing of the batch counts as
 //! stored.
@@ -67,8 +68,8 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
         tombstones: &[Tombstone],
     ) -> Result<(), StoreError>;
 
-    /// Returns at most `limit` (1 to 1000) comments of a stream that are older than `before`, or the
-    /// newest ones, newest first. `before` need not exist.
+    /// Returns at most `limit` (1 to 1000) comments of a stream that are older than `before`, or
+    /// the newest ones, newest first. `before` need not exist.
     async fn page(
         &self,
         stream_id: StreamId,
@@ -76,12 +77,12 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError>;
 
-    /// Returns one comment by id, deleted ones included. Meant for a person's single request: an engine
-    /// may look in every stream.
+    /// Returns one comment by id, deleted ones included. Meant for a person's single request: an
+    /// engine may look in every stream.
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError>;
 
-    /// Returns at most `limit` tombstones made at or after `since_ms`, oldest first. The recent cache
-    /// needs them at start.
+    /// Returns at most `limit` tombstones made at or after `since_ms`, oldest first. The recent
+    /// cache needs them at start.
     async fn tombstones_since(
         &self,
         since_ms: u64,

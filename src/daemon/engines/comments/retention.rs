@@ -27,8 +27,8 @@ impl Retention {
         Self { keep, clock }
     }
 
-    /// Returns the time (milliseconds since the Unix epoch) before which comments are expired; `None`
-    /// if they are kept forever.
+    /// Returns the time (milliseconds since the Unix epoch) before which comments are expired;
+    /// `None` if they are kept forever.
     pub fn horizon_ms(&self) -> Option<u64> {
         let keep_ms = u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX);
         (keep_ms > 0).then(|| self.now_ms().saturating_sub(keep_ms))
@@ -47,8 +47,8 @@ impl Retention {
     }
 }
 
-/// A task that runs a round of an engine's upkeep at intervals. Dropping it ends the task, including a
-/// running round.
+/// A task that runs a round of an engine's upkeep at intervals. Dropping it ends the task,
+/// including a running round.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     _stop: DropGuard,

@@ -1,8 +1,9 @@
-//! Memory views of the metadata that every comment and every connection asks about.
+//! In-memory views of the metadata that every comment and every connection needs.
 //!
 //! In: the metadata store, read at start, on every change and every few seconds. Out: answers
 //! without waiting. Always holds: what a reload has seen is what is answered, until one that began
-//! later has seen more; a reload that fails keeps the last answers. Nothing queues here; the size is that of the tables.
+//! later has seen more; a reload that fails keeps the last answers. Nothing queues here; the size
+//! is that of the tables.
 
 mod sanctions;
 mod snapshot;

@@ -1,4 +1,4 @@
-//! Who is banned or timed out, right now.
+//! The bans and timeouts in force.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use crate::protocol::admin::{Sanction, SanctionKind};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{ErrorCode, UserId};
 
-/// What a sanction means for the user who meets it.
+/// The effect of a sanction on its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     pub kind: SanctionKind,
-    /// Milliseconds until it ends; `None` for good.
+    /// Milliseconds until it ends; `None` if it never does.
     pub remaining_ms: Option<u64>,
     pub reason: Option<String>,
 }
 
 impl Verdict {
-    /// The error its user is answered with.
+    /// Returns the error sent to the user.
     pub fn error(&self) -> ErrorBody {
         let (code, what) = match self.kind {
             SanctionKind::Ban => (ErrorCode::Banned, "you are banned"),
@@ -42,19 +42,18 @@ pub struct Sanctions {
     store: SharedMetadataStore,
     clock: SharedClock,
     by_user: Arc<Snapshot<AHashMap<UserId, Vec<Sanction>>>>,
-    /// Users whose ban [`Self::newly_banned`] has told, with the time it was made.
-    told: Arc<Mutex<AHashMap<UserId, u64>>>,
+    /// Users whose ban [`Self::newly_banned`] has returned, with the time of the ban.
+    reported: Arc<Mutex<AHashMap<UserId, u64>>>,
 }
 
 impl Sanctions {
     pub async fn load(store: SharedMetadataStore, clock: SharedClock) -> Result<Self, StoreError> {
-        let (by_user, told) = Default::default();
-        let sanctions = Self { store, clock, by_user, told };
+        let sanctions = Self { store, clock, by_user: Arc::default(), reported: Arc::default() };
         sanctions.reload().await?;
         Ok(sanctions)
     }
 
-    /// Reads all of them anew.
+    /// Reads all sanctions again.
     pub async fn reload(&self) -> Result<(), StoreError> {
         let reload = self.by_user.begin();
         let mut by_user: AHashMap<UserId, Vec<Sanction>> = AHashMap::new();
@@ -65,7 +64,7 @@ impl Sanctions {
         Ok(())
     }
 
-    /// The heaviest sanction on a user, if any is in force.
+    /// Returns the most severe sanction on a user, if any is in force.
     pub fn check(&self, user_id: UserId) -> Option<Verdict> {
         let by_user = self.by_user.get();
         let sanctions = by_user.get(&user_id)?;
@@ -82,26 +81,24 @@ impl Sanctions {
         })
     }
 
-    /// The ban on a user, if one is in force; a timeout does not keep anybody from watching.
+    /// Returns the ban on a user, if one is in force. A timeout does not prevent watching.
     pub fn check_ban(&self, user_id: UserId) -> Option<Verdict> {
         self.check(user_id).filter(|verdict| verdict.kind == SanctionKind::Ban)
     }
 
-    /// Users banned, or banned anew, since this was asked last.
+    /// Returns the users banned, or banned again, since the last call.
     pub fn newly_banned(&self) -> Vec<UserId> {
         let mut bans: AHashMap<UserId, u64> = AHashMap::new();
         for ban in self.all().iter().filter(|sanction| sanction.kind == SanctionKind::Ban) {
             let at = bans.entry(ban.user_id).or_default();
             *at = ban.created_at.max(*at);
         }
-        let mut told = self.told.lock();
-        let before = std::mem::replace(&mut *told, bans.clone());
-        drop(told);
+        let before = std::mem::replace(&mut *self.reported.lock(), bans.clone());
         let is_new = |(user_id, at): &(UserId, u64)| before.get(user_id) != Some(at);
         bans.into_iter().filter(is_new).map(|(user_id, _)| user_id).collect()
     }
 
-    /// All in force.
+    /// Returns all sanctions in force, newest first.
     pub fn all(&self) -> Vec<Sanction> {
         let now = self.clock.now_ms();
         let mut all: Vec<_> = self.by_user.get().values().flatten().cloned().collect();
@@ -144,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_ban_weighs_more_than_a_timeout_and_a_timeout_is_no_ban() {
+    async fn a_ban_outweighs_a_timeout() {
         let timeout = sanction(7, SanctionKind::Timeout, Some(START_MS + 1000));
         let (store, sanctions) = loaded(&[timeout]).await;
         assert_eq!(sanctions.check_ban(UserId(7)), None);
@@ -168,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_ban_is_new_once_and_again_when_it_is_made_anew() {
+    async fn a_ban_is_new_once_and_again_when_repeated() {
         let (store, sanctions) = loaded(&[sanction(7, SanctionKind::Timeout, None)]).await;
         assert_eq!(sanctions.newly_banned(), [], "a timeout is no ban");
         let mut ban = sanction(7, SanctionKind::Ban, None);

@@ -1,4 +1,4 @@
-//! A view that is replaced as a whole, by the reload that began last.
+//! A view that is replaced as a whole by the reload that began last.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,32 +6,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-/// A value with reloads that may overlap. A slow reload that read the store before a change must not
-/// undo a quicker one that read it after.
+/// A value with reloads that may overlap. A slow reload that read the store before a change must
+/// not replace a faster one that read it after the change.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot<T> {
     value: ArcSwap<T>,
     begun: AtomicU64,
-    /// The reload that `value` is of.
-    of: Mutex<u64>,
+    /// The number of the reload that stored `value`.
+    stored_by: Mutex<u64>,
 }
 
-/// The place of a reload among all.
+/// The number of a reload.
 #[derive(Debug)]
 pub(super) struct Reload(u64);
 
 impl<T> Snapshot<T> {
-    /// Call before reading the store.
+    /// Begins a reload. Must be called before reading the store.
     pub(super) fn begin(&self) -> Reload {
         Reload(self.begun.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
-    /// Puts in place what was read, unless a reload that began later has done so already: what that
-    /// one read is at least as new.
+    /// Stores the value that was read, unless a reload that began later has already stored one.
     pub(super) fn finish(&self, reload: &Reload, value: T) {
-        let mut of = self.of.lock();
-        if reload.0 > *of {
-            *of = reload.0;
+        let mut stored_by = self.stored_by.lock();
+        if reload.0 > *stored_by {
+            *stored_by = reload.0;
             self.value.store(Arc::new(value));
         }
     }
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reload_that_began_earlier_undoes_nothing() {
+    fn an_earlier_reload_never_replaces_a_later_one() {
         let snapshot = Snapshot::<u32>::default();
         let (slow, quick) = (snapshot.begin(), snapshot.begin());
         snapshot.finish(&quick, 2);
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_that_never_finishes_holds_nothing_up() {
+    fn an_unfinished_reload_blocks_no_other() {
         let snapshot = Snapshot::<u32>::default();
         let _failed = snapshot.begin();
         let next = snapshot.begin();

@@ -24,7 +24,7 @@ impl Streams {
         Ok(streams)
     }
 
-    /// Reads all of them anew.
+    /// Reads all streams again.
     pub async fn reload(&self) -> Result<(), StoreError> {
         let reload = self.by_id.begin();
         let all = self.store.streams().await?;
@@ -37,7 +37,7 @@ impl Streams {
         self.by_id.get().get(&stream_id).cloned()
     }
 
-    /// All, by id.
+    /// Returns all streams, ordered by id.
     pub fn all(&self) -> Vec<Arc<Stream>> {
         let mut all: Vec<_> = self.by_id.get().values().cloned().collect();
         all.sort_by_key(|stream| stream.stream_id);
@@ -52,7 +52,7 @@ mod tests {
     use crate::protocol::stream::ModerationMode;
 
     #[tokio::test]
-    async fn streams_are_answered_by_id_and_in_order() {
+    async fn streams_are_found_by_id_and_listed_in_order() {
         let store = InMemoryMetadata::default();
         for id in [3, 1, 2] {
             store.put_stream(stream(id, ModerationMode::Async));
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reload_shows_changes_to_every_clone_and_a_failed_one_keeps_what_there_was() {
+    async fn a_reload_updates_every_clone_or_none() {
         let store = Arc::new(InMemoryMetadata::default());
         store.put_stream(stream(1, ModerationMode::Async));
         let streams = Streams::load(store.clone()).await.unwrap();

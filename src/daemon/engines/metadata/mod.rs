@@ -1,7 +1,7 @@
 //! The metadata store: streams, users, sanctions, the review queue, the audit log.
 //!
-//! In: changes by operators, the API and moderation. Out: the same data, by id or in lists. Engines:
-//! [`sqlite`] for one machine, [`postgres`] for many nodes.
+//! In: changes by operators, the API and moderation. Out: the same data, by id or in lists.
+//! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
 //!
 //! Always holds: each method is one transaction; whatever returned `Ok` is durable. A change by an
 //! operator and its audit entry are stored together or not at all.
@@ -64,10 +64,10 @@ pub const MAX_USERS_NAMED: usize = 100;
 #[async_trait]
 pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     // streams
-    /// Creates a stream at the audit entry's time and returns the entry's number. Without a requested
-    /// id the stream gets the one above the highest in use. [`StoreError::Exists`] if the requested
-    /// id is taken. The entry is stored [about the stream](NewAudit::of_stream), because only the
-    /// store knows an id it assigned.
+    /// Creates a stream at the audit entry's time and returns the entry's number. Without a
+    /// requested id the stream gets the one above the highest in use. [`StoreError::Exists`] if the
+    /// requested id is taken. The entry is stored [about the stream](NewAudit::of_stream), because
+    /// only the store knows an id it assigned.
     async fn create_stream(
         &self,
         new: NewStream,
@@ -86,8 +86,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn streams(&self) -> Result<Vec<Stream>, StoreError>;
     /// Returns the rates that operators fixed, ordered by stream.
     async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError>;
-    /// Fixes the rate of a stream; `None` lets the throttle decide again. [`StoreError::NotFound`] for
-    /// an unknown stream.
+    /// Fixes the rate of a stream; `None` lets the throttle decide again. [`StoreError::NotFound`]
+    /// for an unknown stream.
     async fn set_throttle_override(
         &self,
         stream_id: StreamId,
@@ -104,10 +104,11 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError>;
 
     // sanctions
-    /// Puts a sanction in force, replacing one of the same kind, and returns the audit entry's number.
+    /// Puts a sanction in force, replacing one of the same kind, and returns the audit entry's
+    /// number.
     async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError>;
-    /// Lifts sanctions of a user; [`StoreError::NotFound`] if none was in force at the audit entry's
-    /// time.
+    /// Lifts sanctions of a user; [`StoreError::NotFound`] if none was in force at the audit
+    /// entry's time.
     async fn lift(
         &self,
         user_id: UserId,

@@ -1,7 +1,7 @@
 //! The archiver: copies every comment and every deletion from the log into the comment store.
 //!
-//! In: the comment events of the log, as the consumer group `archiver`, from the earliest offset. Out:
-//! batches in the comment store; records that cannot be decoded, in the dead-letter topic.
+//! In: the comment events of the log, as the consumer group `archiver`, from the earliest offset.
+//! Out: batches in the comment store; records that cannot be decoded, in the dead-letter topic.
 //!
 //! Always holds: the position is committed only after the store has the batch, and writing a batch
 //! again changes nothing, so a crash at any moment loses nothing and stores nothing twice. A record

@@ -200,7 +200,7 @@ async fn stopping_with_the_store_down_commits_nothing() {
 }
 
 #[tokio::test]
-async fn a_crash_between_write_and_commit_stores_nothing_twice() {
+async fn a_crash_before_the_commit_stores_nothing_twice() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteComments::open(&dir.path().join("comments.db")).await.unwrap());
     let log = InMemoryLog::shaped(1, 0);

@@ -1,20 +1,21 @@
 //! Ingest: from what a viewer sent to a durable comment and an ack.
 //!
-//! In: batches of [`crate::daemon::base::handoff::Submission`]s from the delivery workers and the gateway.
-//! Out: records in the event log; one reply per submission.
+//! In: batches of [`crate::daemon::base::handoff::Submission`]s from the delivery workers and the
+//! gateway. Out: records in the event log; one reply per submission.
 //!
 //! Always holds:
 //! - An ack is sent only after the log has the comment. Every submission gets exactly one reply.
 //! - Replies of one connection come in the order of its submissions.
 //! - A submission repeated with the same `ref` by the same user on the same stream gets the same
-//!   comment id and is appended once, also across a restart (the log is read back at start). Repeated
-//!   on another node, it may be appended once more, but under the same id as long as
+//!   comment id and is appended once, also across a restart (the log is read back at start).
+//!   Repeated on another node, it may be appended once more, but under the same id as long as
 //!   [`crate::daemon::engines::reservations`] can be reached.
 //! - A refused submission changes nothing.
 //!
-//! When full: the queue in front holds [`crate::daemon::base::config::IngestConfig::queue_comments`];
-//! a submission that finds it full is answered with `overloaded`. At most [`submit::MAX_IN_FLIGHT`] batches wait for the
-//! log; then the queue is not read.
+//! When full: the queue in front holds
+//! [`crate::daemon::base::config::IngestConfig::queue_comments`]; a submission that finds it full
+//! is answered with `overloaded`. At most [`submit::MAX_IN_FLIGHT`] batches wait for the log; then
+//! the queue is not read.
 
 mod comment_ids;
 mod rate_limit;

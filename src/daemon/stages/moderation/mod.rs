@@ -1,17 +1,18 @@
 //! Moderation: which comments may be seen, decided by a list of stages.
 //!
-//! In: comments, either from the event log after publication ([`worker`], the default) or from ingest
-//! before it ([`screen`], for streams in synchronous mode). Out: decisions, appended to the event log
-//! if they delete; comments for a person to review, in the review queue of the metadata store.
+//! In: comments, either from the event log after publication ([`worker`], the default) or from
+//! ingest before it ([`screen`], for streams in synchronous mode). Out: decisions, appended to the
+//! event log if they delete; comments for a person to review, in the review queue of the metadata
+//! store.
 //!
 //! Always holds: every comment of a moderated stream is checked by one of the two. A decision is
 //! durable before the worker's position moves past its comment; after a crash it may be made again,
 //! which changes nothing downstream. While moderation or one of its engines is down, comments pass,
 //! and are checked when it is back.
 //!
-//! When full: the worker falls behind, and the log keeps the rest. While the metadata store is down,
-//! flagged comments wait in memory up to a bound and deletions continue; at the bound the worker
-//! waits.
+//! When full: the worker falls behind, and the log keeps the rest. While the metadata store is
+//! down, flagged comments wait in memory up to a bound and deletions continue; at the bound the
+//! worker waits.
 
 pub mod pipeline;
 mod reviews;

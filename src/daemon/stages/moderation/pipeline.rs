@@ -1,4 +1,4 @@
-//! The stages of moderation as a list.
+//! Moderation as an ordered list of stages.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use tracing::error;
 use crate::protocol::events::Decision;
 use crate::protocol::{Comment, Role};
 
-/// What is judged.
+/// A comment to be checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     pub comment: &'a Comment,
-    /// The sender's role, where it is known.
+    /// The sender's role, if known.
     pub role: Option<Role>,
 }
 
-/// What one stage thinks of a comment.
+/// The result of one stage for a comment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     pub decision: Decision,
     /// A stable word such as `blocked_word`; empty with [`Decision::Accept`].
     pub reason: &'static str,
-    /// How sure the stage is, 0 to 1, if it measures that.
+    /// The confidence of the stage, 0 to 1, if it measures one.
     pub score: Option<f32>,
 }
 
@@ -38,20 +38,19 @@ impl Finding {
     }
 }
 
-/// One kind of judgement: rules, a model, a user's reputation.
+/// One kind of check: rules, a model, a user's reputation.
 ///
-/// A stage that depends on something that may fail accepts while it fails: comments pass rather than
-/// wait for it.
+/// A stage whose dependency fails accepts comments meanwhile, so that they do not have to wait.
 #[async_trait]
 pub trait Stage: Send + Sync + std::fmt::Debug + 'static {
-    /// Stable; recorded as who decided.
+    /// Returns a stable name, which is recorded with decisions.
     fn name(&self) -> &'static str;
 
-    /// Judges one comment. May remember it, to judge later ones; is called once for each comment.
+    /// Checks one comment. Called once per comment; may remember it to check later ones.
     async fn check(&self, subject: &Subject<'_>) -> Finding;
 }
 
-/// What the pipeline decided, and which stage it was.
+/// The decision of the pipeline, and the stage that made it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     pub finding: Finding,
@@ -60,7 +59,7 @@ pub struct Verdict {
 }
 
 /// The stages, in order. The first decision other than accept ends the check; a stage that panics
-/// is passed over.
+/// is skipped.
 #[derive(Debug)]
 pub struct Pipeline {
     stages: Vec<Arc<dyn Stage>>,
@@ -75,7 +74,7 @@ impl Pipeline {
         for stage in &self.stages {
             let check = AssertUnwindSafe(stage.check(subject)).catch_unwind();
             let Ok(finding) = check.await else {
-                // One comment that trips a stage must stop neither its stream nor those behind it.
+                // A comment that makes a stage panic must not stop its stream or later comments.
                 let comment_id = subject.comment.comment_id;
                 error!(stage = stage.name(), %comment_id, "a moderation stage panicked");
                 continue;
@@ -98,7 +97,7 @@ mod tests {
     struct Fixed {
         name: &'static str,
         decision: Decision,
-        asked: AtomicU32,
+        checks: AtomicU32,
     }
 
     #[async_trait]
@@ -109,13 +108,13 @@ mod tests {
 
         async fn check(&self, subject: &Subject<'_>) -> Finding {
             assert_ne!(&*subject.comment.message, self.name, "a comment that trips this stage");
-            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.checks.fetch_add(1, Ordering::Relaxed);
             Finding::new(self.decision, "because")
         }
     }
 
     fn fixed(name: &'static str, decision: Decision) -> Arc<Fixed> {
-        Arc::new(Fixed { name, decision, asked: AtomicU32::new(0) })
+        Arc::new(Fixed { name, decision, checks: AtomicU32::new(0) })
     }
 
     #[tokio::test]
@@ -127,12 +126,12 @@ mod tests {
         let verdict = pipeline.check(&Subject { comment: &comment, role: None }).await;
         assert_eq!(verdict.decided_by, Some("second"));
         assert_eq!(verdict.finding.decision, Decision::Flag);
-        assert_eq!(first.asked.load(Ordering::Relaxed), 1);
-        assert_eq!(third.asked.load(Ordering::Relaxed), 0);
+        assert_eq!(first.checks.load(Ordering::Relaxed), 1);
+        assert_eq!(third.checks.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
-    async fn a_stage_that_panics_is_passed_over() {
+    async fn a_stage_that_panics_is_skipped() {
         let (first, second) = (fixed("first", Decision::Reject), fixed("second", Decision::Flag));
         let pipeline = Pipeline::new(vec![first, second]);
         let comment = comment(1, 2, "first");

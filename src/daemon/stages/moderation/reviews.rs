@@ -31,8 +31,8 @@ impl ReviewQueue {
         }
     }
 
-    /// Queues an item; succeeds if it is already queued. [`StoreError::Unavailable`] at once while the
-    /// breaker is open.
+    /// Queues an item; succeeds if it is already queued. [`StoreError::Unavailable`] at once while
+    /// the breaker is open.
     pub(super) async fn queue(&self, item: ReviewItem) -> Result<(), StoreError> {
         if !self.breaker.permits() {
             return Err(StoreError::Unavailable("waiting for the store to recover".into()));

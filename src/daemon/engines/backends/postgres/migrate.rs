@@ -14,8 +14,8 @@ const LONGEST_MIGRATION: Duration = Duration::from_secs(600);
 const NO_STATEMENT_TIMEOUT: &str =
     "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 
-/// Held by the node that migrates, until its connection ends. One lock per schema; sqlx's own lock is
-/// per database and stays held when a migration fails.
+/// Held by the node that migrates, until its connection ends. One lock per schema; sqlx's own lock
+/// is per database and stays held when a migration fails.
 const LOCK: &str = "SELECT pg_advisory_lock(hashtextextended('lcd migrations ' || $1, 0))";
 
 /// Implements [`PostgresServer::migrate`](super::PostgresServer::migrate).

@@ -1,10 +1,10 @@
-//! A PostgreSQL server, as the engines on it share it: one bounded set of connections, and one schema
-//! that is migrated at start. sqlx's types stay between here and those engines.
+//! A PostgreSQL server, as the engines on it share it: one bounded set of connections, and one
+//! schema that is migrated at start. sqlx's types stay between here and those engines.
 //!
-//! Always holds: every table is in the schema `postgres.schema`, which is created at start if absent;
-//! several nodes may start at once. A commit is on disk when it returns, even where the server's
-//! default is not to wait for the disk. Every call ends within `postgres.timeout`, whether the server
-//! is up, down or hung; nothing has to be restarted when it is back.
+//! Always holds: every table is in the schema `postgres.schema`, which is created at start if
+//! absent; several nodes may start at once. A commit is on disk when it returns, even where the
+//! server's default is not to wait for the disk. Every call ends within `postgres.timeout`, whether
+//! the server is up, down or hung; nothing has to be restarted when it is back.
 //!
 //! When full: callers wait for one of `postgres.max_connections` connections, then get
 //! [`StoreError::Unavailable`]. They get the same whenever the server does not answer, is shutting
@@ -61,8 +61,8 @@ impl PostgresServer {
     }
 }
 
-/// Runs a query and fails if the server is a read-only replica. The query checks what else the engine
-/// needs, and returns `pg_is_in_recovery()` as `replica`.
+/// Runs a query and fails if the server is a read-only replica. The query checks what else the
+/// engine needs, and returns `pg_is_in_recovery()` as `replica`.
 pub(crate) async fn check_writable(
     connection: &mut PgConnection,
     query: &'static str,

@@ -1,12 +1,12 @@
-//! The connections of this node: at most `postgres.max_connections`, opened when needed, shared by all
-//! stores.
+//! The connections of this node: at most `postgres.max_connections`, opened when needed, shared by
+//! all stores.
 //!
 //! sqlx has a pool of its own; this one exists because of its behaviour while a server hangs. A
-//! connection abandoned in the middle of an answer is closed at once, where sqlx's pool waits without
-//! bound for the rest of the answer and keeps the connection's permit meanwhile. A refused connection
-//! is an error at once, where sqlx's pool retries until the caller's timeout. After a failure no idle
-//! connection opened before it is used again, so a restart of the server costs one failed call, not
-//! one per connection.
+//! connection abandoned in the middle of an answer is closed at once, where sqlx's pool waits
+//! without bound for the rest of the answer and keeps the connection's permit meanwhile. A refused
+//! connection is an error at once, where sqlx's pool retries until the caller's timeout. After a
+//! failure no idle connection opened before it is used again, so a restart of the server costs one
+//! failed call, not one per connection.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -48,7 +48,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Idle {
-    /// Most recently used last. Idle connections and those in use together never exceed the permits.
+    /// Most recently used last. Idle connections and those in use together never exceed the
+    /// permits.
     connections: Vec<(PgConnection, Times)>,
     /// Connections opened before this moment are not used again.
     distrusted_before: Instant,
@@ -152,8 +153,8 @@ impl PostgresPool {
     }
 }
 
-/// A connection in use. If it is dropped before [`Self::end`], it is closed and its unfinished work is
-/// abandoned.
+/// A connection in use. If it is dropped before [`Self::end`], it is closed and its unfinished work
+/// is abandoned.
 #[derive(Debug)]
 pub(crate) struct Session {
     pool: PostgresPool,

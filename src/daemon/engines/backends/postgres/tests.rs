@@ -1,5 +1,5 @@
-//! Opening, migrating and outages on a real server. A proxy in front of it makes the outages, so that
-//! other tests can keep using the server.
+//! Opening, migrating and outages on a real server. A proxy in front of it makes the outages, so
+//! that other tests can keep using the server.
 
 use std::time::{Duration, Instant};
 

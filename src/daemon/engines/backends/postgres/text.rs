@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Replaces U+0000, which no text column can hold. Comments never contain it. A name or a reason from
-/// outside could, and must not make its whole batch fail forever.
+/// Replaces U+0000, which no text column can hold. Comments never contain it. A name or a reason
+/// from outside could, and must not make its whole batch fail forever.
 pub(crate) fn storable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text.into() }
 }

@@ -1,10 +1,10 @@
-//! Where a comment lies, computed from its id alone, so that an insert, a tombstone and a page agree
-//! without asking anybody.
+//! Where a comment lies, computed from its id alone, so that an insert, a tombstone and a page
+//! agree without asking anybody.
 //!
 //! A **bucket** is ten seconds of a stream and one partition: 50 000 comments/s × 200 B × 10 s =
-//! 100 MB at the very most, and 2 MB at 1 000 comments/s. A **period** is thirty days of a stream and
-//! one partition of the list of its buckets: 259 200 rows × 40 B ≈ 10 MB at most. A **slot** is ten
-//! minutes of deletions of all streams: 1 000 deletions/s × 100 B × 600 s = 60 MB.
+//! 100 MB at the very most, and 2 MB at 1 000 comments/s. A **period** is thirty days of a stream
+//! and one partition of the list of its buckets: 259 200 rows × 40 B ≈ 10 MB at most. A **slot** is
+//! ten minutes of deletions of all streams: 1 000 deletions/s × 100 B × 600 s = 60 MB.
 
 use scylla::value::CqlTimeuuid;
 

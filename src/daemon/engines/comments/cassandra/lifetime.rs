@@ -1,5 +1,5 @@
-//! How long a row lives, and which of two writes of it wins: both computed from the comment, so that
-//! writing again, in any order and from any node, ends with the same rows.
+//! How long a row lives, and which of two writes of it wins: both computed from the comment, so
+//! that writing again, in any order and from any node, ends with the same rows.
 
 use std::time::Duration;
 

@@ -2,24 +2,25 @@
 //!
 //! How it keeps the contract, on tables that [`schema`] describes:
 //!
-//! - A comment lies in `comments`, in the partition of its stream and of the ten seconds it was made
-//!   in ([`bucket`]). `stream_periods` and `stream_buckets` list which of those exist, so that a page
-//!   of a quiet stream reads no empty ones; `bucket_streams` lists the streams of a bucket, so that a
-//!   comment is found by its id alone.
+//! - A comment lies in `comments`, in the partition of its stream and of the ten seconds it was
+//!   made in ([`bucket`]). `stream_periods` and `stream_buckets` list which of those exist, so that
+//!   a page of a quiet stream reads no empty ones; `bucket_streams` lists the streams of a bucket,
+//!   so that a comment is found by its id alone.
 //! - A deletion writes columns of its own in the comment's row, and a row of `tombstones`, which is
 //!   in order of time. No insert writes those columns: either may come first, or again.
-//! - Nothing is read before it is written and no lightweight transaction is used. Writing again, in any
-//!   order, ends with the same rows because the time of a write is computed from what is
+//! - Nothing is read before it is written and no lightweight transaction is used. Writing again, in
+//!   any order, ends with the same rows because the time of a write is computed from what is
 //!   written ([`lifetime`]).
-//! - [`super::CommentStore::write`] is no transaction over all of a batch: when it fails, some rows may
-//!   be there, and writing the batch again makes it whole.
+//! - [`super::CommentStore::write`] is no transaction over all of a batch: when it fails, some rows
+//!   may be there, and writing the batch again makes it whole.
 //! - `store.retention` is a `TTL`. Pages leave out what is older at once; what a longer or no
 //!   retention wrote before stays on disk as long as that said.
 //!
 //! Writes wait for `LOCAL_QUORUM`, reads for `LOCAL_ONE`.
 //!
-//! When the server is away: every request gives up after `cassandra.timeout`, and the first that fails
-//! fails the call. The driver connects again by itself, first at once and at last every ten seconds.
+//! When the server is away: every request gives up after `cassandra.timeout`, and the first that
+//! fails fails the call. The driver connects again by itself, first at once and at last every ten
+//! seconds.
 //!
 //! What is bounded: [`write::IN_FLIGHT`] requests of a write, one page of rows of each bucket being
 //! read and at most [`page::LARGEST_WAVE`] buckets at a time, [`index`]'s memory of what is listed.
@@ -72,8 +73,8 @@ struct Inner {
 }
 
 impl CassandraComments {
-    /// Connects, and makes the keyspace and the tables if they are absent. `retention` is how long a
-    /// comment is kept from its creation on; zero keeps it for good.
+    /// Connects, and makes the keyspace and the tables if they are absent. `retention` is how long
+    /// a comment is kept from its creation on; zero keeps it for good.
     ///
     /// Errors name the setting that is wrong: `cassandra.nodes` when none answers within
     /// `cassandra.timeout`, `cassandra.username`, `cassandra.tls_ca`, `cassandra.datacenter`,

@@ -100,9 +100,9 @@ impl Inner {
 
     /// The newest `want` comments of a bucket that may be shown, newest first.
     ///
-    /// Of ids made in the same 100 ns on several nodes, the server's order is not that of the contract
-    /// (it compares the rest of an id as signed bytes). So the server is asked for whole ticks, and
-    /// what is older within a tick is decided here.
+    /// Of ids made in the same 100 ns on several nodes, the server's order is not that of the
+    /// contract (it compares the rest of an id as signed bytes). So the server is asked for whole
+    /// ticks, and what is older within a tick is decided here.
     async fn read_bucket(
         &self,
         range: Range,

@@ -1,9 +1,9 @@
 //! The keyspace and its tables, by version.
 //!
 //! Safe when several nodes start at once: a schema that is current is only read. Otherwise every
-//! statement says `IF NOT EXISTS` and all of them go to one server, the connected one with the lowest
-//! host id, which carries them out one after the other. Which version a keyspace has stands in
-//! `schema_versions`, written when all servers agree on the version's last statement.
+//! statement says `IF NOT EXISTS` and all of them go to one server, the connected one with the
+//! lowest host id, which carries them out one after the other. Which version a keyspace has stands
+//! in `schema_versions`, written when all servers agree on the version's last statement.
 
 use std::time::Duration;
 

@@ -72,8 +72,8 @@ impl Inner {
         Ok(())
     }
 
-    /// When these comments were deleted first: what their rows say. One that is missing has expired,
-    /// or is being written now.
+    /// When these comments were deleted first: what their rows say. One that is missing has
+    /// expired, or is being written now.
     async fn first_deletions(&self, page: &[Tombstone]) -> Result<AHashMap<Key, u64>, StoreError> {
         let mut partitions: AHashMap<(StreamId, i32), Vec<CqlTimeuuid>> = AHashMap::new();
         for Tombstone { stream_id, comment_id, .. } in page {

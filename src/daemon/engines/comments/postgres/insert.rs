@@ -18,8 +18,8 @@ const TOMBSTONES: &str = "INSERT INTO tombstones (stream_id, sort_key, reason, d
     ON CONFLICT DO NOTHING";
 
 /// Inserts comments in the order of their keys, as every node does, so that two nodes with the same
-/// batch never deadlock and neighbours in the index are written together. If a comment is in the batch
-/// twice, the first one counts.
+/// batch never deadlock and neighbours in the index are written together. If a comment is in the
+/// batch twice, the first one counts.
 pub(super) async fn comments(
     connection: &mut PgConnection,
     mut comments: Vec<&ArchivedComment>,

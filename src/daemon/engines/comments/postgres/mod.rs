@@ -1,14 +1,14 @@
 //! Comments in PostgreSQL, one partition per day.
 //!
-//! `comments` and `tombstones` are each partitioned by the time in the comment's id, with the primary
-//! key (stream, time-ordered id); see `migrations/postgres/comments`. A batch is one transaction of
-//! two statements. A page reads the newest days first and stops when it is full.
+//! `comments` and `tombstones` are each partitioned by the time in the comment's id, with the
+//! primary key (stream, time-ordered id); see `migrations/postgres/comments`. A batch is one
+//! transaction of two statements. A page reads the newest days first and stops when it is full.
 //!
-//! Always holds: whatever [`super::CommentStore::write`] answered with `Ok` is on disk. The partition
-//! of a comment exists before the comment is written: today's and tomorrow's are created ahead, any
-//! other on demand. Retention drops whole days, once every comment of the day is past it, so a comment
-//! may stay up to a day longer. Comments of days past the retention are not written. Any node does
-//! any of this, and no two at the same time.
+//! Always holds: whatever [`super::CommentStore::write`] answered with `Ok` is on disk. The
+//! partition of a comment exists before the comment is written: today's and tomorrow's are created
+//! ahead, any other on demand. Retention drops whole days, once every comment of the day is past
+//! it, so a comment may stay up to a day longer. Comments of days past the retention are not
+//! written. Any node does any of this, and no two at the same time.
 //!
 //! When the server is away: [`StoreError::Unavailable`] within `postgres.timeout`. A batch whose
 //! commit was not answered may be stored; writing it again changes nothing.

@@ -20,8 +20,9 @@ const TABLES: [&str; 2] = ["comments", "tombstones"];
 const LOCK: &str = "pg_advisory_xact_lock";
 const TRY_LOCK: &str = "pg_try_advisory_xact_lock";
 
-/// Locks the tables exclusively, as dropping needs. It waits this long for current users, because all
-/// later ones queue behind it. Once it has the lock, dropping two partitions takes milliseconds.
+/// Locks the tables exclusively, as dropping needs. It waits this long for current users, because
+/// all later ones queue behind it. Once it has the lock, dropping two partitions takes
+/// milliseconds.
 const LOCK_TABLES: &str = "SET LOCAL lock_timeout = '500ms';
     LOCK TABLE comments, tombstones IN ACCESS EXCLUSIVE MODE";
 
@@ -57,8 +58,8 @@ impl Partitions {
         self.known.lock().clear();
     }
 
-    /// Drops the partitions of all days before `first_kept` and returns the number of days. Stops if
-    /// another node is dropping them.
+    /// Drops the partitions of all days before `first_kept` and returns the number of days. Stops
+    /// if another node is dropping them.
     pub(super) async fn drop_before(
         &self,
         pool: &PostgresPool,
@@ -98,8 +99,8 @@ async fn exists(connection: &mut PgConnection, table: &str) -> Result<bool, Stor
     Ok(row.try_get("found")?)
 }
 
-/// Creates a table and attaches it, rather than creating it as a partition, because attaching does not
-/// wait for readers or writers of other days.
+/// Creates a table and attaches it, rather than creating it as a partition, because attaching does
+/// not wait for readers or writers of other days.
 async fn create(connection: &mut PgConnection, days: &[Day]) -> Result<(), StoreError> {
     lock(connection, LOCK).await?;
     for day in days {

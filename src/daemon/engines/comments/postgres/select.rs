@@ -1,5 +1,5 @@
-//! Reads: pages of a stream, one comment, tombstones. Each query names the days it reads, so that the
-//! server plans for those days only.
+//! Reads: pages of a stream, one comment, tombstones. Each query names the days it reads, so that
+//! the server plans for those days only.
 
 use sqlx::postgres::PgConnection;
 
@@ -10,13 +10,14 @@ use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::comments::{StoredComment, Tombstone, rows};
 use crate::protocol::{CommentId, SequencedComment, StreamId};
 
-/// A page is read from today and yesterday first, then from this many days before, and then from all
-/// remaining days. Most pages are complete after the first two partitions, however many there are.
+/// A page is read from today and yesterday first, then from this many days before, and then from
+/// all remaining days. Most pages are complete after the first two partitions, however many there
+/// are.
 const SECOND_RANGE_DAYS: u32 = 14;
 
 /// Looks tombstones up row by row: a page is short, and a join could read all of them. It uses
-/// `coalesce` because the planner then estimates that half of the rows are visible. With `IS NULL` it
-/// estimates almost none, and would read the whole stream and sort it.
+/// `coalesce` because the planner then estimates that half of the rows are visible. With `IS NULL`
+/// it estimates almost none, and would read the whole stream and sort it.
 pub(super) const PAGE: &str =
     "SELECT sort_key, user_id, name, message, created_at, seq FROM comments AS c
     WHERE stream_id = $1 AND sort_key >= $2 AND sort_key < $3 AND NOT shadow

@@ -95,7 +95,7 @@ async fn pages_go_from_day_to_day() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn days_past_the_retention_are_dropped_whole_and_stay_away() {
+async fn expired_days_are_dropped_and_stay_away() {
     let schema = TestSchema::new();
     let written: Vec<_> = (0..5).map(|day| comment_of_day(day, 1)).collect();
     {
@@ -116,7 +116,7 @@ async fn days_past_the_retention_are_dropped_whole_and_stay_away() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_partition_that_another_node_dropped_is_made_again() {
+async fn a_dropped_partition_is_created_again() {
     let schema = TestSchema::new();
     let store = open_with(&schema, keeping(Duration::ZERO, 0)).await;
     store.write(&[comment_of_day(3, 1)], &[]).await.unwrap();
@@ -146,7 +146,7 @@ async fn nodes_that_write_the_same_at_once_store_it_once() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn several_nodes_with_a_retention_drop_each_day_once_while_others_write() {
+async fn nodes_drop_each_day_once_while_others_write() {
     let schema = TestSchema::new();
     {
         let store = open_with(&schema, keeping(Duration::ZERO, 0)).await;

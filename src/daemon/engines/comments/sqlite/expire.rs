@@ -1,5 +1,5 @@
-//! Deletes rows past the retention: stream by stream, a few hundred rows per transaction, with a pause
-//! after each so that batches are hardly delayed.
+//! Deletes rows past the retention: stream by stream, a few hundred rows per transaction, with a
+//! pause after each so that batches are hardly delayed.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Bulk writes. A statement costs a round trip to SQLite's thread, which is more than a row costs. So
-//! rows are written by statements of a few fixed sizes, few enough to stay prepared.
+//! Bulk writes. A statement costs a round trip to SQLite's thread, which is more than a row costs.
+//! So rows are written by statements of a few fixed sizes, few enough to stay prepared.
 
 use std::sync::{Arc, LazyLock};
 

@@ -1,5 +1,5 @@
-//! The promises of every metadata store. `metadata_suite!(open())` tests an engine against them; see
-//! [`crate::daemon::testing::engine_suite`].
+//! The promises of every metadata store. `metadata_suite!(open())` tests an engine against them;
+//! see [`crate::daemon::testing::engine_suite`].
 
 mod review;
 mod sanctions;

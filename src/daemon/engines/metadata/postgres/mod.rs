@@ -1,14 +1,15 @@
 //! Metadata in PostgreSQL: the engine for many nodes.
 //!
-//! Always holds: whatever returned `Ok` is on disk; a change and its audit entry share a transaction.
-//! Whichever nodes change things at once, each change sees those before it: stream ids are assigned
-//! under a lock, and a row is locked while it is changed. No two transactions deadlock: each takes the
-//! rows it waits for before any other, and several rows in the order of their keys. Each submodule
-//! owns the tables it is named after, as `migrations/postgres/metadata` has them.
+//! Always holds: whatever returned `Ok` is on disk; a change and its audit entry share a
+//! transaction. Whichever nodes change things at once, each change sees those before it: stream ids
+//! are assigned under a lock, and a row is locked while it is changed. No two transactions
+//! deadlock: each takes the rows it waits for before any other, and several rows in the order of
+//! their keys. Each submodule owns the tables it is named after, as `migrations/postgres/metadata`
+//! has them.
 //!
 //! When the server is away: [`StoreError::Unavailable`] within `postgres.timeout`, and nothing
-//! changed. The exception is a server lost during a commit: it may have committed without being able
-//! to answer.
+//! changed. The exception is a server lost during a commit: it may have committed without being
+//! able to answer.
 
 mod audit;
 mod review;

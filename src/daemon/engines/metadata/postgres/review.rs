@@ -7,9 +7,9 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::metadata::{NewAudit, rows};
+use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
-use crate::protocol::CommentId;
 
 pub(super) async fn queue(
     connection: &mut PgConnection,

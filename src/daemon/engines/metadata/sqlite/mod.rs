@@ -1,7 +1,7 @@
 //! Metadata in a SQLite file: the engine for a single machine.
 //!
-//! Always holds: whatever returned `Ok` is on disk; a change and its audit entry share a transaction.
-//! Each submodule owns the tables it is named after.
+//! Always holds: whatever returned `Ok` is on disk; a change and its audit entry share a
+//! transaction. Each submodule owns the tables it is named after.
 
 mod audit;
 mod review;

@@ -5,9 +5,9 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::{NewAudit, rows};
+use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
-use crate::protocol::CommentId;
 
 pub(super) async fn queue(file: &SqliteFile, item: &ReviewItem) -> Result<(), StoreError> {
     let mut transaction = file.begin().await?;

@@ -38,8 +38,8 @@ pub(super) const MAX_IN_FLIGHT: usize = 64;
 /// Comments per append.
 const MAX_BATCH: usize = 4096;
 
-/// Creates the queue in front of ingest, [`IngestConfig::queue_comments`] long. Submissions that find
-/// it full are answered with `overloaded`.
+/// Creates the queue in front of ingest, [`IngestConfig::queue_comments`] long. Submissions that
+/// find it full are answered with `overloaded`.
 pub fn queue(config: &IngestConfig) -> (mpsc::Sender<Submission>, mpsc::Receiver<Submission>) {
     // The channel cannot count further than this.
     mpsc::channel(config.queue_comments.min(Semaphore::MAX_PERMITS))

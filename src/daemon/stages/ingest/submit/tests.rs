@@ -149,7 +149,7 @@ fn down() -> Option<LogError> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replies_come_in_the_order_of_submissions_whatever_they_are() {
+async fn replies_keep_the_order_of_submissions() {
     let mut stage = Stage::start().await;
     let texts = ["one", "", "two", "\u{7}", "three"];
     let numbered = |(n, text): (usize, &&str)| submission(LIVE, text, Some(&format!("r{n}")));
@@ -166,7 +166,7 @@ async fn replies_come_in_the_order_of_submissions_whatever_they_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repeated_ref_is_the_same_comment_also_while_it_is_on_its_way() {
+async fn a_repeated_ref_is_one_comment_even_in_flight() {
     let mut stage = Stage::start().await;
     let twice = || submission(LIVE, "hi", Some("r"));
     stage.send(vec![twice(), twice()]).await;
@@ -199,7 +199,7 @@ impl Reservations for FirstNames {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ref_repeated_on_another_node_is_appended_under_the_same_id() {
+async fn a_ref_repeated_on_another_node_keeps_its_id() {
     let (log, reservations) = (InMemoryLog::new(), Arc::<FirstNames>::default());
     let mut first = Stage::start_with(log.clone(), Some(reservations.clone())).await;
     let original = first.ask(submission(LIVE, "hi", Some("r"))).await.unwrap();
@@ -221,7 +221,7 @@ async fn a_ref_repeated_on_another_node_is_appended_under_the_same_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_original_fails_so_does_its_repeat_and_the_ref_is_free_again() {
+async fn a_failed_original_fails_its_repeat_and_frees_ref() {
     let mut stage = Stage::start().await;
     stage.log.fail_appends_with(down());
     let twice = || submission(LIVE, "hi", Some("r"));
@@ -234,7 +234,7 @@ async fn when_the_original_fails_so_does_its_repeat_and_the_ref_is_free_again() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_disk_is_called_so_also_behind_the_open_breaker() {
+async fn a_full_disk_is_named_even_with_the_breaker_open() {
     let mut stage = Stage::start().await;
     stage.log.fail_appends_with(Some(LogError::Full("no space left".into())));
     for _ in 0..10 {
@@ -250,7 +250,7 @@ async fn a_full_disk_is_called_so_also_behind_the_open_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_open_breaker_refuses_without_asking_and_lets_one_through_to_see() {
+async fn the_open_breaker_refuses_and_lets_one_probe_pass() {
     let mut stage = Stage::start().await;
     stage.log.fail_appends_with(down());
     for _ in 0..3 {
@@ -315,7 +315,7 @@ async fn who_may_not_comment_and_where_nobody_may_are_told() {
 }
 
 #[test]
-fn the_queue_holds_as_many_comments_as_it_says_though_each_comes_by_itself() {
+fn the_queue_holds_the_configured_number_of_comments() {
     let config = IngestConfig { queue_comments: 1000, ..IngestConfig::default() };
     let (queue, _waiting) = queue(&config);
     for _ in 0..1000 {
@@ -325,7 +325,7 @@ fn the_queue_holds_as_many_comments_as_it_says_though_each_comes_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_is_heeded_under_load_and_answers_what_was_taken() {
+async fn a_stop_under_load_answers_everything_taken() {
     let mut stage = Stage::start().await;
     let queue = stage.queue.clone();
     let flood = tokio::spawn(async move {

@@ -1,16 +1,15 @@
-//! Whether letters that spell a blocked word were meant as that word.
+//! Decides whether letters that spell a blocked word are meant as that word.
 //!
-//! The letters come in order; what decides is what stands around and between them. A word has to
-//! begin and end where the comment's words do. Letters written together are one piece; a word may be
-//! in one piece, in pieces parted by a single mark (`ba.dword`), or spelled out in single letters
-//! with anything between (`b a d w o r d`). Parted by spaces into longer pieces it is other words:
-//! `the pen is mine`.
+//! The letters are in order; the text around and between them decides. A match has to begin and end
+//! where words of the comment do. Letters written together form a piece. A word may be one piece,
+//! pieces separated by a single mark (`ba.dword`), or spelled out in single letters with anything
+//! between (`b a d w o r d`). Longer pieces separated by spaces are other words: `the pen is mine`.
 
 use super::fold::{Folded, Gap, Origin, Run, Symbols};
 use super::glyph::runs_without_spaces;
 use super::pattern::{BlockedWord, PatternRun, Variant};
 
-/// A place where a variant's letters stand.
+/// A place in a comment where the letters of a variant are.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
     pub(super) folded: &'a Folded,
@@ -20,7 +19,8 @@ pub(super) struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// The first and last element of the word, if it begins at `at` of the compact text and is meant.
+    /// Returns the first and last element of the word, if it begins at byte `at` of the compact
+    /// text and is meant as that word.
     pub(super) fn confirm(&self, at: u32) -> Option<(usize, usize)> {
         let first_run = self.folded.runs.binary_search_by_key(&at, |run| run.at).ok()?;
         let pattern = &self.variant.runs;
@@ -47,21 +47,21 @@ impl Candidate<'_> {
         pairs.into_iter().find(|range| self.is_meant(first_run, *range))
     }
 
-    /// Whether as many letters of the run may be read as the other of `i` and `l` as need to be.
+    /// Returns whether the run has enough letters that can be read as the other one of `i` and `l`.
     fn may_be_swapped(&self, run: Run, pattern: PatternRun) -> bool {
         let elements = &self.folded.elements[run.start as usize..][..run.len as usize];
         let doubtful = || elements.iter().filter(|element| !element.unmistakable).count();
         pattern.swapped == 0 || doubtful() >= pattern.swapped as usize
     }
 
-    /// Numbers are not stretched: 14 is not 144.
+    /// Returns whether the match is a number. Runs in numbers have to be exact: 14 is not 144.
     fn is_number(&self, first_run: usize) -> bool {
         let first = self.folded.runs[first_run].start as usize;
         self.folded.elements[first].letter.is_ascii_digit()
     }
 
-    /// Whether the elements `begin..=end` spell the word, with no more between its letters than one
-    /// writes to hide it.
+    /// Returns whether the elements `begin..=end` spell the word, with no more between its letters
+    /// than people write to hide a word.
     fn is_meant(&self, first_run: usize, (begin, end): (usize, usize)) -> bool {
         if !self.ends_are_long_enough(first_run, begin, end) {
             return false;
@@ -97,7 +97,8 @@ impl Candidate<'_> {
         masked == self.variant.mask.is_some() && self.is_one_word(&pieces, end)
     }
 
-    /// Whether what `begin..=end` leaves of the first and the last run is as much as the word has.
+    /// Returns whether `begin..=end` includes as much of the first and the last run as the word
+    /// needs.
     fn ends_are_long_enough(&self, first_run: usize, begin: usize, end: usize) -> bool {
         let pattern = &self.variant.runs;
         let last_index = pattern.len() - 1;
@@ -112,7 +113,7 @@ impl Candidate<'_> {
             && end + 1 >= last.start as usize + last_count
     }
 
-    /// Whether these pieces, the last of which ends with `end`, are pieces of one word.
+    /// Returns whether these pieces, the last of which ends with `end`, form one word.
     fn is_one_word(&self, pieces: &Pieces, end: usize) -> bool {
         let Some(begin) = pieces.starts.first().copied().filter(|_| pieces.starts.len() > 1) else {
             return true;
@@ -134,8 +135,9 @@ impl Candidate<'_> {
         }
     }
 
-    /// Spelled-out letters that go on beyond the word may be another word: a short one counts only
-    /// where the spelling begins and ends, a longer one where it does either.
+    /// Returns whether a spelled-out match is the whole spelling. If spelled-out letters continue
+    /// beyond the match, they may be another word: a short match has to be the whole spelling, a
+    /// longer one has to begin or end with it.
     fn spelling_is_whole(&self, between: Gap, begin: usize, end: usize) -> bool {
         let elements = &self.folded.elements;
         let goes_on = |gap: Gap| gap.divides_like(between);
@@ -155,7 +157,7 @@ impl Candidate<'_> {
         }
     }
 
-    /// Whether the letters before and at `place` are written together.
+    /// Returns whether the letters before and at `place` are written together.
     fn begins_inside(&self, place: usize) -> bool {
         let elements = &self.folded.elements;
         let element = elements.get(place).filter(|element| element.gap.is_none());
@@ -164,7 +166,7 @@ impl Candidate<'_> {
             && elements[place - 1].origin == Origin::Letter
     }
 
-    /// A piece of one letter, however often.
+    /// Returns whether the piece at `start` consists of one letter, possibly repeated.
     fn is_single(&self, start: usize) -> bool {
         let end = self.folded.piece_end(start);
         let elements = &self.folded.elements[start..end];
@@ -182,8 +184,8 @@ impl Candidate<'_> {
         }
         let hangs = |at: &usize| elements[*at].origin != Origin::Letter;
         let starts = |at: usize| at == 0 || !elements[at].gap.is_none();
-        // Digits and symbols beside a word are no part of it (`word69`, `!word`), but digits beside
-        // a number are.
+        // Digits and symbols next to a word are not part of it (`word69`, `!word`), but digits next
+        // to a number are.
         !element.letter.is_ascii_digit() && (0..place).rev().take_while(hangs).any(starts)
     }
 
@@ -202,7 +204,7 @@ impl Candidate<'_> {
         !element.letter.is_ascii_digit() && (place + 1..elements.len()).take_while(hangs).any(ends)
     }
 
-    /// Whether a gap is one between words.
+    /// Returns whether a gap separates words.
     fn parts(&self, gap: Gap) -> bool {
         match self.symbols {
             Symbols::AsLetters => !gap.is_none(),
@@ -214,14 +216,14 @@ impl Candidate<'_> {
 /// The pieces of one word of a match.
 #[derive(Debug, Default)]
 struct Pieces {
-    /// Where each begins.
+    /// The first element of each piece.
     starts: Vec<usize>,
     first_gap: Gap,
-    /// Parted by a space somewhere.
+    /// Some gap has a space.
     spaced: bool,
-    /// Parted by the two halves of a contraction somewhere.
+    /// Some gap is inside a contraction.
     contraction: bool,
-    /// Parted somewhere by more than people write to hide a word.
+    /// Some gap is wider than people write to hide a word.
     apart: bool,
 }
 

@@ -1,12 +1,12 @@
-//! The same character over and over: `AAAAAAAA`, `!!!!!!!!`, stacks of combining marks.
+//! Runs of one character: `AAAAAAAA`, `!!!!!!!!`, stacks of combining marks.
 
 use unicode_normalization::char::is_combining_mark;
 
-/// The length of the longest run of one character, case and spaces aside. Combining marks count as
-/// one character whichever they are.
+/// Returns the length of the longest run of one character, ignoring case and spaces. All combining
+/// marks count as the same character.
 pub(super) fn longest_character_run(text: &str) -> u32 {
     let mut longest = 0;
-    let mut letters = Run::default();
+    let mut letters = CharacterRun::default();
     let mut marks = 0;
     for character in text.chars().filter(|character| !character.is_whitespace()) {
         if is_combining_mark(character) {
@@ -21,12 +21,12 @@ pub(super) fn longest_character_run(text: &str) -> u32 {
 }
 
 #[derive(Debug, Default)]
-struct Run {
+struct CharacterRun {
     character: char,
     length: u32,
 }
 
-impl Run {
+impl CharacterRun {
     fn add(&mut self, character: char) {
         let lower = character.to_lowercase().next().unwrap_or(character);
         if lower == self.character {

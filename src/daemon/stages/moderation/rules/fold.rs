@@ -1,15 +1,15 @@
-//! A comment as the word matcher reads it: letters without dress-up, what stands between them, and
-//! runs of the same letter.
+//! A comment as the word matcher reads it: plain letters, the gaps between them, and runs of the
+//! same letter.
 
 use super::glyph::{Glyph, glyph, letter_of_digit};
 
-/// What stands between a letter and the one before it.
+/// The characters between a letter and the one before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Gap {
     flags: u8,
-    /// Characters, spaces included; saturates.
+    /// Number of characters, including spaces; saturates.
     width: u8,
-    /// The mask character they all are, as in `sh*t`.
+    /// The mask character, if all characters are the same one, as in `sh*t`.
     mask: Option<char>,
 }
 
@@ -27,7 +27,7 @@ impl Gap {
         self.width = self.width.saturating_add(1);
     }
 
-    /// Nothing: both letters are written together.
+    /// Returns whether there is nothing between the letters.
     pub(super) fn is_none(self) -> bool {
         self.flags == 0
     }
@@ -36,38 +36,41 @@ impl Gap {
         self.flags & Self::SPACE != 0
     }
 
-    /// The letters on both sides are two words of a contraction, as in `he'll`.
+    /// Returns whether the letters on both sides are two words of a contraction, as in `he'll`.
     pub(super) fn parts_contraction(self) -> bool {
         self.flags & Self::CONTRACTION != 0
     }
 
-    /// More than one character: between words even where single letters are spaced out.
+    /// Returns whether there is more than one character, which separates words even where single
+    /// letters are spaced out.
     pub(super) fn is_wide(self) -> bool {
         self.width > 1
     }
 
-    /// One character that people write inside a word to hide it: not a space, not a pause.
+    /// Returns whether it is one character that people write inside a word to hide it: not a space
+    /// and not a pause.
     pub(super) fn hides_a_word(self) -> bool {
         self.width == 1 && self.flags & (Self::SPACE | Self::PAUSE | Self::CONTRACTION) == 0
     }
 
-    /// Letters stood here, this many, and were masked.
+    /// Returns whether this many letters were replaced by mask characters.
     pub(super) fn masks(self, letters: u32) -> bool {
         self.mask.is_some() && u32::from(self.width) == letters
     }
 
-    /// Nothing but a symbol that rather stands for a letter: no end of a word.
+    /// Returns whether it is only a symbol that probably stands for a letter, and so no end of a
+    /// word.
     pub(super) fn is_lettered(self) -> bool {
         self.flags == Self::SYMBOL
     }
 
-    /// Whether two gaps divide in the same way: by spaces, or by marks.
+    /// Returns whether two gaps separate in the same way: by spaces or by marks.
     pub(super) fn divides_like(self, other: Self) -> bool {
         self.has_space() == other.has_space() && self.is_wide() == other.is_wide()
     }
 }
 
-/// Where a letter came from.
+/// The kind of character a letter was written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Letter,
@@ -75,45 +78,44 @@ pub(super) enum Origin {
     Symbol,
 }
 
-/// One letter (or digit that is none).
+/// One letter, or a digit that does not stand for a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Element {
     pub(super) letter: char,
     pub(super) origin: Origin,
-    /// An `i` or `l` in a form that does not look like the other.
+    /// An `i` or `l` in a form that does not look like the other one.
     pub(super) unmistakable: bool,
-    /// In front of it.
+    /// The gap before it.
     pub(super) gap: Gap,
     /// Byte offset of its character in the text.
     pub(super) at: u32,
 }
 
-/// The same letter several times, whatever stands between.
+/// A run of the same letter, with any gaps between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
-    /// The first element.
+    /// Index of the first element.
     pub(super) start: u32,
     pub(super) len: u32,
     /// Byte offset in [`Folded::compact`].
     pub(super) at: u32,
 }
 
-/// How `$`, `@` and the like are read.
+/// How symbols such as `$` and `@` are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Symbols {
     AsLetters,
     AsGaps,
 }
 
-/// A text, folded.
+/// A folded text.
 #[derive(Debug, Default)]
 pub(super) struct Folded {
     pub(super) elements: Vec<Element>,
     pub(super) runs: Vec<Run>,
-    /// One letter a run, nothing between.
+    /// One letter per run, without gaps.
     pub(super) compact: String,
-    /// A symbol stands for a letter inside a word, so that reading it as a gap may say something
-    /// else.
+    /// A symbol may stand for a letter inside a word, so reading it as a gap may give another text.
     pub(super) ambiguous: bool,
 }
 
@@ -138,7 +140,7 @@ impl Folded {
         folded
     }
 
-    /// The letters of all, one space at each gap: what a reader sees.
+    /// Returns all letters with one space per gap, as a reader sees the text.
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(self.elements.len() + 8);
         for element in &self.elements {
@@ -150,7 +152,8 @@ impl Folded {
         text
     }
 
-    /// The end, exclusive, of the piece that begins at `start`: elements with no gap between.
+    /// Returns the exclusive end of the piece that begins at `start`: elements without a gap
+    /// between.
     pub(super) fn piece_end(&self, start: usize) -> usize {
         piece_end(&self.elements, start)
     }
@@ -190,13 +193,13 @@ fn read(text: &str, symbols: Symbols) -> Vec<Element> {
     elements
 }
 
-/// Decides what digits and symbols are: letters among letters, else digits and gaps.
+/// Resolves digits and symbols: among letters they are letters, otherwise digits and gaps.
 fn resolve(mut elements: Vec<Element>) -> Vec<Element> {
     mark_contractions(&mut elements);
     if elements.iter().all(|element| element.origin == Origin::Letter) {
         return elements;
     }
-    // Symbols go first: without them a piece may be a single letter.
+    // Symbols are resolved first: without them a piece may be a single letter.
     let elements = drop_symbols(&elements, Words::Pieces);
     let mut elements = drop_symbols(&elements, Words::SpelledOut);
     let mut start = 0;
@@ -211,16 +214,16 @@ fn resolve(mut elements: Vec<Element>) -> Vec<Element> {
     elements
 }
 
-/// What is looked at as one word.
+/// The unit that is treated as one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Words {
     /// Pieces of more than one element.
     Pieces,
-    /// Also rows of single elements.
+    /// Also sequences of single elements.
     SpelledOut,
 }
 
-/// Makes gaps of the symbols of every word that has no letter.
+/// Turns the symbols of words without letters into gaps.
 fn drop_symbols(elements: &[Element], words: Words) -> Vec<Element> {
     let mut kept = Vec::with_capacity(elements.len());
     let mut carried = Gap::default();
@@ -253,7 +256,7 @@ fn merge(gap: &mut Gap, other: Gap) {
     gap.width = gap.width.saturating_add(other.width);
 }
 
-/// The end of the piece at `start`, or of the row of single letters that begins there.
+/// Returns the end of the piece at `start`, or of the sequence of single letters that begins there.
 fn word_end(elements: &[Element], start: usize) -> usize {
     let mut end = piece_end(elements, start);
     if end - start > 1 {
@@ -270,7 +273,9 @@ fn piece_end(elements: &[Element], start: usize) -> usize {
     start + 1 + rest.iter().take_while(|element| element.gap.is_none()).count()
 }
 
-/// Mostly letters; written together, any letter, or two kinds of symbols and no digit, as in `@$$`.
+/// Returns whether a word reads as letters. Spelled out, it needs at least as many letters as
+/// symbols. Written together, it needs one letter, or two kinds of symbols and no digit, as in
+/// `@$$`.
 fn is_lettered(word: &[Element]) -> bool {
     let count = |origin| word.iter().filter(|element| element.origin == origin).count();
     let (letters, symbols) = (count(Origin::Letter), count(Origin::Symbol));

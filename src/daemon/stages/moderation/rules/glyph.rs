@@ -1,21 +1,21 @@
-//! What one character of a comment stands for, once dress-up is taken off: case, accents,
-//! look-alikes of other alphabets, and the digits and symbols that are written for letters.
+//! Maps one character of a comment to what it stands for, without disguise: case, accents,
+//! look-alikes of other alphabets, and digits and symbols written for letters.
 
 use std::sync::LazyLock;
 
 use decancer::Translation;
 use unicode_normalization::char::is_combining_mark;
 
-/// What a character is to the matcher.
+/// The meaning of a character for the word matcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Glyph {
-    /// Invisible or an ornament of the letter before it: as if it were not there.
+    /// Invisible, or a mark on the letter before it; ignored.
     Nothing,
-    /// Lower case, without accent.
+    /// A letter in lower case without accent.
     Letter(char),
     /// One character that stands for several letters, such as a ligature.
     Letters(Box<str>),
-    /// `0` to `9`: a letter where it stands among letters, else itself.
+    /// `0` to `9`: a letter among letters, otherwise a digit.
     Digit(u8),
     /// Punctuation that may stand for this letter: `$`, `@`, `!`.
     Symbol(char),
@@ -23,13 +23,13 @@ pub(super) enum Glyph {
     Apostrophe,
     /// Punctuation that is written in place of a hidden letter: `sh*t`.
     Mask,
-    /// A pause between words even without a space: comma, colon, question mark.
+    /// Separates words even without a space: comma, colon, question mark.
     Pause,
     /// Anything else between words: punctuation, emoji.
     Mark,
 }
 
-/// The letter a digit is written for.
+/// Returns the letter that a digit is written for.
 pub(super) fn letter_of_digit(digit: u8) -> char {
     match digit {
         b'0' => 'o',
@@ -44,7 +44,7 @@ pub(super) fn letter_of_digit(digit: u8) -> char {
     }
 }
 
-/// What `character` is.
+/// Returns the meaning of a character.
 pub(super) fn glyph(character: char) -> Glyph {
     if character.is_ascii() {
         return ascii(character);
@@ -143,7 +143,8 @@ fn is_invisible(character: char) -> bool {
         | '\u{fe20}'..='\u{fe2f}')
 }
 
-/// Whether this letter's script is written without spaces, so that a word may begin or end anywhere.
+/// Whether this letter's script is written without spaces, so that a word may begin or end
+/// anywhere.
 pub(super) fn runs_without_spaces(letter: char) -> bool {
     matches!(letter,
         '\u{e00}'..='\u{eff}' // Thai, Lao

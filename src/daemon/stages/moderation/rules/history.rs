@@ -1,8 +1,9 @@
 //! Repeats and floods, found by comparing a comment with recent ones of its user and stream.
 //!
 //! Time is the comments' own, so a replay decides as the first run did. Windows are per stream.
-//! Bounded: at most [`MAX_TRACKED`] users and as many texts in each of two generations, and per user
-//! or text only as many entries as the limits need. When full, the least recently seen are forgotten.
+//! Bounded: at most [`MAX_TRACKED`] users and as many texts in each of two generations, and per
+//! user or text only as many entries as the limits need. When full, the least recently seen are
+//! forgotten.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -77,8 +78,8 @@ impl History {
         Self { limits, hasher, recent: Mutex::new(Recent { users, texts }) }
     }
 
-    /// Adds a comment and returns the limits it exceeds. `letters` is its folded text, so that texts
-    /// which differ only in disguise count as the same.
+    /// Adds a comment and returns the limits it exceeds. `letters` is its folded text, so that
+    /// texts which differ only in disguise count as the same.
     pub(super) fn judge(&self, comment: &Comment, letters: &str) -> Vec<Excess> {
         let text = self.hash(if letters.is_empty() { comment.message.trim() } else { letters });
         let mut recent = self.recent.lock();

@@ -1,6 +1,6 @@
-//! Common words of English that differ from others by a doubled letter, by `i` and `l`, or by a
-//! symbol inside, and so would be taken for a stretched or disguised blocked word. A word listed
-//! here is what it says, unless the very word is blocked.
+//! Common English words that differ from other words only by a doubled letter, by `i` and `l`, or
+//! by a symbol, and would be mistaken for a stretched or disguised blocked word. A word listed here
+//! is innocent unless exactly that word is blocked.
 
 use std::sync::LazyLock;
 
@@ -30,10 +30,11 @@ cumin cumulative title titles titan
 static ALL: LazyLock<AHashSet<&'static str>> =
     LazyLock::new(|| WORDS.split_ascii_whitespace().collect());
 
-/// Abbreviations that are innocent however long they are drawn out, runs of a letter taken as one.
+/// Abbreviations that are innocent even if stretched; compared with runs of a letter reduced to
+/// one.
 const STRETCHED: [&str; 2] = ["pls", "plz"];
 
-/// Whether these letters spell an innocent word.
+/// Returns whether these letters spell an innocent word.
 pub(super) fn is_innocent(word: &str) -> bool {
     let mut letters: Vec<char> = word.chars().collect();
     letters.dedup();

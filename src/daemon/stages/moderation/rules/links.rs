@@ -1,9 +1,9 @@
-//! Finds links, also ones written so that a program should not see them.
+//! Finds links, including those written to evade detection.
 //!
-//! What counts: an address with a scheme (`https://…`, `hxxp://…`), anything after `www.`, a host
-//! name with a known ending (`example.com`), and the same with its dots written out (`example[.]com`,
-//! `example dot com`). What does not: e-mail addresses, versions, file names, sentences without a
-//! space after the full stop.
+//! Links are addresses with a scheme (`https://…`, `hxxp://…`), anything after `www.`, host names
+//! with a known ending (`example.com`), and the same with the dots written out (`example[.]com`,
+//! `example dot com`). E-mail addresses, versions, file names, and sentences without a space after
+//! the full stop are not links.
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -17,7 +17,7 @@ pub(super) struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// Each as `example.com`, standing for itself and all below it.
+    /// Takes host names such as `example.com`. Each also allows its subdomains.
     pub(super) fn new(hosts: &[String]) -> Self {
         let plain = |host: &String| {
             let host = host.trim().to_lowercase();
@@ -33,12 +33,12 @@ impl AllowedHosts {
         })
     }
 
-    /// The host of the first link that is not allowed.
-    pub(super) fn first_other(&self, text: &str) -> Option<String> {
+    /// Returns the host of the first link that is not allowed.
+    pub(super) fn first_forbidden(&self, text: &str) -> Option<String> {
         if !may_have_link(text) {
             return None;
         }
-        let text = write_out(text);
+        let text = normalize(text);
         let words: Vec<&str> = text.split(' ').collect();
         let plain = words.iter().filter_map(|word| host_of(word));
         let spoken = spoken_hosts(&words);
@@ -46,16 +46,16 @@ impl AllowedHosts {
     }
 }
 
-/// Cheap, and true for every text that has a link.
+/// A cheap check that is true for every text with a link.
 fn may_have_link(text: &str) -> bool {
     let dot = |window: &[u8]| window.eq_ignore_ascii_case(b"dot");
     text.bytes().any(|byte| byte == b'.' || byte == b':' || byte >= 0x80)
         || text.as_bytes().windows(3).any(dot)
 }
 
-/// Lower case, compatibility forms resolved, nothing invisible, one kind of space, and the dots that
-/// were bracketed or spelled out in brackets written as dots.
-fn write_out(text: &str) -> String {
+/// Normalizes a text: lower case, compatibility forms resolved, invisible characters removed, one
+/// kind of space, and bracketed dots (`[.]`, `(dot)`) written as dots.
+fn normalize(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in text.nfkc().flat_map(char::to_lowercase) {
         match character {
@@ -77,7 +77,7 @@ fn write_out(text: &str) -> String {
     plain
 }
 
-/// The host a word links to, if it does.
+/// Returns the host that a word links to.
 fn host_of(word: &str) -> Option<String> {
     let (schemed, rest) = match word.find("://") {
         Some(at) if has_scheme(&word[..at]) => (true, &word[at + 3..]),
@@ -110,7 +110,7 @@ fn host_of(word: &str) -> Option<String> {
                 && (port || has_path)
                 && labels.iter().all(|l| l.parse::<u8>().is_ok())
         }
-        last => match ending(&look(last)) {
+        last => match ending(&as_latin(last)) {
             Ending::Sure => labels[labels.len() - 2].chars().count() >= 2 || has_path,
             Ending::Doubtful => has_path,
             Ending::Unknown => false,
@@ -119,7 +119,7 @@ fn host_of(word: &str) -> Option<String> {
     is_link.then(|| host.to_owned())
 }
 
-/// The word before `://` may have text stuck to it; its end must be a scheme.
+/// Returns whether the text before `://` ends with a scheme; other text may precede it.
 fn has_scheme(before: &str) -> bool {
     before.ends_with(|character: char| character.is_ascii_alphanumeric())
 }
@@ -136,8 +136,8 @@ fn is_label(label: &str) -> bool {
         && label.chars().all(|character| character.is_alphanumeric() || "-_".contains(character))
 }
 
-/// A label as it looks: letters of other alphabets read as the Latin ones they resemble.
-fn look(label: &str) -> String {
+/// Returns a label with letters of other alphabets replaced by the Latin ones they resemble.
+fn as_latin(label: &str) -> String {
     if label.is_ascii() || ending(label) != Ending::Unknown {
         return label.to_owned();
     }
@@ -148,7 +148,7 @@ fn look(label: &str) -> String {
     label.chars().map(letter).collect()
 }
 
-/// Hosts with their dot between spaces, as a word or alone: `example dot com`, `example . com`.
+/// Returns hosts whose dot stands between spaces: `example dot com`, `example . com`.
 fn spoken_hosts<'a>(words: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
     words.windows(3).filter_map(|three| {
         let (name, dot) = (three[0], three[1]);
@@ -162,7 +162,7 @@ fn spoken_hosts<'a>(words: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
     })
 }
 
-/// Words before `dot com` that do not name a host.
+/// Returns whether a word before `dot com` does not name a host.
 fn is_function_word(word: &str) -> bool {
     matches!(
         word,
@@ -175,13 +175,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn first_other(allowed: &[&str], text: &str) -> Option<String> {
+    fn first_forbidden(allowed: &[&str], text: &str) -> Option<String> {
         let allowed: Vec<String> = allowed.iter().map(|host| (*host).to_owned()).collect();
-        AllowedHosts::new(&allowed).first_other(text)
+        AllowedHosts::new(&allowed).first_forbidden(text)
     }
 
     #[test]
-    fn links_are_found_however_they_are_written() {
+    fn links_are_found_in_every_spelling() {
         let links = [
             ("http://example.com", "example.com"),
             ("see https://example.com/a?b=c#d now", "example.com"),
@@ -221,12 +221,12 @@ mod tests {
             ("xn--e1afmkfd.xn--p1ai", "xn--e1afmkfd.xn--p1ai"),
         ];
         for (text, host) in links {
-            assert_eq!(first_other(&[], text).as_deref(), Some(host), "{text}");
+            assert_eq!(first_forbidden(&[], text).as_deref(), Some(host), "{text}");
         }
     }
 
     #[test]
-    fn what_only_looks_like_a_link_passes() {
+    fn text_that_resembles_a_link_passes() {
         let innocent = [
             "",
             "hello",
@@ -268,12 +268,12 @@ mod tests {
             "привет.как",
         ];
         for text in innocent {
-            assert_eq!(first_other(&[], text), None, "{text}");
+            assert_eq!(first_forbidden(&[], text), None, "{text}");
         }
     }
 
     #[test]
-    fn allowed_hosts_allow_what_is_below_them_and_nothing_that_resembles_them() {
+    fn allowed_hosts_allow_only_their_subdomains() {
         let allowed = ["example.com", "*.Clips.example.org", ""];
         for text in [
             "https://example.com/x",
@@ -283,7 +283,7 @@ mod tests {
             "x.clips.example.org",
             "clips.example.org/1 and example.com",
         ] {
-            assert_eq!(first_other(&allowed, text), None, "{text}");
+            assert_eq!(first_forbidden(&allowed, text), None, "{text}");
         }
         for text in [
             "notexample.com",
@@ -294,19 +294,19 @@ mod tests {
             "example.com evil.net",
             "http://evil.net/example.com",
         ] {
-            assert!(first_other(&allowed, text).is_some(), "{text}");
+            assert!(first_forbidden(&allowed, text).is_some(), "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_breaks_it(text in "\\PC{0,60}") {
-            let _ = first_other(&["example.com"], &text);
+        fn no_text_panics(text in "\\PC{0,60}") {
+            let _ = first_forbidden(&["example.com"], &text);
         }
 
         #[test]
-        fn no_address_breaks_it(text in "[a-z.:/@?#\\[\\]() -]{0,60}") {
-            let _ = first_other(&["example.com"], &text);
+        fn no_address_panics(text in "[a-z.:/@?#\\[\\]() -]{0,60}") {
+            let _ = first_forbidden(&["example.com"], &text);
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The rules stage: blocked words, links, repeats and floods.
 //!
-//! In: a comment. Out: accept, or what the configuration says for the first rule broken, heaviest
-//! action first. Always holds: the same comments in the same order get the same answers, because
-//! time is the comments' own; staff is held to no rule; a comment costs microseconds, linear in its
-//! length. When full: the history of users and texts is bounded and forgets the longest unseen.
+//! In: a comment. Out: accept, or the configured action of a broken rule; the most severe action
+//! wins.
+//!
+//! Always holds: the same comments in the same order get the same decisions, because time is the
+//! comments' own. Staff is exempt from all rules. A comment costs microseconds, linear in its
+//! length.
+//!
+//! When full: the history of users and texts is bounded and forgets the least recently seen.
 
 mod blocked_words;
 mod candidate;
@@ -32,7 +36,7 @@ use super::pipeline::{Finding, Stage, Subject};
 use crate::daemon::base::config::{RuleAction, RulesConfig};
 use crate::protocol::events::Decision;
 
-/// The stable reasons of this stage.
+/// The reasons this stage gives; part of the protocol.
 pub mod reason {
     pub const BLOCKED_WORD: &str = "blocked_word";
     pub const LINK: &str = "link";
@@ -41,7 +45,7 @@ pub mod reason {
     pub const CHARACTER_RUN: &str = "character_run";
 }
 
-/// Why the rules cannot be applied as configured.
+/// A reason why the configured rules cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
     #[error("moderation.rules.blocked_words: {0}")]
@@ -60,7 +64,7 @@ pub struct RulesStage {
 }
 
 impl RulesStage {
-    /// Reads the file of blocked words, if one is configured.
+    /// Creates the stage; reads the file of blocked words if one is configured.
     pub fn new(config: &RulesConfig) -> Result<Self, RulesError> {
         let file = match &config.blocked_words_file {
             Some(path) => read_words(path)?,
@@ -77,7 +81,7 @@ impl RulesStage {
         })
     }
 
-    /// What the rules say of a comment; remembers it.
+    /// Checks a comment against all rules, and adds it to the history.
     fn judge(&self, subject: &Subject<'_>) -> Finding {
         let comment = subject.comment;
         if subject.role.is_some_and(|role| role.is_staff()) {
@@ -87,12 +91,12 @@ impl RulesStage {
         let mut finding = Finding::accept();
         let mut broken = |action: RuleAction, reason| {
             let decision = decision(action);
-            if weight(decision) > weight(finding.decision) {
+            if severity(decision) > severity(finding.decision) {
                 finding = Finding::new(decision, reason);
             }
         };
         let config = &self.config;
-        // The history must see every comment, whatever the other rules say.
+        // The history must see every comment, whatever other rules it breaks.
         for excess in self.history.judge(comment, &folded.compact) {
             match excess {
                 Excess::Repeat => broken(config.repeat_action, reason::REPEAT),
@@ -105,7 +109,7 @@ impl RulesStage {
             broken(config.blocked_word_action, reason::BLOCKED_WORD);
         }
         if config.link_action != RuleAction::Accept
-            && self.allowed_hosts.first_other(&comment.message).is_some()
+            && self.allowed_hosts.first_forbidden(&comment.message).is_some()
         {
             broken(config.link_action, reason::LINK);
         }
@@ -141,8 +145,8 @@ fn decision(action: RuleAction) -> Decision {
     }
 }
 
-/// Of several broken rules the heaviest decides.
-fn weight(decision: Decision) -> u8 {
+/// Ranks decisions: of several broken rules, the most severe decides.
+fn severity(decision: Decision) -> u8 {
     match decision {
         Decision::Accept => 0,
         Decision::Flag => 1,
@@ -205,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn staff_is_held_to_no_rule() {
+    fn staff_is_exempt_from_all_rules() {
         let stage = RulesStage::new(&strict()).unwrap();
         let comment = comment(1, 2, "badword");
         for role in [Role::Moderator, Role::Broadcaster, Role::Admin] {
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn words_come_from_a_file_too() {
+    fn words_are_also_read_from_a_file() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "# words\n\nbadword # the worst\n  *spam*  \n").unwrap();
         let path = Some(file.path().to_owned());
@@ -239,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_cannot_be_used_is_refused_with_what_is_wrong() {
+    fn an_unusable_word_list_is_refused_with_a_reason() {
         let missing = RulesConfig {
             blocked_words_file: Some("/nowhere/words.txt".into()),
             ..RulesConfig::default()

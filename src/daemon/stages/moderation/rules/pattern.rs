@@ -2,7 +2,8 @@
 
 use super::fold::{Folded, Symbols};
 
-/// Above this many letters that may be either `i` or `l`, only the uniform spellings are looked for.
+/// Above this many letters that may be either `i` or `l`, only the uniform spellings are looked
+/// for.
 const MAX_AMBIGUOUS_LETTERS: usize = 4;
 /// Words of fewer letters are not looked for with masked letters: `b*d` may be anything.
 const MIN_MASKED_LETTERS: usize = 4;

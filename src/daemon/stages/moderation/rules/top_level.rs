@@ -1,14 +1,14 @@
-//! Which endings make a word with dots in it a host name.
+//! Classifies the last label of a dotted word: is the word a host name?
 
-/// How sure an ending is.
+/// The certainty that a word with this ending is a host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Nothing but a host name ends like this: `example.com`.
+    /// Only host names end like this: `example.com`.
     Sure,
-    /// Also a word of a sentence or a file's name (`no.it is`, `main.rs`): a host only with a path
-    /// or a scheme.
+    /// Words of a sentence and file names also end like this (`no.it is`, `main.rs`): a host name
+    /// only with a path or a scheme.
     Doubtful,
-    /// No top-level domain that is in common use in links.
+    /// Not a top-level domain in common use in links.
     Unknown,
 }
 
@@ -33,7 +33,7 @@ sc sm tc vc vg ac bz cx fo gs gy ht lc ms mn nu sx tf tl tm uz vu wf yt re ag lk
 mov one new now here how you day car eat fit run bot cat dog fish land house
 ";
 
-/// What a host whose last label is `label` (lower case) is.
+/// Classifies the last label of a host name, in lower case.
 pub(super) fn ending(label: &str) -> Ending {
     let is_in = |list: &str| list.split_ascii_whitespace().any(|entry| entry == label);
     if is_in(DOUBTFUL) {

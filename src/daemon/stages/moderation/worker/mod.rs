@@ -188,8 +188,8 @@ impl ModerationWorker {
         results
     }
 
-    /// Returns whether the worker has to check this comment. Even a stream in synchronous mode may have
-    /// unscreened comments, from before it was.
+    /// Returns whether the worker has to check this comment. Even a stream in synchronous mode may
+    /// have unscreened comments, from before it was.
     fn needs_check(&self, event: &CommentSubmitted) -> bool {
         let stream = self.streams.get(event.comment.stream_id);
         !event.screened && stream.is_none_or(|stream| stream.moderation != ModerationMode::Off)

@@ -1,8 +1,9 @@
-//! Finds blocked words in a comment, however they are dressed up.
+//! Finds blocked words in a comment, even if they are disguised.
 //!
-//! One pass of an Aho-Corasick automaton over the comment's letters, runs of the same letter taken
-//! as one, finds places where a word *may* be; [`super::candidate`] then looks at what stands around
-//! and between those letters. Innocent text rarely gets that far, so the cost is the pass.
+//! One pass of an Aho-Corasick automaton over the comment's letters, with each run of the same
+//! letter reduced to one, finds places where a word *may* be. [`super::candidate`] then examines
+//! the text around and between those letters. Innocent text rarely gets that far, so the pass is
+//! the cost.
 
 use aho_corasick::{AhoCorasick, BuildError};
 
@@ -16,16 +17,16 @@ use super::pattern::{BadWord, BlockedWord, Variant, variants};
 pub(super) struct BlockedWords {
     words: Vec<BlockedWord>,
     variants: Vec<Variant>,
-    /// `None` when there is nothing to search for.
+    /// `None` if there are no words.
     automaton: Option<AhoCorasick>,
 }
 
-/// Why a list of words cannot be searched for.
+/// A reason why a list of words cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WordListError {
     #[error(transparent)]
     BadWord(#[from] BadWord),
-    #[error("the blocked words are too many to search for: {0}")]
+    #[error("too many blocked words: {0}")]
     TooMany(#[from] BuildError),
 }
 
@@ -49,7 +50,7 @@ impl BlockedWords {
         Ok(Self { words, variants, automaton })
     }
 
-    /// The first blocked word found, as it was configured.
+    /// Returns the first blocked word found, as it was configured.
     pub(super) fn find(&self, text: &str, folded: &Folded) -> Option<&str> {
         let automaton = self.automaton.as_ref()?;
         let found = self.search(automaton, text, folded, Symbols::AsLetters);
@@ -80,7 +81,7 @@ impl BlockedWords {
         None
     }
 
-    /// Whether the match is all of an innocent word, one that merely folds like a blocked one.
+    /// Returns whether the match lies in an innocent word that merely folds like a blocked one.
     fn is_innocent(text: &str, folded: &Folded, found: (usize, usize), word: &BlockedWord) -> bool {
         let (first, last) = (folded.elements[found.0].at, folded.elements[found.1].at);
         let start = text[..first as usize].rfind(char::is_whitespace).map_or(0, |space| space + 1);
