@@ -75,10 +75,10 @@ impl InMemoryComments {
     }
 
     fn call(&self) -> Result<MutexGuard<'_, Tables>, StoreError> {
-        match self.down.load(Ordering::SeqCst) {
-            true => Err(StoreError::Unavailable("switched off".to_owned())),
-            false => Ok(self.lock()),
+        if self.down.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("switched off".to_owned()));
         }
+        Ok(self.lock())
     }
 }
 

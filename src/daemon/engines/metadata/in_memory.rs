@@ -55,10 +55,10 @@ impl Tables {
 
     fn next_stream_id(&self) -> Result<StreamId, StoreError> {
         let highest = self.streams.keys().next_back().map_or(0, |id| id.0);
-        match highest < i64::MAX as u64 {
-            true => Ok(StreamId(highest + 1)),
-            false => Err(StoreError::NotFound("stream id above the highest in use")),
+        if highest >= i64::MAX as u64 {
+            return Err(StoreError::NotFound("stream id above the highest in use"));
         }
+        Ok(StreamId(highest + 1))
     }
 
     fn known_stream(&mut self, stream_id: StreamId) -> Result<&mut Stream, StoreError> {

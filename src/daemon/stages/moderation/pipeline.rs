@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_decision_other_than_accept_ends_the_check() {
+    async fn the_first_decision_against_ends_the_check() {
         let (first, second) = (fixed("first", Decision::Accept), fixed("second", Decision::Flag));
         let third = fixed("third", Decision::Reject);
         let pipeline = Pipeline::new(vec![first.clone(), second, third.clone()]);

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn decisions_become_screenings_and_are_recorded_by_user() {
+    async fn decisions_are_returned_and_recorded_by_user() {
         let cases = [
             (RuleAction::Accept, Screening::Accept, None),
             (

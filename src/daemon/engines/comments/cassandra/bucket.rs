@@ -1,5 +1,5 @@
-//! Where a comment lies, computed from its id alone, so that an insert, a tombstone and a page
-//! agree without asking anybody.
+//! The partition of a comment, computed only from its id, so that an insert, a tombstone and a page
+//! agree without any lookup.
 //!
 //! A **bucket** is ten seconds of a stream and one partition: 50 000 comments/s × 200 B × 10 s =
 //! 100 MB at the very most, and 2 MB at 1 000 comments/s. A **period** is thirty days of a stream
@@ -14,21 +14,21 @@ pub(super) const BUCKET_MS: u64 = 10_000;
 const PERIOD_BUCKETS: i32 = 30 * 24 * 360;
 pub(super) const SLOT_MS: u64 = 600_000;
 
-/// Id bytes after the time. Cassandra compares them as signed numbers.
+/// The id bytes after the time. Cassandra compares them as signed numbers.
 const FIRST_TAIL: [u8; 8] = [0x80; 8];
 const LAST_TAIL: [u8; 8] = [0x7F; 8];
 
-/// Ten seconds, counted from 1970. Ids from before that share the first.
+/// A period of ten seconds, counted from 1970. Earlier ids share the first bucket.
 pub(super) fn bucket_of(comment_id: CommentId) -> i32 {
     bucket_at(comment_id.unix_ms())
 }
 
-/// The bucket of a time in milliseconds since the Unix epoch.
+/// Returns the bucket of a time in milliseconds since the Unix epoch.
 pub(super) fn bucket_at(unix_ms: u64) -> i32 {
     i32::try_from(unix_ms / BUCKET_MS).unwrap_or(i32::MAX)
 }
 
-/// The first millisecond after a bucket.
+/// Returns the first millisecond after a bucket.
 pub(super) fn bucket_end_ms(bucket: i32) -> u64 {
     (u64::try_from(bucket).unwrap_or(0) + 1) * BUCKET_MS
 }
@@ -38,7 +38,7 @@ pub(super) fn period_of(bucket: i32) -> i32 {
     bucket / PERIOD_BUCKETS
 }
 
-/// The first millisecond after a period.
+/// Returns the first millisecond after a period.
 pub(super) fn period_end_ms(period: i32) -> u64 {
     let period = u64::try_from(period).unwrap_or(0);
     (period + 1) * u64::from(PERIOD_BUCKETS.unsigned_abs()) * BUCKET_MS
@@ -49,7 +49,7 @@ pub(super) fn slot_at(unix_ms: u64) -> i32 {
     i32::try_from(unix_ms / SLOT_MS).unwrap_or(i32::MAX)
 }
 
-/// The first millisecond after a slot.
+/// Returns the first millisecond after a slot.
 pub(super) fn slot_end_ms(slot: i32) -> u64 {
     (u64::try_from(slot).unwrap_or(0) + 1) * SLOT_MS
 }
@@ -62,17 +62,17 @@ pub(super) fn comment_id(timeuuid: CqlTimeuuid) -> CommentId {
     CommentId(uuid::Uuid::from_bytes(*timeuuid.as_bytes()))
 }
 
-/// Whether the server can hold it: a `TIMEUUID` is a UUID version 1 and nothing else.
+/// Returns whether the server can store the id: a `TIMEUUID` must be a UUID version 1.
 pub(super) fn is_storable(comment_id: CommentId) -> bool {
     comment_id.0.get_version_num() == 1
 }
 
-/// The last id, in the server's order, of those made in the same 100 ns as this one.
+/// Returns the last id, in the server's order, with the same 100 ns tick as this one.
 pub(super) fn last_of_tick(comment_id: CommentId) -> CqlTimeuuid {
     with_tail(comment_id, LAST_TAIL)
 }
 
-/// The first id, in the server's order, made at a time or later.
+/// Returns the first id, in the server's order, at or after a time.
 pub(super) fn first_at(unix_ms: u64) -> CqlTimeuuid {
     let ticks = unix_ms.saturating_mul(10_000).min(1 << 58);
     with_tail(CommentId::from_unix_ticks(ticks, 0, [0; 6]), FIRST_TAIL)
@@ -105,7 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_lies_within_its_bucket_its_period_and_no_other(
+        fn an_id_lies_in_exactly_one_bucket_and_period(
             ticks in ticks(), clock in any::<u16>(), node in any::<[u8; 6]>(),
         ) {
             let id = CommentId::from_unix_ticks(ticks, clock, node);
@@ -130,7 +130,7 @@ mod tests {
         }
 
         #[test]
-        fn bounds_take_in_every_id_of_their_tick_and_none_of_the_next(
+        fn bounds_include_exactly_the_ids_of_their_tick(
             ticks in ticks(), clock in any::<u16>(), node in any::<[u8; 6]>(), other in any::<[u8; 6]>(),
         ) {
             let id = CommentId::from_unix_ticks(ticks, clock, node);

@@ -1,4 +1,5 @@
-//! Connecting: addresses, password, TLS, data centre; and what is wrong with which of them.
+//! Connects with the configured addresses, password, TLS and data centre; errors name the wrong
+//! one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,11 +19,11 @@ use super::unavailable;
 use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::StoreError;
 
-/// A connection that answers nothing is closed after these two, and made anew.
+/// A connection without answers is closed after these two, and opened again.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// All servers have taken over a change of the schema.
+/// Limit for all servers to agree on a schema change.
 const SCHEMA_AGREEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn connect(config: &CassandraConfig) -> Result<Session, StoreError> {
@@ -51,7 +52,8 @@ pub(super) async fn connect(config: &CassandraConfig) -> Result<Session, StoreEr
     if config.tls_ca.is_some() {
         builder = builder.tls_context(Some(tls(config)?));
     }
-    // Resolving, connecting and asking for the other nodes have the timeout each; together too.
+    // Resolving, connecting and discovering other nodes each have the timeout, and so do all
+    // together.
     let opened = tokio::time::timeout(config.timeout, builder.build()).await;
     let session = match opened {
         Ok(Ok(session)) => session,
@@ -68,8 +70,8 @@ pub(super) async fn connect(config: &CassandraConfig) -> Result<Session, StoreEr
     Ok(session)
 }
 
-/// How requests are sent: to a replica in the data centre, given up after the timeout, tried on
-/// another server where that may help, never on two at once.
+/// Builds the execution profile: requests go to a replica in the data centre, end after the
+/// timeout, are retried on another server if that may help, and never run on two at once.
 fn profile(config: &CassandraConfig, datacenter: &str) -> ExecutionProfile {
     let policy = DefaultPolicy::builder().token_aware(true);
     let policy = match datacenter {
@@ -144,7 +146,7 @@ pub(super) fn about(session: &Session, config: &CassandraConfig) -> String {
     )
 }
 
-/// The password without the line's end; none is an empty one.
+/// Returns the password without the line end; an absent password is empty.
 fn password(config: &CassandraConfig) -> Result<String, StoreError> {
     let Some(path) = &config.password_file else { return Ok(String::new()) };
     let text = std::fs::read_to_string(path).map_err(|error| {
@@ -153,7 +155,7 @@ fn password(config: &CassandraConfig) -> Result<String, StoreError> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Trusts the configured authority alone, and checks that a certificate is for the address.
+/// Trusts only the configured authority, and checks that a certificate is for the address.
 fn tls(config: &CassandraConfig) -> Result<TlsContext, StoreError> {
     let path = config.tls_ca.as_deref().unwrap_or(std::path::Path::new(""));
     let wrong = |error: &dyn std::fmt::Display| {

@@ -1,4 +1,4 @@
-//! Which buckets a stream has: written once by each process, walked newest first.
+//! The list of a stream's buckets: written once per process, read newest first.
 
 use std::collections::VecDeque;
 
@@ -11,12 +11,12 @@ use super::{Inner, corrupt, integer};
 use crate::daemon::engines::StoreError;
 use crate::protocol::StreamId;
 
-/// Entries remembered as written, each about 100 bytes; one that is forgotten is written again.
+/// Entries remembered as written, about 100 bytes each. A forgotten entry is written again.
 const REMEMBERED: u64 = 65_536;
 const PAGE_PERIODS: i32 = 256;
 const PAGE_BUCKETS: i32 = 64;
 
-/// What this process has listed.
+/// The entries that this process has written.
 #[derive(Debug)]
 pub(super) struct Listed {
     buckets: Cache<(StreamId, i32), ()>,
@@ -45,7 +45,7 @@ impl Listed {
 }
 
 impl Inner {
-    /// Lists buckets that comments are written to, unless this process did so before.
+    /// Writes the entries of buckets that receive comments, unless this process already did.
     pub(super) async fn list_buckets(
         &self,
         buckets: AHashSet<(StreamId, i32)>,
@@ -80,7 +80,7 @@ impl Inner {
         Ok(())
     }
 
-    /// A stream's buckets from `newest` down to `oldest`, both included.
+    /// Returns a walk over a stream's buckets from `newest` down to `oldest`, inclusive.
     pub(super) fn walk_buckets(
         &self,
         stream_id: StreamId,
@@ -93,28 +93,28 @@ impl Inner {
     }
 }
 
-/// How much of a list was read.
+/// The state of reading a list.
 enum Part {
     Unread(PagingState),
     Read,
 }
 
-/// A walk over the buckets of a stream, newest first. Holds one page of each of the two lists.
+/// A walk over the buckets of a stream, newest first. Holds one page of each list.
 pub(super) struct BucketWalk<'a> {
     store: &'a Inner,
     stream_id: StreamId,
     newest: i32,
     oldest: i32,
-    /// What is left of the list of periods, and what was read of it.
+    /// The remaining periods, and the state of reading them.
     periods: Part,
     period: VecDeque<i32>,
-    /// What is left of the first period's list of buckets, and what was read of it.
+    /// The remaining buckets of the first period, and the state of reading them.
     buckets: Part,
     found: VecDeque<i32>,
 }
 
 impl BucketWalk<'_> {
-    /// The next `count` buckets; fewer than that only at the end.
+    /// Returns the next `count` buckets; fewer only at the end.
     pub(super) async fn next(&mut self, count: usize) -> Result<Vec<i32>, StoreError> {
         while self.found.len() < count {
             let more = match self.buckets {
@@ -129,7 +129,7 @@ impl BucketWalk<'_> {
         Ok(self.found.drain(..count).collect())
     }
 
-    /// False if there is no other period.
+    /// Returns false if there is no other period.
     async fn enter_period(&mut self) -> Result<bool, StoreError> {
         self.period.pop_front();
         while self.period.is_empty() {

@@ -1,17 +1,17 @@
-//! How long a row lives, and which of two writes of it wins: both computed from the comment, so
-//! that writing again, in any order and from any node, ends with the same rows.
+//! The lifetime of a row and the precedence of its writes. Both are computed from the comment, so
+//! that writing again, in any order and from any node, results in the same rows.
 
 use std::time::Duration;
 
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, Seq};
 
-/// What leads to a comment (its entry in the list of buckets) or hides it (its tombstone) outlives
-/// it by this, so that clocks that differ never show half of it.
+/// An entry that leads to a comment (in the list of buckets) or hides it (its tombstone) outlives
+/// it by this, so that differing clocks never show an inconsistent state.
 const SLACK_MS: u64 = 3_600_000;
-/// `TTL` goes to 20 years, and servers before Cassandra 5 know no time after January 2038.
+/// `TTL` is at most 20 years, and servers before Cassandra 5 have no time after January 2038.
 const LONGEST_RETENTION: Duration = Duration::from_secs(3650 * 24 * 3600);
-/// ScyllaDB refuses write times of more than three days in the future.
+/// ScyllaDB refuses write times more than three days in the future.
 const MAX_AHEAD_US: i64 = 24 * 3600 * 1_000_000;
 /// Keeps write times positive whatever a record says.
 const MAX_SHIFT_US: i64 = 1 << 49;
@@ -19,12 +19,12 @@ const MAX_SHIFT_US: i64 = 1 << 49;
 /// `store.retention`, as `TTL`s.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lifetime {
-    /// 0: for good.
+    /// 0 means forever.
     retention_ms: u64,
 }
 
 impl Lifetime {
-    /// Zero keeps comments for good.
+    /// Zero keeps comments forever.
     pub(super) fn new(retention: Duration) -> Result<Self, StoreError> {
         if retention > LONGEST_RETENTION {
             return Err(StoreError::Unavailable(
@@ -40,7 +40,7 @@ impl Lifetime {
         Duration::from_millis(self.retention_ms)
     }
 
-    /// Comments made before this time are not shown any more; 0: all are.
+    /// Returns the time before which comments are not shown any more; 0 shows all.
     pub(super) fn oldest_shown_ms(self, now_ms: u64) -> u64 {
         match self.retention_ms {
             0 => 0,
@@ -48,18 +48,18 @@ impl Lifetime {
         }
     }
 
-    /// Seconds that a comment made at `created_ms` has left, rounded up; 0: for good. None if its
-    /// time is over.
+    /// Returns the remaining seconds of a comment created at `created_ms`, rounded up; 0 means
+    /// forever. `None` if it has expired.
     pub(super) fn of_comment_s(self, created_ms: u64, now_ms: u64) -> Option<i32> {
         self.left_s(created_ms, 0, now_ms)
     }
 
-    /// The same of what must outlive every comment made before `made_before_ms`.
+    /// The same for an entry that must outlive every comment created before `made_before_ms`.
     pub(super) fn of_index_s(self, made_before_ms: u64, now_ms: u64) -> Option<i32> {
         self.left_s(made_before_ms, SLACK_MS, now_ms)
     }
 
-    /// The same of the entry for a slot of deletions that ends then: outlives what it leads to.
+    /// The same for the entry of a slot of deletions that ends then; it outlives its tombstones.
     pub(super) fn of_slot_s(self, slot_end_ms: u64, now_ms: u64) -> Option<i32> {
         self.left_s(slot_end_ms, 2 * SLACK_MS, now_ms)
     }
@@ -68,23 +68,23 @@ impl Lifetime {
         if self.retention_ms == 0 {
             return Some(0);
         }
-        // A clock that runs ahead makes nothing live longer than this.
+        // A clock that is ahead cannot extend a lifetime beyond this.
         let from_ms = from_ms.min(now_ms + SLACK_MS);
         let left_ms = (from_ms + self.retention_ms + slack_ms).checked_sub(now_ms)?;
         i32::try_from(left_ms.div_ceil(1000)).ok().filter(|left_s| *left_s > 0)
     }
 }
 
-/// The write time of a comment's columns, in microseconds: its creation, less its number in the
-/// stream. Written again it is the same row; appended to the log twice, its first place in the
-/// stream's order wins, whichever is written first.
+/// Returns the write time of a comment's columns, in microseconds: its creation minus its number in
+/// the stream. Writing it again gives the same row. If it is in the log twice, its first sequence
+/// number wins, whichever is written first.
 pub(super) fn comment_write_time_us(comment_id: CommentId, seq: Seq, now_ms: u64) -> i64 {
     let seq = i64::try_from(seq).unwrap_or(MAX_SHIFT_US).min(MAX_SHIFT_US);
     created_us(comment_id, now_ms) - seq
 }
 
-/// The write time of a tombstone's columns: the comment's creation, less one microsecond for each
-/// millisecond until the deletion, so that of several deletions the first wins.
+/// Returns the write time of a tombstone's columns: the comment's creation minus one microsecond
+/// per millisecond until the deletion, so that the first of several deletions wins.
 pub(super) fn tombstone_write_time_us(comment_id: CommentId, deleted_at: u64, now_ms: u64) -> i64 {
     let deleted_at = i64::try_from(deleted_at).unwrap_or(i64::MAX);
     let created_ms = i64::try_from(comment_id.unix_ms()).unwrap_or(i64::MAX);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retention_that_no_ttl_can_say_is_refused_by_its_name() {
+    fn a_retention_beyond_any_ttl_is_refused() {
         let error = Lifetime::new(LONGEST_RETENTION + Duration::from_secs(1)).unwrap_err();
         assert!(error.to_string().contains("store.retention"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! An operator's questions: one comment by its id, how many a stream has.
+//! Queries of an operator: one comment by its id, the number of comments of a stream.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use scylla::response::PagingState;
@@ -10,13 +10,13 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::StoredComment;
 use crate::protocol::{CommentId, StreamId};
 
-/// Streams looked into, and buckets counted, at the same time.
+/// Streams searched, or buckets counted, at the same time.
 const IN_FLIGHT: usize = 32;
 const PAGE_STREAMS: i32 = 1000;
 const BUCKETS_AT_ONCE: usize = 256;
 
 impl Inner {
-    /// Looks into every stream that has comments of the same ten seconds.
+    /// Searches every stream that has comments of the same ten seconds.
     pub(super) async fn find(&self, id: CommentId) -> Result<Option<StoredComment>, StoreError> {
         if !is_storable(id) || id.unix_ms() < self.lifetime.oldest_shown_ms(self.now_ms()) {
             return Ok(None);
@@ -59,7 +59,7 @@ impl Inner {
         }))
     }
 
-    /// Counts bucket by bucket: takes as long as the stream is large, each request at most the
+    /// Counts bucket by bucket. The time grows with the stream; each request takes at most the
     /// timeout.
     pub(super) async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError> {
         let oldest_ms = self.lifetime.oldest_shown_ms(self.now_ms());

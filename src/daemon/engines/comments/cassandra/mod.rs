@@ -1,29 +1,29 @@
-//! Comments in Cassandra or ScyllaDB: the engine of many machines.
+//! Comments in Cassandra or ScyllaDB: the engine for many machines.
 //!
-//! How it keeps the contract, on tables that [`schema`] describes:
+//! How it fulfils the contract, with the tables of [`schema`]:
 //!
-//! - A comment lies in `comments`, in the partition of its stream and of the ten seconds it was
-//!   made in ([`bucket`]). `stream_periods` and `stream_buckets` list which of those exist, so that
-//!   a page of a quiet stream reads no empty ones; `bucket_streams` lists the streams of a bucket,
-//!   so that a comment is found by its id alone.
-//! - A deletion writes columns of its own in the comment's row, and a row of `tombstones`, which is
-//!   in order of time. No insert writes those columns: either may come first, or again.
+//! - A comment is in `comments`, in the partition of its stream and of the ten seconds in which it
+//!   was created ([`bucket`]). `stream_periods` and `stream_buckets` list the existing partitions,
+//!   so that a page of a quiet stream reads no empty ones. `bucket_streams` lists the streams of a
+//!   bucket, so that a comment can be found by its id.
+//! - A deletion writes its own columns in the comment's row, and a row of `tombstones`, which is
+//!   ordered by time. No insert writes those columns, so either may come first, or be repeated.
 //! - Nothing is read before it is written and no lightweight transaction is used. Writing again, in
-//!   any order, ends with the same rows because the time of a write is computed from what is
-//!   written ([`lifetime`]).
-//! - [`super::CommentStore::write`] is no transaction over all of a batch: when it fails, some rows
-//!   may be there, and writing the batch again makes it whole.
-//! - `store.retention` is a `TTL`. Pages leave out what is older at once; what a longer or no
-//!   retention wrote before stays on disk as long as that said.
+//!   any order, results in the same rows, because the time of a write is computed from its contents
+//!   ([`lifetime`]).
+//! - [`super::CommentStore::write`] is not one transaction per batch: if it fails, some rows may be
+//!   stored, and writing the batch again completes it.
+//! - `store.retention` is a `TTL`. Pages omit older comments at once; comments written under a
+//!   longer retention stay on disk for that time.
 //!
 //! Writes wait for `LOCAL_QUORUM`, reads for `LOCAL_ONE`.
 //!
-//! When the server is away: every request gives up after `cassandra.timeout`, and the first that
-//! fails fails the call. The driver connects again by itself, first at once and at last every ten
+//! When the server is away: every request gives up after `cassandra.timeout`, and the first failed
+//! request fails the call. The driver reconnects by itself, first at once and later every ten
 //! seconds.
 //!
-//! What is bounded: [`write::IN_FLIGHT`] requests of a write, one page of rows of each bucket being
-//! read and at most [`page::LARGEST_WAVE`] buckets at a time, [`index`]'s memory of what is listed.
+//! Bounds: [`write::IN_FLIGHT`] requests per write; one page of rows per bucket and at most
+//! [`page::LARGEST_WAVE`] buckets at a time per read; the memory of [`index`].
 
 mod bucket;
 mod connect;
@@ -58,7 +58,7 @@ use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, SequencedComment, StreamId};
 
-/// The engine. Cloning shares the connections; they end with the last clone.
+/// The engine. Clones share the connections, which end with the last clone.
 #[derive(Clone)]
 pub struct CassandraComments {
     inner: Arc<Inner>,
@@ -73,8 +73,8 @@ struct Inner {
 }
 
 impl CassandraComments {
-    /// Connects, and makes the keyspace and the tables if they are absent. `retention` is how long
-    /// a comment is kept from its creation on; zero keeps it for good.
+    /// Connects, and creates the keyspace and the tables if they are absent. A comment is kept for
+    /// `retention` after its creation; zero keeps it forever.
     ///
     /// Errors name the setting that is wrong: `cassandra.nodes` when none answers within
     /// `cassandra.timeout`, `cassandra.username`, `cassandra.tls_ca`, `cassandra.datacenter`,
@@ -83,7 +83,7 @@ impl CassandraComments {
         let lifetime = Lifetime::new(retention)?;
         let session = connect::connect(config).await?;
         schema::bring_up_to_date(&session, config, lifetime).await?;
-        // The driver sets no limit to preparing.
+        // The driver has no timeout for preparing.
         let preparing = Statements::prepare(&session, &config.keyspace);
         let statements =
             tokio::time::timeout(config.timeout, preparing).await.map_err(|_| {
@@ -151,7 +151,7 @@ impl Inner {
         SystemClock.now_ms()
     }
 
-    /// One page of the rows that a statement reads, and how to go on.
+    /// Reads one page of rows, and the state for the next page.
     async fn read(
         &self,
         statement: &PreparedStatement,
@@ -171,8 +171,7 @@ impl Inner {
     }
 }
 
-/// A number of ours as the `BIGINT` of a table. What is larger than those has no business here and
-/// is kept as the largest.
+/// Converts a number for a `BIGINT` column. Larger numbers do not occur; they are capped.
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

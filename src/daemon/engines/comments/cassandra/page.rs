@@ -1,4 +1,4 @@
-//! Newest-first pages of a stream, bucket by bucket.
+//! Pages of a stream, newest first, read bucket by bucket.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
 
 const LONGEST_PAGE: usize = 1000;
-/// Rows asked for at once; deleted and shadowed ones are among them.
+/// Rows per request, including deleted and shadowed ones.
 const FEWEST_ROWS: usize = 32;
-/// Buckets read at the same time. One at first, then twice as many: of a busy stream the first is
-/// enough, of a quiet one each has a comment or two.
+/// Buckets read at the same time: one at first, then twice as many each time. The first is enough
+/// for a busy stream; a quiet one has a comment or two per bucket.
 pub(super) const LARGEST_WAVE: usize = 16;
 
-/// A row of `comments`, in the order of the statements' columns. All but the id may be missing: a
-/// deletion whose comment did not arrive.
+/// A row of `comments`, in the order of the statements' columns. All but the id may be missing, if
+/// only the deletion of a comment has arrived.
 pub(super) type Row = (
     CqlTimeuuid,
     Option<i64>,
@@ -31,7 +31,7 @@ pub(super) type Row = (
     Option<bool>,
 );
 
-/// A row that is a comment.
+/// A row with a comment.
 pub(super) struct CommentRow {
     pub(super) comment: SequencedComment,
     pub(super) shadow: bool,
@@ -58,12 +58,12 @@ pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
     Ok(Some(CommentRow { comment, shadow, deleted }))
 }
 
-/// Which comments of a stream are asked for.
+/// The comments of a stream that a page requests.
 #[derive(Clone, Copy)]
 struct Range {
     stream_id: StreamId,
     before: Option<CommentId>,
-    /// No comment made before this is shown.
+    /// Comments created before this time are not shown.
     oldest_ms: u64,
 }
 
@@ -98,11 +98,11 @@ impl Inner {
         Ok(shown)
     }
 
-    /// The newest `want` comments of a bucket that may be shown, newest first.
+    /// Returns the newest `want` visible comments of a bucket, newest first.
     ///
-    /// Of ids made in the same 100 ns on several nodes, the server's order is not that of the
-    /// contract (it compares the rest of an id as signed bytes). So the server is asked for whole
-    /// ticks, and what is older within a tick is decided here.
+    /// The server orders ids of the same 100 ns tick differently from the contract, because it
+    /// compares the rest of an id as signed bytes. So whole ticks are requested, and ids within a
+    /// tick are compared here.
     async fn read_bucket(
         &self,
         range: Range,

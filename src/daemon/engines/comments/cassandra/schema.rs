@@ -1,9 +1,9 @@
 //! The keyspace and its tables, by version.
 //!
 //! Safe when several nodes start at once: a schema that is current is only read. Otherwise every
-//! statement says `IF NOT EXISTS` and all of them go to one server, the connected one with the
-//! lowest host id, which carries them out one after the other. Which version a keyspace has stands
-//! in `schema_versions`, written when all servers agree on the version's last statement.
+//! statement says `IF NOT EXISTS`, and all of them go to one server, the connected one with the
+//! lowest host id, which executes them in order. The version of a keyspace is in
+//! `schema_versions`, written once all servers agree on the version's last statement.
 
 use std::time::Duration;
 
@@ -78,10 +78,10 @@ comment counts, which is the one in the row of the comment.'",
 ) WITH comment = 'Slots that have deletions, all in part 0: 144 rows a day.'",
 ];
 
-/// The newest version this program knows.
+/// The newest version that this program knows.
 pub(super) const VERSION: i32 = 1;
 
-/// The comment tables' files are dropped whole when all in them has expired.
+/// The files of the comment tables are dropped whole once all their rows have expired.
 fn compaction(lifetime: Lifetime) -> String {
     let retention_s = lifetime.retention().as_secs();
     if retention_s == 0 {
@@ -94,15 +94,16 @@ fn compaction(lifetime: Lifetime) -> String {
     )
 }
 
-/// Makes what is missing. Errors name `cassandra.keyspace`.
+/// Creates the keyspace and tables that are missing. Errors name `cassandra.keyspace`.
 pub(super) async fn bring_up_to_date(
     session: &Session,
     config: &CassandraConfig,
     lifetime: Lifetime,
 ) -> Result<(), StoreError> {
-    let found = match has_versions_table(session, &config.keyspace).await? {
-        true => applied_version(session, &config.keyspace).await?,
-        false => 0,
+    let found = if has_versions_table(session, &config.keyspace).await? {
+        applied_version(session, &config.keyspace).await?
+    } else {
+        0
     };
     if found > VERSION {
         return Err(corrupt(format!(
@@ -127,7 +128,7 @@ async fn has_versions_table(session: &Session, keyspace: &str) -> Result<bool, S
     Ok(result.into_rows_result().map_err(corrupt)?.rows_num() > 0)
 }
 
-/// 0: none yet.
+/// Returns the version of the keyspace; 0 if it has none yet.
 async fn applied_version(session: &Session, keyspace: &str) -> Result<i32, StoreError> {
     let mut query = Statement::new(format!("SELECT version FROM \"{keyspace}\".schema_versions"));
     query.set_is_idempotent(true);
@@ -164,7 +165,7 @@ async fn apply(
     }
     let agreed = session.await_schema_agreement().await;
     agreed.map_err(|error| cannot_be_set_up(keyspace, &error))?;
-    // The driver must know the keyspace's replication, or it cannot tell who holds a partition.
+    // The driver needs the keyspace's replication to know which server holds a partition.
     session.refresh_metadata().await.map_err(unavailable)?;
     change(format!(
         "INSERT INTO \"{keyspace}\".schema_versions (version, applied_at) \

@@ -1,5 +1,5 @@
-//! The prepared statements. All are idempotent, so that the driver may send one again to another
-//! server; none is ever sent twice at once.
+//! The prepared statements. All are idempotent, so the driver may resend one to another server;
+//! none is ever sent to two servers at once.
 
 use scylla::client::session::Session;
 use scylla::statement::Consistency;
@@ -32,7 +32,7 @@ pub(super) struct Statements {
 const INSERT_COMMENT: &str = "INSERT INTO {}.comments
     (stream_id, bucket, comment_id, user_id, name, message, created_at, seq, shadow)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
-/// Columns that no insert writes, so neither order of the two loses anything.
+/// Writes columns that no insert writes, so both orders of insert and deletion give the same row.
 const MARK_DELETED: &str = "UPDATE {}.comments USING TIMESTAMP ? AND TTL ?
     SET is_deleted = true, delete_reason = ?, deleted_at = ?
     WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
@@ -56,7 +56,7 @@ const PAGE: &str = "SELECT comment_id, user_id, name, message, created_at, seq, 
 const COMMENT: &str =
     "SELECT comment_id, user_id, name, message, created_at, seq, shadow, is_deleted
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
-/// Counts what has a user: a deletion whose comment did not arrive has none.
+/// Counts rows with a user: a deletion whose comment did not arrive has none.
 const COUNT: &str = "SELECT COUNT(user_id) FROM {}.comments
     WHERE stream_id = ? AND bucket = ? AND comment_id >= ?";
 const SLOTS: &str = "SELECT slot FROM {}.tombstone_slots WHERE part = 0 AND slot >= ?";
@@ -67,7 +67,7 @@ const FIRST_DELETIONS: &str = "SELECT comment_id, deleted_at FROM {}.comments
 const PING: &str = "SELECT version FROM {}.schema_versions WHERE version = ?";
 
 impl Statements {
-    /// Reads answer from one replica, writes wait for a quorum of the data centre's.
+    /// Reads wait for one replica, writes for a quorum in the data centre.
     pub(super) async fn prepare(session: &Session, keyspace: &str) -> Result<Self, StoreError> {
         use Consistency::{LocalOne, LocalQuorum};
         let prepare = |cql, consistency| prepare(session, keyspace, cql, consistency);
@@ -88,7 +88,7 @@ impl Statements {
             slots: prepare(SLOTS, LocalOne).await?,
             tombstones: prepare(TOMBSTONES, LocalOne).await?,
             first_deletions: prepare(FIRST_DELETIONS, LocalOne).await?,
-            // What is asked is whether writes would be taken.
+            // The ping checks whether writes would be accepted.
             ping: prepare(PING, LocalQuorum).await?,
         })
     }

@@ -1,4 +1,4 @@
-//! Deletions in the order of their time.
+//! Deletions, ordered by time.
 
 use ahash::AHashMap;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -13,7 +13,7 @@ use crate::protocol::{CommentId, StreamId};
 
 const PAGE_SLOTS: i32 = 1000;
 const PAGE_TOMBSTONES: i32 = 1000;
-/// Comments of one bucket asked about in one request.
+/// Comments of one bucket per request.
 const IDS_AT_ONCE: usize = 100;
 const IN_FLIGHT: usize = 16;
 
@@ -44,7 +44,7 @@ impl Inner {
         Ok(found)
     }
 
-    /// Adds the tombstones of a slot until there are `limit`, or a few more.
+    /// Adds the tombstones of a slot until there are at least `limit`.
     async fn read_slot(
         &self,
         slot: i32,
@@ -72,8 +72,8 @@ impl Inner {
         Ok(())
     }
 
-    /// When these comments were deleted first: what their rows say. One that is missing has
-    /// expired, or is being written now.
+    /// Returns the first deletion of these comments, from their rows. A missing one has expired or
+    /// is being written now.
     async fn first_deletions(&self, page: &[Tombstone]) -> Result<AHashMap<Key, u64>, StoreError> {
         let mut partitions: AHashMap<(StreamId, i32), Vec<CqlTimeuuid>> = AHashMap::new();
         for Tombstone { stream_id, comment_id, .. } in page {

@@ -1,4 +1,4 @@
-//! Writing: rows of one partition travel together, many partitions at a time.
+//! Writes: rows of one partition are batched, and many partitions are written at a time.
 
 use std::hash::Hash;
 
@@ -17,13 +17,13 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
 use crate::protocol::{CommentId, StreamId};
 
-/// Requests of one write on their way at once.
+/// Requests of one write that are in flight at once.
 pub(super) const IN_FLIGHT: usize = 64;
-/// Rows of one batch. A batch of one partition is a single mutation to the server, which refuses
+/// Rows per batch. A batch of one partition is a single mutation for the server, which refuses
 /// large ones.
 const BATCH_ROWS: usize = 32;
 const BATCH_BYTES: usize = 32 * 1024;
-/// Of a row besides its text.
+/// Bytes of a row besides its text.
 const ROW_BYTES: usize = 96;
 
 /// In the order of the statement's markers.
@@ -32,7 +32,7 @@ type CommentRow<'a> =
 type DeletedRow<'a> = (i64, i32, &'a str, CqlTimestamp, i64, i32, CqlTimeuuid);
 type TombstoneRow<'a> = (i32, CqlTimestamp, i64, CqlTimeuuid, &'a str, i32);
 
-/// Rows by partition, in batches that are full or all there is.
+/// Rows by partition, in full batches and one remainder each.
 struct Batches<K, T> {
     open: AHashMap<K, (Vec<T>, usize)>,
     full: Vec<Vec<T>>,
@@ -62,7 +62,7 @@ impl<K: Hash + Eq, T> Batches<K, T> {
 }
 
 impl Inner {
-    /// Deletions first, so that no comment of the same batch is shown before it is hidden again.
+    /// Writes deletions first, so that no comment of the batch is visible before it is hidden.
     pub(super) async fn write(
         &self,
         comments: &[ArchivedComment],
@@ -76,7 +76,8 @@ impl Inner {
         let mut buckets = AHashSet::new();
         for archived in comments {
             let Some(row) = self.comment_row(archived, now_ms) else { continue };
-            let (stream_id, bucket) = (archived.comment.stream_id, row.1);
+            let stream_id = archived.comment.stream_id;
+            let bucket = row.1;
             buckets.insert((stream_id, bucket));
             batches.add((stream_id, bucket), row.4.len() + row.5.len(), row);
         }
@@ -87,7 +88,7 @@ impl Inner {
         Ok(())
     }
 
-    /// None if its time is over, or if it cannot have been made here.
+    /// Returns `None` if the comment has expired or its id is not one of ours.
     fn comment_row<'a>(
         &self,
         archived: &'a ArchivedComment,
@@ -155,7 +156,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Sends every batch; the first that fails ends it.
+    /// Sends every batch; the first failure ends the write.
     pub(super) async fn send<T: SerializeRow + Send + Sync>(
         &self,
         statement: &PreparedStatement,
@@ -187,8 +188,8 @@ impl Inner {
     }
 }
 
-/// Ids are made by the daemon, and are all of UUID version 1; a record that says otherwise must not
-/// stop every batch it is in.
+/// Ids are created by the daemon and are always UUID version 1. A record with another id must not
+/// make its batches fail forever.
 fn check_storable(stream_id: StreamId, comment_id: CommentId) -> Option<()> {
     if is_storable(comment_id) {
         return Some(());
@@ -202,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_hold_every_row_once_each_of_one_partition_and_within_bounds() {
+    fn bounded_batches_of_one_partition_hold_all_rows() {
         let mut batches = Batches::new();
         for number in 0..1000_usize {
             batches.add(number % 7, number % 5000, number);

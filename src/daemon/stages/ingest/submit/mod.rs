@@ -340,7 +340,8 @@ impl Ingest {
                     Err(log_error(error))
                 }
                 (Ok(positions), Awaited::Appended { index, comment, shadow }) => {
-                    let (comment_id, seq) = (comment.comment_id, positions[index].offset);
+                    let comment_id = comment.comment_id;
+                    let seq = positions[index].offset;
                     if let Some(key) = waiting.key {
                         self.pending_refs.remove(&key);
                         self.parts.refs.remember(&key, comment_id, seq);

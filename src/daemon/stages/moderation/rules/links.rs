@@ -151,11 +151,11 @@ fn as_latin(label: &str) -> String {
 /// Returns hosts whose dot stands between spaces: `example dot com`, `example . com`.
 fn spoken_hosts<'a>(words: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
     words.windows(3).filter_map(|three| {
-        let (name, dot) = (three[0], three[1]);
-        let last = three[2].trim_end_matches(|character: char| !character.is_alphanumeric());
+        let [name, dot, last] = three else { return None };
+        let last = last.trim_end_matches(|character: char| !character.is_alphanumeric());
         let last = last.split('/').next().unwrap_or(last);
         let named = is_label(name) && name.chars().count() >= 3 && !is_function_word(name);
-        let spoken = dot == "dot" || dot == ".";
+        let spoken = *dot == "dot" || *dot == ".";
         let known =
             matches!(last, "com" | "net" | "org" | "gg" | "tv" | "io" | "xyz" | "ru" | "info");
         (named && spoken && known).then(|| format!("{name}.{last}"))

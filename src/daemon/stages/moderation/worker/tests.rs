@@ -58,7 +58,8 @@ impl Bench {
         comment: Comment,
         change: impl FnOnce(&mut CommentSubmitted),
     ) -> CommentId {
-        let (comment_id, key) = (comment.comment_id, comment.stream_id.0);
+        let comment_id = comment.comment_id;
+        let key = comment.stream_id.0;
         let mut event = CommentSubmitted {
             comment: Arc::new(comment),
             role: Role::Viewer,
@@ -162,7 +163,7 @@ async fn the_position_is_committed_and_taken_up_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn undecodable_records_become_dead_letters_and_the_rest_goes_on() {
+async fn undecodable_records_become_dead_letters() {
     let bench = bench().await;
     bench.log.put(Topic::CommentEvents, 1, 0, b"\xc1 not an event".to_vec());
     let bad = bench.submit(comment(1, 5, "badword"));
@@ -180,7 +181,7 @@ async fn undecodable_records_become_dead_letters_and_the_rest_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_store_is_down_deletions_go_on_and_the_position_waits() {
+async fn deletions_continue_while_the_store_is_down() {
     let bench = bench().await;
     bench.store.set_down(true);
     let task = bench.start();
@@ -200,7 +201,7 @@ async fn while_the_store_is_down_deletions_go_on_and_the_position_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reviews_that_wait_are_bounded_and_the_log_keeps_the_rest() {
+async fn pending_reviews_are_bounded() {
     let bench = bench().await;
     bench.store.set_down(true);
     let total = MAX_WAITING_REVIEWS as u64 * 2;
@@ -223,7 +224,7 @@ async fn reviews_that_wait_are_bounded_and_the_log_keeps_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_log_refuses_appends_nothing_is_committed_and_nothing_is_lost() {
+async fn nothing_is_lost_while_the_log_refuses_appends() {
     let bench = bench().await;
     let bad = bench.submit(comment(1, 5, "badword"));
     bench.log.set_down(true);
@@ -240,7 +241,7 @@ async fn while_the_log_refuses_appends_nothing_is_committed_and_nothing_is_lost(
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_does_not_wait_for_a_log_that_is_down_and_the_work_is_done_later() {
+async fn stopping_does_not_wait_for_a_log_that_is_down() {
     let bench = bench().await;
     let bad = bench.submit(comment(1, 5, "badword"));
     bench.log.set_down(true);
@@ -255,7 +256,7 @@ async fn stopping_does_not_wait_for_a_log_that_is_down_and_the_work_is_done_late
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_between_append_and_commit_only_repeats_the_decision() {
+async fn a_crash_before_the_commit_repeats_the_decision() {
     let bench = bench().await;
     let bad = bench.submit(comment(1, 5, "badword"));
     bench.store.set_down(true);

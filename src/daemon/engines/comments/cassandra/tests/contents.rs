@@ -53,7 +53,7 @@ fn seqs(comments: &[SequencedComment]) -> Vec<Seq> {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_busy_stream_lies_in_many_partitions_and_pages_join_over_them() {
+async fn pages_of_a_busy_stream_join_over_partitions() {
     let (store, _keyspace) = open().await;
     // 100 comments/s for two minutes.
     let comments: Vec<_> = (0..12_000).map(|n| made_at(STREAM, START_MS + n * 10, n)).collect();
@@ -71,7 +71,7 @@ async fn a_busy_stream_lies_in_many_partitions_and_pages_join_over_them() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_quiet_stream_is_paged_without_looking_into_empty_buckets() {
+async fn pages_of_a_quiet_stream_read_no_empty_buckets() {
     let (store, _keyspace) = open().await;
     // Two comments close together, and then nothing for 9 to 20 hours: buckets in 9 periods.
     let times = (0..400_u64).map(|n| START_MS + n / 2 * (9 + n % 12) * HOUR_MS + n % 2);
@@ -98,7 +98,7 @@ async fn a_quiet_stream_is_paged_without_looking_into_empty_buckets() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn ids_of_the_same_100_ns_come_in_the_order_of_the_contract() {
+async fn ids_of_the_same_tick_keep_the_contracts_order() {
     let (store, _keyspace) = open().await;
     // The server takes bytes of 0x80 and more for negative.
     let nodes = [0x00_u8, 0x01, 0x7F, 0x80, 0xFE, 0xFF];
@@ -121,7 +121,7 @@ async fn ids_of_the_same_100_ns_come_in_the_order_of_the_contract() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn an_id_that_the_server_cannot_hold_stops_nothing_else() {
+async fn an_id_that_cannot_be_stored_blocks_no_other() {
     let (store, _keyspace) = open().await;
     let odd = CommentId(uuid::Uuid::from_u128(0x1234_5678_9ABC_4DEF_8000_0000_0000_0001));
     let comments = [with_id(STREAM, odd, 1), comment(STREAM, 2)];

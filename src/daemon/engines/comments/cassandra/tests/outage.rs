@@ -49,7 +49,7 @@ async fn time_to_write(store: &CassandraComments, comments: &[ArchivedComment]) 
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_server_that_is_cut_off_or_hangs_fails_calls_in_time_and_is_used_again_when_back() {
+async fn calls_fail_in_time_while_the_server_is_away() {
     let keyspace = Keyspace::new();
     let proxy = Proxy::start(keyspace.config().nodes.remove(0)).await;
     drop(keyspace.open(Duration::ZERO).await);

@@ -43,7 +43,7 @@ async fn left_s(keyspace: &Keyspace, archived: &ArchivedComment) -> (Option<i32>
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_comment_goes_when_its_time_is_over_and_its_deletion_hides_it_until_then() {
+async fn a_deletion_hides_its_comment_until_it_expires() {
     let keyspace = Keyspace::new();
     let store = keyspace.open(RETENTION).await;
     let (kept, deleted) = (made_ago(Duration::ZERO, 1), made_ago(Duration::ZERO, 2));
@@ -93,7 +93,7 @@ async fn a_comment_goes_when_its_time_is_over_and_its_deletion_hides_it_until_th
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_comment_archived_late_has_the_rest_of_its_time_and_a_shorter_retention_holds_at_once() {
+async fn late_comments_and_shorter_retention_expire_on_time() {
     let keyspace = Keyspace::new();
     let day = Duration::from_secs(24 * 3600);
     let for_good = keyspace.open(Duration::ZERO).await;

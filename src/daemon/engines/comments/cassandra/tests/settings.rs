@@ -33,7 +33,7 @@ async fn nodes_that_start_at_once_share_one_schema() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn what_is_there_is_found_again_and_a_newer_schema_is_left_alone() {
+async fn reopening_finds_comments_unless_schema_is_newer() {
     let keyspace = Keyspace::new();
     let store = keyspace.open(Duration::ZERO).await;
     store.write(&[comment(StreamId(1), 1)], &[]).await.unwrap();
@@ -72,7 +72,7 @@ async fn nodes_that_are_down_are_named_within_the_timeout() {
 }
 
 #[tokio::test]
-async fn files_that_are_not_what_they_should_be_are_named_by_their_setting() {
+async fn unusable_files_are_named_by_their_setting() {
     let directory = tempfile::tempdir().unwrap();
     let junk = directory.path().join("junk.pem");
     std::fs::write(&junk, "no certificate").unwrap();
@@ -114,7 +114,7 @@ async fn wrong_settings_of_a_server_that_is_there_are_named() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn the_right_data_centre_and_a_name_and_password_are_taken() {
+async fn the_right_data_centre_and_password_are_accepted() {
     let keyspace = Keyspace::new();
     let directory = tempfile::tempdir().unwrap();
     let password = directory.path().join("password");

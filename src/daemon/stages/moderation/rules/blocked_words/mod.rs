@@ -43,9 +43,10 @@ impl BlockedWords {
         });
         let variants: Vec<Variant> =
             words.iter().enumerate().flat_map(|(index, word)| variants(index, word)).collect();
-        let automaton = match variants.is_empty() {
-            true => None,
-            false => Some(AhoCorasick::new(variants.iter().map(|variant| &variant.compact))?),
+        let automaton = if variants.is_empty() {
+            None
+        } else {
+            Some(AhoCorasick::new(variants.iter().map(|variant| &variant.compact))?)
         };
         Ok(Self { words, variants, automaton })
     }
@@ -83,7 +84,8 @@ impl BlockedWords {
 
     /// Returns whether the match lies in an innocent word that merely folds like a blocked one.
     fn is_innocent(text: &str, folded: &Folded, found: (usize, usize), word: &BlockedWord) -> bool {
-        let (first, last) = (folded.elements[found.0].at, folded.elements[found.1].at);
+        let first = folded.elements[found.0].at;
+        let last = folded.elements[found.1].at;
         let start = text[..first as usize].rfind(char::is_whitespace).map_or(0, |space| space + 1);
         let rest = &text[last as usize..];
         let end = last as usize + rest.find(char::is_whitespace).unwrap_or(rest.len());
