@@ -1,10 +1,10 @@
-//! How fast the event log makes records durable: batches of 1, 64 and 1024 records of 200 bytes, one
-//! after the other and with 64 callers side by side. Embedded, an fsync before every answer; and on
-//! Kafka under each guarantee, if a broker of `scripts/stack up` answers, with the time one comment
-//! takes at 1 000 a second besides.
+//! Measures how fast the event log makes records durable: batches of 1, 64 and 1024 records of 200
+//! bytes, from one caller and from 64 callers at a time. Embedded, with an fsync before every
+//! answer; and on Kafka under each guarantee, if a broker of `scripts/stack up` answers, with the
+//! time of one append at 1 000 comments/s.
 //!
-//! `cargo bench --bench eventlog_append`; the directory is the system's temporary one (`TMPDIR`),
-//! which should be on a real disk. `-- kafka` runs those of Kafka alone.
+//! `cargo bench --bench eventlog_append`. Set `TMPDIR` to a directory on a real disk. `-- kafka`
+//! runs only the Kafka benchmarks.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ fn batch(records: usize) -> Vec<NewRecord> {
 
 fn open() -> (TempDir, SharedLog) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    // Old segments go, so that a long run does not fill the disk.
+    // Old segments are removed, so that a long run does not fill the disk.
     let config =
         EventLogConfig { retention_bytes: bytesize::ByteSize::mib(256), ..Default::default() };
     let log = EmbeddedLog::open(directory.path(), &config, Arc::new(SystemClock));
@@ -49,8 +49,8 @@ async fn append(log: &SharedLog, batch: &[NewRecord]) {
     black_box(positions);
 }
 
-/// One caller: a batch is appended when the one before is durable.
-fn one_after_the_other(criterion: &mut Criterion, runtime: &Runtime) {
+/// One caller that appends a batch when the one before is durable.
+fn append_sequentially(criterion: &mut Criterion, runtime: &Runtime) {
     let mut group = criterion.benchmark_group("append_sequential");
     for records in [1, 64, 1024] {
         let (_directory, log) = open();
@@ -63,8 +63,8 @@ fn one_after_the_other(criterion: &mut Criterion, runtime: &Runtime) {
     group.finish();
 }
 
-/// Many callers at once: group commit.
-fn side_by_side(criterion: &mut Criterion, runtime: &Runtime) {
+/// Many callers at a time, which exercises group commit.
+fn append_concurrently(criterion: &mut Criterion, runtime: &Runtime) {
     let mut group = criterion.benchmark_group("append_64_callers");
     for records in [1, 64, 1024] {
         let (_directory, log) = open();
@@ -77,7 +77,7 @@ fn side_by_side(criterion: &mut Criterion, runtime: &Runtime) {
     group.finish();
 }
 
-/// A log under a prefix of its own, if a broker answers.
+/// Opens a log under a unique prefix, if a broker answers.
 async fn open_kafka(guarantee: Guarantee) -> Option<SharedLog> {
     let port = std::env::var("LC_STACK_PORT").ok().and_then(|port| port.parse().ok());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
@@ -92,13 +92,13 @@ async fn open_kafka(guarantee: Guarantee) -> Option<SharedLog> {
     match KafkaLog::open(&kafka, &config, &NodeId::new("bench")).await {
         Ok(log) => Some(Arc::new(log)),
         Err(error) => {
-            println!("Kafka is left out: {error}");
+            println!("skipping Kafka: {error}");
             None
         }
     }
 }
 
-/// Many batches under way, as ingest has them.
+/// Many batches in flight, as ingest has them.
 fn kafka(criterion: &mut Criterion, runtime: &Runtime) {
     let guarantees = [
         ("at_most_once", Guarantee::AtMostOnce),
@@ -122,24 +122,26 @@ fn kafka(criterion: &mut Criterion, runtime: &Runtime) {
             runtime.block_on(time_at_rate(&log, name, rate));
         }
         runtime.block_on(time_of_pages(&log, name));
-        runtime.block_on(log.close()).expect("an orderly end");
+        runtime.block_on(log.close()).expect("the log closes");
     }
 }
 
-/// Single comments at an even rate for five seconds.
+/// Appends single comments at an even rate for five seconds.
 async fn time_at_rate(log: &SharedLog, name: &str, per_second: u32) {
     let mut due = tokio::time::interval(Duration::from_secs(1) / per_second);
-    let mut under_way = Vec::new();
+    let mut appends = Vec::new();
     for _ in 0..5 * per_second {
         due.tick().await;
-        let (log, batch, began) = (log.clone(), batch(1), Instant::now());
-        under_way.push(tokio::spawn(async move {
+        let log = log.clone();
+        let batch = batch(1);
+        let began = Instant::now();
+        appends.push(tokio::spawn(async move {
             append(&log, &batch).await;
             began.elapsed()
         }));
     }
     let mut times: Vec<_> =
-        join_all(under_way).await.into_iter().map(|time| time.expect("an append")).collect();
+        join_all(appends).await.into_iter().map(|time| time.expect("an append")).collect();
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
     println!(
@@ -150,7 +152,7 @@ async fn time_at_rate(log: &SharedLog, name: &str, per_second: u32) {
     );
 }
 
-/// Pages of 100 records from all over a partition, one after the other.
+/// Reads pages of 100 records from the whole partition, one after another.
 async fn time_of_pages(log: &SharedLog, name: &str) {
     const PAGES: u64 = 300;
     let partition = log.partition_of(Topic::CommentEvents, 0);
@@ -158,20 +160,22 @@ async fn time_of_pages(log: &SharedLog, name: &str) {
     let step = (bounds.end - bounds.earliest) / PAGES;
     let mut times = Vec::new();
     for page in 0..PAGES {
-        let (offset, began) = (bounds.earliest + page * step, Instant::now());
+        let offset = bounds.earliest + page * step;
+        let began = Instant::now();
         let page = log.read_partition(Topic::CommentEvents, partition, offset, 100).await;
         black_box(page.expect("a page"));
         times.push(began.elapsed());
     }
     times.sort_unstable();
-    let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    let p50 = times[times.len() / 2];
+    let p99 = times[times.len() * 99 / 100];
     println!("kafka {name}, a page of 100: p50 {p50:?}, p99 {p99:?}");
 }
 
 fn benchmarks(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    one_after_the_other(criterion, &runtime);
-    side_by_side(criterion, &runtime);
+    append_sequentially(criterion, &runtime);
+    append_concurrently(criterion, &runtime);
     kafka(criterion, &runtime);
 }
 

@@ -1,4 +1,4 @@
-//! Six processes on the real servers, as an operator runs and loads them.
+//! Six processes on real servers, run and loaded as an operator does.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use support::cluster::{Cluster, Shape};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What `lc loadgen` reports of a load on both edges.
+/// Runs `lc loadgen` on both edges and returns its report.
 fn loadgen(cluster: &Cluster, arguments: &[&str]) -> Value {
     let url = |edge: &str| format!("ws://{}", cluster.node(edge).address);
     let output = Command::new(env!("CARGO_BIN_EXE_lc"))
@@ -30,10 +30,10 @@ fn loadgen(cluster: &Cluster, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Every viewer got every comment once and in order; prints what a person would want to know.
+/// Checks that every viewer got every comment once and in order, and prints the figures.
 fn assert_all_arrived(name: &str, report: &Value) {
-    for wrong in ["lost", "duplicated", "out_of_order", "malformed", "unanswered"] {
-        assert_eq!(report[wrong], 0, "{name}: {wrong}: {report}");
+    for violation in ["lost", "duplicated", "out_of_order", "malformed", "unanswered"] {
+        assert_eq!(report[violation], 0, "{name}: {violation}: {report}");
     }
     assert!(report["delivered"].as_u64().unwrap() > 0, "{name}: {report}");
     let ms = |what: &str, at: &str| report[what][at].as_f64().unwrap_or_default();
@@ -51,7 +51,7 @@ fn assert_all_arrived(name: &str, report: &Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn viewers_of_two_edges_get_every_comment_once_and_in_order() {
+async fn two_edges_deliver_every_comment_once_in_order() {
     let cluster = Cluster::start("cluster", Shape::default());
     let recording = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures/chat/chat_open_northernlion_fallguys.jsonl.gz");
@@ -59,7 +59,7 @@ async fn viewers_of_two_edges_get_every_comment_once_and_in_order() {
     let replay = ["--viewers", "100", "--replay", recording, "--speed", "20", "--duration", "15s"];
     let report = tokio::task::block_in_place(|| loadgen(&cluster, &replay));
     assert_all_arrived("fixture chat x 20", &report);
-    // An unoptimized build takes fewer comments than a release does.
+    // An unoptimized build handles fewer comments than a release build.
     let steady = ["--viewers", "20", "--rate", "300", "--duration", "10s", "--grace", "20s"];
     let report = tokio::task::block_in_place(|| loadgen(&cluster, &steady));
     assert_all_arrived("300 a second", &report);
@@ -73,7 +73,7 @@ async fn viewers_of_two_edges_get_every_comment_once_and_in_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn any_node_answers_for_all_and_names_those_it_does_not_hear() {
+async fn any_node_reports_all_and_names_the_missing() {
     let mut cluster = Cluster::start("view", Shape::default());
     let count = cluster.names().count();
     for name in cluster.names().collect::<Vec<_>>() {
@@ -96,12 +96,10 @@ async fn any_node_answers_for_all_and_names_those_it_does_not_hear() {
     let left = |top: &live_comments::protocol::admin::TopSnapshot| {
         top.nodes.len() == count - 2 && top.unreachable.len() == 1
     };
-    cluster
-        .until_top("edge-1", "a node that left in good order is not missed", PATIENCE, left)
-        .await;
+    cluster.until_top("edge-1", "a node that left gracefully is not missing", PATIENCE, left).await;
 }
 
-/// `lcd check` with one setting changed: its exit code and what it says.
+/// Runs `lcd check` with one setting changed. Returns its exit code and output.
 fn check(cluster: &Cluster, from: &str, to: &str) -> (Option<i32>, String) {
     let config = cluster.config_of("edge-1").replace(from, to);
     let directory = tempfile::tempdir().unwrap();
@@ -122,7 +120,7 @@ fn check(cluster: &Cluster, from: &str, to: &str) -> (Option<i32>, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn check_reaches_every_dependency_and_names_the_setting_that_is_wrong() {
+async fn check_names_the_wrong_setting() {
     let cluster = Cluster::start_nodes("check", Shape::default(), &[("edge-1", "edge")]);
     let (code, text) = check(&cluster, "nothing", "nothing");
     assert_eq!(code, Some(0), "{text}");

@@ -1,5 +1,5 @@
-//! What was acknowledged survives `kill -9` at any moment, and viewers that come back miss nothing
-//! and see nothing twice.
+//! Acknowledged comments survive `kill -9` at any time, and viewers that resume see every comment
+//! once.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,16 +19,16 @@ use rand::{RngExt as _, SeedableRng as _};
 use support::{Daemon, STREAM, Stopped, Viewer, archived, comment, history};
 use tokio::task::JoinSet;
 
-/// Nothing is sampled out, so that every comment must arrive.
+/// Nothing is sampled out, so every comment must arrive.
 const SHOW_ALL: &str = "broadcast.throttle = [{ from_per_second = 0.0, sample_rate = 1.0 }]";
 const SENDERS: u64 = 10;
-/// Of each sender: 5 000 comments a second together.
+/// Rate of one sender; 5 000 comments/s together.
 const PER_SECOND: u64 = 500;
 
 /// Acks by `ref`.
 type Acks = Arc<Mutex<HashMap<String, (CommentId, u64)>>>;
 
-/// Sends comments until the connection breaks, and notes which were acknowledged.
+/// Sends comments until the connection breaks, and records the acknowledgements.
 async fn send_until_broken(
     daemon_options: ViewerOptions,
     sender: u64,
@@ -37,11 +37,11 @@ async fn send_until_broken(
 ) -> Vec<String> {
     let (connection, _) = ViewerConnection::join(&daemon_options).await.unwrap();
     let (mut writer, mut reader) = connection.split();
-    let noted = acks.clone();
+    let received = acks.clone();
     let read = tokio::spawn(async move {
         while let Ok(message) = reader.next().await {
             if let ServerMessage::Ack { client_ref: Some(client_ref), comment_id, seq } = message {
-                noted.lock().insert(client_ref.to_string(), (comment_id, seq));
+                received.lock().insert(client_ref.to_string(), (comment_id, seq));
             }
         }
     });
@@ -72,7 +72,7 @@ async fn watch_until_broken(mut viewer: Viewer) -> Viewer {
     viewer
 }
 
-/// Sends again, as a client does that has lost its acks.
+/// Sends unacknowledged comments again, as a client does that has lost its acks.
 async fn send_again(daemon: &Daemon, refs: &[String], acks: &Acks) {
     for sender in 1..=SENDERS {
         let missing: Vec<_> = {
@@ -88,8 +88,8 @@ async fn send_again(daemon: &Daemon, refs: &[String], acks: &Acks) {
     }
 }
 
-/// Comes back to where a viewer was, and keeps what it has seen.
-async fn come_back(daemon: &Daemon, viewer: Viewer) -> Viewer {
+/// Resumes from a viewer's position and keeps the comments it has seen.
+async fn resume_viewer(daemon: &Daemon, viewer: Viewer) -> Viewer {
     let mut back = daemon.resume(viewer.position).await;
     back.comments = viewer.comments;
     back.gaps = viewer.gaps;
@@ -125,7 +125,7 @@ async fn kill_rounds(seed: u64, rounds: usize, damage: impl Fn(&Stopped, &mut St
         println!("round {round}: {} sent, {acked} acknowledged so far", refs.len());
         let mut back = Vec::new();
         for viewer in viewers.drain(..) {
-            back.push(come_back(&daemon, viewer).await);
+            back.push(resume_viewer(&daemon, viewer).await);
         }
         viewers = back;
         send_again(&daemon, &refs, &acks).await;
@@ -142,19 +142,19 @@ async fn verify(
 ) {
     assert_eq!(acks.len(), refs.len(), "every comment was acknowledged in the end");
     let by_seq: BTreeMap<u64, &String> = acks.iter().map(|(text, (_, seq))| (*seq, text)).collect();
-    assert_eq!(by_seq.len(), refs.len(), "each under a place of its own");
+    assert_eq!(by_seq.len(), refs.len(), "each with its own seq");
     let expected: Vec<String> = by_seq.values().map(|text| format!("comment {text}")).collect();
     let (&last, _) = by_seq.last_key_value().unwrap();
     for mut viewer in viewers {
         viewer.until_seq(last).await;
-        assert_eq!(viewer.gaps, [], "a viewer that comes back skips nothing");
+        assert_eq!(viewer.gaps, [], "a viewer that resumes skips nothing");
         assert!(viewer.texts() == expected, "each viewer sees each comment once, in order");
     }
     archived(daemon).await;
     let stored = history(daemon, STREAM).await;
     let ids: HashSet<_> = stored.iter().map(|comment| comment.comment_id).collect();
     assert_eq!(ids.len(), stored.len(), "nothing twice in history");
-    assert_eq!(stored.len(), refs.len(), "and nothing else");
+    assert_eq!(stored.len(), refs.len(), "no other comment in history");
     assert!(
         acks.values().all(|(id, _)| ids.contains(id)),
         "every acknowledged comment is in history"
@@ -167,7 +167,7 @@ async fn acked_comment_survives_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acked_comment_survives_kill_with_a_torn_last_record() {
+async fn acked_comment_survives_a_torn_last_record() {
     let tear = |stopped: &Stopped, random: &mut StdRng| {
         let half_written: Vec<u8> =
             (0..random.random_range(1..200)).map(|_| random.random()).collect();
@@ -190,7 +190,7 @@ fn newest_segment(stopped: &Stopped) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_comment_repeated_after_a_lost_ack_is_stored_and_shown_once() {
+async fn comment_repeated_after_a_lost_ack_is_shown_once() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.watch().await;
     let mut sender = daemon.join(42, "ann").await;
@@ -204,13 +204,13 @@ async fn a_comment_repeated_after_a_lost_ack_is_stored_and_shown_once() {
     let other = daemon.join(43, "bob").await.comment_as("mine", "my-ref").await;
     assert_ne!(other.0, first.0, "a ref belongs to its user");
     while viewer.next().await.is_ok() {}
-    let mut viewer = come_back(&daemon, viewer).await;
+    let mut viewer = resume_viewer(&daemon, viewer).await;
     viewer.until_seq(other.1).await;
     assert_eq!(viewer.texts(), ["once", "mine"]);
 }
 
 #[tokio::test]
-async fn a_clean_shutdown_loses_nothing_and_tells_viewers_to_come_back() {
+async fn clean_shutdown_asks_viewers_to_reconnect() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.join(42, "ann").await;
     let (_, seq) = viewer.comment("before").await;
@@ -225,7 +225,7 @@ async fn a_clean_shutdown_loses_nothing_and_tells_viewers_to_come_back() {
         })
         .await;
     assert_eq!(&*bye.0, "shutdown");
-    assert!(bye.1.is_some(), "with a time to come back");
+    assert!(bye.1.is_some(), "with a time to reconnect");
     assert_eq!(viewer.until_closed().await, 4000);
     let daemon = daemon.terminate().restart();
     let mut back = daemon.resume(viewer.position).await;

@@ -1,5 +1,5 @@
-//! People who comment: each sends at its rate, keeps what was not acknowledged, and sends it again
-//! under the same `ref`, to another edge if its own is gone.
+//! Senders that comment at a fixed rate, keep unacknowledged comments, and send them again with the
+//! same `ref`, to another edge if their own is down.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::comment;
 
-/// Comments that may be under way; at more a sender waits, as people do.
+/// Unacknowledged comments at which a sender stops sending new ones.
 const MAX_PENDING: usize = 500;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// Between two tries of what was refused.
+/// Pause between two attempts of a refused comment.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -28,20 +28,27 @@ pub(crate) struct Acked {
     pub stream_id: StreamId,
     pub comment_id: CommentId,
     pub text: String,
-    /// When it was sent first, and how long it took from then on.
+    /// Time of the first attempt, from which the latency counts.
     pub sent_at: Instant,
     pub latency: Duration,
 }
 
-/// What all senders have to show.
+/// The results of all senders.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct SenderResults {
     pub acked: Vec<Acked>,
     /// Comments sent for the first time, by text.
     pub sent: usize,
-    /// Refusals that may be retried, by code, with the first and the last time.
-    pub refused: BTreeMap<String, (u64, Instant, Instant)>,
+    /// Retriable refusals, by code.
+    pub refused: BTreeMap<String, Refusals>,
     pub reconnects: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    pub count: u64,
+    pub first: Instant,
+    pub last: Instant,
 }
 
 pub(crate) struct Sender {
@@ -50,22 +57,22 @@ pub(crate) struct Sender {
     pub token: Arc<str>,
     pub edges: Vec<SocketAddr>,
     pub per_second: u32,
-    pub tally: Arc<Mutex<Tally>>,
-    /// No new comments; what is pending is still brought home.
-    pub enough: CancellationToken,
+    pub tally: Arc<Mutex<SenderResults>>,
+    /// Stops new comments. Pending ones are still sent until they are acknowledged.
+    pub stop_sending: CancellationToken,
 }
 
-struct Pending {
+struct PendingComment {
     text: String,
     sent_at: Instant,
-    /// To be sent (again) now.
+    /// Whether to send it (again) now.
     due: bool,
 }
 
 impl Sender {
-    /// Ends when everything it sent is acknowledged.
+    /// Runs until it is stopped and every comment is acknowledged.
     pub(crate) async fn run(self) {
-        let mut pending: BTreeMap<u64, Pending> = BTreeMap::new();
+        let mut pending: BTreeMap<u64, PendingComment> = BTreeMap::new();
         let mut next_ref = 0;
         let mut edge = self.user_id as usize;
         loop {
@@ -75,7 +82,8 @@ impl Sender {
             {
                 pending.values_mut().for_each(|comment| comment.due = true);
                 let (mut writer, mut reader) = connection.split();
-                if self.talk(&mut writer, &mut reader, &mut pending, &mut next_ref).await {
+                if self.run_connection(&mut writer, &mut reader, &mut pending, &mut next_ref).await
+                {
                     return;
                 }
             }
@@ -91,12 +99,12 @@ impl Sender {
         ViewerOptions { token, ..ViewerOptions::new(endpoint, self.stream_id) }
     }
 
-    /// Until the connection breaks (false) or all is done (true).
-    async fn talk(
+    /// Returns true when every comment is acknowledged, false when the connection breaks.
+    async fn run_connection(
         &self,
         writer: &mut ViewerWriter,
         reader: &mut ViewerReader,
-        pending: &mut BTreeMap<u64, Pending>,
+        pending: &mut BTreeMap<u64, PendingComment>,
         next_ref: &mut u64,
     ) -> bool {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.per_second);
@@ -104,7 +112,7 @@ impl Sender {
         let mut retries = tokio::time::interval(REFUSED_PAUSE);
         retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let done = self.enough.is_cancelled();
+            let done = self.stop_sending.is_cancelled();
             if done && pending.is_empty() {
                 return true;
             }
@@ -117,14 +125,14 @@ impl Sender {
                     let text = self.text(*next_ref);
                     let client_ref = format!("{}-{next_ref}", self.user_id);
                     let sent = writer.feed(&comment(&text, &client_ref)).await;
-                    pending.insert(*next_ref, Pending { text, sent_at: Instant::now(), due: false });
+                    pending.insert(*next_ref, PendingComment { text, sent_at: Instant::now(), due: false });
                     *next_ref += 1;
                     self.tally.lock().sent += 1;
                     if sent.is_err() || writer.flush().await.is_err() {
                         return false;
                     }
                 }
-                // Not at once: who was refused waits a little.
+                // Refused comments wait before the next attempt.
                 _ = retries.tick() => {
                     if self.send_due(writer, pending).await.is_err() {
                         return false;
@@ -134,7 +142,7 @@ impl Sender {
         }
     }
 
-    /// One in fifty is for the moderator to delete.
+    /// Every fiftieth comment has a word that the moderator deletes.
     fn text(&self, number: u64) -> String {
         let word = if number % 50 == 49 { "forbiddenword" } else { "hello" };
         format!("{word} {} from {}", number, self.user_id)
@@ -143,7 +151,7 @@ impl Sender {
     async fn send_due(
         &self,
         writer: &mut ViewerWriter,
-        pending: &mut BTreeMap<u64, Pending>,
+        pending: &mut BTreeMap<u64, PendingComment>,
     ) -> Result<(), ()> {
         for (number, waiting) in pending.iter_mut().filter(|(_, waiting)| waiting.due) {
             let client_ref = format!("{}-{number}", self.user_id);
@@ -153,7 +161,7 @@ impl Sender {
         timeout(JOIN_TIMEOUT, writer.flush()).await.map_err(drop)?.map_err(drop)
     }
 
-    fn on_message(&self, message: ServerMessage, pending: &mut BTreeMap<u64, Pending>) {
+    fn on_message(&self, message: ServerMessage, pending: &mut BTreeMap<u64, PendingComment>) {
         let number = |client_ref: &str| -> Option<u64> {
             client_ref.rsplit_once('-').and_then(|(_, number)| number.parse().ok())
         };
@@ -175,10 +183,13 @@ impl Sender {
                 assert!(code.retry(), "{code}: {message}");
                 let now = Instant::now();
                 let mut tally = self.tally.lock();
-                let refused =
-                    tally.refused.entry(code.to_string()).or_insert_with(|| (0, now, now));
-                refused.0 += 1;
-                refused.2 = now;
+                let refused = tally.refused.entry(code.to_string()).or_insert(Refusals {
+                    count: 0,
+                    first: now,
+                    last: now,
+                });
+                refused.count += 1;
+                refused.last = now;
                 if let Some(waiting) =
                     number(&client_ref).and_then(|number| pending.get_mut(&number))
                 {

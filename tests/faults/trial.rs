@@ -1,4 +1,4 @@
-//! One fault from beginning to end, and the account of it.
+//! One fault from beginning to end, and its report.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,45 +18,54 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::audience::{Seen, Spectator};
-use crate::sender::{Sender, Tally};
+use crate::faults::sender::{Refusals, Sender, SenderResults};
+use crate::faults::viewer::{RecordingViewer, Seen};
 use crate::support::cluster::{Cluster, Shape, stack};
 use crate::support::history;
 
 const STREAMS: u64 = 4;
 const SENDERS: u64 = 8;
-/// Of each sender; 400 a second together.
+/// Rate of one sender; 400/s together.
 const PER_SECOND: u32 = 50;
-/// Spectators of each stream on each edge.
-const SPECTATORS: usize = 2;
-/// Before anything breaks.
+/// RecordingViewers of each stream on each edge.
+const VIEWERS: usize = 2;
+/// Time before the fault.
 const WARM_UP: Duration = Duration::from_secs(3);
-/// For what comes by itself: degrading, recovering, catching up.
+/// Timeout of degrading, recovering and catching up.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Offsets at the end of a partition that no consumer is handed: marks of transactions, and records of
-/// one that was given up.
+/// Offsets at the end of a partition that consumers never receive: transaction markers, and records
+/// of an aborted transaction.
 const MAX_INVISIBLE: u64 = 8;
 const BANNED: u64 = 900;
 const TO_BE_BANNED: u64 = 901;
 
-/// What is broken is everybody's, so trials take turns.
+/// Trials share the servers, so they run one at a time.
 static TURN: AsyncMutex<()> = AsyncMutex::const_new(());
+
+/// A comment that a viewer should have been shown.
+#[derive(Debug)]
+#[allow(dead_code, reason = "printed by assertions")]
+struct MissingComment {
+    stream_id: StreamId,
+    id: CommentId,
+    text: String,
+}
 
 pub(crate) struct Trial {
     _turn: MutexGuard<'static, ()>,
     name: &'static str,
     cluster: Cluster,
     senders: JoinSet<()>,
-    tally: Arc<Mutex<Tally>>,
+    tally: Arc<Mutex<SenderResults>>,
     seen: Vec<(StreamId, Arc<Mutex<Seen>>)>,
-    enough: CancellationToken,
+    stop_sending: CancellationToken,
     stop: CancellationToken,
-    broken_at: Instant,
-    mended_at: Instant,
+    fault_at: Instant,
+    recovered_at: Instant,
     figures: Vec<String>,
 }
 
-/// Whether a breaker is open; any, for the empty name.
+/// Whether the breaker of a dependency is open; the empty name means any.
 pub(crate) fn breaker_is_open(top: &TopSnapshot, dependency: &str) -> bool {
     top.breakers.iter().any(|breaker| {
         breaker.state == BreakerState::Open
@@ -78,7 +87,7 @@ fn is_well(top: &TopSnapshot, nodes: usize) -> bool {
 impl Trial {
     pub(crate) async fn start(name: &'static str, shape: Shape) -> Self {
         let turn = TURN.lock().await;
-        // A trial that failed may have left something broken.
+        // A failed trial may have left a server down.
         tokio::task::block_in_place(|| stack(&["up"]));
         let cluster = Cluster::start(name, shape);
         for stream in 2..=STREAMS {
@@ -99,31 +108,31 @@ impl Trial {
             senders: JoinSet::new(),
             tally: Arc::default(),
             seen: Vec::new(),
-            enough: CancellationToken::new(),
+            stop_sending: CancellationToken::new(),
             stop: CancellationToken::new(),
-            broken_at: Instant::now(),
-            mended_at: Instant::now(),
+            fault_at: Instant::now(),
+            recovered_at: Instant::now(),
             figures: Vec::new(),
         };
         trial.ban(BANNED).await.unwrap();
-        trial.let_people_in().await;
+        trial.start_clients().await;
         tokio::time::sleep(WARM_UP).await;
         let acked = trial.tally.lock().acked.len();
-        assert!(acked > 100, "{acked} comments were acknowledged before anything broke");
+        assert!(acked > 100, "{acked} comments were acknowledged before the fault");
         trial
     }
 
-    /// Who watches is there before anybody says anything.
-    async fn let_people_in(&mut self) {
+    /// Starts the viewers, waits until all have joined, and starts the senders.
+    async fn start_clients(&mut self) {
         let edges: Vec<_> =
             ["edge-1", "edge-2"].iter().map(|edge| self.cluster.node(edge).address).collect();
         for stream in 1..=STREAMS {
             let stream_id = StreamId(stream);
-            for edge in (0..edges.len()).flat_map(|edge| [edge; SPECTATORS]) {
+            for edge in (0..edges.len()).flat_map(|edge| [edge; VIEWERS]) {
                 let seen = Arc::new(Mutex::new(Seen::default()));
                 self.seen.push((stream_id, seen.clone()));
                 let (edges, stop) = (edges.clone(), self.stop.clone());
-                tokio::spawn(Spectator { stream_id, edges, edge, seen, stop }.run());
+                tokio::spawn(RecordingViewer { stream_id, edges, edge, seen, stop }.run());
             }
         }
         let watching = async {
@@ -131,7 +140,7 @@ impl Trial {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, watching).await.expect("everybody is let in");
+        timeout(PATIENCE, watching).await.expect("every viewer joins");
         for user_id in 1..=SENDERS {
             let token = self.token(user_id).into();
             let sender = Sender {
@@ -141,7 +150,7 @@ impl Trial {
                 edges: edges.clone(),
                 per_second: PER_SECOND,
                 tally: self.tally.clone(),
-                enough: self.enough.clone(),
+                stop_sending: self.stop_sending.clone(),
             };
             self.senders.spawn(sender.run());
         }
@@ -161,16 +170,16 @@ impl Trial {
         banned.map_err(|error| error.to_string())
     }
 
-    pub(crate) async fn break_it(&mut self, act: impl FnOnce(&mut Cluster)) {
-        println!("{}: breaking it", self.name);
-        self.broken_at = Instant::now();
+    pub(crate) async fn cause_fault(&mut self, act: impl FnOnce(&mut Cluster)) {
+        println!("{}: causing the fault", self.name);
+        self.fault_at = Instant::now();
         tokio::task::block_in_place(|| act(&mut self.cluster));
     }
 
     /// Waits until `lc top` on the first edge shows it.
-    pub(crate) async fn degraded(&mut self, what: &str, sign: impl Fn(&TopSnapshot) -> bool) {
+    pub(crate) async fn wait_for_sign(&mut self, what: &str, sign: impl Fn(&TopSnapshot) -> bool) {
         self.cluster.until_top("edge-1", what, PATIENCE, sign).await;
-        let after = self.broken_at.elapsed();
+        let after = self.fault_at.elapsed();
         self.figures.push(format!("lc top shows it after {:.1} s", after.as_secs_f64()));
         self.banned_user_stays_out().await;
     }
@@ -186,7 +195,7 @@ impl Trial {
     }
 
     /// A ban made during the fault closes the user's connection on the other edge.
-    pub(crate) async fn ban_holds_now(&mut self) {
+    pub(crate) async fn check_ban_during_fault(&mut self) {
         let mut viewer = self.cluster.node("edge-2").join(TO_BE_BANNED, "to be banned").await;
         let started = Instant::now();
         let outcome = self.ban(TO_BE_BANNED).await.unwrap();
@@ -200,9 +209,9 @@ impl Trial {
         ));
     }
 
-    /// SIGTERM, the drain, a new start: one node after the other.
-    pub(crate) async fn restart_in_good_order(&mut self, nodes: &[&'static str]) {
-        self.broken_at = Instant::now();
+    /// Terminates and restarts one node after another.
+    pub(crate) async fn restart_gracefully(&mut self, nodes: &[&'static str]) {
+        self.fault_at = Instant::now();
         for node in nodes {
             let started = Instant::now();
             tokio::task::block_in_place(|| {
@@ -213,13 +222,13 @@ impl Trial {
             self.figures.push(format!("{node} drained and was back after {took:.1} s"));
             tokio::time::sleep(WARM_UP).await;
         }
-        self.mend_it(|_| ()).await;
+        self.end_fault(|_| ()).await;
     }
 
-    /// Kills one of the nodes at random, starts it again, and so on; everything is well at the end.
-    pub(crate) async fn kill_again_and_again(&mut self, times: usize, nodes: &[&'static str]) {
+    /// Kills and restarts random nodes, then waits until everything is well.
+    pub(crate) async fn kill_repeatedly(&mut self, times: usize, nodes: &[&'static str]) {
         let mut random = StdRng::seed_from_u64(7);
-        self.broken_at = Instant::now();
+        self.fault_at = Instant::now();
         for _ in 0..times {
             let node = nodes[random.random_range(0..nodes.len())];
             let pause = Duration::from_millis(random.random_range(100..1000));
@@ -231,32 +240,32 @@ impl Trial {
             });
         }
         self.figures.push(format!("killed {times} times"));
-        self.mend_it(|_| ()).await;
+        self.end_fault(|_| ()).await;
     }
 
-    pub(crate) async fn for_the_rest_of(&mut self, outage: Duration) {
-        tokio::time::sleep_until(self.broken_at + outage).await;
+    pub(crate) async fn wait_until_after_fault(&mut self, outage: Duration) {
+        tokio::time::sleep_until(self.fault_at + outage).await;
     }
 
-    /// Mends it and waits until all is well and comments go through again.
-    pub(crate) async fn mend_it(&mut self, act: impl FnOnce(&mut Cluster)) {
+    /// Ends the fault and waits until everything is well again.
+    pub(crate) async fn end_fault(&mut self, act: impl FnOnce(&mut Cluster)) {
         let before = self.tally.lock().acked.len();
         tokio::task::block_in_place(|| act(&mut self.cluster));
-        self.mended_at = Instant::now();
+        self.recovered_at = Instant::now();
         let nodes = self.cluster.names().count();
         let well = |top: &TopSnapshot| is_well(top, nodes);
         self.cluster.until_top("edge-1", "all is well again", PATIENCE, well).await;
-        let after = self.mended_at.elapsed();
+        let after = self.recovered_at.elapsed();
         self.figures.push(format!(
-            "well {:.1} s after it was mended; {before} acknowledged until then",
+            "well {:.1} s after the end of the fault; {before} acknowledged until then",
             after.as_secs_f64()
         ));
         tokio::time::sleep(WARM_UP).await;
     }
 
-    /// Lets everything come to rest and counts.
+    /// Stops the senders, waits until everything is stored, and checks the promises.
     pub(crate) async fn verify(mut self) {
-        self.enough.cancel();
+        self.stop_sending.cancel();
         let home = async {
             while let Some(sender) = self.senders.join_next().await {
                 sender.expect("no sender is refused for good");
@@ -271,18 +280,18 @@ impl Trial {
             })
         };
         self.cluster.until_top("edge-1", "consumers catch up", PATIENCE, idle).await;
-        // What is counted below waits for the last of them.
+        // Waits for the last records.
         tokio::time::sleep(WARM_UP).await;
         let tally = std::mem::take(&mut *self.tally.lock());
-        self.everything_was_shown(&tally).await;
+        self.wait_until_all_shown(&tally).await;
         self.stop.cancel();
         let kept = self.check_history(&tally).await;
-        self.check_spectators(&tally);
+        self.check_viewers(&tally);
         self.report(&tally, kept);
     }
 
-    /// Waits until every spectator has had, or was told of, every acknowledged comment.
-    async fn everything_was_shown(&self, tally: &Tally) {
+    /// Waits until every viewer was shown every acknowledged comment or its deletion.
+    async fn wait_until_all_shown(&self, tally: &SenderResults) {
         let started = Instant::now();
         loop {
             let missing = self.missing(tally);
@@ -299,27 +308,31 @@ impl Trial {
         }
     }
 
-    /// Acknowledged comments that a spectator without a gap was shown neither as comment nor as
+    /// Returns the acknowledged comments that a viewer without a gap was not shown, as comment or
     /// deletion.
-    fn missing(&self, tally: &Tally) -> Vec<(StreamId, CommentId, String)> {
+    fn missing(&self, tally: &SenderResults) -> Vec<MissingComment> {
         let mut missing = Vec::new();
         for (stream_id, seen) in &self.seen {
             let seen = seen.lock();
-            let shown: HashSet<_> = seen.comments.iter().map(|(_, id, _)| *id).collect();
+            let shown: HashSet<_> = seen.comments.iter().map(|shown| shown.id).collect();
             if !seen.gaps.is_empty() {
                 continue;
             }
             for acked in tally.acked.iter().filter(|acked| acked.stream_id == *stream_id) {
                 let id = acked.comment_id;
                 if !shown.contains(&id) && !seen.deleted.contains(&id) {
-                    missing.push((*stream_id, id, acked.text.clone()));
+                    missing.push(MissingComment {
+                        stream_id: *stream_id,
+                        id,
+                        text: acked.text.clone(),
+                    });
                 }
             }
         }
         missing
     }
 
-    async fn check_history(&self, tally: &Tally) -> usize {
+    async fn check_history(&self, tally: &SenderResults) -> usize {
         let mut kept: HashMap<CommentId, String> = HashMap::new();
         for stream in 1..=STREAMS {
             for comment in history(self.cluster.node("edge-1"), StreamId(stream)).await {
@@ -338,7 +351,7 @@ impl Trial {
         kept.len()
     }
 
-    fn check_spectators(&self, tally: &Tally) {
+    fn check_viewers(&self, tally: &SenderResults) {
         let bad: HashSet<_> = tally
             .acked
             .iter()
@@ -347,14 +360,14 @@ impl Trial {
             .collect();
         for (stream_id, seen) in &self.seen {
             let seen = seen.lock();
-            assert_eq!(seen.wrongs, Vec::<String>::new(), "a viewer of {stream_id}");
-            for (_, id, _) in seen.comments.iter().filter(|(_, id, _)| bad.contains(id)) {
-                assert!(seen.deleted.contains(id), "{id} was shown and never deleted");
+            assert_eq!(seen.violations, Vec::<String>::new(), "a viewer of {stream_id}");
+            for shown in seen.comments.iter().filter(|shown| bad.contains(&shown.id)) {
+                assert!(seen.deleted.contains(&shown.id), "{} was never deleted", shown.id);
             }
         }
     }
 
-    fn report(&self, tally: &Tally, kept: usize) {
+    fn report(&self, tally: &SenderResults, kept: usize) {
         let silence = self.seen.iter().map(|(_, seen)| longest_silence(&seen.lock()));
         let silence = silence.max().unwrap_or_default();
         let slowest = |from: Option<Instant>, to: Option<Instant>| {
@@ -364,7 +377,8 @@ impl Trial {
             });
             phase.map(|acked| acked.latency).max().unwrap_or_default().as_secs_f64()
         };
-        let (broken, mended) = (Some(self.broken_at), Some(self.mended_at));
+        let fault_at = Some(self.fault_at);
+        let recovered_at = Some(self.recovered_at);
         let reconnects: u64 = self.seen.iter().map(|(_, seen)| seen.lock().reconnects).sum();
         let gaps: usize = self.seen.iter().map(|(_, seen)| seen.lock().gaps.len()).sum();
         println!("{}:", self.name);
@@ -376,31 +390,31 @@ impl Trial {
             tally.sent,
             tally.acked.len()
         );
-        for (code, (times, first, last)) in &tally.refused {
+        for (code, Refusals { count, first, last }) in &tally.refused {
             println!(
-                "  refused {times} times with {code}, from {:.1} s to {:.1} s after it broke",
-                first.saturating_duration_since(self.broken_at).as_secs_f64(),
-                last.saturating_duration_since(self.broken_at).as_secs_f64()
+                "  refused {count} times with {code}, from {:.1} s to {:.1} s after the fault",
+                first.saturating_duration_since(self.fault_at).as_secs_f64(),
+                last.saturating_duration_since(self.fault_at).as_secs_f64()
             );
         }
         println!(
-            "  slowest ack from the first try on: {:.2} s sent before it broke, {:.2} s while it was \
-             broken, {:.2} s after it was mended",
-            slowest(None, broken),
-            slowest(broken, mended),
-            slowest(mended, None)
+            "  slowest ack from the first attempt: {:.2} s before the fault, {:.2} s during it, \
+             {:.2} s after it",
+            slowest(None, fault_at),
+            slowest(fault_at, recovered_at),
+            slowest(recovered_at, None)
         );
         println!(
             "  longest silence at a viewer {:.1} s, {reconnects} reconnects of viewers, {} of \
-             senders, {gaps} gaps told",
+             senders, {gaps} gaps",
             silence.as_secs_f64(),
             tally.reconnects
         );
     }
 }
 
-/// Between two comments of a viewer.
+/// Returns the longest time between two comments of a viewer.
 fn longest_silence(seen: &Seen) -> Duration {
     let pairs = seen.comments.windows(2);
-    pairs.map(|pair| pair[1].2.duration_since(pair[0].2)).max().unwrap_or_default()
+    pairs.map(|pair| pair[1].at.duration_since(pair[0].at)).max().unwrap_or_default()
 }

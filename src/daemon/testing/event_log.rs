@@ -1,5 +1,5 @@
-//! An event log in memory, for tests of the stages: everything the contract promises but
-//! durability, and failures on demand.
+//! An event log in memory for tests of the stages. It keeps every promise of the contract except
+//! durability, and fails on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,9 +13,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::daemon::engines::eventlog::{
-    Bounds, CommitOutcome, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower,
-    MAX_PAYLOAD_BYTES, NewRecord, Page, Polled, Position, Record, StartAt, Topic,
-    append_then_commit,
+    Bounds, CommitOutcome, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, NewRecord,
+    Page, Polled, Position, Record, StartAt, Topic, append_then_commit, check_sizes,
 };
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
@@ -26,7 +25,7 @@ use crate::protocol::events::Event;
 pub(crate) struct InMemoryLog {
     shape: Shape,
     state: Arc<Mutex<State>>,
-    /// Told of every append and commit, and of the end.
+    /// Notified of every append and commit, and of closing.
     changed: watch::Sender<()>,
 }
 
@@ -45,19 +44,19 @@ struct State {
     closed: bool,
 }
 
-/// One topic. The offsets of all its partitions count together, so those of one are consecutive
-/// only if it is the only one.
+/// One topic. Its partitions share one sequence of offsets, so the offsets of a partition are
+/// consecutive only if it is the only one.
 #[derive(Debug, Clone, Default)]
 struct Contents {
     records: Vec<Record>,
-    /// Records of each append.
+    /// Number of records of each append.
     appends: Vec<usize>,
     /// By group and partition.
     committed: BTreeMap<(&'static str, u32), u64>,
 }
 
 impl InMemoryLog {
-    /// One partition a topic, the first offset 1.
+    /// Creates a log with one partition per topic and first offset 1.
     pub(crate) fn new() -> Self {
         Self::shaped(1, 1)
     }
@@ -69,30 +68,30 @@ impl InMemoryLog {
         Self { shape, state: Arc::default(), changed: watch::Sender::new(()) }
     }
 
-    /// From now on every append answers this, or works again.
+    /// Makes every append fail with this error; `None` ends the failure.
     pub(crate) fn fail_appends_with(&self, failure: Option<LogError>) {
         self.lock().append_failure = failure;
     }
 
-    /// From now on every commit answers this, or works again.
+    /// Makes every commit fail with this error; `None` ends the failure.
     pub(crate) fn fail_commits_with(&self, failure: Option<LogError>) {
         self.lock().commit_failure = failure;
     }
 
-    /// Appends and commits fail, or work again.
+    /// Makes appends and commits fail, or succeed again.
     pub(crate) fn set_down(&self, down: bool) {
         let failure = down.then(|| LogError::Unavailable("switched off".to_owned()));
         self.fail_appends_with(failure.clone());
         self.fail_commits_with(failure);
     }
 
-    /// Puts a record there whether the log is down or not, as if it had been there before.
+    /// Adds a record even while the log is down.
     pub(crate) fn put(&self, topic: Topic, key: u64, timestamp_ms: u64, payload: Vec<u8>) {
         let new = NewRecord { key, timestamp_ms, payload: payload.into() };
         self.push(&mut self.lock(), topic, vec![new]);
     }
 
-    /// As if the group had committed this, in the first partition.
+    /// Sets the committed offset of a group in the first partition.
     pub(crate) fn set_committed(&self, topic: Topic, group: ConsumerGroup, offset: u64) {
         let key = (group.as_str(), 0);
         self.lock().topics.entry(topic).or_default().committed.insert(key, offset);
@@ -102,18 +101,18 @@ impl InMemoryLog {
         self.contents(topic).records
     }
 
-    /// The events of a topic, each with its key; what is no event is left out.
+    /// Returns the events of a topic with their keys, without records that are not events.
     pub(crate) fn events(&self, topic: Topic) -> Vec<(u64, Event)> {
         let event = |record: Record| Some((record.key, Event::decode(&record.payload).ok()?));
         self.records(topic).into_iter().filter_map(event).collect()
     }
 
-    /// How many records each append to a topic brought.
+    /// Returns the number of records of each append to a topic.
     pub(crate) fn appends(&self, topic: Topic) -> Vec<usize> {
         self.contents(topic).appends
     }
 
-    /// What a group committed in the first partition.
+    /// Returns the committed offset of a group in the first partition.
     pub(crate) fn committed_offset(&self, topic: Topic, group: ConsumerGroup) -> Option<u64> {
         self.contents(topic).committed.get(&(group.as_str(), 0)).copied()
     }
@@ -144,10 +143,7 @@ impl InMemoryLog {
         if let Some(failure) = &state.append_failure {
             return Err(failure.clone());
         }
-        let sizes = batch.iter().map(|new| new.payload.len());
-        if let Some(bytes) = sizes.max().filter(|bytes| *bytes > MAX_PAYLOAD_BYTES) {
-            return Err(LogError::TooLarge { bytes });
-        }
+        check_sizes(&batch)?;
         state.topics.entry(topic).or_default().appends.push(batch.len());
         Ok(self.push(&mut state, topic, batch))
     }
@@ -172,7 +168,7 @@ impl InMemoryLog {
         Bounds { earliest, end: earliest + count as u64 }
     }
 
-    /// What is wanted of a topic from an offset on, and the end of the topic.
+    /// Returns the records of a topic from an offset on that match `wanted`.
     fn page(
         &self,
         topic: Topic,
@@ -312,7 +308,6 @@ fn position(partition: u32, offset: u64) -> Position {
     Position { partition, offset }
 }
 
-/// A member that reads every partition.
 /// A consumer of a group that never commits.
 #[derive(Debug)]
 struct InMemoryFollower(Box<dyn LogConsumer>);
@@ -328,6 +323,7 @@ impl LogFollower for InMemoryFollower {
     }
 }
 
+/// A member that reads every partition.
 #[derive(Debug)]
 struct InMemoryConsumer {
     log: InMemoryLog,
@@ -366,7 +362,7 @@ impl LogConsumer for InMemoryConsumer {
                 break records;
             }
         };
-        // Nothing is consumed before this: a dropped poll has done nothing.
+        // Nothing is consumed before this, so a dropped poll has no effect.
         let assigned = self.assign();
         for Position { partition, offset } in records.iter().map(|record| record.position) {
             self.next[partition as usize] = offset + 1;
@@ -405,7 +401,7 @@ mod tests {
     use crate::daemon::engines::eventlog::conformance::{Harness, conformance_suite};
 
     impl InMemoryLog {
-        /// Another log with the same contents, as a restart makes it.
+        /// Returns another log with the same contents, as after a restart.
         fn reopened(&self) -> Self {
             let State { topics, .. } = self.lock().clone();
             let state = State { topics, ..State::default() };
@@ -414,38 +410,35 @@ mod tests {
         }
     }
 
-    macro_rules! harness {
-        ($name:ident, $partitions:expr, $first_offset:expr) => {
-            struct $name(InMemoryLog);
+    /// A log with a number of partitions and a first offset.
+    struct InMemoryHarness<const PARTITIONS: u32, const FIRST_OFFSET: u64>(InMemoryLog);
 
-            impl Harness for $name {
-                async fn start() -> Self {
-                    Self(InMemoryLog::shaped($partitions, $first_offset))
-                }
+    impl<const PARTITIONS: u32, const FIRST_OFFSET: u64> Harness
+        for InMemoryHarness<PARTITIONS, FIRST_OFFSET>
+    {
+        async fn start() -> Self {
+            Self(InMemoryLog::shaped(PARTITIONS, FIRST_OFFSET))
+        }
 
-                fn log(&self) -> SharedLog {
-                    Arc::new(self.0.clone())
-                }
+        fn log(&self) -> SharedLog {
+            Arc::new(self.0.clone())
+        }
 
-                async fn restart(&mut self) {
-                    self.0.close().await.unwrap();
-                    self.0 = self.0.reopened();
-                }
-            }
-        };
+        async fn restart(&mut self) {
+            self.0.close().await.unwrap();
+            self.0 = self.0.reopened();
+        }
     }
 
     mod one_partition {
         use super::*;
 
-        harness!(One, 1, 1);
-        conformance_suite!(One);
+        conformance_suite!(InMemoryHarness<1, 1>);
     }
 
     mod three_partitions {
         use super::*;
 
-        harness!(Three, 3, 0);
-        conformance_suite!(Three);
+        conformance_suite!(InMemoryHarness<3, 0>);
     }
 }

@@ -1,4 +1,4 @@
-//! The bus with the direct path behind it.
+//! A fan-out bus that falls back to the direct path.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,47 +17,48 @@ use crate::daemon::engines::bus::{
 };
 use crate::protocol::{NodeId, StreamId};
 
-/// How long a stream whose messages the bus did not take goes the direct way before the bus is tried
-/// again. Short, because the bus answers at once while it knows that it is down.
-const DETOUR: Duration = Duration::from_secs(1);
+/// How long a stream uses the direct path after the bus failed, before the bus is tried again.
+/// Short, because the bus fails at once while it knows that it is down.
+const FALLBACK_PERIOD: Duration = Duration::from_secs(1);
 
-/// Publishes on the bus, and what the bus does not take, directly; listens to both.
+/// Publishes on the bus, and on the direct path when the bus fails. Listens to both.
 #[derive(Debug)]
 pub struct FallbackBus {
     bus: SharedBus,
     direct: Arc<DirectPath>,
-    /// Shows operators whether any stream goes the direct way.
+    /// Shows operators whether any stream uses the direct path.
     breaker: Arc<Breaker>,
-    /// Streams on a detour and until when. With several servers behind the bus some streams may be
-    /// cut off while others are not.
-    detours: Mutex<AHashMap<StreamId, Instant>>,
+    /// Streams that use the direct path, and until when. With several servers behind the bus, some
+    /// streams may be cut off while others are not.
+    fallbacks: Mutex<AHashMap<StreamId, Instant>>,
 }
 
 impl FallbackBus {
     pub fn new(bus: SharedBus, direct: Arc<DirectPath>, breaker: Arc<Breaker>) -> Self {
-        Self { bus, direct, breaker, detours: Mutex::default() }
+        Self { bus, direct, breaker, fallbacks: Mutex::default() }
     }
 
-    fn is_on_detour(&self, stream_id: StreamId) -> bool {
-        self.detours.lock().get(&stream_id).is_some_and(|until| Instant::now() < *until)
+    fn is_in_fallback(&self, stream_id: StreamId) -> bool {
+        self.fallbacks.lock().get(&stream_id).is_some_and(|until| Instant::now() < *until)
     }
 
-    fn begin_detour(&self, stream_id: StreamId, error: &BusError) {
-        let before = self.detours.lock().insert(stream_id, Instant::now() + DETOUR);
+    fn begin_fallback(&self, stream_id: StreamId, error: &BusError) {
+        let before = self.fallbacks.lock().insert(stream_id, Instant::now() + FALLBACK_PERIOD);
         if before.is_none() {
-            warn!(%stream_id, %error, "the bus does not take messages; they go through the log");
+            warn!(%stream_id, %error, "bus unavailable; messages go through the log");
         }
         self.breaker.open(error);
     }
 
-    /// The bus has taken messages of the stream. Once no stream is on a detour, all is well.
-    fn end_detour(&self, stream_id: StreamId) {
-        let mut detours = self.detours.lock();
-        detours.remove(&stream_id);
-        // A stream that fell silent on its detour says nothing about the bus.
+    /// Records that the bus accepted messages of the stream. Closes the breaker once no stream uses
+    /// the direct path.
+    fn end_fallback(&self, stream_id: StreamId) {
+        let mut fallbacks = self.fallbacks.lock();
+        fallbacks.remove(&stream_id);
+        // A stream that fell silent during its fallback says nothing about the bus.
         let now = Instant::now();
-        detours.retain(|_, until| now < *until + DETOUR * 10);
-        if detours.is_empty() {
+        fallbacks.retain(|_, until| now < *until + FALLBACK_PERIOD * 10);
+        if fallbacks.is_empty() {
             self.breaker.succeeded();
         }
     }
@@ -73,18 +74,18 @@ impl FanoutBus for FallbackBus {
         if messages.is_empty() {
             return Ok(());
         }
-        if !self.is_on_detour(stream_id) {
+        if !self.is_in_fallback(stream_id) {
             match self.bus.publish(stream_id, messages.clone()).await {
                 Ok(()) => {
-                    self.end_detour(stream_id);
+                    self.end_fallback(stream_id);
                     return Ok(());
                 }
                 Err(BusError::Closed) => return Err(BusError::Closed),
-                Err(error) => self.begin_detour(stream_id, &error),
+                Err(error) => self.begin_fallback(stream_id, &error),
             }
         }
         let published = self.direct.publish(stream_id, messages).await;
-        published.map_err(|error| BusError::Unavailable(format!("nor does the log: {error}")))
+        published.map_err(|error| BusError::Unavailable(format!("event log: {error}")))
     }
 
     async fn listen(
@@ -111,9 +112,9 @@ impl BusListener for FallbackListener {
     async fn receive(&mut self) -> Result<BusEvent, BusError> {
         tokio::select! {
             heard = self.bus.receive() => {
-                // Who only listens learns here what publishing would have told.
+                // A node that only listens learns here that the bus is down.
                 match &heard {
-                    Ok(BusEvent::Interrupted) => self.breaker.open(&"nothing is heard of the bus"),
+                    Ok(BusEvent::Interrupted) => self.breaker.open(&"no messages from the bus"),
                     Ok(BusEvent::Restored) => self.breaker.succeeded(),
                     Ok(BusEvent::Message(..)) | Err(_) => {}
                 }

@@ -1,19 +1,20 @@
-//! The direct path: what nodes tell each other through the log while Redis is out of reach. Slower
-//! than the bus and the registry, and on nothing but what already keeps the comments.
+//! The direct path: messages between nodes through the log while Redis is out of reach. It is
+//! slower than the bus and the registry, and needs only the log, which keeps the comments anyway.
 //!
-//! In: messages for the bus that it did not take, commands for nodes that the registry did not carry.
-//! Out, on every node, which all follow the topic `ws-messages` from its end on: the same messages to
-//! the node's listeners, commands for this node to its endpoint, answers to who asked.
+//! In: messages that the bus did not accept, and commands that the registry did not deliver. Out,
+//! on every node, all of which follow the topic `ws-messages` from its end: those messages to the
+//! node's listeners, commands for this node to its endpoint, answers to the callers of commands.
 //!
-//! Always holds: nothing is told that was appended before the node began to follow. A message may
-//! come here and by the bus: batches are told apart by their place in the order, commands by their
-//! number. Who asks a node is answered within [`COMMAND_TIMEOUT`], if only with `Unreachable`.
+//! Always holds: records appended before the node began to follow are not delivered. A message may
+//! arrive here and on the bus: batches are recognized by their range, commands by their id. A
+//! command is answered within [`COMMAND_TIMEOUT`], at least with `Unreachable`.
 //!
-//! When full: a listener holds [`LISTENER_MESSAGES`]; what does not fit is lost, counted, and seen as a
-//! hole in the order. At most [`MAX_COMMANDS`] commands are obeyed at a time; more are left unanswered.
+//! When full: a listener holds [`LISTENER_MESSAGES`]; further messages are dropped, counted, and
+//! seen as a gap in the sequence. At most [`MAX_COMMANDS`] commands run at a time; further ones
+//! stay unanswered.
 
 mod bus;
-mod letter;
+mod envelope;
 mod registry;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 pub use self::bus::FallbackBus;
-use self::letter::Letter;
+use self::envelope::Envelope;
 pub use self::registry::FallbackRegistry;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::bus::BusMessage;
@@ -36,14 +37,14 @@ use crate::daemon::engines::eventlog::{LogError, NewRecord, Record, SharedLog, T
 use crate::daemon::engines::registry::{CommandHandler, NodeCommand, RegistryError};
 use crate::protocol::{NodeId, StreamId};
 
-/// Below the time that control gives a node, so that it learns which way failed.
+/// Shorter than the timeout of control, so that control learns which path failed.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(1500);
 const LISTENER_MESSAGES: usize = 16_384;
 const MAX_COMMANDS: usize = 64;
 const POLL_RECORDS: usize = 1024;
 const POLL_WAIT: Duration = Duration::from_secs(1);
-/// After the log could not be followed.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Pause after the log could not be followed.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// One node's end of the direct path.
 #[derive(Debug)]
@@ -53,10 +54,10 @@ pub struct DirectPath {
     clock: SharedClock,
     endpoint: OnceLock<Arc<dyn CommandHandler>>,
     last_id: AtomicU64,
-    /// Bounded by the commands under way, each of which ends with its timeout.
+    /// Callers that wait for answers, by command id. Each entry is removed at its timeout.
     waiting: Mutex<AHashMap<u64, oneshot::Sender<u64>>>,
     listeners: Mutex<Vec<Listener>>,
-    obeying: Arc<Semaphore>,
+    command_permits: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -67,8 +68,8 @@ struct Listener {
 
 impl DirectPath {
     pub fn new(node: NodeId, log: SharedLog, clock: SharedClock) -> Arc<Self> {
-        // Numbers of this life of the node must not be those of the one before, whose answers may
-        // still be under way.
+        // Ids must differ from those of the previous process of this node, whose answers may still
+        // arrive.
         let last_id = AtomicU64::new(clock.now_ms() << 20);
         Arc::new(Self {
             node,
@@ -78,12 +79,12 @@ impl DirectPath {
             last_id,
             waiting: Mutex::default(),
             listeners: Mutex::default(),
-            obeying: Arc::new(Semaphore::new(MAX_COMMANDS)),
+            command_permits: Arc::new(Semaphore::new(MAX_COMMANDS)),
         })
     }
 
-    /// Follows the topic until cancelled. While the log is away nothing arrives; what was appended
-    /// before it was back is not told.
+    /// Follows the topic until cancelled. While the log is unavailable nothing arrives, and records
+    /// appended before it is followed again are not delivered.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let followed = tokio::select! {
@@ -91,9 +92,9 @@ impl DirectPath {
                 () = stop.cancelled() => return,
             };
             if let Err(error) = followed {
-                debug!(%error, "the direct path is cut");
+                debug!(%error, "direct path interrupted; retrying");
             }
-            let _ = timeout(PAUSE, stop.cancelled()).await;
+            let _ = timeout(RETRY_PAUSE, stop.cancelled()).await;
         }
     }
 
@@ -101,29 +102,33 @@ impl DirectPath {
         let mut follower = self.log.follow(Topic::WsMessages).await?;
         loop {
             for record in follower.next(POLL_RECORDS, POLL_WAIT).await? {
-                self.take_in(&record);
+                self.dispatch(&record);
             }
         }
     }
 
-    fn take_in(self: &Arc<Self>, record: &Record) {
-        match Letter::decode(&record.payload) {
-            Ok(Letter::Fanout { stream_id, message }) => self.tell_listeners(stream_id, &message),
-            Ok(Letter::Command { id, from, to, command }) if to == self.node => {
-                self.obey(id, from, command);
+    fn dispatch(self: &Arc<Self>, record: &Record) {
+        match Envelope::decode(&record.payload) {
+            Ok(Envelope::Fanout { stream_id, message }) => {
+                self.notify_listeners(stream_id, &message)
             }
-            Ok(Letter::Answer { id, to, connections }) if to == self.node => {
+            Ok(Envelope::Command { id, from, to, command }) if to == self.node => {
+                self.run_command(id, from, command);
+            }
+            Ok(Envelope::Answer { id, to, connections }) if to == self.node => {
                 if let Some(waiting) = self.waiting.lock().remove(&id) {
-                    // Who asked may have given up.
+                    // The caller may have given up.
                     let _ = waiting.send(connections);
                 }
             }
-            Ok(Letter::Command { .. } | Letter::Answer { .. }) => {}
-            Err(error) => warn!(%error, offset = record.position.offset, "not a direct message"),
+            Ok(Envelope::Command { .. } | Envelope::Answer { .. }) => {}
+            Err(error) => {
+                warn!(%error, offset = record.position.offset, "record is not an envelope")
+            }
         }
     }
 
-    fn tell_listeners(&self, stream_id: StreamId, message: &BusMessage) {
+    fn notify_listeners(&self, stream_id: StreamId, message: &BusMessage) {
         self.listeners.lock().retain(|listener| {
             match listener.messages.try_send((stream_id, message.clone())) {
                 Ok(()) => true,
@@ -136,24 +141,24 @@ impl DirectPath {
         });
     }
 
-    fn obey(self: &Arc<Self>, id: u64, from: NodeId, command: NodeCommand) {
+    fn run_command(self: &Arc<Self>, id: u64, from: NodeId, command: NodeCommand) {
         let Some(endpoint) = self.endpoint.get().cloned() else { return };
-        let Ok(permit) = self.obeying.clone().try_acquire_owned() else {
-            warn!(?command, "too many commands at a time; one is left unanswered");
+        let Ok(permit) = self.command_permits.clone().try_acquire_owned() else {
+            warn!(?command, "too many commands at a time; command left unanswered");
             return;
         };
         let path = self.clone();
         tokio::spawn(async move {
             let connections = endpoint.handle(command).await;
-            let answer = Letter::Answer { id, to: from, connections };
+            let answer = Envelope::Answer { id, to: from, connections };
             if let Err(error) = path.append(0, &[answer]).await {
-                debug!(%error, "a command was obeyed, and its answer lost");
+                debug!(%error, "answer to a command not appended");
             }
             drop(permit);
         });
     }
 
-    /// Where commands for this node end. The first one given stays.
+    /// Sets the endpoint that runs commands for this node. Later calls change nothing.
     fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>) {
         let _ = self.endpoint.set(endpoint);
     }
@@ -170,9 +175,9 @@ impl DirectPath {
         stream_id: StreamId,
         messages: Vec<BusMessage>,
     ) -> Result<(), LogError> {
-        let letter = |message| Letter::Fanout { stream_id, message };
-        let letters: Vec<_> = messages.into_iter().map(letter).collect();
-        self.append(stream_id.0, &letters).await
+        let envelope = |message| Envelope::Fanout { stream_id, message };
+        let envelopes: Vec<_> = messages.into_iter().map(envelope).collect();
+        self.append(stream_id.0, &envelopes).await
     }
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
@@ -180,20 +185,21 @@ impl DirectPath {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let (answered, answer) = oneshot::channel();
         self.waiting.lock().insert(id, answered);
-        let letter = Letter::Command { id, from: self.node.clone(), to: node.clone(), command };
-        let asked = async {
-            self.append(0, &[letter]).await.map_err(|_| unreachable())?;
+        let envelope = Envelope::Command { id, from: self.node.clone(), to: node.clone(), command };
+        let call = async {
+            self.append(0, &[envelope]).await.map_err(|_| unreachable())?;
             answer.await.map_err(|_| unreachable())
         };
-        let outcome = timeout(COMMAND_TIMEOUT, asked).await;
+        let outcome = timeout(COMMAND_TIMEOUT, call).await;
         self.waiting.lock().remove(&id);
         outcome.unwrap_or_else(|_| Err(unreachable()))
     }
 
-    async fn append(&self, key: u64, letters: &[Letter]) -> Result<(), LogError> {
+    async fn append(&self, key: u64, envelopes: &[Envelope]) -> Result<(), LogError> {
         let timestamp_ms = self.clock.now_ms();
-        let record = |letter: &Letter| NewRecord { key, timestamp_ms, payload: letter.encode() };
-        let records = letters.iter().map(record).collect();
+        let record =
+            |envelope: &Envelope| NewRecord { key, timestamp_ms, payload: envelope.encode() };
+        let records = envelopes.iter().map(record).collect();
         self.log.append(Topic::WsMessages, records).await.map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! The registry with the direct path behind its commands.
+//! A registry whose commands fall back to the direct path.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::daemon::engines::registry::{
 use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::{NodeId, StreamId, UserId};
 
-/// Everything as the registry has it; commands that it cannot carry go through the log.
+/// Passes everything to the registry. Commands that it cannot deliver go through the log.
 #[derive(Debug)]
 pub struct FallbackRegistry {
     registry: SharedRegistry,
@@ -74,12 +74,12 @@ impl ConnectionRegistry for FallbackRegistry {
         self.direct.set_command_handler(endpoint);
     }
 
-    /// A command may be obeyed twice, if the registry carried it and lost the answer: every command
-    /// says how things should be, so that does no harm.
+    /// A node may run a command twice, if the registry delivered it and lost the answer. Commands
+    /// are idempotent, so this does no harm.
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
         match self.registry.command(node, command.clone()).await {
             Err(error @ (RegistryError::Unavailable(_) | RegistryError::Unreachable(_))) => {
-                debug!(%node, %error, "a command goes through the log");
+                debug!(%node, %error, "registry cannot deliver a command; sending it through the log");
                 self.direct.command(node, command).await
             }
             answered => answered,

@@ -14,13 +14,13 @@ use crate::protocol::{CloseCode, UserId};
 
 const STREAM: StreamId = StreamId(7);
 
-/// A node's path, followed from before this returns.
+/// Starts the direct path of a node. It follows the log when this returns.
 async fn path(log: &InMemoryLog, node: &str) -> (Arc<DirectPath>, CancellationToken) {
     let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(1_700_000_000)));
     let path = DirectPath::new(NodeId::new(node), Arc::new(log.clone()), clock);
     let stop = CancellationToken::new();
     tokio::spawn(path.clone().run(stop.clone()));
-    // The clock of these tests stands still until every task waits.
+    // The clock of these tests advances only when every task waits.
     tokio::time::sleep(Duration::from_millis(1)).await;
     (path, stop)
 }
@@ -34,7 +34,7 @@ async fn heard(listener: &mut Box<dyn BusListener>) -> BusEvent {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_bus_does_not_take_arrives_through_the_log_and_the_bus_is_tried_again() {
+async fn messages_use_the_log_while_the_bus_is_down() {
     let log = InMemoryLog::new();
     let bus = Arc::<TestBus>::default();
     let breaker = Arc::new(Breaker::new("fan-out bus"));
@@ -47,7 +47,11 @@ async fn what_the_bus_does_not_take_arrives_through_the_log_and_the_bus_is_tried
 
     at_coordinator.publish(STREAM, vec![viewers(1)]).await.unwrap();
     assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(1)));
-    assert_eq!(log.bounds(Topic::WsMessages, 0).await.unwrap().end, 1, "nothing went the long way");
+    assert_eq!(
+        log.bounds(Topic::WsMessages, 0).await.unwrap().end,
+        1,
+        "nothing went through the log"
+    );
 
     bus.set_down(true);
     at_coordinator.publish(STREAM, vec![viewers(2), viewers(3)]).await.unwrap();
@@ -58,18 +62,18 @@ async fn what_the_bus_does_not_take_arrives_through_the_log_and_the_bus_is_tried
     bus.set_down(false);
     at_coordinator.publish(STREAM, vec![viewers(4)]).await.unwrap();
     assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(4)));
-    assert_eq!(breaker.state(), BreakerState::Open, "still on its detour");
-    tokio::time::advance(DETOUR_IS_OVER).await;
+    assert_eq!(breaker.state(), BreakerState::Open, "still in its fallback period");
+    tokio::time::advance(AFTER_FALLBACK).await;
     at_coordinator.publish(STREAM, vec![viewers(5)]).await.unwrap();
     assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(5)));
     assert_eq!(breaker.state(), BreakerState::Closed);
     assert_eq!(listener.lost(), 0);
 }
 
-const DETOUR_IS_OVER: Duration = Duration::from_secs(2);
+const AFTER_FALLBACK: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_the_path_behind_it_the_bus_keeps_its_contract() {
+async fn fallback_bus_keeps_the_contract_of_the_bus() {
     conformance::suite(64, async || {
         let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(1)));
         let log = Arc::new(InMemoryLog::new());
@@ -80,7 +84,7 @@ async fn with_the_path_behind_it_the_bus_keeps_its_contract() {
     .await;
 }
 
-/// The registry of `node`; it knows no other node and is never reached by one.
+/// Creates the registry of `node`, which reaches no other node.
 fn registry(
     node: &str,
     direct: Arc<DirectPath>,
@@ -93,10 +97,11 @@ fn registry(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_the_registry_cannot_carry_reaches_its_node_alone_and_is_answered() {
+async fn undeliverable_command_reaches_only_its_node() {
     let log = InMemoryLog::new();
     let endpoints: Vec<_> = (0..3).map(|_| Arc::new(RecordingEndpoint::default())).collect();
-    let (mut registries, mut stops) = (Vec::new(), Vec::new());
+    let mut registries = Vec::new();
+    let mut stops = Vec::new();
     for (name, endpoint) in ["a", "b", "c"].into_iter().zip(&endpoints) {
         let (path, stop) = path(&log, name).await;
         registries.push(registry(name, path, endpoint));
@@ -104,7 +109,7 @@ async fn a_command_the_registry_cannot_carry_reaches_its_node_alone_and_is_answe
     }
     let command = NodeCommand::Disconnect { user_id: UserId(5), code: CloseCode::Banned };
     let answer = registries[0].command(&NodeId::new("b"), command.clone()).await;
-    assert_eq!(answer.unwrap(), 3, "as its endpoint says");
+    assert_eq!(answer.unwrap(), 3, "as its endpoint answers");
     assert_eq!(endpoints[1].told(), std::slice::from_ref(&command));
     assert!(endpoints[0].told().is_empty() && endpoints[2].told().is_empty());
 

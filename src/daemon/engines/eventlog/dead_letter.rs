@@ -1,16 +1,17 @@
-//! Records a consumer could not process, as the dead-letter topic keeps them: MessagePack arrays like
-//! everything else in the log, a new field always last and with a default.
+//! The records of the dead-letter topic: MessagePack arrays, like everything else in the log. A new
+//! field is always the last one and has a default.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{ConsumerGroup, MAX_PAYLOAD_BYTES, NewRecord, Record, Topic};
 
-/// Room for everything but the payload, so that a letter about the largest record fits a record.
-const ENVELOPE_BYTES: usize = 4096;
+/// Space for the fields besides the payload, so that the dead letter of the largest record fits a
+/// record.
+const OVERHEAD_BYTES: usize = 4096;
 const MAX_REASON_CHARS: usize = 500;
 
-/// A record, where it stands, and why which consumer passed it over.
+/// A record that a consumer skipped, with its position and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     pub topic: String,
@@ -20,13 +21,13 @@ pub struct DeadLetter {
     pub group: String,
     /// At most 500 characters.
     pub reason: String,
-    /// The record's payload, cut off 4 KiB below [`MAX_PAYLOAD_BYTES`]; the whole of it is in the log
-    /// as long as retention says.
+    /// The record's payload, truncated to 4 KiB less than [`MAX_PAYLOAD_BYTES`]. The log keeps all
+    /// of it for its retention.
     #[serde(with = "serde_bytes")]
     pub payload: Vec<u8>,
 }
 
-/// A payload that is no dead letter.
+/// A payload is not a dead letter.
 #[derive(Debug, thiserror::Error)]
 #[error("not a dead letter: {0}")]
 pub struct DeadLetterError(#[from] rmp_serde::decode::Error);
@@ -38,7 +39,7 @@ impl DeadLetter {
         record: &Record,
         reason: &dyn std::fmt::Display,
     ) -> Self {
-        let kept = record.payload.len().min(MAX_PAYLOAD_BYTES - ENVELOPE_BYTES);
+        let kept = record.payload.len().min(MAX_PAYLOAD_BYTES - OVERHEAD_BYTES);
         Self {
             topic: topic.name().to_owned(),
             partition: record.position.partition,
@@ -49,10 +50,10 @@ impl DeadLetter {
         }
     }
 
-    /// As a record of [`Topic::DeadLetters`], under the key of the record it is about.
+    /// Encodes a record of [`Topic::DeadLetters`] with the key of the skipped record.
     pub fn record(&self, key: u64, timestamp_ms: u64) -> NewRecord {
-        let payload = rmp_serde::to_vec(self)
-            .expect("a letter has no type MessagePack cannot carry, and memory does not fail");
+        let payload =
+            rmp_serde::to_vec(self).expect("MessagePack encodes every type of a dead letter");
         NewRecord { key, timestamp_ms, payload: Bytes::from(payload) }
     }
 
@@ -67,7 +68,7 @@ mod tests {
     use crate::daemon::engines::eventlog::Position;
 
     #[test]
-    fn a_letter_about_the_largest_record_fits_a_record_and_reads_back() {
+    fn dead_letter_of_the_largest_record_fits() {
         let record = Record {
             position: Position { partition: 3, offset: 77 },
             key: 5,

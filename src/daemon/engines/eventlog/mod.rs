@@ -1,21 +1,21 @@
 //! The event log: where a comment becomes durable, and where every other stage reads it.
 //!
-//! In: batches of records with a topic and a key. Out: positions to the writer, records in order to
-//! named consumers, pages by position to whoever repairs a gap. Engines: [`embedded`] (segment files
-//! on the local disk), [`kafka`].
+//! In: batches of records with a topic and a key. Out: positions to the caller, records in order to
+//! consumer groups, pages by position to callers that fill a gap. Engines: [`embedded`] (segment
+//! files on the local disk), [`kafka`].
 //!
 //! Always holds:
-//! - An append that returned `Ok` is durable (under the engine's configured guarantee) and stays so
-//!   through `kill -9` and a torn last write.
+//! - An append that returned `Ok` is durable (under the configured guarantee) and survives
+//!   `kill -9` and a torn last write.
 //! - Records of one key keep the order in which their appends were *called*.
 //! - A consumer gets every record of its partitions at least once, in order, and resumes after its
-//!   last commit. Delivered twice is possible after a crash, skipped is not.
+//!   last commit. After a crash a record may be delivered twice; it is never skipped.
 //! - Offsets of a partition grow; they need not be consecutive.
 //!
-//! When full: an append that would exceed the engine's bound in memory is refused at once with
-//! [`LogError::Unavailable`], the others keep their order; a disk without room answers
-//! [`LogError::Full`] for the records concerned, stores none of them, and recovers by itself when
-//! there is room again.
+//! When full: an append that would exceed the engine's bound on memory is refused at once with
+//! [`LogError::Unavailable`]; the others keep their order. A full disk fails the affected appends
+//! with [`LogError::Full`] and stores none of their records. It recovers by itself when there is
+//! space again.
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -39,13 +39,13 @@ use crate::protocol::admin::ConsumerLag;
 pub enum Topic {
     /// Comments and decisions about them, keyed by stream: the order viewers see.
     CommentEvents,
-    /// Decisions about comments, keyed by user: what reputation is made of.
+    /// Decisions about comments, keyed by user, from which reputation is computed.
     ModerationEvents,
     /// Keyed by event type.
     AnalyticsEvents,
-    /// Direct fan-out while the bus is down, keyed by stream.
+    /// Messages of the direct path while the bus is down, keyed by stream.
     WsMessages,
-    /// Records a consumer could not process, with the reason.
+    /// Records that a consumer could not process, with the reason.
     DeadLetters,
 }
 
@@ -69,8 +69,8 @@ impl Topic {
     }
 }
 
-/// The consumer groups of the daemon. Their names are stored with the positions they commit, so they
-/// never change.
+/// The consumer groups of the daemon. Their names are stored with the positions they commit, so
+/// they never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConsumerGroup {
     /// The broadcast stage. Edges read its committed position to learn how far streams were
@@ -100,7 +100,7 @@ impl ConsumerGroup {
 /// A record to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRecord {
-    /// Records of one key share a partition and so an order.
+    /// Records of one key share a partition and are kept in order.
     pub key: u64,
     /// Milliseconds since the Unix epoch.
     pub timestamp_ms: u64,
@@ -111,14 +111,14 @@ pub struct NewRecord {
 /// A larger payload is refused with [`LogError::TooLarge`].
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
 
-/// Where a record stands.
+/// The place of a record in its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     pub partition: u32,
     pub offset: u64,
 }
 
-/// A record as it was appended, with its place.
+/// A record as it was appended, with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub position: Position,
@@ -127,31 +127,31 @@ pub struct Record {
     pub payload: Bytes,
 }
 
-/// Where a consumer group that never committed begins.
+/// The offset at which a consumer group that never committed begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartAt {
     Earliest,
     Latest,
 }
 
-/// What one poll brought.
+/// The result of one poll.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Polled {
-    /// In order within each partition; empty when nothing came in time.
+    /// In order within each partition; empty if none arrived in time.
     pub records: Vec<Record>,
-    /// Partitions this member reads from now on, each with the offset it will read next. The
-    /// embedded engine assigns all at the first poll; Kafka whenever the group rebalances.
+    /// Partitions assigned to this member, each with the offset it reads next. The embedded engine
+    /// assigns all at the first poll, Kafka whenever the group rebalances.
     pub assigned: Vec<Position>,
-    /// Partitions another member reads from now on: forget what was built from them.
+    /// Partitions that another member reads now. State built from them must be dropped.
     pub revoked: Vec<u32>,
 }
 
 /// A page read by position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The records of the wanted key, in order.
+    /// The records of the requested key, in order.
     pub records: Vec<Record>,
-    /// Every record of the key below this offset and at or above the one asked for is in `records`.
+    /// Every record of the key from the requested offset up to this one is in `records`.
     pub next_offset: u64,
     /// Whether `next_offset` is the end of the partition.
     pub at_end: bool,
@@ -160,7 +160,7 @@ pub struct Page {
 /// The ends of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// The oldest offset that retention has left.
+    /// The oldest offset that retention has kept.
     pub earliest: u64,
     /// The offset the next record will get.
     pub end: u64,
@@ -170,13 +170,13 @@ pub struct Bounds {
 pub enum LogError {
     #[error("the disk of the event log is full: {0}")]
     Full(String),
-    #[error("the event log does not answer: {0}")]
+    #[error("the event log is unavailable: {0}")]
     Unavailable(String),
-    #[error("a record of {bytes} bytes is larger than the {MAX_PAYLOAD_BYTES} a record may have")]
+    #[error("a record of {bytes} bytes exceeds the limit of {MAX_PAYLOAD_BYTES} bytes")]
     TooLarge { bytes: usize },
     #[error("the event log is damaged: {0}")]
     Corrupt(String),
-    #[error("offset {wanted} is older than the oldest kept, {earliest}")]
+    #[error("offset {wanted} is older than {earliest}, the oldest kept")]
     Expired { wanted: u64, earliest: u64 },
     #[error("the event log is closed")]
     Closed,
@@ -185,10 +185,11 @@ pub enum LogError {
 /// The contract. See the module's text for what always holds.
 #[async_trait]
 pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
-    /// Appends a batch. It takes its place in the order when this function is *called*, not when the
-    /// future is first polled, so a caller may have several on their way. Resolves, with the
-    /// positions in the order of the batch, once all of it is durable. On an error nothing of the
-    /// batch counts as stored (a distributed engine may still show it: at least once).
+    /// Appends a batch. Its place in the order is decided when this function is *called*, not when
+    /// the future is first polled, so a caller may have several appends in flight. Resolves to the
+    /// positions, in the order of the batch, once all records are durable. After an error no record
+    /// of the batch counts as stored, although a distributed engine may still deliver it (at least
+    /// once).
     fn append(
         &self,
         topic: Topic,
@@ -203,12 +204,12 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
         start: StartAt,
     ) -> Result<Box<dyn LogConsumer>, LogError>;
 
-    /// Follows a topic from its end on, outside any group: every follower gets every record appended
-    /// after this returned, of all partitions.
+    /// Follows all partitions of a topic from their ends, outside any group. Every follower gets
+    /// every record appended after this returned.
     async fn follow(&self, topic: Topic) -> Result<Box<dyn LogFollower>, LogError>;
 
-    /// Reads at most `max_records` records of `key` from `offset` on, outside any group. It may stop
-    /// early, with fewer or none, to bound the work of one call: go on at `next_offset`.
+    /// Reads at most `max_records` records of `key` from `offset` on, outside any group. It may
+    /// return fewer or none, to bound the work of one call; continue at `next_offset`.
     async fn read(
         &self,
         topic: Topic,
@@ -226,27 +227,27 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
         max_records: usize,
     ) -> Result<Page, LogError>;
 
-    /// The partition of a key.
+    /// Returns the partition of a key.
     fn partition_of(&self, topic: Topic, key: u64) -> u32;
 
     fn partitions(&self, topic: Topic) -> u32;
 
     async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError>;
 
-    /// Where a group would go on reading: its last commit, if it ever committed.
+    /// Returns the positions at which a group continues: its last commit, if it has committed.
     async fn committed(
         &self,
         topic: Topic,
         group: ConsumerGroup,
     ) -> Result<Vec<Position>, LogError>;
 
-    /// How far each group that ever committed is behind, as it was at most about a second ago.
+    /// Returns the lag of each group that has committed, at most about a second old.
     async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError>;
 
-    /// The identity of this log; another one after its data was lost or replaced.
+    /// Returns the identity of this log. It changes when the data is lost or replaced.
     fn epoch(&self) -> Epoch;
 
-    /// Makes everything appended durable and closes. Later calls answer [`LogError::Closed`].
+    /// Makes all appends durable and closes the log. Later calls return [`LogError::Closed`].
     async fn close(&self) -> Result<(), LogError>;
 }
 
@@ -257,13 +258,13 @@ pub trait LogConsumer: Send + std::fmt::Debug {
     /// dropped before it returned has consumed nothing.
     async fn poll(&mut self, max_records: usize, max_wait: Duration) -> Result<Polled, LogError>;
 
-    /// Stores that everything below each given offset of its partition is done with. It survives this
-    /// process at once; a power failure may take the commits of the last second back.
+    /// Stores that every record below the given offsets has been processed. The commit survives
+    /// this process; a power failure may undo the commits of the last second.
     async fn commit(&mut self, next: &[Position]) -> Result<(), LogError>;
 
-    /// Appends to `log` what this member made of what it read, and then commits. Where the engine
-    /// has transactions (Kafka under `exactly_once`) both happen or neither; elsewhere a crash in
-    /// between has the outputs made again. On an error the outputs do not count as stored.
+    /// Appends outputs to `log` and then commits. With transactions (Kafka under `exactly_once`)
+    /// both happen or neither. Otherwise a crash in between makes the member process the records
+    /// again. After an error the outputs do not count as stored.
     async fn append_and_commit(
         &mut self,
         log: &dyn EventLog,
@@ -272,15 +273,32 @@ pub trait LogConsumer: Send + std::fmt::Debug {
     ) -> Result<CommitOutcome, LogError>;
 }
 
-/// How far an [`LogConsumer::append_and_commit`] came.
+/// The outcome of [`LogConsumer::append_and_commit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitOutcome {
     Committed,
-    /// The outputs are stored, the position could not be: commit it later, do not append again.
+    /// The outputs are stored but the position is not. Commit it later; do not append again.
     AppendedOnly,
 }
 
-/// [`LogConsumer::append_and_commit`] for engines without transactions.
+/// Fails if a record of the batch is too large.
+pub(crate) fn check_sizes(batch: &[NewRecord]) -> Result<(), LogError> {
+    let mut sizes = batch.iter().map(|new| new.payload.len());
+    match sizes.find(|bytes| *bytes > MAX_PAYLOAD_BYTES) {
+        Some(bytes) => Err(LogError::TooLarge { bytes }),
+        None => Ok(()),
+    }
+}
+
+/// Runs blocking work of an engine off the runtime's own threads.
+pub(crate) async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    let outcome = tokio::task::spawn_blocking(work).await;
+    outcome.unwrap_or_else(|error| Err(LogError::Unavailable(format!("blocking work: {error}"))))
+}
+
+/// Implements [`LogConsumer::append_and_commit`] for engines without transactions.
 pub async fn append_then_commit(
     member: &mut dyn LogConsumer,
     log: &dyn EventLog,
@@ -297,7 +315,7 @@ pub async fn append_then_commit(
     }
 }
 
-/// Reads a topic by itself, from where it ended when this was made.
+/// Reads a topic outside any group, from its end at the time of its creation.
 #[async_trait]
 pub trait LogFollower: Send + std::fmt::Debug {
     /// Waits at most `max_wait` for records and returns at most `max_records`, in order within each
@@ -309,5 +327,5 @@ pub trait LogFollower: Send + std::fmt::Debug {
     ) -> Result<Vec<Record>, LogError>;
 }
 
-/// The log every stage shares.
+/// The log that all stages share.
 pub type SharedLog = Arc<dyn EventLog>;

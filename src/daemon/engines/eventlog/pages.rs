@@ -1,4 +1,4 @@
-//! A range of a partition, page by page.
+//! Reads a range of a partition page by page.
 
 use std::ops::Range;
 
@@ -6,37 +6,37 @@ use futures_util::stream::{Stream, try_unfold};
 
 use super::{LogError, Record, SharedLog, Topic};
 
-/// Records of a page, at most.
+/// Bound of the records of a page.
 pub const PAGE_RECORDS: usize = 4096;
 
-/// Some records one after another.
+/// Consecutive records of a partition.
 #[derive(Debug)]
 pub struct PartitionPage {
-    /// From here on none is missing: where the stretch before ended, unless retention has taken what
-    /// came after it.
+    /// No record is missing from this offset on. It is the end of the page before, unless retention
+    /// has removed records since.
     pub from: u64,
     /// Never empty.
     pub records: Vec<Record>,
-    /// Where the stretch after it begins, if nothing is missing.
+    /// The offset at which the next page begins, if no record is missing.
     pub next: u64,
 }
 
-/// The records of a range of offsets in order. What retention has taken, before or while it is read, is
-/// left out.
+/// Returns the records of a range of offsets in order, without those that retention removes before
+/// they are read.
 pub fn pages(
     log: &SharedLog,
     topic: Topic,
     partition: u32,
     range: Range<u64>,
 ) -> impl Stream<Item = Result<PartitionPage, LogError>> + Send + '_ {
-    let (start, end) = (range.start, range.end);
+    let Range { start, end } = range;
     try_unfold((start, start), move |(mut from, mut offset)| async move {
         while offset < end {
-            let most = PAGE_RECORDS.min((end - offset) as usize);
-            match log.read_partition(topic, partition, offset, most).await {
+            let max_records = PAGE_RECORDS.min((end - offset) as usize);
+            match log.read_partition(topic, partition, offset, max_records).await {
                 Ok(page) => {
                     let mut records = page.records;
-                    // Offsets need not be consecutive: as many records may reach further.
+                    // Offsets need not be consecutive, so the page may extend beyond the range.
                     records.retain(|record| record.position.offset < end);
                     offset = if page.at_end { end } else { page.next_offset };
                     if !records.is_empty() {
@@ -45,7 +45,8 @@ pub fn pages(
                     }
                 }
                 Err(LogError::Expired { earliest, .. }) if earliest > offset => {
-                    (from, offset) = (earliest, earliest);
+                    from = earliest;
+                    offset = earliest;
                 }
                 Err(error) => return Err(error),
             }
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_range_comes_whole_and_nothing_beside_it() {
+    async fn range_is_read_completely() {
         let log: SharedLog = Arc::new(InMemoryLog::new());
         let count = PAGE_RECORDS as u64 + 100;
         log.append(TOPIC, conformance::numbered(1, 0, count as usize)).await.unwrap();
@@ -90,13 +91,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_retention_took_is_left_out() {
+    async fn expired_records_are_left_out() {
         let log: SharedLog = Arc::new(InMemoryLog::shaped(1, 6));
         log.append(TOPIC, conformance::numbered(1, 0, 10)).await.unwrap();
         assert!(matches!(log.read_partition(TOPIC, 0, 1, 1).await, Err(LogError::Expired { .. })));
         assert_eq!(offsets(&log, 1..9).await, [vec![6, 7, 8]]);
         let first = pin!(pages(&log, TOPIC, 0, 1..9)).try_next().await.unwrap().unwrap();
-        assert_eq!(first.from, 6, "before it some are missing");
+        assert_eq!(first.from, 6, "records before it are missing");
         let first = pin!(pages(&log, TOPIC, 0, 7..9)).try_next().await.unwrap().unwrap();
         assert_eq!(first.from, 7);
     }

@@ -1,4 +1,4 @@
-//! Reads the log and publishes batches: one loop for all partitions this node has.
+//! The coordinator: one loop that reads the partitions assigned to this node and publishes batches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::look_back::comments_before;
-use super::pending::Pending;
+use super::lookback::comments_before;
+use super::pending::{PendingBatch, TakenBatch};
 use super::rate::RateEstimator;
-use super::repeats::Repeats;
+use super::repeats::RepeatFilter;
 use super::throttle::ThrottlePolicy;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::{StatusBoard, StreamGauges};
@@ -27,10 +27,10 @@ use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Seq, StreamId};
 
 const MAX_POLL_RECORDS: usize = 4096;
-/// Rates are looked at, and gauges written, this often.
+/// How often rates are evaluated and gauges written.
 const TICK: Duration = Duration::from_millis(250);
-/// Streams whose batches are on their way to the cache and the bus at the same time.
-const PUBLISHED_AT_ONCE: usize = 64;
+/// Streams whose batches are published at the same time.
+const CONCURRENT_PUBLISHES: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BroadcastError {
@@ -40,7 +40,7 @@ pub enum BroadcastError {
     Bus(#[from] BusError),
 }
 
-/// The rates that operators fixed, by stream; written by control, read by the coordinator.
+/// Sample rates that operators fixed, by stream. Control writes them, the coordinator reads them.
 #[derive(Debug, Clone, Default)]
 pub struct RateOverrides(Arc<Mutex<AHashMap<StreamId, SampleRate>>>);
 
@@ -53,7 +53,7 @@ impl RateOverrides {
         };
     }
 
-    /// Takes in all of them anew.
+    /// Replaces all of them.
     pub fn replace(&self, rates: Vec<(StreamId, SampleRate)>) {
         *self.0.lock() = rates.into_iter().collect();
     }
@@ -77,28 +77,29 @@ pub struct CoordinatorParts {
     pub overrides: RateOverrides,
 }
 
-/// The stage.
+/// Runs the broadcast stage for the partitions assigned to this node.
 #[derive(Debug)]
 pub struct Coordinator {
     parts: CoordinatorParts,
     streams: AHashMap<StreamId, StreamState>,
     /// Streams with something to publish.
     waiting: AHashSet<StreamId>,
-    /// By partition: where reading began, and what is read next.
+    /// The offset at which reading of each partition began.
     started_at: AHashMap<u32, u64>,
+    /// The offset that is read next in each partition.
     next: AHashMap<u32, u64>,
-    repeats: Repeats,
+    repeats: RepeatFilter,
 }
 
 #[derive(Debug)]
 struct StreamState {
     partition: u32,
-    pending: Pending,
+    pending: PendingBatch,
     last_sent: Option<Instant>,
     rate: RateEstimator,
     policy: ThrottlePolicy,
-    /// The share in force; the policy's word becomes it at the next tick.
-    shown: SampleRate,
+    /// The rate at which viewers are shown comments. It follows the policy at each tick.
+    sample_rate: SampleRate,
     gauges: StreamGauges,
 }
 
@@ -110,11 +111,11 @@ impl Coordinator {
             waiting: AHashSet::new(),
             started_at: AHashMap::new(),
             next: AHashMap::new(),
-            repeats: Repeats::default(),
+            repeats: RepeatFilter::default(),
         }
     }
 
-    /// Runs until cancelled; then publishes what waits and commits.
+    /// Runs until cancelled. Then it publishes all pending batches and commits.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), BroadcastError> {
         let log = self.parts.log.clone();
         let mut consumer = log
@@ -123,16 +124,16 @@ impl Coordinator {
         let mut next_tick = Instant::now() + TICK;
         let mut next_commit = Instant::now() + self.parts.config.commit_interval;
         loop {
-            let wait = self.wait(next_tick);
+            let wait = self.time_until_due(next_tick);
             let polled = tokio::select! {
                 polled = consumer.poll(MAX_POLL_RECORDS, wait) => polled,
                 () = stop.cancelled() => break,
             };
             match polled {
-                Ok(polled) => self.take_in(polled).await?,
+                Ok(polled) => self.process(polled).await?,
                 Err(LogError::Unavailable(error)) => {
-                    // What was built stays good: the log goes on where it stopped.
-                    warn!(error, "the broadcast waits for the event log");
+                    // The state stays valid: the log continues where it stopped.
+                    warn!(error, "event log unavailable; broadcast waits");
                     let _ = tokio::time::timeout(TICK, stop.cancelled()).await;
                 }
                 Err(error) => return Err(error.into()),
@@ -151,77 +152,77 @@ impl Coordinator {
         self.commit(consumer.as_mut()).await
     }
 
-    /// Until the next batch or tick is due.
-    fn wait(&self, next_tick: Instant) -> Duration {
+    /// Returns the time until the next batch or tick is due.
+    fn time_until_due(&self, next_tick: Instant) -> Duration {
         let now = Instant::now();
         let due =
             self.waiting.iter().filter_map(|id| self.streams[id].due(&self.parts.config)).min();
         due.map_or(next_tick, |due| due.min(next_tick)).saturating_duration_since(now)
     }
 
-    async fn take_in(&mut self, polled: Polled) -> Result<(), BroadcastError> {
+    async fn process(&mut self, polled: Polled) -> Result<(), BroadcastError> {
         for position in &polled.assigned {
             self.started_at.insert(position.partition, position.offset);
             self.next.insert(position.partition, position.offset);
         }
-        self.look_back(&polled.assigned).await;
+        self.load_shown_comments(&polled.assigned).await;
         for partition in polled.revoked {
             self.next.remove(&partition);
-            let gone: Vec<_> = self
+            let removed: Vec<_> = self
                 .streams
                 .extract_if(|_, state| state.partition == partition)
                 .map(|(stream_id, _)| stream_id)
                 .collect();
-            self.parts.board.forget_streams(&gone);
+            self.parts.board.forget_streams(&removed);
             let streams = &self.streams;
             self.waiting.retain(|id| streams.contains_key(id));
         }
         for record in polled.records {
             self.next.insert(record.position.partition, record.position.offset + 1);
             match Event::decode(&record.payload) {
-                Ok(Event::CommentSubmitted(event)) => self.comment(&record, &event).await?,
-                Ok(Event::CommentModerated(event)) => self.moderated(&record, &event).await?,
-                // The archiver, which reads the same records, sends them to the dead letters.
-                Err(error) => warn!(offset = record.position.offset, %error, "record left out"),
+                Ok(Event::CommentSubmitted(event)) => self.add_comment(&record, &event).await?,
+                Ok(Event::CommentModerated(event)) => self.add_decision(&record, &event).await?,
+                // The archiver reads the same records and writes this one to the dead letters.
+                Err(error) => warn!(offset = record.position.offset, %error, "record skipped"),
             }
         }
         Ok(())
     }
 
-    /// Learns what was shown before reading begins here.
-    async fn look_back(&mut self, assigned: &[Position]) {
+    /// Remembers the comments before new partitions' offsets, which were shown already.
+    async fn load_shown_comments(&mut self, assigned: &[Position]) {
         match comments_before(&self.parts.log, assigned).await {
             Ok(comments) => {
                 for (event, position) in comments {
-                    self.repeats.notice(&event, position.offset);
+                    self.repeats.is_repeat(&event, position.offset);
                 }
             }
-            // Better a comment twice than none at all.
-            Err(error) => warn!(%error, "what is sent again now may be shown again"),
+            // A comment shown twice is better than a broadcast that stops.
+            Err(error) => warn!(%error, "earlier comments unknown; repeats may be shown twice"),
         }
     }
 
-    async fn comment(
+    async fn add_comment(
         &mut self,
         record: &Record,
         event: &CommentSubmitted,
     ) -> Result<(), BroadcastError> {
         let stream_id = event.comment.stream_id;
         let seq = record.position.offset;
-        let is_repeat = self.repeats.notice(event, seq);
+        let is_repeat = self.repeats.is_repeat(event, seq);
         let state = self.state(stream_id, record.position);
         if is_repeat {
-            state.pending.pass(seq);
+            state.pending.skip(seq);
         } else {
             state.rate.add(1, Instant::now());
             state.gauges.received += 1;
-            state.pending.add_comment(seq, event, state.shown);
+            state.pending.add_comment(seq, event, state.sample_rate);
         }
         self.waiting.insert(stream_id);
         self.publish_if_full(stream_id).await
     }
 
-    async fn moderated(
+    async fn add_decision(
         &mut self,
         record: &Record,
         event: &CommentModerated,
@@ -232,7 +233,7 @@ impl Coordinator {
         if let Some(deletion) = &deletion {
             let added = self.parts.recent.add_tombstone(stream_id, deletion.comment_id).await;
             if let Err(error) = added {
-                warn!(%stream_id, %error, "recent cache does not know of a deletion");
+                warn!(%stream_id, %error, "deletion not written to the recent cache");
             }
             let message = BusMessage::Deleted { seq, deletion: deletion.clone() };
             self.parts.bus.publish(stream_id, vec![message]).await?;
@@ -244,7 +245,7 @@ impl Coordinator {
                 state.gauges.deleted += 1;
                 state.pending.add_deletion(seq, deletion);
             }
-            None => state.pending.pass(seq),
+            None => state.pending.skip(seq),
         }
         self.waiting.insert(stream_id);
         self.publish_if_full(stream_id).await
@@ -272,19 +273,19 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Publishes what has waited its time, or all of it.
+    /// Publishes the batches that are due, or all of them.
     async fn publish_due(&mut self, all: bool) -> Result<(), BroadcastError> {
         let now = Instant::now();
         let config = &self.parts.config;
         let due =
             |id: &&StreamId| all || self.streams[*id].due(config).is_none_or(|due| due <= now);
         let due: Vec<StreamId> = self.waiting.iter().filter(due).copied().collect();
-        // One batch a stream, so that streams do not wait for each other's answers and each keeps its
+        // One batch per stream, so that streams do not wait for each other and each keeps its
         // order.
         let batches: Vec<_> = due.into_iter().filter_map(|id| self.take(id)).collect();
         let parts = &self.parts;
         stream::iter(batches.into_iter().map(Ok))
-            .try_for_each_concurrent(PUBLISHED_AT_ONCE, |batch| batch.publish(parts))
+            .try_for_each_concurrent(CONCURRENT_PUBLISHES, |batch| batch.publish(parts))
             .await
     }
 
@@ -295,36 +296,36 @@ impl Coordinator {
         }
     }
 
-    /// What waits of a stream.
-    fn take(&mut self, stream_id: StreamId) -> Option<Taken> {
+    /// Takes the pending batch of a stream, if it is not empty.
+    fn take(&mut self, stream_id: StreamId) -> Option<StreamBatch> {
         self.waiting.remove(&stream_id);
         let epoch = self.parts.log.epoch();
         let state = self.streams.get_mut(&stream_id)?;
         if state.pending.is_empty() {
             return None;
         }
-        let (batch, events) = state.pending.take(epoch, state.shown);
+        let TakenBatch { batch, events } = state.pending.take(epoch, state.sample_rate);
         state.last_sent = Some(Instant::now());
         state.gauges.broadcast += batch.comments.len() as u64;
         state.gauges.sampled_out += u64::from(batch.sampled_out);
         let metrics = self.parts.board.metrics();
         metrics.comments_broadcast.inc_by(batch.comments.len() as u64);
         metrics.comments_sampled_out.inc_by(u64::from(batch.sampled_out));
-        Some(Taken { stream_id, batch, events })
+        Some(StreamBatch { stream_id, batch, events })
     }
 
-    /// Looks at every stream's rate, tells viewers of a change, writes the gauges.
+    /// Evaluates the rate of every stream, notifies viewers of changes, and writes the gauges.
     async fn tick(&mut self, now: Instant) -> Result<(), BroadcastError> {
         for stream_id in self.parts.overrides.streams() {
             if !self.streams.contains_key(&stream_id) {
-                self.adopt_quiet_stream(stream_id);
+                self.add_quiet_stream(stream_id);
             }
         }
         let config = self.parts.config.clone();
         let mut changed = Vec::new();
         for (stream_id, state) in &mut self.streams {
             let per_second = state.rate.per_second(now);
-            let before = state.shown;
+            let before = state.sample_rate;
             state.policy.fix(self.parts.overrides.get(*stream_id));
             state.policy.observe(per_second, now, &config);
             let rate = state.policy.sample_rate(&config);
@@ -335,10 +336,10 @@ impl Coordinator {
             }
         }
         for (stream_id, rate) in changed {
-            // What was sampled at the old rate is published under it, before the notice.
+            // Comments sampled at the old rate are published with it, before the notice.
             self.publish(stream_id).await?;
             if let Some(state) = self.streams.get_mut(&stream_id) {
-                state.shown = rate;
+                state.sample_rate = rate;
             }
             let notice = BusMessage::Throttle { sample_rate: rate };
             self.parts.bus.publish(stream_id, vec![notice]).await?;
@@ -346,23 +347,23 @@ impl Coordinator {
         Ok(())
     }
 
-    /// A stream whose rate an operator fixed before its first comment came here.
-    fn adopt_quiet_stream(&mut self, stream_id: StreamId) {
+    /// Adds a stream whose rate an operator fixed before its first comment was read here.
+    fn add_quiet_stream(&mut self, stream_id: StreamId) {
         let partition = self.parts.log.partition_of(Topic::CommentEvents, stream_id.0);
         if let Some(offset) = self.next.get(&partition).copied() {
             self.state(stream_id, Position { partition, offset });
         }
     }
 
-    /// Publishes everything and stores how far that is.
+    /// Publishes all pending batches and commits the offsets.
     async fn commit(&mut self, consumer: &mut dyn LogConsumer) -> Result<(), BroadcastError> {
         self.publish_due(true).await?;
         let next: Vec<Position> =
             self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect();
         match consumer.commit(&next).await {
-            // Stored with the next one; a crash before that only repeats what edges know already.
+            // The next commit stores it. A crash before that repeats batches that edges recognize.
             Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {
-                warn!(%error, "the broadcast could not store its position");
+                warn!(%error, "broadcast position not committed");
                 Ok(())
             }
             outcome => Ok(outcome?),
@@ -370,22 +371,23 @@ impl Coordinator {
     }
 }
 
-/// What leaves of a stream at once.
+/// A batch to publish on one stream.
 #[derive(Debug)]
-struct Taken {
+struct StreamBatch {
     stream_id: StreamId,
     batch: Arc<Batch>,
     events: Vec<RecentEvent>,
 }
 
-impl Taken {
-    /// Into the recent cache first: whoever joins after the publication finds it there.
+impl StreamBatch {
+    /// Writes to the recent cache first, so that a viewer that joins after the publication finds
+    /// the batch there.
     async fn publish(self, parts: &CoordinatorParts) -> Result<(), BroadcastError> {
         let Self { stream_id, batch, events } = self;
         let stored = parts.recent.append(stream_id, batch.from_seq, batch.to_seq, events).await;
         if let Err(error) = stored {
-            // Viewers who come back are then served from the log. The breaker has told operators.
-            debug!(%stream_id, %error, "recent cache misses a range");
+            // Resuming viewers are then served from the log. Operators see the open breaker.
+            debug!(%stream_id, %error, "range not written to the recent cache");
         }
         Ok(parts.bus.publish(stream_id, vec![BusMessage::Batch(batch)]).await?)
     }
@@ -399,8 +401,8 @@ impl StreamState {
         known: Option<StreamGauges>,
         config: &BroadcastConfig,
     ) -> Self {
-        // After a restart of the stage viewers still hold what they were told last: a rate that
-        // differs is a change they are told of, and counters go on.
+        // After a restart of the stage, viewers still have the sample rate they were last sent, so
+        // a different rate is a change. Counters continue.
         let gauges = known.unwrap_or_else(|| StreamGauges {
             comments_per_second: 0.0,
             sample_rate: policy.sample_rate(config),
@@ -413,16 +415,16 @@ impl StreamState {
         });
         Self {
             partition,
-            pending: Pending::after(covered_to),
+            pending: PendingBatch::after(covered_to),
             last_sent: None,
             rate: RateEstimator::new(Instant::now()),
-            shown: known.map_or(SampleRate::ALL, |gauges| gauges.sample_rate),
+            sample_rate: known.map_or(SampleRate::ALL, |gauges| gauges.sample_rate),
             policy,
             gauges,
         }
     }
 
-    /// When what waits must leave: at once after a quiet time, else one interval after the last.
+    /// Returns when the pending batch is due: one interval after the last. `None` means now.
     fn due(&self, config: &BroadcastConfig) -> Option<Instant> {
         self.last_sent.map(|sent| sent + config.batch_interval)
     }

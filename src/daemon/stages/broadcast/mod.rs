@@ -1,22 +1,27 @@
-//! The broadcast stage: from the log's order to what viewers are shown.
+//! The broadcast stage: publishes comments from the log to viewers. The object that runs it is the
+//! [`Coordinator`]; its consumer group and its node role are called `coordinator` too.
 //!
-//! In: `comment_events`, as consumer group `coordinator`. Out: batches on the bus, each covering a
-//! range of its stream's sequence; deletions ahead of them; throttle notices; the recent cache.
+//! In: `comment_events`, as consumer group `coordinator`. Out: batches on the bus, each of which
+//! covers a range of its stream's sequence; deletions, ahead of the batches; throttle notices; the
+//! recent cache.
 //!
 //! Always holds:
-//! - A comment's place is its offset in the log: no counter is kept, so a restart or a take-over
-//!   numbers everything as before. What is published again after one is recognized by its place.
-//! - Ranges of one stream join, and the cache has a range before the bus carries it.
-//! - A deletion is published at once and never sampled; a comment still waiting is taken out.
-//! - A comment that is in the log twice under one id is shown at its first place alone, if it is
-//!   repeated soon enough ([`repeats`]), also if another node had its partition then ([`look_back`]).
-//! - What a rate leaves out is a pure function of comment and rate; staff is never left out.
+//! - The `seq` of a comment is its offset in the log. No counter is kept, so a restart or a
+//!   take-over numbers everything as before, and repeated publications are recognized by their
+//!   `seq`.
+//! - Ranges of one stream join, and a range is in the cache before it is on the bus.
+//! - A deletion is published at once and is never sampled out. Its comment, if still pending, is
+//!   removed.
+//! - A comment that is in the log twice under one id is shown only at its first place, if the
+//!   repeat comes soon enough ([`repeats`]), even if another node had the partition before
+//!   ([`lookback`]).
+//! - Sampling is a pure function of comment and rate. Comments of staff are always shown.
 //!
-//! When full: nothing waits longer than one batch interval, and a batch is cut at
-//! [`pending::MAX_EVENTS`]; while the bus is slow the log keeps what comes.
+//! When full: nothing waits longer than one batch interval, and a batch has at most
+//! [`pending::MAX_EVENTS`]. While the bus is slow, records wait in the log.
 
 mod coordinator;
-mod look_back;
+mod lookback;
 mod pending;
 mod rate;
 mod repeats;

@@ -1,4 +1,4 @@
-//! What has happened on one stream and is not published yet.
+//! The batch of one stream that has not been published yet.
 
 use std::sync::Arc;
 
@@ -9,23 +9,31 @@ use crate::protocol::events::CommentSubmitted;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, Seq};
 
-/// Events that make a batch leave before its time, which bounds its frames.
+/// A batch with this many events is published before it is due. Bounds the frames.
 pub(super) const MAX_EVENTS: usize = 2048;
 
 /// The events of one stream since its last batch, in order.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingBatch {
     from_seq: Seq,
     to_seq: Seq,
     events: Vec<RecentEvent>,
     shown: Vec<SequencedComment>,
-    /// Of those shown, the places of comments by staff.
+    /// The `seq` of the shown comments by staff.
     staff: Vec<Seq>,
     sampled_out: u32,
 }
 
-impl Pending {
-    /// Covers from just after `covered_to` on.
+#[derive(Debug)]
+pub(super) struct TakenBatch {
+    /// For the bus.
+    pub(super) batch: Arc<Batch>,
+    /// For the recent cache.
+    pub(super) events: Vec<RecentEvent>,
+}
+
+impl PendingBatch {
+    /// Creates an empty batch whose range begins after `covered_to`.
     pub(super) fn after(covered_to: Seq) -> Self {
         Self {
             from_seq: covered_to + 1,
@@ -45,7 +53,7 @@ impl Pending {
         self.events.len() >= MAX_EVENTS
     }
 
-    /// Takes in a comment; what `rate` leaves out, and what only its sender may see, is not shown.
+    /// Adds a comment. It is not shown if `rate` samples it out or only its sender may see it.
     pub(super) fn add_comment(&mut self, seq: Seq, event: &CommentSubmitted, rate: SampleRate) {
         self.to_seq = seq;
         if event.shadow {
@@ -62,31 +70,27 @@ impl Pending {
         self.events.push(RecentEvent::Comment(comment));
     }
 
-    /// Takes in a deletion; its comment, if it still waits here, is never shown.
+    /// Adds a deletion. If its comment is in this batch, it is never shown.
     pub(super) fn add_deletion(&mut self, seq: Seq, deletion: Deletion) {
         self.to_seq = seq;
-        self.forget(deletion.comment_id);
+        self.remove_comment(deletion.comment_id);
         self.events.push(RecentEvent::Deleted { seq, deletion });
     }
 
-    /// Covers a record that shows nothing.
-    pub(super) fn pass(&mut self, seq: Seq) {
+    /// Extends the range over a record that shows nothing.
+    pub(super) fn skip(&mut self, seq: Seq) {
         self.to_seq = seq;
     }
 
-    fn forget(&mut self, comment_id: CommentId) {
+    fn remove_comment(&mut self, comment_id: CommentId) {
         self.shown.retain(|comment| comment.comment_id != comment_id);
         self.events.retain(
             |event| !matches!(event, RecentEvent::Comment(comment) if comment.comment_id == comment_id),
         );
     }
 
-    /// The batch for the bus and the events for the cache; empties this.
-    pub(super) fn take(
-        &mut self,
-        epoch: Epoch,
-        rate: SampleRate,
-    ) -> (Arc<Batch>, Vec<RecentEvent>) {
+    /// Takes everything and begins the next batch after it.
+    pub(super) fn take(&mut self, epoch: Epoch, rate: SampleRate) -> TakenBatch {
         let taken = std::mem::replace(self, Self::after(self.to_seq));
         let deletions = taken.events.iter().filter_map(|event| match event {
             RecentEvent::Deleted { seq, deletion } => Some((*seq, deletion.clone())),
@@ -102,6 +106,6 @@ impl Pending {
             comments: taken.shown,
             staff: taken.staff,
         };
-        (Arc::new(batch), taken.events)
+        TakenBatch { batch: Arc::new(batch), events: taken.events }
     }
 }

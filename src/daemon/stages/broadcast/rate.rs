@@ -1,5 +1,5 @@
-//! How many comments a second a stream gets: two one-second slots, the finished one weighing less
-//! the further the running one has come. Constant memory, reacts within a second.
+//! Estimates the comments per second of a stream from two one-second slots. The weight of the
+//! finished slot falls as the current one fills. Takes constant memory and reacts within a second.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ impl RateEstimator {
         self.current += events;
     }
 
-    /// Events a second.
+    /// Returns the events per second.
     pub fn per_second(&mut self, now: Instant) -> f64 {
         self.roll(now);
         let elapsed = now.saturating_duration_since(self.slot_start).as_secs_f64();
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_steady_rate_is_read_within_a_percent() {
+    async fn steady_rate_is_estimated_within_a_percent() {
         let start = Instant::now();
         let mut rate = RateEstimator::new(start);
         for ms in 0..5_000 {
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_brings_it_to_zero_within_two_seconds() {
+    async fn estimate_is_zero_after_two_silent_seconds() {
         let start = Instant::now();
         let mut rate = RateEstimator::new(start);
         rate.add(1_000, start);

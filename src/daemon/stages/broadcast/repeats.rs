@@ -1,4 +1,5 @@
-//! Comments that were appended twice under one id: sent again by a viewer whose node did not answer.
+//! Finds comments that were appended twice under one id, because the viewer sent them again when
+//! its node did not answer.
 
 use std::collections::VecDeque;
 
@@ -7,36 +8,36 @@ use ahash::AHashMap;
 use crate::protocol::events::CommentSubmitted;
 use crate::protocol::{CommentId, Seq};
 
-/// Comments remembered, of those sent with a `ref` (others cannot be repeated): at 5 000 a second,
-/// those of the last 50 seconds; about 16 MB. An older repeat is shown again.
-const REMEMBERED: usize = 1 << 18;
+/// Comments remembered, of those sent with a `ref` (others cannot be repeated). About 16 MB; at
+/// 5 000 comments/s it covers the last 50 seconds. An older repeat is shown twice.
+const MAX_COMMENTS: usize = 1 << 18;
 
-/// Where each of the newest comments has its place.
+/// The first `seq` of each of the newest comments.
 #[derive(Debug, Default)]
-pub(super) struct Repeats {
-    places: AHashMap<CommentId, Seq>,
+pub(super) struct RepeatFilter {
+    first_seqs: AHashMap<CommentId, Seq>,
     order: VecDeque<CommentId>,
 }
 
-impl Repeats {
-    /// Whether the comment has an earlier place already. Reading the same place again, after a
-    /// take-over, is no repeat.
-    pub(super) fn notice(&mut self, event: &CommentSubmitted, seq: Seq) -> bool {
+impl RepeatFilter {
+    /// Remembers a comment. Returns whether it has an earlier `seq`; reading the same `seq` again
+    /// after a take-over is no repeat.
+    pub(super) fn is_repeat(&mut self, event: &CommentSubmitted, seq: Seq) -> bool {
         if event.client_ref.is_none() {
             return false;
         }
         let comment_id = event.comment.comment_id;
-        if let Some(first) = self.places.get_mut(&comment_id) {
+        if let Some(first) = self.first_seqs.get_mut(&comment_id) {
             *first = seq.min(*first);
             return *first < seq;
         }
-        if self.order.len() == REMEMBERED
+        if self.order.len() == MAX_COMMENTS
             && let Some(oldest) = self.order.pop_front()
         {
-            self.places.remove(&oldest);
+            self.first_seqs.remove(&oldest);
         }
         self.order.push_back(comment_id);
-        self.places.insert(comment_id, seq);
+        self.first_seqs.insert(comment_id, seq);
         false
     }
 }

@@ -1,4 +1,4 @@
-//! The coordinator on a log in memory and a bus that writes down what it is given, on a paused clock.
+//! The coordinator on an in-memory log and a bus that records its messages, on a paused clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::protocol::{Comment, CommentId, Role, Seq, StreamId, UserId};
 
 pub(super) const STREAM: StreamId = StreamId(5);
 
-/// Writes down what is published, and what the cache was told, in one order.
+/// Records the messages published and the ranges cached, in one order.
 #[derive(Debug, Default)]
 struct Journal(Mutex<Vec<Entry>>);
 
@@ -173,7 +173,7 @@ fn assert_ranges_join(batches: &[Arc<Batch>]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lone_comment_leaves_at_once() {
+async fn single_comment_is_published_at_once() {
     let mut stage = Stage::start();
     tokio::time::sleep(Duration::from_secs(3)).await;
     stage.comments(1, Duration::from_millis(1)).await;
@@ -181,7 +181,7 @@ async fn a_lone_comment_leaves_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_stream_sends_a_batch_each_interval() {
+async fn busy_stream_publishes_one_batch_per_interval() {
     let mut stage = Stage::start();
     for _ in 0..1000 {
         stage.comments(1, Duration::from_millis(1)).await;
@@ -194,7 +194,7 @@ async fn a_busy_stream_sends_a_batch_each_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cache_has_a_range_before_the_bus_carries_it() {
+async fn range_is_cached_before_it_is_published() {
     let mut stage = Stage::start();
     stage.rate(200, 2).await;
     let (_, journal) = stage.stop().await;
@@ -214,7 +214,7 @@ async fn the_cache_has_a_range_before_the_bus_carries_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_threshold_switches_the_level_and_viewers_are_told_once() {
+async fn each_threshold_changes_the_level_once() {
     let mut stage = Stage::start();
     for (per_second, seconds) in [(4_000, 3), (6_000, 4), (24_000, 4), (60_000, 4)] {
         stage.rate(per_second, seconds).await;
@@ -222,20 +222,20 @@ async fn each_threshold_switches_the_level_and_viewers_are_told_once() {
     assert_eq!(stage.journal.rates(), [0.5, 0.1, 0.05]);
     assert_eq!(stage.board.stream(STREAM).unwrap().throttle_level, 3);
     stage.rate(1_000, 15).await;
-    // The first calm spell still holds the tail of the storm, so the way back has one stop.
+    // The first calm period includes the end of the peak, so the rate steps down twice.
     assert_eq!(stage.journal.rates(), [0.5, 0.1, 0.05, 0.1, 1.0]);
     let batches = stage.journal.batches();
     assert_ranges_join(&batches);
     let shown: u64 = batches.iter().map(|batch| batch.comments.len() as u64).sum();
-    let left_out: u64 = batches.iter().map(|batch| u64::from(batch.sampled_out)).sum();
-    assert_eq!(shown + left_out, stage.next, "every comment is shown or counted as left out");
+    let sampled_out: u64 = batches.iter().map(|batch| u64::from(batch.sampled_out)).sum();
+    assert_eq!(shown + sampled_out, stage.next, "every comment is shown or counted");
     for batch in &batches {
         assert!(batch.comments.iter().all(|comment| batch.sample_rate.keeps(comment.comment_id)));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_around_a_threshold_does_not_flap() {
+async fn rate_around_a_threshold_does_not_flap() {
     let mut stage = Stage::start();
     for _ in 0..30 {
         stage.rate(5_400, 1).await;
@@ -245,7 +245,7 @@ async fn a_rate_around_a_threshold_does_not_flap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_fixes_the_rate_and_gives_it_back() {
+async fn operator_fixes_and_releases_the_rate() {
     let mut stage = Stage::start();
     stage.overrides.set(STREAM, SampleRate::from_share(0.25));
     stage.rate(1_000, 2).await;
@@ -255,7 +255,7 @@ async fn an_operator_fixes_the_rate_and_gives_it_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn staff_is_never_left_out() {
+async fn staff_is_never_sampled_out() {
     let mut stage = Stage::start();
     stage.overrides.set(STREAM, Some(SampleRate::NONE));
     stage.rate(100, 1).await;
@@ -264,11 +264,11 @@ async fn staff_is_never_left_out() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let last = stage.journal.batches().pop().unwrap();
     assert_eq!(last.comments.iter().map(|c| c.comment_id).collect::<Vec<_>>(), [comment_id]);
-    assert_eq!(last.staff, [last.comments[0].seq], "and edges know it");
+    assert_eq!(last.staff, [last.comments[0].seq], "edges see which comments are by staff");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_is_published_at_once_and_its_waiting_comment_never() {
+async fn deletion_removes_its_pending_comment() {
     let mut stage = Stage::start();
     stage.comments(1, Duration::from_millis(1)).await;
     let (comment, comment_id) = stage.comment(Role::Viewer, false);
@@ -282,12 +282,12 @@ async fn a_deletion_is_published_at_once_and_its_waiting_comment_never() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let batches = stage.journal.batches();
     assert!(batches.iter().all(|batch| batch.comments.iter().all(|c| c.comment_id != comment_id)));
-    assert_eq!(batches.last().unwrap().deletions.len(), 1, "and the range that covers it has it");
+    assert_eq!(batches.last().unwrap().deletions.len(), 1, "the batch that covers it lists it");
     assert_ranges_join(&batches);
 }
 
 #[tokio::test(start_paused = true)]
-async fn deletions_are_never_sampled() {
+async fn deletions_are_never_sampled_out() {
     let mut stage = Stage::start();
     stage.overrides.set(STREAM, Some(SampleRate::NONE));
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -303,7 +303,7 @@ async fn deletions_are_never_sampled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_only_its_sender_may_see_is_not_published() {
+async fn shadowed_comment_is_not_published() {
     let mut stage = Stage::start();
     let (shadow, _) = stage.comment(Role::Viewer, true);
     stage.log.append(Topic::CommentEvents, vec![shadow]).await.unwrap();
@@ -314,7 +314,7 @@ async fn what_only_its_sender_may_see_is_not_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_numbers_everything_as_before() {
+async fn restart_numbers_everything_as_before() {
     let mut stage = Stage::start();
     stage.rate(500, 2).await;
     let (log, first) = stage.stop().await;
@@ -334,7 +334,7 @@ async fn a_restart_numbers_everything_as_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_comment_appended_twice_under_one_id_is_shown_once_at_its_first_place() {
+async fn repeated_comment_is_shown_once() {
     let mut stage = Stage::start();
     let (plain, _) = stage.comment(Role::Viewer, false);
     let Ok(Event::CommentSubmitted(mut event)) = Event::decode(&plain.payload) else { panic!() };
@@ -360,10 +360,10 @@ async fn a_comment_appended_twice_under_one_id_is_shown_once_at_its_first_place(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_takes_no_position_for_a_while_is_waited_for() {
+async fn failed_commits_are_repeated() {
     let mut stage = Stage::start();
-    let away = crate::daemon::engines::eventlog::LogError::Unavailable("away".to_owned());
-    stage.log.fail_commits_with(Some(away));
+    let error = crate::daemon::engines::eventlog::LogError::Unavailable("outage".to_owned());
+    stage.log.fail_commits_with(Some(error));
     stage.rate(100, 30).await;
     assert_eq!(stage.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Coordinator), None);
     stage.log.fail_commits_with(None);
@@ -372,11 +372,11 @@ async fn a_log_that_takes_no_position_for_a_while_is_waited_for() {
     let batches = journal.batches();
     assert_ranges_join(&batches);
     let seqs: Vec<_> = batches.iter().flat_map(|batch| &batch.comments).map(|c| c.seq).collect();
-    assert_eq!(seqs, (1..=3000).collect::<Vec<_>>(), "each once, by the same coordinator");
+    assert_eq!(seqs, (1..=3000).collect::<Vec<_>>(), "each comment once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn batches_of_different_streams_do_not_wait_for_each_other() {
+async fn streams_do_not_wait_for_each_other() {
     let log = InMemoryLog::new();
     let coordinator = Coordinator::new(CoordinatorParts {
         log: Arc::new(log.clone()),
@@ -393,7 +393,9 @@ async fn batches_of_different_streams_do_not_wait_for_each_other() {
     let stop = CancellationToken::new();
     let task = tokio::spawn(coordinator.run(stop.clone()));
     let committed = log.wait_for_commit(Topic::CommentEvents, ConsumerGroup::Coordinator, 3);
-    tokio::time::timeout(Duration::from_secs(60), committed).await.expect("both are published");
+    tokio::time::timeout(Duration::from_secs(60), committed)
+        .await
+        .expect("both batches are published");
     stop.cancel();
     task.await.unwrap().unwrap();
 }
@@ -405,7 +407,7 @@ fn sent_with_ref(number: u64) -> NewRecord {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_comment_sent_again_after_its_partition_changed_hands_is_not_shown_again() {
+async fn repeat_after_a_take_over_is_not_shown() {
     let shown = |journal: &Journal| -> Vec<Seq> {
         journal.batches().iter().flat_map(|batch| &batch.comments).map(|shown| shown.seq).collect()
     };

@@ -1,5 +1,5 @@
-//! Which share of a stream is shown: levels by rate, with hysteresis, and the operator's word above
-//! them.
+//! Decides the share of a stream's comments that is shown: levels by rate, with hysteresis. A rate
+//! that an operator fixed overrides them.
 
 use tokio::time::Instant;
 
@@ -12,8 +12,15 @@ use crate::protocol::throttle::SampleRate;
 pub struct ThrottlePolicy {
     level: usize,
     fixed: Option<SampleRate>,
-    /// Since when the rate has been low enough to leave the level, and its highest since then.
-    calm: Option<(Instant, f64)>,
+    /// Set while the rate is low enough to leave the level.
+    calm: Option<CalmPeriod>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct CalmPeriod {
+    since: Instant,
+    /// Highest rate in the period.
+    peak_per_second: f64,
 }
 
 impl ThrottlePolicy {
@@ -21,12 +28,12 @@ impl ThrottlePolicy {
         Self { level: 0, fixed: None, calm: None }
     }
 
-    /// The level in force: 0 shows all.
+    /// Returns the current level. Level 0 shows all comments.
     pub fn level(&self) -> u8 {
         self.level as u8
     }
 
-    /// The rate an operator fixed.
+    /// Returns the rate that an operator fixed.
     pub fn fixed(&self) -> Option<SampleRate> {
         self.fixed
     }
@@ -35,12 +42,12 @@ impl ThrottlePolicy {
         self.fixed = rate;
     }
 
-    /// The share shown now.
+    /// Returns the share that is shown now.
     pub fn sample_rate(&self, config: &BroadcastConfig) -> SampleRate {
         self.fixed.unwrap_or_else(|| config.throttle[self.level].sample_rate)
     }
 
-    /// Takes note of the stream's rate and moves between levels.
+    /// Moves between levels according to the rate of the stream.
     pub fn observe(&mut self, per_second: f64, now: Instant, config: &BroadcastConfig) {
         let levels = &config.throttle;
         let reached = highest(levels, |level| level.from_per_second <= per_second);
@@ -54,10 +61,11 @@ impl ThrottlePolicy {
             self.calm = None;
             return;
         }
-        let (since, peak) =
-            self.calm.map_or((now, per_second), |(since, peak)| (since, peak.max(per_second)));
-        self.calm = Some((since, peak));
-        if now.saturating_duration_since(since) >= config.step_down_after {
+        let mut calm = self.calm.unwrap_or(CalmPeriod { since: now, peak_per_second: per_second });
+        calm.peak_per_second = calm.peak_per_second.max(per_second);
+        self.calm = Some(calm);
+        if now.saturating_duration_since(calm.since) >= config.step_down_after {
+            let peak = calm.peak_per_second;
             self.level = highest(levels, |level| level.from_per_second * config.hysteresis <= peak)
                 .min(self.level - 1);
             self.calm = None;
@@ -71,7 +79,7 @@ impl Default for ThrottlePolicy {
     }
 }
 
-/// The highest level that fits; the first always does, its threshold being 0.
+/// Returns the highest level that fits. The first always does, because its threshold is 0.
 fn highest(levels: &[ThrottleLevel], fits: impl Fn(&ThrottleLevel) -> bool) -> usize {
     levels.iter().rposition(fits).unwrap_or(0)
 }
@@ -106,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rate_near_a_threshold_does_not_flap() {
+    async fn rate_near_a_threshold_does_not_flap() {
         let config = BroadcastConfig::default();
         let mut policy = ThrottlePolicy::new();
         let start = Instant::now();
@@ -122,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calm_must_last_before_a_step_down_and_then_leads_to_the_right_level() {
+    async fn steps_down_to_the_right_level_after_a_calm_period() {
         let config = BroadcastConfig::default();
         let mut policy = ThrottlePolicy::new();
         let start = Instant::now();
@@ -132,14 +140,14 @@ mod tests {
         policy.observe(6_000.0, start + Duration::from_millis(5_900), &config);
         assert_eq!(policy.level(), 3, "not yet");
         policy.observe(6_000.0, start + Duration::from_secs(6), &config);
-        assert_eq!(policy.level(), 1, "6 000 a second is level 1");
+        assert_eq!(policy.level(), 1, "6 000/s is level 1");
         policy.observe(10.0, start + Duration::from_secs(7), &config);
         policy.observe(10.0, start + Duration::from_secs(12), &config);
         assert_eq!(policy.level(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_operators_word_wins_until_it_is_taken_back() {
+    async fn fixed_rate_overrides_the_levels() {
         let config = BroadcastConfig::default();
         let mut policy = ThrottlePolicy::new();
         policy.fix(SampleRate::from_share(0.25));
@@ -150,8 +158,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the rates, two changes downwards are at least the dwell time apart, and the
-        /// level never shows more than the rate allows.
+        /// For any rates, two steps down are at least `step_down_after` apart, and the level
+        /// never shows more than the rate allows.
         #[test]
         fn it_never_flaps(rates in proptest::collection::vec(0.0_f64..80_000.0, 1..300)) {
             let config = BroadcastConfig::default();

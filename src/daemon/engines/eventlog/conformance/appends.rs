@@ -10,7 +10,7 @@ use super::{
 };
 use crate::daemon::engines::eventlog::{LogError, MAX_PAYLOAD_BYTES, NewRecord, Record};
 
-pub(crate) async fn positions_are_in_the_order_of_the_batch_and_grow<H: Harness>() {
+pub(crate) async fn positions_follow_the_order_of_the_batch<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     let mut last: BTreeMap<u32, u64> = BTreeMap::new();
@@ -27,20 +27,19 @@ pub(crate) async fn positions_are_in_the_order_of_the_batch_and_grow<H: Harness>
     }
 }
 
-pub(crate) async fn appends_of_a_key_keep_the_order_in_which_they_were_called<H: Harness>() {
+pub(crate) async fn appends_of_a_key_keep_the_order_of_calls<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
-    let mut under_way: Vec<_> =
-        (0..200).map(|n| log.append(TOPIC, numbered(7, n * 3, 3))).collect();
-    // Polled the other way round: the place in the order was taken by the call.
-    under_way.reverse();
-    for appended in join_all(under_way).await {
+    let mut appends: Vec<_> = (0..200).map(|n| log.append(TOPIC, numbered(7, n * 3, 3))).collect();
+    // Polled in reverse: the call decides the place in the order.
+    appends.reverse();
+    for appended in join_all(appends).await {
         appended.unwrap();
     }
     assert_eq!(texts(&read_key(&log, 7, 1000).await), names(&numbered(7, 0, 600)));
 }
 
-pub(crate) async fn a_record_comes_back_as_it_was_appended<H: Harness>() {
+pub(crate) async fn record_is_read_as_it_was_appended<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     let payloads = [
@@ -65,7 +64,7 @@ pub(crate) async fn a_record_comes_back_as_it_was_appended<H: Harness>() {
     }
 }
 
-pub(crate) async fn a_batch_with_a_record_too_large_is_refused_whole<H: Harness>() {
+pub(crate) async fn batch_with_a_large_record_is_refused_whole<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     let mut batch = numbered(1, 0, 3);
@@ -76,7 +75,7 @@ pub(crate) async fn a_batch_with_a_record_too_large_is_refused_whole<H: Harness>
     assert_eq!(texts(&read_key(&log, 1, 10).await), ["1:9"]);
 }
 
-pub(crate) async fn an_empty_batch_is_nothing<H: Harness>() {
+pub(crate) async fn empty_batch_appends_nothing<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     assert_eq!(append(&log, Vec::new()).await, []);
@@ -84,7 +83,7 @@ pub(crate) async fn an_empty_batch_is_nothing<H: Harness>() {
     assert_eq!(bounds.earliest, bounds.end);
 }
 
-pub(crate) async fn a_key_stays_in_its_partition<H: Harness>() {
+pub(crate) async fn key_stays_in_its_partition<H: Harness>() {
     let mut harness = H::start().await;
     let log = harness.log();
     let partitions: Vec<_> = (0..100).map(|key| log.partition_of(TOPIC, key)).collect();

@@ -1,4 +1,4 @@
-//! Consumer groups: everything, in order, from the last commit on.
+//! Consumer groups: every record, in order, from the last commit on.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{
 use crate::daemon::engines::eventlog::{ConsumerGroup, Polled, Position, SharedLog, StartAt};
 use crate::protocol::admin::ConsumerLag;
 
-pub(crate) async fn a_consumer_gets_every_record_in_order<H: Harness>() {
+pub(crate) async fn consumer_gets_every_record_in_order<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
@@ -35,7 +35,7 @@ pub(crate) async fn a_consumer_gets_every_record_in_order<H: Harness>() {
     }
 }
 
-pub(crate) async fn a_group_resumes_after_its_last_commit<H: Harness>() {
+pub(crate) async fn group_resumes_after_its_last_commit<H: Harness>() {
     let mut harness = H::start().await;
     append(&harness.log(), numbered(1, 0, 30)).await;
     let mut first = consumer(&harness.log(), "g", StartAt::Earliest).await;
@@ -43,7 +43,7 @@ pub(crate) async fn a_group_resumes_after_its_last_commit<H: Harness>() {
     first.commit(&behind(&ten)).await.unwrap();
     take(&mut *first, 5).await;
     drop(first);
-    // The five were not committed: they come again, here and after a restart.
+    // The five were not committed, so they are read again, here and after a restart.
     let mut second = consumer(&harness.log(), "g", StartAt::Earliest).await;
     let seven = take(&mut *second, 7).await;
     assert_eq!(texts(&seven), names(&numbered(1, 10, 7)));
@@ -74,7 +74,7 @@ pub(crate) async fn groups_have_positions_of_their_own<H: Harness>() {
     assert_eq!(take(&mut *two, 10).await, all);
 }
 
-pub(crate) async fn a_new_group_begins_where_it_asked_to<H: Harness>() {
+pub(crate) async fn new_group_begins_at_the_requested_end<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     append(&log, numbered(1, 0, 5)).await;
@@ -86,7 +86,7 @@ pub(crate) async fn a_new_group_begins_where_it_asked_to<H: Harness>() {
     assert_eq!(texts(&take(&mut *earliest, 6).await), names(&numbered(1, 0, 6)));
 }
 
-pub(crate) async fn the_first_poll_says_what_is_read_from_where<H: Harness>() {
+pub(crate) async fn first_poll_reports_the_assignment<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     append(&log, numbered(1, 0, 10)).await;
@@ -110,7 +110,7 @@ pub(crate) async fn the_first_poll_says_what_is_read_from_where<H: Harness>() {
     assert!(assigned.contains(&behind(&four)[0]));
 }
 
-pub(crate) async fn a_poll_returns_no_more_than_asked_for<H: Harness>() {
+pub(crate) async fn poll_returns_at_most_the_requested_records<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     append(&log, numbered(1, 0, 100)).await;
@@ -127,7 +127,7 @@ pub(crate) async fn a_poll_returns_no_more_than_asked_for<H: Harness>() {
     assert_eq!(texts(&records), names(&numbered(1, 0, 100)));
 }
 
-pub(crate) async fn a_poll_without_news_returns_empty_in_time<H: Harness>() {
+pub(crate) async fn poll_without_records_returns_empty_in_time<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
@@ -138,7 +138,7 @@ pub(crate) async fn a_poll_without_news_returns_empty_in_time<H: Harness>() {
     }
 }
 
-pub(crate) async fn a_waiting_poll_wakes_for_an_append<H: Harness>() {
+pub(crate) async fn append_wakes_a_waiting_poll<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
@@ -153,7 +153,7 @@ pub(crate) async fn a_waiting_poll_wakes_for_an_append<H: Harness>() {
     }
 }
 
-pub(crate) async fn a_dropped_poll_has_consumed_nothing<H: Harness>() {
+pub(crate) async fn dropped_poll_has_consumed_nothing<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
@@ -165,11 +165,11 @@ pub(crate) async fn a_dropped_poll_has_consumed_nothing<H: Harness>() {
     let reading = async {
         let mut records = Vec::new();
         while records.len() < 300 {
-            // Dropped after its first step, if that did not bring it to an end already.
+            // Dropped after its first step, unless that completed it.
             if let Some(polled) = consumer.poll(5, PATIENCE).now_or_never() {
                 records.extend(polled.unwrap().records);
             }
-            // Dropped wherever it stands when the other side has run for a while.
+            // Dropped at any step after the writer has run for a while.
             tokio::select! {
                 polled = consumer.poll(5, PATIENCE) => records.extend(polled.unwrap().records),
                 () = tokio::time::sleep(Duration::from_micros(200)) => {}
@@ -182,7 +182,7 @@ pub(crate) async fn a_dropped_poll_has_consumed_nothing<H: Harness>() {
     assert_eq!(texts(&records), names(&numbered(1, 0, 300)));
 }
 
-pub(crate) async fn two_members_of_a_group_miss_nothing_between_them<H: Harness>() {
+pub(crate) async fn two_members_read_every_record_between_them<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     let mut members = [
@@ -203,7 +203,7 @@ pub(crate) async fn two_members_of_a_group_miss_nothing_between_them<H: Harness>
     timeout(PATIENCE, all).await.expect("all records in time");
 }
 
-pub(crate) async fn commits_are_remembered_and_lag_counts_from_them<H: Harness>() {
+pub(crate) async fn lag_counts_from_the_last_commit<H: Harness>() {
     let mut harness = H::start().await;
     append(&harness.log(), numbered(1, 0, 10)).await;
     assert_eq!(harness.log().committed(TOPIC, ConsumerGroup::Test("g")).await.unwrap(), []);
@@ -225,7 +225,8 @@ pub(crate) async fn commits_are_remembered_and_lag_counts_from_them<H: Harness>(
     }
 }
 
-/// The group's lag once it counts from this position; an engine may answer what it knew a moment ago.
+/// Waits for the lag that counts from this position; an engine may return a slightly older lag
+/// first.
 async fn lag_of(log: &SharedLog, group: &str, next: Position) -> ConsumerLag {
     let found = async {
         loop {
@@ -243,7 +244,7 @@ async fn lag_of(log: &SharedLog, group: &str, next: Position) -> ConsumerLag {
     timeout(PATIENCE, found).await.expect("the group's lag in time")
 }
 
-pub(crate) async fn every_follower_gets_every_record_from_the_end_on<H: Harness>() {
+pub(crate) async fn follower_gets_every_record_from_the_end_on<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     append(&log, numbered(1, 0, 5)).await;
@@ -262,7 +263,7 @@ pub(crate) async fn every_follower_gets_every_record_from_the_end_on<H: Harness>
             let of_key: Vec<_> = records.iter().filter(|r| r.key == key).cloned().collect();
             assert_eq!(texts(&of_key), names(&numbered(key, first, 5)));
         }
-        assert_eq!(follower.next(3, MOMENT).await.unwrap(), [], "and nothing twice");
+        assert_eq!(follower.next(3, MOMENT).await.unwrap(), [], "no record comes twice");
     }
     assert!(log.lag().await.unwrap().is_empty(), "followers have no position");
 }

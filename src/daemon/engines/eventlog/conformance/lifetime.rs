@@ -1,4 +1,4 @@
-//! Restarting, closing, and what keeps logs and topics apart.
+//! Restarts, closing, and the separation of logs and topics.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, StartAt, Topic};
 
-pub(crate) async fn what_an_append_returned_for_is_there_once_after_a_restart<H: Harness>() {
+pub(crate) async fn acked_records_are_there_once_after_a_restart<H: Harness>() {
     let mut harness = H::start().await;
     for round in 0..3 {
         append(&harness.log(), numbered(1, round * 50, 50)).await;
@@ -21,18 +21,18 @@ pub(crate) async fn what_an_append_returned_for_is_there_once_after_a_restart<H:
     }
 }
 
-pub(crate) async fn closing_makes_durable_what_was_under_way<H: Harness>() {
+pub(crate) async fn closing_makes_pending_appends_durable<H: Harness>() {
     let mut harness = H::start().await;
     let log = harness.log();
-    let under_way: Vec<_> = (0..100).map(|n| log.append(TOPIC, numbered(1, n, 1))).collect();
+    let appends: Vec<_> = (0..100).map(|n| log.append(TOPIC, numbered(1, n, 1))).collect();
     harness.restart().await;
-    let kept = join_all(under_way).await.into_iter().filter(Result::is_ok).count();
+    let kept = join_all(appends).await.into_iter().filter(Result::is_ok).count();
     assert_eq!(kept, 100);
     let wanted = names(&numbered(1, 0, 100));
     assert_eq!(texts(&read_key(&harness.log(), 1, 1000).await), wanted);
 }
 
-pub(crate) async fn topics_are_apart<H: Harness>() {
+pub(crate) async fn topics_are_independent<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     for (number, topic) in Topic::ALL.into_iter().enumerate() {
@@ -51,7 +51,7 @@ pub(crate) async fn topics_are_apart<H: Harness>() {
     }
 }
 
-pub(crate) async fn the_epoch_is_the_same_after_a_restart_and_another_in_another_log<H: Harness>() {
+pub(crate) async fn epoch_identifies_the_log<H: Harness>() {
     let mut harness = H::start().await;
     let epoch = harness.log().epoch();
     append(&harness.log(), numbered(1, 0, 1)).await;
@@ -60,7 +60,7 @@ pub(crate) async fn the_epoch_is_the_same_after_a_restart_and_another_in_another
     assert_ne!(H::start().await.log().epoch(), epoch);
 }
 
-pub(crate) async fn a_closed_log_says_so<H: Harness>() {
+pub(crate) async fn closed_log_refuses_every_call<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     append(&log, numbered(1, 0, 1)).await;

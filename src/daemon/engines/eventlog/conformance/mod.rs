@@ -1,7 +1,7 @@
-//! What every engine of the event log must do, as tests that use the contract alone.
+//! The conformance suite: tests of the contract that every engine passes.
 //!
-//! An engine implements [`Harness`] and writes `conformance_suite!(ItsHarness);` in its tests. Waits
-//! are for events, under one generous limit, so that a distributed engine fits as well.
+//! An engine implements [`Harness`] and calls `conformance_suite!(ItsHarness);` in its tests. Tests
+//! wait for events, with one generous timeout, so that a distributed engine passes too.
 
 mod appends;
 mod consumers;
@@ -18,12 +18,12 @@ use super::{
     Bounds, ConsumerGroup, LogConsumer, NewRecord, Position, Record, SharedLog, StartAt, Topic,
 };
 
-/// Longer than any engine needs for anything here.
+/// Longer than any engine needs for any step.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Short enough to wait for in vain.
+/// A wait that may pass without an event.
 const MOMENT: Duration = Duration::from_millis(30);
 const TOPIC: Topic = Topic::CommentEvents;
-/// What records are dated: today, because an engine may delete what is older than its retention.
+/// Timestamp of the records: today, because an engine may delete records older than its retention.
 static TODAY_MS: LazyLock<u64> = LazyLock::new(|| {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since_epoch.expect("a clock after 1970").as_millis() as u64
@@ -43,39 +43,39 @@ pub(crate) trait Harness: Sized {
     async fn restart(&mut self);
 }
 
-/// Writes a test for each promise of the contract. A second argument is an attribute of each test,
-/// as `ignore = "needs …"`.
+/// Defines one test per promise of the contract. The second argument is an attribute of each test,
+/// such as `ignore = "needs …"`.
 macro_rules! conformance_suite {
     ($harness:ty $(, $attribute:meta)?) => {
         $crate::daemon::engines::eventlog::conformance::conformance_suite!(@tests $harness, [$($attribute)?]:
-            positions_are_in_the_order_of_the_batch_and_grow
-            appends_of_a_key_keep_the_order_in_which_they_were_called
-            what_an_append_returned_for_is_there_once_after_a_restart
-            closing_makes_durable_what_was_under_way
-            a_record_comes_back_as_it_was_appended
-            a_batch_with_a_record_too_large_is_refused_whole
-            an_empty_batch_is_nothing
-            a_key_stays_in_its_partition
-            a_consumer_gets_every_record_in_order
-            a_group_resumes_after_its_last_commit
+            positions_follow_the_order_of_the_batch
+            appends_of_a_key_keep_the_order_of_calls
+            acked_records_are_there_once_after_a_restart
+            closing_makes_pending_appends_durable
+            record_is_read_as_it_was_appended
+            batch_with_a_large_record_is_refused_whole
+            empty_batch_appends_nothing
+            key_stays_in_its_partition
+            consumer_gets_every_record_in_order
+            group_resumes_after_its_last_commit
             groups_have_positions_of_their_own
-            a_new_group_begins_where_it_asked_to
-            the_first_poll_says_what_is_read_from_where
-            a_poll_returns_no_more_than_asked_for
-            a_poll_without_news_returns_empty_in_time
-            a_waiting_poll_wakes_for_an_append
-            a_dropped_poll_has_consumed_nothing
-            two_members_of_a_group_miss_nothing_between_them
-            every_follower_gets_every_record_from_the_end_on
-            a_read_brings_the_records_of_its_key_alone
+            new_group_begins_at_the_requested_end
+            first_poll_reports_the_assignment
+            poll_returns_at_most_the_requested_records
+            poll_without_records_returns_empty_in_time
+            append_wakes_a_waiting_poll
+            dropped_poll_has_consumed_nothing
+            two_members_read_every_record_between_them
+            follower_gets_every_record_from_the_end_on
+            read_returns_only_records_of_its_key
             pages_join_without_gap_or_repeat
-            a_read_of_a_partition_brings_all_keys
-            a_read_at_the_end_says_so
+            read_of_a_partition_returns_all_keys
+            read_at_the_end_reports_it
             bounds_follow_appends
-            commits_are_remembered_and_lag_counts_from_them
-            topics_are_apart
-            the_epoch_is_the_same_after_a_restart_and_another_in_another_log
-            a_closed_log_says_so
+            lag_counts_from_the_last_commit
+            topics_are_independent
+            epoch_identifies_the_log
+            closed_log_refuses_every_call
             closing_ends_a_waiting_poll
         );
     };
@@ -98,7 +98,7 @@ pub(crate) fn record(key: u64, text: &str) -> NewRecord {
     NewRecord { key, timestamp_ms: *TODAY_MS, payload: Bytes::copy_from_slice(text.as_bytes()) }
 }
 
-/// `count` records of a key, numbered from `first` on.
+/// Returns `count` records of a key, numbered from `first`.
 pub(crate) fn numbered(key: u64, first: usize, count: usize) -> Vec<NewRecord> {
     (first..first + count).map(|number| record(key, &format!("{key}:{number}"))).collect()
 }
@@ -120,7 +120,7 @@ async fn end_of(log: &SharedLog, key: u64) -> Bounds {
     log.bounds(TOPIC, log.partition_of(TOPIC, key)).await.expect("bounds")
 }
 
-/// Every record of a key, page by page.
+/// Reads every record of a key, page by page.
 pub(crate) async fn read_key(log: &SharedLog, key: u64, page_records: usize) -> Vec<Record> {
     let mut records = Vec::new();
     let mut offset = end_of(log, key).await.earliest;
@@ -135,7 +135,7 @@ pub(crate) async fn read_key(log: &SharedLog, key: u64, page_records: usize) -> 
     }
 }
 
-/// The first record of a key at or behind an offset.
+/// Reads the first record of a key at or behind an offset.
 async fn read_one(log: &SharedLog, key: u64, mut offset: u64) -> Record {
     loop {
         let page = log.read(TOPIC, key, offset, 1).await.expect("a page");
@@ -155,7 +155,7 @@ pub(crate) async fn consumer(
     log.consume(TOPIC, ConsumerGroup::Test(group), start).await.expect("a consumer")
 }
 
-/// Polls until the member was told what it reads; what came with that is returned.
+/// Polls until the member has its assignment. Returns the records of that poll.
 async fn joined(consumer: &mut dyn LogConsumer) -> Vec<Record> {
     timeout(PATIENCE, async {
         loop {
@@ -169,7 +169,7 @@ async fn joined(consumer: &mut dyn LogConsumer) -> Vec<Record> {
     .expect("an assignment in time")
 }
 
-/// Polls until `count` records have come.
+/// Polls until `count` records have arrived.
 pub(crate) async fn take(consumer: &mut dyn LogConsumer, count: usize) -> Vec<Record> {
     let mut records = Vec::new();
     let all = async {
@@ -182,7 +182,7 @@ pub(crate) async fn take(consumer: &mut dyn LogConsumer, count: usize) -> Vec<Re
     records
 }
 
-/// The position behind the last of some records of one partition.
+/// Returns the position behind the last of these records, all of one partition.
 fn behind(records: &[Record]) -> Vec<Position> {
     let last = records.last().expect("records").position;
     vec![Position { partition: last.partition, offset: last.offset + 1 }]

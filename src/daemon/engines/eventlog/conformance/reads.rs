@@ -3,7 +3,7 @@
 use super::{Harness, TOPIC, append, end_of, names, numbered, read_key, record, texts};
 use crate::daemon::engines::eventlog::Page;
 
-pub(crate) async fn a_read_brings_the_records_of_its_key_alone<H: Harness>() {
+pub(crate) async fn read_returns_only_records_of_its_key<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     for round in 0..10 {
@@ -28,7 +28,7 @@ pub(crate) async fn pages_join_without_gap_or_repeat<H: Harness>() {
         let records = read_key(&log, 1, page_records).await;
         assert_eq!(texts(&records), names(&numbered(1, 0, 200)));
     }
-    // A page from any place holds what is there from that place on.
+    // A page from any offset holds the records from that offset on.
     let all = read_key(&log, 1, 1000).await;
     for from in (0..200).step_by(17) {
         let page = log.read(TOPIC, 1, all[from].position.offset, 5).await.unwrap();
@@ -40,7 +40,7 @@ pub(crate) async fn pages_join_without_gap_or_repeat<H: Harness>() {
     }
 }
 
-pub(crate) async fn a_read_of_a_partition_brings_all_keys<H: Harness>() {
+pub(crate) async fn read_of_a_partition_returns_all_keys<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     let batch: Vec<_> = (0..50).map(|key| record(key, &format!("{key}"))).collect();
@@ -62,7 +62,7 @@ pub(crate) async fn a_read_of_a_partition_brings_all_keys<H: Harness>() {
     assert_eq!(found, (0..50).collect::<Vec<_>>());
 }
 
-pub(crate) async fn a_read_at_the_end_says_so<H: Harness>() {
+pub(crate) async fn read_at_the_end_reports_it<H: Harness>() {
     let harness = H::start().await;
     let log = harness.log();
     let end = end_of(&log, 1).await.end;

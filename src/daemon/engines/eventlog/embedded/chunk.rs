@@ -1,7 +1,7 @@
-//! Reads a segment piece by piece and finds the records in it.
+//! Reads a segment in chunks and finds the records in them.
 //!
-//! Memory: one piece, 256 KiB, or one record if that is larger. A payload is at most 1 MiB, so no
-//! damaged length makes it allocate more.
+//! Memory: one chunk of 256 KiB, or one record if that is larger. A payload is at most 1 MiB, so a
+//! damaged length cannot make it allocate more.
 
 use std::fs::File;
 use std::io;
@@ -11,21 +11,21 @@ use super::record::{self, Flaw, RecordRef};
 
 const CHUNK_BYTES: u64 = 256 * 1024;
 
-/// A piece of a file that begins at a record.
+/// A part of a file that begins at a record.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     bytes: Vec<u8>,
-    /// Where in `bytes` the next record begins.
+    /// Start of the next record in `bytes`.
     at: usize,
-    /// Where in the file the next record begins.
+    /// Start of the next record in the file.
     position: u64,
 }
 
-/// Why reading stopped.
+/// The reason why reading stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
     Io(io::Error),
-    /// No whole, sound record begins at [`Chunk::position`].
+    /// No complete, valid record begins at [`Chunk::position`].
     Flawed(Flaw),
 }
 
@@ -38,7 +38,8 @@ impl Chunk {
         self.position
     }
 
-    /// The next record that is in memory as a whole; `Ok(None)` asks for [`Self::fill`].
+    /// Returns the next complete record in memory. `Ok(None)` means that [`Self::fill`] must be
+    /// called.
     pub(super) fn next(&mut self) -> Result<Option<RecordRef<'_>>, Flaw> {
         let total = match record::decode(&self.bytes[self.at..]) {
             Ok(record) => record.total_bytes(),
@@ -51,13 +52,13 @@ impl Chunk {
         Ok(Some(record::view(&self.bytes[start..start + total])))
     }
 
-    /// Whether [`Self::next`] would answer without [`Self::fill`].
+    /// Whether [`Self::next`] returns something without [`Self::fill`].
     pub(super) fn is_buffered(&self) -> bool {
         record::is_whole(&self.bytes[self.at..])
     }
 
-    /// Reads on from the current position, never beyond `limit`. `false`: nothing is left. A last
-    /// record that would reach over the limit is a [`Flaw::Short`].
+    /// Reads from the current position, never beyond `limit`. Returns `false` if nothing is left. A
+    /// last record that extends beyond the limit is a [`Flaw::Short`].
     pub(super) fn fill(&mut self, file: &File, limit: u64) -> Result<bool, Stop> {
         let available = limit.saturating_sub(self.position);
         if available == 0 {
@@ -75,7 +76,7 @@ impl Chunk {
 
     fn read(&mut self, file: &File, bytes: u64) -> Result<(), Stop> {
         self.at = 0;
-        // Read over: only what it grows by is filled with zeros first.
+        // The old bytes are overwritten; only the growth is filled with zeros first.
         self.bytes.resize(bytes as usize, 0);
         file.read_exact_at(&mut self.bytes, self.position).map_err(|error| {
             self.bytes.clear();
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_beyond_the_limit_is_read_and_a_cut_record_is_reported() {
+    fn reads_only_up_to_the_limit() {
         let (file, end) = file_of(&[10, 10, 10]);
         let (found, stop) = read_all(&file, end - 46);
         assert_eq!((found.len(), stop.is_none()), (2, true));

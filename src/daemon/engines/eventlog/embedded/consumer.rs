@@ -1,8 +1,8 @@
 //! A member of a consumer group.
 //!
-//! Reading what was written a moment ago comes from the page cache in microseconds and happens where
-//! the poll runs; anything else (catching up, another segment) may wait for the disk and goes to the
-//! blocking pool, so that it never holds up the runtime. Memory: one chunk (see `chunk`).
+//! Records written a moment ago are read from the page cache in microseconds, on the task that
+//! polls. Other reads (catching up, another segment) may wait for the disk, so they run on the
+//! blocking pool. Memory: one chunk (see `chunk`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use tracing::warn;
 use super::groups::Member;
 use super::scanner::Scanner;
 use super::topic::TopicLog;
-use super::{FIRST_OFFSET, PARTITION, blocking, check_partition};
+use super::{FIRST_OFFSET, PARTITION, check_partition};
 use crate::daemon::engines::eventlog::{
     CommitOutcome, EventLog, LogConsumer, LogError, NewRecord, Polled, Position, Record, StartAt,
-    Topic, append_then_commit,
+    Topic, append_then_commit, run_blocking,
 };
 
 #[derive(Debug)]
 pub(super) struct EmbeddedConsumer {
     log: Arc<TopicLog>,
     member: Member,
-    /// Where the group begins if it never committed; fixed when the member joined.
+    /// Offset at which the group begins if it never committed; fixed when the member joined.
     start: u64,
-    /// There while this member reads the partition.
+    /// Set while this member reads the partition.
     scanner: Option<Scanner>,
 }
 
@@ -41,7 +41,7 @@ impl EmbeddedConsumer {
         Ok(Self { log, member, start, scanner: None })
     }
 
-    /// A scanner where the group goes on.
+    /// Returns a scanner at the offset where the group continues.
     fn resume(&self) -> Scanner {
         let next = self.member.committed().unwrap_or(self.start).max(FIRST_OFFSET);
         let earliest = self.log.table.bounds().earliest;
@@ -58,11 +58,11 @@ impl EmbeddedConsumer {
             group = self.member.name,
             wanted,
             earliest,
-            "retention removed records this group has not read; it goes on at the earliest kept"
+            "retention removed records this group has not read; continuing at the earliest record"
         );
     }
 
-    /// A scanner at the same place that has records in memory, if there are any to be had.
+    /// Returns a scanner at the same offset with records in memory, if there are any.
     async fn filled(&self, scanner: Scanner) -> Result<Scanner, LogError> {
         if scanner.is_buffered() {
             return Ok(scanner);
@@ -75,7 +75,7 @@ impl EmbeddedConsumer {
         let filled = if scanner.is_at_tail() {
             fill(scanner)
         } else {
-            blocking(move || fill(scanner)).await
+            run_blocking(move || fill(scanner)).await
         };
         match filled? {
             Ok(scanner) => Ok(scanner),
@@ -87,7 +87,7 @@ impl EmbeddedConsumer {
     }
 }
 
-/// The records in memory, at most `max_records`.
+/// Takes at most `max_records` of the records in memory.
 fn take_buffered(scanner: &mut Scanner, max_records: usize) -> Result<Vec<Record>, LogError> {
     let from = scanner.next_offset();
     let mut records = Vec::new();
@@ -96,7 +96,7 @@ fn take_buffered(scanner: &mut Scanner, max_records: usize) -> Result<Vec<Record
             Ok(Some(record)) if record.offset >= from => records.push(record.to_record()),
             Ok(Some(_)) => {}
             Ok(None) => break,
-            // What comes before the damage is delivered; the next poll fails.
+            // Records before the damage are delivered; the next poll fails.
             Err(_) if !records.is_empty() => break,
             Err(error) => return Err(error),
         }
@@ -126,14 +126,14 @@ impl LogConsumer for EmbeddedConsumer {
             } else if self.scanner.take().is_some() {
                 return Ok(Polled { revoked: vec![PARTITION], ..Polled::default() });
             }
-            let news = async {
+            let change = async {
                 tokio::select! {
                     _ = end.changed() => {}
                     _ = members.changed() => {}
                     () = log.closed.cancelled() => {}
                 }
             };
-            if timeout_at(deadline, news).await.is_err() {
+            if timeout_at(deadline, change).await.is_err() {
                 return Ok(Polled::default());
             }
         }
@@ -146,7 +146,7 @@ impl LogConsumer for EmbeddedConsumer {
         }
         let (log, member) = (self.log.clone(), self.member.clone());
         let offset = last.offset;
-        blocking(move || {
+        run_blocking(move || {
             if log.closed.is_cancelled() {
                 return Err(LogError::Closed);
             }
@@ -171,8 +171,8 @@ impl LogConsumer for EmbeddedConsumer {
 }
 
 impl EmbeddedConsumer {
-    /// What can be had now. Nothing of the consumer changes before its last wait is over, so that a
-    /// poll that is dropped has consumed nothing.
+    /// Reads the records available now. The consumer does not change before the last await, so a
+    /// dropped poll has consumed nothing.
     async fn read(&mut self, max_records: usize) -> Result<Polled, LogError> {
         loop {
             let unread = match &self.scanner {
@@ -191,12 +191,12 @@ impl EmbeddedConsumer {
             let Some(scanner) = &mut self.scanner else { return Ok(Polled::default()) };
             let had_records = scanner.is_buffered();
             match take_buffered(scanner, max_records) {
-                // All of it lay before the offset the group goes on at.
+                // All of them were before the offset at which the group continues.
                 Ok(records) if records.is_empty() && assigned.is_empty() && had_records => continue,
                 Ok(records) => return Ok(Polled { records, assigned, revoked: Vec::new() }),
                 Err(error) => {
                     if !assigned.is_empty() {
-                        // It has not been reported, so it has not happened.
+                        // The assignment was not reported, so it is made again.
                         self.scanner = None;
                     }
                     return Err(error);

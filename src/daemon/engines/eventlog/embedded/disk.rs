@@ -1,32 +1,41 @@
-//! What the writer asks of files, and what a file's error means to whoever appended.
+//! The file operations of the writer, and the conversion of file errors into log errors.
 //!
-//! A trait, so that tests can make a write or an fsync fail at a chosen moment.
+//! A trait, so that tests can make a write or an fsync fail at a chosen time.
 
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::eventlog::LogError;
 
-/// A segment as its writer holds it.
+/// The file of the segment that is written.
 pub(super) trait SegmentFile: Send + Debug {
-    /// All of the bytes.
+    /// Writes all of the bytes.
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
-    /// Contents and length are on the disk when it returns.
+    /// Makes contents and length durable.
     fn sync(&self) -> io::Result<()>;
     fn truncate(&self, bytes: u64) -> io::Result<()>;
 }
 
-/// Where segments are made.
+/// Creates, opens and removes segment files.
 pub(super) trait Disk: Send + Sync + Debug {
-    /// Empties the file if it exists.
+    /// Creates a file, or empties an existing one.
     fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>>;
     fn open(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>>;
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Files made in or removed from the directory stay so.
+    /// Makes created and removed files of a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The disk and the clock of a log.
+#[derive(Debug, Clone)]
+pub(super) struct Platform {
+    pub disk: Arc<dyn Disk>,
+    pub clock: SharedClock,
 }
 
 /// The operating system's files.
@@ -66,21 +75,21 @@ impl SegmentFile for File {
     }
 }
 
-/// Writes a small file whole or not at all: beside it, synced, then renamed over it.
+/// Replaces a small file atomically: writes and syncs a new file, then renames it.
 pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&beside)?;
+    let new_path = path.with_extension("new");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&new_path)?;
     file.write_all_at(bytes, 0)?;
     file.sync_all()?;
-    std::fs::rename(&beside, path)?;
+    std::fs::rename(&new_path, path)?;
     match path.parent() {
         Some(directory) => LocalDisk.sync_directory(directory),
         None => Ok(()),
     }
 }
 
-/// What a failure to write means: no room is [`LogError::Full`], everything else, an I/O error
-/// too, is [`LogError::Unavailable`], so that an operator does not look for space on a dying disk.
+/// Converts an error of a write. A disk without space is [`LogError::Full`]. Every other error is
+/// [`LogError::Unavailable`], so that operators do not look for space on a failing disk.
 pub(super) fn write_failure(doing: &str, path: &Path, error: &io::Error) -> LogError {
     let text = format!("{doing} {}: {error}", path.display());
     match error.kind() {
@@ -101,7 +110,7 @@ mod tests {
     use nix::errno::Errno;
 
     #[test]
-    fn no_room_is_told_from_a_broken_disk() {
+    fn full_disk_differs_from_a_broken_disk() {
         let meaning = |errno| {
             write_failure("writing", Path::new("x"), &io::Error::from_raw_os_error(errno as i32))
         };
@@ -114,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_has_the_new_contents_and_leaves_nothing_beside_it() {
+    fn replaced_file_leaves_no_temporary_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("meta");
         replace_file(&path, b"one").unwrap();

@@ -1,5 +1,5 @@
-//! A reader outside any group: alone in a group of its own, which never commits and is forgotten
-//! with it.
+//! A reader outside any group. It is the only member of a private group that never commits and is
+//! removed with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

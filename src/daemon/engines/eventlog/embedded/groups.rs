@@ -1,8 +1,8 @@
 //! The consumer groups of one topic: their members and their committed positions.
 //!
-//! A topic has one partition, so one member of a group reads it: the one that joined last. A member
-//! it took over from is told `revoked`, may no longer commit, and reads again when the other leaves.
-//! The newest wins because it is usually the same stage, started again.
+//! A topic has one partition, so one member of a group reads it: the one that joined last, because
+//! it is usually the same stage, started again. The member before it has the partition revoked, may
+//! no longer commit, and reads again when the newer one leaves.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::daemon::engines::eventlog::LogError;
 const EXTENSION: &str = "position";
 
 #[derive(Debug)]
-pub(super) struct Groups {
+pub(super) struct TopicGroups {
     directory: PathBuf,
     by_name: Mutex<BTreeMap<String, Arc<Group>>>,
 }
@@ -26,14 +26,14 @@ pub(super) struct Groups {
 /// One group.
 #[derive(Debug)]
 struct Group {
-    /// Held while a commit is written, so that commits reach the file one after the other.
+    /// Locked while a commit is written, so that commits are written one after another.
     position: Mutex<PositionFile>,
-    /// A copy, readable while a commit is written.
+    /// A copy that can be read while a commit is written.
     committed: Mutex<Option<u64>>,
     members: watch::Sender<Members>,
 }
 
-/// One member's place in its group.
+/// One member of a group.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub name: String,
@@ -41,15 +41,15 @@ pub(super) struct Member {
     id: u64,
 }
 
-/// Who has joined, in order; the last one reads.
+/// The members in the order in which they joined. The last one reads.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     joined: Vec<u64>,
     next_id: u64,
 }
 
-impl Groups {
-    /// Reads the positions of all groups that ever committed.
+impl TopicGroups {
+    /// Reads the positions of all groups that have committed.
     pub(super) fn open(directory: &Path) -> Result<Self, LogError> {
         let unreadable = |error| read_failure("listing", directory, &error);
         let mut by_name = BTreeMap::new();
@@ -62,7 +62,7 @@ impl Groups {
         Ok(Self { directory: directory.to_owned(), by_name: Mutex::new(by_name) })
     }
 
-    /// Adds a member to the group of this name; it reads from now on.
+    /// Adds a member to a group. It reads from now on.
     pub(super) fn join(&self, name: &str) -> Result<Member, LogError> {
         let mut groups = self.by_name.lock();
         let group = match groups.get(name) {
@@ -78,7 +78,7 @@ impl Groups {
         Ok(Member { group, id, name: name.to_owned() })
     }
 
-    /// Removes a member; a group that nobody is in and that never committed is forgotten.
+    /// Removes a member. A group without members that never committed is removed too.
     pub(super) fn leave(&self, member: &Member) {
         let mut groups = self.by_name.lock();
         let is_empty = member.group.remove_member(member.id);
@@ -91,7 +91,7 @@ impl Groups {
         self.by_name.lock().get(name)?.committed()
     }
 
-    /// Every group that ever committed, with its position.
+    /// Returns every group that has committed, with its position.
     pub(super) fn all_committed(&self) -> Vec<(String, u64)> {
         let groups = self.by_name.lock();
         groups.iter().filter_map(|(name, group)| Some((name.clone(), group.committed()?))).collect()
@@ -122,7 +122,7 @@ impl Group {
         id
     }
 
-    /// Says whether nobody is left.
+    /// Removes a member. Returns whether none is left.
     fn remove_member(&self, id: u64) -> bool {
         self.members.send_modify(|members| members.joined.retain(|member| *member != id));
         self.members.borrow().joined.is_empty()
@@ -150,12 +150,12 @@ impl Member {
         self.group.is_reader(self.id)
     }
 
-    /// Wakes when somebody joins or leaves the group.
+    /// Notifies when a member joins or leaves the group.
     pub(super) fn subscribe(&self) -> watch::Receiver<Members> {
         self.group.members.subscribe()
     }
 
-    /// The group's position, if it ever committed.
+    /// Returns the group's position, if it has committed.
     pub(super) fn committed(&self) -> Option<u64> {
         self.group.committed()
     }
@@ -166,7 +166,8 @@ impl Member {
     }
 }
 
-/// A group's name as a file name: all but letters, digits, `-` and `_` as `%` and two hex digits.
+/// Encodes a group's name as a file name. Bytes other than letters, digits, `-` and `_` become `%`
+/// and two hex digits.
 fn escape(name: &str) -> String {
     let mut escaped = String::new();
     for byte in name.bytes() {
@@ -203,7 +204,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_group_name_is_kept_by_its_file(name in ".{1,40}") {
+        fn file_name_keeps_any_group_name(name in ".{1,40}") {
             let escaped = escape(&name);
             prop_assert!(!escaped.contains(['/', '.', '\0']));
             let path = PathBuf::from(format!("topic/{escaped}.{EXTENSION}"));
@@ -212,23 +213,24 @@ mod tests {
     }
 
     #[test]
-    fn positions_of_all_groups_are_there_after_opening_again() {
+    fn positions_of_all_groups_survive_reopening() {
         let dir = tempfile::tempdir().unwrap();
-        let groups = Groups::open(dir.path()).unwrap();
+        let groups = TopicGroups::open(dir.path()).unwrap();
         for (name, next) in [("broadcast", 7), ("archive/1", 9)] {
             groups.join(name).unwrap().commit(next).unwrap();
         }
         groups.join("never committed").unwrap();
         let wanted = vec![("archive/1".to_owned(), 9), ("broadcast".to_owned(), 7)];
         assert_eq!(groups.all_committed(), wanted);
-        assert_eq!(Groups::open(dir.path()).unwrap().all_committed(), wanted);
+        assert_eq!(TopicGroups::open(dir.path()).unwrap().all_committed(), wanted);
     }
 
     #[test]
-    fn the_newest_member_reads_and_the_one_before_takes_over_when_it_leaves() {
+    fn newest_member_reads_until_it_leaves() {
         let dir = tempfile::tempdir().unwrap();
-        let groups = Groups::open(dir.path()).unwrap();
-        let (old, new) = (groups.join("g").unwrap(), groups.join("g").unwrap());
+        let groups = TopicGroups::open(dir.path()).unwrap();
+        let old = groups.join("g").unwrap();
+        let new = groups.join("g").unwrap();
         assert_eq!((old.is_reader(), new.is_reader()), (false, true));
         assert!(matches!(old.commit(5), Err(LogError::Unavailable(_))));
         assert_eq!(groups.committed("g"), None);
@@ -238,10 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_remembered_only_if_it_committed() {
+    fn group_is_kept_only_if_it_committed() {
         let dir = tempfile::tempdir().unwrap();
-        let groups = Groups::open(dir.path()).unwrap();
-        let (passing, lasting) = (groups.join("a").unwrap(), groups.join("b").unwrap());
+        let groups = TopicGroups::open(dir.path()).unwrap();
+        let passing = groups.join("a").unwrap();
+        let lasting = groups.join("b").unwrap();
         lasting.commit(3).unwrap();
         groups.leave(&passing);
         groups.leave(&lasting);

@@ -1,6 +1,6 @@
-//! Which log a directory holds, and that one process at a time has it.
+//! The identity of the log in a directory, and the lock that lets one process at a time open it.
 //!
-//! The file `meta`, written once and replaced as a whole:
+//! The file `meta`, which is always replaced as a whole:
 //!
 //! ```text
 //! lcd event log 1
@@ -9,7 +9,7 @@
 //! crc32c 5d0a7c11
 //! ```
 //!
-//! The topics are those that have been made, so that one whose files are gone is known to be lost
+//! The topics are those that have been created, so that a topic without files is known to be lost
 //! rather than new.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -25,17 +25,17 @@ const TITLE: &str = "lcd event log 1";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub epoch: Epoch,
-    /// Names of the topics that have been made.
+    /// Names of the topics that have been created.
     pub topics: Vec<String>,
 }
 
 impl Identity {
-    /// Of a log that never was before. 0 is left out: it would read like "none".
+    /// Creates the identity of a new log. The epoch is never 0, which means "none".
     pub(super) fn random(topics: Vec<String>) -> Self {
         Self { epoch: Epoch(rand::random_range(1..=u32::MAX)), topics }
     }
 
-    /// `None`: the directory has never been a log.
+    /// Reads the identity. `None` if the directory has never held a log.
     pub(super) fn load(directory: &Path) -> Result<Option<Self>, LogError> {
         let path = directory.join("meta");
         let bytes = match std::fs::read(&path) {
@@ -46,7 +46,7 @@ impl Identity {
         let text = String::from_utf8_lossy(&bytes);
         let damaged = || {
             LogError::Corrupt(format!(
-                "{}: not what an event log's identity looks like, or changed since it was written",
+                "{}: not the identity of an event log, or changed since it was written",
                 path.display()
             ))
         };
@@ -81,14 +81,13 @@ fn parse(text: &str) -> Option<Identity> {
     Some(Identity { epoch, topics: topics.split_whitespace().map(str::to_owned).collect() })
 }
 
-/// Held while a process has the log open; dropping it lets the next one in. The kernel drops it for
-/// a process that was killed.
+/// The lock of a process that has the log open. The kernel releases it when the process is killed.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(super) struct DirectoryLock {
     file: File,
 }
 
-impl Lock {
+impl DirectoryLock {
     pub(super) fn acquire(directory: &Path) -> Result<Self, LogError> {
         let path = directory.join("LOCK");
         let opened =
@@ -110,16 +109,16 @@ impl Lock {
                 return Err(write_failure("locking", &path, &error));
             }
         }
-        // For the message above alone: on a full disk the lock holds without it.
+        // Only for the message above: the lock holds without it, for example on a full disk.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { file })
     }
 }
 
-impl Drop for Lock {
+impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // Closing alone would leave the lock with a child process that is just being started. If
-        // unlocking fails, closing is what is left to do.
+        // Closing the file would leave the lock with a child process that is being started. If
+        // unlocking fails, closing must do.
         let _ = self.file.unlock();
     }
 }
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_is_loaded_as_it_was_stored() {
+    fn identity_survives_storing_and_loading() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Identity::load(dir.path()).unwrap(), None);
         let identity = Identity::random(vec!["a".into(), "b".into()]);
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn any_changed_byte_is_noticed() {
+    fn any_changed_byte_is_detected() {
         let text = Identity { epoch: Epoch(12), topics: vec!["a".into()] }.to_text();
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
@@ -150,12 +149,12 @@ mod tests {
     }
 
     #[test]
-    fn a_second_lock_is_refused_and_names_the_holder() {
+    fn second_lock_fails_and_names_the_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::acquire(dir.path()).unwrap();
-        let error = Lock::acquire(dir.path()).unwrap_err().to_string();
+        let lock = DirectoryLock::acquire(dir.path()).unwrap();
+        let error = DirectoryLock::acquire(dir.path()).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(lock);
-        Lock::acquire(dir.path()).unwrap();
+        DirectoryLock::acquire(dir.path()).unwrap();
     }
 }

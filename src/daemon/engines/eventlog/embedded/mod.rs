@@ -1,25 +1,26 @@
 //! The event log on the local disk.
 //!
-//! In: batches from any task. Out: positions, once a group commit has made them durable; records to
-//! named consumers and to readers by position. One directory a topic, one partition a topic, segment
-//! files of checksummed records, one writer thread a topic that syncs once for all that waits.
+//! In: batches from any task. Out: positions, once a group commit has made the records durable;
+//! records to consumer groups and to readers by position. Each topic has one directory of segment
+//! files with checksummed records, one partition, and one writer thread that syncs once for all
+//! waiting batches.
 //!
 //! ```text
 //! LOCK                                     one process at a time
 //! meta                                     epoch and topics                      (identity)
 //! comment_events/00000000000000000001.log  records from offset 1 on     (segment, record)
-//! comment_events/archive.position          what a group has committed         (positions)
+//! comment_events/archiver.position         committed offset of a group        (positions)
 //! ```
 //!
 //! Always holds:
-//! - Offsets are dense and begin at 1, so that 0 can mean "nothing yet". (Only where a disk has lost
-//!   records a group had already read does a gap remain, because offsets are never given twice.)
-//! - Readers see nothing that is not durable. A commit that failed leaves nothing behind.
-//! - A flaw in the data is an error that names the file and the byte; only an unfinished last write
-//!   is cut off, with a warning.
+//! - Offsets are dense and begin at 1, so that 0 can mean "nothing yet". (A gap remains only where
+//!   a disk lost records that a group had already read, because an offset is never assigned twice.)
+//! - Readers see only durable records. A failed commit leaves nothing behind.
+//! - Damaged data is an error that names the file and the byte. Only an unfinished last write is
+//!   cut off, with a warning.
 //!
-//! When full: see [`queue`] for memory (refused at once), [`writer`] for the disk ([`LogError::Full`]
-//! until there is room) and [`retention`] for what goes when it is old.
+//! When full: see [`queue`] for memory (refused at once), [`writer`] for the disk
+//! ([`LogError::Full`] until there is room) and [`retention`] for old records.
 
 mod chunk;
 mod consumer;
@@ -53,40 +54,40 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES,
-    NewRecord, Page, Position, StartAt, Topic,
+    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, NewRecord, Page, Position,
+    StartAt, Topic, check_sizes, run_blocking,
 };
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::EventLogConfig;
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
 use consumer::EmbeddedConsumer;
-use disk::{LocalDisk, write_failure};
+use disk::{LocalDisk, Platform, write_failure};
 use follower::EmbeddedFollower;
-use identity::{Identity, Lock};
-use topic::{Platform, Recovered, TopicLog};
+use identity::{DirectoryLock, Identity};
+use topic::{RecoveredTopic, TopicLog};
 
-/// The one partition of each topic.
+/// The only partition of each topic.
 const PARTITION: u32 = 0;
 const FIRST_OFFSET: u64 = 1;
 
-/// An open log. Dropping it does what [`EventLog::close`] does, and blocks meanwhile.
+/// An open log. Dropping it does the same as [`EventLog::close`], and blocks.
 #[derive(Debug)]
 pub struct EmbeddedLog {
     /// In the order of [`Topic::ALL`].
     topics: Vec<Arc<TopicLog>>,
     epoch: Epoch,
     closed: CancellationToken,
-    lock: Mutex<Option<Lock>>,
+    lock: Mutex<Option<DirectoryLock>>,
 }
 
 impl EmbeddedLog {
-    /// Opens the log in a directory, or makes one there. Reads through each topic's last segment and
-    /// cuts off a write that a crash left unfinished. Blocks on the disk.
+    /// Opens the log in a directory, or creates one there. Reads each topic's last segment and cuts
+    /// off a write that a crash left unfinished. Blocks on the disk.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`] if another process has it open or it cannot be read,
-    /// [`LogError::Corrupt`] if records that were durable are damaged.
+    /// [`LogError::Unavailable`] if another process has it open or if it cannot be read,
+    /// [`LogError::Corrupt`] if durable records are damaged.
     pub fn open(
         directory: &Path,
         config: &EventLogConfig,
@@ -101,15 +102,15 @@ impl EmbeddedLog {
         config: &EventLogConfig,
     ) -> Result<Self, LogError> {
         std::fs::create_dir_all(directory).map_err(|e| write_failure("creating", directory, &e))?;
-        let lock = Lock::acquire(directory)?;
+        let lock = DirectoryLock::acquire(directory)?;
         let known = Identity::load(directory)?;
         let recovered = Topic::ALL
             .into_iter()
-            .map(|topic| Recovered::open(directory, topic, platform))
+            .map(|topic| RecoveredTopic::open(directory, topic, platform))
             .collect::<Result<Vec<_>, _>>()?;
         let epoch = identify(directory, known, &recovered)?;
         let closed = CancellationToken::new();
-        let start = |topic: Recovered| {
+        let start = |topic: RecoveredTopic| {
             let log = topic.start(config, platform.clone(), closed.clone())?;
             Ok(Arc::new(log))
         };
@@ -126,9 +127,9 @@ impl EmbeddedLog {
         Ok(Self { topics, epoch, closed, lock: Mutex::new(Some(lock)) })
     }
 
-    /// Has each topic remove what is past its retention, soon and on the topic's own thread. Also
-    /// happens whenever a segment is full; calling it now and then (a minute or an hour) makes age
-    /// count where little is written.
+    /// Makes each topic remove records past their retention, soon and on the topic's own thread.
+    /// This also happens whenever a segment is full. Call it regularly (every minute or hour), so
+    /// that old records are removed from topics with few writes.
     pub fn enforce_retention(&self) {
         for topic in &self.topics {
             topic.queue.request_retention();
@@ -151,8 +152,8 @@ impl EmbeddedLog {
         max_records: usize,
     ) -> Result<Page, LogError> {
         let log = self.topic(topic)?;
-        // Always on the blocking pool: a page may come from anywhere in the log.
-        blocking(move || log.read_page(key, offset, max_records)).await
+        // Always on the blocking pool, because a page may be anywhere in the log.
+        run_blocking(move || log.read_page(key, offset, max_records)).await
     }
 
     fn unlock(&self) {
@@ -160,9 +161,9 @@ impl EmbeddedLog {
     }
 }
 
-/// Writes what waits and ends the writers. Blocks on the disk.
+/// Writes all waiting batches and ends the writers. Blocks on the disk.
 fn finish_writing(topics: &[Arc<TopicLog>]) {
-    // They work side by side, so that closing takes as long as the slowest.
+    // The writers finish in parallel, so closing takes as long as the slowest.
     for topic in topics {
         topic.queue.close(LogError::Closed);
     }
@@ -171,30 +172,30 @@ fn finish_writing(topics: &[Arc<TopicLog>]) {
     }
 }
 
-/// The log's epoch: as it is written down, or a new one if this log is new or has lost a topic.
+/// Returns the stored epoch, or stores a new one if the log is new or has lost a topic.
 fn identify(
     directory: &Path,
     known: Option<Identity>,
-    topics: &[Recovered],
+    topics: &[RecoveredTopic],
 ) -> Result<Epoch, LogError> {
     let names: Vec<String> = Topic::ALL.iter().map(|topic| topic.name().to_owned()).collect();
     let identity = match known {
-        None if topics.iter().all(Recovered::is_empty) => Identity::random(names),
+        None if topics.iter().all(RecoveredTopic::is_empty) => Identity::random(names),
         None => {
             return Err(LogError::Corrupt(format!(
-                "{} holds records, but the file `meta` that says which log they are is gone: put \
-                 it back, or move the directory away to begin a new log",
+                "{} holds records, but the file `meta` with the identity of the log is missing: \
+                 restore it, or move the directory away to begin a new log",
                 directory.display()
             )));
         }
         Some(known) => {
             let lost =
-                topics.iter().map(Recovered::name).zip(topics).find(|(name, topic)| {
+                topics.iter().map(RecoveredTopic::name).zip(topics).find(|(name, topic)| {
                     topic.was_missing && known.topics.iter().any(|t| t == name)
                 });
             match lost {
                 Some((topic, _)) => {
-                    warn!(topic, "a topic's files are gone; the log gets a new epoch");
+                    warn!(topic, "files of a topic are missing; the log gets a new epoch");
                     Identity::random(names)
                 }
                 None if known.topics == names => return Ok(known.epoch),
@@ -211,29 +212,20 @@ fn check_partition(partition: u32) -> Result<(), LogError> {
         return Ok(());
     }
     Err(LogError::Unavailable(format!(
-        "no partition {partition}: a topic of the embedded log has partition {PARTITION} alone"
+        "no partition {partition}: a topic of the embedded log has only partition {PARTITION}"
     )))
-}
-
-/// Runs what waits for the disk where waiting harms nobody.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
-) -> Result<T, LogError> {
-    let outcome = tokio::task::spawn_blocking(work).await;
-    outcome.unwrap_or_else(|error| Err(LogError::Unavailable(format!("reading the log: {error}"))))
 }
 
 #[async_trait]
 impl EventLog for EmbeddedLog {
-    /// Dropping the future does not take the batch back.
+    /// Dropping the future does not cancel the append.
     fn append(
         &self,
         topic: Topic,
         batch: Vec<NewRecord>,
     ) -> BoxFuture<'static, Result<Vec<Position>, LogError>> {
-        let too_large = batch.iter().map(|new| new.payload.len()).find(|n| *n > MAX_PAYLOAD_BYTES);
-        if let Some(bytes) = too_large {
-            return ready(Err(LogError::TooLarge { bytes })).boxed();
+        if let Err(error) = check_sizes(&batch) {
+            return ready(Err(error)).boxed();
         }
         let queued = self.topic(topic).and_then(|log| {
             if batch.is_empty() { Ok(None) } else { log.queue.push(batch).map(Some) }
@@ -329,7 +321,7 @@ impl EventLog for EmbeddedLog {
         }
         self.closed.cancel();
         let topics = self.topics.clone();
-        blocking(move || {
+        run_blocking(move || {
             finish_writing(&topics);
             Ok(())
         })

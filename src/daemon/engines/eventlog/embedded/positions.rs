@@ -1,18 +1,18 @@
 //! The committed position of one group, in a file of two slots.
 //!
 //! ```text
-//! slot:  0  u64  how many-th commit this is: the higher of the two is read
+//! slot:  0  u64  number of the commit; the slot with the higher one is valid
 //!        8  u64  offset to read next
 //!        16 u32  crc32c of the 16 bytes before
 //! ```
 //!
-//! A commit is one small write in place, possible on a full disk; it survives the process from then on.
-//! The disk is made to have it only once in [`SYNC_EVERY`]: a power failure may take back the commits
-//! since, whose records the group is then given again. The log itself needs the disk more: it is synced
-//! before anybody is answered.
+//! A commit is one small write in place, which also works on a full disk. From then on it survives
+//! the process. It is synced at most once per [`SYNC_INTERVAL`], to leave the disk to the log,
+//! which syncs before every answer. A power failure may undo the commits since the last sync; the
+//! group then reads their records again.
 //!
-//! The slots lie 4096 bytes apart, and a commit only ever writes the one that does not hold the last
-//! commit the disk was made to have, so whatever a power failure leaves of it, that one is whole.
+//! The slots are 4096 bytes apart. A commit writes the slot that does not hold the last synced
+//! commit, so a power failure always leaves that one intact.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -27,8 +27,8 @@ use crate::daemon::engines::eventlog::LogError;
 const SLOT_BYTES: usize = 20;
 const SLOT_DISTANCE_BYTES: u64 = 4096;
 const FILE_BYTES: u64 = 2 * SLOT_DISTANCE_BYTES;
-/// How much of a group's work a power failure may have it do again.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Bounds the work that a group repeats after a power failure.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Commit {
@@ -36,19 +36,19 @@ struct Commit {
     next_offset: u64,
 }
 
-/// A group's file; it is made by the first commit.
+/// The file of a group. The first commit creates it.
 #[derive(Debug)]
 pub(super) struct PositionFile {
     path: PathBuf,
     file: Option<File>,
     last: Option<Commit>,
-    /// The slot that commits go to; the disk has what the other holds.
+    /// The slot that commits are written to. The other one is synced.
     slot: u64,
     synced_at: Option<Instant>,
 }
 
 impl PositionFile {
-    /// Reads the last commit, if the file is there and one was ever made.
+    /// Reads the last commit, if there is one.
     pub(super) fn open(path: PathBuf) -> Result<Self, LogError> {
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => file,
@@ -62,13 +62,13 @@ impl PositionFile {
         let slots = [decode(&bytes[..SLOT_BYTES]), decode(&bytes[SLOT_DISTANCE_BYTES as usize..])];
         let last = slots.into_iter().flatten().max_by_key(|commit| commit.number);
         let slot = u64::from(last.is_some() && last == slots[0]);
-        // The process before may not have come to it.
+        // The previous process may not have synced.
         file.sync_data().map_err(|error| read_failure("syncing", &path, &error))?;
-        // All zeros: a crash between making the file and its first commit. Anything else without a
-        // sound slot is damage, and guessing a position could skip records.
+        // A file of zeros is left by a crash between its creation and the first commit. Any other
+        // file without a valid slot is damaged, and guessing a position could skip records.
         if last.is_none() && bytes[..length].iter().any(|byte| *byte != 0) {
             return Err(LogError::Corrupt(format!(
-                "{}: neither slot holds a position; remove the file to let the group begin anew",
+                "{}: neither slot holds a position; remove the file to let the group start again",
                 path.display()
             )));
         }
@@ -79,7 +79,7 @@ impl PositionFile {
         self.last.map(|commit| commit.next_offset)
     }
 
-    /// Stores a position; a power failure may take it back, nothing else does. Blocks on the disk.
+    /// Stores a position. Only a power failure may undo it. Blocks on the disk.
     pub(super) fn store(&mut self, next_offset: u64) -> Result<(), LogError> {
         if self.next_offset() == Some(next_offset) {
             return Ok(());
@@ -97,15 +97,16 @@ impl PositionFile {
             None => self.file.insert(create(&self.path)?),
         };
         file.write_all_at(&encode(commit), self.slot * SLOT_DISTANCE_BYTES)?;
-        if self.synced_at.is_none_or(|at| at.elapsed() >= SYNC_EVERY) {
+        if self.synced_at.is_none_or(|at| at.elapsed() >= SYNC_INTERVAL) {
             file.sync_data()?;
-            (self.slot, self.synced_at) = (1 - self.slot, Some(Instant::now()));
+            self.slot = 1 - self.slot;
+            self.synced_at = Some(Instant::now());
         }
         Ok(())
     }
 }
 
-/// Makes the file at its full size, so that no commit ever needs more room.
+/// Creates the file at its full size, so that a commit never needs more space.
 fn create(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
     file.write_all_at(&[0; FILE_BYTES as usize], 0)?;
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_position_is_read_again_and_none_is_there_before_the_first() {
+    fn stored_position_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.position");
         let mut file = PositionFile::open(path.clone()).unwrap();
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_power_failure_leaves_of_commits_the_last_synced_one_is_there() {
+    fn last_synced_commit_survives_a_torn_write() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.position");
         let mut file = PositionFile::open(path.clone()).unwrap();
@@ -164,11 +165,12 @@ mod tests {
             file.synced_at = None;
             next += 1;
             file.store(next).unwrap();
-            let (synced, slot) = (next, (file.slot * SLOT_DISTANCE_BYTES) as usize);
+            let synced = next;
+            let slot = (file.slot * SLOT_DISTANCE_BYTES) as usize;
             for _ in 0..2 {
                 next += 1;
                 file.store(next).unwrap();
-                assert_eq!(reopened(&path), Some(next), "the process alone died");
+                assert_eq!(reopened(&path), Some(next), "only the process died");
                 let whole = std::fs::read(&path).unwrap();
                 for torn_at in 0..SLOT_BYTES {
                     let mut torn = whole.clone();
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn two_damaged_slots_are_an_error_that_names_the_file() {
+    fn two_damaged_slots_are_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.position");
         std::fs::write(&path, vec![7; FILE_BYTES as usize]).unwrap();

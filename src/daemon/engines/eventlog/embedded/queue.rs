@@ -1,42 +1,41 @@
-//! Batches on their way to a topic's writer.
+//! The queue of a topic's writer.
 //!
-//! In: batches, from any thread, without waiting. Out: as many as one commit takes, in the order in
-//! which they came. Always holds: a batch that was taken in is answered, whatever happens to the
-//! writer.
+//! In: batches, from any thread, without waiting. Out: as many as fit one commit, in the order of
+//! the calls. Always holds: an accepted batch is answered, whatever happens to the writer.
 //!
-//! When full: a batch that would bring the bytes in memory above the bound is refused at once with
-//! [`LogError::Unavailable`]. It does not wait, because its place in the order is that of the call:
-//! one that waited to be let in would have to be kept in memory just the same. A batch larger than
-//! the bound is taken when nothing else is there.
+//! When full: a batch that would exceed the bound on pending bytes is refused at once with
+//! [`LogError::Unavailable`]. It does not wait, because the call decides its place in the order, so
+//! it would take memory while it waited. A batch larger than the bound is accepted when the queue
+//! is empty.
 
 use std::collections::VecDeque;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::record;
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Position};
 
-pub(super) type Answer = Result<Vec<Position>, LogError>;
+pub(super) type AppendResult = Result<Vec<Position>, LogError>;
 
 /// A batch that waits for the disk.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingBatch {
     pub records: Vec<NewRecord>,
-    /// What the records take in a segment.
+    /// Size of the records in a segment.
     pub bytes: u64,
-    pub answer: oneshot::Sender<Answer>,
+    pub answer: oneshot::Sender<AppendResult>,
 }
 
-/// What the writer is to do next.
+/// The next work of the writer.
 #[derive(Debug, Default)]
-pub(super) struct Work {
-    pub batches: Vec<Pending>,
+pub(super) struct WriterWork {
+    pub batches: Vec<PendingBatch>,
     pub enforce_retention: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct WriterQueue {
     state: Mutex<State>,
     wake: Condvar,
     max_pending_bytes: u64,
@@ -44,59 +43,59 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    batches: VecDeque<Pending>,
-    /// Of the queued batches and of those the writer is busy with.
+    batches: VecDeque<PendingBatch>,
+    /// Bytes of the queued batches and of those that the writer is committing.
     pending_bytes: u64,
     enforce_retention: bool,
-    /// What later batches are answered.
+    /// The error that later batches get.
     closed: Option<LogError>,
 }
 
-impl Queue {
+impl WriterQueue {
     pub(super) fn new(max_pending_bytes: u64) -> Self {
         Self { state: Mutex::default(), wake: Condvar::new(), max_pending_bytes }
     }
 
-    /// Takes a batch in. Its place in the order is taken when this returns.
+    /// Adds a batch. Its place in the order is fixed when this returns.
     pub(super) fn push(
         &self,
         records: Vec<NewRecord>,
-    ) -> Result<oneshot::Receiver<Answer>, LogError> {
+    ) -> Result<oneshot::Receiver<AppendResult>, LogError> {
         let bytes = records.iter().map(record::encoded_bytes).sum();
         let (answer, receiver) = oneshot::channel();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(reason) = &state.closed {
             return Err(reason.clone());
         }
         if state.pending_bytes > 0 && state.pending_bytes + bytes > self.max_pending_bytes {
             return Err(LogError::Unavailable(format!(
-                "{} bytes wait for the disk already, and at most {} may (eventlog.max_pending_bytes)",
+                "{} bytes already wait for the disk, and at most {} may (eventlog.max_pending_bytes)",
                 state.pending_bytes, self.max_pending_bytes
             )));
         }
         state.pending_bytes += bytes;
-        state.batches.push_back(Pending { records, bytes, answer });
+        state.batches.push_back(PendingBatch { records, bytes, answer });
         drop(state);
         self.wake.notify_one();
         Ok(receiver)
     }
 
     pub(super) fn request_retention(&self) {
-        self.lock().enforce_retention = true;
+        self.state.lock().enforce_retention = true;
         self.wake.notify_one();
     }
 
-    /// Waits for work: batches of at most `max_bytes` together, but at least one. `None`: the queue
-    /// is closed and empty. For the writer's thread alone.
-    pub(super) fn take(&self, max_bytes: u64) -> Option<Work> {
-        let mut state = self.lock();
+    /// Waits for work: batches of at most `max_bytes` together, but at least one. `None` once the
+    /// queue is closed and empty. Only the writer's thread calls it.
+    pub(super) fn take(&self, max_bytes: u64) -> Option<WriterWork> {
+        let mut state = self.state.lock();
         while state.batches.is_empty() && !state.enforce_retention {
             if state.closed.is_some() {
                 return None;
             }
             self.wake.wait(&mut state);
         }
-        let mut work = Work {
+        let mut work = WriterWork {
             batches: Vec::new(),
             enforce_retention: std::mem::take(&mut state.enforce_retention),
         };
@@ -111,31 +110,26 @@ impl Queue {
         Some(work)
     }
 
-    /// Batches of so many bytes have left memory.
+    /// Gives back the bytes of answered batches.
     pub(super) fn release(&self, bytes: u64) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.pending_bytes = state.pending_bytes.saturating_sub(bytes);
     }
 
-    /// Lets nothing more in; what is in is still taken.
+    /// Refuses further batches. Batches in the queue are still written.
     pub(super) fn close(&self, reason: LogError) {
-        self.lock().closed.get_or_insert(reason);
+        self.state.lock().closed.get_or_insert(reason);
         self.wake.notify_one();
     }
 
-    /// Closes and answers everything that nobody will take any more.
+    /// Closes the queue and answers its batches with an error.
     pub(super) fn abandon(&self, reason: &LogError) {
         self.close(reason.clone());
-        let batches = std::mem::take(&mut self.lock().batches);
+        let batches = std::mem::take(&mut self.state.lock().batches);
         for batch in batches {
-            // Whoever appended may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = batch.answer.send(Err(reason.clone()));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No critical section can panic between two changes that belong together.
-        self.state.lock()
     }
 }
 
@@ -149,13 +143,13 @@ mod tests {
         vec![NewRecord { key, timestamp_ms: 0, payload }]
     }
 
-    fn keys(work: &Work) -> Vec<u64> {
+    fn keys(work: &WriterWork) -> Vec<u64> {
         work.batches.iter().map(|batch| batch.records[0].key).collect()
     }
 
     #[test]
-    fn batches_leave_in_the_order_they_came_as_many_as_a_commit_takes() {
-        let queue = Queue::new(1 << 20);
+    fn batches_are_taken_in_order() {
+        let queue = WriterQueue::new(1 << 20);
         let _waiting: Vec<_> = (0..5).map(|key| queue.push(batch(key, 64)).unwrap()).collect();
         assert_eq!(keys(&queue.take(250).unwrap()), [0, 1]);
         assert_eq!(keys(&queue.take(1).unwrap()), [2]);
@@ -163,8 +157,8 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_at_once_until_bytes_are_released() {
-        let queue = Queue::new(1000);
+    fn full_queue_refuses_until_bytes_are_released() {
+        let queue = WriterQueue::new(1000);
         let _first = queue.push(batch(1, 500)).unwrap();
         let error = queue.push(batch(2, 500)).unwrap_err();
         assert!(
@@ -177,15 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_larger_than_the_bound_is_taken_alone() {
-        let queue = Queue::new(100);
+    fn batch_larger_than_the_bound_is_accepted_alone() {
+        let queue = WriterQueue::new(100);
         let _large = queue.push(batch(1, 5000)).unwrap();
         assert!(queue.push(batch(2, 1)).is_err());
     }
 
     #[test]
-    fn a_closed_queue_is_emptied_and_then_ends() {
-        let queue = Queue::new(1000);
+    fn closed_queue_is_emptied_and_ends() {
+        let queue = WriterQueue::new(1000);
         let _waiting = queue.push(batch(1, 5)).unwrap();
         queue.close(LogError::Closed);
         assert!(matches!(queue.push(batch(2, 5)), Err(LogError::Closed)));
@@ -194,8 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_queue_answers_everyone() {
-        let queue = Queue::new(1000);
+    fn abandoned_queue_answers_every_batch() {
+        let queue = WriterQueue::new(1000);
         let mut waiting = queue.push(batch(1, 5)).unwrap();
         queue.abandon(&LogError::Unavailable("gone".into()));
         assert!(matches!(waiting.try_recv(), Ok(Err(LogError::Unavailable(_)))));

@@ -1,4 +1,4 @@
-//! How one record lies in a segment file.
+//! The encoding of a record in a segment file.
 //!
 //! ```text
 //! 0   u32  bytes of the payload
@@ -10,8 +10,8 @@
 //! 36       payload
 //! ```
 //!
-//! Little-endian. The place in the commit is what lets recovery tell a torn last write from damage:
-//! a commit is only begun once the one before is durable, so a sound record proves that everything
+//! Little-endian. With the place in its commit, recovery tells a torn last write from damage: a
+//! commit begins only once the one before is durable, so a valid record proves that everything
 //! before its own commit had reached the disk.
 
 use crate::daemon::engines::eventlog::{MAX_PAYLOAD_BYTES, NewRecord, Position, Record};
@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub(super) const HEADER_BYTES: usize = 36;
 
-/// A record within the bytes it was read into.
+/// A record that borrows the bytes it was read into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RecordRef<'a> {
     pub offset: u64,
@@ -29,14 +29,14 @@ pub(super) struct RecordRef<'a> {
     pub payload: &'a [u8],
 }
 
-/// Why bytes are not a record.
+/// The reason why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// They may become one: it takes this many bytes.
+    /// The record is incomplete; it takes this many bytes.
     Short {
         needed: usize,
     },
-    /// No record has so large a payload.
+    /// The payload is larger than any record may have.
     TooLong {
         payload_bytes: usize,
     },
@@ -60,12 +60,12 @@ impl RecordRef<'_> {
         HEADER_BYTES + self.payload.len()
     }
 
-    /// The offset of the first record of the same commit.
+    /// Returns the offset of the first record of the same commit.
     pub(super) fn commit_start(&self) -> u64 {
         self.offset.saturating_sub(u64::from(self.place_in_commit))
     }
 
-    /// Copied out, because a slice would keep the whole chunk it was read in alive.
+    /// Copies the record, because a slice would keep the whole chunk in memory.
     pub(super) fn to_record(self) -> Record {
         Record {
             position: Position { partition: super::PARTITION, offset: self.offset },
@@ -76,12 +76,12 @@ impl RecordRef<'_> {
     }
 }
 
-/// How many bytes a record takes in a segment.
+/// Returns the size of a record in a segment.
 pub(super) fn encoded_bytes(record: &NewRecord) -> u64 {
     (HEADER_BYTES + record.payload.len()) as u64
 }
 
-/// Appends a record to `into`. Its payload must not exceed [`MAX_PAYLOAD_BYTES`].
+/// Appends an encoded record to `into`. Its payload must not exceed [`MAX_PAYLOAD_BYTES`].
 pub(super) fn encode(into: &mut Vec<u8>, offset: u64, place_in_commit: u32, record: &NewRecord) {
     let start = into.len();
     let length = (record.payload.len() as u32).to_le_bytes();
@@ -96,7 +96,7 @@ pub(super) fn encode(into: &mut Vec<u8>, offset: u64, place_in_commit: u32, reco
     into[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// The record that `bytes` begin with.
+/// Decodes the record at the beginning of `bytes`.
 pub(super) fn decode(bytes: &[u8]) -> Result<RecordRef<'_>, Flaw> {
     if bytes.len() < HEADER_BYTES {
         return Err(Flaw::Short { needed: HEADER_BYTES });
@@ -116,7 +116,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RecordRef<'_>, Flaw> {
     Ok(view(bytes))
 }
 
-/// Whether [`decode`] would not ask for more bytes.
+/// Whether `bytes` begin with as many bytes as [`decode`] needs.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
     bytes.len() >= HEADER_BYTES && {
         let payload_bytes = u32_at(bytes, 0) as usize;
@@ -124,7 +124,7 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
     }
 }
 
-/// The record that exactly `bytes` are, as [`decode`] found before.
+/// Returns the record in `bytes`, which [`decode`] has checked before.
 pub(super) fn view(bytes: &[u8]) -> RecordRef<'_> {
     RecordRef {
         offset: u64_at(bytes, 8),
@@ -165,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_reads_back_as_written_whatever_follows_it(
+        fn record_reads_back_whatever_follows_it(
             offset: u64, key: u64, timestamp_ms: u64, place: u32,
             payload in vec(any::<u8>(), 0..600), rest in vec(any::<u8>(), 0..50),
         ) {
@@ -181,7 +181,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_decode_or_say_what_is_wrong(bytes in vec(any::<u8>(), 0..200)) {
+        fn any_bytes_decode_or_are_an_error(bytes in vec(any::<u8>(), 0..200)) {
             let short = matches!(decode(&bytes), Err(Flaw::Short { .. }));
             prop_assert_eq!(is_whole(&bytes), !short);
             match decode(&bytes) {
@@ -195,7 +195,7 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_never_passes(
+        fn flipped_bit_is_detected(
             payload in vec(any::<u8>(), 0..300), bit in any::<prop::sample::Index>(),
         ) {
             let record = NewRecord { key: 7, timestamp_ms: 1, payload: payload.into() };
@@ -206,7 +206,7 @@ mod tests {
         }
 
         #[test]
-        fn a_record_cut_anywhere_asks_for_more(
+        fn record_cut_anywhere_is_short(
             payload in vec(any::<u8>(), 0..300), cut in any::<prop::sample::Index>(),
         ) {
             let record = NewRecord { key: 7, timestamp_ms: 1, payload: payload.into() };
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_no_record() {
+    fn zeros_are_not_a_record() {
         assert_eq!(decode(&[0; 4096]), Err(Flaw::Checksum));
     }
 }

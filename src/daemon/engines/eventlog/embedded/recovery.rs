@@ -1,12 +1,12 @@
-//! What opening a topic finds on the disk, and what of it counts.
+//! Recovers a topic's segments when the log is opened.
 //!
-//! Only the last segment can have been cut short by a crash, so only it is read through. Sealed
-//! segments are checked record by record whenever somebody reads them.
+//! A crash can cut short only the last segment, so only that one is read. Sealed segments are
+//! checked record by record whenever they are read.
 //!
-//! A flaw in the last segment is one of two things. A torn write: the flawed place belongs to the
-//! last commit, whose fsync never returned, so nobody was told it is stored, and it is cut off. Or
-//! damage: a sound record of a later commit stands behind it, which proves that it had been durable;
-//! then opening fails, because cutting would lose what was acknowledged.
+//! A flaw in the last segment is a torn write or damage. A torn write belongs to the last commit,
+//! whose fsync never returned, so it was not acknowledged; it is cut off. Damage is followed by a
+//! valid record of a later commit, which proves that the flawed bytes had been durable. Opening
+//! then fails, because cutting would lose acknowledged records.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -19,13 +19,14 @@ use tracing::warn;
 
 use super::chunk::{Chunk, Stop};
 use super::disk::{Disk, read_failure, write_failure};
-use super::index::Entry;
+use super::index::IndexEntry;
 use super::record::{self, Flaw};
 use super::scanner::damaged;
-use super::segment::{self, Extent, HEADER_BYTES, Header, Segment};
+use super::segment::{self, Extent, HEADER_BYTES, Segment, SegmentHeader};
 use crate::daemon::engines::eventlog::LogError;
 
-/// The segments of a directory in order, ready to be read and appended to. Empty for a new one.
+/// Returns the segments of a directory in order, ready to be read and appended to. Empty if it is
+/// new.
 pub(super) fn recover(
     disk: &dyn Disk,
     directory: &Path,
@@ -37,7 +38,7 @@ pub(super) fn recover(
         match read_header(&path)? {
             Some(header) => found.push((path, header)),
             None if is_last && length(&path)? <= HEADER_BYTES => {
-                warn!(path = %path.display(), "removed a segment whose creation a crash cut short");
+                warn!(path = %path.display(), "removed a segment that a crash left incomplete");
                 disk.remove(&path).map_err(|e| write_failure("removing", &path, &e))?;
                 disk.sync_directory(directory)
                     .map_err(|e| write_failure("syncing", directory, &e))?;
@@ -49,7 +50,7 @@ pub(super) fn recover(
         }
     }
     let mut segments = VecDeque::new();
-    let mut next: Option<Header> = None;
+    let mut next: Option<SegmentHeader> = None;
     for (path, header) in found {
         let segment = match next {
             Some(next) => sealed(directory, &path, header, next)?,
@@ -74,7 +75,7 @@ fn segment_paths(directory: &Path) -> Result<Vec<PathBuf>, LogError> {
     Ok(paths)
 }
 
-fn read_header(path: &Path) -> Result<Option<Header>, LogError> {
+fn read_header(path: &Path) -> Result<Option<SegmentHeader>, LogError> {
     let unreadable = |error| read_failure("reading", path, &error);
     let mut bytes = [0; HEADER_BYTES as usize];
     let file = File::open(path).map_err(unreadable)?;
@@ -83,7 +84,7 @@ fn read_header(path: &Path) -> Result<Option<Header>, LogError> {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     }
-    let header = Header::decode(&bytes);
+    let header = SegmentHeader::decode(&bytes);
     Ok(header.filter(|header| segment::base_in_name(path) == Some(header.base)))
 }
 
@@ -92,17 +93,17 @@ fn length(path: &Path) -> Result<u64, LogError> {
     Ok(metadata.len())
 }
 
-/// A segment with one behind it: its end is where the next one says it follows.
+/// Opens a segment that is followed by another, whose header holds the end of this one.
 fn sealed(
     directory: &Path,
     path: &Path,
-    header: Header,
-    next: Header,
+    header: SegmentHeader,
+    next: SegmentHeader,
 ) -> Result<Segment, LogError> {
     let in_order = header.base <= next.follows && next.follows <= next.base;
     if !in_order {
         return Err(LogError::Corrupt(format!(
-            "{} begins at offset {}, but the next segment says that it ends at {}",
+            "{} begins at offset {}, but according to the next segment it ends at {}",
             path.display(),
             header.base,
             next.follows
@@ -111,8 +112,8 @@ fn sealed(
     Ok(Segment::new(directory, header, Extent { bytes: length(path)?, end: next.follows }))
 }
 
-/// The segment that was being written: cut behind its last whole record and made durable.
-fn last(disk: &dyn Disk, directory: &Path, header: Header) -> Result<Segment, LogError> {
+/// Opens the segment that was being written. Cuts it behind its last complete record and syncs it.
+fn last(disk: &dyn Disk, directory: &Path, header: SegmentHeader) -> Result<Segment, LogError> {
     let segment = Segment::empty(directory, header);
     let path = &segment.path;
     let file = File::open(path).map_err(|e| read_failure("opening", path, &e))?;
@@ -123,7 +124,7 @@ fn last(disk: &dyn Disk, directory: &Path, header: Header) -> Result<Segment, Lo
             refuse_damage(&file, &segment, extent, length, &flaw)?;
             let cut_bytes = length - extent.bytes;
             warn!(path = %path.display(), cut_bytes, at_byte = extent.bytes, %flaw,
-                "cut off the end of the log: a write that a crash left unfinished");
+                "cut off an unfinished write at the end of the log");
             extent
         }
     };
@@ -131,13 +132,14 @@ fn last(disk: &dyn Disk, directory: &Path, header: Header) -> Result<Segment, Lo
     if extent.bytes < length {
         writer.truncate(extent.bytes).map_err(|e| write_failure("truncating", path, &e))?;
     }
-    // What a killed process wrote may stand in the page cache alone.
+    // Records that a killed process wrote may be only in the page cache.
     writer.sync().map_err(|e| write_failure("syncing", path, &e))?;
     segment.publish(extent, &[]);
     Ok(segment)
 }
 
-/// Reads a segment up to `limit`, filling its index. Also says which flaw ended the sound part.
+/// Reads a segment up to `limit` and fills its index. Returns the valid part and the flaw behind
+/// it.
 fn walk(file: &File, segment: &Segment, limit: u64) -> Result<(Extent, Option<Flaw>), LogError> {
     let mut chunk = Chunk::at(HEADER_BYTES);
     let mut extent = Extent { bytes: HEADER_BYTES, end: segment.header.base };
@@ -145,12 +147,12 @@ fn walk(file: &File, segment: &Segment, limit: u64) -> Result<(Extent, Option<Fl
         let position = chunk.position();
         match chunk.next() {
             Ok(Some(record)) if record.offset == extent.end => {
-                segment.index().offer(Entry { offset: record.offset, position });
+                segment.index().offer(IndexEntry { offset: record.offset, position });
                 let bytes = position + record.total_bytes() as u64;
                 extent = Extent { bytes, end: extent.end + 1 };
             }
             Ok(Some(record)) => {
-                let flaw = format!("offset {} where {} belongs", record.offset, extent.end);
+                let flaw = format!("offset {} instead of {}", record.offset, extent.end);
                 return Err(damaged(segment, position, &flaw));
             }
             Ok(None) => match chunk.fill(file, limit) {
@@ -164,30 +166,30 @@ fn walk(file: &File, segment: &Segment, limit: u64) -> Result<(Extent, Option<Fl
     }
 }
 
-/// Fails if a record behind the flaw proves that the flawed place had been durable.
+/// Fails if a record behind the flaw proves that the flawed bytes had been durable.
 fn refuse_damage(
     file: &File,
     segment: &Segment,
-    sound: Extent,
+    valid: Extent,
     length: u64,
     flaw: &Flaw,
 ) -> Result<(), LogError> {
-    let mut rest = vec![0; (length - sound.bytes) as usize];
-    file.read_exact_at(&mut rest, sound.bytes)
+    let mut rest = vec![0; (length - valid.bytes) as usize];
+    file.read_exact_at(&mut rest, valid.bytes)
         .map_err(|e| read_failure("reading", &segment.path, &e))?;
-    if proves_durable(&rest, sound.end) {
-        let text = format!("{flaw}, and records acknowledged later stand behind it");
-        return Err(damaged(segment, sound.bytes, &text));
+    if proves_durable(&rest, valid.end) {
+        let text = format!("{flaw}, and records acknowledged later follow it");
+        return Err(damaged(segment, valid.bytes, &text));
     }
     Ok(())
 }
 
-/// Whether `bytes` hold a record of a commit begun after the record `missing` was durable.
+/// Whether `bytes` hold a record of a commit that began after the record `missing` was durable.
 fn proves_durable(bytes: &[u8], missing: u64) -> bool {
     let possible = missing + 1..=missing + (bytes.len() / record::HEADER_BYTES) as u64 + 1;
     let mut at = 0;
     while at + record::HEADER_BYTES <= bytes.len() {
-        // The offset first: only a place that has a likely one is worth a checksum.
+        // Checks the offset first, because a checksum is expensive.
         if possible.contains(&record::u64_at(bytes, at + 8))
             && let Ok(record) = record::decode(&bytes[at..])
         {
@@ -202,16 +204,16 @@ fn proves_durable(bytes: &[u8], missing: u64) -> bool {
     false
 }
 
-/// Whether the last stretch of a segment, from its last index entry on, reads from the disk as it
-/// was written. The page cache is asked to forget it first: after a failed fsync it may show what
-/// the disk never got.
+/// Checks that the end of a segment, from its last index entry on, reads from the disk as it was
+/// written. The page cache is dropped first: after a failed fsync it may hold data that never
+/// reached the disk.
 pub(super) fn verify_end(segment: &Segment) -> Result<(), LogError> {
     let path = &segment.path;
     let file = File::open(path).map_err(|e| read_failure("opening", path, &e))?;
     let extent = segment.extent();
     let from = segment.index().last();
     let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
-    // Advice only: where it is not taken, the read below still checks what can be seen.
+    // If the kernel ignores the advice, the read below still checks the cached data.
     let _ = nix::fcntl::posix_fadvise(&file, 0, 0, advice);
     let mut chunk = Chunk::at(from.position);
     let mut offset = from.offset;

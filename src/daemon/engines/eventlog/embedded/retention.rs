@@ -1,29 +1,30 @@
-//! Which segments have had their time.
+//! Decides which segments are removed.
 //!
-//! Whole segments only, never the one being written. Retention wins over lag, as on Kafka: a group
-//! that has not read a segment when its time comes loses it, with a warning, because a consumer that
-//! nobody runs any more must not fill the disk.
+//! Only whole segments, never the one being written. As on Kafka, retention does not wait for
+//! consumers: a group that has not read an expired segment loses it, with a warning, so that an
+//! abandoned group cannot fill the disk.
 
 use std::time::Duration;
 
-/// How much a topic keeps.
+/// The retention of a topic.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// Counts from when a segment was sealed, so that each record is kept at least so long.
+pub(super) struct RetentionLimits {
+    /// Counts from the sealing of a segment, so each record is kept for at least this time.
     pub retention: Duration,
     pub retention_bytes: u64,
 }
 
-/// What retention looks at in a segment.
+/// The age and size of a segment.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Summary {
+pub(super) struct SegmentSummary {
     pub created_ms: u64,
     pub bytes: u64,
 }
 
-impl Limits {
-    /// How many of the oldest segments go. A segment was sealed when the one behind it was made.
-    pub(super) fn expired(&self, segments: &[Summary], now_ms: u64) -> usize {
+impl RetentionLimits {
+    /// Returns how many of the oldest segments have expired. A segment was sealed when the next one
+    /// was created.
+    pub(super) fn expired(&self, segments: &[SegmentSummary], now_ms: u64) -> usize {
         let mut kept_bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
         let mut count = 0;
         for pair in segments.windows(2) {
@@ -37,15 +38,15 @@ impl Limits {
         count
     }
 
-    /// Whether the segment being written should be sealed for its age: a topic with little to write
-    /// would otherwise keep its records for as long as the segment takes to fill. At an eighth of
-    /// the retention, records outlive it by an eighth at most.
-    pub(super) fn should_seal(&self, active: Summary, now_ms: u64) -> bool {
+    /// Whether the segment being written should be sealed because of its age. A topic with few
+    /// writes would otherwise keep its records until the segment is full. Sealing after an eighth
+    /// of the retention means that records outlive it by at most an eighth.
+    pub(super) fn should_seal(&self, active: SegmentSummary, now_ms: u64) -> bool {
         self.is_older(active.created_ms, now_ms, 8)
     }
 
     fn is_older(&self, since_ms: u64, now_ms: u64, fraction: u32) -> bool {
-        // A clock that was set back makes nothing older.
+        // A clock that was set back makes no segment older.
         Duration::from_millis(now_ms.saturating_sub(since_ms)) > self.retention / fraction
     }
 }
@@ -55,16 +56,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn limits(retention_ms: u64, retention_bytes: u64) -> Limits {
-        Limits { retention: Duration::from_millis(retention_ms), retention_bytes }
+    fn limits(retention_ms: u64, retention_bytes: u64) -> RetentionLimits {
+        RetentionLimits { retention: Duration::from_millis(retention_ms), retention_bytes }
     }
 
-    fn segments(parts: &[(u64, u64)]) -> Vec<Summary> {
-        parts.iter().map(|&(created_ms, bytes)| Summary { created_ms, bytes }).collect()
+    fn segments(parts: &[(u64, u64)]) -> Vec<SegmentSummary> {
+        parts.iter().map(|&(created_ms, bytes)| SegmentSummary { created_ms, bytes }).collect()
     }
 
     #[test]
-    fn a_segment_goes_when_it_was_sealed_longer_ago_than_the_retention() {
+    fn segment_expires_after_the_retention() {
         let segments = segments(&[(0, 10), (100, 10), (200, 10)]);
         let limits = limits(1000, 1 << 30);
         assert_eq!(limits.expired(&segments, 1100), 0, "sealed at 100, exactly 1000 ago");
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_until_the_rest_fits() {
+    fn oldest_segments_expire_until_the_rest_fits() {
         let segments = segments(&[(0, 10), (0, 10), (0, 10), (0, 5)]);
         let expired = |bytes| limits(1000, bytes).expired(&segments, 0);
         assert_eq!(
@@ -85,7 +86,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_last_segment_stays_and_nothing_goes_without_a_reason(
+        fn last_segment_never_expires(
             parts in prop::collection::vec((0_u64..1000, 0_u64..100), 0..20),
             retention in 0_u64..1000, bytes in 0_u64..2000, now in 0_u64..2000,
         ) {

@@ -1,7 +1,7 @@
 //! Reads a topic's records in order from an offset on, across segments.
 //!
-//! Always holds: offsets come without a gap except where a segment's header says so; anything else
-//! is [`LogError::Corrupt`] with the file and the place. Nothing beyond the durable end is read.
+//! Always holds: offsets have no gap except where a segment's header records one; any other gap is
+//! [`LogError::Corrupt`] with the file and the position. Nothing beyond the durable end is read.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -9,42 +9,42 @@ use std::sync::Arc;
 
 use super::chunk::{Chunk, Stop};
 use super::disk::read_failure;
-use super::index::Entry;
+use super::index::IndexEntry;
 use super::record::RecordRef;
 use super::segment::Segment;
-use super::table::{Place, Table};
+use super::table::{OffsetLocation, SegmentTable};
 use crate::daemon::engines::eventlog::LogError;
 
-/// So close to the durable end of the last segment that the page cache still has what was just
-/// written: reading it costs microseconds and needs no other thread.
+/// Distance from the durable end within which records are still in the page cache, so that reading
+/// them takes microseconds and needs no other thread.
 const TAIL_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Scanner {
-    table: Arc<Table>,
-    /// Records before it are passed over: an index entry may lie before the offset asked for.
+    table: Arc<SegmentTable>,
+    /// Records before it are skipped: an index entry may be before the requested offset.
     from: u64,
     cursor: Option<Cursor>,
     chunk: Chunk,
 }
 
-/// A place between two records of a segment. The place in the file is the chunk's.
+/// A position between two records of a segment. The chunk has the position in the file.
 #[derive(Debug, Clone)]
 struct Cursor {
     segment: Arc<Segment>,
     file: Arc<File>,
     offset: u64,
-    /// From this place on the segment's index can use an entry.
+    /// From this file position on, the segment's index needs an entry.
     index_due: u64,
 }
 
 impl Scanner {
-    pub(super) fn new(table: Arc<Table>, from: u64) -> Self {
+    pub(super) fn new(table: Arc<SegmentTable>, from: u64) -> Self {
         Self { table, from, cursor: None, chunk: Chunk::default() }
     }
 
-    /// The same place with nothing read ahead, to fill on another thread: whoever waits for that may
-    /// be dropped and has lost nothing.
+    /// Returns a scanner at the same position with nothing buffered, to fill on another thread. If
+    /// the caller is dropped while it waits, nothing is lost.
     pub(super) fn fork(&self) -> Self {
         Self {
             table: self.table.clone(),
@@ -54,7 +54,7 @@ impl Scanner {
         }
     }
 
-    /// The offset of the record [`Self::next`] will bring, or a smaller one.
+    /// Returns the offset of the record that [`Self::next`] will return, or a smaller one.
     pub(super) fn next_offset(&self) -> u64 {
         self.cursor.as_ref().map_or(self.from, |cursor| cursor.offset.max(self.from))
     }
@@ -64,7 +64,7 @@ impl Scanner {
         self.chunk.is_buffered()
     }
 
-    /// Whether [`Self::fill`] would only read what was written a moment ago.
+    /// Whether [`Self::fill`] would only read records written a moment ago.
     pub(super) fn is_at_tail(&self) -> bool {
         self.cursor.as_ref().is_some_and(|cursor| {
             let unread = cursor.segment.extent().bytes.saturating_sub(self.chunk.position());
@@ -72,7 +72,7 @@ impl Scanner {
         })
     }
 
-    /// The next record in memory; `None` asks for [`Self::fill`].
+    /// Returns the next record in memory. `None` means that [`Self::fill`] must be called.
     pub(super) fn next(&mut self) -> Result<Option<RecordRef<'_>>, LogError> {
         let Some(cursor) = &mut self.cursor else { return Ok(None) };
         let position = self.chunk.position();
@@ -82,19 +82,19 @@ impl Scanner {
             Err(flaw) => return Err(damaged(&cursor.segment, position, &flaw.to_string())),
         };
         if found.offset != cursor.offset {
-            let flaw = format!("offset {} where {} belongs", found.offset, cursor.offset);
+            let flaw = format!("offset {} instead of {}", found.offset, cursor.offset);
             return Err(damaged(&cursor.segment, position, &flaw));
         }
         if position >= cursor.index_due {
             let mut index = cursor.segment.index();
-            index.offer(Entry { offset: found.offset, position });
+            index.offer(IndexEntry { offset: found.offset, position });
             cursor.index_due = index.next_due();
         }
         cursor.offset += 1;
         Ok(Some(found))
     }
 
-    /// Reads on. Blocks on the disk. `false`: everything durable has been brought.
+    /// Reads more records. Returns `false` after the last durable one. Blocks on the disk.
     pub(super) fn fill(&mut self) -> Result<bool, LogError> {
         loop {
             if self.cursor.is_none() {
@@ -106,7 +106,7 @@ impl Scanner {
                 return Ok(true);
             }
             let Some(next) = self.table.after(segment.header.base) else { return Ok(false) };
-            // It may have grown between the look at its end and its sealing.
+            // The segment may have grown before it was sealed.
             if self.fill_within(&segment)? {
                 return Ok(true);
             }
@@ -127,11 +127,11 @@ impl Scanner {
         })
     }
 
-    /// Finds the segment of `from` and the nearest indexed record before it.
+    /// Opens the segment of `from` at the nearest indexed record before it.
     fn locate(&mut self) -> Result<(), LogError> {
         let segment = match self.table.find(self.from) {
-            Place::In(segment) => segment,
-            Place::Expired { earliest } => {
+            OffsetLocation::In(segment) => segment,
+            OffsetLocation::Expired { earliest } => {
                 return Err(LogError::Expired { wanted: self.from, earliest });
             }
         };
@@ -139,7 +139,7 @@ impl Scanner {
         self.open(segment, near)
     }
 
-    /// Goes on to the segment behind the current one.
+    /// Continues in the segment after the current one.
     fn enter(&mut self, next: Arc<Segment>) -> Result<(), LogError> {
         let offset = self.cursor.as_ref().map_or(self.from, |cursor| cursor.offset);
         if offset != next.header.follows {
@@ -148,23 +148,23 @@ impl Scanner {
                 return Err(LogError::Expired { wanted: offset, earliest });
             }
             let flaw = format!(
-                "follows offset {}, but the one before ends at {offset}",
+                "follows offset {}, but the segment before it ends at {offset}",
                 next.header.follows
             );
             return Err(damaged(&next, 0, &flaw));
         }
-        let first = Entry { offset: next.header.base, position: super::segment::HEADER_BYTES };
+        let first = IndexEntry { offset: next.header.base, position: super::segment::HEADER_BYTES };
         self.open(next, first)
     }
 
-    fn open(&mut self, segment: Arc<Segment>, at: Entry) -> Result<(), LogError> {
+    fn open(&mut self, segment: Arc<Segment>, at: IndexEntry) -> Result<(), LogError> {
         let file = File::open(&segment.path).map_err(|error| {
             let earliest = self.table.bounds().earliest;
             match error.kind() {
                 ErrorKind::NotFound if self.next_offset() < earliest => {
                     LogError::Expired { wanted: self.next_offset(), earliest }
                 }
-                ErrorKind::NotFound => damaged(&segment, 0, "the file is gone"),
+                ErrorKind::NotFound => damaged(&segment, 0, "the file is missing"),
                 _ => read_failure("opening", &segment.path, &error),
             }
         })?;

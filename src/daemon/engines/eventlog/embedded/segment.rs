@@ -1,11 +1,11 @@
-//! One file of a topic: its header, its name, and how much of it readers may see.
+//! One file of a topic: its header, its name, and its durable extent.
 //!
-//! Always holds: what [`Segment::extent`] says is durable and made of whole records, so a reader
-//! that stays within it never meets a half-written one. A segment only grows while it is the last.
+//! Always holds: [`Segment::extent`] is durable and ends after a complete record, so a reader
+//! within it never sees a half-written one. Only the last segment grows.
 
 use std::path::{Path, PathBuf};
 
-use super::index::{Entry, SparseIndex};
+use super::index::{IndexEntry, SparseIndex};
 use super::record::{u32_at, u64_at};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -13,18 +13,18 @@ const MAGIC: [u8; 8] = *b"lcdlog\x00\x01";
 pub(super) const HEADER_BYTES: u64 = 36;
 const EXTENSION: &str = "log";
 
-/// What a segment file begins with, checksummed.
+/// The header of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct SegmentHeader {
     /// Offset of the first record.
     pub base: u64,
-    /// The end of the segment before. Differs from `base` only where offsets had to be given up.
+    /// The end of the segment before. Differs from `base` only where offsets were skipped.
     pub follows: u64,
-    /// When the segment was begun, and so when the one before was sealed.
+    /// Time of creation, at which the segment before was sealed.
     pub created_ms: u64,
 }
 
-impl Header {
+impl SegmentHeader {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         for number in [self.base, self.follows, self.created_ms] {
@@ -47,7 +47,7 @@ impl Header {
     }
 }
 
-/// How far a segment is durable.
+/// The durable part of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     /// Length of the file, the header included.
@@ -60,14 +60,14 @@ pub(super) struct Extent {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub path: PathBuf,
-    pub header: Header,
+    pub header: SegmentHeader,
     extent: Mutex<Extent>,
     index: Mutex<SparseIndex>,
 }
 
 impl Segment {
-    pub(super) fn new(directory: &Path, header: Header, extent: Extent) -> Self {
-        let first = Entry { offset: header.base, position: HEADER_BYTES };
+    pub(super) fn new(directory: &Path, header: SegmentHeader, extent: Extent) -> Self {
+        let first = IndexEntry { offset: header.base, position: HEADER_BYTES };
         Self {
             path: directory.join(file_name(header.base)),
             header,
@@ -76,7 +76,7 @@ impl Segment {
         }
     }
 
-    pub(super) fn empty(directory: &Path, header: Header) -> Self {
+    pub(super) fn empty(directory: &Path, header: SegmentHeader) -> Self {
         Self::new(directory, header, Extent { bytes: HEADER_BYTES, end: header.base })
     }
 
@@ -84,8 +84,8 @@ impl Segment {
         *self.extent.lock()
     }
 
-    /// Shows more of the segment to readers; it must be durable.
-    pub(super) fn publish(&self, extent: Extent, entries: &[Entry]) {
+    /// Extends the part that readers see; it must be durable.
+    pub(super) fn publish(&self, extent: Extent, entries: &[IndexEntry]) {
         let mut index = self.index.lock();
         for entry in entries {
             index.offer(*entry);
@@ -103,12 +103,12 @@ impl Segment {
     }
 }
 
-/// Names sort as their offsets do.
+/// Returns the file name of a segment. Names sort like their offsets.
 pub(super) fn file_name(base: u64) -> String {
     format!("{base:020}.{EXTENSION}")
 }
 
-/// The offset in a segment's file name; `None` for other files.
+/// Returns the offset in a segment's file name; `None` for other files.
 pub(super) fn base_in_name(path: &Path) -> Option<u64> {
     if path.extension()?.to_str()? != EXTENSION {
         return None;
@@ -121,16 +121,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_reads_back_and_a_changed_one_does_not() {
-        let header = Header { base: 500, follows: 480, created_ms: 1_700_000_000_000 };
+    fn changed_header_is_rejected() {
+        let header = SegmentHeader { base: 500, follows: 480, created_ms: 1_700_000_000_000 };
         let bytes = header.encode();
         assert_eq!(bytes.len() as u64, HEADER_BYTES);
-        assert_eq!(Header::decode(&bytes), Some(header));
+        assert_eq!(SegmentHeader::decode(&bytes), Some(header));
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 0x10;
-            assert_eq!(Header::decode(&changed), None, "byte {at}");
-            assert_eq!(Header::decode(&bytes[..at]), None, "cut at {at}");
+            assert_eq!(SegmentHeader::decode(&changed), None, "byte {at}");
+            assert_eq!(SegmentHeader::decode(&bytes[..at]), None, "cut at {at}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! One topic: its segments, its groups, its writer's thread.
+//! One topic: its segments, its groups, and the thread of its writer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,74 +10,66 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::FIRST_OFFSET;
-use super::disk::{Disk, write_failure};
-use super::groups::Groups;
-use super::queue::Queue;
+use super::disk::{Platform, write_failure};
+use super::groups::TopicGroups;
+use super::queue::WriterQueue;
 use super::recovery;
-use super::retention::Limits;
+use super::retention::RetentionLimits;
 use super::scanner::Scanner;
-use super::segment::{Header, Segment};
-use super::table::Table;
-use super::writer::{Acknowledge, Setup, Writer, create_segment};
-use crate::daemon::base::clock::SharedClock;
+use super::segment::{Segment, SegmentHeader};
+use super::table::SegmentTable;
+use super::writer::{Acknowledge, Writer, WriterParts, create_segment};
 use crate::daemon::base::config::{EventLogConfig, Guarantee};
 use crate::daemon::engines::eventlog::{LogError, Page, Topic};
 
-/// A read looks at no more of the log than this before it returns.
+/// Bound of the log that one read scans.
 const SCAN_BYTES: u64 = 4 * 1024 * 1024;
-
-/// What a log takes from the system it runs on.
-#[derive(Debug, Clone)]
-pub(super) struct Platform {
-    pub disk: Arc<dyn Disk>,
-    pub clock: SharedClock,
-}
 
 #[derive(Debug)]
 pub(super) struct TopicLog {
     pub topic: Topic,
-    pub table: Arc<Table>,
-    pub groups: Arc<Groups>,
-    pub queue: Arc<Queue>,
+    pub table: Arc<SegmentTable>,
+    pub groups: Arc<TopicGroups>,
+    pub queue: Arc<WriterQueue>,
     /// Cancelled when the log is closed.
     pub closed: CancellationToken,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A topic's files as they were found, and made sound.
+/// A topic whose files have been recovered and whose writer has not started.
 #[derive(Debug)]
-pub(super) struct Recovered {
+pub(super) struct RecoveredTopic {
     topic: Topic,
     directory: PathBuf,
-    table: Table,
-    groups: Groups,
-    /// Nothing was there: the topic is new, or its files are gone.
+    table: SegmentTable,
+    groups: TopicGroups,
+    /// Whether no file was found: the topic is new, or its files are lost.
     pub was_missing: bool,
 }
 
-impl Recovered {
-    /// Opens or makes the topic's directory below `root`.
+impl RecoveredTopic {
+    /// Opens or creates the topic's directory below `root`.
     pub(super) fn open(root: &Path, topic: Topic, platform: &Platform) -> Result<Self, LogError> {
         let disk = &*platform.disk;
         let directory = root.join(topic.name());
         fs::create_dir_all(&directory).map_err(|e| write_failure("creating", &directory, &e))?;
         disk.sync_directory(root).map_err(|e| write_failure("syncing", root, &e))?;
         let mut segments = recovery::recover(disk, &directory)?;
-        let groups = Groups::open(&directory)?;
+        let groups = TopicGroups::open(&directory)?;
         let was_missing = segments.is_empty();
         let end = segments.back().map_or(FIRST_OFFSET, |last| last.extent().end);
         let highest = groups.all_committed().iter().map(|(_, next)| *next).max().unwrap_or(0);
         if was_missing || highest > end {
             if highest > end {
-                // Handing these offsets out again would make the group skip what gets them.
+                // If these offsets were assigned again, the group would skip their records.
                 error!(
                     topic = topic.name(),
                     end,
                     committed = highest,
-                    "records that a group has read are gone from the disk; going on behind them"
+                    "records that a group has read are missing on disk; skipping their offsets"
                 );
             }
-            let header = Header {
+            let header = SegmentHeader {
                 base: end.max(highest),
                 follows: end,
                 created_ms: platform.clock.now_ms(),
@@ -86,7 +78,7 @@ impl Recovered {
             create_segment(disk, &segment)?;
             segments.push_back(Arc::new(segment));
         }
-        let table = Table::new(segments).ok_or_else(|| {
+        let table = SegmentTable::new(segments).ok_or_else(|| {
             LogError::Corrupt(format!("{} holds no segment", directory.display()))
         })?;
         Ok(Self { topic, directory, table, groups, was_missing })
@@ -110,8 +102,8 @@ impl Recovered {
     ) -> Result<TopicLog, LogError> {
         let table = Arc::new(self.table);
         let groups = Arc::new(self.groups);
-        let queue = Arc::new(Queue::new(config.max_pending_bytes.as_u64()));
-        let setup = Setup {
+        let queue = Arc::new(WriterQueue::new(config.max_pending_bytes.as_u64()));
+        let parts = WriterParts {
             topic: self.topic.name(),
             directory: self.directory,
             platform,
@@ -123,38 +115,38 @@ impl Recovered {
                 Guarantee::AtLeastOnce | Guarantee::ExactlyOnce => Acknowledge::Durable,
             },
             segment_bytes: config.segment_bytes.as_u64(),
-            limits: Limits {
+            limits: RetentionLimits {
                 retention: config.retention,
                 retention_bytes: config.retention_bytes.as_u64(),
             },
         };
-        let thread = spawn_writer(setup)?;
+        let thread = spawn_writer(parts)?;
         let thread = Mutex::new(Some(thread));
         Ok(TopicLog { topic: self.topic, table, groups, queue, closed, thread })
     }
 }
 
-fn spawn_writer(setup: Setup) -> Result<JoinHandle<()>, LogError> {
-    let active = setup.table.segments().pop();
+fn spawn_writer(parts: WriterParts) -> Result<JoinHandle<()>, LogError> {
+    let active = parts.table.segments().pop();
     let active = active.ok_or_else(|| LogError::Corrupt("a topic without a segment".into()))?;
-    let answer_all = AnswerAll { topic: setup.topic, queue: setup.queue.clone() };
-    let name = format!("log-{}", setup.topic);
-    let writer = Writer::new(setup, active)?;
+    let answer_on_exit = AnswerOnExit { topic: parts.topic, queue: parts.queue.clone() };
+    let name = format!("log-{}", parts.topic);
+    let writer = Writer::new(parts, active)?;
     let run = move || {
-        let _answer_all = answer_all;
+        let _answer_on_exit = answer_on_exit;
         writer.run();
     };
     let spawned = std::thread::Builder::new().name(name).spawn(run);
     spawned.map_err(|error| LogError::Unavailable(format!("starting a log's writer: {error}")))
 }
 
-/// Keeps the queue's promise to answer if the writer's thread panics.
-struct AnswerAll {
+/// Answers every batch if the writer's thread panics.
+struct AnswerOnExit {
     topic: &'static str,
-    queue: Arc<Queue>,
+    queue: Arc<WriterQueue>,
 }
 
-impl Drop for AnswerAll {
+impl Drop for AnswerOnExit {
     fn drop(&mut self) {
         if std::thread::panicking() {
             error!(topic = self.topic, "the event log's writer panicked");
@@ -168,14 +160,14 @@ pub(super) fn stopped(topic: &str) -> LogError {
 }
 
 impl TopicLog {
-    /// Waits until the writer has written what waits and has ended; close the queue first.
+    /// Waits until the writer has written all batches and ended. Close the queue first.
     pub(super) fn finish(&self) {
         let thread = self.thread.lock().take();
-        // A panic was logged where it happened.
+        // A panic has been logged by the thread.
         let _ = thread.map(JoinHandle::join);
     }
 
-    /// A page of one key's records, or of all. Blocks on the disk.
+    /// Reads a page of one key's records, or of all keys. Blocks on the disk.
     pub(super) fn read_page(
         &self,
         key: Option<u64>,

@@ -1,15 +1,17 @@
-//! A topic's writer: the one thread that changes its files.
+//! A topic's writer: the only thread that changes its files.
 //!
-//! It takes everything that waits (up to [`COMMIT_BYTES`]), writes it with as few calls as fit its
-//! buffer, syncs once, shows it to readers, and answers the batches in order. A lone batch waits for
-//! nothing but its own sync; while that runs, the next batches gather.
+//! It takes all waiting batches (up to [`COMMIT_BYTES`]), writes them with as few calls as its
+//! buffer allows, syncs once, makes them visible to readers, and answers them in order. A single
+//! batch waits only for its own sync; meanwhile the next batches gather.
 //!
-//! Files are not allocated ahead: measured on ext4, that saves 50 µs of the 160 µs a small fdatasync
-//! takes at rest, nothing at 64 KiB or on a busy disk, and would blur where a torn write ends.
+//! Files are not preallocated. Measured on ext4, that would save 50 µs of the 160 µs that a small
+//! fdatasync takes on an idle disk and nothing at 64 KiB or on a busy one, and it would hide the
+//! end of a torn write.
 //!
-//! When a write or a sync fails, nothing of the commit stays: the file is opened anew, cut back to
-//! the last durable record, synced, and its end read back from the disk. Until that has worked, every
-//! batch is refused; it is tried again with each, so there is no state to reset when there is room.
+//! When a write or a sync fails, the commit is undone: the file is opened again, truncated to the
+//! last durable record, synced, and its end read back from the disk. Until that succeeds every
+//! batch is refused. Each batch tries it again, so no state must be reset when there is space
+//! again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,75 +19,74 @@ use std::sync::Arc;
 use tracing::{debug, error, info, warn};
 
 use super::PARTITION;
-use super::disk::{Disk, SegmentFile, write_failure};
-use super::groups::Groups;
-use super::index::Entry;
-use super::queue::{Pending, Queue};
+use super::disk::{Disk, Platform, SegmentFile, write_failure};
+use super::groups::TopicGroups;
+use super::index::IndexEntry;
+use super::queue::{PendingBatch, WriterQueue};
 use super::record;
 use super::recovery;
-use super::retention::{Limits, Summary};
-use super::segment::{Extent, Header, Segment};
-use super::table::Table;
-use super::topic::Platform;
+use super::retention::{RetentionLimits, SegmentSummary};
+use super::segment::{Extent, Segment, SegmentHeader};
+use super::table::SegmentTable;
 use crate::daemon::engines::eventlog::{LogError, Position};
 
-/// One sync makes at most so much durable, so that the first batch does not wait long for the last.
+/// Bound of one commit, so that its first batch does not wait long for its last.
 const COMMIT_BYTES: u64 = 8 * 1024 * 1024;
-/// Bytes a write call takes.
+/// Bytes of one write call.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
-/// When a batch is answered.
+/// The time at which a batch is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Acknowledge {
-    /// When it is written, before it is synced: a power failure or a failing sync may lose it.
+    /// Once it is written, before it is synced: a power failure or a failed sync may lose it.
     Written,
     Durable,
 }
 
-/// What a writer works with.
+/// The parts of a writer.
 #[derive(Debug)]
-pub(super) struct Setup {
+pub(super) struct WriterParts {
     pub topic: &'static str,
     pub directory: PathBuf,
     pub platform: Platform,
-    pub table: Arc<Table>,
-    pub queue: Arc<Queue>,
-    pub groups: Arc<Groups>,
+    pub table: Arc<SegmentTable>,
+    pub queue: Arc<WriterQueue>,
+    pub groups: Arc<TopicGroups>,
     pub acknowledge: Acknowledge,
     pub segment_bytes: u64,
-    pub limits: Limits,
+    pub limits: RetentionLimits,
 }
 
 #[derive(Debug)]
 pub(super) struct Writer {
-    setup: Setup,
+    parts: WriterParts,
     active: Arc<Segment>,
     file: Box<dyn SegmentFile>,
-    /// The file may hold something behind its durable end.
+    /// The file may have bytes behind its durable end.
     needs_repair: bool,
-    /// A segment was to be begun and may be half there: nothing may be written before it is whole,
-    /// because opening the log takes the last segment for the one that was written to.
+    /// A new segment may be incomplete. Nothing may be written before it is complete, because
+    /// opening the log takes the last segment for the one that was written.
     needs_segment: bool,
-    /// For logging the change alone.
+    /// Whether the last commit failed; used to log only changes.
     is_failing: bool,
     buffer: Vec<u8>,
 }
 
-/// A commit that is written, not yet synced.
-struct Written {
+/// A commit that is written but not synced.
+struct WrittenCommit {
     extent: Extent,
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
 }
 
 impl Writer {
-    /// Goes on writing at the end of `active`, the table's last segment.
-    pub(super) fn new(setup: Setup, active: Arc<Segment>) -> Result<Self, LogError> {
+    /// Creates a writer that appends to `active`, the table's last segment.
+    pub(super) fn new(parts: WriterParts, active: Arc<Segment>) -> Result<Self, LogError> {
         let path = &active.path;
         let file =
-            setup.platform.disk.open(path).map_err(|e| write_failure("opening", path, &e))?;
+            parts.platform.disk.open(path).map_err(|e| write_failure("opening", path, &e))?;
         let buffer = Vec::with_capacity(BUFFER_BYTES);
         Ok(Self {
-            setup,
+            parts,
             active,
             file,
             needs_repair: false,
@@ -95,9 +96,9 @@ impl Writer {
         })
     }
 
-    /// Until the queue is closed and empty.
+    /// Runs until the queue is closed and empty.
     pub(super) fn run(mut self) {
-        let queue = self.setup.queue.clone();
+        let queue = self.parts.queue.clone();
         while let Some(work) = queue.take(self.commit_room_bytes()) {
             let mut enforce_retention = work.enforce_retention;
             if !work.batches.is_empty() {
@@ -111,14 +112,14 @@ impl Writer {
 
     fn commit_room_bytes(&self) -> u64 {
         // A full segment is replaced before the next commit is written.
-        match self.setup.segment_bytes.saturating_sub(self.active.extent().bytes) {
-            0 => COMMIT_BYTES.min(self.setup.segment_bytes),
+        match self.parts.segment_bytes.saturating_sub(self.active.extent().bytes) {
+            0 => COMMIT_BYTES.min(self.parts.segment_bytes),
             room => COMMIT_BYTES.min(room),
         }
     }
 
-    /// Stores batches and answers them. Says whether a segment was begun.
-    fn commit(&mut self, batches: Vec<Pending>) -> bool {
+    /// Stores batches and answers them. Returns whether a segment was created.
+    fn commit(&mut self, batches: Vec<PendingBatch>) -> bool {
         let base_before = self.active.header.base;
         match self.prepare().and_then(|()| self.write(&batches)) {
             Ok(written) => self.finish(batches, &written),
@@ -131,10 +132,10 @@ impl Writer {
     }
 
     /// Makes a commit durable and answers its batches, in the configured order.
-    fn finish(&mut self, batches: Vec<Pending>, written: &Written) {
+    fn finish(&mut self, batches: Vec<PendingBatch>, written: &WrittenCommit) {
         let first = self.active.extent().end;
         let count = batches.len();
-        if self.setup.acknowledge == Acknowledge::Durable {
+        if self.parts.acknowledge == Acknowledge::Durable {
             let outcome = self.make_durable(written).map(|()| first);
             self.report(outcome.as_ref().err());
             return self.answer(batches, &outcome);
@@ -144,16 +145,16 @@ impl Writer {
         self.report(outcome.as_ref().err());
         if outcome.is_err() {
             warn!(
-                topic = self.setup.topic,
+                topic = self.parts.topic,
                 count,
                 "lost batches that were acknowledged before they were durable, as configured"
             );
         }
     }
 
-    /// Logs when storing begins to fail and when it works again.
+    /// Logs when storing starts to fail and when it works again.
     fn report(&mut self, error: Option<&LogError>) {
-        let topic = self.setup.topic;
+        let topic = self.parts.topic;
         match error {
             Some(error) if !self.is_failing => {
                 error!(topic, %error, "the event log refuses records");
@@ -164,10 +165,10 @@ impl Writer {
         self.is_failing = error.is_some();
     }
 
-    /// Answers batches in order; the first record of the first one got the offset.
-    fn answer(&self, batches: Vec<Pending>, outcome: &Result<u64, LogError>) {
-        // First, so that whoever is answered finds the room its own batch took.
-        self.setup.queue.release(batches.iter().map(|batch| batch.bytes).sum());
+    /// Answers batches in order. `outcome` is the offset of the first record of the first batch.
+    fn answer(&self, batches: Vec<PendingBatch>, outcome: &Result<u64, LogError>) {
+        // Released first, so that an answered caller can use the bytes of its batch again.
+        self.parts.queue.release(batches.iter().map(|batch| batch.bytes).sum());
         let mut offset = outcome.as_ref().copied().unwrap_or_default();
         for batch in batches {
             let count = batch.records.len() as u64;
@@ -175,25 +176,26 @@ impl Writer {
             let positions = (offset..offset + count).map(position);
             let answer = outcome.clone().map(|_| positions.collect());
             offset += count;
-            // Whoever appended may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = batch.answer.send(answer);
         }
     }
 
-    /// Makes the file ready to be written at its durable end.
+    /// Prepares the file to be written at its durable end.
     fn prepare(&mut self) -> Result<(), LogError> {
         if self.needs_repair {
             self.repair()?;
         }
-        let is_full = self.active.extent().bytes >= self.setup.segment_bytes;
+        let is_full = self.active.extent().bytes >= self.parts.segment_bytes;
         if self.needs_segment || (is_full && !self.active.is_empty()) {
-            self.begin_segment()?;
+            self.create_next_segment()?;
         }
         Ok(())
     }
 
-    /// Writes batches; after an error nothing of them is left, or the file needs repair.
-    fn write(&mut self, batches: &[Pending]) -> Result<Written, LogError> {
+    /// Writes batches. After an error either none of their bytes are left, or the file needs
+    /// repair.
+    fn write(&mut self, batches: &[PendingBatch]) -> Result<WrittenCommit, LogError> {
         let written = self.write_records(batches);
         if written.is_err() {
             self.undo();
@@ -201,7 +203,7 @@ impl Writer {
         written
     }
 
-    fn write_records(&mut self, batches: &[Pending]) -> Result<Written, LogError> {
+    fn write_records(&mut self, batches: &[PendingBatch]) -> Result<WrittenCommit, LogError> {
         let Extent { bytes: mut position, mut end } = self.active.extent();
         let mut entries = Vec::new();
         let mut entry_due = self.active.index().next_due();
@@ -210,7 +212,7 @@ impl Writer {
         for (record, place_in_commit) in records.zip(0..) {
             let place = position + self.buffer.len() as u64;
             if place >= entry_due {
-                entries.push(Entry { offset: end, position: place });
+                entries.push(IndexEntry { offset: end, position: place });
                 entry_due = place + super::index::INTERVAL_BYTES;
             }
             record::encode(&mut self.buffer, end, place_in_commit, record);
@@ -220,10 +222,10 @@ impl Writer {
             }
         }
         position = self.flush(position)?;
-        Ok(Written { extent: Extent { bytes: position, end }, entries })
+        Ok(WrittenCommit { extent: Extent { bytes: position, end }, entries })
     }
 
-    /// Writes the buffer; returns the position behind it.
+    /// Writes the buffer and returns the file position behind it.
     fn flush(&mut self, position: u64) -> Result<u64, LogError> {
         self.file
             .write_at(&self.buffer, position)
@@ -233,29 +235,29 @@ impl Writer {
         Ok(position + written)
     }
 
-    /// Syncs a commit and shows it to readers; takes it back if that fails.
-    fn make_durable(&mut self, written: &Written) -> Result<(), LogError> {
+    /// Syncs a commit and makes it visible to readers. Undoes it if that fails.
+    fn make_durable(&mut self, written: &WrittenCommit) -> Result<(), LogError> {
         if let Err(error) = self.file.sync() {
             self.undo();
             return Err(write_failure("syncing", &self.active.path, &error));
         }
-        self.setup.table.publish(&self.active, written.extent, &written.entries);
+        self.parts.table.publish(&self.active, written.extent, &written.entries);
         Ok(())
     }
 
-    /// Takes back what a failed commit may have left in the file.
+    /// Removes the bytes that a failed commit may have left in the file.
     fn undo(&mut self) {
         self.needs_repair = true;
         if let Err(error) = self.repair() {
-            warn!(topic = self.setup.topic, %error, "cannot take a failed write back yet");
+            warn!(topic = self.parts.topic, %error, "cannot undo a failed write yet");
         }
     }
 
     fn repair(&mut self) -> Result<(), LogError> {
         let path = &self.active.path;
         let failure = |doing| move |error: std::io::Error| write_failure(doing, path, &error);
-        // Anew, because a descriptor that once reported a failed sync does not report it again.
-        let file = self.setup.platform.disk.open(path).map_err(failure("opening"))?;
+        // Opened again, because a descriptor reports a failed sync only once.
+        let file = self.parts.platform.disk.open(path).map_err(failure("opening"))?;
         file.truncate(self.active.extent().bytes).map_err(failure("truncating"))?;
         file.sync().map_err(failure("syncing"))?;
         recovery::verify_end(&self.active)?;
@@ -264,52 +266,56 @@ impl Writer {
         Ok(())
     }
 
-    /// Seals the active segment and goes on in a new one.
-    fn begin_segment(&mut self) -> Result<(), LogError> {
+    /// Seals the active segment and continues in a new one.
+    fn create_next_segment(&mut self) -> Result<(), LogError> {
         let end = self.active.extent().end;
-        let header =
-            Header { base: end, follows: end, created_ms: self.setup.platform.clock.now_ms() };
-        let segment = Arc::new(Segment::empty(&self.setup.directory, header));
+        let header = SegmentHeader {
+            base: end,
+            follows: end,
+            created_ms: self.parts.platform.clock.now_ms(),
+        };
+        let segment = Arc::new(Segment::empty(&self.parts.directory, header));
         self.needs_segment = true;
-        self.file = create_segment(&*self.setup.platform.disk, &segment)?;
+        self.file = create_segment(&*self.parts.platform.disk, &segment)?;
         self.needs_segment = false;
         self.active = segment.clone();
-        self.setup.table.push(segment);
-        debug!(topic = self.setup.topic, base = end, "began a segment");
+        self.parts.table.push(segment);
+        debug!(topic = self.parts.topic, base = end, "created a segment");
         Ok(())
     }
 
     fn enforce_retention(&mut self) {
-        let now_ms = self.setup.platform.clock.now_ms();
+        let now_ms = self.parts.platform.clock.now_ms();
         if !self.needs_repair
             && !self.active.is_empty()
-            && self.setup.limits.should_seal(summary(&self.active), now_ms)
-            && let Err(error) = self.begin_segment()
+            && self.parts.limits.should_seal(summary(&self.active), now_ms)
+            && let Err(error) = self.create_next_segment()
         {
-            warn!(topic = self.setup.topic, %error, "cannot seal an old segment");
+            warn!(topic = self.parts.topic, %error, "cannot seal an old segment");
         }
-        let segments = self.setup.table.segments();
+        let segments = self.parts.table.segments();
         let summaries: Vec<_> = segments.iter().map(|segment| summary(segment)).collect();
-        let expired = self.setup.limits.expired(&summaries, now_ms);
+        let expired = self.parts.limits.expired(&summaries, now_ms);
         if expired > 0 {
             self.remove_oldest(expired);
         }
     }
 
     fn remove_oldest(&self, count: usize) {
-        let (topic, table) = (self.setup.topic, &self.setup.table);
+        let topic = self.parts.topic;
+        let table = &self.parts.table;
         for _ in 0..count {
             let Some(segment) = table.drop_oldest() else { break };
             if let Err(error) = self.remove(&segment) {
                 warn!(topic, path = %segment.path.display(), %error, "cannot remove a segment");
-                // Back, so that the files are always one stretch without a hole.
+                // Added again, so that the files never have a gap.
                 table.restore_oldest(segment);
                 break;
             }
             info!(topic, path = %segment.path.display(), "removed a segment past its retention");
         }
         let earliest = table.bounds().earliest;
-        for (group, committed) in self.setup.groups.all_committed() {
+        for (group, committed) in self.parts.groups.all_committed() {
             if committed < earliest {
                 let records = earliest - committed;
                 warn!(topic, group, records, "retention removed records the group has not read");
@@ -317,18 +323,18 @@ impl Writer {
         }
     }
 
-    /// One after the other, each durably: a crash in between leaves no hole.
+    /// Removes a segment durably before the next one, so that a crash leaves no gap.
     fn remove(&self, segment: &Segment) -> std::io::Result<()> {
-        self.setup.platform.disk.remove(&segment.path)?;
-        self.setup.platform.disk.sync_directory(&self.setup.directory)
+        self.parts.platform.disk.remove(&segment.path)?;
+        self.parts.platform.disk.sync_directory(&self.parts.directory)
     }
 }
 
-fn summary(segment: &Segment) -> Summary {
-    Summary { created_ms: segment.header.created_ms, bytes: segment.extent().bytes }
+fn summary(segment: &Segment) -> SegmentSummary {
+    SegmentSummary { created_ms: segment.header.created_ms, bytes: segment.extent().bytes }
 }
 
-/// Makes a segment's file, durably, with its header; leaves none behind if that fails.
+/// Creates a segment's file with its header, durably. Leaves no file behind if that fails.
 pub(super) fn create_segment(
     disk: &dyn Disk,
     segment: &Segment,
@@ -343,7 +349,7 @@ pub(super) fn create_segment(
         Ok(file)
     });
     made.map_err(|error| {
-        // If this fails too, opening the log removes what is left.
+        // If this fails too, opening the log removes the file.
         let _ = disk.remove(path);
         write_failure("creating", path, &error)
     })

@@ -1,18 +1,36 @@
-//! The way an append goes, by guarantee.
+//! Appends, by the configured guarantee.
+//!
+//! Without transactions (`at_most_once`, `at_least_once`) a batch is queued where `append` is
+//! called, so that call decides its place in the order. Under `at_least_once` the producer is
+//! idempotent: a retry neither repeats nor reorders. Under `at_most_once` one replica has the
+//! record in memory when it is acknowledged, and nothing is sent twice; `acks=0` would not report a
+//! record's offset, which is the comment's number.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
 use tokio::sync::oneshot;
 
-use super::client::Clients;
-use super::delivery::Answer;
+use super::client::{ClientSettings, unavailable};
 use super::health::{Health, PROBE_TIMEOUT};
-use super::producer::DirectAppender;
+use super::in_flight::{BatchSender, DeliveryContext, PendingRecord};
+use super::pending::{AppendResult, PendingAppend, PendingBytes};
 use super::topics::Topics;
 use super::transactions::TransactionalAppender;
 use crate::daemon::base::config::{EventLogConfig, Guarantee};
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Topic};
+
+/// How long the thread that serves delivery reports waits in one call. The wrapper counts whole
+/// milliseconds and spins through the rest at the end of each wait: with the 100 ms of its own
+/// thread an idle node used a hundredth of a processor. Dropping the producer waits for the end of
+/// a call.
+const POLL_WAIT: Duration = Duration::from_millis(500);
+
+type Client = BaseProducer<DeliveryContext>;
 
 #[derive(Clone)]
 pub(super) enum Appender {
@@ -30,19 +48,19 @@ impl std::fmt::Debug for Appender {
 }
 
 impl Appender {
-    pub(super) async fn new(
-        clients: &Clients,
+    /// Blocks under `exactly_once`, until the brokers have ended the transactions of a predecessor.
+    pub(super) fn new(
+        clients: &ClientSettings,
         config: &EventLogConfig,
         topics: Arc<Topics>,
         health: Arc<Health>,
     ) -> Result<Self, LogError> {
         let max_bytes = config.max_pending_bytes.as_u64();
         if config.guarantee == Guarantee::ExactlyOnce {
-            let clients = clients.clone();
-            let opening = move || TransactionalAppender::new(&clients, topics, max_bytes, health);
-            return Ok(Self::Transactional(Arc::new(super::blocking(opening).await?)));
+            let appender = TransactionalAppender::new(clients, topics, max_bytes, health)?;
+            return Ok(Self::Transactional(Arc::new(appender)));
         }
-        let direct = DirectAppender::new(clients, config.guarantee, topics, max_bytes, health)?;
+        let direct = DirectAppender::new(clients, config, topics, health)?;
         Ok(Self::Direct(Arc::new(direct)))
     }
 
@@ -50,35 +68,144 @@ impl Appender {
         &self,
         topic: Topic,
         batch: Vec<NewRecord>,
-    ) -> Result<oneshot::Receiver<Answer>, LogError> {
+    ) -> Result<oneshot::Receiver<AppendResult>, LogError> {
         match self {
             Self::Direct(direct) => direct.append(topic, batch),
             Self::Transactional(appender) => appender.append(topic, batch),
         }
     }
 
-    /// The end that a reader of committed records must see, because what is below it has been
-    /// acknowledged here; 0 if it sees that at once anyway.
-    pub(super) fn visible_to(&self, topic: Topic, partition: u32) -> u64 {
+    /// Returns the end up to which this process has acknowledged records, if a reader of committed
+    /// records may not see them yet; 0 if it sees them at once.
+    pub(super) fn acknowledged_end(&self, topic: Topic, partition: u32) -> u64 {
         match self {
             Self::Direct(_) => 0,
-            Self::Transactional(appender) => appender.visible().end(topic, partition),
+            Self::Transactional(appender) => appender.acknowledged_end(topic, partition),
         }
     }
 
-    /// Asks the cluster for a word. Blocks.
+    /// Sends a request to find out whether the cluster can be reached. Blocks.
     pub(super) fn probe(&self, topic: &str) -> Result<(), LogError> {
         match self {
-            Self::Direct(direct) => direct.metadata(Some(topic), PROBE_TIMEOUT).map(drop),
+            Self::Direct(direct) => direct.probe(topic),
             Self::Transactional(appender) => appender.probe(topic),
         }
     }
 
-    /// Waits until everything under way is answered; nothing is appended after that. Blocks.
+    /// Waits until every pending append is answered. Nothing may be appended afterwards. Blocks.
     pub(super) fn flush(&self, timeout: Duration) -> Result<(), LogError> {
         match self {
             Self::Direct(direct) => direct.flush(timeout),
             Self::Transactional(appender) => appender.close(timeout),
         }
+    }
+}
+
+/// A producer and the thread that serves its delivery reports.
+struct PolledProducer {
+    client: Arc<Client>,
+    dropped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl PolledProducer {
+    fn start(client: Client) -> Result<Self, LogError> {
+        let client = Arc::new(client);
+        let dropped = Arc::<AtomicBool>::default();
+        let poll = {
+            let client = client.clone();
+            let dropped = dropped.clone();
+            move || {
+                while !dropped.load(Ordering::Acquire) {
+                    client.poll(POLL_WAIT);
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("kafka-answers".to_owned())
+            .spawn(poll)
+            .map(|thread| Self { client, dropped, thread: Some(thread) })
+            .map_err(|error| LogError::Unavailable(format!("starting a thread: {error}")))
+    }
+}
+
+impl Drop for PolledProducer {
+    fn drop(&mut self) {
+        self.dropped.store(true, Ordering::Release);
+        // Answers every caller that still waits.
+        self.client.purge(PurgeConfig::default().queue().inflight());
+        // The library must not outlive `main`; its threads end with the last client.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+pub(super) struct DirectAppender {
+    /// Dropped before the client, because the opaques of its records return to it.
+    sender: Arc<BatchSender>,
+    producer: PolledProducer,
+    topics: Arc<Topics>,
+    pending_bytes: Arc<PendingBytes>,
+}
+
+impl DirectAppender {
+    fn new(
+        clients: &ClientSettings,
+        config: &EventLogConfig,
+        topics: Arc<Topics>,
+        health: Arc<Health>,
+    ) -> Result<Self, LogError> {
+        let max_pending_bytes = config.max_pending_bytes.as_u64();
+        let mut client_config = clients.producer(max_pending_bytes);
+        if config.guarantee == Guarantee::AtMostOnce {
+            client_config.set("acks", "1").set("retries", "0");
+        } else {
+            client_config.set("enable.idempotence", "true");
+        }
+        let client = Client::from_config_and_context(&client_config, DeliveryContext { health })
+            .map_err(|error| unavailable("creating a producer", &error))?;
+        let producer = PolledProducer::start(client)?;
+        let sender = BatchSender::new(producer.client.clone(), topics.clone());
+        Ok(Self { sender, producer, topics, pending_bytes: PendingBytes::new(max_pending_bytes) })
+    }
+
+    fn append(
+        &self,
+        topic: Topic,
+        records: Vec<NewRecord>,
+    ) -> Result<oneshot::Receiver<AppendResult>, LogError> {
+        let reserved = self.pending_bytes.reserve(&records)?;
+        let name = self.topics.name(topic);
+        let (append, result) = PendingAppend::new(name, records.len(), reserved);
+        let pending = (0..).zip(records).map(|(index, new)| PendingRecord {
+            new,
+            append: append.clone(),
+            index,
+        });
+        self.sender.enqueue(topic, pending);
+        Ok(result)
+    }
+
+    fn probe(&self, topic: &str) -> Result<(), LogError> {
+        let metadata = self.producer.client.client().fetch_metadata(Some(topic), PROBE_TIMEOUT);
+        metadata.map(drop).map_err(|error| unavailable("reaching the cluster", &error))
+    }
+
+    fn flush(&self, timeout: Duration) -> Result<(), LogError> {
+        let deadline = Instant::now() + timeout;
+        // Each batch that completes lets the next one go.
+        while !self.sender.is_idle() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let text = "the last appends were not acknowledged in time";
+                return Err(LogError::Unavailable(text.to_owned()));
+            }
+            let flushed = self.producer.client.flush(left);
+            flushed.map_err(|error| unavailable("flushing the last appends", &error))?;
+            // The polling thread may be about to complete a batch it has taken.
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 }

@@ -1,12 +1,14 @@
-//! What groups have committed, and how far they are behind.
+//! Committed offsets of consumer groups, and their lag.
 //!
-//! The library tells a client the commits of its own group alone, so there is one idle client a group;
-//! it never joins.
+//! The library shows a client only the commits of its own group, so there is one idle client per
+//! group. It never joins the group.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -16,92 +18,102 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::client::Clients;
-use super::failure::unavailable;
-use super::lag::Lags;
-use super::leaders::{Offsets, ends, offsets};
-use super::place::{log_offset, position};
-use super::reader::Quiet;
+use super::client::{ClientSettings, LogOnlyContext, unavailable};
+use super::offsets::{Offsets, listed_offsets, log_offset, log_position, partition_ends};
 use super::topics::Topics;
 use crate::daemon::base::config::Guarantee;
 use crate::daemon::engines::eventlog::{LogError, Position, Topic};
 use crate::protocol::admin::ConsumerLag;
 
-/// Groups of other nodes are looked for this often.
-const LISTED_EVERY: Duration = Duration::from_secs(5);
-/// A broker that hangs costs the lag of groups known already no more than this.
-const LIST_PATIENCE: Duration = Duration::from_secs(1);
+/// How often the groups on the cluster are listed, to find those of other nodes.
+const LIST_INTERVAL: Duration = Duration::from_secs(5);
+/// Timeout of the list when groups are known already, so that a broker that hangs delays their lag
+/// by no more than this.
+const LIST_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a lag stays valid.
+const LAG_VALIDITY: Duration = Duration::from_secs(1);
+/// Group name of the client that lists groups and finds the ends of topics. It joins no group.
+const LISTER: &str = "lister";
 
-type Client = Arc<BaseConsumer<Quiet>>;
+type Client = Arc<BaseConsumer<LogOnlyContext>>;
 
-pub(super) struct Groups {
-    clients: Clients,
+pub(super) struct GroupOffsets {
+    clients: ClientSettings,
     topics: Arc<Topics>,
-    known: Mutex<Known>,
-    /// Each transaction leaves its mark behind its records.
-    transactions: bool,
-    lags: Lags,
+    known: Mutex<KnownGroups>,
+    /// Whether appends are transactions, each of which writes a marker behind its records.
+    has_transactions: bool,
+    lag_cache: LagCache,
 }
 
 #[derive(Default)]
-struct Known {
-    by_group: BTreeMap<String, Client>,
+struct KnownGroups {
+    clients: BTreeMap<String, Client>,
     listed_at: Option<Instant>,
 }
 
-impl std::fmt::Debug for Groups {
+impl std::fmt::Debug for GroupOffsets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Groups").finish_non_exhaustive()
+        f.debug_struct("GroupOffsets").finish_non_exhaustive()
     }
 }
 
-impl Groups {
-    pub(super) fn new(clients: &Clients, topics: Arc<Topics>, guarantee: Guarantee) -> Arc<Self> {
-        let (clients, known, lags) = (clients.clone(), Mutex::default(), Lags::default());
-        let transactions = guarantee == Guarantee::ExactlyOnce;
-        Arc::new(Self { clients, topics, transactions, known, lags })
+impl GroupOffsets {
+    pub(super) fn new(
+        clients: &ClientSettings,
+        topics: Arc<Topics>,
+        guarantee: Guarantee,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            clients: clients.clone(),
+            topics,
+            known: Mutex::default(),
+            has_transactions: guarantee == Guarantee::ExactlyOnce,
+            lag_cache: LagCache::default(),
+        })
     }
 
-    /// Records between a commit and the end. With transactions the last offset is a mark, which no
-    /// consumer is handed: what is one behind has read everything, as a record that was not read would
-    /// have its mark behind it.
-    fn behind(&self, committed: i64, end: i64) -> u64 {
+    /// Returns the number of records between a commit and the end. With transactions the last
+    /// offset is a marker, which consumers never receive. So a group that is one behind has read
+    /// everything: an unread record would have its marker behind it.
+    fn records_behind(&self, committed: i64, end: i64) -> u64 {
         match end.saturating_sub(committed).max(0) as u64 {
-            1 if self.transactions => 0,
+            1 if self.has_transactions => 0,
             lag => lag,
         }
     }
 
-    /// The client of a group. It opens connections at its first use.
+    /// Returns the client of a group. It connects at its first use.
     fn client(&self, group: &str) -> Result<Client, LogError> {
         let mut known = self.known.lock();
-        if let Some(client) = known.by_group.get(group) {
+        if let Some(client) = known.clients.get(group) {
             return Ok(client.clone());
         }
-        let client = BaseConsumer::from_config_and_context(&self.clients.consumer(group), Quiet)
-            .map_err(|error| unavailable("setting up a client", &error))?;
+        let client =
+            BaseConsumer::from_config_and_context(&self.clients.consumer(group), LogOnlyContext)
+                .map_err(|error| unavailable("creating a client", &error))?;
         let client = Arc::new(client);
-        known.by_group.insert(group.to_owned(), client.clone());
+        known.clients.insert(group.to_owned(), client.clone());
         Ok(client)
     }
 
-    /// What a group committed in a topic. Blocks.
+    /// Returns the positions that a group committed in a topic. Blocks.
     pub(super) fn committed(&self, topic: Topic, group: &str) -> Result<Vec<Position>, LogError> {
         let client = self.client(group)?;
         let committed = self
             .committed_offsets(&client, &[topic])
-            .map_err(|error| unavailable(&format!("asking what {group} committed"), &error))?;
-        let positions = committed.into_iter().map(|((_, at), offset)| position(at, offset));
+            .map_err(|error| unavailable(&format!("fetching the commits of {group}"), &error))?;
+        let positions = committed.into_iter().map(|((_, at), offset)| log_position(at, offset));
         Ok(positions.collect())
     }
 
-    /// Waits until the cluster answers or `kafka.append_timeout` is over.
+    /// Blocks for at most `kafka.append_timeout`.
     fn committed_offsets(&self, client: &Client, topics: &[Topic]) -> KafkaResult<Offsets> {
         let mut list = TopicPartitionList::new();
         for (topic, partition) in self.partitions(topics) {
             list.add_partition_offset(topic, partition, Offset::Invalid)?;
         }
-        offsets(&client.committed_offsets(list, self.clients.timeout)?)
+        listed_offsets(&client.committed_offsets(list, self.clients.timeout)?)
     }
 
     fn partitions<'a>(&'a self, topics: &'a [Topic]) -> impl Iterator<Item = (&'a str, i32)> {
@@ -113,75 +125,178 @@ impl Groups {
 
     pub(super) async fn lag(self: &Arc<Self>) -> Result<Vec<ConsumerLag>, LogError> {
         let groups = self.clone();
-        self.lags.get(move || groups.find_lag()).await
+        self.lag_cache.get(move || groups.find_lag()).await
     }
 
-    /// One question about each group and one about the places where any of them stands: what nobody
-    /// reads may be without a leader. Blocks.
+    /// Sends one request per group, and one for the ends of the partitions in which any group has
+    /// committed: a partition that nobody reads may have no leader. Blocks.
     fn find_lag(&self) -> Result<Vec<ConsumerLag>, LogError> {
         let mut committed = Vec::new();
         for group in self.names()? {
             let offsets = self
                 .committed_offsets(&self.client(&group)?, &Topic::ALL)
-                .map_err(|error| unavailable(&format!("the lag of {group}"), &error))?;
+                .map_err(|error| unavailable(&format!("finding the lag of {group}"), &error))?;
             committed.push((group, offsets));
         }
-        let places: BTreeSet<_> =
+        let partitions: BTreeSet<_> =
             committed.iter().flat_map(|(_, offsets)| offsets.keys()).collect();
-        if places.is_empty() {
+        if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        // After the commits, so that no end is before one.
+        // Fetched after the commits, so that no end is before a commit.
         let client = self.client(LISTER)?;
-        let places = places.iter().map(|(topic, partition)| (topic.as_str(), *partition));
-        let end = ends(&client, places, Offset::End, self.clients.timeout)
-            .map_err(|error| unavailable("the lag of consumers", &error))?;
-        let lag_of = |group: &str, place: &(String, i32), offset| ConsumerLag {
+        let partitions = partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition));
+        let ends = partition_ends(&client, partitions, Offset::End, self.clients.timeout)
+            .map_err(|error| unavailable("finding the lag of consumers", &error))?;
+        let lag_of = |group: &str, of: &(String, i32), offset| ConsumerLag {
             group: group.to_owned(),
-            topic: self.clients.own_name(&place.0).unwrap_or(&place.0).to_owned(),
-            partition: place.1 as u32,
+            topic: self.clients.without_prefix(&of.0).unwrap_or(&of.0).to_owned(),
+            partition: of.1 as u32,
             position: log_offset(offset),
-            end: log_offset(end[place]),
-            lag: self.behind(offset, end[place]),
+            end: log_offset(ends[of]),
+            lag: self.records_behind(offset, ends[of]),
         };
         let lags = committed.iter().flat_map(|(group, offsets)| {
-            offsets.iter().map(move |(place, &offset)| lag_of(group, place, offset))
+            offsets.iter().map(move |(of, &offset)| lag_of(group, of, offset))
         });
         Ok(lags.collect())
     }
 
-    /// The groups of this system that the cluster knows.
+    /// Returns the names of this system's groups on the cluster.
     fn names(&self) -> Result<BTreeSet<String>, LogError> {
         let (mut names, is_listed) = {
             let known = self.known.lock();
-            let is_listed = known.listed_at.is_some_and(|at| at.elapsed() < LISTED_EVERY);
-            (known.by_group.keys().cloned().collect::<BTreeSet<_>>(), is_listed)
+            let is_listed = known.listed_at.is_some_and(|at| at.elapsed() < LIST_INTERVAL);
+            (known.clients.keys().cloned().collect::<BTreeSet<_>>(), is_listed)
         };
         names.remove(LISTER);
         if !is_listed {
-            self.list(&mut names)?;
+            self.add_listed(&mut names)?;
         }
         Ok(names)
     }
 
-    /// Asks each broker. The groups known before are still worth showing without one of them.
-    fn list(&self, names: &mut BTreeSet<String>) -> Result<(), LogError> {
-        let patience = match names.is_empty() {
-            true => self.clients.timeout,
-            false => self.clients.timeout.min(LIST_PATIENCE),
+    /// Asks every broker. If one does not answer, the groups known already are used.
+    fn add_listed(&self, names: &mut BTreeSet<String>) -> Result<(), LogError> {
+        let timeout = if names.is_empty() {
+            self.clients.timeout
+        } else {
+            self.clients.timeout.min(LIST_TIMEOUT)
         };
-        let own_name = |group: &GroupInfo| self.clients.own_name(group.name()).map(str::to_owned);
-        match self.client(LISTER)?.fetch_group_list(None, patience) {
+        let own_name =
+            |group: &GroupInfo| self.clients.without_prefix(group.name()).map(str::to_owned);
+        match self.client(LISTER)?.fetch_group_list(None, timeout) {
             Ok(list) => names.extend(list.groups().iter().filter_map(own_name)),
             Err(error) if names.is_empty() => {
                 return Err(unavailable("listing consumer groups", &error));
             }
-            Err(error) => debug!(%error, "not all consumer groups can be listed"),
+            Err(error) => debug!(%error, "consumer groups cannot be listed on every broker"),
         }
         self.known.lock().listed_at = Some(Instant::now());
         Ok(())
     }
 }
 
-/// The name under which a client lists groups and looks where topics end. It is in no group.
-const LISTER: &str = "lister";
+type LagResult = Result<Vec<ConsumerLag>, LogError>;
+
+/// The last lag, or the query that runs. Callers share one query, and its result for
+/// [`LAG_VALIDITY`]. A query continues when its callers have gone, so on a cluster slower than
+/// their timeout the next caller gets the result.
+#[derive(Default)]
+struct LagCache {
+    last: Mutex<Option<LagQuery>>,
+}
+
+struct LagQuery {
+    result: Shared<BoxFuture<'static, LagResult>>,
+    finished_at: Arc<OnceLock<Instant>>,
+}
+
+impl LagQuery {
+    fn start(find: impl FnOnce() -> LagResult + Send + 'static) -> Self {
+        let finished_at = Arc::<OnceLock<Instant>>::default();
+        let finished = finished_at.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let result = find();
+            let _ = finished.set(Instant::now());
+            result
+        });
+        let result = found
+            .map(|found| {
+                found.unwrap_or_else(|error| Err(LogError::Unavailable(error.to_string())))
+            })
+            .boxed()
+            .shared();
+        Self { result, finished_at }
+    }
+
+    /// Whether it runs, or finished within [`LAG_VALIDITY`].
+    fn is_valid(&self) -> bool {
+        // A query that panicked has no time of finishing.
+        let ended = self.result.peek().is_some();
+        self.finished_at.get().map_or(!ended, |at| at.elapsed() < LAG_VALIDITY)
+    }
+}
+
+impl LagCache {
+    /// Calls `find`, which blocks, if there is no valid result.
+    async fn get(&self, find: impl FnOnce() -> LagResult + Send + 'static) -> LagResult {
+        let result = {
+            let mut last = self.last.lock();
+            match &*last {
+                Some(query) if query.is_valid() => query.result.clone(),
+                _ => last.insert(LagQuery::start(find)).result.clone(),
+            }
+        };
+        result.await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn behind(lag: u64) -> Vec<ConsumerLag> {
+        vec![ConsumerLag {
+            group: "g".to_owned(),
+            topic: "t".to_owned(),
+            partition: 0,
+            position: 1,
+            end: 1 + lag,
+            lag,
+        }]
+    }
+
+    #[tokio::test]
+    async fn concurrent_callers_share_one_query() {
+        let lags = LagCache::default();
+        let (first, second) =
+            tokio::join!(lags.get(|| Ok(behind(1))), lags.get(|| panic!("queried twice")));
+        assert_eq!((first.unwrap(), second.unwrap()), (behind(1), behind(1)));
+        tokio::time::pause();
+        tokio::time::advance(LAG_VALIDITY).await;
+        assert_eq!(lags.get(|| Ok(behind(2))).await.unwrap(), behind(2));
+    }
+
+    #[tokio::test]
+    async fn next_caller_gets_the_result_of_a_slow_query() {
+        let lags = LagCache::default();
+        let (finish, wait) = mpsc::channel();
+        let slow = lags.get(move || {
+            wait.recv().unwrap();
+            Ok(behind(3))
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(1), slow).await.is_err());
+        finish.send(()).unwrap();
+        assert_eq!(lags.get(|| panic!("queried twice")).await.unwrap(), behind(3));
+    }
+
+    #[tokio::test]
+    async fn query_that_panics_is_repeated() {
+        let lags = LagCache::default();
+        assert!(lags.get(|| panic!("on purpose")).await.is_err());
+        assert_eq!(lags.get(|| Ok(behind(4))).await.unwrap(), behind(4));
+    }
+}

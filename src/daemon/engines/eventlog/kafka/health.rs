@@ -1,20 +1,20 @@
 //! Whether the cluster can be reached, so that an append is refused at once instead of after its
 //! timeout.
 //!
-//! A client that loses its last connection, or an append that was never acknowledged, is a suspicion.
-//! A thread then asks the cluster, and while it does not answer, appends and reads are refused; the
-//! first answer ends that. Without a suspicion the thread sleeps.
+//! A client that loses its last connection, or an append that is not acknowledged, raises a
+//! suspicion. A thread then probes the cluster. Appends and reads are refused from the first probe
+//! that fails to the first that succeeds. Without a suspicion the thread sleeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use tracing::{info, warn};
 
 use crate::daemon::engines::eventlog::LogError;
 
-/// How long the cluster may take to answer before it counts as away.
+/// A cluster that does not answer a probe within this time counts as unreachable.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_millis(700);
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -42,24 +42,25 @@ impl Health {
         std::thread::Builder::new()
             .name("kafka-health".to_owned())
             .spawn(move || {
-                while health.suspected() {
-                    health.settle(&probe);
+                while health.wait_for_suspicion() {
+                    health.probe_until_reachable(&probe);
                 }
             })
             .map(drop)
             .map_err(|error| LogError::Unavailable(format!("starting a thread: {error}")))
     }
 
-    /// Refuses while the cluster is known to be away.
+    /// Fails while the cluster is known to be unreachable.
     pub(super) fn check(&self) -> Result<(), LogError> {
         if !self.down.load(Ordering::Acquire) {
             return Ok(());
         }
-        Err(LogError::Unavailable(self.lock().reason.clone()))
+        Err(LogError::Unavailable(self.state.lock().reason.clone()))
     }
 
+    /// Makes the thread probe the cluster.
     pub(super) fn suspect(&self, reason: &str) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.suspected {
             state.suspected = true;
             reason.clone_into(&mut state.reason);
@@ -67,46 +68,42 @@ impl Health {
         }
     }
 
+    /// Ends the thread.
     pub(super) fn stop(&self) {
-        self.lock().stopped = true;
+        self.state.lock().stopped = true;
         self.changed.notify_all();
     }
 
-    /// Waits for a suspicion; false if there will be none.
-    fn suspected(&self) -> bool {
-        let mut state = self.lock();
+    /// Waits for a suspicion; false once stopped.
+    fn wait_for_suspicion(&self) -> bool {
+        let mut state = self.state.lock();
         while !state.suspected && !state.stopped {
             self.changed.wait(&mut state);
         }
         !state.stopped
     }
 
-    fn settle(&self, probe: &impl Fn() -> Result<(), LogError>) {
-        while !self.lock().stopped {
+    fn probe_until_reachable(&self, probe: &impl Fn() -> Result<(), LogError>) {
+        while !self.state.lock().stopped {
             match probe() {
                 Ok(()) => {
-                    self.lock().suspected = false;
+                    self.state.lock().suspected = false;
                     if self.down.swap(false, Ordering::AcqRel) {
-                        info!("Kafka answers again");
+                        info!("Kafka is reachable again");
                     }
                     return;
                 }
                 Err(error) => {
-                    self.lock().reason = match error {
+                    self.state.lock().reason = match error {
                         LogError::Unavailable(reason) => reason,
                         other => other.to_string(),
                     };
                     if !self.down.swap(true, Ordering::AcqRel) {
-                        warn!(reason = self.lock().reason, "Kafka does not answer");
+                        warn!(reason = self.state.lock().reason, "Kafka is unreachable");
                     }
                 }
             }
             std::thread::sleep(PROBE_PAUSE);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change leaves `State` whole.
-        self.state.lock()
     }
 }

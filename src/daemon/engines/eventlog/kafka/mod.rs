@@ -1,54 +1,49 @@
 //! The event log on Kafka.
 //!
-//! In: batches from any task. Out: positions, once the brokers have them; records to members of
+//! In: batches from any task. Out: positions, once the brokers have the records; records to
 //! consumer groups, to followers, and to readers by position.
 //!
-//! How it keeps the contract:
-//! - **Topics** are those of the contract under `kafka.prefix`, created at start if absent
-//!   ([`topics`]); one that is there keeps its settings. A record's key is its eight bytes, its
-//!   partition follows from them alone ([`partitioner`]), its timestamp is the record's.
-//! - **Offsets** are Kafka's plus one, because `seq` 0 means "nothing yet" ([`place`]). Marks of
-//!   transactions take offsets too, so those of the records need not be consecutive.
-//! - **Order** of a key is the order of the calls: a batch is handed to the producer, or takes its
-//!   place in the queue of transactions, before `append` returns.
-//! - **Guarantee** `at_least_once`: all in-sync replicas have an acknowledged record, retries neither
-//!   repeat nor reorder. `at_most_once`: the leader has it, nothing is sent twice. `exactly_once`:
-//!   appends are transactions, grouped by what waits.
-//! - **Groups** are named `kafka.prefix` + group and rebalance cooperatively: what a member keeps it
-//!   goes on reading, what it loses leaves its line at once ([`assignment`], [`inbox`]).
-//! - **Epoch** is the identity Kafka gave the topic `comment_events` when it was created.
+//! Always holds:
+//! - **Topics** are those of the contract under `kafka.prefix`. Missing ones are created at start;
+//!   an existing one keeps its settings. A record's key is written as eight bytes, which alone
+//!   decide its partition ([`topics`]); its timestamp is the record's.
+//! - **Offsets** are Kafka's plus one, because `seq` 0 means "nothing yet" ([`offsets`]).
+//!   Transaction markers take offsets too, so the offsets of records need not be consecutive.
+//! - **Order** of a key is the order of the calls: a batch enters its queue before `append`
+//!   returns.
+//! - **Guarantee** `at_least_once`: all in-sync replicas have an acknowledged record, and retries
+//!   neither repeat nor reorder. `at_most_once`: the leader has it, and nothing is sent twice.
+//!   `exactly_once`: appends are transactions, grouped by what waits.
+//! - **Groups** are named `kafka.prefix` + group and rebalance cooperatively: a member continues to
+//!   read the partitions it keeps, and the records of those it loses leave its queue at once
+//!   ([`consumer_thread`], [`prefetch`]).
+//! - **Epoch** is the id that Kafka gave the topic `comment_events` when it was created
+//!   ([`native`]).
 //!
-//! When Kafka is away: what is under way waits up to `kafka.append_timeout`; as soon as no broker can
-//! be reached, appends and reads are refused at once ([`health`]). Consumers and followers wait and go
-//! on by themselves; their polls bring nothing meanwhile. A member that was away for longer than
-//! `kafka.session_timeout` loses its partitions, is told so, and gets its share again.
+//! While Kafka is unreachable: pending appends wait up to `kafka.append_timeout`. New appends and
+//! reads are refused at once ([`health`]). Consumers and followers wait and recover by themselves;
+//! their polls return nothing meanwhile. A member that was disconnected for longer than
+//! `kafka.session_timeout` loses its partitions, reports them as revoked, and is assigned its share
+//! again.
 //!
-//! When full: appends under way are bounded by `eventlog.max_pending_bytes` ([`delivery`]), what is
-//! read ahead by a few MiB a consumer ([`inbox`]), pages by number and size ([`reader`]).
+//! When full: `eventlog.max_pending_bytes` bounds the pending appends ([`pending`]), a few MiB the
+//! prefetched records of a consumer ([`prefetch`]), and number and size a page ([`reader`]).
 
 mod appender;
-mod assignment;
 mod check;
 mod client;
-mod commit;
-mod delivery;
-mod failure;
+mod consumer;
+mod consumer_thread;
 mod groups;
 mod health;
-mod inbox;
-mod lag;
-mod leaders;
-mod member;
-mod partitioner;
-mod place;
-mod producer;
+mod in_flight;
+mod native;
+mod offsets;
+mod pending;
+mod prefetch;
 mod reader;
-mod reading;
-mod shipping;
-mod topic_id;
 mod topics;
 mod transactions;
-mod visible;
 
 #[cfg(test)]
 mod tests;
@@ -64,40 +59,40 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::{
-    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, MAX_PAYLOAD_BYTES,
-    NewRecord, Page, Position, StartAt, Topic,
+    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, NewRecord, Page, Position,
+    StartAt, Topic, check_sizes, run_blocking,
 };
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::protocol::admin::ConsumerLag;
 use crate::protocol::{Epoch, NodeId};
 use appender::Appender;
 pub use check::check;
-use client::Clients;
-use groups::Groups;
+use client::ClientSettings;
+use consumer::{GroupConsumer, JoinRequest, TopicFollower};
+use groups::GroupOffsets;
 use health::Health;
-use inbox::Inbox;
-use member::{Follower, Member};
-use reader::{Readers, Wanted};
+use prefetch::PrefetchQueue;
+use reader::{PageRequest, ReaderPool};
 use topics::Topics;
 
-/// An open log. Close it before it is dropped: what is under way when it is dropped is thrown out.
+/// An open log. Close it before dropping it: dropping fails the pending appends.
 #[derive(Debug)]
 pub struct KafkaLog {
-    clients: Clients,
+    clients: ClientSettings,
     topics: Arc<Topics>,
     epoch: Epoch,
     appender: Appender,
-    readers: Readers,
-    groups: Arc<Groups>,
+    readers: ReaderPool,
+    groups: Arc<GroupOffsets>,
     health: Arc<Health>,
     closed: CancellationToken,
     /// The threads of consumers and followers.
-    reading: TaskTracker,
-    inboxes: Mutex<Vec<Weak<Inbox>>>,
+    consumer_threads: TaskTracker,
+    prefetch_queues: Mutex<Vec<Weak<PrefetchQueue>>>,
 }
 
 impl KafkaLog {
-    /// Reaches the cluster, creates what topics are missing, and opens the log.
+    /// Connects to the cluster, creates missing topics, and opens the log.
     ///
     /// # Errors
     /// [`LogError::Unavailable`] that names the setting concerned: see [`check()`].
@@ -106,22 +101,29 @@ impl KafkaLog {
         config: &EventLogConfig,
         node: &NodeId,
     ) -> Result<Self, LogError> {
-        let clients = Clients::new(kafka, node)?;
+        let clients = ClientSettings::new(kafka, node)?;
         let (topics, epoch) = check::prepare(&clients, kafka, config).await?;
-        let (topics, health) = (Arc::new(topics), Arc::new(Health::default()));
-        let appender = Appender::new(&clients, config, topics.clone(), health.clone()).await?;
-        let probe = appender.clone();
-        let probed = topics.name(Topic::CommentEvents).to_owned();
-        health.watch(move || probe.probe(&probed))?;
+        let topics = Arc::new(topics);
+        let health = Arc::<Health>::default();
+        let appender = {
+            let clients = clients.clone();
+            let config = config.clone();
+            let topics = topics.clone();
+            let health = health.clone();
+            run_blocking(move || Appender::new(&clients, &config, topics, health)).await?
+        };
+        let probing = appender.clone();
+        let probed_topic = topics.name(Topic::CommentEvents).to_owned();
+        health.watch(move || probing.probe(&probed_topic))?;
         Ok(Self {
             epoch,
             appender,
-            readers: Readers::new(&clients),
-            groups: Groups::new(&clients, topics.clone(), config.guarantee),
+            readers: ReaderPool::new(&clients),
+            groups: GroupOffsets::new(&clients, topics.clone(), config.guarantee),
             health,
             closed: CancellationToken::new(),
-            reading: TaskTracker::new(),
-            inboxes: Mutex::default(),
+            consumer_threads: TaskTracker::new(),
+            prefetch_queues: Mutex::default(),
             clients,
             topics,
         })
@@ -130,74 +132,63 @@ impl KafkaLog {
     fn check_open(&self) -> Result<(), LogError> {
         if self.closed.is_cancelled() { Err(LogError::Closed) } else { Ok(()) }
     }
-}
 
-impl KafkaLog {
-    /// A line of arrivals that ends when the log is closed.
-    fn inbox(&self) -> Arc<Inbox> {
-        let inbox = Arc::<Inbox>::default();
-        let mut inboxes = self.inboxes.lock();
-        inboxes.retain(|known| known.strong_count() > 0);
-        inboxes.push(Arc::downgrade(&inbox));
-        inbox
+    /// Creates a queue that is closed with the log.
+    fn prefetch_queue(&self) -> Arc<PrefetchQueue> {
+        let queue = Arc::<PrefetchQueue>::default();
+        let mut queues = self.prefetch_queues.lock();
+        queues.retain(|known| known.strong_count() > 0);
+        queues.push(Arc::downgrade(&queue));
+        queue
     }
 
-    fn wanted(
+    fn page_request(
         &self,
         topic: Topic,
         partition: u32,
         key: Option<u64>,
         offset: u64,
         max_records: usize,
-    ) -> Result<Wanted, LogError> {
+    ) -> Result<PageRequest, LogError> {
         self.check_open()?;
         self.topics.check_partition(topic, partition)?;
         self.health.check()?;
-        Ok(Wanted {
+        Ok(PageRequest {
             topic: self.topics.name(topic).to_owned(),
             partition,
             key,
             offset,
             max_records,
-            visible_to: self.appender.visible_to(topic, partition),
+            acknowledged_end: self.appender.acknowledged_end(topic, partition),
         })
     }
 
-    fn end_reading(&self) {
+    fn close_consumers(&self) {
         self.closed.cancel();
-        let inboxes = self.inboxes.lock();
-        for inbox in inboxes.iter().filter_map(Weak::upgrade) {
-            inbox.end();
+        let queues = self.prefetch_queues.lock();
+        for queue in queues.iter().filter_map(Weak::upgrade) {
+            queue.close();
         }
     }
 }
 
-/// Runs what waits for the cluster where waiting harms nobody.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
-) -> Result<T, LogError> {
-    let outcome = tokio::task::spawn_blocking(work).await;
-    outcome.unwrap_or_else(|error| Err(LogError::Unavailable(format!("asking Kafka: {error}"))))
-}
-
 #[async_trait]
 impl EventLog for KafkaLog {
-    /// Dropping the future does not take the batch back.
+    /// Dropping the future does not cancel the append.
     fn append(
         &self,
         topic: Topic,
         batch: Vec<NewRecord>,
     ) -> BoxFuture<'static, Result<Vec<Position>, LogError>> {
-        let too_large = batch.iter().map(|new| new.payload.len()).find(|n| *n > MAX_PAYLOAD_BYTES);
-        if let Some(bytes) = too_large {
-            return ready(Err(LogError::TooLarge { bytes })).boxed();
+        if let Err(error) = check_sizes(&batch) {
+            return ready(Err(error)).boxed();
         }
-        let sent = self.check_open().and_then(|()| self.health.check());
+        let usable = self.check_open().and_then(|()| self.health.check());
         if batch.is_empty() {
-            return ready(sent.map(|()| Vec::new())).boxed();
+            return ready(usable.map(|()| Vec::new())).boxed();
         }
-        match sent.and_then(|()| self.appender.append(topic, batch)) {
-            Ok(answer) => answer.map(|answer| answer.unwrap_or(Err(LogError::Closed))).boxed(),
+        match usable.and_then(|()| self.appender.append(topic, batch)) {
+            Ok(result) => result.map(|result| result.unwrap_or(Err(LogError::Closed))).boxed(),
             Err(error) => ready(Err(error)).boxed(),
         }
     }
@@ -209,30 +200,32 @@ impl EventLog for KafkaLog {
         start: StartAt,
     ) -> Result<Box<dyn LogConsumer>, LogError> {
         self.check_open()?;
-        let (inbox, name) = (self.inbox(), self.topics.name(topic));
-        let state = (self.appender.clone(), self.health.clone());
-        let member = Member::join(
-            &self.clients,
-            name,
-            (group.as_str(), start),
-            inbox,
-            state,
-            &self.reading,
-        )?;
-        // The log may have been closed meanwhile, when nobody knew of this inbox.
+        let consumer = GroupConsumer::join(JoinRequest {
+            clients: &self.clients,
+            topic: self.topics.name(topic),
+            group,
+            start,
+            queue: self.prefetch_queue(),
+            appender: self.appender.clone(),
+            health: self.health.clone(),
+            threads: &self.consumer_threads,
+        })?;
+        // The log may have been closed before this queue was registered.
         self.check_open()?;
-        Ok(Box::new(member))
+        Ok(Box::new(consumer))
     }
 
     async fn follow(&self, topic: Topic) -> Result<Box<dyn LogFollower>, LogError> {
         self.check_open()?;
         self.health.check()?;
-        let (clients, reading, inbox) = (self.clients.clone(), self.reading.clone(), self.inbox());
+        let clients = self.clients.clone();
+        let threads = self.consumer_threads.clone();
+        let queue = self.prefetch_queue();
         let name = self.topics.name(topic).to_owned();
-        let acknowledged = |partition| self.appender.visible_to(topic, partition);
-        let acknowledged: Vec<u64> = (0..self.topics.partitions(topic)).map(acknowledged).collect();
+        let end = |partition| self.appender.acknowledged_end(topic, partition);
+        let ends: Vec<u64> = (0..self.topics.partitions(topic)).map(end).collect();
         let started =
-            blocking(move || Follower::start(&clients, &name, &acknowledged, inbox, &reading));
+            run_blocking(move || TopicFollower::start(&clients, &name, &ends, queue, &threads));
         let follower = started.await?;
         self.check_open()?;
         Ok(Box::new(follower))
@@ -246,8 +239,8 @@ impl EventLog for KafkaLog {
         max_records: usize,
     ) -> Result<Page, LogError> {
         let partition = self.topics.partition_of(topic, key);
-        let wanted = self.wanted(topic, partition, Some(key), offset, max_records)?;
-        self.readers.page(wanted).await
+        let request = self.page_request(topic, partition, Some(key), offset, max_records)?;
+        self.readers.page(request).await
     }
 
     async fn read_partition(
@@ -257,8 +250,8 @@ impl EventLog for KafkaLog {
         offset: u64,
         max_records: usize,
     ) -> Result<Page, LogError> {
-        let wanted = self.wanted(topic, partition, None, offset, max_records)?;
-        self.readers.page(wanted).await
+        let request = self.page_request(topic, partition, None, offset, max_records)?;
+        self.readers.page(request).await
     }
 
     fn partition_of(&self, topic: Topic, key: u64) -> u32 {
@@ -270,8 +263,8 @@ impl EventLog for KafkaLog {
     }
 
     async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
-        let wanted = self.wanted(topic, partition, None, 0, 0)?;
-        self.readers.bounds(wanted).await
+        let request = self.page_request(topic, partition, None, 0, 0)?;
+        self.readers.bounds(request).await
     }
 
     async fn committed(
@@ -282,7 +275,7 @@ impl EventLog for KafkaLog {
         self.check_open()?;
         self.health.check()?;
         let groups = self.groups.clone();
-        blocking(move || groups.committed(topic, group.as_str())).await
+        run_blocking(move || groups.committed(topic, group.as_str())).await
     }
 
     async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError> {
@@ -295,16 +288,18 @@ impl EventLog for KafkaLog {
         self.epoch
     }
 
-    /// Waits for what is under way, at most `kafka.append_timeout`, and for members to leave.
+    /// Waits for pending appends, at most `kafka.append_timeout`, and for consumers to leave their
+    /// groups.
     async fn close(&self) -> Result<(), LogError> {
         self.check_open()?;
-        self.end_reading();
+        self.close_consumers();
         self.readers.close();
-        self.reading.close();
-        let (appender, timeout) = (self.appender.clone(), self.clients.timeout);
-        let flushed = blocking(move || appender.flush(timeout)).await;
-        if tokio::time::timeout(timeout, self.reading.wait()).await.is_err() {
-            warn!("consumers did not leave their groups in time; the groups notice by themselves");
+        self.consumer_threads.close();
+        let appender = self.appender.clone();
+        let timeout = self.clients.timeout;
+        let flushed = run_blocking(move || appender.flush(timeout)).await;
+        if tokio::time::timeout(timeout, self.consumer_threads.wait()).await.is_err() {
+            warn!("consumers did not leave their groups in time; their sessions will expire");
         }
         self.health.stop();
         flushed
@@ -313,7 +308,7 @@ impl EventLog for KafkaLog {
 
 impl Drop for KafkaLog {
     fn drop(&mut self) {
-        self.end_reading();
+        self.close_consumers();
         self.health.stop();
     }
 }

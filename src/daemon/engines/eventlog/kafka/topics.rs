@@ -1,4 +1,5 @@
-//! The topics: what they are called, how they are made, how many partitions they have.
+//! The topics on the cluster: their names, their partitions, their creation; and the partition of a
+//! key.
 
 use std::time::{Duration, Instant};
 
@@ -8,37 +9,40 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::metadata::Metadata;
 use tracing::{info, warn};
 
-use super::client::Clients;
-use super::failure::unavailable;
-use super::partitioner;
+use super::client::{ClientSettings, unavailable};
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::daemon::engines::eventlog::{LogError, MAX_PAYLOAD_BYTES, Topic};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// A record may carry its key and Kafka's own fields besides the payload.
-pub(super) const MAX_RECORD_BYTES: usize = MAX_PAYLOAD_BYTES + 4096;
-/// Between two looks at whether new topics have leaders.
-const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+/// Pause between two checks whether new topics have leaders.
+const LEADER_CHECK_PAUSE: Duration = Duration::from_millis(20);
 
-/// The topics as they are on the cluster. Counts are those found when the log was opened: partitions
-/// added later would move streams in the middle of their order, so they are not used until then.
+/// The topics as they were on the cluster when the log was opened. Partitions added later are not
+/// used before it is opened again, because they would move streams in the middle of their order.
 #[derive(Debug)]
 pub(super) struct Topics {
-    /// In the order of [`Topic::ALL`]: the full name and the number of partitions.
-    known: Vec<(String, u32)>,
+    /// In the order of [`Topic::ALL`].
+    found: Vec<FoundTopic>,
+}
+
+#[derive(Debug)]
+struct FoundTopic {
+    /// With the prefix.
+    name: String,
+    partitions: u32,
 }
 
 impl Topics {
     pub(super) fn name(&self, topic: Topic) -> &str {
-        &self.known[index(topic)].0
+        &self.found[index(topic)].name
     }
 
     pub(super) fn partitions(&self, topic: Topic) -> u32 {
-        self.known[index(topic)].1
+        self.found[index(topic)].partitions
     }
 
     pub(super) fn partition_of(&self, topic: Topic, key: u64) -> u32 {
-        partitioner::partition(key, self.partitions(topic))
+        partition_of_key(key, self.partitions(topic))
     }
 
     pub(super) fn check_partition(&self, topic: Topic, partition: u32) -> Result<(), LogError> {
@@ -47,29 +51,38 @@ impl Topics {
             return Ok(());
         }
         let name = self.name(topic);
-        Err(LogError::Unavailable(format!("topic {name} has {count} partitions, no {partition}")))
+        Err(LogError::Unavailable(format!(
+            "topic {name} has {count} partitions; there is no partition {partition}"
+        )))
     }
 
-    /// The topics in the cluster's metadata; the error is what is missing.
-    pub(super) fn found(metadata: &Metadata, clients: &Clients) -> Result<Self, Vec<Topic>> {
-        let count = |topic: Topic| {
-            let name = clients.name(topic.name());
-            let found = metadata.topics().iter().find(|found| found.name() == name)?;
-            let ready = |p: &rdkafka::metadata::MetadataPartition| p.leader() >= 0;
-            let there = found.error().is_none() && !found.partitions().is_empty();
-            (there && found.partitions().iter().all(ready))
-                .then(|| (name, found.partitions().len() as u32))
-        };
-        let missing: Vec<_> =
-            Topic::ALL.into_iter().filter(|topic| count(*topic).is_none()).collect();
-        if missing.is_empty() {
-            Ok(Self { known: Topic::ALL.into_iter().filter_map(count).collect() })
-        } else {
-            Err(missing)
+    /// Finds the topics in the cluster's metadata. The error lists those that are missing or have a
+    /// partition without a leader.
+    pub(super) fn find(metadata: &Metadata, clients: &ClientSettings) -> Result<Self, Vec<Topic>> {
+        let mut found = Vec::new();
+        let mut missing = Vec::new();
+        for topic in Topic::ALL {
+            match FoundTopic::find(metadata, clients.prefixed(topic.name())) {
+                Some(topic) => found.push(topic),
+                None => missing.push(topic),
+            }
         }
+        if missing.is_empty() { Ok(Self { found }) } else { Err(missing) }
     }
 }
 
+impl FoundTopic {
+    fn find(metadata: &Metadata, name: String) -> Option<Self> {
+        let topic = metadata.topics().iter().find(|topic| topic.name() == name)?;
+        let partitions = topic.partitions();
+        let is_ready = topic.error().is_none()
+            && !partitions.is_empty()
+            && partitions.iter().all(|partition| partition.leader() >= 0);
+        is_ready.then(|| Self { name, partitions: partitions.len() as u32 })
+    }
+}
+
+/// Returns the index of a topic in [`Topic::ALL`].
 pub(super) fn index(topic: Topic) -> usize {
     match topic {
         Topic::CommentEvents => 0,
@@ -80,8 +93,8 @@ pub(super) fn index(topic: Topic) -> usize {
     }
 }
 
-/// How many partitions a topic is to have when it is created.
-pub(super) fn wanted_partitions(config: &KafkaConfig, topic: Topic) -> u32 {
+/// Returns the configured number of partitions, which a topic gets when it is created.
+pub(super) fn configured_partitions(config: &KafkaConfig, topic: Topic) -> u32 {
     let counts = &config.partitions;
     match topic {
         Topic::CommentEvents => counts.comment_events,
@@ -92,35 +105,35 @@ pub(super) fn wanted_partitions(config: &KafkaConfig, topic: Topic) -> u32 {
     }
 }
 
-/// How a topic is compressed on disk and how long it is kept.
+/// Returns a topic's compression on disk and its retention.
 fn policy(topic: Topic, config: &EventLogConfig) -> (&'static str, Duration) {
     match topic {
         Topic::CommentEvents => ("snappy", config.retention),
         Topic::ModerationEvents => ("gzip", 7 * DAY),
         Topic::AnalyticsEvents => ("lz4", 30 * DAY),
-        // Worth something only while viewers wait for it.
+        // Useful only while viewers wait for the messages.
         Topic::WsMessages => ("snappy", DAY),
         Topic::DeadLetters => ("snappy", 30 * DAY),
     }
 }
 
-/// Creates what is missing; a topic that another node creates at the same time is as good.
-pub(super) async fn create<C: ClientContext>(
+/// Creates the missing topics. A topic that another node creates at the same time is no error.
+pub(super) async fn create_missing<C: ClientContext>(
     admin: &AdminClient<C>,
     missing: &[Topic],
-    clients: &Clients,
+    clients: &ClientSettings,
     kafka: &KafkaConfig,
     config: &EventLogConfig,
 ) -> Result<(), LogError> {
     let in_sync = kafka.min_insync_replicas.to_string();
     let max_bytes = (2 * MAX_PAYLOAD_BYTES).to_string();
     for &topic in missing {
-        let name = clients.name(topic.name());
+        let name = clients.prefixed(topic.name());
         let (compression, retention) = policy(topic, config);
         let retention_ms = retention.as_millis().to_string();
         let new = NewTopic::new(
             &name,
-            wanted_partitions(kafka, topic) as i32,
+            configured_partitions(kafka, topic) as i32,
             TopicReplication::Fixed(kafka.replication_factor),
         )
         .set("compression.type", compression)
@@ -149,10 +162,14 @@ fn not_created(name: &str, code: Code, kafka: &KafkaConfig) -> LogError {
             "`kafka.replication_factor` is {}, more than the cluster has brokers",
             kafka.replication_factor
         ),
-        Code::InvalidPartitions => "`kafka.partitions` asks for a number it does not take".into(),
-        Code::InvalidTopic => format!("with `kafka.prefix` = {:?} it has no name", kafka.prefix),
+        Code::InvalidPartitions => {
+            "the brokers do not allow the number in `kafka.partitions`".into()
+        }
+        Code::InvalidTopic => {
+            format!("with `kafka.prefix` = {:?} its name is not valid", kafka.prefix)
+        }
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            "the user in `kafka.sasl` may not: create it by hand, or let the user".into()
+            "the user in `kafka.sasl` is not allowed to; create it by hand or allow it".into()
         }
         Code::PolicyViolation | Code::InvalidConfig => format!(
             "the cluster's policy refuses its settings (replicas {}, in sync {}): {code}",
@@ -163,37 +180,81 @@ fn not_created(name: &str, code: Code, kafka: &KafkaConfig) -> LogError {
     LogError::Unavailable(format!("cannot create topic {name}: {why}"))
 }
 
-/// Waits until every topic is there and led. `metadata` blocks.
-pub(super) fn settled(
-    clients: &Clients,
+/// Waits until every topic exists and all its partitions have leaders. `metadata` blocks.
+pub(super) fn wait_for_leaders(
+    clients: &ClientSettings,
     metadata: impl Fn() -> Result<Metadata, LogError>,
 ) -> Result<Topics, LogError> {
     let deadline = Instant::now() + clients.timeout;
     loop {
-        match Topics::found(&metadata()?, clients) {
+        match Topics::find(&metadata()?, clients) {
             Ok(topics) => return Ok(topics),
             Err(missing) if Instant::now() >= deadline => {
-                let names: Vec<_> = missing.iter().map(|t| clients.name(t.name())).collect();
+                let names: Vec<_> = missing.iter().map(|t| clients.prefixed(t.name())).collect();
                 return Err(LogError::Unavailable(format!(
                     "partitions without a leader after `kafka.append_timeout` in {}",
                     names.join(", ")
                 )));
             }
-            Err(_) => std::thread::sleep(SETTLE_PAUSE),
+            Err(_) => std::thread::sleep(LEADER_CHECK_PAUSE),
         }
     }
 }
 
-/// Says where a topic that was there differs from the settings; it stays as it is.
+/// Warns about existing topics that differ from the settings. They are left as they are.
 pub(super) fn warn_of_differences(topics: &Topics, kafka: &KafkaConfig) {
     for topic in Topic::ALL {
-        let (wanted, found) = (wanted_partitions(kafka, topic), topics.partitions(topic));
-        if wanted != found {
-            let name = topics.name(topic);
-            warn!(
-                topic = name,
-                wanted, found, "a topic has another number of partitions; it stays"
-            );
+        let configured = configured_partitions(kafka, topic);
+        let existing = topics.partitions(topic);
+        if configured != existing {
+            let topic = topics.name(topic);
+            warn!(topic, configured, existing, "topic keeps its number of partitions");
         }
+    }
+}
+
+/// Encodes a key as Kafka encodes a 64-bit number: big-endian.
+pub(super) fn key_bytes(key: u64) -> [u8; 8] {
+    key.to_be_bytes()
+}
+
+/// Returns the partition of a key. It is the one that Kafka's own clients choose for the same eight
+/// bytes, so that producers in other languages write a stream's records to the same partition. It
+/// must never change, because a stream's order is kept within one partition.
+fn partition_of_key(key: u64, partitions: u32) -> u32 {
+    let positive = murmur2(&key_bytes(key)) & 0x7fff_ffff;
+    positive % partitions.max(1)
+}
+
+/// Murmur 2 with Kafka's seed, for input whose length is a multiple of four.
+fn murmur2(data: &[u8; 8]) -> u32 {
+    const SEED: u32 = 0x9747_b28c;
+    const M: u32 = 0x5bd1_e995;
+    let mut hash = SEED ^ data.len() as u32;
+    for word in data.chunks_exact(4) {
+        let mut k = u32::from_le_bytes([word[0], word[1], word[2], word[3]]).wrapping_mul(M);
+        k = (k ^ (k >> 24)).wrapping_mul(M);
+        hash = hash.wrapping_mul(M) ^ k;
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partition_of_a_key_never_changes() {
+        // The function's results when the first log was written.
+        let partitions = [0, 1, 2, 42, u64::MAX].map(|key| partition_of_key(key, 100));
+        assert_eq!(partitions, [15, 60, 4, 52, 97]);
+    }
+
+    #[test]
+    fn keys_spread_over_the_partitions() {
+        let mut counts = [0_u32; 100];
+        (0..10_000).for_each(|key| counts[partition_of_key(key, 100) as usize] += 1);
+        assert!(counts.iter().all(|count| (50..200).contains(count)), "{counts:?}");
     }
 }

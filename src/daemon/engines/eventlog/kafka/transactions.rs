@@ -1,25 +1,28 @@
 //! Appends as transactions: `exactly_once`.
 //!
-//! One thread commits one transaction at a time, of all that waits: group commit. An append is
-//! answered when its transaction is committed; readers, who see committed records alone, see it a
-//! moment later, or never. A record the brokers refuse takes the appends of its transaction with it:
-//! they are told that nothing was stored and may try again. A consumer's position may be part of a transaction, which then is its
-//! alone, so that what is wrong with a group harms nobody else's append.
+//! One thread commits one transaction at a time, with all appends that wait: group commit. An
+//! append is answered when its transaction is committed. Readers of committed records see it a
+//! moment later, or never. A record that the brokers refuse fails every append of its transaction;
+//! nothing of them was stored, so the callers may try again. A transaction may commit a consumer's
+//! offsets; it then holds nothing else, so that an error of the group fails no other append.
 //!
-//! Several producers take turns ([`LANES`]): after a commit the brokers are busy with its marks for a
-//! few milliseconds, in which the same producer may not begin the next.
+//! Several producers take turns ([`PRODUCERS`]): after a commit the brokers write its markers for a
+//! few milliseconds, during which the same producer may not begin the next transaction.
 //!
-//! The transactional names are the node's: a process that starts anew ends what its predecessor left
-//! open, and a predecessor that still lives is fenced off. One that died without a successor holds
-//! readers of its partitions up until the brokers give it up (`kafka.append_timeout` and up to 20 s).
+//! The transactional ids belong to the node. A process that starts again ends the transactions that
+//! its predecessor left open, and fences off a predecessor that still runs. A process that died
+//! without a successor blocks readers of its partitions until the brokers abort its transaction
+//! (`kafka.append_timeout` and up to 20 s).
 //!
-//! Bounded: by the budget of appends; what waited longer than `kafka.append_timeout` is refused.
+//! Bounded: by [`super::pending::PendingBytes`]. An append that waited longer than
+//! `kafka.append_timeout` is refused.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext as _;
@@ -29,199 +32,193 @@ use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use super::client::Clients;
-use super::delivery::{Answer, Batch, Budget, Deliveries, Ticket};
-use super::failure::unavailable;
+use super::client::{ClientSettings, is_outage, unavailable};
 use super::health::{Health, PROBE_TIMEOUT};
-use super::partitioner::key_bytes;
-use super::producer::{producer_config, refuse, to_record};
-use super::topics::Topics;
-use super::visible::Visible;
-use crate::daemon::engines::eventlog::{LogError, NewRecord, Topic};
+use super::in_flight::{DeliveryContext, DeliveryOpaque, producer_record};
+use super::pending::{AppendResult, PendingAppend, PendingBytes};
+use super::topics::{Topics, index, key_bytes};
+use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, Topic};
 
-/// What one transaction takes in, unless a single append is larger.
+/// Bound of one transaction, unless a single append is larger.
 const MAX_TRANSACTION_BYTES: usize = 4 << 20;
-/// How long the idle thread goes without hearing what the library has to say.
-const NAP: Duration = Duration::from_millis(100);
-/// Producers that take turns. There is still one transaction at a time, so the order stays.
-const LANES: usize = 4;
-/// Least time the brokers give an open transaction.
-const LEAST_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval in which the idle thread serves the callbacks of the library.
+const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Producers that take turns. There is only one transaction at a time, so order is kept.
+const PRODUCERS: usize = 4;
+/// Lower bound of the time after which the brokers abort an open transaction.
+const MIN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Client = BaseProducer<Deliveries>;
+type Client = BaseProducer<DeliveryContext>;
 
-/// Where a consumer goes on, as part of a transaction.
-pub(super) struct Offsets {
+/// Offsets that a transaction commits for a consumer.
+pub(super) struct ConsumerOffsets {
     pub(super) list: TopicPartitionList,
-    pub(super) member: ConsumerGroupMetadata,
+    pub(super) group: ConsumerGroupMetadata,
 }
 
-/// Appends that succeed or fail together.
-struct Work {
-    parts: Vec<Part>,
-    offsets: Option<Offsets>,
+/// Appends, usually one, that succeed or fail together.
+struct QueuedWork {
+    appends: Vec<QueuedAppend>,
+    offsets: Option<ConsumerOffsets>,
     deadline: Instant,
 }
 
-struct Part {
+struct QueuedAppend {
     topic: Topic,
     records: Vec<NewRecord>,
-    batch: Arc<Batch>,
+    pending: Arc<PendingAppend>,
 }
 
-impl Work {
+impl QueuedWork {
     fn bytes(&self) -> usize {
-        self.parts.iter().flat_map(|part| &part.records).map(|new| new.payload.len()).sum()
+        self.appends.iter().flat_map(|append| &append.records).map(|new| new.payload.len()).sum()
     }
 
     fn fail(&self, error: &LogError) {
-        for part in &self.parts {
-            part.batch.abandon(error.clone());
+        for append in &self.appends {
+            append.pending.fail(error.clone());
         }
     }
 }
 
 #[derive(Default)]
-struct Line {
-    waiting: VecDeque<Work>,
-    /// Whether the thread is at work on something it took.
+struct WorkQueue {
+    waiting: VecDeque<QueuedWork>,
+    /// Whether the thread commits a transaction.
     busy: bool,
     closed: bool,
 }
 
 pub(super) struct TransactionalAppender {
     topics: Arc<Topics>,
-    budget: Arc<Budget>,
-    visible: Arc<Visible>,
+    pending_bytes: Arc<PendingBytes>,
+    acknowledged: Arc<AcknowledgedEnds>,
     shared: Arc<Shared>,
     timeout: Duration,
 }
 
-/// What callers and the thread share.
+/// State that callers and the thread share.
 struct Shared {
-    line: Mutex<Line>,
+    queue: Mutex<WorkQueue>,
     changed: Condvar,
-    /// Of each lane, its producer.
-    clients: Mutex<[Option<Arc<Client>>; LANES]>,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        // Every change leaves `Line` whole.
-        self.line.lock()
-    }
-
-    fn clients(&self) -> MutexGuard<'_, [Option<Arc<Client>>; LANES]> {
-        self.clients.lock()
-    }
+    producers: Mutex<[Option<Arc<Client>>; PRODUCERS]>,
 }
 
 impl TransactionalAppender {
-    /// Blocks until the brokers have ended what a predecessor left open.
+    /// Blocks until the brokers have ended the transactions that a predecessor left open.
     pub(super) fn new(
-        clients: &Clients,
+        clients: &ClientSettings,
         topics: Arc<Topics>,
         max_pending_bytes: u64,
         health: Arc<Health>,
     ) -> Result<Self, LogError> {
-        let mut config = producer_config(clients, max_pending_bytes);
-        let open_for = (clients.timeout + Duration::from_secs(1)).max(LEAST_TRANSACTION_TIMEOUT);
+        let mut config = clients.producer(max_pending_bytes);
+        let open_for = (clients.timeout + Duration::from_secs(1)).max(MIN_TRANSACTION_TIMEOUT);
         config.set("transaction.timeout.ms", open_for.as_millis().to_string());
-        let (line, changed, clients_of_lanes) = Default::default();
-        let shared = Arc::new(Shared { line, changed, clients: clients_of_lanes });
-        let visible = Arc::new(Visible::new(&topics));
-        let mut writer = Writer {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            producers: Mutex::default(),
+        });
+        let acknowledged = Arc::new(AcknowledgedEnds::new(&topics));
+        let mut thread = TransactionThread {
             config,
             health,
             topics: topics.clone(),
-            visible: visible.clone(),
+            acknowledged: acknowledged.clone(),
             shared: shared.clone(),
             timeout: clients.timeout,
-            name: clients.transactional_id(),
-            lane: 0,
-            ready: [false; LANES],
+            transactional_id: clients.transactional_id(),
+            current: 0,
+            ready: [false; PRODUCERS],
         };
-        // Each, because a predecessor may have left any open.
-        for lane in 0..LANES {
-            writer.lane = lane;
-            writer.client(Instant::now() + clients.timeout)?;
+        // A predecessor may have left a transaction of any producer open.
+        for producer in 0..PRODUCERS {
+            thread.current = producer;
+            thread.ready_client(Instant::now() + clients.timeout)?;
         }
         std::thread::Builder::new()
             .name("kafka-transactions".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || thread.run())
             .map_err(|error| LogError::Unavailable(format!("starting a thread: {error}")))?;
-        let budget = Budget::new(max_pending_bytes);
-        Ok(Self { topics, budget, visible, shared, timeout: clients.timeout })
+        let pending_bytes = PendingBytes::new(max_pending_bytes);
+        Ok(Self { topics, pending_bytes, acknowledged, shared, timeout: clients.timeout })
     }
 
     pub(super) fn append(
         &self,
         topic: Topic,
         records: Vec<NewRecord>,
-    ) -> Result<oneshot::Receiver<Answer>, LogError> {
-        let (part, answer) = self.part(topic, records)?;
-        self.push(vec![part], None)?;
-        Ok(answer)
+    ) -> Result<oneshot::Receiver<AppendResult>, LogError> {
+        let (append, result) = self.prepare(topic, records)?;
+        self.push(vec![append], None)?;
+        Ok(result)
     }
 
-    /// Appends and moves a consumer's position, both or neither. There must be something to append.
+    /// Appends and commits a consumer's offsets, both or neither. `outputs` must hold a record.
     pub(super) fn append_and_commit(
         &self,
         outputs: Vec<(Topic, Vec<NewRecord>)>,
-        offsets: Offsets,
-    ) -> Result<Vec<oneshot::Receiver<Answer>>, LogError> {
-        let (mut parts, mut answers) = (Vec::new(), Vec::new());
+        offsets: ConsumerOffsets,
+    ) -> Result<Vec<oneshot::Receiver<AppendResult>>, LogError> {
+        let mut appends = Vec::new();
+        let mut results = Vec::new();
         for (topic, records) in outputs.into_iter().filter(|(_, records)| !records.is_empty()) {
-            let (part, answer) = self.part(topic, records)?;
-            parts.push(part);
-            answers.push(answer);
+            let (append, result) = self.prepare(topic, records)?;
+            appends.push(append);
+            results.push(result);
         }
-        self.push(parts, Some(offsets))?;
-        Ok(answers)
+        self.push(appends, Some(offsets))?;
+        Ok(results)
     }
 
-    fn part(
+    fn prepare(
         &self,
         topic: Topic,
         records: Vec<NewRecord>,
-    ) -> Result<(Part, oneshot::Receiver<Answer>), LogError> {
-        let reserved = self.budget.reserve(&records)?;
+    ) -> Result<(QueuedAppend, oneshot::Receiver<AppendResult>), LogError> {
+        let reserved = self.pending_bytes.reserve(&records)?;
         let name = self.topics.name(topic);
-        let (batch, answer) = Batch::held(name, records.len(), reserved);
-        Ok((Part { topic, records, batch }, answer))
+        let (pending, result) = PendingAppend::held(name, records.len(), reserved);
+        Ok((QueuedAppend { topic, records, pending }, result))
     }
 
-    fn push(&self, parts: Vec<Part>, offsets: Option<Offsets>) -> Result<(), LogError> {
-        let work = Work { parts, offsets, deadline: Instant::now() + self.timeout };
-        let mut line = self.shared.lock();
-        if line.closed {
+    fn push(
+        &self,
+        appends: Vec<QueuedAppend>,
+        offsets: Option<ConsumerOffsets>,
+    ) -> Result<(), LogError> {
+        let work = QueuedWork { appends, offsets, deadline: Instant::now() + self.timeout };
+        let mut queue = self.shared.queue.lock();
+        if queue.closed {
             return Err(LogError::Closed);
         }
-        line.waiting.push_back(work);
-        drop(line);
+        queue.waiting.push_back(work);
+        drop(queue);
         self.shared.changed.notify_all();
         Ok(())
     }
 
-    pub(super) fn visible(&self) -> &Visible {
-        &self.visible
+    /// Returns the offset behind the last record that was acknowledged here.
+    pub(super) fn acknowledged_end(&self, topic: Topic, partition: u32) -> u64 {
+        self.acknowledged.end(topic, partition)
     }
 
     pub(super) fn probe(&self, topic: &str) -> Result<(), LogError> {
-        let Some(client) = self.shared.clients().iter().flatten().next().cloned() else {
+        let Some(client) = self.shared.producers.lock().iter().flatten().next().cloned() else {
             return Ok(());
         };
-        let asked = client.client().fetch_metadata(Some(topic), PROBE_TIMEOUT);
-        asked.map(drop).map_err(|error| unavailable("asking the cluster", &error))
+        let metadata = client.client().fetch_metadata(Some(topic), PROBE_TIMEOUT);
+        metadata.map(drop).map_err(|error| unavailable("reaching the cluster", &error))
     }
 
-    /// Lets nothing more in and waits until what is in is answered. Blocks.
+    /// Refuses further appends and waits until those in the queue are answered. Blocks.
     pub(super) fn close(&self, timeout: Duration) -> Result<(), LogError> {
-        let mut line = self.shared.lock();
-        line.closed = true;
+        let mut queue = self.shared.queue.lock();
+        queue.closed = true;
         self.shared.changed.notify_all();
-        let working = |line: &mut Line| line.busy || !line.waiting.is_empty();
-        if self.shared.changed.wait_while_for(&mut line, working, timeout).timed_out() {
+        let working = |queue: &mut WorkQueue| queue.busy || !queue.waiting.is_empty();
+        if self.shared.changed.wait_while_for(&mut queue, working, timeout).timed_out() {
             return Err(LogError::Unavailable("the last appends were not committed".to_owned()));
         }
         Ok(())
@@ -230,80 +227,108 @@ impl TransactionalAppender {
 
 impl Drop for TransactionalAppender {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
+        self.shared.queue.lock().closed = true;
         self.shared.changed.notify_all();
     }
 }
 
-/// The thread.
-struct Writer {
+/// The end of the acknowledged records of each partition. The brokers answer a commit before its
+/// markers are in every partition. A reader that knows this end waits that moment, so a caller can
+/// read its own appends.
+#[derive(Debug)]
+struct AcknowledgedEnds {
+    /// By topic, in the order of [`Topic::ALL`], and partition.
+    ends: Vec<Vec<AtomicU64>>,
+}
+
+impl AcknowledgedEnds {
+    fn new(topics: &Topics) -> Self {
+        let ends = |topic| (0..topics.partitions(topic)).map(|_| AtomicU64::new(0)).collect();
+        Self { ends: Topic::ALL.into_iter().map(ends).collect() }
+    }
+
+    fn advance(&self, topic: Topic, positions: &[Position]) {
+        for position in positions {
+            let end = &self.ends[index(topic)][position.partition as usize];
+            end.fetch_max(position.offset + 1, Ordering::AcqRel);
+        }
+    }
+
+    fn end(&self, topic: Topic, partition: u32) -> u64 {
+        self.ends[index(topic)][partition as usize].load(Ordering::Acquire)
+    }
+}
+
+/// The thread that commits transactions.
+struct TransactionThread {
     config: ClientConfig,
     health: Arc<Health>,
     topics: Arc<Topics>,
-    visible: Arc<Visible>,
+    acknowledged: Arc<AcknowledgedEnds>,
     shared: Arc<Shared>,
     timeout: Duration,
-    /// Of this node's transactions; each lane adds its number.
-    name: String,
-    /// Whose turn it is.
-    lane: usize,
-    /// Of each lane, whether its producer may begin transactions.
-    ready: [bool; LANES],
+    /// Each producer adds its index.
+    transactional_id: String,
+    /// Index of the producer whose turn it is.
+    current: usize,
+    /// Whether each producer may begin a transaction.
+    ready: [bool; PRODUCERS],
 }
 
-impl Writer {
+impl TransactionThread {
     fn run(mut self) {
         while let Some(works) = self.take() {
             let now = Instant::now();
-            let (late, due): (Vec<_>, Vec<_>) =
+            let (expired, current): (Vec<_>, Vec<_>) =
                 works.into_iter().partition(|work| work.deadline <= now);
-            let text = "it waited longer than `kafka.append_timeout` for its transaction";
-            late.iter().for_each(|work| work.fail(&LogError::Unavailable(text.to_owned())));
-            if !due.is_empty() {
-                self.commit(&due);
+            let text = "the append waited longer than `kafka.append_timeout` for its transaction";
+            expired.iter().for_each(|work| work.fail(&LogError::Unavailable(text.to_owned())));
+            if !current.is_empty() {
+                self.commit(&current);
             }
-            self.shared.lock().busy = false;
+            self.shared.queue.lock().busy = false;
             self.shared.changed.notify_all();
         }
-        self.shared.clients().fill(None);
+        self.shared.producers.lock().fill(None);
     }
 
-    /// Waits for what makes the next transaction; `None` when closed and empty.
-    fn take(&self) -> Option<Vec<Work>> {
-        let mut line = self.shared.lock();
-        while line.waiting.is_empty() {
-            if line.closed {
+    /// Waits for the appends of the next transaction; `None` once closed and empty.
+    fn take(&self) -> Option<Vec<QueuedWork>> {
+        let mut queue = self.shared.queue.lock();
+        while queue.waiting.is_empty() {
+            if queue.closed {
                 return None;
             }
-            if self.shared.changed.wait_for(&mut line, NAP).timed_out() {
-                drop(line);
-                let clients = self.shared.clients().clone();
-                clients.iter().flatten().for_each(|client| client.poll(Duration::ZERO));
-                line = self.shared.lock();
+            if self.shared.changed.wait_for(&mut queue, IDLE_POLL_INTERVAL).timed_out() {
+                drop(queue);
+                let producers = self.shared.producers.lock().clone();
+                producers.iter().flatten().for_each(|client| client.poll(Duration::ZERO));
+                queue = self.shared.queue.lock();
             }
         }
-        line.busy = true;
-        let (mut works, mut bytes) = (Vec::new(), 0);
-        while let Some(next) = line.waiting.front() {
+        queue.busy = true;
+        let mut works = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = queue.waiting.front() {
             bytes += next.bytes();
-            let alone = next.offsets.is_some();
-            if !works.is_empty() && (alone || bytes > MAX_TRANSACTION_BYTES) {
+            let is_exclusive = next.offsets.is_some();
+            if !works.is_empty() && (is_exclusive || bytes > MAX_TRANSACTION_BYTES) {
                 break;
             }
-            works.extend(line.waiting.pop_front());
-            if alone {
+            works.extend(queue.waiting.pop_front());
+            if is_exclusive {
                 break;
             }
         }
         Some(works)
     }
 
-    fn commit(&mut self, works: &[Work]) {
+    fn commit(&mut self, works: &[QueuedWork]) {
         let deadline = Instant::now() + self.timeout;
-        self.lane = (self.lane + 1) % LANES;
-        let outcome = self.client(deadline).and_then(|client| {
+        self.current = (self.current + 1) % PRODUCERS;
+        let outcome = self.ready_client(deadline).and_then(|client| {
             self.transact(&client, works, deadline).map_err(|error| {
-                debug!(%error, "a transaction failed");
+                debug!(%error, "transaction failed");
                 self.abort(&client, &error);
                 unavailable("committing a transaction", &error)
             })
@@ -311,9 +336,9 @@ impl Writer {
         for work in works {
             match &outcome {
                 Ok(()) => {
-                    for part in &work.parts {
-                        self.visible.note(part.topic, &part.batch.positions());
-                        part.batch.finish();
+                    for append in &work.appends {
+                        self.acknowledged.advance(append.topic, &append.pending.positions());
+                        append.pending.release_hold();
                     }
                 }
                 Err(error) => work.fail(error),
@@ -321,97 +346,103 @@ impl Writer {
         }
     }
 
-    fn transact(&self, client: &Client, works: &[Work], deadline: Instant) -> KafkaResult<()> {
+    fn transact(
+        &self,
+        client: &Client,
+        works: &[QueuedWork],
+        deadline: Instant,
+    ) -> KafkaResult<()> {
         client.begin_transaction()?;
-        for part in works.iter().flat_map(|work| &work.parts) {
-            self.send(client, part)?;
+        for append in works.iter().flat_map(|work| &work.appends) {
+            self.send(client, append)?;
         }
         for offsets in works.iter().filter_map(|work| work.offsets.as_ref()) {
             let send =
-                |left| client.send_offsets_to_transaction(&offsets.list, &offsets.member, left);
+                |left| client.send_offsets_to_transaction(&offsets.list, &offsets.group, left);
             retry(deadline, send)?;
         }
-        settle(client, deadline);
+        wait_for_deliveries(client, deadline);
         retry(deadline, |left| client.commit_transaction(left))
     }
 
-    fn send(&self, client: &Client, part: &Part) -> KafkaResult<()> {
-        let topic = self.topics.name(part.topic);
-        for (index, new) in (0..).zip(&part.records) {
-            let partition = self.topics.partition_of(part.topic, new.key);
-            let ticket = Box::new(Ticket { batch: part.batch.clone(), index, shipment: None });
+    fn send(&self, client: &Client, append: &QueuedAppend) -> KafkaResult<()> {
+        let topic = self.topics.name(append.topic);
+        for (index, new) in (0..).zip(&append.records) {
+            let partition = self.topics.partition_of(append.topic, new.key);
+            let append = append.pending.clone();
+            let opaque = Box::new(DeliveryOpaque { append, index, batch: None });
             let key = key_bytes(new.key);
-            let sent = client.send(to_record(topic, partition, &key, new, ticket));
+            let sent = client.send(producer_record(topic, partition, &key, new, opaque));
             if let Err((error, record)) = sent {
-                refuse(&record.delivery_opaque, new, topic, &error);
+                record.delivery_opaque.reject(new, &error);
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    /// Takes a failed transaction back. If that fails too, a new producer ends it in its place.
+    /// Aborts a failed transaction. If that fails too, a new producer with the same id ends it.
     fn abort(&mut self, client: &Client, error: &KafkaError) {
-        if super::failure::is_outage(error) {
+        if is_outage(error) {
             self.health.suspect("a transaction was not committed within `kafka.append_timeout`");
         }
         let fatal = matches!(error, KafkaError::Transaction(error) if error.is_fatal());
         if fatal {
-            warn!(%error, "the producer of transactions is replaced");
+            warn!(%error, "transactional producer failed; replacing it");
         }
         if !fatal {
             client.purge(PurgeConfig::default().queue().inflight());
-            settle(client, Instant::now() + self.timeout);
+            wait_for_deliveries(client, Instant::now() + self.timeout);
         }
         if fatal || client.abort_transaction(self.timeout).is_err() {
-            self.forget_client();
+            self.drop_producer();
         }
     }
 
-    fn forget_client(&mut self) {
-        self.ready[self.lane] = false;
-        let client = self.shared.clients()[self.lane].take();
-        drop(client);
+    fn drop_producer(&mut self) {
+        self.ready[self.current] = false;
+        let producer = self.shared.producers.lock()[self.current].take();
+        drop(producer);
     }
 
-    /// A producer that may begin a transaction.
-    fn client(&mut self, deadline: Instant) -> Result<Arc<Client>, LogError> {
+    /// Returns the current producer, ready to begin a transaction.
+    fn ready_client(&mut self, deadline: Instant) -> Result<Arc<Client>, LogError> {
         let failed = |error: &KafkaError| unavailable("preparing transactions", error);
-        let known = self.shared.clients()[self.lane].clone();
+        let known = self.shared.producers.lock()[self.current].clone();
         let client = match known {
             Some(client) => client,
             None => {
-                let name = format!("{}-{}", self.name, self.lane);
-                self.config.set("transactional.id", name);
-                let context = Deliveries { health: self.health.clone() };
+                let id = format!("{}-{}", self.transactional_id, self.current);
+                self.config.set("transactional.id", id);
+                let context = DeliveryContext { health: self.health.clone() };
                 let client = Client::from_config_and_context(&self.config, context);
                 let client = Arc::new(client.map_err(|error| failed(&error))?);
-                self.shared.clients()[self.lane] = Some(client.clone());
+                self.shared.producers.lock()[self.current] = Some(client.clone());
                 client
             }
         };
-        if !self.ready[self.lane] {
+        if !self.ready[self.current] {
             if let Err(error) = retry(deadline, |left| client.init_transactions(left)) {
                 if matches!(&error, KafkaError::Transaction(error) if error.is_fatal()) {
-                    self.forget_client();
+                    self.drop_producer();
                 }
                 return Err(failed(&error));
             }
-            self.ready[self.lane] = true;
+            self.ready[self.current] = true;
         }
         Ok(client)
     }
 }
 
-/// Waits until every record sent has been reported on. (The library's own way of waiting has the
-/// grain of a tenth of a second.)
-fn settle(client: &Client, deadline: Instant) {
+/// Waits until every record sent has its delivery report. The library's own flush waits in steps of
+/// a tenth of a second.
+fn wait_for_deliveries(client: &Client, deadline: Instant) {
     while client.in_flight_count() > 0 && Instant::now() < deadline {
         client.poll(Duration::from_millis(1));
     }
 }
 
-/// Does it again while the library says that this is right and there is time.
+/// Repeats a call while the library reports a retriable error and the deadline has not passed.
 fn retry(deadline: Instant, mut call: impl FnMut(Duration) -> KafkaResult<()>) -> KafkaResult<()> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

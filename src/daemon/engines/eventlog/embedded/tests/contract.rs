@@ -1,66 +1,49 @@
-//! The suite every engine passes, with segments of two sizes, and what opening promises.
+//! The conformance suite, with segments of two sizes, and the promises of opening.
 
 use bytesize::ByteSize;
 use tempfile::TempDir;
 
 use super::{open, small_segments, try_open};
 use crate::daemon::base::config::EventLogConfig;
-use crate::daemon::engines::eventlog::conformance::{Harness, append, numbered};
+use crate::daemon::engines::eventlog::conformance::{Harness, append, conformance_suite, numbered};
 use crate::daemon::engines::eventlog::{LogError, SharedLog};
 
-struct Embedded {
+/// The engine with segments of a given size.
+struct EmbeddedHarness<const SEGMENT_BYTES: u64> {
     directory: TempDir,
     config: EventLogConfig,
     log: SharedLog,
 }
 
-impl Embedded {
-    fn with(config: EventLogConfig) -> Self {
+impl<const SEGMENT_BYTES: u64> Harness for EmbeddedHarness<SEGMENT_BYTES> {
+    async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let segment_bytes = ByteSize::b(SEGMENT_BYTES);
+        let config = EventLogConfig { segment_bytes, ..EventLogConfig::default() };
         let log = open(directory.path(), &config);
         Self { directory, config, log }
     }
 
-    async fn reopen(&mut self) {
+    fn log(&self) -> SharedLog {
+        self.log.clone()
+    }
+
+    async fn restart(&mut self) {
         self.log.close().await.unwrap();
         self.log = open(self.directory.path(), &self.config);
     }
 }
 
-macro_rules! harness {
-    ($name:ident, $config:expr) => {
-        struct $name(Embedded);
-
-        impl Harness for $name {
-            async fn start() -> Self {
-                Self(Embedded::with($config))
-            }
-
-            fn log(&self) -> SharedLog {
-                self.0.log.clone()
-            }
-
-            async fn restart(&mut self) {
-                self.0.reopen().await;
-            }
-        }
-    };
-}
-
-mod default_segments {
+mod large_segments {
     use super::*;
-    use crate::daemon::engines::eventlog::conformance::conformance_suite;
 
-    harness!(Default, EventLogConfig::default());
-    conformance_suite!(Default);
+    conformance_suite!(EmbeddedHarness<{ 64 << 20 }>);
 }
 
 mod tiny_segments {
     use super::*;
-    use crate::daemon::engines::eventlog::conformance::conformance_suite;
 
-    harness!(Tiny, EventLogConfig { segment_bytes: ByteSize::b(300), ..EventLogConfig::default() });
-    conformance_suite!(Tiny);
+    conformance_suite!(EmbeddedHarness<300>);
 }
 
 #[tokio::test]
@@ -76,7 +59,7 @@ async fn offsets_begin_at_1_and_are_dense() {
 }
 
 #[tokio::test]
-async fn a_second_open_is_refused_until_the_first_is_closed() {
+async fn second_open_fails_until_the_first_is_closed() {
     let harness = Embedded::with(small_segments());
     let directory = harness.directory.path();
     let error = try_open(directory, &harness.config).unwrap_err();
@@ -89,7 +72,7 @@ async fn a_second_open_is_refused_until_the_first_is_closed() {
 }
 
 #[tokio::test]
-async fn too_much_waiting_is_refused_at_once_and_the_rest_stored_in_order() {
+async fn append_over_the_bound_is_refused_at_once() {
     let config =
         EventLogConfig { max_pending_bytes: ByteSize::kib(4), ..EventLogConfig::default() };
     let harness = Embedded::with(config);

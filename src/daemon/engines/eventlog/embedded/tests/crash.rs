@@ -1,5 +1,6 @@
-//! `kill -9` at random moments: a child process appends, consumes and commits, and says what was
-//! acknowledged; it is killed; what it said must be there, once, in order.
+//! `kill -9` at random times. A child process appends, consumes and commits, and prints what was
+//! acknowledged until it is killed. The log must then hold every acknowledged record, once, in
+//! order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -23,23 +24,23 @@ const DIRECTORY: &str = "LCD_TEST_CRASH_DIRECTORY";
 const ROUND: &str = "LCD_TEST_CRASH_ROUND";
 const KEYS: u64 = 4;
 const GROUP: ConsumerGroup = ConsumerGroup::Archiver;
-/// A child that nobody kills ends by itself.
+/// A child that is not killed ends by itself.
 const CHILD_LIFETIME: Duration = Duration::from_secs(60);
 
 fn config() -> EventLogConfig {
-    // Small, so that segments are often begun.
+    // Small, so that segments are often created.
     EventLogConfig { segment_bytes: ByteSize::kib(64), ..EventLogConfig::default() }
 }
 
-fn say(line: &str) {
-    // Written through: what a killed process had in a buffer was never said.
+fn print_line(line: &str) {
+    // Flushed, because the buffer of a killed process is lost.
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").unwrap();
     out.flush().unwrap();
 }
 
-/// Appends numbered records of a key, and says up to which they are acknowledged.
-async fn append_for_ever(log: SharedLog, round: u64, key: u64) {
+/// Appends numbered records of a key and prints the number acknowledged.
+async fn append_forever(log: SharedLog, round: u64, key: u64) {
     let mut rng = StdRng::seed_from_u64(round * KEYS + key);
     let mut number = 0;
     loop {
@@ -52,19 +53,19 @@ async fn append_for_ever(log: SharedLog, round: u64, key: u64) {
             })
             .collect();
         log.append(TOPIC, batch).await.unwrap();
-        say(&format!("acked {round} {key} {number}"));
+        print_line(&format!("acked {round} {key} {number}"));
     }
 }
 
-/// Consumes and says which positions are committed.
-async fn consume_for_ever(log: SharedLog) {
+/// Consumes, commits, and prints the committed offsets.
+async fn consume_forever(log: SharedLog) {
     let mut consumer = log.consume(TOPIC, GROUP, StartAt::Earliest).await.unwrap();
     loop {
         let polled = consumer.poll(100, Duration::from_secs(1)).await.unwrap();
         if let Some(last) = polled.records.last() {
             let offset = last.position.offset + 1;
             consumer.commit(&[Position { partition: 0, offset }]).await.unwrap();
-            say(&format!("committed {offset}"));
+            print_line(&format!("committed {offset}"));
         }
     }
 }
@@ -72,27 +73,27 @@ async fn consume_for_ever(log: SharedLog) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the child process of a test"]
 async fn child_that_is_killed() {
-    let directory = PathBuf::from(std::env::var_os(DIRECTORY).expect("started by its test alone"));
+    let directory = PathBuf::from(std::env::var_os(DIRECTORY).expect("started by its test"));
     let round = std::env::var(ROUND).unwrap().parse().unwrap();
     let log = open(&directory, &config());
     for key in 0..KEYS {
-        tokio::spawn(append_for_ever(log.clone(), round, key));
+        tokio::spawn(append_forever(log.clone(), round, key));
     }
-    tokio::spawn(consume_for_ever(log));
+    tokio::spawn(consume_forever(log));
     tokio::time::sleep(CHILD_LIFETIME).await;
 }
 
-/// What children have said.
+/// The output of the children.
 #[derive(Debug, Default)]
-struct Said {
-    /// By round and key: how many records were acknowledged.
+struct ChildOutput {
+    /// Number of acknowledged records, by round and key.
     acked: BTreeMap<(u64, u64), u64>,
     committed: u64,
 }
 
-impl Said {
-    /// Says whether the line is about the log, not the test program's own.
-    fn hear(&mut self, line: &str) -> bool {
+impl ChildOutput {
+    /// Reads a line. Returns whether it is about the log and not from the test program.
+    fn parse_line(&mut self, line: &str) -> bool {
         let words: Vec<_> = line.split_whitespace().collect();
         let number = |at: usize| words[at].parse::<u64>().unwrap();
         match words.first() {
@@ -106,7 +107,7 @@ impl Said {
     }
 }
 
-/// The whole lines of a child's output; one without an end was cut by the kill.
+/// Reads the complete lines of a child's output. A line without an end was cut by the kill.
 fn read_lines(stdout: ChildStdout, lines: &Sender<String>) {
     let mut reader = BufReader::new(stdout);
     let mut line = String::new();
@@ -115,8 +116,8 @@ fn read_lines(stdout: ChildStdout, lines: &Sender<String>) {
     }
 }
 
-/// Runs a child until it is killed, `after` it first had something acknowledged.
-fn run_and_kill(directory: &Path, round: u64, after: Duration, said: &mut Said) {
+/// Runs a child and kills it `after` its first acknowledgement.
+fn run_and_kill(directory: &Path, round: u64, after: Duration, output: &mut ChildOutput) {
     let mut child = super::child("crash::child_that_is_killed")
         .env(DIRECTORY, directory)
         .env(ROUND, round.to_string())
@@ -127,22 +128,22 @@ fn run_and_kill(directory: &Path, round: u64, after: Duration, said: &mut Said) 
     let stdout = child.stdout.take().unwrap();
     let (sender, lines) = std::sync::mpsc::channel();
     let reading = std::thread::spawn(move || read_lines(stdout, &sender));
-    while !said.hear(&lines.recv_timeout(CHILD_LIFETIME).expect("a child that appends")) {}
+    while !output.parse_line(&lines.recv_timeout(CHILD_LIFETIME).expect("a child that appends")) {}
     std::thread::sleep(after);
     child.kill().unwrap();
     child.wait().unwrap();
     reading.join().unwrap();
     for line in lines {
-        said.hear(&line);
+        output.parse_line(&line);
     }
 }
 
-/// Leaves a write that was not finished behind the last record, as a power failure can.
+/// Adds an unfinished write behind the last record, as a power failure can leave it.
 fn tear(directory: &Path, rng: &mut StdRng) {
     let path = segment_files(directory).pop().unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     if bytes.len() < crate::daemon::engines::eventlog::embedded::segment::HEADER_BYTES as usize {
-        // Killed while the segment was made: no record is written before its header is durable.
+        // Killed while the segment was created: no record is written before its header is durable.
         return;
     }
     let mut torn = Vec::new();
@@ -167,8 +168,8 @@ async fn read_everything(log: &SharedLog) -> Vec<Record> {
     }
 }
 
-/// Everything that was said is so; returns how many records there are.
-async fn check(log: &SharedLog, said: &Said) -> usize {
+/// Checks the log against the output of the children. Returns the number of records.
+async fn check(log: &SharedLog, output: &ChildOutput) -> usize {
     let records = read_everything(log).await;
     let mut next: BTreeMap<(u64, u64), u64> = BTreeMap::new();
     for (place, record) in records.iter().enumerate() {
@@ -176,7 +177,9 @@ async fn check(log: &SharedLog, said: &Said) -> usize {
         let text = String::from_utf8(record.payload.to_vec()).unwrap();
         let mut words = text.split(' ').map(|word| word.parse::<u64>());
         let mut number = || words.next().unwrap().unwrap();
-        let (round, key, number) = (number(), number(), number());
+        let round = number();
+        let key = number();
+        let number = number();
         let wanted = next.entry((round, key)).or_default();
         assert_eq!(
             number, *wanted,
@@ -184,33 +187,33 @@ async fn check(log: &SharedLog, said: &Said) -> usize {
         );
         *wanted += 1;
     }
-    for (name, acked) in &said.acked {
+    for (name, acked) in &output.acked {
         let there = next.get(name).copied().unwrap_or(0);
         assert!(there >= *acked, "{name:?}: {acked} acknowledged, {there} there");
     }
     let committed = log.committed(TOPIC, GROUP).await.unwrap();
     let committed = committed.first().map_or(0, |position| position.offset);
-    assert!((said.committed..=records.len() as u64 + 1).contains(&committed));
+    assert!((output.committed..=records.len() as u64 + 1).contains(&committed));
     records.len()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_was_acknowledged_survives_kill_9_at_any_moment_once() {
+async fn acked_records_survive_kill_9_at_any_time() {
     let directory = tempfile::tempdir().unwrap();
     let mut rng = StdRng::seed_from_u64(9);
-    let mut said = Said::default();
+    let mut output = ChildOutput::default();
     let mut epochs = BTreeSet::new();
     for round in 0..12 {
         let after = Duration::from_micros(rng.random_range(0..60_000));
         tokio::task::block_in_place(|| {
-            run_and_kill(directory.path(), round, after, &mut said);
+            run_and_kill(directory.path(), round, after, &mut output);
         });
         if round % 2 == 1 {
             tear(directory.path(), &mut rng);
         }
         let log = open(directory.path(), &config());
         epochs.insert(log.epoch());
-        let records = check(&log, &said).await;
+        let records = check(&log, &output).await;
         println!(
             "round {round}: {records} records, {} segments",
             segment_files(directory.path()).len()
@@ -218,5 +221,5 @@ async fn whatever_was_acknowledged_survives_kill_9_at_any_moment_once() {
         log.close().await.unwrap();
     }
     assert_eq!(epochs.len(), 1);
-    assert!(said.committed > 1 && said.acked.len() >= 12);
+    assert!(output.committed > 1 && output.acked.len() >= 12);
 }

@@ -1,4 +1,4 @@
-//! What opening and reading make of files that are not as they were written.
+//! Opening and reading of damaged files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ use crate::daemon::engines::eventlog::{LogError, Position, SharedLog, StartAt, T
 
 const TOPIC: Topic = Topic::CommentEvents;
 
-/// A closed log whose comments were appended in commits of these sizes, and where in its last
-/// segment each commit ends.
+/// Returns a closed log whose comments were appended in commits of these sizes, and the end of each
+/// commit in its last segment.
 async fn written(config: &EventLogConfig, commits: &[usize]) -> (TempDir, Vec<u64>) {
     let directory = tempfile::tempdir().unwrap();
     let log = open(directory.path(), config);
@@ -49,7 +49,7 @@ async fn all(log: &SharedLog) -> Vec<String> {
     texts(&read_key(log, 1, 10_000).await)
 }
 
-/// Says that a log cannot be opened, and where it is damaged.
+/// Returns the error of opening a damaged log.
 fn damage_at_open(directory: &Path) -> String {
     match try_open(directory, &EventLogConfig::default()) {
         Err(LogError::Corrupt(text)) => text,
@@ -58,7 +58,7 @@ fn damage_at_open(directory: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_write_cut_anywhere_leaves_everything_before_it() {
+async fn torn_write_loses_nothing_before_it() {
     let config = EventLogConfig::default();
     let (directory, ends) = written(&config, &[5, 3]).await;
     let path = last_segment(directory.path());
@@ -79,7 +79,7 @@ async fn a_write_cut_anywhere_leaves_everything_before_it() {
 }
 
 #[tokio::test]
-async fn sectors_missing_from_the_last_commit_cost_no_other() {
+async fn missing_sectors_cost_only_the_last_commit() {
     let config = EventLogConfig::default();
     let (directory, ends) = written(&config, &[40, 1, 40, 300]).await;
     let path = last_segment(directory.path());
@@ -87,7 +87,7 @@ async fn sectors_missing_from_the_last_commit_cost_no_other() {
     let torn_from = ends[2] as usize;
     let mut rng = StdRng::seed_from_u64(4);
     for round in 0..25 {
-        // A power failure: of the last commit, some sectors reached the disk and others did not.
+        // A power failure: only some sectors of the last commit reached the disk.
         let mut torn = whole.clone();
         for sector in torn_from / 512..=whole.len() / 512 {
             let sector = (sector * 512).max(torn_from)..((sector + 1) * 512).min(whole.len());
@@ -105,7 +105,7 @@ async fn sectors_missing_from_the_last_commit_cost_no_other() {
 }
 
 #[tokio::test]
-async fn leftovers_behind_the_last_record_are_cut_off() {
+async fn bytes_behind_the_last_record_are_cut_off() {
     let config = EventLogConfig::default();
     let (directory, _) = written(&config, &[5]).await;
     let path = last_segment(directory.path());
@@ -120,7 +120,7 @@ async fn leftovers_behind_the_last_record_are_cut_off() {
 }
 
 #[tokio::test]
-async fn damage_to_what_was_acknowledged_is_never_cut_off() {
+async fn damage_to_acked_records_is_never_cut_off() {
     let (directory, ends) = written(&EventLogConfig::default(), &[5, 5, 1]).await;
     let path = last_segment(directory.path());
     let whole = fs::read(&path).unwrap();
@@ -138,12 +138,12 @@ async fn damage_to_what_was_acknowledged_is_never_cut_off() {
 }
 
 #[tokio::test]
-async fn damage_in_a_sealed_segment_stops_readers_there_and_nowhere_else() {
+async fn damage_in_a_sealed_segment_stops_readers_there() {
     let config = EventLogConfig { segment_bytes: ByteSize::kib(3), ..EventLogConfig::default() };
     let (directory, _) = written(&config, &[100; 5]).await;
     let files = segment_files(directory.path());
     assert_eq!(files.len(), 5, "a segment for each commit");
-    // Offsets 101 to 200; its records are of 36 bytes and up to 6 of text.
+    // Offsets 101 to 200; its records have 36 bytes and up to 6 of text.
     let damaged = &files[1];
     change(damaged, |bytes| bytes[2000] ^= 1);
     let log = open(directory.path(), &config);
@@ -173,7 +173,7 @@ async fn damage_in_a_sealed_segment_stops_readers_there_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_sealed_segment_cut_short_or_gone_is_noticed() {
+async fn truncated_or_missing_segment_is_an_error() {
     let config = EventLogConfig { segment_bytes: ByteSize::kib(3), ..EventLogConfig::default() };
     for cut_to in [None, Some(36), Some(40), Some(3000)] {
         let (directory, _) = written(&config, &[100; 4]).await;
@@ -197,7 +197,7 @@ async fn a_sealed_segment_cut_short_or_gone_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_segment_whose_creation_was_cut_short_is_made_again() {
+async fn incomplete_new_segment_is_created_again() {
     let config = small_segments();
     let (directory, _) = written(&config, &[5]).await;
     let unfinished = last_segment(directory.path()).with_file_name("00000000000000000006.log");
@@ -213,7 +213,7 @@ async fn a_segment_whose_creation_was_cut_short_is_made_again() {
 }
 
 #[tokio::test]
-async fn the_identity_is_guarded_and_changes_when_a_topic_is_lost() {
+async fn epoch_changes_when_a_topic_is_lost() {
     let config = small_segments();
     let (directory, _) = written(&config, &[5]).await;
     let meta = directory.path().join("meta");
@@ -237,7 +237,7 @@ async fn the_identity_is_guarded_and_changes_when_a_topic_is_lost() {
 }
 
 #[tokio::test]
-async fn offsets_a_group_has_read_are_not_given_again_when_a_disk_lost_them() {
+async fn lost_offsets_are_not_assigned_again() {
     let config = small_segments();
     let directory = tempfile::tempdir().unwrap();
     let log = open(directory.path(), &config);
@@ -267,7 +267,7 @@ async fn offsets_a_group_has_read_are_not_given_again_when_a_disk_lost_them() {
 }
 
 #[tokio::test]
-async fn a_damaged_position_stops_the_opening() {
+async fn damaged_position_file_fails_the_open() {
     let (directory, _) = written(&small_segments(), &[5]).await;
     let path = directory.path().join(TOPIC.name()).join("archive.position");
     fs::write(path, vec![9; 8192]).unwrap();

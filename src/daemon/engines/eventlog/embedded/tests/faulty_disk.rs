@@ -1,4 +1,4 @@
-//! A disk that fails when told to.
+//! A disk that fails on demand.
 
 use std::io;
 use std::path::Path;
@@ -9,16 +9,15 @@ use parking_lot::Mutex;
 
 use crate::daemon::engines::eventlog::embedded::disk::{Disk, LocalDisk, SegmentFile};
 
-/// What goes wrong from now on; each stays until it is taken back.
+/// The faults of the disk. Each lasts until it is reset.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    /// Writes fail behind so many more bytes.
+    /// Writes fail after this many more bytes.
     pub room_bytes: Option<(usize, Errno)>,
     pub sync: Option<Errno>,
     pub truncate: Option<Errno>,
     pub remove: Option<Errno>,
-    /// With a failing sync the disk also loses the byte at this place: something that had been
-    /// durable before.
+    /// A failing sync also loses the byte at this position, which had been durable before.
     pub lose_byte_at: Option<u64>,
 }
 

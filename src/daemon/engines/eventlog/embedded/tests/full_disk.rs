@@ -1,5 +1,5 @@
-//! What a disk that refuses does to appends: nothing is stored by halves, nothing is seen, and it
-//! works again when there is room.
+//! Appends on a full or failing disk: a batch is stored completely or not at all, readers never see
+//! a failed one, and appends work again when there is space.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,18 +19,18 @@ use crate::daemon::engines::eventlog::conformance::{
     append, consumer, names, numbered, read_key, take, texts,
 };
 use crate::daemon::engines::eventlog::embedded::EmbeddedLog;
-use crate::daemon::engines::eventlog::embedded::topic::Platform;
+use crate::daemon::engines::eventlog::embedded::disk::Platform;
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, SharedLog, StartAt, Topic};
 
 const TOPIC: Topic = Topic::CommentEvents;
 
-/// A log on a disk that can be made to fail, with ten records in it.
+/// A log with ten records on a disk that fails on demand.
 struct Failing {
     disk: FaultyDisk,
     directory: TempDir,
     config: EventLogConfig,
     log: SharedLog,
-    /// What must be there.
+    /// The acknowledged records.
     stored: usize,
 }
 
@@ -49,7 +49,7 @@ impl Failing {
         self.log.append(TOPIC, batch).await.expect_err("a refused append")
     }
 
-    /// Nothing but what was acknowledged can be read, and the file holds no more either.
+    /// Checks that the acknowledged records, and no others, can be read and are in the file.
     async fn check_only_stored(&self) {
         let wanted = names(&numbered(1, 0, self.stored));
         assert_eq!(texts(&read_key(&self.log, 1, 1000).await), wanted);
@@ -61,7 +61,7 @@ impl Failing {
         std::fs::metadata(segment_files(self.directory.path()).last().unwrap()).unwrap().len()
     }
 
-    /// Appends go on where the last acknowledged one ended, now and after opening again.
+    /// Checks that appends continue after the last acknowledged one, now and after reopening.
     async fn check_recovered(mut self) {
         self.disk.heal();
         let positions = append(&self.log, numbered(1, self.stored, 5)).await;
@@ -75,7 +75,7 @@ impl Failing {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_the_batch_and_keeps_nothing_of_it() {
+async fn full_disk_refuses_the_whole_batch() {
     for room in [0, 1, 36, 50, 4000] {
         for errno in [Errno::ENOSPC, Errno::EDQUOT, Errno::EFBIG] {
             let failing = Failing::with(small_segments()).await;
@@ -92,7 +92,7 @@ async fn a_full_disk_refuses_the_batch_and_keeps_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn every_batch_of_a_failed_commit_is_refused_and_no_consumer_sees_one() {
+async fn failed_commit_refuses_all_its_batches() {
     let failing = Failing::with(EventLogConfig::default()).await;
     let mut member = consumer(&failing.log, "g", StartAt::Earliest).await;
     take(&mut *member, 10).await;
@@ -107,7 +107,7 @@ async fn every_batch_of_a_failed_commit_is_refused_and_no_consumer_sees_one() {
 }
 
 #[tokio::test]
-async fn a_failed_fsync_stores_nothing() {
+async fn failed_fsync_stores_nothing() {
     for errno in [Errno::EIO, Errno::ENOSPC] {
         let failing = Failing::with(small_segments()).await;
         let before = failing.file_bytes();
@@ -126,12 +126,12 @@ async fn a_failed_fsync_stores_nothing() {
 }
 
 #[tokio::test]
-async fn nothing_is_stored_before_a_failed_write_has_been_taken_back() {
+async fn nothing_is_stored_before_a_failed_write_is_undone() {
     let failing = Failing::with(small_segments()).await;
     let sync = Some(Errno::EIO);
     failing.disk.set(Faults { sync, truncate: Some(Errno::EIO), ..Faults::default() });
     failing.refused(numbered(1, 90, 3)).await;
-    // Syncing works again, taking back does not: what is in the file must not be built upon.
+    // Syncing works again, undoing does not: nothing may be appended to the file.
     failing.disk.set(Faults { truncate: Some(Errno::EIO), ..Faults::default() });
     failing.refused(numbered(1, 95, 3)).await;
     failing.check_only_stored().await;
@@ -139,7 +139,7 @@ async fn nothing_is_stored_before_a_failed_write_has_been_taken_back() {
 }
 
 #[tokio::test]
-async fn a_disk_that_lost_what_it_had_synced_is_not_written_to_any_more() {
+async fn disk_that_lost_synced_data_is_not_written_to() {
     let failing = Failing::with(small_segments()).await;
     let lose_byte_at = Some(failing.file_bytes() - 1);
     failing.disk.set(Faults { sync: Some(Errno::EIO), lose_byte_at, ..Faults::default() });
@@ -150,7 +150,7 @@ async fn a_disk_that_lost_what_it_had_synced_is_not_written_to_any_more() {
 }
 
 #[tokio::test]
-async fn a_segment_that_cannot_be_begun_refuses_and_is_tried_again() {
+async fn failed_creation_of_a_segment_is_retried() {
     let config = EventLogConfig { segment_bytes: ByteSize::b(100), ..EventLogConfig::default() };
     let failing = Failing::with(config).await;
     for room in [0, 20, 36] {
@@ -163,11 +163,11 @@ async fn a_segment_that_cannot_be_begun_refuses_and_is_tried_again() {
 }
 
 #[tokio::test]
-async fn at_most_once_answers_before_the_sync_and_shows_only_what_is_durable() {
+async fn at_most_once_answers_before_the_sync() {
     let config = EventLogConfig { guarantee: Guarantee::AtMostOnce, ..small_segments() };
     let failing = Failing::with(config).await;
     let mut member = consumer(&failing.log, "g", StartAt::Earliest).await;
-    // Acknowledged, but only what is synced can be consumed.
+    // Acknowledged, but only synced records can be consumed.
     take(&mut *member, 10).await;
     failing.disk.set(Faults { sync: Some(Errno::EIO), ..Faults::default() });
     append(&failing.log, numbered(1, 90, 3)).await;
@@ -180,8 +180,8 @@ async fn at_most_once_answers_before_the_sync_and_shows_only_what_is_durable() {
     assert_eq!(texts(&read_key(&log, 1, 1000).await), names(&numbered(1, 0, 11)));
 }
 
-/// Appends until the disk refuses, then makes room and appends again. In a process of its own, whose
-/// files or file system are limited.
+/// Appends until the disk is full, then frees space and appends again. Runs in its own process,
+/// whose files or file system are limited.
 async fn fill_then_free(directory: &Path, make_room: impl FnOnce()) {
     let log = open(&directory.join("log"), &EventLogConfig::default());
     append(&log, numbered(1, 0, 1)).await;
@@ -199,7 +199,7 @@ async fn fill_then_free(directory: &Path, make_room: impl FnOnce()) {
     assert!(matches!(error, LogError::Full(_)), "{error}");
     assert!(stored > 100);
     assert_eq!(texts(&read_key(&log, 1, 10_000).await), names(&numbered(1, 0, stored)));
-    // Positions need no more room.
+    // Positions need no more space.
     member.commit(&[Position { partition: 0, offset: 2 }]).await.unwrap();
     make_room();
     append(&log, numbered(1, stored, 1000)).await;
@@ -220,7 +220,7 @@ fn given_directory() -> std::path::PathBuf {
 #[tokio::test]
 #[ignore = "the child process of a test"]
 async fn child_with_limited_files() {
-    // A process that does not take this signal is killed by a file that grows too large.
+    // Without a handler this signal kills a process whose file grows too large.
     let too_large = tokio::signal::unix::SignalKind::from_raw(nix::libc::SIGXFSZ);
     let _taken = tokio::signal::unix::signal(too_large).unwrap();
     let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
@@ -241,7 +241,7 @@ async fn child_on_a_small_file_system() {
 }
 
 #[test]
-fn a_limit_of_the_kernel_on_file_sizes_is_a_full_disk() {
+fn limit_of_the_kernel_on_file_sizes_is_a_full_disk() {
     let directory = tempfile::tempdir().unwrap();
     let output = super::child("full_disk::child_with_limited_files")
         .env(DIRECTORY, directory.path())
@@ -252,7 +252,7 @@ fn a_limit_of_the_kernel_on_file_sizes_is_a_full_disk() {
 }
 
 #[test]
-fn a_file_system_without_room_is_a_full_disk() {
+fn file_system_without_room_is_a_full_disk() {
     let directory = tempfile::tempdir().unwrap();
     let mount = "mount -t tmpfs -o size=1m tmpfs \"$0\" && exec \"$@\"";
     let in_namespace = |command: &Command| {

@@ -1,4 +1,4 @@
-//! Consumers of the embedded log: taking over, catching up, not reading too much.
+//! Consumers of the embedded log: taking over, catching up, bounded reads.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::daemon::engines::eventlog::conformance::{
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Position, StartAt, Topic};
 
 #[tokio::test]
-async fn a_newer_member_takes_over_and_the_older_one_is_told_and_fenced() {
+async fn newer_member_takes_over_from_the_older_one() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(directory.path(), &small_segments());
     append(&log, numbered(1, 0, 10)).await;
@@ -45,7 +45,7 @@ async fn a_newer_member_takes_over_and_the_older_one_is_told_and_fenced() {
 }
 
 #[tokio::test]
-async fn a_consumer_catches_up_over_many_segments_and_finds_its_place_in_each() {
+async fn consumer_catches_up_over_many_segments() {
     let directory = tempfile::tempdir().unwrap();
     let config = EventLogConfig { segment_bytes: ByteSize::kib(300), ..EventLogConfig::default() };
     let log = open(directory.path(), &config);
@@ -54,7 +54,7 @@ async fn a_consumer_catches_up_over_many_segments_and_finds_its_place_in_each() 
     }
     assert!(super::segment_files(directory.path()).len() >= 3);
     log.close().await.unwrap();
-    // Opened again, nothing of the sealed segments is indexed.
+    // After reopening, sealed segments have no index.
     let log = open(directory.path(), &config);
     let mut all = consumer(&log, "all", StartAt::Earliest).await;
     assert_eq!(texts(&take(&mut *all, 20_000).await), names(&numbered(1, 0, 20_000)));
@@ -73,7 +73,7 @@ async fn a_consumer_catches_up_over_many_segments_and_finds_its_place_in_each() 
 }
 
 #[tokio::test]
-async fn a_read_looks_at_a_bounded_stretch_and_still_reaches_the_end() {
+async fn bounded_reads_reach_the_end() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(directory.path(), &EventLogConfig::default());
     let filler = vec![b'x'; 100_000];
@@ -104,7 +104,7 @@ async fn a_read_looks_at_a_bounded_stretch_and_still_reaches_the_end() {
 }
 
 #[tokio::test]
-async fn a_commit_beyond_the_end_or_of_another_partition_is_refused() {
+async fn commit_beyond_the_end_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(directory.path(), &small_segments());
     let mut member = consumer(&log, "g", StartAt::Earliest).await;

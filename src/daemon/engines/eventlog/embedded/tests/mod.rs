@@ -1,4 +1,4 @@
-//! What only the embedded engine promises: crashes, damage, full disks, retention.
+//! The promises of the embedded engine: crashes, damage, full disks, retention.
 
 mod contract;
 mod crash;
@@ -33,7 +33,7 @@ fn open(directory: &Path, config: &EventLogConfig) -> SharedLog {
     Arc::new(try_open(directory, config).expect("a log that opens"))
 }
 
-/// The segment files of the comments, oldest first.
+/// Returns the segment files of the comments, oldest first.
 fn segment_files(directory: &Path) -> Vec<PathBuf> {
     let topic = directory.join(Topic::CommentEvents.name());
     let mut paths: Vec<_> = std::fs::read_dir(topic)
@@ -45,7 +45,8 @@ fn segment_files(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// This test program, told to run one of its ignored tests, by its path below this module.
+/// Returns a command that runs an ignored test of this program, given by its path below this
+/// module.
 fn child(test: &str) -> Command {
     let program = std::env::current_exe().expect("a test program");
     let (_, module) = module_path!().split_once("::").expect("a module of the crate");
@@ -55,7 +56,7 @@ fn child(test: &str) -> Command {
     command
 }
 
-/// Waits for something another thread does soon.
+/// Waits for something that another thread does soon.
 async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let waiting = async {
         while !is_so() {

@@ -1,4 +1,4 @@
-//! What goes when it is old or too much, and what that means for those who still wanted it.
+//! Removal of old segments, and its effect on groups that had not read them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::daemon::engines::eventlog::conformance::{
     append, consumer, names, numbered, read_key, take, texts,
 };
 use crate::daemon::engines::eventlog::embedded::EmbeddedLog;
+use crate::daemon::engines::eventlog::embedded::disk::Platform;
 use crate::daemon::engines::eventlog::embedded::disk::{Disk, LocalDisk};
-use crate::daemon::engines::eventlog::embedded::topic::Platform;
 use crate::daemon::engines::eventlog::{LogError, Position, SharedLog, StartAt, Topic};
 
 const TOPIC: Topic = Topic::CommentEvents;
 
-/// A clock that only moves when told to.
+/// A clock that moves only on demand.
 #[derive(Debug, Default, Clone)]
 struct ManualClock(Arc<AtomicU64>);
 
@@ -61,7 +61,7 @@ async fn earliest(log: &SharedLog) -> u64 {
     log.bounds(TOPIC, 0).await.unwrap().earliest
 }
 
-/// Appends batches of a hundred, each larger than a segment.
+/// Appends batches of 100 records, each larger than a segment.
 async fn fill(log: &SharedLog, batches: usize) {
     for _ in 0..batches {
         append(log, numbered(1, 0, 100)).await;
@@ -71,7 +71,7 @@ async fn fill(log: &SharedLog, batches: usize) {
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[tokio::test]
-async fn the_oldest_segments_go_when_a_topic_is_too_large() {
+async fn oldest_segments_go_when_a_topic_is_too_large() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(DAY, ByteSize::kib(20));
     let log: SharedLog = open_with(LocalDisk, directory.path(), &config, &ManualClock::default());
@@ -80,7 +80,7 @@ async fn the_oldest_segments_go_when_a_topic_is_too_large() {
         let files = segment_files(directory.path());
         files.iter().map(|path| std::fs::metadata(path).map_or(0, |m| m.len())).sum::<u64>()
     };
-    // The last removal happens after its append was answered.
+    // The last removal happens after its append is answered.
     eventually("segments to go", || kept_bytes() <= 20 * 1024).await;
     let earliest = earliest(&log).await;
     assert!(earliest > 3000);
@@ -102,7 +102,7 @@ async fn segments_go_when_they_are_older_than_the_retention() {
     let config = config(DAY, ByteSize::gib(1));
     let embedded = open_with(LocalDisk, directory.path(), &config, &clock);
     let log: SharedLog = embedded.clone();
-    // Three segments, of which the first two are sealed now.
+    // Three segments, of which the first two are sealed.
     fill(&log, 3).await;
     clock.advance(DAY);
     embedded.enforce_retention();
@@ -118,7 +118,7 @@ async fn segments_go_when_they_are_older_than_the_retention() {
 }
 
 #[tokio::test]
-async fn records_go_even_if_too_little_is_written_to_fill_a_segment() {
+async fn old_records_of_a_quiet_topic_are_removed() {
     let directory = tempfile::tempdir().unwrap();
     let clock = ManualClock::default();
     let config = config(DAY, ByteSize::gib(1));
@@ -140,7 +140,7 @@ async fn records_go_even_if_too_little_is_written_to_fill_a_segment() {
 }
 
 #[tokio::test]
-async fn a_group_that_was_too_slow_goes_on_at_the_earliest_kept() {
+async fn slow_group_continues_at_the_earliest_kept() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(DAY, ByteSize::kib(20));
     let log: SharedLog = open_with(LocalDisk, directory.path(), &config, &ManualClock::default());
@@ -150,7 +150,7 @@ async fn a_group_that_was_too_slow_goes_on_at_the_earliest_kept() {
     take(&mut *slow, 10).await;
     slow.commit(&[Position { partition: 0, offset: 11 }]).await.unwrap();
     drop(slow);
-    // This one is in the middle of the first segment when it is removed.
+    // This group is in the middle of the first segment when it is removed.
     take(&mut *reading, 10).await;
     fill(&log, 40).await;
     eventually("segments to go", || segment_files(directory.path()).len() <= 5).await;
@@ -171,7 +171,7 @@ async fn a_group_that_was_too_slow_goes_on_at_the_earliest_kept() {
 }
 
 #[tokio::test]
-async fn a_segment_that_cannot_be_removed_stays_whole_and_goes_later() {
+async fn segment_that_cannot_be_removed_is_removed_later() {
     let directory = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::default();
     let config = config(DAY, ByteSize::kib(20));
@@ -191,7 +191,7 @@ async fn a_segment_that_cannot_be_removed_stays_whole_and_goes_later() {
 }
 
 #[tokio::test]
-async fn a_half_made_segment_does_not_shadow_later_records() {
+async fn half_made_segment_does_not_shadow_later_records() {
     let directory = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::default();
     let clock = ManualClock::default();
@@ -199,9 +199,10 @@ async fn a_half_made_segment_does_not_shadow_later_records() {
     let embedded = open_with(disk.clone(), directory.path(), &config, &clock);
     let log: SharedLog = embedded.clone();
     append(&log, numbered(1, 0, 5)).await;
-    // The old segment is to be sealed; the new one is made, but neither made sure nor removed.
+    // The old segment is to be sealed; the new one is created, but neither synced nor removed.
     clock.advance(DAY / 4);
-    let (sync, remove) = (Some(Errno::ENOSPC), Some(Errno::EIO));
+    let sync = Some(Errno::ENOSPC);
+    let remove = Some(Errno::EIO);
     disk.set(Faults { sync, remove, ..Faults::default() });
     embedded.enforce_retention();
     eventually("a second file", || segment_files(directory.path()).len() == 2).await;

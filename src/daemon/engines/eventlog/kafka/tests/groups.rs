@@ -1,4 +1,4 @@
-//! Rebalances: who reads what, and that nothing is lost or read by two.
+//! Rebalances: each partition has one reader, and no record is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,29 +19,29 @@ const MOMENT: Duration = Duration::from_millis(30);
 const KEYS: u64 = 12;
 const POLL_RECORDS: usize = 50;
 
-/// What the members of a group have done, between them.
+/// The records and the assignment of all members of a group.
 #[derive(Debug, Default)]
-struct Seen {
+struct GroupRecords {
     texts: Vec<String>,
     owned: BTreeMap<&'static str, BTreeSet<u32>>,
 }
 
-type Shared = Arc<Mutex<Seen>>;
+type Shared = Arc<Mutex<GroupRecords>>;
 
-/// A member that polls and commits until it is told to stop; then it is dropped.
-struct Running {
+/// A member that polls and commits until it is stopped.
+struct RunningMember {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl Running {
+impl RunningMember {
     async fn stop(self) {
         self.stop.send(()).unwrap();
         self.task.await.unwrap();
     }
 }
 
-async fn run(log: &SharedLog, name: &'static str, seen: &Shared) -> Running {
+async fn run(log: &SharedLog, name: &'static str, seen: &Shared) -> RunningMember {
     let mut member = consumer(log, "g", StartAt::Earliest).await;
     let (stop, mut stopped) = oneshot::channel();
     let seen = seen.clone();
@@ -51,10 +51,10 @@ async fn run(log: &SharedLog, name: &'static str, seen: &Shared) -> Running {
         }
         seen.lock().owned.remove(name);
     });
-    Running { stop, task }
+    RunningMember { stop, task }
 }
 
-/// A poll and the commit of what it brought. Whatever comes must be of a partition this member has.
+/// Polls and commits. Every record must belong to an assigned partition.
 async fn step(member: &mut dyn LogConsumer, name: &'static str, seen: &Shared) {
     let polled = member.poll(POLL_RECORDS, MOMENT).await.unwrap();
     let mut next: BTreeMap<u32, u64> = BTreeMap::new();
@@ -78,7 +78,7 @@ async fn step(member: &mut dyn LogConsumer, name: &'static str, seen: &Shared) {
     member.commit(&next).await.unwrap();
 }
 
-async fn until(what: &str, seen: &Shared, reached: impl Fn(&Seen) -> bool) {
+async fn until(what: &str, seen: &Shared, reached: impl Fn(&GroupRecords) -> bool) {
     let waiting = async {
         while !reached(&seen.lock()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -90,19 +90,19 @@ async fn until(what: &str, seen: &Shared, reached: impl Fn(&Seen) -> bool) {
     }
 }
 
-fn has(seen: &Seen, name: &str, partitions: usize) -> bool {
+fn has(seen: &GroupRecords, name: &str, partitions: usize) -> bool {
     seen.owned.get(name).is_some_and(|owned| owned.len() == partitions)
 }
 
-/// One record a key.
+/// Appends one record per key.
 async fn append_round(log: &SharedLog, round: usize) {
     append(log, (0..KEYS).flat_map(|key| numbered(key, round, 1)).collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn members_come_and_go_and_every_record_is_read_by_the_one_who_has_its_partition() {
-    // A hand-over that waited for a session to expire would be told from one that does not.
+async fn every_record_is_read_while_members_change() {
+    // Long, so that a hand-over that waits for a session to expire is detected.
     let config = KafkaConfig { session_timeout: Duration::from_secs(30), ..settings("rebalance") };
     let _clean_up = CleanUp(config.clone());
     let log: SharedLog = Arc::new(open(&config, Guarantee::AtLeastOnce).await);
@@ -112,12 +112,12 @@ async fn members_come_and_go_and_every_record_is_read_by_the_one_who_has_its_par
     until("all partitions", &seen, |seen| has(seen, "one", 3)).await;
     append_round(&log, rounds.next().unwrap()).await;
     let two = run(&log, "two", &seen).await;
-    // Appended all the while.
+    // Appends during the rebalance.
     while !has(&seen.lock(), "two", 1) {
         append_round(&log, rounds.next().unwrap()).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    until("a share each", &seen, |seen| has(seen, "one", 2) && has(seen, "two", 1)).await;
+    until("a share per member", &seen, |seen| has(seen, "one", 2) && has(seen, "two", 1)).await;
     append_round(&log, rounds.next().unwrap()).await;
     let left_at = Instant::now();
     one.stop().await;
@@ -132,7 +132,7 @@ async fn members_come_and_go_and_every_record_is_read_by_the_one_who_has_its_par
         seen.texts.iter().cloned().collect::<BTreeSet<_>>() == wanted
     })
     .await;
-    // Twice only what was read and not yet committed when its partition went.
+    // Only records that were read and not committed before the revocation come twice.
     let twice = seen.lock().texts.len() - wanted.len();
     println!("{rounds} rounds, {twice} records twice");
     assert!(twice <= POLL_RECORDS, "{twice} records twice");
@@ -142,12 +142,12 @@ async fn members_come_and_go_and_every_record_is_read_by_the_one_who_has_its_par
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn a_member_of_a_stage_that_stands_still_keeps_its_place() {
+async fn member_of_a_stalled_stage_stays_in_its_group() {
     let config = settings("standing");
     let _clean_up = CleanUp(config.clone());
     let log: SharedLog = Arc::new(open(&config, Guarantee::AtLeastOnce).await);
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
-    // More than the line holds.
+    // More than the queue holds.
     let large = vec![b'x'; 256 << 10];
     for first in (0..80).step_by(8) {
         let mut batch = numbered(1, first, 8);
@@ -178,7 +178,7 @@ async fn a_member_of_a_stage_that_stands_still_keeps_its_place() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn positions_of_partitions_of_others_are_not_committed() {
+async fn positions_of_other_members_are_not_committed() {
     let config = settings("foreign");
     let _clean_up = CleanUp(config.clone());
     let log: SharedLog = Arc::new(open(&config, Guarantee::AtLeastOnce).await);

@@ -1,5 +1,5 @@
-//! The engine on a real cluster (and, for what a real one does not do when asked, on a simulated
-//! one).
+//! The engine on a real cluster, and on a simulated one for faults that a real one cannot produce
+//! on demand.
 
 mod conformance;
 mod groups;
@@ -18,7 +18,7 @@ use crate::daemon::engines::eventlog::Topic;
 use crate::daemon::testing::stack;
 use crate::protocol::NodeId;
 
-/// Few partitions under a prefix of its own.
+/// Settings with few partitions and a unique prefix.
 fn settings(name: &str) -> KafkaConfig {
     KafkaConfig {
         brokers: stack::kafka(),
@@ -35,16 +35,16 @@ fn settings(name: &str) -> KafkaConfig {
     }
 }
 
-fn guaranteed(guarantee: Guarantee) -> EventLogConfig {
+fn log_config(guarantee: Guarantee) -> EventLogConfig {
     EventLogConfig { guarantee, ..EventLogConfig::default() }
 }
 
 async fn open(kafka: &KafkaConfig, guarantee: Guarantee) -> KafkaLog {
     let node = NodeId::new("test");
-    KafkaLog::open(kafka, &guaranteed(guarantee), &node).await.expect("a log")
+    KafkaLog::open(kafka, &log_config(guarantee), &node).await.expect("a log")
 }
 
-/// Deletes the topics of a test when it ends, as well as that goes.
+/// Deletes the topics of a test when it ends, if it can.
 struct CleanUp(KafkaConfig);
 
 impl Drop for CleanUp {
@@ -58,7 +58,7 @@ impl Drop for CleanUp {
             let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let names: Vec<_> = names.iter().map(String::as_str).collect();
-            // What is not deleted is in nobody's way: its prefix is its own.
+            // Topics that are not deleted disturb no other test, because their prefix is unique.
             let _ = runtime.expect("a runtime").block_on(admin.delete_topics(&names, &options));
         };
         let _ = std::thread::spawn(deleting).join();

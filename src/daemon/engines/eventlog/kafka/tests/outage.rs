@@ -1,4 +1,4 @@
-//! What happens while brokers are away, slow, or say no. On a simulated cluster, which can be told to.
+//! Brokers that are unreachable, slow, or refuse records, on a simulated cluster.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ const BROKER: i32 = 1;
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
-/// A cluster of one broker with the topics, which it could not create by itself.
+/// A cluster of one broker with the topics, because it cannot create topics itself.
 fn simulated(name: &str) -> (Cluster, KafkaConfig) {
     let cluster = MockCluster::new(1).expect("a simulated cluster");
     let config = KafkaConfig {
@@ -34,7 +34,7 @@ fn simulated(name: &str) -> (Cluster, KafkaConfig) {
     };
     for topic in Topic::ALL {
         let partitions =
-            crate::daemon::engines::eventlog::kafka::topics::wanted_partitions(&config, topic)
+            crate::daemon::engines::eventlog::kafka::topics::configured_partitions(&config, topic)
                 as i32;
         let name = format!("{}{}", config.prefix, topic.name());
         cluster.create_topic(&name, partitions, 1).expect("a topic");
@@ -48,7 +48,7 @@ async fn open(config: &KafkaConfig, max_pending: ByteSize) -> SharedLog {
     Arc::new(KafkaLog::open(config, &log_config, &node).await.expect("a log"))
 }
 
-/// Appends until it is refused at once.
+/// Appends until an append is refused at once.
 async fn until_refused_at_once(log: &SharedLog) {
     let refused = async {
         loop {
@@ -63,7 +63,7 @@ async fn until_refused_at_once(log: &SharedLog) {
     timeout(PATIENCE, refused).await.expect("a refusal at once");
 }
 
-/// Appends until it works again.
+/// Appends until an append succeeds.
 async fn until_accepted(log: &SharedLog) {
     let accepted = async {
         while log.append(TOPIC, numbered(9, 0, 1)).await.is_err() {
@@ -74,7 +74,7 @@ async fn until_accepted(log: &SharedLog) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_no_broker_can_be_reached_appends_are_refused_at_once_and_then_work_again() {
+async fn appends_are_refused_at_once_during_an_outage() {
     let (cluster, config) = simulated("outage");
     let log = open(&config, ByteSize::mib(64)).await;
     append(&log, numbered(1, 0, 10)).await;
@@ -100,7 +100,7 @@ async fn while_no_broker_can_be_reached_appends_are_refused_at_once_and_then_wor
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn consumers_and_followers_wait_through_an_outage_and_miss_nothing() {
+async fn consumers_miss_nothing_in_an_outage() {
     let (cluster, config) = simulated("waiting");
     let log = open(&config, ByteSize::mib(64)).await;
     append(&log, numbered(1, 0, 5)).await;
@@ -109,14 +109,15 @@ async fn consumers_and_followers_wait_through_an_outage_and_miss_nothing() {
     assert_eq!(texts(&take(&mut *member, 5).await), names(&numbered(1, 0, 5)));
     cluster.broker_down(BROKER).unwrap();
     until_refused_at_once(&log).await;
-    // Nothing comes, and nothing fails.
+    // No record arrives, and nothing fails.
     let polled = member.poll(10, Duration::from_millis(300)).await.unwrap();
     assert_eq!(polled.records, []);
     assert_eq!(follower.next(10, Duration::from_millis(300)).await.unwrap(), []);
     cluster.broker_up(BROKER).unwrap();
     until_accepted(&log).await;
     append(&log, numbered(1, 5, 5)).await;
-    let (mut read, mut followed) = (Vec::new(), Vec::new());
+    let mut read = Vec::new();
+    let mut followed = Vec::new();
     let both = async {
         while read.len() < 5 || followed.len() < 5 {
             let records = member.poll(10, Duration::from_millis(50)).await.unwrap().records;
@@ -131,13 +132,13 @@ async fn consumers_and_followers_wait_through_an_outage_and_miss_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_append_is_tried_again_until_the_brokers_take_it() {
+async fn append_is_retried_until_the_brokers_accept_it() {
     let (cluster, config) = simulated("retries");
     let log = open(&config, ByteSize::mib(64)).await;
     let no = Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
     cluster.request_errors(RDKafkaApiKey::Produce, &[no, no, no]);
-    let under_way: Vec<_> = (0..20).map(|n| log.append(TOPIC, numbered(1, n, 1))).collect();
-    for appended in futures_util::future::join_all(under_way).await {
+    let appends: Vec<_> = (0..20).map(|n| log.append(TOPIC, numbered(1, n, 1))).collect();
+    for appended in futures_util::future::join_all(appends).await {
         appended.unwrap();
     }
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
@@ -145,7 +146,7 @@ async fn an_append_is_tried_again_until_the_brokers_take_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_the_brokers_refuse_for_good_is_an_error_and_the_next_is_taken() {
+async fn refused_record_does_not_affect_the_next() {
     let (cluster, config) = simulated("refusals");
     let log = open(&config, ByteSize::mib(64)).await;
     let large = Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
@@ -161,7 +162,7 @@ async fn a_record_the_brokers_refuse_for_good_is_an_error_and_the_next_is_taken(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_would_exceed_the_bound_is_refused_at_once() {
+async fn append_over_the_bound_is_refused_at_once() {
     let (cluster, config) = simulated("bound");
     let log = open(&config, ByteSize::kib(1)).await;
     append(&log, numbered(1, 0, 1)).await;

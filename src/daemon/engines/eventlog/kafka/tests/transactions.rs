@@ -1,4 +1,4 @@
-//! `exactly_once`: what was not committed is never seen.
+//! `exactly_once`: uncommitted records are never seen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::daemon::engines::eventlog::{
 const PATIENCE: Duration = Duration::from_secs(30);
 const TOPIC: Topic = Topic::CommentEvents;
 
-/// Writes a record in a transaction that is then taken back.
+/// Writes a record in a transaction and aborts it.
 fn write_and_abort(config: &KafkaConfig, partition: u32) {
     let mut client = rdkafka::ClientConfig::new();
     client.set("bootstrap.servers", config.brokers.join(","));
@@ -36,7 +36,7 @@ fn write_and_abort(config: &KafkaConfig, partition: u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn what_was_taken_back_is_seen_by_nobody() {
+async fn aborted_records_are_never_seen() {
     let config = settings("aborted");
     let _clean_up = CleanUp(config.clone());
     let log: SharedLog = Arc::new(open(&config, Guarantee::ExactlyOnce).await);
@@ -63,7 +63,7 @@ async fn what_was_taken_back_is_seen_by_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn a_newer_process_of_the_node_takes_over_and_nothing_acknowledged_is_lost() {
+async fn newer_process_of_the_node_fences_the_old_one() {
     let config = settings("fenced");
     let _clean_up = CleanUp(config.clone());
     let old: SharedLog = Arc::new(open(&config, Guarantee::ExactlyOnce).await);
@@ -75,7 +75,7 @@ async fn a_newer_process_of_the_node_takes_over_and_nothing_acknowledged_is_lost
     assert_eq!(texts(&read_key(&new, 1, 100).await), names(&numbered(1, 0, 10)));
     assert_eq!(read_key(&new, 2, 100).await, []);
     new.close().await.unwrap();
-    // Alone again, it goes on.
+    // Once the newer process is gone, the old one continues.
     let alone = async { while old.append(TOPIC, numbered(1, 10, 1)).await.is_err() {} };
     timeout(PATIENCE, alone).await.expect("an append that works again");
     assert_eq!(texts(&read_key(&old, 1, 100).await), names(&numbered(1, 0, 11)));
@@ -84,7 +84,7 @@ async fn a_newer_process_of_the_node_takes_over_and_nothing_acknowledged_is_lost
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn outputs_and_the_position_are_stored_together() {
+async fn outputs_and_offsets_are_committed_together() {
     let config = settings("together");
     let _clean_up = CleanUp(config.clone());
     let log: SharedLog = Arc::new(open(&config, Guarantee::ExactlyOnce).await);

@@ -1,5 +1,5 @@
-//! People who watch: each comes back with its position whenever its connection breaks, to another
-//! edge if its own is gone, and writes down what it was shown and when.
+//! Viewers that resume from their position whenever their connection breaks, on another edge if
+//! their own is down, and record what they were shown and when.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -18,38 +18,46 @@ use tokio_util::sync::CancellationToken;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What one viewer saw.
+/// The messages that one viewer received.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// In the order they came. A client remembers deletions, which may come before their comments.
-    pub comments: Vec<(Seq, CommentId, Instant)>,
+    /// In the order of arrival.
+    pub comments: Vec<ShownComment>,
+    /// Deletions may arrive before their comments.
     pub deleted: HashSet<CommentId>,
     pub gaps: Vec<(Seq, Seq)>,
     pub reconnects: u64,
-    /// What must never happen, in words.
-    pub wrongs: Vec<String>,
+    /// Descriptions of broken promises.
+    pub violations: Vec<String>,
     ids: HashMap<CommentId, Seq>,
     position: Option<StreamPosition>,
 }
 
+#[derive(Debug)]
+pub(crate) struct ShownComment {
+    pub seq: Seq,
+    pub id: CommentId,
+    pub at: Instant,
+}
+
 impl Seen {
-    /// Whether it was let in at least once.
+    /// Whether it has joined at least once.
     pub(crate) fn is_watching(&self) -> bool {
         self.position.is_some()
     }
 }
 
 #[derive(Clone)]
-pub(crate) struct Spectator {
+pub(crate) struct RecordingViewer {
     pub stream_id: StreamId,
     pub edges: Vec<SocketAddr>,
-    /// Which of them it prefers.
+    /// Index of the edge it joins first.
     pub edge: usize,
     pub seen: Arc<Mutex<Seen>>,
     pub stop: CancellationToken,
 }
 
-impl Spectator {
+impl RecordingViewer {
     pub(crate) async fn run(self) {
         let mut edge = self.edge;
         while !self.stop.is_cancelled() {
@@ -63,12 +71,15 @@ impl Spectator {
                 let position = StreamPosition { epoch: welcome.epoch, seq: welcome.seq };
                 let before = self.seen.lock().position.get_or_insert(position).epoch;
                 if before != welcome.epoch {
-                    self.wrong(format!("the epoch changed from {before} to {}", welcome.epoch));
+                    self.record_violation(format!(
+                        "the epoch changed from {before} to {}",
+                        welcome.epoch
+                    ));
                 }
                 loop {
                     tokio::select! {
                         message = connection.next() => match message {
-                            Ok(message) => self.take_in(message),
+                            Ok(message) => self.record(message),
                             Err(_) => break,
                         },
                         () = self.stop.cancelled() => return,
@@ -81,11 +92,11 @@ impl Spectator {
         }
     }
 
-    fn wrong(&self, what: String) {
-        self.seen.lock().wrongs.push(what);
+    fn record_violation(&self, what: String) {
+        self.seen.lock().violations.push(what);
     }
 
-    fn take_in(&self, message: ServerMessage) {
+    fn record(&self, message: ServerMessage) {
         let now = Instant::now();
         let mut seen = self.seen.lock();
         let Some(mut position) = seen.position else { return };
@@ -93,21 +104,26 @@ impl Spectator {
             ServerMessage::Comments(batch) if !batch.echo => {
                 if batch.from_seq != position.seq + 1 {
                     let text = format!("{} does not join {}", batch.from_seq, position.seq);
-                    seen.wrongs.push(text);
+                    seen.violations.push(text);
                 }
                 position.seq = batch.to_seq;
                 for comment in batch.comments {
-                    if seen.comments.last().is_some_and(|(last, ..)| *last >= comment.seq) {
-                        let (from, to) = (batch.from_seq, batch.to_seq);
-                        let text = format!("{} comes out of order in {from}..={to}", comment.seq);
-                        seen.wrongs.push(text);
+                    if seen.comments.last().is_some_and(|last| last.seq >= comment.seq) {
+                        let from = batch.from_seq;
+                        let to = batch.to_seq;
+                        let text = format!("{} is out of order in {from}..={to}", comment.seq);
+                        seen.violations.push(text);
                     }
                     if let Some(before) = seen.ids.insert(comment.comment_id, comment.seq) {
                         let SequencedComment { seq, comment_id, .. } = &comment;
                         let text = format!("{comment_id} again at {seq}, first at {before}");
-                        seen.wrongs.push(text);
+                        seen.violations.push(text);
                     }
-                    seen.comments.push((comment.seq, comment.comment_id, now));
+                    seen.comments.push(ShownComment {
+                        seq: comment.seq,
+                        id: comment.comment_id,
+                        at: now,
+                    });
                 }
             }
             ServerMessage::Gap { from_seq, to_seq } => {

@@ -1,5 +1,4 @@
-//! What travels on the direct path, as records of `ws-messages`: MessagePack arrays like everything
-//! else in the log.
+//! The records of `ws-messages`: MessagePack arrays, like everything else in the log.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -9,19 +8,19 @@ use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::{NodeId, StreamId};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Letter {
+pub(super) enum Envelope {
     /// For every listener.
     Fanout { stream_id: StreamId, message: BusMessage },
     /// For one node.
     Command { id: u64, from: NodeId, to: NodeId, command: NodeCommand },
-    /// How many connections a command touched.
+    /// The number of connections that a command affected.
     Answer { id: u64, to: NodeId, connections: u64 },
 }
 
-impl Letter {
+impl Envelope {
     pub(super) fn encode(&self) -> Bytes {
-        let payload = rmp_serde::to_vec(self)
-            .expect("a letter has no type MessagePack cannot carry, and memory does not fail");
+        let payload =
+            rmp_serde::to_vec(self).expect("MessagePack encodes every type of an envelope");
         Bytes::from(payload)
     }
 

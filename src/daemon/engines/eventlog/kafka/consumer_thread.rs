@@ -1,0 +1,390 @@
+//! The thread behind a consumer or follower. It fetches records and serves the library's callbacks,
+//! however slowly the stage polls. So a stage that waits for its store stays in its group, and no
+//! call into the library blocks the runtime.
+//!
+//! During an outage the thread waits. The library connects, joins and fetches again from where it
+//! stopped, and polls return nothing meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{debug, info, warn};
+
+use super::client::{is_outage, log_line, unavailable};
+use super::offsets::{Offsets, listed_offsets, log_position, partition_ends};
+use super::prefetch::PrefetchQueue;
+use crate::daemon::engines::eventlog::{LogError, Position, Record, StartAt};
+
+/// The thread waits for records for at most this long before it checks whether it should end.
+const POLL_WAIT: Duration = Duration::from_millis(50);
+/// How often the library is made to serve its group.
+const GROUP_WAKE_INTERVAL: Duration = Duration::from_millis(100);
+/// Records queued before the poll is woken.
+const FETCH_RECORDS: usize = 1000;
+/// Fetching pauses when the queue was full for this long.
+const FULL_TIMEOUT: Duration = Duration::from_secs(1);
+const OFFSET_TIMEOUT: Duration = Duration::from_secs(5);
+const OFFSET_RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) type ThreadConsumer = BaseConsumer<ConsumerCallbacks>;
+
+/// The callbacks of the library.
+#[derive(Debug)]
+pub(super) struct ConsumerCallbacks {
+    queue: Arc<PrefetchQueue>,
+    /// `None` outside a group, where partitions are assigned by hand and never revoked.
+    assigner: Option<PartitionAssigner>,
+    commit: Mutex<Option<PendingCommit>>,
+}
+
+#[derive(Debug)]
+struct PendingCommit {
+    offsets: TopicPartitionList,
+    confirmed: oneshot::Sender<Result<(), Code>>,
+}
+
+impl ConsumerCallbacks {
+    pub(super) fn new(queue: Arc<PrefetchQueue>, assigner: Option<PartitionAssigner>) -> Self {
+        Self { queue, assigner, commit: Mutex::new(None) }
+    }
+
+    /// Returns the outcome of the commit of these offsets, which the caller starts next. An earlier
+    /// commit is no longer waited for.
+    pub(super) fn expect_commit(
+        &self,
+        offsets: TopicPartitionList,
+    ) -> oneshot::Receiver<Result<(), Code>> {
+        let (confirmed, confirmation) = oneshot::channel();
+        *self.commit.lock() = Some(PendingCommit { offsets, confirmed });
+        confirmation
+    }
+}
+
+impl ClientContext for ConsumerCallbacks {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, reason, "kafka");
+    }
+}
+
+impl ConsumerContext for ConsumerCallbacks {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let Some(assigner) = &self.assigner else { return };
+        if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            assigner.assign(consumer, &self.queue, partitions);
+        } else {
+            assigner.revoke(consumer, &self.queue, partitions);
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let mut expected = self.commit.lock();
+        if !expected.as_ref().is_some_and(|commit| same_offsets(&commit.offsets, offsets)) {
+            return;
+        }
+        let of_partitions = || offsets.elements().iter().find_map(|of| of.error().err());
+        let error = result.err().or_else(of_partitions);
+        let code = |error: KafkaError| error.rdkafka_error_code().unwrap_or(Code::Fail);
+        if let Some(commit) = expected.take() {
+            // The caller may have stopped waiting.
+            let _ = commit.confirmed.send(error.map_or(Ok(()), |error| Err(code(error))));
+        }
+    }
+}
+
+fn same_offsets(one: &TopicPartitionList, other: &TopicPartitionList) -> bool {
+    one.count() == other.count() && one.to_topic_map() == other.to_topic_map()
+}
+
+/// Answers rebalances. A partition begins at the group's commit, or without one where the consumer
+/// starts. The offset is found before the partition is assigned, so the poll reports the offset
+/// that is read first.
+#[derive(Debug)]
+pub(super) struct PartitionAssigner {
+    pub(super) group: String,
+    pub(super) topic: String,
+    pub(super) start: StartAt,
+}
+
+impl PartitionAssigner {
+    /// Assigns partitions. Waits until their offsets are known.
+    fn assign<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        queue: &PrefetchQueue,
+        partitions: &TopicPartitionList,
+    ) {
+        let numbers: Vec<i32> = partitions.elements().iter().map(|p| p.partition()).collect();
+        let mut begin = TopicPartitionList::new();
+        while !numbers.is_empty() && !queue.is_closed() {
+            match self.first_offsets(consumer, &numbers) {
+                Ok(found) => {
+                    begin = found;
+                    break;
+                }
+                Err(error) => {
+                    warn!(group = self.group, %error, "offsets of assigned partitions unknown; retrying");
+                    std::thread::sleep(OFFSET_RETRY_PAUSE);
+                }
+            }
+        }
+        // Queued before any of their records can be.
+        let positions = positions(&begin);
+        if !positions.is_empty() {
+            info!(group = self.group, topic = self.topic, partitions = ?numbers, "assigned");
+            queue.assign(positions);
+        }
+        if let Err(error) = consumer.incremental_assign(&begin) {
+            warn!(group = self.group, %error, "assignment failed");
+        }
+    }
+
+    fn revoke<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        queue: &PrefetchQueue,
+        partitions: &TopicPartitionList,
+    ) {
+        let numbers: Vec<u32> =
+            partitions.elements().iter().map(|p| p.partition() as u32).collect();
+        if !numbers.is_empty() {
+            let lost = consumer.assignment_lost();
+            info!(group = self.group, partitions = ?numbers, lost, "revoked");
+            // Revoked before another member can read them.
+            queue.revoke(numbers);
+        }
+        if let Err(error) = consumer.incremental_unassign(partitions) {
+            warn!(group = self.group, %error, "revocation failed");
+        }
+    }
+
+    /// Returns the offset at which each partition begins.
+    fn first_offsets<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        partitions: &[i32],
+    ) -> KafkaResult<TopicPartitionList> {
+        let committed = consumer
+            .committed_offsets(list_of(&self.topic, partitions, Offset::Invalid)?, OFFSET_TIMEOUT)
+            .and_then(|list| listed_offsets(&list))
+            .map(by_partition)?;
+        let earliest_offsets = self.ends(consumer, partitions, Offset::Beginning)?;
+        let latest_offsets = self.ends(consumer, partitions, Offset::End)?;
+        let mut begin = TopicPartitionList::new();
+        let mut uncommitted = TopicPartitionList::new();
+        for &partition in partitions {
+            let earliest = earliest_offsets[&partition];
+            let latest = latest_offsets[&partition];
+            let offset = match (committed.get(&partition), self.start) {
+                (Some(&next), _) if (earliest..=latest).contains(&next) => next,
+                (Some(&next), _) => {
+                    self.warn_of_loss(partition, next, earliest, latest);
+                    earliest
+                }
+                (None, StartAt::Earliest) => earliest,
+                (None, StartAt::Latest) => {
+                    // Committed now, so that a later member does not begin at a later end.
+                    uncommitted.add_partition_offset(
+                        &self.topic,
+                        partition,
+                        Offset::Offset(latest),
+                    )?;
+                    latest
+                }
+            };
+            begin.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        }
+        if uncommitted.count() > 0 {
+            consumer.commit(&uncommitted, CommitMode::Async)?;
+        }
+        Ok(begin)
+    }
+
+    fn ends<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        partitions: &[i32],
+        end: Offset,
+    ) -> KafkaResult<BTreeMap<i32, i64>> {
+        let partitions = partitions.iter().map(|&partition| (self.topic.as_str(), partition));
+        partition_ends(consumer, partitions, end, OFFSET_TIMEOUT).map(by_partition)
+    }
+
+    fn warn_of_loss(&self, partition: i32, next: i64, earliest: i64, latest: i64) {
+        let group = &self.group;
+        warn!(
+            group,
+            partition,
+            next,
+            earliest,
+            latest,
+            "committed offset is outside the partition; continuing at the earliest record"
+        );
+    }
+}
+
+fn positions(list: &TopicPartitionList) -> Vec<Position> {
+    let offset = |raw: Offset| raw.to_raw().unwrap_or_default();
+    list.elements().iter().map(|p| log_position(p.partition(), offset(p.offset()))).collect()
+}
+
+/// Drops the topic of offsets that all belong to one.
+fn by_partition(offsets: Offsets) -> BTreeMap<i32, i64> {
+    offsets.into_iter().map(|((_, partition), offset)| (partition, offset)).collect()
+}
+
+fn list_of(topic: &str, partitions: &[i32], offset: Offset) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for &partition in partitions {
+        list.add_partition_offset(topic, partition, offset)?;
+    }
+    Ok(list)
+}
+
+/// Starts the thread. It ends when the queue is closed; then the consumer leaves its group.
+pub(super) fn start(
+    name: &str,
+    consumer: ThreadConsumer,
+    running: TaskTrackerToken,
+) -> Result<Weak<ThreadConsumer>, LogError> {
+    let consumer = Arc::new(consumer);
+    let weak = Arc::downgrade(&consumer);
+    let name = name.to_owned();
+    std::thread::Builder::new()
+        .name("kafka-reading".to_owned())
+        .spawn(move || {
+            run(&name, &consumer);
+            leave(consumer);
+            debug!(name, "consumer thread ended");
+            drop(running);
+        })
+        .map(|_| weak)
+        .map_err(|error| LogError::Unavailable(format!("starting a thread: {error}")))
+}
+
+/// Drops the consumer. That blocks until the group has been left, so it happens on this thread
+/// only.
+fn leave(mut consumer: Arc<ThreadConsumer>) {
+    while let Err(shared) = Arc::try_unwrap(consumer) {
+        // A commit is being started.
+        consumer = shared;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn run(name: &str, consumer: &ThreadConsumer) {
+    let queue = &consumer.context().queue;
+    let mut woken_at = Instant::now();
+    while !queue.is_closed() {
+        if queue.is_full() && !queue.wait_for_room(FULL_TIMEOUT) {
+            pause_while_full(name, consumer);
+        }
+        fetch(name, consumer, POLL_WAIT);
+        if woken_at.elapsed() >= GROUP_WAKE_INTERVAL {
+            // The library serves its group when any call wakes it, else once a second. With this
+            // call a rebalance takes a fraction of a second instead of several.
+            let _ = consumer.assignment();
+            woken_at = Instant::now();
+        }
+    }
+}
+
+/// Stays in the group without fetching while the queue is full.
+fn pause_while_full(name: &str, consumer: &ThreadConsumer) {
+    let queue = &consumer.context().queue;
+    info!(name, "records are not consumed; fetching paused");
+    let mut paused = TopicPartitionList::new();
+    while queue.is_full() && !queue.is_closed() {
+        // Checked each time: a rebalance may have added partitions that are not paused.
+        if let Ok(assignment) = consumer.assignment()
+            && assignment != paused
+        {
+            if let Err(error) = consumer.pause(&assignment) {
+                warn!(name, %error, "cannot pause fetching");
+            }
+            paused = assignment;
+        }
+        fetch(name, consumer, POLL_WAIT);
+    }
+    if let Err(error) = consumer.resume(&paused) {
+        // At worst a partition was revoked meanwhile.
+        debug!(name, %error, "cannot resume fetching of every partition");
+    }
+}
+
+/// Waits for records and queues those that have arrived.
+fn fetch(name: &str, consumer: &ThreadConsumer, wait: Duration) {
+    let queue = &consumer.context().queue;
+    let mut next = consumer.poll(wait);
+    let mut events = 0;
+    while let Some(event) = next {
+        match event {
+            Ok(message) => queue.push(to_record(&message)),
+            Err(error) => report_error(name, queue, &error),
+        }
+        events += 1;
+        if events >= FETCH_RECORDS {
+            break;
+        }
+        next = consumer.poll(Duration::ZERO);
+    }
+    if events > 0 {
+        queue.wake();
+    }
+}
+
+/// Passes an error to the poll, unless the library recovers from it by itself.
+fn report_error(name: &str, queue: &PrefetchQueue, error: &KafkaError) {
+    let is_transient = matches!(
+        error.rdkafka_error_code(),
+        None | Some(
+            Code::PartitionEOF
+                | Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::RebalanceInProgress
+                | Code::IllegalGeneration
+                | Code::UnknownMemberId
+                | Code::AutoOffsetReset
+        )
+    );
+    if is_transient || is_outage(error) {
+        debug!(name, %error, "kafka");
+        return;
+    }
+    warn!(name, %error, "reading from Kafka failed");
+    queue.fail(unavailable(&format!("reading {name}"), error));
+}
+
+pub(super) fn to_record(message: &BorrowedMessage<'_>) -> Record {
+    let key = message.key().and_then(|key| <[u8; 8]>::try_from(key).ok());
+    Record {
+        position: log_position(message.partition(), message.offset()),
+        // A record that another producer wrote with another kind of key still has a position.
+        key: key.map_or(0, u64::from_be_bytes),
+        timestamp_ms: message.timestamp().to_millis().map_or(0, |ms| ms.max(0) as u64),
+        payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+    }
+}
