@@ -398,7 +398,7 @@ impl LogConsumer for InMemoryConsumer {
 mod tests {
     use super::*;
     use crate::daemon::engines::eventlog::SharedLog;
-    use crate::daemon::engines::eventlog::conformance::{Harness, conformance_suite};
+    use crate::daemon::engines::eventlog::conformance::{Harness, eventlog_suite};
 
     impl InMemoryLog {
         /// Returns another log with the same contents, as after a restart.
@@ -410,14 +410,12 @@ mod tests {
         }
     }
 
-    /// A log with a number of partitions and a first offset.
-    struct InMemoryHarness<const PARTITIONS: u32, const FIRST_OFFSET: u64>(InMemoryLog);
+    struct InMemoryHarness(InMemoryLog);
 
-    impl<const PARTITIONS: u32, const FIRST_OFFSET: u64> Harness
-        for InMemoryHarness<PARTITIONS, FIRST_OFFSET>
-    {
-        async fn start() -> Self {
-            Self(InMemoryLog::shaped(PARTITIONS, FIRST_OFFSET))
+    impl Harness for InMemoryHarness {
+        async fn start_another(&self) -> Self {
+            let Shape { partitions, first_offset, .. } = self.0.shape;
+            Self(InMemoryLog::shaped(partitions, first_offset))
         }
 
         fn log(&self) -> SharedLog {
@@ -430,15 +428,19 @@ mod tests {
         }
     }
 
+    async fn shaped(partitions: u32, first_offset: u64) -> (InMemoryHarness, ()) {
+        (InMemoryHarness(InMemoryLog::shaped(partitions, first_offset)), ())
+    }
+
     mod one_partition {
         use super::*;
 
-        conformance_suite!(InMemoryHarness<1, 1>);
+        eventlog_suite!(shaped(1, 1));
     }
 
     mod three_partitions {
         use super::*;
 
-        conformance_suite!(InMemoryHarness<3, 0>);
+        eventlog_suite!(shaped(3, 0));
     }
 }

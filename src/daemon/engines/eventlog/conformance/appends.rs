@@ -10,8 +10,7 @@ use super::{
 };
 use crate::daemon::engines::eventlog::{LogError, MAX_PAYLOAD_BYTES, NewRecord, Record};
 
-pub(crate) async fn positions_follow_the_order_of_the_batch<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn positions_follow_the_order_of_the_batch(harness: &mut impl Harness) {
     let log = harness.log();
     let mut last: BTreeMap<u32, u64> = BTreeMap::new();
     for size in [1, 7, 64, 1] {
@@ -27,8 +26,7 @@ pub(crate) async fn positions_follow_the_order_of_the_batch<H: Harness>() {
     }
 }
 
-pub(crate) async fn appends_of_a_key_keep_the_order_of_calls<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn appends_of_a_key_keep_the_order_of_calls(harness: &mut impl Harness) {
     let log = harness.log();
     let mut appends: Vec<_> = (0..200).map(|n| log.append(TOPIC, numbered(7, n * 3, 3))).collect();
     // Polled in reverse: the call decides the place in the order.
@@ -39,8 +37,7 @@ pub(crate) async fn appends_of_a_key_keep_the_order_of_calls<H: Harness>() {
     assert_eq!(texts(&read_key(&log, 7, 1000).await), names(&numbered(7, 0, 600)));
 }
 
-pub(crate) async fn record_is_read_as_it_was_appended<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn record_is_read_as_it_was_appended(harness: &mut impl Harness) {
     let log = harness.log();
     let payloads = [
         Bytes::new(),
@@ -64,8 +61,7 @@ pub(crate) async fn record_is_read_as_it_was_appended<H: Harness>() {
     }
 }
 
-pub(crate) async fn batch_with_a_large_record_is_refused_whole<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn batch_with_a_large_record_is_refused_whole(harness: &mut impl Harness) {
     let log = harness.log();
     let mut batch = numbered(1, 0, 3);
     batch[1].payload = Bytes::from(vec![0; MAX_PAYLOAD_BYTES + 1]);
@@ -75,16 +71,14 @@ pub(crate) async fn batch_with_a_large_record_is_refused_whole<H: Harness>() {
     assert_eq!(texts(&read_key(&log, 1, 10).await), ["1:9"]);
 }
 
-pub(crate) async fn empty_batch_appends_nothing<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn empty_batch_appends_nothing(harness: &mut impl Harness) {
     let log = harness.log();
     assert_eq!(append(&log, Vec::new()).await, []);
     let bounds = end_of(&log, 1).await;
     assert_eq!(bounds.earliest, bounds.end);
 }
 
-pub(crate) async fn key_stays_in_its_partition<H: Harness>() {
-    let mut harness = H::start().await;
+pub(crate) async fn key_stays_in_its_partition(harness: &mut impl Harness) {
     let log = harness.log();
     let partitions: Vec<_> = (0..100).map(|key| log.partition_of(TOPIC, key)).collect();
     assert!(partitions.iter().all(|partition| *partition < log.partitions(TOPIC)));

@@ -13,8 +13,7 @@ use super::{
 use crate::daemon::engines::eventlog::{ConsumerGroup, Polled, Position, SharedLog, StartAt};
 use crate::protocol::admin::ConsumerLag;
 
-pub(crate) async fn consumer_gets_every_record_in_order<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn consumer_gets_every_record_in_order(harness: &mut impl Harness) {
     let log = harness.log();
     let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
     let writing = async {
@@ -35,8 +34,7 @@ pub(crate) async fn consumer_gets_every_record_in_order<H: Harness>() {
     }
 }
 
-pub(crate) async fn group_resumes_after_its_last_commit<H: Harness>() {
-    let mut harness = H::start().await;
+pub(crate) async fn group_resumes_after_its_last_commit(harness: &mut impl Harness) {
     append(&harness.log(), numbered(1, 0, 30)).await;
     let mut first = consumer(&harness.log(), "g", StartAt::Earliest).await;
     let ten = take(&mut *first, 10).await;
@@ -60,8 +58,7 @@ pub(crate) async fn group_resumes_after_its_last_commit<H: Harness>() {
     assert_eq!(texts(&take(&mut *fourth, 1).await), ["1:30"]);
 }
 
-pub(crate) async fn groups_have_positions_of_their_own<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn groups_have_positions_of_their_own(harness: &mut impl Harness) {
     let log = harness.log();
     append(&log, numbered(1, 0, 10)).await;
     let mut one = consumer(&log, "one", StartAt::Earliest).await;
@@ -74,8 +71,7 @@ pub(crate) async fn groups_have_positions_of_their_own<H: Harness>() {
     assert_eq!(take(&mut *two, 10).await, all);
 }
 
-pub(crate) async fn new_group_begins_at_the_requested_end<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn new_group_begins_at_the_requested_end(harness: &mut impl Harness) {
     let log = harness.log();
     append(&log, numbered(1, 0, 5)).await;
     let mut latest = consumer(&log, "latest", StartAt::Latest).await;
@@ -86,8 +82,7 @@ pub(crate) async fn new_group_begins_at_the_requested_end<H: Harness>() {
     assert_eq!(texts(&take(&mut *earliest, 6).await), names(&numbered(1, 0, 6)));
 }
 
-pub(crate) async fn first_poll_reports_the_assignment<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn first_poll_reports_the_assignment(harness: &mut impl Harness) {
     let log = harness.log();
     append(&log, numbered(1, 0, 10)).await;
     let mut first = consumer(&log, "g", StartAt::Earliest).await;
@@ -110,8 +105,7 @@ pub(crate) async fn first_poll_reports_the_assignment<H: Harness>() {
     assert!(assigned.contains(&behind(&four)[0]));
 }
 
-pub(crate) async fn poll_returns_at_most_the_requested_records<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn poll_returns_at_most_the_requested_records(harness: &mut impl Harness) {
     let log = harness.log();
     append(&log, numbered(1, 0, 100)).await;
     let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
@@ -127,8 +121,7 @@ pub(crate) async fn poll_returns_at_most_the_requested_records<H: Harness>() {
     assert_eq!(texts(&records), names(&numbered(1, 0, 100)));
 }
 
-pub(crate) async fn poll_without_records_returns_empty_in_time<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn poll_without_records_returns_empty_in_time(harness: &mut impl Harness) {
     let log = harness.log();
     let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
     joined(&mut *consumer).await;
@@ -138,8 +131,7 @@ pub(crate) async fn poll_without_records_returns_empty_in_time<H: Harness>() {
     }
 }
 
-pub(crate) async fn append_wakes_a_waiting_poll<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn append_wakes_a_waiting_poll(harness: &mut impl Harness) {
     let log = harness.log();
     let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
     joined(&mut *consumer).await;
@@ -153,8 +145,7 @@ pub(crate) async fn append_wakes_a_waiting_poll<H: Harness>() {
     }
 }
 
-pub(crate) async fn dropped_poll_has_consumed_nothing<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn dropped_poll_has_consumed_nothing(harness: &mut impl Harness) {
     let log = harness.log();
     let mut consumer = consumer(&log, "g", StartAt::Earliest).await;
     let writing = async {
@@ -182,8 +173,7 @@ pub(crate) async fn dropped_poll_has_consumed_nothing<H: Harness>() {
     assert_eq!(texts(&records), names(&numbered(1, 0, 300)));
 }
 
-pub(crate) async fn two_members_read_every_record_between_them<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn two_members_read_every_record_between_them(harness: &mut impl Harness) {
     let log = harness.log();
     let mut members = [
         consumer(&log, "g", StartAt::Earliest).await,
@@ -203,8 +193,7 @@ pub(crate) async fn two_members_read_every_record_between_them<H: Harness>() {
     timeout(PATIENCE, all).await.expect("all records in time");
 }
 
-pub(crate) async fn lag_counts_from_the_last_commit<H: Harness>() {
-    let mut harness = H::start().await;
+pub(crate) async fn lag_counts_from_the_last_commit(harness: &mut impl Harness) {
     append(&harness.log(), numbered(1, 0, 10)).await;
     assert_eq!(harness.log().committed(TOPIC, ConsumerGroup::Test("g")).await.unwrap(), []);
     let mut member = consumer(&harness.log(), "g", StartAt::Earliest).await;
@@ -244,8 +233,7 @@ async fn lag_of(log: &SharedLog, group: &str, next: Position) -> ConsumerLag {
     timeout(PATIENCE, found).await.expect("the group's lag in time")
 }
 
-pub(crate) async fn follower_gets_every_record_from_the_end_on<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn follower_gets_every_record_from_the_end_on(harness: &mut impl Harness) {
     let log = harness.log();
     append(&log, numbered(1, 0, 5)).await;
     let mut followers = [log.follow(TOPIC).await.unwrap(), log.follow(TOPIC).await.unwrap()];

@@ -11,8 +11,7 @@ use super::{
 };
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, StartAt, Topic};
 
-pub(crate) async fn acked_records_are_there_once_after_a_restart<H: Harness>() {
-    let mut harness = H::start().await;
+pub(crate) async fn acked_records_are_there_once_after_a_restart(harness: &mut impl Harness) {
     for round in 0..3 {
         append(&harness.log(), numbered(1, round * 50, 50)).await;
         harness.restart().await;
@@ -21,8 +20,7 @@ pub(crate) async fn acked_records_are_there_once_after_a_restart<H: Harness>() {
     }
 }
 
-pub(crate) async fn closing_makes_pending_appends_durable<H: Harness>() {
-    let mut harness = H::start().await;
+pub(crate) async fn closing_makes_pending_appends_durable(harness: &mut impl Harness) {
     let log = harness.log();
     let appends: Vec<_> = (0..100).map(|n| log.append(TOPIC, numbered(1, n, 1))).collect();
     harness.restart().await;
@@ -32,8 +30,7 @@ pub(crate) async fn closing_makes_pending_appends_durable<H: Harness>() {
     assert_eq!(texts(&read_key(&harness.log(), 1, 1000).await), wanted);
 }
 
-pub(crate) async fn topics_are_independent<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn topics_are_independent(harness: &mut impl Harness) {
     let log = harness.log();
     for (number, topic) in Topic::ALL.into_iter().enumerate() {
         log.append(topic, numbered(1, number, 1)).await.unwrap();
@@ -51,17 +48,15 @@ pub(crate) async fn topics_are_independent<H: Harness>() {
     }
 }
 
-pub(crate) async fn epoch_identifies_the_log<H: Harness>() {
-    let mut harness = H::start().await;
+pub(crate) async fn epoch_identifies_the_log(harness: &mut impl Harness) {
     let epoch = harness.log().epoch();
     append(&harness.log(), numbered(1, 0, 1)).await;
     harness.restart().await;
     assert_eq!(harness.log().epoch(), epoch);
-    assert_ne!(H::start().await.log().epoch(), epoch);
+    assert_ne!(harness.start_another().await.log().epoch(), epoch);
 }
 
-pub(crate) async fn closed_log_refuses_every_call<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn closed_log_refuses_every_call(harness: &mut impl Harness) {
     let log = harness.log();
     append(&log, numbered(1, 0, 1)).await;
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
@@ -82,8 +77,7 @@ pub(crate) async fn closed_log_refuses_every_call<H: Harness>() {
     assert!(is_closed(&member.commit(&behind(&one)).await));
 }
 
-pub(crate) async fn closing_ends_a_waiting_poll<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn closing_ends_a_waiting_poll(harness: &mut impl Harness) {
     let log = harness.log();
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
     joined(&mut *member).await;

@@ -1,7 +1,7 @@
 //! The conformance suite: tests of the contract that every engine passes.
 //!
-//! An engine implements [`Harness`] and calls `conformance_suite!(ItsHarness);` in its tests. Tests
-//! wait for events, with one generous timeout, so that a distributed engine passes too.
+//! An engine implements [`Harness`] and calls `eventlog_suite!` in its tests. Tests wait for events,
+//! with one generous timeout, so that a distributed engine passes too.
 
 mod appends;
 mod consumers;
@@ -36,63 +36,52 @@ pub(crate) use reads::*;
 
 /// One engine under test.
 pub(crate) trait Harness: Sized {
-    /// An engine with an empty log.
-    async fn start() -> Self;
+    /// Starts the engine with another empty log.
+    async fn start_another(&self) -> Self;
     fn log(&self) -> SharedLog;
     /// Closes the log and opens the same data again.
     async fn restart(&mut self);
 }
 
-/// Defines one test per promise of the contract. The second argument is an attribute of each test,
-/// such as `ignore = "needs …"`.
-macro_rules! conformance_suite {
-    ($harness:ty $(, $attribute:meta)?) => {
-        $crate::daemon::engines::eventlog::conformance::conformance_suite!(@tests $harness, [$($attribute)?]:
-            positions_follow_the_order_of_the_batch
-            appends_of_a_key_keep_the_order_of_calls
-            acked_records_are_there_once_after_a_restart
-            closing_makes_pending_appends_durable
-            record_is_read_as_it_was_appended
-            batch_with_a_large_record_is_refused_whole
-            empty_batch_appends_nothing
-            key_stays_in_its_partition
-            consumer_gets_every_record_in_order
-            group_resumes_after_its_last_commit
-            groups_have_positions_of_their_own
-            new_group_begins_at_the_requested_end
-            first_poll_reports_the_assignment
-            poll_returns_at_most_the_requested_records
-            poll_without_records_returns_empty_in_time
-            append_wakes_a_waiting_poll
-            dropped_poll_has_consumed_nothing
-            two_members_read_every_record_between_them
-            follower_gets_every_record_from_the_end_on
-            read_returns_only_records_of_its_key
-            pages_join_without_gap_or_repeat
-            read_of_a_partition_returns_all_keys
-            read_at_the_end_reports_it
-            bounds_follow_appends
-            lag_counts_from_the_last_commit
-            topics_are_independent
-            epoch_identifies_the_log
-            closed_log_refuses_every_call
-            closing_ends_a_waiting_poll
-        );
-    };
-    (@tests $harness:ty, $attribute:tt: $($name:ident)*) => {
-        $(
-            $crate::daemon::engines::eventlog::conformance::conformance_suite!(@test $harness, $attribute, $name);
-        )*
-    };
-    (@test $harness:ty, [$($attribute:meta)?], $name:ident) => {
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            $(#[$attribute])?
-            async fn $name() {
-                $crate::daemon::engines::eventlog::conformance::$name::<$harness>().await;
-            }
+/// Writes the tests of an engine, whose harness is opened by the call given.
+macro_rules! eventlog_suite {
+    ($($engine:tt)*) => {
+        $crate::daemon::testing::engine_suite! {
+            engine: [$($engine)*],
+            promises: [$crate::daemon::engines::eventlog::conformance],
+                positions_follow_the_order_of_the_batch,
+                appends_of_a_key_keep_the_order_of_calls,
+                acked_records_are_there_once_after_a_restart,
+                closing_makes_pending_appends_durable,
+                record_is_read_as_it_was_appended,
+                batch_with_a_large_record_is_refused_whole,
+                empty_batch_appends_nothing,
+                key_stays_in_its_partition,
+                consumer_gets_every_record_in_order,
+                group_resumes_after_its_last_commit,
+                groups_have_positions_of_their_own,
+                new_group_begins_at_the_requested_end,
+                first_poll_reports_the_assignment,
+                poll_returns_at_most_the_requested_records,
+                poll_without_records_returns_empty_in_time,
+                append_wakes_a_waiting_poll,
+                dropped_poll_has_consumed_nothing,
+                two_members_read_every_record_between_them,
+                follower_gets_every_record_from_the_end_on,
+                read_returns_only_records_of_its_key,
+                pages_join_without_gap_or_repeat,
+                read_of_a_partition_returns_all_keys,
+                read_at_the_end_reports_it,
+                bounds_follow_appends,
+                lag_counts_from_the_last_commit,
+                topics_are_independent,
+                epoch_identifies_the_log,
+                closed_log_refuses_every_call,
+                closing_ends_a_waiting_poll,
+        }
     };
 }
-pub(crate) use conformance_suite;
+pub(crate) use eventlog_suite;
 
 pub(crate) fn record(key: u64, text: &str) -> NewRecord {
     NewRecord { key, timestamp_ms: *TODAY_MS, payload: Bytes::copy_from_slice(text.as_bytes()) }

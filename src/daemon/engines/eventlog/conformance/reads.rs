@@ -3,8 +3,7 @@
 use super::{Harness, TOPIC, append, end_of, names, numbered, read_key, record, texts};
 use crate::daemon::engines::eventlog::Page;
 
-pub(crate) async fn read_returns_only_records_of_its_key<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn read_returns_only_records_of_its_key(harness: &mut impl Harness) {
     let log = harness.log();
     for round in 0..10 {
         let batch = (0..20).flat_map(|key| numbered(key, round * 2, 2)).collect();
@@ -18,8 +17,7 @@ pub(crate) async fn read_returns_only_records_of_its_key<H: Harness>() {
     assert_eq!(read_key(&log, 77, 1000).await, []);
 }
 
-pub(crate) async fn pages_join_without_gap_or_repeat<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn pages_join_without_gap_or_repeat(harness: &mut impl Harness) {
     let log = harness.log();
     for round in 0..20 {
         append(&log, [numbered(1, round * 10, 10), numbered(2, round * 10, 10)].concat()).await;
@@ -40,8 +38,7 @@ pub(crate) async fn pages_join_without_gap_or_repeat<H: Harness>() {
     }
 }
 
-pub(crate) async fn read_of_a_partition_returns_all_keys<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn read_of_a_partition_returns_all_keys(harness: &mut impl Harness) {
     let log = harness.log();
     let batch: Vec<_> = (0..50).map(|key| record(key, &format!("{key}"))).collect();
     append(&log, batch.clone()).await;
@@ -62,8 +59,7 @@ pub(crate) async fn read_of_a_partition_returns_all_keys<H: Harness>() {
     assert_eq!(found, (0..50).collect::<Vec<_>>());
 }
 
-pub(crate) async fn read_at_the_end_reports_it<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn read_at_the_end_reports_it(harness: &mut impl Harness) {
     let log = harness.log();
     let end = end_of(&log, 1).await.end;
     let empty = |next_offset| Page { records: Vec::new(), next_offset, at_end: true };
@@ -73,8 +69,7 @@ pub(crate) async fn read_at_the_end_reports_it<H: Harness>() {
     assert_eq!(log.read(TOPIC, 1, end, 10).await.unwrap(), empty(end));
 }
 
-pub(crate) async fn bounds_follow_appends<H: Harness>() {
-    let harness = H::start().await;
+pub(crate) async fn bounds_follow_appends(harness: &mut impl Harness) {
     let log = harness.log();
     let before = end_of(&log, 1).await;
     let positions = append(&log, numbered(1, 0, 10)).await;

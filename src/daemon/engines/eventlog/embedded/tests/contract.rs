@@ -5,23 +5,26 @@ use tempfile::TempDir;
 
 use super::{open, small_segments, try_open};
 use crate::daemon::base::config::EventLogConfig;
-use crate::daemon::engines::eventlog::conformance::{Harness, append, conformance_suite, numbered};
+use crate::daemon::engines::eventlog::conformance::{Harness, append, eventlog_suite, numbered};
 use crate::daemon::engines::eventlog::{LogError, SharedLog};
 
-/// The engine with segments of a given size.
-struct EmbeddedHarness<const SEGMENT_BYTES: u64> {
+struct EmbeddedHarness {
     directory: TempDir,
     config: EventLogConfig,
     log: SharedLog,
 }
 
-impl<const SEGMENT_BYTES: u64> Harness for EmbeddedHarness<SEGMENT_BYTES> {
-    async fn start() -> Self {
+impl EmbeddedHarness {
+    fn start(config: EventLogConfig) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let segment_bytes = ByteSize::b(SEGMENT_BYTES);
-        let config = EventLogConfig { segment_bytes, ..EventLogConfig::default() };
         let log = open(directory.path(), &config);
         Self { directory, config, log }
+    }
+}
+
+impl Harness for EmbeddedHarness {
+    async fn start_another(&self) -> Self {
+        Self::start(self.config.clone())
     }
 
     fn log(&self) -> SharedLog {
@@ -34,16 +37,20 @@ impl<const SEGMENT_BYTES: u64> Harness for EmbeddedHarness<SEGMENT_BYTES> {
     }
 }
 
+async fn with_segments_of(segment_bytes: ByteSize) -> (EmbeddedHarness, ()) {
+    (EmbeddedHarness::start(EventLogConfig { segment_bytes, ..EventLogConfig::default() }), ())
+}
+
 mod large_segments {
     use super::*;
 
-    conformance_suite!(EmbeddedHarness<{ 64 << 20 }>);
+    eventlog_suite!(with_segments_of(ByteSize::mib(64)));
 }
 
 mod tiny_segments {
     use super::*;
 
-    conformance_suite!(EmbeddedHarness<300>);
+    eventlog_suite!(with_segments_of(ByteSize::b(300)));
 }
 
 #[tokio::test]

@@ -5,25 +5,26 @@ use std::sync::Arc;
 use super::{CleanUp, open, settings};
 use crate::daemon::base::config::{Guarantee, KafkaConfig};
 use crate::daemon::engines::eventlog::SharedLog;
-use crate::daemon::engines::eventlog::conformance::{Harness, conformance_suite};
+use crate::daemon::engines::eventlog::conformance::{Harness, eventlog_suite};
 
-/// The engine under `exactly_once` or `at_least_once`.
-struct KafkaHarness<const EXACTLY_ONCE: bool> {
+struct KafkaHarness {
     config: KafkaConfig,
+    guarantee: Guarantee,
     log: SharedLog,
     _clean_up: CleanUp,
 }
 
-impl<const EXACTLY_ONCE: bool> KafkaHarness<EXACTLY_ONCE> {
-    const GUARANTEE: Guarantee =
-        if EXACTLY_ONCE { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce };
+impl KafkaHarness {
+    async fn start(guarantee: Guarantee) -> Self {
+        let config = settings("conformance");
+        let log = Arc::new(open(&config, guarantee).await);
+        Self { _clean_up: CleanUp(config.clone()), config, guarantee, log }
+    }
 }
 
-impl<const EXACTLY_ONCE: bool> Harness for KafkaHarness<EXACTLY_ONCE> {
-    async fn start() -> Self {
-        let config = settings("conformance");
-        let log = Arc::new(open(&config, Self::GUARANTEE).await);
-        Self { _clean_up: CleanUp(config.clone()), config, log }
+impl Harness for KafkaHarness {
+    async fn start_another(&self) -> Self {
+        Self::start(self.guarantee).await
     }
 
     fn log(&self) -> SharedLog {
@@ -32,18 +33,28 @@ impl<const EXACTLY_ONCE: bool> Harness for KafkaHarness<EXACTLY_ONCE> {
 
     async fn restart(&mut self) {
         self.log.close().await.unwrap();
-        self.log = Arc::new(open(&self.config, Self::GUARANTEE).await);
+        self.log = Arc::new(open(&self.config, self.guarantee).await);
     }
+}
+
+async fn guaranteeing(guarantee: Guarantee) -> (KafkaHarness, ()) {
+    (KafkaHarness::start(guarantee).await, ())
 }
 
 mod at_least_once {
     use super::*;
 
-    conformance_suite!(KafkaHarness<false>, ignore = "needs scripts/stack up");
+    eventlog_suite!(
+        #[ignore = "needs scripts/stack up"]
+        guaranteeing(Guarantee::AtLeastOnce)
+    );
 }
 
 mod exactly_once {
     use super::*;
 
-    conformance_suite!(KafkaHarness<true>, ignore = "needs scripts/stack up");
+    eventlog_suite!(
+        #[ignore = "needs scripts/stack up"]
+        guaranteeing(Guarantee::ExactlyOnce)
+    );
 }
