@@ -110,7 +110,7 @@ impl DirectPath {
     fn dispatch(self: &Arc<Self>, record: &Record) {
         match Envelope::decode(&record.payload) {
             Ok(Envelope::Fanout { stream_id, message }) => {
-                self.notify_listeners(stream_id, &message)
+                self.notify_listeners(stream_id, &message);
             }
             Ok(Envelope::Command { id, from, to, command }) if to == self.node => {
                 self.run_command(id, from, command);
@@ -123,7 +123,7 @@ impl DirectPath {
             }
             Ok(Envelope::Command { .. } | Envelope::Answer { .. }) => {}
             Err(error) => {
-                warn!(%error, offset = record.position.offset, "record is not an envelope")
+                warn!(%error, offset = record.position.offset, "record is not an envelope");
             }
         }
     }

@@ -78,7 +78,7 @@ impl FoundTopic {
         let is_ready = topic.error().is_none()
             && !partitions.is_empty()
             && partitions.iter().all(|partition| partition.leader() >= 0);
-        is_ready.then(|| Self { name, partitions: partitions.len() as u32 })
+        is_ready.then_some(Self { name, partitions: partitions.len() as u32 })
     }
 }
 

@@ -55,7 +55,7 @@ mod tiny_segments {
 
 #[tokio::test]
 async fn offsets_begin_at_1_and_are_dense() {
-    let harness = Embedded::with(small_segments());
+    let harness = EmbeddedHarness::start(small_segments());
     let offsets = |positions: Vec<crate::daemon::engines::eventlog::Position>| -> Vec<u64> {
         positions.iter().map(|position| position.offset).collect()
     };
@@ -67,7 +67,7 @@ async fn offsets_begin_at_1_and_are_dense() {
 
 #[tokio::test]
 async fn second_open_fails_until_the_first_is_closed() {
-    let harness = Embedded::with(small_segments());
+    let harness = EmbeddedHarness::start(small_segments());
     let directory = harness.directory.path();
     let error = try_open(directory, &harness.config).unwrap_err();
     assert!(
@@ -82,7 +82,7 @@ async fn second_open_fails_until_the_first_is_closed() {
 async fn append_over_the_bound_is_refused_at_once() {
     let config =
         EventLogConfig { max_pending_bytes: ByteSize::kib(4), ..EventLogConfig::default() };
-    let harness = Embedded::with(config);
+    let harness = EmbeddedHarness::start(config);
     let topic = super::Topic::CommentEvents;
     let calls: Vec<_> =
         (0..5000).map(|number| harness.log.append(topic, numbered(1, number, 1))).collect();
