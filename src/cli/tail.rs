@@ -67,7 +67,7 @@ pub(super) fn comment_line(comment: &SequencedComment, show_ids: bool) -> String
     }
 }
 
-/// `09:46:48`, in UTC.
+/// Writes a time as `09:46:48`, in UTC.
 fn show_clock(at_ms: u64) -> String {
     show_time(at_ms).split_off(11)
 }

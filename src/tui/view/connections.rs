@@ -40,7 +40,7 @@ pub(super) fn draw(
         theme.text,
         theme,
     ));
-    // The codes are extra: where there is no room for them, nothing says so.
+    // The codes are additional, so those that do not fit are cut off silently.
     lines.truncate(area.height.into());
     panel::lines(area, buffer, &lines, theme);
 }
