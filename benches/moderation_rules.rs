@@ -1,7 +1,7 @@
-//! What the rules stage costs a comment, every rule on, one core.
+//! The cost of the rules stage per comment, with every rule on, on one core.
 //!
-//! `MODERATION_BENCH_CHAT=FILE` takes the comments from a file, one a line, instead of the built-in
-//! ones.
+//! `MODERATION_BENCH_CHAT=FILE` reads the comments from a file, one per line, instead of the
+//! built-in ones.
 
 use std::hint::black_box;
 
@@ -29,7 +29,7 @@ const CHAT: &[&str] = &[
     "c'est vraiment incroyable, bravo à toute l'équipe",
 ];
 
-/// As many words as a large list has.
+/// The number of words in a large list.
 const BLOCKED_WORDS: usize = 2000;
 
 fn stage(words: usize) -> RulesStage {

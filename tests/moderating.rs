@@ -1,4 +1,4 @@
-//! What moderation by rules lets through, and who sees what of the rest, over real sockets.
+//! Moderation by rules over real sockets: which comments pass, and who sees the others.
 
 #![allow(clippy::unwrap_used)]
 
@@ -35,7 +35,7 @@ fn deletion(message: &ServerMessage) -> Option<Deletion> {
     }
 }
 
-/// What a comment that is not accepted is answered.
+/// Returns the error sent for a refused comment.
 async fn refusal(viewer: &mut Viewer, text: &str) -> ErrorCode {
     viewer.send(&comment(text, text)).await;
     viewer
@@ -56,7 +56,7 @@ async fn queue(daemon: &Daemon) -> Vec<ReviewItem> {
     queue.items
 }
 
-/// Waits until so many comments wait for a moderator.
+/// Waits until this many comments are in the review queue.
 async fn queue_of(daemon: &Daemon, length: usize) -> Vec<ReviewItem> {
     let filled = async {
         loop {
@@ -77,7 +77,7 @@ async fn stored_texts(daemon: &Daemon) -> Vec<String> {
     history(daemon, STREAM).await.into_iter().map(|comment| comment.message.to_string()).collect()
 }
 
-/// What somebody sees who comes (back) with a position, up to `seq`.
+/// Returns what a viewer sees that connects with a position, up to `seq`.
 async fn seen_since(daemon: &Daemon, start: StreamPosition, seq: u64) -> Vec<String> {
     let mut seen = Vec::new();
     for options in [daemon.options(), msgpack(daemon.options())] {
@@ -90,7 +90,7 @@ async fn seen_since(daemon: &Daemon, start: StreamPosition, seq: u64) -> Vec<Str
 }
 
 #[tokio::test]
-async fn a_blocked_word_is_deleted_for_everybody_also_in_disguise() {
+async fn a_disguised_blocked_word_is_deleted_for_everybody() {
     let daemon = Daemon::start(BLOCKED);
     let mut sender = daemon.join(42, "troll").await;
     let mut viewer = daemon.watch().await;
@@ -123,7 +123,7 @@ async fn a_blocked_word_is_deleted_for_everybody_also_in_disguise() {
 }
 
 #[tokio::test]
-async fn who_was_away_is_told_of_the_deletion_when_it_comes_back() {
+async fn a_returning_viewer_receives_the_deletion() {
     let daemon = Daemon::start(HOLD);
     let mut sender = daemon.join(42, "troll").await;
     for options in [daemon.options(), msgpack(daemon.options())] {
@@ -147,7 +147,7 @@ async fn who_was_away_is_told_of_the_deletion_when_it_comes_back() {
 }
 
 #[tokio::test]
-async fn nothing_bad_is_ever_shown_where_comments_are_checked_first() {
+async fn sync_moderation_never_shows_a_bad_comment() {
     let daemon = Daemon::start(BLOCKED);
     check_before_showing(&daemon).await;
     let mut sender = daemon.join(42, "troll").await;
@@ -175,7 +175,7 @@ async fn nothing_bad_is_ever_shown_where_comments_are_checked_first() {
 }
 
 #[tokio::test]
-async fn a_held_comment_is_shown_once_approved_and_never_once_rejected() {
+async fn a_held_comment_is_shown_only_once_approved() {
     let daemon = Daemon::start(HOLD);
     check_before_showing(&daemon).await;
     let mut sender = daemon.join(42, "ann").await;
@@ -188,14 +188,16 @@ async fn a_held_comment_is_shown_once_approved_and_never_once_rejected() {
     assert_eq!(held[0].message, "badword one");
     assert!(history(&daemon, STREAM).await.is_empty(), "not even history shows it");
 
-    // A crash forgets nothing that waits.
+    // A crash loses no pending item.
     let daemon = daemon.kill_and_restart();
     while viewer.next().await.is_ok() {}
     let mut viewer = daemon.resume(viewer.position).await;
-    let (one, two) = (held[0].comment_id, held[1].comment_id);
+    let one = held[0].comment_id;
+    let two = held[1].comment_id;
     post(&daemon, "/v1/mod/reject", json!({"comment_id": two})).await;
     post(&daemon, "/v1/mod/approve", json!({"comment_id": one})).await;
-    let (admin, again) = (daemon.admin(), json!({"comment_id": one}));
+    let admin = daemon.admin();
+    let again = json!({"comment_id": one});
     assert!(admin.post::<_, Outcome>("/v1/mod/approve", &again).await.is_err(), "decided once");
     assert!(queue(&daemon).await.is_empty());
     let (_, last) = daemon.join(43, "bob").await.comment("the end").await;
@@ -283,7 +285,7 @@ fn forget_position(stopped: &Stopped, group: &str) {
     std::fs::remove_file(stopped.data_dir().join(position)).unwrap();
 }
 
-/// The moderator's position is lost along with what it decided: it begins again from the start.
+/// The moderator loses its position and starts again from the beginning.
 #[tokio::test]
 async fn comments_that_passed_unchecked_are_checked_later() {
     let daemon = Daemon::start("");
@@ -319,7 +321,7 @@ async fn a_kill_leaves_no_comment_unchecked() {
             let text = if n % 4 == 0 { "fine" } else { "badword" };
             sender.send(&comment(&format!("{text} {round}-{n}"), &format!("{round}-{n}"))).await;
         }
-        // Killed at another depth of the backlog each time.
+        // Each kill happens at another depth of the backlog.
         while acked < 100 * (round + 1) {
             if let ServerMessage::Ack { .. } = sender.next().await.unwrap() {
                 acked += 1;

@@ -1,4 +1,4 @@
-//! Comments at an even rate into the log, as edges append them.
+//! Appends comments to the log at an even rate, as edges do.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use tokio::task::JoinSet;
 
 use super::servers::Servers;
 
-/// How often comments that are due are appended, together.
+/// The interval at which due comments are appended together.
 const TICK: Duration = Duration::from_millis(5);
-/// Appends under way; the next one waits, and is late.
+/// Appends in flight; further ones wait, and are late.
 const UNDER_WAY: usize = 256;
 const NODE: [u8; 6] = [2, 0, 0, 0, 0, 7];
 
-/// What is to be sent.
+/// The load to send.
 pub(super) struct Load {
     rate: u64,
     duration: Duration,
@@ -27,19 +27,19 @@ pub(super) struct Load {
     first_tick: u64,
 }
 
-/// What was sent.
+/// The load that was sent.
 pub(super) struct Sent {
     pub(super) comments: u64,
-    /// Until the last was acknowledged.
+    /// Time until the last acknowledgement.
     pub(super) took: Duration,
-    /// From the moment a batch was due until it was acknowledged.
+    /// Time from when a batch was due until it was acknowledged.
     pub(super) acks_ms: Vec<f32>,
-    /// Of the archiver, the largest seen.
+    /// The largest lag of the archiver.
     pub(super) lag_max: u64,
 }
 
 impl Load {
-    /// On streams that no run has used.
+    /// Uses streams that no earlier run has used.
     pub(super) fn new(rate: u64, duration: Duration, streams: u64) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
         Self {

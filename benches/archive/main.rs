@@ -1,9 +1,9 @@
-//! Comments from the log into the comment store: appended to Kafka at an even rate, carried into
-//! Cassandra by the archiver as the daemon runs it, all on the machine of this program.
+//! Archiving: comments are appended to Kafka at an even rate, and the daemon's archiver writes them to
+//! Cassandra, all on the machine of this program.
 //!
-//! First one rate for a minute; then higher ones until one does not hold. A rate holds if every comment
-//! was appended within the time it was due in and the archiver's lag is back at 0 within 5 s after
-//! the last. After each, the rows of every stream are counted: none may be missing, none be there twice.
+//! The first rate runs for a minute; then higher ones follow until one does not hold. A rate holds if
+//! every comment was appended in time and the archiver's lag is back at 0 within 5 s after the last
+//! one. After each round the rows of every stream are counted: none may be missing or duplicated.
 //!
 //! ```text
 //! scripts/stack up kafka-1 cassandra-1
@@ -28,16 +28,16 @@ use self::servers::Servers;
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Comments a second of the first round
+    /// Comments per second of the first round
     #[arg(long, default_value_t = 20_000)]
     rate: u64,
-    /// How long the first round lasts
+    /// Duration of the first round
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Added to the rate of each further round; 0 ends after the first
     #[arg(long, default_value_t = 5_000)]
     step: u64,
-    /// How long each further round lasts
+    /// Duration of each further round
     #[arg(long, default_value_t = 20)]
     step_seconds: u64,
     /// Streams that share the comments
@@ -60,7 +60,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let archiver = tokio::spawn(servers.archiver().run(stop.clone()));
     let cores = std::thread::available_parallelism()?;
     println!("{cores} cores, {} streams; CPU in percent of one core", arguments.streams);
-    // Connections, caches and compilers are warm before anything counts.
+    // Warms connections, caches and compilers before the measurement.
     round(&servers, arguments, arguments.rate / 4, 5).await?;
     let mut outcome = round(&servers, arguments, arguments.rate, arguments.seconds).await?;
     print_outcome(&outcome);
@@ -76,7 +76,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One rate for some time, and what came of it.
+/// Runs one rate for some time and reports it.
 async fn round(
     servers: &Servers,
     arguments: &Arguments,

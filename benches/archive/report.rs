@@ -1,4 +1,4 @@
-//! What a round came to.
+//! The report of a round.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::processor::Shares;
 
 /// The archiver must have caught up this soon after the last comment.
 const CATCH_UP: Duration = Duration::from_secs(5);
-/// And the load must not have taken longer than it was to, by more than this.
+/// The load may take longer than planned by at most this.
 const LATE: Duration = Duration::from_secs(1);
 
 pub(super) struct Outcome {

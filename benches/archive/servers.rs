@@ -18,7 +18,7 @@ use live_comments::daemon::engines::eventlog::{ConsumerGroup, SharedLog};
 use live_comments::daemon::stages::archive::Archiver;
 use live_comments::protocol::{NodeId, StreamId};
 
-/// Beyond this the archiver is taken for stuck.
+/// After this the archiver counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) struct Servers {
@@ -27,8 +27,7 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// Topics of their own each time; one keyspace for all runs, so that tables are not always
-    /// empty.
+    /// Uses new topics per run, but one keyspace for all runs, so that tables are not always empty.
     pub(super) async fn open() -> anyhow::Result<Self> {
         let port = std::env::var("LC_STACK_PORT").ok().and_then(|port| port.parse().ok());
         let port = port.unwrap_or(17_000_u16);
@@ -65,7 +64,7 @@ impl Servers {
         }
     }
 
-    /// Comments the archiver has not committed yet.
+    /// Returns the number of comments that the archiver has not committed yet.
     pub(super) async fn lag(&self) -> anyhow::Result<u64> {
         let lag = self.log.lag().await?;
         Ok(lag
@@ -75,7 +74,7 @@ impl Servers {
             .sum())
     }
 
-    /// How long the archiver takes to catch up.
+    /// Waits until the archiver has caught up, and returns how long it took.
     pub(super) async fn await_no_lag(&self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         while self.lag().await? > 0 {
