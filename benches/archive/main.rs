@@ -1,9 +1,10 @@
-//! Archiving: comments are appended to Kafka at an even rate, and the daemon's archiver writes them to
-//! Cassandra, all on the machine of this program.
+//! Archiving: comments are appended to Kafka at an even rate, and the daemon's archiver writes them
+//! to Cassandra, all on the machine of this program.
 //!
-//! The first rate runs for a minute; then higher ones follow until one does not hold. A rate holds if
-//! every comment was appended in time and the archiver's lag is back at 0 within 5 s after the last
-//! one. After each round the rows of every stream are counted: none may be missing or duplicated.
+//! The first rate runs for a minute; then higher ones follow until one does not hold. A rate holds
+//! if every comment was appended in time and the archiver's lag is back at 0 within 5 s after the
+//! last one. After each round the rows of every stream are counted: none may be missing or
+//! duplicated.
 //!
 //! ```text
 //! scripts/stack up kafka-1 cassandra-1
