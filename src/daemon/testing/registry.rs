@@ -39,7 +39,7 @@ impl TestRegistry {
     pub(crate) fn new(node: &str, other_nodes: &[&str]) -> Self {
         Self {
             registry: InProcessRegistry::new(NodeId::new(node)),
-            other_nodes: other_nodes.iter().map(|name| NodeId::new(*name)).collect(),
+            other_nodes: other_nodes.iter().map(|name| NodeId::new(name)).collect(),
             down: AtomicBool::new(false),
             silent_node: Mutex::default(),
             registered: Mutex::default(),
