@@ -8,8 +8,10 @@ pub(crate) mod event_log;
 pub(crate) mod frames;
 pub(crate) mod reactions;
 pub(crate) mod recent;
+#[cfg(feature = "engines")]
 pub(crate) mod redis_server;
 pub(crate) mod registry;
+#[cfg(feature = "engines")]
 #[allow(dead_code, reason = "each engine on real servers uses its own part")]
 pub(crate) mod stack;
 

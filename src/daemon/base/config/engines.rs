@@ -57,9 +57,18 @@ impl EnginesConfig {
             || self.reactions == ReactionsEngine::Redis
     }
 
-    /// Keys whose engine lives in one process, so that no other node could share it.
+    /// Returns the keys whose engine lives in one process, so that no other node can share it.
     pub fn embedded(&self) -> Vec<&'static str> {
-        let local = [
+        self.keys(true)
+    }
+
+    /// Returns the keys whose engine is on a server.
+    pub fn distributed(&self) -> Vec<&'static str> {
+        self.keys(false)
+    }
+
+    fn keys(&self, embedded: bool) -> Vec<&'static str> {
+        let keys = [
             ("engines.eventlog", self.eventlog == EventLogEngine::Embedded),
             ("engines.bus", self.bus == BusEngine::InProcess),
             ("engines.registry", self.registry == RegistryEngine::InProcess),
@@ -68,6 +77,6 @@ impl EnginesConfig {
             ("engines.comments", self.comments == CommentsEngine::Sqlite),
             ("engines.metadata", self.metadata == MetadataEngine::Sqlite),
         ];
-        local.into_iter().filter(|(_, local)| *local).map(|(key, _)| key).collect()
+        keys.into_iter().filter(|(_, local)| *local == embedded).map(|(key, _)| key).collect()
     }
 }

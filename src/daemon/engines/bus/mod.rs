@@ -14,6 +14,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod in_process;
+#[cfg(feature = "engines")]
 pub mod redis;
 
 use std::collections::BTreeMap;

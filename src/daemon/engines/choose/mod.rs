@@ -1,8 +1,12 @@
 //! Opens the engines that the configuration names: the only place that chooses concrete engines.
 
+#[cfg(feature = "engines")]
+mod distributed;
+mod embedded;
+#[cfg(not(feature = "engines"))]
+mod embedded_only;
+#[cfg(feature = "engines")]
 mod probe;
-mod shared;
-mod stores;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,24 +14,35 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use super::bus::SharedBus;
+use super::bus::in_process::InProcessBus;
 use super::direct_path::DirectPath;
 use super::eventlog::SharedLog;
 use super::eventlog::embedded::EmbeddedLog;
 use super::reactions::SharedReactionTotals;
 use super::registry::SharedRegistry;
+use super::registry::in_process::InProcessRegistry;
 use super::reservations::SharedReservations;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{Config, EnginesConfig, NodeRole};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::comments::SharedCommentStore;
+use crate::daemon::engines::comments::retention::Retention;
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::daemon::engines::recent::SharedRecentCache;
+use crate::daemon::engines::recent::memory::MemoryRecent;
+use crate::protocol::NodeId;
 
+#[cfg(feature = "engines")]
 pub(crate) use self::probe::probe_servers;
 
-use self::shared::{OpenedLog, SharedEngines, open_log};
-use self::stores::Stores;
+#[cfg(not(feature = "engines"))]
+pub(crate) use self::embedded_only::probe_servers;
+
+#[cfg(feature = "engines")]
+use self::distributed::open_log;
+#[cfg(not(feature = "engines"))]
+use self::embedded_only::open_log;
 
 /// The contracts through which the stages communicate.
 #[derive(Debug, Clone)]
@@ -49,6 +64,28 @@ pub struct Engines {
     pub embedded_log: Option<Arc<EmbeddedLog>>,
 }
 
+/// The engines on servers, for the contracts that the configuration puts there.
+#[derive(Debug, Default)]
+struct Distributed {
+    bus: Option<SharedBus>,
+    comments: Option<SharedCommentStore>,
+    metadata: Option<SharedMetadataStore>,
+    totals: Option<SharedReactionTotals>,
+    recent: Option<SharedRecentCache>,
+    registry: Option<SharedRegistry>,
+    reservations: Option<SharedReservations>,
+    direct: Option<Arc<DirectPath>>,
+}
+
+/// The result of probing one server.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    /// The kind of server, such as `redis`.
+    pub(crate) server: &'static str,
+    /// A description of the server, or the reason why it cannot be used.
+    pub(crate) result: Result<String, String>,
+}
+
 impl Engines {
     /// Opens the engines that the configuration names.
     ///
@@ -61,22 +98,45 @@ impl Engines {
         board: &StatusBoard,
     ) -> anyhow::Result<Self> {
         check_roles(config)?;
-        let OpenedLog { log, embedded: embedded_log } = open_log(config, clock).await?;
-        let Stores { comments, metadata } = Stores::open(config, clock).await?;
-        let shared = SharedEngines::open(config, clock, board, &log).await?;
-        let SharedEngines { bus, registry, recent, totals, reservations, direct } = shared;
-        let metadata_breaker = board.add_breaker("metadata store");
+        let (log, embedded_log): (SharedLog, _) = match open_log(config).await? {
+            Some(log) => (log, None),
+            None => {
+                let log = embedded::open_log(config, clock).await?;
+                (log.clone(), Some(log))
+            }
+        };
+        let distributed = Distributed::open(config, clock, board, &log).await?;
+        let retention = Retention::new(config.store.retention, clock.clone());
+        let comments = match distributed.comments {
+            Some(comments) => comments,
+            None => embedded::open_comments(config, retention).await?,
+        };
+        let metadata = match distributed.metadata {
+            Some(metadata) => metadata,
+            None => embedded::open_metadata(config).await?,
+        };
+        let totals = match distributed.totals {
+            Some(totals) => totals,
+            None => embedded::open_totals(config).await?,
+        };
+        let node = NodeId::new(&config.node.name);
         Ok(Self {
+            bus: distributed
+                .bus
+                .unwrap_or_else(|| Arc::new(InProcessBus::new(embedded::BUS_MESSAGES))),
+            registry: distributed
+                .registry
+                .unwrap_or_else(|| Arc::new(InProcessRegistry::new(node))),
+            recent: distributed
+                .recent
+                .unwrap_or_else(|| Arc::new(MemoryRecent::new(&config.store))),
             log,
-            bus,
             comments,
             metadata,
-            metadata_breaker,
+            metadata_breaker: board.add_breaker("metadata store"),
             totals,
-            recent,
-            registry,
-            reservations,
-            direct,
+            reservations: distributed.reservations,
+            direct: distributed.direct,
             embedded_log,
         })
     }

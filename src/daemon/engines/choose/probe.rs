@@ -1,24 +1,17 @@
 //! Checks that the servers behind the engines answer, before anything is opened or created there.
 
+use super::Probe;
 use crate::daemon::base::config::{Config, EventLogEngine};
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::eventlog::kafka;
 use crate::protocol::NodeId;
 
-/// The result of probing one server.
-#[derive(Debug)]
-pub(crate) struct Probe {
-    /// The kind of server, such as `redis`.
-    pub(crate) server: &'static str,
-    /// A description of the server, or the reason why it cannot be used.
-    pub(crate) result: Result<String, String>,
-}
-
 /// Probes every Redis node and the Kafka cluster, if engines use them; the other servers answer
 /// when the stores are opened. The daemon starts while a Redis node is away, but `lcd check`
 /// reports it.
 ///
-/// # Errors Settings from which no connection can be made.
+/// # Errors
+/// Settings from which no connection can be made.
 pub(crate) async fn probe_servers(config: &Config) -> anyhow::Result<Vec<Probe>> {
     let mut probes = Vec::new();
     if config.engines.uses_redis() {

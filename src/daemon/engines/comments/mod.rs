@@ -12,11 +12,13 @@
 //! When full: [`crate::daemon::engines::StoreError::Unavailable`]; nothing of the batch counts as
 //! stored.
 
+#[cfg(feature = "engines")]
 pub mod cassandra;
 #[cfg(test)]
 pub(crate) mod conformance;
 #[cfg(test)]
 pub(crate) mod in_memory;
+#[cfg(feature = "engines")]
 pub mod postgres;
 pub mod retention;
 mod rows;

@@ -21,6 +21,7 @@
 pub(crate) mod conformance;
 pub mod dead_letter;
 pub mod embedded;
+#[cfg(feature = "engines")]
 pub mod kafka;
 pub mod pages;
 

@@ -12,6 +12,7 @@
 pub(crate) mod conformance;
 #[cfg(test)]
 pub(crate) mod in_memory;
+#[cfg(feature = "engines")]
 pub mod postgres;
 mod rows;
 pub mod sqlite;

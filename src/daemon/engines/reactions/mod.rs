@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(feature = "engines")]
 pub mod redis;
 pub mod sqlite;
 

@@ -16,6 +16,7 @@ pub(crate) mod conformance;
 pub mod guarded;
 pub mod memory;
 mod pending_tombstones;
+#[cfg(feature = "engines")]
 pub mod redis;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@
 //! the same id. Otherwise the proposed id is used, so that comments wait only a moment. Nothing is
 //! queued here.
 
+#[cfg(feature = "engines")]
 pub mod redis;
 
 use std::sync::Arc;

@@ -1,0 +1,120 @@
+//! Opens the engines on Kafka, Redis, Cassandra and PostgreSQL that the configuration names.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::Distributed;
+use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::config::{
+    BusEngine, CommentsEngine, Config, EventLogEngine, MetadataEngine, ReactionsEngine,
+    RecentEngine, RegistryEngine,
+};
+use crate::daemon::base::status::StatusBoard;
+use crate::daemon::engines::backends::postgres::PostgresServer;
+use crate::daemon::engines::backends::redis_nodes::RedisNodes;
+use crate::daemon::engines::bus::redis::RedisBus;
+use crate::daemon::engines::comments::SharedCommentStore;
+use crate::daemon::engines::comments::cassandra::CassandraComments;
+use crate::daemon::engines::comments::postgres::PostgresComments;
+use crate::daemon::engines::comments::retention::Retention;
+use crate::daemon::engines::direct_path::{DirectPath, FallbackBus, FallbackRegistry};
+use crate::daemon::engines::eventlog::SharedLog;
+use crate::daemon::engines::eventlog::kafka::KafkaLog;
+use crate::daemon::engines::metadata::postgres::PostgresMetadata;
+use crate::daemon::engines::reactions::redis::RedisReactions;
+use crate::daemon::engines::recent::guarded::GuardedRecent;
+use crate::daemon::engines::recent::redis::RedisRecent;
+use crate::daemon::engines::registry::redis::RedisRegistry;
+use crate::daemon::engines::reservations::redis::RedisReservations;
+use crate::protocol::NodeId;
+
+/// Opens the event log on Kafka, if the configuration puts it there.
+pub(super) async fn open_log(config: &Config) -> anyhow::Result<Option<SharedLog>> {
+    if config.engines.eventlog != EventLogEngine::Kafka {
+        return Ok(None);
+    }
+    let node = NodeId::new(&config.node.name);
+    let log = KafkaLog::open(&config.kafka, &config.eventlog, &node).await;
+    Ok(Some(Arc::new(log.context("cannot open the event log on Kafka")?)))
+}
+
+impl Distributed {
+    pub(super) async fn open(
+        config: &Config,
+        clock: &SharedClock,
+        board: &StatusBoard,
+        log: &SharedLog,
+    ) -> anyhow::Result<Self> {
+        let mut distributed = Self::default();
+        distributed.open_stores(config, clock).await?;
+        if config.engines.uses_redis() {
+            let redis = RedisNodes::open(&config.redis)?;
+            distributed.open_redis(config, clock, board, log, redis).await?;
+        }
+        Ok(distributed)
+    }
+
+    async fn open_stores(&mut self, config: &Config, clock: &SharedClock) -> anyhow::Result<()> {
+        let engines = &config.engines;
+        let retention = || Retention::new(config.store.retention, clock.clone());
+        let comments_on_postgres = engines.comments == CommentsEngine::Postgres;
+        let metadata_on_postgres = engines.metadata == MetadataEngine::Postgres;
+        if comments_on_postgres || metadata_on_postgres {
+            // Both stores share its connections.
+            let server = PostgresServer::connect(&config.postgres).await?;
+            if comments_on_postgres {
+                let comments = PostgresComments::open(&server, retention()).await?;
+                self.comments = Some(Arc::new(comments));
+            }
+            if metadata_on_postgres {
+                self.metadata = Some(Arc::new(PostgresMetadata::open(&server).await?));
+            }
+        }
+        if engines.comments == CommentsEngine::Cassandra {
+            self.comments = Some(open_cassandra(config).await?);
+        }
+        Ok(())
+    }
+
+    async fn open_redis(
+        &mut self,
+        config: &Config,
+        clock: &SharedClock,
+        board: &StatusBoard,
+        log: &SharedLog,
+        redis: RedisNodes,
+    ) -> anyhow::Result<()> {
+        let engines = &config.engines;
+        let node = NodeId::new(&config.node.name);
+        let direct = DirectPath::new(node.clone(), log.clone(), clock.clone());
+        if engines.bus == BusEngine::Redis {
+            let bus = Arc::new(RedisBus::new(redis.clone(), &config.redis)?);
+            let breaker = board.add_breaker("fan-out bus");
+            self.bus = Some(Arc::new(FallbackBus::new(bus, direct.clone(), breaker)));
+        }
+        if engines.registry == RegistryEngine::Redis {
+            let breaker = board.add_breaker("connection registry");
+            let registry = Arc::new(RedisRegistry::open(node, redis.clone(), breaker).await?);
+            self.registry = Some(Arc::new(FallbackRegistry::new(registry, direct.clone())));
+            // Several nodes can exist only if they share the registry.
+            let lifetime = config.ingest.ref_lifetime;
+            self.reservations = Some(Arc::new(RedisReservations::new(redis.clone(), lifetime)));
+        }
+        if engines.recent == RecentEngine::Redis {
+            let cache = Arc::new(RedisRecent::new(redis.clone(), &config.redis, &config.store));
+            let breaker = board.add_breaker("recent cache");
+            self.recent = Some(Arc::new(GuardedRecent::new(cache, breaker)));
+        }
+        if engines.reactions == ReactionsEngine::Redis {
+            self.totals = Some(Arc::new(RedisReactions::new(redis)));
+        }
+        self.direct = Some(direct);
+        Ok(())
+    }
+}
+
+async fn open_cassandra(config: &Config) -> anyhow::Result<SharedCommentStore> {
+    let opened = CassandraComments::open(&config.cassandra, config.store.retention).await;
+    Ok(Arc::new(opened.context("cannot open the comment store")?))
+}
