@@ -1,5 +1,4 @@
-//! Bad input of every kind: each gets its stable code, and after all of it the daemon's state is what
-//! it was before.
+//! Bad input of every kind gets its stable code and leaves the daemon's state unchanged.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// A raw WebSocket whose frames are made by hand.
+/// A WebSocket whose frames the test writes itself.
 struct Raw {
     socket: TcpStream,
     bytes: Vec<u8>,
@@ -52,7 +51,7 @@ impl Raw {
         bytes > 0
     }
 
-    /// The next frame: opcode and payload; `None` at the end.
+    /// Returns the opcode and payload of the next frame, or `None` at the end.
     async fn frame(&mut self) -> Option<(Opcode, Vec<u8>)> {
         loop {
             if let Some(header) = parse_header(&self.bytes).unwrap() {
@@ -69,7 +68,7 @@ impl Raw {
         }
     }
 
-    /// Sends bytes and collects the first error's code and the close code, whichever come.
+    /// Sends bytes and returns the code of the first error and the close code, if there are any.
     async fn answer_to(mut self, bytes: &[u8], closes: bool) -> (String, Option<u16>) {
         self.socket.write_all(bytes).await.unwrap();
         let mut code = String::new();
@@ -118,10 +117,10 @@ fn binary(payload: &[u8]) -> Vec<u8> {
     frame(0x82, payload)
 }
 
-/// Name, subprotocol, bytes, error code, close code if the connection ends.
+/// Name, subprotocol, bytes, expected error code, close code if the connection must end.
 type FrameCase = (&'static str, &'static str, Vec<u8>, &'static str, Option<u16>);
 
-/// Name, method, path, headers, body, status, error code.
+/// Name, method, path, headers, body, expected status and error code.
 type RequestCase<'a> =
     (&'a str, &'a str, &'a str, &'a [(&'a str, &'a str)], Option<&'a str>, u16, &'a str);
 
@@ -448,7 +447,7 @@ async fn bad_input_gets_its_code_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn too_fast_and_too_many_are_told_how_long_to_wait() {
+async fn requests_beyond_a_limit_are_told_how_long_to_wait() {
     let daemon = Daemon::start(
         "gateway.max_connections_per_user = 2\ningest.comments_per_minute.viewer = 3",
     );

@@ -16,7 +16,7 @@ use live_comments::protocol::{CommentId, ServerMessage};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use support::{Daemon, STREAM, Stopped, Viewer, archived, comment, history};
+use support::{Daemon, STREAM, StoppedDaemon, Viewer, archived, comment, history};
 use tokio::task::JoinSet;
 
 /// Nothing is sampled out, so every comment must arrive.
@@ -96,7 +96,7 @@ async fn resume_viewer(daemon: &Daemon, viewer: Viewer) -> Viewer {
     back
 }
 
-async fn kill_rounds(seed: u64, rounds: usize, damage: impl Fn(&Stopped, &mut StdRng)) {
+async fn kill_rounds(seed: u64, rounds: usize, damage: impl Fn(&StoppedDaemon, &mut StdRng)) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut daemon = Daemon::start(SHOW_ALL);
     let acks = Acks::default();
@@ -168,7 +168,7 @@ async fn acked_comment_survives_kill() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acked_comment_survives_a_torn_last_record() {
-    let tear = |stopped: &Stopped, random: &mut StdRng| {
+    let tear = |stopped: &StoppedDaemon, random: &mut StdRng| {
         let half_written: Vec<u8> =
             (0..random.random_range(1..200)).map(|_| random.random()).collect();
         let segment = newest_segment(stopped);
@@ -182,7 +182,7 @@ async fn acked_comment_survives_a_torn_last_record() {
     kill_rounds(2, 3, tear).await;
 }
 
-fn newest_segment(stopped: &Stopped) -> PathBuf {
+fn newest_segment(stopped: &StoppedDaemon) -> PathBuf {
     let directory = stopped.data_dir().join("log/comment_events");
     let files = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
     let segments = files.filter(|path| path.extension().is_some_and(|ending| ending == "log"));

@@ -1,5 +1,5 @@
-//! Clients that make no sense, or come and go by the thousand: the daemon lives on, gives back every
-//! descriptor, and serves who behaves.
+//! Clients that send garbage, or connect and leave by the thousand: the daemon keeps running,
+//! closes every descriptor, and serves well-behaved clients.
 
 #![allow(clippy::unwrap_used)]
 
@@ -33,7 +33,7 @@ fn bytes(random: &mut StdRng, most: usize) -> Vec<u8> {
     bytes
 }
 
-/// A frame whose head mostly makes sense and whose payload does not.
+/// Returns a frame whose header is mostly valid and whose payload is random.
 fn frame(random: &mut StdRng) -> Vec<u8> {
     let payload = match random.random_range(0..4) {
         0 => bytes(random, 200),
@@ -64,8 +64,8 @@ fn frame(random: &mut StdRng) -> Vec<u8> {
     frame
 }
 
-/// Writes what the other side may not want to hear to the end, and reads until it hangs up.
-async fn provoke(socket: &mut TcpStream, bytes: &[u8], patience: Duration) -> bool {
+/// Writes bytes that the server may not read to the end, and reads until it closes.
+async fn write_and_drain(socket: &mut TcpStream, bytes: &[u8], patience: Duration) -> bool {
     let _ = timeout(patience, socket.write_all(bytes)).await;
     let mut answer = [0; 4096];
     let ended = async { while !matches!(socket.read(&mut answer).await, Ok(0) | Err(_)) {} };
@@ -73,7 +73,7 @@ async fn provoke(socket: &mut TcpStream, bytes: &[u8], patience: Duration) -> bo
 }
 
 /// Runs `count` clients, [`AT_ONCE`] at a time.
-async fn crowd<F>(count: usize, mut client: impl FnMut(StdRng) -> F, seed: u64)
+async fn run_clients<F>(count: usize, mut client: impl FnMut(StdRng) -> F, seed: u64)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -93,12 +93,12 @@ fn descriptors(daemon: &Daemon) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count()
 }
 
-/// Waits until the daemon holds no viewer and no more descriptors than before.
-async fn settled(daemon: &Daemon, before: usize) {
+/// Waits until the daemon has no viewer and no more descriptors than before.
+async fn wait_until_released(daemon: &Daemon, before: usize) {
     let settled = async {
         loop {
             let status: Status = daemon.admin().get("/v1/status").await.unwrap();
-            // The request itself holds one or two.
+            // The request of this check has one or two itself.
             if status.connections == 0 && descriptors(daemon) <= before + 2 {
                 return;
             }
@@ -109,7 +109,7 @@ async fn settled(daemon: &Daemon, before: usize) {
     assert!(result.is_ok(), "{} descriptors now, {before} before", descriptors(daemon));
 }
 
-/// A daemon that has served somebody already, and what it holds open.
+/// Starts a daemon, serves one client, and returns it with its number of open descriptors.
 async fn warm_daemon(config: &str) -> (Daemon, usize) {
     let daemon = Daemon::start(config);
     let mut viewer = daemon.join(42, "ann").await;
@@ -121,8 +121,8 @@ async fn warm_daemon(config: &str) -> (Daemon, usize) {
     (daemon, open)
 }
 
-/// A viewer and a sender are served as ever, and nothing else was stored.
-async fn serves_well(daemon: &mut Daemon) {
+/// Checks that a viewer and a sender are served as usual, and that nothing else was stored.
+async fn check_service(daemon: &mut Daemon) {
     assert!(daemon.is_alive());
     let mut viewer = daemon.watch().await;
     let mut sender = daemon.join(42, "ann").await;
@@ -144,18 +144,21 @@ async fn random_bytes_on_the_port_change_nothing() {
         let mut socket = TcpStream::connect(address).await.unwrap();
         let mut noise = bytes(&mut random, 4000);
         if random.random_ratio(1, 3) {
-            // Noise that begins like a request.
+            // Random bytes that begin like a request.
             let mut request = upgrade("lc.v1.json", true).into_bytes();
             let cut = random.random_range(0..request.len());
             request.truncate(cut);
             request.append(&mut noise);
             noise = request;
         }
-        assert!(provoke(&mut socket, &noise, Duration::from_secs(5)).await, "it is hung up on");
+        assert!(
+            write_and_drain(&mut socket, &noise, Duration::from_secs(5)).await,
+            "it is hung up on"
+        );
     };
-    crowd(1000, client, 1).await;
-    settled(&daemon, open).await;
-    serves_well(&mut daemon).await;
+    run_clients(1000, client, 1).await;
+    wait_until_released(&daemon, open).await;
+    check_service(&mut daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,25 +168,25 @@ async fn random_frames_after_a_handshake_change_nothing() {
     let client = |mut random: StdRng| async move {
         let mut socket = TcpStream::connect(address).await.unwrap();
         let protocol = ["lc.v1.json", "lc.v1.msgpack"][random.random_range(0..2)];
-        // Frames right behind the request are the server's to keep.
+        // Frames sent together with the request must reach delivery.
         let mut sent = upgrade(protocol, random.random()).into_bytes();
         for _ in 0..random.random_range(1..40) {
             sent.extend(frame(&mut random));
         }
         let cut = random.random_range(sent.len() / 2..=sent.len());
-        provoke(&mut socket, &sent[..cut], Duration::from_millis(200)).await;
+        write_and_drain(&mut socket, &sent[..cut], Duration::from_millis(200)).await;
     };
-    crowd(1500, client, 2).await;
-    settled(&daemon, open).await;
-    serves_well(&mut daemon).await;
+    run_clients(1500, client, 2).await;
+    wait_until_released(&daemon, open).await;
+    check_service(&mut daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn handshakes_that_stall_are_ended_in_time() {
+async fn stalled_handshakes_are_closed_in_time() {
     for tls in ["", "dev_tls = true\n"] {
         let config = format!("[gateway]\nhandshake_timeout = \"1s\"\n{tls}");
         let daemon = Daemon::start(&config);
-        // Nobody was served yet: some files are opened with the first request.
+        // No client was served yet: some files are opened by the first request.
         let open = descriptors(&daemon) + 8;
         let mut stalled = JoinSet::new();
         for n in 0..200 {
@@ -191,12 +194,12 @@ async fn handshakes_that_stall_are_ended_in_time() {
             stalled.spawn(async move {
                 let mut socket = TcpStream::connect(address).await.unwrap();
                 let request = upgrade("lc.v1.json", false);
-                // Some say nothing at all, some a part, one byte at a time.
+                // Some clients send nothing, some send a part, one byte at a time.
                 for byte in request.as_bytes().iter().take(n / 2) {
                     let _ = socket.write_all(std::slice::from_ref(byte)).await;
                 }
                 let started = Instant::now();
-                assert!(provoke(&mut socket, b"", support::PATIENCE).await);
+                assert!(write_and_drain(&mut socket, b"", support::PATIENCE).await);
                 started.elapsed()
             });
         }
@@ -206,19 +209,19 @@ async fn handshakes_that_stall_are_ended_in_time() {
         }
         println!("the longest of 200 stalled handshakes (`{tls}`) lasted {longest:?}");
         assert!(longest < Duration::from_secs(4), "{longest:?} with a timeout of 1 s");
-        settled(&daemon, open).await;
+        wait_until_released(&daemon, open).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_who_come_and_go_leave_nothing_behind() {
+async fn thousands_of_short_connections_leak_nothing() {
     let (mut daemon, open) = warm_daemon("").await;
     let address = daemon.address;
     let client = |mut random: StdRng| async move {
         let mut socket = TcpStream::connect(address).await.unwrap();
         let request = upgrade("lc.v1.json", random.random());
         match random.random_range(0..4) {
-            // Gone before a word, in the middle of the request, before the answer, after it.
+            // Leaves before, in the middle of, or after the request, or after the answer.
             0 => {}
             1 => {
                 let cut = random.random_range(0..request.len());
@@ -231,13 +234,13 @@ async fn thousands_who_come_and_go_leave_nothing_behind() {
             }
         }
         if random.random() {
-            // A reset instead of a farewell.
+            // Resets the connection instead of closing it.
             let _ = socket.set_zero_linger();
         }
     };
     let started = Instant::now();
-    crowd(5000, client, 3).await;
+    run_clients(5000, client, 3).await;
     println!("5 000 connections in {:?}", started.elapsed());
-    settled(&daemon, open).await;
-    serves_well(&mut daemon).await;
+    wait_until_released(&daemon, open).await;
+    check_service(&mut daemon).await;
 }

@@ -14,7 +14,7 @@ use live_comments::protocol::{
     ClientMessage, CommentId, ErrorCode, Role, ServerMessage, StreamPosition,
 };
 use serde_json::json;
-use support::{Daemon, STREAM, Stopped, Viewer, comment, history, moderated, msgpack};
+use support::{Daemon, STREAM, StoppedDaemon, Viewer, comment, history, moderated, msgpack};
 
 const BLOCKED: &str = "[moderation.rules]\nblocked_words = [\"badword\"]\n";
 const HOLD: &str =
@@ -280,7 +280,7 @@ async fn links_repeats_and_floods_wait_for_a_moderator() {
     assert!(!texts.iter().any(|text| text.contains("spam.example.com")));
 }
 
-fn forget_position(stopped: &Stopped, group: &str) {
+fn forget_position(stopped: &StoppedDaemon, group: &str) {
     let position = format!("log/comment_events/{group}.position");
     std::fs::remove_file(stopped.data_dir().join(position)).unwrap();
 }

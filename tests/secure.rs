@@ -1,4 +1,4 @@
-//! TLS, keys of other issuers, and tokens that end, over real sockets.
+//! TLS, keys of other issuers, and expiring tokens, over real sockets.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,7 +26,7 @@ use tokio_rustls::client::TlsStream;
 
 const DEV_TLS: &str = "[gateway]\ndev_tls = true\n";
 
-/// Public and private keys made for tests alone.
+/// Public and private keys that only tests use.
 macro_rules! key {
     ($name:literal) => {
         include_str!(concat!("../src/daemon/stages/auth/fixtures/", $name, ".pem"))
@@ -42,10 +42,11 @@ fn as_user(daemon: &Daemon, user_id: u64, options: ViewerOptions) -> ViewerOptio
     ViewerOptions { token: Some(daemon.token(user_id, "ann").into()), ..options }
 }
 
-/// A certificate and its key as files, and the certificate itself.
+/// Writes a certificate and its key to files. Returns the configuration and the certificate.
 fn certificate(directory: &Path) -> (String, rustls::pki_types::CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["chat.test".to_owned()]).unwrap();
-    let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
+    let certificate = directory.join("cert.pem");
+    let key = directory.join("key.pem");
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let config = format!(
@@ -56,7 +57,7 @@ fn certificate(directory: &Path) -> (String, rustls::pki_types::CertificateDer<'
     (config, made.cert.der().clone())
 }
 
-/// A TLS connection that believes one certificate and no other.
+/// Opens a TLS connection that trusts exactly one certificate.
 async fn connect_tls(
     daemon: &Daemon,
     certificate: rustls::pki_types::CertificateDer<'static>,
@@ -100,7 +101,7 @@ async fn https(
 }
 
 #[tokio::test]
-async fn viewers_comment_read_and_come_back_over_wss() {
+async fn viewers_comment_read_and_resume_over_wss() {
     let daemon = Daemon::start(DEV_TLS);
     let mut json = Viewer::join(over_tls(&daemon)).await;
     let mut packed = Viewer::join(msgpack(over_tls(&daemon))).await;
@@ -124,7 +125,7 @@ async fn viewers_comment_read_and_come_back_over_wss() {
 }
 
 #[tokio::test]
-async fn https_serves_the_api_with_the_certificate_of_the_config() {
+async fn https_serves_the_api_with_the_certificate() {
     let files = tempfile::tempdir().unwrap();
     let (config, certificate) = certificate(files.path());
     let daemon = Daemon::start(&config);
@@ -150,7 +151,7 @@ async fn https_serves_the_api_with_the_certificate_of_the_config() {
     viewer.comment("and over wss").await;
 }
 
-/// Whether a handshake presents this certificate.
+/// Returns whether a handshake presents this certificate.
 async fn presents(
     daemon: &Daemon,
     certificate: &rustls::pki_types::CertificateDer<'static>,
@@ -163,7 +164,7 @@ async fn presents(
 }
 
 #[tokio::test]
-async fn sighup_brings_the_renewed_certificate_and_a_broken_one_changes_nothing() {
+async fn sighup_loads_a_certificate_unless_it_is_broken() {
     let files = tempfile::tempdir().unwrap();
     let (config, first) = certificate(files.path());
     let daemon = Daemon::start(&config);
@@ -192,7 +193,7 @@ async fn sighup_brings_the_renewed_certificate_and_a_broken_one_changes_nothing(
 }
 
 #[tokio::test]
-async fn who_speaks_plainly_on_a_tls_port_is_cut_off_and_nothing_else_happens() {
+async fn plain_http_on_a_tls_port_closes_the_connection() {
     let daemon = Daemon::start(DEV_TLS);
     let answer = support::raw(&daemon, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let is_alert = answer.is_empty() || answer[0] == 21;
@@ -205,7 +206,7 @@ async fn who_speaks_plainly_on_a_tls_port_is_cut_off_and_nothing_else_happens() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tls_viewer_that_does_not_read_stalls_nobody() {
+async fn a_tls_viewer_that_does_not_read_delays_nobody() {
     let files = tempfile::tempdir().unwrap();
     let (config, certificate) = certificate(files.path());
     let small = "[delivery]\nring_frames = 16\nring_bytes = \"256 KiB\"\n";
@@ -251,8 +252,8 @@ async fn a_tls_viewer_that_does_not_read_stalls_nobody() {
     }
 }
 
-/// What `lcd` says of a configuration it cannot start with.
-fn complaint(directory: &Path, config: &str) -> String {
+/// Returns the error of `lcd` for a configuration that it cannot start with.
+fn start_error(directory: &Path, config: &str) -> String {
     let file = directory.join("lcd.toml");
     std::fs::write(&file, config).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_lcd"))
@@ -279,7 +280,7 @@ fn complaint(directory: &Path, config: &str) -> String {
 }
 
 #[test]
-fn certificates_and_keys_that_cannot_be_used_are_named_at_start() {
+fn unusable_certificates_are_named_at_start() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     let (config, _) = certificate(path);
@@ -310,7 +311,7 @@ fn certificates_and_keys_that_cannot_be_used_are_named_at_start() {
         (jwt_key("EdDSA", "garbage.pem"), ["auth.keys", "garbage.pem"]),
         (jwt_key("none", "rsa.pem"), ["none", "HS256"]),
     ] {
-        let complaint = complaint(path, &config);
+        let complaint = start_error(path, &config);
         for name in names {
             assert!(complaint.contains(name), "`{name}` is not in: {complaint}");
         }
@@ -322,7 +323,7 @@ fn now_s() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// A token as another issuer makes it.
+/// Returns a token of another issuer.
 fn issue(key: &EncodingKey, algorithm: Algorithm, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let header = json!({"alg": format!("{algorithm:?}"), "typ": "JWT"});
@@ -332,7 +333,7 @@ fn issue(key: &EncodingKey, algorithm: Algorithm, claims: &Value) -> String {
 }
 
 #[tokio::test]
-async fn tokens_of_every_algorithm_are_taken_by_the_keys_of_the_config() {
+async fn tokens_of_every_algorithm_are_accepted() {
     let files = tempfile::tempdir().unwrap();
     let mut config = "[auth]\nissuer = \"accounts\"\naudience = \"chat\"\n".to_owned();
     let secret = "a shared secret of enough bytes, for a test";

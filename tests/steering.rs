@@ -1,4 +1,4 @@
-//! What operators do, and what their viewers see of it, over real sockets.
+//! Operators' commands and their effect on viewers, over real sockets.
 
 #![allow(clippy::unwrap_used)]
 
@@ -27,7 +27,7 @@ async fn last_audit(daemon: &Daemon) -> AuditEntry {
 }
 
 #[tokio::test]
-async fn a_banned_user_is_disconnected_refused_and_back_after_unban() {
+async fn a_ban_disconnects_and_refuses_until_it_is_lifted() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.join(42, "troll").await;
     let mut bystander = daemon.join(43, "ann").await;
@@ -77,7 +77,7 @@ async fn a_banned_user_is_disconnected_refused_and_back_after_unban() {
 }
 
 #[tokio::test]
-async fn a_ban_survives_a_restart_and_ends_when_it_should() {
+async fn a_ban_survives_a_restart_and_expires() {
     let daemon = Daemon::start("");
     post(&daemon, "/v1/ban", json!({"user": "42"})).await;
     post(&daemon, "/v1/ban", json!({"user": "43", "duration_ms": 1000})).await;
@@ -94,7 +94,7 @@ async fn a_ban_survives_a_restart_and_ends_when_it_should() {
 }
 
 #[tokio::test]
-async fn a_timed_out_user_watches_and_may_not_comment() {
+async fn a_user_in_timeout_watches_but_cannot_comment() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.join(42, "loud").await;
     post(&daemon, "/v1/timeout", json!({"user": "42", "duration_ms": 60_000})).await;
@@ -114,12 +114,12 @@ async fn a_timed_out_user_watches_and_may_not_comment() {
 }
 
 #[tokio::test]
-async fn a_user_is_found_by_name_kicked_and_written_to() {
+async fn a_user_is_found_by_name_messaged_and_kicked() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.join(42, "ann").await;
     let found = async {
         loop {
-            // Names are remembered a moment after the connection.
+            // Names are stored a moment after the connection.
             if let Ok(who) = daemon.admin().get::<Who>("/v1/who/ann").await {
                 return who;
             }
@@ -142,7 +142,7 @@ async fn a_user_is_found_by_name_kicked_and_written_to() {
 }
 
 #[tokio::test]
-async fn an_announcement_reaches_everybody_paused_viewers_too() {
+async fn an_announcement_reaches_paused_viewers_too() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.watch().await;
     viewer.send(&live_comments::protocol::ClientMessage::Pause).await;
@@ -155,7 +155,7 @@ async fn an_announcement_reaches_everybody_paused_viewers_too() {
 }
 
 #[tokio::test]
-async fn a_deleted_comment_disappears_and_later_viewers_never_see_it() {
+async fn a_deleted_comment_is_never_shown_again() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.join(42, "ann").await;
     let start = viewer.position;
@@ -186,7 +186,7 @@ async fn a_deleted_comment_disappears_and_later_viewers_never_see_it() {
 }
 
 #[tokio::test]
-async fn a_fixed_rate_is_told_and_the_sender_still_sees_its_own() {
+async fn a_fixed_rate_is_announced_and_senders_see_theirs() {
     let daemon = Daemon::start("");
     let mut sender = daemon.join(42, "ann").await;
     let mut other = daemon.watch().await;
@@ -222,7 +222,7 @@ async fn a_fixed_rate_is_told_and_the_sender_still_sees_its_own() {
 }
 
 #[tokio::test]
-async fn an_ended_stream_says_goodbye_and_takes_no_comments() {
+async fn an_ended_stream_dismisses_and_refuses_comments() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.join(42, "ann").await;
     post(&daemon, "/v1/streams/1", json!({"state": "ended"})).await;
@@ -236,7 +236,7 @@ async fn an_ended_stream_says_goodbye_and_takes_no_comments() {
 }
 
 #[tokio::test]
-async fn a_draining_node_sends_viewers_away_and_takes_no_new_ones() {
+async fn a_draining_node_dismisses_and_refuses_viewers() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.watch().await;
     post(&daemon, "/v1/drain", json!({})).await;

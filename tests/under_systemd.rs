@@ -1,5 +1,5 @@
-//! The units of `deploy/systemd`, and what the daemon says to a service manager. systemd itself does
-//! not run here: its own tool judges the units, and a socket stands for the manager.
+//! The units of `deploy/systemd`, and the daemon's messages to a service manager. systemd itself is
+//! not needed: `systemd-analyze` checks the units, and a socket takes the place of the manager.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// Bounds a hang; no healthy run comes near it.
+/// The bound of every wait. Only a failing test reaches it.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LCD: &str = env!("CARGO_BIN_EXE_lcd");
 const UNITS: [&str; 2] = ["lcd.service", "lcd@.service"];
@@ -23,7 +23,7 @@ fn systemd_files() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd")
 }
 
-/// The units as they would be installed, with the drop-in for credentials and this build's daemon.
+/// Copies the units as they would be installed, with the drop-in for credentials and this daemon.
 fn installed() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for name in UNITS {
@@ -47,13 +47,13 @@ fn systemd_analyze(arguments: &[&str], file: &Path) -> Output {
 
 #[test]
 #[ignore = "needs systemd-analyze, which scripts/setup installs"]
-fn the_units_are_what_systemd_understands() {
+fn systemd_accepts_the_units() {
     let directory = installed();
     for name in UNITS {
         let output = systemd_analyze(&["verify", "--man=no"], &directory.path().join(name));
         assert!(output.status.success() && output.stderr.is_empty(), "{name}: {output:?}");
     }
-    // It would have said so.
+    // Warnings would be in the output.
     let broken = directory.path().join("broken.service");
     fs::write(&broken, "[Service]\nType=notify\nExecStart=/nowhere/lcd\n").unwrap();
     assert!(!systemd_analyze(&["verify", "--man=no"], &broken).status.success());
@@ -61,24 +61,24 @@ fn the_units_are_what_systemd_understands() {
 
 #[test]
 #[ignore = "needs systemd-analyze, which scripts/setup installs"]
-fn the_units_leave_the_daemon_little_of_the_machine() {
+fn the_units_restrict_the_daemon() {
     let directory = installed();
     for name in UNITS {
-        // Tenths of the exposure level; without hardening it is above 90.
+        // In tenths of the exposure level, which is above 90 without hardening.
         let arguments = ["security", "--offline=true", "--no-pager", "--threshold=15"];
         let output = systemd_analyze(&arguments, &directory.path().join(name));
         assert!(output.status.success(), "{name}: {output:?}");
     }
 }
 
-/// `NAME=value` of each `Environment=` of a unit file, its quotes taken off.
+/// Returns the `NAME=value` of each `Environment=` of a unit file, without quotes.
 fn environment(unit: &str) -> Vec<(&str, &str)> {
     let settings = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
     settings.map(|setting| setting.trim_matches('\'').split_once('=').unwrap()).collect()
 }
 
 #[test]
-fn the_daemon_takes_its_secrets_from_credentials() {
+fn the_daemon_reads_its_secrets_from_credentials() {
     let directory = tempfile::tempdir().unwrap();
     let drop_in = fs::read_to_string(systemd_files().join("credentials.conf")).unwrap();
     let credentials = directory.path().display().to_string();
@@ -87,7 +87,7 @@ fn the_daemon_takes_its_secrets_from_credentials() {
         fs::write(directory.path().join(name), "a secret of more than thirty-two bytes").unwrap();
     }
     let mut command = Command::new(LCD);
-    // The name that belongs to a password is no secret: it stands in the configuration.
+    // The user name of a password is not secret: it is in the configuration.
     command.env("LCD_CASSANDRA__USERNAME", "lcd");
     command.args(["check", "--listen", "127.0.0.1:0", "--data-dir"]);
     command.arg(directory.path().join("data"));
@@ -105,7 +105,7 @@ fn the_daemon_takes_its_secrets_from_credentials() {
     assert!(output.status.success() && text.contains("ok, 1 configured"), "{output:?}");
 }
 
-/// A daemon that was told of a service manager, and the manager's end of the socket.
+/// A daemon with a service manager, and the manager's end of the socket.
 struct Managed {
     child: Child,
     socket: UnixDatagram,
@@ -140,7 +140,7 @@ impl Managed {
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     }
 
-    /// The next that is no ping of the watchdog.
+    /// Returns the next message that is not a watchdog ping.
     fn hear_news(&self) -> String {
         std::iter::repeat_with(|| self.hear()).find(|said| said != "WATCHDOG=1\n").unwrap()
     }
@@ -152,14 +152,14 @@ impl Managed {
 
 impl Drop for Managed {
     fn drop(&mut self) {
-        // It may have ended.
+        // The daemon may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 #[test]
-fn a_service_manager_hears_of_start_reload_and_stop() {
+fn the_manager_learns_of_start_reload_and_stop() {
     let mut managed = Managed::start(PATIENCE * 10);
     assert_eq!(managed.hear_news(), "READY=1\n");
     managed.signal(Signal::SIGHUP);
@@ -172,7 +172,7 @@ fn a_service_manager_hears_of_start_reload_and_stop() {
 }
 
 #[test]
-fn the_watchdog_is_pinged_while_the_daemon_runs_and_not_while_it_is_frozen() {
+fn a_frozen_daemon_does_not_ping_the_watchdog() {
     let watchdog = Duration::from_millis(400);
     let managed = Managed::start(watchdog);
     let ping = || std::iter::repeat_with(|| managed.hear()).find(|said| said == "WATCHDOG=1\n");
@@ -182,7 +182,7 @@ fn the_watchdog_is_pinged_while_the_daemon_runs_and_not_while_it_is_frozen() {
     managed.signal(Signal::SIGSTOP);
     managed.socket.set_read_timeout(Some(watchdog * 3)).unwrap();
     let mut buffer = [0; 256];
-    // What was said before it froze.
+    // Discards the messages from before it froze.
     while managed.socket.recv(&mut buffer).is_ok() {}
     managed.signal(Signal::SIGCONT);
     managed.socket.set_read_timeout(Some(PATIENCE)).unwrap();

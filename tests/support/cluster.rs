@@ -1,4 +1,4 @@
-//! Several `lcd` processes on the real servers that `scripts/stack up` starts, each test with topics,
+//! Several `lcd` processes on the servers that `scripts/stack up` starts. Each test has topics,
 //! keys, tables and a keyspace of its own.
 
 use std::collections::BTreeMap;
@@ -15,14 +15,14 @@ use live_comments::protocol::admin::TopSnapshot;
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
-use super::{Daemon, PATIENCE, Stopped};
+use super::{Daemon, PATIENCE, StoppedDaemon};
 
-/// The first port of the stack, as `scripts/stack` chooses it.
+/// Returns the first port of the stack, as `scripts/stack` chooses it.
 pub fn first_port() -> u16 {
     std::env::var("LC_STACK_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(17_000)
 }
 
-/// Runs `scripts/stack` with arguments; a failure ends the test with what it said.
+/// Runs `scripts/stack` with arguments. A failure fails the test with its output.
 pub fn stack(arguments: &[&str]) {
     run_stack(arguments, &[]);
 }
@@ -37,7 +37,7 @@ fn run_stack(arguments: &[&str], environment: &[(&str, &str)]) {
     assert!(output.status.success(), "scripts/stack {arguments:?}: {text}");
 }
 
-/// Three Kafka brokers of the test's own, beside the stack; gone with this value.
+/// Three Kafka brokers for one test, beside the stack. They are removed on drop.
 pub struct ThreeBrokers {
     directory: TempDir,
 }
@@ -49,7 +49,7 @@ impl ThreeBrokers {
         brokers
     }
 
-    /// `host:port` of each.
+    /// Returns `host:port` of each broker.
     pub fn addresses(&self) -> Vec<String> {
         (20..=22).map(|broker| format!("127.0.0.1:{}", Self::first_port() + broker)).collect()
     }
@@ -71,11 +71,11 @@ impl Drop for ThreeBrokers {
     }
 }
 
-/// What may differ from test to test.
+/// The settings that differ between tests.
 pub struct Shape {
     pub comments: &'static str,
     pub guarantee: &'static str,
-    /// `host:port` of Kafka; empty: the one broker of the stack.
+    /// `host:port` of the Kafka brokers. Empty: the broker of the stack.
     pub brokers: Vec<String>,
     pub replication_factor: u8,
 }
@@ -91,7 +91,7 @@ impl Default for Shape {
     }
 }
 
-/// The lag of each group that is known, over all its partitions.
+/// Returns the lag of each known consumer group, over all its partitions.
 fn lag_of_groups(top: &TopSnapshot) -> BTreeMap<&str, u64> {
     let mut lags = BTreeMap::new();
     for lag in &top.lag {
@@ -100,16 +100,16 @@ fn lag_of_groups(top: &TopSnapshot) -> BTreeMap<&str, u64> {
     lags
 }
 
-/// The processes of one system, by name. All are killed when it is dropped.
+/// The processes of one system, by name. All are killed on drop.
 pub struct Cluster {
     nodes: BTreeMap<&'static str, Daemon>,
-    stopped: BTreeMap<&'static str, Stopped>,
+    stopped: BTreeMap<&'static str, StoppedDaemon>,
     directory: TempDir,
     shape: Shape,
     name: String,
 }
 
-/// Two of the roles that matter to viewers, one of each other: what the issue of a big event begins with.
+/// The nodes of a cluster: two edges and two coordinators, one moderator, one archiver.
 pub const NODES: [(&str, &str); 6] = [
     ("edge-1", "edge"),
     ("edge-2", "edge"),
@@ -120,7 +120,7 @@ pub const NODES: [(&str, &str); 6] = [
 ];
 
 impl Cluster {
-    /// Starts all of [`NODES`]; each is ready when this returns.
+    /// Starts all of [`NODES`]. Each is ready when this returns.
     pub fn start(name: &str, shape: Shape) -> Self {
         Self::start_nodes(name, shape, &NODES)
     }
@@ -133,7 +133,7 @@ impl Cluster {
         let name = format!("{name}_{:x}", std::process::id());
         let mut cluster =
             Self { nodes: BTreeMap::new(), stopped: BTreeMap::new(), directory, shape, name };
-        // The first makes topics and tables, the rest find them.
+        // The first node creates topics and tables, the others find them.
         for (node, role) in nodes {
             let config = cluster.config(node, role);
             cluster.nodes.insert(node, Daemon::start(&config));
@@ -144,9 +144,10 @@ impl Cluster {
     fn config(&self, node: &str, role: &str) -> String {
         let port = first_port();
         let redis = (1..=3).map(|n| format!("\"redis://127.0.0.1:{}\"", port + n));
-        let brokers = match self.shape.brokers.is_empty() {
-            true => vec![format!("127.0.0.1:{}", port + 20)],
-            false => self.shape.brokers.clone(),
+        let brokers = if self.shape.brokers.is_empty() {
+            vec![format!("127.0.0.1:{}", port + 20)]
+        } else {
+            self.shape.brokers.clone()
         };
         let Self { name, shape, .. } = self;
         let copies = shape.replication_factor;
@@ -180,7 +181,7 @@ partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1
         )
     }
 
-    /// The settings of a node, as TOML.
+    /// Returns the settings of a node, as TOML.
     pub fn config_of(&self, name: &str) -> String {
         let role = NODES.iter().find(|(node, _)| *node == name).map(|(_, role)| *role);
         self.config(name, role.unwrap_or_else(|| panic!("{name} has a role")))
@@ -198,7 +199,7 @@ partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1
         self.node(name).admin()
     }
 
-    /// A token that every node accepts, without a limit of comments.
+    /// Returns a token that every node accepts, without a limit on comments.
     pub fn token(&self, user_id: u64, name: &str) -> String {
         let secret = std::fs::read(self.directory.path().join("signing.key")).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -207,13 +208,13 @@ partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1
         mint(secret.trim_ascii(), &claims)
     }
 
-    /// `kill -9`.
+    /// Sends SIGKILL.
     pub fn kill(&mut self, name: &'static str) {
         let node = self.nodes.remove(name).unwrap_or_else(|| panic!("{name} runs"));
         self.stopped.insert(name, node.kill());
     }
 
-    /// SIGTERM; returns when it has drained.
+    /// Sends SIGTERM and returns when the node has drained.
     pub fn terminate(&mut self, name: &'static str) {
         let node = self.nodes.remove(name).unwrap_or_else(|| panic!("{name} runs"));
         self.stopped.insert(name, node.terminate());
@@ -225,7 +226,7 @@ partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1
         self.nodes.insert(name, stopped.restart());
     }
 
-    /// What `lc top` shows on a node now.
+    /// Returns what `lc top` shows on a node now.
     pub async fn top(&self, name: &str) -> TopSnapshot {
         let admin = self.admin(name);
         let lines = admin.lines::<TopSnapshot>("/v1/top?interval_ms=1000");
@@ -233,7 +234,7 @@ partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1
         timeout(PATIENCE, lines.next()).await.expect("a line in time").unwrap().unwrap()
     }
 
-    /// Waits until what `lc top` shows on a node satisfies a condition; how long that took.
+    /// Waits until `lc top` on a node satisfies a condition. Returns the time it took.
     pub async fn until_top(
         &self,
         name: &str,

@@ -1,8 +1,9 @@
 //! A real daemon in a directory of its own, and viewers on real sockets.
 //!
-//! Every wait ends at [`PATIENCE`], which no healthy run comes near: it bounds a hang, it times nothing.
+//! Every wait is bounded by [`PATIENCE`], which only a failing test reaches. It is not used to
+//! measure time.
 #![allow(clippy::unwrap_used, reason = "a test panics where a program would report")]
-// Each test file uses a part of it.
+// Each test file uses only a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead as _, BufReader};
@@ -29,7 +30,7 @@ pub mod cluster;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const STREAM: StreamId = StreamId(1);
 
-/// A running `lcd`; killed when dropped.
+/// A running `lcd`, which is killed on drop.
 pub struct Daemon {
     child: Child,
     pub address: SocketAddr,
@@ -38,7 +39,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A new daemon with the given settings (TOML) in an empty directory.
+    /// Starts a daemon with the given settings (TOML) in an empty directory.
     pub fn start(config: &str) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         Self::start_in(directory, config, None)
@@ -73,28 +74,28 @@ impl Daemon {
         Self { child, address, directory, config: config.to_owned() }
     }
 
-    /// Kills it without warning and starts it again on the same data and address.
+    /// Sends SIGKILL and starts the daemon again on the same data and address.
     pub fn kill_and_restart(self) -> Self {
         self.kill().restart()
     }
 
-    /// `kill -9`.
-    pub fn kill(mut self) -> Stopped {
+    /// Sends SIGKILL.
+    pub fn kill(mut self) -> StoppedDaemon {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        Stopped {
+        StoppedDaemon {
             address: self.address,
             directory: self.directory.clone(),
             config: self.config.clone(),
         }
     }
 
-    /// SIGTERM; waits for the end, which must be a success.
-    pub fn terminate(mut self) -> Stopped {
+    /// Sends SIGTERM and waits for a successful exit.
+    pub fn terminate(mut self) -> StoppedDaemon {
         self.signal_term();
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}\n{}", self.log());
-        Stopped {
+        StoppedDaemon {
             address: self.address,
             directory: self.directory.clone(),
             config: self.config.clone(),
@@ -110,7 +111,7 @@ impl Daemon {
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
-    /// Whether it still runs.
+    /// Returns whether it is still running.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -131,7 +132,7 @@ impl Daemon {
         AdminClient::new(self.socket())
     }
 
-    /// Its own secret, or the one its settings name.
+    /// Returns the file of its own secret, or the one in its settings.
     fn signing_key(&self) -> PathBuf {
         let named = self.config.lines().find_map(|line| line.strip_prefix("auth.signing_key = "));
         match named {
@@ -148,7 +149,7 @@ impl Daemon {
         format!("http://{}{path}", self.address)
     }
 
-    /// A token without a limit of comments.
+    /// Returns a token without a limit on comments.
     pub fn token(&self, user_id: u64, name: &str) -> String {
         self.token_with(user_id, name, |claims| claims.comments_per_minute = Some(0))
     }
@@ -172,18 +173,18 @@ impl Daemon {
         )
     }
 
-    /// An anonymous viewer.
+    /// Connects an anonymous viewer.
     pub async fn watch(&self) -> Viewer {
         Viewer::join(self.options()).await
     }
 
-    /// A viewer with a token.
+    /// Connects a viewer with a token.
     pub async fn join(&self, user_id: u64, name: &str) -> Viewer {
         let token = Some(self.token(user_id, name).into());
         Viewer::join(ViewerOptions { token, ..self.options() }).await
     }
 
-    /// A viewer that comes back to where it was.
+    /// Connects a viewer that resumes from a position.
     pub async fn resume(&self, position: StreamPosition) -> Viewer {
         Viewer::join(ViewerOptions { resume: Some(position), ..self.options() }).await
     }
@@ -191,7 +192,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -200,12 +201,12 @@ impl Drop for Daemon {
     }
 }
 
-/// A place to listen where no outgoing connection begins, as one may at a port that the system chooses:
-/// a daemon that was stopped must find its own free when it starts again.
+/// Returns an address to listen on below the range of ephemeral ports, so that no outgoing
+/// connection can take the port of a stopped daemon before it starts again.
 fn free_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
-        // Processes of other tests begin elsewhere.
+        // Each test process begins at another port.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let step = std::process::id().wrapping_mul(97).wrapping_add(number);
         let address = SocketAddr::from(([127, 0, 0, 1], 20_000 + (step % 10_000) as u16));
@@ -215,19 +216,19 @@ fn free_address() -> SocketAddr {
     }
 }
 
-/// A daemon that was stopped; its data is still there.
-pub struct Stopped {
+/// A stopped daemon, whose data is still there.
+pub struct StoppedDaemon {
     address: SocketAddr,
     directory: Arc<TempDir>,
     config: String,
 }
 
-impl Stopped {
+impl StoppedDaemon {
     pub fn restart(self) -> Daemon {
         Daemon::start_in(self.directory, &self.config, Some(self.address))
     }
 
-    /// With other settings.
+    /// Starts it again with other settings.
     pub fn restart_with(self, config: &str) -> Daemon {
         Daemon::start_in(self.directory, config, Some(self.address))
     }
@@ -246,11 +247,11 @@ fn read_log(directory: &Path) -> String {
     std::fs::read_to_string(directory.join("lcd.log")).unwrap_or_default()
 }
 
-/// A viewer that remembers what it was shown.
+/// A viewer that records the messages it receives.
 pub struct Viewer {
     connection: ViewerConnection,
     pub welcome: Welcome,
-    /// Everything up to here was accounted for.
+    /// Everything up to this position was received or reported as a gap.
     pub position: StreamPosition,
     pub comments: Vec<SequencedComment>,
     pub gaps: Vec<(u64, u64)>,
@@ -265,7 +266,7 @@ impl Viewer {
         Self { connection, welcome, position, comments: Vec::new(), gaps: Vec::new(), next_ref: 0 }
     }
 
-    /// The next message; ranges that do not join fail the test.
+    /// Returns the next message. Ranges that do not join fail the test.
     pub async fn next(&mut self) -> Result<ServerMessage, ViewerError> {
         let message =
             timeout(PATIENCE, self.connection.next()).await.expect("a message in time")?;
@@ -295,14 +296,14 @@ impl Viewer {
         }
     }
 
-    /// Reads until everything up to `seq` is accounted for.
+    /// Reads until everything up to `seq` was received or reported as a gap.
     pub async fn until_seq(&mut self, seq: u64) {
         while self.position.seq < seq {
             self.next().await.unwrap();
         }
     }
 
-    /// Reads until the connection is closed, and says with which code.
+    /// Reads until the connection is closed. Returns the close code.
     pub async fn until_closed(&mut self) -> u16 {
         loop {
             match self.next().await {
@@ -321,7 +322,7 @@ impl Viewer {
         self.connection.send(message).await
     }
 
-    /// Sends a comment and waits for its ack: comment id and seq.
+    /// Sends a comment and waits for its ack. Returns the comment id and seq.
     pub async fn comment(&mut self, text: &str) -> (live_comments::protocol::CommentId, u64) {
         self.next_ref += 1;
         let client_ref = format!("r{}", self.next_ref);
@@ -346,7 +347,7 @@ impl Viewer {
         .await
     }
 
-    /// The texts it was shown, in order.
+    /// Returns the texts of the comments it received, in order.
     pub fn texts(&self) -> Vec<&str> {
         self.comments.iter().map(|comment| &*comment.message).collect()
     }
@@ -360,7 +361,7 @@ pub fn msgpack(options: ViewerOptions) -> ViewerOptions {
     ViewerOptions { encoding: Encoding::Msgpack, ..options }
 }
 
-/// All comments of a stream in history, oldest first.
+/// Returns all comments of a stream's history, oldest first.
 pub async fn history(daemon: &Daemon, stream: StreamId) -> Vec<SequencedComment> {
     use live_comments::protocol::admin::HistoryPage;
     let admin = daemon.admin();
@@ -379,18 +380,18 @@ pub async fn history(daemon: &Daemon, stream: StreamId) -> Vec<SequencedComment>
     all
 }
 
-/// Waits until the archiver has everything.
+/// Waits until the archiver has read the whole log.
 pub async fn archived(daemon: &Daemon) {
     caught_up(daemon, "archiver").await;
 }
 
-/// Waits until every comment was checked and what came of it is in history.
+/// Waits until every comment was moderated and the decisions are in history.
 pub async fn moderated(daemon: &Daemon) {
     caught_up(daemon, "moderator").await;
     archived(daemon).await;
 }
 
-/// Waits until a consumer of the log has everything.
+/// Waits until a consumer has read the whole log.
 async fn caught_up(daemon: &Daemon, name: &str) {
     use live_comments::protocol::admin::{Cluster, ConsumerLag};
     let admin = daemon.admin();
@@ -407,7 +408,7 @@ async fn caught_up(daemon: &Daemon, name: &str) {
     timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("the {name} does not catch up"));
 }
 
-/// One HTTP request; the status and the body as JSON (null if it is none).
+/// Sends an HTTP request. Returns the status and the body as JSON (null if it is not JSON).
 pub async fn http(
     daemon: &Daemon,
     method: &str,
@@ -430,13 +431,13 @@ pub async fn http(
     parse_answer(&answer)
 }
 
-/// Sends bytes as they are and reads until the end of the connection.
+/// Sends bytes unchanged and reads until the connection ends.
 pub async fn raw(daemon: &Daemon, bytes: &[u8]) -> Vec<u8> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut socket = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
     socket.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    // A reset after the answer is an end, too.
+    // A reset after the answer also ends the connection.
     let _ = timeout(PATIENCE, socket.read_to_end(&mut answer)).await.expect("an answer in time");
     answer
 }

@@ -1,16 +1,17 @@
-//! The wall clock, injected wherever a time is written down, so that tests can own it.
+//! The wall clock, injected wherever a time is stored or sent, so that tests can replace it.
 //!
 //! Intervals and deadlines use `tokio::time::Instant` (in tasks) or `std::time::Instant` (in the
-//! delivery workers) instead: they must not jump when the wall clock does.
+//! delivery workers) instead, because they must not jump with the wall clock.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since the Unix epoch, from a source that tests can replace.
+/// A source of wall-clock time.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
-    /// Since the Unix epoch.
+    /// Returns the time since the Unix epoch.
     fn now(&self) -> Duration;
 
+    /// Returns the time in milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64 {
         self.now().as_millis() as u64
     }
@@ -24,12 +25,12 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Duration {
-        // A clock before 1970 is a broken machine; time 0 keeps it running.
+        // A clock before 1970 is wrong. Time 0 keeps the daemon running.
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 
-/// A clock that follows tokio's, and so stands still and jumps with it in paused tests.
+/// A clock that follows tokio's: in paused tests it stands still and advances with it.
 #[derive(Debug, Clone, Copy)]
 pub struct TokioClock {
     started: tokio::time::Instant,
@@ -37,7 +38,7 @@ pub struct TokioClock {
 }
 
 impl TokioClock {
-    /// Starts at `epoch` after 1970.
+    /// Returns a clock that starts at `epoch` after 1970.
     pub fn starting_at(epoch: Duration) -> Self {
         Self { started: tokio::time::Instant::now(), epoch }
     }

@@ -1,5 +1,5 @@
-//! What stages hand each other through the channels that `run` lays: the reason why no stage imports
-//! another.
+//! The types that stages exchange through channels created by the assembly. Because of them no
+//! stage imports another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::protocol::{
     CloseCode, Comment, CommentId, Identity, Seq, StreamId, StreamPosition, UserId,
 };
 
-/// One viewer's connection on this node. Reused slots get another generation, so a late reply never
+/// One viewer connection on this node. A reused slot gets a new generation, so a late reply never
 /// reaches the wrong viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
@@ -37,11 +37,11 @@ pub struct Submission {
     pub reply_to: ReplyTo,
 }
 
-/// Where the outcome of a submission goes.
+/// The receiver of a submission's outcome.
 #[derive(Debug)]
 pub enum ReplyTo {
     Connection(ConnectionId),
-    /// A request over HTTP.
+    /// A handler of an HTTP request.
     Caller(oneshot::Sender<Result<Accepted, ErrorBody>>),
 }
 
@@ -50,9 +50,9 @@ pub enum ReplyTo {
 pub struct Accepted {
     pub comment_id: CommentId,
     pub seq: Seq,
-    /// What its sender is shown if the broadcast leaves it out; absent for a repeated submission.
+    /// Shown to the sender if the broadcast leaves it out. `None` for a repeated submission.
     pub comment: Option<Arc<Comment>>,
-    /// Never broadcast: shown to its sender alone.
+    /// Never broadcast, and shown only to its sender.
     pub shadow: bool,
 }
 
@@ -64,29 +64,30 @@ pub struct Reply {
     pub outcome: Result<Accepted, ErrorBody>,
 }
 
-/// Takes replies to viewers; delivery implements it. Never waits: a connection that cannot take its
-/// reply is closed as a slow consumer.
+/// Takes replies to viewers. Implemented by delivery. Never waits: a connection that cannot take
+/// its reply is closed as a slow consumer.
 pub trait ReplySink: Send + Sync + std::fmt::Debug + 'static {
     fn reply(&self, replies: Vec<Reply>);
 }
 
-/// What a synchronous check says of a comment before it is appended.
+/// The result of checking a comment before it is appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Screening {
     Accept,
-    /// With a stable reason word.
+    /// Refuses it, with a stable reason.
     Reject(Arc<str>),
-    /// Store it, show it to its sender alone.
+    /// Stores it and shows it only to its sender.
     Shadow(Arc<str>),
-    /// A moderator decides before anybody sees it.
+    /// Keeps it hidden until a moderator decides.
     Hold(Arc<str>),
 }
 
-/// Moderation before publication, for streams that want it; moderation implements it.
+/// Moderation before publication, for streams in synchronous mode. Implemented by moderation.
 #[async_trait]
 pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
     async fn screen(&self, comment: &Comment) -> Result<Screening, ErrorBody>;
-    /// Keeps a held comment for review.
+
+    /// Stores a held comment for review.
     async fn hold(&self, comment: Arc<Comment>, reason: Arc<str>) -> Result<(), ErrorBody>;
 }
 
@@ -94,24 +95,25 @@ pub trait Screen: Send + Sync + std::fmt::Debug + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReactionCounts {
     pub stream_id: StreamId,
-    /// Index into the configured kinds, and how many.
+    /// Pairs of an index into the configured kinds and a count.
     pub counts: Vec<(u16, u32)>,
 }
 
-/// A viewer whose handshake is done, on its way from the gateway to a delivery worker.
+/// A viewer after its handshake, passed from the gateway to a delivery worker.
 #[derive(Debug)]
 pub struct NewViewer {
     pub transport: Transport,
     /// Bytes the HTTP library had read beyond the handshake.
     pub early_bytes: Vec<u8>,
     pub stream_id: StreamId,
-    /// `None`: an anonymous viewer, or one that has yet to send `auth`.
+    /// `None` for an anonymous viewer, or one that has not sent `auth` yet.
     pub bearer: Option<Bearer>,
-    /// Close it unless a valid `auth` arrives within the auth timeout; until then it gets nothing.
+    /// The viewer receives nothing until it sends a valid `auth`, and is closed after the auth
+    /// timeout.
     pub must_authenticate: bool,
     pub encoding: Encoding,
     pub deflate: Deflate,
-    /// What the viewer last received before it came back.
+    /// The last position that a returning viewer received.
     pub resume_from: Option<StreamPosition>,
     /// Released when the connection ends.
     pub permit: Box<dyn Permit>,
@@ -121,48 +123,48 @@ pub struct NewViewer {
 #[derive(Debug, Clone)]
 pub struct Bearer {
     pub identity: Arc<Identity>,
-    /// How long the token is still good, leeway included: then the connection is closed.
+    /// The time the token remains valid, leeway included. The connection is closed after it.
     pub expires_in: Duration,
 }
 
-/// What the gateway holds for a connection (its place in the registry and in the limits). Dropping
-/// it gives all of it back.
+/// Everything the gateway holds for a connection: its registration and its share of the limits.
+/// Both are released on drop.
 pub trait Permit: Send + std::fmt::Debug {}
 
 /// Takes viewers; delivery implements it.
 pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
-    /// Hands a viewer to a worker. The worker sends `welcome`.
+    /// Passes a viewer to a worker, which sends `welcome`.
     fn attach(&self, viewer: NewViewer);
 
-    /// The answer to an [`AuthRequest`]; on an error the viewer is told and closed. The permit comes
-    /// on top of the one the viewer has: both are held until the connection ends.
+    /// Answers an [`AuthRequest`]. On an error the viewer is told and closed. The permit is held in
+    /// addition to the viewer's first one, until the connection ends.
     fn authenticated(
         &self,
         connection: ConnectionId,
         outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     );
 
-    /// Closes every connection of a user with a code, and says how many it were.
+    /// Closes every connection of a user with a code. Resolves to the number of connections closed.
     fn disconnect_user(&self, user_id: UserId, code: CloseCode) -> BoxFuture<'static, u64>;
 
-    /// Writes to every connection of a user, and says how many it were.
+    /// Sends a direct message to every connection of a user. Resolves to their number.
     fn direct(&self, user_id: UserId, from: Arc<str>, message: Arc<str>)
     -> BoxFuture<'static, u64>;
 
-    /// Tells every viewer `bye` with a time to come back drawn from `0..=jitter`, and closes it.
-    /// Resolves when all are gone.
+    /// Sends every viewer `bye` with a reconnect time drawn from `0..=jitter`, and closes it.
+    /// Resolves to their number when all are closed.
     fn dismiss_all(&self, code: CloseCode, jitter: Duration) -> BoxFuture<'static, u64>;
 
-    /// Connections now.
+    /// Returns the current number of connections.
     fn connections(&self) -> u64;
 }
 
-/// A node without viewers.
+/// The sink of a node without viewers.
 #[derive(Debug)]
 pub struct NoViewers;
 
 impl ViewerSink for NoViewers {
-    /// Closes it: there is no worker to serve it, and no gateway that could have let it in.
+    /// Closes the viewer. Such a node has no gateway that could admit one.
     fn attach(&self, viewer: NewViewer) {
         drop(viewer);
     }
@@ -186,7 +188,7 @@ impl ViewerSink for NoViewers {
     }
 }
 
-/// A token that came in an `auth` message; the gateway verifies it.
+/// The token of an `auth` message, for the gateway to verify.
 #[derive(Debug)]
 pub struct AuthRequest {
     pub connection: ConnectionId,
@@ -194,10 +196,10 @@ pub struct AuthRequest {
     pub token: String,
 }
 
-/// An operator's word to the broadcast stage on how much of a stream to show.
+/// An operator's order to the broadcast stage: the share of a stream to broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThrottleOrder {
     pub stream_id: StreamId,
-    /// `None` gives the decision back to the throttle.
+    /// `None` returns the decision to the automatic throttle.
     pub sample_rate: Option<SampleRate>,
 }

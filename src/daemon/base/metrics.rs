@@ -1,7 +1,8 @@
-//! Counters of the whole node, readable by the console and exported to Prometheus.
+//! The counters and gauges of a node, exported at `/metrics` and read by `lc top`.
 //!
-//! `prometheus-client` rather than the `metrics` facade, because `lc top` reads the very numbers
-//! that `/metrics` exports, and a facade can only be written to.
+//! All counters count since the start of the process and only grow. The node uses
+//! `prometheus-client` instead of the `metrics` facade, because `lc top` reads the numbers that
+//! `/metrics` exports, and a facade can only be written to.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,31 +16,31 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// A counter by one label.
+/// The label of a counter that is split by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
     pub reason: String,
 }
 
-/// Counters by reason. The crate's own family can be exported but not listed, and `lc top` lists
-/// them. Cloning shares them; reasons are stable words of the code, so their number is bounded.
+/// Counters by reason. Clones share them. The number of counters is bounded because reasons are
+/// constants of the code. The `Family` of `prometheus-client` cannot list its counters, which `lc
+/// top` needs.
 #[derive(Debug, Clone, Default)]
 pub struct ByReason {
     counters: Arc<RwLock<BTreeMap<String, Counter>>>,
 }
 
 impl ByReason {
-    /// The counter of one reason; keep it where the same reason is counted often.
+    /// Returns the counter of a reason. Callers that count a reason often should keep it.
     pub fn get_or_create(&self, label: &Reason) -> Counter {
         if let Some(counter) = self.read().get(&label.reason) {
             return counter.clone();
         }
-        // Inserting leaves the map whole even if another holder of the lock panicked.
         let mut counters = self.counters.write();
         counters.entry(label.reason.clone()).or_default().clone()
     }
 
-    /// All counts, by reason.
+    /// Returns all counts, by reason.
     pub fn totals(&self) -> BTreeMap<String, u64> {
         self.read().iter().map(|(reason, counter)| (reason.clone(), counter.get())).collect()
     }
@@ -67,40 +68,66 @@ impl EncodeMetric for ByReason {
     }
 }
 
-/// All counters. Cloning shares them.
+/// All counters and gauges. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
+    /// Comments that arrived, refused ones included.
     pub comments_received: Counter,
+    /// Comments stored in the event log.
     pub comments_accepted: Counter,
+    /// By error code.
     pub comments_refused: ByReason,
+    /// Comments published by the broadcast stage, counted once each.
     pub comments_broadcast: Counter,
+    /// Comments that the throttle left out.
     pub comments_sampled_out: Counter,
+    /// Comments that this node left out because of its egress limit, counted once each.
     pub comments_egress_sampled_out: Counter,
+    /// Comments written to viewers, counted once per viewer.
     pub comments_delivered: Counter,
+    /// Comments that slow viewers skipped, counted once per viewer.
     pub comments_skipped: Counter,
+    /// Deletions published by the broadcast stage.
     pub comments_deleted: Counter,
+    /// Comments written to the comment store.
     pub comments_archived: Counter,
+    /// Reactions counted by this node.
     pub reactions: Counter,
+    /// Bytes read from viewers, after TLS.
     pub bytes_in: Counter,
+    /// Bytes written to viewers, before TLS.
     pub bytes_out: Counter,
+    /// Viewers that a delivery worker has taken.
     pub connections_opened: Counter,
+    /// By close code.
     pub connections_closed: ByReason,
+    /// By error code; viewers refused before or after the upgrade.
     pub connections_refused: ByReason,
+    /// Viewers now. Set from the workers' gauges when metrics are read.
     pub connections: Gauge,
+    /// Viewers with full sockets now. Set like `connections`.
     pub slow_viewers: Gauge,
+    /// Pages handed to returning viewers.
     pub catch_up_pages: Counter,
+    /// Pages read for returning viewers. Several viewers may share one read.
     pub catch_up_reads: Counter,
+    /// Streams that the egress limit reduces now.
     pub egress_limited_streams: Gauge,
+    /// Bus messages dropped because this node was too slow.
     pub bus_messages_lost: Counter,
+    /// Records that a consumer could not process.
     pub dead_letters: Counter,
+    /// Comments checked by moderation.
     pub moderation_checked: Counter,
+    /// By decision.
     pub moderation_decisions: ByReason,
+    /// By reason of a decision other than accept.
     pub moderation_reasons: ByReason,
 }
 
 impl Metrics {
-    /// The Prometheus text of everything, with `extra` lines (gauges taken at the moment of asking)
-    /// in front of the end marker.
+    /// Returns all metrics in the Prometheus text format, with the `extra` lines (gauges read at
+    /// this moment) before the end marker.
     pub fn render(&self, extra: &str) -> String {
         let mut registry = Registry::with_prefix("lcd");
         self.register(&mut registry);
@@ -169,7 +196,7 @@ impl Metrics {
     }
 }
 
-/// Counts one more under a label.
+/// Adds one to the counter of a reason.
 pub fn count(family: &ByReason, reason: &str) {
     family.get_or_create(&Reason { reason: reason.to_owned() }).inc();
 }
@@ -179,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_exported_by_reason_can_also_be_listed() {
+    fn counters_by_reason_are_exported_and_listed() {
         let metrics = Metrics::default();
         count(&metrics.comments_refused, "banned");
         count(&metrics.comments_refused, "banned");

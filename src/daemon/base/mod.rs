@@ -1,5 +1,5 @@
-//! What every layer stands on: time, settings, figures, supervised tasks, and the types that stages
-//! hand to each other. Imports nothing else of the daemon.
+//! The lowest layer: time, configuration, metrics, supervised tasks, and the types that stages
+//! exchange. It imports no other layer of the daemon.
 
 pub mod clock;
 pub mod config;

@@ -1,7 +1,8 @@
-//! The node's notice board: stages pin up what they measure, the admin socket reads it.
+//! The status of a node: stages publish their measurements here, and the admin socket and
+//! `/metrics` read them.
 //!
-//! Always holds: writing never waits for a reader and costs a few atomic stores; what is read may
-//! be a moment old, never torn.
+//! Always holds: publishing costs an atomic store or a short lock that no reader holds for long. A
+//! value may be a moment old when it is read. The maps have one entry per stream of the node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,29 +11,42 @@ use ahash::AHashMap;
 use parking_lot::Mutex;
 
 use super::metrics::Metrics;
-use super::supervise::breaker::Breaker;
+use crate::daemon::base::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{BreakerStatus, Egress, StreamEgress, StreamRates};
 use crate::protocol::throttle::SampleRate;
 
-/// What one delivery worker measures of itself; all grow except `connections` and `slow_viewers`.
+/// Measurements of one delivery worker, written only by that worker. The counters count since its
+/// start.
 #[derive(Debug, Default)]
 pub struct WorkerGauges {
+    /// Viewers of the worker now.
     pub connections: AtomicU64,
+    /// Viewers whose sockets are full now.
     pub slow_viewers: AtomicU64,
+    /// Microseconds the worker has worked, out of `wall_us`.
     pub busy_us: AtomicU64,
+    /// Microseconds since the worker started.
     pub wall_us: AtomicU64,
+    /// Frames written, counted once per viewer.
     pub frames: AtomicU64,
+    /// Comments written, counted once per viewer.
     pub delivered: AtomicU64,
+    /// Bytes written to sockets, before TLS.
     pub bytes_out: AtomicU64,
 }
 
-/// What the broadcast stage measures of one stream.
+/// Measurements of one stream by the broadcast stage. The counters count since the stage took the
+/// stream over.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StreamGauges {
+    /// The estimated rate of accepted comments, which the throttle uses.
     pub comments_per_second: f64,
+    /// The share of comments that is broadcast now.
     pub sample_rate: SampleRate,
+    /// An index into `broadcast.throttle`.
     pub throttle_level: u8,
+    /// The share fixed by an operator, if any.
     pub throttle_override: Option<SampleRate>,
     pub received: u64,
     pub broadcast: u64,
@@ -40,7 +54,7 @@ pub struct StreamGauges {
     pub deleted: u64,
 }
 
-/// The board. Cheap to clone.
+/// The status board of a node. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct StatusBoard {
     inner: Arc<Inner>,
@@ -55,7 +69,8 @@ struct Inner {
     streams: Mutex<AHashMap<StreamId, StreamGauges>>,
     viewers: Mutex<AHashMap<StreamId, u64>>,
     egress: Mutex<Egress>,
-    /// Streams that were shown in part: the share now, and the comments left out so far.
+    /// Streams that were reduced by the egress limit: the share now, and the comments left out so
+    /// far.
     stream_egress: Mutex<AHashMap<StreamId, (SampleRate, u64)>>,
     breakers: Mutex<Vec<Arc<Breaker>>>,
     rate_refusal_at_ms: AtomicU64,
@@ -70,6 +85,7 @@ impl StatusBoard {
         self.inner.ready.store(ready, Ordering::Release);
     }
 
+    /// Returns whether the node has started and does not drain.
     pub fn is_ready(&self) -> bool {
         self.inner.ready.load(Ordering::Acquire) && !self.is_draining()
     }
@@ -111,7 +127,7 @@ impl StatusBoard {
         self.inner.streams.lock().get(&stream_id).copied()
     }
 
-    /// What the broadcast stage measures of every stream it has.
+    /// Returns the measurements of every stream that this node broadcasts.
     pub fn stream_rates(&self) -> Vec<StreamRates> {
         let rates = |(stream_id, gauges): (&StreamId, &StreamGauges)| StreamRates {
             stream_id: *stream_id,
@@ -127,12 +143,12 @@ impl StatusBoard {
         self.inner.streams.lock().iter().map(rates).collect()
     }
 
-    /// Forgets streams whose broadcast stage runs elsewhere now.
+    /// Removes streams that another node broadcasts now.
     pub fn forget_streams(&self, streams: &[StreamId]) {
         self.inner.streams.lock().retain(|stream_id, _| !streams.contains(stream_id));
     }
 
-    /// Viewers of all nodes, as presence last counted them.
+    /// Sets the viewers of each stream over all nodes, as presence last counted them.
     pub fn set_viewers(&self, viewers: AHashMap<StreamId, u64>) {
         *self.inner.viewers.lock() = viewers;
     }
@@ -141,7 +157,7 @@ impl StatusBoard {
         self.inner.viewers.lock().get(&stream_id).copied().unwrap_or(0)
     }
 
-    /// What the node sends, and what limits it.
+    /// Sets the node's egress and its limits.
     pub fn set_egress(&self, egress: Egress) {
         self.metrics().egress_limited_streams.set(egress.streams_lowered as i64);
         *self.inner.egress.lock() = egress;
@@ -151,7 +167,8 @@ impl StatusBoard {
         self.inner.egress.lock().clone()
     }
 
-    /// The share of a stream that this node shows now, and how many comments more it left out.
+    /// Sets the share of a stream that this node shows, and adds the comments it left out since the
+    /// last call.
     pub fn set_stream_egress(&self, stream_id: StreamId, share: SampleRate, sampled_out: u64) {
         let mut streams = self.inner.stream_egress.lock();
         if share.is_all() && sampled_out == 0 && !streams.contains_key(&stream_id) {
@@ -162,7 +179,7 @@ impl StatusBoard {
         *sum += sampled_out;
     }
 
-    /// All streams that this node shows, or has shown, in part.
+    /// Returns all streams that this node has reduced at some time.
     pub fn stream_egress(&self) -> Vec<StreamEgress> {
         let row = |(&stream_id, &(share, sampled_out)): (&StreamId, &(SampleRate, u64))| {
             StreamEgress { stream_id, share, sampled_out }
@@ -170,13 +187,13 @@ impl StatusBoard {
         self.inner.stream_egress.lock().iter().map(row).collect()
     }
 
-    /// Viewers whose socket takes no more for now, of all workers.
+    /// Returns the viewers of all workers whose sockets are full.
     pub fn slow_viewers(&self) -> u64 {
         let workers = self.inner.workers.lock();
         workers.iter().map(|worker| worker.slow_viewers.load(Ordering::Relaxed)).sum()
     }
 
-    /// A breaker for a dependency, shown on the board from now on.
+    /// Creates the circuit breaker of a dependency and shows it on the board.
     pub fn add_breaker(&self, dependency: &'static str) -> Arc<Breaker> {
         let breaker = Arc::new(Breaker::new(dependency));
         self.inner.breakers.lock().push(breaker.clone());
@@ -187,7 +204,7 @@ impl StatusBoard {
         self.inner.breakers.lock().iter().map(|breaker| breaker.status()).collect()
     }
 
-    /// Adds the workers' gauges up into those that Prometheus reads.
+    /// Sets the gauges of `/metrics` to the sums over all workers.
     pub fn set_connection_gauges(&self) {
         let sum = |gauge: fn(&WorkerGauges) -> &AtomicU64| {
             let workers = self.inner.workers.lock();
@@ -198,7 +215,7 @@ impl StatusBoard {
         metrics.slow_viewers.set(sum(|worker| &worker.slow_viewers) as i64);
     }
 
-    /// Connections of all workers.
+    /// Returns the connections of all workers.
     pub fn connections(&self) -> u64 {
         let workers = self.inner.workers.lock();
         workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).sum()

@@ -12,7 +12,7 @@ pub fn ticker(period: Duration) -> Interval {
     ticker
 }
 
-/// Ticks at once, and every `period` from then on as [`ticker`] does.
+/// Ticks at once, and then every `period` as [`ticker`] does.
 pub fn ticker_from_now(period: Duration) -> Interval {
     let mut ticker = tokio::time::interval(period);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,17 +1,20 @@
-//! `lcd check`: whether this configuration would start, without starting it.
+//! `lcd check`: tests whether a configuration would start, without starting it.
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::first_start::create_data_dir;
 use crate::daemon::base::clock::{SharedClock, SystemClock};
 use crate::daemon::base::config::Config;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::choose::{Engines, probe_servers};
 use crate::daemon::stages::auth::Verifier;
 
-/// Reaches every dependency the configuration names and prints a line for each; the first that does
-/// not answer is the error.
+/// Connects to every dependency of the configuration and prints a line for each.
+///
+/// # Errors
+/// The first dependency that does not answer.
 pub async fn check(config: &Config) -> anyhow::Result<()> {
     println!("configuration        ok");
     let clock: SharedClock = Arc::new(SystemClock);
@@ -22,7 +25,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         format!("cannot listen on {listen} (gateway.listen): is a daemon running there?")
     })?;
     println!("address              ok, {listen} is free");
-    super::first_start::make_data_dir(&config.node.data_dir)?;
+    create_data_dir(&config.node.data_dir)?;
     for probe in probe_servers(config).await? {
         println!("{:20} ok, {}", probe.server, probe.result.map_err(anyhow::Error::msg)?);
     }

@@ -1,4 +1,5 @@
-//! What a node makes for itself, so that it works as typed, and what it tells whoever started it.
+//! Preparations that let a node start without a configuration, and the text it prints when it is
+//! ready.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -15,46 +16,61 @@ use crate::protocol::StreamId;
 use crate::protocol::paths::{ADMIN_SOCKET, default_data_dir};
 use crate::protocol::stream::NewStream;
 
-/// Makes the data directory, for its owner alone.
-pub(super) fn make_data_dir(path: &Path) -> anyhow::Result<()> {
+/// File descriptors that are not viewers: stores, log segments, admin connections, HTTP requests.
+const RESERVED_FILES: u64 = 1_000;
+
+/// Creates the data directory, with access only for its owner.
+pub(super) fn create_data_dir(path: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
-        format!("cannot make the data directory {}: choose another with --data-dir", path.display())
+        let path = path.display();
+        format!("cannot create the data directory {path}: choose another with --data-dir")
     })
 }
 
-/// Stream 1, live and open to everybody, if there is no stream at all.
-pub(super) async fn make_stream(metadata: &SharedMetadataStore, now_ms: u64) -> anyhow::Result<()> {
-    if metadata.streams().await?.is_empty() {
-        let title = "Stream 1".to_owned();
-        let new = NewStream {
-            stream_id: Some(StreamId(1)),
-            title,
-            anonymous: true,
-            ..NewStream::default()
-        };
-        let audit = NewAudit {
-            at: now_ms,
-            actor: "lcd (first start)".to_owned(),
-            action: "create_stream",
-            target: String::new(),
-            detail: serde_json::to_value(&new)?,
-        };
-        match metadata.create_stream(new, audit).await {
-            Ok(_) => info!("made stream 1, live and open to anonymous viewers"),
-            // Another node of the cluster was first.
-            Err(StoreError::Exists(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// Creates stream 1, live and open to anonymous viewers, if there is no stream at all.
+pub(super) async fn create_first_stream(
+    metadata: &SharedMetadataStore,
+    now_ms: u64,
+) -> anyhow::Result<()> {
+    if !metadata.streams().await?.is_empty() {
+        return Ok(());
+    }
+    let new = NewStream {
+        stream_id: Some(StreamId(1)),
+        title: "Stream 1".to_owned(),
+        anonymous: true,
+        ..NewStream::default()
+    };
+    let audit = NewAudit {
+        at: now_ms,
+        actor: "lcd (first start)".to_owned(),
+        action: "create_stream",
+        target: String::new(),
+        detail: serde_json::to_value(&new)?,
+    };
+    match metadata.create_stream(new, audit).await {
+        Ok(_) => info!("created stream 1, live and open to anonymous viewers"),
+        // Another node of the cluster created it meanwhile.
+        Err(StoreError::Exists(_)) => {}
+        Err(error) => return Err(error.into()),
     }
     Ok(())
 }
 
-/// Descriptors that are not viewers: stores, log segments, admin connections, requests over HTTP.
-const RESERVED_FILES: u64 = 1_000;
+/// Raises the limit of open files to the maximum the system allows, and lowers `max_connections` to
+/// the number of viewers that fit. A viewer beyond that is then refused with `node_full`, instead
+/// of reaching a node that cannot accept.
+pub(super) fn fit_connections_to_file_limit(max_connections: &mut u32) {
+    let configured = *max_connections;
+    if let Some(fit) = raise_file_limit().filter(|fit| *fit < configured) {
+        let connections = fit.max(1);
+        info!(connections, configured, "the limit of open files allows fewer viewers");
+        *max_connections = connections;
+    }
+}
 
-/// Raises the limit of open files to what the system allows, and returns how many viewers fit: each
-/// is one. `None` if the limit is not known.
-pub(super) fn raise_file_limit() -> Option<u32> {
+/// Returns how many viewers fit the raised limit, at one file each, or `None` if it is not known.
+fn raise_file_limit() -> Option<u32> {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
     match raised {
@@ -66,22 +82,7 @@ pub(super) fn raise_file_limit() -> Option<u32> {
     }
 }
 
-/// The connections this process can really hold: a viewer beyond them must be told so, instead of
-/// finding a node that cannot accept.
-pub(super) fn fit_connections(configured: u32, viewers_that_fit: Option<u32>) -> u32 {
-    match viewers_that_fit {
-        Some(fit) if fit < configured => {
-            info!(
-                connections = fit.max(1),
-                configured, "the limit of open files allows fewer viewers"
-            );
-            fit.max(1)
-        }
-        _ => configured,
-    }
-}
-
-/// Where to go next, in commands that work as they stand.
+/// Returns the text that a node prints when it is ready: the next commands, ready to be copied.
 pub(super) fn greeting(config: &Config, address: SocketAddr) -> String {
     let secure = config.gateway.tls.is_some() || config.gateway.dev_tls;
     let (http, ws) = if secure { ("https", "wss") } else { ("http", "ws") };
@@ -98,24 +99,24 @@ pub(super) fn greeting(config: &Config, address: SocketAddr) -> String {
     )
 }
 
-/// How `lc` is called from where the daemon was started: by its path if it lies beside `lcd`
-/// outside of `PATH`, with the socket if that is not where `lc` looks by itself.
+/// Returns the command that calls `lc` from here: with its path if it lies beside `lcd` but not in
+/// `PATH`, and with the socket if that is not the default one.
 fn lc_command(config: &Config) -> String {
     let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("lc"));
-    let installed = |path: &PathBuf| {
+    let in_path = |program: &PathBuf| {
         let search = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&search).any(|dir| Some(dir.as_path()) == path.parent())
+        std::env::split_paths(&search).any(|dir| Some(dir.as_path()) == program.parent())
     };
-    let program = match beside.filter(|path| path.exists()) {
-        Some(path) if !installed(&path) => {
+    let program = match beside.filter(|program| program.exists()) {
+        Some(program) if !in_path(&program) => {
             let here = std::env::current_dir().unwrap_or_default();
-            path.strip_prefix(here).map(Path::to_path_buf).unwrap_or(path).display().to_string()
+            program.strip_prefix(here).map(Path::to_path_buf).unwrap_or(program)
         }
-        _ => "lc".to_owned(),
+        _ => PathBuf::from("lc"),
     };
+    let program = program.display();
     if config.node.admin_socket == default_data_dir(std::env::var_os).join(ADMIN_SOCKET) {
-        program
-    } else {
-        format!("{program} --socket {}", config.node.admin_socket.display())
+        return program.to_string();
     }
+    format!("{program} --socket {}", config.node.admin_socket.display())
 }

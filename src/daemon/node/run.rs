@@ -1,5 +1,4 @@
-//! A node's life: built (`assembly`), started, waited for, drained (`shutdown`). The service manager
-//! hears of each step (`service_manager`).
+//! The life of a node: assemble, start, wait, drain. The service manager is told of each step.
 
 use std::future::Future;
 use std::io::IsTerminal as _;
@@ -12,9 +11,9 @@ use tracing::{info, warn};
 
 use super::assembly::Node;
 use super::first_start;
-use super::shutdown::Running;
+use super::shutdown::RunningNode;
+use super::systemd::{notify, reload, start_watchdog};
 use crate::daemon::base::config::Config;
-use crate::daemon::node::systemd::{reload, start_watchdog, tell};
 
 /// Resolves on SIGTERM or SIGINT.
 pub async fn termination() {
@@ -35,39 +34,39 @@ pub async fn termination() {
 /// Runs a node until `stop` resolves, then drains it.
 ///
 /// # Errors
-/// What kept it from starting, or the failure of a part without which it cannot go on.
+/// The reason why it could not start, or the failure of an essential task.
 pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let viewers_that_fit = first_start::raise_file_limit();
-    let connections = &mut config.gateway.max_connections;
-    *connections = first_start::fit_connections(*connections, viewers_that_fit);
+    first_start::fit_connections_to_file_limit(&mut config.gateway.max_connections);
     let config = Arc::new(config);
-    report_file_size_limit()?;
+    turn_file_size_signal_into_error()?;
     let hangups = hangups()?;
-    first_start::make_data_dir(&config.node.data_dir)?;
+    first_start::create_data_dir(&config.node.data_dir)?;
     let (fatal, fatal_reason) = mpsc::channel(1);
+
     let node = Node::assemble(config.clone(), fatal).await?;
     let greeting = first_start::greeting(&config, node.address());
     let running = node.start();
-    // Printed for people and scripts alike: words on standard output mean "ready".
+    // Text on standard output means "ready", for people and for scripts.
     print!("{greeting}");
-    start_watchdog(&running.supervisors.rest, running.delivery.clone());
-    tell(&[NotifyState::Ready]);
+    start_watchdog(&running.tasks.rest, running.delivery.clone());
+    notify(&[NotifyState::Ready]);
+
     let outcome = wait(stop, fatal_reason, hangups, &running).await;
     info!("draining");
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
     running.drain(&config.shutdown).await;
     outcome
 }
 
-/// Makes a limit on file sizes an error of the write that meets it, which the event log answers as a
-/// full disk. Left alone, its signal (SIGXFSZ) ends the process.
-fn report_file_size_limit() -> std::io::Result<()> {
+/// Turns a write beyond the limit on file sizes into an error, which the event log handles as a
+/// full disk. Without a handler the signal (SIGXFSZ) ends the process.
+fn turn_file_size_signal_into_error() -> std::io::Result<()> {
     let number = nix::sys::signal::Signal::SIGXFSZ as i32;
     signal(SignalKind::from_raw(number)).map(drop)
 }
 
-/// SIGHUP as a request to reload. On a terminal it means that the terminal is gone, and ends the
-/// daemon as it would any program.
+/// Returns SIGHUP as a request to reload. On a terminal SIGHUP means that the terminal has closed,
+/// and it ends the daemon as it ends any program.
 fn hangups() -> std::io::Result<Option<Signal>> {
     if std::io::stdin().is_terminal() {
         return Ok(None);
@@ -82,11 +81,12 @@ async fn next_hangup(hangups: &mut Option<Signal>) {
     }
 }
 
+/// Waits for `stop` or a fatal error, and reloads on each hangup meanwhile.
 async fn wait(
     stop: impl Future<Output = ()>,
     mut fatal: mpsc::Receiver<String>,
     mut hangups: Option<Signal>,
-    running: &Running,
+    running: &RunningNode,
 ) -> anyhow::Result<()> {
     tokio::pin!(stop);
     loop {

@@ -1,6 +1,6 @@
-//! How a node goes down, so that nothing acknowledged is lost and viewers know where to go:
-//! stop accepting → stop ingest → let the consumers catch up → stop them → tell viewers to come
-//! back → close the log. All of it within the deadline of the configuration.
+//! Drains a node so that nothing acknowledged is lost and viewers know when to reconnect: stop
+//! accepting → stop ingest → let the consumers catch up → stop them → dismiss viewers → close
+//! the log. All of it ends by the deadline of the configuration.
 
 use std::time::Duration;
 
@@ -17,96 +17,77 @@ use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::protocol::CloseCode;
 
-/// How often the consumers' lag is looked at.
+/// The time between two checks of the consumers' lag.
 const LAG_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A stop for each group of tasks, in the order in which they are stopped.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Stops {
-    /// gateway, auth: no new viewers, no new requests.
-    pub(super) accept: CancellationToken,
-    /// ingest: what was received is still made durable and answered.
-    pub(super) ingest: CancellationToken,
-    /// broadcast, archive, moderation, reactions.
-    pub(super) consumers: CancellationToken,
-    /// hub, presence, history, admin and what runs on a timer.
-    pub(super) rest: CancellationToken,
-}
-
-/// One supervisor for each group.
+/// The tasks of a node, in groups that are stopped one after the other, in this order.
 #[derive(Debug)]
-pub(super) struct Supervisors {
+pub(super) struct TaskGroups {
+    /// Gateway and auth. Stopping them ends new viewers and new requests.
     pub(super) accept: Supervisor,
+    /// Ingest. It still stores and acknowledges the comments it has received.
     pub(super) ingest: Supervisor,
+    /// Broadcast, archive, moderation, reactions.
     pub(super) consumers: Supervisor,
+    /// Hub, presence, history, admin, and everything on a timer.
     pub(super) rest: Supervisor,
 }
 
-impl Supervisors {
-    pub(super) fn new(stops: &Stops) -> Self {
-        Self {
-            accept: Supervisor::new(stops.accept.clone()),
-            ingest: Supervisor::new(stops.ingest.clone()),
-            consumers: Supervisor::new(stops.consumers.clone()),
-            rest: Supervisor::new(stops.rest.clone()),
-        }
+impl Default for TaskGroups {
+    fn default() -> Self {
+        let group = || Supervisor::new(CancellationToken::new());
+        Self { accept: group(), ingest: group(), consumers: group(), rest: group() }
     }
 }
 
 /// A node whose tasks run.
 #[derive(Debug)]
-pub(super) struct Running {
-    pub(super) stops: Stops,
-    pub(super) supervisors: Supervisors,
+pub(super) struct RunningNode {
+    pub(super) tasks: TaskGroups,
     pub(super) log: SharedLog,
-    /// On a node with viewers.
+    /// `None` on a node without viewers.
     pub(super) delivery: Option<DeliveryHandle>,
     pub(super) board: StatusBoard,
-    /// Whether every consumer is in this process. Otherwise others go on where it stops.
-    pub(super) alone: bool,
+    /// Whether all consumers of the log are in this process. If not, other nodes continue its work.
+    pub(super) owns_all_consumers: bool,
     pub(super) certificate: Option<CertificateRenewal>,
 }
 
-impl Running {
-    /// Goes down in order. Whatever does not finish by the deadline is left to be cut off.
+impl RunningNode {
+    /// Shuts the node down in order. Work that is not finished by the deadline is abandoned.
     pub(super) async fn drain(self, config: &ShutdownConfig) {
         let started = Instant::now();
         let deadline = started + config.deadline;
         self.board.set_ready(false);
         self.board.set_draining(true);
-        self.stops.accept.cancel();
-        within(deadline, "requests", self.supervisors.accept.finished()).await;
-        self.stops.ingest.cancel();
-        within(deadline, "ingest", self.supervisors.ingest.finished()).await;
-        // A store that is down must not take the time of the goodbyes: the log keeps what is left.
+        stop_group("requests", &self.tasks.accept, deadline).await;
+        stop_group("ingest", &self.tasks.ingest, deadline).await;
+        // A store that is down must not use up the time for viewers: the log keeps what is left.
         let share = |tenths| (started + config.deadline * tenths / 10).min(deadline);
-        if self.alone {
-            within(share(6), "consumers' lag", self.caught_up()).await;
+        if self.owns_all_consumers {
+            within(share(6), "consumers' lag", self.wait_for_consumers()).await;
         }
-        self.stops.consumers.cancel();
-        within(share(8), "consumers", self.supervisors.consumers.finished()).await;
-        let jitter = config.reconnect_jitter;
+        stop_group("consumers", &self.tasks.consumers, share(8)).await;
         if let Some(delivery) = &self.delivery {
-            let goodbyes = delivery.dismiss_all(CloseCode::Shutdown, jitter);
-            within(deadline, "viewers", goodbyes).await;
+            let dismissed = delivery.dismiss_all(CloseCode::Shutdown, config.reconnect_jitter);
+            within(deadline, "viewers", dismissed).await;
             delivery.stop();
         }
-        self.stops.rest.cancel();
-        within(deadline, "the rest", self.supervisors.rest.finished()).await;
+        stop_group("the rest", &self.tasks.rest, deadline).await;
         if let Err(error) = self.log.close().await {
             warn!(%error, "event log not closed cleanly; it is recovered at the next start");
         }
         info!(elapsed_ms = started.elapsed().as_millis() as u64, "drained");
     }
 
-    /// Waits until every consumer has read all there is.
-    async fn caught_up(&self) {
+    /// Waits until every consumer has read the whole log.
+    async fn wait_for_consumers(&self) {
         loop {
             match self.log.lag().await {
                 Ok(groups) if groups.iter().all(|group| group.lag == 0) => return,
                 Ok(_) => tokio::time::sleep(LAG_INTERVAL).await,
                 Err(error) => {
-                    warn!(%error, "consumers' lag is not known");
+                    warn!(%error, "consumer lag unknown; not waiting for the consumers");
                     return;
                 }
             }
@@ -114,8 +95,13 @@ impl Running {
     }
 }
 
-async fn within<T>(deadline: Instant, what: &str, work: impl Future<Output = T>) {
+async fn stop_group(name: &str, group: &Supervisor, deadline: Instant) {
+    group.stop_token().cancel();
+    within(deadline, name, group.finished()).await;
+}
+
+async fn within<T>(deadline: Instant, part: &str, work: impl Future<Output = T>) {
     if timeout_at(deadline, work).await.is_err() {
-        warn!(what, "did not finish before the deadline");
+        warn!(part, "not finished before the deadline");
     }
 }

@@ -1,46 +1,50 @@
-//! What a service manager (systemd) is told, and what it asks for. Without one all of this is silent.
+//! The service manager (systemd). Without one, nothing here has an effect.
 //!
-//! Told: ready, reloading, stopping, and within `WatchdogSec` that the node still works. That last
-//! word is kept back when the delivery workers or the threads for blocking work do not answer; then
-//! the manager restarts the daemon. Asked for: SIGHUP reads the certificate again, and nothing else.
+//! The node reports that it is ready, reloading or stopping, and pings the watchdog within
+//! `WatchdogSec`. It stops pinging when the delivery workers or the threads for blocking work do
+//! not answer; the service manager then restarts it. On SIGHUP it reads its certificate again, and
+//! nothing else.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::edge::gateway::CertificateRenewal;
 use crate::daemon::stages::delivery::DeliveryHandle;
 
-/// Says one thing to the service manager.
-pub(super) fn tell(states: &[NotifyState<'_>]) {
+/// Reports a state to the service manager.
+pub(super) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "the service manager was not told");
+        warn!(%error, "cannot notify the service manager");
     }
 }
 
-/// Reads anew what can change while the node runs: the files of `gateway.tls`. What cannot be used
-/// changes nothing.
+/// Reads the settings that can change while the node runs: the files of `gateway.tls`. Files that
+/// cannot be used change nothing.
 pub(super) async fn reload(certificate: Option<CertificateRenewal>) {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => warn!(%error, "no clock to tell the service manager of a reload"),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => warn!(%error, "cannot notify the service manager of a reload: no clock"),
     }
     match certificate {
-        None => info!("reload: there is no gateway.tls, so nothing to read again"),
+        None => info!("reload: nothing to do without gateway.tls"),
         Some(certificate) => match tokio::task::spawn_blocking(move || certificate.renew()).await {
-            Ok(Ok(())) => info!("reload: new connections get the renewed certificate"),
-            Ok(Err(error)) => error!(%error, "reload: the certificate in use stays"),
-            Err(error) => error!(%error, "reload: the certificate in use stays"),
+            Ok(Ok(())) => info!("reload: new connections use the renewed certificate"),
+            Ok(Err(error)) => {
+                error!(%error, "reload failed; the previous certificate stays in use");
+            }
+            Err(error) => error!(%error, "reload failed; the previous certificate stays in use"),
         },
     }
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
-/// Starts the task that keeps the watchdog quiet, if the service manager has one.
+/// Starts the task that pings the watchdog, if the service manager has one.
 pub(super) fn start_watchdog(supervisor: &Supervisor, delivery: Option<DeliveryHandle>) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     supervisor.spawn("watchdog", move |stop| {
@@ -54,22 +58,21 @@ pub(super) fn start_watchdog(supervisor: &Supervisor, delivery: Option<DeliveryH
             workers_answer && blocking.await.is_ok()
         };
         async move {
-            keep_quiet(limit, stop, works, || tell(&[NotifyState::Watchdog])).await;
+            ping_while_responsive(limit, stop, works, || notify(&[NotifyState::Watchdog])).await;
             Ok(())
         }
     });
 }
 
-/// Pings every half of the limit, each time after `works` has said so within a quarter of it: the
-/// longest way between two pings of a node that works stays below the limit.
-async fn keep_quiet(
+/// Checks every half of `limit` that `works` answers true within a quarter of it, and then pings.
+/// The longest time between two pings of a working node is therefore below the limit.
+async fn ping_while_responsive(
     limit: Duration,
     stop: CancellationToken,
     works: impl AsyncFn() -> bool,
     ping: impl Fn(),
 ) {
-    let mut ticks = tokio::time::interval(limit / 2);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticker_from_now(limit / 2);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -78,7 +81,7 @@ async fn keep_quiet(
         if timeout(limit / 4, works()).await == Ok(true) {
             ping();
         } else {
-            error!("threads do not answer: the watchdog is not pinged");
+            error!("threads do not answer; not pinging the watchdog");
         }
     }
 }
@@ -96,21 +99,25 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(20);
 
     #[tokio::test(start_paused = true)]
-    async fn the_watchdog_is_pinged_in_time_while_the_node_works_and_never_when_it_hangs() {
+    async fn the_watchdog_is_pinged_only_while_the_node_works() {
         let (pings, mut pinged) = mpsc::unbounded_channel();
         let hangs = Arc::new(AtomicBool::new(false));
         let stop = CancellationToken::new();
-        let (asked, ending) = (hangs.clone(), stop.clone());
+        let node_hangs = hangs.clone();
+        let task_stop = stop.clone();
         let task = tokio::spawn(async move {
             let works = async move || {
-                // The slowest answer that still counts.
+                // The slowest answer that is still in time.
                 tokio::time::sleep(LIMIT / 4 - Duration::from_millis(1)).await;
-                if asked.load(Ordering::SeqCst) {
+                if node_hangs.load(Ordering::SeqCst) {
                     std::future::pending::<()>().await;
                 }
                 true
             };
-            keep_quiet(LIMIT, ending, works, move || pings.send(Instant::now()).unwrap()).await;
+            ping_while_responsive(LIMIT, task_stop, works, move || {
+                pings.send(Instant::now()).unwrap();
+            })
+            .await;
         });
         let mut last = Instant::now();
         for _ in 0..5 {
@@ -119,7 +126,7 @@ mod tests {
             last = at;
         }
         hangs.store(true, Ordering::SeqCst);
-        assert!(timeout(LIMIT * 10, pinged.recv()).await.is_err(), "it hangs, nothing is said");
+        assert!(timeout(LIMIT * 10, pinged.recv()).await.is_err(), "no ping while it hangs");
         hangs.store(false, Ordering::SeqCst);
         assert!(pinged.recv().await.is_some(), "it works again");
         stop.cancel();

@@ -5,26 +5,26 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Used when `engines.comments = "cassandra"`; ScyllaDB speaks the same protocol.
+/// Used when `engines.comments = "cassandra"`. ScyllaDB has the same protocol.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CassandraConfig {
-    /// `host:port` of some nodes; the others are found through them.
+    /// `host:port` of some nodes. The others are discovered through them.
     pub nodes: Vec<String>,
-    /// Created at start if absent. Letters, digits and `_`, at most 48, a letter first.
+    /// Created at start if absent. Up to 48 letters, digits and `_`, starting with a letter.
     pub keyspace: String,
-    /// Copies of a row in each data centre, of a keyspace that is created at start.
+    /// Copies of each row per data centre, for a keyspace that is created at start.
     pub replication_factor: u32,
-    /// The data centre whose nodes are asked, and whose quorum writes wait for; empty: that of the
-    /// first of `nodes` which is known, or the only one there is.
+    /// The data centre that is queried and whose quorum writes wait for. Empty: that of the first
+    /// of `nodes` that is known, or the only one.
     pub datacenter: String,
     pub username: String,
-    /// The password, in a file of its own; absent: none.
+    /// A file with the password. Absent: no password.
     pub password_file: Option<PathBuf>,
-    /// PEM of the authority that signed the nodes' certificates, which must be for their addresses;
-    /// absent: no TLS.
+    /// PEM of the authority that signed the nodes' certificates, which must name their addresses.
+    /// Absent: no TLS.
     pub tls_ca: Option<PathBuf>,
-    /// Of each request; a call may make several, and ends with the first that fails.
+    /// The limit per request. A call may make several, and fails with the first that fails.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
 }

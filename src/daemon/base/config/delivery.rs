@@ -1,4 +1,4 @@
-//! How viewers are written to.
+//! Settings of delivery: how viewers are written to.
 
 use std::time::Duration;
 
@@ -8,53 +8,53 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryConfig {
-    /// Threads that write to viewers; 0 is one per core.
+    /// Threads that write to viewers. 0 means one per core.
     pub workers: usize,
-    /// The share of a worker's time, 0.01 to 1.0, that fan-out of one stream takes before its frames
-    /// gather to leave in one write; 1.0 is never.
+    /// The share of a worker's time, 0.01 to 1.0, that the fan-out of one stream may take before
+    /// its frames are gathered into one write. 1.0 means never.
     pub fan_out_share: f64,
-    /// Frames gather no longer than this, at most a second; 0 is never. Deletions do not wait.
+    /// The longest time that frames are gathered, 0 (never) to 1 s. Deletions do not wait.
     #[serde(with = "humantime_serde")]
     pub coalesce_up_to: Duration,
-    /// Frames kept for each stream in each ring: how far a viewer may fall behind before it skips.
+    /// Frames kept per stream and worker. A viewer that falls further behind skips.
     pub ring_frames: usize,
-    /// Bytes kept for each stream, whatever the number of frames.
+    /// Bytes kept per stream and worker, whatever the number of frames.
     pub ring_bytes: ByteSize,
-    /// What may wait privately (acks, errors, direct messages) for one viewer before it is closed.
+    /// Bytes of acks, errors and direct messages that may wait for one viewer before it is closed.
     pub outbox_bytes: ByteSize,
-    /// Comments a returning viewer is handed at most; what is older it is told as a gap.
+    /// The most comments a returning viewer receives. Older ones are reported as a gap.
     pub resume_comments: usize,
-    /// Viewer counts are sent at most this often.
+    /// The shortest time between two viewer counts.
     #[serde(with = "humantime_serde")]
     pub presence_interval: Duration,
-    /// Bad messages in a row before a connection is closed.
+    /// Consecutive bad messages before a connection is closed.
     pub max_errors: u16,
-    /// What is agreed with viewers that offer permessage-deflate.
+    /// The compression agreed with viewers that offer permessage-deflate.
     pub deflate: DeflateMode,
-    /// Frames between two key frames of a shared window, at least; a key frame comes only if a viewer
-    /// waits for one.
+    /// The fewest frames between two key frames of a shared window. A key frame is only made if a
+    /// viewer waits for one.
     pub deflate_key_frames: u32,
-    /// Or this much time.
+    /// The longest time between two key frames that viewers wait for.
     #[serde(with = "humantime_serde")]
     pub deflate_key_interval: Duration,
-    /// Compressors, of some 310 KB each, one a stream and encoding in use; the frames of streams
-    /// beyond are compressed each by itself.
+    /// The most compressors, at about 310 KB each: one per stream and encoding in use. The frames
+    /// of further streams are compressed each by itself.
     pub deflate_compressors: usize,
-    /// What this node may send its viewers, in bytes a second, without what TLS, TCP and IP put around
-    /// them; 0 is no budget. Above it the streams that take most are shown in part.
+    /// Bytes per second this node may send to viewers, without the overhead of TLS, TCP and IP. 0
+    /// means no budget. Above it the streams with the most traffic are reduced.
     pub egress_bytes_per_second: ByteSize,
-    /// The share of viewers with a full socket, 0.0 to 1.0, from which on the node sends less, whatever
-    /// its budget; 0 is never.
+    /// The share of viewers with a full socket, 0.0 to 1.0, above which the node sends less,
+    /// whatever its budget. 0 means never.
     pub egress_held_up: f64,
 }
 
-/// How viewers' frames are compressed.
+/// The compression of viewers' frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeflateMode {
     /// With context: one deflate stream for all viewers of a stream.
     Shared,
-    /// Each frame by itself.
+    /// Each frame is compressed by itself.
     Single,
     Off,
 }

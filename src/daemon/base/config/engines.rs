@@ -1,8 +1,8 @@
-//! Which engine stands behind each contract. Nothing here: everything embedded, on one machine.
+//! The engine behind each contract. By default all are embedded, on one machine.
 
 use serde::{Deserialize, Serialize};
 
-/// One choice a contract; the section named after a distributed engine says where it is.
+/// One engine per contract. The section named after a distributed engine has its address.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EnginesConfig {
@@ -27,7 +27,7 @@ macro_rules! engines {
         }
 
         impl $name {
-            /// As it is written in the configuration and shown to operators.
+            /// Returns the name used in the configuration and shown to operators.
             pub fn as_str(self) -> &'static str {
                 match self {
                     Self::$default => $default_text,
@@ -49,7 +49,7 @@ engines! {
 }
 
 impl EnginesConfig {
-    /// Whether any engine is on Redis.
+    /// Returns whether any engine uses Redis.
     pub fn uses_redis(&self) -> bool {
         self.bus == BusEngine::Redis
             || self.registry == RegistryEngine::Redis

@@ -9,26 +9,27 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaConfig {
-    /// `host:port` of some brokers; the others are found through them.
+    /// `host:port` of some brokers. The others are discovered through them.
     pub brokers: Vec<String>,
-    /// Put before every topic, group and transaction name, so that several systems can share a cluster.
+    /// A prefix of every topic, group and transaction name, so that several systems can share a
+    /// cluster.
     pub prefix: String,
-    /// Replicas of a topic that is created at start.
+    /// The replicas of a topic that is created at start.
     pub replication_factor: i32,
-    /// Replicas that must have an append before it is acknowledged, of a topic that is created at
-    /// start.
+    /// The replicas that must have an append before it is acknowledged, for a topic that is created
+    /// at start.
     pub min_insync_replicas: i32,
     pub partitions: PartitionCounts,
-    /// How long a broker may take to acknowledge an append before the comment is refused; also how
-    /// long any other question to the cluster may take. While no broker can be reached at all, it is
-    /// refused at once.
+    /// The time within which a broker must acknowledge an append, else the comment is refused. The
+    /// same limit applies to other requests. While no broker is reachable, comments are refused at
+    /// once.
     #[serde(with = "humantime_serde")]
     pub append_timeout: Duration,
-    /// A consumer that is not heard of for this long is taken for dead and its partitions go to
-    /// others. Brokers allow 6 s and more unless told otherwise.
+    /// A consumer that sends no heartbeat for this long loses its partitions to others. Brokers
+    /// allow 6 s and more by default.
     #[serde(with = "humantime_serde")]
     pub session_timeout: Duration,
-    /// Absent: plaintext, nobody is asked for a name.
+    /// Absent: no TLS.
     pub tls: Option<KafkaTls>,
     pub sasl: Option<KafkaSasl>,
 }
@@ -49,15 +50,15 @@ impl Default for KafkaConfig {
     }
 }
 
-/// Partitions of a topic that is created at start; those of a topic that is there stay. Add none to a
-/// topic in use: streams would move in the middle of their order.
+/// Partitions of topics that are created at start. Existing topics keep theirs. Do not add
+/// partitions to a topic in use: streams would move to other partitions and lose their order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PartitionCounts {
     pub comment_events: u32,
     pub moderation_events: u32,
     pub analytics_events: u32,
-    /// One keeps the order of all streams, and the fallback is a trickle.
+    /// One partition keeps the order of all streams, and the fallback carries little traffic.
     pub ws_messages: u32,
     pub dead_letters: u32,
 }
@@ -77,9 +78,9 @@ impl Default for PartitionCounts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaTls {
-    /// PEM; absent: the system's.
+    /// PEM of the authority. Absent: those of the system.
     pub ca: Option<PathBuf>,
-    /// PEM, with `key`: this node's own certificate.
+    /// PEM of this node's own certificate. Needs `key`.
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
 }
@@ -90,6 +91,6 @@ pub struct KafkaSasl {
     /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
     pub mechanism: String,
     pub username: String,
-    /// The password, in a file of its own.
+    /// A file with the password.
     pub password_file: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! Merges the sources. The flags come in as [`Overrides`], already parsed by clap.
+//! Merges the sources of the configuration. Flags arrive as [`Overrides`], parsed by clap.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use figment::providers::{Env, Format as _, Toml};
 
 use super::{Config, ConfigError, NodeRole};
 
-/// What the command line may set; each wins over file and environment.
+/// Settings of the command line, which win over the file and the environment.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     pub listen: Option<SocketAddr>,
@@ -18,11 +18,12 @@ pub struct Overrides {
     pub dev_tls: bool,
 }
 
-/// Reads, merges and validates. Relative paths count from the working directory.
+/// Reads, merges and validates the configuration. Relative paths are relative to the working
+/// directory.
 pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigError> {
     let mut figment = Figment::new();
     if let Some(path) = file {
-        // Read here, because figment takes a missing file for an empty one.
+        // Read here, because figment treats a missing file as an empty one.
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
         figment = figment.merge(Toml::string(&text));
@@ -75,7 +76,8 @@ fn apply(mut config: Config, overrides: Overrides) -> Config {
     config
 }
 
-/// Returns the data directory of a daemon whose configuration names none.
+/// Returns `$XDG_DATA_HOME/lcd`, else `~/.local/share/lcd`, else `/var/lib/lcd` for users without a
+/// home.
 pub fn default_data_dir() -> PathBuf {
     crate::protocol::paths::default_data_dir(std::env::var_os)
 }
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_place() {
+    fn errors_name_the_key() {
         for (text, expected) in [
             ("[gateway]\nlisten = 7", "gateway.listen"),
             ("[gateway]\nlisten = \"nowhere\"", "gateway.listen"),

@@ -1,9 +1,9 @@
 //! The daemon's settings: file → environment → flags, merged in that order and validated once.
 //!
 //! In: a TOML file, variables `LCD_<SECTION>__<KEY>` (`LCD_GATEWAY__LISTEN=…`), flags. Out: one
-//! [`Config`] that everything else trusts. Always holds: an unknown key, a wrong type or a value out
-//! of range is an error that names the key, where it stands, and what would be right; the daemon
-//! then does not start.
+//! [`Config`], complete and valid. Always holds: an unknown key, a wrong type or a value out of
+//! range is an error that names the key, its source and the allowed values, and the daemon does not
+//! start.
 
 mod cassandra;
 mod delivery;
@@ -26,7 +26,7 @@ pub use postgres::PostgresConfig;
 pub use redis::RedisConfig;
 pub use sections::*;
 
-/// Why the configuration was refused (exit code 64).
+/// Why the configuration is not valid (exit code 64).
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read {path}: {source}")]

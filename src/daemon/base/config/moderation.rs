@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModerationConfig {
-    /// In order; the first decision other than accept ends the check.
+    /// The stages in order. The first decision other than accept ends the check.
     pub stages: Vec<ModerationStage>,
     pub rules: RulesConfig,
     /// Comments checked between two commits of the moderator's position.
@@ -31,7 +31,7 @@ pub enum ModerationStage {
     Rules,
 }
 
-/// What a rule does with a comment that breaks it.
+/// The decision for a comment that breaks a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleAction {
@@ -44,29 +44,30 @@ pub enum RuleAction {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RulesConfig {
-    /// Words and phrases, matched whole, with evasions folded; `*` at an end matches inside words.
-    /// Symbols and digits in a word stand for the letters they resemble, as they do in comments.
+    /// Words and phrases. They match whole words; `*` at an end also matches inside words. Symbols
+    /// and digits stand for the letters they resemble, here and in comments.
     pub blocked_words: Vec<String>,
-    /// A file with one such word a line; `#` begins a comment.
+    /// A file with one word or phrase per line. `#` begins a comment.
     pub blocked_words_file: Option<PathBuf>,
     pub blocked_word_action: RuleAction,
-    /// Links to hosts that are not allowed.
+    /// Applies to links to hosts that are not allowed.
     pub link_action: RuleAction,
-    /// Hosts that may be linked, with their subdomains.
+    /// Hosts that may be linked, including their subdomains.
     pub allowed_hosts: Vec<String>,
-    /// The same text again by the same user within the window.
+    /// Applies to repeats of a text by the same user within the window.
     pub repeat_action: RuleAction,
-    /// How often a text may come again; 0 is not at all.
+    /// The allowed repeats of a text. 0 allows none.
     pub max_repeats: u32,
-    /// Many comments by one user, or the same text by many, within the window.
+    /// Applies to many comments by one user, or the same text by many users, within the window.
     pub flood_action: RuleAction,
-    /// Comments of one user in the window, the same or not; 0 is no limit.
+    /// The most comments of one user within the window, equal or not. 0 means no limit.
     pub flood_comments: u32,
-    /// The same text by this many users within the window; 0 is no limit (people do cheer in chorus).
+    /// The most users with the same text within the window. 0 means no limit, as for cheering
+    /// crowds.
     pub flood_users: u32,
     #[serde(with = "humantime_serde")]
     pub window: Duration,
-    /// The same character this many times in a row, and more, counts as a flood; 0 is no limit.
+    /// A run of this many equal characters counts as a flood. 0 means no limit.
     pub max_character_run: u32,
 }
 

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 pub struct PostgresConfig {
     /// `postgres://user@host:port/database`; `?sslmode=verify-full&sslrootcert=…` for TLS.
     pub url: String,
-    /// The password, in a file of its own; absent: as the URL says, or none.
+    /// A file with the password. Absent: the URL's password, or none.
     pub password_file: Option<PathBuf>,
-    /// The schema all tables are in; created at start if absent. A plain lower-case name.
+    /// The schema of all tables, created at start if absent. A plain lower-case name.
     pub schema: String,
-    /// Connections this node may hold, all stores together. 1 to 1000.
+    /// The most connections of this node, over all stores. 1 to 1000.
     pub max_connections: u32,
-    /// The longest any call takes, waiting for a connection included; the server gives up a statement
-    /// a little sooner. 100 ms to 10 min.
+    /// The limit per call, including the wait for a connection. The server cancels a statement a
+    /// little earlier. 100 ms to 10 min.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
 }

@@ -9,23 +9,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// `redis://host:port` or `rediss://…` of each node, in the same order on every `lcd`: keys and
-    /// shards are spread over them by hash.
+    /// `redis://host:port` or `rediss://…` of each node, in the same order on every `lcd`. Keys
+    /// and shards are distributed over them by hash.
     pub nodes: Vec<String>,
-    /// Put before every key and channel, so that several systems can share a server.
+    /// A prefix of every key and channel, so that several systems can share a server.
     pub prefix: String,
     pub username: String,
-    /// The password, in a file of its own; absent: none.
+    /// A file with the password. Absent: no password.
     pub password_file: Option<PathBuf>,
-    /// Channels a stream is published on; each edge listens on one of them.
+    /// Bus shards: the channels per stream. Each edge listens on one of them.
     pub shards: u32,
-    /// How long a node may take to answer before the call counts as failed.
+    /// The limit per call. A node that takes longer has failed the call.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
-    /// Messages that may wait in an edge for its viewers' workers; more are lost, seen as a hole in
-    /// the sequence and repaired.
+    /// Messages that may wait in an edge for its delivery workers. More are lost; the gap in the
+    /// sequence is detected and repaired.
     pub listener_messages: usize,
-    /// How long the recent cache keeps a stream that nothing happens on.
+    /// The time after which the recent cache drops a stream without events.
     #[serde(with = "humantime_serde")]
     pub recent_lifetime: Duration,
 }

@@ -1,4 +1,4 @@
-//! The sections of the configuration and their defaults, which come with the design's mission.
+//! The sections of the configuration and their defaults.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use super::postgres::PostgresConfig;
 use super::redis::RedisConfig;
 use crate::protocol::throttle::SampleRate;
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -38,7 +38,7 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
 }
 
-/// A part of the pipeline that a process can take.
+/// A part of the pipeline that a process can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeRole {
@@ -78,10 +78,10 @@ impl std::str::FromStr for NodeRole {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NodeConfig {
-    /// The node's name in `lc nodes`; the host's name when empty.
+    /// The node's name in `lc nodes`. Empty: the host's name.
     pub name: String,
     pub roles: Vec<NodeRole>,
-    /// Log, stores, signing secret and admin socket live here. Empty: `$XDG_DATA_HOME/lcd`.
+    /// The directory of log, stores, signing secret and admin socket. Empty: `$XDG_DATA_HOME/lcd`.
     pub data_dir: PathBuf,
     /// Empty: `admin.sock` in the data directory.
     pub admin_socket: PathBuf,
@@ -103,29 +103,31 @@ impl Default for NodeConfig {
 pub struct GatewayConfig {
     pub listen: SocketAddr,
     pub tls: Option<TlsConfig>,
-    /// Serve wss with a certificate made at start, for development.
+    /// Serves wss with a certificate generated at start, for development.
     pub dev_tls: bool,
-    /// On this node; new connections beyond it are answered 503.
+    /// The most viewers of this node. More are answered 503.
     pub max_connections: u32,
-    /// On all nodes; 0 is no limit.
+    /// The most connections of a user over all nodes. 0 means no limit.
     pub max_connections_per_user: u32,
-    /// On this node; 0 is no limit (a proxy or a campus is one address).
+    /// The most connections of an address to this node. 0 means no limit: a proxy or a campus may
+    /// be one address.
     pub max_connections_per_address: u32,
-    /// Of viewers that begin to watch on this node; more are told when to come back. 0 is no limit.
+    /// The most viewers this node admits per second. More are told when to retry. 0 means no limit.
     pub connections_per_second: u32,
-    /// How many of them may come at once; 0 is one second's worth.
+    /// The most viewers admitted at once. 0 means those of one second.
     pub connection_burst: u32,
-    /// TLS and the HTTP request head together.
+    /// The limit for TLS and the HTTP request head together.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
-    /// From the upgrade to a valid `auth` message where a stream is not open to anonymous viewers.
+    /// The time from the upgrade to a valid `auth` message, on streams that are not open to
+    /// anonymous viewers.
     #[serde(with = "humantime_serde")]
     pub auth_timeout: Duration,
     #[serde(with = "humantime_serde")]
     pub ping_interval: Duration,
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
-    /// A larger WebSocket message or HTTP body is refused.
+    /// The largest WebSocket message. HTTP bodies may have 1 KiB more.
     pub max_message_bytes: ByteSize,
 }
 
@@ -152,26 +154,27 @@ impl Default for GatewayConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// PEM, the whole chain.
+    /// PEM of the whole chain.
     pub certificate: PathBuf,
-    /// PEM.
+    /// PEM of the private key.
     pub key: PathBuf,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
-    /// Accept only tokens of this `iss`; empty accepts any.
+    /// Only tokens with this `iss` are accepted. Empty: any.
     pub issuer: String,
-    /// Accept only tokens whose `aud` names this; empty accepts tokens without `aud` only.
+    /// Only tokens whose `aud` has this name are accepted. Empty: only tokens without `aud`.
     pub audience: String,
-    /// How far clocks may differ when `exp` and `nbf` are checked.
+    /// The clock difference that is tolerated when `exp` and `nbf` are checked.
     #[serde(with = "humantime_serde")]
     pub leeway: Duration,
-    /// The secret this node signs tokens with, and accepts them by; the same on every node of a
-    /// cluster. Empty: `signing.key` in the data directory, made at the first start.
+    /// The file with the secret that signs and verifies this node's own tokens. It must be the same
+    /// on every node of a cluster. Empty: `signing.key` in the data directory, created at the first
+    /// start.
     pub signing_key: PathBuf,
-    /// Keys besides the node's own signing secret.
+    /// Keys in addition to the node's own signing secret.
     pub keys: Vec<KeyConfig>,
 }
 
@@ -187,7 +190,7 @@ impl Default for AuthConfig {
     }
 }
 
-/// The signature algorithms accepted.
+/// The accepted signature algorithms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyAlgorithm {
     HS256,
@@ -200,9 +203,9 @@ pub enum KeyAlgorithm {
 #[serde(deny_unknown_fields)]
 pub struct KeyConfig {
     pub algorithm: KeyAlgorithm,
-    /// HS256: the secret as it is. Others: the public key as PEM.
+    /// HS256: the secret itself. Others: the public key as PEM.
     pub file: PathBuf,
-    /// Use this key only for tokens with this `kid`.
+    /// The key is only used for tokens with this `kid`.
     #[serde(default)]
     pub kid: Option<String>,
 }
@@ -210,15 +213,15 @@ pub struct KeyConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IngestConfig {
-    /// By role; 0 is no limit.
+    /// By role. 0 means no limit.
     pub comments_per_minute: RoleLimits,
-    /// Characters (Unicode scalar values) of a comment after NFC.
+    /// The most characters (Unicode scalar values) of a comment after NFC.
     pub max_comment_chars: usize,
-    /// Bytes of a comment after NFC.
+    /// The most bytes of a comment after NFC.
     pub max_comment_bytes: usize,
-    /// Comments that may wait to be checked; more are answered `overloaded`.
+    /// Comments that may wait to be checked. More are answered `overloaded`.
     pub queue_comments: usize,
-    /// How long a `ref` is remembered, so that a repeated comment is recognized.
+    /// The time for which a `ref` is remembered, so that a repeated comment is recognized.
     #[serde(with = "humantime_serde")]
     pub ref_lifetime: Duration,
 }
@@ -254,13 +257,14 @@ impl Default for RoleLimits {
 #[serde(default, deny_unknown_fields)]
 pub struct EventLogConfig {
     pub guarantee: Guarantee,
-    /// A segment file is closed at this size.
+    /// The size at which a segment file is closed. 1 MiB to 4 GiB.
     pub segment_bytes: ByteSize,
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
-    /// Per topic; the oldest segments go first.
+    /// The most bytes per topic. The oldest segments are deleted first.
     pub retention_bytes: ByteSize,
-    /// Appends that may wait in memory for the disk; more make the writer wait.
+    /// Bytes of appends that may wait in memory for the disk. More make the writer wait. At least 1
+    /// MiB.
     pub max_pending_bytes: ByteSize,
 }
 
@@ -280,31 +284,31 @@ impl Default for EventLogConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guarantee {
-    /// Before it is on disk. Kafka: once the leading replica has it, and it is sent only once
-    /// (`acks=1`, no retry); `acks=0` would not tell a comment its number, which is its place there.
+    /// Before it is on disk. Kafka: once the leader has it, without retries (`acks=1`). `acks=0`
+    /// would not return the offset, which is the comment's sequence number.
     AtMostOnce,
-    /// After fsync (Kafka: once all in-sync replicas have it).
+    /// After fsync. Kafka: once all in-sync replicas have it.
     AtLeastOnce,
-    /// After fsync; the embedded log has one writer, so this is the same there. On Kafka appends are
-    /// transactions and consumers read committed records alone.
+    /// After fsync, as above: the embedded log has one writer. Kafka: appends are transactions, and
+    /// consumers read only committed records.
     ExactlyOnce,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BroadcastConfig {
-    /// The first level must begin at 0; rates must fall.
+    /// The first level must begin at 0, and sample rates must fall. At most 16 levels.
     pub throttle: Vec<ThrottleLevel>,
     /// A level is left downwards only below this share of its threshold, so that a rate near the
-    /// threshold does not flap.
+    /// threshold does not change it repeatedly.
     pub hysteresis: f64,
-    /// And only after the rate stayed there this long.
+    /// The time for which the rate must stay below that share.
     #[serde(with = "humantime_serde")]
     pub step_down_after: Duration,
-    /// A busy stream sends a frame this often; a lone comment leaves at once.
+    /// The time between two frames of a busy stream. A single comment is sent at once. 1 ms to 1 s.
     #[serde(with = "humantime_serde")]
     pub batch_interval: Duration,
-    /// How long the coordinator may be ahead of its committed position.
+    /// The longest time between two commits of the broadcast stage's position.
     #[serde(with = "humantime_serde")]
     pub commit_interval: Duration,
 }
@@ -333,7 +337,7 @@ impl Default for BroadcastConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThrottleLevel {
-    /// The level holds from this rate of accepted comments a second on.
+    /// The rate of accepted comments per second at which the level begins.
     pub from_per_second: f64,
     pub sample_rate: SampleRate,
 }
@@ -344,7 +348,7 @@ pub struct ReactionsConfig {
     pub kinds: Vec<String>,
     #[serde(with = "humantime_serde")]
     pub window: Duration,
-    /// A user's reactions; 0 is no limit.
+    /// The most reactions of a user per second. 0 means no limit.
     pub per_second: u32,
 }
 
@@ -362,18 +366,18 @@ impl Default for ReactionsConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
-    /// How long comments are kept in the comment store; zero keeps them for good, and less than a
-    /// minute is refused. An engine may keep them longer, by a day at most.
+    /// The time for which the comment store keeps comments: zero (forever) or at least a minute. An
+    /// engine may keep them up to a day longer.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
-    /// Comments and tombstones written in one transaction at most.
+    /// The most comments and tombstones written in one transaction.
     pub archive_batch: usize,
-    /// How long the archiver waits for a batch to fill.
+    /// The longest time the archiver waits for a batch to fill.
     #[serde(with = "humantime_serde")]
     pub archive_interval: Duration,
-    /// Events of one stream in the recent cache.
+    /// The most events of one stream in the recent cache.
     pub recent_events: usize,
-    /// All streams of the recent cache together.
+    /// The most bytes of the recent cache, over all streams.
     pub recent_bytes: ByteSize,
 }
 
@@ -392,13 +396,14 @@ impl Default for StoreConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// From the signal until every viewer was told and every stage has drained.
+    /// The time from the signal until all viewers are dismissed and all stages are drained. At
+    /// least 1 s.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
-    /// What is still running after the deadline is cut off after this long.
+    /// The time after the deadline at which remaining tasks are aborted.
     #[serde(with = "humantime_serde")]
     pub force_after: Duration,
-    /// Viewers are told to come back after a random time up to this.
+    /// Viewers are told to reconnect after a random time up to this.
     #[serde(with = "humantime_serde")]
     pub reconnect_jitter: Duration,
 }

@@ -1,10 +1,10 @@
-//! What the types alone cannot say of a configuration.
+//! Checks of a configuration that its types cannot express.
 
 use std::time::Duration;
 
 use super::{CassandraConfig, Config, DeliveryConfig, KafkaConfig};
 
-/// The first thing that is wrong, with its key and what would be right.
+/// Returns the first error, with its key and the allowed values.
 pub(super) fn validate(config: &Config) -> Result<(), String> {
     gateway(config)?;
     throttle(config)?;
@@ -40,7 +40,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     check(
         config.store.retention.is_zero() || config.store.retention >= Duration::from_secs(60),
         "store.retention",
-        "must be 0s (for good) or at least 1m",
+        "must be 0s (forever) or at least 1m",
     )?;
     check(
         config.redis.recent_lifetime >= Duration::from_secs(1),
@@ -76,7 +76,7 @@ fn gateway(config: &Config) -> Result<(), String> {
     check(
         gateway.connection_burst <= 10_000_000,
         "gateway.connection_burst",
-        "must be 0 (one second's worth) to 10000000",
+        "must be 0 (those of one second) to 10000000",
     )?;
     let bytes = gateway.max_message_bytes.as_u64();
     check((128..=1 << 20).contains(&bytes), "gateway.max_message_bytes", "must be 128 B to 1 MiB")?;
@@ -97,7 +97,7 @@ fn gateway(config: &Config) -> Result<(), String> {
 }
 
 fn delivery(delivery: &DeliveryConfig) -> Result<(), String> {
-    check(delivery.workers <= 1024, "delivery.workers", "must be 0 (one a core) to 1024")?;
+    check(delivery.workers <= 1024, "delivery.workers", "must be 0 (one per core) to 1024")?;
     check(
         (0.01..=1.0).contains(&delivery.fan_out_share),
         "delivery.fan_out_share",

@@ -1,5 +1,5 @@
-//! A circuit breaker in front of one dependency: after failures it answers at once instead of
-//! letting callers wait, and lets one call through now and then to see.
+//! A circuit breaker in front of one dependency. After repeated failures it refuses calls at once,
+//! so that callers do not wait, and lets a trial call through from time to time.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tracing::{info, warn};
 
 use crate::protocol::admin::{BreakerState, BreakerStatus};
 
-/// Failures in a row that open a breaker.
+/// Consecutive failures that open a breaker.
 const FAILURES_TO_OPEN: u32 = 3;
-/// Between two trial calls while it is open: the design's health check interval.
+/// The time between two trial calls while a breaker is open.
 pub const TRIAL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The breaker of one dependency. Closed lets calls through; open refuses them; half-open has one
-/// on trial.
+/// The breaker of one dependency. Closed: calls pass. Open: calls are refused. Half-open: one trial
+/// call is in progress.
 #[derive(Debug)]
 pub struct Breaker {
     dependency: &'static str,
@@ -44,8 +44,8 @@ impl Breaker {
         Self { dependency, inner: Mutex::new(inner) }
     }
 
-    /// Whether a call may go through now. While open, one caller each [`TRIAL_INTERVAL`] may, and
-    /// must report how it went.
+    /// Returns whether a call may be made now. While open, one call per [`TRIAL_INTERVAL`] may be
+    /// made; its caller must report the outcome.
     pub fn permits(&self) -> bool {
         let mut inner = self.lock();
         match inner.state {
@@ -62,6 +62,7 @@ impl Breaker {
         }
     }
 
+    /// Records a successful call and closes the breaker.
     pub fn succeeded(&self) {
         let mut inner = self.lock();
         inner.failures = 0;
@@ -72,6 +73,7 @@ impl Breaker {
         }
     }
 
+    /// Records a failed call, and opens the breaker if it was one too many or a trial.
     pub fn failed(&self, error: &dyn std::fmt::Display) {
         let mut inner = self.lock();
         inner.failures = inner.failures.saturating_add(1);
@@ -84,7 +86,7 @@ impl Breaker {
         }
     }
 
-    /// Opens it at once: who calls has its own way of knowing that the dependency is down.
+    /// Opens the breaker at once, for callers that know by other means that the dependency is down.
     pub fn open(&self, error: &dyn std::fmt::Display) {
         let mut inner = self.lock();
         inner.last_error = Some(error.to_string());
@@ -95,7 +97,7 @@ impl Breaker {
         }
     }
 
-    /// Notes the outcome of a call and passes it on.
+    /// Records the outcome of a call and returns it.
     pub fn observe<T, E: std::fmt::Display>(&self, result: Result<T, E>) -> Result<T, E> {
         match &result {
             Ok(_) => self.succeeded(),
@@ -104,7 +106,7 @@ impl Breaker {
         result
     }
 
-    /// How long until the next trial, for `retry_after_ms`; zero while closed.
+    /// Returns the time until the next trial, for `retry_after_ms`, or zero while closed.
     pub fn retry_after(&self) -> Duration {
         let inner = self.lock();
         match inner.state {
@@ -144,7 +146,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_opens_after_failures_tries_again_and_closes() {
+    async fn failures_open_it_and_a_successful_trial_closes_it() {
         let breaker = Breaker::new("store");
         for _ in 0..FAILURES_TO_OPEN {
             assert!(breaker.permits());
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trial_whose_caller_vanished_does_not_wedge_it() {
+    async fn a_trial_without_outcome_is_followed_by_another() {
         let breaker = Breaker::new("store");
         (0..FAILURES_TO_OPEN).for_each(|_| breaker.failed(&"down"));
         tokio::time::advance(TRIAL_INTERVAL).await;

@@ -1,9 +1,9 @@
-//! Tasks with names, and what happens when one ends that should not.
+//! Named tasks that are restarted when they fail.
 //!
-//! In: futures and a cancellation token. Out: running tasks; a fatal reason, if one of them failed
-//! for good. Always holds: a task that panics or returns an error is started again after a pause
-//! that grows (100 ms to 5 s), its failures counted and logged; every task ends soon after the
-//! token is cancelled. Nothing queues here.
+//! In: futures and a cancellation token. Out: running tasks; a reason, if an essential task failed.
+//! Always holds: a task that panics or returns an error is logged and started again after a pause
+//! that grows from 100 ms to 5 s. Every task ends soon after the token is cancelled. Nothing is
+//! queued here.
 
 pub mod breaker;
 
@@ -15,12 +15,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, error, info_span, warn};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A task that ran this long has recovered: its next failure pauses briefly again.
+use crate::net::backoff::BackoffBounds;
+
+/// The pauses between a failure and the restart.
+const RESTART_PAUSES: BackoffBounds =
+    BackoffBounds { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+/// A task that ran this long has recovered: the pause after its next failure is the first one
+/// again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 
-/// Starts tasks and knows when all have ended.
+/// Starts tasks and waits for their end.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     tracker: TaskTracker,
@@ -28,7 +32,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// `stop` ends every task started here.
+    /// Returns a supervisor whose tasks end when `stop` is cancelled.
     pub fn new(stop: CancellationToken) -> Self {
         Self { tracker: TaskTracker::new(), stop }
     }
@@ -37,8 +41,9 @@ impl Supervisor {
         &self.stop
     }
 
-    /// Runs a task until it returns `Ok` or the token is cancelled; a panic or an `Err` starts it
-    /// anew from `make`. The future must itself watch the token and finish its work when cancelled.
+    /// Runs the task that `make` returns until it returns `Ok` or the token is cancelled. After a
+    /// panic or an `Err` it is made again. The task must watch the token itself and finish when
+    /// cancelled.
     pub fn spawn<F, Fut>(&self, name: &'static str, mut make: F)
     where
         F: FnMut(CancellationToken) -> Fut + Send + 'static,
@@ -47,7 +52,7 @@ impl Supervisor {
         let stop = self.stop.clone();
         let span = info_span!("task", name);
         let supervised = async move {
-            let mut pause = FIRST_PAUSE;
+            let mut backoff = RESTART_PAUSES.start();
             loop {
                 let started = Instant::now();
                 match tokio::spawn(make(stop.clone()).in_current_span()).await {
@@ -59,20 +64,19 @@ impl Supervisor {
                     return;
                 }
                 if started.elapsed() >= HEALTHY_AFTER {
-                    pause = FIRST_PAUSE;
+                    backoff.reset();
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
+                    () = tokio::time::sleep(backoff.next_pause()) => {}
                     () = stop.cancelled() => return,
                 }
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         };
         self.tracker.spawn(supervised.instrument(span));
     }
 
-    /// Runs a task that cannot be made anew, because it owns the receiving end of a channel. If it
-    /// panics or fails, `on_failure` is told: without it the daemon cannot go on.
+    /// Runs a task that cannot be restarted, because it owns the receiving end of a channel. If it
+    /// panics or fails, `on_failure` is called with the reason: the daemon cannot run without it.
     pub fn spawn_essential<Fut>(
         &self,
         name: &'static str,

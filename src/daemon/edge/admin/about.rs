@@ -1,4 +1,4 @@
-//! What a node says of itself that does not change while it lives.
+//! The facts about a node that do not change while it runs.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use crate::daemon::base::config::{Config, NodeRole};
 use crate::protocol::NodeId;
 
 #[derive(Debug, Clone)]
-pub struct NodeAbout {
+pub struct NodeFacts {
     pub node: NodeId,
     pub version: String,
-    /// The address viewers connect to, as it was bound.
+    /// The bound address that viewers connect to.
     pub listen: String,
     pub data_dir: String,
     pub roles: Vec<String>,
-    /// By contract, such as `eventlog` → `embedded`.
+    /// The engine per contract, such as `eventlog` → `embedded`.
     pub engines: BTreeMap<String, String>,
     pub max_connections: u64,
     pub started: Instant,
 }
 
-impl NodeAbout {
-    /// From the configuration, the address that was bound, and the engines that were chosen.
+impl NodeFacts {
+    /// Collects the facts from the configuration, the bound address and the chosen engines.
     pub fn new(config: &Config, listen: String, engines: BTreeMap<String, String>) -> Self {
         Self {
             node: NodeId::new(&config.node.name),

@@ -1,4 +1,4 @@
-//! The cluster as this node sees it: its own report of this moment and the last one of each other.
+//! The cluster as this node sees it: its own current report and the last report of each other node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::protocol::admin::{
 };
 use crate::protocol::{NodeId, StreamId};
 
-/// Reports of all nodes alive, this one first, and the names of those that are known and silent.
+/// The reports of all live nodes, this node's first, and the names of known nodes without a report.
 #[derive(Debug)]
 pub(super) struct ClusterView {
     reports: Vec<Arc<NodeReport>>,
@@ -20,17 +20,18 @@ pub(super) struct ClusterView {
 }
 
 impl ClusterView {
-    /// This node's own report stands for what the registry has of it.
+    /// Builds a view. This node's own report replaces the one in the registry.
     pub(super) fn new(own: NodeReport, known: Vec<KnownNode>) -> Self {
-        let others = known.into_iter().filter(|known| known.node != own.node.node);
-        let (mut reports, mut unreachable) = (Vec::new(), Vec::new());
+        let own_name = own.node.node.clone();
+        let others = known.into_iter().filter(|known| known.node != own_name);
+        let mut reports = vec![Arc::new(own)];
+        let mut unreachable = Vec::new();
         for other in others {
             match other.report.filter(|_| other.alive) {
                 Some(report) => reports.push(report),
                 None => unreachable.push(other.node),
             }
         }
-        reports.insert(0, Arc::new(own));
         Self { reports, unreachable }
     }
 
@@ -74,8 +75,9 @@ impl ClusterView {
         sum
     }
 
-    /// What the node that broadcasts a stream measures of it. While the stream changes hands two may
-    /// say something: counters add up, and the busier one knows the rate.
+    /// Returns the measurements of each stream by the node that broadcasts it. While a stream moves
+    /// to another node, two may report it: counters are added, and the rate is that of the busier
+    /// node.
     pub(super) fn rates(&self) -> AHashMap<StreamId, StreamRates> {
         let mut rates: AHashMap<StreamId, StreamRates> = AHashMap::new();
         for stream in self.reports.iter().flat_map(|report| &report.streams) {
@@ -83,21 +85,20 @@ impl ClusterView {
                 rates.insert(stream.stream_id, stream.clone());
                 continue;
             };
-            let (older, mut busier) = match stream.comments_per_second > known.comments_per_second {
-                true => (known.clone(), stream.clone()),
-                false => (stream.clone(), known.clone()),
-            };
-            busier.received += older.received;
-            busier.broadcast += older.broadcast;
-            busier.sampled_out += older.sampled_out;
-            busier.deleted += older.deleted;
-            *known = busier;
+            let mut other = stream.clone();
+            if other.comments_per_second > known.comments_per_second {
+                std::mem::swap(known, &mut other);
+            }
+            known.received += other.received;
+            known.broadcast += other.broadcast;
+            known.sampled_out += other.sampled_out;
+            known.deleted += other.deleted;
         }
         rates
     }
 
-    /// What nodes leave out to keep within their egress limits: of each stream the least share that a
-    /// node shows, and all that was left out.
+    /// Returns the effect of the nodes' egress limits per stream: the smallest share that a node
+    /// shows, and the comments that all nodes left out.
     pub(super) fn egress(&self) -> AHashMap<StreamId, StreamEgress> {
         let mut streams: AHashMap<StreamId, StreamEgress> = AHashMap::new();
         for stream in self.reports.iter().flat_map(|report| &report.egress) {
@@ -111,7 +112,8 @@ impl ClusterView {
         streams
     }
 
-    /// One breaker a dependency: the worst of all nodes, which is named where there are several.
+    /// Returns one breaker per dependency: the worst of all nodes. Its error names the node if
+    /// there are several.
     pub(super) fn breakers(&self) -> Vec<BreakerStatus> {
         let mut worst: BTreeMap<String, BreakerStatus> = BTreeMap::new();
         for report in &self.reports {
@@ -131,10 +133,10 @@ impl ClusterView {
     }
 }
 
-/// Worse states first, then the one that has lasted longer.
+/// Orders breakers by state, then by the time they have been in it.
 fn badness(breaker: &BreakerStatus) -> (u8, u64) {
     match breaker.state {
-        // Of two that are well none is worse.
+        // Closed breakers are equal.
         BreakerState::Closed => (0, 0),
         BreakerState::HalfOpen => (1, breaker.since_ms),
         BreakerState::Open => (2, breaker.since_ms),
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn all_nodes_are_added_up_and_silent_ones_are_named() {
+    fn reports_are_added_and_silent_nodes_named() {
         let silent = KnownNode { node: NodeId::new("new"), alive: true, report: None };
         let others = vec![known(named("b"), true), known(named("dead"), false), silent];
         let stale_self = known(NodeReport { slow_viewers: 99, ..named("a") }, true);
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_changed_hands_has_the_rate_of_the_busier_node() {
+    fn a_stream_that_moved_has_the_busier_nodes_rate() {
         let (mut old, new) = (named("a"), named("b"));
         old.streams[0].comments_per_second = 0.1;
         old.streams[0].throttle_level = 3;
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_stream_the_node_that_shows_least_is_shown_and_all_that_was_left_out() {
+    fn egress_is_the_smallest_share_and_the_sum_left_out() {
         let (mut a, mut b) = (named("a"), named("b"));
         let egress = |share, sampled_out| {
             let share = SampleRate::from_share(share).unwrap();
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_dependency_the_worst_breaker_is_shown_with_its_node() {
+    fn the_worst_breaker_is_shown_with_its_node() {
         let breaker = |state, since_ms| BreakerStatus {
             dependency: "fan-out bus".to_owned(),
             state,

@@ -57,7 +57,7 @@ use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::reactions::SharedReactionTotals;
 use crate::daemon::stages::control::{Control, Minter};
 
-pub use about::NodeAbout;
+pub use about::NodeFacts;
 pub use report::Reporter;
 pub use socket::AdminError;
 
@@ -68,7 +68,7 @@ use socket::AdminSocket;
 pub struct AdminParts {
     /// The path it listens on: `node.admin_socket` of the configuration.
     pub socket: PathBuf,
-    pub about: NodeAbout,
+    pub about: NodeFacts,
     pub control: Control,
     pub reactions: SharedReactionTotals,
     pub board: StatusBoard,

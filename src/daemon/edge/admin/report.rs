@@ -1,32 +1,32 @@
-//! What this node measures of itself, and tells the others once a second, so that any of them can
-//! answer for all.
+//! The report of this node, sent to the others once per second, so that any node can answer for
+//! all.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::AdminParts;
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::status::WorkerGauges;
+use crate::daemon::base::ticker::ticker_from_now;
 use crate::protocol::admin::{Counters, ModerationCounts, NodeReport, NodeStatus, WorkerStatus};
 use crate::protocol::events::Decision;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A registry that takes longer is asked again at the next tick.
+/// The time limit for the registry. A report that takes longer is replaced by the next one.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reports once a second while the node lives, and says goodbye.
+/// Sends a report once per second, and leaves the registry when the node stops.
 #[derive(Debug, Clone)]
 pub struct Reporter(pub(super) Arc<AdminParts>);
 
 impl Reporter {
     pub async fn run(&self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticker_from_now(INTERVAL);
         let registry = &self.0.control.parts().registry;
         loop {
             tokio::select! {
@@ -35,11 +35,11 @@ impl Reporter {
             }
             match timeout(TIMEOUT, registry.report(self.0.report())).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => debug!(%error, "the other nodes were not told"),
-                Err(_) => debug!("the other nodes were not told: the registry is slow"),
+                Ok(Err(error)) => debug!(%error, "report not sent to the other nodes"),
+                Err(_) => debug!("report not sent to the other nodes: the registry is slow"),
             }
         }
-        // Without it the others name this node unreachable for a while.
+        // Otherwise the others report this node as unreachable for a while.
         let _ = timeout(TIMEOUT, registry.leave()).await;
     }
 }
@@ -111,8 +111,8 @@ fn counters(metrics: &Metrics) -> Counters {
     }
 }
 
-/// The moderation stage labels its decisions with [`Decision::as_str`]. How many comments wait for a
-/// person is the metadata store's to say.
+/// Returns the decisions, which the moderation stage labels with [`Decision::as_str`]. The number
+/// of comments in the review queue is known only to the metadata store.
 fn moderation(metrics: &Metrics) -> ModerationCounts {
     let decisions = metrics.moderation_decisions.totals();
     let of = |decision: Decision| decisions.get(decision.as_str()).copied().unwrap_or(0);

@@ -1,5 +1,5 @@
-//! Putting together what an operator sees. A part that cannot be had soon is left empty, and
-//! `/v1/status` says so: a snapshot is most wanted when something is down.
+//! Builds the answers that operators see. A part whose dependency does not answer in time is left
+//! empty, and `/v1/status` reports it: operators need answers most when something is down.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{ErrorCode, StreamId};
 
-/// A consumer this many records behind is worth an operator's look.
+/// The consumer lag, in records, from which operators are warned.
 const LAG_WARNING: u64 = 100_000;
-/// An operator may look so much later at who was told to come back.
+/// The time for which operators are warned of refused viewers.
 const REFUSAL_WARNING: Duration = Duration::from_secs(60);
-/// A dependency that takes longer is left out of the picture.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The time limit per dependency. A part that takes longer is left empty.
+const DEPENDENCY_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl AdminParts {
     pub(super) async fn top(&self) -> TopSnapshot {
@@ -66,11 +66,11 @@ impl AdminParts {
     }
 
     pub(super) async fn cluster(&self) -> ClusterView {
-        let nodes = soon(self.control.parts().registry.nodes(), "the other nodes").await;
+        let nodes = in_time(self.control.parts().registry.nodes(), "the other nodes").await;
         ClusterView::new(self.report(), nodes.unwrap_or_default())
     }
 
-    /// All nodes alive, and the names of those that are known and silent.
+    /// Returns all live nodes, and the names of known nodes without a report.
     pub(super) async fn nodes(&self) -> Cluster<NodeStatus> {
         let view = self.cluster().await;
         Cluster { items: view.nodes(), unreachable: view.unreachable }
@@ -89,8 +89,8 @@ impl AdminParts {
     async fn streams_of(&self, view: &ClusterView) -> Vec<StreamStatus> {
         let parts = self.control.parts();
         let (viewers, reactions) = tokio::join!(
-            soon(parts.registry.viewers(), "viewers of all nodes"),
-            soon(self.reactions.all(), "reaction totals"),
+            in_time(parts.registry.viewers(), "viewers of all nodes"),
+            in_time(self.reactions.all(), "reaction totals"),
         );
         let viewers: Option<AHashMap<StreamId, u64>> =
             viewers.map(|counts| counts.into_iter().collect());
@@ -99,7 +99,7 @@ impl AdminParts {
         let egress = view.egress();
         let status = |stream: &Stream| {
             let stream_id = stream.stream_id;
-            // Without the registry, what presence last counted.
+            // Without the registry, the last count of presence.
             let viewers = match &viewers {
                 Some(counts) => counts.get(&stream_id).copied().unwrap_or(0),
                 None => self.board.viewers(stream_id),
@@ -115,12 +115,12 @@ impl AdminParts {
     }
 
     async fn lag(&self) -> Vec<ConsumerLag> {
-        soon(self.control.parts().log.lag(), "consumer lag").await.unwrap_or_default()
+        in_time(self.control.parts().log.lag(), "consumer lag").await.unwrap_or_default()
     }
 
     async fn queued(&self) -> u64 {
         let metadata = &self.control.parts().metadata;
-        soon(metadata.review_count(), "the review queue").await.unwrap_or(0)
+        in_time(metadata.review_count(), "the review queue").await.unwrap_or(0)
     }
 
     fn is_refusing_viewers(&self) -> bool {
@@ -133,7 +133,7 @@ impl AdminParts {
         let parts = self.control.parts();
         let mut warnings = Vec::new();
         if self.board.is_draining() {
-            warnings.push("this node drains: it takes no new viewers".to_owned());
+            warnings.push("this node is draining: it accepts no new viewers".to_owned());
         } else if !self.board.is_ready() {
             warnings.push("this node is not ready yet".to_owned());
         }
@@ -142,27 +142,30 @@ impl AdminParts {
             let count = refused.get(ErrorCode::ConnectionRate.as_str()).copied().unwrap_or(0);
             warnings.push(format!(
                 "more viewers connect than gateway.connections_per_second allows: {count} were told \
-                 to come back later since this node started"
+                 to retry later since this node started"
             ));
         }
         for breaker in self.board.breakers() {
             if breaker.state != BreakerState::Closed {
                 let error = breaker.last_error.unwrap_or_default();
                 let seconds = breaker.since_ms / 1_000;
-                warnings.push(format!("{} is down since {seconds} s: {error}", breaker.dependency));
+                warnings
+                    .push(format!("{} has been down for {seconds} s: {error}", breaker.dependency));
             }
         }
-        match timeout(PATIENCE, parts.log.lag()).await {
-            Ok(Ok(lag)) => warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(behind)),
+        match timeout(DEPENDENCY_TIMEOUT, parts.log.lag()).await {
+            Ok(Ok(lag)) => {
+                warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(lag_warning))
+            }
             Ok(Err(error)) => warnings.push(error.to_string()),
             Err(_) => warnings.push("consumer lag: the event log is slow to answer".to_owned()),
         }
         let view = self.cluster().await;
         for node in &view.unreachable {
-            warnings.push(format!("node {node} has not been heard of"));
+            warnings.push(format!("no report from node {node}"));
         }
         warnings.extend(view.nodes().iter().filter_map(NodeStatus::egress_warning));
-        match timeout(PATIENCE, parts.metadata.ping()).await {
+        match timeout(DEPENDENCY_TIMEOUT, parts.metadata.ping()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warnings.push(format!("metadata: {error}")),
             Err(_) => warnings.push("metadata: the store is slow to answer".to_owned()),
@@ -171,12 +174,13 @@ impl AdminParts {
     }
 }
 
-fn behind(lag: &ConsumerLag) -> String {
+fn lag_warning(lag: &ConsumerLag) -> String {
     let ConsumerLag { group, topic, partition, lag, .. } = lag;
     format!("{group} is {lag} records behind on {topic} partition {partition}")
 }
 
-/// A stream with what the node that broadcasts it measures, and what nodes leave out of it.
+/// Returns the status of a stream with the measurements of the node that broadcasts it and the
+/// effect of egress limits.
 fn measured(
     stream: &Stream,
     rates: Option<&StreamRates>,
@@ -204,19 +208,19 @@ fn measured(
     }
 }
 
-/// What a dependency answers, if it answers soon.
-async fn soon<T, E: std::fmt::Display>(
+/// Returns the answer of a dependency, or `None` if it fails or takes too long.
+async fn in_time<T, E: std::fmt::Display>(
     answer: impl Future<Output = Result<T, E>>,
     what: &str,
 ) -> Option<T> {
-    match timeout(PATIENCE, answer).await {
+    match timeout(DEPENDENCY_TIMEOUT, answer).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {
-            debug!(%error, "{what} cannot be had");
+            debug!(what, %error, "part of a snapshot not available");
             None
         }
         Err(_) => {
-            debug!("{what} cannot be had: no answer yet");
+            debug!(what, "part of a snapshot not available: no answer in time");
             None
         }
     }

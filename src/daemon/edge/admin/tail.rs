@@ -1,4 +1,4 @@
-//! Following one stream of the event log for an operator.
+//! Follows one stream of the event log for an operator.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::protocol::StreamId;
 use crate::protocol::admin::TailItem;
 use crate::protocol::events::Event;
 
-/// Between two looks at the end of the log.
-const POLL: Duration = Duration::from_millis(50);
-/// After the log did not answer.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Items handed over at once.
-const PAGE: usize = 256;
-/// Further behind than this, in offsets of the partition, the reader is too slow and skips.
+/// The time between two reads at the end of the log.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The pause after a failed read.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// The most records per read.
+const PAGE_RECORDS: usize = 256;
+/// A reader further behind than this, in offsets of the partition, is too slow and skips.
 const MAX_BEHIND: u64 = 10_000;
-/// Records counted at a time while skipping.
-const SKIP_PAGE: u64 = 4_096;
+/// The most records per read while skipping.
+const SKIP_RECORDS: u64 = 4_096;
 
-/// A place in a stream that moves with the log.
+/// A position in a stream that follows the log.
 #[derive(Debug)]
 pub(super) struct Tail {
     log: SharedLog,
@@ -28,8 +28,14 @@ pub(super) struct Tail {
     next_offset: u64,
 }
 
+/// The items of one read.
+struct TailPage {
+    items: Vec<TailItem>,
+    at_end: bool,
+}
+
 impl Tail {
-    /// Begins with what is appended from now on.
+    /// Begins with the next record that is appended.
     pub(super) async fn from_end(log: SharedLog, stream_id: StreamId) -> Result<Self, LogError> {
         let key = stream_id.0;
         let partition = log.partition_of(Topic::CommentEvents, key);
@@ -37,50 +43,50 @@ impl Tail {
         Ok(Self { log, key, next_offset })
     }
 
-    /// Waits for what happens next; never empty. `None` once the log is closed.
+    /// Waits for the next items, at least one. Returns `None` once the log is closed.
     pub(super) async fn next(&mut self) -> Option<Vec<TailItem>> {
         loop {
             match self.advance().await {
-                Ok((items, _)) if !items.is_empty() => return Some(items),
-                Ok((_, at_end)) if at_end => tokio::time::sleep(POLL).await,
+                Ok(page) if !page.items.is_empty() => return Some(page.items),
+                Ok(page) if page.at_end => tokio::time::sleep(POLL_INTERVAL).await,
                 Ok(_) => {}
                 Err(LogError::Closed) => return None,
                 Err(LogError::Expired { earliest, .. }) if earliest > self.next_offset => {
-                    // How many of them were this stream's, nobody can say any more.
+                    // It is unknown how many of the expired records were of this stream.
                     let items = earliest - self.next_offset;
                     self.next_offset = earliest;
                     return Some(vec![TailItem::Missed { items }]);
                 }
                 Err(error) => {
-                    warn!(%error, "cannot follow a stream, trying again");
-                    tokio::time::sleep(PAUSE).await;
+                    warn!(%error, "cannot read a stream; retrying");
+                    tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
         }
     }
 
-    async fn advance(&mut self) -> Result<(Vec<TailItem>, bool), LogError> {
+    async fn advance(&mut self) -> Result<TailPage, LogError> {
         let missed = self.skip_if_behind().await?;
-        let page = self.read(PAGE).await?;
+        let page = self.read(PAGE_RECORDS).await?;
         let mut items = Vec::with_capacity(page.records.len() + 1);
         if missed > 0 {
             items.push(TailItem::Missed { items: missed });
         }
         items.extend(page.records.iter().filter_map(item));
-        Ok((items, page.at_end))
+        Ok(TailPage { items, at_end: page.at_end })
     }
 
-    /// Counts, without decoding, what a reader this slow will not see.
+    /// Skips the records that a slow reader will not see. Returns their number.
     async fn skip_if_behind(&mut self) -> Result<u64, LogError> {
         let partition = self.log.partition_of(Topic::CommentEvents, self.key);
         let end = self.log.bounds(Topic::CommentEvents, partition).await?.end;
         if end.saturating_sub(self.next_offset) <= MAX_BEHIND {
             return Ok(0);
         }
-        let resume_at = end - PAGE as u64;
+        let resume_at = end - PAGE_RECORDS as u64;
         let mut missed = 0;
         while self.next_offset < resume_at {
-            let max_records = (resume_at - self.next_offset).min(SKIP_PAGE) as usize;
+            let max_records = (resume_at - self.next_offset).min(SKIP_RECORDS) as usize;
             let before = self.next_offset;
             missed += self.read(max_records).await?.records.len() as u64;
             if self.next_offset <= before {
@@ -112,7 +118,7 @@ fn item(record: &Record) -> Option<TailItem> {
             timestamp: event.timestamp,
         }),
         Err(error) => {
-            debug!(offset = record.position.offset, %error, "a record that is no event");
+            debug!(offset = record.position.offset, %error, "skipped a record that is not an event");
             None
         }
     }
@@ -132,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_tail_begins_at_the_end_and_shows_its_own_stream_alone() {
+    async fn a_tail_begins_at_the_end_and_shows_one_stream() {
         let world = World::new().await;
         world.comment(1, "before");
         let mut tail = Tail::from_end(world.log.clone(), StreamId(1)).await.unwrap();
@@ -148,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_too_slow_is_told_exactly_how_much_it_missed() {
+    async fn a_slow_reader_learns_how_many_items_it_missed() {
         let world = World::new().await;
         let mut tail = Tail::from_end(world.log.clone(), StreamId(1)).await.unwrap();
         let total = MAX_BEHIND + 5_000;
@@ -164,6 +170,6 @@ mod tests {
             }
         }
         assert_eq!(missed + seen, total);
-        assert_eq!(seen, PAGE as u64);
+        assert_eq!(seen, PAGE_RECORDS as u64);
     }
 }

@@ -1,4 +1,4 @@
-//! `/metrics`: the node's counters, and gauges taken at the moment of asking.
+//! `/metrics`: the node's counters, and gauges read at the time of the request.
 
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use super::state::Operations;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
 use crate::protocol::admin::{BreakerState, BreakerStatus, ConsumerLag};
 
-/// A log that does not say its lag within this time is left out; a scraper waits 10 s at most.
+/// The time limit for the consumer lag, which is left out if the log takes longer. Scrapers wait 10
+/// s.
 const LAG_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn metrics(State(operations): State<Operations>) -> Response {
@@ -38,7 +39,7 @@ fn put_node(out: &mut String, board: &StatusBoard) {
     sample(out, "ready", &[], u8::from(board.is_ready()));
 }
 
-/// A measure of a delivery worker and how it is exported.
+/// A metric of delivery workers: name, kind, help, and the gauge it is read from.
 type WorkerFamily = (&'static str, &'static str, &'static str, fn(&WorkerGauges) -> &AtomicU64);
 
 fn put_workers(out: &mut String, workers: &[Arc<WorkerGauges>]) {

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use super::admission::{Admission, AuthTask, ConnectionRate, NameTask, ReleaseTask, ViewerSlots};
+use super::admission::{
+    Admission, AdmissionEnds, AuthTask, ConnectionRate, NameTask, ReleaseTask, ViewerSlots,
+};
 use super::api::CommentPages;
 use super::connection::{ConnectionService, MAX_HTTP_CONNECTIONS};
 use super::listener::{BoundListener, GatewayError, listen};
@@ -89,7 +91,7 @@ impl Gateway {
     /// do.
     pub fn bind(parts: GatewayParts) -> Result<BoundGateway, GatewayError> {
         let config = parts.config.gateway.clone();
-        let (admission, releases, names) = Admission::new(&parts);
+        let AdmissionEnds { admission, releases, names } = Admission::new(&parts);
         let auth = AuthTask::new(parts.auth_requests, admission.clone(), parts.sink.clone());
         let handshakes = TaskTracker::new();
         let operations = Operations { board: parts.board.clone(), log: parts.log };

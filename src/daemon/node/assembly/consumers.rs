@@ -1,15 +1,15 @@
-//! The roles that read the log: `coordinator` (broadcast), `archiver` (archive), `moderator`.
+//! The roles that consume the log: `coordinator` (broadcast), `archiver` (archive), `moderator`.
 
 use std::sync::Arc;
 
-use super::Base;
+use super::NodeBase;
 use crate::daemon::base::config::NodeRole;
-use crate::daemon::node::shutdown::Supervisors;
+use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::stages::archive::Archiver;
 use crate::daemon::stages::broadcast::{Coordinator, CoordinatorParts};
 use crate::daemon::stages::moderation::{ModerationWorker, ModerationWorkerParts};
 
-/// The stages of the roles this node has.
+/// The consumers of the roles this node has.
 #[derive(Debug)]
 pub(super) struct Consumers {
     coordinator: Option<CoordinatorParts>,
@@ -18,7 +18,7 @@ pub(super) struct Consumers {
 }
 
 impl Consumers {
-    pub(super) fn build(base: &Base) -> Self {
+    pub(super) fn build(base: &NodeBase) -> Self {
         let coordinator = base.has_role(NodeRole::Coordinator).then(|| CoordinatorParts {
             log: base.engines.log.clone(),
             bus: base.engines.bus.clone(),
@@ -39,21 +39,21 @@ impl Consumers {
         Self { coordinator, archiver, moderator }
     }
 
-    pub(super) fn start(self, supervisors: &Supervisors) {
+    pub(super) fn start(self, group: &Supervisor) {
         if let Some(parts) = self.coordinator {
-            supervisors.consumers.spawn("broadcast", move |stop| {
+            group.spawn("broadcast", move |stop| {
                 let coordinator = Coordinator::new(parts.clone());
                 async move { Ok(coordinator.run(stop).await?) }
             });
         }
         if let Some(archiver) = self.archiver {
-            supervisors.consumers.spawn("archive", move |stop| {
+            group.spawn("archive", move |stop| {
                 let archiver = archiver.clone();
                 async move { Ok(archiver.run(stop).await?) }
             });
         }
         if let Some(moderator) = self.moderator {
-            supervisors.consumers.spawn("moderation", move |stop| {
+            group.spawn("moderation", move |stop| {
                 let moderator = moderator.clone();
                 async move { Ok(moderator.run(stop).await?) }
             });
@@ -61,7 +61,7 @@ impl Consumers {
     }
 }
 
-fn build_moderator(base: &Base) -> ModerationWorker {
+fn build_moderator(base: &NodeBase) -> ModerationWorker {
     ModerationWorker::new(ModerationWorkerParts {
         log: base.engines.log.clone(),
         streams: base.streams.clone(),

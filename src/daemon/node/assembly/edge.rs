@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use super::{Base, Fatal};
+use super::{FatalErrors, NodeBase};
 use crate::daemon::base::handoff::{AuthRequest, ReactionCounts, Submission};
+use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::gateway::{BoundGateway, Gateway, GatewayParts, ViewerTasks};
-use crate::daemon::node::shutdown::{Stops, Supervisors};
+use crate::daemon::node::shutdown::TaskGroups;
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::control::Control;
 use crate::daemon::stages::delivery::{
@@ -18,23 +18,24 @@ use crate::daemon::stages::ingest::{self, Ingest, IngestParts, Refs};
 use crate::daemon::stages::moderation::{ModerationScreen, ModerationScreenParts};
 use crate::daemon::stages::reactions::ReactionWindow;
 
-/// Auth messages that may wait to be verified; more are answered `overloaded`.
+/// `auth` messages that may wait to be verified. More are answered `overloaded`.
 const MAX_AUTH_REQUESTS: usize = 4096;
-/// Reports of reactions that may wait for their window; workers keep adding up meanwhile.
+/// Reports of reactions that may wait for their window. Workers keep counting while it is full.
 const MAX_REACTION_REPORTS: usize = 64;
 
-/// Delivery and what viewers' requests go to; no viewer can come yet.
+/// Delivery and the stages behind viewers' requests, before the gateway is bound.
 #[derive(Debug)]
 pub(super) struct Edge {
     delivery: Delivery,
     ingest: Ingest,
     window: ReactionWindow,
-    submissions: (mpsc::Sender<Submission>, mpsc::Receiver<Submission>),
+    submit: mpsc::Sender<Submission>,
+    submissions: mpsc::Receiver<Submission>,
     reactions: mpsc::Receiver<Vec<ReactionCounts>>,
     auth: mpsc::Receiver<AuthRequest>,
 }
 
-/// All tasks of the role but the accept loop.
+/// All tasks of the role except the accept loop.
 #[derive(Debug)]
 pub(super) struct EdgeTasks {
     delivery: Delivery,
@@ -46,11 +47,15 @@ pub(super) struct EdgeTasks {
 }
 
 impl Edge {
-    pub(super) async fn build(base: &Base, refs: Refs) -> anyhow::Result<Self> {
-        let (submissions, submissions_end) = ingest::queue(&base.config.ingest);
-        let (reactions, reactions_end) = mpsc::channel(MAX_REACTION_REPORTS);
-        let (auth, auth_end) = mpsc::channel(MAX_AUTH_REQUESTS);
-        let requests = ViewerRequests { submissions: submissions.clone(), reactions, auth };
+    pub(super) async fn build(base: &NodeBase, refs: Refs) -> anyhow::Result<Self> {
+        let (submit, submissions) = ingest::queue(&base.config.ingest);
+        let (report_reactions, reactions) = mpsc::channel(MAX_REACTION_REPORTS);
+        let (request_auth, auth) = mpsc::channel(MAX_AUTH_REQUESTS);
+        let requests = ViewerRequests {
+            submissions: submit.clone(),
+            reactions: report_reactions,
+            auth: request_auth,
+        };
         let delivery = Delivery::start(DeliveryParts {
             node: base.node(),
             config: base.config.clone(),
@@ -67,9 +72,10 @@ impl Edge {
             ingest: build_ingest(base, refs, delivery.handle()),
             window: build_window(base),
             delivery,
-            submissions: (submissions, submissions_end),
-            reactions: reactions_end,
-            auth: auth_end,
+            submit,
+            submissions,
+            reactions,
+            auth,
         })
     }
 
@@ -77,14 +83,14 @@ impl Edge {
         self.delivery.handle()
     }
 
-    /// Takes the address; viewers wait in the kernel until the gateway runs.
-    pub(super) async fn bind(
+    /// Binds the gateway. Viewers wait in the kernel until it runs.
+    pub(super) fn bind(
         self,
-        base: &Base,
+        base: &NodeBase,
         verifier: Arc<Verifier>,
         control: Control,
     ) -> anyhow::Result<(EdgeTasks, Gateway)> {
-        let Self { delivery, ingest, window, submissions, reactions, auth } = self;
+        let Self { delivery, ingest, window, submit, submissions, reactions, auth } = self;
         let parts = GatewayParts {
             config: base.config.clone(),
             clock: base.clock.clone(),
@@ -98,17 +104,16 @@ impl Edge {
             control,
             board: base.board.clone(),
             sink: Arc::new(delivery.handle()),
-            submissions: submissions.0,
+            submissions: submit,
             auth_requests: auth,
             node: base.node(),
         };
         let BoundGateway { gateway, viewers } = Gateway::bind(parts)?;
-        let submissions = submissions.1;
         Ok((EdgeTasks { delivery, ingest, window, submissions, reactions, viewers }, gateway))
     }
 }
 
-fn build_ingest(base: &Base, refs: Refs, replies: DeliveryHandle) -> Ingest {
+fn build_ingest(base: &NodeBase, refs: Refs, replies: DeliveryHandle) -> Ingest {
     let screen = ModerationScreen::new(ModerationScreenParts {
         pipeline: base.pipeline.clone(),
         log: base.engines.log.clone(),
@@ -131,7 +136,7 @@ fn build_ingest(base: &Base, refs: Refs, replies: DeliveryHandle) -> Ingest {
     })
 }
 
-fn build_window(base: &Base) -> ReactionWindow {
+fn build_window(base: &NodeBase) -> ReactionWindow {
     ReactionWindow::new(
         &base.config.reactions,
         base.engines.totals.clone(),
@@ -142,45 +147,34 @@ fn build_window(base: &Base) -> ReactionWindow {
 }
 
 impl EdgeTasks {
-    pub(super) fn start(
-        self,
-        supervisors: &Supervisors,
-        stops: &Stops,
-        fatal: &Fatal,
-    ) -> DeliveryHandle {
-        let handle = self.delivery.handle();
-        start_delivery(self.delivery.into_tasks(&stops.rest), supervisors, &stops.rest, fatal);
-        let window = self.window.run(self.reactions, stops.consumers.clone());
-        fatal.spawn(&supervisors.consumers, "reactions", window);
-        let ingest = self.ingest.run(self.submissions, stops.ingest.clone());
-        fatal.spawn(&supervisors.ingest, "ingest", ingest);
-        let ViewerTasks { auth, names, releases } = self.viewers;
-        fatal.spawn(&supervisors.accept, "auth", auth.run(stops.accept.clone()));
-        fatal.spawn(&supervisors.rest, "names", names.run(stops.rest.clone()));
-        fatal.spawn(&supervisors.rest, "releases", releases.run(stops.rest.clone()));
+    pub(super) fn start(self, tasks: &TaskGroups, fatal: &FatalErrors) -> DeliveryHandle {
+        let Self { delivery, ingest, window, submissions, reactions, viewers } = self;
+        let ViewerTasks { auth, names, releases } = viewers;
+        let handle = delivery.handle();
+        start_delivery(delivery.into_tasks(tasks.rest.stop_token()), &tasks.rest, fatal);
+        fatal.spawn(&tasks.consumers, "reactions", |stop| window.run(reactions, stop));
+        fatal.spawn(&tasks.ingest, "ingest", |stop| ingest.run(submissions, stop));
+        fatal.spawn(&tasks.accept, "auth", |stop| auth.run(stop));
+        fatal.spawn(&tasks.rest, "names", |stop| names.run(stop));
+        fatal.spawn(&tasks.rest, "releases", |stop| releases.run(stop));
         handle
     }
 }
 
-fn start_delivery(
-    tasks: DeliveryTasks,
-    supervisors: &Supervisors,
-    stop: &CancellationToken,
-    fatal: &Fatal,
-) {
-    let (hub, report) = (tasks.hub, fatal.clone());
+fn start_delivery(tasks: DeliveryTasks, group: &Supervisor, fatal: &FatalErrors) {
+    let hub = tasks.hub;
+    let report = fatal.clone();
     let hub = async move { Ok(hub.await?) };
-    supervisors.rest.spawn_essential("hub", hub, move |reason| report.report(reason));
-    fatal.spawn(&supervisors.rest, "presence", tasks.presence);
-    fatal.spawn(&supervisors.rest, "history", tasks.history);
+    group.spawn_essential("hub", hub, move |reason| report.report(reason));
+    fatal.spawn(group, "presence", |_| tasks.presence);
+    fatal.spawn(group, "history", |_| tasks.history);
     for (name, worker) in tasks.workers {
-        let (report, stop) = (fatal.clone(), stop.clone());
-        let watch = async move {
+        let report = fatal.clone();
+        fatal.spawn(group, "delivery worker", |stop| async move {
             let joined = tokio::task::spawn_blocking(move || worker.join()).await;
             if !stop.is_cancelled() && !matches!(joined, Ok(Ok(Ok(())))) {
                 report.report(format!("{name} ended: {joined:?}"));
             }
-        };
-        fatal.spawn(&supervisors.rest, "delivery worker", watch);
+        });
     }
 }

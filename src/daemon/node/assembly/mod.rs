@@ -1,8 +1,11 @@
-//! Assembly: builds the parts of a node that its roles need, wires them, and starts their tasks.
+//! Assembly: builds the parts of a node that its roles need, connects them, and starts their tasks.
+//!
+//! [`Node::assemble`] builds and binds, [`Node::start`] spawns the tasks; each reads as a list in
+//! this order:
 //!
 //! ```text
-//! engines ─▶ directories ─▶ warm start ─▶ edge (delivery, ingest, reactions) ─▶ control
-//!         ─▶ gateway and admin bound ─▶ tasks spawned ─▶ ready
+//! engines ─▶ directories ─▶ warm start ─▶ consumers ─▶ edge ─▶ control
+//!         ─▶ gateway and admin bound ─▶ tasks spawned ─▶ ready ─▶ gateway accepts
 //! ```
 
 mod consumers;
@@ -14,67 +17,69 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use self::consumers::Consumers;
 use self::edge::{Edge, EdgeTasks};
 use super::first_start;
-use super::shutdown::{Running, Stops, Supervisors};
+use super::shutdown::{RunningNode, TaskGroups};
 use super::warm_start::WarmStart;
 use crate::daemon::base::clock::{SharedClock, SystemClock};
 use crate::daemon::base::config::{Config, NodeRole, RecentEngine};
 use crate::daemon::base::handoff::{NoViewers, ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
-use crate::daemon::edge::admin::{Admin, AdminParts, NodeAbout};
+use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::edge::admin::{Admin, AdminParts, NodeFacts};
 use crate::daemon::edge::gateway::Gateway;
 use crate::daemon::engines::choose::Engines;
 use crate::daemon::engines::directory::{Sanctions, Streams};
-use crate::daemon::engines::registry::CommandHandler;
 use crate::daemon::stages::auth::{self, SigningSecret, Verifier};
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint, Minter};
+use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::daemon::stages::ingest::Refs;
 use crate::daemon::stages::moderation::{self, Pipeline};
 use crate::protocol::NodeId;
 
-/// Operators' words to the throttle that may wait; the operator waits for room.
+/// Throttle orders that may wait for the broadcast stage. More make the operator wait.
 const MAX_THROTTLE_ORDERS: usize = 64;
 
-/// Every part of a node, built and wired; nothing runs yet but the delivery workers.
+/// Every part of a node, built and connected. Nothing runs yet except the delivery workers.
 #[derive(Debug)]
 pub(super) struct Node {
-    base: Base,
-    stops: Stops,
-    supervisors: Supervisors,
-    /// On a node with the role `edge`.
+    base: NodeBase,
+    tasks: TaskGroups,
+    /// `None` without the role `edge`.
     edge: Option<EdgeTasks>,
     consumers: Consumers,
     gateway: Gateway,
     admin: Admin,
-    throttle: mpsc::Receiver<ThrottleOrder>,
-    fatal: mpsc::Sender<String>,
+    throttle_orders: mpsc::Receiver<ThrottleOrder>,
+    fatal: FatalErrors,
 }
 
-/// What everything else is built on.
+/// The parts that all others are built on.
 #[derive(Debug, Clone)]
-struct Base {
+struct NodeBase {
     config: Arc<Config>,
     clock: SharedClock,
     board: StatusBoard,
     engines: Engines,
     streams: Streams,
     sanctions: Sanctions,
-    /// The rates operators fixed, as the broadcast stage of this node knows them.
+    /// The sample rates that operators have fixed, for the broadcast stage.
     overrides: RateOverrides,
-    /// One for the screen of ingest and the worker: what a user repeats is counted in it.
+    /// Shared by ingest's screen and the moderator, because it counts what each user repeats.
     pipeline: Arc<Pipeline>,
 }
 
-impl Base {
-    async fn build(config: Arc<Config>) -> anyhow::Result<Self> {
+impl NodeBase {
+    /// Opens the engines and loads the directories.
+    async fn open(config: Arc<Config>) -> anyhow::Result<Self> {
         let clock: SharedClock = Arc::new(SystemClock);
         let board = StatusBoard::default();
         let engines = Engines::open(&config, &clock, &board).await?;
-        first_start::make_stream(&engines.metadata, clock.now_ms()).await?;
+        first_start::create_first_stream(&engines.metadata, clock.now_ms()).await?;
         let streams = Streams::load(engines.metadata.clone()).await?;
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
         let overrides = RateOverrides::default();
@@ -87,15 +92,17 @@ impl Base {
         self.config.node.roles.contains(&role)
     }
 
-    /// Whether the recent cache is shared with other nodes, and outlives this one.
+    /// Returns whether the recent cache is shared with other nodes and outlives this one.
     fn shares_recent(&self) -> bool {
         self.config.engines.recent != RecentEngine::Memory
     }
 
+    /// Reads the end of the log into the recent cache, if that is this node's own. Returns the
+    /// `ref`s of the comments that were accepted.
     async fn warm_start(&self) -> anyhow::Result<Refs> {
         let mut refs = Refs::new(&self.config.ingest);
         if self.shares_recent() {
-            // The coordinators fill the cache; they read back deletions, too, if it lost them.
+            // Coordinators fill a shared cache, and restore deletions that it has lost.
             return Ok(refs);
         }
         let warm_start = WarmStart {
@@ -113,8 +120,25 @@ impl Base {
         NodeId::new(&self.config.node.name)
     }
 
-    fn control(&self, endpoint: Arc<dyn CommandHandler>) -> Control {
-        Control::new(ControlParts {
+    /// Builds the operations on this node and the cluster, and registers this node as the receiver
+    /// of commands for its own viewers and stages.
+    fn connect_control(&self, viewers: Option<DeliveryHandle>, group: &Supervisor) -> ControlEnds {
+        let (throttle, throttle_orders) = mpsc::channel(MAX_THROTTLE_ORDERS);
+        let sink: Arc<dyn ViewerSink> = match viewers {
+            Some(delivery) => Arc::new(delivery),
+            None => Arc::new(NoViewers),
+        };
+        let endpoint = Arc::new(LocalEndpoint {
+            sink,
+            sanctions: self.sanctions.clone(),
+            streams: self.streams.clone(),
+            throttle,
+            board: self.board.clone(),
+            jitter: self.config.shutdown.reconnect_jitter,
+            supervisor: group.clone(),
+        });
+        self.engines.registry.set_command_handler(endpoint.clone());
+        let control = Control::new(ControlParts {
             node: self.node(),
             metadata: self.engines.metadata.clone(),
             comments: self.engines.comments.clone(),
@@ -124,10 +148,11 @@ impl Base {
             bus: self.engines.bus.clone(),
             streams: self.streams.clone(),
             clock: self.clock.clone(),
-        })
+        });
+        ControlEnds { control, throttle_orders }
     }
 
-    fn admin(
+    fn bind_admin(
         &self,
         control: Control,
         address: SocketAddr,
@@ -139,17 +164,29 @@ impl Base {
         let engines = Engines::names(&self.config.engines);
         Ok(Admin::bind(AdminParts {
             socket: self.config.node.admin_socket.clone(),
-            about: NodeAbout::new(&self.config, address.to_string(), engines),
+            about: NodeFacts::new(&self.config, address.to_string(), engines),
             control,
             reactions: self.engines.totals.clone(),
             board: self.board.clone(),
             minter,
         })?)
     }
+
+    /// Binds a gateway without viewers: health and metrics.
+    fn bind_operations(&self) -> anyhow::Result<Gateway> {
+        let log = self.engines.log.clone();
+        Ok(Gateway::bind_operations(&self.config.gateway, self.board.clone(), log)?)
+    }
 }
 
-/// The secret of the cluster, or this node's own.
-fn signing_secret(config: &Config) -> anyhow::Result<SigningSecret> {
+/// Control, and the throttle orders that it issues for this node.
+struct ControlEnds {
+    control: Control,
+    throttle_orders: mpsc::Receiver<ThrottleOrder>,
+}
+
+/// Returns the secret of the cluster if one is configured, else this node's own.
+fn load_signing_secret(config: &Config) -> anyhow::Result<SigningSecret> {
     let path = &config.auth.signing_key;
     if path.as_os_str().is_empty() {
         return Ok(SigningSecret::load_or_create(&config.node.data_dir)?);
@@ -158,114 +195,117 @@ fn signing_secret(config: &Config) -> anyhow::Result<SigningSecret> {
 }
 
 impl Node {
+    /// Builds every part and binds the addresses. A failure of an essential task is later sent to
+    /// `fatal`.
     pub(super) async fn assemble(
         config: Arc<Config>,
         fatal: mpsc::Sender<String>,
     ) -> anyhow::Result<Self> {
-        let secret = signing_secret(&config)?;
-        let base = Base::build(config.clone()).await?;
-        let verifier =
-            Arc::new(Verifier::new(&config.auth, Some(secret.as_bytes()), base.clock.clone())?);
+        let tasks = TaskGroups::default();
+        let secret = load_signing_secret(&config)?;
+        let base = NodeBase::open(config.clone()).await?;
+        let verifier = Verifier::new(&config.auth, Some(secret.as_bytes()), base.clock.clone())?;
         let refs = base.warm_start().await?;
-        let stops = Stops::default();
-        let supervisors = Supervisors::new(&stops);
         let consumers = Consumers::build(&base);
-        let edge = match base.has_role(NodeRole::Edge) {
-            true => Some(Edge::build(&base, refs).await?),
-            false => None,
+        let edge = if base.has_role(NodeRole::Edge) {
+            Some(Edge::build(&base, refs).await?)
+        } else {
+            None
         };
-        let (orders, throttle) = mpsc::channel(MAX_THROTTLE_ORDERS);
-        let sink: Arc<dyn ViewerSink> = match &edge {
-            Some(edge) => Arc::new(edge.handle()),
-            None => Arc::new(NoViewers),
-        };
-        let endpoint = Arc::new(LocalEndpoint {
-            sink,
-            sanctions: base.sanctions.clone(),
-            streams: base.streams.clone(),
-            throttle: orders,
-            board: base.board.clone(),
-            jitter: config.shutdown.reconnect_jitter,
-            supervisor: supervisors.rest.clone(),
-        });
-        base.engines.registry.set_command_handler(endpoint.clone());
-        let control = base.control(endpoint);
+        let viewers = edge.as_ref().map(Edge::handle);
+        let ControlEnds { control, throttle_orders } = base.connect_control(viewers, &tasks.rest);
         let (edge, gateway) = match edge {
+            None => (None, base.bind_operations()?),
             Some(edge) => {
-                let (tasks, gateway) = edge.bind(&base, verifier, control.clone()).await?;
+                let (tasks, gateway) = edge.bind(&base, Arc::new(verifier), control.clone())?;
                 (Some(tasks), gateway)
             }
-            None => {
-                let (board, log) = (base.board.clone(), base.engines.log.clone());
-                (None, Gateway::bind_operations(&config.gateway, board, log)?)
-            }
         };
-        let admin = base.admin(control, gateway.local_addr(), secret)?;
-        Ok(Self { base, stops, supervisors, edge, consumers, gateway, admin, throttle, fatal })
+        let admin = base.bind_admin(control, gateway.local_addr(), secret)?;
+        let fatal = FatalErrors(fatal);
+        Ok(Self { base, tasks, edge, consumers, gateway, admin, throttle_orders, fatal })
     }
 
-    /// Where viewers connect, or what a node without them says of itself.
+    /// Returns the address that viewers connect to; on a node without viewers, that of its health
+    /// and metrics.
     pub(super) fn address(&self) -> SocketAddr {
         self.gateway.local_addr()
     }
 
-    /// Spawns every task; the node is ready when this returns.
-    pub(super) fn start(self) -> Running {
-        let Self { base, stops, supervisors, edge, consumers, gateway, admin, throttle, fatal } =
-            self;
-        let fatal = Fatal(fatal);
-        if let Some(direct) = base.engines.direct.clone() {
-            fatal.spawn(&supervisors.rest, "direct path", direct.run(stops.rest.clone()));
-        }
-        let delivery = edge.map(|edge| edge.start(&supervisors, &stops, &fatal));
-        consumers.start(&supervisors);
-        let orders =
-            timers::take_throttle_orders(throttle, base.overrides.clone(), stops.rest.clone());
-        fatal.spawn(&supervisors.rest, "throttle orders", orders);
-        timers::start(&base, delivery.clone(), &supervisors);
-        let admin = Arc::new(admin);
-        let reporter = admin.reporter();
-        supervisors.rest.spawn("report", move |stop| {
-            let reporter = reporter.clone();
-            async move {
-                reporter.run(stop).await;
-                Ok(())
-            }
+    /// Spawns every task, the gateway last. The node is ready when this returns.
+    pub(super) fn start(self) -> RunningNode {
+        let Self { base, tasks, edge, consumers, gateway, admin, throttle_orders, fatal } = self;
+        start_direct_path(&base, &tasks, &fatal);
+        let delivery = edge.map(|edge| edge.start(&tasks, &fatal));
+        consumers.start(&tasks.consumers);
+        let overrides = base.overrides.clone();
+        fatal.spawn(&tasks.rest, "throttle orders", |stop| {
+            timers::apply_throttle_orders(throttle_orders, overrides, stop)
         });
-        supervisors.rest.spawn("admin", move |stop| {
-            let admin = admin.clone();
-            async move { Ok(admin.run(stop).await?) }
-        });
+        timers::start(&base, delivery.clone(), &tasks.rest);
+        start_admin(admin, &tasks.rest);
         let certificate = gateway.certificate();
         base.board.set_ready(true);
-        fatal.spawn(&supervisors.accept, "gateway", gateway.run(stops.accept.clone()));
-        let Base { board, engines, .. } = base;
-        let alone = engines.embedded_log.is_some();
-        Running { stops, supervisors, log: engines.log, delivery, board, alone, certificate }
+        fatal.spawn(&tasks.accept, "gateway", |stop| gateway.run(stop));
+        RunningNode {
+            tasks,
+            log: base.engines.log,
+            delivery,
+            board: base.board,
+            owns_all_consumers: base.engines.embedded_log.is_some(),
+            certificate,
+        }
     }
 }
 
-/// Ends the daemon when a part ends without which it cannot go on.
-#[derive(Debug, Clone)]
-struct Fatal(mpsc::Sender<String>);
+fn start_direct_path(base: &NodeBase, tasks: &TaskGroups, fatal: &FatalErrors) {
+    if let Some(direct) = base.engines.direct.clone() {
+        fatal.spawn(&tasks.rest, "direct path", |stop| direct.run(stop));
+    }
+}
 
-impl Fatal {
+/// Starts the admin socket, and the reports of this node to the others.
+fn start_admin(admin: Admin, group: &Supervisor) {
+    let admin = Arc::new(admin);
+    let reporter = admin.reporter();
+    group.spawn("report", move |stop| {
+        let reporter = reporter.clone();
+        async move {
+            reporter.run(stop).await;
+            Ok(())
+        }
+    });
+    group.spawn("admin", move |stop| {
+        let admin = admin.clone();
+        async move { Ok(admin.run(stop).await?) }
+    });
+}
+
+/// Ends the daemon when an essential task fails.
+#[derive(Debug, Clone)]
+struct FatalErrors(mpsc::Sender<String>);
+
+impl FatalErrors {
     fn report(&self, reason: String) {
-        // One reason is enough.
+        // The first reason ends the daemon. Later ones are dropped.
         let _ = self.0.try_send(reason);
     }
 
-    fn spawn(
+    /// Spawns an essential task in a group. It receives the token that stops the group.
+    fn spawn<Fut>(
         &self,
-        supervisor: &crate::daemon::base::supervise::Supervisor,
+        group: &Supervisor,
         name: &'static str,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
+        task: impl FnOnce(CancellationToken) -> Fut,
+    ) where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
         let fatal = self.clone();
+        let task = task(group.stop_token().clone());
         let task = async move {
             task.await;
             Ok(())
         };
-        supervisor.spawn_essential(name, task, move |reason| fatal.report(reason));
+        group.spawn_essential(name, task, move |reason| fatal.report(reason));
     }
 }

@@ -1,4 +1,4 @@
-//! What a token says, and whether that is acceptable now and here.
+//! The claims of a token, and the checks on them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use serde::Deserialize;
 use super::AuthError;
 use crate::protocol::{Identity, Role, UserId};
 
-/// A name has at most this many characters.
+/// The most characters of a name.
 const MAX_NAME_CHARS: usize = 64;
 
-/// What is asked of the claims that say when, from whom and for whom.
+/// The issuer, audience and clock tolerance that claims are checked against.
 #[derive(Debug, Clone)]
-pub(super) struct Expected {
+pub(super) struct ClaimRules {
     /// Empty accepts any.
     pub(super) issuer: String,
-    /// Empty accepts tokens without `aud` only.
+    /// Empty accepts only tokens without `aud`.
     pub(super) audience: String,
     pub(super) leeway: Duration,
 }
 
-/// The claims that are read; a JSON of another shape is an error of the claims.
+/// The claims that are read. JSON that does not fit is an error of the claims.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     sub: Option<Subject>,
@@ -62,18 +62,18 @@ impl Claims {
         serde_json::from_slice(payload).map_err(|error| AuthError::Claims(error.to_string()))
     }
 
-    /// Checks `exp` and `nbf` and returns when the token expires, without leeway, in milliseconds
-    /// since the Unix epoch.
-    pub(super) fn check_time(&self, expected: &Expected, now_ms: u64) -> Result<u64, AuthError> {
+    /// Checks `exp` and `nbf`. Returns the time of expiry without leeway, in milliseconds since the
+    /// Unix epoch.
+    pub(super) fn check_time(&self, expected: &ClaimRules, now_ms: u64) -> Result<u64, AuthError> {
         let leeway_ms = expected.leeway.as_millis() as u64;
         let exp = self.exp.ok_or_else(|| claims("`exp` is missing"))?;
-        let expires_at_ms = unix_ms(exp).ok_or_else(|| claims("`exp` is no time"))?;
+        let expires_at_ms = unix_ms(exp).ok_or_else(|| claims("`exp` is not a time"))?;
         // RFC 7519 §4.1.4: not "on or after" the time.
         if now_ms >= expires_at_ms.saturating_add(leeway_ms) {
             return Err(AuthError::Expired { ago_ms: now_ms - expires_at_ms });
         }
         if let Some(nbf) = self.nbf {
-            let begins_ms = unix_ms(nbf).ok_or_else(|| claims("`nbf` is no time"))?;
+            let begins_ms = unix_ms(nbf).ok_or_else(|| claims("`nbf` is not a time"))?;
             if begins_ms > now_ms.saturating_add(leeway_ms) {
                 let wait_ms = begins_ms - leeway_ms - now_ms;
                 return Err(AuthError::NotYetValid { wait_ms });
@@ -82,9 +82,8 @@ impl Claims {
         Ok(expires_at_ms)
     }
 
-    /// Checks `iss` and `aud`. Where the signature itself proves the issuer (`own`), both may be
-    /// absent.
-    pub(super) fn check_origin(&self, expected: &Expected, own: bool) -> Result<(), AuthError> {
+    /// Checks `iss` and `aud`. Both may be absent if the signature is this node's `own`.
+    pub(super) fn check_origin(&self, expected: &ClaimRules, own: bool) -> Result<(), AuthError> {
         let issuer_fits = match &self.iss {
             Some(issuer) => expected.issuer.is_empty() || *issuer == expected.issuer,
             None => expected.issuer.is_empty() || own,
@@ -130,7 +129,7 @@ impl Claims {
         if !length_fits || name.trim().is_empty() {
             return Err(claims("`name` must have 1 to 64 characters, not all of them spaces"));
         }
-        if name.chars().any(|c| c.is_control() || turns_direction(c)) {
+        if name.chars().any(|c| c.is_control() || changes_direction(c)) {
             return Err(claims("`name` contains control characters"));
         }
         Ok(name.into())
@@ -141,14 +140,15 @@ fn claims(text: &str) -> AuthError {
     AuthError::Claims(text.to_owned())
 }
 
-/// Bidirectional overrides, embeddings and isolates: in a name they would reorder the text after it.
-fn turns_direction(c: char) -> bool {
+/// Returns whether `c` is a bidirectional override, embedding or isolate, which in a name would
+/// reorder the text after it.
+fn changes_direction(c: char) -> bool {
     matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A NumericDate (RFC 7519 §2: seconds, fractions allowed) in milliseconds; `None` if it is no time
-/// from 1970 on.
+/// Converts a NumericDate (RFC 7519 §2: seconds, fractions allowed) to milliseconds. Returns
+/// `None` for times before 1970 and for NaN.
 fn unix_ms(seconds: f64) -> Option<u64> {
-    // The cast saturates, so a date beyond all clocks is simply never reached.
+    // The cast saturates: a date beyond the range is never reached.
     (seconds >= 0.0).then_some((seconds * 1000.0) as u64)
 }

@@ -1,4 +1,4 @@
-//! The compact form of a JWT (RFC 7515 §7.1), taken apart and not yet believed.
+//! Parses the compact form of a JWT (RFC 7515 §7.1), before its signature is checked.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use super::AuthError;
 
-/// A longer token is refused unread.
+/// The most bytes of a token. Longer tokens are refused without parsing.
 pub const MAX_TOKEN_BYTES: usize = 8192;
 
-/// The header fields that matter here; others are ignored, as RFC 7515 §4 wants it.
+/// The header fields that are used. Others are ignored, as RFC 7515 §4 requires.
 #[derive(Debug, Deserialize)]
 pub(super) struct Header {
     pub(super) alg: String,
@@ -23,7 +23,7 @@ pub(super) struct Header {
 #[derive(Debug)]
 pub(super) struct Compact<'a> {
     pub(super) header: Header,
-    /// What the signature covers: the first two parts and the dot between them.
+    /// The text that the signature covers: the first two parts and the dot between them.
     pub(super) signed: &'a str,
     pub(super) signature: &'a str,
     payload: &'a str,
@@ -41,16 +41,16 @@ impl<'a> Compact<'a> {
             return Err(parts);
         }
         let header: Header = serde_json::from_slice(&decode(header)?)
-            .map_err(|_| AuthError::Malformed("the header is no JSON object with `alg`"))?;
+            .map_err(|_| AuthError::Malformed("the header is not a JSON object with `alg`"))?;
         if header.crit.is_some() {
-            return Err(AuthError::Malformed("`crit` names extensions, and none is known here"));
+            return Err(AuthError::Malformed("`crit` requires extensions, and none is supported"));
         }
-        // Checked here so that the cryptography below only ever fails on the key.
+        // Checked here, so that verification can only fail because of the key.
         decode(signature)?;
         Ok(Self { header, signed, signature, payload })
     }
 
-    /// The claims' JSON. Only to be called once the signature was checked.
+    /// Returns the JSON of the claims. Call it only after the signature was checked.
     pub(super) fn payload(&self) -> Result<Vec<u8>, AuthError> {
         decode(self.payload)
     }

@@ -1,9 +1,9 @@
-//! Why a token was refused.
+//! Errors of token verification.
 
 use crate::protocol::ErrorCode;
 use crate::protocol::error_code::ErrorBody;
 
-/// Each kind has its own stable code.
+/// Why a token was refused. Each reason has its own stable code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     #[error("not a token: {0}")]

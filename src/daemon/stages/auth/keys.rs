@@ -1,4 +1,4 @@
-//! The keys of the configuration, each pinned to its algorithm.
+//! The configured keys, each bound to one algorithm.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const P256_OID: [u8; 10] = [0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01
 pub enum KeyError {
     #[error("auth.keys: cannot read {path}: {source}")]
     Read { path: String, source: std::io::Error },
-    #[error("auth.keys: {path} is no key for {algorithm}: {reason}")]
+    #[error("auth.keys: {path} is not a key for {algorithm}: {reason}")]
     Unusable { path: String, algorithm: &'static str, reason: String },
     #[error(
         "the node's signing secret has {bytes} bytes; it must have at least {MIN_SECRET_BYTES}"
@@ -26,15 +26,15 @@ pub enum KeyError {
     ShortSecret { bytes: usize },
 }
 
-/// Who holds the other half of a key.
+/// The owner of the signing side of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// This node: its signature alone proves the issuer.
+    /// This node. Its signature is sufficient proof of the issuer.
     Node,
     Configured,
 }
 
-/// A key that verifies one algorithm and no other.
+/// A key that verifies signatures of one algorithm.
 #[derive(Debug)]
 pub(super) struct VerifyingKey {
     pub(super) algorithm: KeyAlgorithm,
@@ -54,7 +54,7 @@ impl VerifyingKey {
         Ok(Self { algorithm, kid: config.kid.clone(), origin: Origin::Configured, key })
     }
 
-    /// The node's own secret, for tokens it minted itself.
+    /// Returns the key of the node's own secret, for tokens that it minted.
     pub(super) fn own(secret: &[u8]) -> Result<Self, KeyError> {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(KeyError::ShortSecret { bytes: secret.len() });
@@ -63,7 +63,7 @@ impl VerifyingKey {
         Ok(Self { algorithm: KeyAlgorithm::HS256, kid: None, origin: Origin::Node, key })
     }
 
-    /// Whether this key made `signature` (base64url) over `signed`.
+    /// Returns whether `signature` (base64url) over `signed` was made with this key.
     pub(super) fn verifies(&self, signed: &str, signature: &str) -> bool {
         let algorithm = match self.algorithm {
             KeyAlgorithm::HS256 => Algorithm::HS256,
@@ -76,7 +76,7 @@ impl VerifyingKey {
     }
 }
 
-/// The algorithm of a token's `alg`; `None` for every other text, `none` included.
+/// Returns the algorithm of a token's `alg`, or `None` for any other text, `none` included.
 pub(super) fn algorithm_named(alg: &str) -> Option<KeyAlgorithm> {
     [KeyAlgorithm::HS256, KeyAlgorithm::RS256, KeyAlgorithm::ES256, KeyAlgorithm::EdDSA]
         .into_iter()
@@ -99,8 +99,8 @@ fn decoding_key(algorithm: KeyAlgorithm, bytes: &[u8], file: &Path) -> Result<De
     let text = std::str::from_utf8(bytes)
         .map_err(|_| "expected a public key as PEM (text), found binary".to_owned())?;
     if text.contains("PRIVATE KEY") {
-        return Err("it is a private key: give the public one, the server must not hold the \
-                    other"
+        return Err("it is a private key: give the public one, the server must not have the \
+                    private one"
             .to_owned());
     }
     let parsed = match algorithm {
@@ -123,10 +123,10 @@ fn shared_secret(bytes: &[u8], file: &Path) -> Result<DecodingKey, String> {
         return Err(format!("it has {found} bytes; a secret needs at least {MIN_SECRET_BYTES}"));
     }
     if bytes.starts_with(b"-----BEGIN") {
-        return Err("it is a PEM file: what is public must not serve as a secret".to_owned());
+        return Err("it is a PEM file: a public key must not be used as a secret".to_owned());
     }
     if bytes.ends_with(b"\n") {
-        warn!(file = %file.display(), "the secret ends in a line break, which is part of it");
+        warn!(file = %file.display(), "the secret ends with a line break, which is part of it");
     }
     Ok(DecodingKey::from_secret(bytes))
 }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_key_loads_under_its_own_algorithm_and_no_other() {
+    fn a_key_loads_only_under_its_own_algorithm() {
         let pems = [
             (KeyAlgorithm::RS256, fixtures::RSA_PUBLIC),
             (KeyAlgorithm::ES256, fixtures::P256_PUBLIC),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_keys_say_what_would_be_right() {
+    fn errors_of_keys_say_what_is_expected() {
         for (algorithm, content, expected) in [
             (KeyAlgorithm::HS256, "short", "at least 32"),
             (KeyAlgorithm::RS256, "no key at all", "BEGIN PUBLIC KEY"),

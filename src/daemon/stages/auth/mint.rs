@@ -1,4 +1,4 @@
-//! Tokens signed by the node's own secret: what `lc token` prints.
+//! Mints tokens with the node's own secret, for `lc token`.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::SigningSecret;
 use crate::protocol::Identity;
 
 #[derive(Serialize)]
-struct Claims<'a> {
-    /// In digits: JavaScript would round a large number.
+struct MintedClaims<'a> {
+    /// A string of digits, because JavaScript rounds large numbers.
     sub: String,
     name: &'a str,
     role: &'static str,
@@ -21,12 +21,12 @@ struct Claims<'a> {
     comments_per_minute: Option<u32>,
 }
 
-/// A token (HS256) that proves `identity` from `now_ms` (milliseconds since the Unix epoch) for at
-/// least `ttl`. The caller has checked the identity: what no verifier would accept is signed all the
-/// same.
+/// Returns a token (HS256) for `identity` that is valid from `now_ms` (milliseconds since the Unix
+/// epoch) for at least `ttl`. The caller must have checked the identity: it is signed even if no
+/// verifier would accept it.
 pub fn mint(secret: &SigningSecret, identity: &Identity, ttl: Duration, now_ms: u64) -> String {
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    let claims = Claims {
+    let claims = MintedClaims {
         sub: identity.user_id.to_string(),
         name: &identity.name,
         role: identity.role.as_str(),
@@ -36,7 +36,7 @@ pub fn mint(secret: &SigningSecret, identity: &Identity, ttl: Duration, now_ms: 
     };
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::default(), &claims, &key)
-        .expect("HMAC takes a key of any length, and the claims have string keys only")
+        .expect("HMAC takes keys of any length, and claims have string keys")
 }
 
 #[cfg(test)]
@@ -50,7 +50,7 @@ mod tests {
     use crate::protocol::{Role, UserId};
 
     #[test]
-    fn a_minted_token_proves_the_identity_until_it_expires() {
+    fn a_minted_token_is_valid_until_it_expires() {
         let directory = tempfile::tempdir().unwrap();
         let secret = SigningSecret::load_or_create(directory.path()).unwrap();
         let config = AuthConfig { leeway: Duration::ZERO, ..AuthConfig::default() };

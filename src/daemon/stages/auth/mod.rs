@@ -1,15 +1,15 @@
-//! Auth: from a token to an identity.
+//! Auth: verifies tokens, and mints them for operators.
 //!
-//! In: the text of a JSON Web Token (compact form), the keys of the configuration, the node's own
-//! signing secret. Out: an [`Identity`](crate::protocol::Identity), or an [`AuthError`] whose code is
-//! stable. Also the other way: tokens minted for the operator ([`mint()`]).
+//! In: the text of a JSON Web Token (compact form), the configured keys, the node's own signing
+//! secret. Out: an [`Identity`](crate::protocol::Identity), or an [`AuthError`] with a stable code;
+//! minted tokens ([`mint()`]).
 //!
-//! Always holds: the algorithm is the key's, never the token's to choose; `none` is no algorithm
-//! here. A token without `exp` is refused. Nothing is learned from a token before its signature was
-//! checked. Time is the injected clock's. Secrets never reach a log: their types print no content.
+//! Always holds: the key determines the algorithm, never the token; `none` is not an algorithm. A
+//! token without `exp` is refused. No claim is read before the signature was checked. Time comes
+//! from the injected clock. Secrets are never logged: their types do not print their content.
 //!
-//! Nothing queues here; verifying is pure computation of some microseconds (HS256) to a few hundred
-//! (ES256), bounded by [`MAX_TOKEN_BYTES`].
+//! When full: nothing is queued here. Verifying takes from a few microseconds (HS256) to a few
+//! hundred (ES256), and tokens are bounded by [`MAX_TOKEN_BYTES`].
 
 mod claims;
 mod compact;

@@ -1,7 +1,7 @@
-//! The node's own signing secret: a file in the data directory, made at the first start.
+//! The node's own signing secret: a file in the data directory, created at the first start.
 //!
-//! The file holds printable text without a line break, and that text is the HMAC key as it stands
-//! (white space at its end does not count, so that a file edited by hand still works).
+//! The file holds printable text, and that text is the HMAC key. White space at its end is ignored,
+//! so that a file edited by hand still works.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -13,11 +13,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::protocol::paths::SIGNING_SECRET;
 
-/// What RFC 7518 §3.2 asks of an HS256 key.
+/// The minimum that RFC 7518 §3.2 requires of an HS256 key.
 pub(super) const MIN_SECRET_BYTES: usize = 32;
-/// Of randomness; their base64url text has 64 characters.
+/// Random bytes of a new secret. Their base64url text has 64 characters.
 const RANDOM_BYTES: usize = 48;
-/// A secret is a line, not a document.
+/// The most bytes of a secret.
 const MAX_SECRET_BYTES: u64 = 4096;
 
 /// Why there is no signing secret.
@@ -37,7 +37,7 @@ pub enum SecretError {
     BadLength { path: String, bytes: usize },
 }
 
-/// The secret. Prints nothing of itself.
+/// A signing secret. `Debug` does not print its content.
 #[derive(Clone)]
 pub struct SigningSecret(Vec<u8>);
 
@@ -48,11 +48,11 @@ impl std::fmt::Debug for SigningSecret {
 }
 
 impl SigningSecret {
-    /// Reads `<data_dir>/signing.key`; makes it (mode 0600, whole or not at all), and the directory,
-    /// if it is not there yet. Blocks on the disk.
+    /// Reads `<data_dir>/signing.key`. Creates the file (mode 0600, atomically) and the directory
+    /// if they do not exist. Blocks on the disk.
     ///
     /// # Errors
-    /// If the file can be read by others, is too short, or cannot be read or made.
+    /// The file can be read by others, has a wrong length, or cannot be read or created.
     pub fn load_or_create(data_dir: &Path) -> Result<Self, SecretError> {
         let path = data_dir.join(SIGNING_SECRET);
         match File::open(&path) {
@@ -62,15 +62,15 @@ impl SigningSecret {
         }
     }
 
-    /// Reads a file that is there: the one secret of a cluster. Blocks on the disk.
+    /// Reads an existing file: the shared secret of a cluster. Blocks on the disk.
     ///
     /// # Errors
-    /// As [`Self::load_or_create`], and if there is no such file.
+    /// As [`Self::load_or_create`], or the file does not exist.
     pub fn load(path: &Path) -> Result<Self, SecretError> {
         Self::read(File::open(path).map_err(|source| io("read", path, source))?, path)
     }
 
-    /// The HMAC key.
+    /// Returns the HMAC key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -102,11 +102,12 @@ impl SigningSecret {
         let secret = URL_SAFE_NO_PAD.encode(rand::random::<[u8; RANDOM_BYTES]>());
         let draft = data_dir.join(format!("{SIGNING_SECRET}.{:016x}.new", rand::random::<u64>()));
         let published = publish(&draft, path, secret.as_bytes());
-        // Nothing refers to the draft any more; what cannot be removed does no harm, it is 0600.
+        // The draft is not needed any more. A draft that cannot be removed is harmless: its mode is
+        // 0600.
         let _ = std::fs::remove_file(&draft);
         match published {
             Ok(()) => Ok(Self(secret.into_bytes())),
-            // Another process was first: its secret is the one.
+            // Another process created the file first: use its secret.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 let file = File::open(path).map_err(|source| io("read", path, source))?;
                 Self::read(file, path)
@@ -116,7 +117,7 @@ impl SigningSecret {
     }
 }
 
-/// Writes the secret to a draft and links it to its name, which fails if the name is taken.
+/// Writes the secret to a draft and links it to its final name, which fails if the name exists.
 fn publish(draft: &Path, path: &Path, secret: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
     file.write_all(secret)?;
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_start_makes_a_secret_and_the_next_one_keeps_it() {
+    fn the_first_start_creates_a_secret_the_next_keeps_it() {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = directory.path().join("deep/data");
         let made = SigningSecret::load_or_create(&data_dir).unwrap();
@@ -154,10 +155,9 @@ mod tests {
 
     #[test]
     fn two_nodes_make_two_secrets() {
-        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let a = SigningSecret::load_or_create(a.path()).unwrap();
-        let b = SigningSecret::load_or_create(b.path()).unwrap();
-        assert_ne!(a.as_bytes(), b.as_bytes());
+        let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [a, b] = directories.each_ref().map(|dir| SigningSecret::load_or_create(dir.path()));
+        assert_ne!(a.unwrap().as_bytes(), b.unwrap().as_bytes());
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_others_can_read_is_refused_with_the_remedy() {
+    fn a_secret_that_others_can_read_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         SigningSecret::load_or_create(directory.path()).unwrap();
         let path = directory.path().join(SIGNING_SECRET);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_out_of_range_are_refused_and_a_last_line_break_does_not_count() {
+    fn wrong_lengths_are_refused_without_line_break() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(SIGNING_SECRET);
         SigningSecret::load_or_create(directory.path()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::claims::{Claims, Expected};
+use super::claims::{ClaimRules, Claims};
 use super::compact::Compact;
 use super::keys::{Origin, VerifyingKey, algorithm_named};
 use super::{AuthError, KeyError};
@@ -10,28 +10,28 @@ use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::AuthConfig;
 use crate::protocol::Identity;
 
-/// A token that was believed.
+/// A token whose signature and claims are valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
     pub identity: Identity,
-    /// Milliseconds since the Unix epoch, leeway not counted.
+    /// Milliseconds since the Unix epoch, without leeway.
     pub expires_at_ms: u64,
 }
 
-/// The keys and what is expected of a token.
+/// The keys and the rules that tokens are checked against.
 #[derive(Debug)]
 pub struct Verifier {
     keys: Vec<VerifyingKey>,
-    expected: Expected,
+    rules: ClaimRules,
     clock: SharedClock,
 }
 
 impl Verifier {
-    /// Reads the key files. `signing_secret` is the node's own, whose tokens need neither `iss` nor
-    /// `aud`.
+    /// Reads the key files. `signing_secret` is the node's own. Tokens signed with it need neither
+    /// `iss` nor `aud`.
     ///
     /// # Errors
-    /// The first key that cannot be read or used, with what would be right.
+    /// The first key that cannot be read or used, with what is expected.
     pub fn new(
         config: &AuthConfig,
         signing_secret: Option<&[u8]>,
@@ -40,33 +40,33 @@ impl Verifier {
         let configured = config.keys.iter().map(VerifyingKey::load);
         let own = signing_secret.map(VerifyingKey::own);
         let keys = own.into_iter().chain(configured).collect::<Result<_, _>>()?;
-        let expected = Expected {
+        let rules = ClaimRules {
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             leeway: config.leeway,
         };
-        Ok(Self { keys, expected, clock })
+        Ok(Self { keys, rules, clock })
     }
 
-    /// Who the bearer of a token is. Checked in this order, the first failure is the answer: form,
-    /// algorithm, signature, time, issuer, audience, identity.
+    /// Verifies a token. The checks are made in this order, and the first that fails is returned:
+    /// form, algorithm, signature, time, issuer, audience, identity.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, AuthError> {
         let compact = Compact::parse(token)?;
-        let key = self.key_of(&compact)?;
+        let key = self.signing_key(&compact)?;
         let claims = Claims::parse(&compact.payload()?)?;
-        let expires_at_ms = claims.check_time(&self.expected, self.clock.now_ms())?;
-        claims.check_origin(&self.expected, key.origin == Origin::Node)?;
+        let expires_at_ms = claims.check_time(&self.rules, self.clock.now_ms())?;
+        claims.check_origin(&self.rules, key.origin == Origin::Node)?;
         Ok(VerifiedToken { identity: claims.identity()?, expires_at_ms })
     }
 
-    /// How long a token will still be believed, leeway included.
+    /// Returns the time a token remains valid, leeway included.
     pub fn time_left(&self, token: &VerifiedToken) -> Duration {
-        let ends = Duration::from_millis(token.expires_at_ms).saturating_add(self.expected.leeway);
+        let ends = Duration::from_millis(token.expires_at_ms).saturating_add(self.rules.leeway);
         ends.saturating_sub(self.clock.now())
     }
 
-    /// The key that made the signature, among those pinned to the token's algorithm.
-    fn key_of(&self, compact: &Compact<'_>) -> Result<&VerifyingKey, AuthError> {
+    /// Returns the key that made the signature, among those of the token's algorithm.
+    fn signing_key(&self, compact: &Compact<'_>) -> Result<&VerifyingKey, AuthError> {
         let alg = &compact.header.alg;
         let refused = || AuthError::Algorithm(format!("`{}`", shortened(alg)));
         let algorithm = algorithm_named(alg).ok_or_else(refused)?;
@@ -81,7 +81,7 @@ impl Verifier {
     }
 }
 
-/// Keeps what a stranger wrote from filling an error message.
+/// Returns a short form of untrusted text for an error message.
 fn shortened(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(16).collect()
 }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_token_of_each_algorithm_is_believed() {
+    fn a_valid_token_of_each_algorithm_is_accepted() {
         let verifier = verifier();
         for (alg, kid) in [("HS256", None), ("RS256", None), ("EdDSA", None)] {
             let token = sign(alg, kid, &claims());
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_tokens_are_refused_with_the_code_that_says_why() {
+    fn forged_tokens_are_refused_with_their_code() {
         let verifier = verifier();
         let good = sign("HS256", None, &claims());
         let (signed, signature) = good.rsplit_once('.').unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_malformed() {
+    fn text_that_is_not_a_token_is_malformed() {
         let verifier = verifier();
         let good = sign("HS256", None, &claims());
         let (signed, signature) = good.rsplit_once('.').unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_64_characters_fits_whatever_its_bytes() {
+    fn a_name_of_64_characters_may_have_more_bytes() {
         let name = "é".repeat(64);
         let token = sign("HS256", None, &with(&json!({"name": name})));
         assert_eq!(&*verifier().verify(&token).unwrap().identity.name, name);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_until_its_end_and_the_leeway() {
+    fn a_token_is_valid_until_its_expiry_plus_leeway() {
         let verifier = verifier_with(|config| config.leeway = Duration::from_secs(30));
         for (exp, left) in [(NOW_S + 60, 90), (NOW_S, 30), (NOW_S - 29, 1)] {
             let token = sign("HS256", None, &with(&json!({"exp": exp})));
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn issuer_and_audience_must_fit() {
+    fn issuer_and_audience_must_match() {
         let strict = verifier_with(|config| {
             config.issuer = "accounts".to_owned();
             config.audience = "chat".to_owned();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn an_audience_that_nobody_configured_is_somebody_elses() {
+    fn an_audience_without_configuration_is_refused() {
         let token = sign("HS256", None, &with(&json!({"aud": "chat", "iss": "any"})));
         assert_eq!(code(&verifier(), &token), ErrorCode::TokenAudience);
     }

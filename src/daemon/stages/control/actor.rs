@@ -1,13 +1,13 @@
-//! Who asks for a change.
+//! The person who makes a change.
 
 use std::sync::Arc;
 
 use crate::protocol::Identity;
 
-/// Characters of a name an operator gives; more are cut off.
+/// The most characters of an operator's name. Longer names are cut.
 const MAX_NAME_CHARS: usize = 64;
 
-/// Who asks, as the audit log names them and as viewers see them.
+/// The person who makes a change, as named in the audit log and to viewers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     name: String,
@@ -15,8 +15,8 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Somebody at the admin socket: the name they claim, and the operating system's word on which
-    /// user holds the other end. The claim cannot hide the word: that always comes last.
+    /// Returns the actor of a request on the admin socket: the claimed name, followed by the uid
+    /// that the operating system reports for the other end.
     pub fn operator(claimed: Option<&str>, uid: u32) -> Self {
         let shown: String = claimed
             .unwrap_or_default()
@@ -29,18 +29,18 @@ impl Actor {
         Self { name: format!("{shown} (uid {uid})"), shown_as: shown.into() }
     }
 
-    /// The bearer of a token, for changes asked for over the HTTP API.
+    /// Returns the actor of a request with a token over the HTTP API.
     pub fn bearer(identity: &Identity) -> Self {
         let name = format!("{} (user {})", identity.name, identity.user_id);
         Self { name, shown_as: identity.name.clone() }
     }
 
-    /// For the audit log.
+    /// Returns the name for the audit log.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// For viewers, who have no business with accounts of the daemon's machine.
+    /// Returns the name for viewers, without the account on the daemon's machine.
     pub fn shown_as(&self) -> &Arc<str> {
         &self.shown_as
     }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claimed_name_is_cleaned_cut_and_followed_by_the_uid() {
+    fn a_claimed_name_is_cleaned_and_followed_by_the_uid() {
         for (claimed, name) in [
             (Some("ann"), "ann (uid 7)".to_owned()),
             (Some(" ann\n\u{1b}[2J "), "ann[2J (uid 7)".to_owned()),

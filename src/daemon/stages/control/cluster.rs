@@ -1,4 +1,4 @@
-//! Carrying commands to nodes, and knowing which did not answer.
+//! Sends commands to nodes and reports the nodes that did not answer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,20 +11,21 @@ use super::Control;
 use crate::daemon::engines::registry::{NodeCommand, RegistryError};
 use crate::protocol::{NodeId, UserId};
 
-/// How long the registry or one node may take. A node that is slower catches up by its periodic
-/// reload, and the operator is told its name.
+/// The time limit for the registry and for each node. A slower node is reported to the operator,
+/// and catches up by its periodic reload.
 const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What commands to several nodes came to.
+/// The results of a command that several nodes executed.
 #[derive(Debug, Default)]
-pub(super) struct Reached {
+pub(super) struct CommandResults {
+    /// The connections it affected on all nodes.
     pub(super) connections: u64,
     pub(super) unreachable: Vec<NodeId>,
 }
 
-impl Reached {
-    /// Adds up two rounds of commands.
-    pub(super) fn and(mut self, other: Self) -> Self {
+impl CommandResults {
+    /// Adds the results of another command.
+    pub(super) fn merge(mut self, other: Self) -> Self {
         self.connections += other.connections;
         for node in other.unreachable {
             if !self.unreachable.contains(&node) {
@@ -36,65 +37,74 @@ impl Reached {
 }
 
 impl Control {
-    /// Tells every node.
-    pub(super) async fn tell_all(&self, command: NodeCommand) -> Reached {
-        let nodes = self.alive().await;
-        self.tell(nodes, command).await
+    /// Sends a command to every node.
+    pub(super) async fn command_all_nodes(&self, command: NodeCommand) -> CommandResults {
+        let nodes = self.known_nodes().await;
+        self.command_nodes(nodes, command).await
     }
 
-    /// Tells the nodes that hold a connection of the user; all of them while the registry cannot say.
-    pub(super) async fn tell_holders(&self, user_id: UserId, command: NodeCommand) -> Reached {
+    /// Sends a command to the nodes that hold a connection of the user, or to every node while the
+    /// registry does not answer.
+    pub(super) async fn command_nodes_of_user(
+        &self,
+        user_id: UserId,
+        command: NodeCommand,
+    ) -> CommandResults {
         let located = in_time(self.parts.registry.locate(user_id)).await;
         let nodes = match located {
             Ok(connections) => connections.into_iter().map(|place| place.node).collect(),
             Err(error) => {
-                warn!(%user_id, %error, "cannot locate a user, asking every node");
-                self.alive().await
+                warn!(%user_id, %error, "cannot locate a user; sending the command to every node");
+                self.known_nodes().await
             }
         };
-        self.tell(nodes, command).await
+        self.command_nodes(nodes, command).await
     }
 
-    /// Tells this node alone.
-    pub(super) async fn tell_self(&self, command: NodeCommand) -> Reached {
-        self.tell(BTreeSet::from([self.parts.node.clone()]), command).await
+    /// Sends a command only to this node.
+    pub(super) async fn command_this_node(&self, command: NodeCommand) -> CommandResults {
+        self.command_nodes(BTreeSet::from([self.parts.node.clone()]), command).await
     }
 
-    async fn tell(&self, nodes: BTreeSet<NodeId>, command: NodeCommand) -> Reached {
-        let asked = nodes.into_iter().map(|node| {
+    async fn command_nodes(&self, nodes: BTreeSet<NodeId>, command: NodeCommand) -> CommandResults {
+        let commands = nodes.into_iter().map(|node| {
             let command = command.clone();
             async move {
-                let answer = self.ask(&node, command).await;
+                let answer = self.command_node(&node, command).await;
                 (node, answer)
             }
         });
-        let mut reached = Reached::default();
-        for (node, answer) in join_all(asked).await {
+        let mut results = CommandResults::default();
+        for (node, answer) in join_all(commands).await {
             match answer {
-                Ok(connections) => reached.connections += connections,
+                Ok(connections) => results.connections += connections,
                 Err(error) => {
-                    warn!(%node, %error, "a node did not obey");
-                    reached.unreachable.push(node);
+                    warn!(%node, %error, "a node did not execute a command");
+                    results.unreachable.push(node);
                 }
             }
         }
-        reached
+        results
     }
 
-    async fn ask(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
+    async fn command_node(
+        &self,
+        node: &NodeId,
+        command: NodeCommand,
+    ) -> Result<u64, RegistryError> {
         if *node == self.parts.node {
-            let obeyed = self.parts.endpoint.handle(command);
-            return timeout(NODE_TIMEOUT, obeyed)
+            let executed = self.parts.endpoint.handle(command);
+            return timeout(NODE_TIMEOUT, executed)
                 .await
                 .map_err(|_| RegistryError::Unreachable(node.clone()));
         }
         in_time(self.parts.registry.command(node, command)).await
     }
 
-    /// The nodes the registry knows, and this one in any case.
-    async fn alive(&self) -> BTreeSet<NodeId> {
+    /// Returns the nodes that the registry knows, and in any case this one.
+    async fn known_nodes(&self) -> BTreeSet<NodeId> {
         let known = in_time(self.parts.registry.nodes()).await.unwrap_or_else(|error| {
-            warn!(%error, "cannot list the nodes, telling this one alone");
+            warn!(%error, "cannot list the nodes; sending the command only to this one");
             Vec::new()
         });
         let mut nodes: BTreeSet<_> = known.into_iter().map(|known| known.node).collect();
@@ -103,7 +113,7 @@ impl Control {
     }
 }
 
-/// What the registry says, if it says it in time.
+/// Returns the registry's answer, or an error if it takes too long.
 pub(super) async fn in_time<T>(
     answer: impl Future<Output = Result<T, RegistryError>>,
 ) -> Result<T, RegistryError> {

@@ -1,4 +1,4 @@
-//! Deleting a comment, and finding one by its id alone.
+//! Deletes a comment, found by its id.
 
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
@@ -9,7 +9,7 @@ use futures_util::TryStreamExt as _;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::cluster::Reached;
+use super::cluster::CommandResults;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Record, Topic};
@@ -17,26 +17,26 @@ use crate::protocol::admin::{DeleteRequest, Outcome};
 use crate::protocol::events::{CommentModerated, Decision, Event};
 use crate::protocol::{CommentId, StreamId, UserId};
 
-/// Offsets looked at in one step backwards through a partition.
+/// Offsets searched per step, backwards through a partition.
 const WINDOW: u64 = 1_024;
-/// Steps over all partitions together: a quarter of a million records, seconds of the busiest event
-/// and far more than an archiver that works is ever behind.
+/// The most steps, over all partitions: a quarter of a million records. That is seconds of the
+/// busiest event, and far more than a working archiver lags behind.
 const MAX_WINDOWS: usize = 256;
-/// Records older than the comment by this much end the search: nodes' clocks differ by less.
+/// The search ends at records this much older than the comment. The clocks of nodes differ by less.
 const CLOCK_SKEW_MS: u64 = 60_000;
-/// What viewers are told when the operator gives no word for it.
+/// The reason shown to viewers when the operator gives no one-word reason.
 const DEFAULT_REASON: &str = "moderator";
 
-/// Where a comment belongs.
+/// The stream and the user of a comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Owned {
+struct CommentOwner {
     stream_id: StreamId,
     user_id: UserId,
 }
 
 impl Control {
-    /// Deletes a comment for everybody. A reason that is one word (`spam`, `off_topic`) is what
-    /// viewers are told; a longer one is a note for the audit log alone.
+    /// Deletes a comment for all viewers. A one-word reason (`spam`, `off_topic`) is shown to
+    /// viewers; a longer one is only kept in the audit log.
     pub async fn delete(
         &self,
         actor: &Actor,
@@ -45,7 +45,7 @@ impl Control {
         let started = Instant::now();
         let note = validate::reason(request.reason.as_deref())?;
         let comment_id = request.comment_id;
-        let Owned { stream_id, user_id } = self.owner(comment_id).await?;
+        let CommentOwner { stream_id, user_id } = self.owner(comment_id).await?;
         let entry = self.entry(actor, "delete", format!("comment {comment_id}"), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         let rejected = CommentModerated {
@@ -59,18 +59,19 @@ impl Control {
         };
         let deletion = rejected.deletion();
         self.publish_decision(rejected).await?;
-        let base = outcome(audit_id, Reached::default(), started);
+        let base = outcome(audit_id, CommandResults::default(), started);
         Ok(Outcome { user_id: Some(user_id), deletion, ..base })
     }
 
-    /// Appends a decision where viewers' order is made and, for reputation, under its user.
+    /// Appends a decision to the comment topic, where it gets its place in the order viewers see,
+    /// and to the moderation topic under its user, for reputation.
     pub(super) async fn publish_decision(&self, event: CommentModerated) -> Result<(), LogError> {
-        let (stream_id, user_id) = (event.stream_id, event.user_id);
+        let CommentModerated { stream_id, user_id, .. } = event;
         let event = Event::CommentModerated(event);
         self.append(Topic::CommentEvents, stream_id.0, &event).await?;
-        // The deletion stands from here on; reputation can do without one entry.
+        // The deletion is durable now. Reputation tolerates a missing entry.
         if let Err(error) = self.append(Topic::ModerationEvents, user_id.0, &event).await {
-            warn!(%user_id, %error, "a decision is missing from the user's own record");
+            warn!(%user_id, %error, "decision not recorded for the user's reputation");
         }
         Ok(())
     }
@@ -86,12 +87,12 @@ impl Control {
         self.parts.log.append(topic, vec![record]).await.map(drop)
     }
 
-    /// Asks the store, then the newest records of the log: the comment may be younger than the
-    /// archiver, and a store that is down must not delay a deletion.
-    async fn owner(&self, comment_id: CommentId) -> Result<Owned, ControlError> {
+    /// Looks in the store, then in the newest records of the log: the comment may not be archived
+    /// yet, and a store that is down must not delay a deletion.
+    async fn owner(&self, comment_id: CommentId) -> Result<CommentOwner, ControlError> {
         let stored = self.parts.comments.get(comment_id).await;
         if let Ok(Some(found)) = &stored {
-            return Ok(Owned { stream_id: found.stream_id, user_id: found.comment.user_id });
+            return Ok(CommentOwner { stream_id: found.stream_id, user_id: found.comment.user_id });
         }
         if let Some(owner) = self.owner_in_log(comment_id).await? {
             return Ok(owner);
@@ -100,7 +101,7 @@ impl Control {
         Err(ControlError::UnknownComment(comment_id))
     }
 
-    async fn owner_in_log(&self, comment_id: CommentId) -> Result<Option<Owned>, LogError> {
+    async fn owner_in_log(&self, comment_id: CommentId) -> Result<Option<CommentOwner>, LogError> {
         let log = &self.parts.log;
         let streams = self.parts.streams.all();
         let partitions: BTreeSet<u32> = streams
@@ -124,13 +125,14 @@ impl Control {
         Ok(None)
     }
 
-    /// Breaks with the owner, or with nothing once records are too old to have it before them.
+    /// Breaks with the owner, or with `None` when the records are too old for the comment to be
+    /// before them.
     async fn search_window(
         &self,
         partition: u32,
         window: Range<u64>,
         comment_id: CommentId,
-    ) -> Result<ControlFlow<Option<Owned>>, LogError> {
+    ) -> Result<ControlFlow<Option<CommentOwner>>, LogError> {
         let oldest_ms = comment_id.unix_ms().saturating_sub(CLOCK_SKEW_MS);
         let mut too_old = false;
         let mut pages = pin!(pages(&self.parts.log, Topic::CommentEvents, partition, window));
@@ -145,17 +147,17 @@ impl Control {
     }
 }
 
-fn owner_if(record: &Record, comment_id: CommentId) -> Option<Owned> {
+fn owner_if(record: &Record, comment_id: CommentId) -> Option<CommentOwner> {
     match Event::decode(&record.payload) {
         Ok(Event::CommentSubmitted(event)) if event.comment.comment_id == comment_id => {
             let comment = &event.comment;
-            Some(Owned { stream_id: comment.stream_id, user_id: comment.user_id })
+            Some(CommentOwner { stream_id: comment.stream_id, user_id: comment.user_id })
         }
         _ => None,
     }
 }
 
-/// The stable word viewers are told.
+/// Returns the reason shown to viewers.
 pub(super) fn public_reason(note: Option<&str>) -> Arc<str> {
     let is_word = |note: &&str| {
         note.len() <= 32

@@ -1,4 +1,4 @@
-//! Emptying the node that answers, so that it can be stopped or looked at.
+//! Drains the node that receives the request, so that it can be stopped or examined.
 
 use tokio::time::Instant;
 
@@ -7,8 +7,8 @@ use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::admin::{DrainRequest, Outcome};
 
 impl Control {
-    /// Sends this node's viewers elsewhere and takes no new ones, or takes them again. It answers at
-    /// once with the number of connections; they leave within the reconnect jitter.
+    /// Dismisses this node's viewers and refuses new ones, or accepts viewers again. Returns at
+    /// once with the number of connections, which are closed within the reconnect jitter.
     pub async fn drain(
         &self,
         actor: &Actor,
@@ -18,7 +18,7 @@ impl Control {
         let target = format!("node {}", self.parts.node);
         let entry = self.entry(actor, "drain", target, request);
         let audit_id = self.parts.metadata.audit(entry).await?;
-        let reached = self.tell_self(NodeCommand::Drain { undo: request.undo }).await;
-        Ok(outcome(audit_id, reached, started))
+        let results = self.command_this_node(NodeCommand::Drain { undo: request.undo }).await;
+        Ok(outcome(audit_id, results, started))
     }
 }

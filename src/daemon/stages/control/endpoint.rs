@@ -1,4 +1,4 @@
-//! The node's own end of a command: what it does to its own viewers and stages.
+//! Executes commands on the viewers and stages of this node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::registry::{CommandHandler, NodeCommand};
 use crate::protocol::CloseCode;
 
-/// How long the broadcast stage may take to accept an order. Its channel is short, and it reads it
-/// between batches; an order it misses it still finds in the metadata store at its next start.
+/// The time limit for passing an order to the broadcast stage, which reads its channel between
+/// batches. An order that is lost is read from the metadata store by the next reload.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Obeys the commands that the registry or control carries here.
+/// Executes the commands that reach this node through the registry or from its own control.
 #[derive(Debug)]
 pub struct LocalEndpoint {
     pub sink: Arc<dyn ViewerSink>,
     pub sanctions: Sanctions,
     pub streams: Streams,
-    /// To the broadcast stage; closed on a node without one.
+    /// To the broadcast stage. Closed on a node without one.
     pub throttle: mpsc::Sender<ThrottleOrder>,
     pub board: StatusBoard,
-    /// Viewers sent away are told to come back after a random time up to this.
+    /// Dismissed viewers are told to reconnect after a random time up to this.
     pub jitter: Duration,
-    /// Runs what outlasts the command.
+    /// Runs work that takes longer than the command.
     pub supervisor: Supervisor,
 }
 
@@ -46,18 +46,18 @@ impl CommandHandler for LocalEndpoint {
             }
             NodeCommand::ReloadSanctions => {
                 if let Err(error) = self.sanctions.reload().await {
-                    warn!(%error, "cannot reload sanctions, the last known ones stay");
+                    warn!(%error, "cannot reload sanctions; the previous ones stay in use");
                 }
                 0
             }
             NodeCommand::ReloadStream { stream_id } => {
                 if let Err(error) = self.streams.reload().await {
-                    warn!(%stream_id, %error, "cannot reload a stream, its last settings stay");
+                    warn!(%stream_id, %error, "cannot reload a stream; its previous settings stay in use");
                 }
                 0
             }
             NodeCommand::Throttle { stream_id, sample_rate } => {
-                self.order(ThrottleOrder { stream_id, sample_rate }).await;
+                self.send_order(ThrottleOrder { stream_id, sample_rate }).await;
                 0
             }
             NodeCommand::Drain { undo } => self.drain(undo),
@@ -66,15 +66,15 @@ impl CommandHandler for LocalEndpoint {
 }
 
 impl LocalEndpoint {
-    async fn order(&self, order: ThrottleOrder) {
+    async fn send_order(&self, order: ThrottleOrder) {
         match timeout(ORDER_TIMEOUT, self.throttle.send(order)).await {
-            // A node that does not broadcast has nobody to order.
+            // Nobody receives orders on a node that does not broadcast.
             Ok(Ok(()) | Err(_)) => {}
-            Err(_) => warn!(?order, "the broadcast stage does not take orders"),
+            Err(_) => warn!(?order, "the broadcast stage did not take an order in time"),
         }
     }
 
-    /// Viewers leave in the background: an operator need not wait for the last of a million.
+    /// Dismisses viewers in the background, so that the operator need not wait for all of them.
     fn drain(&self, undo: bool) -> u64 {
         self.board.set_draining(!undo);
         if undo {

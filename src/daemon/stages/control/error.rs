@@ -1,4 +1,4 @@
-//! Why an operation was refused or failed, and the stable code it is answered with.
+//! Errors of operations, and the stable code of each.
 
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::bus::BusError;
@@ -43,7 +43,8 @@ pub enum ControlError {
 }
 
 impl ControlError {
-    /// As it is answered over HTTP and on the admin socket.
+    /// Returns the error as it is answered over HTTP and on the admin socket. This is the only
+    /// conversion of store, log, bus and registry errors into error codes.
     pub fn body(&self) -> ErrorBody {
         if let Self::Mint(body) = self {
             return body.clone();
@@ -78,7 +79,7 @@ fn store_code(error: &StoreError) -> ErrorCode {
     match error {
         StoreError::Unavailable(_) | StoreError::Incomplete(_) => ErrorCode::StoreUnavailable,
         StoreError::NotFound(_) => ErrorCode::NotFound,
-        // Streams are the only things whose id a request chooses.
+        // Only streams have an id that the request chooses.
         StoreError::Exists(_) => ErrorCode::StreamExists,
         StoreError::Corrupt(_) => ErrorCode::Internal,
     }
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_pass_is_answered_as_retryable_and_what_will_not_is_not() {
+    fn temporary_failures_are_retryable() {
         let down = ControlError::Store(StoreError::Unavailable("disk".to_owned())).body();
         assert_eq!(down.code, ErrorCode::StoreUnavailable);
         assert!(down.code.retry() && down.retry_after_ms.is_some());

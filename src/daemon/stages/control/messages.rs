@@ -1,15 +1,15 @@
-//! Words from the operator: to one user, or to everybody on a stream.
+//! Messages from the operator: to one user, or to all viewers of a stream.
 
 use tokio::time::Instant;
 
-use super::cluster::Reached;
+use super::cluster::CommandResults;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::bus::BusMessage;
 use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::admin::{AnnounceRequest, DirectRequest, Outcome};
 
 impl Control {
-    /// Writes to every connection of one user; the outcome says how many there were.
+    /// Sends a message to every connection of a user. The outcome has their number.
     pub async fn direct(
         &self,
         actor: &Actor,
@@ -22,8 +22,8 @@ impl Control {
         let audit_id = self.parts.metadata.audit(entry).await?;
         let from = actor.shown_as().clone();
         let command = NodeCommand::Direct { user_id, from, message: message.into() };
-        let reached = self.tell_holders(user_id, command).await;
-        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, reached, started) })
+        let results = self.command_nodes_of_user(user_id, command).await;
+        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, results, started) })
     }
 
     /// Shows a message to every viewer of a stream, on all nodes.
@@ -40,6 +40,6 @@ impl Control {
         let audit_id = self.parts.metadata.audit(entry).await?;
         let announcement = BusMessage::Announcement { message: message.into() };
         self.parts.bus.publish(stream_id, vec![announcement]).await?;
-        Ok(outcome(audit_id, Reached::default(), started))
+        Ok(outcome(audit_id, CommandResults::default(), started))
     }
 }

@@ -1,18 +1,22 @@
 //! Control: what an operator may do to a running event, as plain operations.
 //!
-//! In: a request of the admin socket or of the HTTP API, already decoded, and the [`Actor`] who made
-//! it. Out: an [`Outcome`] with the number of its audit entry, or a
-//! [`ControlError`] with a stable code.
+//! In: a decoded request of the admin socket or the HTTP API, and the [`Actor`] who made it. Out:
+//! an [`Outcome`] with the id of its audit entry, or a [`ControlError`] with a stable code.
 //!
-//! Always holds: a request that is refused has changed nothing and left no audit entry. A change is
-//! recorded before anybody is told of it, and whoever is told is told in this order: nodes reload
-//! what they check newcomers against, then connections are closed, so that a banned user who comes
-//! back at once is refused. Only the nodes that hold a user are asked to touch the user's
-//! connections; while the registry is down, all are.
+//! The way of a ban: [`Control::ban`] stores the sanction and sends two commands to nodes through
+//! the registry (`cluster.rs`). Each node executes them with its [`LocalEndpoint`], which reloads
+//! the sanctions and calls delivery
+//! ([`ViewerSink::disconnect_user`](crate::daemon::base::handoff::ViewerSink::disconnect_user)) to
+//! close the sockets.
 //!
-//! When full: nothing queues here. A node that does not answer in time is named in the outcome, and
-//! catches up by its own periodic reload; a store or a log that does not answer is an error the
-//! operator may retry.
+//! Always holds: a refused request has changed nothing and left no audit entry. A change is
+//! recorded before any node acts on it. Nodes first reload the data that they check new viewers
+//! against, and close connections afterwards, so that a banned user who reconnects at once is
+//! refused. Only the nodes that hold a user receive commands about its connections; while the
+//! registry is down, all do.
+//!
+//! When full: nothing is queued here. A node that does not answer in time is named in the outcome
+//! and catches up by its periodic reload. A store or log that does not answer is a retryable error.
 
 mod actor;
 mod cluster;
@@ -53,17 +57,17 @@ pub use endpoint::LocalEndpoint;
 pub use error::ControlError;
 pub use tokens::Minter;
 
-use cluster::Reached;
+use cluster::CommandResults;
 
-/// What the operations work on.
+/// Everything the operations work on.
 #[derive(Debug, Clone)]
 pub struct ControlParts {
-    /// The node that answers.
+    /// This node.
     pub node: NodeId,
     pub metadata: SharedMetadataStore,
     pub comments: SharedCommentStore,
     pub registry: SharedRegistry,
-    /// This node's own end, so that it obeys even while the registry is down.
+    /// Executes commands on this node, even while the registry is down.
     pub endpoint: Arc<dyn CommandHandler>,
     pub log: SharedLog,
     pub bus: SharedBus,
@@ -82,12 +86,12 @@ impl Control {
         Self { parts: Arc::new(parts) }
     }
 
-    /// What the operations work on, for whoever shows it.
+    /// Returns the parts, for code that displays them.
     pub fn parts(&self) -> &ControlParts {
         &self.parts
     }
 
-    /// An audit entry for a request that was found good. `request` is kept as it came.
+    /// Returns the audit entry of a valid request, with the request as received.
     fn entry(
         &self,
         actor: &Actor,
@@ -100,18 +104,18 @@ impl Control {
             actor: actor.name().to_owned(),
             action,
             target,
-            // Requests are structs of texts and numbers, which always have a JSON form.
+            // Serializing structs of texts and numbers cannot fail.
             detail: serde_json::to_value(request).unwrap_or_default(),
         }
     }
 }
 
-/// The outcome of a change that is recorded under `audit_id` and was asked for at `started`.
-fn outcome(audit_id: u64, reached: Reached, started: Instant) -> Outcome {
+/// Returns the outcome of a change that was recorded under `audit_id` and requested at `started`.
+fn outcome(audit_id: u64, results: CommandResults, started: Instant) -> Outcome {
     Outcome {
         audit_id,
-        connections: reached.connections,
-        unreachable: reached.unreachable,
+        connections: results.connections,
+        unreachable: results.unreachable,
         elapsed_us: started.elapsed().as_micros() as u64,
         ..Outcome::default()
     }

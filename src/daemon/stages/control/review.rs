@@ -1,4 +1,4 @@
-//! The review queue: comments a person decides on.
+//! The review queue: comments that wait for a moderator's decision.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::error;
 
-use super::cluster::Reached;
+use super::cluster::CommandResults;
 use super::comments::public_reason;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::StoreError;
@@ -18,12 +18,12 @@ use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Even
 use crate::protocol::{CommentId, Role};
 
 impl Control {
-    /// Undecided comments, oldest first.
+    /// Returns the undecided comments, oldest first.
     pub async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, ControlError> {
         Ok(self.parts.metadata.review_queue(limit).await?)
     }
 
-    /// Lets a comment stand; one that was held is published now.
+    /// Accepts a comment. A held comment is published now.
     pub async fn approve(
         &self,
         actor: &Actor,
@@ -34,13 +34,13 @@ impl Control {
         if item.held {
             let event = Event::CommentSubmitted(released(&item));
             let published = self.append(Topic::CommentEvents, item.stream_id.0, &event).await;
-            self.or_reopen(&item, published).await?;
+            self.reopen_on_failure(&item, published).await?;
         }
-        let base = outcome(audit_id, Reached::default(), started);
+        let base = outcome(audit_id, CommandResults::default(), started);
         Ok(Outcome { user_id: Some(item.user_id), ..base })
     }
 
-    /// Deletes a comment that is shown; one that was held is simply never published.
+    /// Rejects a comment. A visible comment is deleted; a held one is never published.
     pub async fn reject(
         &self,
         actor: &Actor,
@@ -61,13 +61,13 @@ impl Control {
             };
             deletion = rejected.deletion();
             let published = self.publish_decision(rejected).await;
-            self.or_reopen(&item, published).await?;
+            self.reopen_on_failure(&item, published).await?;
         }
-        let base = outcome(audit_id, Reached::default(), started);
+        let base = outcome(audit_id, CommandResults::default(), started);
         Ok(Outcome { user_id: Some(item.user_id), deletion, ..base })
     }
 
-    /// Takes the item off the queue first, so that of two moderators only one decides.
+    /// Removes the item from the queue first, so that only one of two moderators decides.
     async fn decide(
         &self,
         actor: &Actor,
@@ -85,8 +85,9 @@ impl Control {
         })
     }
 
-    /// A decision that could not be carried out goes back to the queue, and the audit log says so.
-    async fn or_reopen(
+    /// Returns an item to the queue if its decision could not be published, and records that in the
+    /// audit log.
+    async fn reopen_on_failure(
         &self,
         item: &ReviewItem,
         published: Result<(), LogError>,
@@ -101,7 +102,7 @@ impl Control {
             detail: json!({ "reason": cause.to_string() }),
         };
         if let Err(error) = self.parts.metadata.reopen_review(comment_id, entry).await {
-            error!(%comment_id, %error, "a decided comment is neither carried out nor reopened");
+            error!(%comment_id, %error, "a decision was neither published nor reopened");
         }
         Err(cause.into())
     }
@@ -111,7 +112,7 @@ fn target(comment_id: CommentId) -> String {
     format!("comment {comment_id}")
 }
 
-/// A held comment as its sender wrote it, at the time its id says.
+/// Returns a held comment as its sender wrote it, with the time of its id.
 fn released(item: &ReviewItem) -> CommentSubmitted {
     let comment = Comment {
         stream_id: item.stream_id,

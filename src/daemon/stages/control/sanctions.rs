@@ -2,16 +2,21 @@
 
 use tokio::time::Instant;
 
-use super::users::Named;
 use super::validate::{self, LONGEST_MS, LONGEST_TIMEOUT_MS};
 use super::{Actor, Control, ControlError, outcome};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::registry::NodeCommand;
-use crate::protocol::CloseCode;
 use crate::protocol::admin::{Outcome, Sanction, SanctionKind, SanctionRequest, UserRequest};
+use crate::protocol::{CloseCode, UserId};
+
+struct StoredSanction {
+    user_id: UserId,
+    audit_id: u64,
+}
 
 impl Control {
-    /// Keeps a user out, for good or for a while: refused from now on, and disconnected.
+    /// Bans a user, for a time or forever. All nodes refuse the user first; then the user's
+    /// connections are closed.
     pub async fn ban(
         &self,
         actor: &Actor,
@@ -21,16 +26,16 @@ impl Control {
         if let Some(duration_ms) = request.duration_ms {
             validate::lifetime_ms("duration_ms", duration_ms, LONGEST_MS)?;
         }
-        let (user, audit_id) = self.sanction(actor, request, SanctionKind::Ban).await?;
-        let user_id = user.user_id;
-        let informed = self.tell_all(NodeCommand::ReloadSanctions).await;
+        let StoredSanction { user_id, audit_id } =
+            self.store_sanction(actor, request, SanctionKind::Ban).await?;
+        let reloaded = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
         let disconnect = NodeCommand::Disconnect { user_id, code: CloseCode::Banned };
-        let closed = self.tell_holders(user_id, disconnect).await;
-        let reached = informed.and(closed);
-        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, reached, started) })
+        let closed = self.command_nodes_of_user(user_id, disconnect).await;
+        let results = reloaded.merge(closed);
+        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, results, started) })
     }
 
-    /// Lets a user watch, but not comment, for 1 second to 30 days.
+    /// Stops a user from commenting for 1 second to 30 days. The user can still watch.
     pub async fn timeout(
         &self,
         actor: &Actor,
@@ -42,9 +47,10 @@ impl Control {
             return Err(ControlError::Invalid { field: "duration_ms", problem });
         };
         validate::lifetime_ms("duration_ms", duration_ms, LONGEST_TIMEOUT_MS)?;
-        let (user, audit_id) = self.sanction(actor, request, SanctionKind::Timeout).await?;
-        let reached = self.tell_all(NodeCommand::ReloadSanctions).await;
-        Ok(Outcome { user_id: Some(user.user_id), ..outcome(audit_id, reached, started) })
+        let StoredSanction { user_id, audit_id } =
+            self.store_sanction(actor, request, SanctionKind::Timeout).await?;
+        let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
+        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, results, started) })
     }
 
     /// Lifts bans and timeouts.
@@ -63,11 +69,11 @@ impl Control {
             StoreError::NotFound(_) => ControlError::NotSanctioned(user_id),
             other => other.into(),
         })?;
-        let reached = self.tell_all(NodeCommand::ReloadSanctions).await;
-        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, reached, started) })
+        let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
+        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, results, started) })
     }
 
-    /// Closes every connection of a user, who may come back at once.
+    /// Closes every connection of a user, who may reconnect at once.
     pub async fn kick(
         &self,
         actor: &Actor,
@@ -79,22 +85,22 @@ impl Control {
         let entry = self.entry(actor, "kick", format!("user {user_id}"), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         let disconnect = NodeCommand::Disconnect { user_id, code: CloseCode::Kicked };
-        let reached = self.tell_holders(user_id, disconnect).await;
-        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, reached, started) })
+        let results = self.command_nodes_of_user(user_id, disconnect).await;
+        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, results, started) })
     }
 
-    /// Bans and timeouts in force, newest first.
+    /// Returns the bans and timeouts in force, newest first.
     pub async fn bans(&self) -> Result<Vec<Sanction>, ControlError> {
         Ok(self.parts.metadata.sanctions(self.parts.clock.now_ms()).await?)
     }
 
     /// Stores a sanction and its audit entry.
-    async fn sanction(
+    async fn store_sanction(
         &self,
         actor: &Actor,
         request: &SanctionRequest,
         kind: SanctionKind,
-    ) -> Result<(Named, u64), ControlError> {
+    ) -> Result<StoredSanction, ControlError> {
         let reason = validate::reason(request.reason.as_deref())?;
         let user = self.resolve(&request.user).await?;
         let now = self.parts.clock.now_ms();
@@ -110,6 +116,6 @@ impl Control {
         let target = format!("user {}", user.user_id);
         let entry = self.entry(actor, kind.as_str(), target, request);
         let audit_id = self.parts.metadata.sanction(sanction, entry).await?;
-        Ok((user, audit_id))
+        Ok(StoredSanction { user_id: user.user_id, audit_id })
     }
 }

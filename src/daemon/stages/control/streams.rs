@@ -1,4 +1,4 @@
-//! Making streams and changing them through their life: scheduled, live, ended.
+//! Creates streams and changes them: scheduled, live, ended.
 
 use tokio::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::protocol::admin::Outcome;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch, StreamState};
 
 impl Control {
-    /// Makes a stream; the outcome carries it.
+    /// Creates a stream and returns it in the outcome.
     pub async fn create_stream(
         &self,
         actor: &Actor,
@@ -23,18 +23,18 @@ impl Control {
             validate::id("stream_id", stream_id.0)?;
         }
         let new = NewStream { title, ..request.clone() };
-        // The store says of which stream, since it may choose the number itself.
+        // The store fills in the target, because it may choose the id.
         let entry = self.entry(actor, "create_stream", String::new(), request);
         let created = self.parts.metadata.create_stream(new, entry).await;
         let (audit_id, stream) = created.map_err(|error| match (error, request.stream_id) {
             (StoreError::Exists(_), Some(stream_id)) => ControlError::StreamExists(stream_id),
             (other, _) => other.into(),
         })?;
-        self.settled(audit_id, stream, started).await
+        self.reload_on_all_nodes(audit_id, stream, started).await
     }
 
-    /// Changes what the patch names; the outcome carries the stream as it is then. Ending it sends
-    /// its viewers away.
+    /// Changes the settings that the patch names and returns the stream in the outcome. Ending a
+    /// stream dismisses its viewers.
     pub async fn update_stream(
         &self,
         actor: &Actor,
@@ -51,27 +51,27 @@ impl Control {
         let patch = StreamPatch { title, ..request.clone() };
         let entry = self.entry(actor, "update_stream", format!("stream {stream_id}"), request);
         let (audit_id, stream) = self.parts.metadata.update_stream(stream_id, patch, entry).await?;
-        let outcome = self.settled(audit_id, stream, started).await?;
+        let outcome = self.reload_on_all_nodes(audit_id, stream, started).await?;
         if request.state == Some(StreamState::Ended) {
-            // Said again for a stream that had ended: the first word may have been lost.
+            // Sent also for a stream that had already ended: the first message may have been lost.
             self.parts.bus.publish(stream_id, vec![BusMessage::Ended]).await?;
         }
         Ok(outcome)
     }
 
-    /// Tells every node of a stream's new settings.
-    async fn settled(
+    /// Makes every node reload a stream.
+    async fn reload_on_all_nodes(
         &self,
         audit_id: u64,
         stream: Stream,
         started: Instant,
     ) -> Result<Outcome, ControlError> {
         let reload = NodeCommand::ReloadStream { stream_id: stream.stream_id };
-        let reached = self.tell_all(reload).await;
-        Ok(Outcome { stream: Some(stream), ..outcome(audit_id, reached, started) })
+        let results = self.command_all_nodes(reload).await;
+        Ok(Outcome { stream: Some(stream), ..outcome(audit_id, results, started) })
     }
 
-    /// The stream as the store has it: another node may have made it a moment ago.
+    /// Returns a stream from the store, because another node may have created it just now.
     pub async fn require_stream(&self, stream_id: StreamId) -> Result<Stream, ControlError> {
         let stream = self.parts.metadata.stream(stream_id).await?;
         stream.ok_or(ControlError::UnknownStream(stream_id))

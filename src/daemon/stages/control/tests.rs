@@ -1,4 +1,4 @@
-//! What the operations promise, over contracts in memory.
+//! The promises of the operations, tested with contracts in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ fn minter() -> Minter {
 }
 
 #[tokio::test]
-async fn a_ban_is_known_everywhere_before_the_connections_close() {
+async fn a_ban_reaches_all_nodes_before_connections_close() {
     let world = World::new().await;
     world.registry.place(42, "a").await;
     world.registry.place(42, "b").await;
@@ -90,7 +90,7 @@ async fn a_ban_is_known_everywhere_before_the_connections_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_does_not_answer_is_named_and_delays_nobody_for_long() {
+async fn a_silent_node_is_named_and_delays_little() {
     let world = World::new().await;
     world.registry.silence("c");
     world.registry.place(42, "b").await;
@@ -102,7 +102,7 @@ async fn a_node_that_does_not_answer_is_named_and_delays_nobody_for_long() {
 }
 
 #[tokio::test]
-async fn while_the_registry_is_down_every_node_is_asked() {
+async fn while_the_registry_is_down_all_nodes_get_commands() {
     let world = World::new().await;
     world.registry.set_down(true);
     world.control.kick(&operator(), &about("42")).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_timeout_ends_by_itself_and_closes_nothing() {
 }
 
 #[tokio::test]
-async fn direct_messages_go_where_the_user_is_and_announcements_to_the_stream() {
+async fn direct_messages_and_announcements_are_delivered() {
     let world = World::new().await;
     world.registry.place(42, "a").await;
     let message = " hello ".to_owned();
@@ -145,7 +145,7 @@ async fn direct_messages_go_where_the_user_is_and_announcements_to_the_stream() 
 }
 
 #[tokio::test]
-async fn deleting_finds_the_comment_in_the_store_and_in_the_log() {
+async fn deletion_finds_comments_in_the_store_and_the_log() {
     let world = World::new().await;
     let archived = ArchivedComment {
         comment: submitted(StreamId(1), 1, "archived").comment,
@@ -177,7 +177,7 @@ async fn deleting_finds_the_comment_in_the_store_and_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_comment_store_that_is_down_does_not_delay_a_deletion() {
+async fn a_comment_store_that_is_down_delays_no_deletion() {
     let world = World::new().await;
     world.comment(2, "fresh");
     world.comments.set_down(true);
@@ -187,7 +187,7 @@ async fn a_comment_store_that_is_down_does_not_delay_a_deletion() {
 }
 
 #[tokio::test]
-async fn a_held_comment_appears_when_it_is_approved_and_never_when_it_is_rejected() {
+async fn a_held_comment_is_published_only_when_approved() {
     let world = World::new().await;
     for (number, held) in [(1, true), (2, true), (3, false), (4, false)] {
         world.metadata.queue_review(review(number, held)).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_decision_the_log_refuses_goes_back_to_the_queue() {
 }
 
 #[tokio::test]
-async fn a_throttle_is_stored_and_every_node_is_told() {
+async fn a_throttle_is_stored_and_sent_to_every_node() {
     let mut world = World::new().await;
     let sample_rate = SampleRate::from_share(0.1);
     let request = ThrottleRequest { stream_id: StreamId(1), sample_rate };
@@ -239,7 +239,7 @@ async fn a_throttle_is_stored_and_every_node_is_told() {
 }
 
 #[tokio::test]
-async fn draining_closes_this_node_to_newcomers_and_sends_its_viewers_away() {
+async fn draining_refuses_new_viewers_and_dismisses_others() {
     let world = World::new().await;
     world.board.set_ready(true);
     let outcome = world.control.drain(&operator(), &DrainRequest { undo: false }).await.unwrap();
@@ -252,7 +252,7 @@ async fn draining_closes_this_node_to_newcomers_and_sends_its_viewers_away() {
 }
 
 #[tokio::test]
-async fn a_stream_is_made_changed_and_ended_on_every_node() {
+async fn streams_are_created_changed_and_ended_everywhere() {
     let world = World::new().await;
     let new = NewStream { title: " two ".to_owned(), ..NewStream::default() };
     let made = world.control.create_stream(&operator(), &new).await.unwrap().stream.unwrap();
@@ -270,7 +270,7 @@ async fn a_stream_is_made_changed_and_ended_on_every_node() {
 }
 
 #[tokio::test]
-async fn tokens_are_numbered_and_named_in_a_row() {
+async fn minted_tokens_have_consecutive_users() {
     let world = World::new().await;
     let request = TokenRequest {
         user_id: UserId(10),
@@ -289,7 +289,7 @@ async fn tokens_are_numbered_and_named_in_a_row() {
 }
 
 #[tokio::test]
-async fn users_are_found_by_number_or_by_a_name_that_only_one_has() {
+async fn users_are_found_by_id_or_unique_name() {
     let world = World::new().await;
     let who = world.control.who(&user("ann")).await.unwrap();
     assert_eq!((who.user_id, who.name.as_deref()), (UserId(42), Some("ann")));
@@ -380,7 +380,7 @@ async fn world_to_change() -> World {
 }
 
 #[tokio::test]
-async fn every_change_leaves_one_audit_entry_with_who_what_and_when() {
+async fn every_change_leaves_one_audit_entry() {
     let world = world_to_change().await;
     for (index, action) in CHANGES.into_iter().enumerate() {
         change(&world, action).await.unwrap();
@@ -394,7 +394,7 @@ async fn every_change_leaves_one_audit_entry_with_who_what_and_when() {
 }
 
 #[tokio::test]
-async fn without_the_metadata_store_nothing_is_changed_and_nobody_told() {
+async fn without_the_metadata_store_nothing_changes() {
     for action in CHANGES {
         let world = world_to_change().await;
         change(&world, "ban").await.unwrap();

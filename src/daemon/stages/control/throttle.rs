@@ -1,4 +1,4 @@
-//! How much of a stream is shown, by an operator's word.
+//! Overrides the throttle of a stream.
 
 use tokio::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::admin::{Outcome, ThrottleRequest};
 
 impl Control {
-    /// Fixes the share of a stream that is broadcast, or gives the decision back to the throttle.
+    /// Fixes the share of a stream that is broadcast, or returns the decision to the throttle.
     pub async fn throttle(
         &self,
         actor: &Actor,
@@ -19,8 +19,9 @@ impl Control {
         let entry = self.entry(actor, "throttle", format!("stream {stream_id}"), request);
         let stored = self.parts.metadata.set_throttle_override(stream_id, sample_rate, entry);
         let audit_id = stored.await?;
-        // Which node broadcasts the stream is its business: all are told, one acts on it.
-        let reached = self.tell_all(NodeCommand::Throttle { stream_id, sample_rate }).await;
-        Ok(outcome(audit_id, reached, started))
+        // Any node may broadcast the stream, so all receive the command. Only that one applies it.
+        let results =
+            self.command_all_nodes(NodeCommand::Throttle { stream_id, sample_rate }).await;
+        Ok(outcome(audit_id, results, started))
     }
 }

@@ -1,4 +1,4 @@
-//! Minting tokens for an operator, who needs them to try things out and to generate load.
+//! Mints tokens for operators, for trials and for load generation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use crate::protocol::admin::{TokenRequest, Tokens};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{Identity, UserId};
 
-/// Signs a token for an identity with a time to live; the assembly gives it.
+/// Signs a token for an identity with a time to live. Provided by the assembly.
 pub type Minter = Arc<dyn Fn(&Identity, Duration) -> Result<String, ErrorBody> + Send + Sync>;
 
-/// Tokens of one request.
+/// The most tokens of one request.
 const MAX_TOKENS: u32 = 10_000;
-/// Signatures made before others get their turn.
-const TOKENS_A_TURN: u32 = 128;
+/// Signatures made before the task yields to others.
+const TOKENS_PER_TURN: u32 = 128;
 const MAX_NAME_CHARS: usize = 64;
 
 impl Control {
-    /// Mints `count` tokens for users numbered from `user_id` on. The audit log keeps whom they were
-    /// for, never the tokens.
+    /// Mints `count` tokens for consecutive users from `user_id`. The audit log records the users,
+    /// never the tokens.
     pub async fn mint(
         &self,
         actor: &Actor,
@@ -35,7 +35,7 @@ impl Control {
         validate::id("user_id", request.user_id.0)?;
         validate::id("user_id", last)?;
         let ttl_ms = validate::lifetime_ms("ttl_ms", request.ttl_ms, LONGEST_MS)?;
-        // The longest name is that of the last user: numbers only grow.
+        // The last user has the largest id and so the longest name.
         validate::sized_text("name", &name(request, last), 1, MAX_NAME_CHARS)?;
         validate::sized_text("name", &request.name, 1, MAX_NAME_CHARS)?;
         let target = match request.count {
@@ -54,7 +54,7 @@ impl Control {
                 comments_per_minute: request.comments_per_minute,
             };
             tokens.push(minter(&identity, ttl).map_err(ControlError::Mint)?);
-            if index % TOKENS_A_TURN == TOKENS_A_TURN - 1 {
+            if index % TOKENS_PER_TURN == TOKENS_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
         }

@@ -1,4 +1,4 @@
-//! Which user an operator means.
+//! Finds the user that an operator names.
 
 use std::sync::Arc;
 
@@ -11,23 +11,24 @@ const MAX_NAME_CHARS: usize = 64;
 /// Candidates listed when a name belongs to several users.
 const MAX_CANDIDATES: usize = 10;
 
-/// A user an operator named.
+/// A user that an operator named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct ResolvedUser {
     pub(super) user_id: UserId,
-    /// As last seen; absent for a number that never came here.
+    /// The name when last seen. `None` for an id that was never seen.
     pub(super) name: Option<Arc<str>>,
 }
 
 impl Control {
-    /// Digits are the number of a user, seen here or not; anything else is the name of exactly one.
-    pub(super) async fn resolve(&self, user: &UserRef) -> Result<Named, ControlError> {
+    /// Resolves a reference. Digits are a user id, known or not. Anything else must be the name of
+    /// exactly one user.
+    pub(super) async fn resolve(&self, user: &UserRef) -> Result<ResolvedUser, ControlError> {
         let text = user.0.trim();
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             let user_id: UserId =
                 text.parse().map_err(|error| ControlError::BadUser(format!("{error}")))?;
             let record = self.parts.metadata.user(user_id).await?;
-            return Ok(Named { user_id, name: record.map(|record| record.name) });
+            return Ok(ResolvedUser { user_id, name: record.map(|record| record.name) });
         }
         let chars = text.chars().count();
         if !(1..=MAX_NAME_CHARS).contains(&chars) || text.chars().any(char::is_control) {
@@ -38,7 +39,7 @@ impl Control {
         let found = self.parts.metadata.users_named(text).await?;
         match found.as_slice() {
             [] => Err(ControlError::UnknownUser(text.to_owned())),
-            [one] => Ok(Named { user_id: one.user_id, name: Some(one.name.clone()) }),
+            [one] => Ok(ResolvedUser { user_id: one.user_id, name: Some(one.name.clone()) }),
             several => {
                 let ids: Vec<_> = several.iter().map(|record| record.user_id).collect();
                 Err(ControlError::BadUser(ambiguous(text, &ids)))

@@ -1,30 +1,30 @@
-//! What texts and times of a request may be.
+//! Limits of texts, times and ids in requests.
 
 use super::ControlError;
 
-/// Characters of a reason, a direct message or an announcement.
+/// The most characters of a reason, a direct message or an announcement.
 const MAX_TEXT_CHARS: usize = 500;
-/// Characters of a stream's title.
+/// The most characters of a stream's title.
 const MAX_TITLE_CHARS: usize = 200;
 
 const SECOND_MS: u64 = 1_000;
 const DAY_MS: u64 = 86_400_000;
 /// The longest timeout.
 pub(super) const LONGEST_TIMEOUT_MS: u64 = 30 * DAY_MS;
-/// The longest ban that ends by itself, and the longest life of a token: ten years.
+/// The longest temporary ban, and the longest lifetime of a token: ten years.
 pub(super) const LONGEST_MS: u64 = 3_650 * DAY_MS;
 
-/// A text of 1 to 500 characters without control characters; spaces around it are taken off.
+/// Checks a text of 1 to 500 characters without control characters, and trims it.
 pub(super) fn text(field: &'static str, value: &str) -> Result<String, ControlError> {
     sized_text(field, value, 1, MAX_TEXT_CHARS)
 }
 
-/// A reason is a text, where one is given.
+/// Checks a reason, if there is one.
 pub(super) fn reason(value: Option<&str>) -> Result<Option<String>, ControlError> {
     value.map(|value| text("reason", value)).transpose()
 }
 
-/// A title may be empty.
+/// Checks a title, which may be empty.
 pub(super) fn title(value: &str) -> Result<String, ControlError> {
     sized_text("title", value, 0, MAX_TITLE_CHARS)
 }
@@ -48,7 +48,7 @@ pub(super) fn sized_text(
     Ok(value.to_owned())
 }
 
-/// A time of one second to `longest_ms`.
+/// Checks a time of one second to `longest_ms`.
 pub(super) fn lifetime_ms(
     field: &'static str,
     value_ms: u64,
@@ -61,7 +61,8 @@ pub(super) fn lifetime_ms(
     Err(ControlError::Invalid { field, problem })
 }
 
-/// An id as every store can hold it; the text forms of ids check this, their JSON forms do not.
+/// Checks that every store can hold an id. Parsing ids from text checks this, decoding JSON does
+/// not.
 pub(super) fn id(field: &'static str, value: u64) -> Result<(), ControlError> {
     if (1..=i64::MAX as u64).contains(&value) {
         return Ok(());
@@ -98,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_accepted_text_is_never_empty_long_or_with_control_characters(value: String) {
+        fn an_accepted_text_is_within_all_limits(value: String) {
             if let Ok(text) = text("reason", &value) {
                 prop_assert!((1..=500).contains(&text.chars().count()));
                 prop_assert!(!text.chars().any(char::is_control));

@@ -15,7 +15,7 @@ use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
 use crate::daemon::engines::metadata::SharedMetadataStore;
-use crate::protocol::error_code::ErrorBody;
+use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{Decision, Event};
 use crate::protocol::{Comment, ErrorCode};
 
@@ -98,7 +98,7 @@ impl Screen for ModerationScreen {
             StoreError::Unavailable(_) => {
                 let wait_ms = self.reviews.breaker.retry_after().as_millis() as u64;
                 let text = "the comment needs a moderator's approval, and the store that queues it does not answer";
-                ErrorBody::new(ErrorCode::StoreUnavailable, text).retry_after_ms(wait_ms.max(1000))
+                ErrorBody::new(ErrorCode::StoreUnavailable, text).retry_after_ms(wait_ms.max(RETRY_AFTER_MS))
             }
             other => {
                 warn!(error = %other, comment_id = %comment.comment_id, "comment could not be held");

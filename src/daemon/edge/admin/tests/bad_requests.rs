@@ -1,4 +1,4 @@
-//! What is wrong with a request is said by a stable code, and changes nothing.
+//! A bad request is answered with a stable code and changes nothing.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 use ErrorCode::*;
 
-/// Method, path, body, and the code it is answered with.
+/// Method, path, body, and the expected error code.
 type Row = (&'static str, &'static str, Vec<u8>, ErrorCode);
 
 fn row(method: &'static str, path: &'static str, body: impl Into<Vec<u8>>, code: ErrorCode) -> Row {
@@ -145,7 +145,7 @@ async fn a_bad_request_gets_its_code_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_closes_its_own_connection_alone() {
+async fn input_that_is_not_http_closes_only_its_connection() {
     let served = Served::new().await;
     let before = served.world.state();
     for bytes in [
@@ -160,7 +160,7 @@ async fn what_is_no_http_closes_its_own_connection_alone() {
         stream.write_all(bytes).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        // Closed with or without an answer, but closed.
+        // The connection must be closed, with or without an answer.
         let _ = stream.read_to_end(&mut answer).await;
         assert!(!answer.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&answer));
     }

@@ -1,4 +1,4 @@
-//! The admin socket as its clients meet it: over a real Unix socket.
+//! Tests of the admin socket over a real Unix socket.
 
 mod bad_requests;
 
@@ -49,7 +49,7 @@ impl Served {
         let minter: Minter = Arc::new(|identity: &Identity, _| Ok(identity.name.to_string()));
         let admin = Admin::bind(AdminParts {
             socket: path.clone(),
-            about: NodeAbout::new(&config, "127.0.0.1:8080".to_owned(), engines),
+            about: NodeFacts::new(&config, "127.0.0.1:8080".to_owned(), engines),
             control: world.control.clone(),
             reactions: world.reactions.clone(),
             board: world.board.clone(),
@@ -101,7 +101,7 @@ impl Response {
         (status, self.inner.into_body().collect().await.unwrap().to_bytes())
     }
 
-    /// The next line of a live answer; `None` when the daemon ended it.
+    /// Returns the next line of a live answer, or `None` at its end.
     async fn line<T: DeserializeOwned>(&mut self) -> Option<T> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
@@ -119,7 +119,7 @@ fn uid() -> u32 {
 }
 
 #[tokio::test]
-async fn a_ban_over_the_socket_is_done_and_recorded_with_who_did_it() {
+async fn a_ban_over_the_socket_takes_effect_and_is_recorded() {
     let served = Served::new().await;
     served.world.registry.place(42, "b").await;
     let outcome = served.post("/v1/ban", &json!({"user": "ann", "reason": "spam"})).await;
@@ -138,7 +138,7 @@ async fn a_ban_over_the_socket_is_done_and_recorded_with_who_did_it() {
 }
 
 #[tokio::test]
-async fn every_change_can_be_asked_for() {
+async fn every_change_has_a_path() {
     let served = Served::new().await;
     served.world.comment(5, "bad");
     for (path, body) in [
@@ -168,7 +168,7 @@ async fn every_change_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn a_snapshot_shows_what_the_stages_pinned_up() {
+async fn a_snapshot_shows_the_stages_measurements() {
     let served = Served::new().await;
     served.world.comment(1, "one");
     served.world.comment(2, "two");
@@ -192,13 +192,13 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
     assert_eq!((first.moderation.rejected, first.lag[0].lag), (1, 2));
     assert_eq!((first.streams[0].viewers, first.streams[0].reactions["fire"]), (12, 3));
     assert_eq!(first.breakers[0].dependency, "comment store");
-    assert_eq!(first.unreachable.len(), 2, "b and c cannot be spoken for");
+    assert_eq!(first.unreachable.len(), 2, "b and c sent no report");
     let second: TopSnapshot = top.line().await.unwrap();
     assert!(second.uptime_ms >= first.uptime_ms + 40);
 
     let status: Status = served.get("/v1/status").await;
     assert!(status.ready);
-    let warnings = ["node b has not been heard of", "node c has not been heard of"];
+    let warnings = ["no report from node b", "no report from node c"];
     assert_eq!(status.warnings, warnings);
     assert_eq!((status.live_streams, &*status.engines["eventlog"]), (1, "embedded"));
     let nodes: Cluster<NodeStatus> = served.get("/v1/nodes").await;
@@ -214,7 +214,7 @@ async fn a_snapshot_shows_what_the_stages_pinned_up() {
 }
 
 #[tokio::test]
-async fn viewers_told_to_come_back_later_are_a_warning_for_a_minute() {
+async fn refused_viewers_are_a_warning_for_a_minute() {
     let served = Served::new().await;
     let (board, clock) = (&served.world.board, &served.world.control.parts().clock);
     let warned = async || {
@@ -231,7 +231,7 @@ async fn viewers_told_to_come_back_later_are_a_warning_for_a_minute() {
 }
 
 #[tokio::test]
-async fn what_is_down_is_said_and_the_rest_is_still_shown() {
+async fn a_dependency_that_is_down_is_a_warning() {
     let served = Served::new().await;
     served.world.metadata.set_down(true);
     served.world.registry.set_down(true);
@@ -274,7 +274,7 @@ async fn stopping_ends_live_answers_and_removes_the_socket() {
 }
 
 #[tokio::test]
-async fn history_is_paged_newest_first_and_says_when_it_ends() {
+async fn history_is_paged_newest_first() {
     let served = Served::new().await;
     for number in 1..=4 {
         let comment = submitted(StreamId(1), number, "x").comment;
@@ -290,7 +290,7 @@ async fn history_is_paged_newest_first_and_says_when_it_ends() {
 }
 
 #[tokio::test]
-async fn more_clients_than_are_served_at_a_time_wait_their_turn() {
+async fn clients_beyond_the_limit_wait() {
     let served = Served::new().await;
     let mut idle = Vec::new();
     for _ in 0..128 {

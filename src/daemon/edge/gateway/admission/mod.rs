@@ -48,8 +48,15 @@ pub(crate) struct Admission {
     names: NameQueue,
 }
 
+/// A new [`Admission`] and the tasks at the other end of its queues.
+pub(super) struct AdmissionEnds {
+    pub(super) admission: Arc<Admission>,
+    pub(super) releases: ReleaseTask,
+    pub(super) names: NameTask,
+}
+
 impl Admission {
-    pub(super) fn new(parts: &GatewayParts) -> (Arc<Self>, ReleaseTask, NameTask) {
+    pub(super) fn new(parts: &GatewayParts) -> AdmissionEnds {
         let (releases, release_task) = release::queue(parts.registry.clone());
         let (names, name_task) = names::queue(parts.metadata.clone());
         let admission = Self {
@@ -62,7 +69,7 @@ impl Admission {
             releases,
             names,
         };
-        (Arc::new(admission), release_task, name_task)
+        AdmissionEnds { admission: Arc::new(admission), releases: release_task, names: name_task }
     }
 
     /// Returns the bearer of a valid token whose user is not banned. Remembers the user's name.

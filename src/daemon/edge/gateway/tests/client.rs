@@ -1,4 +1,4 @@
-//! HTTP and WebSocket by hand, so that what is wrong can be written too.
+//! HTTP and WebSocket written by hand, so that tests can also send malformed input.
 
 use std::net::SocketAddr;
 
@@ -70,6 +70,14 @@ pub(super) async fn get(address: SocketAddr, path: &str) -> Reply {
     request(address, &format!("GET {path}"), &[], b"").await
 }
 
+/// The codes of a refusal: of `error`, of `bye`, and of the close frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RefusalCodes {
+    pub(super) error: String,
+    pub(super) bye: String,
+    pub(super) close: u16,
+}
+
 /// A WebSocket after its handshake.
 pub(super) struct WebSocket<S> {
     pub(super) head: String,
@@ -136,8 +144,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    /// How the server sent this viewer away: the code of `error`, that of `bye`, the close code.
-    pub(super) async fn refusal(&mut self) -> (String, String, u16) {
+    /// Reads the three frames of a refusal.
+    pub(super) async fn refusal(&mut self) -> RefusalCodes {
         let (_, error) = self.frame().await;
         let (_, bye) = self.frame().await;
         let (opcode, close) = self.frame().await;
@@ -147,6 +155,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             assert_eq!(json["type"], kind);
             json["code"].as_str().unwrap().to_owned()
         };
-        (code(&error, "error"), code(&bye, "bye"), u16::from_be_bytes([close[0], close[1]]))
+        RefusalCodes {
+            error: code(&error, "error"),
+            bye: code(&bye, "bye"),
+            close: u16::from_be_bytes([close[0], close[1]]),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The REST API, health, metrics, and what is answered to what makes no sense.
+//! Tests of the REST API, health, metrics, and answers to bad requests.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,7 +31,7 @@ fn comment_id(n: u64) -> CommentId {
     CommentId::from_unix_ticks(17_500_000_000_000_000 + n, 1, [7; 6])
 }
 
-/// Plays ingest for one submission.
+/// Answers one submission in place of ingest.
 async fn ingest(rig: &mut Rig, outcome: Result<Accepted, ErrorBody>) -> (String, Option<String>) {
     let submission = rig.submissions.recv().await.unwrap();
     assert_eq!((submission.stream_id, submission.identity.user_id), (StreamId(1), UserId(1)));
@@ -41,7 +41,7 @@ async fn ingest(rig: &mut Rig, outcome: Result<Accepted, ErrorBody>) -> (String,
 }
 
 #[tokio::test]
-async fn a_comment_goes_to_ingest_and_its_outcome_comes_back() {
+async fn a_comment_goes_to_ingest_and_gets_its_outcome() {
     let mut rig = Rig::start().await;
     let accepted = Accepted { comment_id: comment_id(1), seq: 17, comment: None, shadow: false };
     let address = rig.address;
@@ -60,7 +60,7 @@ async fn a_comment_goes_to_ingest_and_its_outcome_comes_back() {
 }
 
 #[tokio::test]
-async fn what_ingest_refuses_is_answered_with_its_code_and_the_wait() {
+async fn a_refusal_of_ingest_has_its_code_and_wait() {
     let mut rig = Rig::start().await;
     for (code, status, retry_ms, retry_after) in [
         (ErrorCode::RateLimited, 429, Some(1500), Some("2")),
@@ -92,7 +92,7 @@ async fn a_full_or_closed_ingest_is_a_retryable_error() {
         let headers = headers.each_ref().map(String::as_str);
         request(address, COMMENTS, &headers, b"{\"message\":\"waits\"}").await
     });
-    // The queue has room for one batch, which nobody takes.
+    // The queue has room for one submission, and nobody takes it.
     while rig.submissions.is_empty() {
         tokio::task::yield_now().await;
     }
@@ -108,7 +108,7 @@ async fn a_full_or_closed_ingest_is_a_retryable_error() {
 }
 
 #[tokio::test]
-async fn bad_submissions_change_nothing_and_say_what_is_wrong() {
+async fn bad_submissions_are_refused_with_their_code() {
     let mut rig = Rig::start().await;
     rig.sanction(13, SanctionKind::Ban).await;
     let long_ref = json!({"message": "x", "ref": "r".repeat(65)}).to_string();
@@ -237,7 +237,7 @@ async fn bad_history_requests_are_refused() {
 }
 
 #[tokio::test]
-async fn streams_are_listed_shown_made_and_changed() {
+async fn streams_are_listed_shown_created_and_changed() {
     let rig = Rig::start().await;
     let list = get(rig.address, "/api/streams").await.json();
     assert_eq!(list["streams"].as_array().unwrap().len(), 4);
@@ -265,7 +265,7 @@ async fn streams_are_listed_shown_made_and_changed() {
 }
 
 #[tokio::test]
-async fn ending_a_stream_sends_its_viewers_away() {
+async fn ending_a_stream_dismisses_its_viewers() {
     let rig = Rig::start().await;
     let (caster, patch) = (bearer(8, "broadcaster"), br#"{"state":"ended"}"#);
     let ended = request(rig.address, "PATCH /api/streams/1", &[JSON, &caster], patch).await;
@@ -305,7 +305,7 @@ async fn changing_streams_needs_the_role_and_right_fields() {
 }
 
 #[tokio::test]
-async fn health_tells_alive_from_ready() {
+async fn health_distinguishes_alive_from_ready() {
     let rig = Rig::start().await;
     assert_eq!(get(rig.address, "/healthz").await.status, 200);
     assert_eq!(get(rig.address, "/readyz").await.status, 200);
@@ -320,7 +320,7 @@ async fn health_tells_alive_from_ready() {
 }
 
 #[tokio::test]
-async fn metrics_have_counters_workers_breakers_and_lag_before_the_end_marker() {
+async fn metrics_have_counters_workers_breakers_and_lag() {
     let rig = Rig::start().await;
     rig.board.add_worker().connections.store(3, Ordering::Relaxed);
     let breaker = rig.board.add_breaker("comment store");
@@ -340,7 +340,7 @@ async fn metrics_have_counters_workers_breakers_and_lag_before_the_end_marker() 
 }
 
 #[tokio::test]
-async fn any_origin_may_ask_and_preflights_are_answered() {
+async fn any_origin_is_allowed_and_preflights_are_answered() {
     let rig = Rig::start().await;
     let preflight = request(rig.address, "OPTIONS /api/streams/1/comments", &[], b"").await;
     assert_eq!(preflight.status, 204);

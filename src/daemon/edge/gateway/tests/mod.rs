@@ -1,4 +1,4 @@
-//! The gateway over real sockets on 127.0.0.1, everything behind it faked.
+//! Tests of the gateway over real sockets on 127.0.0.1, with test doubles behind it.
 
 mod client;
 mod http;

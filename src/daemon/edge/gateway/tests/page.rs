@@ -1,10 +1,10 @@
-//! The viewer page as it is served.
+//! Tests of the viewer page.
 
 use super::client::get;
 use super::rig::Rig;
 
 #[tokio::test]
-async fn the_page_and_its_parts_come_with_a_policy_that_lets_nothing_else_in() {
+async fn the_page_has_a_policy_that_allows_nothing_else() {
     let rig = Rig::start().await;
     for (path, content_type) in [
         ("/", "text/html; charset=utf-8"),
@@ -22,7 +22,7 @@ async fn the_page_and_its_parts_come_with_a_policy_that_lets_nothing_else_in() {
 }
 
 #[tokio::test]
-async fn the_page_needs_nothing_from_elsewhere_and_never_sets_markup() {
+async fn the_page_loads_nothing_and_never_sets_markup() {
     let rig = Rig::start().await;
     let html = get(rig.address, "/").await.body;
     let script = get(rig.address, "/viewer.js").await.body;

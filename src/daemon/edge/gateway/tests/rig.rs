@@ -1,4 +1,4 @@
-//! A gateway on a free port with fakes behind it.
+//! A gateway on a free port with test doubles behind it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::sink::{KeepingSink, Kept, keeping_sink};
+use super::sink::{RecordedViewers, RecordingSink, recording_sink};
 use crate::daemon::base::config::{Config, GatewayConfig};
 use crate::daemon::base::handoff::{AuthRequest, NewViewer, Submission};
 use crate::daemon::base::status::StatusBoard;
@@ -30,7 +30,7 @@ use crate::protocol::admin::SanctionKind;
 use crate::protocol::stream::StreamState::{Ended, Live, Scheduled};
 use crate::protocol::stream::{ModerationMode, Stream};
 
-/// Longer than anything here takes; only a failing test waits for it.
+/// The bound of every wait. Only a failing test reaches it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Rig {
@@ -40,8 +40,8 @@ pub(super) struct Rig {
     pub(super) registry: Arc<TestRegistry>,
     pub(super) board: StatusBoard,
     pub(super) bus: Arc<TestBus>,
-    pub(super) sink: Arc<KeepingSink>,
-    pub(super) kept: Kept,
+    pub(super) sink: Arc<RecordingSink>,
+    pub(super) kept: RecordedViewers,
     pub(super) submissions: mpsc::Receiver<Submission>,
     pub(super) auth_requests: mpsc::Sender<AuthRequest>,
     pub(super) sanctions: Sanctions,
@@ -76,7 +76,7 @@ impl Rig {
         let verifier = Verifier::new(&config.auth, Some(SECRET), clock.clone()).unwrap();
         let board = StatusBoard::default();
         board.set_ready(true);
-        let (sink, kept) = keeping_sink();
+        let (sink, kept) = recording_sink();
         let bus = Arc::<TestBus>::default();
         let node = NodeId::new("one");
         let control = Control::new(ControlParts {
@@ -145,7 +145,7 @@ impl Rig {
         }
     }
 
-    /// The next viewer handed to delivery.
+    /// Returns the next viewer handed to delivery.
     pub(super) async fn viewer(&mut self) -> NewViewer {
         let attached = self.kept.attached.recv();
         tokio::time::timeout(PATIENCE, attached).await.expect("a viewer").unwrap()
@@ -168,7 +168,7 @@ impl Rig {
         }
     }
 
-    /// Stops the gateway alone, as the first step of a shutdown.
+    /// Stops only the gateway, as in the first step of a shutdown.
     pub(super) fn begin_stop(&self) {
         self.stop.cancel();
     }
@@ -178,7 +178,7 @@ impl Rig {
     }
 }
 
-/// A log with a consumer that is 7 records behind.
+/// Returns a log with a consumer that is 7 records behind.
 fn lagging_log() -> InMemoryLog {
     let log = InMemoryLog::new();
     (0..12).for_each(|_| log.put(Topic::CommentEvents, 1, 0, Vec::new()));
@@ -186,7 +186,7 @@ fn lagging_log() -> InMemoryLog {
     log
 }
 
-/// A valid token.
+/// Returns a valid token.
 pub(super) fn token(user_id: u64, role: &str) -> String {
     sign(&json!({"sub": user_id, "name": format!("user{user_id}"), "role": role,
                  "exp": NOW_S + 60}))
@@ -196,7 +196,7 @@ pub(super) fn sign(claims: &Value) -> String {
     fixtures::sign("HS256", None, claims)
 }
 
-/// Waits until a condition holds that another task brings about.
+/// Waits until another task has made a condition true.
 pub(super) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {

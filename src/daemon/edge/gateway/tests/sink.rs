@@ -1,4 +1,4 @@
-//! A delivery that keeps what it is handed.
+//! A sink that records the viewers it receives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,41 +13,41 @@ use crate::protocol::{CloseCode, UserId};
 
 pub(super) type AuthOutcome = Result<(Bearer, Box<dyn Permit>), ErrorBody>;
 
-pub(super) struct KeepingSink {
+pub(super) struct RecordingSink {
     attached: mpsc::UnboundedSender<NewViewer>,
     authenticated: mpsc::UnboundedSender<(ConnectionId, AuthOutcome)>,
     pub(super) disconnected: Mutex<Vec<(UserId, CloseCode)>>,
-    /// Called as a viewer is attached: what happens meanwhile elsewhere.
-    pub(super) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// Called while a viewer is attached, to simulate concurrent events.
+    pub(super) during_attach: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
-pub(super) struct Kept {
+pub(super) struct RecordedViewers {
     pub(super) attached: mpsc::UnboundedReceiver<NewViewer>,
     pub(super) authenticated: mpsc::UnboundedReceiver<(ConnectionId, AuthOutcome)>,
 }
 
-pub(super) fn keeping_sink() -> (Arc<KeepingSink>, Kept) {
+pub(super) fn recording_sink() -> (Arc<RecordingSink>, RecordedViewers) {
     let (attached, attached_end) = mpsc::unbounded_channel();
     let (authenticated, authenticated_end) = mpsc::unbounded_channel();
-    let sink = KeepingSink {
+    let sink = RecordingSink {
         attached,
         authenticated,
         disconnected: Mutex::default(),
-        meanwhile: Mutex::default(),
+        during_attach: Mutex::default(),
     };
-    (Arc::new(sink), Kept { attached: attached_end, authenticated: authenticated_end })
+    (Arc::new(sink), RecordedViewers { attached: attached_end, authenticated: authenticated_end })
 }
 
-impl std::fmt::Debug for KeepingSink {
+impl std::fmt::Debug for RecordingSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("KeepingSink")
+        f.write_str("RecordingSink")
     }
 }
 
-impl ViewerSink for KeepingSink {
+impl ViewerSink for RecordingSink {
     fn attach(&self, viewer: NewViewer) {
-        if let Some(happens) = self.meanwhile.lock().take() {
-            happens();
+        if let Some(event) = self.during_attach.lock().take() {
+            event();
         }
         let _ = self.attached.send(viewer);
     }

@@ -1,4 +1,4 @@
-//! wss with the development certificate.
+//! Tests of wss with the development certificate.
 
 use std::io::IoSlice;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn connect(rig: &Rig) -> TlsStream<TcpStream> {
 }
 
 #[tokio::test]
-async fn a_viewer_over_tls_is_handed_over_with_its_session_both_ways() {
+async fn a_tls_viewer_is_handed_over_with_its_session() {
     let mut rig = Rig::start_with(|config| config.dev_tls = true).await;
     let request = [handshake("/ws/1", &[]).as_bytes(), b"early"].concat();
     let mut client = shake(connect(&rig).await, &request).await;
@@ -54,11 +54,11 @@ async fn https_answers_and_refusals_work_over_tls_too() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let mut refused = shake(connect(&rig).await, handshake("/ws/77", &[]).as_bytes()).await;
-    assert_eq!(refused.refusal().await.2, 4504);
+    assert_eq!(refused.refusal().await.close, 4504);
 }
 
 #[tokio::test]
-async fn who_does_not_speak_tls_in_time_is_cut_off() {
+async fn a_client_without_timely_tls_is_closed() {
     let short = Duration::from_millis(100);
     let rig = Rig::start_with(|config| {
         config.dev_tls = true;

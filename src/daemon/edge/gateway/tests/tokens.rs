@@ -1,4 +1,4 @@
-//! Whatever a token says, the API answers with a code of the list, and never with a fault.
+//! The API answers any token with a stable code.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -7,7 +7,7 @@ use super::client::request;
 use super::rig::Rig;
 
 #[test]
-fn any_text_as_a_token_is_refused_in_an_orderly_way() {
+fn any_text_as_a_token_is_refused_with_a_code() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let rig = runtime.block_on(Rig::start());
     let mut runner = TestRunner::new(Config { cases: 64, ..Config::default() });

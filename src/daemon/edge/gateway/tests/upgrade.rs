@@ -1,4 +1,4 @@
-//! The WebSocket handshake, from the request to delivery's hands or to the close code.
+//! Tests of the WebSocket handshake, from the request to the hand-over or the close code.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::client::{get, handshake, open, raw, request, shake};
+use super::client::{RefusalCodes, get, handshake, open, raw, request, shake};
 use super::rig::{Rig, eventually, sign, token};
 use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::handoff::{AuthRequest, ConnectionId, Deflate};
@@ -30,7 +30,7 @@ fn plain(transport: Transport) -> std::net::TcpStream {
 }
 
 #[tokio::test]
-async fn a_viewer_is_handed_over_with_a_bare_socket_that_delivery_can_write_to() {
+async fn delivery_gets_a_bare_socket_it_can_write_to() {
     let mut rig = Rig::start().await;
     let mut client = open(rig.address, "/ws/1", &[]).await;
     assert!(client.head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="));
@@ -47,7 +47,7 @@ async fn a_viewer_is_handed_over_with_a_bare_socket_that_delivery_can_write_to()
 }
 
 #[tokio::test]
-async fn the_alias_path_subprotocol_deflate_and_position_are_understood() {
+async fn alias_path_subprotocol_deflate_and_position_work() {
     let mut rig = Rig::start().await;
     let headers = [
         "Sec-WebSocket-Protocol: chat, lc.v1.msgpack",
@@ -64,7 +64,7 @@ async fn the_alias_path_subprotocol_deflate_and_position_are_understood() {
 }
 
 #[tokio::test]
-async fn bytes_sent_right_behind_the_handshake_are_not_lost() {
+async fn bytes_sent_after_the_handshake_are_not_lost() {
     let mut rig = Rig::start().await;
     let early = [handshake("/ws/1", &[]).as_bytes(), b"early bytes"].concat();
     let _client = shake(TcpStream::connect(rig.address).await.unwrap(), &early).await;
@@ -73,7 +73,7 @@ async fn bytes_sent_right_behind_the_handshake_are_not_lost() {
 }
 
 #[tokio::test]
-async fn a_token_may_come_in_the_header_or_the_query_and_the_header_wins() {
+async fn a_token_in_the_header_wins_over_the_query() {
     let mut rig = Rig::start().await;
     let (ann, bob) = (token(1, "viewer"), token(2, "moderator"));
     let bearer = format!("Authorization: Bearer {ann}");
@@ -91,7 +91,7 @@ async fn a_token_may_come_in_the_header_or_the_query_and_the_header_wins() {
 }
 
 #[tokio::test]
-async fn without_a_token_a_closed_stream_asks_for_one_later() {
+async fn a_closed_stream_without_a_token_requires_auth() {
     let mut rig = Rig::start().await;
     let _client = open(rig.address, "/ws/2", &[]).await;
     let viewer = rig.viewer().await;
@@ -99,7 +99,7 @@ async fn without_a_token_a_closed_stream_asks_for_one_later() {
 }
 
 #[tokio::test]
-async fn viewers_that_cannot_stay_are_told_over_the_websocket_with_a_close_code() {
+async fn viewers_are_refused_with_a_close_code() {
     let mut rig = Rig::start().await;
     rig.sanction(13, SanctionKind::Ban).await;
     let query = |token: &str| format!("/ws/1?token={token}");
@@ -124,18 +124,22 @@ async fn viewers_that_cannot_stay_are_told_over_the_websocket_with_a_close_code(
     ] {
         let mut client = open(rig.address, &path, &[]).await;
         let refusal = client.refusal().await;
-        let expected = (error.to_owned(), close.as_str().to_owned(), close.number());
+        let expected = RefusalCodes {
+            error: error.to_owned(),
+            bye: close.as_str().to_owned(),
+            close: close.number(),
+        };
         assert_eq!(refusal, expected, "{path}");
     }
     let basic = ["Authorization: Basic eDp5"];
     let refusal = open(rig.address, "/ws/1", &basic).await.refusal().await;
-    assert_eq!((refusal.0.as_str(), refusal.2), ("token_malformed", 4501));
+    assert_eq!((refusal.error.as_str(), refusal.close), ("token_malformed", 4501));
     assert!(rig.no_viewer(), "delivery heard of none of them");
     assert_eq!(rig.registry.count(None), 0);
 }
 
 #[tokio::test]
-async fn a_refusal_speaks_the_viewers_encoding_and_ends_when_the_viewer_closes() {
+async fn a_refusal_uses_the_viewers_encoding_and_closes() {
     let rig = Rig::start().await;
     let headers = ["Sec-WebSocket-Protocol: lc.v1.msgpack"];
     let mut client = open(rig.address, "/ws/77", &headers).await;
@@ -154,7 +158,7 @@ async fn a_refusal_speaks_the_viewers_encoding_and_ends_when_the_viewer_closes()
 }
 
 #[tokio::test]
-async fn requests_that_are_no_handshake_are_refused_over_http() {
+async fn requests_without_handshake_are_refused_over_http() {
     let rig = Rig::start().await;
     let good = |path: &str, extra: &[&str]| handshake(path, extra);
     let old = good("/ws/1", &[]).replace("Version: 13", "Version: 8");
@@ -171,7 +175,7 @@ async fn requests_that_are_no_handshake_are_refused_over_http() {
         ("two tokens", good("/ws/1?token=a&token=b", &[]), 400, "bad_request"),
         ("no stream", good("/ws/", &[]), 404, "not_found"),
     ] {
-        // These answers leave the connection open, so ask the server to close it behind them.
+        // These answers keep the connection open, so the request asks the server to close it.
         let text = text.replace("Connection: Upgrade", "Connection: Upgrade, close");
         let reply = raw(rig.address, text.as_bytes()).await;
         assert_eq!((reply.status, reply.code().as_str()), (status, code), "{what}: {reply:?}");
@@ -182,7 +186,7 @@ async fn requests_that_are_no_handshake_are_refused_over_http() {
 }
 
 #[tokio::test]
-async fn a_full_node_answers_503_and_takes_the_next_when_one_leaves() {
+async fn a_full_node_answers_503_until_a_viewer_leaves() {
     let mut rig = Rig::start_with(|config| config.max_connections = 1).await;
     let _first = open(rig.address, "/ws/1", &[]).await;
     let viewer = rig.viewer().await;
@@ -197,12 +201,12 @@ async fn a_full_node_answers_503_and_takes_the_next_when_one_leaves() {
 }
 
 #[tokio::test]
-async fn beyond_the_connection_rate_a_viewer_is_told_its_place_and_the_socket_is_closed() {
+async fn beyond_the_rate_a_viewer_gets_its_retry_time() {
     let adjust = |config: &mut GatewayConfig| {
         (config.connections_per_second, config.connection_burst) = (2, 1);
     };
     let mut rig = Rig::start_with(adjust).await;
-    // Neither a bad handshake nor what is no viewer takes a place.
+    // Neither a bad handshake nor another kind of request takes a slot.
     for path in ["/healthz", "/readyz", "/metrics", "/api/streams/1", "/ws/1"] {
         request(rig.address, &format!("GET {path}"), &[], b"").await;
     }
@@ -210,7 +214,7 @@ async fn beyond_the_connection_rate_a_viewer_is_told_its_place_and_the_socket_is
     rig.viewer().await;
     let mut waits = Vec::new();
     for _ in 0..3 {
-        // Reads to the end: the server closes, though it was not asked to.
+        // Reads to the end: the server closes although the request does not ask for it.
         let reply = raw(rig.address, handshake("/ws/1", &[]).as_bytes()).await;
         assert_eq!((reply.status, reply.code().as_str()), (503, "connection_rate"));
         let wait_ms = reply.json()["error"]["retry_after_ms"].as_u64().unwrap();
@@ -218,7 +222,7 @@ async fn beyond_the_connection_rate_a_viewer_is_told_its_place_and_the_socket_is
         assert_eq!(seconds, wait_ms.div_ceil(1000));
         waits.push(wait_ms);
     }
-    // Half a second apart, less what passed between the requests.
+    // Half a second apart, less the time between the requests.
     assert!(waits.is_sorted() && waits[0] <= 500 && waits[2] > 500, "{waits:?}");
     assert!(rig.no_viewer());
     let refused = rig.board.metrics().connections_refused.totals();
@@ -231,7 +235,7 @@ async fn beyond_the_connection_rate_a_viewer_is_told_its_place_and_the_socket_is
 }
 
 #[tokio::test]
-async fn a_draining_node_sends_new_viewers_elsewhere() {
+async fn a_draining_node_refuses_new_viewers() {
     let rig = Rig::start().await;
     rig.board.set_draining(true);
     let closing = handshake("/ws/1", &[]).replace(": Upgrade", ": Upgrade, close");
@@ -240,7 +244,7 @@ async fn a_draining_node_sends_new_viewers_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_user_holds_as_many_connections_as_allowed_and_gives_them_back() {
+async fn a_user_has_a_connection_limit() {
     let mut rig = Rig::start_with(|config| config.max_connections_per_user = 2).await;
     let path = format!("/ws/1?token={}", token(5, "viewer"));
     let _one = open(rig.address, &path, &[]).await;
@@ -248,8 +252,8 @@ async fn a_user_holds_as_many_connections_as_allowed_and_gives_them_back() {
     let (first, _second) = (rig.viewer().await, rig.viewer().await);
     assert_eq!(rig.registry.count(Some(5)), 2);
     let mut third = open(rig.address, &path, &[]).await;
-    let (error, _, close) = third.refusal().await;
-    assert_eq!((error.as_str(), close), ("too_many_connections", 4506));
+    let refusal = third.refusal().await;
+    assert_eq!((refusal.error.as_str(), refusal.close), ("too_many_connections", 4506));
     drop(first);
     let registry = rig.registry.clone();
     eventually("the registration is removed", || registry.count(Some(5)) == 1).await;
@@ -258,19 +262,19 @@ async fn a_user_holds_as_many_connections_as_allowed_and_gives_them_back() {
 }
 
 #[tokio::test]
-async fn an_address_holds_as_many_connections_as_allowed() {
+async fn an_address_has_a_connection_limit() {
     let mut rig = Rig::start_with(|config| config.max_connections_per_address = 1).await;
     let _one = open(rig.address, "/ws/1", &[]).await;
     let viewer = rig.viewer().await;
     let mut other = open(rig.address, "/ws/1", &[]).await;
-    assert_eq!(other.refusal().await.2, CloseCode::TooManyConnections.number());
+    assert_eq!(other.refusal().await.close, CloseCode::TooManyConnections.number());
     drop(viewer);
     let _again = open(rig.address, "/ws/1", &[]).await;
     rig.viewer().await;
 }
 
 #[tokio::test]
-async fn a_registry_that_is_down_keeps_nobody_out_and_is_caught_up_with() {
+async fn a_registry_that_is_down_refuses_nobody() {
     let mut rig = Rig::start().await;
     let path = format!("/ws/1?token={}", token(5, "viewer"));
     let _one = open(rig.address, &path, &[]).await;
@@ -285,16 +289,16 @@ async fn a_registry_that_is_down_keeps_nobody_out_and_is_caught_up_with() {
 }
 
 #[tokio::test]
-async fn a_ban_that_comes_while_a_viewer_comes_in_ends_the_connection() {
+async fn a_ban_during_the_handover_closes_the_connection() {
     let mut rig = Rig::start().await;
     let metadata = rig.metadata.clone();
     let sanctions = rig.sanctions.clone();
     let ban = move || {
         metadata.put_sanction(sanction(5, SanctionKind::Ban, None));
-        // The reload of a fake never waits, so one poll is all of it.
+        // Reloading from a test double never waits, so one poll completes it.
         futures_util::FutureExt::now_or_never(sanctions.reload()).unwrap().unwrap();
     };
-    *rig.sink.meanwhile.lock() = Some(Box::new(ban));
+    *rig.sink.during_attach.lock() = Some(Box::new(ban));
     let path = format!("/ws/1?token={}", token(5, "viewer"));
     let _client = open(rig.address, &path, &[]).await;
     let _viewer = rig.viewer().await;
@@ -306,7 +310,7 @@ async fn a_ban_that_comes_while_a_viewer_comes_in_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_timeout_keeps_nobody_from_watching() {
+async fn a_user_in_timeout_can_watch() {
     let mut rig = Rig::start().await;
     rig.sanction(5, SanctionKind::Timeout).await;
     let _client = open(rig.address, &format!("/ws/1?token={}", token(5, "viewer")), &[]).await;
@@ -314,7 +318,7 @@ async fn a_timeout_keeps_nobody_from_watching() {
 }
 
 #[tokio::test]
-async fn auth_messages_are_answered_to_delivery() {
+async fn auth_messages_are_answered() {
     let mut rig = Rig::start().await;
     rig.sanction(13, SanctionKind::Ban).await;
     let connection = |slot| ConnectionId { worker: 0, generation: 1, slot };
@@ -339,7 +343,7 @@ async fn auth_messages_are_answered_to_delivery() {
 }
 
 #[tokio::test]
-async fn names_are_remembered_in_batches_the_newest_name_of_a_user() {
+async fn the_newest_name_of_each_user_is_stored_in_batches() {
     let mut rig = Rig::start().await;
     for user in [5, 6, 5] {
         let path = format!("/ws/1?token={}", token(user, "viewer"));
@@ -354,7 +358,7 @@ async fn names_are_remembered_in_batches_the_newest_name_of_a_user() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_finishes_its_request_is_cut_off() {
+async fn a_client_with_an_unfinished_request_is_closed() {
     let rig = Rig::start_with(|config| config.handshake_timeout = Duration::from_millis(100)).await;
     for half in ["", "GET /ws/1 HTTP/1.1\r\nHost: x\r\n"] {
         let mut socket = TcpStream::connect(rig.address).await.unwrap();
@@ -367,11 +371,11 @@ async fn a_client_that_never_finishes_its_request_is_cut_off() {
 }
 
 #[tokio::test]
-async fn stopping_closes_the_port_and_leaves_viewers_alone() {
+async fn stopping_closes_the_port_but_no_viewers() {
     let mut rig = Rig::start().await;
     let mut client = open(rig.address, "/ws/1", &[]).await;
     let viewer = rig.viewer().await;
-    // An idle HTTP connection must not hold the stop up.
+    // An idle HTTP connection must not delay the stop.
     let _idle = TcpStream::connect(rig.address).await.unwrap();
     let address = rig.address;
     rig.begin_stop();
@@ -383,7 +387,7 @@ async fn stopping_closes_the_port_and_leaves_viewers_alone() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_with_the_remedy() {
+async fn a_port_in_use_is_named_with_the_remedy() {
     let rig = Arc::new(Rig::start().await);
     let error =
         crate::daemon::edge::gateway::listener::listen(rig.address).unwrap_err().to_string();

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_handshake_is_answered_426_with_what_is_missing() {
+    fn a_broken_handshake_is_answered_426() {
         for (change, expected) in [
             (("connection", ""), "Connection"),
             (("connection", "close"), "Connection"),

@@ -1,9 +1,9 @@
 //! `GET /ws/{stream_id}`: turns an HTTP request into a viewer of delivery.
 //!
 //! The order of checks: the handshake (HTTP error) → its parameters (HTTP error) → the node's
-//! limits (HTTP error) → the viewer's right to watch the stream (close code). Then the node answers
-//! `101` and hands the socket to delivery. The gateway's text says why there are two kinds of
-//! refusals.
+//! limits (HTTP error) → the viewer's right to watch the stream (close code). Then the node
+//! answers `101` and hands the socket to delivery. The gateway's text says why there are two
+//! kinds of refusals.
 
 mod handover;
 mod handshake;

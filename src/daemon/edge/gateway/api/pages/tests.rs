@@ -98,7 +98,7 @@ fn newest(limit: usize) -> PageRequest {
 }
 
 #[tokio::test]
-async fn concurrent_requests_share_a_read_the_first_abandons() {
+async fn a_read_is_shared_although_the_first_caller_leaves() {
     let (pages, store) = pages().await;
     let mut first = Box::pin(pages.page(newest(2)));
     assert!(first.as_mut().now_or_never().is_none());
