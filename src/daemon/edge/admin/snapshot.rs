@@ -155,7 +155,7 @@ impl AdminParts {
         }
         match timeout(DEPENDENCY_TIMEOUT, parts.log.lag()).await {
             Ok(Ok(lag)) => {
-                warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(lag_warning))
+                warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(lag_warning));
             }
             Ok(Err(error)) => warnings.push(error.to_string()),
             Err(_) => warnings.push("consumer lag: the event log is slow to answer".to_owned()),

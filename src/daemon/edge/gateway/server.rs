@@ -91,7 +91,7 @@ impl Gateway {
     /// do.
     pub fn bind(parts: GatewayParts) -> Result<BoundGateway, GatewayError> {
         let config = parts.config.gateway.clone();
-        let AdmissionEnds { admission, releases, names } = Admission::new(&parts);
+        let AdmissionEnds { admission, releases, names } = Admission::with_tasks(&parts);
         let auth = AuthTask::new(parts.auth_requests, admission.clone(), parts.sink.clone());
         let handshakes = TaskTracker::new();
         let operations = Operations { board: parts.board.clone(), log: parts.log };

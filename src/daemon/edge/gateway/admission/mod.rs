@@ -56,7 +56,7 @@ pub(super) struct AdmissionEnds {
 }
 
 impl Admission {
-    pub(super) fn new(parts: &GatewayParts) -> AdmissionEnds {
+    pub(super) fn with_tasks(parts: &GatewayParts) -> AdmissionEnds {
         let (releases, release_task) = release::queue(parts.registry.clone());
         let (names, name_task) = names::queue(parts.metadata.clone());
         let admission = Self {
