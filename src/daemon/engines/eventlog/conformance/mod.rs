@@ -1,7 +1,7 @@
 //! The conformance suite: tests of the contract that every engine passes.
 //!
-//! An engine implements [`Harness`] and calls `eventlog_suite!` in its tests. Tests wait for events,
-//! with one generous timeout, so that a distributed engine passes too.
+//! An engine implements [`Harness`] and calls `eventlog_suite!` in its tests. Tests wait for
+//! events, with one generous timeout, so that a distributed engine passes too.
 
 mod appends;
 mod consumers;
