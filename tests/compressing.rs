@@ -1,5 +1,5 @@
-//! permessage-deflate as viewers meet it: on a real daemon, joining in the middle, with private
-//! messages in between, in both ways and in both encodings.
+//! permessage-deflate on a real daemon, in both modes and encodings: viewers join in the middle,
+//! resume, and get private messages in between.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,15 +19,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Nothing is sampled out; key frames come by number alone.
+/// No comments are sampled out, and key frames come by number only.
 const CONFIG: &str = "broadcast.throttle = [{ from_per_second = 0.0, sample_rate = 1.0 }]
 delivery.deflate_key_frames = 4
 delivery.deflate_key_interval = \"1h\"";
 const COMMENTS: usize = 24;
-/// Longer than what is too short to be compressed alone.
+/// Long enough to be compressed by itself.
 const TEXT: &str = "the crowd goes wild for comment number";
 
-/// A viewer that inflates, and knows of every message whether it came compressed.
+/// A viewer that inflates and records for every message whether it was compressed.
 struct Viewer {
     socket: TcpStream,
     encoding: Encoding,
@@ -56,7 +56,7 @@ impl Viewer {
         socket.write_all(&upgrade.request().unwrap()).await.unwrap();
         let mut answer = Vec::new();
         while upgrade.read_response(&answer, false).unwrap().is_none() {
-            // A byte at a time: what follows the answer is the frames'.
+            // Reads byte by byte: frames follow directly after the response.
             answer.push(socket.read_u8().await.unwrap());
         }
         let position = resume.unwrap_or(StreamPosition { epoch: Epoch(0), seq: 0 });
@@ -77,7 +77,7 @@ impl Viewer {
         viewer
     }
 
-    /// Reads what comes next.
+    /// Reads the next bytes.
     async fn read(&mut self) {
         let mut buffer = [0; 4096];
         let bytes = timeout(PATIENCE, self.socket.read(&mut buffer)).await.unwrap().unwrap();
@@ -122,7 +122,7 @@ impl Viewer {
         }
     }
 
-    /// Has the server say something to this viewer alone.
+    /// Makes the server send something to this viewer only.
     async fn ping(&mut self) {
         let payload = match self.encoding {
             Encoding::Json => {
@@ -178,9 +178,10 @@ async fn viewers_of_every_comment_read_the_same(config: &str) -> Vec<Viewer> {
         let seen: Vec<_> = viewer.comments.iter().map(|comment| &*comment.message).collect();
         assert_eq!(seen, texts[1 + n / 2..], "joined before comment {}", n / 2);
     }
-    // Two come back to where they were: what they missed comes first.
+    // Two viewers resume, so the history comes first.
     for (away, viewer) in viewers.drain(..2).collect::<Vec<_>>().into_iter().enumerate() {
-        let (position, encoding) = (viewer.position, viewer.encoding);
+        let position = viewer.position;
+        let encoding = viewer.encoding;
         drop(viewer);
         texts.push(format!("{TEXT} {COMMENTS} + {away}"));
         (_, seq) = sender.comment(texts.last().unwrap()).await;
@@ -193,7 +194,7 @@ async fn viewers_of_every_comment_read_the_same(config: &str) -> Vec<Viewer> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_joins_a_shared_window_enters_at_the_next_key_frame() {
+async fn joiner_enters_at_the_next_key_frame() {
     let viewers = viewers_of_every_comment_read_the_same(CONFIG).await;
     for (n, viewer) in viewers.iter().enumerate() {
         let joined = 1 + n / 2;
@@ -202,7 +203,7 @@ async fn who_joins_a_shared_window_enters_at_the_next_key_frame() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_shared_window_every_frame_can_be_read_alone() {
+async fn frames_without_context_are_read_by_themselves() {
     let config = format!("{CONFIG}\ndelivery.deflate = \"single\"");
     let viewers = viewers_of_every_comment_read_the_same(&config).await;
     for (n, viewer) in viewers.iter().enumerate() {

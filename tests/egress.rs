@@ -1,4 +1,4 @@
-//! What viewers and operators see of a node that may not send all there is, over real sockets.
+//! A node at its egress limit, as viewers and operators see it, over real sockets.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,10 +20,10 @@ use tokio::task::JoinSet;
 const QUIET: StreamId = StreamId(2);
 const VIEWERS: usize = 20;
 const LAST: &str = "the end";
-/// With what is around it a comment takes some 400 bytes, to each viewer.
+/// A comment takes about 400 bytes per viewer, with its batch.
 const TEXT_BYTES: usize = 200;
 
-/// Sends comments one after another and notes what becomes of them.
+/// Sends comments and records which are shown.
 struct Sender {
     viewer: Viewer,
     sent: HashSet<CommentId>,
@@ -62,12 +62,12 @@ impl Sender {
         }
     }
 
-    /// Those of its own comments that came to it with everybody's.
+    /// Returns its own comments that came in a broadcast.
     fn shown(&self) -> HashSet<CommentId> {
         self.viewer.comments.iter().map(|comment| comment.comment_id).collect()
     }
 
-    /// Keeps sending, and the quiet stream alive, until `done`.
+    /// Sends comments, and keeps the quiet stream active, until `done`.
     async fn send_until(&mut self, quiet: &mut Viewer, done: impl Fn(&Self) -> bool) {
         let mut pace = tokio::time::interval(Duration::from_millis(5));
         while !done(self) {
@@ -81,8 +81,8 @@ impl Sender {
     }
 }
 
-fn watch_until_the_end(mut viewer: Viewer, crowd: &mut JoinSet<Viewer>) {
-    crowd.spawn(async move {
+fn watch_until_the_end(mut viewer: Viewer, watchers: &mut JoinSet<Viewer>) {
+    watchers.spawn(async move {
         while viewer.texts().last() != Some(&LAST) {
             viewer.next().await.unwrap();
         }
@@ -101,15 +101,14 @@ async fn stream(daemon: &Daemon, stream_id: StreamId) -> StreamStatus {
 }
 
 #[tokio::test]
-async fn a_node_over_its_egress_budget_shows_fewer_comments_of_the_hottest_stream_and_tells_its_viewers()
- {
+async fn over_budget_the_hottest_stream_is_sampled() {
     let daemon = Daemon::start("[delivery]\negress_bytes_per_second = \"60 kB\"\n");
     let created = json!({"stream_id": QUIET, "title": "calm"});
     let _: Outcome = daemon.admin().post("/v1/streams", &created).await.unwrap();
     let mut quiet = on(&daemon, QUIET, Some(daemon.token(43, "bob"))).await;
-    let mut crowd = JoinSet::new();
+    let mut watchers = JoinSet::new();
     for _ in 0..VIEWERS {
-        watch_until_the_end(daemon.watch().await, &mut crowd);
+        watch_until_the_end(daemon.watch().await, &mut watchers);
     }
     let mut sender = Sender::join(&daemon).await;
     let told_half = |sender: &Sender| sender.told.last().is_some_and(|rate| rate.share() <= 0.5);
@@ -117,7 +116,7 @@ async fn a_node_over_its_egress_budget_shows_fewer_comments_of_the_hottest_strea
     let enough = sender.sent.len() + 200;
     sender.send_until(&mut quiet, |sender| sender.sent.len() >= enough).await;
 
-    // Operators see which stream, how much, and why.
+    // Operators see the stream, the share and the limit.
     let hot = stream(&daemon, STREAM).await;
     assert!(hot.egress_share.share() <= 0.8 && hot.egress_sampled_out > 0, "{hot:?}");
     assert_eq!((hot.sample_rate, hot.sampled_out), (SampleRate::ALL, 0), "not the throttle");
@@ -134,7 +133,8 @@ async fn a_node_over_its_egress_budget_shows_fewer_comments_of_the_hottest_strea
     let count = metrics.lines().find_map(|line| line.strip_prefix(exported)).unwrap();
     assert!(count.parse::<u64>().unwrap() >= hot.egress_sampled_out);
 
-    // Who comes now is told where it stands; a deletion of what nobody was shown reaches all.
+    // A joining viewer is told the rate. The deletion of a comment that was not shown reaches
+    // all.
     let mut newcomer = daemon.watch().await;
     assert!(newcomer.welcome.sample_rate.share() <= 0.8, "{:?}", newcomer.welcome);
     let left_out = sender.echoed.iter().next().copied().expect("an echo");
@@ -146,16 +146,19 @@ async fn a_node_over_its_egress_budget_shows_fewer_comments_of_the_hottest_strea
     };
     assert_eq!(newcomer.until(deleted).await, left_out);
 
-    // Staff is shown whatever the rate, so this ends the crowd's watch.
+    // Comments of staff are shown at any rate, so this one ends the watch.
     let token = Some(daemon.token_of(7, "mod", Role::Moderator));
     let (_, last) = on(&daemon, STREAM, token).await.comment(LAST).await;
-    let crowd = crowd.join_all().await;
-    assert!(crowd.len() == VIEWERS && crowd.iter().all(|viewer| viewer.gaps.is_empty()));
-    assert!(crowd.iter().all(|viewer| viewer.comments == crowd[0].comments), "all see the same");
-    let (seen, sent) = (crowd[0].comments.len() - 1, sender.sent.len());
+    let watchers = watchers.join_all().await;
+    assert!(watchers.len() == VIEWERS && watchers.iter().all(|viewer| viewer.gaps.is_empty()));
+    assert!(
+        watchers.iter().all(|viewer| viewer.comments == watchers[0].comments),
+        "all see the same"
+    );
+    let (seen, sent) = (watchers[0].comments.len() - 1, sender.sent.len());
     assert!(seen < sent * 9 / 10, "{seen} of {sent} were shown");
 
-    // Its sender sees every comment of its own, and history has them all.
+    // The sender sees all of its own comments, and the history has them all.
     while sender.viewer.position.seq < last {
         sender.read().await;
     }
@@ -174,9 +177,9 @@ async fn a_node_over_its_egress_budget_shows_fewer_comments_of_the_hottest_strea
     assert_eq!(quiet.comments, calm, "the quiet stream was shown whole");
 }
 
-/// Reads a few messages a second, in little bites.
-fn read_slowly(mut viewer: Viewer, crowd: &mut JoinSet<()>) {
-    crowd.spawn(async move {
+/// Reads a few messages per second, in small pieces.
+fn read_slowly(mut viewer: Viewer, watchers: &mut JoinSet<()>) {
+    watchers.spawn(async move {
         loop {
             viewer.next().await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -185,14 +188,14 @@ fn read_slowly(mut viewer: Viewer, crowd: &mut JoinSet<()>) {
 }
 
 #[tokio::test]
-async fn a_node_whose_viewers_sockets_are_full_shows_less_without_having_a_budget() {
+async fn full_sockets_lower_what_is_shown() {
     let daemon = Daemon::start("");
-    let mut crowd = JoinSet::new();
+    let mut watchers = JoinSet::new();
     for _ in 0..VIEWERS {
         let window = Some(4096);
         let options =
             ViewerOptions { receive_window_bytes: window, buffer_bytes: 4096, ..daemon.options() };
-        read_slowly(Viewer::join(options).await, &mut crowd);
+        read_slowly(Viewer::join(options).await, &mut watchers);
     }
     let mut sender = daemon.join(42, "ann").await;
     let text = "\u{8a9e}".repeat(500);

@@ -1,10 +1,10 @@
-//! What a frame may cost, without a clock: one write to each viewer, and no allocation for any. And
-//! what answers cost: one write for all of a batch.
+//! Cost of a frame, without a clock: one write per viewer and no allocation per viewer. And cost
+//! of replies: one write for a batch of them.
 //!
-//! Delivery runs in this process between its contracts, its viewers are loopback sockets. Writes are
-//! counted where they arrive: a socket without Nagle's delay sends one segment a write, and the
-//! kernel counts the segments with data of each connection. One test only, because the allocations
-//! of the whole process are counted.
+//! Delivery runs in this process between its contracts, and its viewers are loopback sockets.
+//! Writes are counted where they arrive: a socket without Nagle's delay sends one segment per
+//! write, and the kernel counts the segments with data of each connection. This is the only test
+//! here, because the allocations of the whole process are counted.
 
 #![allow(unsafe_code, reason = "counts allocations, and asks the kernel for segments received")]
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -38,12 +38,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 const STREAM: StreamId = StreamId(1);
-/// Of each form; those of the shared form that come in the middle are as many again.
+/// Viewers of each form. As many join a shared window between two key frames.
 const VIEWERS: usize = 200;
 const FRAMES: u64 = 25;
-/// What a frame may allocate altogether: message, encoding, queues, logging. Far below one a viewer.
-const MAX_ALLOCATIONS_A_FRAME: u64 = 60;
-/// To one viewer at a time.
+/// Allocations per frame for message, encoding, queues and logging. Far below one per viewer.
+const MAX_ALLOCATIONS_PER_FRAME: u64 = 60;
+/// Replies to one viewer at a time.
 const ANSWERS: u64 = 50;
 /// Bounds a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -81,13 +81,13 @@ struct NothingHeld;
 impl Permit for NothingHeld {}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frame_costs_one_write_for_each_viewer_and_no_allocation() {
+async fn frame_costs_one_write_per_viewer() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = Config::default();
     config.node.data_dir = directory.path().to_owned();
     config.node.name = "here".to_owned();
     config.delivery.workers = 2;
-    // Nothing else may be written while frames are counted: no ping, and no presence below.
+    // Nothing else may be written while frames are counted: no ping, and no presence.
     config.gateway.ping_interval = Duration::from_secs(3600);
     let engines = Engines::open(&config, &(Arc::new(SystemClock) as _), &StatusBoard::default())
         .await
@@ -115,7 +115,7 @@ async fn a_frame_costs_one_write_for_each_viewer_and_no_allocation() {
 
     let plain = Kind { deflate: Deflate::Off, head: 0x81 };
     let inside = Kind { deflate: Deflate::Shared, head: 0xC1 };
-    // Who joins between two key frames reads on uncompressed.
+    // A viewer that joins between two key frames is sent plain frames.
     let outside = Kind { deflate: Deflate::Shared, head: 0x81 };
     let mut buffer = vec![0; 64 * 1024];
     let mut viewers = connect(&handle, plain, VIEWERS, &mut buffer);
@@ -126,11 +126,11 @@ async fn a_frame_costs_one_write_for_each_viewer_and_no_allocation() {
     viewers.extend(connect(&handle, outside, VIEWERS, &mut buffer));
     let with_joiners = send(bus, epoch, FRAMES + 1..=2 * FRAMES, &mut viewers, &mut buffer).await;
     for allocations in [allocations, with_joiners] {
-        let limit = FRAMES * MAX_ALLOCATIONS_A_FRAME;
+        let limit = FRAMES * MAX_ALLOCATIONS_PER_FRAME;
         assert!(allocations <= limit, "{allocations} allocations for {FRAMES} frames, not {limit}");
     }
 
-    // The first to come is the first of the first worker.
+    // The first viewer is the first of the first worker.
     let connection = ConnectionId { worker: 0, generation: 1, slot: 0 };
     assert_eq!(
         answer(&handle, connection, &mut viewers[0], &mut buffer),
@@ -148,7 +148,7 @@ async fn a_frame_costs_one_write_for_each_viewer_and_no_allocation() {
     }
 }
 
-/// Sends frames to all viewers and returns how much was allocated for them.
+/// Sends frames to all viewers and returns the number of allocations.
 async fn send(
     bus: &SharedBus,
     epoch: Epoch,
@@ -178,7 +178,7 @@ async fn send(
     allocations
 }
 
-/// Tells a viewer at once that many comments of its own were accepted, and returns in how many writes.
+/// Sends a viewer many acks at once and returns the number of writes.
 fn answer(
     handle: &DeliveryHandle,
     connection: ConnectionId,
@@ -200,7 +200,7 @@ fn answer(
     viewer.data_segments() - before
 }
 
-/// What a viewer agreed to, and the first byte of the frames it is sent then.
+/// The compression a viewer agreed to, and the first byte of its frames.
 #[derive(Debug, Clone, Copy)]
 struct Kind {
     deflate: Deflate,
@@ -212,7 +212,7 @@ struct Viewer {
     kind: Kind,
 }
 
-/// Viewers as the gateway hands them over, seen from their own side, and welcomed.
+/// Connects viewers as the gateway does, and reads their welcome.
 fn connect(handle: &DeliveryHandle, kind: Kind, count: usize, buffer: &mut [u8]) -> Vec<Viewer> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -264,7 +264,7 @@ fn batch(seq: u64, epoch: Epoch) -> Batch {
 }
 
 impl Viewer {
-    /// The payload of the next frame, which is unfragmented and shorter than 64 KiB.
+    /// Reads the payload of the next frame, which is unfragmented and shorter than 64 KiB.
     fn read_frame<'a>(&mut self, first: u8, buffer: &'a mut [u8]) -> &'a [u8] {
         let mut head = [0; 2];
         self.socket.read_exact(&mut head).unwrap();
@@ -281,7 +281,8 @@ impl Viewer {
         &buffer[..length]
     }
 
-    /// Segments with data that its connection has received so far: `tcpi_data_segs_in` of Linux.
+    /// Returns the segments with data that the connection has received: `tcpi_data_segs_in` of
+    /// Linux.
     fn data_segments(&self) -> u32 {
         const AT: usize = 152;
         let mut info = [0_u8; 256];

@@ -1,4 +1,4 @@
-//! What idle viewers cost the daemon's memory, without a clock: resident after minus before.
+//! Memory that idle viewers cost the daemon, without a clock: resident memory after minus before.
 #![allow(clippy::unwrap_used, reason = "a test panics where a program would report")]
 
 mod support;
@@ -9,14 +9,14 @@ use std::net::TcpStream;
 use support::{Daemon, PATIENCE};
 
 const VIEWERS: u64 = 2000;
-/// What the allocator keeps for each thread and size is not the viewers': it comes with the first.
+/// The first viewers pay for what the allocator keeps per thread and size.
 const EARLIER_VIEWERS: u64 = 500;
-/// Over many viewers a release build takes 0.5 KB. Here pages that are not full yet count as well,
-/// and still a read buffer, a task or a compressor for each would be several times this.
+/// With many viewers, a release build takes 0.5 KB each. Here partly filled pages count too; a
+/// read buffer, a task or a compressor per viewer would still be several times this.
 const MAX_BYTES_A_VIEWER: u64 = 6 * 1024;
 
 #[test]
-fn an_idle_viewer_costs_no_buffer() {
+fn idle_viewer_costs_no_buffer() {
     raise_limit_of_open_files();
     let daemon = Daemon::start("");
     let mut viewers: Vec<TcpStream> = (0..EARLIER_VIEWERS).map(|_| watch(&daemon)).collect();
@@ -28,14 +28,14 @@ fn an_idle_viewer_costs_no_buffer() {
     assert!(each <= MAX_BYTES_A_VIEWER, "{each} bytes a viewer; at most {MAX_BYTES_A_VIEWER}");
 }
 
-/// As far as the system allows; the daemon inherits it.
+/// Raises it as far as the system allows; the daemon inherits it.
 fn raise_limit_of_open_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
 }
 
-/// A viewer that has been welcomed, so delivery holds it.
+/// Connects a viewer and waits until it is welcomed, so that delivery holds it.
 fn watch(daemon: &Daemon) -> TcpStream {
     let mut socket = TcpStream::connect(daemon.address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,4 +1,4 @@
-//! Joins: what a viewer gets that comes back, comes early, or leaves at once.
+//! Joining and resuming: viewers that return, comment early, or leave at once.
 
 #![allow(clippy::unwrap_used)]
 
@@ -23,9 +23,9 @@ fn deleted(message: &ServerMessage) -> Option<live_comments::protocol::CommentId
     }
 }
 
-/// The stream is quiet meanwhile, so nothing else tells the viewer that it missed anything.
+/// The stream is quiet meanwhile, so no later message shows the viewer that it missed anything.
 #[tokio::test]
-async fn a_deletion_while_away_is_told_on_return() {
+async fn deletion_while_away_is_sent_on_return() {
     let daemon = Daemon::start("[delivery]\nworkers = 1");
     let mut stays = daemon.join(42, "ann").await;
     let mut leaves = daemon.watch().await;
@@ -41,7 +41,7 @@ async fn a_deletion_while_away_is_told_on_return() {
 }
 
 #[tokio::test]
-async fn a_position_the_log_never_had_begins_anew() {
+async fn position_beyond_the_log_restarts_at_the_head() {
     let daemon = Daemon::start("");
     let mut sender = daemon.join(42, "ann").await;
     let epoch = sender.position.epoch;
@@ -58,10 +58,10 @@ async fn a_position_the_log_never_had_begins_anew() {
     }
 }
 
-/// More than one page behind, and nothing of it has left the ring: the second page comes from the
-/// history too, for the ring still holds what was deleted.
+/// The viewer is more than one page behind, and all of it is still in the ring. The second page
+/// comes from the history too, because the ring still holds deleted comments.
 #[tokio::test]
-async fn what_was_deleted_while_away_is_not_shown_however_far_behind_its_viewer_is() {
+async fn comment_deleted_while_away_is_never_shown() {
     let daemon = Daemon::start("[delivery]\nworkers = 1");
     let mut stays = daemon.join(42, "ann").await;
     let position = stays.position;
@@ -69,7 +69,8 @@ async fn what_was_deleted_while_away_is_not_shown_however_far_behind_its_viewer_
     for n in 0..700 {
         sent.push(stays.comment(&format!("comment {n}")).await);
     }
-    let (comment, last) = (sent[650].0, sent[699].1);
+    let comment = sent[650].0;
+    let last = sent[699].1;
     stays.until_seq(last).await;
     post(&daemon, "/v1/delete", json!({"comment_id": comment, "reason": "off_topic"})).await;
     assert_eq!(stays.until(deleted).await, comment);
@@ -79,7 +80,7 @@ async fn what_was_deleted_while_away_is_not_shown_however_far_behind_its_viewer_
     assert!(back.comments.iter().all(|shown| shown.comment_id != comment), "it was deleted");
 }
 
-/// The value of a counter without labels.
+/// Returns the value of a counter without labels.
 async fn counter(daemon: &Daemon, name: &str) -> u64 {
     let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let text = String::from_utf8(support::raw(daemon, request).await).unwrap();
@@ -88,7 +89,7 @@ async fn counter(daemon: &Daemon, name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_storm_from_one_place_reads_it_a_few_times_for_all() {
+async fn storm_at_one_position_reads_it_a_few_times() {
     const STORM: u64 = 300;
     let daemon = Daemon::start("");
     let mut stays = daemon.join(42, "ann").await;
@@ -107,13 +108,13 @@ async fn a_storm_from_one_place_reads_it_a_few_times_for_all() {
     let seconds = started.elapsed().as_secs() + 1;
     assert!(counter(&daemon, "lcd_catch_up_pages_total").await >= STORM);
     let reads = counter(&daemon, "lcd_catch_up_reads_total").await;
-    // Once a second, and once more where the stream had not settled yet.
+    // Once per second, and once more while the stream was still changing.
     assert!((1..=2 * seconds + 2).contains(&reads), "{reads} reads in {seconds} s");
 }
 
-/// All streams share the log, so a quiet one's last record lies far behind its end.
+/// All streams share the log, so the last record of a quiet stream lies far before its end.
 #[tokio::test]
-async fn a_quiet_stream_has_no_gap_after_a_restart() {
+async fn quiet_stream_has_no_gap_after_a_restart() {
     let daemon = Daemon::start("");
     let new = json!({"title": "busy"}).to_string();
     let admin =
@@ -145,9 +146,9 @@ async fn a_quiet_stream_has_no_gap_after_a_restart() {
     }
 }
 
-/// It sends its first comment along with the handshake, as the first viewer of the stream.
+/// The first viewer of the stream sends its comment together with the handshake.
 #[tokio::test]
-async fn nothing_comes_before_welcome_and_an_early_comment_is_shown_to_its_sender() {
+async fn welcome_comes_first_and_early_comment_is_shown() {
     let daemon = Daemon::start("");
     let token = daemon.token(42, "ann");
     let mut request = format!(
@@ -157,7 +158,7 @@ async fn nothing_comes_before_welcome_and_an_early_comment_is_shown_to_its_sende
     )
     .into_bytes();
     let comment = br#"{"type":"comment","message":"early","ref":"r"}"#;
-    // A mask of zeros leaves the payload as it is.
+    // A mask of zeros leaves the payload unchanged.
     request.extend([0x81, 0x80 | comment.len() as u8, 0, 0, 0, 0]);
     request.extend(comment);
     let mut socket = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
@@ -165,7 +166,7 @@ async fn nothing_comes_before_welcome_and_an_early_comment_is_shown_to_its_sende
     let mut seen = Vec::new();
     let text = |seen: &[u8]| String::from_utf8_lossy(seen).into_owned();
     let reading = async {
-        // The comment may come before its ack, but neither before the welcome.
+        // The comment may come before its ack, but both come after the welcome.
         while ![r#""message":"early""#, r#""type":"ack""#].iter().all(|s| text(&seen).contains(s)) {
             assert_ne!(socket.read_buf(&mut seen).await.unwrap(), 0, "{}", text(&seen));
         }
@@ -176,9 +177,9 @@ async fn nothing_comes_before_welcome_and_an_early_comment_is_shown_to_its_sende
     assert!(place("welcome") < place("ack").min(place("comments")), "{seen}");
 }
 
-/// Its last bytes and the end of the connection arrive as one.
+/// The last bytes and the end of the connection arrive together.
 #[tokio::test]
-async fn a_viewer_that_leaves_with_its_last_words_is_gone_at_once() {
+async fn viewer_that_sends_and_leaves_is_removed_at_once() {
     let daemon = Daemon::start("[delivery]\npresence_interval = \"50ms\"");
     let mut viewer = daemon.watch().await;
     let count = |wanted| {
@@ -198,7 +199,7 @@ async fn a_viewer_that_leaves_with_its_last_words_is_gone_at_once() {
     }
     viewer.until(count(21)).await;
     for socket in &mut leaving {
-        // A pong, masked with zeros, and the end right behind it.
+        // A pong masked with zeros, directly followed by the end.
         socket.write_all(&[0x8A, 0x80, 0, 0, 0, 0]).await.unwrap();
         socket.shutdown().await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! What viewers are shown, over real sockets.
+//! Viewers over real sockets: comments, pauses, reactions, presence, slow readers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use support::{Daemon, Viewer, comment, msgpack};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[tokio::test]
-async fn json_and_msgpack_viewers_see_the_same_in_the_same_order() {
+async fn json_and_msgpack_viewers_see_the_same_order() {
     let daemon = Daemon::start("");
     let mut json = daemon.watch().await;
     let mut packed = Viewer::join(msgpack(daemon.options())).await;
@@ -30,7 +30,7 @@ async fn json_and_msgpack_viewers_see_the_same_in_the_same_order() {
 }
 
 #[tokio::test]
-async fn an_anonymous_viewer_reads_and_may_log_in_later() {
+async fn anonymous_viewer_may_authenticate_later() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.watch().await;
     assert!(viewer.welcome.user.is_none());
@@ -52,7 +52,7 @@ async fn an_anonymous_viewer_reads_and_may_log_in_later() {
 }
 
 #[tokio::test]
-async fn a_paused_viewer_gets_no_comments_until_it_resumes() {
+async fn paused_viewer_gets_no_comments() {
     let daemon = Daemon::start("");
     let mut viewer = daemon.watch().await;
     viewer.send(&ClientMessage::Pause).await;
@@ -70,7 +70,7 @@ async fn a_paused_viewer_gets_no_comments_until_it_resumes() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_comes_back_gets_what_it_missed() {
+async fn returning_viewer_gets_what_it_missed() {
     let daemon = Daemon::start("");
     let mut sender = daemon.join(42, "ann").await;
     let mut viewer = daemon.watch().await;
@@ -83,7 +83,7 @@ async fn a_viewer_that_comes_back_gets_what_it_missed() {
         for n in round * 100..(round + 1) * 100 {
             sender.send(&comment(&format!("missed {n}"), &format!("m{n}"))).await;
         }
-        // Who does not read its acks is a slow consumer.
+        // A viewer that does not read its acks is a slow consumer.
         let mut acked = 0;
         while acked < 100 {
             if let ServerMessage::Ack { seq, .. } = sender.next().await.unwrap() {
@@ -120,7 +120,7 @@ async fn reactions_are_added_up_and_survive_a_restart() {
 }
 
 #[tokio::test]
-async fn viewers_are_told_how_many_they_are() {
+async fn viewers_are_sent_their_number() {
     let daemon = Daemon::start("[delivery]\npresence_interval = \"100ms\"");
     let mut viewer = daemon.watch().await;
     let _others = (daemon.watch().await, daemon.watch().await);
@@ -135,8 +135,8 @@ async fn viewers_are_told_how_many_they_are() {
     viewer.until(count(1)).await;
 }
 
-/// One in a hundred viewers never reads. The others get everything, the slow ones skip and are told,
-/// and what the daemon holds for them stays within its bounds.
+/// One in a hundred viewers never reads. The others get everything, the slow ones get a gap, and
+/// the memory of the daemon stays within its bounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_viewer_does_not_delay_others() {
     let daemon = Daemon::start("[delivery]\nring_frames = 16\nring_bytes = \"256 KiB\"");
@@ -173,7 +173,7 @@ async fn slow_viewer_does_not_delay_others() {
     }
 }
 
-/// A handshake by hand, and then nothing.
+/// Sends a handshake and then reads nothing.
 async fn open_without_reading(daemon: &Daemon) -> tokio::net::TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();

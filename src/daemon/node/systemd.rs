@@ -51,11 +51,11 @@ pub(super) fn start_watchdog(supervisor: &Supervisor, delivery: Option<DeliveryH
         let delivery = delivery.clone();
         let works = async move || {
             let blocking = tokio::task::spawn_blocking(|| {});
-            let workers_answer = match &delivery {
-                Some(delivery) => delivery.workers_answer().await,
+            let workers_respond = match &delivery {
+                Some(delivery) => delivery.workers_respond().await,
                 None => true,
             };
-            workers_answer && blocking.await.is_ok()
+            workers_respond && blocking.await.is_ok()
         };
         async move {
             ping_while_responsive(limit, stop, works, || notify(&[NotifyState::Watchdog])).await;

@@ -1,26 +1,26 @@
-//! A message to many viewers, encoded once for each form in which somebody wants it.
+//! A message to all viewers of a stream, encoded once per form that is in use.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::deflate::{self, InWindow, Link, StreamDeflate};
+use super::deflate::{self, StreamWindow, WindowFrame, WindowPosition};
 use crate::daemon::base::handoff::Deflate;
 use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::Seq;
 use crate::protocol::comment::Deletion;
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
 
-/// How the bytes of one connection look. A list, so that another form is one more entry.
+/// Encoding and compression of the frames of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Form {
     Json = 0,
     Msgpack = 1,
-    /// Each frame compressed by itself.
+    /// Compressed without context takeover: each frame by itself.
     JsonDeflate = 2,
     MsgpackDeflate = 3,
-    /// Compressed in the window that the stream's viewers share.
+    /// Compressed in the shared window of the stream.
     JsonShared = 4,
     MsgpackShared = 5,
 }
@@ -54,13 +54,14 @@ impl Form {
         }
     }
 
-    /// A frame for one viewer alone: never worth a compressor's time, and in no shared window.
+    /// Encodes a message for one viewer. It is never compressed: it is in no shared window, and
+    /// compressing it for one viewer is not worth the time.
     pub(crate) fn encode_private(self, message: &ServerMessage) -> Bytes {
         encode(self.encoding(), message)
     }
 }
 
-/// A whole WebSocket frame of a message.
+/// Encodes a message as a complete WebSocket frame.
 fn encode(encoding: Encoding, message: &ServerMessage) -> Bytes {
     server_frame(opcode(encoding), false, &encoding.encode(message)).into()
 }
@@ -72,22 +73,22 @@ fn opcode(encoding: Encoding) -> Opcode {
     }
 }
 
-/// What follows the head of a whole server frame.
+/// Returns what follows the header of a complete server frame.
 fn payload(frame: &[u8]) -> &[u8] {
-    let head_bytes = match frame[1] {
+    let header_bytes = match frame[1] {
         126 => 4,
         127 => 10,
         _ => 2,
     };
-    &frame[head_bytes..]
+    &frame[header_bytes..]
 }
 
-/// Which ring a frame goes through.
+/// The ring that a frame goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Comments and what may be skipped with them.
+    /// Comments and other messages that a slow viewer may skip.
     Ordered,
-    /// Deletions and announcements: never skipped, always first.
+    /// Deletions and announcements: never skipped, always written first.
     Control,
 }
 
@@ -96,44 +97,52 @@ pub(crate) enum Lane {
 pub(crate) struct Frame {
     message: ServerMessage,
     lane: Lane,
-    /// The place of a deletion in its stream's order.
+    /// Log offset of the deletion, if it is one.
     deleted_at: Option<Seq>,
     json: Encoded,
     msgpack: Encoded,
-    /// The stream whose window it may enter, and its place there.
-    window: Option<(Arc<StreamDeflate>, u64)>,
+    /// The window that the frame may enter, and its place in the order of the stream.
+    window: Option<(Arc<StreamWindow>, u64)>,
 }
 
-/// A frame's bytes in one encoding, each made by whoever asks first.
+/// The bytes of a frame in one encoding. Each is made when it is first needed.
 #[derive(Debug, Default)]
 struct Encoded {
     plain: OnceLock<Bytes>,
     single: OnceLock<Bytes>,
-    /// `None`: it did not enter the window.
-    shared: OnceLock<Option<(Link, Bytes)>>,
+    /// `None` if the frame did not enter the window.
+    shared: OnceLock<Option<(WindowFrame, Bytes)>>,
 }
 
 impl Frame {
     pub(crate) fn new(lane: Lane, message: ServerMessage) -> Self {
-        let (json, msgpack) = Default::default();
-        Self { message, lane, deleted_at: None, json, msgpack, window: None }
+        Self {
+            message,
+            lane,
+            deleted_at: None,
+            json: Encoded::default(),
+            msgpack: Encoded::default(),
+            window: None,
+        }
     }
 
-    /// The next frame of a stream whose viewers share a window. Only what all of them are sent in the
-    /// same order can enter it: deletions and announcements overtake, so they stay outside.
-    pub(crate) fn in_window(self, stream: &Arc<StreamDeflate>) -> Self {
+    /// Makes this the next frame of a stream with a shared window. Only frames that all viewers
+    /// are sent in the same order can enter the window. Deletions and announcements overtake
+    /// others and stay outside.
+    pub(crate) fn with_window(self, stream: &Arc<StreamWindow>) -> Self {
         match self.lane {
             Lane::Ordered => Self { window: Some((stream.clone(), stream.next_place())), ..self },
             Lane::Control => self,
         }
     }
 
+    /// Returns the frame of a deletion at a log offset.
     pub(crate) fn deletion(seq: Seq, deletion: Deletion) -> Self {
         let frame = Self::new(Lane::Control, ServerMessage::CommentDeleted(deletion));
         Self { deleted_at: Some(seq), ..frame }
     }
 
-    /// Whether it is a deletion whose place lies after `seq`.
+    /// Reports whether it is a deletion whose log offset lies after `seq`.
     pub(crate) fn deletes_after(&self, seq: Seq) -> bool {
         self.deleted_at.is_some_and(|place| place > seq)
     }
@@ -146,7 +155,7 @@ impl Frame {
         &self.message
     }
 
-    /// The batch, if it is one.
+    /// Returns the batch of comments, if it is one.
     pub(crate) fn batch(&self) -> Option<&CommentsBatch> {
         match &self.message {
             ServerMessage::Comments(batch) => Some(batch),
@@ -154,36 +163,38 @@ impl Frame {
         }
     }
 
-    /// Comments in it.
+    /// Returns the number of comments in it.
     pub(crate) fn comments(&self) -> u64 {
         self.batch().map_or(0, |batch| batch.comments.len() as u64)
     }
 
-    /// The frame's bytes for a viewer of a form whose window goes as far as `window`, and how far it
-    /// goes after them.
-    pub(crate) fn bytes(&self, form: Form, window: InWindow) -> (&Bytes, InWindow) {
+    /// Returns the bytes for a viewer of a form at a position in the shared window, and its
+    /// position after them. A viewer that cannot read the compressed frame gets the plain bytes,
+    /// and a key frame is requested for it.
+    pub(crate) fn bytes(&self, form: Form, window: WindowPosition) -> (&Bytes, WindowPosition) {
         let encoding = form.encoding();
         match form.deflate() {
             Deflate::Off => (self.plain(encoding), window),
             Deflate::Single => (self.single(encoding), window),
             Deflate::Shared => match self.shared(encoding) {
-                Some((link, bytes)) if window.reads(*link) => (bytes, link.window()),
+                Some((frame, bytes)) if window.can_read(*frame) => (bytes, frame.position_after()),
                 Some(_) => {
                     if let Some((stream, _)) = &self.window {
-                        stream.want_key(encoding);
+                        stream.request_key_frame(encoding);
                     }
-                    (self.plain(encoding), InWindow::OUTSIDE)
+                    (self.plain(encoding), WindowPosition::OUTSIDE)
                 }
                 None => (self.plain(encoding), window),
             },
         }
     }
 
-    /// Where in the shared window it stands; `None` if it is sent as it is in this form.
-    pub(crate) fn link(&self, form: Form) -> Option<Link> {
+    /// Identifies the frame in the shared window. `None` if viewers of this form are sent it
+    /// uncompressed.
+    pub(crate) fn window_frame(&self, form: Form) -> Option<WindowFrame> {
         match form.deflate() {
             Deflate::Off | Deflate::Single => None,
-            Deflate::Shared => self.shared(form.encoding()).map(|(link, _)| *link),
+            Deflate::Shared => self.shared(form.encoding()).map(|(frame, _)| *frame),
         }
     }
 
@@ -208,17 +219,17 @@ impl Frame {
         })
     }
 
-    fn shared(&self, encoding: Encoding) -> Option<&(Link, Bytes)> {
+    fn shared(&self, encoding: Encoding) -> Option<&(WindowFrame, Bytes)> {
         let (stream, place) = self.window.as_ref()?;
         let make = || {
             let plain = payload(self.plain(encoding));
-            let (link, compressed) = stream.compress(encoding, *place, plain)?;
-            Some((link, server_frame(opcode(encoding), true, &compressed).into()))
+            let (frame, compressed) = stream.compress(encoding, *place, plain)?;
+            Some((frame, server_frame(opcode(encoding), true, &compressed).into()))
         };
         self.encoded(encoding).shared.get_or_init(make).as_ref()
     }
 
-    /// About the memory it takes in one form, for the ring's bound.
+    /// Estimates its memory in one form, for the bound of the ring.
     pub(crate) fn weight_bytes(&self) -> usize {
         let text = |batch: &CommentsBatch| -> usize {
             batch.comments.iter().map(|comment| 160 + comment.message.len()).sum()
@@ -234,14 +245,14 @@ mod tests {
     use crate::daemon::stages::delivery::deflate::Compressors;
 
     fn bytes(frame: &Frame, form: Form) -> &Bytes {
-        frame.bytes(form, InWindow::OUTSIDE).0
+        frame.bytes(form, WindowPosition::OUTSIDE).0
     }
 
     #[test]
-    fn a_form_is_encoded_once_and_shared() {
+    fn form_is_encoded_once() {
         let stream = Compressors::new(&DeliveryConfig::default()).stream();
         let message = ServerMessage::Announcement { message: "again ".repeat(20).into() };
-        let frame = Frame::new(Lane::Ordered, message).in_window(&stream);
+        let frame = Frame::new(Lane::Ordered, message).with_window(&stream);
         let forms = [
             Form::Json,
             Form::Msgpack,
@@ -261,11 +272,11 @@ mod tests {
     }
 
     #[test]
-    fn what_overtakes_stays_out_of_the_window() {
+    fn control_frames_stay_out_of_the_window() {
         let stream = Compressors::new(&DeliveryConfig::default()).stream();
         let message = ServerMessage::Announcement { message: "again ".repeat(20).into() };
-        let frame = Frame::new(Lane::Control, message).in_window(&stream);
+        let frame = Frame::new(Lane::Control, message).with_window(&stream);
         assert_eq!(bytes(&frame, Form::JsonShared), bytes(&frame, Form::Json));
-        assert_eq!(frame.link(Form::JsonShared), None);
+        assert_eq!(frame.window_frame(Form::JsonShared), None);
     }
 }

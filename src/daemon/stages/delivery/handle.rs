@@ -1,4 +1,4 @@
-//! How the node starts delivery and speaks to it.
+//! Starts delivery, and passes calls from other stages to its workers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,11 +18,10 @@ use super::history::History;
 use super::hub::{Hub, HubError, HubParts};
 use super::mailbox::{Command, Mailbox};
 use super::presence::Presence;
-use super::worker::{ViewerCounts, WAKER, Worker, WorkerParts};
+use super::worker::{ViewerCounts, ViewerRequests, WAKER, Worker, WorkerParts};
 use crate::daemon::base::config::Config;
 use crate::daemon::base::handoff::{
-    AuthRequest, Bearer, ConnectionId, NewViewer, Permit, ReactionCounts, Reply, ReplySink,
-    Submission, ViewerSink,
+    Bearer, ConnectionId, NewViewer, Permit, Reply, ReplySink, ViewerSink,
 };
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{BusError, SharedBus};
@@ -34,17 +33,8 @@ use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::{CloseCode, NodeId, UserId};
 
-/// Returning viewers that may wait to be served; more ask again a moment later.
+/// Bounds the requests for history pages that wait. When the queue is full, workers try again.
 const MAX_CATCH_UP_REQUESTS: usize = 4096;
-
-/// Where what viewers send goes. All bounded; full ones are answered `overloaded`, except for
-/// reactions, which the workers go on adding up.
-#[derive(Debug, Clone)]
-pub struct ViewerRequests {
-    pub submissions: mpsc::Sender<Submission>,
-    pub reactions: mpsc::Sender<Vec<ReactionCounts>>,
-    pub auth: mpsc::Sender<AuthRequest>,
-}
 
 #[derive(Debug)]
 pub struct DeliveryParts {
@@ -61,7 +51,7 @@ pub struct DeliveryParts {
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
-    #[error("cannot make an event queue: {0}")]
+    #[error("cannot create an event queue: {0}")]
     Poll(std::io::Error),
     #[error("cannot start a delivery worker: {0}")]
     Spawn(std::io::Error),
@@ -69,7 +59,7 @@ pub enum DeliveryError {
     Bus(#[from] BusError),
 }
 
-/// The running stage: its worker threads and what its tasks need.
+/// The running stage: its worker threads, and its tasks before they are spawned.
 #[derive(Debug)]
 pub struct Delivery {
     handle: DeliveryHandle,
@@ -86,12 +76,12 @@ pub struct DeliveryTasks {
     pub hub: BoxFuture<'static, Result<(), HubError>>,
     pub presence: BoxFuture<'static, ()>,
     pub history: BoxFuture<'static, ()>,
-    /// Joined after [`DeliveryHandle::stop`]; one that ends before is a fault.
+    /// To be joined after [`DeliveryHandle::stop`]. A worker that ends before has failed.
     pub workers: Vec<(String, JoinHandle<std::io::Result<()>>)>,
 }
 
 impl Delivery {
-    /// Starts the worker threads; the tasks run once [`Self::into_tasks`] is spawned.
+    /// Starts the worker threads. The tasks run once [`Self::into_tasks`] is spawned.
     pub async fn start(parts: DeliveryParts) -> Result<Self, DeliveryError> {
         let (subscriptions, listener) = parts.bus.listen(&parts.node).await?;
         let (hub_requests, hub_receiver) = mpsc::unbounded_channel();
@@ -101,7 +91,9 @@ impl Delivery {
         let kinds: AHashMap<String, u16> =
             kinds.map(|(i, kind)| (kind.clone(), i as u16)).collect();
         let kinds = Arc::new(kinds);
-        let (mut mailboxes, mut counts, mut workers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut mailboxes = Vec::new();
+        let mut counts = Vec::new();
+        let mut workers = Vec::new();
         for index in 0..worker_count(&parts.config) {
             let poll = Poll::new().map_err(DeliveryError::Poll)?;
             let waker = mio::Waker::new(poll.registry(), WAKER).map_err(DeliveryError::Poll)?;
@@ -178,30 +170,30 @@ fn worker_count(config: &Config) -> usize {
     }
 }
 
-/// Speaks to the workers. Cheap to clone.
+/// Sends commands to the workers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DeliveryHandle {
     mailboxes: Arc<[Arc<Mailbox>]>,
-    /// Viewers go to the workers in turn, so a hot stream is spread over all cores.
+    /// Viewers are assigned to the workers in turn, which spreads a hot stream over all cores.
     next: Arc<AtomicUsize>,
     board: StatusBoard,
 }
 
 impl DeliveryHandle {
-    /// Ends the worker threads; connections that are still there are cut.
+    /// Stops the worker threads. Remaining connections are dropped.
     pub fn stop(&self) {
         for mailbox in self.mailboxes.iter() {
             mailbox.send(Command::Stop);
         }
     }
 
-    /// Resolves once every worker has come to take a command; says whether all were there to do it.
-    pub async fn workers_answer(&self) -> bool {
-        self.ask_all(|done| Command::Answer { done }).await == self.mailboxes.len() as u64
+    /// Resolves once every worker has taken a command. Returns false if a worker has ended.
+    pub async fn workers_respond(&self) -> bool {
+        self.send_to_all(|done| Command::Ping { done }).await == self.mailboxes.len() as u64
     }
 
-    /// Sends every worker a command that answers with a number, and adds the answers up.
-    fn ask_all(
+    /// Sends a command to every worker and adds up the numbers they answer.
+    fn send_to_all(
         &self,
         command: impl Fn(oneshot::Sender<u64>) -> Command,
     ) -> BoxFuture<'static, u64> {
@@ -245,7 +237,7 @@ impl ViewerSink for DeliveryHandle {
     }
 
     fn disconnect_user(&self, user_id: UserId, code: CloseCode) -> BoxFuture<'static, u64> {
-        self.ask_all(|done| Command::DisconnectUser { user_id, code, done })
+        self.send_to_all(|done| Command::DisconnectUser { user_id, code, done })
     }
 
     fn direct(
@@ -255,11 +247,11 @@ impl ViewerSink for DeliveryHandle {
         message: Arc<str>,
     ) -> BoxFuture<'static, u64> {
         let message = Arc::new(ServerMessage::Direct { from, message });
-        self.ask_all(|done| Command::Direct { user_id, message: message.clone(), done })
+        self.send_to_all(|done| Command::Direct { user_id, message: message.clone(), done })
     }
 
     fn dismiss_all(&self, code: CloseCode, jitter: Duration) -> BoxFuture<'static, u64> {
-        self.ask_all(|done| Command::Dismiss { code, jitter, done })
+        self.send_to_all(|done| Command::CloseAll { code, jitter, done })
     }
 
     fn connections(&self) -> u64 {

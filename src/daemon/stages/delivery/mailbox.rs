@@ -1,4 +1,4 @@
-//! What the rest of the node tells a worker thread.
+//! Commands from the rest of the node to a worker thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::egress::Meter;
+use super::egress::EgressMeter;
 use super::frame::{Frame, Lane};
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, Reply};
 use crate::protocol::comment::Deletion;
@@ -19,16 +19,17 @@ use crate::protocol::message::ServerMessage;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CloseCode, Epoch, Seq, StreamId, UserId};
 
-/// Frames that may wait for a worker; more are dropped, and its viewers get `gap`.
+/// Frames that may wait for a worker. Further ones are dropped, and its viewers get a `gap`.
 const MAX_FRAMES: usize = 8192;
-/// Deletions and announcements that may wait besides. Nobody could be told a gap in these, so when
-/// more are dropped the stream's viewers are closed and come back for what they missed.
+/// Deletions and announcements that may wait besides. No `gap` stands for these, so when further
+/// ones are dropped the viewers of the stream are closed; they reconnect and read what they
+/// missed.
 const MAX_CONTROL_FRAMES: usize = 65_536;
 
 #[derive(Debug)]
 pub(super) enum Command {
     Attach(Box<NewViewer>),
-    /// The answer to a watch request: from here on the stream's frames follow.
+    /// Answers a watch request. The frames of the stream follow.
     StreamReady {
         stream_id: StreamId,
         activation: u64,
@@ -38,7 +39,7 @@ pub(super) enum Command {
         stream_id: StreamId,
         frame: Arc<Frame>,
     },
-    /// Deletions were dropped here.
+    /// Deletions or announcements of the stream were dropped.
     ControlLost {
         stream_id: StreamId,
     },
@@ -65,54 +66,56 @@ pub(super) enum Command {
         message: Arc<ServerMessage>,
         done: oneshot::Sender<u64>,
     },
-    /// Say goodbye to everybody; `done` once all are gone.
-    Dismiss {
+    /// Closes all viewers. `done` is told once all have left.
+    CloseAll {
         code: CloseCode,
         jitter: Duration,
         done: oneshot::Sender<u64>,
     },
-    /// Whether the worker still takes commands.
+    /// Answered with 1 by a worker that is alive.
     Answer {
         done: oneshot::Sender<u64>,
     },
     Stop,
 }
 
-/// Where a stream stands when a worker begins to follow it.
+/// Position and state of a stream when a worker begins to follow it.
 #[derive(Debug, Clone)]
 pub(super) struct StreamStart {
     pub(super) epoch: Epoch,
     pub(super) covered_to: Seq,
-    /// Deletions whose place lies after `covered_to` and that were sent out already.
+    /// Deletions after `covered_to` that were sent already.
     pub(super) deleted_ahead: BTreeMap<Seq, Deletion>,
     pub(super) sample_rate: SampleRate,
-    /// Where the worker writes what the stream's viewers were sent.
-    pub(super) meter: Arc<Meter>,
+    /// Counts what the viewers of the stream are sent.
+    pub(super) meter: Arc<EgressMeter>,
     pub(super) viewers: u64,
-    /// Running reaction totals, as a message if there are any.
+    /// The reaction totals, if there are any.
     pub(super) reactions: Option<ServerMessage>,
 }
 
-/// A piece of what a returning viewer has missed, as bytes in its form.
+/// A page of the history for a viewer that catches up, encoded in its form.
 #[derive(Debug)]
 pub(super) struct CatchUpPage {
-    /// Shared by all who missed the same.
+    /// Shared by all viewers that need the same page.
     pub(super) frames: Arc<[Bytes]>,
     pub(super) comments: u64,
-    /// The viewer's position after it.
+    /// Position of the viewer after the page.
     pub(super) covered_to: Seq,
-    /// How far the stream had come when the viewer asked.
+    /// Position of the stream when the viewer asked.
     pub(super) until: Seq,
-    /// The viewer's position is not in the log yet, so it cannot have been there.
+    /// The position of the viewer is beyond the end of the log, so it is from a log that has lost
+    /// its end.
     pub(super) beyond_end: bool,
 }
 
-/// The worker's end and everybody else's. Not a channel: one lock hands over everything that waits,
-/// and one wake-up serves all that came before it was heard.
+/// Queue of commands to a worker. It is no channel: one lock takes over everything that waits,
+/// and one wake-up serves all commands sent before the worker takes them.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    /// Frames are bounded here. The rest is bounded where it comes from: a connection attaches and
-    /// authenticates once, replies answer submissions, of which the ingest queue bounds the number.
+    /// Frames are bounded here, everything else at its source: a connection attaches and
+    /// authenticates once, and replies answer submissions, whose number the queue of ingest
+    /// bounds.
     queue: Mutex<Queue>,
     notified: AtomicBool,
     waker: mio::Waker,
@@ -153,12 +156,13 @@ impl Mailbox {
         self.with_queue(|queue| queue.commands.push(command));
     }
 
-    /// Sends a frame, or says that it was dropped.
+    /// Sends a frame. Returns false if it was dropped.
     pub(super) fn send_frame(&self, stream_id: StreamId, frame: Arc<Frame>) -> bool {
         self.with_queue(|queue| queue.put_frame(stream_id, frame))
     }
 
-    /// Everything that waits, in order; `spare` takes its place and keeps its capacity.
+    /// Takes all waiting commands in order. `spare` becomes the new queue, so that its capacity
+    /// is reused.
     pub(super) fn take(&self, spare: Vec<Command>) -> Vec<Command> {
         self.notified.store(false, Ordering::SeqCst);
         let mut queue = self.queue.lock();
@@ -171,7 +175,7 @@ impl Mailbox {
     fn with_queue<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> T {
         let result = act(&mut self.queue.lock());
         if !self.notified.swap(true, Ordering::SeqCst) {
-            // Fails only if the event queue is gone, and then so is the worker.
+            // Fails only if the event queue is gone, and with it the worker.
             let _ = self.waker.wake();
         }
         result
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_mailbox_drops_comments_but_not_deletions() {
+    fn full_mailbox_drops_comments_not_deletions() {
         let mut queue = Queue::default();
         let sent = (0..MAX_FRAMES + 5).filter(|_| queue.put_frame(STREAM, frame(Lane::Ordered)));
         assert_eq!(sent.count(), MAX_FRAMES);
@@ -197,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_deletions_are_told_once() {
+    fn dropped_deletions_are_reported_once() {
         let mut queue = Queue::default();
         let deletion = frame(Lane::Control);
         for _ in 0..MAX_CONTROL_FRAMES {
@@ -205,7 +209,7 @@ mod tests {
         }
         assert!(!queue.put_frame(STREAM, deletion.clone()));
         assert!(!queue.put_frame(STREAM, deletion));
-        let told = |command: &&Command| matches!(command, Command::ControlLost { .. });
-        assert_eq!(queue.commands.iter().filter(told).count(), 1);
+        let is_lost = |command: &&Command| matches!(command, Command::ControlLost { .. });
+        assert_eq!(queue.commands.iter().filter(is_lost).count(), 1);
     }
 }

@@ -1,29 +1,38 @@
-//! Delivery: the hot path from the bus to every viewer's socket.
+//! Delivery: the hot path from the bus to the socket of every viewer.
 //!
-//! In: viewers from the gateway, messages from the bus, replies from ingest. Out: WebSocket frames;
-//! what viewers send, decoded, to ingest, reactions and auth.
+//! In: viewers from the gateway, messages from the bus, replies from ingest. Out: WebSocket frames
+//! to viewers; decoded requests of viewers to ingest, reactions and auth.
 //!
 //! ```text
-//! bus ─▶ hub ─ frames, encoded once a form ─▶ worker 0: ring of each stream ─▶ its viewers' sockets
-//!         │                                  ▶ worker 1: …
-//!         └─ holes ◀─ history (recent cache, then the log) ─▶ viewers that come back
+//! bus ─▶ hub ─ frames, encoded once per form ─▶ worker: rings of each stream ─▶ sockets
+//!         └─ holes ◀─ history (recent cache, then log) ─▶ catch_up ─▶ returning viewers
 //! ```
 //!
-//! Always holds:
-//! - A viewer lives on one worker thread; no lock and no shared count is touched for it per frame.
-//! - A frame is encoded once for each form in use on the node, as complete WebSocket bytes.
-//! - A viewer has no queue: its cursors point into its stream's rings. An idle one owns its socket,
-//!   its entry here and nothing else.
-//! - A fan-out is written in slices; between two of them comments are read and answered.
-//! - What a viewer is sent joins: the next batch begins where the last ended, or a `gap` says so.
-//! - A compressed frame is sent only to who can read it; who cannot gets the same uncompressed. See
-//!   `deflate`.
-//! - What the node sends stays within what it can send: see `egress`.
-//! - Deletions and announcements have a ring of their own, written before comments.
+//! The spine, as function names:
+//! - A comment from a viewer: `worker::inbound::read_socket` → `receive_bytes` →
+//!   `handle_client_message` → `queue_submission` → `send_submissions` → ingest.
+//! - Its ack: ingest → `DeliveryHandle::reply` → `worker::replies::deliver_reply` →
+//!   `write_deferred`.
+//! - To the other viewers: bus → `hub::handle_batch` → `send_comments` → `send_frame` →
+//!   `worker::push_frame` → `worker::fan_out::fan_out_ready_streams` → `FanOut::write`.
+//! - A viewer that is behind: `worker::slow_path::write_pending`.
 //!
-//! When full: a viewer whose cursor fell off the ring of comments gets `gap` and the newest; one that
-//! fell off the ring of deletions, or whose private messages outgrow their bound, is closed as a slow
-//! consumer. A worker that falls behind loses frames and its viewers get `gap`.
+//! Always holds:
+//! - A viewer lives on one worker thread. No lock and no shared count is touched for it per frame.
+//! - A frame is encoded once per form in use on the node, as complete WebSocket bytes.
+//! - A viewer has no queue of frames: its cursors point into the rings of its stream. An idle
+//!   viewer costs its socket and its entry on the worker, nothing else.
+//! - A fan-out is written in slices; between two of them comments are read and answered.
+//! - The batches that a viewer is sent join: each begins where the last ended, or a `gap` comes
+//!   between.
+//! - A viewer that cannot read a compressed frame is sent the same frame uncompressed. See
+//!   `deflate`.
+//! - The node sends no more than it can send. See `egress`.
+//! - Deletions and announcements have a ring of their own, which is written before comments.
+//!
+//! When full: a viewer whose cursor has left the ring of comments gets `gap` and continues with the
+//! newest frame. A viewer that missed deletions, or whose private messages exceed their bound, is
+//! closed as a slow consumer. A worker that falls behind loses frames, and its viewers get `gap`.
 
 mod catch_up;
 mod deflate;
@@ -33,22 +42,16 @@ mod handle;
 mod history;
 mod hub;
 mod mailbox;
-mod members;
 #[cfg(test)]
 mod peer;
 mod presence;
-mod receive;
-mod ring;
-mod stream;
-mod viewer;
 #[cfg(test)]
-mod wire_bytes_tests;
+mod wire_bytes;
 mod worker;
 
 #[cfg(test)]
 pub(crate) use frame::{Frame, Lane};
-pub use handle::{
-    Delivery, DeliveryError, DeliveryHandle, DeliveryParts, DeliveryTasks, ViewerRequests,
-};
-pub use history::{History, HistoryError, Past};
+pub use handle::{Delivery, DeliveryError, DeliveryHandle, DeliveryParts, DeliveryTasks};
+pub use history::{History, HistoryError, HistoryRead};
 pub use hub::HubError;
+pub use worker::ViewerRequests;

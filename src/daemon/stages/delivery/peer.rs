@@ -1,18 +1,19 @@
-//! A viewer's side of the wire, for tests: takes frames apart and inflates as RFC 7692 says, with an
-//! inflater that keeps its window and knows nothing of key frames.
+//! The viewer's end of a connection, for tests: splits frames and inflates them with a window of its
+//! own, as RFC 7692 says.
 
 use crate::net::websocket::{Inflater, Opcode, parse_header};
 use crate::protocol::ServerMessage;
 use crate::protocol::message::{Encoding, json, msgpack};
 
+/// Bounds an inflated message.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
-/// What came as one message.
+/// A received message.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) message: ServerMessage,
     pub(super) compressed: bool,
-    /// On the wire, its head included.
+    /// Size on the wire, with the header.
     pub(super) bytes: usize,
 }
 
@@ -29,10 +30,11 @@ impl Peer {
         Self { encoding, inflater: Inflater::default(), bytes: Vec::new() }
     }
 
-    /// The messages that are whole with these bytes.
+    /// Returns the messages that these bytes complete.
     ///
     /// # Panics
-    /// What came cannot be read.
+    ///
+    /// If the bytes cannot be read.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Vec<Read> {
         self.bytes.extend_from_slice(bytes);
         let mut all = Vec::new();
@@ -45,12 +47,11 @@ impl Peer {
             let payload = &frame[header.header_bytes..];
             let kind = if self.encoding == Encoding::Json { Opcode::Text } else { Opcode::Binary };
             assert_eq!((header.opcode, header.fin), (kind, true));
-            let payload = match header.rsv1 {
-                true => self
-                    .inflater
-                    .inflate_next(payload, MAX_MESSAGE_BYTES)
-                    .expect("a window that fits"),
-                false => payload.to_vec(),
+            let payload = if header.rsv1 {
+                let inflated = self.inflater.inflate_next(payload, MAX_MESSAGE_BYTES);
+                inflated.expect("a window that fits")
+            } else {
+                payload.to_vec()
             };
             let message = match self.encoding {
                 Encoding::Json => json::decode_server(&payload).expect("JSON"),
@@ -61,7 +62,7 @@ impl Peer {
         all
     }
 
-    /// Whether nothing was begun and not finished.
+    /// Reports whether no message is incomplete.
     pub(super) fn is_at_rest(&self) -> bool {
         self.bytes.is_empty()
     }

@@ -1,12 +1,12 @@
-//! How many watch: counted by the workers, added up over all nodes by the registry, told to viewers
-//! when it changed, at most once an interval. Its clock also has idle streams' compressors released.
+//! Presence: counts viewers per stream. The workers count their own, the registry adds up all
+//! nodes, and viewers are told when the number has changed, at most once per interval. The same
+//! timer releases idle compressors.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -14,6 +14,7 @@ use super::deflate::Compressors;
 use super::hub::HubRequest;
 use super::worker::ViewerCounts;
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::ticker::ticker;
 use crate::daemon::engines::registry::SharedRegistry;
 use crate::protocol::{NodeId, StreamId};
 
@@ -30,20 +31,19 @@ pub(super) struct Presence {
 
 impl Presence {
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut told: AHashMap<StreamId, u64> = AHashMap::new();
-        let mut ticks = tokio::time::interval(self.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sent: AHashMap<StreamId, u64> = AHashMap::new();
+        let mut ticks = ticker(self.interval);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
-            let local = self.local();
+            let local = self.count_local();
             self.compressors.release_idle();
-            let viewers = self.all(&local).await;
+            let viewers = self.count_all_nodes(&local).await;
             let changed: Vec<_> = viewers
                 .iter()
-                .filter(|(stream_id, count)| told.get(stream_id) != Some(count))
+                .filter(|(stream_id, count)| sent.get(stream_id) != Some(count))
                 .map(|(stream_id, count)| (*stream_id, *count))
                 .collect();
             self.board.set_viewers(viewers.clone());
@@ -51,11 +51,11 @@ impl Presence {
                 // Fails only when the hub is gone, which ends the daemon.
                 let _ = self.hub.send(HubRequest::Presence(changed));
             }
-            told = viewers;
+            sent = viewers;
         }
     }
 
-    fn local(&self) -> AHashMap<StreamId, u64> {
+    fn count_local(&self) -> AHashMap<StreamId, u64> {
         let mut sum = AHashMap::new();
         for counts in &self.workers {
             for (stream_id, count) in counts.lock().iter() {
@@ -65,8 +65,9 @@ impl Presence {
         sum
     }
 
-    /// All nodes together; this one alone while the registry does not answer.
-    async fn all(&self, local: &AHashMap<StreamId, u64>) -> AHashMap<StreamId, u64> {
+    /// Counts the viewers on all nodes; only those of this node while the registry does not
+    /// answer.
+    async fn count_all_nodes(&self, local: &AHashMap<StreamId, u64>) -> AHashMap<StreamId, u64> {
         let report = local.iter().map(|(stream_id, count)| (*stream_id, *count)).collect();
         let reported = self.registry.report_viewers(&self.node, report).await;
         let viewers = match reported {
@@ -76,7 +77,7 @@ impl Presence {
         match viewers {
             Ok(viewers) => viewers.into_iter().collect(),
             Err(error) => {
-                warn!(%error, "viewers are counted on this node alone");
+                warn!(%error, "registry unavailable; counting only the viewers of this node");
                 local.clone()
             }
         }

@@ -1,17 +1,19 @@
-//! Hands viewers that come back what they missed: one read and one encoding for all who stand at the
-//! same place, however many come at once.
+//! Catch-up: sends returning viewers what they missed. Viewers that need the same page share one
+//! read and one encoding, however many reconnect at once.
 //!
-//! In: the workers' requests, in a bounded queue. Out: pages, in the workers' mailboxes.
+//! In: requests of the workers, in a bounded queue. Out: pages, in the mailboxes of the workers.
 //!
-//! Always holds: no page whose reading began before a deletion reached this node is handed to a viewer
-//! that asks after it. Such a viewer came too late for the deletion itself, and must not see what it
-//! deleted; so every deletion ([`History::note_deletion`]) ends the sharing of what was read before.
+//! Always holds: a page whose reading began before a deletion reached this node is never sent to
+//! a viewer that asks after the deletion. Such a viewer was not sent the deletion and must not
+//! see the comment; so every deletion ([`History::record_deletion`]) ends the sharing of earlier
+//! reads.
 //!
-//! When full: [`MAX_UNDER_WAY`] viewers wait for pages, the next ones in the queue, and who finds that
-//! full asks again. [`MAX_READS`] pages are read at a time. See [`Kept`] for what is kept for others.
+//! When full: [`MAX_WAITING`] viewers wait for pages and further ones in the queue; a worker that
+//! finds it full tries again. At most [`MAX_READS`] pages are read at a time. See [`RecentPages`]
+//! for the pages that are kept.
 
-mod kept;
 mod page;
+mod recent_pages;
 #[cfg(test)]
 mod tests;
 
@@ -23,10 +25,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use self::kept::Kept;
 use self::page::Page;
+use self::recent_pages::RecentPages;
 use super::frame::Form;
-use super::history::{History, Past};
+use super::history::{History, HistoryRead};
 use super::mailbox::{CatchUpPage, Command, Mailbox};
 use crate::daemon::base::handoff::ConnectionId;
 use crate::daemon::base::metrics::Metrics;
@@ -34,46 +36,45 @@ use crate::daemon::base::single_flight::SingleFlight;
 use crate::protocol::message::Encoding;
 use crate::protocol::{Epoch, Seq, StreamId};
 
-/// Viewers that wait for their pages at one time.
-const MAX_UNDER_WAY: usize = 4096;
-/// Different pages read at one time.
+/// Viewers that wait for pages at a time.
+const MAX_WAITING: usize = 4096;
+/// Different pages read at a time.
 const MAX_READS: usize = 8;
 
-/// A page may have been read for somebody who knew of less, and have found nothing yet. A viewer that
-/// knows of more joins another one this often before it has one read for itself.
+/// A shared page may be of no use to a viewer that knows of newer comments than the one it was
+/// read for. That viewer joins another read this often before it has a page read for itself.
 const SHARED_TRIES: u32 = 3;
 
-/// A viewer wants what came after its position.
+/// A viewer's request for the events after its position.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CatchUpRequest {
     pub(super) connection: ConnectionId,
     pub(super) stream_id: StreamId,
     pub(super) after: Seq,
-    /// What is known to be there: the worker has seen the stream come this far.
+    /// Position of the stream on the viewer's worker.
     pub(super) until: Seq,
-    /// Below this, what the recent cache has forgotten is told as a gap, not read from the log.
+    /// Events below this that the recent cache has dropped become a gap instead of being read
+    /// from the log.
     pub(super) floor: Seq,
     pub(super) form: Form,
 }
 
-/// What makes two viewers ask for the same. Pages are never compressed, so all forms of an encoding
-/// share them.
-type Question = (StreamId, Seq, Encoding);
+/// Identifies a page. Pages are never compressed, so all forms of an encoding share them.
+type PageKey = (StreamId, Seq, Encoding);
 
-type Answered = (CatchUpRequest, Arc<Page>);
-
-/// The service.
+/// The task that serves catch-up requests.
 #[derive(Debug)]
 pub(super) struct CatchUp {
     reader: Reader,
-    flights: SingleFlight<Question, Arc<Page>>,
-    kept: Kept,
-    /// Deletions that this service knows of; what was read before the last one is shared no more.
+    flights: SingleFlight<PageKey, Arc<Page>>,
+    recent: RecentPages,
+    /// Deletions seen so far. Pages whose reading began before the last one are not shared any
+    /// more.
     deletions: u64,
     mailboxes: Arc<[Arc<Mailbox>]>,
 }
 
-/// What a page takes to be read.
+/// Reads pages.
 #[derive(Debug, Clone)]
 struct Reader {
     history: History,
@@ -92,8 +93,13 @@ impl CatchUp {
         let deletions = history.deletions();
         let reads = Arc::new(Semaphore::new(MAX_READS));
         let reader = Reader { history, epoch, reads, metrics };
-        let (flights, kept) = (SingleFlight::default(), Kept::default());
-        Self { reader, flights, kept, deletions, mailboxes }
+        Self {
+            reader,
+            flights: SingleFlight::default(),
+            recent: RecentPages::default(),
+            deletions,
+            mailboxes,
+        }
     }
 
     /// Serves viewers' requests until cancelled.
@@ -102,65 +108,67 @@ impl CatchUp {
         mut requests: mpsc::Receiver<CatchUpRequest>,
         stop: CancellationToken,
     ) {
-        let mut under_way = FuturesUnordered::new();
+        let mut waiting = FuturesUnordered::new();
         loop {
             tokio::select! {
-                request = requests.recv(), if under_way.len() < MAX_UNDER_WAY => match request {
-                    Some(request) => match self.at_hand(&request) {
-                        Some(page) => self.hand_over(&request, &page),
-                        None => under_way.push(self.ask(request)),
+                request = requests.recv(), if waiting.len() < MAX_WAITING => match request {
+                    Some(request) => match self.find_recent(&request) {
+                        Some(page) => self.deliver(&request, &page),
+                        None => waiting.push(self.fetch(request)),
                     },
                     None => return,
                 },
-                Some((request, page)) = under_way.next() => {
-                    self.keep(&request, &page);
-                    self.hand_over(&request, &page);
+                Some((request, page)) = waiting.next() => {
+                    self.remember(&request, &page);
+                    self.deliver(&request, &page);
                 }
-                () = self.kept.expired() => self.kept.clear(),
+                () = self.recent.expired() => self.recent.clear(),
                 () = stop.cancelled() => return,
             }
         }
     }
 
-    /// What was read for somebody else a moment ago.
-    fn at_hand(&mut self, request: &CatchUpRequest) -> Option<Arc<Page>> {
+    /// Returns a page that was read recently. Drops the kept pages first if a deletion has come
+    /// since.
+    fn find_recent(&mut self, request: &CatchUpRequest) -> Option<Arc<Page>> {
         let deletions = self.reader.history.deletions();
         if self.deletions != deletions {
             self.deletions = deletions;
-            self.kept.clear();
+            self.recent.clear();
             self.flights.forget(|_| true);
         }
-        self.kept.get(&request.question())
+        self.recent.get(&request.key())
     }
 
-    /// Has the page read, or joins who reads the same.
-    fn ask(&self, request: CatchUpRequest) -> BoxFuture<'static, Answered> {
-        let (flights, reader, deletions) =
-            (self.flights.clone(), self.reader.clone(), self.deletions);
+    /// Reads the page, or joins a running read of the same page.
+    fn fetch(&self, request: CatchUpRequest) -> BoxFuture<'static, (CatchUpRequest, Arc<Page>)> {
+        let flights = self.flights.clone();
+        let reader = self.reader.clone();
+        let deletions = self.deletions;
         let load = move || {
             let reader = reader.clone();
             async move { Arc::new(reader.read(&request, deletions).await) }
         };
-        let mut flight = flights.join(request.question(), &load);
+        let mut flight = flights.join(request.key(), &load);
         Box::pin(async move {
             for _ in 0..SHARED_TRIES {
                 let page = flight.await;
                 if page.serves(&request) {
                     return (request, page);
                 }
-                flight = flights.join(request.question(), &load);
+                flight = flights.join(request.key(), &load);
             }
             (request, load().await)
         })
     }
 
-    fn keep(&mut self, request: &CatchUpRequest, page: &Arc<Page>) {
+    fn remember(&mut self, request: &CatchUpRequest, page: &Arc<Page>) {
         if page.deletions == self.deletions && page.covered_to > request.after {
-            self.kept.put(request.question(), page);
+            self.recent.put(request.key(), page);
         }
     }
 
-    fn hand_over(&self, request: &CatchUpRequest, page: &Page) {
+    fn deliver(&self, request: &CatchUpRequest, page: &Page) {
         self.reader.metrics.catch_up_pages.inc();
         let mailbox = &self.mailboxes[usize::from(request.connection.worker)];
         let page = CatchUpPage {
@@ -175,22 +183,22 @@ impl CatchUp {
 }
 
 impl CatchUpRequest {
-    fn question(&self) -> Question {
+    fn key(&self) -> PageKey {
         (self.stream_id, self.after, self.form.encoding())
     }
 }
 
 impl Reader {
     async fn read(&self, request: &CatchUpRequest, deletions: u64) -> Page {
-        // Never closed; without a permit it would only be read sooner.
+        // The semaphore is never closed.
         let _turn = self.reads.acquire().await.ok();
         self.metrics.catch_up_reads.inc();
         let CatchUpRequest { stream_id, after, until, floor, .. } = *request;
-        let page = match self.history.missed(stream_id, after, until, floor).await {
-            Ok(Past::Kept(events)) => page::encode(request, &events, self.epoch),
-            Ok(Past::Expired { before }) => page::gap(request, before),
+        let page = match self.history.after_for_viewer(stream_id, after, until, floor).await {
+            Ok(HistoryRead::Page(events)) => page::encode(request, &events, self.epoch),
+            Ok(HistoryRead::Expired { before }) => page::gap(request, before),
             Err(error) => {
-                warn!(%stream_id, %error, "returning viewers are not served");
+                warn!(%stream_id, %error, "cannot read the history; returning viewers get a gap");
                 page::nothing(request)
             }
         };

@@ -1,4 +1,4 @@
-//! A page of what was missed, as the frames that all who missed it are sent.
+//! A history page, encoded as the frames that all viewers who need it are sent.
 
 use std::sync::Arc;
 
@@ -14,23 +14,30 @@ use crate::protocol::{Epoch, Seq, SequencedComment};
 pub(super) struct Page {
     pub(super) frames: Arc<[Bytes]>,
     pub(super) comments: u64,
-    /// The viewer's position after it.
+    /// Position of the viewer after the page.
     pub(super) covered_to: Seq,
-    /// The position asked about is not in the log yet, so nobody can have been there.
+    /// The requested position is beyond the end of the log, so no viewer of this log can have
+    /// been there.
     pub(super) beyond_end: bool,
-    /// How far who asked first knew the stream to reach.
+    /// Position of the stream on the worker of the viewer that asked first.
     pub(super) until: Seq,
-    /// Deletions that had come when its reading began.
+    /// Deletions seen when its reading began.
     pub(super) deletions: u64,
 }
 
 impl Page {
     fn new(request: &CatchUpRequest, frames: Vec<Bytes>, comments: u64, covered_to: Seq) -> Self {
-        let (frames, until) = (frames.into(), request.until);
-        Self { frames, comments, covered_to, beyond_end: false, until, deletions: 0 }
+        Self {
+            frames: frames.into(),
+            comments,
+            covered_to,
+            beyond_end: false,
+            until: request.until,
+            deletions: 0,
+        }
     }
 
-    /// Whether it brings this viewer on, or nothing read for it would.
+    /// Reports whether the page advances this viewer, or no page would.
     pub(super) fn serves(&self, request: &CatchUpRequest) -> bool {
         self.covered_to > request.after || self.until >= request.until
     }
@@ -40,19 +47,20 @@ impl Page {
     }
 }
 
-/// Nothing could be read: the viewer goes on with the ring, and is told the gap.
+/// The page of a failed read: the viewer gets a gap and continues with the ring.
 pub(super) fn nothing(request: &CatchUpRequest) -> Page {
-    // Who asks meanwhile is answered the same: what failed for one is not tried again for thousands.
+    // Viewers that ask meanwhile share it, so a failing read is not repeated for thousands.
     Page { until: Seq::MAX, ..Page::new(request, Vec::new(), 0, request.after) }
 }
 
+/// The page for events that are gone: a `gap` up to the offset `before`.
 pub(super) fn gap(request: &CatchUpRequest, before: Seq) -> Page {
     let to_seq = before.saturating_sub(1);
     let gap = ServerMessage::Gap { from_seq: request.after + 1, to_seq };
     Page::new(request, vec![request.form.encode_private(&gap)], 0, to_seq)
 }
 
-/// Deletions first, then the comments.
+/// Encodes a page: deletions first, then the comments in one batch.
 pub(super) fn encode(request: &CatchUpRequest, page: &RecentPage, epoch: Epoch) -> Page {
     let comments: Vec<SequencedComment> = page
         .events

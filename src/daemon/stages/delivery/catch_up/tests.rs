@@ -1,4 +1,4 @@
-//! Who shares a page with whom.
+//! Sharing of pages between viewers.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn a_storm_from_one_place_is_one_read_with_the_same_bytes_for_all() {
+async fn storm_at_one_position_is_one_read() {
     let rig = Rig::start().await;
     for slot in 0..10_000 {
         // More than wait at one time, some of whom offered compression.
@@ -103,7 +103,7 @@ async fn a_storm_from_one_place_is_one_read_with_the_same_bytes_for_all() {
 }
 
 #[tokio::test]
-async fn other_places_and_other_encodings_are_other_reads_and_do_not_wait_for_each_other() {
+async fn different_pages_are_read_independently() {
     let rig = Rig::start().await;
     (0..6).for_each(|slot| rig.want(slot, u64::from(slot % 3), 10, Deflate::Off));
     for _ in 0..3 {
@@ -116,7 +116,7 @@ async fn other_places_and_other_encodings_are_other_reads_and_do_not_wait_for_ea
 }
 
 #[tokio::test]
-async fn who_asks_after_a_deletion_does_not_share_what_was_read_before_it() {
+async fn deletion_ends_the_sharing_of_earlier_reads() {
     let rig = Rig::start().await;
     rig.want(1, 0, 10, Deflate::Off);
     rig.asked().await;
@@ -124,21 +124,21 @@ async fn who_asks_after_a_deletion_does_not_share_what_was_read_before_it() {
     for seq in (1..=10).step_by(2) {
         rig.cache.add_tombstone(STREAM, sample_comment(seq).comment_id).await.unwrap();
     }
-    rig.history.note_deletion();
+    rig.history.record_deletion();
     rig.want(2, 0, 10, Deflate::Off);
     rig.asked().await;
     rig.let_through(2);
     for (slot, page) in rig.pages(2).await {
         assert_eq!(page.comments, if slot == 1 { 10 } else { 5 }, "viewer {slot}");
     }
-    // What is kept is what was read after it.
+    // The kept page was read after the deletion.
     rig.want(3, 0, 10, Deflate::Off);
     assert_eq!(rig.pages(1).await[0].1.comments, 5);
     assert_eq!(rig.metrics.catch_up_reads.get(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_is_kept_for_a_moment() {
+async fn pages_are_kept_for_a_second() {
     let rig = Rig::start().await;
     rig.let_through(8);
     let mut reads = Vec::new();
@@ -152,7 +152,7 @@ async fn what_was_read_is_kept_for_a_moment() {
 }
 
 #[tokio::test]
-async fn a_page_that_brings_nothing_is_not_kept_and_not_for_who_knows_of_more() {
+async fn empty_page_is_not_kept_or_shared_further() {
     let rig = Rig::start().await;
     rig.want(1, 10, 10, Deflate::Off);
     rig.asked().await;
@@ -171,7 +171,7 @@ async fn a_page_that_brings_nothing_is_not_kept_and_not_for_who_knows_of_more() 
 
 /// The log, which is asked next, has nothing either.
 #[tokio::test]
-async fn a_failure_is_shared_and_forgotten() {
+async fn failure_is_shared_but_not_kept() {
     let rig = Rig::start().await;
     rig.cache.set_down(true);
     (0..100).for_each(|slot| rig.want(slot, 3, 3, Deflate::Off));
@@ -187,7 +187,7 @@ async fn a_failure_is_shared_and_forgotten() {
 }
 
 #[test]
-fn a_deletion_comes_before_the_comments_of_its_page() {
+fn page_begins_with_its_deletions() {
     let connection = ConnectionId { worker: 0, slot: 1, generation: 1 };
     let form = Form::new(Encoding::Json, Deflate::Off);
     let request =

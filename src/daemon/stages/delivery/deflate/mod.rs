@@ -1,19 +1,36 @@
-//! permessage-deflate (RFC 7692) for many viewers at once: no viewer owns a compressor.
+//! permessage-deflate (RFC 7692) for many viewers at once. No viewer owns a compressor.
 //!
-//! Two ways, agreed in the handshake:
-//! - [`single`]: each frame by itself, without context takeover. One compressed frame serves everybody,
-//!   whatever else each of them was sent.
-//! - [`shared`]: one compressor a stream and encoding, with context takeover: a frame refers to what the
-//!   frames before it said, so a comment costs less than half. Who enters waits for a key frame.
+//! # Terms
 //!
-//! What viewers send is without context in both, and is inflated by one [`Inflater`](crate::net::websocket::Inflater) per worker.
+//! - The *window* is the text, at most 32 KiB of it, that a deflate stream may refer back to. With
+//!   context takeover it reaches over message boundaries, so a frame can refer to earlier frames
+//!   and a comment costs less than half of its plain bytes.
+//! - The *shared window* is one such window for all viewers of a stream that use the same encoding.
+//!   One compressor writes it, and all viewers are sent the same compressed bytes.
+//! - A *key frame* refers to nothing before it. The compressor is reset in front of it; because the
+//!   frame before ended in a flush, a receiver cannot tell the new deflate stream from the old one.
+//!   A joining viewer can therefore start at any key frame.
+//! - The *position in the window* of a viewer ([`WindowPosition`]) is the number of the last
+//!   compressed frame it was sent. It can read the frame with the next number, and every key frame.
+//!
+//! # Modes
+//!
+//! The handshake agrees on one of two:
+//! - [`per_message`]: no context takeover. Each frame is compressed by itself, and the result
+//!   serves every viewer.
+//! - [`shared_window`]: context takeover. A viewer outside the window is sent plain frames until
+//!   the next key frame.
+//!
+//! Viewers themselves always compress without context; each worker has one
+//! [`Inflater`](crate::net::websocket::Inflater) for them.
 
+mod compressor;
 mod compressors;
-mod shared;
-mod single;
+mod per_message;
+mod shared_window;
 
 pub(super) use compressors::Compressors;
-pub(super) use shared::{InWindow, Link, StreamDeflate};
-pub(super) use single::compress;
+pub(super) use per_message::compress;
+pub(super) use shared_window::{StreamWindow, WindowFrame, WindowPosition};
 
 use crate::net::websocket::DEFLATE_TAIL as TAIL;

@@ -1,55 +1,56 @@
-//! What the workers write of one stream.
+//! Counts what the workers write of one stream.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Grows; each worker adds once a fan-out, not once a viewer, and once for a viewer that is behind.
+/// Counters that only grow. A worker adds once per fan-out, and once per write to a viewer that
+/// is behind.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
+pub(crate) struct EgressMeter {
     sent_bytes: AtomicU64,
-    turns: AtomicU64,
+    visits: AtomicU64,
     held_up: AtomicU64,
 }
 
-/// The meter at one moment, or the difference of two.
+/// The counters at one moment, or the difference of two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Reading {
-    /// Bytes that sockets took, without what TLS, TCP and IP put around them.
+pub(crate) struct MeterReading {
+    /// Bytes that sockets took, without the overhead of TLS, TCP and IP.
     pub(crate) sent_bytes: u64,
-    /// Viewers that it was a fan-out's turn to write to.
-    pub(crate) turns: u64,
-    /// Of these, whose socket was full, though it still takes something now and then.
+    /// Visits of fan-outs to viewers.
+    pub(crate) visits: u64,
+    /// Visits that found the socket full, though it still drains.
     pub(crate) held_up: u64,
 }
 
-impl Meter {
+impl EgressMeter {
     pub(crate) fn add_bytes(&self, bytes: u64) {
         if bytes > 0 {
             self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn add_turns(&self, turns: u64, held_up: u64) {
-        self.turns.fetch_add(turns, Ordering::Relaxed);
+    pub(crate) fn add_visits(&self, visits: u64, held_up: u64) {
+        self.visits.fetch_add(visits, Ordering::Relaxed);
         if held_up > 0 {
             self.held_up.fetch_add(held_up, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn read(&self) -> Reading {
+    pub(crate) fn read(&self) -> MeterReading {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Reading {
+        MeterReading {
             sent_bytes: value(&self.sent_bytes),
-            turns: value(&self.turns),
+            visits: value(&self.visits),
             held_up: value(&self.held_up),
         }
     }
 }
 
-impl Reading {
+impl MeterReading {
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             sent_bytes: self.sent_bytes - before.sent_bytes,
-            turns: self.turns - before.turns,
+            visits: self.visits - before.visits,
             held_up: self.held_up - before.held_up,
         }
     }

@@ -1,35 +1,35 @@
-//! How much of one stream the node shows, and what the stream would take if all of it were shown.
+//! The share at which the node shows one stream, and what the stream would take if shown whole.
 
 use std::time::Duration;
 
 use super::ladder;
 use crate::protocol::throttle::SampleRate;
 
-/// Rates are averages over about this time.
+/// Time constant of the averaged rates.
 const AVERAGE_OVER: Duration = Duration::from_secs(2);
-/// A stream is shown more only after there was room for it this long.
+/// A share rises only after there was room for it this long.
 const RISE_AFTER: Duration = Duration::from_secs(2);
-/// And room means this much more than the next rung takes.
+/// Room means this multiple of what the next rung takes.
 const RISE_MARGIN: f64 = 1.1;
-/// So many comments a second are shown of a stream in any case.
+/// Comments per second of a stream that are shown in any case.
 const LEAST_PER_SECOND: f64 = 1.0;
 
-/// What happened on a stream since the last tick.
+/// Traffic of a stream since the last tick.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Load {
+pub(crate) struct StreamLoad {
     pub(crate) sent_bytes: u64,
-    /// Comments the broadcast stage wants shown.
+    /// Comments that the broadcast stage wants shown.
     pub(crate) offered: u64,
-    /// Of these, what this node showed.
+    /// Those of them that this node showed.
     pub(crate) shown: u64,
 }
 
-/// The pace of one stream.
+/// The share of one stream and its average rates.
 #[derive(Debug, Default)]
 pub(crate) struct StreamPace {
-    /// On the ladder; 0 shows all.
+    /// Position on the ladder; 0 shows all.
     rung: usize,
-    /// How long there has been room for the rung above.
+    /// Time that there was room for the next rung up.
     room_for: Duration,
     sent: PerSecond,
     offered: PerSecond,
@@ -41,40 +41,41 @@ impl StreamPace {
         ladder::rate(self.rung)
     }
 
-    /// Takes note of what happened within `elapsed`.
-    pub(crate) fn note(&mut self, load: Load, elapsed: Duration) {
+    /// Records the traffic within `elapsed`.
+    pub(crate) fn record(&mut self, load: StreamLoad, elapsed: Duration) {
         self.sent.add(load.sent_bytes, elapsed);
         self.offered.add(load.offered, elapsed);
         self.shown.add(load.shown, elapsed);
     }
 
-    /// Bytes a second that are sent.
+    /// Returns the bytes per second that are sent.
     pub(super) fn sent(&self) -> f64 {
         self.sent.0
     }
 
-    /// Bytes a second that showing all would take. What a frame costs whatever is in it makes this
-    /// too high while little is shown, never too low.
+    /// Estimates the bytes per second if all were shown. Frames have a fixed cost, so while
+    /// little is shown the estimate is too high, never too low.
     pub(super) fn wanted(&self) -> f64 {
         if self.offered.0 <= 0.0 {
             return self.sent.0;
         }
-        // Little is known of a share while hardly a comment was shown: then the rung's must do.
+        // While hardly any comments are shown, the measured share is unreliable, and the rung
+        // bounds it.
         let share = (self.shown.0 / self.offered.0).clamp(ladder::share(self.rung) / 2.0, 1.0);
         self.sent.0 / share
     }
 
-    /// The share below which it is not lowered: about a comment a second.
+    /// Returns the share below which the stream is not lowered: about one comment per second.
     pub(super) fn least_share(&self) -> f64 {
         let one_a_second = LEAST_PER_SECOND / self.offered.0.max(LEAST_PER_SECOND);
         ladder::share(ladder::at_least(one_a_second))
     }
 
-    /// Moves towards a share of at most `target`: down at once, up after a while, by one rung.
+    /// Moves one rung towards a share of at most `target`: down at once, up after a while.
     pub(super) fn step(&mut self, target: f64, elapsed: Duration) {
         let lowest = ladder::at_least(self.least_share());
         if self.rung > lowest {
-            // Fewer comments come than before, so that the share would leave too few.
+            // Fewer comments arrive than before, so the share would leave too few.
             self.rung -= 1;
             self.room_for = Duration::ZERO;
         } else if ladder::share(self.rung) > target && self.rung < lowest {
@@ -96,7 +97,7 @@ impl StreamPace {
     }
 }
 
-/// A rate as an average in which the past counts less the longer ago it is.
+/// An exponentially weighted average rate.
 #[derive(Debug, Default)]
 struct PerSecond(f64);
 
@@ -118,20 +119,20 @@ mod tests {
     fn busy() -> StreamPace {
         let mut pace = StreamPace::default();
         for _ in 0..100 {
-            pace.note(Load { sent_bytes: 250_000, offered: 100, shown: 100 }, TICK);
+            pace.record(StreamLoad { sent_bytes: 250_000, offered: 100, shown: 100 }, TICK);
         }
         pace
     }
 
     #[test]
-    fn a_steady_stream_is_measured() {
+    fn steady_stream_is_measured() {
         let pace = busy();
         assert!((999_000.0..1_001_000.0).contains(&pace.sent()), "{}", pace.sent());
         assert!((pace.wanted() - pace.sent()).abs() < 1.0);
     }
 
     #[test]
-    fn a_share_takes_the_stairs_down_and_waits_on_each_on_its_way_up() {
+    fn share_falls_at_once_and_rises_slowly() {
         let mut pace = busy();
         let mut before = pace.rung;
         for _ in 0..6 {
@@ -140,7 +141,7 @@ mod tests {
             before = pace.rung;
         }
         pace.step(0.25, TICK);
-        assert_eq!(pace.share().share(), 0.25, "it is there");
+        assert_eq!(pace.share().share(), 0.25, "target reached");
         let ticks = |pace: &mut StreamPace, count: u32| {
             (0..count).for_each(|_| pace.step(f64::INFINITY, TICK));
             pace.share().share()
@@ -149,28 +150,28 @@ mod tests {
         assert_eq!(ticks(&mut pace, 1), 0.315);
         assert_eq!(ticks(&mut pace, 7), 0.315);
         pace.step(0.315, TICK);
-        assert_eq!(ticks(&mut pace, 7), 0.315, "the wait begins anew");
+        assert_eq!(ticks(&mut pace, 7), 0.315, "the wait starts again");
         assert_eq!(ticks(&mut pace, 100), 1.0);
     }
 
     #[test]
-    fn a_stream_of_a_comment_a_second_is_never_lowered() {
+    fn stream_of_one_comment_a_second_is_not_lowered() {
         let mut pace = StreamPace::default();
         for _ in 0..40 {
-            pace.note(Load { sent_bytes: 1_000_000_000, offered: 0, shown: 0 }, TICK);
+            pace.record(StreamLoad { sent_bytes: 1_000_000_000, offered: 0, shown: 0 }, TICK);
             pace.step(0.0, TICK);
             assert!(!pace.is_lowered());
         }
     }
 
     #[test]
-    fn a_stream_that_calms_down_is_shown_again_whatever_the_target() {
+    fn calm_stream_is_shown_whole_at_any_target() {
         let mut pace = busy();
         (0..50).for_each(|_| pace.step(0.0, TICK));
         let lowest = pace.share().share();
-        assert!((0.01..0.02).contains(&lowest), "{lowest}: 400 comments a second come");
+        assert!((0.01..0.02).contains(&lowest), "{lowest}: 400 comments per second arrive");
         for _ in 0..200 {
-            pace.note(Load::default(), TICK);
+            pace.record(StreamLoad::default(), TICK);
             pace.step(0.0, TICK);
         }
         assert!(!pace.is_lowered());

@@ -1,5 +1,5 @@
-//! What happened on a stream after a place in its order: for viewers who come back and for holes in
-//! what the bus brought.
+//! History: the events of a stream after a log offset. It serves viewers that return, and fills
+//! holes in what the bus delivered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,37 +13,38 @@ use crate::daemon::engines::recent::{RecentEvent, RecentPage, SharedRecentCache}
 use crate::protocol::events::Event;
 use crate::protocol::{CommentId, Seq, StreamId};
 
-/// Events of one page: bounds the memory of a viewer that is catching up.
+/// Events per page. Bounds the memory of a viewer that catches up.
 const PAGE_EVENTS: usize = 512;
-/// Pages of the log that are searched for deletions of what a page shows, while the recent cache
-/// cannot say what is deleted.
+/// While the recent cache cannot say which comments are deleted, at most this many pages of the
+/// log are searched for deletions.
 const MAX_SEARCHED_PAGES: usize = 64;
+/// Records per searched page.
 const SEARCHED_RECORDS: usize = 4096;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error("what is deleted is not known: {0}")]
+    #[error("cannot determine which comments are deleted: {0}")]
     Recent(#[source] StoreError),
 }
 
-/// What is known of the past.
+/// Result of reading the history after an offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Past {
-    Kept(RecentPage),
-    /// The log no longer has what lies before this place; only the comment store does.
+pub enum HistoryRead {
+    Page(RecentPage),
+    /// The log has dropped everything before this offset; only the comment store still has it.
     Expired {
         before: Seq,
     },
 }
 
-/// The past of streams: the recent cache where it reaches back far enough, else the log.
+/// Reads the recent cache where it reaches back far enough, and otherwise the log.
 #[derive(Debug, Clone)]
 pub struct History {
     recent: SharedRecentCache,
     log: SharedLog,
-    /// Counts what makes answers of before unfit for who asks from now on.
+    /// Incremented whenever earlier answers become stale for new requests. Shared by all clones.
     deletions: Arc<AtomicU64>,
 }
 
@@ -52,81 +53,84 @@ impl History {
         Self { recent, log, deletions: Arc::default() }
     }
 
-    /// To be called before viewers are told of a deletion, and when a stream whose deletions were not
-    /// heard is followed again.
-    pub(super) fn note_deletion(&self) {
+    /// To be called before viewers are sent a deletion, and when the node begins to follow a
+    /// stream again whose deletions it did not receive meanwhile.
+    pub(super) fn record_deletion(&self) {
         self.deletions.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How often [`Self::note_deletion`] was called, on all clones together.
+    /// Returns how often [`Self::record_deletion`] was called, on all clones together.
     pub(super) fn deletions(&self) -> u64 {
         self.deletions.load(Ordering::SeqCst)
     }
 
-    /// What happened after `seq`: at most a page, without comments deleted since and without those
-    /// that only their sender may see. `covered_to` below `seq + 1` means that there is nothing yet;
-    /// it says so of places up to `until` only if the log agrees.
+    /// Reads at most one page of events after `seq`. It omits comments deleted since and comments
+    /// that only their sender may see. `covered_to` at or below `seq` means that there is nothing
+    /// yet; for offsets up to `until` this is only returned if the log agrees.
     pub async fn after(
         &self,
         stream_id: StreamId,
         seq: Seq,
         until: Seq,
-    ) -> Result<Past, HistoryError> {
+    ) -> Result<HistoryRead, HistoryError> {
         match self.cached(stream_id, seq, until).await {
-            Some(page) => Ok(Past::Kept(page)),
+            Some(page) => Ok(HistoryRead::Page(page)),
             None => self.read_log(stream_id, seq).await,
         }
     }
 
-    /// The cache's answer, unless it does not reach back that far, or does not reach `until`.
+    /// Reads the cache. Returns `None` if it does not reach back to `seq` or does not reach
+    /// `until`.
     async fn cached(&self, stream_id: StreamId, seq: Seq, until: Seq) -> Option<RecentPage> {
         match self.recent.after(stream_id, seq, PAGE_EVENTS).await {
-            // A cache that missed a range, or that ends at the stream's last record while the
-            // order has gone on for others, must not pass for the end.
+            // The cache may have missed a range, or end at the last record of this stream while
+            // the partition has grown for others. That is not the end of the stream.
             Ok(page) => page.filter(|page| page.covered_to > seq || seq >= until),
             Err(error) => {
-                debug!(%stream_id, %error, "recent cache does not answer; reading the log");
+                debug!(%stream_id, %error, "recent cache unavailable; reading the log");
                 None
             }
         }
     }
 
-    /// What a returning viewer is handed next: as [`Self::after`], but what the cache has forgotten
-    /// below `floor` is not looked for in the log.
-    pub(super) async fn missed(
+    /// Reads the next page for a returning viewer. Like [`Self::after`], but events below `floor`
+    /// that the cache has dropped are not read from the log.
+    pub(super) async fn after_for_viewer(
         &self,
         stream_id: StreamId,
         after: Seq,
         until: Seq,
         floor: Seq,
-    ) -> Result<Past, HistoryError> {
+    ) -> Result<HistoryRead, HistoryError> {
         match self.cached(stream_id, after, until).await {
-            Some(page) => Ok(Past::Kept(page)),
-            None if after < floor => Ok(Past::Expired { before: floor + 1 }),
+            Some(page) => Ok(HistoryRead::Page(page)),
+            None if after < floor => Ok(HistoryRead::Expired { before: floor + 1 }),
             None => self.read_log(stream_id, after).await,
         }
     }
 
-    /// Whether the log has no such place yet: a position from a log that lost its end.
+    /// Reports whether an offset is beyond the end of the log. A viewer can have such a position
+    /// when the log has lost its end.
     pub(super) async fn is_beyond_end(&self, stream_id: StreamId, seq: Seq) -> bool {
         let partition = self.log.partition_of(Topic::CommentEvents, stream_id.0);
         match self.log.bounds(Topic::CommentEvents, partition).await {
             Ok(bounds) => seq >= bounds.end.max(1),
             Err(error) => {
-                warn!(%stream_id, %error, "the end of the log is not known");
+                warn!(%stream_id, %error, "end of the log unknown");
                 false
             }
         }
     }
 
-    async fn read_log(&self, stream_id: StreamId, seq: Seq) -> Result<Past, HistoryError> {
+    async fn read_log(&self, stream_id: StreamId, seq: Seq) -> Result<HistoryRead, HistoryError> {
         let topic = Topic::CommentEvents;
         let page = loop {
             match self.log.read(topic, stream_id.0, seq.saturating_add(1), PAGE_EVENTS).await {
                 Err(LogError::Expired { earliest, .. }) => {
-                    return Ok(Past::Expired { before: earliest });
+                    return Ok(HistoryRead::Expired { before: earliest });
                 }
-                // Work on one call is bounded: asked again, the log goes on looking for the place.
+                // A call reads a bounded number of records, so the offset may not be reached yet.
+                // The next call continues.
                 Ok(page) if !page.at_end && page.next_offset <= seq.saturating_add(1) => {}
                 other => break other?,
             }
@@ -137,10 +141,11 @@ impl History {
             .filter_map(|record| visible(record.position.offset, &record.payload))
             .collect();
         let events = self.without_deleted(stream_id, events, page.next_offset).await?;
-        Ok(Past::Kept(RecentPage { events, covered_to: page.next_offset.saturating_sub(1) }))
+        Ok(HistoryRead::Page(RecentPage { events, covered_to: page.next_offset.saturating_sub(1) }))
     }
 
-    /// Leaves out comments of a page of the log that were deleted, before `next_offset` or later.
+    /// Removes deleted comments from a page of the log. Their deletions may lie before
+    /// `next_offset` or after it.
     async fn without_deleted(
         &self,
         stream_id: StreamId,
@@ -154,7 +159,7 @@ impl History {
                 known.filter(|(_, is_deleted)| *is_deleted).map(|(id, _)| id).collect()
             }
             Err(error) => {
-                debug!(%stream_id, %error, "looking for deletions in the log");
+                debug!(%stream_id, %error, "recent cache unavailable; searching the log for deletions");
                 let later = self.deleted_after(stream_id, next_offset, error).await?;
                 later.into_iter().chain(events.iter().filter_map(deleted_id)).collect()
             }
@@ -163,13 +168,13 @@ impl History {
         Ok(events)
     }
 
-    /// Every comment deleted by a record at or behind `offset`. A stream with more behind it than is
-    /// searched is an error: to show a deleted comment would be worse than a gap.
+    /// Returns the comments deleted by records at or after `offset`. Fails if more records follow
+    /// than are searched: showing a deleted comment would be worse than a gap.
     async fn deleted_after(
         &self,
         stream_id: StreamId,
         mut offset: u64,
-        why: StoreError,
+        cause: StoreError,
     ) -> Result<Vec<CommentId>, HistoryError> {
         let mut deleted = Vec::new();
         for _ in 0..MAX_SEARCHED_PAGES {
@@ -182,7 +187,7 @@ impl History {
             }
             offset = page.next_offset;
         }
-        Err(HistoryError::Recent(why))
+        Err(HistoryError::Recent(cause))
     }
 }
 
@@ -200,6 +205,7 @@ fn deleted_id(event: &RecentEvent) -> Option<CommentId> {
     }
 }
 
+/// Decodes a record. Returns `None` for comments that only their sender may see.
 fn visible(seq: Seq, payload: &[u8]) -> Option<RecentEvent> {
     match Event::decode(payload).ok()? {
         Event::CommentSubmitted(event) if event.shadow => None,

@@ -1,4 +1,4 @@
-//! What is handed out while the recent cache is away.
+//! The history while the recent cache is unavailable.
 
 use super::*;
 use crate::daemon::engines::eventlog::{EventLog as _, NewRecord};
@@ -30,7 +30,7 @@ fn deleted(n: u64) -> NewRecord {
 }
 
 #[tokio::test]
-async fn without_the_cache_deleted_comments_are_still_not_handed_out() {
+async fn deleted_comments_stay_hidden_without_the_cache() {
     let log = InMemoryLog::new();
     let comments = (1..=10).map(submitted).chain([deleted(3)]);
     log.append(Topic::CommentEvents, comments.collect()).await.unwrap();
@@ -40,7 +40,7 @@ async fn without_the_cache_deleted_comments_are_still_not_handed_out() {
     let cache = TestRecent::default();
     cache.set_down(true);
     let history = History::new(Arc::new(cache), Arc::new(log));
-    let Past::Kept(page) = history.after(STREAM, 0, u64::MAX).await.unwrap() else {
+    let HistoryRead::Page(page) = history.after(STREAM, 0, u64::MAX).await.unwrap() else {
         panic!("the log has all of it")
     };
     let ids: Vec<_> = page.events.iter().filter_map(comment_id).collect();

@@ -1,7 +1,7 @@
-//! The hub: one task between the bus and the workers. It follows the streams that workers watch,
-//! puts what the bus brings in one gapless order, and makes the frames.
+//! The hub: one task between the bus and the workers. It subscribes to the streams that workers
+//! watch, puts the messages of the bus in one order without holes, and makes the frames.
 
-mod display;
+mod sampling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::display::{Arrivals, Display};
-use super::deflate::{Compressors, StreamDeflate};
+use self::sampling::{IncomingComments, StreamSampling};
+use super::deflate::{Compressors, StreamWindow};
 use super::egress;
 use super::frame::{Frame, Lane};
-use super::history::{History, HistoryError, Past};
+use super::history::{History, HistoryError, HistoryRead};
 use super::mailbox::{Command, Mailbox, StreamStart};
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::ticker::ticker;
 use crate::daemon::engines::bus::{
     Batch, BusError, BusEvent, BusListener, BusMessage, BusSubscriptions,
 };
@@ -31,14 +32,13 @@ use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Seq, StreamId};
 
-/// The consumer group of the broadcast stage, whose committed position says what viewers have been
-/// Of a larger hole in what the bus brought only the deletions are sent; for its comments viewers
-/// are told a gap and read the history.
-const MAX_REPAIR_EVENTS: usize = 10_000;
-/// While the bus is out of reach, or a stream could not be placed, the hub looks in the log this
+/// Events fetched to fill a hole. Of a larger hole only the deletions are sent; for its comments
+/// viewers get a gap and read the history.
+const MAX_HOLE_EVENTS: usize = 10_000;
+/// While the bus is unavailable or a stream has no known position, the hub reads the log this
 /// often.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// Newcomers are not kept waiting longer than this for the reactions so far.
+const LOG_READ_INTERVAL: Duration = Duration::from_millis(250);
+/// Joining viewers wait no longer than this for the reaction totals.
 const TOTALS_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ pub enum HubError {
     Log(#[from] LogError),
 }
 
-/// What workers and the presence task ask of the hub.
+/// Requests of the workers and of the presence task.
 #[derive(Debug)]
 pub(super) enum HubRequest {
     Watch {
@@ -61,7 +61,7 @@ pub(super) enum HubRequest {
         stream_id: StreamId,
         worker: u16,
     },
-    /// Viewer counts that changed.
+    /// Viewer counts that have changed.
     Presence(Vec<(StreamId, u64)>),
 }
 
@@ -85,19 +85,21 @@ pub(super) struct Hub {
     parts: HubParts,
     feeds: AHashMap<StreamId, Feed>,
     lost_seen: u64,
-    /// The bus brings nothing.
+    /// The bus is unavailable.
     interrupted: bool,
-    /// The bus may have lost the last messages of a stream, after which no hole would show.
-    look_once: bool,
-    /// Asked for while neither the cache nor the log could say where the stream stands. At most one a
-    /// worker and stream.
-    postponed: Vec<Watch>,
-    /// When the egress policy last looked, and whether it left something out then.
+    /// The bus may have lost the last messages of a stream, where no hole would show it: the log
+    /// must be read once.
+    read_log_once: bool,
+    /// Watch requests that came while neither the cache nor the log could give the position of
+    /// the stream. At most one per worker and stream.
+    unplaced: Vec<Watch>,
+    /// When egress was last adjusted.
     ticked_at: Instant,
-    shows_part: bool,
+    /// Comments were left out at that time.
+    is_sampling: bool,
 }
 
-/// A worker that wants a stream.
+/// A worker's request for a stream.
 #[derive(Debug, Clone, Copy)]
 struct Watch {
     stream_id: StreamId,
@@ -109,17 +111,18 @@ struct Watch {
 #[derive(Debug)]
 struct Feed {
     watchers: Vec<u16>,
-    /// Everything up to here was taken in.
+    /// Everything up to here was received.
     covered_to: Seq,
-    /// Everything up to here lies in frames; ranges without comments wait for the next frame.
+    /// Everything up to here was sent in frames. A range without comments waits for the next
+    /// frame.
     framed_to: Seq,
-    /// What the broadcast stage lets through.
+    /// The rate of the broadcast stage.
     sample_rate: SampleRate,
-    display: Display,
-    /// Deletions already sent whose batch has not come yet; a worker that begins to watch is told.
+    sampling: StreamSampling,
+    /// Deletions already sent whose batch has not come yet, for workers that begin to watch.
     deleted_ahead: BTreeMap<Seq, Deletion>,
-    /// What its viewers share of permessage-deflate.
-    deflate: Arc<StreamDeflate>,
+    /// The shared deflate window of its viewers.
+    deflate: Arc<StreamWindow>,
 }
 
 impl Hub {
@@ -129,66 +132,65 @@ impl Hub {
             feeds: AHashMap::new(),
             lost_seen: 0,
             interrupted: false,
-            look_once: false,
-            postponed: Vec::new(),
+            read_log_once: false,
+            unplaced: Vec::new(),
             ticked_at: Instant::now(),
-            shows_part: false,
+            is_sampling: false,
         }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), HubError> {
-        let mut looks = tokio::time::interval(LOOK_INTERVAL);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ticks = tokio::time::interval(egress::TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut log_reads = ticker(LOG_READ_INTERVAL);
+        let mut egress_ticks = ticker(egress::TICK);
         loop {
-            let look = self.interrupted || self.look_once || !self.postponed.is_empty();
+            let must_read_log = self.interrupted || self.read_log_once || !self.unplaced.is_empty();
             tokio::select! {
                 request = self.parts.requests.recv() => match request {
-                    Some(request) => self.on_request(request).await,
+                    Some(request) => self.handle_request(request).await,
                     None => return Ok(()),
                 },
                 heard = self.parts.listener.receive() => {
-                    self.on_heard(heard?).await;
+                    self.handle_bus_event(heard?).await;
                     self.count_lost();
                 }
-                _ = looks.tick(), if look => self.look().await,
-                _ = ticks.tick() => self.tick(),
+                _ = log_reads.tick(), if must_read_log => self.read_missed().await,
+                _ = egress_ticks.tick() => self.adjust_egress(),
                 () = stop.cancelled() => return Ok(()),
             }
         }
     }
 
-    async fn on_heard(&mut self, heard: BusEvent) {
-        match heard {
+    async fn handle_bus_event(&mut self, event: BusEvent) {
+        match event {
             BusEvent::Message(stream_id, message) => self.on_message(stream_id, message).await,
             BusEvent::Interrupted => {
-                info!("the bus is out of reach; what it does not bring is looked for in the log");
+                info!("bus unavailable; reading missed events from the log");
                 self.interrupted = true;
             }
             BusEvent::Restored => {
-                info!("the bus is back");
-                (self.interrupted, self.look_once) = (false, true);
+                info!("bus available again");
+                self.interrupted = false;
+                self.read_log_once = true;
             }
         }
     }
 
-    /// Does what could not be done before, and fetches what the bus did not bring.
-    async fn look(&mut self) {
-        for watch in std::mem::take(&mut self.postponed) {
+    /// Retries postponed watch requests, and fetches the events that the bus did not deliver.
+    async fn read_missed(&mut self) {
+        for watch in std::mem::take(&mut self.unplaced) {
             self.watch(watch).await;
         }
-        if !self.interrupted && !self.look_once {
+        if !self.interrupted && !self.read_log_once {
             return;
         }
-        self.look_once = false;
+        self.read_log_once = false;
         let committed =
             self.parts.log.committed(Topic::CommentEvents, ConsumerGroup::Coordinator).await;
         let broadcast: AHashMap<u32, Seq> = match committed {
             Ok(next) => next.into_iter().map(|next| (next.partition, next.offset)).collect(),
             Err(error) => {
-                debug!(%error, "how far streams were broadcast is not known");
-                self.look_once = true;
+                debug!(%error, "broadcast positions unknown; retrying");
+                self.read_log_once = true;
                 return;
             }
         };
@@ -198,30 +200,30 @@ impl Hub {
             let until = broadcast.get(&partition).map_or(0, |next| next.saturating_sub(1));
             let Feed { covered_to, sample_rate, .. } = self.feeds[&stream_id];
             if until > covered_to
-                && let Err(error) = self.repair(stream_id, until, sample_rate).await
+                && let Err(error) = self.fill_hole(stream_id, until, sample_rate).await
             {
-                debug!(%stream_id, %error, "not caught up; tried again");
-                self.look_once = true;
+                debug!(%stream_id, %error, "cannot read missed events; retrying");
+                self.read_log_once = true;
             }
         }
     }
 
-    async fn on_request(&mut self, request: HubRequest) {
+    async fn handle_request(&mut self, request: HubRequest) {
         match request {
             HubRequest::Watch { stream_id, worker, activation } => {
                 self.watch(Watch { stream_id, worker, activation }).await;
             }
             HubRequest::Unwatch { stream_id, worker } => {
-                self.postponed.retain(|w| (w.stream_id, w.worker) != (stream_id, worker));
+                self.unplaced.retain(|w| (w.stream_id, w.worker) != (stream_id, worker));
                 let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
                 feed.watchers.retain(|other| *other != worker);
                 if feed.watchers.is_empty() {
                     if let Some(feed) = self.feeds.remove(&stream_id) {
-                        self.close_display(stream_id, feed);
+                        self.close_sampling(stream_id, feed);
                     }
                     if let Err(error) = self.parts.subscriptions.unsubscribe(stream_id).await {
-                        // What still comes of the stream is passed over.
-                        debug!(%stream_id, %error, "not unsubscribed");
+                        // Further messages of the stream are ignored.
+                        debug!(%stream_id, %error, "cannot unsubscribe");
                     }
                 }
             }
@@ -233,22 +235,24 @@ impl Hub {
         }
     }
 
-    /// Begins to feed a worker; later, if nobody can say now where the stream stands.
+    /// Starts to send a stream to a worker, or postpones it while the position of the stream is
+    /// unknown.
     async fn watch(&mut self, watch: Watch) {
         if let Err(error) = self.try_watch(watch).await {
-            debug!(stream_id = %watch.stream_id, %error, "its place is not known; tried again");
-            self.postponed.push(watch);
+            debug!(stream_id = %watch.stream_id, %error, "stream position unknown; retrying");
+            self.unplaced.push(watch);
         }
     }
 
     async fn try_watch(&mut self, watch: Watch) -> Result<(), HubError> {
         let Watch { stream_id, worker, activation } = watch;
         if !self.feeds.contains_key(&stream_id) {
-            // Subscribe first, look second: what comes in between is recognized by its place.
+            // Subscribe before reading the position: messages that arrive in between are
+            // recognized by their offset.
             if let Err(error) = self.parts.subscriptions.subscribe(stream_id).await {
-                // The listener says when it hears the stream; until then the log is looked at.
-                debug!(%stream_id, %error, "not subscribed yet");
-                self.look_once = true;
+                // The listener reports when it receives the stream; until then the log is read.
+                debug!(%stream_id, %error, "cannot subscribe yet; reading the log");
+                self.read_log_once = true;
             }
             let covered_to = self.head(stream_id).await?;
             let gauges = self.parts.board.stream(stream_id);
@@ -258,12 +262,12 @@ impl Hub {
                 covered_to,
                 framed_to: covered_to,
                 sample_rate,
-                display: Display::new(sample_rate),
+                sampling: StreamSampling::new(sample_rate),
                 deleted_ahead: BTreeMap::new(),
                 deflate: self.parts.compressors.stream(),
             };
             self.feeds.insert(stream_id, feed);
-            self.parts.history.note_deletion();
+            self.parts.history.record_deletion();
         }
         let totals = self.totals(stream_id).await;
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return Ok(()) };
@@ -272,8 +276,8 @@ impl Hub {
             epoch: self.parts.log.epoch(),
             covered_to: feed.framed_to,
             deleted_ahead: feed.deleted_ahead.clone(),
-            sample_rate: feed.display.rate(feed.sample_rate),
-            meter: feed.display.meter.clone(),
+            sample_rate: feed.sampling.rate(feed.sample_rate),
+            meter: feed.sampling.meter.clone(),
             viewers: self.parts.board.viewers(stream_id),
             reactions: (!totals.is_empty())
                 .then_some(ServerMessage::ReactionsUpdate { reactions: totals }),
@@ -283,28 +287,28 @@ impl Hub {
         Ok(())
     }
 
-    /// The reactions so far; none if they cannot be had soon.
+    /// Reads the reaction totals. Returns none if they cannot be read soon.
     async fn totals(&self, stream_id: StreamId) -> Totals {
         match timeout(TOTALS_TIMEOUT, self.parts.totals.totals(stream_id)).await {
             Ok(Ok(totals)) => totals,
             Ok(Err(error)) => {
-                warn!(%stream_id, %error, "newcomers are not told the reactions so far");
+                warn!(%stream_id, %error, "reaction totals unavailable; joining viewers are not sent them");
                 Totals::new()
             }
             Err(_) => {
-                warn!(%stream_id, "newcomers are not told the reactions so far: they take too long");
+                warn!(%stream_id, "reading reaction totals timed out; joining viewers are not sent them");
                 Totals::new()
             }
         }
     }
 
-    /// How far the stream has been shown: the end of the recent cache, or, where that knows nothing
-    /// of the stream, what the broadcast stage has committed.
+    /// Returns up to where the stream was broadcast: the end of the recent cache, or, if that
+    /// does not know the stream, the committed position of the broadcast stage.
     async fn head(&self, stream_id: StreamId) -> Result<Seq, HubError> {
         match self.parts.recent.head(stream_id).await {
             Ok(Some(head)) => return Ok(head),
             Ok(None) => {}
-            Err(error) => warn!(%stream_id, %error, "recent cache does not answer"),
+            Err(error) => warn!(%stream_id, %error, "recent cache unavailable"),
         }
         let partition = self.parts.log.partition_of(Topic::CommentEvents, stream_id.0);
         let committed =
@@ -318,13 +322,13 @@ impl Hub {
             return;
         }
         match message {
-            BusMessage::Batch(batch) => self.on_batch(stream_id, &batch).await,
-            BusMessage::Deleted { seq, deletion } => self.on_deleted(stream_id, seq, deletion),
+            BusMessage::Batch(batch) => self.handle_batch(stream_id, &batch).await,
+            BusMessage::Deleted { seq, deletion } => self.handle_deletion(stream_id, seq, deletion),
             BusMessage::Throttle { sample_rate } => {
                 if let Some(feed) = self.feeds.get_mut(&stream_id) {
                     feed.sample_rate = sample_rate;
                 }
-                self.tell_rate(stream_id);
+                self.send_rate_notice(stream_id);
             }
             BusMessage::Reactions { totals } => {
                 let update = ServerMessage::ReactionsUpdate { reactions: totals };
@@ -345,56 +349,56 @@ impl Hub {
         }
     }
 
-    fn on_deleted(&mut self, stream_id: StreamId, seq: Seq, deletion: Deletion) {
+    fn handle_deletion(&mut self, stream_id: StreamId, seq: Seq, deletion: Deletion) {
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
         if seq > feed.covered_to && !feed.deleted_ahead.contains_key(&seq) {
             feed.deleted_ahead.insert(seq, deletion.clone());
-            self.parts.history.note_deletion();
+            self.parts.history.record_deletion();
             self.send_frame(stream_id, Frame::deletion(seq, deletion));
         }
     }
 
-    async fn on_batch(&mut self, stream_id: StreamId, batch: &Batch) {
+    async fn handle_batch(&mut self, stream_id: StreamId, batch: &Batch) {
         let covered_to = self.feeds[&stream_id].covered_to;
         if batch.to_seq <= covered_to {
             return;
         }
         if batch.from_seq > covered_to + 1 {
-            debug!(%stream_id, covered_to, from_seq = batch.from_seq, "hole in what the bus brought");
-            if let Err(error) = self.repair(stream_id, batch.from_seq - 1, SampleRate::ALL).await {
-                warn!(%stream_id, %error, "hole not repaired; viewers are told a gap");
+            debug!(%stream_id, covered_to, from_seq = batch.from_seq, "bus delivered a batch after a hole");
+            if let Err(error) = self.fill_hole(stream_id, batch.from_seq - 1, SampleRate::ALL).await
+            {
+                warn!(%stream_id, %error, "cannot fill the hole; viewers get a gap");
             }
         }
         for (seq, deletion) in &batch.deletions {
-            self.on_deleted(stream_id, *seq, deletion.clone());
+            self.handle_deletion(stream_id, *seq, deletion.clone());
         }
         let after = self.feeds[&stream_id].covered_to;
         let is_hole = batch.from_seq > after + 1;
         if is_hole {
-            self.send_waiting(stream_id);
+            self.send_empty_range(stream_id);
         }
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
         if is_hole {
-            // It was not repaired and stays one: the next frame begins where the batch does.
+            // The hole stays visible: the next frame begins where the batch does.
             feed.framed_to = batch.from_seq - 1;
         }
-        // Notices of a change may be lost, or come from before this node listened.
+        // Throttle messages may be lost, or may have come before this node listened.
         feed.sample_rate = batch.sample_rate;
         feed.deleted_ahead = feed.deleted_ahead.split_off(&(batch.to_seq + 1));
         let comments = batch.comments.iter().filter(|comment| comment.seq > after);
-        let arrivals = Arrivals {
+        let incoming = IncomingComments {
             epoch: batch.epoch,
             to_seq: batch.to_seq,
             sample_rate: batch.sample_rate,
             comments: comments.cloned().collect(),
             sampled: batch.sampled_out > 0,
         };
-        self.show(stream_id, arrivals, &batch.staff);
+        self.send_comments(stream_id, incoming, &batch.staff);
     }
 
-    /// Fetches what lies between what was taken in and `until`, and sends as much of it as
-    /// `sample_rate` keeps.
-    async fn repair(
+    /// Fills a hole: fetches the events up to `until` and sends those that `sample_rate` keeps.
+    async fn fill_hole(
         &mut self,
         stream_id: StreamId,
         until: Seq,
@@ -403,43 +407,45 @@ impl Hub {
         let mut events = 0;
         let mut after = self.feeds[&stream_id].covered_to;
         while after < until {
-            let Past::Kept(page) = self.parts.history.after(stream_id, after, until).await? else {
+            let HistoryRead::Page(page) = self.parts.history.after(stream_id, after, until).await?
+            else {
                 break;
             };
             if page.covered_to <= after {
                 break;
             }
-            if events < MAX_REPAIR_EVENTS {
+            if events < MAX_HOLE_EVENTS {
                 events += page.events.len();
                 let to_seq = page.covered_to.min(until);
-                self.take_in_page(stream_id, page.events, to_seq, sample_rate);
+                self.send_page(stream_id, page.events, to_seq, sample_rate);
             } else {
-                self.take_in_deletions(stream_id, page.events, until);
+                self.send_deletions(stream_id, page.events, until);
             }
             after = page.covered_to;
         }
         Ok(())
     }
 
-    /// Sends the deletions of a page; its comments stay a hole.
-    fn take_in_deletions(&mut self, stream_id: StreamId, events: Vec<RecentEvent>, until: Seq) {
+    /// Sends only the deletions of a page. Its comments stay a hole.
+    fn send_deletions(&mut self, stream_id: StreamId, events: Vec<RecentEvent>, until: Seq) {
         for event in events {
             if let RecentEvent::Deleted { seq, deletion } = event
                 && seq <= until
             {
-                self.on_deleted(stream_id, seq, deletion);
+                self.handle_deletion(stream_id, seq, deletion);
             }
         }
     }
 
-    fn take_in_page(
+    fn send_page(
         &mut self,
         stream_id: StreamId,
         events: Vec<RecentEvent>,
         to_seq: Seq,
         sample_rate: SampleRate,
     ) {
-        let (mut comments, mut sampled) = (Vec::new(), false);
+        let mut comments = Vec::new();
+        let mut sampled = false;
         for event in events.into_iter().filter(|event| event.seq() <= to_seq) {
             match event {
                 RecentEvent::Comment(comment) => {
@@ -449,12 +455,14 @@ impl Hub {
                         sampled = true;
                     }
                 }
-                RecentEvent::Deleted { seq, deletion } => self.on_deleted(stream_id, seq, deletion),
+                RecentEvent::Deleted { seq, deletion } => {
+                    self.handle_deletion(stream_id, seq, deletion)
+                }
             }
         }
         let epoch = self.parts.log.epoch();
-        let arrivals = Arrivals { epoch, to_seq, sample_rate, comments, sampled };
-        self.show(stream_id, arrivals, &[]);
+        let incoming = IncomingComments { epoch, to_seq, sample_rate, comments, sampled };
+        self.send_comments(stream_id, incoming, &[]);
     }
 
     fn send(&self, stream_id: StreamId, lane: Lane, message: ServerMessage) {
@@ -463,7 +471,7 @@ impl Hub {
 
     fn send_frame(&self, stream_id: StreamId, frame: Frame) {
         let Some(feed) = self.feeds.get(&stream_id) else { return };
-        let frame = Arc::new(frame.in_window(&feed.deflate));
+        let frame = Arc::new(frame.with_window(&feed.deflate));
         for worker in &feed.watchers {
             let mailbox = &self.parts.mailboxes[usize::from(*worker)];
             if !mailbox.send_frame(stream_id, frame.clone()) {
@@ -475,7 +483,7 @@ impl Hub {
     fn count_lost(&mut self) {
         let lost = self.parts.listener.lost();
         self.parts.board.metrics().bus_messages_lost.inc_by(lost - self.lost_seen);
-        self.look_once |= lost > self.lost_seen;
+        self.read_log_once |= lost > self.lost_seen;
         self.lost_seen = lost;
     }
 }

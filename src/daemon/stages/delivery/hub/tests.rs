@@ -69,7 +69,7 @@ impl Rig {
         Self { board, bus, recent, log, requests, mailboxes, polls, task }
     }
 
-    /// Lets a worker watch the stream, and returns what it is told.
+    /// Makes a worker watch the stream, and returns the start it is sent.
     pub(super) async fn watch(&self, worker: u16) -> StreamStart {
         let watch = HubRequest::Watch { stream_id: STREAM, worker, activation: 1 };
         self.requests.send(watch).unwrap();
@@ -84,7 +84,7 @@ impl Rig {
         self.bus.publish(STREAM, vec![message]).await.unwrap();
     }
 
-    /// What the coordinator does with a range: cache, then bus.
+    /// Does what the broadcast stage does with a range: cache, then bus.
     pub(super) async fn broadcast(&self, batch: Batch) {
         self.cache(&batch).await;
         self.publish(BusMessage::Batch(Arc::new(batch))).await;
@@ -121,7 +121,7 @@ impl Rig {
     }
 }
 
-/// What a frame shows.
+/// Content of a frame.
 #[derive(Debug, PartialEq)]
 enum Shown {
     /// A range and the places of its comments.
@@ -172,7 +172,7 @@ async fn batches_that_overlap_are_shown_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hole_is_filled_from_the_cache_deletions_included() {
+async fn hole_is_filled_from_the_cache_with_deletions() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.broadcast(batch(1, 2, &[])).await;
@@ -184,7 +184,7 @@ async fn a_hole_is_filled_from_the_cache_deletions_included() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hole_the_cache_missed_is_filled_from_the_log() {
+async fn hole_in_the_cache_is_filled_from_the_log() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.append(STREAM, 4).await;
@@ -207,7 +207,7 @@ async fn places_of_other_streams_are_no_hole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hole_that_nobody_can_fill_stays_visible() {
+async fn unfillable_hole_stays_visible() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.broadcast(batch(1, 2, &[])).await;
@@ -236,7 +236,7 @@ async fn of_a_huge_hole_the_deletions_are_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_ahead_of_its_batch_is_sent_exactly_once() {
+async fn deletion_ahead_of_its_batch_is_sent_once() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.broadcast(batch(1, 2, &[])).await;
@@ -250,7 +250,7 @@ async fn a_deletion_ahead_of_its_batch_is_sent_exactly_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_the_bus_lost_comes_with_its_batch() {
+async fn lost_deletion_comes_with_its_batch() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.broadcast(batch(1, 3, &[2])).await;
@@ -259,7 +259,7 @@ async fn a_deletion_the_bus_lost_comes_with_its_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_comes_later_is_told_of_deletions_ahead_and_joins_the_frames() {
+async fn later_worker_gets_deletions_ahead_and_joins() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.broadcast(batch(1, 2, &[])).await;
@@ -274,7 +274,7 @@ async fn a_worker_that_comes_later_is_told_of_deletions_ahead_and_joins_the_fram
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_range_without_comments_joins_the_next_frame() {
+async fn empty_range_joins_the_next_frame() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.broadcast(batch(1, 2, &[])).await;
@@ -284,7 +284,7 @@ async fn a_range_without_comments_joins_the_next_frame() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_no_longer_watches_gets_nothing() {
+async fn unwatched_stream_sends_no_frames() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.watch(1).await;
@@ -305,7 +305,7 @@ async fn commit_broadcast(rig: &Rig, next: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_bus_is_away_what_was_broadcast_is_fetched_and_nothing_comes_twice() {
+async fn bus_outage_is_bridged_from_the_log_once() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.broadcast(batch(1, 2, &[])).await;

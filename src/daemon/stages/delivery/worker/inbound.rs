@@ -1,4 +1,7 @@
-//! What viewers send: read, understood, handed on.
+//! Inbound: from the bytes that a viewer sends to a `Submission` in the queue of ingest.
+//!
+//! The spine: [`Worker::read_socket`] → [`Worker::receive_bytes`] → `handle_incoming` →
+//! `handle_client_message` → `queue_submission` → `send_submissions`.
 
 use std::sync::Arc;
 
@@ -6,25 +9,26 @@ use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::Worker;
+use super::receive::{Incoming, ReceiveError, Rules, receive};
+use super::viewer::Flags;
 use crate::daemon::base::handoff::{AuthRequest, Deflate, ReactionCounts, ReplyTo, Submission};
 use crate::daemon::base::metrics::count;
-use crate::daemon::stages::delivery::receive::{Incoming, ReceiveError, Rules, receive};
-use crate::daemon::stages::delivery::viewer::Flags;
 use crate::net::websocket::{Opcode, ReadRules, Side, server_frame};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::{BadMessage, ClientMessage, Encoding, ServerMessage};
 use crate::protocol::{CloseCode, ErrorCode};
 
-/// Read from one viewer before the others get their turn.
+/// Bytes read from one viewer before the others have their turn.
 const MAX_TURN_BYTES: usize = 256 * 1024;
-/// Comments handed over together: there is room for all of them in the queue of ingest, or for none.
-const MAX_TOGETHER: usize = 64;
+/// Comments sent to ingest together. Its queue takes all of them or none.
+const MAX_SUBMISSION_BATCH: usize = 64;
 
 impl Worker {
-    /// Reads until the socket is empty or the viewer's turn is over; `to_the_end` if the peer may
-    /// have closed, which only reading shows. A viewer that is not welcomed yet is not read: what it
-    /// says waits in its socket until [`Self::join`], so that nothing is answered before `welcome`.
-    pub(super) fn read(&mut self, slot: usize, to_the_end: bool) {
+    /// Reads until the socket is empty or the viewer's turn is over. `to_the_end` says that the
+    /// peer may have closed, which only reading shows. A viewer that is not welcomed yet is not
+    /// read: its messages wait in the socket until [`Self::join`], so that nothing is answered
+    /// before `welcome`.
+    pub(super) fn read_socket(&mut self, slot: usize, to_the_end: bool) {
         let flags = self.viewers[slot].flags;
         if flags.has(Flags::JOINING) && !flags.has(Flags::MUST_AUTH | Flags::CLOSING) {
             return;
@@ -35,20 +39,20 @@ impl Worker {
             match viewer.transport.read(&mut buffer) {
                 Ok(None) => break,
                 Ok(Some(0)) | Err(_) => {
-                    self.lose(slot);
+                    self.remove_lost(slot);
                     break;
                 }
                 Ok(Some(bytes)) => {
                     let short = viewer.transport.short_read_means_empty() && bytes < buffer.len();
                     let emptied = short && !to_the_end;
                     self.metrics.bytes_in.inc_by(bytes as u64);
-                    self.take_in(slot, &mut buffer[..bytes]);
+                    self.receive_bytes(slot, &mut buffer[..bytes]);
                     turn_bytes += bytes;
                     if emptied {
                         break;
                     }
                     if turn_bytes >= MAX_TURN_BYTES {
-                        self.unread.push(slot);
+                        self.unfinished_reads.push(slot);
                         break;
                     }
                 }
@@ -57,17 +61,17 @@ impl Worker {
         self.read_buffer = buffer;
     }
 
-    /// Goes on with viewers whose turn ended before their socket was empty.
-    pub(super) fn read_rest(&mut self) {
-        for slot in std::mem::take(&mut self.unread) {
+    /// Continues reads that ended before the socket was empty.
+    pub(super) fn read_unfinished(&mut self) {
+        for slot in std::mem::take(&mut self.unfinished_reads) {
             if self.viewers.contains(slot) {
-                self.read(slot, true);
+                self.read_socket(slot, true);
             }
         }
     }
 
-    /// Takes in bytes of a viewer.
-    pub(super) fn take_in(&mut self, slot: usize, bytes: &mut [u8]) {
+    /// Splits bytes into messages and handles each.
+    pub(super) fn receive_bytes(&mut self, slot: usize, bytes: &mut [u8]) {
         let seen_s = self.now_s();
         let viewer = &mut self.viewers[slot];
         viewer.seen_s = seen_s;
@@ -85,30 +89,31 @@ impl Worker {
             if !self.viewers.contains(slot) {
                 break;
             }
-            self.on_incoming(slot, message);
+            self.handle_incoming(slot, message);
         }
         self.incoming = incoming;
         if let Err(error) = result
             && self.viewers.contains(slot)
         {
-            self.on_broken(slot, error);
+            self.handle_protocol_error(slot, error);
         }
     }
 
-    fn on_broken(&mut self, slot: usize, error: ReceiveError) {
+    fn handle_protocol_error(&mut self, slot: usize, error: ReceiveError) {
         if self.viewers[slot].flags.has(Flags::CLOSING) {
-            // The rest of what broke the connection. Dropping it with bytes unread would reset it
-            // and could take the close frame, on its way, from the viewer.
+            // These are the remaining bytes of what broke the connection. Closing a socket with
+            // unread bytes would reset the connection, and the viewer might not see the close
+            // frame.
             return;
         }
         let body = ErrorBody::new(error.code(), error.to_string());
-        self.refuse_and_close(slot, body, CloseCode::ProtocolError);
+        self.send_error_and_close(slot, body, CloseCode::ProtocolError);
     }
 
-    fn on_incoming(&mut self, slot: usize, message: Incoming) {
+    fn handle_incoming(&mut self, slot: usize, message: Incoming) {
         if self.viewers[slot].flags.has(Flags::CLOSING) {
             if matches!(message, Incoming::Close(_)) {
-                self.forget(slot);
+                self.remove_viewer(slot);
             }
             return;
         }
@@ -117,8 +122,8 @@ impl Worker {
             (Incoming::Text(payload), Encoding::Json)
             | (Incoming::Binary(payload), Encoding::Msgpack) => {
                 match encoding.decode_client(&payload) {
-                    Ok(message) => self.on_message(slot, message),
-                    Err(bad) => self.on_bad_message(slot, bad),
+                    Ok(message) => self.handle_client_message(slot, message),
+                    Err(bad) => self.handle_bad_message(slot, bad),
                 }
             }
             (Incoming::Text(_) | Incoming::Binary(_), _) => {
@@ -127,42 +132,42 @@ impl Worker {
                     "{name} uses the other kind of message: text for JSON, binary for MessagePack"
                 );
                 let error = ErrorBody::new(ErrorCode::WrongFrameType, text);
-                self.refuse_and_close(slot, error, CloseCode::UnsupportedData);
+                self.send_error_and_close(slot, error, CloseCode::UnsupportedData);
             }
             (Incoming::Ping(payload), _) => {
                 let pong: Bytes = server_frame(Opcode::Pong, false, &payload).into();
                 self.send_private_bytes(slot, pong);
             }
             (Incoming::Pong, _) => {}
-            (Incoming::Close(code), _) => self.answer_close(slot, code),
+            (Incoming::Close(code), _) => self.reply_to_close(slot, code),
         }
     }
 
-    fn on_bad_message(&mut self, slot: usize, bad: BadMessage) {
+    fn handle_bad_message(&mut self, slot: usize, bad: BadMessage) {
         let viewer = &mut self.viewers[slot];
         viewer.errors += 1;
         if viewer.errors >= self.parts.delivery.max_errors {
             let text = "too many bad messages one after another";
             let error = ErrorBody::new(ErrorCode::TooManyErrors, text);
-            self.refuse_and_close(slot, error, CloseCode::TooManyErrors);
+            self.send_error_and_close(slot, error, CloseCode::TooManyErrors);
         } else {
             self.send_error(slot, ErrorBody::new(bad.code, bad.message), None);
         }
     }
 
-    fn on_message(&mut self, slot: usize, message: ClientMessage) {
+    fn handle_client_message(&mut self, slot: usize, message: ClientMessage) {
         self.viewers[slot].errors = 0;
         match message {
             ClientMessage::Ping => self.send_private(slot, &ServerMessage::Pong),
-            ClientMessage::Auth { token } => self.on_auth(slot, token),
+            ClientMessage::Auth { token } => self.request_auth(slot, token),
             ClientMessage::Comment { message, client_ref } => {
-                self.on_comment(slot, message, client_ref.map(Arc::from));
+                self.queue_submission(slot, message, client_ref.map(Arc::from));
             }
-            ClientMessage::Reaction { reaction } => self.on_reaction(slot, &reaction),
+            ClientMessage::Reaction { reaction } => self.count_reaction(slot, &reaction),
             ClientMessage::Pause => self.pause(slot),
             ClientMessage::Resume => {
                 self.viewers[slot].flags.clear(Flags::PAUSED);
-                self.pump(slot);
+                self.write_pending(slot);
             }
         }
     }
@@ -172,10 +177,10 @@ impl Worker {
         let stream = &self.streams[viewer.stream as usize];
         viewer.flags.set(Flags::PAUSED);
         let before = stream.ordered.comments_before(viewer.cursor);
-        viewer.more().behind_since.get_or_insert(before);
+        viewer.extras().behind_since.get_or_insert(before);
     }
 
-    fn on_auth(&mut self, slot: usize, token: String) {
+    fn request_auth(&mut self, slot: usize, token: String) {
         let connection = self.connection_id(slot);
         let stream_id = self.streams[self.viewers[slot].stream as usize].stream_id;
         let request = AuthRequest { connection, stream_id, token };
@@ -184,7 +189,7 @@ impl Worker {
         }
     }
 
-    fn on_comment(&mut self, slot: usize, message: String, client_ref: Option<Arc<str>>) {
+    fn queue_submission(&mut self, slot: usize, message: String, client_ref: Option<Arc<str>>) {
         let viewer = &self.viewers[slot];
         let Some(identity) = viewer.identity.clone() else {
             return self.send_error(slot, not_authenticated(), client_ref);
@@ -197,12 +202,12 @@ impl Worker {
             reply_to: ReplyTo::Connection(self.connection_id(slot)),
         });
         let queue_comments = self.parts.requests.submissions.max_capacity();
-        if self.submissions.len() >= MAX_TOGETHER.min(queue_comments) {
-            self.hand_over_submissions();
+        if self.submissions.len() >= MAX_SUBMISSION_BATCH.min(queue_comments) {
+            self.send_submissions();
         }
     }
 
-    fn on_reaction(&mut self, slot: usize, reaction: &str) {
+    fn count_reaction(&mut self, slot: usize, reaction: &str) {
         if self.viewers[slot].identity.is_none() {
             return self.send_error(slot, not_authenticated(), None);
         }
@@ -214,7 +219,7 @@ impl Worker {
         };
         let (now_s, limit) = (self.now_s(), self.parts.reactions_per_second);
         let viewer = &mut self.viewers[slot];
-        let (second, used) = &mut viewer.more().reactions;
+        let (second, used) = &mut viewer.extras().reactions;
         if *second != now_s {
             (*second, *used) = (now_s, 0);
         }
@@ -228,9 +233,9 @@ impl Worker {
         *self.reactions.entry((stream_id, kind)).or_default() += 1;
     }
 
-    /// Hands what was collected in this turn to the stages behind.
-    pub(super) fn hand_over_requests(&mut self) {
-        self.hand_over_submissions();
+    /// Sends the submissions and reactions of this turn to the next stages.
+    pub(super) fn send_requests(&mut self) {
+        self.send_submissions();
         if self.reactions.is_empty() {
             return;
         }
@@ -241,13 +246,13 @@ impl Worker {
                 None => by_stream.push(ReactionCounts { stream_id, counts: vec![(kind, n)] }),
             }
         }
-        // A full queue costs nothing: the counts stay and grow until it has room.
+        // A full queue loses nothing: the counts are kept and added to.
         if self.parts.requests.reactions.try_send(by_stream).is_ok() {
             self.reactions.clear();
         }
     }
 
-    fn hand_over_submissions(&mut self) {
+    fn send_submissions(&mut self) {
         if self.submissions.is_empty() {
             return;
         }

@@ -1,20 +1,26 @@
-//! A delivery worker: one thread, one event queue, its share of the node's viewers.
+//! A delivery worker: one thread with one event queue, which serves its share of the node's
+//! viewers.
 //!
-//! In: commands through the mailbox, readiness from the kernel, time. Out: bytes to sockets; what
-//! viewers ask for, to the stages behind. Always holds: everything a viewer needs is in this
-//! thread's memory, so the loop never waits for a lock that another thread holds for long. When
-//! full: see the room's text.
+//! In: commands from the mailbox, readiness events from the kernel, time. Out: bytes to sockets,
+//! and the viewers' requests to the next stages.
+//!
+//! Always holds: everything a viewer needs is in this thread's memory, so the loop never waits
+//! for a lock that another thread holds for long. When full: see the parent module.
 
-mod attach;
-mod close;
-pub(super) mod coalescing;
-mod expiry;
-pub(super) mod fan_out;
-mod forms;
+mod coalescing;
+mod echo;
+mod fan_out;
 mod inbound;
-mod outbound;
-mod private;
+mod lifecycle;
+mod receive;
+mod replies;
+mod ring;
+mod run;
+mod slow_path;
+mod stream;
+mod stream_viewers;
 mod timers;
+mod viewer;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,18 +35,17 @@ use slab::Slab;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error};
 
-use self::expiry::Expiries;
+use self::lifecycle::Expiries;
+use self::receive::Incoming;
+use self::stream::Stream;
 use self::timers::Timers;
+use self::viewer::Viewer;
 use super::catch_up::CatchUpRequest;
 use super::frame::Frame;
-use super::handle::ViewerRequests;
 use super::hub::HubRequest;
 use super::mailbox::{Command, Mailbox};
-use super::receive::Incoming;
-use super::stream::Stream;
-use super::viewer::Viewer;
 use crate::daemon::base::config::{DeliveryConfig, GatewayConfig};
-use crate::daemon::base::handoff::{ConnectionId, Submission};
+use crate::daemon::base::handoff::{AuthRequest, ConnectionId, ReactionCounts, Submission};
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
 use crate::net::websocket::Inflater;
@@ -50,8 +55,17 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 const MAX_EVENTS: usize = 1024;
 
-/// Viewers by stream of one worker, for presence.
+/// Viewers per stream of one worker, for presence.
 pub(super) type ViewerCounts = Arc<Mutex<AHashMap<StreamId, u64>>>;
+
+/// The queues that take the viewers' requests. All are bounded. When one is full the viewer is
+/// answered `overloaded`; reactions are instead kept and added up until there is room.
+#[derive(Debug, Clone)]
+pub struct ViewerRequests {
+    pub submissions: mpsc::Sender<Submission>,
+    pub reactions: mpsc::Sender<Vec<ReactionCounts>>,
+    pub auth: mpsc::Sender<AuthRequest>,
+}
 
 #[derive(Debug)]
 pub(super) struct WorkerParts {
@@ -60,7 +74,7 @@ pub(super) struct WorkerParts {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) delivery: Arc<DeliveryConfig>,
     pub(super) gateway: Arc<GatewayConfig>,
-    /// Names of reactions; what viewers send is an index into it from here on.
+    /// Index of each reaction kind by its name.
     pub(super) reaction_kinds: Arc<AHashMap<String, u16>>,
     pub(super) reactions_per_second: u32,
     pub(super) requests: ViewerRequests,
@@ -79,14 +93,14 @@ pub(super) struct Worker {
     streams: Slab<Stream>,
     stream_keys: AHashMap<StreamId, usize>,
     users: AHashMap<UserId, Vec<u32>>,
-    /// Streams with frames to fan out, each once; the next to have its turn first.
-    dirty: VecDeque<usize>,
-    /// How long it fans out before it turns to what else there is.
-    slice: Duration,
-    /// Viewers whose outbox is to be written in this turn.
-    owed: Vec<usize>,
-    /// Sockets that had more to read than one turn allows.
-    unread: Vec<usize>,
+    /// Streams with pending frames, each once, in the order of their turns.
+    fan_out_queue: VecDeque<usize>,
+    /// Time that a fan-out runs before the rest of the event loop has its turn.
+    fan_out_slice: Duration,
+    /// Viewers with deferred replies.
+    deferred: Vec<usize>,
+    /// Viewers whose socket had more to read than one turn allows.
+    unfinished_reads: Vec<usize>,
     read_buffer: Box<[u8]>,
     inflater: Inflater,
     incoming: Vec<Incoming>,
@@ -99,9 +113,17 @@ pub(super) struct Worker {
     next_generation: u32,
     next_activation: u64,
     slow_viewers: u64,
-    /// Set while saying goodbye to everybody: who to tell, and how many there were.
-    dismissed: Option<(oneshot::Sender<u64>, u64)>,
+    /// Set while all viewers are being closed.
+    closing_all: Option<ClosingAll>,
     stopped: bool,
+}
+
+/// All viewers are being closed.
+#[derive(Debug)]
+struct ClosingAll {
+    viewers: u64,
+    /// Told the number of viewers once all have left.
+    done: oneshot::Sender<u64>,
 }
 
 impl Worker {
@@ -118,10 +140,10 @@ impl Worker {
             streams: Slab::new(),
             stream_keys: AHashMap::new(),
             users: AHashMap::new(),
-            dirty: VecDeque::new(),
-            slice: fan_out::SLICE,
-            owed: Vec::new(),
-            unread: Vec::new(),
+            fan_out_queue: VecDeque::new(),
+            fan_out_slice: fan_out::SLICE,
+            deferred: Vec::new(),
+            unfinished_reads: Vec::new(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             inflater: Inflater::default(),
             incoming: Vec::new(),
@@ -134,24 +156,30 @@ impl Worker {
             next_generation: 0,
             next_activation: 0,
             slow_viewers: 0,
-            dismissed: None,
+            closing_all: None,
             stopped: false,
         }
     }
 
-    /// Runs until told to stop. An error of the event queue itself ends it: nothing could be served.
+    /// Runs until a stop command arrives. An error of the event queue ends the worker, because it
+    /// could serve no viewer.
     pub(super) fn run(mut self) -> std::io::Result<()> {
         let mut events = Events::with_capacity(MAX_EVENTS);
         let mut commands = Vec::new();
         while !self.stopped {
-            self.turn(&mut events, &mut commands)?;
+            self.poll_once(&mut events, &mut commands)?;
         }
         debug!(worker = self.parts.index, "delivery worker stopped");
         Ok(())
     }
 
-    /// Waits until there is something to do, and does it, but for what is left of a long fan-out.
-    fn turn(&mut self, events: &mut Events, commands: &mut Vec<Command>) -> std::io::Result<()> {
+    /// One turn of the event loop: waits for events, then handles all of them. Of a long fan-out
+    /// it does one slice.
+    fn poll_once(
+        &mut self,
+        events: &mut Events,
+        commands: &mut Vec<Command>,
+    ) -> std::io::Result<()> {
         let timeout = self.timeout();
         if let Err(error) = self.parts.poll.poll(events, Some(timeout))
             && error.kind() != std::io::ErrorKind::Interrupted
@@ -162,63 +190,68 @@ impl Worker {
         self.now = Instant::now();
         for event in &*events {
             if event.token() != WAKER {
-                self.on_event(event.token().0, event);
+                self.handle_readiness(event.token().0, event);
             }
         }
-        self.read_rest();
+        self.read_unfinished();
         *commands = self.parts.mailbox.take(std::mem::take(commands));
         for command in commands.drain(..) {
-            self.obey(command);
+            self.apply_command(command);
         }
-        // An answer waits for others that came with it, not for a fan-out to thousands.
-        self.write_owed();
-        self.fan_out_dirty();
-        self.on_time();
-        self.hand_over_requests();
-        self.write_owed();
-        self.write_gauges();
+        // Replies are batched with those of the same turn, but do not wait for a fan-out.
+        self.write_deferred();
+        self.fan_out_ready_streams();
+        self.run_timers();
+        self.send_requests();
+        self.write_deferred();
+        self.publish_gauges();
         Ok(())
     }
 
-    /// How long there is nothing to do unless something comes.
+    /// Returns the time to wait for events.
     fn timeout(&self) -> Duration {
-        if !self.unread.is_empty() {
+        if !self.unfinished_reads.is_empty() {
             return Duration::ZERO;
         }
         let timers = self.timers.timeout(self.now);
-        self.next_fan_out(Instant::now()).map_or(timers, |wait| wait.min(timers))
+        self.until_next_fan_out(Instant::now()).map_or(timers, |wait| wait.min(timers))
     }
 
-    fn on_event(&mut self, slot: usize, event: &Event) {
+    fn handle_readiness(&mut self, slot: usize, event: &Event) {
         if event.is_writable() && self.viewers.contains(slot) {
-            self.pump(slot);
+            self.write_pending(slot);
         }
-        // One whose turn ended early is read on below, in its turn.
-        if event.is_readable() && self.viewers.contains(slot) && !self.unread.contains(&slot) {
-            // The end of the stream has no event of its own if it came with the last bytes.
-            self.read(slot, event.is_read_closed());
+        // Unfinished reads continue after all events, each once.
+        if event.is_readable()
+            && self.viewers.contains(slot)
+            && !self.unfinished_reads.contains(&slot)
+        {
+            // The end of the stream has no event of its own if it came together with the last
+            // bytes.
+            self.read_socket(slot, event.is_read_closed());
         }
     }
 
-    fn take_frame(&mut self, stream_id: StreamId, frame: Arc<Frame>) {
+    /// Appends a frame to its stream, for the next fan-out.
+    fn push_frame(&mut self, stream_id: StreamId, frame: Arc<Frame>) {
         let Some(&key) = self.stream_keys.get(&stream_id) else { return };
         if !self.streams[key].ready {
             return;
         }
-        if self.streams[key].is_full_for(&frame) {
-            self.fan_out(key);
+        if self.streams[key].must_flush_before(&frame) {
+            self.fan_out_now(key);
         }
         self.streams[key].push(frame);
-        self.mark_dirty(key);
+        self.queue_fan_out(key);
     }
 
-    fn obey(&mut self, command: Command) {
+    fn apply_command(&mut self, command: Command) {
         match command {
             Command::Attach(viewer) => self.attach(*viewer),
             Command::StreamReady { stream_id, activation, start } => {
                 self.stream_ready(stream_id, activation, start);
             }
-            Command::Frame { stream_id, frame } => self.take_frame(stream_id, frame),
+            Command::Frame { stream_id, frame } => self.push_frame(stream_id, frame),
             Command::ControlLost { stream_id } => {
                 self.close_stream(stream_id, CloseCode::SlowConsumer);
             }
@@ -227,28 +260,28 @@ impl Worker {
             }
             Command::Replies(replies) => {
                 for reply in replies {
-                    self.on_reply(reply);
+                    self.deliver_reply(reply);
                 }
             }
             Command::Authenticated { connection, outcome } => {
-                self.on_authenticated(connection, outcome);
+                self.finish_auth(connection, outcome);
             }
-            Command::CaughtUp { connection, page } => self.on_caught_up(connection, &page),
+            Command::CaughtUp { connection, page } => self.deliver_page(connection, &page),
             Command::DisconnectUser { user_id, code, done } => {
-                let _ = done.send(self.disconnect_user(user_id, code));
+                let _ = done.send(self.close_user_connections(user_id, code));
             }
             Command::Direct { user_id, message, done } => {
                 let _ = done.send(self.send_to_user(user_id, &message));
             }
-            Command::Dismiss { code, jitter, done } => self.dismiss(code, jitter, done),
-            Command::Answer { done } => {
+            Command::CloseAll { code, jitter, done } => self.close_all(code, jitter, done),
+            Command::Ping { done } => {
                 let _ = done.send(1);
             }
             Command::Stop => self.stopped = true,
         }
     }
 
-    /// The slot of a connection, if it is still the same one.
+    /// Returns the slot of a connection, or `None` if that connection has ended.
     fn slot_of(&self, connection: ConnectionId) -> Option<usize> {
         let slot = connection.slot as usize;
         let viewer = self.viewers.get(slot)?;
@@ -260,12 +293,12 @@ impl Worker {
         ConnectionId { worker: self.parts.index, generation, slot: slot as u32 }
     }
 
-    /// Seconds since the worker started: what viewers' last signs of life are kept in.
+    /// Returns the seconds since the worker started, the clock of [`Viewer`].
     fn now_s(&self) -> u32 {
         (self.now - self.started).as_secs() as u32
     }
 
-    fn write_gauges(&self) {
+    fn publish_gauges(&self) {
         let gauges = &self.gauges;
         gauges.connections.store(self.viewers.len() as u64, Ordering::Relaxed);
         gauges.slow_viewers.store(self.slow_viewers, Ordering::Relaxed);

@@ -1,5 +1,6 @@
-//! Time on a worker: no timer a viewer. Deadlines of one length are a queue; pings and idle checks
-//! visit one slice of the viewers a second, so that each is visited once in a ping interval.
+//! Deadlines of a worker, without a timer per viewer. Deadlines of equal length form a queue.
+//! Pings and idle checks visit one slice of the viewers per second, so each viewer is visited
+//! once per ping interval.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,31 +8,32 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Worker;
+use super::viewer::Flags;
 use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::handoff::ConnectionId;
-use crate::daemon::stages::delivery::viewer::Flags;
 use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{CloseCode, ErrorCode};
 
-/// How long a closed viewer may take to answer the close.
+/// Time for a closed viewer to answer the close frame.
 const LINGER: Duration = Duration::from_secs(2);
-/// The clock's step while any deadline runs, and otherwise.
+/// Longest sleep while a deadline is pending.
 const FINE_STEP: Duration = Duration::from_millis(50);
+/// And while none is.
 const COARSE_STEP: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Timers {
     auth_timeout: Duration,
-    /// In the order of their deadlines, because all wait equally long.
+    /// In the order of their deadlines: all are equally long.
     awaiting_auth: VecDeque<(Instant, ConnectionId)>,
     lingering: VecDeque<(Instant, ConnectionId)>,
     pages_to_retry: Vec<ConnectionId>,
     next_sweep: Instant,
-    /// The slice of viewers that is next, out of `slices`.
+    /// The next slice to visit, out of `slices`.
     slice: usize,
     slices: usize,
-    /// Time between two slices.
+    /// Time between two visits.
     step: Duration,
     stream_emptied: bool,
 }
@@ -69,7 +71,7 @@ impl Timers {
         self.stream_emptied = true;
     }
 
-    /// How long the worker may sleep.
+    /// Returns how long the worker may sleep.
     pub(super) fn timeout(&self, now: Instant) -> Duration {
         let idle = self.awaiting_auth.is_empty()
             && self.lingering.is_empty()
@@ -85,7 +87,7 @@ fn take_due(queue: &mut VecDeque<(Instant, ConnectionId)>, now: Instant) -> Opti
 }
 
 impl Worker {
-    pub(super) fn on_time(&mut self) {
+    pub(super) fn run_timers(&mut self) {
         while let Some(connection) = take_due(&mut self.timers.awaiting_auth, self.now) {
             if let Some(slot) = self.slot_of(connection)
                 && self.viewers[slot].flags.has(Flags::MUST_AUTH)
@@ -93,19 +95,19 @@ impl Worker {
             {
                 let text = "this stream needs a token: send `auth` with one right after connecting";
                 let error = ErrorBody::new(ErrorCode::AuthTimeout, text);
-                self.refuse_and_close(slot, error, CloseCode::AuthTimeout);
+                self.send_error_and_close(slot, error, CloseCode::AuthTimeout);
             }
         }
         while let Some(connection) = take_due(&mut self.timers.lingering, self.now) {
             if let Some(slot) = self.slot_of(connection) {
-                self.forget(slot);
+                self.remove_viewer(slot);
             }
         }
         for connection in std::mem::take(&mut self.timers.pages_to_retry) {
             if let Some(slot) = self.slot_of(connection)
                 && self.viewers[slot].flags.has(Flags::CATCHING_UP)
             {
-                self.pump(slot);
+                self.write_pending(slot);
             }
         }
         self.close_expired();
@@ -118,9 +120,11 @@ impl Worker {
         }
     }
 
-    /// Visits one slice: closes who has been silent too long, pings who has been silent at all.
+    /// Visits one slice of the viewers: closes those that were silent for the idle timeout, and
+    /// pings those that were silent for a ping interval.
     fn sweep(&mut self) {
-        let (slice, slices) = (self.timers.slice, self.timers.slices);
+        let slice = self.timers.slice;
+        let slices = self.timers.slices;
         self.timers.slice = (slice + 1) % slices;
         let now_s = self.now_s();
         let idle_s = self.parts.gateway.idle_timeout.as_secs().max(1) as u32;
@@ -136,7 +140,7 @@ impl Worker {
                 self.close(slot, CloseCode::IdleTimeout);
             } else if silent_s + 1 >= ping_s && !viewer.flags.has(Flags::BLOCKED) {
                 viewer.enqueue(ping.clone());
-                self.pump(slot);
+                self.write_pending(slot);
             }
         }
     }

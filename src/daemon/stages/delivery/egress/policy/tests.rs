@@ -1,35 +1,38 @@
-//! The policy in a closed loop with streams and a link that are sums and products.
+//! The policy in a closed loop with simulated streams and a simulated link.
 
 use bytesize::ByteSize;
 use proptest::prelude::*;
 
 use super::*;
 use crate::daemon::stages::delivery::egress::TICK;
-use crate::daemon::stages::delivery::egress::pace::Load;
+use crate::daemon::stages::delivery::egress::meter::MeterReading;
+use crate::daemon::stages::delivery::egress::pace::StreamLoad;
 
 const TICK_S: f64 = 0.25;
+const IDLE_SOCKETS: SocketLoad =
+    SocketLoad { visits: MeterReading { sent_bytes: 0, visits: 0, held_up: 0 }, held_up: 0 };
 
-/// A stream as the node sees it.
+/// A simulated stream.
 #[derive(Debug, Default)]
 struct Stream {
     per_second: f64,
-    /// Over all its viewers.
-    bytes_a_comment: f64,
-    /// What frames cost whatever is in them, a second.
+    /// Bytes per comment over all of its viewers.
+    bytes_per_comment: f64,
+    /// Fixed cost of frames per second.
     overhead: f64,
     pace: StreamPace,
-    /// Comments come and go whole: what is left of one.
+    /// Fractions of comments carried to the next tick.
     offered: f64,
     shown: f64,
 }
 
 impl Stream {
-    fn new(per_second: f64, bytes_a_comment: f64) -> Self {
-        Self { per_second, bytes_a_comment, ..Self::default() }
+    fn new(per_second: f64, bytes_per_comment: f64) -> Self {
+        Self { per_second, bytes_per_comment, ..Self::default() }
     }
 
-    /// What happens within a tick.
-    fn run(&mut self) -> Load {
+    /// Simulates one tick.
+    fn run(&mut self) -> StreamLoad {
         let whole = |sum: &mut f64, more: f64| {
             *sum += more;
             let whole = sum.floor();
@@ -38,12 +41,12 @@ impl Stream {
         };
         let offered = whole(&mut self.offered, self.per_second * TICK_S);
         let shown = whole(&mut self.shown, offered * self.pace.share().share());
-        let sent = shown * self.bytes_a_comment + self.overhead * TICK_S;
-        Load { sent_bytes: sent as u64, offered: offered as u64, shown: shown as u64 }
+        let sent = shown * self.bytes_per_comment + self.overhead * TICK_S;
+        StreamLoad { sent_bytes: sent as u64, offered: offered as u64, shown: shown as u64 }
     }
 
     fn shown_bytes(&self) -> f64 {
-        self.per_second * self.pace.share().share() * self.bytes_a_comment
+        self.per_second * self.pace.share().share() * self.bytes_per_comment
     }
 }
 
@@ -55,7 +58,7 @@ fn policy(budget: u64, held_up: f64) -> Policy {
     })
 }
 
-/// Bytes a second that were sent on average in that time.
+/// Returns the average bytes per second sent in that time.
 fn run(policy: &mut Policy, streams: &mut [Stream], seconds: u32) -> f64 {
     let mut sent = 0;
     for _ in 0..4 * seconds {
@@ -63,10 +66,10 @@ fn run(policy: &mut Policy, streams: &mut [Stream], seconds: u32) -> f64 {
         for stream in streams.iter_mut() {
             let load = stream.run();
             sent += load.sent_bytes;
-            stream.pace.note(load, TICK);
+            stream.pace.record(load, TICK);
         }
         let mut paces: Vec<_> = streams.iter_mut().map(|stream| &mut stream.pace).collect();
-        policy.observe(&mut paces, Reading::default(), 0, TICK);
+        policy.adjust(&mut paces, IDLE_SOCKETS, TICK);
         for (stream, before) in streams.iter().zip(before) {
             let step = stream.pace.share().share() / before;
             assert!((0.77..1.3).contains(&step), "smooth: {before} became {step} of it");
@@ -87,7 +90,7 @@ fn without_a_budget_nothing_is_lowered() {
 }
 
 #[test]
-fn over_the_budget_the_hottest_alone_is_lowered_and_the_budget_is_kept() {
+fn only_the_hottest_stream_is_lowered() {
     let mut streams = [Stream::new(100.0, 2e5), Stream::new(20.0, 2e4), Stream::new(0.5, 2e5)];
     let mut policy = policy(5_000_000, 0.0);
     run(&mut policy, &mut streams, 20);
@@ -98,7 +101,7 @@ fn over_the_budget_the_hottest_alone_is_lowered_and_the_budget_is_kept() {
 }
 
 #[test]
-fn streams_that_want_much_are_sent_as_much_as_each_other() {
+fn large_streams_are_sent_equally_much() {
     // As many bytes wanted, or eight times as many; by viewers or by comments.
     let mut streams = [Stream::new(100.0, 1e5), Stream::new(50.0, 2e5), Stream::new(400.0, 2e5)];
     let mut policy = policy(9_000_000, 0.0);
@@ -110,18 +113,21 @@ fn streams_that_want_much_are_sent_as_much_as_each_other() {
 }
 
 #[test]
-fn the_verdict_names_the_limit_at_work() {
+fn decision_names_the_limit_in_force() {
     let mut streams = [Stream::new(100.0, 1e5)];
     let mut policy = policy(1_000_000, 0.0);
     run(&mut policy, &mut streams, 30);
     let mut paces: Vec<_> = streams.iter_mut().map(|stream| &mut stream.pace).collect();
-    let verdict = policy.observe(&mut paces, Reading::default(), 0, TICK);
-    assert_eq!((verdict.limit, verdict.lowered), (Some((EgressLimit::Budget, 1e6)), 1));
-    assert!(verdict.sent < 1.05e6 && verdict.wanted > 9e6, "{verdict:?}");
+    let decision = policy.adjust(&mut paces, IDLE_SOCKETS, TICK);
+    assert_eq!(
+        (decision.limit.map(|limit| (limit.kind, limit.limit)), decision.lowered),
+        (Some((EgressLimit::Budget, 1e6)), 1)
+    );
+    assert!(decision.sent < 1.05e6 && decision.wanted > 9e6, "{decision:?}");
 }
 
 #[test]
-fn a_link_too_narrow_is_found_and_given_back_when_it_widens() {
+fn narrow_link_lowers_the_limit_until_it_widens() {
     let mut streams = [Stream::new(100.0, 1e5), Stream::new(10.0, 1e4)];
     let mut policy = policy(0, 0.25);
     let over = |policy: &mut Policy, streams: &mut [Stream], link: f64, ticks: u32| {
@@ -129,17 +135,17 @@ fn a_link_too_narrow_is_found_and_given_back_when_it_widens() {
         for _ in 0..ticks {
             let loads: Vec<_> = streams.iter_mut().map(Stream::run).collect();
             let asked = loads.iter().map(|load| load.sent_bytes).sum::<u64>() as f64;
-            // What does not fit is not sent, and most sockets are full then.
+            // The link drops the excess, and most sockets are full then.
             let fits = (link * TICK_S / asked).min(1.0);
             for (stream, load) in streams.iter_mut().zip(&loads) {
                 let sent_bytes = (load.sent_bytes as f64 * fits) as u64;
-                stream.pace.note(Load { sent_bytes, ..*load }, TICK);
+                stream.pace.record(StreamLoad { sent_bytes, ..*load }, TICK);
             }
             let held_up = if fits < 1.0 { 900 } else { 0 };
             full += u32::from(fits < 1.0);
-            let turns = Reading { sent_bytes: 0, turns: 1_000, held_up };
+            let visits = MeterReading { sent_bytes: 0, visits: 1_000, held_up };
             let mut paces: Vec<_> = streams.iter_mut().map(|stream| &mut stream.pace).collect();
-            policy.observe(&mut paces, turns, held_up, TICK);
+            policy.adjust(&mut paces, SocketLoad { visits, held_up }, TICK);
         }
         f64::from(full) / f64::from(ticks)
     };
@@ -156,24 +162,25 @@ fn a_link_too_narrow_is_found_and_given_back_when_it_widens() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn whatever_comes_the_budget_is_kept_nobody_starves_and_all_recover(
+    fn budget_holds_and_every_stream_recovers(
         loads in proptest::collection::vec((0.0_f64..3.0, 2.0_f64..6.0, 0.0_f64..0.05), 1..12),
         budget in 4.0_f64..7.5,
     ) {
         let stream = |&(rate, bytes, overhead): &(f64, f64, f64)| {
-            let (per_second, bytes_a_comment) = (10_f64.powf(rate), 10_f64.powf(bytes));
-            let overhead = per_second * bytes_a_comment * overhead;
-            Stream { overhead, ..Stream::new(per_second, bytes_a_comment) }
+            let (per_second, bytes_per_comment) = (10_f64.powf(rate), 10_f64.powf(bytes));
+            let overhead = per_second * bytes_per_comment * overhead;
+            Stream { overhead, ..Stream::new(per_second, bytes_per_comment) }
         };
         let mut streams: Vec<_> = loads.iter().map(stream).collect();
         let budget = 10_f64.powf(budget);
         let mut policy = policy(budget as u64, 0.0);
         run(&mut policy, &mut streams, 40);
         let sent = run(&mut policy, &mut streams, 60);
-        // What cannot be lowered: a comment a second, rounded up to a rung, and the overhead.
+        // The part that cannot be lowered: one comment per second, rounded up to a rung, and the
+        // overhead.
         let least: f64 = streams
             .iter()
-            .map(|s| s.overhead + s.bytes_a_comment * (s.per_second * 0.0126).max(2.0).min(s.per_second))
+            .map(|s| s.overhead + s.bytes_per_comment * (s.per_second * 0.0126).max(2.0).min(s.per_second))
             .sum();
         prop_assert!(sent <= budget.max(least) * 1.1, "{sent} bytes a second of {budget} ({least})");
         for stream in &streams {
@@ -181,7 +188,7 @@ proptest! {
             prop_assert!(shown >= 0.8_f64.min(stream.per_second * 0.99), "{shown}/s shown");
         }
         for stream in &mut streams {
-            (stream.bytes_a_comment, stream.overhead) = (1.0, 0.0);
+            (stream.bytes_per_comment, stream.overhead) = (1.0, 0.0);
         }
         run(&mut policy, &mut streams, 90);
         prop_assert!(shares(&streams).iter().all(|share| *share == 1.0), "{:?}", shares(&streams));

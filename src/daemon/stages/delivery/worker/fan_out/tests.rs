@@ -7,20 +7,19 @@ use std::sync::Arc;
 use mio::{Events, Poll, Waker};
 use tokio::sync::mpsc;
 
-use super::super::{WAKER, WorkerParts};
 use super::*;
 use crate::daemon::base::handoff::{Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::stages::delivery::frame::Frame;
-use crate::daemon::stages::delivery::handle::ViewerRequests;
 use crate::daemon::stages::delivery::mailbox::{Command, Mailbox, StreamStart};
 use crate::daemon::stages::delivery::peer::Peer;
+use crate::daemon::stages::delivery::worker::{ViewerRequests, WAKER, WorkerParts};
 use crate::daemon::testing::comments::sample_comment;
 use crate::daemon::testing::frames::{comments_frame, deletion_frame};
 use crate::net::Transport;
 use crate::protocol::message::{Encoding, ServerMessage};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{Epoch, StreamId};
+use crate::protocol::{CloseCode, Epoch, StreamId};
 
 const STREAM: StreamId = StreamId(5);
 const VIEWERS: usize = 3 * STRIDE;
@@ -62,7 +61,7 @@ impl Rig {
             counts: Arc::default(),
             board: StatusBoard::default(),
         });
-        let worker = Worker { slice: Duration::ZERO, ..worker };
+        let worker = Worker { fan_out_slice: Duration::ZERO, ..worker };
         let mut rig = Self { worker, mailbox, events: Events::with_capacity(64), viewers: vec![] };
         (0..VIEWERS).for_each(|_| rig.attach());
         let start = StreamStart {
@@ -76,7 +75,7 @@ impl Rig {
         };
         rig.mailbox.send(Command::StreamReady { stream_id: STREAM, activation: 1, start });
         rig.turn();
-        let welcomed = (0..VIEWERS).all(|viewer| rig.told(viewer) == ["welcome 0"]);
+        let welcomed = (0..VIEWERS).all(|viewer| rig.received(viewer) == ["welcome 0"]);
         assert!(welcomed, "all stand at the beginning");
         rig
     }
@@ -102,12 +101,12 @@ impl Rig {
     }
 
     fn turn(&mut self) {
-        self.worker.turn(&mut self.events, &mut Vec::new()).unwrap();
+        self.worker.poll_once(&mut self.events, &mut Vec::new()).unwrap();
     }
 
     fn finish(&mut self) {
-        while self.worker.streams.iter().any(|(_, stream)| stream.awaits_fan_out()) {
-            self.turn();
+        while self.worker.streams.iter().any(|(_, stream)| stream.has_pending_fan_out()) {
+            self.poll_once();
         }
     }
 
@@ -115,31 +114,31 @@ impl Rig {
         self.mailbox.send_frame(STREAM, frame);
     }
 
-    /// What a viewer was told since it was last asked.
-    fn told(&mut self, viewer: usize) -> Vec<String> {
+    /// Returns what a viewer has received since the last call.
+    fn received(&mut self, viewer: usize) -> Vec<String> {
         let (socket, peer) = &mut self.viewers[viewer];
         let mut bytes = Vec::new();
         match socket.read_to_end(&mut bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             other => panic!("{other:?}"),
         }
-        let told = peer.read(&bytes).into_iter().map(|read| match read.message {
+        let received = peer.read(&bytes).into_iter().map(|read| match read.message {
             ServerMessage::Welcome { seq, .. } => format!("welcome {seq}"),
             ServerMessage::Comments(batch) => format!("{}-{}", batch.from_seq, batch.to_seq),
             ServerMessage::CommentDeleted(_) => "deleted".to_owned(),
             ServerMessage::Ack { seq, .. } => format!("ack {seq}"),
             other => panic!("not expected: {other:?}"),
         });
-        told.collect()
+        received.collect()
     }
 }
 
 #[test]
-fn a_comment_is_acked_while_a_fan_out_is_under_way() {
+fn comment_is_acked_during_a_fan_out() {
     let mut rig = Rig::new();
     rig.push(comments_frame(1, 5));
     rig.turn();
-    let written: Vec<bool> = (0..VIEWERS).map(|viewer| !rig.told(viewer).is_empty()).collect();
+    let written: Vec<bool> = (0..VIEWERS).map(|viewer| !rig.received(viewer).is_empty()).collect();
     assert_eq!(written.iter().filter(|written| **written).count(), STRIDE, "one slice");
     let last = VIEWERS - 1;
     let connection = ConnectionId { worker: 0, generation: last as u32 + 1, slot: last as u32 };
@@ -148,16 +147,16 @@ fn a_comment_is_acked_while_a_fan_out_is_under_way() {
     let reply = Reply { connection, client_ref: None, outcome: Ok(accepted) };
     rig.mailbox.send(Command::Replies(vec![reply]));
     rig.turn();
-    assert_eq!(rig.told(last), ["ack 9", "1-5"], "it did not wait for its turn in the fan-out");
-    assert!(rig.told(last - 1).is_empty(), "which goes on meanwhile");
+    assert_eq!(rig.received(last), ["ack 9", "1-5"], "it did not wait for its turn in the fan-out");
+    assert!(rig.received(last - 1).is_empty(), "which goes on meanwhile");
     rig.finish();
-    assert!(rig.told(last).is_empty(), "and sends nothing twice");
-    let all = (0..last).all(|n| written[n] != rig.told(n).contains(&"1-5".to_owned()));
+    assert!(rig.received(last).is_empty(), "and sends nothing twice");
+    let all = (0..last).all(|n| written[n] != rig.received(n).contains(&"1-5".to_owned()));
     assert!(all, "and leaves nobody out");
 }
 
 #[test]
-fn who_comes_and_who_goes_between_two_slices_costs_nobody_a_frame() {
+fn joins_and_leaves_between_slices_lose_no_frame() {
     let mut rig = Rig::new();
     rig.push(comments_frame(1, 5));
     rig.turn();
@@ -172,24 +171,35 @@ fn who_comes_and_who_goes_between_two_slices_costs_nobody_a_frame() {
     rig.finish();
     let here: Vec<usize> = (0..VIEWERS).filter(|viewer| !gone.contains(viewer)).collect();
     for viewer in here {
-        let (seen, deleted) = (rig.told(viewer), "deleted".to_owned());
-        assert_eq!(seen.iter().filter(|told| **told != deleted).count(), 2, "{viewer}: {seen:?}");
-        assert_eq!(seen.iter().filter(|told| **told == deleted).count(), 1, "{viewer}: {seen:?}");
-        assert!(seen.iter().position(|told| told == "1-5") < seen.iter().position(|t| t == "6-8"));
+        let (seen, deleted) = (rig.received(viewer), "deleted".to_owned());
+        assert_eq!(
+            seen.iter().filter(|received| **received != deleted).count(),
+            2,
+            "{viewer}: {seen:?}"
+        );
+        assert_eq!(
+            seen.iter().filter(|received| **received == deleted).count(),
+            1,
+            "{viewer}: {seen:?}"
+        );
+        assert!(
+            seen.iter().position(|received| received == "1-5")
+                < seen.iter().position(|t| t == "6-8")
+        );
     }
-    let newcomer = rig.told(VIEWERS);
+    let newcomer = rig.received(VIEWERS);
     assert!(newcomer == ["welcome 5", "deleted", "6-8"], "{newcomer:?}");
 }
 
 #[test]
-fn a_goodbye_waits_for_the_fan_out_under_way() {
+fn closing_all_waits_for_the_running_fan_out() {
     let mut rig = Rig::new();
     rig.push(comments_frame(1, 5));
     rig.turn();
     rig.push(comments_frame(6, 8));
     let (done, _done) = tokio::sync::oneshot::channel();
-    let (code, jitter) = (crate::protocol::CloseCode::Shutdown, Duration::ZERO);
-    rig.mailbox.send(Command::Dismiss { code, jitter, done });
+    let code = CloseCode::Shutdown;
+    rig.mailbox.send(Command::CloseAll { code, jitter: Duration::ZERO, done });
     rig.turn();
     for (socket, _) in &mut rig.viewers {
         let mut bytes = Vec::new();

@@ -12,10 +12,10 @@ use socket2::{Domain, Socket, Type};
 use super::*;
 use crate::daemon::base::config::DeliveryConfig;
 use crate::daemon::base::handoff::Deflate;
-use crate::daemon::stages::delivery::deflate::{Compressors, InWindow, StreamDeflate};
+use crate::daemon::stages::delivery::deflate::{Compressors, StreamWindow, WindowPosition};
 use crate::daemon::stages::delivery::frame::{Form, Frame, Lane};
 use crate::daemon::stages::delivery::peer::{Peer, Read};
-use crate::daemon::stages::delivery::worker::fan_out::{FanOut, Served};
+use crate::daemon::stages::delivery::worker::fan_out::FastWrite;
 use crate::daemon::testing::comments::sample_comment_id;
 use crate::net::Transport;
 use crate::net::websocket::FrameReader;
@@ -127,7 +127,7 @@ impl Audience {
     }
 }
 
-/// What happens, and to which viewer.
+/// An event, and the viewer it happens to.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Join(u8),
@@ -166,7 +166,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// One worker's part of a stream, without the worker.
 struct Rig {
     stream: Stream,
-    deflate: Arc<StreamDeflate>,
+    deflate: Arc<StreamWindow>,
     viewers: Slab<Viewer>,
     audience: Vec<Audience>,
     seq: Seq,
@@ -189,8 +189,8 @@ impl Rig {
 
     /// As the worker takes a frame in.
     fn push(&mut self, lane: Lane, message: ServerMessage) {
-        let frame = Arc::new(Frame::new(lane, message).in_window(&self.deflate));
-        if self.stream.is_full_for(&frame) {
+        let frame = Arc::new(Frame::new(lane, message).with_window(&self.deflate));
+        if self.stream.must_flush_before(&frame) {
             self.fan_out();
         }
         self.stream.push(frame);
@@ -203,42 +203,42 @@ impl Rig {
     }
 
     fn fan_out(&mut self) {
-        while self.stream.awaits_fan_out() {
+        while self.stream.has_pending_fan_out() {
             self.fan_out_to(u8::MAX);
         }
     }
 
     /// Goes on with a fan-out, as far as so many viewers.
     fn fan_out_to(&mut self, viewers: u8) {
-        let Some(mut fan_out) = self.stream.go_on(Instant::now()) else { return };
+        let Some(mut fan_out) = self.stream.resume_fan_out(Instant::now()) else { return };
         for _ in 0..viewers {
-            let Some(slot) = self.stream.members.next() else { return };
-            match fan_out.write(&mut self.viewers[slot], &mut Tally::default()) {
-                Served::Whole => {}
-                Served::Aside => self.pump(slot),
-                Served::Broken => panic!("the socket is sound"),
+            let Some(slot) = self.stream.viewers.next_unvisited() else { return };
+            match fan_out.write(&mut self.viewers[slot], &mut WriteCounts::default()) {
+                FastWrite::Complete => {}
+                FastWrite::SlowPath => self.write_pending(slot),
+                FastWrite::SocketError => panic!("the socket is sound"),
             }
         }
-        self.stream.interrupt(fan_out);
+        self.stream.suspend_fan_out(fan_out);
     }
 
-    fn pump(&mut self, slot: usize) {
+    fn write_pending(&mut self, slot: usize) {
         let viewer = &mut self.viewers[slot];
         viewer.flags.clear(Flags::BLOCKED);
-        match pump(viewer, Some(&self.stream), &mut Tally::default()) {
-            Pumped::Idle => {}
-            Pumped::Blocked => viewer.flags.set(Flags::BLOCKED),
+        match write_pending(viewer, Some(&self.stream), &mut WriteCounts::default()) {
+            WriteOutcome::Done => {}
+            WriteOutcome::Blocked => viewer.flags.set(Flags::BLOCKED),
             // The page that a joiner would wait for is the test's to give.
-            Pumped::NeedsPage => {}
-            Pumped::SlowConsumer => self.leave(slot),
-            Pumped::Failed => panic!("the socket is sound"),
+            WriteOutcome::NeedsPage => {}
+            WriteOutcome::SlowConsumer => self.leave(slot),
+            WriteOutcome::SocketError => panic!("the socket is sound"),
         }
     }
 
     fn leave(&mut self, slot: usize) {
-        let place = self.viewers[slot].member as usize;
-        for (moved, place) in self.stream.members.remove(place) {
-            self.viewers[moved].member = place;
+        let place = self.viewers[slot].list_position as usize;
+        for (moved, place) in self.stream.viewers.remove(place) {
+            self.viewers[moved].list_position = place;
         }
         self.viewers.remove(slot);
         let left =
@@ -252,11 +252,11 @@ impl Rig {
             transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
             generation: 1,
             stream: 0,
-            member: 0,
+            list_position: 0,
             cursor: self.stream.ordered.end(),
             control_cursor: self.stream.control.end(),
             seq: self.stream.covered_to,
-            window: InWindow::OUTSIDE,
+            window: WindowPosition::OUTSIDE,
             expires_s: 0,
             seen_s: 0,
             form,
@@ -265,10 +265,10 @@ impl Rig {
             identity: None,
             permit: None,
             frames: FrameReader::default(),
-            more: None,
+            extras: None,
         };
         let slot = self.viewers.insert(viewer);
-        self.viewers[slot].member = self.stream.members.add(slot);
+        self.viewers[slot].list_position = self.stream.viewers.add(slot);
         self.audience.push(Audience {
             slot,
             socket: peer,
@@ -328,7 +328,7 @@ impl Rig {
                 let (from, message) = ("operator".into(), "a word ".repeat(20).into());
                 let bytes = viewer.form.encode_private(&ServerMessage::Direct { from, message });
                 viewer.enqueue(bytes);
-                self.pump(slot);
+                self.write_pending(slot);
             }
             Step::Page(_, part) => {
                 // Waits for what was begun, as the worker's page does, and reaches into what the
@@ -340,16 +340,16 @@ impl Rig {
                     viewer.enqueue_page(page);
                     viewer.seq = to_seq;
                 }
-                self.pump(slot);
+                self.write_pending(slot);
             }
             Step::Pause(_) => viewer.flags.set(Flags::PAUSED),
             Step::Resume(_) => {
                 viewer.flags.clear(Flags::PAUSED);
-                self.pump(slot);
+                self.write_pending(slot);
             }
             Step::Read(_) => {
                 self.audience[at].read();
-                self.pump(slot);
+                self.write_pending(slot);
             }
             Step::Leave(_) => self.leave(slot),
             _ => {}
@@ -363,7 +363,7 @@ impl Rig {
             while !self.audience[at].gone {
                 let slot = self.audience[at].slot;
                 self.viewers[slot].flags.clear(Flags::PAUSED);
-                self.pump(slot);
+                self.write_pending(slot);
                 let audience = &mut self.audience[at];
                 let more = audience.read();
                 let done = self.viewers.get(slot).is_none_or(|viewer| {
@@ -383,7 +383,7 @@ impl Rig {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn whatever_happens_all_read_the_same_comments(
+    fn all_viewers_read_the_same_comments(
         steps in prop::collection::vec(step(), 1..250),
         key_frames in 1_u32..12,
     ) {
@@ -395,7 +395,7 @@ proptest! {
 }
 
 #[test]
-fn a_viewer_that_joins_at_any_frame_enters_at_the_next_key_frame() {
+fn joiner_enters_at_the_next_key_frame() {
     const FRAMES: u64 = 80;
     for encoding in [Encoding::Json, Encoding::Msgpack] {
         let mut rig = Rig::new(16);
@@ -408,7 +408,7 @@ fn a_viewer_that_joins_at_any_frame_enters_at_the_next_key_frame() {
             let direct = ServerMessage::Direct { from: "op".into(), message: "hello".into() };
             let direct = form.encode_private(&direct);
             rig.viewers[slot].enqueue(direct);
-            rig.pump(slot);
+            rig.write_pending(slot);
             (0..=newest).for_each(|at| while rig.audience[at].read() {});
         }
         for (joined, audience) in (0_u64..).zip(&rig.audience) {
@@ -421,7 +421,7 @@ fn a_viewer_that_joins_at_any_frame_enters_at_the_next_key_frame() {
 }
 
 #[test]
-fn who_falls_off_the_ring_reads_on_uncompressed_and_enters_again() {
+fn viewer_off_the_ring_re_enters_at_a_key_frame() {
     let mut rig = Rig::new(4);
     let slow = rig.join(Form::JsonShared);
     let quick = rig.join(Form::JsonShared);
@@ -433,7 +433,7 @@ fn who_falls_off_the_ring_reads_on_uncompressed_and_enters_again() {
     assert_eq!((rig.audience[quick].compressed, rig.audience[quick].gaps), (400, 0));
     while rig.audience[slow].covered_to < rig.seq {
         rig.audience[slow].read();
-        rig.pump(rig.audience[slow].slot);
+        rig.write_pending(rig.audience[slow].slot);
     }
     assert!(rig.audience[slow].gaps > 0, "it was told that it skipped");
     let compressed = rig.audience[slow].compressed;
@@ -447,7 +447,7 @@ fn who_falls_off_the_ring_reads_on_uncompressed_and_enters_again() {
 }
 
 #[test]
-fn viewers_inside_and_outside_are_written_once_each() {
+fn viewers_inside_and_outside_are_written_once() {
     let mut rig = Rig::new(64);
     let inside = rig.join(Form::JsonShared);
     rig.comments(3);
@@ -455,10 +455,10 @@ fn viewers_inside_and_outside_are_written_once_each() {
     let outside = rig.join(Form::JsonShared);
     rig.comments(3);
     rig.push(Lane::Ordered, ServerMessage::Presence { viewers: 2 });
-    let mut fan_out = FanOut::begin(&mut rig.stream, Instant::now()).unwrap();
-    while let Some(slot) = rig.stream.members.next() {
-        let served = fan_out.write(&mut rig.viewers[slot], &mut Tally::default());
-        assert_eq!(served, Served::Whole, "nobody needs a second write");
+    let mut fan_out = rig.stream.resume_fan_out(Instant::now()).unwrap();
+    while let Some(slot) = rig.stream.viewers.next() {
+        let served = fan_out.write(&mut rig.viewers[slot], &mut WriteCounts::default());
+        assert_eq!(served, FastWrite::Complete, "nobody needs a second write");
     }
     rig.finish();
     assert_eq!((rig.audience[inside].compressed, rig.audience[outside].compressed), (3, 0));

@@ -22,7 +22,7 @@ fn budget(bytes_per_second: u64) -> DeliveryConfig {
 /// A stream on its way, a hundred comments a second.
 struct Broadcast {
     rig: Rig,
-    meter: Arc<Meter>,
+    meter: Arc<EgressMeter>,
     next: Seq,
     /// Everything worker 0 was told.
     told: Vec<ServerMessage>,
@@ -87,7 +87,7 @@ fn notices(messages: &[ServerMessage]) -> Vec<SampleRate> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_budget_everything_is_shown_and_nobody_is_told_anything() {
+async fn no_budget_shows_everything_without_notices() {
     let mut broadcast = Broadcast::start(budget(0)).await;
     let messages = broadcast.run(80, COMMENT_BYTES).await;
     assert_eq!((shown(&messages), notices(&messages)), (2_000, Vec::new()));
@@ -95,7 +95,7 @@ async fn without_a_budget_everything_is_shown_and_nobody_is_told_anything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_its_budget_a_node_shows_part_of_a_stream_says_so_and_counts() {
+async fn over_budget_comments_are_sampled_and_counted() {
     let mut broadcast = Broadcast::start(budget(5_000_000)).await;
     let messages = broadcast.run(80, COMMENT_BYTES).await;
     let then = broadcast.run(80, COMMENT_BYTES).await;
@@ -125,7 +125,7 @@ async fn over_its_budget_a_node_shows_part_of_a_stream_says_so_and_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_is_told_the_rate_in_force_and_all_is_shown_again_in_time() {
+async fn joiner_is_told_the_rate_and_all_is_shown_again() {
     let mut broadcast = Broadcast::start(budget(5_000_000)).await;
     broadcast.run(80, COMMENT_BYTES).await;
     let start = broadcast.rig.watch(1).await;
@@ -142,7 +142,8 @@ async fn a_newcomer_is_told_the_rate_in_force_and_all_is_shown_again_in_time() {
 async fn deletions_and_staff_are_never_left_out() {
     let mut broadcast = Broadcast::start(budget(1_000)).await;
     broadcast.run(80, COMMENT_BYTES).await;
-    let (from_seq, to_seq) = (broadcast.next, broadcast.next + 99);
+    let from_seq = broadcast.next;
+    let to_seq = from_seq + 99;
     let deletions: Vec<Seq> = (from_seq..=to_seq).filter(|seq| seq % 10 == 0).collect();
     let staff = vec![from_seq + 1, from_seq + 2, from_seq + 3];
     let all = Batch { staff: staff.clone(), ..batch(from_seq, to_seq, &deletions) };
@@ -160,7 +161,7 @@ async fn deletions_and_staff_are_never_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_range_of_which_all_was_left_out_leaves_within_a_moment_at_its_own_rate() {
+async fn empty_range_is_sent_soon_at_its_own_rate() {
     let mut broadcast = Broadcast::start(budget(0)).await;
     let nothing = |from_seq, to_seq, sample_rate| Batch {
         sample_rate,
@@ -182,7 +183,7 @@ async fn a_range_of_which_all_was_left_out_leaves_within_a_moment_at_its_own_rat
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hole_stays_visible_where_all_around_it_was_left_out() {
+async fn hole_between_empty_ranges_stays_visible() {
     let mut broadcast = Broadcast::start(budget(0)).await;
     let nothing = |from_seq, to_seq| Batch {
         sample_rate: SampleRate::NONE,
@@ -201,7 +202,7 @@ async fn a_hole_stays_visible_where_all_around_it_was_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_whose_notice_was_lost_is_told_all_the_same() {
+async fn rate_with_a_lost_notice_is_announced() {
     let mut broadcast = Broadcast::start(budget(0)).await;
     let tenth = SampleRate::from_share(0.1).unwrap();
     broadcast.rig.broadcast(Batch { sample_rate: tenth, ..batch(1, 2, &[]) }).await;

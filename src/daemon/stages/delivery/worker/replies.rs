@@ -1,35 +1,35 @@
-//! What one viewer alone is told: answers to what it sent, its own comments that nobody else shows it,
-//! direct messages.
+//! Replies: acks and errors for what a viewer sent, echoes of its own comments, direct messages.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Worker;
+use super::echo::Echo;
+use super::viewer::Flags;
 use crate::daemon::base::handoff::{Accepted, Reply};
-use crate::daemon::stages::delivery::stream::Echo;
-use crate::daemon::stages::delivery::viewer::Flags;
 use crate::protocol::CloseCode;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
 
 impl Worker {
+    /// Sends a message to one viewer now.
     pub(super) fn send_private(&mut self, slot: usize, message: &ServerMessage) {
         let bytes = self.viewers[slot].form.encode_private(message);
         self.send_private_bytes(slot, bytes);
     }
 
-    /// A message for one viewer alone.
+    /// Queues an encoded message for one viewer and writes it.
     pub(super) fn send_private_bytes(&mut self, slot: usize, bytes: Bytes) {
         if self.enqueue_private(slot, bytes) {
-            self.pump(slot);
+            self.write_pending(slot);
         }
     }
 
-    /// As [`Self::send_private`], but written after all that came in this turn: who comments fast is
-    /// answered many comments in one write.
-    fn owe_private(&mut self, slot: usize, message: &ServerMessage) {
+    /// Like [`Self::send_private`], but the write waits until the events of this turn are
+    /// handled. So a viewer that comments fast is sent many acks in one write.
+    fn send_deferred(&mut self, slot: usize, message: &ServerMessage) {
         let bytes = self.viewers[slot].form.encode_private(message);
         if !self.enqueue_private(slot, bytes) {
             return;
@@ -37,15 +37,15 @@ impl Worker {
         let limit = self.outbox_limit();
         let viewer = &mut self.viewers[slot];
         if viewer.private_bytes() > limit {
-            self.pump(slot);
-        } else if !viewer.flags.has(Flags::OWED) {
-            viewer.flags.set(Flags::OWED);
-            self.owed.push(slot);
+            self.write_pending(slot);
+        } else if !viewer.flags.has(Flags::DEFERRED) {
+            viewer.flags.set(Flags::DEFERRED);
+            self.deferred.push(slot);
         }
     }
 
-    /// Puts a message behind what waits; whether it can be written now. A viewer that lets them pile
-    /// up is closed.
+    /// Appends a message to the outbox and reports whether it can be written now. Closes a viewer
+    /// whose outbox is over its limit.
     fn enqueue_private(&mut self, slot: usize, bytes: Bytes) -> bool {
         let limit = self.outbox_limit();
         let viewer = &mut self.viewers[slot];
@@ -65,16 +65,16 @@ impl Worker {
         self.parts.delivery.outbox_bytes.as_u64() as usize
     }
 
-    /// Writes what was put off in this turn.
-    pub(super) fn write_owed(&mut self) {
-        let mut owed = std::mem::take(&mut self.owed);
-        for slot in owed.drain(..) {
-            // It may have been written since, or be gone, and its slot another viewer's.
-            if self.viewers.get(slot).is_some_and(|viewer| viewer.flags.has(Flags::OWED)) {
-                self.pump(slot);
+    /// Writes the deferred replies of this turn.
+    pub(super) fn write_deferred(&mut self) {
+        let mut deferred = std::mem::take(&mut self.deferred);
+        for slot in deferred.drain(..) {
+            // The viewer may have been written since, or its slot may be reused.
+            if self.viewers.get(slot).is_some_and(|viewer| viewer.flags.has(Flags::DEFERRED)) {
+                self.write_pending(slot);
             }
         }
-        self.owed = owed;
+        self.deferred = deferred;
     }
 
     pub(super) fn send_error(
@@ -89,32 +89,34 @@ impl Worker {
             retry_after_ms: error.retry_after_ms,
             client_ref,
         };
-        self.owe_private(slot, &message);
+        self.send_deferred(slot, &message);
     }
 
-    /// The outcome of a comment goes to its sender; the comment too, if nobody else will send it.
-    pub(super) fn on_reply(&mut self, reply: Reply) {
+    /// Sends the ack or the error of a comment to its sender, and the comment too if no broadcast
+    /// will show it.
+    pub(super) fn deliver_reply(&mut self, reply: Reply) {
         let Some(slot) = self.slot_of(reply.connection) else { return };
         if self.viewers[slot].flags.has(Flags::CLOSING) {
             return;
         }
         let Accepted { comment_id, seq, comment, shadow } = match reply.outcome {
             Ok(accepted) => accepted,
-            Err(error) => return self.on_refused(slot, error, reply.client_ref),
+            Err(error) => return self.deliver_refusal(slot, error, reply.client_ref),
         };
         let ack = ServerMessage::Ack { client_ref: reply.client_ref, comment_id, seq };
-        self.owe_private(slot, &ack);
+        self.send_deferred(slot, &ack);
         let (Some(comment), Some(viewer)) = (comment, self.viewers.get(slot)) else { return };
-        let staff = viewer.identity.as_ref().is_some_and(|identity| identity.role.is_staff());
-        let echo = Echo { seq, slot: slot as u32, generation: viewer.generation, comment, staff };
+        let is_staff = viewer.identity.as_ref().is_some_and(|identity| identity.role.is_staff());
+        let echo =
+            Echo { seq, slot: slot as u32, generation: viewer.generation, comment, is_staff };
         if shadow {
             self.send_echo(&echo);
-        } else if let Some(due) = self.streams[viewer.stream as usize].expect_echo(echo) {
+        } else if let Some(due) = self.streams[viewer.stream as usize].register_echo(echo) {
             self.send_echo(&due);
         }
     }
 
-    fn on_refused(&mut self, slot: usize, error: ErrorBody, client_ref: Option<Arc<str>>) {
+    fn deliver_refusal(&mut self, slot: usize, error: ErrorBody, client_ref: Option<Arc<str>>) {
         let close = error.code.close_code();
         self.send_error(slot, error, client_ref);
         if let Some(code) = close
@@ -138,7 +140,7 @@ impl Worker {
             comments: vec![echo.comment.sequenced(echo.seq)],
             echo: true,
         };
-        self.owe_private(slot, &ServerMessage::Comments(batch));
-        self.tally_delivered(1);
+        self.send_deferred(slot, &ServerMessage::Comments(batch));
+        self.add_delivered_comments(1);
     }
 }

@@ -1,5 +1,4 @@
-//! From bytes to messages: a server's half of RFC 6455, with no buffer for viewers that have nothing
-//! half-sent.
+//! Reads messages from the bytes of a viewer: the server's half of RFC 6455.
 
 use crate::net::websocket::Incoming as Frame;
 use crate::net::websocket::{
@@ -66,8 +65,8 @@ pub(super) struct Rules<'a> {
     pub(super) inflater: &'a mut Inflater,
 }
 
-/// Reads `chunk` and appends the messages that are complete to `out`. On an error, those before it
-/// are still in `out`.
+/// Reads a chunk and appends the complete messages to `out`. After an error, `out` still has the
+/// messages before it.
 pub(super) fn receive(
     reader: &mut FrameReader,
     mut chunk: &[u8],
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_join_and_control_frames_may_come_between() {
+    fn fragments_join_around_control_frames() {
         let (out, result, _) = feed(&[
             client_frame(Opcode::Text, false, b"Hel"),
             client_frame(Opcode::Ping, true, b"?"),
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_rules_have_their_error() {
+    fn broken_rules_have_their_error_code() {
         let mut unmasked = Vec::new();
         put_header(&mut unmasked, Opcode::Text, false, None, 0);
         let big = client_frame(Opcode::Text, true, &[b'x'; 4097]);

@@ -1,7 +1,7 @@
-//! Pages that were read a moment ago, for who comes a moment later.
+//! Pages that were read recently, for viewers that ask a little later.
 //!
-//! Bounded: [`KEPT_FOR`] after the first of them was put here, or with more than [`MAX_BYTES`], all
-//! are forgotten.
+//! Bounded: all pages are dropped [`KEPT_FOR`] after the first was added, or when they exceed
+//! [`MAX_BYTES`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,47 +9,47 @@ use std::time::Duration;
 use ahash::AHashMap;
 use tokio::time::{Instant, sleep_until};
 
-use super::Question;
+use super::PageKey;
 use super::page::Page;
 
-/// Long enough that a storm reads each place a few times, not thousands of times; short enough that
-/// what was said meanwhile is one page more, or none.
+/// Long enough that a storm of reconnecting viewers causes a few reads per page, not thousands.
+/// Short enough that the comments sent meanwhile fit in one more page.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 const MAX_BYTES: usize = 32 << 20;
 
 #[derive(Debug, Default)]
-pub(super) struct Kept {
-    pages: AHashMap<Question, Arc<Page>>,
+pub(super) struct RecentPages {
+    pages: AHashMap<PageKey, Arc<Page>>,
     bytes: usize,
     until: Option<Instant>,
 }
 
-impl Kept {
-    pub(super) fn get(&self, question: &Question) -> Option<Arc<Page>> {
-        self.pages.get(question).filter(|_| self.is_fresh()).cloned()
+impl RecentPages {
+    pub(super) fn get(&self, key: &PageKey) -> Option<Arc<Page>> {
+        self.pages.get(key).filter(|_| self.is_fresh()).cloned()
     }
 
     fn is_fresh(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() < until)
     }
 
-    pub(super) fn put(&mut self, question: Question, page: &Arc<Page>) {
+    pub(super) fn put(&mut self, key: PageKey, page: &Arc<Page>) {
         if !self.is_fresh() || self.bytes + page.bytes() > MAX_BYTES {
             self.clear();
         }
-        if self.pages.contains_key(&question) {
+        if self.pages.contains_key(&key) {
             return;
         }
         self.bytes += page.bytes();
         self.until.get_or_insert_with(|| Instant::now() + KEPT_FOR);
-        self.pages.insert(question, page.clone());
+        self.pages.insert(key, page.clone());
     }
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Resolves when what is kept is too old; never while nothing is.
+    /// Resolves when the pages are too old; never while there are none.
     pub(super) fn expired(&self) -> impl Future<Output = ()> + use<> {
         let until = self.until;
         async move {

@@ -1,13 +1,13 @@
-//! Bytes on the wire of a recorded chat, in each form: what the goals of compression are checked by.
+//! Bytes per comment on the wire of recorded chats, in each form.
 //!
-//! The chat runs at twenty times its own pace through the frames as delivery makes them, on a clock
-//! that is only computed with. `scripts/bench-bytes` prints the table.
+//! The chats are replayed at twenty times their speed through the frames of delivery, on a
+//! computed clock. `scripts/bench bytes` prints the table.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::deflate::{Compressors, InWindow};
+use super::deflate::{Compressors, WindowPosition};
 use super::frame::{Form, Frame, Lane};
 use super::peer::Peer;
 use crate::cli::recording;
@@ -21,7 +21,7 @@ const CHATS: [&str; 2] = [
     "fixtures/chat/chat_open_chatdownloader_examples.jsonl.gz",
 ];
 const SPEED: u64 = 20;
-/// Frames are made at most this often; a lone comment leaves at once.
+/// Frames are made at most this often; a comment after a pause leaves at once.
 fn batch_interval() -> Duration {
     BroadcastConfig::default().batch_interval
 }
@@ -31,7 +31,7 @@ fn comments(chat: &str) -> Vec<SequencedComment> {
     let recorded = recording::read(&path).unwrap();
     let sequenced = |(at, comment): (u64, recording::RecordedComment)| {
         let created_at = 1_700_000_000_000 + comment.ts_ms / SPEED;
-        // Below the millisecond: when in it the comment came, which no recording says.
+        // The part below a millisecond, which recordings do not have.
         let ticks = created_at * 10_000 + at * 7_919 % 10_000;
         SequencedComment {
             comment_id: CommentId::from_unix_ticks(ticks, 1, [2, 4, 8, 16, 32, 64]),
@@ -47,11 +47,13 @@ fn comments(chat: &str) -> Vec<SequencedComment> {
     (0..).zip(recorded).map(sequenced).collect()
 }
 
-/// As the broadcast stage collects them.
+/// Collects batches as the broadcast stage does.
 fn batches(comments: &[SequencedComment], interval: Duration) -> Vec<ServerMessage> {
     let interval_ms = interval.as_millis() as u64;
     let mut batches = Vec::new();
-    let (mut rest, mut last_sent, mut covered_to) = (comments, 0_u64, 0);
+    let mut rest = comments;
+    let mut last_sent = 0_u64;
+    let mut covered_to = 0;
     while let Some(first) = rest.first() {
         let sent = first.created_at.max(last_sent + interval_ms);
         let count = rest.iter().take_while(|comment| comment.created_at <= sent).count();
@@ -65,14 +67,16 @@ fn batches(comments: &[SequencedComment], interval: Duration) -> Vec<ServerMessa
             comments: batch.to_vec(),
             echo: false,
         }));
-        (rest, last_sent, covered_to) = (later, sent, to_seq);
+        rest = later;
+        last_sent = sent;
+        covered_to = to_seq;
     }
     batches
 }
 
-/// Bytes a comment in a form. Somebody always waits for a key frame, so that one comes as often as
-/// `key_frames` allows; with 0 nobody ever waits.
-fn bytes_a_comment(batches: &[ServerMessage], form: Form, key_frames: u32) -> f64 {
+/// Returns the bytes per comment in a form. A viewer always waits for a key frame, so one comes
+/// every `key_frames` frames; with 0 no viewer waits.
+fn bytes_per_comment(batches: &[ServerMessage], form: Form, key_frames: u32) -> f64 {
     let config = DeliveryConfig {
         deflate_key_frames: key_frames.max(1),
         deflate_key_interval: Duration::from_secs(86_400),
@@ -80,12 +84,14 @@ fn bytes_a_comment(batches: &[ServerMessage], form: Form, key_frames: u32) -> f6
     };
     let stream = Compressors::new(&config).stream();
     let mut peer = Peer::new(form.encoding());
-    let (mut window, mut bytes, mut comments) = (InWindow::OUTSIDE, 0, 0);
+    let mut window = WindowPosition::OUTSIDE;
+    let mut bytes = 0;
+    let mut comments = 0;
     for message in batches {
         if key_frames > 0 {
-            stream.want_key(form.encoding());
+            stream.request_key_frame(form.encoding());
         }
-        let frame = Arc::new(Frame::new(Lane::Ordered, message.clone()).in_window(&stream));
+        let frame = Arc::new(Frame::new(Lane::Ordered, message.clone()).with_window(&stream));
         let (frame_bytes, after) = frame.bytes(form, window);
         window = after;
         for read in peer.read(frame_bytes) {
@@ -97,13 +103,13 @@ fn bytes_a_comment(batches: &[ServerMessage], form: Form, key_frames: u32) -> f6
     bytes as f64 / comments as f64
 }
 
-/// Whether all tables are asked for, not only what has a budget.
+/// Reports whether all tables are wanted, not only those with a budget.
 fn print_all() -> bool {
     std::env::var_os("BENCH_BYTES_ALL").is_some()
 }
 
 #[test]
-fn bytes_a_comment_on_the_wire_stay_within_their_budget() {
+fn bytes_per_comment_stay_within_budget() {
     for chat in CHATS {
         let [json, msgpack] = print_forms(chat);
         let plain = json[0];
@@ -115,17 +121,18 @@ fn bytes_a_comment_on_the_wire_stay_within_their_budget() {
     }
 }
 
-/// Bytes a comment, for each encoding plain, deflated alone, and shared, with the default settings.
+/// Prints the bytes per comment for each encoding: plain, compressed by itself, and shared, with
+/// the default settings.
 fn print_forms(chat: &str) -> [[f64; 3]; 2] {
     let key_frames = DeliveryConfig::default().deflate_key_frames;
     let comments = comments(chat);
     let batches = batches(&comments, batch_interval());
-    let of = |form| bytes_a_comment(&batches, form, key_frames);
+    let of = |form| bytes_per_comment(&batches, form, key_frames);
     let json = [Form::Json, Form::JsonDeflate, Form::JsonShared].map(of);
     let msgpack = [Form::Msgpack, Form::MsgpackDeflate, Form::MsgpackShared].map(of);
-    let a_frame = comments.len() as f64 / batches.len() as f64;
-    println!("{chat} x {SPEED}: {} comments, {a_frame:.2} a frame", comments.len());
-    println!("  bytes a comment      plain       alone      shared   (of plain JSON)");
+    let per_frame = comments.len() as f64 / batches.len() as f64;
+    println!("{chat} x {SPEED}: {} comments, {per_frame:.2} per frame", comments.len());
+    println!("  bytes per comment      plain       alone      shared   (of plain JSON)");
     for (name, figures) in [("JSON", json), ("MessagePack", msgpack)] {
         let cells = figures.map(|bytes| format!("{bytes:6.1} {:3.0}%", 100.0 * bytes / json[0]));
         println!("  {name:<14}{}", cells.join(" "));
@@ -133,24 +140,24 @@ fn print_forms(chat: &str) -> [[f64; 3]; 2] {
     [json, msgpack]
 }
 
-/// How often a key frame may come, and how long frames are collected: what the defaults are chosen by.
+/// Prints the tables that the default key frame interval and batch interval were chosen by.
 fn print_key_frames_and_intervals(chat: &str) {
     let comments = comments(chat);
-    println!("{chat} x {SPEED}: bytes a comment, shared; a key frame every");
-    println!("  batches  a frame  encoding      plain    16    32    64   128   192   never");
+    println!("{chat} x {SPEED}: bytes per comment, shared; a key frame every");
+    println!("  batches  per frame  encoding      plain    16    32    64   128   192   never");
     for interval_ms in [25, 50] {
         let batches = batches(&comments, Duration::from_millis(interval_ms));
-        let a_frame = comments.len() as f64 / batches.len() as f64;
+        let per_frame = comments.len() as f64 / batches.len() as f64;
         for (encoding, plain, form) in [
             (Encoding::Json, Form::Json, Form::JsonShared),
             (Encoding::Msgpack, Form::Msgpack, Form::MsgpackShared),
         ] {
-            let plain = bytes_a_comment(&batches, plain, 0);
+            let plain = bytes_per_comment(&batches, plain, 0);
             let shared = [16, 32, 64, 128, 192, 0]
-                .map(|keys| format!("{:6.1}", bytes_a_comment(&batches, form, keys)));
+                .map(|keys| format!("{:6.1}", bytes_per_comment(&batches, form, keys)));
             let encoding = format!("{encoding:?}");
             println!(
-                "  {interval_ms:>4} ms  {a_frame:>7.2}  {encoding:<11}{plain:>7.1}{}",
+                "  {interval_ms:>4} ms  {per_frame:>7.2}  {encoding:<11}{plain:>7.1}{}",
                 shared.join("")
             );
         }

@@ -1,4 +1,4 @@
-//! What one viewer is written, on a real socket whose other end the test reads.
+//! The slow path on a real socket whose other end the test reads.
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::daemon::base::config::DeliveryConfig;
-use crate::daemon::stages::delivery::deflate::InWindow;
+use crate::daemon::stages::delivery::deflate::WindowPosition;
 use crate::daemon::stages::delivery::frame::Form;
-use crate::daemon::stages::delivery::worker::fan_out::{FanOut, Served};
+use crate::daemon::stages::delivery::worker::fan_out::FastWrite;
 use crate::daemon::testing::frames::{comments_frame, deletion_frame};
 use crate::net::Transport;
 use crate::net::websocket::FrameReader;
@@ -30,11 +30,11 @@ fn viewer(seq: Seq) -> (Viewer, TcpStream) {
         transport: Transport::Plain(mio::net::TcpStream::from_std(socket)),
         generation: 1,
         stream: 0,
-        member: 0,
+        list_position: 0,
         cursor: 0,
         control_cursor: 0,
         seq,
-        window: InWindow::OUTSIDE,
+        window: WindowPosition::OUTSIDE,
         expires_s: 0,
         seen_s: 0,
         form: Form::Json,
@@ -43,24 +43,24 @@ fn viewer(seq: Seq) -> (Viewer, TcpStream) {
         identity: None,
         permit: None,
         frames: FrameReader::default(),
-        more: None,
+        extras: None,
     };
     (viewer, peer)
 }
 
-/// What a message tells: ranges of comments with how many, gaps, deletions.
-fn told(mut peer: &TcpStream) -> Vec<String> {
+/// Describes the received messages: ranges with their number of comments, gaps, deletions.
+fn received(mut peer: &TcpStream) -> Vec<String> {
     let mut bytes = Vec::new();
     // Ends with the read timeout: everything was written before.
     let _ = peer.read_to_end(&mut bytes);
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     let mut rest = &bytes[..];
     while !rest.is_empty() {
         let header = crate::net::websocket::parse_header(rest).unwrap().unwrap();
         let end = header.header_bytes + header.payload_bytes as usize;
         let text = &rest[header.header_bytes..end];
         let message: ServerMessage = serde_json::from_slice(text).unwrap();
-        told.push(match message {
+        received.push(match message {
             ServerMessage::Comments(batch) => {
                 format!("{}-{}: {}", batch.from_seq, batch.to_seq, batch.comments.len())
             }
@@ -72,27 +72,27 @@ fn told(mut peer: &TcpStream) -> Vec<String> {
         });
         rest = &rest[end..];
     }
-    told
+    received
 }
 
-fn pumped(viewer: &mut Viewer, stream: &Stream) -> Pumped {
-    pump(viewer, Some(stream), &mut Tally::default())
+fn outcome(viewer: &mut Viewer, stream: &Stream) -> WriteOutcome {
+    write_pending(viewer, Some(stream), &mut WriteCounts::default())
 }
 
 #[test]
-fn a_viewer_is_held_up_while_its_full_socket_still_takes_something() {
+fn draining_viewer_is_held_up_but_stuck_one_is_not() {
     let (mut viewer, _peer) = viewer(0);
-    viewer.took_and_full(100);
+    viewer.record_full_socket(100);
     assert!(!viewer.is_held_up(100), "its socket is not full any more");
     viewer.flags.set(Flags::BLOCKED);
     assert!(viewer.is_held_up(100) && viewer.is_held_up(120));
     assert!(!viewer.is_held_up(140), "it does not read at all, which is its own fault");
-    viewer.took_and_full(140);
+    viewer.record_full_socket(140);
     assert!(viewer.is_held_up(141));
 }
 
 #[test]
-fn what_was_had_is_passed_over_and_what_was_had_in_part_is_trimmed() {
+fn received_batches_are_skipped_or_trimmed() {
     let mut stream = stream(16);
     [comments_frame(1, 5), comments_frame(6, 10), comments_frame(11, 12)].into_iter().for_each(
         |frame| {
@@ -100,91 +100,91 @@ fn what_was_had_is_passed_over_and_what_was_had_in_part_is_trimmed() {
         },
     );
     let (mut viewer, peer) = viewer(8);
-    assert_eq!(pumped(&mut viewer, &stream), Pumped::Idle);
-    assert_eq!(told(&peer), ["9-10: 2", "11-12: 2"]);
+    assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);
+    assert_eq!(received(&peer), ["9-10: 2", "11-12: 2"]);
     assert_eq!((viewer.seq, viewer.cursor), (12, 3));
 }
 
 #[test]
-fn a_hole_is_told_as_a_gap() {
+fn hole_becomes_a_gap() {
     let mut stream = stream(16);
     stream.push(comments_frame(1, 5));
     stream.push(comments_frame(9, 10));
     let (mut viewer, peer) = viewer(0);
-    assert_eq!(pumped(&mut viewer, &stream), Pumped::Idle);
-    assert_eq!(told(&peer), ["1-5: 5", "gap 6-8", "9-10: 2"]);
+    assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);
+    assert_eq!(received(&peer), ["1-5: 5", "gap 6-8", "9-10: 2"]);
 }
 
 #[test]
-fn who_fell_off_the_ring_skips_to_the_newest_and_is_told_how_things_stand() {
+fn viewer_off_the_ring_skips_to_the_head() {
     let mut stream = stream(2);
     (0..5).for_each(|n| {
         stream.push(comments_frame(n * 10 + 1, n * 10 + 10));
     });
     let (mut viewer, peer) = viewer(10);
-    let mut tally = Tally::default();
-    assert_eq!(pump(&mut viewer, Some(&stream), &mut tally), Pumped::Idle);
-    assert_eq!(told(&peer), ["gap 11-50", "throttle", "presence"]);
+    let mut counts = WriteCounts::default();
+    assert_eq!(write_pending(&mut viewer, Some(&stream), &mut counts), WriteOutcome::Done);
+    assert_eq!(received(&peer), ["gap 11-50", "throttle", "presence"]);
     stream.push(comments_frame(51, 52));
-    assert_eq!(pumped(&mut viewer, &stream), Pumped::Idle);
-    assert_eq!(told(&peer), ["51-52: 2"]);
+    assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);
+    assert_eq!(received(&peer), ["51-52: 2"]);
 }
 
 #[test]
-fn deletions_come_first_and_also_while_paused_or_catching_up() {
+fn deletions_come_first_even_while_paused() {
     let mut stream = stream(16);
     stream.push(comments_frame(1, 5));
     stream.push(deletion_frame(3));
     let (mut reading, peer) = viewer(0);
-    assert_eq!(pumped(&mut reading, &stream), Pumped::Idle);
-    assert_eq!(told(&peer), ["deleted", "1-5: 5"]);
+    assert_eq!(outcome(&mut reading, &stream), WriteOutcome::Done);
+    assert_eq!(received(&peer), ["deleted", "1-5: 5"]);
     let (mut paused, peer) = viewer(0);
     paused.flags.set(Flags::PAUSED);
-    assert_eq!(pumped(&mut paused, &stream), Pumped::Idle);
-    assert_eq!(told(&peer), ["deleted"]);
+    assert_eq!(outcome(&mut paused, &stream), WriteOutcome::Done);
+    assert_eq!(received(&peer), ["deleted"]);
     let (mut returning, peer) = viewer(0);
     returning.flags.set(Flags::CATCHING_UP);
-    assert_eq!(pumped(&mut returning, &stream), Pumped::NeedsPage);
-    assert_eq!(told(&peer), ["deleted"]);
+    assert_eq!(outcome(&mut returning, &stream), WriteOutcome::NeedsPage);
+    assert_eq!(received(&peer), ["deleted"]);
     returning.flags.set(Flags::PAUSED);
-    assert_eq!(pumped(&mut returning, &stream), Pumped::Idle, "no comments while paused");
+    assert_eq!(outcome(&mut returning, &stream), WriteOutcome::Done, "no comments while paused");
 }
 
 #[test]
-fn who_lost_deletions_is_a_slow_consumer() {
+fn viewer_that_missed_deletions_is_slow_consumer() {
     let mut stream = stream(2);
     (1..=3).for_each(|seq| {
         stream.push(deletion_frame(seq));
     });
     let (mut viewer, _peer) = viewer(0);
-    assert_eq!(pumped(&mut viewer, &stream), Pumped::SlowConsumer);
+    assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::SlowConsumer);
 }
 
 #[test]
-fn a_viewer_up_to_date_is_written_a_run_in_one_piece() {
+fn fast_path_writes_a_run_once_per_viewer() {
     let mut stream = stream(16);
     [comments_frame(1, 5), deletion_frame(3), comments_frame(6, 6)].into_iter().for_each(|frame| {
         stream.push(frame);
     });
-    let mut fan_out = FanOut::begin(&mut stream, Instant::now()).unwrap();
+    let mut fan_out = stream.resume_fan_out(Instant::now()).unwrap();
     let (mut viewers, peers): (Vec<_>, Vec<_>) = (0..3).map(|_| viewer(0)).unzip();
     viewers[1].seq = 6;
-    let mut tally = Tally::default();
-    let mut served = viewers.iter_mut().map(|viewer| fan_out.write(viewer, &mut tally));
-    let expected = [Served::Whole, Served::Aside, Served::Whole];
+    let mut counts = WriteCounts::default();
+    let mut served = viewers.iter_mut().map(|viewer| fan_out.write(viewer, &mut counts));
+    let expected = [FastWrite::Complete, FastWrite::SlowPath, FastWrite::Complete];
     assert!(served.by_ref().eq(expected), "nobody else needs a second write");
-    assert_eq!((tally.frames, tally.comments), (6, 12));
-    assert_eq!(told(&peers[0]), ["deleted", "1-5: 5", "6-6: 1"]);
-    assert_eq!(told(&peers[2]), ["deleted", "1-5: 5", "6-6: 1"]);
-    assert!(viewers[0].more.is_none(), "and owns nothing after it");
+    assert_eq!((counts.frames, counts.comments), (6, 12));
+    assert_eq!(received(&peers[0]), ["deleted", "1-5: 5", "6-6: 1"]);
+    assert_eq!(received(&peers[2]), ["deleted", "1-5: 5", "6-6: 1"]);
+    assert!(viewers[0].extras.is_none(), "and owns nothing after it");
 }
 
 #[test]
-fn a_frame_once_begun_is_finished_before_anything_else() {
+fn partial_frame_is_finished_first() {
     let mut stream = stream(4096);
     let (mut viewer, peer) = viewer(0);
     let mut seq = 0;
-    while pumped(&mut viewer, &stream) != Pumped::Blocked {
+    while outcome(&mut viewer, &stream) != WriteOutcome::Blocked {
         stream.push(comments_frame(seq + 1, seq + 50));
         seq += 50;
     }
@@ -194,7 +194,7 @@ fn a_frame_once_begun_is_finished_before_anything_else() {
     let mut all = Vec::new();
     let mut done = false;
     while !done {
-        done = pumped(&mut viewer, &stream) == Pumped::Idle;
+        done = outcome(&mut viewer, &stream) == WriteOutcome::Done;
         // Ends with the read timeout, after all that was written.
         let _ = (&peer).read_to_end(&mut all);
     }

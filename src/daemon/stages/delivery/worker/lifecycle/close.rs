@@ -1,4 +1,5 @@
-//! How a viewer leaves: told why, or just gone.
+//! Close: a viewer is closed with a code, closes by itself, or its socket breaks. A ban arrives
+//! here as [`Worker::close_user_connections`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,21 +7,22 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio::sync::oneshot;
 
-use super::Worker;
 use crate::daemon::base::metrics::count;
 use crate::daemon::stages::delivery::hub::HubRequest;
-use crate::daemon::stages::delivery::viewer::Flags;
+use crate::daemon::stages::delivery::worker::viewer::Flags;
+use crate::daemon::stages::delivery::worker::{ClosingAll, Worker};
 use crate::net::websocket::close_frame;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::{CloseCode, Identity, StreamId, UserId};
 
-/// A viewer that is told to come back, for a reason of its own, waits up to this long.
+/// A viewer that is closed alone and should reconnect waits up to this long.
 const RETURN_JITTER: Duration = Duration::from_secs(2);
 
 impl Worker {
-    /// Says `bye`, closes with a code, and forgets the viewer once it has answered or lingered.
-    pub(super) fn close(&mut self, slot: usize, code: CloseCode) {
+    /// Sends `bye` and a close frame. The viewer is removed when it has answered, or after a
+    /// while.
+    pub(crate) fn close(&mut self, slot: usize, code: CloseCode) {
         self.close_with(slot, code, RETURN_JITTER);
     }
 
@@ -28,7 +30,7 @@ impl Worker {
         if self.viewers[slot].flags.has(Flags::CLOSING) {
             return;
         }
-        self.leave(slot);
+        self.leave_stream(slot);
         count(&self.metrics.connections_closed, code.as_str());
         let reconnect_after_ms =
             code.reconnect().then(|| rand::rng().random_range(0..=jitter.as_millis() as u64));
@@ -41,11 +43,16 @@ impl Worker {
         viewer.enqueue(close_frame(code.number(), code.as_str()).into());
         let connection = self.connection_id(slot);
         self.timers.linger(self.now, connection);
-        self.pump(slot);
+        self.write_pending(slot);
     }
 
-    /// Tells an error, then closes with its code.
-    pub(super) fn refuse_and_close(&mut self, slot: usize, error: ErrorBody, otherwise: CloseCode) {
+    /// Sends an error and closes with its code, or with `otherwise` if it has none.
+    pub(crate) fn send_error_and_close(
+        &mut self,
+        slot: usize,
+        error: ErrorBody,
+        otherwise: CloseCode,
+    ) {
         let code = error.code.close_code().unwrap_or(otherwise);
         let message = ServerMessage::Error {
             code: error.code,
@@ -59,13 +66,13 @@ impl Worker {
         self.close(slot, code);
     }
 
-    /// The viewer closes: answered in kind.
-    pub(super) fn answer_close(&mut self, slot: usize, code: Option<u16>) {
+    /// Answers the close frame of a viewer.
+    pub(crate) fn reply_to_close(&mut self, slot: usize, code: Option<u16>) {
         if self.viewers[slot].flags.has(Flags::CLOSING) {
-            self.forget(slot);
+            self.remove_viewer(slot);
             return;
         }
-        self.leave(slot);
+        self.leave_stream(slot);
         count(&self.metrics.connections_closed, "by_viewer");
         let viewer = &mut self.viewers[slot];
         viewer.flags.set(Flags::CLOSING);
@@ -73,60 +80,62 @@ impl Worker {
         viewer.enqueue(close_frame(code.unwrap_or(CloseCode::Normal.number()), "").into());
         let connection = self.connection_id(slot);
         self.timers.linger(self.now, connection);
-        self.pump(slot);
+        self.write_pending(slot);
         if let Some(viewer) = self.viewers.get_mut(slot)
             && !viewer.flags.has(Flags::BLOCKED)
         {
-            // The server closes first, so that the viewer's side holds no lingering port.
+            // The server ends the TCP connection, so that the viewer keeps no lingering port.
             viewer.transport.shutdown_write();
         }
     }
 
-    /// The socket is gone.
-    pub(super) fn lose(&mut self, slot: usize) {
+    /// Removes a viewer whose socket is closed or broken.
+    pub(crate) fn remove_lost(&mut self, slot: usize) {
         if !self.viewers[slot].flags.has(Flags::CLOSING) {
-            self.leave(slot);
+            self.leave_stream(slot);
             count(&self.metrics.connections_closed, "lost");
         }
-        self.forget(slot);
+        self.remove_viewer(slot);
     }
 
-    /// Drops a viewer that has left its stream already.
-    pub(super) fn forget(&mut self, slot: usize) {
+    /// Drops a viewer that has left its stream.
+    pub(crate) fn remove_viewer(&mut self, slot: usize) {
         let mut viewer = self.viewers.remove(slot);
         if viewer.flags.has(Flags::BLOCKED) {
             self.slow_viewers -= 1;
         }
-        // An error means that the kernel no longer knows the socket, which is what is wanted.
+        // After an error the kernel does not know the socket any more, which is the goal.
         let _ = self.parts.poll.registry().deregister(viewer.transport.socket());
         drop(viewer);
-        self.finish_dismissal();
+        self.finish_close_all();
     }
 
-    /// Takes a viewer out of its stream and its user's connections.
-    fn leave(&mut self, slot: usize) {
+    /// Removes a viewer from its stream and from the connections of its user.
+    fn leave_stream(&mut self, slot: usize) {
         self.set_identity(slot, None);
         let viewer = &mut self.viewers[slot];
         viewer.permit = None;
-        let (key, member) = (viewer.stream as usize, viewer.member as usize);
+        let key = viewer.stream as usize;
+        let position = viewer.list_position as usize;
         let stream = &mut self.streams[key];
-        for (moved, place) in stream.members.remove(member) {
-            self.viewers[moved].member = place;
+        for (moved, position) in stream.viewers.remove(position) {
+            self.viewers[moved].list_position = position;
         }
-        let (stream_id, empty) = (stream.stream_id, stream.members.is_empty());
+        let stream_id = stream.stream_id;
+        let empty = stream.viewers.is_empty();
         self.count_viewer(stream_id, -1);
         if empty {
             self.timers.stream_emptied();
         }
     }
 
-    /// Forgets streams without viewers, so that their frames are no longer sent here.
-    pub(super) fn forget_empty_streams(&mut self) {
+    /// Drops streams without viewers and ends their subscription at the hub.
+    pub(crate) fn forget_empty_streams(&mut self) {
         let worker = self.parts.index;
         let hub = &self.parts.hub;
         let keys = &mut self.stream_keys;
         self.streams.retain(|_, stream| {
-            let keep = !stream.members.is_empty();
+            let keep = !stream.viewers.is_empty();
             if !keep {
                 keys.remove(&stream.stream_id);
                 let _ = hub.send(HubRequest::Unwatch { stream_id: stream.stream_id, worker });
@@ -135,16 +144,18 @@ impl Worker {
         });
     }
 
-    pub(super) fn close_stream(&mut self, stream_id: StreamId, code: CloseCode) {
+    /// Closes all viewers of a stream.
+    pub(crate) fn close_stream(&mut self, stream_id: StreamId, code: CloseCode) {
         let Some(&key) = self.stream_keys.get(&stream_id) else { return };
-        // Deletions and comments that came before the end are written before it.
-        self.fan_out(key);
-        for slot in self.streams[key].members.slots().to_vec() {
+        // Frames that came before the end are written before it.
+        self.fan_out_now(key);
+        for slot in self.streams[key].viewers.slots().to_vec() {
             self.close(slot as usize, code);
         }
     }
 
-    pub(super) fn disconnect_user(&mut self, user_id: UserId, code: CloseCode) -> u64 {
+    /// Closes all connections of a user and returns their number.
+    pub(crate) fn close_user_connections(&mut self, user_id: UserId, code: CloseCode) -> u64 {
         let slots = self.users.get(&user_id).cloned().unwrap_or_default();
         for slot in &slots {
             self.close(*slot as usize, code);
@@ -152,7 +163,8 @@ impl Worker {
         slots.len() as u64
     }
 
-    pub(super) fn send_to_user(&mut self, user_id: UserId, message: &ServerMessage) -> u64 {
+    /// Sends a message to all connections of a user and returns their number.
+    pub(crate) fn send_to_user(&mut self, user_id: UserId, message: &ServerMessage) -> u64 {
         let slots = self.users.get(&user_id).cloned().unwrap_or_default();
         for slot in &slots {
             self.send_private(*slot as usize, message);
@@ -160,33 +172,35 @@ impl Worker {
         slots.len() as u64
     }
 
-    pub(super) fn dismiss(
+    /// Closes all viewers, with a time to reconnect drawn from `0..=jitter`.
+    pub(crate) fn close_all(
         &mut self,
         code: CloseCode,
         jitter: Duration,
         done: oneshot::Sender<u64>,
     ) {
-        self.fan_out_all();
+        self.fan_out_all_now();
         let slots: Vec<usize> = self.viewers.iter().map(|(slot, _)| slot).collect();
-        self.dismissed = Some((done, slots.len() as u64));
+        self.closing_all = Some(ClosingAll { viewers: slots.len() as u64, done });
         for slot in slots {
             if self.viewers.contains(slot) {
                 self.close_with(slot, code, jitter);
             }
         }
-        self.finish_dismissal();
+        self.finish_close_all();
     }
 
-    fn finish_dismissal(&mut self) {
+    /// Reports the end of [`Self::close_all`] when the last viewer has left.
+    fn finish_close_all(&mut self) {
         if self.viewers.is_empty()
-            && let Some((done, count)) = self.dismissed.take()
+            && let Some(closing) = self.closing_all.take()
         {
-            let _ = done.send(count);
+            let _ = closing.done.send(closing.viewers);
         }
     }
 
-    /// Says who a viewer is, and keeps the index of users in step.
-    pub(super) fn set_identity(&mut self, slot: usize, identity: Option<Arc<Identity>>) {
+    /// Sets the identity of a viewer and updates the index of users.
+    pub(crate) fn set_identity(&mut self, slot: usize, identity: Option<Arc<Identity>>) {
         let viewer = &mut self.viewers[slot];
         if let Some(before) = std::mem::replace(&mut viewer.identity, identity)
             && let Some(slots) = self.users.get_mut(&before.user_id)
@@ -201,7 +215,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn count_viewer(&self, stream_id: StreamId, change: i64) {
+    /// Updates the viewer count of a stream, for presence.
+    pub(crate) fn count_viewer(&self, stream_id: StreamId, change: i64) {
         let mut counts = self.parts.counts.lock();
         let count = counts.entry(stream_id).or_default();
         *count = count.saturating_add_signed(change);

@@ -1,17 +1,19 @@
-//! Tokens that end while their viewers are connected. One heap a worker, for viewers with tokens
-//! alone; an entry whose viewer has left or logged in anew is passed over when its time comes.
+//! Closes viewers whose token expires while they are connected. One heap per worker holds the
+//! expiry times of viewers with tokens. An entry whose viewer has left or authenticated again is
+//! ignored when its time comes.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::Worker;
 use crate::daemon::base::handoff::Bearer;
-use crate::daemon::stages::delivery::viewer::{Flags, NEVER_S, Viewer};
+use crate::daemon::stages::delivery::worker::Worker;
+use crate::daemon::stages::delivery::worker::viewer::{Flags, NEVER_S, Viewer};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{CloseCode, ErrorCode};
 
-/// Entries without a viewer that are kept at least, so that a small node is not always tidying.
+/// Stale entries that are always kept, so that a small node does not rebuild its heap all the
+/// time.
 const SPARE_ENTRIES: usize = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,13 +29,13 @@ impl Expiry {
     }
 }
 
-/// When tokens end, the soonest first. Bounded by twice the viewers: see [`Self::push`].
+/// Expiry times, the soonest first. Bounded by twice the viewers: see [`Self::push`].
 #[derive(Debug, Default)]
-pub(super) struct Expiries(BinaryHeap<Reverse<Expiry>>);
+pub(crate) struct Expiries(BinaryHeap<Reverse<Expiry>>);
 
 impl Expiries {
-    /// Adds an entry. Long-lived tokens of viewers that come and go would pile up, so those nobody
-    /// waits for any more are thrown out each time they outnumber the viewers.
+    /// Adds an entry. Stale entries are removed when all together outnumber the viewers twice;
+    /// otherwise long-lived tokens of viewers that come and go would pile up.
     fn push(&mut self, expiry: Expiry, viewers: &slab::Slab<Viewer>) {
         self.0.push(Reverse(expiry));
         if self.0.len() > 2 * viewers.len() + SPARE_ENTRIES {
@@ -50,8 +52,8 @@ impl Expiries {
 }
 
 impl Worker {
-    /// Says who a viewer is, until its token ends.
-    pub(super) fn set_bearer(&mut self, slot: usize, bearer: Bearer) {
+    /// Sets the identity of a viewer until its token expires.
+    pub(crate) fn set_bearer(&mut self, slot: usize, bearer: Bearer) {
         self.set_identity(slot, Some(bearer.identity));
         let at_s = expiry_s(self.now - self.started, bearer.expires_in);
         let viewer = &mut self.viewers[slot];
@@ -62,21 +64,22 @@ impl Worker {
         }
     }
 
-    pub(super) fn close_expired(&mut self) {
+    pub(crate) fn close_expired(&mut self) {
         while let Some(expiry) = self.expiries.pop_due(self.now_s()) {
             let slot = expiry.slot as usize;
             let Some(viewer) = self.viewers.get(slot) else { continue };
             if expiry.is_of(viewer) && !viewer.flags.has(Flags::CLOSING) {
-                let text = "the token has expired: come back with a fresh one";
+                let text = "the token has expired: reconnect with a new one";
                 let error = ErrorBody::new(ErrorCode::TokenExpired, text);
-                self.refuse_and_close(slot, error, CloseCode::TokenExpired);
+                self.send_error_and_close(slot, error, CloseCode::TokenExpired);
             }
         }
     }
 }
 
-/// The second of the worker's clock at which a token that is good for `left` has ended: rounded up,
-/// so that none is cut short. Beyond the clock's end (136 years): never.
+/// Returns the second of the worker's clock in which a token that is valid for `left` has
+/// expired. It is rounded up, so that no token is cut short. Beyond the end of the clock (136
+/// years) it is never.
 fn expiry_s(now: Duration, left: Duration) -> u32 {
     let ends = now.saturating_add(left).saturating_add(Duration::from_millis(999));
     u32::try_from(ends.as_secs()).unwrap_or(NEVER_S)
@@ -87,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_ends_in_the_second_after_its_last() {
+    fn token_expires_in_the_second_after_its_last() {
         let at = |now_ms, left_ms| {
             expiry_s(Duration::from_millis(now_ms), Duration::from_millis(left_ms))
         };
@@ -99,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_soonest_come_first_and_leavers_do_not_pile_up() {
+    fn soonest_first_and_stale_entries_are_removed() {
         let mut expiries = Expiries::default();
         let nobody = slab::Slab::new();
         for at_s in [7, 3, 5] {

@@ -1,11 +1,11 @@
-//! The frames of one stream that a worker keeps: what a cursor can still reach.
+//! The most recent frames of one stream, which viewers read by cursor.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::frame::Frame;
+use crate::daemon::stages::delivery::frame::Frame;
 
-/// A bounded run of frames with absolute indices: the first frame ever pushed has index 0.
+/// A bounded queue of frames with absolute indices: the first frame ever pushed has index 0.
 #[derive(Debug)]
 pub(super) struct Ring {
     frames: VecDeque<Slot>,
@@ -26,11 +26,17 @@ struct Slot {
 
 impl Ring {
     pub(super) fn new(max_frames: usize, max_bytes: usize) -> Self {
-        let (frames, first) = (VecDeque::new(), 0);
-        Self { frames, first, weight_bytes: 0, max_frames, max_bytes, comments: 0 }
+        Self {
+            frames: VecDeque::new(),
+            first: 0,
+            weight_bytes: 0,
+            max_frames,
+            max_bytes,
+            comments: 0,
+        }
     }
 
-    /// Adds the newest frame and forgets the oldest ones beyond the bounds; at least the newest stays.
+    /// Appends a frame and drops the oldest ones beyond the bounds. The newest always stays.
     pub(super) fn push(&mut self, frame: Arc<Frame>) {
         self.weight_bytes += frame.weight_bytes();
         let comments_before = self.comments;
@@ -46,34 +52,35 @@ impl Ring {
         }
     }
 
-    /// Whether this frame and `waiting` others, of `waiting_bytes`, fit together.
+    /// Reports whether `waiting` frames of `waiting_bytes` and this one fit together.
     pub(super) fn holds(&self, waiting: u64, waiting_bytes: usize, frame: &Frame) -> bool {
         waiting < self.max_frames as u64 && waiting_bytes + frame.weight_bytes() <= self.max_bytes
     }
 
-    /// The index of the oldest frame kept.
+    /// Returns the index of the oldest frame.
     pub(super) fn first(&self) -> u64 {
         self.first
     }
 
-    /// The index the next frame will get.
+    /// Returns the index of the next frame to be pushed.
     pub(super) fn end(&self) -> u64 {
         self.first + self.frames.len() as u64
     }
 
-    /// The frame at an index, while it is kept.
+    /// Returns the frame at an index, or `None` if it has left the ring or is yet to come.
     pub(super) fn get(&self, index: u64) -> Option<&Arc<Frame>> {
         let at = index.checked_sub(self.first)?;
         self.frames.get(usize::try_from(at).ok()?).map(|slot| &slot.frame)
     }
 
-    /// Comments in all frames before an index; of the oldest kept, if that one is gone.
+    /// Returns the number of comments in all frames before an index. For a frame that has left
+    /// the ring, those before the oldest frame.
     pub(super) fn comments_before(&self, index: u64) -> u64 {
         let at = index.saturating_sub(self.first) as usize;
         self.frames.get(at).map_or(self.comments, |slot| slot.comments_before)
     }
 
-    /// The newest frames first.
+    /// Iterates from the newest frame to the oldest.
     pub(super) fn iter_back(&self) -> impl Iterator<Item = &Arc<Frame>> {
         self.frames.iter().rev().map(|slot| &slot.frame)
     }
@@ -86,7 +93,7 @@ mod tests {
     use crate::protocol::ServerMessage;
 
     #[test]
-    fn the_oldest_are_forgotten_and_indices_stay() {
+    fn oldest_are_dropped_and_indices_stay() {
         let mut ring = Ring::new(3, usize::MAX);
         for viewers in 0..5 {
             ring.push(Arc::new(Frame::new(Lane::Ordered, ServerMessage::Presence { viewers })));
@@ -97,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_bound_it_too_but_the_newest_stays() {
+    fn bytes_bound_the_ring_but_the_newest_stays() {
         let mut ring = Ring::new(100, 1);
         (0..5).for_each(|_| ring.push(Arc::new(Frame::new(Lane::Ordered, ServerMessage::Pong))));
         assert_eq!(ring.end() - ring.first(), 1);

@@ -1,0 +1,8 @@
+//! The lifecycle of a viewer: it joins, resumes where it was, and is closed.
+
+mod close;
+mod expiry;
+mod join;
+mod resume;
+
+pub(super) use expiry::Expiries;

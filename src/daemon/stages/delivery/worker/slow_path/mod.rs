@@ -1,0 +1,221 @@
+//! The slow path: writes everything that is pending for one viewer, in order. It serves viewers
+//! that are behind and private messages; all other frames are written by the fan-out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Worker;
+use super::run::FrameSlices;
+use super::stream::Stream;
+use super::viewer::{Flags, MAX_SLICES, Viewer, WriteCounts};
+use crate::daemon::stages::delivery::frame::Frame;
+use crate::protocol::CloseCode;
+use crate::protocol::message::ServerMessage;
+
+/// Result of writing everything that is pending for a viewer.
+#[derive(Debug, PartialEq, Eq)]
+enum WriteOutcome {
+    /// Nothing is left.
+    Done,
+    /// The socket takes no more for now.
+    Blocked,
+    /// Nothing is left here; the viewer needs the next history page.
+    NeedsPage,
+    /// The viewer missed deletions and must reconnect.
+    SlowConsumer,
+    SocketError,
+}
+
+impl Worker {
+    /// Writes everything that is pending for one viewer: its outbox, then deletions, then comments.
+    pub(super) fn write_pending(&mut self, slot: usize) {
+        let now_s = self.now_s();
+        let viewer = &mut self.viewers[slot];
+        viewer.flags.clear(Flags::DEFERRED);
+        let was_blocked = viewer.flags.has(Flags::BLOCKED);
+        let stream = self.streams.get(viewer.stream as usize);
+        let mut counts = WriteCounts::default();
+        let outcome = write_pending(viewer, stream, &mut counts);
+        let is_blocked = outcome == WriteOutcome::Blocked;
+        if is_blocked {
+            viewer.flags.set(Flags::BLOCKED);
+            if !was_blocked || counts.bytes > 0 {
+                viewer.record_full_socket(now_s);
+            }
+            if let Some(stream) = stream
+                && !viewer.flags.has(Flags::CLOSING)
+            {
+                record_behind(viewer, stream);
+            }
+        } else {
+            viewer.flags.clear(Flags::BLOCKED);
+        }
+        self.slow_viewers += u64::from(is_blocked && !was_blocked);
+        self.slow_viewers -= u64::from(was_blocked && !is_blocked);
+        if let Some(stream) = stream {
+            stream.meter.add_bytes(counts.bytes);
+        }
+        self.add_write_counts(counts);
+        match outcome {
+            WriteOutcome::Done | WriteOutcome::Blocked => {}
+            WriteOutcome::NeedsPage => self.request_page(slot),
+            WriteOutcome::SlowConsumer => self.close(slot, CloseCode::SlowConsumer),
+            WriteOutcome::SocketError => self.remove_lost(slot),
+        }
+    }
+
+    pub(super) fn add_delivered_comments(&mut self, comments: u64) {
+        self.add_write_counts(WriteCounts { comments, ..WriteCounts::default() });
+    }
+
+    pub(super) fn add_write_counts(&mut self, counts: WriteCounts) {
+        self.gauges.frames.fetch_add(counts.frames, Ordering::Relaxed);
+        self.gauges.delivered.fetch_add(counts.comments, Ordering::Relaxed);
+        self.gauges.bytes_out.fetch_add(counts.bytes, Ordering::Relaxed);
+        self.metrics.comments_delivered.inc_by(counts.comments);
+        self.metrics.comments_skipped.inc_by(counts.skipped);
+        self.metrics.bytes_out.inc_by(counts.bytes);
+    }
+}
+
+/// Remembers how many comments the ring had seen when the viewer fell behind.
+fn record_behind(viewer: &mut Viewer, stream: &Stream) {
+    let is_in_ring = viewer.cursor >= stream.ordered.first();
+    let before = stream.ordered.comments_before(viewer.cursor);
+    let behind_since = &mut viewer.extras().behind_since;
+    if behind_since.is_none() || is_in_ring {
+        *behind_since = Some(before);
+    }
+}
+
+fn write_pending(
+    viewer: &mut Viewer,
+    stream: Option<&Stream>,
+    counts: &mut WriteCounts,
+) -> WriteOutcome {
+    loop {
+        match viewer.flush_outbox(&mut counts.bytes) {
+            Err(_) => return WriteOutcome::SocketError,
+            Ok(false) => return WriteOutcome::Blocked,
+            Ok(true) => {}
+        }
+        let flags = viewer.flags;
+        let Some(stream) = stream else { return WriteOutcome::Done };
+        if flags.has(Flags::CLOSING) || flags.has(Flags::JOINING) {
+            return WriteOutcome::Done;
+        }
+        if viewer.control_cursor < stream.control.first() {
+            return WriteOutcome::SlowConsumer;
+        }
+        let follows = !flags.has(Flags::PAUSED) && !flags.has(Flags::CATCHING_UP);
+        if follows && skip_or_trim_next(viewer, stream, counts) {
+            continue;
+        }
+        let frames = next_frames(viewer, stream, follows);
+        if frames.is_empty() {
+            if follows && let Some(more) = &mut viewer.extras {
+                more.behind_since = None;
+            }
+            let needs_page = flags.has(Flags::CATCHING_UP) && !flags.has(Flags::PAUSED);
+            return if needs_page { WriteOutcome::NeedsPage } else { WriteOutcome::Done };
+        }
+        let gathered = FrameSlices::new(frames.iter().copied(), viewer.form, viewer.window);
+        match viewer.transport.write(&gathered.slices) {
+            Err(_) => return WriteOutcome::SocketError,
+            Ok(taken) => {
+                viewer.advance(frames.iter().copied(), taken, counts);
+                // A partial write does not mean that the socket is full: a TLS session takes what
+                // its buffer holds. Only a refused write is followed by an event when there is
+                // room.
+                if taken == 0 && gathered.bytes > 0 {
+                    return WriteOutcome::Blocked;
+                }
+            }
+        }
+    }
+}
+
+/// Handles a next frame that cannot be sent unchanged: the viewer was sent all or part of it
+/// already, it comes after a hole, or it has left the ring. Returns true if the viewer has moved
+/// on.
+fn skip_or_trim_next(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCounts) -> bool {
+    if viewer.cursor < stream.ordered.first() {
+        skip_to_head(viewer, stream, counts);
+        return true;
+    }
+    let Some(frame) = stream.ordered.get(viewer.cursor) else { return false };
+    let Some(batch) = frame.batch() else { return false };
+    if batch.to_seq <= viewer.seq {
+        viewer.cursor += 1;
+        return true;
+    }
+    if batch.from_seq > viewer.seq + 1 {
+        viewer.enqueue_gap(batch.from_seq - 1);
+        return true;
+    }
+    if batch.from_seq <= viewer.seq {
+        let mut rest = batch.clone();
+        rest.from_seq = viewer.seq + 1;
+        rest.comments.retain(|comment| comment.seq > viewer.seq);
+        counts.comments += rest.comments.len() as u64;
+        let bytes = viewer.form.encode_private(&ServerMessage::Comments(rest));
+        viewer.enqueue(bytes);
+        viewer.pass_frame(frame);
+        return true;
+    }
+    false
+}
+
+fn skip_to_head(viewer: &mut Viewer, stream: &Stream, counts: &mut WriteCounts) {
+    let total = stream.ordered.comments_before(stream.ordered.end());
+    let oldest = stream.ordered.comments_before(stream.ordered.first());
+    let behind_since = viewer.extras.as_ref().and_then(|more| more.behind_since);
+    counts.skipped += total - behind_since.unwrap_or(oldest).min(total);
+    viewer.cursor = stream.ordered.end();
+    if viewer.seq < stream.covered_to {
+        viewer.enqueue_gap(stream.covered_to);
+    }
+    // Apart from comments it missed updates of state, so the current state makes up for them.
+    let rate = stream.sample_rate;
+    let throttle =
+        ServerMessage::ThrottleNotification { sample_rate: rate, message: rate.notice() };
+    let presence = ServerMessage::Presence { viewers: stream.viewer_count };
+    for message in
+        [Some(throttle), Some(presence), stream.reactions_message()].into_iter().flatten()
+    {
+        let bytes = viewer.form.encode_private(&message);
+        viewer.enqueue(bytes);
+    }
+}
+
+/// Returns the frames that can be sent unchanged: deletions, then frames up to the first hole.
+fn next_frames<'a>(viewer: &Viewer, stream: &'a Stream, follows: bool) -> Vec<&'a Arc<Frame>> {
+    let control = (viewer.control_cursor..stream.control.end())
+        .filter_map(|index| stream.control.get(index))
+        .take(MAX_SLICES);
+    let mut frames: Vec<_> = control.collect();
+    if !follows {
+        return frames;
+    }
+    let mut seq = viewer.seq;
+    for index in viewer.cursor..stream.ordered.end() {
+        let Some(frame) = stream.ordered.get(index) else { break };
+        if let Some(batch) = frame.batch() {
+            if batch.from_seq != seq + 1 {
+                break;
+            }
+            seq = batch.to_seq;
+        }
+        if frames.len() == MAX_SLICES {
+            break;
+        }
+        frames.push(frame);
+    }
+    frames
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod window_tests;
