@@ -456,7 +456,7 @@ fn viewers_inside_and_outside_are_written_once() {
     rig.comments(3);
     rig.push(Lane::Ordered, ServerMessage::Presence { viewers: 2 });
     let mut fan_out = rig.stream.resume_fan_out(Instant::now()).unwrap();
-    while let Some(slot) = rig.stream.viewers.next() {
+    while let Some(slot) = rig.stream.viewers.next_unvisited() {
         let served = fan_out.write(&mut rig.viewers[slot], &mut WriteCounts::default());
         assert_eq!(served, FastWrite::Complete, "nobody needs a second write");
     }
