@@ -146,8 +146,8 @@ impl ConnectionRegistry for TestRegistry {
         Ok(nodes)
     }
 
-    fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>) {
-        self.registry.set_command_handler(endpoint);
+    fn set_command_handler(&self, handler: Arc<dyn CommandHandler>) {
+        self.registry.set_command_handler(handler);
     }
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {

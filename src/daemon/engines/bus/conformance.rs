@@ -1,5 +1,5 @@
-//! What every engine of [`super::FanoutBus`] must do. Engines differ in how long a message takes, so
-//! nothing here expects one at once, and "nothing comes" is shown by a later message that does.
+//! Promises of every engine of [`super::FanoutBus`]. Engines differ in how long a message takes, so no
+//! test expects one at once, and the absence of a message is shown by a later message that arrives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +11,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const A: StreamId = StreamId(901);
 const B: StreamId = StreamId(902);
 
-/// Runs everything; `make` gives a bus nobody else uses, whose listeners hold `capacity` messages.
+/// Runs all promises. `make` returns an unused bus whose listeners hold `capacity` messages.
 pub(crate) async fn suite(capacity: usize, make: impl AsyncFn() -> SharedBus) {
-    what_is_published_arrives_in_order_at_every_subscriber(&make().await).await;
-    a_listener_hears_its_streams_alone(&make().await).await;
+    messages_arrive_in_order_at_every_subscriber(&make().await).await;
+    a_listener_receives_only_its_streams(&make().await).await;
     subscribing_takes_effect_before_it_returns(&make().await).await;
     subscribing_twice_delivers_once(&make().await).await;
-    unsubscribing_ends_one_listener_alone(&make().await).await;
+    unsubscribing_ends_only_one_listener(&make().await).await;
     publishing_to_nobody_is_fine(&make().await).await;
     receiving_is_cancel_safe(&make().await).await;
-    a_slow_listener_loses_messages_and_delays_nobody(&make().await, capacity).await;
+    a_slow_listener_delays_nobody(&make().await, capacity).await;
 }
 
 fn node(name: &str) -> NodeId {
@@ -43,7 +43,7 @@ async fn publish(bus: &SharedBus, stream_id: StreamId, numbers: impl Iterator<It
     bus.publish(stream_id, numbers.map(number).collect()).await.expect("the bus is open");
 }
 
-async fn what_is_published_arrives_in_order_at_every_subscriber(bus: &SharedBus) {
+async fn messages_arrive_in_order_at_every_subscriber(bus: &SharedBus) {
     let (subscriptions, mut first) = bus.listen(&node("first")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     let (subscriptions, mut second) = bus.listen(&node("second")).await.unwrap();
@@ -62,7 +62,7 @@ async fn what_is_published_arrives_in_order_at_every_subscriber(bus: &SharedBus)
     }
 }
 
-async fn a_listener_hears_its_streams_alone(bus: &SharedBus) {
+async fn a_listener_receives_only_its_streams(bus: &SharedBus) {
     let (subscriptions, mut listener) = bus.listen(&node("n")).await.unwrap();
     publish(bus, A, 0..1).await;
     subscriptions.subscribe(A).await.unwrap();
@@ -94,7 +94,7 @@ async fn subscribing_twice_delivers_once(bus: &SharedBus) {
     }
 }
 
-async fn unsubscribing_ends_one_listener_alone(bus: &SharedBus) {
+async fn unsubscribing_ends_only_one_listener(bus: &SharedBus) {
     let (leaving, mut left) = bus.listen(&node("left")).await.unwrap();
     let (staying, mut stayed) = bus.listen(&node("stayed")).await.unwrap();
     leaving.subscribe(A).await.unwrap();
@@ -127,7 +127,7 @@ async fn receiving_is_cancel_safe(bus: &SharedBus) {
     }
 }
 
-async fn a_slow_listener_loses_messages_and_delays_nobody(bus: &SharedBus, capacity: usize) {
+async fn a_slow_listener_delays_nobody(bus: &SharedBus, capacity: usize) {
     let (subscriptions, mut slow) = bus.listen(&node("slow")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     let (subscriptions, mut quick) = bus.listen(&node("quick")).await.unwrap();

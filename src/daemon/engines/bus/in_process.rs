@@ -1,8 +1,8 @@
-//! The bus of one process: a bounded mailbox for each listener.
+//! The bus of a single process: a bounded queue per listener.
 //!
-//! When a mailbox is full the oldest message in it goes, not the newest: what comes after a loss is
-//! always delivered, so the listener sees the hole in the sequence at once and repairs it. Batches
-//! are shared, not copied, so a mailbox costs what its messages point to once for all listeners.
+//! A full queue drops its oldest message, not the newest: the message after a loss is always delivered,
+//! so the listener notices the hole in the sequence at once and repairs it. Batches are shared, not
+//! copied, so all queues together hold each batch once.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,23 +18,23 @@ use super::{
 };
 use crate::protocol::{NodeId, StreamId};
 
-/// The embedded engine. Dropping it closes its listeners, once they have read what they were sent.
+/// The embedded engine. Dropping it closes its listeners after they have read their queues.
 #[derive(Debug)]
 pub struct InProcessBus {
     capacity: usize,
-    switchboard: Arc<Switchboard>,
+    table: Arc<SubscriberTable>,
 }
 
 impl InProcessBus {
     /// Each listener may be `capacity` messages behind (at least 1).
     pub fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), switchboard: Arc::default() }
+        Self { capacity: capacity.max(1), table: Arc::default() }
     }
 }
 
 impl Drop for InProcessBus {
     fn drop(&mut self) {
-        self.switchboard.close();
+        self.table.close();
     }
 }
 
@@ -45,12 +45,12 @@ impl FanoutBus for InProcessBus {
         stream_id: StreamId,
         messages: Vec<BusMessage>,
     ) -> Result<(), BusError> {
-        // Held while the messages are put down, so that two publishers of a stream do not mingle
-        // and a subscription takes effect between two calls.
-        let subscribers = self.switchboard.read();
+        // Locked while the messages are queued, so that the calls of two publishers do not
+        // interleave and a subscription takes effect between two calls.
+        let subscribers = self.table.read();
         if let Some((last, others)) = subscribers.get(&stream_id).and_then(|all| all.split_last()) {
-            others.iter().for_each(|mailbox| mailbox.put(stream_id, messages.clone()));
-            last.put(stream_id, messages);
+            others.iter().for_each(|queue| queue.push(stream_id, messages.clone()));
+            last.push(stream_id, messages);
         }
         Ok(())
     }
@@ -59,46 +59,46 @@ impl FanoutBus for InProcessBus {
         &self,
         _node: &NodeId,
     ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
-        let mailbox = Arc::new(Mailbox::new(self.capacity));
-        self.switchboard.lock_mailboxes().push(Arc::downgrade(&mailbox));
+        let queue = Arc::new(MessageQueue::new(self.capacity));
+        self.table.lock_queues().push(Arc::downgrade(&queue));
         let subscriptions = Arc::new(InProcessSubscriptions {
-            switchboard: self.switchboard.clone(),
-            mailbox: Arc::downgrade(&mailbox),
+            table: self.table.clone(),
+            queue: Arc::downgrade(&queue),
         });
-        let listener = InProcessListener { switchboard: self.switchboard.clone(), mailbox };
+        let listener = InProcessListener { table: self.table.clone(), queue };
         Ok((subscriptions, Box::new(listener)))
     }
 }
 
-/// Who listens to what.
+/// The subscribers of each stream.
 #[derive(Debug, Default)]
-struct Switchboard {
-    subscribers: RwLock<AHashMap<StreamId, Vec<Arc<Mailbox>>>>,
-    /// All there are, subscribed or not, so that closing reaches them.
-    mailboxes: Mutex<Vec<Weak<Mailbox>>>,
+struct SubscriberTable {
+    subscribers: RwLock<AHashMap<StreamId, Vec<Arc<MessageQueue>>>>,
+    /// All queues, subscribed or not, so that closing reaches them.
+    queues: Mutex<Vec<Weak<MessageQueue>>>,
     closed: AtomicBool,
 }
 
-impl Switchboard {
-    fn read(&self) -> parking_lot::RwLockReadGuard<'_, AHashMap<StreamId, Vec<Arc<Mailbox>>>> {
+impl SubscriberTable {
+    fn read(&self) -> parking_lot::RwLockReadGuard<'_, AHashMap<StreamId, Vec<Arc<MessageQueue>>>> {
         self.subscribers.read()
     }
 
-    fn write(&self) -> parking_lot::RwLockWriteGuard<'_, AHashMap<StreamId, Vec<Arc<Mailbox>>>> {
+    fn write(&self) -> parking_lot::RwLockWriteGuard<'_, AHashMap<StreamId, Vec<Arc<MessageQueue>>>> {
         self.subscribers.write()
     }
 
-    fn lock_mailboxes(&self) -> MutexGuard<'_, Vec<Weak<Mailbox>>> {
-        let mut mailboxes = self.mailboxes.lock();
-        mailboxes.retain(|mailbox| mailbox.strong_count() > 0);
-        mailboxes
+    fn lock_queues(&self) -> MutexGuard<'_, Vec<Weak<MessageQueue>>> {
+        let mut queues = self.queues.lock();
+        queues.retain(|queue| queue.strong_count() > 0);
+        queues
     }
 
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.write().clear();
-        for mailbox in self.lock_mailboxes().iter().filter_map(Weak::upgrade) {
-            mailbox.arrived.notify_one();
+        for queue in self.lock_queues().iter().filter_map(Weak::upgrade) {
+            queue.arrived.notify_one();
         }
     }
 
@@ -106,35 +106,39 @@ impl Switchboard {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn forget(&self, mailbox: &Arc<Mailbox>) {
+    fn remove_queue(&self, queue: &Arc<MessageQueue>) {
         self.write().retain(|_, all| {
-            all.retain(|other| !Arc::ptr_eq(other, mailbox));
+            all.retain(|other| !Arc::ptr_eq(other, queue));
             !all.is_empty()
         });
     }
 }
 
-/// What one listener has yet to read. Bounded by `capacity` messages; overflow drops the oldest.
+/// The unread messages of one listener. Bounded by `capacity`; an overflow drops the oldest.
 #[derive(Debug)]
-struct Mailbox {
+struct MessageQueue {
     capacity: usize,
     messages: Mutex<VecDeque<(StreamId, BusMessage)>>,
-    /// One listener waits for it, so a permit of one is enough.
+    /// A single listener waits for it, so one permit is enough.
     arrived: Notify,
     lost: AtomicU64,
 }
 
-impl Mailbox {
+impl MessageQueue {
     fn new(capacity: usize) -> Self {
-        let (messages, arrived, lost) = Default::default();
-        Self { capacity, messages, arrived, lost }
+        Self {
+            capacity,
+            messages: Mutex::default(),
+            arrived: Notify::new(),
+            lost: AtomicU64::new(0),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<(StreamId, BusMessage)>> {
         self.messages.lock()
     }
 
-    fn put(&self, stream_id: StreamId, messages: Vec<BusMessage>) {
+    fn push(&self, stream_id: StreamId, messages: Vec<BusMessage>) {
         let mut waiting = self.lock();
         waiting.extend(messages.into_iter().map(|message| (stream_id, message)));
         let excess = waiting.len().saturating_sub(self.capacity);
@@ -147,13 +151,13 @@ impl Mailbox {
 
 #[derive(Debug)]
 struct InProcessListener {
-    switchboard: Arc<Switchboard>,
-    mailbox: Arc<Mailbox>,
+    table: Arc<SubscriberTable>,
+    queue: Arc<MessageQueue>,
 }
 
 impl Drop for InProcessListener {
     fn drop(&mut self) {
-        self.switchboard.forget(&self.mailbox);
+        self.table.remove_queue(&self.queue);
     }
 }
 
@@ -161,53 +165,53 @@ impl Drop for InProcessListener {
 impl BusListener for InProcessListener {
     async fn receive(&mut self) -> Result<BusEvent, BusError> {
         loop {
-            // Asked before the mailbox is: what was put down before closing is still delivered.
-            let closed = self.switchboard.is_closed();
-            if let Some((stream_id, message)) = self.mailbox.lock().pop_front() {
+            // Read before the queue: messages queued before closing are still delivered.
+            let closed = self.table.is_closed();
+            if let Some((stream_id, message)) = self.queue.lock().pop_front() {
                 return Ok(BusEvent::Message(stream_id, message));
             }
             if closed {
                 return Err(BusError::Closed);
             }
-            self.mailbox.arrived.notified().await;
+            self.queue.arrived.notified().await;
         }
     }
 
     fn lost(&self) -> u64 {
-        self.mailbox.lost.load(Ordering::Relaxed)
+        self.queue.lost.load(Ordering::Relaxed)
     }
 }
 
 #[derive(Debug)]
 struct InProcessSubscriptions {
-    switchboard: Arc<Switchboard>,
-    mailbox: Weak<Mailbox>,
+    table: Arc<SubscriberTable>,
+    queue: Weak<MessageQueue>,
 }
 
 #[async_trait]
 impl Subscriptions for InProcessSubscriptions {
     async fn subscribe(&self, stream_id: StreamId) -> Result<(), BusError> {
-        let mut subscribers = self.switchboard.write();
-        let mailbox = self.mailbox.upgrade().filter(|_| !self.switchboard.is_closed());
-        let mailbox = mailbox.ok_or(BusError::Closed)?;
+        let mut subscribers = self.table.write();
+        let queue = self.queue.upgrade().filter(|_| !self.table.is_closed());
+        let queue = queue.ok_or(BusError::Closed)?;
         let all = subscribers.entry(stream_id).or_default();
-        if !all.iter().any(|other| Arc::ptr_eq(other, &mailbox)) {
-            all.push(mailbox);
+        if !all.iter().any(|other| Arc::ptr_eq(other, &queue)) {
+            all.push(queue);
         }
         Ok(())
     }
 
     async fn unsubscribe(&self, stream_id: StreamId) -> Result<(), BusError> {
-        let Some(mailbox) = self.mailbox.upgrade() else { return Ok(()) };
-        let mut subscribers = self.switchboard.write();
+        let Some(queue) = self.queue.upgrade() else { return Ok(()) };
+        let mut subscribers = self.table.write();
         if let Some(all) = subscribers.get_mut(&stream_id) {
-            all.retain(|other| !Arc::ptr_eq(other, &mailbox));
+            all.retain(|other| !Arc::ptr_eq(other, &queue));
             if all.is_empty() {
                 subscribers.remove(&stream_id);
             }
         }
-        // What is left of the stream is of no use to anybody, and takes room.
-        mailbox.lock().retain(|(other, _)| *other != stream_id);
+        // The remaining messages of the stream are no longer needed and take room.
+        queue.lock().retain(|(other, _)| *other != stream_id);
         Ok(())
     }
 }
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_mailbox_keeps_the_newest() {
+    async fn a_full_queue_keeps_the_newest() {
         let bus = InProcessBus::new(2);
         let (subscriptions, mut listener) = bus.listen(&NodeId::new("a")).await.unwrap();
         subscriptions.subscribe(StreamId(1)).await.unwrap();
@@ -241,19 +245,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_listener_is_forgotten() {
+    async fn a_dropped_listener_is_removed() {
         let bus = InProcessBus::new(2);
         let (subscriptions, listener) = bus.listen(&NodeId::new("a")).await.unwrap();
         subscriptions.subscribe(StreamId(1)).await.unwrap();
         drop(listener);
-        assert!(bus.switchboard.read().is_empty());
+        assert!(bus.table.read().is_empty());
         assert!(matches!(subscriptions.subscribe(StreamId(1)).await, Err(BusError::Closed)));
         let message = BusMessage::Throttle { sample_rate: SampleRate::from_share(0.5).unwrap() };
         bus.publish(StreamId(1), vec![message]).await.unwrap();
     }
 
     #[tokio::test]
-    async fn dropping_the_bus_closes_its_listeners_after_what_they_were_sent() {
+    async fn a_dropped_bus_closes_listeners_after_their_queues() {
         let bus = InProcessBus::new(8);
         let (subscriptions, mut listener) = bus.listen(&NodeId::new("a")).await.unwrap();
         subscriptions.subscribe(StreamId(1)).await.unwrap();

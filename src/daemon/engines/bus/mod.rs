@@ -1,15 +1,15 @@
-//! The fan-out bus: from the coordinator that orders a stream to every edge whose viewers watch it.
+//! The fan-out bus: from the coordinator that orders a stream to every edge with viewers of it.
 //!
-//! In: [`BusMessage`]s for a stream. Out: the same messages, in order per stream, to each listener
-//! that subscribed to the stream. Engines: [`in_process`]; Redis Pub/Sub is the distributed one.
+//! In: [`BusMessage`]s of a stream. Out: the same messages, in order per stream, to each listener that
+//! subscribed to the stream. Engines: [`in_process`]; [`redis`] (Pub/Sub) is the distributed one.
 //!
-//! Always holds: at most once. A message may be lost (a slow listener, a broken connection), never
-//! repeated by the bus and never reordered within a stream and a publisher. Every batch of comments
-//! says which range of the sequence it covers, so the listener sees a loss and repairs it from the
-//! recent cache or the log.
+//! Always holds: delivery at most once. A message may be lost (a slow listener, a broken connection),
+//! but the bus never repeats one and never reorders those of one stream and publisher. Every batch of
+//! comments names the range of the sequence that it covers, so the listener notices a loss and
+//! repairs it from the recent cache or the log.
 //!
-//! When full: a listener that does not keep up loses messages, counted; publishers never wait for a
-//! listener.
+//! When full: a listener that is too slow loses messages, which are counted. Publishers never wait for
+//! a listener.
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -27,11 +27,11 @@ use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Epoch, NodeId, Seq, StreamId};
 
-/// What travels on the bus, for one stream.
+/// A message on the bus, for one stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum BusMessage {
     Batch(Arc<Batch>),
-    /// Ahead of the batch that covers it, so that nothing delays it.
+    /// Published before the batch that covers it, so that nothing delays it.
     Deleted {
         seq: Seq,
         deletion: Deletion,
@@ -43,32 +43,32 @@ pub enum BusMessage {
     Reactions {
         totals: BTreeMap<Arc<str>, u64>,
     },
-    /// Viewers of the stream on all nodes.
+    /// The number of viewers of the stream on all nodes.
     Presence {
         viewers: u64,
     },
     Announcement {
         message: Arc<str>,
     },
-    /// The event is over; connections are closed.
+    /// The stream has ended; connections are closed.
     Ended,
 }
 
-/// Comments and deletions of one stream, in order, and the range of the sequence they stand for.
-/// Ranges of one stream join: a hole between two batches is a loss.
+/// Comments and deletions of one stream, in order, and the range of the sequence that they cover.
+/// Ranges of one stream are adjacent: a hole between two batches is a loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     pub epoch: Epoch,
     pub from_seq: Seq,
     pub to_seq: Seq,
-    /// What was sampled out is exactly what this rate does not keep, staff aside.
+    /// The comments sampled out are exactly those that this rate does not keep, except staff.
     pub sample_rate: SampleRate,
     pub comments: Vec<SequencedComment>,
-    /// Comments of the range that the rate left out.
+    /// Number of comments of the range that were sampled out.
     pub sampled_out: u32,
     /// Deletions whose own records lie in the range.
     pub deletions: Vec<(Seq, Deletion)>,
-    /// Places of comments by staff, in order: no rate leaves them out.
+    /// Sequence numbers of the comments of staff, in order. They are never sampled out.
     #[serde(default)]
     pub staff: Vec<Seq>,
 }
@@ -81,48 +81,48 @@ pub enum BusError {
     Closed,
 }
 
-/// The contract. See the module's text for what always holds.
+/// The contract.
 #[async_trait]
 pub trait FanoutBus: Send + Sync + std::fmt::Debug + 'static {
-    /// Publishes messages, in order, to all who listen to the stream. `Ok` promises no delivery.
+    /// Publishes messages, in order, to all subscribers of the stream. `Ok` does not mean delivery.
     async fn publish(&self, stream_id: StreamId, messages: Vec<BusMessage>)
     -> Result<(), BusError>;
 
-    /// A listener for a node. It is subscribed to nothing at first.
+    /// Creates a listener for a node, without any subscription.
     async fn listen(
         &self,
         node: &NodeId,
     ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError>;
 }
 
-/// What a listener hears.
+/// An event that a listener receives.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BusEvent {
     /// A message of a subscribed stream.
     Message(StreamId, BusMessage),
-    /// The bus is out of reach: until [`Self::Restored`] nothing is heard of what is published.
+    /// The bus is away: until [`Self::Restored`] published messages may not arrive.
     Interrupted,
-    /// Everything published to the subscribed streams from now on is heard again. What was published
-    /// since [`Self::Interrupted`] is lost; whoever needs it looks where the order has come to.
+    /// Everything published to the subscribed streams from now on arrives again. Messages published
+    /// since [`Self::Interrupted`] may be lost; the listener reads the stream's head to find out.
     Restored,
 }
 
 /// The receiving end of a node.
 #[async_trait]
 pub trait BusListener: Send + Sync + std::fmt::Debug {
-    /// What comes next. Cancel-safe.
+    /// Receives the next event. Cancel-safe.
     async fn receive(&mut self) -> Result<BusEvent, BusError>;
 
-    /// Messages lost because this listener did not keep up, since it was made.
+    /// Returns the number of messages lost so far because this listener was too slow.
     fn lost(&self) -> u64;
 }
 
-/// Chooses the streams of one listener; cheap to share.
+/// Controls the subscriptions of one listener. Cheap to share.
 pub type BusSubscriptions = Arc<dyn Subscriptions>;
 
 #[async_trait]
 pub trait Subscriptions: Send + Sync + std::fmt::Debug {
-    /// Once this returns, everything published to the stream from now on is received.
+    /// When this returns, everything published to the stream from now on is received.
     async fn subscribe(&self, stream_id: StreamId) -> Result<(), BusError>;
 
     async fn unsubscribe(&self, stream_id: StreamId) -> Result<(), BusError>;

@@ -5,7 +5,7 @@ use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{BusEvent, BusListener, FanoutBus as _, conformance};
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::registry::ConnectionRegistry as _;
-use crate::daemon::engines::registry::conformance::RecordingEndpoint;
+use crate::daemon::engines::registry::conformance::RecordingHandler;
 use crate::daemon::engines::registry::in_process::InProcessRegistry;
 use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::event_log::InMemoryLog;
@@ -88,7 +88,7 @@ async fn fallback_bus_keeps_the_contract_of_the_bus() {
 fn registry(
     node: &str,
     direct: Arc<DirectPath>,
-    endpoint: &Arc<RecordingEndpoint>,
+    endpoint: &Arc<RecordingHandler>,
 ) -> FallbackRegistry {
     let alone = InProcessRegistry::new(NodeId::new(node));
     let registry = FallbackRegistry::new(Arc::new(alone), direct);
@@ -99,7 +99,7 @@ fn registry(
 #[tokio::test(start_paused = true)]
 async fn undeliverable_command_reaches_only_its_node() {
     let log = InMemoryLog::new();
-    let endpoints: Vec<_> = (0..3).map(|_| Arc::new(RecordingEndpoint::default())).collect();
+    let endpoints: Vec<_> = (0..3).map(|_| Arc::new(RecordingHandler::default())).collect();
     let mut registries = Vec::new();
     let mut stops = Vec::new();
     for (name, endpoint) in ["a", "b", "c"].into_iter().zip(&endpoints) {
@@ -109,9 +109,9 @@ async fn undeliverable_command_reaches_only_its_node() {
     }
     let command = NodeCommand::Disconnect { user_id: UserId(5), code: CloseCode::Banned };
     let answer = registries[0].command(&NodeId::new("b"), command.clone()).await;
-    assert_eq!(answer.unwrap(), 3, "as its endpoint answers");
-    assert_eq!(endpoints[1].told(), std::slice::from_ref(&command));
-    assert!(endpoints[0].told().is_empty() && endpoints[2].told().is_empty());
+    assert_eq!(answer.unwrap(), 3, "as its handler answers");
+    assert_eq!(endpoints[1].commands(), std::slice::from_ref(&command));
+    assert!(endpoints[0].commands().is_empty() && endpoints[2].commands().is_empty());
 
     stops[2].cancel();
     tokio::time::sleep(Duration::from_millis(1)).await;

@@ -1,5 +1,5 @@
-//! What every engine of [`super::ConnectionRegistry`] must do: [`suite`] on the node that asks,
-//! [`shared_suite`] on two nodes, for engines that several processes share.
+//! Promises of every engine of [`super::ConnectionRegistry`]: [`suite`] on one node, [`shared_suite`]
+//! on two nodes, for engines that several processes share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,39 +16,39 @@ use crate::protocol::admin::{
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
 
-/// An endpoint that writes down what it was told and says it touched three connections.
+/// A handler that records its commands and answers that each touched three connections.
 #[derive(Debug, Default)]
-pub(crate) struct RecordingEndpoint {
-    told: Mutex<Vec<NodeCommand>>,
+pub(crate) struct RecordingHandler {
+    commands: Mutex<Vec<NodeCommand>>,
 }
 
-impl RecordingEndpoint {
-    pub(crate) fn told(&self) -> Vec<NodeCommand> {
-        self.told.lock().clone()
+impl RecordingHandler {
+    pub(crate) fn commands(&self) -> Vec<NodeCommand> {
+        self.commands.lock().clone()
     }
 }
 
 #[async_trait]
-impl CommandHandler for RecordingEndpoint {
+impl CommandHandler for RecordingHandler {
     async fn handle(&self, command: NodeCommand) -> u64 {
-        self.told.lock().push(command);
+        self.commands.lock().push(command);
         3
     }
 }
 
-/// Runs everything; `make` gives the registry as the named node sees it, with nothing in it.
+/// Runs all promises of one node. `make` returns an empty registry of the named node.
 pub(crate) async fn suite(make: impl AsyncFn(NodeId, Arc<dyn CommandHandler>) -> SharedRegistry) {
     let node = NodeId::new("conformance");
-    let fresh = async || make(node.clone(), Arc::new(RecordingEndpoint::default())).await;
+    let fresh = async || make(node.clone(), Arc::new(RecordingHandler::default())).await;
     connections_are_found_oldest_first_until_removed(&fresh().await, &node).await;
-    removing_what_is_not_there_is_no_error(&fresh().await, &node).await;
+    removing_a_missing_connection_is_no_error(&fresh().await, &node).await;
     the_limit_holds_against_racing_connections(&fresh().await, &node).await;
     a_limit_of_zero_is_none(&fresh().await, &node).await;
     viewer_counts_replace_those_before(&fresh().await, &node).await;
     the_node_knows_itself(&fresh().await, &node).await;
-    let endpoint = Arc::new(RecordingEndpoint::default());
-    let registry = make(node.clone(), endpoint.clone()).await;
-    commands_reach_the_node_and_unknown_nodes_are_unreachable(&registry, &node, &endpoint).await;
+    let handler = Arc::new(RecordingHandler::default());
+    let registry = make(node.clone(), handler.clone()).await;
+    commands_reach_only_known_nodes(&registry, &node, &handler).await;
 }
 
 pub(crate) fn connection(node: &NodeId, stream: u64, connected_at: u64) -> ConnectionInfo {
@@ -73,7 +73,7 @@ async fn connections_are_found_oldest_first_until_removed(
     assert_eq!(registry.locate(UserId(43)).await.unwrap().len(), 1);
 }
 
-async fn removing_what_is_not_there_is_no_error(registry: &SharedRegistry, node: &NodeId) {
+async fn removing_a_missing_connection_is_no_error(registry: &SharedRegistry, node: &NodeId) {
     let id = registry.register(UserId(1), connection(node, 1, 1), 0).await.unwrap();
     registry.unregister(UserId(2), id).await.unwrap();
     assert_eq!(registry.locate(UserId(1)).await.unwrap().len(), 1, "another user's");
@@ -171,10 +171,10 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
     }
 }
 
-async fn commands_reach_the_node_and_unknown_nodes_are_unreachable(
+async fn commands_reach_only_known_nodes(
     registry: &SharedRegistry,
     node: &NodeId,
-    endpoint: &RecordingEndpoint,
+    handler: &RecordingHandler,
 ) {
     let user_id = UserId(9);
     let commands = [
@@ -188,7 +188,7 @@ async fn commands_reach_the_node_and_unknown_nodes_are_unreachable(
     for command in commands.clone() {
         assert_eq!(registry.command(node, command).await.unwrap(), 3);
     }
-    assert_eq!(endpoint.told(), commands);
+    assert_eq!(handler.commands(), commands);
     let nobody = NodeId::new("nobody");
     let answer = registry.command(&nobody, NodeCommand::ReloadSanctions).await;
     assert!(matches!(answer, Err(RegistryError::Unreachable(node)) if node == nobody));
@@ -200,11 +200,11 @@ pub(crate) struct Pair {
     pub(crate) b: Member,
 }
 
-/// A node with its own view of the store.
+/// A node with its own engine on the store.
 pub(crate) struct Member {
     pub(crate) node: NodeId,
     pub(crate) registry: SharedRegistry,
-    pub(crate) endpoint: Arc<RecordingEndpoint>,
+    pub(crate) handler: Arc<RecordingHandler>,
 }
 
 impl Member {
@@ -218,25 +218,25 @@ impl Member {
     }
 }
 
-/// Waits until it is so; longer than any engine needs.
-pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+/// Waits until the condition holds, longer than any engine needs.
+pub(crate) async fn eventually(condition: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
-        while !is_so().await {
+        while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect(what);
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect(condition);
 }
 
-/// Runs everything that needs two nodes; `make` gives the registry as the named node sees the store
-/// of the given number, which is empty at first.
+/// Runs all promises of two nodes. `make` returns the registry of the named node on the store of the
+/// given number, which is empty at first.
 pub(crate) async fn shared_suite(
     make: impl AsyncFn(u32, NodeId, Arc<dyn CommandHandler>) -> SharedRegistry,
 ) {
     let member = async |store, name: &str| {
-        let (node, endpoint) = (NodeId::new(name), Arc::new(RecordingEndpoint::default()));
-        let registry = make(store, node.clone(), endpoint.clone()).await;
-        let member = Member { node, registry, endpoint };
+        let (node, handler) = (NodeId::new(name), Arc::new(RecordingHandler::default()));
+        let registry = make(store, node.clone(), handler.clone()).await;
+        let member = Member { node, registry, handler };
         member.report().await;
         member
     };
@@ -245,12 +245,12 @@ pub(crate) async fn shared_suite(
     a_connection_is_found_from_every_node(&pair(1).await).await;
     the_limit_counts_the_connections_of_all_nodes(&pair(2).await).await;
     viewers_are_added_up_over_nodes(&pair(3).await).await;
-    a_command_reaches_the_named_node_alone(&pair(4).await).await;
-    a_node_that_leaves_takes_everything_along(&pair(5).await).await;
-    a_silent_node_is_dead_until_it_reports_again(&pair(6).await).await;
+    a_command_reaches_only_its_node(&pair(4).await).await;
+    leaving_removes_all_of_a_node(&pair(5).await).await;
+    a_silent_node_is_dead_until_it_reports(&pair(6).await).await;
     let pair = pair(7).await;
     let again = async || member(7, "a").await;
-    a_node_started_again_has_none_of_its_former_connections(&pair, again).await;
+    a_restarted_node_has_no_connections(&pair, again).await;
 }
 
 async fn both_nodes_are_listed_with_their_reports(Pair { a, b }: &Pair) {
@@ -306,20 +306,20 @@ async fn viewers_are_added_up_over_nodes(Pair { a, b }: &Pair) {
     assert_eq!(b.registry.viewers().await.unwrap(), [count(2, 3), count(3, 1)]);
 }
 
-async fn a_command_reaches_the_named_node_alone(Pair { a, b }: &Pair) {
+async fn a_command_reaches_only_its_node(Pair { a, b }: &Pair) {
     let command = NodeCommand::Disconnect { user_id: UserId(9), code: CloseCode::Banned };
     assert_eq!(a.registry.command(&b.node, command.clone()).await.unwrap(), 3);
-    assert_eq!((a.endpoint.told(), b.endpoint.told()), (vec![], vec![command]));
+    assert_eq!((a.handler.commands(), b.handler.commands()), (vec![], vec![command]));
     let sample_rate = Some(SampleRate::NONE);
     let command = NodeCommand::Throttle { stream_id: StreamId(1), sample_rate };
     assert_eq!(b.registry.command(&a.node, command.clone()).await.unwrap(), 3);
-    assert_eq!(a.endpoint.told(), [command]);
+    assert_eq!(a.handler.commands(), [command]);
     let nobody = NodeId::new("nobody");
     let answer = a.registry.command(&nobody, NodeCommand::ReloadSanctions).await;
     assert!(matches!(answer, Err(RegistryError::Unreachable(node)) if node == nobody));
 }
 
-async fn a_node_that_leaves_takes_everything_along(Pair { a, b }: &Pair) {
+async fn leaving_removes_all_of_a_node(Pair { a, b }: &Pair) {
     let user = UserId(1);
     a.registry.register(user, connection(&a.node, 1, 1), 1).await.unwrap();
     a.registry.report_viewers(&a.node, vec![(StreamId(1), 5)]).await.unwrap();
@@ -331,7 +331,7 @@ async fn a_node_that_leaves_takes_everything_along(Pair { a, b }: &Pair) {
     b.registry.register(user, connection(&b.node, 1, 1), 1).await.expect("its place is free");
 }
 
-async fn a_silent_node_is_dead_until_it_reports_again(Pair { a, b }: &Pair) {
+async fn a_silent_node_is_dead_until_it_reports(Pair { a, b }: &Pair) {
     let user = UserId(1);
     let held = connection(&a.node, 1, 1);
     a.registry.register(user, held.clone(), 1).await.unwrap();
@@ -351,19 +351,19 @@ async fn a_silent_node_is_dead_until_it_reports_again(Pair { a, b }: &Pair) {
     a.report().await;
     assert_eq!(b.known().await, [("a".to_owned(), true), ("b".to_owned(), true)]);
     assert_eq!(b.registry.viewers().await.unwrap(), [(StreamId(1), 5)]);
-    eventually("what a holds is found again", async || {
+    eventually("the connection of a is found again", async || {
         b.registry.locate(user).await.unwrap().contains(&held)
     })
     .await;
 }
 
-async fn a_node_started_again_has_none_of_its_former_connections(
-    Pair { a: former, b }: &Pair,
-    start_again: impl AsyncFn() -> Member,
+async fn a_restarted_node_has_no_connections(
+    Pair { a: previous, b }: &Pair,
+    restart: impl AsyncFn() -> Member,
 ) {
     let user = UserId(1);
-    former.registry.register(user, connection(&former.node, 1, 1), 1).await.unwrap();
-    let a = start_again().await;
+    previous.registry.register(user, connection(&previous.node, 1, 1), 1).await.unwrap();
+    let a = restart().await;
     assert_eq!(b.registry.locate(user).await.unwrap(), []);
     assert_eq!(b.known().await, [("a".to_owned(), true), ("b".to_owned(), true)]);
     a.registry.register(user, connection(&a.node, 1, 1), 1).await.expect("its place is free");

@@ -1,10 +1,10 @@
-//! The registry of one process: every connection is this node's own, and entries end with it.
+//! The registry of a single process: every connection is on this node, and entries end with it.
 
 use std::sync::{Arc, OnceLock};
 
 use ahash::AHashMap;
 use async_trait::async_trait;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::{
     CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
@@ -16,7 +16,7 @@ use crate::protocol::{NodeId, StreamId, UserId};
 #[derive(Debug)]
 pub struct InProcessRegistry {
     node: NodeId,
-    endpoint: OnceLock<Arc<dyn CommandHandler>>,
+    handler: OnceLock<Arc<dyn CommandHandler>>,
     entries: Mutex<Entries>,
 }
 
@@ -30,11 +30,7 @@ struct Entries {
 
 impl InProcessRegistry {
     pub fn new(node: NodeId) -> Self {
-        Self { node, endpoint: OnceLock::new(), entries: Mutex::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock()
+        Self { node, handler: OnceLock::new(), entries: Mutex::default() }
     }
 }
 
@@ -46,10 +42,10 @@ impl ConnectionRegistry for InProcessRegistry {
         connection: ConnectionInfo,
         limit: u32,
     ) -> Result<RegistrationId, RegistryError> {
-        let mut entries = self.lock();
-        let held = entries.by_user.get(&user_id).map_or(0, Vec::len);
-        if limit > 0 && held >= limit as usize {
-            return Err(RegistryError::TooManyConnections(u32::try_from(held).unwrap_or(u32::MAX)));
+        let mut entries = self.entries.lock();
+        let count = entries.by_user.get(&user_id).map_or(0, Vec::len);
+        if limit > 0 && count >= limit as usize {
+            return Err(RegistryError::TooManyConnections(u32::try_from(count).unwrap_or(u32::MAX)));
         }
         entries.last_id += 1;
         let id = RegistrationId(entries.last_id);
@@ -58,7 +54,7 @@ impl ConnectionRegistry for InProcessRegistry {
     }
 
     async fn unregister(&self, user_id: UserId, id: RegistrationId) -> Result<(), RegistryError> {
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         if let Some(held) = entries.by_user.get_mut(&user_id) {
             held.retain(|(other, _)| *other != id);
             if held.is_empty() {
@@ -69,7 +65,7 @@ impl ConnectionRegistry for InProcessRegistry {
     }
 
     async fn locate(&self, user_id: UserId) -> Result<Vec<ConnectionInfo>, RegistryError> {
-        let entries = self.lock();
+        let entries = self.entries.lock();
         let held = entries.by_user.get(&user_id).map(Vec::as_slice).unwrap_or_default();
         let mut connections: Vec<_> = held.iter().map(|(_, info)| info.clone()).collect();
         drop(entries);
@@ -82,13 +78,13 @@ impl ConnectionRegistry for InProcessRegistry {
         node: &NodeId,
         viewers: Vec<(StreamId, u64)>,
     ) -> Result<(), RegistryError> {
-        self.lock().viewers.insert(node.clone(), viewers);
+        self.entries.lock().viewers.insert(node.clone(), viewers);
         Ok(())
     }
 
     async fn viewers(&self) -> Result<Vec<(StreamId, u64)>, RegistryError> {
         let mut totals: AHashMap<StreamId, u64> = AHashMap::new();
-        for (stream_id, count) in self.lock().viewers.values().flatten() {
+        for (stream_id, count) in self.entries.lock().viewers.values().flatten() {
             *totals.entry(*stream_id).or_default() += count;
         }
         let mut totals: Vec<_> = totals.into_iter().filter(|(_, count)| *count > 0).collect();
@@ -97,27 +93,27 @@ impl ConnectionRegistry for InProcessRegistry {
     }
 
     async fn report(&self, report: NodeReport) -> Result<(), RegistryError> {
-        self.lock().report = Some(Arc::new(report));
+        self.entries.lock().report = Some(Arc::new(report));
         Ok(())
     }
 
-    /// There is nobody to tell: the entries end with the process.
+    /// Does nothing: the entries end with the process.
     async fn leave(&self) -> Result<(), RegistryError> {
         Ok(())
     }
 
     async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError> {
-        let report = self.lock().report.clone();
+        let report = self.entries.lock().report.clone();
         Ok(vec![KnownNode { node: self.node.clone(), alive: true, report }])
     }
 
-    fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>) {
-        let _ = self.endpoint.set(endpoint);
+    fn set_command_handler(&self, handler: Arc<dyn CommandHandler>) {
+        let _ = self.handler.set(handler);
     }
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
-        match self.endpoint.get() {
-            Some(endpoint) if *node == self.node => Ok(endpoint.handle(command).await),
+        match self.handler.get() {
+            Some(handler) if *node == self.node => Ok(handler.handle(command).await),
             _ => Err(RegistryError::Unreachable(node.clone())),
         }
     }
@@ -139,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn before_assembly_gave_the_endpoint_the_node_is_not_reachable() {
+    async fn without_a_handler_the_node_is_unreachable() {
         let node = NodeId::new("n");
         let registry = InProcessRegistry::new(node.clone());
         let answer = registry.command(&node, NodeCommand::ReloadSanctions).await;
@@ -155,6 +151,6 @@ mod tests {
             let id = registry.register(UserId(user), info, 1).await.unwrap();
             registry.unregister(UserId(user), id).await.unwrap();
         }
-        assert!(registry.lock().by_user.is_empty());
+        assert!(registry.entries.lock().by_user.is_empty());
     }
 }

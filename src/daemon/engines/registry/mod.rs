@@ -1,18 +1,18 @@
 //! The connection registry: which node holds which user's connections, and how to reach it.
 //!
-//! In: connections opened and closed, viewer counts, from the edges. Out: where a user is; viewers of
-//! a stream on all nodes; commands carried to one node. Engines: [`in_process`]; [`redis`] is the
-//! distributed one.
+//! In: connections opened and closed, viewer counts, from the edges. Out: the nodes of a user; the
+//! viewers of a stream on all nodes; commands sent to one node. Engines: [`in_process`]; [`redis`] is
+//! the distributed one.
 //!
-//! Always holds: a registered connection is found until it is removed or its node has died, at most
-//! for the entry's time to live. A stale entry costs a command that finds nobody, never an error.
+//! Always holds: a registered connection is found until it is removed, its node dies, or its entry
+//! expires. A stale entry costs a command that finds no connection, never an error.
 //!
-//! A distributed engine keeps in memory what its node holds. While its server is away connections are
-//! taken all the same, noted here, held to the limit by what this node alone holds, and removed here;
-//! once the server is back it comes to know all of this without the caller's doing.
+//! A distributed engine keeps the connections of its node in memory. While its server is away,
+//! connections are accepted and removed in memory, and the limit counts those of this node only. The
+//! engine writes all of it to the server when the server is back.
 //!
-//! When full: bounded by the node's connection limit; the limit a user is enforced by
-//! [`ConnectionRegistry::register`] itself, in one step, so that two connections cannot race past it.
+//! When full: bounded by the node's connection limit. [`ConnectionRegistry::register`] enforces the
+//! limit per user atomically, so that two connections cannot race past it.
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -41,19 +41,19 @@ pub enum RegistryError {
     Unreachable(NodeId),
 }
 
-/// Names one registration, so that it can be removed.
+/// Identifies one registration, so that it can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RegistrationId(pub u64);
 
 /// The contract.
 #[async_trait]
 pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
-    /// Notes a connection, unless the user holds `limit` already (0 is no limit). Connections of dead
+    /// Registers a connection, unless the user has `limit` already (0 is no limit). Connections of dead
     /// nodes do not count.
     ///
     /// # Errors
-    /// `TooManyConnections`; `Unavailable` only from an engine that cannot note it for later, and then
-    /// the connection is not in the registry for as long as it lasts.
+    /// `TooManyConnections`; `Unavailable` only from an engine that cannot register it later. The
+    /// connection is then missing from the registry for as long as it lasts.
     async fn register(
         &self,
         user_id: UserId,
@@ -61,54 +61,53 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
         limit: u32,
     ) -> Result<RegistrationId, RegistryError>;
 
-    /// Removes a connection of this node; one that is not there is no error.
+    /// Removes a connection of this node. A missing one is no error.
     async fn unregister(&self, user_id: UserId, id: RegistrationId) -> Result<(), RegistryError>;
 
-    /// All connections of a user, oldest first.
+    /// Returns all connections of a user, oldest first.
     ///
     /// # Errors
-    /// `Unavailable`: then every node has to be asked.
+    /// `Unavailable`: the caller must then send its command to every node.
     async fn locate(&self, user_id: UserId) -> Result<Vec<ConnectionInfo>, RegistryError>;
 
-    /// Says how many viewers this node has on each stream it has any on; replaces what it said before.
+    /// Replaces the viewer counts of this node, one per stream that has viewers here.
     async fn report_viewers(
         &self,
         node: &NodeId,
         viewers: Vec<(StreamId, u64)>,
     ) -> Result<(), RegistryError>;
 
-    /// Viewers of every stream that has any, all nodes together.
+    /// Returns the viewers of every stream that has some, summed over all nodes.
     async fn viewers(&self) -> Result<Vec<(StreamId, u64)>, RegistryError>;
 
-    /// Tells the others that this node lives, and what it measures. Called about once a second; a
-    /// node that has not reported for [`ALIVE_FOR`] counts as dead, and its connections are no longer
-    /// found.
+    /// Publishes a heartbeat of this node with its measurements. Called about once per second. A node
+    /// that has not reported for [`ALIVE_FOR`] counts as dead, and its connections are not found.
     async fn report(&self, report: NodeReport) -> Result<(), RegistryError>;
 
-    /// Takes this node and its connections out: it goes down in good order.
+    /// Removes this node and its connections before an orderly shutdown.
     async fn leave(&self) -> Result<(), RegistryError>;
 
-    /// Every node that reported within [`KNOWN_FOR`] and has not left, by name; this one included,
-    /// also before its first report. Which are alive is judged by one clock, not by the nodes' own.
-    /// While the server is away, those last known, whose silence then counts against them.
+    /// Returns every node that reported within [`KNOWN_FOR`] and has not left, by name. This node is
+    /// included even before its first report. One clock decides which nodes are alive, not the nodes'
+    /// own. While the server is away these are the nodes last known, whose age grows.
     async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError>;
 
-    /// Gives the node's own end, which assembly has only later; commands reach it from now on. The
-    /// first one given stays.
-    fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>);
+    /// Sets the handler of this node's commands, which assembly creates after the registry. Later calls
+    /// have no effect.
+    fn set_command_handler(&self, handler: Arc<dyn CommandHandler>);
 
-    /// Carries a command to a node and brings back how many connections it touched. The node obeys it
-    /// once or not at all; to this node itself it goes without the server.
+    /// Sends a command to a node and returns the number of connections it touched. The node executes it
+    /// at most once. A command to this node itself does not pass the server.
     ///
     /// # Errors
-    /// `Unreachable` at once if nobody listens under that name, otherwise within two seconds; a node
-    /// that was too slow to answer may still have obeyed.
+    /// `Unreachable`: at once if nobody listens under that name, otherwise within two seconds. A node
+    /// that was too slow to reply may have executed the command.
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError>;
 }
 
-/// A node that reported within this time is alive: three reports may be late or lost.
+/// A node that reported within this time is alive. Three reports may be late or lost.
 pub const ALIVE_FOR: Duration = Duration::from_secs(4);
-/// A node that died is named to operators for this long.
+/// A dead node is shown to operators for this long.
 pub const KNOWN_FOR: Duration = Duration::from_secs(600);
 
 /// A node as the registry knows it.
@@ -117,31 +116,31 @@ pub struct KnownNode {
     pub node: NodeId,
     /// Whether it reported within [`ALIVE_FOR`].
     pub alive: bool,
-    /// Its last report; absent before the first.
+    /// Its last report; `None` before the first.
     pub report: Option<Arc<NodeReport>>,
 }
 
-/// What one node can be asked to do to its own viewers and stages.
+/// A command that a node executes on its own viewers and stages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum NodeCommand {
     /// Close every connection of a user.
     Disconnect { user_id: UserId, code: CloseCode },
-    /// Write a message to every connection of a user.
+    /// Send a message to every connection of a user.
     Direct { user_id: UserId, from: Arc<str>, message: Arc<str> },
     /// Reload sanctions from the metadata store.
     ReloadSanctions,
     /// Reload the settings of a stream from the metadata store.
     ReloadStream { stream_id: StreamId },
-    /// Broadcast this share of a stream; `None` lets the throttle decide.
+    /// Broadcast this share of a stream. `None` lets the throttle decide.
     Throttle { stream_id: StreamId, sample_rate: Option<SampleRate> },
-    /// Stop taking viewers and send away those there are, or take them again.
+    /// Stop accepting viewers and disconnect the present ones, or undo this.
     Drain { undo: bool },
 }
 
-/// The node's own end of [`ConnectionRegistry::command`], given to the engine at assembly.
+/// The receiver of [`ConnectionRegistry::command`] on its node.
 #[async_trait]
 pub trait CommandHandler: Send + Sync + std::fmt::Debug + 'static {
-    /// Obeys, and says how many connections were touched.
+    /// Executes a command and returns the number of connections it touched.
     async fn handle(&self, command: NodeCommand) -> u64;
 }
 

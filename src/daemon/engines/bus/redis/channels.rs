@@ -1,11 +1,11 @@
-//! The names of channels, and which shard a node listens to. Every `lcd` must find the same.
+//! The names of channels, and the shard that a node listens to. Every `lcd` must compute the same.
 
 use std::sync::Arc;
 
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::protocol::{NodeId, StreamId};
 
-/// The channels of one shard, of all streams.
+/// The channels of one shard, for all streams.
 #[derive(Debug, Clone)]
 pub(super) struct Channels {
     prefix: Arc<str>,
@@ -18,7 +18,7 @@ impl Channels {
         Self { prefix: nodes.key("stream:").into(), suffix: suffix.into() }
     }
 
-    /// Those a node listens to.
+    /// The channels that a node listens to.
     pub(super) fn of_node(nodes: &RedisNodes, node: &NodeId, shards: u32) -> Self {
         Self::of_shard(nodes, crc32c::crc32c(node.as_str().as_bytes()) % shards)
     }
@@ -40,7 +40,7 @@ mod tests {
     use crate::daemon::base::config::RedisConfig;
 
     #[tokio::test]
-    async fn channels_are_named_as_documented_and_stay_so() {
+    async fn channel_names_are_as_documented() {
         let config = RedisConfig { prefix: "live:".to_owned(), ..RedisConfig::default() };
         let nodes = RedisNodes::open(&config).unwrap();
         let channels = Channels::of_shard(&nodes, 3);

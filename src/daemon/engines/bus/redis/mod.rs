@@ -1,34 +1,34 @@
 //! The bus on Redis Pub/Sub, sharded over one or several nodes. Redis 6.2 or later.
 //!
-//! **What is where.** A stream has `redis.shards` channels, `stream:{id}:comments:shard{n}` under
-//! `redis.prefix`, each on the Redis node its name hashes to. An edge listens to one of them, the
-//! shard its own name hashes to. A publisher gives each Redis node the payload once, in one script
-//! that passes it to those of the stream's channels that have subscribers: whoever was subscribed
-//! before the call began is told, and no other channel is touched. The messages of one call travel
-//! as one payload, MessagePack arrays; a field added later must come last and have a default, so
-//! that nodes of two releases understand each other.
+//! **Channels.** A stream has `redis.shards` channels, `stream:{id}:comments:shard{n}` under
+//! `redis.prefix`, each on the Redis node that its name hashes to. An edge listens to one of them: the
+//! shard that the edge's name hashes to. A publisher sends each Redis node the payload once, in one
+//! script that publishes it on those of the stream's channels that have subscribers. A listener that
+//! was subscribed before the call receives it. The messages of one call are one payload of MessagePack
+//! arrays. A new field must come last and have a default, so that nodes of two releases understand
+//! each other.
 //!
 //! **Order.** One connection per publisher and Redis node carries its calls one after another, so
 //! calls that are awaited in turn arrive in turn.
 //!
-//! **When a server is away.** Publishing fails with `Unavailable`, within `redis.timeout` and at once
-//! while the node is known to be down; the stream's channels on other nodes are still published to.
-//! A listener hears `Interrupted`, connects again by itself, at most a second between two tries,
-//! subscribes to everything again, and hears `Restored` when that is done on every node it needs. A
-//! server that hangs is found by a ping every second.
+//! **When a server is away.** Publishing fails with `Unavailable`, within `redis.timeout`, and at once
+//! while the node is known to be down. The stream's channels on other nodes are still published to. A
+//! listener receives `Interrupted`, reconnects by itself with pauses of at most a second, subscribes to
+//! everything again, and receives `Restored` when that is done on every node it needs. A server that
+//! hangs is noticed by a ping every second.
 //!
-//! **What is bounded.** A listener holds `redis.listener_messages`; when it does not keep up the
-//! oldest go, counted, so that what comes after the hole shows it. Messages are decoded where the
-//! socket is read, so nothing piles up in front of that queue; a listener slower even than this is
-//! cut off by the server (`client-output-buffer-limit pubsub`) and hears `Interrupted`.
+//! **Bounds.** A listener holds `redis.listener_messages` messages. If it is too slow, the oldest are
+//! dropped and counted, so that the next message shows the hole. Messages are decoded where the socket
+//! is read, so no other queue builds up. If even this is too slow, the server closes the connection
+//! (`client-output-buffer-limit pubsub`) and the listener receives `Interrupted`.
 
 mod channels;
-mod mailbox;
+mod desired_subscriptions;
+mod listener_queue;
+mod node_subscription;
 mod publisher;
-mod subscription;
 #[cfg(test)]
 mod tests;
-mod wishes;
 
 use std::sync::Arc;
 
@@ -37,10 +37,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument as _, info_span};
 
 use self::channels::Channels;
-use self::mailbox::Mailbox;
+use self::desired_subscriptions::DesiredSubscriptions;
+use self::listener_queue::ListenerQueue;
+use self::node_subscription::NodeSubscription;
 use self::publisher::Publisher;
-use self::subscription::Subscription;
-use self::wishes::Wishes;
 use super::{
     BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus, Subscriptions,
 };
@@ -54,7 +54,7 @@ impl From<RedisFailure> for BusError {
     }
 }
 
-/// The engine. Dropping it closes its listeners, once they have read what had arrived.
+/// The engine. Dropping it closes its listeners after they have read their queues.
 #[derive(Debug)]
 pub struct RedisBus {
     nodes: RedisNodes,
@@ -65,8 +65,8 @@ pub struct RedisBus {
 }
 
 impl RedisBus {
-    /// Must be called inside a tokio runtime; connects to nothing yet, so that a node that is down
-    /// at start is no different from one that goes down later.
+    /// Must be called inside a tokio runtime. Does not connect, so that a node that is down at start is
+    /// treated like one that goes down later.
     pub fn new(nodes: RedisNodes, config: &RedisConfig) -> Result<Self, RedisSetupError> {
         let shards = config.shards.max(1);
         Ok(Self {
@@ -100,31 +100,32 @@ impl FanoutBus for RedisBus {
         node: &NodeId,
     ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
         let channels = Channels::of_node(&self.nodes, node, self.shards);
-        let mailbox = Arc::new(Mailbox::new(self.listener_messages));
+        let queue = Arc::new(ListenerQueue::new(self.listener_messages));
         let stop = self.stop.child_token();
-        let mut wishes = Vec::with_capacity(self.nodes.count());
+        let mut desired = Vec::with_capacity(self.nodes.count());
         for index in 0..self.nodes.count() {
-            let (of_this, mailbox) = (Arc::new(Wishes::default()), mailbox.clone());
+            let of_node = Arc::new(DesiredSubscriptions::default());
+            let queue = queue.clone();
             let subscription =
-                Subscription::new(&self.nodes, index, &channels, of_this.clone(), mailbox)?;
+                NodeSubscription::new(&self.nodes, index, &channels, of_node.clone(), queue)?;
             let span = info_span!("task", name = "redis subscription", %node, index);
             tokio::spawn(subscription.run(stop.clone()).instrument(span));
-            wishes.push(of_this);
+            desired.push(of_node);
         }
         let subscriptions = RedisSubscriptions {
             channels,
             nodes: self.nodes.clone(),
-            wishes,
-            mailbox: mailbox.clone(),
+            desired,
+            queue: queue.clone(),
         };
-        let listener = RedisListener { mailbox, _stop: stop.drop_guard() };
+        let listener = RedisListener { queue, _stop: stop.drop_guard() };
         Ok((Arc::new(subscriptions), Box::new(listener)))
     }
 }
 
 #[derive(Debug)]
 struct RedisListener {
-    mailbox: Arc<Mailbox>,
+    queue: Arc<ListenerQueue>,
     /// Ends the subscription tasks, and with them their connections.
     _stop: DropGuard,
 }
@@ -132,11 +133,11 @@ struct RedisListener {
 #[async_trait]
 impl BusListener for RedisListener {
     async fn receive(&mut self) -> Result<BusEvent, BusError> {
-        self.mailbox.receive().await
+        self.queue.receive().await
     }
 
     fn lost(&self) -> u64 {
-        self.mailbox.lost()
+        self.queue.lost()
     }
 }
 
@@ -144,9 +145,9 @@ impl BusListener for RedisListener {
 struct RedisSubscriptions {
     channels: Channels,
     nodes: RedisNodes,
-    /// One for each Redis node.
-    wishes: Vec<Arc<Wishes>>,
-    mailbox: Arc<Mailbox>,
+    /// One per Redis node.
+    desired: Vec<Arc<DesiredSubscriptions>>,
+    queue: Arc<ListenerQueue>,
 }
 
 impl RedisSubscriptions {
@@ -154,9 +155,9 @@ impl RedisSubscriptions {
         self.nodes.index_of(self.channels.name(stream_id).as_bytes())
     }
 
-    async fn change(&self, stream_id: StreamId, wanted: bool) -> Result<(), BusError> {
+    async fn change(&self, stream_id: StreamId, is_desired: bool) -> Result<(), BusError> {
         let index = self.index_of(stream_id);
-        let answer = self.wishes[index].change(stream_id, wanted)?;
+        let answer = self.desired[index].change(stream_id, is_desired)?;
         match tokio::time::timeout(self.nodes.timeout(), answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(BusError::Closed),
@@ -172,20 +173,20 @@ impl RedisSubscriptions {
 
 #[async_trait]
 impl Subscriptions for RedisSubscriptions {
-    /// Where the node is away the subscription is remembered, and made before `Restored` is heard.
+    /// If the node is away, the subscription is made before the listener receives `Restored`.
     async fn subscribe(&self, stream_id: StreamId) -> Result<(), BusError> {
         self.change(stream_id, true).await
     }
 
-    /// Nothing of the stream is heard afterwards, even if the server did not answer.
+    /// Nothing of the stream is received afterwards, even if the server did not answer.
     async fn unsubscribe(&self, stream_id: StreamId) -> Result<(), BusError> {
         let ended = match self.change(stream_id, false).await {
             Err(BusError::Closed) => return Ok(()),
             ended => ended,
         };
-        // Unless it was subscribed to again meanwhile.
-        if !self.wishes[self.index_of(stream_id)].is_wanted(stream_id) {
-            self.mailbox.forget(stream_id);
+        // Unless there is a new subscription meanwhile.
+        if !self.desired[self.index_of(stream_id)].is_desired(stream_id) {
+            self.queue.discard_stream(stream_id);
         }
         ended
     }

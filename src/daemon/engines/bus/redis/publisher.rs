@@ -1,4 +1,4 @@
-//! To every shard that has listeners: one call to each Redis node, all at once.
+//! Publishes to every shard that has subscribers: one call per Redis node, all at once.
 
 use futures_util::future::join_all;
 
@@ -9,21 +9,20 @@ use crate::daemon::engines::backends::redis_nodes::{
 use crate::daemon::engines::bus::{BusError, BusMessage};
 use crate::protocol::StreamId;
 
-/// Looks who listens and publishes to them in one step, so that nobody can begin to listen in
-/// between and be missed. Sent in full each time (Redis keeps it compiled): were it named by its
-/// hash, a server that has forgotten it would have to be told again, and a call might overtake
-/// another meanwhile.
+/// Finds the channels with subscribers and publishes to them atomically, so that no new subscriber is
+/// missed. Sent in full each time (Redis caches the compiled script): if it were called by its hash, a
+/// server that does not know it would need a second call, which another call could overtake.
 const PUBLISH: &str = "\
-local heard = redis.call('PUBSUB', 'NUMSUB', unpack(ARGV, 2))
-for i = 2, #heard, 2 do
-  if heard[i] > 0 then redis.call('PUBLISH', heard[i - 1], ARGV[1]) end
+local subscribers = redis.call('PUBSUB', 'NUMSUB', unpack(ARGV, 2))
+for i = 2, #subscribers, 2 do
+  if subscribers[i] > 0 then redis.call('PUBLISH', subscribers[i - 1], ARGV[1]) end
 end";
 
 #[derive(Debug)]
 pub(super) struct Publisher {
     nodes: RedisNodes,
-    /// One to each node, not shared with other engines: a page of the recent cache on its way must
-    /// not delay a comment.
+    /// One per node, not shared with other engines: a page of the recent cache must not delay a
+    /// comment.
     connections: Vec<GuardedConnection>,
     shards: Vec<Channels>,
 }
@@ -38,8 +37,8 @@ impl Publisher {
         })
     }
 
-    /// `Unavailable` if any node failed that holds a shard of the stream, as it may have listeners;
-    /// the others have been published to all the same.
+    /// Returns `Unavailable` if any node failed that holds a shard of the stream, because it may have
+    /// subscribers. The other nodes have received the messages.
     pub(super) async fn publish(
         &self,
         stream_id: StreamId,
@@ -100,7 +99,7 @@ mod tests {
     use crate::protocol::{CommentId, Epoch, UserId};
 
     #[test]
-    fn every_message_comes_out_as_it_went_in_and_a_comment_costs_little_more_than_its_text() {
+    fn messages_survive_a_compact_encoding() {
         let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 5, [2, 0, 0, 0, 0, 1]);
         let deletion = Deletion { comment_id, reason: "moderator".into(), timestamp: 7 };
         let comment = SequencedComment {

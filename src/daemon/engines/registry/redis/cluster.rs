@@ -1,5 +1,5 @@
-//! Who is there: beats, reports, viewers. Everything is written to every Redis node, so that each of
-//! them alone shows the whole cluster.
+//! The nodes of the cluster: heartbeats, reports, viewers. All of it is written to every Redis node, so
+//! that each of them shows the whole cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,25 +10,26 @@ use redis::{FromRedisValue, Value};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use super::link::Link;
-use super::roster::{Heard, Sign};
-use super::{Core, keeper};
+use super::node_link::NodeLink;
+use super::node_list::{NodeObservation, NodeState};
+use super::wire::{decode, encode};
+use super::{Core, reconciler};
 use crate::daemon::engines::registry::{ALIVE_FOR, KNOWN_FOR, KnownNode, RegistryError};
 use crate::protocol::admin::NodeReport;
 use crate::protocol::{NodeId, StreamId};
 
-/// A Redis node that takes longer does not hold up the others: less than a second, the
-/// interval of reports, and a quarter of [`ALIVE_FOR`].
+/// A slow Redis node must not delay the others. Less than the interval of reports, which is a second
+/// and a quarter of [`ALIVE_FOR`].
 const WRITE_TIMEOUT: Duration = Duration::from_millis(800);
-/// A Redis node that came back has what every node reports after this time, so it is asked for sums
+/// Time after which a Redis node that came back has the reports of every node. Sums are read from it
 /// only then, unless there is no other.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
-/// Removing what is left at the end takes no longer.
+/// Time limit of the removals at the end.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What this node last said of itself.
+/// The last report of this node.
 #[derive(Debug, Default)]
-pub(super) struct Own {
+pub(super) struct OwnState {
     inner: Mutex<OwnInner>,
 }
 
@@ -39,7 +40,7 @@ struct OwnInner {
     has_left: bool,
 }
 
-impl Own {
+impl OwnState {
     fn with<T>(&self, act: impl FnOnce(&mut OwnInner) -> T) -> T {
         act(&mut self.inner.lock())
     }
@@ -52,47 +53,48 @@ impl Own {
 impl Core {
     pub(super) async fn report(&self, report: NodeReport) -> Result<(), RegistryError> {
         self.own.with(|own| own.report = Some(Arc::new(report)));
-        // A link that is down is its keeper's, which beats as soon as it answers.
+        // On a link that is down, the reconciler sends the heartbeat as soon as the node answers.
         let beats = self.links.iter().map(|link| async {
             match link.outage() {
-                None => in_time(link, self.beat_on(link)).await,
+                None => in_time(link, self.send_heartbeat(link)).await,
                 Some(outage) => Err(outage),
             }
         });
         one_is_enough(&join_all(beats).await)
     }
 
-    /// Says on one Redis node that this node lives; that it answers brings the link up.
-    pub(super) async fn beat_on(&self, link: &Link) -> Result<(), RegistryError> {
-        let first = link.awaits_first_beat();
+    /// Sends a heartbeat to one Redis node. An answer brings the link up.
+    pub(super) async fn send_heartbeat(&self, link: &NodeLink) -> Result<(), RegistryError> {
+        let first = link.needs_first_heartbeat();
         let report = self.own.with(|own| own.report.clone());
         let report = report.map(|report| encode(&*report)).unwrap_or_default();
         if self.own.has_left() {
             return Ok(());
         }
-        let mut invocation = self.scripts.beat.key(self.keys.life(self.life));
+        let mut invocation = self.scripts.heartbeat.key(self.keys.run_alive(self.run));
         invocation.key(&self.keys.nodes).key(&self.keys.left).key(self.keys.node(&self.node));
-        invocation.arg(self.node.as_str()).arg(self.life.to_string());
+        invocation.arg(self.node.as_str()).arg(self.run.to_string());
         invocation.arg(ALIVE_FOR.as_millis() as u64).arg(KNOWN_FOR.as_millis() as u64);
-        invocation.arg(&self.keys.lives).arg(u8::from(first)).arg(report);
+        invocation.arg(&self.keys.alive).arg(u8::from(first)).arg(report);
         let answer: Vec<Value> = link.probe(&invocation).await?;
         let now = Instant::now();
         let mut answer = answer.into_iter();
         let mut flag = || answer.next().and_then(take::<i64>).is_some_and(|flag| flag == 1);
-        let (was_known, is_shared) = (flag(), flag());
+        let was_known = flag();
+        let is_shared = flag();
         while let (Some(name), Some(age)) = (answer.next(), answer.next()) {
             let at = take(age).and_then(|age_ms| before(now, age_ms));
             if let Some((name, at)) = take::<String>(name).zip(at) {
-                self.roster.note(NodeId::new(&name), at);
+                self.node_list.record_heartbeat(NodeId::new(&name), at);
             }
         }
-        link.first_beat_done();
+        link.first_heartbeat_sent();
         if !was_known {
-            // The server is new or this node was thought dead: others may have removed its entries.
-            link.mark_incomplete();
+            // The server was emptied or considered this node dead: entries may be missing.
+            link.request_rewrite();
         }
-        link.restore();
-        if is_shared && self.roster.notice_shared_name() {
+        link.mark_up();
+        if is_shared && self.node_list.report_shared_name() {
             warn!(node = %self.node, "another process runs under the same `node.name`");
         }
         Ok(())
@@ -121,14 +123,14 @@ impl Core {
         let mut failure = RegistryError::Unavailable("no redis node answers".to_owned());
         for link in self.links_to_read() {
             match link.script::<Vec<Vec<u8>>>(&invocation).await {
-                Ok(others) => return Ok(self.sum(&others)),
+                Ok(others) => return Ok(self.sum_viewers(&others)),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
     }
 
-    fn sum(&self, others: &[Vec<u8>]) -> Vec<(StreamId, u64)> {
+    fn sum_viewers(&self, others: &[Vec<u8>]) -> Vec<(StreamId, u64)> {
         let mut totals = std::collections::BTreeMap::<StreamId, u64>::new();
         let others = others.iter().filter_map(|text| decode::<Vec<(StreamId, u64)>>(text));
         let own = self.own.with(|own| own.viewers.clone());
@@ -139,12 +141,12 @@ impl Core {
         totals.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Those that answer; first those that have for a while, from this node's own on, so that the
-    /// nodes do not all ask the same one.
-    fn links_to_read(&self) -> Vec<&Arc<Link>> {
+    /// Returns the links that are up: first those that have been for a while. The order starts at a
+    /// link chosen by this node's name, so that the nodes do not all read from the same one.
+    fn links_to_read(&self) -> Vec<&Arc<NodeLink>> {
         let first = self.nodes.index_of(self.node.as_str().as_bytes());
         let count = self.links.len();
-        let turn = |link: &Arc<Link>| (link.index + count - first) % count;
+        let turn = |link: &Arc<NodeLink>| (link.index + count - first) % count;
         let up = self.links.iter().filter_map(|link| Some((link.up_since()?, link)));
         let mut links: Vec<_> = up.collect();
         let fresh = |since: Instant| (since.elapsed() < SETTLED_AFTER).then_some(since);
@@ -156,55 +158,56 @@ impl Core {
         let mut invocation = self.scripts.nodes.key(&self.keys.nodes);
         invocation.key(&self.keys.left);
         invocation.arg(&self.keys.node).arg(KNOWN_FOR.as_millis() as u64);
-        let asked = self.links.iter().map(|link| link.script::<Vec<Value>>(&invocation));
-        let answers = join_all(asked).await.into_iter().flatten();
-        self.roster.take_in(answers.flat_map(read_nodes).collect());
+        let calls = self.links.iter().map(|link| link.script::<Vec<Value>>(&invocation));
+        let answers = join_all(calls).await.into_iter().flatten();
+        self.node_list.merge(answers.flat_map(read_nodes).collect());
         let report = self.own.with(|own| own.report.clone());
         let this = KnownNode { node: self.node.clone(), alive: true, report };
-        self.roster.nodes_beside(this)
+        self.node_list.nodes_with(this)
     }
 
     pub(super) async fn leave(&self) -> Result<(), RegistryError> {
         self.own.with(|own| own.has_left = true);
-        let mut invocation = self.scripts.leave.key(self.keys.life(self.life));
+        let mut invocation = self.scripts.leave.key(self.keys.run_alive(self.run));
         invocation.key(&self.keys.nodes).key(&self.keys.left).key(self.keys.node(&self.node));
-        invocation.arg(self.node.as_str()).arg(self.life.to_string());
+        invocation.arg(self.node.as_str()).arg(self.run.to_string());
         let writes = self.links.iter().map(|link| in_time(link, link.script(&invocation)));
         let left = one_is_enough(&join_all(writes).await);
-        // Nobody finds the entries any more; to remove them only saves memory.
+        // The entries no longer count; removing them only saves memory.
         join_all(self.links.iter().map(|link| async {
-            link.held.owe_all();
-            if !matches!(timeout(LEAVE_TIMEOUT, keeper::pay(self, link)).await, Ok(Ok(()))) {
-                debug!(address = link.address(), "entries are left to expire");
+            link.connections.queue_all_removals();
+            if !matches!(timeout(LEAVE_TIMEOUT, reconciler::flush_removals(self, link)).await, Ok(Ok(()))) {
+                debug!(address = link.address(), "entries left to expire");
             }
         }))
         .await;
         left
     }
 
-    /// Sees whether a Redis node answers again; if so, it knows at once that this node lives.
-    pub(super) async fn try_again(&self, link: &Link) -> Result<(), RegistryError> {
+    /// Checks whether a Redis node answers again. If it does, it has the heartbeat of this node.
+    pub(super) async fn probe(&self, link: &NodeLink) -> Result<(), RegistryError> {
         if self.own.has_left() {
             link.ping().await?;
-            link.restore();
+            link.mark_up();
             return Ok(());
         }
-        self.beat_on(link).await
+        self.send_heartbeat(link).await
     }
 }
 
-/// A write to one Redis node; one that takes too long has failed.
+/// Awaits a write to one Redis node. One that takes too long has failed.
 async fn in_time(
-    link: &Link,
+    link: &NodeLink,
     write: impl Future<Output = Result<(), RegistryError>>,
 ) -> Result<(), RegistryError> {
     match timeout(WRITE_TIMEOUT, write).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(link.fail(&format!("no answer within {WRITE_TIMEOUT:?}"))),
+        Err(_) => Err(link.mark_down(&format!("no answer within {WRITE_TIMEOUT:?}"))),
     }
 }
 
-/// One Redis node is enough: each alone shows the whole cluster.
+/// Returns an error if every outcome is one. A single Redis node is enough: each shows the whole
+/// cluster.
 pub(super) fn one_is_enough(outcomes: &[Result<(), RegistryError>]) -> Result<(), RegistryError> {
     match outcomes.iter().find_map(|outcome| outcome.clone().err()) {
         Some(failure) if outcomes.iter().all(Result::is_err) => Err(failure),
@@ -212,9 +215,9 @@ pub(super) fn one_is_enough(outcomes: &[Result<(), RegistryError>]) -> Result<()
     }
 }
 
-fn read_nodes(answer: Vec<Value>) -> Vec<Heard> {
+fn read_nodes(answer: Vec<Value>) -> Vec<NodeObservation> {
     let now = Instant::now();
-    let mut heard = Vec::new();
+    let mut observations = Vec::new();
     let mut answer = answer.into_iter();
     while let (Some(name), Some(age), Some(listed), Some(report)) =
         (answer.next(), answer.next(), answer.next(), answer.next())
@@ -222,32 +225,20 @@ fn read_nodes(answer: Vec<Value>) -> Vec<Heard> {
         let at = take(age).and_then(|age_ms| before(now, age_ms));
         let Some((name, at)) = take::<String>(name).zip(at) else { continue };
         let report = take::<Vec<u8>>(report).filter(|report| !report.is_empty());
-        let what = match take::<i64>(listed) {
-            Some(1) => Sign::Lives(report.and_then(|report| decode(&report)).map(Arc::new)),
-            _ => Sign::Left,
+        let state = match take::<i64>(listed) {
+            Some(1) => NodeState::Listed(report.and_then(|report| decode(&report)).map(Arc::new)),
+            _ => NodeState::Left,
         };
-        heard.push(Heard { node: NodeId::new(&name), at, what });
+        observations.push(NodeObservation { node: NodeId::new(&name), at, state });
     }
-    heard
+    observations
 }
 
-/// `None` if this machine was started later: its clock has no such time.
+/// Returns `None` for a time before the start of this machine, which its clock cannot express.
 fn before(now: Instant, age_ms: u64) -> Option<Instant> {
     now.checked_sub(Duration::from_millis(age_ms))
 }
 
 fn take<T: FromRedisValue>(value: Value) -> Option<T> {
     redis::from_redis_value(value).ok()
-}
-
-/// With names of fields: nodes of two versions run side by side during an upgrade.
-pub(super) fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).expect("types of numbers, texts and lists are always encoded")
-}
-
-/// `None` for what this version does not understand.
-pub(super) fn decode<T: serde::de::DeserializeOwned>(text: &[u8]) -> Option<T> {
-    rmp_serde::from_slice(text)
-        .inspect_err(|error| debug!(%error, "another node's words are not understood"))
-        .ok()
 }

@@ -1,8 +1,8 @@
--- Ends a life in good order: its connections are no longer found, its name no longer listed.
--- KEYS as for beat. ARGV: name, life.
+-- Ends a run: its connections are no longer found, its name is no longer listed.
+-- KEYS as for heartbeat.lua. ARGV: name, run.
 redis.call('DEL', KEYS[1])
-local life = redis.call('HGET', KEYS[4], 'life')
-if not life or life == ARGV[2] then
+local run = redis.call('HGET', KEYS[4], 'life')
+if not run or run == ARGV[2] then
   local time = redis.call('TIME')
   redis.call('DEL', KEYS[4])
   redis.call('ZREM', KEYS[2], ARGV[1])

@@ -1,14 +1,14 @@
--- The values of a user's connections on other living nodes; those of dead nodes are removed.
--- KEYS: the user's hash. ARGV: the asking life, prefix of the keys that say a life goes on.
+-- Returns a user's connections on other live nodes, and removes those of dead nodes.
+-- KEYS: the user's hash. ARGV: the caller's run, prefix of the alive keys.
 local entries = redis.call('HGETALL', KEYS[1])
 local alive, found = {}, {}
 for i = 1, #entries, 2 do
-  local life = string.match(entries[i], '^[^:]*')
-  if life ~= ARGV[1] then
-    if alive[life] == nil then
-      alive[life] = redis.call('EXISTS', ARGV[2] .. life) == 1
+  local run = string.match(entries[i], '^[^:]*')
+  if run ~= ARGV[1] then
+    if alive[run] == nil then
+      alive[run] = redis.call('EXISTS', ARGV[2] .. run) == 1
     end
-    if alive[life] then
+    if alive[run] then
       found[#found + 1] = entries[i + 1]
     else
       redis.call('HDEL', KEYS[1], entries[i])

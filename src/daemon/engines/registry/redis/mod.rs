@@ -1,49 +1,51 @@
-//! The registry on Redis: one node or several that know nothing of each other.
+//! The registry on one or several Redis nodes, which know nothing of each other.
 //!
-//! **What is stored where** (all under `redis.prefix`):
-//! - `conn:user:{user_id}`, on the Redis node that the user's hash chooses: a hash with a field for
-//!   each connection, `{life}:{registration}`, and `stream_id connected_at ws_server` as its value.
-//!   [`ENTRY_TTL`], written anew every half hour.
-//! - `nodes:alive:{life}`, on every Redis node: there while that run of a node goes on; expires
-//!   [`ALIVE_FOR`](super::ALIVE_FOR) after its last report. An entry whose life is not there does not
-//!   count and is not found; whoever meets it removes it. So a node that dies takes its connections
-//!   with it, and one that is started again under its name is another life.
-//! - `nodes` (names by when they were last heard of, by the server's clock, which alone judges ages),
-//!   `nodes:left`, `node:{name}` (a hash: `life`, `report`, `viewers`), on every Redis node.
-//! - Channels `node:{name}:commands` and `node:{name}:answers:{life}`, on every Redis node.
+//! **Keys** (all under `redis.prefix`):
+//! - `conn:user:{user_id}`, on the Redis node that the user's hash chooses: a hash with one field per
+//!   connection, `{run}:{registration}`, and the value `stream_id connected_at node`. Expires
+//!   [`ENTRY_TTL`] after the last write; rewritten every half hour.
+//! - `nodes:alive:{run}`, on every Redis node: exists while that run of a node is alive. Expires
+//!   [`ALIVE_FOR`](super::ALIVE_FOR) after its last heartbeat. Entries of a run without this key do
+//!   not count and are not found; a script that meets them removes them. A dead node thus takes its
+//!   connections with it, and a node restarted under its name is another run.
+//! - `nodes` (names by last heartbeat, by the clock of the server, which alone measures ages),
+//!   `nodes:left`, `node:{name}` (a hash: `life`, the run; `report`; `viewers`), on every Redis node.
+//! - Channels `node:{name}:commands` and `node:{name}:answers:{run}`, on every Redis node.
 //!
-//! **In one step.** Registering (the limit a user, leaving out dead nodes), finding and beating are
-//! one script each, one round trip; calls share a connection and are pipelined.
+//! **Atomicity.** Registering (with the limit per user, which ignores dead nodes), locating and
+//! heartbeats are one script and one round trip each. Calls share a connection and are pipelined.
 //!
-//! **When a Redis node is away** its first failed call takes it out, and calls that concern it are
-//! answered at once until it is back (tried twice a second). Meanwhile:
-//! - `register` succeeds, held to the limit by what this node alone holds; what it holds is written as
-//!   soon as Redis is back. So is everything after any failure: the server may have been started
-//!   empty, or have thought this node dead.
-//! - `unregister` succeeds; the entry is owed and removed then.
-//! - `locate` is `Unavailable` for the users of that Redis node.
-//! - Commands, reports, nodes and viewers work over the others. With none left, `nodes` answers with
-//!   what was last known, growing old; `viewers` and `report` are `Unavailable`; commands to other
+//! **When a Redis node is away**, the first failed call takes its link down, and calls that concern it
+//! fail at once until it is back (probed twice a second). Meanwhile:
+//! - `register` succeeds; the limit counts the connections of this node only. All connections of this
+//!   node are written when Redis is back. The same happens after every failure: the server may have
+//!   been emptied, or may have considered this node dead.
+//! - `unregister` succeeds; the removal is pending until then.
+//! - `locate` returns `Unavailable` for the users of that Redis node.
+//! - Commands, reports, nodes and viewers use the other Redis nodes. If none is left, `nodes` returns
+//!   the nodes last known, whose age grows; `viewers` and `report` are `Unavailable`; commands to other
 //!   nodes are `Unreachable`.
 //!
-//! The breaker shows it: open while any Redis node of the registry is out.
+//! The breaker is open while any Redis node of the registry is away.
 //!
-//! **Bounds.** Memory as the node has connections ([`held`]); batches of 256 users to Redis, one at a
-//! time; 64 commands obeyed at a time, the last 8192 ids remembered ([`obedience`]).
+//! **Bounds.** Memory is proportional to the node's connections ([`local_connections`]). Rewrites go in
+//! batches of 256 users, one at a time. 64 commands are executed at a time, and the last 8192 command
+//! ids are remembered ([`command_handler`]).
 
 mod cluster;
-mod commands;
-mod connections;
-mod held;
-mod keeper;
+mod command_handler;
+mod command_sender;
 mod keys;
-mod link;
-mod listener;
-mod obedience;
-mod roster;
+mod local_connections;
+mod node_link;
+mod node_list;
+mod reconciler;
+mod registrations;
 mod scripts;
+mod subscription;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,13 +57,13 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument as _, info_span};
 
-use self::cluster::Own;
-use self::commands::Awaited;
-use self::keys::{Keys, Life};
-use self::link::Link;
-use self::obedience::Obedience;
-use self::roster::Roster;
-use self::scripts::Scripts;
+use self::cluster::OwnState;
+use self::command_handler::IncomingCommands;
+use self::command_sender::PendingCommands;
+use self::keys::{NodeRun, RegistryKeys};
+use self::node_link::NodeLink;
+use self::node_list::NodeList;
+use self::scripts::RegistryScripts;
 use super::{
     CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
 };
@@ -70,7 +72,7 @@ use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::{NodeId, StreamId, UserId};
 
-/// After the last time a user's hash was written.
+/// Lifetime of a user's hash after its last write.
 const ENTRY_TTL: Duration = Duration::from_secs(2 * 3600);
 
 /// The distributed engine. Its background tasks end when it is dropped.
@@ -80,29 +82,29 @@ pub struct RedisRegistry {
     _stop: DropGuard,
 }
 
-/// What the calls and the background tasks share.
+/// The state that the calls and the background tasks share.
 #[derive(Debug)]
 struct Core {
     node: NodeId,
-    life: Life,
+    run: NodeRun,
     nodes: RedisNodes,
-    keys: Keys,
-    scripts: Scripts,
-    links: Vec<Arc<Link>>,
+    keys: RegistryKeys,
+    scripts: RegistryScripts,
+    links: Vec<Arc<NodeLink>>,
     breaker: Arc<Breaker>,
     registrations: AtomicU64,
-    own: Own,
-    roster: Roster,
-    awaited: Awaited,
-    obedience: Obedience,
+    own: OwnState,
+    node_list: NodeList,
+    pending_commands: PendingCommands,
+    incoming: IncomingCommands,
     stop: CancellationToken,
 }
 
 impl RedisRegistry {
-    /// Begins a life of `node` and waits until Redis knows of it.
+    /// Starts a run of `node` and waits until Redis has its heartbeat.
     ///
     /// # Errors
-    /// `Unavailable` if no Redis node answers; one of several is enough, the others are waited for in
+    /// `Unavailable` if no Redis node answers. One of several is enough; the others are connected in
     /// the background.
     pub async fn open(
         node: NodeId,
@@ -111,13 +113,13 @@ impl RedisRegistry {
     ) -> Result<Self, RegistryError> {
         let core = Arc::new(Core::new(node, nodes, breaker));
         let registry = Self { core: core.clone(), _stop: core.stop.clone().drop_guard() };
-        let beats = join_all(core.links.iter().map(|link| core.beat_on(link))).await;
-        cluster::one_is_enough(&beats).map_err(|failure| {
+        let heartbeats = join_all(core.links.iter().map(|link| core.send_heartbeat(link))).await;
+        cluster::one_is_enough(&heartbeats).map_err(|failure| {
             RegistryError::Unavailable(format!("none of `redis.nodes` answers: {failure}"))
         })?;
-        for mut tried in core.links.iter().map(|link| core.start_tasks(link)) {
-            // Fails only if the task ended, and then there is nothing to wait for.
-            let _ = tried.wait_for(|tried| *tried).await;
+        for mut attempted in core.links.iter().map(|link| core.start_tasks(link)) {
+            // Fails only if the task has ended; then there is nothing to wait for.
+            let _ = attempted.wait_for(|attempted| *attempted).await;
         }
         Ok(registry)
     }
@@ -125,33 +127,33 @@ impl RedisRegistry {
 
 impl Core {
     fn new(node: NodeId, nodes: RedisNodes, breaker: Arc<Breaker>) -> Self {
-        let link = |index| Arc::new(Link::new(index, nodes.clone(), breaker.clone()));
+        let link = |index| Arc::new(NodeLink::new(index, nodes.clone(), breaker.clone()));
         Self {
             links: (0..nodes.count()).map(link).collect(),
-            keys: Keys::new(&nodes),
-            scripts: Scripts::new(),
-            life: Life::begin(),
+            keys: RegistryKeys::new(&nodes),
+            scripts: RegistryScripts::new(),
+            run: NodeRun::random(),
             node,
             nodes,
             breaker,
             registrations: AtomicU64::new(0),
-            own: Own::default(),
-            roster: Roster::default(),
-            awaited: Awaited::default(),
-            obedience: Obedience::new(),
+            own: OwnState::default(),
+            node_list: NodeList::default(),
+            pending_commands: PendingCommands::default(),
+            incoming: IncomingCommands::new(),
             stop: CancellationToken::new(),
         }
     }
 
-    /// Becomes true when commands are heard over the link, or cannot be.
-    fn start_tasks(self: &Arc<Self>, link: &Arc<Link>) -> watch::Receiver<bool> {
+    /// Starts the tasks of a link. The result becomes true after the first attempt to subscribe.
+    fn start_tasks(self: &Arc<Self>, link: &Arc<NodeLink>) -> watch::Receiver<bool> {
         let address = link.address().to_owned();
-        let (sender, tried) = watch::channel(false);
-        let listening = listener::listen(self.clone(), link.clone(), sender, self.stop.clone());
-        tokio::spawn(listening.instrument(info_span!("registry listener", address)));
-        let keeping = keeper::keep(self.clone(), link.clone(), self.stop.clone());
-        tokio::spawn(keeping.instrument(info_span!("registry keeper", address)));
-        tried
+        let (sender, attempted) = watch::channel(false);
+        let receiving = subscription::run(self.clone(), link.clone(), sender, self.stop.clone());
+        tokio::spawn(receiving.instrument(info_span!("registry subscription", address)));
+        let reconciling = reconciler::run(self.clone(), link.clone(), self.stop.clone());
+        tokio::spawn(reconciling.instrument(info_span!("registry reconciler", address)));
+        attempted
     }
 
     fn next_registration(&self) -> RegistrationId {
@@ -203,11 +205,11 @@ impl ConnectionRegistry for RedisRegistry {
         Ok(self.core.nodes().await)
     }
 
-    fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>) {
-        let _ = self.core.obedience.endpoint.set(endpoint);
+    fn set_command_handler(&self, handler: Arc<dyn CommandHandler>) {
+        let _ = self.core.incoming.handler.set(handler);
     }
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
-        self.core.carry(node, command).await
+        self.core.send_command(node, command).await
     }
 }

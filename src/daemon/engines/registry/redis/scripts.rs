@@ -1,24 +1,24 @@
-//! What is done in one step on the server.
+//! Scripts that run atomically on the server.
 
 use redis::Script;
 
-/// Compiled once; a server that does not have one yet is given it by the call that finds that out.
+/// A server that does not know a script receives it with the first call.
 #[derive(Debug)]
-pub(super) struct Scripts {
+pub(super) struct RegistryScripts {
     pub(super) register: Script,
     pub(super) locate: Script,
-    pub(super) beat: Script,
+    pub(super) heartbeat: Script,
     pub(super) leave: Script,
     pub(super) nodes: Script,
     pub(super) viewers: Script,
 }
 
-impl Scripts {
+impl RegistryScripts {
     pub(super) fn new() -> Self {
         Self {
             register: Script::new(include_str!("register.lua")),
             locate: Script::new(include_str!("locate.lua")),
-            beat: Script::new(include_str!("beat.lua")),
+            heartbeat: Script::new(include_str!("heartbeat.lua")),
             leave: Script::new(include_str!("leave.lua")),
             nodes: Script::new(include_str!("nodes.lua")),
             viewers: Script::new(include_str!("viewers.lua")),

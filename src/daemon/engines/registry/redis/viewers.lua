@@ -1,5 +1,5 @@
--- What each other living node said of its viewers.
--- KEYS: the nodes by time. ARGV: prefix of the nodes' hashes, alive for ms, the asking node.
+-- Returns the viewer counts reported by each other live node.
+-- KEYS: the nodes by heartbeat. ARGV: prefix of the nodes' hashes, alive for ms, the calling node.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answer = {}

@@ -1,4 +1,4 @@
-//! The engine on real servers: the shared ones, and others of its own that it may break.
+//! Tests on the shared servers, and on private servers that they may break.
 
 mod outages;
 mod rates;
@@ -32,7 +32,7 @@ fn number(viewers: u64) -> BusMessage {
 
 async fn next(listener: &mut Box<dyn BusListener>) -> BusEvent {
     let received = tokio::time::timeout(PATIENCE, listener.receive()).await;
-    received.expect("something is heard in time").expect("the bus is open")
+    received.expect("an event arrives in time").expect("the bus is open")
 }
 
 async fn conform(urls: &[String]) {
@@ -117,7 +117,7 @@ async fn a_dropped_listener_leaves_no_subscription_behind() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn dropping_the_bus_closes_its_listeners_after_what_had_arrived() {
+async fn a_dropped_bus_closes_listeners_after_their_queues() {
     let bus = open(&on_stack(&stack::redis()));
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
@@ -131,7 +131,7 @@ async fn dropping_the_bus_closes_its_listeners_after_what_had_arrived() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn what_is_no_message_is_counted_and_the_next_is_heard() {
+async fn an_undecodable_message_is_counted() {
     let server = RedisServer::start().await;
     let config = config_of(&[&server], SHORT_TIMEOUT);
     let bus = open(&config);

@@ -1,14 +1,14 @@
-//! Servers that are killed or stop answering, and come back.
+//! Tests of servers that are killed or hang, and come back.
 
 use super::*;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 
 const B: StreamId = StreamId(2);
 const C: StreamId = StreamId(3);
-/// Above the timeout: for a call that fails in time on a machine that has much to do.
+/// Slack above the timeout, for a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Publishes until it gets through.
+/// Publishes until it succeeds.
 async fn publish(bus: &RedisBus, stream_id: StreamId, n: u64) {
     let publishing = async {
         while bus.publish(stream_id, vec![number(n)]).await.is_err() {
@@ -33,7 +33,7 @@ async fn assert_fails_in_time(bus: &RedisBus, stream_id: StreamId) {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_killed_server_is_told_and_everything_is_subscribed_to_when_it_is_back() {
+async fn a_restarted_server_has_all_subscriptions_again() {
     let mut server = RedisServer::start().await;
     let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_killed_server_is_told_and_everything_is_subscribed_to_when_it_is_back
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_server_that_hangs_is_found_and_nobody_waits_for_it() {
+async fn a_hung_server_is_noticed_and_not_waited_for() {
     let server = RedisServer::start().await;
     let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
     let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_server_that_hangs_is_found_and_nobody_waits_for_it() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_server_that_is_down_at_first_is_found_when_it_comes() {
+async fn a_server_down_at_start_is_found_later() {
     let mut server = RedisServer::start().await;
     server.kill();
     let bus = open(&config_of(&[&server], SHORT_TIMEOUT));
@@ -111,7 +111,7 @@ async fn a_server_that_is_down_at_first_is_found_when_it_comes() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn thousands_of_streams_are_subscribed_to_at_once_and_again() {
+async fn thousands_of_streams_are_resubscribed() {
     const STREAMS: u64 = 5000;
     let mut server = RedisServer::start().await;
     let config =
@@ -123,7 +123,7 @@ async fn thousands_of_streams_are_subscribed_to_at_once_and_again() {
         subscribed.unwrap();
     }
     let commands = server.calls("subscribe").await;
-    assert!(commands < STREAMS / 10, "{commands} commands: who asks at once shares one");
+    assert!(commands < STREAMS / 10, "{commands} commands: concurrent subscriptions share them");
     server.kill();
     assert_eq!(next(&mut listener).await, BusEvent::Interrupted);
     server.start_again_empty().await;
@@ -145,7 +145,7 @@ fn stream_on(nodes: &RedisNodes, channels: &Channels, index: usize) -> StreamId 
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn what_lives_on_the_other_nodes_goes_on_while_one_is_away() {
+async fn other_nodes_serve_while_one_is_away() {
     let (mut first, mut second) = (RedisServer::start().await, RedisServer::start().await);
     let third = RedisServer::start().await;
     let bus = open(&config_of(&[&first, &second, &third], SHORT_TIMEOUT));

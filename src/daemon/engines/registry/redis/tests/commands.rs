@@ -1,4 +1,4 @@
-//! Commands to nodes that are slow, busy or gone; calls that nobody waits for; the end of an engine.
+//! Commands to nodes that are slow, busy or gone; cancelled calls; dropped engines.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,107 +19,108 @@ use crate::daemon::testing::stack;
 use crate::protocol::admin::BreakerState;
 use crate::protocol::{NodeId, UserId};
 
-/// Obeys when it is let.
+/// A handler that waits until the test lets it finish.
 #[derive(Debug)]
 struct Gate {
-    asked: AtomicUsize,
-    open: Semaphore,
+    received: AtomicUsize,
+    permits: Semaphore,
 }
 
 impl Gate {
     fn closed() -> Arc<Self> {
-        Arc::new(Self { asked: AtomicUsize::new(0), open: Semaphore::new(0) })
+        Arc::new(Self { received: AtomicUsize::new(0), permits: Semaphore::new(0) })
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn received(&self) -> usize {
+        self.received.load(Ordering::SeqCst)
     }
 }
 
 #[async_trait]
 impl CommandHandler for Gate {
     async fn handle(&self, _: NodeCommand) -> u64 {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        self.open.acquire().await.unwrap().forget();
+        self.received.fetch_add(1, Ordering::SeqCst);
+        self.permits.acquire().await.unwrap().forget();
         1
     }
 }
 
-/// A node that asks, and one that obeys through the gate.
-async fn asker_and(gate: &Arc<Gate>) -> (Member, SharedRegistry) {
+/// A node that sends commands, and one whose handler is the gate.
+async fn sender_and(gate: &Arc<Gate>) -> (Member, SharedRegistry) {
     let prefix = format!("{}:", stack::unique("commands"));
     let urls = stack::redis();
-    let asker = member(&urls, &prefix, "asker").await;
-    (asker, open(nodes(&urls, &prefix), NodeId::new("gate"), gate.clone()).await)
+    let sender = member(&urls, &prefix, "sender").await;
+    (sender, open(nodes(&urls, &prefix), NodeId::new("gate"), gate.clone()).await)
 }
 
-async fn ask(asker: &Member) -> Result<u64, RegistryError> {
-    asker.registry.command(&NodeId::new("gate"), NodeCommand::ReloadSanctions).await
+async fn send(sender: &Member) -> Result<u64, RegistryError> {
+    sender.registry.command(&NodeId::new("gate"), NodeCommand::ReloadSanctions).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs scripts/stack up"]
-async fn a_slow_command_is_obeyed_once_although_it_is_sent_over_every_redis_node() {
+async fn a_slow_command_is_executed_once() {
     let gate = Gate::closed();
-    let (asker, _registry) = asker_and(&gate).await;
-    let (answer, ()) = tokio::join!(ask(&asker), async {
+    let (sender, _registry) = sender_and(&gate).await;
+    let (answer, ()) = tokio::join!(send(&sender), async {
         // By then it was sent three times.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        gate.open.add_permits(10);
+        gate.permits.add_permits(10);
     });
     assert_eq!(answer.unwrap(), 1);
-    assert_eq!(gate.asked(), 1);
+    assert_eq!(gate.received(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs scripts/stack up"]
-async fn a_node_that_does_not_answer_is_unreachable_before_control_gives_up() {
-    let (asker, _registry) = asker_and(&Gate::closed()).await;
+async fn a_silent_node_is_unreachable_within_two_seconds() {
+    let (sender, _registry) = sender_and(&Gate::closed()).await;
     let began = Instant::now();
-    assert!(matches!(ask(&asker).await, Err(RegistryError::Unreachable(_))));
+    assert!(matches!(send(&sender).await, Err(RegistryError::Unreachable(_))));
     let waited = began.elapsed();
     assert!(waited < Duration::from_secs(2), "{waited:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs scripts/stack up"]
-async fn a_busy_node_refuses_at_once_and_obeys_the_rest() {
+async fn a_busy_node_refuses_at_once() {
     let gate = Gate::closed();
-    let (asker, _registry) = asker_and(&gate).await;
-    let commands = join_all((0..64).map(|_| ask(&asker)));
+    let (sender, _registry) = sender_and(&gate).await;
+    let commands = join_all((0..64).map(|_| send(&sender)));
     let one_more = async {
-        eventually("all are being obeyed", async || gate.asked() == 64).await;
+        eventually("all are executing", async || gate.received() == 64).await;
         let began = Instant::now();
-        assert!(matches!(ask(&asker).await, Err(RegistryError::Unreachable(_))));
+        assert!(matches!(send(&sender).await, Err(RegistryError::Unreachable(_))));
         let waited = began.elapsed();
-        gate.open.add_permits(64);
+        gate.permits.add_permits(64);
         waited
     };
     let (answers, waited) = tokio::join!(commands, one_more);
     assert!(waited < Duration::from_secs(1), "refused at once, not after {waited:?}");
     assert!(answers.iter().all(|answer| matches!(answer, Ok(1))), "{answers:?}");
-    assert_eq!(gate.asked(), 64);
+    assert_eq!(gate.received(), 64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs scripts/stack up"]
-async fn a_dropped_engine_hears_nothing_any_more() {
+async fn a_dropped_engine_receives_nothing() {
     let gate = Gate::closed();
-    gate.open.add_permits(1000);
-    let (asker, registry) = asker_and(&gate).await;
-    ask(&asker).await.unwrap();
+    gate.permits.add_permits(1000);
+    let (sender, registry) = sender_and(&gate).await;
+    send(&sender).await.unwrap();
     drop(registry);
-    eventually("nobody listens", async || ask(&asker).await.is_err()).await;
-    let (asked, began) = (gate.asked(), Instant::now());
-    ask(&asker).await.unwrap_err();
+    eventually("nobody listens", async || send(&sender).await.is_err()).await;
+    let received = gate.received();
+    let began = Instant::now();
+    send(&sender).await.unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(1), "known at once");
-    assert_eq!(gate.asked(), asked);
+    assert_eq!(gate.received(), received);
 }
 
-// One thread, so that nothing can read the answer between the asking and the dropping.
+// One thread, so that nothing reads the answer between the call and the drop.
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn a_registration_nobody_waits_for_leaves_nothing() {
+async fn a_cancelled_registration_leaves_nothing() {
     let prefix = format!("{}:", stack::unique("cancelled"));
     let urls = stack::redis();
     let (a, b) = (member(&urls, &prefix, "a").await, member(&urls, &prefix, "b").await);
@@ -142,7 +143,7 @@ async fn a_registration_nobody_waits_for_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs scripts/stack up"]
-async fn the_breaker_is_open_while_a_redis_node_is_out() {
+async fn the_breaker_is_open_while_a_redis_node_is_away() {
     let mut servers = [RedisServer::start().await, RedisServer::start().await];
     let urls = [servers[0].url(), servers[1].url()];
     let breaker = Arc::new(Breaker::new("connection registry"));

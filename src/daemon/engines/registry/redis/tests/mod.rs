@@ -1,4 +1,4 @@
-//! The engine on real servers: the shared three, and others of its own that it may kill.
+//! Tests on the three shared servers, and on private servers that they may kill.
 
 mod commands;
 mod outages;
@@ -10,8 +10,8 @@ use super::RedisRegistry;
 use crate::daemon::base::config::RedisConfig;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
-use crate::daemon::engines::registry::conformance::{self, Member, RecordingEndpoint};
-use crate::daemon::engines::registry::{CommandHandler, ConnectionRegistry, SharedRegistry};
+use crate::daemon::engines::registry::conformance::{self, Member, RecordingHandler};
+use crate::daemon::engines::registry::{ConnectionRegistry, CommandHandler, SharedRegistry};
 use crate::daemon::testing::stack;
 use crate::protocol::NodeId;
 
@@ -21,33 +21,29 @@ fn nodes(urls: &[String], prefix: &str) -> RedisNodes {
     RedisNodes::open(&config).unwrap()
 }
 
-async fn open(
-    nodes: RedisNodes,
-    node: NodeId,
-    endpoint: Arc<dyn CommandHandler>,
-) -> SharedRegistry {
+async fn open(nodes: RedisNodes, node: NodeId, handler: Arc<dyn CommandHandler>) -> SharedRegistry {
     let breaker = Arc::new(Breaker::new("connection registry"));
     let registry = RedisRegistry::open(node, nodes, breaker).await.unwrap();
-    registry.set_command_handler(endpoint);
+    registry.set_command_handler(handler);
     Arc::new(registry)
 }
 
 async fn member(urls: &[String], prefix: &str, name: &str) -> Member {
-    let (node, endpoint) = (NodeId::new(name), Arc::new(RecordingEndpoint::default()));
-    let registry = open(nodes(urls, prefix), node.clone(), endpoint.clone()).await;
-    let member = Member { node, registry, endpoint };
+    let (node, handler) = (NodeId::new(name), Arc::new(RecordingHandler::default()));
+    let registry = open(nodes(urls, prefix), node.clone(), handler.clone()).await;
+    let member = Member { node, registry, handler };
     member.report().await;
     member
 }
 
 async fn conform(urls: &[String]) {
-    conformance::suite(async |node, endpoint| {
-        open(nodes(urls, &format!("{}:", stack::unique("registry"))), node, endpoint).await
+    conformance::suite(async |node, handler| {
+        open(nodes(urls, &format!("{}:", stack::unique("registry"))), node, handler).await
     })
     .await;
     let prefix = stack::unique("registry");
-    conformance::shared_suite(async |store, node, endpoint| {
-        open(nodes(urls, &format!("{prefix}:{store}:")), node, endpoint).await
+    conformance::shared_suite(async |store, node, handler| {
+        open(nodes(urls, &format!("{prefix}:{store}:")), node, handler).await
     })
     .await;
 }

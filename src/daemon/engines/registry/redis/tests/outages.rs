@@ -1,4 +1,4 @@
-//! What is promised while Redis nodes are killed, hang and come back empty.
+//! Tests that kill, hang and empty Redis nodes.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn found(member: &Member) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs scripts/stack up"]
-async fn a_redis_killed_and_started_empty_has_everything_again() {
+async fn an_emptied_redis_is_rewritten() {
     let mut servers = servers(1).await;
     let (a, b) = pair(&servers).await;
     let mut ids = Vec::new();
@@ -76,7 +76,7 @@ async fn a_redis_killed_and_started_empty_has_everything_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs scripts/stack up"]
-async fn what_ended_while_redis_hung_is_removed_when_it_goes_on() {
+async fn removals_during_a_hang_are_made_up_for() {
     let servers = servers(1).await;
     let (a, b) = pair(&servers).await;
     let mut ids = Vec::new();
@@ -104,7 +104,7 @@ async fn what_ended_while_redis_hung_is_removed_when_it_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs scripts/stack up"]
-async fn while_all_of_redis_is_away_the_limit_holds_on_the_node() {
+async fn without_redis_the_limit_holds_per_node() {
     let mut servers = servers(1).await;
     let (a, _b) = pair(&servers).await;
     servers[0].kill();
@@ -120,7 +120,7 @@ async fn while_all_of_redis_is_away_the_limit_holds_on_the_node() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs scripts/stack up"]
-async fn without_redis_the_last_known_nodes_are_named_and_grow_old() {
+async fn without_redis_known_nodes_grow_old() {
     let mut servers = servers(2).await;
     let (a, b) = pair(&servers).await;
     // a has not asked for the nodes yet; its report tells it of b.
@@ -151,13 +151,13 @@ async fn without_redis_the_last_known_nodes_are_named_and_grow_old() {
     .await;
 }
 
-/// Commands to and fro, each obeyed once, and the view of the cluster, with one of three nodes out.
+/// Sends commands both ways and reads the cluster, with one of three Redis nodes away.
 async fn the_rest_serves(a: &Member, b: &Member) {
     for (n, (from, to)) in [(a, b), (b, a)].into_iter().cycle().take(20).enumerate() {
         let command = NodeCommand::ReloadStream { stream_id: StreamId(n as u64 + 1) };
-        let before = to.endpoint.told().len();
+        let before = to.handler.commands().len();
         assert_eq!(from.registry.command(&to.node, command.clone()).await.unwrap(), 3);
-        assert_eq!(to.endpoint.told()[before..], [command], "obeyed once");
+        assert_eq!(to.handler.commands()[before..], [command], "executed once");
     }
     for member in [a, b] {
         member.report().await;
@@ -207,7 +207,8 @@ async fn with_one_of_three_hanging_the_rest_serves() {
         let (a, b) = pair(&servers).await;
         servers[victim].hang();
         the_rest_serves(&a, &b).await;
-        let (told_a, told_b) = (a.endpoint.told(), b.endpoint.told());
+        let commands_of_a = a.handler.commands();
+        let commands_of_b = b.handler.commands();
         servers[victim].go_on();
         eventually("all are found", async || {
             let mut all = true;
@@ -217,7 +218,8 @@ async fn with_one_of_three_hanging_the_rest_serves() {
             all
         })
         .await;
-        assert_eq!((a.endpoint.told(), b.endpoint.told()), (told_a, told_b), "nothing late");
+        assert_eq!(a.handler.commands(), commands_of_a, "nothing late");
+        assert_eq!(b.handler.commands(), commands_of_b, "nothing late");
     }
 }
 

@@ -1,8 +1,8 @@
--- Says that a life goes on. Answers whether it was known to go on until now, whether another life
--- has the same name, then name and age in ms of every node known.
--- KEYS: the life's own key, the nodes by time, the nodes that left by time, the node's hash.
--- ARGV: name, life, alive for ms, known for ms, prefix of the lives' keys, whether this is the first
--- beat here, report (empty: none yet).
+-- Records a heartbeat of a run of a node. Returns whether the run was alive until now, whether another
+-- run has the same name, then name and age in ms of every known node.
+-- KEYS: the run's alive key, the nodes by heartbeat, the nodes that left, the node's hash.
+-- ARGV: name, run, alive for ms, known for ms, prefix of the alive keys, whether this is the first
+-- heartbeat here, report (empty: none yet).
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local known = redis.call('EXISTS', KEYS[1])
@@ -10,7 +10,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 local before = redis.call('HGET', KEYS[4], 'life')
 local other = before and before ~= ARGV[2]
 if other and ARGV[6] == '1' then
-  -- The node was started again: its former life ends here, and its connections with it.
+  -- The node was restarted: its previous run ends here, and its connections with it.
   redis.call('DEL', ARGV[5] .. before, KEYS[4])
   other = false
 end
