@@ -84,7 +84,9 @@ impl SubscriberTable {
         self.subscribers.read()
     }
 
-    fn write(&self) -> parking_lot::RwLockWriteGuard<'_, AHashMap<StreamId, Vec<Arc<MessageQueue>>>> {
+    fn write(
+        &self,
+    ) -> parking_lot::RwLockWriteGuard<'_, AHashMap<StreamId, Vec<Arc<MessageQueue>>>> {
         self.subscribers.write()
     }
 

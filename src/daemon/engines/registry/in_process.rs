@@ -45,7 +45,9 @@ impl ConnectionRegistry for InProcessRegistry {
         let mut entries = self.entries.lock();
         let count = entries.by_user.get(&user_id).map_or(0, Vec::len);
         if limit > 0 && count >= limit as usize {
-            return Err(RegistryError::TooManyConnections(u32::try_from(count).unwrap_or(u32::MAX)));
+            return Err(RegistryError::TooManyConnections(
+                u32::try_from(count).unwrap_or(u32::MAX),
+            ));
         }
         entries.last_id += 1;
         let id = RegistrationId(entries.last_id);

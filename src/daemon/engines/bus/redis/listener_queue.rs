@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::daemon::engines::bus::{BusError, BusMessage, BusEvent};
+use crate::daemon::engines::bus::{BusError, BusEvent, BusMessage};
 use crate::protocol::StreamId;
 
 #[derive(Debug)]
@@ -44,12 +44,7 @@ impl Default for ConnectionActive {
 
 impl ListenerQueue {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            inner: Mutex::default(),
-            arrived: Notify::new(),
-            lost: AtomicU64::new(0),
-        }
+        Self { capacity, inner: Mutex::default(), arrived: Notify::new(), lost: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
@@ -81,13 +76,20 @@ impl ListenerQueue {
         }
     }
 
-    pub(super) fn push(&self, connection: &ConnectionActive, stream_id: StreamId, messages: Vec<BusMessage>) {
+    pub(super) fn push(
+        &self,
+        connection: &ConnectionActive,
+        stream_id: StreamId,
+        messages: Vec<BusMessage>,
+    ) {
         let mut inner = self.lock();
         if inner.closed || !connection.0.load(Ordering::Relaxed) {
             return;
         }
         inner.messages += messages.len();
-        inner.events.extend(messages.into_iter().map(|message| BusEvent::Message(stream_id, message)));
+        inner
+            .events
+            .extend(messages.into_iter().map(|message| BusEvent::Message(stream_id, message)));
         let excess = inner.messages.saturating_sub(self.capacity);
         inner.drop_oldest(excess);
         drop(inner);
@@ -206,8 +208,11 @@ mod tests {
         queue.mark_interrupted(0, None);
         push(&queue, A, 100..=104);
         assert_eq!(queue.lost(), 1 + 99 + 5 - 2);
-        let expected =
-            [BusEvent::Interrupted, BusEvent::Message(A, number(103)), BusEvent::Message(A, number(104))];
+        let expected = [
+            BusEvent::Interrupted,
+            BusEvent::Message(A, number(103)),
+            BusEvent::Message(A, number(104)),
+        ];
         assert_eq!(all(&queue).await, expected);
     }
 

@@ -221,7 +221,11 @@ async fn ping(session: &mut Session) -> Result<(), String> {
     match redis::cmd("PING").query_async::<Value>(&mut session.connection).await {
         Err(error) if error.is_timeout() => {
             let is_sending = session.reader.received.load(Ordering::Relaxed) != before;
-            if is_sending { Ok(()) } else { Err("the server hangs: no answer to a ping".to_owned()) }
+            if is_sending {
+                Ok(())
+            } else {
+                Err("the server hangs: no answer to a ping".to_owned())
+            }
         }
         answer => answer.map(drop).map_err(|error| format!("no answer to a ping: {error}")),
     }

@@ -176,7 +176,10 @@ impl Core {
         // The entries no longer count; removing them only saves memory.
         join_all(self.links.iter().map(|link| async {
             link.connections.queue_all_removals();
-            if !matches!(timeout(LEAVE_TIMEOUT, reconciler::flush_removals(self, link)).await, Ok(Ok(()))) {
+            if !matches!(
+                timeout(LEAVE_TIMEOUT, reconciler::flush_removals(self, link)).await,
+                Ok(Ok(()))
+            ) {
                 debug!(address = link.address(), "entries left to expire");
             }
         }))

@@ -14,9 +14,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::Core;
 use super::command_handler::accept_command;
 use super::node_link::NodeLink;
-use super::Core;
 use crate::net::backoff::BackoffBounds;
 
 const RECONNECT_BACKOFF: BackoffBounds =
@@ -37,11 +37,7 @@ pub(super) async fn run(
     }
 }
 
-async fn receive_messages(
-    core: &Arc<Core>,
-    link: &NodeLink,
-    attempted: &watch::Sender<bool>,
-) {
+async fn receive_messages(core: &Arc<Core>, link: &NodeLink, attempted: &watch::Sender<bool>) {
     let mut backoff = RECONNECT_BACKOFF.start();
     loop {
         let subscribed = timeout(core.nodes.timeout(), subscribe(core, link)).await;

@@ -11,7 +11,7 @@ use crate::daemon::base::config::RedisConfig;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::registry::conformance::{self, Member, RecordingHandler};
-use crate::daemon::engines::registry::{ConnectionRegistry, CommandHandler, SharedRegistry};
+use crate::daemon::engines::registry::{CommandHandler, ConnectionRegistry, SharedRegistry};
 use crate::daemon::testing::stack;
 use crate::protocol::NodeId;
 
