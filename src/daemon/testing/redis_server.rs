@@ -1,5 +1,5 @@
-//! For tests on Redis: a prefix of one's own on the stack's nodes, or a server of one's own that may
-//! be killed, stopped and started again.
+//! For tests on Redis: a prefix of one's own on the stack's nodes, or a server of one's own that
+//! may be killed, stopped and started again.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! Promises of every engine of [`super::FanoutBus`]. Engines differ in how long a message takes, so no
-//! test expects one at once, and the absence of a message is shown by a later message that arrives.
+//! Promises of every engine of [`super::FanoutBus`]. Engines differ in how long a message takes,
+//! so no test expects one at once, and the absence of a message is shown by a later message that
+//! arrives.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The bus of a single process: a bounded queue per listener.
 //!
-//! A full queue drops its oldest message, not the newest: the message after a loss is always delivered,
-//! so the listener notices the hole in the sequence at once and repairs it. Batches are shared, not
-//! copied, so all queues together hold each batch once.
+//! A full queue drops its oldest message, not the newest: the message after a loss is always
+//! delivered, so the listener notices the hole in the sequence at once and repairs it. Batches are
+//! shared, not copied, so all queues together hold each batch once.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,15 +1,16 @@
 //! The fan-out bus: from the coordinator that orders a stream to every edge with viewers of it.
 //!
-//! In: [`BusMessage`]s of a stream. Out: the same messages, in order per stream, to each listener that
-//! subscribed to the stream. Engines: [`in_process`]; [`redis`] (Pub/Sub) is the distributed one.
+//! In: [`BusMessage`]s of a stream. Out: the same messages, in order per stream, to each listener
+//! that subscribed to the stream. Engines: [`in_process`]; [`redis`] (Pub/Sub) is the distributed
+//! one.
 //!
-//! Always holds: delivery at most once. A message may be lost (a slow listener, a broken connection),
-//! but the bus never repeats one and never reorders those of one stream and publisher. Every batch of
-//! comments names the range of the sequence that it covers, so the listener notices a loss and
-//! repairs it from the recent cache or the log.
+//! Always holds: delivery at most once. A message may be lost (a slow listener, a broken
+//! connection), but the bus never repeats one and never reorders those of one stream and
+//! publisher. Every batch of comments names the range of the sequence that it covers, so the
+//! listener notices a loss and repairs it from the recent cache or the log.
 //!
-//! When full: a listener that is too slow loses messages, which are counted. Publishers never wait for
-//! a listener.
+//! When full: a listener that is too slow loses messages, which are counted. Publishers never wait
+//! for a listener.
 
 #[cfg(test)]
 pub(crate) mod conformance;

@@ -1,5 +1,5 @@
-//! Totals of reactions in their own SQLite file, so that the write of every window and the changes of
-//! operators never wait for each other.
+//! Totals of reactions in their own SQLite file, so that the write of every window and the changes
+//! of operators never wait for each other.
 
 use std::collections::BTreeMap;
 use std::path::Path;

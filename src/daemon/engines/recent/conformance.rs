@@ -1,6 +1,6 @@
-//! Promises of every engine of the recent cache. [`conformance!`] makes one test per promise. It takes
-//! an async function that opens an empty, complete cache and returns it with a guard that must outlive
-//! it. Attributes in front apply to every test.
+//! Promises of every engine of the recent cache. [`conformance!`] makes one test per promise. It
+//! takes an async function that opens an empty, complete cache and returns it with a guard that
+//! must outlive it. Attributes in front apply to every test.
 
 use std::ops::RangeInclusive;
 
@@ -203,8 +203,8 @@ pub(crate) async fn it_is_complete_once_marked(cache: &impl RecentCache) {
     assert_eq!(cache.are_deleted(STREAM, &[1, 2].map(comment_id)).await.unwrap(), [false, true]);
 }
 
-/// For random batches, deletions and page sizes: reading page after page by `covered_to` returns every
-/// event that is not deleted, once, in order. Every case has its own stream.
+/// For random batches, deletions and page sizes: reading page after page by `covered_to` returns
+/// every event that is not deleted, once, in order. Every case has its own stream.
 pub(crate) fn pages_leave_nothing_out<C, G>(open: impl AsyncFn() -> (C, G))
 where
     C: RecentCache,

@@ -3,10 +3,11 @@
 //! In: every batch of the broadcast stage, before the bus carries it. Out: the events that a
 //! returning viewer missed. Engines: [`memory`]; [`redis`] is the distributed one.
 //!
-//! Always holds: the events kept of a stream are contiguous, so an answer of [`RecentCache::after`]
-//! leaves nothing out. A deleted comment is never handed out, whether it was deleted before or after
-//! the first request for it. A cache that may have lost tombstones refuses every request that
-//! depends on them until they are restored: see [`RecentCache::is_complete`].
+//! Always holds: the events kept of a stream are contiguous, so an answer of
+//! [`RecentCache::after`] leaves nothing out. A deleted comment is never handed out, whether it
+//! was deleted before or after the first request for it. A cache that may have lost tombstones
+//! refuses every request that depends on them until they are restored: see
+//! [`RecentCache::is_complete`].
 //!
 //! When full: whole streams or their oldest events are dropped. The answer is then `None`, and the
 //! caller reads the log.
@@ -99,8 +100,8 @@ pub trait RecentCache: Send + Sync + std::fmt::Debug + 'static {
     /// on every server that keeps some.
     ///
     /// While one is missing, [`Self::after`] and [`Self::are_deleted`] return
-    /// [`StoreError::Incomplete`] for the streams concerned. A caller that receives `false` adds the
-    /// tombstones of all deletions and then calls [`Self::mark_complete`].
+    /// [`StoreError::Incomplete`] for the streams concerned. A caller that receives `false` adds
+    /// the tombstones of all deletions and then calls [`Self::mark_complete`].
     async fn is_complete(&self) -> Result<bool, StoreError>;
 
     /// Declares that every deletion made before this caller last received `false` from

@@ -1,5 +1,5 @@
-//! Promises of every engine of [`super::ConnectionRegistry`]: [`suite`] on one node, [`shared_suite`]
-//! on two nodes, for engines that several processes share.
+//! Promises of every engine of [`super::ConnectionRegistry`]: [`suite`] on one node,
+//! [`shared_suite`] on two nodes, for engines that several processes share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -228,8 +228,8 @@ pub(crate) async fn eventually(condition: &str, mut holds: impl AsyncFnMut() -> 
     tokio::time::timeout(Duration::from_secs(30), waiting).await.expect(condition);
 }
 
-/// Runs all promises of two nodes. `make` returns the registry of the named node on the store of the
-/// given number, which is empty at first.
+/// Runs all promises of two nodes. `make` returns the registry of the named node on the store of
+/// the given number, which is empty at first.
 pub(crate) async fn shared_suite(
     make: impl AsyncFn(u32, NodeId, Arc<dyn CommandHandler>) -> SharedRegistry,
 ) {

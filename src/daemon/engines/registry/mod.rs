@@ -1,15 +1,15 @@
 //! The connection registry: which node holds which user's connections, and how to reach it.
 //!
 //! In: connections opened and closed, viewer counts, from the edges. Out: the nodes of a user; the
-//! viewers of a stream on all nodes; commands sent to one node. Engines: [`in_process`]; [`redis`] is
-//! the distributed one.
+//! viewers of a stream on all nodes; commands sent to one node. Engines: [`in_process`]; [`redis`]
+//! is the distributed one.
 //!
 //! Always holds: a registered connection is found until it is removed, its node dies, or its entry
 //! expires. A stale entry costs a command that finds no connection, never an error.
 //!
 //! A distributed engine keeps the connections of its node in memory. While its server is away,
-//! connections are accepted and removed in memory, and the limit counts those of this node only. The
-//! engine writes all of it to the server when the server is back.
+//! connections are accepted and removed in memory, and the limit counts those of this node only.
+//! The engine writes all of it to the server when the server is back.
 //!
 //! When full: bounded by the node's connection limit. [`ConnectionRegistry::register`] enforces the
 //! limit per user atomically, so that two connections cannot race past it.
@@ -48,8 +48,8 @@ pub struct RegistrationId(pub u64);
 /// The contract.
 #[async_trait]
 pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
-    /// Registers a connection, unless the user has `limit` already (0 is no limit). Connections of dead
-    /// nodes do not count.
+    /// Registers a connection, unless the user has `limit` already (0 is no limit). Connections of
+    /// dead nodes do not count.
     ///
     /// # Errors
     /// `TooManyConnections`; `Unavailable` only from an engine that cannot register it later. The
@@ -80,28 +80,29 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
     /// Returns the viewers of every stream that has some, summed over all nodes.
     async fn viewers(&self) -> Result<Vec<(StreamId, u64)>, RegistryError>;
 
-    /// Publishes a heartbeat of this node with its measurements. Called about once per second. A node
-    /// that has not reported for [`ALIVE_FOR`] counts as dead, and its connections are not found.
+    /// Publishes a heartbeat of this node with its measurements. Called about once per second. A
+    /// node that has not reported for [`ALIVE_FOR`] counts as dead, and its connections are not
+    /// found.
     async fn report(&self, report: NodeReport) -> Result<(), RegistryError>;
 
     /// Removes this node and its connections before an orderly shutdown.
     async fn leave(&self) -> Result<(), RegistryError>;
 
-    /// Returns every node that reported within [`KNOWN_FOR`] and has not left, by name. This node is
-    /// included even before its first report. One clock decides which nodes are alive, not the nodes'
-    /// own. While the server is away these are the nodes last known, whose age grows.
+    /// Returns every node that reported within [`KNOWN_FOR`] and has not left, by name. This node
+    /// is included even before its first report. One clock decides which nodes are alive, not the
+    /// nodes' own. While the server is away these are the nodes last known, whose age grows.
     async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError>;
 
-    /// Sets the handler of this node's commands, which assembly creates after the registry. Later calls
-    /// have no effect.
+    /// Sets the handler of this node's commands, which assembly creates after the registry. Later
+    /// calls have no effect.
     fn set_command_handler(&self, handler: Arc<dyn CommandHandler>);
 
-    /// Sends a command to a node and returns the number of connections it touched. The node executes it
-    /// at most once. A command to this node itself does not pass the server.
+    /// Sends a command to a node and returns the number of connections it touched. The node
+    /// executes it at most once. A command to this node itself does not pass the server.
     ///
     /// # Errors
-    /// `Unreachable`: at once if nobody listens under that name, otherwise within two seconds. A node
-    /// that was too slow to reply may have executed the command.
+    /// `Unreachable`: at once if nobody listens under that name, otherwise within two seconds. A
+    /// node that was too slow to reply may have executed the command.
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError>;
 }
 

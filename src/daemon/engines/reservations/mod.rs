@@ -1,9 +1,9 @@
 //! Reservations of refs: one comment id per `ref`, over all nodes.
 //!
-//! A viewer whose node died before it acknowledged a comment sends the comment again, with the same
-//! `ref`, to another node. That node cannot know whether the first one had appended the comment to the
-//! log. Both nodes therefore reserve the ref here before they append, and use the same id: the stores
-//! keep the comment once, and the broadcast stage shows it once.
+//! A viewer whose node died before it acknowledged a comment sends the comment again, with the
+//! same `ref`, to another node. That node cannot know whether the first one had appended the
+//! comment to the log. Both nodes therefore reserve the ref here before they append, and use the
+//! same id: the stores keep the comment once, and the broadcast stage shows it once.
 //!
 //! In: refs with a proposed comment id. Out: the id to use. Engine: [`redis`]. A single node needs
 //! none, because its own memory of refs is enough.
@@ -33,8 +33,8 @@ pub struct Proposal {
 /// The contract.
 #[async_trait]
 pub trait Reservations: Send + Sync + std::fmt::Debug + 'static {
-    /// Returns the id of each comment, in the order of the proposals. Never fails: without the engine
-    /// these are the proposed ids.
+    /// Returns the id of each comment, in the order of the proposals. Never fails: without the
+    /// engine these are the proposed ids.
     async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<CommentId>;
 }
 

@@ -141,8 +141,8 @@ mod tests {
     #[ignore = "needs scripts/stack up"]
     async fn the_first_node_to_reserve_names_the_comment() {
         let prefix = format!("{}:", stack::unique("refs"));
-        let (a, b) =
-            (node(stack::redis(), &prefix, LIFETIME), node(stack::redis(), &prefix, LIFETIME));
+        let a = node(stack::redis(), &prefix, LIFETIME);
+        let b = node(stack::redis(), &prefix, LIFETIME);
         let first: Vec<_> = (1..=100).map(|user| proposal(user, "r")).collect();
         assert_eq!(a.reserve(first.clone()).await, ids(&first));
         let again: Vec<_> = (1..=100).map(|user| proposal(user, "r")).collect();

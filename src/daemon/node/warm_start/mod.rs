@@ -1,9 +1,9 @@
-//! Reads the end of the log before a node with its own recent cache serves viewers: the comments that
-//! viewers may request again, the deleted ones, and the `ref`s already accepted. In a cache that nodes
-//! share, [`tombstones`] restores the deletions only.
+//! Reads the end of the log before a node with its own recent cache serves viewers: the comments
+//! that viewers may request again, the deleted ones, and the `ref`s already accepted. In a cache
+//! that nodes share, [`tombstones`] restores the deletions only.
 //!
-//! Always holds: every record that the broadcast stage or the archiver has not finished with is read,
-//! and at least the last [`TAIL_RECORDS`] records of each partition that retention has kept.
+//! Always holds: every record that the broadcast stage or the archiver has not finished with is
+//! read, and at least the last [`TAIL_RECORDS`] records of each partition that retention has kept.
 
 pub(super) mod tombstones;
 
@@ -102,9 +102,10 @@ impl WarmStart<'_> {
         Ok(records)
     }
 
-    /// Extends the covered range of each stream to the end of the partition, which was read completely.
-    /// Without this the next batch, which starts where the broadcast stage stopped, would leave a
-    /// hole behind the stream's last record, and viewers would see a gap without any event in it.
+    /// Extends the covered range of each stream to the end of the partition, which was read
+    /// completely. Without this the next batch, which starts where the broadcast stage stopped,
+    /// would leave a hole behind the stream's last record, and viewers would see a gap without any
+    /// event in it.
     async fn extend_to(
         &self,
         covered: AHashMap<StreamId, Seq>,

@@ -4,11 +4,11 @@
 //! In: counts per stream and kind from the delivery workers. Out: stored totals, and on the bus the
 //! totals that changed.
 //!
-//! Always holds: a total is published only after it is stored, so a viewer never sees a total shrink.
-//! Counts that the store or the bus did not accept go with the next window.
+//! Always holds: a total is published only after it is stored, so a viewer never sees a total
+//! shrink. Counts that the store or the bus did not accept go with the next window.
 //!
-//! When full: never, as it holds one number per stream and kind. While it stores, the channel fills,
-//! and workers that find it full keep adding up.
+//! When full: never, as it holds one number per stream and kind. While it stores, the channel
+//! fills, and workers that find it full keep adding up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! A connection that knows whether its node answers: while it does not, calls fail at once.
 //!
-//! A call that times out, or finds the connection lost, marks the connection down. From then on calls
-//! fail at once, and a task probes the node with the pauses of [`PROBE_BACKOFF`]. The first answer
-//! marks the connection up. An error returned by the server is an answer.
+//! A call that times out, or finds the connection lost, marks the connection down. From then on
+//! calls fail at once, and a task probes the node with the pauses of [`PROBE_BACKOFF`]. The first
+//! answer marks the connection up. An error returned by the server is an answer.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -132,8 +132,8 @@ impl GuardedConnection {
     }
 }
 
-/// Returns whether the error means that there was no answer, rather than an error of the server. Bytes
-/// that are no Redis protocol also end the connection.
+/// Returns whether the error means that there was no answer, rather than an error of the server.
+/// Bytes that are no Redis protocol also end the connection.
 fn is_outage(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error() || error.kind() == ErrorKind::Parse
 }

@@ -1,12 +1,12 @@
 //! The Redis nodes that the engines on Redis share: which node holds a key, and one connection per
 //! node.
 //!
-//! In: the `[redis]` section. Out: multiplexed connections that reconnect by themselves. Always holds:
-//! every `lcd` with the same list of nodes puts a key on the same node. Opening does no I/O, so a node
-//! that is down at start is treated like one that goes down later.
+//! In: the `[redis]` section. Out: multiplexed connections that reconnect by themselves. Always
+//! holds: every `lcd` with the same list of nodes puts a key on the same node. Opening does no
+//! I/O, so a node that is down at start is treated like one that goes down later.
 //!
-//! When full: a call waits at most `redis.timeout` and then fails. Nothing is queued while a node is
-//! away.
+//! When full: a call waits at most `redis.timeout` and then fails. Nothing is queued while a node
+//! is away.
 
 mod guarded;
 
@@ -85,8 +85,8 @@ impl RedisNodes {
         crc32c::crc32c(key) as usize % self.nodes.len()
     }
 
-    /// Returns the shared connection to a node. Calls of all clones are pipelined. A call fails after
-    /// `redis.timeout`, and the next call after a lost connection reconnects.
+    /// Returns the shared connection to a node. Calls of all clones are pipelined. A call fails
+    /// after `redis.timeout`, and the next call after a lost connection reconnects.
     pub fn connection(&self, index: usize) -> ConnectionManager {
         self.nodes[index].connection.clone()
     }
@@ -96,8 +96,8 @@ impl RedisNodes {
         self.nodes[index].guarded.clone()
     }
 
-    /// Returns a separate connection to a node, for calls that must not wait behind others. Does not
-    /// connect.
+    /// Returns a separate connection to a node, for calls that must not wait behind others. Does
+    /// not connect.
     pub fn dedicated(&self, index: usize) -> Result<GuardedConnection, RedisSetupError> {
         let node = &self.nodes[index];
         let connection = connection(&node.client, &node.config, &node.address)?;
@@ -156,8 +156,8 @@ impl Node {
         }
         let info = info.set_redis_settings(settings).set_tcp_settings(tcp_settings());
         let client = Client::open(info).map_err(bad)?;
-        // A call on a lost connection fails at once; the next one uses a new connection. Waiting for
-        // it here would defeat the breakers.
+        // A call on a lost connection fails at once; the next one uses a new connection. Waiting
+        // for it here would defeat the breakers.
         let manager = ConnectionManagerConfig::new()
             .set_response_timeout(Some(config.timeout))
             .set_connection_timeout(Some(config.timeout))

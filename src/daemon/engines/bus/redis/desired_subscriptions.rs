@@ -1,6 +1,6 @@
-//! The streams of one Redis node that a listener subscribed to. Written by subscribers, applied by the
-//! task that holds the connection. It holds the desired state, not a list of changes, so that any
-//! number of changes during an outage costs no more than the streams concerned.
+//! The streams of one Redis node that a listener subscribed to. Written by subscribers, applied by
+//! the task that holds the connection. It holds the desired state, not a list of changes, so that
+//! any number of changes during an outage costs no more than the streams concerned.
 
 use ahash::{AHashMap, AHashSet};
 use parking_lot::{Mutex, MutexGuard};

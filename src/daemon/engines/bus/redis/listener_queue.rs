@@ -1,7 +1,7 @@
 //! The unread events of one listener.
 //!
-//! Messages are bounded by the capacity; an overflow drops the oldest and counts them. Notices of outages
-//! are never dropped, only merged: at most two are between two messages.
+//! Messages are bounded by the capacity; an overflow drops the oldest and counts them. Notices of
+//! outages are never dropped, only merged: at most two are between two messages.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,8 +31,8 @@ struct QueueState {
     closed: bool,
 }
 
-/// Whether a connection is still in use. Late messages of an abandoned connection must not follow those
-/// of its successor. Read and written while the queue is locked.
+/// Whether a connection is still in use. Late messages of an abandoned connection must not follow
+/// those of its successor. Read and written while the queue is locked.
 #[derive(Debug)]
 pub(super) struct ConnectionActive(AtomicBool);
 
@@ -161,7 +161,8 @@ impl QueueState {
         while self.events.front().is_some_and(|event| !is_message(event)) {
             notices.extend(self.events.pop_front());
         }
-        // Notices alternate: the first and, of an even number, the last have the same effect as all.
+        // Notices alternate: the first and, of an even number, the last have the same effect as
+        // all.
         let first = notices.first().cloned();
         let last = notices.last().cloned();
         if notices.len() % 2 == 0 {

@@ -1,26 +1,26 @@
 //! The bus on Redis Pub/Sub, sharded over one or several nodes. Redis 6.2 or later.
 //!
 //! **Channels.** A stream has `redis.shards` channels, `stream:{id}:comments:shard{n}` under
-//! `redis.prefix`, each on the Redis node that its name hashes to. An edge listens to one of them: the
-//! shard that the edge's name hashes to. A publisher sends each Redis node the payload once, in one
-//! script that publishes it on those of the stream's channels that have subscribers. A listener that
-//! was subscribed before the call receives it. The messages of one call are one payload of MessagePack
-//! arrays. A new field must come last and have a default, so that nodes of two releases understand
-//! each other.
+//! `redis.prefix`, each on the Redis node that its name hashes to. An edge listens to one of them:
+//! the shard that the edge's name hashes to. A publisher sends each Redis node the payload once,
+//! in one script that publishes it on those of the stream's channels that have subscribers. A
+//! listener that was subscribed before the call receives it. The messages of one call are one
+//! payload of MessagePack arrays. A new field must come last and have a default, so that nodes of
+//! two releases understand each other.
 //!
 //! **Order.** One connection per publisher and Redis node carries its calls one after another, so
 //! calls that are awaited in turn arrive in turn.
 //!
-//! **When a server is away.** Publishing fails with `Unavailable`, within `redis.timeout`, and at once
-//! while the node is known to be down. The stream's channels on other nodes are still published to. A
-//! listener receives `Interrupted`, reconnects by itself with pauses of at most a second, subscribes to
-//! everything again, and receives `Restored` when that is done on every node it needs. A server that
-//! hangs is noticed by a ping every second.
+//! **When a server is away.** Publishing fails with `Unavailable`, within `redis.timeout`, and at
+//! once while the node is known to be down. The stream's channels on other nodes are still
+//! published to. A listener receives `Interrupted`, reconnects by itself with pauses of at most a
+//! second, subscribes to everything again, and receives `Restored` when that is done on every node
+//! it needs. A server that hangs is noticed by a ping every second.
 //!
-//! **Bounds.** A listener holds `redis.listener_messages` messages. If it is too slow, the oldest are
-//! dropped and counted, so that the next message shows the hole. Messages are decoded where the socket
-//! is read, so no other queue builds up. If even this is too slow, the server closes the connection
-//! (`client-output-buffer-limit pubsub`) and the listener receives `Interrupted`.
+//! **Bounds.** A listener holds `redis.listener_messages` messages. If it is too slow, the oldest
+//! are dropped and counted, so that the next message shows the hole. Messages are decoded where
+//! the socket is read, so no other queue builds up. If even this is too slow, the server closes
+//! the connection (`client-output-buffer-limit pubsub`) and the listener receives `Interrupted`.
 
 mod channels;
 mod desired_subscriptions;
@@ -65,8 +65,8 @@ pub struct RedisBus {
 }
 
 impl RedisBus {
-    /// Must be called inside a tokio runtime. Does not connect, so that a node that is down at start is
-    /// treated like one that goes down later.
+    /// Must be called inside a tokio runtime. Does not connect, so that a node that is down at
+    /// start is treated like one that goes down later.
     pub fn new(nodes: RedisNodes, config: &RedisConfig) -> Result<Self, RedisSetupError> {
         let shards = config.shards.max(1);
         Ok(Self {

@@ -1,5 +1,5 @@
-//! The connection of one listener to one Redis node: opened when a stream of the node is subscribed to,
-//! kept alive, and reopened when it is lost.
+//! The connection of one listener to one Redis node: opened when a stream of the node is
+//! subscribed to, kept alive, and reopened when it is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -9,9 +9,10 @@ use crate::daemon::engines::backends::redis_nodes::{
 use crate::daemon::engines::bus::{BusError, BusMessage};
 use crate::protocol::StreamId;
 
-/// Finds the channels with subscribers and publishes to them atomically, so that no new subscriber is
-/// missed. Sent in full each time (Redis caches the compiled script): if it were called by its hash, a
-/// server that does not know it would need a second call, which another call could overtake.
+/// Finds the channels with subscribers and publishes to them atomically, so that no new subscriber
+/// is missed. Sent in full each time (Redis caches the compiled script): if it were called by its
+/// hash, a server that does not know it would need a second call, which another call could
+/// overtake.
 const PUBLISH: &str = "\
 local subscribers = redis.call('PUBSUB', 'NUMSUB', unpack(ARGV, 2))
 for i = 2, #subscribers, 2 do
@@ -37,8 +38,8 @@ impl Publisher {
         })
     }
 
-    /// Returns `Unavailable` if any node failed that holds a shard of the stream, because it may have
-    /// subscribers. The other nodes have received the messages.
+    /// Returns `Unavailable` if any node failed that holds a shard of the stream, because it may
+    /// have subscribers. The other nodes have received the messages.
     pub(super) async fn publish(
         &self,
         stream_id: StreamId,

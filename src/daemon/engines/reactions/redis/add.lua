@@ -1,10 +1,9 @@
--- Adds counts, each once, however often it is sent.
--- KEYS: writer, streams, then the totals of each row. ARGV: window, lifetime of the writer in ms,
--- largest number of streams listed, then per row its stream, its reaction and its count in this window.
--- Returns the new total of each row.
+-- Adds counts, each once, however often it is sent. KEYS: writer, streams, then the totals of each
+-- row. ARGV: window, lifetime of the writer in ms, largest number of streams listed, then per row
+-- its stream, its reaction and its count in this window. Returns the new total of each row.
 --
--- The writer's hash holds the counts of the window that were added. If the window is sent again, only
--- the difference is added. A window that arrives after a newer one adds nothing.
+-- The writer's hash holds the counts of the window that were added. If the window is sent again,
+-- only the difference is added. A window that arrives after a newer one adds nothing.
 local writer, window = KEYS[1], tonumber(ARGV[1])
 local newest = tonumber(redis.call('HGET', writer, 'window') or -1)
 if window > newest then

@@ -1,14 +1,15 @@
 //! Totals of reactions in Redis, shared by all nodes.
 //!
-//! `reactions:stream:{id}` (under `redis.prefix`) is a hash of totals by reaction, on the Redis node
-//! chosen by that key. `reactions:streams`, on each node, lists its streams with the time of their
-//! last reaction. Totals are as durable as the server is configured to be: a server that lost its
-//! data counts from zero.
+//! `reactions:stream:{id}` (under `redis.prefix`) is a hash of totals by reaction, on the Redis
+//! node chosen by that key. `reactions:streams`, on each node, lists its streams with the time of
+//! their last reaction. Totals are as durable as the server is configured to be: a server that
+//! lost its data counts from zero.
 //!
-//! Always holds: every count is added once. A call that failed may have been executed, on one node or
-//! on all. Each process therefore sends its windows under a writer's name (`reactions:writer:{name}`,
-//! which expires after [`WRITER_LIFETIME`]) and a window number; sending a window again adds only the
-//! difference. Exact for one call at a time, which is how the reactions stage calls.
+//! Always holds: every count is added once. A call that failed may have been executed, on one node
+//! or on all. Each process therefore sends its windows under a writer's name
+//! (`reactions:writer:{name}`, which expires after [`WRITER_LIFETIME`]) and a window number;
+//! sending a window again adds only the difference. Exact for one call at a time, which is how the
+//! reactions stage calls.
 //!
 //! While a node is away, calls that concern it fail within `redis.timeout`, and all counts of the
 //! window wait, those of other nodes included. They work again when it is back.

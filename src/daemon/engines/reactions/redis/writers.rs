@@ -1,7 +1,8 @@
-//! The names under which counts are added, so that adding counts again after a failure adds them once.
+//! The names under which counts are added, so that adding counts again after a failure adds them
+//! once.
 //!
-//! A writer numbers its windows. A window ends when its call succeeds. After a failure the next call
-//! sends the same window again with at least the same counts, as
+//! A writer numbers its windows. A window ends when its call succeeds. After a failure the next
+//! call sends the same window again with at least the same counts, as
 //! [`ReactionTotals::add`](crate::daemon::engines::reactions::ReactionTotals::add) requires.
 //!
 //! Bounded: as many writers as there are concurrent calls; the reactions stage makes one.

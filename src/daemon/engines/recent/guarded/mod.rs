@@ -1,9 +1,9 @@
 //! The recent cache behind a circuit breaker: while it is away, callers fail at once.
 //!
 //! Always holds: a tombstone that the cache did not accept is added before the next request about
-//! its stream, and at the latest by [`RecentCache::is_complete`], which the coordinators call every
-//! few seconds. Pending tombstones are in memory only. If the process stops first, they are restored
-//! by the coordinators, which restore all tombstones after every outage.
+//! its stream, and at the latest by [`RecentCache::is_complete`], which the coordinators call
+//! every few seconds. Pending tombstones are in memory only. If the process stops first, they are
+//! restored by the coordinators, which restore all tombstones after every outage.
 
 use std::sync::Arc;
 

@@ -100,8 +100,8 @@ impl RecentStream {
         }
     }
 
-    /// Returns the chunks that hold all events after `seq`, and the head, or `None` if the stream is
-    /// not kept that far back.
+    /// Returns the chunks that hold all events after `seq`, and the head, or `None` if the stream
+    /// is not kept that far back.
     pub(super) fn after(&self, seq: Seq) -> Option<(Vec<Chunk>, Seq)> {
         if seq.saturating_add(1) < self.from {
             return None;

@@ -1,7 +1,7 @@
--- Adds a tombstone. If there are too many, those of the oldest comments are dropped, and the horizon
--- becomes the newest creation time among them: older comments may be deleted without a tombstone.
--- KEYS: tombstones, horizon. ARGV: comment id, its creation time in ms, largest number kept, lifetime
--- in ms.
+-- Adds a tombstone. If there are too many, those of the oldest comments are dropped, and the
+-- horizon becomes the newest creation time among them: older comments may be deleted without a
+-- tombstone. KEYS: tombstones, horizon. ARGV: comment id, its creation time in ms, largest number
+-- kept, lifetime in ms.
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 local over = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
 if over > 0 then

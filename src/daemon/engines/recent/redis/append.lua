@@ -1,6 +1,5 @@
--- Adds the new events of a range.
--- KEYS: stream, events. ARGV: from, to, largest number of events kept, lifetime in ms, then per event
--- its sequence number and its encoding.
+-- Adds the new events of a range. KEYS: stream, events. ARGV: from, to, largest number of events
+-- kept, lifetime in ms, then per event its sequence number and its encoding.
 local stream, events = KEYS[1], KEYS[2]
 local from, to, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local known = redis.call('HMGET', stream, 'head', 'kept')

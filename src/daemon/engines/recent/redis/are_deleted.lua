@@ -1,5 +1,6 @@
 -- Returns which comments are deleted. KEYS: tombstones, horizon, complete. ARGV: comment ids.
--- Answers {'incomplete'} while tombstones are missing, otherwise {'known', horizon, '0' or '1' per id}.
+-- Answers {'incomplete'} while tombstones are missing, otherwise {'known', horizon, '0' or '1' per
+-- id}.
 local run = redis.call('INFO', 'server'):match('run_id:(%x+)')
 if redis.call('GET', KEYS[3]) ~= run then
   return { 'incomplete' }

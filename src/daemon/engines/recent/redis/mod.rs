@@ -1,16 +1,16 @@
 //! The recent cache in Redis, shared by all nodes.
 //!
 //! All keys of a stream are on one Redis node, chosen by its id (under `redis.prefix`):
-//! `recent:stream:{id}` (a hash: the covered range), `…:events` (a sorted set: the events by sequence
-//! number), `…:buried` (a sorted set: tombstones by the comment's creation time), `…:horizon`. Every
-//! call is one script, so a reader never sees half of a change.
+//! `recent:stream:{id}` (a hash: the covered range), `…:events` (a sorted set: the events by
+//! sequence number), `…:buried` (a sorted set: tombstones by the comment's creation time),
+//! `…:horizon`. Every call is one script, so a reader never sees half of a change.
 //!
-//! Bounded: a stream has at most `store.recent_events` events, which expire `redis.recent_lifetime`
-//! after the last append, and [`MAX_TOMBSTONES`] tombstones, which expire [`TOMBSTONE_LIFETIME`] after
-//! the last one. Beyond that, the tombstones of the oldest comments are dropped. The horizon is the
-//! newest creation time among them; pages with comments that old are refused, and the caller reads
-//! the log. A server with `maxmemory` must not evict (`noeviction`, the default of Redis): evicted
-//! events are noticed, evicted tombstones are not.
+//! Bounded: a stream has at most `store.recent_events` events, which expire
+//! `redis.recent_lifetime` after the last append, and [`MAX_TOMBSTONES`] tombstones, which expire
+//! [`TOMBSTONE_LIFETIME`] after the last one. Beyond that, the tombstones of the oldest comments
+//! are dropped. The horizon is the newest creation time among them; pages with comments that old
+//! are refused, and the caller reads the log. A server with `maxmemory` must not evict
+//! (`noeviction`, the default of Redis): evicted events are noticed, evicted tombstones are not.
 //!
 //! Always holds: an accepted tombstone is known until its lifetime ends, or its node answers
 //! [`StoreError::Incomplete`] to `after` and `are_deleted`. Each Redis node has a mark,
@@ -21,8 +21,9 @@
 //! While a node is away, its calls fail within `redis.timeout`. They work again when it is back.
 //! Events that were not appended meanwhile leave a hole, at which the stream starts again.
 //!
-//! Requests are not shared between callers here. Which answers may be shared depends on the deletions
-//! that viewers of this node have seen; only delivery knows them, and it shares the answers.
+//! Requests are not shared between callers here. Which answers may be shared depends on the
+//! deletions that viewers of this node have seen; only delivery knows them, and it shares the
+//! answers.
 
 mod calls;
 mod completeness;

@@ -1,5 +1,5 @@
-//! The nodes of the cluster: heartbeats, reports, viewers. All of it is written to every Redis node, so
-//! that each of them shows the whole cluster.
+//! The nodes of the cluster: heartbeats, reports, viewers. All of it is written to every Redis
+//! node, so that each of them shows the whole cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::daemon::engines::registry::{ALIVE_FOR, KNOWN_FOR, KnownNode, Registry
 use crate::protocol::admin::NodeReport;
 use crate::protocol::{NodeId, StreamId};
 
-/// A slow Redis node must not delay the others. Less than the interval of reports, which is a second
-/// and a quarter of [`ALIVE_FOR`].
+/// A slow Redis node must not delay the others. Less than the interval of reports, which is a
+/// second and a quarter of [`ALIVE_FOR`].
 const WRITE_TIMEOUT: Duration = Duration::from_millis(800);
-/// Time after which a Redis node that came back has the reports of every node. Sums are read from it
-/// only then, unless there is no other.
+/// Time after which a Redis node that came back has the reports of every node. Sums are read from
+/// it only then, unless there is no other.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 /// Time limit of the removals at the end.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);

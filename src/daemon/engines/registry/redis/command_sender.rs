@@ -41,7 +41,8 @@ impl PendingCommands {
         (PendingCommand { commands: self, number }, receiver)
     }
 
-    /// Hands a reply to the command that waits for it. Later replies to the same command are ignored.
+    /// Hands a reply to the command that waits for it. Later replies to the same command are
+    /// ignored.
     pub(super) fn deliver_reply(&self, payload: &[u8]) {
         let Some(CommandReply { number, outcome }) = decode(payload) else { return };
         let waiting = self.waiting.lock().remove(&number);

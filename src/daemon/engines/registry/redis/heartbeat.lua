@@ -1,8 +1,8 @@
--- Records a heartbeat of a run of a node. Returns whether the run was alive until now, whether another
--- run has the same name, then name and age in ms of every known node.
--- KEYS: the run's alive key, the nodes by heartbeat, the nodes that left, the node's hash.
--- ARGV: name, run, alive for ms, known for ms, prefix of the alive keys, whether this is the first
--- heartbeat here, report (empty: none yet).
+-- Records a heartbeat of a run of a node. Returns whether the run was alive until now, whether
+-- another run has the same name, then name and age in ms of every known node. KEYS: the run's
+-- alive key, the nodes by heartbeat, the nodes that left, the node's hash. ARGV: name, run, alive
+-- for ms, known for ms, prefix of the alive keys, whether this is the first heartbeat here, report
+-- (empty: none yet).
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local known = redis.call('EXISTS', KEYS[1])

@@ -1,5 +1,5 @@
-//! The connections of this node whose users are on one Redis node, kept in memory so that they can be
-//! written there again.
+//! The connections of this node whose users are on one Redis node, kept in memory so that they can
+//! be written there again.
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
@@ -10,8 +10,8 @@ use crate::protocol::admin::ConnectionInfo;
 
 /// Connections of this node, and entries that must be removed from Redis.
 ///
-/// Bounded by the node's connections: a pending removal stands for a connection that ended and is not
-/// removed yet, or that was refused within the last second.
+/// Bounded by the node's connections: a pending removal stands for a connection that ended and is
+/// not removed yet, or that was refused within the last second.
 #[derive(Debug, Default)]
 pub(super) struct LocalConnections {
     by_user: Mutex<AHashMap<UserId, Vec<(RegistrationId, ConnectionInfo)>>>,

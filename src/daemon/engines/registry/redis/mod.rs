@@ -1,36 +1,37 @@
 //! The registry on one or several Redis nodes, which know nothing of each other.
 //!
 //! **Keys** (all under `redis.prefix`):
-//! - `conn:user:{user_id}`, on the Redis node that the user's hash chooses: a hash with one field per
-//!   connection, `{run}:{registration}`, and the value `stream_id connected_at node`. Expires
+//! - `conn:user:{user_id}`, on the Redis node that the user's hash chooses: a hash with one field
+//!   per connection, `{run}:{registration}`, and the value `stream_id connected_at node`. Expires
 //!   [`ENTRY_TTL`] after the last write; rewritten every half hour.
 //! - `nodes:alive:{run}`, on every Redis node: exists while that run of a node is alive. Expires
 //!   [`ALIVE_FOR`](super::ALIVE_FOR) after its last heartbeat. Entries of a run without this key do
 //!   not count and are not found; a script that meets them removes them. A dead node thus takes its
 //!   connections with it, and a node restarted under its name is another run.
 //! - `nodes` (names by last heartbeat, by the clock of the server, which alone measures ages),
-//!   `nodes:left`, `node:{name}` (a hash: `life`, the run; `report`; `viewers`), on every Redis node.
+//!   `nodes:left`, `node:{name}` (a hash: `life`, the run; `report`; `viewers`), on every Redis
+//!   node.
 //! - Channels `node:{name}:commands` and `node:{name}:answers:{run}`, on every Redis node.
 //!
 //! **Atomicity.** Registering (with the limit per user, which ignores dead nodes), locating and
 //! heartbeats are one script and one round trip each. Calls share a connection and are pipelined.
 //!
-//! **When a Redis node is away**, the first failed call takes its link down, and calls that concern it
-//! fail at once until it is back (probed twice a second). Meanwhile:
-//! - `register` succeeds; the limit counts the connections of this node only. All connections of this
-//!   node are written when Redis is back. The same happens after every failure: the server may have
-//!   been emptied, or may have considered this node dead.
+//! **When a Redis node is away**, the first failed call takes its link down, and calls that
+//! concern it fail at once until it is back (probed twice a second). Meanwhile:
+//! - `register` succeeds; the limit counts the connections of this node only. All connections of
+//!   this node are written when Redis is back. The same happens after every failure: the server
+//!   may have been emptied, or may have considered this node dead.
 //! - `unregister` succeeds; the removal is pending until then.
 //! - `locate` returns `Unavailable` for the users of that Redis node.
-//! - Commands, reports, nodes and viewers use the other Redis nodes. If none is left, `nodes` returns
-//!   the nodes last known, whose age grows; `viewers` and `report` are `Unavailable`; commands to other
-//!   nodes are `Unreachable`.
+//! - Commands, reports, nodes and viewers use the other Redis nodes. If none is left, `nodes`
+//!   returns the nodes last known, whose age grows; `viewers` and `report` are `Unavailable`;
+//!   commands to other nodes are `Unreachable`.
 //!
 //! The breaker is open while any Redis node of the registry is away.
 //!
-//! **Bounds.** Memory is proportional to the node's connections ([`local_connections`]). Rewrites go in
-//! batches of 256 users, one at a time. 64 commands are executed at a time, and the last 8192 command
-//! ids are remembered ([`command_handler`]).
+//! **Bounds.** Memory is proportional to the node's connections ([`local_connections`]). Rewrites
+//! go in batches of 256 users, one at a time. 64 commands are executed at a time, and the last
+//! 8192 command ids are remembered ([`command_handler`]).
 
 mod cluster;
 mod command_handler;
@@ -104,8 +105,8 @@ impl RedisRegistry {
     /// Starts a run of `node` and waits until Redis has its heartbeat.
     ///
     /// # Errors
-    /// `Unavailable` if no Redis node answers. One of several is enough; the others are connected in
-    /// the background.
+    /// `Unavailable` if no Redis node answers. One of several is enough; the others are connected
+    /// in the background.
     pub async fn open(
         node: NodeId,
         nodes: RedisNodes,

@@ -1,4 +1,5 @@
-//! The registry's link to one Redis node: whether the node answers, and whether it must be rewritten.
+//! The registry's link to one Redis node: whether the node answers, and whether it must be
+//! rewritten.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::registry::RegistryError;
 
-/// A call that fails takes the link down. Calls then fail at once until the reconciler finds that the
-/// node answers again, so a dead node costs its callers one timeout together.
+/// A call that fails takes the link down. Calls then fail at once until the reconciler finds that
+/// the node answers again, so a dead node costs its callers one timeout together.
 #[derive(Debug)]
 pub(super) struct NodeLink {
     pub(super) index: usize,
@@ -183,8 +184,8 @@ impl NodeLink {
         self.state.lock().rewriting = false;
     }
 
-    /// Returns whether a removal can be sent now. During a rewrite the entry may be in flight; if it
-    /// arrived after its removal, it would stay.
+    /// Returns whether a removal can be sent now. During a rewrite the entry may be in flight; if
+    /// it arrived after its removal, it would stay.
     pub(super) fn accepts_removals(&self) -> bool {
         let state = self.state.lock();
         state.outage.is_none() && !state.rewriting

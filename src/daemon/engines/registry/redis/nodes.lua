@@ -1,6 +1,6 @@
 -- Returns four values per known node: name, age in ms, whether it is listed (1) or left (0), last
--- report (empty: none).
--- KEYS: the nodes by heartbeat, the nodes that left. ARGV: prefix of the nodes' hashes, known for ms.
+-- report (empty: none). KEYS: the nodes by heartbeat, the nodes that left. ARGV: prefix of the
+-- nodes' hashes, known for ms.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answer = {}

@@ -1,6 +1,6 @@
-//! The task that keeps one Redis node in step with the connections of this node: it finds out when the
-//! Redis node is back, sends pending removals, writes all entries again when some may be missing, and
-//! does so often enough that the entry of a long connection does not expire.
+//! The task that keeps one Redis node in step with the connections of this node: it finds out when
+//! the Redis node is back, sends pending removals, writes all entries again when some may be
+//! missing, and does so often enough that the entry of a long connection does not expire.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,8 @@ use crate::protocol::UserId;
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// Time between two rewrites: three may fail before an entry expires.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(30 * 60);
-/// Users per pipeline. One pipeline is in flight at a time, so other calls wait for no more than this.
+/// Users per pipeline. One pipeline is in flight at a time, so other calls wait for no more than
+/// this.
 const BATCH: usize = 256;
 
 /// Runs until `stop`.

@@ -79,9 +79,9 @@ impl Core {
     }
 }
 
-/// A connection that Redis has not confirmed. If it is dropped without [`Self::keep`], because it was
-/// refused or the caller stopped waiting, it is removed here and its entry is queued for removal:
-/// Redis may have written it.
+/// A connection that Redis has not confirmed. If it is dropped without [`Self::keep`], because it
+/// was refused or the caller stopped waiting, it is removed here and its entry is queued for
+/// removal: Redis may have written it.
 struct TentativeConnection<'a> {
     connections: &'a LocalConnections,
     user_id: UserId,

@@ -1,7 +1,8 @@
-//! Receives commands and replies from one Redis node, over a subscription that reconnects by itself.
+//! Receives commands and replies from one Redis node, over a subscription that reconnects by
+//! itself.
 //!
-//! The connection is pinged every second. A server that hangs is left within two seconds, so that the
-//! commands it holds back are not received minutes late.
+//! The connection is pinged every second. A server that hangs is left within two seconds, so that
+//! the commands it holds back are not received minutes late.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +51,7 @@ async fn receive_messages(core: &Arc<Core>, link: &NodeLink, attempted: &watch::
             Ok(Err(error)) => error,
             Err(_) => timed_out(),
         };
-        debug!(address = link.address(), error = %ended, "not subscribed to commands on this Redis node");
+        debug!(address = link.address(), error = %ended, "not subscribed on this Redis node");
         sleep(backoff.next_pause()).await;
     }
 }

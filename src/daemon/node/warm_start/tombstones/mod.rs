@@ -1,14 +1,15 @@
 //! Restores tombstones in a recent cache that all nodes share. Every coordinator runs it.
 //!
-//! In: the comment store's tombstones, and deletions in the log that the archiver has not stored yet.
-//! Out: tombstones in the cache, and the mark that they are complete.
+//! In: the comment store's tombstones, and deletions in the log that the archiver has not stored
+//! yet. Out: tombstones in the cache, and the mark that they are complete.
 //!
-//! Always holds: the archiver's position is read before the store, so that a deletion on its way from
-//! the log to the store is found in one of them. Tombstones are restored at start, whenever the cache
-//! is incomplete, and after every outage of it: another coordinator may have stopped during the outage
-//! with tombstones that the cache had not accepted.
+//! Always holds: the archiver's position is read before the store, so that a deletion on its way
+//! from the log to the store is found in one of them. Tombstones are restored at start, whenever
+//! the cache is incomplete, and after every outage of it: another coordinator may have stopped
+//! during the outage with tombstones that the cache had not accepted.
 //!
-//! Bounded: one page of tombstones or of the log is in memory, and [`CONCURRENT`] calls are in flight.
+//! Bounded: one page of tombstones or of the log is in memory, and [`CONCURRENT`] calls are in
+//! flight.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -32,8 +33,9 @@ use crate::protocol::{CommentId, StreamId};
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 const PAGE_TOMBSTONES: usize = 50_000;
 const CONCURRENT: usize = 64;
-/// Failures after which a restoration is abandoned until the next check. Fewer failures may concern a
-/// single node of the cache that is away, which must not keep the other nodes incomplete.
+/// Failures after which a restoration is abandoned until the next check. Fewer failures may
+/// concern a single node of the cache that is away, which must not keep the other nodes
+/// incomplete.
 const MAX_FAILURES: usize = 1000;
 
 type DeletedComment = (StreamId, CommentId);

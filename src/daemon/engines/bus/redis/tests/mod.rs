@@ -54,7 +54,7 @@ async fn it_keeps_the_contract_on_three_redis_nodes() {
 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
-async fn edges_on_all_shards_hear_a_stream_published_by_another_process() {
+async fn edges_on_all_shards_receive_a_stream() {
     let config = on_stack(&stack::redis());
     let mut listeners = Vec::new();
     for edge in 0..24 {

@@ -1,5 +1,5 @@
-//! Rates of the bus on this machine, printed with `--nocapture`; asserts that nothing is lost or out of
-//! order.
+//! Rates of the bus on this machine, printed with `--nocapture`; asserts that nothing is lost or
+//! out of order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,5 +1,5 @@
-//! The rate of registrations and the latency of commands. Figures are printed; assertions leave room
-//! for a slow machine and a build without optimization.
+//! The rate of registrations and the latency of commands. Figures are printed; assertions leave
+//! room for a slow machine and a build without optimization.
 
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ async fn a_command_takes_milliseconds() {
         took.push(began.elapsed());
     }
     took.sort();
-    let (p50, p99) = (took[COMMANDS / 2], took[COMMANDS * 99 / 100]);
+    let p50 = took[COMMANDS / 2];
+    let p99 = took[COMMANDS * 99 / 100];
     println!("a command and its answer: p50 {p50:?}, p99 {p99:?}");
     assert_eq!(b.handler.commands().len(), COMMANDS);
     assert!(p50 < Duration::from_millis(100), "{p50:?}");
