@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flate2::{Compress, Compression, FlushCompress};
-use live_comments::cli::recording;
+use live_comments::loadgen::recording;
 use live_comments::daemon::base::clock::SystemClock;
 use live_comments::daemon::base::config::{BroadcastConfig, IngestConfig};
 use live_comments::daemon::stages::broadcast::{RateEstimator, ThrottlePolicy};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use support::{Daemon, PATIENCE};
 
-/// Nothing is sampled out, so that every comment must arrive.
+/// Turns sampling off, so that every comment must arrive.
 const SHOW_ALL: &str = "broadcast.throttle = [{ from_per_second = 0.0, sample_rate = 1.0 }]";
 const VIEWERS: u64 = 60;
 const COMMENTS: u64 = 100;
@@ -67,7 +67,7 @@ fn several_processes_report_what_one_does() {
 }
 
 #[test]
-fn viewers_that_inflate_miss_nothing_through_storms_and_key_frames() {
+fn deflate_viewers_miss_nothing_through_storms() {
     for deflate in ["shared", "single"] {
         let daemon = Daemon::start(&format!(
             "{SHOW_ALL}\ndelivery.deflate = \"{deflate}\"\ndelivery.deflate_key_frames = 8"
@@ -89,8 +89,8 @@ fn viewers_that_inflate_miss_nothing_through_storms_and_key_frames() {
     let daemon = Daemon::start("delivery.deflate = \"off\"");
     let load = "--encoding json+deflate --viewers 5 --rate 5 --duration 1s --senders 1";
     let output = command(&daemon, "ws", load).output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    assert!(String::from_utf8_lossy(&told).contains("did not agree to permessage-deflate"));
+    let printed = [output.stdout, output.stderr].concat();
+    assert!(String::from_utf8_lossy(&printed).contains("did not agree to permessage-deflate"));
 }
 
 #[test]
@@ -110,9 +110,9 @@ fn a_storm_misses_nothing_over_tls_too() {
     }
 }
 
-/// All of them together come faster than they are let in, twice: at first, and after the storm.
+/// Viewers connect faster than the rate allows twice: at the start and after the storm.
 #[test]
-fn a_storm_beyond_the_connection_rate_is_told_when_to_come_back_and_all_get_in() {
+fn all_viewers_return_within_the_connection_rate() {
     for (tls, scheme, arguments) in
         [("", "ws", ""), ("gateway.dev_tls = true", "wss", "--insecure")]
     {
@@ -132,26 +132,27 @@ fn a_storm_beyond_the_connection_rate_is_told_when_to_come_back_and_all_get_in()
             assert_eq!(report[figure], value, "{figure}: {report}");
         }
         let refused = report["connect_refused"]["connection_rate"].as_u64().unwrap();
-        // But for the burst all were refused both times, most of them once: each has a place of its own.
+        // Except for the burst all viewers were refused both times, most of them once, because each
+        // gets its own time to retry.
         assert!((VIEWERS / 2..=4 * VIEWERS).contains(&refused), "{report}");
         assert_eq!(report["connect_failed"], serde_json::json!({}), "{report}");
         let back_ms = report["storms"][0]["all_back_ms"].as_f64().unwrap();
-        assert!(back_ms >= 2000.0, "fifty beyond the burst at twenty a second: {report}");
+        assert!(back_ms >= 2000.0, "50 viewers beyond the burst at 20 per second: {report}");
     }
 }
 
-/// Kills it if a test fails before.
-struct Killed(Child);
+/// Kills the process when dropped, even if the test fails.
+struct KillOnDrop(Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        // It may be dead already.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-async fn viewers_are(daemon: &Daemon, wanted: u64) {
+async fn wait_for_connections(daemon: &Daemon, wanted: u64) {
     let reached = async {
         loop {
             let status: live_comments::protocol::admin::Status =
@@ -166,13 +167,13 @@ async fn viewers_are(daemon: &Daemon, wanted: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_do_not_outlive_who_started_them() {
+async fn workers_end_with_their_parent() {
     let daemon = Daemon::start(SHOW_ALL);
     let load = "--viewers 40 --rate 10 --duration 10m --senders 2 --processes 2";
     let child =
         command(&daemon, "ws", load).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let mut child = Killed(child);
-    viewers_are(&daemon, 42).await;
+    let mut child = KillOnDrop(child);
+    wait_for_connections(&daemon, 42).await;
     child.0.kill().unwrap();
-    viewers_are(&daemon, 0).await;
+    wait_for_connections(&daemon, 0).await;
 }

@@ -1,18 +1,18 @@
-# The servers, the core and the edges: started, asked, taken down.
+# Starts, queries and stops the servers, the core and the edges.
 # shellcheck shell=bash disable=SC2154
 
-# Edges that start side by side.
+# Edges that start at the same time.
 starting_edges=6
-# Who reads goes before who writes: what is written and not yet read takes a page of the kernel's memory
-# for each viewer, and of that there is a limit (net.ipv4.tcp_mem).
+# Readers run before writers: data that is written and not yet read takes a page of the kernel's memory
+# per viewer, and that memory is limited (net.ipv4.tcp_mem).
 edge_nice=${LC_MILLION_EDGE_NICE:-10}
 
 edge_stop_signal() { echo TERM; }
 core_stop_signal() { echo TERM; }
-# At once: its processes end with it, and their connections with them.
+# Ends at once, with its worker processes and their connections.
 generator_stop_signal() { echo KILL; }
 
-# Words on standard output say that it is ready; the log has both outputs.
+# A line on standard output says that the process is ready. The log has both outputs.
 edge_answers() { grep -qs '^lcd .* is ready' "$(log_of "$1")"; }
 core_answers() { edge_answers "$1"; }
 
@@ -23,15 +23,15 @@ edge_port() { echo $((first_port + 100 + $1)); }
 edge_name() { printf 'edge-%03d' "$1"; }
 
 lay_out_run() {
-  ! running_pid core >/dev/null || fail "a run is going on in $stack_dir"
-  rm -rf "$stack_dir"/{run,log,data,marks,samples,shortfalls,processes,seen,loadgen.json,loadgen.err,core.err}
+  ! running_pid core >/dev/null || fail "another run is active in $stack_dir"
+  rm -rf "$stack_dir"/{run,log,data,marks,samples,facts,shortfalls,processes,seen,loadgen.json,loadgen.err,core.err}
   mkdir -p "$stack_dir"/{run,log,data}
   : >"$stack_dir/marks"
   (umask 077 && head -c 48 /dev/urandom | base64 -w 0 >"$stack_dir/data/signing.key")
   write_config >"$stack_dir/lcd.toml"
 }
 
-# The same for all processes; what differs is given to each at its start.
+# One file for all processes. Settings that differ are passed at the start of each process.
 write_config() {
   cat <<TOML
 [engines]
@@ -45,7 +45,7 @@ metadata = "postgres"
 
 [kafka]
 brokers = ["127.0.0.1:$((first_port + 20))"]
-# One stream is one partition; others would only have to be watched.
+# One stream uses one partition. More partitions would only add work.
 partitions = { comment_events = 1, moderation_events = 1, analytics_events = 1, ws_messages = 1, dead_letters = 1 }
 
 [redis]
@@ -53,22 +53,22 @@ nodes = ["redis://127.0.0.1:$((first_port + 1))"]
 
 [postgres]
 url = "postgres://lcd@127.0.0.1:$((first_port + 10))/lcd"
-# Of each process; the server has 200 for all.
+# Per process. The server allows 200 in total.
 max_connections = 2
 
 [auth]
 signing_key = "$stack_dir/data/signing.key"
 
 [gateway]
-# Viewers who come by the thousand a second to a busy processor wait.
+# Thousands of viewers per second on a busy processor have to wait.
 handshake_timeout = "30s"
 ping_interval = "${ping_s}s"
 idle_timeout = "$((3 * ping_s))s"
 
 [delivery]
-# An edge is one of many on these processors.
+# Many edges share these processors.
 workers = 1
-# A message to everybody each time somebody comes would be a million while a million come.
+# Otherwise every viewer would receive a message each time another one connects.
 presence_interval = "24h"
 TOML
 }
@@ -77,11 +77,11 @@ start_cluster() {
   say "starting Redis, PostgreSQL and Kafka"
   stack up redis-1 postgres kafka >"$stack_dir/log/stack.log" 2>&1 || {
     tail -n 20 "$stack_dir/log/stack.log" >&2
-    fail "the servers do not start"
+    fail "the servers did not start"
   }
   say "starting the core and $edges edges"
   start_process core coordinator,moderator,archiver $((first_port + 100)) 8 0
-  await core || fail "the core does not start"
+  await core || fail "the core did not start"
   local edge
   for ((edge = 1; edge <= edges; edge++)); do
     start_process "$(edge_name "$edge")" edge "$(edge_port "$edge")" 2 "$edge_nice"
@@ -101,26 +101,23 @@ start_process() {
 await_edges() {
   local edge
   for ((edge = $1; edge <= $2; edge++)); do
-    await "$(edge_name "$edge")" || fail "an edge does not start"
+    await "$(edge_name "$edge")" || fail "an edge did not start"
   done
 }
 
-# Connections and comments delivered, summed over all edges: from what each tells the others every second.
+# Prints the connections and the delivered comments of all edges. Each edge reports them every second.
 totals() {
   local workers
   workers=$("$bin/lc" --socket "$(core_socket)" --json workers 2>>"$stack_dir/core.err") || workers=
-  awk -v RS='[,{}\n]' -F: '
-    $1 == "\"connections\"" { connections += $2 }
-    $1 == "\"delivered\"" { delivered += $2 }
-    END { printf "%d %d\n", connections, delivered }' <<<"$workers"
+  jq -rs '"\(map(.connections) | add // 0) \(map(.delivered) | add // 0)"' <<<"$workers"
 }
 
-# Everything that runs, the viewers first.
+# Stops everything that runs, the viewers first.
 take_down() {
   trap '' INT TERM
   local name pidfile
   [[ -d $stack_dir/run ]] || return 0
-  say "taking everything down"
+  say "stopping everything"
   for name in sampler watcher; do
     pidfile=$stack_dir/run/$name.pid
     [[ ! -e $pidfile ]] || stop_helper "$name"
@@ -134,22 +131,22 @@ take_down() {
   stack down --wipe >/dev/null
 }
 
-# A part of this script that runs beside it.
+# Stops a part of this script that runs in the background.
 stop_helper() {
   local pid
   ! pid=$(running_pid "$1") || signal_family TERM "$pid"
   rm -f "$stack_dir/run/$1.pid"
 }
 
-# Has a process found again by name.
+# Records a process under a name.
 keep_pid() {
   local started
   read -r _ _ started < <(process_facts "$2") || started=0
   echo "$2 $started" >"$stack_dir/run/$1.pid"
 }
 
-# Starts a function of this script beside it.
-run_beside() {
+# Runs a function of this script in the background.
+run_in_background() {
   local name=$1
   shift
   "$@" &

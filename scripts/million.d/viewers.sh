@@ -1,10 +1,10 @@
-# The viewers: all but one in the load generator, and one by hand whose name is known and who is banned.
+# The viewers: all but one are in the load generator. The other one is this shell, and it is banned.
 # shellcheck shell=bash disable=SC2154
 
 banned_user=42
 stream=1
 
-# The comments, and the silences between them.
+# Prints the comments and their times.
 write_recording() {
   local comment
   for ((comment = 0; comment < comments; comment++)); do
@@ -20,7 +20,7 @@ start_generator() {
     urls+=("ws://127.0.0.1:$(edge_port "$edge")")
   done
   write_recording >"$stack_dir/recording.jsonl"
-  say "connecting $viewers viewers, $connect_rate a second"
+  say "connecting $viewers viewers, $connect_rate per second"
   setsid "$bin/lc" --json loadgen --url "${urls[@]}" --stream "$stream" --viewers $((viewers - 1)) --senders 1 \
     --connect-rate "$connect_rate" ${processes:+--processes "$processes"} --signing-key "$stack_dir/data/signing.key" \
     --replay "$stack_dir/recording.jsonl" --grace "$((60 + 4 * gap_s))s" \
@@ -36,15 +36,15 @@ generator_failed() {
   fail "$1"
 }
 
-# Until all are connected, or no more come.
+# Waits until all viewers are connected, or the number no longer grows.
 await_viewers() {
   local connections most=0 grew=$SECONDS said=$SECONDS
   while :; do
     generator_runs || generator_failed "the generator ended before all viewers were connected"
-    banned_viewer_watches
+    check_banned_viewer
     guard_memory
     read -r connections _ < <(totals)
-    # The speaker is one more.
+    # The sender is one more connection.
     ((connections <= viewers)) || break
     if ((connections > most)); then
       most=$connections grew=$SECONDS
@@ -60,21 +60,21 @@ await_viewers() {
   say "$((connections - 1)) viewers are connected"
 }
 
-banned_viewer_watches() { ! has_seen closed || fail "the viewer who is to be banned lost its connection"; }
+check_banned_viewer() { ! has_seen closed || fail "the viewer to be banned lost its connection"; }
 
-# The silence before the first comment, all but its end.
+# Waits until shortly before the first comment.
 hold() {
   say "holding them for $hold_s s"
   local until=$((SECONDS + hold_s - 2))
   while ((SECONDS < until)) && ! has_seen comment; do
     generator_runs || generator_failed "the generator ended while it held the viewers"
-    banned_viewer_watches
+    check_banned_viewer
     sleep 0.2
   done
   read -r held_connections _ < <(totals)
 }
 
-# Until all viewers have got so many comments.
+# Waits until all viewers have received $1 comments.
 await_delivered() {
   local delivered deadline=$((SECONDS + 60 + $1 * gap_s))
   while :; do
@@ -82,7 +82,7 @@ await_delivered() {
     read -r _ delivered < <(totals)
     ((delivered < $1 * viewers)) || break
     guard_memory
-    # The account will say what is missing.
+    # The report says what is missing.
     ((SECONDS < deadline)) || break
     sleep 0.5
   done
@@ -97,7 +97,8 @@ await_generator() {
   say "all comments are sent and accounted for"
 }
 
-# What the viewer by hand has seen, a line each: microseconds since 1970, what.
+# Returns whether the banned viewer has seen $1. The file `seen` has one line per event: microseconds since
+# 1970, and what it was.
 has_seen() {
   local what
   while read -r _ what; do
@@ -112,9 +113,9 @@ connect_banned_viewer() {
   local token deadline=$((SECONDS + 10))
   token=$("$bin/lc" --socket "$(core_socket)" token --user "$banned_user" --name victim)
   : >"$stack_dir/seen"
-  run_beside watcher watch_by_hand "$token" "$(edge_port $(((edges + 1) / 2)))"
+  run_in_background watcher watch_websocket "$token" "$(edge_port $(((edges + 1) / 2)))"
   until has_seen welcome; do
-    ((SECONDS < deadline)) || fail "the viewer who is to be banned was not welcomed: $(tail -n 1 "$stack_dir/seen")"
+    ((SECONDS < deadline)) || fail "the viewer to be banned got no welcome: $(tail -n 1 "$stack_dir/seen")"
     sleep 0.1
   done
 }
@@ -128,33 +129,33 @@ open_websocket() {
     "Authorization: Bearer $token" "" >&3
 }
 
-# Reads messages of JSON, which end in a brace, and notes when each came.
-watch_by_hand() {
-  local LC_ALL=C part='' more closed='' sign_of_life_s=$((ping_s < 20 ? ping_s : 20))
+# Reads JSON messages, which end in a brace, and records when each arrived.
+watch_websocket() {
+  local LC_ALL=C part='' more closed='' pong_interval_s=$((ping_s < 20 ? ping_s : 20))
   open_websocket "$1" "$2"
   while [[ -z $closed ]]; do
-    if IFS= read -r -d '}' -t "$sign_of_life_s" -u 3 more; then
-      note_message "$part$more"
+    if IFS= read -r -d '}' -t "$pong_interval_s" -u 3 more; then
+      record_message "$part$more"
       part=
     elif (($? > 128)); then
       part+=$more
-      # A pong nobody asked for: this viewer lives. Its mask is four zeros.
+      # An unsolicited pong keeps the connection alive. Its mask is four zeros.
       printf '\x8a\x80\x00\x00\x00\x00' >&3
     else
       closed=yes
     fi
   done
-  note closed
+  record closed
 }
 
-note() { echo "${EPOCHREALTIME/[.,]/} $1" >>"$stack_dir/seen"; }
+record() { echo "${EPOCHREALTIME/[.,]/} $1" >>"$stack_dir/seen"; }
 
-note_message() {
+record_message() {
   case $1 in
-    *'"type":"welcome"'*) note welcome ;;
-    *'"type":"bye"'*'"banned"'*) note banned ;;
-    *'"comment_id"'*'for everybody who watches'*) note comment ;;
-    "HTTP/1.1 "[45]*) note "refused" ;;
+    *'"type":"welcome"'*) record welcome ;;
+    *'"type":"bye"'*'"banned"'*) record banned ;;
+    *'"comment_id"'*'for everybody who watches'*) record comment ;;
+    "HTTP/1.1 "[45]*) record refused ;;
   esac
 }
 
@@ -172,19 +173,19 @@ ban_viewer() {
   done
   ban_ms=
   ! has_seen banned || ban_ms=$((($(seen_at banned) - since) / 1000))
-  say "the ban was with its user after ${ban_ms:-more than 20 000} ms"
-  try_again
+  say "the ban reached its user after ${ban_ms:-more than 20 000} ms"
+  try_reconnect
 }
 
-# How the banned viewer is received when it comes back: "refused", with what, or "welcome".
-try_again() {
+# Connects the banned viewer again. Sets second_attempt to "welcome" or "refused …".
+try_reconnect() {
   local token
   token=$("$bin/lc" --socket "$(core_socket)" token --user "$banned_user" --name victim) || token=
-  second_attempt=$(reception "$token" "$(edge_port 1)") || true
+  second_attempt=$(connect_outcome "$token" "$(edge_port 1)") || true
 }
 
-# The end of the handshake's answer or the first message after it, whichever decides.
-reception() {
+# Prints the outcome of a connection, from the handshake response or the first message after it.
+connect_outcome() {
   local LC_ALL=C status head more=''
   open_websocket "$1" "$2"
   IFS= read -r -t 5 -u 3 status || return
@@ -194,6 +195,6 @@ reception() {
   case $more in
     *'"type":"welcome"'*) echo welcome ;;
     *'"banned"'*) echo "refused as banned" ;;
-    *) echo "closed without a word" ;;
+    *) echo "closed without a message" ;;
   esac
 }

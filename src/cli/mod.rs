@@ -13,18 +13,22 @@ mod bans;
 mod change;
 mod completions;
 pub mod context;
+mod default_endpoint;
 mod delete;
 mod dm;
 mod drain;
 pub mod exit;
 mod history;
+mod interrupt;
 mod kick;
 mod lag;
+pub mod loadgen;
+mod million_report;
 mod moderation;
 mod nodes;
 pub mod output;
+mod progress;
 pub mod record;
-pub mod recording;
 pub mod replay;
 mod status;
 mod streams;
@@ -44,7 +48,7 @@ use clap::{Parser, Subcommand};
 
 use context::Context;
 
-use crate::loadgen;
+use crate::loadgen::worker_process;
 
 /// Watches and controls a live-comment daemon
 #[derive(Debug, Parser)]
@@ -120,8 +124,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     Loadgen(loadgen::LoadgenArgs),
     /// Run one worker process of loadgen; only loadgen starts it
-    #[command(name = loadgen::worker::COMMAND, hide = true)]
+    #[command(name = worker_process::COMMAND, hide = true)]
     LoadgenWorker,
+    #[command(hide = true)]
+    MillionReport(million_report::MillionReportArgs),
     Token(token::TokenArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -155,7 +161,8 @@ impl Cli {
             Command::Record(args) => Box::pin(record::run(args, context)).await,
             Command::Replay(args) => Box::pin(replay::run(args, context)).await,
             Command::Loadgen(args) => Box::pin(loadgen::run(args, context)).await,
-            Command::LoadgenWorker => Ok(loadgen::worker::main()),
+            Command::LoadgenWorker => Ok(worker_process::main()),
+            Command::MillionReport(args) => million_report::run(&args),
             Command::Token(args) => token::run(args, self.json, context).await,
             Command::Completions(args) => completions::run(args),
         }
@@ -175,7 +182,7 @@ pub fn main() -> ExitCode {
     };
     if matches!(cli.command, Command::LoadgenWorker) {
         // A worker drives thousands of viewers on one thread and needs no async runtime.
-        return loadgen::worker::main();
+        return worker_process::main();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,10 +1,10 @@
-//! `lc record STREAM`: writes what is said on a stream as it is said.
+//! `lc record STREAM`: records the comments of a stream as they are published.
 //!
-//! In: the daemon's tail of a stream, or, with `--url`, what a viewer of it is shown. Out: a recording
-//! ([`super::recording`]) in a file or on standard output. Always holds: lines are in the order of the
-//! stream, their times relative to the first. A comment is held for a moment before it is written, so
-//! that its line can say that moderation removed it. When full: more than [`MAX_HELD`] held comments are
-//! written at once.
+//! In: the daemon's tail of a stream, or with `--url` the messages to a viewer. Out: a recording
+//! ([`crate::loadgen::recording`]) in a file or on standard output. Always holds: lines are in the
+//! order of the stream, and their times are relative to the first. A comment is held for a moment
+//! before it is written, so that its line can say that moderation removed it. When full: the oldest
+//! of more than [`MAX_HELD`] held comments are written early.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -18,29 +18,30 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::context::Context;
-use super::recording::{RecordedComment, RecordingWriter};
+use super::interrupt::stop_on_interrupt;
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::viewer::{
     ConnectError, Position, Reconnect, SeqRange, ViewerConnection, ViewerOptions,
 };
 use crate::client::{Endpoint, Trust};
-use crate::loadgen::stop_on_interrupt;
+use crate::loadgen::recording::{RecordedComment, RecordingWriter};
 use crate::protocol::admin::TailItem;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, SequencedComment, ServerMessage, StreamId};
 
-/// Comments held at most.
+/// Comments that may be held.
 const MAX_HELD: usize = 100_000;
-/// Items that may wait to be written; a full channel makes the reader of the stream wait.
-const QUEUE_ITEMS: usize = 4096;
-/// Between two attempts to find a daemon that went away.
-const RETRY: Duration = Duration::from_secs(1);
-/// What a line says of a comment that moderation removed.
+/// Events that may wait to be written. A full queue makes the reader of the stream wait.
+const MAX_QUEUED_EVENTS: usize = 4096;
+/// Pause between attempts to reach a daemon that went away.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// The `mod` of a comment that moderation removed.
 const DELETED: &str = "delete";
 
 /// Record a stream's comments as JSON lines, for lc replay and lc loadgen --replay.
 ///
-/// Ends with Ctrl-C or after --duration. Exit codes: 0 well, 1 could not run, 64 wrong usage.
+/// Ends with Ctrl-C or after --duration. Exit codes: 0 success, 1 the recording failed, 64 wrong
+/// usage.
 #[derive(Debug, Clone, Args)]
 pub struct RecordArgs {
     #[arg(value_name = "STREAM")]
@@ -50,7 +51,7 @@ pub struct RecordArgs {
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Record what a viewer there is shown, instead of asking the local daemon
+    /// Record what a viewer at this address receives, instead of asking the local daemon
     #[arg(long, value_name = "WS_URL")]
     pub url: Option<Endpoint>,
 
@@ -68,33 +69,33 @@ pub struct RecordArgs {
     pub insecure: bool,
 }
 
-/// What happens on a stream.
+/// An event on a stream that matters to its recording.
 #[derive(Debug)]
-enum Item {
+enum StreamEvent {
     Comment(SequencedComment),
     Deleted(CommentId),
-    /// Something is missing from here on, and why.
+    /// Comments are missing from here on, for this reason.
     Incomplete(String),
 }
 
 /// Records until interrupted.
 ///
 /// # Errors
-/// Where there is nothing to record from, or the file cannot be written.
+/// The stream cannot be read, or the file cannot be written.
 pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let stop = stop_on_interrupt();
-    let (items, received) = mpsc::channel(QUEUE_ITEMS);
+    let (events, received) = mpsc::channel(MAX_QUEUED_EVENTS);
     let source = async {
         match &args.url {
-            Some(endpoint) => watch(&args, endpoint.clone(), &items).await,
-            None => tail(AdminClient::new(context.socket.clone()), args.stream, &items).await,
+            Some(endpoint) => watch(&args, endpoint.clone(), &events).await,
+            None => tail(AdminClient::new(context.socket.clone()), args.stream, &events).await,
         }
     };
     let writer = match &args.output {
         Some(path) => RecordingWriter::create(path)?,
         None => RecordingWriter::stdout(),
     };
-    let mut tape = Tape::new(writer, args.hold);
+    let mut buffer = RecordingBuffer::new(writer, args.hold);
     let end = async {
         match args.duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -103,20 +104,20 @@ pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode
     };
     let ended = tokio::select! {
         ended = source => ended,
-        written = tape.write(received) => written,
+        written = buffer.write(received) => written,
         () = stop.cancelled() => Ok(()),
         () = end => Ok(()),
     };
-    let comments = tape.finish()?;
+    let comments = buffer.finish()?;
     eprintln!("recorded {comments} comments");
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-/// Follows the daemon's own tail, also over its restarts.
+/// Follows the daemon's tail, across restarts of the daemon.
 async fn tail(
     client: AdminClient,
     stream: StreamId,
-    items: &mpsc::Sender<Item>,
+    events: &mpsc::Sender<StreamEvent>,
 ) -> anyhow::Result<()> {
     let path = format!("/v1/tail/{stream}");
     let mut connected = false;
@@ -126,24 +127,24 @@ async fn tail(
                 connected = true;
                 while let Some(line) = lines.next().await {
                     let Ok(item) = line else { break };
-                    if let Some(item) = Item::from_tail(item) {
-                        items.send(item).await?;
+                    if let Some(event) = StreamEvent::from_tail(item) {
+                        events.send(event).await?;
                     }
                 }
             }
             Err(AdminError::NotRunning { .. } | AdminError::Broken(_)) if connected => {
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(RETRY_PAUSE).await;
                 continue;
             }
             Err(error) => return Err(error.into()),
         }
-        let text = "the daemon ended the tail; what is said until it is back is missing";
-        items.send(Item::Incomplete(text.to_owned())).await?;
-        tokio::time::sleep(RETRY).await;
+        let text = "the daemon ended the tail; comments until it is back are missing";
+        events.send(StreamEvent::Incomplete(text.to_owned())).await?;
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
-impl Item {
+impl StreamEvent {
     fn from_tail(item: TailItem) -> Option<Self> {
         match item {
             TailItem::Comment(comment) => Some(Self::Comment(comment)),
@@ -152,17 +153,17 @@ impl Item {
             }
             TailItem::Moderated { .. } => None,
             TailItem::Missed { items } => {
-                Some(Self::Incomplete(format!("{items} items came too fast and are missing")))
+                Some(Self::Incomplete(format!("{items} items arrived too fast and are missing")))
             }
         }
     }
 }
 
-/// Follows the stream as an anonymous viewer, coming back to its position when cut off.
+/// Follows the stream as an anonymous viewer, which reconnects from its position.
 async fn watch(
     args: &RecordArgs,
     endpoint: Endpoint,
-    items: &mpsc::Sender<Item>,
+    events: &mpsc::Sender<StreamEvent>,
 ) -> anyhow::Result<()> {
     let mut options = ViewerOptions::new(endpoint, args.stream);
     options.buffer_bytes = 64 << 10;
@@ -184,8 +185,8 @@ async fn watch(
                             reconnect.bye(reconnect_after_ms);
                         }
                         Ok(message) => {
-                            for item in shown(message, &mut at) {
-                                items.send(item).await?;
+                            for event in events_of(message, &mut at) {
+                                events.send(event).await?;
                             }
                         }
                         Err(error) => break error,
@@ -205,102 +206,104 @@ async fn watch(
     }
 }
 
-/// A server that never was there is an error; one that went away is waited for.
+/// Returns how long to wait before the next attempt. A server that was never reached is an error.
 fn retry_wait(
     error: ConnectError,
     reconnect: &mut Reconnect,
-    was_there: bool,
+    was_reached: bool,
 ) -> Result<Duration, ConnectError> {
     match reconnect.after_failure(&error) {
-        Some(wait) if was_there => Ok(wait),
+        Some(wait) if was_reached => Ok(wait),
         _ => Err(error),
     }
 }
 
-/// What a message to a viewer means for the recording.
-fn shown(message: ServerMessage, position: &mut Position) -> Vec<Item> {
-    let mut items = Vec::new();
+/// Returns the events that a message to a viewer stands for.
+fn events_of(message: ServerMessage, position: &mut Position) -> Vec<StreamEvent> {
+    let mut events = Vec::new();
     let mut missing = |range: Option<SeqRange>| {
         if let Some(range) = range {
-            let text = format!("what lies from seq {} to {} is missing", range.from, range.to);
-            items.push(Item::Incomplete(text));
+            let text = format!("comments from seq {} to {} are missing", range.from, range.to);
+            events.push(StreamEvent::Incomplete(text));
         }
     };
     match message {
         ServerMessage::Comments(batch) => {
             let before = position.seq();
-            let Some(range) = SeqRange::new(batch.from_seq, batch.to_seq) else { return items };
+            let Some(range) = SeqRange::new(batch.from_seq, batch.to_seq) else { return events };
             missing(position.advance(range).hole);
             let new = batch.comments.into_iter().filter(|comment| comment.seq > before);
-            items.extend(new.map(Item::Comment));
+            events.extend(new.map(StreamEvent::Comment));
         }
         ServerMessage::Gap { from_seq, to_seq } => {
-            let Some(range) = SeqRange::new(from_seq, to_seq) else { return items };
+            let Some(range) = SeqRange::new(from_seq, to_seq) else { return events };
             let advance = position.advance(range);
             missing(advance.hole);
             missing(advance.fresh);
         }
-        ServerMessage::CommentDeleted(deletion) => items.push(Item::Deleted(deletion.comment_id)),
+        ServerMessage::CommentDeleted(deletion) => {
+            events.push(StreamEvent::Deleted(deletion.comment_id));
+        }
         _ => {}
     }
-    items
+    events
 }
 
-/// Comments on their way into the recording.
+/// Holds comments until they are written.
 #[derive(Debug)]
-struct Tape {
+struct RecordingBuffer {
     writer: RecordingWriter,
     hold: Duration,
     /// `created_at` of the first comment.
-    began_at: Option<u64>,
+    started_ms: Option<u64>,
     written: u64,
-    held: VecDeque<Held>,
-    /// Position of a held comment, counted from the first of the recording.
+    held: VecDeque<HeldComment>,
+    /// Number of each held comment, counted from the first of the recording.
     by_id: AHashMap<CommentId, u64>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldComment {
     due: Instant,
     comment_id: CommentId,
     line: RecordedComment,
 }
 
-impl Tape {
+impl RecordingBuffer {
     fn new(writer: RecordingWriter, hold: Duration) -> Self {
         Self {
             writer,
             hold,
-            began_at: None,
+            started_ms: None,
             written: 0,
             held: VecDeque::new(),
             by_id: AHashMap::new(),
         }
     }
 
-    /// Takes items until their source ends.
-    async fn write(&mut self, mut items: mpsc::Receiver<Item>) -> anyhow::Result<()> {
+    /// Applies events until their source ends.
+    async fn write(&mut self, mut events: mpsc::Receiver<StreamEvent>) -> anyhow::Result<()> {
         loop {
             let due = self.held.front().map(|held| held.due);
             tokio::select! {
-                item = items.recv() => match item {
-                    Some(item) => self.take(item)?,
+                event = events.recv() => match event {
+                    Some(event) => self.apply(event)?,
                     None => return Ok(()),
                 },
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    self.release(Instant::now())?;
+                    self.write_due(Instant::now())?;
                     self.writer.flush()?;
                 }
             }
         }
     }
 
-    fn take(&mut self, item: Item) -> anyhow::Result<()> {
-        match item {
-            Item::Comment(comment) => {
-                let began_at = *self.began_at.get_or_insert(comment.created_at);
+    fn apply(&mut self, event: StreamEvent) -> anyhow::Result<()> {
+        match event {
+            StreamEvent::Comment(comment) => {
+                let started_ms = *self.started_ms.get_or_insert(comment.created_at);
                 let line = RecordedComment {
-                    ts_ms: comment.created_at.saturating_sub(began_at),
+                    ts_ms: comment.created_at.saturating_sub(started_ms),
                     user: comment.name,
                     text: comment.message,
                     moderation: None,
@@ -308,26 +311,30 @@ impl Tape {
                 };
                 let comment_id = comment.comment_id;
                 self.by_id.insert(comment_id, self.written + self.held.len() as u64);
-                self.held.push_back(Held { due: Instant::now() + self.hold, comment_id, line });
+                self.held.push_back(HeldComment {
+                    due: Instant::now() + self.hold,
+                    comment_id,
+                    line,
+                });
                 if self.held.len() > MAX_HELD {
                     self.write_oldest()?;
                 }
             }
-            Item::Deleted(comment_id) => {
-                // One that is written already, or was never seen, stays as it is.
+            StreamEvent::Deleted(comment_id) => {
+                // A comment that is already written stays as it is.
                 if let Some(number) = self.by_id.get(&comment_id)
                     && let Some(held) = self.held.get_mut((number - self.written) as usize)
                 {
                     held.line.moderation = Some(DELETED.to_owned());
                 }
             }
-            Item::Incomplete(text) => eprintln!("warning: {text}"),
+            StreamEvent::Incomplete(text) => eprintln!("warning: {text}"),
         }
         Ok(())
     }
 
-    /// Writes all that was held long enough.
-    fn release(&mut self, now: Instant) -> anyhow::Result<()> {
+    /// Writes the comments that were held long enough.
+    fn write_due(&mut self, now: Instant) -> anyhow::Result<()> {
         while self.held.front().is_some_and(|held| held.due <= now) {
             self.write_oldest()?;
         }
@@ -343,7 +350,7 @@ impl Tape {
         Ok(())
     }
 
-    /// Writes the rest, and says how many comments it were in all.
+    /// Writes the rest. Returns the number of comments in the recording.
     fn finish(mut self) -> anyhow::Result<u64> {
         while !self.held.is_empty() {
             self.write_oldest()?;
@@ -356,7 +363,7 @@ impl Tape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::recording;
+    use crate::loadgen::recording;
     use crate::protocol::message::CommentsBatch;
     use crate::protocol::throttle::SampleRate;
     use crate::protocol::{Epoch, UserId};
@@ -373,36 +380,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn comments_are_written_in_order_with_what_moderation_did_in_time() {
+    async fn lines_keep_order_and_say_what_was_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chat.jsonl.gz");
         let writer = RecordingWriter::create(&path).unwrap();
-        let mut tape = Tape::new(writer, Duration::from_secs(2));
-        let (items, received) = mpsc::channel(16);
-        let say = async {
-            items.send(Item::Comment(comment(1))).await.unwrap();
-            items.send(Item::Comment(comment(2))).await.unwrap();
-            items.send(Item::Deleted(comment(2).comment_id)).await.unwrap();
+        let mut buffer = RecordingBuffer::new(writer, Duration::from_secs(2));
+        let (events, received) = mpsc::channel(16);
+        let publish = async {
+            events.send(StreamEvent::Comment(comment(1))).await.unwrap();
+            events.send(StreamEvent::Comment(comment(2))).await.unwrap();
+            events.send(StreamEvent::Deleted(comment(2).comment_id)).await.unwrap();
             tokio::time::sleep(Duration::from_secs(5)).await;
-            items.send(Item::Deleted(comment(1).comment_id)).await.unwrap();
-            items.send(Item::Comment(comment(5))).await.unwrap();
-            drop(items);
+            events.send(StreamEvent::Deleted(comment(1).comment_id)).await.unwrap();
+            events.send(StreamEvent::Comment(comment(5))).await.unwrap();
+            drop(events);
         };
-        let (written, ()) = tokio::join!(tape.write(received), say);
+        let (written, ()) = tokio::join!(buffer.write(received), publish);
         written.unwrap();
-        assert_eq!(tape.held.len(), 1, "the others were due");
-        assert_eq!(tape.finish().unwrap(), 3);
+        assert_eq!(buffer.held.len(), 1, "the others were due");
+        assert_eq!(buffer.finish().unwrap(), 3);
         let lines = recording::read(&path).unwrap();
-        let told: Vec<_> =
+        let written: Vec<_> =
             lines.iter().map(|l| (l.ts_ms, &*l.user, l.moderation.as_deref())).collect();
         assert_eq!(
-            told,
+            written,
             [(0, "user1", None), (100, "user2", Some("delete")), (400, "user5", None)]
         );
     }
 
     #[test]
-    fn a_viewer_records_each_comment_once_and_says_what_is_missing() {
+    fn a_viewer_records_once_and_reports_missing() {
         let mut position = Position::new(Epoch(1), 10);
         let batch = |from_seq, to_seq, seqs: &[u64]| {
             ServerMessage::Comments(CommentsBatch {
@@ -414,19 +421,19 @@ mod tests {
                 echo: false,
             })
         };
-        let mut tell = |message| -> Vec<String> {
-            let text = |item| match item {
-                Item::Comment(comment) => comment.message.to_string(),
-                Item::Deleted(_) => "deleted".to_owned(),
-                Item::Incomplete(text) => text,
+        let mut texts = |message| -> Vec<String> {
+            let text = |event| match event {
+                StreamEvent::Comment(comment) => comment.message.to_string(),
+                StreamEvent::Deleted(_) => "deleted".to_owned(),
+                StreamEvent::Incomplete(text) => text,
             };
-            shown(message, &mut position).into_iter().map(text).collect()
+            events_of(message, &mut position).into_iter().map(text).collect()
         };
-        assert_eq!(tell(batch(11, 12, &[11, 12])), ["text 11", "text 12"]);
-        assert_eq!(tell(batch(12, 13, &[12, 13])), ["text 13"]);
+        assert_eq!(texts(batch(11, 12, &[11, 12])), ["text 11", "text 12"]);
+        assert_eq!(texts(batch(12, 13, &[12, 13])), ["text 13"]);
         let gap = ServerMessage::Gap { from_seq: 14, to_seq: 20 };
-        assert_eq!(tell(gap), ["what lies from seq 14 to 20 is missing"]);
-        let hole = tell(batch(25, 25, &[25]));
-        assert_eq!(hole, ["what lies from seq 21 to 24 is missing", "text 25"]);
+        assert_eq!(texts(gap), ["comments from seq 14 to 20 are missing"]);
+        let hole = texts(batch(25, 25, &[25]));
+        assert_eq!(hole, ["comments from seq 21 to 24 are missing", "text 25"]);
     }
 }

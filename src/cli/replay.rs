@@ -1,17 +1,17 @@
-//! `lc replay FILE`: says again what was recorded, as real comments of one user for each recorded one.
+//! `lc replay FILE`: posts a recording as real comments, one user per recorded user.
 //!
 //! In: a recording, a stream, a speed. Out: comments at their times, and a summary. Always holds: a
-//! recorded user is always the same user here (the id is a hash of the name), and what one user said
-//! stays in order. When full: beyond `--connections` the user who was silent longest is disconnected.
+//! recorded name is always the same user (the id is a hash of the name), and the comments of one
+//! user stay in order. When full: beyond `--connections` the user that has been silent longest is
+//! disconnected.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use clap::Args;
 use serde::Serialize;
 use sha1::{Digest as _, Sha1};
@@ -20,24 +20,27 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::context::Context;
-use super::recording::{self, RecordedComment};
+use super::default_endpoint::default_endpoint;
+use super::interrupt::stop_on_interrupt;
+use super::loadgen::parse_speed;
+use super::progress::ProgressLine;
 use crate::client::viewer::ViewerOptions;
 use crate::client::{Endpoint, TokenSource, Trust};
-use crate::loadgen::clock::RunClock;
-use crate::loadgen::progress::Progress;
-use crate::loadgen::schedule::{Planned, Workload, keep_pace};
-use crate::loadgen::sender::{Outgoing, QUEUE_COMMENTS, Say, Sender};
-use crate::loadgen::{Submissions, default_endpoint, parse_speed, stop_on_interrupt};
+use crate::loadgen::recording::{self, RecordedComment};
+use crate::loadgen::{
+    CountsByKind, OutgoingComment, OutgoingMessage, QUEUE_COMMENTS, RunClock, ScheduledComment,
+    Sender, Submissions, Workload, run_schedule, show_while,
+};
 use crate::protocol::{StreamId, UserId};
 
-/// How long to wait, after the last comment, for the answers.
+/// How long to wait for the answers after the last comment.
 const GRACE: Duration = Duration::from_secs(10);
-/// Names longer than this are cut: a token's may have no more.
+/// Longest name in a token. Longer names are cut.
 const MAX_NAME_CHARS: usize = 64;
 
 /// Post a recording as real comments, one user for each recorded user.
 ///
-/// Exit codes: 0 well, 1 could not run or comments stayed without an answer, 64 wrong usage.
+/// Exit codes: 0 success, 1 the replay failed or comments have no answer, 64 wrong usage.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
     /// JSON lines as lc record writes them, compressed if the name ends in .gz
@@ -47,7 +50,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "ID", default_value = "1")]
     pub stream: StreamId,
 
-    /// How many times as fast as it was recorded
+    /// Speed of the replay, as a multiple of the recorded speed
     #[arg(long, value_name = "X", default_value = "1", value_parser = parse_speed)]
     pub speed: f64,
 
@@ -69,14 +72,14 @@ pub struct ReplayArgs {
     pub insecure: bool,
 }
 
-/// What it came to.
+/// The outcome of a replay.
 #[derive(Debug, Serialize)]
-struct Summary {
+struct ReplaySummary {
     comments: u64,
     users: u64,
     published: u64,
     acked: u64,
-    rejected: crate::loadgen::ByKind,
+    rejected: CountsByKind,
     /// Neither acked nor rejected, or never sent because their user could not connect.
     unanswered: u64,
     duration_s: f64,
@@ -85,7 +88,7 @@ struct Summary {
 /// Posts the recording and prints a summary.
 ///
 /// # Errors
-/// Where there is no such recording, no daemon or no way to make tokens.
+/// There is no such recording, no daemon, or no way to make tokens.
 pub async fn run(args: ReplayArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let recording = Arc::new(recording::read(&args.file)?);
     let source = match &args.signing_key {
@@ -100,164 +103,174 @@ pub async fn run(args: ReplayArgs, context: &Context) -> anyhow::Result<ExitCode
     if args.insecure {
         options.trust = Trust::AnyCertificate;
     }
-    let cast = Cast::new(options, source, args.connections as usize);
-    let summary = replay(recording, args.speed, cast).await;
-    print(&summary, context.json);
+    let users = ReplayUsers::new(options, source, args.connections as usize);
+    let summary = replay(recording, args.speed, users).await;
+    context.output().item(&summary, || format_summary(&summary))?;
     Ok(if summary.unanswered == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn replay(recording: Arc<Vec<RecordedComment>>, speed: f64, mut cast: Cast) -> Summary {
-    let progress = Progress::new();
+async fn replay(
+    recording: Arc<Vec<RecordedComment>>,
+    speed: f64,
+    mut users: ReplayUsers,
+) -> ReplaySummary {
+    let progress = ProgressLine::new();
     let stop = stop_on_interrupt();
-    let submissions = cast.submissions.clone();
+    let submissions = users.submissions.clone();
     let workload = Workload::Replay { recording: recording.clone(), speed, limit: None };
     let line = || {
-        let (acked, rejected) = submissions.answered();
-        format!("{acked} of {} comments posted, {rejected} rejected", recording.len())
+        let total = recording.len();
+        let (acked, rejected) = (submissions.acks(), submissions.rejections());
+        format!("{acked} of {total} comments posted, {rejected} rejected")
     };
     let start = Instant::now();
-    let say = keep_pace(start, workload.plan(), &stop, async |planned: Planned, intended| {
-        let user = &recording[planned.number as usize].user;
-        let outgoing = Outgoing { number: planned.number, intended, text: planned.text };
-        cast.say(user, Say::Comment(outgoing)).await;
+    let schedule = workload.schedule();
+    let sending = run_schedule(start, schedule, &stop, async |scheduled: ScheduledComment, at| {
+        let user = &recording[scheduled.number as usize].user;
+        let ScheduledComment { number, text, .. } = scheduled;
+        let comment = OutgoingComment { number, intended: at, text };
+        users.send(user, OutgoingMessage::Comment(comment)).await;
     });
-    let slippage = progress.show(line, say).await;
-    let comments = cast.said;
-    let users = progress.show(line, cast.leave()).await;
-    let (acked, rejected) = submissions.answered();
-    Summary {
+    let slippage = show_while(&progress, line, sending).await;
+    let comments = users.comments;
+    let user_count = show_while(&progress, line, users.finish()).await;
+    let answers = submissions.answers();
+    let answered = answers.acked + answers.rejections();
+    ReplaySummary {
         comments,
-        users,
+        users: user_count,
         published: submissions.published(),
-        acked,
-        rejected: submissions.outcomes().rejected,
-        unanswered: comments - (acked + rejected).min(comments),
+        acked: answers.acked,
+        unanswered: comments - answered.min(comments),
+        rejected: answers.rejected,
         duration_s: (slippage.ended_after.as_secs_f64() * 1000.0).round() / 1000.0,
     }
 }
 
-/// The users of a recording, as far as they are connected.
-struct Cast {
+/// The users of a recording. At most `connections` of them are connected.
+struct ReplayUsers {
     options: ViewerOptions,
     source: Arc<TokenSource>,
     connections: usize,
-    run: u32,
+    run_id: u32,
     submissions: Arc<Submissions>,
-    members: AHashMap<Arc<str>, Member>,
-    /// Said something at least once.
-    users: ahash::AHashSet<UserId>,
-    said: u64,
+    connected: AHashMap<Arc<str>, ConnectedUser>,
+    /// All users that have commented.
+    seen: AHashSet<UserId>,
+    /// Comments sent so far.
+    comments: u64,
     tasks: JoinSet<()>,
-    failures: Arc<Failures>,
+    failures: Arc<ConnectFailures>,
 }
 
-struct Member {
-    queue: mpsc::Sender<Say>,
-    /// Value of `Cast::said` when this user last spoke.
-    last_said: u64,
+struct ConnectedUser {
+    queue: mpsc::Sender<OutgoingMessage>,
+    /// Value of [`ReplayUsers::comments`] at the user's last comment.
+    last_comment: u64,
 }
 
-/// Tells the first failure to connect, and counts the rest.
+/// Warns of the first failure to connect and counts all.
 #[derive(Debug, Default)]
-struct Failures {
+struct ConnectFailures {
     count: AtomicU64,
 }
 
-impl Failures {
-    fn tell(&self, user: &str, error: &dyn std::fmt::Display) {
+impl ConnectFailures {
+    fn record(&self, user: &str, error: &dyn std::fmt::Display) {
         if self.count.fetch_add(1, Relaxed) == 0 {
             eprintln!("warning: {user} could not connect: {error}");
         }
     }
 }
 
-impl Cast {
+impl ReplayUsers {
     fn new(options: ViewerOptions, source: TokenSource, connections: usize) -> Self {
         Self {
             options,
             source: Arc::new(source),
             connections,
-            run: rand::random(),
+            run_id: rand::random(),
             submissions: Arc::new(Submissions::without_viewers(RunClock::start())),
-            members: AHashMap::new(),
-            users: ahash::AHashSet::new(),
-            said: 0,
+            connected: AHashMap::new(),
+            seen: AHashSet::new(),
+            comments: 0,
             tasks: JoinSet::new(),
             failures: Arc::default(),
         }
     }
 
-    /// Hands a comment to its user, who is connected first if need be.
-    async fn say(&mut self, user: &Arc<str>, outgoing: Say) {
-        self.said += 1;
+    /// Queues a comment for its user, which is connected first if necessary.
+    async fn send(&mut self, user: &Arc<str>, mut comment: OutgoingMessage) {
+        self.comments += 1;
         while self.tasks.try_join_next().is_some() {}
-        if let Some(member) = self.members.get_mut(user) {
-            member.last_said = self.said;
-            match member.queue.send(outgoing).await {
+        if let Some(connected) = self.connected.get_mut(user) {
+            connected.last_comment = self.comments;
+            match connected.queue.send(comment).await {
                 Ok(()) => return,
-                // The server sent this user away; another attempt may fare better.
-                Err(mpsc::error::SendError(returned)) => {
-                    self.members.remove(user);
-                    return self.introduce(user, returned).await;
-                }
+                // The sender has ended. A new connection may succeed.
+                Err(mpsc::error::SendError(returned)) => comment = returned,
             }
+            self.connected.remove(user);
         }
-        self.introduce(user, outgoing).await;
+        self.connect(user, comment).await;
     }
 
-    async fn introduce(&mut self, user: &Arc<str>, first: Say) {
-        if self.members.len() >= self.connections {
-            let silent = self.members.iter().min_by_key(|(_, member)| member.last_said);
-            if let Some(longest) = silent.map(|(user, _)| user.clone()) {
-                // Closing its queue lets the user finish and leave.
-                self.members.remove(&longest);
+    async fn connect(&mut self, user: &Arc<str>, first: OutgoingMessage) {
+        if self.connected.len() >= self.connections {
+            let longest_silent = self.connected.iter().min_by_key(|(_, user)| user.last_comment);
+            if let Some(longest_silent) = longest_silent.map(|(user, _)| user.clone()) {
+                // A closed queue makes the sender finish and disconnect.
+                self.connected.remove(&longest_silent);
             }
         }
-        self.users.insert(user_id(user));
+        self.seen.insert(user_id(user));
         let (queue, outgoing) = mpsc::channel(QUEUE_COMMENTS);
-        // A queue that was just made has room.
+        // A new queue has room.
         if queue.send(first).await.is_ok() {
-            self.members.insert(user.clone(), Member { queue, last_said: self.said });
-            self.tasks.spawn(self.member(user.clone(), outgoing));
+            let connected = ConnectedUser { queue, last_comment: self.comments };
+            self.connected.insert(user.clone(), connected);
+            self.tasks.spawn(self.run_user(user.clone(), outgoing));
         }
     }
 
-    /// One user's connection, from its token to its last answer.
-    fn member(
+    /// Returns the task of one user's connection, from its token to its last answer.
+    fn run_user(
         &self,
         user: Arc<str>,
-        outgoing: mpsc::Receiver<Say>,
+        outgoing: mpsc::Receiver<OutgoingMessage>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (source, mut options) = (self.source.clone(), self.options.clone());
-        let (run, submissions, failures) =
-            (self.run, self.submissions.clone(), self.failures.clone());
+        let mut options = self.options.clone();
+        let source = self.source.clone();
+        let run_id = self.run_id;
+        let submissions = self.submissions.clone();
+        let failures = self.failures.clone();
         async move {
             let name: String = user.chars().take(MAX_NAME_CHARS).collect();
             match source.one(user_id(&user), &name).await {
                 Ok(token) => options.token = Some(token.into()),
-                Err(error) => return failures.tell(&user, &error),
+                Err(error) => return failures.record(&user, &error),
             }
-            let sender = Sender::new(options, run, submissions);
+            let sender = Sender::new(options, run_id, submissions);
             match sender.connect().await {
-                // Why the server sent the user away is counted among the interruptions.
+                // The reason for an early end is among the counted disconnects.
                 Ok(connection) => drop(Box::pin(sender.run(connection, outgoing)).await),
-                Err(error) => failures.tell(&user, &error),
+                Err(error) => failures.record(&user, &error),
             }
         }
     }
 
-    /// Waits for the answers, and says how many users there were.
-    async fn leave(mut self) -> u64 {
-        self.members.clear();
+    /// Waits for the answers. Returns the number of users.
+    async fn finish(mut self) -> u64 {
+        self.connected.clear();
         let answered = async { while self.tasks.join_next().await.is_some() {} };
-        // What has no answer by then is counted as such.
+        // Comments without an answer by then are counted as unanswered.
         let _ = tokio::time::timeout(GRACE, answered).await;
-        self.users.len() as u64
+        self.seen.len() as u64
     }
 }
 
-/// The same id for the same name, in every run: 52 bits of its SHA-1, in the range 2^52 to 2^53,
-/// which operators' own accounts hardly use and JavaScript still counts exactly.
+/// Returns the user id of a name, the same in every run: 52 bits of its SHA-1, in the range from
+/// 2^52 to 2^53. Operators rarely use ids in this range, and JavaScript still counts exactly in it.
 fn user_id(name: &str) -> UserId {
     let digest = Sha1::digest(name.as_bytes());
     let mut first = [0_u8; 8];
@@ -265,23 +278,17 @@ fn user_id(name: &str) -> UserId {
     UserId(1 << 52 | u64::from_be_bytes(first) >> 12)
 }
 
-fn print(summary: &Summary, json: bool) {
-    if json || !std::io::stdout().is_terminal() {
-        match serde_json::to_string(summary) {
-            Ok(line) => println!("{line}"),
-            Err(error) => eprintln!("warning: the summary is no JSON: {error}"),
-        }
-        return;
-    }
-    let Summary { comments, users, acked, unanswered, duration_s, .. } = summary;
-    println!(
+fn format_summary(summary: &ReplaySummary) -> String {
+    let ReplaySummary { comments, users, acked, unanswered, duration_s, .. } = summary;
+    let mut text = format!(
         "{acked} of {comments} comments of {users} users posted in {duration_s:.1} s, {} rejected, \
-         {unanswered} without an answer",
+         {unanswered} without an answer\n",
         summary.rejected.values().sum::<u64>()
     );
     for (code, count) in &summary.rejected {
-        println!("  {code} {count}");
+        text.push_str(&format!("  {code} {count}\n"));
     }
+    text
 }
 
 #[cfg(test)]
@@ -311,21 +318,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_comment_is_posted_by_its_own_user_within_the_connection_limit() {
+    async fn each_user_posts_within_the_connection_limit() {
         let server = TestServer::start(Fault::None, UserId(1), Encoding::Json).await;
         let options = ViewerOptions::new(server.endpoint.clone(), StreamId(1));
-        let cast = Cast::new(options, TokenSource::Secret(b"secret".to_vec()), 3);
-        let summary = replay(recording(60, 10), 5.0, cast).await;
+        let users = ReplayUsers::new(options, TokenSource::Secret(b"secret".to_vec()), 3);
+        let summary = replay(recording(60, 10), 5.0, users).await;
         assert_eq!((summary.comments, summary.users), (60, 10));
         assert_eq!((summary.acked, summary.unanswered), (60, 0));
     }
 
     #[tokio::test]
-    async fn users_who_cannot_connect_are_told_of() {
+    async fn users_that_cannot_connect_are_counted() {
         let options = ViewerOptions::new(Endpoint::plain("127.0.0.1", 1), StreamId(1));
-        let cast = Cast::new(options, TokenSource::Secret(b"secret".to_vec()), 3);
-        let failures = cast.failures.clone();
-        let summary = replay(recording(5, 5), 10.0, cast).await;
+        let users = ReplayUsers::new(options, TokenSource::Secret(b"secret".to_vec()), 3);
+        let failures = users.failures.clone();
+        let summary = replay(recording(5, 5), 10.0, users).await;
         assert_eq!((summary.acked, summary.unanswered), (0, 5));
         assert_eq!(failures.count.load(Relaxed), 5);
     }

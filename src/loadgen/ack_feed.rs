@@ -1,8 +1,8 @@
-//! Hands acks on to every crowd, so that each accounts for its own viewers.
+//! Forwards acks to every viewer pool, so that each pool accounts for its own viewers.
 //!
-//! In: acks as senders get them. Out: orders. Always holds: every ack that was taken is told to all; when
-//! the feed has ended, all acks so far are told. When full: acks gather with [`Submissions`], as many as
-//! the run has comments at worst.
+//! In: acks that senders received. Out: [`PoolCommand::Acked`]. Always holds: every ack is
+//! forwarded to all pools, and all acks are forwarded when [`AckFeed::finish`] returns. When full:
+//! acks gather in [`Submissions`], at most as many as the run has comments.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::crowd::{Order, Orders};
+use super::pool::{CommandSender, PoolCommand};
 use super::submissions::Submissions;
 
-/// Acks that come within this time are told together.
+/// Acks that arrive within this time are forwarded together.
 const GATHER: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
@@ -23,17 +23,17 @@ pub(super) struct AckFeed {
 }
 
 impl AckFeed {
-    pub(super) fn start(submissions: Arc<Submissions>, crowds: Vec<Orders>) -> Self {
+    pub(super) fn start(submissions: Arc<Submissions>, pools: Vec<CommandSender>) -> Self {
         let done = CancellationToken::new();
-        let task = tokio::spawn(feed(submissions, crowds, done.clone()));
+        let task = tokio::spawn(forward_acks(submissions, pools, done.clone()));
         Self { done, task: Some(task) }
     }
 
-    /// Returns when all is told. Cancelling it loses nothing; calling it again goes on.
+    /// Returns when all acks are forwarded. A cancelled call loses nothing and may be repeated.
     pub(super) async fn finish(&mut self) {
         self.done.cancel();
         if let Some(task) = &mut self.task {
-            // It does not panic, and nobody aborts it before.
+            // The task does not panic, and nothing else aborts it.
             let _ = task.await;
         }
         self.task = None;
@@ -48,23 +48,27 @@ impl Drop for AckFeed {
     }
 }
 
-async fn feed(submissions: Arc<Submissions>, crowds: Vec<Orders>, done: CancellationToken) {
+async fn forward_acks(
+    submissions: Arc<Submissions>,
+    pools: Vec<CommandSender>,
+    done: CancellationToken,
+) {
     loop {
-        let over = tokio::select! {
+        let last = tokio::select! {
             () = submissions.wait_for_acks() => false,
             () = done.cancelled() => true,
         };
-        if !over {
+        if !last {
             tokio::time::sleep(GATHER).await;
         }
         let acks = submissions.take_acks();
         if !acks.is_empty() {
-            let order = Order::Acked(acks.into());
-            for orders in &crowds {
-                orders.give(order.clone()).await;
+            let command = PoolCommand::Acked(acks.into());
+            for pool in &pools {
+                pool.send(command.clone()).await;
             }
         }
-        if over {
+        if last {
             return;
         }
     }

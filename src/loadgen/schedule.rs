@@ -1,6 +1,6 @@
-//! When which comment is to be sent, and an open loop that keeps to it.
+//! When each comment is due, and an open loop that keeps to it.
 //!
-//! The plan is fixed before the run: what is late is late against the plan, so a server that stalls
+//! The schedule is fixed before the run. Lateness is measured against it, so a server that stalls
 //! is charged for every comment it kept waiting, not for one (coordinated omission).
 
 use std::sync::Arc;
@@ -10,32 +10,35 @@ use ahash::RandomState;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::text::numbered_text;
-use crate::cli::recording::RecordedComment;
+use super::comment_text::numbered_text;
+use super::recording::RecordedComment;
 
-/// A comment and its time.
+/// A `dispatch` that takes longer than this was blocked by its receiver.
+const BLOCKED_AFTER: Duration = Duration::from_millis(1);
+
+/// A comment and the time at which it is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Planned {
-    /// Counts from 0 in the order of the plan.
+pub(crate) struct ScheduledComment {
+    /// Counts from 0 in the order of the schedule.
     pub number: u64,
-    /// Since the start.
+    /// Time since the start.
     pub due: Duration,
     /// Comments of one lane are sent by one sender, in order.
     pub lane: u64,
     pub text: Arc<str>,
 }
 
-/// What is sent.
+/// The comments of a run and their times.
 #[derive(Debug, Clone)]
-pub(crate) enum Workload {
+pub enum Workload {
     /// Numbered comments, evenly spread. A rate of 0 sends none.
     Rate { per_second: f64, duration: Duration },
-    /// A recording, `speed` times as fast as it was; at most for `limit`.
+    /// A recording, `speed` times as fast as it was recorded, for at most `limit`.
     Replay { recording: Arc<Vec<RecordedComment>>, speed: f64, limit: Option<Duration> },
 }
 
 impl Workload {
-    /// How long it takes.
+    /// Returns how long the schedule takes.
     pub(crate) fn duration(&self) -> Duration {
         match self {
             Self::Rate { duration, .. } => *duration,
@@ -46,8 +49,8 @@ impl Workload {
         }
     }
 
-    /// How many comments that makes.
-    pub(crate) fn comments(&self) -> u64 {
+    /// Returns the number of comments.
+    pub fn comments(&self) -> u64 {
         match self {
             Self::Rate { per_second, duration } => (per_second * duration.as_secs_f64()) as u64,
             Self::Replay { recording, .. } => {
@@ -58,25 +61,28 @@ impl Workload {
         }
     }
 
-    /// The plan, in order of time.
-    pub(crate) fn plan(&self) -> Box<dyn Iterator<Item = Planned> + Send + '_> {
+    /// Returns the schedule, in order of time.
+    pub(crate) fn schedule(&self) -> Box<dyn Iterator<Item = ScheduledComment> + Send + '_> {
         let numbers = 0..self.comments();
         match self {
-            Self::Rate { per_second, .. } => Box::new(numbers.map(move |number| Planned {
-                number,
-                due: Duration::from_secs_f64(number as f64 / per_second),
-                lane: number,
-                text: numbered_text(number),
-            })),
+            Self::Rate { per_second, .. } => {
+                Box::new(numbers.map(move |number| ScheduledComment {
+                    number,
+                    due: Duration::from_secs_f64(number as f64 / per_second),
+                    lane: number,
+                    text: numbered_text(number),
+                }))
+            }
             Self::Replay { recording, .. } => {
                 let users = RandomState::with_seeds(1, 2, 3, 4);
-                let planned = move |(number, comment): (u64, &RecordedComment)| Planned {
-                    number,
-                    due: self.due(comment.ts_ms),
-                    lane: users.hash_one(&comment.user),
-                    text: comment.text.clone(),
-                };
-                Box::new(numbers.zip(recording.iter()).map(planned))
+                let scheduled =
+                    move |(number, comment): (u64, &RecordedComment)| ScheduledComment {
+                        number,
+                        due: self.due(comment.ts_ms),
+                        lane: users.hash_one(&comment.user),
+                        text: comment.text.clone(),
+                    };
+                Box::new(numbers.zip(recording.iter()).map(scheduled))
             }
         }
     }
@@ -93,30 +99,30 @@ fn at_speed(ts_ms: u64, speed: f64) -> Duration {
     Duration::from_secs_f64(ts_ms as f64 / 1000.0 / speed)
 }
 
-/// How well the loop kept to the plan.
+/// How far the loop fell behind its schedule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Slippage {
-    /// The latest any comment was handed over after its time.
+    /// The longest time between a comment's due time and its dispatch.
     pub behind_max: Duration,
-    /// The same, without comments that were late because a sender's queue was full, which is the
-    /// server's doing.
+    /// The same without comments that were late because a sender's queue was full. Those were
+    /// delayed by the server, not by the generator.
     pub own_max: Duration,
-    /// When the last comment was handed over, since the start.
+    /// Time from the start to the last dispatch.
     pub ended_after: Duration,
 }
 
-/// Hands each comment to `dispatch` at its time, or as soon after as `dispatch` allows, with the
-/// time it was meant for. Ends with the plan or when `stop` is cancelled.
-pub(crate) async fn keep_pace(
+/// Calls `dispatch` with each comment at its due time, or as soon after it as `dispatch` allows,
+/// and with the due time as an instant. Ends with the schedule or when `stop` is cancelled.
+pub(crate) async fn run_schedule(
     start: Instant,
-    plan: impl Iterator<Item = Planned>,
+    schedule: impl Iterator<Item = ScheduledComment>,
     stop: &CancellationToken,
-    mut dispatch: impl AsyncFnMut(Planned, Instant),
+    mut dispatch: impl AsyncFnMut(ScheduledComment, Instant),
 ) -> Slippage {
     let mut slippage = Slippage::default();
     let mut blocked_until = start;
-    for planned in plan {
-        let intended = start + planned.due;
+    for comment in schedule {
+        let intended = start + comment.due;
         let mut now = Instant::now();
         if now < intended {
             tokio::select! {
@@ -131,9 +137,9 @@ pub(crate) async fn keep_pace(
         if intended >= blocked_until {
             slippage.own_max = slippage.own_max.max(behind);
         }
-        dispatch(planned, intended).await;
+        dispatch(comment, intended).await;
         let after = Instant::now();
-        if after.saturating_duration_since(now) > Duration::from_millis(1) {
+        if after.saturating_duration_since(now) > BLOCKED_AFTER {
             blocked_until = after;
         }
         slippage.ended_after = after.saturating_duration_since(start);
@@ -153,13 +159,14 @@ mod tests {
         let start = Instant::now();
         let mut sent = Vec::new();
         let stop = CancellationToken::new();
-        let slippage = keep_pace(start, workload.plan(), &stop, async |planned, intended| {
-            sent.push((planned.number, intended - start, start.elapsed()));
-            if planned.number == stall_at {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        })
-        .await;
+        let slippage =
+            run_schedule(start, workload.schedule(), &stop, async |comment, intended| {
+                sent.push((comment.number, intended - start, start.elapsed()));
+                if comment.number == stall_at {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            })
+            .await;
         (sent, slippage)
     }
 
@@ -174,23 +181,23 @@ mod tests {
         assert_eq!(slippage.behind_max, Duration::ZERO);
     }
 
-    /// A closed loop would send comment 51 a second late and call it on time.
+    /// A closed loop would send comment 51 one second late and report it as on time.
     #[tokio::test(start_paused = true)]
-    async fn a_stall_is_charged_to_every_comment_it_kept_waiting() {
+    async fn a_stall_is_charged_to_every_waiting_comment() {
         let (sent, slippage) = run(&rate(100.0, 3), 50).await;
         assert_eq!(sent.len(), 300);
         let late: Vec<_> = sent.iter().filter(|(_, intended, at)| at > intended).collect();
-        assert_eq!(late.len(), 99, "those of the second that was stalled, without its ends");
+        assert_eq!(late.len(), 99, "those due within the stalled second");
         let waits: Duration = sent.iter().map(|(_, intended, at)| *at - *intended).sum();
         let expected: Duration = (1..100).map(|n| Duration::from_millis(10 * n)).sum();
         assert_eq!(waits, expected);
-        assert_eq!(sent[300 - 1].2, Duration::from_millis(2990), "the plan is caught up with");
+        assert_eq!(sent[300 - 1].2, Duration::from_millis(2990), "the loop catches up");
         assert_eq!(slippage.behind_max, Duration::from_millis(990));
-        assert_eq!(slippage.own_max, Duration::ZERO, "the receiver of the comments stalled");
+        assert_eq!(slippage.own_max, Duration::ZERO, "only the receiver stalled");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_recording_is_played_at_its_speed_by_lanes_of_its_users() {
+    async fn a_replay_keeps_speed_and_one_lane_per_user() {
         let line = |ts_ms, user: &str| RecordedComment {
             ts_ms,
             user: user.into(),
@@ -204,7 +211,7 @@ mod tests {
         let (sent, _) = run(&workload, u64::MAX).await;
         let times: Vec<_> = sent.iter().map(|(_, _, at)| at.as_millis()).collect();
         assert_eq!(times, [0, 500, 2_000, 4_500]);
-        let lanes: Vec<_> = workload.plan().map(|planned| planned.lane).collect();
+        let lanes: Vec<_> = workload.schedule().map(|comment| comment.lane).collect();
         assert_eq!(lanes[0], lanes[2]);
         assert_ne!(lanes[0], lanes[1]);
         if let Workload::Replay { limit, .. } = &mut workload {
@@ -215,8 +222,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rate_of_nothing_plans_nothing() {
+    async fn a_rate_of_zero_schedules_nothing() {
         assert_eq!(rate(0.0, 5).comments(), 0);
-        assert_eq!(rate(0.0, 5).plan().count(), 0);
+        assert_eq!(rate(0.0, 5).schedule().count(), 0);
     }
 }

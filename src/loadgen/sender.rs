@@ -1,9 +1,9 @@
-//! A user who comments: one connection, many comments in flight.
+//! One user who comments: one connection, many comments in flight.
 //!
-//! In: comments from a bounded queue. Out: what became of each, to a [`SubmissionLog`]. Always holds: a
-//! comment that has no answer when the connection breaks is sent again with the same `ref`, which the
-//! server recognizes. When full: with [`MAX_IN_FLIGHT`] unanswered the queue is not read, the queue
-//! fills, and whoever feeds it waits.
+//! In: comments from a bounded queue. Out: the fate of each, recorded in [`Submissions`]. Always
+//! holds: a comment without an answer is sent again after a reconnect with the same `ref`, by which
+//! the server recognizes it. When full: with [`MAX_IN_FLIGHT`] unanswered comments the queue is not
+//! read, so it fills, and its producer waits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::submissions::{SubmissionAck, Submissions};
 use crate::client::viewer::{
     ConnectError, Reconnect, ViewerConnection, ViewerError, ViewerOptions, ViewerReader,
     ViewerWriter, decode,
@@ -20,103 +21,86 @@ use crate::client::viewer::{
 use crate::protocol::message::Encoding;
 use crate::protocol::{ClientMessage, CommentId, ErrorCode, Seq, ServerMessage};
 
-/// Comments a sender may have unanswered.
+/// Comments of one sender that may be unanswered.
 pub(crate) const MAX_IN_FLIGHT: usize = 8192;
 /// Comments that may wait for a sender.
 pub(crate) const QUEUE_COMMENTS: usize = 4096;
 /// Comments written before the buffer is flushed.
 const BURST: usize = 256;
-/// Senders are few and busy, so theirs are larger than a viewer's. Not larger than a burst of answers: the
-/// WebSocket library clears as much before each read.
+/// Larger than a viewer's buffers, because senders are few and busy. Not larger than a burst of
+/// answers, because the WebSocket library clears as much before each read.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// A comment to be sent.
+/// A comment to send.
 #[derive(Debug, Clone)]
-pub(crate) struct Outgoing {
-    /// Unique in the run; it makes the `ref`.
+pub(crate) struct OutgoingComment {
+    /// Unique within the run. Part of the `ref`.
     pub number: u64,
-    /// When it was to be sent.
+    /// When the comment was due.
     pub intended: Instant,
     pub text: Arc<str>,
 }
 
-/// What a user may do.
+/// What a sender sends.
 #[derive(Debug, Clone)]
-pub(crate) enum Say {
-    Comment(Outgoing),
-    /// It has no answer, and is not repeated when a connection breaks.
+pub(crate) enum OutgoingMessage {
+    Comment(OutgoingComment),
+    /// A reaction. It has no answer and is not repeated after a reconnect.
     Reaction(&'static str),
-}
-
-/// The server has a comment.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Ack {
-    pub comment_id: CommentId,
-    pub seq: Seq,
-    pub intended: Instant,
-    pub at: Instant,
-}
-
-/// Told what becomes of comments, from the senders' tasks.
-pub(crate) trait SubmissionLog: Send + Sync + 'static {
-    /// Written to a socket for the first time.
-    fn published(&self);
-    fn acked(&self, ack: Ack);
-    fn rejected(&self, code: ErrorCode);
-    /// Written to a socket.
-    fn reacted(&self);
-    fn reaction_refused(&self);
-    /// A connection ended, for this reason.
-    fn interrupted(&self, kind: &'static str);
 }
 
 /// One user.
 #[derive(Debug)]
-pub(crate) struct Sender<L> {
+pub(crate) struct Sender {
     options: ViewerOptions,
     /// The first part of every `ref`.
-    run: u32,
-    log: Arc<L>,
+    run_id: u32,
+    submissions: Arc<Submissions>,
     in_flight: InFlight,
 }
 
+/// Comments that were taken from the queue and have no answer yet.
 #[derive(Debug, Default)]
 struct InFlight {
-    comments: Mutex<BTreeMap<u64, Unanswered>>,
+    comments: Mutex<BTreeMap<u64, PendingComment>>,
     answered: Notify,
 }
 
 #[derive(Debug)]
-struct Unanswered {
-    outgoing: Outgoing,
+struct PendingComment {
+    comment: OutgoingComment,
     written: bool,
 }
 
-/// What a sender wants to know of a message.
+/// The part of a server's message that a sender needs.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Reply {
+enum SenderAnswer {
     Ack {
         number: u64,
         comment_id: CommentId,
         seq: Seq,
     },
-    Refused {
+    Rejected {
         number: u64,
         code: ErrorCode,
     },
-    /// Of what has no `ref`: a reaction.
+    /// An error without a `ref`.
     ReactionRefused,
     Bye(Option<u64>),
     Other,
 }
 
-impl<L: SubmissionLog> Sender<L> {
-    pub(crate) fn new(mut options: ViewerOptions, run: u32, log: Arc<L>) -> Self {
+impl Sender {
+    pub(crate) fn new(
+        mut options: ViewerOptions,
+        run_id: u32,
+        submissions: Arc<Submissions>,
+    ) -> Self {
         options.buffer_bytes = BUFFER_BYTES;
-        Self { options, run, log, in_flight: InFlight::default() }
+        Self { options, run_id, submissions, in_flight: InFlight::default() }
     }
 
-    /// Joins the stream, and asks not to be shown it.
+    /// Joins the stream and pauses its delivery: a sender does not watch.
     pub(crate) async fn connect(&self) -> Result<ViewerConnection, ConnectError> {
         let (mut connection, _) = ViewerConnection::join(&self.options).await?;
         if let Err(error) = connection.send(&ClientMessage::Pause).await {
@@ -126,12 +110,14 @@ impl<L: SubmissionLog> Sender<L> {
         Ok(connection)
     }
 
-    /// Sends until the queue is closed and all is answered. An error says that the server will not
-    /// have this user back.
+    /// Sends until the queue is closed and every comment is answered.
+    ///
+    /// # Errors
+    /// The server does not let this user reconnect.
     pub(crate) async fn run(
         &self,
         mut connection: ViewerConnection,
-        mut queue: mpsc::Receiver<Say>,
+        mut queue: mpsc::Receiver<OutgoingMessage>,
     ) -> Result<(), ViewerError> {
         let mut reconnect = Reconnect::default();
         loop {
@@ -141,7 +127,7 @@ impl<L: SubmissionLog> Sender<L> {
                 ended = self.read(&mut reader, &mut reconnect) => Err(ended),
             };
             let Err(error) = ended else { return Ok(()) };
-            self.log.interrupted(error.kind());
+            self.submissions.count_disconnect(error.kind());
             let mut wait = reconnect.after_end(&error).ok_or(error)?;
             connection = loop {
                 tokio::time::sleep(wait).await;
@@ -158,37 +144,38 @@ impl<L: SubmissionLog> Sender<L> {
         }
     }
 
-    /// Ends well when the queue is closed and everything is answered.
+    /// Writes until the queue is closed and every comment is answered.
     async fn write(
         &self,
         writer: &mut ViewerWriter,
-        queue: &mut mpsc::Receiver<Say>,
+        queue: &mut mpsc::Receiver<OutgoingMessage>,
     ) -> Result<(), ViewerError> {
-        self.write_all(writer, self.in_flight.all().into_iter().map(Say::Comment)).await?;
+        let again = self.in_flight.all().into_iter().map(OutgoingMessage::Comment);
+        self.write_all(writer, again).await?;
         let mut burst = Vec::with_capacity(BURST);
         loop {
-            self.in_flight.wait_until(|unanswered| unanswered < MAX_IN_FLIGHT).await;
+            self.in_flight.wait_until(|pending| pending < MAX_IN_FLIGHT).await;
             if queue.recv_many(&mut burst, BURST).await == 0 {
                 break;
             }
-            // Entered before the first wait, so that a broken connection finds them all here.
-            self.in_flight.enter(&burst);
+            // Added before the first await, so that none is lost when the connection breaks.
+            self.in_flight.add(&burst);
             self.write_all(writer, burst.drain(..)).await?;
         }
-        self.in_flight.wait_until(|unanswered| unanswered == 0).await;
+        self.in_flight.wait_until(|pending| pending == 0).await;
         Ok(())
     }
 
     async fn write_all(
         &self,
         writer: &mut ViewerWriter,
-        burst: impl IntoIterator<Item = Say>,
+        burst: impl IntoIterator<Item = OutgoingMessage>,
     ) -> Result<(), ViewerError> {
-        for say in burst {
-            let message = match say {
-                Say::Comment(outgoing) => self.comment(&outgoing),
-                Say::Reaction(reaction) => {
-                    self.log.reacted();
+        for outgoing in burst {
+            let message = match outgoing {
+                OutgoingMessage::Comment(comment) => self.comment_message(&comment),
+                OutgoingMessage::Reaction(reaction) => {
+                    self.submissions.count_reaction();
                     ClientMessage::Reaction { reaction: reaction.to_owned() }
                 }
             };
@@ -197,16 +184,17 @@ impl<L: SubmissionLog> Sender<L> {
         writer.flush().await
     }
 
-    fn comment(&self, outgoing: &Outgoing) -> ClientMessage {
-        if self.in_flight.mark_written(outgoing.number) {
-            self.log.published();
+    fn comment_message(&self, comment: &OutgoingComment) -> ClientMessage {
+        if self.in_flight.mark_written(comment.number) {
+            self.submissions.count_published();
         }
         ClientMessage::Comment {
-            message: outgoing.text.as_ref().to_owned(),
-            client_ref: Some(format!("{:x}-{}", self.run, outgoing.number)),
+            message: comment.text.as_ref().to_owned(),
+            client_ref: Some(format!("{:x}-{}", self.run_id, comment.number)),
         }
     }
 
+    /// Reads answers until the connection ends, and returns why it ended.
     async fn read(&self, reader: &mut ViewerReader, reconnect: &mut Reconnect) -> ViewerError {
         loop {
             let payload = match reader.next_payload().await {
@@ -214,20 +202,26 @@ impl<L: SubmissionLog> Sender<L> {
                 Err(error) => return error,
             };
             match parse(self.options.encoding, &payload) {
-                Ok(Reply::Ack { number, comment_id, seq }) => {
-                    if let Some(Unanswered { outgoing, .. }) = self.in_flight.answer(number) {
+                Ok(SenderAnswer::Ack { number, comment_id, seq }) => {
+                    if let Some(comment) = self.in_flight.remove(number) {
+                        let intended = comment.intended;
                         let at = Instant::now();
-                        self.log.acked(Ack { comment_id, seq, intended: outgoing.intended, at });
+                        self.submissions.record_ack(SubmissionAck {
+                            comment_id,
+                            seq,
+                            intended,
+                            at,
+                        });
                     }
                 }
-                Ok(Reply::Refused { number, code }) => {
-                    if self.in_flight.answer(number).is_some() {
-                        self.log.rejected(code);
+                Ok(SenderAnswer::Rejected { number, code }) => {
+                    if self.in_flight.remove(number).is_some() {
+                        self.submissions.count_rejection(code);
                     }
                 }
-                Ok(Reply::ReactionRefused) => self.log.reaction_refused(),
-                Ok(Reply::Bye(wait_ms)) => reconnect.bye(wait_ms),
-                Ok(Reply::Other) => {}
+                Ok(SenderAnswer::ReactionRefused) => self.submissions.count_refused_reaction(),
+                Ok(SenderAnswer::Bye(wait_ms)) => reconnect.bye(wait_ms),
+                Ok(SenderAnswer::Other) => {}
                 Err(error) => return error,
             }
         }
@@ -235,45 +229,44 @@ impl<L: SubmissionLog> Sender<L> {
 }
 
 impl InFlight {
-    fn lock(&self) -> parking_lot::MutexGuard<'_, BTreeMap<u64, Unanswered>> {
-        self.comments.lock()
-    }
-
-    fn enter(&self, burst: &[Say]) {
-        let entry = |say: &Say| match say {
-            Say::Comment(outgoing) => {
-                Some((outgoing.number, Unanswered { outgoing: outgoing.clone(), written: false }))
+    fn add(&self, burst: &[OutgoingMessage]) {
+        let entry = |outgoing: &OutgoingMessage| match outgoing {
+            OutgoingMessage::Comment(comment) => {
+                let pending = PendingComment { comment: comment.clone(), written: false };
+                Some((comment.number, pending))
             }
-            Say::Reaction(_) => None,
+            OutgoingMessage::Reaction(_) => None,
         };
-        self.lock().extend(burst.iter().filter_map(entry));
+        self.comments.lock().extend(burst.iter().filter_map(entry));
     }
 
-    /// Whether this was the first time.
+    /// Returns whether this was the comment's first write.
     fn mark_written(&self, number: u64) -> bool {
-        self.lock()
+        self.comments
+            .lock()
             .get_mut(&number)
-            .is_some_and(|unanswered| !std::mem::replace(&mut unanswered.written, true))
+            .is_some_and(|pending| !std::mem::replace(&mut pending.written, true))
     }
 
-    fn answer(&self, number: u64) -> Option<Unanswered> {
-        let unanswered = self.lock().remove(&number);
+    /// Removes an answered comment. Returns `None` if it was answered before.
+    fn remove(&self, number: u64) -> Option<OutgoingComment> {
+        let pending = self.comments.lock().remove(&number);
         self.answered.notify_one();
-        unanswered
+        pending.map(|pending| pending.comment)
     }
 
-    fn all(&self) -> Vec<Outgoing> {
-        self.lock().values().map(|unanswered| unanswered.outgoing.clone()).collect()
+    fn all(&self) -> Vec<OutgoingComment> {
+        self.comments.lock().values().map(|pending| pending.comment.clone()).collect()
     }
 
     async fn wait_until(&self, holds: impl Fn(usize) -> bool) {
-        while !holds(self.lock().len()) {
+        while !holds(self.comments.lock().len()) {
             self.answered.notified().await;
         }
     }
 }
 
-/// An ack's fields, in the JSON form.
+/// The fields of an ack in JSON.
 #[derive(Deserialize)]
 struct AckFields<'a> {
     #[serde(rename = "ref")]
@@ -282,37 +275,38 @@ struct AckFields<'a> {
     seq: Seq,
 }
 
-fn parse(encoding: Encoding, payload: &[u8]) -> Result<Reply, ViewerError> {
-    // Nearly all that a sender reads are acks: read those without the detour that a tagged enum is.
+fn parse(encoding: Encoding, payload: &[u8]) -> Result<SenderAnswer, ViewerError> {
+    // Nearly all messages to a sender are acks. Parsing their fields directly is cheaper than
+    // decoding the tagged enum.
     if encoding == Encoding::Json
         && payload.starts_with(br#"{"type":"ack","#)
         && let Ok(ack) = serde_json::from_slice::<AckFields<'_>>(payload)
     {
-        let AckFields { client_ref, comment_id, seq } = ack;
-        return Ok(match number_of(client_ref) {
-            Some(number) => Reply::Ack { number, comment_id, seq },
-            None => Reply::Other,
-        });
+        return Ok(ack_answer(number_of(ack.client_ref), ack.comment_id, ack.seq));
     }
     if is_comments(encoding, payload) {
-        return Ok(Reply::Other);
+        return Ok(SenderAnswer::Other);
     }
     let number = |text: Option<Arc<str>>| text.as_deref().and_then(number_of);
     Ok(match decode(encoding, payload)? {
-        ServerMessage::Ack { client_ref, comment_id, seq } => match number(client_ref) {
-            Some(number) => Reply::Ack { number, comment_id, seq },
-            None => Reply::Other,
-        },
+        ServerMessage::Ack { client_ref, comment_id, seq } => {
+            ack_answer(number(client_ref), comment_id, seq)
+        }
         ServerMessage::Error { code, client_ref, .. } => match number(client_ref) {
-            Some(number) => Reply::Refused { number, code },
-            None => Reply::ReactionRefused,
+            Some(number) => SenderAnswer::Rejected { number, code },
+            None => SenderAnswer::ReactionRefused,
         },
-        ServerMessage::Bye { reconnect_after_ms, .. } => Reply::Bye(reconnect_after_ms),
-        _ => Reply::Other,
+        ServerMessage::Bye { reconnect_after_ms, .. } => SenderAnswer::Bye(reconnect_after_ms),
+        _ => SenderAnswer::Other,
     })
 }
 
-/// Whether this is a batch of comments, which a sender has no use for and need not decode.
+/// An ack without a number is of no comment of this run.
+fn ack_answer(number: Option<u64>, comment_id: CommentId, seq: Seq) -> SenderAnswer {
+    number.map_or(SenderAnswer::Other, |number| SenderAnswer::Ack { number, comment_id, seq })
+}
+
+/// Returns whether this is a batch of comments, which a sender does not decode.
 fn is_comments(encoding: Encoding, payload: &[u8]) -> bool {
     match encoding {
         Encoding::Json => payload.starts_with(br#"{"type":"comments","#),
@@ -333,16 +327,16 @@ mod tests {
     use crate::protocol::throttle::SampleRate;
 
     #[test]
-    fn replies_are_read_in_both_forms() {
+    fn answers_are_read_in_both_encodings() {
         let comment_id = CommentId::from_unix_ticks(17_000_000_000_000_000, 7, [1; 6]);
         let client_ref = Some(Arc::from("c0ffee-42"));
         let code = ErrorCode::RateLimited;
-        for (message, reply) in [
+        for (message, answer) in [
             (
                 ServerMessage::Ack { client_ref: client_ref.clone(), comment_id, seq: 9 },
-                Reply::Ack { number: 42, comment_id, seq: 9 },
+                SenderAnswer::Ack { number: 42, comment_id, seq: 9 },
             ),
-            (ServerMessage::Ack { client_ref: None, comment_id, seq: 9 }, Reply::Other),
+            (ServerMessage::Ack { client_ref: None, comment_id, seq: 9 }, SenderAnswer::Other),
             (
                 ServerMessage::Error {
                     code,
@@ -350,7 +344,7 @@ mod tests {
                     retry_after_ms: Some(5),
                     client_ref,
                 },
-                Reply::Refused { number: 42, code },
+                SenderAnswer::Rejected { number: 42, code },
             ),
             (
                 ServerMessage::Error {
@@ -359,7 +353,7 @@ mod tests {
                     retry_after_ms: None,
                     client_ref: None,
                 },
-                Reply::ReactionRefused,
+                SenderAnswer::ReactionRefused,
             ),
             (
                 ServerMessage::Comments(CommentsBatch {
@@ -370,12 +364,12 @@ mod tests {
                     comments: Vec::new(),
                     echo: false,
                 }),
-                Reply::Other,
+                SenderAnswer::Other,
             ),
         ] {
             for encoding in [Encoding::Json, Encoding::Msgpack] {
                 let payload = encoding.encode(&message);
-                assert_eq!(parse(encoding, &payload), Ok(reply), "{message:?}");
+                assert_eq!(parse(encoding, &payload), Ok(answer), "{message:?}");
                 let comments = matches!(message, ServerMessage::Comments(_));
                 assert_eq!(is_comments(encoding, &payload), comments, "{message:?}");
             }

@@ -1,89 +1,97 @@
-//! What became of the comments that a run sent.
+//! What became of the comments and reactions that a run sent.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::clock::RunClock;
-use super::ledger::{AckedComment, Micros, histogram};
-use super::sender::{Ack, SubmissionLog};
-use crate::protocol::ErrorCode;
+use super::clock::{Micros, RunClock};
+use super::counts::{CountsByKind, count};
+use super::histogram::latency_histogram;
+use super::ledger::AckedComment;
+use crate::protocol::{CommentId, ErrorCode, Seq};
 
-/// Counts by a stable word.
-pub(crate) type ByKind = BTreeMap<Cow<'static, str>, u64>;
+/// The server's ack of a comment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct SubmissionAck {
+    pub comment_id: CommentId,
+    pub seq: Seq,
+    /// When the comment was due.
+    pub intended: Instant,
+    pub at: Instant,
+}
 
-/// Counts what senders tell, and keeps acks until the crowds are told of them.
+/// Counts what senders report, and keeps acks until they are forwarded to the viewer pools.
 #[derive(Debug)]
 pub(crate) struct Submissions {
     clock: RunClock,
-    watched: bool,
-    /// Acks nobody has taken yet. Grows with the comments of the run at worst, as the ledgers do.
-    untold: Mutex<Vec<AckedComment>>,
+    has_viewers: bool,
+    /// Acks not taken yet. At most as many as the run has comments.
+    pending_acks: Mutex<Vec<AckedComment>>,
     acked: Notify,
-    reactions: AtomicU64,
-    reactions_refused: AtomicU64,
     published: AtomicU64,
-    /// Handed to a sender that the server had sent away for good.
+    /// Comments for a sender that the server does not accept any more.
     unsent: AtomicU64,
-    outcomes: Mutex<Outcomes>,
+    reactions_sent: AtomicU64,
+    reactions_refused: AtomicU64,
+    answers: Mutex<SubmissionAnswers>,
 }
 
-/// What the senders were told.
+/// The server's answers to the senders.
 #[derive(Debug, Clone)]
-pub(crate) struct Outcomes {
+pub(crate) struct SubmissionAnswers {
     pub acked: u64,
     pub last_ack: Micros,
     /// From the intended send time to the ack.
-    pub ack: Histogram<u64>,
-    pub rejected: ByKind,
+    pub ack_latency: Histogram<u64>,
+    pub rejected: CountsByKind,
     /// Why senders' connections ended.
-    pub interrupted: ByKind,
+    pub disconnects: CountsByKind,
+}
+
+impl SubmissionAnswers {
+    pub(crate) fn rejections(&self) -> u64 {
+        self.rejected.values().sum()
+    }
 }
 
 impl Submissions {
     pub(crate) fn new(clock: RunClock) -> Self {
-        let outcomes = Outcomes {
+        let answers = SubmissionAnswers {
             acked: 0,
             last_ack: 0,
-            ack: histogram(),
-            rejected: ByKind::new(),
-            interrupted: ByKind::new(),
+            ack_latency: latency_histogram(),
+            rejected: CountsByKind::new(),
+            disconnects: CountsByKind::new(),
         };
         Self {
             clock,
-            watched: true,
-            untold: Mutex::default(),
+            has_viewers: true,
+            pending_acks: Mutex::default(),
             acked: Notify::new(),
-            reactions: AtomicU64::new(0),
-            reactions_refused: AtomicU64::new(0),
             published: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
-            outcomes: Mutex::new(outcomes),
+            reactions_sent: AtomicU64::new(0),
+            reactions_refused: AtomicU64::new(0),
+            answers: Mutex::new(answers),
         }
     }
 
-    /// For a run that nobody watches.
+    /// Returns submissions of a run without viewers, which keep no acks to forward.
     pub(crate) fn without_viewers(clock: RunClock) -> Self {
-        Self { watched: false, ..Self::new(clock) }
+        Self { has_viewers: false, ..Self::new(clock) }
     }
 
-    /// Acks since the last call.
+    /// Returns the acks since the last call.
     pub(crate) fn take_acks(&self) -> Vec<AckedComment> {
-        std::mem::take(&mut self.untold.lock())
+        std::mem::take(&mut self.pending_acks.lock())
     }
 
     /// Returns when there may be acks to take.
     pub(crate) async fn wait_for_acks(&self) {
         self.acked.notified().await;
-    }
-
-    /// Reactions sent, and refused.
-    pub(crate) fn reactions(&self) -> (u64, u64) {
-        (self.reactions.load(Relaxed), self.reactions_refused.load(Relaxed))
     }
 
     pub(crate) fn published(&self) -> u64 {
@@ -94,60 +102,67 @@ impl Submissions {
         self.unsent.load(Relaxed)
     }
 
-    /// A comment had no sender to go to.
-    pub(crate) fn left_unsent(&self) {
-        self.unsent.fetch_add(1, Relaxed);
+    pub(crate) fn reactions_sent(&self) -> u64 {
+        self.reactions_sent.load(Relaxed)
     }
 
-    /// Acked and rejected so far.
-    pub(crate) fn answered(&self) -> (u64, u64) {
-        let outcomes = self.lock();
-        (outcomes.acked, outcomes.rejected.values().sum())
+    pub(crate) fn reactions_refused(&self) -> u64 {
+        self.reactions_refused.load(Relaxed)
     }
 
-    pub(crate) fn outcomes(&self) -> Outcomes {
-        self.lock().clone()
+    pub(crate) fn answers(&self) -> SubmissionAnswers {
+        self.answers.lock().clone()
     }
 
-    fn lock(&self) -> parking_lot::MutexGuard<'_, Outcomes> {
-        self.outcomes.lock()
+    pub(crate) fn acks(&self) -> u64 {
+        self.answers.lock().acked
     }
-}
 
-impl SubmissionLog for Submissions {
-    fn published(&self) {
+    pub(crate) fn rejections(&self) -> u64 {
+        self.answers.lock().rejections()
+    }
+
+    /// Counts a comment that was written to a socket for the first time.
+    pub(crate) fn count_published(&self) {
         self.published.fetch_add(1, Relaxed);
     }
 
-    fn acked(&self, ack: Ack) {
-        let intended_at = self.clock.micros(ack.intended);
-        let at = self.clock.micros(ack.at);
-        {
-            let mut outcomes = self.lock();
-            outcomes.acked += 1;
-            outcomes.last_ack = outcomes.last_ack.max(at);
-            outcomes.ack.saturating_record(at.saturating_sub(intended_at));
-        }
-        let comment = AckedComment { seq: ack.seq, comment_id: ack.comment_id, intended_at };
-        if self.watched {
-            self.untold.lock().push(comment);
-            self.acked.notify_one();
-        }
+    /// Counts a comment that no sender could take.
+    pub(crate) fn count_unsent(&self) {
+        self.unsent.fetch_add(1, Relaxed);
     }
 
-    fn reacted(&self) {
-        self.reactions.fetch_add(1, Relaxed);
+    /// Counts a reaction that was written to a socket.
+    pub(crate) fn count_reaction(&self) {
+        self.reactions_sent.fetch_add(1, Relaxed);
     }
 
-    fn reaction_refused(&self) {
+    pub(crate) fn count_refused_reaction(&self) {
         self.reactions_refused.fetch_add(1, Relaxed);
     }
 
-    fn rejected(&self, code: ErrorCode) {
-        *self.lock().rejected.entry(code.as_str().into()).or_default() += 1;
+    pub(crate) fn count_rejection(&self, code: ErrorCode) {
+        count(&mut self.answers.lock().rejected, code.as_str());
     }
 
-    fn interrupted(&self, kind: &'static str) {
-        *self.lock().interrupted.entry(kind.into()).or_default() += 1;
+    /// Counts the end of a sender's connection, by its reason.
+    pub(crate) fn count_disconnect(&self, reason: &'static str) {
+        count(&mut self.answers.lock().disconnects, reason);
+    }
+
+    pub(crate) fn record_ack(&self, ack: SubmissionAck) {
+        let intended_at = self.clock.micros(ack.intended);
+        let at = self.clock.micros(ack.at);
+        {
+            let mut answers = self.answers.lock();
+            answers.acked += 1;
+            answers.last_ack = answers.last_ack.max(at);
+            answers.ack_latency.saturating_record(at.saturating_sub(intended_at));
+        }
+        if self.has_viewers {
+            let comment = AckedComment { seq: ack.seq, comment_id: ack.comment_id, intended_at };
+            self.pending_acks.lock().push(comment);
+            self.acked.notify_one();
+        }
     }
 }

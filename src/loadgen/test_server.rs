@@ -1,4 +1,4 @@
-//! A small server of the viewer protocol that misbehaves on request.
+//! A small server of the viewer protocol with faults on request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,28 +25,29 @@ use crate::protocol::{
 
 const EPOCH: Epoch = Epoch(3);
 
-/// What goes wrong with the comment of that number (from 0), for the first viewer alone unless
-/// it says otherwise.
+/// A fault at the comment of the given number (from 0). It affects the first viewer only, unless
+/// noted otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Fault {
     None,
-    /// Its batch comes without it, for all.
+    /// Its batch does not contain it, for all viewers.
     LeaveOut(usize),
-    /// Its batch does not come.
+    /// Its batch is not sent.
     DropFrame(usize),
-    /// Its batch comes twice.
+    /// Its batch is sent twice.
     Repeat(usize),
-    /// Its batch comes after the next one.
+    /// Its batch is sent after the next one.
     Swap(usize),
-    /// A gap comes instead.
+    /// A gap is sent instead of its batch.
     Gap(usize),
-    /// All are sampled at this rate.
+    /// All comments are sampled at this rate.
     Sample(f64),
-    /// Instead of its batch the first viewer gets a bye and a close; coming back it gets the rest.
+    /// The first viewer receives a bye and a close instead of its batch, and the rest when it
+    /// reconnects.
     CutOff(usize, CloseCode),
-    /// Every fourth is refused.
+    /// Every fourth comment is rejected.
     Refuse,
-    /// Before it, the server stands still.
+    /// The server stalls before it.
     Stall(usize, Duration),
     /// Its ack is lost with the sender's connection.
     LoseAck(usize),
@@ -61,28 +62,28 @@ pub(crate) struct TestServer {
 struct State {
     fault: Fault,
     user: UserId,
-    /// What every client must speak, if that is given.
+    /// The encoding that every client must use, if any.
     encoding: Option<Encoding>,
     seq: Seq,
     comments: usize,
     by_ref: std::collections::HashMap<String, (CommentId, Seq)>,
     history: Vec<CommentsBatch>,
     held: Option<CommentsBatch>,
-    viewers: Vec<mpsc::UnboundedSender<Out>>,
+    viewers: Vec<mpsc::UnboundedSender<Outgoing>>,
     stalled_until: Option<Instant>,
     reactions: u64,
     pongs: u64,
 }
 
-enum Out {
-    Say(ServerMessage),
+enum Outgoing {
+    Message(ServerMessage),
     Close(CloseCode),
 }
 
 type Shared = Arc<Mutex<State>>;
 
 impl TestServer {
-    /// All comments are of `user`.
+    /// Starts a server whose comments are all sent by `user`.
     pub(crate) async fn start(
         fault: Fault,
         user: UserId,
@@ -116,13 +117,20 @@ impl TestServer {
         Self { endpoint: Endpoint::plain("127.0.0.1", port), state: shared, _tasks: tasks }
     }
 
-    /// Pings that were answered.
+    /// Returns how many pings were answered.
     pub(crate) fn pongs(&self) -> u64 {
         self.state.lock().pongs
     }
 }
 
-async fn accept(stream: TcpStream) -> (WebSocketStream<TcpStream>, Option<Seq>, Encoding) {
+/// An accepted connection.
+struct Accepted {
+    socket: WebSocketStream<TcpStream>,
+    resume: Option<Seq>,
+    encoding: Encoding,
+}
+
+async fn accept(stream: TcpStream) -> Accepted {
     let mut resume = None;
     let mut encoding = Encoding::Json;
     #[allow(clippy::result_large_err)]
@@ -137,15 +145,15 @@ async fn accept(stream: TcpStream) -> (WebSocketStream<TcpStream>, Option<Seq>, 
         Ok(response)
     };
     let socket = tokio_tungstenite::accept_hdr_async(stream, callback).await.unwrap();
-    (socket, resume, encoding)
+    Accepted { socket, resume, encoding }
 }
 
 async fn serve(stream: TcpStream, state: Shared) {
-    let (socket, resume, encoding) = accept(stream).await;
+    let Accepted { socket, resume, encoding } = accept(stream).await;
     let expected = state.lock().encoding.unwrap_or(encoding);
     assert_eq!(encoding, expected);
     let (mut sink, mut stream) = socket.split();
-    if sink.send(Message::Ping("there?".into())).await.is_err() {
+    if sink.send(Message::Ping("ping".into())).await.is_err() {
         return;
     }
     let (out, mut outgoing) = mpsc::unbounded_channel();
@@ -153,7 +161,7 @@ async fn serve(stream: TcpStream, state: Shared) {
     loop {
         let message = tokio::select! {
             out = outgoing.recv() => match out {
-                Some(Out::Say(message)) => {
+                Some(Outgoing::Message(message)) => {
                     let payload = encoding.encode(&message);
                     let message = match encoding {
                         Encoding::Json => Message::text(String::from_utf8(payload).unwrap()),
@@ -162,7 +170,7 @@ async fn serve(stream: TcpStream, state: Shared) {
                     if sink.send(message).await.is_err() { return }
                     continue;
                 }
-                Some(Out::Close(code)) => {
+                Some(Outgoing::Close(code)) => {
                     let frame = CloseFrame { code: code.number().into(), reason: "".into() };
                     let _ = sink.send(Message::Close(Some(frame))).await;
                     return;
@@ -173,24 +181,24 @@ async fn serve(stream: TcpStream, state: Shared) {
         };
         let Some(Ok(message)) = message else { return };
         if !(message.is_text() || message.is_binary()) {
-            let answered = matches!(&message, Message::Pong(payload) if payload == "there?");
+            let answered = matches!(&message, Message::Pong(payload) if payload == "ping");
             state.lock().pongs += u64::from(answered);
             continue;
         }
         let decoded = encoding.decode_client(&message.into_data()).unwrap();
         let stall = state.lock().stall(&decoded);
         tokio::time::sleep(stall).await;
-        if !state.lock().hear(decoded, &out) {
+        if !state.lock().handle(decoded, &out) {
             return;
         }
     }
 }
 
 impl State {
-    fn join(&mut self, out: &mpsc::UnboundedSender<Out>, resume: Option<Seq>) {
+    fn join(&mut self, out: &mpsc::UnboundedSender<Outgoing>, resume: Option<Seq>) {
         let seq = resume.unwrap_or(self.seq);
-        let say = |message| drop(out.send(Out::Say(message)));
-        say(ServerMessage::Welcome {
+        let send = |message| drop(out.send(Outgoing::Message(message)));
+        send(ServerMessage::Welcome {
             stream_id: StreamId(1),
             user: None,
             epoch: EPOCH,
@@ -199,12 +207,12 @@ impl State {
             viewers: 1,
         });
         for batch in self.history.iter().filter(|batch| batch.from_seq > seq) {
-            say(ServerMessage::Comments(batch.clone()));
+            send(ServerMessage::Comments(batch.clone()));
         }
         self.viewers.push(out.clone());
     }
 
-    /// How long every connection that hears a comment has to wait.
+    /// Returns how long a connection that sends a comment must wait.
     fn stall(&mut self, message: &ClientMessage) -> Duration {
         match (self.fault, message) {
             (Fault::Stall(at, how_long), ClientMessage::Comment { .. }) if at <= self.comments => {
@@ -215,8 +223,8 @@ impl State {
         }
     }
 
-    /// False if the connection is to be dropped.
-    fn hear(&mut self, message: ClientMessage, out: &mpsc::UnboundedSender<Out>) -> bool {
+    /// Handles a message. Returns false if the connection must be dropped.
+    fn handle(&mut self, message: ClientMessage, out: &mpsc::UnboundedSender<Outgoing>) -> bool {
         match message {
             ClientMessage::Pause => {
                 self.viewers.retain(|viewer| !viewer.same_channel(out));
@@ -225,7 +233,7 @@ impl State {
             ClientMessage::Comment { message, client_ref } => {
                 self.comment(&message, &client_ref.unwrap(), out)
             }
-            // Every third is refused.
+            // Every third reaction is refused.
             ClientMessage::Reaction { reaction } => {
                 self.reactions += 1;
                 self.react(&reaction, out);
@@ -235,7 +243,7 @@ impl State {
         }
     }
 
-    fn react(&self, reaction: &str, out: &mpsc::UnboundedSender<Out>) {
+    fn react(&self, reaction: &str, out: &mpsc::UnboundedSender<Outgoing>) {
         if self.reactions.is_multiple_of(3) {
             let refusal = ServerMessage::Error {
                 code: ErrorCode::RateLimited,
@@ -243,12 +251,12 @@ impl State {
                 retry_after_ms: None,
                 client_ref: None,
             };
-            drop(out.send(Out::Say(refusal)));
+            drop(out.send(Outgoing::Message(refusal)));
             return;
         }
         for viewer in &self.viewers {
             let reactions = [(Arc::from(reaction), self.reactions)].into();
-            drop(viewer.send(Out::Say(ServerMessage::ReactionsUpdate { reactions })));
+            drop(viewer.send(Outgoing::Message(ServerMessage::ReactionsUpdate { reactions })));
         }
     }
 
@@ -256,22 +264,22 @@ impl State {
         &mut self,
         message: &str,
         client_ref: &str,
-        out: &mpsc::UnboundedSender<Out>,
+        out: &mpsc::UnboundedSender<Outgoing>,
     ) -> bool {
-        let say = |message| drop(out.send(Out::Say(message)));
+        let send = |message| drop(out.send(Outgoing::Message(message)));
         let ack = |(comment_id, seq)| ServerMessage::Ack {
             client_ref: Some(client_ref.into()),
             comment_id,
             seq,
         };
         if let Some(known) = self.by_ref.get(client_ref) {
-            say(ack(*known));
+            send(ack(*known));
             return true;
         }
         let number = self.comments;
         self.comments += 1;
         if self.fault == Fault::Refuse && number % 4 == 3 {
-            say(ServerMessage::Error {
+            send(ServerMessage::Error {
                 code: ErrorCode::RateLimited,
                 message: String::new(),
                 retry_after_ms: Some(1),
@@ -286,7 +294,7 @@ impl State {
             CommentId::from_unix_ticks(17_000_000_000_000_000 + self.seq * 997, 7, [1; 6]);
         self.by_ref.insert(client_ref.to_owned(), (comment_id, self.seq));
         if self.fault != Fault::LoseAck(number) {
-            say(ack((comment_id, self.seq)));
+            send(ack((comment_id, self.seq)));
         }
         let comment = SequencedComment {
             comment_id,
@@ -311,8 +319,8 @@ impl State {
         let batch =
             CommentsBatch { epoch: EPOCH, from_seq, to_seq, sample_rate, comments, echo: false };
         self.history.push(batch.clone());
-        let frame = Out::Say(ServerMessage::Comments(batch.clone()));
-        let again = || Out::Say(ServerMessage::Comments(batch.clone()));
+        let frame = Outgoing::Message(ServerMessage::Comments(batch.clone()));
+        let again = || Outgoing::Message(ServerMessage::Comments(batch.clone()));
         let first = match self.fault {
             Fault::DropFrame(at) if at == number => vec![],
             Fault::Repeat(at) if at == number => vec![frame, again()],
@@ -321,20 +329,21 @@ impl State {
                 vec![]
             }
             Fault::Gap(at) if at == number => {
-                vec![Out::Say(ServerMessage::Gap { from_seq, to_seq })]
+                vec![Outgoing::Message(ServerMessage::Gap { from_seq, to_seq })]
             }
             Fault::CutOff(at, code) if at == number => {
                 let wait = code.reconnect().then_some(20);
                 let code_name = Arc::from(code.as_str());
                 let bye = ServerMessage::Bye { code: code_name, reconnect_after_ms: wait };
-                vec![Out::Say(bye), Out::Close(code)]
+                vec![Outgoing::Message(bye), Outgoing::Close(code)]
             }
             _ => {
-                let held = self.held.take().map(|held| Out::Say(ServerMessage::Comments(held)));
+                let held =
+                    self.held.take().map(|held| Outgoing::Message(ServerMessage::Comments(held)));
                 std::iter::once(frame).chain(held).collect()
             }
         };
-        let cut_off = matches!(first.last(), Some(Out::Close(_)));
+        let cut_off = matches!(first.last(), Some(Outgoing::Close(_)));
         let Some((one, others)) = self.viewers.split_first() else { return };
         first.into_iter().for_each(|out| drop(one.send(out)));
         others.iter().for_each(|viewer| drop(viewer.send(again())));

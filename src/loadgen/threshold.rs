@@ -1,4 +1,4 @@
-//! `--fail-if EXPR`: a figure of the report, a comparison, a number.
+//! Conditions on the report, such as `p99>100ms`, under which a run counts as failed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::protocol::quantity::parse_count;
 
-/// Figures that are counts or shares without a unit.
+/// PoolTotals that are counts or shares without a unit.
 pub(crate) const FIGURES: &[&str] = &[
     "viewers",
     "connected",
@@ -50,7 +50,7 @@ enum Comparison {
     NotEqual,
 }
 
-/// In the order in which they are looked for: the longer first.
+/// Longer signs come before their prefixes.
 const COMPARISONS: &[(&str, Comparison)] = &[
     ("<=", Comparison::LessOrEqual),
     (">=", Comparison::GreaterOrEqual),
@@ -60,18 +60,24 @@ const COMPARISONS: &[(&str, Comparison)] = &[
     (">", Comparison::Greater),
 ];
 
-/// A condition on the report under which the run has failed.
+/// A condition on the report: a figure, a comparison and a limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threshold {
-    /// Path into the report's JSON.
+    /// Path to the figure in the report's JSON.
     path: Vec<String>,
     comparison: Comparison,
     limit: f64,
 }
 
 impl Threshold {
-    /// Why the run has failed, if it has. A figure that was not measured (a percentile of nothing)
-    /// fails too: a gate that opens when nothing came through is no gate.
+    /// Returns the names of the figures without a unit of time.
+    #[cfg(test)]
+    pub(crate) fn figures() -> &'static [&'static str] {
+        FIGURES
+    }
+
+    /// Returns why the run failed, or `None`. A figure that was not measured, such as a percentile
+    /// of nothing, fails too, so that a run that delivers nothing cannot pass.
     pub fn broken_by(&self, report: &Value) -> Option<String> {
         let Some(figure) = self.figure(report) else {
             return Some(format!("{self}: nothing was measured"));
@@ -93,7 +99,7 @@ impl Threshold {
         for name in &self.path {
             match (value.get(name), name.as_str()) {
                 (Some(inner), _) => value = inner,
-                // Refusals are counted by code, and a code that never came is not there.
+                // Rejections are counted by code. A code that never occurred is absent.
                 (None, _) if self.path[0] == "rejected" => return Some(0.0),
                 (None, _) => return None,
             }
@@ -145,7 +151,7 @@ fn wrong(text: &str, problem: &str) -> String {
     )
 }
 
-/// A bare percentile is one of `latency_ms`.
+/// Returns the path of a figure. A percentile without a group is one of `latency_ms`.
 fn figure_path(name: &str) -> Option<Vec<String>> {
     let path = |parts: &[&str]| Some(parts.iter().map(|part| (*part).to_owned()).collect());
     if PERCENTILES.contains(&name) {
@@ -163,7 +169,7 @@ fn figure_path(name: &str) -> Option<Vec<String>> {
     if known { path(&[latency, percentile]) } else { None }
 }
 
-/// Times are milliseconds unless they say otherwise; counts may be written `10k`.
+/// Parses a limit. Times are in milliseconds unless they name a unit. Counts may be written `10k`.
 fn limit(path: &[String], text: &str) -> Result<f64, String> {
     if LATENCIES.contains(&path[0].as_str()) {
         let (number, factor) = match text {
@@ -235,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_condition_is_told_what_one_is() {
+    fn bad_conditions_show_an_example() {
         for text in [
             "",
             "lost",
@@ -266,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_condition_means_what_it_shows(
+        fn conditions_survive_display_and_parse(
             figure in any_figure(),
             comparison in prop::sample::select(COMPARISONS),
             limit in -1e9_f64..1e9,
@@ -281,7 +287,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_the_parser_panic(text in ".{0,40}") {
+        fn no_text_panics_the_parser(text in ".{0,40}") {
             let _ = text.parse::<Threshold>();
         }
     }

@@ -1,29 +1,31 @@
-//! A batch of comments as decoded once and received by many viewers.
+//! A batch of comments, decoded once and received by many viewers.
 
-use super::{AckedComment, Micros};
+use super::AckedComment;
 use crate::client::viewer::SeqRange;
+use crate::loadgen::clock::Micros;
 use crate::protocol::message::CommentsBatch;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, Seq};
 
-/// Whether a shown comment is ours, and when it was to be sent.
+/// Whether a comment was sent by this run, and when it was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// Somebody else's.
+pub(super) enum CommentOrigin {
+    /// Sent by somebody else.
     Foreign,
-    /// Ours, but its ack has not come yet.
-    Awaiting,
-    At(Micros),
+    /// Sent by a sender of this run; its ack has not arrived yet.
+    AwaitingAck,
+    /// Acked; it was due at this time.
+    SentAt(Micros),
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shown {
+pub(super) struct ShownComment {
     pub seq: Seq,
     pub comment_id: CommentId,
-    pub sent: Sent,
+    pub origin: CommentOrigin,
 }
 
-/// A viewer got this part of a batch at this time.
+/// The time at which one viewer received this part of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     pub at: Micros,
@@ -31,31 +33,31 @@ pub(super) struct Arrival {
 }
 
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct ReceivedBatch {
     pub epoch: Epoch,
     pub range: SeqRange,
     pub rate: SampleRate,
-    /// By `seq`, each once, all within `range`.
-    pub comments: Vec<Shown>,
-    /// Comments that came before one with a smaller `seq`, or lay outside of the range.
-    pub disordered: u64,
-    /// Comments that the batch has twice.
+    /// Sorted by `seq`, without repetitions, all within `range`.
+    pub comments: Vec<ShownComment>,
+    /// Comments that came after one with a larger `seq`, or lie outside the range.
+    pub out_of_order: u64,
+    /// Comments that the batch contains twice.
     pub repeated: u64,
-    /// Viewers for whom all of it was new.
+    /// Viewers to which the whole batch was new.
     pub receivers: u64,
-    /// Parts that were new to one viewer, where not all of it was.
+    /// Parts that were new to one viewer to which the whole batch was not.
     pub parts: Vec<SeqRange>,
-    /// Comments in state [`Sent::Awaiting`].
-    pub awaiting: usize,
-    /// Kept only while `awaiting` is not 0.
+    /// Number of comments with [`CommentOrigin::AwaitingAck`].
+    pub awaiting_acks: usize,
+    /// Kept only while `awaiting_acks` is not 0.
     pub arrivals: Vec<Arrival>,
 }
 
-impl Batch {
-    /// `None` where the range ends before it begins.
+impl ReceivedBatch {
+    /// Returns `None` if the range ends before it begins.
     pub(super) fn new(
         message: &CommentsBatch,
-        mut sent: impl FnMut(u64, Seq, CommentId) -> Sent,
+        mut origin: impl FnMut(u64, Seq, CommentId) -> CommentOrigin,
     ) -> Option<Self> {
         let range = SeqRange::new(message.from_seq, message.to_seq)?;
         let mut batch = Self {
@@ -63,17 +65,17 @@ impl Batch {
             range,
             rate: message.sample_rate,
             comments: Vec::with_capacity(message.comments.len()),
-            disordered: 0,
+            out_of_order: 0,
             repeated: 0,
             receivers: 0,
             parts: Vec::new(),
-            awaiting: 0,
+            awaiting_acks: 0,
             arrivals: Vec::new(),
         };
         for comment in &message.comments {
-            let (seq, comment_id) = (comment.seq, comment.comment_id);
+            let seq = comment.seq;
             if !range.contains(seq) {
-                batch.disordered += 1;
+                batch.out_of_order += 1;
                 continue;
             }
             let at = match batch.comments.binary_search_by_key(&seq, |shown| shown.seq) {
@@ -83,15 +85,16 @@ impl Batch {
                 }
                 Err(at) => at,
             };
-            batch.disordered += u64::from(at < batch.comments.len());
-            let sent = sent(comment.user_id.0, seq, comment_id);
-            batch.awaiting += usize::from(sent == Sent::Awaiting);
-            batch.comments.insert(at, Shown { seq, comment_id, sent });
+            batch.out_of_order += u64::from(at < batch.comments.len());
+            let comment_id = comment.comment_id;
+            let origin = origin(comment.user_id.0, seq, comment_id);
+            batch.awaiting_acks += usize::from(origin == CommentOrigin::AwaitingAck);
+            batch.comments.insert(at, ShownComment { seq, comment_id, origin });
         }
         Some(batch)
     }
 
-    pub(super) fn within(&self, part: SeqRange) -> &[Shown] {
+    pub(super) fn within(&self, part: SeqRange) -> &[ShownComment] {
         if part == self.range {
             return &self.comments;
         }
@@ -100,7 +103,7 @@ impl Batch {
         &self.comments[from..to]
     }
 
-    /// Whether the batch shows this comment at the place where its ack says it is.
+    /// Returns whether the batch shows this comment at the position named by its ack.
     pub(super) fn shows(&self, acked: &AckedComment) -> bool {
         match self.comments.binary_search_by_key(&acked.seq, |shown| shown.seq) {
             Ok(at) => self.comments[at].comment_id == acked.comment_id,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::deflate::{Compressors, WindowPosition};
 use super::frame::{Form, Frame, Lane};
 use super::peer::Peer;
-use crate::cli::recording;
+use crate::loadgen::recording;
 use crate::daemon::base::config::{BroadcastConfig, DeliveryConfig};
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
 use crate::protocol::throttle::SampleRate;

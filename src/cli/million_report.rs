@@ -1,0 +1,34 @@
+//! `lc million-report DIR`: writes the report of `scripts/million` from its measurements.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::output;
+use crate::loadgen::MillionRun;
+
+/// Write the report of a run of scripts/million, and print where it fell short.
+#[derive(Debug, Clone, Args)]
+pub(super) struct MillionReportArgs {
+    /// The directory of the run
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+
+    /// Where the report goes
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// Writes the report and prints one shortfall per line.
+///
+/// # Errors
+/// A measurement is missing, or the report cannot be written.
+pub(super) fn run(args: &MillionReportArgs) -> anyhow::Result<ExitCode> {
+    let run = MillionRun::read(&args.directory)?;
+    let markdown = run.markdown()?;
+    std::fs::write(&args.output, markdown).with_context(|| args.output.display().to_string())?;
+    output::write(&run.shortfalls()?.join("\n"))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,44 @@
+//! The report of a recorded run: the files in `fixture` have the figures of `docs/million.md`.
+
+use std::path::PathBuf;
+
+use super::MillionRun;
+
+fn fixture() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/loadgen/million/fixture")
+}
+
+#[test]
+fn the_report_has_the_measured_figures() {
+    let run = MillionRun::read(&fixture()).unwrap();
+    assert_eq!(run.shortfalls().unwrap(), Vec::<String>::new());
+    insta::assert_snapshot!(run.markdown().unwrap());
+}
+
+#[test]
+fn shortfalls_are_listed_in_the_report() {
+    let mut run = MillionRun::read(&fixture()).unwrap();
+    run.load.lost = 7;
+    run.ban.comments_after = 1;
+    run.facts.insert("ban_ms".to_owned(), String::new());
+    run.facts.insert("second_attempt".to_owned(), "welcome".to_owned());
+    let shortfalls = run.shortfalls().unwrap();
+    assert_eq!(
+        shortfalls,
+        [
+            "comments lost: 7 instead of 0",
+            "comments seen by the banned viewer after the ban: 1 instead of 0",
+            "the banned viewer was not told of its ban",
+            "the banned viewer's next attempt: welcome",
+        ]
+    );
+    let report = run.markdown().unwrap();
+    assert!(shortfalls.iter().all(|shortfall| report.contains(shortfall)), "{report}");
+}
+
+#[test]
+fn a_missing_figure_is_an_error() {
+    let mut run = MillionRun::read(&fixture()).unwrap();
+    run.facts.remove("gap_s");
+    assert!(run.markdown().unwrap_err().to_string().contains("gap_s"));
+}
