@@ -31,7 +31,8 @@ impl RunResults {
     pub(super) fn into_report(self) -> Report {
         let Self { submissions, pools, started, slippage, mut notes, .. } = self;
         let answers = submissions.answers();
-        let PoolTotals { counters, deliveries, .. } = &pools;
+        let counters = pools.counters;
+        let deliveries = pools.deliveries;
         let since_start = |end: Micros| end.saturating_sub(started) as f64 / 1e6;
         let published = submissions.published();
         let duration_s = slippage.ended_after.as_secs_f64();

@@ -2,9 +2,8 @@
 //!
 //! In: acks from senders; welcomes, payloads and disconnects from viewers. Out: latencies from the
 //! intended send time, counters while the run continues, and [`DeliveryTotals`] at the end. Always
-//! holds:
-//! `expected` is the sum of `delivered`, `sampled_out`, `skipped`, `deleted` and `lost`. Comments beyond a
-//! viewer's last position are expected only if the viewer is connected at the end. When full:
+//! holds: `expected` is the sum of `delivered`, `sampled_out`, `skipped`, `deleted` and `lost`.
+//! Comments beyond a viewer's last position are expected only if the viewer is connected at the end. When full:
 //! memory grows with the comments of the run (about 40 bytes each, and as much again for each
 //! distinct batch that shows one), never with comments × viewers. A viewer is a position, and its
 //! holes if the server leaves any.
