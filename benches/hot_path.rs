@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flate2::{Compress, Compression, FlushCompress};
-use live_comments::loadgen::recording;
 use live_comments::daemon::base::clock::SystemClock;
 use live_comments::daemon::base::config::{BroadcastConfig, IngestConfig};
 use live_comments::daemon::stages::broadcast::{RateEstimator, ThrottlePolicy};
 use live_comments::daemon::stages::ingest::{CommentIds, validate};
+use live_comments::loadgen::recording;
 use live_comments::net::websocket::{Opcode, apply_mask, parse_header, put_header, server_frame};
 use live_comments::protocol::message::{CommentsBatch, Encoding};
 use live_comments::protocol::throttle::SampleRate;

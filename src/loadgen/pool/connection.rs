@@ -204,9 +204,7 @@ impl<E: FnMut(PoolEvent) -> bool> ViewerPool<E> {
                 Incoming::Message(Message { compressed: true, payload, .. }) => {
                     self.on_compressed(index, &payload, now)
                 }
-                Incoming::Message(Message { payload, .. }) => {
-                    self.on_message(index, &payload, now)
-                }
+                Incoming::Message(Message { payload, .. }) => self.on_message(index, &payload, now),
                 Incoming::Pong => Flow::Continue(()),
                 Incoming::Ping(payload) => self.send_control(index, Opcode::Pong, &payload),
                 Incoming::Close(status) => {
@@ -228,7 +226,8 @@ impl<E: FnMut(PoolEvent) -> bool> ViewerPool<E> {
     fn send_control(&mut self, index: usize, opcode: Opcode, payload: &[u8]) -> Flow {
         let mask = (self.nonces.hash_one((index, payload)) as u32).to_le_bytes();
         let frame = client_frame(opcode, payload, mask);
-        match self.viewers[index].transport.as_mut().map(|transport| transport.write_short(&frame)) {
+        match self.viewers[index].transport.as_mut().map(|transport| transport.write_short(&frame))
+        {
             Some(Err(error)) if error.kind() != ErrorKind::WouldBlock => {
                 if opcode == Opcode::Pong {
                     self.on_broken(index, &error);

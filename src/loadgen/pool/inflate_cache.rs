@@ -94,7 +94,8 @@ impl InflateCache {
     }
 
     fn keep_message(&mut self, key: u64, inflated: InflatedMessage) {
-        let weight = |inflated: &InflatedMessage| inflated.compressed.len() + inflated.message.len();
+        let weight =
+            |inflated: &InflatedMessage| inflated.compressed.len() + inflated.message.len();
         self.bytes += weight(&inflated);
         match self.messages.insert(key, inflated) {
             Some(replaced) => self.bytes -= weight(&replaced),
