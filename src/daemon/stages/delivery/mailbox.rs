@@ -73,7 +73,7 @@ pub(super) enum Command {
         done: oneshot::Sender<u64>,
     },
     /// Answered with 1 by a worker that is alive.
-    Answer {
+    Ping {
         done: oneshot::Sender<u64>,
     },
     Stop,

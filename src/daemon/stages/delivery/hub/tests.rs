@@ -220,7 +220,7 @@ async fn of_a_huge_hole_the_deletions_are_sent() {
     let rig = Rig::start().await;
     rig.watch(0).await;
     rig.broadcast(batch(1, 2, &[])).await;
-    let end = 3 * MAX_REPAIR_EVENTS as u64;
+    let end = 3 * MAX_HOLE_EVENTS as u64;
     rig.append(STREAM, end + 100).await;
     rig.cache(&batch(3, end - 1, &[])).await;
     rig.cache(&batch(end, end + 9, &[end + 5])).await;
@@ -232,7 +232,7 @@ async fn of_a_huge_hole_the_deletions_are_sent() {
         Shown::Range(_, _, seqs) => seqs.len(),
         Shown::Deleted(_) => 0,
     };
-    assert!(frames.iter().map(shown).sum::<usize>() < 2 * MAX_REPAIR_EVENTS);
+    assert!(frames.iter().map(shown).sum::<usize>() < 2 * MAX_HOLE_EVENTS);
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,15 +313,15 @@ async fn bus_outage_is_bridged_from_the_log_once() {
     rig.append(STREAM, 9).await;
     rig.bus.report_outage(BusEvent::Interrupted);
     commit_broadcast(&rig, 5).await;
-    tokio::time::sleep(2 * LOOK_INTERVAL).await;
+    tokio::time::sleep(2 * LOG_READ_INTERVAL).await;
     assert_eq!(rig.frames(0).await, [range(3, 4)], "and no further than it was broadcast");
     commit_broadcast(&rig, 7).await;
     rig.bus.report_outage(BusEvent::Restored);
-    tokio::time::sleep(2 * LOOK_INTERVAL).await;
+    tokio::time::sleep(2 * LOG_READ_INTERVAL).await;
     assert_eq!(rig.frames(0).await, [range(5, 6)], "what was published while it came back");
     rig.broadcast(batch(6, 8, &[])).await;
     assert_eq!(rig.frames(0).await, [range(7, 8)]);
     commit_broadcast(&rig, 10).await;
-    tokio::time::sleep(4 * LOOK_INTERVAL).await;
+    tokio::time::sleep(4 * LOG_READ_INTERVAL).await;
     assert_eq!(rig.frames(0).await, [], "with the bus back the log is left alone");
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::daemon::base::config::DeliveryConfig;
+use crate::daemon::stages::delivery::deflate::Compressors;
 use crate::net::websocket::Inflater;
 
 const MAX_BYTES: usize = 1 << 20;
