@@ -456,7 +456,7 @@ impl Hub {
                     }
                 }
                 RecentEvent::Deleted { seq, deletion } => {
-                    self.handle_deletion(stream_id, seq, deletion)
+                    self.handle_deletion(stream_id, seq, deletion);
                 }
             }
         }

@@ -74,7 +74,7 @@ impl Rig {
             reactions: None,
         };
         rig.mailbox.send(Command::StreamReady { stream_id: STREAM, activation: 1, start });
-        rig.turn();
+        rig.poll_once();
         let welcomed = (0..VIEWERS).all(|viewer| rig.received(viewer) == ["welcome 0"]);
         assert!(welcomed, "all stand at the beginning");
         rig
@@ -100,7 +100,7 @@ impl Rig {
         })));
     }
 
-    fn turn(&mut self) {
+    fn poll_once(&mut self) {
         self.worker.poll_once(&mut self.events, &mut Vec::new()).unwrap();
     }
 
@@ -137,7 +137,7 @@ impl Rig {
 fn comment_is_acked_during_a_fan_out() {
     let mut rig = Rig::new();
     rig.push(comments_frame(1, 5));
-    rig.turn();
+    rig.poll_once();
     let written: Vec<bool> = (0..VIEWERS).map(|viewer| !rig.received(viewer).is_empty()).collect();
     assert_eq!(written.iter().filter(|written| **written).count(), STRIDE, "one slice");
     let last = VIEWERS - 1;
@@ -146,7 +146,7 @@ fn comment_is_acked_during_a_fan_out() {
     let accepted = Accepted { comment_id, seq, comment: None, shadow: false };
     let reply = Reply { connection, client_ref: None, outcome: Ok(accepted) };
     rig.mailbox.send(Command::Replies(vec![reply]));
-    rig.turn();
+    rig.poll_once();
     assert_eq!(rig.received(last), ["ack 9", "1-5"], "it did not wait for its turn in the fan-out");
     assert!(rig.received(last - 1).is_empty(), "which goes on meanwhile");
     rig.finish();
@@ -159,7 +159,7 @@ fn comment_is_acked_during_a_fan_out() {
 fn joins_and_leaves_between_slices_lose_no_frame() {
     let mut rig = Rig::new();
     rig.push(comments_frame(1, 5));
-    rig.turn();
+    rig.poll_once();
     // One that has been written, one that has not.
     let gone = [VIEWERS - 2, 1];
     for viewer in gone {
@@ -195,12 +195,12 @@ fn joins_and_leaves_between_slices_lose_no_frame() {
 fn closing_all_waits_for_the_running_fan_out() {
     let mut rig = Rig::new();
     rig.push(comments_frame(1, 5));
-    rig.turn();
+    rig.poll_once();
     rig.push(comments_frame(6, 8));
     let (done, _done) = tokio::sync::oneshot::channel();
     let code = CloseCode::Shutdown;
     rig.mailbox.send(Command::CloseAll { code, jitter: Duration::ZERO, done });
-    rig.turn();
+    rig.poll_once();
     for (socket, _) in &mut rig.viewers {
         let mut bytes = Vec::new();
         let _ = socket.read_to_end(&mut bytes);
