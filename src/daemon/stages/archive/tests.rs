@@ -150,7 +150,7 @@ async fn undecodable_records_become_dead_letters() {
     assert_eq!((letters.len(), letters[0].key), (1, 7));
     assert_eq!((letter.topic.as_str(), letter.group.as_str()), ("comment_events", "archiver"));
     assert_eq!((letter.offset, letter.payload.as_slice()), (1, b"no event".as_slice()));
-    assert!(letter.reason.contains("not an event"), "{}", letter.reason);
+    assert!(letter.reason.contains("invalid event record"), "{}", letter.reason);
     assert_eq!(test.archiver.metrics.dead_letters.get(), 1);
 }
 

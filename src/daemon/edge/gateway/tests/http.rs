@@ -331,7 +331,7 @@ async fn metrics_have_counters_workers_breakers_and_lag() {
         "lcd_comments_received_total 0\n",
         "lcd_worker_connections{worker=\"0\"} 3\n",
         "lcd_breaker_state{dependency=\"comment store\"} 2\n",
-        "lcd_consumer_lag{group=\"archive\",topic=\"comment_events\",partition=\"0\"} 7\n",
+        "lcd_consumer_lag{group=\"archiver\",topic=\"comment_events\",partition=\"0\"} 7\n",
         "lcd_ready 1\n",
     ] {
         assert!(reply.body.contains(line), "{line} is missing in {}", reply.body);
