@@ -35,11 +35,13 @@
 
 mod admission;
 mod api;
+mod comment_pages;
 mod connection;
 mod exposition;
 mod health;
 mod listener;
 mod page;
+mod parts;
 mod routes;
 mod server;
 mod state;
@@ -53,5 +55,6 @@ mod tests;
 pub use admission::{AuthTask, NameTask, ReleaseTask};
 pub use connection::MAX_HTTP_CONNECTIONS;
 pub use listener::GatewayError;
-pub use server::{BoundGateway, Gateway, GatewayParts, ViewerTasks};
+pub use parts::GatewayParts;
+pub use server::{BoundGateway, Gateway, ViewerTasks};
 pub use tls::{CertificateRenewal, TlsError};

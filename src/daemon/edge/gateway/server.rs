@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -12,48 +11,17 @@ use tracing::info;
 use super::admission::{
     Admission, AdmissionEnds, AuthTask, ConnectionRate, NameTask, ReleaseTask, ViewerSlots,
 };
-use super::api::CommentPages;
+use super::comment_pages::CommentPages;
 use super::connection::{ConnectionService, MAX_HTTP_CONNECTIONS};
 use super::listener::{BoundListener, GatewayError, listen};
+use super::parts::GatewayParts;
 use super::routes;
 use super::state::{GatewayState, Operations};
 use super::tls::{CertificateRenewal, Tls};
-use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::config::{Config, GatewayConfig};
-use crate::daemon::base::handoff::{AuthRequest, Submission, ViewerSink};
+use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::edge::http::HttpServer;
-use crate::daemon::engines::comments::SharedCommentStore;
-use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::SharedLog;
-use crate::daemon::engines::metadata::SharedMetadataStore;
-use crate::daemon::engines::registry::SharedRegistry;
-use crate::daemon::stages::auth::Verifier;
-use crate::daemon::stages::control::Control;
-use crate::protocol::NodeId;
-
-/// Everything the gateway works with.
-#[derive(Debug)]
-pub struct GatewayParts {
-    pub config: Arc<Config>,
-    pub clock: SharedClock,
-    pub verifier: Arc<Verifier>,
-    pub streams: Streams,
-    pub sanctions: Sanctions,
-    pub registry: SharedRegistry,
-    pub comments: SharedCommentStore,
-    pub metadata: SharedMetadataStore,
-    pub log: SharedLog,
-    /// Creates and changes streams.
-    pub control: Control,
-    pub board: StatusBoard,
-    pub sink: Arc<dyn ViewerSink>,
-    /// Ingest's queue, bounded in comments. While it is full, requests are answered `overloaded`.
-    pub submissions: mpsc::Sender<Submission>,
-    /// `auth` messages of viewers that connected without a token, from delivery.
-    pub auth_requests: mpsc::Receiver<AuthRequest>,
-    pub node: NodeId,
-}
 
 /// A gateway that owns its address, and the tasks that must run beside it.
 #[derive(Debug)]

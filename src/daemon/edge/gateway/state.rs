@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::admission::{Admission, ConnectionRate, ViewerSlots};
-use super::api::CommentPages;
+use super::comment_pages::CommentPages;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{DeflateMode, GatewayConfig};
 use crate::daemon::base::handoff::{Submission, ViewerSink};

@@ -17,6 +17,7 @@
 //! is answered with `overloaded`. At most [`submit::MAX_IN_FLIGHT`] batches wait for the log; then
 //! the queue is not read.
 
+mod batch;
 mod comment_ids;
 mod rate_limit;
 mod refs;

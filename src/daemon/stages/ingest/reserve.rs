@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::submit::{Awaited, Building, PendingReply};
+use super::batch::{Awaited, Building, PendingReply};
 use crate::daemon::engines::reservations::{Proposal, SharedReservations};
 use crate::protocol::{Comment, CommentId};
 

@@ -25,7 +25,7 @@ pub(super) use slots::{ViewerSlot, ViewerSlots};
 
 use self::names::NameQueue;
 use self::release::ReleaseQueue;
-use super::server::GatewayParts;
+use super::parts::GatewayParts;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::Bearer;
 use crate::daemon::engines::directory::Sanctions;

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
-use super::pages::{MAX_LIMIT, PageRequest};
 use super::{bearer, caller, known_stream, parse_id};
 use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
 use crate::daemon::base::metrics::count;
+use crate::daemon::edge::gateway::comment_pages::{MAX_LIMIT, PageRequest};
 use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{Answer, HttpError, json, read_json};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};

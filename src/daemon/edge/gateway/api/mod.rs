@@ -1,7 +1,6 @@
 //! The REST API under `/api`.
 
 pub(super) mod comments;
-mod pages;
 pub(super) mod streams;
 
 use std::sync::Arc;
@@ -9,7 +8,6 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-pub(super) use self::pages::CommentPages;
 use super::state::GatewayState;
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::error_code::ErrorBody;

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::batch::{AdmittedComment, Awaited, Building, PendingReply};
 use super::comment_ids::CommentIds;
 use super::rate_limit::CommentLimits;
 use super::refs::{RefKey, Refs};
@@ -74,80 +75,11 @@ pub struct Ingest {
     pending_refs: AHashMap<RefKey, CommentId>,
 }
 
-/// A submission that has to be answered. Replies are sent in the order of submissions, so even an
-/// outcome that is known at once waits for earlier ones.
-#[derive(Debug)]
-pub(super) struct PendingReply {
-    reply_to: ReplyTo,
-    client_ref: Option<Arc<str>>,
-    pub(super) key: Option<RefKey>,
-    pub(super) state: Awaited,
-}
-
-/// How the outcome of a submission becomes known.
-#[derive(Debug)]
-pub(super) enum Awaited {
-    /// By the append of the record at this index of the batch.
-    Appended { index: usize, comment: Arc<Comment>, shadow: bool },
-    /// By the original of this repeat, in this or an earlier batch.
-    Repeated,
-    /// Already, without the log.
-    Known(Result<Accepted, ErrorBody>),
-}
-
 /// A batch that waits for the log.
 struct InFlight {
     /// `None` if there was nothing to append.
     appended: Option<BoxFuture<'static, Result<Vec<Position>, LogError>>>,
     pending: Vec<PendingReply>,
-}
-
-/// A batch being built.
-#[derive(Default)]
-pub(super) struct Building {
-    /// Become records once their ids are final.
-    pub(super) drafts: Vec<CommentSubmitted>,
-    pub(super) pending: Vec<PendingReply>,
-}
-
-impl Building {
-    fn push_draft(
-        &mut self,
-        submission: Submission,
-        admitted: AdmittedComment,
-        key: Option<RefKey>,
-    ) {
-        let AdmittedComment { comment, shadow, screened } = admitted;
-        let index = self.drafts.len();
-        self.drafts.push(CommentSubmitted {
-            comment: comment.clone(),
-            role: submission.identity.role,
-            client_ref: submission.client_ref.clone(),
-            shadow,
-            screened,
-        });
-        self.pending.push(PendingReply {
-            reply_to: submission.reply_to,
-            client_ref: submission.client_ref,
-            key,
-            state: Awaited::Appended { index, comment, shadow },
-        });
-    }
-
-    fn push_outcome(&mut self, submission: Submission, outcome: Result<Accepted, ErrorBody>) {
-        let Submission { reply_to, client_ref, .. } = submission;
-        let state = Awaited::Known(outcome);
-        self.pending.push(PendingReply { reply_to, client_ref, key: None, state });
-    }
-}
-
-/// A comment that passed every check.
-struct AdmittedComment {
-    comment: Arc<Comment>,
-    /// Shown only to its sender.
-    shadow: bool,
-    /// Already checked by moderation.
-    screened: bool,
 }
 
 /// The result of synchronous moderation for a comment that is stored.

@@ -225,7 +225,7 @@ async fn epoch_changes_when_a_topic_is_lost() {
     change(&meta, |bytes| bytes[20] ^= 1);
     assert!(damage_at_open(directory.path()).contains("meta"));
     fs::remove_file(&meta).unwrap();
-    assert!(damage_at_open(directory.path()).contains("put it back"));
+    assert!(damage_at_open(directory.path()).contains("restore it"));
     fs::write(&meta, kept).unwrap();
 
     fs::remove_dir_all(directory.path().join(TOPIC.name())).unwrap();

@@ -1,0 +1,41 @@
+//! What assembly hands to the gateway.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::config::Config;
+use crate::daemon::base::handoff::{AuthRequest, Submission, ViewerSink};
+use crate::daemon::base::status::StatusBoard;
+use crate::daemon::engines::comments::SharedCommentStore;
+use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::eventlog::SharedLog;
+use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::daemon::engines::registry::SharedRegistry;
+use crate::daemon::stages::auth::Verifier;
+use crate::daemon::stages::control::Control;
+use crate::protocol::NodeId;
+
+/// Everything the gateway works with.
+#[derive(Debug)]
+pub struct GatewayParts {
+    pub config: Arc<Config>,
+    pub clock: SharedClock,
+    pub verifier: Arc<Verifier>,
+    pub streams: Streams,
+    pub sanctions: Sanctions,
+    pub registry: SharedRegistry,
+    pub comments: SharedCommentStore,
+    pub metadata: SharedMetadataStore,
+    pub log: SharedLog,
+    /// Creates and changes streams.
+    pub control: Control,
+    pub board: StatusBoard,
+    pub sink: Arc<dyn ViewerSink>,
+    /// Ingest's queue, bounded in comments. While it is full, requests are answered `overloaded`.
+    pub submissions: mpsc::Sender<Submission>,
+    /// `auth` messages of viewers that connected without a token, from delivery.
+    pub auth_requests: mpsc::Receiver<AuthRequest>,
+    pub node: NodeId,
+}

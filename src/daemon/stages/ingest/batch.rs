@@ -1,0 +1,82 @@
+//! A batch of submissions between their checks and their replies.
+
+use std::sync::Arc;
+
+use super::refs::RefKey;
+use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
+use crate::protocol::Comment;
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::events::CommentSubmitted;
+
+/// A comment that passed every check.
+pub(super) struct AdmittedComment {
+    pub(super) comment: Arc<Comment>,
+    /// Shown only to its sender.
+    pub(super) shadow: bool,
+    /// Already checked by moderation.
+    pub(super) screened: bool,
+}
+
+/// A submission that has to be answered. Replies are sent in the order of submissions, so even an
+/// outcome that is known at once waits for earlier ones.
+#[derive(Debug)]
+pub(super) struct PendingReply {
+    pub(super) reply_to: ReplyTo,
+    pub(super) client_ref: Option<Arc<str>>,
+    pub(super) key: Option<RefKey>,
+    pub(super) state: Awaited,
+}
+
+/// How the outcome of a submission becomes known.
+#[derive(Debug)]
+pub(super) enum Awaited {
+    /// By the append of the record at this index of the batch.
+    Appended { index: usize, comment: Arc<Comment>, shadow: bool },
+    /// By the original of this repeat, in this or an earlier batch.
+    Repeated,
+    /// Already, without the log.
+    Known(Result<Accepted, ErrorBody>),
+}
+
+/// A batch being built.
+#[derive(Default)]
+pub(super) struct Building {
+    /// Become records once their ids are final.
+    pub(super) drafts: Vec<CommentSubmitted>,
+    pub(super) pending: Vec<PendingReply>,
+}
+
+impl Building {
+    pub(super) fn push_draft(
+        &mut self,
+        submission: Submission,
+        admitted: AdmittedComment,
+        key: Option<RefKey>,
+    ) {
+        let AdmittedComment { comment, shadow, screened } = admitted;
+        let index = self.drafts.len();
+        self.drafts.push(CommentSubmitted {
+            comment: comment.clone(),
+            role: submission.identity.role,
+            client_ref: submission.client_ref.clone(),
+            shadow,
+            screened,
+        });
+        self.pending.push(PendingReply {
+            reply_to: submission.reply_to,
+            client_ref: submission.client_ref,
+            key,
+            state: Awaited::Appended { index, comment, shadow },
+        });
+    }
+
+    pub(super) fn push_outcome(
+        &mut self,
+        submission: Submission,
+        outcome: Result<Accepted, ErrorBody>,
+    ) {
+        let Submission { reply_to, client_ref, .. } = submission;
+        let state = Awaited::Known(outcome);
+        self.pending.push(PendingReply { reply_to, client_ref, key: None, state });
+    }
+}
