@@ -98,9 +98,25 @@ fn every_place_the_architecture_names_exists() {
             assert!(exists, "ARCHITECTURE.md names {place}, which is not there");
         }
     }
-    for module in text.split("**").skip(1).step_by(2) {
-        let path = format!("src/daemon/{}", module.replace("::", "/"));
-        let exists = root.join(&path).exists() || root.join(format!("{path}.rs")).exists();
+    for module in text.split("**").skip(1).step_by(2).filter(|module| module.contains('/')) {
+        let exists = root.join("src/daemon").join(module).exists();
         assert!(exists, "ARCHITECTURE.md names {module}, which is not there");
+    }
+}
+
+#[test]
+fn the_spine_names_functions_that_exist() {
+    let text = read("ARCHITECTURE.md");
+    let (_, spine) = text.split_once("## The spine").unwrap();
+    let (spine, _) = spine.split_once("## The sequence").unwrap();
+    let rows: Vec<_> = spine.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(rows.len() > 10, "{} rows", rows.len());
+    for row in rows {
+        let mut names = row.split('`').skip(1).step_by(2);
+        let (file, function) = (names.next().unwrap(), names.next().unwrap());
+        let code = read(&format!("src/{file}"));
+        let there = code.contains(&format!("fn {function}("))
+            || code.contains(&format!("fn {function}<"));
+        assert!(there, "{file} has no function {function}");
     }
 }
