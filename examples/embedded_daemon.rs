@@ -1,5 +1,5 @@
-//! Runs the whole daemon inside a program or a test: no other process, a directory of its own, a free
-//! port. A site's own tests can do the same.
+//! Runs the whole daemon inside a program or a test: no other process, a temporary directory, a
+//! free port. The tests of a site can do the same.
 //!
 //! ```sh
 //! cargo run --example embedded_daemon

@@ -35,7 +35,9 @@ async fn main() -> anyhow::Result<()> {
 async fn answer(connection: &mut ViewerConnection) -> anyhow::Result<String> {
     loop {
         match connection.next().await? {
-            ServerMessage::Ack { client_ref, comment_id, seq } if is_ours(client_ref.as_deref()) => {
+            ServerMessage::Ack { client_ref, comment_id, seq }
+                if is_ours(client_ref.as_deref()) =>
+            {
                 return Ok(format!("stored as {comment_id}, seq {seq}"));
             }
             ServerMessage::Error { code, message, client_ref, .. }

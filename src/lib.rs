@@ -1,8 +1,8 @@
 //! Live comments for very large events: `lcd`, the daemon, and `lc`, the operator's tool.
 //!
-//! Without cargo features this is the protocol and its clients. `lc` adds the operator's tool and the
-//! load generator, `daemon` the daemon on embedded engines, `engines` its engines on Kafka, Redis,
-//! Cassandra and PostgreSQL.
+//! Without cargo features this is the protocol and its clients. `lc` adds the operator's tool and
+//! the load generator, `daemon` the daemon on embedded engines, `engines` its engines on Kafka,
+//! Redis, Cassandra and PostgreSQL.
 
 #[cfg(feature = "lc")]
 pub mod cli;

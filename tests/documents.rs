@@ -115,8 +115,8 @@ fn the_spine_names_functions_that_exist() {
         let mut names = row.split('`').skip(1).step_by(2);
         let (file, function) = (names.next().unwrap(), names.next().unwrap());
         let code = read(&format!("src/{file}"));
-        let there = code.contains(&format!("fn {function}("))
-            || code.contains(&format!("fn {function}<"));
+        let there =
+            code.contains(&format!("fn {function}(")) || code.contains(&format!("fn {function}<"));
         assert!(there, "{file} has no function {function}");
     }
 }

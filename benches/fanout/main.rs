@@ -10,8 +10,8 @@
 //!
 //! The viewers are a process of their own with one epoll loop, the same for all three. Only the
 //! server process is accounted, user and system time from `/proc`; viewers have a core for
-//! themselves. Kernel work that a `send()` does for the receiving side of the loopback counts for the
-//! sender, in all three alike.
+//! themselves. Kernel work that a `send()` does for the receiving side of the loopback counts for
+//! the sender, in all three alike.
 //!
 //! ```text
 //! cargo bench --bench fanout -- --viewers 5000 --runs 3

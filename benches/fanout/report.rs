@@ -46,16 +46,16 @@ impl Report {
         limits.iter().for_each(|limit| print!(" {:>20}", format!("÷ {}", limit.name)));
         println!();
         for row in rows {
-            let (low, middle, high) = row.spread(per_comment);
+            let [low, middle, high] = row.spread(per_comment);
             print!("{:<20} {:>22}", row.name, format!("{middle:.2} ({low:.2} – {high:.2})"));
-            let (low, middle, high) = row.spread(per_frame);
+            let [low, middle, high] = row.spread(per_frame);
             print!(" {:>18}", format!("{middle:.2} ({low:.2} – {high:.2})"));
-            let (_, packed, _) = row.spread(|sample| ratio(sample.comments, sample.frames));
-            let (_, bytes, _) = row.spread(|sample| ratio(sample.bytes, sample.comments));
+            let [_, packed, _] = row.spread(|sample| ratio(sample.comments, sample.frames));
+            let [_, bytes, _] = row.spread(|sample| ratio(sample.bytes, sample.comments));
             let lost: u64 = row.samples.iter().map(|sample| sample.lost).sum();
             print!(" {packed:>10.2} {bytes:>10.0} {lost:>8}");
             for limit in &limits {
-                let ratio = row.spread(per_comment).1 / limit.spread(per_comment).1;
+                let ratio = row.spread(per_comment)[1] / limit.spread(per_comment)[1];
                 print!(" {:>20}", format!("{ratio:.2} ×"));
             }
             println!();
@@ -64,11 +64,11 @@ impl Report {
 }
 
 impl Row {
-    /// Lowest, median, highest.
-    fn spread(&self, of: impl Fn(&Sample) -> f64) -> (f64, f64, f64) {
+    /// Returns the lowest, the median and the highest value of the samples.
+    fn spread(&self, of: impl Fn(&Sample) -> f64) -> [f64; 3] {
         let mut values: Vec<f64> = self.samples.iter().map(of).collect();
         values.sort_unstable_by(f64::total_cmp);
-        (values[0], values[values.len() / 2], values[values.len() - 1])
+        [values[0], values[values.len() / 2], values[values.len() - 1]]
     }
 }
 

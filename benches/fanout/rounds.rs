@@ -92,7 +92,8 @@ pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn measure_server(name: &str, arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
-    let (calm_s, busy_s) = (arguments.calm_s as f64, arguments.busy_s as f64);
+    let calm_s = arguments.calm_s as f64;
+    let busy_s = arguments.busy_s as f64;
     let calm = Load::separate(CALM_PER_S, calm_s);
     let busy = |frames_per_s| Load { comments_per_s: BUSY_PER_S, frames_per_s, seconds: busy_s };
     let mut loads = vec![("5 comments/s", name.to_owned(), calm)];

@@ -122,7 +122,7 @@ mod tests {
     use crate::protocol::UserId;
 
     #[test]
-    fn sentences_name_user_duration_effect_and_audit_entry() {
+    fn sentences_name_user_duration_and_effect() {
         let outcome = Outcome {
             audit_id: 17,
             user_id: Some(UserId(4711)),

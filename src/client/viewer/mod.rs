@@ -4,8 +4,8 @@
 //! server's messages, typed ([`ViewerConnection::next`]) or undecoded
 //! ([`ViewerConnection::next_payload`]), and a typed reason when they end. Always holds: pings are
 //! answered while the caller reads; a message is never split over two reads. When full: nothing is
-//! read ahead of the caller, so a caller that stops reading fills the kernel's buffers, and then the
-//! server closes the connection.
+//! read ahead of the caller, so a caller that stops reading fills the kernel's buffers, and then
+//! the server closes the connection.
 //!
 //! [`Upgrade`] is the same handshake without I/O, for callers that hold thousands of connections;
 //! with the types of [`net::websocket`](crate::net::websocket) they read frames and

@@ -1,11 +1,11 @@
 //! The contracts that stages meet in, and the engines behind them.
 //!
-//! Each folder is one contract: `mod.rs` has the promises in prose and as a trait, each engine has a
-//! file or folder, and one conformance suite runs on every engine. [`choose`] is the only place that
-//! picks concrete engines. [`backends`] holds what several engines need of one server or file.
-//! [`direct_path`] and [`directory`] are built on contracts alone: the first carries bus and registry
-//! over the event log while Redis is away, the second keeps the streams and sanctions of the
-//! metadata store in memory.
+//! Each folder is one contract: `mod.rs` has the promises in prose and as a trait, each engine has
+//! a file or folder, and one conformance suite runs on every engine. [`choose`] is the only place
+//! that picks concrete engines. [`backends`] holds what several engines need of one server or
+//! file. [`direct_path`] and [`directory`] are built on contracts only: the first carries bus and
+//! registry over the event log while Redis is away, the second keeps the streams and sanctions of
+//! the metadata store in memory.
 
 pub mod backends;
 pub mod bus;

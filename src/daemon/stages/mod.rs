@@ -1,5 +1,5 @@
-//! The stages of the pipeline. None imports another: what passes between them goes through a contract
-//! of `engines` or a type of `base::handoff`.
+//! The stages of the pipeline. None imports another: what passes between them goes through a
+//! contract of `engines` or a type of `base::handoff`.
 
 pub mod archive;
 pub mod auth;

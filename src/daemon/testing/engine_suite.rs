@@ -1,8 +1,8 @@
 //! One suite per engine contract, run on every engine.
 //!
 //! A contract's `conformance` module holds its promises: async functions that take the engine under
-//! test by reference, `&impl Contract` or `&mut impl Harness`. It names them once, in a macro of its
-//! own that passes the engine on:
+//! test by reference, `&impl Contract` or `&mut impl Harness`. It names them once, in a macro of
+//! its own that passes the engine on:
 //!
 //! ```ignore
 //! macro_rules! bus_suite {

@@ -3,10 +3,10 @@
 //! In: acks from senders; welcomes, payloads and disconnects from viewers. Out: latencies from the
 //! intended send time, counters while the run continues, and [`DeliveryTotals`] at the end. Always
 //! holds: `expected` is the sum of `delivered`, `sampled_out`, `skipped`, `deleted` and `lost`.
-//! Comments beyond a viewer's last position are expected only if the viewer is connected at the end. When full:
-//! memory grows with the comments of the run (about 40 bytes each, and as much again for each
-//! distinct batch that shows one), never with comments × viewers. A viewer is a position, and its
-//! holes if the server leaves any.
+//! Comments beyond a viewer's last position are expected only if the viewer is connected at the
+//! end. When full: memory grows with the comments of the run (about 40 bytes each, and as much
+//! again for each distinct batch that shows one), never with comments × viewers. A viewer is a
+//! position, and its holes if the server leaves any.
 //!
 //! A server writes the same bytes to many viewers, so each distinct payload is decoded once. Per
 //! viewer only its range must be compared with the viewer's position.

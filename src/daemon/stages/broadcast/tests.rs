@@ -58,7 +58,13 @@ impl Journal {
 }
 
 /// A bus and a cache that write to one journal.
-fn journaled() -> (Arc<Journal>, Arc<TestBus>, Arc<TestRecent>) {
+struct Journaled {
+    journal: Arc<Journal>,
+    bus: Arc<TestBus>,
+    recent: Arc<TestRecent>,
+}
+
+fn journaled() -> Journaled {
     let journal = Arc::<Journal>::default();
     let published = journal.clone();
     let bus = TestBus::observed(move |_, message| {
@@ -69,7 +75,7 @@ fn journaled() -> (Arc<Journal>, Arc<TestBus>, Arc<TestRecent>) {
         let (from_seq, to_seq) = range.into_inner();
         cached.0.lock().push(Entry::Cached { from_seq, to_seq, events });
     });
-    (journal, Arc::new(bus), Arc::new(recent))
+    Journaled { journal, bus: Arc::new(bus), recent: Arc::new(recent) }
 }
 
 struct Stage {
@@ -88,7 +94,7 @@ impl Stage {
     }
 
     fn start_on(log: InMemoryLog) -> Self {
-        let (journal, bus, recent) = journaled();
+        let Journaled { journal, bus, recent } = journaled();
         let overrides = RateOverrides::default();
         let board = StatusBoard::default();
         let stop = CancellationToken::new();

@@ -1,5 +1,5 @@
-//! The viewer's end of a connection, for tests: splits frames and inflates them with a window of its
-//! own, as RFC 7692 says.
+//! The viewer's end of a connection, for tests: splits frames and inflates them with a window of
+//! its own, as RFC 7692 says.
 
 use crate::net::websocket::{Inflater, Opcode, parse_header};
 use crate::protocol::ServerMessage;

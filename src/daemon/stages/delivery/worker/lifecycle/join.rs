@@ -16,8 +16,8 @@ use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::{CloseCode, Identity, StreamId};
 
-/// Send buffer per viewer in the kernel, which Linux doubles. Without a bound each slow viewer could
-/// pin megabytes.
+/// Send buffer per viewer in the kernel, which Linux doubles. Without a bound each slow viewer
+/// could pin megabytes.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The permit of the connection, and that of the user who authenticated on it later.
