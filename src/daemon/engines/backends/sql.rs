@@ -1,6 +1,7 @@
 //! Columns and errors, the same for every database behind sqlx.
 
 use sqlx::Row as _;
+#[cfg(feature = "engines")]
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::{SqliteError, SqliteRow};
 
@@ -82,7 +83,9 @@ macro_rules! columns {
     )+};
 }
 
-columns!(SqliteRow PgRow);
+columns!(SqliteRow);
+#[cfg(feature = "engines")]
+columns!(PgRow);
 
 /// SQLite's primary result codes for a damaged file: `SQLITE_CORRUPT`, `SQLITE_NOTADB`.
 const SQLITE_DAMAGE: [u32; 2] = [11, 26];
