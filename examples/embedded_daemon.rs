@@ -37,10 +37,12 @@ async fn post_and_read(message: &str) -> anyhow::Result<String> {
     };
     let config = config::load(None, overrides)?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let daemon = tokio::spawn(run::run(config, async {
-        // A dropped sender stops it too.
-        let _ = stopped.await;
-    }));
+    let daemon = std::thread::spawn(move || {
+        tokio::runtime::Runtime::new()?.block_on(run::run(config, async {
+            // A dropped sender stops it too.
+            let _ = stopped.await;
+        }))
+    });
 
     let endpoint = Endpoint::plain("127.0.0.1", listen.port());
     let anonymous = ViewerOptions::new(endpoint, StreamId(1));
@@ -54,7 +56,8 @@ async fn post_and_read(message: &str) -> anyhow::Result<String> {
 
     // The daemon drains: it tells its viewers, closes their sockets and flushes the log.
     let _ = stop.send(());
-    daemon.await??;
+    let drained = tokio::task::spawn_blocking(|| daemon.join()).await?;
+    drained.map_err(|_| anyhow::anyhow!("the daemon panicked"))??;
     Ok(shown)
 }
 

@@ -10,9 +10,6 @@ use anyhow::{Context as _, bail};
 use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
 use live_comments::protocol::{ClientMessage, ServerMessage, StreamId};
 
-/// Identifies the comment. Sending it again after a lost connection stores it once.
-const REF: &str = "post_comment-1";
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -23,16 +20,20 @@ async fn main() -> anyhow::Result<()> {
     options.token = Some(token.into());
 
     let (mut connection, _) = ViewerConnection::join(&options).await?;
-    let comment = ClientMessage::Comment { message, client_ref: Some(REF.to_owned()) };
+    // Sending the comment again with the same ref, after a lost connection, stores it once.
+    let client_ref = uuid::Uuid::from_u128(rand::random()).to_string();
+    let comment = ClientMessage::Comment { message, client_ref: Some(client_ref.clone()) };
     connection.send(&comment).await?;
-    let answer = tokio::time::timeout(Duration::from_secs(10), answer(&mut connection)).await;
+    let answer =
+        tokio::time::timeout(Duration::from_secs(10), answer(&mut connection, &client_ref)).await;
     println!("{}", answer.context("no answer within 10 s")??);
     connection.close().await;
     Ok(())
 }
 
 /// Waits for the ack or the error of the comment; other messages pass by.
-async fn answer(connection: &mut ViewerConnection) -> anyhow::Result<String> {
+async fn answer(connection: &mut ViewerConnection, our_ref: &str) -> anyhow::Result<String> {
+    let is_ours = |client_ref: Option<&str>| client_ref == Some(our_ref);
     loop {
         match connection.next().await? {
             ServerMessage::Ack { client_ref, comment_id, seq }
@@ -48,8 +49,4 @@ async fn answer(connection: &mut ViewerConnection) -> anyhow::Result<String> {
             _ => {}
         }
     }
-}
-
-fn is_ours(client_ref: Option<&str>) -> bool {
-    client_ref == Some(REF)
 }

@@ -18,14 +18,18 @@ async fn main() -> anyhow::Result<()> {
     let stream = StreamId(stream.parse().context("the second argument is a stream's number")?);
     let mut options = ViewerOptions::new(endpoint.parse()?, stream);
     let mut reconnect = Reconnect::default();
+    let mut position: Option<Position> = None;
     loop {
         let pause = match ViewerConnection::join(&options).await {
             Ok((mut connection, welcome)) => {
                 reconnect.succeeded();
                 eprintln!("connected; {} viewers", welcome.viewers);
-                // A daemon that kept the position sends what was missed after the welcome.
-                let mut position = Position::new(welcome.epoch, welcome.seq);
-                let end = print_comments(&mut connection, &mut position, &mut reconnect).await;
+                // A log with another epoch is another log: its positions start again.
+                let known = position.take().filter(|known| known.epoch() == welcome.epoch);
+                let position = position
+                    .insert(known.unwrap_or_else(|| Position::new(welcome.epoch, welcome.seq)));
+                let end = print_comments(&mut connection, position, &mut reconnect).await;
+                // What is missed from here on follows the next welcome.
                 options.resume = Some(position.resume());
                 eprintln!("disconnected: {end}");
                 reconnect.after_end(&end)

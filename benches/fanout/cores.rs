@@ -16,8 +16,8 @@ pub(crate) enum Cores {
 }
 
 impl Cores {
-    /// The command, run on these cores alone, by `taskset`, which becomes the program it starts. One
-    /// core is everybody's.
+    /// Returns the command, run on these cores only. `taskset` becomes the program that it starts.
+    /// A single core is shared by all.
     pub(crate) fn confine(self, command: &Command) -> anyhow::Result<Command> {
         let count = available_parallelism().context("cannot count the cores")?.get();
         let list = match self {

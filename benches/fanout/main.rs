@@ -57,7 +57,7 @@ struct Arguments {
     /// Measure the memory of idle viewers of lcd instead
     #[arg(long)]
     idle: bool,
-    /// Let server and viewers share all cores [default: the viewers the last, the server the others]
+    /// Let server and viewers share all cores [default: viewers on the last, server on the others]
     #[arg(long)]
     shared_cores: bool,
     /// With --idle: how long they stay idle before memory is read; pings go out meanwhile

@@ -33,7 +33,10 @@ impl HttpError {
         let error = error.into();
         let mut body = error.body();
         if body.code.http_status() >= 500 {
-            tracing::warn!(%error, "request failed");
+            match body.code {
+                ErrorCode::Internal => tracing::error!(%error, "request failed"),
+                _ => tracing::warn!(%error, "request failed"),
+            }
             body.message = "this cannot be done right now; the daemon's log says more".to_owned();
         }
         body.into()

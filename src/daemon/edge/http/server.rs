@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// The pause after a failed accept. The usual cause is a lack of file descriptors, and closing
 /// connections return some in this time.
@@ -121,7 +121,7 @@ impl HttpServer {
         };
         if tokio::time::timeout(grace, finished).await.is_err() {
             let connections = self.connections.len();
-            info!(
+            warn!(
                 server = self.name,
                 connections, "closing connections that were not done in time"
             );

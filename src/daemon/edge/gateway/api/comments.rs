@@ -17,6 +17,7 @@ use crate::daemon::base::metrics::count;
 use crate::daemon::edge::gateway::comment_pages::{MAX_LIMIT, PageRequest};
 use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{Answer, HttpError, json, read_json};
+use crate::daemon::engines::StoreError;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::MAX_REF_CHARS;
 use crate::protocol::{CommentId, ErrorCode, Seq, StreamId};
@@ -133,7 +134,12 @@ pub(crate) async fn history(
         caller(&state, &headers)?;
     }
     let page = state.history.page(PageRequest { stream_id, before, limit }).await;
-    let page = page.map_err(HttpError::public)?;
+    let page = page.map_err(|error| match error {
+        StoreError::NotFound(_) => {
+            HttpError::new(ErrorCode::UnknownStream, format!("no stream {stream_id}"))
+        }
+        error => HttpError::public(error),
+    })?;
     Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
 }
 
