@@ -1,7 +1,7 @@
 //! Posts one comment and waits until it is durable.
 //!
 //! ```sh
-//! LC_TOKEN=$(lc token --user 42) cargo run --example post_comment -- "hello"
+//! LC_TOKEN=$(cargo run --bin lc -- token --user 42) cargo run --example post_comment -- "hello"
 //! ```
 
 use std::time::Duration;

@@ -7,7 +7,7 @@
 //! duplicated.
 //!
 //! ```text
-//! scripts/stack up kafka-1 cassandra-1
+//! scripts/stack up kafka-1 cassandra
 //! cargo bench --bench archive -- --rate 20000 --seconds 60
 //! ```
 
