@@ -29,7 +29,7 @@ async fn main() -> anyhow::Result<()> {
                 let position = position
                     .insert(known.unwrap_or_else(|| Position::new(welcome.epoch, welcome.seq)));
                 let end = print_comments(&mut connection, position, &mut reconnect).await;
-                // What is missed from here on follows the next welcome.
+                // The next connection continues after this position.
                 options.resume = Some(position.resume());
                 eprintln!("disconnected: {end}");
                 reconnect.after_end(&end)

@@ -33,7 +33,7 @@ use crate::loadgen::{
 };
 use crate::protocol::{StreamId, UserId};
 
-/// How long to wait for the answers after the last comment.
+/// Time to wait for the answers after the last comment.
 const GRACE: Duration = Duration::from_secs(10);
 /// Longest name in a token. Longer names are cut.
 const MAX_NAME_CHARS: usize = 64;

@@ -99,7 +99,7 @@ fn at_speed(ts_ms: u64, speed: f64) -> Duration {
     Duration::from_secs_f64(ts_ms as f64 / 1000.0 / speed)
 }
 
-/// How far the loop fell behind its schedule.
+/// Delay of the loop behind its schedule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Slippage {
     /// The longest time between a comment's due time and its dispatch.

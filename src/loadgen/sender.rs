@@ -41,7 +41,7 @@ pub(crate) struct OutgoingComment {
     pub text: Arc<str>,
 }
 
-/// What a sender sends.
+/// The comments and reactions of a sender.
 #[derive(Debug, Clone)]
 pub(crate) enum OutgoingMessage {
     Comment(OutgoingComment),

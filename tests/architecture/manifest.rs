@@ -1,4 +1,4 @@
-//! What a merge once took out of `Cargo.toml` unnoticed: the lints and the profile that ships.
+//! Parts of `Cargo.toml` that a merge once removed unnoticed: the lints and the release profile.
 
 use std::path::Path;
 

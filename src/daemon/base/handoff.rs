@@ -119,7 +119,7 @@ pub struct NewViewer {
     pub permit: Box<dyn Permit>,
 }
 
-/// Who a viewer has shown to be.
+/// The identity that a viewer has proved.
 #[derive(Debug, Clone)]
 pub struct Bearer {
     pub identity: Arc<Identity>,

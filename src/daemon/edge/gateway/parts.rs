@@ -1,4 +1,4 @@
-//! What assembly hands to the gateway.
+//! The parts that assembly hands to the gateway.
 
 use std::sync::Arc;
 

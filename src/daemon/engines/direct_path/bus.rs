@@ -17,7 +17,7 @@ use crate::daemon::engines::bus::{
 };
 use crate::protocol::{NodeId, StreamId};
 
-/// How long a stream uses the direct path after the bus failed, before the bus is tried again.
+/// Time for which a stream uses the direct path after the bus failed. Then the bus is tried again.
 /// Short, because the bus fails at once while it knows that it is down.
 const FALLBACK_PERIOD: Duration = Duration::from_secs(1);
 

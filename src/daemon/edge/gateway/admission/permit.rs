@@ -1,4 +1,4 @@
-//! What the gateway holds for a connection.
+//! Permits: the places that the gateway holds for a connection.
 
 use super::release::ReleaseQueue;
 use super::slots::ViewerSlot;

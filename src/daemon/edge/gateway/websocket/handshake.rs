@@ -15,7 +15,7 @@ use crate::net::websocket::handshake::{accept_key, is_key};
 use crate::protocol::ErrorCode;
 use crate::protocol::message::{Encoding, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 
-/// What was agreed.
+/// A handshake that was accepted.
 #[derive(Debug)]
 pub(super) struct Handshake {
     /// `Sec-WebSocket-Accept`.

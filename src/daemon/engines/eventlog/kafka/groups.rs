@@ -30,7 +30,7 @@ const LIST_INTERVAL: Duration = Duration::from_secs(5);
 /// Timeout of the list when groups are known already, so that a broker that hangs delays their lag
 /// by no more than this.
 const LIST_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a lag stays valid.
+/// Time for which a lag stays valid.
 const LAG_VALIDITY: Duration = Duration::from_secs(1);
 /// Group name of the client that lists groups and finds the ends of topics. It joins no group.
 const LISTER: &str = "lister";
