@@ -10,6 +10,10 @@ pub const OK: u8 = 0;
 pub const FAILED: u8 = 1;
 /// A threshold of `loadgen --fail-if` was exceeded.
 pub const THRESHOLD: u8 = 2;
+/// `lc status`: viewers are served, and there are warnings.
+pub const DEGRADED: u8 = 3;
+/// `lc status`: the node does not serve viewers.
+pub const FAILING: u8 = 4;
 /// The command line is invalid (`EX_USAGE`).
 pub const USAGE: u8 = 64;
 /// No daemon listens on the socket (`EX_UNAVAILABLE`).

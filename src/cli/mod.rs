@@ -84,6 +84,8 @@ Exit codes:
    0  success
    1  the daemon refused the request, or the command failed
    2  a threshold was exceeded (loadgen --fail-if)
+   3  status: there are warnings
+   4  status: the node is not ready
   64  the command line is invalid
   69  no daemon listens on the socket";
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::context::Context;
+use super::exit;
 use super::output::{show, table};
 use crate::protocol::admin::{BreakerState, BreakerStatus, Status};
 use crate::protocol::quantity::{show_count, show_duration};
@@ -11,7 +12,14 @@ use crate::protocol::quantity::{show_count, show_duration};
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let status: Status = context.admin().get("/v1/status").await?;
     context.output().item(&status, || to_text(&status))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_code(&status).into())
+}
+
+fn exit_code(status: &Status) -> u8 {
+    if !status.ready && !status.draining {
+        return exit::FAILING;
+    }
+    if status.warnings.is_empty() { exit::OK } else { exit::DEGRADED }
 }
 
 fn to_text(status: &Status) -> String {
@@ -87,8 +95,14 @@ mod tests {
                 last_error: Some("disk I/O error".into()),
                 since_ms: 65_000,
             }],
+            problems: Vec::new(),
             warnings: vec!["the archiver is 12k comments behind".into()],
         };
         insta::assert_snapshot!(to_text(&status));
+        assert_eq!(exit_code(&status), exit::FAILING);
+        let ready = Status { ready: true, ..status };
+        assert_eq!(exit_code(&ready), exit::DEGRADED);
+        let well = Status { warnings: Vec::new(), ..ready };
+        assert_eq!(exit_code(&well), exit::OK);
     }
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod handoff;
 pub mod metrics;
+pub mod problems;
 pub(crate) mod single_flight;
 pub mod status;
 pub mod supervise;

@@ -11,6 +11,7 @@ use ahash::AHashMap;
 use parking_lot::Mutex;
 
 use super::metrics::Metrics;
+use super::problems::Problems;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{BreakerStatus, Egress, StreamEgress, StreamRates};
@@ -63,6 +64,7 @@ pub struct StatusBoard {
 #[derive(Debug, Default)]
 struct Inner {
     metrics: Metrics,
+    problems: Problems,
     ready: AtomicBool,
     draining: AtomicBool,
     workers: Mutex<Vec<Arc<WorkerGauges>>>,
@@ -79,6 +81,10 @@ struct Inner {
 impl StatusBoard {
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    pub fn problems(&self) -> &Problems {
+        &self.inner.problems
     }
 
     pub fn set_ready(&self, ready: bool) {

@@ -6,6 +6,7 @@
 //! again.
 
 mod egress;
+mod problem;
 mod requests;
 mod status;
 mod users;
@@ -13,6 +14,7 @@ mod users;
 use serde::{Deserialize, Serialize};
 
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
+pub use self::problem::{Problem, ProblemCode};
 pub use self::requests::{
     AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, ReviewRequest, SanctionRequest,
     ThrottleRequest, TokenRequest, UserRef, UserRequest,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Problem;
 use super::egress::{self, Egress, EgressLimit, StreamEgress};
 use crate::protocol::quantity::show_bytes;
 use crate::protocol::stream::{ModerationMode, StreamState};
@@ -24,7 +25,11 @@ pub struct Status {
     pub connections: u64,
     pub live_streams: u64,
     pub breakers: Vec<BreakerStatus>,
-    /// Problems that need an operator; empty if there are none.
+    /// Problems of this node that last until they are solved.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// Sentences for operators about this node and the others; empty if all is well. They include
+    /// the problems and the open breakers.
     pub warnings: Vec<String>,
 }
 
@@ -242,6 +247,8 @@ pub struct NodeReport {
     #[serde(default)]
     pub workers: Vec<WorkerStatus>,
     pub breakers: Vec<BreakerStatus>,
+    #[serde(default)]
+    pub problems: Vec<Problem>,
 }
 
 /// `GET /v1/top?interval_ms=1000`: one line per interval, with all the data of `lc top`.

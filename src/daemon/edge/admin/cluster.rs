@@ -131,6 +131,28 @@ impl ClusterView {
         }
         worst.into_values().collect()
     }
+
+    /// Returns a sentence per problem and per breaker that is not closed, of all nodes. A sentence
+    /// about another node starts with its name.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        for (index, report) in self.reports.iter().enumerate() {
+            let node = match index {
+                0 => String::new(),
+                _ => format!("{}: ", report.node.node),
+            };
+            let failing = |breaker: &&BreakerStatus| breaker.state != BreakerState::Closed;
+            for breaker in report.breakers.iter().filter(failing) {
+                let error = breaker.last_error.as_deref().unwrap_or_default();
+                let BreakerStatus { dependency, since_ms, .. } = breaker;
+                let seconds = since_ms / 1_000;
+                sentences
+                    .push(format!("{node}{dependency} has been down for {seconds} s: {error}"));
+            }
+            sentences.extend(report.problems.iter().map(|known| format!("{node}{}", known.text)));
+        }
+        sentences
+    }
 }
 
 /// Orders breakers by state, then by the time they have been in it.

@@ -57,6 +57,7 @@ impl AdminParts {
             egress: self.board.stream_egress(),
             workers,
             breakers: self.board.breakers(),
+            problems: self.board.problems().list(),
         }
     }
 

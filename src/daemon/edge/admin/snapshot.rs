@@ -10,8 +10,8 @@ use tracing::debug;
 use super::AdminParts;
 use super::cluster::ClusterView;
 use crate::protocol::admin::{
-    BreakerState, Cluster, ConsumerLag, NodeStatus, Status, StreamEgress, StreamRates,
-    StreamStatus, TopSnapshot, WorkerStatus,
+    Cluster, ConsumerLag, NodeStatus, Status, StreamEgress, StreamRates, StreamStatus, TopSnapshot,
+    WorkerStatus,
 };
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::throttle::SampleRate;
@@ -61,6 +61,7 @@ impl AdminParts {
             connections: self.board.connections(),
             live_streams: live as u64,
             breakers: self.board.breakers(),
+            problems: self.board.problems().list(),
             warnings: self.warnings().await,
         }
     }
@@ -145,14 +146,6 @@ impl AdminParts {
                  to retry later since this node started"
             ));
         }
-        for breaker in self.board.breakers() {
-            if breaker.state != BreakerState::Closed {
-                let error = breaker.last_error.unwrap_or_default();
-                let seconds = breaker.since_ms / 1_000;
-                warnings
-                    .push(format!("{} has been down for {seconds} s: {error}", breaker.dependency));
-            }
-        }
         match timeout(DEPENDENCY_TIMEOUT, parts.log.lag()).await {
             Ok(Ok(lag)) => {
                 warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(lag_warning));
@@ -161,6 +154,7 @@ impl AdminParts {
             Err(_) => warnings.push("consumer lag: the event log is slow to answer".to_owned()),
         }
         let view = self.cluster().await;
+        warnings.extend(view.problems());
         for node in &view.unreachable {
             warnings.push(format!("no report from node {node}"));
         }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::state::Operations;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
-use crate::protocol::admin::{BreakerState, BreakerStatus, ConsumerLag};
+use crate::protocol::admin::{BreakerState, BreakerStatus, ConsumerLag, Problem};
 
 /// The time limit for the consumer lag, which is left out if the log takes longer. Scrapers wait 10
 /// s.
@@ -23,6 +23,7 @@ pub(super) async fn metrics(State(operations): State<Operations>) -> Response {
     put_node(&mut extra, &board);
     put_workers(&mut extra, &board.workers());
     put_breakers(&mut extra, &board.breakers());
+    put_problems(&mut extra, &board.problems().list());
     match tokio::time::timeout(LAG_TIMEOUT, log.lag()).await {
         Ok(Ok(lag)) => put_lag(&mut extra, &lag),
         Ok(Err(error)) => tracing::debug!(%error, "metrics without consumer lag"),
@@ -60,6 +61,13 @@ fn put_workers(out: &mut String, workers: &[Arc<WorkerGauges>]) {
             let value = measure(worker).load(Ordering::Relaxed);
             sample(out, &suffixed, &[("worker", &index)], value);
         }
+    }
+}
+
+fn put_problems(out: &mut String, problems: &[Problem]) {
+    head(out, "problem", "gauge", "Problems that last until they are solved");
+    for Problem { code, subject, .. } in problems {
+        sample(out, "problem", &[("code", code), ("subject", subject)], 1);
     }
 }
 

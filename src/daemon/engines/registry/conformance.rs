@@ -168,6 +168,7 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
         }],
         workers: Vec::new(),
         breakers: Vec::new(),
+        problems: Vec::new(),
     }
 }
 

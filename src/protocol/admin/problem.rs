@@ -1,0 +1,31 @@
+//! Problems of a node that last until they are solved, as status and node reports show them.
+
+use serde::{Deserialize, Serialize};
+
+/// The kinds of problems that a node reports. Each has a stable name for scripts and alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProblemCode {
+    /// A consumer passed over records of the log that it never read.
+    RecordsSkipped,
+}
+
+impl ProblemCode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RecordsSkipped => "records_skipped",
+        }
+    }
+}
+
+/// One problem of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A [`ProblemCode`]; text, because later versions may send others.
+    pub code: String,
+    /// The affected part, such as a consumer group or a server.
+    pub subject: String,
+    /// A sentence for operators: what is wrong, and the next step.
+    pub text: String,
+    /// Milliseconds since the problem was first seen.
+    pub since_ms: u64,
+}
