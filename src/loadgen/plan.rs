@@ -9,7 +9,7 @@ use anyhow::bail;
 use tokio_util::sync::CancellationToken;
 
 use super::capacity::{self, Capacity};
-use super::pool::{ViewerPlan, WireForm};
+use super::pool::{CONNECT_TIMEOUT, ViewerPlan, WireForm};
 use super::pools::ViewerPlacement;
 use super::progress::ProgressSink;
 use super::report::Report;
@@ -118,6 +118,8 @@ impl LoadPlan {
         let sender_options = tokens.senders.iter().enumerate().map(sender_options).collect();
         Ok(PreparedLoad(LoadRun {
             viewer_plan: ViewerPlan {
+                viewers,
+                stream: self.stream,
                 endpoints: self.endpoints,
                 forms: self.forms,
                 trust: self.trust,
@@ -125,7 +127,7 @@ impl LoadPlan {
                 slow_percent: self.slow_percent,
                 connections_per_second: self.connections_per_second,
                 source_addresses,
-                ..ViewerPlan::new(viewers, Endpoint::plain("", 0), self.stream)
+                connect_timeout: CONNECT_TIMEOUT,
             },
             placement,
             viewers_requested: self.viewers,

@@ -171,7 +171,7 @@ impl<S: Read + Write> TlsSocket<S> {
         while self.session.wants_write() {
             match self.session.write_tls(&mut self.socket) {
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if is_blocked(&error) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }

@@ -1,9 +1,11 @@
 //! Parts of `Cargo.toml` that a merge once removed unnoticed: the lints and the release profile.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use figment::Figment;
 use figment::providers::{Format as _, Toml};
+use figment::value::Value;
 
 fn manifest() -> Figment {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
@@ -12,7 +14,7 @@ fn manifest() -> Figment {
 
 #[test]
 fn the_lint_table_is_there() {
-    for (lint, level) in [
+    let levels = [
         ("rust.unsafe_code", "deny"),
         ("rust.missing_debug_implementations", "warn"),
         ("rust.unreachable_pub", "warn"),
@@ -27,10 +29,18 @@ fn the_lint_table_is_there() {
         ("clippy.needless_pass_by_value", "warn"),
         ("clippy.semicolon_if_nothing_returned", "warn"),
         ("clippy.uninlined_format_args", "warn"),
-    ] {
+        ("clippy.expect_used", "allow"),
+        ("clippy.print_stdout", "allow"),
+    ];
+    for (lint, level) in levels {
         let found = manifest().extract_inner::<String>(&format!("lints.{lint}"));
         assert_eq!(found.as_deref().ok(), Some(level), "lints.{lint}");
     }
+    let tables: BTreeMap<String, BTreeMap<String, Value>> =
+        manifest().extract_inner("lints").expect("a table of lints");
+    let lints: usize = tables.values().map(BTreeMap::len).sum();
+    // `clippy.all` and `rust_2018_idioms` are written with their priority.
+    assert_eq!(lints, levels.len(), "a lint is missing from this test: {tables:?}");
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use proc_macro2::{TokenStream, TokenTree};
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
 use syn::visit::Visit;
-use syn::{Attribute, Item, ItemUse, UseTree};
+use syn::{Attribute, Item, ItemUse, Token, UseTree};
 
 /// One file.
 #[derive(Debug)]
@@ -262,8 +263,19 @@ impl Visit<'_> for Reader {
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
-            && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test")
+            && attribute.parse_args::<syn::Meta>().is_ok_and(|condition| needs_test(&condition))
     })
+}
+
+/// Reports whether a condition of `cfg` holds in test builds only.
+fn needs_test(condition: &syn::Meta) -> bool {
+    match condition {
+        syn::Meta::Path(path) => path.is_ident("test"),
+        syn::Meta::List(list) if list.path.is_ident("all") => list
+            .parse_args_with(Punctuated::<syn::Meta, Token![,]>::parse_terminated)
+            .is_ok_and(|parts| parts.iter().any(needs_test)),
+        _ => false,
+    }
 }
 
 fn attributes(item: &Item) -> &[Attribute] {

@@ -44,7 +44,7 @@ use viewer::{NO_STORM, PoolViewer, ViewerState};
 pub(crate) use commands::{CommandQueue, CommandSender};
 pub(crate) use event_sender::{EventSender, ExitGuard, IndexedEvent};
 pub(crate) use messages::{PoolCommand, PoolEvent, PoolProgress, PoolTotals, StormTotals};
-pub(crate) use plan::{PoolPlan, RunContext, ViewerPlan};
+pub(crate) use plan::{CONNECT_TIMEOUT, PoolPlan, RunContext, ViewerPlan};
 
 pub use plan::WireForm;
 

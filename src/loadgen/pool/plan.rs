@@ -27,6 +27,9 @@ impl From<Encoding> for WireForm {
     }
 }
 
+/// The time that a viewer's connection may take, handshake and `welcome` included.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// All viewers of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ViewerPlan {
@@ -50,6 +53,7 @@ pub(crate) struct ViewerPlan {
 
 impl ViewerPlan {
     /// Plans anonymous viewers that read JSON and connect as fast as they can.
+    #[cfg(test)]
     pub(crate) fn new(viewers: u64, endpoint: Endpoint, stream: StreamId) -> Self {
         Self {
             viewers,
@@ -61,7 +65,7 @@ impl ViewerPlan {
             slow_percent: 0.0,
             connections_per_second: 1e6,
             source_addresses: 0,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_TIMEOUT,
         }
     }
 

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 
 use super::AdminState;
+use super::error::Answer;
 use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester};
-use crate::daemon::edge::http::Answer;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewRequest,

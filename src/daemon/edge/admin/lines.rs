@@ -14,10 +14,10 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
+use super::error::Answer;
 use super::request::{Params, PathParam, within};
 use super::tail::Tail;
 use crate::daemon::base::ticker::ticker_from_now;
-use crate::daemon::edge::http::Answer;
 use crate::protocol::StreamId;
 
 const MIN_INTERVAL_MS: u64 = 50;

@@ -35,6 +35,7 @@
 mod about;
 mod change;
 mod cluster;
+mod error;
 mod lines;
 mod read;
 mod report;

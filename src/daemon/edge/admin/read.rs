@@ -5,8 +5,9 @@ use axum::extract::State;
 use serde::Deserialize;
 
 use super::AdminState;
+use super::error::Answer;
 use super::request::{Params, PathParam, within};
-use crate::daemon::edge::http::{Answer, HttpError};
+use crate::daemon::edge::http::HttpError;
 use crate::protocol::admin::{
     AuditEntry, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem, Sanction, Status,
     StreamStatus, UserRef, Who, WorkerStatus,

@@ -5,16 +5,13 @@ use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::daemon::engines::StoreError;
-use crate::daemon::engines::eventlog::LogError;
-use crate::daemon::stages::control::ControlError;
 use crate::protocol::ErrorCode;
 use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
 
 /// A request that is answered with an error.
 ///
-/// The conversions from [`ControlError`], [`StoreError`] and [`LogError`] keep the cause in the
-/// text, for operators. [`HttpError::public`] removes it, for everybody else.
+/// Failures inside the daemon do not convert to it: the gateway hides their cause, and the admin
+/// socket shows it.
 #[derive(Debug)]
 pub(crate) struct HttpError {
     pub(crate) body: ErrorBody,
@@ -27,21 +24,6 @@ impl HttpError {
         ErrorBody::new(code, message).into()
     }
 
-    /// Returns an error without the cause of a failure inside the daemon, which may name hosts and
-    /// files. The cause goes to the log.
-    pub(crate) fn public(error: impl Into<ControlError>) -> Self {
-        let error = error.into();
-        let mut body = error.body();
-        if body.code.http_status() >= 500 {
-            match body.code {
-                ErrorCode::Internal => tracing::error!(%error, "request failed"),
-                _ => tracing::warn!(%error, "request failed"),
-            }
-            body.message = "this cannot be done right now; the daemon's log says more".to_owned();
-        }
-        body.into()
-    }
-
     /// Adds a header. `name` must be in lower case.
     pub(crate) fn with_header(mut self, name: &'static str, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -52,24 +34,6 @@ impl HttpError {
 impl From<ErrorBody> for HttpError {
     fn from(body: ErrorBody) -> Self {
         Self { body, headers: Vec::new() }
-    }
-}
-
-impl From<ControlError> for HttpError {
-    fn from(error: ControlError) -> Self {
-        error.body().into()
-    }
-}
-
-impl From<StoreError> for HttpError {
-    fn from(error: StoreError) -> Self {
-        ControlError::Store(error).into()
-    }
-}
-
-impl From<LogError> for HttpError {
-    fn from(error: LogError) -> Self {
-        ControlError::Log(error).into()
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
+use super::error::public;
 use super::{bearer, caller, known_stream, parse_id};
 use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
 use crate::daemon::base::metrics::count;
@@ -138,7 +139,7 @@ pub(crate) async fn history(
         StoreError::NotFound(_) => {
             HttpError::new(ErrorCode::UnknownStream, format!("no stream {stream_id}"))
         }
-        error => HttpError::public(error),
+        error => public(error),
     })?;
     Ok(([(CONTENT_TYPE, "application/json")], page).into_response())
 }

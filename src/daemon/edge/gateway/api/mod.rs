@@ -1,6 +1,7 @@
 //! The REST API under `/api`.
 
 pub(super) mod comments;
+mod error;
 pub(super) mod streams;
 
 use std::sync::Arc;

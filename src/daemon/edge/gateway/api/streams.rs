@@ -7,9 +7,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
+use super::error::public;
 use super::{caller_with_role, known_stream, parse_id};
 use crate::daemon::edge::gateway::state::GatewayState;
-use crate::daemon::edge::http::{Answer, HttpError, json as json_answer, read_json};
+use crate::daemon::edge::http::{Answer, json as json_answer, read_json};
 use crate::daemon::stages::control::Actor;
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::{Role, StreamId};
@@ -32,7 +33,7 @@ pub(crate) async fn create(State(state): State<Arc<GatewayState>>, request: Requ
     let caller = caller_with_role(&state, request.headers(), Role::Admin)?;
     let new: NewStream = read_json(request, state.body_limits()).await?;
     let created = state.control.create_stream(&Actor::bearer(&caller), &new).await;
-    let outcome = created.map_err(HttpError::public)?;
+    let outcome = created.map_err(public)?;
     Ok(json_answer(StatusCode::CREATED, &outcome.stream))
 }
 
@@ -46,6 +47,6 @@ pub(crate) async fn change(
     let caller = caller_with_role(&state, request.headers(), Role::Broadcaster)?;
     let patch: StreamPatch = read_json(request, state.body_limits()).await?;
     let changed = state.control.update_stream(&Actor::bearer(&caller), stream_id, &patch).await;
-    let outcome = changed.map_err(HttpError::public)?;
+    let outcome = changed.map_err(public)?;
     Ok(json_answer(StatusCode::OK, &outcome.stream))
 }
