@@ -14,6 +14,7 @@ pub mod message;
 pub mod paths;
 pub mod quantity;
 pub mod stream;
+pub mod text;
 pub mod throttle;
 pub mod user;
 

@@ -6,10 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::AuthError;
-use crate::protocol::{Identity, Role, UserId};
-
-/// The most characters of a name.
-const MAX_NAME_CHARS: usize = 64;
+use crate::protocol::{Identity, Role, UserId, text};
 
 /// The issuer, audience and clock tolerance that claims are checked against.
 #[derive(Debug, Clone)]
@@ -125,25 +122,14 @@ impl Claims {
 
     fn checked_name(&self) -> Result<Arc<str>, AuthError> {
         let name = self.name.as_deref().ok_or_else(|| claims("`name` is missing"))?;
-        let length_fits = (1..=MAX_NAME_CHARS).contains(&name.chars().count());
-        if !length_fits || name.trim().is_empty() {
-            return Err(claims("`name` must have 1 to 64 characters, not all of them spaces"));
-        }
-        if name.chars().any(|c| c.is_control() || changes_direction(c)) {
-            return Err(claims("`name` contains control characters"));
-        }
+        let name =
+            text::name(name).map_err(|error| AuthError::Claims(format!("`name` {error}")))?;
         Ok(name.into())
     }
 }
 
 fn claims(text: &str) -> AuthError {
     AuthError::Claims(text.to_owned())
-}
-
-/// Returns whether `c` is a bidirectional override, embedding or isolate, which in a name would
-/// reorder the text after it.
-fn changes_direction(c: char) -> bool {
-    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Converts a NumericDate (RFC 7519 §2: seconds, fractions allowed) to milliseconds. Returns

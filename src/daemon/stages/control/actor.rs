@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::Identity;
-
-/// The most characters of an operator's name. Longer names are cut.
-const MAX_NAME_CHARS: usize = 64;
+use crate::protocol::{Identity, text};
 
 /// The person who makes a change, as named in the audit log and to viewers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,16 +12,14 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Returns the actor of a request on the admin socket: the claimed name, followed by the uid
-    /// that the operating system reports for the other end.
+    /// Returns the actor of a request on the admin socket: the claimed name, in the normal form of
+    /// names and cut to their length, followed by the uid that the operating system reports for the
+    /// other end.
     pub fn operator(claimed: Option<&str>, uid: u32) -> Self {
-        let shown: String = claimed
-            .unwrap_or_default()
-            .trim()
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(MAX_NAME_CHARS)
-            .collect();
+        let printable: String =
+            claimed.unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+        let normal = text::normalize_label(&printable).unwrap_or_default();
+        let shown: String = normal.chars().take(text::MAX_NAME_CHARS).collect();
         let shown = if shown.is_empty() { "operator".to_owned() } else { shown };
         Self { name: format!("{shown} (uid {uid})"), shown_as: shown.into() }
     }
@@ -56,6 +51,8 @@ mod tests {
             (Some("ann"), "ann (uid 7)".to_owned()),
             (Some(" ann\n\u{1b}[2J "), "ann[2J (uid 7)".to_owned()),
             (Some("\t"), "operator (uid 7)".to_owned()),
+            (Some("\u{3164}"), "operator (uid 7)".to_owned()),
+            (Some("ann\u{200B}"), "ann (uid 7)".to_owned()),
             (None, "operator (uid 7)".to_owned()),
             (Some(&"x".repeat(99)), format!("{} (uid 7)", "x".repeat(64))),
         ] {

@@ -16,7 +16,7 @@ impl Control {
         request: &DirectRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        let message = validate::text("message", &request.message)?;
+        let message = validate::note("message", &request.message)?;
         let user_id = self.resolve(&request.user).await?.user_id;
         let entry = self.entry(actor, "dm", format!("user {user_id}"), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
@@ -34,7 +34,7 @@ impl Control {
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
         let stream_id = request.stream_id;
-        let message = validate::text("message", &request.message)?;
+        let message = validate::note("message", &request.message)?;
         self.require_stream(stream_id).await?;
         let entry = self.entry(actor, "announce", format!("stream {stream_id}"), request);
         let audit_id = self.parts.metadata.audit(entry).await?;

@@ -16,7 +16,6 @@ pub type Minter = Arc<dyn Fn(&Identity, Duration) -> Result<String, ErrorBody> +
 const MAX_TOKENS: u32 = 10_000;
 /// Signatures made before the task yields to others.
 const TOKENS_PER_TURN: u32 = 128;
-const MAX_NAME_CHARS: usize = 64;
 
 impl Control {
     /// Mints `count` tokens for consecutive users from `user_id`. The audit log records the users,
@@ -36,8 +35,8 @@ impl Control {
         validate::id("user_id", last)?;
         let ttl_ms = validate::lifetime_ms("ttl_ms", request.ttl_ms, LONGEST_MS)?;
         // The last user has the largest id and so the longest name.
-        validate::sized_text("name", &name(request, last), 1, MAX_NAME_CHARS)?;
-        validate::sized_text("name", &request.name, 1, MAX_NAME_CHARS)?;
+        validate::name(&request.name)?;
+        validate::name(&name(request, last))?;
         let target = match request.count {
             1 => format!("user {}", request.user_id),
             _ => format!("users {} to {last}", request.user_id),
@@ -49,7 +48,7 @@ impl Control {
             let user_id = request.user_id.0 + u64::from(index);
             let identity = Identity {
                 user_id: UserId(user_id),
-                name: name(request, user_id).into(),
+                name: validate::name(&name(request, user_id))?.into(),
                 role: request.role,
                 comments_per_minute: request.comments_per_minute,
             };

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use super::{Control, ControlError};
-use crate::protocol::UserId;
 use crate::protocol::admin::UserRef;
+use crate::protocol::{UserId, text};
 
-/// The longest name a user can have, in characters.
-const MAX_NAME_CHARS: usize = 64;
 /// Candidates listed when a name belongs to several users.
 const MAX_CANDIDATES: usize = 10;
 
@@ -23,26 +21,24 @@ impl Control {
     /// Resolves a reference. Digits are a user id, known or not. Anything else must be the name of
     /// exactly one user.
     pub(super) async fn resolve(&self, user: &UserRef) -> Result<ResolvedUser, ControlError> {
-        let text = user.0.trim();
-        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let reference = user.0.trim();
+        if !reference.is_empty() && reference.bytes().all(|byte| byte.is_ascii_digit()) {
             let user_id: UserId =
-                text.parse().map_err(|error| ControlError::BadUser(format!("{error}")))?;
+                reference.parse().map_err(|error| ControlError::BadUser(format!("{error}")))?;
             let record = self.parts.metadata.user(user_id).await?;
             return Ok(ResolvedUser { user_id, name: record.map(|record| record.name) });
         }
-        let chars = text.chars().count();
-        if !(1..=MAX_NAME_CHARS).contains(&chars) || text.chars().any(char::is_control) {
-            return Err(ControlError::BadUser(format!(
-                "must be a number such as 42, or a name of 1 to {MAX_NAME_CHARS} characters"
-            )));
-        }
-        let found = self.parts.metadata.users_named(text).await?;
+        // Names are stored in this form, too.
+        let name = text::name(reference).map_err(|error| {
+            ControlError::BadUser(format!("must be a number such as 42, or a name; it {error}"))
+        })?;
+        let found = self.parts.metadata.users_named(&name).await?;
         match found.as_slice() {
-            [] => Err(ControlError::UnknownUser(text.to_owned())),
+            [] => Err(ControlError::UnknownUser(name.into_owned())),
             [one] => Ok(ResolvedUser { user_id: one.user_id, name: Some(one.name.clone()) }),
             several => {
                 let ids: Vec<_> = several.iter().map(|record| record.user_id).collect();
-                Err(ControlError::BadUser(ambiguous(text, &ids)))
+                Err(ControlError::BadUser(ambiguous(&name, &ids)))
             }
         }
     }

@@ -1,11 +1,9 @@
 //! Limits of texts, times and ids in requests.
 
-use super::ControlError;
+use std::borrow::Cow;
 
-/// The most characters of a reason, a direct message or an announcement.
-const MAX_TEXT_CHARS: usize = 500;
-/// The most characters of a stream's title.
-const MAX_TITLE_CHARS: usize = 200;
+use super::ControlError;
+use crate::protocol::text::{self, TextError};
 
 const SECOND_MS: u64 = 1_000;
 const DAY_MS: u64 = 86_400_000;
@@ -14,38 +12,32 @@ pub(super) const LONGEST_TIMEOUT_MS: u64 = 30 * DAY_MS;
 /// The longest temporary ban, and the longest lifetime of a token: ten years.
 pub(super) const LONGEST_MS: u64 = 3_650 * DAY_MS;
 
-/// Checks a text of 1 to 500 characters without control characters, and trims it.
-pub(super) fn text(field: &'static str, value: &str) -> Result<String, ControlError> {
-    sized_text(field, value, 1, MAX_TEXT_CHARS)
+/// Returns the normal form of a reason, note, announcement or direct message.
+pub(super) fn note(field: &'static str, value: &str) -> Result<String, ControlError> {
+    checked(field, text::note(value))
 }
 
 /// Checks a reason, if there is one.
 pub(super) fn reason(value: Option<&str>) -> Result<Option<String>, ControlError> {
-    value.map(|value| text("reason", value)).transpose()
+    value.map(|value| note("reason", value)).transpose()
 }
 
-/// Checks a title, which may be empty.
+/// Returns the normal form of a title, which may be empty.
 pub(super) fn title(value: &str) -> Result<String, ControlError> {
-    sized_text("title", value, 0, MAX_TITLE_CHARS)
+    checked("title", text::title(value))
 }
 
-pub(super) fn sized_text(
+/// Returns the normal form of a user's name.
+pub(super) fn name(value: &str) -> Result<String, ControlError> {
+    checked("name", text::name(value))
+}
+
+fn checked(
     field: &'static str,
-    value: &str,
-    min_chars: usize,
-    max_chars: usize,
+    normal: Result<Cow<'_, str>, TextError>,
 ) -> Result<String, ControlError> {
-    let value = value.trim();
-    if let Some(control) = value.chars().find(|c| c.is_control()) {
-        let problem = format!("must not contain control characters, but has {control:?}");
-        return Err(ControlError::Invalid { field, problem });
-    }
-    let chars = value.chars().count();
-    if !(min_chars..=max_chars).contains(&chars) {
-        let problem = format!("must have {min_chars} to {max_chars} characters, not {chars}");
-        return Err(ControlError::Invalid { field, problem });
-    }
-    Ok(value.to_owned())
+    let invalid = |error: TextError| ControlError::Invalid { field, problem: error.to_string() };
+    Ok(normal.map_err(invalid)?.into_owned())
 }
 
 /// Checks a time of one second to `longest_ms`.
@@ -78,11 +70,13 @@ mod tests {
 
     #[test]
     fn texts_are_measured_in_characters_and_trimmed() {
-        assert_eq!(text("message", " hé ").unwrap(), "hé");
-        assert_eq!(text("message", &"é".repeat(500)).unwrap().chars().count(), 500);
-        for wrong in [String::new(), "  ".to_owned(), "é".repeat(501), "a\u{7}b".to_owned()] {
-            let error = text("message", &wrong).unwrap_err().to_string();
-            assert!(error.starts_with("`message` must"), "{error}");
+        assert_eq!(note("message", " hé ").unwrap(), "hé");
+        assert_eq!(note("message", &"é".repeat(500)).unwrap().chars().count(), 500);
+        let blank = "\u{200B}\u{3164}".to_owned();
+        for wrong in [String::new(), "  ".to_owned(), blank, "é".repeat(501), "a\u{7}b".to_owned()]
+        {
+            let error = note("message", &wrong).unwrap_err().to_string();
+            assert!(error.starts_with("`message` "), "{error}");
         }
         assert_eq!(title("").unwrap(), "");
         assert_eq!(reason(None).unwrap(), None);
@@ -100,7 +94,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_accepted_text_is_within_all_limits(value: String) {
-            if let Ok(text) = text("reason", &value) {
+            if let Ok(text) = note("reason", &value) {
                 prop_assert!((1..=500).contains(&text.chars().count()));
                 prop_assert!(!text.chars().any(char::is_control));
             }
