@@ -277,7 +277,10 @@ mod tests {
             json!({"name": ""}),
             json!({"name": "  "}),
             json!({"name": "a\nb"}),
-            json!({"name": "a\u{202E}b"}),
+            json!({"name": "\u{3164}"}),
+            json!({"name": "\u{200B}"}),
+            json!({"name": "\u{2800}"}),
+            json!({"name": "\u{301}"}),
             json!({"name": "x".repeat(65)}),
             json!({"role": "king"}),
             json!({"role": 1}),
@@ -297,6 +300,14 @@ mod tests {
         let name = "é".repeat(64);
         let token = sign("HS256", None, &with(&json!({"name": name})));
         assert_eq!(&*verifier().verify(&token).unwrap().identity.name, name);
+    }
+
+    #[test]
+    fn a_name_is_read_in_its_normal_form() {
+        for name in ["ann ", "ann\u{200B}", "\u{202E}ann", "ann\u{2800}"] {
+            let token = sign("HS256", None, &with(&json!({"name": name})));
+            assert_eq!(&*verifier().verify(&token).unwrap().identity.name, "ann", "{name:?}");
+        }
     }
 
     #[test]

@@ -293,6 +293,9 @@ async fn users_are_found_by_id_or_unique_name() {
     let world = World::new().await;
     let who = world.control.who(&user("ann")).await.unwrap();
     assert_eq!((who.user_id, who.name.as_deref()), (UserId(42), Some("ann")));
+    for written in [" ann ", "ann\u{200B}", "ann\u{2800}"] {
+        assert_eq!(world.control.who(&user(written)).await.unwrap().user_id, UserId(42));
+    }
     let stranger = world.control.who(&user("99")).await.unwrap();
     assert_eq!((stranger.user_id, stranger.name), (UserId(99), None));
     for (text, code, said) in [
@@ -301,6 +304,7 @@ async fn users_are_found_by_id_or_unique_name() {
         ("0", ErrorCode::BadRequest, "not a user id"),
         ("99999999999999999999", ErrorCode::BadRequest, "not a user id"),
         ("", ErrorCode::BadRequest, "1 to 64 characters"),
+        ("\u{3164}", ErrorCode::BadRequest, "1 to 64 characters"),
         ("a\u{1b}b", ErrorCode::BadRequest, "1 to 64 characters"),
     ] {
         let body = world.control.who(&user(text)).await.unwrap_err().body();

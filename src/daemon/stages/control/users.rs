@@ -30,7 +30,10 @@ impl Control {
         }
         // Names are stored in this form, too.
         let name = text::name(reference).map_err(|error| {
-            ControlError::BadUser(format!("must be a number such as 42, or a name; it {error}"))
+            ControlError::BadUser(format!(
+                "must be a number such as 42, or a name of 1 to {} characters; it {error}",
+                text::MAX_NAME_CHARS
+            ))
         })?;
         let found = self.parts.metadata.users_named(&name).await?;
         match found.as_slice() {
