@@ -1,8 +1,8 @@
 //! The problems of a node that last until they are solved.
 //!
-//! In: stages and engines raise a problem, and clear it when it is solved. Out: `lc status` on every
-//! node, the node's report, and one log line per change. Always holds: at most [`MAX_PROBLEMS`] are
-//! kept; more are counted in one entry. Nothing waits here.
+//! In: stages and engines raise a problem, and clear it when it is solved. Out: `lc status` on
+//! every node, the node's report, and one log line per change. Always holds: at most
+//! [`MAX_PROBLEMS`] are kept; more are counted in one entry. Nothing waits here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
