@@ -9,6 +9,8 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "daemon")]
 pub mod daemon;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(feature = "lc")]
 pub mod loadgen;
 pub mod net;

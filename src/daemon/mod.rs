@@ -8,5 +8,7 @@ pub mod edge;
 pub mod engines;
 pub mod node;
 pub mod stages;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, unused_imports, unused_macros))]
+#[allow(clippy::unwrap_used, reason = "a test may fail here")]
 pub(crate) mod testing;

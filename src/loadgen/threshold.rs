@@ -287,8 +287,13 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics_the_parser(text in ".{0,40}") {
-            let _ = text.parse::<Threshold>();
+        fn any_text_is_a_condition_or_names_itself(text in ".{0,40}") {
+            match text.parse::<Threshold>() {
+                Ok(threshold) => {
+                    prop_assert_eq!(threshold.to_string().parse::<Threshold>(), Ok(threshold));
+                }
+                Err(error) => prop_assert!(!error.is_empty()),
+            }
         }
     }
 }

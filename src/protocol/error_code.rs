@@ -161,8 +161,9 @@ pub struct ErrorBody {
 }
 
 impl ErrorBody {
+    /// The message may quote what was sent: its control characters are replaced.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after_ms: None }
+        Self { code, message: without_controls(message.into()), retry_after_ms: None }
     }
 
     /// Adds the time after which the request may succeed.
@@ -171,6 +172,14 @@ impl ErrorBody {
         self.retry_after_ms = Some(wait_ms);
         self
     }
+}
+
+/// Returns a text that changes no terminal on which it is shown.
+pub(super) fn without_controls(text: String) -> String {
+    if text.chars().any(char::is_control) {
+        return text.replace(char::is_control, "\u{FFFD}");
+    }
+    text
 }
 
 /// The envelope of [`ErrorBody`].

@@ -253,6 +253,10 @@ fn allowed_imports_pass() {
         ("daemon/stages/ingest/mod.rs", "#[cfg(test)]\nmod tests {\n    use crate::client::A;\n}"),
         ("daemon/stages/ingest/mod.rs", "#[cfg(test)]\nuse crate::client::{A, B};\nfn f() {}"),
         ("daemon/stages/ingest/mod.rs", "#[cfg(all(test, unix))]\nuse crate::client::A;"),
+        (
+            "daemon/stages/ingest/mod.rs",
+            "#[cfg(all(any(test, fuzzing), feature = \"lc\"))]\nuse crate::client::{A, B};",
+        ),
     ] {
         assert_none(&forbidden_imports(&Tree::from_texts([(path, text)])));
     }

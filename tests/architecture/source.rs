@@ -267,14 +267,20 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// Reports whether a condition of `cfg` holds in test builds only.
+/// Reports whether a condition of `cfg` holds only in builds for tests or for fuzzing.
 fn needs_test(condition: &syn::Meta) -> bool {
+    let parts = |list: &syn::MetaList| {
+        let parts = list.parse_args_with(Punctuated::<syn::Meta, Token![,]>::parse_terminated);
+        parts.into_iter().flatten().collect::<Vec<_>>()
+    };
     match condition {
-        syn::Meta::Path(path) => path.is_ident("test"),
-        syn::Meta::List(list) if list.path.is_ident("all") => list
-            .parse_args_with(Punctuated::<syn::Meta, Token![,]>::parse_terminated)
-            .is_ok_and(|parts| parts.iter().any(needs_test)),
-        _ => false,
+        syn::Meta::Path(path) => path.is_ident("test") || path.is_ident("fuzzing"),
+        syn::Meta::List(list) if list.path.is_ident("any") => {
+            let parts = parts(list);
+            !parts.is_empty() && parts.iter().all(needs_test)
+        }
+        syn::Meta::List(list) => list.path.is_ident("all") && parts(list).iter().any(needs_test),
+        syn::Meta::NameValue(_) => false,
     }
 }
 

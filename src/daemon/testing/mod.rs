@@ -8,9 +8,11 @@ pub(crate) mod event_log;
 pub(crate) mod frames;
 pub(crate) mod reactions;
 pub(crate) mod recent;
+#[cfg(test)]
 #[cfg(feature = "engines")]
 pub(crate) mod redis_server;
 pub(crate) mod registry;
+#[cfg(test)]
 #[cfg(feature = "engines")]
 #[allow(dead_code, reason = "each engine on real servers uses its own part")]
 pub(crate) mod stack;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::ErrorCode;
+use crate::protocol::error_code::without_controls;
 
 /// Maximum length of a `ref`, enough for a UUID or a ULID with a prefix.
 pub const MAX_REF_CHARS: usize = 64;
@@ -39,7 +40,7 @@ pub struct BadMessage {
 
 impl BadMessage {
     pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: without_controls(message.into()) }
     }
 }
 

@@ -91,8 +91,13 @@ pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
         }
         None => return Err(BadMessage::new(ErrorCode::BadMsgpack, "not MessagePack")),
     };
-    if let Err(error) = rmp_serde::from_slice::<serde::de::IgnoredAny>(payload) {
+    let mut rest = payload;
+    if let Err(error) = rmp_serde::from_read::<_, serde::de::IgnoredAny>(&mut rest) {
         return Err(BadMessage::new(ErrorCode::BadMsgpack, format!("not MessagePack: {error}")));
+    }
+    if !rest.is_empty() {
+        let text = format!("{} bytes follow the message", rest.len());
+        return Err(BadMessage::new(ErrorCode::BadMsgpack, text));
     }
     match kind {
         0 => unpack(payload).map(|(_, token): (u8, _)| M::Auth { token }),
@@ -356,9 +361,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_client_message_or_an_error(bytes: Vec<u8>) {
-            let _ = decode_client(&bytes);
-            let _ = decode_server(&bytes);
+        fn any_bytes_are_a_message_of_both_encodings_or_an_error(bytes: Vec<u8>) {
+            crate::fuzzing::msgpack(&bytes);
+            crate::fuzzing::json(&bytes);
         }
 
         #[test]
@@ -380,6 +385,7 @@ mod tests {
             (&[0x01], ErrorCode::BadMessage),
             (&[0x91, 99], ErrorCode::UnknownType),
             (&[0x91, 1], ErrorCode::BadMessage),
+            (&[0x91, 3, 0xC0], ErrorCode::BadMsgpack),
             (&[0x93, 1, 7, 0xC0], ErrorCode::BadMessage),
             (&[0x92, 3, 7], ErrorCode::BadMessage),
         ] {

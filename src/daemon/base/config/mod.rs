@@ -8,6 +8,8 @@
 mod cassandra;
 mod delivery;
 mod engines;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod kafka;
 mod load;
 mod moderation;

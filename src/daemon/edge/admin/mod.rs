@@ -36,6 +36,8 @@ mod about;
 mod change;
 mod cluster;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod lines;
 mod read;
 mod report;

@@ -16,7 +16,7 @@
 pub mod cassandra;
 #[cfg(test)]
 pub(crate) mod conformance;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod in_memory;
 #[cfg(feature = "engines")]
 pub mod postgres;

@@ -10,7 +10,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod in_memory;
 #[cfg(feature = "engines")]
 pub mod postgres;

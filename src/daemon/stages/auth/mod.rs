@@ -19,8 +19,11 @@ mod mint;
 mod secret;
 mod verifier;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, reason = "a test may fail here")]
 pub(crate) mod fixtures;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 pub use compact::MAX_TOKEN_BYTES;
 pub use error::AuthError;

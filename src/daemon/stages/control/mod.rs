@@ -24,7 +24,8 @@ mod comments;
 mod drain;
 pub mod endpoint;
 mod error;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used, reason = "a test may fail here")]
 pub(crate) mod fakes;
 mod messages;
 mod review;

@@ -26,6 +26,8 @@ mod chunk;
 mod consumer;
 mod disk;
 mod follower;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod groups;
 mod identity;
 mod index;

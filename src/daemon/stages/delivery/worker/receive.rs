@@ -157,8 +157,17 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_messages_or_an_error(chunks in proptest::collection::vec(any::<Vec<u8>>(), 1..8)) {
-            let _ = feed(&chunks);
+        fn any_bytes_read_alike_in_any_division(
+            chunks in proptest::collection::vec(any::<Vec<u8>>(), 1..8),
+        ) {
+            let (divided, result, _) = feed(&chunks);
+            let (whole, whole_result, _) = feed(&[chunks.concat()]);
+            prop_assert_eq!((&divided, result), (&whole, whole_result));
+            for message in divided {
+                if let Incoming::Text(text) | Incoming::Binary(text) = message {
+                    prop_assert!(text.len() <= 4096);
+                }
+            }
         }
     }
 

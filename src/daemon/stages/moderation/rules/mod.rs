@@ -13,6 +13,8 @@ mod blocked_words;
 mod candidate;
 mod character_run;
 mod fold;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod glyph;
 mod history;
 mod innocent;

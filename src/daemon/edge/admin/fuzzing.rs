@@ -1,0 +1,86 @@
+//! The fuzz target of requests to the admin socket.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt as _;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::request::Peer;
+use super::{AdminParts, AdminState, NodeFacts, routes};
+use crate::daemon::base::config::Config;
+use crate::daemon::stages::control::Minter;
+use crate::daemon::stages::control::fakes::World;
+use crate::protocol::Identity;
+use crate::protocol::admin::ACTOR_HEADER;
+use crate::protocol::error_code::{ErrorCode, ErrorEnvelope};
+
+/// A request: the first line is method, path and query, the second the operator's name, the rest is
+/// the body.
+pub fn admin_request(data: &[u8]) {
+    let Some(request) = read_request(data) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made");
+    runtime.block_on(async {
+        let world = World::new().await;
+        world.comment(5, "bad");
+        let before = world.state();
+        let is_change = request.method() == "POST";
+        let is_live = ["/v1/top", "/v1/tail"].iter().any(|it| request.uri().path().starts_with(it));
+        let stop = CancellationToken::new();
+        let router = routes::router(AdminState { parts: parts_of(&world), stop: stop.clone() });
+        let response = router.oneshot(request).await.expect("it is infallible");
+        let status = response.status().as_u16();
+        if status == 200 {
+            assert!(is_change || world.state() == before, "reading changed something");
+            stop.cancel();
+            if !is_live {
+                let body = response.into_body().collect().await.expect("an answer is whole");
+                let answer = serde_json::from_slice::<serde_json::Value>(&body.to_bytes());
+                assert!(answer.is_ok_and(|answer| answer.is_object()));
+            }
+            return;
+        }
+        let body = response.into_body().collect().await.expect("an answer is whole").to_bytes();
+        let envelope: ErrorEnvelope = serde_json::from_slice(&body).expect("errors are envelopes");
+        let error = envelope.error;
+        assert_eq!(status, error.code.http_status());
+        assert_ne!(error.code, ErrorCode::Internal, "{}", error.message);
+        assert!(!error.message.is_empty() && !error.message.chars().any(char::is_control));
+        assert_eq!(world.state(), before, "a refused request changes nothing");
+    });
+}
+
+fn read_request(data: &[u8]) -> Option<Request<Body>> {
+    let mut lines = data.splitn(3, |byte| *byte == b'\n');
+    let [first, actor, body] = [(); 3].map(|()| lines.next().unwrap_or_default());
+    let (method, path) = std::str::from_utf8(first).ok()?.split_once(' ')?;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(ACTOR_HEADER, actor)
+        .body(Body::from(body.to_vec()))
+        .ok()?;
+    request.extensions_mut().insert(Peer { uid: 7 });
+    Some(request)
+}
+
+fn parts_of(world: &World) -> Arc<AdminParts> {
+    let mut config = Config::default();
+    config.node.name = "a".to_owned();
+    let engines = BTreeMap::from([("eventlog".to_owned(), "embedded".to_owned())]);
+    let minter: Minter = Arc::new(|identity: &Identity, _| Ok(identity.name.to_string()));
+    Arc::new(AdminParts {
+        socket: "admin.sock".into(),
+        about: NodeFacts::new(&config, "127.0.0.1:8080".to_owned(), engines),
+        control: world.control.clone(),
+        reactions: world.reactions.clone(),
+        board: world.board.clone(),
+        minter,
+    })
+}
