@@ -11,7 +11,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use live_comments::protocol::ServerMessage;
+use live_comments::client::viewer::ViewerOptions;
+use live_comments::protocol::{Role, ServerMessage};
 use serde_json::Value;
 use support::{Daemon, Viewer, comment};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -158,7 +159,8 @@ async fn python_clients_see_all_over_a_cut_and_a_gap() {
     );
     let cable = Cable::to(daemon.address).await;
     let mut clients = ["json", "msgpack"].map(|encoding| PythonClient::start(&cable, encoding));
-    let mut sender = daemon.join(42, "ann \u{1F525}").await;
+    let token = Some(daemon.token_of(42, "ann \u{1F525}", Role::Admin).into());
+    let mut sender = Viewer::join(ViewerOptions { token, ..daemon.options() }).await;
     // The clients begin at the newest comment, so they must be there first.
     let present = |message: &ServerMessage| match message {
         ServerMessage::Presence { viewers: 3 } => Some(()),
