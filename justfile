@@ -6,6 +6,10 @@ default:
 check:
     scripts/check
 
+# A fuzz target for some seconds, or `all`; see CONTRIBUTING.md.
+fuzz target seconds:
+    scripts/fuzz {{target}} {{seconds}}
+
 # The daemon on its embedded engines.
 run *arguments:
     cargo run --release --bin lcd -- {{arguments}}

@@ -5,9 +5,10 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,9 @@ use live_comments::client::viewer::ViewerOptions;
 use live_comments::protocol::{Role, ServerMessage};
 use serde_json::Value;
 use support::{Daemon, Viewer, comment};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 const COMMENTS: usize = 10_000;
@@ -66,10 +66,11 @@ impl Cable {
     }
 }
 
-/// A running example in Python.
+/// A running example in Python, which is killed on drop.
 struct PythonClient {
     child: Child,
     shown: watch::Receiver<Vec<Value>>,
+    reports: JoinHandle<String>,
 }
 
 impl PythonClient {
@@ -83,39 +84,45 @@ impl PythonClient {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, shown) = watch::channel(Vec::new());
-        tokio::spawn(async move {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                let line = serde_json::from_str(&line).unwrap();
+        spawn_blocking(move || {
+            for line in lines.map_while(Result::ok) {
+                let line: Value = serde_json::from_str(&line).unwrap();
                 sender.send_modify(|shown| shown.push(line));
             }
         });
-        Self { child, shown }
+        let mut stderr = child.stderr.take().unwrap();
+        let reports = spawn_blocking(move || {
+            let mut reports = String::new();
+            stderr.read_to_string(&mut reports).unwrap();
+            reports
+        });
+        Self { child, shown, reports }
     }
 
     async fn until_shown(&mut self, count: usize) {
-        let enough = self.shown.wait_for(|shown| shown.len() >= count);
-        timeout(PATIENCE, enough).await.expect("the comments in time").unwrap();
+        let enough = timeout(PATIENCE, self.shown.wait_for(|shown| shown.len() >= count)).await;
+        enough.expect("the comments in time").expect("it is still running");
     }
 
     /// Waits for the end. Returns what it showed and what it reported.
     async fn finish(mut self) -> (Vec<Value>, String) {
-        let mut reports = String::new();
-        let mut stderr = self.child.stderr.take().unwrap();
-        let ended = timeout(PATIENCE, stderr.read_to_string(&mut reports)).await;
-        let count = self.shown.borrow().len();
-        ended.unwrap_or_else(|_| panic!("{count} shown")).unwrap();
-        assert!(self.child.wait().await.unwrap().success(), "{reports}");
-        timeout(PATIENCE, self.shown.wait_for(|shown| shown.len() >= COMMENTS))
-            .await
-            .unwrap_or_else(|_| panic!("{count} shown: {reports}"))
-            .unwrap_or_else(|_| panic!("{count} shown: {reports}"));
+        self.until_shown(COMMENTS).await;
+        let reports = timeout(PATIENCE, &mut self.reports).await.expect("an end in time").unwrap();
+        assert!(self.child.wait().unwrap().success(), "{reports}");
         let shown = self.shown.borrow().clone();
         (shown, reports)
+    }
+}
+
+impl Drop for PythonClient {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -181,8 +188,8 @@ async fn python_clients_see_all_over_a_cut_and_a_gap() {
     let mut all = Vec::new();
     for client in clients {
         let (shown, reports) = client.finish().await;
-        let texts: Vec<_> = shown.iter().map(|it| it["message"].as_str().unwrap()).collect();
-        assert!(texts == expected, "{} shown: {reports}", texts.len());
+        let texts: Vec<&str> = shown.iter().map(|it| it["message"].as_str().unwrap()).collect();
+        assert!(texts.iter().eq(&expected), "{} shown: {reports}", texts.len());
         assert!(reports.contains("skipped "), "there was no gap: {reports}");
         all.push(shown);
     }

@@ -131,11 +131,11 @@ async fn a_user_is_found_by_name_messaged_and_kicked() {
     post(&daemon, "/v1/dm", json!({"user": "ann", "message": "hello ann"})).await;
     let text = viewer
         .until(|message| match message {
-            ServerMessage::Direct { message, .. } => Some(message.to_string()),
+            ServerMessage::Direct { from, message } => Some(format!("{from}: {message}")),
             _ => None,
         })
         .await;
-    assert_eq!(text, "hello ann");
+    assert_eq!(text, "moderator: hello ann", "not the account of the operator");
     post(&daemon, "/v1/kick", json!({"user": "ann"})).await;
     assert_eq!(viewer.until_closed().await, CloseCode::Kicked.number());
     daemon.join(42, "ann").await;

@@ -11,7 +11,8 @@ mod messages;
 mod recording;
 #[cfg(any(feature = "lc", feature = "daemon"))]
 pub(crate) mod scratch;
-#[cfg(all(test, feature = "lc", feature = "daemon"))]
+#[cfg(test)]
+#[cfg(all(feature = "lc", feature = "daemon"))]
 mod tests;
 mod websocket;
 

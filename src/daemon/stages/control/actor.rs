@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::protocol::{Identity, text};
 
+/// The name of every operator for viewers, who need not know the accounts of the daemon's machine.
+const OPERATOR_SHOWN_AS: &str = "moderator";
+
 /// The person who makes a change, as named in the audit log and to viewers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
@@ -21,7 +24,7 @@ impl Actor {
         let normal = text::normalize_label(&printable).unwrap_or_default();
         let shown: String = normal.chars().take(text::MAX_NAME_CHARS).collect();
         let shown = if shown.is_empty() { "operator".to_owned() } else { shown };
-        Self { name: format!("{shown} (uid {uid})"), shown_as: shown.into() }
+        Self { name: format!("{shown} (uid {uid})"), shown_as: OPERATOR_SHOWN_AS.into() }
     }
 
     /// Returns the actor of a request with a token over the HTTP API.
@@ -35,7 +38,7 @@ impl Actor {
         &self.name
     }
 
-    /// Returns the name for viewers, without the account on the daemon's machine.
+    /// Returns the name for viewers: `moderator`, or the name in the token.
     pub fn shown_as(&self) -> &Arc<str> {
         &self.shown_as
     }
@@ -58,6 +61,6 @@ mod tests {
         ] {
             assert_eq!(Actor::operator(claimed, 7).name(), name);
         }
-        assert_eq!(&**Actor::operator(Some("ann"), 7).shown_as(), "ann");
+        assert_eq!(&**Actor::operator(Some("root"), 0).shown_as(), OPERATOR_SHOWN_AS);
     }
 }

@@ -140,7 +140,7 @@ async fn direct_messages_and_announcements_are_delivered() {
     world.control.announce(&operator(), &announce).await.unwrap();
     assert_eq!(
         world.journal.lines(),
-        ["a: direct 42 op: hello", "bus 1: Announcement { message: \"hello\" }"]
+        ["a: direct 42 moderator: hello", "bus 1: Announcement { message: \"hello\" }"]
     );
 }
 
