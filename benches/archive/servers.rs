@@ -10,6 +10,7 @@ use live_comments::daemon::base::config::{
     CassandraConfig, EventLogConfig, KafkaConfig, PartitionCounts, StoreConfig,
 };
 use live_comments::daemon::base::metrics::Metrics;
+use live_comments::daemon::base::problems::Problems;
 use live_comments::daemon::base::supervise::breaker::Breaker;
 use live_comments::daemon::engines::comments::SharedCommentStore;
 use live_comments::daemon::engines::comments::cassandra::CassandraComments;
@@ -18,6 +19,8 @@ use live_comments::daemon::engines::eventlog::{ConsumerGroup, SharedLog};
 use live_comments::daemon::stages::archive::Archiver;
 use live_comments::protocol::{NodeId, StreamId};
 
+/// The longest page of a store.
+const PAGE: usize = 1000;
 /// After this the archiver counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -59,6 +62,7 @@ impl Servers {
             store: self.store.clone(),
             breaker: Arc::new(Breaker::new("comment store")),
             metrics: Metrics::default(),
+            problems: Problems::default(),
             config: StoreConfig::default(),
             clock: Arc::new(SystemClock),
         }
@@ -84,10 +88,19 @@ impl Servers {
         Ok(began.elapsed())
     }
 
+    /// Returns the number of comments that history shows of these streams.
     pub(super) async fn count(&self, streams: Range<u64>) -> anyhow::Result<u64> {
         let mut rows = 0;
         for stream in streams {
-            rows += self.store.count(StreamId(stream)).await?;
+            let mut before = None;
+            loop {
+                let page = self.store.page(StreamId(stream), before, PAGE).await?;
+                rows += page.len() as u64;
+                match page.last() {
+                    Some(last) if page.len() == PAGE => before = Some(last.comment_id),
+                    _ => break,
+                }
+            }
         }
         Ok(rows)
     }

@@ -12,15 +12,15 @@ use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use live_comments::daemon::engines::comments::sqlite::SqliteComments;
-use live_comments::daemon::engines::comments::{ArchivedComment, SharedCommentStore};
-use live_comments::protocol::{Comment, CommentId, StreamId, UserId};
+use live_comments::daemon::engines::comments::{ArchiveBatch, ArchivedComment, SharedCommentStore};
+use live_comments::protocol::{Comment, CommentId, Epoch, StreamId, UserId};
 use tokio::runtime::Runtime;
 
 const BATCH: u64 = 4096;
 const NODE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-fn batch(first: u64, streams: u64) -> Vec<ArchivedComment> {
-    (first..first + BATCH)
+fn batch(first: u64, streams: u64) -> ArchiveBatch {
+    let comments = (first..first + BATCH)
         .map(|number| {
             let comment_id =
                 CommentId::from_unix_ticks(17_500_000_000_000_000 + number * 100, 5, NODE);
@@ -37,7 +37,8 @@ fn batch(first: u64, streams: u64) -> Vec<ArchivedComment> {
                 shadow: false,
             }
         })
-        .collect()
+        .collect();
+    ArchiveBatch { comments, ..ArchiveBatch::new(Epoch(1)) }
 }
 
 fn two_threads() -> Runtime {
@@ -70,9 +71,9 @@ fn write_batches(
                 *next += BATCH;
                 batch(*next, streams)
             },
-            |comments| {
+            |batch| {
                 let store = store.clone();
-                async move { store.write(&comments, &[]).await.expect("written") }
+                async move { store.write(&batch).await.expect("written") }
             },
             BatchSize::LargeInput,
         );

@@ -5,6 +5,8 @@
 //! user stay in order. When full: beyond `--connections` the user that has been silent longest is
 //! disconnected.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,12 +33,15 @@ use crate::loadgen::{
     CountsByKind, OutgoingComment, OutgoingMessage, QUEUE_COMMENTS, RunClock, ScheduledComment,
     Sender, Submissions, Workload, run_schedule, show_while,
 };
-use crate::protocol::{StreamId, UserId};
+use crate::protocol::admin::TokenUser;
+use crate::protocol::{StreamId, UserId, text};
 
 /// Time to wait for the answers after the last comment.
 const GRACE: Duration = Duration::from_secs(10);
 /// Longest name in a token. Longer names are cut.
 const MAX_NAME_CHARS: usize = 64;
+/// The name of users whose recorded name no token can have.
+const UNNAMED: &str = "replayed user";
 
 /// Post a recording as real comments, one user for each recorded user.
 ///
@@ -103,7 +108,8 @@ pub async fn run(args: ReplayArgs, context: &Context) -> anyhow::Result<ExitCode
     if args.insecure {
         options.trust = Trust::AnyCertificate;
     }
-    let users = ReplayUsers::new(options, source, args.connections as usize);
+    let tokens = source.of_users(users_of(&recording)).await?;
+    let users = ReplayUsers::new(options, tokens, args.connections as usize);
     let summary = replay(recording, args.speed, users).await;
     context.output().item(&summary, || format_summary(&summary))?;
     Ok(if summary.unanswered == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -147,10 +153,24 @@ async fn replay(
     }
 }
 
+/// Returns everybody who comments in a recording. Their tokens are made together, so that they are
+/// one entry of the audit log.
+fn users_of(recording: &[RecordedComment]) -> Vec<TokenUser> {
+    let names: AHashMap<UserId, &Arc<str>> =
+        recording.iter().map(|comment| (user_id(&comment.user), &comment.user)).collect();
+    let user = |(user_id, name): (UserId, &Arc<str>)| {
+        let name: String = name.chars().take(MAX_NAME_CHARS).collect();
+        // A recording may have a name that no token can have.
+        let name = text::name(&name).map_or_else(|_| UNNAMED.to_owned(), Cow::into_owned);
+        TokenUser { user_id, name }
+    };
+    names.into_iter().map(user).collect()
+}
+
 /// The users of a recording. At most `connections` of them are connected.
 struct ReplayUsers {
     options: ViewerOptions,
-    source: Arc<TokenSource>,
+    tokens: HashMap<UserId, String>,
     connections: usize,
     run_id: u32,
     submissions: Arc<Submissions>,
@@ -184,10 +204,10 @@ impl ConnectFailures {
 }
 
 impl ReplayUsers {
-    fn new(options: ViewerOptions, source: TokenSource, connections: usize) -> Self {
+    fn new(options: ViewerOptions, tokens: HashMap<UserId, String>, connections: usize) -> Self {
         Self {
             options,
-            source: Arc::new(source),
+            tokens,
             connections,
             run_id: rand::random(),
             submissions: Arc::new(Submissions::without_viewers(RunClock::start())),
@@ -233,23 +253,18 @@ impl ReplayUsers {
         }
     }
 
-    /// Returns the task of one user's connection, from its token to its last answer.
+    /// Returns the task of one user's connection, up to its last answer.
     fn run_user(
         &self,
         user: Arc<str>,
         outgoing: mpsc::Receiver<OutgoingMessage>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let mut options = self.options.clone();
-        let source = self.source.clone();
+        options.token = self.tokens.get(&user_id(&user)).map(|token| token.clone().into());
         let run_id = self.run_id;
         let submissions = self.submissions.clone();
         let failures = self.failures.clone();
         async move {
-            let name: String = user.chars().take(MAX_NAME_CHARS).collect();
-            match source.one(user_id(&user), &name).await {
-                Ok(token) => options.token = Some(token.into()),
-                Err(error) => return failures.record(&user, &error),
-            }
             let sender = Sender::new(options, run_id, submissions);
             match sender.connect().await {
                 // The reason for an early end is among the counted disconnects.
@@ -321,8 +336,11 @@ mod tests {
     async fn each_user_posts_within_the_connection_limit() {
         let server = TestServer::start(Fault::None, UserId(1), Encoding::Json).await;
         let options = ViewerOptions::new(server.endpoint.clone(), StreamId(1));
-        let users = ReplayUsers::new(options, TokenSource::Secret(b"secret".to_vec()), 3);
-        let summary = replay(recording(60, 10), 5.0, users).await;
+        let recording = recording(60, 10);
+        let source = TokenSource::Secret(b"secret".to_vec());
+        let tokens = source.of_users(users_of(&recording)).await.unwrap();
+        let users = ReplayUsers::new(options, tokens, 3);
+        let summary = replay(recording, 5.0, users).await;
         assert_eq!((summary.comments, summary.users), (60, 10));
         assert_eq!((summary.acked, summary.unanswered), (60, 0));
     }
@@ -330,7 +348,7 @@ mod tests {
     #[tokio::test]
     async fn users_that_cannot_connect_are_counted() {
         let options = ViewerOptions::new(Endpoint::plain("127.0.0.1", 1), StreamId(1));
-        let users = ReplayUsers::new(options, TokenSource::Secret(b"secret".to_vec()), 3);
+        let users = ReplayUsers::new(options, HashMap::new(), 3);
         let failures = users.failures.clone();
         let summary = replay(recording(5, 5), 10.0, users).await;
         assert_eq!((summary.acked, summary.unanswered), (0, 5));

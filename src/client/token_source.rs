@@ -1,11 +1,12 @@
 //! Tokens for tools that bring their own users.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::admin::{AdminClient, AdminError};
 use super::token::{Claims, mint, secret_of};
-use crate::protocol::admin::{TokenRequest, Tokens};
+use crate::protocol::admin::{TokenRequest, TokenUser, Tokens, UserTokensRequest};
 use crate::protocol::{Role, UserId, paths};
 
 /// The daemon's limit of tokens per request to the admin socket.
@@ -94,15 +95,35 @@ impl TokenSource {
         Ok(tokens)
     }
 
-    /// Makes a token without a rate limit for one user of that name.
-    pub async fn one(&self, user_id: UserId, name: &str) -> Result<String, TokenSourceError> {
-        match self {
-            Self::Secret(secret) => Ok(sign(secret, user_id, name)),
-            Self::Admin(_) => {
-                let mut tokens = self.batch(user_id, 1, name).await?;
-                tokens.pop().ok_or(TokenSourceError::TooFew { got: 0, wanted: 1 })
+    /// Makes a token without a rate limit for each of these users.
+    pub async fn of_users(
+        &self,
+        users: Vec<TokenUser>,
+    ) -> Result<HashMap<UserId, String>, TokenSourceError> {
+        let client = match self {
+            Self::Admin(client) => client,
+            Self::Secret(secret) => {
+                let token =
+                    |user: TokenUser| (user.user_id, sign(secret, user.user_id, &user.name));
+                return Ok(users.into_iter().map(token).collect());
             }
+        };
+        let mut tokens = HashMap::with_capacity(users.len());
+        for users in users.chunks(MAX_TOKENS_A_REQUEST as usize) {
+            let request = UserTokensRequest {
+                users: users.to_vec(),
+                role: Role::Viewer,
+                ttl_ms: TOKEN_LIFETIME.as_millis() as u64,
+                comments_per_minute: Some(0),
+            };
+            let answer: Tokens = client.post("/v1/tokens/users", &request).await?;
+            let (got, wanted) = (answer.tokens.len(), users.len() as u32);
+            if got != users.len() {
+                return Err(TokenSourceError::TooFew { got, wanted });
+            }
+            tokens.extend(users.iter().map(|user| user.user_id).zip(answer.tokens));
         }
+        Ok(tokens)
     }
 
     async fn batch(
@@ -158,7 +179,8 @@ mod tests {
         let tokens = source.numbered(UserId(10), 3, "load").await.unwrap();
         assert_eq!(tokens.len(), 3);
         assert_ne!(tokens[0], tokens[1]);
-        assert!(!source.one(UserId(5), "ann").await.unwrap().is_empty());
+        let ann = TokenUser { user_id: UserId(5), name: "ann".to_owned() };
+        assert!(!source.of_users(vec![ann]).await.unwrap()[&UserId(5)].is_empty());
 
         let with_newline = dir.path().join("key");
         std::fs::write(&with_newline, b"secret\n").unwrap();

@@ -17,7 +17,7 @@ pub use self::egress::{Egress, EgressLimit, StreamEgress};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::requests::{
     AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, ReviewRequest, SanctionRequest,
-    ThrottleRequest, TokenRequest, UserRef, UserRequest,
+    ThrottleRequest, TokenRequest, TokenUser, UserRef, UserRequest, UserTokensRequest,
 };
 pub use self::status::{
     BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeReport, NodeStatus,

@@ -7,12 +7,21 @@ use serde::{Deserialize, Serialize};
 pub enum ProblemCode {
     /// A consumer passed over records of the log that it never read.
     RecordsSkipped,
+    /// The comment store had lost rows, which were read again from the log.
+    StoreRebuilt,
+    /// The comment store lacks comments that the log no longer has.
+    HistoryIncomplete,
+    /// A store begins empty although the event log has records.
+    StoreMissing,
 }
 
 impl ProblemCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RecordsSkipped => "records_skipped",
+            Self::StoreRebuilt => "store_rebuilt",
+            Self::HistoryIncomplete => "history_incomplete",
+            Self::StoreMissing => "store_missing",
         }
     }
 }

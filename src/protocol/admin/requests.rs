@@ -104,6 +104,29 @@ pub struct TokenRequest {
     pub count: u32,
 }
 
+/// Asks for one token per user, with the same rights: one entry of the audit log, however many.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserTokensRequest {
+    /// 1 to 10 000.
+    pub users: Vec<TokenUser>,
+    #[serde(default)]
+    pub role: Role,
+    #[serde(default = "day_ms")]
+    pub ttl_ms: u64,
+    /// 0 means no limit.
+    #[serde(default)]
+    pub comments_per_minute: Option<u32>,
+}
+
+/// A user that gets a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenUser {
+    pub user_id: UserId,
+    pub name: String,
+}
+
 fn day_ms() -> u64 {
     86_400_000
 }

@@ -9,7 +9,7 @@ use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewRequest,
-    SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UserRequest,
+    SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UserRequest, UserTokensRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -55,4 +55,13 @@ pub(super) async fn tokens(
     JsonBody(request): JsonBody<TokenRequest>,
 ) -> Answer<Json<Tokens>> {
     Ok(Json(state.parts.control.mint(&actor, &request, &state.parts.minter).await?))
+}
+
+pub(super) async fn tokens_of_users(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    JsonBody(request): JsonBody<UserTokensRequest>,
+) -> Answer<Json<Tokens>> {
+    let parts = &state.parts;
+    Ok(Json(parts.control.mint_for_users(&actor, &request, &parts.minter).await?))
 }

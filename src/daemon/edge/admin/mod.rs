@@ -30,7 +30,8 @@
 //! | `/v1/dm` `/v1/announce` `/v1/delete` `/v1/throttle` `/v1/drain` | the request of that name |
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
 //! | `/v1/streams`, `/v1/streams/{id}` | `NewStream`, `StreamPatch` |
-//! | `/v1/tokens` | `TokenRequest`, and answers `Tokens`; all others answer `Outcome` |
+//! | `/v1/tokens` | `TokenRequest`, and answers `Tokens` |
+//! | `/v1/tokens/users` | `UserTokensRequest`, and answers `Tokens`; all others answer `Outcome` |
 
 mod about;
 mod change;

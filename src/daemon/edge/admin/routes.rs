@@ -35,6 +35,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/mod/approve", post(change::approve))
         .route("/v1/mod/reject", post(change::reject))
         .route("/v1/tokens", post(change::tokens))
+        .route("/v1/tokens/users", post(change::tokens_of_users))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(state)

@@ -3,12 +3,16 @@
 //!
 //! Always holds: there is one writer, so no write ever meets a locked database. Readers see the
 //! last commit and never wait (WAL). A commit is on disk when it returns. SQLite runs on threads of
-//! its own, never on the runtime's.
+//! its own, never on the runtime's. Nothing is written into a file that has lost its name: see
+//! [`FileIdentity`].
 //!
 //! When full: callers wait for a connection up to [`ACQUIRE_TIMEOUT`], then get
 //! [`StoreError::Unavailable`], as they do when the disk is full.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -35,6 +39,7 @@ const CACHE_KIB: &str = "-16384";
 pub(crate) struct SqliteFile {
     writer: SqlitePool,
     readers: SqlitePool,
+    identity: Arc<FileIdentity>,
 }
 
 impl SqliteFile {
@@ -56,7 +61,8 @@ impl SqliteFile {
             .connect_with(options.read_only(true))
             .await
             .map_err(|error| unavailable(&error))?;
-        Ok(Self { writer, readers })
+        let identity = FileIdentity::of(path).map_err(|error| unavailable(&error))?;
+        Ok(Self { writer, readers, identity: Arc::new(identity) })
     }
 
     /// Returns the connections for reads.
@@ -65,16 +71,63 @@ impl SqliteFile {
     }
 
     /// Begins a transaction that writes. Dropping it without a commit rolls it back.
+    ///
+    /// # Errors
+    /// The file was deleted or replaced while it is open. A commit would be lost with it.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.identity.check()?;
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
-    /// Succeeds if the file can be read and is not locked for writing.
+    /// Succeeds if the file can be read, still has its name, and is not locked for writing.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&self.readers).await?;
         self.begin().await?.rollback().await?;
         Ok(())
     }
+}
+
+/// The device and the inode of the database and of the files beside it, as they were opened. SQLite
+/// keeps writing into a file that was unlinked, and what is written then ends with the process.
+#[derive(Debug)]
+struct FileIdentity {
+    files: Vec<(PathBuf, Inode)>,
+}
+
+type Inode = (u64, u64);
+
+impl FileIdentity {
+    /// Reads the identities of the files of an open database.
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let mut files = vec![(path.to_owned(), inode(path)?)];
+        for suffix in ["-wal", "-shm"] {
+            let mut beside = OsString::from(path);
+            beside.push(suffix);
+            let beside = PathBuf::from(beside);
+            match inode(&beside) {
+                Ok(inode) => files.push((beside, inode)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { files })
+    }
+
+    /// Fails if one of the paths no longer leads to the open file. Costs three `stat` calls.
+    fn check(&self) -> Result<(), StoreError> {
+        let changed = self.files.iter().find(|(path, opened)| inode(path).ok() != Some(*opened));
+        let Some((path, _)) = changed else { return Ok(()) };
+        Err(StoreError::Unavailable(format!(
+            "{} was deleted or replaced while it is open, and what is written now would be lost: \
+             stop lcd, put the file back from a backup if you have one, and start lcd again",
+            path.display()
+        )))
+    }
+}
+
+fn inode(path: &Path) -> std::io::Result<Inode> {
+    let file = std::fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -131,5 +184,23 @@ mod tests {
         sqlx::query(insert).execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();
         file.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_into_a_deleted_file() {
+        for suffix in ["", "-wal", "-shm"] {
+            let dir = tempfile::tempdir().unwrap();
+            let file = SqliteFile::open(&dir.path().join("test.db"), &MIGRATIONS).await.unwrap();
+            file.ping().await.unwrap();
+            let victim = dir.path().join(format!("test.db{suffix}"));
+            std::fs::remove_file(&victim).unwrap();
+            for _ in 0..2 {
+                let refused = file.ping().await.unwrap_err().to_string();
+                assert!(refused.contains(&victim.display().to_string()), "{refused}");
+                assert!(file.begin().await.is_err());
+                // Another file of the same name is not the open one.
+                std::fs::write(&victim, b"").unwrap();
+            }
+        }
     }
 }

@@ -7,14 +7,17 @@ use anyhow::Context as _;
 
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::Config;
+use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::comments::retention::Retention;
 use crate::daemon::engines::comments::sqlite::SqliteComments;
 use crate::daemon::engines::eventlog::embedded::EmbeddedLog;
+use crate::daemon::engines::eventlog::{SharedLog, Topic};
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::daemon::engines::metadata::sqlite::SqliteMetadata;
 use crate::daemon::engines::reactions::SharedReactionTotals;
 use crate::daemon::engines::reactions::sqlite::SqliteReactions;
+use crate::protocol::admin::ProblemCode;
 
 /// Messages that the in-process bus holds for its only listener.
 pub(super) const BUS_MESSAGES: usize = 16_384;
@@ -44,10 +47,36 @@ pub(super) async fn open_comments(
     Ok(Arc::new(opened.with_context(|| cannot_open("comment store", &path))?))
 }
 
-pub(super) async fn open_metadata(config: &Config) -> anyhow::Result<SharedMetadataStore> {
+/// Opens the metadata store. Raises a problem if it begins empty beside an event log that does not:
+/// then the streams, the bans and the audit log are lost.
+pub(super) async fn open_metadata(
+    config: &Config,
+    log: &SharedLog,
+    board: &StatusBoard,
+) -> anyhow::Result<SharedMetadataStore> {
     let path = config.node.data_dir.join("metadata.db");
+    let is_new = !path.exists();
     let opened = SqliteMetadata::open(&path).await;
-    Ok(Arc::new(opened.with_context(|| cannot_open("metadata store", &path))?))
+    let opened = opened.with_context(|| cannot_open("metadata store", &path))?;
+    if is_new && has_records(log).await? {
+        let text = format!(
+            "{} was missing and begins empty, although the event log has records: bans, streams and \
+             the audit log are lost. Stop lcd and restore the file from a backup, or set them again. \
+             Shown until this node is restarted",
+            path.display()
+        );
+        board.problems().raise(ProblemCode::StoreMissing, "metadata store", text);
+    }
+    Ok(Arc::new(opened))
+}
+
+async fn has_records(log: &SharedLog) -> anyhow::Result<bool> {
+    for partition in 0..log.partitions(Topic::CommentEvents) {
+        if log.bounds(Topic::CommentEvents, partition).await?.end > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(super) async fn open_totals(config: &Config) -> anyhow::Result<SharedReactionTotals> {

@@ -50,8 +50,10 @@ pub struct Engines {
     pub log: SharedLog,
     pub bus: SharedBus,
     pub comments: SharedCommentStore,
+    /// Shared by all that write to the comment store. Reads do not close it.
+    pub comments_breaker: Arc<Breaker>,
     pub metadata: SharedMetadataStore,
-    /// Shared by all users of the metadata store.
+    /// Shared by all that write to the metadata store. Reads do not close it.
     pub metadata_breaker: Arc<Breaker>,
     pub totals: SharedReactionTotals,
     pub recent: SharedRecentCache,
@@ -113,7 +115,7 @@ impl Engines {
         };
         let metadata = match distributed.metadata {
             Some(metadata) => metadata,
-            None => embedded::open_metadata(config).await?,
+            None => embedded::open_metadata(config, &log, board).await?,
         };
         let totals = match distributed.totals {
             Some(totals) => totals,
@@ -132,6 +134,7 @@ impl Engines {
                 .unwrap_or_else(|| Arc::new(MemoryRecent::new(&config.store))),
             log,
             comments,
+            comments_breaker: board.add_breaker("comment store"),
             metadata,
             metadata_breaker: board.add_breaker("metadata store"),
             totals,

@@ -7,9 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
-use super::{ArchivedComment, CommentStore, Tombstone};
+use super::{
+    ArchiveBatch, Archived, ArchivedComment, CommentKey, CommentStore, StorePositions, Tombstone,
+};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::eventlog::Position;
 use crate::daemon::testing::engine_suite::check_property;
-use crate::protocol::{Comment, CommentId, SequencedComment, StreamId, UserId};
+use crate::protocol::{Comment, CommentId, Epoch, Seq, SequencedComment, StreamId, UserId};
 
 const NODE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const STREAM: StreamId = StreamId(7);
@@ -31,10 +35,41 @@ macro_rules! comment_store_suite {
                 large_batches_are_stored_whole,
                 text_comes_back_unchanged,
                 all_pages_are_all_visible_comments,
+                pages_follow_the_log_whatever_the_clocks_said,
+                a_newer_log_comes_after_an_older_one,
+                positions_are_kept_per_log_and_partition,
+                a_position_without_its_newest_comment_is_none,
         }
     };
 }
 pub(crate) use comment_store_suite;
+
+/// The log of comments whose test does not care.
+pub(crate) const EPOCH: Epoch = Epoch(1);
+
+/// Writes without a position, of the log [`EPOCH`].
+#[async_trait::async_trait]
+pub(crate) trait WriteRows: CommentStore {
+    async fn write_rows(
+        &self,
+        comments: &[ArchivedComment],
+        tombstones: &[Tombstone],
+    ) -> Result<(), StoreError> {
+        let (comments, tombstones) = (comments.to_vec(), tombstones.to_vec());
+        self.write(&ArchiveBatch { comments, tombstones, ..ArchiveBatch::new(EPOCH) }).await
+    }
+}
+
+impl<S: CommentStore + ?Sized> WriteRows for S {}
+
+/// Returns the number of the suite's comments with these numbers that the store has, shown or not.
+pub(crate) async fn kept(store: &impl CommentStore, numbers: std::ops::Range<u64>) -> usize {
+    let mut kept = 0;
+    for number in numbers {
+        kept += usize::from(store.get(comment_id(number)).await.unwrap().is_some());
+    }
+    kept
+}
 
 /// Ids grow with `number`.
 pub(crate) fn comment_id(number: u64) -> CommentId {
@@ -75,6 +110,11 @@ async fn newest(store: &impl CommentStore, stream_id: StreamId) -> Vec<u64> {
     numbers(&store.page(stream_id, None, 1000).await.unwrap())
 }
 
+/// Returns the number of comments that pages show of a stream.
+pub(crate) async fn shown(store: &impl CommentStore, stream_id: StreamId) -> usize {
+    all_pages(store, stream_id, 1000).await.len()
+}
+
 /// Every page of a stream, one after the other.
 async fn all_pages(store: &impl CommentStore, stream_id: StreamId, limit: usize) -> Vec<u64> {
     let mut all = Vec::new();
@@ -92,8 +132,8 @@ async fn all_pages(store: &impl CommentStore, stream_id: StreamId, limit: usize)
 
 pub(crate) async fn pages_are_newest_first_and_join(store: &impl CommentStore) {
     // The order in which they are written is not the order in which they were made.
-    store.write(&range(50..100), &[]).await.unwrap();
-    store.write(&range(0..50), &[]).await.unwrap();
+    store.write_rows(&range(50..100), &[]).await.unwrap();
+    store.write_rows(&range(0..50), &[]).await.unwrap();
     let expected: Vec<u64> = (0..100).rev().collect();
     assert_eq!(newest(store, STREAM).await, expected);
     assert_eq!(all_pages(store, STREAM, 7).await, expected);
@@ -107,55 +147,54 @@ pub(crate) async fn pages_are_newest_first_and_join(store: &impl CommentStore) {
 
 pub(crate) async fn inserting_again_changes_nothing(store: &impl CommentStore) {
     let comments = range(0..10);
-    store.write(&comments, &[]).await.unwrap();
+    store.write_rows(&comments, &[]).await.unwrap();
     let before = store.page(STREAM, None, 100).await.unwrap();
     let mut other = comment(STREAM, 3);
     other.seq = 999;
     let again: Vec<_> = comments.into_iter().chain([other]).chain(range(10..11)).collect();
-    store.write(&again, &[]).await.unwrap();
-    store.write(&again, &[]).await.unwrap();
-    assert_eq!(store.count(STREAM).await.unwrap(), 11);
+    store.write_rows(&again, &[]).await.unwrap();
+    store.write_rows(&again, &[]).await.unwrap();
+    assert_eq!(kept(store, 0..20).await, 11);
     let after = store.page(STREAM, Some(comment_id(10)), 100).await.unwrap();
     assert_eq!(after, before);
 }
 
 pub(crate) async fn deleted_comments_are_on_no_page(store: &impl CommentStore) {
-    store.write(&[], &[tombstone(STREAM, 2)]).await.unwrap();
-    store.write(&range(0..6), &[tombstone(STREAM, 4)]).await.unwrap();
-    store.write(&[], &[tombstone(STREAM, 0), tombstone(STREAM, 4)]).await.unwrap();
+    store.write_rows(&[], &[tombstone(STREAM, 2)]).await.unwrap();
+    store.write_rows(&range(0..6), &[tombstone(STREAM, 4)]).await.unwrap();
+    store.write_rows(&[], &[tombstone(STREAM, 0), tombstone(STREAM, 4)]).await.unwrap();
     assert_eq!(newest(store, STREAM).await, [5, 3, 1]);
-    store.write(&range(0..6), &[]).await.unwrap();
+    store.write_rows(&range(0..6), &[]).await.unwrap();
     assert_eq!(newest(store, STREAM).await, [5, 3, 1], "writing it again does not bring it back");
     assert_eq!(store.page(STREAM, None, 3).await.unwrap().len(), 3, "deleted ones fill no page");
     let deleted = store.get(comment_id(2)).await.unwrap().expect("kept");
     assert!(deleted.deleted);
-    assert_eq!(store.count(STREAM).await.unwrap(), 6);
+    assert_eq!(kept(store, 0..10).await, 6);
 }
 
 pub(crate) async fn shadowed_comments_are_kept_and_on_no_page(store: &impl CommentStore) {
     let mut comments = range(0..3);
     comments[1].shadow = true;
-    store.write(&comments, &[]).await.unwrap();
+    store.write_rows(&comments, &[]).await.unwrap();
     assert_eq!(newest(store, STREAM).await, [2, 0]);
     let shadowed = store.get(comment_id(1)).await.unwrap().expect("kept");
     assert!(shadowed.shadow && !shadowed.deleted);
-    assert_eq!(store.count(STREAM).await.unwrap(), 3);
+    assert_eq!(kept(store, 0..5).await, 3);
 }
 
 pub(crate) async fn streams_do_not_mix(store: &impl CommentStore) {
     let other = StreamId(i64::MAX as u64);
-    store.write(&[comment(STREAM, 1), comment(other, 2)], &[]).await.unwrap();
-    store.write(&[], &[tombstone(other, 1)]).await.unwrap();
+    store.write_rows(&[comment(STREAM, 1), comment(other, 2)], &[]).await.unwrap();
+    store.write_rows(&[], &[tombstone(other, 1)]).await.unwrap();
     assert_eq!(newest(store, STREAM).await, [1]);
     assert_eq!(newest(store, other).await, [2]);
     assert_eq!(newest(store, StreamId(8)).await, [0_u64; 0]);
-    assert_eq!(store.count(StreamId(8)).await.unwrap(), 0);
 }
 
 pub(crate) async fn a_comment_is_found_by_its_id(store: &impl CommentStore) {
     assert_eq!(store.get(comment_id(1)).await.unwrap(), None, "the store is empty");
     let written: Vec<_> = (1..=20).map(|n| comment(StreamId(n * n), n)).collect();
-    store.write(&written, &[tombstone(StreamId(1), 99)]).await.unwrap();
+    store.write_rows(&written, &[tombstone(StreamId(1), 99)]).await.unwrap();
     for expected in &written {
         let found = store.get(expected.comment.comment_id).await.unwrap().expect("written");
         assert_eq!(found.comment, expected.comment.sequenced(expected.seq));
@@ -168,10 +207,10 @@ pub(crate) async fn a_comment_is_found_by_its_id(store: &impl CommentStore) {
 
 pub(crate) async fn tombstones_are_listed_oldest_first(store: &impl CommentStore) {
     let written: Vec<_> = [5, 1, 3, 2, 4].map(|number| tombstone(STREAM, number)).to_vec();
-    store.write(&[], &written).await.unwrap();
+    store.write_rows(&[], &written).await.unwrap();
     let mut later = tombstone(STREAM, 3);
     later.deleted_at = 9999;
-    store.write(&[], &[later]).await.unwrap();
+    store.write_rows(&[], &[later]).await.unwrap();
     let listed = store.tombstones_since(1002, 10).await.unwrap();
     let expected: Vec<_> = (2..=5).map(|number| tombstone(STREAM, number)).collect();
     assert_eq!(listed, expected, "the first tombstone of a comment counts");
@@ -181,11 +220,11 @@ pub(crate) async fn tombstones_are_listed_oldest_first(store: &impl CommentStore
 
 pub(crate) async fn large_batches_are_stored_whole(store: &impl CommentStore) {
     let tombstones: Vec<_> = (0..1000).map(|number| tombstone(STREAM, number)).collect();
-    store.write(&range(0..4099), &tombstones).await.unwrap();
-    assert_eq!(store.count(STREAM).await.unwrap(), 4099);
+    store.write_rows(&range(0..4099), &tombstones).await.unwrap();
+    assert_eq!(kept(store, 0..50).await, 50, "deleted ones too");
     let shown: Vec<u64> = (1000..4099).rev().collect();
     assert_eq!(all_pages(store, STREAM, 1000).await, shown);
-    store.write(&[], &[]).await.unwrap();
+    store.write_rows(&[], &[]).await.unwrap();
 }
 
 pub(crate) async fn text_comes_back_unchanged(store: &impl CommentStore) {
@@ -193,7 +232,7 @@ pub(crate) async fn text_comes_back_unchanged(store: &impl CommentStore) {
     Arc::make_mut(&mut odd.comment).message =
         "'; DROP TABLE comments; -- \u{1F469}\u{200D}\u{1F680} \"?\"".into();
     Arc::make_mut(&mut odd.comment).name = "Zoë \u{5D0}".into();
-    store.write(std::slice::from_ref(&odd), &[]).await.unwrap();
+    store.write_rows(std::slice::from_ref(&odd), &[]).await.unwrap();
     let page = store.page(STREAM, None, 1).await.unwrap();
     assert_eq!(page, [odd.comment.sequenced(odd.seq)]);
 }
@@ -239,9 +278,110 @@ async fn write_steps(store: &impl CommentStore, stream_id: StreamId, steps: &[St
         };
         let comments: Vec<_> = inserts.iter().map(|n| comment(stream_id, *n)).collect();
         let tombstones: Vec<_> = deletes.iter().map(|n| tombstone(stream_id, *n)).collect();
-        store.write(&comments, &tombstones).await.unwrap();
+        store.write_rows(&comments, &tombstones).await.unwrap();
         inserted.extend(inserts);
         deleted.extend(deletes);
     }
     inserted.into_iter().rev().filter(|number| !deleted.contains(number)).collect()
+}
+
+/// Returns a comment with the time of `number` in its id, at another place in the log.
+fn placed(number: u64, seq: Seq) -> ArchivedComment {
+    ArchivedComment { seq, ..comment(STREAM, number) }
+}
+
+/// Three hours, in the numbers of [`comment`].
+const AHEAD: u64 = 3 * 3600 * 10_000;
+/// More than two days, in the same.
+const DAYS_AHEAD: u64 = 50 * 3600 * 10_000;
+
+pub(crate) async fn pages_follow_the_log_whatever_the_clocks_said(store: &impl CommentStore) {
+    // The clock is right, then ahead by hours and by days, then right again, then far behind.
+    let offsets = [0, AHEAD, DAYS_AHEAD, 10_000, 0_u64.wrapping_sub(DAYS_AHEAD)];
+    let numbers = offsets.iter().zip(0..).flat_map(|(offset, phase)| {
+        (0..20_u64).map(move |n| (2 * DAYS_AHEAD + phase * 100 + n).wrapping_add(*offset))
+    });
+    let written: Vec<_> = numbers.zip(1000..).map(|(number, seq)| placed(number, seq)).collect();
+    for batch in written.chunks(7) {
+        store.write_rows(batch, &[]).await.unwrap();
+    }
+    let expected: Vec<u64> = (1000..1100).rev().collect();
+    assert_eq!(newest(store, STREAM).await, expected);
+    for limit in [1, 7, 30] {
+        assert_eq!(all_pages(store, STREAM, limit).await, expected, "pages of {limit}");
+    }
+    let third = written[40].comment.comment_id;
+    assert_eq!(numbers_of(store, Some(third), 3).await, [1039, 1038, 1037]);
+}
+
+async fn numbers_of(
+    store: &impl CommentStore,
+    before: Option<CommentId>,
+    limit: usize,
+) -> Vec<u64> {
+    numbers(&store.page(STREAM, before, limit).await.unwrap())
+}
+
+pub(crate) async fn a_newer_log_comes_after_an_older_one(store: &impl CommentStore) {
+    let (older, newer) = (Epoch(u32::MAX), Epoch(5));
+    let batch = |epoch, comments| ArchiveBatch { comments, ..ArchiveBatch::new(epoch) };
+    store.write(&batch(older, (0..10).map(|n| placed(n, 500 + n)).collect())).await.unwrap();
+    // The topic was made again, and its sequence begins again.
+    store.write(&batch(newer, (10..20).map(|n| placed(n, n - 10)).collect())).await.unwrap();
+    store.write(&batch(older, vec![placed(20, 510)])).await.unwrap();
+    let expected: Vec<u64> = (0..10).rev().chain((500..511).rev()).collect();
+    assert_eq!(newest(store, STREAM).await, expected);
+    assert_eq!(all_pages(store, STREAM, 4).await, expected);
+}
+
+fn at(partition: u32, offset: u64) -> Archived {
+    Archived { next: Position { partition, offset }, newest: None, rewound: false }
+}
+
+/// Returns the positions that the store names, in the order of partitions.
+async fn positions(store: &impl CommentStore, epoch: Epoch) -> Vec<(u32, u64)> {
+    let StorePositions { mut next, has_unplaced } = store.positions(epoch).await.unwrap();
+    assert!(!has_unplaced, "the suite's store is new");
+    next.sort();
+    next.iter().map(|position| (position.partition, position.offset)).collect()
+}
+
+pub(crate) async fn positions_are_kept_per_log_and_partition(store: &impl CommentStore) {
+    let (one, other) = (Epoch(u32::MAX), Epoch(3));
+    assert_eq!(positions(store, one).await, []);
+    let batch = |epoch, archived| ArchiveBatch { archived, ..ArchiveBatch::new(epoch) };
+    store.write(&batch(one, vec![at(0, 100), at(2, 7)])).await.unwrap();
+    store.write(&batch(other, vec![at(0, 3)])).await.unwrap();
+    store.write(&batch(one, vec![at(2, 9)])).await.unwrap();
+    assert_eq!(positions(store, one).await, [(0, 100), (2, 9)]);
+    assert_eq!(positions(store, other).await, [(0, 3)]);
+    assert_eq!(positions(store, EPOCH).await, []);
+    // The store begins again, and continues from there.
+    store.write(&batch(one, vec![Archived { rewound: true, ..at(0, 40) }])).await.unwrap();
+    assert_eq!(positions(store, one).await, [(0, 40), (2, 9)]);
+    store.write(&batch(one, vec![at(0, 60)])).await.unwrap();
+    assert_eq!(positions(store, one).await, [(0, 60), (2, 9)]);
+}
+
+pub(crate) async fn a_position_without_its_newest_comment_is_none(store: &impl CommentStore) {
+    let write = async |comments: Vec<ArchivedComment>, offset, newest: u64| {
+        let newest = Some(CommentKey { stream_id: STREAM, comment_id: comment_id(newest) });
+        let archived = vec![Archived { newest, ..at(0, offset) }];
+        let batch = ArchiveBatch { comments, archived, ..ArchiveBatch::new(EPOCH) };
+        store.write(&batch).await.unwrap();
+    };
+    write(range(0..10), 10, 9).await;
+    assert_eq!(positions(store, EPOCH).await, [(0, 10)]);
+    let without = ArchiveBatch { archived: vec![at(0, 12)], ..ArchiveBatch::new(EPOCH) };
+    store.write(&without).await.unwrap();
+    assert_eq!(positions(store, EPOCH).await, [(0, 12)], "the newest comment is still that of 10");
+    // As if the row had been deleted by hand.
+    write(Vec::new(), 20, 15).await;
+    assert_eq!(positions(store, EPOCH).await, []);
+    let rewound = Archived { rewound: true, ..at(0, 0) };
+    let again = ArchiveBatch { archived: vec![rewound], ..ArchiveBatch::new(EPOCH) };
+    store.write(&again).await.unwrap();
+    assert_eq!(positions(store, EPOCH).await, [(0, 0)]);
+    write(range(10..16), 20, 15).await;
+    assert_eq!(positions(store, EPOCH).await, [(0, 20)]);
 }

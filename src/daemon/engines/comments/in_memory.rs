@@ -2,15 +2,18 @@
 //! but durability, and failures on demand.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{ArchivedComment, CommentStore, StoredComment, Tombstone};
+use super::{
+    ArchiveBatch, ArchivedComment, CommentKey, CommentStore, StorePositions, StoredComment,
+    Tombstone,
+};
 use crate::daemon::engines::StoreError;
-use crate::protocol::{CommentId, Seq, SequencedComment, StreamId};
+use crate::daemon::engines::eventlog::Position;
+use crate::protocol::{CommentId, Epoch, Seq, SequencedComment, StreamId};
 
 /// The store. While it is down, every call fails and changes nothing.
 #[derive(Debug, Default)]
@@ -29,11 +32,36 @@ fn key(stream_id: StreamId, comment_id: CommentId) -> Key {
     (stream_id, comment_id.sort_key())
 }
 
+/// The number of a log, and a comment's sequence in it.
+type Place = (usize, Seq);
+
 #[derive(Debug, Default)]
 struct Tables {
-    comments: BTreeMap<Key, ArchivedComment>,
+    /// In the order in which they were first written to.
+    logs: Vec<Epoch>,
+    comments: BTreeMap<Key, (Place, ArchivedComment)>,
     tombstones: BTreeMap<Key, Tombstone>,
+    positions: BTreeMap<(usize, u32), (u64, Option<CommentKey>)>,
     batches: Vec<Vec<ArchivedComment>>,
+}
+
+impl Tables {
+    fn log_number(&mut self, epoch: Epoch) -> usize {
+        self.logs.iter().position(|known| *known == epoch).unwrap_or_else(|| {
+            self.logs.push(epoch);
+            self.logs.len() - 1
+        })
+    }
+
+    /// Returns the place that a page before this comment ends at.
+    fn place_of(&self, stream_id: StreamId, before: CommentId) -> Option<Place> {
+        let key = key(stream_id, before);
+        if let Some((place, _)) = self.comments.get(&key) {
+            return Some(*place);
+        }
+        let older = self.comments.range((stream_id, [0; 16])..key).next_back();
+        older.map(|(_, ((log, seq), _))| (*log, seq + 1))
+    }
 }
 
 impl InMemoryComments {
@@ -70,6 +98,16 @@ impl InMemoryComments {
         self.lock().tombstones.values().cloned().collect()
     }
 
+    /// Loses everything, as when its files are deleted.
+    pub(crate) fn lose_everything(&self) {
+        *self.lock() = Tables::default();
+    }
+
+    /// Loses the comments and keeps the positions, as when rows are deleted by hand.
+    pub(crate) fn lose_comments(&self) {
+        self.lock().comments.clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock()
     }
@@ -84,27 +122,49 @@ impl InMemoryComments {
 
 #[async_trait]
 impl CommentStore for InMemoryComments {
-    async fn write(
-        &self,
-        comments: &[ArchivedComment],
-        tombstones: &[Tombstone],
-    ) -> Result<(), StoreError> {
+    async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
         let less_one = |left: u32| left.checked_sub(1);
         if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less_one).is_ok() {
             return Err(StoreError::Unavailable("refused by the test".to_owned()));
         }
         let mut tables = self.call()?;
-        tables.batches.push(comments.to_vec());
-        for row in comments {
-            let key = key(row.comment.stream_id, row.comment.comment_id);
-            tables.comments.entry(key).or_insert_with(|| row.clone());
+        let log = tables.log_number(batch.epoch);
+        if !batch.comments.is_empty() || !batch.tombstones.is_empty() {
+            tables.batches.push(batch.comments.clone());
         }
-        for new in tombstones {
+        for row in &batch.comments {
+            let key = key(row.comment.stream_id, row.comment.comment_id);
+            tables.comments.entry(key).or_insert_with(|| ((log, row.seq), row.clone()));
+        }
+        for new in &batch.tombstones {
             let key = key(new.stream_id, new.comment_id);
             tables.tombstones.entry(key).or_insert_with(|| new.clone());
         }
+        for archived in &batch.archived {
+            let Position { partition, offset } = archived.next;
+            let (next, newest) = tables.positions.entry((log, partition)).or_default();
+            *next = offset;
+            if archived.newest.is_some() || archived.rewound {
+                *newest = archived.newest;
+            }
+        }
         Ok(())
+    }
+
+    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
+        let mut tables = self.call()?;
+        let log = tables.log_number(epoch);
+        let of_log = tables.positions.range((log, 0)..=(log, u32::MAX));
+        let is_there = |newest: &CommentKey| {
+            tables.comments.contains_key(&key(newest.stream_id, newest.comment_id))
+        };
+        let complete = of_log.filter(|(_, (_, newest))| newest.as_ref().is_none_or(is_there));
+        let next = complete.map(|((_, partition), (offset, _))| Position {
+            partition: *partition,
+            offset: *offset,
+        });
+        Ok(StorePositions { next: next.collect(), has_unplaced: false })
     }
 
     async fn page(
@@ -115,17 +175,28 @@ impl CommentStore for InMemoryComments {
     ) -> Result<Vec<SequencedComment>, StoreError> {
         assert!((1..=1000).contains(&limit), "outside of the contract: {limit}");
         let tables = self.call()?;
-        let newest = Bound::Included((stream_id, [u8::MAX; 16]));
-        let end = before.map_or(newest, |before| Bound::Excluded(key(stream_id, before)));
-        let older = tables.comments.range((Bound::Included((stream_id, [0; 16])), end)).rev();
-        let shown = older.filter(|(key, row)| !row.shadow && !tables.tombstones.contains_key(*key));
-        Ok(shown.take(limit).map(|(_, row)| row.comment.sequenced(row.seq)).collect())
+        let end = match before {
+            None => (usize::MAX, Seq::MAX),
+            Some(before) => match tables.place_of(stream_id, before) {
+                None => return Ok(Vec::new()),
+                Some(end) => end,
+            },
+        };
+        let of_stream = tables.comments.range((stream_id, [0; 16])..=(stream_id, [u8::MAX; 16]));
+        let shown = of_stream.filter(|(key, (place, row))| {
+            *place < end && !row.shadow && !tables.tombstones.contains_key(*key)
+        });
+        let mut shown: Vec<_> = shown.map(|(_, placed)| placed).collect();
+        shown.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
+        shown.truncate(limit);
+        Ok(shown.into_iter().map(|(_, row)| row.comment.sequenced(row.seq)).collect())
     }
 
     async fn get(&self, comment_id: CommentId) -> Result<Option<StoredComment>, StoreError> {
         let tables = self.call()?;
-        let found = tables.comments.iter().find(|(_, row)| row.comment.comment_id == comment_id);
-        Ok(found.map(|(key, row)| StoredComment {
+        let mut all = tables.comments.iter();
+        let found = all.find(|(_, (_, row))| row.comment.comment_id == comment_id);
+        Ok(found.map(|(key, (_, row))| StoredComment {
             comment: row.comment.sequenced(row.seq),
             stream_id: row.comment.stream_id,
             deleted: tables.tombstones.contains_key(key),
@@ -144,12 +215,6 @@ impl CommentStore for InMemoryComments {
         since.sort_by_key(|tombstone| tombstone.deleted_at);
         since.truncate(limit);
         Ok(since)
-    }
-
-    async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError> {
-        let tables = self.call()?;
-        let of_stream = tables.comments.keys().filter(|(of, _)| *of == stream_id);
-        Ok(of_stream.count() as u64)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -4,10 +4,12 @@
 //! machine; [`postgres`] and [`cassandra`] (also ScyllaDB) for many nodes.
 //!
 //! Always holds: inserting a comment again changes nothing; marking a comment as deleted works
-//! before and after it is inserted, and again. Pages are ordered by comment id (creation time),
-//! newest first, and never show a deleted or a shadow-banned comment. Comments older than
-//! [`retention`] are removed in the background, never after their tombstones; one that is written
-//! again may be ignored.
+//! before and after it is inserted, and again. Pages are ordered by the log's sequence, newest
+//! first, and never show a deleted or a shadow-banned comment; comments of an older log, one of
+//! another epoch, come after all of a newer one. Times are only shown, so a wrong clock changes no
+//! order. The store knows how far it has stored each partition of the log, whatever a consumer
+//! group says: see [`CommentStore::positions`]. Comments older than [`retention`] are removed in
+//! the background, never after their tombstones; one that is written again may be ignored.
 //!
 //! When full: [`crate::daemon::engines::StoreError::Unavailable`]; nothing of the batch counts as
 //! stored.
@@ -29,8 +31,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::daemon::engines::StoreError;
+use crate::daemon::engines::eventlog::Position;
 use crate::protocol::comment::Comment;
-use crate::protocol::{CommentId, Seq, SequencedComment, StreamId};
+use crate::protocol::{CommentId, Epoch, Seq, SequencedComment, StreamId};
 
 /// A comment to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,52 @@ pub struct Tombstone {
     pub deleted_at: u64,
 }
 
+/// One write of the archiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveBatch {
+    /// The log that everything in the batch was read from.
+    pub epoch: Epoch,
+    pub comments: Vec<ArchivedComment>,
+    pub tombstones: Vec<Tombstone>,
+    /// Stored together with the rows, or after them.
+    pub archived: Vec<Archived>,
+}
+
+impl ArchiveBatch {
+    /// Returns a batch without contents.
+    pub fn new(epoch: Epoch) -> Self {
+        Self { epoch, comments: Vec::new(), tombstones: Vec::new(), archived: Vec::new() }
+    }
+}
+
+/// How far the store has a partition of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Archived {
+    /// Everything before this is stored.
+    pub next: Position,
+    /// The newest comment of the partition in this batch. While the store has a position but not
+    /// this comment, somebody has deleted rows.
+    pub newest: Option<CommentKey>,
+    /// Whether the store begins again at `next`, because it lost what was before its position.
+    pub rewound: bool,
+}
+
+/// A comment in the comment tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommentKey {
+    pub stream_id: StreamId,
+    pub comment_id: CommentId,
+}
+
+/// The store's own positions in one log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StorePositions {
+    /// At most one per partition. A partition whose rows are gone has none.
+    pub next: Vec<Position>,
+    /// Whether the store has comments of a version that stored no positions.
+    pub has_unplaced: bool,
+}
+
 /// One comment as stored, deleted or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredComment {
@@ -63,15 +112,15 @@ pub struct StoredComment {
 /// The contract.
 #[async_trait]
 pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
-    /// Stores comments and tombstones in one transaction (or batch).
-    async fn write(
-        &self,
-        comments: &[ArchivedComment],
-        tombstones: &[Tombstone],
-    ) -> Result<(), StoreError>;
+    /// Stores a batch in one transaction, or the positions last.
+    async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError>;
 
-    /// Returns at most `limit` (1 to 1000) comments of a stream that are older than `before`, or
-    /// the newest ones, newest first. `before` need not exist.
+    /// Returns how far the store has the log of this epoch.
+    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError>;
+
+    /// Returns at most `limit` (1 to 1000) comments of a stream that come before `before` in the
+    /// log, or the newest ones, newest first. An unknown `before` stands for the newest comment
+    /// with an older id.
     async fn page(
         &self,
         stream_id: StreamId,
@@ -91,10 +140,7 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Vec<Tombstone>, StoreError>;
 
-    /// Returns the number of comments kept of a stream, deleted and shadow-banned ones included.
-    async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError>;
-
-    /// Succeeds if the store answers. The breaker's health check.
+    /// Succeeds if the store would accept a write. The breaker's health check.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 

@@ -5,20 +5,45 @@ use std::sync::Arc;
 use super::{StoredComment, Tombstone};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
-use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
+use crate::daemon::engines::eventlog::Position;
+use crate::protocol::{SequencedComment, StreamId, UserId};
 
 const LONGEST_PAGE: usize = 1000;
-/// Sorts after every key.
-const NEWEST: [u8; 17] = [0xFF; 17];
 
 /// Returns the number of comments that a page may have.
 pub(super) fn page_limit(limit: usize) -> usize {
     limit.clamp(1, LONGEST_PAGE)
 }
 
-/// Returns the sort key that a page ends before; `None` is the newest page.
-pub(super) fn end_key(before: Option<CommentId>) -> Vec<u8> {
-    before.map_or_else(|| NEWEST.to_vec(), |id| id.sort_key().to_vec())
+/// The place of a comment in the order of pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The number of the log, given in the order in which the store saw the logs. 0 for comments of
+    /// a version that did not number them.
+    pub(super) log: i64,
+    pub(super) seq: i64,
+}
+
+impl Place {
+    /// Comes after every comment.
+    pub(super) const END: Self = Self { log: i64::MAX, seq: i64::MAX };
+
+    /// Returns the place right after this one.
+    pub(super) fn next(self) -> Self {
+        Self { seq: self.seq.saturating_add(1), ..self }
+    }
+}
+
+pub(super) fn place(row: &impl Columns) -> Result<Place, StoreError> {
+    Ok(Place { log: row.integer("log")?, seq: row.integer("seq")? })
+}
+
+/// Returns the position of a row of `archive_positions`.
+pub(super) fn position(row: &impl Columns) -> Result<Position, StoreError> {
+    let partition = row.natural("log_partition")?;
+    let partition = u32::try_from(partition)
+        .map_err(|_| StoreError::Corrupt(format!("a position in partition {partition}")))?;
+    Ok(Position { partition, offset: row.natural("next_offset")? })
 }
 
 /// Converts a limit for a `LIMIT` clause.

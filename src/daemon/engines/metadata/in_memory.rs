@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{MAX_USERS_NAMED, MetadataStore, NewAudit, UserRecord};
+use super::{
+    EventOfReview, MAX_USERS_NAMED, MetadataStore, NewAudit, PendingEvent, SWEEP_AFTER_MS,
+    UserRecord,
+};
 use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
 use crate::protocol::events::Decision;
@@ -33,6 +36,8 @@ struct Tables {
     /// With the decision, once there is one.
     reviews: Vec<(ReviewItem, Option<Decision>)>,
     audit: Vec<AuditEntry>,
+    /// By number, with the time of the last claim.
+    events: BTreeMap<u64, (u64, PendingEvent)>,
 }
 
 /// Called with the name of each method that is carried out; for a sanction, with its kind.
@@ -66,7 +71,8 @@ impl Tables {
     }
 
     fn sweep_sanctions(&mut self, now_ms: u64) {
-        self.sanctions.retain(|sanction| is_in_force(sanction, now_ms));
+        let swept_ms = now_ms.saturating_sub(SWEEP_AFTER_MS);
+        self.sanctions.retain(|sanction| is_in_force(sanction, swept_ms));
     }
 
     /// Undecided items, oldest first.
@@ -80,12 +86,10 @@ impl Tables {
     fn review(
         &mut self,
         comment_id: CommentId,
-        decided: bool,
     ) -> Result<&mut (ReviewItem, Option<Decision>), StoreError> {
         let mut reviews = self.reviews.iter_mut();
-        let found = reviews.find(|(item, decision)| {
-            item.comment_id == comment_id && decision.is_some() == decided
-        });
+        let found =
+            reviews.find(|(item, decision)| item.comment_id == comment_id && decision.is_none());
         found.ok_or(StoreError::NotFound("comment in the review queue"))
     }
 }
@@ -289,7 +293,9 @@ impl MetadataStore for InMemoryMetadata {
         let mut tables = self.call("lift")?;
         tables.sweep_sanctions(audit.at);
         let before = tables.sanctions.len();
-        tables.sanctions.retain(|s| s.user_id != user_id || !kinds.contains(&s.kind));
+        tables.sanctions.retain(|s| {
+            s.user_id != user_id || !kinds.contains(&s.kind) || !is_in_force(s, audit.at)
+        });
         if tables.sanctions.len() == before {
             return Err(StoreError::NotFound("sanction in force on this user"));
         }
@@ -326,23 +332,51 @@ impl MetadataStore for InMemoryMetadata {
         &self,
         comment_id: CommentId,
         decision: Decision,
+        event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), StoreError> {
         let mut tables = self.call("decide_review")?;
-        let (item, decided) = tables.review(comment_id, false)?;
+        let (item, decided) = tables.review(comment_id)?;
         *decided = Some(decision);
         let item = item.clone();
-        Ok((tables.record(audit), item))
+        let at = audit.at;
+        let number = tables.record(audit);
+        if let Some(event) = event(&item) {
+            tables.events.insert(number, (at, event));
+        }
+        Ok((number, item))
     }
 
-    async fn reopen_review(
+    async fn audit_with_event(
         &self,
-        comment_id: CommentId,
+        event: PendingEvent,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
-        let mut tables = self.call("reopen_review")?;
-        tables.review(comment_id, true)?.1 = None;
-        Ok(tables.record(audit))
+        let mut tables = self.call("audit_with_event")?;
+        let at = audit.at;
+        let number = tables.record(audit);
+        tables.events.insert(number, (at, event));
+        Ok(number)
+    }
+
+    async fn claim_events(
+        &self,
+        now_ms: u64,
+        pause_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, PendingEvent)>, StoreError> {
+        let mut tables = self.call("claim_events")?;
+        let due = tables.events.iter_mut().filter(|(_, (at, _))| *at + pause_ms <= now_ms);
+        let claim = |(number, (at, event)): (&u64, &mut (u64, PendingEvent))| {
+            *at = now_ms;
+            (*number, event.clone())
+        };
+        Ok(due.take(limit).map(claim).collect())
+    }
+
+    async fn event_published(&self, number: u64) -> Result<(), StoreError> {
+        self.call("event_published")?.events.remove(&number);
+        Ok(())
     }
 
     async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError> {

@@ -4,7 +4,9 @@
 //! Engines: [`sqlite`] for one machine, [`postgres`] for many nodes.
 //!
 //! Always holds: each method is one transaction; whatever returned `Ok` is durable. A change by an
-//! operator and its audit entry are stored together or not at all.
+//! operator and its audit entry are stored together or not at all. That includes changes that take
+//! effect in the event log, such as a deletion: their event is stored with the audit entry, and
+//! stays until the log has it.
 //!
 //! When full: [`crate::daemon::engines::StoreError::Unavailable`], and nothing changed.
 
@@ -47,6 +49,21 @@ impl NewAudit {
         self
     }
 }
+
+/// An event for the comment topic of the log, as a change decided it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingEvent {
+    /// The key of the record.
+    pub stream_id: StreamId,
+    pub payload: Vec<u8>,
+}
+
+/// Returns the event of a decided review item, if the decision has one.
+pub type EventOfReview<'a> = &'a (dyn Fn(&ReviewItem) -> Option<PendingEvent> + Send + Sync);
+
+/// Sanctions that ran out less than this before a change stay in the table: the clock of the node
+/// that makes the change may be ahead, and the sanction in force on all others.
+pub(crate) const SWEEP_AFTER_MS: u64 = 24 * 3_600_000;
 
 /// A user as last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,21 +142,34 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     /// Returns undecided items, oldest first.
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError>;
     async fn review_count(&self) -> Result<u64, StoreError>;
-    /// Records the decision and removes the item from the queue. [`StoreError::NotFound`] if it is
-    /// not queued.
+    /// Records the decision, removes the item from the queue and stores its event as pending.
+    /// [`StoreError::NotFound`] if it is not queued.
     async fn decide_review(
         &self,
         comment_id: CommentId,
         decision: Decision,
+        event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), StoreError>;
-    /// Returns an item to the queue because its decision could not be carried out.
-    /// [`StoreError::NotFound`] unless it is decided.
-    async fn reopen_review(
+
+    // events for the log
+    /// Records an action and stores its event as pending. Returns the entry's number, which is also
+    /// that of the event.
+    async fn audit_with_event(
         &self,
-        comment_id: CommentId,
+        event: PendingEvent,
         audit: NewAudit,
     ) -> Result<u64, StoreError>;
+    /// Returns at most `limit` pending events, oldest first, that nobody has claimed within
+    /// `pause_ms` before `now_ms`, and claims them. A new event counts as claimed by its creator.
+    async fn claim_events(
+        &self,
+        now_ms: u64,
+        pause_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, PendingEvent)>, StoreError>;
+    /// Removes a pending event, because the log has it.
+    async fn event_published(&self, number: u64) -> Result<(), StoreError>;
 
     // audit
     /// Records an action that changes nothing else in the store, and returns the entry's number.

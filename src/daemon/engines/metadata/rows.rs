@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::UserRecord;
+use super::{PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::Columns;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction};
@@ -84,6 +84,14 @@ pub(super) fn audit_entry(row: &impl Columns) -> Result<AuditEntry, StoreError> 
         target: row.text("target")?.to_owned(),
         detail,
     })
+}
+
+pub(super) fn pending_event(row: &impl Columns) -> Result<(u64, PendingEvent), StoreError> {
+    let event = PendingEvent {
+        stream_id: StreamId(row.natural("stream_id")?),
+        payload: row.bytes("payload")?.to_vec(),
+    };
+    Ok((row.natural("number")?, event))
 }
 
 /// Returns the protocol's text for a value of an enum without fields.

@@ -30,8 +30,9 @@ impl Consumers {
         let archiver = base.has_role(NodeRole::Archiver).then(|| Archiver {
             log: base.engines.log.clone(),
             store: base.engines.comments.clone(),
-            breaker: base.board.add_breaker("comment store"),
+            breaker: base.engines.comments_breaker.clone(),
             metrics: base.board.metrics().clone(),
+            problems: base.board.problems().clone(),
             config: base.config.store.clone(),
             clock: base.clock.clone(),
         });

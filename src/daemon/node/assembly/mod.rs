@@ -10,6 +10,7 @@
 
 mod consumers;
 mod edge;
+mod probes;
 mod timers;
 
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ pub(super) struct Node {
     consumers: Consumers,
     gateway: Gateway,
     admin: Admin,
+    control: Control,
     throttle_orders: mpsc::Receiver<ThrottleOrder>,
     fatal: FatalErrors,
 }
@@ -221,9 +223,9 @@ impl Node {
                 (Some(tasks), gateway)
             }
         };
-        let admin = base.bind_admin(control, gateway.local_addr(), secret)?;
+        let admin = base.bind_admin(control.clone(), gateway.local_addr(), secret)?;
         let fatal = FatalErrors(fatal);
-        Ok(Self { base, tasks, edge, consumers, gateway, admin, throttle_orders, fatal })
+        Ok(Self { base, tasks, edge, consumers, gateway, admin, control, throttle_orders, fatal })
     }
 
     /// Returns the address that viewers connect to; on a node without viewers, that of its health
@@ -234,7 +236,8 @@ impl Node {
 
     /// Spawns every task, the gateway last. The node is ready when this returns.
     pub(super) fn start(self) -> RunningNode {
-        let Self { base, tasks, edge, consumers, gateway, admin, throttle_orders, fatal } = self;
+        let Self { base, tasks, edge, consumers, gateway, admin, control, throttle_orders, fatal } =
+            self;
         start_direct_path(&base, &tasks, &fatal);
         let delivery = edge.map(|edge| edge.start(&tasks, &fatal));
         consumers.start(&tasks.consumers);
@@ -244,6 +247,7 @@ impl Node {
         });
         timers::start(&base, delivery.clone(), &tasks.rest);
         start_admin(admin, &tasks.rest);
+        fatal.spawn(&tasks.rest, "recorded changes", |stop| control.publish_pending(stop));
         let certificate = gateway.certificate();
         base.board.set_ready(true);
         fatal.spawn(&tasks.accept, "gateway", |stop| gateway.run(stop));

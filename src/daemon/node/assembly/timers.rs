@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::NodeBase;
+use super::{NodeBase, probes};
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink as _};
 use crate::daemon::base::supervise::Supervisor;
@@ -26,10 +26,11 @@ const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 /// Starts the tasks of the roles and engines this node has.
 pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Supervisor) {
     let reloaded = base.clone();
+    let reads = base.board.add_breaker("metadata store (reads)");
     group.spawn("reload", move |stop| {
-        let (base, viewers) = (reloaded.clone(), viewers.clone());
+        let (base, viewers, reads) = (reloaded.clone(), viewers.clone(), reads.clone());
         every(RELOAD_INTERVAL, stop, async move || {
-            let read = base.engines.metadata_breaker.observe(reload(&base).await);
+            let read = reads.observe(reload(&base).await);
             match read {
                 Ok(()) => disconnect_banned(&base.sanctions, viewers.as_ref()).await,
                 Err(error) => {
@@ -53,6 +54,7 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
             }
         });
     }
+    probes::start(base, group);
     start_health_checks(base, group);
     if let Some(log) = base.engines.embedded_log.clone() {
         group.spawn("retention", move |stop| {

@@ -4,23 +4,40 @@ use std::collections::BTreeMap;
 
 use tracing::warn;
 
-use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
+use crate::daemon::engines::comments::{
+    ArchiveBatch, Archived, ArchivedComment, CommentKey, Tombstone,
+};
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
 use crate::daemon::engines::eventlog::{ConsumerGroup, Polled, Position, Record, Topic};
+use crate::protocol::Epoch;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
-    pub(super) comments: Vec<ArchivedComment>,
-    pub(super) tombstones: Vec<Tombstone>,
+    rows: ArchiveBatch,
     /// Each with the key of its record.
     pub(super) dead_letters: Vec<(u64, DeadLetter)>,
+    /// Partitions that this member reads since the batch began, each with its first offset.
+    pub(super) assigned: Vec<Position>,
+    /// Partitions that another member reads now.
+    pub(super) revoked: Vec<u32>,
     records: usize,
-    /// By partition, the offset after the last record of the batch.
-    next: BTreeMap<u32, u64>,
+    /// By partition, how far the batch goes.
+    archived: BTreeMap<u32, Archived>,
 }
 
 impl Batch {
+    pub(super) fn new(epoch: Epoch) -> Self {
+        Self {
+            rows: ArchiveBatch::new(epoch),
+            dead_letters: Vec::new(),
+            assigned: Vec::new(),
+            revoked: Vec::new(),
+            records: 0,
+            archived: BTreeMap::new(),
+        }
+    }
+
     /// Returns the number of records, whatever they contain.
     pub(super) fn len(&self) -> usize {
         self.records
@@ -32,19 +49,34 @@ impl Batch {
 
     /// Returns the positions to commit once the batch is stored.
     pub(super) fn positions(&self) -> Vec<Position> {
-        let next = self.next.iter();
-        next.map(|(&partition, &offset)| Position { partition, offset }).collect()
+        self.archived.values().map(|archived| archived.next).collect()
+    }
+
+    /// Returns what the store gets.
+    pub(super) fn rows(&mut self) -> &ArchiveBatch {
+        self.rows.archived = self.archived.values().copied().collect();
+        &self.rows
     }
 
     pub(super) fn add(&mut self, polled: Polled) {
-        for record in &polled.records {
+        self.assigned.extend(polled.assigned);
+        self.add_records(&polled.records);
+        // Another member commits these; storing their records again does no harm.
+        for partition in &polled.revoked {
+            self.archived.remove(partition);
+            self.assigned.retain(|position| position.partition != *partition);
+        }
+        self.revoked.extend(polled.revoked);
+    }
+
+    pub(super) fn add_records(&mut self, records: &[Record]) {
+        for record in records {
+            let Position { partition, offset } = record.position;
+            let next = Position { partition, offset: offset + 1 };
+            let begun = Archived { next, newest: None, rewound: false };
+            self.archived.entry(partition).or_insert(begun).next = next;
             self.add_record(record);
             self.records += 1;
-            self.next.insert(record.position.partition, record.position.offset + 1);
-        }
-        // Another member commits these; storing their records again does no harm.
-        for partition in polled.revoked {
-            self.next.remove(&partition);
         }
     }
 
@@ -63,12 +95,16 @@ impl Batch {
 
     fn add_comment(&mut self, event: CommentSubmitted, position: Position) {
         let CommentSubmitted { comment, shadow, .. } = event;
-        self.comments.push(ArchivedComment { comment, seq: position.offset, shadow });
+        if let Some(archived) = self.archived.get_mut(&position.partition) {
+            let (stream_id, comment_id) = (comment.stream_id, comment.comment_id);
+            archived.newest = Some(CommentKey { stream_id, comment_id });
+        }
+        self.rows.comments.push(ArchivedComment { comment, seq: position.offset, shadow });
     }
 
     fn add_decision(&mut self, event: &CommentModerated) {
         let Some(deletion) = event.deletion() else { return };
-        self.tombstones.push(Tombstone {
+        self.rows.tombstones.push(Tombstone {
             stream_id: event.stream_id,
             comment_id: deletion.comment_id,
             reason: deletion.reason,

@@ -4,13 +4,16 @@
 //! Out: batches in the comment store; records that cannot be decoded, in the dead-letter topic.
 //!
 //! Always holds: the position is committed only after the store has the batch, and writing a batch
-//! again changes nothing, so a crash at any moment loses nothing and stores nothing twice. A record
-//! that cannot be decoded is skipped and never blocks others.
+//! again changes nothing, so a crash at any moment loses nothing and stores nothing twice. A store
+//! that has less than the position says, because it was lost or restored from a backup, gets the
+//! rest again from the log (`rebuild.rs`). A record that cannot be decoded is skipped and never
+//! blocks others.
 //!
 //! When full: one batch (`archive_batch` records) is in memory. While the store refuses it, nothing
 //! more is read, and the log keeps the rest.
 
 mod batch;
+mod rebuild;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +23,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use self::batch::Batch;
+use self::rebuild::StoreWatch;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::StoreConfig;
 use crate::daemon::base::metrics::Metrics;
+use crate::daemon::base::problems::Problems;
 use crate::daemon::base::supervise::breaker::Breaker;
-use crate::daemon::engines::comments::SharedCommentStore;
+use crate::daemon::engines::comments::{ArchiveBatch, SharedCommentStore};
 use crate::daemon::engines::eventlog::{
     ConsumerGroup, LogConsumer, LogError, SharedLog, StartAt, Topic,
 };
 use crate::net::backoff::BackoffBounds;
+use crate::protocol::Epoch;
 
 /// Wait of one poll while the log is quiet.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
@@ -45,6 +51,7 @@ pub struct Archiver {
     /// The breaker of the comment store.
     pub breaker: Arc<Breaker>,
     pub metrics: Metrics,
+    pub problems: Problems,
     pub config: StoreConfig,
     pub clock: SharedClock,
 }
@@ -58,6 +65,8 @@ pub enum ArchiveError {
     DeadLetter(#[source] LogError),
     #[error("the archiver cannot commit its position: {0}")]
     Commit(#[source] LogError),
+    #[error("the event log was replaced: its epoch is {now}, it was {before}")]
+    Replaced { before: Epoch, now: Epoch },
 }
 
 impl Archiver {
@@ -69,18 +78,27 @@ impl Archiver {
             .consume(Topic::CommentEvents, ConsumerGroup::Archiver, StartAt::Earliest)
             .await;
         let mut consumer = joined.map_err(ArchiveError::Read)?;
+        let mut watch = StoreWatch::new(self.log.epoch());
         while !stop.is_cancelled() {
-            let batch = self.collect(&mut *consumer, &stop).await?;
+            let mut batch = self.collect(&mut *consumer, &watch, &stop).await?;
+            let now = self.log.epoch();
+            if now != watch.epoch() {
+                return Err(ArchiveError::Replaced { before: watch.epoch(), now });
+            }
+            if !self.compare(&mut watch, &batch, &stop).await? {
+                return Ok(());
+            }
             if batch.is_empty() {
                 continue;
             }
-            if !self.store(&batch, &stop).await {
+            if !self.store(&mut batch, &stop).await {
                 warn!(
                     records = batch.len(),
                     "stopped before the comment store accepted the last batch"
                 );
                 return Ok(());
             }
+            watch.stored(&batch.positions());
             self.append_dead_letters(&batch).await?;
             self.commit(&mut *consumer, &batch, &stop).await?;
         }
@@ -109,13 +127,15 @@ impl Archiver {
         }
     }
 
-    /// Reads until the batch is full, or `archive_interval` after its first record.
+    /// Reads until the batch is full, or `archive_interval` after its first record. Returns an
+    /// empty batch when the store must be compared with the position.
     async fn collect(
         &self,
         consumer: &mut dyn LogConsumer,
+        watch: &StoreWatch,
         stop: &CancellationToken,
     ) -> Result<Batch, ArchiveError> {
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(watch.epoch());
         let mut deadline = None;
         loop {
             let wait = deadline.map_or(IDLE_WAIT, |end: Instant| end - Instant::now());
@@ -133,7 +153,8 @@ impl Archiver {
                 }
                 Err(error) => return Err(ArchiveError::Read(error)),
             }
-            if batch.len() >= self.config.archive_batch {
+            let is_due = watch.is_due() || !batch.assigned.is_empty();
+            if batch.len() >= self.config.archive_batch || (batch.is_empty() && is_due) {
                 return Ok(batch);
             }
             if deadline.is_none() && !batch.is_empty() {
@@ -147,19 +168,21 @@ impl Archiver {
 
     /// Writes the batch, and retries until the store has it. Returns false if `stop` was cancelled
     /// before that.
-    async fn store(&self, batch: &Batch, stop: &CancellationToken) -> bool {
-        if batch.comments.is_empty() && batch.tombstones.is_empty() {
-            return true;
+    async fn store(&self, batch: &mut Batch, stop: &CancellationToken) -> bool {
+        let rows = batch.rows();
+        if !self.write(rows, stop).await {
+            return false;
         }
+        self.metrics.comments_archived.inc_by(rows.comments.len() as u64);
+        true
+    }
+
+    async fn write(&self, rows: &ArchiveBatch, stop: &CancellationToken) -> bool {
         let mut backoff = RETRY.start();
         loop {
             if self.breaker.permits() {
-                let written = self.store.write(&batch.comments, &batch.tombstones).await;
-                match self.breaker.observe(written) {
-                    Ok(()) => {
-                        self.metrics.comments_archived.inc_by(batch.comments.len() as u64);
-                        return true;
-                    }
+                match self.breaker.observe(self.store.write(rows).await) {
+                    Ok(()) => return true,
                     Err(error) => warn!(%error, "comment store refused a batch; retrying"),
                 }
             }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::cluster::CommandResults;
+use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::pages::pages;
-use crate::daemon::engines::eventlog::{LogError, NewRecord, Record, Topic};
+use crate::daemon::engines::eventlog::{LogError, Record, Topic};
 use crate::protocol::admin::{DeleteRequest, Outcome};
 use crate::protocol::events::{CommentModerated, Decision, Event};
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -47,7 +47,6 @@ impl Control {
         let comment_id = request.comment_id;
         let CommentOwner { stream_id, user_id } = self.owner(comment_id).await?;
         let entry = self.entry(actor, "delete", format!("comment {comment_id}"), request);
-        let audit_id = self.parts.metadata.audit(entry).await?;
         let rejected = CommentModerated {
             stream_id,
             comment_id,
@@ -58,33 +57,11 @@ impl Control {
             decided_by: actor.name().into(),
         };
         let deletion = rejected.deletion();
-        self.publish_decision(rejected).await?;
+        let event = Event::CommentModerated(rejected);
+        let audit_id = self.parts.metadata.audit_with_event(pending(&event), entry).await?;
+        self.publish(audit_id, event).await?;
         let base = outcome(audit_id, CommandResults::default(), started);
         Ok(Outcome { user_id: Some(user_id), deletion, ..base })
-    }
-
-    /// Appends a decision to the comment topic, where it gets its place in the order viewers see,
-    /// and to the moderation topic under its user, for reputation.
-    pub(super) async fn publish_decision(&self, event: CommentModerated) -> Result<(), LogError> {
-        let CommentModerated { stream_id, user_id, .. } = event;
-        let event = Event::CommentModerated(event);
-        self.append(Topic::CommentEvents, stream_id.0, &event).await?;
-        // The deletion is durable now. Reputation tolerates a missing entry.
-        if let Err(error) = self.append(Topic::ModerationEvents, user_id.0, &event).await {
-            warn!(%user_id, %error, "decision not recorded for the user's reputation");
-        }
-        Ok(())
-    }
-
-    pub(super) async fn append(
-        &self,
-        topic: Topic,
-        key: u64,
-        event: &Event,
-    ) -> Result<(), LogError> {
-        let timestamp_ms = self.parts.clock.now_ms();
-        let record = NewRecord { key, timestamp_ms, payload: event.encode().into() };
-        self.parts.log.append(topic, vec![record]).await.map(drop)
     }
 
     /// Looks in the store, then in the newest records of the log: the comment may not be archived

@@ -34,6 +34,11 @@ pub enum ControlError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(
+        "recorded as audit entry {audit_id}, and carried out as soon as the event log accepts it: \
+         {cause}"
+    )]
+    Deferred { audit_id: u64, cause: LogError },
     #[error(transparent)]
     Bus(#[from] BusError),
     #[error(transparent)]
@@ -65,7 +70,7 @@ impl ControlError {
             | Self::NotQueued(_)
             | Self::NotSanctioned(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),
-            Self::Log(error) => log_code(error),
+            Self::Log(error) | Self::Deferred { cause: error, .. } => log_code(error),
             Self::Bus(BusError::Unavailable(_)) => ErrorCode::StoreUnavailable,
             Self::Bus(BusError::Closed) => ErrorCode::ShuttingDown,
             Self::Registry(RegistryError::TooManyConnections(_)) => ErrorCode::TooManyConnections,

@@ -24,6 +24,7 @@ mod comments;
 mod drain;
 pub mod endpoint;
 mod error;
+mod events;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used, reason = "a test may fail here")]
 pub(crate) mod fakes;

@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
 use tokio::time::Instant;
-use tracing::error;
 
 use super::cluster::CommandResults;
 use super::comments::public_reason;
+use super::events::pending;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::eventlog::{LogError, Topic};
-use crate::daemon::engines::metadata::NewAudit;
+use crate::protocol::Role;
 use crate::protocol::admin::{Outcome, ReviewItem, ReviewRequest};
-use crate::protocol::comment::{Comment, Deletion};
+use crate::protocol::comment::Comment;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
-use crate::protocol::{CommentId, Role};
 
 impl Control {
     /// Returns the undecided comments, oldest first.
@@ -30,14 +27,10 @@ impl Control {
         request: &ReviewRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        let (audit_id, item) = self.decide(actor, request, Decision::Accept, "approve").await?;
-        if item.held {
-            let event = Event::CommentSubmitted(released(&item));
-            let published = self.append(Topic::CommentEvents, item.stream_id.0, &event).await;
-            self.reopen_on_failure(&item, published).await?;
-        }
-        let base = outcome(audit_id, CommandResults::default(), started);
-        Ok(Outcome { user_id: Some(item.user_id), ..base })
+        let event = |item: &ReviewItem| item.held.then(|| Event::CommentSubmitted(released(item)));
+        let decided = self.decide(actor, request, Decision::Accept, "approve", &event).await?;
+        let base = outcome(decided.audit_id, CommandResults::default(), started);
+        Ok(Outcome { user_id: Some(decided.item.user_id), ..base })
     }
 
     /// Rejects a comment. A visible comment is deleted; a held one is never published.
@@ -47,69 +40,58 @@ impl Control {
         request: &ReviewRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        let (audit_id, item) = self.decide(actor, request, Decision::Reject, "reject").await?;
-        let mut deletion: Option<Deletion> = None;
-        if !item.held {
-            let rejected = CommentModerated {
+        let timestamp = self.parts.clock.now_ms();
+        let event = |item: &ReviewItem| {
+            let rejected = || CommentModerated {
                 stream_id: item.stream_id,
                 comment_id: item.comment_id,
                 user_id: item.user_id,
                 decision: Decision::Reject,
                 reason: public_reason(request.reason.as_deref()),
-                timestamp: self.parts.clock.now_ms(),
+                timestamp,
                 decided_by: actor.name().into(),
             };
-            deletion = rejected.deletion();
-            let published = self.publish_decision(rejected).await;
-            self.reopen_on_failure(&item, published).await?;
-        }
-        let base = outcome(audit_id, CommandResults::default(), started);
-        Ok(Outcome { user_id: Some(item.user_id), deletion, ..base })
+            (!item.held).then(|| Event::CommentModerated(rejected()))
+        };
+        let decided = self.decide(actor, request, Decision::Reject, "reject", &event).await?;
+        let deletion = match event(&decided.item) {
+            Some(Event::CommentModerated(rejected)) => rejected.deletion(),
+            _ => None,
+        };
+        let base = outcome(decided.audit_id, CommandResults::default(), started);
+        Ok(Outcome { user_id: Some(decided.item.user_id), deletion, ..base })
     }
 
-    /// Removes the item from the queue first, so that only one of two moderators decides.
+    /// Removes the item from the queue first, so that only one of two moderators decides, and
+    /// appends the event of the decision.
     async fn decide(
         &self,
         actor: &Actor,
         request: &ReviewRequest,
         decision: Decision,
         action: &'static str,
-    ) -> Result<(u64, ReviewItem), ControlError> {
+        event: &(dyn Fn(&ReviewItem) -> Option<Event> + Send + Sync),
+    ) -> Result<Decided, ControlError> {
         validate::reason(request.reason.as_deref())?;
         let comment_id = request.comment_id;
-        let entry = self.entry(actor, action, target(comment_id), request);
-        let decided = self.parts.metadata.decide_review(comment_id, decision, entry).await;
-        decided.map_err(|error| match error {
+        let entry = self.entry(actor, action, format!("comment {comment_id}"), request);
+        let stored = |item: &ReviewItem| event(item).as_ref().map(pending);
+        let decided = self.parts.metadata.decide_review(comment_id, decision, &stored, entry).await;
+        let (audit_id, item) = decided.map_err(|error| match error {
             StoreError::NotFound(_) => ControlError::NotQueued(comment_id),
             other => other.into(),
-        })
-    }
-
-    /// Returns an item to the queue if its decision could not be published, and records that in the
-    /// audit log.
-    async fn reopen_on_failure(
-        &self,
-        item: &ReviewItem,
-        published: Result<(), LogError>,
-    ) -> Result<(), ControlError> {
-        let Err(cause) = published else { return Ok(()) };
-        let comment_id = item.comment_id;
-        let entry = NewAudit {
-            at: self.parts.clock.now_ms(),
-            actor: format!("lcd on {}", self.parts.node),
-            action: "reopen",
-            target: target(comment_id),
-            detail: json!({ "reason": cause.to_string() }),
-        };
-        if let Err(error) = self.parts.metadata.reopen_review(comment_id, entry).await {
-            error!(%comment_id, %error, "a decision was neither published nor reopened");
+        })?;
+        if let Some(event) = event(&item) {
+            self.publish(audit_id, event).await?;
         }
-        Err(cause.into())
+        Ok(Decided { audit_id, item })
     }
 }
 
-fn target(comment_id: CommentId) -> String {
-    format!("comment {comment_id}")
+/// A decision, as it was recorded.
+struct Decided {
+    audit_id: u64,
+    item: ReviewItem,
 }
 
 /// Returns a held comment as its sender wrote it, with the time of its id.

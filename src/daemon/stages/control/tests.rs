@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::fakes::{STARTED_MS, World, comment_id, operator, submitted};
 use super::*;
 use crate::daemon::base::handoff::ThrottleOrder;
-use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _};
+use crate::daemon::engines::comments::ArchivedComment;
+use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::eventlog::{LogError, Topic};
 use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::protocol::admin::*;
@@ -152,7 +155,7 @@ async fn deletion_finds_comments_in_the_store_and_the_log() {
         seq: 0,
         shadow: false,
     };
-    world.comments.write(&[archived], &[]).await.unwrap();
+    world.comments.write_rows(&[archived], &[]).await.unwrap();
     world.comment(2, "fresh");
     (10..3_000).for_each(|number| drop(world.comment(number, "noise")));
 
@@ -209,18 +212,45 @@ async fn a_held_comment_is_published_only_when_approved() {
     assert_eq!(twice.body().code, ErrorCode::NotFound);
 }
 
-#[tokio::test]
-async fn a_decision_the_log_refuses_goes_back_to_the_queue() {
-    let world = World::new().await;
-    world.metadata.queue_review(review(1, true)).await.unwrap();
+/// Makes the log refuse what it is asked, and then lets the periodic task run.
+async fn is_carried_out_later(action: &str) {
+    let world = world_to_change().await;
+    world.metadata.queue_review(review(8, true)).await.unwrap();
+    let before = world.log.events(Topic::CommentEvents).len();
     world.log.fail_appends_with(Some(LogError::Full("switched off".to_owned())));
-    let refused = world.control.approve(&operator(), &decision(1)).await.unwrap_err();
-    assert_eq!(refused.body().code, ErrorCode::StorageFull);
-    let actions: Vec<_> = world.metadata.audits().into_iter().map(|entry| entry.action).collect();
-    assert_eq!(actions, ["approve", "reopen"]);
+    let deferred = match action {
+        "approve" => world.control.approve(&operator(), &decision(8)).await.map(drop),
+        _ => change(&world, action).await,
+    };
+    let body = deferred.unwrap_err().body();
+    assert_eq!(body.code, ErrorCode::StorageFull, "{action}");
+    assert!(body.message.starts_with("recorded as audit entry 1"), "{}", body.message);
+    let stop = CancellationToken::new();
+    tokio::spawn(world.control.clone().publish_pending(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.log.events(Topic::CommentEvents).len(), before);
     world.log.fail_appends_with(None);
-    world.control.approve(&operator(), &decision(1)).await.unwrap();
-    assert_eq!(world.log.events(Topic::CommentEvents).len(), 1);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.log.events(Topic::CommentEvents).len(), before + 1, "{action}: once");
+    assert_eq!(world.metadata.audits().len(), 1, "{action}");
+    stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_the_log_refuses_is_carried_out_later() {
+    for action in ["delete", "reject", "approve"] {
+        is_carried_out_later(action).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_published_change_is_not_published_again() {
+    let world = world_to_change().await;
+    change(&world, "delete").await.unwrap();
+    let events = world.log.events(Topic::CommentEvents).len();
+    tokio::spawn(world.control.clone().publish_pending(CancellationToken::new()));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.log.events(Topic::CommentEvents).len(), events);
 }
 
 #[tokio::test]
@@ -286,6 +316,32 @@ async fn minted_tokens_have_consecutive_users() {
     assert_eq!(world.control.mint(&operator(), &one, &minter()).await.unwrap().tokens, ["10/v/60"]);
     assert_eq!(world.metadata.audits()[0].target, "users 10 to 12");
     assert!(!world.metadata.dump().contains("10/v"), "the audit log must not hold tokens");
+}
+
+#[tokio::test]
+async fn tokens_of_many_users_are_one_audit_entry() {
+    let world = World::new().await;
+    let user = |n: u64| TokenUser { user_id: UserId(n * n), name: format!(" u{n} ") };
+    let request = UserTokensRequest {
+        users: (1..=2_000).map(user).collect(),
+        role: Role::Viewer,
+        ttl_ms: 60_000,
+        comments_per_minute: Some(0),
+    };
+    let minted = world.control.mint_for_users(&operator(), &request, &minter()).await.unwrap();
+    assert_eq!(minted.tokens.len(), 2_000);
+    assert_eq!(minted.tokens[1], "4/u2/60");
+    let audits = world.metadata.audits();
+    assert_eq!(audits.len(), 1);
+    assert_eq!((audits[0].action.as_str(), audits[0].target.as_str()), ("token", "2000 users"));
+    assert_eq!(audits[0].detail["users"], 2_000);
+    let wrong = [vec![], vec![TokenUser { user_id: UserId(0), name: "ann".to_owned() }]];
+    for users in wrong {
+        let request = UserTokensRequest { users, ..request.clone() };
+        let refused = world.control.mint_for_users(&operator(), &request, &minter()).await;
+        assert!(matches!(refused, Err(ControlError::Invalid { .. })), "{refused:?}");
+    }
+    assert_eq!(world.metadata.audits().len(), 1);
 }
 
 #[tokio::test]

@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::daemon::base::config::Config;
 use crate::daemon::base::metrics::count;
-use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _};
+use crate::daemon::engines::comments::ArchivedComment;
+use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::reactions::ReactionTotals as _;
 use crate::daemon::stages::control::fakes::{World, comment_id, submitted};
@@ -279,7 +280,7 @@ async fn history_is_paged_newest_first() {
     for number in 1..=4 {
         let comment = submitted(StreamId(1), number, "x").comment;
         let row = ArchivedComment { comment, seq: number, shadow: false };
-        served.world.comments.write(&[row], &[]).await.unwrap();
+        served.world.comments.write_rows(&[row], &[]).await.unwrap();
     }
     let first: HistoryPage = served.get("/v1/history/1?limit=2").await;
     let seqs: Vec<_> = first.comments.iter().map(|comment| comment.seq).collect();

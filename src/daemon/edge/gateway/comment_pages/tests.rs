@@ -9,9 +9,12 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::comments::{ArchivedComment, CommentStore, StoredComment, Tombstone};
-use crate::protocol::{Comment, SequencedComment, UserId};
+use crate::daemon::engines::comments::{
+    ArchiveBatch, ArchivedComment, CommentStore, StorePositions, StoredComment, Tombstone,
+};
+use crate::protocol::{Comment, Epoch, SequencedComment, UserId};
 
 const STREAM: StreamId = StreamId(1);
 
@@ -25,12 +28,12 @@ struct CountingStore {
 
 #[async_trait]
 impl CommentStore for CountingStore {
-    async fn write(
-        &self,
-        comments: &[ArchivedComment],
-        tombstones: &[Tombstone],
-    ) -> Result<(), StoreError> {
-        self.store.write(comments, tombstones).await
+    async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
+        self.store.write(batch).await
+    }
+
+    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
+        self.store.positions(epoch).await
     }
 
     async fn page(
@@ -59,10 +62,6 @@ impl CommentStore for CountingStore {
         self.store.tombstones_since(since_ms, limit).await
     }
 
-    async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError> {
-        self.store.count(stream_id).await
-    }
-
     async fn ping(&self) -> Result<(), StoreError> {
         self.store.ping().await
     }
@@ -83,7 +82,7 @@ async fn pages() -> (Arc<CommentPages>, Arc<CountingStore>) {
         seq: n,
         shadow: false,
     };
-    store.write(&(1..=3).map(comment).collect::<Vec<_>>(), &[]).await.unwrap();
+    store.write_rows(&(1..=3).map(comment).collect::<Vec<_>>(), &[]).await.unwrap();
     let counting = Arc::new(CountingStore {
         store,
         reads: AtomicUsize::new(0),

@@ -10,7 +10,8 @@ use super::client::{Reply, get, raw, request};
 use super::rig::{Rig, token};
 use crate::daemon::base::handoff::{Accepted, ReplyTo};
 use crate::daemon::engines::bus::BusMessage;
-use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _};
+use crate::daemon::engines::comments::ArchivedComment;
+use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::admin::SanctionKind;
 use crate::protocol::error_code::ErrorBody;
@@ -186,7 +187,7 @@ async fn fill(rig: &Rig, count: u64) {
     };
     let row = |n| ArchivedComment { comment: Arc::new(comment(n)), seq: n, shadow: false };
     let rows: Vec<_> = (0..count).map(row).collect();
-    rig.comments.write(&rows, &[]).await.unwrap();
+    rig.comments.write_rows(&rows, &[]).await.unwrap();
 }
 
 #[tokio::test]

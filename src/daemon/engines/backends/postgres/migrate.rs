@@ -45,15 +45,41 @@ async fn run(
     schema: &str,
     migrator: &Migrator,
 ) -> Result<(), MigrateError> {
+    if is_current(connection, schema, migrator).await? {
+        return Ok(());
+    }
     connection.execute(NO_STATEMENT_TIMEOUT).await?;
     sqlx::query(LOCK).bind(schema).execute(&mut *connection).await?;
     // Checked first: `CREATE SCHEMA IF NOT EXISTS` needs its right even if the schema exists.
     let exists = sqlx::query("SELECT FROM pg_namespace WHERE nspname = $1").bind(schema);
     if exists.fetch_optional(&mut *connection).await?.is_none() {
-        let create = format!("CREATE SCHEMA \"{}\"", schema.replace('"', "\"\""));
+        let create = format!("CREATE SCHEMA {}", quoted(schema));
         connection.execute(AssertSqlSafe(create)).await?;
     }
     migrator.run(connection).await
+}
+
+/// Returns whether exactly these migrations have run. Such a schema is only read, so that a node
+/// also starts while the server takes no writes.
+async fn is_current(
+    connection: &mut PgConnection,
+    schema: &str,
+    migrator: &Migrator,
+) -> Result<bool, MigrateError> {
+    let table = format!("{}.{}", quoted(schema), migrator.table_name);
+    let known = sqlx::query_scalar::<_, bool>("SELECT to_regclass($1) IS NOT NULL").bind(&table);
+    if !known.fetch_one(&mut *connection).await? {
+        return Ok(false);
+    }
+    let ran = format!("SELECT version, checksum FROM {table} WHERE success ORDER BY version");
+    let ran: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as(AssertSqlSafe(ran)).fetch_all(&mut *connection).await?;
+    let wanted = migrator.iter().map(|migration| (migration.version, &*migration.checksum));
+    Ok(wanted.eq(ran.iter().map(|(version, checksum)| (*version, checksum.as_slice()))))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn explain(

@@ -61,16 +61,32 @@ impl PostgresServer {
     }
 }
 
-/// Runs a query and fails if the server is a read-only replica. The query checks what else the
-/// engine needs, and returns `pg_is_in_recovery()` as `replica`.
+/// Runs a query and fails if the server would refuse the writes of this engine. The query returns
+/// whether this user may write to the engine's tables as `may_write`.
 pub(crate) async fn check_writable(
     connection: &mut PgConnection,
     query: &'static str,
 ) -> Result<(), StoreError> {
+    // A primary that was set to read only, as fail-over tools do, is no replica.
+    let row = sqlx::query(
+        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if row.flag("read_only")? {
+        return Err(StoreError::Unavailable(
+            "the server of `postgres.url` is read-only, a replica or a primary after a fail-over: \
+             make it writable, or name the primary"
+                .to_owned(),
+        ));
+    }
     let row = sqlx::query(query).fetch_one(connection).await?;
-    if row.flag("replica")? {
-        let reason = "`postgres.url` names a read-only replica";
-        return Err(StoreError::Unavailable(reason.to_owned()));
+    if !row.flag("may_write")? {
+        return Err(StoreError::Unavailable(
+            "the user of `postgres.url` may not write to the tables in `postgres.schema`: GRANT \
+             SELECT, INSERT, UPDATE, DELETE, or make the user their owner"
+                .to_owned(),
+        ));
     }
     Ok(())
 }

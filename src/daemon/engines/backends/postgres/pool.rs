@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Executor as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -38,7 +38,7 @@ pub(crate) struct PostgresPool {
 
 #[derive(Debug)]
 struct Shared {
-    options: PgConnectOptions,
+    setup: Setup,
     timeout: Duration,
     max_connections: u32,
     /// One per connection in use.
@@ -68,7 +68,7 @@ impl PostgresPool {
         let now = Instant::now();
         let connections = vec![(first, Times { opened: now, last_used: now })];
         let shared = Shared {
-            options: setup.options.clone(),
+            setup: setup.clone(),
             timeout: config.timeout,
             max_connections,
             permits: Arc::new(Semaphore::new(max_connections as usize)),
@@ -128,7 +128,9 @@ impl PostgresPool {
             }
         }
         let opened = Instant::now();
-        Ok((self.shared.options.connect().await?, opened))
+        let connected = self.shared.setup.checked_connection().await;
+        let connection = connected.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok((connection, opened))
     }
 
     fn pop_idle(&self) -> Option<(PgConnection, Times)> {

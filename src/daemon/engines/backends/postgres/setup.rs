@@ -31,6 +31,12 @@ pub enum PostgresSetupError {
     Refused { server: String, user: String, reason: String },
     #[error("`postgres.url`: {server} has no database \"{database}\"; create it or name another")]
     NoDatabase { server: String, database: String },
+    #[error(
+        "`postgres.url`: {server} does not apply `{setting}` = \"{wanted}\", which lcd asks for when \
+         it connects; it is \"{found}\". Is there a pooler in between that ignores start-up \
+         options (PgBouncer: `ignore_startup_parameters`)? Connect to PostgreSQL itself"
+    )]
+    SettingIgnored { server: String, setting: &'static str, wanted: String, found: String },
     #[error("`postgres.max_connections`: {server} has no connection left: {reason}")]
     NoConnectionLeft { server: String, reason: String },
     #[error(
@@ -58,8 +64,10 @@ pub enum PostgresSetupError {
 /// The options of a connection, and its description without the password.
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
-    pub(super) options: PgConnectOptions,
+    options: PgConnectOptions,
     pub(super) schema: String,
+    /// The settings of `options` that the engines rely on. Each connection is asked for them.
+    relied_on: Vec<(&'static str, String)>,
     timeout: Duration,
 }
 
@@ -75,11 +83,14 @@ impl Setup {
     pub(super) async fn connect(
         config: &PostgresConfig,
     ) -> Result<FirstConnection, PostgresSetupError> {
-        let options = options(config)?;
-        let mut setup = Self { options, schema: config.schema.clone(), timeout: config.timeout };
+        let relied_on = relied_on(config);
+        let options = options(config)?.options(relied_on.iter().map(|(name, value)| (name, value)));
+        let mut setup =
+            Self { options, schema: config.schema.clone(), relied_on, timeout: config.timeout };
         let mut connection = setup.connection().await?;
         if setup.commits_before_disk(&mut connection).await? {
             setup.options = setup.options.options([("synchronous_commit", "on")]);
+            setup.relied_on.push(("synchronous_commit", "on".to_owned()));
             connection = setup.connection().await?;
         }
         Ok(FirstConnection { setup, connection })
@@ -87,10 +98,37 @@ impl Setup {
 
     /// Opens a connection within the timeout.
     pub(super) async fn connection(&self) -> Result<PgConnection, PostgresSetupError> {
-        match timeout(self.timeout, self.options.connect()).await {
-            Ok(connected) => connected.map_err(|error| self.diagnose(&error)),
+        match timeout(self.timeout, self.checked_connection()).await {
+            Ok(connected) => connected,
             Err(_) => Err(self.unreachable(no_answer_within(self.timeout))),
         }
+    }
+
+    /// Opens a connection, and fails if it does not have the settings that it asked for.
+    pub(super) async fn checked_connection(&self) -> Result<PgConnection, PostgresSetupError> {
+        let connected = self.options.connect().await;
+        let mut connection = connected.map_err(|error| self.diagnose(&error))?;
+        let names: Vec<&str> = self.relied_on.iter().map(|(name, _)| *name).collect();
+        let found = sqlx::query_as::<_, (String, String)>(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY($1)",
+        )
+        .bind(names)
+        .fetch_all(&mut connection)
+        .await
+        .map_err(|error| self.diagnose(&error))?;
+        for (setting, wanted) in &self.relied_on {
+            let found = found.iter().find(|(name, _)| name == setting);
+            let found = found.map(|(_, value)| value.as_str()).unwrap_or_default();
+            if found != wanted {
+                return Err(PostgresSetupError::SettingIgnored {
+                    server: self.server(),
+                    setting,
+                    wanted: wanted.clone(),
+                    found: found.to_owned(),
+                });
+            }
+        }
+        Ok(connection)
     }
 
     pub(super) fn user(&self) -> String {
@@ -162,25 +200,24 @@ fn options(config: &PostgresConfig) -> Result<PgConnectOptions, PostgresSetupErr
         })?;
         options = options.password(password.trim_end());
     }
+    Ok(options.application_name("lcd").options(KEEPALIVE).disable_statement_logging())
+}
+
+/// Returns the settings without which the engines are wrong, as `pg_settings` shows them.
+fn relied_on(config: &PostgresConfig) -> Vec<(&'static str, String)> {
     // The server cancels a statement slightly before its caller gives up, and ends a transaction
     // whose node stopped midway, so that neither keeps holding locks.
     let statement_ms = (config.timeout.as_millis() * 9 / 10).max(1);
     let idle_ms = config.timeout.as_millis().max(1);
-    Ok(options
-        .application_name("lcd")
-        .options(KEEPALIVE)
-        .options([
-            ("search_path", config.schema.as_str()),
-            // A statement that waited for a lock must see what the lock's last holder committed.
-            ("default_transaction_isolation", "read committed"),
-            // Queries name the days they read; planning for those days skips all others.
-            ("plan_cache_mode", "force_custom_plan"),
-        ])
-        .options([
-            ("statement_timeout", statement_ms),
-            ("idle_in_transaction_session_timeout", idle_ms),
-        ])
-        .disable_statement_logging())
+    vec![
+        ("search_path", config.schema.clone()),
+        // A statement that waited for a lock must see what the lock's last holder committed.
+        ("default_transaction_isolation", "read committed".to_owned()),
+        // Queries name the days they read; planning for those days skips all others.
+        ("plan_cache_mode", "force_custom_plan".to_owned()),
+        ("statement_timeout", statement_ms.to_string()),
+        ("idle_in_transaction_session_timeout", idle_ms.to_string()),
+    ]
 }
 
 #[cfg(test)]

@@ -14,15 +14,27 @@ use crate::daemon::testing::stack;
 pub(super) struct Proxy {
     address: SocketAddr,
     hanging: watch::Sender<bool>,
+    /// Whether start-up options are dropped, as PgBouncer can be told to.
+    drops_options: bool,
     /// The listener's task, which owns the tasks of its connections. `None` while cut.
     listening: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Proxy {
     pub(super) async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    /// Starts a proxy that drops the start-up options of each connection.
+    pub(super) async fn ignoring_options() -> Self {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(drops_options: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut proxy = Self { address, hanging: watch::Sender::new(false), listening: None };
+        let hanging = watch::Sender::new(false);
+        let mut proxy = Self { address, hanging, drops_options, listening: None };
         proxy.listen(listener);
         proxy
     }
@@ -54,10 +66,11 @@ impl Proxy {
 
     fn listen(&mut self, listener: TcpListener) {
         let hanging = self.hanging.subscribe();
+        let drops_options = self.drops_options;
         self.listening = Some(tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(forward_connection(client, hanging.clone()));
+                connections.spawn(forward_connection(client, hanging.clone(), drops_options));
                 while connections.try_join_next().is_some() {}
             }
         }));
@@ -73,12 +86,16 @@ impl Drop for Proxy {
 }
 
 async fn forward_connection(
-    client: TcpStream,
+    mut client: TcpStream,
     hanging: watch::Receiver<bool>,
+    drops_options: bool,
 ) -> std::io::Result<()> {
     let server = stack::postgres();
     let server = server.split(['@', '/']).nth(3).expect("postgres://user@host:port/database");
-    let server = TcpStream::connect(server).await?;
+    let mut server = TcpStream::connect(server).await?;
+    if drops_options {
+        forward_startup(&mut client, &mut server).await?;
+    }
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
@@ -87,6 +104,27 @@ async fn forward_connection(
         ended = forward(&mut from_client, &mut to_server, hanging.clone()) => ended,
         ended = forward(&mut from_server, &mut to_client, hanging) => ended,
     }
+}
+
+/// Forwards the first message without its parameter `options`: a length, a version, and pairs of
+/// texts that end with a zero byte each.
+async fn forward_startup(client: &mut TcpStream, server: &mut TcpStream) -> std::io::Result<()> {
+    let length = client.read_u32().await?;
+    let version = client.read_u32().await?;
+    let mut parameters = vec![0; length as usize - 8];
+    client.read_exact(&mut parameters).await?;
+    let texts: Vec<&[u8]> = parameters.split(|byte| *byte == 0).collect();
+    let mut kept = Vec::new();
+    for pair in texts.chunks_exact(2).filter(|pair| !pair[0].is_empty() && pair[0] != b"options") {
+        for text in pair {
+            kept.extend_from_slice(text);
+            kept.push(0);
+        }
+    }
+    kept.push(0);
+    server.write_u32(kept.len() as u32 + 8).await?;
+    server.write_u32(version).await?;
+    server.write_all(&kept).await
 }
 
 async fn forward(

@@ -8,7 +8,7 @@ use super::test_schema::TestSchema;
 use super::{PostgresServer, PostgresSetupError};
 use crate::daemon::base::config::PostgresConfig;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::comments::conformance::comment;
+use crate::daemon::engines::comments::conformance::{WriteRows as _, comment, shown};
 use crate::daemon::engines::comments::postgres::PostgresComments;
 use crate::daemon::engines::comments::retention::Retention;
 use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _};
@@ -135,6 +135,70 @@ async fn commits_wait_for_disk_whatever_the_default() {
     assert_eq!(setting, "on");
 }
 
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_pooler_that_ignores_settings_is_named() {
+    let schema = TestSchema::new();
+    let proxy = Proxy::ignoring_options().await;
+    // Without TLS, as the proxy reads the first message.
+    let url = format!("postgres://lcd@{}/lcd?sslmode=disable", proxy.address());
+    let refused = refusal(PostgresConfig { url, ..schema.config.clone() }).await;
+    for said in ["`postgres.url`", "`search_path`", &schema.config.schema, "PgBouncer"] {
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
+/// A server that was set to read only has no replica's state, and yet takes no writes.
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_read_only_server_is_named_and_read_from() {
+    let schema = TestSchema::new();
+    let server = PostgresServer::connect(&schema.config).await.unwrap();
+    let metadata = PostgresMetadata::open(&server).await.unwrap();
+    metadata.create_stream(NewStream::default(), audit(1, "create")).await.unwrap();
+    PostgresComments::open(&server, forever()).await.unwrap();
+    let url = format!("{}?options[default_transaction_read_only]=on", schema.config.url);
+    let config = PostgresConfig { url, ..schema.config.clone() };
+    let server = PostgresServer::connect(&config).await.unwrap();
+    // The schema is current, so a start writes nothing.
+    let metadata = PostgresMetadata::open(&server).await.unwrap();
+    let comments = PostgresComments::open(&server, forever()).await.unwrap();
+    assert_eq!(metadata.streams().await.unwrap().len(), 1);
+    assert_eq!(comments.page(STREAM, None, 10).await.unwrap(), []);
+    for refused in [metadata.ping().await, comments.ping().await] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("read-only"), "{error}");
+    }
+}
+
+/// A user that may read and not write.
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_user_without_the_right_to_write_is_named() {
+    let schema = TestSchema::new();
+    let server = PostgresServer::connect(&schema.config).await.unwrap();
+    PostgresMetadata::open(&server).await.unwrap();
+    PostgresComments::open(&server, forever()).await.unwrap();
+    let name = &schema.config.schema;
+    let guest = format!("{name}_guest");
+    let grant = format!(
+        "CREATE ROLE {guest} LOGIN; GRANT USAGE ON SCHEMA {name} TO {guest};
+         GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO {guest}"
+    );
+    schema.execute(&grant).await.unwrap();
+    let url = schema.config.url.replace("lcd@", &format!("{guest}@"));
+    let guests = PostgresServer::connect(&PostgresConfig { url, ..schema.config.clone() }).await;
+    let guests = guests.unwrap();
+    let metadata = PostgresMetadata::open(&guests).await.unwrap().ping().await;
+    let comments = PostgresComments::open(&guests, forever()).await.unwrap().ping().await;
+    drop(guests);
+    schema.execute(&format!("DROP OWNED BY {guest}; DROP ROLE {guest}")).await.unwrap();
+    for refused in [metadata, comments] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("may not write") && error.contains("GRANT"), "{error}");
+    }
+}
+
 /// Both stores behind a proxy, with some contents and recently used connections.
 struct ThroughProxy {
     proxy: Proxy,
@@ -170,7 +234,7 @@ impl ThroughProxy {
             schema,
         };
         behind.wait_until_available(0).await;
-        let busy = (0..4).map(|_| behind.comments.count(STREAM));
+        let busy = (0..4).map(|_| behind.comments.page(STREAM, None, 1));
         assert!(futures_util::future::join_all(busy).await.iter().all(Result::is_ok));
         behind
     }
@@ -179,7 +243,7 @@ impl ThroughProxy {
     async fn assert_unavailable(&self) {
         let started = Instant::now();
         let outcomes = tokio::join!(
-            async { self.comments.write(&batch(9000), &[]).await.map(drop) },
+            async { self.comments.write_rows(&batch(9000), &[]).await.map(drop) },
             async { self.comments.page(STREAM, None, 10).await.map(drop) },
             async { self.comments.ping().await },
             async { self.metadata.streams().await.map(drop) },
@@ -198,7 +262,7 @@ impl ThroughProxy {
     /// Waits until calls succeed again without opening anything again.
     async fn wait_until_available(&self, first: u64) {
         let again = async {
-            while self.comments.write(&batch(first), &[]).await.is_err()
+            while self.comments.write_rows(&batch(first), &[]).await.is_err()
                 || self.metadata.ping().await.is_err()
             {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -207,7 +271,7 @@ impl ThroughProxy {
         tokio::time::timeout(Duration::from_secs(20), again)
             .await
             .expect("the server is available again");
-        assert_eq!(self.comments.count(STREAM).await.unwrap(), first + 100);
+        assert_eq!(shown(&self.comments, STREAM).await as u64, first + 100);
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Listed {
     buckets: Cache<(StreamId, i32), ()>,
     periods: Cache<(StreamId, i32), ()>,
     slots: Cache<i32, ()>,
+    /// Parts of the order, each with the newest creation time for which its entry lasts.
+    order_parts: Cache<(StreamId, i32, i32), u64>,
 }
 
 impl Default for Listed {
@@ -30,6 +32,7 @@ impl Default for Listed {
             buckets: Cache::new(REMEMBERED),
             periods: Cache::new(REMEMBERED),
             slots: Cache::new(1024),
+            order_parts: Cache::new(REMEMBERED),
         }
     }
 }
@@ -44,7 +47,34 @@ impl Listed {
     }
 }
 
+/// A part of the order that receives comments, with the creation time of the newest one.
+pub(super) type OrderPart = ((StreamId, i32, i32), u64);
+
+/// An entry is written again for comments this much newer. It outlives its comments by more.
+const ORDER_PART_LASTS_MS: u64 = 1_800_000;
+
 impl Inner {
+    /// Writes the entries of parts that receive comments, unless this process already did.
+    pub(super) async fn list_order_parts(
+        &self,
+        parts: impl IntoIterator<Item = OrderPart>,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let known = &self.listed.order_parts;
+        let is_new = |(key, created_ms): &OrderPart| {
+            known.get(key).is_none_or(|listed| *created_ms > listed + ORDER_PART_LASTS_MS)
+        };
+        let parts: Vec<_> = parts.into_iter().filter(is_new).collect();
+        let rows = parts.iter().filter_map(|((stream_id, log, part), created_ms)| {
+            let ttl_s = self.lifetime.of_index_s(*created_ms, now_ms)?;
+            let written_us = integer(created_ms.saturating_mul(1000));
+            Some(vec![(integer(stream_id.0), *log, *part, written_us, ttl_s)])
+        });
+        self.send(&self.statements.insert_order_part, rows.collect()).await?;
+        parts.into_iter().for_each(|(key, created_ms)| known.insert(key, created_ms));
+        Ok(())
+    }
+
     /// Writes the entries of buckets that receive comments, unless this process already did.
     pub(super) async fn list_buckets(
         &self,

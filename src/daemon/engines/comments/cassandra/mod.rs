@@ -4,15 +4,18 @@
 //!
 //! - A comment is in `comments`, in the partition of its stream and of the ten seconds in which it
 //!   was created ([`bucket`]). `stream_periods` and `stream_buckets` list the existing partitions,
-//!   so that a page of a quiet stream reads no empty ones. `bucket_streams` lists the streams of a
-//!   bucket, so that a comment can be found by its id.
+//!   so that nothing reads empty ones. `bucket_streams` lists the streams of a bucket, so that a
+//!   comment can be found by its id.
+//! - The order of pages, which is that of the log, is in `stream_order` ([`order`]). Comments that
+//!   a version without this table stored come after all others, in the order of their times.
 //! - A deletion writes its own columns in the comment's row, and a row of `tombstones`, which is
 //!   ordered by time. No insert writes those columns, so either may come first, or be repeated.
 //! - Nothing is read before it is written and no lightweight transaction is used. Writing again, in
 //!   any order, results in the same rows, because the time of a write is computed from its contents
 //!   ([`lifetime`]).
 //! - [`super::CommentStore::write`] is not one transaction per batch: if it fails, some rows may be
-//!   stored, and writing the batch again completes it.
+//!   stored, and writing the batch again completes it. The positions are written last, each with
+//!   its offset as the time of the write: the clocks of the servers decide nothing.
 //! - `store.retention` is a `TTL`. Pages omit older comments at once; comments written under a
 //!   longer retention stay on disk for that time.
 //!
@@ -30,7 +33,10 @@ mod connect;
 mod index;
 mod lifetime;
 mod lookup;
+mod order;
 mod page;
+mod place;
+mod positions;
 mod schema;
 mod statements;
 #[cfg(test)]
@@ -51,12 +57,13 @@ use scylla::statement::prepared::PreparedStatement;
 
 use self::index::Listed;
 use self::lifetime::Lifetime;
+use self::positions::KnownLogs;
 use self::statements::Statements;
-use super::{ArchivedComment, CommentStore, StoredComment, Tombstone};
+use super::{ArchiveBatch, CommentStore, StorePositions, StoredComment, Tombstone};
 use crate::daemon::base::clock::{Clock as _, SystemClock};
 use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::StoreError;
-use crate::protocol::{CommentId, SequencedComment, StreamId};
+use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
 
 /// The engine. Clones share the connections, which end with the last clone.
 #[derive(Clone)]
@@ -69,6 +76,9 @@ struct Inner {
     statements: Statements,
     lifetime: Lifetime,
     listed: Listed,
+    logs: KnownLogs,
+    /// When comments without a place were last stored, if ever.
+    unplaced_until_ms: Option<u64>,
     about: String,
 }
 
@@ -92,8 +102,10 @@ impl CassandraComments {
                     humantime::format_duration(config.timeout)
                 ))
             })??;
+        let unplaced_until_ms = schema::unplaced_until_ms(&session, &config.keyspace).await?;
         let about = connect::about(&session, config);
-        let inner = Inner { session, statements, lifetime, listed: Listed::default(), about };
+        let (listed, logs) = (Listed::default(), KnownLogs::default());
+        let inner = Inner { session, statements, lifetime, listed, logs, unplaced_until_ms, about };
         Ok(Self { inner: Arc::new(inner) })
     }
 }
@@ -106,12 +118,12 @@ impl std::fmt::Debug for CassandraComments {
 
 #[async_trait]
 impl CommentStore for CassandraComments {
-    async fn write(
-        &self,
-        comments: &[ArchivedComment],
-        tombstones: &[Tombstone],
-    ) -> Result<(), StoreError> {
-        self.inner.write(comments, tombstones).await
+    async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
+        self.inner.write(batch).await
+    }
+
+    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
+        self.inner.positions(epoch).await
     }
 
     async fn page(
@@ -135,14 +147,10 @@ impl CommentStore for CassandraComments {
         self.inner.tombstones_since(since_ms, limit).await
     }
 
-    async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError> {
-        self.inner.count(stream_id).await
-    }
-
     async fn ping(&self) -> Result<(), StoreError> {
         let ping = &self.inner.statements.ping;
-        let asked = self.inner.session.execute_unpaged(ping, (schema::VERSION,)).await;
-        asked.map(drop).map_err(unavailable)
+        let written = self.inner.session.execute_unpaged(ping, (schema::VERSION,)).await;
+        written.map(drop).map_err(unavailable)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Pages of a stream, newest first, read bucket by bucket.
+//! Pages by time, bucket by bucket: the order of comments that a version without places stored, and
+//! the way to find the place of a cursor that names no comment.
 
 use std::sync::Arc;
 
@@ -7,13 +8,14 @@ use scylla::response::PagingState;
 use scylla::value::{CqlTimestamp, CqlTimeuuid};
 
 use super::bucket::{bucket_at, bucket_of, comment_id, first_at, last_of_tick};
+use super::place::Place;
 use super::{Inner, corrupt, integer, natural};
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
 
-const LONGEST_PAGE: usize = 1000;
+pub(super) const LONGEST_PAGE: usize = 1000;
 /// Rows per request, including deleted and shadowed ones.
-const FEWEST_ROWS: usize = 32;
+pub(super) const FEWEST_ROWS: usize = 32;
 /// Buckets read at the same time: one at first, then twice as many each time. The first is enough
 /// for a busy stream; a quiet one has a comment or two per bucket.
 pub(super) const LARGEST_WAVE: usize = 16;
@@ -29,6 +31,7 @@ pub(super) type Row = (
     Option<i64>,
     Option<bool>,
     Option<bool>,
+    Option<i32>,
 );
 
 /// A row with a comment.
@@ -36,11 +39,19 @@ pub(super) struct CommentRow {
     pub(super) comment: SequencedComment,
     pub(super) shadow: bool,
     pub(super) deleted: bool,
+    /// The number of its log; `None` if a version without places stored it.
+    pub(super) log: Option<i32>,
+}
+
+impl CommentRow {
+    pub(super) fn place(&self) -> Option<Place> {
+        Some(Place { log: self.log?, seq: integer(self.comment.seq) })
+    }
 }
 
 /// None if it is a deletion alone.
 pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
-    let (id, user_id, name, message, created_at, seq, shadow, is_deleted) = row;
+    let (id, user_id, name, message, created_at, seq, shadow, is_deleted, log) = row;
     let (Some(user_id), Some(name), Some(message), Some(created_at), Some(seq)) =
         (user_id, name, message, created_at, seq)
     else {
@@ -55,30 +66,32 @@ pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
         seq: natural(seq)?,
     };
     let (shadow, deleted) = (shadow.unwrap_or(false), is_deleted.unwrap_or(false));
-    Ok(Some(CommentRow { comment, shadow, deleted }))
+    Ok(Some(CommentRow { comment, shadow, deleted, log }))
 }
 
-/// The comments of a stream that a page requests.
+/// The comments of a stream that a page by time requests.
 #[derive(Clone, Copy)]
-struct Range {
-    stream_id: StreamId,
-    before: Option<CommentId>,
+pub(super) struct TimeRange {
+    pub(super) stream_id: StreamId,
+    /// Comments with older ids are meant.
+    pub(super) before: Option<CommentId>,
+    /// No comment was created after this time.
+    pub(super) newest_ms: u64,
     /// Comments created before this time are not shown.
-    oldest_ms: u64,
+    pub(super) oldest_ms: u64,
+    /// Whether comments with a place are left out.
+    pub(super) unplaced_only: bool,
 }
 
 impl Inner {
-    pub(super) async fn page(
+    /// Returns the newest `limit` visible comments of the range by their ids.
+    pub(super) async fn page_by_time(
         &self,
-        stream_id: StreamId,
-        before: Option<CommentId>,
+        range: TimeRange,
         limit: usize,
-    ) -> Result<Vec<SequencedComment>, StoreError> {
-        let limit = limit.clamp(1, LONGEST_PAGE);
-        let oldest_ms = self.lifetime.oldest_shown_ms(self.now_ms());
-        let range = Range { stream_id, before, oldest_ms };
-        let newest = before.map_or(i32::MAX, bucket_of);
-        let mut walk = self.walk_buckets(stream_id, newest, bucket_at(oldest_ms));
+    ) -> Result<Vec<CommentRow>, StoreError> {
+        let newest = range.before.map_or(i32::MAX, bucket_of).min(bucket_at(range.newest_ms));
+        let mut walk = self.walk_buckets(range.stream_id, newest, bucket_at(range.oldest_ms));
         let mut shown = Vec::new();
         let mut wave = 1;
         while shown.len() < limit {
@@ -105,16 +118,16 @@ impl Inner {
     /// tick are compared here.
     async fn read_bucket(
         &self,
-        range: Range,
+        range: TimeRange,
         bucket: i32,
         want: usize,
-    ) -> Result<Vec<SequencedComment>, StoreError> {
+    ) -> Result<Vec<CommentRow>, StoreError> {
         let newest = match range.before {
             Some(before) => last_of_tick(before),
             None => last_of_tick(CommentId::from_sort_key([0xFF; 16])),
         };
         let values = (integer(range.stream_id.0), bucket, newest, first_at(range.oldest_ms));
-        let mut shown: Vec<SequencedComment> = Vec::new();
+        let mut shown: Vec<CommentRow> = Vec::new();
         let mut from = Some(PagingState::start());
         'pages: while let Some(state) = from.take() {
             let missing = want.saturating_sub(shown.len()).clamp(FEWEST_ROWS, LONGEST_PAGE) + 1;
@@ -122,30 +135,28 @@ impl Inner {
             let (rows, more) = self.read(statement, values, missing as i32, state).await?;
             for row in rows.rows::<Row>().map_err(corrupt)? {
                 let Some(row) = comment_row(row.map_err(corrupt)?)? else { continue };
-                if row.shadow || row.deleted || !range.has(row.comment.comment_id) {
+                if row.shadow || row.deleted || !range.has(&row) {
                     continue;
                 }
-                let same_tick =
-                    |last: &SequencedComment| tick(last.comment_id) == tick(row.comment.comment_id);
+                let tick = row.comment.comment_id.unix_ticks();
+                let same_tick = |last: &CommentRow| last.comment.comment_id.unix_ticks() == tick;
                 if shown.len() >= want && !shown.last().is_some_and(same_tick) {
                     break 'pages;
                 }
-                shown.push(row.comment);
+                shown.push(row);
             }
             from = more;
         }
-        shown.sort_by_key(|comment| std::cmp::Reverse(comment.comment_id.sort_key()));
+        shown.sort_by_key(|row| std::cmp::Reverse(row.comment.comment_id.sort_key()));
         shown.truncate(want);
         Ok(shown)
     }
 }
 
-impl Range {
-    fn has(&self, comment_id: CommentId) -> bool {
-        self.before.is_none_or(|before| comment_id.sort_key() < before.sort_key())
+impl TimeRange {
+    fn has(&self, row: &CommentRow) -> bool {
+        let id = row.comment.comment_id;
+        !(self.unplaced_only && row.log.is_some())
+            && self.before.is_none_or(|before| id.sort_key() < before.sort_key())
     }
-}
-
-fn tick(comment_id: CommentId) -> u64 {
-    comment_id.unix_ticks()
 }

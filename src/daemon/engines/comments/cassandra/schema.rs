@@ -11,9 +11,10 @@ use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle
 use scylla::client::session::Session;
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::statement::{Consistency, Statement};
+use scylla::value::CqlTimestamp;
 
 use super::lifetime::Lifetime;
-use super::{corrupt, unavailable};
+use super::{corrupt, natural, unavailable};
 use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::StoreError;
 
@@ -25,7 +26,7 @@ const VERSIONS: &str = "schema_versions (
     applied_at timestamp
 ) WITH comment = 'Which versions of this schema were applied.'";
 
-/// The tables of version 1.
+/// The tables of all versions.
 const TABLES: &[&str] = &[
     "comments (
     stream_id bigint,
@@ -40,6 +41,7 @@ const TABLES: &[&str] = &[
     is_deleted boolean,
     delete_reason text,
     deleted_at timestamp,
+    log int,
     PRIMARY KEY ((stream_id, bucket), comment_id)
 ) WITH CLUSTERING ORDER BY (comment_id DESC)
   AND comment = 'bucket = unix seconds of comment_id / 10: 50000 comments/s x 200 B x 10 s = 100 MB, \
@@ -62,6 +64,23 @@ the largest partition. A row without user_id is a deletion whose comment did not
     stream_id bigint,
     PRIMARY KEY (bucket, stream_id)
 ) WITH comment = 'Streams that have comments in a bucket, to find a comment by its id alone.'",
+    "stream_order (
+    stream_id bigint,
+    log int,
+    part int,
+    seq bigint,
+    comment_id timeuuid,
+    PRIMARY KEY ((stream_id, log, part), seq)
+) WITH CLUSTERING ORDER BY (seq DESC)
+  AND comment = 'Comments in the order of pages. part = seq / 131072: at most that many rows x 40 B \
+= 5 MB. A row whose comment has another seq is not shown.'",
+    "stream_order_parts (
+    stream_id bigint,
+    log int,
+    part int,
+    PRIMARY KEY (stream_id, log, part)
+) WITH CLUSTERING ORDER BY (log DESC, part DESC)
+  AND comment = 'Parts of stream_order in which a stream has comments.'",
     "tombstones (
     slot int,
     deleted_at timestamp,
@@ -78,8 +97,33 @@ comment counts, which is the one in the row of the comment.'",
 ) WITH comment = 'Slots that have deletions, all in part 0: 144 rows a day.'",
 ];
 
+/// Tables that are never cut by retention.
+const SMALL_TABLES: &[&str] = &[
+    "logs (
+    part tinyint,
+    epoch bigint,
+    log int,
+    PRIMARY KEY (part, epoch)
+) WITH comment = 'The logs that comments came from, all in part 0, numbered from 1.'",
+    "archive_positions (
+    epoch bigint,
+    log_partition int,
+    rewinds int,
+    next_offset bigint,
+    stream_id bigint,
+    comment_id timeuuid,
+    PRIMARY KEY (epoch, log_partition, rewinds)
+) WITH comment = 'How far the store has each partition of a log: the row with most rewinds counts. \
+The time of a write is its offset. The comment is the newest one of the partition.'",
+];
+
+/// A column of version 2 in a table of version 1.
+const ADDED_COLUMN: &str = "ALTER TABLE {}.comments ADD log int";
+
 /// The newest version that this program knows.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
+/// The last version that did not store the places of comments.
+const UNPLACED_VERSION: i32 = 1;
 
 /// The files of the comment tables are dropped whole once all their rows have expired.
 fn compaction(lifetime: Lifetime) -> String {
@@ -128,6 +172,35 @@ async fn has_versions_table(session: &Session, keyspace: &str) -> Result<bool, S
     Ok(result.into_rows_result().map_err(corrupt)?.rows_num() > 0)
 }
 
+async fn has_added_column(session: &Session, keyspace: &str) -> Result<bool, StoreError> {
+    let query = "SELECT column_name FROM system_schema.columns
+        WHERE keyspace_name = ? AND table_name = 'comments' AND column_name = 'log'";
+    let result = session.query_unpaged(query, (keyspace,)).await.map_err(unavailable)?;
+    Ok(result.into_rows_result().map_err(corrupt)?.rows_num() > 0)
+}
+
+/// Returns the time (milliseconds since the Unix epoch) at which the tables of a version without
+/// places were brought up to date; `None` if the keyspace never had such a version.
+pub(super) async fn unplaced_until_ms(
+    session: &Session,
+    keyspace: &str,
+) -> Result<Option<u64>, StoreError> {
+    let mut query =
+        Statement::new(format!("SELECT version, applied_at FROM \"{keyspace}\".schema_versions"));
+    query.set_is_idempotent(true);
+    let result = session.query_unpaged(query, ()).await.map_err(unavailable)?;
+    let rows = result.into_rows_result().map_err(corrupt)?;
+    let (mut had_unplaced, mut until_ms) = (false, 0);
+    for row in rows.rows::<(i32, Option<CqlTimestamp>)>().map_err(corrupt)? {
+        let (version, applied_at) = row.map_err(corrupt)?;
+        had_unplaced |= version == UNPLACED_VERSION;
+        if let Some(CqlTimestamp(at)) = applied_at.filter(|_| version == VERSION) {
+            until_ms = natural(at)?;
+        }
+    }
+    Ok(had_unplaced.then_some(until_ms))
+}
+
 /// Returns the version of the keyspace; 0 if it has none yet.
 async fn applied_version(session: &Session, keyspace: &str) -> Result<i32, StoreError> {
     let mut query = Statement::new(format!("SELECT version FROM \"{keyspace}\".schema_versions"));
@@ -162,6 +235,16 @@ async fn apply(
     change(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{VERSIONS}")).await?;
     for table in TABLES {
         change(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{table}{compaction}")).await?;
+    }
+    for table in SMALL_TABLES {
+        change(format!("CREATE TABLE IF NOT EXISTS \"{keyspace}\".{table}")).await?;
+    }
+    if !has_added_column(session, keyspace).await? {
+        let added = change(ADDED_COLUMN.replace("{}", &format!("\"{keyspace}\""))).await;
+        // Another node may have added it meanwhile; the statement has no `IF NOT EXISTS`.
+        if !has_added_column(session, keyspace).await? {
+            added?;
+        }
     }
     let agreed = session.await_schema_agreement().await;
     agreed.map_err(|error| cannot_be_set_up(keyspace, &error))?;

@@ -17,12 +17,21 @@ pub(super) struct Statements {
     pub(super) insert_period: PreparedStatement,
     pub(super) insert_bucket: PreparedStatement,
     pub(super) insert_bucket_stream: PreparedStatement,
+    pub(super) insert_order: PreparedStatement,
+    pub(super) insert_order_part: PreparedStatement,
+    pub(super) insert_log: PreparedStatement,
+    pub(super) insert_position: PreparedStatement,
+    pub(super) insert_newest: PreparedStatement,
+    pub(super) logs: PreparedStatement,
+    pub(super) positions: PreparedStatement,
+    pub(super) order: PreparedStatement,
+    pub(super) order_parts: PreparedStatement,
+    pub(super) comments: PreparedStatement,
     pub(super) periods: PreparedStatement,
     pub(super) buckets: PreparedStatement,
     pub(super) bucket_streams: PreparedStatement,
     pub(super) page: PreparedStatement,
     pub(super) comment: PreparedStatement,
-    pub(super) count: PreparedStatement,
     pub(super) slots: PreparedStatement,
     pub(super) tombstones: PreparedStatement,
     pub(super) first_deletions: PreparedStatement,
@@ -30,8 +39,8 @@ pub(super) struct Statements {
 }
 
 const INSERT_COMMENT: &str = "INSERT INTO {}.comments
-    (stream_id, bucket, comment_id, user_id, name, message, created_at, seq, shadow)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
+    (stream_id, bucket, comment_id, user_id, name, message, created_at, seq, shadow, log)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?";
 /// Writes columns that no insert writes, so both orders of insert and deletion give the same row.
 const MARK_DELETED: &str = "UPDATE {}.comments USING TIMESTAMP ? AND TTL ?
     SET is_deleted = true, delete_reason = ?, deleted_at = ?
@@ -45,26 +54,49 @@ const INSERT_BUCKET: &str =
     "INSERT INTO {}.stream_buckets (stream_id, period, bucket) VALUES (?, ?, ?) USING TTL ?";
 const INSERT_BUCKET_STREAM: &str =
     "INSERT INTO {}.bucket_streams (bucket, stream_id) VALUES (?, ?) USING TTL ?";
+const INSERT_ORDER: &str =
+    "INSERT INTO {}.stream_order (stream_id, log, part, seq, comment_id) VALUES (?, ?, ?, ?, ?)
+    USING TTL ?";
+/// The time of the write grows with the time to live, so that the longest one wins.
+const INSERT_ORDER_PART: &str =
+    "INSERT INTO {}.stream_order_parts (stream_id, log, part) VALUES (?, ?, ?)
+    USING TIMESTAMP ? AND TTL ?";
+const INSERT_LOG: &str = "INSERT INTO {}.logs (part, epoch, log) VALUES (0, ?, ?) IF NOT EXISTS";
+/// The time of the write is the offset: no clock decides which position is the last.
+const INSERT_POSITION: &str =
+    "INSERT INTO {}.archive_positions (epoch, log_partition, rewinds, next_offset)
+    VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+const INSERT_NEWEST: &str =
+    "INSERT INTO {}.archive_positions (epoch, log_partition, rewinds, stream_id, comment_id)
+    VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?";
+const LOGS: &str = "SELECT epoch, log FROM {}.logs WHERE part = 0";
+const POSITIONS: &str = "SELECT log_partition, rewinds, next_offset, stream_id, comment_id
+    FROM {}.archive_positions WHERE epoch = ?";
+const ORDER: &str = "SELECT seq, comment_id FROM {}.stream_order
+    WHERE stream_id = ? AND log = ? AND part = ? AND seq < ?";
+const ORDER_PARTS: &str = "SELECT log, part FROM {}.stream_order_parts
+    WHERE stream_id = ? AND (log, part) <= (?, ?)";
+const COMMENTS: &str =
+    "SELECT comment_id, user_id, name, message, created_at, seq, shadow, is_deleted, log
+    FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id IN ?";
 const PERIODS: &str =
     "SELECT period FROM {}.stream_periods WHERE stream_id = ? AND period <= ? AND period >= ?";
 const BUCKETS: &str = "SELECT bucket FROM {}.stream_buckets
     WHERE stream_id = ? AND period = ? AND bucket <= ? AND bucket >= ?";
 const BUCKET_STREAMS: &str = "SELECT stream_id FROM {}.bucket_streams WHERE bucket = ?";
-const PAGE: &str = "SELECT comment_id, user_id, name, message, created_at, seq, shadow, is_deleted
-    FROM {}.comments
-    WHERE stream_id = ? AND bucket = ? AND comment_id <= ? AND comment_id >= ?";
+const PAGE: &str =
+    "SELECT comment_id, user_id, name, message, created_at, seq, shadow, is_deleted, log
+    FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id <= ? AND comment_id >= ?";
 const COMMENT: &str =
-    "SELECT comment_id, user_id, name, message, created_at, seq, shadow, is_deleted
+    "SELECT comment_id, user_id, name, message, created_at, seq, shadow, is_deleted, log
     FROM {}.comments WHERE stream_id = ? AND bucket = ? AND comment_id = ?";
-/// Counts rows with a user: a deletion whose comment did not arrive has none.
-const COUNT: &str = "SELECT COUNT(user_id) FROM {}.comments
-    WHERE stream_id = ? AND bucket = ? AND comment_id >= ?";
 const SLOTS: &str = "SELECT slot FROM {}.tombstone_slots WHERE part = 0 AND slot >= ?";
 const TOMBSTONES: &str = "SELECT deleted_at, stream_id, comment_id, reason FROM {}.tombstones
     WHERE slot = ? AND deleted_at >= ?";
 const FIRST_DELETIONS: &str = "SELECT comment_id, deleted_at FROM {}.comments
     WHERE stream_id = ? AND bucket = ? AND comment_id IN ?";
-const PING: &str = "SELECT version FROM {}.schema_versions WHERE version = ?";
+/// A write that changes nothing: whether writes are accepted shows only in a write.
+const PING: &str = "INSERT INTO {}.schema_versions (version) VALUES (?)";
 
 impl Statements {
     /// Reads wait for one replica, writes for a quorum in the data centre.
@@ -79,16 +111,25 @@ impl Statements {
             insert_period: prepare(INSERT_PERIOD, LocalQuorum).await?,
             insert_bucket: prepare(INSERT_BUCKET, LocalQuorum).await?,
             insert_bucket_stream: prepare(INSERT_BUCKET_STREAM, LocalQuorum).await?,
+            insert_order: prepare(INSERT_ORDER, LocalQuorum).await?,
+            insert_order_part: prepare(INSERT_ORDER_PART, LocalQuorum).await?,
+            insert_log: prepare(INSERT_LOG, LocalQuorum).await?,
+            insert_position: prepare(INSERT_POSITION, LocalQuorum).await?,
+            insert_newest: prepare(INSERT_NEWEST, LocalQuorum).await?,
+            // A position that is read too low is taken for a loss.
+            logs: prepare(LOGS, LocalQuorum).await?,
+            positions: prepare(POSITIONS, LocalQuorum).await?,
+            order: prepare(ORDER, LocalOne).await?,
+            order_parts: prepare(ORDER_PARTS, LocalOne).await?,
+            comments: prepare(COMMENTS, LocalOne).await?,
             periods: prepare(PERIODS, LocalOne).await?,
             buckets: prepare(BUCKETS, LocalOne).await?,
             bucket_streams: prepare(BUCKET_STREAMS, LocalOne).await?,
             page: prepare(PAGE, LocalOne).await?,
             comment: prepare(COMMENT, LocalOne).await?,
-            count: prepare(COUNT, LocalOne).await?,
             slots: prepare(SLOTS, LocalOne).await?,
             tombstones: prepare(TOMBSTONES, LocalOne).await?,
             first_deletions: prepare(FIRST_DELETIONS, LocalOne).await?,
-            // The ping checks whether writes would be accepted.
             ping: prepare(PING, LocalQuorum).await?,
         })
     }

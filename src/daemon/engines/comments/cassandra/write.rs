@@ -12,9 +12,10 @@ use tracing::error;
 
 use super::bucket::{bucket_of, is_storable, slot_at, slot_end_ms, timeuuid};
 use super::lifetime::{comment_write_time_us, tombstone_write_time_us};
+use super::place::Place;
 use super::{Inner, integer, unavailable};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::comments::{ArchivedComment, Tombstone};
+use crate::daemon::engines::comments::{ArchiveBatch, ArchivedComment, Tombstone};
 use crate::protocol::{CommentId, StreamId};
 
 /// Requests of one write that are in flight at once.
@@ -28,7 +29,7 @@ const ROW_BYTES: usize = 96;
 
 /// In the order of the statement's markers.
 type CommentRow<'a> =
-    (i64, i32, CqlTimeuuid, i64, &'a str, &'a str, CqlTimestamp, i64, bool, i64, i32);
+    (i64, i32, CqlTimeuuid, i64, &'a str, &'a str, CqlTimestamp, i64, bool, i32, i64, i32);
 type DeletedRow<'a> = (i64, i32, &'a str, CqlTimestamp, i64, i32, CqlTimeuuid);
 type TombstoneRow<'a> = (i32, CqlTimestamp, i64, CqlTimeuuid, &'a str, i32);
 
@@ -62,28 +63,44 @@ impl<K: Hash + Eq, T> Batches<K, T> {
 }
 
 impl Inner {
-    /// Writes deletions first, so that no comment of the batch is visible before it is hidden.
-    pub(super) async fn write(
-        &self,
-        comments: &[ArchivedComment],
-        tombstones: &[Tombstone],
-    ) -> Result<(), StoreError> {
+    /// Writes deletions first, so that no comment of the batch is visible before it is hidden, and
+    /// positions last.
+    pub(super) async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
         let now_ms = self.now_ms();
-        if !tombstones.is_empty() {
-            self.write_tombstones(tombstones, now_ms).await?;
+        if !batch.tombstones.is_empty() {
+            self.write_tombstones(&batch.tombstones, now_ms).await?;
         }
-        let mut batches = Batches::new();
-        let mut buckets = AHashSet::new();
+        if !batch.comments.is_empty() {
+            let log = self.log_number(batch.epoch).await?;
+            self.write_comments(log, &batch.comments, now_ms).await?;
+        }
+        self.put_positions(batch.epoch, &batch.archived).await
+    }
+
+    async fn write_comments(
+        &self,
+        log: i32,
+        comments: &[ArchivedComment],
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let (mut batches, mut order) = (Batches::new(), Batches::new());
+        let (mut buckets, mut parts) = (AHashSet::new(), AHashMap::new());
         for archived in comments {
-            let Some(row) = self.comment_row(archived, now_ms) else { continue };
+            let Some(row) = self.comment_row(archived, log, now_ms) else { continue };
             let stream_id = archived.comment.stream_id;
-            let bucket = row.1;
+            let (bucket, id, seq, ttl_s) = (row.1, row.2, row.7, row.11);
             buckets.insert((stream_id, bucket));
             batches.add((stream_id, bucket), row.4.len() + row.5.len(), row);
+            let part = (stream_id, log, Place { log, seq }.part());
+            let newest_ms: &mut u64 = parts.entry(part).or_default();
+            *newest_ms = archived.comment.comment_id.unix_ms().max(*newest_ms);
+            order.add(part, 0, (integer(stream_id.0), log, part.2, seq, id, ttl_s));
         }
         tokio::try_join!(
             self.send(&self.statements.insert_comment, batches.finish()),
             self.list_buckets(buckets, now_ms),
+            self.send(&self.statements.insert_order, order.finish()),
+            self.list_order_parts(parts, now_ms),
         )?;
         Ok(())
     }
@@ -92,6 +109,7 @@ impl Inner {
     fn comment_row<'a>(
         &self,
         archived: &'a ArchivedComment,
+        log: i32,
         now_ms: u64,
     ) -> Option<CommentRow<'a>> {
         let ArchivedComment { comment, seq, shadow } = archived;
@@ -107,6 +125,7 @@ impl Inner {
             CqlTimestamp(integer(comment.created_at)),
             integer(*seq),
             *shadow,
+            log,
             comment_write_time_us(id, *seq, now_ms),
             self.lifetime.of_comment_s(id.unix_ms(), now_ms)?,
         ))

@@ -1,5 +1,6 @@
 //! A day (UTC) by the time in comment ids. One partition holds one day.
 
+use crate::daemon::engines::StoreError;
 use crate::protocol::CommentId;
 
 /// Ticks of 100 ns per day.
@@ -28,12 +29,16 @@ impl Day {
         (u64::from(self.0) * TICKS_PER_DAY).to_be_bytes()
     }
 
-    pub(super) fn plus(self, days: u32) -> Self {
-        Self(self.0.saturating_add(days))
+    /// The inverse of [`Self::first_key`].
+    pub(super) fn from_key(key: &[u8]) -> Result<Self, StoreError> {
+        let key: [u8; 8] = key.try_into().map_err(|_| {
+            StoreError::Corrupt(format!("a day's key of {} bytes, expected 8", key.len()))
+        })?;
+        Ok(Self((u64::from_be_bytes(key) / TICKS_PER_DAY) as u32))
     }
 
-    pub(super) fn minus(self, days: u32) -> Self {
-        Self(self.0.saturating_sub(days))
+    pub(super) fn plus(self, days: u32) -> Self {
+        Self(self.0.saturating_add(days))
     }
 
     /// Returns `YYYYMMDD`, as in the names of partitions. The calendar repeats after 400 years of
@@ -90,6 +95,7 @@ mod tests {
             let id = CommentId::from_unix_ticks(unix_ms * 10_000 + 9999, 0, [0; 6]);
             let day = Day::of(id);
             assert_eq!(day, Day::at_unix_ms(unix_ms));
+            assert_eq!(Day::from_key(&day.first_key()).unwrap(), day);
             assert!(day.first_key()[..] <= id.sort_key()[..]);
             assert!(day.plus(1).first_key()[..] > id.sort_key()[..]);
         }

@@ -2,7 +2,8 @@
 //!
 //! `comments` and `tombstones` are each partitioned by the time in the comment's id, with the
 //! primary key (stream, time-ordered id); see `migrations/postgres/comments`. A batch is one
-//! transaction of two statements. A page reads the newest days first and stops when it is full.
+//! transaction of a few statements. A page reads the days with the newest places in the log first
+//! and stops when it is full and no other day has a newer place.
 //!
 //! Always holds: whatever [`super::CommentStore::write`] answered with `Ok` is on disk. The
 //! partition of a comment exists before the comment is written: today's and tomorrow's are created
@@ -16,6 +17,7 @@
 mod day;
 mod insert;
 mod partitions;
+mod positions;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -28,12 +30,12 @@ use async_trait::async_trait;
 use self::day::Day;
 use self::partitions::Partitions;
 use super::retention::{Retention, Upkeep};
-use super::{ArchivedComment, CommentStore, StoredComment, Tombstone};
+use super::{ArchiveBatch, CommentStore, StorePositions, StoredComment, Tombstone};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
-use crate::protocol::{CommentId, SequencedComment, StreamId};
+use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
 
 /// The engine. Clones share the connections and the upkeep, which ends with the last clone.
 #[derive(Debug, Clone)]
@@ -89,40 +91,43 @@ impl Tables {
         Ok(())
     }
 
-    async fn write(
-        &self,
-        comments: &[ArchivedComment],
-        tombstones: &[Tombstone],
-    ) -> Result<(), StoreError> {
+    async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
         let first_kept = self.first_kept();
         let kept = |id| first_kept.is_none_or(|first| Day::of(id) >= first);
-        let comments: Vec<_> = comments.iter().filter(|row| kept(row.comment.comment_id)).collect();
-        let tombstones: Vec<_> = tombstones.iter().filter(|row| kept(row.comment_id)).collect();
-        if comments.is_empty() && tombstones.is_empty() {
-            return Ok(());
-        }
+        let comments = batch.comments.iter().filter(|row| kept(row.comment.comment_id));
+        let comments: Vec<_> = comments.collect();
+        let tombstones = batch.tombstones.iter().filter(|row| kept(row.comment_id));
+        let tombstones: Vec<_> = tombstones.collect();
         let days = comments.iter().map(|row| row.comment.comment_id);
         let days = days.chain(tombstones.iter().map(|row| row.comment_id)).map(Day::of).collect();
         self.partitions.ensure(&self.pool, &days).await?;
         transaction!(self.pool, |connection| async {
-            insert::comments(&mut *connection, comments).await?;
-            insert::tombstones(&mut *connection, tombstones).await
+            let log = positions::log_number(&mut *connection, batch.epoch).await?;
+            insert::comments(&mut *connection, log, comments).await?;
+            insert::tombstones(&mut *connection, tombstones).await?;
+            positions::put(&mut *connection, log, &batch.archived).await
         })
         .await
+    }
+
+    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
+        let horizon_key = self.first_kept().map(|day| day.first_key().to_vec()).unwrap_or_default();
+        statement!(self.pool, |connection| positions::positions(connection, epoch, &horizon_key))
+            .await
     }
 }
 
 #[async_trait]
 impl CommentStore for PostgresComments {
-    async fn write(
-        &self,
-        comments: &[ArchivedComment],
-        tombstones: &[Tombstone],
-    ) -> Result<(), StoreError> {
-        let written = self.tables.pool.bounded(self.tables.write(comments, tombstones)).await;
+    async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
+        let written = self.tables.pool.bounded(self.tables.write(batch)).await;
         // It may have failed because a node with a shorter retention, or an operator, dropped a
         // partition.
         written.inspect_err(|_| self.tables.partitions.forget())
+    }
+
+    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
+        self.tables.pool.bounded(self.tables.positions(epoch)).await
     }
 
     async fn page(
@@ -131,10 +136,9 @@ impl CommentStore for PostgresComments {
         before: Option<CommentId>,
         limit: usize,
     ) -> Result<Vec<SequencedComment>, StoreError> {
-        let today = self.tables.today();
         let pool = &self.tables.pool;
         pool.bounded(statement!(pool, |connection| select::page(
-            connection, stream_id, before, limit, today
+            connection, stream_id, before, limit
         )))
         .await
     }
@@ -154,11 +158,6 @@ impl CommentStore for PostgresComments {
             connection, since_ms, limit
         )))
         .await
-    }
-
-    async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError> {
-        let pool = &self.tables.pool;
-        pool.bounded(statement!(pool, |connection| select::count(connection, stream_id))).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

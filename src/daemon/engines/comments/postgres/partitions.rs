@@ -77,6 +77,8 @@ impl Partitions {
             info!(day = name, "dropped a day of comments past `store.retention`");
             dropped += 1;
         }
+        let forget = statement!(pool, |connection| forget_days_before(connection, first_kept));
+        pool.bounded(forget).await?;
         Ok(dropped)
     }
 }
@@ -145,6 +147,18 @@ async fn names_before(
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| Ok(row.try_get("day")?)).collect()
+}
+
+/// Removes the days of streams that have been dropped.
+async fn forget_days_before(
+    connection: &mut PgConnection,
+    first_kept: Day,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM stream_days WHERE day < $1")
+        .bind(first_kept.first_key())
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Drops a day. Returns false if another node holds the lock.

@@ -1,30 +1,41 @@
 //! Reads: pages of a stream, one comment, tombstones. Each query names the days it reads, so that
 //! the server plans for those days only.
 
-use sqlx::postgres::PgConnection;
+use std::collections::BTreeMap;
+
+use sqlx::postgres::{PgConnection, PgRow};
 
 use super::day::Day;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::check_writable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
-use crate::daemon::engines::comments::{StoredComment, Tombstone, rows};
+use crate::daemon::engines::comments::rows::{self, Place};
+use crate::daemon::engines::comments::{StoredComment, Tombstone};
 use crate::protocol::{CommentId, SequencedComment, StreamId};
 
-/// A page is read from today and yesterday first, then from this many days before, and then from
-/// all remaining days. Most pages are complete after the first two partitions, however many there
-/// are.
-const SECOND_RANGE_DAYS: u32 = 14;
+/// Days that are read at a time: the two with the newest places, which complete most pages, then
+/// this many, and then all remaining ones.
+const SECOND_RANGE_DAYS: usize = 14;
+
+/// The days in which a stream has comments before a place, those with the newest comments first.
+const DAYS: &str = "SELECT day, last_place[1] AS log, last_place[2] AS seq FROM stream_days
+    WHERE stream_id = $1 AND first_place < ARRAY[$2::bigint, $3::bigint] ORDER BY last_place DESC";
 
 /// Looks tombstones up row by row: a page is short, and a join could read all of them. It uses
 /// `coalesce` because the planner then estimates that half of the rows are visible. With `IS NULL`
 /// it estimates almost none, and would read the whole stream and sort it.
 pub(super) const PAGE: &str =
-    "SELECT sort_key, user_id, name, message, created_at, seq FROM comments AS c
-    WHERE stream_id = $1 AND sort_key >= $2 AND sort_key < $3 AND NOT shadow
+    "SELECT sort_key, user_id, name, message, created_at, log, seq FROM comments AS c
+    WHERE stream_id = $1 AND sort_key >= $2 AND sort_key < $3 AND (log, seq) < ($4, $5)
+      AND NOT shadow
       AND NOT coalesce((SELECT true FROM tombstones AS t
         WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key
           AND t.sort_key >= $2 AND t.sort_key < $3), false)
-    ORDER BY sort_key DESC LIMIT $4";
+    ORDER BY log DESC, seq DESC LIMIT $6";
+
+const PLACE: &str = "SELECT log, seq FROM comments WHERE stream_id = $1 AND sort_key = $2";
+const PLACE_OF_OLDER: &str = "SELECT log, seq FROM comments WHERE stream_id = $1 AND sort_key < $2
+    ORDER BY sort_key DESC LIMIT 1";
 
 /// In the comment's day, walks from stream to stream by seeks in the primary key, and looks the
 /// comment up in each.
@@ -45,40 +56,104 @@ const BY_ID: &str = "WITH RECURSIVE kept (id) AS (
 const TOMBSTONES: &str = "SELECT stream_id, sort_key, reason, deleted_at FROM tombstones
     WHERE deleted_at >= $1 ORDER BY deleted_at, stream_id, sort_key LIMIT $2";
 
-/// Reads a page. One that begins with the newest comment is looked up in `today` first.
+/// A day of a stream, and the place of its newest comment.
+struct StreamDay {
+    day: Day,
+    last: Place,
+}
+
+/// Reads a page: days in the order of their last places, until the page is full and the other days
+/// are older. Only after a clock was wrong do days overlap in the log.
 pub(super) async fn page(
     connection: &mut PgConnection,
     stream_id: StreamId,
     before: Option<CommentId>,
     limit: usize,
-    today: Day,
 ) -> Result<Vec<SequencedComment>, StoreError> {
     let limit = rows::page_limit(limit);
-    let yesterday = before.map_or(today, Day::of).minus(1);
-    let range_begins = [
-        yesterday.first_key().to_vec(),
-        yesterday.minus(SECOND_RANGE_DAYS).first_key().to_vec(),
-        Vec::new(),
-    ];
-    let mut end = rows::end_key(before);
-    let mut page = Vec::new();
-    for begin in range_begins {
-        let rows = sqlx::query(PAGE)
-            .bind(integer(stream_id.0))
-            .bind(&begin)
-            .bind(&end)
-            .bind(rows::limit(limit - page.len()))
-            .fetch_all(&mut *connection)
-            .await?;
-        for row in &rows {
-            page.push(rows::comment(row)?);
-        }
-        if page.len() == limit {
+    let end = match before {
+        None => Place::END,
+        Some(before) => match place_of(connection, stream_id, before).await? {
+            None => return Ok(Vec::new()),
+            Some(end) => end,
+        },
+    };
+    let days = days_before(connection, stream_id, end).await?;
+    let mut page = BTreeMap::new();
+    let mut rest = days.as_slice();
+    for size in [2, SECOND_RANGE_DAYS, usize::MAX] {
+        let Some(newest) = rest.first() else { break };
+        let oldest_read = page.first_key_value().map(|(place, _)| *place);
+        if page.len() == limit && oldest_read.is_some_and(|oldest| oldest > newest.last) {
             break;
         }
-        end = begin;
+        let (read, later) = rest.split_at(size.min(rest.len()));
+        rest = later;
+        read_days(connection, stream_id, end, read, limit, &mut page).await?;
     }
-    Ok(page)
+    Ok(page.into_values().rev().collect())
+}
+
+/// Adds the newest comments of the range of these days to the page, and keeps its newest `limit`.
+async fn read_days(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+    end: Place,
+    days: &[StreamDay],
+    limit: usize,
+    page: &mut BTreeMap<Place, SequencedComment>,
+) -> Result<(), StoreError> {
+    let days = || days.iter().map(|day| day.day);
+    let (Some(first), Some(last)) = (days().min(), days().max()) else { return Ok(()) };
+    let rows = sqlx::query(PAGE)
+        .bind(integer(stream_id.0))
+        .bind(first.first_key())
+        .bind(last.plus(1).first_key())
+        .bind(end.log)
+        .bind(end.seq)
+        .bind(rows::limit(limit))
+        .fetch_all(connection)
+        .await?;
+    for row in &rows {
+        page.insert(rows::place(row)?, rows::comment(row)?);
+    }
+    while page.len() > limit {
+        page.pop_first();
+    }
+    Ok(())
+}
+
+async fn days_before(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+    end: Place,
+) -> Result<Vec<StreamDay>, StoreError> {
+    let rows = sqlx::query(DAYS)
+        .bind(integer(stream_id.0))
+        .bind(end.log)
+        .bind(end.seq)
+        .fetch_all(connection)
+        .await?;
+    let day = |row: &PgRow| {
+        let (day, last) = (Day::from_key(row.bytes("day")?)?, rows::place(row)?);
+        Ok(StreamDay { day, last })
+    };
+    rows.iter().map(day).collect()
+}
+
+/// Returns the place that a page before this comment ends at.
+async fn place_of(
+    connection: &mut PgConnection,
+    stream_id: StreamId,
+    before: CommentId,
+) -> Result<Option<Place>, StoreError> {
+    let (stream_id, key) = (integer(stream_id.0), before.sort_key());
+    let exact = sqlx::query(PLACE).bind(stream_id).bind(key).fetch_optional(&mut *connection);
+    if let Some(row) = exact.await? {
+        return Ok(Some(rows::place(&row)?));
+    }
+    let older = sqlx::query(PLACE_OF_OLDER).bind(stream_id).bind(key).fetch_optional(connection);
+    older.await?.map(|row| Ok(rows::place(&row)?.next())).transpose()
 }
 
 pub(super) async fn by_id(
@@ -108,22 +183,14 @@ pub(super) async fn tombstones_since(
     rows.iter().map(rows::tombstone).collect()
 }
 
-pub(super) async fn count(
-    connection: &mut PgConnection,
-    stream_id: StreamId,
-) -> Result<u64, StoreError> {
-    let row = sqlx::query("SELECT count(*) AS comments FROM comments WHERE stream_id = $1")
-        .bind(integer(stream_id.0))
-        .fetch_one(connection)
-        .await?;
-    row.natural("comments")
-}
-
 /// Succeeds if the server answers, knows the tables, and accepts writes.
 pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError> {
     check_writable(
         connection,
-        "SELECT pg_is_in_recovery() AS replica, 'comments'::regclass, 'tombstones'::regclass",
+        "SELECT has_table_privilege('comments', 'INSERT')
+            AND has_table_privilege('tombstones', 'INSERT')
+            AND has_table_privilege('archive_positions', 'INSERT')
+            AND has_table_privilege('archive_positions', 'UPDATE') AS may_write",
     )
     .await
 }

@@ -49,7 +49,7 @@ const TABLES: [(&str, &str); 2] = [
 ];
 
 /// Returns the first sort key that is kept.
-fn horizon_key(horizon_ms: u64) -> Vec<u8> {
+pub(super) fn horizon_key(horizon_ms: u64) -> Vec<u8> {
     let first = CommentId::from_unix_ticks(horizon_ms.saturating_mul(10_000), 0, [0; 6]);
     // The time without the rest of the id sorts before every id of that time.
     first.sort_key()[..8].to_vec()
@@ -122,7 +122,9 @@ mod tests {
     use super::*;
     use crate::daemon::base::clock::Clock;
     use crate::daemon::engines::comments::CommentStore as _;
-    use crate::daemon::engines::comments::conformance::{comment, comment_id, tombstone};
+    use crate::daemon::engines::comments::conformance::{
+        WriteRows as _, comment, comment_id, shown, tombstone,
+    };
     use crate::daemon::engines::comments::retention::Retention;
     use crate::daemon::engines::comments::sqlite::SqliteComments;
     use crate::protocol::StreamId;
@@ -154,13 +156,12 @@ mod tests {
             .map(|number| comment(busy, number))
             .chain([comment(quiet, 5), comment(quiet, 2500), comment(young, 2600)])
             .collect();
-        store.write(&comments, &[tombstone(busy, 3), tombstone(busy, 2700)]).await.unwrap();
+        store.write_rows(&comments, &[tombstone(busy, 3), tombstone(busy, 2700)]).await.unwrap();
         delete_older_than(&store.file, comment_id(2000).unix_ms()).await.unwrap();
-        assert_eq!(store.count(busy).await.unwrap(), 1000, "more than two transactions' worth");
         let page = store.page(busy, None, 1000).await.unwrap();
         assert_eq!((page.len(), page[998].seq), (999, 2000), "one of the rest is deleted");
-        assert_eq!(store.count(quiet).await.unwrap(), 1);
-        assert_eq!(store.count(young).await.unwrap(), 1);
+        assert_eq!(shown(&store, quiet).await, 1);
+        assert_eq!(shown(&store, young).await, 1);
         assert_eq!(store.tombstones_since(0, 10).await.unwrap(), [tombstone(busy, 2700)]);
     }
 
@@ -170,10 +171,10 @@ mod tests {
         let path = dir.path().join("comments.db");
         let stream = StreamId(1);
         let comments: Vec<_> = (0..100).map(|number| comment(stream, number)).collect();
-        SqliteComments::open(&path).await.unwrap().write(&comments, &[]).await.unwrap();
+        SqliteComments::open(&path).await.unwrap().write_rows(&comments, &[]).await.unwrap();
         let store = SqliteComments::open_with_retention(&path, retention_from(60)).await.unwrap();
         let emptied = async {
-            while store.count(stream).await.unwrap() != 40 {
+            while shown(&store, stream).await != 40 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -187,8 +188,11 @@ mod tests {
         let store = SqliteComments::open_with_retention(&path, retention_from(1000)).await.unwrap();
         let stream = StreamId(1);
         let comments: Vec<_> = (0..2000).map(|number| comment(stream, number)).collect();
-        store.write(&comments, &[tombstone(stream, 0), tombstone(stream, 1999)]).await.unwrap();
-        assert_eq!(store.count(stream).await.unwrap(), 1000);
+        store
+            .write_rows(&comments, &[tombstone(stream, 0), tombstone(stream, 1999)])
+            .await
+            .unwrap();
+        assert_eq!(shown(&store, stream).await, 999);
         assert_eq!(store.tombstones_since(0, 10).await.unwrap(), [tombstone(stream, 1999)]);
     }
 }

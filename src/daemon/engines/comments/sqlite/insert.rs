@@ -17,8 +17,8 @@ type Statements = [Arc<str>; ROWS.len()];
 
 static INSERT_COMMENTS: LazyLock<Statements> = LazyLock::new(|| {
     statements(
-        "comments (stream_id, sort_key, user_id, name, message, created_at, seq, shadow)",
-        "(?,?,?,?,?,?,?,?)",
+        "comments (stream_id, sort_key, user_id, name, message, created_at, seq, shadow, log)",
+        "(?,?,?,?,?,?,?,?,?)",
     )
 });
 
@@ -46,8 +46,10 @@ fn parts<'a, T>(
     })
 }
 
+/// Inserts comments of the log with this number.
 pub(super) async fn comments(
     connection: &mut SqliteConnection,
+    log: i64,
     comments: &[ArchivedComment],
 ) -> Result<(), StoreError> {
     for (part, sql) in parts(comments, &INSERT_COMMENTS) {
@@ -61,7 +63,8 @@ pub(super) async fn comments(
                 .bind(comment.message.clone())
                 .bind(integer(comment.created_at))
                 .bind(integer(*seq))
-                .bind(shadow);
+                .bind(shadow)
+                .bind(log);
         }
         query.execute(&mut *connection).await?;
     }

@@ -10,6 +10,7 @@
 
 mod expire;
 mod insert;
+mod positions;
 mod select;
 
 use std::path::Path;
@@ -19,10 +20,10 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use super::retention::{Retention, Upkeep};
-use super::{ArchivedComment, CommentStore, StoredComment, Tombstone};
+use super::{ArchiveBatch, CommentStore, StorePositions, StoredComment, Tombstone};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::protocol::{CommentId, SequencedComment, StreamId};
+use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/comments");
 
@@ -67,30 +68,38 @@ impl SqliteComments {
         }
         Ok(store)
     }
+
+    fn horizon_ms(&self) -> Option<u64> {
+        self.retention.as_ref().and_then(Retention::horizon_ms)
+    }
 }
 
 #[async_trait]
 impl CommentStore for SqliteComments {
-    async fn write(
-        &self,
-        comments: &[ArchivedComment],
-        tombstones: &[Tombstone],
-    ) -> Result<(), StoreError> {
-        let horizon_ms = self.retention.as_ref().and_then(Retention::horizon_ms);
+    async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
+        let ArchiveBatch { epoch, comments, tombstones, archived } = batch;
+        let horizon_ms = self.horizon_ms();
         let mut transaction = self.file.begin().await?;
+        let log = positions::log_number(&mut transaction, *epoch).await?;
         match horizon_ms.filter(|horizon_ms| expire::any_expired(comments, tombstones, *horizon_ms))
         {
             None => {
-                insert::comments(&mut transaction, comments).await?;
+                insert::comments(&mut transaction, log, comments).await?;
                 insert::tombstones(&mut transaction, tombstones).await?;
             }
             Some(horizon_ms) => {
                 let kept = expire::without_expired(comments, tombstones, horizon_ms);
-                insert::comments(&mut transaction, &kept.comments).await?;
+                insert::comments(&mut transaction, log, &kept.comments).await?;
                 insert::tombstones(&mut transaction, &kept.tombstones).await?;
             }
         }
+        positions::put(&mut transaction, log, archived).await?;
         Ok(transaction.commit().await?)
+    }
+
+    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
+        let horizon_key = self.horizon_ms().map(expire::horizon_key).unwrap_or_default();
+        positions::positions(self.file.readers(), epoch, &horizon_key).await
     }
 
     async fn page(
@@ -114,10 +123,6 @@ impl CommentStore for SqliteComments {
         select::tombstones_since(self.file.readers(), since_ms, limit).await
     }
 
-    async fn count(&self, stream_id: StreamId) -> Result<u64, StoreError> {
-        select::count(self.file.readers(), stream_id).await
-    }
-
     async fn ping(&self) -> Result<(), StoreError> {
         self.file.ping().await
     }
@@ -129,7 +134,9 @@ mod tests {
 
     use super::*;
     use crate::daemon::engines::comments::conformance;
-    use crate::daemon::engines::comments::conformance::{comment, comment_id, tombstone};
+    use crate::daemon::engines::comments::conformance::{
+        WriteRows as _, comment, comment_id, shown, tombstone,
+    };
 
     async fn open() -> (SqliteComments, TempDir) {
         let dir = tempfile::tempdir().unwrap();
@@ -143,12 +150,12 @@ mod tests {
         let (store, dir) = open().await;
         let stream = StreamId(1);
         let comments: Vec<_> = (0..300).map(|number| comment(stream, number)).collect();
-        store.write(&comments, &[tombstone(stream, 4)]).await.unwrap();
+        store.write_rows(&comments, &[tombstone(stream, 4)]).await.unwrap();
         let before = store.page(stream, None, 1000).await.unwrap();
         // Not closed: the file is as a killed process leaves it.
         let again = SqliteComments::open(&dir.path().join("comments.db")).await.unwrap();
         assert_eq!(again.page(stream, None, 1000).await.unwrap(), before);
-        assert_eq!(again.count(stream).await.unwrap(), 300);
+        assert_eq!(shown(&again, stream).await, 299);
         assert!(again.get(comment_id(4)).await.unwrap().unwrap().deleted);
         assert_eq!(again.tombstones_since(0, 10).await.unwrap(), [tombstone(stream, 4)]);
         again.ping().await.unwrap();
@@ -159,7 +166,7 @@ mod tests {
         let (store, _dir) = open().await;
         let comments: Vec<_> = (0..4096).map(|number| comment(StreamId(1), number)).collect();
         {
-            let write = store.write(&comments, &[]);
+            let write = store.write_rows(&comments, &[]);
             let mut write = std::pin::pin!(write);
             // Let it begin, then drop it.
             assert!(futures_util::poll!(&mut write).is_pending());
@@ -167,9 +174,9 @@ mod tests {
             let _ = futures_util::poll!(&mut write);
         }
         store.ping().await.unwrap();
-        assert_eq!(store.count(StreamId(1)).await.unwrap(), 0);
-        store.write(&comments, &[]).await.unwrap();
-        assert_eq!(store.count(StreamId(1)).await.unwrap(), 4096);
+        assert_eq!(shown(&store, StreamId(1)).await, 0);
+        store.write_rows(&comments, &[]).await.unwrap();
+        assert_eq!(shown(&store, StreamId(1)).await, 4096);
     }
 
     async fn limit_pages(store: &SqliteComments, limit: &'static str) {
@@ -184,16 +191,16 @@ mod tests {
         limit_pages(&store, "PRAGMA max_page_count = 30").await;
         let comments: Vec<_> = (0..4096).map(|number| comment(StreamId(1), number)).collect();
         for _ in 0..3 {
-            let refused = store.write(&comments, &[]).await;
+            let refused = store.write_rows(&comments, &[]).await;
             assert!(
                 matches!(&refused, Err(StoreError::Unavailable(why)) if why.contains("full")),
                 "{refused:?}"
             );
         }
-        assert_eq!(store.count(StreamId(1)).await.unwrap(), 0);
+        assert_eq!(shown(&store, StreamId(1)).await, 0);
         limit_pages(&store, "PRAGMA max_page_count = 1000000").await;
-        store.write(&comments, &[]).await.unwrap();
-        assert_eq!(store.count(StreamId(1)).await.unwrap(), 4096);
+        store.write_rows(&comments, &[]).await.unwrap();
+        assert_eq!(shown(&store, StreamId(1)).await, 4096);
     }
 
     #[tokio::test]

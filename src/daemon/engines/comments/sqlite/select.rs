@@ -3,14 +3,20 @@
 use sqlx::sqlite::SqlitePool;
 
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::backends::sql::{Columns as _, integer};
-use crate::daemon::engines::comments::{StoredComment, Tombstone, rows};
+use crate::daemon::engines::backends::sql::integer;
+use crate::daemon::engines::comments::rows::{self, Place};
+use crate::daemon::engines::comments::{StoredComment, Tombstone};
 use crate::protocol::{CommentId, SequencedComment, StreamId};
 
-const PAGE: &str = "SELECT sort_key, user_id, name, message, created_at, seq FROM comments AS c
-    WHERE stream_id = ? AND sort_key < ? AND shadow = 0 AND NOT EXISTS (
+const PAGE: &str = "SELECT sort_key, user_id, name, message, created_at, seq
+    FROM comments AS c INDEXED BY comments_by_place
+    WHERE stream_id = ? AND (log, seq) < (?, ?) AND shadow = 0 AND NOT EXISTS (
         SELECT 1 FROM tombstones AS t WHERE t.stream_id = c.stream_id AND t.sort_key = c.sort_key)
-    ORDER BY sort_key DESC LIMIT ?";
+    ORDER BY log DESC, seq DESC LIMIT ?";
+
+const PLACE: &str = "SELECT log, seq FROM comments WHERE stream_id = ? AND sort_key = ?";
+const PLACE_OF_OLDER: &str = "SELECT log, seq FROM comments WHERE stream_id = ? AND sort_key < ?
+    ORDER BY sort_key DESC LIMIT 1";
 
 /// Walks from stream to stream by seeks in the primary key, and looks the comment up in each.
 const BY_ID: &str = "WITH RECURSIVE kept (id) AS (
@@ -32,13 +38,40 @@ pub(super) async fn page(
     before: Option<CommentId>,
     limit: usize,
 ) -> Result<Vec<SequencedComment>, StoreError> {
+    let end = match before {
+        None => Place::END,
+        Some(before) => match place_of(readers, stream_id, before).await? {
+            None => return Ok(Vec::new()),
+            Some(end) => end,
+        },
+    };
     let rows = sqlx::query(PAGE)
         .bind(integer(stream_id.0))
-        .bind(rows::end_key(before))
+        .bind(end.log)
+        .bind(end.seq)
         .bind(rows::limit(rows::page_limit(limit)))
         .fetch_all(readers)
         .await?;
     rows.iter().map(rows::comment).collect()
+}
+
+/// Returns the place that a page before this comment ends at.
+async fn place_of(
+    readers: &SqlitePool,
+    stream_id: StreamId,
+    before: CommentId,
+) -> Result<Option<Place>, StoreError> {
+    let find = |sql| {
+        sqlx::query(sql)
+            .bind(integer(stream_id.0))
+            .bind(before.sort_key().to_vec())
+            .fetch_optional(readers)
+    };
+    if let Some(row) = find(PLACE).await? {
+        return Ok(Some(rows::place(&row)?));
+    }
+    let older = find(PLACE_OF_OLDER).await?;
+    older.map(|row| Ok(rows::place(&row)?.next())).transpose()
 }
 
 pub(super) async fn by_id(
@@ -60,12 +93,4 @@ pub(super) async fn tombstones_since(
         .fetch_all(readers)
         .await?;
     rows.iter().map(rows::tombstone).collect()
-}
-
-pub(super) async fn count(readers: &SqlitePool, stream_id: StreamId) -> Result<u64, StoreError> {
-    let row = sqlx::query("SELECT count(*) AS comments FROM comments WHERE stream_id = ?")
-        .bind(integer(stream_id.0))
-        .fetch_one(readers)
-        .await?;
-    row.natural("comments")
 }

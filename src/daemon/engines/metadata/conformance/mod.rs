@@ -1,6 +1,7 @@
 //! The promises of every metadata store. `metadata_suite!(open())` tests an engine against them;
 //! see [`crate::daemon::testing::engine_suite`].
 
+mod changes;
 mod review;
 mod sanctions;
 mod streams;
@@ -8,6 +9,7 @@ mod users;
 
 use serde_json::json;
 
+pub(crate) use changes::*;
 pub(crate) use review::*;
 pub(crate) use sanctions::*;
 pub(crate) use streams::*;
@@ -33,6 +35,8 @@ macro_rules! metadata_suite {
                 review_items_are_queued_once_oldest_first,
                 a_decided_item_never_returns,
                 audit_entries_are_listed_newest_first,
+                pending_events_are_claimed_until_published,
+                a_clock_that_is_ahead_lifts_no_sanction,
         }
     };
 }

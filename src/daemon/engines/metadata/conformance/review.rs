@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::{actions, audit};
+use super::{actions, audit, no_event};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::{MetadataStore, NewAudit};
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, StreamId, UserId};
 
-fn item(number: u64, flagged_at: u64) -> ReviewItem {
+pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
     ReviewItem {
         comment_id: CommentId::from_unix_ticks(number * 1000, 5, [2, 0, 0, 0, 0, 1]),
         stream_id: StreamId(7),
@@ -37,11 +37,11 @@ pub(crate) async fn a_decided_item_never_returns(store: &impl MetadataStore) {
     store.queue_review(item(2, 20)).await.unwrap();
     let first = item(1, 10).comment_id;
     let (audit_id, decided) =
-        store.decide_review(first, Decision::Reject, audit(50, "reject")).await.unwrap();
+        store.decide_review(first, Decision::Reject, &no_event, audit(50, "reject")).await.unwrap();
     assert_eq!(decided, item(1, 10));
     let log = store.audit_log(10).await.unwrap();
     assert_eq!((log[0].audit_id, log[0].action.as_str()), (audit_id, "reject"));
-    let again = store.decide_review(first, Decision::Accept, audit(60, "approve")).await;
+    let again = store.decide_review(first, Decision::Accept, &no_event, audit(60, "approve")).await;
     assert!(matches!(again, Err(StoreError::NotFound(_))), "{again:?}");
     store.queue_review(item(1, 10)).await.unwrap();
     assert_eq!(store.review_queue(10).await.unwrap(), [item(2, 20)], "decided stays decided");

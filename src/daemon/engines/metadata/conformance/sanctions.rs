@@ -8,7 +8,7 @@ use crate::protocol::admin::{Sanction, SanctionKind};
 
 const BOTH: [SanctionKind; 2] = [SanctionKind::Ban, SanctionKind::Timeout];
 
-fn sanction(user_id: u64, kind: SanctionKind, at: u64, until: Option<u64>) -> Sanction {
+pub(super) fn sanction(user_id: u64, kind: SanctionKind, at: u64, until: Option<u64>) -> Sanction {
     Sanction {
         user_id: UserId(user_id),
         kind,
@@ -53,6 +53,20 @@ pub(crate) async fn sanctions_in_force_are_listed_newest_first(store: &impl Meta
     assert_eq!(in_force(store, 40).await, [(2, Ban), (3, Timeout), (1, Ban)]);
     assert_eq!(in_force(store, 50).await, [(2, Ban), (1, Ban)], "it ends at its end");
     assert_eq!(in_force(store, 1000).await, [(2, Ban)]);
+}
+
+/// A node whose clock is hours ahead changes other sanctions, when this one is past by its clock.
+pub(crate) async fn a_clock_that_is_ahead_lifts_no_sanction(store: &impl MetadataStore) {
+    use SanctionKind::{Ban, Timeout};
+    const HOUR_MS: u64 = 3_600_000;
+    let now_ms = 1_750_000_000_000;
+    let put = async |user_id, kind, at, until| {
+        store.sanction(sanction(user_id, kind, at, until), audit(at, "put")).await.unwrap();
+    };
+    put(1, Timeout, now_ms, Some(now_ms + HOUR_MS)).await;
+    put(2, Ban, now_ms + 3 * HOUR_MS, None).await;
+    store.lift(UserId(2), &BOTH, audit(now_ms + 3 * HOUR_MS, "lift")).await.unwrap();
+    assert_eq!(in_force(store, now_ms + 1).await, [(1, Timeout)]);
 }
 
 pub(crate) async fn only_sanctions_in_force_can_be_lifted(store: &impl MetadataStore) {

@@ -12,6 +12,7 @@
 //! able to answer.
 
 mod audit;
+mod events;
 mod review;
 mod sanctions;
 mod streams;
@@ -21,7 +22,7 @@ mod users;
 
 use async_trait::async_trait;
 
-use super::{MetadataStore, NewAudit, UserRecord};
+use super::{EventOfReview, MetadataStore, NewAudit, PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
@@ -166,24 +167,44 @@ impl MetadataStore for PostgresMetadata {
         &self,
         comment_id: CommentId,
         decision: Decision,
+        event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), StoreError> {
         self.pool
             .bounded(transaction!(self.pool, |connection| review::decide(
-                connection, comment_id, decision, &audit
+                connection, comment_id, decision, event, &audit
             )))
             .await
     }
 
-    async fn reopen_review(
+    async fn audit_with_event(
         &self,
-        comment_id: CommentId,
+        event: PendingEvent,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
         self.pool
-            .bounded(transaction!(self.pool, |connection| review::reopen(
-                connection, comment_id, &audit
+            .bounded(transaction!(self.pool, |connection| events::record(
+                connection, &event, &audit
             )))
+            .await
+    }
+
+    async fn claim_events(
+        &self,
+        now_ms: u64,
+        pause_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, PendingEvent)>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| events::claim(
+                connection, now_ms, pause_ms, limit
+            )))
+            .await
+    }
+
+    async fn event_published(&self, number: u64) -> Result<(), StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| events::remove(connection, number)))
             .await
     }
 

@@ -2,11 +2,11 @@
 
 use sqlx::postgres::PgConnection;
 
-use super::audit;
+use super::{audit, events};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
-use crate::daemon::engines::metadata::{NewAudit, rows};
+use crate::daemon::engines::metadata::{EventOfReview, NewAudit, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
@@ -57,6 +57,7 @@ pub(super) async fn decide(
     connection: &mut PgConnection,
     comment_id: CommentId,
     decision: Decision,
+    event: EventOfReview<'_>,
     audit: &NewAudit,
 ) -> Result<(u64, ReviewItem), StoreError> {
     let row = sqlx::query(
@@ -70,23 +71,9 @@ pub(super) async fn decide(
     .fetch_optional(&mut *connection)
     .await?;
     let item = rows::review_item(&row.ok_or(StoreError::NotFound("comment in the review queue"))?)?;
-    Ok((audit::append(connection, audit).await?, item))
-}
-
-pub(super) async fn reopen(
-    connection: &mut PgConnection,
-    comment_id: CommentId,
-    audit: &NewAudit,
-) -> Result<u64, StoreError> {
-    let reopened = sqlx::query(
-        "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL
-         WHERE sort_key = $1 AND decision IS NOT NULL",
-    )
-    .bind(comment_id.sort_key())
-    .execute(&mut *connection)
-    .await?;
-    if reopened.rows_affected() == 0 {
-        return Err(StoreError::NotFound("decided comment in the review queue"));
+    let audit_id = audit::append(&mut *connection, audit).await?;
+    if let Some(event) = event(&item) {
+        events::insert(connection, audit_id, &event, audit.at).await?;
     }
-    audit::append(connection, audit).await
+    Ok((audit_id, item))
 }

@@ -7,7 +7,7 @@ use super::audit;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::integer;
-use crate::daemon::engines::metadata::{NewAudit, rows};
+use crate::daemon::engines::metadata::{NewAudit, SWEEP_AFTER_MS, rows};
 use crate::protocol::UserId;
 use crate::protocol::admin::{Sanction, SanctionKind};
 
@@ -79,6 +79,7 @@ pub(super) async fn in_force(
 }
 
 async fn sweep(connection: &mut PgConnection, now_ms: u64) -> Result<(), StoreError> {
-    sqlx::query(SWEEP).bind(integer(now_ms)).execute(connection).await?;
+    let swept_ms = now_ms.saturating_sub(SWEEP_AFTER_MS);
+    sqlx::query(SWEEP).bind(integer(swept_ms)).execute(connection).await?;
     Ok(())
 }

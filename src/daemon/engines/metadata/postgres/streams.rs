@@ -108,8 +108,9 @@ pub(super) async fn all(connection: &mut PgConnection) -> Result<Vec<Stream>, St
 pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError> {
     check_writable(
         connection,
-        "SELECT pg_is_in_recovery() AS replica, (SELECT count(*) FROM
-         (SELECT FROM streams LIMIT 1) AS any_stream) AS streams",
+        "SELECT bool_and(has_table_privilege(name, 'INSERT')) AS may_write
+         FROM unnest(ARRAY['streams', 'users', 'sanctions', 'reviews', 'audit',
+             'pending_events']) AS name",
     )
     .await
 }

@@ -4,6 +4,7 @@
 //! transaction. Each submodule owns the tables it is named after.
 
 mod audit;
+mod events;
 mod review;
 mod sanctions;
 mod streams;
@@ -14,7 +15,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
-use super::{MetadataStore, NewAudit, UserRecord};
+use super::{EventOfReview, MetadataStore, NewAudit, PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
@@ -123,17 +124,31 @@ impl MetadataStore for SqliteMetadata {
         &self,
         comment_id: CommentId,
         decision: Decision,
+        event: EventOfReview<'_>,
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), StoreError> {
-        review::decide(&self.file, comment_id, decision, &audit).await
+        review::decide(&self.file, comment_id, decision, event, &audit).await
     }
 
-    async fn reopen_review(
+    async fn audit_with_event(
         &self,
-        comment_id: CommentId,
+        event: PendingEvent,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
-        review::reopen(&self.file, comment_id, &audit).await
+        events::record(&self.file, &event, &audit).await
+    }
+
+    async fn claim_events(
+        &self,
+        now_ms: u64,
+        pause_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, PendingEvent)>, StoreError> {
+        events::claim(&self.file, now_ms, pause_ms, limit).await
+    }
+
+    async fn event_published(&self, number: u64) -> Result<(), StoreError> {
+        events::remove(&self.file, number).await
     }
 
     async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError> {
@@ -196,24 +211,30 @@ mod tests {
         again.ping().await.unwrap();
     }
 
-    #[tokio::test]
-    async fn a_change_without_audit_entry_is_rolled_back() {
-        let (store, _dir) = open().await;
-        let (_, stream) =
-            store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
+    async fn execute(store: &SqliteMetadata, sql: &'static str) {
         let mut transaction = store.file.begin().await.unwrap();
-        sqlx::query("DROP TABLE audit").execute(&mut *transaction).await.unwrap();
+        sqlx::query(sql).execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();
-        let refused = store.sanction(ban(), audit(5, "ban")).await;
-        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-        assert_eq!(store.sanctions(6).await.unwrap(), []);
-        let refused = store.create_stream(NewStream::default(), audit(5, "create_stream")).await;
-        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-        let patch = StreamPatch { anonymous: Some(!stream.anonymous), ..StreamPatch::default() };
-        let entry = audit(5, "update_stream");
-        let refused = store.update_stream(stream.stream_id, patch, entry).await;
-        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-        assert_eq!(store.streams().await.unwrap(), [stream]);
+    }
+
+    #[tokio::test]
+    async fn no_change_is_stored_without_its_audit_entry() {
+        let (store, _dir) = open().await;
+        let before = conformance::prepare_changes(&store).await;
+        execute(&store, "ALTER TABLE audit RENAME TO gone").await;
+        conformance::assert_changes_fail(&store).await;
+        execute(&store, "ALTER TABLE gone RENAME TO audit").await;
+        assert_eq!(conformance::contents(&store).await, before);
+    }
+
+    #[tokio::test]
+    async fn no_audit_entry_is_stored_without_its_event() {
+        let (store, _dir) = open().await;
+        let before = conformance::prepare_changes(&store).await;
+        execute(&store, "ALTER TABLE pending_events RENAME TO gone").await;
+        conformance::assert_changes_with_events_fail(&store).await;
+        execute(&store, "ALTER TABLE gone RENAME TO pending_events").await;
+        assert_eq!(conformance::contents(&store).await, before);
     }
 
     #[tokio::test]

@@ -1,10 +1,10 @@
 //! Comments that a person should look at, and what was decided.
 
-use super::audit;
+use super::{audit, events};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::daemon::engines::metadata::{NewAudit, rows};
+use crate::daemon::engines::metadata::{EventOfReview, NewAudit, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
@@ -53,6 +53,7 @@ pub(super) async fn decide(
     file: &SqliteFile,
     comment_id: CommentId,
     decision: Decision,
+    event: EventOfReview<'_>,
     audit: &NewAudit,
 ) -> Result<(u64, ReviewItem), StoreError> {
     let mut transaction = file.begin().await?;
@@ -68,27 +69,9 @@ pub(super) async fn decide(
     .await?;
     let item = rows::review_item(&row.ok_or(StoreError::NotFound("comment in the review queue"))?)?;
     let audit_id = audit::append(&mut transaction, audit).await?;
+    if let Some(event) = event(&item) {
+        events::insert(&mut transaction, audit_id, &event, audit.at).await?;
+    }
     transaction.commit().await?;
     Ok((audit_id, item))
-}
-
-pub(super) async fn reopen(
-    file: &SqliteFile,
-    comment_id: CommentId,
-    audit: &NewAudit,
-) -> Result<u64, StoreError> {
-    let mut transaction = file.begin().await?;
-    let reopened = sqlx::query(
-        "UPDATE reviews SET decision = NULL, decided_at = NULL, decided_by = NULL
-         WHERE sort_key = ? AND decision IS NOT NULL",
-    )
-    .bind(comment_id.sort_key().to_vec())
-    .execute(&mut *transaction)
-    .await?;
-    if reopened.rows_affected() == 0 {
-        return Err(StoreError::NotFound("decided comment in the review queue"));
-    }
-    let audit_id = audit::append(&mut transaction, audit).await?;
-    transaction.commit().await?;
-    Ok(audit_id)
 }

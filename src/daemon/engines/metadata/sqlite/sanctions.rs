@@ -7,7 +7,7 @@ use super::audit;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::daemon::engines::metadata::{NewAudit, rows};
+use crate::daemon::engines::metadata::{NewAudit, SWEEP_AFTER_MS, rows};
 use crate::protocol::UserId;
 use crate::protocol::admin::{Sanction, SanctionKind};
 
@@ -47,11 +47,15 @@ pub(super) async fn lift(
     sweep(&mut transaction, audit.at).await?;
     let mut lifted = 0;
     for kind in kinds {
-        let deleted = sqlx::query("DELETE FROM sanctions WHERE user_id = ? AND kind = ?")
-            .bind(integer(user_id.0))
-            .bind(kind.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        let deleted = sqlx::query(
+            "DELETE FROM sanctions WHERE user_id = ? AND kind = ?
+             AND (expires_at IS NULL OR expires_at > ?)",
+        )
+        .bind(integer(user_id.0))
+        .bind(kind.as_str())
+        .bind(integer(audit.at))
+        .execute(&mut *transaction)
+        .await?;
         lifted += deleted.rows_affected();
     }
     if lifted == 0 {
@@ -75,7 +79,7 @@ pub(super) async fn in_force(file: &SqliteFile, now_ms: u64) -> Result<Vec<Sanct
 
 async fn sweep(connection: &mut SqliteConnection, now_ms: u64) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM sanctions WHERE expires_at <= ?")
-        .bind(integer(now_ms))
+        .bind(integer(now_ms.saturating_sub(SWEEP_AFTER_MS)))
         .execute(connection)
         .await?;
     Ok(())

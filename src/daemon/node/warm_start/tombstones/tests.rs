@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::daemon::base::clock::TokioClock;
+use crate::daemon::engines::comments::Tombstone;
+use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
-use crate::daemon::engines::comments::{CommentStore as _, Tombstone};
 use crate::daemon::engines::eventlog::ConsumerGroup;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
@@ -49,7 +50,7 @@ impl Rig {
         let deleted_at = self.restorer.clock.now_ms() - age.as_millis() as u64;
         let (stream_id, comment_id) = (STREAM, id(n));
         let tombstone = Tombstone { stream_id, comment_id, reason: "spam".into(), deleted_at };
-        self.store.write(&[], &[tombstone]).await.unwrap();
+        self.store.write_rows(&[], &[tombstone]).await.unwrap();
     }
 
     fn log(&self, n: u64, decision: Decision) {
@@ -98,7 +99,7 @@ async fn all_pages_of_tombstones_are_restored() {
         reason: "spam".into(),
         deleted_at: now_ms - 1000 + n.saturating_sub(count - 100),
     });
-    rig.store.write(&[], &tombstones.collect::<Vec<_>>()).await.unwrap();
+    rig.store.write_rows(&[], &tombstones.collect::<Vec<_>>()).await.unwrap();
     rig.restorer.restore().await.unwrap();
     assert_eq!(rig.cache.take_tombstones().len(), count as usize);
 }

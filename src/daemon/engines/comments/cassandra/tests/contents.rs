@@ -7,7 +7,7 @@ use proptest::test_runner::TestRunner;
 
 use super::open;
 use crate::daemon::engines::comments::cassandra::bucket::bucket_of;
-use crate::daemon::engines::comments::conformance::{comment, tombstone};
+use crate::daemon::engines::comments::conformance::{WriteRows as _, comment, shown, tombstone};
 use crate::daemon::engines::comments::{
     ArchivedComment, CommentStore as _, StoredComment, Tombstone, cassandra::CassandraComments,
 };
@@ -58,11 +58,11 @@ async fn pages_of_a_busy_stream_join_over_partitions() {
     // 100 comments/s for two minutes.
     let comments: Vec<_> = (0..12_000).map(|n| made_at(STREAM, START_MS + n * 10, n)).collect();
     for batch in comments.chunks(4096) {
-        store.write(batch, &[]).await.unwrap();
+        store.write_rows(batch, &[]).await.unwrap();
     }
     let buckets = store.inner.walk_buckets(STREAM, i32::MAX, 0).next(1000).await.unwrap();
     assert_eq!(buckets.len(), 12);
-    assert_eq!(store.count(STREAM).await.unwrap(), 12_000);
+    assert_eq!(shown(&store, STREAM).await, 12_000);
     for limit in [997, 1000] {
         let shown = seqs(&all_pages(&store, STREAM, limit).await);
         assert_eq!(shown, (0..12_000).rev().collect::<Vec<_>>());
@@ -80,12 +80,12 @@ async fn pages_of_a_quiet_stream_read_no_empty_buckets() {
     times.dedup();
     let made = |(seq, ms): (usize, &u64)| made_at(STREAM, *ms, seq as u64);
     let comments: Vec<_> = times.iter().enumerate().map(made).collect();
-    store.write(&comments, &[]).await.unwrap();
+    store.write_rows(&comments, &[]).await.unwrap();
     let newest_first: Vec<Seq> = (0..times.len() as u64).rev().collect();
     for limit in [1, 50, 1000] {
         assert_eq!(seqs(&all_pages(&store, STREAM, limit).await), newest_first, "{limit}");
     }
-    assert_eq!(store.count(STREAM).await.unwrap(), times.len() as u64);
+    assert_eq!(shown(&store, STREAM).await, times.len());
 
     let mut expected: Vec<i32> =
         comments.iter().rev().map(|archived| bucket_of(archived.comment.comment_id)).collect();
@@ -110,7 +110,7 @@ async fn ids_of_the_same_tick_keep_the_contracts_order() {
     });
     let mut ids: Vec<CommentId> = ids.collect();
     let comments: Vec<_> = ids.iter().zip(1..).map(|(id, seq)| with_id(STREAM, *id, seq)).collect();
-    store.write(&comments, &[]).await.unwrap();
+    store.write_rows(&comments, &[]).await.unwrap();
     ids.sort_by_key(|id| std::cmp::Reverse(id.sort_key()));
     for limit in 1..=ids.len() + 1 {
         let shown = all_pages(&store, STREAM, limit).await;
@@ -126,7 +126,7 @@ async fn an_id_that_cannot_be_stored_blocks_no_other() {
     let odd = CommentId(uuid::Uuid::from_u128(0x1234_5678_9ABC_4DEF_8000_0000_0000_0001));
     let comments = [with_id(STREAM, odd, 1), comment(STREAM, 2)];
     let odd_tombstone = Tombstone { comment_id: odd, ..tombstone(STREAM, 1) };
-    store.write(&comments, &[odd_tombstone, tombstone(STREAM, 3)]).await.unwrap();
+    store.write_rows(&comments, &[odd_tombstone, tombstone(STREAM, 3)]).await.unwrap();
     assert_eq!(seqs(&store.page(STREAM, None, 10).await.unwrap()), [2]);
     assert_eq!(store.get(odd).await.unwrap(), None);
     assert_eq!(store.tombstones_since(0, 10).await.unwrap(), [tombstone(STREAM, 3)]);
@@ -167,7 +167,7 @@ impl Write {
 }
 
 /// All that can be asked about a stream.
-type Contents = (Vec<SequencedComment>, u64, Vec<Option<StoredComment>>, Vec<Tombstone>);
+type Contents = (Vec<SequencedComment>, Vec<Option<StoredComment>>, Vec<Tombstone>);
 
 async fn contents(store: &CassandraComments, stream_id: StreamId) -> Contents {
     let mut found = Vec::new();
@@ -184,7 +184,7 @@ async fn contents(store: &CassandraComments, stream_id: StreamId) -> Contents {
     deleted.retain(|tombstone| tombstone.stream_id == stream_id);
     deleted.iter_mut().for_each(|tombstone| tombstone.stream_id = STREAM);
     let shown = store.page(stream_id, None, 1000).await.unwrap();
-    (shown, store.count(stream_id).await.unwrap(), found, deleted)
+    (shown, found, deleted)
 }
 
 #[test]
@@ -203,13 +203,13 @@ fn the_order_of_writes_makes_no_difference() {
             let [a, b] = std::array::from_fn(|_| stream_ids.borrow_mut().next().unwrap());
             for write in &one {
                 let (comments, tombstones) = write.rows(a);
-                store.write(&comments, &tombstones).await.unwrap();
+                store.write_rows(&comments, &tombstones).await.unwrap();
             }
             // In another order, in one batch, and all of it again.
             let (comments, tombstones): (Vec<_>, Vec<_>) =
                 other.iter().map(|write| write.rows(b)).unzip();
             for _ in 0..2 {
-                store.write(&comments.concat(), &tombstones.concat()).await.unwrap();
+                store.write_rows(&comments.concat(), &tombstones.concat()).await.unwrap();
             }
             let (of_one, of_other) = (contents(&store, a).await, contents(&store, b).await);
             prop_assert_eq!(of_one, of_other);

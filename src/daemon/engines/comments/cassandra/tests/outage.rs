@@ -7,7 +7,7 @@ use super::proxy::{Mode, Proxy};
 use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::cassandra::CassandraComments;
-use crate::daemon::engines::comments::conformance::{comment, comment_id};
+use crate::daemon::engines::comments::conformance::{EPOCH, WriteRows as _, comment, comment_id};
 use crate::daemon::engines::comments::{ArchivedComment, CommentStore as _};
 use crate::protocol::StreamId;
 
@@ -29,17 +29,17 @@ async fn assert_unavailable<T>(call: impl Future<Output = Result<T, StoreError>>
 }
 
 async fn assert_everything_unavailable(store: &CassandraComments) {
-    assert_unavailable(store.write(&range(1000..1100), &[])).await;
+    assert_unavailable(store.write_rows(&range(1000..1100), &[])).await;
     assert_unavailable(store.page(STREAM, None, 10)).await;
     assert_unavailable(store.get(comment_id(1))).await;
     assert_unavailable(store.tombstones_since(0, 10)).await;
-    assert_unavailable(store.count(STREAM)).await;
+    assert_unavailable(store.positions(EPOCH)).await;
     assert_unavailable(store.ping()).await;
 }
 
 async fn time_to_write(store: &CassandraComments, comments: &[ArchivedComment]) -> Duration {
     let started = Instant::now();
-    while let Err(error) = store.write(comments, &[]).await {
+    while let Err(error) = store.write_rows(comments, &[]).await {
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         assert!(started.elapsed() < RECOVERY, "not back after {RECOVERY:?}: {error}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -59,7 +59,7 @@ async fn calls_fail_in_time_while_the_server_is_away() {
         ..keyspace.config()
     };
     let store = CassandraComments::open(&config, Duration::ZERO).await.unwrap();
-    store.write(&range(0..100), &[]).await.unwrap();
+    store.write_rows(&range(0..100), &[]).await.unwrap();
 
     proxy.set(Mode::Cut);
     assert_everything_unavailable(&store).await;

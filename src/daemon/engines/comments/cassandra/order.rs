@@ -1,0 +1,230 @@
+//! Pages of a stream in the order of the log, newest first: the order is in `stream_order`, part by
+//! part, and the comments in their own partitions.
+
+use std::collections::VecDeque;
+
+use ahash::AHashMap;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use scylla::response::PagingState;
+use scylla::value::CqlTimeuuid;
+
+use super::bucket::{bucket_of, comment_id, is_storable};
+use super::page::{
+    CommentRow, FEWEST_ROWS, LARGEST_WAVE, LONGEST_PAGE, Row, TimeRange, comment_row,
+};
+use super::place::Place;
+use super::{Inner, corrupt, integer, unavailable};
+use crate::daemon::engines::StoreError;
+use crate::protocol::{CommentId, SequencedComment, StreamId};
+
+const PAGE_PARTS: i32 = 64;
+/// Comments of one bucket per request.
+const IDS_AT_ONCE: usize = 100;
+const IN_FLIGHT: usize = 16;
+/// Nodes of a version without places may have run this long after the first one of this version.
+const ROLLING_UPGRADE_MS: u64 = 24 * 3_600_000;
+
+/// The end of a page, which is not part of it.
+enum End {
+    Place(Place),
+    /// A comment without a place, which comes before all comments with one.
+    Unplaced(CommentId),
+    /// There is no older comment.
+    Oldest,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    log: i32,
+    part: i32,
+}
+
+/// The comments of a stream that a page requests.
+#[derive(Clone, Copy)]
+struct Range {
+    stream_id: StreamId,
+    end: Place,
+    /// Comments created before this time are not shown.
+    oldest_ms: u64,
+}
+
+impl Inner {
+    pub(super) async fn page(
+        &self,
+        stream_id: StreamId,
+        before: Option<CommentId>,
+        limit: usize,
+    ) -> Result<Vec<SequencedComment>, StoreError> {
+        let limit = limit.clamp(1, LONGEST_PAGE);
+        let oldest_ms = self.lifetime.oldest_shown_ms(self.now_ms());
+        let end = match before {
+            None => End::Place(Place::END),
+            Some(before) => self.end(stream_id, before, oldest_ms).await?,
+        };
+        let (mut shown, before) = match end {
+            End::Oldest => return Ok(Vec::new()),
+            End::Unplaced(before) => (Vec::new(), Some(before)),
+            End::Place(end) => {
+                (self.page_by_place(Range { stream_id, end, oldest_ms }, limit).await?, None)
+            }
+        };
+        if let Some(until_ms) = self.unplaced_until_ms.filter(|_| shown.len() < limit) {
+            let newest_ms = until_ms + ROLLING_UPGRADE_MS;
+            let range = TimeRange { stream_id, before, newest_ms, oldest_ms, unplaced_only: true };
+            shown.extend(self.page_by_time(range, limit - shown.len()).await?);
+        }
+        Ok(shown.into_iter().map(|row| row.comment).collect())
+    }
+
+    /// Returns the end of a page before a comment.
+    async fn end(
+        &self,
+        stream_id: StreamId,
+        before: CommentId,
+        oldest_ms: u64,
+    ) -> Result<End, StoreError> {
+        if is_storable(before)
+            && let Some(row) = self.row(stream_id, before).await?
+        {
+            return Ok(row.place().map_or(End::Unplaced(before), End::Place));
+        }
+        let range = TimeRange {
+            stream_id,
+            before: Some(before),
+            newest_ms: u64::MAX,
+            oldest_ms,
+            unplaced_only: false,
+        };
+        let older = self.page_by_time(range, 1).await?;
+        Ok(match older.first().map(CommentRow::place) {
+            None => End::Oldest,
+            Some(None) => End::Unplaced(before),
+            // That comment itself is part of the page.
+            Some(Some(Place { log, seq })) => End::Place(Place { log, seq: seq + 1 }),
+        })
+    }
+
+    async fn page_by_place(
+        &self,
+        range: Range,
+        limit: usize,
+    ) -> Result<Vec<CommentRow>, StoreError> {
+        let mut walk = PartWalk::new(self, range);
+        let mut shown = Vec::new();
+        let mut wave = 1;
+        while shown.len() < limit {
+            let parts = walk.next(wave).await?;
+            if parts.is_empty() {
+                break;
+            }
+            let want = limit - shown.len();
+            let read = stream::iter(parts).map(|part| self.read_part(range, part, want));
+            let mut read = read.buffered(LARGEST_WAVE);
+            while let Some(comments) = read.try_next().await? {
+                shown.extend(comments);
+            }
+            wave = (wave * 2).min(LARGEST_WAVE);
+        }
+        shown.truncate(limit);
+        Ok(shown)
+    }
+
+    /// Returns the newest `want` visible comments of a part, newest first.
+    async fn read_part(
+        &self,
+        range: Range,
+        part: Part,
+        want: usize,
+    ) -> Result<Vec<CommentRow>, StoreError> {
+        let end = if part.log == range.end.log { range.end.seq } else { i64::MAX };
+        let values = (integer(range.stream_id.0), part.log, part.part, end);
+        let mut shown = Vec::new();
+        let mut from = Some(PagingState::start());
+        while let Some(state) = from.take().filter(|_| shown.len() < want) {
+            let missing = (want - shown.len()).clamp(FEWEST_ROWS, LONGEST_PAGE);
+            let statement = &self.statements.order;
+            let (rows, more) = self.read(statement, values, missing as i32, state).await?;
+            let mut order = Vec::with_capacity(rows.rows_num());
+            for row in rows.rows::<(i64, CqlTimeuuid)>().map_err(corrupt)? {
+                let (seq, id) = row.map_err(corrupt)?;
+                order.push((Place { log: part.log, seq }, id));
+            }
+            let mut found = self.comments(range.stream_id, &order).await?;
+            for (place, id) in order {
+                let Some(row) = found.remove(&comment_id(id)) else { continue };
+                let expired = row.comment.comment_id.unix_ms() < range.oldest_ms;
+                // A comment that was appended twice has the place of the first.
+                if row.place() == Some(place) && !row.shadow && !row.deleted && !expired {
+                    shown.push(row);
+                }
+            }
+            from = more;
+        }
+        shown.truncate(want);
+        Ok(shown)
+    }
+
+    /// Returns those of the comments that the store has.
+    async fn comments(
+        &self,
+        stream_id: StreamId,
+        order: &[(Place, CqlTimeuuid)],
+    ) -> Result<AHashMap<CommentId, CommentRow>, StoreError> {
+        let mut buckets: AHashMap<i32, Vec<CqlTimeuuid>> = AHashMap::new();
+        for (_, id) in order {
+            buckets.entry(bucket_of(comment_id(*id))).or_default().push(*id);
+        }
+        let mut requests = Vec::new();
+        for (bucket, ids) in buckets {
+            requests.extend(ids.chunks(IDS_AT_ONCE).map(|part| (bucket, part.to_vec())));
+        }
+        let answers = stream::iter(requests).map(|(bucket, ids)| async move {
+            let values = (integer(stream_id.0), bucket, ids);
+            let read = self.session.execute_unpaged(&self.statements.comments, values).await;
+            let rows = read.map_err(unavailable)?.into_rows_result().map_err(corrupt)?;
+            let mut found = Vec::with_capacity(rows.rows_num());
+            for row in rows.rows::<Row>().map_err(corrupt)? {
+                found.extend(comment_row(row.map_err(corrupt)?)?);
+            }
+            Ok::<_, StoreError>(found)
+        });
+        let mut answers = answers.buffer_unordered(IN_FLIGHT);
+        let mut found = AHashMap::with_capacity(order.len());
+        while let Some(rows) = answers.try_next().await? {
+            found.extend(rows.into_iter().map(|row| (row.comment.comment_id, row)));
+        }
+        Ok(found)
+    }
+}
+
+/// A walk over the parts in which a stream has comments, newest first. Holds one page of the list.
+struct PartWalk<'a> {
+    store: &'a Inner,
+    range: Range,
+    unread: Option<PagingState>,
+    found: VecDeque<Part>,
+}
+
+impl<'a> PartWalk<'a> {
+    fn new(store: &'a Inner, range: Range) -> Self {
+        Self { store, range, unread: Some(PagingState::start()), found: VecDeque::new() }
+    }
+
+    /// Returns the next `count` parts; fewer only at the end.
+    async fn next(&mut self, count: usize) -> Result<Vec<Part>, StoreError> {
+        while self.found.len() < count {
+            let Some(from) = self.unread.take() else { break };
+            let Range { stream_id, end, .. } = self.range;
+            let values = (integer(stream_id.0), end.log, end.part());
+            let statement = &self.store.statements.order_parts;
+            let (rows, more) = self.store.read(statement, values, PAGE_PARTS, from).await?;
+            for row in rows.rows::<(i32, i32)>().map_err(corrupt)? {
+                let (log, part) = row.map_err(corrupt)?;
+                self.found.push_back(Part { log, part });
+            }
+            self.unread = more;
+        }
+        let count = count.min(self.found.len());
+        Ok(self.found.drain(..count).collect())
+    }
+}

@@ -1,0 +1,95 @@
+//! Promises about changes, their audit entries and their events: all or nothing.
+
+use super::{actions, audit, review, sanctions};
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::metadata::{MetadataStore, PendingEvent};
+use crate::protocol::admin::{ReviewItem, SanctionKind};
+use crate::protocol::events::Decision;
+use crate::protocol::stream::{NewStream, StreamPatch};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{StreamId, UserId};
+
+/// The decision has no event.
+pub(crate) fn no_event(_: &ReviewItem) -> Option<PendingEvent> {
+    None
+}
+
+fn event(number: u8) -> PendingEvent {
+    PendingEvent { stream_id: StreamId(u64::from(number)), payload: vec![number, 0, 0xFF] }
+}
+
+fn event_of(item: &ReviewItem) -> Option<PendingEvent> {
+    Some(PendingEvent { stream_id: item.stream_id, payload: item.message.clone().into_bytes() })
+}
+
+pub(crate) async fn pending_events_are_claimed_until_published(store: &impl MetadataStore) {
+    assert_eq!(store.claim_events(1_000, 0, 10).await.unwrap(), []);
+    let first = store.audit_with_event(event(1), audit(100, "delete")).await.unwrap();
+    let second = store.audit_with_event(event(2), audit(200, "delete")).await.unwrap();
+    let item = review::item(3, 10);
+    store.queue_review(item.clone()).await.unwrap();
+    let entry = audit(300, "reject");
+    let decided = store.decide_review(item.comment_id, Decision::Reject, &event_of, entry).await;
+    let third = (decided.unwrap().0, event_of(&item).unwrap());
+    assert_eq!(actions(store).await, ["reject", "delete", "delete"]);
+    let claimed = async |now_ms, limit| store.claim_events(now_ms, 50, limit).await.unwrap();
+    assert_eq!(claimed(149, 10).await, [], "its creator publishes it");
+    assert_eq!(claimed(250, 10).await, [(first, event(1)), (second, event(2))]);
+    assert_eq!(claimed(299, 10).await, [], "somebody else tries");
+    store.event_published(first).await.unwrap();
+    store.event_published(first).await.unwrap();
+    assert_eq!(claimed(900, 1).await, [(second, event(2))]);
+    assert_eq!(claimed(900, 10).await, [third], "the other was claimed just now");
+    store.event_published(second).await.unwrap();
+    assert_eq!(claimed(2_000, 10).await.len(), 1);
+}
+
+/// Makes what [`assert_changes_fail`] tries to change, and returns the contents of the store.
+pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
+    store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
+    let ban = sanctions::sanction(1, SanctionKind::Ban, 2, None);
+    store.sanction(ban, audit(2, "ban")).await.unwrap();
+    store.queue_review(review::item(1, 10)).await.unwrap();
+    contents(store).await
+}
+
+/// Returns everything that a change by an operator can change.
+pub(crate) async fn contents(store: &impl MetadataStore) -> String {
+    let streams = store.streams().await.unwrap();
+    let overrides = store.throttle_overrides().await.unwrap();
+    let sanctions = store.sanctions(5).await.unwrap();
+    let reviews = store.review_queue(10).await.unwrap();
+    let audit = store.audit_log(100).await.unwrap();
+    let events = store.claim_events(u64::MAX >> 2, 0, 10).await.unwrap();
+    format!("{streams:?}\n{overrides:?}\n{sanctions:?}\n{reviews:?}\n{audit:?}\n{events:?}")
+}
+
+/// Tries every change while audit entries cannot be stored.
+pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
+    let stream = StreamId(1);
+    refused(store.create_stream(NewStream::default(), audit(5, "create_stream")).await);
+    let patch = StreamPatch { title: Some("new".to_owned()), ..StreamPatch::default() };
+    refused(store.update_stream(stream, patch, audit(5, "update_stream")).await);
+    let half = SampleRate::from_share(0.5);
+    refused(store.set_throttle_override(stream, half, audit(5, "throttle")).await);
+    let timeout = sanctions::sanction(2, SanctionKind::Timeout, 3, Some(100));
+    refused(store.sanction(timeout, audit(5, "timeout")).await);
+    refused(store.lift(UserId(1), &[SanctionKind::Ban], audit(5, "unban")).await);
+    let comment_id = review::item(1, 10).comment_id;
+    let entry = audit(5, "reject");
+    refused(store.decide_review(comment_id, Decision::Reject, &no_event, entry).await);
+    assert_changes_with_events_fail(store).await;
+    refused(store.audit(audit(5, "kick")).await);
+}
+
+/// Tries every change that has an event while events, or audit entries, cannot be stored.
+pub(crate) async fn assert_changes_with_events_fail(store: &impl MetadataStore) {
+    refused(store.audit_with_event(event(1), audit(5, "delete")).await);
+    let comment_id = review::item(1, 10).comment_id;
+    let entry = audit(5, "approve");
+    refused(store.decide_review(comment_id, Decision::Accept, &event_of, entry).await);
+}
+
+fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
+    assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+}

@@ -1,0 +1,69 @@
+//! Events for the log that changes decided on.
+
+use sqlx::postgres::PgConnection;
+
+use super::audit;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::backends::sql::integer;
+use crate::daemon::engines::metadata::{NewAudit, PendingEvent, rows};
+
+/// Events that another node claims at this moment are left to it.
+const CLAIM: &str = "UPDATE pending_events SET claimed_at = $1 WHERE number IN (SELECT number
+        FROM pending_events WHERE claimed_at <= $2 ORDER BY number LIMIT $3
+        FOR UPDATE SKIP LOCKED)
+    RETURNING number, stream_id, payload";
+
+pub(super) async fn record(
+    connection: &mut PgConnection,
+    event: &PendingEvent,
+    audit: &NewAudit,
+) -> Result<u64, StoreError> {
+    let number = audit::append(&mut *connection, audit).await?;
+    insert(connection, number, event, audit.at).await?;
+    Ok(number)
+}
+
+/// Stores an event in the transaction of its audit entry.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    number: u64,
+    event: &PendingEvent,
+    at: u64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO pending_events (number, stream_id, payload, claimed_at)
+         VALUES ($1, $2, $3, $4)",
+    )
+    .bind(integer(number))
+    .bind(integer(event.stream_id.0))
+    .bind(&event.payload)
+    .bind(integer(at))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    now_ms: u64,
+    pause_ms: u64,
+    limit: usize,
+) -> Result<Vec<(u64, PendingEvent)>, StoreError> {
+    let rows = sqlx::query(CLAIM)
+        .bind(integer(now_ms))
+        .bind(integer(now_ms.saturating_sub(pause_ms)))
+        .bind(integer(limit as u64))
+        .fetch_all(connection)
+        .await?;
+    let mut events: Vec<_> = rows.iter().map(rows::pending_event).collect::<Result<_, _>>()?;
+    events.sort_by_key(|(number, _)| *number);
+    Ok(events)
+}
+
+pub(super) async fn remove(connection: &mut PgConnection, number: u64) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM pending_events WHERE number = $1")
+        .bind(integer(number))
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The comparison of the store with the log, and the rebuild of what the store lost.
+//!
+//! The position of the consumer group is with the log, the rows are in the store. When the store is
+//! lost, emptied or restored from an older backup, the group's position says that everything is
+//! stored. So the store carries its own position, and the smaller one counts: the records in
+//! between are read again, as far as the log still has them. Both are told to operators.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::batch::Batch;
+use super::{ArchiveError, Archiver, RETRY};
+use crate::daemon::engines::comments::{ArchiveBatch, Archived, StorePositions};
+use crate::daemon::engines::eventlog::pages::pages;
+use crate::daemon::engines::eventlog::{Position, Topic};
+use crate::protocol::Epoch;
+use crate::protocol::admin::{BreakerState, ProblemCode};
+
+/// The time between two comparisons.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// A rebuild is shown this long after its end.
+const SHOWN_FOR: Duration = Duration::from_secs(600);
+const SUBJECT: &str = "comment store";
+/// Partitions that a text names.
+const NAMED: usize = 8;
+
+/// What the archiver knows to be in the store.
+#[derive(Debug)]
+pub(super) struct StoreWatch {
+    epoch: Epoch,
+    /// By partition of this member, the offset after the last record that the store must have.
+    expected: BTreeMap<u32, u64>,
+    due: Instant,
+    rebuilt: Option<Instant>,
+}
+
+/// Records of a partition that the store must get again, or that nobody has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Gap {
+    partition: u32,
+    offsets: Range<u64>,
+    /// Whether the store has a position before the gap.
+    has_position: bool,
+}
+
+impl StoreWatch {
+    pub(super) fn new(epoch: Epoch) -> Self {
+        Self { epoch, expected: BTreeMap::new(), due: Instant::now(), rebuilt: None }
+    }
+
+    /// Returns the epoch of the log that is compared.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.due <= Instant::now()
+    }
+
+    /// Records that the store has everything before these positions.
+    pub(super) fn stored(&mut self, positions: &[Position]) {
+        for position in positions {
+            self.expected.insert(position.partition, position.offset);
+        }
+    }
+
+    /// Returns the partitions of which the store has less than it must have.
+    fn gaps(&self, positions: &StorePositions) -> Vec<Gap> {
+        let gap = |(&partition, &expected): (&u32, &u64)| {
+            let mut known = positions.next.iter();
+            let known = known.find(|position| position.partition == partition);
+            let from = known.map_or(0, |position| position.offset);
+            let has_position = known.is_some();
+            (from < expected).then_some(Gap { partition, offsets: from..expected, has_position })
+        };
+        self.expected.iter().filter_map(gap).collect()
+    }
+}
+
+impl Archiver {
+    /// Compares the store with the position when partitions were assigned and at intervals, and
+    /// rebuilds what the store lacks. Returns false if `stop` was cancelled before that.
+    pub(super) async fn compare(
+        &self,
+        watch: &mut StoreWatch,
+        batch: &Batch,
+        stop: &CancellationToken,
+    ) -> Result<bool, ArchiveError> {
+        for partition in &batch.revoked {
+            watch.expected.remove(partition);
+        }
+        watch.stored(&batch.assigned);
+        if batch.assigned.is_empty() && !watch.is_due() {
+            return Ok(true);
+        }
+        let Some(positions) = self.read_positions(watch.epoch, stop).await else {
+            return Ok(false);
+        };
+        watch.due = Instant::now() + INTERVAL;
+        if watch.rebuilt.is_some_and(|ended| ended.elapsed() >= SHOWN_FOR) {
+            watch.rebuilt = None;
+            self.problems.clear(ProblemCode::StoreRebuilt, SUBJECT);
+        }
+        let gaps = watch.gaps(&positions);
+        if gaps.is_empty() {
+            self.try_write(watch).await;
+            return Ok(true);
+        }
+        let is_complete = self.rebuild(watch, gaps, positions.has_unplaced, stop).await?;
+        watch.due = Instant::now() + INTERVAL;
+        Ok(is_complete)
+    }
+
+    /// Asks until the store answers. A success does not close the breaker: it shows only that the
+    /// store can be read.
+    async fn read_positions(
+        &self,
+        epoch: Epoch,
+        stop: &CancellationToken,
+    ) -> Option<StorePositions> {
+        let mut backoff = RETRY.start();
+        loop {
+            match self.store.positions(epoch).await {
+                Ok(positions) => return Some(positions),
+                Err(error) => {
+                    warn!(%error, "comment store does not say what it has; retrying");
+                    self.breaker.failed(&error);
+                }
+            }
+            let _ = tokio::time::timeout(backoff.next_pause(), stop.cancelled()).await;
+            if stop.is_cancelled() {
+                return None;
+            }
+        }
+    }
+
+    /// Writes the positions again while the breaker is open: without new comments, nothing else
+    /// would show that the store takes writes again.
+    async fn try_write(&self, watch: &StoreWatch) {
+        if self.breaker.state() == BreakerState::Closed || !self.breaker.permits() {
+            return;
+        }
+        let archived = watch.expected.iter().map(|(&partition, &offset)| Archived {
+            next: Position { partition, offset },
+            newest: None,
+            rewound: false,
+        });
+        let rows = ArchiveBatch { archived: archived.collect(), ..ArchiveBatch::new(watch.epoch) };
+        if let Err(error) = self.breaker.observe(self.store.write(&rows).await) {
+            warn!(%error, "comment store still refuses writes");
+        }
+    }
+
+    /// Reads the gaps again from the log. Returns false if `stop` was cancelled before the end.
+    async fn rebuild(
+        &self,
+        watch: &mut StoreWatch,
+        gaps: Vec<Gap>,
+        has_unplaced: bool,
+        stop: &CancellationToken,
+    ) -> Result<bool, ArchiveError> {
+        let (mut lost, mut kept) = (Vec::new(), Vec::new());
+        for gap in gaps {
+            let bounds = self.log.bounds(Topic::CommentEvents, gap.partition).await;
+            let earliest = bounds.map_err(ArchiveError::Read)?.earliest;
+            let Range { start, end } = gap.offsets;
+            let from = start.max(earliest).min(end);
+            if start < from && (gap.has_position || !has_unplaced) {
+                lost.push(Gap { offsets: start..from, ..gap });
+            }
+            kept.push(Gap { offsets: from..end, ..gap });
+        }
+        if has_unplaced && kept.iter().all(|gap| !gap.has_position) {
+            info!(
+                records = described(&kept),
+                "first start of this version on these tables: reads the log again"
+            );
+        } else if kept.iter().any(|gap| !gap.offsets.is_empty()) {
+            let text = format!(
+                "the comment store had lost the records of {}; they are read again from the log. \
+                 Find out who restored or emptied the store",
+                described(&kept)
+            );
+            self.problems.raise(ProblemCode::StoreRebuilt, SUBJECT, text);
+            watch.rebuilt = Some(Instant::now());
+        }
+        if !lost.is_empty() {
+            let text = format!(
+                "the comment store lacks the records of {}, and the log no longer has them: restore \
+                 a backup of the comment store and restart the archiver, or accept the loss. Shown \
+                 until this node is restarted",
+                described(&lost)
+            );
+            self.problems.raise(ProblemCode::HistoryIncomplete, SUBJECT, text);
+        }
+        for gap in kept {
+            if !self.read_again(watch.epoch, &gap, stop).await? {
+                return Ok(false);
+            }
+            info!(partition = gap.partition, offsets = ?gap.offsets, "comment store rebuilt");
+        }
+        Ok(true)
+    }
+
+    async fn read_again(
+        &self,
+        epoch: Epoch,
+        gap: &Gap,
+        stop: &CancellationToken,
+    ) -> Result<bool, ArchiveError> {
+        let Gap { partition, offsets: Range { start, end }, has_position } = gap.clone();
+        let at = |offset, rewound| ArchiveBatch {
+            archived: vec![Archived {
+                next: Position { partition, offset },
+                newest: None,
+                rewound,
+            }],
+            ..ArchiveBatch::new(epoch)
+        };
+        if !has_position && !self.write(&at(start, true), stop).await {
+            return Ok(false);
+        }
+        let mut pages = pin!(pages(&self.log, Topic::CommentEvents, partition, start..end));
+        while let Some(page) = pages.try_next().await.map_err(ArchiveError::Read)? {
+            for records in page.records.chunks(self.config.archive_batch.max(1)) {
+                let mut batch = Batch::new(epoch);
+                // Records that cannot be decoded became dead letters when they were first read.
+                batch.add_records(records);
+                if stop.is_cancelled() || !self.store(&mut batch, stop).await {
+                    return Ok(false);
+                }
+            }
+        }
+        // The last offsets may have no record.
+        Ok(self.write(&at(end, false), stop).await)
+    }
+}
+
+/// Returns the gaps in words, such as "partition 0: offsets 7 to 9, and 3 more partitions".
+fn described(gaps: &[Gap]) -> String {
+    let mut text = String::new();
+    let gaps: Vec<_> = gaps.iter().filter(|gap| !gap.offsets.is_empty()).collect();
+    for Gap { partition, offsets: Range { start, end }, .. } in gaps.iter().take(NAMED) {
+        let separator = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{separator}partition {partition}: offsets {start} to {}", end - 1);
+    }
+    if gaps.len() > NAMED {
+        let _ = write!(text, ", and {} more partitions", gaps.len() - NAMED);
+    }
+    text
+}

@@ -1,0 +1,101 @@
+//! Changes that take effect in the event log: deletions and review decisions.
+//!
+//! The metadata store holds the event from the transaction of its audit entry until the log has it,
+//! so there is never one without the other. Normally the node that made the change appends it at
+//! once. If it dies before that, or the log does not answer, any node appends it later. An event
+//! that is appended twice changes nothing.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Control, ControlError};
+use crate::daemon::base::ticker::ticker_from_now;
+use crate::daemon::engines::eventlog::{LogError, NewRecord, Topic};
+use crate::daemon::engines::metadata::PendingEvent;
+use crate::protocol::StreamId;
+use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
+
+/// The time between two looks at pending events, and the head start of the node that claimed one.
+const INTERVAL: Duration = Duration::from_secs(5);
+const HEAD_START_MS: u64 = 10_000;
+const EVENTS_AT_ONCE: usize = 100;
+
+/// Returns an event as the metadata store keeps it.
+pub(super) fn pending(event: &Event) -> PendingEvent {
+    PendingEvent { stream_id: stream_of(event), payload: event.encode() }
+}
+
+fn stream_of(event: &Event) -> StreamId {
+    match event {
+        Event::CommentSubmitted(CommentSubmitted { comment, .. }) => comment.stream_id,
+        Event::CommentModerated(CommentModerated { stream_id, .. }) => *stream_id,
+    }
+}
+
+impl Control {
+    /// Appends the event of a recorded change to the comment topic, where it gets its place in the
+    /// order viewers see.
+    ///
+    /// # Errors
+    /// [`ControlError::Deferred`]: the log did not accept it, and some node appends it later.
+    pub(super) async fn publish(&self, audit_id: u64, event: Event) -> Result<(), ControlError> {
+        self.append(&event).await.map_err(|cause| ControlError::Deferred { audit_id, cause })?;
+        self.mark_published(audit_id).await;
+        Ok(())
+    }
+
+    /// Appends the events that their own nodes did not, until `stop`.
+    pub async fn publish_pending(self, stop: CancellationToken) {
+        let mut ticks = ticker_from_now(INTERVAL);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            if let Err(error) = self.publish_claimed().await {
+                warn!(%error, "recorded changes still wait for the event log");
+            }
+        }
+    }
+
+    async fn publish_claimed(&self) -> Result<(), ControlError> {
+        let now_ms = self.parts.clock.now_ms();
+        let claimed =
+            self.parts.metadata.claim_events(now_ms, HEAD_START_MS, EVENTS_AT_ONCE).await?;
+        for (number, PendingEvent { payload, .. }) in claimed {
+            match Event::decode(&payload) {
+                Ok(event) => {
+                    self.append(&event).await?;
+                    info!(audit_id = number, "carried out a change that was recorded earlier");
+                }
+                Err(error) => error!(audit_id = number, %error, "dropped an event of a change"),
+            }
+            self.mark_published(number).await;
+        }
+        Ok(())
+    }
+
+    async fn mark_published(&self, number: u64) {
+        if let Err(error) = self.parts.metadata.event_published(number).await {
+            warn!(audit_id = number, %error, "an event is appended again later");
+        }
+    }
+
+    /// Appends to the comment topic and, for a decision, to the moderation topic under its user,
+    /// for reputation.
+    async fn append(&self, event: &Event) -> Result<(), LogError> {
+        self.append_to(Topic::CommentEvents, stream_of(event).0, event).await?;
+        if let Event::CommentModerated(CommentModerated { user_id, .. }) = event {
+            // The decision is durable now. Reputation tolerates a missing entry.
+            let kept = self.append_to(Topic::ModerationEvents, user_id.0, event).await;
+            if let Err(error) = kept {
+                warn!(%user_id, %error, "decision not recorded for the user's reputation");
+            }
+        }
+        Ok(())
+    }
+
+    async fn append_to(&self, topic: Topic, key: u64, event: &Event) -> Result<(), LogError> {
+        let timestamp_ms = self.parts.clock.now_ms();
+        let record = NewRecord { key, timestamp_ms, payload: event.encode().into() };
+        self.parts.log.append(topic, vec![record]).await.map(drop)
+    }
+}
