@@ -6,6 +6,8 @@
 //! `cargo bench --bench eventlog_append`. Set `TMPDIR` to a directory on a real disk. `-- kafka`
 //! runs only the Kafka benchmarks.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

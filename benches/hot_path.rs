@@ -30,7 +30,7 @@ const ENCODINGS: [(&str, Encoding); 2] = [("json", Encoding::Json), ("msgpack", 
 
 fn comments() -> Vec<SequencedComment> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(CHAT);
-    let recorded = recording::read(&path).expect("the fixture can be read");
+    let recorded = recording::read(&path).expect("the fixture can be read").comments;
     let ids = CommentIds::new(Arc::new(SystemClock));
     let sequenced = |(at, comment): (usize, recording::RecordedComment)| SequencedComment {
         comment_id: ids.next(),

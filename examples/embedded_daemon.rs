@@ -6,6 +6,8 @@
 //! cargo test --example embedded_daemon
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it sees")]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

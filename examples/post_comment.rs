@@ -4,6 +4,8 @@
 //! LC_TOKEN=$(cargo run --bin lc -- token --user 42) cargo run --example post_comment -- "hello"
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it sees")]
+
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};

@@ -4,6 +4,8 @@
 //! cargo run --example watch_stream -- ws://127.0.0.1:8080 1
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints what it sees")]
+
 use anyhow::Context as _;
 use live_comments::client::viewer::{
     Position, Reconnect, SeqRange, ViewerConnection, ViewerError, ViewerOptions,

@@ -1,5 +1,6 @@
 //! Six processes on real servers, run and loaded as an operator does.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

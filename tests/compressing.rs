@@ -1,6 +1,7 @@
 //! permessage-deflate on a real daemon, in both modes and encodings: viewers join in the middle,
 //! resume, and get private messages in between.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,6 +1,7 @@
 //! Acknowledged comments survive `kill -9` at any time, and viewers that resume see every comment
 //! once.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

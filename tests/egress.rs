@@ -1,5 +1,6 @@
 //! A node at its egress limit, as viewers and operators see it, over real sockets.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -4,6 +4,7 @@
 //! twice or out of order, deletions and bans held. Measurements are printed: `cargo test --test
 //! faults -- --ignored --nocapture --test-threads 1`.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 /// An inline module, so that its files are in `tests/faults/`.

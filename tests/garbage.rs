@@ -1,6 +1,7 @@
 //! Clients that send garbage, or connect and leave by the thousand: the daemon keeps running,
 //! closes every descriptor, and serves well-behaved clients.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

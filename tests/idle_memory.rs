@@ -1,4 +1,5 @@
 //! Memory that idle viewers cost the daemon, without a clock: resident memory after minus before.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used, reason = "a test panics where a program would report")]
 
 mod support;

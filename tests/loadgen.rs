@@ -1,5 +1,6 @@
 //! `lc loadgen` against a real daemon, in one process and in several.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

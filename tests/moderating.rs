@@ -1,5 +1,6 @@
 //! Moderation by rules over real sockets: which comments pass, and who sees the others.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

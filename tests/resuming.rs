@@ -1,5 +1,6 @@
 //! Joining and resuming: viewers that return, comment early, or leave at once.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

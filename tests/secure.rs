@@ -1,5 +1,6 @@
 //! TLS, keys of other issuers, and expiring tokens, over real sockets.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,5 +1,6 @@
 //! Viewers over real sockets: comments, pauses, reactions, presence, slow readers.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -11,6 +11,8 @@
 //! cargo bench --bench archive -- --rate 20000 --seconds 60
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
+
 #[path = "../fanout/cpu.rs"]
 mod cpu;
 mod load;

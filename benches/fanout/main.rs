@@ -18,6 +18,8 @@
 //! cargo bench --bench fanout -- --idle --viewers 19000
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
+
 mod bare;
 mod child;
 mod cores;

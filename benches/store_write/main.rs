@@ -1,6 +1,8 @@
 //! Comments per second that the comment stores accept in the archiver's batches. Cassandra and
 //! PostgreSQL are measured if `scripts/stack up` has started them.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
+
 mod cassandra;
 mod postgres;
 

@@ -1,20 +1,24 @@
 //! The daemon: parses the command line, runs, and returns the exit code.
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use live_comments::daemon::base::config::{self, Config, NodeRole, Overrides};
-use live_comments::daemon::node::{check, run};
-use tracing_subscriber::EnvFilter;
+use live_comments::daemon::base::config::{self, Config, NodeRole, Overrides, parse_listen};
+use live_comments::daemon::base::log_output::Log;
+use live_comments::daemon::node::{check, process, run};
+use live_comments::protocol::printable::describe;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The configuration, a flag or the environment is invalid (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
+
+/// The log of a running node, and that of a check, whose own lines say what a driver would.
+const NODE_FILTER: &str = "info";
+const CHECK_FILTER: &str = "off,live_comments=warn";
 
 /// The live-comment daemon.
 ///
@@ -33,8 +37,8 @@ struct Arguments {
     /// Roles of this process: edge, coordinator, moderator, archiver
     #[arg(long, value_delimiter = ',', value_name = "ROLE,…", global = true)]
     roles: Option<Vec<NodeRole>>,
-    /// Address that viewers connect to [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR", global = true)]
+    /// Address that viewers connect to, as 0.0.0.0:8080 or localhost:8080 [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen, global = true)]
     listen: Option<SocketAddr>,
     /// Directory of the log, the stores and the signing secret [default: ~/.local/share/lcd]
     #[arg(long, value_name = "DIR", global = true)]
@@ -65,12 +69,8 @@ fn main() -> ExitCode {
         let _ = error.print();
         std::process::exit(code.into())
     });
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    let filter = if arguments.command.is_some() { CHECK_FILTER } else { NODE_FILTER };
+    let log = Log::start(filter);
     let overrides = Overrides {
         listen: arguments.listen,
         data_dir: arguments.data_dir,
@@ -81,27 +81,25 @@ fn main() -> ExitCode {
     let config = match config::load(arguments.config.as_deref(), overrides) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("lcd: {error}");
+            log.print(&format!("lcd: {}", describe(&error)));
             return ExitCode::from(EXIT_USAGE);
         }
     };
     match serve(config, arguments.command.as_ref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lcd: {error:#}");
+            log.print(&format!("lcd: {}", describe(error.as_ref())));
             ExitCode::FAILURE
         }
     }
 }
 
 fn serve(config: Config, command: Option<&Command>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let force_after = config.shutdown.force_after;
-    let result = match command {
-        Some(Command::Check) => runtime.block_on(check::check(&config)),
-        None => runtime.block_on(run::run(config, run::termination())),
-    };
-    // Tasks that still run after the drain are dropped.
-    runtime.shutdown_timeout(force_after);
-    result
+    match command {
+        Some(Command::Check) => {
+            process::run_to_end(async { check::check(&config).await }, force_after)
+        }
+        None => process::run_to_end(run::run(config, run::termination()), force_after),
+    }
 }

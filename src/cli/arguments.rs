@@ -1,5 +1,6 @@
 //! Parsers of command line values. Each error message shows a valid value.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -7,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StrDeserializer};
 
 use crate::protocol::Role;
-use crate::protocol::quantity::{parse_duration, parse_share};
+use crate::protocol::paths::expand_home;
+use crate::protocol::quantity::{parse_count, parse_duration, parse_share, show_duration};
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
 
@@ -42,8 +44,56 @@ pub(super) fn non_zero_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+const DAY: Duration = Duration::from_secs(86_400);
+/// The daemon's limits of a timeout, and of a temporary ban or a token.
+pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(30 * 86_400);
+pub(super) const LONGEST_BAN: Duration = Duration::from_secs(3_650 * 86_400);
+
+/// Parses a duration from 1 second to `longest`.
+pub(super) fn duration_up_to(
+    longest: Duration,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync {
+    move |text| {
+        let duration = parse_duration(text)?;
+        if (Duration::from_secs(1)..=longest).contains(&duration) {
+            return Ok(duration);
+        }
+        let days = longest.as_secs() / DAY.as_secs();
+        let given = show_duration(to_ms(duration));
+        Err(format!("must be 1s to {days}d, not {given}; write 30s, 10m or 7d"))
+    }
+}
+
+/// Parses a count in a range; counts may be written 10k or 1m.
+pub(crate) fn count_in(
+    range: std::ops::RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync {
+    move |text| match parse_count(text)? {
+        count if range.contains(&count) => Ok(count),
+        _ => Err(format!("must be {} to {}", range.start(), range.end())),
+    }
+}
+
+/// Parses a count that the protocol holds in 32 bits.
+pub(super) fn small_count_in(
+    range: std::ops::RangeInclusive<u32>,
+) -> impl Fn(&str) -> Result<u32, String> + Clone + Send + Sync {
+    let wide = count_in(u64::from(*range.start())..=u64::from(*range.end()));
+    move |text| wide(text).and_then(|count| u32::try_from(count).map_err(|e| e.to_string()))
+}
+
 pub(super) fn to_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Parses a path, in which a leading `~` is the home directory: shells replace it only where it
+/// begins a word.
+pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    match text {
+        "" => Err("an empty path names nothing".to_owned()),
+        text => expand_home(Path::new(text), home),
+    }
 }
 
 pub(super) fn role() -> impl TypedValueParser<Value = Role> {

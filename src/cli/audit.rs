@@ -4,16 +4,17 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::arguments::count_in;
 use super::context::Context;
-use super::output::{sanitize, show, show_time, table, warn_unreachable};
+use super::output::{show, show_time, table, warn_unreachable};
 use crate::protocol::admin::{AuditEntry, Cluster};
-use crate::protocol::quantity::parse_count;
+use crate::protocol::printable::printable;
 
 /// List the changes that operators made, newest first
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
-    /// Maximum number of entries
-    #[arg(long, value_name = "N", value_parser = parse_count, default_value = "50")]
+    /// Maximum number of entries, up to 1000
+    #[arg(long, value_name = "N", value_parser = count_in(1..=1000), default_value = "50")]
     limit: u64,
 }
 
@@ -31,10 +32,10 @@ fn to_table(entries: &[AuditEntry]) -> String {
         rows.add_row([
             entry.audit_id.to_string(),
             show_time(entry.at),
-            sanitize(&entry.actor),
-            sanitize(&entry.action),
-            sanitize(&entry.target),
-            sanitize(&request_fields(&entry.detail)),
+            printable(&entry.actor),
+            printable(&entry.action),
+            printable(&entry.target),
+            printable(&request_fields(&entry.detail)),
         ]);
     }
     show(&rows, "No changes have been made yet.")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::arguments::{non_zero_duration, to_ms};
+use super::arguments::{LONGEST_BAN, duration_up_to, to_ms};
 use super::change::{UserArgs, submit, undo_hint};
 use super::context::Context;
 use crate::client::outcome_text;
@@ -19,20 +19,24 @@ use crate::protocol::admin::{SanctionRequest, UserRef};
 pub(super) struct BanArgs {
     #[command(flatten)]
     user: UserArgs,
-    /// Duration, such as 10m or 7d [default: permanent]
-    #[arg(long = "for", value_name = "TIME", value_parser = non_zero_duration)]
+    /// Reason, shown to the user
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Duration, from 1s to 3650d, such as 10m or 7d [default: permanent]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration_up_to(LONGEST_BAN))]
     duration: Option<Duration>,
 }
 
 pub(super) async fn run(args: BanArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let request = SanctionRequest {
         user: UserRef(args.user.user),
-        reason: args.user.reason,
+        reason: args.reason,
+        note: args.user.note,
         duration_ms: args.duration.map(to_ms),
     };
     submit("/v1/ban", &request, context, |outcome| {
         let done = outcome_text::banned(&request.user, request.duration_ms, outcome);
-        format!("{done} {}", undo_hint(&request.user, outcome))
+        format!("{done} {}", undo_hint(outcome))
     })
     .await
 }

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use super::context::Context;
-use super::output::{now_ms, sanitize, show, show_ago, table, warn_unreachable};
+use super::output::{now_ms, show, show_ago, table, warn_unreachable};
 use crate::protocol::admin::{Cluster, Sanction};
+use crate::protocol::printable::printable;
 use crate::protocol::quantity::show_duration;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
@@ -19,14 +20,14 @@ pub(super) fn to_table(sanctions: &[Sanction], now_ms: u64) -> String {
     for sanction in sanctions {
         rows.add_row([
             sanction.user_id.to_string(),
-            sanitize(sanction.name.as_deref().unwrap_or_default()),
+            printable(sanction.name.as_deref().unwrap_or_default()),
             sanction.kind.as_str().to_owned(),
             sanction.expires_at.map_or("never".to_owned(), |at| {
                 format!("in {}", show_duration(at.saturating_sub(now_ms)))
             }),
             show_ago(sanction.created_at, now_ms),
-            sanitize(&sanction.created_by),
-            sanitize(sanction.reason.as_deref().unwrap_or_default()),
+            printable(&sanction.created_by),
+            printable(sanction.reason.as_deref().unwrap_or_default()),
         ]);
     }
     show(&rows, "No user is banned or timed out.")

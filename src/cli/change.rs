@@ -9,19 +9,19 @@ use super::context::Context;
 use super::output::warn_unreachable;
 use crate::protocol::admin::{Outcome, UserRef, UserRequest};
 
-/// The arguments of the commands that change one user.
+/// The arguments of every command that changes one user.
 #[derive(Debug, Args)]
 pub(super) struct UserArgs {
-    /// User id, or the user's latest name
+    /// User id or latest name; id:42 and name:42 say which is meant
     pub(super) user: String,
-    /// Reason, for the audit log
+    /// Note for the audit log; the user is not shown it
     #[arg(long, value_name = "TEXT")]
-    pub(super) reason: Option<String>,
+    pub(super) note: Option<String>,
 }
 
 impl From<UserArgs> for UserRequest {
     fn from(args: UserArgs) -> Self {
-        Self { user: UserRef(args.user), reason: args.reason }
+        Self { user: UserRef(args.user), note: args.note }
     }
 }
 
@@ -35,14 +35,13 @@ pub(super) async fn submit(
     describe: impl FnOnce(&Outcome) -> String,
 ) -> anyhow::Result<ExitCode> {
     let outcome: Outcome = context.admin().post(path, request).await?;
-    context.output().item(&outcome, || describe(&outcome))?;
+    context.output().result(&outcome, || describe(&outcome))?;
     warn_unreachable(&outcome.unreachable);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the command that undoes a ban or timeout. It names the user by id where possible,
-/// because the user may change name before it is run.
-pub(super) fn undo_hint(user: &UserRef, outcome: &Outcome) -> String {
-    let name = outcome.user_id.map_or_else(|| user.0.clone(), |id| id.to_string());
-    format!("Undo: lc unban {name}")
+/// Returns the command that undoes a ban or timeout. It names the user by id, because the user may
+/// change name before it is run, and another may have these digits as a name.
+pub(super) fn undo_hint(outcome: &Outcome) -> String {
+    outcome.user_id.map(|id| format!("Undo: lc unban id:{id}")).unwrap_or_default()
 }

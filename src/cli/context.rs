@@ -16,19 +16,34 @@ pub struct Context {
     pub data_dir: PathBuf,
     /// Whether to print JSON: `--json` was given, or stdout is not a terminal.
     pub json: bool,
+    /// The global options as typed, with a space before each.
+    typed: String,
 }
 
 impl Context {
     /// Fills in the defaults of options that were not given.
     pub fn new(socket: Option<PathBuf>, data_dir: Option<PathBuf>, json: bool) -> Self {
-        let given = socket.or_else(|| {
-            std::env::var_os("LC_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
-        });
+        let typed = typed_options(socket.as_deref(), data_dir.as_deref(), json);
+        let beside_socket = socket.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+        let given = GivenPaths {
+            socket,
+            data_dir: data_dir.clone(),
+            environment: std::env::var_os("LC_SOCKET").map(PathBuf::from),
+        };
         Self {
-            socket: choose_socket(given, data_dir.as_deref(), Path::new(SERVICE_SOCKET)),
-            data_dir: data_dir.unwrap_or_else(|| default_data_dir(std::env::var_os)),
+            socket: given.socket(Path::new(SERVICE_SOCKET)),
+            // A socket that was named is that of a daemon with another data directory, perhaps.
+            data_dir: data_dir
+                .or(beside_socket)
+                .unwrap_or_else(|| default_data_dir(std::env::var_os)),
             json: json || !std::io::stdout().is_terminal(),
+            typed,
         }
+    }
+
+    /// Returns the global options as they were typed, to be repeated in a command that is shown.
+    pub fn typed(&self) -> &str {
+        &self.typed
     }
 
     pub fn admin(&self) -> AdminClient {
@@ -40,13 +55,35 @@ impl Context {
     }
 }
 
-/// A given socket wins over one in a given data directory, and that over the service's socket.
-fn choose_socket(given: Option<PathBuf>, data_dir: Option<&Path>, service: &Path) -> PathBuf {
-    match (given, data_dir) {
-        (Some(socket), _) => socket,
-        (None, Some(data_dir)) => data_dir.join(ADMIN_SOCKET),
-        (None, None) if service.exists() => service.to_owned(),
-        (None, None) => default_data_dir(std::env::var_os).join(ADMIN_SOCKET),
+fn typed_options(socket: Option<&Path>, data_dir: Option<&Path>, json: bool) -> String {
+    let paths = [("--socket", socket), ("--data-dir", data_dir)];
+    let mut typed = String::new();
+    for (option, path) in paths.into_iter().filter_map(|(option, path)| Some((option, path?))) {
+        typed.push_str(&format!(" {option} {}", path.display()));
+    }
+    typed + if json { " --json" } else { "" }
+}
+
+/// The paths that a user named.
+#[derive(Debug, Default)]
+struct GivenPaths {
+    socket: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+    environment: Option<PathBuf>,
+}
+
+impl GivenPaths {
+    /// Returns the socket: what is typed wins over the environment, and a typed socket over the one
+    /// in a typed data directory. Nothing given, it is the service's if that exists.
+    fn socket(self, service: &Path) -> PathBuf {
+        let environment = self.environment.filter(|path| !path.as_os_str().is_empty());
+        match (self.socket, self.data_dir, environment) {
+            (Some(socket), _, _) => socket,
+            (None, Some(data_dir), _) => data_dir.join(ADMIN_SOCKET),
+            (None, None, Some(socket)) => socket,
+            (None, None, None) if service.exists() => service.to_owned(),
+            (None, None, None) => default_data_dir(std::env::var_os).join(ADMIN_SOCKET),
+        }
     }
 }
 
@@ -55,20 +92,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn given_paths_win_over_existing_ones() {
+    fn what_is_typed_wins_over_the_environment() {
         let dir = tempfile::tempdir().unwrap();
         let there = dir.path();
         let absent = Path::new("/nonexistent/admin.sock");
-        let data = Some(Path::new("/data"));
-        let chosen = |given: Option<&str>, data, service| {
-            choose_socket(given.map(PathBuf::from), data, service)
+        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+        let chosen = |socket, data_dir, environment: Option<&str>, service| {
+            let environment = environment.map(PathBuf::from);
+            let given = GivenPaths { socket: path(socket), data_dir: path(data_dir), environment };
+            given.socket(service)
         };
-        assert_eq!(chosen(Some("/a.sock"), data, there), Path::new("/a.sock"));
-        assert_eq!(chosen(None, data, there), Path::new("/data/admin.sock"));
-        assert_eq!(chosen(None, None, there), there);
+        assert_eq!(chosen("/a.sock", "/data", Some("/env"), there), Path::new("/a.sock"));
+        assert_eq!(chosen("", "/data", Some("/env"), there), Path::new("/data/admin.sock"));
+        assert_eq!(chosen("", "", Some("/env"), there), Path::new("/env"));
+        assert_eq!(chosen("", "", Some(""), there), there);
+        assert_eq!(chosen("", "", None, there), there);
         assert_eq!(
-            chosen(None, None, absent),
+            chosen("", "", None, absent),
             default_data_dir(std::env::var_os).join(ADMIN_SOCKET)
         );
+    }
+
+    #[test]
+    fn typed_options_are_repeated() {
+        let (socket, data_dir) = (Some(Path::new("/a.sock")), Some(Path::new("/d")));
+        assert_eq!(typed_options(socket, data_dir, true), " --socket /a.sock --data-dir /d --json");
+        assert_eq!(typed_options(None, None, false), "");
     }
 }

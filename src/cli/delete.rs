@@ -15,13 +15,17 @@ use crate::protocol::admin::DeleteRequest;
 pub(super) struct DeleteArgs {
     /// Comment id, as shown by `lc tail --ids` and `lc history --ids`
     comment_id: CommentId,
-    /// Reason, for the audit log and the viewers
-    #[arg(long, value_name = "TEXT")]
+    /// Reason, shown to viewers: one word, such as spam or off_topic
+    #[arg(long, value_name = "WORD")]
     reason: Option<String>,
+    /// Note for the audit log; viewers are not shown it
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
 }
 
 pub(super) async fn run(args: DeleteArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let request = DeleteRequest { comment_id: args.comment_id, reason: args.reason };
+    let request =
+        DeleteRequest { comment_id: args.comment_id, reason: args.reason, note: args.note };
     let describe = |outcome: &_| outcome_text::deleted(request.comment_id, outcome);
     submit("/v1/delete", &request, context, describe).await
 }

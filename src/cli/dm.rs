@@ -12,7 +12,7 @@ use crate::protocol::admin::{DirectRequest, UserRef};
 /// Send a message to one user, on all of the user's connections
 #[derive(Debug, Args)]
 pub(super) struct DmArgs {
-    /// User id, or the user's latest name
+    /// User id or latest name; id:42 and name:42 say which is meant
     user: String,
     /// The message; several words need no quotes
     #[arg(required = true, value_name = "TEXT")]

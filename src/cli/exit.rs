@@ -1,9 +1,10 @@
 //! The exit codes of `lc`. Its `--help` documents them.
 
-use std::io;
 use std::process::ExitCode;
 
+use super::output::{OutputError, note};
 use crate::client::admin::AdminError;
+use crate::protocol::printable::describe;
 
 pub const OK: u8 = 0;
 /// The daemon refused the request, or the command failed.
@@ -33,14 +34,14 @@ pub fn code(error: &anyhow::Error) -> u8 {
 /// Prints the error to stderr and returns its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if !stdout_is_closed(error) {
-        eprintln!("lc: {error:#}");
+        note(&format!("lc: {}", describe(error.as_ref())));
     }
     code(error).into()
 }
 
 /// Whether the reader of stdout has closed it, as in `lc tail 1 | head`.
 fn stdout_is_closed(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(OutputError::Closed)))
 }
 
 #[cfg(test)]
@@ -49,6 +50,7 @@ mod tests {
     use crate::protocol::ErrorCode;
     use crate::protocol::error_code::ErrorBody;
     use anyhow::Context as _;
+    use std::io;
 
     #[test]
     fn each_error_has_its_exit_code() {
@@ -61,7 +63,11 @@ mod tests {
         assert_eq!(code(&absent().into()), NO_DAEMON);
         let wrapped = Err::<(), _>(absent()).context("while asking").unwrap_err();
         assert_eq!(code(&wrapped), NO_DAEMON);
-        assert_eq!(code(&io::Error::from(io::ErrorKind::BrokenPipe).into()), OK);
+        let on_stdout = |kind: io::ErrorKind| OutputError::from(io::Error::from(kind));
+        assert_eq!(code(&on_stdout(io::ErrorKind::BrokenPipe).into()), OK);
+        assert_eq!(code(&on_stdout(io::ErrorKind::StorageFull).into()), FAILED);
+        let elsewhere = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(code(&elsewhere.into()), FAILED, "a broken connection is no success");
         assert_eq!(code(&anyhow::anyhow!("anything else")), FAILED);
     }
 }

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::arguments::count_in;
 use super::context::Context;
+use super::output::note;
 use super::tail::comment_line;
 use crate::protocol::admin::HistoryPage;
-use crate::protocol::quantity::parse_count;
 use crate::protocol::{CommentId, StreamId};
 
 /// Read a stream's stored comments
@@ -20,8 +21,8 @@ pub(super) struct HistoryArgs {
     /// Only comments older than this comment
     #[arg(long, value_name = "COMMENT_ID")]
     before: Option<CommentId>,
-    /// Maximum number of comments
-    #[arg(long, value_name = "N", value_parser = parse_count, default_value = "50")]
+    /// Maximum number of comments, up to 1000
+    #[arg(long, value_name = "N", value_parser = count_in(1..=1000), default_value = "50")]
     limit: u64,
     /// Show comment ids, for use with `lc delete`
     #[arg(long)]
@@ -34,9 +35,15 @@ pub(super) async fn run(args: HistoryArgs, context: &Context) -> anyhow::Result<
     let page: HistoryPage = context.admin().get(&path).await?;
     context.output().items(&page.comments, || to_text(&page, args.ids))?;
     if let Some(next) = page.next_before {
-        eprintln!("older: lc history {} --limit {} --before {next}", args.stream, args.limit);
+        note(&format!("older: lc{} {}", context.typed(), next_page(&args, next)));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the command that reads the next page as this one was read.
+fn next_page(args: &HistoryArgs, before: CommentId) -> String {
+    let ids = if args.ids { " --ids" } else { "" };
+    format!("history {} --limit {}{ids} --before {before}", args.stream, args.limit)
 }
 
 fn to_text(page: &HistoryPage, show_ids: bool) -> String {
@@ -50,6 +57,18 @@ fn to_text(page: &HistoryPage, show_ids: bool) -> String {
 mod tests {
     use super::*;
     use crate::cli::tail::tests::comment;
+
+    #[test]
+    fn the_next_page_is_read_as_this_one() {
+        let before = comment(1, "x").comment_id;
+        let mut args = HistoryArgs { stream: StreamId(7), before: None, limit: 5, ids: true };
+        assert_eq!(
+            next_page(&args, before),
+            format!("history 7 --limit 5 --ids --before {before}")
+        );
+        args.ids = false;
+        assert!(!next_page(&args, before).contains("--ids"));
+    }
 
     #[test]
     fn the_newest_comment_is_at_the_bottom() {

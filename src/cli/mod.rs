@@ -13,16 +13,15 @@ mod bans;
 mod change;
 mod completions;
 pub mod context;
-mod default_endpoint;
 mod delete;
 mod dm;
 mod drain;
 pub mod exit;
 mod history;
-mod interrupt;
 mod kick;
 mod lag;
 pub mod loadgen;
+mod local_daemon;
 mod million_report;
 mod moderation;
 mod nodes;
@@ -31,6 +30,7 @@ mod progress;
 pub mod record;
 pub mod replay;
 mod status;
+mod stop;
 mod streams;
 mod tail;
 mod throttle;
@@ -41,11 +41,13 @@ mod unban;
 mod who;
 mod workers;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use arguments::path;
 use context::Context;
 
 use crate::loadgen::worker_process;
@@ -53,15 +55,15 @@ use crate::loadgen::worker_process;
 /// Watches and controls a live-comment daemon
 #[derive(Debug, Parser)]
 #[command(name = "lc", version, after_help = AFTER_HELP, max_term_width = 100)]
-#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true)]
 pub struct Cli {
     /// Admin socket of the daemon [default: $LC_SOCKET, /run/lcd/admin.sock if it exists, or
     /// admin.sock in the data directory]
-    #[arg(long, global = true, value_name = "PATH", help_heading = GLOBAL_OPTIONS)]
+    #[arg(long, global = true, value_name = "PATH", value_parser = path, help_heading = GLOBAL_OPTIONS)]
     socket: Option<PathBuf>,
 
     /// Data directory of the daemon [default: $XDG_DATA_HOME/lcd, or ~/.local/share/lcd]
-    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL_OPTIONS)]
+    #[arg(long, global = true, value_name = "DIR", value_parser = path, help_heading = GLOBAL_OPTIONS)]
     data_dir: Option<PathBuf>,
 
     /// Print JSON, one object per line, even on a terminal
@@ -75,10 +77,12 @@ pub struct Cli {
 /// The help heading of the options that every command takes.
 const GLOBAL_OPTIONS: &str = "Global options";
 
+/// The text after the list of commands.
 const AFTER_HELP: &str = "\
 Output is a table on a terminal, and JSON with one object per line in a pipe or with --json. Data \
 goes to stdout, everything else to stderr. Counts may be written as 10k or 1m, durations as 500ms, \
-10m or 7d. USER is a user id or the user's latest name.
+10m or 7d. USER is a user id or the user's latest name; id:42 is always the id and name:42 always the \
+name.
 
 Exit codes:
    0  success
@@ -176,10 +180,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let help_requested = !error.use_stderr();
-            // A failed write to a closed terminal must not change the exit code.
-            let _ = error.print();
-            return if help_requested { exit::OK.into() } else { exit::USAGE.into() };
+            return report_usage(&error);
         }
     };
     if matches!(cli.command, Command::LoadgenWorker) {
@@ -194,6 +195,23 @@ pub fn main() -> ExitCode {
     // A thread blocked on a key press or a name lookup must not delay the exit.
     runtime.shutdown_background();
     result.unwrap_or_else(|error| exit::report(&error))
+}
+
+/// Prints help on stdout, or what is wrong with the command line on stderr.
+fn report_usage(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    if error.use_stderr() {
+        let colours = std::io::stderr().is_terminal();
+        let text = if colours { text.ansi().to_string() } else { text.to_string() };
+        output::note_lines(&text);
+        return exit::USAGE.into();
+    }
+    let colours = std::io::stdout().is_terminal();
+    let text = if colours { text.ansi().to_string() } else { text.to_string() };
+    match output::write(&text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error.into()),
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use clap::{Args, Subcommand};
 
 use super::change::submit;
 use super::context::Context;
-use super::output::{now_ms, sanitize, show, show_ago, table, warn_unreachable};
+use super::output::{now_ms, show, show_ago, table, warn_unreachable};
 use crate::client::outcome_text;
 use crate::protocol::CommentId;
 use crate::protocol::admin::{Cluster, ReviewItem, ReviewRequest};
+use crate::protocol::printable::printable;
 
 /// Review the comments that moderation has flagged
 #[derive(Debug, Args)]
@@ -23,28 +24,40 @@ enum ModerationCommand {
     /// List the comments that wait for review
     Queue,
     /// Keep a comment, or show it if it was held back
-    Approve(DecisionArgs),
+    Approve(ApproveArgs),
     /// Delete a comment, or discard it if it was held back
-    Reject(DecisionArgs),
+    Reject(RejectArgs),
 }
 
 #[derive(Debug, Args)]
-struct DecisionArgs {
+struct ApproveArgs {
     /// Comment id, as shown by `lc mod queue`
     comment_id: CommentId,
-    /// Reason, for the audit log
+    /// Note for the audit log
     #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct RejectArgs {
+    #[command(flatten)]
+    decision: ApproveArgs,
+    /// Reason, shown to viewers if they have seen the comment: one word, such as spam
+    #[arg(long, value_name = "WORD")]
     reason: Option<String>,
 }
 
 pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match args.command {
         ModerationCommand::Queue => queue(context).await,
-        ModerationCommand::Approve(args) => {
-            decide("/v1/mod/approve", "Approved", args, context).await
+        ModerationCommand::Approve(ApproveArgs { comment_id, note }) => {
+            let request = ReviewRequest { comment_id, reason: None, note };
+            decide("/v1/mod/approve", "Approved", request, context).await
         }
-        ModerationCommand::Reject(args) => {
-            decide("/v1/mod/reject", "Rejected", args, context).await
+        ModerationCommand::Reject(RejectArgs { decision, reason }) => {
+            let ApproveArgs { comment_id, note } = decision;
+            let request = ReviewRequest { comment_id, reason, note };
+            decide("/v1/mod/reject", "Rejected", request, context).await
         }
     }
 }
@@ -59,10 +72,9 @@ async fn queue(context: &Context) -> anyhow::Result<ExitCode> {
 async fn decide(
     path: &str,
     decided: &str,
-    args: DecisionArgs,
+    request: ReviewRequest,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
-    let request = ReviewRequest { comment_id: args.comment_id, reason: args.reason };
     let describe = |outcome: &_| outcome_text::reviewed(decided, request.comment_id, outcome);
     submit(path, &request, context, describe).await
 }
@@ -76,8 +88,8 @@ fn to_table(queue: &[ReviewItem], now_ms: u64) -> String {
             show_ago(item.flagged_at, now_ms),
             item.reason.clone(),
             if item.held { "held back" } else { "yes" }.to_owned(),
-            format!("{} ({})", sanitize(&item.name), item.user_id),
-            sanitize(&item.message),
+            format!("{} ({})", printable(&item.name), item.user_id),
+            printable(&item.message),
         ]);
     }
     show(&rows, "No comment waits for review.")

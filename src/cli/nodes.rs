@@ -38,7 +38,7 @@ fn to_table(nodes: &[NodeStatus]) -> String {
             show_duration(node.uptime_ms),
             node.listen.clone(),
             node.version.clone(),
-            node.roles.join(","),
+            node.roles.join(", "),
         ]);
     }
     show(&rows, "No node answered.")

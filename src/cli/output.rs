@@ -1,6 +1,9 @@
-//! Prints data to stdout, as a table or as JSON lines, and warnings to stderr.
+//! Prints data to stdout, as a table or as JSON lines, and everything else to stderr.
+//!
+//! Always holds: nothing that is printed here controls the terminal; no failed write is a panic.
+//! Data that cannot be written is an error, a warning that cannot be written is lost.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use comfy_table::{
@@ -10,6 +13,7 @@ use serde::Serialize;
 
 use crate::client::outcome_text::missing_nodes;
 use crate::protocol::NodeId;
+use crate::protocol::printable::{printable, printable_json, printable_lines};
 use crate::protocol::quantity::show_duration;
 
 /// A wrapped column is not made narrower than this number of characters.
@@ -22,52 +26,119 @@ pub struct Output {
     pub json: bool,
 }
 
+/// Why data did not reach stdout.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// Its reader has enough, as in `lc tail 1 | head`.
+    #[error("nothing reads standard output any more")]
+    Closed,
+    #[error("cannot write to standard output: {0}")]
+    Failed(io::Error),
+}
+
+impl From<io::Error> for OutputError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
 impl Output {
     /// Prints a list, as one JSON object per item, or as the text that `to_text` returns.
     pub fn items<T: Serialize>(
         self,
         items: &[T],
         to_text: impl FnOnce() -> String,
-    ) -> io::Result<()> {
-        let text = if self.json { json_lines(items)? } else { to_text() };
-        write(&text)
+    ) -> Result<(), OutputError> {
+        write(&self.text(items, to_text)?)
     }
 
     /// Prints one item.
-    pub fn item<T: Serialize>(self, item: &T, to_text: impl FnOnce() -> String) -> io::Result<()> {
+    pub fn item<T: Serialize>(
+        self,
+        item: &T,
+        to_text: impl FnOnce() -> String,
+    ) -> Result<(), OutputError> {
         self.items(std::slice::from_ref(item), to_text)
+    }
+
+    /// Prints one item that cannot be asked for again, such as the outcome of a change or the
+    /// report of a long run. If stdout does not take it, it goes to stderr, and the error is
+    /// returned.
+    pub fn result<T: Serialize>(
+        self,
+        item: &T,
+        to_text: impl FnOnce() -> String,
+    ) -> Result<(), OutputError> {
+        let text = self.text(std::slice::from_ref(item), to_text)?;
+        write(&text).inspect_err(|_| note_lines(&text))
+    }
+
+    fn text<T: Serialize>(
+        self,
+        items: &[T],
+        to_text: impl FnOnce() -> String,
+    ) -> Result<String, OutputError> {
+        if self.json { json_lines(items) } else { Ok(to_text()) }
     }
 }
 
-fn json_lines<T: Serialize>(items: &[T]) -> io::Result<String> {
+fn json_lines<T: Serialize>(items: &[T]) -> Result<String, OutputError> {
     let mut text = String::new();
     for item in items {
-        text.push_str(&serde_json::to_string(item)?);
+        let json = serde_json::to_string(item).map_err(io::Error::from)?;
+        text.push_str(&printable_json(&json));
         text.push('\n');
     }
     Ok(text)
 }
 
 /// Writes to stdout, ends the line, and flushes, so that the reader of a pipe sees it at once.
-pub fn write(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+pub fn write(text: &str) -> Result<(), OutputError> {
+    Ok(write_to(&mut io::stdout().lock(), &printable_lines(text))?)
+}
+
+fn write_to(output: &mut impl io::Write, text: &str) -> io::Result<()> {
+    output.write_all(text.as_bytes())?;
     if !text.is_empty() && !text.ends_with('\n') {
-        stdout.write_all(b"\n")?;
+        output.write_all(b"\n")?;
     }
-    stdout.flush()
+    output.flush()
+}
+
+/// Prints one line of diagnostics on stderr.
+pub fn note(text: &str) {
+    note_lines(&printable(text));
+}
+
+/// Prints text whose lines are ours on stderr.
+pub fn note_lines(text: &str) {
+    // Without a reader of stderr there is nobody to tell.
+    let _ = write_to(&mut io::stderr().lock(), &printable_lines(text));
 }
 
 /// Warns on stderr about the nodes that are missing from an answer.
 pub fn warn_unreachable(unreachable: &[NodeId]) {
     if let Some(warning) = missing_nodes(unreachable) {
-        eprintln!("lc: warning: {warning}; their part is missing here");
+        note(&format!("lc: warning: {warning}; their part is missing here"));
+    }
+}
+
+/// A table whose cells cannot control the terminal.
+#[derive(Debug)]
+pub struct Rows(Table);
+
+impl Rows {
+    pub fn add_row<const N: usize>(&mut self, cells: [String; N]) {
+        self.0.add_row(cells.map(|cell| printable(&cell)));
     }
 }
 
 /// Creates a table without borders. A header that starts with `>` aligns its column to the right;
 /// one that starts with `~` lets the column wrap on a narrow terminal.
-pub fn table(headers: &[&str]) -> Table {
+pub fn table(headers: &[&str]) -> Rows {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     // Snapshots must not depend on the terminal that runs the tests.
@@ -92,22 +163,12 @@ pub fn table(headers: &[&str]) -> Table {
             });
         }
     }
-    table
+    Rows(table)
 }
 
 /// Returns the table as text without trailing spaces, or `if_empty` if it has no rows.
-pub fn show(table: &Table, if_empty: &str) -> String {
+pub fn show(Rows(table): &Rows, if_empty: &str) -> String {
     if table.is_empty() { if_empty.to_owned() } else { table.trim_fmt() }
-}
-
-/// Replaces the characters of a user's text that could control the terminal: control characters,
-/// and those that change the direction of the text after them.
-pub fn sanitize(text: &str) -> String {
-    let is_unsafe = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if is_unsafe(c) { '\u{FFFD}' } else { c }).collect()
 }
 
 /// Milliseconds since the Unix epoch.
@@ -129,15 +190,6 @@ pub fn show_ago(at_ms: u64, now_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn user_text_cannot_control_the_terminal() {
-        assert_eq!(sanitize("ok Жук 🪲"), "ok Жук 🪲");
-        assert_eq!(
-            sanitize("a\u{1b}[2Jb\u{9b}c\u{202e}d\n"),
-            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d\u{fffd}"
-        );
-    }
 
     #[test]
     fn json_is_one_object_per_line() {

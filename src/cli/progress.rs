@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::note;
 use crate::loadgen::ProgressSink;
 
 /// A line that is replaced while the command runs. Hidden if standard error is no terminal.
@@ -27,8 +28,8 @@ impl ProgressLine {
     /// Prints a line that stays.
     pub(super) fn print(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| note(text)),
+            None => note(text),
         }
     }
 }

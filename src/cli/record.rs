@@ -17,14 +17,16 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::arguments::path;
 use super::context::Context;
-use super::interrupt::stop_on_interrupt;
+use super::output::{OutputError, note};
+use super::stop::stop_on_signal;
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::viewer::{
     ConnectError, Position, Reconnect, SeqRange, ViewerConnection, ViewerOptions,
 };
 use crate::client::{Endpoint, Trust};
-use crate::loadgen::recording::{RecordedComment, RecordingWriter};
+use crate::loadgen::recording::{RecordedComment, RecordingError, RecordingWriter};
 use crate::protocol::admin::TailItem;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, SequencedComment, ServerMessage, StreamId};
@@ -35,20 +37,23 @@ const MAX_HELD: usize = 100_000;
 const MAX_QUEUED_EVENTS: usize = 4096;
 /// Pause between attempts to reach a daemon that went away.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// After a signal only the held comments are left to write.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The `mod` of a comment that moderation removed.
 const DELETED: &str = "delete";
 
 /// Record a stream's comments as JSON lines, for lc replay and lc loadgen --replay.
 ///
-/// Ends with Ctrl-C or after --duration. Exit codes: 0 success, 1 the recording failed, 64 wrong
-/// usage.
+/// Ends with Ctrl-C, SIGTERM or SIGHUP, or after --duration, and the file is complete. One that
+/// was killed is readable up to the last seconds. Exit codes: 0 success, 1 the recording failed,
+/// 64 wrong usage.
 #[derive(Debug, Clone, Args)]
 pub struct RecordArgs {
     #[arg(value_name = "STREAM")]
     pub stream: StreamId,
 
     /// A new file, compressed if its name ends in .gz [default: standard output]
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", value_parser = path)]
     pub output: Option<PathBuf>,
 
     /// Record what a viewer at this address receives, instead of asking the local daemon
@@ -83,7 +88,7 @@ enum StreamEvent {
 /// # Errors
 /// The stream cannot be read, or the file cannot be written.
 pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let stop = stop_on_interrupt();
+    let stop = stop_on_signal(PATIENCE);
     let (events, received) = mpsc::channel(MAX_QUEUED_EVENTS);
     let source = async {
         match &args.url {
@@ -108,9 +113,22 @@ pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode
         () = stop.cancelled() => Ok(()),
         () = end => Ok(()),
     };
-    let comments = buffer.finish()?;
-    eprintln!("recorded {comments} comments");
-    ended.map(|()| ExitCode::SUCCESS)
+    let finished = buffer.finish();
+    if let Ok(comments) = &finished {
+        note(&format!("recorded {comments} comments"));
+    }
+    let result = ended.and(finished.map(|_| ExitCode::SUCCESS));
+    result.map_err(|error| if args.output.is_none() { on_stdout(error) } else { error })
+}
+
+/// Returns the error of a recording on standard output. A reader that has enough, as in
+/// `lc record 1 | head`, is no failure.
+fn on_stdout(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<RecordingError>() {
+        Ok(RecordingError::File { source, .. }) => OutputError::from(source).into(),
+        Ok(other) => other.into(),
+        Err(other) => other,
+    }
 }
 
 /// Follows the daemon's tail, across restarts of the daemon.
@@ -305,6 +323,7 @@ impl RecordingBuffer {
                 let line = RecordedComment {
                     ts_ms: comment.created_at.saturating_sub(started_ms),
                     user: comment.name,
+                    user_id: Some(comment.user_id),
                     text: comment.message,
                     moderation: None,
                     moderation_s: None,
@@ -328,7 +347,7 @@ impl RecordingBuffer {
                     held.line.moderation = Some(DELETED.to_owned());
                 }
             }
-            StreamEvent::Incomplete(text) => eprintln!("warning: {text}"),
+            StreamEvent::Incomplete(text) => note(&format!("warning: {text}")),
         }
         Ok(())
     }
@@ -399,7 +418,7 @@ mod tests {
         written.unwrap();
         assert_eq!(buffer.held.len(), 1, "the others were due");
         assert_eq!(buffer.finish().unwrap(), 3);
-        let lines = recording::read(&path).unwrap();
+        let lines = recording::read(&path).unwrap().comments;
         let written: Vec<_> =
             lines.iter().map(|l| (l.ts_ms, &*l.user, l.moderation.as_deref())).collect();
         assert_eq!(

@@ -1,9 +1,9 @@
 //! `lc replay FILE`: posts a recording as real comments, one user per recorded user.
 //!
 //! In: a recording, a stream, a speed. Out: comments at their times, and a summary. Always holds: a
-//! recorded name is always the same user (the id is a hash of the name), and the comments of one
-//! user stay in order. When full: beyond `--connections` the user that has been silent longest is
-//! disconnected.
+//! recorded user is always the same user (the id is a hash of the recorded id, or of the name where
+//! the recording has no ids), and the comments of one user stay in order. When full: beyond
+//! `--connections` the user that has been silent longest is disconnected.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,14 +21,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::arguments::{count_in, path};
 use super::context::Context;
-use super::default_endpoint::default_endpoint;
-use super::interrupt::stop_on_interrupt;
-use super::loadgen::parse_speed;
+use super::loadgen::{parse_speed, read_recording};
+use super::local_daemon::local_daemon;
+use super::output::note;
 use super::progress::ProgressLine;
+use super::stop::stop_on_signal;
 use crate::client::viewer::ViewerOptions;
 use crate::client::{Endpoint, TokenSource, Trust};
-use crate::loadgen::recording::{self, RecordedComment};
+use crate::loadgen::recording::{RecordedComment, RecordedSender};
 use crate::loadgen::{
     CountsByKind, OutgoingComment, OutgoingMessage, QUEUE_COMMENTS, RunClock, ScheduledComment,
     Sender, Submissions, Workload, run_schedule, show_while,
@@ -38,6 +40,8 @@ use crate::protocol::{StreamId, UserId, text};
 
 /// Time to wait for the answers after the last comment.
 const GRACE: Duration = Duration::from_secs(10);
+/// The time that a signalled replay may take beyond its grace.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest name in a token. Longer names are cut.
 const MAX_NAME_CHARS: usize = 64;
 /// The name of users whose recorded name no token can have.
@@ -49,7 +53,7 @@ const UNNAMED: &str = "replayed user";
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
     /// JSON lines as lc record writes them, compressed if the name ends in .gz
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = path)]
     pub file: PathBuf,
 
     #[arg(long, value_name = "ID", default_value = "1")]
@@ -63,13 +67,12 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "WS_URL")]
     pub url: Option<Endpoint>,
 
-    /// Users connected at the same time
-    #[arg(long, value_name = "N", default_value = "500",
-          value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub connections: u32,
+    /// Users connected at the same time, up to 10k
+    #[arg(long, value_name = "N", default_value = "500", value_parser = count_in(1..=10_000))]
+    pub connections: u64,
 
     /// Make tokens with the secret in this file instead of asking the daemon
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path)]
     pub signing_key: Option<PathBuf>,
 
     /// Accept any certificate, as of lcd --dev-tls
@@ -95,23 +98,26 @@ struct ReplaySummary {
 /// # Errors
 /// There is no such recording, no daemon, or no way to make tokens.
 pub async fn run(args: ReplayArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let recording = Arc::new(recording::read(&args.file)?);
+    let recording = Arc::new(read_recording(&args.file)?);
     let source = match &args.signing_key {
         Some(path) => TokenSource::from_secret_file(path).await?,
         None => TokenSource::find(&context.socket, &context.data_dir).await?,
     };
-    let endpoint = match &args.url {
-        Some(endpoint) => endpoint.clone(),
-        None => default_endpoint(&context.socket).await,
+    let mut options = match &args.url {
+        Some(endpoint) => ViewerOptions::new(endpoint.clone(), args.stream),
+        None => {
+            let local = local_daemon(&context.socket).await;
+            let options = ViewerOptions::new(local.endpoint, args.stream);
+            ViewerOptions { trust: local.trust, ..options }
+        }
     };
-    let mut options = ViewerOptions::new(endpoint, args.stream);
     if args.insecure {
         options.trust = Trust::AnyCertificate;
     }
     let tokens = source.of_users(users_of(&recording)).await?;
     let users = ReplayUsers::new(options, tokens, args.connections as usize);
     let summary = replay(recording, args.speed, users).await;
-    context.output().item(&summary, || format_summary(&summary))?;
+    context.output().result(&summary, || format_summary(&summary))?;
     Ok(if summary.unanswered == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -121,7 +127,7 @@ async fn replay(
     mut users: ReplayUsers,
 ) -> ReplaySummary {
     let progress = ProgressLine::new();
-    let stop = stop_on_interrupt();
+    let stop = stop_on_signal(GRACE + PATIENCE);
     let submissions = users.submissions.clone();
     let workload = Workload::Replay { recording: recording.clone(), speed, limit: None };
     let line = || {
@@ -132,10 +138,10 @@ async fn replay(
     let start = Instant::now();
     let schedule = workload.schedule();
     let sending = run_schedule(start, schedule, &stop, async |scheduled: ScheduledComment, at| {
-        let user = &recording[scheduled.number as usize].user;
+        let recorded = &recording[scheduled.number as usize];
         let ScheduledComment { number, text, .. } = scheduled;
         let comment = OutgoingComment { number, intended: at, text };
-        users.send(user, OutgoingMessage::Comment(comment)).await;
+        users.send(recorded, OutgoingMessage::Comment(comment)).await;
     });
     let slippage = show_while(&progress, line, sending).await;
     let comments = users.comments;
@@ -157,7 +163,7 @@ async fn replay(
 /// one entry of the audit log.
 fn users_of(recording: &[RecordedComment]) -> Vec<TokenUser> {
     let names: AHashMap<UserId, &Arc<str>> =
-        recording.iter().map(|comment| (user_id(&comment.user), &comment.user)).collect();
+        recording.iter().map(|comment| (user_id(&comment.sender()), &comment.user)).collect();
     let user = |(user_id, name): (UserId, &Arc<str>)| {
         let name: String = name.chars().take(MAX_NAME_CHARS).collect();
         // A recording may have a name that no token can have.
@@ -174,7 +180,7 @@ struct ReplayUsers {
     connections: usize,
     run_id: u32,
     submissions: Arc<Submissions>,
-    connected: AHashMap<Arc<str>, ConnectedUser>,
+    connected: AHashMap<UserId, ConnectedUser>,
     /// All users that have commented.
     seen: AHashSet<UserId>,
     /// Comments sent so far.
@@ -198,7 +204,7 @@ struct ConnectFailures {
 impl ConnectFailures {
     fn record(&self, user: &str, error: &dyn std::fmt::Display) {
         if self.count.fetch_add(1, Relaxed) == 0 {
-            eprintln!("warning: {user} could not connect: {error}");
+            note(&format!("warning: {user} could not connect: {error}"));
         }
     }
 }
@@ -220,47 +226,49 @@ impl ReplayUsers {
     }
 
     /// Queues a comment for its user, which is connected first if necessary.
-    async fn send(&mut self, user: &Arc<str>, mut comment: OutgoingMessage) {
+    async fn send(&mut self, recorded: &RecordedComment, mut comment: OutgoingMessage) {
+        let user = user_id(&recorded.sender());
         self.comments += 1;
         while self.tasks.try_join_next().is_some() {}
-        if let Some(connected) = self.connected.get_mut(user) {
+        if let Some(connected) = self.connected.get_mut(&user) {
             connected.last_comment = self.comments;
             match connected.queue.send(comment).await {
                 Ok(()) => return,
                 // The sender has ended. A new connection may succeed.
                 Err(mpsc::error::SendError(returned)) => comment = returned,
             }
-            self.connected.remove(user);
+            self.connected.remove(&user);
         }
-        self.connect(user, comment).await;
+        self.connect(user, &recorded.user, comment).await;
     }
 
-    async fn connect(&mut self, user: &Arc<str>, first: OutgoingMessage) {
+    async fn connect(&mut self, user: UserId, name: &Arc<str>, first: OutgoingMessage) {
         if self.connected.len() >= self.connections {
             let longest_silent = self.connected.iter().min_by_key(|(_, user)| user.last_comment);
-            if let Some(longest_silent) = longest_silent.map(|(user, _)| user.clone()) {
+            if let Some(longest_silent) = longest_silent.map(|(user, _)| *user) {
                 // A closed queue makes the sender finish and disconnect.
                 self.connected.remove(&longest_silent);
             }
         }
-        self.seen.insert(user_id(user));
+        self.seen.insert(user);
         let (queue, outgoing) = mpsc::channel(QUEUE_COMMENTS);
         // A new queue has room.
         if queue.send(first).await.is_ok() {
             let connected = ConnectedUser { queue, last_comment: self.comments };
-            self.connected.insert(user.clone(), connected);
-            self.tasks.spawn(self.run_user(user.clone(), outgoing));
+            self.connected.insert(user, connected);
+            self.tasks.spawn(self.run_user(user, name.clone(), outgoing));
         }
     }
 
     /// Returns the task of one user's connection, up to its last answer.
     fn run_user(
         &self,
-        user: Arc<str>,
+        user: UserId,
+        name: Arc<str>,
         outgoing: mpsc::Receiver<OutgoingMessage>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let mut options = self.options.clone();
-        options.token = self.tokens.get(&user_id(&user)).map(|token| token.clone().into());
+        options.token = self.tokens.get(&user).map(|token| token.clone().into());
         let run_id = self.run_id;
         let submissions = self.submissions.clone();
         let failures = self.failures.clone();
@@ -269,7 +277,7 @@ impl ReplayUsers {
             match sender.connect().await {
                 // The reason for an early end is among the counted disconnects.
                 Ok(connection) => drop(Box::pin(sender.run(connection, outgoing)).await),
-                Err(error) => failures.record(&user, &error),
+                Err(error) => failures.record(&name, &error),
             }
         }
     }
@@ -284,10 +292,14 @@ impl ReplayUsers {
     }
 }
 
-/// Returns the user id of a name, the same in every run: 52 bits of its SHA-1, in the range from
-/// 2^52 to 2^53. Operators rarely use ids in this range, and JavaScript still counts exactly in it.
-fn user_id(name: &str) -> UserId {
-    let digest = Sha1::digest(name.as_bytes());
+/// Returns the user id of a recorded user, the same in every run: 52 bits of a SHA-1, in the range
+/// from 2^52 to 2^53. Operators rarely use ids in this range, and JavaScript still counts exactly
+/// in it.
+fn user_id(sender: &RecordedSender) -> UserId {
+    let digest = match sender {
+        RecordedSender::Id(id) => Sha1::digest(format!("id {id}")),
+        RecordedSender::Name(name) => Sha1::digest(name.as_bytes()),
+    };
     let mut first = [0_u8; 8];
     first.copy_from_slice(&digest[..8]);
     UserId(1 << 52 | u64::from_be_bytes(first) >> 12)
@@ -314,10 +326,13 @@ mod tests {
 
     #[test]
     fn ids_are_stable_and_in_range() {
-        assert_eq!(user_id("ann"), user_id("ann"));
-        assert_ne!(user_id("ann"), user_id("ben"));
-        for name in ["", "ann", "a name of many words"] {
-            assert!((1 << 52..1 << 53).contains(&user_id(name).0));
+        let named = |name: &str| user_id(&RecordedSender::Name(name.into()));
+        let numbered = |id| user_id(&RecordedSender::Id(UserId(id)));
+        assert_eq!(named("ann"), named("ann"));
+        assert_ne!(named("ann"), named("ben"));
+        assert_ne!(numbered(1), numbered(2));
+        for id in [named(""), named("ann"), named("a name of many words"), numbered(7)] {
+            assert!((1 << 52..1 << 53).contains(&id.0));
         }
     }
 
@@ -325,6 +340,7 @@ mod tests {
         let line = |n| RecordedComment {
             ts_ms: n * 10,
             user: format!("user{}", n % users).into(),
+            user_id: None,
             text: format!("text {n}").into(),
             moderation: None,
             moderation_s: None,
@@ -343,6 +359,21 @@ mod tests {
         let summary = replay(recording, 5.0, users).await;
         assert_eq!((summary.comments, summary.users), (60, 10));
         assert_eq!((summary.acked, summary.unanswered), (60, 0));
+    }
+
+    #[tokio::test]
+    async fn two_people_of_one_name_stay_two() {
+        let server = TestServer::start(Fault::None, UserId(1), Encoding::Json).await;
+        let options = ViewerOptions::new(server.endpoint.clone(), StreamId(1));
+        let mut comments = recording(20, 1).as_ref().clone();
+        for (n, comment) in comments.iter_mut().enumerate() {
+            comment.user_id = Some(UserId(n as u64 % 2 + 1));
+        }
+        let source = TokenSource::Secret(b"secret".to_vec());
+        let tokens = source.of_users(users_of(&comments)).await.unwrap();
+        let users = ReplayUsers::new(options, tokens, 3);
+        let summary = replay(Arc::new(comments), 5.0, users).await;
+        assert_eq!((summary.users, summary.acked), (2, 20));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::exit;
 use super::output::{show, table};
 use crate::protocol::admin::{BreakerState, BreakerStatus, Status};
+use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_count, show_duration};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
@@ -28,7 +29,8 @@ fn to_text(status: &Status) -> String {
         (false, true) => "ready",
         (false, false) => "NOT READY: see the warnings and the log of the daemon",
     };
-    let mut text = format!("{} is {state}\n\n", status.node);
+    let node = printable(&status.node.to_string());
+    let mut text = format!("{node} is {state}\n\n");
     let facts = [
         ("version", status.version.clone()),
         ("up", show_duration(status.uptime_ms)),
@@ -38,29 +40,29 @@ fn to_text(status: &Status) -> String {
         ("live streams", show_count(status.live_streams)),
     ];
     for (name, fact) in facts {
-        let _ = writeln!(text, "  {name:<20} {fact}");
+        let _ = writeln!(text, "  {name:<20} {}", printable(&fact));
     }
     for (contract, engine) in &status.engines {
-        let _ = writeln!(text, "  {contract:<20} {engine}");
+        let _ = writeln!(text, "  {:<20} {}", printable(contract), printable(engine));
     }
     if !status.breakers.is_empty() {
         let _ = writeln!(text, "\n{}", breakers(&status.breakers));
     }
     for warning in &status.warnings {
-        let _ = writeln!(text, "\nwarning: {warning}");
+        let _ = writeln!(text, "\nwarning: {}", printable(warning));
     }
     text
 }
 
 fn breakers(breakers: &[BreakerStatus]) -> String {
-    let mut rows = table(&["dependency", "breaker", ">since", "~last error"]);
+    let mut rows = table(&["dependency", "state", ">for", "~last error"]);
     for breaker in breakers {
         rows.add_row([
             breaker.dependency.clone(),
             match breaker.state {
-                BreakerState::Closed => "closed (working)".to_owned(),
-                BreakerState::Open => "OPEN (failing)".to_owned(),
-                BreakerState::HalfOpen => "half open (probing)".to_owned(),
+                BreakerState::Closed => "works".to_owned(),
+                BreakerState::Open => "FAILS".to_owned(),
+                BreakerState::HalfOpen => "being tried again".to_owned(),
             },
             show_duration(breaker.since_ms),
             breaker.last_error.clone().unwrap_or_default(),
@@ -83,6 +85,7 @@ mod tests {
             ready: false,
             draining: false,
             listen: "0.0.0.0:8080".into(),
+            certificate_sha256: None,
             data_dir: "/var/lib/lcd".into(),
             engines: [("event log", "embedded"), ("bus", "in process")]
                 .map(|(contract, engine)| (contract.into(), engine.into()))

@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 
 use super::arguments::{moderation, name_of, stream_state};
 use super::context::Context;
-use super::output::{sanitize, show, table, warn_unreachable};
+use super::output::{show, table, warn_unreachable};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{Cluster, Outcome, StreamStatus};
+use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_count, show_rate, show_share};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 
@@ -99,7 +100,7 @@ async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {
         moderation: args.moderation,
     };
     let outcome: Outcome = context.admin().post("/v1/streams", &stream).await?;
-    context.output().item(&outcome, || describe_change("Created", &outcome))?;
+    context.output().result(&outcome, || describe_change("Created", &outcome))?;
     Ok(())
 }
 
@@ -108,7 +109,7 @@ async fn update(args: UpdateArgs, context: &Context) -> anyhow::Result<()> {
     let patch = StreamPatch { title, state, anonymous, moderation };
     let path = format!("/v1/streams/{}", args.stream);
     let outcome: Outcome = context.admin().post(&path, &patch).await?;
-    context.output().item(&outcome, || describe_change("Updated", &outcome))?;
+    context.output().result(&outcome, || describe_change("Updated", &outcome))?;
     warn_unreachable(&outcome.unreachable);
     Ok(())
 }
@@ -123,7 +124,7 @@ fn describe_stream(stream: &Stream) -> String {
     format!(
         "{} \"{}\": {}, {open}, moderation {}",
         stream.stream_id,
-        sanitize(&stream.title),
+        printable(&stream.title),
         stream.state.as_str(),
         name_of(&stream.moderation)
     )
@@ -145,7 +146,7 @@ fn to_table(streams: &[StreamStatus]) -> String {
     for stream in streams {
         rows.add_row([
             stream.stream_id.to_string(),
-            sanitize(&stream.title),
+            printable(&stream.title),
             stream.state.as_str().to_owned(),
             show_count(stream.viewers),
             show_rate(stream.comments_per_second),

@@ -1,16 +1,22 @@
 //! `lc tail`: follows a stream's comments and moderation decisions.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::StreamExt as _;
 
 use super::context::Context;
-use super::output::{sanitize, show_time};
+use super::output::{note, show_time};
+use super::stop::stop_on_signal;
 use crate::client::follow::{Followed, follow};
 use crate::protocol::admin::TailItem;
+use crate::protocol::printable::printable;
 use crate::protocol::quantity::show_duration;
 use crate::protocol::{SequencedComment, StreamId};
+
+/// After a signal only the line in hand is left to write.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Follow a stream's comments and moderation decisions, before throttling
 ///
@@ -28,12 +34,13 @@ pub(super) async fn run(args: TailArgs, context: &Context) -> anyhow::Result<Exi
     let path = format!("/v1/tail/{}", args.stream);
     let mut items = Box::pin(follow::<TailItem>(context.admin(), path).await?);
     let output = context.output();
-    while let Some(item) = items.next().await {
+    let stop = stop_on_signal(PATIENCE);
+    while let Some(Some(item)) = stop.run_until_cancelled(items.next()).await {
         match item {
             Followed::Item(item) => output.item(&item, || to_text(&item, args.ids))?,
             Followed::Lost { why, retry_in } => {
                 let wait = show_duration(u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX));
-                eprintln!("lc: {why}; retrying in {wait}");
+                note(&format!("lc: {why}; retrying in {wait}"));
             }
             Followed::Ended(error) => return Err(error.into()),
         }
@@ -45,8 +52,8 @@ fn to_text(item: &TailItem, show_ids: bool) -> String {
     match item {
         TailItem::Comment(comment) => comment_line(comment, show_ids),
         TailItem::Moderated { comment_id, user_id, decision, reason, decided_by, timestamp } => {
-            let (decision, reason) = (decision.as_str(), sanitize(reason));
-            let by = sanitize(decided_by);
+            let (decision, reason) = (decision.as_str(), printable(reason));
+            let by = printable(decided_by);
             let at = show_clock(*timestamp);
             format!("{at} -- {decision} ({reason}) by {by}: {comment_id} of user {user_id}")
         }
@@ -59,7 +66,7 @@ fn to_text(item: &TailItem, show_ids: bool) -> String {
 /// Writes a comment as a line of chat.
 pub(super) fn comment_line(comment: &SequencedComment, show_ids: bool) -> String {
     let at = show_clock(comment.created_at);
-    let (name, message) = (sanitize(&comment.name), sanitize(&comment.message));
+    let (name, message) = (printable(&comment.name), printable(&comment.message));
     if show_ids {
         format!("{at} {} {name} ({}): {message}", comment.comment_id, comment.user_id)
     } else {

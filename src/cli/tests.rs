@@ -7,7 +7,7 @@ use super::*;
 fn collect_help(command: &clap::Command, path: &str, into: &mut Vec<(String, String)>) {
     let mut shown = command.clone().bin_name(path.replace('_', " "));
     into.push((path.to_owned(), shown.render_long_help().to_string()));
-    for sub in command.get_subcommands() {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         collect_help(sub, &format!("{path}_{}", sub.get_name()), into);
     }
 }
@@ -63,4 +63,55 @@ fn global_options_are_accepted_anywhere() {
     let cli = Cli::try_parse_from(["lc", "ban", "ann", "--json", "--socket", "/a.sock"]).unwrap();
     assert!(cli.json);
     assert_eq!(cli.socket, Some("/a.sock".into()));
+}
+
+/// Collects the long options that take a count, with the words of their command.
+fn count_options(command: &clap::Command, words: &[String], into: &mut Vec<(Vec<String>, String)>) {
+    for option in command.get_arguments().filter(|argument| !argument.is_positional()) {
+        let names = option.get_value_names().unwrap_or_default();
+        if names.iter().any(|name| *name == "N") {
+            let long = option.get_long().expect("a count has a long option");
+            into.push((words.to_vec(), format!("--{long}")));
+        }
+    }
+    for sub in command.get_subcommands() {
+        let words = [words, &[sub.get_name().to_owned()]].concat();
+        count_options(sub, &words, into);
+    }
+}
+
+#[test]
+fn every_count_may_be_written_with_a_unit() {
+    let mut options = Vec::new();
+    count_options(&Cli::command(), &["lc".to_owned()], &mut options);
+    let names: Vec<_> = options.iter().map(|(_, option)| option.as_str()).collect();
+    for name in ["--count", "--comments-per-minute", "--connections", "--limit", "--viewers"] {
+        assert!(names.contains(&name), "{name} is no count: {names:?}");
+    }
+    for (words, option) in options {
+        let line: Vec<_> = words.iter().cloned().chain([option.clone(), "1k".into()]).collect();
+        // Other arguments are missing, but the value is checked before that.
+        if let Err(error) = Cli::try_parse_from(&line) {
+            let accepted =
+                !matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
+            assert!(accepted, "{line:?}: {error}");
+        }
+    }
+    // An option with a plain number as its value would pass unseen.
+    let numeric = [std::any::TypeId::of::<u32>(), std::any::TypeId::of::<u64>()];
+    let mut unnamed = Vec::new();
+    collect_numbers(&Cli::command(), &numeric, &mut unnamed);
+    assert_eq!(unnamed, Vec::<String>::new());
+}
+
+/// Collects the options that are numbers but are not named as counts.
+fn collect_numbers(command: &clap::Command, numeric: &[std::any::TypeId], into: &mut Vec<String>) {
+    for option in command.get_arguments() {
+        let is_number = numeric.iter().any(|id| option.get_value_parser().type_id() == *id);
+        let names = option.get_value_names().unwrap_or_default();
+        if is_number && names.iter().all(|name| *name != "N") {
+            into.push(format!("{} {}", command.get_name(), option.get_id()));
+        }
+    }
+    command.get_subcommands().for_each(|sub| collect_numbers(sub, numeric, into));
 }

@@ -7,11 +7,12 @@ use clap::Args;
 
 use super::arguments::{RateSetting, rate_setting};
 use super::context::Context;
-use super::output::{sanitize, show, table, warn_unreachable};
+use super::output::{show, table, warn_unreachable};
 use super::streams::throttle_of;
 use crate::client::outcome_text::throttled;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{Cluster, Outcome, StreamStatus, ThrottleRequest};
+use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_count, show_rate, show_share};
 
 /// Show or set the share of comments that viewers see
@@ -38,7 +39,7 @@ pub(super) async fn run(args: ThrottleArgs, context: &Context) -> anyhow::Result
 async fn set(stream_id: StreamId, rate: RateSetting, context: &Context) -> anyhow::Result<()> {
     let request = ThrottleRequest { stream_id, sample_rate: rate.sample_rate() };
     let outcome: Outcome = context.admin().post("/v1/throttle", &request).await?;
-    context.output().item(&outcome, || throttled(stream_id, rate.sample_rate(), &outcome))?;
+    context.output().result(&outcome, || throttled(stream_id, rate.sample_rate(), &outcome))?;
     warn_unreachable(&outcome.unreachable);
     Ok(())
 }
@@ -62,7 +63,7 @@ fn to_table(streams: &[StreamStatus]) -> String {
     for stream in streams {
         rows.add_row([
             stream.stream_id.to_string(),
-            sanitize(&stream.title),
+            printable(&stream.title),
             show_rate(stream.comments_per_second),
             show_share(stream.shown()),
             throttle_of(stream),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::arguments::{non_zero_duration, to_ms};
+use super::arguments::{LONGEST_TIMEOUT, duration_up_to, to_ms};
 use super::change::{UserArgs, submit, undo_hint};
 use super::context::Context;
 use crate::client::outcome_text;
@@ -16,20 +16,25 @@ use crate::protocol::admin::{SanctionRequest, UserRef};
 pub(super) struct TimeoutArgs {
     #[command(flatten)]
     user: UserArgs,
+    /// Reason, shown to the user
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// Duration, from 1s to 30d
-    #[arg(long = "for", value_name = "TIME", value_parser = non_zero_duration, default_value = "10m")]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration_up_to(LONGEST_TIMEOUT),
+          default_value = "10m")]
     duration: Duration,
 }
 
 pub(super) async fn run(args: TimeoutArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let request = SanctionRequest {
         user: UserRef(args.user.user),
-        reason: args.user.reason,
+        reason: args.reason,
+        note: args.user.note,
         duration_ms: Some(to_ms(args.duration)),
     };
     submit("/v1/timeout", &request, context, |outcome| {
         let done = outcome_text::timed_out(&request.user, request.duration_ms, outcome);
-        format!("{done} {}", undo_hint(&request.user, outcome))
+        format!("{done} {}", undo_hint(outcome))
     })
     .await
 }

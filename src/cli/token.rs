@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::arguments::{non_zero_duration, role, to_ms};
+use super::arguments::{LONGEST_BAN, duration_up_to, role, small_count_in, to_ms};
 use super::context::Context;
-use super::output::{now_ms, write};
+use super::output::{note, now_ms, write};
 use crate::client::admin::AdminError;
 use crate::client::token::{Claims, mint, secret_of};
 use crate::protocol::admin::{TokenRequest, Tokens};
 use crate::protocol::paths::SIGNING_SECRET;
+use crate::protocol::printable::printable;
 use crate::protocol::{Role, UserId};
 
 /// Create an access token
@@ -27,21 +28,21 @@ pub(super) struct TokenArgs {
     /// User id
     #[arg(long, value_name = "ID")]
     user: UserId,
-    /// User name, 1 to 64 characters [default: "user" and the id]
+    /// User name, 1 to 64 characters; with --count above 1 the id is added [default: "user" and
+    /// the id]
     #[arg(long)]
     name: Option<String>,
     /// Role, which sets what the user may do
     #[arg(long, default_value = "viewer", value_parser = role())]
     role: Role,
     /// Lifetime of the token
-    #[arg(long = "for", value_name = "TIME", value_parser = non_zero_duration, default_value = "24h")]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration_up_to(LONGEST_BAN), default_value = "24h")]
     lifetime: Duration,
     /// Comments per minute, 0 for no limit [default: the limit of the role]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = small_count_in(0..=u32::MAX))]
     comments_per_minute: Option<u32>,
-    /// Number of tokens, for consecutive user ids starting at ID
-    #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Number of tokens, for consecutive user ids starting at ID; up to 10k
+    #[arg(long, value_name = "N", default_value = "1", value_parser = small_count_in(1..=10_000))]
     count: u32,
 }
 
@@ -50,7 +51,7 @@ pub(super) async fn run(
     json: bool,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
-    let name = args.name.unwrap_or_else(|| format!("user{}", args.user));
+    let name = args.name.unwrap_or_else(|| default_name(args.user, args.count));
     let request = TokenRequest {
         user_id: args.user,
         name,
@@ -63,9 +64,16 @@ pub(super) async fn run(
     if json {
         context.output().item(&tokens, String::new)?;
     } else {
-        write(&tokens.tokens.join("\n"))?;
+        let lines: Vec<_> = tokens.tokens.iter().map(|token| printable(token)).collect();
+        write(&lines.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the name that makes each user "user" and its own id: with several tokens the id is
+/// added to the name.
+fn default_name(first: UserId, count: u32) -> String {
+    if count == 1 { format!("user{first}") } else { "user".to_owned() }
 }
 
 /// Gets the tokens from the daemon, or signs them here if no daemon listens.
@@ -82,7 +90,7 @@ async fn obtain(request: &TokenRequest, context: &Context) -> anyhow::Result<Tok
         )));
     }
     let tokens = sign(request, &secret_path, Duration::from_millis(now_ms()))?;
-    eprintln!("lc: no daemon is running; signed with {}", secret_path.display());
+    note(&format!("lc: no daemon is running; signed with {}", secret_path.display()));
     Ok(Tokens { tokens })
 }
 
@@ -110,6 +118,29 @@ fn sign(request: &TokenRequest, secret_path: &Path, now: Duration) -> anyhow::Re
 mod tests {
     use super::*;
     use jsonwebtoken::{DecodingKey, Validation, decode};
+
+    #[test]
+    fn default_names_have_the_id_once() {
+        assert_eq!(default_name(UserId(42), 1), "user42");
+        let dir = tempfile::tempdir().unwrap();
+        let secret_path = dir.path().join(SIGNING_SECRET);
+        std::fs::write(&secret_path, b"0123456789abcdef0123456789abcdef").unwrap();
+        let request = TokenRequest {
+            user_id: UserId(42),
+            name: default_name(UserId(42), 2),
+            role: Role::Viewer,
+            ttl_ms: 60_000,
+            comments_per_minute: None,
+            count: 2,
+        };
+        let tokens = sign(&request, &secret_path, Duration::from_millis(now_ms())).unwrap();
+        let key = DecodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+        let names: Vec<_> = tokens
+            .iter()
+            .map(|token| decode::<Claims>(token, &key, &Validation::default()).unwrap().claims.name)
+            .collect();
+        assert_eq!(names, ["user42", "user43"]);
+    }
 
     #[test]
     fn a_locally_signed_token_has_the_given_claims() {

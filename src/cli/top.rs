@@ -8,11 +8,14 @@ use futures_util::StreamExt as _;
 
 use super::arguments::non_zero_duration;
 use super::context::Context;
-use super::output::write;
+use super::output::{note, write};
+use super::stop::stop_on_signal;
 use crate::client::follow::{Followed, follow};
 use crate::protocol::admin::TopSnapshot;
 use crate::tui;
 
+/// After a signal only the line in hand is left to write.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Size of a frame if stdout is not a terminal.
 const FRAME_SIZE: (u16, u16) = (120, 40);
 
@@ -46,7 +49,7 @@ pub(super) async fn run(args: TopArgs, json: bool, context: &Context) -> anyhow:
             write(&tui::frame(context.admin(), args.interval, size).await?)?;
         }
         (once, true) => snapshots(args.interval, once, context).await?,
-        _ => tui::run(context.admin(), args.interval).await?,
+        _ => tui::run(context.admin(), args.interval, stop_on_signal(PATIENCE)).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -54,10 +57,11 @@ pub(super) async fn run(args: TopArgs, json: bool, context: &Context) -> anyhow:
 async fn snapshots(interval: Duration, once: bool, context: &Context) -> anyhow::Result<()> {
     let path = tui::snapshots_path(interval);
     let mut snapshots = Box::pin(follow::<TopSnapshot>(context.admin(), path).await?);
-    while let Some(followed) = snapshots.next().await {
+    let stop = stop_on_signal(PATIENCE);
+    while let Some(Some(followed)) = stop.run_until_cancelled(snapshots.next()).await {
         match followed {
             Followed::Item(snapshot) => context.output().item(&snapshot, String::new)?,
-            Followed::Lost { why, .. } if !once => eprintln!("lc: {why}; retrying"),
+            Followed::Lost { why, .. } if !once => note(&format!("lc: {why}; retrying")),
             Followed::Lost { why: error, .. } | Followed::Ended(error) => return Err(error.into()),
         }
         if once {

@@ -6,14 +6,15 @@ use clap::Args;
 
 use super::bans;
 use super::context::Context;
-use super::output::{now_ms, sanitize, show, show_ago, table, warn_unreachable};
+use super::output::{now_ms, show, show_ago, table, warn_unreachable};
 use crate::client::admin::path_segment;
 use crate::protocol::admin::Who;
+use crate::protocol::printable::printable;
 
 /// Show a user's connections, bans and timeouts
 #[derive(Debug, Args)]
 pub(super) struct WhoArgs {
-    /// User id, or the user's latest name
+    /// User id or latest name; id:42 and name:42 say which is meant
     user: String,
 }
 
@@ -25,7 +26,7 @@ pub(super) async fn run(args: WhoArgs, context: &Context) -> anyhow::Result<Exit
 }
 
 fn to_text(who: &Who, now_ms: u64) -> String {
-    let name = who.name.as_deref().map_or_else(|| "(name unknown)".to_owned(), sanitize);
+    let name = who.name.as_deref().map_or_else(|| "(name unknown)".to_owned(), printable);
     let mut rows = table(&["node", ">stream", "connected"]);
     for connection in &who.connections {
         rows.add_row([

@@ -34,6 +34,11 @@ impl Endpoint {
         Self { tls: false, host: host.to_owned(), port, prefix: String::new() }
     }
 
+    /// Returns the same endpoint, reached with TLS.
+    pub fn with_tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
+
     /// Returns the URL of a stream's WebSocket, which continues after `resume` if that is given.
     pub fn viewer_url(&self, stream: StreamId, resume: Option<StreamPosition>) -> String {
         let mut url = format!("{self}/ws/{stream}");

@@ -1,6 +1,7 @@
 //! Describes the outcome of an operator's change in one sentence, for `lc` and its console.
 
 use crate::protocol::admin::{Outcome, UserRef};
+use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_duration, show_share};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, NodeId, StreamId};
@@ -16,12 +17,13 @@ fn duration_text(duration_ms: Option<u64>) -> String {
     duration_ms.map_or("permanently".to_owned(), |ms| format!("for {}", show_duration(ms)))
 }
 
-/// Writes `troll42 (user 7)`, or `user 7` if the operator gave the id.
+/// Writes `troll42 (user 7)`: the user that was found, whatever the operator wrote. Without a known
+/// name, `user 7`.
 fn user_text(user: &UserRef, outcome: &Outcome) -> String {
-    match outcome.user_id {
-        Some(id) if id.to_string() == user.0 => format!("user {id}"),
-        Some(id) => format!("{} (user {id})", user.0),
-        None => user.0.clone(),
+    match (&outcome.user_name, outcome.user_id) {
+        (Some(name), Some(id)) => format!("{} (user {id})", printable(name)),
+        (None, Some(id)) => format!("user {id}"),
+        (_, None) => printable(&user.0),
     }
 }
 
@@ -32,8 +34,8 @@ fn done_text(outcome: &Outcome) -> String {
 
 fn closed_text(outcome: &Outcome) -> String {
     match outcome.connections {
-        0 => "not connected".to_owned(),
-        some => format!("{} closed", counted(some, "connection")),
+        None | Some(0) => "not connected".to_owned(),
+        Some(some) => format!("{} closed", counted(some, "connection")),
     }
 }
 
@@ -64,11 +66,11 @@ pub fn unbanned(user: &UserRef, outcome: &Outcome) -> String {
 pub fn messaged(user: &UserRef, outcome: &Outcome) -> String {
     let user = user_text(user, outcome);
     match outcome.connections {
-        0 => format!(
+        None | Some(0) => format!(
             "{user} is not connected: the message was not delivered. {}",
             done_text(outcome)
         ),
-        some => {
+        Some(some) => {
             format!("Sent to {user} on {}. {}", counted(some, "connection"), done_text(outcome))
         }
     }
@@ -89,21 +91,29 @@ pub fn throttled(stream_id: StreamId, rate: Option<SampleRate>, outcome: &Outcom
     format!("{change} {}", done_text(outcome))
 }
 
+/// Writes ` of ann (user 7)`, or nothing if the user is not known.
+fn of_user(outcome: &Outcome) -> String {
+    match (&outcome.user_name, outcome.user_id) {
+        (Some(name), Some(id)) => format!(" of {} (user {id})", printable(name)),
+        (None, Some(id)) => format!(" of user {id}"),
+        (_, None) => String::new(),
+    }
+}
+
 pub fn deleted(comment_id: CommentId, outcome: &Outcome) -> String {
-    let of = outcome.user_id.map(|id| format!(" of user {id}")).unwrap_or_default();
-    format!("Deleted comment {comment_id}{of}. {}", done_text(outcome))
+    format!("Deleted comment {comment_id}{}. {}", of_user(outcome), done_text(outcome))
 }
 
 /// `decided` is `Approved` or `Rejected`.
 pub fn reviewed(decided: &str, comment_id: CommentId, outcome: &Outcome) -> String {
-    format!("{decided} comment {comment_id}. {}", done_text(outcome))
+    format!("{decided} comment {comment_id}{}. {}", of_user(outcome), done_text(outcome))
 }
 
 pub fn drained(undo: bool, outcome: &Outcome) -> String {
     let change = if undo {
         "Accepting viewers again.".to_owned()
     } else {
-        let connections = counted(outcome.connections, "connection");
+        let connections = counted(outcome.connections.unwrap_or(0), "connection");
         format!("Draining: {connections} asked to reconnect to another node, new ones refused.")
     };
     format!("{change} {}", done_text(outcome))
@@ -126,7 +136,8 @@ mod tests {
         let outcome = Outcome {
             audit_id: 17,
             user_id: Some(UserId(4711)),
-            connections: 2,
+            user_name: Some("troll42".into()),
+            connections: Some(2),
             elapsed_us: 3_140,
             ..Outcome::default()
         };
@@ -137,13 +148,13 @@ mod tests {
         );
         assert_eq!(
             timed_out(&UserRef("4711".into()), Some(600_000), &outcome),
-            "Timed out user 4711 for 10m: may watch but not comment. \
+            "Timed out troll42 (user 4711) for 10m: may watch but not comment. \
              Done in 3.1 ms, audit entry 17."
         );
-        let absent = Outcome { connections: 0, ..outcome };
+        let absent = Outcome { connections: Some(0), user_name: None, ..outcome };
         assert_eq!(
             kicked(&UserRef("troll42".into()), &absent),
-            "Kicked troll42 (user 4711): not connected. Done in 3.1 ms, audit entry 17."
+            "Kicked user 4711: not connected. Done in 3.1 ms, audit entry 17."
         );
     }
 }

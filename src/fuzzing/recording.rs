@@ -7,14 +7,14 @@ use flate2::write::GzEncoder;
 
 use super::choices;
 use super::scratch::Scratch;
-use crate::loadgen::recording::{self, RecordedComment, RecordingWriter};
+use crate::loadgen::recording::{self, RecordedComment, Recording, RecordingWriter};
 
 /// A recording. Two choices: whether it is compressed, and where a compressed one is torn.
 pub fn recording(data: &[u8]) {
     let ([mode, cut], lines) = choices(data);
     let scratch = Scratch::new();
     let plain = recording::read(&scratch.write("plain.jsonl", lines)).ok();
-    if let Some(comments) = &plain {
+    if let Some(Recording { comments, .. }) = &plain {
         assert!(!comments.is_empty());
         assert!(comments.is_sorted_by_key(|comment| comment.ts_ms), "time only moves forward");
         for name in ["again.jsonl", "again.jsonl.gz"] {
@@ -32,7 +32,10 @@ pub fn recording(data: &[u8]) {
     compressed.truncate(compressed.len() * usize::from(cut) / 255);
     let torn = recording::read(&scratch.write("torn.jsonl.gz", &compressed));
     if let (Ok(torn), Some(plain), true) = (torn, plain, mode & 1 == 0) {
-        assert!(plain.starts_with(&torn), "a torn recording is the start of the whole one");
+        assert!(
+            plain.comments.starts_with(&torn.comments),
+            "a torn recording is the start of the whole one"
+        );
     }
 }
 
@@ -47,5 +50,8 @@ fn write_and_read(
         writer.write(comment).expect("a file takes it");
     }
     writer.finish().expect("a file takes it");
-    recording::read(&path).expect("what was written can be read")
+    let Recording { comments, torn } =
+        recording::read(&path).expect("what was written is readable");
+    assert_eq!(torn, None, "it was written to its end");
+    comments
 }

@@ -1,12 +1,12 @@
-//! The format of recorded chat: JSON lines `{"ts_ms":…,"user":…,"text":…}`, compressed with
-//! gzip if the file's name ends in `.gz`. `lc record` writes it; `lc replay` and `lc loadgen
+//! The format of recorded chat: JSON lines `{"ts_ms":…,"user":…,"user_id":…,"text":…}`, compressed
+//! with gzip if the file's name ends in `.gz`. `lc record` writes it; `lc replay` and `lc loadgen
 //! --replay` read it.
 //!
 //! It belongs to the load generator because a recording is a [`Workload`](super::Workload). The
 //! client neither reads nor writes recordings.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,16 +15,25 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::UserId;
+use crate::protocol::printable::printable_json;
+
 /// Longest line. A comment has at most a few thousand bytes.
 const MAX_LINE_BYTES: u64 = 1 << 20;
+
+/// The name of standard output in error messages.
+const STDOUT: &str = "standard output";
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedComment {
     /// Milliseconds since the recording began.
     pub ts_ms: u64,
-    /// Any name that distinguishes the sender from others.
+    /// The sender's name.
     pub user: Arc<str>,
+    /// The sender's id where it is known. Two senders may have one name, and one sender several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
     pub text: Arc<str>,
     /// The action of moderation, such as `timeout` or `ban`.
     #[serde(default, rename = "mod", skip_serializing_if = "Option::is_none")]
@@ -32,6 +41,31 @@ pub struct RecordedComment {
     /// Duration of the action in seconds, where it has one.
     #[serde(default, rename = "mod_s", skip_serializing_if = "Option::is_none")]
     pub moderation_s: Option<u64>,
+}
+
+/// Distinguishes the senders of a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RecordedSender {
+    Id(UserId),
+    /// The recording does not have the sender's id.
+    Name(Arc<str>),
+}
+
+impl RecordedComment {
+    pub fn sender(&self) -> RecordedSender {
+        match self.user_id {
+            Some(id) => RecordedSender::Id(id),
+            None => RecordedSender::Name(self.user.clone()),
+        }
+    }
+}
+
+/// The comments of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    pub comments: Vec<RecordedComment>,
+    /// Says what is missing at the end, if its writer was killed or the file is damaged.
+    pub torn: Option<String>,
 }
 
 /// A recording cannot be read or written.
@@ -44,13 +78,21 @@ pub enum RecordingError {
         path = path.display()
     )]
     Line { path: PathBuf, line: usize, problem: String },
-    #[error("{path} has no comments", path = path.display())]
-    Empty { path: PathBuf },
+    #[error("{path} has no comments{}", reason_text(.reason.as_deref()), path = path.display())]
+    Empty { path: PathBuf, reason: Option<String> },
 }
 
-/// Reads a whole recording. A time before that of the previous line is raised to it, because a
-/// schedule only moves forward.
-pub fn read(path: &Path) -> Result<Vec<RecordedComment>, RecordingError> {
+fn reason_text(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+/// Reads a recording. A time before that of the previous line is raised to it, because a schedule
+/// only moves forward. An end that was cut off, in a line or in compressed data, costs only what
+/// was cut.
+///
+/// # Errors
+/// The file cannot be opened or read, a line in the middle is no comment, or there is no comment.
+pub fn read(path: &Path) -> Result<Recording, RecordingError> {
     let failed = |source| RecordingError::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let mut lines: Box<dyn BufRead> = if is_gzip(path) {
@@ -59,27 +101,61 @@ pub fn read(path: &Path) -> Result<Vec<RecordedComment>, RecordingError> {
         Box::new(BufReader::new(file))
     };
     let mut comments: Vec<RecordedComment> = Vec::new();
+    let mut torn = None;
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
-        let bytes = (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
-        if bytes.map_err(failed)? == 0 {
-            break;
+        match (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if is_cut(&error) => {
+                torn = Some(damaged_from(number, &error));
+                break;
+            }
+            Err(error) => return Err(failed(error)),
         }
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let mut comment: RecordedComment = serde_json::from_slice(&line).map_err(|error| {
-            let problem = error.to_string();
-            RecordingError::Line { path: path.to_owned(), line: number, problem }
-        })?;
-        comment.ts_ms = comment.ts_ms.max(comments.last().map_or(0, |before| before.ts_ms));
-        comments.push(comment);
+        match serde_json::from_slice::<RecordedComment>(&line) {
+            Ok(mut comment) => {
+                let before = comments.last().map_or(0, |before| before.ts_ms);
+                comment.ts_ms = comment.ts_ms.max(before);
+                comments.push(comment);
+            }
+            // Only the last line can be without its end.
+            Err(_) if !line.ends_with(b"\n") && (line.len() as u64) < MAX_LINE_BYTES => {
+                torn = Some(format!("line {number}, the last, was not written to its end"));
+                break;
+            }
+            Err(error) => {
+                // A line that nobody wrote comes from damaged data, whose checksum is wrong.
+                if let Err(damage) = io::copy(&mut lines, &mut io::sink()) {
+                    torn = Some(damaged_from(number, &damage));
+                    break;
+                }
+                let problem = error.to_string();
+                return Err(RecordingError::Line { path: path.to_owned(), line: number, problem });
+            }
+        }
     }
     if comments.is_empty() {
-        return Err(RecordingError::Empty { path: path.to_owned() });
+        return Err(RecordingError::Empty { path: path.to_owned(), reason: torn });
     }
-    Ok(comments)
+    Ok(Recording { comments, torn })
+}
+
+fn damaged_from(line: usize, error: &io::Error) -> String {
+    format!(
+        "the compressed data ends or is damaged in line {line} ({error}); only the comments before \
+         it are used"
+    )
+}
+
+/// Returns whether the decoder met the end, or what is no compressed data.
+fn is_cut(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput)
 }
 
 /// Writes a recording, line by line.
@@ -115,12 +191,14 @@ impl RecordingWriter {
 
     /// Returns a writer to standard output, without compression.
     pub fn stdout() -> Self {
-        Self { path: "standard output".into(), output: Output::Plain(Box::new(std::io::stdout())) }
+        let output = Output::Plain(Box::new(io::stdout()));
+        Self { path: STDOUT.into(), output }
     }
 
     pub fn write(&mut self, comment: &RecordedComment) -> Result<(), RecordingError> {
-        let mut line = serde_json::to_vec(comment)
+        let line = serde_json::to_string(comment)
             .expect("a recorded comment has string keys only, and memory does not fail");
+        let mut line = printable_json(&line).into_bytes();
         line.push(b'\n');
         let written = match &mut self.output {
             Output::Plain(output) => output.write_all(&line),
@@ -129,8 +207,8 @@ impl RecordingWriter {
         written.map_err(|source| RecordingError::File { path: self.path.clone(), source })
     }
 
-    /// Flushes to the operating system. What was written so far is readable even if nothing
-    /// follows.
+    /// Flushes to the operating system, compressed data as a block that ends here. What was written
+    /// so far is readable even if nothing follows.
     pub fn flush(&mut self) -> Result<(), RecordingError> {
         let flushed = match &mut self.output {
             Output::Plain(output) => output.flush(),
@@ -139,7 +217,7 @@ impl RecordingWriter {
         flushed.map_err(|source| RecordingError::File { path: self.path.clone(), source })
     }
 
-    /// Ends the file. A gzip file without its end can be read only with an error.
+    /// Ends the file. A gzip file without its end is read with a warning.
     pub fn finish(self) -> Result<(), RecordingError> {
         let finished = match self.output {
             Output::Plain(mut output) => output.flush(),
@@ -161,6 +239,7 @@ mod tests {
         RecordedComment {
             ts_ms,
             user: "ann".into(),
+            user_id: Some(UserId(42)),
             text: text.into(),
             moderation: None,
             moderation_s: None,
@@ -179,7 +258,7 @@ mod tests {
             let mut writer = RecordingWriter::create(&path).unwrap();
             comments.iter().for_each(|comment| writer.write(comment).unwrap());
             writer.finish().unwrap();
-            assert_eq!(read(&path).unwrap(), comments, "{name}");
+            assert_eq!(read(&path).unwrap(), Recording { comments: comments.clone(), torn: None });
             let again = RecordingWriter::create(&path).unwrap_err().to_string();
             assert!(again.contains("exists"), "{again}");
         }
@@ -192,7 +271,8 @@ mod tests {
         let lines = "{\"ts_ms\":5,\"user\":\"a\",\"text\":\"x\"}\n\n{\"ts_ms\":3,\"user\":\"b\",\
                      \"text\":\"y\"}\n";
         std::fs::write(&path, lines).unwrap();
-        let times: Vec<_> = read(&path).unwrap().iter().map(|comment| comment.ts_ms).collect();
+        let times: Vec<_> =
+            read(&path).unwrap().comments.iter().map(|comment| comment.ts_ms).collect();
         assert_eq!(times, [5, 5]);
         std::fs::write(&path, format!("{lines}{{\"ts_ms\":-1}}\n")).unwrap();
         let error = read(&path).unwrap_err().to_string();
@@ -208,7 +288,62 @@ mod tests {
             ("chat_open_northernlion_fallguys.jsonl.gz", 3090),
             ("chat_open_chatdownloader_examples.jsonl.gz", 5574),
         ] {
-            assert_eq!(read(&chat.join(name)).unwrap().len(), comments, "{name}");
+            let recording = read(&chat.join(name)).unwrap();
+            assert_eq!((recording.comments.len(), recording.torn), (comments, None), "{name}");
         }
+    }
+
+    /// Returns the bytes of a recording of `comments` comments, flushed after each.
+    fn flushed(path: &Path, comments: u64) -> Vec<u8> {
+        let mut writer = RecordingWriter::create(path).unwrap();
+        for n in 0..comments {
+            writer.write(&comment(n, &format!("comment {n}"))).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.finish().unwrap();
+        std::fs::read(path).unwrap()
+    }
+
+    #[test]
+    fn a_torn_end_costs_only_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["chat.jsonl", "chat.jsonl.gz"] {
+            let path = dir.path().join(name);
+            let bytes = flushed(&path, 50);
+            let mut longest = 0;
+            for length in (bytes.len() / 8..bytes.len()).step_by(7) {
+                std::fs::write(&path, &bytes[..length]).unwrap();
+                let recording = read(&path).unwrap();
+                let comments = recording.comments.len();
+                // What is readable only grows with the file, and nothing is made up.
+                assert!((longest..=50).contains(&comments), "{name}: {length} bytes");
+                longest = comments;
+                let texts = recording.comments.iter().map(|comment| comment.text.to_string());
+                assert!(texts.eq((0..comments).map(|n| format!("comment {n}"))));
+                let cut_in_line =
+                    name.ends_with(".gz") || !matches!(bytes[length - 1], b'\n' | b'}');
+                if cut_in_line && comments < 50 {
+                    let torn = recording.torn.expect("it says that the end is missing");
+                    assert!(torn.contains(&format!("line {}", comments + 1)), "{torn}");
+                }
+            }
+            assert!(longest >= 49, "{name}: {longest}");
+        }
+    }
+
+    #[test]
+    fn damage_in_compressed_data_costs_what_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chat.jsonl.gz");
+        let mut bytes = flushed(&path, 50);
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 20].fill(0xFF);
+        std::fs::write(&path, &bytes).unwrap();
+        let recording = read(&path).unwrap();
+        assert!((5..45).contains(&recording.comments.len()), "{}", recording.comments.len());
+        assert!(recording.torn.is_some());
+        std::fs::write(&path, b"no gzip").unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("no comments") && error.contains("compressed"), "{error}");
     }
 }

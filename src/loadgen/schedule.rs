@@ -79,7 +79,7 @@ impl Workload {
                     move |(number, comment): (u64, &RecordedComment)| ScheduledComment {
                         number,
                         due: self.due(comment.ts_ms),
-                        lane: users.hash_one(&comment.user),
+                        lane: users.hash_one(comment.sender()),
                         text: comment.text.clone(),
                     };
                 Box::new(numbers.zip(recording.iter()).map(scheduled))
@@ -201,6 +201,7 @@ mod tests {
         let line = |ts_ms, user: &str| RecordedComment {
             ts_ms,
             user: user.into(),
+            user_id: None,
             text: "x".into(),
             moderation: None,
             moderation_s: None,

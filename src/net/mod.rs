@@ -7,9 +7,10 @@
 //! beyond its limit is an error before its payload is read.
 
 pub mod backoff;
+pub mod signals;
 pub mod tls;
 pub mod transport;
 pub mod websocket;
 
-pub use tls::Trust;
+pub use tls::{CertificateDigest, Trust};
 pub use transport::Transport;

@@ -1,12 +1,18 @@
 //! The certificates that a client accepts.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore,
+    SignatureScheme, WantsVerifier,
+};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// The certificates that a client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -18,6 +24,41 @@ pub enum Trust {
     /// Any, unchecked. Only for a daemon that made its own certificate (`--dev-tls`) and only at
     /// the user's request: anyone between client and daemon can read and change everything.
     AnyCertificate,
+    /// Exactly one, whatever its names and its authority. For the daemon of this machine, which
+    /// says on its admin socket what it presents.
+    Certificate(CertificateDigest),
+}
+
+/// The SHA-256 of a certificate in DER form. As text, 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateDigest([u8; 32]);
+
+impl CertificateDigest {
+    pub fn of(certificate: &CertificateDer<'_>) -> Self {
+        Self(Sha256::digest(certificate).into())
+    }
+}
+
+impl fmt::Display for CertificateDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for CertificateDigest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let invalid = || "a certificate's SHA-256 has 64 hexadecimal digits".to_owned();
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(invalid());
+        }
+        let mut digest = [0; 32];
+        for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| invalid())?;
+        }
+        Ok(Self(digest))
+    }
 }
 
 impl Trust {
@@ -34,31 +75,47 @@ impl Trust {
                     .with_root_certificates(roots.collect::<RootCertStore>())
                     .with_no_client_auth()
             }
-            Self::AnyCertificate => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate { provider }))
-                .with_no_client_auth(),
+            Self::AnyCertificate => unnamed(builder, provider, None),
+            Self::Certificate(digest) => unnamed(builder, provider, Some(digest)),
         })
     }
 }
 
-/// Accepts every certificate. Signatures of the handshake are still checked, so the server does
-/// hold the key of the certificate it shows.
-#[derive(Debug)]
-struct AcceptAnyCertificate {
+/// Configures a client that ignores names and authorities.
+fn unnamed(
+    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
     provider: Arc<CryptoProvider>,
+    only: Option<CertificateDigest>,
+) -> ClientConfig {
+    builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(UnnamedCertificate { provider, only }))
+        .with_no_client_auth()
 }
 
-impl ServerCertVerifier for AcceptAnyCertificate {
+/// Accepts every certificate, or only one. Signatures of the handshake are still checked, so the
+/// server does hold the key of the certificate it shows.
+#[derive(Debug)]
+struct UnnamedCertificate {
+    provider: Arc<CryptoProvider>,
+    only: Option<CertificateDigest>,
+}
+
+impl ServerCertVerifier for UnnamedCertificate {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
+        end_entity: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        match self.only {
+            Some(only) if CertificateDigest::of(end_entity) != only => {
+                Err(CertificateError::ApplicationVerificationFailure.into())
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(

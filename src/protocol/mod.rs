@@ -12,6 +12,7 @@ pub mod events;
 pub mod ids;
 pub mod message;
 pub mod paths;
+pub mod printable;
 pub mod quantity;
 pub mod stream;
 pub mod text;

@@ -47,14 +47,15 @@ pub(super) struct Form {
 }
 
 const USER: (&str, &str) = ("user", "id or name");
-const REASON: (&str, &str) = ("reason", "optional, for the audit log");
+const REASON: (&str, &str) = ("reason", "optional, shown to the user");
+const NOTE: (&str, &str) = ("note", "optional, for the audit log");
 
 impl Form {
     pub(super) fn new(kind: FormKind) -> Self {
         let lines: &[(&'static str, &'static str)] = match &kind {
-            FormKind::Ban => &[USER, REASON, ("for", "10m, 7d; empty is permanent")],
-            FormKind::Timeout => &[USER, REASON, ("for", "1s to 30d; empty is 10m")],
-            FormKind::Kick | FormKind::Unban => &[USER, REASON],
+            FormKind::Ban => &[USER, REASON, NOTE, ("for", "10m, 7d; empty is permanent")],
+            FormKind::Timeout => &[USER, REASON, NOTE, ("for", "1s to 30d; empty is 10m")],
+            FormKind::Kick | FormKind::Unban => &[USER, NOTE],
             FormKind::Throttle { .. } => &[("show", "auto, all, 10%, 0.05, none")],
         };
         let fields = lines
@@ -121,23 +122,25 @@ impl Form {
             return Err((0, "enter a user id or a name".to_owned()));
         }
         let user = UserRef(value(0).to_owned());
-        let reason = Some(value(1).to_owned()).filter(|reason| !reason.is_empty());
-        let duration_ms = || match value(2) {
+        let optional = |at| Some(value(at).to_owned()).filter(|text: &String| !text.is_empty());
+        let duration_ms = || match value(3) {
             "" => Ok(None),
             text => {
-                let duration = parse_duration(text).map_err(|error| (2, error))?;
+                let duration = parse_duration(text).map_err(|error| (3, error))?;
                 Ok(Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
             }
         };
         Ok(match self.kind {
             FormKind::Timeout => {
                 let duration_ms = Some(duration_ms()?.unwrap_or(600_000));
-                Action::Timeout(SanctionRequest { user, reason, duration_ms })
+                let (reason, note) = (optional(1), optional(2));
+                Action::Timeout(SanctionRequest { user, reason, note, duration_ms })
             }
-            FormKind::Kick => Action::Kick(UserRequest { user, reason }),
-            FormKind::Unban => Action::Unban(UserRequest { user, reason }),
+            FormKind::Kick => Action::Kick(UserRequest { user, note: optional(1) }),
+            FormKind::Unban => Action::Unban(UserRequest { user, note: optional(1) }),
             FormKind::Ban | FormKind::Throttle { .. } => {
-                Action::Ban(SanctionRequest { user, reason, duration_ms: duration_ms()? })
+                let (reason, note, duration_ms) = (optional(1), optional(2), duration_ms()?);
+                Action::Ban(SanctionRequest { user, reason, note, duration_ms })
             }
         })
     }
@@ -184,15 +187,16 @@ mod tests {
 
     #[test]
     fn a_filled_form_becomes_its_request() {
-        let ban = filled(FormKind::Ban, &[" troll42 ", "", "7d"]).submit();
+        let ban = filled(FormKind::Ban, &[" troll42 ", "", " see ticket 7", "7d"]).submit();
         let expected = SanctionRequest {
             user: UserRef("troll42".into()),
             reason: None,
+            note: Some("see ticket 7".into()),
             duration_ms: Some(604_800_000),
         };
         assert_eq!(ban, Some(Action::Ban(expected.clone())));
-        let timeout = filled(FormKind::Timeout, &["troll42", "", ""]).submit();
-        let expected = SanctionRequest { duration_ms: Some(600_000), ..expected };
+        let timeout = filled(FormKind::Timeout, &["troll42", "", "", ""]).submit();
+        let expected = SanctionRequest { duration_ms: Some(600_000), note: None, ..expected };
         assert_eq!(timeout, Some(Action::Timeout(expected)));
 
         let kind = FormKind::Throttle { stream_id: StreamId(7), title: String::new() };
@@ -206,12 +210,12 @@ mod tests {
 
     #[test]
     fn an_invalid_field_becomes_the_current_one() {
-        let mut form = filled(FormKind::Ban, &["", "", "7d"]);
+        let mut form = filled(FormKind::Ban, &["", "", "", "7d"]);
         assert_eq!(form.submit(), None);
         assert_eq!((form.current, form.error.is_some()), (0, true));
-        let mut form = filled(FormKind::Ban, &["ann", "", "soon"]);
+        let mut form = filled(FormKind::Ban, &["ann", "", "", "soon"]);
         assert_eq!(form.submit(), None);
-        assert_eq!(form.current, 2);
+        assert_eq!(form.current, 3);
         assert!(form.error.as_ref().unwrap().contains("soon"));
         form.edit(Edit::Clear);
         assert_eq!(form.error, None);

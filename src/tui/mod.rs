@@ -1,6 +1,6 @@
 //! The console of `lc top`: one screen with the state of the system, and keys to act on it.
 //!
-//! In: snapshots from the admin socket as JSON lines, keys, signals. Out: a screen, and requests to
+//! In: snapshots from the admin socket as JSON lines, keys. Out: a screen, and requests to
 //! the admin socket. Always holds: the terminal is restored however the console ends; the screen is
 //! a function of [`state::Console`] and is drawn only after an event; a lost daemon is reported and
 //! reconnected to. When full: a snapshot that arrives during drawing waits in the socket, and at

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crossterm::event::{Event, EventStream};
 use futures_util::{Stream, StreamExt as _};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::state::{Console, Effect, Notice};
 use super::terminal::TerminalSession;
@@ -28,13 +28,17 @@ pub enum ConsoleError {
     Terminal(#[from] io::Error),
 }
 
-/// Runs until the operator quits, a signal arrives, or the daemon refuses the request.
+/// Runs until the operator quits, `stop` is cancelled, or the daemon refuses the request.
 ///
 /// # Errors
 ///
 /// Fails before anything is drawn if no daemon listens at the start. A daemon that is lost later is
 /// reconnected to.
-pub async fn run(client: AdminClient, interval: Duration) -> Result<(), ConsoleError> {
+pub async fn run(
+    client: AdminClient,
+    interval: Duration,
+    stop: CancellationToken,
+) -> Result<(), ConsoleError> {
     let snapshots = follow(client.clone(), snapshots_path(interval)).await?;
     let mut event_loop = EventLoop {
         client,
@@ -42,6 +46,7 @@ pub async fn run(client: AdminClient, interval: Duration) -> Result<(), ConsoleE
         console: Console::default(),
         terminal: TerminalSession::start()?,
         actions: JoinSet::new(),
+        stop,
     };
     event_loop.run(Box::pin(snapshots)).await
 }
@@ -53,6 +58,7 @@ struct EventLoop {
     console: Console,
     terminal: TerminalSession,
     actions: JoinSet<Result<String, AdminError>>,
+    stop: CancellationToken,
 }
 
 impl EventLoop {
@@ -61,7 +67,6 @@ impl EventLoop {
         mut snapshots: impl Stream<Item = SnapshotEvent> + Unpin,
     ) -> Result<(), ConsoleError> {
         let mut input = EventStream::new();
-        let mut signals = TerminationSignals::listen()?;
         loop {
             self.draw()?;
             let effect = tokio::select! {
@@ -76,7 +81,7 @@ impl EventLoop {
                     self.finish_action(result.unwrap_or_else(|error| resume_unwind(error.into_panic())));
                     None
                 }
-                () = signals.received() => Some(Effect::Quit),
+                () = self.stop.cancelled() => Some(Effect::Quit),
             };
             match effect {
                 Some(Effect::Quit) => return Ok(()),
@@ -135,29 +140,5 @@ impl EventLoop {
             Ok(sentence) => Notice::Done(sentence),
             Err(error) => Notice::Failed(error.to_string()),
         });
-    }
-}
-
-/// The signals that end a terminal program.
-struct TerminationSignals([Signal; 4]);
-
-impl TerminationSignals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self([
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::hangup())?,
-            signal(SignalKind::quit())?,
-        ]))
-    }
-
-    async fn received(&mut self) {
-        let [terminate, interrupt, hangup, quit] = &mut self.0;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-            _ = quit.recv() => {}
-        }
     }
 }

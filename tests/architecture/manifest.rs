@@ -30,7 +30,8 @@ fn the_lint_table_is_there() {
         ("clippy.semicolon_if_nothing_returned", "warn"),
         ("clippy.uninlined_format_args", "warn"),
         ("clippy.expect_used", "allow"),
-        ("clippy.print_stdout", "allow"),
+        ("clippy.print_stdout", "deny"),
+        ("clippy.print_stderr", "deny"),
     ];
     for (lint, level) in levels {
         let found = manifest().extract_inner::<String>(&format!("lints.{lint}"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::arguments::path;
 use crate::client::Endpoint;
 use crate::loadgen::{Threshold, WireForm};
 use crate::protocol::StreamId;
@@ -42,7 +43,7 @@ pub struct LoadgenArgs {
     pub rate: Option<u64>,
 
     /// Send a recording instead of generated comments
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path)]
     pub replay: Option<PathBuf>,
 
     /// Speed of the replay, as a multiple of the recorded speed
@@ -93,7 +94,7 @@ pub struct LoadgenArgs {
     pub viewer_tokens: bool,
 
     /// Make tokens with the secret in this file instead of asking the daemon
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path)]
     pub signing_key: Option<PathBuf>,
 
     /// Accept any certificate, as of lcd --dev-tls

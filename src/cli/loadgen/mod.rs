@@ -7,6 +7,7 @@
 mod args;
 mod table;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +15,20 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::context::Context;
-use super::default_endpoint::default_endpoint;
 use super::exit;
-use super::interrupt::stop_on_interrupt;
+use super::local_daemon::local_daemon;
+use super::output::note;
 use super::progress::ProgressLine;
+use super::stop::stop_on_signal;
 use crate::client::{TokenSource, Trust};
-use crate::loadgen::{LoadPlan, Workload, recording};
+use crate::loadgen::recording::{self, RecordedComment, Recording};
+use crate::loadgen::{LoadPlan, Workload};
 
 pub use args::LoadgenArgs;
 pub(super) use args::parse_speed;
 
+/// The time that a signalled run may take beyond its grace: viewers leave, workers report.
+const PATIENCE: Duration = Duration::from_secs(30);
 const DEFAULT_RATE: u64 = 100;
 const DEFAULT_DURATION: Duration = Duration::from_secs(30);
 
@@ -35,29 +40,32 @@ pub async fn run(args: LoadgenArgs, context: &Context) -> anyhow::Result<ExitCod
     let progress = ProgressLine::new();
     let load = load_plan(&args, context).await?.prepare().await?;
     load.notes().iter().for_each(|note| progress.print(&format!("note: {note}")));
-    let report = load.run(&stop_on_interrupt(), &progress).await?;
+    let stop = stop_on_signal(args.grace + PATIENCE);
+    let report = load.run(&stop, &progress).await?;
     drop(progress);
 
     let value = serde_json::to_value(&report).context("the report cannot be written as JSON")?;
-    if context.json {
-        println!("{value}");
-    } else {
-        print!("{}", table::format_report(&report));
-    }
+    let printed = context.output().result(&value, || table::format_report(&report));
     if report.generator.bottleneck {
-        eprintln!("warning: {}", report.generator.note);
+        note(&format!("warning: {}", report.generator.note));
     }
     let broken: Vec<_> = args.fail_if.iter().filter_map(|limit| limit.broken_by(&value)).collect();
-    broken.iter().for_each(|reason| eprintln!("failed: {reason}"));
-    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { exit::THRESHOLD.into() })
+    broken.iter().for_each(|reason| note(&format!("failed: {reason}")));
+    if !broken.is_empty() {
+        // An exceeded threshold says more than a lost report, which is on stderr.
+        return Ok(exit::THRESHOLD.into());
+    }
+    printed?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn load_plan(args: &LoadgenArgs, context: &Context) -> anyhow::Result<LoadPlan> {
     let workload = workload(args)?;
-    let endpoints = if args.url.is_empty() {
-        vec![default_endpoint(&context.socket).await]
+    let (endpoints, trust) = if args.url.is_empty() {
+        let local = local_daemon(&context.socket).await;
+        (vec![local.endpoint], local.trust)
     } else {
-        args.url.clone()
+        (args.url.clone(), Trust::PublicAuthorities)
     };
     let program = std::env::current_exe().context("the path of this program is unknown")?;
     let mut plan = LoadPlan {
@@ -73,7 +81,7 @@ async fn load_plan(args: &LoadgenArgs, context: &Context) -> anyhow::Result<Load
         slow_percent: args.slow_percent,
         viewer_tokens: args.viewer_tokens,
         token_source: None,
-        trust: if args.insecure { Trust::AnyCertificate } else { Trust::PublicAuthorities },
+        trust: if args.insecure { Trust::AnyCertificate } else { trust },
         worker_program: Some(program),
         processes: args.processes,
         source_addresses: args.source_addresses,
@@ -88,10 +96,19 @@ async fn load_plan(args: &LoadgenArgs, context: &Context) -> anyhow::Result<Load
     Ok(plan)
 }
 
+/// Reads a recording, and warns if its end is missing.
+pub(super) fn read_recording(path: &Path) -> anyhow::Result<Vec<RecordedComment>> {
+    let Recording { comments, torn } = recording::read(path)?;
+    if let Some(torn) = torn {
+        note(&format!("warning: {}: {torn}", path.display()));
+    }
+    Ok(comments)
+}
+
 fn workload(args: &LoadgenArgs) -> anyhow::Result<Workload> {
     Ok(match &args.replay {
         Some(path) => Workload::Replay {
-            recording: Arc::new(recording::read(path)?),
+            recording: Arc::new(read_recording(path)?),
             speed: args.speed,
             limit: args.duration,
         },

@@ -31,13 +31,13 @@ async fn a_post_carries_body_and_actor() {
             let request: UserRequest = serde_json::from_slice(&body).unwrap();
             assert_eq!(request.user, UserRef("ann".into()));
             assert!(!actor.is_empty());
-            Json(Outcome { audit_id: 9, connections: 1, ..Outcome::default() })
+            Json(Outcome { audit_id: 9, connections: Some(1), ..Outcome::default() })
         }),
     );
     let (_dir, client, _server) = serve(routes);
-    let request = UserRequest { user: UserRef("ann".into()), reason: None };
+    let request = UserRequest { user: UserRef("ann".into()), note: None };
     let outcome: Outcome = client.post("/v1/kick", &request).await.unwrap();
-    assert_eq!((outcome.audit_id, outcome.connections), (9, 1));
+    assert_eq!((outcome.audit_id, outcome.connections), (9, Some(1)));
 }
 
 #[tokio::test]

@@ -203,7 +203,7 @@ async fn self_signed_certificates_need_a_request() {
         let ((), joined) = tokio::join!(server, viewer);
         match trust {
             Trust::AnyCertificate => assert_eq!(joined.unwrap().seq, 41),
-            Trust::PublicAuthorities => {
+            Trust::PublicAuthorities | Trust::Certificate(_) => {
                 let error = joined.unwrap_err().to_string();
                 assert!(error.contains("certificate"), "{error}");
             }

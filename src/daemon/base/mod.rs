@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod config;
 pub mod handoff;
+pub mod log_output;
 pub mod metrics;
 pub mod problems;
 pub(crate) mod single_flight;

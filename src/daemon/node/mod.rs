@@ -6,6 +6,8 @@
 mod assembly;
 pub mod check;
 mod first_start;
+mod log_watch;
+pub mod process;
 pub mod run;
 mod shutdown;
 mod systemd;

@@ -1,11 +1,12 @@
 //! The life of a node: assemble, start, wait, drain. The service manager is told of each step.
 
 use std::future::Future;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
+use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -14,21 +15,28 @@ use super::first_start;
 use super::shutdown::RunningNode;
 use super::systemd::{notify, reload, start_watchdog};
 use crate::daemon::base::config::Config;
+use crate::net::signals::{Termination, exit_code};
 
-/// Resolves on SIGTERM or SIGINT.
+/// Resolves on SIGTERM, SIGINT or SIGQUIT, and on SIGHUP from the terminal of the daemon, which has
+/// closed then. A second signal during the drain ends the process at once.
 pub async fn termination() {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (mut terminate, mut interrupt) = match signals {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => {
+    let mut wanted = vec![Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+    if std::io::stdin().is_terminal() {
+        wanted.push(Signal::SIGHUP);
+    }
+    let mut termination = match Termination::listen(&wanted) {
+        Ok(termination) => termination,
+        Err(error) => {
             warn!(%error, "cannot listen for signals");
             return std::future::pending().await;
         }
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let signal = termination.requested().await;
+    info!(%signal, "asked to stop");
+    tokio::spawn(async move {
+        let signal = termination.requested().await;
+        std::process::exit(exit_code(signal));
+    });
 }
 
 /// Runs a node until `stop` resolves, then drains it.
@@ -47,7 +55,7 @@ pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::
     let greeting = first_start::greeting(&config, node.address());
     let running = node.start();
     // Text on standard output means "ready", for people and for scripts.
-    print!("{greeting}");
+    print_greeting(greeting);
     start_watchdog(&running.tasks.rest, running.delivery.clone());
     notify(&[NotifyState::Ready]);
 
@@ -58,23 +66,34 @@ pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::
     outcome
 }
 
+/// Prints on a thread of its own: nothing may wait for a reader of standard output.
+fn print_greeting(greeting: String) {
+    let print = move || {
+        let mut stdout = std::io::stdout().lock();
+        // Without a reader nobody waits for the greeting.
+        let _ = stdout.write_all(greeting.as_bytes()).and_then(|()| stdout.flush());
+    };
+    if let Err(error) = std::thread::Builder::new().name("greeting".to_owned()).spawn(print) {
+        warn!(%error, "cannot print that the node is ready");
+    }
+}
+
 /// Turns a write beyond the limit on file sizes into an error, which the event log handles as a
 /// full disk. Without a handler the signal (SIGXFSZ) ends the process.
 fn turn_file_size_signal_into_error() -> std::io::Result<()> {
-    let number = nix::sys::signal::Signal::SIGXFSZ as i32;
-    signal(SignalKind::from_raw(number)).map(drop)
+    unix::signal(SignalKind::from_raw(Signal::SIGXFSZ as i32)).map(drop)
 }
 
 /// Returns SIGHUP as a request to reload. On a terminal SIGHUP means that the terminal has closed,
-/// and it ends the daemon as it ends any program.
-fn hangups() -> std::io::Result<Option<Signal>> {
+/// and is one of the signals of [`termination`].
+fn hangups() -> std::io::Result<Option<unix::Signal>> {
     if std::io::stdin().is_terminal() {
         return Ok(None);
     }
-    signal(SignalKind::hangup()).map(Some)
+    unix::signal(SignalKind::hangup()).map(Some)
 }
 
-async fn next_hangup(hangups: &mut Option<Signal>) {
+async fn next_hangup(hangups: &mut Option<unix::Signal>) {
     let Some(hangups) = hangups else { return std::future::pending().await };
     if hangups.recv().await.is_none() {
         std::future::pending::<()>().await;
@@ -85,7 +104,7 @@ async fn next_hangup(hangups: &mut Option<Signal>) {
 async fn wait(
     stop: impl Future<Output = ()>,
     mut fatal: mpsc::Receiver<String>,
-    mut hangups: Option<Signal>,
+    mut hangups: Option<unix::Signal>,
     running: &RunningNode,
 ) -> anyhow::Result<()> {
     tokio::pin!(stop);

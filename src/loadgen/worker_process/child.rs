@@ -14,6 +14,7 @@ use crate::loadgen::capacity;
 use crate::loadgen::pool::{
     CommandQueue, CommandSender, PoolCommand, PoolEvent, PoolPlan, ViewerPool,
 };
+use crate::protocol::printable::describe;
 
 /// Runs the worker until its standard input ends.
 pub fn main() -> ExitCode {
@@ -21,7 +22,9 @@ pub fn main() -> ExitCode {
     match serve(std::io::stdin(), std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: a worker of loadgen failed: {error:#}");
+            let text = format!("error: a worker of loadgen failed: {}\n", describe(error.as_ref()));
+            // Without a reader of stderr the exit code still tells.
+            let _ = std::io::stderr().write_all(text.as_bytes());
             ExitCode::FAILURE
         }
     }

@@ -82,8 +82,13 @@ pub struct Outcome {
     /// The user that the change applies to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
-    /// Number of connections that were closed or written to.
-    pub connections: u64,
+    /// The latest name of that user, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
+    /// Number of connections that were closed or written to. Absent where a change reaches viewers
+    /// through the stream, and their number is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
     /// The stream after the change, if one was created or changed.

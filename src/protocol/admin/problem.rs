@@ -13,6 +13,10 @@ pub enum ProblemCode {
     HistoryIncomplete,
     /// A store begins empty although the event log has records.
     StoreMissing,
+    /// Lines of the log were lost, because nothing takes them.
+    LogLinesLost,
+    /// The admin socket is no longer at its path.
+    AdminSocketLost,
 }
 
 impl ProblemCode {
@@ -22,6 +26,8 @@ impl ProblemCode {
             Self::StoreRebuilt => "store_rebuilt",
             Self::HistoryIncomplete => "history_incomplete",
             Self::StoreMissing => "store_missing",
+            Self::LogLinesLost => "log_lines_lost",
+            Self::AdminSocketLost => "admin_socket_lost",
         }
     }
 }

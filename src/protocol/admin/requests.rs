@@ -6,7 +6,8 @@ use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Role, StreamId, UserId};
 
 /// A user as given by an operator: an id such as `42`, or the name the user last connected or
-/// commented with.
+/// commented with. `id:42` is always the id, and `name:42` always the name. Without a prefix,
+/// digits that are the id of one user and the name of another are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserRef(pub String);
@@ -16,8 +17,12 @@ pub struct UserRef(pub String);
 #[serde(deny_unknown_fields)]
 pub struct SanctionRequest {
     pub user: UserRef,
+    /// Shown to the user.
     #[serde(default)]
     pub reason: Option<String>,
+    /// For operators: only the audit log has it.
+    #[serde(default)]
+    pub note: Option<String>,
     /// A ban without a duration is permanent. A timeout must have one, from 1 s to 30 d.
     #[serde(default)]
     pub duration_ms: Option<u64>,
@@ -28,8 +33,9 @@ pub struct SanctionRequest {
 #[serde(deny_unknown_fields)]
 pub struct UserRequest {
     pub user: UserRef,
+    /// For operators: only the audit log has it.
     #[serde(default)]
-    pub reason: Option<String>,
+    pub note: Option<String>,
 }
 
 /// `POST /v1/dm`.
@@ -53,8 +59,12 @@ pub struct AnnounceRequest {
 #[serde(deny_unknown_fields)]
 pub struct DeleteRequest {
     pub comment_id: CommentId,
+    /// Shown to viewers: one word of `a-z`, `0-9` and `_`, such as `spam` or `off_topic`.
     #[serde(default)]
     pub reason: Option<String>,
+    /// For operators: only the audit log has it.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// `POST /v1/throttle`.
@@ -81,8 +91,12 @@ pub struct DrainRequest {
 #[serde(deny_unknown_fields)]
 pub struct ReviewRequest {
     pub comment_id: CommentId,
+    /// Shown to viewers if a visible comment is rejected: one word, as for a deletion.
     #[serde(default)]
     pub reason: Option<String>,
+    /// For operators: only the audit log has it.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// `POST /v1/tokens`: creates `count` tokens for users `user_id`, `user_id + 1`, …

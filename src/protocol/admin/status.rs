@@ -20,6 +20,9 @@ pub struct Status {
     pub ready: bool,
     pub draining: bool,
     pub listen: String,
+    /// The SHA-256 of the certificate that the node presents, in hexadecimal; absent without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_sha256: Option<String>,
     pub data_dir: String,
     pub engines: BTreeMap<String, String>,
     pub connections: u64,

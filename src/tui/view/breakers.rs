@@ -35,9 +35,9 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, breakers: &[BreakerStatus], 
 /// Returns four spans, and a fifth with the error if there is one.
 fn line(breaker: &BreakerStatus, theme: &Theme) -> Line<'static> {
     let (state, style) = match breaker.state {
-        BreakerState::Closed => ("closed", theme.good),
-        BreakerState::HalfOpen => ("HALF OPEN", theme.warn),
-        BreakerState::Open => ("OPEN", theme.bad),
+        BreakerState::Closed => ("works", theme.good),
+        BreakerState::HalfOpen => ("BEING TRIED AGAIN", theme.warn),
+        BreakerState::Open => ("FAILS", theme.bad),
     };
     let mut spans = vec![
         Span::styled("● ", style),

@@ -27,6 +27,7 @@ use ratatui::text::Line;
 
 use super::state::{Console, Mode};
 use super::theme::Theme;
+use crate::protocol::printable::printable;
 use layout::ScreenLayout;
 
 /// Draws the whole screen.
@@ -50,6 +51,17 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &T
         Mode::Help => help::draw(area, buffer, theme),
         Mode::Details => details::draw(area, buffer, console, theme),
         Mode::Watching | Mode::Filtering => {}
+    }
+    make_printable(buffer);
+}
+
+/// Replaces what could control the terminal in every cell, whichever panel drew it.
+fn make_printable(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        let shown = printable(cell.symbol());
+        if shown != cell.symbol() {
+            cell.set_symbol(&shown);
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::providers::{Env, Format as _, Toml};
+use figment::providers::{Format as _, Toml};
+use tracing::warn;
 
-use super::{Config, ConfigError, NodeRole};
+use super::{Config, ConfigError, NodeRole, environment, paths};
 
 /// Settings of the command line, which win over the file and the environment.
 #[derive(Debug, Clone, Default)]
@@ -28,22 +29,26 @@ pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigE
             .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
         figment = figment.merge(Toml::string(&text));
     }
-    figment = figment.merge(Env::prefixed("LCD_").split("__"));
-    let config = figment.extract::<Config>().map_err(|error| explain(file, &error))?;
-    let config = apply(config, overrides);
+    let merged = environment::merge(&figment, environment::variables());
+    for unknown in merged.unknown {
+        warn!("{unknown} in the environment is no setting and is ignored; docs/lcd.toml has all");
+    }
+    let config = merged.config.map_err(|error| explain(file, &error))?;
+    let mut config = apply(config, overrides);
+    paths::expand_all(&mut config).map_err(ConfigError::Invalid)?;
     super::validate::validate(&config).map_err(ConfigError::Invalid)?;
     Ok(config)
 }
 
 fn explain(file: Option<&Path>, error: &figment::Error) -> ConfigError {
-    let from_environment =
-        error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
+    let key = error.path.join(".");
+    let metadata = error.metadata.as_ref();
+    let from_environment = metadata.is_some_and(|metadata| metadata.name == environment::NAME);
     let place = match (from_environment, file) {
-        (true, _) => "the environment (LCD_…)".to_owned(),
+        (true, _) => environment::variable_of(&error.path),
         (false, Some(path)) => path.display().to_string(),
         (false, None) => "the configuration".to_owned(),
     };
-    let key = error.path.join(".");
     let at = if key.is_empty() { String::new() } else { format!(" at `{key}`") };
     ConfigError::Invalid(format!("{place}{at}: {}", error.kind))
 }

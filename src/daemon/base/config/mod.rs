@@ -8,11 +8,14 @@
 mod cassandra;
 mod delivery;
 mod engines;
+mod environment;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod kafka;
+mod listen;
 mod load;
 mod moderation;
+mod paths;
 mod postgres;
 mod redis;
 mod sections;
@@ -22,6 +25,7 @@ pub use cassandra::CassandraConfig;
 pub use delivery::{DeflateMode, DeliveryConfig};
 pub use engines::*;
 pub use kafka::{KafkaConfig, KafkaSasl, KafkaTls, PartitionCounts};
+pub use listen::parse_listen;
 pub use load::{Overrides, default_data_dir, load};
 pub use moderation::{ModerationConfig, ModerationStage, RuleAction, RulesConfig};
 pub use postgres::PostgresConfig;

@@ -101,6 +101,7 @@ impl Default for NodeConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
+    #[serde(deserialize_with = "super::listen::deserialize")]
     pub listen: SocketAddr,
     pub tls: Option<TlsConfig>,
     /// Serves wss with a certificate generated at start, for development.

@@ -60,6 +60,7 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::reactions::SharedReactionTotals;
 use crate::daemon::stages::control::{Control, Minter};
+use crate::net::CertificateDigest;
 
 pub use about::NodeFacts;
 pub use report::Reporter;
@@ -77,7 +78,12 @@ pub struct AdminParts {
     pub reactions: SharedReactionTotals,
     pub board: StatusBoard,
     pub minter: Minter,
+    /// Returns the digest of the certificate that viewers are shown; `None` without TLS.
+    pub certificate: PresentedDigest,
 }
+
+/// Reads the digest of the certificate that is presented now.
+pub type PresentedDigest = Arc<dyn Fn() -> Option<CertificateDigest> + Send + Sync>;
 
 impl std::fmt::Debug for AdminParts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -113,11 +119,12 @@ impl Admin {
         Reporter(self.parts.clone())
     }
 
-    /// Serves until `stop`, then ends live answers and gives other requests a moment to finish. The
-    /// socket file is removed on drop. May be called again after a panic.
+    /// Serves until `stop`, then ends live answers and gives other requests a moment to finish. A
+    /// socket file that is removed meanwhile is made again. The file is removed on drop. May be
+    /// called again after a panic.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), AdminError> {
         let router = self.router(stop.clone());
-        server::serve(self.socket.listener(), router, stop).await;
+        server::serve(&self.socket, router, self.parts.board.problems(), stop).await;
         Ok(())
     }
 

@@ -56,6 +56,7 @@ impl AdminParts {
             ready: self.board.is_ready(),
             draining: self.board.is_draining(),
             listen: self.about.listen.clone(),
+            certificate_sha256: (self.certificate)().map(|digest| digest.to_string()),
             data_dir: self.about.data_dir.clone(),
             engines: self.about.engines.clone(),
             connections: self.board.connections(),

@@ -7,7 +7,9 @@ use std::os::unix::fs::{
 };
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::net::UnixListener;
 
 /// Only the owner and the group may connect.
@@ -34,22 +36,77 @@ pub enum AdminError {
          shorter one with --admin-socket", path.display()
     )]
     PathTooLong { path: PathBuf, bytes: usize },
-    #[error("cannot {doing} {}: {source}", path.display())]
-    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot {doing} {}: {cause}", path.display())]
+    Io { doing: &'static str, path: PathBuf, cause: io::Error },
+}
+
+/// A file, as the kernel identifies it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(Self { device: found.dev(), inode: found.ino() })
+    }
 }
 
 /// A listening socket and its file, which is removed on drop.
 #[derive(Debug)]
 pub(super) struct AdminSocket {
-    listener: UnixListener,
     path: PathBuf,
-    inode: u64,
+    bound: Mutex<Bound>,
+}
+
+#[derive(Debug, Clone)]
+struct Bound {
+    listener: Arc<UnixListener>,
+    file: FileId,
 }
 
 impl AdminSocket {
+    /// Binds the path, which no other process may listen on.
+    pub(super) fn bind(path: &Path) -> Result<Self, AdminError> {
+        Ok(Self { path: path.to_owned(), bound: Mutex::new(Bound::new(path)?) })
+    }
+
+    pub(super) fn listener(&self) -> Arc<UnixListener> {
+        self.bound.lock().listener.clone()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns whether the path no longer names this socket, so that no client finds it.
+    pub(super) fn is_lost(&self) -> bool {
+        FileId::of(&self.path).ok() != Some(self.bound.lock().file)
+    }
+
+    /// Binds the path again, under the same conditions as at first. On success the previous
+    /// listener is closed as soon as nobody accepts on it.
+    pub(super) fn bind_again(&self) -> Result<(), AdminError> {
+        *self.bound.lock() = Bound::new(&self.path)?;
+        Ok(())
+    }
+}
+
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        // Another daemon may have taken the path since then. Its socket stays.
+        if !self.is_lost() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Bound {
     /// Binds beside the wanted path, sets the mode there, and renames the file. The path therefore
     /// never names a socket with another mode, and a dead daemon's socket is replaced in one step.
-    pub(super) fn bind(path: &Path) -> Result<Self, AdminError> {
+    fn new(path: &Path) -> Result<Self, AdminError> {
         let bytes = path.as_os_str().len();
         if bytes > MAX_PATH_BYTES {
             return Err(AdminError::PathTooLong { path: path.to_owned(), bytes });
@@ -59,35 +116,20 @@ impl AdminSocket {
         let temporary = path.with_file_name(format!(".{}", std::process::id()));
         let failed = |doing| {
             let path = path.to_owned();
-            move |source| AdminError::Io { doing, path, source }
+            move |cause| AdminError::Io { doing, path, cause }
         };
         // A process with the same id may have died between two of these lines.
         let _ = fs::remove_file(&temporary);
         let listener = UnixListener::bind(&temporary).map_err(failed("listen on"))?;
         let placed = fs::set_permissions(&temporary, fs::Permissions::from_mode(SOCKET_MODE))
             .and_then(|()| fs::rename(&temporary, path))
-            .and_then(|()| fs::symlink_metadata(path));
-        let inode = match placed {
-            Ok(metadata) => metadata.ino(),
-            Err(source) => {
+            .and_then(|()| FileId::of(path));
+        match placed {
+            Ok(file) => Ok(Self { listener: Arc::new(listener), file }),
+            Err(cause) => {
                 let _ = fs::remove_file(&temporary);
-                return Err(failed("place a socket at")(source));
+                Err(failed("place a socket at")(cause))
             }
-        };
-        Ok(Self { listener, path: path.to_owned(), inode })
-    }
-
-    pub(super) fn listener(&self) -> &UnixListener {
-        &self.listener
-    }
-}
-
-impl Drop for AdminSocket {
-    fn drop(&mut self) {
-        // Another daemon may have taken the path since then. Its socket stays.
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
-        if ours {
-            let _ = fs::remove_file(&self.path);
         }
     }
 }
@@ -97,10 +139,10 @@ fn make_directory(path: &Path) -> Result<(), AdminError> {
         return Ok(());
     };
     let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
-    made.map_err(|source| AdminError::Io {
+    made.map_err(|cause| AdminError::Io {
         doing: "create the directory",
         path: directory.to_owned(),
-        source,
+        cause,
     })
 }
 
@@ -122,7 +164,7 @@ fn refuse_if_in_use(path: &Path) -> Result<(), AdminError> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(AdminError::InUse(path.to_owned()))
         }
-        Err(source) => Err(AdminError::Io { doing: "connect to", path: path.to_owned(), source }),
+        Err(cause) => Err(AdminError::Io { doing: "connect to", path: path.to_owned(), cause }),
     }
 }
 
@@ -162,13 +204,12 @@ mod tests {
         assert!(UnixStream::connect(&path).is_ok(), "the first still listens");
 
         // A daemon that was killed leaves its file behind.
-        let AdminSocket { inode, .. } = first;
-        let mut first = first;
-        first.inode = 0;
+        let file = first.bound.lock().file;
+        first.bound.lock().file = FileId { device: 0, inode: 0 };
         drop(first);
         assert!(path.exists() && UnixStream::connect(&path).is_err());
         let second = AdminSocket::bind(&path).unwrap();
-        assert!(second.inode != inode && UnixStream::connect(&path).is_ok());
+        assert!(second.bound.lock().file != file && UnixStream::connect(&path).is_ok());
     }
 
     #[tokio::test]
@@ -180,6 +221,24 @@ mod tests {
         let _second = AdminSocket::bind(&path).unwrap();
         drop(first);
         assert!(UnixStream::connect(&path).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_removed_socket_is_bound_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/admin.sock");
+        let socket = AdminSocket::bind(&path).unwrap();
+        assert!(!socket.is_lost());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        assert!(socket.is_lost());
+        socket.bind_again().unwrap();
+        assert!(!socket.is_lost() && UnixStream::connect(&path).is_ok());
+        // What somebody else put there stays.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "keep me").unwrap();
+        assert!(socket.is_lost() && socket.bind_again().is_err());
+        drop(socket);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "keep me");
     }
 
     #[tokio::test]

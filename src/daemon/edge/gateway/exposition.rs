@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 
 use super::state::Operations;
+use crate::daemon::base::log_output::lost_lines;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
 use crate::protocol::admin::{BreakerState, BreakerStatus, ConsumerLag, Problem};
 
@@ -38,6 +39,8 @@ pub(super) async fn metrics(State(operations): State<Operations>) -> Response {
 fn put_node(out: &mut String, board: &StatusBoard) {
     head(out, "ready", "gauge", "1 while the node takes viewers");
     sample(out, "ready", &[], u8::from(board.is_ready()));
+    head(out, "log_lines_lost", "counter", "Lines of the log that could not be written");
+    sample(out, "log_lines_lost_total", &[], lost_lines());
 }
 
 /// A metric of delivery workers: name, kind, help, and the gauge it is read from.

@@ -17,7 +17,7 @@ use super::listener::{BoundListener, GatewayError, listen};
 use super::parts::GatewayParts;
 use super::routes;
 use super::state::{GatewayState, Operations};
-use super::tls::{CertificateRenewal, Tls};
+use super::tls::{CertificateRenewal, PresentedCertificate, Tls};
 use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::edge::http::HttpServer;
@@ -46,6 +46,7 @@ pub struct Gateway {
     server: HttpServer,
     service: ConnectionService,
     certificate: Option<CertificateRenewal>,
+    presented: Option<PresentedCertificate>,
     /// Handshakes between their HTTP answer and their hand-over to delivery.
     handshakes: TaskTracker,
 }
@@ -100,12 +101,12 @@ impl Gateway {
         router: Router,
         handshakes: TaskTracker,
     ) -> Result<Self, GatewayError> {
-        let Tls { acceptor, renewal } = Tls::new(config)?;
+        let Tls { acceptor, renewal, presented } = Tls::new(config)?;
         let bound = listen(config.listen)?;
         let server = HttpServer::new("gateway", MAX_HTTP_CONNECTIONS);
         let finish = server.finish_token().clone();
         let service = ConnectionService::new(router, acceptor, config.handshake_timeout, finish);
-        Ok(Self { bound, server, service, certificate: renewal, handshakes })
+        Ok(Self { bound, server, service, certificate: renewal, presented, handshakes })
     }
 
     /// Returns the address it listens on. The port is the real one where 0 was configured.
@@ -121,6 +122,11 @@ impl Gateway {
     /// Returns the handle that renews its certificate while it runs, if that comes from files.
     pub fn certificate(&self) -> Option<CertificateRenewal> {
         self.certificate.clone()
+    }
+
+    /// Returns the certificate it presents, now and after renewals; `None` without TLS.
+    pub fn presented(&self) -> Option<PresentedCertificate> {
+        self.presented.clone()
     }
 
     /// Accepts and serves until `stop`. Then answers the requests it has, for at most the handshake

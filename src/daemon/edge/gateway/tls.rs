@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
 use crate::daemon::base::config::{GatewayConfig, TlsConfig};
+use crate::net::CertificateDigest;
 
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +61,25 @@ impl CertificateRenewal {
     }
 }
 
+/// The certificate that the gateway presents now. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PresentedCertificate(Arc<CurrentCertificate>);
+
+impl PresentedCertificate {
+    /// Returns the digest of the certificate; `None` for an empty chain.
+    pub fn digest(&self) -> Option<CertificateDigest> {
+        self.0.0.load().cert.first().map(CertificateDigest::of)
+    }
+}
+
 /// The TLS side of the gateway, as configured.
 pub(super) struct Tls {
     /// `None` without TLS.
     pub(super) acceptor: Option<TlsAcceptor>,
     /// `None` unless the certificate comes from files.
     pub(super) renewal: Option<CertificateRenewal>,
+    /// `None` without TLS.
+    pub(super) presented: Option<PresentedCertificate>,
 }
 
 impl Tls {
@@ -73,7 +87,7 @@ impl Tls {
         let identity = match &config.tls {
             Some(files) => read(files)?,
             None if config.dev_tls => self_signed()?,
-            None => return Ok(Self { acceptor: None, renewal: None }),
+            None => return Ok(Self { acceptor: None, renewal: None, presented: None }),
         };
         let provider = Arc::new(provider());
         let presented = certified(identity, &provider)?;
@@ -84,8 +98,10 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(presented.clone());
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let shown = PresentedCertificate(presented.clone());
         let renewal = config.tls.clone().map(|files| CertificateRenewal { files, presented });
-        Ok(Self { acceptor: Some(TlsAcceptor::from(Arc::new(server))), renewal })
+        let acceptor = Some(TlsAcceptor::from(Arc::new(server)));
+        Ok(Self { acceptor, renewal, presented: Some(shown) })
     }
 }
 

@@ -31,7 +31,7 @@ use crate::daemon::base::handoff::{NoViewers, ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::admin::{Admin, AdminParts, NodeFacts};
-use crate::daemon::edge::gateway::Gateway;
+use crate::daemon::edge::gateway::{Gateway, PresentedCertificate};
 use crate::daemon::engines::choose::Engines;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::stages::auth::{self, SigningSecret, Verifier};
@@ -157,9 +157,11 @@ impl NodeBase {
     fn bind_admin(
         &self,
         control: Control,
-        address: SocketAddr,
+        gateway: &Gateway,
         secret: SigningSecret,
     ) -> anyhow::Result<Admin> {
+        let address = gateway.local_addr();
+        let presented = gateway.presented();
         let clock = self.clock.clone();
         let minter: Minter =
             Arc::new(move |identity, ttl| Ok(auth::mint(&secret, identity, ttl, clock.now_ms())));
@@ -171,6 +173,9 @@ impl NodeBase {
             reactions: self.engines.totals.clone(),
             board: self.board.clone(),
             minter,
+            certificate: Arc::new(move || {
+                presented.as_ref().and_then(PresentedCertificate::digest)
+            }),
         })?)
     }
 
@@ -223,7 +228,7 @@ impl Node {
                 (Some(tasks), gateway)
             }
         };
-        let admin = base.bind_admin(control.clone(), gateway.local_addr(), secret)?;
+        let admin = base.bind_admin(control.clone(), &gateway, secret)?;
         let fatal = FatalErrors(fatal);
         Ok(Self { base, tasks, edge, consumers, gateway, admin, control, throttle_orders, fatal })
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -14,6 +15,7 @@ use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::directory::Sanctions;
+use crate::daemon::node::log_watch::LogWatch;
 use crate::daemon::node::warm_start::tombstones::TombstoneRestorer;
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::delivery::DeliveryHandle;
@@ -21,6 +23,8 @@ use crate::protocol::CloseCode;
 
 /// The interval at which the in-memory views of the metadata are read again.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+/// The interval at which lost lines of the log are looked for.
+const LOG_WATCH_INTERVAL: Duration = Duration::from_secs(1);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Starts the tasks of the roles and engines this node has.
@@ -56,6 +60,7 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
     }
     probes::start(base, group);
     start_health_checks(base, group);
+    start_log_watch(base, group);
     if let Some(log) = base.engines.embedded_log.clone() {
         group.spawn("retention", move |stop| {
             let log = log.clone();
@@ -79,6 +84,15 @@ fn start_health_checks(base: &NodeBase, group: &Supervisor) {
                 debug!(%error, "recent cache does not answer");
             }
         })
+    });
+}
+
+fn start_log_watch(base: &NodeBase, group: &Supervisor) {
+    let board = base.board.clone();
+    group.spawn("log watch", move |stop| {
+        let board = board.clone();
+        let watch = Mutex::new(LogWatch::new());
+        every(LOG_WATCH_INTERVAL, stop, async move || watch.lock().look(board.problems()))
     });
 }
 

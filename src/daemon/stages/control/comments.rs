@@ -24,7 +24,7 @@ const WINDOW: u64 = 1_024;
 const MAX_WINDOWS: usize = 256;
 /// The search ends at records this much older than the comment. The clocks of nodes differ by less.
 const CLOCK_SKEW_MS: u64 = 60_000;
-/// The reason shown to viewers when the operator gives no one-word reason.
+/// The reason shown to viewers when the operator gives none.
 const DEFAULT_REASON: &str = "moderator";
 
 /// The stream and the user of a comment.
@@ -35,15 +35,15 @@ struct CommentOwner {
 }
 
 impl Control {
-    /// Deletes a comment for all viewers. A one-word reason (`spam`, `off_topic`) is shown to
-    /// viewers; a longer one is only kept in the audit log.
+    /// Deletes a comment for all viewers, who are shown the reason but not the note.
     pub async fn delete(
         &self,
         actor: &Actor,
         request: &DeleteRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        let note = validate::reason(request.reason.as_deref())?;
+        let reason = validate::public_word(request.reason.as_deref())?;
+        validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
         let CommentOwner { stream_id, user_id } = self.owner(comment_id).await?;
         let entry = self.entry(actor, "delete", format!("comment {comment_id}"), request);
@@ -52,7 +52,7 @@ impl Control {
             comment_id,
             user_id,
             decision: Decision::Reject,
-            reason: public_reason(note.as_deref()),
+            reason: public_reason(reason),
             timestamp: self.parts.clock.now_ms(),
             decided_by: actor.name().into(),
         };
@@ -135,10 +135,6 @@ fn owner_if(record: &Record, comment_id: CommentId) -> Option<CommentOwner> {
 }
 
 /// Returns the reason shown to viewers.
-pub(super) fn public_reason(note: Option<&str>) -> Arc<str> {
-    let is_word = |note: &&str| {
-        note.len() <= 32
-            && note.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
-    note.filter(is_word).unwrap_or(DEFAULT_REASON).into()
+pub(super) fn public_reason(reason: Option<&str>) -> Arc<str> {
+    reason.unwrap_or(DEFAULT_REASON).into()
 }

@@ -19,6 +19,7 @@ impl Control {
         let entry = self.entry(actor, "drain", target, request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         let results = self.command_this_node(NodeCommand::Drain { undo: request.undo }).await;
-        Ok(outcome(audit_id, results, started))
+        let connections = Some(results.connections);
+        Ok(Outcome { connections, ..outcome(audit_id, results, started) })
     }
 }

@@ -17,13 +17,15 @@ impl Control {
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
         let message = validate::note("message", &request.message)?;
-        let user_id = self.resolve(&request.user).await?.user_id;
+        let user = self.resolve(&request.user).await?;
+        let user_id = user.user_id;
         let entry = self.entry(actor, "dm", format!("user {user_id}"), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         let from = actor.shown_as().clone();
         let command = NodeCommand::Direct { user_id, from, message: message.into() };
         let results = self.command_nodes_of_user(user_id, command).await;
-        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, results, started) })
+        let connections = Some(results.connections);
+        Ok(user.named_in(Outcome { connections, ..outcome(audit_id, results, started) }))
     }
 
     /// Shows a message to every viewer of a stream, on all nodes.

@@ -30,7 +30,8 @@ impl Control {
         let event = |item: &ReviewItem| item.held.then(|| Event::CommentSubmitted(released(item)));
         let decided = self.decide(actor, request, Decision::Accept, "approve", &event).await?;
         let base = outcome(decided.audit_id, CommandResults::default(), started);
-        Ok(Outcome { user_id: Some(decided.item.user_id), ..base })
+        let ReviewItem { user_id, name, .. } = decided.item;
+        Ok(Outcome { user_id: Some(user_id), user_name: Some(name), ..base })
     }
 
     /// Rejects a comment. A visible comment is deleted; a held one is never published.
@@ -40,6 +41,7 @@ impl Control {
         request: &ReviewRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
+        let reason = validate::public_word(request.reason.as_deref())?;
         let timestamp = self.parts.clock.now_ms();
         let event = |item: &ReviewItem| {
             let rejected = || CommentModerated {
@@ -47,7 +49,7 @@ impl Control {
                 comment_id: item.comment_id,
                 user_id: item.user_id,
                 decision: Decision::Reject,
-                reason: public_reason(request.reason.as_deref()),
+                reason: public_reason(reason),
                 timestamp,
                 decided_by: actor.name().into(),
             };
@@ -59,7 +61,8 @@ impl Control {
             _ => None,
         };
         let base = outcome(decided.audit_id, CommandResults::default(), started);
-        Ok(Outcome { user_id: Some(decided.item.user_id), deletion, ..base })
+        let ReviewItem { user_id, name, .. } = decided.item;
+        Ok(Outcome { user_id: Some(user_id), user_name: Some(name), deletion, ..base })
     }
 
     /// Removes the item from the queue first, so that only one of two moderators decides, and
@@ -72,7 +75,8 @@ impl Control {
         action: &'static str,
         event: &(dyn Fn(&ReviewItem) -> Option<Event> + Send + Sync),
     ) -> Result<Decided, ControlError> {
-        validate::reason(request.reason.as_deref())?;
+        validate::public_word(request.reason.as_deref())?;
+        validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
         let entry = self.entry(actor, action, format!("comment {comment_id}"), request);
         let stored = |item: &ReviewItem| event(item).as_ref().map(pending);

@@ -2,15 +2,16 @@
 
 use tokio::time::Instant;
 
+use super::users::ResolvedUser;
 use super::validate::{self, LONGEST_MS, LONGEST_TIMEOUT_MS};
 use super::{Actor, Control, ControlError, outcome};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::registry::NodeCommand;
+use crate::protocol::CloseCode;
 use crate::protocol::admin::{Outcome, Sanction, SanctionKind, SanctionRequest, UserRequest};
-use crate::protocol::{CloseCode, UserId};
 
 struct StoredSanction {
-    user_id: UserId,
+    user: ResolvedUser,
     audit_id: u64,
 }
 
@@ -26,13 +27,15 @@ impl Control {
         if let Some(duration_ms) = request.duration_ms {
             validate::lifetime_ms("duration_ms", duration_ms, LONGEST_MS)?;
         }
-        let StoredSanction { user_id, audit_id } =
+        let StoredSanction { user, audit_id } =
             self.store_sanction(actor, request, SanctionKind::Ban).await?;
+        let user_id = user.user_id;
         let reloaded = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
         let disconnect = NodeCommand::Disconnect { user_id, code: CloseCode::Banned };
         let closed = self.command_nodes_of_user(user_id, disconnect).await;
-        let results = reloaded.merge(closed);
-        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, results, started) })
+        let connections = Some(closed.connections);
+        let done = outcome(audit_id, reloaded.merge(closed), started);
+        Ok(user.named_in(Outcome { connections, ..done }))
     }
 
     /// Stops a user from commenting for 1 second to 30 days. The user can still watch.
@@ -47,10 +50,10 @@ impl Control {
             return Err(ControlError::Invalid { field: "duration_ms", problem });
         };
         validate::lifetime_ms("duration_ms", duration_ms, LONGEST_TIMEOUT_MS)?;
-        let StoredSanction { user_id, audit_id } =
+        let StoredSanction { user, audit_id } =
             self.store_sanction(actor, request, SanctionKind::Timeout).await?;
         let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
-        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, results, started) })
+        Ok(user.named_in(outcome(audit_id, results, started)))
     }
 
     /// Lifts bans and timeouts.
@@ -60,8 +63,9 @@ impl Control {
         request: &UserRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        validate::reason(request.reason.as_deref())?;
-        let user_id = self.resolve(&request.user).await?.user_id;
+        validate::operator_note(request.note.as_deref())?;
+        let user = self.resolve(&request.user).await?;
+        let user_id = user.user_id;
         let entry = self.entry(actor, "unban", format!("user {user_id}"), request);
         let kinds = [SanctionKind::Ban, SanctionKind::Timeout];
         let lifted = self.parts.metadata.lift(user_id, &kinds, entry).await;
@@ -70,7 +74,7 @@ impl Control {
             other => other.into(),
         })?;
         let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
-        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, results, started) })
+        Ok(user.named_in(outcome(audit_id, results, started)))
     }
 
     /// Closes every connection of a user, who may reconnect at once.
@@ -80,13 +84,15 @@ impl Control {
         request: &UserRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        validate::reason(request.reason.as_deref())?;
-        let user_id = self.resolve(&request.user).await?.user_id;
+        validate::operator_note(request.note.as_deref())?;
+        let user = self.resolve(&request.user).await?;
+        let user_id = user.user_id;
         let entry = self.entry(actor, "kick", format!("user {user_id}"), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         let disconnect = NodeCommand::Disconnect { user_id, code: CloseCode::Kicked };
         let results = self.command_nodes_of_user(user_id, disconnect).await;
-        Ok(Outcome { user_id: Some(user_id), ..outcome(audit_id, results, started) })
+        let connections = Some(results.connections);
+        Ok(user.named_in(Outcome { connections, ..outcome(audit_id, results, started) }))
     }
 
     /// Returns the bans and timeouts in force, newest first.
@@ -102,6 +108,7 @@ impl Control {
         kind: SanctionKind,
     ) -> Result<StoredSanction, ControlError> {
         let reason = validate::reason(request.reason.as_deref())?;
+        validate::operator_note(request.note.as_deref())?;
         let user = self.resolve(&request.user).await?;
         let now = self.parts.clock.now_ms();
         let sanction = Sanction {
@@ -116,6 +123,6 @@ impl Control {
         let target = format!("user {}", user.user_id);
         let entry = self.entry(actor, kind.as_str(), target, request);
         let audit_id = self.parts.metadata.sanction(sanction, entry).await?;
-        Ok(StoredSanction { user_id: user.user_id, audit_id })
+        Ok(StoredSanction { user, audit_id })
     }
 }

@@ -22,6 +22,28 @@ pub(super) fn reason(value: Option<&str>) -> Result<Option<String>, ControlError
     value.map(|value| note("reason", value)).transpose()
 }
 
+/// Checks a note for operators, if there is one.
+pub(super) fn operator_note(value: Option<&str>) -> Result<(), ControlError> {
+    value.map(|value| note("note", value)).transpose().map(drop)
+}
+
+/// Checks the reason of a deletion, which programs of viewers may show in their own words: one word
+/// of at most 32 characters.
+pub(super) fn public_word(value: Option<&str>) -> Result<Option<&str>, ControlError> {
+    let is_word = |word: &&str| {
+        (1..=32).contains(&word.len())
+            && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    match value.map(str::trim) {
+        Some(text) if !is_word(&text) => {
+            let problem = "is shown to viewers and must be one word of a-z, 0-9 and _, such as spam \
+                           or off_topic; text for operators goes into `note`";
+            Err(ControlError::Invalid { field: "reason", problem: problem.to_owned() })
+        }
+        word => Ok(word),
+    }
+}
+
 /// Returns the normal form of a title, which may be empty.
 pub(super) fn title(value: &str) -> Result<String, ControlError> {
     checked("title", text::title(value))

@@ -28,7 +28,7 @@ fn batch_interval() -> Duration {
 
 fn comments(chat: &str) -> Vec<SequencedComment> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(chat);
-    let recorded = recording::read(&path).unwrap();
+    let recorded = recording::read(&path).unwrap().comments;
     let sequenced = |(at, comment): (u64, recording::RecordedComment)| {
         let created_at = 1_700_000_000_000 + comment.ts_ms / SPEED;
         // The part below a millisecond, which recordings do not have.

@@ -99,7 +99,7 @@ fn meanings() -> Vec<Row> {
         post("/v1/timeout", &json!({"user": "42", "duration_ms": 999}), BadMessage),
         post("/v1/timeout", &json!({"user": "42", "duration_ms": 2_592_000_001_u64}), BadMessage),
         post("/v1/unban", &json!({"user": "42"}), NotFound),
-        post("/v1/kick", &json!({"user": "42", "reason": "\n\u{1b}"}), BadMessage),
+        post("/v1/kick", &json!({"user": "42", "note": "\n\u{1b}"}), BadMessage),
         post("/v1/dm", &json!({"user": "42", "message": " "}), BadMessage),
         post("/v1/dm", &json!({"user": "42", "message": "x".repeat(501)}), BadMessage),
         post("/v1/announce", &json!({"stream_id": 1, "message": ""}), BadMessage),

@@ -55,6 +55,7 @@ impl Served {
             reactions: world.reactions.clone(),
             board: world.board.clone(),
             minter,
+            certificate: Arc::new(|| None),
         })
         .unwrap();
         let stop = CancellationToken::new();
@@ -124,14 +125,17 @@ async fn a_ban_over_the_socket_takes_effect_and_is_recorded() {
     let served = Served::new().await;
     served.world.registry.place(42, "b").await;
     let outcome = served.post("/v1/ban", &json!({"user": "ann", "reason": "spam"})).await;
-    assert_eq!((outcome.user_id, outcome.connections), (Some(UserId(42)), 1));
+    assert_eq!((outcome.user_id, outcome.connections), (Some(UserId(42)), Some(1)));
     let bans: Cluster<Sanction> = served.get("/v1/bans").await;
     assert_eq!(bans.items[0].user_id, UserId(42));
     let audit: Cluster<AuditEntry> = served.get("/v1/audit?limit=1").await;
     let entry = &audit.items[0];
     assert_eq!(entry.audit_id, outcome.audit_id);
     assert_eq!(entry.actor, format!("ann (uid {})", uid()));
-    assert_eq!(entry.detail, json!({"user": "ann", "reason": "spam", "duration_ms": null}));
+    assert_eq!(
+        entry.detail,
+        json!({"user": "ann", "reason": "spam", "note": null, "duration_ms": null})
+    );
     let who: Who = served.get("/v1/who/ann").await;
     assert_eq!((who.connections.len(), who.sanctions.len()), (1, 1));
     let mode = std::fs::metadata(&served.path).unwrap().permissions().mode();
@@ -146,7 +150,7 @@ async fn every_change_has_a_path() {
         ("/v1/ban", json!({"user": "42"})),
         ("/v1/timeout", json!({"user": "42", "duration_ms": 5000})),
         ("/v1/unban", json!({"user": "42"})),
-        ("/v1/kick", json!({"user": "42", "reason": "calm down"})),
+        ("/v1/kick", json!({"user": "42", "note": "calm down"})),
         ("/v1/dm", json!({"user": "42", "message": "hello"})),
         ("/v1/announce", json!({"stream_id": 1, "message": "hello"})),
         ("/v1/delete", json!({"comment_id": comment_id(5)})),
