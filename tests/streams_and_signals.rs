@@ -18,11 +18,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::IntoResponse as _;
 use axum::{Json, Router};
-use live_comments::client::Endpoint;
 use live_comments::client::admin::AdminClient;
 use live_comments::client::viewer::ViewerOptions;
+use live_comments::client::{Endpoint, TokenSource};
 use live_comments::loadgen::recording;
-use live_comments::protocol::admin::{ProblemCode, Status, TailItem};
+use live_comments::protocol::admin::{ProblemCode, Status, TailItem, TokenUser};
 use live_comments::protocol::{CloseCode, CommentId, SequencedComment, StreamId, UserId};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
@@ -686,6 +686,20 @@ async fn the_tools_know_the_certificate_of_the_local_daemon() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{line}: {said}");
     }
+}
+
+/// The users of a large recording get their tokens with one request, which is one audit entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_a_recording_are_one_entry() {
+    let daemon = Daemon::start("");
+    let source = TokenSource::find(&daemon.socket(), &daemon.data_dir()).await.unwrap();
+    let name = "\u{1F525}".repeat(64);
+    let user = |id| TokenUser { user_id: UserId(id), name: name.clone() };
+    let tokens = source.of_users((1..=10_000).map(user).collect()).await.unwrap();
+    assert_eq!(tokens.len(), 10_000);
+    let audit = lc(&daemon, "audit").output().unwrap();
+    let audit = String::from_utf8(audit.stdout).unwrap();
+    assert_eq!(audit.lines().filter(|line| line.contains("\"token\"")).count(), 1, "{audit}");
 }
 
 // ---- who is meant ----

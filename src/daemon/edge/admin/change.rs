@@ -5,7 +5,7 @@ use axum::extract::State;
 
 use super::AdminState;
 use super::error::Answer;
-use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester};
+use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJsonBody};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewRequest,
@@ -60,7 +60,7 @@ pub(super) async fn tokens(
 pub(super) async fn tokens_of_users(
     State(state): State<AdminState>,
     Requester(actor): Requester,
-    JsonBody(request): JsonBody<UserTokensRequest>,
+    UsersJsonBody(request): UsersJsonBody<UserTokensRequest>,
 ) -> Answer<Json<Tokens>> {
     let parts = &state.parts;
     Ok(Json(parts.control.mint_for_users(&actor, &request, &parts.minter).await?))

@@ -82,5 +82,6 @@ fn parts_of(world: &World) -> Arc<AdminParts> {
         reactions: world.reactions.clone(),
         board: world.board.clone(),
         minter,
+        certificate: Arc::new(|| None),
     })
 }

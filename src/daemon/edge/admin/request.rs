@@ -20,6 +20,10 @@ const BODY_LIMITS: BodyLimits = BodyLimits {
     requires_json_type: false,
 };
 
+/// Limits of a list of users: 10,000 of them with names of 64 characters, written as escapes.
+const USERS_LIMITS: BodyLimits =
+    BodyLimits { max_bytes: 10 * 1024 * 1024, timeout: Duration::from_secs(30), ..BODY_LIMITS };
+
 /// The process at the other end of the socket, as the operating system reports it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer {
@@ -52,6 +56,18 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, HttpError> {
         read_json(request, BODY_LIMITS).await.map(Self)
+    }
+}
+
+/// A JSON body with a list of users.
+#[derive(Debug)]
+pub(super) struct UsersJsonBody<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for UsersJsonBody<T> {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, HttpError> {
+        read_json(request, USERS_LIMITS).await.map(Self)
     }
 }
 
