@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use live_comments::client::viewer::ViewerOptions;
-use live_comments::protocol::{ServerMessage, StreamId, StreamPosition};
+use live_comments::protocol::{ClientMessage, ServerMessage, StreamId, StreamPosition};
 use serde_json::{Value, json};
 use support::{Daemon, Viewer, archived};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -123,7 +123,7 @@ async fn quiet_stream_has_no_gap_after_a_restart() {
     let headers = [("authorization", &*admin)];
     let (status, body) = support::http(&daemon, "POST", "/api/streams", &headers, Some(&new)).await;
     assert_eq!(status, 201, "{body}");
-    let busy = StreamId(body["stream_id"].as_u64().unwrap());
+    let busy = body["stream_id"].as_str().unwrap().parse::<StreamId>().unwrap();
     let mut quiet = daemon.join(42, "ann").await;
     let (_, seq) = quiet.comment("before").await;
     quiet.until_seq(seq).await;
@@ -206,4 +206,58 @@ async fn viewer_that_sends_and_leaves_is_removed_at_once() {
     }
     let gone = tokio::time::timeout(Duration::from_secs(10), viewer.until(count(1)));
     gone.await.expect("well before the first ping finds out");
+}
+
+/// Sampling limits only what is sent live. Whoever was away or paused can have everything.
+#[tokio::test]
+async fn a_throttled_viewer_catches_up_with_everything() {
+    let daemon = Daemon::start("");
+    let mut sender = daemon.join(42, "ann").await;
+    let mut paused = [daemon.watch().await, daemon.watch().await];
+    let away = daemon.watch().await.position;
+    let throttle = serde_json::json!({"stream_id": "1", "sample_rate": 0.1});
+    let _: serde_json::Value = daemon.admin().post("/v1/throttle", &throttle).await.unwrap();
+    for viewer in &mut paused {
+        let throttled = |message: &ServerMessage| match message {
+            ServerMessage::ThrottleNotification { sample_rate, .. } => {
+                (!sample_rate.is_all()).then_some(())
+            }
+            _ => None,
+        };
+        viewer.until(throttled).await;
+        viewer.send(&ClientMessage::Pause).await;
+        viewer.send(&ClientMessage::Ping).await;
+        viewer.until(|message| matches!(message, ServerMessage::Pong).then_some(())).await;
+    }
+    let mut last = 0;
+    for n in 0..100 {
+        last = sender.comment(&format!("comment {n}")).await.1;
+    }
+    sender.until_seq(last).await;
+    let all: Vec<_> = (0..100).map(|n| format!("comment {n}")).collect();
+    let mut back = daemon.resume(away).await;
+    back.until_seq(last).await;
+    assert_eq!(back.texts(), all);
+    let [resumed, skipping] = &mut paused;
+    let before = skipping.position.seq;
+    resumed.send(&ClientMessage::Resume { skip: false }).await;
+    resumed.until_seq(last).await;
+    assert_eq!((resumed.texts(), &*resumed.gaps), (back.texts(), &[][..]));
+    skipping.send(&ClientMessage::Resume { skip: true }).await;
+    skipping.until_seq(last).await;
+    assert_eq!((skipping.texts().len(), &*skipping.gaps), (0, &[(before + 1, last)][..]));
+    let throttle = serde_json::json!({"stream_id": "1", "sample_rate": 1.0});
+    let _: serde_json::Value = daemon.admin().post("/v1/throttle", &throttle).await.unwrap();
+    let unthrottled = |message: &ServerMessage| match message {
+        ServerMessage::ThrottleNotification { sample_rate, .. } => {
+            sample_rate.is_all().then_some(())
+        }
+        _ => None,
+    };
+    sender.until(unthrottled).await;
+    let (_, seq) = sender.comment("and on").await;
+    for viewer in [&mut back, resumed, skipping] {
+        viewer.until_seq(seq).await;
+        assert_eq!(viewer.texts().last(), Some(&"and on"));
+    }
 }

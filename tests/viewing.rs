@@ -65,7 +65,7 @@ async fn paused_viewer_gets_no_comments() {
     viewer.send(&ClientMessage::Ping).await;
     viewer.until(|message| matches!(message, ServerMessage::Pong).then_some(())).await;
     assert!(viewer.comments.is_empty());
-    viewer.send(&ClientMessage::Resume).await;
+    viewer.send(&ClientMessage::Resume { skip: false }).await;
     viewer.until_seq(seq).await;
     assert_eq!(viewer.texts(), ["while paused"]);
 }

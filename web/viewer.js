@@ -16,7 +16,9 @@ const PROTOCOL_VIOLATIONS = new Set([1002, 1003, 1007, 1009]);
 
 const $ = (id) => document.getElementById(id);
 const streamId = streamFromUrl();
-const api = `/api/streams/${streamId}`;
+// The page may be anywhere on a site, behind a proxy: every address is relative to it.
+const base = new URL(".", location.href);
+const api = new URL(`api/streams/${streamId}`, base);
 
 let socket = null;
 let position = null; // {epoch, seq} of the latest message received
@@ -25,7 +27,7 @@ let sampleRate = 1;
 let paused = false;
 let failures = 0;
 let retryTimer = 0;
-let reconnectAfter = null; // milliseconds, from `bye`
+let reconnectAfter; // milliseconds, from `bye`; null if it says to stay away
 let token = takeToken();
 let pongTimer = 0;
 const shown = new Map(); // comment_id → list item
@@ -46,28 +48,47 @@ function streamFromUrl() {
 function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {
-    sessionStorage.setItem("lc-token", given);
+    keepToken(given);
     history.replaceState(null, "", location.pathname + location.search);
   }
-  return sessionStorage.getItem("lc-token");
+  return given || storedToken();
 }
 
 function forgetToken() {
   token = null;
-  sessionStorage.removeItem("lc-token");
+  keepToken(null);
+}
+
+// A browser that blocks site data throws on every access to the storage. The page works without it;
+// only a reload then forgets the token.
+function storedToken() {
+  try {
+    return sessionStorage.getItem("lc-token");
+  } catch {
+    return null;
+  }
+}
+
+function keepToken(text) {
+  try {
+    if (text) sessionStorage.setItem("lc-token", text);
+    else sessionStorage.removeItem("lc-token");
+  } catch {
+    // See storedToken.
+  }
 }
 
 // ---- the connection
 
 function connect() {
   clearTimeout(retryTimer);
-  const url = new URL(`/ws/${streamId}`, location.href);
+  const url = new URL(`ws/${streamId}`, base);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   if (position) {
     url.searchParams.set("epoch", position.epoch);
     url.searchParams.set("seq", position.seq);
   }
-  reconnectAfter = null;
+  reconnectAfter = undefined;
   const opened = new WebSocket(url, "lc.v1.json");
   socket = opened;
   showStatus("connecting…", "");
@@ -101,7 +122,11 @@ function closed(code, reason) {
     retryTimer = setTimeout(connect, FIRST_RETRY_MS);
     return;
   }
-  const stay = (code >= 4500 && code < 5000) || PROTOCOL_VIOLATIONS.has(code);
+  // A `bye` says whether to come back. Without one the code does.
+  const stay =
+    reconnectAfter === undefined
+      ? (code >= 4500 && code < 5000) || PROTOCOL_VIOLATIONS.has(code)
+      : reconnectAfter === null;
   if (stay) {
     showStatus(`disconnected: ${(reason || String(code)).replaceAll("_", " ")}`, "off");
     addNote(`Disconnected (${code} ${reason}). Reload the page to try again.`);
@@ -192,7 +217,7 @@ const handlers = {
   },
   gap(message) {
     if (position && message.to_seq > position.seq) position.seq = message.to_seq;
-    addNote("Some comments were skipped here. Pause to read all.");
+    addNote("Some comments were skipped here. The history has them all: reload the page.");
   },
   bye(message) {
     reconnectAfter = message.reconnect_after_ms ?? null;
@@ -264,7 +289,7 @@ function commentItem(comment) {
   time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   // `bdi` prevents a right-to-left name from reordering the text after it.
   const name = document.createElement("bdi");
-  name.className = `name hue${comment.user_id % 12}`;
+  name.className = `name hue${Number(BigInt(comment.user_id) % 12n)}`;
   name.textContent = comment.name;
   const text = document.createElement("span");
   text.className = "text";
@@ -276,8 +301,12 @@ function commentItem(comment) {
 
 async function loadHistory(limit) {
   try {
-    const headers = token ? { Authorization: `Bearer ${token}` } : {};
-    const response = await fetch(`${api}/comments?limit=${limit}`, { headers });
+    const url = `${api}/comments?limit=${limit}`;
+    // Without the token first: a proxy may need the header for a password of its own.
+    let response = await fetch(url);
+    if (response.status === 401 && token) {
+      response = await fetch(url, { headers: { Authorization: `Bearer ${token}` } });
+    }
     if (!response.ok) return;
     const page = await response.json();
     // Comments that arrived during the request are newer, so they stay below the page of history.
@@ -323,8 +352,15 @@ function showSampleRate(rate, notice) {
   $("throttle").textContent =
     notice ??
     (rate > 0
-      ? `Chat moving fast! Showing 1 in ${Math.round(1 / rate)} comments. Pause to read all.`
+      ? `Chat moving fast! Showing ${shareInWords(rate)} comments. Pause to read all.`
       : "Chat is paused. Read all comments in the history.");
+}
+
+// As the server words it in `throttle_notification`.
+function shareInWords(rate) {
+  const oneIn = Math.round(1 / rate);
+  if (oneIn >= 2 && Math.abs(oneIn * rate - 1) <= 0.05) return `1 in ${oneIn}`;
+  return `${Math.min(99, Math.max(1, Math.round(rate * 100)))} % of the`;
 }
 
 function showUser(identity) {
@@ -434,7 +470,7 @@ $("sign-in").onsubmit = (event) => {
   token = $("token").value.trim();
   $("token").value = "";
   if (!token) return;
-  sessionStorage.setItem("lc-token", token);
+  keepToken(token);
   if (!send({ type: "auth", token })) connect();
 };
 

@@ -1,16 +1,33 @@
 //! The errors that viewers, HTTP clients and operators receive. Each has a stable code, an HTTP
-//! status, whether a retry may succeed, and the close code that follows it, if any.
+//! status, whether waiting can help, and the close code that follows it, if any. [`table`] renders
+//! the list for the documents.
+
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use super::CloseCode;
 
+/// Whether and when the same request may succeed, if nothing else changes meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Waiting does not help.
+    Never,
+    /// After `retry_after_ms`, which every such error has. The value is the wait of an error whose
+    /// cause does not say how long it lasts.
+    After(u64),
+    /// After `retry_after_ms` if the error has it, otherwise never.
+    IfTimed,
+}
+
+use Retry::{After, IfTimed, Never};
+
 macro_rules! error_codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $retry:literal, $close:expr;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $status:literal, $retry:expr, $close:expr;)*) => {
         /// A stable error code. Codes may be added, but a code never changes its meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ErrorCode {
-            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+            $($(#[doc = $doc])* #[serde(rename = $text)] $name,)*
         }
 
         impl ErrorCode {
@@ -25,9 +42,15 @@ macro_rules! error_codes {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// Whether the same request may succeed later.
-            pub fn retry(self) -> bool {
+            /// Whether the same request may succeed later without any other change.
+            pub fn retry_rule(self) -> Retry {
                 match self { $(Self::$name => $retry,)* }
+            }
+
+            /// Returns the sentence that explains the code.
+            pub fn meaning(self) -> String {
+                let lines: &[&str] = match self { $(Self::$name => &[$($doc),*],)* };
+                lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
             }
 
             /// Returns the close code that follows this error on a WebSocket, or `None` if it stays
@@ -42,102 +65,140 @@ macro_rules! error_codes {
 error_codes! {
     // Invalid messages and requests.
     /// The request line, a header or a parameter is invalid.
-    BadRequest = "bad_request", 400, false, None;
+    BadRequest = "bad_request", 400, Never, None;
     /// The message is not JSON.
-    BadJson = "bad_json", 400, false, None;
+    BadJson = "bad_json", 400, Never, None;
     /// The message is not MessagePack.
-    BadMsgpack = "bad_msgpack", 400, false, None;
-    /// A field is missing, unknown, of the wrong type or out of range.
-    BadMessage = "bad_message", 400, false, None;
+    BadMsgpack = "bad_msgpack", 400, Never, None;
+    /// A field is missing, of the wrong type or out of range; in a request that changes a stream or
+    /// a setting also: unknown.
+    BadMessage = "bad_message", 400, Never, None;
     /// `type` is not a message that a client may send.
-    UnknownType = "unknown_type", 400, false, None;
+    UnknownType = "unknown_type", 400, Never, None;
     /// The text is not UTF-8.
-    BadUtf8 = "bad_utf8", 400, false, Some(CloseCode::InvalidUtf8);
+    BadUtf8 = "bad_utf8", 400, Never, Some(CloseCode::InvalidUtf8);
     /// A WebSocket framing rule was broken.
-    BadFrame = "bad_frame", 400, false, Some(CloseCode::ProtocolError);
+    BadFrame = "bad_frame", 400, Never, Some(CloseCode::ProtocolError);
     /// A text message on a binary subprotocol, or the reverse.
-    WrongFrameType = "wrong_frame_type", 400, false, Some(CloseCode::UnsupportedData);
+    WrongFrameType = "wrong_frame_type", 400, Never, Some(CloseCode::UnsupportedData);
     /// The message is larger than the limit.
-    TooLarge = "too_large", 413, false, Some(CloseCode::MessageTooBig);
+    TooLarge = "too_large", 413, Never, Some(CloseCode::MessageTooBig);
     /// Too many invalid messages in a row.
-    TooManyErrors = "too_many_errors", 429, false, Some(CloseCode::TooManyErrors);
+    TooManyErrors = "too_many_errors", 429, Never, Some(CloseCode::TooManyErrors);
     /// The comment has no visible character.
-    CommentEmpty = "comment_empty", 422, false, None;
+    CommentEmpty = "comment_empty", 422, Never, None;
     /// The comment is longer than the limit.
-    CommentTooLong = "comment_too_long", 422, false, None;
+    CommentTooLong = "comment_too_long", 422, Never, None;
     /// The comment contains control characters.
-    ControlCharacters = "control_characters", 422, false, None;
+    ControlCharacters = "control_characters", 422, Never, None;
     /// The reaction does not exist.
-    UnknownReaction = "unknown_reaction", 422, false, None;
+    UnknownReaction = "unknown_reaction", 422, Never, None;
     // Authentication and authorization.
-    /// Commenting requires a token.
-    NotAuthenticated = "not_authenticated", 401, false, None;
+    /// This requires a token.
+    NotAuthenticated = "not_authenticated", 401, Never, None;
+    /// The stream no longer admits viewers without a token.
+    TokenRequired = "token_required", 401, Never, Some(CloseCode::AuthTimeout);
     /// The token is not a JWT.
-    TokenMalformed = "token_malformed", 401, false, Some(CloseCode::Unauthorized);
+    TokenMalformed = "token_malformed", 401, Never, Some(CloseCode::Unauthorized);
     /// The algorithm of the token is not accepted. `none` never is.
-    TokenAlgorithm = "token_algorithm", 401, false, Some(CloseCode::Unauthorized);
+    TokenAlgorithm = "token_algorithm", 401, Never, Some(CloseCode::Unauthorized);
     /// The signature of the token matches no configured key.
-    TokenSignature = "token_signature", 401, false, Some(CloseCode::Unauthorized);
+    TokenSignature = "token_signature", 401, Never, Some(CloseCode::Unauthorized);
     /// The token has expired (`exp`).
-    TokenExpired = "token_expired", 401, false, Some(CloseCode::TokenExpired);
-    /// The token is not valid yet (`nbf`).
-    TokenNotYetValid = "token_not_yet_valid", 401, true, Some(CloseCode::Unauthorized);
+    TokenExpired = "token_expired", 401, Never, Some(CloseCode::TokenExpired);
+    /// The token is not valid yet (`nbf`). Retry after `retry_after_ms`.
+    TokenNotYetValid =
+        "token_not_yet_valid", 401, After(RETRY_AFTER_MS), Some(CloseCode::TokenNotYetValid);
     /// The token is from another issuer (`iss`).
-    TokenIssuer = "token_issuer", 401, false, Some(CloseCode::Unauthorized);
+    TokenIssuer = "token_issuer", 401, Never, Some(CloseCode::Unauthorized);
     /// The token is for another audience (`aud`).
-    TokenAudience = "token_audience", 401, false, Some(CloseCode::Unauthorized);
+    TokenAudience = "token_audience", 401, Never, Some(CloseCode::Unauthorized);
     /// A claim of the token is missing or out of range.
-    TokenClaims = "token_claims", 401, false, Some(CloseCode::Unauthorized);
-    /// No valid token was sent within the auth timeout.
-    AuthTimeout = "auth_timeout", 401, false, Some(CloseCode::AuthTimeout);
+    TokenClaims = "token_claims", 401, Never, Some(CloseCode::Unauthorized);
+    /// The stream requires a token, and no valid one was sent within the auth timeout.
+    AuthTimeout = "auth_timeout", 401, Never, Some(CloseCode::AuthTimeout);
     /// The role of the user does not allow this.
-    Forbidden = "forbidden", 403, false, None;
-    /// The user is banned.
-    Banned = "banned", 403, false, Some(CloseCode::Banned);
+    Forbidden = "forbidden", 403, Never, None;
+    /// The user is banned. A ban for a time has `retry_after_ms`.
+    Banned = "banned", 403, IfTimed, Some(CloseCode::Banned);
     /// The user is timed out. Retry after `retry_after_ms`.
-    TimedOut = "timed_out", 403, true, None;
+    TimedOut = "timed_out", 403, After(RETRY_AFTER_MS), None;
     // Limits.
-    /// The user has sent too many comments. Retry after `retry_after_ms`.
-    RateLimited = "rate_limited", 429, true, None;
-    /// The user or address is at its connection limit.
-    TooManyConnections = "too_many_connections", 429, true, Some(CloseCode::TooManyConnections);
-    /// The node is at its connection limit.
-    NodeFull = "node_full", 503, true, Some(CloseCode::NodeFull);
-    /// Too many viewers are connecting to the node. Retry after `retry_after_ms`.
-    ConnectionRate = "connection_rate", 503, true, None;
+    /// The user has sent too many comments or reactions. Retry after `retry_after_ms`.
+    RateLimited = "rate_limited", 429, After(RETRY_AFTER_MS), None;
+    /// The user or address is at its connection limit. By `retry_after_ms` the places of connections
+    /// that are dead without having been closed are free again.
+    TooManyConnections =
+        "too_many_connections", 429, After(10_000), Some(CloseCode::TooManyConnections);
+    /// The node is at its connection limit. Sent before the upgrade, over HTTP only.
+    NodeFull = "node_full", 503, After(RETRY_AFTER_MS), None;
+    /// Too many viewers are connecting to the node. Sent before the upgrade, over HTTP only.
+    ConnectionRate = "connection_rate", 503, After(RETRY_AFTER_MS), None;
     // Streams, paths and methods.
     /// The stream does not exist.
-    UnknownStream = "unknown_stream", 404, false, Some(CloseCode::UnknownStream);
+    UnknownStream = "unknown_stream", 404, Never, Some(CloseCode::UnknownStream);
     /// The stream is scheduled or has ended, so it does not accept comments.
-    StreamNotLive = "stream_not_live", 409, false, None;
+    StreamNotLive = "stream_not_live", 409, Never, None;
+    /// The stream has ended, so it cannot be watched. Its history remains.
+    StreamEnded = "stream_ended", 409, Never, Some(CloseCode::StreamEnded);
     /// A stream with this id already exists.
-    StreamExists = "stream_exists", 409, false, None;
+    StreamExists = "stream_exists", 409, Never, None;
     /// The path, comment, user or entry does not exist.
-    NotFound = "not_found", 404, false, None;
+    NotFound = "not_found", 404, Never, None;
     /// The path does not support this method.
-    MethodNotAllowed = "method_not_allowed", 405, false, None;
+    MethodNotAllowed = "method_not_allowed", 405, Never, None;
     /// The path does not accept this content type.
-    UnsupportedMediaType = "unsupported_media_type", 415, false, None;
+    UnsupportedMediaType = "unsupported_media_type", 415, Never, None;
     /// The request is not a WebSocket handshake of RFC 6455, version 13, over HTTP/1.1 GET.
-    BadHandshake = "bad_handshake", 426, false, None;
+    BadHandshake = "bad_handshake", 426, Never, None;
     // Moderation.
     /// The stream moderates comments before publication, and this one was rejected.
-    ModerationRejected = "moderation_rejected", 422, false, None;
+    ModerationRejected = "moderation_rejected", 422, Never, None;
     /// The stream moderates comments before publication, and this one waits for review.
-    HeldForReview = "held_for_review", 202, false, None;
+    HeldForReview = "held_for_review", 202, Never, None;
     // The state of the daemon.
     /// A queue of the node is full. Retry after `retry_after_ms`.
-    Overloaded = "overloaded", 503, true, None;
+    Overloaded = "overloaded", 503, After(RETRY_AFTER_MS), None;
     /// The disk of the event log is full. Nothing was stored.
-    StorageFull = "storage_full", 507, true, None;
+    StorageFull = "storage_full", 507, After(10_000), None;
     /// The event log is unavailable. Nothing was acknowledged.
-    LogUnavailable = "log_unavailable", 503, true, None;
+    LogUnavailable = "log_unavailable", 503, After(RETRY_AFTER_MS), None;
     /// A store is unavailable.
-    StoreUnavailable = "store_unavailable", 503, true, None;
+    StoreUnavailable = "store_unavailable", 503, After(RETRY_AFTER_MS), None;
     /// The node is shutting down.
-    ShuttingDown = "shutting_down", 503, true, Some(CloseCode::Shutdown);
+    ShuttingDown = "shutting_down", 503, After(RETRY_AFTER_MS), Some(CloseCode::Shutdown);
     /// An internal error. The log of the daemon has details.
-    Internal = "internal", 500, true, None;
+    Internal = "internal", 500, After(RETRY_AFTER_MS), None;
+}
+
+impl ErrorCode {
+    /// Whether the same request may succeed after `retry_after_ms`.
+    pub fn retry(self) -> bool {
+        matches!(self.retry_rule(), After(_))
+    }
+
+    /// Returns the code with that text.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+}
+
+/// Returns the table of all codes, in Markdown.
+pub fn table() -> String {
+    let mut out =
+        "| code | HTTP | retry | closes with | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for code in ErrorCode::ALL {
+        let retry = match code.retry_rule() {
+            Never => "",
+            After(_) => "yes",
+            IfTimed => "if timed",
+        };
+        let close = code.close_code().map(|close| close.number().to_string()).unwrap_or_default();
+        let status = code.http_status();
+        let meaning = code.meaning();
+        let _ = writeln!(out, "| `{code}` | {status} | {retry} | {close} | {meaning} |");
+    }
+    out
 }
 
 impl std::fmt::Display for ErrorCode {
@@ -161,9 +222,14 @@ pub struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// The message may quote what was sent: its control characters are replaced.
+    /// Returns an error with the usual wait of its code, if waiting can help. The message may quote
+    /// what was sent: its control characters are replaced.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: without_controls(message.into()), retry_after_ms: None }
+        let retry_after_ms = match code.retry_rule() {
+            After(wait_ms) => Some(wait_ms),
+            Never | IfTimed => None,
+        };
+        Self { code, message: without_controls(message.into()), retry_after_ms }
     }
 
     /// Adds the time after which the request may succeed.
@@ -193,8 +259,20 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    /// A client that is told to retry must not be told at the same time to stay away.
     #[test]
-    fn codes_are_unique_and_close_codes_agree_with_retry() {
+    fn retry_and_close_code_agree() {
+        for code in ErrorCode::ALL {
+            let body = ErrorBody::new(*code, "");
+            assert_eq!(body.retry_after_ms.is_some(), code.retry(), "{code}");
+            if let Some(close) = code.close_code() {
+                assert_eq!(code.retry(), close.reconnect(), "{code} closes with {close:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn codes_are_unique_and_their_texts_are_stable() {
         let texts: HashSet<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(texts.len(), ErrorCode::ALL.len());
         let numbers: HashSet<_> = CloseCode::ALL.iter().map(|code| code.number()).collect();

@@ -1,5 +1,9 @@
 //! Ids. Stream and user ids are numbers chosen by the operator, stored as `BIGINT`. Comment ids are
 //! UUIDs of version 1, so they contain their creation time and can be sorted by it.
+//!
+//! JSON carries stream and user ids as strings, because readers such as JavaScript round numbers
+//! above [`MAX_SAFE_INTEGER`]; a JSON number is accepted too. MessagePack carries integers. Every
+//! other number of the protocol stays at or below that bound.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,14 +15,34 @@ use uuid::Uuid;
 /// (RFC 9562 §5.1).
 const GREGORIAN_TO_UNIX_TICKS: u64 = 0x01B2_1DD2_1381_4000;
 
+/// The largest integer that every JSON reader represents exactly: 2^53 − 1.
+pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
 macro_rules! numeric_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(
-            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-        )]
-        #[serde(transparent)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(pub u64);
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    serializer.serialize_u64(self.0)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    deserializer.deserialize_any(NumericIdVisitor { what: $what }).map(Self)
+                } else {
+                    u64::deserialize(deserializer).map(Self)
+                }
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,13 +54,47 @@ macro_rules! numeric_id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                match text.parse::<u64>() {
-                    Ok(id) if (1..=i64::MAX as u64).contains(&id) => Ok(Self(id)),
-                    _ => Err(InvalidId { what: $what, text: text.chars().take(40).collect() }),
-                }
+                parse_numeric_id(text).map(Self).ok_or_else(|| InvalidId::new($what, text))
             }
         }
     };
+}
+
+/// Returns the number if it can be an id: digits without a sign, from 1 to 2^63 − 1.
+fn parse_numeric_id(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let id = text.parse::<u64>().ok().filter(|_| digits)?;
+    (1..=i64::MAX as u64).contains(&id).then_some(id)
+}
+
+/// Reads an id from a string or a number.
+struct NumericIdVisitor {
+    what: &'static str,
+}
+
+impl serde::de::Visitor<'_> for NumericIdVisitor {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {}: {}, as a string or a number", self.what, expected(self.what))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<u64, E> {
+        parse_numeric_id(text)
+            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<u64, E> {
+        (1..=i64::MAX as u64)
+            .contains(&number)
+            .then_some(number)
+            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<u64, E> {
+        let unsigned = u64::try_from(number).ok().filter(|number| *number > 0);
+        unsigned.ok_or_else(|| E::invalid_value(serde::de::Unexpected::Signed(number), &self))
+    }
 }
 
 numeric_id!(
@@ -56,6 +114,12 @@ numeric_id!(
 pub struct InvalidId {
     what: &'static str,
     text: String,
+}
+
+impl InvalidId {
+    fn new(what: &'static str, text: &str) -> Self {
+        Self { what, text: text.chars().take(40).collect() }
+    }
 }
 
 fn expected(what: &str) -> &'static str {
@@ -129,9 +193,7 @@ impl FromStr for CommentId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        Uuid::try_parse(text)
-            .map(Self)
-            .map_err(|_| InvalidId { what: "comment id", text: text.chars().take(40).collect() })
+        Uuid::try_parse(text).map(Self).map_err(|_| InvalidId::new("comment id", text))
     }
 }
 
@@ -139,7 +201,7 @@ impl FromStr for CommentId {
 ///
 /// It increases along a stream, but not by one, because the partition also carries deletions and
 /// other streams. It needs no counter, because it survives restarts and failovers with the log.
-/// Offsets stay far below 2^53, so JavaScript represents them exactly.
+/// Offsets stay far below [`MAX_SAFE_INTEGER`]: a million records per second reach it in 285 years.
 pub type Seq = u64;
 
 /// The identity of the event log that a [`Seq`] belongs to. A log that was lost or replaced gets a
@@ -222,9 +284,40 @@ mod tests {
         }
     }
 
+    /// Ids from tools that number across nodes differ in their last digits only, which a reader with
+    /// 53 bits rounds away.
+    #[test]
+    fn json_keeps_ids_that_differ_beyond_53_bits() {
+        let ids = [UserId(175_928_847_299_117_063), UserId(175_928_847_299_117_064)];
+        assert_eq!(ids[0].0 as f64, ids[1].0 as f64, "as numbers they are the same");
+        let json = serde_json::to_string(&ids).unwrap();
+        assert_eq!(json, r#"["175928847299117063","175928847299117064"]"#);
+        assert_eq!(serde_json::from_str::<[UserId; 2]>(&json).unwrap(), ids);
+        let numbers = "[175928847299117063,175928847299117064]";
+        assert_eq!(serde_json::from_str::<[UserId; 2]>(numbers).unwrap(), ids);
+        assert_eq!(serde_json::to_string(&StreamId(1)).unwrap(), r#""1""#, "small ids too");
+        let packed = rmp_serde::to_vec(&ids).unwrap();
+        assert_eq!(rmp_serde::from_slice::<[u64; 2]>(&packed).unwrap(), ids.map(|id| id.0));
+        assert_eq!(rmp_serde::from_slice::<[UserId; 2]>(&packed).unwrap(), ids);
+    }
+
+    #[test]
+    fn json_that_is_no_id_is_refused() {
+        for json in
+            ["0", "-1", "1.5", "1e3", "null", "[1]", r#""""#, r#"" 1""#, r#""+1""#, r#""1e3""#]
+        {
+            let error = serde_json::from_str::<UserId>(json).unwrap_err();
+            assert!(error.is_data(), "{json}");
+            assert!(error.to_string().contains("user id"), "{error}");
+        }
+        for json in ["9223372036854775808", r#""9223372036854775808""#] {
+            assert!(serde_json::from_str::<StreamId>(json).is_err(), "{json}");
+        }
+    }
+
     #[test]
     fn ids_outside_bigint_are_rejected() {
-        for text in ["0", "-1", "x", "", "9223372036854775808", "1.5"] {
+        for text in ["0", "-1", "+1", "x", "", "9223372036854775808", "1.5"] {
             let error = text.parse::<StreamId>().unwrap_err().to_string();
             assert!(error.contains("whole number from 1"), "{error}");
         }

@@ -43,11 +43,23 @@ impl SampleRate {
         match self.0 {
             1_000_000 => "Showing all comments.".to_owned(),
             0 => "Chat is paused. Read all comments in the history.".to_owned(),
-            ppm => format!(
-                "Chat moving fast! Showing 1 in {} comments. Pause to read all.",
-                (1e6 / f64::from(ppm)).round()
+            _ => format!(
+                "Chat moving fast! Showing {} comments. Pause to read all.",
+                self.in_words()
             ),
         }
+    }
+
+    /// Returns the share as "1 in 10", or as "75 % of the" where that would be off by more than a
+    /// twentieth.
+    fn in_words(self) -> String {
+        let share = self.share();
+        let one_in = (1.0 / share).round();
+        if one_in >= 2.0 && (one_in * share - 1.0).abs() <= 0.05 {
+            return format!("1 in {one_in}");
+        }
+        // Never 0 or 100, which have texts of their own.
+        format!("{} % of the", (share * 100.0).round().clamp(1.0, 99.0))
     }
 }
 
@@ -86,6 +98,7 @@ impl<'de> Deserialize<'de> for SampleRate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_sample_is_as_large_as_its_rate_and_nested() {
@@ -114,9 +127,43 @@ mod tests {
 
     #[test]
     fn the_notice_reads_as_documented() {
-        assert_eq!(
-            SampleRate::from_share(0.1).unwrap().notice(),
-            "Chat moving fast! Showing 1 in 10 comments. Pause to read all."
-        );
+        let shown = |share| {
+            let notice = SampleRate::from_share(share).unwrap().notice();
+            let text = notice.strip_prefix("Chat moving fast! Showing ").map(str::to_owned);
+            text.and_then(|text| {
+                text.strip_suffix(" comments. Pause to read all.").map(str::to_owned)
+            })
+        };
+        for (share, text) in [
+            (0.1, "1 in 10"),
+            (0.5, "1 in 2"),
+            (0.333, "1 in 3"),
+            (0.05, "1 in 20"),
+            (0.000_001, "1 in 1000000"),
+            (0.75, "75 % of the"),
+            (0.4, "40 % of the"),
+            (0.999, "99 % of the"),
+        ] {
+            assert_eq!(shown(share).as_deref(), Some(text), "{share}");
+        }
+        assert_eq!(SampleRate::ALL.notice(), "Showing all comments.");
+        assert!(SampleRate::NONE.notice().contains("history"));
+    }
+
+    proptest! {
+        /// What a viewer is told is never off by more than a twentieth, or half a percent.
+        #[test]
+        fn the_notice_tells_the_share(ppm in 1_u32..1_000_000) {
+            let notice = SampleRate(ppm).notice();
+            let words: Vec<_> = notice.split("Showing ").nth(1).unwrap().split(' ').collect();
+            let told = match words[..3] {
+                ["1", "in", n] => 1.0 / n.parse::<f64>().unwrap(),
+                [percent, "%", "of"] => percent.parse::<f64>().unwrap() / 100.0,
+                _ => panic!("{notice}"),
+            };
+            let share = f64::from(ppm) / 1e6;
+            prop_assert!((told - share).abs() <= (share / 19.0).max(0.01), "{} of {}", notice, share);
+            prop_assert!(told < 1.0);
+        }
     }
 }

@@ -66,8 +66,8 @@ impl Welcome {
             ServerMessage::Welcome { user, epoch, seq, sample_rate, viewers, .. } => {
                 Ok(Some(Self { user, epoch, seq, sample_rate, viewers }))
             }
-            ServerMessage::Error { code, message, .. } => {
-                Err(ViewerError::Refused { code, message })
+            ServerMessage::Error { code, message, retry_after_ms, .. } => {
+                Err(ViewerError::Refused { code, message, retry_after_ms })
             }
             ServerMessage::Comments(_) | ServerMessage::Gap { .. } => {
                 Err(ViewerError::BadMessage("comments before the welcome".to_owned()))

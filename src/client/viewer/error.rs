@@ -32,7 +32,9 @@ impl ConnectError {
     pub fn retry(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
-            Self::Refused { body: Some(body), .. } => body.code.retry(),
+            Self::Refused { body: Some(body), .. } => {
+                body.code.retry() || body.retry_after_ms.is_some()
+            }
             Self::Refused { status, body: None, .. } => *status == 429 || *status >= 500,
             Self::Handshake { .. } => false,
             Self::NotWelcome { error, .. } => error.retry(),
@@ -81,7 +83,7 @@ pub enum ViewerError {
     BadMessage(String),
     /// The server refused the viewer before its welcome.
     #[error("{code}: {message}")]
-    Refused { code: ErrorCode, message: String },
+    Refused { code: ErrorCode, message: String, retry_after_ms: Option<u64> },
 }
 
 impl ViewerError {
@@ -105,7 +107,7 @@ impl ViewerError {
             },
             Self::Broken(_) => true,
             Self::BadMessage(_) => false,
-            Self::Refused { code, .. } => code.retry(),
+            Self::Refused { code, retry_after_ms, .. } => code.retry() || retry_after_ms.is_some(),
         }
     }
 

@@ -32,12 +32,23 @@ impl Reconnect {
     }
 
     pub fn after_end(&mut self, error: &ViewerError) -> Option<Duration> {
-        error.retry().then(|| self.wait())
+        if let ViewerError::Refused { retry_after_ms: Some(wait_ms), .. } = error {
+            self.bye(Some(*wait_ms));
+        }
+        // A `bye` with a wait asks to come back, whatever the close code.
+        (self.requested_wait.is_some() || error.retry()).then(|| self.wait())
     }
 
     pub fn after_failure(&mut self, error: &ConnectError) -> Option<Duration> {
         if let ConnectError::Refused { body: Some(body), .. } = error {
             self.bye(body.retry_after_ms);
+        }
+        if let ConnectError::NotWelcome {
+            error: ViewerError::Refused { retry_after_ms: Some(wait_ms), .. },
+            ..
+        } = error
+        {
+            self.bye(Some(*wait_ms));
         }
         error.retry().then(|| self.wait())
     }
@@ -54,7 +65,7 @@ impl Reconnect {
 mod tests {
     use super::*;
     use crate::net::websocket::CloseStatus;
-    use crate::protocol::CloseCode;
+    use crate::protocol::{CloseCode, ErrorCode};
 
     fn closed(number: u16) -> ViewerError {
         ViewerError::Closed(CloseStatus { number, reason: String::new() })
@@ -78,6 +89,26 @@ mod tests {
         let end = closed(CloseCode::Shutdown.number());
         assert_eq!(reconnect.after_end(&end), Some(Duration::from_secs(7)));
         assert!(reconnect.after_end(&end).unwrap() <= Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_timed_ban_is_waited_for() {
+        let banned = closed(CloseCode::Banned.number());
+        assert_eq!(Reconnect::default().after_end(&banned), None);
+        let mut reconnect = Reconnect::default();
+        reconnect.bye(Some(60_000));
+        assert_eq!(reconnect.after_end(&banned), Some(Duration::from_secs(60)));
+        let refused = |retry_after_ms| ViewerError::Refused {
+            code: ErrorCode::Banned,
+            message: String::new(),
+            retry_after_ms,
+        };
+        let wait = |error| {
+            let error = ConnectError::NotWelcome { url: String::new(), error };
+            Reconnect::default().after_failure(&error)
+        };
+        assert_eq!(wait(refused(None)), None);
+        assert_eq!(wait(refused(Some(5_000))), Some(Duration::from_secs(5)));
     }
 
     #[test]

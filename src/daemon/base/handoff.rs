@@ -144,8 +144,30 @@ pub trait ViewerSink: Send + Sync + std::fmt::Debug + 'static {
         outcome: Result<(Bearer, Box<dyn Permit>), ErrorBody>,
     );
 
-    /// Closes every connection of a user with a code. Resolves to the number of connections closed.
-    fn disconnect_user(&self, user_id: UserId, code: CloseCode) -> BoxFuture<'static, u64>;
+    /// Closes every connection of a user with a code, after an error that says why. Resolves to the
+    /// number of connections closed.
+    fn disconnect_user(
+        &self,
+        user_id: UserId,
+        code: CloseCode,
+        error: Option<ErrorBody>,
+    ) -> BoxFuture<'static, u64>;
+
+    /// Pings every connection of a user, so that those that are dead are closed within the pong
+    /// timeout. Resolves to the number of connections pinged.
+    fn probe_user(&self, user_id: UserId) -> BoxFuture<'static, u64>;
+
+    /// Closes the viewers of a stream with an error, or only those without a token. Resolves to the
+    /// number of connections closed.
+    fn close_stream(
+        &self,
+        stream_id: StreamId,
+        error: ErrorBody,
+        anonymous_only: bool,
+    ) -> BoxFuture<'static, u64>;
+
+    /// Returns the streams that have viewers on this node.
+    fn watched_streams(&self) -> Vec<StreamId>;
 
     /// Sends a direct message to every connection of a user. Resolves to their number.
     fn direct(&self, user_id: UserId, from: Arc<str>, message: Arc<str>)
@@ -171,8 +193,25 @@ impl ViewerSink for NoViewers {
 
     fn authenticated(&self, _: ConnectionId, _: Result<(Bearer, Box<dyn Permit>), ErrorBody>) {}
 
-    fn disconnect_user(&self, _: UserId, _: CloseCode) -> BoxFuture<'static, u64> {
+    fn disconnect_user(
+        &self,
+        _: UserId,
+        _: CloseCode,
+        _: Option<ErrorBody>,
+    ) -> BoxFuture<'static, u64> {
         Box::pin(std::future::ready(0))
+    }
+
+    fn probe_user(&self, _: UserId) -> BoxFuture<'static, u64> {
+        Box::pin(std::future::ready(0))
+    }
+
+    fn close_stream(&self, _: StreamId, _: ErrorBody, _: bool) -> BoxFuture<'static, u64> {
+        Box::pin(std::future::ready(0))
+    }
+
+    fn watched_streams(&self) -> Vec<StreamId> {
+        Vec::new()
     }
 
     fn direct(&self, _: UserId, _: Arc<str>, _: Arc<str>) -> BoxFuture<'static, u64> {

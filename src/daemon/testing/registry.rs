@@ -160,8 +160,10 @@ impl ConnectionRegistry for TestRegistry {
         if let Some(observer) = &self.observer {
             observer(node, &command);
         }
-        let to_a_user =
-            matches!(command, NodeCommand::Disconnect { .. } | NodeCommand::Direct { .. });
+        let to_a_user = matches!(
+            command,
+            NodeCommand::Disconnect { .. } | NodeCommand::Direct { .. } | NodeCommand::Probe { .. }
+        );
         self.commands.lock().push((node.clone(), command));
         Ok(u64::from(to_a_user))
     }

@@ -1,6 +1,8 @@
 //! Decompression of permessage-deflate messages (RFC 7692 §7.2.2).
 
-use flate2::{Decompress, FlushDecompress};
+use std::borrow::Cow;
+
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::DEFLATE_TAIL;
 
@@ -8,6 +10,9 @@ use super::DEFLATE_TAIL;
 pub const WINDOW_BYTES: usize = 32 << 10;
 /// Room for a small message; more is taken as needed.
 const STEP_BYTES: usize = 4 << 10;
+/// Blocks with BFINAL set in one message. Each costs a copy of the window, and none needs more than
+/// one per fragment that its sender flushed.
+const MAX_FINAL_BLOCKS: usize = 256;
 
 /// Why a compressed message was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,54 +54,102 @@ impl Inflater {
         compressed: &[u8],
         max_bytes: usize,
     ) -> Result<Vec<u8>, InflateError> {
-        self.inflate.reset(false);
-        if !window.is_empty() {
-            self.inflate.set_dictionary(window).map_err(|_| InflateError::Malformed)?;
-        }
-        self.inflate_next(compressed, max_bytes)
+        self.restart_after(window)?;
+        self.inflate_blocks(window, compressed, max_bytes)
     }
 
-    /// Inflates a message that may refer to those this inflater has read since it was made.
+    /// Inflates a message that may refer to those this inflater has read since it was made. After a
+    /// block with BFINAL set, to those of the same message only.
     pub fn inflate_next(
         &mut self,
         compressed: &[u8],
         max_bytes: usize,
     ) -> Result<Vec<u8>, InflateError> {
-        let mut out = Vec::new();
-        if !self.inflate_part(compressed, &mut out, max_bytes)? {
-            return Err(InflateError::Malformed);
-        }
-        // A message that ends its deflate stream leaves the tail unread.
-        self.inflate_part(&DEFLATE_TAIL, &mut out, max_bytes)?;
-        Ok(out)
+        self.inflate_blocks(&[], compressed, max_bytes)
     }
 
-    /// Appends what `input` inflates to. Returns false if the deflate stream ended before `input`.
+    /// Inflates a message after `window`, which the inflater has already. A block with BFINAL set
+    /// does not end the message: the next block begins at the next byte (RFC 7692 §7.2.3.4).
+    fn inflate_blocks(
+        &mut self,
+        window: &[u8],
+        compressed: &[u8],
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, InflateError> {
+        let mut out = Vec::new();
+        let mut rest = compressed;
+        let mut window = Cow::Borrowed(window);
+        for _ in 0..=MAX_FINAL_BLOCKS {
+            let began = out.len();
+            match self.inflate_part(rest, &mut out, max_bytes)? {
+                Part::Read => {
+                    // The last block of the message continues into the tail that was cut off.
+                    self.inflate_part(&DEFLATE_TAIL, &mut out, max_bytes)?;
+                    return Ok(out);
+                }
+                // The message ends with the block itself.
+                Part::Ended { left: 0 } => return Ok(out),
+                Part::Ended { left } => {
+                    rest = &rest[rest.len() - left..];
+                    window = window_after(&window, &out[began..]).into();
+                    self.restart_after(&window)?;
+                }
+            }
+        }
+        Err(InflateError::Malformed)
+    }
+
+    /// Begins a new deflate stream that may refer to `window`.
+    fn restart_after(&mut self, window: &[u8]) -> Result<(), InflateError> {
+        self.inflate.reset(false);
+        if !window.is_empty() {
+            self.inflate.set_dictionary(window).map_err(|_| InflateError::Malformed)?;
+        }
+        Ok(())
+    }
+
+    /// Appends what `input` inflates to, up to the end of `input` or of the deflate stream.
     fn inflate_part(
         &mut self,
         mut input: &[u8],
         out: &mut Vec<u8>,
         max_bytes: usize,
-    ) -> Result<bool, InflateError> {
-        while !input.is_empty() {
+    ) -> Result<Part, InflateError> {
+        loop {
             // One byte more than allowed shows that there is more.
             out.reserve(STEP_BYTES.min(max_bytes + 1 - out.len()));
             let total_in = self.inflate.total_in();
             let out_bytes = out.len();
-            self.inflate
+            let status = self
+                .inflate
                 .decompress_vec(input, out, FlushDecompress::Sync)
                 .map_err(|_| InflateError::Malformed)?;
             let taken = (self.inflate.total_in() - total_in) as usize;
+            input = &input[taken..];
             if out.len() > max_bytes {
                 return Err(InflateError::TooLarge { max: max_bytes });
             }
-            if taken == 0 && out.len() == out_bytes {
-                return Ok(false);
+            if status == Status::StreamEnd {
+                return Ok(Part::Ended { left: input.len() });
             }
-            input = &input[taken..];
+            // Output that did not fit comes with the next input, at the latest with the tail.
+            if input.is_empty() {
+                return Ok(Part::Read);
+            }
+            if taken == 0 && out.len() == out_bytes {
+                return Err(InflateError::Malformed);
+            }
         }
-        Ok(true)
     }
+}
+
+/// How far the inflater has read its input.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    /// To the end.
+    Read,
+    /// To the end of a block with BFINAL set.
+    Ended { left: usize },
 }
 
 /// Returns the window after a message.
@@ -157,6 +210,101 @@ mod tests {
         fn any_bytes_inflate_alike_or_are_refused(bytes: Vec<u8>) {
             crate::fuzzing::deflate(&bytes);
         }
+
+        /// However the sender divides a message into blocks, and whichever of them it marks as the
+        /// last, the same text comes out.
+        #[test]
+        fn any_division_into_blocks_inflates(
+            parts in prop::collection::vec(("[a-d ]{0,300}", any::<bool>(), any::<bool>()), 0..20),
+        ) {
+            let text: String = parts.iter().map(|(part, ..)| part.as_str()).collect();
+            let mut compressed = Vec::new();
+            let mut with = compressor();
+            for (part, ends, is_stored) in &parts {
+                if *is_stored {
+                    // In its own stream, so that it may follow an end.
+                    with = Compress::new(Compression::none(), false);
+                }
+                let flush = if *ends { FlushCompress::Finish } else { FlushCompress::Full };
+                let mut block = Vec::with_capacity(part.len() + 1024);
+                with.compress_vec(part.as_bytes(), &mut block, flush).unwrap();
+                compressed.extend(block);
+                if *ends || *is_stored {
+                    with = compressor();
+                }
+            }
+            compressed.extend(compress(&mut compressor(), b""));
+            let inflated = Inflater::default().inflate_alone(&compressed, MAX_BYTES * 2).unwrap();
+            prop_assert_eq!(String::from_utf8(inflated).unwrap(), text);
+        }
+
+        /// What damaged bytes inflate to is never more than allowed, the same on every reading, and
+        /// not changed by what the inflater read before.
+        #[test]
+        fn damaged_bytes_inflate_the_same_every_time(
+            text in "[a-f ]{0,300}",
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            window: Vec<u8>,
+            max in 0_usize..400,
+        ) {
+            let mut compressed = compress(&mut compressor(), text.as_bytes());
+            for (at, byte) in &damage {
+                if !compressed.is_empty() {
+                    let at = at.index(compressed.len());
+                    compressed[at] = *byte;
+                }
+            }
+            let alone = Inflater::default().inflate_alone(&compressed, max);
+            if let Ok(inflated) = &alone {
+                prop_assert!(inflated.len() <= max);
+            }
+            if damage.is_empty() {
+                let expected = if text.len() <= max {
+                    Ok(text.into_bytes())
+                } else {
+                    Err(InflateError::TooLarge { max })
+                };
+                prop_assert_eq!(&alone, &expected);
+            }
+            let mut used = Inflater::default();
+            let _ = used.inflate_after(&window, &compressed, MAX_BYTES);
+            prop_assert_eq!(used.inflate_alone(&compressed, max), alone);
+        }
+    }
+
+    /// The examples of RFC 7692 §7.2.3, as they are printed there.
+    #[test]
+    fn examples_of_the_rfc_inflate() {
+        for (what, compressed) in [
+            ("one block", &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00][..]),
+            (
+                "a block without compression",
+                &[0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00],
+            ),
+            ("a block with BFINAL", &[0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00]),
+            (
+                "two blocks",
+                &[0xF2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xFF, 0xFF, 0xCA, 0xC9, 0xC9, 0x07, 0x00],
+            ),
+            ("BFINAL and nothing after it", &[0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]),
+        ] {
+            let inflated = Inflater::default().inflate_alone(compressed, 5);
+            assert_eq!(inflated.as_deref(), Ok(&b"Hello"[..]), "{what}");
+            let window = b"unrelated".repeat(9);
+            let inflated = Inflater::default().inflate_after(&window, compressed, 5);
+            assert_eq!(inflated.as_deref(), Ok(&b"Hello"[..]), "{what} after a window");
+        }
+        for empty in [&[0x00][..], &[0x02, 0x00], &[0x03, 0x00], &[0x03, 0x00, 0x00], &[]] {
+            assert_eq!(Inflater::default().inflate_alone(empty, 0).as_deref(), Ok(&b""[..]));
+        }
+    }
+
+    #[test]
+    fn final_blocks_are_bounded() {
+        let many = |count| [0x03_u8, 0x00].repeat(count);
+        assert!(Inflater::default().inflate_alone(&many(MAX_FINAL_BLOCKS), 0).is_ok());
+        let inflated = Inflater::default().inflate_alone(&many(MAX_FINAL_BLOCKS + 2), 0);
+        assert_eq!(inflated, Err(InflateError::Malformed));
     }
 
     #[test]
@@ -189,12 +337,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_after_the_end_of_the_stream_are_refused() {
+    fn bytes_after_a_final_block_must_be_blocks() {
         let mut compressed = Vec::with_capacity(64);
         compressor().compress_vec(b"text", &mut compressed, FlushCompress::Finish).unwrap();
         assert_eq!(Inflater::default().inflate_alone(&compressed, 100).unwrap(), b"text");
-        compressed.push(0);
+        compressed.push(0b110);
         let inflated = Inflater::default().inflate_alone(&compressed, 100);
-        assert_eq!(inflated, Err(InflateError::Malformed));
+        assert_eq!(inflated, Err(InflateError::Malformed), "block type 3 does not exist");
     }
 }

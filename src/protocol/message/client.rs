@@ -8,9 +8,10 @@ use crate::protocol::error_code::without_controls;
 /// Maximum length of a `ref`, enough for a UUID or a ULID with a prefix.
 pub const MAX_REF_CHARS: usize = 64;
 
-/// A message from a viewer.
+/// A message from a viewer. Fields that are not known are ignored, so that a newer client can talk
+/// to an older server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientMessage {
     /// A token, from a viewer that sent none in a header or query parameter, or to replace one.
     Auth { token: String },
@@ -24,8 +25,12 @@ pub enum ClientMessage {
     Reaction { reaction: String },
     /// Stops comments until `resume`. Deletions and announcements are still sent.
     Pause,
-    /// Continues comments, from where the viewer paused if they are still available.
-    Resume,
+    /// Continues comments. The viewer receives every comment it missed while paused; with `skip`, it
+    /// receives a `gap` instead.
+    Resume {
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        skip: bool,
+    },
     /// A request for a `pong`.
     Ping,
 }
@@ -36,12 +41,30 @@ pub enum ClientMessage {
 pub struct BadMessage {
     pub code: ErrorCode,
     pub message: String,
+    /// The `ref` of the message, if it could be read, so that the client knows which message was
+    /// refused.
+    pub client_ref: Option<String>,
 }
 
 impl BadMessage {
     pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: without_controls(message.into()) }
+        Self { code, message: without_controls(message.into()), client_ref: None }
     }
+
+    pub(super) fn with_ref(self, client_ref: Option<String>) -> Self {
+        Self { client_ref, ..self }
+    }
+}
+
+/// Checks the length of a `ref`.
+///
+/// # Errors
+/// What would be valid.
+pub fn check_ref(client_ref: &str) -> Result<(), String> {
+    if (1..=MAX_REF_CHARS).contains(&client_ref.chars().count()) {
+        return Ok(());
+    }
+    Err(format!("`ref` must have 1 to {MAX_REF_CHARS} characters"))
 }
 
 impl ClientMessage {
@@ -50,13 +73,11 @@ impl ClientMessage {
 
     /// Checks the limits that the types do not express.
     pub(super) fn checked(self) -> Result<Self, BadMessage> {
-        if let Self::Comment { client_ref: Some(text), .. } = &self
-            && (text.is_empty() || text.chars().count() > MAX_REF_CHARS)
+        if let Self::Comment { client_ref: Some(client_ref), .. } = &self
+            && let Err(text) = check_ref(client_ref)
         {
-            return Err(BadMessage::new(
-                ErrorCode::BadMessage,
-                format!("`ref` must have 1 to {MAX_REF_CHARS} characters"),
-            ));
+            let bad = BadMessage::new(ErrorCode::BadMessage, text);
+            return Err(bad.with_ref(Some(client_ref.clone())));
         }
         Ok(self)
     }

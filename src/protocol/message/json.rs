@@ -1,5 +1,10 @@
 //! The JSON encoding: one object per message, with the kind of message in `type`.
 
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+
 use super::{BadMessage, ClientMessage, ServerMessage};
 use crate::protocol::ErrorCode;
 
@@ -21,7 +26,37 @@ pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, serde_json::Error>
 pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
     match serde_json::from_slice::<ClientMessage>(payload) {
         Ok(message) => message.checked(),
-        Err(error) => Err(to_bad_message(&error)),
+        Err(error) => Err(to_bad_message(&error).with_ref(client_ref(payload))),
+    }
+}
+
+/// Returns the `ref` of a message that cannot be decoded as a whole.
+fn client_ref(payload: &[u8]) -> Option<String> {
+    let mut found = None;
+    // An error ends the search; a `ref` before it has been found.
+    let _ = serde_json::Deserializer::from_slice(payload).deserialize_map(RefFinder(&mut found));
+    found
+}
+
+/// Stores the value of `ref` as soon as it is read. Other values need not be valid text.
+struct RefFinder<'a>(&'a mut Option<String>);
+
+impl<'de> Visitor<'de> for RefFinder<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "ref" {
+                *self.0 = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -43,6 +78,7 @@ fn to_bad_message(error: &serde_json::Error) -> BadMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn bad_messages_have_the_right_code() {
@@ -55,10 +91,70 @@ mod tests {
             (r#"{"type":"shout"}"#, ErrorCode::UnknownType),
             (r#"{"type":"comment"}"#, ErrorCode::BadMessage),
             (r#"{"type":"comment","message":7}"#, ErrorCode::BadMessage),
-            (r#"{"type":"comment","message":"x","colour":"red"}"#, ErrorCode::BadMessage),
             (r#"{"type":"comment","message":"x","ref":""}"#, ErrorCode::BadMessage),
         ] {
             assert_eq!(decode_client(payload.as_bytes()).unwrap_err().code, code, "{payload}");
+        }
+    }
+
+    #[test]
+    fn errors_carry_the_ref_wherever_it_can_be_read() {
+        for (payload, client_ref) in [
+            (r#"{"type":"comment","message":"cut \ud83d!","ref":"r1"}"#, Some("r1")),
+            (r#"{"ref":"r1","type":"comment","message":"\udc00"}"#, Some("r1")),
+            (r#"{"type":"comment","ref":"r1"}"#, Some("r1")),
+            (r#"{"type":"comment","message":7,"ref":"r1"}"#, Some("r1")),
+            (r#"{"type":"comment","message":{"a":[1,{}]},"ref":"r1"}"#, Some("r1")),
+            (r#"{"type":"shout","message":"x","ref":"r1"}"#, Some("r1")),
+            (r#"{"message":"x","ref":"r1"}"#, Some("r1")),
+            (r#"{"ref":"r1","message":"cut off"#, Some("r1")),
+            (r#"{"type":"comment","message":"x","ref":""}"#, Some("")),
+            (r#"{"type":"comment","message":"cut off","#, None),
+            (r#"{"type":"comment","ref":7}"#, None),
+            (r#"{"type":"comment","inner":{"ref":"r1"}}"#, None),
+            (r#"["ref","r1"]"#, None),
+            ("", None),
+        ] {
+            let bad = decode_client(payload.as_bytes()).unwrap_err();
+            assert_eq!(bad.client_ref.as_deref(), client_ref, "{payload}");
+        }
+        let long = "x".repeat(65);
+        let payload = format!(r#"{{"type":"comment","message":"x","ref":"{long}"}}"#);
+        let bad = decode_client(payload.as_bytes()).unwrap_err();
+        assert_eq!((bad.code, bad.client_ref), (ErrorCode::BadMessage, Some(long)));
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored() {
+        let known = decode_client(br#"{"type":"comment","message":"hi","ref":"a"}"#).unwrap();
+        let more =
+            br#"{"type":"comment","message":"hi","ref":"a","colour":"red","v":{"n":[1]},"_":null}"#;
+        assert_eq!(decode_client(more), Ok(known));
+        for (payload, expected) in [
+            (&br#"{"type":"ping","id":1}"#[..], ClientMessage::Ping),
+            (br#"{"at":1.5,"type":"pause"}"#, ClientMessage::Pause),
+            (br#"{"type":"resume","from":1}"#, ClientMessage::Resume { skip: false }),
+            (br#"{"type":"resume","skip":true}"#, ClientMessage::Resume { skip: true }),
+        ] {
+            assert_eq!(decode_client(payload), Ok(expected));
+        }
+    }
+
+    proptest! {
+        /// Bytes that are taken for a message are one: written again, they are read as the same.
+        #[test]
+        fn accepted_bytes_are_a_message(text in r#"\{("type":"(comment|ping|resume|auth)"|"(message|ref|token)":"[a-z\\u0-9]{0,9}"|,|"skip":(true|1)|[{}]){1,7}\}"#) {
+            match decode_client(text.as_bytes()) {
+                Ok(message) => {
+                    prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+                    prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message));
+                }
+                Err(bad) => {
+                    // A wrong field may be found before the place where it is not JSON.
+                    let is_json = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+                    prop_assert!(!is_json || bad.code != ErrorCode::BadJson, "{}", bad);
+                }
+            }
         }
     }
 

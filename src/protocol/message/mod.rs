@@ -11,7 +11,7 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{BadMessage, ClientMessage, MAX_REF_CHARS};
+pub use client::{BadMessage, ClientMessage, MAX_REF_CHARS, check_ref};
 pub use server::{CommentsBatch, ServerMessage};
 
 /// The `Sec-WebSocket-Protocol` of the JSON encoding.

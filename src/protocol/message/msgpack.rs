@@ -3,15 +3,18 @@
 //! time in the id.
 //!
 //! Client: `[0, token]` auth · `[1, message, ref|nil]` comment · `[2, reaction]` · `[3]` pause ·
-//! `[4]` resume · `[5]` ping.
+//! `[4, skip]` resume · `[5]` ping. Absent fields at the end may be left out, and further fields are
+//! ignored.
 //! Server: `[0, …]` welcome · `[1, epoch, from_seq, to_seq, ppm, comments]` · `[2, …]` ack ·
 //! `[3, …]` error · `[4, …]` comment.deleted · `[5, …]` throttle · `[6, …]` reactions ·
 //! `[7, viewers]` presence · `[8, …]` direct · `[9, …]` announcement · `[10, from, to]` gap ·
 //! `[11, …]` bye · `[12]` pong · `[13, …]` like 1, the viewer's own comment outside the ranges.
 //! `docs/protocol.md` lists the fields.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer as _, Serialize};
 use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
@@ -72,48 +75,119 @@ pub fn encode_client(message: &ClientMessage) -> Vec<u8> {
         M::Comment { message, client_ref } => pack(&(1, message, client_ref)),
         M::Reaction { reaction } => pack(&(2, reaction)),
         M::Pause => pack(&(3,)),
-        M::Resume => pack(&(4,)),
+        M::Resume { skip } => pack(&(4, skip)),
         M::Ping => pack(&(5,)),
     }
 }
 
 /// Decodes a message from a viewer.
 pub fn decode_client(payload: &[u8]) -> Result<ClientMessage, BadMessage> {
-    use ClientMessage as M;
-    let bad = |error: rmp_serde::decode::Error| {
-        BadMessage::new(ErrorCode::BadMessage, format!("wrong fields: {error}"))
-    };
-    let kind = match kind(payload) {
-        Some(kind) => kind,
-        None if rmp_serde::from_slice::<serde::de::IgnoredAny>(payload).is_ok() => {
-            let text = "expected an array that starts with the kind of message";
-            return Err(BadMessage::new(ErrorCode::BadMessage, text));
+    if let Err(text) = check_encoding(payload) {
+        let bad = BadMessage::new(ErrorCode::BadMsgpack, format!("not MessagePack: {text}"));
+        return Err(bad.with_ref(client_ref(payload)));
+    }
+    let decoded = rmp_serde::Deserializer::from_read_ref(payload).deserialize_any(ClientVisitor);
+    match decoded {
+        Ok(Ok(message)) => message.checked(),
+        Ok(Err(kind)) => {
+            let expected = ClientMessage::TYPES;
+            let text = format!("kind {kind} is unknown: expected 0 to 5 ({expected})");
+            let bad = BadMessage::new(ErrorCode::UnknownType, text);
+            Err(bad.with_ref(client_ref(payload)))
         }
-        None => return Err(BadMessage::new(ErrorCode::BadMsgpack, "not MessagePack")),
-    };
-    let mut rest = payload;
-    if let Err(error) = rmp_serde::from_read::<_, serde::de::IgnoredAny>(&mut rest) {
-        return Err(BadMessage::new(ErrorCode::BadMsgpack, format!("not MessagePack: {error}")));
-    }
-    if !rest.is_empty() {
-        let text = format!("{} bytes follow the message", rest.len());
-        return Err(BadMessage::new(ErrorCode::BadMsgpack, text));
-    }
-    match kind {
-        0 => unpack(payload).map(|(_, token): (u8, _)| M::Auth { token }),
-        1 => unpack(payload)
-            .map(|(_, message, client_ref): (u8, _, _)| M::Comment { message, client_ref }),
-        2 => unpack(payload).map(|(_, reaction): (u8, _)| M::Reaction { reaction }),
-        3 => unpack(payload).map(|(_,): (u8,)| M::Pause),
-        4 => unpack(payload).map(|(_,): (u8,)| M::Resume),
-        5 => unpack(payload).map(|(_,): (u8,)| M::Ping),
-        _ => {
-            let text = format!("kind {kind} is unknown: expected 0 to 5 ({})", M::TYPES);
-            return Err(BadMessage::new(ErrorCode::UnknownType, text));
+        Err(error) => {
+            let text = format!("wrong fields: {error}");
+            Err(BadMessage::new(ErrorCode::BadMessage, text).with_ref(client_ref(payload)))
         }
     }
-    .map_err(bad)?
-    .checked()
+}
+
+/// Checks that the payload is one value in MessagePack and nothing else.
+fn check_encoding(payload: &[u8]) -> Result<(), String> {
+    let mut decoder = rmp_serde::Deserializer::new(std::io::Cursor::new(payload));
+    IgnoredAny::deserialize(&mut decoder).map_err(|error| error.to_string())?;
+    match payload.len() as u64 - decoder.position() {
+        0 => Ok(()),
+        more => Err(format!("{more} bytes follow the message")),
+    }
+}
+
+/// Returns the `ref` of a comment that cannot be decoded as a whole.
+fn client_ref(payload: &[u8]) -> Option<String> {
+    let decoded = rmp_serde::Deserializer::from_read_ref(payload).deserialize_any(RefVisitor);
+    decoded.ok().flatten()
+}
+
+/// Reads the array of a client message. Returns the kind if it is unknown.
+struct ClientVisitor;
+
+impl<'de> Visitor<'de> for ClientVisitor {
+    type Value = Result<ClientMessage, u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array that starts with the kind of message")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        use ClientMessage as M;
+        let message = match required(&mut fields, "the kind of message")? {
+            0 => M::Auth { token: required(&mut fields, "token")? },
+            1 => M::Comment {
+                message: required(&mut fields, "message")?,
+                client_ref: optional(&mut fields)?,
+            },
+            2 => M::Reaction { reaction: required(&mut fields, "reaction")? },
+            3 => M::Pause,
+            4 => M::Resume { skip: optional(&mut fields)?.unwrap_or(false) },
+            5 => M::Ping,
+            kind => {
+                skip_rest(&mut fields)?;
+                return Ok(Err(kind));
+            }
+        };
+        skip_rest(&mut fields)?;
+        Ok(Ok(message))
+    }
+}
+
+/// Reads the `ref` of a comment whose text need not be valid.
+struct RefVisitor;
+
+impl<'de> Visitor<'de> for RefVisitor {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        fields.next_element::<IgnoredAny>()?;
+        fields.next_element::<IgnoredAny>()?;
+        let client_ref = optional(&mut fields)?;
+        skip_rest(&mut fields)?;
+        Ok(client_ref)
+    }
+}
+
+/// Reads the elements that are not known: an array must be read to its end.
+fn skip_rest<'de, A: SeqAccess<'de>>(fields: &mut A) -> Result<(), A::Error> {
+    while fields.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+fn required<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
+    fields: &mut A,
+    name: &str,
+) -> Result<T, A::Error> {
+    let missing = || serde::de::Error::custom(format!("{name} is missing"));
+    fields.next_element()?.ok_or_else(missing)
+}
+
+/// Returns `None` for nil and for a field that was left out.
+fn optional<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
+    fields: &mut A,
+) -> Result<Option<T>, A::Error> {
+    Ok(fields.next_element::<Option<T>>()?.flatten())
 }
 
 /// Decodes a message from the server.
@@ -366,6 +440,57 @@ mod tests {
             crate::fuzzing::json(&bytes);
         }
 
+        /// Bytes that are taken for a message are one: written again, they are read as the same.
+        #[test]
+        fn accepted_bytes_are_a_message(
+            kind in 0_u8..8,
+            fields in proptest::collection::vec(
+                prop_oneof![
+                    Just(vec![0xC0]),
+                    Just(vec![0xC3]),
+                    "[a-z]{0,9}".prop_map(|text| rmp_serde::to_vec(&text).unwrap()),
+                    any::<u16>().prop_map(|number| rmp_serde::to_vec(&number).unwrap()),
+                    proptest::collection::vec(any::<u8>(), 0..3),
+                ],
+                0..4,
+            ),
+        ) {
+            let mut bytes = vec![0x91 + fields.len() as u8, kind];
+            fields.iter().for_each(|field| bytes.extend_from_slice(field));
+            match decode_client(&bytes) {
+                Ok(message) => {
+                    prop_assert!(kind <= 5);
+                    prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message));
+                }
+                Err(bad) => {
+                    let well_formed = check_encoding(&bytes).is_ok();
+                    prop_assert_eq!(bad.code == ErrorCode::BadMsgpack, !well_formed, "{}", bad);
+                    prop_assert_eq!(bad.code == ErrorCode::UnknownType, well_formed && kind > 5);
+                }
+            }
+        }
+
+        /// A server message that can be read is the same after it was written and read again.
+        #[test]
+        fn damaged_server_messages_are_errors_or_others(
+            message in message(),
+            at: proptest::sample::Index,
+            byte: u8,
+        ) {
+            let mut bytes = encode(&message);
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(read) = decode_server(&bytes) {
+                // Sequences that overflow or go back cannot be written as differences.
+                let in_order = |batch: &CommentsBatch| {
+                    let first = batch.comments.first().is_none_or(|c| c.seq >= batch.from_seq);
+                    first && batch.comments.is_sorted_by_key(|comment| comment.seq)
+                };
+                prop_assert!(!matches!(&read, ServerMessage::Comments(batch) if !in_order(batch)));
+                prop_assert_eq!(decode_server(&encode(&read)).unwrap(), read);
+            }
+        }
+
         #[test]
         fn client_messages_round_trip(text in ".{1,30}", with_ref: bool) {
             let client_ref = with_ref.then(|| text.clone());
@@ -387,9 +512,50 @@ mod tests {
             (&[0x91, 1], ErrorCode::BadMessage),
             (&[0x91, 3, 0xC0], ErrorCode::BadMsgpack),
             (&[0x93, 1, 7, 0xC0], ErrorCode::BadMessage),
-            (&[0x92, 3, 7], ErrorCode::BadMessage),
+            (&[0x90], ErrorCode::BadMessage),
+            (&[0x91, 3, 0], ErrorCode::BadMsgpack),
+            (&[0x92, 4, 7], ErrorCode::BadMessage),
         ] {
             assert_eq!(decode_client(payload).unwrap_err().code, code, "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn every_legal_form_of_a_message_is_read() {
+        let hi = ClientMessage::Comment { message: "hi".into(), client_ref: None };
+        for (payload, message) in [
+            (&[0x91, 5][..], ClientMessage::Ping),
+            (&[0x92, 5, 7], ClientMessage::Ping),
+            (&[0x91, 0xCC, 5], ClientMessage::Ping),
+            (&[0x91, 0xCD, 0, 5], ClientMessage::Ping),
+            (&[0xDC, 0, 1, 5], ClientMessage::Ping),
+            (&[0xDD, 0, 0, 0, 1, 5], ClientMessage::Ping),
+            (&[0x91, 4], ClientMessage::Resume { skip: false }),
+            (&[0x92, 4, 0xC0], ClientMessage::Resume { skip: false }),
+            (&[0x92, 4, 0xC3], ClientMessage::Resume { skip: true }),
+            (&[0x92, 1, 0xA2, b'h', b'i'], hi.clone()),
+            (&[0x93, 1, 0xD9, 2, b'h', b'i', 0xC0], hi.clone()),
+            (&[0x93, 1, 0xDB, 0, 0, 0, 2, b'h', b'i', 0xC0], hi.clone()),
+            (&[0x95, 1, 0xA2, b'h', b'i', 0xC0, 0x81, 1, 2, 0x90], hi),
+        ] {
+            assert_eq!(decode_client(payload), Ok(message), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn errors_carry_the_ref_wherever_it_can_be_read() {
+        for (payload, client_ref) in [
+            (&[0x93, 1, 7, 0xA1, b'r'][..], Some("r")),
+            (&[0x93, 1, 0xA2, 0xC3, 0x28, 0xA1, b'r'], Some("r")),
+            (&[0x93, 99, 0xC0, 0xA1, b'r'], Some("r")),
+            (&[0x93, 1, 0xA1, b'x', 0xA0], Some("")),
+            (&[0x93, 1, 7, 0xA1, b'r', 0], Some("r")),
+            (&[0x93, 1, 7], None),
+            (&[0x93, 1, 7, 8], None),
+            (&[0x91, 1], None),
+        ] {
+            let bad = decode_client(payload).unwrap_err();
+            assert_eq!(bad.client_ref.as_deref(), client_ref, "{payload:?}: {bad}");
         }
     }
 }

@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(config.gateway.auth_timeout, Duration::from_secs(5));
         assert_eq!(config.gateway.ping_interval, Duration::from_secs(30));
         assert_eq!(config.gateway.idle_timeout, Duration::from_secs(300));
-        assert_eq!(config.gateway.max_message_bytes.as_u64(), 4096);
+        assert_eq!(config.gateway.max_message_bytes.as_u64(), 32 << 10);
         assert_eq!(config.gateway.max_connections_per_user, 20);
         assert_eq!(config.ingest.comments_per_minute.viewer, 60);
         assert_eq!(config.shutdown.deadline, Duration::from_secs(10));
@@ -132,6 +132,21 @@ mod tests {
             ("[gatway]\n", "gatway"),
             ("[gateway]\nidle_timeout = \"1 parsec\"", "idle_timeout"),
             ("[gateway]\nmax_message_bytes = \"1 ton\"", "max_message_bytes"),
+            ("[gateway]\nmax_message_bytes = \"4 KiB\"", "at least 14048"),
+            ("[gateway]\nmax_message_bytes = \"2 MiB\"", "at most 1 MiB"),
+            ("[gateway]\npong_timeout = \"0s\"", "gateway.pong_timeout"),
+            (
+                "[ingest]\nmax_comment_chars = 501",
+                "`ingest.max_comment_bytes` must be at least 2004",
+            ),
+            (
+                "[ingest]\nmax_comment_bytes = 1999",
+                "`ingest.max_comment_bytes` must be at least 2000",
+            ),
+            (
+                "[ingest]\nmax_comment_chars = 5000\nmax_comment_bytes = 20000",
+                "`gateway.max_message_bytes` must be at least 122048",
+            ),
             ("[gateway]\nmax_connections = 0", "gateway.max_connections"),
             ("[broadcast]\nthrottle = []", "broadcast.throttle"),
             ("[cassandra]\nnodes = []", "cassandra.nodes"),

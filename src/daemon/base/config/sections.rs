@@ -14,6 +14,7 @@ use super::kafka::KafkaConfig;
 use super::moderation::ModerationConfig;
 use super::postgres::PostgresConfig;
 use super::redis::RedisConfig;
+use crate::protocol::message::MAX_REF_CHARS;
 use crate::protocol::throttle::SampleRate;
 
 /// All settings.
@@ -126,9 +127,13 @@ pub struct GatewayConfig {
     pub auth_timeout: Duration,
     #[serde(with = "humantime_serde")]
     pub ping_interval: Duration,
+    /// The time for the answer to a ping. A connection without one is closed, and its place is free.
+    #[serde(with = "humantime_serde")]
+    pub pong_timeout: Duration,
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
-    /// The largest WebSocket message. HTTP bodies may have 1 KiB more.
+    /// The largest WebSocket message. HTTP bodies may have 1 KiB more. At least
+    /// [`IngestConfig::largest_message_bytes`].
     pub max_message_bytes: ByteSize,
 }
 
@@ -146,8 +151,9 @@ impl Default for GatewayConfig {
             handshake_timeout: Duration::from_secs(3),
             auth_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(30),
+            pong_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(300),
-            max_message_bytes: ByteSize(4096),
+            max_message_bytes: ByteSize::kib(32),
         }
     }
 }
@@ -236,6 +242,25 @@ impl Default for IngestConfig {
             queue_comments: 65_536,
             ref_lifetime: Duration::from_secs(600),
         }
+    }
+}
+
+/// The most bytes of a character in UTF-8.
+pub(super) const MAX_CHAR_BYTES: usize = 4;
+/// The most bytes of JSON for a character of an accepted comment: a client may send it decomposed, as
+/// four UTF-16 units, and escape each as `\u0041`.
+const ESCAPED_CHAR_BYTES: u64 = 4 * 6;
+/// What a message with a comment has besides the text, all of it escaped: the names of the fields and
+/// a `ref` of [`MAX_REF_CHARS`] characters, and room for fields that are ignored.
+const ENVELOPE_BYTES: u64 = 512 + 12 * MAX_REF_CHARS as u64 + 768;
+
+impl IngestConfig {
+    /// Returns the size of the largest message that can carry a comment of the allowed length, in any
+    /// encoding. Escaped JSON is larger than MessagePack.
+    pub fn largest_message_bytes(&self) -> u64 {
+        (self.max_comment_chars as u64)
+            .saturating_mul(ESCAPED_CHAR_BYTES)
+            .saturating_add(ENVELOPE_BYTES)
     }
 }
 

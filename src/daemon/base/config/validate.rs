@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::sections::MAX_CHAR_BYTES;
 use super::{CassandraConfig, Config, DeliveryConfig, KafkaConfig};
 
 /// Returns the first error, with its key and the allowed values.
@@ -78,12 +79,12 @@ fn gateway(config: &Config) -> Result<(), String> {
         "gateway.connection_burst",
         "must be 0 (those of one second) to 10000000",
     )?;
-    let bytes = gateway.max_message_bytes.as_u64();
-    check((128..=1 << 20).contains(&bytes), "gateway.max_message_bytes", "must be 128 B to 1 MiB")?;
+    sizes(config)?;
     let times = [
         ("gateway.handshake_timeout", gateway.handshake_timeout),
         ("gateway.auth_timeout", gateway.auth_timeout),
         ("gateway.ping_interval", gateway.ping_interval),
+        ("gateway.pong_timeout", gateway.pong_timeout),
         ("gateway.idle_timeout", gateway.idle_timeout),
     ];
     for (key, value) in times {
@@ -94,6 +95,29 @@ fn gateway(config: &Config) -> Result<(), String> {
         "gateway.idle_timeout",
         "must be longer than gateway.ping_interval, or healthy viewers are closed",
     )
+}
+
+/// Checks that no limit on the size of a comment or message forbids what another allows.
+fn sizes(config: &Config) -> Result<(), String> {
+    let ingest = &config.ingest;
+    let least = ingest.max_comment_chars.saturating_mul(MAX_CHAR_BYTES);
+    if ingest.max_comment_bytes < least {
+        return Err(format!(
+            "`ingest.max_comment_bytes` must be at least {least}: `ingest.max_comment_chars` allows \
+             {} characters, and a character may have {MAX_CHAR_BYTES} bytes",
+            ingest.max_comment_chars
+        ));
+    }
+    let bytes = config.gateway.max_message_bytes.as_u64();
+    let least = ingest.largest_message_bytes();
+    if bytes < least {
+        return Err(format!(
+            "`gateway.max_message_bytes` must be at least {least}: so large can a comment of the {} \
+             characters that `ingest.max_comment_chars` allows be in escaped JSON",
+            ingest.max_comment_chars
+        ));
+    }
+    check(bytes <= 1 << 20, "gateway.max_message_bytes", "must be at most 1 MiB")
 }
 
 fn delivery(delivery: &DeliveryConfig) -> Result<(), String> {

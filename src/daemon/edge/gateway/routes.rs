@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue,
 };
 use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
@@ -26,7 +26,8 @@ pub(super) fn router(state: Arc<GatewayState>, operations: Operations) -> Router
         .route(
             "/api/streams/{stream_id}/comments",
             post(api::comments::submit).get(api::comments::history),
-        );
+        )
+        .layer(from_fn_with_state(state.clone(), refuse_changes_while_draining));
     Router::new()
         .route("/", get(page::index))
         .route("/viewer.js", get(page::script))
@@ -54,6 +55,21 @@ fn operation_routes(operations: Operations) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(exposition::metrics))
         .with_state(operations)
+}
+
+/// Refuses requests that store something while the node drains. Reads are answered until the end.
+/// The connection is closed, so that a client that keeps one open reaches another node with its next
+/// request.
+async fn refuse_changes_while_draining(
+    State(state): State<Arc<GatewayState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    if changes && state.board.is_draining() {
+        return websocket::draining().into_response();
+    }
+    next.run(request).await
 }
 
 async fn no_viewers() -> HttpError {

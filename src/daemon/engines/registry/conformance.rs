@@ -180,6 +180,7 @@ async fn commands_reach_only_known_nodes(
     let user_id = UserId(9);
     let commands = [
         NodeCommand::Disconnect { user_id, code: CloseCode::Banned },
+        NodeCommand::Probe { user_id },
         NodeCommand::Direct { user_id, from: "ann".into(), message: "hello".into() },
         NodeCommand::ReloadSanctions,
         NodeCommand::ReloadStream { stream_id: StreamId(1) },

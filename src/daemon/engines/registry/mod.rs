@@ -126,6 +126,8 @@ pub struct KnownNode {
 pub enum NodeCommand {
     /// Close every connection of a user.
     Disconnect { user_id: UserId, code: CloseCode },
+    /// Ping every connection of a user, so that dead ones free their places.
+    Probe { user_id: UserId },
     /// Send a message to every connection of a user.
     Direct { user_id: UserId, from: Arc<str>, message: Arc<str> },
     /// Reload sanctions from the metadata store.

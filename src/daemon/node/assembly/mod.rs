@@ -134,6 +134,7 @@ impl NodeBase {
             sink,
             sanctions: self.sanctions.clone(),
             streams: self.streams.clone(),
+            clock: self.clock.clone(),
             throttle,
             board: self.board.clone(),
             jitter: self.config.shutdown.reconnect_jitter,

@@ -14,10 +14,10 @@ use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::directory::Sanctions;
 use crate::daemon::node::log_watch::LogWatch;
 use crate::daemon::node::warm_start::tombstones::TombstoneRestorer;
 use crate::daemon::stages::broadcast::RateOverrides;
+use crate::daemon::stages::control::door;
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::protocol::CloseCode;
 
@@ -36,7 +36,7 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
         every(RELOAD_INTERVAL, stop, async move || {
             let read = reads.observe(reload(&base).await);
             match read {
-                Ok(()) => disconnect_banned(&base.sanctions, viewers.as_ref()).await,
+                Ok(()) => close_inadmissible(&base, viewers.as_ref()).await,
                 Err(error) => {
                     warn!(%error, "cannot reload metadata; the previous data stays in use");
                 }
@@ -103,15 +103,20 @@ async fn reload(base: &NodeBase) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Disconnects users whose ban reached this node only by the reload. Normally a ban arrives as a
-/// command to the nodes that hold the user.
-async fn disconnect_banned(sanctions: &Sanctions, viewers: Option<&DeliveryHandle>) {
+/// Closes viewers that would not be admitted any more, where the change reached this node only by
+/// the reload. Normally it arrives as a command.
+async fn close_inadmissible(base: &NodeBase, viewers: Option<&DeliveryHandle>) {
     let Some(viewers) = viewers else { return };
-    for user_id in sanctions.newly_banned() {
-        let closed = viewers.disconnect_user(user_id, CloseCode::Banned).await;
+    for user_id in base.sanctions.newly_banned() {
+        let ban = base.sanctions.check_ban(user_id).map(|ban| ban.error());
+        let closed = viewers.disconnect_user(user_id, CloseCode::Banned, ban).await;
         if closed > 0 {
             info!(%user_id, closed, "closed connections of a banned user that no command had closed");
         }
+    }
+    let closed = door::close_inadmissible(&base.streams, viewers, base.clock.now_ms()).await;
+    if closed > 0 {
+        info!(closed, "closed viewers of changed streams that no command had closed");
     }
 }
 

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::door::close_inadmissible_of;
+use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
@@ -25,6 +27,7 @@ pub struct LocalEndpoint {
     pub sink: Arc<dyn ViewerSink>,
     pub sanctions: Sanctions,
     pub streams: Streams,
+    pub clock: SharedClock,
     /// To the broadcast stage. Closed on a node without one.
     pub throttle: mpsc::Sender<ThrottleOrder>,
     pub board: StatusBoard,
@@ -39,8 +42,10 @@ impl CommandHandler for LocalEndpoint {
     async fn handle(&self, command: NodeCommand) -> u64 {
         match command {
             NodeCommand::Disconnect { user_id, code } => {
-                self.sink.disconnect_user(user_id, code).await
+                let ban = self.sanctions.check_ban(user_id).filter(|_| code == CloseCode::Banned);
+                self.sink.disconnect_user(user_id, code, ban.map(|ban| ban.error())).await
             }
+            NodeCommand::Probe { user_id } => self.sink.probe_user(user_id).await,
             NodeCommand::Direct { user_id, from, message } => {
                 self.sink.direct(user_id, from, message).await
             }
@@ -54,7 +59,8 @@ impl CommandHandler for LocalEndpoint {
                 if let Err(error) = self.streams.reload().await {
                     warn!(%stream_id, %error, "cannot reload a stream; its previous settings stay in use");
                 }
-                0
+                let now_ms = self.clock.now_ms();
+                close_inadmissible_of(stream_id, &self.streams, &*self.sink, now_ms).await
             }
             NodeCommand::Throttle { stream_id, sample_rate } => {
                 self.send_order(ThrottleOrder { stream_id, sample_rate }).await;

@@ -21,6 +21,7 @@
 mod actor;
 mod cluster;
 mod comments;
+pub mod door;
 mod drain;
 pub mod endpoint;
 mod error;

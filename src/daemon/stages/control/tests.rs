@@ -79,7 +79,7 @@ async fn a_ban_reaches_all_nodes_before_connections_close() {
             "a: sanctions read",
             "b: ReloadSanctions",
             "c: ReloadSanctions",
-            "a: disconnect 42 banned",
+            "a: disconnect 42 banned (you are banned: spam)",
             "b: Disconnect { user_id: UserId(42), code: Banned }",
         ]
     );
@@ -94,6 +94,20 @@ async fn a_ban_reaches_all_nodes_before_connections_close() {
     assert!(world.sanctions.check_ban(UserId(42)).is_none());
     let again = world.control.unban(&operator(), &about("42")).await.unwrap_err();
     assert_eq!(again.body().code, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn a_stream_that_requires_tokens_is_told_to_all_nodes() {
+    let world = World::new().await;
+    let patch = StreamPatch { anonymous: Some(false), ..StreamPatch::default() };
+    let outcome = world.control.update_stream(&operator(), StreamId(1), &patch).await.unwrap();
+    let lines = world.journal.lines();
+    assert!(lines.contains(&"a: close anonymous of 1: token_required".to_owned()), "{lines:?}");
+    for node in ["b", "c"] {
+        let reload = format!("{node}: ReloadStream {{ stream_id: StreamId(1) }}");
+        assert!(lines.contains(&reload), "{lines:?}");
+    }
+    assert_eq!(outcome.connections, 1, "those that it closed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,7 +31,7 @@ use crate::daemon::engines::recent::SharedRecentCache;
 use crate::daemon::engines::registry::SharedRegistry;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
-use crate::protocol::{CloseCode, NodeId, UserId};
+use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
 
 /// Bounds the requests for history pages that wait. When the queue is full, workers try again.
 const MAX_CATCH_UP_REQUESTS: usize = 4096;
@@ -120,11 +120,12 @@ impl Delivery {
             counts.push(count);
         }
         let mailboxes: Arc<[Arc<Mailbox>]> = mailboxes.into();
+        let counts: Arc<[ViewerCounts]> = counts.into();
         let compressors = Compressors::new(&parts.config.delivery);
         let presence = Arc::new(Presence {
             node: parts.node,
             registry: parts.registry,
-            workers: counts,
+            workers: counts.clone(),
             hub: hub_requests,
             board: parts.board.clone(),
             interval: parts.config.delivery.presence_interval,
@@ -145,7 +146,7 @@ impl Delivery {
             egress: Policy::new(&parts.config.delivery),
             board: parts.board.clone(),
         });
-        let handle = DeliveryHandle { mailboxes, next: Arc::default(), board: parts.board };
+        let handle = DeliveryHandle { mailboxes, next: Arc::default(), counts, board: parts.board };
         Ok(Self { handle, workers, hub, presence, catch_up, requests })
     }
 
@@ -176,6 +177,8 @@ pub struct DeliveryHandle {
     mailboxes: Arc<[Arc<Mailbox>]>,
     /// Viewers are assigned to the workers in turn, which spreads a hot stream over all cores.
     next: Arc<AtomicUsize>,
+    /// Viewers per stream of each worker.
+    counts: Arc<[ViewerCounts]>,
     board: StatusBoard,
 }
 
@@ -236,8 +239,47 @@ impl ViewerSink for DeliveryHandle {
         mailbox.send(Command::Authenticated { connection, outcome });
     }
 
-    fn disconnect_user(&self, user_id: UserId, code: CloseCode) -> BoxFuture<'static, u64> {
-        self.send_to_all(|done| Command::DisconnectUser { user_id, code, done })
+    fn disconnect_user(
+        &self,
+        user_id: UserId,
+        code: CloseCode,
+        error: Option<ErrorBody>,
+    ) -> BoxFuture<'static, u64> {
+        self.send_to_all(|done| Command::DisconnectUser {
+            user_id,
+            code,
+            error: error.clone(),
+            done,
+        })
+    }
+
+    fn probe_user(&self, user_id: UserId) -> BoxFuture<'static, u64> {
+        self.send_to_all(|done| Command::ProbeUser { user_id, done })
+    }
+
+    fn close_stream(
+        &self,
+        stream_id: StreamId,
+        error: ErrorBody,
+        anonymous_only: bool,
+    ) -> BoxFuture<'static, u64> {
+        self.send_to_all(|done| Command::CloseStream {
+            stream_id,
+            error: error.clone(),
+            anonymous_only,
+            done,
+        })
+    }
+
+    fn watched_streams(&self) -> Vec<StreamId> {
+        let mut watched: Vec<_> = self
+            .counts
+            .iter()
+            .flat_map(|counts| counts.lock().keys().copied().collect::<Vec<_>>())
+            .collect();
+        watched.sort_unstable();
+        watched.dedup();
+        watched
     }
 
     fn direct(

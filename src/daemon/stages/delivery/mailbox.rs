@@ -47,6 +47,13 @@ pub(super) enum Command {
     StreamEnded {
         stream_id: StreamId,
     },
+    /// Closes the viewers of a stream with an error, or only those without a token.
+    CloseStream {
+        stream_id: StreamId,
+        error: ErrorBody,
+        anonymous_only: bool,
+        done: oneshot::Sender<u64>,
+    },
     Replies(Vec<Reply>),
     Authenticated {
         connection: ConnectionId,
@@ -59,6 +66,13 @@ pub(super) enum Command {
     DisconnectUser {
         user_id: UserId,
         code: CloseCode,
+        /// Sent before the close.
+        error: Option<ErrorBody>,
+        done: oneshot::Sender<u64>,
+    },
+    /// Pings the connections of a user, so that dead ones are found.
+    ProbeUser {
+        user_id: UserId,
         done: oneshot::Sender<u64>,
     },
     Direct {
@@ -100,6 +114,8 @@ pub(super) struct CatchUpPage {
     /// Shared by all viewers that need the same page.
     pub(super) frames: Arc<[Bytes]>,
     pub(super) comments: u64,
+    /// Position that the page was requested for.
+    pub(super) after: Seq,
     /// Position of the viewer after the page.
     pub(super) covered_to: Seq,
     /// Position of the stream when the viewer asked.

@@ -22,7 +22,7 @@ use crate::protocol::{NodeId, StreamId};
 pub(super) struct Presence {
     pub(super) node: NodeId,
     pub(super) registry: SharedRegistry,
-    pub(super) workers: Vec<ViewerCounts>,
+    pub(super) workers: Arc<[ViewerCounts]>,
     pub(super) hub: mpsc::UnboundedSender<HubRequest>,
     pub(super) board: StatusBoard,
     pub(super) interval: Duration,
@@ -57,7 +57,7 @@ impl Presence {
 
     fn count_local(&self) -> AHashMap<StreamId, u64> {
         let mut sum = AHashMap::new();
-        for counts in &self.workers {
+        for counts in self.workers.iter() {
             for (stream_id, count) in counts.lock().iter() {
                 *sum.entry(*stream_id).or_default() += count;
             }

@@ -58,8 +58,9 @@ async fn answer(request: AuthRequest, admission: &Admission, sink: &Arc<dyn View
     sink.authenticated(request.connection, outcome);
     // A ban that came into force meanwhile may have missed the user, whom delivery did not know
     // yet.
-    if let Some(user_id) = user_id.filter(|user_id| admission.ban_error(*user_id).is_some()) {
-        sink.disconnect_user(user_id, CloseCode::Banned).await;
+    let ban = user_id.and_then(|user_id| Some((user_id, admission.ban_error(user_id)?)));
+    if let Some((user_id, error)) = ban {
+        sink.disconnect_user(user_id, CloseCode::Banned, Some(error)).await;
     }
 }
 

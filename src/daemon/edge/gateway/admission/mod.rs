@@ -14,7 +14,11 @@ mod rate;
 mod release;
 mod slots;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
 
 pub use auth_task::AuthTask;
 pub use names::NameTask;
@@ -29,11 +33,17 @@ use super::parts::GatewayParts;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::Bearer;
 use crate::daemon::engines::directory::Sanctions;
-use crate::daemon::engines::registry::{RegistryError, SharedRegistry};
+use crate::daemon::engines::registry::{NodeCommand, RegistryError, SharedRegistry};
 use crate::daemon::stages::auth::Verifier;
 use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{ErrorCode, NodeId, StreamId, UserId};
+
+/// Added to waits for dead connections: delivery measures in whole seconds, and the registry is told
+/// afterwards.
+pub(super) const ROUNDING_MS: u64 = 2_000;
+/// The time limit for reaching the nodes of a user.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Identifies bearers and registers their connections.
 #[derive(Debug)]
@@ -44,6 +54,7 @@ pub(crate) struct Admission {
     clock: SharedClock,
     node: NodeId,
     max_connections_per_user: u32,
+    pong_timeout: Duration,
     releases: ReleaseQueue,
     names: NameQueue,
 }
@@ -66,6 +77,7 @@ impl Admission {
             clock: parts.clock.clone(),
             node: parts.node.clone(),
             max_connections_per_user: parts.config.gateway.max_connections_per_user,
+            pong_timeout: parts.config.gateway.pong_timeout,
             releases,
             names,
         };
@@ -103,12 +115,35 @@ impl Admission {
         match self.registry.register(user_id, connection, limit).await {
             Ok(id) => Ok(Some(UserPermit::new(user_id, id, self.releases.clone()))),
             Err(error @ RegistryError::TooManyConnections(_)) => {
-                Err(ErrorBody::new(ErrorCode::TooManyConnections, error.to_string()))
+                self.probe(user_id).await;
+                let wait_ms = self.pong_timeout.as_millis() as u64 + ROUNDING_MS;
+                Err(ErrorBody::new(ErrorCode::TooManyConnections, error.to_string())
+                    .retry_after_ms(wait_ms))
             }
             Err(error) => {
                 tracing::debug!(%user_id, %error, "connection not registered; admitted anyway");
                 Ok(None)
             }
         }
+    }
+
+    /// Has every connection of a user pinged. Connections that broke without a word keep their
+    /// places until a ping is not answered; a user who reconnects must not wait for the next regular
+    /// one.
+    async fn probe(&self, user_id: UserId) {
+        let probes = async {
+            let connections = self.registry.locate(user_id).await.unwrap_or_default();
+            let nodes: BTreeSet<_> = connections.into_iter().map(|place| place.node).collect();
+            let commands = nodes.iter().map(|node| async move {
+                if let Err(error) =
+                    self.registry.command(node, NodeCommand::Probe { user_id }).await
+                {
+                    tracing::debug!(%user_id, %node, %error, "connections not probed");
+                }
+            });
+            join_all(commands).await;
+        };
+        // The viewer waits for its refusal meanwhile.
+        let _ = tokio::time::timeout(PROBE_TIMEOUT, probes).await;
     }
 }

@@ -20,7 +20,7 @@ use crate::daemon::edge::gateway::state::GatewayState;
 use crate::daemon::edge::http::{Answer, HttpError, json, read_json};
 use crate::daemon::engines::StoreError;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
-use crate::protocol::message::MAX_REF_CHARS;
+use crate::protocol::message::check_ref;
 use crate::protocol::{CommentId, ErrorCode, Seq, StreamId};
 
 /// Ingest normally answers within milliseconds, or fails by itself. This ends a wait for an answer
@@ -28,8 +28,8 @@ use crate::protocol::{CommentId, ErrorCode, Seq, StreamId};
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_LIMIT: usize = 100;
 
+/// As on a WebSocket, fields that are not known are ignored.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct NewComment {
     message: String,
     #[serde(default, rename = "ref")]
@@ -99,10 +99,8 @@ async fn prepare(
     let identity = caller(state, request.headers())?;
     known_stream(state, stream_id)?;
     let comment: NewComment = read_json(request, state.body_limits()).await?;
-    let fits = |text: &String| (1..=MAX_REF_CHARS).contains(&text.chars().count());
-    if !comment.client_ref.as_ref().is_none_or(fits) {
-        let text = format!("`ref` must have 1 to {MAX_REF_CHARS} characters");
-        return Err(HttpError::new(ErrorCode::BadMessage, text));
+    if let Some(client_ref) = &comment.client_ref {
+        check_ref(client_ref).map_err(|text| HttpError::new(ErrorCode::BadMessage, text))?;
     }
     let (reply, outcome) = oneshot::channel();
     let submission = Submission {

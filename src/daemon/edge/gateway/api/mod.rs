@@ -16,18 +16,25 @@ use crate::protocol::ids::InvalidId;
 use crate::protocol::stream::Stream;
 use crate::protocol::{ErrorCode, Identity, Role, StreamId};
 
-/// Returns the token of `Authorization: Bearer …`, or `None` without that header.
+/// Returns the token of `Authorization: Bearer …`, or `None` without one. Other schemes are for
+/// other layers: a browser adds `Basic` to every request to a site that is protected by a proxy.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, HttpError> {
-    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| Some(token.trim()))
-        .ok_or_else(|| {
-            HttpError::new(ErrorCode::TokenMalformed, "expected `Authorization: Bearer <token>`")
-        })
+    for value in headers.get_all(AUTHORIZATION) {
+        let bytes = value.as_bytes().trim_ascii();
+        let scheme = bytes.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or(bytes);
+        if !scheme.eq_ignore_ascii_case(b"bearer") {
+            continue;
+        }
+        let token = std::str::from_utf8(bytes[scheme.len()..].trim_ascii());
+        return match token {
+            Ok(token) if !token.is_empty() => Ok(Some(token)),
+            _ => {
+                let text = "expected `Authorization: Bearer <token>`";
+                Err(HttpError::new(ErrorCode::TokenMalformed, text))
+            }
+        };
+    }
+    Ok(None)
 }
 
 /// Parses an id from a path or a query.

@@ -76,6 +76,7 @@ pub(super) struct RefusalCodes {
     pub(super) error: String,
     pub(super) bye: String,
     pub(super) close: u16,
+    pub(super) reconnect_after_ms: Option<u64>,
 }
 
 /// A WebSocket after its handshake.
@@ -155,7 +156,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             assert_eq!(json["type"], kind);
             json["code"].as_str().unwrap().to_owned()
         };
+        let ends: Value = serde_json::from_slice(&bye).unwrap();
         RefusalCodes {
+            reconnect_after_ms: ends["reconnect_after_ms"].as_u64(),
             error: code(&error, "error"),
             bye: code(&bye, "bye"),
             close: u16::from_be_bytes([close[0], close[1]]),

@@ -37,3 +37,40 @@ async fn the_page_loads_nothing_and_never_sets_markup() {
         assert!(!html.contains(inline), "{inline} would break the policy");
     }
 }
+
+/// The page may be below any path of a site, and the site's root is another program then.
+#[tokio::test]
+async fn the_page_names_no_address_from_the_root_of_the_site() {
+    let rig = Rig::start().await;
+    let html = get(rig.address, "/").await.body;
+    let script = get(rig.address, "/viewer.js").await.body;
+    for quote in ['"', '\'', '`'] {
+        for text in [&html, &script] {
+            let from_root = format!("{quote}/");
+            assert!(!text.contains(&from_root), "{from_root}");
+        }
+    }
+    for named in ["\"viewer.css\"", "\"viewer.js\""] {
+        assert!(html.contains(named), "{named}");
+    }
+    // Both are resolved against the page.
+    assert_eq!(script.matches("new URL(`").count(), 2, "the API and the socket");
+    assert_eq!(script.matches(", base)").count(), 2);
+}
+
+/// A browser that blocks site data throws on every access, which must not stop the page.
+#[tokio::test]
+async fn the_page_expects_that_storage_throws() {
+    let rig = Rig::start().await;
+    let script = get(rig.address, "/viewer.js").await.body;
+    for blocked in ["localStorage", "indexedDB", "document.cookie", "caches."] {
+        assert!(!script.contains(blocked), "{blocked}");
+    }
+    let uses: Vec<_> = script.match_indices("sessionStorage").collect();
+    assert_eq!(uses.len(), 3);
+    for (at, _) in uses {
+        let function = script[..at].rfind("\nfunction ").unwrap();
+        let before = &script[function..at];
+        assert!(before.contains("try {") && !before.contains("catch"), "{before}");
+    }
+}

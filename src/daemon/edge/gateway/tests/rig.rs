@@ -19,6 +19,7 @@ use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
+use crate::daemon::engines::registry::ConnectionRegistry as _;
 use crate::daemon::stages::auth::Verifier;
 use crate::daemon::stages::auth::fixtures::{self, NOW_S, SECRET, StoppedClock};
 use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint};
@@ -79,20 +80,23 @@ impl Rig {
         let (sink, kept) = recording_sink();
         let bus = Arc::<TestBus>::default();
         let node = NodeId::new("one");
+        let endpoint = Arc::new(LocalEndpoint {
+            sink: sink.clone(),
+            sanctions: sanctions.clone(),
+            streams: streams.clone(),
+            clock: clock.clone(),
+            throttle: mpsc::channel(1).0,
+            board: board.clone(),
+            jitter: Duration::ZERO,
+            supervisor: Supervisor::new(CancellationToken::new()),
+        });
+        registry.set_command_handler(endpoint.clone());
         let control = Control::new(ControlParts {
             node: node.clone(),
             metadata: metadata.clone(),
             comments: comments.clone(),
             registry: registry.clone(),
-            endpoint: Arc::new(LocalEndpoint {
-                sink: sink.clone(),
-                sanctions: sanctions.clone(),
-                streams: streams.clone(),
-                throttle: mpsc::channel(1).0,
-                board: board.clone(),
-                jitter: Duration::ZERO,
-                supervisor: Supervisor::new(CancellationToken::new()),
-            }),
+            endpoint,
             log: log.clone(),
             bus: bus.clone(),
             streams: streams.clone(),

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, UserId};
+use crate::protocol::{CloseCode, ErrorCode, StreamId, UserId};
 
 pub(super) type AuthOutcome = Result<(Bearer, Box<dyn Permit>), ErrorBody>;
 
@@ -17,6 +17,11 @@ pub(super) struct RecordingSink {
     attached: mpsc::UnboundedSender<NewViewer>,
     authenticated: mpsc::UnboundedSender<(ConnectionId, AuthOutcome)>,
     pub(super) disconnected: Mutex<Vec<(UserId, CloseCode)>>,
+    pub(super) probed: Mutex<Vec<UserId>>,
+    /// The streams that it says have viewers.
+    pub(super) watched: Mutex<Vec<StreamId>>,
+    /// The streams closed, with the error and whether only for viewers without a token.
+    pub(super) closed_streams: Mutex<Vec<(StreamId, ErrorCode, bool)>>,
     /// Called while a viewer is attached, to simulate concurrent events.
     pub(super) during_attach: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -33,6 +38,9 @@ pub(super) fn recording_sink() -> (Arc<RecordingSink>, RecordedViewers) {
         attached,
         authenticated,
         disconnected: Mutex::default(),
+        probed: Mutex::default(),
+        watched: Mutex::default(),
+        closed_streams: Mutex::default(),
         during_attach: Mutex::default(),
     };
     (Arc::new(sink), RecordedViewers { attached: attached_end, authenticated: authenticated_end })
@@ -56,9 +64,33 @@ impl ViewerSink for RecordingSink {
         let _ = self.authenticated.send((connection, outcome));
     }
 
-    fn disconnect_user(&self, user_id: UserId, code: CloseCode) -> BoxFuture<'static, u64> {
+    fn disconnect_user(
+        &self,
+        user_id: UserId,
+        code: CloseCode,
+        _error: Option<ErrorBody>,
+    ) -> BoxFuture<'static, u64> {
         self.disconnected.lock().push((user_id, code));
         Box::pin(async { 1 })
+    }
+
+    fn probe_user(&self, user_id: UserId) -> BoxFuture<'static, u64> {
+        self.probed.lock().push(user_id);
+        Box::pin(async { 1 })
+    }
+
+    fn close_stream(
+        &self,
+        stream_id: StreamId,
+        error: ErrorBody,
+        anonymous_only: bool,
+    ) -> BoxFuture<'static, u64> {
+        self.closed_streams.lock().push((stream_id, error.code, anonymous_only));
+        Box::pin(async { 1 })
+    }
+
+    fn watched_streams(&self) -> Vec<StreamId> {
+        self.watched.lock().clone()
     }
 
     fn direct(

@@ -12,12 +12,13 @@ use super::client::{RefusalCodes, get, handshake, open, raw, request, shake};
 use super::rig::{Rig, eventually, sign, token};
 use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::handoff::{AuthRequest, ConnectionId, Deflate};
-use crate::daemon::engines::metadata::in_memory::sanction;
+use crate::daemon::engines::metadata::in_memory::{sanction, stream};
 use crate::daemon::stages::auth::fixtures::NOW_S;
 use crate::net::Transport;
 use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::admin::SanctionKind;
 use crate::protocol::message::{Encoding, msgpack};
+use crate::protocol::stream::{ModerationMode, Stream};
 use crate::protocol::{
     CloseCode, Epoch, ErrorCode, Role, ServerMessage, StreamId, StreamPosition, UserId,
 };
@@ -90,6 +91,31 @@ async fn a_token_in_the_header_wins_over_the_query() {
     }
 }
 
+/// A browser adds such a header to every request to a site that is protected by a proxy.
+#[tokio::test]
+async fn a_header_of_another_layer_is_ignored() {
+    let mut rig = Rig::start().await;
+    let basic = ["Authorization: Basic eDp5"];
+    let ann = token(1, "viewer");
+    let both = ["Authorization: Basic eDp5", &format!("Authorization: bearer   {ann} ")];
+    for (path, headers, user) in [
+        ("/ws/1".to_owned(), &basic[..], None),
+        (format!("/ws/1?token={ann}"), &basic, Some(1)),
+        ("/ws/1".to_owned(), &both, Some(1)),
+        ("/ws/1".to_owned(), &["Authorization: Digest username=\"\u{e9}\""], None),
+        ("/ws/1".to_owned(), &["Authorization: Bearerish x"], None),
+        ("/ws/1".to_owned(), &["Authorization:"], None),
+    ] {
+        let _client = open(rig.address, &path, headers).await;
+        let bearer = rig.viewer().await.bearer;
+        assert_eq!(bearer.map(|bearer| bearer.identity.user_id.0), user, "{path} {headers:?}");
+    }
+    let _client = open(rig.address, "/ws/2", &basic).await;
+    assert!(rig.viewer().await.must_authenticate, "it may still send `auth`");
+    let history = request(rig.address, "GET /api/streams/1/comments", &basic, b"").await;
+    assert_eq!(history.status, 200);
+}
+
 #[tokio::test]
 async fn a_closed_stream_without_a_token_requires_auth() {
     let mut rig = Rig::start().await;
@@ -110,10 +136,10 @@ async fn viewers_are_refused_with_a_close_code() {
     let forged = token(1, "viewer").replace('.', "x.");
     for (path, error, close) in [
         ("/ws/77".to_owned(), "unknown_stream", CloseCode::UnknownStream),
-        ("/ws/3".to_owned(), "stream_not_live", CloseCode::StreamEnded),
+        ("/ws/3".to_owned(), "stream_ended", CloseCode::StreamEnded),
         (query(&token(13, "viewer")), "banned", CloseCode::Banned),
         (query(&expired), "token_expired", CloseCode::TokenExpired),
-        (query(&early), "token_not_yet_valid", CloseCode::Unauthorized),
+        (query(&early), "token_not_yet_valid", CloseCode::TokenNotYetValid),
         (query(&aimed), "token_audience", CloseCode::Unauthorized),
         (query(&nameless), "token_claims", CloseCode::Unauthorized),
         (query(&forged), "token_malformed", CloseCode::Unauthorized),
@@ -128,12 +154,17 @@ async fn viewers_are_refused_with_a_close_code() {
             error: error.to_owned(),
             bye: close.as_str().to_owned(),
             close: close.number(),
+            // 50 s to go, less the tolerance of 30 s.
+            reconnect_after_ms: (error == "token_not_yet_valid").then_some(20_000),
         };
         assert_eq!(refusal, expected, "{path}");
     }
-    let basic = ["Authorization: Basic eDp5"];
-    let refusal = open(rig.address, "/ws/1", &basic).await.refusal().await;
-    assert_eq!((refusal.error.as_str(), refusal.close), ("token_malformed", 4501));
+    for bearer in ["Bearer", "bearer  ", "Bearer \u{e9}"] {
+        let header = [format!("Authorization: {bearer}")];
+        let header = header.each_ref().map(String::as_str);
+        let refusal = open(rig.address, "/ws/1", &header).await.refusal().await;
+        assert_eq!((refusal.error.as_str(), refusal.close), ("token_malformed", 4501), "{bearer}");
+    }
     assert!(rig.no_viewer(), "delivery heard of none of them");
     assert_eq!(rig.registry.count(None), 0);
 }
@@ -241,6 +272,7 @@ async fn a_draining_node_refuses_new_viewers() {
     let closing = handshake("/ws/1", &[]).replace(": Upgrade", ": Upgrade, close");
     let reply = raw(rig.address, closing.as_bytes()).await;
     assert_eq!((reply.status, reply.code().as_str()), (503, "shutting_down"));
+    assert_eq!(reply.header("connection"), Some("close"));
 }
 
 #[tokio::test]
@@ -253,7 +285,9 @@ async fn a_user_has_a_connection_limit() {
     assert_eq!(rig.registry.count(Some(5)), 2);
     let mut third = open(rig.address, &path, &[]).await;
     let refusal = third.refusal().await;
-    assert_eq!((refusal.error.as_str(), refusal.close), ("too_many_connections", 4506));
+    assert_eq!((refusal.error.as_str(), refusal.close), ("too_many_connections", 4005));
+    assert_eq!(refusal.reconnect_after_ms, Some(12_000), "the pong timeout and a little");
+    assert_eq!(rig.sink.probed.lock()[..], [UserId(5)], "dead connections are looked for");
     drop(first);
     let registry = rig.registry.clone();
     eventually("the registration is removed", || registry.count(Some(5)) == 1).await;
@@ -307,6 +341,34 @@ async fn a_ban_during_the_handover_closes_the_connection() {
         *sink.disconnected.lock() == [(UserId(5), CloseCode::Banned)]
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_stream_closed_during_the_handover_closes_the_viewer() {
+    let mut rig = Rig::start().await;
+    let (metadata, streams) = (rig.metadata.clone(), rig.streams.clone());
+    let close = move || {
+        metadata.put_stream(Stream { anonymous: false, ..stream(1, ModerationMode::Async) });
+        futures_util::FutureExt::now_or_never(streams.reload()).unwrap().unwrap();
+    };
+    *rig.sink.during_attach.lock() = Some(Box::new(close));
+    let _client = open(rig.address, "/ws/1", &[]).await;
+    let _viewer = rig.viewer().await;
+    let sink = rig.sink.clone();
+    eventually("the viewer is closed", || {
+        *sink.closed_streams.lock() == [(StreamId(1), ErrorCode::TokenRequired, true)]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_position_fits_53_bits() {
+    let mut rig = Rig::start().await;
+    let most = (1 << 53) - 1;
+    for (seq, taken) in [(most, most), (most + 1, most), (u64::MAX, most)] {
+        let _client = open(rig.address, &format!("/ws/1?epoch=1&seq={seq}"), &[]).await;
+        assert_eq!(rig.viewer().await.resume_from.unwrap().seq, taken, "{seq}");
+    }
 }
 
 #[tokio::test]

@@ -26,11 +26,12 @@ use self::handover::BareSocket;
 use self::handshake::Handshake;
 use self::parameters::Parameters;
 use self::refusal::Refusal;
-use super::admission::{ViewerPermit, ViewerSlot};
+use super::admission::{ROUNDING_MS, ViewerPermit, ViewerSlot};
 use super::state::GatewayState;
 use crate::daemon::base::handoff::{Bearer, Deflate, NewViewer};
 use crate::daemon::base::metrics::count;
 use crate::daemon::edge::http::{Answer, ConnectionSlot, HttpError};
+use crate::daemon::stages::control::door::close_inadmissible_of;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition};
@@ -75,8 +76,7 @@ pub(super) async fn upgrade(
 
 fn take_slot(state: &GatewayState) -> Result<ViewerSlot, HttpError> {
     if state.board.is_draining() {
-        let body = ErrorBody::new(ErrorCode::ShuttingDown, "the node is draining: try another");
-        return Err(body.retry_after_ms(RETRY_AFTER_MS).into());
+        return Err(draining());
     }
     let slot = state.slots.try_acquire().ok_or_else(|| {
         let max = state.config.max_connections;
@@ -94,6 +94,13 @@ fn take_slot(state: &GatewayState) -> Result<ViewerSlot, HttpError> {
     Ok(slot)
 }
 
+/// Returns the answer to whatever a draining node does not do any more.
+pub(super) fn draining() -> HttpError {
+    let text = "the node is draining: connect again to reach another node";
+    HttpError::new(ErrorCode::ShuttingDown, text)
+        .with_header("connection", HeaderValue::from_static("close"))
+}
+
 async fn admit(
     state: &GatewayState,
     stream_id: StreamId,
@@ -105,7 +112,10 @@ async fn admit(
     let bearer = token?.map(|token| state.admission.identify(&token)).transpose()?;
     slot.count_address(address).map_err(|limit| {
         let text = format!("your address already has {limit} connections, the most allowed");
+        // By then every connection was pinged, and those that are dead are closed.
+        let wait = state.config.ping_interval + state.config.pong_timeout;
         ErrorBody::new(ErrorCode::TooManyConnections, text)
+            .retry_after_ms(wait.as_millis() as u64 + ROUNDING_MS)
     })?;
     let user = match &bearer {
         Some(bearer) => state.admission.register(bearer.identity.user_id, stream_id).await?,
@@ -123,8 +133,7 @@ fn open_stream(state: &GatewayState, stream_id: StreamId) -> Result<Arc<Stream>,
     };
     if stream.state == StreamState::Ended {
         let text = format!("stream {stream_id} has ended; its history remains");
-        let error = ErrorBody::new(ErrorCode::StreamNotLive, text);
-        return Err(Refusal { error, close: CloseCode::StreamEnded });
+        return Err(ErrorBody::new(ErrorCode::StreamEnded, text).into());
     }
     Ok(stream)
 }
@@ -180,9 +189,12 @@ async fn hand_over(
         resume_from,
         permit: Box::new(admitted.permit),
     });
-    // A ban that came into force meanwhile may have missed the user, whom delivery did not know
-    // yet.
-    if let Some(user_id) = user_id.filter(|user_id| state.admission.ban_error(*user_id).is_some()) {
-        state.sink.disconnect_user(user_id, CloseCode::Banned).await;
+    // A ban or a change of the stream that came into force meanwhile may have missed the viewer, whom
+    // delivery did not know yet.
+    let ban = user_id.and_then(|user_id| Some((user_id, state.admission.ban_error(user_id)?)));
+    if let Some((user_id, error)) = ban {
+        state.sink.disconnect_user(user_id, CloseCode::Banned, Some(error)).await;
     }
+    let now_ms = state.clock.now_ms();
+    close_inadmissible_of(stream_id, &state.streams, &*state.sink, now_ms).await;
 }

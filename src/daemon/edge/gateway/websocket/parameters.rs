@@ -8,12 +8,13 @@ use serde::Deserialize;
 use crate::daemon::edge::gateway::api::bearer;
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::error_code::ErrorBody;
+use crate::protocol::ids::MAX_SAFE_INTEGER;
 use crate::protocol::{Epoch, ErrorCode, StreamPosition};
 
 #[derive(Debug)]
 pub(super) struct Parameters {
-    /// From the header, else from the query. A malformed header is an error of the viewer and is
-    /// refused in the same way as a bad token.
+    /// From the header `Authorization: Bearer`, else from the query. A malformed one is an error of
+    /// the viewer and is refused in the same way as a bad token.
     pub(super) token: Result<Option<String>, ErrorBody>,
     pub(super) resume_from: Option<StreamPosition>,
 }
@@ -32,7 +33,10 @@ impl Parameters {
         let Query(raw) = Query::<RawQuery>::try_from_uri(request.uri())
             .map_err(|error| bad(&format!("the query: {}", error.body_text())))?;
         let resume_from = match (raw.epoch, raw.seq) {
-            (Some(epoch), Some(seq)) => Some(StreamPosition { epoch: Epoch(epoch), seq }),
+            // No log reaches that far, and `welcome` repeats the position.
+            (Some(epoch), Some(seq)) => {
+                Some(StreamPosition { epoch: Epoch(epoch), seq: seq.min(MAX_SAFE_INTEGER) })
+            }
             (None, None) => None,
             _ => return Err(bad("`epoch` and `seq` must be given together or not at all")),
         };

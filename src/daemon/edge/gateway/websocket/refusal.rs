@@ -69,7 +69,9 @@ impl Refusal {
             retry_after_ms: self.error.retry_after_ms,
             client_ref: None,
         };
-        let bye = ServerMessage::Bye { code: self.close.as_str().into(), reconnect_after_ms: None };
+        // Every refusal after which waiting helps says how long.
+        let reconnect_after_ms = self.error.retry_after_ms;
+        let bye = ServerMessage::Bye { code: self.close.as_str().into(), reconnect_after_ms };
         let opcode = match encoding {
             Encoding::Json => Opcode::Text,
             Encoding::Msgpack => Opcode::Binary,

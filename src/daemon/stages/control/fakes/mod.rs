@@ -92,6 +92,7 @@ impl World {
             sink: sink.clone(),
             sanctions: sanctions.clone(),
             streams: streams.clone(),
+            clock: clock.clone(),
             throttle,
             board: board.clone(),
             jitter: Duration::from_secs(5),

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use super::Journal;
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, ViewerSink};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, UserId};
+use crate::protocol::{CloseCode, StreamId, UserId};
 
 /// Two connections of whatever user is asked for, three altogether.
 #[derive(Debug)]
@@ -33,9 +33,36 @@ impl ViewerSink for FakeSink {
     ) {
     }
 
-    fn disconnect_user(&self, user_id: UserId, code: CloseCode) -> BoxFuture<'static, u64> {
-        self.journal.note(format!("a: disconnect {user_id} {}", code.as_str()));
+    fn disconnect_user(
+        &self,
+        user_id: UserId,
+        code: CloseCode,
+        error: Option<ErrorBody>,
+    ) -> BoxFuture<'static, u64> {
+        let why = error.map(|error| format!(" ({})", error.message));
+        let code = code.as_str();
+        self.journal.note(format!("a: disconnect {user_id} {code}{}", why.unwrap_or_default()));
         async { 2 }.boxed()
+    }
+
+    fn probe_user(&self, user_id: UserId) -> BoxFuture<'static, u64> {
+        self.journal.note(format!("a: probe {user_id}"));
+        async { 2 }.boxed()
+    }
+
+    fn close_stream(
+        &self,
+        stream_id: StreamId,
+        error: ErrorBody,
+        anonymous_only: bool,
+    ) -> BoxFuture<'static, u64> {
+        let whom = if anonymous_only { "anonymous" } else { "all" };
+        self.journal.note(format!("a: close {whom} of {stream_id}: {}", error.code));
+        async { 1 }.boxed()
+    }
+
+    fn watched_streams(&self) -> Vec<StreamId> {
+        vec![StreamId(1)]
     }
 
     fn direct(

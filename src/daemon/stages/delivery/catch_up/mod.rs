@@ -174,6 +174,7 @@ impl CatchUp {
         let page = CatchUpPage {
             frames: page.frames.clone(),
             comments: page.comments,
+            after: request.after,
             covered_to: page.covered_to,
             until: request.until,
             beyond_end: page.beyond_end,

@@ -151,7 +151,8 @@ impl Worker {
             let error = ErrorBody::new(ErrorCode::TooManyErrors, text);
             self.send_error_and_close(slot, error, CloseCode::TooManyErrors);
         } else {
-            self.send_error(slot, ErrorBody::new(bad.code, bad.message), None);
+            let client_ref = bad.client_ref.map(Arc::from);
+            self.send_error(slot, ErrorBody::new(bad.code, bad.message), client_ref);
         }
     }
 
@@ -165,10 +166,7 @@ impl Worker {
             }
             ClientMessage::Reaction { reaction } => self.count_reaction(slot, &reaction),
             ClientMessage::Pause => self.pause(slot),
-            ClientMessage::Resume => {
-                self.viewers[slot].flags.clear(Flags::PAUSED);
-                self.write_pending(slot);
-            }
+            ClientMessage::Resume { skip } => self.unpause(slot, skip),
         }
     }
 
@@ -180,12 +178,36 @@ impl Worker {
         viewer.extras().behind_since.get_or_insert(before);
     }
 
+    /// Continues comments after a pause. What the viewer missed is read from the history, as after a
+    /// lost connection, because the ring has only what was broadcast; or it is skipped with a `gap`.
+    fn unpause(&mut self, slot: usize, skip: bool) {
+        let viewer = &mut self.viewers[slot];
+        if !viewer.flags.has(Flags::PAUSED) {
+            return;
+        }
+        viewer.flags.clear(Flags::PAUSED);
+        let stream = &self.streams[viewer.stream as usize];
+        if viewer.flags.has(Flags::JOINING) || viewer.seq >= stream.covered_to {
+            self.write_pending(slot);
+            return;
+        }
+        if skip {
+            viewer.flags.clear(Flags::CATCHING_UP);
+            viewer.cursor = stream.ordered.end();
+            viewer.enqueue_gap(stream.covered_to);
+        } else {
+            viewer.flags.set(Flags::CATCHING_UP);
+        }
+        self.write_pending(slot);
+    }
+
     fn request_auth(&mut self, slot: usize, token: String) {
         let connection = self.connection_id(slot);
         let stream_id = self.streams[self.viewers[slot].stream as usize].stream_id;
         let request = AuthRequest { connection, stream_id, token };
         if self.parts.requests.auth.try_send(request).is_err() {
-            self.send_error(slot, overloaded(), None);
+            let text = "more tokens are waiting to be checked than allowed; send `auth` again";
+            self.send_error(slot, ErrorBody::new(ErrorCode::Overloaded, text), None);
         }
     }
 
@@ -272,7 +294,7 @@ impl Worker {
             if let ReplyTo::Connection(connection) = submission.reply_to
                 && let Some(slot) = self.slot_of(connection)
             {
-                self.send_error(slot, error.clone(), submission.client_ref);
+                self.refuse(slot, error.clone(), submission.client_ref);
             }
         }
     }

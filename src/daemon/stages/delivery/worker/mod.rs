@@ -49,7 +49,8 @@ use crate::daemon::base::handoff::{AuthRequest, ConnectionId, ReactionCounts, Su
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
 use crate::net::websocket::Inflater;
-use crate::protocol::{CloseCode, StreamId, UserId};
+use crate::protocol::error_code::ErrorBody;
+use crate::protocol::{CloseCode, ErrorCode, StreamId, UserId};
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 const READ_BUFFER_BYTES: usize = 64 * 1024;
@@ -253,10 +254,14 @@ impl Worker {
             }
             Command::Frame { stream_id, frame } => self.push_frame(stream_id, frame),
             Command::ControlLost { stream_id } => {
-                self.close_stream(stream_id, CloseCode::SlowConsumer);
+                self.close_stream(stream_id, CloseCode::SlowConsumer, None);
             }
             Command::StreamEnded { stream_id } => {
-                self.close_stream(stream_id, CloseCode::StreamEnded);
+                let error = ErrorBody::new(ErrorCode::StreamEnded, "the stream has ended");
+                self.close_stream(stream_id, CloseCode::StreamEnded, Some(&error));
+            }
+            Command::CloseStream { stream_id, error, anonymous_only, done } => {
+                let _ = done.send(self.close_viewers_of(stream_id, &error, anonymous_only));
             }
             Command::Replies(replies) => {
                 for reply in replies {
@@ -267,8 +272,11 @@ impl Worker {
                 self.finish_auth(connection, outcome);
             }
             Command::CaughtUp { connection, page } => self.deliver_page(connection, &page),
-            Command::DisconnectUser { user_id, code, done } => {
-                let _ = done.send(self.close_user_connections(user_id, code));
+            Command::DisconnectUser { user_id, code, error, done } => {
+                let _ = done.send(self.close_user_connections(user_id, code, error.as_ref()));
+            }
+            Command::ProbeUser { user_id, done } => {
+                let _ = done.send(self.probe_user(user_id));
             }
             Command::Direct { user_id, message, done } => {
                 let _ = done.send(self.send_to_user(user_id, &message));

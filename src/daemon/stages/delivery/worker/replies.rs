@@ -101,7 +101,7 @@ impl Worker {
         }
         let Accepted { comment_id, seq, comment, shadow } = match reply.outcome {
             Ok(accepted) => accepted,
-            Err(error) => return self.deliver_refusal(slot, error, reply.client_ref),
+            Err(error) => return self.refuse(slot, error, reply.client_ref),
         };
         let ack = ServerMessage::Ack { client_ref: reply.client_ref, comment_id, seq };
         self.send_deferred(slot, &ack);
@@ -116,13 +116,11 @@ impl Worker {
         }
     }
 
-    fn deliver_refusal(&mut self, slot: usize, error: ErrorBody, client_ref: Option<Arc<str>>) {
-        let close = error.code.close_code();
-        self.send_error(slot, error, client_ref);
-        if let Some(code) = close
-            && self.viewers.contains(slot)
-        {
-            self.close(slot, code);
+    /// Sends an error, and closes the viewer if the code of the error says so.
+    pub(super) fn refuse(&mut self, slot: usize, error: ErrorBody, client_ref: Option<Arc<str>>) {
+        match error.code.close_code() {
+            Some(code) => self.send_error_and_close_with_ref(slot, error, code, client_ref),
+            None => self.send_error(slot, error, client_ref),
         }
     }
 

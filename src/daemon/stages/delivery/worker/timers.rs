@@ -1,6 +1,7 @@
 //! Deadlines of a worker, without a timer per viewer. Deadlines of equal length form a queue.
 //! Pings and idle checks visit one slice of the viewers per second, so each viewer is visited
-//! once per ping interval.
+//! once per ping interval. A viewer that does not answer its ping is closed after the pong timeout:
+//! its connection is dead, and its place is free for the user who comes back.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::handoff::ConnectionId;
 use crate::net::websocket::{Opcode, server_frame};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{CloseCode, ErrorCode};
+use crate::protocol::{CloseCode, ErrorCode, UserId};
 
 /// Time for a closed viewer to answer the close frame.
 const LINGER: Duration = Duration::from_secs(2);
@@ -28,6 +29,11 @@ pub(super) struct Timers {
     /// In the order of their deadlines: all are equally long.
     awaiting_auth: VecDeque<(Instant, ConnectionId)>,
     lingering: VecDeque<(Instant, ConnectionId)>,
+    pong_timeout: Duration,
+    /// Pings in the order of their deadlines, each with the second in which it was sent.
+    awaiting_pong: VecDeque<(Instant, (ConnectionId, u32))>,
+    /// Users whose connections were pinged for [`Worker::probe_user`], until the pongs are due.
+    probed: VecDeque<(Instant, UserId)>,
     pages_to_retry: Vec<ConnectionId>,
     next_sweep: Instant,
     /// The next slice to visit, out of `slices`.
@@ -46,6 +52,9 @@ impl Timers {
             auth_timeout: config.auth_timeout,
             awaiting_auth: VecDeque::new(),
             lingering: VecDeque::new(),
+            pong_timeout: config.pong_timeout,
+            awaiting_pong: VecDeque::new(),
+            probed: VecDeque::new(),
             pages_to_retry: Vec::new(),
             next_sweep: now + step,
             slice: 0,
@@ -75,15 +84,17 @@ impl Timers {
     pub(super) fn timeout(&self, now: Instant) -> Duration {
         let idle = self.awaiting_auth.is_empty()
             && self.lingering.is_empty()
+            && self.awaiting_pong.is_empty()
+            && self.probed.is_empty()
             && self.pages_to_retry.is_empty();
         let step = if idle { COARSE_STEP } else { FINE_STEP };
         step.min(self.next_sweep.saturating_duration_since(now))
     }
 }
 
-fn take_due(queue: &mut VecDeque<(Instant, ConnectionId)>, now: Instant) -> Option<ConnectionId> {
+fn take_due<T>(queue: &mut VecDeque<(Instant, T)>, now: Instant) -> Option<T> {
     let due = queue.front().is_some_and(|(deadline, _)| *deadline <= now);
-    if due { queue.pop_front().map(|(_, connection)| connection) } else { None }
+    if due { queue.pop_front().map(|(_, waiting)| waiting) } else { None }
 }
 
 impl Worker {
@@ -103,6 +114,11 @@ impl Worker {
                 self.remove_viewer(slot);
             }
         }
+        while let Some((connection, pinged_s)) = take_due(&mut self.timers.awaiting_pong, self.now)
+        {
+            self.close_unless_answered(connection, pinged_s);
+        }
+        while take_due(&mut self.timers.probed, self.now).is_some() {}
         for connection in std::mem::take(&mut self.timers.pages_to_retry) {
             if let Some(slot) = self.slot_of(connection)
                 && self.viewers[slot].flags.has(Flags::CATCHING_UP)
@@ -129,7 +145,6 @@ impl Worker {
         let now_s = self.now_s();
         let idle_s = self.parts.gateway.idle_timeout.as_secs().max(1) as u32;
         let ping_s = self.timers.slices as u32;
-        let ping: Bytes = server_frame(Opcode::Ping, false, b"").into();
         for slot in (slice..self.viewers.capacity()).step_by(slices) {
             let Some(viewer) = self.viewers.get_mut(slot) else { continue };
             if viewer.flags.has(Flags::CLOSING) {
@@ -138,10 +153,53 @@ impl Worker {
             let silent_s = now_s.saturating_sub(viewer.seen_s);
             if silent_s >= idle_s {
                 self.close(slot, CloseCode::IdleTimeout);
-            } else if silent_s + 1 >= ping_s && !viewer.flags.has(Flags::BLOCKED) {
-                viewer.enqueue(ping.clone());
-                self.write_pending(slot);
+            } else if silent_s + 1 >= ping_s {
+                self.ping(slot);
             }
         }
+    }
+
+    /// Sends a ping and awaits the pong. A viewer whose socket is full is sent none: it would have
+    /// to read everything before it first. It must take something in that time instead.
+    fn ping(&mut self, slot: usize) {
+        let waiting = (self.connection_id(slot), self.now_s());
+        self.timers.awaiting_pong.push_back((self.now + self.timers.pong_timeout, waiting));
+        if !self.viewers[slot].flags.has(Flags::BLOCKED) {
+            let ping: Bytes = server_frame(Opcode::Ping, false, b"").into();
+            self.viewers[slot].enqueue(ping);
+            self.write_pending(slot);
+        }
+    }
+
+    /// Closes a viewer that has neither sent nor taken anything since the second in which it was
+    /// pinged. A viewer that sent something earlier in that second is left to its next ping.
+    fn close_unless_answered(&mut self, connection: ConnectionId, pinged_s: u32) {
+        let Some(slot) = self.slot_of(connection) else { return };
+        let viewer = &self.viewers[slot];
+        // Its pong waits in the socket until it is welcomed.
+        if viewer.flags.has(Flags::JOINING) && !viewer.flags.has(Flags::MUST_AUTH) {
+            return;
+        }
+        let is_dead = viewer.seen_s < pinged_s && !viewer.took_since(pinged_s);
+        if is_dead && !viewer.flags.has(Flags::CLOSING) {
+            self.close(slot, CloseCode::IdleTimeout);
+        }
+    }
+
+    /// Pings the connections of a user now, so that those that are dead free their places within the
+    /// pong timeout. Until then further calls for the same user do nothing. Returns the number of
+    /// connections pinged.
+    pub(super) fn probe_user(&mut self, user_id: UserId) -> u64 {
+        if self.timers.probed.iter().any(|(_, probed)| *probed == user_id) {
+            return 0;
+        }
+        let slots = self.users.get(&user_id).cloned().unwrap_or_default();
+        if !slots.is_empty() {
+            self.timers.probed.push_back((self.now + self.timers.pong_timeout, user_id));
+        }
+        for slot in &slots {
+            self.ping(*slot as usize);
+        }
+        slots.len() as u64
     }
 }

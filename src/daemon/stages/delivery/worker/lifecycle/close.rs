@@ -23,17 +23,15 @@ impl Worker {
     /// Sends `bye` and a close frame. The viewer is removed when it has answered, or after a
     /// while.
     pub(crate) fn close(&mut self, slot: usize, code: CloseCode) {
-        self.close_with(slot, code, RETURN_JITTER);
+        self.close_with(slot, code, reconnect_after_ms(code, None, RETURN_JITTER));
     }
 
-    fn close_with(&mut self, slot: usize, code: CloseCode, jitter: Duration) {
+    fn close_with(&mut self, slot: usize, code: CloseCode, reconnect_after_ms: Option<u64>) {
         if self.viewers[slot].flags.has(Flags::CLOSING) {
             return;
         }
         self.leave_stream(slot);
         count(&self.metrics.connections_closed, code.as_str());
-        let reconnect_after_ms =
-            code.reconnect().then(|| rand::rng().random_range(0..=jitter.as_millis() as u64));
         let bye = ServerMessage::Bye { code: code.as_str().into(), reconnect_after_ms };
         let viewer = &mut self.viewers[slot];
         viewer.flags.set(Flags::CLOSING);
@@ -54,16 +52,30 @@ impl Worker {
         otherwise: CloseCode,
     ) {
         let code = error.code.close_code().unwrap_or(otherwise);
+        self.send_error_and_close_with_ref(slot, error, code, None);
+    }
+
+    pub(crate) fn send_error_and_close_with_ref(
+        &mut self,
+        slot: usize,
+        error: ErrorBody,
+        code: CloseCode,
+        client_ref: Option<Arc<str>>,
+    ) {
+        if self.viewers[slot].flags.has(Flags::CLOSING) {
+            return;
+        }
+        let reconnect = reconnect_after_ms(code, error.retry_after_ms, RETURN_JITTER);
         let message = ServerMessage::Error {
             code: error.code,
             message: error.message,
             retry_after_ms: error.retry_after_ms,
-            client_ref: None,
+            client_ref,
         };
         let viewer = &mut self.viewers[slot];
         let message = viewer.form.encode_private(&message);
         viewer.enqueue(message);
-        self.close(slot, code);
+        self.close_with(slot, code, reconnect);
     }
 
     /// Answers the close frame of a viewer.
@@ -145,22 +157,61 @@ impl Worker {
     }
 
     /// Closes all viewers of a stream.
-    pub(crate) fn close_stream(&mut self, stream_id: StreamId, code: CloseCode) {
+    pub(crate) fn close_stream(
+        &mut self,
+        stream_id: StreamId,
+        code: CloseCode,
+        error: Option<&ErrorBody>,
+    ) {
         let Some(&key) = self.stream_keys.get(&stream_id) else { return };
         // Frames that came before the end are written before it.
         self.fan_out_now(key);
         for slot in self.streams[key].viewers.slots().to_vec() {
-            self.close(slot as usize, code);
+            self.close_saying(slot as usize, code, error);
         }
     }
 
-    /// Closes all connections of a user and returns their number.
-    pub(crate) fn close_user_connections(&mut self, user_id: UserId, code: CloseCode) -> u64 {
-        let slots = self.users.get(&user_id).cloned().unwrap_or_default();
+    /// Closes the viewers of a stream, or only those without a token, because a rule that they were
+    /// admitted by has changed. A viewer that has not been welcomed yet because its token is missing
+    /// is left to the auth timeout. Returns the number of connections closed.
+    pub(crate) fn close_viewers_of(
+        &mut self,
+        stream_id: StreamId,
+        error: &ErrorBody,
+        anonymous_only: bool,
+    ) -> u64 {
+        let Some(&key) = self.stream_keys.get(&stream_id) else { return 0 };
+        let mut slots = self.streams[key].viewers.slots().to_vec();
+        slots.retain(|slot| {
+            let viewer = &self.viewers[*slot as usize];
+            let is_anonymous = viewer.identity.is_none() && !viewer.flags.has(Flags::MUST_AUTH);
+            is_anonymous || !anonymous_only
+        });
         for slot in &slots {
-            self.close(*slot as usize, code);
+            self.close_saying(*slot as usize, CloseCode::Unauthorized, Some(error));
         }
         slots.len() as u64
+    }
+
+    /// Closes all connections of a user and returns their number.
+    pub(crate) fn close_user_connections(
+        &mut self,
+        user_id: UserId,
+        code: CloseCode,
+        error: Option<&ErrorBody>,
+    ) -> u64 {
+        let slots = self.users.get(&user_id).cloned().unwrap_or_default();
+        for slot in &slots {
+            self.close_saying(*slot as usize, code, error);
+        }
+        slots.len() as u64
+    }
+
+    fn close_saying(&mut self, slot: usize, code: CloseCode, error: Option<&ErrorBody>) {
+        match error {
+            Some(error) => self.send_error_and_close(slot, error.clone(), code),
+            None => self.close(slot, code),
+        }
     }
 
     /// Sends a message to all connections of a user and returns their number.
@@ -184,7 +235,7 @@ impl Worker {
         self.closing_all = Some(ClosingAll { viewers: slots.len() as u64, done });
         for slot in slots {
             if self.viewers.contains(slot) {
-                self.close_with(slot, code, jitter);
+                self.close_with(slot, code, reconnect_after_ms(code, None, jitter));
             }
         }
         self.finish_close_all();
@@ -224,4 +275,12 @@ impl Worker {
             counts.remove(&stream_id);
         }
     }
+}
+
+/// Returns when a closed viewer should reconnect: after the wait of its error, or else after a time
+/// drawn from `0..=jitter`. `None` if waiting does not help.
+fn reconnect_after_ms(code: CloseCode, wait_ms: Option<u64>, jitter: Duration) -> Option<u64> {
+    wait_ms.or_else(|| {
+        code.reconnect().then(|| rand::rng().random_range(0..=jitter.as_millis() as u64))
+    })
 }

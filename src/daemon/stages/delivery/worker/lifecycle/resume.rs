@@ -69,6 +69,11 @@ impl Worker {
         if viewer.flags.has(Flags::CLOSING) {
             return;
         }
+        // The viewer has skipped ahead since it asked.
+        if !viewer.flags.has(Flags::CATCHING_UP) || page.after != viewer.seq {
+            self.write_pending(slot);
+            return;
+        }
         let progress = page.covered_to > viewer.seq;
         viewer.seq = viewer.seq.max(page.covered_to);
         for frame in page.frames.iter() {

@@ -41,7 +41,7 @@ fn comment(seq: Seq) -> SequencedComment {
     let filler = "no way he made that jump ".repeat(seq as usize % 11);
     SequencedComment {
         comment_id: sample_comment_id(seq),
-        user_id: UserId(seq % 13),
+        user_id: UserId(seq % 13 + 1),
         name: format!("viewer {}", seq % 13).into(),
         message: format!("{seq}: {filler}").into(),
         created_at: 1_700_000_000_000 + seq,
