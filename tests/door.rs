@@ -1,4 +1,5 @@
-//! The rules of the door hold for viewers who are inside, and nobody is kept out by a passing state.
+//! The rules of the door hold for viewers who are inside, and nobody is kept out by a passing
+//! state.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,8 +1,8 @@
 //! WebSocket close codes.
 //!
 //! A `bye` with `reconnect_after_ms` precedes every close after which waiting helps: always with a
-//! code from 4000 to 4499, and with 4503 if the ban is for a time. After any other code from 4500 to
-//! 4999 a client should not reconnect unchanged. The 10xx codes are those of RFC 6455. [`table`]
+//! code from 4000 to 4499, and with 4503 if the ban is for a time. After any other code from 4500
+//! to 4999 a client should not reconnect unchanged. The 10xx codes are those of RFC 6455. [`table`]
 //! renders the list for the documents.
 
 use std::fmt::Write as _;

@@ -126,8 +126,8 @@ error_codes! {
     // Limits.
     /// The user has sent too many comments or reactions. Retry after `retry_after_ms`.
     RateLimited = "rate_limited", 429, After(RETRY_AFTER_MS), None;
-    /// The user or address is at its connection limit. By `retry_after_ms` the places of connections
-    /// that are dead without having been closed are free again.
+    /// The user or address is at its connection limit. By `retry_after_ms` the places of
+    /// connections that are dead without having been closed are free again.
     TooManyConnections =
         "too_many_connections", 429, After(10_000), Some(CloseCode::TooManyConnections);
     /// The node is at its connection limit. Sent before the upgrade, over HTTP only.

@@ -25,8 +25,8 @@ pub enum ClientMessage {
     Reaction { reaction: String },
     /// Stops comments until `resume`. Deletions and announcements are still sent.
     Pause,
-    /// Continues comments. The viewer receives every comment it missed while paused; with `skip`, it
-    /// receives a `gap` instead.
+    /// Continues comments. The viewer receives every comment it missed while paused; with `skip`,
+    /// it receives a `gap` instead.
     Resume {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         skip: bool,

@@ -3,8 +3,8 @@
 //! time in the id.
 //!
 //! Client: `[0, token]` auth · `[1, message, ref|nil]` comment · `[2, reaction]` · `[3]` pause ·
-//! `[4, skip]` resume · `[5]` ping. Absent fields at the end may be left out, and further fields are
-//! ignored.
+//! `[4, skip]` resume · `[5]` ping. Absent fields at the end may be left out, and further fields
+//! are ignored.
 //! Server: `[0, …]` welcome · `[1, epoch, from_seq, to_seq, ppm, comments]` · `[2, …]` ack ·
 //! `[3, …]` error · `[4, …]` comment.deleted · `[5, …]` throttle · `[6, …]` reactions ·
 //! `[7, viewers]` presence · `[8, …]` direct · `[9, …]` announcement · `[10, from, to]` gap ·

@@ -127,7 +127,8 @@ pub struct GatewayConfig {
     pub auth_timeout: Duration,
     #[serde(with = "humantime_serde")]
     pub ping_interval: Duration,
-    /// The time for the answer to a ping. A connection without one is closed, and its place is free.
+    /// The time for the answer to a ping. A connection without one is closed, and its place is
+    /// free.
     #[serde(with = "humantime_serde")]
     pub pong_timeout: Duration,
     #[serde(with = "humantime_serde")]
@@ -247,16 +248,16 @@ impl Default for IngestConfig {
 
 /// The most bytes of a character in UTF-8.
 pub(super) const MAX_CHAR_BYTES: usize = 4;
-/// The most bytes of JSON for a character of an accepted comment: a client may send it decomposed, as
-/// four UTF-16 units, and escape each as `\u0041`.
+/// The most bytes of JSON for a character of an accepted comment: a client may send it decomposed,
+/// as four UTF-16 units, and escape each as `\u0041`.
 const ESCAPED_CHAR_BYTES: u64 = 4 * 6;
-/// What a message with a comment has besides the text, all of it escaped: the names of the fields and
-/// a `ref` of [`MAX_REF_CHARS`] characters, and room for fields that are ignored.
+/// What a message with a comment has besides the text, all of it escaped: the names of the fields
+/// and a `ref` of [`MAX_REF_CHARS`] characters, and room for fields that are ignored.
 const ENVELOPE_BYTES: u64 = 512 + 12 * MAX_REF_CHARS as u64 + 768;
 
 impl IngestConfig {
-    /// Returns the size of the largest message that can carry a comment of the allowed length, in any
-    /// encoding. Escaped JSON is larger than MessagePack.
+    /// Returns the size of the largest message that can carry a comment of the allowed length, in
+    /// any encoding. Escaped JSON is larger than MessagePack.
     pub fn largest_message_bytes(&self) -> u64 {
         (self.max_comment_chars as u64)
             .saturating_mul(ESCAPED_CHAR_BYTES)

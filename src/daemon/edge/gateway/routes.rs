@@ -58,8 +58,8 @@ fn operation_routes(operations: Operations) -> Router {
 }
 
 /// Refuses requests that store something while the node drains. Reads are answered until the end.
-/// The connection is closed, so that a client that keeps one open reaches another node with its next
-/// request.
+/// The connection is closed, so that a client that keeps one open reaches another node with its
+/// next request.
 async fn refuse_changes_while_draining(
     State(state): State<Arc<GatewayState>>,
     request: Request,

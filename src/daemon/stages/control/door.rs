@@ -1,9 +1,9 @@
 //! The rules of the door, applied to viewers who are inside already.
 //!
 //! A viewer is admitted if its stream exists, has not ended, and admits viewers without a token or
-//! the viewer has one. A rule that changes while viewers watch applies to them too. The other rules of
-//! the door are applied elsewhere: bans by [`LocalEndpoint`](super::LocalEndpoint) and the periodic
-//! reload, and the expiry of tokens by delivery.
+//! the viewer has one. A rule that changes while viewers watch applies to them too. The other rules
+//! of the door are applied elsewhere: bans by [`LocalEndpoint`](super::LocalEndpoint) and the
+//! periodic reload, and the expiry of tokens by delivery.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::protocol::error_code::ErrorBody;
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::{ErrorCode, StreamId};
 
-/// The end of a stream comes through the bus, behind its last comments. Viewers that it did not reach
-/// are closed this long after the end.
+/// The end of a stream comes through the bus, behind its last comments. Viewers that it did not
+/// reach are closed this long after the end.
 const END_GRACE: Duration = Duration::from_secs(5);
 
 /// Closes the viewers of this node that would not be admitted any more. Returns their number.

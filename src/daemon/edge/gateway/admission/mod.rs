@@ -39,8 +39,8 @@ use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{ErrorCode, NodeId, StreamId, UserId};
 
-/// Added to waits for dead connections: delivery measures in whole seconds, and the registry is told
-/// afterwards.
+/// Added to waits for dead connections: delivery measures in whole seconds, and the registry is
+/// told afterwards.
 pub(super) const ROUNDING_MS: u64 = 2_000;
 /// The time limit for reaching the nodes of a user.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -128,8 +128,8 @@ impl Admission {
     }
 
     /// Has every connection of a user pinged. Connections that broke without a word keep their
-    /// places until a ping is not answered; a user who reconnects must not wait for the next regular
-    /// one.
+    /// places until a ping is not answered; a user who reconnects must not wait for the next
+    /// regular one.
     async fn probe(&self, user_id: UserId) {
         let probes = async {
             let connections = self.registry.locate(user_id).await.unwrap_or_default();

@@ -189,8 +189,8 @@ async fn hand_over(
         resume_from,
         permit: Box::new(admitted.permit),
     });
-    // A ban or a change of the stream that came into force meanwhile may have missed the viewer, whom
-    // delivery did not know yet.
+    // A ban or a change of the stream that came into force meanwhile may have missed the viewer,
+    // whom delivery did not know yet.
     let ban = user_id.and_then(|user_id| Some((user_id, state.admission.ban_error(user_id)?)));
     if let Some((user_id, error)) = ban {
         state.sink.disconnect_user(user_id, CloseCode::Banned, Some(error)).await;

@@ -178,8 +178,9 @@ impl Worker {
         viewer.extras().behind_since.get_or_insert(before);
     }
 
-    /// Continues comments after a pause. What the viewer missed is read from the history, as after a
-    /// lost connection, because the ring has only what was broadcast; or it is skipped with a `gap`.
+    /// Continues comments after a pause. What the viewer missed is read from the history, as after
+    /// a lost connection, because the ring has only what was broadcast; or it is skipped with a
+    /// `gap`.
     fn unpause(&mut self, slot: usize, skip: bool) {
         let viewer = &mut self.viewers[slot];
         if !viewer.flags.has(Flags::PAUSED) {

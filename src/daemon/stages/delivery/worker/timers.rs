@@ -186,9 +186,9 @@ impl Worker {
         }
     }
 
-    /// Pings the connections of a user now, so that those that are dead free their places within the
-    /// pong timeout. Until then further calls for the same user do nothing. Returns the number of
-    /// connections pinged.
+    /// Pings the connections of a user now, so that those that are dead free their places within
+    /// the pong timeout. Until then further calls for the same user do nothing. Returns the number
+    /// of connections pinged.
     pub(super) fn probe_user(&mut self, user_id: UserId) -> u64 {
         if self.timers.probed.iter().any(|(_, probed)| *probed == user_id) {
             return 0;

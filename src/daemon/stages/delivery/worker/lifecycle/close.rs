@@ -172,8 +172,8 @@ impl Worker {
     }
 
     /// Closes the viewers of a stream, or only those without a token, because a rule that they were
-    /// admitted by has changed. A viewer that has not been welcomed yet because its token is missing
-    /// is left to the auth timeout. Returns the number of connections closed.
+    /// admitted by has changed. A viewer that has not been welcomed yet because its token is
+    /// missing is left to the auth timeout. Returns the number of connections closed.
     pub(crate) fn close_viewers_of(
         &mut self,
         stream_id: StreamId,
