@@ -51,6 +51,7 @@ fn snapshot(uptime_ms: u64) -> String {
         breakers: vec![],
         nodes: vec![node("edge-1")],
         unreachable: vec![],
+        problems: Vec::new(),
     };
     serde_json::to_string(&snapshot).unwrap() + "\n"
 }

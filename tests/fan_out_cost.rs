@@ -26,6 +26,7 @@ use live_comments::daemon::base::handoff::{
 use live_comments::daemon::base::status::StatusBoard;
 use live_comments::daemon::engines::bus::{Batch, BusMessage, SharedBus};
 use live_comments::daemon::engines::choose::Engines;
+use live_comments::daemon::engines::registry::NodeIdentity;
 use live_comments::daemon::stages::delivery::{
     Delivery, DeliveryHandle, DeliveryParts, ViewerRequests,
 };
@@ -89,9 +90,15 @@ async fn frame_costs_one_write_per_viewer() {
     config.delivery.workers = 2;
     // Nothing else may be written while frames are counted: no ping, and no presence.
     config.gateway.ping_interval = Duration::from_secs(3600);
-    let engines = Engines::open(&config, &(Arc::new(SystemClock) as _), &StatusBoard::default())
-        .await
-        .unwrap();
+    let identity = NodeIdentity {
+        node: NodeId::new("here"),
+        identity: "here".to_owned(),
+        about: "here".to_owned(),
+    };
+    let engines =
+        Engines::open(&config, &(Arc::new(SystemClock) as _), &StatusBoard::default(), &identity)
+            .await
+            .unwrap();
     let (submissions, _submissions) = mpsc::channel(1);
     let (reactions, _reactions) = mpsc::channel(1);
     let (auth, _auth) = mpsc::channel(1);

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use live_comments::daemon::base::config::{self, Config, NodeRole, Overrides, parse_listen};
 use live_comments::daemon::base::log_output::Log;
-use live_comments::daemon::node::{check, process, run};
-use live_comments::protocol::printable::describe;
+use live_comments::daemon::node::{InvalidConfiguration, check, process, run};
+use live_comments::protocol::printable::{describe, printable};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -55,7 +55,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Validate the configuration and connect to every dependency in it
+    /// Validate the configuration and its files, and try on every server what the daemon needs;
+    /// may run beside a running daemon
     Check,
 }
 
@@ -88,6 +89,10 @@ fn main() -> ExitCode {
     match serve(config, arguments.command.as_ref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(InvalidConfiguration(faults)) = error.downcast_ref() {
+                faults.iter().for_each(|fault| log.print(&format!("lcd: {}", printable(fault))));
+                return ExitCode::from(EXIT_USAGE);
+            }
             log.print(&format!("lcd: {}", describe(error.as_ref())));
             ExitCode::FAILURE
         }

@@ -45,6 +45,7 @@ pub(super) fn idle(uptime_ms: u64) -> TopSnapshot {
         breakers: Vec::new(),
         nodes: Vec::new(),
         unreachable: Vec::new(),
+        problems: Vec::new(),
     }
 }
 

@@ -26,6 +26,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 pub mod cluster;
+pub mod lcd;
 pub mod socket;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);

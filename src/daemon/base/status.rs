@@ -14,7 +14,7 @@ use super::metrics::Metrics;
 use super::problems::Problems;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{BreakerStatus, Egress, StreamEgress, StreamRates};
+use crate::protocol::admin::{BreakerState, BreakerStatus, Egress, StreamEgress, StreamRates};
 use crate::protocol::throttle::SampleRate;
 
 /// Measurements of one delivery worker, written only by that worker. The counters count since its
@@ -55,6 +55,20 @@ pub struct StreamGauges {
     pub deleted: u64,
 }
 
+/// The names of the breakers that several parts share.
+pub const EVENT_LOG: &str = "event log";
+pub const COMMENT_STORE: &str = "comment store";
+pub const METADATA_STORE: &str = "metadata store";
+
+/// Sentences about the dependencies that are down.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outages {
+    /// Those without which the node cannot do its work.
+    pub essential: Vec<String>,
+    /// Those that have a substitute, or whose absence costs only a part.
+    pub others: Vec<String>,
+}
+
 /// The status board of a node. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct StatusBoard {
@@ -75,6 +89,8 @@ struct Inner {
     /// far.
     stream_egress: Mutex<AHashMap<StreamId, (SampleRate, u64)>>,
     breakers: Mutex<Vec<Arc<Breaker>>>,
+    /// Dependencies without which this node cannot do its work.
+    essential: Mutex<Vec<&'static str>>,
     rate_refusal_at_ms: AtomicU64,
 }
 
@@ -199,11 +215,48 @@ impl StatusBoard {
         workers.iter().map(|worker| worker.slow_viewers.load(Ordering::Relaxed)).sum()
     }
 
-    /// Creates the circuit breaker of a dependency and shows it on the board.
+    /// Returns the circuit breaker of a dependency. It is created, and shown on the board, for the
+    /// first caller; the others share it.
     pub fn add_breaker(&self, dependency: &'static str) -> Arc<Breaker> {
+        let mut breakers = self.inner.breakers.lock();
+        if let Some(known) = breakers.iter().find(|known| known.dependency() == dependency) {
+            return known.clone();
+        }
         let breaker = Arc::new(Breaker::new(dependency));
-        self.inner.breakers.lock().push(breaker.clone());
+        breakers.push(breaker.clone());
         breaker
+    }
+
+    /// Sets the dependencies without which this node cannot do its work, by the names of their
+    /// breakers.
+    pub fn set_essential(&self, dependencies: Vec<&'static str>) {
+        *self.inner.essential.lock() = dependencies;
+    }
+
+    /// Returns a sentence for each open breaker, without its error: anybody may read it, and
+    /// errors name hosts.
+    pub fn outages(&self) -> Outages {
+        let essential = self.inner.essential.lock().clone();
+        let mut outages = Outages::default();
+        for breaker in self.breakers() {
+            let BreakerStatus { dependency, state, since_ms, .. } = breaker;
+            if state == BreakerState::Closed {
+                continue;
+            }
+            let sentence = format!("{dependency} has been down for {} s", since_ms / 1_000);
+            if essential.contains(&dependency.as_str()) {
+                outages.essential.push(sentence);
+            } else {
+                outages.others.push(sentence);
+            }
+        }
+        outages
+    }
+
+    /// Returns whether the node serves its roles: it has started, does not drain, and nothing that
+    /// it cannot do without is down.
+    pub fn serves(&self) -> bool {
+        self.is_ready() && self.outages().essential.is_empty()
     }
 
     pub fn breakers(&self) -> Vec<BreakerStatus> {

@@ -7,6 +7,7 @@
 //! registry over the event log while Redis is away, the second keeps the streams and sanctions of
 //! the metadata store in memory.
 
+pub mod announcements;
 pub mod backends;
 pub mod bus;
 pub mod choose;

@@ -1,53 +1,195 @@
 //! `lcd check`: tests whether a configuration would start, without starting it.
+//!
+//! Always holds: it finds the faults that the start finds, and reports all of them. It registers,
+//! binds and creates nothing, joins no group and fences no producer, so it may run beside a running
+//! node. What it writes to a server stands under names of its own and is removed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::bail;
+use nix::unistd::{AccessFlags, access};
+use tokio::net::TcpSocket;
 
-use super::first_start::create_data_dir;
-use crate::daemon::base::clock::{SharedClock, SystemClock};
-use crate::daemon::base::config::Config;
-use crate::daemon::base::status::StatusBoard;
-use crate::daemon::engines::choose::{Engines, probe_servers};
-use crate::daemon::stages::auth::Verifier;
+use super::preflight::{self, InvalidConfiguration};
+use super::running;
+use crate::daemon::base::config::{Config, differing_settings};
+use crate::daemon::edge::admin::difference;
+use crate::daemon::engines::choose::{Engines, Probe, probe_engines, running_nodes};
+use crate::protocol::admin::Status;
 use crate::protocol::printable::printable;
 
-/// Prints a line of the result. Nobody has to read it to the end: the exit code says the rest.
-fn print_line(line: &str) {
-    let line = printable(line) + "\n";
-    // A reader that is gone, as in `lcd check | head`, is no failure.
-    let _ = std::io::stdout().lock().write_all(line.as_bytes());
-}
-
-/// Connects to every dependency of the configuration and prints a line for each.
+/// Tests every dependency of the configuration and prints a line for each.
 ///
 /// # Errors
-/// The first dependency that does not answer.
+/// [`InvalidConfiguration`] if the configuration or a file in it is wrong, else another error if
+/// something does not work. Every failure is printed before.
 pub async fn check(config: &Config) -> anyhow::Result<()> {
-    print_line("configuration        ok");
-    let clock: SharedClock = Arc::new(SystemClock);
-    Verifier::new(&config.auth, None, clock.clone())?;
-    print_line(&format!("token keys           ok, {} configured", config.auth.keys.len()));
-    let listen = config.gateway.listen;
-    std::net::TcpListener::bind(listen).with_context(|| {
-        format!("cannot listen on {listen} (gateway.listen): is a daemon running there?")
-    })?;
-    print_line(&format!("address              ok, {listen} is free"));
-    create_data_dir(&config.node.data_dir)?;
-    for probe in probe_servers(config).await? {
-        print_line(&format!(
-            "{:20} ok, {}",
-            probe.server,
-            probe.result.map_err(anyhow::Error::msg)?
-        ));
+    let mut report = Report::default();
+    let faults = preflight::faults(config);
+    if faults.is_empty() {
+        let keys = config.auth.keys.len();
+        report.fine("configuration", &format!("files and {keys} token keys can be used"));
     }
-    let engines = Engines::open(config, &clock, &StatusBoard::default()).await?;
-    engines.comments.ping().await?;
-    engines.metadata.ping().await?;
+    for fault in &faults {
+        report.failed("configuration", fault);
+    }
+    let own = running::status(&config.node.admin_socket).await;
+    report.add("data directory", check_data_dir(&config.node.data_dir));
+    report.add("address", check_address(config.gateway.listen, own.as_ref()));
+    for Probe { server, result } in probe_engines(config).await {
+        report.add(server, result);
+    }
+    compare_with_running(config, own.as_ref(), &mut report).await;
     for (contract, engine) in Engines::names(&config.engines) {
-        print_line(&format!("{contract:20} ok, {engine}"));
+        report.fine(&contract, &engine);
     }
-    engines.log.close().await?;
+    if !faults.is_empty() {
+        return Err(InvalidConfiguration(faults).into());
+    }
+    if report.failures > 0 {
+        bail!("{} of {} checks failed", report.failures, report.lines);
+    }
     Ok(())
+}
+
+/// The lines on standard output. A reader that goes away costs the lines, not the check.
+#[derive(Debug, Default)]
+struct Report {
+    lines: usize,
+    failures: usize,
+}
+
+impl Report {
+    fn add(&mut self, subject: &str, result: Result<String, String>) {
+        match result {
+            Ok(text) => self.fine(subject, &text),
+            Err(text) => self.failed(subject, &text),
+        }
+    }
+
+    fn fine(&mut self, subject: &str, text: &str) {
+        self.print(subject, "ok", text);
+    }
+
+    fn failed(&mut self, subject: &str, text: &str) {
+        self.failures += 1;
+        self.print(subject, "FAILED", text);
+    }
+
+    fn print(&mut self, subject: &str, result: &str, text: &str) {
+        self.lines += 1;
+        let line = printable(&format!("{subject:20} {result}, {text}")) + "\n";
+        // A reader that is gone, as in `lcd check | head`, is no failure.
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    }
+}
+
+/// Tells whether the directory can be used, or created. Creates nothing.
+fn check_data_dir(path: &Path) -> Result<String, String> {
+    let name = path.display();
+    let fix = "choose another with --data-dir";
+    let exists = path.exists();
+    // The last ancestor of a relative path is empty and means the working directory.
+    let here = Path::new(".");
+    let ancestors = path.ancestors().map(|at| if at.as_os_str().is_empty() { here } else { at });
+    let existing = ancestors.into_iter().find(|ancestor| ancestor.exists()).unwrap_or(here);
+    if !existing.is_dir() {
+        return Err(format!("{} is not a directory: {fix}", existing.display()));
+    }
+    access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
+        format!("{name}: this user may not write in {}: {error}: {fix}", existing.display())
+    })?;
+    Ok(if exists { format!("{name}") } else { format!("{name} will be created") })
+}
+
+/// Tells whether the address is free, or in use by the node that runs with this configuration.
+/// The trial does not listen, so it never refuses a viewer or another daemon.
+fn check_address(listen: SocketAddr, own: Option<&Status>) -> Result<String, String> {
+    if let Some(own) = own.filter(|own| is_same_port(listen, &own.listen)) {
+        return Ok(format!("{listen} is in use by the running node {}", own.node));
+    }
+    let bound = || {
+        let socket = match listen {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)
+    };
+    match bound() {
+        Ok(()) => Ok(format!("{listen} is free")),
+        Err(error) => Err(format!("cannot listen on {listen} (gateway.listen): {error}")),
+    }
+}
+
+fn is_same_port(listen: SocketAddr, running: &str) -> bool {
+    running.parse::<SocketAddr>().is_ok_and(|running| running.port() == listen.port())
+}
+
+/// Compares the settings that must be equal on all nodes with those of the nodes that run, and the
+/// name with theirs.
+async fn compare_with_running(config: &Config, own: Option<&Status>, report: &mut Report) {
+    const SUBJECT: &str = "cluster settings";
+    let others = match running_nodes(config).await {
+        Ok(others) => others,
+        // The server is reported by its own line.
+        Err(_) => return,
+    };
+    let settings = config.shared_settings();
+    let mut differing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for other in &others {
+        for setting in differing_settings(&settings, &other.settings) {
+            differing.entry(setting).or_default().insert(other.node.as_str());
+        }
+    }
+    for (setting, nodes) in &differing {
+        report.failed(SUBJECT, &difference(setting, nodes));
+    }
+    let name = config.node.name.as_str();
+    let runs_here = own.is_some_and(|own| own.node.as_str() == name);
+    if let Some(other) = others.iter().find(|other| other.node.as_str() == name && !runs_here) {
+        let about = &other.about;
+        report.failed(
+            "node name",
+            &format!("a running node has the name {name} ({about}): choose another `node.name`"),
+        );
+    }
+    if differing.is_empty() && !others.is_empty() {
+        report.fine(SUBJECT, &format!("equal to those of {} running nodes", others.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_is_judged_and_not_created() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b");
+        assert!(check_data_dir(&path).unwrap().contains("will be created"));
+        assert!(!path.exists() && !directory.path().join("a").exists());
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for wrong in [file.clone(), file.join("below")] {
+            let error = check_data_dir(&wrong).unwrap_err();
+            assert!(error.contains("not a directory"), "{error}");
+        }
+        assert!(check_data_dir(directory.path()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_address_is_judged_without_listening() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = check_address(address, None).unwrap_err();
+        assert!(error.contains("gateway.listen"), "{error}");
+        drop(taken);
+        assert!(check_address(address, None).unwrap().contains("free"));
+        let elsewhere: SocketAddr = "192.0.2.1:80".parse().unwrap();
+        assert!(check_address(elsewhere, None).is_err(), "no interface has it");
+    }
 }

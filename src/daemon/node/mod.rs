@@ -6,9 +6,14 @@
 mod assembly;
 pub mod check;
 mod first_start;
+mod identity;
 mod log_watch;
+mod preflight;
 pub mod process;
 pub mod run;
+mod running;
 mod shutdown;
 mod systemd;
 mod warm_start;
+
+pub use preflight::InvalidConfiguration;

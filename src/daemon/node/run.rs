@@ -12,6 +12,8 @@ use tracing::{info, warn};
 
 use super::assembly::Node;
 use super::first_start;
+use super::identity::ClaimedIdentity;
+use super::preflight;
 use super::shutdown::RunningNode;
 use super::systemd::{notify, reload, start_watchdog};
 use crate::daemon::base::config::Config;
@@ -42,16 +44,19 @@ pub async fn termination() {
 /// Runs a node until `stop` resolves, then drains it.
 ///
 /// # Errors
-/// The reason why it could not start, or the failure of an essential task.
+/// [`InvalidConfiguration`](super::InvalidConfiguration), another reason why it could not start, or
+/// the failure of an essential task.
 pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     first_start::fit_connections_to_file_limit(&mut config.gateway.max_connections);
     let config = Arc::new(config);
     turn_file_size_signal_into_error()?;
     let hangups = hangups()?;
+    preflight::require_valid(&config)?;
     first_start::create_data_dir(&config.node.data_dir)?;
+    let claimed = ClaimedIdentity::claim(&config)?;
     let (fatal, fatal_reason) = mpsc::channel(1);
 
-    let node = Node::assemble(config.clone(), fatal).await?;
+    let node = Node::assemble(config.clone(), &claimed.identity, fatal).await?;
     let greeting = first_start::greeting(&config, node.address());
     let running = node.start();
     // Text on standard output means "ready", for people and for scripts.

@@ -17,6 +17,10 @@ pub enum ProblemCode {
     LogLinesLost,
     /// The admin socket is no longer at its path.
     AdminSocketLost,
+    /// A setting that must be equal on all nodes is not.
+    SettingsDiffer,
+    /// Another running node has the same name.
+    NodeNameShared,
 }
 
 impl ProblemCode {
@@ -28,6 +32,8 @@ impl ProblemCode {
             Self::StoreMissing => "store_missing",
             Self::LogLinesLost => "log_lines_lost",
             Self::AdminSocketLost => "admin_socket_lost",
+            Self::SettingsDiffer => "settings_differ",
+            Self::NodeNameShared => "node_name_shared",
         }
     }
 }

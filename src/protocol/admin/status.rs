@@ -162,7 +162,7 @@ pub struct BreakerStatus {
     pub state: BreakerState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// Time since it entered this state.
+    /// Closed: time since it closed. Otherwise: time since the outage began, over all trials.
     pub since_ms: u64,
 }
 
@@ -252,6 +252,9 @@ pub struct NodeReport {
     pub breakers: Vec<BreakerStatus>,
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// A digest of each setting that must be equal on all nodes, by its key.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// `GET /v1/top?interval_ms=1000`: one line per interval, with all the data of `lc top`.
@@ -274,6 +277,9 @@ pub struct TopSnapshot {
     pub nodes: Vec<NodeStatus>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<NodeId>,
+    /// Sentences about the problems of all nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 #[cfg(test)]

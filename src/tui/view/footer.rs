@@ -36,12 +36,13 @@ pub(super) fn notice(area: Rect, buffer: &mut Buffer, console: &Console, theme: 
     }
 }
 
-/// Names unreachable nodes and nodes at their egress limit.
+/// Names the problems of all nodes, unreachable nodes, and nodes at their egress limit.
 fn alerts(console: &Console, theme: &Theme) -> Line<'static> {
     let Some(snapshot) = console.shown().latest() else { return Line::default() };
     let missing = missing_nodes(&snapshot.unreachable);
     let limited = snapshot.nodes.iter().filter_map(NodeStatus::egress_warning);
-    let alerts: Vec<_> = missing.into_iter().chain(limited).collect();
+    let problems = snapshot.problems.iter().cloned();
+    let alerts: Vec<_> = problems.chain(missing).chain(limited).collect();
     Line::styled(alerts.join("; "), theme.warn)
 }
 

@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn every_value_out_of_range_is_named() {
+        let text = "[store]\narchive_batch = 0\n[delivery]\nring_frames = 0\n[kafka]\nbrokers = []";
+        let error = load_text(text).unwrap_err();
+        for key in ["store.archive_batch", "delivery.ring_frames", "kafka.brokers"] {
+            assert!(error.contains(key), "{key} is not in {error:?}");
+        }
+    }
+
+    #[test]
     fn a_missing_file_is_an_error() {
         let error = load(Some(Path::new("/nowhere/lcd.toml")), Overrides::default()).unwrap_err();
         assert!(error.to_string().contains("/nowhere/lcd.toml"));

@@ -19,6 +19,7 @@ mod paths;
 mod postgres;
 mod redis;
 mod sections;
+mod shared;
 mod validate;
 
 pub use cassandra::CassandraConfig;
@@ -31,6 +32,7 @@ pub use moderation::{ModerationConfig, ModerationStage, RuleAction, RulesConfig}
 pub use postgres::PostgresConfig;
 pub use redis::RedisConfig;
 pub use sections::*;
+pub use shared::differing_settings;
 
 /// Why the configuration is not valid (exit code 64).
 #[derive(Debug, thiserror::Error)]

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// `redis://host:port` or `rediss://…` of each node, in the same order on every `lcd`. Keys
-    /// and shards are distributed over them by hash.
+    /// `redis://host:port` or `rediss://…` of each node, written alike and in the same order on
+    /// every `lcd`. Keys and shards are distributed over them by hash.
     pub nodes: Vec<String>,
     /// A prefix of every key and channel, so that several systems can share a server.
     pub prefix: String,

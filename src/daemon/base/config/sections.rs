@@ -221,7 +221,8 @@ pub struct KeyConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IngestConfig {
-    /// By role. 0 means no limit.
+    /// By role, of a user on one edge: a user that sends through several edges has the limit on
+    /// each. 0 means no limit.
     pub comments_per_minute: RoleLimits,
     /// The most characters (Unicode scalar values) of a comment after NFC.
     pub max_comment_chars: usize,

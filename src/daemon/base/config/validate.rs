@@ -1,17 +1,36 @@
-//! Checks of a configuration that its types cannot express.
+//! Checks of a configuration that its types cannot express. Every fault is reported, not only the
+//! first.
 
 use std::time::Duration;
 
 use super::sections::MAX_CHAR_BYTES;
 use super::{CassandraConfig, Config, DeliveryConfig, KafkaConfig};
 
-/// Returns the first error, with its key and the allowed values.
+/// The faults found so far, each with its key and the allowed values.
+#[derive(Debug, Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn check(&mut self, right: bool, key: &str, text: &str) {
+        if !right {
+            self.0.push(format!("`{key}` {text}"));
+        }
+    }
+}
+
+/// Returns every fault.
 pub(super) fn validate(config: &Config) -> Result<(), String> {
-    gateway(config)?;
-    throttle(config)?;
-    kafka(&config.kafka)?;
-    postgres(config)?;
-    cassandra(&config.cassandra)?;
+    let mut faults = Faults::default();
+    check_all(config, &mut faults);
+    if faults.0.is_empty() { Ok(()) } else { Err(faults.0.join("; ")) }
+}
+
+fn check_all(config: &Config, faults: &mut Faults) {
+    gateway(config, faults);
+    throttle(config, faults);
+    kafka(&config.kafka, faults);
+    postgres(config, faults);
+    cassandra(&config.cassandra, faults);
     let at_least_one = [
         ("node.roles", config.node.roles.len()),
         ("ingest.max_comment_chars", config.ingest.max_comment_chars),
@@ -24,62 +43,62 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
         ("moderation.batch_comments", config.moderation.batch_comments),
     ];
     for (key, value) in at_least_one {
-        check(value >= 1, key, "must be at least 1")?;
+        faults.check(value >= 1, key, "must be at least 1");
     }
-    delivery(&config.delivery)?;
+    delivery(&config.delivery, faults);
     let segment = config.eventlog.segment_bytes.as_u64();
-    check(
+    faults.check(
         (1 << 20..=1 << 32).contains(&segment),
         "eventlog.segment_bytes",
         "must be 1 MiB to 4 GiB",
-    )?;
-    check(
+    );
+    faults.check(
         config.eventlog.max_pending_bytes.as_u64() >= 1 << 20,
         "eventlog.max_pending_bytes",
         "must be at least 1 MiB",
-    )?;
-    check(
+    );
+    faults.check(
         config.store.retention.is_zero() || config.store.retention >= Duration::from_secs(60),
         "store.retention",
         "must be 0s (forever) or at least 1m",
-    )?;
-    check(
+    );
+    faults.check(
         config.redis.recent_lifetime >= Duration::from_secs(1),
         "redis.recent_lifetime",
         "must be at least 1s",
-    )?;
+    );
     let kinds = &config.reactions.kinds;
-    check(
+    faults.check(
         kinds.len() <= 1000 && kinds.iter().all(|kind| (1..=32).contains(&kind.chars().count())),
         "reactions.kinds",
         "must be at most 1000 names of 1 to 32 characters",
-    )?;
-    check(
+    );
+    faults.check(
         config.shutdown.deadline >= Duration::from_secs(1),
         "shutdown.deadline",
         "must be at least 1s",
-    )
+    );
 }
 
-fn gateway(config: &Config) -> Result<(), String> {
+fn gateway(config: &Config, faults: &mut Faults) {
     let gateway = &config.gateway;
-    check(gateway.max_connections >= 1, "gateway.max_connections", "must be at least 1")?;
-    check(
+    faults.check(gateway.max_connections >= 1, "gateway.max_connections", "must be at least 1");
+    faults.check(
         gateway.tls.is_none() || !gateway.dev_tls,
         "gateway.dev_tls",
         "cannot be used with gateway.tls: choose one",
-    )?;
-    check(
+    );
+    faults.check(
         gateway.connections_per_second <= 1_000_000,
         "gateway.connections_per_second",
         "must be 0 (no limit) to 1000000",
-    )?;
-    check(
+    );
+    faults.check(
         gateway.connection_burst <= 10_000_000,
         "gateway.connection_burst",
         "must be 0 (those of one second) to 10000000",
-    )?;
-    sizes(config)?;
+    );
+    sizes(config, faults);
     let times = [
         ("gateway.handshake_timeout", gateway.handshake_timeout),
         ("gateway.auth_timeout", gateway.auth_timeout),
@@ -88,81 +107,85 @@ fn gateway(config: &Config) -> Result<(), String> {
         ("gateway.idle_timeout", gateway.idle_timeout),
     ];
     for (key, value) in times {
-        check(value >= Duration::from_millis(100), key, "must be at least 100ms")?;
+        faults.check(value >= Duration::from_millis(100), key, "must be at least 100ms");
     }
-    check(
+    faults.check(
         gateway.idle_timeout > gateway.ping_interval,
         "gateway.idle_timeout",
         "must be longer than gateway.ping_interval, or healthy viewers are closed",
-    )
+    );
 }
 
 /// Checks that no limit on the size of a comment or message forbids what another allows.
-fn sizes(config: &Config) -> Result<(), String> {
+fn sizes(config: &Config, faults: &mut Faults) {
     let ingest = &config.ingest;
     let least = ingest.max_comment_chars.saturating_mul(MAX_CHAR_BYTES);
-    if ingest.max_comment_bytes < least {
-        return Err(format!(
-            "`ingest.max_comment_bytes` must be at least {least}: `ingest.max_comment_chars` allows \
-             {} characters, and a character may have {MAX_CHAR_BYTES} bytes",
+    faults.check(
+        ingest.max_comment_bytes >= least,
+        "ingest.max_comment_bytes",
+        &format!(
+            "must be at least {least}: `ingest.max_comment_chars` allows {} characters, and a \
+             character may have {MAX_CHAR_BYTES} bytes",
             ingest.max_comment_chars
-        ));
-    }
+        ),
+    );
     let bytes = config.gateway.max_message_bytes.as_u64();
     let least = ingest.largest_message_bytes();
-    if bytes < least {
-        return Err(format!(
-            "`gateway.max_message_bytes` must be at least {least}: so large can a comment of the {} \
-             characters that `ingest.max_comment_chars` allows be in escaped JSON",
+    faults.check(
+        bytes >= least,
+        "gateway.max_message_bytes",
+        &format!(
+            "must be at least {least}: so large can a comment of the {} characters that \
+             `ingest.max_comment_chars` allows be in escaped JSON",
             ingest.max_comment_chars
-        ));
-    }
-    check(bytes <= 1 << 20, "gateway.max_message_bytes", "must be at most 1 MiB")
+        ),
+    );
+    faults.check(bytes <= 1 << 20, "gateway.max_message_bytes", "must be at most 1 MiB");
 }
 
-fn delivery(delivery: &DeliveryConfig) -> Result<(), String> {
-    check(delivery.workers <= 1024, "delivery.workers", "must be 0 (one per core) to 1024")?;
-    check(
+fn delivery(delivery: &DeliveryConfig, faults: &mut Faults) {
+    faults.check(delivery.workers <= 1024, "delivery.workers", "must be 0 (one per core) to 1024");
+    faults.check(
         (0.01..=1.0).contains(&delivery.fan_out_share),
         "delivery.fan_out_share",
         "must be a share of 0.01 to 1.0 (frames never wait)",
-    )?;
-    check(
+    );
+    faults.check(
         delivery.coalesce_up_to <= Duration::from_secs(1),
         "delivery.coalesce_up_to",
         "must be 0ms (frames never wait) to 1s",
-    )?;
+    );
     let budget = delivery.egress_bytes_per_second.as_u64();
-    check(
+    faults.check(
         budget == 0 || budget >= 1_000,
         "delivery.egress_bytes_per_second",
         "must be 0 (no budget) or at least 1 kB",
-    )?;
-    check(
+    );
+    faults.check(
         (0.0..=1.0).contains(&delivery.egress_held_up),
         "delivery.egress_held_up",
         "must be a share of 0.0 (never) to 1.0",
-    )
+    );
 }
 
-fn kafka(kafka: &KafkaConfig) -> Result<(), String> {
-    check(!kafka.brokers.is_empty(), "kafka.brokers", "must name at least one broker")?;
+fn kafka(kafka: &KafkaConfig, faults: &mut Faults) {
+    faults.check(!kafka.brokers.is_empty(), "kafka.brokers", "must name at least one broker");
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    check(
+    faults.check(
         kafka.prefix.chars().all(allowed) && kafka.prefix.len() <= 128,
         "kafka.prefix",
         "must be at most 128 letters, digits, dots, dashes and underscores",
-    )?;
-    check(
+    );
+    faults.check(
         (1..=i32::from(i16::MAX)).contains(&kafka.replication_factor),
         "kafka.replication_factor",
         "must be at least 1",
-    )?;
-    check(
+    );
+    faults.check(
         (1..=kafka.replication_factor).contains(&kafka.min_insync_replicas),
         "kafka.min_insync_replicas",
         "must be 1 to kafka.replication_factor, or nothing is ever acknowledged",
-    )?;
+    );
     let counts = &kafka.partitions;
     let counts = [
         ("kafka.partitions.comment_events", counts.comment_events),
@@ -172,111 +195,111 @@ fn kafka(kafka: &KafkaConfig) -> Result<(), String> {
         ("kafka.partitions.dead_letters", counts.dead_letters),
     ];
     for (key, count) in counts {
-        check((1..=10_000).contains(&count), key, "must be 1 to 10000")?;
+        faults.check((1..=10_000).contains(&count), key, "must be 1 to 10000");
     }
-    check(
+    faults.check(
         (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&kafka.append_timeout),
         "kafka.append_timeout",
         "must be 100ms to 5m",
-    )?;
-    check(
+    );
+    faults.check(
         (Duration::from_secs(1)..=Duration::from_secs(300)).contains(&kafka.session_timeout),
         "kafka.session_timeout",
         "must be 1s to 5m",
-    )?;
+    );
     if let Some(sasl) = &kafka.sasl {
         let known = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
-        check(
+        faults.check(
             known.contains(&sasl.mechanism.as_str()),
             "kafka.sasl.mechanism",
             "must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
-        )?;
+        );
     }
     let halves = kafka.tls.as_ref().map(|tls| (tls.certificate.is_some(), tls.key.is_some()));
-    check(
+    faults.check(
         halves.is_none_or(|(certificate, key)| certificate == key),
         "kafka.tls.key",
         "and kafka.tls.certificate come together",
-    )
+    );
 }
 
-fn postgres(config: &Config) -> Result<(), String> {
+fn postgres(config: &Config, faults: &mut Faults) {
     let postgres = &config.postgres;
     let schema = postgres.schema.as_bytes();
     let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
-    check(
+    faults.check(
         (1..=63).contains(&schema.len())
             && schema.iter().all(plain)
             && !schema[0].is_ascii_digit()
             && !postgres.schema.starts_with("pg_"),
         "postgres.schema",
         "must be 1 to 63 of a-z, 0-9 and _, begin with no digit, and not with pg_",
-    )?;
-    check(
+    );
+    faults.check(
         (1..=1000).contains(&postgres.max_connections),
         "postgres.max_connections",
         "must be 1 to 1000",
-    )?;
-    check(
+    );
+    faults.check(
         (Duration::from_millis(100)..=Duration::from_secs(600)).contains(&postgres.timeout),
         "postgres.timeout",
         "must be 100ms to 10m",
-    )
+    );
 }
 
-fn throttle(config: &Config) -> Result<(), String> {
+fn throttle(config: &Config, faults: &mut Faults) {
     let levels = &config.broadcast.throttle;
     let key = "broadcast.throttle";
-    check(
+    faults.check(
         levels.first().is_some_and(|level| level.from_per_second == 0.0),
         key,
         "must have a first level with from_per_second = 0",
-    )?;
-    check(levels.len() <= 16, key, "must have at most 16 levels")?;
+    );
+    faults.check(levels.len() <= 16, key, "must have at most 16 levels");
     for pair in levels.windows(2) {
-        check(
+        faults.check(
             pair[0].from_per_second < pair[1].from_per_second
                 && pair[0].sample_rate > pair[1].sample_rate,
             key,
             "must rise in from_per_second and fall in sample_rate",
-        )?;
+        );
     }
-    check(
+    faults.check(
         config.broadcast.hysteresis > 0.0 && config.broadcast.hysteresis <= 1.0,
         "broadcast.hysteresis",
         "must be above 0 and at most 1",
-    )?;
+    );
     let interval = config.broadcast.batch_interval;
-    check(
+    faults.check(
         (Duration::from_millis(1)..=Duration::from_secs(1)).contains(&interval),
         "broadcast.batch_interval",
         "must be 1ms to 1s",
-    )
+    );
 }
 
-fn cassandra(cassandra: &CassandraConfig) -> Result<(), String> {
-    check(!cassandra.nodes.is_empty(), "cassandra.nodes", "must name at least one node")?;
+fn cassandra(cassandra: &CassandraConfig, faults: &mut Faults) {
+    faults.check(!cassandra.nodes.is_empty(), "cassandra.nodes", "must name at least one node");
     let keyspace = &cassandra.keyspace;
-    check(
+    faults.check(
         keyspace.starts_with(|first: char| first.is_ascii_alphabetic())
             && keyspace.len() <= 48
             && keyspace.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
         "cassandra.keyspace",
         "must be 1 to 48 letters, digits and `_`, a letter first",
-    )?;
-    check(cassandra.replication_factor >= 1, "cassandra.replication_factor", "must be at least 1")?;
-    check(
+    );
+    faults.check(
+        cassandra.replication_factor >= 1,
+        "cassandra.replication_factor",
+        "must be at least 1",
+    );
+    faults.check(
         cassandra.timeout >= Duration::from_millis(100),
         "cassandra.timeout",
         "must be at least 100ms",
-    )?;
-    check(
+    );
+    faults.check(
         cassandra.password_file.is_none() || !cassandra.username.is_empty(),
         "cassandra.username",
         "is needed with cassandra.password_file",
-    )
-}
-
-fn check(right: bool, key: &str, text: &str) -> Result<(), String> {
-    if right { Ok(()) } else { Err(format!("`{key}` {text}")) }
+    );
 }

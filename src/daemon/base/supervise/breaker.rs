@@ -1,6 +1,11 @@
 //! A circuit breaker in front of one dependency. After repeated failures it refuses calls at once,
 //! so that callers do not wait, and lets a trial call through from time to time.
+//!
+//! A path with two directions, such as publishing and listening, has one breaker with a
+//! [`BreakerHalf`] per direction. Each half opens it, and it closes only when all of them work.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -15,7 +20,7 @@ const FAILURES_TO_OPEN: u32 = 3;
 pub const TRIAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The breaker of one dependency. Closed: calls pass. Open: calls are refused. Half-open: one trial
-/// call is in progress.
+/// call is in progress. A half that fails makes it open for operators, and refuses no call.
 #[derive(Debug)]
 pub struct Breaker {
     dependency: &'static str,
@@ -24,77 +29,89 @@ pub struct Breaker {
 
 #[derive(Debug)]
 struct Inner {
-    state: BreakerState,
+    /// The state of the calls, without the halves.
+    calls: BreakerState,
     failures: u32,
-    since: Instant,
     next_trial: Instant,
     last_error: Option<String>,
+    /// The halves that fail, with their reasons.
+    failing_halves: BTreeMap<String, String>,
+    /// The time at which it was made, or closed.
+    closed_since: Instant,
+    /// The time of the first failure since everything worked. Trials and other errors do not
+    /// change it.
+    failing_since: Option<Instant>,
 }
 
 impl Breaker {
     pub fn new(dependency: &'static str) -> Self {
         let now = Instant::now();
         let inner = Inner {
-            state: BreakerState::Closed,
+            calls: BreakerState::Closed,
             failures: 0,
-            since: now,
             next_trial: now,
             last_error: None,
+            failing_halves: BTreeMap::new(),
+            closed_since: now,
+            failing_since: None,
         };
         Self { dependency, inner: Mutex::new(inner) }
+    }
+
+    pub fn dependency(&self) -> &'static str {
+        self.dependency
+    }
+
+    /// Returns the half of this name, which works until it fails.
+    pub fn half(self: &Arc<Self>, name: impl Into<String>) -> BreakerHalf {
+        BreakerHalf { breaker: self.clone(), name: name.into() }
     }
 
     /// Returns whether a call may be made now. While open, one call per [`TRIAL_INTERVAL`] may be
     /// made; its caller must report the outcome.
     pub fn permits(&self) -> bool {
         let mut inner = self.lock();
-        match inner.state {
+        match inner.calls {
             BreakerState::Closed => true,
             BreakerState::Open | BreakerState::HalfOpen => {
                 let now = Instant::now();
                 let due = now >= inner.next_trial;
                 if due {
                     inner.next_trial = now + TRIAL_INTERVAL;
-                    inner.enter(BreakerState::HalfOpen);
+                    inner.calls = BreakerState::HalfOpen;
                 }
                 due
             }
         }
     }
 
-    /// Records a successful call and closes the breaker.
+    /// Records a successful call. Closes the breaker unless a half fails.
     pub fn succeeded(&self) {
-        let mut inner = self.lock();
-        inner.failures = 0;
-        if inner.state != BreakerState::Closed {
-            info!(dependency = self.dependency, "circuit breaker closed");
-            inner.enter(BreakerState::Closed);
+        self.change(|inner| {
+            inner.failures = 0;
+            inner.calls = BreakerState::Closed;
             inner.last_error = None;
-        }
+        });
     }
 
     /// Records a failed call, and opens the breaker if it was one too many or a trial.
     pub fn failed(&self, error: &dyn std::fmt::Display) {
-        let mut inner = self.lock();
-        inner.failures = inner.failures.saturating_add(1);
-        inner.last_error = Some(error.to_string());
-        let opens = inner.failures >= FAILURES_TO_OPEN || inner.state == BreakerState::HalfOpen;
-        if opens && inner.state != BreakerState::Open {
-            warn!(dependency = self.dependency, %error, "circuit breaker open");
-            inner.enter(BreakerState::Open);
-            inner.next_trial = Instant::now() + TRIAL_INTERVAL;
-        }
+        self.change(|inner| {
+            inner.failures = inner.failures.saturating_add(1);
+            inner.last_error = Some(error.to_string());
+            if inner.failures >= FAILURES_TO_OPEN || inner.calls == BreakerState::HalfOpen {
+                inner.open();
+            }
+        });
     }
 
     /// Opens the breaker at once, for callers that know by other means that the dependency is down.
     pub fn open(&self, error: &dyn std::fmt::Display) {
-        let mut inner = self.lock();
-        inner.last_error = Some(error.to_string());
-        if inner.state != BreakerState::Open {
-            warn!(dependency = self.dependency, %error, "circuit breaker open");
-            inner.enter(BreakerState::Open);
-            inner.next_trial = Instant::now() + TRIAL_INTERVAL;
-        }
+        self.change(|inner| {
+            inner.failures = inner.failures.saturating_add(1);
+            inner.last_error = Some(error.to_string());
+            inner.open();
+        });
     }
 
     /// Records the outcome of a call and returns it.
@@ -109,23 +126,56 @@ impl Breaker {
     /// Returns the time until the next trial, for `retry_after_ms`, or zero while closed.
     pub fn retry_after(&self) -> Duration {
         let inner = self.lock();
-        match inner.state {
+        match inner.calls {
             BreakerState::Closed => Duration::ZERO,
             _ => inner.next_trial.saturating_duration_since(Instant::now()),
         }
     }
 
+    /// Returns the state that operators see: open while a half fails.
     pub fn state(&self) -> BreakerState {
-        self.lock().state
+        self.lock().shown()
     }
 
     pub fn status(&self) -> BreakerStatus {
         let inner = self.lock();
+        let since = match inner.shown() {
+            BreakerState::Closed => inner.closed_since,
+            _ => inner.failing_since.unwrap_or(inner.closed_since),
+        };
         BreakerStatus {
             dependency: self.dependency.to_owned(),
-            state: inner.state,
-            last_error: inner.last_error.clone(),
-            since_ms: inner.since.elapsed().as_millis() as u64,
+            state: inner.shown(),
+            last_error: inner.error(),
+            since_ms: since.elapsed().as_millis() as u64,
+        }
+    }
+
+    /// Changes the state, logs if it opened or closed, and keeps the time of the outage.
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        let mut inner = self.lock();
+        let before = inner.shown();
+        change(&mut inner);
+        let now = Instant::now();
+        if inner.failures > 0 || !inner.failing_halves.is_empty() {
+            inner.failing_since.get_or_insert(now);
+        } else {
+            inner.failing_since = None;
+        }
+        let (after, error) = (inner.shown(), inner.error());
+        if after == BreakerState::Closed && before != BreakerState::Closed {
+            inner.closed_since = now;
+        }
+        drop(inner);
+        let dependency = self.dependency;
+        match (before, after) {
+            (BreakerState::Closed, BreakerState::Open) => {
+                warn!(dependency, error = error.unwrap_or_default(), "circuit breaker open");
+            }
+            (BreakerState::Open | BreakerState::HalfOpen, BreakerState::Closed) => {
+                info!(dependency, "circuit breaker closed");
+            }
+            _ => {}
         }
     }
 
@@ -135,9 +185,52 @@ impl Breaker {
 }
 
 impl Inner {
-    fn enter(&mut self, state: BreakerState) {
-        self.state = state;
-        self.since = Instant::now();
+    fn open(&mut self) {
+        if self.calls != BreakerState::Open {
+            self.calls = BreakerState::Open;
+            self.next_trial = Instant::now() + TRIAL_INTERVAL;
+        }
+    }
+
+    fn shown(&self) -> BreakerState {
+        match self.calls {
+            BreakerState::Closed if !self.failing_halves.is_empty() => BreakerState::Open,
+            calls => calls,
+        }
+    }
+
+    /// Returns the error of the calls and those of the halves, each once.
+    fn error(&self) -> Option<String> {
+        let mut errors: Vec<&str> = self.last_error.as_deref().into_iter().collect();
+        for error in self.failing_halves.values() {
+            if !errors.contains(&error.as_str()) {
+                errors.push(error);
+            }
+        }
+        (!errors.is_empty()).then(|| errors.join("; "))
+    }
+}
+
+/// One direction of a path, or one way of using a dependency. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct BreakerHalf {
+    breaker: Arc<Breaker>,
+    name: String,
+}
+
+impl BreakerHalf {
+    /// Opens the breaker, or replaces the reason of this half.
+    pub fn failed(&self, error: &dyn std::fmt::Display) {
+        self.breaker.change(|inner| {
+            inner.failing_halves.insert(self.name.clone(), error.to_string());
+        });
+    }
+
+    /// Closes the breaker, unless the calls or another half fail.
+    pub fn succeeded(&self) {
+        self.breaker.change(|inner| {
+            inner.failing_halves.remove(&self.name);
+        });
     }
 }
 
@@ -175,5 +268,44 @@ mod tests {
         assert!(breaker.permits());
         tokio::time::advance(TRIAL_INTERVAL).await;
         assert!(breaker.permits(), "another trial after the interval");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn either_half_opens_and_only_both_close() {
+        let breaker = Arc::new(Breaker::new("bus"));
+        let (publish, listen) = (breaker.half("publish"), breaker.half("listen"));
+        listen.failed(&"may not subscribe");
+        publish.succeeded();
+        breaker.succeeded();
+        assert_eq!(breaker.state(), BreakerState::Open);
+        assert!(breaker.permits(), "a half refuses no call");
+        publish.failed(&"may not publish");
+        let error = breaker.status().last_error.unwrap();
+        assert_eq!(error, "may not subscribe; may not publish");
+        listen.succeeded();
+        assert_eq!(breaker.state(), BreakerState::Open);
+        publish.succeeded();
+        assert_eq!((breaker.state(), breaker.status().last_error), (BreakerState::Closed, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_lasts_since_its_first_failure() {
+        let breaker = Arc::new(Breaker::new("store"));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        for second in 0..30 {
+            if breaker.permits() {
+                breaker.failed(&format!("error {second}"));
+            }
+            breaker.half("reads").failed(&format!("other error {second}"));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(breaker.status().since_ms, 30_000, "over trials and changed errors");
+        breaker.half("reads").succeeded();
+        breaker.succeeded();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(breaker.status().since_ms, 2_000, "since it closed");
+        breaker.failed(&"once");
+        breaker.succeeded();
+        assert_eq!(breaker.status().since_ms, 2_000, "a single failure opens nothing");
     }
 }

@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use crate::daemon::base::config::{Config, NodeRole};
+use crate::daemon::engines::registry::NodeIdentity;
 use crate::protocol::NodeId;
 
 #[derive(Debug, Clone)]
 pub struct NodeFacts {
     pub node: NodeId,
+    /// Unique to this process.
+    pub run: String,
+    /// A description of the process for operators of other nodes.
+    pub about: String,
     pub version: String,
     /// The bound address that viewers connect to.
     pub listen: String,
@@ -18,14 +23,23 @@ pub struct NodeFacts {
     /// The engine per contract, such as `eventlog` → `embedded`.
     pub engines: BTreeMap<String, String>,
     pub max_connections: u64,
+    /// A digest of each setting that must be equal on all nodes.
+    pub settings: BTreeMap<String, String>,
     pub started: Instant,
 }
 
 impl NodeFacts {
     /// Collects the facts from the configuration, the bound address and the chosen engines.
-    pub fn new(config: &Config, listen: String, engines: BTreeMap<String, String>) -> Self {
+    pub fn new(
+        config: &Config,
+        identity: &NodeIdentity,
+        listen: String,
+        engines: BTreeMap<String, String>,
+    ) -> Self {
         Self {
-            node: NodeId::new(&config.node.name),
+            node: identity.node.clone(),
+            run: format!("{:016x}", rand::random::<u64>()),
+            about: identity.about.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             listen,
             data_dir: config.node.data_dir.display().to_string(),
@@ -39,6 +53,7 @@ impl NodeFacts {
                 .collect(),
             engines,
             max_connections: config.gateway.max_connections.into(),
+            settings: config.shared_settings(),
             started: Instant::now(),
         }
     }

@@ -153,6 +153,16 @@ impl ClusterView {
         }
         sentences
     }
+
+    /// Returns a sentence per problem of all nodes, without the breakers.
+    pub(super) fn known_problems(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        for report in &self.reports {
+            let node = &report.node.node;
+            sentences.extend(report.problems.iter().map(|known| format!("{node}: {}", known.text)));
+        }
+        sentences
+    }
 }
 
 /// Orders breakers by state, then by the time they have been in it.

@@ -50,6 +50,7 @@ mod socket;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,13 +59,15 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::engines::announcements::SharedAnnouncements;
 use crate::daemon::engines::reactions::SharedReactionTotals;
 use crate::daemon::stages::control::{Control, Minter};
 use crate::net::CertificateDigest;
 
 pub use about::NodeFacts;
 pub use report::Reporter;
-pub use socket::AdminError;
+pub use socket::{AdminError, check_socket_path};
+pub use watch::difference;
 
 use socket::AdminSocket;
 
@@ -80,6 +83,8 @@ pub struct AdminParts {
     pub minter: Minter,
     /// Returns the digest of the certificate that viewers are shown; `None` without TLS.
     pub certificate: PresentedDigest,
+    /// Present if several nodes share the metadata.
+    pub announcements: Option<SharedAnnouncements>,
 }
 
 /// Reads the digest of the certificate that is presented now.

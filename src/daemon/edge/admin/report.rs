@@ -10,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::AdminParts;
+use super::watch::{self, ClusterWatch};
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::status::WorkerGauges;
 use crate::daemon::base::ticker::ticker_from_now;
+use crate::daemon::engines::announcements;
 use crate::protocol::admin::{Counters, ModerationCounts, NodeReport, NodeStatus, WorkerStatus};
 use crate::protocol::events::Decision;
 
@@ -27,10 +29,16 @@ pub struct Reporter(pub(super) Arc<AdminParts>);
 impl Reporter {
     pub async fn run(&self, stop: CancellationToken) {
         let mut ticks = ticker_from_now(INTERVAL);
+        let mut comparisons = ticker_from_now(announcements::INTERVAL);
+        let mut comparison = ClusterWatch::default();
         let registry = &self.0.control.parts().registry;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
+                _ = comparisons.tick() => {
+                    comparison.compare(&self.0).await;
+                    continue;
+                }
                 () = stop.cancelled() => break,
             }
             match timeout(TIMEOUT, registry.report(self.0.report())).await {
@@ -41,6 +49,7 @@ impl Reporter {
         }
         // Otherwise the others report this node as unreachable for a while.
         let _ = timeout(TIMEOUT, registry.leave()).await;
+        watch::leave(&self.0).await;
     }
 }
 
@@ -58,6 +67,7 @@ impl AdminParts {
             workers,
             breakers: self.board.breakers(),
             problems: self.board.problems().list(),
+            settings: self.about.settings.clone(),
         }
     }
 

@@ -9,9 +9,10 @@ use tracing::debug;
 
 use super::AdminParts;
 use super::cluster::ClusterView;
+use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::protocol::admin::{
-    Cluster, ConsumerLag, NodeStatus, Status, StreamEgress, StreamRates, StreamStatus, TopSnapshot,
-    WorkerStatus,
+    BreakerState, Cluster, ConsumerLag, NodeStatus, Status, StreamEgress, StreamRates,
+    StreamStatus, TopSnapshot, WorkerStatus,
 };
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::throttle::SampleRate;
@@ -23,6 +24,8 @@ const LAG_WARNING: u64 = 100_000;
 const REFUSAL_WARNING: Duration = Duration::from_secs(60);
 /// The time limit per dependency. A part that takes longer is left empty.
 const DEPENDENCY_TIMEOUT: Duration = Duration::from_millis(500);
+/// The time limit for the consumer lag in `status`, whose first answer takes long.
+const LAG_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl AdminParts {
     pub(super) async fn top(&self) -> TopSnapshot {
@@ -42,6 +45,7 @@ impl AdminParts {
             moderation: view.moderation(queued),
             breakers: view.breakers(),
             nodes: view.nodes(),
+            problems: view.known_problems(),
             unreachable: view.unreachable,
         }
     }
@@ -53,7 +57,7 @@ impl AdminParts {
             node: self.about.node.clone(),
             version: self.about.version.clone(),
             uptime_ms: self.about.uptime_ms(),
-            ready: self.board.is_ready(),
+            ready: self.board.serves(),
             draining: self.board.is_draining(),
             listen: self.about.listen.clone(),
             certificate_sha256: (self.certificate)().map(|digest| digest.to_string()),
@@ -147,12 +151,18 @@ impl AdminParts {
                  to retry later since this node started"
             ));
         }
-        match timeout(DEPENDENCY_TIMEOUT, parts.log.lag()).await {
-            Ok(Ok(lag)) => {
-                warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(lag_warning));
+        // An open breaker says more than the lag that cannot be read.
+        if !self.is_down(EVENT_LOG) {
+            match timeout(LAG_TIMEOUT, parts.log.lag()).await {
+                Ok(Ok(lag)) => {
+                    warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(lag_warning));
+                }
+                Ok(Err(error)) => warnings.push(error.to_string()),
+                Err(_) => warnings.push(format!(
+                    "consumer lag unknown: the event log has not answered within {} s",
+                    LAG_TIMEOUT.as_secs()
+                )),
             }
-            Ok(Err(error)) => warnings.push(error.to_string()),
-            Err(_) => warnings.push("consumer lag: the event log is slow to answer".to_owned()),
         }
         let view = self.cluster().await;
         warnings.extend(view.problems());
@@ -160,12 +170,21 @@ impl AdminParts {
             warnings.push(format!("no report from node {node}"));
         }
         warnings.extend(view.nodes().iter().filter_map(NodeStatus::egress_warning));
-        match timeout(DEPENDENCY_TIMEOUT, parts.metadata.ping()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warnings.push(format!("metadata: {error}")),
-            Err(_) => warnings.push("metadata: the store is slow to answer".to_owned()),
+        if !self.is_down(METADATA_STORE) {
+            match timeout(DEPENDENCY_TIMEOUT, parts.metadata.ping()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warnings.push(format!("metadata: {error}")),
+                Err(_) => warnings.push("metadata: the store is slow to answer".to_owned()),
+            }
         }
         warnings
+    }
+
+    /// Returns whether the breaker of a dependency is open, which is a warning of its own.
+    fn is_down(&self, dependency: &str) -> bool {
+        let breakers = self.board.breakers();
+        let mut open = breakers.iter().filter(|breaker| breaker.state != BreakerState::Closed);
+        open.any(|breaker| breaker.dependency == dependency)
     }
 }
 

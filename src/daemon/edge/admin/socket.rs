@@ -107,10 +107,7 @@ impl Bound {
     /// Binds beside the wanted path, sets the mode there, and renames the file. The path therefore
     /// never names a socket with another mode, and a dead daemon's socket is replaced in one step.
     fn new(path: &Path) -> Result<Self, AdminError> {
-        let bytes = path.as_os_str().len();
-        if bytes > MAX_PATH_BYTES {
-            return Err(AdminError::PathTooLong { path: path.to_owned(), bytes });
-        }
+        check_socket_path(path)?;
         make_directory(path)?;
         refuse_if_in_use(path)?;
         let temporary = path.with_file_name(format!(".{}", std::process::id()));
@@ -131,6 +128,18 @@ impl Bound {
                 Err(failed("place a socket at")(cause))
             }
         }
+    }
+}
+
+/// Fails if the path cannot name a socket. Creates nothing.
+pub fn check_socket_path(path: &Path) -> Result<(), AdminError> {
+    let bytes = path.as_os_str().len();
+    if bytes > MAX_PATH_BYTES {
+        return Err(AdminError::PathTooLong { path: path.to_owned(), bytes });
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(AdminError::NotASocket(path.to_owned())),
+        _ => Ok(()),
     }
 }
 

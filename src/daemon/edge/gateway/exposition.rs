@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ahash::AHashSet;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 
 use super::state::Operations;
@@ -18,7 +20,9 @@ use crate::protocol::admin::{BreakerState, BreakerStatus, ConsumerLag, Problem};
 /// s.
 const LAG_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) async fn metrics(State(operations): State<Operations>) -> Response {
+/// Answers in the format that `Accept` asks for: OpenMetrics, or the older text format.
+pub(super) async fn metrics(State(operations): State<Operations>, headers: HeaderMap) -> Response {
+    let format = Format::accepted(&headers);
     let mut extra = String::new();
     let Operations { board, log } = operations;
     put_node(&mut extra, &board);
@@ -32,13 +36,88 @@ pub(super) async fn metrics(State(operations): State<Operations>) -> Response {
     }
     board.set_connection_gauges();
     let text = board.metrics().render(&extra);
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], text).into_response()
+    match format {
+        Format::OpenMetrics => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Format::Text => ([(CONTENT_TYPE, TEXT)], to_text_format(&text)).into_response(),
+    }
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The formats of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    OpenMetrics,
+    /// The text format 0.0.4 of Prometheus.
+    Text,
+}
+
+impl Format {
+    /// Returns the format with the highest weight in `Accept`. Without a preference it is
+    /// OpenMetrics.
+    fn accepted(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let ranges: Vec<&str> = values.flat_map(|value| value.split(',')).collect();
+        let open = weight(&ranges, "application", "openmetrics-text");
+        let text = weight(&ranges, "text", "plain");
+        if text > open { Self::Text } else { Self::OpenMetrics }
+    }
+}
+
+/// Returns the weight (`q`) of a media type: that of the most specific range that matches it, or 0
+/// if none does.
+fn weight(ranges: &[&str], kind: &str, subtype: &str) -> f32 {
+    let mut best = (0, 0.0);
+    for range in ranges {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let specific = match name.split_once('/') {
+            Some(("*", "*")) => 1,
+            Some((of, "*")) if of == kind => 2,
+            Some((of, exact)) if of == kind && exact == subtype => 3,
+            _ => continue,
+        };
+        let q = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| {
+            let name = name.trim();
+            name.eq_ignore_ascii_case("q")
+        });
+        let q = q.map_or(Some(1.0), |(_, q)| q.trim().parse::<f32>().ok()).unwrap_or(0.0);
+        // Of equally specific ranges, such as two versions of one type, the best counts.
+        if specific > best.0 || (specific == best.0 && q > best.1) {
+            best = (specific, q);
+        }
+    }
+    best.1
+}
+
+/// Converts OpenMetrics to the text format 0.0.4: there a counter is described under the name of
+/// its samples, units have no line, and nothing marks the end.
+fn to_text_format(open_metrics: &str) -> String {
+    let mut counters = AHashSet::new();
+    for line in open_metrics.lines() {
+        let name = line.strip_prefix("# TYPE ").and_then(|rest| rest.strip_suffix(" counter"));
+        counters.extend(name);
+    }
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines() {
+        let described = ["# HELP ", "# TYPE "].into_iter().find_map(|head| {
+            let (name, rest) = line.strip_prefix(head)?.split_once(' ')?;
+            counters.contains(name).then_some((head, name, rest))
+        });
+        // Writing to a String cannot fail.
+        let _ = match described {
+            Some((head, name, rest)) => writeln!(text, "{head}{name}_total {rest}"),
+            None if line == "# EOF" || line.starts_with("# UNIT ") => Ok(()),
+            None => writeln!(text, "{line}"),
+        };
+    }
+    text
 }
 
 fn put_node(out: &mut String, board: &StatusBoard) {
-    head(out, "ready", "gauge", "1 while the node takes viewers");
-    sample(out, "ready", &[], u8::from(board.is_ready()));
+    head(out, "ready", "gauge", "1 while the node serves its roles");
+    sample(out, "ready", &[], u8::from(board.serves()));
     head(out, "log_lines_lost", "counter", "Lines of the log that could not be written");
     sample(out, "log_lines_lost_total", &[], lost_lines());
 }
@@ -114,6 +193,56 @@ fn sample(out: &mut String, name: &str, labels: &[(&str, &dyn Display)], value: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn format(accept: &str) -> Format {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        Format::accepted(&headers)
+    }
+
+    #[test]
+    fn the_format_is_the_one_asked_for() {
+        for text in [
+            "text/plain;version=0.0.4",
+            "TEXT/PLAIN",
+            "text/*",
+            "text/plain;version=0.0.4;q=0.5,application/openmetrics-text;q=0.25",
+            "application/openmetrics-text;q=0, */*;q=0.1",
+            "text/html, text/plain; Q=0.9, */*;q=0.8",
+        ] {
+            assert_eq!(format(text), Format::Text, "{text}");
+        }
+        for open in [
+            "*/*",
+            "",
+            "application/json",
+            "application/openmetrics-text",
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            "text/plain;q=0",
+            "text/plain;q=nonsense",
+        ] {
+            assert_eq!(format(open), Format::OpenMetrics, "{open}");
+        }
+        assert_eq!(Format::accepted(&HeaderMap::new()), Format::OpenMetrics);
+    }
+
+    #[test]
+    fn the_text_format_names_counters_as_its_samples() {
+        let board = StatusBoard::default();
+        let mut extra = String::new();
+        put_node(&mut extra, &board);
+        let text = to_text_format(&board.metrics().render(&extra));
+        assert!(text.contains("# TYPE lcd_comments_received_total counter\n"), "{text}");
+        assert!(text.contains("# HELP lcd_comments_received_total "), "{text}");
+        assert!(text.contains("\nlcd_comments_received_total 0\n"), "{text}");
+        assert!(text.contains("# TYPE lcd_ready gauge\n"), "{text}");
+        assert!(!text.contains("# EOF") && text.ends_with('\n'), "{text}");
+        for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
+            let mut words = line.split(' ').skip(2);
+            let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+        }
+    }
 
     #[test]
     fn labels_are_escaped_and_counters_end_in_total() {

@@ -57,4 +57,4 @@ pub use connection::MAX_HTTP_CONNECTIONS;
 pub use listener::GatewayError;
 pub use parts::GatewayParts;
 pub use server::{BoundGateway, Gateway, ViewerTasks};
-pub use tls::{CertificateRenewal, PresentedCertificate, TlsError};
+pub use tls::{CertificateRenewal, PresentedCertificate, TlsError, tls_faults};

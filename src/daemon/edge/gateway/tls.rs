@@ -114,16 +114,10 @@ fn certified((chain, key): Identity, provider: &CryptoProvider) -> Result<Certif
 }
 
 fn read(files: &TlsConfig) -> Result<Identity, TlsError> {
-    let read_failed = |setting, path: &Path, error: rustls::pki_types::pem::Error| {
-        let path = path.display().to_string();
-        match error {
-            rustls::pki_types::pem::Error::NoItemsFound => {
-                let expected = if setting == "key" { "private key" } else { "certificate" };
-                TlsError::Empty { setting, path, expected }
-            }
-            other => TlsError::Read { setting, path, reason: other.to_string() },
-        }
-    };
+    Ok((read_chain(files)?, read_key(files)?))
+}
+
+fn read_chain(files: &TlsConfig) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| read_failed("certificate", &files.certificate, error))?;
@@ -131,9 +125,40 @@ fn read(files: &TlsConfig) -> Result<Identity, TlsError> {
         let path = files.certificate.display().to_string();
         return Err(TlsError::Empty { setting: "certificate", path, expected: "certificate" });
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| read_failed("key", &files.key, error))?;
-    Ok((chain, key))
+    Ok(chain)
+}
+
+fn read_key(files: &TlsConfig) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(&files.key).map_err(|error| read_failed("key", &files.key, error))
+}
+
+fn read_failed(
+    setting: &'static str,
+    path: &Path,
+    error: rustls::pki_types::pem::Error,
+) -> TlsError {
+    let path = path.display().to_string();
+    match error {
+        rustls::pki_types::pem::Error::NoItemsFound => {
+            let expected = if setting == "key" { "private key" } else { "certificate" };
+            TlsError::Empty { setting, path, expected }
+        }
+        other => TlsError::Read { setting, path, reason: other.to_string() },
+    }
+}
+
+/// Returns a sentence per fault of `gateway.tls`. Binds nothing.
+pub fn tls_faults(config: &GatewayConfig) -> Vec<String> {
+    let Some(files) = &config.tls else { return Vec::new() };
+    match (read_chain(files), read_key(files)) {
+        (Ok(chain), Ok(key)) => {
+            let usable = certified((chain, key), &provider());
+            usable.err().iter().map(ToString::to_string).collect()
+        }
+        (chain, key) => {
+            chain.err().iter().chain(key.err().iter()).map(ToString::to_string).collect()
+        }
+    }
 }
 
 /// Generates a certificate for the local names of this machine, which no client trusts by default.

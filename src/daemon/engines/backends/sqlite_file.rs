@@ -65,6 +65,40 @@ impl SqliteFile {
         Ok(Self { writer, readers, identity: Arc::new(identity) })
     }
 
+    /// Tells whether the file could be opened: it can be read, its tables are not newer than those
+    /// of this program, and this user may write it. Creates and changes nothing, also beside a
+    /// running daemon.
+    pub(crate) async fn check(path: &Path, migrations: &Migrator) -> Result<String, StoreError> {
+        let name = path.display();
+        let unavailable =
+            |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("{name}: {error}"));
+        if !path.exists() {
+            return Ok(format!("{name} will be created"));
+        }
+        std::fs::OpenOptions::new().write(true).open(path).map_err(|error| unavailable(&error))?;
+        // A log beside the file belongs to a running daemon, or to one that was killed.
+        let is_quiet = !path.with_extension("db-wal").exists();
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .immutable(is_quiet)
+            .disable_statement_logging();
+        let mut connection = options.connect().await.map_err(|error| unavailable(&error))?;
+        let applied = sqlx::query_scalar::<_, i64>("SELECT max(version) FROM _sqlx_migrations")
+            .fetch_one(&mut connection)
+            .await;
+        let closed = connection.close().await;
+        let applied = applied.map_err(|error| unavailable(&error))?;
+        closed.map_err(|error| unavailable(&error))?;
+        let known = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
+        if applied > known {
+            return Err(StoreError::Corrupt(format!(
+                "{name} is at version {applied}, this lcd knows up to {known}: start a newer lcd"
+            )));
+        }
+        Ok(name.to_string())
+    }
+
     /// Returns the connections for reads.
     pub(crate) fn readers(&self) -> &SqlitePool {
         &self.readers

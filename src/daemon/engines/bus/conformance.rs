@@ -28,8 +28,9 @@ fn node(name: &str) -> NodeId {
     NodeId::new(name)
 }
 
-fn number(viewers: u64) -> BusMessage {
-    BusMessage::Presence { viewers }
+/// Returns a message that carries a number.
+pub(crate) fn number(number: u64) -> BusMessage {
+    BusMessage::Reactions { totals: [("number".into(), number)].into() }
 }
 
 async fn next(listener: &mut Box<dyn BusListener>) -> (StreamId, BusMessage) {
@@ -140,10 +141,10 @@ async fn a_slow_listener_delays_nobody(bus: &SharedBus, capacity: usize) {
     }
     let mut received = Vec::new();
     while received.len() as u64 + slow.lost() < total {
-        let (_, BusMessage::Presence { viewers }) = next(&mut slow).await else {
+        let (_, BusMessage::Reactions { totals }) = next(&mut slow).await else {
             panic!("only numbers were published")
         };
-        received.push(viewers);
+        received.extend(totals.into_values());
     }
     assert!(slow.lost() >= total - 2 * capacity as u64, "lost {}", slow.lost());
     assert!(received.windows(2).all(|pair| pair[0] < pair[1]), "in order: {received:?}");

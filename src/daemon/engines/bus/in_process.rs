@@ -231,18 +231,20 @@ mod tests {
         conformance::suite(CAPACITY, async || Arc::new(InProcessBus::new(CAPACITY)) as _).await;
     }
 
-    fn viewers(viewers: u64) -> BusMessage {
-        BusMessage::Presence { viewers }
-    }
-
     #[tokio::test]
     async fn a_full_queue_keeps_the_newest() {
         let bus = InProcessBus::new(2);
         let (subscriptions, mut listener) = bus.listen(&NodeId::new("a")).await.unwrap();
         subscriptions.subscribe(StreamId(1)).await.unwrap();
-        bus.publish(StreamId(1), (1..=5).map(viewers).collect()).await.unwrap();
-        assert_eq!(listener.receive().await.unwrap(), BusEvent::Message(StreamId(1), viewers(4)));
-        assert_eq!(listener.receive().await.unwrap(), BusEvent::Message(StreamId(1), viewers(5)));
+        bus.publish(StreamId(1), (1..=5).map(conformance::number).collect()).await.unwrap();
+        assert_eq!(
+            listener.receive().await.unwrap(),
+            BusEvent::Message(StreamId(1), conformance::number(4))
+        );
+        assert_eq!(
+            listener.receive().await.unwrap(),
+            BusEvent::Message(StreamId(1), conformance::number(5))
+        );
         assert_eq!(listener.lost(), 3);
     }
 
@@ -263,7 +265,7 @@ mod tests {
         let bus = InProcessBus::new(8);
         let (subscriptions, mut listener) = bus.listen(&NodeId::new("a")).await.unwrap();
         subscriptions.subscribe(StreamId(1)).await.unwrap();
-        bus.publish(StreamId(1), vec![viewers(1)]).await.unwrap();
+        bus.publish(StreamId(1), vec![conformance::number(1)]).await.unwrap();
         let reader = tokio::spawn(async move {
             let first = listener.receive().await;
             (first.unwrap(), listener.receive().await.map(|_| ()))
@@ -271,7 +273,7 @@ mod tests {
         tokio::task::yield_now().await;
         drop(bus);
         let (first, end) = reader.await.unwrap();
-        assert_eq!(first, BusEvent::Message(StreamId(1), viewers(1)));
+        assert_eq!(first, BusEvent::Message(StreamId(1), conformance::number(1)));
         assert!(matches!(end, Err(BusError::Closed)));
     }
 }

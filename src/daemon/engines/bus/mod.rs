@@ -44,10 +44,6 @@ pub enum BusMessage {
     Reactions {
         totals: BTreeMap<Arc<str>, u64>,
     },
-    /// The number of viewers of the stream on all nodes.
-    Presence {
-        viewers: u64,
-    },
     Announcement {
         message: Arc<str>,
     },
@@ -89,6 +85,11 @@ pub trait FanoutBus: Send + Sync + std::fmt::Debug + 'static {
     async fn publish(&self, stream_id: StreamId, messages: Vec<BusMessage>)
     -> Result<(), BusError>;
 
+    /// Succeeds if messages can be published now. Nobody receives anything.
+    async fn probe(&self) -> Result<(), BusError> {
+        Ok(())
+    }
+
     /// Creates a listener for a node, without any subscription.
     async fn listen(
         &self,
@@ -116,6 +117,12 @@ pub trait BusListener: Send + Sync + std::fmt::Debug {
 
     /// Returns the number of messages lost so far because this listener was too slow.
     fn lost(&self) -> u64;
+
+    /// Returns why messages may not arrive, between [`BusEvent::Interrupted`] and
+    /// [`BusEvent::Restored`].
+    fn outage(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Controls the subscriptions of one listener. Cheap to share.

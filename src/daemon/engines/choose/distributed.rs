@@ -11,6 +11,7 @@ use crate::daemon::base::config::{
     RecentEngine, RegistryEngine,
 };
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::engines::announcements::postgres::PostgresAnnouncements;
 use crate::daemon::engines::backends::postgres::PostgresServer;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::bus::redis::RedisBus;
@@ -25,6 +26,7 @@ use crate::daemon::engines::metadata::postgres::PostgresMetadata;
 use crate::daemon::engines::reactions::redis::RedisReactions;
 use crate::daemon::engines::recent::guarded::GuardedRecent;
 use crate::daemon::engines::recent::redis::RedisRecent;
+use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::registry::redis::RedisRegistry;
 use crate::daemon::engines::reservations::redis::RedisReservations;
 use crate::protocol::NodeId;
@@ -39,18 +41,36 @@ pub(super) async fn open_log(config: &Config) -> anyhow::Result<Option<SharedLog
     Ok(Some(Arc::new(log.context("cannot open the event log on Kafka")?)))
 }
 
+/// Waits until no other running node has this node's name.
+pub(super) async fn claim_name(config: &Config, identity: &NodeIdentity) -> anyhow::Result<()> {
+    if config.engines.registry == RegistryEngine::Redis {
+        let redis = RedisNodes::open(&config.redis)?;
+        RedisRegistry::claim_name(identity.clone(), redis).await?;
+    }
+    Ok(())
+}
+
+/// The parts of the node that the engines on Redis share.
+struct Shared<'a> {
+    board: &'a StatusBoard,
+    log: &'a SharedLog,
+    identity: &'a NodeIdentity,
+}
+
 impl Distributed {
     pub(super) async fn open(
         config: &Config,
         clock: &SharedClock,
         board: &StatusBoard,
         log: &SharedLog,
+        identity: &NodeIdentity,
     ) -> anyhow::Result<Self> {
         let mut distributed = Self::default();
         distributed.open_stores(config, clock).await?;
         if config.engines.uses_redis() {
             let redis = RedisNodes::open(&config.redis)?;
-            distributed.open_redis(config, clock, board, log, redis).await?;
+            let shared = Shared { board, log, identity };
+            distributed.open_redis(config, clock, shared, redis).await?;
         }
         Ok(distributed)
     }
@@ -69,6 +89,8 @@ impl Distributed {
             }
             if metadata_on_postgres {
                 self.metadata = Some(Arc::new(PostgresMetadata::open(&server).await?));
+                let announcements = PostgresAnnouncements::open(&server).await?;
+                self.announcements = Some(Arc::new(announcements));
             }
         }
         if engines.comments == CommentsEngine::Cassandra {
@@ -81,21 +103,21 @@ impl Distributed {
         &mut self,
         config: &Config,
         clock: &SharedClock,
-        board: &StatusBoard,
-        log: &SharedLog,
+        shared: Shared<'_>,
         redis: RedisNodes,
     ) -> anyhow::Result<()> {
         let engines = &config.engines;
-        let node = NodeId::new(&config.node.name);
-        let direct = DirectPath::new(node.clone(), log.clone(), clock.clone());
+        let Shared { board, log, identity } = shared;
+        let direct = DirectPath::new(identity.node.clone(), log.clone(), clock.clone());
         if engines.bus == BusEngine::Redis {
             let bus = Arc::new(RedisBus::new(redis.clone(), &config.redis)?);
             let breaker = board.add_breaker("fan-out bus");
-            self.bus = Some(Arc::new(FallbackBus::new(bus, direct.clone(), breaker)));
+            self.bus = Some(Arc::new(FallbackBus::new(bus, direct.clone(), &breaker)));
         }
         if engines.registry == RegistryEngine::Redis {
             let breaker = board.add_breaker("connection registry");
-            let registry = Arc::new(RedisRegistry::open(node, redis.clone(), breaker).await?);
+            let registry =
+                Arc::new(RedisRegistry::open(identity.clone(), redis.clone(), breaker).await?);
             self.registry = Some(Arc::new(FallbackRegistry::new(registry, direct.clone())));
             // Several nodes can exist only if they share the registry.
             let lifetime = config.ingest.ref_lifetime;

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::Probe;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::base::config::Config;
+use crate::daemon::base::config::{
+    CommentsEngine, Config, EventLogEngine, MetadataEngine, ReactionsEngine,
+};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::comments::retention::Retention;
@@ -22,11 +25,16 @@ use crate::protocol::admin::ProblemCode;
 /// Messages that the in-process bus holds for its only listener.
 pub(super) const BUS_MESSAGES: usize = 16_384;
 
+const LOG_DIRECTORY: &str = "log";
+const COMMENTS_FILE: &str = "comments.db";
+const METADATA_FILE: &str = "metadata.db";
+const REACTIONS_FILE: &str = "reactions.db";
+
 pub(super) async fn open_log(
     config: &Config,
     clock: &SharedClock,
 ) -> anyhow::Result<Arc<EmbeddedLog>> {
-    let dir = config.node.data_dir.join("log");
+    let dir = config.node.data_dir.join(LOG_DIRECTORY);
     let log = tokio::task::spawn_blocking({
         let dir = dir.clone();
         let config = config.eventlog.clone();
@@ -42,7 +50,7 @@ pub(super) async fn open_comments(
     config: &Config,
     retention: Retention,
 ) -> anyhow::Result<SharedCommentStore> {
-    let path = config.node.data_dir.join("comments.db");
+    let path = config.node.data_dir.join(COMMENTS_FILE);
     let opened = SqliteComments::open_with_retention(&path, retention).await;
     Ok(Arc::new(opened.with_context(|| cannot_open("comment store", &path))?))
 }
@@ -54,7 +62,7 @@ pub(super) async fn open_metadata(
     log: &SharedLog,
     board: &StatusBoard,
 ) -> anyhow::Result<SharedMetadataStore> {
-    let path = config.node.data_dir.join("metadata.db");
+    let path = config.node.data_dir.join(METADATA_FILE);
     let is_new = !path.exists();
     let opened = SqliteMetadata::open(&path).await;
     let opened = opened.with_context(|| cannot_open("metadata store", &path))?;
@@ -80,9 +88,36 @@ async fn has_records(log: &SharedLog) -> anyhow::Result<bool> {
 }
 
 pub(super) async fn open_totals(config: &Config) -> anyhow::Result<SharedReactionTotals> {
-    let path = config.node.data_dir.join("reactions.db");
+    let path = config.node.data_dir.join(REACTIONS_FILE);
     let opened = SqliteReactions::open(&path).await;
     Ok(Arc::new(opened.with_context(|| cannot_open("reaction totals", &path))?))
+}
+
+/// Tells of each file of the data directory whether its engine could open it. Creates nothing.
+pub(super) async fn check(config: &Config) -> Vec<Probe> {
+    let engines = &config.engines;
+    let path = |name: &str| config.node.data_dir.join(name);
+    let mut probes = Vec::new();
+    let mut add = |server, result: Result<String, String>| probes.push(Probe { server, result });
+    if engines.eventlog == EventLogEngine::Embedded {
+        let directory = path(LOG_DIRECTORY);
+        let checked = tokio::task::spawn_blocking(move || EmbeddedLog::check(&directory)).await;
+        let checked = checked.map_err(|error| error.to_string());
+        add("embedded log", checked.and_then(|checked| checked.map_err(|e| e.to_string())));
+    }
+    if engines.comments == CommentsEngine::Sqlite {
+        let checked = SqliteComments::check(&path(COMMENTS_FILE)).await;
+        add("sqlite comments", checked.map_err(|error| error.to_string()));
+    }
+    if engines.metadata == MetadataEngine::Sqlite {
+        let checked = SqliteMetadata::check(&path(METADATA_FILE)).await;
+        add("sqlite metadata", checked.map_err(|error| error.to_string()));
+    }
+    if engines.reactions == ReactionsEngine::Sqlite {
+        let checked = SqliteReactions::check(&path(REACTIONS_FILE)).await;
+        add("sqlite reactions", checked.map_err(|error| error.to_string()));
+    }
+    probes
 }
 
 /// Describes a file of the data directory that cannot be opened.

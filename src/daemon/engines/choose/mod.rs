@@ -7,24 +7,27 @@ mod embedded;
 mod embedded_only;
 #[cfg(feature = "engines")]
 mod probe;
+#[cfg(feature = "engines")]
+mod redis_check;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::bail;
 
+use super::announcements::{Announcement, SharedAnnouncements};
 use super::bus::SharedBus;
 use super::bus::in_process::InProcessBus;
 use super::direct_path::DirectPath;
 use super::eventlog::SharedLog;
 use super::eventlog::embedded::EmbeddedLog;
 use super::reactions::SharedReactionTotals;
-use super::registry::SharedRegistry;
 use super::registry::in_process::InProcessRegistry;
+use super::registry::{NodeIdentity, SharedRegistry};
 use super::reservations::SharedReservations;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{Config, EnginesConfig, NodeRole};
-use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::status::{COMMENT_STORE, METADATA_STORE, StatusBoard};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::comments::retention::Retention;
@@ -34,15 +37,11 @@ use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::protocol::NodeId;
 
 #[cfg(feature = "engines")]
-pub(crate) use self::probe::probe_servers;
-
+use self::distributed::{claim_name, open_log};
 #[cfg(not(feature = "engines"))]
-pub(crate) use self::embedded_only::probe_servers;
-
-#[cfg(feature = "engines")]
-use self::distributed::open_log;
+use self::embedded_only as probe;
 #[cfg(not(feature = "engines"))]
-use self::embedded_only::open_log;
+use self::embedded_only::{claim_name, open_log};
 
 /// The contracts through which the stages communicate.
 #[derive(Debug, Clone)]
@@ -60,6 +59,8 @@ pub struct Engines {
     pub registry: SharedRegistry,
     /// Present if several nodes accept comments.
     pub reservations: Option<SharedReservations>,
+    /// Present if several nodes share the metadata.
+    pub announcements: Option<SharedAnnouncements>,
     /// Carries the messages of bus and registry while Redis is away.
     pub direct: Option<Arc<DirectPath>>,
     /// The embedded log, which needs retention on a timer.
@@ -76,6 +77,7 @@ struct Distributed {
     recent: Option<SharedRecentCache>,
     registry: Option<SharedRegistry>,
     reservations: Option<SharedReservations>,
+    announcements: Option<SharedAnnouncements>,
     direct: Option<Arc<DirectPath>>,
 }
 
@@ -98,8 +100,10 @@ impl Engines {
         config: &Config,
         clock: &SharedClock,
         board: &StatusBoard,
+        identity: &NodeIdentity,
     ) -> anyhow::Result<Self> {
         check_roles(config)?;
+        claim_name(config, identity).await?;
         let (log, embedded_log): (SharedLog, _) = match open_log(config).await? {
             Some(log) => (log, None),
             None => {
@@ -107,7 +111,7 @@ impl Engines {
                 (log.clone(), Some(log))
             }
         };
-        let distributed = Distributed::open(config, clock, board, &log).await?;
+        let distributed = Distributed::open(config, clock, board, &log, identity).await?;
         let retention = Retention::new(config.store.retention, clock.clone());
         let comments = match distributed.comments {
             Some(comments) => comments,
@@ -134,14 +138,21 @@ impl Engines {
                 .unwrap_or_else(|| Arc::new(MemoryRecent::new(&config.store))),
             log,
             comments,
-            comments_breaker: board.add_breaker("comment store"),
+            comments_breaker: board.add_breaker(COMMENT_STORE),
             metadata,
-            metadata_breaker: board.add_breaker("metadata store"),
+            metadata_breaker: board.add_breaker(METADATA_STORE),
             totals,
             reservations: distributed.reservations,
+            announcements: distributed.announcements,
             direct: distributed.direct,
             embedded_log,
         })
+    }
+
+    /// Returns the faults of the configuration that show before anything is opened.
+    pub fn configuration_faults(config: &Config) -> Vec<String> {
+        let roles = check_roles(config).err().map(|error| error.to_string());
+        roles.into_iter().chain(probe::faults(config)).collect()
     }
 
     /// Returns the name of the engine behind each contract, for `lc status`.
@@ -158,6 +169,18 @@ impl Engines {
         .map(|(contract, engine)| (contract.to_owned(), engine.to_owned()))
         .into()
     }
+}
+
+/// Tries what the engines of the configuration will do, without opening one.
+pub(crate) async fn probe_engines(config: &Config) -> Vec<Probe> {
+    let mut probes = embedded::check(config).await;
+    probes.extend(probe::probe(config).await);
+    probes
+}
+
+/// Returns the processes that run on the same metadata, as they announce themselves.
+pub(crate) async fn running_nodes(config: &Config) -> anyhow::Result<Vec<Announcement>> {
+    probe::running_nodes(config).await
 }
 
 /// Fails if roles are split over processes but an engine lives in one process.

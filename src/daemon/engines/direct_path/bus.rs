@@ -1,5 +1,6 @@
 //! A fan-out bus that falls back to the direct path.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,11 +8,12 @@ use ahash::AHashMap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant};
-use tracing::warn;
+use tokio::time::{Duration, Instant, Interval};
+use tracing::{debug, warn};
 
-use super::DirectPath;
-use crate::daemon::base::supervise::breaker::Breaker;
+use super::{CUT_OFF_INTERVAL, DirectPath};
+use crate::daemon::base::supervise::breaker::{Breaker, BreakerHalf};
+use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::bus::{
     BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus, SharedBus,
 };
@@ -26,16 +28,24 @@ const FALLBACK_PERIOD: Duration = Duration::from_secs(1);
 pub struct FallbackBus {
     bus: SharedBus,
     direct: Arc<DirectPath>,
-    /// Shows operators whether any stream uses the direct path.
-    breaker: Arc<Breaker>,
+    /// The half of the breaker that shows operators whether any stream uses the direct path.
+    publishing: BreakerHalf,
+    /// The half of the breaker for the listeners of this node.
+    listening: BreakerHalf,
     /// Streams that use the direct path, and until when. With several servers behind the bus, some
     /// streams may be cut off while others are not.
     fallbacks: Mutex<AHashMap<StreamId, Instant>>,
 }
 
 impl FallbackBus {
-    pub fn new(bus: SharedBus, direct: Arc<DirectPath>, breaker: Arc<Breaker>) -> Self {
-        Self { bus, direct, breaker, fallbacks: Mutex::default() }
+    pub fn new(bus: SharedBus, direct: Arc<DirectPath>, breaker: &Arc<Breaker>) -> Self {
+        Self {
+            bus,
+            direct,
+            publishing: breaker.half("publish"),
+            listening: breaker.half("listen"),
+            fallbacks: Mutex::default(),
+        }
     }
 
     fn is_in_fallback(&self, stream_id: StreamId) -> bool {
@@ -47,19 +57,35 @@ impl FallbackBus {
         if before.is_none() {
             warn!(%stream_id, %error, "bus unavailable; messages go through the log");
         }
-        self.breaker.open(error);
+        self.publishing.failed(error);
     }
 
-    /// Records that the bus accepted messages of the stream. Closes the breaker once no stream uses
-    /// the direct path.
+    /// Records that the bus accepted messages of the stream.
     fn end_fallback(&self, stream_id: StreamId) {
+        self.fallbacks.lock().remove(&stream_id);
+        self.record_success();
+    }
+
+    /// Closes the publishing half once no stream uses the direct path.
+    fn record_success(&self) {
         let mut fallbacks = self.fallbacks.lock();
-        fallbacks.remove(&stream_id);
         // A stream that fell silent during its fallback says nothing about the bus.
         let now = Instant::now();
         fallbacks.retain(|_, until| now < *until + FALLBACK_PERIOD * 10);
         if fallbacks.is_empty() {
-            self.breaker.succeeded();
+            self.publishing.succeeded();
+        }
+    }
+
+    /// Sends messages that the bus accepted to the nodes that do not receive them there. If it
+    /// fails, those nodes read the log.
+    async fn publish_to_cut_off(&self, stream_id: StreamId, messages: Vec<BusMessage>) {
+        let nodes = self.direct.cut_off();
+        if nodes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.direct.publish_to(&nodes, stream_id, messages).await {
+            debug!(%stream_id, %error, "messages not sent to nodes that are cut off from the bus");
         }
     }
 }
@@ -78,6 +104,7 @@ impl FanoutBus for FallbackBus {
             match self.bus.publish(stream_id, messages.clone()).await {
                 Ok(()) => {
                     self.end_fallback(stream_id);
+                    self.publish_to_cut_off(stream_id, messages).await;
                     return Ok(());
                 }
                 Err(BusError::Closed) => return Err(BusError::Closed),
@@ -88,45 +115,150 @@ impl FanoutBus for FallbackBus {
         published.map_err(|error| BusError::Unavailable(format!("event log: {error}")))
     }
 
+    async fn probe(&self) -> Result<(), BusError> {
+        let probed = self.bus.probe().await;
+        match &probed {
+            Ok(()) => self.record_success(),
+            Err(error) => self.publishing.failed(error),
+        }
+        probed
+    }
+
     async fn listen(
         &self,
         node: &NodeId,
     ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError> {
         let (subscriptions, bus) = self.bus.listen(node).await?;
-        let (direct, lost) = self.direct.listen();
-        let breaker = self.breaker.clone();
-        Ok((subscriptions, Box::new(FallbackListener { bus, direct, lost, breaker })))
+        let (messages, lost) = self.direct.listen();
+        let listener = FallbackListener {
+            bus,
+            direct: self.direct.clone(),
+            messages,
+            lost,
+            half: self.listening.clone(),
+            is_cut_off: false,
+            announcing: ticker_from_now(CUT_OFF_INTERVAL),
+            announcements: RecentAnnouncements::default(),
+        };
+        Ok((subscriptions, Box::new(listener)))
     }
 }
 
 #[derive(Debug)]
 struct FallbackListener {
     bus: Box<dyn BusListener>,
-    direct: mpsc::Receiver<(StreamId, BusMessage)>,
+    direct: Arc<DirectPath>,
+    messages: mpsc::Receiver<(StreamId, BusMessage)>,
     lost: Arc<AtomicU64>,
-    breaker: Arc<Breaker>,
+    half: BreakerHalf,
+    /// The bus does not bring everything. The publishers are told until it does.
+    is_cut_off: bool,
+    announcing: Interval,
+    announcements: RecentAnnouncements,
+}
+
+impl FallbackListener {
+    fn begin_cut_off(&mut self) {
+        self.is_cut_off = true;
+        self.record_outage();
+        // The first tick is now.
+        self.announcing.reset_immediately();
+    }
+
+    fn end_cut_off(&mut self) {
+        self.is_cut_off = false;
+        self.half.succeeded();
+    }
+
+    fn record_outage(&self) {
+        let reason = self.bus.outage().unwrap_or_else(|| "no messages from the bus".to_owned());
+        self.half.failed(&reason);
+    }
+
+    /// Does not wait: while the log is slow, messages are still received.
+    fn announce(&self) {
+        let direct = self.direct.clone();
+        tokio::spawn(async move { direct.announce_cut_off().await });
+    }
 }
 
 #[async_trait]
 impl BusListener for FallbackListener {
     async fn receive(&mut self) -> Result<BusEvent, BusError> {
-        tokio::select! {
-            heard = self.bus.receive() => {
-                // A node that only listens learns here that the bus is down.
-                match &heard {
-                    Ok(BusEvent::Interrupted) => self.breaker.open(&"no messages from the bus"),
-                    Ok(BusEvent::Restored) => self.breaker.succeeded(),
-                    Ok(BusEvent::Message(..)) | Err(_) => {}
+        loop {
+            let (path, event) = tokio::select! {
+                heard = self.bus.receive() => (Path::Bus, heard?),
+                Some((stream_id, message)) = self.messages.recv() => {
+                    (Path::Direct, BusEvent::Message(stream_id, message))
                 }
-                heard
+                _ = self.announcing.tick(), if self.is_cut_off => {
+                    self.record_outage();
+                    self.announce();
+                    continue;
+                }
+            };
+            match &event {
+                BusEvent::Interrupted => self.begin_cut_off(),
+                BusEvent::Restored => self.end_cut_off(),
+                BusEvent::Message(stream_id, BusMessage::Announcement { message })
+                    if self.announcements.is_repeat(path, *stream_id, message) =>
+                {
+                    continue;
+                }
+                BusEvent::Message(..) => {}
             }
-            Some((stream_id, message)) = self.direct.recv() => {
-                Ok(BusEvent::Message(stream_id, message))
-            }
+            return Ok(event);
         }
     }
 
     fn lost(&self) -> u64 {
         self.bus.lost() + self.lost.load(Ordering::Relaxed)
+    }
+
+    fn outage(&self) -> Option<String> {
+        self.bus.outage()
+    }
+}
+
+/// The way on which a message arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Path {
+    Bus,
+    Direct,
+}
+
+/// Time within which an announcement arrives on both paths, if it does.
+const BOTH_PATHS_WITHIN: Duration = Duration::from_secs(5);
+const MAX_ANNOUNCEMENTS: usize = 256;
+
+/// Announcements that arrived on one path only so far. All other messages may be received twice.
+#[derive(Debug, Default)]
+struct RecentAnnouncements(VecDeque<ReceivedAnnouncement>);
+
+#[derive(Debug)]
+struct ReceivedAnnouncement {
+    path: Path,
+    stream_id: StreamId,
+    message: Arc<str>,
+    at: Instant,
+}
+
+impl RecentAnnouncements {
+    /// Returns whether the announcement arrived on the other path before.
+    fn is_repeat(&mut self, path: Path, stream_id: StreamId, message: &Arc<str>) -> bool {
+        self.0.retain(|known| known.at.elapsed() < BOTH_PATHS_WITHIN);
+        let same = |known: &ReceivedAnnouncement| {
+            known.path != path && known.stream_id == stream_id && known.message == *message
+        };
+        if let Some(index) = self.0.iter().position(same) {
+            self.0.remove(index);
+            return true;
+        }
+        if self.0.len() == MAX_ANNOUNCEMENTS {
+            self.0.pop_front();
+        }
+        let message = message.clone();
+        self.0.push_back(ReceivedAnnouncement { path, stream_id, message, at: Instant::now() });
+        false
     }
 }

@@ -15,6 +15,10 @@ pub(super) enum Envelope {
     Command { id: u64, from: NodeId, to: NodeId, command: NodeCommand },
     /// The number of connections that a command affected.
     Answer { id: u64, to: NodeId, connections: u64 },
+    /// The node receives nothing on the bus, or only a part. Repeated while it lasts.
+    CutOff { node: NodeId },
+    /// For the listeners of nodes that are cut off. The others received it on the bus.
+    FanoutTo { nodes: Vec<NodeId>, stream_id: StreamId, message: BusMessage },
 }
 
 impl Envelope {

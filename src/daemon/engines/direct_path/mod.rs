@@ -1,8 +1,10 @@
 //! The direct path: messages between nodes through the log while Redis is out of reach. It is
 //! slower than the bus and the registry, and needs only the log, which keeps the comments anyway.
 //!
-//! In: messages that the bus did not accept, and commands that the registry did not deliver. Out,
-//! on every node, all of which follow the topic `ws-messages` from its end: those messages to the
+//! In: messages that the bus did not accept or does not bring to some node, and commands that the
+//! registry did not deliver. A node that is cut off from the bus says so here, and publishers
+//! address their messages to it here until it has been silent for [`CUT_OFF_FOR`]. Out, on every
+//! node, all of which follow the topic `ws-messages` from its end: those messages to the
 //! node's listeners, commands for this node to its endpoint, answers to the callers of commands.
 //!
 //! Always holds: records appended before the node began to follow are not delivered. A message may
@@ -24,7 +26,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -43,6 +45,11 @@ const LISTENER_MESSAGES: usize = 16_384;
 const MAX_COMMANDS: usize = 64;
 const POLL_RECORDS: usize = 1024;
 const POLL_WAIT: Duration = Duration::from_secs(1);
+/// A node that is cut off from the bus repeats it this often.
+const CUT_OFF_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for which messages are addressed to a node after it said so. Several repetitions may be
+/// late.
+const CUT_OFF_FOR: Duration = Duration::from_secs(4);
 /// Pause after the log could not be followed.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -57,6 +64,9 @@ pub struct DirectPath {
     /// Callers that wait for answers, by command id. Each entry is removed at its timeout.
     waiting: Mutex<AHashMap<u64, oneshot::Sender<u64>>>,
     listeners: Mutex<Vec<Listener>>,
+    /// The nodes that said that the bus does not reach them, and when. Bounded by the number of
+    /// nodes that did within [`CUT_OFF_FOR`].
+    cut_off: Mutex<AHashMap<NodeId, Instant>>,
     command_permits: Arc<Semaphore>,
 }
 
@@ -79,6 +89,7 @@ impl DirectPath {
             last_id,
             waiting: Mutex::default(),
             listeners: Mutex::default(),
+            cut_off: Mutex::default(),
             command_permits: Arc::new(Semaphore::new(MAX_COMMANDS)),
         })
     }
@@ -111,6 +122,14 @@ impl DirectPath {
         match Envelope::decode(&record.payload) {
             Ok(Envelope::Fanout { stream_id, message }) => {
                 self.notify_listeners(stream_id, &message);
+            }
+            Ok(Envelope::FanoutTo { nodes, stream_id, message }) => {
+                if nodes.contains(&self.node) {
+                    self.notify_listeners(stream_id, &message);
+                }
+            }
+            Ok(Envelope::CutOff { node }) => {
+                self.cut_off.lock().insert(node, Instant::now());
             }
             Ok(Envelope::Command { id, from, to, command }) if to == self.node => {
                 self.run_command(id, from, command);
@@ -178,6 +197,33 @@ impl DirectPath {
         let envelope = |message| Envelope::Fanout { stream_id, message };
         let envelopes: Vec<_> = messages.into_iter().map(envelope).collect();
         self.append(stream_id.0, &envelopes).await
+    }
+
+    /// Returns the nodes that do not receive everything on the bus.
+    fn cut_off(&self) -> Vec<NodeId> {
+        let mut cut_off = self.cut_off.lock();
+        cut_off.retain(|_, said_at| said_at.elapsed() < CUT_OFF_FOR);
+        cut_off.keys().cloned().collect()
+    }
+
+    /// Publishes to the listeners of some nodes.
+    async fn publish_to(
+        &self,
+        nodes: &[NodeId],
+        stream_id: StreamId,
+        messages: Vec<BusMessage>,
+    ) -> Result<(), LogError> {
+        let envelope = |message| Envelope::FanoutTo { nodes: nodes.to_vec(), stream_id, message };
+        let envelopes: Vec<_> = messages.into_iter().map(envelope).collect();
+        self.append(stream_id.0, &envelopes).await
+    }
+
+    /// Tells the publishers that this node is cut off from the bus.
+    async fn announce_cut_off(&self) {
+        let envelope = Envelope::CutOff { node: self.node.clone() };
+        if let Err(error) = self.append(0, &[envelope]).await {
+            debug!(%error, "cannot say that this node is cut off from the bus; retrying");
+        }
     }
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {

@@ -74,6 +74,10 @@ impl ConnectionRegistry for FallbackRegistry {
         self.direct.set_command_handler(endpoint);
     }
 
+    fn same_name(&self) -> Option<String> {
+        self.registry.same_name()
+    }
+
     /// A node may run a command twice, if the registry delivered it and lost the answer. Commands
     /// are idempotent, so this does no harm.
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::engines::bus::conformance::number;
 use crate::daemon::engines::bus::in_process::InProcessBus;
 use crate::daemon::engines::bus::{BusEvent, BusListener, FanoutBus as _, conformance};
 use crate::daemon::engines::eventlog::EventLog as _;
@@ -25,10 +26,6 @@ async fn path(log: &InMemoryLog, node: &str) -> (Arc<DirectPath>, CancellationTo
     (path, stop)
 }
 
-fn viewers(viewers: u64) -> BusMessage {
-    BusMessage::Presence { viewers }
-}
-
 async fn heard(listener: &mut Box<dyn BusListener>) -> BusEvent {
     timeout(Duration::from_secs(60), listener.receive()).await.expect("in time").unwrap()
 }
@@ -40,13 +37,13 @@ async fn messages_use_the_log_while_the_bus_is_down() {
     let breaker = Arc::new(Breaker::new("fan-out bus"));
     let (edge, _stop) = path(&log, "edge").await;
     let (coordinator, _stop) = path(&log, "coordinator").await;
-    let at_edge = FallbackBus::new(bus.clone(), edge, Arc::new(Breaker::new("fan-out bus")));
-    let at_coordinator = FallbackBus::new(bus.clone(), coordinator, breaker.clone());
+    let at_edge = FallbackBus::new(bus.clone(), edge, &Arc::new(Breaker::new("fan-out bus")));
+    let at_coordinator = FallbackBus::new(bus.clone(), coordinator, &breaker);
     let (subscriptions, mut listener) = at_edge.listen(&NodeId::new("edge")).await.unwrap();
     subscriptions.subscribe(STREAM).await.unwrap();
 
-    at_coordinator.publish(STREAM, vec![viewers(1)]).await.unwrap();
-    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(1)));
+    at_coordinator.publish(STREAM, vec![number(1)]).await.unwrap();
+    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, number(1)));
     assert_eq!(
         log.bounds(Topic::WsMessages, 0).await.unwrap().end,
         1,
@@ -54,18 +51,18 @@ async fn messages_use_the_log_while_the_bus_is_down() {
     );
 
     bus.set_down(true);
-    at_coordinator.publish(STREAM, vec![viewers(2), viewers(3)]).await.unwrap();
-    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(2)));
-    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(3)));
+    at_coordinator.publish(STREAM, vec![number(2), number(3)]).await.unwrap();
+    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, number(2)));
+    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, number(3)));
     assert_eq!(breaker.state(), BreakerState::Open);
 
     bus.set_down(false);
-    at_coordinator.publish(STREAM, vec![viewers(4)]).await.unwrap();
-    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(4)));
+    at_coordinator.publish(STREAM, vec![number(4)]).await.unwrap();
+    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, number(4)));
     assert_eq!(breaker.state(), BreakerState::Open, "still in its fallback period");
     tokio::time::advance(AFTER_FALLBACK).await;
-    at_coordinator.publish(STREAM, vec![viewers(5)]).await.unwrap();
-    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, viewers(5)));
+    at_coordinator.publish(STREAM, vec![number(5)]).await.unwrap();
+    assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, number(5)));
     assert_eq!(breaker.state(), BreakerState::Closed);
     assert_eq!(listener.lost(), 0);
 }
@@ -79,7 +76,7 @@ async fn fallback_bus_keeps_the_contract_of_the_bus() {
         let log = Arc::new(InMemoryLog::new());
         let direct = DirectPath::new(NodeId::new("n"), log, clock);
         let breaker = Arc::new(Breaker::new("fan-out bus"));
-        Arc::new(FallbackBus::new(Arc::new(InProcessBus::new(64)), direct, breaker)) as _
+        Arc::new(FallbackBus::new(Arc::new(InProcessBus::new(64)), direct, &breaker)) as _
     })
     .await;
 }
@@ -117,4 +114,72 @@ async fn undeliverable_command_reaches_only_its_node() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let answer = registries[0].command(&NodeId::new("c"), command).await;
     assert!(matches!(answer, Err(RegistryError::Unreachable(node)) if node.as_str() == "c"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_cut_off_from_the_bus_is_served_at_once() {
+    let log = InMemoryLog::new();
+    let (edge_bus, other_bus) = (Arc::<TestBus>::default(), Arc::<TestBus>::default());
+    let breaker = Arc::new(Breaker::new("fan-out bus"));
+    let (edge, _stop) = path(&log, "edge").await;
+    let (other, _stop) = path(&log, "other").await;
+    let (coordinator, _stop) = path(&log, "coordinator").await;
+    // The edge's bus is not the one on which the coordinator publishes: nothing arrives there.
+    let at_edge = FallbackBus::new(edge_bus.clone(), edge, &breaker);
+    let shown = Arc::new(Breaker::new("fan-out bus"));
+    let at_other = FallbackBus::new(other_bus.clone(), other, &shown);
+    let at_coordinator = FallbackBus::new(other_bus, coordinator, &shown);
+    let (subscriptions, mut cut_off) = at_edge.listen(&NodeId::new("edge")).await.unwrap();
+    subscriptions.subscribe(STREAM).await.unwrap();
+    let (subscriptions, mut healthy) = at_other.listen(&NodeId::new("other")).await.unwrap();
+    subscriptions.subscribe(STREAM).await.unwrap();
+
+    edge_bus.report_outage(BusEvent::Interrupted);
+    assert_eq!(heard(&mut cut_off).await, BusEvent::Interrupted);
+    assert_eq!(breaker.state(), BreakerState::Open);
+    at_edge.publish(STREAM, vec![number(7)]).await.unwrap();
+    assert_eq!(heard(&mut cut_off).await, BusEvent::Message(STREAM, number(7)));
+    assert_eq!(breaker.state(), BreakerState::Open, "publishing does not close the other half");
+
+    // Receiving is what tells the publishers; then they send what follows on both ways.
+    let told = timeout(Duration::from_millis(10), cut_off.receive()).await;
+    assert!(told.is_err(), "nothing was published meanwhile");
+    let welcome = BusMessage::Announcement { message: "welcome".into() };
+    at_coordinator.publish(STREAM, vec![number(1), welcome.clone()]).await.unwrap();
+    for listener in [&mut cut_off, &mut healthy] {
+        assert_eq!(heard(listener).await, BusEvent::Message(STREAM, number(1)));
+        assert_eq!(heard(listener).await, BusEvent::Message(STREAM, welcome.clone()));
+    }
+    let again = timeout(Duration::from_millis(10), healthy.receive()).await;
+    assert!(again.is_err(), "the others receive it once: {again:?}");
+    assert_eq!(shown.state(), BreakerState::Closed, "their bus works");
+
+    edge_bus.report_outage(BusEvent::Restored);
+    assert_eq!(heard(&mut cut_off).await, BusEvent::Restored);
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    tokio::time::advance(CUT_OFF_FOR).await;
+    let before = log.bounds(Topic::WsMessages, 0).await.unwrap().end;
+    at_coordinator.publish(STREAM, vec![number(2)]).await.unwrap();
+    let after = log.bounds(Topic::WsMessages, 0).await.unwrap().end;
+    assert_eq!(after, before, "the detour ends with the outage");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announcement_on_both_paths_is_shown_once() {
+    let log = InMemoryLog::new();
+    let bus = Arc::<TestBus>::default();
+    let (direct, _stop) = path(&log, "edge").await;
+    let breaker = Arc::new(Breaker::new("fan-out bus"));
+    let both = FallbackBus::new(bus.clone(), direct.clone(), &breaker);
+    let (subscriptions, mut listener) = both.listen(&NodeId::new("edge")).await.unwrap();
+    subscriptions.subscribe(STREAM).await.unwrap();
+    let hello = BusMessage::Announcement { message: "hello".into() };
+    for _ in 0..2 {
+        // Said twice by the operator, each time on both paths.
+        direct.publish(STREAM, vec![hello.clone()]).await.unwrap();
+        assert_eq!(heard(&mut listener).await, BusEvent::Message(STREAM, hello.clone()));
+        both.publish(STREAM, vec![hello.clone()]).await.unwrap();
+        let again = timeout(Duration::from_millis(10), listener.receive()).await;
+        assert!(again.is_err(), "{again:?}");
+    }
 }

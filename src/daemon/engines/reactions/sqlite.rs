@@ -31,6 +31,11 @@ impl SqliteReactions {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         Ok(Self { file: SqliteFile::open(path, &MIGRATIONS).await? })
     }
+
+    /// Tells whether it could be opened. Creates nothing.
+    pub async fn check(path: &Path) -> Result<String, StoreError> {
+        SqliteFile::check(path, &MIGRATIONS).await
+    }
 }
 
 #[async_trait]

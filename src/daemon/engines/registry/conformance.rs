@@ -169,6 +169,7 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
         workers: Vec::new(),
         breakers: Vec::new(),
         problems: Vec::new(),
+        settings: [("redis.prefix".to_owned(), "0000abcd".to_owned())].into(),
     }
 }
 

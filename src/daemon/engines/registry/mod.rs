@@ -39,6 +39,21 @@ pub enum RegistryError {
     TooManyConnections(u32),
     #[error("node {0} does not answer")]
     Unreachable(NodeId),
+    #[error(
+        "`node.name` {0} belongs to another running lcd ({1}): give this node another name, or stop \
+         the other one"
+    )]
+    NameTaken(NodeId, String),
+}
+
+/// A node as it presents itself to the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeIdentity {
+    pub node: NodeId,
+    /// The same for every run of a node, and different for another node of the same name.
+    pub identity: String,
+    /// A description for operators: address, host, process.
+    pub about: String,
 }
 
 /// Identifies one registration, so that it can be removed.
@@ -96,6 +111,11 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
     /// Sets the handler of this node's commands, which assembly creates after the registry. Later
     /// calls have no effect.
     fn set_command_handler(&self, handler: Arc<dyn CommandHandler>);
+
+    /// Returns the description of another process that runs under this node's name.
+    fn same_name(&self) -> Option<String> {
+        None
+    }
 
     /// Sends a command to a node and returns the number of connections it touched. The node
     /// executes it at most once. A command to this node itself does not pass the server.

@@ -10,6 +10,7 @@
 
 mod consumers;
 mod edge;
+mod health;
 mod probes;
 mod timers;
 
@@ -34,6 +35,7 @@ use crate::daemon::edge::admin::{Admin, AdminParts, NodeFacts};
 use crate::daemon::edge::gateway::{Gateway, PresentedCertificate};
 use crate::daemon::engines::choose::Engines;
 use crate::daemon::engines::directory::{Sanctions, Streams};
+use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::auth::{self, SigningSecret, Verifier};
 use crate::daemon::stages::broadcast::RateOverrides;
 use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint, Minter};
@@ -64,6 +66,7 @@ pub(super) struct Node {
 #[derive(Debug, Clone)]
 struct NodeBase {
     config: Arc<Config>,
+    identity: NodeIdentity,
     clock: SharedClock,
     board: StatusBoard,
     engines: Engines,
@@ -77,17 +80,29 @@ struct NodeBase {
 
 impl NodeBase {
     /// Opens the engines and loads the directories.
-    async fn open(config: Arc<Config>) -> anyhow::Result<Self> {
+    async fn open(config: Arc<Config>, identity: &NodeIdentity) -> anyhow::Result<Self> {
         let clock: SharedClock = Arc::new(SystemClock);
         let board = StatusBoard::default();
-        let engines = Engines::open(&config, &clock, &board).await?;
+        board.set_essential(health::essential(&config.node.roles));
+        let engines = Engines::open(&config, &clock, &board, identity).await?;
         first_start::create_first_stream(&engines.metadata, clock.now_ms()).await?;
         let streams = Streams::load(engines.metadata.clone()).await?;
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
         let overrides = RateOverrides::default();
         overrides.replace(engines.metadata.throttle_overrides().await?);
         let pipeline = Arc::new(moderation::build_pipeline(&config.moderation)?);
-        Ok(Self { config, clock, board, engines, streams, sanctions, overrides, pipeline })
+        let identity = identity.clone();
+        Ok(Self {
+            config,
+            identity,
+            clock,
+            board,
+            engines,
+            streams,
+            sanctions,
+            overrides,
+            pipeline,
+        })
     }
 
     fn has_role(&self, role: NodeRole) -> bool {
@@ -119,7 +134,7 @@ impl NodeBase {
     }
 
     fn node(&self) -> NodeId {
-        NodeId::new(&self.config.node.name)
+        self.identity.node.clone()
     }
 
     /// Builds the operations on this node and the cluster, and registers this node as the receiver
@@ -169,7 +184,7 @@ impl NodeBase {
         let engines = Engines::names(&self.config.engines);
         Ok(Admin::bind(AdminParts {
             socket: self.config.node.admin_socket.clone(),
-            about: NodeFacts::new(&self.config, address.to_string(), engines),
+            about: NodeFacts::new(&self.config, &self.identity, address.to_string(), engines),
             control,
             reactions: self.engines.totals.clone(),
             board: self.board.clone(),
@@ -177,6 +192,7 @@ impl NodeBase {
             certificate: Arc::new(move || {
                 presented.as_ref().and_then(PresentedCertificate::digest)
             }),
+            announcements: self.engines.announcements.clone(),
         })?)
     }
 
@@ -207,11 +223,12 @@ impl Node {
     /// `fatal`.
     pub(super) async fn assemble(
         config: Arc<Config>,
+        identity: &NodeIdentity,
         fatal: mpsc::Sender<String>,
     ) -> anyhow::Result<Self> {
         let tasks = TaskGroups::default();
         let secret = load_signing_secret(&config)?;
-        let base = NodeBase::open(config.clone()).await?;
+        let base = NodeBase::open(config.clone(), identity).await?;
         let verifier = Verifier::new(&config.auth, Some(secret.as_bytes()), base.clock.clone())?;
         let refs = base.warm_start().await?;
         let consumers = Consumers::build(&base);

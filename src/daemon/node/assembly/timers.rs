@@ -5,13 +5,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::{NodeBase, probes};
+use super::{NodeBase, health, probes};
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink as _};
 use crate::daemon::base::supervise::Supervisor;
-use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
 use crate::daemon::node::log_watch::LogWatch;
@@ -59,32 +58,14 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
         });
     }
     probes::start(base, group);
-    start_health_checks(base, group);
     start_log_watch(base, group);
+    health::start(base, group);
     if let Some(log) = base.engines.embedded_log.clone() {
         group.spawn("retention", move |stop| {
             let log = log.clone();
             every(RETENTION_INTERVAL, stop, async move || log.enforce_retention())
         });
     }
-}
-
-/// Starts the health check of the recent cache. A quiet node makes no calls of its own, and its
-/// breaker would stay open long after the cache is back.
-fn start_health_checks(base: &NodeBase, group: &Supervisor) {
-    if !base.shares_recent() {
-        return;
-    }
-    let recent = base.engines.recent.clone();
-    group.spawn("health", move |stop| {
-        let recent = recent.clone();
-        every(TRIAL_INTERVAL / 2, stop, async move || {
-            // The breaker in front of the cache records the outcome.
-            if let Err(error) = recent.is_complete().await {
-                debug!(%error, "recent cache does not answer");
-            }
-        })
-    });
 }
 
 fn start_log_watch(base: &NodeBase, group: &Supervisor) {
@@ -121,7 +102,7 @@ async fn close_inadmissible(base: &NodeBase, viewers: Option<&DeliveryHandle>) {
 }
 
 /// Runs `act` at once and then once per interval, until `stop`.
-async fn every(
+pub(super) async fn every(
     interval: Duration,
     stop: CancellationToken,
     act: impl AsyncFn(),

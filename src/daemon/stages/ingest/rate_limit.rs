@@ -1,4 +1,7 @@
 //! The limit on comments per minute: one token bucket per user, filled evenly, one minute deep.
+//!
+//! Each edge counts the comments that it receives. Asking the other edges would cost every comment
+//! a round trip, and would make Redis a condition for accepting one.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

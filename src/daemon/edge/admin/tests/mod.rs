@@ -25,10 +25,11 @@ use crate::daemon::engines::comments::ArchivedComment;
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::reactions::ReactionTotals as _;
+use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::control::fakes::{World, comment_id, submitted};
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorEnvelope;
-use crate::protocol::{ErrorCode, Identity, StreamId, UserId};
+use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
 
 /// A daemon's admin socket over a [`World`], served until it is dropped.
 struct Served {
@@ -46,16 +47,22 @@ impl Served {
         let path = directory.path().join("admin.sock");
         let mut config = Config::default();
         config.node.name = "a".to_owned();
+        let identity = NodeIdentity {
+            node: NodeId::new("a"),
+            identity: "1".to_owned(),
+            about: "process 1".to_owned(),
+        };
         let engines = BTreeMap::from([("eventlog".to_owned(), "embedded".to_owned())]);
         let minter: Minter = Arc::new(|identity: &Identity, _| Ok(identity.name.to_string()));
         let admin = Admin::bind(AdminParts {
             socket: path.clone(),
-            about: NodeFacts::new(&config, "127.0.0.1:8080".to_owned(), engines),
+            about: NodeFacts::new(&config, &identity, "127.0.0.1:8080".to_owned(), engines),
             control: world.control.clone(),
             reactions: world.reactions.clone(),
             board: world.board.clone(),
             minter,
             certificate: Arc::new(|| None),
+            announcements: None,
         })
         .unwrap();
         let stop = CancellationToken::new();

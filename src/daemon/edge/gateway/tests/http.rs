@@ -359,6 +359,25 @@ async fn health_distinguishes_alive_from_ready() {
 }
 
 #[tokio::test]
+async fn ready_means_that_the_roles_are_served() {
+    let rig = Rig::start().await;
+    rig.board.set_essential(vec!["event log"]);
+    let other = rig.board.add_breaker("comment store").half("health check");
+    other.failed(&"10.0.0.7 refuses");
+    let impaired = get(rig.address, "/readyz").await;
+    assert_eq!(impaired.status, 200, "chat goes on without history");
+    assert!(impaired.body.contains("comment store has been down"), "{}", impaired.body);
+    let log = rig.board.add_breaker("event log").half("health check");
+    log.failed(&"10.0.0.8:9092 does not answer");
+    let down = get(rig.address, "/readyz").await;
+    assert_eq!((down.status, down.code().as_str()), (503, "log_unavailable"));
+    assert!(down.body.contains("event log has been down"), "{}", down.body);
+    assert!(!down.body.contains("10.0.0."), "hosts are not for everybody: {}", down.body);
+    log.succeeded();
+    assert_eq!(get(rig.address, "/readyz").await.status, 200);
+}
+
+#[tokio::test]
 async fn metrics_have_counters_workers_breakers_and_lag() {
     let rig = Rig::start().await;
     rig.board.add_worker().connections.store(3, Ordering::Relaxed);
@@ -376,6 +395,11 @@ async fn metrics_have_counters_workers_breakers_and_lag() {
         assert!(reply.body.contains(line), "{line} is missing in {}", reply.body);
     }
     assert!(reply.body.ends_with("# EOF\n"));
+    let older = ["accept: text/plain;version=0.0.4"];
+    let reply = request(rig.address, "GET /metrics", &older, b"").await;
+    assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(reply.body.contains("# TYPE lcd_comments_received_total counter\n"), "{}", reply.body);
+    assert!(!reply.body.contains("# EOF"));
 }
 
 #[tokio::test]

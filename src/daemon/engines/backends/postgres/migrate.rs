@@ -78,7 +78,7 @@ async fn is_current(
     Ok(wanted.eq(ran.iter().map(|(version, checksum)| (*version, checksum.as_slice()))))
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

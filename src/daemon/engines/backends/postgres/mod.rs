@@ -10,6 +10,7 @@
 //! [`StoreError::Unavailable`]. They get the same whenever the server does not answer, is shutting
 //! down, or gave up a transaction in favour of another.
 
+mod check;
 mod migrate;
 mod pool;
 mod setup;
@@ -44,6 +45,18 @@ impl PostgresServer {
         let first = Setup::connect(config).await?;
         let pool = PostgresPool::new(&first.setup, config, first.connection);
         Ok(Self { setup: first.setup, pool })
+    }
+
+    /// Fails if the section `[postgres]` cannot be used, whatever the server says. Does not
+    /// connect.
+    pub(crate) fn check_settings(config: &PostgresConfig) -> Result<(), PostgresSetupError> {
+        setup::check(config)
+    }
+
+    /// Tries the stores without creating or changing anything. Returns a sentence that describes
+    /// the server.
+    pub(crate) async fn check(config: &PostgresConfig) -> Result<String, StoreError> {
+        check::check(config).await
     }
 
     pub(crate) fn pool(&self) -> &PostgresPool {

@@ -182,6 +182,11 @@ impl Setup {
     }
 }
 
+/// Reads the section without connecting.
+pub(super) fn check(config: &PostgresConfig) -> Result<(), PostgresSetupError> {
+    options(config).map(drop)
+}
+
 /// Describes a server that does not answer in time.
 pub(super) fn no_answer_within(timeout: Duration) -> String {
     format!("no answer within {} (`postgres.timeout`)", humantime::format_duration(timeout))

@@ -122,17 +122,6 @@ impl RedisNodes {
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
-
-    /// Pings every node. Returns its address and the answer.
-    pub async fn ping(&self) -> Vec<(String, Result<(), String>)> {
-        let pings = self.nodes.iter().map(|node| async {
-            let mut connection = node.connection.clone();
-            let pong: redis::RedisResult<String> =
-                redis::cmd("PING").query_async(&mut connection).await;
-            (node.address.clone(), pong.map(drop).map_err(|error| error.to_string()))
-        });
-        futures_util::future::join_all(pings).await
-    }
 }
 
 impl Node {
@@ -222,22 +211,5 @@ mod tests {
             let error = nodes(urls).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
-    }
-
-    #[tokio::test]
-    async fn an_error_names_the_node_that_is_down() {
-        let answers = nodes(&["redis://127.0.0.1:1"]).unwrap().ping().await;
-        let [(address, Err(_))] = answers.as_slice() else { panic!("{answers:?}") };
-        assert_eq!(address, "127.0.0.1:1");
-    }
-
-    #[tokio::test]
-    #[ignore = "needs scripts/stack up"]
-    async fn a_node_without_tls_fails_its_ping() {
-        let server = crate::daemon::testing::redis_server::RedisServer::start().await;
-        let url = server.url().replace("redis://", "rediss://");
-        let answers = nodes(&[&url]).unwrap().ping().await;
-        let [(_, Err(error))] = answers.as_slice() else { panic!("{answers:?}") };
-        assert!(!error.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 //! Messages are bounded by the capacity; an overflow drops the oldest and counts them. Notices of
 //! outages are never dropped, only merged: at most two are between two messages.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -26,8 +26,8 @@ struct QueueState {
     events: VecDeque<BusEvent>,
     /// Number of messages among the events.
     messages: usize,
-    /// The needed Redis nodes that are away.
-    away: BTreeSet<usize>,
+    /// The needed Redis nodes that are away, and why.
+    away: BTreeMap<usize, String>,
     closed: bool,
 }
 
@@ -53,6 +53,13 @@ impl ListenerQueue {
 
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Returns why the needed Redis nodes are away.
+    pub(super) fn outage(&self) -> Option<String> {
+        let inner = self.lock();
+        let reasons: Vec<_> = inner.away.values().map(String::as_str).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
     /// Counts a message that could not be decoded.
@@ -105,13 +112,18 @@ impl ListenerQueue {
     }
 
     /// Records that a needed Redis node is away. Later messages of its connection are ignored.
-    pub(super) fn mark_interrupted(&self, node: usize, connection: Option<&ConnectionActive>) {
+    pub(super) fn mark_interrupted(
+        &self,
+        node: usize,
+        connection: Option<&ConnectionActive>,
+        reason: &str,
+    ) {
         let mut inner = self.lock();
         if let Some(connection) = connection {
             connection.0.store(false, Ordering::Relaxed);
         }
         let was_complete = inner.away.is_empty();
-        inner.away.insert(node);
+        inner.away.insert(node, reason.to_owned());
         if was_complete {
             // Interrupted, restored, interrupted is the same as interrupted.
             match inner.events.back() {
@@ -125,7 +137,7 @@ impl ListenerQueue {
     /// Records that a Redis node has all subscriptions again, or is no longer needed.
     pub(super) fn mark_restored(&self, node: usize) {
         let mut inner = self.lock();
-        if inner.away.remove(&node) && inner.away.is_empty() {
+        if inner.away.remove(&node).is_some() && inner.away.is_empty() {
             inner.events.push_back(BusEvent::Restored);
             self.arrived.notify_one();
         }
@@ -175,13 +187,10 @@ impl QueueState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::engines::bus::conformance::number;
 
     const A: StreamId = StreamId(1);
     const B: StreamId = StreamId(2);
-
-    fn number(viewers: u64) -> BusMessage {
-        BusMessage::Presence { viewers }
-    }
 
     fn push(queue: &ListenerQueue, stream_id: StreamId, numbers: std::ops::RangeInclusive<u64>) {
         queue.push(&ConnectionActive::default(), stream_id, numbers.map(number).collect());
@@ -201,12 +210,12 @@ mod tests {
         let queue = ListenerQueue::new(2);
         push(&queue, A, 1..=1);
         for round in 1..100 {
-            queue.mark_interrupted(0, None);
+            queue.mark_interrupted(0, None, "away");
             queue.mark_restored(0);
             push(&queue, A, round..=round);
             assert!(queue.lock().events.len() <= 6, "round {round}");
         }
-        queue.mark_interrupted(0, None);
+        queue.mark_interrupted(0, None, "away");
         push(&queue, A, 100..=104);
         assert_eq!(queue.lost(), 1 + 99 + 5 - 2);
         let expected = [
@@ -220,8 +229,8 @@ mod tests {
     #[tokio::test]
     async fn the_last_node_restores_the_listener() {
         let queue = ListenerQueue::new(10);
-        queue.mark_interrupted(0, None);
-        queue.mark_interrupted(2, None);
+        queue.mark_interrupted(0, None, "away");
+        queue.mark_interrupted(2, None, "away");
         push(&queue, A, 1..=1);
         queue.mark_restored(0);
         push(&queue, A, 2..=2);
@@ -237,7 +246,7 @@ mod tests {
     async fn an_unread_restoration_is_withdrawn() {
         let queue = ListenerQueue::new(10);
         for _ in 0..100 {
-            queue.mark_interrupted(0, None);
+            queue.mark_interrupted(0, None, "away");
             queue.mark_restored(0);
         }
         assert_eq!(all(&queue).await, [BusEvent::Interrupted, BusEvent::Restored]);
@@ -248,7 +257,7 @@ mod tests {
         let queue = ListenerQueue::new(10);
         let old = ConnectionActive::default();
         queue.push(&old, A, vec![number(1)]);
-        queue.mark_interrupted(0, Some(&old));
+        queue.mark_interrupted(0, Some(&old), "away");
         queue.push(&old, A, vec![number(2)]);
         assert_eq!(all(&queue).await, [BusEvent::Message(A, number(1)), BusEvent::Interrupted]);
     }

@@ -95,6 +95,10 @@ impl FanoutBus for RedisBus {
         self.publisher.publish(stream_id, &messages).await
     }
 
+    async fn probe(&self) -> Result<(), BusError> {
+        self.publisher.probe().await
+    }
+
     async fn listen(
         &self,
         node: &NodeId,
@@ -138,6 +142,10 @@ impl BusListener for RedisListener {
 
     fn lost(&self) -> u64 {
         self.queue.lost()
+    }
+
+    fn outage(&self) -> Option<String> {
+        self.queue.outage()
     }
 }
 

@@ -105,14 +105,17 @@ impl NodeSubscription {
                 Ok(mut session) => {
                     backoff.reset();
                     let error = self.serve(&mut session).await;
-                    self.queue.mark_interrupted(self.index, Some(&session.reader.active));
+                    let reason = self.unavailable(&error).to_string();
+                    let active = Some(&session.reader.active);
+                    self.queue.mark_interrupted(self.index, active, &reason);
                     error
                 }
                 Err(error) => error,
             };
             warn!(address = self.address, error, "not subscribed on this Redis node");
-            self.queue.mark_interrupted(self.index, None);
-            self.wait_before_retry(backoff.next_pause(), &self.unavailable(&error)).await;
+            let failure = self.unavailable(&error);
+            self.queue.mark_interrupted(self.index, None, &failure.to_string());
+            self.wait_before_retry(backoff.next_pause(), &failure).await;
         }
     }
 

@@ -19,6 +19,9 @@ for i = 2, #subscribers, 2 do
   if subscribers[i] > 0 then redis.call('PUBLISH', subscribers[i - 1], ARGV[1]) end
 end";
 
+/// Streams have ids from 1.
+const NO_STREAM: StreamId = StreamId(0);
+
 #[derive(Debug)]
 pub(super) struct Publisher {
     nodes: RedisNodes,
@@ -52,6 +55,21 @@ impl Publisher {
         let by_node = self.channels_by_node(stream_id);
         let concerned = by_node.iter().zip(&self.connections).filter(|(all, _)| !all.is_empty());
         let calls = concerned.map(|(channels, connection)| call(connection, &payload, channels));
+        let failures: Vec<String> = join_all(calls)
+            .await
+            .into_iter()
+            .filter_map(|published| published.err().map(|failure| failure.to_string()))
+            .collect();
+        if failures.is_empty() { Ok(()) } else { Err(BusError::Unavailable(failures.join("; "))) }
+    }
+
+    /// Publishes an empty payload on every Redis node, on a channel of a stream that does not
+    /// exist. Unlike a message to a stream without viewers, it needs the permission to publish.
+    pub(super) async fn probe(&self) -> Result<(), BusError> {
+        let Some(channels) = self.shards.first() else { return Ok(()) };
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(channels.name(NO_STREAM)).arg("");
+        let calls = self.connections.iter().map(|connection| connection.query::<u64>(&command));
         let failures: Vec<String> = join_all(calls)
             .await
             .into_iter()
@@ -130,7 +148,6 @@ mod tests {
             BusMessage::Deleted { seq: 11, deletion: deletion.clone() },
             BusMessage::Throttle { sample_rate },
             BusMessage::Reactions { totals },
-            BusMessage::Presence { viewers: 1_000_000 },
             BusMessage::Announcement { message: "l'été".into() },
             BusMessage::Ended,
         ];

@@ -29,6 +29,7 @@
 //! [`page::LARGEST_WAVE`] buckets at a time per read; the memory of [`index`].
 
 mod bucket;
+mod check;
 mod connect;
 mod index;
 mod lifetime;
@@ -107,6 +108,14 @@ impl CassandraComments {
         let (listed, logs) = (Listed::default(), KnownLogs::default());
         let inner = Inner { session, statements, lifetime, listed, logs, unplaced_until_ms, about };
         Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl CassandraComments {
+    /// Tries the store without creating its keyspace or tables. Returns a sentence that describes
+    /// the cluster.
+    pub async fn check(config: &CassandraConfig) -> Result<String, StoreError> {
+        check::check(config).await
     }
 }
 

@@ -150,16 +150,33 @@ pub(super) async fn bring_up_to_date(
         0
     };
     if found > VERSION {
-        return Err(corrupt(format!(
-            "the keyspace {} (`cassandra.keyspace`) has schema version {found}, made by a newer \
-             lcd; this one knows versions up to {VERSION}",
-            config.keyspace
-        )));
+        return Err(newer(&config.keyspace, found));
     }
     if found < VERSION {
         apply(session, config, lifetime).await?;
     }
     Ok(())
+}
+
+/// Returns whether the keyspace has the tables of this version.
+///
+/// # Errors
+/// `Corrupt` if a newer version made them.
+pub(super) async fn is_current(session: &Session, keyspace: &str) -> Result<bool, StoreError> {
+    if !has_versions_table(session, keyspace).await? {
+        return Ok(false);
+    }
+    match applied_version(session, keyspace).await? {
+        found if found > VERSION => Err(newer(keyspace, found)),
+        found => Ok(found == VERSION),
+    }
+}
+
+fn newer(keyspace: &str, found: i32) -> StoreError {
+    corrupt(format!(
+        "the keyspace {keyspace} (`cassandra.keyspace`) has schema version {found}, made by a newer \
+         lcd; this one knows versions up to {VERSION}"
+    ))
 }
 
 async fn has_versions_table(session: &Session, keyspace: &str) -> Result<bool, StoreError> {
@@ -257,7 +274,7 @@ async fn apply(
     .await
 }
 
-async fn has_keyspace(session: &Session, keyspace: &str) -> Result<bool, StoreError> {
+pub(super) async fn has_keyspace(session: &Session, keyspace: &str) -> Result<bool, StoreError> {
     let query = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
     let result = session.query_unpaged(query, (keyspace,)).await.map_err(unavailable)?;
     Ok(result.into_rows_result().map_err(corrupt)?.rows_num() > 0)

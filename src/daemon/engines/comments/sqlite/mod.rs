@@ -43,6 +43,11 @@ impl SqliteComments {
         Ok(Self { file, retention: None, _upkeep: None })
     }
 
+    /// Tells whether it could be opened. Creates nothing.
+    pub async fn check(path: &Path) -> Result<String, StoreError> {
+        SqliteFile::check(path, &MIGRATIONS).await
+    }
+
     /// Opens the file like [`Self::open`], and removes comments older than the retention until the
     /// last clone is dropped.
     pub async fn open_with_retention(

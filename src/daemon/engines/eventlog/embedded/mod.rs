@@ -98,6 +98,25 @@ impl EmbeddedLog {
         Self::open_on(&Platform { disk: Arc::new(LocalDisk), clock }, directory, config)
     }
 
+    /// Tells whether a log could be opened in the directory: its identity is intact, and this user
+    /// may read and write its files. Opens, locks and creates nothing.
+    pub fn check(directory: &Path) -> Result<String, LogError> {
+        let name = directory.display();
+        if !directory.exists() {
+            return Ok(format!("{name} will be created"));
+        }
+        Identity::load(directory)?;
+        let files = std::fs::read_dir(directory);
+        for file in files.map_err(|e| disk::read_failure("reading", directory, &e))?.flatten() {
+            let path = file.path();
+            if path.is_file() {
+                let opened = std::fs::OpenOptions::new().read(true).write(true).open(&path);
+                opened.map_err(|e| write_failure("opening", &path, &e))?;
+            }
+        }
+        Ok(name.to_string())
+    }
+
     fn open_on(
         platform: &Platform,
         directory: &Path,

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use redis::{FromRedisValue, Value};
 use tokio::time::{Instant, timeout};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::node_link::NodeLink;
 use super::node_list::{NodeObservation, NodeState};
@@ -76,12 +76,14 @@ impl Core {
         invocation.arg(self.node.as_str()).arg(self.run.to_string());
         invocation.arg(ALIVE_FOR.as_millis() as u64).arg(KNOWN_FOR.as_millis() as u64);
         invocation.arg(&self.keys.alive).arg(u8::from(first)).arg(report);
+        invocation.arg(&self.identity).arg(&self.about);
         let answer: Vec<Value> = link.probe(&invocation).await?;
         let now = Instant::now();
         let mut answer = answer.into_iter();
         let mut flag = || answer.next().and_then(take::<i64>).is_some_and(|flag| flag == 1);
         let was_known = flag();
         let is_shared = flag();
+        let other = answer.next().and_then(take::<String>).unwrap_or_default();
         while let (Some(name), Some(age)) = (answer.next(), answer.next()) {
             let at = take(age).and_then(|age_ms| before(now, age_ms));
             if let Some((name, at)) = take::<String>(name).zip(at) {
@@ -94,8 +96,8 @@ impl Core {
             link.request_rewrite();
         }
         link.mark_up();
-        if is_shared && self.node_list.report_shared_name() {
-            warn!(node = %self.node, "another process runs under the same `node.name`");
+        if is_shared {
+            self.namesake.seen(other);
         }
         Ok(())
     }

@@ -9,8 +9,8 @@
 //!   not count and are not found; a script that meets them removes them. A dead node thus takes its
 //!   connections with it, and a node restarted under its name is another run.
 //! - `nodes` (names by last heartbeat, by the clock of the server, which alone measures ages),
-//!   `nodes:left`, `node:{name}` (a hash: `life`, the run; `report`; `viewers`), on every Redis
-//!   node.
+//!   `nodes:left`, `node:{name}` (a hash: `life`, the run; `identity` and `about` of its node;
+//!   `report`; `viewers`), on every Redis node.
 //! - Channels `node:{name}:commands` and `node:{name}:answers:{run}`, on every Redis node.
 //!
 //! **Atomicity.** Registering (with the limit per user, which ignores dead nodes), locating and
@@ -27,7 +27,8 @@
 //!   returns the nodes last known, whose age grows; `viewers` and `report` are `Unavailable`;
 //!   commands to other nodes are `Unreachable`.
 //!
-//! The breaker is open while any Redis node of the registry is away.
+//! The breaker is open while any Redis node of the registry is away, or brings no commands because
+//! this node is not subscribed there.
 //!
 //! **Bounds.** Memory is proportional to the node's connections ([`local_connections`]). Rewrites
 //! go in batches of 256 users, one at a time. 64 commands are executed at a time, and the last
@@ -38,6 +39,7 @@ mod command_handler;
 mod command_sender;
 mod keys;
 mod local_connections;
+mod name;
 mod node_link;
 mod node_list;
 mod reconciler;
@@ -62,11 +64,13 @@ use self::cluster::OwnState;
 use self::command_handler::IncomingCommands;
 use self::command_sender::PendingCommands;
 use self::keys::{NodeRun, RegistryKeys};
+use self::name::Namesake;
 use self::node_link::NodeLink;
 use self::node_list::NodeList;
 use self::scripts::RegistryScripts;
 use super::{
-    CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
+    CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, NodeIdentity, RegistrationId,
+    RegistryError,
 };
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
@@ -87,6 +91,8 @@ pub struct RedisRegistry {
 #[derive(Debug)]
 struct Core {
     node: NodeId,
+    identity: String,
+    about: String,
     run: NodeRun,
     nodes: RedisNodes,
     keys: RegistryKeys,
@@ -96,24 +102,39 @@ struct Core {
     registrations: AtomicU64,
     own: OwnState,
     node_list: NodeList,
+    namesake: Namesake,
     pending_commands: PendingCommands,
     incoming: IncomingCommands,
     stop: CancellationToken,
 }
 
 impl RedisRegistry {
-    /// Starts a run of `node` and waits until Redis has its heartbeat.
+    /// Waits until the name of a node is free, without using it. Done before anything is opened
+    /// that takes the place of another process of this name, such as a transactional producer.
+    ///
+    /// # Errors
+    /// `NameTaken` if another node of this name runs.
+    pub async fn claim_name(
+        identity: NodeIdentity,
+        nodes: RedisNodes,
+    ) -> Result<(), RegistryError> {
+        let breaker = Arc::new(Breaker::new("connection registry"));
+        Core::new(identity, nodes, breaker).claim_name().await
+    }
+
+    /// Starts a run of a node and waits until Redis has its heartbeat.
     ///
     /// # Errors
     /// `Unavailable` if no Redis node answers. One of several is enough; the others are connected
-    /// in the background.
+    /// in the background. `NameTaken` if another node of this name runs.
     pub async fn open(
-        node: NodeId,
+        identity: NodeIdentity,
         nodes: RedisNodes,
         breaker: Arc<Breaker>,
     ) -> Result<Self, RegistryError> {
-        let core = Arc::new(Core::new(node, nodes, breaker));
+        let core = Arc::new(Core::new(identity, nodes, breaker));
         let registry = Self { core: core.clone(), _stop: core.stop.clone().drop_guard() };
+        core.claim_name().await?;
         let heartbeats = join_all(core.links.iter().map(|link| core.send_heartbeat(link))).await;
         cluster::one_is_enough(&heartbeats).map_err(|failure| {
             RegistryError::Unavailable(format!("none of `redis.nodes` answers: {failure}"))
@@ -127,7 +148,8 @@ impl RedisRegistry {
 }
 
 impl Core {
-    fn new(node: NodeId, nodes: RedisNodes, breaker: Arc<Breaker>) -> Self {
+    fn new(identity: NodeIdentity, nodes: RedisNodes, breaker: Arc<Breaker>) -> Self {
+        let NodeIdentity { node, identity, about } = identity;
         let link = |index| Arc::new(NodeLink::new(index, nodes.clone(), breaker.clone()));
         Self {
             links: (0..nodes.count()).map(link).collect(),
@@ -135,11 +157,14 @@ impl Core {
             scripts: RegistryScripts::new(),
             run: NodeRun::random(),
             node,
+            identity,
+            about,
             nodes,
             breaker,
             registrations: AtomicU64::new(0),
             own: OwnState::default(),
             node_list: NodeList::default(),
+            namesake: Namesake::default(),
             pending_commands: PendingCommands::default(),
             incoming: IncomingCommands::new(),
             stop: CancellationToken::new(),
@@ -208,6 +233,10 @@ impl ConnectionRegistry for RedisRegistry {
 
     fn set_command_handler(&self, handler: Arc<dyn CommandHandler>) {
         let _ = self.core.incoming.handler.set(handler);
+    }
+
+    fn same_name(&self) -> Option<String> {
+        self.core.namesake.about()
     }
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {

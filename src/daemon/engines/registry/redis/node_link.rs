@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::local_connections::LocalConnections;
-use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::base::supervise::breaker::{Breaker, BreakerHalf};
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::registry::RegistryError;
 
@@ -22,6 +22,8 @@ pub(super) struct NodeLink {
     pub(super) index: usize,
     nodes: RedisNodes,
     breaker: Arc<Breaker>,
+    /// Whether commands arrive on this link.
+    commands: BreakerHalf,
     pub(super) connections: LocalConnections,
     /// Wakes the reconciler.
     pub(super) wake: Notify,
@@ -53,6 +55,7 @@ impl NodeLink {
         };
         Self {
             index,
+            commands: breaker.half(format!("commands on {}", nodes.address(index))),
             nodes,
             breaker,
             connections: LocalConnections::default(),
@@ -112,6 +115,17 @@ impl NodeLink {
 
     fn check<T>(&self, answer: RedisResult<T>) -> Result<T, RegistryError> {
         answer.map_err(|error| self.mark_down(&error))
+    }
+
+    /// Records that commands arrive on this link.
+    pub(super) fn subscribed(&self) {
+        self.commands.succeeded();
+    }
+
+    /// Records that no commands arrive on this link.
+    pub(super) fn not_subscribed(&self, error: &dyn std::fmt::Display) {
+        let address = self.address();
+        self.commands.failed(&format!("redis node {address} brings no commands: {error}"));
     }
 
     /// Takes the link down.

@@ -3,7 +3,6 @@
 //! Bounded by the number of node names in use within [`KNOWN_FOR`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -35,7 +34,6 @@ pub(super) enum NodeState {
 #[derive(Debug, Default)]
 pub(super) struct NodeList {
     entries: Mutex<AHashMap<NodeId, NodeEntry>>,
-    shared_name_reported: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -92,11 +90,6 @@ impl NodeList {
         nodes.push(this);
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         nodes
-    }
-
-    /// Returns true the first time it is called.
-    pub(super) fn report_shared_name(&self) -> bool {
-        !self.shared_name_reported.swap(true, Ordering::Relaxed)
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) struct RegistryScripts {
     pub(super) heartbeat: Script,
     pub(super) leave: Script,
     pub(super) nodes: Script,
+    pub(super) occupant: Script,
     pub(super) viewers: Script,
 }
 
@@ -21,6 +22,7 @@ impl RegistryScripts {
             heartbeat: Script::new(include_str!("heartbeat.lua")),
             leave: Script::new(include_str!("leave.lua")),
             nodes: Script::new(include_str!("nodes.lua")),
+            occupant: Script::new(include_str!("occupant.lua")),
             viewers: Script::new(include_str!("viewers.lua")),
         }
     }

@@ -46,11 +46,13 @@ async fn receive_messages(core: &Arc<Core>, link: &NodeLink, attempted: &watch::
         let ended = match subscribed {
             Ok(Ok(subscription)) => {
                 backoff.reset();
+                link.subscribed();
                 dispatch(core, link, subscription).await
             }
             Ok(Err(error)) => error,
             Err(_) => timed_out(),
         };
+        link.not_subscribed(&ended);
         debug!(address = link.address(), error = %ended, "not subscribed on this Redis node");
         sleep(backoff.next_pause()).await;
     }

@@ -334,9 +334,6 @@ impl Hub {
                 let update = ServerMessage::ReactionsUpdate { reactions: totals };
                 self.send(stream_id, Lane::Ordered, update);
             }
-            BusMessage::Presence { viewers } => {
-                self.send(stream_id, Lane::Ordered, ServerMessage::Presence { viewers });
-            }
             BusMessage::Announcement { message } => {
                 self.send(stream_id, Lane::Control, ServerMessage::Announcement { message });
             }

@@ -23,7 +23,7 @@ use crate::daemon::base::handoff::{
     Accepted, Reply, ReplySink, ReplyTo, Screen, Screening, Submission,
 };
 use crate::daemon::base::metrics::count;
-use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::status::{EVENT_LOG, StatusBoard};
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::directory::{Sanctions, Streams};
@@ -92,7 +92,7 @@ impl Ingest {
     pub fn new(parts: IngestParts) -> Self {
         let ids = CommentIds::new(parts.clock.clone());
         let limits = CommentLimits::new(parts.config.comments_per_minute.clone());
-        let breaker = parts.board.add_breaker("event log");
+        let breaker = parts.board.add_breaker(EVENT_LOG);
         let last_failure = ErrorCode::LogUnavailable;
         Self { parts, ids, limits, breaker, last_failure, pending_refs: AHashMap::new() }
     }

@@ -6,7 +6,8 @@ mod rates;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::daemon::engines::bus::{SharedBus, conformance};
+use crate::daemon::engines::bus::SharedBus;
+use crate::daemon::engines::bus::conformance::{self, number};
 use crate::daemon::testing::redis_server::{PATIENCE, RedisServer, SHORT_TIMEOUT, config_of};
 use crate::daemon::testing::stack;
 
@@ -24,10 +25,6 @@ fn on_stack(urls: &[String]) -> RedisConfig {
         listener_messages: CAPACITY,
         ..RedisConfig::default()
     }
-}
-
-fn number(viewers: u64) -> BusMessage {
-    BusMessage::Presence { viewers }
 }
 
 async fn next(listener: &mut Box<dyn BusListener>) -> BusEvent {

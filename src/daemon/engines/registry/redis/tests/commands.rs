@@ -147,7 +147,11 @@ async fn the_breaker_is_open_while_a_redis_node_is_away() {
     let mut servers = [RedisServer::start().await, RedisServer::start().await];
     let urls = [servers[0].url(), servers[1].url()];
     let breaker = Arc::new(Breaker::new("connection registry"));
-    let registry = RedisRegistry::open(NodeId::new("a"), nodes(&urls, "t:"), breaker.clone());
+    let registry = RedisRegistry::open(
+        super::identity(&NodeId::new("a")),
+        nodes(&urls, "t:"),
+        breaker.clone(),
+    );
     let registry = registry.await.unwrap();
     assert_eq!(breaker.state(), BreakerState::Closed);
     servers[1].kill();

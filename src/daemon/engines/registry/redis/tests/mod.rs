@@ -1,6 +1,7 @@
 //! Tests on the three shared servers, and on private servers that they may kill.
 
 mod commands;
+mod names;
 mod outages;
 mod rates;
 
@@ -11,7 +12,9 @@ use crate::daemon::base::config::RedisConfig;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
 use crate::daemon::engines::registry::conformance::{self, Member, RecordingHandler};
-use crate::daemon::engines::registry::{CommandHandler, ConnectionRegistry, SharedRegistry};
+use crate::daemon::engines::registry::{
+    CommandHandler, ConnectionRegistry, NodeIdentity, SharedRegistry,
+};
 use crate::daemon::testing::stack;
 use crate::protocol::NodeId;
 
@@ -21,9 +24,15 @@ fn nodes(urls: &[String], prefix: &str) -> RedisNodes {
     RedisNodes::open(&config).unwrap()
 }
 
+/// The identity of a node that keeps it over restarts.
+fn identity(node: &NodeId) -> NodeIdentity {
+    let identity = format!("identity of {node}");
+    NodeIdentity { node: node.clone(), identity, about: format!("{node} of a test") }
+}
+
 async fn open(nodes: RedisNodes, node: NodeId, handler: Arc<dyn CommandHandler>) -> SharedRegistry {
     let breaker = Arc::new(Breaker::new("connection registry"));
-    let registry = RedisRegistry::open(node, nodes, breaker).await.unwrap();
+    let registry = RedisRegistry::open(identity(&node), nodes, breaker).await.unwrap();
     registry.set_command_handler(handler);
     Arc::new(registry)
 }

@@ -231,7 +231,12 @@ async fn opening_needs_one_redis_node_that_answers() {
     let breaker = || std::sync::Arc::new(super::Breaker::new("registry"));
     let open = async |urls: &[String]| {
         let nodes = super::nodes(urls, "t:");
-        super::RedisRegistry::open(crate::protocol::NodeId::new("a"), nodes, breaker()).await
+        super::RedisRegistry::open(
+            super::identity(&crate::protocol::NodeId::new("a")),
+            nodes,
+            breaker(),
+        )
+        .await
     };
     let error = open(std::slice::from_ref(&dead)).await.unwrap_err().to_string();
     assert!(error.contains("redis.nodes") && error.contains("127.0.0.1:1"), "{error}");
