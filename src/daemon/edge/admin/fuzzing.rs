@@ -12,11 +12,12 @@ use tower::ServiceExt as _;
 use super::request::Peer;
 use super::{AdminParts, AdminState, NodeFacts, routes};
 use crate::daemon::base::config::Config;
+use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::control::Minter;
 use crate::daemon::stages::control::fakes::World;
-use crate::protocol::Identity;
 use crate::protocol::admin::ACTOR_HEADER;
 use crate::protocol::error_code::{ErrorCode, ErrorEnvelope};
+use crate::protocol::{Identity, NodeId};
 
 /// A request: the first line is method, path and query, the second the operator's name, the rest is
 /// the body.
@@ -75,13 +76,19 @@ fn parts_of(world: &World) -> Arc<AdminParts> {
     config.node.name = "a".to_owned();
     let engines = BTreeMap::from([("eventlog".to_owned(), "embedded".to_owned())]);
     let minter: Minter = Arc::new(|identity: &Identity, _| Ok(identity.name.to_string()));
+    let identity = NodeIdentity {
+        node: NodeId::new("a"),
+        identity: "1".to_owned(),
+        about: "process 1".to_owned(),
+    };
     Arc::new(AdminParts {
         socket: "admin.sock".into(),
-        about: NodeFacts::new(&config, "127.0.0.1:8080".to_owned(), engines),
+        about: NodeFacts::new(&config, &identity, "127.0.0.1:8080".to_owned(), engines),
         control: world.control.clone(),
         reactions: world.reactions.clone(),
         board: world.board.clone(),
         minter,
         certificate: Arc::new(|| None),
+        announcements: None,
     })
 }
