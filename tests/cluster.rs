@@ -102,7 +102,7 @@ async fn any_node_reports_all_and_names_the_missing() {
 
 /// Runs `lcd check` with one setting changed. Returns its exit code and output.
 fn check(cluster: &Cluster, from: &str, to: &str) -> (Option<i32>, String) {
-    let config = cluster.config_of("edge-1").replace(from, to);
+    let config = cluster.config_of("edge-2").replace(from, to);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("lcd.toml");
     std::fs::write(&file, config).unwrap();

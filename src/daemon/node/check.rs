@@ -30,8 +30,8 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     let mut report = Report::default();
     let faults = preflight::faults(config);
     if faults.is_empty() {
-        let keys = config.auth.keys.len();
-        report.fine("configuration", &format!("files and {keys} token keys can be used"));
+        report.fine("configuration", "and the files that it names");
+        report.fine("token keys", &format!("{} configured", config.auth.keys.len()));
     }
     for fault in &faults {
         report.failed("configuration", fault);
