@@ -228,6 +228,11 @@ fn check_ends_with_its_reader_and_with_a_full_disk() {
     };
     let status = check(closed_pipe().into(), closed_pipe().into());
     assert!(status.signal().is_none() && status.code() != Some(101), "{status}");
+    for help in ["--help", "--version"] {
+        let run = |stdout: Stdio| Command::new(LCD).arg(help).stdout(stdout).status().unwrap();
+        assert_eq!(run(dev_full()).code(), Some(1), "{help}");
+        assert_eq!(run(closed_pipe().into()).code(), Some(0), "{help}");
+    }
     let status = check(dev_full(), dev_full());
     assert!(status.signal().is_none() && status.code() != Some(101), "{status}");
 }
@@ -361,6 +366,7 @@ fn top_line() -> String {
         breakers: vec![breaker],
         nodes: vec![node],
         unreachable: vec![NodeId::new(HOSTILE)],
+        problems: vec![HOSTILE.to_owned()],
     };
     serde_json::to_string(&snapshot).unwrap() + "\n"
 }

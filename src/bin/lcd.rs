@@ -1,5 +1,6 @@
 //! The daemon: parses the command line, runs, and returns the exit code.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The configuration, a flag or the environment is invalid (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
+const EXIT_FAILURE: u8 = 1;
 
 /// The log of a running node, and that of a check, whose own lines say what a driver would.
 const NODE_FILTER: &str = "info";
@@ -65,9 +67,12 @@ fn main() -> ExitCode {
     // instead of 460) and do not make fan-out faster. The call fails on kernels without huge pages.
     let _ = nix::sys::prctl::set_thp_disable(true);
     let arguments = Arguments::try_parse().unwrap_or_else(|error| {
-        let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-        // A failed write to a closed terminal must not change the exit code.
-        let _ = error.print();
+        let code = match error.print() {
+            _ if error.use_stderr() => EXIT_USAGE,
+            // A reader that has enough, as in `lcd --help | head`.
+            Err(failed) if failed.kind() != ErrorKind::BrokenPipe => EXIT_FAILURE,
+            _ => 0,
+        };
         std::process::exit(code.into())
     });
     let filter = if arguments.command.is_some() { CHECK_FILTER } else { NODE_FILTER };
