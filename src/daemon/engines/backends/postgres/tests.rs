@@ -98,7 +98,7 @@ async fn nodes_starting_at_once_share_one_schema() {
     };
     futures_util::future::join_all((0..6).map(|_| start())).await;
     let tables = schema.query_integer("SELECT count(*) FROM metadata_migrations").await;
-    assert_eq!(tables, 1, "each migration ran once");
+    assert_eq!(tables, 2, "each migration ran once");
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn foreign_or_newer_tables_are_left_alone() {
     let server = PostgresServer::connect(&schema.config).await.unwrap();
     PostgresMetadata::open(&server).await.unwrap();
     let newer = "INSERT INTO metadata_migrations SELECT 999, description, installed_on, success,
-        checksum, execution_time FROM metadata_migrations";
+        checksum, execution_time FROM metadata_migrations LIMIT 1";
     schema.execute(newer).await.unwrap();
     let refused = PostgresMetadata::open(&server).await.unwrap_err();
     assert!(matches!(refused, PostgresSetupError::Newer { version: 999, .. }), "{refused}");

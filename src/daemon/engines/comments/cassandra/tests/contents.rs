@@ -153,9 +153,11 @@ fn writes() -> impl Strategy<Value = (Vec<Write>, Vec<Write>)> {
 impl Write {
     fn rows(&self, stream_id: StreamId) -> (Vec<ArchivedComment>, Vec<Tombstone>) {
         match *self {
-            // Spread over buckets; what differs between two of one comment is its number.
+            // Spread over buckets; what differs between two of one comment is its number, which no
+            // other comment has.
             Self::Comment(number, seq) => {
-                (vec![made_at(stream_id, START_MS + number * 4000, seq)], Vec::new())
+                let made_ms = START_MS + number * 4000;
+                (vec![made_at(stream_id, made_ms, number * 10 + seq)], Vec::new())
             }
             Self::Deletion(number, deleted_at) => {
                 let comment_id = made_at(stream_id, START_MS + number * 4000, 0).comment.comment_id;
