@@ -91,7 +91,8 @@ async fn a_banned_viewer_is_told_why_and_for_how_long() {
     for (user_id, duration_ms) in [(42, None), (43, Some(3_600_000))] {
         let mut viewer = daemon.join(user_id, "troll").await;
         let user = UserRef(user_id.to_string());
-        let request = SanctionRequest { user, reason: Some("for spam".into()), duration_ms };
+        let reason = Some("for spam".into());
+        let request = SanctionRequest { user, reason, note: None, duration_ms };
         let _: Outcome = daemon.admin().post("/v1/ban", &request).await.unwrap();
         let end = ending(&mut viewer).await;
         let (code, text) = end.error.unwrap();
