@@ -172,18 +172,22 @@ class Watcher:
         stream = parts.path.rsplit("/", 1)[1]
         base = f"{parts.scheme.replace('ws', 'http', 1)}://{parts.netloc}/api/streams/{stream}"
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        found, newest, before = {}, 0, None
+        found, newest, last, before = [], 0, float("inf"), None
         while True:
             query = urllib.parse.urlencode({"limit": 1000, **({"before": before} if before else {})})
             request = urllib.request.Request(f"{base}/comments?{query}", headers=headers)
             with urllib.request.urlopen(request, timeout=10) as answer:
                 page = json.load(answer)
-            seqs = [comment["seq"] for comment in page["comments"]]
-            newest = max([newest, *seqs])
-            found.update((c["seq"], c) for c in page["comments"] if from_seq <= c["seq"] <= to_seq)
+            for comment in page["comments"]:
+                newest = newest or comment["seq"]
+                if comment["seq"] < from_seq or comment["seq"] > last:
+                    return found[::-1], newest
+                if comment["seq"] <= to_seq:
+                    found.append(comment)
+                last = comment["seq"]
             before = page.get("next_before")
-            if before is None or max(seqs, default=0) < from_seq:
-                return [found[seq] for seq in sorted(found)], newest
+            if before is None:
+                return found[::-1], newest
 
 
 def main():
