@@ -217,8 +217,8 @@ fn limits_in_the_protocol_are_the_defaults() {
             let mut words = stated.split(' ');
             let number = words.next().unwrap().replace(',', "");
             let with_unit = quantity(&format!("{number} {}", words.next().unwrap_or_default()));
-            let value = quantity(&value);
             let none = number == "none" && value == "0";
+            let value = quantity(&value);
             assert!(none || value == number || value == with_unit, "{key} is {value}: {row}");
             checked += 1;
         }
