@@ -1,6 +1,7 @@
 //! No limit forbids what another allows: every allowed comment fits in every legal encoding, and
 //! every id survives every reader.
 
+#![allow(clippy::print_stderr, reason = "the log of a failed daemon is shown")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
