@@ -21,7 +21,7 @@ use live_comments::daemon::base::config::{
 };
 use live_comments::daemon::engines::eventlog::embedded::EmbeddedLog;
 use live_comments::daemon::engines::eventlog::kafka::KafkaLog;
-use live_comments::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
+use live_comments::daemon::engines::eventlog::{LogTelemetry, NewRecord, SharedLog, Topic};
 use live_comments::protocol::NodeId;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -42,7 +42,12 @@ fn open() -> (TempDir, SharedLog) {
     // Old segments are removed, so that a long run does not fill the disk.
     let config =
         EventLogConfig { retention_bytes: bytesize::ByteSize::mib(256), ..Default::default() };
-    let log = EmbeddedLog::open(directory.path(), &config, Arc::new(SystemClock));
+    let log = EmbeddedLog::open(
+        directory.path(),
+        &config,
+        Arc::new(SystemClock),
+        LogTelemetry::default(),
+    );
     (directory, Arc::new(log.expect("a log")))
 }
 
@@ -91,7 +96,7 @@ async fn open_kafka(guarantee: Guarantee) -> Option<SharedLog> {
         ..KafkaConfig::default()
     };
     let config = EventLogConfig { guarantee, ..EventLogConfig::default() };
-    match KafkaLog::open(&kafka, &config, &NodeId::new("bench")).await {
+    match KafkaLog::open(&kafka, &config, &NodeId::new("bench"), LogTelemetry::default()).await {
         Ok(log) => Some(Arc::new(log)),
         Err(error) => {
             println!("skipping Kafka: {error}");

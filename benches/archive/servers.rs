@@ -15,7 +15,7 @@ use live_comments::daemon::base::supervise::breaker::Breaker;
 use live_comments::daemon::engines::comments::SharedCommentStore;
 use live_comments::daemon::engines::comments::cassandra::CassandraComments;
 use live_comments::daemon::engines::eventlog::kafka::KafkaLog;
-use live_comments::daemon::engines::eventlog::{ConsumerGroup, SharedLog};
+use live_comments::daemon::engines::eventlog::{ConsumerGroup, LogTelemetry, SharedLog};
 use live_comments::daemon::stages::archive::Archiver;
 use live_comments::protocol::{NodeId, StreamId};
 
@@ -42,7 +42,9 @@ impl Servers {
             ..KafkaConfig::default()
         };
         let node = NodeId::new("bench");
-        let log = KafkaLog::open(&kafka, &EventLogConfig::default(), &node).await;
+        let log =
+            KafkaLog::open(&kafka, &EventLogConfig::default(), &node, LogTelemetry::default())
+                .await;
         let cassandra = CassandraConfig {
             nodes: vec![format!("127.0.0.1:{}", port + 40)],
             keyspace: "bench_archive".to_owned(),

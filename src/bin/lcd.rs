@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use live_comments::daemon::base::config::{self, Config, NodeRole, Overrides, parse_listen};
 use live_comments::daemon::base::log_output::Log;
-use live_comments::daemon::node::{InvalidConfiguration, check, process, run};
+use live_comments::daemon::node::{InvalidConfiguration, check, process, repair_log, run};
 use live_comments::protocol::printable::{describe, printable};
 
 #[global_allocator]
@@ -60,6 +60,16 @@ enum Command {
     /// Validate the configuration and its files, and try on every server what the daemon needs;
     /// may run beside a running daemon
     Check,
+    /// List the damage in the event log of --data-dir, and repair it
+    ///
+    /// The daemon must be stopped. Without --apply nothing is changed, and the exit code is 1 if
+    /// there is damage. A repair keeps every record that is not damaged, and the damaged files
+    /// under another name.
+    RepairLog {
+        /// Repair the log
+        #[arg(long)]
+        apply: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -110,6 +120,7 @@ fn serve(config: Config, command: Option<&Command>) -> anyhow::Result<()> {
         Some(Command::Check) => {
             process::run_to_end(async { check::check(&config).await }, force_after)
         }
+        Some(Command::RepairLog { apply }) => repair_log::repair_log(&config, *apply),
         None => process::run_to_end(run::run(config, run::termination()), force_after),
     }
 }

@@ -13,27 +13,40 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lists the partitions with lag, largest first, and counts the others in one line.
+/// Lists the partitions with lag or with records that are gone, largest first, and counts the
+/// others in one line.
 fn to_table(partitions: &[ConsumerLag]) -> String {
-    let mut behind: Vec<_> = partitions.iter().filter(|partition| partition.lag > 0).collect();
-    behind.sort_by_key(|partition| std::cmp::Reverse(partition.lag));
-    let mut rows = table(&["consumer", "topic", ">partition", ">lag", ">position", ">end"]);
+    let is_behind = |partition: &&ConsumerLag| partition.lag > 0 || partition.expired > 0;
+    let mut behind: Vec<_> = partitions.iter().filter(is_behind).collect();
+    behind.sort_by_key(|partition| std::cmp::Reverse((partition.expired, partition.lag)));
+    let columns = ["consumer", "topic", ">partition", ">lag", ">gone", ">position", ">end"];
+    let mut rows = table(&columns);
     for partition in &behind {
         rows.add_row([
             partition.group.clone(),
             partition.topic.clone(),
             partition.partition.to_string(),
             partition.lag.to_string(),
+            partition.expired.to_string(),
             partition.position.to_string(),
             partition.end.to_string(),
         ]);
     }
     let caught_up = partitions.len() - behind.len();
+    let gone: u64 = partitions.iter().map(|partition| partition.expired).sum();
+    let note = match gone {
+        0 => String::new(),
+        _ => format!(
+            "\n\nGone: {gone} records were removed from the log before their consumer read them."
+        ),
+    };
     match (behind.len(), caught_up) {
         (0, 0) => "No consumer has read from the log yet.".to_owned(),
         (0, all) => format!("All {all} consumer positions are at the end of the log."),
-        (_, 0) => show(&rows, ""),
-        (_, rest) => format!("{}\n\nAt the end of the log: {rest} more.", show(&rows, "")),
+        (_, 0) => format!("{}{note}", show(&rows, "")),
+        (_, rest) => {
+            format!("{}\n\nAt the end of the log: {rest} more.{note}", show(&rows, ""))
+        }
     }
 }
 
@@ -50,6 +63,7 @@ mod tests {
             position: 100_000 - lag,
             end: 100_000,
             lag,
+            expired: 0,
         };
         let partitions =
             [lag("archiver", 0, 12), lag("broadcast", 0, 0), lag("archiver", 7, 4_000)];
@@ -58,5 +72,8 @@ mod tests {
             to_table(&[lag("archiver", 0, 0)]),
             "All 1 consumer positions are at the end of the log."
         );
+        let gone = ConsumerLag { expired: 184, ..lag("archiver", 3, 0) };
+        let text = to_table(&[gone]);
+        assert!(text.contains("Gone: 184 records were removed"), "{text}");
     }
 }

@@ -323,6 +323,7 @@ mod tests {
             position: 0,
             end: lag,
             lag,
+            expired: 0,
         };
         let before = group_lags(&[lag("archiver", 0, 5), lag("archiver", 1, 7)], &[]);
         let now = group_lags(

@@ -170,6 +170,7 @@ fn lag(second: u64) -> Vec<ConsumerLag> {
         position: 1_000_000,
         end: 1_000_000 + lag,
         lag,
+        expired: 0,
     };
     vec![
         partition("broadcast", "comment_events", 0, 0),

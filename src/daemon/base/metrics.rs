@@ -117,6 +117,8 @@ pub struct Metrics {
     pub bus_messages_lost: Counter,
     /// Records that a consumer could not process.
     pub dead_letters: Counter,
+    /// By consumer group: records that were gone or damaged before the group read them.
+    pub records_skipped: ByReason,
     /// Comments checked by moderation.
     pub moderation_checked: Counter,
     /// By decision.
@@ -180,6 +182,11 @@ impl Metrics {
             ("comments_refused", "Comments refused, by error code", &self.comments_refused),
             ("connections_closed", "Connections closed, by close code", &self.connections_closed),
             ("connections_refused", "Viewers not let in, by error code", &self.connections_refused),
+            (
+                "records_skipped",
+                "Records of the log a consumer never read, by consumer group",
+                &self.records_skipped,
+            ),
             ("moderation_decisions", "Decisions of moderation", &self.moderation_decisions),
             ("moderation_reasons", "Reasons of what was not accepted", &self.moderation_reasons),
         ];

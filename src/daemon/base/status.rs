@@ -95,6 +95,15 @@ struct Inner {
 }
 
 impl StatusBoard {
+    /// Returns an empty board for a node that is built again in this process. Its problems and
+    /// counters continue.
+    pub fn successor(&self) -> Self {
+        let Inner { metrics, problems, .. } = &*self.inner;
+        let inner =
+            Inner { metrics: metrics.clone(), problems: problems.clone(), ..Inner::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
     }

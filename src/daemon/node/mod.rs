@@ -10,6 +10,7 @@ mod identity;
 mod log_watch;
 mod preflight;
 pub mod process;
+pub mod repair_log;
 pub mod run;
 mod running;
 mod shutdown;

@@ -1,8 +1,11 @@
-//! The life of a node: assemble, start, wait, drain. The service manager is told of each step.
+//! The life of a node: assemble, start, wait, drain; and again if the event log was replaced. The
+//! service manager is told of each step.
 
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
@@ -16,8 +19,15 @@ use super::identity::ClaimedIdentity;
 use super::preflight;
 use super::shutdown::RunningNode;
 use super::systemd::{notify, reload, start_watchdog};
-use crate::daemon::base::config::Config;
+use crate::daemon::base::config::{Config, ShutdownConfig};
+use crate::daemon::base::status::StatusBoard;
+use crate::net::backoff::BackoffBounds;
 use crate::net::signals::{Termination, exit_code};
+
+/// Viewers reconnect within this time after the event log was replaced.
+const REOPEN_JITTER: Duration = Duration::from_millis(500);
+const REOPEN_PAUSES: BackoffBounds =
+    BackoffBounds { first: Duration::from_millis(200), longest: Duration::from_secs(5) };
 
 /// Resolves on SIGTERM, SIGINT or SIGQUIT, and on SIGHUP from the terminal of the daemon, which has
 /// closed then. A second signal during the drain ends the process at once.
@@ -41,34 +51,88 @@ pub async fn termination() {
     });
 }
 
-/// Runs a node until `stop` resolves, then drains it.
+/// Runs a node until `stop` resolves, then drains it. When the event log was replaced on its
+/// servers, drains the node and builds it again on the new one, in the same process.
 ///
 /// # Errors
 /// [`InvalidConfiguration`](super::InvalidConfiguration), another reason why it could not start, or
 /// the failure of an essential task.
 pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     first_start::fit_connections_to_file_limit(&mut config.gateway.max_connections);
-    let config = Arc::new(config);
     turn_file_size_signal_into_error()?;
-    let hangups = hangups()?;
+    let mut hangups = hangups()?;
     preflight::require_valid(&config)?;
     first_start::create_data_dir(&config.node.data_dir)?;
     let claimed = ClaimedIdentity::claim(&config)?;
-    let (fatal, fatal_reason) = mpsc::channel(1);
-
-    let node = Node::assemble(config.clone(), &claimed.identity, fatal).await?;
-    let greeting = first_start::greeting(&config, node.address());
-    let running = node.start();
+    tokio::pin!(stop);
+    let board = StatusBoard::default();
+    let mut assembled = Assembled::new(&config, &board, &claimed).await?;
     // Text on standard output means "ready", for people and for scripts.
-    print_greeting(greeting);
-    start_watchdog(&running.tasks.rest, running.delivery.clone());
-    notify(&[NotifyState::Ready]);
+    let mut greeting = Some(first_start::greeting(&config, assembled.node.address()));
+    // A node that is built again keeps its address, also if it did not choose it.
+    config.gateway.listen = assembled.node.address();
+    loop {
+        let Assembled { node, mut fatal } = assembled;
+        let running = node.start();
+        if let Some(greeting) = greeting.take() {
+            print_greeting(greeting);
+        }
+        start_watchdog(&running.tasks.rest, running.delivery.clone());
+        notify(&[NotifyState::Ready]);
 
-    let outcome = wait(stop, fatal_reason, hangups, &running).await;
-    info!("draining");
-    notify(&[NotifyState::Stopping]);
-    running.drain(&config.shutdown).await;
-    outcome
+        let end = wait(stop.as_mut(), &mut fatal, &mut hangups, &running).await;
+        if let End::Stop(outcome) = end {
+            info!("draining");
+            notify(&[NotifyState::Stopping]);
+            running.drain(&config.shutdown).await;
+            return outcome;
+        }
+        warn!("the event log was replaced; this node drains and opens it again");
+        let shutdown =
+            ShutdownConfig { reconnect_jitter: REOPEN_JITTER, ..config.shutdown.clone() };
+        running.drain(&shutdown).await;
+        tokio::select! {
+            again = assemble_again(&config, &board, &claimed) => assembled = again,
+            () = &mut stop => return Ok(()),
+        }
+    }
+}
+
+/// A node that can be started, and the channel on which its essential tasks report failures.
+struct Assembled {
+    node: Node,
+    fatal: mpsc::Receiver<String>,
+}
+
+impl Assembled {
+    async fn new(
+        config: &Config,
+        board: &StatusBoard,
+        claimed: &ClaimedIdentity,
+    ) -> anyhow::Result<Self> {
+        let (report, fatal) = mpsc::channel(1);
+        let config = Arc::new(config.clone());
+        // Counters and problems continue, everything else begins again.
+        let board = board.successor();
+        let node = Node::assemble(config, board, &claimed.identity, report).await?;
+        Ok(Self { node, fatal })
+    }
+}
+
+/// Builds the node, and tries again until that succeeds.
+async fn assemble_again(
+    config: &Config,
+    board: &StatusBoard,
+    claimed: &ClaimedIdentity,
+) -> Assembled {
+    let mut backoff = REOPEN_PAUSES.start();
+    loop {
+        match Assembled::new(config, board, claimed).await {
+            Ok(assembled) => return assembled,
+            Err(error) => warn!(error = format!("{error:#}"), "cannot start again yet; retrying"),
+        }
+        tokio::time::sleep(backoff.next_pause()).await;
+    }
 }
 
 /// Prints on a thread of its own: nothing may wait for a reader of standard output.
@@ -105,19 +169,27 @@ async fn next_hangup(hangups: &mut Option<unix::Signal>) {
     }
 }
 
-/// Waits for `stop` or a fatal error, and reloads on each hangup meanwhile.
+/// The reason why a node no longer runs.
+enum End {
+    Stop(anyhow::Result<()>),
+    /// The event log must be opened again.
+    LogReplaced,
+}
+
+/// Waits for the end of the node, and reloads on each hangup meanwhile.
 async fn wait(
-    stop: impl Future<Output = ()>,
-    mut fatal: mpsc::Receiver<String>,
-    mut hangups: Option<unix::Signal>,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    fatal: &mut mpsc::Receiver<String>,
+    hangups: &mut Option<unix::Signal>,
     running: &RunningNode,
-) -> anyhow::Result<()> {
-    tokio::pin!(stop);
+) -> End {
+    let mut replaced = running.log.replaced();
     loop {
         tokio::select! {
-            () = &mut stop => return Ok(()),
-            Some(reason) = fatal.recv() => return Err(anyhow::anyhow!(reason)),
-            () = next_hangup(&mut hangups) => reload(running.certificate.clone()).await,
+            () = &mut stop => return End::Stop(Ok(())),
+            Some(reason) = fatal.recv() => return End::Stop(Err(anyhow::anyhow!(reason))),
+            () = &mut replaced => return End::LogReplaced,
+            () = next_hangup(hangups) => reload(running.certificate.clone()).await,
         }
     }
 }

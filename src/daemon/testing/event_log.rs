@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::daemon::engines::eventlog::{
-    Bounds, CommitOutcome, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, NewRecord,
-    Page, Polled, Position, Record, StartAt, Topic, append_then_commit, check_sizes,
+    Bounds, CommitOutcome, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower,
+    LogIdentity, NewRecord, Page, Polled, Position, Record, StartAt, Topic, append_then_commit,
+    check_sizes,
 };
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
@@ -287,10 +288,28 @@ impl EventLog for InMemoryLog {
             {
                 let (group, topic) = ((*group).to_owned(), topic.name().to_owned());
                 let lag = end - position;
-                lags.push(ConsumerLag { group, topic, partition: *partition, position, end, lag });
+                lags.push(ConsumerLag {
+                    group,
+                    topic,
+                    partition: *partition,
+                    position,
+                    end,
+                    lag,
+                    expired: 0,
+                });
             }
         }
         Ok(lags)
+    }
+
+    fn identity(&self) -> LogIdentity {
+        LogIdentity {
+            engine: "memory",
+            topic: Topic::CommentEvents.name().to_owned(),
+            topic_id: None,
+            partitions: self.shape.partitions,
+            epoch: self.shape.epoch,
+        }
     }
 
     fn epoch(&self) -> Epoch {

@@ -21,6 +21,16 @@ pub enum ProblemCode {
     SettingsDiffer,
     /// Another running node has the same name.
     NodeNameShared,
+    /// A topic of the event log is missing, so nothing can be appended.
+    TopicMissing,
+    /// The topics of the event log were created again, or got other partitions.
+    LogReplaced,
+    /// Files of the event log were removed or replaced while the daemon runs.
+    LogFilesMissing,
+    /// The servers of the event log answer, but refuse records.
+    AppendsRefused,
+    /// Records of the event log are damaged.
+    LogDamaged,
 }
 
 impl ProblemCode {
@@ -34,6 +44,11 @@ impl ProblemCode {
             Self::AdminSocketLost => "admin_socket_lost",
             Self::SettingsDiffer => "settings_differ",
             Self::NodeNameShared => "node_name_shared",
+            Self::TopicMissing => "topic_missing",
+            Self::LogReplaced => "log_replaced",
+            Self::LogFilesMissing => "log_files_missing",
+            Self::AppendsRefused => "appends_refused",
+            Self::LogDamaged => "log_damaged",
         }
     }
 }

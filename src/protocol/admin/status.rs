@@ -141,7 +141,11 @@ pub struct ConsumerLag {
     pub partition: u32,
     pub position: u64,
     pub end: u64,
+    /// Records that it has still to read.
     pub lag: u64,
+    /// Records that were removed before it read them: it will never see them.
+    #[serde(default)]
+    pub expired: u64,
 }
 
 /// The state of the circuit breaker in front of one dependency.

@@ -50,8 +50,9 @@ impl Default for KafkaConfig {
     }
 }
 
-/// Partitions of topics that are created at start. Existing topics keep theirs. Do not add
-/// partitions to a topic in use: streams would move to other partitions and lose their order.
+/// Partitions of topics that are created. Existing topics keep theirs. Adding partitions to a topic
+/// in use moves streams to other partitions: every node opens the log again with a new epoch, and
+/// viewers reconnect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PartitionCounts {

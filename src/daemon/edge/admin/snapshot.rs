@@ -1,6 +1,7 @@
 //! Builds the answers that operators see. A part whose dependency does not answer in time is left
 //! empty, and `/v1/status` reports it: operators need answers most when something is down.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -156,6 +157,7 @@ impl AdminParts {
             match timeout(LAG_TIMEOUT, parts.log.lag()).await {
                 Ok(Ok(lag)) => {
                     warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(lag_warning));
+                    warnings.extend(expired_warnings(&lag));
                 }
                 Ok(Err(error)) => warnings.push(error.to_string()),
                 Err(_) => warnings.push(format!(
@@ -191,6 +193,29 @@ impl AdminParts {
 fn lag_warning(lag: &ConsumerLag) -> String {
     let ConsumerLag { group, topic, partition, lag, .. } = lag;
     format!("{group} is {lag} records behind on {topic} partition {partition}")
+}
+
+/// Returns a warning for each consumer group whose next records were removed from the log. A group
+/// without a running consumer reports nothing itself.
+fn expired_warnings(lag: &[ConsumerLag]) -> Vec<String> {
+    let mut gone: BTreeMap<(&str, &str), (u64, Vec<u32>)> = BTreeMap::new();
+    for of in lag.iter().filter(|of| of.expired > 0) {
+        let (records, partitions) = gone.entry((&of.group, &of.topic)).or_default();
+        *records += of.expired;
+        partitions.push(of.partition);
+    }
+    let warning = |((group, topic), (records, partitions)): ((&str, &str), (u64, Vec<u32>))| {
+        let first = partitions.first().copied().unwrap_or_default();
+        let more = match partitions.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        format!(
+            "{group}: {records} records of {topic} (partition {first}{more}) were removed from the log \
+             before it read them; is it running, and does eventlog.retention outlast its pauses?"
+        )
+    };
+    gone.into_iter().map(warning).collect()
 }
 
 /// Returns the status of a stream with the measurements of the node that broadcasts it and the

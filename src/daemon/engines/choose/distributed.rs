@@ -20,8 +20,8 @@ use crate::daemon::engines::comments::cassandra::CassandraComments;
 use crate::daemon::engines::comments::postgres::PostgresComments;
 use crate::daemon::engines::comments::retention::Retention;
 use crate::daemon::engines::direct_path::{DirectPath, FallbackBus, FallbackRegistry};
-use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::eventlog::kafka::KafkaLog;
+use crate::daemon::engines::eventlog::{LogTelemetry, SharedLog};
 use crate::daemon::engines::metadata::postgres::PostgresMetadata;
 use crate::daemon::engines::reactions::redis::RedisReactions;
 use crate::daemon::engines::recent::guarded::GuardedRecent;
@@ -32,12 +32,15 @@ use crate::daemon::engines::reservations::redis::RedisReservations;
 use crate::protocol::NodeId;
 
 /// Opens the event log on Kafka, if the configuration puts it there.
-pub(super) async fn open_log(config: &Config) -> anyhow::Result<Option<SharedLog>> {
+pub(super) async fn open_log(
+    config: &Config,
+    telemetry: LogTelemetry,
+) -> anyhow::Result<Option<SharedLog>> {
     if config.engines.eventlog != EventLogEngine::Kafka {
         return Ok(None);
     }
     let node = NodeId::new(&config.node.name);
-    let log = KafkaLog::open(&config.kafka, &config.eventlog, &node).await;
+    let log = KafkaLog::open(&config.kafka, &config.eventlog, &node, telemetry).await;
     Ok(Some(Arc::new(log.context("cannot open the event log on Kafka")?)))
 }
 
@@ -124,7 +127,12 @@ impl Distributed {
             self.reservations = Some(Arc::new(RedisReservations::new(redis.clone(), lifetime)));
         }
         if engines.recent == RecentEngine::Redis {
-            let cache = Arc::new(RedisRecent::new(redis.clone(), &config.redis, &config.store));
+            let cache = Arc::new(RedisRecent::new(
+                redis.clone(),
+                &config.redis,
+                &config.store,
+                log.epoch(),
+            ));
             let breaker = board.add_breaker("recent cache");
             self.recent = Some(Arc::new(GuardedRecent::new(cache, breaker)));
         }

@@ -14,6 +14,7 @@ use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::comments::retention::Retention;
 use crate::daemon::engines::comments::sqlite::SqliteComments;
+use crate::daemon::engines::eventlog::LogTelemetry;
 use crate::daemon::engines::eventlog::embedded::EmbeddedLog;
 use crate::daemon::engines::eventlog::{SharedLog, Topic};
 use crate::daemon::engines::metadata::SharedMetadataStore;
@@ -33,13 +34,14 @@ const REACTIONS_FILE: &str = "reactions.db";
 pub(super) async fn open_log(
     config: &Config,
     clock: &SharedClock,
+    telemetry: LogTelemetry,
 ) -> anyhow::Result<Arc<EmbeddedLog>> {
     let dir = config.node.data_dir.join(LOG_DIRECTORY);
     let log = tokio::task::spawn_blocking({
         let dir = dir.clone();
         let config = config.eventlog.clone();
         let clock = clock.clone();
-        move || EmbeddedLog::open(&dir, &config, clock)
+        move || EmbeddedLog::open(&dir, &config, clock, telemetry)
     })
     .await?
     .with_context(|| format!("cannot open the event log in {}", dir.display()))?;

@@ -7,11 +7,14 @@ use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::Config;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::announcements::Announcement;
-use crate::daemon::engines::eventlog::SharedLog;
+use crate::daemon::engines::eventlog::{LogTelemetry, SharedLog};
 use crate::daemon::engines::registry::NodeIdentity;
 
 /// Fails if the configuration names an engine on a server.
-pub(super) async fn open_log(config: &Config) -> anyhow::Result<Option<SharedLog>> {
+pub(super) async fn open_log(
+    config: &Config,
+    _: LogTelemetry,
+) -> anyhow::Result<Option<SharedLog>> {
     match faults(config).pop() {
         Some(fault) => bail!(fault),
         None => Ok(None),

@@ -19,8 +19,8 @@ use super::announcements::{Announcement, SharedAnnouncements};
 use super::bus::SharedBus;
 use super::bus::in_process::InProcessBus;
 use super::direct_path::DirectPath;
-use super::eventlog::SharedLog;
 use super::eventlog::embedded::EmbeddedLog;
+use super::eventlog::{LogTelemetry, SharedLog};
 use super::reactions::SharedReactionTotals;
 use super::registry::in_process::InProcessRegistry;
 use super::registry::{NodeIdentity, SharedRegistry};
@@ -104,10 +104,11 @@ impl Engines {
     ) -> anyhow::Result<Self> {
         check_roles(config)?;
         claim_name(config, identity).await?;
-        let (log, embedded_log): (SharedLog, _) = match open_log(config).await? {
+        let telemetry = LogTelemetry::new(board);
+        let (log, embedded_log): (SharedLog, _) = match open_log(config, telemetry.clone()).await? {
             Some(log) => (log, None),
             None => {
-                let log = embedded::open_log(config, clock).await?;
+                let log = embedded::open_log(config, clock, telemetry).await?;
                 (log.clone(), Some(log))
             }
         };

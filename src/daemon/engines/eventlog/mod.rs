@@ -9,7 +9,8 @@
 //!   `kill -9` and a torn last write.
 //! - Records of one key keep the order in which their appends were *called*.
 //! - A consumer gets every record of its partitions at least once, in order, and resumes after its
-//!   last commit. After a crash a record may be delivered twice; it is never skipped.
+//!   last commit. After a crash a record may be delivered twice. A record that is gone before a
+//!   group reads it is told in `lc status` ([`LogTelemetry`]); none is skipped silently.
 //! - Offsets of a partition grow; they need not be consecutive.
 //!
 //! When full: an append that would exceed the engine's bound on memory is refused at once with
@@ -21,19 +22,25 @@
 pub(crate) mod conformance;
 pub mod dead_letter;
 pub mod embedded;
+mod identity;
 #[cfg(feature = "engines")]
 pub mod kafka;
 pub mod pages;
+mod telemetry;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
+pub use identity::LogIdentity;
+pub use telemetry::LogTelemetry;
+pub(crate) use telemetry::{SkipReason, SkippedRecords};
 
 /// The topics, under the names they have on Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -245,8 +252,18 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// Returns the lag of each group that has committed, at most about a second old.
     async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError>;
 
-    /// Returns the identity of this log. It changes when the data is lost or replaced.
+    /// Returns the epoch of this log. It changes when the data is lost or replaced, and when keys
+    /// move to other partitions.
     fn epoch(&self) -> Epoch;
+
+    /// Returns what nodes that share this log must agree on.
+    fn identity(&self) -> LogIdentity;
+
+    /// Resolves once the data behind this log has been replaced. Appends and reads are refused from
+    /// then on: the log must be opened again, and then has a new epoch.
+    fn replaced(&self) -> BoxFuture<'static, ()> {
+        std::future::pending().boxed()
+    }
 
     /// Makes all appends durable and closes the log. Later calls return [`LogError::Closed`].
     async fn close(&self) -> Result<(), LogError>;

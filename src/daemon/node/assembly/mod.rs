@@ -80,9 +80,12 @@ struct NodeBase {
 
 impl NodeBase {
     /// Opens the engines and loads the directories.
-    async fn open(config: Arc<Config>, identity: &NodeIdentity) -> anyhow::Result<Self> {
+    async fn open(
+        config: Arc<Config>,
+        board: StatusBoard,
+        identity: &NodeIdentity,
+    ) -> anyhow::Result<Self> {
         let clock: SharedClock = Arc::new(SystemClock);
-        let board = StatusBoard::default();
         board.set_essential(health::essential(&config.node.roles));
         let engines = Engines::open(&config, &clock, &board, identity).await?;
         first_start::create_first_stream(&engines.metadata, clock.now_ms()).await?;
@@ -223,12 +226,13 @@ impl Node {
     /// `fatal`.
     pub(super) async fn assemble(
         config: Arc<Config>,
+        board: StatusBoard,
         identity: &NodeIdentity,
         fatal: mpsc::Sender<String>,
     ) -> anyhow::Result<Self> {
         let tasks = TaskGroups::default();
         let secret = load_signing_secret(&config)?;
-        let base = NodeBase::open(config.clone(), identity).await?;
+        let base = NodeBase::open(config.clone(), board, identity).await?;
         let verifier = Verifier::new(&config.auth, Some(secret.as_bytes()), base.clock.clone())?;
         let refs = base.warm_start().await?;
         let consumers = Consumers::build(&base);

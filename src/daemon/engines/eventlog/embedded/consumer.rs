@@ -4,21 +4,22 @@
 //! polls. Other reads (catching up, another segment) may wait for the disk, so they run on the
 //! blocking pool. Memory: one chunk (see `chunk`).
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
-use tracing::warn;
 
 use super::groups::Member;
 use super::scanner::Scanner;
 use super::topic::TopicLog;
 use super::{FIRST_OFFSET, PARTITION, check_partition};
 use crate::daemon::engines::eventlog::{
-    CommitOutcome, EventLog, LogConsumer, LogError, NewRecord, Polled, Position, Record, StartAt,
-    Topic, append_then_commit, run_blocking,
+    CommitOutcome, EventLog, LogConsumer, LogError, NewRecord, Polled, Position, Record,
+    SkipReason, SkippedRecords, StartAt, Topic, append_then_commit, run_blocking,
 };
+use crate::protocol::admin::ProblemCode;
 
 #[derive(Debug)]
 pub(super) struct EmbeddedConsumer {
@@ -26,6 +27,9 @@ pub(super) struct EmbeddedConsumer {
     member: Member,
     /// Offset at which the group begins if it never committed; fixed when the member joined.
     start: u64,
+    starts_at_earliest: bool,
+    /// The offset after the last record that was returned.
+    next: Option<u64>,
     /// Set while this member reads the partition.
     scanner: Option<Scanner>,
 }
@@ -33,37 +37,51 @@ pub(super) struct EmbeddedConsumer {
 impl EmbeddedConsumer {
     pub(super) fn join(log: Arc<TopicLog>, name: &str, start: StartAt) -> Result<Self, LogError> {
         let bounds = log.table.bounds();
+        let starts_at_earliest = start == StartAt::Earliest;
         let start = match start {
             StartAt::Earliest => bounds.earliest,
             StartAt::Latest => bounds.end,
         };
         let member = log.groups.join(name)?;
-        Ok(Self { log, member, start, scanner: None })
+        Ok(Self { log, member, start, starts_at_earliest, next: None, scanner: None })
     }
 
     /// Returns a scanner at the offset where the group continues.
     fn resume(&self) -> Scanner {
-        let next = self.member.committed().unwrap_or(self.start).max(FIRST_OFFSET);
+        let committed = self.member.committed();
+        let next = committed.unwrap_or(self.start).max(FIRST_OFFSET);
         let earliest = self.log.table.bounds().earliest;
         if next < earliest {
-            self.warn_expired(next, earliest);
+            self.report_skipped(next..earliest, SkipReason::Removed);
+        } else if committed.is_none() && self.starts_at_earliest {
+            self.report_skipped(FIRST_OFFSET..earliest, SkipReason::NoPosition);
         }
         Scanner::new(self.log.table.clone(), next.max(earliest))
     }
 
-    fn warn_expired(&self, wanted: u64, earliest: u64) {
-        let topic = self.log.topic.name();
-        warn!(
-            topic,
-            group = self.member.name,
-            wanted,
-            earliest,
-            "retention removed records this group has not read; continuing at the earliest record"
-        );
+    /// Reports offsets without a record: they were lost by a disk, or left out by a repair.
+    fn report_gaps(&mut self, records: &[Record]) {
+        for record in records {
+            let offset = record.position.offset;
+            if let Some(next) = self.next.filter(|next| *next < offset) {
+                self.report_skipped(next..offset, SkipReason::Missing);
+            }
+            self.next = Some(offset + 1);
+        }
+    }
+
+    fn report_skipped(&self, offsets: Range<u64>, reason: SkipReason) {
+        self.log.telemetry.report_skipped(&SkippedRecords {
+            group: &self.member.name,
+            topic: self.log.topic.name(),
+            partition: PARTITION,
+            offsets,
+            reason,
+        });
     }
 
     /// Returns a scanner at the same offset with records in memory, if there are any.
-    async fn filled(&self, scanner: Scanner) -> Result<Scanner, LogError> {
+    async fn filled(&mut self, scanner: Scanner) -> Result<Scanner, LogError> {
         if scanner.is_buffered() {
             return Ok(scanner);
         }
@@ -80,7 +98,8 @@ impl EmbeddedConsumer {
         match filled? {
             Ok(scanner) => Ok(scanner),
             Err((wanted, earliest)) => {
-                self.warn_expired(wanted, earliest);
+                self.report_skipped(wanted..earliest, SkipReason::Removed);
+                self.next = Some(earliest);
                 Ok(Scanner::new(self.log.table.clone(), earliest))
             }
         }
@@ -119,7 +138,13 @@ impl LogConsumer for EmbeddedConsumer {
             end.mark_unchanged();
             members.mark_unchanged();
             if self.member.is_reader() {
-                let polled = self.read(max_records).await?;
+                let polled = self.read(max_records).await;
+                if let Err(LogError::Corrupt(text)) = &polled {
+                    let topic = self.log.topic.name();
+                    let text = format!("{} cannot read {topic}: {text}", self.member.name);
+                    self.log.telemetry.problems().raise(ProblemCode::LogDamaged, topic, text);
+                }
+                let polled = polled?;
                 if !polled.records.is_empty() || !polled.assigned.is_empty() {
                     return Ok(polled);
                 }
@@ -193,7 +218,13 @@ impl EmbeddedConsumer {
             match take_buffered(scanner, max_records) {
                 // All of them were before the offset at which the group continues.
                 Ok(records) if records.is_empty() && assigned.is_empty() && had_records => continue,
-                Ok(records) => return Ok(Polled { records, assigned, revoked: Vec::new() }),
+                Ok(records) => {
+                    if let Some(position) = assigned.first() {
+                        self.next = Some(position.offset);
+                    }
+                    self.report_gaps(&records);
+                    return Ok(Polled { records, assigned, revoked: Vec::new() });
+                }
                 Err(error) => {
                     if !assigned.is_empty() {
                         // The assignment was not reported, so it is made again.

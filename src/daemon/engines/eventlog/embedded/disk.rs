@@ -9,8 +9,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::file_watch::FileId;
 use crate::daemon::base::clock::SharedClock;
-use crate::daemon::engines::eventlog::LogError;
+use crate::daemon::engines::eventlog::{LogError, LogTelemetry};
 
 /// The file of the segment that is written.
 pub(super) trait SegmentFile: Send + Debug {
@@ -19,6 +20,8 @@ pub(super) trait SegmentFile: Send + Debug {
     /// Makes contents and length durable.
     fn sync(&self) -> io::Result<()>;
     fn truncate(&self, bytes: u64) -> io::Result<()>;
+    /// Whether this is the file at `path`. It is not after the path was removed or replaced.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// Creates, opens and removes segment files.
@@ -31,11 +34,12 @@ pub(super) trait Disk: Send + Sync + Debug {
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 }
 
-/// The disk and the clock of a log.
+/// The disk and the clock of a log, and whom it tells of losses.
 #[derive(Debug, Clone)]
 pub(super) struct Platform {
     pub disk: Arc<dyn Disk>,
     pub clock: SharedClock,
+    pub telemetry: LogTelemetry,
 }
 
 /// The operating system's files.
@@ -72,6 +76,11 @@ impl SegmentFile for File {
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         self.set_len(bytes)
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let own = FileId::of(&self.metadata()?);
+        Ok(FileId::at(path)? == Some(own))
     }
 }
 

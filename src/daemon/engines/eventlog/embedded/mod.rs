@@ -16,8 +16,10 @@
 //! - Offsets are dense and begin at 1, so that 0 can mean "nothing yet". (A gap remains only where
 //!   a disk lost records that a group had already read, because an offset is never assigned twice.)
 //! - Readers see only durable records. A failed commit leaves nothing behind.
+//! - A record is acknowledged only while its file is the one at its path. When a file of the log is
+//!   removed or replaced, appends are refused and a problem names the file ([`file_watch`]).
 //! - Damaged data is an error that names the file and the byte. Only an unfinished last write is
-//!   cut off, with a warning.
+//!   cut off, with a warning. [`repair()`] keeps what is not damaged.
 //!
 //! When full: see [`queue`] for memory (refused at once), [`writer`] for the disk
 //! ([`LogError::Full`] until there is room) and [`retention`] for old records.
@@ -25,6 +27,7 @@
 mod chunk;
 mod consumer;
 mod disk;
+mod file_watch;
 mod follower;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -35,6 +38,7 @@ mod positions;
 mod queue;
 mod record;
 mod recovery;
+mod repair;
 mod retention;
 mod scanner;
 mod segment;
@@ -56,8 +60,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, NewRecord, Page, Position,
-    StartAt, Topic, check_sizes, run_blocking,
+    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, LogIdentity, LogTelemetry,
+    NewRecord, Page, Position, StartAt, Topic, check_sizes, run_blocking,
 };
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::EventLogConfig;
@@ -65,8 +69,10 @@ use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
 use consumer::EmbeddedConsumer;
 use disk::{LocalDisk, Platform, write_failure};
+use file_watch::FileWatch;
 use follower::EmbeddedFollower;
 use identity::{DirectoryLock, Identity};
+pub use repair::{Damage, repair};
 use topic::{RecoveredTopic, TopicLog};
 
 /// The only partition of each topic.
@@ -80,6 +86,8 @@ pub struct EmbeddedLog {
     topics: Vec<Arc<TopicLog>>,
     epoch: Epoch,
     closed: CancellationToken,
+    /// Taken when the log is closed.
+    watch: Mutex<Option<FileWatch>>,
     lock: Mutex<Option<DirectoryLock>>,
 }
 
@@ -94,8 +102,9 @@ impl EmbeddedLog {
         directory: &Path,
         config: &EventLogConfig,
         clock: SharedClock,
+        telemetry: LogTelemetry,
     ) -> Result<Self, LogError> {
-        Self::open_on(&Platform { disk: Arc::new(LocalDisk), clock }, directory, config)
+        Self::open_on(&Platform { disk: Arc::new(LocalDisk), clock, telemetry }, directory, config)
     }
 
     /// Tells whether a log could be opened in the directory: its identity is intact, and this user
@@ -129,7 +138,7 @@ impl EmbeddedLog {
             .into_iter()
             .map(|topic| RecoveredTopic::open(directory, topic, platform))
             .collect::<Result<Vec<_>, _>>()?;
-        let epoch = identify(directory, known, &recovered)?;
+        let epoch = identify(directory, known, &recovered, &platform.telemetry)?;
         let closed = CancellationToken::new();
         let start = |topic: RecoveredTopic| {
             let log = topic.start(config, platform.clone(), closed.clone())?;
@@ -145,7 +154,14 @@ impl EmbeddedLog {
                 }
             }
         }
-        Ok(Self { topics, epoch, closed, lock: Mutex::new(Some(lock)) })
+        let watch = match FileWatch::start(topics.clone(), platform.telemetry.clone()) {
+            Ok(watch) => Mutex::new(Some(watch)),
+            Err(error) => {
+                finish_writing(&topics);
+                return Err(error);
+            }
+        };
+        Ok(Self { topics, epoch, closed, watch, lock: Mutex::new(Some(lock)) })
     }
 
     /// Makes each topic remove records past their retention, soon and on the topic's own thread.
@@ -178,6 +194,7 @@ impl EmbeddedLog {
     }
 
     fn unlock(&self) {
+        self.watch.lock().take();
         self.lock.lock().take();
     }
 }
@@ -198,6 +215,7 @@ fn identify(
     directory: &Path,
     known: Option<Identity>,
     topics: &[RecoveredTopic],
+    telemetry: &LogTelemetry,
 ) -> Result<Epoch, LogError> {
     let names: Vec<String> = Topic::ALL.iter().map(|topic| topic.name().to_owned()).collect();
     let identity = match known {
@@ -217,6 +235,12 @@ fn identify(
             match lost {
                 Some((topic, _)) => {
                     warn!(topic, "files of a topic are missing; the log gets a new epoch");
+                    telemetry.report_replaced(&format!(
+                        "the files of {topic} in {} were missing when lcd started: the log begins again \
+                         with a new epoch, and comments that were not archived are lost unless the \
+                         files are restored from a copy while lcd is stopped",
+                        directory.display()
+                    ));
                     Identity::random(names)
                 }
                 None if known.topics == names => return Ok(known.epoch),
@@ -249,6 +273,7 @@ impl EventLog for EmbeddedLog {
             return ready(Err(error)).boxed();
         }
         let queued = self.topic(topic).and_then(|log| {
+            log.check_files()?;
             if batch.is_empty() { Ok(None) } else { log.queue.push(batch).map(Some) }
         });
         match queued {
@@ -322,11 +347,18 @@ impl EventLog for EmbeddedLog {
         let mut lags = Vec::new();
         for topic in Topic::ALL {
             let log = self.topic(topic)?;
-            let end = log.table.end();
+            let Bounds { earliest, end } = log.table.bounds();
             for (group, position) in log.groups.all_committed() {
                 let topic = topic.name().to_owned();
-                let lag = end.saturating_sub(position);
-                lags.push(ConsumerLag { group, topic, partition: PARTITION, position, end, lag });
+                lags.push(ConsumerLag {
+                    group,
+                    topic,
+                    partition: PARTITION,
+                    position,
+                    end,
+                    lag: end.saturating_sub(position.max(earliest)),
+                    expired: earliest.saturating_sub(position),
+                });
             }
         }
         Ok(lags)
@@ -334,6 +366,16 @@ impl EventLog for EmbeddedLog {
 
     fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    fn identity(&self) -> LogIdentity {
+        LogIdentity {
+            engine: "embedded",
+            topic: Topic::CommentEvents.name().to_owned(),
+            topic_id: None,
+            partitions: 1,
+            epoch: self.epoch,
+        }
     }
 
     async fn close(&self) -> Result<(), LogError> {

@@ -21,7 +21,7 @@ use super::chunk::{Chunk, Stop};
 use super::disk::{Disk, read_failure, write_failure};
 use super::index::IndexEntry;
 use super::record::{self, Flaw};
-use super::scanner::damaged;
+use super::scanner::{NEXT_STEP, damaged};
 use super::segment::{self, Extent, HEADER_BYTES, Segment, SegmentHeader};
 use crate::daemon::engines::eventlog::LogError;
 
@@ -44,7 +44,8 @@ pub(super) fn recover(
                     .map_err(|e| write_failure("syncing", directory, &e))?;
             }
             None => {
-                let text = format!("{} at byte 0: its header is damaged", path.display());
+                let path = path.display();
+                let text = format!("{path} at byte 0: its header is damaged; {NEXT_STEP}");
                 return Err(LogError::Corrupt(text));
             }
         }
@@ -62,7 +63,7 @@ pub(super) fn recover(
     Ok(segments)
 }
 
-fn segment_paths(directory: &Path) -> Result<Vec<PathBuf>, LogError> {
+pub(super) fn segment_paths(directory: &Path) -> Result<Vec<PathBuf>, LogError> {
     let unreadable = |error| read_failure("listing", directory, &error);
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {
@@ -103,7 +104,7 @@ fn sealed(
     let in_order = header.base <= next.follows && next.follows <= next.base;
     if !in_order {
         return Err(LogError::Corrupt(format!(
-            "{} begins at offset {}, but according to the next segment it ends at {}",
+            "{} begins at offset {}, but according to the next segment it ends at {}; {NEXT_STEP}",
             path.display(),
             header.base,
             next.follows
@@ -185,7 +186,7 @@ fn refuse_damage(
 }
 
 /// Whether `bytes` hold a record of a commit that began after the record `missing` was durable.
-fn proves_durable(bytes: &[u8], missing: u64) -> bool {
+pub(super) fn proves_durable(bytes: &[u8], missing: u64) -> bool {
     let possible = missing + 1..=missing + (bytes.len() / record::HEADER_BYTES) as u64 + 1;
     let mut at = 0;
     while at + record::HEADER_BYTES <= bytes.len() {

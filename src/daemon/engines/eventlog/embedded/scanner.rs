@@ -175,6 +175,12 @@ impl Scanner {
     }
 }
 
+/// Describes damage in a segment: the file, the byte, and what to do.
 pub(super) fn damaged(segment: &Segment, position: u64, flaw: &str) -> LogError {
-    LogError::Corrupt(format!("{} at byte {position}: {flaw}", segment.path.display()))
+    let path = segment.path.display();
+    LogError::Corrupt(format!("{path} at byte {position}: {flaw}; {NEXT_STEP}"))
 }
+
+/// The way out of damage.
+pub(super) const NEXT_STEP: &str = "stop lcd and restore the file from a copy, or see with \
+    `lcd repair-log` what can be kept";

@@ -78,6 +78,11 @@ impl SegmentTable {
         self.segments.lock().iter().cloned().collect()
     }
 
+    /// Whether the segment that begins at `base` is in the table.
+    pub(super) fn contains(&self, base: u64) -> bool {
+        self.segments.lock().iter().any(|segment| segment.header.base == base)
+    }
+
     /// Adds a new last segment.
     pub(super) fn push(&self, segment: Arc<Segment>) {
         let end = segment.extent().end;

@@ -1,6 +1,7 @@
 //! One topic: its segments, its groups, and the thread of its writer.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,7 +10,6 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::FIRST_OFFSET;
 use super::disk::{Platform, write_failure};
 use super::groups::TopicGroups;
 use super::queue::WriterQueue;
@@ -19,8 +19,11 @@ use super::scanner::Scanner;
 use super::segment::{Segment, SegmentHeader};
 use super::table::SegmentTable;
 use super::writer::{Acknowledge, Writer, WriterParts, create_segment};
+use super::{FIRST_OFFSET, PARTITION};
 use crate::daemon::base::config::{EventLogConfig, Guarantee};
-use crate::daemon::engines::eventlog::{LogError, Page, Topic};
+use crate::daemon::engines::eventlog::{
+    LogError, LogTelemetry, Page, SkipReason, SkippedRecords, Topic,
+};
 
 /// Bound of the log that one read scans.
 const SCAN_BYTES: u64 = 4 * 1024 * 1024;
@@ -31,6 +34,9 @@ pub(super) struct TopicLog {
     pub table: Arc<SegmentTable>,
     pub groups: Arc<TopicGroups>,
     pub queue: Arc<WriterQueue>,
+    pub telemetry: LogTelemetry,
+    /// The reason why nothing may be appended.
+    pub refusal: Mutex<Option<LogError>>,
     /// Cancelled when the log is closed.
     pub closed: CancellationToken,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -68,6 +74,7 @@ impl RecoveredTopic {
                     committed = highest,
                     "records that a group has read are missing on disk; skipping their offsets"
                 );
+                report_lost(topic, end..highest, &groups, platform);
             }
             let header = SegmentHeader {
                 base: end.max(highest),
@@ -103,6 +110,7 @@ impl RecoveredTopic {
         let table = Arc::new(self.table);
         let groups = Arc::new(self.groups);
         let queue = Arc::new(WriterQueue::new(config.max_pending_bytes.as_u64()));
+        let telemetry = platform.telemetry.clone();
         let parts = WriterParts {
             topic: self.topic.name(),
             directory: self.directory,
@@ -122,7 +130,29 @@ impl RecoveredTopic {
         };
         let thread = spawn_writer(parts)?;
         let thread = Mutex::new(Some(thread));
-        Ok(TopicLog { topic: self.topic, table, groups, queue, closed, thread })
+        Ok(TopicLog {
+            topic: self.topic,
+            table,
+            groups,
+            queue,
+            telemetry,
+            refusal: Mutex::default(),
+            closed,
+            thread,
+        })
+    }
+}
+
+/// Reports records that are missing on the disk, for each group that had not read them.
+fn report_lost(topic: Topic, lost: Range<u64>, groups: &TopicGroups, platform: &Platform) {
+    for (group, next) in groups.all_committed() {
+        platform.telemetry.report_skipped(&SkippedRecords {
+            group: &group,
+            topic: topic.name(),
+            partition: PARTITION,
+            offsets: next.max(lost.start)..lost.end,
+            reason: SkipReason::Missing,
+        });
     }
 }
 
@@ -165,6 +195,11 @@ impl TopicLog {
         let thread = self.thread.lock().take();
         // A panic has been logged by the thread.
         let _ = thread.map(JoinHandle::join);
+    }
+
+    /// Fails while a file of the topic is missing.
+    pub(super) fn check_files(&self) -> Result<(), LogError> {
+        self.refusal.lock().clone().map_or(Ok(()), Err)
     }
 
     /// Reads a page of one key's records, or of all keys. Blocks on the disk.

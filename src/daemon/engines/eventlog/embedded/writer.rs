@@ -20,6 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::PARTITION;
 use super::disk::{Disk, Platform, SegmentFile, write_failure};
+use super::file_watch::moved_away;
 use super::groups::TopicGroups;
 use super::index::IndexEntry;
 use super::queue::{PendingBatch, WriterQueue};
@@ -241,6 +242,14 @@ impl Writer {
             self.undo();
             return Err(write_failure("syncing", &self.active.path, &error));
         }
+        // The sync of a file without a name succeeds, and its contents go with this process.
+        let path = &self.active.path;
+        let is_in_place = self.file.is_at(path).map_err(|e| write_failure("examining", path, &e));
+        if !matches!(is_in_place, Ok(true)) {
+            let error = is_in_place.err().unwrap_or_else(|| moved_away(path));
+            self.undo();
+            return Err(error);
+        }
         self.parts.table.publish(&self.active, written.extent, &written.entries);
         Ok(())
     }
@@ -256,6 +265,9 @@ impl Writer {
     fn repair(&mut self) -> Result<(), LogError> {
         let path = &self.active.path;
         let failure = |doing| move |error: std::io::Error| write_failure(doing, path, &error);
+        if !path.exists() {
+            return Err(moved_away(path));
+        }
         // Opened again, because a descriptor reports a failed sync only once.
         let file = self.parts.platform.disk.open(path).map_err(failure("opening"))?;
         file.truncate(self.active.extent().bytes).map_err(failure("truncating"))?;

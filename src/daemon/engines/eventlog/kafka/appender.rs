@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
 use tokio::sync::oneshot;
@@ -52,15 +53,18 @@ impl Appender {
     pub(super) fn new(
         clients: &ClientSettings,
         config: &EventLogConfig,
+        batch_bytes: usize,
         topics: Arc<Topics>,
         health: Arc<Health>,
     ) -> Result<Self, LogError> {
         let max_bytes = config.max_pending_bytes.as_u64();
+        let settings = clients.producer(max_bytes, batch_bytes);
         if config.guarantee == Guarantee::ExactlyOnce {
-            let appender = TransactionalAppender::new(clients, topics, max_bytes, health)?;
+            let appender =
+                TransactionalAppender::new(clients, settings, topics, max_bytes, health)?;
             return Ok(Self::Transactional(Arc::new(appender)));
         }
-        let direct = DirectAppender::new(clients, config, topics, health)?;
+        let direct = DirectAppender::new(settings, config, topics, health)?;
         Ok(Self::Direct(Arc::new(direct)))
     }
 
@@ -151,13 +155,12 @@ pub(super) struct DirectAppender {
 
 impl DirectAppender {
     fn new(
-        clients: &ClientSettings,
+        mut client_config: ClientConfig,
         config: &EventLogConfig,
         topics: Arc<Topics>,
         health: Arc<Health>,
     ) -> Result<Self, LogError> {
         let max_pending_bytes = config.max_pending_bytes.as_u64();
-        let mut client_config = clients.producer(max_pending_bytes);
         if config.guarantee == Guarantee::AtMostOnce {
             client_config.set("acks", "1").set("retries", "0");
         } else {

@@ -1,11 +1,12 @@
 //! The first contact with the cluster. If it fails, the error names the setting that is wrong.
 
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::client::{Client, ClientContext};
+use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
@@ -13,26 +14,43 @@ use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use tracing::warn;
 
-use super::client::{ClientSettings, log_line, unavailable};
-use super::native;
-use super::topics::{self, Topics};
+use super::client::{ClientSettings, is_outage_code, log_line, unavailable};
+use super::limits::{self, TopicLimits};
+use super::native::{self, TopicDescription};
+use super::topics::{self, Creation, Topics};
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::daemon::engines::eventlog::{LogError, Topic, run_blocking};
 use crate::protocol::{Epoch, NodeId};
+
+/// Bound of one attempt to connect to the address of a broker.
+const LISTENER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause between two attempts to describe the topics.
+const DESCRIBE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connects to the cluster as [`super::KafkaLog::open`] does, without creating anything. Returns a
 /// sentence that describes the cluster.
 ///
 /// # Errors
 /// [`LogError::Unavailable`] that names the setting: brokers that cannot be reached, or that refuse
-/// TLS or the user; fewer brokers than the replicas of a topic to be created; a session timeout the
-/// brokers do not allow. An existing topic with another number of partitions is no error.
+/// TLS or the user; brokers that name an address of theirs that cannot be reached; fewer brokers
+/// than the replicas of a topic to be created; a topic that this user may not create; a session
+/// timeout the brokers do not allow; a topic that accepts no records, because of its replicas or
+/// its limit on their size. An existing topic with another number of partitions is no error.
 pub async fn check(kafka: &KafkaConfig, node: &NodeId) -> Result<String, LogError> {
     let clients = ClientSettings::new(kafka, node)?;
     let (metadata, probe) = ProbeClient::new(&clients, kafka)?.connect().await?;
+    let (metadata, unreachable) = unreachable_listeners(metadata).await?;
+    if let Some(listener) = unreachable.first() {
+        return Err(listener.error());
+    }
     let missing = Topics::find(&metadata, &clients).err().unwrap_or_default();
     check_replicas(&metadata, &missing, kafka)?;
     probe.check_session_timeout(&metadata, kafka).await?;
+    if !missing.is_empty() {
+        let config = EventLogConfig::default();
+        topics::create(Creation::Trial, &missing, &clients, kafka, &config).await?;
+    }
+    limits::find(&clients, &metadata).await?.check()?;
     let brokers = metadata.brokers().len();
     Ok(if missing.is_empty() {
         format!("{brokers} brokers, all topics exist")
@@ -42,61 +60,109 @@ pub async fn check(kafka: &KafkaConfig, node: &NodeId) -> Result<String, LogErro
     })
 }
 
-/// Creates missing topics. Returns the topics and the epoch of the log.
+/// The cluster as it was when the log was opened.
+pub(super) struct Prepared {
+    pub(super) topics: Topics,
+    pub(super) epoch: Epoch,
+    pub(super) limits: TopicLimits,
+    pub(super) client: ProbeClient,
+}
+
+/// Creates missing topics, and finds out what the cluster is.
 pub(super) async fn prepare(
     clients: &ClientSettings,
     kafka: &KafkaConfig,
     config: &EventLogConfig,
-) -> Result<(Topics, Epoch), LogError> {
+) -> Result<Prepared, LogError> {
     let (metadata, probe) = ProbeClient::new(clients, kafka)?.connect().await?;
+    let (metadata, unreachable) = unreachable_listeners(metadata).await?;
+    for listener in &unreachable {
+        warn!(error = %listener.error(), "a broker cannot be reached");
+    }
+    if let Some(listener) = unreachable.first()
+        && unreachable.len() == metadata.brokers().len()
+    {
+        return Err(listener.error());
+    }
     if let Err(missing) = Topics::find(&metadata, clients) {
         check_replicas(&metadata, &missing, kafka)?;
-        let admin =
-            AdminClient::from_config_and_context(&clients.plain(), ConnectionErrors::default())
-                .map_err(|error| unavailable("creating a client", &error))?;
-        topics::create_missing(&admin, &missing, clients, kafka, config).await?;
+        create_topics(&missing, clients, kafka, config).await?;
     }
-    let clients = clients.clone();
-    let (topics, epoch) = run_blocking(move || {
-        let timeout = clients.timeout;
-        let topics = topics::wait_for_leaders(&clients, || probe.metadata(timeout))?;
-        let events = topics.name(Topic::CommentEvents);
-        let epoch = epoch_of(probe.producer.client(), events, timeout)?;
-        Ok((topics, epoch))
+    let settings = clients.clone();
+    let (metadata, topics, epoch, probe) = run_blocking(move || {
+        let timeout = settings.timeout;
+        let mut topics = topics::wait_for_leaders(&settings, || probe.metadata(timeout))?;
+        let epoch = probe.identify(&mut topics, timeout)?;
+        Ok((probe.metadata(timeout)?, topics, epoch, probe))
     })
     .await?;
     topics::warn_of_differences(&topics, kafka);
-    Ok((topics, epoch))
+    let limits = limits::find(clients, &metadata).await?;
+    Ok(Prepared { topics, epoch, limits, client: probe })
 }
 
-/// Returns the epoch of the log whose order is in `topic`. Blocks until a broker has answered.
-/// Brokers without topic ids get an epoch from the cluster's id and the topic's name.
-fn epoch_of<C: ClientContext>(
-    client: &Client<C>,
-    topic: &str,
-    timeout: Duration,
-) -> Result<Epoch, LogError> {
-    if let Some(id) = native::topic_id(client, topic, timeout) {
-        return Ok(fold_topic_id(id));
+/// Creates topics: the only place that does.
+pub(super) async fn create_topics(
+    missing: &[Topic],
+    clients: &ClientSettings,
+    kafka: &KafkaConfig,
+    config: &EventLogConfig,
+) -> Result<(), LogError> {
+    topics::create(Creation::Real, missing, clients, kafka, config).await
+}
+
+/// An address that brokers tell clients to use, and that cannot be reached.
+struct UnreachableListener {
+    address: String,
+    error: String,
+}
+
+impl UnreachableListener {
+    fn error(&self) -> LogError {
+        let Self { address, error } = self;
+        LogError::Unavailable(format!(
+            "`kafka.brokers` answers, but the cluster tells its clients to connect to {address}, and \
+             that fails: {error}; correct `advertised.listeners` of that broker, or make the address \
+             reachable from here"
+        ))
     }
-    let Some(cluster) = client.fetch_cluster_id(timeout) else {
-        let text = format!("no broker of `kafka.brokers` reports the id of topic {topic}");
-        return Err(LogError::Unavailable(text));
-    };
-    warn!(
-        topic,
-        cluster,
-        "brokers have no topic ids: a topic that is created again under this name keeps its epoch"
-    );
-    let mut hash = crc32c::crc32c(cluster.as_bytes());
-    hash = crc32c::crc32c_append(hash, topic.as_bytes());
-    Ok(Epoch(hash.max(1)))
 }
 
-/// Folds a random id of 128 bits into an epoch. 0 is left out, because it means "none".
-fn fold_topic_id(id: u128) -> Epoch {
-    let half = (id ^ (id >> 64)) as u64;
-    Epoch(((half ^ (half >> 32)) as u32).max(1))
+/// Connects to the address of each broker, once.
+async fn unreachable_listeners(
+    metadata: Metadata,
+) -> Result<(Metadata, Vec<UnreachableListener>), LogError> {
+    run_blocking(move || {
+        let brokers = metadata.brokers().iter();
+        let unreachable = brokers.filter_map(|broker| {
+            let address = format!("{}:{}", broker.host(), broker.port());
+            let error = connect(broker.host(), broker.port()).err()?.to_string();
+            Some(UnreachableListener { address, error })
+        });
+        let unreachable = unreachable.collect();
+        Ok((metadata, unreachable))
+    })
+    .await
+}
+
+fn connect(host: &str, port: i32) -> std::io::Result<()> {
+    let mut last = std::io::Error::other("the name has no address");
+    for address in (host, u16::try_from(port).unwrap_or(0)).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, LISTENER_TIMEOUT) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Folds the random id of a topic, of 128 bits, and its number of partitions into an epoch: with
+/// another number the records of a key continue in another partition. 0 is left out, because it
+/// means "none".
+fn fold(topic_id: u128, partitions: u32) -> Epoch {
+    let half = (topic_id ^ (topic_id >> 64)) as u64;
+    let id = (half ^ (half >> 32)) as u32;
+    Epoch((id ^ partitions.wrapping_mul(0x9e37_79b9)).max(1))
 }
 
 /// Fails if topics must be created and the cluster has fewer brokers than they need.
@@ -116,7 +182,7 @@ fn check_replicas(
 }
 
 /// A client that keeps the reason why a connection failed.
-struct ProbeClient {
+pub(super) struct ProbeClient {
     producer: Arc<BaseProducer<ConnectionErrors>>,
     brokers: String,
     clients: ClientSettings,
@@ -135,8 +201,58 @@ impl ProbeClient {
         run_blocking(move || Ok((self.metadata(self.clients.timeout)?, self))).await
     }
 
+    /// Asks the brokers for topics. Blocks for at most `timeout`.
+    pub(super) fn describe(
+        &self,
+        topics: &[String],
+        timeout: Duration,
+    ) -> Result<Vec<TopicDescription>, Code> {
+        // Serves the error callbacks that the library has queued.
+        self.producer.poll(Duration::ZERO);
+        native::describe_topics(self.producer.client(), topics, timeout)
+    }
+
+    /// Finds the ids of the topics, and the epoch of the log. Brokers without topic ids get an
+    /// epoch from the cluster's id and the topic's name. Blocks.
+    fn identify(&self, topics: &mut Topics, timeout: Duration) -> Result<Epoch, LogError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.describe(&topics.names(), left) {
+                Ok(described) => topics.identify(&described),
+                Err(code) if is_outage_code(code) && Instant::now() < deadline => {
+                    std::thread::sleep(DESCRIBE_PAUSE);
+                    continue;
+                }
+                Err(code) if is_outage_code(code) => {
+                    let error = KafkaError::AdminOp(code);
+                    return Err(unavailable("asking for the ids of topics", &error));
+                }
+                Err(code) => warn!(%code, "the brokers do not describe topics"),
+            }
+            break;
+        }
+        let partitions = topics.partitions(Topic::CommentEvents);
+        if let Some(id) = topics.id(Topic::CommentEvents) {
+            return Ok(fold(id, partitions));
+        }
+        let topic = topics.name(Topic::CommentEvents);
+        let Some(cluster) = self.producer.client().fetch_cluster_id(timeout) else {
+            let text = format!("no broker of `kafka.brokers` reports the id of topic {topic}");
+            return Err(LogError::Unavailable(text));
+        };
+        warn!(
+            topic,
+            cluster,
+            "brokers have no topic ids: a topic that is created again under this name keeps its epoch"
+        );
+        let mut hash = crc32c::crc32c(cluster.as_bytes());
+        hash = crc32c::crc32c_append(hash, topic.as_bytes());
+        Ok(fold(hash.into(), partitions))
+    }
+
     /// Fetches the metadata of the cluster. Blocks.
-    fn metadata(&self, timeout: Duration) -> Result<Metadata, LogError> {
+    pub(super) fn metadata(&self, timeout: Duration) -> Result<Metadata, LogError> {
         let fetched = self.producer.client().fetch_metadata(None, timeout);
         fetched.map_err(|error| {
             // Serves the error callbacks that the library has queued meanwhile.

@@ -53,6 +53,9 @@ impl ClientSettings {
         base.set("bootstrap.servers", config.brokers.join(","));
         base.set("client.id", format!("lcd-{node}"));
         base.set("security.protocol", security_protocol(config));
+        // A topic that a broker creates by itself has the broker's number of partitions, and hides
+        // that the old one is gone. Only the opened log creates topics, with its settings.
+        base.set("allow.auto.create.topics", "false");
         // Reconnects soon after an outage of any length.
         base.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "500");
         base.set("socket.connection.setup.timeout.ms", "5000");
@@ -92,8 +95,10 @@ impl ClientSettings {
         self.prefixed(&format!("{}-appends", self.node))
     }
 
-    pub(super) fn producer(&self, max_pending_bytes: u64) -> ClientConfig {
+    /// `batch_bytes` is the largest batch that the topics accept.
+    pub(super) fn producer(&self, max_pending_bytes: u64, batch_bytes: usize) -> ClientConfig {
         let mut config = self.plain();
+        config.set("batch.size", batch_bytes.to_string());
         config.set("linger.ms", LINGER_MS.to_string());
         config.set("compression.type", "snappy");
         config.set("message.timeout.ms", self.timeout.as_millis().to_string());
@@ -112,7 +117,8 @@ impl ClientSettings {
         config.set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false");
         config.set("isolation.level", "read_committed");
-        config.set("auto.offset.reset", "earliest");
+        // A position outside the partition is an error, so that no record is skipped silently.
+        config.set("auto.offset.reset", "error");
         config.set("queued.max.messages.kbytes", PREFETCH_KIB.to_string());
         config.set("fetch.max.bytes", (PREFETCH_KIB * 1024).to_string());
         config.set("fetch.message.max.bytes", (2 << 20).to_string());
@@ -214,7 +220,12 @@ pub(super) fn unavailable(doing: &str, error: &KafkaError) -> LogError {
 /// Converts the error of an append of a record with `bytes` of payload.
 pub(super) fn append_error(topic: &str, bytes: usize, error: &KafkaError) -> LogError {
     match error.rdkafka_error_code() {
-        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => LogError::TooLarge { bytes },
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) if bytes > MAX_PAYLOAD_BYTES => {
+            LogError::TooLarge { bytes }
+        }
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => LogError::Unavailable(
+            format!("topic {topic} refuses the size of a batch: see its max.message.bytes"),
+        ),
         Some(code) => {
             LogError::Unavailable(format!("appending to topic {topic}: {}", describe(code)))
         }
@@ -224,18 +235,21 @@ pub(super) fn append_error(topic: &str, bytes: usize, error: &KafkaError) -> Log
 
 /// Whether the cluster could not be reached, as opposed to having answered with an error.
 pub(super) fn is_outage(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(is_outage_code)
+}
+
+/// Like [`is_outage`].
+pub(super) fn is_outage_code(code: Code) -> bool {
     matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::AllBrokersDown
-                | Code::BrokerTransportFailure
-                | Code::MessageTimedOut
-                | Code::OperationTimedOut
-                | Code::RequestTimedOut
-                | Code::Resolve
-                | Code::Authentication
-                | Code::SSL
-        )
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::MessageTimedOut
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::Resolve
+            | Code::Authentication
+            | Code::SSL
     )
 }
 
@@ -255,6 +269,9 @@ fn describe(code: Code) -> String {
         | Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed => {
             "this client is not authorized (see the access rules of the user in `kafka.sasl`)"
+        }
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+            "the topic or the partition does not exist on the cluster"
         }
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
             "fewer replicas are in sync than the topic's min.insync.replicas"

@@ -17,11 +17,12 @@ use tracing::debug;
 
 use super::appender::Appender;
 use super::client::{ClientSettings, unavailable};
-use super::consumer_thread::{self, ConsumerCallbacks, PartitionAssigner, ThreadConsumer};
+use super::consumer_thread::{self, ConsumerCallbacks, ThreadConsumer};
 use super::health::Health;
 use super::native;
 use super::offsets::{kafka_offset, log_position, partition_ends};
 use super::prefetch::PrefetchQueue;
+use super::resume::{ConsumerSource, mark_commits};
 use super::transactions::{ConsumerOffsets, TransactionalAppender};
 use crate::daemon::engines::eventlog::{
     CommitOutcome, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, NewRecord, Polled,
@@ -37,6 +38,7 @@ pub(super) struct GroupConsumer {
     /// Owned by the thread.
     consumer: WeakConsumer,
     topic: String,
+    topic_id: Option<u128>,
     appender: Appender,
     health: Arc<Health>,
     timeout: Duration,
@@ -45,7 +47,7 @@ pub(super) struct GroupConsumer {
 /// A member to join: its group, its topic, and the parts of the log it uses.
 pub(super) struct JoinRequest<'a> {
     pub(super) clients: &'a ClientSettings,
-    pub(super) topic: &'a str,
+    pub(super) source: ConsumerSource,
     pub(super) group: ConsumerGroup,
     pub(super) start: StartAt,
     pub(super) queue: Arc<PrefetchQueue>,
@@ -64,12 +66,10 @@ impl std::fmt::Debug for WeakConsumer {
 
 impl GroupConsumer {
     pub(super) fn join(request: JoinRequest<'_>) -> Result<Self, LogError> {
-        let JoinRequest { clients, topic, start, queue, appender, health, threads, .. } = request;
+        let JoinRequest { clients, source, start, queue, appender, health, threads, .. } = request;
         let group = request.group.as_str();
-        let topic = topic.to_owned();
-        let assigner =
-            PartitionAssigner { group: clients.prefixed(group), topic: topic.clone(), start };
-        let callbacks = ConsumerCallbacks::new(queue.clone(), Some(assigner));
+        let (topic, topic_id) = (source.topic.clone(), source.topic_id);
+        let callbacks = ConsumerCallbacks::new(queue.clone(), source, Some(start));
         let failed = |error| unavailable(&format!("joining group {group}"), &error);
         let consumer =
             ThreadConsumer::from_config_and_context(&clients.group_consumer(group), callbacks)
@@ -77,7 +77,8 @@ impl GroupConsumer {
         consumer.subscribe(&[&topic]).map_err(failed)?;
         let name = format!("{topic} as {group}");
         let consumer = WeakConsumer(consumer_thread::start(&name, consumer, threads.token())?);
-        Ok(Self { queue, consumer, topic, appender, health, timeout: clients.timeout })
+        let timeout = clients.timeout;
+        Ok(Self { queue, consumer, topic, topic_id, appender, health, timeout })
     }
 
     /// Returns the positions of the partitions that are assigned to this member.
@@ -88,6 +89,7 @@ impl GroupConsumer {
             list.add_partition_offset(&self.topic, position.partition as i32, offset)
                 .map_err(|error| unavailable("committing", &error))?;
         }
+        mark_commits(&list, self.topic_id);
         Ok(list)
     }
 
@@ -187,13 +189,14 @@ impl TopicFollower {
     /// records acknowledged here, which readers may not see yet. Blocks until the ends are known.
     pub(super) fn start(
         clients: &ClientSettings,
-        topic: &str,
+        source: ConsumerSource,
         acknowledged_ends: &[u64],
         queue: Arc<PrefetchQueue>,
         threads: &TaskTracker,
     ) -> Result<Self, LogError> {
+        let topic = &*source.topic.clone();
         let failed = |error| unavailable(&format!("following topic {topic}"), &error);
-        let callbacks = ConsumerCallbacks::new(queue.clone(), None);
+        let callbacks = ConsumerCallbacks::new(queue.clone(), source, None);
         // The library requires a group name; this client joins nothing and commits nothing.
         let config = clients.consumer("follower");
         let consumer =

@@ -5,7 +5,7 @@
 //! During an outage the thread waits. The library connects, joins and fetches again from where it
 //! stopped, and polls return nothing meanwhile.
 
-use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::types::RDKafkaRespErr;
@@ -23,8 +23,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, info, warn};
 
 use super::client::{is_outage, log_line, unavailable};
-use super::offsets::{Offsets, listed_offsets, log_position, partition_ends};
+use super::offsets::log_position;
 use super::prefetch::PrefetchQueue;
+use super::resume::ConsumerSource;
 use crate::daemon::engines::eventlog::{LogError, Position, Record, StartAt};
 
 /// The thread waits for records for at most this long before it checks whether it should end.
@@ -35,8 +36,9 @@ const GROUP_WAKE_INTERVAL: Duration = Duration::from_millis(100);
 const FETCH_RECORDS: usize = 1000;
 /// Fetching pauses when the queue was full for this long.
 const FULL_TIMEOUT: Duration = Duration::from_secs(1);
-const OFFSET_TIMEOUT: Duration = Duration::from_secs(5);
 const OFFSET_RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// Pause between two attempts to continue after a position was lost.
+const RECOVERY_PAUSE: Duration = Duration::from_millis(300);
 
 pub(super) type ThreadConsumer = BaseConsumer<ConsumerCallbacks>;
 
@@ -44,9 +46,13 @@ pub(super) type ThreadConsumer = BaseConsumer<ConsumerCallbacks>;
 #[derive(Debug)]
 pub(super) struct ConsumerCallbacks {
     queue: Arc<PrefetchQueue>,
-    /// `None` outside a group, where partitions are assigned by hand and never revoked.
-    assigner: Option<PartitionAssigner>,
+    source: ConsumerSource,
+    /// Where a group without a commit starts. `None` outside a group, where partitions are assigned
+    /// by hand and never revoked.
+    start: Option<StartAt>,
     commit: Mutex<Option<PendingCommit>>,
+    /// Whether the next offset of a partition does not exist.
+    lost_position: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -56,8 +62,18 @@ struct PendingCommit {
 }
 
 impl ConsumerCallbacks {
-    pub(super) fn new(queue: Arc<PrefetchQueue>, assigner: Option<PartitionAssigner>) -> Self {
-        Self { queue, assigner, commit: Mutex::new(None) }
+    pub(super) fn new(
+        queue: Arc<PrefetchQueue>,
+        source: ConsumerSource,
+        start: Option<StartAt>,
+    ) -> Self {
+        Self {
+            queue,
+            source,
+            start,
+            commit: Mutex::new(None),
+            lost_position: AtomicBool::new(false),
+        }
     }
 
     /// Returns the outcome of the commit of these offsets, which the caller starts next. An earlier
@@ -89,11 +105,11 @@ impl ConsumerContext for ConsumerCallbacks {
         event: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
-        let Some(assigner) = &self.assigner else { return };
+        let Some(start) = self.start else { return };
         if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            assigner.assign(consumer, &self.queue, partitions);
+            self.assign(consumer, partitions, start);
         } else {
-            assigner.revoke(consumer, &self.queue, partitions);
+            self.revoke(consumer, partitions);
         }
     }
 
@@ -116,34 +132,28 @@ fn same_offsets(one: &TopicPartitionList, other: &TopicPartitionList) -> bool {
     one.count() == other.count() && one.to_topic_map() == other.to_topic_map()
 }
 
-/// Answers rebalances. A partition begins at the group's commit, or without one where the consumer
-/// starts. The offset is found before the partition is assigned, so the poll reports the offset
-/// that is read first.
-#[derive(Debug)]
-pub(super) struct PartitionAssigner {
-    pub(super) group: String,
-    pub(super) topic: String,
-    pub(super) start: StartAt,
-}
-
-impl PartitionAssigner {
+/// Answers to rebalances. A partition begins at the group's commit, or without one where the
+/// consumer starts. The offset is found before the partition is assigned, so the poll reports the
+/// offset that is read first.
+impl ConsumerCallbacks {
     /// Assigns partitions. Waits until their offsets are known.
     fn assign<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,
-        queue: &PrefetchQueue,
         partitions: &TopicPartitionList,
+        start: StartAt,
     ) {
+        let Self { queue, source, .. } = self;
         let numbers: Vec<i32> = partitions.elements().iter().map(|p| p.partition()).collect();
         let mut begin = TopicPartitionList::new();
         while !numbers.is_empty() && !queue.is_closed() {
-            match self.first_offsets(consumer, &numbers) {
+            match source.first_offsets(consumer, &numbers, start) {
                 Ok(found) => {
                     begin = found;
                     break;
                 }
                 Err(error) => {
-                    warn!(group = self.group, %error, "offsets of assigned partitions unknown; retrying");
+                    warn!(group = source.group, %error, "offsets of assigned partitions unknown; retrying");
                     std::thread::sleep(OFFSET_RETRY_PAUSE);
                 }
             }
@@ -151,114 +161,37 @@ impl PartitionAssigner {
         // Queued before any of their records can be.
         let positions = positions(&begin);
         if !positions.is_empty() {
-            info!(group = self.group, topic = self.topic, partitions = ?numbers, "assigned");
+            info!(group = source.group, topic = source.topic, partitions = ?numbers, "assigned");
             queue.assign(positions);
         }
         if let Err(error) = consumer.incremental_assign(&begin) {
-            warn!(group = self.group, %error, "assignment failed");
+            warn!(group = source.group, %error, "assignment failed");
         }
     }
 
     fn revoke<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,
-        queue: &PrefetchQueue,
         partitions: &TopicPartitionList,
     ) {
+        let Self { queue, source, .. } = self;
         let numbers: Vec<u32> =
             partitions.elements().iter().map(|p| p.partition() as u32).collect();
         if !numbers.is_empty() {
             let lost = consumer.assignment_lost();
-            info!(group = self.group, partitions = ?numbers, lost, "revoked");
+            info!(group = source.group, partitions = ?numbers, lost, "revoked");
             // Revoked before another member can read them.
             queue.revoke(numbers);
         }
         if let Err(error) = consumer.incremental_unassign(partitions) {
-            warn!(group = self.group, %error, "revocation failed");
+            warn!(group = source.group, %error, "revocation failed");
         }
-    }
-
-    /// Returns the offset at which each partition begins.
-    fn first_offsets<C: ConsumerContext>(
-        &self,
-        consumer: &BaseConsumer<C>,
-        partitions: &[i32],
-    ) -> KafkaResult<TopicPartitionList> {
-        let committed = consumer
-            .committed_offsets(list_of(&self.topic, partitions, Offset::Invalid)?, OFFSET_TIMEOUT)
-            .and_then(|list| listed_offsets(&list))
-            .map(by_partition)?;
-        let earliest_offsets = self.ends(consumer, partitions, Offset::Beginning)?;
-        let latest_offsets = self.ends(consumer, partitions, Offset::End)?;
-        let mut begin = TopicPartitionList::new();
-        let mut uncommitted = TopicPartitionList::new();
-        for &partition in partitions {
-            let earliest = earliest_offsets[&partition];
-            let latest = latest_offsets[&partition];
-            let offset = match (committed.get(&partition), self.start) {
-                (Some(&next), _) if (earliest..=latest).contains(&next) => next,
-                (Some(&next), _) => {
-                    self.warn_of_loss(partition, next, earliest, latest);
-                    earliest
-                }
-                (None, StartAt::Earliest) => earliest,
-                (None, StartAt::Latest) => {
-                    // Committed now, so that a later member does not begin at a later end.
-                    uncommitted.add_partition_offset(
-                        &self.topic,
-                        partition,
-                        Offset::Offset(latest),
-                    )?;
-                    latest
-                }
-            };
-            begin.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
-        }
-        if uncommitted.count() > 0 {
-            consumer.commit(&uncommitted, CommitMode::Async)?;
-        }
-        Ok(begin)
-    }
-
-    fn ends<C: ConsumerContext>(
-        &self,
-        consumer: &BaseConsumer<C>,
-        partitions: &[i32],
-        end: Offset,
-    ) -> KafkaResult<BTreeMap<i32, i64>> {
-        let partitions = partitions.iter().map(|&partition| (self.topic.as_str(), partition));
-        partition_ends(consumer, partitions, end, OFFSET_TIMEOUT).map(by_partition)
-    }
-
-    fn warn_of_loss(&self, partition: i32, next: i64, earliest: i64, latest: i64) {
-        let group = &self.group;
-        warn!(
-            group,
-            partition,
-            next,
-            earliest,
-            latest,
-            "committed offset is outside the partition; continuing at the earliest record"
-        );
     }
 }
 
 fn positions(list: &TopicPartitionList) -> Vec<Position> {
     let offset = |raw: Offset| raw.to_raw().unwrap_or_default();
     list.elements().iter().map(|p| log_position(p.partition(), offset(p.offset()))).collect()
-}
-
-/// Drops the topic of offsets that all belong to one.
-fn by_partition(offsets: Offsets) -> BTreeMap<i32, i64> {
-    offsets.into_iter().map(|((_, partition), offset)| (partition, offset)).collect()
-}
-
-fn list_of(topic: &str, partitions: &[i32], offset: Offset) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for &partition in partitions {
-        list.add_partition_offset(topic, partition, offset)?;
-    }
-    Ok(list)
 }
 
 /// Starts the thread. It ends when the queue is closed; then the consumer leaves its group.
@@ -295,6 +228,7 @@ fn leave(mut consumer: Arc<ThreadConsumer>) {
 fn run(name: &str, consumer: &ThreadConsumer) {
     let queue = &consumer.context().queue;
     let mut woken_at = Instant::now();
+    let mut recovered_at = None;
     while !queue.is_closed() {
         if queue.is_full() && !queue.wait_for_room(FULL_TIMEOUT) {
             pause_while_full(name, consumer);
@@ -305,6 +239,26 @@ fn run(name: &str, consumer: &ThreadConsumer) {
             // call a rebalance takes a fraction of a second instead of several.
             let _ = consumer.assignment();
             woken_at = Instant::now();
+        }
+        let is_due = recovered_at.is_none_or(|at: Instant| at.elapsed() >= RECOVERY_PAUSE);
+        if is_due && consumer.context().lost_position.load(Ordering::Relaxed) {
+            recover_position(name, consumer);
+            recovered_at = Some(Instant::now());
+        }
+    }
+}
+
+/// Continues to read after the next offset of a partition was gone.
+fn recover_position(name: &str, consumer: &ThreadConsumer) {
+    let ConsumerCallbacks { queue, source, start, lost_position, .. } = &**consumer.context();
+    // Set again by an error that comes meanwhile.
+    lost_position.store(false, Ordering::Relaxed);
+    match source.recover(consumer, queue, start.is_some()) {
+        Ok(true) => {}
+        Ok(false) => lost_position.store(true, Ordering::Relaxed),
+        Err(error) => {
+            warn!(name, %error, "cannot continue after a lost position yet");
+            lost_position.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -340,6 +294,9 @@ fn fetch(name: &str, consumer: &ThreadConsumer, wait: Duration) {
     while let Some(event) = next {
         match event {
             Ok(message) => queue.push(to_record(&message)),
+            Err(error) if is_lost_position(&error) => {
+                consumer.context().lost_position.store(true, Ordering::Relaxed);
+            }
             Err(error) => report_error(name, queue, &error),
         }
         events += 1;
@@ -351,6 +308,11 @@ fn fetch(name: &str, consumer: &ThreadConsumer, wait: Duration) {
     if events > 0 {
         queue.wake();
     }
+}
+
+/// Whether the library stopped reading a partition because its next offset does not exist.
+fn is_lost_position(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(Code::AutoOffsetReset | Code::LogTruncation))
 }
 
 /// Passes an error to the poll, unless the library recovers from it by itself.
@@ -367,7 +329,11 @@ fn report_error(name: &str, queue: &PrefetchQueue, error: &KafkaError) {
                 | Code::RebalanceInProgress
                 | Code::IllegalGeneration
                 | Code::UnknownMemberId
-                | Code::AutoOffsetReset
+                // The topic is missing or another one, which `health` finds out.
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownTopicId
+                | Code::UnknownTopic
+                | Code::UnknownPartition
         )
     );
     if is_transient || is_outage(error) {

@@ -19,7 +19,8 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::client::{ClientSettings, LogOnlyContext, unavailable};
-use super::offsets::{Offsets, listed_offsets, log_offset, log_position, partition_ends};
+use super::offsets::{Offsets, listed_commits, log_offset, log_position, partition_ends};
+use super::resume::is_mark_of;
 use super::topics::Topics;
 use crate::daemon::base::config::Guarantee;
 use crate::daemon::engines::eventlog::{LogError, Position, Topic};
@@ -113,7 +114,12 @@ impl GroupOffsets {
         for (topic, partition) in self.partitions(topics) {
             list.add_partition_offset(topic, partition, Offset::Invalid)?;
         }
-        listed_offsets(&client.committed_offsets(list, self.clients.timeout)?)
+        let id = |name: &str| {
+            let topic = topics.iter().find(|topic| self.topics.name(**topic) == name)?;
+            self.topics.id(*topic)
+        };
+        let committed = client.committed_offsets(list, self.clients.timeout)?;
+        listed_commits(&committed, |topic, mark| is_mark_of(mark, id(topic)))
     }
 
     fn partitions<'a>(&'a self, topics: &'a [Topic]) -> impl Iterator<Item = (&'a str, i32)> {
@@ -145,16 +151,21 @@ impl GroupOffsets {
         }
         // Fetched after the commits, so that no end is before a commit.
         let client = self.client(LISTER)?;
-        let partitions = partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition));
-        let ends = partition_ends(&client, partitions, Offset::End, self.clients.timeout)
-            .map_err(|error| unavailable("finding the lag of consumers", &error))?;
-        let lag_of = |group: &str, of: &(String, i32), offset| ConsumerLag {
+        let ends = |end| {
+            let partitions =
+                partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition));
+            partition_ends(&client, partitions, end, self.clients.timeout)
+                .map_err(|error| unavailable("finding the lag of consumers", &error))
+        };
+        let (earliest, ends) = (ends(Offset::Beginning)?, ends(Offset::End)?);
+        let lag_of = |group: &str, of: &(String, i32), offset: i64| ConsumerLag {
             group: group.to_owned(),
             topic: self.clients.without_prefix(&of.0).unwrap_or(&of.0).to_owned(),
             partition: of.1 as u32,
             position: log_offset(offset),
             end: log_offset(ends[of]),
-            lag: self.records_behind(offset, ends[of]),
+            lag: self.records_behind(offset.max(earliest[of]), ends[of]),
+            expired: earliest[of].saturating_sub(offset).max(0) as u64,
         };
         let lags = committed.iter().flat_map(|(group, offsets)| {
             offsets.iter().map(move |(of, &offset)| lag_of(group, of, offset))
@@ -266,6 +277,7 @@ mod tests {
             position: 1,
             end: 1 + lag,
             lag,
+            expired: 0,
         }]
     }
 

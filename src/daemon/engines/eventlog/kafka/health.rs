@@ -1,15 +1,18 @@
-//! Whether the cluster can be reached, so that an append is refused at once instead of after its
+//! Whether the cluster can be used, so that an append is refused at once instead of after its
 //! timeout.
 //!
 //! A client that loses its last connection, or an append that is not acknowledged, raises a
 //! suspicion. A thread then probes the cluster. Appends and reads are refused from the first probe
-//! that fails to the first that succeeds. Without a suspicion the thread sleeps.
+//! that fails to the first that succeeds. Without a suspicion the thread compares the topics once
+//! per [`TOPICS_INTERVAL`] ([`super::topic_watch`]). While a topic is missing or is another one,
+//! appends and reads are refused too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::daemon::engines::eventlog::LogError;
@@ -17,55 +20,93 @@ use crate::daemon::engines::eventlog::LogError;
 /// A cluster that does not answer a probe within this time counts as unreachable.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_millis(700);
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
+/// How often the topics are compared with those that were opened.
+pub(super) const TOPICS_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    down: AtomicBool,
+    /// Whether there is a reason to refuse.
+    refusing: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
+    /// Cancelled once the topics have been replaced and can be opened.
+    replaced: CancellationToken,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    suspected: bool,
+    suspicion: Option<String>,
     stopped: bool,
-    reason: String,
+    /// The reason why the cluster cannot be reached.
+    outage: Option<String>,
+    /// The reason why the topics cannot be used.
+    topics: Option<String>,
+}
+
+/// The requests of the thread. Each blocks for a bounded time.
+pub(super) trait Probe: Send + 'static {
+    /// Finds out whether the cluster answers, within [`PROBE_TIMEOUT`].
+    fn reach(&self) -> Result<(), LogError>;
+
+    /// Compares the topics, and records in `health` whether they can be used. `is_suspected` says
+    /// that appends failed although the cluster answers.
+    fn compare_topics(&mut self, health: &Health, is_suspected: bool);
 }
 
 impl Health {
-    /// Starts the thread; `probe` blocks for at most [`PROBE_TIMEOUT`].
-    pub(super) fn watch(
-        self: &Arc<Self>,
-        probe: impl Fn() -> Result<(), LogError> + Send + 'static,
-    ) -> Result<(), LogError> {
+    /// Starts the thread.
+    pub(super) fn watch(self: &Arc<Self>, mut probe: impl Probe) -> Result<(), LogError> {
         let health = self.clone();
         std::thread::Builder::new()
             .name("kafka-health".to_owned())
             .spawn(move || {
-                while health.wait_for_suspicion() {
-                    health.probe_until_reachable(&probe);
+                while let Some(is_suspected) = health.wait() {
+                    if is_suspected {
+                        health.probe_until_reachable(&probe);
+                    }
+                    probe.compare_topics(&health, is_suspected);
                 }
             })
             .map(drop)
             .map_err(|error| LogError::Unavailable(format!("starting a thread: {error}")))
     }
 
-    /// Fails while the cluster is known to be unreachable.
+    /// Fails while the cluster is known to be unreachable, and while its topics cannot be used.
     pub(super) fn check(&self) -> Result<(), LogError> {
-        if !self.down.load(Ordering::Acquire) {
+        if !self.refusing.load(Ordering::Acquire) {
             return Ok(());
         }
-        Err(LogError::Unavailable(self.state.lock().reason.clone()))
+        let state = self.state.lock();
+        match state.topics.as_ref().or(state.outage.as_ref()) {
+            Some(reason) => Err(LogError::Unavailable(reason.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Makes the thread probe the cluster.
     pub(super) fn suspect(&self, reason: &str) {
         let mut state = self.state.lock();
-        if !state.suspected {
-            state.suspected = true;
-            reason.clone_into(&mut state.reason);
+        if state.suspicion.is_none() {
+            state.suspicion = Some(reason.to_owned());
             self.changed.notify_all();
         }
+    }
+
+    /// Records the reason why the topics cannot be used, or that they can.
+    pub(super) fn set_topics(&self, unusable: Option<String>) {
+        let mut state = self.state.lock();
+        state.topics = unusable;
+        self.update(&state);
+    }
+
+    /// Records that the topics were replaced and can be opened.
+    pub(super) fn report_replaced(&self) {
+        self.replaced.cancel();
+    }
+
+    /// Returns the token that is cancelled once the topics have been replaced.
+    pub(super) fn replaced(&self) -> CancellationToken {
+        self.replaced.clone()
     }
 
     /// Ends the thread.
@@ -74,32 +115,48 @@ impl Health {
         self.changed.notify_all();
     }
 
-    /// Waits for a suspicion; false once stopped.
-    fn wait_for_suspicion(&self) -> bool {
-        let mut state = self.state.lock();
-        while !state.suspected && !state.stopped {
-            self.changed.wait(&mut state);
-        }
-        !state.stopped
+    fn is_stopped(&self) -> bool {
+        self.state.lock().stopped
     }
 
-    fn probe_until_reachable(&self, probe: &impl Fn() -> Result<(), LogError>) {
-        while !self.state.lock().stopped {
-            match probe() {
+    fn update(&self, state: &State) {
+        self.refusing.store(state.outage.is_some() || state.topics.is_some(), Ordering::Release);
+    }
+
+    /// Waits for a suspicion or the next comparison. Returns whether there is a suspicion; `None`
+    /// once stopped.
+    fn wait(&self) -> Option<bool> {
+        let mut state = self.state.lock();
+        let idle = |state: &mut State| state.suspicion.is_none() && !state.stopped;
+        self.changed.wait_while_for(&mut state, idle, TOPICS_INTERVAL);
+        (!state.stopped).then(|| state.suspicion.is_some())
+    }
+
+    fn probe_until_reachable(&self, probe: &impl Probe) {
+        while !self.is_stopped() {
+            match probe.reach() {
                 Ok(()) => {
-                    self.state.lock().suspected = false;
-                    if self.down.swap(false, Ordering::AcqRel) {
+                    let mut state = self.state.lock();
+                    state.suspicion = None;
+                    let was_down = state.outage.take().is_some();
+                    self.update(&state);
+                    drop(state);
+                    if was_down {
                         info!("Kafka is reachable again");
                     }
                     return;
                 }
                 Err(error) => {
-                    self.state.lock().reason = match error {
+                    let reason = match error {
                         LogError::Unavailable(reason) => reason,
                         other => other.to_string(),
                     };
-                    if !self.down.swap(true, Ordering::AcqRel) {
-                        warn!(reason = self.state.lock().reason, "Kafka is unreachable");
+                    let mut state = self.state.lock();
+                    let was_up = state.outage.replace(reason.clone()).is_none();
+                    self.update(&state);
+                    drop(state);
+                    if was_up {
+                        warn!(reason, "Kafka is unreachable");
                     }
                 }
             }

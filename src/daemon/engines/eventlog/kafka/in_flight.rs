@@ -124,6 +124,10 @@ impl ProducerContext for DeliveryContext {
             if let Some(batch) = &opaque.batch {
                 batch.fail(append_error(&opaque.append.topic, 0, error));
             }
+        } else if let Err((error, _)) = result
+            && error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+        {
+            self.health.suspect("a topic refused the size of a batch");
         }
         opaque.complete(result);
     }

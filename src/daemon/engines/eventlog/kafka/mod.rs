@@ -17,8 +17,15 @@
 //! - **Groups** are named `kafka.prefix` + group and rebalance cooperatively: a member continues to
 //!   read the partitions it keeps, and the records of those it loses leave its queue at once
 //!   ([`consumer_thread`], [`prefetch`]).
-//! - **Epoch** is the id that Kafka gave the topic `comment_events` when it was created
-//!   ([`native`]).
+//! - **Epoch** is made of the id that Kafka gave the topic `comment_events` when it was created, and
+//!   of its number of partitions ([`native`]). Both are compared once per second. When one of them
+//!   changes, appends and reads are refused until the log has been opened again with the new epoch
+//!   ([`topic_watch`]).
+//! - **Positions** of groups carry the id of their topic. A position of another topic is not used.
+//!   A consumer whose position is outside its partition reports the records it skips
+//!   ([`resume`]); no client resets an offset by itself.
+//! - **Creation**: no client lets a broker create a topic. Only opening the log creates topics, and
+//!   [`topic_watch`] those that are missing later.
 //!
 //! While Kafka is unreachable: pending appends wait up to `kafka.append_timeout`. New appends and
 //! reads are refused at once ([`health`]). Consumers and followers wait and recover by themselves;
@@ -37,11 +44,14 @@ mod consumer_thread;
 mod groups;
 mod health;
 mod in_flight;
+mod limits;
 mod native;
 mod offsets;
 mod pending;
 mod prefetch;
 mod reader;
+mod resume;
+mod topic_watch;
 mod topics;
 mod transactions;
 
@@ -54,18 +64,20 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::{
-    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, NewRecord, Page, Position,
-    StartAt, Topic, check_sizes, run_blocking,
+    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, LogIdentity, LogTelemetry,
+    NewRecord, Page, Position, StartAt, Topic, check_sizes, run_blocking,
 };
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::protocol::admin::ConsumerLag;
 use crate::protocol::{Epoch, NodeId};
 use appender::Appender;
+use check::Prepared;
 pub use check::check;
 use client::ClientSettings;
 use consumer::{GroupConsumer, JoinRequest, TopicFollower};
@@ -73,6 +85,8 @@ use groups::GroupOffsets;
 use health::Health;
 use prefetch::PrefetchQueue;
 use reader::{PageRequest, ReaderPool};
+use resume::ConsumerSource;
+use topic_watch::{TopicWatch, WatchState};
 use topics::Topics;
 
 /// An open log. Close it before dropping it: dropping fails the pending appends.
@@ -89,10 +103,12 @@ pub struct KafkaLog {
     /// The threads of consumers and followers.
     consumer_threads: TaskTracker,
     prefetch_queues: Mutex<Vec<Weak<PrefetchQueue>>>,
+    telemetry: LogTelemetry,
 }
 
 impl KafkaLog {
-    /// Connects to the cluster, creates missing topics, and opens the log.
+    /// Connects to the cluster, creates missing topics, and opens the log. Consumers report the
+    /// records that they skip to `telemetry`.
     ///
     /// # Errors
     /// [`LogError::Unavailable`] that names the setting concerned: see [`check()`].
@@ -100,21 +116,37 @@ impl KafkaLog {
         kafka: &KafkaConfig,
         config: &EventLogConfig,
         node: &NodeId,
+        telemetry: LogTelemetry,
     ) -> Result<Self, LogError> {
         let clients = ClientSettings::new(kafka, node)?;
-        let (topics, epoch) = check::prepare(&clients, kafka, config).await?;
+        let Prepared { topics, epoch, limits, client } =
+            check::prepare(&clients, kafka, config).await?;
         let topics = Arc::new(topics);
+        let batch_bytes = limits.batch_bytes();
         let health = Arc::<Health>::default();
+        if limits.check().is_err() {
+            health.suspect("a topic accepts no records");
+        }
         let appender = {
             let clients = clients.clone();
             let config = config.clone();
             let topics = topics.clone();
             let health = health.clone();
-            run_blocking(move || Appender::new(&clients, &config, topics, health)).await?
+            let appender = move || Appender::new(&clients, &config, batch_bytes, topics, health);
+            run_blocking(appender).await?
         };
-        let probing = appender.clone();
-        let probed_topic = topics.name(Topic::CommentEvents).to_owned();
-        health.watch(move || probing.probe(&probed_topic))?;
+        health.watch(TopicWatch {
+            clients: clients.clone(),
+            kafka: kafka.clone(),
+            config: config.clone(),
+            topics: topics.clone(),
+            batch_bytes,
+            client,
+            appender: appender.clone(),
+            telemetry: telemetry.clone(),
+            runtime: Handle::current(),
+            state: WatchState::default(),
+        })?;
         Ok(Self {
             epoch,
             appender,
@@ -126,6 +158,7 @@ impl KafkaLog {
             prefetch_queues: Mutex::default(),
             clients,
             topics,
+            telemetry,
         })
     }
 
@@ -140,6 +173,18 @@ impl KafkaLog {
         queues.retain(|known| known.strong_count() > 0);
         queues.push(Arc::downgrade(&queue));
         queue
+    }
+
+    /// Returns what the thread of a consumer must know of its topic.
+    fn source(&self, topic: Topic, group: &str) -> ConsumerSource {
+        ConsumerSource {
+            group: group.to_owned(),
+            topic: self.topics.name(topic).to_owned(),
+            topic_id: self.topics.id(topic),
+            partitions: self.topics.partitions(topic),
+            health: self.health.clone(),
+            telemetry: self.telemetry.clone(),
+        }
     }
 
     fn page_request(
@@ -202,7 +247,7 @@ impl EventLog for KafkaLog {
         self.check_open()?;
         let consumer = GroupConsumer::join(JoinRequest {
             clients: &self.clients,
-            topic: self.topics.name(topic),
+            source: self.source(topic, group.as_str()),
             group,
             start,
             queue: self.prefetch_queue(),
@@ -221,11 +266,11 @@ impl EventLog for KafkaLog {
         let clients = self.clients.clone();
         let threads = self.consumer_threads.clone();
         let queue = self.prefetch_queue();
-        let name = self.topics.name(topic).to_owned();
+        let source = self.source(topic, "follower");
         let end = |partition| self.appender.acknowledged_end(topic, partition);
         let ends: Vec<u64> = (0..self.topics.partitions(topic)).map(end).collect();
         let started =
-            run_blocking(move || TopicFollower::start(&clients, &name, &ends, queue, &threads));
+            run_blocking(move || TopicFollower::start(&clients, source, &ends, queue, &threads));
         let follower = started.await?;
         self.check_open()?;
         Ok(Box::new(follower))
@@ -286,6 +331,21 @@ impl EventLog for KafkaLog {
 
     fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    fn identity(&self) -> LogIdentity {
+        let topic = Topic::CommentEvents;
+        LogIdentity {
+            engine: "kafka",
+            topic: self.topics.name(topic).to_owned(),
+            topic_id: self.topics.id(topic).map(|id| format!("{id:032x}")),
+            partitions: self.topics.partitions(topic),
+            epoch: self.epoch,
+        }
+    }
+
+    fn replaced(&self) -> BoxFuture<'static, ()> {
+        self.health.replaced().cancelled_owned().boxed()
     }
 
     /// Waits for pending appends, at most `kafka.append_timeout`, and for consumers to leave their

@@ -82,10 +82,20 @@ pub(super) fn watermarks<C: ConsumerContext>(
 
 /// Returns the offsets in a list, without the partitions that have none.
 pub(super) fn listed_offsets(list: &TopicPartitionList) -> KafkaResult<Offsets> {
+    listed_commits(list, |_, _| true)
+}
+
+/// Returns the commits in a list whose topic and metadata `is_valid` accepts.
+pub(super) fn listed_commits(
+    list: &TopicPartitionList,
+    is_valid: impl Fn(&str, &str) -> bool,
+) -> KafkaResult<Offsets> {
     let mut offsets = Offsets::new();
     for of in list.elements() {
         of.error()?;
-        if let Offset::Offset(offset) = of.offset() {
+        if let Offset::Offset(offset) = of.offset()
+            && is_valid(of.topic(), of.metadata())
+        {
             offsets.insert((of.topic().to_owned(), of.partition()), offset);
         }
     }

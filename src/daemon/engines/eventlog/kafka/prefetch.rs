@@ -126,6 +126,18 @@ impl PrefetchQueue {
         !self.room.wait_while_for(&mut self.state.lock(), full, timeout).timed_out()
     }
 
+    /// Returns the assigned partitions, each with the lowest offset that has not been queued.
+    pub(super) fn owned(&self) -> BTreeMap<u32, u64> {
+        self.state.lock().owned.clone()
+    }
+
+    /// Continues a partition at another offset.
+    pub(super) fn move_to(&self, partition: u32, offset: u64) {
+        if let Some(next) = self.state.lock().owned.get_mut(&partition) {
+            *next = offset;
+        }
+    }
+
     /// Whether a partition is assigned.
     pub(super) fn owns(&self, partition: u32) -> bool {
         self.state.lock().owned.contains_key(&partition)

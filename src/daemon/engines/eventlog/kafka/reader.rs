@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Semaphore;
@@ -199,6 +199,13 @@ fn scan(
                 if request.key.is_none_or(|key| key == record.key) {
                     records.push(record);
                 }
+            }
+            // Removed since the bounds were read.
+            Some(Err(error)) if error.rdkafka_error_code() == Some(Code::AutoOffsetReset) => {
+                let earliest =
+                    bounds(client, request, deadline.saturating_duration_since(Instant::now()))?
+                        .earliest;
+                return Err(LogError::Expired { wanted: next_offset, earliest });
             }
             // Only transaction markers are left before the end.
             Some(Err(KafkaError::PartitionEOF(_))) => next_offset = next_offset.max(end),

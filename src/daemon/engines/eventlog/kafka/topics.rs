@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::ClientContext;
+use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::metadata::Metadata;
 use tracing::{info, warn};
 
-use super::client::{ClientSettings, unavailable};
+use super::client::{ClientSettings, LogOnlyContext, unavailable};
+use super::native::TopicDescription;
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::daemon::engines::eventlog::{LogError, MAX_PAYLOAD_BYTES, Topic};
 
@@ -17,8 +18,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Pause between two checks whether new topics have leaders.
 const LEADER_CHECK_PAUSE: Duration = Duration::from_millis(20);
 
-/// The topics as they were on the cluster when the log was opened. Partitions added later are not
-/// used before it is opened again, because they would move streams in the middle of their order.
+/// The topics as they were on the cluster when the log was opened. A topic that is created again,
+/// or gets other partitions, is another log: [`Topics::compare`] finds it, and the log must be
+/// opened again.
 #[derive(Debug)]
 pub(super) struct Topics {
     /// In the order of [`Topic::ALL`].
@@ -30,6 +32,17 @@ struct FoundTopic {
     /// With the prefix.
     name: String,
     partitions: u32,
+    /// `None` if the brokers have no topic ids.
+    id: Option<u128>,
+}
+
+/// The topics on the cluster, compared with those that were opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TopicChange {
+    None,
+    Missing(Vec<Topic>),
+    /// A sentence that says which topic, and how it differs.
+    Replaced(String),
 }
 
 impl Topics {
@@ -56,6 +69,45 @@ impl Topics {
         )))
     }
 
+    pub(super) fn id(&self, topic: Topic) -> Option<u128> {
+        self.found[index(topic)].id
+    }
+
+    /// Returns the names, in the order of [`Topic::ALL`].
+    pub(super) fn names(&self) -> Vec<String> {
+        self.found.iter().map(|topic| topic.name.clone()).collect()
+    }
+
+    /// Adds the ids of the topics.
+    pub(super) fn identify(&mut self, descriptions: &[TopicDescription]) {
+        for topic in &mut self.found {
+            let of_topic = descriptions.iter().find(|described| described.name == topic.name);
+            topic.id = of_topic.and_then(|described| described.id);
+        }
+    }
+
+    /// Compares the topics with what the cluster says of them now. A topic that cannot be described
+    /// for another reason than that it does not exist counts as unchanged.
+    pub(super) fn compare(&self, now: &[TopicDescription]) -> TopicChange {
+        let mut missing = Vec::new();
+        let mut replaced = None;
+        for (topic, known) in Topic::ALL.into_iter().zip(&self.found) {
+            let Some(now) = now.iter().find(|described| described.name == known.name) else {
+                continue;
+            };
+            if matches!(now.error, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic)) {
+                missing.push(topic);
+            } else if now.error.is_none() && replaced.is_none() {
+                replaced = known.difference(now);
+            }
+        }
+        match (missing.is_empty(), replaced) {
+            (false, _) => TopicChange::Missing(missing),
+            (true, Some(text)) => TopicChange::Replaced(text),
+            (true, None) => TopicChange::None,
+        }
+    }
+
     /// Finds the topics in the cluster's metadata. The error lists those that are missing or have a
     /// partition without a leader.
     pub(super) fn find(metadata: &Metadata, clients: &ClientSettings) -> Result<Self, Vec<Topic>> {
@@ -78,7 +130,24 @@ impl FoundTopic {
         let is_ready = topic.error().is_none()
             && !partitions.is_empty()
             && partitions.iter().all(|partition| partition.leader() >= 0);
-        is_ready.then_some(Self { name, partitions: partitions.len() as u32 })
+        is_ready.then_some(Self { name, partitions: partitions.len() as u32, id: None })
+    }
+
+    /// Describes how the topic on the cluster differs from this one, if it does.
+    fn difference(&self, now: &TopicDescription) -> Option<String> {
+        let Self { name, partitions, id } = self;
+        if let (Some(before), Some(id)) = (id, now.id)
+            && *before != id
+        {
+            return Some(format!(
+                "topic {name} was deleted and created again (topic id {before:032x}, now {id:032x}, \
+                 {} partitions)",
+                now.partitions
+            ));
+        }
+        (now.partitions != *partitions).then(|| {
+            format!("topic {name} had {partitions} partitions and has {} now", now.partitions)
+        })
     }
 }
 
@@ -117,14 +186,24 @@ fn policy(topic: Topic, config: &EventLogConfig) -> (&'static str, Duration) {
     }
 }
 
-/// Creates the missing topics. A topic that another node creates at the same time is no error.
-pub(super) async fn create_missing<C: ClientContext>(
-    admin: &AdminClient<C>,
+/// Whether topics are created, or the brokers only say whether they would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Creation {
+    Real,
+    Trial,
+}
+
+/// Creates topics. A topic that another node creates at the same time is no error.
+pub(super) async fn create(
+    creation: Creation,
     missing: &[Topic],
     clients: &ClientSettings,
     kafka: &KafkaConfig,
     config: &EventLogConfig,
 ) -> Result<(), LogError> {
+    let admin: AdminClient<_> =
+        AdminClient::from_config_and_context(&clients.plain(), LogOnlyContext)
+            .map_err(|error| unavailable("creating a client", &error))?;
     let in_sync = kafka.min_insync_replicas.to_string();
     let max_bytes = (2 * MAX_PAYLOAD_BYTES).to_string();
     for &topic in missing {
@@ -142,13 +221,14 @@ pub(super) async fn create_missing<C: ClientContext>(
         .set("max.message.bytes", &max_bytes);
         let options = AdminOptions::new()
             .request_timeout(Some(clients.timeout))
-            .operation_timeout(Some(clients.timeout));
+            .operation_timeout(Some(clients.timeout))
+            .validate_only(creation == Creation::Trial);
         let created = admin.create_topics([&new], &options).await;
         let created = created.map_err(|e| unavailable(&format!("creating topic {name}"), &e))?;
         for outcome in created {
             match outcome {
-                Ok(name) => info!(topic = name, "created a topic"),
-                Err((_, Code::TopicAlreadyExists)) => {}
+                Ok(name) if creation == Creation::Real => info!(topic = name, "created a topic"),
+                Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
                 Err((name, code)) => return Err(not_created(&name, code, kafka)),
             }
         }
@@ -169,7 +249,9 @@ fn not_created(name: &str, code: Code, kafka: &KafkaConfig) -> LogError {
             format!("with `kafka.prefix` = {:?} its name is not valid", kafka.prefix)
         }
         Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            "the user in `kafka.sasl` is not allowed to; create it by hand or allow it".into()
+            "this client is not allowed to; create it by hand, or allow the user in `kafka.sasl` \
+             to create topics"
+                .into()
         }
         Code::PolicyViolation | Code::InvalidConfig => format!(
             "the cluster's policy refuses its settings (replicas {}, in sync {}): {code}",

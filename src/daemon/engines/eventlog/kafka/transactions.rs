@@ -108,11 +108,11 @@ impl TransactionalAppender {
     /// Blocks until the brokers have ended the transactions that a predecessor left open.
     pub(super) fn new(
         clients: &ClientSettings,
+        mut config: ClientConfig,
         topics: Arc<Topics>,
         max_pending_bytes: u64,
         health: Arc<Health>,
     ) -> Result<Self, LogError> {
-        let mut config = clients.producer(max_pending_bytes);
         let open_for = (clients.timeout + Duration::from_secs(1)).max(MIN_TRANSACTION_TIMEOUT);
         config.set("transaction.timeout.ms", open_for.as_millis().to_string());
         let shared = Arc::new(Shared {

@@ -1,7 +1,7 @@
 //! The Redis keys of a stream and of a node.
 
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
-use crate::protocol::StreamId;
+use crate::protocol::{Epoch, StreamId};
 
 /// The keys of a stream, all on one node.
 #[derive(Debug)]
@@ -18,14 +18,14 @@ pub(super) struct StreamKeys {
 }
 
 impl StreamKeys {
-    pub(super) fn of(nodes: &RedisNodes, stream_id: StreamId) -> Self {
+    pub(super) fn of(nodes: &RedisNodes, stream_id: StreamId, epoch: Epoch) -> Self {
         let name = format!("recent:stream:{stream_id}");
         Self {
             node: nodes.index_of(name.as_bytes()),
-            events: nodes.key(&format!("{name}:events")),
+            events: nodes.key(&format!("{name}:{epoch}:events")),
             tombstones: nodes.key(&format!("{name}:buried")),
             horizon: nodes.key(&format!("{name}:horizon")),
-            stream: nodes.key(&name),
+            stream: nodes.key(&format!("{name}:{epoch}")),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The recent cache in Redis, shared by all nodes.
 //!
 //! All keys of a stream are on one Redis node, chosen by its id (under `redis.prefix`):
-//! `recent:stream:{id}` (a hash: the covered range), `…:events` (a sorted set: the events by
-//! sequence number), `…:buried` (a sorted set: tombstones by the comment's creation time),
+//! `recent:stream:{id}:{epoch}` (a hash: the covered range), `…:events` (a sorted set: the events by
+//! sequence number, which mean something only within an epoch of the log), and for all epochs
+//! `recent:stream:{id}:buried` (a sorted set: tombstones by the comment's creation time),
 //! `…:horizon`. Every call is one script, so a reader never sees half of a change.
 //!
 //! Bounded: a stream has at most `store.recent_events` events, which expire
@@ -42,7 +43,7 @@ use super::{RecentCache, RecentEvent, RecentPage};
 use crate::daemon::base::config::{RedisConfig, StoreConfig};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
-use crate::protocol::{CommentId, Seq, StreamId};
+use crate::protocol::{CommentId, Epoch, Seq, StreamId};
 
 /// Tombstones kept per stream: about 10 MB when full.
 const MAX_TOMBSTONES: usize = 100_000;
@@ -59,6 +60,7 @@ pub struct RedisRecent {
     calls: Arc<RecentCalls>,
     completeness: Arc<Completeness>,
     bounds: Bounds,
+    epoch: Epoch,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,20 +72,23 @@ struct Bounds {
 
 impl RedisRecent {
     /// Does not connect: a node that is away must not prevent the start.
-    pub fn new(nodes: RedisNodes, redis: &RedisConfig, store: &StoreConfig) -> Self {
+    ///
+    /// `epoch` is that of the log, whose sequence numbers the events have.
+    pub fn new(nodes: RedisNodes, redis: &RedisConfig, store: &StoreConfig, epoch: Epoch) -> Self {
         let events = store.recent_events.max(1);
         let lifetime = redis.recent_lifetime.max(Duration::from_millis(1));
-        Self::with_bounds(nodes, Bounds { events, tombstones: MAX_TOMBSTONES, lifetime })
+        let bounds = Bounds { events, tombstones: MAX_TOMBSTONES, lifetime };
+        Self { epoch, ..Self::with_bounds(nodes, bounds) }
     }
 
     fn with_bounds(nodes: RedisNodes, bounds: Bounds) -> Self {
         let completeness = Arc::new(Completeness::new(nodes.count()));
         let calls = Arc::new(RecentCalls::new(nodes));
-        Self { calls, completeness, bounds }
+        Self { calls, completeness, bounds, epoch: Epoch(1) }
     }
 
     fn keys(&self, stream_id: StreamId) -> StreamKeys {
-        StreamKeys::of(&self.calls.nodes, stream_id)
+        StreamKeys::of(&self.calls.nodes, stream_id, self.epoch)
     }
 }
 

@@ -356,6 +356,12 @@ impl Hub {
     }
 
     async fn handle_batch(&mut self, stream_id: StreamId, batch: &Batch) {
+        if batch.epoch != self.parts.log.epoch() {
+            // The log was replaced, and that node has not opened it again, or this one has not. The
+            // numbers of this batch mean other comments here.
+            debug!(%stream_id, epoch = %batch.epoch, "bus delivered a batch of another epoch");
+            return;
+        }
         let covered_to = self.feeds[&stream_id].covered_to;
         if batch.to_seq <= covered_to {
             return;

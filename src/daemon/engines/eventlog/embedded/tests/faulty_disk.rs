@@ -97,4 +97,7 @@ impl SegmentFile for FaultyFile {
         fail(self.faults.lock().truncate)?;
         self.file.truncate(bytes)
     }
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.file.is_at(path)
+    }
 }

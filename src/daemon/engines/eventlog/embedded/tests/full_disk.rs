@@ -20,7 +20,9 @@ use crate::daemon::engines::eventlog::conformance::{
 };
 use crate::daemon::engines::eventlog::embedded::EmbeddedLog;
 use crate::daemon::engines::eventlog::embedded::disk::Platform;
-use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, SharedLog, StartAt, Topic};
+use crate::daemon::engines::eventlog::{
+    LogError, LogTelemetry, NewRecord, Position, SharedLog, StartAt, Topic,
+};
 
 const TOPIC: Topic = Topic::CommentEvents;
 
@@ -38,7 +40,11 @@ impl Failing {
     async fn with(config: EventLogConfig) -> Self {
         let disk = FaultyDisk::default();
         let directory = tempfile::tempdir().unwrap();
-        let platform = Platform { disk: Arc::new(disk.clone()), clock: Arc::new(SystemClock) };
+        let platform = Platform {
+            disk: Arc::new(disk.clone()),
+            clock: Arc::new(SystemClock),
+            telemetry: LogTelemetry::default(),
+        };
         let log = EmbeddedLog::open_on(&platform, directory.path(), &config);
         let log: SharedLog = Arc::new(log.unwrap());
         append(&log, numbered(1, 0, 10)).await;

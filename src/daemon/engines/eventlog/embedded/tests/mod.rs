@@ -4,6 +4,7 @@ mod contract;
 mod crash;
 mod damage;
 mod faulty_disk;
+mod files;
 mod full_disk;
 mod members;
 mod retention;
@@ -18,7 +19,7 @@ use bytesize::ByteSize;
 use super::EmbeddedLog;
 use crate::daemon::base::clock::SystemClock;
 use crate::daemon::base::config::EventLogConfig;
-use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
+use crate::daemon::engines::eventlog::{LogError, LogTelemetry, SharedLog, Topic};
 
 /// Small segments, so that a test's records fill several.
 fn small_segments() -> EventLogConfig {
@@ -26,7 +27,7 @@ fn small_segments() -> EventLogConfig {
 }
 
 fn try_open(directory: &Path, config: &EventLogConfig) -> Result<EmbeddedLog, LogError> {
-    EmbeddedLog::open(directory, config, Arc::new(SystemClock))
+    EmbeddedLog::open(directory, config, Arc::new(SystemClock), LogTelemetry::default())
 }
 
 fn open(directory: &Path, config: &EventLogConfig) -> SharedLog {

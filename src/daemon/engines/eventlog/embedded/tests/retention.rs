@@ -18,7 +18,9 @@ use crate::daemon::engines::eventlog::conformance::{
 use crate::daemon::engines::eventlog::embedded::EmbeddedLog;
 use crate::daemon::engines::eventlog::embedded::disk::Platform;
 use crate::daemon::engines::eventlog::embedded::disk::{Disk, LocalDisk};
-use crate::daemon::engines::eventlog::{LogError, Position, SharedLog, StartAt, Topic};
+use crate::daemon::engines::eventlog::{
+    LogError, LogTelemetry, Position, SharedLog, StartAt, Topic,
+};
 
 const TOPIC: Topic = Topic::CommentEvents;
 
@@ -53,7 +55,11 @@ fn open_with(
     config: &EventLogConfig,
     clock: &ManualClock,
 ) -> Arc<EmbeddedLog> {
-    let platform = Platform { disk: Arc::new(disk), clock: Arc::new(clock.clone()) };
+    let platform = Platform {
+        disk: Arc::new(disk),
+        clock: Arc::new(clock.clone()),
+        telemetry: LogTelemetry::default(),
+    };
     Arc::new(EmbeddedLog::open_on(&platform, directory, config).unwrap())
 }
 

@@ -5,6 +5,7 @@ mod conformance;
 mod groups;
 mod opening;
 mod outage;
+mod replaced;
 mod transactions;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 
 use super::KafkaLog;
 use crate::daemon::base::config::{EventLogConfig, Guarantee, KafkaConfig, PartitionCounts};
-use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::engines::eventlog::{LogTelemetry, Topic};
 use crate::daemon::testing::stack;
 use crate::protocol::NodeId;
 
@@ -41,7 +42,9 @@ fn log_config(guarantee: Guarantee) -> EventLogConfig {
 
 async fn open(kafka: &KafkaConfig, guarantee: Guarantee) -> KafkaLog {
     let node = NodeId::new("test");
-    KafkaLog::open(kafka, &log_config(guarantee), &node).await.expect("a log")
+    KafkaLog::open(kafka, &log_config(guarantee), &node, LogTelemetry::default())
+        .await
+        .expect("a log")
 }
 
 /// Deletes the topics of a test when it ends, if it can.

@@ -8,14 +8,15 @@ use crate::daemon::base::config::{
     EventLogConfig, Guarantee, KafkaConfig, KafkaSasl, KafkaTls, PartitionCounts,
 };
 use crate::daemon::engines::eventlog::kafka::{KafkaLog, check};
-use crate::daemon::engines::eventlog::{EventLog as _, Topic};
+use crate::daemon::engines::eventlog::{EventLog as _, LogTelemetry, Topic};
 use crate::protocol::NodeId;
 
 /// Returns the error of a check with wrong settings. Opening must fail too.
 async fn check_error(config: &KafkaConfig) -> String {
     let node = NodeId::new("test");
     let checked = check(config, &node).await.expect_err("an error").to_string();
-    let opened = KafkaLog::open(config, &EventLogConfig::default(), &node).await;
+    let opened =
+        KafkaLog::open(config, &EventLogConfig::default(), &node, LogTelemetry::default()).await;
     assert!(opened.is_err());
     checked
 }

@@ -15,7 +15,7 @@ use crate::daemon::engines::eventlog::conformance::{
     append, consumer, names, numbered, take, texts,
 };
 use crate::daemon::engines::eventlog::kafka::KafkaLog;
-use crate::daemon::engines::eventlog::{LogError, SharedLog, StartAt, Topic};
+use crate::daemon::engines::eventlog::{LogError, LogTelemetry, SharedLog, StartAt, Topic};
 use crate::protocol::NodeId;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,7 +45,9 @@ fn simulated(name: &str) -> (Cluster, KafkaConfig) {
 async fn open(config: &KafkaConfig, max_pending: ByteSize) -> SharedLog {
     let log_config = EventLogConfig { max_pending_bytes: max_pending, ..Default::default() };
     let node = NodeId::new("test");
-    Arc::new(KafkaLog::open(config, &log_config, &node).await.expect("a log"))
+    Arc::new(
+        KafkaLog::open(config, &log_config, &node, LogTelemetry::default()).await.expect("a log"),
+    )
 }
 
 /// Appends until an append is refused at once.
@@ -152,7 +154,8 @@ async fn refused_record_does_not_affect_the_next() {
     let large = Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
     cluster.request_errors(RDKafkaApiKey::Produce, &[large]);
     let refused = log.append(TOPIC, numbered(1, 0, 1)).await;
-    assert!(matches!(refused, Err(LogError::TooLarge { bytes: 3 })), "{refused:?}");
+    let Err(LogError::Unavailable(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("max.message.bytes"), "three bytes are not too many: {text}");
     let invalid = Code::RD_KAFKA_RESP_ERR_INVALID_RECORD;
     cluster.request_errors(RDKafkaApiKey::Produce, &[invalid]);
     let refused = log.append(TOPIC, numbered(1, 0, 1)).await;

@@ -93,7 +93,7 @@ async fn a_quiet_stream_is_forgotten_after_its_lifetime() {
     let lifetime = Duration::from_millis(500);
     let (cache, stack) = open_on(1, Bounds { lifetime, ..bounds() }).await;
     append(&cache, A, 1..=3).await;
-    for key in ["recent:stream:1", "recent:stream:1:events"] {
+    for key in ["recent:stream:1:1", "recent:stream:1:1:events"] {
         let left: i64 = stack.ask(0, redis::cmd("PTTL").arg(stack.key(key))).await;
         assert!((1..=500).contains(&left), "{key} lives for {left} ms more");
     }
@@ -134,7 +134,7 @@ async fn comments_older_than_the_horizon_are_uncertain() {
 async fn evicted_events_are_noticed() {
     let (cache, stack) = open_on(1, bounds()).await;
     append(&cache, A, 1..=10).await;
-    let _: u64 = stack.ask(0, redis::cmd("DEL").arg(stack.key("recent:stream:1:events"))).await;
+    let _: u64 = stack.ask(0, redis::cmd("DEL").arg(stack.key("recent:stream:1:1:events"))).await;
     assert_eq!(cache.after(A, 0, 10).await.unwrap(), None);
     append(&cache, A, 8..=12).await;
     let page = cache.after(A, 7, 10).await.unwrap().expect("the stream starts again");

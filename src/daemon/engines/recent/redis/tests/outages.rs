@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::daemon::testing::redis_server::{RedisServer, TIMEOUT};
+use crate::protocol::Epoch;
 
 /// Slack of a failing call beyond the timeout, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -135,7 +136,8 @@ async fn with_one_node_away_the_others_serve_and_restore() {
     let nodes = RedisServer::together(&[&first, &second]);
     let cache = RedisRecent::with_bounds(nodes.clone(), bounds());
     complete(&cache).await;
-    let on = |node| (1..).map(StreamId).find(|id| StreamKeys::of(&nodes, *id).node == node);
+    let on =
+        |node| (1..).map(StreamId).find(|id| StreamKeys::of(&nodes, *id, Epoch(1)).node == node);
     let (on_first, on_second) = (on(0).unwrap(), on(1).unwrap());
     first.kill();
     is_away(cache.head(on_first).await);

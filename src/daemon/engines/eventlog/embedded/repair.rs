@@ -1,0 +1,223 @@
+//! Repairs damaged segments of a log that no process has open, and keeps every record that is not
+//! damaged.
+//!
+//! Each run of valid records becomes a segment. The header of the segment after damage says which
+//! offsets are missing, so readers pass over them and consumers report them. A damaged file is kept
+//! beside the new ones, with the ending `damaged`. New files are written before the old one is
+//! replaced; a repair that was interrupted can be run again.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use super::FIRST_OFFSET;
+use super::disk::{Disk as _, LocalDisk, read_failure, replace_file, write_failure};
+use super::identity::DirectoryLock;
+use super::record::{self, HEADER_BYTES as RECORD_HEADER_BYTES};
+use super::recovery::{proves_durable, segment_paths};
+use super::segment::{self, HEADER_BYTES, SegmentHeader};
+use crate::daemon::engines::eventlog::{LogError, Topic};
+
+/// The ending of a damaged file that was replaced.
+const KEPT_EXTENSION: &str = "damaged";
+
+/// A damaged place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    pub path: PathBuf,
+    pub at_byte: u64,
+    pub flaw: String,
+    /// Offsets of the records that cannot be kept. Empty if none is lost.
+    pub lost: Range<u64>,
+}
+
+/// Finds the damage in the log in a directory, and repairs it if `apply` is set. Blocks on the
+/// disk.
+///
+/// # Errors
+/// [`LogError::Unavailable`] if a process has the log open, or if a file cannot be read or written.
+pub fn repair(directory: &Path, apply: bool) -> Result<Vec<Damage>, LogError> {
+    if let Err(error) = fs::metadata(directory) {
+        return Err(read_failure("opening", directory, &error));
+    }
+    let _lock = DirectoryLock::acquire(directory)?;
+    let mut damage = Vec::new();
+    for topic in Topic::ALL {
+        let directory = directory.join(topic.name());
+        match fs::metadata(&directory) {
+            Ok(_) => repair_topic(&directory, apply, &mut damage)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(read_failure("opening", &directory, &error)),
+        }
+    }
+    Ok(damage)
+}
+
+/// A file of a segment, as it is on the disk.
+struct Found {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    header: Option<SegmentHeader>,
+    base: u64,
+}
+
+/// A run of valid records, which becomes a segment.
+struct Run {
+    header: SegmentHeader,
+    /// The bytes of the records in the file.
+    records: Range<usize>,
+    end: u64,
+}
+
+fn repair_topic(directory: &Path, apply: bool, all: &mut Vec<Damage>) -> Result<(), LogError> {
+    let paths = segment_paths(directory)?;
+    // The end of the segment before; the first one begins where it begins.
+    let mut end = None;
+    for (index, path) in paths.iter().enumerate() {
+        let found = Found::read(path)?;
+        // Where this segment should end; unknown for the last one.
+        let next_base = paths.get(index + 1).and_then(|next| segment::base_in_name(next));
+        let before = all.len();
+        let runs = found.examine(end, next_base, all);
+        end = runs.last().map(|run| run.end);
+        if apply && (all.len() > before || !found.holds(&runs)) {
+            found.replace(&runs)?;
+        }
+    }
+    Ok(())
+}
+
+impl Found {
+    fn read(path: &Path) -> Result<Self, LogError> {
+        let bytes = fs::read(path).map_err(|error| read_failure("reading", path, &error))?;
+        let base = segment::base_in_name(path).unwrap_or(FIRST_OFFSET);
+        let header = SegmentHeader::decode(&bytes).filter(|header| header.base == base);
+        Ok(Self { path: path.to_owned(), bytes, header, base })
+    }
+
+    /// Returns the valid runs of records, and adds what lies between them to `all`.
+    fn examine(
+        &self,
+        end_before: Option<u64>,
+        next_base: Option<u64>,
+        all: &mut Vec<Damage>,
+    ) -> Vec<Run> {
+        let known = self.header.unwrap_or_else(|| SegmentHeader {
+            base: self.base,
+            follows: end_before.unwrap_or(self.base),
+            created_ms: modified_ms(&self.path),
+        });
+        let is_new = next_base.is_none() && self.bytes.len() <= HEADER_BYTES as usize;
+        if self.header.is_none() && !is_new {
+            all.push(self.damage(0, "the header is damaged", 0..0));
+        }
+        let follows = end_before.unwrap_or(known.follows);
+        if follows < known.follows {
+            let flaw = "the segment before it is missing, or ends too early";
+            all.push(self.damage(0, flaw, follows..known.follows));
+        }
+        let mut header = SegmentHeader { follows, ..known };
+        let mut start = (HEADER_BYTES as usize).min(self.bytes.len());
+        let mut at = start;
+        let mut offset = known.base;
+        let mut runs = Vec::new();
+        while at < self.bytes.len() && next_base.is_none_or(|next| offset < next) {
+            let flaw = match record::decode(&self.bytes[at..]) {
+                Ok(record) if record.offset == offset => {
+                    at += record.total_bytes();
+                    offset += 1;
+                    continue;
+                }
+                Ok(record) => format!("offset {} instead of {offset}", record.offset),
+                Err(flaw) => flaw.to_string(),
+            };
+            let rest = &self.bytes[at..];
+            if next_base.is_none() && !proves_durable(rest, offset) {
+                // An unfinished write, which was not acknowledged. Opening the log cuts it off.
+                break;
+            }
+            let found = next_record(rest, offset + 1, next_base);
+            let lost_to = found.as_ref().map(|found| found.offset).or(next_base).unwrap_or(offset);
+            all.push(self.damage(at as u64, &flaw, offset..lost_to));
+            if start < at || found.is_none() {
+                runs.push(Run { header, records: start..at, end: offset });
+                header.follows = offset;
+            }
+            let Some(found) = found else { return runs };
+            header.base = found.offset;
+            offset = found.offset;
+            at += found.distance;
+            start = at;
+        }
+        if next_base.is_some() && at < self.bytes.len() {
+            let flaw = "records of the next segment follow the last one of this";
+            all.push(self.damage(at as u64, flaw, offset..offset));
+        }
+        let rest = if next_base.is_none() { self.bytes.len() } else { at };
+        runs.push(Run { header, records: start..rest.max(start), end: offset });
+        runs
+    }
+
+    fn damage(&self, at_byte: u64, flaw: &str, lost: Range<u64>) -> Damage {
+        Damage { path: self.path.clone(), at_byte, flaw: flaw.to_owned(), lost }
+    }
+
+    /// Whether the file is already what the runs say.
+    fn holds(&self, runs: &[Run]) -> bool {
+        let [run] = runs else { return false };
+        let whole = (HEADER_BYTES as usize).min(self.bytes.len())..self.bytes.len();
+        self.header.is_none_or(|header| header == run.header) && run.records == whole
+    }
+
+    /// Writes a file per run, the last one first, and keeps the old one under another name.
+    fn replace(&self, runs: &[Run]) -> Result<(), LogError> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let kept = self.kept_path();
+        fs::hard_link(&self.path, &kept).map_err(|e| write_failure("keeping", &kept, &e))?;
+        for run in runs.iter().rev() {
+            let path = directory.join(segment::file_name(run.header.base));
+            let bytes = [&run.header.encode()[..], &self.bytes[run.records.clone()]].concat();
+            replace_file(&path, &bytes).map_err(|e| write_failure("writing", &path, &e))?;
+        }
+        if runs.iter().all(|run| run.header.base != self.base) {
+            fs::remove_file(&self.path).map_err(|e| write_failure("removing", &self.path, &e))?;
+        }
+        LocalDisk.sync_directory(directory).map_err(|e| write_failure("syncing", directory, &e))
+    }
+
+    /// Returns a name that no file has.
+    fn kept_path(&self) -> PathBuf {
+        let first = self.path.with_extension(KEPT_EXTENSION);
+        let numbered = (2..).map(|n| self.path.with_extension(format!("{KEPT_EXTENSION}-{n}")));
+        let free = std::iter::once(first).chain(numbered).find(|path| !path.exists());
+        free.unwrap_or_else(|| self.path.with_extension(KEPT_EXTENSION))
+    }
+}
+
+/// A valid record behind damage.
+struct NextRecord {
+    distance: usize,
+    offset: u64,
+}
+
+/// Finds the first valid record with an offset from `least` up to the next segment.
+fn next_record(bytes: &[u8], least: u64, next_base: Option<u64>) -> Option<NextRecord> {
+    let most = least + (bytes.len() / RECORD_HEADER_BYTES) as u64;
+    let possible = least..next_base.map_or(most, |next| most.min(next));
+    let last = bytes.len().checked_sub(RECORD_HEADER_BYTES)?;
+    (1..=last).find_map(|distance| {
+        // Checks the offset first, because a checksum is expensive.
+        let offset = record::u64_at(bytes, distance + 8);
+        let is_record = possible.contains(&offset) && record::decode(&bytes[distance..]).is_ok();
+        is_record.then_some(NextRecord { distance, offset })
+    })
+}
+
+/// Returns when a file was last changed, or 0 if that is unknown.
+fn modified_ms(path: &Path) -> u64 {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let since = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,27 @@
+//! The identity of a log: what nodes that share it must agree on.
+
+use std::fmt;
+
+use crate::protocol::Epoch;
+
+/// The identity of a log. Nodes with different identities number the same stream differently.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LogIdentity {
+    /// The name of the engine in the configuration.
+    pub engine: &'static str,
+    /// The name of the topic of comments on the servers, with its prefix.
+    pub topic: String,
+    /// The id that the servers gave this topic, in hex. `None` if the engine has no such ids.
+    pub topic_id: Option<String>,
+    /// Number of partitions of this topic.
+    pub partitions: u32,
+    pub epoch: Epoch,
+}
+
+impl fmt::Display for LogIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { engine, topic, partitions, epoch, topic_id } = self;
+        write!(f, "{engine}: {topic}, {partitions} partitions, epoch {epoch}")?;
+        topic_id.as_ref().map_or(Ok(()), |id| write!(f, ", topic id {id}"))
+    }
+}

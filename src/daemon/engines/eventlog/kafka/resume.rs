@@ -1,0 +1,257 @@
+//! Where a consumer reads first, and where it continues when its position is no longer in the
+//! partition. Nothing is passed over silently: each jump is reported.
+//!
+//! A commit carries the id of its topic as metadata. A topic that was deleted and created again
+//! gives the same offsets to other records, so a position of the old topic means nothing in it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::{debug, warn};
+
+use super::health::Health;
+use super::native;
+use super::offsets::{Offsets, kafka_offset, log_offset, partition_ends};
+use super::prefetch::PrefetchQueue;
+use crate::daemon::engines::eventlog::{LogTelemetry, SkipReason, SkippedRecords, StartAt};
+
+const OFFSET_TIMEOUT: Duration = Duration::from_secs(5);
+const DESCRIBE_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// The topic that a consumer reads, and whom it tells of records that it skips.
+#[derive(Debug, Clone)]
+pub(super) struct ConsumerSource {
+    /// Without the prefix.
+    pub(super) group: String,
+    pub(super) topic: String,
+    pub(super) topic_id: Option<u128>,
+    pub(super) partitions: u32,
+    pub(super) health: Arc<Health>,
+    pub(super) telemetry: LogTelemetry,
+}
+
+/// Returns the metadata of a commit in a topic.
+pub(super) fn commit_mark(topic_id: Option<u128>) -> String {
+    topic_id.map(|id| format!("{id:032x}")).unwrap_or_default()
+}
+
+/// Whether a commit with this metadata is one in the topic. Tools that set positions write no
+/// metadata, and mean the topic that exists.
+pub(super) fn is_mark_of(mark: &str, topic_id: Option<u128>) -> bool {
+    mark.is_empty() || topic_id.is_none() || mark == commit_mark(topic_id)
+}
+
+/// Marks commits as those of a topic.
+pub(super) fn mark_commits(list: &TopicPartitionList, topic_id: Option<u128>) {
+    let mark = commit_mark(topic_id);
+    if !mark.is_empty() {
+        list.elements().iter_mut().for_each(|commit| commit.set_metadata(&mark));
+    }
+}
+
+/// The ends of partitions, as Kafka's offsets.
+struct Ends {
+    earliest: BTreeMap<i32, i64>,
+    latest: BTreeMap<i32, i64>,
+}
+
+impl ConsumerSource {
+    /// Returns the offset at which each partition begins: the group's commit, or without one where
+    /// the consumer starts. Reports the records that are skipped.
+    pub(super) fn first_offsets<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        partitions: &[i32],
+        start: StartAt,
+    ) -> KafkaResult<TopicPartitionList> {
+        let asked = list_of(&self.topic, partitions.iter().map(|&at| (at, Offset::Invalid)))?;
+        let committed = consumer.committed_offsets(asked, OFFSET_TIMEOUT)?;
+        let ends = self.ends(consumer, partitions)?;
+        let mut begin = Vec::new();
+        let mut moved = Vec::new();
+        for commit in committed.elements() {
+            commit.error()?;
+            let partition = commit.partition();
+            let (earliest, latest) = (ends.earliest[&partition], ends.latest[&partition]);
+            let next = match commit.offset() {
+                Offset::Offset(next) if is_mark_of(commit.metadata(), self.topic_id) => Some(next),
+                Offset::Offset(next) => {
+                    self.report_foreign_position(partition, next);
+                    begin.push((partition, earliest));
+                    moved.push((partition, earliest));
+                    continue;
+                }
+                _ => None,
+            };
+            let offset = match (next, start) {
+                (Some(next), _) => self.in_range(partition, next, earliest, latest),
+                (None, StartAt::Earliest) => {
+                    self.report(partition, 0..earliest, SkipReason::NoPosition);
+                    earliest
+                }
+                (None, StartAt::Latest) => latest,
+            };
+            begin.push((partition, offset));
+            // Committed now, so that a later member neither begins at a later end nor reports the
+            // same records again.
+            let is_start = next.is_none() && (start == StartAt::Latest || earliest > 0);
+            if is_start || next.is_some_and(|next| next != offset) {
+                moved.push((partition, offset));
+            }
+        }
+        if !moved.is_empty() {
+            let moved = self.positions(&moved)?;
+            mark_commits(&moved, self.topic_id);
+            consumer.commit(&moved, CommitMode::Async)?;
+        }
+        self.positions(&begin)
+    }
+
+    /// Finds the partitions whose next offset no longer exists, reports the records that are
+    /// skipped, and continues behind them. Returns whether the consumer reads again; if not, call
+    /// this again.
+    pub(super) fn recover<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        queue: &PrefetchQueue,
+        is_in_group: bool,
+    ) -> KafkaResult<bool> {
+        if self.health.check().is_err() || !self.is_same_topic(consumer) {
+            return Ok(false);
+        }
+        let owned = queue.owned();
+        let partitions: Vec<i32> = owned.keys().map(|partition| *partition as i32).collect();
+        if partitions.is_empty() {
+            return Ok(true);
+        }
+        let ends = self.ends(consumer, &partitions)?;
+        let mut all = Vec::new();
+        let mut moved = Vec::new();
+        for (partition, next) in owned {
+            let at = partition as i32;
+            let next = kafka_offset(next);
+            let offset = self.in_range(at, next, ends.earliest[&at], ends.latest[&at]);
+            all.push((at, offset));
+            if offset != next {
+                queue.move_to(partition, log_offset(offset));
+                moved.push((at, offset));
+            }
+        }
+        if !is_in_group {
+            consumer.assign(&self.positions(&all)?)?;
+            return Ok(true);
+        }
+        // The library stopped fetching the partitions with the error. Which ones these are is not
+        // known if none is out of range any more.
+        let again = self.positions(if moved.is_empty() { &all } else { &moved })?;
+        consumer.incremental_unassign(&again)?;
+        consumer.incremental_assign(&again)?;
+        Ok(true)
+    }
+
+    /// Returns the nearest offset in a partition, and reports what is passed over.
+    fn in_range(&self, partition: i32, next: i64, earliest: i64, latest: i64) -> i64 {
+        if next < earliest {
+            self.report(partition, next..earliest, SkipReason::Removed);
+            return earliest;
+        }
+        if next <= latest {
+            return next;
+        }
+        self.report(partition, latest..next, SkipReason::Truncated);
+        // Without ids this may be another topic, of which nothing has been read.
+        if self.topic_id.is_some() { latest } else { earliest }
+    }
+
+    fn report(&self, partition: i32, offsets: Range<i64>, reason: SkipReason) {
+        self.telemetry.report_skipped(&SkippedRecords {
+            group: &self.group,
+            topic: &self.topic,
+            partition: partition as u32,
+            offsets: log_offset(offsets.start)..log_offset(offsets.end),
+            reason,
+        });
+    }
+
+    fn report_foreign_position(&self, partition: i32, next: i64) {
+        warn!(
+            group = self.group,
+            topic = self.topic,
+            partition,
+            position = log_offset(next),
+            "the position is one in an earlier topic of this name, which was deleted; reading this \
+             one from its first record"
+        );
+    }
+
+    /// Whether the topic is still the one that was opened. If not, [`super::topic_watch`] replaces
+    /// the log; until then its offsets mean nothing.
+    fn is_same_topic<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) -> bool {
+        let topics = [self.topic.clone()];
+        match native::describe_topics(consumer.client(), &topics, DESCRIBE_TIMEOUT) {
+            Ok(described) => described.iter().all(|topic| {
+                topic.error.is_none()
+                    && topic.id == self.topic_id
+                    && topic.partitions == self.partitions
+            }),
+            Err(code) => {
+                debug!(%code, "topic cannot be described");
+                !super::client::is_outage_code(code)
+            }
+        }
+    }
+
+    fn ends<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        partitions: &[i32],
+    ) -> KafkaResult<Ends> {
+        let ends = |end| {
+            let partitions = partitions.iter().map(|&partition| (self.topic.as_str(), partition));
+            partition_ends(consumer, partitions, end, OFFSET_TIMEOUT).map(by_partition)
+        };
+        Ok(Ends { earliest: ends(Offset::Beginning)?, latest: ends(Offset::End)? })
+    }
+
+    fn positions(&self, offsets: &[(i32, i64)]) -> KafkaResult<TopicPartitionList> {
+        list_of(&self.topic, offsets.iter().map(|&(at, offset)| (at, Offset::Offset(offset))))
+    }
+}
+
+/// Drops the topic of offsets that all belong to one.
+fn by_partition(offsets: Offsets) -> BTreeMap<i32, i64> {
+    offsets.into_iter().map(|((_, partition), offset)| (partition, offset)).collect()
+}
+
+fn list_of(
+    topic: &str,
+    offsets: impl Iterator<Item = (i32, Offset)>,
+) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        list.add_partition_offset(topic, partition, offset)?;
+    }
+    Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commit_of_another_topic_is_not_used() {
+        let (old, new) = (Some(7), Some(u128::MAX));
+        assert!(is_mark_of(&commit_mark(old), old));
+        assert!(!is_mark_of(&commit_mark(old), new));
+        for mark in ["", &commit_mark(old)] {
+            assert!(is_mark_of(mark, None), "without ids every commit counts");
+        }
+        assert!(is_mark_of("", new), "set by a tool");
+        assert!(!is_mark_of("written by somebody else", new));
+    }
+}

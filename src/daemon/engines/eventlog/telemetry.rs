@@ -1,0 +1,247 @@
+//! Tells operators what happens to the records of the log: records that a consumer never read, and
+//! a log that was replaced.
+//!
+//! In: engines report what they find. Out: a problem in `lc status`, one log line per change, and
+//! the counter `lcd_records_skipped`. Always holds: no consumer passes over records without a call
+//! here. Bounded: one entry per consumer group.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::daemon::base::metrics::{ByReason, Reason};
+use crate::daemon::base::problems::Problems;
+use crate::daemon::base::status::StatusBoard;
+use crate::protocol::admin::ProblemCode;
+
+/// A loss cannot be undone, so its problem ends by itself, long enough after it for somebody to
+/// look.
+const LOSS_SHOWN_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Partitions that the text of a problem lists.
+const LISTED_PARTITIONS: usize = 4;
+
+/// The reason why a consumer did not read records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SkipReason {
+    /// Retention or an operator removed them before the group read them.
+    Removed,
+    /// The group has no position in a partition whose first records are gone.
+    NoPosition,
+    /// The group had read them, and then the partition became shorter. The same offsets are now
+    /// given to other records.
+    Truncated,
+    /// They were on the disk, and are not any more, or a repair left them out.
+    Missing,
+}
+
+/// Records that a group did not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SkippedRecords<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) topic: &'a str,
+    pub(crate) partition: u32,
+    pub(crate) offsets: Range<u64>,
+    pub(crate) reason: SkipReason,
+}
+
+/// The reporter of a node's log. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct LogTelemetry {
+    problems: Problems,
+    records_skipped: ByReason,
+    losses: Arc<Mutex<Losses>>,
+}
+
+#[derive(Debug, Default)]
+struct Losses {
+    by_group: BTreeMap<String, GroupLosses>,
+    /// When the log was found to be replaced.
+    replaced_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct GroupLosses {
+    records: u64,
+    /// The hull of the offsets, by topic, partition and reason.
+    ranges: BTreeMap<(String, u32, SkipReason), Range<u64>>,
+    last_at: Instant,
+}
+
+impl LogTelemetry {
+    pub fn new(board: &StatusBoard) -> Self {
+        Self {
+            problems: board.problems().clone(),
+            records_skipped: board.metrics().records_skipped.clone(),
+            losses: Arc::default(),
+        }
+    }
+
+    /// Returns the problems of this node.
+    pub(crate) fn problems(&self) -> &Problems {
+        &self.problems
+    }
+
+    /// Reports records that a group did not and will not read. Does nothing for an empty range.
+    pub(crate) fn report_skipped(&self, skipped: &SkippedRecords<'_>) {
+        let SkippedRecords { group, topic, partition, offsets, reason } = skipped;
+        if offsets.is_empty() {
+            return;
+        }
+        let records = offsets.end - offsets.start;
+        warn!(
+            group,
+            topic,
+            partition,
+            from = offsets.start,
+            to = offsets.end - 1,
+            records,
+            ?reason,
+            "a consumer passes over records that it has not read"
+        );
+        let counter = self.records_skipped.get_or_create(&Reason { reason: (*group).to_owned() });
+        counter.inc_by(records);
+        let mut losses = self.losses.lock();
+        let known = losses.by_group.entry((*group).to_owned()).or_insert_with(|| GroupLosses {
+            records: 0,
+            ranges: BTreeMap::new(),
+            last_at: Instant::now(),
+        });
+        known.records += records;
+        known.last_at = Instant::now();
+        let range = known
+            .ranges
+            .entry(((*topic).to_owned(), *partition, *reason))
+            .or_insert_with(|| offsets.clone());
+        *range = range.start.min(offsets.start)..range.end.max(offsets.end);
+        let text = known.describe(group);
+        drop(losses);
+        self.problems.raise(ProblemCode::RecordsSkipped, group, text);
+    }
+
+    /// Reports that the log has been replaced, with a sentence that says how.
+    pub(crate) fn report_replaced(&self, text: &str) {
+        self.losses.lock().replaced_at = Some(Instant::now());
+        self.problems.raise(ProblemCode::LogReplaced, "event log", text);
+    }
+
+    /// Ends the problems of losses that have been shown for a day.
+    pub(crate) fn expire(&self) {
+        let is_past = |at: Instant| at.elapsed() > LOSS_SHOWN_FOR;
+        let mut losses = self.losses.lock();
+        losses.by_group.retain(|group, known| {
+            let kept = !is_past(known.last_at);
+            if !kept {
+                self.problems.clear(ProblemCode::RecordsSkipped, group);
+            }
+            kept
+        });
+        if losses.replaced_at.is_some_and(is_past) {
+            losses.replaced_at = None;
+            self.problems.clear(ProblemCode::LogReplaced, "event log");
+        }
+    }
+}
+
+impl GroupLosses {
+    fn describe(&self, group: &str) -> String {
+        let effect = match group {
+            "archiver" => "the comments among them are in no history",
+            "coordinator" => "the comments among them were not sent to viewers",
+            "moderator" => "the comments among them were not moderated",
+            _ => "they were not processed",
+        };
+        let mut text = format!("{group} did not read {} records of the log: ", self.records);
+        for (index, ((topic, partition, reason), range)) in
+            self.ranges.iter().take(LISTED_PARTITIONS).enumerate()
+        {
+            let separator = if index == 0 { "" } else { "; " };
+            let (from, to) = (range.start, range.end - 1);
+            let why = reason.describe();
+            let _ = write!(
+                text,
+                "{separator}{topic} partition {partition} offsets {from} to {to} {why}"
+            );
+        }
+        let more = self.ranges.len().saturating_sub(LISTED_PARTITIONS);
+        if more > 0 {
+            let _ = write!(text, "; and {more} more partitions");
+        }
+        let next_step = self.ranges.keys().map(|(_, _, reason)| reason.next_step()).next();
+        let _ = write!(text, "; {effect}. {}", next_step.unwrap_or_default());
+        text
+    }
+}
+
+impl SkipReason {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Removed => "were removed before it read them",
+            Self::NoPosition => "are gone, and it has no position that says whether it read them",
+            Self::Truncated => {
+                "were read and then lost by the servers, which give the offsets again"
+            }
+            Self::Missing => "are missing on the disk",
+        }
+    }
+
+    fn next_step(self) -> &'static str {
+        match self {
+            Self::Removed | Self::NoPosition => {
+                "Keep the log for longer (eventlog.retention, or the topic's retention.ms), or do not \
+                 stop the consumer for longer than that"
+            }
+            Self::Truncated => "Look for brokers that lost data or became leader out of sync",
+            Self::Missing => "Restore the files of the log from a copy, if there is one",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skipped(partition: u32, offsets: Range<u64>) -> SkippedRecords<'static> {
+        let (group, topic, reason) = ("archiver", "comment_events", SkipReason::Removed);
+        SkippedRecords { group, topic, partition, offsets, reason }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn skipped_records_are_told_counted_and_end() {
+        let board = StatusBoard::default();
+        let telemetry = LogTelemetry::new(&board);
+        telemetry.report_skipped(&skipped(3, 7..7));
+        assert_eq!(board.problems().list(), []);
+        telemetry.report_skipped(&skipped(3, 7..10));
+        telemetry.report_skipped(&skipped(3, 12..13));
+        (4..9).for_each(|partition| telemetry.report_skipped(&skipped(partition, 1..2)));
+        let [problem] = &board.problems().list()[..] else { panic!("one problem") };
+        assert_eq!(
+            (problem.code.as_str(), problem.subject.as_str()),
+            ("records_skipped", "archiver")
+        );
+        for part in [
+            "archiver did not read 9 records",
+            "comment_events partition 3 offsets 7 to 12 were removed",
+            "and 2 more partitions",
+            "in no history",
+            "eventlog.retention",
+        ] {
+            assert!(problem.text.contains(part), "{part}: {}", problem.text);
+        }
+        let text = board.metrics().render("");
+        assert!(text.contains("lcd_records_skipped_total{reason=\"archiver\"} 9"), "{text}");
+        telemetry.report_replaced("the topic was created again");
+        tokio::time::advance(LOSS_SHOWN_FOR).await;
+        telemetry.expire();
+        assert_eq!(board.problems().list().len(), 2);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        telemetry.expire();
+        assert_eq!(board.problems().list(), []);
+    }
+}

@@ -1,0 +1,49 @@
+//! `lcd repair-log`: finds damage in the embedded event log, and repairs it.
+
+use std::io::Write as _;
+
+use anyhow::bail;
+
+use crate::daemon::base::config::{Config, EventLogEngine};
+use crate::daemon::engines::eventlog::embedded::{Damage, repair};
+
+/// Lists the damage in the log of the data directory, and repairs it if `apply` is set. The daemon
+/// must be stopped. Blocks on the disk.
+///
+/// # Errors
+/// If the log cannot be read or written, or if damage is left.
+pub fn repair_log(config: &Config, apply: bool) -> anyhow::Result<()> {
+    if config.engines.eventlog != EventLogEngine::Embedded {
+        bail!("engines.eventlog is not \"embedded\": there are no files to repair here");
+    }
+    let directory = config.node.data_dir.join("log");
+    let damage = repair(&directory, apply)?;
+    let mut text = String::new();
+    for damage in &damage {
+        text.push_str(&format!("{}\n", describe(damage)));
+    }
+    let lost: u64 = damage.iter().map(|damage| damage.lost.end - damage.lost.start).sum();
+    let summary = match (damage.len(), apply) {
+        (0, _) => format!("no damage in {}", directory.display()),
+        (_, true) => format!(
+            "repaired: {lost} records are lost, all others are kept; the damaged files are kept with \
+             the ending .damaged"
+        ),
+        (_, false) => format!("{lost} records would be lost, all others kept"),
+    };
+    writeln!(std::io::stdout(), "{text}{summary}")?;
+    if !apply && !damage.is_empty() {
+        bail!("nothing was changed; run `lcd repair-log --apply` to repair the log");
+    }
+    Ok(())
+}
+
+fn describe(damage: &Damage) -> String {
+    let Damage { path, at_byte, flaw, lost } = damage;
+    let lost = match lost.end - lost.start {
+        0 => "no record is lost".to_owned(),
+        1 => format!("the record with offset {} is lost", lost.start),
+        count => format!("{count} records are lost, offsets {} to {}", lost.start, lost.end - 1),
+    };
+    format!("{} at byte {at_byte}: {flaw}; {lost}", path.display())
+}
