@@ -17,10 +17,10 @@
 //! - **Groups** are named `kafka.prefix` + group and rebalance cooperatively: a member continues to
 //!   read the partitions it keeps, and the records of those it loses leave its queue at once
 //!   ([`consumer_thread`], [`prefetch`]).
-//! - **Epoch** is made of the id that Kafka gave the topic `comment_events` when it was created, and
-//!   of its number of partitions ([`native`]). Both are compared once per second. When one of them
-//!   changes, appends and reads are refused until the log has been opened again with the new epoch
-//!   ([`topic_watch`]).
+//! - **Epoch** is made of the id that Kafka gave the topic `comment_events` when it was created,
+//!   and of its number of partitions ([`native`]). Both are compared once per second. When one of
+//!   them changes, appends and reads are refused until the log has been opened again with the new
+//!   epoch ([`topic_watch`]).
 //! - **Positions** of groups carry the id of their topic. A position of another topic is not used.
 //!   A consumer whose position is outside its partition reports the records it skips
 //!   ([`resume`]); no client resets an offset by itself.

@@ -1,9 +1,9 @@
 //! The recent cache in Redis, shared by all nodes.
 //!
 //! All keys of a stream are on one Redis node, chosen by its id (under `redis.prefix`):
-//! `recent:stream:{id}:{epoch}` (a hash: the covered range), `…:events` (a sorted set: the events by
-//! sequence number, which mean something only within an epoch of the log), and for all epochs
-//! `recent:stream:{id}:buried` (a sorted set: tombstones by the comment's creation time),
+//! `recent:stream:{id}:{epoch}` (a hash: the covered range), `…:events` (a sorted set: the events
+//! by sequence number, which mean something only within an epoch of the log), and for all epochs
+//! `recent:stream:{id}:buried` (a sorted set: tombstones by the comment's creation time) and
 //! `…:horizon`. Every call is one script, so a reader never sees half of a change.
 //!
 //! Bounded: a stream has at most `store.recent_events` events, which expire
