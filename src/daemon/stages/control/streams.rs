@@ -68,7 +68,12 @@ impl Control {
     ) -> Result<Outcome, ControlError> {
         let reload = NodeCommand::ReloadStream { stream_id: stream.stream_id };
         let results = self.command_all_nodes(reload).await;
-        Ok(Outcome { stream: Some(stream), ..outcome(audit_id, results, started) })
+        // A node counts the anonymous viewers that it closes. Those of a stream that ended are told
+        // over the bus, and not counted.
+        let counted = !stream.anonymous && stream.state != StreamState::Ended;
+        let connections = counted.then_some(results.connections);
+        let base = outcome(audit_id, results, started);
+        Ok(Outcome { stream: Some(stream), connections, ..base })
     }
 
     /// Returns a stream from the store, because another node may have created it just now.
