@@ -25,7 +25,7 @@ use crate::daemon::engines::registry::{
 };
 use crate::protocol::admin::ConnectionInfo;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, NodeId, StreamId, UserId};
+use crate::protocol::{CommentId, Epoch, NodeId, StreamId, UserId};
 
 const STREAM: StreamId = StreamId(1);
 const USER: UserId = UserId(1);
@@ -148,7 +148,9 @@ impl RedisCheck<'_> {
     }
 
     async fn try_recent(&self) -> Result<(), String> {
-        let recent = RedisRecent::new(self.nodes.clone(), &self.redis, &self.config.store);
+        // The log is not opened here. Any epoch serves for keys of a check.
+        let (redis, store) = (&self.redis, &self.config.store);
+        let recent = RedisRecent::new(self.nodes.clone(), redis, store, Epoch(1));
         let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 0, [2, 0, 0, 0, 0, 1]);
         recent.append(STREAM, 1, 2, Vec::new()).await.map_err(text)?;
         recent.head(STREAM).await.map_err(text)?;
