@@ -82,7 +82,8 @@ pub(super) async fn open_metadata(
 
 async fn has_records(log: &SharedLog) -> anyhow::Result<bool> {
     for partition in 0..log.partitions(Topic::CommentEvents) {
-        if log.bounds(Topic::CommentEvents, partition).await?.end > 0 {
+        // The first offset is 1, so an empty partition ends there.
+        if log.bounds(Topic::CommentEvents, partition).await?.end > 1 {
             return Ok(true);
         }
     }

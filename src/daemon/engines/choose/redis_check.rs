@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue, Value};
 use tokio::time::timeout;
 
 use crate::daemon::base::config::{
@@ -29,6 +29,32 @@ use crate::protocol::{CommentId, Epoch, NodeId, StreamId, UserId};
 
 const STREAM: StreamId = StreamId(1);
 const USER: UserId = UserId(1);
+/// The commands that scripts use, the kind of key that they are tried on, and further arguments.
+const SCRIPTED_COMMANDS: &[(&str, &str, &[&str])] = &[
+    ("SET", "string", &["1"]),
+    ("GET", "string", &[]),
+    ("INCR", "string", &[]),
+    ("EXISTS", "string", &[]),
+    ("PEXPIRE", "string", &["60000"]),
+    ("HSET", "hash", &["field", "1"]),
+    ("HGET", "hash", &["field"]),
+    ("HMGET", "hash", &["field"]),
+    ("HGETALL", "hash", &[]),
+    ("HKEYS", "hash", &[]),
+    ("HLEN", "hash", &[]),
+    ("HINCRBY", "hash", &["field", "1"]),
+    ("HDEL", "hash", &["field"]),
+    ("ZADD", "set", &["1", "member"]),
+    ("ZCARD", "set", &[]),
+    ("ZSCORE", "set", &["member"]),
+    ("ZMSCORE", "set", &["member"]),
+    ("ZRANGE", "set", &["0", "-1"]),
+    ("ZRANGEBYSCORE", "set", &["0", "1"]),
+    ("ZREM", "set", &["member"]),
+    ("ZREMRANGEBYSCORE", "set", &["0", "1"]),
+    ("ZREMRANGEBYRANK", "set", &["0", "1"]),
+    ("DEL", "string", &[]),
+];
 /// Keys per `SCAN`.
 const SCAN_COUNT: usize = 1000;
 
@@ -62,6 +88,7 @@ struct RedisCheck<'a> {
 impl RedisCheck<'_> {
     async fn try_engines(&self) -> Result<(), String> {
         let _: String = self.command(&redis::cmd("PING")).await?;
+        self.try_commands().await?;
         let engines = &self.config.engines;
         if engines.bus == BusEngine::Redis {
             self.try_bus().await.map_err(|error| format!("fan-out bus: {error}"))?;
@@ -75,6 +102,18 @@ impl RedisCheck<'_> {
         }
         if engines.reactions == ReactionsEngine::Redis {
             self.try_reactions().await.map_err(|error| format!("reaction totals: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Runs each command of the scripts by itself: Redis does not say which command a script may
+    /// not run.
+    async fn try_commands(&self) -> Result<(), String> {
+        self.command::<Value>(&redis::cmd("TIME")).await?;
+        for (name, key, arguments) in SCRIPTED_COMMANDS {
+            let mut command = redis::cmd(name);
+            command.arg(self.nodes.key(&format!("commands:{key}"))).arg(*arguments);
+            self.command::<Value>(&command).await.map_err(|error| format!("{name}: {error}"))?;
         }
         Ok(())
     }
@@ -199,7 +238,8 @@ impl RedisCheck<'_> {
 
     /// Adds the rights that the user needs if the server refused something for lack of one.
     fn explain(&self, error: &str) -> String {
-        let lacks_right = ["NOPERM", "No permissions", "ACL failure", "no permissions"];
+        let lacks_right =
+            ["NOPERM", "No permissions", "no permissions", "ACL failure", "can't run this"];
         if !lacks_right.iter().any(|words| error.contains(words)) {
             return error.to_owned();
         }

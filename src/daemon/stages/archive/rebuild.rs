@@ -172,6 +172,8 @@ impl Archiver {
             let bounds = self.log.bounds(Topic::CommentEvents, gap.partition).await;
             let earliest = bounds.map_err(ArchiveError::Read)?.earliest;
             let Range { start, end } = gap.offsets;
+            // The first offset is 1: a store that begins at 0 lacks nothing before it.
+            let start = start.max(1);
             let from = start.max(earliest).min(end);
             if start < from && (gap.has_position || !has_unplaced) {
                 lost.push(Gap { offsets: start..from, ..gap });

@@ -132,3 +132,23 @@ async fn the_right_data_centre_and_password_are_accepted() {
     store.write_rows(&[comment(StreamId(1), 1)], &[]).await.unwrap();
     assert_eq!(shown(&store, StreamId(1)).await, 1);
 }
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn the_check_creates_and_leaves_nothing() {
+    let keyspace = Keyspace::new();
+    let text = CassandraComments::check(&keyspace.config()).await.unwrap();
+    assert!(text.contains("to be created"), "{text}");
+    let count = async |cql: String| {
+        let found = session().await.query_unpaged(cql, ()).await.unwrap();
+        found.into_rows_result().unwrap().rows_num()
+    };
+    let named = |name: &str| {
+        format!("SELECT * FROM system_schema.keyspaces WHERE keyspace_name = '{name}'")
+    };
+    assert_eq!(count(named(&keyspace.name)).await, 0);
+    keyspace.open(Duration::ZERO).await;
+    CassandraComments::check(&keyspace.config()).await.unwrap();
+    let rows = format!("SELECT * FROM \"{}\".bucket_streams", keyspace.name);
+    assert_eq!(count(rows).await, 0);
+}
