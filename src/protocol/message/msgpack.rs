@@ -278,7 +278,7 @@ fn compact(batch: &CommentsBatch) -> Vec<CompactComment> {
             comment.name.clone(),
             comment.message.clone(),
             comment.seq - previous_seq,
-            comment.created_at as i64 - id.unix_ms() as i64,
+            comment.created_at.wrapping_sub(id.unix_ms()) as i64,
         ));
         previous = Some(id);
         previous_seq = comment.seq;
@@ -302,7 +302,7 @@ fn expand(
             }
         };
         seq = seq.checked_add(seq_delta).ok_or_else(|| invalid("seq out of range"))?;
-        let created_at = comment_id.unix_ms().saturating_add_signed(created_delta);
+        let created_at = comment_id.unix_ms().wrapping_add_signed(created_delta);
         comments.push(SequencedComment {
             comment_id,
             user_id: UserId(user_id),
