@@ -114,9 +114,13 @@ impl Found {
             all.push(self.damage(0, "the header is damaged", 0..0));
         }
         let follows = end_before.unwrap_or(known.follows);
-        if follows < known.follows {
+        // The segment before may have told of the records at its end.
+        let is_of_topic = |damage: &&Damage| damage.path.parent() == self.path.parent();
+        let told_to = all.iter().filter(is_of_topic).map(|damage| damage.lost.end).max();
+        let untold = follows.max(told_to.unwrap_or(0))..known.follows;
+        if !untold.is_empty() {
             let flaw = "the segment before it is missing, or ends too early";
-            all.push(self.damage(0, flaw, follows..known.follows));
+            all.push(self.damage(0, flaw, untold));
         }
         let mut header = SegmentHeader { follows, ..known };
         let mut start = (HEADER_BYTES as usize).min(self.bytes.len());
