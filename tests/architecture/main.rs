@@ -6,6 +6,7 @@
 
 mod manifest;
 mod source;
+mod style;
 
 use std::collections::{BTreeMap, BTreeSet};
 
