@@ -89,6 +89,8 @@ pub struct Metrics {
     pub comments_skipped: Counter,
     /// Deletions published by the broadcast stage.
     pub comments_deleted: Counter,
+    /// Comments in the log a second time, dropped by the broadcast stage.
+    pub comments_repeated: Counter,
     /// Comments written to the comment store.
     pub comments_archived: Counter,
     /// Reactions counted by this node.
@@ -160,6 +162,11 @@ impl Metrics {
             ("comments_delivered", "Comments written to viewers", &self.comments_delivered),
             ("comments_skipped", "Comments slow viewers skipped", &self.comments_skipped),
             ("comments_deleted", "Comments deleted", &self.comments_deleted),
+            (
+                "comments_repeated",
+                "Comments found in the log a second time and dropped by the broadcast",
+                &self.comments_repeated,
+            ),
             ("comments_archived", "Comments in the comment store", &self.comments_archived),
             ("reactions", "Reactions counted", &self.reactions),
             ("received_bytes", "Bytes read from viewers", &self.bytes_in),

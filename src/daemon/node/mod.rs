@@ -5,6 +5,7 @@
 
 mod assembly;
 pub mod check;
+mod disk_watch;
 mod first_start;
 mod identity;
 mod log_watch;

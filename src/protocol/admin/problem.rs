@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 /// The kinds of problems that a node reports. Each has a stable name for scripts and alerts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProblemCode {
+    /// Writes fail because a disk is full, over its quota or read-only.
+    DiskFull,
+    /// A disk is almost full.
+    DiskLow,
     /// A consumer passed over records of the log that it never read.
     RecordsSkipped,
     /// The comment store had lost rows, which were read again from the log.
@@ -36,6 +40,8 @@ pub enum ProblemCode {
 impl ProblemCode {
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::DiskFull => "disk_full",
+            Self::DiskLow => "disk_low",
             Self::RecordsSkipped => "records_skipped",
             Self::StoreRebuilt => "store_rebuilt",
             Self::HistoryIncomplete => "history_incomplete",

@@ -57,6 +57,14 @@ impl EnginesConfig {
             || self.reactions == ReactionsEngine::Redis
     }
 
+    /// Returns whether any engine keeps its data in the data directory.
+    pub fn write_to_data_dir(&self) -> bool {
+        self.eventlog == EventLogEngine::Embedded
+            || self.reactions == ReactionsEngine::Sqlite
+            || self.comments == CommentsEngine::Sqlite
+            || self.metadata == MetadataEngine::Sqlite
+    }
+
     /// Returns the keys whose engine lives in one process, so that no other node can share it.
     pub fn embedded(&self) -> Vec<&'static str> {
         self.keys(true)

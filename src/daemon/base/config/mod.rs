@@ -33,6 +33,7 @@ pub use postgres::PostgresConfig;
 pub use redis::RedisConfig;
 pub use sections::*;
 pub use shared::differing_settings;
+pub use validate::MIN_REF_LIFETIME;
 
 /// Why the configuration is not valid (exit code 64).
 #[derive(Debug, thiserror::Error)]

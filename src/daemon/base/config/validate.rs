@@ -6,6 +6,10 @@ use std::time::Duration;
 use super::sections::MAX_CHAR_BYTES;
 use super::{CassandraConfig, Config, DeliveryConfig, KafkaConfig};
 
+/// The least `ingest.ref_lifetime`. Readers of the log drop a comment that repeats a `ref` within a
+/// shorter time, so a `ref` may be used again after it.
+pub const MIN_REF_LIFETIME: Duration = Duration::from_secs(120);
+
 /// The faults found so far, each with its key and the allowed values.
 #[derive(Debug, Default)]
 struct Faults(Vec<String>);
@@ -61,6 +65,11 @@ fn check_all(config: &Config, faults: &mut Faults) {
         config.store.retention.is_zero() || config.store.retention >= Duration::from_secs(60),
         "store.retention",
         "must be 0s (forever) or at least 1m",
+    );
+    faults.check(
+        config.ingest.ref_lifetime >= MIN_REF_LIFETIME,
+        "ingest.ref_lifetime",
+        "must be at least 2m",
     );
     faults.check(
         config.redis.recent_lifetime >= Duration::from_secs(1),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
+use crate::daemon::engines::eventlog::repeats::RepeatIndex;
 use crate::daemon::engines::eventlog::{LogError, Page, Record, SharedLog, Topic};
 use crate::protocol::StreamId;
 use crate::protocol::admin::TailItem;
@@ -24,6 +25,7 @@ const SKIP_RECORDS: u64 = 4_096;
 #[derive(Debug)]
 pub(super) struct Tail {
     log: SharedLog,
+    repeats: RepeatIndex,
     key: u64,
     next_offset: u64,
 }
@@ -40,7 +42,8 @@ impl Tail {
         let key = stream_id.0;
         let partition = log.partition_of(Topic::CommentEvents, key);
         let next_offset = log.bounds(Topic::CommentEvents, partition).await?.end;
-        Ok(Self { log, key, next_offset })
+        let repeats = RepeatIndex::new(log.clone());
+        Ok(Self { log, repeats, key, next_offset })
     }
 
     /// Waits for the next items, at least one. Returns `None` once the log is closed.
@@ -67,7 +70,12 @@ impl Tail {
 
     async fn advance(&mut self) -> Result<TailPage, LogError> {
         let missed = self.skip_if_behind().await?;
-        let page = self.read(PAGE_RECORDS).await?;
+        let offset = self.next_offset;
+        let mut page = self.read(PAGE_RECORDS).await?;
+        if let Err(error) = self.repeats.remove_repeats(&mut page).await {
+            self.next_offset = offset;
+            return Err(error);
+        }
         let mut items = Vec::with_capacity(page.records.len() + 1);
         if missed > 0 {
             items.push(TailItem::Missed { items: missed });

@@ -26,6 +26,7 @@ mod identity;
 #[cfg(feature = "engines")]
 pub mod kafka;
 pub mod pages;
+pub mod repeats;
 mod telemetry;
 
 use std::sync::Arc;

@@ -8,9 +8,10 @@
 //! In: refs with a proposed comment id. Out: the id to use. Engine: [`redis`]. A single node needs
 //! none, because its own memory of refs is enough.
 //!
-//! Always holds: while the engine answers, everyone who reserves a ref within its lifetime receives
-//! the same id. Otherwise the proposed id is used, so that comments wait only a moment. Nothing is
-//! queued here.
+//! Always holds: while the engine answers and forgets nothing, everyone who reserves a ref within
+//! its lifetime receives the same id. Otherwise the proposed id is used, so that comments wait only
+//! a moment, and the reservation is not certain where the engine can tell. What it cannot tell is
+//! decided by the log ([`crate::daemon::engines::eventlog::repeats`]). Nothing is queued here.
 
 #[cfg(feature = "engines")]
 pub mod redis;
@@ -30,12 +31,21 @@ pub struct Proposal {
     pub comment_id: CommentId,
 }
 
+/// The id of a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reserved {
+    pub comment_id: CommentId,
+    /// False if another node may hold the ref: the engine did not answer, or has lost what it knew
+    /// less than [`crate::daemon::engines::eventlog::repeats::MAX_APART`] ago.
+    pub certain: bool,
+}
+
 /// The contract.
 #[async_trait]
 pub trait Reservations: Send + Sync + std::fmt::Debug + 'static {
     /// Returns the id of each comment, in the order of the proposals. Never fails: without the
     /// engine these are the proposed ids.
-    async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<CommentId>;
+    async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<Reserved>;
 }
 
 pub type SharedReservations = Arc<dyn Reservations>;

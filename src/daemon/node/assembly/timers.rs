@@ -13,6 +13,7 @@ use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink as _};
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
+use crate::daemon::node::disk_watch::{self, DiskWatch};
 use crate::daemon::node::log_watch::LogWatch;
 use crate::daemon::node::warm_start::tombstones::TombstoneRestorer;
 use crate::daemon::stages::broadcast::RateOverrides;
@@ -58,6 +59,14 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
         });
     }
     probes::start(base, group);
+    if base.config.engines.write_to_data_dir() {
+        let directory = base.config.node.data_dir.clone();
+        let watch = DiskWatch::new(directory, base.board.problems().clone());
+        group.spawn("disk", move |stop| {
+            let watch = watch.clone();
+            every(disk_watch::INTERVAL, stop, async move || watch.probe().await)
+        });
+    }
     start_log_watch(base, group);
     health::start(base, group);
     if let Some(log) = base.engines.embedded_log.clone() {

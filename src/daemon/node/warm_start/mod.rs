@@ -19,6 +19,7 @@ use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::eventlog::pages::pages;
+use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Record, SharedLog, Topic};
 use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
 use crate::daemon::stages::ingest::Refs;
@@ -87,6 +88,7 @@ impl WarmStart<'_> {
         let mut next = tail.start;
         let mut records = 0;
         let mut covered: AHashMap<StreamId, Seq> = AHashMap::new();
+        let mut repeats = RepeatFilter::new(self.log.clone());
         let mut pages = pin!(pages(self.log, Topic::CommentEvents, partition, tail));
         while let Some(page) = pages.try_next().await? {
             if page.from > next {
@@ -96,7 +98,8 @@ impl WarmStart<'_> {
             }
             next = page.next;
             records += page.records.len() as u64;
-            self.load_records(&page.records, start, &mut covered).await?;
+            let decoded = decode(&page.records, &mut repeats).await?;
+            self.load_records(decoded, start, &mut covered).await?;
         }
         self.extend_to(covered, end).await?;
         Ok(records)
@@ -121,23 +124,16 @@ impl WarmStart<'_> {
 
     async fn load_records(
         &mut self,
-        records: &[Record],
+        records: Vec<DecodedRecord>,
         start: u64,
         covered: &mut AHashMap<StreamId, Seq>,
     ) -> Result<(), WarmStartError> {
         let mut by_stream: AHashMap<StreamId, (Seq, Vec<RecentEvent>)> = AHashMap::new();
-        for record in records {
-            let seq = record.position.offset;
-            let event = match Event::decode(&record.payload) {
-                Ok(event) => event,
-                Err(error) => {
-                    warn!(offset = seq, %error, "record skipped");
-                    continue;
-                }
-            };
+        for DecodedRecord { seq, event, is_repeat } in records {
             let (to_seq, events) = by_stream.entry(event.stream_id()).or_default();
             *to_seq = seq;
             match event {
+                Event::CommentSubmitted(_) if is_repeat => {}
                 Event::CommentSubmitted(event) => {
                     self.refs.remember_event(&event, seq);
                     if !event.shadow {
@@ -158,6 +154,33 @@ impl WarmStart<'_> {
         }
         Ok(())
     }
+}
+
+/// A record that was decoded.
+#[derive(Debug)]
+struct DecodedRecord {
+    seq: Seq,
+    event: Event,
+    /// Whether the comment is in the log already. Only its place in the order counts.
+    is_repeat: bool,
+}
+
+async fn decode(
+    records: &[Record],
+    repeats: &mut RepeatFilter,
+) -> Result<Vec<DecodedRecord>, LogError> {
+    let mut decoded = Vec::with_capacity(records.len());
+    for record in records {
+        let seq = record.position.offset;
+        match Event::decode(&record.payload) {
+            Ok(event) => {
+                let is_repeat = repeats.is_repeated_event(record, &event).await?;
+                decoded.push(DecodedRecord { seq, event, is_repeat });
+            }
+            Err(error) => warn!(offset = seq, %error, "record skipped"),
+        }
+    }
+    Ok(decoded)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use crate::daemon::engines::comments::{
     ArchiveBatch, Archived, ArchivedComment, CommentKey, Tombstone,
 };
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
-use crate::daemon::engines::eventlog::{ConsumerGroup, Polled, Position, Record, Topic};
+use crate::daemon::engines::eventlog::repeats::RepeatFilter;
+use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, Polled, Position, Record, Topic};
 use crate::protocol::Epoch;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
 
@@ -58,32 +59,54 @@ impl Batch {
         &self.rows
     }
 
-    pub(super) fn add(&mut self, polled: Polled) {
+    /// Adds the records of a poll. Repeats of comments are counted as records and not stored.
+    pub(super) async fn add(
+        &mut self,
+        polled: Polled,
+        repeats: &mut RepeatFilter,
+    ) -> Result<(), LogError> {
+        repeats.follow_assignment(&polled);
         self.assigned.extend(polled.assigned);
-        self.add_records(&polled.records);
+        self.add_records(&polled.records, repeats).await?;
         // Another member commits these; storing their records again does no harm.
         for partition in &polled.revoked {
             self.archived.remove(partition);
             self.assigned.retain(|position| position.partition != *partition);
         }
         self.revoked.extend(polled.revoked);
+        Ok(())
     }
 
-    pub(super) fn add_records(&mut self, records: &[Record]) {
+    pub(super) async fn add_records(
+        &mut self,
+        records: &[Record],
+        repeats: &mut RepeatFilter,
+    ) -> Result<(), LogError> {
         for record in records {
             let Position { partition, offset } = record.position;
             let next = Position { partition, offset: offset + 1 };
             let begun = Archived { next, newest: None, rewound: false };
             self.archived.entry(partition).or_insert(begun).next = next;
-            self.add_record(record);
+            self.add_record(record, repeats).await?;
             self.records += 1;
         }
+        Ok(())
     }
 
-    fn add_record(&mut self, record: &Record) {
+    async fn add_record(
+        &mut self,
+        record: &Record,
+        repeats: &mut RepeatFilter,
+    ) -> Result<(), LogError> {
         match Event::decode(&record.payload) {
-            Ok(Event::CommentSubmitted(event)) => self.add_comment(event, record.position),
-            Ok(Event::CommentModerated(event)) => self.add_decision(&event),
+            Ok(event) => {
+                let is_repeat = repeats.is_repeated_event(record, &event).await?;
+                match event {
+                    Event::CommentSubmitted(_) if is_repeat => {}
+                    Event::CommentSubmitted(event) => self.add_comment(event, record.position),
+                    Event::CommentModerated(event) => self.add_decision(&event),
+                }
+            }
             Err(error) => {
                 warn!(position = ?record.position, %error, "skipped a record");
                 let letter =
@@ -91,6 +114,7 @@ impl Batch {
                 self.dead_letters.push((record.key, letter));
             }
         }
+        Ok(())
     }
 
     fn add_comment(&mut self, event: CommentSubmitted, position: Position) {

@@ -6,7 +6,8 @@
 //! Always holds: the position is committed only after the store has the batch, and writing a batch
 //! again changes nothing, so a crash at any moment loses nothing and stores nothing twice. A store
 //! that has less than the position says, because it was lost or restored from a backup, gets the
-//! rest again from the log (`rebuild.rs`). A record that cannot be decoded is skipped and never
+//! rest again from the log (`rebuild.rs`). A comment that is in the log twice is stored once
+//! ([`crate::daemon::engines::eventlog::repeats`]). A record that cannot be decoded is skipped and never
 //! blocks others.
 //!
 //! When full: one batch (`archive_batch` records) is in memory. While the store refuses it, nothing
@@ -30,6 +31,7 @@ use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::problems::Problems;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::comments::{ArchiveBatch, SharedCommentStore};
+use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{
     ConsumerGroup, LogConsumer, LogError, SharedLog, StartAt, Topic,
 };
@@ -78,9 +80,10 @@ impl Archiver {
             .consume(Topic::CommentEvents, ConsumerGroup::Archiver, StartAt::Earliest)
             .await;
         let mut consumer = joined.map_err(ArchiveError::Read)?;
+        let mut repeats = RepeatFilter::new(self.log.clone());
         let mut watch = StoreWatch::new(self.log.epoch());
         while !stop.is_cancelled() {
-            let mut batch = self.collect(&mut *consumer, &watch, &stop).await?;
+            let mut batch = self.collect(&mut *consumer, &watch, &mut repeats, &stop).await?;
             let now = self.log.epoch();
             if now != watch.epoch() {
                 return Err(ArchiveError::Replaced { before: watch.epoch(), now });
@@ -133,6 +136,7 @@ impl Archiver {
         &self,
         consumer: &mut dyn LogConsumer,
         watch: &StoreWatch,
+        repeats: &mut RepeatFilter,
         stop: &CancellationToken,
     ) -> Result<Batch, ArchiveError> {
         let mut batch = Batch::new(watch.epoch());
@@ -146,7 +150,9 @@ impl Archiver {
                 polled = consumer.poll(room.min(POLL_RECORDS), wait) => polled,
             };
             match polled {
-                Ok(polled) => batch.add(polled),
+                Ok(polled) => {
+                    batch.add(polled, repeats).await.map_err(ArchiveError::Read)?;
+                }
                 Err(LogError::Unavailable(error)) => {
                     warn!(error, "archiver waits for the event log");
                     let _ = tokio::time::timeout(RETRY.first, stop.cancelled()).await;

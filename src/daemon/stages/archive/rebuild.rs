@@ -20,6 +20,7 @@ use super::batch::Batch;
 use super::{ArchiveError, Archiver, RETRY};
 use crate::daemon::engines::comments::{ArchiveBatch, Archived, StorePositions};
 use crate::daemon::engines::eventlog::pages::pages;
+use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{Position, Topic};
 use crate::protocol::Epoch;
 use crate::protocol::admin::{BreakerState, ProblemCode};
@@ -230,12 +231,13 @@ impl Archiver {
         if !has_position && !self.write(&at(start, true), stop).await {
             return Ok(false);
         }
+        let mut repeats = RepeatFilter::new(self.log.clone());
         let mut pages = pin!(pages(&self.log, Topic::CommentEvents, partition, start..end));
         while let Some(page) = pages.try_next().await.map_err(ArchiveError::Read)? {
             for records in page.records.chunks(self.config.archive_batch.max(1)) {
                 let mut batch = Batch::new(epoch);
                 // Records that cannot be decoded became dead letters when they were first read.
-                batch.add_records(records);
+                batch.add_records(records, &mut repeats).await.map_err(ArchiveError::Read)?;
                 if stop.is_cancelled() || !self.store(&mut batch, stop).await {
                     return Ok(false);
                 }

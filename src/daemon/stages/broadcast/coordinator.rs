@@ -10,14 +10,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::lookback::comments_before;
 use super::pending::{PendingBatch, TakenBatch};
 use super::rate::RateEstimator;
-use super::repeats::RepeatFilter;
 use super::throttle::ThrottlePolicy;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::{StatusBoard, StreamGauges};
 use crate::daemon::engines::bus::{Batch, BusError, BusMessage, SharedBus};
+use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{
     ConsumerGroup, LogConsumer, LogError, Polled, Position, Record, SharedLog, StartAt, Topic,
 };
@@ -105,13 +104,14 @@ struct StreamState {
 
 impl Coordinator {
     pub fn new(parts: CoordinatorParts) -> Self {
+        let repeats = RepeatFilter::new(parts.log.clone());
         Self {
             parts,
             streams: AHashMap::new(),
             waiting: AHashSet::new(),
             started_at: AHashMap::new(),
             next: AHashMap::new(),
-            repeats: RepeatFilter::default(),
+            repeats,
         }
     }
 
@@ -165,7 +165,7 @@ impl Coordinator {
             self.started_at.insert(position.partition, position.offset);
             self.next.insert(position.partition, position.offset);
         }
-        self.load_shown_comments(&polled.assigned).await;
+        self.repeats.follow_assignment(&polled);
         for partition in polled.revoked {
             self.next.remove(&partition);
             let removed: Vec<_> = self
@@ -179,37 +179,36 @@ impl Coordinator {
         }
         for record in polled.records {
             self.next.insert(record.position.partition, record.position.offset + 1);
-            match Event::decode(&record.payload) {
-                Ok(Event::CommentSubmitted(event)) => self.add_comment(&record, &event).await?,
-                Ok(Event::CommentModerated(event)) => self.add_decision(&record, &event).await?,
-                // The archiver reads the same records and writes this one to the dead letters.
-                Err(error) => warn!(offset = record.position.offset, %error, "record skipped"),
+            let event = match Event::decode(&record.payload) {
+                Ok(event) => event,
+                Err(error) => {
+                    // The archiver reads the same records and writes this one to the dead letters.
+                    warn!(offset = record.position.offset, %error, "record skipped");
+                    continue;
+                }
+            };
+            let is_repeat = self.repeats.is_repeated_event(&record, &event).await?;
+            match event {
+                Event::CommentSubmitted(event) => {
+                    self.add_comment(&record, &event, is_repeat).await?;
+                }
+                Event::CommentModerated(event) => self.add_decision(&record, &event).await?,
             }
         }
         Ok(())
-    }
-
-    /// Remembers the comments before new partitions' offsets, which were shown already.
-    async fn load_shown_comments(&mut self, assigned: &[Position]) {
-        match comments_before(&self.parts.log, assigned).await {
-            Ok(comments) => {
-                for (event, position) in comments {
-                    self.repeats.is_repeat(&event, position.offset);
-                }
-            }
-            // A comment shown twice is better than a broadcast that stops.
-            Err(error) => warn!(%error, "earlier comments unknown; repeats may be shown twice"),
-        }
     }
 
     async fn add_comment(
         &mut self,
         record: &Record,
         event: &CommentSubmitted,
+        is_repeat: bool,
     ) -> Result<(), BroadcastError> {
         let stream_id = event.comment.stream_id;
         let seq = record.position.offset;
-        let is_repeat = self.repeats.is_repeat(event, seq);
+        if is_repeat {
+            self.parts.board.metrics().comments_repeated.inc();
+        }
         let state = self.state(stream_id, record.position);
         if is_repeat {
             state.pending.skip(seq);

@@ -12,19 +12,16 @@
 //! - Ranges of one stream join, and a range is in the cache before it is on the bus.
 //! - A deletion is published at once and is never sampled out. Its comment, if still pending, is
 //!   removed.
-//! - A comment that is in the log twice under one id is shown only at its first place, if the
-//!   repeat comes soon enough ([`repeats`]), even if another node had the partition before
-//!   ([`lookback`]).
+//! - A comment that is in the log twice is shown only at its first place
+//!   ([`crate::daemon::engines::eventlog::repeats`]).
 //! - Sampling is a pure function of comment and rate. Comments of staff are always shown.
 //!
 //! When full: nothing waits longer than one batch interval, and a batch has at most
 //! [`pending::MAX_EVENTS`]. While the bus is slow, records wait in the log.
 
 mod coordinator;
-mod lookback;
 mod pending;
 mod rate;
-mod repeats;
 #[cfg(test)]
 mod tests;
 mod throttle;

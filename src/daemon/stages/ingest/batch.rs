@@ -70,6 +70,31 @@ impl Building {
         });
     }
 
+    /// Answers comments that are in the log already, and does not append them.
+    pub(super) fn accept_known(&mut self, known: impl Fn(&RefKey) -> Option<Accepted>) {
+        let mut new_index = Vec::with_capacity(self.drafts.len());
+        let mut kept = 0;
+        let mut is_known = vec![false; self.drafts.len()];
+        for waiting in &mut self.pending {
+            let Awaited::Appended { index, .. } = &waiting.state else { continue };
+            if let Some(accepted) = waiting.key.as_ref().and_then(&known) {
+                is_known[*index] = true;
+                waiting.state = Awaited::Known(Ok(accepted));
+            }
+        }
+        for known in &is_known {
+            new_index.push(kept);
+            kept += usize::from(!known);
+        }
+        for waiting in &mut self.pending {
+            if let Awaited::Appended { index, .. } = &mut waiting.state {
+                *index = new_index[*index];
+            }
+        }
+        let mut is_known = is_known.into_iter();
+        self.drafts.retain(|_| !is_known.next().unwrap_or(false));
+    }
+
     pub(super) fn push_outcome(
         &mut self,
         submission: Submission,

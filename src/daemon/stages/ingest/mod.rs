@@ -8,8 +8,9 @@
 //! - Replies of one connection come in the order of its submissions.
 //! - A submission repeated with the same `ref` by the same user on the same stream gets the same
 //!   comment id and is appended once, also across a restart (the log is read back at start).
-//!   Repeated on another node, it may be appended once more, but under the same id as long as
-//!   [`crate::daemon::engines::reservations`] can be reached.
+//!   Repeated on another node, it gets the same id as long as
+//!   [`crate::daemon::engines::reservations`] know it or, while they are not certain, the log can be
+//!   read back. It may then be in the log twice, and every reader keeps the first.
 //! - A refused submission changes nothing.
 //!
 //! When full: the queue in front holds
@@ -19,6 +20,7 @@
 
 mod batch;
 mod comment_ids;
+mod earlier;
 mod rate_limit;
 mod refs;
 mod reserve;

@@ -55,6 +55,15 @@ impl Refs {
         self.known.insert(hash, (comment_id, seq));
     }
 
+    /// Remembers a comment read back from the log, unless its ref is known.
+    pub(super) fn remember_first(&mut self, event: &CommentSubmitted, seq: Seq) {
+        let Some(client_ref) = &event.client_ref else { return };
+        let key = (event.comment.user_id, event.comment.stream_id, client_ref.clone());
+        if self.get(&key).is_none() {
+            self.remember(&key, event.comment.comment_id, seq);
+        }
+    }
+
     /// Remembers a comment read back from the log.
     pub fn remember_event(&mut self, event: &CommentSubmitted, seq: Seq) {
         if let Some(client_ref) = &event.client_ref {

@@ -3,30 +3,42 @@
 use std::sync::Arc;
 
 use super::batch::{Awaited, Building, PendingReply};
-use crate::daemon::engines::reservations::{Proposal, SharedReservations};
+use super::refs::RefKey;
+use crate::daemon::engines::reservations::{Proposal, Reserved, SharedReservations};
 use crate::protocol::{Comment, CommentId};
 
 /// Reserves the refs of a batch in one call, and changes the ids of comments that were reserved
-/// before. Ingest waits for it, because appends must keep the order of submissions.
-pub(super) async fn reserve_ids(reservations: &SharedReservations, building: &mut Building) {
+/// before. Ingest waits for it, because appends must keep the order of submissions. Returns the refs
+/// that another node may hold nevertheless.
+pub(super) async fn reserve_ids(
+    reservations: &SharedReservations,
+    building: &mut Building,
+) -> Vec<RefKey> {
     let proposals: Vec<_> = building.pending.iter().filter_map(proposal).collect();
     if proposals.is_empty() {
-        return;
+        return Vec::new();
     }
-    let mut ids = reservations.reserve(proposals).await.into_iter();
+    let mut uncertain = Vec::new();
+    let mut reserved = reservations.reserve(proposals).await.into_iter();
     for waiting in &mut building.pending {
         if proposal(waiting).is_none() {
             continue;
         }
-        let (Some(id), Awaited::Appended { index, comment, .. }) = (ids.next(), &mut waiting.state)
+        let (Some(reserved), Awaited::Appended { index, comment, .. }) =
+            (reserved.next(), &mut waiting.state)
         else {
             continue;
         };
-        if comment.comment_id != id {
-            *comment = with_id(comment, id);
+        let Reserved { comment_id, certain } = reserved;
+        if !certain {
+            uncertain.extend(waiting.key.clone());
+        }
+        if comment.comment_id != comment_id {
+            *comment = with_id(comment, comment_id);
             building.drafts[*index].comment = comment.clone();
         }
     }
+    uncertain
 }
 
 fn proposal(waiting: &PendingReply) -> Option<Proposal> {

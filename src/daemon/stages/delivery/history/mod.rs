@@ -8,6 +8,7 @@ use ahash::AHashSet;
 use tracing::{debug, warn};
 
 use crate::daemon::engines::StoreError;
+use crate::daemon::engines::eventlog::repeats::RepeatIndex;
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::daemon::engines::recent::{RecentEvent, RecentPage, SharedRecentCache};
 use crate::protocol::events::Event;
@@ -44,13 +45,15 @@ pub enum HistoryRead {
 pub struct History {
     recent: SharedRecentCache,
     log: SharedLog,
+    repeats: RepeatIndex,
     /// Incremented whenever earlier answers become stale for new requests. Shared by all clones.
     deletions: Arc<AtomicU64>,
 }
 
 impl History {
     pub fn new(recent: SharedRecentCache, log: SharedLog) -> Self {
-        Self { recent, log, deletions: Arc::default() }
+        let repeats = RepeatIndex::new(log.clone());
+        Self { recent, log, repeats, deletions: Arc::default() }
     }
 
     /// To be called before viewers are sent a deletion, and when the node begins to follow a
@@ -64,8 +67,8 @@ impl History {
         self.deletions.load(Ordering::SeqCst)
     }
 
-    /// Reads at most one page of events after `seq`. It omits comments deleted since and comments
-    /// that only their sender may see. `covered_to` at or below `seq` means that there is nothing
+    /// Reads at most one page of events after `seq`. It omits comments deleted since, comments that
+    /// only their sender may see, and repeats of earlier comments. `covered_to` at or below `seq` means that there is nothing
     /// yet; for offsets up to `until` this is only returned if the log agrees.
     pub async fn after(
         &self,
@@ -124,7 +127,7 @@ impl History {
 
     async fn read_log(&self, stream_id: StreamId, seq: Seq) -> Result<HistoryRead, HistoryError> {
         let topic = Topic::CommentEvents;
-        let page = loop {
+        let mut page = loop {
             match self.log.read(topic, stream_id.0, seq.saturating_add(1), PAGE_EVENTS).await {
                 Err(LogError::Expired { earliest, .. }) => {
                     return Ok(HistoryRead::Expired { before: earliest });
@@ -135,6 +138,7 @@ impl History {
                 other => break other?,
             }
         };
+        self.repeats.remove_repeats(&mut page).await?;
         let events: Vec<_> = page
             .records
             .iter()

@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::batch::{AdmittedComment, Awaited, Building, PendingReply};
 use super::comment_ids::CommentIds;
+use super::earlier::EarlierComments;
 use super::rate_limit::CommentLimits;
 use super::refs::{RefKey, Refs};
 use super::reserve::reserve_ids;
@@ -29,6 +30,7 @@ use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, SharedLog, Topic};
 use crate::daemon::engines::reservations::SharedReservations;
+use crate::protocol::admin::ProblemCode;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::stream::{ModerationMode, Stream, StreamState};
@@ -36,6 +38,8 @@ use crate::protocol::{Comment, CommentId, ErrorCode};
 
 /// Batches that may wait for the log at once.
 pub(super) const MAX_IN_FLIGHT: usize = 64;
+/// The subject of the problem that appends find the disk full.
+const DISK_SUBJECT: &str = "event log";
 /// Comments per append.
 const MAX_BATCH: usize = 4096;
 
@@ -73,6 +77,7 @@ pub struct Ingest {
     last_failure: ErrorCode,
     /// Refs whose comment is in flight to the log.
     pending_refs: AHashMap<RefKey, CommentId>,
+    earlier: EarlierComments,
 }
 
 /// A batch that waits for the log.
@@ -94,7 +99,9 @@ impl Ingest {
         let limits = CommentLimits::new(parts.config.comments_per_minute.clone());
         let breaker = parts.board.add_breaker(EVENT_LOG);
         let last_failure = ErrorCode::LogUnavailable;
-        Self { parts, ids, limits, breaker, last_failure, pending_refs: AHashMap::new() }
+        let earlier = EarlierComments::new(parts.log.clone(), parts.clock.clone());
+        let pending_refs = AHashMap::new();
+        Self { parts, ids, limits, breaker, last_failure, pending_refs, earlier }
     }
 
     /// Runs until every sender of the queue is gone, or `stop` is cancelled and the queue is empty.
@@ -142,12 +149,32 @@ impl Ingest {
             return None;
         }
         if let Some(reservations) = &self.parts.reservations {
-            reserve_ids(reservations, &mut building).await;
+            let uncertain = reserve_ids(reservations, &mut building).await;
+            if !uncertain.is_empty() {
+                self.find_in_log(&uncertain, &mut building).await;
+            }
         }
-        let records: Vec<_> = building.drafts.into_iter().map(record).collect();
+        let now_ms = self.parts.clock.now_ms();
+        let records: Vec<_> =
+            building.drafts.into_iter().map(|draft| record(draft, now_ms)).collect();
         let appended =
             (!records.is_empty()).then(|| self.parts.log.append(Topic::CommentEvents, records));
         Some(InFlight { appended, pending: building.pending })
+    }
+
+    /// Answers the comments that another node has appended already with their first id.
+    async fn find_in_log(&mut self, uncertain: &[RefKey], building: &mut Building) {
+        let streams = uncertain.iter().map(|(_, stream_id, _)| *stream_id).collect();
+        self.earlier.load(streams, &mut self.parts.refs).await;
+        let mut known = AHashMap::new();
+        for key in uncertain {
+            if let Some((comment_id, seq)) = self.parts.refs.get(key) {
+                self.pending_refs.remove(key);
+                let accepted = Accepted { comment_id, seq, comment: None, shadow: false };
+                known.insert(key.clone(), accepted);
+            }
+        }
+        building.accept_known(|key| known.get(key).cloned());
     }
 
     async fn check(&mut self, submission: Submission, building: &mut Building) {
@@ -250,11 +277,21 @@ impl Ingest {
     fn answer(&mut self, outcome: Appended, pending: Vec<PendingReply>) {
         // A batch without an append says nothing about the log.
         let outcome = match outcome {
-            Some(outcome) => self.breaker.observe(outcome),
+            Some(outcome) => {
+                if outcome.is_ok() {
+                    self.parts.board.problems().clear(ProblemCode::DiskFull, DISK_SUBJECT);
+                }
+                self.breaker.observe(outcome)
+            }
             None => Ok(Vec::new()),
         };
         if let Err(error) = &outcome {
             self.last_failure = log_error(error).code;
+            if matches!(error, LogError::Full(_)) {
+                let text = "the disk of the event log is full or over a limit: comments are refused; \
+                            make space, a restart is not needed";
+                self.parts.board.problems().raise(ProblemCode::DiskFull, DISK_SUBJECT, text);
+            }
         } else {
             let appended =
                 |waiting: &&PendingReply| matches!(waiting.state, Awaited::Appended { .. });
@@ -332,10 +369,12 @@ async fn first_appended(front: Option<&mut InFlight>) -> Appended {
     }
 }
 
-fn record(draft: CommentSubmitted) -> NewRecord {
+/// Returns the record of a comment. Its time is the clock's, which `created_at` is not always: ids
+/// only grow, also after the clock was set back.
+fn record(draft: CommentSubmitted, now_ms: u64) -> NewRecord {
     NewRecord {
         key: draft.comment.stream_id.0,
-        timestamp_ms: draft.comment.created_at,
+        timestamp_ms: now_ms,
         payload: Event::CommentSubmitted(draft).encode().into(),
     }
 }

@@ -14,7 +14,7 @@ use crate::daemon::base::handoff::ConnectionId;
 use crate::daemon::base::supervise::breaker::TRIAL_INTERVAL;
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::metadata::in_memory::{InMemoryMetadata, sanction, stream};
-use crate::daemon::engines::reservations::{Proposal, Reservations};
+use crate::daemon::engines::reservations::{Proposal, Reservations, Reserved};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::{BreakerState, SanctionKind};
 use crate::protocol::{Identity, Role, StreamId, UserId};
@@ -189,13 +189,66 @@ struct FirstNames(parking_lot::Mutex<AHashMap<RefKey, CommentId>>);
 
 #[async_trait]
 impl Reservations for FirstNames {
-    async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<CommentId> {
+    async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<Reserved> {
         let mut names = self.0.lock();
         let name = |Proposal { user_id, stream_id, client_ref, comment_id }| {
             *names.entry((user_id, stream_id, client_ref)).or_insert(comment_id)
         };
-        proposals.into_iter().map(name).collect()
+        let reserved = |comment_id| Reserved { comment_id, certain: true };
+        proposals.into_iter().map(name).map(reserved).collect()
     }
+}
+
+/// Reservations that have forgotten everything; the field says whether they know that.
+#[derive(Debug)]
+struct Forgotten {
+    certain: bool,
+}
+
+#[async_trait]
+impl Reservations for Forgotten {
+    async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<Reserved> {
+        let certain = self.certain;
+        let reserved = |proposal: Proposal| Reserved { comment_id: proposal.comment_id, certain };
+        proposals.into_iter().map(reserved).collect()
+    }
+}
+
+/// Accepts a comment on one node, and the same one, between others, on a second node.
+async fn repeat_on_another_node(certain: bool) -> (Accepted, Vec<Accepted>, Vec<CommentSubmitted>) {
+    let log = InMemoryLog::new();
+    let forgotten = || Some(Arc::new(Forgotten { certain }) as SharedReservations);
+    let mut first = Stage::start_with(log.clone(), forgotten()).await;
+    let original = first.ask(submission(LIVE, "hi", Some("r"))).await.unwrap();
+    let mut second = Stage::start_with(log, forgotten()).await;
+    let batch = [Some("q"), Some("r"), None, Some("s"), Some("r")];
+    second.send(batch.map(|name| submission(LIVE, "hi", name)).into()).await;
+    let mut outcomes = Vec::new();
+    for _ in 0..batch.len() {
+        outcomes.push(second.outcome().await.unwrap());
+    }
+    let stored = second.stored().await;
+    (original, outcomes, stored)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reservation_is_read_back_from_the_log() {
+    let (original, outcomes, stored) = repeat_on_another_node(false).await;
+    for repeat in [&outcomes[1], &outcomes[4]] {
+        assert_eq!((repeat.comment_id, repeat.seq), (original.comment_id, original.seq));
+    }
+    let ids: Vec<_> = stored.iter().map(|event| event.comment.comment_id).collect();
+    let expected = [&original, &outcomes[0], &outcomes[2], &outcomes[3]];
+    assert_eq!(ids, expected.map(|accepted| accepted.comment_id), "each is appended once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unnoticed_loss_leaves_both_records_to_the_log() {
+    let (original, outcomes, stored) = repeat_on_another_node(true).await;
+    assert_ne!(outcomes[1].comment_id, original.comment_id);
+    assert_eq!(outcomes[4].comment_id, outcomes[1].comment_id, "this node remembers it");
+    let refs: Vec<_> = stored.iter().filter_map(|event| event.client_ref.as_deref()).collect();
+    assert_eq!(refs, ["r", "q", "r", "s"], "readers keep the first of them");
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
+use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{
     CommitOutcome, ConsumerGroup, LogConsumer, LogError, NewRecord, Polled, Position, Record,
     SharedLog, StartAt, Topic,
@@ -112,6 +113,7 @@ impl ModerationWorker {
             .log
             .consume(Topic::CommentEvents, ConsumerGroup::Moderator, StartAt::Earliest)
             .await?;
+        let mut repeats = RepeatFilter::new(self.log.clone());
         let mut uncommitted = Uncommitted::default();
         let mut backoff = RETRY.start();
         while !stop.is_cancelled() {
@@ -122,7 +124,10 @@ impl ModerationWorker {
             match polled {
                 Ok(polled) => {
                     backoff.reset();
-                    if !self.process(&mut *consumer, polled, &mut uncommitted, &stop).await? {
+                    let results = self.decide(&polled, &mut repeats).await?;
+                    let outputs =
+                        self.process(&mut *consumer, polled, results, &mut uncommitted, &stop);
+                    if !outputs.await? {
                         return Ok(());
                     }
                 }
@@ -141,12 +146,13 @@ impl ModerationWorker {
         self.queue_and_commit(&mut *consumer, &mut uncommitted).await
     }
 
-    /// Decides on polled records and makes the decisions durable, together with the position if no
-    /// review is pending. Returns false if stopped before that.
+    /// Makes the decisions on polled records durable, together with the position if no review is
+    /// pending. Returns false if stopped before that.
     async fn process(
         &self,
         consumer: &mut dyn LogConsumer,
         polled: Polled,
+        results: BatchResults,
         uncommitted: &mut Uncommitted,
         stop: &CancellationToken,
     ) -> Result<bool, LogError> {
@@ -154,7 +160,6 @@ impl ModerationWorker {
             // Another member has the partition now, and continues from the last commit.
             uncommitted.next.remove(partition);
         }
-        let results = self.decide(&polled.records).await;
         for record in &polled.records {
             uncommitted.next.insert(record.position.partition, record.position.offset + 1);
         }
@@ -170,22 +175,33 @@ impl ModerationWorker {
         self.append(consumer, &outputs, uncommitted, stop).await
     }
 
-    async fn decide(&self, records: &[Record]) -> BatchResults {
+    /// Checks the comments of a poll. A comment that is in the log twice is checked once.
+    async fn decide(
+        &self,
+        polled: &Polled,
+        repeats: &mut RepeatFilter,
+    ) -> Result<BatchResults, LogError> {
+        repeats.follow_assignment(polled);
         let mut results = BatchResults::default();
-        for record in records {
-            match Event::decode(&record.payload) {
-                Ok(Event::CommentSubmitted(event)) if self.needs_check(&event) => {
+        for record in &polled.records {
+            let event = match Event::decode(&record.payload) {
+                Ok(event) => event,
+                Err(error) => {
+                    results.dead_letters.push(self.dead_letter(record, &error.to_string()));
+                    continue;
+                }
+            };
+            let is_repeat = repeats.is_repeated_event(record, &event).await?;
+            match event {
+                Event::CommentSubmitted(event) if !is_repeat && self.needs_check(&event) => {
                     let subject = Subject { comment: &event.comment, role: Some(event.role) };
                     let verdict = self.pipeline.check(&subject).await;
                     self.record_verdict(&event.comment, &verdict, &mut results);
                 }
-                Ok(_) => {}
-                Err(error) => {
-                    results.dead_letters.push(self.dead_letter(record, &error.to_string()));
-                }
+                Event::CommentSubmitted(_) | Event::CommentModerated(_) => {}
             }
         }
-        results
+        Ok(results)
     }
 
     /// Returns whether the worker has to check this comment. Even a stream in synchronous mode may
