@@ -142,3 +142,53 @@ async fn check_names_the_wrong_setting() {
         assert!(text.contains(setting), "{from} -> {to} does not name {setting}: {text}");
     }
 }
+
+/// One comment is sent to an edge, and again to another edge, as when the first edge was killed
+/// between the append and the ack.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn a_comment_sent_again_is_kept_once_whatever_redis_forgets() {
+    let shape = Shape { comments: "postgres", ..Shape::default() };
+    let nodes = [
+        ("edge-1", "edge"),
+        ("edge-2", "edge"),
+        ("worker", "coordinator\", \"archiver\", \"moderator"),
+    ];
+    let cluster = Cluster::start_nodes("again", shape, &nodes);
+    let mut viewers = Vec::new();
+    for edge in ["edge-1", "edge-2"] {
+        viewers.push((edge, cluster.node(edge).watch().await));
+    }
+    let start = viewers[0].1.position;
+    let mut first = cluster.node("edge-1").join(7, "ann").await;
+    let mut second = cluster.node("edge-2").join(7, "ann").await;
+    // Redis has lost everything, and says so: the second edge reads the log.
+    let sent = first.comment_as("lost", "r1").await;
+    cluster.forget_in_redis("*");
+    assert_eq!(second.comment_as("lost", "r1").await, sent, "the first id and seq");
+    // Redis has lost only the reservation, and nobody knows: both records are in the log.
+    cluster.age_reservations();
+    let sent = first.comment_as("forgotten", "r2").await;
+    assert_eq!(cluster.forget_in_redis("ref:*"), 1, "the reservation of r2");
+    assert_ne!(second.comment_as("forgotten", "r2").await.0, sent.0, "the log has it twice");
+    let (_, last) = first.comment_as("after", "r3").await;
+    let expected = ["lost", "forgotten", "after"];
+    for (edge, viewer) in &mut viewers {
+        viewer.until_seq(last).await;
+        assert_eq!(viewer.texts(), expected, "viewer of {edge}");
+    }
+    // Without the recent cache, a returning viewer is served from the log.
+    cluster.forget_in_redis("recent:stream:*");
+    for edge in ["edge-1", "edge-2"] {
+        let mut back = cluster.node(edge).resume(start).await;
+        back.until_seq(last).await;
+        assert_eq!(back.texts(), expected, "returning viewer of {edge}");
+    }
+    let caught_up = |top: &live_comments::protocol::admin::TopSnapshot| {
+        !top.lag.is_empty() && top.lag.iter().all(|lag| lag.lag == 0)
+    };
+    cluster.until_top("edge-1", "consumers catch up", PATIENCE, caught_up).await;
+    let stored = support::history(cluster.node("edge-1"), support::STREAM).await;
+    let stored: Vec<_> = stored.iter().map(|comment| &*comment.message).collect();
+    assert_eq!(stored, expected, "history");
+}

@@ -13,7 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
-use live_comments::protocol::{CommentId, ServerMessage};
+use live_comments::daemon::base::clock::SystemClock;
+use live_comments::daemon::base::config::EventLogConfig;
+use live_comments::daemon::engines::eventlog::embedded::EmbeddedLog;
+use live_comments::daemon::engines::eventlog::{EventLog as _, NewRecord, Topic};
+use live_comments::protocol::events::{CommentSubmitted, Event};
+use live_comments::protocol::{Comment, CommentId, ServerMessage};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -233,4 +238,49 @@ async fn clean_shutdown_asks_viewers_to_reconnect() {
     let (_, seq) = daemon.join(43, "bob").await.comment("after").await;
     back.until_seq(seq).await;
     assert_eq!(back.texts(), ["after"]);
+}
+
+/// Appends the last comment of a stopped daemon once more, under another id, as another node does
+/// that does not know the first record.
+async fn append_again(stopped: &StoppedDaemon) {
+    let config = EventLogConfig::default();
+    let log = EmbeddedLog::open(&stopped.data_dir().join("log"), &config, Arc::new(SystemClock));
+    let log = log.unwrap();
+    let end = log.bounds(Topic::CommentEvents, 0).await.unwrap().end;
+    let page = log.read_partition(Topic::CommentEvents, 0, end - 1, 1).await.unwrap();
+    let record = &page.records[0];
+    let Ok(Event::CommentSubmitted(event)) = Event::decode(&record.payload) else {
+        panic!("a comment is the last record")
+    };
+    let comment_id = CommentId(uuid::Uuid::from_u128(event.comment.comment_id.0.as_u128() + 1));
+    let comment = Arc::new(Comment { comment_id, ..(*event.comment).clone() });
+    let again = Event::CommentSubmitted(CommentSubmitted { comment, ..event });
+    let record = NewRecord {
+        key: record.key,
+        timestamp_ms: record.timestamp_ms + 1_000,
+        payload: again.encode().into(),
+    };
+    log.append(Topic::CommentEvents, vec![record]).await.unwrap();
+    log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn record_repeated_in_the_log_is_kept_once() {
+    let daemon = Daemon::start("");
+    let start = daemon.watch().await.position;
+    let first = daemon.join(42, "ann").await.comment_as("once", "my-ref").await;
+    let stopped = daemon.terminate();
+    append_again(&stopped).await;
+    let daemon = stopped.restart();
+    let mut sender = daemon.join(42, "ann").await;
+    assert_eq!(sender.comment_as("once", "my-ref").await, first, "the first of both");
+    let (_, last) = sender.comment_as("after", "other").await;
+    assert_eq!(last, first.1 + 2, "the log has both records");
+    let mut viewer = daemon.resume(start).await;
+    viewer.until_seq(last).await;
+    assert_eq!(viewer.texts(), ["once", "after"]);
+    archived(&daemon).await;
+    let stored = history(&daemon, STREAM).await;
+    let stored: Vec<_> = stored.iter().map(|comment| &*comment.message).collect();
+    assert_eq!(stored, ["once", "after"]);
 }

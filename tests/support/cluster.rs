@@ -120,6 +120,36 @@ pub const NODES: [(&str, &str); 6] = [
 ];
 
 impl Cluster {
+    /// Deletes keys of this cluster in Redis, by pattern. Returns their number.
+    pub fn forget_in_redis(&self, pattern: &str) -> usize {
+        let forget = |mut connection: redis::Connection| {
+            let pattern = format!("{}:{pattern}", self.name);
+            let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query(&mut connection).unwrap();
+            for key in &keys {
+                redis::cmd("DEL").arg(key).exec(&mut connection).unwrap();
+            }
+            keys.len()
+        };
+        self.redis().map(forget).sum()
+    }
+
+    /// Makes the reservations in Redis look as if they had been complete for days.
+    pub fn age_reservations(&self) {
+        let lifetime_ms = 20_u64 * 24 * 3600 * 1000;
+        for mut connection in self.redis() {
+            let key = format!("{}:refs", self.name);
+            let mut set = redis::cmd("SET");
+            set.arg(key).arg(1).arg("PX").arg(lifetime_ms).exec(&mut connection).unwrap();
+        }
+    }
+
+    fn redis(&self) -> impl Iterator<Item = redis::Connection> {
+        (1..=3).map(|n| {
+            let url = format!("redis://127.0.0.1:{}", first_port() + n);
+            redis::Client::open(url).unwrap().get_connection().unwrap()
+        })
+    }
+
     /// Starts all of [`NODES`]. Each is ready when this returns.
     pub fn start(name: &str, shape: Shape) -> Self {
         Self::start_nodes(name, shape, &NODES)

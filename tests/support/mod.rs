@@ -6,7 +6,7 @@
 // Each test file uses only a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -49,23 +49,36 @@ impl Daemon {
 
     fn start_in(directory: Arc<TempDir>, config: &str, address: Option<SocketAddr>) -> Self {
         let file = directory.path().join("lcd.toml");
-        std::fs::write(&file, config).unwrap();
         let listen = address.unwrap_or_else(free_address).to_string();
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(directory.path().join("lcd.log"))
             .unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lcd"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lcd"));
+        command
             .arg("--config")
             .arg(&file)
             .arg("--data-dir")
             .arg(directory.path().join("data"))
             .args(["--listen", &listen])
+            .stderr(log);
+        Self::start_command(directory, config, command)
+    }
+
+    /// Starts a daemon with its settings and data in a directory.
+    pub fn start_on(directory: Arc<TempDir>, config: &str) -> Self {
+        Self::start_in(directory, config, None)
+    }
+
+    /// Runs a command that starts a daemon with the settings in `lcd.toml` and the data in `data`
+    /// of a directory.
+    pub fn start_command(directory: Arc<TempDir>, config: &str, mut command: Command) -> Self {
+        std::fs::write(directory.path().join("lcd.toml"), config).unwrap();
+        let mut child = command
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log)
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -116,6 +129,11 @@ impl Daemon {
     /// Returns whether it is still running.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Takes the pipe of its log, if the command made one.
+    pub fn take_stderr(&mut self) -> Option<std::process::ChildStderr> {
+        self.child.stderr.take()
     }
 
     pub fn pid(&self) -> u32 {
@@ -203,9 +221,58 @@ impl Drop for Daemon {
     }
 }
 
+/// A file system of its own, which a test may fill. It is unmounted on drop.
+pub struct SmallDisk {
+    directory: TempDir,
+}
+
+impl SmallDisk {
+    pub fn mount(mebibytes: u32) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let size = format!("size={mebibytes}m");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(directory.path())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&mount.stderr);
+        assert!(mount.status.success(), "mounting a tmpfs needs root: {errors}");
+        Self { directory }
+    }
+
+    /// Returns a directory on it for a daemon.
+    pub fn for_daemon(&self) -> Arc<TempDir> {
+        Arc::new(tempfile::tempdir_in(self.directory.path()).unwrap())
+    }
+
+    /// Writes until nothing fits any more.
+    pub fn fill(&self) {
+        let mut file = std::fs::File::create(self.filler()).unwrap();
+        for bytes in [1 << 16, 1 << 12, 1] {
+            while file.write_all(&vec![0; bytes]).is_ok() {}
+        }
+    }
+
+    /// Makes the space free again.
+    pub fn empty(&self) {
+        std::fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.directory.path().join("filler")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Files that are still open keep the disk until they are closed.
+        let _ = Command::new("umount").arg("--lazy").arg(self.directory.path()).output();
+    }
+}
+
 /// Returns an address to listen on below the range of ephemeral ports, so that no outgoing
 /// connection can take the port of a stopped daemon before it starts again.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         // Each test process begins at another port.

@@ -87,9 +87,9 @@ struct Findings {
 
 fn probe(directory: &Path) -> Findings {
     let low = statvfs(directory).ok().and_then(|disk| {
-        let block = u64::from(disk.fragment_size());
-        let total = u64::from(disk.blocks()).saturating_mul(block);
-        let free = u64::from(disk.blocks_available()).saturating_mul(block);
+        let block = disk.fragment_size();
+        let total = disk.blocks().saturating_mul(block);
+        let free = disk.blocks_available().saturating_mul(block);
         let threshold = LOW_BYTES.min(total / LOW_SHARE);
         (free < threshold).then_some(threshold)
     });

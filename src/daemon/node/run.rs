@@ -19,6 +19,7 @@ use super::identity::ClaimedIdentity;
 use super::preflight;
 use super::shutdown::RunningNode;
 use super::systemd::{notify, reload, start_watchdog};
+use crate::daemon::base::clock::{SharedClock, SystemClock};
 use crate::daemon::base::config::{Config, ShutdownConfig};
 use crate::daemon::base::status::StatusBoard;
 use crate::net::backoff::BackoffBounds;
@@ -57,7 +58,19 @@ pub async fn termination() {
 /// # Errors
 /// [`InvalidConfiguration`](super::InvalidConfiguration), another reason why it could not start, or
 /// the failure of an essential task.
-pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    run_with_clock(config, Arc::new(SystemClock), stop).await
+}
+
+/// Like [`run`], with another clock than the system's.
+///
+/// # Errors
+/// Like [`run`].
+pub async fn run_with_clock(
+    mut config: Config,
+    clock: SharedClock,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     first_start::fit_connections_to_file_limit(&mut config.gateway.max_connections);
     turn_file_size_signal_into_error()?;
     let mut hangups = hangups()?;
@@ -66,7 +79,7 @@ pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::
     let claimed = ClaimedIdentity::claim(&config)?;
     tokio::pin!(stop);
     let board = StatusBoard::default();
-    let mut assembled = Assembled::new(&config, &board, &claimed).await?;
+    let mut assembled = Assembled::new(&config, &clock, &board, &claimed).await?;
     // Text on standard output means "ready", for people and for scripts.
     let mut greeting = Some(first_start::greeting(&config, assembled.node.address()));
     // A node that is built again keeps its address, also if it did not choose it.
@@ -92,7 +105,7 @@ pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> anyhow::
             ShutdownConfig { reconnect_jitter: REOPEN_JITTER, ..config.shutdown.clone() };
         running.drain(&shutdown).await;
         tokio::select! {
-            again = assemble_again(&config, &board, &claimed) => assembled = again,
+            again = assemble_again(&config, &clock, &board, &claimed) => assembled = again,
             () = &mut stop => return Ok(()),
         }
     }
@@ -107,6 +120,7 @@ struct Assembled {
 impl Assembled {
     async fn new(
         config: &Config,
+        clock: &SharedClock,
         board: &StatusBoard,
         claimed: &ClaimedIdentity,
     ) -> anyhow::Result<Self> {
@@ -114,7 +128,8 @@ impl Assembled {
         let config = Arc::new(config.clone());
         // Counters and problems continue, everything else begins again.
         let board = board.successor();
-        let node = Node::assemble(config, board, &claimed.identity, report).await?;
+        let node =
+            Node::assemble(config, clock.clone(), board, &claimed.identity, report).await?;
         Ok(Self { node, fatal })
     }
 }
@@ -122,12 +137,13 @@ impl Assembled {
 /// Builds the node, and tries again until that succeeds.
 async fn assemble_again(
     config: &Config,
+    clock: &SharedClock,
     board: &StatusBoard,
     claimed: &ClaimedIdentity,
 ) -> Assembled {
     let mut backoff = REOPEN_PAUSES.start();
     loop {
-        match Assembled::new(config, board, claimed).await {
+        match Assembled::new(config, clock, board, claimed).await {
             Ok(assembled) => return assembled,
             Err(error) => warn!(error = format!("{error:#}"), "cannot start again yet; retrying"),
         }

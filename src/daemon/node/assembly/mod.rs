@@ -26,7 +26,7 @@ use self::edge::{Edge, EdgeTasks};
 use super::first_start;
 use super::shutdown::{RunningNode, TaskGroups};
 use super::warm_start::WarmStart;
-use crate::daemon::base::clock::{SharedClock, SystemClock};
+use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{Config, NodeRole, RecentEngine};
 use crate::daemon::base::handoff::{NoViewers, ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
@@ -82,10 +82,10 @@ impl NodeBase {
     /// Opens the engines and loads the directories.
     async fn open(
         config: Arc<Config>,
+        clock: SharedClock,
         board: StatusBoard,
         identity: &NodeIdentity,
     ) -> anyhow::Result<Self> {
-        let clock: SharedClock = Arc::new(SystemClock);
         board.set_essential(health::essential(&config.node.roles));
         let engines = Engines::open(&config, &clock, &board, identity).await?;
         first_start::create_first_stream(&engines.metadata, clock.now_ms()).await?;
@@ -226,13 +226,14 @@ impl Node {
     /// `fatal`.
     pub(super) async fn assemble(
         config: Arc<Config>,
+        clock: SharedClock,
         board: StatusBoard,
         identity: &NodeIdentity,
         fatal: mpsc::Sender<String>,
     ) -> anyhow::Result<Self> {
         let tasks = TaskGroups::default();
         let secret = load_signing_secret(&config)?;
-        let base = NodeBase::open(config.clone(), board, identity).await?;
+        let base = NodeBase::open(config.clone(), clock, board, identity).await?;
         let verifier = Verifier::new(&config.auth, Some(secret.as_bytes()), base.clock.clone())?;
         let refs = base.warm_start().await?;
         let consumers = Consumers::build(&base);
