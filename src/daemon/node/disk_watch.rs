@@ -6,7 +6,7 @@
 //! Always holds: one probe at a time, off the runtime's threads. A probe leaves no file behind.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,9 +55,18 @@ impl DiskWatch {
         match &findings.write {
             Ok(()) => problems.clear(ProblemCode::DiskFull, &subject),
             Err(error) => {
+                let is_full = matches!(
+                    error.kind(),
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+                );
+                let what = if is_full {
+                    format!("the disk of {subject} is full")
+                } else {
+                    format!("cannot write to {subject}: {error}")
+                };
                 let text = format!(
-                    "cannot write to {subject}: {error}; comments, bans and tokens are refused; \
-                     make space on this disk, a restart is not needed"
+                    "{what}; comments, bans and tokens are refused; make space or repair the \
+                     disk, a restart is not needed"
                 );
                 problems.raise(ProblemCode::DiskFull, &subject, text);
             }

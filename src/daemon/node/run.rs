@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{self, SignalKind};
@@ -185,6 +186,13 @@ async fn next_hangup(hangups: &mut Option<unix::Signal>) {
     }
 }
 
+async fn finished(reloading: &mut Option<BoxFuture<'static, ()>>) {
+    match reloading {
+        Some(reloading) => reloading.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The reason why a node no longer runs.
 enum End {
     Stop(anyhow::Result<()>),
@@ -200,12 +208,17 @@ async fn wait(
     running: &RunningNode,
 ) -> End {
     let mut replaced = running.log.replaced();
+    // A reload reads files, and a disk may hang: the end must not wait for it.
+    let mut reloading: Option<BoxFuture<'static, ()>> = None;
     loop {
         tokio::select! {
             () = &mut stop => return End::Stop(Ok(())),
             Some(reason) = fatal.recv() => return End::Stop(Err(anyhow::anyhow!(reason))),
             () = &mut replaced => return End::LogReplaced,
-            () = next_hangup(hangups) => reload(running.certificate.clone()).await,
+            () = next_hangup(hangups), if reloading.is_none() => {
+                reloading = Some(Box::pin(reload(running.certificate.clone())));
+            }
+            () = finished(&mut reloading) => reloading = None,
         }
     }
 }

@@ -141,6 +141,7 @@ impl ClusterView {
                 0 => String::new(),
                 _ => format!("{}: ", report.node.node),
             };
+            sentences.extend(report.problems.iter().map(|known| format!("{node}{}", known.text)));
             let failing = |breaker: &&BreakerStatus| breaker.state != BreakerState::Closed;
             for breaker in report.breakers.iter().filter(failing) {
                 let error = breaker.last_error.as_deref().unwrap_or_default();
@@ -149,7 +150,6 @@ impl ClusterView {
                 sentences
                     .push(format!("{node}{dependency} has been down for {seconds} s: {error}"));
             }
-            sentences.extend(report.problems.iter().map(|known| format!("{node}{}", known.text)));
         }
         sentences
     }

@@ -144,6 +144,9 @@ impl AdminParts {
         } else if !self.board.is_ready() {
             warnings.push("this node is not ready yet".to_owned());
         }
+        // A full disk, for example, explains most of what follows.
+        let view = self.cluster().await;
+        warnings.extend(view.problems());
         if self.is_refusing_viewers() {
             let refused = self.board.metrics().connections_refused.totals();
             let count = refused.get(ErrorCode::ConnectionRate.as_str()).copied().unwrap_or(0);
@@ -166,8 +169,6 @@ impl AdminParts {
                 )),
             }
         }
-        let view = self.cluster().await;
-        warnings.extend(view.problems());
         for node in &view.unreachable {
             warnings.push(format!("no report from node {node}"));
         }

@@ -145,6 +145,16 @@ impl Drop for PolledProducer {
     }
 }
 
+/// Sets how many brokers have a record when it is acknowledged: the leader at once, or all that are
+/// in sync. Idempotence includes `acks=all` and sends again without duplicates.
+pub(super) fn set_acks(client_config: &mut ClientConfig, guarantee: Guarantee) {
+    if guarantee == Guarantee::AtMostOnce {
+        client_config.set("acks", "1").set("retries", "0");
+    } else {
+        client_config.set("acks", "all").set("enable.idempotence", "true");
+    }
+}
+
 pub(super) struct DirectAppender {
     /// Dropped before the client, because the opaques of its records return to it.
     sender: Arc<BatchSender>,
@@ -161,11 +171,7 @@ impl DirectAppender {
         health: Arc<Health>,
     ) -> Result<Self, LogError> {
         let max_pending_bytes = config.max_pending_bytes.as_u64();
-        if config.guarantee == Guarantee::AtMostOnce {
-            client_config.set("acks", "1").set("retries", "0");
-        } else {
-            client_config.set("enable.idempotence", "true");
-        }
+        set_acks(&mut client_config, config.guarantee);
         let client = Client::from_config_and_context(&client_config, DeliveryContext { health })
             .map_err(|error| unavailable("creating a producer", &error))?;
         let producer = PolledProducer::start(client)?;

@@ -6,6 +6,7 @@ mod groups;
 mod opening;
 mod outage;
 mod replaced;
+mod topic_settings;
 mod transactions;
 
 use std::time::Duration;
