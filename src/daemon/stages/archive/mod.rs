@@ -7,8 +7,8 @@
 //! again changes nothing, so a crash at any moment loses nothing and stores nothing twice. A store
 //! that has less than the position says, because it was lost or restored from a backup, gets the
 //! rest again from the log (`rebuild.rs`). A comment that is in the log twice is stored once
-//! ([`crate::daemon::engines::eventlog::repeats`]). A record that cannot be decoded is skipped and never
-//! blocks others.
+//! ([`crate::daemon::engines::eventlog::repeats`]). A record that cannot be decoded is skipped and
+//! never blocks others.
 //!
 //! When full: one batch (`archive_batch` records) is in memory. While the store refuses it, nothing
 //! more is read, and the log keeps the rest.

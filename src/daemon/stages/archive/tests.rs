@@ -348,3 +348,26 @@ async fn records_that_nobody_has_are_told() {
     assert!(told[1].1.contains("partition 0: offsets 0 to 99"), "{}", told[1].1);
     assert_eq!(test.store.written().len(), 50);
 }
+
+#[tokio::test(start_paused = true)]
+async fn comment_that_is_in_the_log_twice_is_stored_once() {
+    let sent = |number: u64, client_ref: &str| {
+        let Ok(Event::CommentSubmitted(event)) = Event::decode(&submitted(number)) else {
+            panic!()
+        };
+        let client_ref = Some(client_ref.into());
+        Event::CommentSubmitted(CommentSubmitted { client_ref, ..event }).encode()
+    };
+    let test = setup();
+    test.append([sent(1, "a"), sent(2, "b"), sent(4, "a"), sent(2, "b")]).await;
+    let first = test.start();
+    test.committed_to(4).await;
+    assert_eq!(test.store.seqs_written(), [0, 1], "under another id or the same");
+    test.stop.cancel();
+    first.await.unwrap().unwrap();
+    // Another archiver continues in the middle.
+    test.append([sent(5, "b"), sent(6, "c")]).await;
+    tokio::spawn(test.archiver.clone().run(CancellationToken::new()));
+    test.committed_to(6).await;
+    assert_eq!(test.store.seqs_written(), [0, 1, 5]);
+}

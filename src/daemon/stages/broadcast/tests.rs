@@ -406,10 +406,13 @@ async fn streams_do_not_wait_for_each_other() {
     task.await.unwrap().unwrap();
 }
 
-/// A comment that its sender sends again until it is acknowledged.
-fn sent_with_ref(number: u64) -> NewRecord {
+/// A comment that its sender sends again until it is acknowledged, under an id made of `number`.
+fn sent_with_ref(client_ref: &str, number: u64) -> NewRecord {
     let event = submitted(STREAM, number, Role::Viewer, false);
-    record(&Event::CommentSubmitted(CommentSubmitted { client_ref: Some("r".into()), ..event }))
+    record(&Event::CommentSubmitted(CommentSubmitted {
+        client_ref: Some(client_ref.into()),
+        ..event
+    }))
 }
 
 #[tokio::test(start_paused = true)]
@@ -418,15 +421,17 @@ async fn repeat_after_a_take_over_is_not_shown() {
         journal.batches().iter().flat_map(|batch| &batch.comments).map(|shown| shown.seq).collect()
     };
     let first = Stage::start();
-    let sent = vec![sent_with_ref(1), sent_with_ref(2)];
+    let sent = vec![sent_with_ref("a", 1), sent_with_ref("b", 2)];
     first.log.append(Topic::CommentEvents, sent).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (log, journal) = first.stop().await;
     assert_eq!(shown(&journal), [1, 2]);
 
-    log.append(Topic::CommentEvents, vec![sent_with_ref(2), sent_with_ref(3)]).await.unwrap();
+    // Again under the same id, and under one that another node has given it.
+    let again = vec![sent_with_ref("b", 2), sent_with_ref("a", 7), sent_with_ref("c", 3)];
+    log.append(Topic::CommentEvents, again).await.unwrap();
     let second = Stage::start_on(log);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (_, journal) = second.stop().await;
-    assert_eq!(shown(&journal), [4]);
+    assert_eq!(shown(&journal), [5]);
 }

@@ -186,7 +186,7 @@ async fn read_back(
     let current = rule.block_of(range.end);
     let current_start = current * rule.block_offsets;
     let oldest = current.saturating_sub(rule.max_blocks) * rule.block_offsets;
-    let oldest = oldest.max(range.start).max(1);
+    let oldest = oldest.max(range.start);
     let step = (PAGE_RECORDS as u64).next_multiple_of(rule.block_offsets);
     let mut steps: Vec<Vec<Record>> = Vec::new();
     let mut end = range.end;

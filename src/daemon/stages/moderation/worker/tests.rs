@@ -279,3 +279,17 @@ async fn a_crash_before_the_commit_repeats_the_decision() {
     assert_eq!(moderated(&again.log, Topic::CommentEvents).len(), 2);
     assert_eq!(again.store.reviews().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn comment_that_is_in_the_log_twice_is_checked_once() {
+    let bench = bench().await;
+    let sent = |text: &str| {
+        let with_ref = |event: &mut CommentSubmitted| event.client_ref = Some("r".into());
+        bench.submit_with(comment(1, 5, text), with_ref)
+    };
+    let first = sent("badword");
+    sent("badword again, under another id");
+    bench.run_until_idle().await;
+    assert_eq!(bench.deleted(), ids(&[first]), "nobody was shown the other");
+    assert_eq!(bench.metrics.moderation_checked.get(), 1);
+}
