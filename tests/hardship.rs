@@ -1,25 +1,40 @@
-//! A daemon on a bad day: its disk is full, or hangs. Acknowledged comments stay, operators are
-//! told, and it drains in the end.
+//! A daemon on a bad day: its disk is full or hangs, nobody reads its log, its admin socket is
+//! deleted, and its clock jumps. Acknowledged comments stay, operators are told, and it drains in
+//! the end.
 
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
+use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use live_comments::client::viewer::ViewerOptions;
+use live_comments::daemon::base::clock::{Clock, SystemClock};
+use live_comments::daemon::base::config::{self, Overrides};
+use live_comments::daemon::base::log_output::Log;
+use live_comments::daemon::node::{process, run};
 use live_comments::protocol::admin::{Outcome, SanctionRequest, Status, UserRef};
 use live_comments::protocol::{CommentId, ErrorCode, ServerMessage};
 use nix::sys::signal::Signal;
-use support::{Daemon, PATIENCE, STREAM, SmallDisk, Viewer, archived, comment, history};
+use parking_lot::Mutex;
+use support::{
+    Daemon, PATIENCE, STREAM, SmallDisk, Viewer, archived, comment, free_address, history,
+};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// Nothing is sampled out. Small segments, so that the log needs little of a small disk.
 const CONFIG: &str = "broadcast.throttle = [{ from_per_second = 0.0, sample_rate = 1.0 }]\n\
                       eventlog.segment_bytes = \"1 MiB\"\n";
 /// Time within which operators are told.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
+const SENDERS: u64 = 4;
 
 /// Waits until a condition holds.
 async fn until(what: &str, patience: Duration, mut holds: impl AsyncFnMut() -> bool) {
@@ -164,4 +179,187 @@ async fn a_hanging_reload_does_not_keep_the_daemon_alive() {
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(1), "{took:?}: it waits for tasks as long as it may");
     assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+/// A clock that a test sets: the system's, and an offset that is read from a file.
+#[derive(Debug)]
+struct JumpingClock {
+    offset: PathBuf,
+    last_s: std::sync::atomic::AtomicI64,
+}
+
+impl Clock for JumpingClock {
+    fn now(&self) -> Duration {
+        use std::sync::atomic::Ordering;
+        let read = std::fs::read_to_string(&self.offset).ok();
+        if let Some(offset_s) = read.and_then(|text| text.trim().parse().ok()) {
+            self.last_s.store(offset_s, Ordering::Relaxed);
+        }
+        let offset_s = self.last_s.load(Ordering::Relaxed);
+        let offset = Duration::from_secs(offset_s.unsigned_abs());
+        if offset_s < 0 { SystemClock.now() - offset } else { SystemClock.now() + offset }
+    }
+}
+
+/// Runs the daemon in a process of its own, as `lcd` does, on a [`JumpingClock`].
+#[test]
+#[ignore = "is started by another test"]
+fn child_daemon_with_a_clock() {
+    let Some(directory) = std::env::var_os("TEST_DIRECTORY") else { return };
+    let directory = Path::new(&directory);
+    let listen = std::env::var("TEST_LISTEN").unwrap().parse().unwrap();
+    let offset = PathBuf::from(std::env::var_os("TEST_CLOCK").unwrap());
+    let _log = Log::start("info");
+    let overrides = Overrides {
+        listen: Some(listen),
+        data_dir: Some(directory.join("data")),
+        ..Overrides::default()
+    };
+    let config = config::load(Some(&directory.join("lcd.toml")), overrides).unwrap();
+    let force_after = config.shutdown.force_after;
+    let clock = Arc::new(JumpingClock { offset, last_s: 0.into() });
+    let node = run::run_with_clock(config, clock, run::termination());
+    process::run_to_end(node, force_after).unwrap();
+}
+
+/// The comments that were acknowledged, and what was refused.
+#[derive(Debug, Default)]
+struct Sent {
+    acked: Vec<(u64, CommentId, String)>,
+    refused: usize,
+}
+
+/// Sends comments one after another, and each again until it is acknowledged.
+async fn send(options: ViewerOptions, user: u64, sent: Arc<Mutex<Sent>>, stop: CancellationToken) {
+    let mut sender = Viewer::join(options).await;
+    let mut number = 0;
+    while !stop.is_cancelled() {
+        number += 1;
+        let text = format!("{user} says {number}");
+        loop {
+            match try_comment(&mut sender, &text, &format!("r{number}")).await {
+                Ok((comment_id, seq)) => {
+                    sent.lock().acked.push((seq, comment_id, text));
+                    break;
+                }
+                Err(code) => {
+                    assert!(code.retry(), "{code}");
+                    sent.lock().refused += 1;
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+struct Load {
+    sent: Arc<Mutex<Sent>>,
+    senders: JoinSet<()>,
+    viewers: JoinSet<Viewer>,
+    stop: CancellationToken,
+}
+
+impl Load {
+    async fn start(daemon: &Daemon) -> Self {
+        let mut viewers = JoinSet::new();
+        for _ in 0..2 {
+            let mut viewer = daemon.watch().await;
+            viewers.spawn(async move {
+                while viewer.next().await.is_ok() {}
+                viewer
+            });
+        }
+        let (sent, stop) = (Arc::<Mutex<Sent>>::default(), CancellationToken::new());
+        let mut senders = JoinSet::new();
+        for user in 1..=SENDERS {
+            let token = daemon.token_with(user, &format!("user {user}"), |claims| {
+                claims.comments_per_minute = Some(0);
+                // Valid whatever the daemon's clock says.
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+                claims.iat = now - 24 * 3600;
+                claims.exp = now + 24 * 3600;
+            });
+            let options = ViewerOptions { token: Some(token.into()), ..daemon.options() };
+            senders.spawn(send(options, user, sent.clone(), stop.clone()));
+        }
+        Self { sent, senders, viewers, stop }
+    }
+
+    /// Waits until many more comments were acknowledged.
+    async fn goes_on(&self, what: &str) {
+        let before = self.sent.lock().acked.len();
+        let more = async || self.sent.lock().acked.len() > before + 100;
+        until(&format!("comments are acknowledged {what}"), PATIENCE, more).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "mounts a tmpfs: needs root"]
+async fn nothing_acknowledged_is_lost_on_a_bad_day() {
+    let disk = SmallDisk::mount(64);
+    let directory = disk.for_daemon();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let clock = elsewhere.path().join("clock");
+    let set_clock = |hours: i64| {
+        let new = clock.with_extension("new");
+        std::fs::write(&new, (hours * 3600).to_string()).unwrap();
+        std::fs::rename(&new, &clock).unwrap();
+    };
+    set_clock(0);
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["child_daemon_with_a_clock", "--exact", "--ignored", "--nocapture"])
+        .env("TEST_DIRECTORY", directory.path())
+        .env("TEST_LISTEN", free_address().to_string())
+        .env("TEST_CLOCK", &clock)
+        .stderr(Stdio::piped());
+    let mut daemon = Daemon::start_command(directory, CONFIG, command);
+    let mut log = daemon.take_stderr().unwrap();
+    let mut load = Load::start(&daemon).await;
+    load.goes_on("at first").await;
+
+    // Whoever reads its log goes away, as a log collector that is restarted.
+    let mut some = [0; 16];
+    let _ = log.read(&mut some).unwrap();
+    drop(log);
+    set_clock(3);
+    load.goes_on("with the clock three hours ahead").await;
+    disk.fill();
+    until("comments are refused", PATIENCE, async || load.sent.lock().refused > 0).await;
+    until("status names it", TOLD_WITHIN, async || disk_is_full(&daemon).await).await;
+    disk.empty();
+    load.goes_on("when there is space again").await;
+    set_clock(-3);
+    load.goes_on("with the clock three hours behind").await;
+    std::fs::remove_file(daemon.socket()).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let answers = async || daemon.admin().get::<Status>("/v1/status").await.is_ok();
+    until("the admin socket is made again", PATIENCE, answers).await;
+    until("the problem is solved", TOLD_WITHIN, async || !disk_is_full(&daemon).await).await;
+    set_clock(0);
+    load.goes_on("with the right clock").await;
+
+    load.stop.cancel();
+    while let Some(sender) = load.senders.join_next().await {
+        sender.unwrap();
+    }
+    // SIGTERM drains, within the deadline.
+    let began = Instant::now();
+    let stopped = tokio::task::block_in_place(|| daemon.terminate());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let mut acked = std::mem::take(&mut load.sent.lock().acked);
+    acked.sort();
+    let acked_ids: Vec<_> = acked.iter().map(|(_, id, _)| *id).collect();
+    println!("{} comments acknowledged, {} refusals", acked.len(), load.sent.lock().refused);
+    while let Some(viewer) = load.viewers.join_next().await {
+        let viewer = viewer.unwrap();
+        assert_eq!(viewer.gaps, []);
+        assert!(ids(&viewer.comments) == acked_ids, "viewers see each once, in the log's order");
+    }
+    let daemon = stopped.restart();
+    archived(&daemon).await;
+    let stored = history(&daemon, STREAM).await;
+    assert_eq!(stored.len(), acked_ids.len());
+    assert!(ids(&stored) == acked_ids, "history is in the log's order, whatever the clock said");
 }
