@@ -132,8 +132,12 @@ async fn a_full_disk_is_named_and_loses_nothing() {
     };
     until("comments are accepted again", PATIENCE, recovered).await;
     until("the problem is solved", TOLD_WITHIN, async || !disk_is_full(&daemon).await).await;
-    let request =
-        SanctionRequest { user: UserRef("77".to_owned()), reason: None, duration_ms: None };
+    let request = SanctionRequest {
+        user: UserRef("77".to_owned()),
+        reason: None,
+        note: None,
+        duration_ms: None,
+    };
     let banned = async || daemon.admin().post::<_, Outcome>("/v1/ban", &request).await.is_ok();
     until("users can be banned again", PATIENCE, banned).await;
     let (last, seq) = sender.comment("the end").await;
