@@ -16,7 +16,7 @@ use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
 use live_comments::daemon::base::clock::SystemClock;
 use live_comments::daemon::base::config::EventLogConfig;
 use live_comments::daemon::engines::eventlog::embedded::EmbeddedLog;
-use live_comments::daemon::engines::eventlog::{EventLog as _, NewRecord, Topic};
+use live_comments::daemon::engines::eventlog::{EventLog as _, LogTelemetry, NewRecord, Topic};
 use live_comments::protocol::events::{CommentSubmitted, Event};
 use live_comments::protocol::{Comment, CommentId, ServerMessage};
 use parking_lot::Mutex;
@@ -244,8 +244,9 @@ async fn clean_shutdown_asks_viewers_to_reconnect() {
 /// that does not know the first record.
 async fn append_again(stopped: &StoppedDaemon) {
     let config = EventLogConfig::default();
-    let log = EmbeddedLog::open(&stopped.data_dir().join("log"), &config, Arc::new(SystemClock));
-    let log = log.unwrap();
+    let directory = stopped.data_dir().join("log");
+    let telemetry = LogTelemetry::default();
+    let log = EmbeddedLog::open(&directory, &config, Arc::new(SystemClock), telemetry).unwrap();
     let end = log.bounds(Topic::CommentEvents, 0).await.unwrap().end;
     let page = log.read_partition(Topic::CommentEvents, 0, end - 1, 1).await.unwrap();
     let record = &page.records[0];

@@ -129,8 +129,7 @@ impl Assembled {
         let config = Arc::new(config.clone());
         // Counters and problems continue, everything else begins again.
         let board = board.successor();
-        let node =
-            Node::assemble(config, clock.clone(), board, &claimed.identity, report).await?;
+        let node = Node::assemble(config, clock.clone(), board, &claimed.identity, report).await?;
         Ok(Self { node, fatal })
     }
 }

@@ -10,7 +10,7 @@ use super::{CleanUp, settings};
 use crate::daemon::base::config::{EventLogConfig, Guarantee, KafkaConfig};
 use crate::daemon::engines::eventlog::kafka::KafkaLog;
 use crate::daemon::engines::eventlog::kafka::appender::set_acks;
-use crate::daemon::engines::eventlog::{EventLog as _, Topic};
+use crate::daemon::engines::eventlog::{EventLog as _, LogTelemetry, Topic};
 use crate::protocol::NodeId;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -35,7 +35,8 @@ async fn topics_have_their_codec_and_retention() {
     let _clean_up = CleanUp(config.clone());
     let retention = Duration::from_secs(3 * 24 * 3600);
     let log_config = EventLogConfig { retention, ..EventLogConfig::default() };
-    let log = KafkaLog::open(&config, &log_config, &NodeId::new("test")).await.unwrap();
+    let node = NodeId::new("test");
+    let log = KafkaLog::open(&config, &log_config, &node, LogTelemetry::default()).await.unwrap();
     let expected = [
         (Topic::CommentEvents, "snappy", 3 * DAY_MS),
         (Topic::ModerationEvents, "gzip", 7 * DAY_MS),
