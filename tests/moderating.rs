@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use live_comments::client::viewer::ViewerOptions;
@@ -279,6 +280,124 @@ async fn links_repeats_and_floods_wait_for_a_moderator() {
     let texts = stored_texts(&daemon).await;
     assert!(texts.contains(&"a".repeat(20)), "approved, it stays");
     assert!(!texts.iter().any(|text| text.contains("spam.example.com")));
+}
+
+/// Returns whether a comment is published on a stream that is moderated before showing.
+async fn is_published(viewer: &mut Viewer, text: &str, client_ref: &str) -> bool {
+    viewer.send(&comment(text, client_ref)).await;
+    viewer
+        .until(|message| match message {
+            ServerMessage::Ack { client_ref: Some(sent), .. } if &**sent == client_ref => {
+                Some(true)
+            }
+            ServerMessage::Error { code, client_ref: Some(sent), .. } if &**sent == client_ref => {
+                assert_eq!(*code, ErrorCode::ModerationRejected, "{text:?}");
+                Some(false)
+            }
+            _ => None,
+        })
+        .await
+}
+
+/// Makes each `ref` a new one, also for a user that comes back.
+static NEXT_REF: AtomicU32 = AtomicU32::new(0);
+
+/// Sends comments of a user without a rate limit, and checks which are published.
+async fn check_published(daemon: &Daemon, user_id: u64, rejected: &[&str], published: &[&str]) {
+    let token = daemon.token_with(user_id, "ann", |claims| claims.comments_per_minute = Some(0));
+    let options = ViewerOptions { token: Some(token.into()), ..daemon.options() };
+    let mut viewer = Viewer::join(options).await;
+    let expected = rejected.iter().map(|text| (text, false));
+    let expected = expected.chain(published.iter().map(|text| (text, true)));
+    for (text, is_expected) in expected {
+        let client_ref = format!("r{}", NEXT_REF.fetch_add(1, Ordering::Relaxed));
+        let found = is_published(&mut viewer, text, &client_ref).await;
+        assert_eq!(found, is_expected, "published: {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn links_are_rejected_and_sentences_are_not() {
+    let daemon = Daemon::start(
+        "[moderation.rules]\nlink_action = \"reject\"\nallowed_hosts = [\"example.com\"]\n\
+         flood_comments = 0\n",
+    );
+    check_before_showing(&daemon).await;
+    let rejected = [
+        "https://evil.net,hello",
+        "https://evil.net)x",
+        "https://example.com,https://evil.net",
+        "join👉evil.net",
+        "//evil.net/x",
+        "discord:discord.gg/abc",
+        "evil.uno/x",
+        "forms.gle/abc",
+        "evil.webcam",
+        "加入evil.net吧",
+        "https://example.com@evil.net",
+        "evil\u{200B}.net",
+        "evil dot net",
+    ];
+    let published = [
+        "lol.love this",
+        "yes.game on",
+        "ok.today we win",
+        "https://example.com, and more",
+        "(see www.example.com/a.b)",
+        "v1.2.3 is out",
+        "ann@evil.net",
+    ];
+    check_published(&daemon, 42, &rejected, &published).await;
+}
+
+#[tokio::test]
+async fn a_blocked_word_is_no_word_of_another_language() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let lines = "\u{FEFF}*spam*\r\nf#ck\r\n🖕\r\n***\r\n# comment\r\nbadword\r\n";
+    std::fs::write(file.path(), lines).unwrap();
+    let daemon = Daemon::start(&format!(
+        "[moderation.rules]\nblocked_words = [\"cặc\", \"sik\", \"göt\", \"マンコ\", \"slut\"]\n\
+         allowed_words = [\"Slut\", \"ロマンコメディ\"]\nblocked_words_file = {:?}\n\
+         flood_comments = 0\n",
+        file.path()
+    ));
+    check_before_showing(&daemon).await;
+    let rejected =
+        ["cặc", "C.Ặ.C", "s1k", "GÖT", "マンコ", "s1ut", "antispammer", "f#ck", "🖕🏽", "b4dword"];
+    let published = [
+        "các bạn ơi",
+        "sık sık",
+        "I got it",
+        "マンゴージュース",
+        "ロマンコメディ",
+        "bra slut",
+        "f",
+        "fun",
+    ];
+    check_published(&daemon, 42, &rejected, &published).await;
+    let log = daemon.log();
+    assert!(log.contains("skipped") && log.contains("lines=4"), "the bad line is named: {log}");
+    assert!(!log.contains("***"), "but not its text");
+}
+
+#[tokio::test]
+async fn runs_and_repeats_are_counted_as_readers_see_them() {
+    let daemon = Daemon::start(
+        "[moderation.rules]\nflood_action = \"reject\"\nmax_character_run = 10\nflood_comments = 0\n\
+         repeat_action = \"reject\"\nmax_repeats = 1\n",
+    );
+    check_before_showing(&daemon).await;
+    let hidden = "a\u{200B}".repeat(12);
+    let braille = "a\u{2800}".repeat(12);
+    let thumbs = "👍🏽".repeat(12);
+    let tones = "👍🏽👍🏿".repeat(6);
+    let family = "👩‍👩‍👧".repeat(9);
+    let runs = [&*hidden, &*braille, &*thumbs, &*tones];
+    check_published(&daemon, 42, &runs, &[&family, "10", "100", "1000", "ha ha ha ha"]).await;
+    let bids = ["I bid 500", "I bid 5000", "I bid 50000", "+1", "-1", "1"];
+    check_published(&daemon, 43, &[], &bids).await;
+    check_published(&daemon, 44, &[], &["again", "A g a i n"]).await;
+    check_published(&daemon, 44, &["AG\u{200B}AIN!"], &[]).await;
 }
 
 fn forget_position(stopped: &StoppedDaemon, group: &str) {

@@ -44,11 +44,16 @@ pub enum RuleAction {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RulesConfig {
-    /// Words and phrases. They match whole words; `*` at an end also matches inside words. Symbols
-    /// and digits stand for the letters they resemble, here and in comments.
+    /// Words, phrases and emoji. They match whole words; `*` at an end also matches inside words.
+    /// Symbols and digits stand for the letters they resemble, here and in comments. A word given
+    /// with accents, or of up to three letters, matches only with these accents.
     pub blocked_words: Vec<String>,
-    /// A file with one word or phrase per line. `#` begins a comment.
+    /// A file with one word, phrase or emoji per line, in UTF-8 or UTF-16. A line that begins with
+    /// `#` is a comment. Lines that cannot be matched are skipped with a warning.
     pub blocked_words_file: Option<PathBuf>,
+    /// Words and phrases that are innocent although they resemble a blocked one. They match whole
+    /// words in any case, with the accents given here, and in no disguise.
+    pub allowed_words: Vec<String>,
     pub blocked_word_action: RuleAction,
     /// Applies to links to hosts that are not allowed.
     pub link_action: RuleAction,
@@ -67,7 +72,8 @@ pub struct RulesConfig {
     pub flood_users: u32,
     #[serde(with = "humantime_serde")]
     pub window: Duration,
-    /// A run of this many equal characters counts as a flood. 0 means no limit.
+    /// A run of this many equal characters (as readers see them: grapheme clusters) counts as a
+    /// flood. 0 means no limit.
     pub max_character_run: u32,
 }
 
@@ -76,6 +82,7 @@ impl Default for RulesConfig {
         Self {
             blocked_words: Vec::new(),
             blocked_words_file: None,
+            allowed_words: Vec::new(),
             blocked_word_action: RuleAction::Reject,
             link_action: RuleAction::Accept,
             allowed_hosts: Vec::new(),

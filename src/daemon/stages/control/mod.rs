@@ -41,8 +41,10 @@ mod users;
 mod validate;
 mod who;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::daemon::base::clock::SharedClock;
@@ -52,8 +54,8 @@ use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::metadata::{NewAudit, SharedMetadataStore};
 use crate::daemon::engines::registry::{CommandHandler, SharedRegistry};
-use crate::protocol::NodeId;
 use crate::protocol::admin::Outcome;
+use crate::protocol::{NodeId, text};
 
 pub use actor::Actor;
 pub use endpoint::LocalEndpoint;
@@ -94,7 +96,7 @@ impl Control {
         &self.parts
     }
 
-    /// Returns the audit entry of a valid request, with the request as received.
+    /// Returns the audit entry of a valid request, with its texts in their normal form.
     fn entry(
         &self,
         actor: &Actor,
@@ -108,8 +110,23 @@ impl Control {
             action,
             target,
             // Serializing structs of texts and numbers cannot fail.
-            detail: serde_json::to_value(request).unwrap_or_default(),
+            detail: with_normal_texts(serde_json::to_value(request).unwrap_or_default()),
         }
+    }
+}
+
+/// Brings every text in a request into its normal form.
+fn with_normal_texts(value: Value) -> Value {
+    match value {
+        Value::String(entered) => {
+            let normal = text::normalize(&entered).map(Cow::into_owned);
+            Value::String(normal.unwrap_or(entered))
+        }
+        Value::Array(values) => values.into_iter().map(with_normal_texts).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, with_normal_texts(value))).collect()
+        }
+        other => other,
     }
 }
 

@@ -5,7 +5,7 @@
 //! pieces separated by a single mark (`ba.dword`), or spelled out in single letters with anything
 //! between (`b a d w o r d`). Longer pieces separated by spaces are other words: `the pen is mine`.
 
-use super::fold::{Folded, Gap, Origin, Run, Symbols};
+use super::fold::{Accent, Element, Folded, Gap, Origin, Run, Symbols};
 use super::glyph::runs_without_spaces;
 use super::pattern::{BlockedWord, PatternRun, Variant};
 
@@ -63,7 +63,9 @@ impl Candidate<'_> {
     /// Returns whether the elements `begin..=end` spell the word, with no more between its letters
     /// than people write to hide a word.
     fn is_meant(&self, first_run: usize, (begin, end): (usize, usize)) -> bool {
-        if !self.ends_are_long_enough(first_run, begin, end) {
+        if !self.ends_are_long_enough(first_run, begin, end)
+            || !self.accents_fit(first_run, begin, end)
+        {
             return false;
         }
         let runs = &self.folded.runs[first_run..];
@@ -95,6 +97,20 @@ impl Candidate<'_> {
             }
         }
         masked == self.variant.mask.is_some() && self.is_one_word(&pieces, end)
+    }
+
+    /// Returns whether the letters `begin..=end` have the accents that the word has to have.
+    fn accents_fit(&self, first_run: usize, begin: usize, end: usize) -> bool {
+        let Some(accents) = &self.variant.accents else { return true };
+        let runs = &self.folded.runs[first_run..];
+        runs.iter().zip(accents).all(|(run, accents)| {
+            let from = (run.start as usize).max(begin);
+            let to = ((run.start + run.len) as usize).min(end + 1);
+            let letters = self.folded.elements.get(from..to).unwrap_or_default();
+            let is_one = |element: &Element| accents.iter().any(|one| element.accent.fits(*one));
+            let is_there = |one: &Accent| letters.iter().any(|element| element.accent.fits(*one));
+            letters.iter().all(is_one) && accents.iter().all(is_there)
+        })
     }
 
     /// Returns whether `begin..=end` includes as much of the first and the last run as the word

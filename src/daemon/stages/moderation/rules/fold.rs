@@ -1,7 +1,8 @@
 //! A comment as the word matcher reads it: plain letters, the gaps between them, and runs of the
 //! same letter.
 
-use super::glyph::{Glyph, glyph, letter_of_digit};
+use super::glyph::{Glyph, glyph, letter_of_digit, natural_form, voiced};
+use crate::protocol::text;
 
 /// The characters between a letter and the one before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,10 +79,33 @@ pub(super) enum Origin {
     Symbol,
 }
 
+/// The mark that a letter was written with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accent {
+    None,
+    /// The letter with its mark, as one language writes it: `ặ`.
+    Natural(char),
+    /// Marks that are no part of any letter are drawn over it, so it may stand for any form.
+    Covered,
+}
+
+impl Accent {
+    fn of(character: char) -> Self {
+        natural_form(character).map_or(Self::None, Self::Natural)
+    }
+
+    /// Returns whether a letter written so may be meant by one written as `other`.
+    pub(super) fn fits(self, other: Self) -> bool {
+        self == other || self == Self::Covered
+    }
+}
+
 /// One letter, or a digit that does not stand for a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Element {
+    /// Without its mark.
     pub(super) letter: char,
+    pub(super) accent: Accent,
     pub(super) origin: Origin,
     /// An `i` or `l` in a form that does not look like the other one.
     pub(super) unmistakable: bool,
@@ -160,16 +184,31 @@ impl Folded {
 }
 
 fn read(text: &str, symbols: Symbols) -> Vec<Element> {
-    let mut elements = Vec::with_capacity(text.len());
+    let mut elements: Vec<Element> = Vec::with_capacity(text.len());
     let mut gap = Gap::default();
     for (at, character) in text.char_indices() {
+        if let Some(kana) = elements.last_mut().filter(|_| gap.is_none() && !character.is_ascii())
+            && let Some(voiced) = voiced(kana.letter, character)
+        {
+            kana.letter = voiced;
+            continue;
+        }
         let mut push = |letter, origin, at: usize, gap: &mut Gap| {
             let unmistakable = origin == Origin::Letter
                 && (letter == 'i' && character != 'I' || letter == 'l' && character != 'l');
-            let (gap, at) = (std::mem::take(gap), at as u32);
-            elements.push(Element { letter, origin, unmistakable, gap, at });
+            let accent = match origin {
+                Origin::Letter => Accent::of(character),
+                Origin::Digit | Origin::Symbol => Accent::None,
+            };
+            let gap = std::mem::take(gap);
+            elements.push(Element { letter, accent, origin, unmistakable, gap, at: at as u32 });
         };
         match glyph(character) {
+            Glyph::Nothing if text::is_mark(character) && gap.is_none() => {
+                if let Some(last) = elements.last_mut() {
+                    last.accent = Accent::Covered;
+                }
+            }
             Glyph::Nothing => {}
             Glyph::Letter(letter) => push(letter, Origin::Letter, at, &mut gap),
             Glyph::Letters(letters) => {
@@ -319,6 +358,16 @@ mod tests {
     }
 
     #[test]
+    fn accents_are_kept_beside_the_letters() {
+        let folded = Folded::new("cặc a\u{336}", Symbols::AsLetters);
+        assert_eq!(folded.text(), "cac a");
+        assert_eq!(text("ﾏﾝｺﾞ"), text("マンゴ"));
+        let accents: Vec<_> = folded.elements[..4].iter().map(|element| element.accent).collect();
+        let natural = Accent::Natural('ặ');
+        assert_eq!(accents, [Accent::None, natural, Accent::None, Accent::Covered]);
+    }
+
+    #[test]
     fn runs_join_across_gaps_and_remember_their_length() {
         let folded = Folded::new("baaa-a d", Symbols::AsLetters);
         assert_eq!(folded.compact, "bad");
@@ -334,7 +383,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn folding_never_panics_and_offsets_stay_inside(written in "\\PC{0,80}") {
+        fn every_letter_is_in_one_run_and_has_its_place(written in "\\PC{0,80}") {
             for symbols in [Symbols::AsLetters, Symbols::AsGaps] {
                 let folded = Folded::new(&written, symbols);
                 let letters: u32 = folded.runs.iter().map(|run| run.len).sum();

@@ -4,7 +4,12 @@
 use std::sync::LazyLock;
 
 use decancer::Translation;
-use unicode_normalization::char::is_combining_mark;
+use icu_properties::CodePointMapData;
+use icu_properties::props::Script;
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::{compose, is_combining_mark};
+
+use crate::protocol::text;
 
 /// The meaning of a character for the word matcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +90,11 @@ fn beyond_ascii(character: char) -> Glyph {
         _ if is_invisible(character) => return Glyph::Nothing,
         _ if character.is_whitespace() => return Glyph::Space,
         _ if is_combining_mark(character) => return Glyph::Letter(character),
+        _ if is_voiced(character) => return Glyph::Letter(character),
+        // Kana of half width.
+        '\u{FF66}'..='\u{FF9D}' => {
+            return std::iter::once(character).nfkc().next().map_or(Glyph::Mark, beyond_ascii);
+        }
         _ => {}
     }
     match plain(character) {
@@ -126,21 +136,64 @@ fn plain(character: char) -> Plain {
     Plain::One(now)
 }
 
-/// Zero width, or drawn over the letter before it. The vowel signs of Indic scripts are combining
-/// marks too, but letters to their readers, so they stay.
+/// Whether a character draws nothing, or is only drawn over the letter before it. The vowel signs of
+/// Indic scripts are marks too, but letters to their readers, so they stay.
 fn is_invisible(character: char) -> bool {
-    matches!(character,
-        '\u{80}'..='\u{9f}' // C1 controls
-        | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-        | '\u{fff9}'..='\u{fffb}' | '\u{fe00}'..='\u{fe0f}' | '\u{1d173}'..='\u{1d17a}'
-        | '\u{e0000}'..='\u{e0fff}'
-        // combining marks that belong to no script, and the optional ones of some scripts
-        | '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5bd}'
-        | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{670}'
-        | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}'
-        | '\u{fe20}'..='\u{fe2f}')
+    if character.is_control() || character == '\u{2800}' || text::is_format(character) {
+        return true;
+    }
+    // Marks that belong to no script, and the optional ones of some scripts.
+    text::is_mark(character)
+        && !is_voicing_mark(character)
+        && matches!(
+            script(character),
+            Script::Inherited
+                | Script::Common
+                | Script::Cyrillic
+                | Script::Hebrew
+                | Script::Arabic
+                | Script::Syriac
+        )
+}
+
+fn script(character: char) -> Script {
+    CodePointMapData::<Script>::new().get(character)
+}
+
+/// Returns a letter in lower case as it is written, if it is a Latin letter with a mark that is
+/// another letter to those who write it: `ặ` and `ı`, but not `ａ`.
+pub(super) fn natural_form(character: char) -> Option<char> {
+    if character.is_ascii() {
+        return None;
+    }
+    // `İ` has two characters in lower case; the first is the letter.
+    let lower = character.to_lowercase().next().unwrap_or(character);
+    let of_its_own = matches!(lower, 'ı' | 'ł' | 'ø' | 'đ' | 'ħ' | 'ŧ');
+    let is_marked = || {
+        let mut parts = std::iter::once(lower).nfd();
+        parts.next().is_some_and(|c| c.is_ascii_lowercase()) && parts.next().is_some()
+    };
+    (of_its_own || is_marked()).then_some(lower)
+}
+
+/// Returns the kana that a voicing mark makes of the one before it, also of half width.
+pub(super) fn voiced(kana: char, mark: char) -> Option<char> {
+    let mark = match mark {
+        '\u{FF9E}' => '\u{3099}',
+        '\u{FF9F}' => '\u{309A}',
+        _ => mark,
+    };
+    compose(kana, mark).filter(|_| is_voicing_mark(mark))
+}
+
+fn is_voicing_mark(character: char) -> bool {
+    matches!(character, '\u{3099}' | '\u{309A}')
+}
+
+/// Whether this is a kana with a voicing mark, which is another letter than the one without.
+fn is_voiced(character: char) -> bool {
+    let is_kana = matches!(script(character), Script::Hiragana | Script::Katakana);
+    is_kana && std::iter::once(character).nfd().nth(1).is_some_and(is_voicing_mark)
 }
 
 /// Whether this letter's script is written without spaces, so that a word may begin or end
@@ -240,7 +293,29 @@ mod tests {
         assert_eq!(glyph('😂'), Glyph::Mark);
         assert_eq!(glyph('\u{3000}'), Glyph::Space);
         assert_eq!(glyph('™'), Glyph::Mark);
+        assert_eq!(glyph('ゴ'), Glyph::Letter('ゴ'));
+        assert_eq!(glyph('ﾏ'), glyph('マ'));
         assert!(matches!(glyph('ﬀ'), Glyph::Letters(letters) if &*letters == "ff"));
+    }
+
+    #[test]
+    fn a_letter_with_a_mark_is_a_letter_of_its_own() {
+        for (written, natural) in [
+            ('ặ', Some('ặ')),
+            ('Ü', Some('ü')),
+            ('ı', Some('ı')),
+            ('Ł', Some('ł')),
+            ('a', None),
+            ('ａ', None),
+            ('а', None),
+            ('ᶠ', None),
+            ('ё', None),
+        ] {
+            assert_eq!(natural_form(written), natural, "{written}");
+        }
+        assert_eq!(voiced('コ', '\u{FF9E}'), Some('ゴ'));
+        assert_eq!(voiced('ハ', '\u{309A}'), Some('パ'));
+        assert_eq!(voiced('a', '\u{301}'), None);
     }
 
     #[test]

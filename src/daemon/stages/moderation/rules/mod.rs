@@ -9,6 +9,7 @@
 //!
 //! When full: the history of users and texts is bounded and forgets the least recently seen.
 
+mod allowed_word;
 mod blocked_words;
 mod candidate;
 mod character_run;
@@ -17,14 +18,16 @@ mod fold;
 pub(crate) mod fuzzing;
 mod glyph;
 mod history;
+mod identity;
 mod innocent;
 mod links;
 mod pattern;
-mod top_level;
+mod word_file;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
+use tracing::warn;
 
 pub use self::blocked_words::WordListError;
 pub use self::pattern::BadWord;
@@ -33,6 +36,7 @@ use self::blocked_words::BlockedWords;
 use self::character_run::longest_character_run;
 use self::fold::{Folded, Symbols};
 use self::history::{Excess, History};
+use self::identity::identity;
 use self::links::AllowedHosts;
 use super::pipeline::{Finding, Stage, Subject};
 use crate::daemon::base::config::{RuleAction, RulesConfig};
@@ -68,15 +72,21 @@ pub struct RulesStage {
 impl RulesStage {
     /// Creates the stage; reads the file of blocked words if one is configured.
     pub fn new(config: &RulesConfig) -> Result<Self, RulesError> {
-        let file = match &config.blocked_words_file {
-            Some(path) => read_words(path)?,
-            None => String::new(),
-        };
-        let lines = file.lines().map(|line| line.split('#').next().unwrap_or(line).trim());
-        let listed = config.blocked_words.iter().map(String::as_str);
-        let words = listed.chain(lines.filter(|line| !line.is_empty()));
+        let mut words = config.blocked_words.clone();
+        if let Some(path) = &config.blocked_words_file {
+            let file = std::fs::read(path)
+                .map_err(|error| RulesError::File { path: path.clone(), error })?;
+            let file = word_file::read(&file);
+            if !file.bad_lines.is_empty() {
+                // The lines are named by number: their text has no place in a log.
+                warn!(path = %path.display(), lines = %file.shown_bad_lines(),
+                    "lines of the file of blocked words skipped: nothing in them can be matched");
+            }
+            words.extend(file.words);
+        }
+        let words = words.iter().map(String::as_str);
         Ok(Self {
-            blocked_words: BlockedWords::new(words)?,
+            blocked_words: BlockedWords::new(words, &config.allowed_words)?,
             allowed_hosts: AllowedHosts::new(&config.allowed_hosts),
             history: History::new(config),
             config: config.clone(),
@@ -99,7 +109,7 @@ impl RulesStage {
         };
         let config = &self.config;
         // The history must see every comment, whatever other rules it breaks.
-        for excess in self.history.judge(comment, &folded.compact) {
+        for excess in self.history.judge(comment, &identity(&comment.message)) {
             match excess {
                 Excess::Repeat => broken(config.repeat_action, reason::REPEAT),
                 Excess::UserFlood | Excess::ChorusFlood => {
@@ -132,10 +142,6 @@ impl Stage for RulesStage {
     async fn check(&self, subject: &Subject<'_>) -> Finding {
         self.judge(subject)
     }
-}
-
-fn read_words(path: &Path) -> Result<String, RulesError> {
-    std::fs::read_to_string(path).map_err(|error| RulesError::File { path: path.to_owned(), error })
 }
 
 fn decision(action: RuleAction) -> Decision {
@@ -242,6 +248,43 @@ mod tests {
             assert_eq!(judge(&stage, &comment(1, 2, text)).1, reason::BLOCKED_WORD);
         }
         assert_eq!(judge(&stage, &comment(1, 2, "the worst")).0, Decision::Accept);
+    }
+
+    #[test]
+    fn a_file_is_read_as_editors_write_it() {
+        let text = "*spam*\r\nf#ck\r\n***\r\n🖕\r\nbadword\r\n";
+        let wide: Vec<u8> = "\u{FEFF}"
+            .encode_utf16()
+            .chain(text.encode_utf16())
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        for bytes in [text.as_bytes().to_vec(), format!("\u{FEFF}{text}").into_bytes(), wide] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&bytes).unwrap();
+            let path = Some(file.path().to_owned());
+            let config = RulesConfig { blocked_words_file: path, ..RulesConfig::default() };
+            let stage = RulesStage::new(&config).unwrap();
+            for text in ["antispammer", "f#ck", "hi 🖕🏽", "badword"] {
+                assert_eq!(judge(&stage, &comment(1, 2, text)).1, reason::BLOCKED_WORD, "{text}");
+            }
+            for text in ["f", "fun", "***"] {
+                assert_eq!(judge(&stage, &comment(1, 2, text)).0, Decision::Accept, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn different_numbers_are_no_repeats() {
+        let config = RulesConfig {
+            repeat_action: RuleAction::Reject,
+            max_repeats: 1,
+            ..RulesConfig::default()
+        };
+        let stage = RulesStage::new(&config).unwrap();
+        for text in ["10", "100", "1000", "I bid 500", "I bid 5000", "I bid 50000", "🎉", "😂"]
+        {
+            assert_eq!(judge(&stage, &comment(1, 2, text)).0, Decision::Accept, "{text}");
+        }
     }
 
     #[test]

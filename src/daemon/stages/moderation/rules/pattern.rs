@@ -1,6 +1,10 @@
 //! A blocked word as its author wrote it, and the other ways of writing it that are looked for.
 
-use super::fold::{Folded, Symbols};
+use std::ops::Range;
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::fold::{Accent, Element, Folded, Symbols};
 
 /// Above this many letters that may be either `i` or `l`, only the uniform spellings are looked
 /// for.
@@ -9,6 +13,9 @@ const MAX_AMBIGUOUS_LETTERS: usize = 4;
 const MIN_MASKED_LETTERS: usize = 4;
 /// Words of more letters are not recognized by their first and last letter alone.
 const MAX_SHELL_LETTERS: usize = 6;
+/// Words of at most this many letters match only with the accents they are given with: a mark on
+/// one letter of three makes another word (`año`, `sık`) more often than a disguise.
+const MAX_EXACT_LETTERS: usize = 3;
 
 /// A blocked word or phrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +24,9 @@ pub(super) struct BlockedWord {
     pub(super) written: String,
     /// Its letters, spaces between words.
     pub(super) folded: String,
+    /// The accent of each character of `folded`, if it matches only with these. Otherwise a letter
+    /// with a mark is one in disguise.
+    pub(super) accents: Option<Vec<Accent>>,
     /// It may begin inside a word: `*word`.
     pub(super) open_start: bool,
     /// It may end inside a word: `word*`.
@@ -33,16 +43,29 @@ impl BlockedWord {
         let written = written.trim();
         let open_start = written.starts_with('*');
         let open_end = written.ends_with('*');
-        let words = written.split_whitespace().map(|word| {
-            let mut letters = Folded::new(word, Symbols::AsLetters).text();
-            letters.retain(|letter| letter != ' ');
-            letters
-        });
-        let words: Vec<String> = words.filter(|word| !word.is_empty()).collect();
-        if words.is_empty() {
+        let mut folded = String::new();
+        let mut accents = Vec::new();
+        let composed: String = written.nfc().collect();
+        for word in composed.split_whitespace() {
+            let letters = Folded::new(word, Symbols::AsLetters).elements;
+            if !letters.is_empty() && !folded.is_empty() {
+                folded.push(' ');
+                accents.push(Accent::None);
+            }
+            folded.extend(letters.iter().map(|element| element.letter));
+            let accent = |element: &Element| match element.accent {
+                Accent::Covered => Accent::None,
+                accent => accent,
+            };
+            accents.extend(letters.iter().map(accent));
+        }
+        if folded.is_empty() {
             return Err(BadWord(written.chars().take(80).collect()));
         }
-        Ok(Self { written: written.to_owned(), folded: words.join(" "), open_start, open_end })
+        let is_short = accents.len() <= MAX_EXACT_LETTERS;
+        let has_accent = accents.iter().any(|accent| *accent != Accent::None);
+        let accents = (is_short || has_accent).then_some(accents);
+        Ok(Self { written: written.to_owned(), folded, accents, open_start, open_end })
     }
 }
 
@@ -82,14 +105,22 @@ pub(super) struct Variant {
     /// One letter a run: what is searched for.
     pub(super) compact: String,
     pub(super) runs: Vec<PatternRun>,
+    /// The accents of each run, if they have to be these.
+    pub(super) accents: Option<Vec<Vec<Accent>>>,
     pub(super) letters: u32,
     pub(super) mask: Option<Mask>,
 }
 
 impl Variant {
     fn new(word: usize, spelling: &str) -> Self {
-        let mut variant =
-            Self { word, compact: String::new(), runs: Vec::new(), letters: 0, mask: None };
+        let mut variant = Self {
+            word,
+            compact: String::new(),
+            runs: Vec::new(),
+            accents: None,
+            letters: 0,
+            mask: None,
+        };
         let mut after_break = false;
         for letter in spelling.chars() {
             if letter == ' ' {
@@ -117,6 +148,30 @@ impl Variant {
             }
         }
         variant
+    }
+
+    /// Requires these accents, one per character of a spelling, of which `masked` are left out.
+    fn with_accents(
+        mut self,
+        spelling: &str,
+        accents: Option<&[Accent]>,
+        masked: &Range<usize>,
+    ) -> Self {
+        let Some(accents) = accents else { return self };
+        let mut runs: Vec<Vec<Accent>> = Vec::with_capacity(self.runs.len());
+        let mut previous = None;
+        for (at, (letter, accent)) in spelling.chars().zip(accents).enumerate() {
+            if letter == ' ' || masked.contains(&at) {
+                continue;
+            }
+            match runs.last_mut() {
+                Some(run) if previous == Some(letter) => run.push(*accent),
+                _ => runs.push(vec![*accent]),
+            }
+            previous = Some(letter);
+        }
+        self.accents = Some(runs);
+        self
     }
 
     fn push(&mut self, letter: char, after_break: bool) {
@@ -152,15 +207,30 @@ impl Variant {
 /// All ways of writing `word` that are looked for.
 pub(super) fn variants(index: usize, word: &BlockedWord) -> Vec<Variant> {
     let folded = &word.folded;
+    let accents = word.accents.as_deref();
     let strokes = upright_strokes(folded).into_iter();
-    let mut all: Vec<Variant> =
-        strokes.map(|spelling| Variant::with_swapped_strokes(index, &spelling, folded)).collect();
+    let mut all: Vec<Variant> = strokes
+        .map(|spelling| {
+            Variant::with_swapped_strokes(index, &spelling, folded).with_accents(
+                &spelling,
+                accents,
+                &(0..0),
+            )
+        })
+        .collect();
     for (letters, stand_in) in [("u", "v"), ("f", "ph"), ("w", "vv")] {
         if folded.contains(letters) {
-            all.push(Variant::new(index, &folded.replace(letters, stand_in)));
+            let spelling = folded.replace(letters, stand_in);
+            let plain = vec![Accent::None; spelling.chars().count()];
+            // In a word with accents, the letter that is replaced may have one.
+            let is_plain = accents.is_none_or(|all| all.iter().all(|one| *one == Accent::None));
+            if is_plain {
+                let accents = accents.map(|_| &*plain);
+                all.push(Variant::new(index, &spelling).with_accents(&spelling, accents, &(0..0)));
+            }
         }
     }
-    all.extend(masked(index, folded));
+    all.extend(masked(index, folded, accents));
     all
 }
 
@@ -185,19 +255,21 @@ fn upright_strokes(folded: &str) -> Vec<String> {
     vec![folded.to_owned(), folded.replace('l', "i"), folded.replace('i', "l")]
 }
 
-fn masked(index: usize, folded: &str) -> Vec<Variant> {
+fn masked(index: usize, folded: &str, accents: Option<&[Accent]>) -> Vec<Variant> {
     let letters: Vec<char> = folded.chars().collect();
     let count = letters.len();
     if count < MIN_MASKED_LETTERS || !letters.iter().all(char::is_ascii_lowercase) {
         return Vec::new();
     }
     let is_vowel = |place: &usize| matches!(letters[*place], 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
-    let mut all: Vec<Variant> = (1..count - 1)
-        .filter(is_vowel)
-        .map(|place| Variant::masked(index, &letters, place, place + 1))
-        .collect();
+    let variant = |masked: Range<usize>| {
+        Variant::masked(index, &letters, masked.start, masked.end)
+            .with_accents(folded, accents, &masked)
+    };
+    let mut all: Vec<Variant> =
+        (1..count - 1).filter(is_vowel).map(|place| variant(place..place + 1)).collect();
     if count <= MAX_SHELL_LETTERS {
-        all.push(Variant::masked(index, &letters, 1, count - 1));
+        all.push(variant(1..count - 1));
     }
     all
 }
@@ -216,6 +288,7 @@ mod tests {
         for written in ["fuck", "Kill Yourself", "sc4m", "b.a.d"] {
             let word = BlockedWord::parse(written).unwrap();
             let first = Variant::new(0, &word.folded);
+            let first = first.with_accents(&word.folded, word.accents.as_deref(), &(0..0));
             assert_eq!(variants(0, &word)[0], first, "{written}");
         }
         assert!(spellings("sluit").contains(&"siult".to_owned()));
@@ -242,5 +315,16 @@ mod tests {
         let open = BlockedWord::parse("*spam*").unwrap();
         assert!(open.open_start && open.open_end);
         assert_eq!(BlockedWord::parse("1488").unwrap().folded, "1488");
+    }
+
+    #[test]
+    fn short_words_and_words_with_marks_keep_their_accents() {
+        let accents = |written| BlockedWord::parse(written).unwrap().accents;
+        assert_eq!(accents("fuck"), None);
+        assert_eq!(accents("sik"), Some(vec![Accent::None; 3]));
+        let mut marked = vec![Accent::None; 3];
+        marked[1] = Accent::Natural('ö');
+        assert_eq!(accents("göt"), Some(marked.clone()));
+        assert_eq!(accents("go\u{308}t"), Some(marked));
     }
 }

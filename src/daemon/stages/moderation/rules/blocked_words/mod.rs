@@ -6,16 +6,24 @@
 //! the cost.
 
 use aho_corasick::{AhoCorasick, BuildError};
+use icu_properties::CodePointMapData;
+use icu_properties::props::GeneralCategory;
 
+use super::allowed_word::AllowedWord;
 use super::candidate::Candidate;
 use super::fold::{Folded, Symbols};
 use super::innocent::is_innocent;
 use super::pattern::{BadWord, BlockedWord, Variant, variants};
+use crate::protocol::text;
 
-/// The blocked words, ready to search for.
+/// The blocked words, ready to search for, and the words that are innocent although they resemble
+/// one.
 #[derive(Debug)]
 pub(super) struct BlockedWords {
     words: Vec<BlockedWord>,
+    /// Blocked emoji and other signs, without skin tones.
+    signs: Vec<String>,
+    allowed: Vec<AllowedWord>,
     variants: Vec<Variant>,
     /// `None` if there are no words.
     automaton: Option<AhoCorasick>,
@@ -31,15 +39,24 @@ pub enum WordListError {
 }
 
 impl BlockedWords {
-    pub(super) fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Self, WordListError> {
+    pub(super) fn new<'a>(
+        blocked: impl IntoIterator<Item = &'a str>,
+        allowed: &[String],
+    ) -> Result<Self, WordListError> {
         let mut words: Vec<BlockedWord> = Vec::new();
-        for written in list {
-            let word = BlockedWord::parse(written)?;
-            words.push(word);
+        let mut signs = Vec::new();
+        for written in blocked {
+            match (BlockedWord::parse(written), without_tones(written)) {
+                (Ok(word), _) => words.push(word),
+                (Err(_), sign) if is_sign(&sign) => signs.push(sign),
+                (Err(error), _) => return Err(error.into()),
+            }
         }
+        let allowed = allowed.iter().filter_map(|word| AllowedWord::parse(word)).collect();
         words.sort_by(|a, b| a.folded.cmp(&b.folded));
         words.dedup_by(|a, b| {
-            (&a.folded, a.open_start, a.open_end) == (&b.folded, b.open_start, b.open_end)
+            (&a.folded, &a.accents, a.open_start, a.open_end)
+                == (&b.folded, &b.accents, b.open_start, b.open_end)
         });
         let variants: Vec<Variant> =
             words.iter().enumerate().flat_map(|(index, word)| variants(index, word)).collect();
@@ -48,11 +65,18 @@ impl BlockedWords {
         } else {
             Some(AhoCorasick::new(variants.iter().map(|variant| &variant.compact))?)
         };
-        Ok(Self { words, variants, automaton })
+        Ok(Self { words, signs, allowed, variants, automaton })
     }
 
     /// Returns the first blocked word found, as it was configured.
     pub(super) fn find(&self, text: &str, folded: &Folded) -> Option<&str> {
+        if !self.signs.is_empty() && !text.is_ascii() {
+            let text = without_tones(text);
+            let sign = self.signs.iter().find(|sign| text.contains(sign.as_str()));
+            if let Some(sign) = sign {
+                return Some(sign);
+            }
+        }
         let automaton = self.automaton.as_ref()?;
         let found = self.search(automaton, text, folded, Symbols::AsLetters);
         if found.is_some() || !folded.ambiguous {
@@ -74,6 +98,9 @@ impl BlockedWords {
             let word = &self.words[variant.word];
             let candidate = Candidate { folded, word, variant, symbols };
             let Some((first, last)) = candidate.confirm(hit.start() as u32) else { continue };
+            if self.allowed.iter().any(|allowed| allowed.covers(folded, first, last)) {
+                continue;
+            }
             let open = word.open_start || word.open_end;
             if open || !Self::is_innocent(text, folded, (first, last), word) {
                 return Some(&word.written);
@@ -93,6 +120,21 @@ impl BlockedWords {
         around.retain(|letter| letter != ' ');
         around != word.folded && is_innocent(&around)
     }
+}
+
+/// Returns whether a text without letters can be looked for: it has an emoji or another sign.
+fn is_sign(text: &str) -> bool {
+    let is_symbol = |c: char| {
+        let category = CodePointMapData::<GeneralCategory>::new().get(c);
+        category == GeneralCategory::OtherSymbol
+    };
+    text.chars().any(is_symbol)
+}
+
+/// Returns a text without skin tones, variation selectors and other invisible characters.
+fn without_tones(written: &str) -> String {
+    let is_tone = |c: char| matches!(c, '\u{1F3FB}'..='\u{1F3FF}');
+    written.trim().chars().filter(|c| !is_tone(*c) && !text::is_format(*c)).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn list(words: &[&str]) -> BlockedWords {
-    BlockedWords::new(words.iter().copied()).unwrap()
+    BlockedWords::new(words.iter().copied(), &[]).unwrap()
 }
 
 /// The list an operator of an English chat would begin with.
@@ -113,6 +113,54 @@ fn a_blocked_word_wins_over_the_innocent_list() {
 }
 
 #[test]
+fn a_letter_of_another_language_is_another_letter() {
+    #[rustfmt::skip]
+    let cases: [(&str, &[&str], &[&str]); 8] = [
+        ("cặc", &["cặc", "CẶC", "cặặặc", "c.ặ.c", "c ặ c", "c\u{200b}ặc"], &["các bạn ơi", "cac", "cắc"]),
+        ("sik", &["sik", "SIK", "s1k", "s.i.k", "siiik", "s\u{336}i\u{336}k\u{336}"], &["sık sık", "şık"]),
+        ("göt", &["göt", "GÖT", "gööt", "g-ö-t", "go\u{308}t"], &["I got it", "got", "g0t"]),
+        ("マンコ", &["マンコ", "ﾏﾝｺ", "あのマンコが", "マ ン コ"], &["マンゴージュース", "ﾏﾝｺﾞｰ"]),
+        ("ano", &["ano", "4no"], &["feliz año nuevo", "¡Año!"]),
+        ("fötze", &["fötze", "FÖTZE", "f*tze", "fötzeee"], &["fotze", "fätze"]),
+        ("dick", &["dıck", "díck", "dick"], &["deck", "dich"]),
+        ("хуй", &["хуй", "ХУЙ", "х у й", "xуй"], &["хит", "ухо"]),
+    ];
+    for (word, found, innocent) in cases {
+        let words = list(&[word]);
+        for text in found {
+            assert!(find(&words, text).is_some(), "{word}: {text}");
+        }
+        for text in innocent {
+            assert_eq!(find(&words, text), None, "{word}: {text}");
+        }
+    }
+}
+
+#[test]
+fn operators_allow_words_that_resemble_a_blocked_one() {
+    let allowed = ["Slut".to_owned(), "ロマンコメディ".to_owned(), "kill bill".to_owned()];
+    let words = BlockedWords::new(["slut", "マンコ", "kill*", "*cunt*"], &allowed).unwrap();
+    for text in ["slut", "bra slut!", "ロマンコメディ", "watch Kill Bill now"] {
+        assert_eq!(find(&words, text), None, "{text}");
+    }
+    for text in ["s1ut", "s l u t", "slut slutt", "マンコ", "kill", "scunthorpe"] {
+        assert!(find(&words, text).is_some(), "{text}");
+    }
+}
+
+#[test]
+fn emoji_and_signs_can_be_blocked() {
+    let words = list(&["🖕", "☭"]);
+    for text in ["🖕", "🖕🏿", "hi🖕!", "☭\u{fe0e}"] {
+        assert!(find(&words, text).is_some(), "{text}");
+    }
+    assert_eq!(find(&words, "👍🏿 ☮"), None);
+    for wrong in ["", "***", "!!!", "$$$", "\u{200b}"] {
+        assert!(BlockedWords::new([wrong], &[]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn an_empty_list_blocks_nothing() {
     assert_eq!(find(&list(&[]), "anything"), None);
 }
@@ -120,7 +168,7 @@ fn an_empty_list_blocks_nothing() {
 #[test]
 fn a_word_is_found_whatever_the_length_of_the_list() {
     let many: Vec<String> = (0..3000).map(|n| format!("word{}x", n * 7919)).collect();
-    let words = BlockedWords::new(many.iter().map(String::as_str)).unwrap();
+    let words = BlockedWords::new(many.iter().map(String::as_str), &[]).unwrap();
     assert_eq!(find(&words, "a word15838x b"), Some("word15838x"));
     assert_eq!(find(&words, "a word15839x b"), None);
 }
@@ -153,13 +201,23 @@ proptest! {
     }
 
     #[test]
-    fn no_text_breaks_the_matcher(text in "\\PC{0,60}") {
-        let _ = find(&usual(), &text);
+    fn invisible_characters_change_no_answer(
+        text in "[asho1!@$ .'*-]{0,60}|\\PC{0,40}",
+        invisible in prop::sample::select(vec!['\u{200b}', '\u{2060}', '\u{feff}', '\u{ad}']),
+        place in any::<prop::sample::Index>(),
+    ) {
+        let words = usual();
+        let mut dressed: Vec<char> = text.chars().collect();
+        dressed.insert(place.index(dressed.len() + 1), invisible);
+        let dressed: String = dressed.into_iter().collect();
+        prop_assert_eq!(find(&words, &dressed), find(&words, &text));
     }
 
     #[test]
-    fn no_hostile_text_breaks_the_matcher(text in "[asho1!@$ .'*-]{0,80}") {
-        let _ = find(&usual(), &text);
+    fn a_word_is_found_in_any_text_around_it(before in "\\PC{0,30}", after in "\\PC{0,30}") {
+        let text = format!("{before} . motherfucker . {after}");
+        let words = list(&["motherfucker"]);
+        prop_assert!(find(&words, &text).is_some(), "{}", text);
     }
 
     #[test]
