@@ -447,7 +447,7 @@ async fn a_name_with_a_space_is_no_other_name() {
         let body = serde_json::json!({"user": user});
         match admin.post::<_, serde_json::Value>("/v1/ban", &body).await {
             Err(AdminError::Refused(error)) => {
-                assert!(error.message.contains("2 users: 2, 1"), "{}", error.message);
+                assert!(error.message.contains("2 users: id:2, id:1"), "{}", error.message);
             }
             other => panic!("{user:?}: {other:?}"),
         }
