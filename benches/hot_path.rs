@@ -145,7 +145,8 @@ fn sample(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let config = BroadcastConfig::default();
     let mut now = Instant::now();
-    let (mut estimator, mut policy) = (RateEstimator::new(now), ThrottlePolicy::new());
+    let mut estimator = RateEstimator::new(now);
+    let mut policy = ThrottlePolicy::new();
     group.bench_function("estimate and throttle", |bencher| {
         bencher.iter(|| {
             now += Duration::from_micros(100);

@@ -20,7 +20,8 @@ fn check_and_start_find_the_same_faults() {
     let data = directory.path().join("data");
     let empty = directory.path().join("empty.pem");
     std::fs::write(&empty, "no certificate\n").unwrap();
-    let (empty, missing) = (empty.display(), directory.path().join("missing"));
+    let empty = empty.display();
+    let missing = directory.path().join("missing");
     let missing = missing.display();
     for (config, named) in [
         (

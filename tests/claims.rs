@@ -172,7 +172,8 @@ fn quantity(text: &str) -> String {
 fn settings_in_documents_exist_with_their_defaults() {
     let defaults = serde_json::to_value(Config::default()).unwrap();
     let sections: BTreeSet<_> = defaults.as_object().unwrap().keys().cloned().collect();
-    let (mut names, mut values) = (0, 0);
+    let mut names = 0;
+    let mut values = 0;
     for (path, text) in documents().iter().filter(|(path, _)| !path.ends_with("CHANGELOG.md")) {
         let parts: Vec<_> = text.split('`').collect();
         for (at, key) in parts.iter().enumerate().skip(1).step_by(2) {

@@ -85,7 +85,8 @@ impl Daemon {
     }
 
     async fn lc(&self, line: &str) -> Output {
-        let (socket, line) = (self.socket.clone(), line.to_owned());
+        let socket = self.socket.clone();
+        let line = line.to_owned();
         tokio::task::spawn_blocking(move || run(&socket, &line)).await.unwrap()
     }
 }

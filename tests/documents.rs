@@ -139,7 +139,8 @@ fn the_spine_names_functions_that_exist() {
     assert!(rows.len() > 10, "{} rows", rows.len());
     for row in rows {
         let mut names = row.split('`').skip(1).step_by(2);
-        let (file, function) = (names.next().unwrap(), names.next().unwrap());
+        let file = names.next().unwrap();
+        let function = names.next().unwrap();
         let code = read(&format!("src/{file}"));
         let there =
             code.contains(&format!("fn {function}(")) || code.contains(&format!("fn {function}<"));

@@ -35,7 +35,8 @@ struct Sender {
 impl Sender {
     async fn join(daemon: &Daemon) -> Self {
         let viewer = daemon.join(42, "ann").await;
-        let (sent, echoed) = (HashSet::new(), HashSet::new());
+        let sent = HashSet::new();
+        let echoed = HashSet::new();
         Self { viewer, sent, echoed, told: Vec::new() }
     }
 
@@ -156,7 +157,8 @@ async fn over_budget_the_hottest_stream_is_sampled() {
         watchers.iter().all(|viewer| viewer.comments == watchers[0].comments),
         "all see the same"
     );
-    let (seen, sent) = (watchers[0].comments.len() - 1, sender.sent.len());
+    let seen = watchers[0].comments.len() - 1;
+    let sent = sender.sent.len();
     assert!(seen < sent * 9 / 10, "{seen} of {sent} were shown");
 
     // The sender sees all of its own comments, and the history has them all.

@@ -170,7 +170,8 @@ async fn a_check_beside_a_node_fences_and_creates_nothing() {
     let mut ann = edge.join(7, "ann").await;
     ann.comment("before").await;
     let config = cluster.config_of("edge-1");
-    let (data_dir, listen) = (edge.data_dir(), edge.address.to_string());
+    let data_dir = edge.data_dir();
+    let listen = edge.address.to_string();
     let checking = tokio::task::spawn_blocking(move || {
         for _ in 0..3 {
             let run = lcd(&config, &data_dir, &listen, &["check"]);

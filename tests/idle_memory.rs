@@ -44,7 +44,8 @@ fn watch(daemon: &Daemon) -> TcpStream {
                    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     socket.write_all(request.as_bytes()).unwrap();
-    let (mut seen, mut buffer) = (Vec::new(), [0; 1024]);
+    let mut seen = Vec::new();
+    let mut buffer = [0; 1024];
     while !contains(&seen, br#""type":"welcome""#) {
         let bytes = socket.read(&mut buffer).unwrap();
         assert!(bytes > 0, "closed after {}", String::from_utf8_lossy(&seen));

@@ -32,7 +32,8 @@ fn lc(daemon: &Daemon, arguments: &[&str]) -> Output {
 }
 
 fn text(output: &Output) -> String {
-    let (out, err) = (&output.stdout, &output.stderr);
+    let out = &output.stdout;
+    let err = &output.stderr;
     format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
 }
 
@@ -189,7 +190,8 @@ async fn cql(statement: &str) {
 #[ignore = "needs scripts/stack up"]
 async fn cassandra_that_is_away_or_emptied_is_told() {
     let mut proxy = Proxy::start(server(40)).await;
-    let (keyspace, node) = (unique(), proxy.address);
+    let keyspace = unique();
+    let node = proxy.address;
     let daemon = Daemon::start(&format!(
         "[engines]\ncomments = \"cassandra\"\n\
          [cassandra]\nnodes = [\"{node}\"]\nkeyspace = \"{keyspace}\"\nreplication_factor = 1\n\

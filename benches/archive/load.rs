@@ -58,7 +58,8 @@ impl Load {
     pub(super) async fn send(&self, servers: &Servers) -> anyhow::Result<Sent> {
         let began = Instant::now();
         let permits = Arc::new(Semaphore::new(UNDER_WAY));
-        let (mut appends, mut acks_ms) = (JoinSet::new(), Vec::new());
+        let mut appends = JoinSet::new();
+        let mut acks_ms = Vec::new();
         let (mut comments, mut lag_max, mut lag_at) = (0, 0, began + Duration::from_millis(500));
         let mut tick = tokio::time::interval(TICK);
         while began.elapsed() < self.duration {

@@ -121,7 +121,8 @@ fn measure_server(name: &str, arguments: &Arguments, report: &mut Report) -> any
 
 /// The viewers, all connected.
 pub(crate) fn connect(address: SocketAddr, arguments: &Arguments) -> anyhow::Result<Child> {
-    let (viewers, cores) = (arguments.viewers, arguments.viewers_cores());
+    let viewers = arguments.viewers;
+    let cores = arguments.viewers_cores();
     let mut role: Vec<String> =
         ["viewers", &address.to_string(), "/ws/1", &viewers.to_string()].map(str::to_owned).into();
     if arguments.tls {
@@ -142,10 +143,12 @@ fn take_sample(
     load: Load,
 ) -> anyhow::Result<Sample> {
     viewers.ask("mark")?;
-    let (cpu_before, started) = (cpu_s(server.pid())?, Instant::now());
+    let cpu_before = cpu_s(server.pid())?;
+    let started = Instant::now();
     server.fan_out(load)?;
     let expected = (load.comments() * count) as u64;
-    let (mut seen, mut since) = ([0; 4], Instant::now());
+    let mut seen = [0; 4];
+    let mut since = Instant::now();
     while seen[0] < expected && since.elapsed() < QUIET {
         let now = ask_count(viewers)?;
         if now[0] != seen[0] {
@@ -158,7 +161,8 @@ fn take_sample(
     if closed > 0 {
         bail!("{closed} viewers were disconnected");
     }
-    let (cpu_s, wall_s) = (cpu_s(server.pid())? - cpu_before, started.elapsed().as_secs_f64());
+    let cpu_s = cpu_s(server.pid())? - cpu_before;
+    let wall_s = started.elapsed().as_secs_f64();
     Ok(Sample { cpu_s, wall_s, comments, frames, bytes, lost: expected.saturating_sub(comments) })
 }
 

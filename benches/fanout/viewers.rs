@@ -131,7 +131,8 @@ impl Audience {
 
     fn connect(&mut self, address: SocketAddr) -> anyhow::Result<()> {
         let mut socket = Socket::connect(address, self.tls.as_ref(), &self.request)?;
-        let (token, both) = (Token(self.viewers.len()), Interest::READABLE | Interest::WRITABLE);
+        let token = Token(self.viewers.len());
+        let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(socket.tcp(), token, both)?;
         let (answer, frames, seen) = (Some(Answer::default()), Frames::default(), Seen::default());
         self.viewers.push(Viewer { socket, answer, frames, seen, closed: false });
@@ -185,7 +186,8 @@ impl Audience {
                     self.viewers.iter().map(|viewer| pick(&viewer.seen)).sum()
                 };
                 let closed = self.viewers.iter().filter(|viewer| viewer.closed).count();
-                let (comments, frames) = (sum(|seen| seen.comments), sum(|seen| seen.frames));
+                let comments = sum(|seen| seen.comments);
+                let frames = sum(|seen| seen.frames);
                 println!("{comments} {frames} {} {closed}", sum(|seen| seen.bytes));
             }
             other => bail!("`{other}` is not a command"),

@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn typed_options_are_repeated() {
-        let (socket, data_dir) = (Some(Path::new("/a.sock")), Some(Path::new("/d")));
+        let socket = Some(Path::new("/a.sock"));
+        let data_dir = Some(Path::new("/d"));
         assert_eq!(typed_options(socket, data_dir, true), " --socket /a.sock --data-dir /d --json");
         assert_eq!(typed_options(None, None, false), "");
     }

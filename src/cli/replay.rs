@@ -132,7 +132,8 @@ async fn replay(
     let workload = Workload::Replay { recording: recording.clone(), speed, limit: None };
     let line = || {
         let total = recording.len();
-        let (acked, rejected) = (submissions.acks(), submissions.rejections());
+        let acked = submissions.acks();
+        let rejected = submissions.rejections();
         format!("{acked} of {total} comments posted, {rejected} rejected")
     };
     let start = Instant::now();

@@ -52,7 +52,8 @@ fn to_text(item: &TailItem, show_ids: bool) -> String {
     match item {
         TailItem::Comment(comment) => comment_line(comment, show_ids),
         TailItem::Moderated { comment_id, user_id, decision, reason, decided_by, timestamp } => {
-            let (decision, reason) = (decision.as_str(), printable(reason));
+            let decision = decision.as_str();
+            let reason = printable(reason);
             let by = printable(decided_by);
             let at = show_clock(*timestamp);
             format!("{at} -- {decision} ({reason}) by {by}: {comment_id} of user {user_id}")
@@ -66,7 +67,8 @@ fn to_text(item: &TailItem, show_ids: bool) -> String {
 /// Writes a comment as a line of chat.
 pub(super) fn comment_line(comment: &SequencedComment, show_ids: bool) -> String {
     let at = show_clock(comment.created_at);
-    let (name, message) = (printable(&comment.name), printable(&comment.message));
+    let name = printable(&comment.name);
+    let message = printable(&comment.message);
     if show_ids {
         format!("{at} {} {name} ({}): {message}", comment.comment_id, comment.user_id)
     } else {

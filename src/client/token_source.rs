@@ -117,7 +117,8 @@ impl TokenSource {
                 comments_per_minute: Some(0),
             };
             let answer: Tokens = client.post("/v1/tokens/users", &request).await?;
-            let (got, wanted) = (answer.tokens.len(), users.len() as u32);
+            let got = answer.tokens.len();
+            let wanted = users.len() as u32;
             if got != users.len() {
                 return Err(TokenSourceError::TooFew { got, wanted });
             }

@@ -133,7 +133,8 @@ impl Form {
         Ok(match self.kind {
             FormKind::Timeout => {
                 let duration_ms = Some(duration_ms()?.unwrap_or(600_000));
-                let (reason, note) = (optional(1), optional(2));
+                let reason = optional(1);
+                let note = optional(2);
                 Action::Timeout(SanctionRequest { user, reason, note, duration_ms })
             }
             FormKind::Kick => Action::Kick(UserRequest { user, note: optional(1) }),

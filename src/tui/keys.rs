@@ -63,7 +63,8 @@ fn press_while_watching(console: &mut Console, code: KeyCode) -> Option<Effect> 
         KeyCode::Char('u') => open_form(console, FormKind::Unban),
         KeyCode::Char('t') => {
             let (_, stream) = console.selection()?;
-            let (stream_id, title) = (stream.stream_id, stream.title.clone());
+            let stream_id = stream.stream_id;
+            let title = stream.title.clone();
             open_form(console, FormKind::Throttle { stream_id, title });
         }
         KeyCode::Esc => {

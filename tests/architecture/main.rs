@@ -70,7 +70,8 @@ fn judge_import(source: &Source, path: &[String]) -> Option<String> {
 }
 
 fn judge_layers(from: &[String], to: &[String]) -> Option<String> {
-    let (from_layer, to_layer) = (from.first()?, to.first()?);
+    let from_layer = from.first()?;
+    let to_layer = to.first()?;
     let rank = |layer: &String| LAYERS.iter().position(|name| name == layer);
     let Some(from_rank) = rank(from_layer) else {
         return Some(format!("{from_layer} is not a layer"));
@@ -80,7 +81,8 @@ fn judge_layers(from: &[String], to: &[String]) -> Option<String> {
     if to_rank > from_rank {
         return Some(format!("{from_layer} must not import {to_layer}"));
     }
-    let (from_room, to_room) = (from.get(1)?, to.get(1)?);
+    let from_room = from.get(1)?;
+    let to_room = to.get(1)?;
     let names_engine = to_layer == "engines"
         && to_room != "backends"
         && to.get(2).is_some_and(|name| is_engine(name));

@@ -131,7 +131,8 @@ impl Trial {
             for edge in (0..edges.len()).flat_map(|edge| [edge; VIEWERS]) {
                 let seen = Arc::new(Mutex::new(Seen::default()));
                 self.seen.push((stream_id, seen.clone()));
-                let (edges, stop) = (edges.clone(), self.stop.clone());
+                let edges = edges.clone();
+                let stop = self.stop.clone();
                 tokio::spawn(RecordingViewer { stream_id, edges, edge, seen, stop }.run());
             }
         }

@@ -286,7 +286,8 @@ impl EventLog for InMemoryLog {
             for ((group, partition), &position) in
                 state.topics.get(&topic).into_iter().flat_map(|contents| &contents.committed)
             {
-                let (group, topic) = ((*group).to_owned(), topic.name().to_owned());
+                let group = (*group).to_owned();
+                let topic = topic.name().to_owned();
                 let lag = end - position;
                 lags.push(ConsumerLag {
                     group,

@@ -73,7 +73,8 @@ fn pass(text: &str, form: Form) -> String {
     let mut kept: Vec<char> = Vec::with_capacity(characters.len());
     let mut at = 0;
     while at < characters.len() {
-        let (c, next) = (characters[at], followers[at]);
+        let c = characters[at];
+        let next = followers[at];
         at += 1;
         let class = class::of(c);
         match class {

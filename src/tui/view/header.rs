@@ -32,7 +32,8 @@ pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &T
     } else {
         left.push(Span::styled("waiting for the first snapshot", theme.faint));
     }
-    let (left, right) = (Line::from(left), Line::from(right));
+    let left = Line::from(left);
+    let right = Line::from(right);
     buffer.set_line(area.x, area.y, &left, area.width);
     let width = right.width() as u16;
     if left.width() as u16 + 2 + width <= area.width {

@@ -107,7 +107,8 @@ fn columns<const N: usize>(area: Rect, percentages: [u32; N]) -> [Rect; N] {
     let mut shares = 0;
     percentages.map(|share| {
         let edge = |shares: u32| area.x + (u32::from(area.width) * shares / 100) as u16;
-        let (left, right) = (edge(shares), edge(shares + share));
+        let left = edge(shares);
+        let right = edge(shares + share);
         shares += share;
         let gap = u16::from(shares < 100);
         Rect { x: left, width: (right - left).saturating_sub(gap), ..area }
@@ -116,7 +117,8 @@ fn columns<const N: usize>(area: Rect, percentages: [u32; N]) -> [Rect; N] {
 
 /// Clears a centred box of at most the given size, and returns its area.
 pub(super) fn clear_centered(area: Rect, width: u16, height: u16, buffer: &mut Buffer) -> Rect {
-    let (width, height) = (width.min(area.width), height.min(area.height));
+    let width = width.min(area.width);
+    let height = height.min(area.height);
     let x = area.x + (area.width - width) / 2;
     let y = area.y + (area.height - height) / 2;
     let middle = Rect { x, y, width, height };

@@ -70,7 +70,8 @@ pub(super) fn text(buffer: &Buffer) -> String {
     let area = buffer.area();
     let mut text = String::new();
     for y in area.top()..area.bottom() {
-        let (mut line, mut x) = (String::new(), area.left());
+        let mut line = String::new();
+        let mut x = area.left();
         while x < area.right() {
             let symbol = buffer[(x, y)].symbol();
             line.push_str(symbol);

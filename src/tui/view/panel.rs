@@ -48,7 +48,8 @@ pub(super) fn pair<'a>(
     name: impl Into<Span<'a>>,
     figure: impl Into<Span<'a>>,
 ) -> Line<'a> {
-    let (name, figure) = (name.into(), figure.into());
+    let name = name.into();
+    let figure = figure.into();
     let between = usize::from(width).saturating_sub(name.width() + figure.width()).max(1);
     Line::from(vec![name, Span::raw(" ".repeat(between)), figure])
 }

@@ -162,7 +162,8 @@ impl Breaker {
         } else {
             inner.failing_since = None;
         }
-        let (after, error) = (inner.shown(), inner.error());
+        let after = inner.shown();
+        let error = inner.error();
         if after == BreakerState::Closed && before != BreakerState::Closed {
             inner.closed_since = now;
         }
@@ -273,7 +274,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn either_half_opens_and_only_both_close() {
         let breaker = Arc::new(Breaker::new("bus"));
-        let (publish, listen) = (breaker.half("publish"), breaker.half("listen"));
+        let publish = breaker.half("publish");
+        let listen = breaker.half("listen");
         listen.failed(&"may not subscribe");
         publish.succeeded();
         breaker.succeeded();

@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_stream_that_moved_has_the_busier_nodes_rate() {
-        let (mut old, new) = (named("a"), named("b"));
+        let mut old = named("a");
+        let new = named("b");
         old.streams[0].comments_per_second = 0.1;
         old.streams[0].throttle_level = 3;
         let rates = ClusterView::new(old, vec![known(new, true)]).rates();
@@ -242,7 +243,8 @@ mod tests {
 
     #[test]
     fn egress_is_the_smallest_share_and_the_sum_left_out() {
-        let (mut a, mut b) = (named("a"), named("b"));
+        let mut a = named("a");
+        let mut b = named("b");
         let egress = |share, sampled_out| {
             let share = SampleRate::from_share(share).unwrap();
             vec![StreamEgress { stream_id: StreamId(1), share, sampled_out }]
@@ -261,7 +263,8 @@ mod tests {
             last_error: Some("refused".to_owned()),
             since_ms,
         };
-        let (mut a, mut b) = (named("a"), named("b"));
+        let mut a = named("a");
+        let mut b = named("b");
         a.breakers = vec![breaker(BreakerState::Closed, 1_000_000)];
         b.breakers = vec![breaker(BreakerState::Open, 7)];
         let [worst] = ClusterView::new(a, vec![known(b, true)]).breakers().try_into().unwrap();

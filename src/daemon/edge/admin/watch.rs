@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_difference_names_the_setting_and_the_nodes() {
-        let (mut watch, problems) = (ClusterWatch::default(), Problems::default());
+        let mut watch = ClusterWatch::default();
+        let problems = Problems::default();
         let others = [node("b", "1"), node("c", "2"), node("d", "2"), node("c", "2")];
         watch.tell_differences(&settings("1"), &others, true, &problems);
         let [text] = texts(&problems).try_into().unwrap();

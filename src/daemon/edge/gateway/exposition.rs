@@ -245,7 +245,8 @@ mod tests {
         assert!(!text.contains("# EOF") && text.ends_with('\n'), "{text}");
         for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
             let mut words = line.split(' ').skip(2);
-            let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+            let name = words.next().unwrap();
+            let kind = words.next().unwrap();
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
         }
     }

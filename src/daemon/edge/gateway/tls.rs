@@ -196,7 +196,8 @@ mod tests {
         let names = || vec!["localhost".to_owned()];
         let ours = rcgen::generate_simple_self_signed(names()).unwrap();
         let other = rcgen::generate_simple_self_signed(names()).unwrap();
-        let (certificate, key) = (ours.cert.pem(), ours.signing_key.serialize_pem());
+        let certificate = ours.cert.pem();
+        let key = ours.signing_key.serialize_pem();
         let (_directory, good) = config(&certificate, &key);
         assert!(Tls::new(&good).unwrap().acceptor.is_some());
         let mixed = error(&certificate, &other.signing_key.serialize_pem());

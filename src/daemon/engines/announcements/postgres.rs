@@ -131,7 +131,8 @@ mod tests {
         let server = PostgresServer::connect(&schema.config).await.unwrap();
         assert_eq!(PostgresAnnouncements::running(&server).await.unwrap(), [], "no table yet");
         let nodes = PostgresAnnouncements::open(&server).await.unwrap();
-        let (a, b) = (process("a", "1"), process("b", "2"));
+        let a = process("a", "1");
+        let b = process("b", "2");
         assert_eq!(nodes.announce(&a).await.unwrap(), []);
         let others = nodes.announce(&b).await.unwrap();
         assert_eq!(others.len(), 1);
@@ -151,7 +152,8 @@ mod tests {
         let schema = TestSchema::new();
         let server = PostgresServer::connect(&schema.config).await.unwrap();
         let nodes = PostgresAnnouncements::open(&server).await.unwrap();
-        let (killed, restarted) = (process("a", "1"), process("a", "2"));
+        let killed = process("a", "1");
+        let restarted = process("a", "2");
         nodes.announce(&killed).await.unwrap();
         let others = nodes.announce(&restarted).await.unwrap();
         assert!(!others[0].overlaps, "killed just now");

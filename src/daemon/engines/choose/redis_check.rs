@@ -188,7 +188,8 @@ impl RedisCheck<'_> {
 
     async fn try_recent(&self) -> Result<(), String> {
         // The log is not opened here. Any epoch serves for keys of a check.
-        let (redis, store) = (&self.redis, &self.config.store);
+        let redis = &self.redis;
+        let store = &self.config.store;
         let recent = RedisRecent::new(self.nodes.clone(), redis, store, Epoch(1));
         let comment_id = CommentId::from_unix_ticks(17_500_000_000_000_000, 0, [2, 0, 0, 0, 0, 1]);
         recent.append(STREAM, 1, 2, Vec::new()).await.map_err(text)?;

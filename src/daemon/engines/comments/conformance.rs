@@ -55,7 +55,8 @@ pub(crate) trait WriteRows: CommentStore {
         comments: &[ArchivedComment],
         tombstones: &[Tombstone],
     ) -> Result<(), StoreError> {
-        let (comments, tombstones) = (comments.to_vec(), tombstones.to_vec());
+        let comments = comments.to_vec();
+        let tombstones = tombstones.to_vec();
         self.write(&ArchiveBatch { comments, tombstones, ..ArchiveBatch::new(EPOCH) }).await
     }
 }
@@ -323,7 +324,8 @@ async fn numbers_of(
 }
 
 pub(crate) async fn a_newer_log_comes_after_an_older_one(store: &impl CommentStore) {
-    let (older, newer) = (Epoch(u32::MAX), Epoch(5));
+    let older = Epoch(u32::MAX);
+    let newer = Epoch(5);
     let batch = |epoch, comments| ArchiveBatch { comments, ..ArchiveBatch::new(epoch) };
     store.write(&batch(older, (0..10).map(|n| placed(n, 500 + n)).collect())).await.unwrap();
     // The topic was made again, and its sequence begins again.
@@ -347,7 +349,8 @@ async fn positions(store: &impl CommentStore, epoch: Epoch) -> Vec<(u32, u64)> {
 }
 
 pub(crate) async fn positions_are_kept_per_log_and_partition(store: &impl CommentStore) {
-    let (one, other) = (Epoch(u32::MAX), Epoch(3));
+    let one = Epoch(u32::MAX);
+    let other = Epoch(3);
     assert_eq!(positions(store, one).await, []);
     let batch = |epoch, archived| ArchiveBatch { archived, ..ArchiveBatch::new(epoch) };
     store.write(&batch(one, vec![at(0, 100), at(2, 7)])).await.unwrap();

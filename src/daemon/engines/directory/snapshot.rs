@@ -47,7 +47,8 @@ mod tests {
     #[test]
     fn an_earlier_reload_never_replaces_a_later_one() {
         let snapshot = Snapshot::<u32>::default();
-        let (slow, quick) = (snapshot.begin(), snapshot.begin());
+        let slow = snapshot.begin();
+        let quick = snapshot.begin();
         snapshot.finish(&quick, 2);
         snapshot.finish(&slow, 1);
         assert_eq!(**snapshot.get(), 2);

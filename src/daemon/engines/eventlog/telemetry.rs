@@ -161,7 +161,8 @@ impl GroupLosses {
             self.ranges.iter().take(LISTED_PARTITIONS).enumerate()
         {
             let separator = if index == 0 { "" } else { "; " };
-            let (from, to) = (range.start, range.end - 1);
+            let from = range.start;
+            let to = range.end - 1;
             let why = reason.describe();
             let _ = write!(
                 text,

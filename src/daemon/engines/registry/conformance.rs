@@ -61,7 +61,8 @@ async fn connections_are_found_oldest_first_until_removed(
 ) {
     let user = UserId(42);
     assert_eq!(registry.locate(user).await.unwrap(), []);
-    let (newer, older) = (connection(node, 1, 2000), connection(node, 2, 1000));
+    let newer = connection(node, 1, 2000);
+    let older = connection(node, 2, 1000);
     let newer_id = registry.register(user, newer.clone(), 20).await.unwrap();
     let older_id = registry.register(user, older.clone(), 20).await.unwrap();
     registry.register(UserId(43), connection(node, 3, 1), 20).await.unwrap();
@@ -85,7 +86,8 @@ async fn the_limit_holds_against_racing_connections(registry: &SharedRegistry, n
     const LIMIT: u32 = 5;
     let user = UserId(7);
     let attempts = (0..50).map(|n| {
-        let (registry, connection) = (registry.clone(), connection(node, 1, n));
+        let registry = registry.clone();
+        let connection = connection(node, 1, n);
         tokio::spawn(async move { registry.register(user, connection, LIMIT).await })
     });
     let outcomes: Vec<_> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
@@ -237,7 +239,8 @@ pub(crate) async fn shared_suite(
     make: impl AsyncFn(u32, NodeId, Arc<dyn CommandHandler>) -> SharedRegistry,
 ) {
     let member = async |store, name: &str| {
-        let (node, handler) = (NodeId::new(name), Arc::new(RecordingHandler::default()));
+        let node = NodeId::new(name);
+        let handler = Arc::new(RecordingHandler::default());
         let registry = make(store, node.clone(), handler.clone()).await;
         let member = Member { node, registry, handler };
         member.report().await;
@@ -270,7 +273,8 @@ async fn both_nodes_are_listed_with_their_reports(Pair { a, b }: &Pair) {
 
 async fn a_connection_is_found_from_every_node(Pair { a, b }: &Pair) {
     let user = UserId(42);
-    let (newer, older) = (connection(&a.node, 1, 2000), connection(&b.node, 2, 1000));
+    let newer = connection(&a.node, 1, 2000);
+    let older = connection(&b.node, 2, 1000);
     let newer_id = a.registry.register(user, newer.clone(), 20).await.unwrap();
     let older_id = b.registry.register(user, older.clone(), 20).await.unwrap();
     for member in [a, b] {
@@ -288,7 +292,8 @@ async fn the_limit_counts_the_connections_of_all_nodes(Pair { a, b }: &Pair) {
     let user = UserId(7);
     let attempts = (0..50).map(|n| {
         let member = if n % 2 == 0 { a } else { b };
-        let (registry, connection) = (member.registry.clone(), connection(&member.node, 1, n));
+        let registry = member.registry.clone();
+        let connection = connection(&member.node, 1, n);
         tokio::spawn(async move { registry.register(user, connection, LIMIT).await.is_ok() })
     });
     let outcomes = join_all(attempts).await;

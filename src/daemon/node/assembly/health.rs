@@ -64,7 +64,8 @@ fn check<Fut, E>(
 {
     let half = board.add_breaker(dependency).half("health check");
     group.spawn(task, move |stop| {
-        let (half, ask) = (half.clone(), ask.clone());
+        let half = half.clone();
+        let ask = ask.clone();
         async move {
             every(INTERVAL, stop, async move || record(&half, || in_time(ask())).await).await
         }

@@ -120,7 +120,8 @@ impl Batch {
     fn add_comment(&mut self, event: CommentSubmitted, position: Position) {
         let CommentSubmitted { comment, shadow, .. } = event;
         if let Some(archived) = self.archived.get_mut(&position.partition) {
-            let (stream_id, comment_id) = (comment.stream_id, comment.comment_id);
+            let stream_id = comment.stream_id;
+            let comment_id = comment.comment_id;
             archived.newest = Some(CommentKey { stream_id, comment_id });
         }
         self.rows.comments.push(ArchivedComment { comment, seq: position.offset, shadow });

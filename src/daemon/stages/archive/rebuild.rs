@@ -168,7 +168,8 @@ impl Archiver {
         has_unplaced: bool,
         stop: &CancellationToken,
     ) -> Result<bool, ArchiveError> {
-        let (mut lost, mut kept) = (Vec::new(), Vec::new());
+        let mut lost = Vec::new();
+        let mut kept = Vec::new();
         for gap in gaps {
             let bounds = self.log.bounds(Topic::CommentEvents, gap.partition).await;
             let earliest = bounds.map_err(ArchiveError::Read)?.earliest;

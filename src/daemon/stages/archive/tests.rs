@@ -26,7 +26,8 @@ struct ArchiveTest {
 }
 
 fn setup() -> ArchiveTest {
-    let (log, store) = (InMemoryLog::shaped(1, 0), Arc::new(InMemoryComments::default()));
+    let log = InMemoryLog::shaped(1, 0);
+    let store = Arc::new(InMemoryComments::default());
     let archiver = archiver(&log, store.clone());
     ArchiveTest { log, store, archiver, stop: CancellationToken::new() }
 }

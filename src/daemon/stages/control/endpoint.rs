@@ -87,7 +87,8 @@ impl LocalEndpoint {
             return 0;
         }
         let connections = self.sink.connections();
-        let (sink, jitter) = (self.sink.clone(), self.jitter);
+        let sink = self.sink.clone();
+        let jitter = self.jitter;
         self.supervisor.spawn("drain", move |stop| {
             let sink = sink.clone();
             async move {

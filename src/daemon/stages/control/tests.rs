@@ -399,7 +399,8 @@ async fn the_reason_of_a_deletion_is_one_word() {
 
 /// Every changing operation, by the action its audit entry has.
 async fn change(world: &World, action: &str) -> Result<(), ControlError> {
-    let (control, op) = (&world.control, &operator());
+    let control = &world.control;
+    let op = &operator();
     match action {
         "ban" => control.ban(op, &sanction("42", None)).await.map(drop),
         "timeout" => control.timeout(op, &sanction("42", Some(5_000))).await.map(drop),

@@ -33,7 +33,8 @@ impl InvalidComment {
 pub fn validate(message: &str, config: &IngestConfig) -> Result<Arc<str>, InvalidComment> {
     let normal = text::visible(text::normalize(message)?)?;
     if normal.len() > config.max_comment_bytes {
-        let (bytes, max) = (normal.len(), config.max_comment_bytes);
+        let bytes = normal.len();
+        let max = config.max_comment_bytes;
         return Err(InvalidComment::TooManyBytes { bytes, max });
     }
     Ok(text::within(normal, config.max_comment_chars)?.into())

@@ -119,7 +119,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_decision_against_ends_the_check() {
-        let (first, second) = (fixed("first", Decision::Accept), fixed("second", Decision::Flag));
+        let first = fixed("first", Decision::Accept);
+        let second = fixed("second", Decision::Flag);
         let third = fixed("third", Decision::Reject);
         let pipeline = Pipeline::new(vec![first.clone(), second, third.clone()]);
         let comment = comment(1, 2, "hi");
@@ -132,7 +133,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stage_that_panics_is_skipped() {
-        let (first, second) = (fixed("first", Decision::Reject), fixed("second", Decision::Flag));
+        let first = fixed("first", Decision::Reject);
+        let second = fixed("second", Decision::Flag);
         let pipeline = Pipeline::new(vec![first, second]);
         let comment = comment(1, 2, "first");
         let verdict = pipeline.check(&Subject { comment: &comment, role: None }).await;

@@ -30,7 +30,8 @@ fn start() -> Bench {
     let store = Arc::<TestReactions>::default();
     let bus = Arc::<TestBus>::default();
     let (reports, receiver) = mpsc::channel(16);
-    let (stop, metrics) = (CancellationToken::new(), Metrics::default());
+    let stop = CancellationToken::new();
+    let metrics = Metrics::default();
     let window = ReactionWindow::new(
         &ReactionsConfig::default(),
         store.clone(),

@@ -228,7 +228,8 @@ async fn a_snapshot_shows_the_stages_measurements() {
 #[tokio::test]
 async fn refused_viewers_are_a_warning_for_a_minute() {
     let served = Served::new().await;
-    let (board, clock) = (&served.world.board, &served.world.control.parts().clock);
+    let board = &served.world.board;
+    let clock = &served.world.control.parts().clock;
     let warned = async || {
         let status: Status = served.get("/v1/status").await;
         let about = |warning: &&String| warning.contains("gateway.connections_per_second");

@@ -114,7 +114,8 @@ async fn bad_submissions_are_refused_with_their_code() {
     rig.sanction(13, SanctionKind::Ban).await;
     let long_ref = json!({"message": "x", "ref": "r".repeat(65)}).to_string();
     let huge = json!({"message": "x".repeat(40_000)}).to_string();
-    let (ann, banned) = (bearer(1, "viewer"), bearer(13, "viewer"));
+    let ann = bearer(1, "viewer");
+    let banned = bearer(13, "viewer");
     let good: &[u8] = b"{\"message\":\"hi\"}";
     type Case<'a> = (&'a str, &'a [&'a str], &'a [u8], u16, &'a str);
     let cases: [Case<'_>; 24] = [
@@ -173,7 +174,8 @@ async fn fields_that_are_not_known_are_ignored_as_on_a_socket() {
 async fn a_draining_node_refuses_changes_and_answers_reads() {
     let mut rig = Rig::start().await;
     rig.board.set_draining(true);
-    let (ann, admin) = (bearer(1, "viewer"), bearer(9, "admin"));
+    let ann = bearer(1, "viewer");
+    let admin = bearer(9, "admin");
     for (line, headers, body) in [
         (COMMENTS, [JSON, ann.as_str()], &b"{\"message\":\"hi\"}"[..]),
         ("POST /api/streams", [JSON, &admin], b"{}"),
@@ -232,7 +234,8 @@ async fn fill(rig: &Rig, count: u64) {
 async fn history_is_paged_newest_first_to_the_end() {
     let rig = Rig::start().await;
     fill(&rig, 250).await;
-    let (mut seqs, mut path) = (Vec::new(), "/api/streams/1/comments".to_owned());
+    let mut seqs = Vec::new();
+    let mut path = "/api/streams/1/comments".to_owned();
     let mut pages = 0;
     loop {
         let page = get(rig.address, &path).await.json();
@@ -306,7 +309,8 @@ async fn streams_are_listed_shown_created_and_changed() {
 #[tokio::test]
 async fn ending_a_stream_dismisses_its_viewers() {
     let rig = Rig::start().await;
-    let (caster, patch) = (bearer(8, "broadcaster"), br#"{"state":"ended"}"#);
+    let caster = bearer(8, "broadcaster");
+    let patch = br#"{"state":"ended"}"#;
     let ended = request(rig.address, "PATCH /api/streams/1", &[JSON, &caster], patch).await;
     assert_eq!((ended.status, &ended.json()["state"]), (200, &json!("ended")));
     assert_eq!(rig.bus.take_published(), [(StreamId(1), BusMessage::Ended)]);

@@ -76,7 +76,8 @@ async fn bytes_sent_after_the_handshake_are_not_lost() {
 #[tokio::test]
 async fn a_token_in_the_header_wins_over_the_query() {
     let mut rig = Rig::start().await;
-    let (ann, bob) = (token(1, "viewer"), token(2, "moderator"));
+    let ann = token(1, "viewer");
+    let bob = token(2, "moderator");
     let bearer = format!("Authorization: Bearer {ann}");
     for (path, headers, user) in [
         ("/ws/2".to_owned(), vec![bearer.as_str()], 1),
@@ -281,7 +282,8 @@ async fn a_user_has_a_connection_limit() {
     let path = format!("/ws/1?token={}", token(5, "viewer"));
     let _one = open(rig.address, &path, &[]).await;
     let _two = open(rig.address, &path, &[]).await;
-    let (first, _second) = (rig.viewer().await, rig.viewer().await);
+    let first = rig.viewer().await;
+    let _second = rig.viewer().await;
     assert_eq!(rig.registry.count(Some(5)), 2);
     let mut third = open(rig.address, &path, &[]).await;
     let refusal = third.refusal().await;
@@ -346,7 +348,8 @@ async fn a_ban_during_the_handover_closes_the_connection() {
 #[tokio::test]
 async fn a_stream_closed_during_the_handover_closes_the_viewer() {
     let mut rig = Rig::start().await;
-    let (metadata, streams) = (rig.metadata.clone(), rig.streams.clone());
+    let metadata = rig.metadata.clone();
+    let streams = rig.streams.clone();
     let close = move || {
         metadata.put_stream(Stream { anonymous: false, ..stream(1, ModerationMode::Async) });
         futures_util::FutureExt::now_or_never(streams.reload()).unwrap().unwrap();

@@ -99,7 +99,8 @@ async fn try_existing(
         .fetch_one(&mut *connection)
         .await?;
     if !usable {
-        let (user, schema) = (setup.user(), &setup.schema);
+        let user = setup.user();
+        let schema = &setup.schema;
         return Err(refused(&format!("user \"{user}\" lacks USAGE on the schema \"{schema}\"")));
     }
     let rows = sqlx::query(MISSING_RIGHTS).bind(&setup.schema).fetch_all(&mut *connection).await?;
@@ -110,14 +111,16 @@ async fn try_existing(
     }
     if !missing.is_empty() {
         let missing: Vec<_> = missing.into_iter().collect();
-        let (user, missing) = (setup.user(), missing.join(", "));
+        let user = setup.user();
+        let missing = missing.join(", ");
         return Err(refused(&format!("user \"{user}\" lacks {missing}")));
     }
     Ok("exists, its tables can be written")
 }
 
 fn lacks_rights(setup: &Setup, error: &sqlx::Error) -> StoreError {
-    let (user, schema) = (setup.user(), &setup.schema);
+    let user = setup.user();
+    let schema = &setup.schema;
     refused(&format!(
         "user \"{user}\" may not create the schema \"{schema}\" and tables in it: {error}; GRANT \
          CREATE ON DATABASE, or create the schema with this user as its owner"

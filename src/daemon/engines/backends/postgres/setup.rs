@@ -163,7 +163,8 @@ impl Setup {
 
     /// Translates an error while connecting into the setting it is about, by its SQLSTATE.
     fn diagnose(&self, error: &sqlx::Error) -> PostgresSetupError {
-        let (server, user) = (self.server(), self.user());
+        let server = self.server();
+        let user = self.user();
         let Some(refusal) = error.as_database_error() else {
             return self.unreachable(error.to_string());
         };

@@ -99,7 +99,8 @@ impl GuardedConnection {
         let reason = match tokio::time::timeout(self.timeout, call(self.connection.clone())).await {
             Ok(Ok(answer)) => return self.convert(answer),
             Ok(Err(error)) if !is_outage(&error) => {
-                let (address, reason) = (self.address.clone(), error.to_string());
+                let address = self.address.clone();
+                let reason = error.to_string();
                 return Err(RedisFailure::Refused { address, reason });
             }
             Ok(Err(error)) => error.to_string(),
@@ -115,7 +116,8 @@ impl GuardedConnection {
 
     fn convert<T: FromRedisValue>(&self, answer: Value) -> Result<T, RedisFailure> {
         redis::from_redis_value(answer).map_err(|error| {
-            let (address, reason) = (self.address.clone(), error.to_string());
+            let address = self.address.clone();
+            let reason = error.to_string();
             RedisFailure::Unexpected { address, reason }
         })
     }
@@ -197,7 +199,8 @@ mod tests {
     async fn a_hung_node_costs_one_timeout() {
         let server = RedisServer::start().await;
         let nodes = RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap();
-        let (connection, ping) = (nodes.guarded(0), redis::cmd("PING"));
+        let connection = nodes.guarded(0);
+        let ping = redis::cmd("PING");
         connection.query::<String>(&ping).await.unwrap();
         server.hang();
         let started = Instant::now();
@@ -219,7 +222,8 @@ mod tests {
     async fn a_restarted_node_is_found_again() {
         let mut server = RedisServer::start().await;
         let nodes = RedisNodes::open(&config_of(&[&server], SHORT_TIMEOUT)).unwrap();
-        let (connection, ping) = (nodes.guarded(0), redis::cmd("PING"));
+        let connection = nodes.guarded(0);
+        let ping = redis::cmd("PING");
         connection.query::<String>(&ping).await.unwrap();
         server.kill();
         let error = connection.query::<String>(&ping).await.unwrap_err().to_string();

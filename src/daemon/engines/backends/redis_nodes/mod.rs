@@ -71,7 +71,8 @@ impl RedisNodes {
         let password = password.transpose()?;
         let node = |url: &String| Node::open(url, config, password.as_deref());
         let nodes = config.nodes.iter().map(node).collect::<Result<Vec<_>, _>>()?;
-        let (prefix, timeout) = (Arc::from(config.prefix.as_str()), config.timeout);
+        let prefix = Arc::from(config.prefix.as_str());
+        let timeout = config.timeout;
         Ok(Self { nodes: nodes.into(), prefix, timeout })
     }
 

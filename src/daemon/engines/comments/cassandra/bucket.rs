@@ -123,7 +123,8 @@ mod tests {
 
         #[test]
         fn older_ids_never_lie_in_newer_buckets(a in ticks(), b in ticks()) {
-            let (older, newer) = (a.min(b), a.max(b));
+            let older = a.min(b);
+            let newer = a.max(b);
             let [older, newer] = [older, newer].map(|t| CommentId::from_unix_ticks(t, 5, [2; 6]));
             prop_assert!(bucket_of(older) <= bucket_of(newer));
             prop_assert!(period_of(bucket_of(older)) <= period_of(bucket_of(newer)));

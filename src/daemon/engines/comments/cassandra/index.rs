@@ -117,8 +117,10 @@ impl Inner {
         newest: i32,
         oldest: i32,
     ) -> BucketWalk<'_> {
-        let (periods, buckets) = (Part::Unread(PagingState::start()), Part::Read);
-        let (period, found) = (VecDeque::new(), VecDeque::new());
+        let periods = Part::Unread(PagingState::start());
+        let buckets = Part::Read;
+        let period = VecDeque::new();
+        let found = VecDeque::new();
         BucketWalk { store: self, stream_id, newest, oldest, periods, period, buckets, found }
     }
 }
@@ -167,7 +169,8 @@ impl BucketWalk<'_> {
                 return Ok(false);
             };
             let statement = &self.store.statements.periods;
-            let (newest, oldest) = (period_of(self.newest), period_of(self.oldest));
+            let newest = period_of(self.newest);
+            let oldest = period_of(self.oldest);
             let values = (integer(self.stream_id.0), newest, oldest);
             let (rows, more) = self.store.read(statement, values, PAGE_PERIODS, from).await?;
             for row in rows.rows::<(i32,)>().map_err(corrupt)? {

@@ -143,7 +143,8 @@ mod tests {
         fn tombstones_and_index_outlive_the_comment(
             retention_days in 1_u64..3650, age_ms in 0_u64..4_000 * DAY_MS,
         ) {
-            let (lifetime, created_ms) = (days(retention_days), NOW_MS.saturating_sub(age_ms));
+            let lifetime = days(retention_days);
+            let created_ms = NOW_MS.saturating_sub(age_ms);
             if let Some(comment_s) = lifetime.of_comment_s(created_ms, NOW_MS) {
                 let index_s = lifetime.of_index_s(created_ms, NOW_MS).unwrap();
                 prop_assert!(i64::from(index_s) >= i64::from(comment_s) + 3599);
@@ -158,7 +159,8 @@ mod tests {
         ) {
             prop_assume!(a != b);
             let comment_id = id(created);
-            let (first, second) = (a.min(b), a.max(b));
+            let first = a.min(b);
+            let second = a.max(b);
             prop_assert!(
                 comment_write_time_us(comment_id, first, NOW_MS)
                     > comment_write_time_us(comment_id, second, NOW_MS)

@@ -22,7 +22,8 @@ impl Inner {
         }
         let mut from = Some(PagingState::start());
         while let Some(state) = from.take() {
-            let (statement, values) = (&self.statements.bucket_streams, (bucket_of(id),));
+            let statement = &self.statements.bucket_streams;
+            let values = (bucket_of(id),);
             let (rows, more) = self.read(statement, values, PAGE_STREAMS, state).await?;
             let mut streams = Vec::with_capacity(rows.rows_num());
             for row in rows.rows::<(i64,)>().map_err(corrupt)? {

@@ -105,7 +105,8 @@ impl CassandraComments {
             })??;
         let unplaced_until_ms = schema::unplaced_until_ms(&session, &config.keyspace).await?;
         let about = connect::about(&session, config);
-        let (listed, logs) = (Listed::default(), KnownLogs::default());
+        let listed = Listed::default();
+        let logs = KnownLogs::default();
         let inner = Inner { session, statements, lifetime, listed, logs, unplaced_until_ms, about };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -65,7 +65,8 @@ pub(super) fn comment_row(row: Row) -> Result<Option<CommentRow>, StoreError> {
         created_at: natural(created_at.0)?,
         seq: natural(seq)?,
     };
-    let (shadow, deleted) = (shadow.unwrap_or(false), is_deleted.unwrap_or(false));
+    let shadow = shadow.unwrap_or(false);
+    let deleted = is_deleted.unwrap_or(false);
     Ok(Some(CommentRow { comment, shadow, deleted, log }))
 }
 

@@ -122,12 +122,14 @@ impl Inner {
             let rewinds = known + i32::from(*rewound);
             let partition = i32::try_from(next.partition).unwrap_or(i32::MAX);
             let epoch = i64::from(epoch.0);
-            let (offset, written_at) = (integer(next.offset), integer(next.offset + 1));
+            let offset = integer(next.offset);
+            let written_at = integer(next.offset + 1);
             let position = (epoch, partition, rewinds, offset, written_at);
             let put = self.session.execute_unpaged(&self.statements.insert_position, position);
             put.await.map_err(unavailable)?;
             if let Some(newest) = newest.filter(|newest| is_storable(newest.comment_id)) {
-                let (stream_id, id) = (integer(newest.stream_id.0), timeuuid(newest.comment_id));
+                let stream_id = integer(newest.stream_id.0);
+                let id = timeuuid(newest.comment_id);
                 let newest = (epoch, partition, rewinds, stream_id, id, written_at);
                 let put = self.session.execute_unpaged(&self.statements.insert_newest, newest);
                 put.await.map_err(unavailable)?;

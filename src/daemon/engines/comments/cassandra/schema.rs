@@ -207,7 +207,8 @@ pub(super) async fn unplaced_until_ms(
     query.set_is_idempotent(true);
     let result = session.query_unpaged(query, ()).await.map_err(unavailable)?;
     let rows = result.into_rows_result().map_err(corrupt)?;
-    let (mut had_unplaced, mut until_ms) = (false, 0);
+    let mut had_unplaced = false;
+    let mut until_ms = 0;
     for row in rows.rows::<(i32, Option<CqlTimestamp>)>().map_err(corrupt)? {
         let (version, applied_at) = row.map_err(corrupt)?;
         had_unplaced |= version == UNPLACED_VERSION;

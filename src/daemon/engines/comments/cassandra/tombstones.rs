@@ -29,7 +29,8 @@ impl Inner {
         let mut found = Vec::new();
         let mut from = Some(PagingState::start());
         while let Some(state) = from.take() {
-            let (statement, values) = (&self.statements.slots, (slot_at(since_ms),));
+            let statement = &self.statements.slots;
+            let values = (slot_at(since_ms),);
             let (rows, more) = self.read(statement, values, PAGE_SLOTS, state).await?;
             for row in rows.rows::<(i32,)>().map_err(corrupt)? {
                 let (slot,) = row.map_err(corrupt)?;

@@ -83,8 +83,10 @@ impl Inner {
         comments: &[ArchivedComment],
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let (mut batches, mut order) = (Batches::new(), Batches::new());
-        let (mut buckets, mut parts) = (AHashSet::new(), AHashMap::new());
+        let mut batches = Batches::new();
+        let mut order = Batches::new();
+        let mut buckets = AHashSet::new();
+        let mut parts = AHashMap::new();
         for archived in comments {
             let Some(row) = self.comment_row(archived, log, now_ms) else { continue };
             let stream_id = archived.comment.stream_id;
@@ -136,7 +138,8 @@ impl Inner {
         tombstones: &[Tombstone],
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let (mut marks, mut rows) = (Batches::new(), Batches::new());
+        let mut marks = Batches::new();
+        let mut rows = Batches::new();
         let mut slots = AHashSet::new();
         for tombstone in tombstones {
             let Tombstone { stream_id, comment_id, reason, deleted_at } = tombstone;
@@ -148,7 +151,8 @@ impl Inner {
             let written_us = tombstone_write_time_us(*comment_id, *deleted_at, now_ms);
             let (stream, bucket, id) =
                 (integer(stream_id.0), bucket_of(*comment_id), timeuuid(*comment_id));
-            let (reason, deleted) = (&**reason, CqlTimestamp(integer(*deleted_at)));
+            let reason = &**reason;
+            let deleted = CqlTimestamp(integer(*deleted_at));
             let mark: DeletedRow<'_> = (written_us, ttl_s, reason, deleted, stream, bucket, id);
             marks.add((*stream_id, bucket), reason.len(), mark);
             let slot = slot_at(*deleted_at);

@@ -135,7 +135,8 @@ async fn days_before(
         .fetch_all(connection)
         .await?;
     let day = |row: &PgRow| {
-        let (day, last) = (Day::from_key(row.bytes("day")?)?, rows::place(row)?);
+        let day = Day::from_key(row.bytes("day")?)?;
+        let last = rows::place(row)?;
         Ok(StreamDay { day, last })
     };
     rows.iter().map(day).collect()
@@ -147,7 +148,8 @@ async fn place_of(
     stream_id: StreamId,
     before: CommentId,
 ) -> Result<Option<Place>, StoreError> {
-    let (stream_id, key) = (integer(stream_id.0), before.sort_key());
+    let stream_id = integer(stream_id.0);
+    let key = before.sort_key();
     let exact = sqlx::query(PLACE).bind(stream_id).bind(key).fetch_optional(&mut *connection);
     if let Some(row) = exact.await? {
         return Ok(Some(rows::place(&row)?));

@@ -169,7 +169,8 @@ impl LogConsumer for EmbeddedConsumer {
         for position in next {
             check_partition(position.partition)?;
         }
-        let (log, member) = (self.log.clone(), self.member.clone());
+        let log = self.log.clone();
+        let member = self.member.clone();
         let offset = last.offset;
         run_blocking(move || {
             if log.closed.is_cancelled() {

@@ -68,7 +68,8 @@ impl GroupConsumer {
     pub(super) fn join(request: JoinRequest<'_>) -> Result<Self, LogError> {
         let JoinRequest { clients, source, start, queue, appender, health, threads, .. } = request;
         let group = request.group.as_str();
-        let (topic, topic_id) = (source.topic.clone(), source.topic_id);
+        let topic = source.topic.clone();
+        let topic_id = source.topic_id;
         let callbacks = ConsumerCallbacks::new(queue.clone(), source, Some(start));
         let failed = |error| unavailable(&format!("joining group {group}"), &error);
         let consumer =

@@ -157,7 +157,8 @@ impl GroupOffsets {
             partition_ends(&client, partitions, end, self.clients.timeout)
                 .map_err(|error| unavailable("finding the lag of consumers", &error))
         };
-        let (earliest, ends) = (ends(Offset::Beginning)?, ends(Offset::End)?);
+        let earliest = ends(Offset::Beginning)?;
+        let ends = ends(Offset::End)?;
         let lag_of = |group: &str, of: &(String, i32), offset: i64| ConsumerLag {
             group: group.to_owned(),
             topic: self.clients.without_prefix(&of.0).unwrap_or(&of.0).to_owned(),

@@ -77,7 +77,8 @@ impl ConsumerSource {
         for commit in committed.elements() {
             commit.error()?;
             let partition = commit.partition();
-            let (earliest, latest) = (ends.earliest[&partition], ends.latest[&partition]);
+            let earliest = ends.earliest[&partition];
+            let latest = ends.latest[&partition];
             let next = match commit.offset() {
                 Offset::Offset(next) if is_mark_of(commit.metadata(), self.topic_id) => Some(next),
                 Offset::Offset(next) => {
@@ -245,7 +246,8 @@ mod tests {
 
     #[test]
     fn commit_of_another_topic_is_not_used() {
-        let (old, new) = (Some(7), Some(u128::MAX));
+        let old = Some(7);
+        let new = Some(u128::MAX);
         assert!(is_mark_of(&commit_mark(old), old));
         assert!(!is_mark_of(&commit_mark(old), new));
         for mark in ["", &commit_mark(old)] {

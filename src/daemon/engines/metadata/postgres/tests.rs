@@ -111,7 +111,8 @@ async fn nodes_changing_the_same_rows_do_not_deadlock() {
     };
     for round in 0..10 {
         let expiring = |user_id| Sanction { expires_at: Some(round + 1), ..ban(user_id) };
-        let (forwards, backwards) = (users(false), users(true));
+        let forwards = users(false);
+        let backwards = users(true);
         let sanctions = (1..=8).map(|id| {
             let store = if id % 2 == 0 { &one } else { &other };
             store.sanction(expiring(id % 3), audit(round, "ban"))

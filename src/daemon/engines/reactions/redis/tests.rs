@@ -108,7 +108,8 @@ async fn with_a_node_away_others_count_nothing_twice() {
     let [mut first, second] = [RedisServer::start().await, RedisServer::start().await];
     let store = RedisReactions::new(RedisServer::together(&[&first, &second]));
     let on = |node| (1..).map(StreamId).find(|id| store.node_of(*id) == node).unwrap();
-    let (lost, kept) = (on(0), on(1));
+    let lost = on(0);
+    let kept = on(1);
     first.kill();
     for count in 1..=5 {
         let both = [(lost, totals(&[("fire", count)])), (kept, totals(&[("fire", count)]))];

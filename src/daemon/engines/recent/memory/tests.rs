@@ -14,7 +14,8 @@ async fn open() -> (MemoryRecent, ()) {
 conformance::conformance!(open);
 
 async fn append(cache: &MemoryRecent, stream_id: StreamId, range: std::ops::RangeInclusive<Seq>) {
-    let (from, to) = (*range.start(), *range.end());
+    let from = *range.start();
+    let to = *range.end();
     cache.append(stream_id, from, to, comments(range)).await.unwrap();
 }
 

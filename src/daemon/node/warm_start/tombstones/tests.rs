@@ -48,7 +48,8 @@ impl Rig {
 
     async fn store(&self, n: u64, age: Duration) {
         let deleted_at = self.restorer.clock.now_ms() - age.as_millis() as u64;
-        let (stream_id, comment_id) = (STREAM, id(n));
+        let stream_id = STREAM;
+        let comment_id = id(n);
         let tombstone = Tombstone { stream_id, comment_id, reason: "spam".into(), deleted_at };
         self.store.write_rows(&[], &[tombstone]).await.unwrap();
     }

@@ -51,7 +51,8 @@ mod tests {
             coalesce_up_to: 100 * MS,
             ..DeliveryConfig::default()
         };
-        let (mut coalescing, began) = (Coalescing::default(), Instant::now());
+        let mut coalescing = Coalescing::default();
+        let began = Instant::now();
         coalescing.record_fan_out(began, took, &config);
         coalescing.record_fan_out(began, took, &config);
         coalescing.delay(began + took)
@@ -68,7 +69,8 @@ mod tests {
 
     #[test]
     fn no_delay_for_a_lone_frame_or_one_slow_write() {
-        let (mut coalescing, began) = (Coalescing::default(), Instant::now());
+        let mut coalescing = Coalescing::default();
+        let began = Instant::now();
         assert_eq!(coalescing.delay(began), Duration::ZERO);
         let config = DeliveryConfig::default();
         coalescing.record_fan_out(began, MS / 10, &config);

@@ -240,7 +240,8 @@ impl Worker {
             let text = format!("no such reaction; there are {}", names.join(", "));
             return self.send_error(slot, ErrorBody::new(ErrorCode::UnknownReaction, text), None);
         };
-        let (now_s, limit) = (self.now_s(), self.parts.reactions_per_second);
+        let now_s = self.now_s();
+        let limit = self.parts.reactions_per_second;
         let viewer = &mut self.viewers[slot];
         let (second, used) = &mut viewer.extras().reactions;
         if *second != now_s {

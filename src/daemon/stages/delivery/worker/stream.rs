@@ -329,7 +329,8 @@ mod tests {
     #[test]
     fn deletion_ends_the_coalescing_delay() {
         let mut stream = stream(16);
-        let (config, began) = (DeliveryConfig::default(), Instant::now());
+        let config = DeliveryConfig::default();
+        let began = Instant::now();
         let took = Duration::from_millis(10);
         stream.coalescing.record_fan_out(began, took, &config);
         stream.coalescing.record_fan_out(began, took, &config);

@@ -34,7 +34,8 @@ impl Candidate<'_> {
         if !runs.iter().zip(pattern).all(long_enough) {
             return None;
         }
-        let (first, last) = (runs[0], runs[runs.len() - 1]);
+        let first = runs[0];
+        let last = runs[runs.len() - 1];
         let begins = (first.start..first.start + first.len).map(|place| place as usize);
         let ends = (last.start..last.start + last.len).map(|place| place as usize);
         let mut begins = begins.filter(|place| self.may_begin(*place));

@@ -317,7 +317,8 @@ fn piece_end(elements: &[Element], start: usize) -> usize {
 /// `@$$`.
 fn is_lettered(word: &[Element]) -> bool {
     let count = |origin| word.iter().filter(|element| element.origin == origin).count();
-    let (letters, symbols) = (count(Origin::Letter), count(Origin::Symbol));
+    let letters = count(Origin::Letter);
+    let symbols = count(Origin::Symbol);
     if word[1..].iter().any(|element| !element.gap.is_none()) {
         return letters > 0 && letters >= symbols;
     }

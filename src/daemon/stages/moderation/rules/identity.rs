@@ -125,7 +125,8 @@ mod tests {
         #[test]
         fn other_digits_are_another_text(text in "[a-z ]{0,10}", one: u32, other: u32) {
             prop_assume!(one != other);
-            let (one, other) = (format!("{text} {one}"), format!("{text} {other}"));
+            let one = format!("{text} {one}");
+            let other = format!("{text} {other}");
             prop_assert_ne!(identity(&one), identity(&other));
         }
 

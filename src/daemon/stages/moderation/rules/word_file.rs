@@ -73,7 +73,8 @@ fn without_comment(line: &str) -> &str {
         return "";
     }
     let comment = line.match_indices('#').find(|(at, _)| {
-        let (before, after) = (&line[..*at], &line[at + 1..]);
+        let before = &line[..*at];
+        let after = &line[at + 1..];
         before.ends_with(char::is_whitespace)
             && (after.is_empty() || after.starts_with(char::is_whitespace))
     });

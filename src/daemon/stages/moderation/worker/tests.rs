@@ -32,7 +32,8 @@ async fn bench() -> Bench {
     store.put_stream(stream(2, ModerationMode::Sync));
     store.put_stream(stream(3, ModerationMode::Off));
     let streams = Streams::load(store.clone()).await.unwrap();
-    let (log, metrics) = (InMemoryLog::shaped(1, 0), Metrics::default());
+    let log = InMemoryLog::shaped(1, 0);
+    let metrics = Metrics::default();
     let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(100)));
     let metadata_breaker = Arc::new(Breaker::new("metadata"));
     let worker = ModerationWorker::new(ModerationWorkerParts {
@@ -73,7 +74,8 @@ impl Bench {
     }
 
     fn start(&self) -> tokio::task::JoinHandle<Result<(), LogError>> {
-        let (worker, stop) = (self.worker.clone(), self.stop.clone());
+        let worker = self.worker.clone();
+        let stop = self.stop.clone();
         tokio::spawn(async move { worker.run(stop).await })
     }
 

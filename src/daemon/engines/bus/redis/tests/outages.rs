@@ -146,7 +146,8 @@ fn stream_on(nodes: &RedisNodes, channels: &Channels, index: usize) -> StreamId 
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn other_nodes_serve_while_one_is_away() {
-    let (mut first, mut second) = (RedisServer::start().await, RedisServer::start().await);
+    let mut first = RedisServer::start().await;
+    let mut second = RedisServer::start().await;
     let third = RedisServer::start().await;
     let bus = open(&config_of(&[&first, &second, &third], SHORT_TIMEOUT));
     let node = NodeId::new("edge");

@@ -101,7 +101,8 @@ async fn full_speed_keeps_every_message_in_order() {
         let config = RedisConfig { listener_messages: 1 << 20, ..on_stack(&urls[..nodes]) };
         let bus = Arc::new(open(&config));
         let alone = latencies(&bus, 20).await;
-        let (p50, p99) = (alone[alone.len() / 2], alone[alone.len() * 99 / 100]);
+        let p50 = alone[alone.len() / 2];
+        let p99 = alone[alone.len() * 99 / 100];
         println!("{nodes} Redis nodes, a batch of 20 comments alone: p50 {p50:?}, p99 {p99:?}");
         let bus = Arc::new(open(&RedisConfig { prefix: format!("{}2:", config.prefix), ..config }));
         let calls = rate(&bus, 32, 500, 20).await;

@@ -213,7 +213,8 @@ fn the_order_of_writes_makes_no_difference() {
             for _ in 0..2 {
                 store.write_rows(&comments.concat(), &tombstones.concat()).await.unwrap();
             }
-            let (of_one, of_other) = (contents(&store, a).await, contents(&store, b).await);
+            let of_one = contents(&store, a).await;
+            let of_other = contents(&store, b).await;
             prop_assert_eq!(of_one, of_other);
             Ok(())
         })

@@ -46,7 +46,8 @@ async fn left_s(keyspace: &Keyspace, archived: &ArchivedComment) -> (Option<i32>
 async fn a_deletion_hides_its_comment_until_it_expires() {
     let keyspace = Keyspace::new();
     let store = keyspace.open(RETENTION).await;
-    let (kept, deleted) = (made_ago(Duration::ZERO, 1), made_ago(Duration::ZERO, 2));
+    let kept = made_ago(Duration::ZERO, 1);
+    let deleted = made_ago(Duration::ZERO, 2);
     let over = made_ago(RETENTION * 2, 3);
     store.write_rows(&[kept.clone(), deleted.clone(), over], &[deletion(&deleted)]).await.unwrap();
 

@@ -108,7 +108,8 @@ async fn missing_topics_are_created_and_others_kept() {
     assert!(found.contains("to be created") && found.contains("comment_events"), "{found}");
     let log = open(&config, Guarantee::AtLeastOnce).await;
     assert_eq!(log.partitions(Topic::CommentEvents), 3);
-    let (epoch, partition) = (log.epoch(), log.partition_of(Topic::CommentEvents, 7));
+    let epoch = log.epoch();
+    let partition = log.partition_of(Topic::CommentEvents, 7);
     log.close().await.unwrap();
     // A different number in the settings changes nothing.
     let other = PartitionCounts { comment_events: 8, ..config.partitions.clone() };

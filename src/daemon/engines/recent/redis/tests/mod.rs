@@ -53,7 +53,8 @@ mod on_three_nodes {
 }
 
 async fn append(cache: &RedisRecent, stream_id: StreamId, range: std::ops::RangeInclusive<Seq>) {
-    let (from, to) = (*range.start(), *range.end());
+    let from = *range.start();
+    let to = *range.end();
     cache.append(stream_id, from, to, comments(range)).await.unwrap();
 }
 

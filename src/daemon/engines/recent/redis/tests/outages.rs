@@ -138,7 +138,8 @@ async fn with_one_node_away_the_others_serve_and_restore() {
     complete(&cache).await;
     let on =
         |node| (1..).map(StreamId).find(|id| StreamKeys::of(&nodes, *id, Epoch(1)).node == node);
-    let (on_first, on_second) = (on(0).unwrap(), on(1).unwrap());
+    let on_first = on(0).unwrap();
+    let on_second = on(1).unwrap();
     first.kill();
     is_away(cache.head(on_first).await);
     is_away(cache.is_complete().await);

@@ -123,7 +123,8 @@ async fn a_dropped_engine_receives_nothing() {
 async fn a_cancelled_registration_leaves_nothing() {
     let prefix = format!("{}:", stack::unique("cancelled"));
     let urls = stack::redis();
-    let (a, b) = (member(&urls, &prefix, "a").await, member(&urls, &prefix, "b").await);
+    let a = member(&urls, &prefix, "a").await;
+    let b = member(&urls, &prefix, "b").await;
     for user in 1..=300 {
         let registering = a.registry.register(UserId(user), connection(&a.node, 1, 1), 20);
         // Sent, and dropped before the answer can be there.

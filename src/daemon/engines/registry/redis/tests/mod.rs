@@ -38,7 +38,8 @@ async fn open(nodes: RedisNodes, node: NodeId, handler: Arc<dyn CommandHandler>)
 }
 
 async fn member(urls: &[String], prefix: &str, name: &str) -> Member {
-    let (node, handler) = (NodeId::new(name), Arc::new(RecordingHandler::default()));
+    let node = NodeId::new(name);
+    let handler = Arc::new(RecordingHandler::default());
     let registry = open(nodes(urls, prefix), node.clone(), handler.clone()).await;
     let member = Member { node, registry, handler };
     member.report().await;

@@ -94,7 +94,8 @@ fn key_frame_comes_within_the_interval() {
 #[test]
 fn late_frame_stays_uncompressed() {
     let stream = stream(64);
-    let (early, late) = (stream.next_place(), stream.next_place());
+    let early = stream.next_place();
+    let late = stream.next_place();
     let (_, key) = stream.compress(Encoding::Json, late, &text(2)).unwrap();
     assert!(stream.compress(Encoding::Json, early, &text(1)).is_none());
     let (frame, compressed) = next(&stream, &text(3));

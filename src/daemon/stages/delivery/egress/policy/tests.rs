@@ -167,7 +167,8 @@ proptest! {
         budget in 4.0_f64..7.5,
     ) {
         let stream = |&(rate, bytes, overhead): &(f64, f64, f64)| {
-            let (per_second, bytes_per_comment) = (10_f64.powf(rate), 10_f64.powf(bytes));
+            let per_second = 10_f64.powf(rate);
+            let bytes_per_comment = 10_f64.powf(bytes);
             let overhead = per_second * bytes_per_comment * overhead;
             Stream { overhead, ..Stream::new(per_second, bytes_per_comment) }
         };

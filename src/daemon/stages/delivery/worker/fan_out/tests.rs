@@ -142,7 +142,8 @@ fn comment_is_acked_during_a_fan_out() {
     assert_eq!(written.iter().filter(|written| **written).count(), STRIDE, "one slice");
     let last = VIEWERS - 1;
     let connection = ConnectionId { worker: 0, generation: last as u32 + 1, slot: last as u32 };
-    let (comment_id, seq) = (sample_comment(9).comment_id, 9);
+    let comment_id = sample_comment(9).comment_id;
+    let seq = 9;
     let accepted = Accepted { comment_id, seq, comment: None, shadow: false };
     let reply = Reply { connection, client_ref: None, outcome: Ok(accepted) };
     rig.mailbox.send(Command::Replies(vec![reply]));
@@ -171,7 +172,8 @@ fn joins_and_leaves_between_slices_lose_no_frame() {
     rig.finish();
     let here: Vec<usize> = (0..VIEWERS).filter(|viewer| !gone.contains(viewer)).collect();
     for viewer in here {
-        let (seen, deleted) = (rig.received(viewer), "deleted".to_owned());
+        let seen = rig.received(viewer);
+        let deleted = "deleted".to_owned();
         assert_eq!(
             seen.iter().filter(|received| **received != deleted).count(),
             2,

@@ -183,7 +183,8 @@ impl Rig {
         };
         let stream = Stream::new(StreamId(5), 1, &config);
         let deflate = Compressors::new(&config).stream();
-        let (viewers, audience) = (Slab::new(), Vec::new());
+        let viewers = Slab::new();
+        let audience = Vec::new();
         Self { stream, deflate, viewers, audience, seq: 0, key_frames }
     }
 
@@ -325,7 +326,8 @@ impl Rig {
         let viewer = &mut self.viewers[slot];
         match step {
             Step::Private(_) => {
-                let (from, message) = ("operator".into(), "a word ".repeat(20).into());
+                let from = "operator".into();
+                let message = "a word ".repeat(20).into();
                 let bytes = viewer.form.encode_private(&ServerMessage::Direct { from, message });
                 viewer.enqueue(bytes);
                 self.write_pending(slot);
@@ -404,7 +406,8 @@ fn joiner_enters_at_the_next_key_frame() {
             rig.join(form);
             rig.comments(2);
             rig.fan_out();
-            let (newest, slot) = (rig.audience.len() - 1, rig.audience.last().unwrap().slot);
+            let newest = rig.audience.len() - 1;
+            let slot = rig.audience.last().unwrap().slot;
             let direct = ServerMessage::Direct { from: "op".into(), message: "hello".into() };
             let direct = form.encode_private(&direct);
             rig.viewers[slot].enqueue(direct);

@@ -95,7 +95,8 @@ enum Follow {
 impl Follow {
     fn of(rest: &str) -> Self {
         let mut rest = rest.chars();
-        let (first, second) = (rest.next(), rest.next());
+        let first = rest.next();
+        let second = rest.next();
         match first {
             Some('/' | '\\') => Self::Path,
             Some(':') if second.is_some_and(|c| c.is_ascii_digit()) => Self::Path,
@@ -131,7 +132,8 @@ fn candidates(text: &str, start: usize, run: &str) -> Vec<Candidate> {
     if let Some(ending) = ending {
         let name = text[..start].trim_end().rsplit(|c: char| !is_in_name(c)).next();
         let name = name.unwrap_or_default().trim_matches(['-', '_', '.']);
-        let (host, end) = (format!("{name}.{ending}"), start + run.len());
+        let host = format!("{name}.{ending}");
+        let end = start + run.len();
         if !name.is_empty() && Follow::of(&text[end..]) == Follow::Path {
             found.push(Candidate { host, end, follow: Follow::Path });
         }

@@ -236,7 +236,8 @@ proptest! {
 fn zz_temporary_measure() {
     let Ok(path) = std::env::var("LINKS_CHAT") else { return };
     let text = std::fs::read_to_string(path).unwrap();
-    let (mut all, mut hits) = (0, 0);
+    let mut all = 0;
+    let mut hits = 0;
     for line in text.lines() {
         all += 1;
         if let Some(host) = first_forbidden(&[], line) {
