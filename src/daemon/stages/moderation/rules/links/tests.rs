@@ -232,18 +232,3 @@ proptest! {
         prop_assert_eq!(first_forbidden(&[], &dressed), first_forbidden(&[], &text));
     }
 }
-#[test]
-fn zz_temporary_measure() {
-    let Ok(path) = std::env::var("LINKS_CHAT") else { return };
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut all = 0;
-    let mut hits = 0;
-    for line in text.lines() {
-        all += 1;
-        if let Some(host) = first_forbidden(&[], line) {
-            hits += 1;
-            println!("HIT {host}\t{line}");
-        }
-    }
-    println!("TOTAL {hits} of {all}");
-}
