@@ -9,12 +9,10 @@ use std::process::Command;
 
 use base64::Engine as _;
 use live_comments::client::admin::AdminError;
-use live_comments::protocol::message::{json, msgpack};
 use live_comments::protocol::{Role, ServerMessage};
 use support::socket::{RawSocket, frame};
 use support::{Daemon, STREAM, archived, history, http, raw};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 fn text(payload: &str) -> Vec<u8> {
@@ -370,10 +368,11 @@ async fn an_invisible_text_is_refused_at_every_door() {
     let bearer = format!("Bearer {token}");
     let auth = [("authorization", &*bearer)];
     for text in INVISIBLE {
-        let viewer = Raw::open(&daemon, &format!("?token={}", daemon.token(9, text)), JSON).await;
+        let viewer =
+            RawSocket::open(&daemon, &format!("?token={}", daemon.token(9, text)), JSON).await;
         assert_eq!(viewer.answer_to(&[], true).await, ("token_claims".to_owned(), Some(4501)));
         let message = serde_json::json!({"message": text});
-        let viewer = Raw::open(&daemon, &format!("?token={token}"), JSON).await;
+        let viewer = RawSocket::open(&daemon, &format!("?token={token}"), JSON).await;
         let sent = serde_json::json!({"type": "comment", "message": text}).to_string();
         let (code, _) = viewer.answer_to(&self::text(&sent), false).await;
         assert_eq!(code, "comment_empty", "{text:?} over WebSocket");

@@ -353,7 +353,7 @@ async fn nothing_acknowledged_is_lost_on_a_bad_day() {
     let stopped = tokio::task::block_in_place(|| daemon.terminate());
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     let mut acked = std::mem::take(&mut load.sent.lock().acked);
-    acked.sort();
+    acked.sort_unstable_by_key(|(seq, _, _)| *seq);
     let acked_ids: Vec<_> = acked.iter().map(|(_, id, _)| *id).collect();
     println!("{} comments acknowledged, {} refusals", acked.len(), load.sent.lock().refused);
     while let Some(viewer) = load.viewers.join_next().await {

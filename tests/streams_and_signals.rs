@@ -528,7 +528,7 @@ async fn no_text_of_others_controls_the_terminal() {
         let shown =
             tokio::task::spawn_blocking(move || on_terminal(command, signal)).await.unwrap();
         assert!(!shown.is_empty(), "{line} shows nothing");
-        assert_eq!(controls(&shown), [], "{line}: {shown:?}");
+        assert!(controls(&shown).is_empty(), "{line}: {shown:?}");
         let forged = shown.lines().any(|shown| shown.trim_end().starts_with("lc: forged"));
         assert!(!forged, "{line}: {shown:?}");
     }

@@ -165,6 +165,7 @@ impl Trial {
         let request = SanctionRequest {
             user: UserRef(user_id.to_string()),
             reason: Some("test".to_owned()),
+            note: None,
             duration_ms: None,
         };
         let banned = self.cluster.admin("edge-1").post("/v1/ban", &request).await;

@@ -2,6 +2,8 @@
 //!
 //! Every wait is bounded by [`PATIENCE`], which only a failing test reaches. It is not used to
 //! measure time.
+
+#![allow(clippy::print_stderr, reason = "the log of a daemon belongs to a failed test")]
 #![allow(clippy::unwrap_used, reason = "a test panics where a program would report")]
 // Each test file uses only a part of this module.
 #![allow(dead_code, unreachable_pub)]

@@ -315,7 +315,8 @@ async fn a_store_from_a_backup_gets_only_the_rest() {
     let restored = archiver(&test.log, backup.clone());
     let mut batch = Batch::new(test.log.epoch());
     let records = test.log.records(Topic::CommentEvents);
-    batch.add_records(&records[..100]);
+    let mut repeats = RepeatFilter::new(Arc::new(test.log.clone()));
+    batch.add_records(&records[..100], &mut repeats).await.unwrap();
     backup.write(batch.rows()).await.unwrap();
     let test = ArchiveTest {
         store: backup,

@@ -91,5 +91,6 @@ pub(crate) async fn assert_changes_with_events_fail(store: &impl MetadataStore) 
 }
 
 fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
-    assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+    let error = outcome.expect_err("a refusal");
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
 }
