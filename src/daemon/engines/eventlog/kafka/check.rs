@@ -24,6 +24,8 @@ use crate::protocol::{Epoch, NodeId};
 
 /// Bound of one attempt to connect to the address of a broker.
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout of one attempt to describe the topics.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Pause between two attempts to describe the topics.
 const DESCRIBE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -218,15 +220,11 @@ impl ProbeClient {
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.describe(&topics.names(), left) {
+            match self.describe(&topics.names(), left.min(DESCRIBE_TIMEOUT)) {
                 Ok(described) => topics.identify(&described),
                 Err(code) if is_outage_code(code) && Instant::now() < deadline => {
                     std::thread::sleep(DESCRIBE_PAUSE);
                     continue;
-                }
-                Err(code) if is_outage_code(code) => {
-                    let error = KafkaError::AdminOp(code);
-                    return Err(unavailable("asking for the ids of topics", &error));
                 }
                 Err(code) => warn!(%code, "the brokers do not describe topics"),
             }

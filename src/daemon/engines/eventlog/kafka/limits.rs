@@ -90,13 +90,7 @@ impl TopicLimit {
 
     /// Describes the setting that lets no record in, if there is one.
     fn flaw(&self) -> Option<String> {
-        let Self { name, replicas, .. } = self;
-        if let Some(wanted) = self.min_in_sync.filter(|wanted| wanted > replicas) {
-            return Some(format!(
-                "topic {name} has min.insync.replicas = {wanted}, but only {replicas} replicas: it \
-                 accepts no record; lower that setting of the topic, or add replicas"
-            ));
-        }
+        let name = &self.name;
         let bytes = self.max_batch_bytes.filter(|bytes| *bytes < MIN_BATCH_BYTES)?;
         Some(format!(
             "topic {name} accepts at most {bytes} bytes (max.message.bytes), which is too small for \
@@ -122,6 +116,14 @@ impl TopicLimits {
                 topic;
             if let Some(text) = topic.flaw() {
                 return Some(text);
+            }
+            if let Some(wanted) = min_in_sync.filter(|wanted| *wanted > topic.replicas) {
+                let replicas = topic.replicas;
+                return Some(format!(
+                    "topic {name} has min.insync.replicas = {wanted}, but only {replicas} replicas: \
+                     brokers before Kafka 4 accept no record then; lower that setting of the topic, \
+                     or add replicas"
+                ));
             }
             if *out_of_sync > 0 {
                 return Some(format!(
@@ -170,7 +172,7 @@ mod tests {
         good.check().unwrap();
         assert_eq!(good.refusal(good.batch_bytes()), None);
         assert_eq!(good.batch_bytes(), DEFAULT_BATCH_BYTES);
-        let replicas = limits(|topic| topic.replicas = 1).check().unwrap_err().to_string();
+        let replicas = limits(|topic| topic.replicas = 1).refusal(1).unwrap();
         assert!(replicas.contains("min.insync.replicas = 2, but only 1"), "{replicas}");
         let small = limits(|topic| topic.max_batch_bytes = Some(9_000));
         let text = small.check().unwrap_err().to_string();

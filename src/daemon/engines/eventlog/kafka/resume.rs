@@ -193,6 +193,9 @@ impl ConsumerSource {
     /// Whether the topic is still the one that was opened. If not, [`super::topic_watch`] replaces
     /// the log; until then its offsets mean nothing.
     fn is_same_topic<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) -> bool {
+        if self.topic_id.is_none() {
+            return true;
+        }
         let topics = [self.topic.clone()];
         match native::describe_topics(consumer.client(), &topics, DESCRIBE_TIMEOUT) {
             Ok(described) => described.iter().all(|topic| {

@@ -74,7 +74,7 @@ impl Probe for TopicWatch {
             Ok(described) => self.topics.compare(&described),
             Err(code) => {
                 debug!(%code, "topics cannot be described");
-                if is_outage_code(code) {
+                if is_outage_code(code) && self.topics.id(Topic::CommentEvents).is_some() {
                     health.suspect("the brokers did not say which topics exist");
                 }
                 return;

@@ -166,7 +166,7 @@ async fn slow_group_continues_at_the_earliest_kept() {
     let first = take(&mut *slow, 1).await;
     assert_eq!(first[0].position.offset, kept);
     let lag = log.lag().await.unwrap();
-    assert_eq!((lag[0].position, lag[0].lag), (11, 4101 - 11));
+    assert_eq!((lag[0].position, lag[0].lag, lag[0].expired), (11, 4101 - kept, kept - 11));
 
     let mut last = 10;
     while last < 4100 {
