@@ -9,8 +9,8 @@
 //! - A submission repeated with the same `ref` by the same user on the same stream gets the same
 //!   comment id and is appended once, also across a restart (the log is read back at start).
 //!   Repeated on another node, it gets the same id as long as
-//!   [`crate::daemon::engines::reservations`] know it or, while they are not certain, the log can be
-//!   read back. It may then be in the log twice, and every reader keeps the first.
+//!   [`crate::daemon::engines::reservations`] know it or, while they are not certain, the log can
+//!   be read back. It may then be in the log twice, and every reader keeps the first.
 //! - A refused submission changes nothing.
 //!
 //! When full: the queue in front holds

@@ -8,8 +8,8 @@ use crate::daemon::engines::reservations::{Proposal, Reserved, SharedReservation
 use crate::protocol::{Comment, CommentId};
 
 /// Reserves the refs of a batch in one call, and changes the ids of comments that were reserved
-/// before. Ingest waits for it, because appends must keep the order of submissions. Returns the refs
-/// that another node may hold nevertheless.
+/// before. Ingest waits for it, because appends must keep the order of submissions. Returns the
+/// refs that another node may hold nevertheless.
 pub(super) async fn reserve_ids(
     reservations: &SharedReservations,
     building: &mut Building,

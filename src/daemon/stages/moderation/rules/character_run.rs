@@ -5,8 +5,8 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use crate::protocol::text;
 
 /// Returns the length of the longest run of one character as readers see it (an extended grapheme
-/// cluster), ignoring case, spaces, invisible characters, marks and skin tones. A stack of combining
-/// marks counts as a run of that many.
+/// cluster), ignoring case, spaces, invisible characters, marks and skin tones. A stack of
+/// combining marks counts as a run of that many.
 pub(super) fn longest_character_run(text: &str) -> u32 {
     let mut longest = 0;
     let mut length = 0;

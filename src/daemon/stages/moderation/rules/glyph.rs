@@ -136,8 +136,8 @@ fn plain(character: char) -> Plain {
     Plain::One(now)
 }
 
-/// Whether a character draws nothing, or is only drawn over the letter before it. The vowel signs of
-/// Indic scripts are marks too, but letters to their readers, so they stay.
+/// Whether a character draws nothing, or is only drawn over the letter before it. The vowel signs
+/// of Indic scripts are marks too, but letters to their readers, so they stay.
 fn is_invisible(character: char) -> bool {
     if character.is_control() || character == '\u{2800}' || text::is_format(character) {
         return true;

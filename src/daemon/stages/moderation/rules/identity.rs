@@ -8,8 +8,8 @@ use super::glyph::{Glyph, glyph, natural_form};
 const STRETCHED: usize = 3;
 
 /// Returns a key that is equal for texts that differ only in case, in spaces and sentence marks, in
-/// look-alike letters, in invisible characters, and in how far a word is stretched. Digits, accents,
-/// emoji and signs distinguish texts: `500` is not `5000`, `+1` is not `-1`.
+/// look-alike letters, in invisible characters, and in how far a word is stretched. Digits,
+/// accents, emoji and signs distinguish texts: `500` is not `5000`, `+1` is not `-1`.
 pub(super) fn identity(text: &str) -> String {
     let seen: Vec<char> = if text.is_ascii() {
         text.chars().map(|c| c.to_ascii_lowercase()).filter_map(seen_as).collect()
