@@ -45,7 +45,7 @@ async fn post(daemon: &Daemon, path: &str, body: Value) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_stream_that_requires_tokens_closes_anonymous_viewers() {
+async fn requiring_tokens_closes_anonymous_viewers() {
     let daemon = Daemon::start("");
     let mut anonymous = daemon.watch().await;
     let mut ann = daemon.join(42, "ann").await;
@@ -166,7 +166,7 @@ async fn dead_connections_free_their_places_for_their_user() {
 }
 
 #[tokio::test]
-async fn a_draining_node_refuses_comments_and_says_where_to_go() {
+async fn a_draining_node_refuses_comments_and_says_where() {
     let daemon = Daemon::start("");
     let authorization = format!("Bearer {}", daemon.token(42, "ann"));
     let headers = [("authorization", authorization.as_str())];

@@ -114,7 +114,8 @@ async fn a_full_disk_is_named_and_loses_nothing() {
     let status = lc_status(&daemon);
     let text = String::from_utf8_lossy(&status.stdout);
     assert_eq!(status.status.code(), Some(3), "{text}");
-    let first = text.lines().find(|line| line.starts_with("warning:")).unwrap_or_default();
+    let shown: Status = serde_json::from_str(&text).unwrap();
+    let first = &shown.warnings[0];
     assert!(first.contains("full") && first.contains("make space"), "named first: {text}");
     // Viewers stay.
     sender.send(&live_comments::protocol::ClientMessage::Ping).await;
@@ -224,6 +225,8 @@ fn child_daemon_with_a_clock() {
     let clock = Arc::new(JumpingClock { offset, last_s: 0.into() });
     let node = run::run_with_clock(config, clock, run::termination());
     process::run_to_end(node, force_after).unwrap();
+    // The test harness would print to a pipe that nobody reads any more.
+    std::process::exit(0);
 }
 
 /// The comments that were acknowledged, and what was refused.
@@ -274,7 +277,8 @@ impl Load {
                 viewer
             });
         }
-        let (sent, stop) = (Arc::<Mutex<Sent>>::default(), CancellationToken::new());
+        let sent = Arc::<Mutex<Sent>>::default();
+        let stop = CancellationToken::new();
         let mut senders = JoinSet::new();
         for user in 1..=SENDERS {
             let token = daemon.token_with(user, &format!("user {user}"), |claims| {

@@ -64,7 +64,7 @@ fn an_address_is_a_name_or_says_what_to_type() {
 }
 
 #[test]
-fn a_tilde_is_the_home_directory_wherever_it_is_written() {
+fn a_tilde_is_the_home_directory_everywhere() {
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path().join("home");
     std::fs::create_dir(&home).unwrap();

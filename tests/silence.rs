@@ -159,7 +159,7 @@ async fn a_busy_stream_shows_the_same_share_to_everybody() {
         let rates = [viewer.until(notified).await, viewer.until(notified).await];
         assert_eq!(rates, [fifth, SampleRate::ALL], "announced when it begins and ends");
     }
-    let (_, last) = sender.comment("the end").await;
+    let (_, last) = sender.comment_as("the end", "last").await;
     for viewer in &mut viewers {
         viewer.until_seq(last).await;
         assert_eq!(viewer.gaps, [], "a comment that is left out is no gap");

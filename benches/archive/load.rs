@@ -60,7 +60,9 @@ impl Load {
         let permits = Arc::new(Semaphore::new(UNDER_WAY));
         let mut appends = JoinSet::new();
         let mut acks_ms = Vec::new();
-        let (mut comments, mut lag_max, mut lag_at) = (0, 0, began + Duration::from_millis(500));
+        let mut comments = 0;
+        let mut lag_max = 0;
+        let mut lag_at = began + Duration::from_millis(500);
         let mut tick = tokio::time::interval(TICK);
         while began.elapsed() < self.duration {
             let due = tick.tick().await.into_std();

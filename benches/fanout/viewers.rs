@@ -134,7 +134,9 @@ impl Audience {
         let token = Token(self.viewers.len());
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(socket.tcp(), token, both)?;
-        let (answer, frames, seen) = (Some(Answer::default()), Frames::default(), Seen::default());
+        let answer = Some(Answer::default());
+        let frames = Frames::default();
+        let seen = Seen::default();
         self.viewers.push(Viewer { socket, answer, frames, seen, closed: false });
         self.shaking += 1;
         Ok(())

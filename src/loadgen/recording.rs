@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::UserId;
 use crate::protocol::printable::printable_json;
 
+/// Bytes that a decoder returns at once.
+const DECODED_PIECE_BYTES: usize = 256;
+
 /// Longest line. A comment has at most a few thousand bytes.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
@@ -96,7 +99,9 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
     let failed = |source| RecordingError::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let mut lines: Box<dyn BufRead> = if is_gzip(path) {
-        Box::new(BufReader::new(MultiGzDecoder::new(BufReader::new(file))))
+        let decoder = MultiGzDecoder::new(BufReader::new(file));
+        // Where the data is damaged, the decoder drops the piece it was about to return.
+        Box::new(BufReader::with_capacity(DECODED_PIECE_BYTES, decoder))
     } else {
         Box::new(BufReader::new(file))
     };

@@ -140,7 +140,9 @@ impl Form {
             FormKind::Kick => Action::Kick(UserRequest { user, note: optional(1) }),
             FormKind::Unban => Action::Unban(UserRequest { user, note: optional(1) }),
             FormKind::Ban | FormKind::Throttle { .. } => {
-                let (reason, note, duration_ms) = (optional(1), optional(2), duration_ms()?);
+                let reason = optional(1);
+                let note = optional(2);
+                let duration_ms = duration_ms()?;
                 Action::Ban(SanctionRequest { user, reason, note, duration_ms })
             }
         })

@@ -170,6 +170,8 @@ mod tests {
         type_text(&mut console, "bqqq");
         press(&mut console, KeyCode::Enter.into());
         type_text(&mut console, "spam");
+        // Past the note.
+        press(&mut console, KeyCode::Tab.into());
         press(&mut console, KeyCode::Tab.into());
         type_text(&mut console, "bad");
         assert_eq!(press(&mut console, KeyCode::Enter.into()), None);

@@ -22,7 +22,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("cli", &["protocol", "net", "client", "loadgen", "tui"]),
     ("daemon", &["protocol", "net"]),
     ("bin/lc", &["cli"]),
-    ("bin/lcd", &["daemon"]),
+    ("bin/lcd", &["protocol", "daemon"]),
 ];
 
 /// The folders of `src/daemon/`; each may import those before it.

@@ -18,6 +18,7 @@ fn the_lint_table_is_there() {
         ("rust.unsafe_code", "deny"),
         ("rust.missing_debug_implementations", "warn"),
         ("rust.unreachable_pub", "warn"),
+        ("rust.unexpected_cfgs.level", "warn"),
         ("rust.rust_2018_idioms.level", "warn"),
         ("clippy.all.level", "warn"),
         ("clippy.unwrap_used", "warn"),

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_restart_keeps_the_identity_and_two_cannot_share_it() {
+    fn a_restart_keeps_the_identity_that_none_can_share() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE);
         let (first, lock) = claim_file(&path).unwrap();

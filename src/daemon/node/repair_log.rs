@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::bail;
 
 use crate::daemon::base::config::{Config, EventLogEngine};
-use crate::daemon::engines::eventlog::embedded::{Damage, repair};
+use crate::daemon::engines::choose::{Damage, embedded_log_directory, repair};
 
 /// Lists the damage in the log of the data directory, and repairs it if `apply` is set. The daemon
 /// must be stopped. Blocks on the disk.
@@ -16,7 +16,7 @@ pub fn repair_log(config: &Config, apply: bool) -> anyhow::Result<()> {
     if config.engines.eventlog != EventLogEngine::Embedded {
         bail!("engines.eventlog is not \"embedded\": there are no files to repair here");
     }
-    let directory = config.node.data_dir.join("log");
+    let directory = embedded_log_directory(config);
     let damage = repair(&directory, apply)?;
     let mut text = String::new();
     for damage in &damage {

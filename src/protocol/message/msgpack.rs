@@ -435,7 +435,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_message_of_both_encodings_or_an_error(bytes: Vec<u8>) {
+        fn any_bytes_are_a_message_or_an_error(bytes: Vec<u8>) {
             crate::fuzzing::msgpack(&bytes);
             crate::fuzzing::json(&bytes);
         }

@@ -132,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_is_the_same_with_and_without_what_draws_nothing(
+    fn what_draws_nothing_makes_no_other_name(
         text in "[a-z]{1,12}",
         hidden in prop::sample::select(vec!['\u{200B}', '\u{2060}', '\u{200D}', '\u{FE0F}', '\u{E0061}', '\u{200E}']),
         at in any::<prop::sample::Index>(),

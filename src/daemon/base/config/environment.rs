@@ -73,7 +73,7 @@ struct Attempt {
 }
 
 /// Merges variables over the other sources. A reading that its field does not take is replaced by
-/// the next one. If no reading fits, the error is that of the first.
+/// the next one. If no reading fits, the error is that of the first whose type fits.
 pub(super) fn merge(base: &Figment, variables: Vec<Variable>) -> Merged {
     let attempt = |variable: Variable| {
         let readings = variable.readings();
@@ -97,12 +97,21 @@ pub(super) fn merge(base: &Figment, variables: Vec<Variable>) -> Merged {
             return Merged { config: Err(Box::new(error)), unknown };
         };
         let name = attempt.variable.name.clone();
-        let first = refusals.entry(name).or_insert_with(|| error.clone()).clone();
+        let known = refusals.entry(name).or_insert_with(|| error.clone());
+        // A reading of the right type says more about the value.
+        if is_of_wrong_type(known) && !is_of_wrong_type(&error) {
+            *known = error;
+        }
+        let best = known.clone();
         if attempt.chosen + 1 == attempt.readings.len() {
-            return Merged { config: Err(Box::new(first)), unknown };
+            return Merged { config: Err(Box::new(best)), unknown };
         }
         attempt.chosen += 1;
     }
+}
+
+fn is_of_wrong_type(error: &Error) -> bool {
+    matches!(error.kind, Kind::InvalidType(..))
 }
 
 impl Attempt {
@@ -166,17 +175,18 @@ mod tests {
             ("LCD_SERVICE_HOST", "10.0.0.7"),
             ("LCD_PORT_8080_TCP_ADDR", "10.0.0.7"),
             ("LCD_NODE", "7"),
+            ("LCD__CHAT_PORT", "tcp://10.0.0.7:8080"),
         ]);
         assert!(config.is_ok() && unknown.is_empty());
         let (config, mut unknown) = load(&[
-            ("LCD__CHAT_PORT", "tcp://10.0.0.7:8080"),
+            ("LCD__NODE__NAME", "x"),
             ("LCD_NODE__NAMES", "x"),
             ("LCD_GATWAY__LISTEN", "127.0.0.1:1"),
             ("LCD_NODE__NAME", "edge-1"),
         ]);
         assert_eq!(config.unwrap().node.name, "edge-1");
         unknown.sort();
-        assert_eq!(unknown, ["LCD_GATWAY__LISTEN", "LCD_NODE__NAMES", "LCD__CHAT_PORT"]);
+        assert_eq!(unknown, ["LCD_GATWAY__LISTEN", "LCD_NODE__NAMES", "LCD__NODE__NAME"]);
     }
 
     #[test]

@@ -256,7 +256,9 @@ mod tests {
             config.auth.signing_key = path(name);
             config.shared_settings()
         };
-        let (one, copy, other) = (with("one", "a"), with("copy", "a\n"), with("other", "b"));
+        let one = with("one", "a");
+        let copy = with("copy", "a\n");
+        let other = with("other", "b");
         assert!(differing_settings(&one, &copy).is_empty());
         assert_eq!(differing_settings(&one, &other), ["auth.signing_key"]);
     }

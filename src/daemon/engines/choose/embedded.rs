@@ -1,6 +1,6 @@
 //! Opens the engines that live in this process and its data directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -31,12 +31,17 @@ const COMMENTS_FILE: &str = "comments.db";
 const METADATA_FILE: &str = "metadata.db";
 const REACTIONS_FILE: &str = "reactions.db";
 
+/// Returns the directory of the embedded event log.
+pub fn embedded_log_directory(config: &Config) -> PathBuf {
+    config.node.data_dir.join(LOG_DIRECTORY)
+}
+
 pub(super) async fn open_log(
     config: &Config,
     clock: &SharedClock,
     telemetry: LogTelemetry,
 ) -> anyhow::Result<Arc<EmbeddedLog>> {
-    let dir = config.node.data_dir.join(LOG_DIRECTORY);
+    let dir = embedded_log_directory(config);
     let log = tokio::task::spawn_blocking({
         let dir = dir.clone();
         let config = config.eventlog.clone();

@@ -36,6 +36,9 @@ use crate::daemon::engines::recent::SharedRecentCache;
 use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::protocol::NodeId;
 
+pub use self::embedded::embedded_log_directory;
+pub use super::eventlog::embedded::{Damage, repair};
+
 #[cfg(feature = "engines")]
 use self::distributed::{claim_name, open_log};
 #[cfg(not(feature = "engines"))]

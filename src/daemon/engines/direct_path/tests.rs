@@ -119,7 +119,8 @@ async fn undeliverable_command_reaches_only_its_node() {
 #[tokio::test(start_paused = true)]
 async fn a_node_cut_off_from_the_bus_is_served_at_once() {
     let log = InMemoryLog::new();
-    let (edge_bus, other_bus) = (Arc::<TestBus>::default(), Arc::<TestBus>::default());
+    let edge_bus = Arc::<TestBus>::default();
+    let other_bus = Arc::<TestBus>::default();
     let breaker = Arc::new(Breaker::new("fan-out bus"));
     let (edge, _stop) = path(&log, "edge").await;
     let (other, _stop) = path(&log, "other").await;

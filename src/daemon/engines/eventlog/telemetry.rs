@@ -208,7 +208,9 @@ mod tests {
     use super::*;
 
     fn skipped(partition: u32, offsets: Range<u64>) -> SkippedRecords<'static> {
-        let (group, topic, reason) = ("archiver", "comment_events", SkipReason::Removed);
+        let group = "archiver";
+        let topic = "comment_events";
+        let reason = SkipReason::Removed;
         SkippedRecords { group, topic, partition, offsets, reason }
     }
 

@@ -274,6 +274,7 @@ impl Node {
             timers::apply_throttle_orders(throttle_orders, overrides, stop)
         });
         timers::start(&base, delivery.clone(), &tasks.rest);
+        health::start(&base, &tasks.rest);
         start_admin(admin, &tasks.rest);
         fatal.spawn(&tasks.rest, "recorded changes", |stop| control.publish_pending(stop));
         let certificate = gateway.certificate();

@@ -121,7 +121,8 @@ mod tests {
 
     /// Starts a probe of a store that does not answer while it is away.
     fn probe(closes: bool) -> Store {
-        let (is_away, breaker) = (Arc::<AtomicBool>::default(), Arc::new(Breaker::new("store")));
+        let is_away = Arc::<AtomicBool>::default();
+        let breaker = Arc::new(Breaker::new("store"));
         let away = is_away.clone();
         let ask = move || -> BoxFuture<'static, Result<(), StoreError>> {
             let is_away = away.load(Ordering::SeqCst);

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{NodeBase, health, probes};
+use super::{NodeBase, probes};
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink as _};
 use crate::daemon::base::supervise::Supervisor;
@@ -32,7 +32,9 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
     let reloaded = base.clone();
     let reads = base.board.add_breaker("metadata store (reads)");
     group.spawn("reload", move |stop| {
-        let (base, viewers, reads) = (reloaded.clone(), viewers.clone(), reads.clone());
+        let base = reloaded.clone();
+        let viewers = viewers.clone();
+        let reads = reads.clone();
         every(RELOAD_INTERVAL, stop, async move || {
             let read = reads.observe(reload(&base).await);
             match read {
@@ -68,7 +70,6 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
         });
     }
     start_log_watch(base, group);
-    health::start(base, group);
     if let Some(log) = base.engines.embedded_log.clone() {
         group.spawn("retention", move |stop| {
             let log = log.clone();

@@ -174,8 +174,8 @@ impl Archiver {
             let bounds = self.log.bounds(Topic::CommentEvents, gap.partition).await;
             let earliest = bounds.map_err(ArchiveError::Read)?.earliest;
             let Range { start, end } = gap.offsets;
-            // The first offset is 1: a store that begins at 0 lacks nothing before it.
-            let start = start.max(1);
+            // Some logs begin with offset 1: a store without a position lacks nothing before it.
+            let start = if start == 0 && earliest == 1 { earliest } else { start };
             let from = start.max(earliest).min(end);
             if start < from && (gap.has_position || !has_unplaced) {
                 lost.push(Gap { offsets: start..from, ..gap });
@@ -209,7 +209,10 @@ impl Archiver {
             if !self.read_again(watch.epoch, &gap, stop).await? {
                 return Ok(false);
             }
-            info!(partition = gap.partition, offsets = ?gap.offsets, "comment store rebuilt");
+            if !gap.offsets.is_empty() {
+                let Gap { partition, ref offsets, .. } = gap;
+                info!(partition, ?offsets, "comment store rebuilt");
+            }
         }
         Ok(true)
     }

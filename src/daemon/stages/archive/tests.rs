@@ -14,7 +14,7 @@ use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, NewRecord};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::BreakerState;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
-use crate::protocol::{Role, StreamId, UserId};
+use crate::protocol::{Comment, Role, StreamId, UserId};
 
 const STREAM: StreamId = StreamId(7);
 
@@ -358,7 +358,8 @@ async fn comment_that_is_in_the_log_twice_is_stored_once() {
             panic!()
         };
         let client_ref = Some(client_ref.into());
-        Event::CommentSubmitted(CommentSubmitted { client_ref, ..event }).encode()
+        let comment = Arc::new(Comment { user_id: UserId(9), ..event.comment.as_ref().clone() });
+        Event::CommentSubmitted(CommentSubmitted { client_ref, comment, ..event }).encode()
     };
     let test = setup();
     test.append([sent(1, "a"), sent(2, "b"), sent(4, "a"), sent(2, "b")]).await;

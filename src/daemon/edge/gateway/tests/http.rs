@@ -157,7 +157,7 @@ async fn bad_submissions_are_refused_with_their_code() {
 }
 
 #[tokio::test]
-async fn fields_that_are_not_known_are_ignored_as_on_a_socket() {
+async fn unknown_fields_are_ignored_as_on_a_socket() {
     let mut rig = Rig::start().await;
     let ann = bearer(1, "viewer");
     let body = br#"{"message":"hi","colour":{"r":[1]},"type":"comment","ref":"a"}"#;
@@ -321,7 +321,9 @@ async fn changing_streams_needs_the_role_and_right_fields() {
     let rig = Rig::start().await;
     let title = json!({"title": "x".repeat(201)}).to_string();
     let role = |role: Role| bearer(9, role.as_str());
-    let (admin, caster, viewer) = (role(Role::Admin), role(Role::Broadcaster), role(Role::Viewer));
+    let admin = role(Role::Admin);
+    let caster = role(Role::Broadcaster);
+    let viewer = role(Role::Viewer);
     type Case<'a> = (&'a str, &'a [&'a str], &'a [u8], u16, &'a str);
     let cases: [Case<'_>; 10] = [
         ("POST /api/streams", &[JSON], b"{}", 401, "not_authenticated"),

@@ -40,7 +40,7 @@ async fn the_page_loads_nothing_and_never_sets_markup() {
 
 /// The page may be below any path of a site, and the site's root is another program then.
 #[tokio::test]
-async fn the_page_names_no_address_from_the_root_of_the_site() {
+async fn the_page_names_no_address_from_the_root_of_a_site() {
     let rig = Rig::start().await;
     let html = get(rig.address, "/").await.body;
     let script = get(rig.address, "/viewer.js").await.body;

@@ -346,7 +346,7 @@ async fn a_ban_during_the_handover_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_stream_closed_during_the_handover_closes_the_viewer() {
+async fn a_stream_closed_in_the_handover_closes_the_viewer() {
     let mut rig = Rig::start().await;
     let metadata = rig.metadata.clone();
     let streams = rig.streams.clone();

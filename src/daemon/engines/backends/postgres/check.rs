@@ -106,7 +106,8 @@ async fn try_existing(
     let rows = sqlx::query(MISSING_RIGHTS).bind(&setup.schema).fetch_all(&mut *connection).await?;
     let mut missing = BTreeSet::new();
     for row in rows {
-        let (table, right): (&str, &str) = (row.try_get("name")?, row.try_get("right")?);
+        let table: &str = row.try_get("name")?;
+        let right: &str = row.try_get("right")?;
         missing.insert(format!("{right} on {table}"));
     }
     if !missing.is_empty() {

@@ -89,7 +89,9 @@ impl Inner {
         let periods = buckets.iter().map(|(stream_id, bucket)| (*stream_id, period_of(*bucket)));
         let mut periods: AHashSet<_> = periods.collect();
         periods.retain(|key| !self.listed.periods.contains_key(key));
-        let (mut of_periods, mut of_buckets, mut of_streams) = (Vec::new(), Vec::new(), Vec::new());
+        let mut of_periods = Vec::new();
+        let mut of_buckets = Vec::new();
+        let mut of_streams = Vec::new();
         for (stream_id, period) in &periods {
             if let Some(ttl_s) = self.lifetime.of_index_s(period_end_ms(*period), now_ms) {
                 of_periods.push(vec![(integer(stream_id.0), *period, ttl_s)]);

@@ -90,7 +90,10 @@ impl Inner {
         for archived in comments {
             let Some(row) = self.comment_row(archived, log, now_ms) else { continue };
             let stream_id = archived.comment.stream_id;
-            let (bucket, id, seq, ttl_s) = (row.1, row.2, row.7, row.11);
+            let bucket = row.1;
+            let id = row.2;
+            let seq = row.7;
+            let ttl_s = row.11;
             buckets.insert((stream_id, bucket));
             batches.add((stream_id, bucket), row.4.len() + row.5.len(), row);
             let part = (stream_id, log, Place { log, seq }.part());

@@ -150,7 +150,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("comments.db");
         let store = SqliteComments::open(&path).await.unwrap();
-        let (busy, quiet, young) = (StreamId(1), StreamId(2), StreamId(9));
+        let busy = StreamId(1);
+        let quiet = StreamId(2);
+        let young = StreamId(9);
         // Ids of this suite are 100 microseconds apart: ten per millisecond.
         let comments: Vec<_> = (0..3000)
             .map(|number| comment(busy, number))

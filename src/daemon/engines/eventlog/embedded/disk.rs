@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::file_watch::FileId;
+use super::file_id::FileId;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::engines::eventlog::{LogError, LogTelemetry};
 

@@ -6,51 +6,18 @@
 //! writer checks its own file before each answer ([`super::writer`]).
 
 use std::collections::HashMap;
-use std::fs::Metadata;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::file_id::{FileId, moved_away};
 use super::topic::TopicLog;
 use crate::daemon::engines::eventlog::{LogError, LogTelemetry};
 use crate::protocol::admin::ProblemCode;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// The identity of a file, whatever its names are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
-    }
-
-    /// Returns the file at a path; `None` if there is none.
-    pub(super) fn at(path: &Path) -> io::Result<Option<Self>> {
-        match std::fs::metadata(path) {
-            Ok(metadata) => Ok(Some(Self::of(&metadata))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// Returns the error for a file that is no longer at its path.
-pub(super) fn moved_away(path: &Path) -> LogError {
-    LogError::Unavailable(format!(
-        "{} was removed or replaced while lcd runs: put it back, or restart lcd, which continues \
-         without the records in it",
-        path.display()
-    ))
-}
 
 /// The thread. It ends when this is dropped.
 #[derive(Debug)]

@@ -27,6 +27,7 @@
 mod chunk;
 mod consumer;
 mod disk;
+mod file_id;
 mod file_watch;
 mod follower;
 #[cfg(any(test, fuzzing))]

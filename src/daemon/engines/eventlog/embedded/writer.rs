@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::PARTITION;
 use super::disk::{Disk, Platform, SegmentFile, write_failure};
-use super::file_watch::moved_away;
+use super::file_id::moved_away;
 use super::groups::TopicGroups;
 use super::index::IndexEntry;
 use super::queue::{PendingBatch, WriterQueue};

@@ -6,8 +6,8 @@ use ahash::AHashMap;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::super::{LogError, Polled, Record, SharedLog};
 use super::{RULE, Rule, Window, window_before};
+use crate::daemon::engines::eventlog::{LogError, Polled, Record, SharedLog};
 use crate::protocol::events::{CommentSubmitted, Event};
 
 /// Time for which reading back is tried again while the log does not answer.

@@ -7,9 +7,9 @@ use ahash::AHashSet;
 use futures_util::TryStreamExt as _;
 use parking_lot::Mutex;
 
-use super::super::pages::pages;
-use super::super::{LogError, Page, SharedLog, Topic};
 use super::{RULE, Rule, Window, add_record, window_before};
+use crate::daemon::engines::eventlog::pages::pages;
+use crate::daemon::engines::eventlog::{LogError, Page, SharedLog, Topic};
 use crate::protocol::Seq;
 
 /// Regions kept. The one used longest ago is dropped.
@@ -46,7 +46,7 @@ impl RepeatIndex {
         Self { log, rule, regions: Arc::default() }
     }
 
-    /// Removes repeats from a page of one stream, as [`super::super::EventLog::read`] returns it.
+    /// Removes repeats from a page of one stream, as [`EventLog::read`](crate::daemon::engines::eventlog::EventLog::read) returns it.
     pub async fn remove_repeats(&self, page: &mut Page) -> Result<(), LogError> {
         let (Some(first), Some(last)) = (page.records.first(), page.records.last()) else {
             return Ok(());

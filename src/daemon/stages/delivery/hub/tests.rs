@@ -80,7 +80,15 @@ impl Rig {
         ready.expect("the stream is ready")
     }
 
+    /// Publishes a message. A batch gets the epoch of the log.
     pub(super) async fn publish(&self, message: BusMessage) {
+        let epoch = self.log.epoch();
+        let message = match message {
+            BusMessage::Batch(batch) => {
+                BusMessage::Batch(Arc::new(Batch { epoch, ..batch.as_ref().clone() }))
+            }
+            other => other,
+        };
         self.bus.publish(STREAM, vec![message]).await.unwrap();
     }
 
@@ -159,6 +167,17 @@ pub(super) fn batch(from_seq: Seq, to_seq: Seq, deletions: &[Seq]) -> Batch {
 
 fn range(from_seq: Seq, to_seq: Seq) -> Shown {
     Shown::Range(from_seq, to_seq, (from_seq..=to_seq).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_of_another_epoch_is_not_shown() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    let other = Batch { epoch: Epoch(rig.log.epoch().0 + 1), ..batch(1, 2, &[]) };
+    rig.bus.publish(STREAM, vec![BusMessage::Batch(Arc::new(other))]).await.unwrap();
+    assert_eq!(rig.frames(0).await, []);
+    rig.broadcast(batch(1, 2, &[])).await;
+    assert_eq!(rig.frames(0).await, [range(1, 2)]);
 }
 
 #[tokio::test(start_paused = true)]

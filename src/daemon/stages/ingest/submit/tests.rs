@@ -253,7 +253,8 @@ async fn an_unnoticed_loss_leaves_both_records_to_the_log() {
 
 #[tokio::test(start_paused = true)]
 async fn a_ref_repeated_on_another_node_keeps_its_id() {
-    let (log, reservations) = (InMemoryLog::new(), Arc::<FirstNames>::default());
+    let log = InMemoryLog::new();
+    let reservations = Arc::<FirstNames>::default();
     let mut first = Stage::start_with(log.clone(), Some(reservations.clone())).await;
     let original = first.ask(submission(LIVE, "hi", Some("r"))).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;

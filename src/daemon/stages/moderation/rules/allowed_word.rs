@@ -2,7 +2,7 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::fold::{Accent, Element, Folded, Symbols};
+use super::fold::{Accent, Element, Folded, Origin, Symbols};
 use super::glyph::runs_without_spaces;
 
 /// A word or phrase as an operator allows it: written so, in any case, it is innocent. Its accents
@@ -64,8 +64,11 @@ impl AllowedWord {
 fn is_boundary(folded: &Folded, place: usize) -> bool {
     let elements = &folded.elements;
     let Some(element) = elements.get(place) else { return true };
+    // A symbol at the end of a word, as in `well!`, may not be meant as a letter.
     place == 0
         || !element.gap.is_none()
+        || element.origin == Origin::Symbol
+        || elements[place - 1].origin == Origin::Symbol
         || runs_without_spaces(element.letter)
         || runs_without_spaces(elements[place - 1].letter)
 }

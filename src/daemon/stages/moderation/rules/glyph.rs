@@ -90,10 +90,9 @@ fn beyond_ascii(character: char) -> Glyph {
         _ if is_invisible(character) => return Glyph::Nothing,
         _ if character.is_whitespace() => return Glyph::Space,
         _ if is_combining_mark(character) => return Glyph::Letter(character),
-        _ if is_voiced(character) => return Glyph::Letter(character),
-        // Kana of half width.
-        '\u{FF66}'..='\u{FF9D}' => {
-            return std::iter::once(character).nfkc().next().map_or(Glyph::Mark, beyond_ascii);
+        // Kana look like no other letters, whatever the table of look-alikes says.
+        _ if is_kana(character) => {
+            return std::iter::once(character).nfkc().next().map_or(Glyph::Mark, Glyph::Letter);
         }
         _ => {}
     }
@@ -190,10 +189,8 @@ fn is_voicing_mark(character: char) -> bool {
     matches!(character, '\u{3099}' | '\u{309A}')
 }
 
-/// Whether this is a kana with a voicing mark, which is another letter than the one without.
-fn is_voiced(character: char) -> bool {
-    let is_kana = matches!(script(character), Script::Hiragana | Script::Katakana);
-    is_kana && std::iter::once(character).nfd().nth(1).is_some_and(is_voicing_mark)
+fn is_kana(character: char) -> bool {
+    character.is_alphabetic() && matches!(script(character), Script::Hiragana | Script::Katakana)
 }
 
 /// Whether this letter's script is written without spaces, so that a word may begin or end

@@ -131,7 +131,7 @@ mod tests {
         }
 
         #[test]
-        fn case_spaces_and_invisible_characters_are_no_difference(
+        fn case_spaces_and_invisible_letters_do_not_differ(
             text in "[a-z0-9 ]{1,20}",
             hidden in prop::sample::select(vec![' ', '\u{200B}', '\u{FEFF}', '\u{2800}']),
             at in any::<prop::sample::Index>(),

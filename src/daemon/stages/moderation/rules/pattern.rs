@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn short_words_and_words_with_marks_keep_their_accents() {
+    fn short_and_marked_words_keep_their_accents() {
         let accents = |written| BlockedWord::parse(written).unwrap().accents;
         assert_eq!(accents("fuck"), None);
         assert_eq!(accents("sik"), Some(vec![Accent::None; 3]));

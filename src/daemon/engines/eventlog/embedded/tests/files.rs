@@ -157,7 +157,7 @@ async fn repair_loses_only_what_is_damaged() {
 }
 
 #[tokio::test]
-async fn damage_names_the_next_step_and_repair_needs_a_stopped_log() {
+async fn damage_names_the_next_step() {
     let directory = tempfile::tempdir().unwrap();
     let (log, board) = open(directory.path(), &small_segments());
     for first in 0..1000 {

@@ -47,7 +47,9 @@ fn joiner_reads_from_the_next_key_frame() {
         .collect();
     assert_eq!(all.iter().filter(|(frame, _)| frame.is_key).count(), FRAMES.div_ceil(16));
     for join in 0..FRAMES {
-        let (mut inflate, mut window, mut read) = (Inflater::default(), WindowPosition::OUTSIDE, 0);
+        let mut inflate = Inflater::default();
+        let mut window = WindowPosition::OUTSIDE;
+        let mut read = 0;
         for (n, (frame, compressed)) in all.iter().enumerate().skip(join) {
             if window.can_read(*frame) {
                 assert_eq!(

@@ -51,7 +51,9 @@ fn comment(seq: Seq) -> SequencedComment {
 
 fn batch(from_seq: Seq, to_seq: Seq) -> ServerMessage {
     let comments = (from_seq..=to_seq).map(comment).collect();
-    let (epoch, sample_rate, echo) = (Epoch(7), SampleRate::ALL, false);
+    let epoch = Epoch(7);
+    let sample_rate = SampleRate::ALL;
+    let echo = false;
     ServerMessage::Comments(CommentsBatch { epoch, from_seq, to_seq, sample_rate, comments, echo })
 }
 
