@@ -7,6 +7,7 @@ const MAX_DELETED = 2000; // ids of deleted comments; a deletion may arrive befo
 const MAX_UNACKED = 20; // own comments that are not answered yet
 const MAX_OWN = 200; // ids of own comments, to notify the user if one is removed
 const FIRST_RETRY_MS = 500;
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 const LONGEST_RETRY_MS = 15000;
 const PING_MS = 30000;
 const PONG_MS = 10000;
@@ -137,7 +138,8 @@ function closed(code, reason) {
   const wait = reconnectAfter ?? backoff * (0.5 + Math.random() / 2);
   failures += 1;
   showStatus(`reconnecting in ${Math.max(1, Math.round(wait / 1000))} s…`, "off");
-  retryTimer = setTimeout(connect, wait);
+  // A longer time would count as none; the answer is then the same again.
+  retryTimer = setTimeout(connect, Math.min(wait, LONGEST_TIMEOUT_MS));
 }
 
 setInterval(() => {

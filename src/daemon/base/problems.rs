@@ -4,7 +4,7 @@
 //! every node, the node's report, and one log line per change. Always holds: at most
 //! [`MAX_PROBLEMS`] are kept; more are counted in one entry. Nothing waits here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -15,6 +15,8 @@ use crate::protocol::admin::{Problem, ProblemCode};
 
 /// The problems of a node are few, and a report that carries them must stay small.
 const MAX_PROBLEMS: usize = 64;
+/// Problems beyond those that are counted.
+const MAX_OMITTED: usize = 1_000;
 
 /// The problems of this node. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -25,8 +27,8 @@ pub struct Problems {
 #[derive(Debug, Default)]
 struct Inner {
     standing: BTreeMap<(ProblemCode, String), Standing>,
-    /// Problems that found no place.
-    omitted: u64,
+    /// Problems that found no place, at most [`MAX_OMITTED`].
+    omitted: BTreeSet<(ProblemCode, String)>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,9 @@ impl Problems {
             Some(known) if known.text == text => return,
             Some(known) => known.text.clone_from(&text),
             None if full => {
-                inner.omitted += 1;
+                if inner.omitted.len() >= MAX_OMITTED || !inner.omitted.insert(key) {
+                    return;
+                }
             }
             None => {
                 let standing = Standing { text: text.clone(), since: Instant::now() };
@@ -60,7 +64,11 @@ impl Problems {
 
     /// Removes a problem that is solved. Does nothing if it was not raised.
     pub fn clear(&self, code: ProblemCode, subject: &str) {
-        if self.inner.lock().standing.remove(&(code, subject.to_owned())).is_some() {
+        let key = (code, subject.to_owned());
+        let mut inner = self.inner.lock();
+        let is_solved = inner.standing.remove(&key).is_some() | inner.omitted.remove(&key);
+        drop(inner);
+        if is_solved {
             info!(code = code.as_str(), subject, "problem solved");
         }
     }
@@ -75,11 +83,11 @@ impl Problems {
             since_ms: standing.since.elapsed().as_millis() as u64,
         };
         let mut problems: Vec<_> = inner.standing.iter().map(problem).collect();
-        if inner.omitted > 0 {
+        if !inner.omitted.is_empty() {
             problems.push(Problem {
                 code: "more".to_owned(),
                 subject: String::new(),
-                text: format!("{} more problems: see the log of the daemon", inner.omitted),
+                text: format!("{} more problems: see the log of the daemon", inner.omitted.len()),
                 since_ms: 0,
             });
         }
@@ -115,9 +123,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn problems_beyond_the_bound_are_counted() {
         let problems = Problems::default();
-        (0..MAX_PROBLEMS + 3).for_each(|n| problems.raise(CODE, &n.to_string(), "lost"));
+        for _ in 0..2 {
+            (100..103 + MAX_PROBLEMS).for_each(|n| problems.raise(CODE, &n.to_string(), "lost"));
+        }
         let list = problems.list();
         assert_eq!(list.len(), MAX_PROBLEMS + 1);
         assert_eq!(list[MAX_PROBLEMS].text, "3 more problems: see the log of the daemon");
+        (100 + MAX_PROBLEMS..103 + MAX_PROBLEMS).for_each(|n| problems.clear(CODE, &n.to_string()));
+        assert_eq!(problems.list().len(), MAX_PROBLEMS);
     }
 }

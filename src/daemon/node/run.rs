@@ -19,7 +19,7 @@ use super::first_start;
 use super::identity::ClaimedIdentity;
 use super::preflight;
 use super::shutdown::RunningNode;
-use super::systemd::{notify, reload, start_watchdog};
+use super::systemd::{notify, ping_while_assembling, reload, start_watchdog};
 use crate::daemon::base::clock::{SharedClock, SystemClock};
 use crate::daemon::base::config::{Config, ShutdownConfig};
 use crate::daemon::base::status::StatusBoard;
@@ -108,6 +108,8 @@ pub async fn run_with_clock(
         tokio::select! {
             again = assemble_again(&config, &clock, &board, &claimed) => assembled = again,
             () = &mut stop => return Ok(()),
+            // The service manager must not take waiting for the log for a hang.
+            never = ping_while_assembling() => match never {},
         }
     }
 }

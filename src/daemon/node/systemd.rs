@@ -5,6 +5,7 @@
 //! not answer; the service manager then restarts it. On SIGHUP it reads its certificate again, and
 //! nothing else.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -62,6 +63,16 @@ pub(super) fn start_watchdog(supervisor: &Supervisor, delivery: Option<DeliveryH
             Ok(())
         }
     });
+}
+
+/// Pings while the node is built again, which may wait for a server for any time.
+pub(super) async fn ping_while_assembling() -> Infallible {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    let mut ticks = ticker_from_now(limit / 2);
+    loop {
+        ticks.tick().await;
+        notify(&[NotifyState::Watchdog]);
+    }
 }
 
 /// Checks every half of `limit` that `works` answers true within a quarter of it, and then pings.

@@ -153,9 +153,12 @@ fn take_out_unbalanced_isolates(characters: &mut Vec<char>) {
     }
     unbalanced.extend(open);
     unbalanced.sort_unstable();
-    for at in unbalanced.into_iter().rev() {
-        characters.remove(at);
-    }
+    let mut unbalanced = unbalanced.into_iter().peekable();
+    let mut at = 0;
+    characters.retain(|_| {
+        at += 1;
+        unbalanced.next_if(|taken_out| taken_out + 1 == at).is_none()
+    });
 }
 
 /// Returns for each character the next one that is not a format character.

@@ -59,8 +59,8 @@ fn a_lost_daemon_is_shown_over_its_last_state() {
 fn a_ban_form_with_an_error() {
     let mut console = busy();
     type_keys(&mut console, "btroll42");
-    press(&mut console, KeyCode::Enter.into());
-    press(&mut console, KeyCode::Enter.into());
+    // Past the reason and the note.
+    (0..3).for_each(|_| drop(press(&mut console, KeyCode::Enter.into())));
     type_keys(&mut console, "10 parsecs");
     press(&mut console, KeyCode::Enter.into());
     insta::assert_snapshot!(screen(&console, 80, 24));

@@ -51,6 +51,10 @@ impl Variable {
     fn new(name: &str, text: String) -> Option<Self> {
         let upper = name.to_ascii_uppercase();
         let setting = upper.strip_prefix(PREFIX)?;
+        // Unit files and shells set a variable to nothing to unset it.
+        if text.is_empty() {
+            return None;
+        }
         let path: Vec<_> = setting.split(SEPARATOR).map(str::to_ascii_lowercase).collect();
         (path.len() > 1).then(|| Self { name: name.to_owned(), path, text })
     }
@@ -175,6 +179,7 @@ mod tests {
             ("LCD_SERVICE_HOST", "10.0.0.7"),
             ("LCD_PORT_8080_TCP_ADDR", "10.0.0.7"),
             ("LCD_NODE", "7"),
+            ("LCD_GATEWAY__MAX_CONNECTIONS", ""),
             ("LCD__CHAT_PORT", "tcp://10.0.0.7:8080"),
         ]);
         assert!(config.is_ok() && unknown.is_empty());

@@ -63,7 +63,11 @@ impl Control {
         for (number, PendingEvent { payload, .. }) in claimed {
             match Event::decode(&payload) {
                 Ok(event) => {
-                    self.append(&event).await?;
+                    // An event that the log does not take delays no other one.
+                    if let Err(error) = self.append(&event).await {
+                        warn!(audit_id = number, %error, "a recorded change waits for the log");
+                        continue;
+                    }
                     info!(audit_id = number, "carried out a change that was recorded earlier");
                 }
                 Err(error) => error!(audit_id = number, %error, "dropped an event of a change"),

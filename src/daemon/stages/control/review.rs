@@ -111,7 +111,8 @@ fn released(item: &ReviewItem) -> CommentSubmitted {
     CommentSubmitted {
         comment: Arc::new(comment),
         role: Role::Viewer,
-        client_ref: None,
+        // An approval that is appended twice is shown once.
+        client_ref: Some(format!("review:{}", item.comment_id).into()),
         shadow: false,
         screened: true,
     }

@@ -7,9 +7,10 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::metadata::{NewAudit, PendingEvent, rows};
 
-/// Events that another node claims at this moment are left to it.
+/// Events that another node claims at this moment are left to it. A claim by a clock that was more
+/// than a minute ahead does not count.
 const CLAIM: &str = "UPDATE pending_events SET claimed_at = $1 WHERE number IN (SELECT number
-        FROM pending_events WHERE claimed_at <= $2 ORDER BY number LIMIT $3
+        FROM pending_events WHERE claimed_at <= $2 OR claimed_at > $1 + 60000 ORDER BY number LIMIT $3
         FOR UPDATE SKIP LOCKED)
     RETURNING number, stream_id, payload";
 

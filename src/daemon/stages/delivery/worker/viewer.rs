@@ -169,11 +169,11 @@ impl Viewer {
         self.flags.has(Flags::BLOCKED) && now_s.saturating_sub(last_progress_s) < STUCK_AFTER_S
     }
 
-    /// Reports whether the viewer's full socket took something in that second or later. A socket
-    /// that is not full takes everything at once, which says nothing about the peer.
+    /// Reports whether the viewer's socket, while it was full, took something in that second or
+    /// later. A socket that is not full takes everything at once, which says nothing about the peer.
     pub(super) fn took_since(&self, second: u32) -> bool {
         let last_progress_s = self.extras.as_ref().map_or(0, |extras| extras.last_progress_s);
-        self.flags.has(Flags::BLOCKED) && last_progress_s >= second
+        last_progress_s > 0 && last_progress_s >= second
     }
 
     pub(super) fn extras(&mut self) -> &mut ViewerExtras {

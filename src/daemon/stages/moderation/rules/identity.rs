@@ -4,7 +4,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::glyph::{Glyph, glyph, natural_form};
 
-/// From this many of a letter in a row on, more of it only stretch the word.
+/// Letters in a row that distinguish texts. More only stretch the word.
 const STRETCHED: usize = 3;
 
 /// Returns a key that is equal for texts that differ only in case, in spaces and sentence marks, in

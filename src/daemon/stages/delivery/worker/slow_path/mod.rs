@@ -47,7 +47,9 @@ impl Worker {
             {
                 record_behind(viewer, stream);
             }
-        } else {
+        } else if was_blocked {
+            // Its socket took everything, which answers a ping that could not be sent.
+            viewer.record_full_socket(now_s);
             viewer.flags.clear(Flags::BLOCKED);
         }
         self.slow_viewers += u64::from(is_blocked && !was_blocked);

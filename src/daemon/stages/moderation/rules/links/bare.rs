@@ -56,7 +56,11 @@ pub(super) fn check(
             if !allows(&candidate.host) {
                 return Err(candidate.host);
             }
-            free_from = path_end(text, candidate.end);
+            // Only a path belongs to the allowed host. Any other text is looked at as well.
+            free_from = match candidate.follow {
+                Follow::Path | Follow::Query => path_end(text, candidate.end),
+                Follow::Other => candidate.end,
+            };
         }
     }
     spoken(text).into_iter().find(|host| !allows(host)).map_or(Ok(()), Err)
@@ -153,7 +157,8 @@ impl Candidate {
     fn is_link(&self) -> bool {
         let labels: Vec<&str> = self.host.split('.').collect();
         let [.., name, last] = labels[..] else { return false };
-        if !labels.iter().all(|label| (1..=63).contains(&label.len())) {
+        // The DNS bounds the encoded label, which has at least as many bytes as characters.
+        if !labels.iter().all(|label| (1..=63).contains(&label.chars().count())) {
             return false;
         }
         let has_path = self.follow == Follow::Path;
@@ -204,7 +209,7 @@ fn latin(label: &str) -> String {
 
 /// Returns hosts whose dot stands between spaces: `example dot com`, `example . com`.
 fn spoken(text: &str) -> Vec<String> {
-    let words: Vec<&str> = text.split(' ').collect();
+    let words: Vec<&str> = text.split_whitespace().collect();
     let host = |three: &[&str]| {
         let [name, dot, last] = three else { return None };
         let last = last.split('/').next().unwrap_or(last);

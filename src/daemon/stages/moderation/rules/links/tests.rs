@@ -82,6 +82,7 @@ fn links_are_found_in_every_spelling() {
         ("lol.love/x", "lol.love"),
         ("evil.onion", "evil.onion"),
         ("spammer dot webcam", "spammer.webcam"),
+        ("evil  dot  com", "evil.com"),
     ];
     for (text, host) in links {
         assert_eq!(first_forbidden(&[], text).as_deref(), Some(host), "{text}");
@@ -196,6 +197,11 @@ fn around() -> impl Strategy<Value = String> {
     "[ ,;:()<>\"'!*|👉🎉。]{0,4}"
 }
 
+/// Signs that end a host name and begin no path, query or fragment.
+fn parting() -> impl Strategy<Value = String> {
+    "[ ,;()<>\"'!*|=+&\\]}{~^]{1,3}"
+}
+
 proptest! {
     #[test]
     fn nothing_around_an_address_hides_it(
@@ -204,6 +210,15 @@ proptest! {
         after in around(),
     ) {
         let text = format!("{before}{address}{after}");
+        prop_assert!(first_forbidden(&["example.com"], &text).is_some(), "{}", text);
+    }
+
+    #[test]
+    fn an_allowed_host_hides_no_other_one(
+        sign in parting(),
+        address in prop::sample::select(vec!["evil.net", "evil.net/x", "evil.uno/x"]),
+    ) {
+        let text = format!("example.com{sign}{address}");
         prop_assert!(first_forbidden(&["example.com"], &text).is_some(), "{}", text);
     }
 
