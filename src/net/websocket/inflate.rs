@@ -143,7 +143,7 @@ impl Inflater {
     }
 }
 
-/// How far the inflater has read its input.
+/// The place where the inflater stopped.
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
     /// To the end.

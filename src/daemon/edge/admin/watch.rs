@@ -107,7 +107,8 @@ fn tell_name(name: &str, own: &str, other: Option<&str>, problems: &Problems) {
             name,
             format!(
                 "two nodes have the name {name}: this one ({own}) and another ({other}); bans and \
-                 other commands reach only one of them: give one another `node.name` and restart it"
+                 other commands reach only one of them: give one of them a different `node.name` \
+                 and restart it"
             ),
         ),
         None => problems.clear(ProblemCode::NodeNameShared, name),

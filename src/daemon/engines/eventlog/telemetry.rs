@@ -35,6 +35,7 @@ pub(crate) enum SkipReason {
     NoPosition,
     /// The group had read them, and then the partition became shorter. The same offsets are now
     /// given to other records.
+    #[cfg_attr(not(feature = "engines"), expect(dead_code, reason = "only brokers truncate"))]
     Truncated,
     /// They were on the disk, and are not any more, or a repair left them out.
     Missing,

@@ -19,7 +19,7 @@ use crate::protocol::events::Event;
 /// the log twice, and its sender is told the second id.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How far each partition was read.
+/// Holds the next offset to read, by partition.
 #[derive(Debug)]
 pub(super) struct EarlierComments {
     log: SharedLog,

@@ -127,7 +127,7 @@ impl Admission {
         }
     }
 
-    /// Has every connection of a user pinged. Connections that broke without a word keep their
+    /// Has every connection of a user pinged. Connections lost without a close frame keep their
     /// places until a ping is not answered; a user who reconnects must not wait for the next
     /// regular one.
     async fn probe(&self, user_id: UserId) {

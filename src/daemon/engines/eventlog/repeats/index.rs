@@ -46,7 +46,8 @@ impl RepeatIndex {
         Self { log, rule, regions: Arc::default() }
     }
 
-    /// Removes repeats from a page of one stream, as [`EventLog::read`](crate::daemon::engines::eventlog::EventLog::read) returns it.
+    /// Removes repeats from a page of one stream, as
+    /// [`EventLog::read`](crate::daemon::engines::eventlog::EventLog::read) returns it.
     pub async fn remove_repeats(&self, page: &mut Page) -> Result<(), LogError> {
         let (Some(first), Some(last)) = (page.records.first(), page.records.last()) else {
             return Ok(());

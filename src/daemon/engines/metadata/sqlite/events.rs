@@ -39,7 +39,8 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Claims events that nobody claimed within `pause_ms`, and those of a clock that was ahead.
+/// Claims events that nobody claimed within `pause_ms`, and those of a clock that
+/// was more than a minute ahead.
 pub(super) async fn claim(
     file: &SqliteFile,
     now_ms: u64,
@@ -53,7 +54,7 @@ pub(super) async fn claim(
     let mut transaction = file.begin().await?;
     let rows = sqlx::query(
         "UPDATE pending_events SET claimed_at = ?1 WHERE number IN (SELECT number
-            FROM pending_events WHERE claimed_at <= ?2 OR claimed_at > ?1 ORDER BY number LIMIT ?3)
+            FROM pending_events WHERE claimed_at <= ?2 OR claimed_at > ?1 + 60000 ORDER BY number LIMIT ?3)
          RETURNING number, stream_id, payload",
     )
     .bind(integer(now_ms))

@@ -170,7 +170,8 @@ impl Viewer {
     }
 
     /// Reports whether the viewer's socket, while it was full, took something in that second or
-    /// later. A socket that is not full takes everything at once, which says nothing about the peer.
+    /// later. A socket that is not full takes everything at once, which says nothing about the
+    /// peer.
     pub(super) fn took_since(&self, second: u32) -> bool {
         let last_progress_s = self.extras.as_ref().map_or(0, |extras| extras.last_progress_s);
         last_progress_s > 0 && last_progress_s >= second

@@ -183,12 +183,12 @@ async fn a_repeated_ref_is_one_comment_even_in_flight() {
     assert_ne!(stage.ask(other).await.unwrap().comment_id, first.comment_id);
 }
 
-/// Who is first names the comment.
+/// The first proposal sets the id of the comment.
 #[derive(Debug, Default)]
-struct FirstNames(parking_lot::Mutex<AHashMap<RefKey, CommentId>>);
+struct FirstProposalWins(parking_lot::Mutex<AHashMap<RefKey, CommentId>>);
 
 #[async_trait]
-impl Reservations for FirstNames {
+impl Reservations for FirstProposalWins {
     async fn reserve(&self, proposals: Vec<Proposal>) -> Vec<Reserved> {
         let mut names = self.0.lock();
         let name = |Proposal { user_id, stream_id, client_ref, comment_id }| {
@@ -254,7 +254,7 @@ async fn an_unnoticed_loss_leaves_both_records_to_the_log() {
 #[tokio::test(start_paused = true)]
 async fn a_ref_repeated_on_another_node_keeps_its_id() {
     let log = InMemoryLog::new();
-    let reservations = Arc::<FirstNames>::default();
+    let reservations = Arc::<FirstProposalWins>::default();
     let mut first = Stage::start_with(log.clone(), Some(reservations.clone())).await;
     let original = first.ask(submission(LIVE, "hi", Some("r"))).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
