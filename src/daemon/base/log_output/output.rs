@@ -20,7 +20,8 @@ pub(super) static ERRORS: OnceLock<ErrorCounter> = OnceLock::new();
 pub(super) struct OutputState {
     failed_lines: AtomicU64,
     last_failed: AtomicBool,
-    /// Milliseconds since [`started`] at which the write in hand began; 0 if there is none.
+    /// Milliseconds since the start of the output at which the write in hand began; 0 if there is
+    /// none.
     writing_since_ms: AtomicU64,
 }
 
