@@ -12,6 +12,7 @@ import asyncio
 import json
 import random
 import sys
+import time
 import urllib.parse
 import urllib.request
 import uuid
@@ -32,6 +33,8 @@ LAYOUT = {
 UNIX_EPOCH_TICKS = 0x01B21DD213814000
 # After these close codes a new connection would end in the same way.
 CLIENT_ERRORS = (1002, 1003, 1007, 1009)
+# Seconds to wait for the history to reach past a gap.
+GAP_WAIT_S = 10
 
 
 def decode_msgpack(data):
@@ -156,11 +159,13 @@ class Watcher:
 
     async def fill_gaps(self, next_seq):
         """Shows what was skipped. The history is written in the order of the log, so it is complete
-        up to a comment that it contains: here the one after the gap."""
+        up to a comment that it contains: here the one after the gap. That one may have been deleted,
+        so the wait for it ends."""
+        deadline = time.monotonic() + GAP_WAIT_S
         while self.gaps:
             gap = self.gaps[0]
             found, newest = await asyncio.to_thread(self.read_history, *gap)
-            if newest < next_seq:
+            if newest < next_seq and time.monotonic() < deadline:
                 await asyncio.sleep(0.1)
                 continue
             self.show(found)

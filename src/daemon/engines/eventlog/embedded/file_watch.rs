@@ -89,7 +89,12 @@ impl KnownFiles {
             let path = segment.path.clone();
             let known = self.by_path.get(&path).copied();
             // A file that cannot be examined now is not known to be missing.
-            let Ok(found) = FileId::at(&path) else { continue };
+            let Ok(found) = FileId::at(&path) else {
+                if let Some(id) = known {
+                    seen.insert(path, id);
+                }
+                continue;
+            };
             let is_in_place = found.is_some_and(|found| known.is_none_or(|known| known == found));
             if let Some(id) = known.or(found) {
                 seen.insert(path.clone(), id);
