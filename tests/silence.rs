@@ -1,4 +1,4 @@
-//! What the daemon does on its own accord, over real sockets: it closes silent viewers, bounds
+//! The daemon's own acts, over real sockets: it closes silent viewers, bounds
 //! reactions, and shows a share of the comments of a busy stream.
 
 #![allow(clippy::unwrap_used)]

@@ -1,5 +1,5 @@
-//! What `lcd` and `lc` do with output that nobody takes, with signals, and with text that would
-//! control a terminal. Everything here is a process with real pipes, terminals and signals.
+//! Behaviour of `lcd` and `lc` with output that nobody takes, with signals, and with text that
+//! would control a terminal. Everything here is a process with real pipes, terminals and signals.
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]

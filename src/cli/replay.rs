@@ -42,8 +42,6 @@ use crate::protocol::{StreamId, UserId, text};
 const GRACE: Duration = Duration::from_secs(10);
 /// The time that a signalled replay may take beyond its grace.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest name in a token. Longer names are cut.
-const MAX_NAME_CHARS: usize = 64;
 /// The name of users whose recorded name no token can have.
 const UNNAMED: &str = "replayed user";
 
@@ -166,7 +164,8 @@ fn users_of(recording: &[RecordedComment]) -> Vec<TokenUser> {
     let names: AHashMap<UserId, &Arc<str>> =
         recording.iter().map(|comment| (user_id(&comment.sender()), &comment.user)).collect();
     let user = |(user_id, name): (UserId, &Arc<str>)| {
-        let name: String = name.chars().take(MAX_NAME_CHARS).collect();
+        // Longer names are cut.
+        let name: String = name.chars().take(text::MAX_NAME_CHARS).collect();
         // A recording may have a name that no token can have.
         let name = text::name(&name).map_or_else(|_| UNNAMED.to_owned(), Cow::into_owned);
         TokenUser { user_id, name }

@@ -33,7 +33,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left is a few bytes.
+        // The rest is a few bytes.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

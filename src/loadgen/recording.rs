@@ -320,7 +320,7 @@ mod tests {
                 std::fs::write(&path, &bytes[..length]).unwrap();
                 let recording = read(&path).unwrap();
                 let comments = recording.comments.len();
-                // What is readable only grows with the file, and nothing is made up.
+                // The readable part only grows with the file, and nothing is made up.
                 assert!((longest..=50).contains(&comments), "{name}: {length} bytes");
                 longest = comments;
                 let texts = recording.comments.iter().map(|comment| comment.text.to_string());

@@ -238,7 +238,7 @@ mod tests {
             prop_assert_eq!(String::from_utf8(inflated).unwrap(), text);
         }
 
-        /// What damaged bytes inflate to is never more than allowed, the same on every reading, and
+        /// The output of damaged bytes is never more than allowed, the same on every reading, and
         /// not changed by what the inflater read before.
         #[test]
         fn damaged_bytes_inflate_the_same_every_time(

@@ -252,7 +252,7 @@ pub(super) const MAX_CHAR_BYTES: usize = 4;
 /// The most bytes of JSON for a character of an accepted comment: a client may send it decomposed,
 /// as four UTF-16 units, and escape each as `\u0041`.
 const ESCAPED_CHAR_BYTES: u64 = 4 * 6;
-/// What a message with a comment has besides the text, all of it escaped: the names of the fields
+/// Bytes of a message with a comment besides the text, all of it escaped: the names of the fields
 /// and a `ref` of [`MAX_REF_CHARS`] characters, and room for fields that are ignored.
 const ENVELOPE_BYTES: u64 = 512 + 12 * MAX_REF_CHARS as u64 + 768;
 

@@ -242,7 +242,7 @@ mod tests {
         assert!(socket.is_lost());
         socket.bind_again().unwrap();
         assert!(!socket.is_lost() && UnixStream::connect(&path).is_ok());
-        // What somebody else put there stays.
+        // A file of somebody else stays.
         fs::remove_file(&path).unwrap();
         fs::write(&path, "keep me").unwrap();
         assert!(socket.is_lost() && socket.bind_again().is_err());

@@ -72,7 +72,7 @@ impl ArchiveBatch {
     }
 }
 
-/// How far the store has a partition of the log.
+/// The store's position in a partition of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Archived {
     /// Everything before this is stored.

@@ -33,7 +33,7 @@ const SUBJECT: &str = "comment store";
 /// Partitions that a text names.
 const NAMED: usize = 8;
 
-/// What the archiver knows to be in the store.
+/// Holds the positions up to which the store must have everything.
 #[derive(Debug)]
 pub(super) struct StoreWatch {
     epoch: Epoch,

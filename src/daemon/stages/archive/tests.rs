@@ -53,6 +53,15 @@ impl ArchiveTest {
         append(&self.log, payloads).await;
     }
 
+    /// Appends comments, and runs the archiver until it has committed them.
+    async fn archive_and_stop(&self, comments: u64) {
+        self.append((0..comments).map(submitted)).await;
+        let running = self.start();
+        self.committed_to(comments).await;
+        self.stop.cancel();
+        running.await.unwrap().unwrap();
+    }
+
     fn committed_now(&self) -> Option<u64> {
         self.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Archiver)
     }
@@ -267,11 +276,7 @@ fn problems(test: &ArchiveTest) -> Vec<(String, String)> {
 #[tokio::test(start_paused = true)]
 async fn a_store_lost_while_stopped_is_rebuilt_and_told() {
     let test = setup();
-    test.append((0..250).map(submitted)).await;
-    let running = test.start();
-    test.committed_to(250).await;
-    test.stop.cancel();
-    running.await.unwrap().unwrap();
+    test.archive_and_stop(250).await;
     assert_eq!(problems(&test), []);
     test.store.lose_everything();
     let test = ArchiveTest { stop: CancellationToken::new(), ..test };
@@ -306,11 +311,7 @@ async fn rows_lost_while_running_are_rebuilt_and_told() {
 #[tokio::test(start_paused = true)]
 async fn a_store_from_a_backup_gets_only_the_rest() {
     let test = setup();
-    test.append((0..250).map(submitted)).await;
-    let running = test.start();
-    test.committed_to(250).await;
-    test.stop.cancel();
-    running.await.unwrap().unwrap();
+    test.archive_and_stop(250).await;
     let backup = Arc::new(InMemoryComments::default());
     let restored = archiver(&test.log, backup.clone());
     let mut batch = Batch::new(test.log.epoch());

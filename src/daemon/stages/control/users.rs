@@ -27,7 +27,7 @@ impl ResolvedUser {
     }
 }
 
-/// What a reference may mean.
+/// The meanings of a reference.
 #[derive(Debug, PartialEq, Eq)]
 enum Reference<'a> {
     /// `id:42`.
@@ -56,7 +56,7 @@ impl Control {
     /// Resolves a reference to exactly one user. Digits are a user id, known or not, unless they
     /// are also the name of another user.
     pub(super) async fn resolve(&self, user: &UserRef) -> Result<ResolvedUser, ControlError> {
-        // What is invisible says nothing about what is meant.
+        // Invisible characters are ignored.
         let written = text::normalize_label(&user.0).unwrap_or(Cow::Borrowed(&user.0));
         match Reference::of(&written) {
             Reference::Id(id) => self.user_of_id(parse_id(id)?).await,

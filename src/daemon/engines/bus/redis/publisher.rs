@@ -55,12 +55,7 @@ impl Publisher {
         let by_node = self.channels_by_node(stream_id);
         let concerned = by_node.iter().zip(&self.connections).filter(|(all, _)| !all.is_empty());
         let calls = concerned.map(|(channels, connection)| call(connection, &payload, channels));
-        let failures: Vec<String> = join_all(calls)
-            .await
-            .into_iter()
-            .filter_map(|published| published.err().map(|failure| failure.to_string()))
-            .collect();
-        if failures.is_empty() { Ok(()) } else { Err(BusError::Unavailable(failures.join("; "))) }
+        all_succeeded(join_all(calls).await)
     }
 
     /// Publishes an empty payload on every Redis node, on a channel of a stream that does not
@@ -70,12 +65,7 @@ impl Publisher {
         let mut command = redis::cmd("PUBLISH");
         command.arg(channels.name(NO_STREAM)).arg("");
         let calls = self.connections.iter().map(|connection| connection.query::<u64>(&command));
-        let failures: Vec<String> = join_all(calls)
-            .await
-            .into_iter()
-            .filter_map(|published| published.err().map(|failure| failure.to_string()))
-            .collect();
-        if failures.is_empty() { Ok(()) } else { Err(BusError::Unavailable(failures.join("; "))) }
+        all_succeeded(join_all(calls).await)
     }
 
     fn channels_by_node(&self, stream_id: StreamId) -> Vec<Vec<String>> {
@@ -86,6 +76,15 @@ impl Publisher {
         }
         by_node
     }
+}
+
+/// Returns `Unavailable` with all failures if any node failed.
+fn all_succeeded<T>(outcomes: Vec<Result<T, RedisFailure>>) -> Result<(), BusError> {
+    let failures: Vec<String> = outcomes
+        .into_iter()
+        .filter_map(|published| published.err().map(|failure| failure.to_string()))
+        .collect();
+    if failures.is_empty() { Ok(()) } else { Err(BusError::Unavailable(failures.join("; "))) }
 }
 
 async fn call(

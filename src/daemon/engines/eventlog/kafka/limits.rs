@@ -1,4 +1,4 @@
-//! What the topics accept: replicas that must be in sync, and the size of a batch. Settings that
+//! The limits of the topics: replicas that must be in sync, and the size of a batch. Settings that
 //! let no record in are found when the log is opened and when the brokers refuse records.
 
 use std::time::Duration;
