@@ -3,8 +3,10 @@
 
 pub(crate) mod bus;
 pub(crate) mod comments;
+#[cfg(test)]
 pub(crate) mod engine_suite;
 pub(crate) mod event_log;
+#[cfg(test)]
 pub(crate) mod frames;
 pub(crate) mod reactions;
 pub(crate) mod recent;
@@ -17,4 +19,5 @@ pub(crate) mod registry;
 #[allow(dead_code, reason = "each engine on real servers uses its own part")]
 pub(crate) mod stack;
 
+#[cfg(test)]
 pub(crate) use engine_suite::engine_suite;

@@ -89,7 +89,7 @@ pub enum ConsumerGroup {
     Moderator,
     /// The archive stage.
     Archiver,
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Test(&'static str),
 }
 
@@ -100,7 +100,7 @@ impl ConsumerGroup {
             Self::Coordinator => "coordinator",
             Self::Moderator => "moderator",
             Self::Archiver => "archiver",
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Test(name) => name,
         }
     }
