@@ -79,12 +79,8 @@ impl ClusterView {
     /// to another node, two may report it: counters are added, and the rate is that of the busier
     /// node.
     pub(super) fn rates(&self) -> AHashMap<StreamId, StreamRates> {
-        let mut rates: AHashMap<StreamId, StreamRates> = AHashMap::new();
-        for stream in self.reports.iter().flat_map(|report| &report.streams) {
-            let Some(known) = rates.get_mut(&stream.stream_id) else {
-                rates.insert(stream.stream_id, stream.clone());
-                continue;
-            };
+        let streams = self.reports.iter().flat_map(|report| &report.streams);
+        by_stream(streams.map(|stream| (stream.stream_id, stream)), |known, stream| {
             let mut other = stream.clone();
             if other.comments_per_second > known.comments_per_second {
                 std::mem::swap(known, &mut other);
@@ -93,23 +89,17 @@ impl ClusterView {
             known.broadcast += other.broadcast;
             known.sampled_out += other.sampled_out;
             known.deleted += other.deleted;
-        }
-        rates
+        })
     }
 
     /// Returns the effect of the nodes' egress limits per stream: the smallest share that a node
     /// shows, and the comments that all nodes left out.
     pub(super) fn egress(&self) -> AHashMap<StreamId, StreamEgress> {
-        let mut streams: AHashMap<StreamId, StreamEgress> = AHashMap::new();
-        for stream in self.reports.iter().flat_map(|report| &report.egress) {
-            let Some(known) = streams.get_mut(&stream.stream_id) else {
-                streams.insert(stream.stream_id, stream.clone());
-                continue;
-            };
+        let streams = self.reports.iter().flat_map(|report| &report.egress);
+        by_stream(streams.map(|stream| (stream.stream_id, stream)), |known, stream| {
             known.share = known.share.min(stream.share);
             known.sampled_out += stream.sampled_out;
-        }
-        streams
+        })
     }
 
     /// Returns one breaker per dependency: the worst of all nodes. Its error names the node if
@@ -163,6 +153,21 @@ impl ClusterView {
         }
         sentences
     }
+}
+
+/// Joins what several nodes say of one stream.
+fn by_stream<'a, Said: Clone + 'a>(
+    said: impl Iterator<Item = (StreamId, &'a Said)>,
+    join: impl Fn(&mut Said, &Said),
+) -> AHashMap<StreamId, Said> {
+    let mut streams = AHashMap::new();
+    for (stream_id, said) in said {
+        streams
+            .entry(stream_id)
+            .and_modify(|known| join(known, said))
+            .or_insert_with(|| said.clone());
+    }
+    streams
 }
 
 /// Orders breakers by state, then by the time they have been in it.

@@ -24,29 +24,29 @@ pub(super) struct PendingReply {
     pub(super) reply_to: ReplyTo,
     pub(super) client_ref: Option<Arc<str>>,
     pub(super) key: Option<RefKey>,
-    pub(super) state: Awaited,
+    pub(super) outcome: OutcomeSource,
 }
 
-/// How the outcome of a submission becomes known.
+/// Where the outcome of a submission comes from.
 #[derive(Debug)]
-pub(super) enum Awaited {
-    /// By the append of the record at this index of the batch.
+pub(super) enum OutcomeSource {
+    /// The append of the record at this index of the batch.
     Appended { index: usize, comment: Arc<Comment>, shadow: bool },
-    /// By the original of this repeat, in this or an earlier batch.
+    /// The original of this repeat, in this or an earlier batch.
     Repeated,
-    /// Already, without the log.
+    /// It is known already, without the log.
     Known(Result<Accepted, ErrorBody>),
 }
 
-/// A batch being built.
+/// A batch, until it is appended.
 #[derive(Default)]
-pub(super) struct Building {
+pub(super) struct Batch {
     /// Become records once their ids are final.
     pub(super) drafts: Vec<CommentSubmitted>,
     pub(super) pending: Vec<PendingReply>,
 }
 
-impl Building {
+impl Batch {
     pub(super) fn push_draft(
         &mut self,
         submission: Submission,
@@ -66,7 +66,7 @@ impl Building {
             reply_to: submission.reply_to,
             client_ref: submission.client_ref,
             key,
-            state: Awaited::Appended { index, comment, shadow },
+            outcome: OutcomeSource::Appended { index, comment, shadow },
         });
     }
 
@@ -76,10 +76,10 @@ impl Building {
         let mut kept = 0;
         let mut is_known = vec![false; self.drafts.len()];
         for waiting in &mut self.pending {
-            let Awaited::Appended { index, .. } = &waiting.state else { continue };
+            let OutcomeSource::Appended { index, .. } = &waiting.outcome else { continue };
             if let Some(accepted) = waiting.key.as_ref().and_then(&known) {
                 is_known[*index] = true;
-                waiting.state = Awaited::Known(Ok(accepted));
+                waiting.outcome = OutcomeSource::Known(Ok(accepted));
             }
         }
         for known in &is_known {
@@ -87,7 +87,7 @@ impl Building {
             kept += usize::from(!known);
         }
         for waiting in &mut self.pending {
-            if let Awaited::Appended { index, .. } = &mut waiting.state {
+            if let OutcomeSource::Appended { index, .. } = &mut waiting.outcome {
                 *index = new_index[*index];
             }
         }
@@ -101,7 +101,7 @@ impl Building {
         outcome: Result<Accepted, ErrorBody>,
     ) {
         let Submission { reply_to, client_ref, .. } = submission;
-        let state = Awaited::Known(outcome);
-        self.pending.push(PendingReply { reply_to, client_ref, key: None, state });
+        let outcome = OutcomeSource::Known(outcome);
+        self.pending.push(PendingReply { reply_to, client_ref, key: None, outcome });
     }
 }

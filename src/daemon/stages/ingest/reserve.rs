@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::batch::{Awaited, Building, PendingReply};
+use super::batch::{Batch, OutcomeSource, PendingReply};
 use super::refs::RefKey;
 use crate::daemon::engines::reservations::{Proposal, Reserved, SharedReservations};
 use crate::protocol::{Comment, CommentId};
@@ -12,20 +12,20 @@ use crate::protocol::{Comment, CommentId};
 /// refs that another node may hold nevertheless.
 pub(super) async fn reserve_ids(
     reservations: &SharedReservations,
-    building: &mut Building,
+    batch: &mut Batch,
 ) -> Vec<RefKey> {
-    let proposals: Vec<_> = building.pending.iter().filter_map(proposal).collect();
+    let proposals: Vec<_> = batch.pending.iter().filter_map(proposal).collect();
     if proposals.is_empty() {
         return Vec::new();
     }
     let mut uncertain = Vec::new();
     let mut reserved = reservations.reserve(proposals).await.into_iter();
-    for waiting in &mut building.pending {
+    for waiting in &mut batch.pending {
         if proposal(waiting).is_none() {
             continue;
         }
-        let (Some(reserved), Awaited::Appended { index, comment, .. }) =
-            (reserved.next(), &mut waiting.state)
+        let (Some(reserved), OutcomeSource::Appended { index, comment, .. }) =
+            (reserved.next(), &mut waiting.outcome)
         else {
             continue;
         };
@@ -35,14 +35,15 @@ pub(super) async fn reserve_ids(
         }
         if comment.comment_id != comment_id {
             *comment = with_id(comment, comment_id);
-            building.drafts[*index].comment = comment.clone();
+            batch.drafts[*index].comment = comment.clone();
         }
     }
     uncertain
 }
 
 fn proposal(waiting: &PendingReply) -> Option<Proposal> {
-    let (Awaited::Appended { comment, .. }, Some(key)) = (&waiting.state, &waiting.key) else {
+    let (OutcomeSource::Appended { comment, .. }, Some(key)) = (&waiting.outcome, &waiting.key)
+    else {
         return None;
     };
     let (user_id, stream_id, client_ref) = key.clone();

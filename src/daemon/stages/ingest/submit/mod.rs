@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::batch::{AdmittedComment, Awaited, Building, PendingReply};
+use super::batch::{AdmittedComment, Batch, OutcomeSource, PendingReply};
 use super::comment_ids::CommentIds;
 use super::earlier::EarlierComments;
 use super::rate_limit::CommentLimits;
@@ -140,30 +140,29 @@ impl Ingest {
 
     /// Checks submissions from the queue and appends the accepted ones as one batch.
     async fn accept_batch(&mut self, taken: &mut Vec<Submission>) -> Option<InFlight> {
-        let mut building = Building::default();
+        let mut batch = Batch::default();
         for submission in taken.drain(..) {
             self.parts.board.metrics().comments_received.inc();
-            self.check(submission, &mut building).await;
+            self.check(submission, &mut batch).await;
         }
-        if building.pending.is_empty() {
+        if batch.pending.is_empty() {
             return None;
         }
         if let Some(reservations) = &self.parts.reservations {
-            let uncertain = reserve_ids(reservations, &mut building).await;
+            let uncertain = reserve_ids(reservations, &mut batch).await;
             if !uncertain.is_empty() {
-                self.find_in_log(&uncertain, &mut building).await;
+                self.find_in_log(&uncertain, &mut batch).await;
             }
         }
         let now_ms = self.parts.clock.now_ms();
-        let records: Vec<_> =
-            building.drafts.into_iter().map(|draft| record(draft, now_ms)).collect();
+        let records: Vec<_> = batch.drafts.into_iter().map(|draft| record(draft, now_ms)).collect();
         let appended =
             (!records.is_empty()).then(|| self.parts.log.append(Topic::CommentEvents, records));
-        Some(InFlight { appended, pending: building.pending })
+        Some(InFlight { appended, pending: batch.pending })
     }
 
     /// Answers the comments that another node has appended already with their first id.
-    async fn find_in_log(&mut self, uncertain: &[RefKey], building: &mut Building) {
+    async fn find_in_log(&mut self, uncertain: &[RefKey], batch: &mut Batch) {
         let streams = uncertain.iter().map(|(_, stream_id, _)| *stream_id).collect();
         self.earlier.load(streams, &mut self.parts.refs).await;
         let mut known = AHashMap::new();
@@ -174,37 +173,37 @@ impl Ingest {
                 known.insert(key.clone(), accepted);
             }
         }
-        building.accept_known(|key| known.get(key).cloned());
+        batch.accept_known(|key| known.get(key).cloned());
     }
 
-    async fn check(&mut self, submission: Submission, building: &mut Building) {
+    async fn check(&mut self, submission: Submission, batch: &mut Batch) {
         let key = submission.client_ref.as_ref().map(|client_ref| {
             (submission.identity.user_id, submission.stream_id, client_ref.clone())
         });
         if let Some(key) = &key {
             if let Some((comment_id, seq)) = self.parts.refs.get(key) {
                 let repeated = Accepted { comment_id, seq, comment: None, shadow: false };
-                return building.push_outcome(submission, Ok(repeated));
+                return batch.push_outcome(submission, Ok(repeated));
             }
             if self.pending_refs.contains_key(key) {
                 let Submission { reply_to, client_ref, .. } = submission;
                 let key = Some(key.clone());
-                building.pending.push(PendingReply {
+                batch.pending.push(PendingReply {
                     reply_to,
                     client_ref,
                     key,
-                    state: Awaited::Repeated,
+                    outcome: OutcomeSource::Repeated,
                 });
                 return;
             }
         }
         match self.admit(&submission).await {
-            Err(error) => building.push_outcome(submission, Err(error)),
+            Err(error) => batch.push_outcome(submission, Err(error)),
             Ok(admitted) => {
                 if let Some(key) = &key {
                     self.pending_refs.insert(key.clone(), admitted.comment.comment_id);
                 }
-                building.push_draft(submission, admitted, key);
+                batch.push_draft(submission, admitted, key);
             }
         }
     }
@@ -294,21 +293,21 @@ impl Ingest {
             }
         } else {
             let appended =
-                |waiting: &&PendingReply| matches!(waiting.state, Awaited::Appended { .. });
+                |waiting: &&PendingReply| matches!(waiting.outcome, OutcomeSource::Appended { .. });
             let accepted = pending.iter().filter(appended).count() as u64;
             self.parts.board.metrics().comments_accepted.inc_by(accepted);
         }
         let mut replies = Vec::new();
         for waiting in pending {
-            let outcome = match (&outcome, waiting.state) {
-                (_, Awaited::Known(outcome)) => outcome,
-                (Err(error), Awaited::Appended { .. }) => {
+            let outcome = match (&outcome, waiting.outcome) {
+                (_, OutcomeSource::Known(outcome)) => outcome,
+                (Err(error), OutcomeSource::Appended { .. }) => {
                     if let Some(key) = &waiting.key {
                         self.pending_refs.remove(key);
                     }
                     Err(log_error(error))
                 }
-                (Ok(positions), Awaited::Appended { index, comment, shadow }) => {
+                (Ok(positions), OutcomeSource::Appended { index, comment, shadow }) => {
                     let comment_id = comment.comment_id;
                     let seq = positions[index].offset;
                     if let Some(key) = waiting.key {
@@ -317,7 +316,7 @@ impl Ingest {
                     }
                     Ok(Accepted { comment_id, seq, comment: Some(comment), shadow })
                 }
-                (_, Awaited::Repeated) => self.outcome_of_original(waiting.key.as_ref()),
+                (_, OutcomeSource::Repeated) => self.outcome_of_original(waiting.key.as_ref()),
             };
             self.reply(waiting.reply_to, waiting.client_ref, outcome, &mut replies);
         }
