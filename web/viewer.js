@@ -158,17 +158,19 @@ const handlers = {
     showSampleRate(message.sample_rate);
     showUser(message.user ?? null);
     $("pause").disabled = false;
-    const restarted = position && position.epoch !== message.epoch;
+    // It comes again after `auth`, and each one sets the position. One behind the page's own is that
+    // of another log, or of one that was restored.
+    const first = !position;
+    const restarted = !first && (position.epoch !== message.epoch || message.seq < position.seq);
+    position = { epoch: message.epoch, seq: message.seq };
     if (restarted) addNote("The stream's history was restarted.");
-    if (!position || restarted) {
-      position = { epoch: message.epoch, seq: message.seq };
-      loadHistory(50);
-    }
+    if (first || restarted) loadHistory(50);
     if (paused) send({ type: "pause" });
     if (user) for (const [ref, text] of unacked) send({ type: "comment", message: text, ref });
   },
   comments(batch) {
-    position = { epoch: batch.epoch, seq: batch.to_seq };
+    // An echo is outside the ranges: what lies before it may still come.
+    if (!batch.echo) position = { epoch: batch.epoch, seq: batch.to_seq };
     for (const comment of batch.comments) enqueue(comment);
   },
   ack(message) {
@@ -218,7 +220,7 @@ const handlers = {
     $("announcement").hidden = false;
   },
   gap(message) {
-    if (position && message.to_seq > position.seq) position.seq = message.to_seq;
+    if (position) position.seq = message.to_seq;
     addNote("Some comments were skipped here. The history has them all: reload the page.");
   },
   bye(message) {
