@@ -13,7 +13,7 @@ use super::context::Context;
 use super::output::{note, now_ms, write};
 use crate::client::admin::AdminError;
 use crate::client::token::{Claims, mint, secret_of};
-use crate::protocol::admin::{TokenRequest, Tokens};
+use crate::protocol::admin::{TokenRequest, TokenUser, Tokens};
 use crate::protocol::paths::SIGNING_SECRET;
 use crate::protocol::printable::printable;
 use crate::protocol::{Role, UserId};
@@ -97,21 +97,14 @@ async fn obtain(request: &TokenRequest, context: &Context) -> anyhow::Result<Tok
 fn sign(request: &TokenRequest, secret_path: &Path, now: Duration) -> anyhow::Result<Vec<String>> {
     let secret = std::fs::read(secret_path)
         .with_context(|| format!("cannot read the signing secret {}", secret_path.display()))?;
-    let tokens = (0..u64::from(request.count))
-        .map(|offset| {
-            let user_id = request.user_id.0 + offset;
-            let name = match request.count {
-                1 => request.name.clone(),
-                _ => format!("{}{user_id}", request.name),
-            };
-            let lifetime = Duration::from_millis(request.ttl_ms);
-            let mut claims = Claims::new(UserId(user_id), &name, now, lifetime);
-            claims.role = request.role;
-            claims.comments_per_minute = request.comments_per_minute;
-            mint(secret_of(&secret), &claims)
-        })
-        .collect();
-    Ok(tokens)
+    let lifetime = Duration::from_millis(request.ttl_ms);
+    let token = |user: TokenUser| {
+        let mut claims = Claims::new(user.user_id, &user.name, now, lifetime);
+        claims.role = request.role;
+        claims.comments_per_minute = request.comments_per_minute;
+        mint(secret_of(&secret), &claims)
+    };
+    Ok(request.users()?.into_iter().map(token).collect())
 }
 
 #[cfg(test)]
@@ -140,6 +133,37 @@ mod tests {
             .map(|token| decode::<Claims>(token, &key, &Validation::default()).unwrap().claims.name)
             .collect();
         assert_eq!(names, ["user42", "user43"]);
+    }
+
+    /// The daemon refuses the same requests, and would refuse such tokens.
+    #[test]
+    fn no_token_is_signed_that_no_daemon_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret_path = dir.path().join(SIGNING_SECRET);
+        std::fs::write(&secret_path, b"0123456789abcdef0123456789abcdef").unwrap();
+        let request = |user_id, name: &str, count| TokenRequest {
+            user_id: UserId(user_id),
+            name: name.into(),
+            role: Role::Viewer,
+            ttl_ms: 60_000,
+            comments_per_minute: None,
+            count,
+        };
+        let now = Duration::from_millis(now_ms());
+        let last = i64::MAX as u64;
+        for (user_id, name, count, field) in [
+            (last, "ann", 2, "`user_id`"),
+            (1, "\u{200B}", 1, "`name`"),
+            (1, "a\u{1B}[2Jb", 1, "`name`"),
+            (1, &*"x".repeat(64), 2, "`name`"),
+        ] {
+            let error = sign(&request(user_id, name, count), &secret_path, now).unwrap_err();
+            assert!(error.to_string().starts_with(field), "{error}");
+        }
+        let tokens = sign(&request(last, " ann\u{200B} ", 1), &secret_path, now).unwrap();
+        let key = DecodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+        let claims = decode::<Claims>(&tokens[0], &key, &Validation::default()).unwrap().claims;
+        assert_eq!((claims.sub, claims.name), (last.to_string(), "ann".to_owned()));
     }
 
     #[test]

@@ -6,11 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::admin::{AdminClient, AdminError};
 use super::token::{Claims, mint, secret_of};
-use crate::protocol::admin::{TokenRequest, TokenUser, Tokens, UserTokensRequest};
+use crate::protocol::admin::{InvalidTokens, MAX_TOKENS, TokenUser, Tokens, UserTokensRequest};
 use crate::protocol::{Role, UserId, paths};
 
-/// The daemon's limit of tokens per request to the admin socket.
-const MAX_TOKENS_A_REQUEST: u32 = 10_000;
 /// Longer than any run, short enough that a leaked token is soon useless.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -42,8 +40,10 @@ pub enum TokenSourceError {
     Secret { path: PathBuf, source: std::io::Error },
     #[error("the daemon made no tokens: {0}")]
     Refused(#[from] AdminError),
+    #[error("no tokens can be made: {0}")]
+    Invalid(#[from] InvalidTokens),
     #[error("the daemon made {got} tokens instead of {wanted}")]
-    TooFew { got: usize, wanted: u32 },
+    TooFew { got: usize, wanted: usize },
 }
 
 impl TokenSource {
@@ -86,13 +86,11 @@ impl TokenSource {
         count: u32,
         name: &str,
     ) -> Result<Vec<String>, TokenSourceError> {
-        let mut tokens = Vec::with_capacity(count as usize);
-        while (tokens.len() as u32) < count {
-            let from = UserId(first.0 + tokens.len() as u64);
-            let wanted = (count - tokens.len() as u32).min(MAX_TOKENS_A_REQUEST);
-            tokens.extend(self.batch(from, wanted, name).await?);
-        }
-        Ok(tokens)
+        let user = |n| {
+            let user_id = UserId(first.0.saturating_add(n));
+            TokenUser { user_id, name: format!("{name}{user_id}") }
+        };
+        self.in_order(&(0..u64::from(count)).map(user).collect::<Vec<_>>()).await
     }
 
     /// Makes a token without a rate limit for each of these users.
@@ -100,16 +98,20 @@ impl TokenSource {
         &self,
         users: Vec<TokenUser>,
     ) -> Result<HashMap<UserId, String>, TokenSourceError> {
+        let tokens = self.in_order(&users).await?;
+        Ok(users.iter().map(|user| user.user_id).zip(tokens).collect())
+    }
+
+    async fn in_order(&self, users: &[TokenUser]) -> Result<Vec<String>, TokenSourceError> {
         let client = match self {
             Self::Admin(client) => client,
             Self::Secret(secret) => {
-                let token =
-                    |user: TokenUser| (user.user_id, sign(secret, user.user_id, &user.name));
-                return Ok(users.into_iter().map(token).collect());
+                let token = |user: &TokenUser| Ok(sign(secret, &user.checked()?));
+                return users.iter().map(token).collect();
             }
         };
-        let mut tokens = HashMap::with_capacity(users.len());
-        for users in users.chunks(MAX_TOKENS_A_REQUEST as usize) {
+        let mut tokens = Vec::with_capacity(users.len());
+        for users in users.chunks(MAX_TOKENS as usize) {
             let request = UserTokensRequest {
                 users: users.to_vec(),
                 role: Role::Viewer,
@@ -118,48 +120,18 @@ impl TokenSource {
             };
             let answer: Tokens = client.post("/v1/tokens/users", &request).await?;
             let got = answer.tokens.len();
-            let wanted = users.len() as u32;
             if got != users.len() {
-                return Err(TokenSourceError::TooFew { got, wanted });
+                return Err(TokenSourceError::TooFew { got, wanted: users.len() });
             }
-            tokens.extend(users.iter().map(|user| user.user_id).zip(answer.tokens));
+            tokens.extend(answer.tokens);
         }
         Ok(tokens)
     }
-
-    async fn batch(
-        &self,
-        first: UserId,
-        count: u32,
-        name: &str,
-    ) -> Result<Vec<String>, TokenSourceError> {
-        let client = match self {
-            Self::Admin(client) => client,
-            Self::Secret(secret) => {
-                let ids = (0..u64::from(count)).map(|n| UserId(first.0 + n));
-                return Ok(ids.map(|id| sign(secret, id, &format!("{name}{id}"))).collect());
-            }
-        };
-        let request = TokenRequest {
-            user_id: first,
-            name: name.to_owned(),
-            role: Role::Viewer,
-            ttl_ms: TOKEN_LIFETIME.as_millis() as u64,
-            comments_per_minute: Some(0),
-            count,
-        };
-        let answer: Tokens = client.post("/v1/tokens", &request).await?;
-        if answer.tokens.len() == count as usize {
-            Ok(answer.tokens)
-        } else {
-            Err(TokenSourceError::TooFew { got: answer.tokens.len(), wanted: count })
-        }
-    }
 }
 
-fn sign(secret: &[u8], user_id: UserId, name: &str) -> String {
+fn sign(secret: &[u8], user: &TokenUser) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut claims = Claims::new(user_id, name, now, TOKEN_LIFETIME);
+    let mut claims = Claims::new(user.user_id, &user.name, now, TOKEN_LIFETIME);
     claims.comments_per_minute = Some(0);
     mint(secret, &claims)
 }
@@ -180,6 +152,9 @@ mod tests {
         let tokens = source.numbered(UserId(10), 3, "load").await.unwrap();
         assert_eq!(tokens.len(), 3);
         assert_ne!(tokens[0], tokens[1]);
+        let unnamed = TokenUser { user_id: UserId(5), name: "\u{200B}".to_owned() };
+        let error = source.of_users(vec![unnamed]).await.unwrap_err().to_string();
+        assert!(error.contains("`name`"), "{error}");
         let ann = TokenUser { user_id: UserId(5), name: "ann".to_owned() };
         assert!(!source.of_users(vec![ann]).await.unwrap()[&UserId(5)].is_empty());
 

@@ -9,6 +9,7 @@ mod egress;
 mod problem;
 mod requests;
 mod status;
+mod tokens;
 mod users;
 
 use serde::{Deserialize, Serialize};
@@ -17,12 +18,13 @@ pub use self::egress::{Egress, EgressLimit, StreamEgress};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::requests::{
     AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, ReviewRequest, SanctionRequest,
-    ThrottleRequest, TokenRequest, TokenUser, UserRef, UserRequest, UserTokensRequest,
+    ThrottleRequest, UserRef, UserRequest,
 };
 pub use self::status::{
     BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeReport, NodeStatus,
     Status, StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
 };
+pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};
 pub use self::users::{ConnectionInfo, Sanction, SanctionKind, Who};
 use super::comment::Deletion;
 use super::events::Decision;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, Role, StreamId, UserId};
+use crate::protocol::{CommentId, StreamId};
 
 /// A user as given by an operator: an id such as `42`, or the name the user last connected or
 /// commented with. `id:42` is always the id, and `name:42` always the name. Without a prefix,
@@ -97,54 +97,4 @@ pub struct ReviewRequest {
     /// For operators: only the audit log has it.
     #[serde(default)]
     pub note: Option<String>,
-}
-
-/// `POST /v1/tokens`: creates `count` tokens for users `user_id`, `user_id + 1`, …
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenRequest {
-    pub user_id: UserId,
-    /// If `count` is more than 1, the user id is appended to `name`.
-    pub name: String,
-    #[serde(default)]
-    pub role: Role,
-    #[serde(default = "day_ms")]
-    pub ttl_ms: u64,
-    /// 0 means no limit.
-    #[serde(default)]
-    pub comments_per_minute: Option<u32>,
-    /// 1 to 10 000.
-    #[serde(default = "one")]
-    pub count: u32,
-}
-
-/// Asks for one token per user, with the same rights: one entry of the audit log, however many.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UserTokensRequest {
-    /// 1 to 10 000.
-    pub users: Vec<TokenUser>,
-    #[serde(default)]
-    pub role: Role,
-    #[serde(default = "day_ms")]
-    pub ttl_ms: u64,
-    /// 0 means no limit.
-    #[serde(default)]
-    pub comments_per_minute: Option<u32>,
-}
-
-/// A user that gets a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenUser {
-    pub user_id: UserId,
-    pub name: String,
-}
-
-fn day_ms() -> u64 {
-    86_400_000
-}
-
-fn one() -> u32 {
-    1
 }

@@ -7,15 +7,13 @@ use serde_json::json;
 
 use super::validate::{self, LONGEST_MS};
 use super::{Actor, Control, ControlError};
-use crate::protocol::admin::{TokenRequest, Tokens, UserTokensRequest};
+use crate::protocol::admin::{InvalidTokens, TokenRequest, TokenUser, Tokens, UserTokensRequest};
 use crate::protocol::error_code::ErrorBody;
-use crate::protocol::{Identity, UserId};
+use crate::protocol::{Identity, Role};
 
 /// Signs a token for an identity with a time to live. Provided by the assembly.
 pub type Minter = Arc<dyn Fn(&Identity, Duration) -> Result<String, ErrorBody> + Send + Sync>;
 
-/// The most tokens of one request.
-const MAX_TOKENS: u32 = 10_000;
 /// Signatures made before the task yields to others.
 const TOKENS_PER_TURN: usize = 128;
 /// Users that an audit entry names.
@@ -30,32 +28,18 @@ impl Control {
         request: &TokenRequest,
         minter: &Minter,
     ) -> Result<Tokens, ControlError> {
-        if !(1..=MAX_TOKENS).contains(&request.count) {
-            let problem = format!("must be 1 to {MAX_TOKENS}, not {}", request.count);
-            return Err(ControlError::Invalid { field: "count", problem });
-        }
-        let last = request.user_id.0.saturating_add(u64::from(request.count) - 1);
-        validate::id("user_id", request.user_id.0)?;
-        validate::id("user_id", last)?;
+        let users = request.users()?;
         let ttl_ms = validate::lifetime_ms("ttl_ms", request.ttl_ms, LONGEST_MS)?;
-        // The last user has the largest id and so the longest name.
-        validate::name(&request.name)?;
-        validate::name(&name(request, last))?;
         let target = match request.count {
             1 => format!("user {}", request.user_id),
-            _ => format!("users {} to {last}", request.user_id),
+            count => {
+                let last = request.user_id.0 + u64::from(count) - 1;
+                format!("users {} to {last}", request.user_id)
+            }
         };
         self.parts.metadata.audit(self.entry(actor, "token", target, request)).await?;
-        let mut identities = Vec::with_capacity(request.count as usize);
-        for index in 0..request.count {
-            let user_id = request.user_id.0 + u64::from(index);
-            identities.push(Identity {
-                user_id: UserId(user_id),
-                name: validate::name(&name(request, user_id))?.into(),
-                role: request.role,
-                comments_per_minute: request.comments_per_minute,
-            });
-        }
+        let identity = |user| identity(user, request.role, request.comments_per_minute);
+        let identities = users.into_iter().map(identity).collect();
         sign(identities, Duration::from_millis(ttl_ms), minter).await
     }
 
@@ -68,20 +52,8 @@ impl Control {
         minter: &Minter,
     ) -> Result<Tokens, ControlError> {
         let UserTokensRequest { users, role, ttl_ms, comments_per_minute } = request;
-        if !(1..=MAX_TOKENS as usize).contains(&users.len()) {
-            let problem = format!("must name 1 to {MAX_TOKENS} users, not {}", users.len());
-            return Err(ControlError::Invalid { field: "users", problem });
-        }
-        let mut identities = Vec::with_capacity(users.len());
-        for user in users {
-            validate::id("user_id", user.user_id.0)?;
-            identities.push(Identity {
-                user_id: user.user_id,
-                name: validate::name(&user.name)?.into(),
-                role: *role,
-                comments_per_minute: *comments_per_minute,
-            });
-        }
+        let identity = |user| identity(user, *role, *comments_per_minute);
+        let identities = request.users()?.into_iter().map(identity).collect();
         let ttl = Duration::from_millis(validate::lifetime_ms("ttl_ms", *ttl_ms, LONGEST_MS)?);
         let detail = json!({
             "users": users.len(),
@@ -114,9 +86,12 @@ async fn sign(
     Ok(Tokens { tokens })
 }
 
-fn name(request: &TokenRequest, user_id: u64) -> String {
-    match request.count {
-        1 => request.name.trim().to_owned(),
-        _ => format!("{}{user_id}", request.name.trim()),
+fn identity(user: TokenUser, role: Role, comments_per_minute: Option<u32>) -> Identity {
+    Identity { user_id: user.user_id, name: user.name.into(), role, comments_per_minute }
+}
+
+impl From<InvalidTokens> for ControlError {
+    fn from(InvalidTokens { field, problem }: InvalidTokens) -> Self {
+        Self::Invalid { field, problem }
     }
 }

@@ -49,11 +49,6 @@ pub(super) fn title(value: &str) -> Result<String, ControlError> {
     checked("title", text::title(value))
 }
 
-/// Returns the normal form of a user's name.
-pub(super) fn name(value: &str) -> Result<String, ControlError> {
-    checked("name", text::name(value))
-}
-
 fn checked(
     field: &'static str,
     normal: Result<Cow<'_, str>, TextError>,

@@ -1,0 +1,183 @@
+//! Requests for tokens, and the users that they are for. `lc` makes tokens without a daemon by the
+//! same rules.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::text;
+use crate::protocol::{Role, UserId};
+
+/// The most tokens of one request.
+pub const MAX_TOKENS: u32 = 10_000;
+
+/// `POST /v1/tokens`: creates `count` tokens for users `user_id`, `user_id + 1`, …
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    pub user_id: UserId,
+    /// If `count` is more than 1, the user id is appended to `name`.
+    pub name: String,
+    #[serde(default)]
+    pub role: Role,
+    #[serde(default = "day_ms")]
+    pub ttl_ms: u64,
+    /// 0 means no limit.
+    #[serde(default)]
+    pub comments_per_minute: Option<u32>,
+    /// 1 to 10 000.
+    #[serde(default = "one")]
+    pub count: u32,
+}
+
+impl TokenRequest {
+    /// Returns the users that get a token, with their names in the normal form.
+    ///
+    /// # Errors
+    /// The number of tokens, an id or a name is not allowed.
+    pub fn users(&self) -> Result<Vec<TokenUser>, InvalidTokens> {
+        if !(1..=MAX_TOKENS).contains(&self.count) {
+            let problem = format!("must be 1 to {MAX_TOKENS}, not {}", self.count);
+            return Err(InvalidTokens { field: "count", problem });
+        }
+        let name = normal_name(&self.name)?;
+        let user = |offset| {
+            let user_id = UserId(self.user_id.0.saturating_add(u64::from(offset)));
+            let name = match self.count {
+                1 => Cow::Borrowed(&*name),
+                _ => Cow::Owned(format!("{name}{user_id}")),
+            };
+            checked_user(user_id, &name)
+        };
+        (0..self.count).map(user).collect()
+    }
+}
+
+/// Asks for one token per user, with the same rights: one entry of the audit log, however many.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserTokensRequest {
+    /// 1 to 10 000.
+    pub users: Vec<TokenUser>,
+    #[serde(default)]
+    pub role: Role,
+    #[serde(default = "day_ms")]
+    pub ttl_ms: u64,
+    /// 0 means no limit.
+    #[serde(default)]
+    pub comments_per_minute: Option<u32>,
+}
+
+impl UserTokensRequest {
+    /// Returns the users that get a token, in their order, with their names in the normal form.
+    ///
+    /// # Errors
+    /// The number of users, an id or a name is not allowed.
+    pub fn users(&self) -> Result<Vec<TokenUser>, InvalidTokens> {
+        if !(1..=MAX_TOKENS as usize).contains(&self.users.len()) {
+            let problem = format!("must name 1 to {MAX_TOKENS} users, not {}", self.users.len());
+            return Err(InvalidTokens { field: "users", problem });
+        }
+        self.users.iter().map(TokenUser::checked).collect()
+    }
+}
+
+/// A user that gets a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenUser {
+    pub user_id: UserId,
+    pub name: String,
+}
+
+impl TokenUser {
+    /// Returns the user with its name in the normal form.
+    ///
+    /// # Errors
+    /// The id or the name is not allowed.
+    pub fn checked(&self) -> Result<Self, InvalidTokens> {
+        checked_user(self.user_id, &self.name)
+    }
+}
+
+/// A field of a request for tokens that is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {problem}")]
+pub struct InvalidTokens {
+    pub field: &'static str,
+    pub problem: String,
+}
+
+/// Checks an id as well, because decoding it from JSON does not.
+fn checked_user(user_id: UserId, name: &str) -> Result<TokenUser, InvalidTokens> {
+    if !user_id.is_valid() {
+        let problem = format!("must be 1 to {}, not {user_id}", i64::MAX);
+        return Err(InvalidTokens { field: "user_id", problem });
+    }
+    Ok(TokenUser { user_id, name: normal_name(name)? })
+}
+
+fn normal_name(name: &str) -> Result<String, InvalidTokens> {
+    let invalid =
+        |error: text::TextError| InvalidTokens { field: "name", problem: error.to_string() };
+    text::name(name).map(Cow::into_owned).map_err(invalid)
+}
+
+fn day_ms() -> u64 {
+    86_400_000
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(user_id: u64, name: &str, count: u32) -> TokenRequest {
+        let comments_per_minute = None;
+        let name = name.to_owned();
+        let user_id = UserId(user_id);
+        TokenRequest {
+            user_id,
+            name,
+            role: Role::Viewer,
+            ttl_ms: 1_000,
+            comments_per_minute,
+            count,
+        }
+    }
+
+    #[test]
+    fn several_users_have_their_ids_in_their_names() {
+        let users = |count| -> Vec<(u64, String)> {
+            let users = request(9, " ann\u{200B} b ", count).users().unwrap();
+            users.into_iter().map(|user| (user.user_id.0, user.name)).collect()
+        };
+        assert_eq!(users(1), [(9, "ann b".to_owned())]);
+        assert_eq!(users(2), [(9, "ann b9".to_owned()), (10, "ann b10".to_owned())]);
+    }
+
+    #[test]
+    fn ids_names_and_counts_have_their_bounds() {
+        let last = i64::MAX as u64;
+        assert_eq!(request(last, "ann", 1).users().unwrap()[0].user_id.0, last);
+        assert!(request(1, "ann", MAX_TOKENS).users().is_ok());
+        let long = "x".repeat(63);
+        assert!(request(8, &long, 2).users().is_ok(), "64 characters with the id");
+        for (request, field) in [
+            (request(0, "ann", 1), "user_id"),
+            (request(last, "ann", 2), "user_id"),
+            (request(u64::MAX, "ann", 2), "user_id"),
+            (request(9, &long, 2), "name"),
+            (request(9, "\u{3164}", 1), "name"),
+            (request(9, "\u{200B}", 2), "name"),
+            (request(9, "a\u{7}b", 2), "name"),
+            (request(1, "ann", 0), "count"),
+            (request(1, "ann", MAX_TOKENS + 1), "count"),
+        ] {
+            assert_eq!(request.users().unwrap_err().field, field, "{request:?}");
+        }
+    }
+}
