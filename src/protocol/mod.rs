@@ -10,6 +10,7 @@ pub mod comment;
 pub mod error_code;
 pub mod events;
 pub mod ids;
+pub mod json;
 pub mod message;
 pub mod paths;
 pub mod printable;

@@ -10,6 +10,10 @@ const FOLDERS: &[&str] = &["src", "tests", "benches", "examples"];
 /// The one file that two benchmarks share, which are programs of their own.
 const SHARED_BY_BENCHMARKS: &str = "#[path = \"../fanout/cpu.rs\"]";
 
+/// Files that may write JSON by themselves: the one that keeps integers within 53 bits, and one
+/// whose JSON only this program reads.
+const WRITERS_OF_JSON: &[&str] = &["protocol/json.rs", "engines/announcements/postgres.rs"];
+
 /// Returns what is wrong with the lines of a file.
 fn offences(text: &str) -> Vec<String> {
     let mut offences = Vec::new();
@@ -82,6 +86,27 @@ fn code_follows_the_rules_of_style() {
         found.extend(offences(&text).into_iter().map(|offence| format!("{shown} {offence}")));
     }
     assert!(found.is_empty(), "{} offences:\n{}", found.len(), found.join("\n"));
+}
+
+/// Every number that another program reads fits into 53 bits, because one module writes them.
+#[test]
+fn json_for_others_is_written_in_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    let mut found = Vec::new();
+    for file in files {
+        let is_test = file.components().any(|part| part.as_os_str() == "tests")
+            || file.ends_with("tests.rs")
+            || WRITERS_OF_JSON.iter().any(|writer| file.ends_with(writer));
+        let text = fs::read_to_string(&file).expect("a source file");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let writers =
+            ["serde_json::to_vec", "serde_json::to_string", "serde_json::to_writer", "axum::Json"];
+        let used = writers.iter().find(|writer| code.contains(**writer));
+        found.extend(used.filter(|_| !is_test).map(|used| format!("{}: {used}", file.display())));
+    }
+    assert!(found.is_empty(), "use protocol::json: {found:#?}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::protocol::admin::ACTOR_HEADER;
 use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
+use crate::protocol::json;
 
 /// Longer than any operation takes, short enough to notice a hung daemon.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -120,7 +121,7 @@ impl AdminClient {
         path: &str,
         body: &T,
     ) -> Result<R, AdminError> {
-        let body = serde_json::to_vec(body)
+        let body = json::to_vec(body)
             .map_err(|error| AdminError::broken("the request cannot be written", &error))?;
         self.exchange(Method::POST, path, body.into()).await
     }

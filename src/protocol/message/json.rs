@@ -6,16 +6,14 @@ use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
 use super::{BadMessage, ClientMessage, ServerMessage};
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, json};
 
 pub fn encode(message: &ServerMessage) -> Vec<u8> {
-    serde_json::to_vec(message)
-        .expect("a server message has string keys only, and memory does not fail")
+    json::to_vec(message).expect("a server message has string keys only, and memory does not fail")
 }
 
 pub fn encode_client(message: &ClientMessage) -> Vec<u8> {
-    serde_json::to_vec(message)
-        .expect("a client message has string keys only, and memory does not fail")
+    json::to_vec(message).expect("a client message has string keys only, and memory does not fail")
 }
 
 pub fn decode_server(payload: &[u8]) -> Result<ServerMessage, serde_json::Error> {

@@ -1,11 +1,11 @@
 //! Requests that change something. Each calls the operation of control that has its name.
 
-use axum::Json;
 use axum::extract::State;
 
 use super::AdminState;
 use super::error::Answer;
 use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJsonBody};
+use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewRequest,

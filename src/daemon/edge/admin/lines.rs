@@ -18,7 +18,7 @@ use super::error::Answer;
 use super::request::{Params, PathParam, within};
 use super::tail::Tail;
 use crate::daemon::base::ticker::ticker_from_now;
-use crate::protocol::StreamId;
+use crate::protocol::{StreamId, json};
 
 const MIN_INTERVAL_MS: u64 = 50;
 const MAX_INTERVAL_MS: u64 = 60_000;
@@ -70,7 +70,7 @@ pub(super) async fn tail(
 
 fn line(item: &impl Serialize) -> Vec<u8> {
     // Serializing numbers, texts and maps with text keys cannot fail.
-    let mut text = serde_json::to_vec(item).unwrap_or_default();
+    let mut text = json::to_vec(item).unwrap_or_default();
     text.push(b'\n');
     text
 }

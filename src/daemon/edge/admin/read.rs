@@ -1,13 +1,12 @@
 //! Requests that change nothing and have one answer.
 
-use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 
 use super::AdminState;
 use super::error::Answer;
 use super::request::{Params, PathParam, within};
-use crate::daemon::edge::http::HttpError;
+use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
     AuditEntry, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem, Sanction, Status,
     StreamStatus, UserRef, Who, WorkerStatus,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::state::Operations;
 use crate::daemon::base::status::EVENT_LOG;
-use crate::daemon::edge::http::{Answer, HttpError, json as json_answer};
+use crate::daemon::edge::http::{Answer, HttpError, json_answer};
 use crate::protocol::ErrorCode;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 

@@ -1,10 +1,10 @@
 //! Errors as they are answered over HTTP.
 
-use axum::Json;
 use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::Json;
 use crate::protocol::ErrorCode;
 use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
 

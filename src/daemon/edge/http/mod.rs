@@ -15,10 +15,12 @@ mod connection;
 mod error;
 mod server;
 
-use axum::Json;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+
+use crate::protocol::json;
 
 pub(crate) use body::{BodyLimits, parse_json, read_body, read_json};
 pub(crate) use connection::{HeadLimits, HttpConnection};
@@ -28,7 +30,20 @@ pub(crate) use server::{ConnectionSlot, HttpServer};
 /// The result of a request handler.
 pub(crate) type Answer<T = Response> = Result<T, HttpError>;
 
+/// An answer in JSON, whose numbers fit into 53 bits.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match json::to_vec(&self.0) {
+            Ok(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}
+
 /// Returns a JSON answer with a status.
-pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+pub(crate) fn json_answer(status: StatusCode, value: &impl Serialize) -> Response {
     (status, Json(value)).into_response()
 }

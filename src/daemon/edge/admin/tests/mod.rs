@@ -127,6 +127,33 @@ fn uid() -> u32 {
     nix::unistd::getuid().as_raw()
 }
 
+/// Returns the integers in JSON, as a reader without a limit of bits sees them.
+fn integers(json: &Value) -> Vec<i128> {
+    match json {
+        Value::Number(number) => number.as_i128().into_iter().collect(),
+        Value::Array(items) => items.iter().flat_map(integers).collect(),
+        Value::Object(fields) => fields.values().flat_map(integers).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A cluster sends 2^53 bytes within days. Readers such as JavaScript round beyond that.
+#[tokio::test]
+async fn counters_beyond_53_bits_are_shown_as_the_bound() {
+    let served = Served::new().await;
+    let metrics = served.world.board.metrics();
+    metrics.comments_received.inc_by(u64::MAX);
+    metrics.comments_accepted.inc_by((1 << 53) - 1);
+    let bound = (1_i128 << 53) - 1;
+    let first: Value = served.send("GET", "/v1/top", "").await.line().await.unwrap();
+    let nodes: Value = served.get("/v1/nodes").await;
+    let status: Value = served.get("/v1/status").await;
+    for answer in [&first, &nodes, &status] {
+        assert!(integers(answer).into_iter().all(|number| number.abs() <= bound), "{answer}");
+    }
+    assert!(integers(&first).contains(&bound), "the counters are in it: {first}");
+}
+
 #[tokio::test]
 async fn a_ban_over_the_socket_takes_effect_and_is_recorded() {
     let served = Served::new().await;

@@ -17,7 +17,7 @@ use crate::daemon::base::handoff::{Accepted, ReplyTo, Submission};
 use crate::daemon::base::metrics::count;
 use crate::daemon::edge::gateway::comment_pages::{MAX_LIMIT, PageRequest};
 use crate::daemon::edge::gateway::state::GatewayState;
-use crate::daemon::edge::http::{Answer, HttpError, json, read_json};
+use crate::daemon::edge::http::{Answer, HttpError, json_answer, read_json};
 use crate::daemon::engines::StoreError;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::message::check_ref;
@@ -49,7 +49,7 @@ pub(crate) async fn submit(
 ) -> Answer {
     let accepted = accept(&state, &stream_id, request).await?;
     let created = Created { comment_id: accepted.comment_id, seq: accepted.seq };
-    Ok(json(StatusCode::CREATED, &created))
+    Ok(json_answer(StatusCode::CREATED, &created))
 }
 
 async fn accept(

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::error::public;
 use super::{caller_with_role, known_stream, parse_id};
 use crate::daemon::edge::gateway::state::GatewayState;
-use crate::daemon::edge::http::{Answer, json as json_answer, read_json};
+use crate::daemon::edge::http::{Answer, json_answer, read_json};
 use crate::daemon::stages::control::Actor;
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::{Role, StreamId};

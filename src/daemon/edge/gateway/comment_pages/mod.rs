@@ -10,7 +10,7 @@ use crate::daemon::base::single_flight::SingleFlight;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::protocol::admin::HistoryPage;
-use crate::protocol::{CommentId, StreamId};
+use crate::protocol::{CommentId, StreamId, json};
 
 pub(super) const MAX_LIMIT: usize = 1000;
 
@@ -54,7 +54,7 @@ async fn load(comments: SharedCommentStore, request: PageRequest) -> Result<Byte
     comments.truncate(limit);
     let next_before = comments.last().filter(|_| more).map(|comment| comment.comment_id);
     let page = HistoryPage { comments, next_before };
-    let json = serde_json::to_vec(&page).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let json = json::to_vec(&page).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     Ok(json.into())
 }
 

@@ -58,6 +58,25 @@ async fn the_page_names_no_address_from_the_root_of_a_site() {
     assert_eq!(script.matches(", base)").count(), 2);
 }
 
+/// The position is that of the latest `welcome`, which also comes after `auth`, and is not moved by
+/// an echo: what lies before an echo may still come, and would be missed after a reconnect.
+#[tokio::test]
+async fn the_page_resumes_from_what_it_has_received() {
+    let rig = Rig::start().await;
+    let script = get(rig.address, "/viewer.js").await.body;
+    let body_of = |handler: &str| {
+        let start = script.find(&format!("\n  {handler}(")).unwrap();
+        let end = script[start..].find("\n  },").unwrap();
+        &script[start..start + end]
+    };
+    let welcome = body_of("welcome");
+    let sets = "\n    position = { epoch: message.epoch, seq: message.seq };";
+    assert!(welcome.contains(sets), "it is set without a condition: {welcome}");
+    let comments = body_of("comments");
+    assert_eq!(comments.matches("position =").count(), 1);
+    assert!(comments.contains("if (!batch.echo) position ="), "{comments}");
+}
+
 /// A browser that blocks site data throws on every access, which must not stop the page.
 #[tokio::test]
 async fn the_page_expects_that_storage_throws() {

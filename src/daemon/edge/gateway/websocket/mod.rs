@@ -31,7 +31,7 @@ use super::state::GatewayState;
 use crate::daemon::base::handoff::{Bearer, Deflate, NewViewer};
 use crate::daemon::base::metrics::count;
 use crate::daemon::edge::http::{Answer, ConnectionSlot, HttpError};
-use crate::daemon::stages::control::door::close_inadmissible_of;
+use crate::daemon::stages::control::admission::close_inadmissible_of;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition};

@@ -1,0 +1,106 @@
+//! JSON for readers whose numbers have 53 bits.
+//!
+//! Always holds: each integer that is written here is within ±[`MAX_SAFE_INTEGER`]. Ids are strings
+//! and times are far below that bound, but counters of a cluster that runs for long, such as bytes
+//! sent, may exceed it; they are written as the bound. Everything that another program may read
+//! goes through this module: messages to viewers, answers over HTTP and on the admin socket, the
+//! output of `lc`, and recordings.
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::{CompactFormatter, Formatter};
+
+use super::ids::MAX_SAFE_INTEGER;
+
+/// Returns the value as JSON.
+///
+/// # Errors
+/// A map has keys that are no strings, or the type's own error.
+pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec<u8>> {
+    let mut json = Vec::with_capacity(128);
+    value.serialize(&mut Serializer::with_formatter(&mut json, SafeIntegers))?;
+    Ok(json)
+}
+
+/// Returns the value as JSON text.
+///
+/// # Errors
+/// Those of [`to_vec`].
+pub fn to_string<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<String> {
+    String::from_utf8(to_vec(value)?).map_err(serde::ser::Error::custom)
+}
+
+/// Writes compact JSON. Integers beyond the bound become the bound.
+struct SafeIntegers;
+
+impl SafeIntegers {
+    fn write<W: io::Write + ?Sized>(writer: &mut W, value: i128) -> io::Result<()> {
+        let bound = MAX_SAFE_INTEGER as i64;
+        let value = i64::try_from(value)
+            .map_or(if value < 0 { -bound } else { bound }, |value| value.clamp(-bound, bound));
+        CompactFormatter.write_i64(writer, value)
+    }
+}
+
+impl Formatter for SafeIntegers {
+    fn write_i64<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: i64) -> io::Result<()> {
+        Self::write(writer, value.into())
+    }
+
+    fn write_u64<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: u64) -> io::Result<()> {
+        Self::write(writer, value.into())
+    }
+
+    fn write_i128<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: i128) -> io::Result<()> {
+        Self::write(writer, value)
+    }
+
+    fn write_u128<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: u128) -> io::Result<()> {
+        Self::write(writer, i128::try_from(value).unwrap_or(i128::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn integers_stop_at_53_bits() {
+        let bound = 9_007_199_254_740_991_i64;
+        for (value, expected) in [
+            (json!(bound), json!(bound)),
+            (json!(bound + 1), json!(bound)),
+            (json!(u64::MAX), json!(bound)),
+            (json!(-bound - 1), json!(-bound)),
+            (json!(i64::MIN), json!(-bound)),
+            (
+                json!({"a": [u64::MAX, 1.5, "18446744073709551615"]}),
+                json!({"a": [bound, 1.5, "18446744073709551615"]}),
+            ),
+        ] {
+            assert_eq!(to_string(&value).unwrap(), expected.to_string());
+        }
+        assert_eq!(to_string(&u128::MAX).unwrap(), bound.to_string());
+        assert_eq!(to_string(&i128::MIN).unwrap(), (-bound).to_string());
+    }
+
+    proptest! {
+        #[test]
+        fn every_integer_is_the_nearest_safe_one(unsigned: u64, signed: i64) {
+            let bound = MAX_SAFE_INTEGER as i64;
+            prop_assert_eq!(to_string(&unsigned).unwrap(), unsigned.min(MAX_SAFE_INTEGER).to_string());
+            prop_assert_eq!(to_string(&signed).unwrap(), signed.clamp(-bound, bound).to_string());
+        }
+
+        /// Everything else is written as `serde_json` does.
+        #[test]
+        fn small_values_are_plain_json(texts: Vec<String>, number in -1_000_000_i64..1_000_000, real: f64) {
+            let value: Value = json!({"t": texts, "n": {"x": [number, real, null, true]}});
+            prop_assert_eq!(to_string(&value).unwrap(), value.to_string());
+        }
+    }
+}
