@@ -12,9 +12,9 @@ use comfy_table::{
 use serde::Serialize;
 
 use crate::client::outcome_text::missing_nodes;
-use crate::protocol::NodeId;
 use crate::protocol::printable::{printable, printable_json, printable_lines};
 use crate::protocol::quantity::show_duration;
+use crate::protocol::{NodeId, json};
 
 /// A wrapped column is not made narrower than this number of characters.
 const MIN_WRAPPED_WIDTH: u16 = 12;
@@ -66,14 +66,18 @@ impl Output {
 
     /// Prints one item that cannot be asked for again, such as the outcome of a change or the
     /// report of a long run. If stdout does not take it, it goes to stderr, and the error is
-    /// returned.
+    /// returned. A reader that closed stdout has what it wants.
     pub fn result<T: Serialize>(
         self,
         item: &T,
         to_text: impl FnOnce() -> String,
     ) -> Result<(), OutputError> {
         let text = self.text(std::slice::from_ref(item), to_text)?;
-        write(&text).inspect_err(|_| note_lines(&text))
+        write(&text).inspect_err(|error| {
+            if let OutputError::Failed(_) = error {
+                note_lines(&text);
+            }
+        })
     }
 
     fn text<T: Serialize>(
@@ -88,7 +92,7 @@ impl Output {
 fn json_lines<T: Serialize>(items: &[T]) -> Result<String, OutputError> {
     let mut text = String::new();
     for item in items {
-        let json = serde_json::to_string(item).map_err(io::Error::from)?;
+        let json = json::to_string(item).map_err(io::Error::from)?;
         text.push_str(&printable_json(&json));
         text.push('\n');
     }

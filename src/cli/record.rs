@@ -44,9 +44,9 @@ const DELETED: &str = "delete";
 
 /// Record a stream's comments as JSON lines, for lc replay and lc loadgen --replay.
 ///
-/// Ends with Ctrl-C, SIGTERM or SIGHUP, or after --duration, and the file is complete. One that
-/// was killed is readable up to the last seconds. Exit codes: 0 success, 1 the recording failed,
-/// 64 wrong usage.
+/// Ends with Ctrl-C, SIGTERM, SIGHUP or SIGQUIT, or after --duration, and the file is complete. One
+/// that was killed is readable up to the last seconds. Exit codes: 0 success, 1 the recording
+/// failed, 64 wrong usage.
 #[derive(Debug, Clone, Args)]
 pub struct RecordArgs {
     #[arg(value_name = "STREAM")]

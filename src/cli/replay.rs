@@ -163,14 +163,19 @@ async fn replay(
 fn users_of(recording: &[RecordedComment]) -> Vec<TokenUser> {
     let names: AHashMap<UserId, &Arc<str>> =
         recording.iter().map(|comment| (user_id(&comment.sender()), &comment.user)).collect();
-    let user = |(user_id, name): (UserId, &Arc<str>)| {
-        // Longer names are cut.
-        let name: String = name.chars().take(text::MAX_NAME_CHARS).collect();
-        // A recording may have a name that no token can have.
-        let name = text::name(&name).map_or_else(|_| UNNAMED.to_owned(), Cow::into_owned);
-        TokenUser { user_id, name }
-    };
+    let user = |(user_id, name): (UserId, &Arc<str>)| TokenUser { user_id, name: token_name(name) };
     names.into_iter().map(user).collect()
+}
+
+/// Returns the name that a recorded user has in its token. A recording may have a name that no
+/// token can have: a longer one is cut, and one of control characters or of nothing visible is
+/// replaced.
+fn token_name(recorded: &str) -> String {
+    // Characters that the normal form leaves out do not count, so the cut comes after it.
+    let normal = text::normalize_label(recorded).unwrap_or_default();
+    let cut: String = normal.chars().take(text::MAX_NAME_CHARS).collect();
+    // The cut may have left a joiner or a space at the end.
+    text::name(&cut).map_or_else(|_| UNNAMED.to_owned(), Cow::into_owned)
 }
 
 /// The users of a recording. At most `connections` of them are connected.
@@ -346,6 +351,24 @@ mod tests {
             moderation_s: None,
         };
         Arc::new((0..comments).map(line).collect())
+    }
+
+    #[test]
+    fn names_are_cut_in_their_normal_form() {
+        let long = "x".repeat(64);
+        for (recorded, name) in [
+            ("ann", "ann"),
+            (&*format!("{}ann", "\u{200B}".repeat(64)), "ann"),
+            (&*format!("{}{long}", " ".repeat(9)), &*long),
+            (&*format!("{long}yz"), &*long),
+            (&*format!("{} z", "x".repeat(63)), &*"x".repeat(63)),
+            (&*"e\u{301}".repeat(65), &*"\u{E9}".repeat(64)),
+            ("\u{200B}\u{3164}", UNNAMED),
+            ("", UNNAMED),
+            ("a\u{7}b", UNNAMED),
+        ] {
+            assert_eq!(token_name(recorded), name, "{recorded:?}");
+        }
     }
 
     #[tokio::test]
