@@ -15,8 +15,8 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::UserId;
 use crate::protocol::printable::printable_json;
+use crate::protocol::{UserId, json};
 
 /// Bytes that a decoder returns at once.
 const DECODED_PIECE_BYTES: usize = 256;
@@ -201,7 +201,7 @@ impl RecordingWriter {
     }
 
     pub fn write(&mut self, comment: &RecordedComment) -> Result<(), RecordingError> {
-        let line = serde_json::to_string(comment)
+        let line = json::to_string(comment)
             .expect("a recorded comment has string keys only, and memory does not fail");
         let mut line = printable_json(&line).into_bytes();
         line.push(b'\n');
@@ -298,41 +298,66 @@ mod tests {
         }
     }
 
-    /// Returns the bytes of a recording of `comments` comments, flushed after each.
-    fn flushed(path: &Path, comments: u64) -> Vec<u8> {
-        let mut writer = RecordingWriter::create(path).unwrap();
-        for n in 0..comments {
-            writer.write(&comment(n, &format!("comment {n}"))).unwrap();
-            writer.flush().unwrap();
-        }
-        writer.finish().unwrap();
-        std::fs::read(path).unwrap()
+    /// A recording that was flushed after each comment.
+    struct Flushed {
+        bytes: Vec<u8>,
+        /// The length of the file after each flush.
+        lengths: Vec<usize>,
     }
 
+    impl Flushed {
+        fn write(path: &Path, comments: u64) -> Self {
+            let mut writer = RecordingWriter::create(path).unwrap();
+            let mut lengths = Vec::new();
+            for n in 0..comments {
+                writer.write(&comment(n, &format!("comment {n}"))).unwrap();
+                writer.flush().unwrap();
+                lengths.push(std::fs::metadata(path).unwrap().len() as usize);
+            }
+            writer.finish().unwrap();
+            Self { bytes: std::fs::read(path).unwrap(), lengths }
+        }
+
+        /// Returns the number of comments that were flushed when the file had this length.
+        fn comments_in(&self, length: usize) -> usize {
+            self.lengths.partition_point(|flushed| *flushed <= length)
+        }
+    }
+
+    /// Cuts a recording behind each of its bytes: everything flushed is read, nothing is made up,
+    /// and the missing end is told.
     #[test]
     fn a_torn_end_costs_only_the_end() {
+        const COMMENTS: u64 = 20;
         let dir = tempfile::tempdir().unwrap();
         for name in ["chat.jsonl", "chat.jsonl.gz"] {
             let path = dir.path().join(name);
-            let bytes = flushed(&path, 50);
-            let mut longest = 0;
-            for length in (bytes.len() / 8..bytes.len()).step_by(7) {
-                std::fs::write(&path, &bytes[..length]).unwrap();
-                let recording = read(&path).unwrap();
-                let comments = recording.comments.len();
-                // The readable part only grows with the file, and nothing is made up.
-                assert!((longest..=50).contains(&comments), "{name}: {length} bytes");
-                longest = comments;
-                let texts = recording.comments.iter().map(|comment| comment.text.to_string());
-                assert!(texts.eq((0..comments).map(|n| format!("comment {n}"))));
-                let cut_in_line =
-                    name.ends_with(".gz") || !matches!(bytes[length - 1], b'\n' | b'}');
-                if cut_in_line && comments < 50 {
-                    let torn = recording.torn.expect("it says that the end is missing");
-                    assert!(torn.contains(&format!("line {}", comments + 1)), "{torn}");
+            let written = Flushed::write(&path, COMMENTS);
+            for length in 0..written.bytes.len() {
+                std::fs::write(&path, &written.bytes[..length]).unwrap();
+                let flushed = written.comments_in(length);
+                let (texts, torn) = match read(&path) {
+                    Ok(Recording { comments, torn }) => {
+                        (comments.iter().map(|it| it.text.to_string()).collect(), torn)
+                    }
+                    Err(RecordingError::Empty { reason, .. }) => (Vec::new(), reason),
+                    Err(error) => panic!("{name}, {length} bytes: {error}"),
+                };
+                // A last line may be whole before its end was flushed.
+                let count = texts.len();
+                assert!((flushed..=flushed + 1).contains(&count), "{name}, {length}: {count}");
+                assert!(texts.into_iter().eq((0..count).map(|n| format!("comment {n}"))));
+                let last = written.bytes[..length].last();
+                let ends_with_a_line =
+                    name.ends_with(".jsonl") && matches!(last, None | Some(b'\n' | b'}'));
+                match torn {
+                    None => assert!(ends_with_a_line || length == 0, "{name}, {length}: untold"),
+                    Some(torn) => {
+                        assert!(!ends_with_a_line, "{name}, {length}: {torn}");
+                        assert!(torn.contains(&format!("line {}", count + 1)), "{torn}");
+                    }
                 }
             }
-            assert!(longest >= 49, "{name}: {longest}");
         }
     }
 
@@ -340,7 +365,7 @@ mod tests {
     fn damage_in_compressed_data_costs_what_follows() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chat.jsonl.gz");
-        let mut bytes = flushed(&path, 50);
+        let mut bytes = Flushed::write(&path, 50).bytes;
         let middle = bytes.len() / 2;
         bytes[middle..middle + 20].fill(0xFF);
         std::fs::write(&path, &bytes).unwrap();
