@@ -10,6 +10,10 @@ use super::class::{self, Class};
 /// The most marks on one character that are looked through for a joiner's context.
 const MAX_MARKS: usize = 32;
 
+/// The most passes over a text, so that the time is linear in its length whatever it is composed
+/// of. Two are usual, the second of which changes nothing.
+const MAX_PASSES: usize = 8;
+
 /// How spaces and direction are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -24,19 +28,27 @@ pub(super) fn normalize(text: &str, form: Form) -> Result<Cow<'_, str>, TextErro
     if is_normal(text, form) {
         return Ok(Cow::Borrowed(text));
     }
-    // Taking a character out may join what it kept apart, so the form is the fixed point.
-    let mut current = pass(text, form);
-    loop {
-        let next = pass(&current, form);
-        if next == current {
-            break;
-        }
-        current = next;
-    }
+    let current = fixed_point(text, form, MAX_PASSES);
     match current.chars().find(|c| class::of(*c) == Class::Control) {
         Some(control) => Err(TextError::ControlCharacter { code: control.into() }),
         None => Ok(Cow::Owned(current)),
     }
+}
+
+/// Returns the text that a pass leaves as it is. Taking a character out may join what it kept
+/// apart, which the next pass sees. A text that changes in each of `passes` passes keeps no format
+/// character: without them a pass takes out nothing that could join others.
+fn fixed_point(text: &str, form: Form, passes: usize) -> String {
+    let mut current = pass(text, form);
+    for _ in 1..passes {
+        let next = pass(&current, form);
+        if next == current {
+            return current;
+        }
+        current = next;
+    }
+    current.retain(|c| !class::of(c).is_format());
+    pass(&current, form)
 }
 
 /// Whether a trimmed text is in its normal form without a closer look. Most texts are.
@@ -214,4 +226,38 @@ fn variation_stays(kept: &[char], selector: char, next: Option<char>) -> bool {
         return next == Some(class::KEYCAP);
     }
     class::has_variations(base, selector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::text::tests::tricky;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_text_without_passes_left_has_no_format_characters() {
+        let family = "\u{200B}👩\u{200D}👧";
+        assert_eq!(fixed_point(family, Form::Message, MAX_PASSES), "👩\u{200D}👧");
+        assert_eq!(fixed_point(family, Form::Message, 1), "👩👧");
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_of_passes_ends_in_a_fixed_point(text in tricky(), passes in 1_usize..4) {
+            for form in [Form::Message, Form::Label] {
+                let normal = fixed_point(&text, form, passes);
+                prop_assert_eq!(pass(&normal, form), normal.as_str());
+                prop_assert_eq!(fixed_point(&normal, form, MAX_PASSES), normal.as_str());
+            }
+        }
+
+        /// The bound is far from what texts need.
+        #[test]
+        fn half_of_the_passes_are_enough(text in tricky()) {
+            for form in [Form::Message, Form::Label] {
+                let normal = fixed_point(&text, form, MAX_PASSES);
+                prop_assert_eq!(fixed_point(&text, form, MAX_PASSES / 2), normal);
+            }
+        }
+    }
 }

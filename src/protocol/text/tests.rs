@@ -88,7 +88,7 @@ fn each_field_has_its_length() {
 }
 
 /// Characters on which the rules depend, and any others.
-fn tricky() -> impl Strategy<Value = String> {
+pub(super) fn tricky() -> impl Strategy<Value = String> {
     #[rustfmt::skip]
     let special = prop::sample::select(vec![
         'a', 'K', '\u{212A}', ' ', '\u{200B}', '\u{200C}', '\u{200D}', '\u{34F}', '\u{301}', '\u{FE0F}', '\u{FE00}',
