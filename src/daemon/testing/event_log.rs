@@ -42,6 +42,7 @@ struct State {
     topics: HashMap<Topic, Contents>,
     append_failure: Option<LogError>,
     commit_failure: Option<LogError>,
+    bounds_delay: Duration,
     closed: bool,
 }
 
@@ -77,6 +78,11 @@ impl InMemoryLog {
     /// Makes every commit fail with this error; `None` ends the failure.
     pub(crate) fn fail_commits_with(&self, failure: Option<LogError>) {
         self.lock().commit_failure = failure;
+    }
+
+    /// Makes the log take so long to answer where a partition ends.
+    pub(crate) fn delay_bounds(&self, delay: Duration) {
+        self.lock().bounds_delay = delay;
     }
 
     /// Makes appends and commits fail, or succeed again.
@@ -263,6 +269,10 @@ impl EventLog for InMemoryLog {
     }
 
     async fn bounds(&self, topic: Topic, _partition: u32) -> Result<Bounds, LogError> {
+        let delay = self.lock().bounds_delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let state = self.open()?;
         Ok(self.bounds_in(&state, topic))
     }

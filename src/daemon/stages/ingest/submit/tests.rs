@@ -242,6 +242,28 @@ async fn a_lost_reservation_is_read_back_from_the_log() {
     assert_eq!(ids, expected.map(|accepted| accepted.comment_id), "each is appended once");
 }
 
+/// The reservations are uncertain and the log answers too slowly. Comments of all streams wait
+/// behind each other, so they wait for it once, not once per batch.
+#[tokio::test(start_paused = true)]
+async fn a_slow_log_is_waited_for_once_in_a_while() {
+    let log = InMemoryLog::new();
+    let forgotten = Some(Arc::new(Forgotten { certain: false }) as SharedReservations);
+    let mut stage = Stage::start_with(log.clone(), forgotten).await;
+    log.delay_bounds(Duration::from_secs(60));
+    let started = tokio::time::Instant::now();
+    for n in 0..50 {
+        stage.ask(submission(LIVE, "hi", Some(&format!("r{n}")))).await.unwrap();
+    }
+    let waited = started.elapsed();
+    assert!(waited < Duration::from_millis(1_100), "{waited:?}");
+    log.delay_bounds(Duration::ZERO);
+    let mut other = Stage::start_with(log, None).await;
+    let original = other.ask(submission(LIVE, "hi", Some("elsewhere"))).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let repeat = stage.ask(submission(LIVE, "hi", Some("elsewhere"))).await.unwrap();
+    assert_eq!(repeat.comment_id, original.comment_id, "it is read again");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unnoticed_loss_leaves_both_records_to_the_log() {
     let (original, outcomes, stored) = repeat_on_another_node(true).await;
