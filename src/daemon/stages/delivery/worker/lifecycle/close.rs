@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::daemon::base::metrics::count;
 use crate::daemon::stages::delivery::hub::HubRequest;
-use crate::daemon::stages::delivery::worker::viewer::Flags;
+use crate::daemon::stages::delivery::worker::viewer::{Flags, Viewer};
 use crate::daemon::stages::delivery::worker::{ClosingAll, Worker};
 use crate::net::websocket::close_frame;
 use crate::protocol::error_code::ErrorBody;
@@ -30,15 +30,27 @@ impl Worker {
         if self.viewers[slot].flags.has(Flags::CLOSING) {
             return;
         }
-        self.leave_stream(slot);
-        count(&self.metrics.connections_closed, code.as_str());
         let bye = ServerMessage::Bye { code: code.as_str().into(), reconnect_after_ms };
+        self.begin_closing(slot, code.as_str(), |viewer| {
+            let bye = viewer.form.encode_private(&bye);
+            viewer.enqueue(bye);
+            viewer.enqueue(close_frame(code.number(), code.as_str()).into());
+        });
+    }
+
+    /// Takes a viewer out of its stream and writes its last messages. `cause` is counted.
+    fn begin_closing(
+        &mut self,
+        slot: usize,
+        cause: &'static str,
+        enqueue_last: impl FnOnce(&mut Viewer),
+    ) {
+        self.leave_stream(slot);
+        count(&self.metrics.connections_closed, cause);
         let viewer = &mut self.viewers[slot];
         viewer.flags.set(Flags::CLOSING);
         viewer.flags.clear(Flags::CATCHING_UP | Flags::PAUSED);
-        let bye = viewer.form.encode_private(&bye);
-        viewer.enqueue(bye);
-        viewer.enqueue(close_frame(code.number(), code.as_str()).into());
+        enqueue_last(viewer);
         let connection = self.connection_id(slot);
         self.timers.linger(self.now, connection);
         self.write_pending(slot);
@@ -84,15 +96,10 @@ impl Worker {
             self.remove_viewer(slot);
             return;
         }
-        self.leave_stream(slot);
-        count(&self.metrics.connections_closed, "by_viewer");
-        let viewer = &mut self.viewers[slot];
-        viewer.flags.set(Flags::CLOSING);
-        viewer.flags.clear(Flags::CATCHING_UP | Flags::PAUSED);
-        viewer.enqueue(close_frame(code.unwrap_or(CloseCode::Normal.number()), "").into());
-        let connection = self.connection_id(slot);
-        self.timers.linger(self.now, connection);
-        self.write_pending(slot);
+        let code = code.unwrap_or(CloseCode::Normal.number());
+        self.begin_closing(slot, "by_viewer", |viewer| {
+            viewer.enqueue(close_frame(code, "").into());
+        });
         if let Some(viewer) = self.viewers.get_mut(slot)
             && !viewer.flags.has(Flags::BLOCKED)
         {
@@ -166,9 +173,8 @@ impl Worker {
         let Some(&key) = self.stream_keys.get(&stream_id) else { return };
         // Frames that came before the end are written before it.
         self.fan_out_now(key);
-        for slot in self.streams[key].viewers.slots().to_vec() {
-            self.close_saying(slot as usize, code, error);
-        }
+        let slots = self.streams[key].viewers.slots().to_vec();
+        self.close_each(&slots, code, error);
     }
 
     /// Closes the viewers of a stream, or only those without a token, because a rule that they were
@@ -187,10 +193,7 @@ impl Worker {
             let is_anonymous = viewer.identity.is_none() && !viewer.flags.has(Flags::MUST_AUTH);
             is_anonymous || !anonymous_only
         });
-        for slot in &slots {
-            self.close_saying(*slot as usize, CloseCode::Unauthorized, Some(error));
-        }
-        slots.len() as u64
+        self.close_each(&slots, CloseCode::Unauthorized, Some(error))
     }
 
     /// Closes all connections of a user and returns their number.
@@ -201,17 +204,18 @@ impl Worker {
         error: Option<&ErrorBody>,
     ) -> u64 {
         let slots = self.users.get(&user_id).cloned().unwrap_or_default();
-        for slot in &slots {
-            self.close_saying(*slot as usize, code, error);
-        }
-        slots.len() as u64
+        self.close_each(&slots, code, error)
     }
 
-    fn close_saying(&mut self, slot: usize, code: CloseCode, error: Option<&ErrorBody>) {
-        match error {
-            Some(error) => self.send_error_and_close(slot, error.clone(), code),
-            None => self.close(slot, code),
+    /// Closes viewers, behind an error if there is one. Returns their number.
+    fn close_each(&mut self, slots: &[u32], code: CloseCode, error: Option<&ErrorBody>) -> u64 {
+        for slot in slots {
+            match error {
+                Some(error) => self.send_error_and_close(*slot as usize, error.clone(), code),
+                None => self.close(*slot as usize, code),
+            }
         }
+        slots.len() as u64
     }
 
     /// Sends a message to all connections of a user and returns their number.
