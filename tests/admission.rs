@@ -1,5 +1,5 @@
-//! The rules of the door hold for viewers who are inside, and nobody is kept out by a passing
-//! state.
+//! The rules of admission also hold for viewers who watch already, and no passing state refuses
+//! anybody for good.
 
 #![allow(clippy::print_stderr, reason = "the log of a failed daemon is shown")]
 #![allow(clippy::unwrap_used)]

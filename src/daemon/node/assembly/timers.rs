@@ -17,7 +17,7 @@ use crate::daemon::node::disk_watch::{self, DiskWatch};
 use crate::daemon::node::log_watch::LogWatch;
 use crate::daemon::node::warm_start::tombstones::TombstoneRestorer;
 use crate::daemon::stages::broadcast::RateOverrides;
-use crate::daemon::stages::control::door;
+use crate::daemon::stages::control::admission;
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::protocol::CloseCode;
 
@@ -105,7 +105,7 @@ async fn close_inadmissible(base: &NodeBase, viewers: Option<&DeliveryHandle>) {
             info!(%user_id, closed, "closed connections of a banned user that no command had closed");
         }
     }
-    let closed = door::close_inadmissible(&base.streams, viewers, base.clock.now_ms()).await;
+    let closed = admission::close_inadmissible(&base.streams, viewers, base.clock.now_ms()).await;
     if closed > 0 {
         info!(closed, "closed viewers of changed streams that no command had closed");
     }

@@ -1,8 +1,8 @@
-//! The rules of the door, applied to viewers who are inside already.
+//! The rules of admission, applied to viewers who watch already.
 //!
 //! A viewer is admitted if its stream exists, has not ended, and admits viewers without a token or
 //! the viewer has one. A rule that changes while viewers watch applies to them too. The other rules
-//! of the door are applied elsewhere: bans by [`LocalEndpoint`](super::LocalEndpoint) and the
+//! of admission are applied elsewhere: bans by [`LocalEndpoint`](super::LocalEndpoint) and the
 //! periodic reload, and the expiry of tokens by delivery.
 
 use std::time::Duration;
@@ -71,7 +71,7 @@ mod tests {
     use crate::protocol::stream::NewStream;
 
     #[test]
-    fn every_rule_of_the_door_has_its_error() {
+    fn every_rule_of_admission_has_its_error() {
         let stream = |state, anonymous| {
             let new = NewStream { state, anonymous, ..NewStream::default() };
             new.begin(StreamId(1), 1_000)

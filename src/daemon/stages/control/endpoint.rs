@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::door::close_inadmissible_of;
+use super::admission::close_inadmissible_of;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;

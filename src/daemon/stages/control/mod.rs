@@ -19,9 +19,9 @@
 //! and catches up by its periodic reload. A store or log that does not answer is a retryable error.
 
 mod actor;
+pub mod admission;
 mod cluster;
 mod comments;
-pub mod door;
 mod drain;
 pub mod endpoint;
 mod error;
