@@ -4,6 +4,16 @@
 //! the load generator, `daemon` the daemon on embedded engines, `engines` its engines on Kafka,
 //! Redis, Cassandra and PostgreSQL.
 
+#![cfg_attr(
+    fuzzing,
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "fuzz targets use a part of what tests share"
+    )
+)]
+
 #[cfg(feature = "lc")]
 pub mod cli;
 pub mod client;

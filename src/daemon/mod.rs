@@ -9,6 +9,5 @@ pub mod engines;
 pub mod node;
 pub mod stages;
 #[cfg(any(test, fuzzing))]
-#[cfg_attr(fuzzing, allow(dead_code, unused_imports, unused_macros))]
 #[allow(clippy::unwrap_used, reason = "a test may fail here")]
 pub(crate) mod testing;
