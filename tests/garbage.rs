@@ -117,7 +117,12 @@ async fn warm_daemon(config: &str) -> (Daemon, usize) {
     viewer.comment("before").await;
     drop(viewer);
     support::archived(&daemon).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let left = async {
+        while daemon.admin().get::<Status>("/v1/status").await.unwrap().connections > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(support::PATIENCE, left).await.expect("the viewer leaves");
     let open = descriptors(&daemon);
     (daemon, open)
 }

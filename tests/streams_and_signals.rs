@@ -55,6 +55,37 @@ impl Running {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+
+    /// Waits until it handles a signal, which would otherwise end it at once.
+    fn until_handles(&self, signal: Signal) {
+        let handles = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+            let handled = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            let handled = u64::from_str_radix(handled.trim(), 16).unwrap();
+            handled >> (signal as u32 - 1) & 1 == 1
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !handles() {
+            assert!(Instant::now() < deadline, "{signal} is never handled");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until one of its threads is held up by a full pipe. Where the kernel does not tell,
+    /// it has two seconds.
+    fn until_held_up(&self) {
+        let waits_for = |task: std::fs::DirEntry| {
+            std::fs::read_to_string(task.path().join("wchan")).unwrap_or_default()
+        };
+        let is_held_up = || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
+            tasks.flatten().any(|task| waits_for(task).contains("pipe_write"))
+        };
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while !is_held_up() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 impl Drop for Running {
@@ -512,6 +543,8 @@ fn on_terminal(mut command: Command, signal: Option<Signal>) -> String {
         String::from_utf8(text).unwrap()
     });
     if let Some(signal) = signal {
+        running.until_handles(signal);
+        // Time to show something.
         std::thread::sleep(Duration::from_secs(1));
         running.signal(signal);
     }
@@ -554,6 +587,10 @@ async fn no_command_panics_where_output_is_not_taken() {
     let output = daemon.command("ban ann").stdout(dev_full()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("\"audit_id\":1"), "the change was made, and is told: {said}");
+    let output = daemon.command("unban ann").stdout(closed_pipe()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("audit_id"), "a reader that has enough needs no copy: {said}");
 }
 
 /// Waits until a process has written a text on stderr.
@@ -602,7 +639,9 @@ async fn each_signal_ends_what_lasts_even_with_a_full_pipe() {
             let (_unread, full) = full_pipe();
             let mut unread =
                 Running(flood.command(line).stdout(full).stderr(Stdio::null()).spawn().unwrap());
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            read.until_handles(signal);
+            unread.until_handles(signal);
+            unread.until_held_up();
             read.signal(signal);
             unread.signal(signal);
             assert_eq!(read.wait().code(), Some(0), "{line} {signal}");
@@ -668,9 +707,8 @@ async fn each_signal_ends_a_run_with_its_report() {
             };
             if line == load {
                 tokio::time::timeout(PATIENCE, connected).await.unwrap();
-            } else {
-                tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            running.until_handles(signal);
             running.signal(signal);
             let mut report = String::new();
             running.0.stdout.take().unwrap().read_to_string(&mut report).unwrap();

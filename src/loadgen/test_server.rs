@@ -51,6 +51,9 @@ pub(crate) enum Fault {
     Stall(usize, Duration),
     /// Its ack is lost with the sender's connection.
     LoseAck(usize),
+    /// Comments are neither shown nor answered before so many reactions were, so that whoever has
+    /// the last comment or ack has the reactions too.
+    HoldUntilReactions(u64),
 }
 
 pub(crate) struct TestServer {
@@ -71,8 +74,16 @@ struct State {
     held: Option<CommentsBatch>,
     viewers: Vec<mpsc::UnboundedSender<Outgoing>>,
     stalled_until: Option<Instant>,
+    /// Comments of [`Fault::HoldUntilReactions`].
+    waiting: Vec<WaitingComment>,
     reactions: u64,
     pongs: u64,
+}
+
+struct WaitingComment {
+    message: String,
+    client_ref: String,
+    out: mpsc::UnboundedSender<Outgoing>,
 }
 
 enum Outgoing {
@@ -102,6 +113,7 @@ impl TestServer {
             held: None,
             viewers: Vec::new(),
             stalled_until: None,
+            waiting: Vec::new(),
             reactions: 0,
             pongs: 0,
         }));
@@ -231,12 +243,26 @@ impl State {
                 true
             }
             ClientMessage::Comment { message, client_ref } => {
-                self.comment(&message, &client_ref.unwrap(), out)
+                let client_ref = client_ref.unwrap();
+                if let Fault::HoldUntilReactions(reactions) = self.fault
+                    && self.reactions < reactions
+                {
+                    self.waiting.push(WaitingComment { message, client_ref, out: out.clone() });
+                    return true;
+                }
+                self.comment(&message, &client_ref, out)
             }
             // Every third reaction is refused.
             ClientMessage::Reaction { reaction } => {
                 self.reactions += 1;
                 self.react(&reaction, out);
+                if self.fault == Fault::HoldUntilReactions(self.reactions) {
+                    for WaitingComment { message, client_ref, out } in
+                        std::mem::take(&mut self.waiting)
+                    {
+                        self.comment(&message, &client_ref, &out);
+                    }
+                }
                 true
             }
             other => panic!("unexpected {other:?}"),
