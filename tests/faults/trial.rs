@@ -29,8 +29,12 @@ const SENDERS: u64 = 8;
 const PER_SECOND: u32 = 50;
 /// RecordingViewers of each stream on each edge.
 const VIEWERS: usize = 2;
-/// Time before the fault.
-const WARM_UP: Duration = Duration::from_secs(3);
+/// Comments acknowledged before the fault.
+const WARM_UP_COMMENTS: usize = 400;
+/// Time with senders and viewers after a fault.
+const SETTLING: Duration = Duration::from_secs(3);
+/// Timeout of the last records, once every consumer has caught up.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
 /// Timeout of degrading, recovering and catching up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Offsets at the end of a partition that consumers never receive: transaction markers, and records
@@ -116,9 +120,12 @@ impl Trial {
         };
         trial.ban(BANNED).await.unwrap();
         trial.start_clients().await;
-        tokio::time::sleep(WARM_UP).await;
-        let acked = trial.tally.lock().acked.len();
-        assert!(acked > 100, "{acked} comments were acknowledged before the fault");
+        let warm = async {
+            while trial.tally.lock().acked.len() < WARM_UP_COMMENTS {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, warm).await.expect("comments are acknowledged before the fault");
         trial
     }
 
@@ -222,7 +229,7 @@ impl Trial {
             });
             let took = started.elapsed().as_secs_f64();
             self.figures.push(format!("{node} drained and was back after {took:.1} s"));
-            tokio::time::sleep(WARM_UP).await;
+            tokio::time::sleep(SETTLING).await;
         }
         self.end_fault(|_| ()).await;
     }
@@ -262,7 +269,7 @@ impl Trial {
             "well {:.1} s after the end of the fault; {before} acknowledged until then",
             after.as_secs_f64()
         ));
-        tokio::time::sleep(WARM_UP).await;
+        tokio::time::sleep(SETTLING).await;
     }
 
     /// Stops the senders, waits until everything is stored, and checks the promises.
@@ -282,8 +289,6 @@ impl Trial {
             })
         };
         self.cluster.until_top("edge-1", "consumers catch up", PATIENCE, idle).await;
-        // Waits for the last records.
-        tokio::time::sleep(WARM_UP).await;
         let tally = std::mem::take(&mut *self.tally.lock());
         self.wait_until_all_shown(&tally).await;
         self.stop.cancel();
@@ -292,12 +297,14 @@ impl Trial {
         self.report(&tally, kept);
     }
 
-    /// Waits until every viewer was shown every acknowledged comment or its deletion.
+    /// Waits until every viewer was shown every acknowledged comment or its deletion, and every
+    /// deletion of what it was shown.
     async fn wait_until_all_shown(&self, tally: &SenderResults) {
         let started = Instant::now();
         loop {
             let missing = self.missing(tally);
-            if missing.is_empty() {
+            let is_late = started.elapsed() >= LAST_RECORDS;
+            if missing.is_empty() && (is_late || self.undeleted(tally).is_empty()) {
                 return;
             }
             assert!(
@@ -334,39 +341,50 @@ impl Trial {
         missing
     }
 
+    /// Checks that history has every acknowledged comment once, and no deleted one.
     async fn check_history(&self, tally: &SenderResults) -> usize {
-        let mut kept: HashMap<CommentId, String> = HashMap::new();
-        for stream in 1..=STREAMS {
-            for comment in history(self.cluster.node("edge-1"), StreamId(stream)).await {
-                let text = comment.message.to_string();
-                assert!(!text.contains("forbiddenword"), "deleted, and still in history: {text}");
-                let before = kept.insert(comment.comment_id, text);
-                assert!(before.is_none(), "twice in history: {}", comment.comment_id);
+        let started = Instant::now();
+        loop {
+            let mut kept: HashMap<CommentId, String> = HashMap::new();
+            for stream in 1..=STREAMS {
+                for comment in history(self.cluster.node("edge-1"), StreamId(stream)).await {
+                    let before = kept.insert(comment.comment_id, comment.message.to_string());
+                    assert!(before.is_none(), "twice in history: {}", comment.comment_id);
+                }
             }
-        }
-        for acked in tally.acked.iter().filter(|acked| !acked.text.contains("forbiddenword")) {
+            let deleted = kept.values().find(|text| text.contains("forbiddenword"));
+            let expected = tally.acked.iter().filter(|acked| !acked.text.contains("forbiddenword"));
+            let missing = expected.clone().find(|acked| !kept.contains_key(&acked.comment_id));
+            if deleted.is_none() && missing.is_none() {
+                return kept.len();
+            }
             assert!(
-                kept.contains_key(&acked.comment_id),
-                "acknowledged and not in history: {acked:?}"
+                started.elapsed() < LAST_RECORDS,
+                "acknowledged and not in history: {missing:?}; deleted and still in history: \
+                 {deleted:?}"
             );
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        kept.len()
     }
 
     fn check_viewers(&self, tally: &SenderResults) {
-        let bad: HashSet<_> = tally
-            .acked
-            .iter()
-            .filter(|acked| acked.text.contains("forbiddenword"))
-            .map(|acked| acked.comment_id)
-            .collect();
         for (stream_id, seen) in &self.seen {
-            let seen = seen.lock();
-            assert_eq!(seen.violations, Vec::<String>::new(), "a viewer of {stream_id}");
-            for shown in seen.comments.iter().filter(|shown| bad.contains(&shown.id)) {
-                assert!(seen.deleted.contains(&shown.id), "{} was never deleted", shown.id);
-            }
+            assert_eq!(seen.lock().violations, Vec::<String>::new(), "a viewer of {stream_id}");
         }
+        assert_eq!(self.undeleted(tally), Vec::new(), "were never deleted");
+    }
+
+    /// Returns the comments that viewers were shown and that should have been deleted since.
+    fn undeleted(&self, tally: &SenderResults) -> Vec<CommentId> {
+        let bad = tally.acked.iter().filter(|acked| acked.text.contains("forbiddenword"));
+        let bad: HashSet<_> = bad.map(|acked| acked.comment_id).collect();
+        let mut undeleted = Vec::new();
+        for (_, seen) in &self.seen {
+            let seen = seen.lock();
+            let shown = seen.comments.iter().map(|shown| shown.id);
+            undeleted.extend(shown.filter(|id| bad.contains(id) && !seen.deleted.contains(id)));
+        }
+        undeleted
     }
 
     fn report(&self, tally: &SenderResults, kept: usize) {
