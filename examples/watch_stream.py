@@ -13,9 +13,9 @@ import json
 import random
 import sys
 import time
-import urllib.parse
-import urllib.request
 import uuid
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import msgpack
 import websockets
@@ -32,16 +32,14 @@ LAYOUT = {
 # 100 ns ticks from 1582, where the time of a UUID begins, to 1970.
 UNIX_EPOCH_TICKS = 0x01B21DD213814000
 # After these close codes a new connection would end in the same way.
-CLIENT_ERRORS = (1002, 1003, 1007, 1009)
-# Seconds to wait for the history to reach past a gap.
+FINAL_CODES = {1002, 1003, 1007, 1009, *range(4500, 5000)}
+# Seconds to wait for the history to reach past a gap. A deleted comment never comes.
 GAP_WAIT_S = 10
 
 
 def decode_msgpack(data):
     kind, *values = msgpack.unpackb(data)
-    if kind not in LAYOUT:
-        return {"type": "unknown"}
-    name, fields = LAYOUT[kind]
+    name, fields = LAYOUT.get(kind, ("unknown", ""))
     message = {"type": name, **dict(zip(fields.split(), values))}
     if name == "comments":
         message["comments"] = list(expand(message["comments"], message["from_seq"]))
@@ -51,7 +49,7 @@ def decode_msgpack(data):
 
 
 def expand(rows, seq):
-    """Returns the comments of a batch, in which ids, positions and times are differences."""
+    """Yields the comments of a batch, in which ids, positions and times are differences."""
     comment_id = None
     for id_or_ticks, user_id, name, text, seq_step, time_step, *_ in rows:
         if isinstance(id_or_ticks, bytes):
@@ -66,60 +64,51 @@ def expand(rows, seq):
                "message": text, "created_at": created_at, "seq": seq}
 
 
+def bye_of(body):
+    """An answer over HTTP: only an error that names a wait may succeed later."""
+    try:
+        return {"reconnect_after_ms": json.loads(body)["error"].get("retry_after_ms")}
+    except (ValueError, KeyError, TypeError):
+        return None  # of a proxy, not of the server
+
+
 class Watcher:
-    def __init__(self, arguments):
-        self.url, self.token = arguments.url, arguments.token
-        self.encoding, self.left = arguments.encoding, arguments.count
-        self.decode = json.loads if self.encoding == "json" else decode_msgpack
+    def __init__(self, options):
+        self.options, self.left = options, options.count
+        self.decode = json.loads if options.encoding == "json" else decode_msgpack
         self.epoch = self.seq = None
         self.gaps, self.shown, self.deleted = [], set(), set()
         self.failures = 0
 
     async def run(self):
-        """Connects until the server says that coming back is of no use."""
-        pause = 0
-        while pause is not None and self.left != 0:
+        while (pause := await self.session()) is not None:
             await asyncio.sleep(pause)
-            self.bye = None
-            try:
-                pause = await self.session()
-            except websockets.InvalidStatus as refusal:
-                pause = self.after_refusal(refusal.response)
-            except (OSError, TimeoutError, websockets.WebSocketException) as error:
-                print(f"not connected: {error}", file=sys.stderr)
-                pause = self.growing_pause()
 
     async def session(self):
-        query = {"token": self.token, "epoch": self.epoch, "seq": self.seq}
-        query = urllib.parse.urlencode({k: v for k, v in query.items() if v is not None})
-        protocol = f"lc.v1.{self.encoding}"
-        async with websockets.connect(f"{self.url}?{query}", subprotocols=[protocol],
-                                      max_size=None) as socket:
-            try:
+        """Watches over one connection. Returns the seconds until the next; None means never."""
+        query = {"token": self.options.token, "epoch": self.epoch, "seq": self.seq}
+        query = urlencode({key: value for key, value in query.items() if value is not None})
+        protocol = f"lc.v1.{self.options.encoding}"
+        socket = bye = None
+        try:
+            async with websockets.connect(f"{self.options.url}?{query}", subprotocols=[protocol],
+                                          max_size=None) as socket:
                 async for data in socket:
-                    await self.handle(self.decode(data))
+                    message = self.decode(data)
+                    bye = message if message["type"] == "bye" else bye
+                    await self.handle(message)
                     if self.left == 0:
                         return None
-            except websockets.ConnectionClosedError:
-                pass
-        if self.bye:
-            wait_ms = self.bye.get("reconnect_after_ms")
+        except websockets.InvalidStatus as refusal:
+            print(f"refused: {refusal.response.body.decode()}", file=sys.stderr)
+            bye = bye_of(refusal.response.body)
+        except (OSError, TimeoutError, websockets.WebSocketException) as error:
+            print(f"not connected: {error}", file=sys.stderr)
+        if bye:
+            wait_ms = bye.get("reconnect_after_ms")
             return None if wait_ms is None else wait_ms / 1000
-        code = socket.close_code or 1006
-        final = code in CLIENT_ERRORS or 4500 <= code < 5000
-        return None if final else self.growing_pause()
-
-    def after_refusal(self, response):
-        """An answer over HTTP: only an error that names a wait may succeed later."""
-        try:
-            error = json.loads(response.body)["error"]
-        except (ValueError, KeyError, TypeError):
-            return self.growing_pause()  # of a proxy, not of the server
-        print(f"refused: {error['message']}", file=sys.stderr)
-        wait_ms = error.get("retry_after_ms")
-        return None if wait_ms is None else wait_ms / 1000
-
-    def growing_pause(self):
+        if socket and socket.close_code in FINAL_CODES:
+            return None
         self.failures = min(self.failures + 1, 6)
         return random.uniform(0, 0.25 * 2**self.failures)
 
@@ -146,67 +135,49 @@ class Watcher:
                 print(json.dumps({"deleted": message["comment_id"]}), flush=True)
         elif kind == "error":
             print(f"{message['code']}: {message['message']}", file=sys.stderr)
-        elif kind == "bye":
-            self.bye = message
 
     def show(self, comments):
-        for comment in comments:
-            if comment["comment_id"] in self.deleted or self.left == 0:
-                continue
-            self.shown.add(comment["comment_id"])
-            self.left = None if self.left is None else self.left - 1
-            print(json.dumps(comment), flush=True)
+        new = [it for it in comments if it["comment_id"] not in self.deleted][:self.left]
+        self.shown.update(comment["comment_id"] for comment in new)
+        self.left = None if self.left is None else self.left - len(new)
+        print("".join(json.dumps(comment) + "\n" for comment in new), end="", flush=True)
 
     async def fill_gaps(self, next_seq):
-        """Shows what was skipped. The history is written in the order of the log, so it is complete
-        up to a comment that it contains: here the one after the gap. That one may have been deleted,
-        so the wait for it ends."""
+        """Shows what was skipped, as soon as the history has the comment after it."""
         deadline = time.monotonic() + GAP_WAIT_S
         while self.gaps:
-            gap = self.gaps[0]
-            found, newest = await asyncio.to_thread(self.read_history, *gap)
-            if newest < next_seq and time.monotonic() < deadline:
+            found, newest = await asyncio.to_thread(self.read_history, *self.gaps[0])
+            if newest >= next_seq or time.monotonic() > deadline:
+                self.show(found)
+                self.gaps.pop(0)
+            else:
                 await asyncio.sleep(0.1)
-                continue
-            self.show(found)
-            self.gaps.pop(0)
 
     def read_history(self, from_seq, to_seq):
         """Returns the comments of a range, oldest first, and the newest position in the history."""
-        parts = urllib.parse.urlsplit(self.url)
-        stream = parts.path.rsplit("/", 1)[1]
-        base = f"{parts.scheme.replace('ws', 'http', 1)}://{parts.netloc}/api/streams/{stream}"
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        found, newest, last, before = [], 0, float("inf"), None
-        while True:
-            query = urllib.parse.urlencode({"limit": 1000, **({"before": before} if before else {})})
-            request = urllib.request.Request(f"{base}/comments?{query}", headers=headers)
-            with urllib.request.urlopen(request, timeout=10) as answer:
+        site, _, stream = self.options.url.rsplit("/", 2)
+        url = f"{site.replace('ws', 'http', 1)}/api/streams/{stream}/comments?limit=1000"
+        token = self.options.token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        found, newest, last, before = [], 0, float("inf"), ""
+        while before is not None:
+            with urlopen(Request(url + before, headers=headers), timeout=10) as answer:
                 page = json.load(answer)
             for comment in page["comments"]:
                 newest = newest or comment["seq"]
-                if comment["seq"] < from_seq or comment["seq"] > last:
+                if not from_seq <= comment["seq"] <= last:  # before the range, or of an older log
                     return found[::-1], newest
-                if comment["seq"] <= to_seq:
-                    found.append(comment)
                 last = comment["seq"]
-            before = page.get("next_before")
-            if before is None:
-                return found[::-1], newest
+                if last <= to_seq:
+                    found.append(comment)
+            before = page.get("next_before") and f"&before={page['next_before']}"
+        return found[::-1], newest
 
 
-def main():
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Prints the comments of a stream as JSON lines.")
     parser.add_argument("url", help="such as ws://127.0.0.1:8080/ws/1")
     parser.add_argument("--encoding", choices=["json", "msgpack"], default="msgpack")
     parser.add_argument("--token", help="access token, if the stream is not open to all")
     parser.add_argument("--count", type=int, help="end after so many comments")
-    arguments = parser.parse_args()
-    try:
-        asyncio.run(Watcher(arguments).run())
-    except KeyboardInterrupt:
-        pass
-
-
-if __name__ == "__main__":
-    main()
+    asyncio.run(Watcher(parser.parse_args()).run())
