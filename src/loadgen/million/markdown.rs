@@ -6,11 +6,37 @@ use super::MillionRun;
 use crate::loadgen::CountsByKind;
 
 const MIB: f64 = 1024.0 * 1024.0;
+/// The longest line of a paragraph.
+const COLUMNS: usize = 100;
 
 /// Writes the whole report.
 pub(super) fn write(run: &MillionRun) -> anyhow::Result<String> {
     let sections = [head(run)?, result(run)?, cost(run)?, limits(run)?, setup(run)?];
-    Ok(sections.concat())
+    Ok(sections.concat().lines().map(wrapped).collect())
+}
+
+/// Breaks a paragraph or an item of a list at 100 columns. Rows of tables stay as they are.
+fn wrapped(line: &str) -> String {
+    let mut text = String::with_capacity(line.len() + 8);
+    if line.starts_with('|') {
+        text.push_str(line);
+    } else {
+        let indent = if line.starts_with("- ") { "  " } else { "" };
+        let mut columns = 0;
+        for word in line.split(' ') {
+            let length = word.chars().count();
+            if columns > 0 && columns + 1 + length > COLUMNS {
+                let _ = write!(text, "\n{indent}{word}");
+                columns = indent.len() + length;
+            } else {
+                let space = if columns > 0 { " " } else { "" };
+                let _ = write!(text, "{space}{word}");
+                columns += space.len() + length;
+            }
+        }
+    }
+    text.push('\n');
+    text
 }
 
 fn head(run: &MillionRun) -> anyhow::Result<String> {
@@ -216,7 +242,7 @@ fn cost(run: &MillionRun) -> anyhow::Result<String> {
     let _ = write!(
         text,
         "\nEdges and generator together: {connect:.0} µs of a processor to connect a viewer. The \
-         edges: {deliver:.1} µs to\ndeliver a comment to a viewer, including everything else they did \
+         edges: {deliver:.1} µs to deliver a comment to a viewer, including everything else they did \
          meanwhile. The generator: {receive:.1} µs to receive it.\n\n"
     );
     Ok(text)
@@ -239,14 +265,14 @@ fn limits(run: &MillionRun) -> anyhow::Result<String> {
     Ok(format!(
         "## What limited it\n\n\
          - **Processors.** A comment is one write and one read per viewer. With {processors} processors \
-         for both it took {last} until the\n  last of {viewers} viewers had it. Edges on their own \
+         for both it took {last} until the last of {viewers} viewers had it. Edges on their own \
          machines would not share processors with the readers.\n\
          - **Connecting.** {connected:.0} per second connected of {rate} requested, with {busy:.0} % of the \
-         processors busy:\n  handshakes at both ends, and the growth of the kernel's memory.\n\
+         processors busy: handshakes at both ends, and the growth of the kernel's memory.\n\
          - **Memory.** A viewer took {taken} bytes, most of it for the kernel's two ends of the \
-         connection. At least\n  {left} were left, enough for about {more} thousand more viewers.\n\
+         connection. At least {left} were left, enough for about {more} thousand more viewers.\n\
          - **Open files.** With {files} per process, {edge_processes} edges and {workers} worker \
-         processes are needed. Each edge costs\n  {edge_mib:.0} MiB and its connections to the servers. With \
+         processes are needed. Each edge costs {edge_mib:.0} MiB and its connections to the servers. With \
          a higher limit, one edge per processor would do.\n\
          - **The generator:** {note}.\n\n",
         processors = run.text("processors")?,
@@ -271,14 +297,14 @@ fn setup(run: &MillionRun) -> anyhow::Result<String> {
     Ok(format!(
         "## How it was set up\n\n\
          Redis, PostgreSQL (comments and metadata) and Kafka, one node each, from `scripts/stack`; one \
-         `lcd` with the roles\ncoordinator, moderator and archiver; {edges} `lcd` with the role edge, each \
-         with one delivery worker, up to {per_edge} viewers\nand 2 connections to PostgreSQL, at a nice \
-         value of {nice}: readers run before writers, so that little waits unread in the\nkernel. Viewers \
-         use plain WebSocket and JSON, and connect from loopback addresses that the generator chooses.\n\
+         `lcd` with the roles coordinator, moderator and archiver; {edges} `lcd` with the role edge, each \
+         with one delivery worker, up to {per_edge} viewers and 2 connections to PostgreSQL, at a nice \
+         value of {nice}: readers run before writers, so that little waits unread in the kernel. Viewers \
+         use plain WebSocket and JSON, and connect from loopback addresses that the generator chooses. \
          The banned viewer is a shell with its own socket and token.\n\n\
          Settings that differ from the defaults, because all viewers share {processors} processors: \
-         handshakes may take 30 s (3 s),\npings every {ping_s} s (30 s), idle viewers closed after {idle_s} s \
-         (300 s), and no message about the number of viewers\n(`delivery.presence_interval`).\n",
+         handshakes may take 30 s (3 s), pings every {ping_s} s (30 s), idle viewers closed after {idle_s} s \
+         (300 s), and no message about the number of viewers (`delivery.presence_interval`).\n",
         edges = run.text("edges")?,
         per_edge = run.text("max_viewers_per_edge")?,
         nice = run.text("edge_nice")?,
