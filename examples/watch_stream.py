@@ -9,6 +9,7 @@ lost connection, and reads from the history what the server skipped.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import sys
@@ -180,4 +181,5 @@ if __name__ == "__main__":
     parser.add_argument("--encoding", choices=["json", "msgpack"], default="msgpack")
     parser.add_argument("--token", help="access token, if the stream is not open to all")
     parser.add_argument("--count", type=int, help="end after so many comments")
-    asyncio.run(Watcher(parser.parse_args()).run())
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(Watcher(parser.parse_args()).run())
