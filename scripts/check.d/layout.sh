@@ -1,5 +1,5 @@
-# Checks that no other tool makes: comment lines that rustfmt leaves too long, and stray files at the root
-# of the repository.
+# Checks that no other tool makes: comment lines that rustfmt leaves too long, long lines of documents, and
+# stray files at the root of the repository.
 # shellcheck shell=bash
 
 # The files and folders at the root. A new one is added here on purpose.
@@ -13,6 +13,16 @@ long_comments() {
     LC_ALL=C.UTF-8 grep -E '^[^:]+:[0-9]+:.{101,}$' | cut -d: -f1,2
 }
 
+# Prints `FILE:LINE` for each line over 100 columns of the documents that users read, outside tables and
+# code.
+long_prose() {
+  local file
+  for file in README.md CONTRIBUTING.md SECURITY.md docs/*.md; do
+    sed '/^ *```/,/^ *```/s/.*//' "$file" | LC_ALL=C.UTF-8 grep -nE '^[^|!].{100,}$' |
+      sed "s|^|$file:|" | cut -d: -f1,2
+  done
+}
+
 # Prints the tracked entries of the root that are not in the list.
 stray_entries() {
   git ls-files | cut -d/ -f1 | sort -u | grep -vxF "$(tr ' ' '\n' <<<"$root_entries")"
@@ -24,6 +34,11 @@ check_layout() {
   found=$(long_comments) || true
   if [[ $found ]]; then
     printf 'comment lines over 100 columns:\n%s\n' "$found" >&2
+    return 1
+  fi
+  found=$(long_prose) || true
+  if [[ $found ]]; then
+    printf 'lines of documents over 100 columns:\n%s\n' "$found" >&2
     return 1
   fi
   found=$(stray_entries) || true
