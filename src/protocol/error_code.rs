@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::CloseCode;
+use super::ids::MAX_SAFE_INTEGER;
 
 /// Whether and when the same request may succeed, if nothing else changes meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,10 +233,11 @@ impl ErrorBody {
         Self { code, message: without_controls(message.into()), retry_after_ms }
     }
 
-    /// Adds the time after which the request may succeed.
+    /// Adds the time after which the request may succeed. A token may be valid in a time that no
+    /// integer of the protocol holds; the largest stands for it.
     #[must_use]
     pub fn retry_after_ms(mut self, wait_ms: u64) -> Self {
-        self.retry_after_ms = Some(wait_ms);
+        self.retry_after_ms = Some(wait_ms.min(MAX_SAFE_INTEGER));
         self
     }
 }
@@ -258,6 +260,12 @@ pub struct ErrorEnvelope {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn no_wait_is_beyond_what_readers_of_json_hold() {
+        let error = ErrorBody::new(ErrorCode::TokenNotYetValid, "valid later");
+        assert_eq!(error.retry_after_ms(u64::MAX).retry_after_ms, Some(MAX_SAFE_INTEGER));
+    }
 
     /// A client that is told to retry must not be told at the same time to stay away.
     #[test]

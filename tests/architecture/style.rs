@@ -10,9 +10,10 @@ const FOLDERS: &[&str] = &["src", "tests", "benches", "examples"];
 /// The one file that two benchmarks share, which are programs of their own.
 const SHARED_BY_BENCHMARKS: &str = "#[path = \"../fanout/cpu.rs\"]";
 
-/// Files that may write JSON by themselves: the one that keeps integers within 53 bits, and one
-/// whose JSON only this program reads.
-const WRITERS_OF_JSON: &[&str] = &["protocol/json.rs", "engines/announcements/postgres.rs"];
+/// Files that may write JSON by themselves: the one that keeps integers within 53 bits, one that
+/// compares with it, and one whose JSON only this program reads.
+const WRITERS_OF_JSON: &[&str] =
+    &["protocol/json.rs", "fuzzing/messages.rs", "engines/announcements/postgres.rs"];
 
 /// Returns what is wrong with the lines of a file.
 fn offences(text: &str) -> Vec<String> {

@@ -361,6 +361,7 @@ fn unpack<T: DeserializeOwned>(payload: &[u8]) -> Result<T, rmp_serde::decode::E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::ids::MAX_SAFE_INTEGER;
     use crate::protocol::message::json;
     use crate::protocol::throttle::SampleRate;
     use crate::protocol::{Epoch, StreamId};
@@ -411,7 +412,7 @@ mod tests {
                 sample_rate: SampleRate::ALL,
                 viewers: 3,
             }),
-            (any::<u64>(), any::<u64>())
+            (0..=MAX_SAFE_INTEGER, 0..=MAX_SAFE_INTEGER)
                 .prop_map(|(from_seq, to_seq)| ServerMessage::Gap { from_seq, to_seq }),
             ".{0,20}".prop_map(|text| ServerMessage::Error {
                 code: ErrorCode::RateLimited,
