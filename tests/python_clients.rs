@@ -22,7 +22,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 const COMMENTS: usize = 10_000;
-/// How long the clients may take for all comments; only a failing test reaches it.
+/// Time that the clients may take for all comments; only a failing test reaches it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Forwards connections to a daemon. While it is cut, it has none and takes none.

@@ -1,4 +1,4 @@
-//! Which cores a process may use. The viewers stand for machines far away: where they run on the
+//! The cores that a process may use. The viewers stand for machines far away: where they run on the
 //! server's cores, how often the one is switched for the other says more than what a send costs.
 
 use std::process::Command;

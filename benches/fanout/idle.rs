@@ -1,4 +1,4 @@
-//! What an idle viewer costs the memory of `lcd`: everything, resident after minus before.
+//! Measures the memory that an idle viewer costs `lcd`: everything, resident after minus before.
 
 use std::time::Duration;
 

@@ -91,7 +91,7 @@ impl Arguments {
     }
 }
 
-/// What this program does as a process of its own.
+/// The part that this program plays as a process of its own.
 #[derive(Debug, Subcommand)]
 enum Role {
     #[command(hide = true)]

@@ -61,12 +61,12 @@ impl Load {
     }
 }
 
-/// What one load cost one server.
+/// The cost of one load for one server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     pub(crate) cpu_s: f64,
     pub(crate) wall_s: f64,
-    /// What the viewers received, all together.
+    /// Comments received by all viewers together.
     pub(crate) comments: u64,
     pub(crate) frames: u64,
     pub(crate) bytes: u64,

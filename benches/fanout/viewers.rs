@@ -83,7 +83,7 @@ struct Viewer {
     closed: bool,
 }
 
-/// What arrived since the last `mark`.
+/// The bytes that arrived since the last `mark`.
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
     comments: u64,
@@ -198,7 +198,7 @@ impl Audience {
     }
 }
 
-/// Where a viewer stands among the frames of its connection.
+/// The place of a viewer among the frames of its connection.
 #[derive(Debug, Default)]
 struct Frames {
     /// Payload bytes of the begun frame that are still to come.

@@ -14,7 +14,7 @@ const SERVICE_SOCKET: &str = "/run/lcd/admin.sock";
 pub struct Context {
     pub socket: PathBuf,
     pub data_dir: PathBuf,
-    /// Whether to print JSON: `--json` was given, or stdout is not a terminal.
+    /// Print JSON: `--json` was given, or stdout is not a terminal.
     pub json: bool,
     /// The global options as typed, with a space before each.
     typed: String,

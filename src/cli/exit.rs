@@ -39,7 +39,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     code(error).into()
 }
 
-/// Whether the reader of stdout has closed it, as in `lc tail 1 | head`.
+/// Returns whether the reader of stdout has closed it, as in `lc tail 1 | head`.
 fn stdout_is_closed(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| matches!(cause.downcast_ref(), Some(OutputError::Closed)))
 }

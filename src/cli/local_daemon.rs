@@ -7,7 +7,7 @@ use crate::client::admin::AdminClient;
 use crate::client::{Endpoint, Trust};
 use crate::protocol::admin::Status;
 
-/// Where the local daemon listens, and the certificate to expect.
+/// The address of the local daemon, and the certificate to expect.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LocalDaemon {
     pub(super) endpoint: Endpoint,

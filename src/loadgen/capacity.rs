@@ -1,5 +1,5 @@
-//! How many connections a process may hold, and the processes and source addresses that a run
-//! therefore needs.
+//! Computes the connections that a process may hold, and the processes and source addresses that a
+//! run therefore needs.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 

@@ -20,7 +20,7 @@ use crate::client::{Endpoint, TokenSource, Trust};
 use crate::protocol::message::Encoding;
 use crate::protocol::{StreamId, UserId};
 
-/// What to load, with how many viewers and senders, and with which comments.
+/// The server to load, the viewers, the senders and their comments.
 #[derive(Debug)]
 pub struct LoadPlan {
     /// Shared evenly by the connections. At least one.
@@ -38,9 +38,9 @@ pub struct LoadPlan {
     pub connections_per_second: f64,
     /// Percentage of viewers that never read.
     pub slow_percent: f64,
-    /// Whether each viewer gets a token of its own.
+    /// True if each viewer gets a token of its own.
     pub viewer_tokens: bool,
-    /// Where tokens come from. Needed if [`LoadPlan::tokens`] is not 0.
+    /// The source of tokens. Needed if [`LoadPlan::tokens`] is not 0.
     pub token_source: Option<TokenSource>,
     pub trust: Trust,
     /// A program that has the hidden worker command of `lc`. Without one, all viewers are in this
@@ -50,7 +50,7 @@ pub struct LoadPlan {
     pub processes: Option<u64>,
     /// Loopback addresses to connect from. By default as many as ports need.
     pub source_addresses: Option<u32>,
-    /// How long to wait for outstanding messages after the last comment.
+    /// Time to wait for outstanding messages after the last comment.
     pub grace: Duration,
 }
 

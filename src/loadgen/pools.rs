@@ -24,7 +24,7 @@ use super::worker_process;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_QUEUED_EVENTS: usize = 1024;
 
-/// Where the viewers of a run are.
+/// The processes that hold the viewers of a run.
 #[derive(Debug, Clone)]
 pub(crate) enum ViewerPlacement {
     InProcess,

@@ -65,7 +65,7 @@ pub struct Report {
     pub acked_per_second: f64,
     pub delivered_per_second: f64,
     pub generator: GeneratorReport,
-    /// What a reader must know to interpret the figures.
+    /// Facts that a reader must know to interpret the figures.
     pub notes: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ pub struct StormReport {
     pub back_ms: Percentiles,
 }
 
-/// How the generator itself kept up, all its processes together.
+/// The performance of the generator itself, all its processes together.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GeneratorReport {
     /// Processes that hold viewers. 1 if this process holds them.
@@ -96,7 +96,7 @@ pub struct GeneratorReport {
     pub late_ms_max: f64,
     /// Resident memory that each viewer added. Absent if there are too few viewers to tell.
     pub bytes_per_viewer: Option<u64>,
-    /// Whether the latencies measure the generator rather than the server.
+    /// True if the latencies measure the generator rather than the server.
     pub bottleneck: bool,
     pub note: String,
 }

@@ -51,7 +51,7 @@ pub(crate) struct LoadRun {
     pub reactions_per_second: f64,
     /// Times at which all viewers drop their connections, since the first comment.
     pub storms: Vec<Duration>,
-    /// How long to wait for outstanding messages after the last comment.
+    /// Time to wait for outstanding messages after the last comment.
     pub grace: Duration,
     /// Notes for the report that are known before the run.
     pub notes: Vec<String>,

@@ -1,4 +1,4 @@
-//! What became of the comments and reactions that a run sent.
+//! The fates of the comments and reactions that a run sent.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

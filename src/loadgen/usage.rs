@@ -1,4 +1,4 @@
-//! What this process uses of the machine.
+//! Measures what this process uses of the machine.
 
 use std::time::Duration;
 

@@ -83,7 +83,7 @@ impl CloseCode {
         self as u16
     }
 
-    /// Whether a client should open a new connection with the same token and position.
+    /// Returns whether a client should open a new connection with the same token and position.
     pub fn reconnect(self) -> bool {
         (4000..4500).contains(&self.number())
     }

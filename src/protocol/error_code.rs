@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::CloseCode;
 use super::ids::MAX_SAFE_INTEGER;
 
-/// Whether and when the same request may succeed, if nothing else changes meanwhile.
+/// The rule for a repetition of the same request, if nothing else changes meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// Waiting does not help.
@@ -43,7 +43,7 @@ macro_rules! error_codes {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// Whether the same request may succeed later without any other change.
+            /// Returns the rule for a repetition of the same request without any other change.
             pub fn retry_rule(self) -> Retry {
                 match self { $(Self::$name => $retry,)* }
             }
@@ -173,7 +173,7 @@ error_codes! {
 }
 
 impl ErrorCode {
-    /// Whether the same request may succeed after `retry_after_ms`.
+    /// Returns whether the same request may succeed after `retry_after_ms`.
     pub fn retry(self) -> bool {
         matches!(self.retry_rule(), After(_))
     }
@@ -216,7 +216,7 @@ pub const RETRY_AFTER_MS: u64 = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     pub code: ErrorCode,
-    /// What is wrong, and what would be valid.
+    /// Says what is wrong, and what would be valid.
     pub message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,

@@ -23,10 +23,10 @@ pub struct CommentSubmitted {
     /// The `ref` of the client, by which a repeated submission is recognized.
     #[serde(default)]
     pub client_ref: Option<Arc<str>>,
-    /// Whether only the sender sees the comment.
+    /// True if only the sender sees the comment.
     #[serde(default)]
     pub shadow: bool,
-    /// Whether moderation has already checked the comment before it was appended.
+    /// True if moderation has already checked the comment before it was appended.
     #[serde(default)]
     pub screened: bool,
 }
@@ -70,7 +70,7 @@ impl Decision {
         }
     }
 
-    /// Whether a comment that was already shown must be deleted.
+    /// Returns whether a comment that was already shown must be deleted.
     pub fn deletes(self) -> bool {
         matches!(self, Self::Reject | Self::ShadowBan)
     }

@@ -45,8 +45,8 @@ macro_rules! numeric_id {
         }
 
         impl $name {
-            /// Whether every store can hold the id. Parsing it from text checks this, decoding it
-            /// does not.
+            /// Returns whether every store can hold the id. Parsing it from text checks this,
+            /// decoding it does not.
             pub fn is_valid(self) -> bool {
                 (1..=i64::MAX as u64).contains(&self.0)
             }

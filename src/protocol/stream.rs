@@ -44,7 +44,7 @@ pub struct Stream {
     /// At most 200 characters.
     pub title: String,
     pub state: StreamState,
-    /// Whether viewers without a token may watch.
+    /// True if viewers without a token may watch.
     pub anonymous: bool,
     pub moderation: ModerationMode,
     /// Milliseconds since the Unix epoch.

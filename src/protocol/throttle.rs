@@ -32,8 +32,9 @@ impl SampleRate {
         Self(((product / 1_000_000) as u32).max(u32::from(product > 0)))
     }
 
-    /// Whether a comment is broadcast at this rate. The result depends only on the id, so every
-    /// node makes the same choice, and every comment kept at one rate is kept at all higher rates.
+    /// Returns whether a comment is broadcast at this rate. The result depends only on the id, so
+    /// every node makes the same choice, and every comment kept at one rate is kept at all higher
+    /// rates.
     pub fn keeps(self, comment_id: CommentId) -> bool {
         self.is_all() || mix(comment_id) % 1_000_000 < u64::from(self.0)
     }
@@ -151,7 +152,8 @@ mod tests {
     }
 
     proptest! {
-        /// What a viewer is told is never off by more than a twentieth, or half a percent.
+        /// The share that a viewer is told is never off by more than a twentieth, or half a
+        /// percent.
         #[test]
         fn the_notice_tells_the_share(ppm in 1_u32..1_000_000) {
             let notice = SampleRate(ppm).notice();

@@ -36,7 +36,7 @@ impl Role {
         }
     }
 
-    /// Whether the user is staff: exempt from sampling and from the rate limit of viewers.
+    /// Returns whether the user is staff: exempt from sampling and from the rate limit of viewers.
     pub fn is_staff(self) -> bool {
         self >= Self::Moderator
     }

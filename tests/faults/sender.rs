@@ -65,7 +65,7 @@ pub(crate) struct Sender {
 struct PendingComment {
     text: String,
     sent_at: Instant,
-    /// Whether to send it (again) now.
+    /// True if it is to be sent (again) now.
     due: bool,
 }
 

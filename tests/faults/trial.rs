@@ -69,7 +69,7 @@ pub(crate) struct Trial {
     figures: Vec<String>,
 }
 
-/// Whether the breaker of a dependency is open; the empty name means any.
+/// Returns whether the breaker of a dependency is open; the empty name means any.
 pub(crate) fn breaker_is_open(top: &TopSnapshot, dependency: &str) -> bool {
     top.breakers.iter().any(|breaker| {
         breaker.state == BreakerState::Open

@@ -41,7 +41,7 @@ pub(crate) struct ShownComment {
 }
 
 impl Seen {
-    /// Whether it has joined at least once.
+    /// Returns whether it has joined at least once.
     pub(crate) fn is_watching(&self) -> bool {
         self.position.is_some()
     }

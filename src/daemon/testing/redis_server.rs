@@ -115,7 +115,7 @@ impl RedisServer {
         ask(&self.url(), command).await
     }
 
-    /// How often a command was called, as the server counts.
+    /// Returns the number of calls of a command, as the server counts.
     pub(crate) async fn calls(&self, command: &str) -> u64 {
         let stats: String = self.ask(redis::cmd("INFO").arg("commandstats")).await;
         let name = format!("cmdstat_{command}:calls=");

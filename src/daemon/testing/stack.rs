@@ -1,4 +1,4 @@
-//! Where tests find the real servers that `scripts/stack up` starts. Tests that need them are
+//! The addresses of the real servers that `scripts/stack up` starts. Tests that need them are
 //! `#[ignore = "needs scripts/stack up"]`; the gate runs them with `--include-ignored`. Each test
 //! keeps to a prefix, schema or keyspace of its own.
 

@@ -7,7 +7,7 @@ use crate::protocol::message::CommentsBatch;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, Epoch, Seq};
 
-/// Whether a comment was sent by this run, and when it was due.
+/// The origin of a comment: this run, with the time when it was due, or another sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CommentOrigin {
     /// Sent by somebody else.

@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 16 << 20;
 /// Bytes hashed at each end of a payload.
 const HASHED_BYTES: usize = 128;
 
-/// What a payload means to the ledger.
+/// The meaning of a payload to the ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum PayloadMeaning {
     /// Index of the batch in the ledger.

@@ -13,7 +13,7 @@ use crate::client::viewer::decode;
 use crate::loadgen::clock::Micros;
 use crate::protocol::message::Encoding;
 
-/// What a connection must know of a payload it received.
+/// The part of a received payload that a connection must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReceivedPayload {
     Recorded,

@@ -1,11 +1,11 @@
-//! What one viewer has received: constant memory while nothing goes wrong.
+//! The messages that one viewer has received: constant memory while nothing goes wrong.
 
 use crate::client::viewer::{Position, SeqRange};
 use crate::loadgen::clock::Micros;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Epoch, Seq};
 
-/// Whether a viewer can still receive messages.
+/// The state of a viewer's connection, which decides what it may still receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ViewerPresence {
     Connected,

@@ -44,7 +44,7 @@ struct MemoryExtremes {
     most_tcp_pages: i64,
 }
 
-/// What the banned viewer saw, and what the command said.
+/// The comments that the banned viewer saw, and the answer of the command.
 #[derive(Debug, Default)]
 struct BanOutcome {
     comments_before: i64,

@@ -17,7 +17,7 @@ use crate::protocol::message::Encoding;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireForm {
     pub encoding: Encoding,
-    /// Whether the viewer offers permessage-deflate.
+    /// True if the viewer offers permessage-deflate.
     pub deflate: bool,
 }
 
@@ -76,14 +76,14 @@ impl ViewerPlan {
     }
 }
 
-/// What every pool must know of the run.
+/// The part of the run that every pool must know.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct RunContext {
     /// User ids of the run's senders.
     pub own_users: Range<u64>,
     /// Zero of the run's clock.
     pub origin_us: u64,
-    /// Whether to report latencies while the run continues, because a person watches.
+    /// True to report latencies while the run continues, because a person watches.
     pub live: bool,
 }
 

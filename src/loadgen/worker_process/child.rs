@@ -1,4 +1,4 @@
-//! What a worker process runs: one viewer pool, controlled by the process that started it.
+//! The program of a worker process: one viewer pool, controlled by the process that started it.
 //!
 //! In: a [`PoolPlan`], then [`PoolCommand`]s, on standard input. Out: [`PoolEvent`]s on standard
 //! output. Always holds: the worker ends when its input ends, so it never outlives its parent. When

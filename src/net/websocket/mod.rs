@@ -19,6 +19,6 @@ pub use frame::{
 pub use inflate::{InflateError, Inflater, WINDOW_BYTES, window_after};
 pub use reader::{FrameReader, Incoming, Message, ReadRules, Side};
 
-/// What a sender cuts off the end of a compressed message and the receiver puts back (RFC 7692
-/// §7.2.1).
+/// The bytes that a sender cuts off the end of a compressed message and the receiver puts back (RFC
+/// 7692 §7.2.1).
 pub const DEFLATE_TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];

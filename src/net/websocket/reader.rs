@@ -19,7 +19,7 @@ pub struct ReadRules {
     /// The side that sent the frames: a client must mask them, a server must not.
     pub sender: Side,
     pub max_message_bytes: usize,
-    /// Whether permessage-deflate was agreed.
+    /// True if permessage-deflate was agreed.
     pub deflate: bool,
 }
 

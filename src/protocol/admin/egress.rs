@@ -15,11 +15,11 @@ pub enum EgressLimit {
     Sockets,
 }
 
-/// What a node sends to its viewers, in bytes per second, averaged over several seconds.
+/// The bytes per second that a node sends to its viewers, averaged over several seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Egress {
     pub sent_bytes_per_second: u64,
-    /// What the node would send without a limit.
+    /// The bytes that the node would send without a limit.
     pub wanted_bytes_per_second: u64,
     /// The limit in effect; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,7 +30,7 @@ pub struct Egress {
     pub streams_lowered: u64,
 }
 
-/// What one node leaves out of one stream because of its egress limit.
+/// The comments that one node leaves out of one stream because of its egress limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamEgress {
     pub stream_id: StreamId,

@@ -112,7 +112,7 @@ pub struct ReviewItem {
     pub reason: String,
     /// Milliseconds since the Unix epoch.
     pub flagged_at: u64,
-    /// Whether the comment is hidden until it is approved.
+    /// True if the comment is hidden until it is approved.
     pub held: bool,
 }
 

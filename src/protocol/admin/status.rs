@@ -1,4 +1,4 @@
-//! What nodes measure: their state, their streams, their workers and their counters.
+//! The measurements of nodes: their state, their streams, their workers and their counters.
 
 use std::collections::BTreeMap;
 

@@ -93,7 +93,7 @@ pub struct CommentsBatch {
     #[serde(default = "all", skip_serializing_if = "is_all")]
     pub sample_rate: SampleRate,
     pub comments: Vec<SequencedComment>,
-    /// Whether this is the viewer's own comment, which sampling left out. It is outside the ranges
+    /// True if this is the viewer's own comment, which sampling left out. It is outside the ranges
     /// and does not change the viewer's position.
     #[serde(default, skip_serializing_if = "is_false")]
     pub echo: bool,

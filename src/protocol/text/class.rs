@@ -1,4 +1,4 @@
-//! What a character does to the text around it, from the tables of Unicode.
+//! The effect of a character on the text around it, from the tables of Unicode.
 
 use std::sync::LazyLock;
 
@@ -49,7 +49,7 @@ impl Class {
         Self::Script,
     ];
 
-    /// Whether the character takes no place, whether or not it stays.
+    /// Returns whether the character takes no place, whether or not it stays.
     pub(super) fn is_format(self) -> bool {
         !matches!(self, Self::Plain | Self::Blank | Self::Mark | Self::Control)
     }
@@ -119,22 +119,23 @@ fn category(c: char) -> GeneralCategory {
     CodePointMapData::<GeneralCategory>::new().get(c)
 }
 
-/// Whether a character draws something of its own. A text is visible if one of its characters is.
+/// Returns whether a character draws something of its own. A text is visible if one of its
+/// characters is.
 pub fn is_visible(c: char) -> bool {
     of(c) == Class::Plain
 }
 
-/// Whether a character changes the direction or the order of the text around it.
+/// Returns whether a character changes the direction or the order of the text around it.
 pub fn changes_direction(c: char) -> bool {
     of(c) == Class::Direction || matches!(c, '\u{202A}'..='\u{202E}')
 }
 
-/// Whether a character may stand at the edge of a text only to be trimmed.
+/// Returns whether a character may stand at the edge of a text only to be trimmed.
 pub(super) fn is_trimmed(c: char) -> bool {
     of(c) == Class::Blank || CodePointSetData::new::<WhiteSpace>().contains(c)
 }
 
-/// Whether a character is written from right to left.
+/// Returns whether a character is written from right to left.
 pub(super) fn is_right_to_left(c: char) -> bool {
     let class = CodePointMapData::<BidiClass>::new().get(c);
     matches!(class, BidiClass::RightToLeft | BidiClass::ArabicLetter | BidiClass::ArabicNumber)
@@ -145,7 +146,7 @@ pub(super) fn is_virama(c: char) -> bool {
     class == CanonicalCombiningClass::Virama
 }
 
-/// Whether a letter connects to the one after it in cursive writing.
+/// Returns whether a letter connects to the one after it in cursive writing.
 pub(super) fn joins_next(c: char) -> bool {
     matches!(
         CodePointMapData::<JoiningType>::new().get(c),
@@ -153,7 +154,7 @@ pub(super) fn joins_next(c: char) -> bool {
     )
 }
 
-/// Whether a letter connects to the one before it in cursive writing.
+/// Returns whether a letter connects to the one before it in cursive writing.
 pub(super) fn joins_previous(c: char) -> bool {
     matches!(
         CodePointMapData::<JoiningType>::new().get(c),
@@ -161,7 +162,8 @@ pub(super) fn joins_previous(c: char) -> bool {
     )
 }
 
-/// Whether a letter's script is written without spaces, and its lines are broken by dictionary.
+/// Returns whether a letter's script is written without spaces, and its lines are broken by
+/// dictionary.
 pub(super) fn needs_break_hints(c: char) -> bool {
     CodePointMapData::<LineBreak>::new().get(c) == LineBreak::ComplexContext
 }
@@ -178,13 +180,13 @@ pub(super) fn is_pictographic(c: char) -> bool {
     CodePointSetData::new::<ExtendedPictographic>().contains(c)
 }
 
-/// Whether the black flag and these tags, without the last one, are the flag of a region.
+/// Returns whether the black flag and these tags, without the last one, are the flag of a region.
 pub(super) fn is_flag(base: char, tags: &[char]) -> bool {
     let spells = |tag: &char| matches!(tag, '\u{E0030}'..='\u{E0039}' | '\u{E0061}'..='\u{E007A}');
     base == BLACK_FLAG && (3..=6).contains(&tags.len()) && tags.iter().all(spells)
 }
 
-/// Whether `selector` may choose a form of `base`.
+/// Returns whether `selector` may choose a form of `base`.
 pub(super) fn has_variations(base: char, selector: char) -> bool {
     if of(base) != Class::Plain || base.is_ascii() {
         return false;
@@ -199,7 +201,7 @@ pub(super) fn has_variations(base: char, selector: char) -> bool {
     }
 }
 
-/// Whether `control` arranges letters such as `base`.
+/// Returns whether `control` arranges letters such as `base`.
 pub(super) fn is_arranged_by(base: char, control: char) -> bool {
     let script = CodePointMapData::<Script>::new().get(base);
     match control {

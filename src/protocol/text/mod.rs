@@ -82,13 +82,13 @@ pub fn within(text: Cow<'_, str>, max: usize) -> Result<Cow<'_, str>, TextError>
     if chars > max { Err(TextError::TooLong { chars, max }) } else { Ok(text) }
 }
 
-/// Whether a character is only a mark on the one before it, such as an accent.
+/// Returns whether a character is only a mark on the one before it, such as an accent.
 pub fn is_mark(c: char) -> bool {
     class::of(c) == Class::Mark
 }
 
-/// Whether a character takes no place of its own in the text around it: a format character, a
-/// joiner, a variation selector or a mark of direction.
+/// Returns whether a character takes no place of its own in the text around it: a format character,
+/// a joiner, a variation selector or a mark of direction.
 pub fn is_format(c: char) -> bool {
     class::of(c).is_format()
 }

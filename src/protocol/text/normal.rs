@@ -14,7 +14,7 @@ const MAX_MARKS: usize = 32;
 /// of. Two are usual, the second of which changes nothing.
 const MAX_PASSES: usize = 8;
 
-/// How spaces and direction are treated.
+/// The treatment of spaces and direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// Both stay.
@@ -51,7 +51,7 @@ fn fixed_point(text: &str, form: Form, passes: usize) -> String {
     pass(&current, form)
 }
 
-/// Whether a trimmed text is in its normal form without a closer look. Most texts are.
+/// Returns whether a trimmed text is in its normal form without a closer look. Most texts are.
 fn is_normal(text: &str, form: Form) -> bool {
     let mut before = Class::Blank;
     for c in text.chars() {
@@ -186,7 +186,7 @@ fn followers(characters: &[char]) -> Vec<Option<char>> {
     followers
 }
 
-/// Whether a joiner changes how the characters around it are drawn.
+/// Returns whether a joiner changes how the characters around it are drawn.
 fn joiner_stays(kept: &[char], joiner: char, next: Option<char>) -> bool {
     let Some(last) = kept.last().copied() else { return false };
     if class::of(last) == Class::Joiner {
@@ -212,7 +212,7 @@ fn joiner_stays(kept: &[char], joiner: char, next: Option<char>) -> bool {
     after_joining || before_joining || after_emoji(kept) && next.is_some_and(class::is_pictographic)
 }
 
-/// Whether an emoji, with its selector or skin tone, stands last.
+/// Returns whether an emoji, with its selector or skin tone, stands last.
 fn after_emoji(kept: &[char]) -> bool {
     let dresses = |c: &char| class::of(*c) == Class::Variation || class::is_emoji_modifier(*c);
     let base = kept.iter().rev().take(3).find(|c| !dresses(c));

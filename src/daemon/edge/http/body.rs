@@ -17,7 +17,7 @@ pub(crate) struct BodyLimits {
     pub(crate) max_bytes: usize,
     /// The time from the first read to the last byte.
     pub(crate) timeout: Duration,
-    /// Whether the request must say `Content-Type: application/json`.
+    /// True if the request must say `Content-Type: application/json`.
     pub(crate) requires_json_type: bool,
 }
 

@@ -48,7 +48,7 @@ pub(super) struct StoreWatch {
 struct Gap {
     partition: u32,
     offsets: Range<u64>,
-    /// Whether the store has a position before the gap.
+    /// True if the store has a position before the gap.
     has_position: bool,
 }
 

@@ -26,7 +26,7 @@ use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Seq, StreamId};
 
 const MAX_POLL_RECORDS: usize = 4096;
-/// How often rates are evaluated and gauges written.
+/// Interval at which rates are evaluated and gauges written.
 const TICK: Duration = Duration::from_millis(250);
 /// Streams whose batches are published at the same time.
 const CONCURRENT_PUBLISHES: usize = 64;

@@ -34,7 +34,7 @@ pub(crate) use nodes::FakeSink;
 /// When the clock of a test starts: 2023-11-14, in milliseconds since the Unix epoch.
 pub(crate) const STARTED_MS: u64 = 1_700_000_000_000;
 
-/// What happened, in order.
+/// The calls that were made, in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
 

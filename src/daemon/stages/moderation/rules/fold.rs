@@ -125,7 +125,7 @@ pub(super) struct Run {
     pub(super) at: u32,
 }
 
-/// How symbols such as `$` and `@` are read.
+/// The reading of symbols such as `$` and `@`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Symbols {
     AsLetters,

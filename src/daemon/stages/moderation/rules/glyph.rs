@@ -135,8 +135,8 @@ fn plain(character: char) -> Plain {
     Plain::One(now)
 }
 
-/// Whether a character draws nothing, or is only drawn over the letter before it. The vowel signs
-/// of Indic scripts are marks too, but letters to their readers, so they stay.
+/// Returns whether a character draws nothing, or is only drawn over the letter before it. The vowel
+/// signs of Indic scripts are marks too, but letters to their readers, so they stay.
 fn is_invisible(character: char) -> bool {
     if character.is_control() || character == '\u{2800}' || text::is_format(character) {
         return true;
@@ -193,7 +193,7 @@ fn is_kana(character: char) -> bool {
     character.is_alphabetic() && matches!(script(character), Script::Hiragana | Script::Katakana)
 }
 
-/// Whether this letter's script is written without spaces, so that a word may begin or end
+/// Returns whether this letter's script is written without spaces, so that a word may begin or end
 /// anywhere.
 pub(super) fn runs_without_spaces(letter: char) -> bool {
     matches!(letter,

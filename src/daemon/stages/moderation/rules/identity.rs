@@ -1,4 +1,4 @@
-//! Which texts are the same to a reader, for repeats and choruses.
+//! Recognizes texts that are the same to a reader, for repeats and choruses.
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -48,8 +48,8 @@ fn seen_as(c: char) -> Option<char> {
     }
 }
 
-/// Whether a character is a mark between the words of a sentence. In front of a digit it is a part
-/// of the number.
+/// Returns whether a character is a mark between the words of a sentence. In front of a digit it is
+/// a part of the number.
 fn parts(c: char) -> bool {
     matches!(
         c,

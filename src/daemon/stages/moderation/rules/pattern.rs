@@ -77,18 +77,18 @@ pub(super) struct PatternRun {
     pub(super) break_before: bool,
     /// A new word of the phrase begins within it.
     pub(super) break_inside: bool,
-    /// How many of them stand for the other of `i` and `l`.
+    /// The number of them that stand for the other of `i` and `l`.
     pub(super) swapped: u32,
 }
 
 impl PatternRun {
-    /// Whether two words of the phrase part in front of this run, or `inside` it.
+    /// Returns whether two words of the phrase part in front of this run, or `inside` it.
     pub(super) fn parts_words(self, inside: bool) -> bool {
         if inside { self.break_inside } else { self.break_before }
     }
 }
 
-/// Where letters are masked, and how many.
+/// The place and number of masked letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mask {
     pub(super) run: usize,

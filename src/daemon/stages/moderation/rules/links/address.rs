@@ -39,7 +39,8 @@ fn scheme_start(text: &str, colon: usize) -> usize {
     text[..colon].trim_end_matches(in_scheme).len()
 }
 
-/// Whether an address that begins at `start` is a parameter or a part of the path of another.
+/// Returns whether an address that begins at `start` is a parameter or a part of the path of
+/// another.
 fn is_parameter(text: &str, start: usize) -> bool {
     text[..start].ends_with(['/', '=', '?', '&', '%'])
 }
@@ -60,7 +61,7 @@ fn after_scheme(text: &str, colon: usize) -> Option<usize> {
     (slashes >= needed && !is_local_file).then_some(colon + 1 + slashes)
 }
 
-/// How much of an authority its allowed host takes.
+/// The part of an authority that its allowed host takes.
 enum Reading {
     Whole,
     /// Bytes; other text follows.

@@ -188,7 +188,7 @@ fn is_word(label: &str) -> bool {
     COMMON.contains(label) || label.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether the last label of a host name is a top-level domain, also in look-alike letters.
+/// Returns whether the last label of a host name is a top-level domain, also in look-alike letters.
 fn is_top_level(label: &str) -> bool {
     // A name in front: some endings have only names of three labels below them.
     let is_known = |label: &str| {
