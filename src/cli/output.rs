@@ -66,18 +66,15 @@ impl Output {
 
     /// Prints one item that cannot be asked for again, such as the outcome of a change or the
     /// report of a long run. If stdout does not take it, it goes to stderr, and the error is
-    /// returned. A reader that closed stdout has what it wants.
+    /// returned. A reader that closed stdout before has nothing of it: what fits into a pipe is
+    /// written at once.
     pub fn result<T: Serialize>(
         self,
         item: &T,
         to_text: impl FnOnce() -> String,
     ) -> Result<(), OutputError> {
         let text = self.text(std::slice::from_ref(item), to_text)?;
-        write(&text).inspect_err(|error| {
-            if let OutputError::Failed(_) = error {
-                note_lines(&text);
-            }
-        })
+        write(&text).inspect_err(|_| note_lines(&text))
     }
 
     fn text<T: Serialize>(

@@ -235,7 +235,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_text_without_passes_left_has_no_format_characters() {
+    fn without_passes_left_no_format_character_stays() {
         let family = "\u{200B}👩\u{200D}👧";
         assert_eq!(fixed_point(family, Form::Message, MAX_PASSES), "👩\u{200D}👧");
         assert_eq!(fixed_point(family, Form::Message, 1), "👩👧");
