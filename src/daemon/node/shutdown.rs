@@ -48,7 +48,7 @@ pub(super) struct RunningNode {
     /// `None` on a node without viewers.
     pub(super) delivery: Option<DeliveryHandle>,
     pub(super) board: StatusBoard,
-    /// Whether all consumers of the log are in this process. If not, other nodes continue its work.
+    /// True if all consumers of the log are in this process. If not, other nodes continue its work.
     pub(super) owns_all_consumers: bool,
     pub(super) certificate: Option<CertificateRenewal>,
 }

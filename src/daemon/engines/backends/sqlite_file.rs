@@ -65,9 +65,9 @@ impl SqliteFile {
         Ok(Self { writer, readers, identity: Arc::new(identity) })
     }
 
-    /// Tells whether the file could be opened: it can be read, its tables are not newer than those
-    /// of this program, and this user may write it. Creates and changes nothing, also beside a
-    /// running daemon.
+    /// Checks that the file could be opened: it can be read, its tables are not newer than those of
+    /// this program, and this user may write it. Creates and changes nothing, also beside a running
+    /// daemon.
     pub(crate) async fn check(path: &Path, migrations: &Migrator) -> Result<String, StoreError> {
         let name = path.display();
         let unavailable =

@@ -80,7 +80,7 @@ pub struct Archived {
     /// The newest comment of the partition in this batch. While the store has a position but not
     /// this comment, somebody has deleted rows.
     pub newest: Option<CommentKey>,
-    /// Whether the store begins again at `next`, because it lost what was before its position.
+    /// True if the store begins again at `next`, because it lost what was before its position.
     pub rewound: bool,
 }
 
@@ -96,7 +96,7 @@ pub struct CommentKey {
 pub struct StorePositions {
     /// At most one per partition. A partition whose rows are gone has none.
     pub next: Vec<Position>,
-    /// Whether the store has comments of a version that stored no positions.
+    /// True if the store has comments of a version that stored no positions.
     pub has_unplaced: bool,
 }
 

@@ -162,7 +162,7 @@ pub struct Page {
     pub records: Vec<Record>,
     /// Every record of the key from the requested offset up to this one is in `records`.
     pub next_offset: u64,
-    /// Whether `next_offset` is the end of the partition.
+    /// True if `next_offset` is the end of the partition.
     pub at_end: bool,
 }
 

@@ -153,7 +153,7 @@ impl InMemoryMetadata {
         self.tables.lock()
     }
 
-    /// How every call begins.
+    /// Begins every call.
     fn call(&self, name: &str) -> Result<MutexGuard<'_, Tables>, StoreError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {

@@ -32,7 +32,7 @@ impl SqliteReactions {
         Ok(Self { file: SqliteFile::open(path, &MIGRATIONS).await? })
     }
 
-    /// Tells whether it could be opened. Creates nothing.
+    /// Checks that it could be opened. Creates nothing.
     pub async fn check(path: &Path) -> Result<String, StoreError> {
         SqliteFile::check(path, &MIGRATIONS).await
     }

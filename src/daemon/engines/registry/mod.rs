@@ -135,7 +135,7 @@ pub const KNOWN_FOR: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownNode {
     pub node: NodeId,
-    /// Whether it reported within [`ALIVE_FOR`].
+    /// True if it reported within [`ALIVE_FOR`].
     pub alive: bool,
     /// Its last report; `None` before the first.
     pub report: Option<Arc<NodeReport>>,

@@ -161,7 +161,7 @@ impl WarmStart<'_> {
 struct DecodedRecord {
     seq: Seq,
     event: Event,
-    /// Whether the comment is in the log already. Only its place in the order counts.
+    /// True if the comment is in the log already. Only its place in the order counts.
     is_repeat: bool,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct PendingReply {
     pub(super) outcome: OutcomeSource,
 }
 
-/// Where the outcome of a submission comes from.
+/// The origin of the outcome of a submission.
 #[derive(Debug)]
 pub(super) enum OutcomeSource {
     /// The append of the record at this index of the batch.

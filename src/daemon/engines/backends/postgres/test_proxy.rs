@@ -14,7 +14,7 @@ use crate::daemon::testing::stack;
 pub(super) struct Proxy {
     address: SocketAddr,
     hanging: watch::Sender<bool>,
-    /// Whether start-up options are dropped, as PgBouncer can be told to.
+    /// True if start-up options are dropped, as PgBouncer can be told to.
     drops_options: bool,
     /// The listener's task, which owns the tasks of its connections. `None` while cut.
     listening: Option<tokio::task::JoinHandle<()>>,

@@ -31,8 +31,8 @@ struct QueueState {
     closed: bool,
 }
 
-/// Whether a connection is still in use. Late messages of an abandoned connection must not follow
-/// those of its successor. Read and written while the queue is locked.
+/// Set while a connection is in use. Late messages of an abandoned connection must not follow those
+/// of its successor. Read and written while the queue is locked.
 #[derive(Debug)]
 pub(super) struct ConnectionActive(AtomicBool);
 

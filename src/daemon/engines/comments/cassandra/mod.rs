@@ -1,6 +1,6 @@
 //! Comments in Cassandra or ScyllaDB: the engine for many machines.
 //!
-//! How it fulfils the contract, with the tables of [`schema`]:
+//! It fulfils the contract, with the tables of [`schema`]:
 //!
 //! - A comment is in `comments`, in the partition of its stream and of the ten seconds in which it
 //!   was created ([`bucket`]). `stream_periods` and `stream_buckets` list the existing partitions,

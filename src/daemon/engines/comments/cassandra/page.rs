@@ -80,7 +80,7 @@ pub(super) struct TimeRange {
     pub(super) newest_ms: u64,
     /// Comments created before this time are not shown.
     pub(super) oldest_ms: u64,
-    /// Whether comments with a place are left out.
+    /// True if comments with a place are left out.
     pub(super) unplaced_only: bool,
 }
 

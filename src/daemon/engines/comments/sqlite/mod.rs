@@ -43,7 +43,7 @@ impl SqliteComments {
         Ok(Self { file, retention: None, _upkeep: None })
     }
 
-    /// Tells whether it could be opened. Creates nothing.
+    /// Checks that it could be opened. Creates nothing.
     pub async fn check(path: &Path) -> Result<String, StoreError> {
         SqliteFile::check(path, &MIGRATIONS).await
     }

@@ -52,7 +52,7 @@ impl Chunk {
         Ok(Some(record::view(&self.bytes[start..start + total])))
     }
 
-    /// Whether [`Self::next`] returns something without [`Self::fill`].
+    /// Returns whether [`Self::next`] returns something without [`Self::fill`].
     pub(super) fn is_buffered(&self) -> bool {
         record::is_whole(&self.bytes[self.at..])
     }

@@ -20,7 +20,8 @@ pub(super) trait SegmentFile: Send + Debug {
     /// Makes contents and length durable.
     fn sync(&self) -> io::Result<()>;
     fn truncate(&self, bytes: u64) -> io::Result<()>;
-    /// Whether this is the file at `path`. It is not after the path was removed or replaced.
+    /// Returns whether this is the file at `path`. It is not after the path was removed or
+    /// replaced.
     fn is_at(&self, path: &Path) -> io::Result<bool>;
 }
 

@@ -145,7 +145,7 @@ impl Group {
 }
 
 impl Member {
-    /// Whether this member is the one that reads the partition.
+    /// Returns whether this member is the one that reads the partition.
     pub(super) fn is_reader(&self) -> bool {
         self.group.is_reader(self.id)
     }

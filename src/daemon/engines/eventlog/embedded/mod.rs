@@ -108,7 +108,7 @@ impl EmbeddedLog {
         Self::open_on(&Platform { disk: Arc::new(LocalDisk), clock, telemetry }, directory, config)
     }
 
-    /// Tells whether a log could be opened in the directory: its identity is intact, and this user
+    /// Checks that a log could be opened in the directory: its identity is intact, and this user
     /// may read and write its files. Opens, locks and creates nothing.
     pub fn check(directory: &Path) -> Result<String, LogError> {
         let name = directory.display();

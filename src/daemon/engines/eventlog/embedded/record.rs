@@ -116,7 +116,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<RecordRef<'_>, Flaw> {
     Ok(view(bytes))
 }
 
-/// Whether `bytes` begin with as many bytes as [`decode`] needs.
+/// Returns whether `bytes` begin with as many bytes as [`decode`] needs.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
     bytes.len() >= HEADER_BYTES && {
         let payload_bytes = u32_at(bytes, 0) as usize;

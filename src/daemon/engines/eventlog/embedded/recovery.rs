@@ -185,7 +185,8 @@ fn refuse_damage(
     Ok(())
 }
 
-/// Whether `bytes` hold a record of a commit that began after the record `missing` was durable.
+/// Returns whether `bytes` hold a record of a commit that began after the record `missing` was
+/// durable.
 pub(super) fn proves_durable(bytes: &[u8], missing: u64) -> bool {
     let possible = missing + 1..=missing + (bytes.len() / record::HEADER_BYTES) as u64 + 1;
     let mut at = 0;

@@ -168,7 +168,7 @@ impl Found {
         Damage { path: self.path.clone(), at_byte, flaw: flaw.to_owned(), lost }
     }
 
-    /// Whether the file is already what the runs say.
+    /// Returns whether the file is already what the runs say.
     fn holds(&self, runs: &[Run]) -> bool {
         let [run] = runs else { return false };
         let whole = (HEADER_BYTES as usize).min(self.bytes.len())..self.bytes.len();

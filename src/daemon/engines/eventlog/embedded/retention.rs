@@ -38,9 +38,9 @@ impl RetentionLimits {
         count
     }
 
-    /// Whether the segment being written should be sealed because of its age. A topic with few
-    /// writes would otherwise keep its records until the segment is full. Sealing after an eighth
-    /// of the retention means that records outlive it by at most an eighth.
+    /// Returns whether the segment being written should be sealed because of its age. A topic with
+    /// few writes would otherwise keep its records until the segment is full. Sealing after an
+    /// eighth of the retention means that records outlive it by at most an eighth.
     pub(super) fn should_seal(&self, active: SegmentSummary, now_ms: u64) -> bool {
         self.is_older(active.created_ms, now_ms, 8)
     }

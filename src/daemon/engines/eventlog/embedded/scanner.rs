@@ -59,12 +59,12 @@ impl Scanner {
         self.cursor.as_ref().map_or(self.from, |cursor| cursor.offset.max(self.from))
     }
 
-    /// Whether [`Self::next`] has a record, or a flaw, without reading the file.
+    /// Returns whether [`Self::next`] has a record, or a flaw, without reading the file.
     pub(super) fn is_buffered(&self) -> bool {
         self.chunk.is_buffered()
     }
 
-    /// Whether [`Self::fill`] would only read records written a moment ago.
+    /// Returns whether [`Self::fill`] would only read records written a moment ago.
     pub(super) fn is_at_tail(&self) -> bool {
         self.cursor.as_ref().is_some_and(|cursor| {
             let unread = cursor.segment.extent().bytes.saturating_sub(self.chunk.position());

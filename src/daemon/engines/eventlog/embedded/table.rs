@@ -78,7 +78,7 @@ impl SegmentTable {
         self.segments.lock().iter().cloned().collect()
     }
 
-    /// Whether the segment that begins at `base` is in the table.
+    /// Returns whether the segment that begins at `base` is in the table.
     pub(super) fn contains(&self, base: u64) -> bool {
         self.segments.lock().iter().any(|segment| segment.header.base == base)
     }

@@ -49,7 +49,7 @@ pub(super) struct RecoveredTopic {
     directory: PathBuf,
     table: SegmentTable,
     groups: TopicGroups,
-    /// Whether no file was found: the topic is new, or its files are lost.
+    /// True if no file was found: the topic is new, or its files are lost.
     pub was_missing: bool,
 }
 

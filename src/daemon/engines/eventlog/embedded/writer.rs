@@ -68,7 +68,7 @@ pub(super) struct Writer {
     /// A new segment may be incomplete. Nothing may be written before it is complete, because
     /// opening the log takes the last segment for the one that was written.
     needs_segment: bool,
-    /// Whether the last commit failed; used to log only changes.
+    /// True if the last commit failed; used to log only changes.
     is_failing: bool,
     buffer: Vec<u8>,
 }

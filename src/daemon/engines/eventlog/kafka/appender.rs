@@ -25,7 +25,7 @@ use super::transactions::TransactionalAppender;
 use crate::daemon::base::config::{EventLogConfig, Guarantee};
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Topic};
 
-/// How long the thread that serves delivery reports waits in one call. The wrapper counts whole
+/// Time that the thread for delivery reports waits in one call. The wrapper counts whole
 /// milliseconds and spins through the rest at the end of each wait: with the 100 ms of its own
 /// thread an idle node used a hundredth of a processor. Dropping the producer waits for the end of
 /// a call.

@@ -22,7 +22,7 @@ const MAX_HEARTBEAT: Duration = Duration::from_millis(250);
 /// A record holds its key and Kafka's own fields besides the payload.
 const MAX_RECORD_BYTES: usize = MAX_PAYLOAD_BYTES + 4096;
 
-/// How long a record waits for others to share a request, in milliseconds. Measured with two edges
+/// Time that a record waits for others to share a request, in milliseconds. Measured with two edges
 /// at 1 000 comments/s on two cores: compared with 2, 5 adds 2 ms to an acknowledgement, and 0
 /// costs the broker half as much work again.
 const LINGER_MS: u32 = 2;
@@ -233,7 +233,7 @@ pub(super) fn append_error(topic: &str, bytes: usize, error: &KafkaError) -> Log
     }
 }
 
-/// Whether the cluster could not be reached, as opposed to having answered with an error.
+/// Returns whether the cluster could not be reached, as opposed to having answered with an error.
 pub(super) fn is_outage(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(is_outage_code)
 }

@@ -30,7 +30,7 @@ use crate::daemon::engines::eventlog::{LogError, Position, Record, StartAt};
 
 /// The thread waits for records for at most this long before it checks whether it should end.
 const POLL_WAIT: Duration = Duration::from_millis(50);
-/// How often the library is made to serve its group.
+/// Interval at which the library is made to serve its group.
 const GROUP_WAKE_INTERVAL: Duration = Duration::from_millis(100);
 /// Records queued before the poll is woken.
 const FETCH_RECORDS: usize = 1000;
@@ -47,11 +47,11 @@ pub(super) type ThreadConsumer = BaseConsumer<ConsumerCallbacks>;
 pub(super) struct ConsumerCallbacks {
     queue: Arc<PrefetchQueue>,
     source: ConsumerSource,
-    /// Where a group without a commit starts. `None` outside a group, where partitions are assigned
+    /// The start of a group without a commit. `None` outside a group, where partitions are assigned
     /// by hand and never revoked.
     start: Option<StartAt>,
     commit: Mutex<Option<PendingCommit>>,
-    /// Whether the next offset of a partition does not exist.
+    /// True if the next offset of a partition does not exist.
     lost_position: AtomicBool,
 }
 
@@ -310,7 +310,7 @@ fn fetch(name: &str, consumer: &ThreadConsumer, wait: Duration) {
     }
 }
 
-/// Whether the library stopped reading a partition because its next offset does not exist.
+/// Returns whether the library stopped reading a partition because its next offset does not exist.
 fn is_lost_position(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(Code::AutoOffsetReset | Code::LogTruncation))
 }

@@ -26,7 +26,7 @@ use crate::daemon::base::config::Guarantee;
 use crate::daemon::engines::eventlog::{LogError, Position, Topic};
 use crate::protocol::admin::ConsumerLag;
 
-/// How often the groups on the cluster are listed, to find those of other nodes.
+/// Interval at which the groups on the cluster are listed, to find those of other nodes.
 const LIST_INTERVAL: Duration = Duration::from_secs(5);
 /// Timeout of the list when groups are known already, so that a broker that hangs delays their lag
 /// by no more than this.
@@ -42,7 +42,7 @@ pub(super) struct GroupOffsets {
     clients: ClientSettings,
     topics: Arc<Topics>,
     known: Mutex<KnownGroups>,
-    /// Whether appends are transactions, each of which writes a marker behind its records.
+    /// True if appends are transactions, each of which writes a marker behind its records.
     has_transactions: bool,
     lag_cache: LagCache,
 }
@@ -242,7 +242,7 @@ impl LagQuery {
         Self { result, finished_at }
     }
 
-    /// Whether it runs, or finished within [`LAG_VALIDITY`].
+    /// Returns whether it runs, or finished within [`LAG_VALIDITY`].
     fn is_valid(&self) -> bool {
         // A query that panicked has no time of finishing.
         let ended = self.result.peek().is_some();

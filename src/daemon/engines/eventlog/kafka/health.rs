@@ -1,5 +1,5 @@
-//! Whether the cluster can be used, so that an append is refused at once instead of after its
-//! timeout.
+//! Watches whether the cluster can be used, so that an append is refused at once instead of after
+//! its timeout.
 //!
 //! A client that loses its last connection, or an append that is not acknowledged, raises a
 //! suspicion. A thread then probes the cluster. Appends and reads are refused from the first probe
@@ -20,12 +20,12 @@ use crate::daemon::engines::eventlog::LogError;
 /// A cluster that does not answer a probe within this time counts as unreachable.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_millis(700);
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
-/// How often the topics are compared with those that were opened.
+/// Interval at which the topics are compared with those that were opened.
 pub(super) const TOPICS_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// Whether there is a reason to refuse.
+    /// True if there is a reason to refuse.
     refusing: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,

@@ -224,7 +224,7 @@ impl BatchSender {
         drop(sent);
     }
 
-    /// Whether nothing waits and nothing is in flight.
+    /// Returns whether nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
         let queues = self.queues.lock();
         queues.values().all(|queue| queue.in_flight == 0 && queue.waiting.is_empty())

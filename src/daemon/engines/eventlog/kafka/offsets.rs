@@ -141,7 +141,7 @@ fn fetch_leaders<C: ConsumerContext>(
     Ok(())
 }
 
-/// Whether outdated leaders in the library may have caused the error.
+/// Returns whether outdated leaders in the library may have caused the error.
 fn depends_on_leader(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),

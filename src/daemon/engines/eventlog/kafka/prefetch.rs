@@ -138,7 +138,7 @@ impl PrefetchQueue {
         }
     }
 
-    /// Whether a partition is assigned.
+    /// Returns whether a partition is assigned.
     pub(super) fn owns(&self, partition: u32) -> bool {
         self.state.lock().owned.contains_key(&partition)
     }

@@ -55,7 +55,7 @@ pub(super) struct WatchState {
     replaced_since: Option<Instant>,
     /// The reason why a missing topic could not be created.
     not_created: Option<String>,
-    /// Whether the limits of a topic let no records in.
+    /// True if the limits of a topic let no records in.
     is_refusing: bool,
 }
 

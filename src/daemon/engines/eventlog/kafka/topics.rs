@@ -186,7 +186,7 @@ fn policy(topic: Topic, config: &EventLogConfig) -> (&'static str, Duration) {
     }
 }
 
-/// Whether topics are created, or the brokers only say whether they would be.
+/// Creates topics, or only asks the brokers whether they would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Creation {
     Real,

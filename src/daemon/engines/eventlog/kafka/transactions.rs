@@ -84,7 +84,7 @@ impl QueuedWork {
 #[derive(Default)]
 struct WorkQueue {
     waiting: VecDeque<QueuedWork>,
-    /// Whether the thread commits a transaction.
+    /// True if the thread commits a transaction.
     busy: bool,
     closed: bool,
 }
@@ -271,7 +271,7 @@ struct TransactionThread {
     transactional_id: String,
     /// Index of the producer whose turn it is.
     current: usize,
-    /// Whether each producer may begin a transaction.
+    /// True if each producer may begin a transaction.
     ready: [bool; PRODUCERS],
 }
 

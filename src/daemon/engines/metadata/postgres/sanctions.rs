@@ -18,7 +18,7 @@ const PUT: &str = "INSERT INTO sanctions
         created_by = excluded.created_by, created_at = excluded.created_at,
         expires_at = excluded.expires_at";
 
-/// What others are changing at this moment is left to them: a sweep waits for nobody.
+/// Rows that others are changing at this moment are left to them: a sweep waits for nobody.
 const SWEEP: &str = "DELETE FROM sanctions WHERE (user_id, kind) IN (
         SELECT user_id, kind FROM sanctions WHERE expires_at <= $1 FOR UPDATE SKIP LOCKED)";
 

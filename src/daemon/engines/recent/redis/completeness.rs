@@ -1,4 +1,4 @@
-//! Whether every tombstone is known, node by node.
+//! Records node by node that every tombstone is known.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

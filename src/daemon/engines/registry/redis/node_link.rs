@@ -22,7 +22,7 @@ pub(super) struct NodeLink {
     pub(super) index: usize,
     nodes: RedisNodes,
     breaker: Arc<Breaker>,
-    /// Whether commands arrive on this link.
+    /// Open while commands do not arrive on this link.
     commands: BreakerHalf,
     pub(super) connections: LocalConnections,
     /// Wakes the reconciler.

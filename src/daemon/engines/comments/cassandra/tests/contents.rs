@@ -1,4 +1,4 @@
-//! What ends up where.
+//! Tests of the content of the tables.
 
 use std::sync::Arc;
 
