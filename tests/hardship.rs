@@ -23,7 +23,7 @@ use live_comments::protocol::{CommentId, ErrorCode, ServerMessage};
 use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use support::{
-    Daemon, PATIENCE, STREAM, SmallDisk, Viewer, archived, comment, free_address, history,
+    Daemon, PATIENCE, STREAM, SmallDisk, Viewer, archived, comment, free_address, history, http,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -50,6 +50,10 @@ async fn until(what: &str, patience: Duration, mut holds: impl AsyncFnMut() -> b
 async fn disk_is_full(daemon: &Daemon) -> bool {
     let status: Option<Status> = daemon.admin().get("/v1/status").await.ok();
     status.is_some_and(|status| status.problems.iter().any(|problem| problem.code == "disk_full"))
+}
+
+async fn readyz(daemon: &Daemon) -> u16 {
+    http(daemon, "GET", "/readyz", &[], None).await.0
 }
 
 fn lc_status(daemon: &Daemon) -> Output {
@@ -117,10 +121,14 @@ async fn a_full_disk_is_named_and_loses_nothing() {
     let shown: Status = serde_json::from_str(&text).unwrap();
     let first = &shown.warnings[0];
     assert!(first.contains("full") && first.contains("make space"), "named first: {text}");
+    until("it is not ready", TOLD_WITHIN, async || readyz(&daemon).await == 503).await;
     // Viewers stay.
     sender.send(&live_comments::protocol::ClientMessage::Ping).await;
     sender.until(|message| matches!(message, ServerMessage::Pong).then_some(())).await;
     disk.empty();
+    // Also while nobody comments: no viewer is sent to a node that is not ready.
+    let well = async || readyz(&daemon).await == 200 && !disk_is_full(&daemon).await;
+    until("it is ready and the problem is solved", PATIENCE, well).await;
     let recovered = async || match try_comment(&mut sender, "after", "after").await {
         Ok((id, _)) => {
             acked.push(id);

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod config;
+pub(crate) mod disk_probe;
 pub mod handoff;
 pub mod log_output;
 pub mod metrics;

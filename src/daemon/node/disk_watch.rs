@@ -3,24 +3,27 @@
 //! In: a small write and the free space, every [`INTERVAL`]. Out: the problems `disk_full` and
 //! `disk_low`, cleared when writes succeed again and when there is space again.
 //!
-//! Always holds: one probe at a time, off the runtime's threads. A probe leaves no file behind.
+//! Always holds: one probe at a time, off the runtime's threads. While a disk does not answer, that
+//! is the problem, and no other probe is started. A probe leaves no file behind.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::sys::statvfs::statvfs;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
+use crate::daemon::base::disk_probe::try_write;
 use crate::daemon::base::problems::Problems;
 use crate::protocol::admin::ProblemCode;
 
 /// The time between two probes.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
+/// A disk that needs longer for a probe is told.
+const LONGEST_PROBE: Duration = Duration::from_secs(4);
 /// Bytes written per probe: as much as a batch of comments and a page of each store.
 const PROBE_BYTES: usize = 64 * 1024;
 /// Free space below this is low, and on a small disk less than [`LOW_SHARE`] of it.
@@ -32,25 +35,43 @@ const LOW_SHARE: u64 = 20;
 pub(super) struct DiskWatch {
     directory: PathBuf,
     problems: Problems,
+    /// The probe that has not ended.
+    running: Arc<Mutex<Option<JoinHandle<Findings>>>>,
+    longest_probe: Duration,
 }
 
 impl DiskWatch {
     pub(super) fn new(directory: PathBuf, problems: Problems) -> Self {
-        Self { directory, problems }
+        Self { directory, problems, running: Arc::default(), longest_probe: LONGEST_PROBE }
     }
 
     /// Probes once, and raises or clears the problems.
     pub(super) async fn probe(&self) {
         let directory = self.directory.clone();
-        let probed = tokio::task::spawn_blocking(move || probe(&directory)).await;
-        // A probe that was lost says nothing about the disk.
-        if let Ok(findings) = probed {
-            self.report(&findings);
-        }
+        self.run(move || probe(&directory)).await;
+    }
+
+    async fn run(&self, probe: impl FnOnce() -> Findings + Send + 'static) {
+        let mut running = self.running.lock().await;
+        let probing = running.get_or_insert_with(|| tokio::task::spawn_blocking(probe));
+        let findings = match tokio::time::timeout(self.longest_probe, probing).await {
+            Ok(ended) => {
+                *running = None;
+                // A probe that was lost says nothing about the disk.
+                let Ok(findings) = ended else { return };
+                findings
+            }
+            Err(_) => {
+                let text = format!("a write has not ended after {:?}", self.longest_probe);
+                let late = std::io::Error::new(ErrorKind::TimedOut, text);
+                Findings { write: Err(late), low: None }
+            }
+        };
+        self.report(&findings);
     }
 
     fn report(&self, findings: &Findings) {
-        let Self { directory, problems } = self;
+        let Self { directory, problems, .. } = self;
         let subject = directory.display().to_string();
         match &findings.write {
             Ok(()) => problems.clear(ProblemCode::DiskFull, &subject),
@@ -102,32 +123,7 @@ fn probe(directory: &Path) -> Findings {
         let threshold = LOW_BYTES.min(total / LOW_SHARE);
         (free < threshold).then_some(threshold)
     });
-    Findings { write: try_write(directory), low }
-}
-
-fn try_write(directory: &Path) -> std::io::Result<()> {
-    let mut file = unnamed_file(directory)?;
-    file.write_all(&[0x5a; PROBE_BYTES])?;
-    file.sync_data()
-}
-
-/// Returns a file that has no name, so that it is gone even if the process is killed.
-fn unnamed_file(directory: &Path) -> std::io::Result<File> {
-    let unnamed = OFlag::O_TMPFILE.bits();
-    match OpenOptions::new().write(true).custom_flags(unnamed).open(directory) {
-        // Some file systems have only files with a name.
-        Err(error) if matches!(errno(&error), Some(Errno::EOPNOTSUPP | Errno::EISDIR)) => {
-            let path = directory.join(".write-probe");
-            let file = File::create(&path)?;
-            std::fs::remove_file(&path)?;
-            Ok(file)
-        }
-        opened => opened,
-    }
-}
-
-fn errno(error: &std::io::Error) -> Option<Errno> {
-    error.raw_os_error().map(Errno::from_raw)
+    Findings { write: try_write(directory, PROBE_BYTES), low }
 }
 
 #[cfg(test)]
@@ -162,6 +158,26 @@ mod tests {
         watch.report(&Findings { write: Err(full), low: Some(1 << 20) });
         assert_eq!(codes(&problems), ["disk_full"], "the worse one says enough");
         watch.report(&Findings { write: Ok(()), low: None });
+        assert_eq!(codes(&problems), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_does_not_answer_is_told_and_waited_for() {
+        let problems = Problems::default();
+        let watch = DiskWatch::new("/data".into(), problems.clone());
+        let watch = DiskWatch { longest_probe: Duration::from_millis(20), ..watch };
+        let (answer, answered) = std::sync::mpsc::channel::<()>();
+        let hanging = move || {
+            let _ = answered.recv();
+            Findings { write: Ok(()), low: None }
+        };
+        watch.run(hanging).await;
+        assert_eq!(codes(&problems), ["disk_full"]);
+        assert!(problems.list()[0].text.contains("has not ended"), "{:?}", problems.list());
+        watch.run(|| panic!("a second probe beside the first")).await;
+        answer.send(()).unwrap();
+        let watch = DiskWatch { longest_probe: Duration::from_secs(60), ..watch };
+        watch.run(|| panic!("a second probe beside the first")).await;
         assert_eq!(codes(&problems), Vec::<String>::new());
     }
 }

@@ -33,6 +33,8 @@ struct Inner {
     calls: BreakerState,
     failures: u32,
     next_trial: Instant,
+    /// The time of the last failed call.
+    last_failure: Option<Instant>,
     last_error: Option<String>,
     /// The halves that fail, with their reasons.
     failing_halves: BTreeMap<String, String>,
@@ -50,6 +52,7 @@ impl Breaker {
             calls: BreakerState::Closed,
             failures: 0,
             next_trial: now,
+            last_failure: None,
             last_error: None,
             failing_halves: BTreeMap::new(),
             closed_since: now,
@@ -97,8 +100,7 @@ impl Breaker {
     /// Records a failed call, and opens the breaker if it was one too many or a trial.
     pub fn failed(&self, error: &dyn std::fmt::Display) {
         self.change(|inner| {
-            inner.failures = inner.failures.saturating_add(1);
-            inner.last_error = Some(error.to_string());
+            inner.record_failure(error);
             if inner.failures >= FAILURES_TO_OPEN || inner.calls == BreakerState::HalfOpen {
                 inner.open();
             }
@@ -108,10 +110,14 @@ impl Breaker {
     /// Opens the breaker at once, for callers that know by other means that the dependency is down.
     pub fn open(&self, error: &dyn std::fmt::Display) {
         self.change(|inner| {
-            inner.failures = inner.failures.saturating_add(1);
-            inner.last_error = Some(error.to_string());
+            inner.record_failure(error);
             inner.open();
         });
+    }
+
+    /// Returns whether no call has failed for this long.
+    pub fn is_quiet(&self, since: Duration) -> bool {
+        self.lock().last_failure.is_none_or(|at| at.elapsed() >= since)
     }
 
     /// Records the outcome of a call and returns it.
@@ -186,6 +192,12 @@ impl Breaker {
 }
 
 impl Inner {
+    fn record_failure(&mut self, error: &dyn std::fmt::Display) {
+        self.failures = self.failures.saturating_add(1);
+        self.last_failure = Some(Instant::now());
+        self.last_error = Some(error.to_string());
+    }
+
     fn open(&mut self) {
         if self.calls != BreakerState::Open {
             self.calls = BreakerState::Open;

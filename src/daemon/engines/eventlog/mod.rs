@@ -243,6 +243,12 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
 
     async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError>;
 
+    /// Succeeds if the log would accept an append, as far as can be known without one. The health
+    /// check of its breaker.
+    async fn ping(&self) -> Result<(), LogError> {
+        self.bounds(Topic::CommentEvents, 0).await.map(drop)
+    }
+
     /// Returns the positions at which a group continues: its last commit, if it has committed.
     async fn committed(
         &self,

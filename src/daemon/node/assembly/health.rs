@@ -1,6 +1,7 @@
 //! Health checks: a node asks everything that its roles need whether it answers, so that
 //! `lc status` and `/readyz` say what is down also on a node that is quiet.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -9,16 +10,24 @@ use tracing::debug;
 use super::NodeBase;
 use super::timers::every;
 use crate::daemon::base::config::{BusEngine, NodeRole};
-use crate::daemon::base::status::{COMMENT_STORE, EVENT_LOG, METADATA_STORE, StatusBoard};
+use crate::daemon::base::status::{COMMENT_STORE, EVENT_LOG, METADATA_STORE};
 use crate::daemon::base::supervise::Supervisor;
-use crate::daemon::base::supervise::breaker::{BreakerHalf, TRIAL_INTERVAL};
-use crate::daemon::engines::eventlog::Topic;
+use crate::daemon::base::supervise::breaker::{Breaker, BreakerHalf, TRIAL_INTERVAL};
+use crate::daemon::engines::eventlog::LogError;
+use crate::protocol::StreamId;
+use crate::protocol::admin::ProblemCode;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A dependency that takes longer has failed the check.
 const TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Checks that must fail one after the other, so that one slow answer is no outage.
 const ATTEMPTS: u32 = 2;
+
+/// Calls that failed this long ago say nothing about now. Longer than the time between two trials
+/// of a breaker.
+const QUIET: Duration = Duration::from_secs(6);
+/// No stream has this id, so reading its newest comment costs one look into an empty place.
+const NO_STREAM: StreamId = StreamId(0);
 
 /// Names the dependencies without which a node of these roles cannot do its work.
 ///
@@ -34,13 +43,29 @@ pub(super) fn essential(roles: &[NodeRole]) -> Vec<&'static str> {
     essential
 }
 
-/// Starts a task per dependency except the stores.
+/// Starts a task per dependency.
 pub(super) fn start(base: &NodeBase, group: &Supervisor) {
-    let log = base.engines.log.clone();
-    check(&base.board, group, "event log health", EVENT_LOG, move || {
-        let log = log.clone();
-        async move { log.bounds(Topic::CommentEvents, 0).await.map(drop) }
+    start_log_check(base, group);
+    let metadata = base.engines.metadata.clone();
+    let check = HealthCheck::new(&base.engines.metadata_breaker);
+    check.start(group, "metadata store health", move || {
+        let metadata = metadata.clone();
+        async move { metadata.ping().await }
     });
+    let comments = base.engines.comments.clone();
+    let check = HealthCheck::new(&base.engines.comments_breaker);
+    check.start(group, "comment store health", move || {
+        let comments = comments.clone();
+        async move { comments.ping().await }
+    });
+    if base.has_role(NodeRole::Edge) {
+        let comments = base.engines.comments.clone();
+        let check = HealthCheck::new(&base.board.add_breaker("comment store (history)"));
+        check.start(group, "history health", move || {
+            let comments = comments.clone();
+            async move { comments.page(NO_STREAM, None, 1).await.map(drop) }
+        });
+    }
     if base.config.engines.bus != BusEngine::InProcess {
         start_bus_probe(base, group);
     }
@@ -50,26 +75,78 @@ pub(super) fn start(base: &NodeBase, group: &Supervisor) {
     warm_up_lag(base, group);
 }
 
-/// Asks a dependency once per interval. The outcome is a half of its breaker: it opens the breaker
-/// for operators, and does not close what failing writes have opened.
-fn check<Fut, E>(
-    board: &StatusBoard,
-    group: &Supervisor,
-    task: &'static str,
-    dependency: &'static str,
-    ask: impl Fn() -> Fut + Clone + Send + Sync + 'static,
-) where
-    Fut: Future<Output = Result<(), E>> + Send,
-    E: std::fmt::Display + Send + 'static,
-{
-    let half = board.add_breaker(dependency).half("health check");
-    group.spawn(task, move |stop| {
-        let half = half.clone();
-        let ask = ask.clone();
+fn start_log_check(base: &NodeBase, group: &Supervisor) {
+    let log = base.engines.log.clone();
+    let breaker = base.board.add_breaker(EVENT_LOG);
+    let board = base.board.clone();
+    HealthCheck::new(&breaker).start(group, "event log health", move || {
+        let log = log.clone();
+        let breaker = breaker.clone();
+        let board = board.clone();
         async move {
-            every(INTERVAL, stop, async move || record(&half, || in_time(ask())).await).await
+            log.ping().await?;
+            if breaker.is_quiet(QUIET) {
+                board.problems().clear(ProblemCode::DiskFull, EVENT_LOG);
+            }
+            Ok::<_, LogError>(())
         }
     });
+}
+
+/// A question that is asked once per interval. The outcome is a half of a breaker: it opens the
+/// breaker for operators, and refuses no call.
+#[derive(Debug)]
+struct HealthCheck {
+    breaker: Arc<Breaker>,
+    half: BreakerHalf,
+}
+
+impl HealthCheck {
+    fn new(breaker: &Arc<Breaker>) -> Self {
+        Self { breaker: breaker.clone(), half: breaker.half("health check") }
+    }
+
+    fn start<Fut, E>(
+        self,
+        group: &Supervisor,
+        task: &'static str,
+        ask: impl Fn() -> Fut + Clone + Send + Sync + 'static,
+    ) where
+        Fut: Future<Output = Result<(), E>> + Send,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let check = Arc::new(self);
+        group.spawn(task, move |stop| {
+            let check = check.clone();
+            let ask = ask.clone();
+            async move {
+                every(INTERVAL, stop, async move || check.record(|| in_time(ask())).await).await
+            }
+        });
+    }
+
+    /// Records a failure only if all attempts fail. A success does not end an outage that calls
+    /// found while they still fail. When nobody calls any more, it does: otherwise a node to which
+    /// no viewer is sent, because it is not ready, would never be ready again.
+    async fn record<Fut>(&self, ask: impl Fn() -> Fut)
+    where
+        Fut: Future<Output = Result<(), String>>,
+    {
+        let mut last = String::new();
+        for _ in 0..ATTEMPTS {
+            match ask().await {
+                Ok(()) => {
+                    self.half.succeeded();
+                    if self.breaker.is_quiet(QUIET) {
+                        self.breaker.succeeded();
+                    }
+                    return;
+                }
+                Err(error) => last = error,
+            }
+        }
+        self.half.failed(&last);
+    }
 }
 
 async fn in_time<E: std::fmt::Display>(
@@ -79,21 +156,6 @@ async fn in_time<E: std::fmt::Display>(
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {} ms", TIMEOUT.as_millis())),
     }
-}
-
-/// Records a failure only if all attempts fail.
-async fn record<Fut>(half: &BreakerHalf, ask: impl Fn() -> Fut)
-where
-    Fut: Future<Output = Result<(), String>>,
-{
-    let mut last = String::new();
-    for _ in 0..ATTEMPTS {
-        match ask().await {
-            Ok(()) => return half.succeeded(),
-            Err(error) => last = error,
-        }
-    }
-    half.failed(&last);
 }
 
 /// A node that publishes seldom learns here that it may publish again, or not.
@@ -142,12 +204,12 @@ fn warm_up_lag(base: &NodeBase, group: &Supervisor) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::daemon::base::status::StatusBoard;
 
     #[test]
     fn viewers_are_sent_away_only_without_the_log() {
@@ -157,32 +219,64 @@ mod tests {
         assert_eq!(essential(&[NodeRole::Moderator]), [EVENT_LOG, METADATA_STORE]);
     }
 
+    /// A node whose log does not answer while it is away.
+    struct QuietNode {
+        board: StatusBoard,
+        is_away: Arc<AtomicBool>,
+        log: Arc<Breaker>,
+        _group: Supervisor,
+    }
+
+    impl QuietNode {
+        fn start() -> Self {
+            let board = StatusBoard::default();
+            board.set_ready(true);
+            board.set_essential(vec![EVENT_LOG]);
+            let group = Supervisor::new(CancellationToken::new());
+            let is_away = Arc::<AtomicBool>::default();
+            let away = is_away.clone();
+            let log = board.add_breaker(EVENT_LOG);
+            HealthCheck::new(&log).start(&group, "event log health", move || {
+                let away = away.clone();
+                async move {
+                    if away.load(Ordering::SeqCst) {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok::<(), String>(())
+                }
+            });
+            Self { board, is_away, log, _group: group }
+        }
+
+        async fn set_away(&self, is_away: bool) {
+            self.is_away.store(is_away, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_quiet_node_notices_what_does_not_answer() {
-        let board = StatusBoard::default();
-        board.set_ready(true);
-        board.set_essential(vec![EVENT_LOG]);
-        let group = Supervisor::new(CancellationToken::new());
-        let answers = Arc::new(AtomicBool::new(true));
-        let log = answers.clone();
-        check(&board, &group, "event log health", EVENT_LOG, move || {
-            let log = log.clone();
-            async move {
-                if !log.load(Ordering::SeqCst) {
-                    std::future::pending::<()>().await;
-                }
-                Ok::<(), String>(())
-            }
-        });
+        let node = QuietNode::start();
         tokio::time::sleep(Duration::from_secs(10)).await;
-        assert!(board.serves());
-        answers.store(false, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        assert!(!board.serves());
-        board.add_breaker(EVENT_LOG).succeeded();
-        assert!(!board.serves(), "a call that works does not close what the check opened");
-        answers.store(true, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        assert!(board.serves());
+        assert!(node.board.serves());
+        node.set_away(true).await;
+        assert!(!node.board.serves());
+        node.log.succeeded();
+        assert!(!node.board.serves(), "a call that works does not close what the check opened");
+        assert!(node.log.permits(), "a check refuses no call");
+        node.set_away(false).await;
+        assert!(node.board.serves());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_ends_the_outage_of_calls_that_nobody_makes() {
+        let node = QuietNode::start();
+        for _ in 0..30 {
+            node.log.failed(&"the disk is full");
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        assert!(!node.board.serves(), "calls still fail, whatever the check says");
+        tokio::time::sleep(QUIET + INTERVAL * 2).await;
+        assert!(node.board.serves(), "no viewer is sent here, so no call would end the outage");
     }
 }

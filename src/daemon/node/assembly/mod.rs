@@ -11,7 +11,6 @@
 mod consumers;
 mod edge;
 mod health;
-mod probes;
 mod timers;
 
 use std::net::SocketAddr;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{NodeBase, probes};
+use super::NodeBase;
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink as _};
 use crate::daemon::base::supervise::Supervisor;
@@ -60,7 +60,6 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
             }
         });
     }
-    probes::start(base, group);
     if base.config.engines.write_to_data_dir() {
         let directory = base.config.node.data_dir.clone();
         let watch = DiskWatch::new(directory, base.board.problems().clone());

@@ -11,7 +11,11 @@ use std::sync::Arc;
 
 use super::file_id::FileId;
 use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::disk_probe::try_write;
 use crate::daemon::engines::eventlog::{LogError, LogTelemetry};
+
+/// Bytes of a trial write: one block.
+const TRIAL_BYTES: usize = 4096;
 
 /// The file of the segment that is written.
 pub(super) trait SegmentFile: Send + Debug {
@@ -33,6 +37,8 @@ pub(super) trait Disk: Send + Sync + Debug {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes created and removed files of a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// Writes a little to a directory, and leaves nothing there.
+    fn try_write(&self, directory: &Path) -> io::Result<()>;
 }
 
 /// The disk and the clock of a log, and whom it tells of losses.
@@ -63,6 +69,10 @@ impl Disk for LocalDisk {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn try_write(&self, directory: &Path) -> io::Result<()> {
+        try_write(directory, TRIAL_BYTES)
     }
 }
 

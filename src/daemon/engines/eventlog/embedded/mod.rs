@@ -50,13 +50,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -69,7 +70,7 @@ use crate::daemon::base::config::EventLogConfig;
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
 use consumer::EmbeddedConsumer;
-use disk::{LocalDisk, Platform, write_failure};
+use disk::{Disk, LocalDisk, Platform, write_failure};
 use file_watch::FileWatch;
 use follower::EmbeddedFollower;
 use identity::{DirectoryLock, Identity};
@@ -90,6 +91,33 @@ pub struct EmbeddedLog {
     /// Taken when the log is closed.
     watch: Mutex<Option<FileWatch>>,
     lock: Mutex<Option<DirectoryLock>>,
+    trial: DiskTrial,
+}
+
+/// Trial writes, one at a time: a disk that does not answer must not take a thread per trial.
+#[derive(Debug)]
+struct DiskTrial {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    permit: Arc<Semaphore>,
+}
+
+impl DiskTrial {
+    /// Fails if the disk takes no writes, or has not ended the last trial.
+    async fn run(&self) -> Result<(), LogError> {
+        let Self { disk, directory, permit } = self;
+        let Ok(permit) = permit.clone().try_acquire_owned() else {
+            let text = format!("{} does not answer a write", directory.display());
+            return Err(LogError::Unavailable(text));
+        };
+        let disk = disk.clone();
+        let directory = directory.clone();
+        run_blocking(move || {
+            let _permit = permit;
+            disk.try_write(&directory).map_err(|e| write_failure("writing to", &directory, &e))
+        })
+        .await
+    }
 }
 
 impl EmbeddedLog {
@@ -162,7 +190,12 @@ impl EmbeddedLog {
                 return Err(error);
             }
         };
-        Ok(Self { topics, epoch, closed, watch, lock: Mutex::new(Some(lock)) })
+        let trial = DiskTrial {
+            disk: platform.disk.clone(),
+            directory: directory.to_owned(),
+            permit: Arc::new(Semaphore::new(1)),
+        };
+        Ok(Self { topics, epoch, closed, watch, lock: Mutex::new(Some(lock)), trial })
     }
 
     /// Makes each topic remove records past their retention, soon and on the topic's own thread.
@@ -332,6 +365,14 @@ impl EventLog for EmbeddedLog {
     async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
         check_partition(partition)?;
         Ok(self.topic(topic)?.table.bounds())
+    }
+
+    /// Succeeds if no file is missing and the disk takes a write.
+    async fn ping(&self) -> Result<(), LogError> {
+        for topic in Topic::ALL {
+            self.topic(topic)?.check_files()?;
+        }
+        self.trial.run().await
     }
 
     async fn committed(

@@ -38,8 +38,6 @@ use crate::protocol::{Comment, CommentId, ErrorCode};
 
 /// Batches that may wait for the log at once.
 pub(super) const MAX_IN_FLIGHT: usize = 64;
-/// The subject of the problem that appends find the disk full.
-const DISK_SUBJECT: &str = "event log";
 /// Comments per append.
 const MAX_BATCH: usize = 4096;
 
@@ -278,7 +276,7 @@ impl Ingest {
         let outcome = match outcome {
             Some(outcome) => {
                 if outcome.is_ok() {
-                    self.parts.board.problems().clear(ProblemCode::DiskFull, DISK_SUBJECT);
+                    self.parts.board.problems().clear(ProblemCode::DiskFull, EVENT_LOG);
                 }
                 self.breaker.observe(outcome)
             }
@@ -289,7 +287,7 @@ impl Ingest {
             if matches!(error, LogError::Full(_)) {
                 let text = "the disk of the event log is full or over a limit: comments are refused; \
                             make space, a restart is not needed";
-                self.parts.board.problems().raise(ProblemCode::DiskFull, DISK_SUBJECT, text);
+                self.parts.board.problems().raise(ProblemCode::DiskFull, EVENT_LOG, text);
             }
         } else {
             let appended =

@@ -67,6 +67,15 @@ impl Disk for FaultyDisk {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         LocalDisk.sync_directory(path)
     }
+
+    fn try_write(&self, directory: &Path) -> io::Result<()> {
+        let faults = self.faults.lock();
+        if let Some((_, errno)) = faults.room_bytes {
+            return Err(errno.into());
+        }
+        fail(faults.sync)?;
+        LocalDisk.try_write(directory)
+    }
 }
 
 impl SegmentFile for FaultyFile {
@@ -97,6 +106,7 @@ impl SegmentFile for FaultyFile {
         fail(self.faults.lock().truncate)?;
         self.file.truncate(bytes)
     }
+
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         self.file.is_at(path)
     }

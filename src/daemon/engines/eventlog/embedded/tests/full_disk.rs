@@ -87,7 +87,9 @@ async fn full_disk_refuses_the_whole_batch() {
             let failing = Failing::with(small_segments()).await;
             let before = failing.file_bytes();
             let room_bytes = Some((room, errno));
+            failing.log.ping().await.unwrap();
             failing.disk.set(Faults { room_bytes, ..Faults::default() });
+            assert!(matches!(failing.log.ping().await, Err(LogError::Full(_))));
             let error = failing.refused(numbered(1, 90, 100)).await;
             assert!(matches!(&error, LogError::Full(text) if text.contains(".log")), "{error}");
             assert_eq!(failing.file_bytes(), before);
