@@ -32,8 +32,8 @@ impl FileId {
 /// Returns the error for a file that is no longer at its path.
 pub(super) fn moved_away(path: &Path) -> LogError {
     LogError::Unavailable(format!(
-        "{} was removed or replaced while lcd runs: put it back, or restart lcd, which continues \
-         without the records in it",
+        "{} was removed or replaced while lcd runs: move the same file back (a copy is another \
+         file), or restart lcd, which continues with what is there then",
         path.display()
     ))
 }

@@ -265,7 +265,8 @@ impl Writer {
     fn repair(&mut self) -> Result<(), LogError> {
         let path = &self.active.path;
         let failure = |doing| move |error: std::io::Error| write_failure(doing, path, &error);
-        if !path.exists() {
+        // Another file at the path belongs to whoever put it there.
+        if !self.file.is_at(path).map_err(failure("examining"))? {
             return Err(moved_away(path));
         }
         // Opened again, because a descriptor reports a failed sync only once.

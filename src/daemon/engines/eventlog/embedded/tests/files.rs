@@ -59,9 +59,13 @@ async fn nothing_is_acked_into_a_removed_file() {
 
     // A copy is another file, and holds nothing that was written after it was made.
     fs::write(&path, b"another").unwrap();
-    assert!(log.append(TOPIC, numbered(1, 5, 1)).await.is_err());
+    let refused = log.append(TOPIC, numbered(1, 5, 1)).await.unwrap_err().to_string();
+    assert!(refused.contains("a copy is another file"), "{refused}");
+    assert!(log.ping().await.unwrap_err().to_string().contains(path.to_str().unwrap()));
+    assert_eq!(fs::read(&path).unwrap(), b"another", "the operator's file is not written to");
     fs::rename(&elsewhere, &path).unwrap();
     told(&board, "log_files_missing", false).await;
+    log.ping().await.unwrap();
     append(&log, numbered(1, 5, 2)).await;
     assert_eq!(texts(&read_key(&log, 1, 100).await), names(&numbered(1, 0, 7)));
     log.close().await.unwrap();
