@@ -114,6 +114,11 @@ async fn a_running_daemon_is_not_disturbed() {
     assert_eq!(history(&daemon, STREAM).await.len(), 4);
     let status: Status = daemon.admin().get("/v1/status").await.unwrap();
     assert!(status.ready && status.warnings.is_empty(), "{:?}", status.warnings);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = format!("node.admin_socket = \"{}/s\"", elsewhere.path().display());
+    let second = lcd(&elsewhere, &daemon.data_dir(), "127.0.0.1:0", &["check"]);
+    assert_eq!(second.code, Some(1), "a check with another socket: {}", second.text);
+    assert!(second.text.contains("another lcd uses"), "{}", second.text);
     let second = lcd("", &daemon.data_dir(), "127.0.0.1:0", &[]);
     assert_eq!(second.code, Some(1), "a second daemon on the directory: {}", second.text);
     assert!(second.text.contains("--data-dir"), "{}", second.text);

@@ -14,7 +14,7 @@ use nix::unistd::{AccessFlags, access};
 use tokio::net::TcpSocket;
 
 use super::preflight::{self, InvalidConfiguration};
-use super::running;
+use super::{identity, running};
 use crate::daemon::base::config::{Config, differing_settings};
 use crate::daemon::edge::admin::difference;
 use crate::daemon::engines::choose::{Engines, Probe, probe_engines, running_nodes};
@@ -37,7 +37,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         report.failed("configuration", fault);
     }
     let own = running::status(&config.node.admin_socket).await;
-    report.add("data directory", check_data_dir(&config.node.data_dir));
+    report.add("data directory", check_data_dir(&config.node.data_dir, own.as_ref()));
     report.add("address", check_address(config.gateway.listen, own.as_ref()));
     for Probe { server, result } in probe_engines(config).await {
         report.add(server, result);
@@ -87,8 +87,9 @@ impl Report {
     }
 }
 
-/// Tells whether the directory can be used, or created. Creates nothing.
-fn check_data_dir(path: &Path) -> Result<String, String> {
+/// Tells whether the directory can be used, or created. Creates nothing. The node that runs with
+/// this configuration may be using it.
+fn check_data_dir(path: &Path, own: Option<&Status>) -> Result<String, String> {
     let name = path.display();
     let fix = "choose another with --data-dir";
     let exists = path.exists();
@@ -102,13 +103,21 @@ fn check_data_dir(path: &Path) -> Result<String, String> {
     access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
         format!("{name}: this user may not write in {}: {error}: {fix}", existing.display())
     })?;
+    if identity::is_in_use(path) && !own.is_some_and(|own| is_same_directory(path, &own.data_dir)) {
+        return Err(format!("another lcd uses {name}: stop it, or {fix}"));
+    }
     Ok(if exists { format!("{name}") } else { format!("{name} will be created") })
+}
+
+fn is_same_directory(path: &Path, running: &str) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(path).is_some_and(|path| real(Path::new(running)) == Some(path))
 }
 
 /// Tells whether the address is free, or in use by the node that runs with this configuration.
 /// The trial does not listen, so it never refuses a viewer or another daemon.
 fn check_address(listen: SocketAddr, own: Option<&Status>) -> Result<String, String> {
-    if let Some(own) = own.filter(|own| is_same_port(listen, &own.listen)) {
+    if let Some(own) = own.filter(|own| is_same_address(listen, &own.listen)) {
         return Ok(format!("{listen} is in use by the running node {}", own.node));
     }
     let bound = || {
@@ -125,8 +134,11 @@ fn check_address(listen: SocketAddr, own: Option<&Status>) -> Result<String, Str
     }
 }
 
-fn is_same_port(listen: SocketAddr, running: &str) -> bool {
-    running.parse::<SocketAddr>().is_ok_and(|running| running.port() == listen.port())
+/// Whether a daemon that listens on `running` occupies `listen`.
+fn is_same_address(listen: SocketAddr, running: &str) -> bool {
+    let Ok(running) = running.parse::<SocketAddr>() else { return false };
+    let is_any = listen.ip().is_unspecified() || running.ip().is_unspecified();
+    running.port() == listen.port() && (is_any || running.ip() == listen.ip())
 }
 
 /// Compares the settings that must be equal on all nodes with those of the nodes that run, and the
@@ -170,15 +182,31 @@ mod tests {
     fn a_data_directory_is_judged_and_not_created() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b");
-        assert!(check_data_dir(&path).unwrap().contains("will be created"));
+        assert!(check_data_dir(&path, None).unwrap().contains("will be created"));
         assert!(!path.exists() && !directory.path().join("a").exists());
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
         for wrong in [file.clone(), file.join("below")] {
-            let error = check_data_dir(&wrong).unwrap_err();
+            let error = check_data_dir(&wrong, None).unwrap_err();
             assert!(error.contains("not a directory"), "{error}");
         }
-        assert!(check_data_dir(directory.path()).is_ok());
+        assert!(check_data_dir(directory.path(), None).is_ok());
+    }
+
+    #[test]
+    fn another_address_of_the_same_port_is_not_the_own() {
+        let listen: SocketAddr = "127.0.0.1:8080".parse().unwrap();
+        for (running, expected) in [
+            ("127.0.0.1:8080", true),
+            ("0.0.0.0:8080", true),
+            ("[::]:8080", true),
+            ("127.0.0.2:8080", false),
+            ("127.0.0.1:8081", false),
+            ("nowhere", false),
+        ] {
+            assert_eq!(is_same_address(listen, running), expected, "{running}");
+        }
+        assert!(is_same_address("0.0.0.0:8080".parse().unwrap(), "127.0.0.1:8080"));
     }
 
     #[tokio::test]

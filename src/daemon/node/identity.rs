@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -17,6 +18,9 @@ use crate::protocol::NodeId;
 
 /// The file of the identity in the data directory.
 const FILE: &str = "node.id";
+
+const LOCK_ATTEMPTS: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The identity of this node, and the lock that makes it the only process with it.
 #[derive(Debug)]
@@ -52,16 +56,7 @@ fn claim_file(path: &Path) -> anyhow::Result<(String, File)> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot open {name}"))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => bail!(
-            "another lcd uses the data directory of {name}: stop it, or choose another with \
-             --data-dir"
-        ),
-        Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("cannot lock {name}"));
-        }
-    }
+    lock(&file).with_context(|| format!("cannot lock {name}"))?;
     let mut id = String::new();
     file.read_to_string(&mut id).with_context(|| format!("cannot read {name}"))?;
     if id.trim().is_empty() {
@@ -69,6 +64,24 @@ fn claim_file(path: &Path) -> anyhow::Result<(String, File)> {
         file.write_all(id.as_bytes()).with_context(|| format!("cannot write {name}"))?;
     }
     Ok((id.trim().to_owned(), file))
+}
+
+/// Locks the file, unless another daemon has it. `lcd check` has it for a moment.
+fn lock(file: &File) -> anyhow::Result<()> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    bail!("another lcd uses this data directory: stop it, or choose another with --data-dir")
+}
+
+/// Returns whether a daemon uses the data directory. Creates nothing.
+pub(super) fn is_in_use(data_dir: &Path) -> bool {
+    let Ok(file) = File::open(data_dir.join(FILE)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 #[cfg(test)]
@@ -80,9 +93,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(FILE);
         let (first, lock) = claim_file(&path).unwrap();
-        let error = claim_file(&path).unwrap_err().to_string();
+        let error = format!("{:#}", claim_file(&path).unwrap_err());
         assert!(error.contains("--data-dir"), "{error}");
+        assert!(is_in_use(directory.path()));
         drop(lock);
+        assert!(!is_in_use(directory.path()));
         assert_eq!(claim_file(&path).unwrap().0, first);
         let other = tempfile::tempdir().unwrap();
         assert_ne!(claim_file(&other.path().join(FILE)).unwrap().0, first);
