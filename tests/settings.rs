@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -61,6 +62,19 @@ fn an_address_is_a_name_or_says_what_to_type() {
         assert_eq!(output.status.code(), Some(64), "{address}");
         assert!(said(&output).contains("write 0.0.0.0:8080"), "{address}: {}", said(&output));
     }
+}
+
+#[test]
+fn a_value_that_is_not_text_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let value = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let output = check(directory.path()).env("LCD_NODE__NAME", value).output().unwrap();
+    assert_eq!(output.status.code(), Some(64), "{}", said(&output));
+    assert!(said(&output).contains("LCD_NODE__NAME"), "{}", said(&output));
+    assert!(said(&output).contains("not UTF-8"), "{}", said(&output));
+    // Those of others do not matter.
+    let output = check(directory.path()).env("LCD_PORT", value).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
 #[test]

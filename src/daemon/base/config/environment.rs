@@ -7,6 +7,7 @@
 //! `12345`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use figment::value::{Dict, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider, error::Kind};
@@ -35,11 +36,28 @@ pub(super) struct Merged {
 }
 
 /// Returns the variables of this process that have the form of settings.
-pub(super) fn variables() -> Vec<Variable> {
-    let texts = std::env::vars_os().map(|(name, text)| {
-        (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned())
-    });
-    texts.filter_map(|(name, text)| Variable::new(&name, text)).collect()
+///
+/// # Errors
+/// The name of a variable whose value is not UTF-8.
+pub(super) fn variables() -> Result<Vec<Variable>, String> {
+    collect(std::env::vars_os())
+}
+
+fn collect(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<Variable>, String> {
+    let mut found = Vec::new();
+    for (name, text) in variables {
+        let name = name.to_string_lossy();
+        match text.into_string() {
+            Ok(text) => found.extend(Variable::new(&name, text)),
+            Err(text) => {
+                let lossy = text.to_string_lossy().into_owned();
+                if let Some(variable) = Variable::new(&name, lossy) {
+                    return Err(variable.name);
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the variable of a setting.

@@ -29,7 +29,10 @@ pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Config, ConfigE
             .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
         figment = figment.merge(Toml::string(&text));
     }
-    let merged = environment::merge(&figment, environment::variables());
+    let variables = environment::variables().map_err(|name| {
+        ConfigError::Invalid(format!("{name} in the environment is not UTF-8: correct its value"))
+    })?;
+    let merged = environment::merge(&figment, variables);
     for unknown in merged.unknown {
         warn!("{unknown} in the environment is no setting and is ignored; docs/lcd.toml has all");
     }
