@@ -10,6 +10,7 @@
 //! [`StoreError::Unavailable`], as they do when the disk is full.
 
 use std::ffi::OsString;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,16 +109,52 @@ impl SqliteFile {
     ///
     /// # Errors
     /// The file was deleted or replaced while it is open. A commit would be lost with it.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+    pub(crate) async fn begin(&self) -> Result<FileTransaction, StoreError> {
         self.identity.check()?;
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        let transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(FileTransaction { transaction, identity: self.identity.clone() })
     }
 
     /// Succeeds if the file can be read, still has its name, and is not locked for writing.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&self.readers).await?;
-        self.begin().await?.rollback().await?;
-        Ok(())
+        self.begin().await?.rollback().await
+    }
+}
+
+/// A transaction on the connection that writes.
+#[derive(Debug)]
+pub(crate) struct FileTransaction {
+    transaction: Transaction<'static, Sqlite>,
+    identity: Arc<FileIdentity>,
+}
+
+impl FileTransaction {
+    /// Commits, if the file still has its name before and after that. After an error the rows may
+    /// be in the file that was moved away.
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        let Self { transaction, identity } = self;
+        identity.check()?;
+        transaction.commit().await?;
+        identity.check()
+    }
+
+    async fn rollback(self) -> Result<(), StoreError> {
+        Ok(self.transaction.rollback().await?)
+    }
+}
+
+impl Deref for FileTransaction {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for FileTransaction {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
     }
 }
 
@@ -236,5 +273,23 @@ mod tests {
                 std::fs::write(&victim, b"").unwrap();
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_deleted_during_a_transaction_refuses_its_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.db");
+        let file = SqliteFile::open(&path, &MIGRATIONS).await.unwrap();
+        let mut transaction = file.begin().await.unwrap();
+        let insert = "INSERT INTO reaction_totals VALUES (1, 'fire', 1)";
+        sqlx::query(insert).execute(&mut *transaction).await.unwrap();
+        std::fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+        let refused = transaction.commit().await.unwrap_err().to_string();
+        assert!(refused.contains("deleted or replaced"), "{refused}");
+        std::fs::rename(dir.path().join("elsewhere"), &path).unwrap();
+        let rows = "SELECT count(*) FROM reaction_totals";
+        let rows: i64 = sqlx::query_scalar(rows).fetch_one(file.readers()).await.unwrap();
+        assert_eq!(rows, 0, "the refused row is not there");
+        file.ping().await.unwrap();
     }
 }

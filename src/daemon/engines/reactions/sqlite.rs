@@ -110,7 +110,7 @@ mod tests {
         (SqliteReactions::open(&dir.path().join("reactions.db")).await.unwrap(), dir)
     }
 
-    conformance::conformance!(open);
+    conformance::reactions_suite!(open());
 
     #[tokio::test]
     async fn totals_survive_a_restart() {

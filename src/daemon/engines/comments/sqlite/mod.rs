@@ -13,6 +13,7 @@ mod insert;
 mod positions;
 mod select;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use super::retention::{Retention, Upkeep};
-use super::{ArchiveBatch, CommentStore, StorePositions, StoredComment, Tombstone};
+use super::{ArchiveBatch, CommentKey, CommentStore, StorePositions, StoredComment, Tombstone};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
@@ -99,12 +100,16 @@ impl CommentStore for SqliteComments {
             }
         }
         positions::put(&mut transaction, log, archived).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
-    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
+    async fn positions(
+        &self,
+        epoch: Epoch,
+        known: &BTreeMap<u32, CommentKey>,
+    ) -> Result<StorePositions, StoreError> {
         let horizon_key = self.horizon_ms().map(expire::horizon_key).unwrap_or_default();
-        positions::positions(self.file.readers(), epoch, &horizon_key).await
+        positions::positions(self.file.readers(), epoch, known, &horizon_key).await
     }
 
     async fn page(

@@ -74,5 +74,5 @@ pub(super) async fn remove(file: &SqliteFile, number: u64) -> Result<(), StoreEr
         .bind(integer(number))
         .execute(&mut *transaction)
         .await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }

@@ -26,7 +26,7 @@ pub(super) async fn queue(file: &SqliteFile, item: &ReviewItem) -> Result<(), St
     .bind(item.held)
     .execute(&mut *transaction)
     .await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 pub(super) async fn waiting(

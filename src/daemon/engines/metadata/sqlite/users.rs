@@ -26,7 +26,7 @@ pub(super) async fn remember(file: &SqliteFile, users: &[UserRecord]) -> Result<
         );
         insert.build().execute(&mut *transaction).await?;
     }
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 pub(super) async fn by_id(
