@@ -219,6 +219,13 @@ async fn cassandra_that_is_away_or_emptied_is_told() {
     let daemon = stopped.restart();
     is_told(&daemon, &["the comment store had lost the records of partition"]).await;
     history_becomes(&daemon, &sent).await;
+    // Beside a daemon that runs, while comments arrive.
+    sent.extend(send(&daemon, "before that", 20).await);
+    history_becomes(&daemon, &sent).await;
+    let dropping = format!("DROP KEYSPACE \"{keyspace}\"");
+    let arriving = send(&daemon, "meanwhile", 200);
+    sent.extend(tokio::join!(arriving, cql(&dropping)).0);
+    history_becomes(&daemon, &sent).await;
     drop(daemon);
     cql(&format!("DROP KEYSPACE \"{keyspace}\"")).await;
 }

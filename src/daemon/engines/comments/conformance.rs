@@ -1,7 +1,7 @@
 //! The promises of every comment store. `comment_store_suite!(open())` tests an engine against
 //! them; see [`crate::daemon::testing::engine_suite`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,6 +39,7 @@ macro_rules! comment_store_suite {
                 a_newer_log_comes_after_an_older_one,
                 positions_are_kept_per_log_and_partition,
                 a_position_without_its_newest_comment_is_none,
+                a_position_without_an_earlier_comment_is_none,
         }
     };
 }
@@ -342,7 +343,8 @@ fn at(partition: u32, offset: u64) -> Archived {
 
 /// Returns the positions that the store names, in the order of partitions.
 async fn positions(store: &impl CommentStore, epoch: Epoch) -> Vec<(u32, u64)> {
-    let StorePositions { mut next, has_unplaced } = store.positions(epoch).await.unwrap();
+    let StorePositions { mut next, has_unplaced } =
+        store.positions(epoch, &BTreeMap::new()).await.unwrap();
     assert!(!has_unplaced, "the suite's store is new");
     next.sort();
     next.iter().map(|position| (position.partition, position.offset)).collect()
@@ -387,4 +389,21 @@ pub(crate) async fn a_position_without_its_newest_comment_is_none(store: &impl C
     assert_eq!(positions(store, EPOCH).await, [(0, 0)]);
     write(range(10..16), 20, 15).await;
     assert_eq!(positions(store, EPOCH).await, [(0, 20)]);
+}
+
+/// Comments were stored after the store had lost the earlier ones.
+pub(crate) async fn a_position_without_an_earlier_comment_is_none(store: &impl CommentStore) {
+    let key = |number| CommentKey { stream_id: STREAM, comment_id: comment_id(number) };
+    let newest =
+        |partition, offset| Archived { newest: Some(key(offset - 1)), ..at(partition, offset) };
+    let archived = vec![newest(0, 10), newest(1, 5)];
+    let batch = ArchiveBatch { comments: range(0..10), archived, ..ArchiveBatch::new(EPOCH) };
+    store.write(&batch).await.unwrap();
+    for (known, expected) in [(9, vec![0, 1]), (10, vec![1])] {
+        let known = BTreeMap::from([(0, key(known)), (3, key(1))]);
+        let positions = store.positions(EPOCH, &known).await.unwrap();
+        let mut partitions: Vec<_> = positions.next.iter().map(|next| next.partition).collect();
+        partitions.sort_unstable();
+        assert_eq!(partitions, expected);
+    }
 }

@@ -152,14 +152,20 @@ impl CommentStore for InMemoryComments {
         Ok(())
     }
 
-    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
+    async fn positions(
+        &self,
+        epoch: Epoch,
+        known: &BTreeMap<u32, CommentKey>,
+    ) -> Result<StorePositions, StoreError> {
         let mut tables = self.call()?;
         let log = tables.log_number(epoch);
         let of_log = tables.positions.range((log, 0)..=(log, u32::MAX));
         let is_there = |newest: &CommentKey| {
             tables.comments.contains_key(&key(newest.stream_id, newest.comment_id))
         };
-        let complete = of_log.filter(|(_, (_, newest))| newest.as_ref().is_none_or(is_there));
+        let complete = of_log.filter(|((_, partition), (_, newest))| {
+            newest.as_ref().is_none_or(is_there) && known.get(partition).is_none_or(is_there)
+        });
         let next = complete.map(|((_, partition), (offset, _))| Position {
             partition: *partition,
             offset: *offset,

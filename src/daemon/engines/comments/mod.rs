@@ -26,6 +26,7 @@ pub mod retention;
 mod rows;
 pub mod sqlite;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -115,8 +116,14 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
     /// Stores a batch in one transaction, or the positions last.
     async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError>;
 
-    /// Returns how far the store has the log of this epoch.
-    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError>;
+    /// Returns how far the store has the log of this epoch. `known` are comments that the store had
+    /// before, at most one per partition of the log: a partition whose comment is gone has no
+    /// position, even if newer comments were stored since.
+    async fn positions(
+        &self,
+        epoch: Epoch,
+        known: &BTreeMap<u32, CommentKey>,
+    ) -> Result<StorePositions, StoreError>;
 
     /// Returns at most `limit` (1 to 1000) comments of a stream that come before `before` in the
     /// log, or the newest ones, newest first. An unknown `before` stands for the newest comment

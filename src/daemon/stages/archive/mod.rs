@@ -101,7 +101,7 @@ impl Archiver {
                 );
                 return Ok(());
             }
-            watch.stored(&batch.positions());
+            watch.written(batch.rows());
             self.append_dead_letters(&batch).await?;
             self.commit(&mut *consumer, &batch, &stop).await?;
         }

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::batch::Batch;
 use super::{ArchiveError, Archiver, RETRY};
-use crate::daemon::engines::comments::{ArchiveBatch, Archived, StorePositions};
+use crate::daemon::engines::comments::{ArchiveBatch, Archived, CommentKey, StorePositions};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{Position, Topic};
@@ -39,6 +39,11 @@ pub(super) struct StoreWatch {
     epoch: Epoch,
     /// By partition of this member, the offset after the last record that the store must have.
     expected: BTreeMap<u32, u64>,
+    /// By partition, the newest comment that was written.
+    newest: BTreeMap<u32, CommentKey>,
+    /// The same at the last comparison. While new comments are stored, these tell whether the store
+    /// still has the earlier ones.
+    compared: BTreeMap<u32, CommentKey>,
     due: Instant,
     rebuilt: Option<Instant>,
 }
@@ -54,7 +59,14 @@ struct Gap {
 
 impl StoreWatch {
     pub(super) fn new(epoch: Epoch) -> Self {
-        Self { epoch, expected: BTreeMap::new(), due: Instant::now(), rebuilt: None }
+        Self {
+            epoch,
+            expected: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            compared: BTreeMap::new(),
+            due: Instant::now(),
+            rebuilt: None,
+        }
     }
 
     /// Returns the epoch of the log that is compared.
@@ -71,6 +83,21 @@ impl StoreWatch {
         for position in positions {
             self.expected.insert(position.partition, position.offset);
         }
+    }
+
+    /// Records that the store has a batch.
+    pub(super) fn written(&mut self, rows: &ArchiveBatch) {
+        for Archived { next, newest, .. } in &rows.archived {
+            self.expected.insert(next.partition, next.offset);
+            if let Some(newest) = newest {
+                self.newest.insert(next.partition, *newest);
+            }
+        }
+    }
+
+    fn forget_newest(&mut self, partition: u32) {
+        self.newest.remove(&partition);
+        self.compared.remove(&partition);
     }
 
     /// Returns the partitions of which the store has less than it must have.
@@ -97,12 +124,13 @@ impl Archiver {
     ) -> Result<bool, ArchiveError> {
         for partition in &batch.revoked {
             watch.expected.remove(partition);
+            watch.forget_newest(*partition);
         }
         watch.stored(&batch.assigned);
         if batch.assigned.is_empty() && !watch.is_due() {
             return Ok(true);
         }
-        let Some(positions) = self.read_positions(watch.epoch, stop).await else {
+        let Some(positions) = self.read_positions(watch, stop).await else {
             return Ok(false);
         };
         watch.due = Instant::now() + INTERVAL;
@@ -110,11 +138,14 @@ impl Archiver {
             watch.rebuilt = None;
             self.problems.clear(ProblemCode::StoreRebuilt, SUBJECT);
         }
+        watch.compared = watch.newest.clone();
         let gaps = watch.gaps(&positions);
         if gaps.is_empty() {
             self.try_write(watch).await;
             return Ok(true);
         }
+        // The log may no longer have them.
+        gaps.iter().for_each(|gap| watch.forget_newest(gap.partition));
         let is_complete = self.rebuild(watch, gaps, positions.has_unplaced, stop).await?;
         watch.due = Instant::now() + INTERVAL;
         Ok(is_complete)
@@ -124,12 +155,12 @@ impl Archiver {
     /// store can be read.
     async fn read_positions(
         &self,
-        epoch: Epoch,
+        watch: &StoreWatch,
         stop: &CancellationToken,
     ) -> Option<StorePositions> {
         let mut backoff = RETRY.start();
         loop {
-            match self.store.positions(epoch).await {
+            match self.store.positions(watch.epoch, &watch.compared).await {
                 Ok(positions) => return Some(positions),
                 Err(error) => {
                     warn!(%error, "comment store does not say what it has; retrying");

@@ -309,6 +309,27 @@ async fn rows_lost_while_running_are_rebuilt_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rows_lost_while_comments_arrive_are_rebuilt() {
+    let test = setup();
+    let interval = test.archiver.config.archive_interval * 2;
+    test.start();
+    for number in 0..200 {
+        if number == 100 {
+            test.store.lose_everything();
+        }
+        // So often that each comparison finds a new position and its comment.
+        test.append([submitted(number)]).await;
+        tokio::time::sleep(interval.min(Duration::from_millis(200))).await;
+    }
+    has_comments(&test, 0..200).await;
+    let [(code, _)] = problems(&test).try_into().unwrap();
+    assert_eq!(code, "store_rebuilt");
+    let writes = test.store.writes();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(test.store.writes(), writes, "rebuilt once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_from_a_backup_gets_only_the_rest() {
     let test = setup();
     test.archive_and_stop(250).await;

@@ -1,5 +1,6 @@
 //! Tests with a store that counts its reads and answers when it is released.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -12,7 +13,8 @@ use super::*;
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::comments::{
-    ArchiveBatch, ArchivedComment, CommentStore, StorePositions, StoredComment, Tombstone,
+    ArchiveBatch, ArchivedComment, CommentKey, CommentStore, StorePositions, StoredComment,
+    Tombstone,
 };
 use crate::protocol::{Comment, Epoch, SequencedComment, UserId};
 
@@ -32,8 +34,12 @@ impl CommentStore for CountingStore {
         self.store.write(batch).await
     }
 
-    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
-        self.store.positions(epoch).await
+    async fn positions(
+        &self,
+        epoch: Epoch,
+        known: &BTreeMap<u32, CommentKey>,
+    ) -> Result<StorePositions, StoreError> {
+        self.store.positions(epoch, known).await
     }
 
     async fn page(

@@ -7,6 +7,7 @@ use moka::sync::Cache;
 use scylla::response::PagingState;
 
 use super::bucket::{bucket_end_ms, period_end_ms, period_of};
+use super::waves::Walk;
 use super::{Inner, corrupt, integer};
 use crate::daemon::engines::StoreError;
 use crate::protocol::StreamId;
@@ -40,6 +41,14 @@ impl Default for Listed {
 impl Listed {
     pub(super) fn has_slot(&self, slot: i32) -> bool {
         self.slots.contains_key(&slot)
+    }
+
+    /// Forgets all entries, which are then written again.
+    pub(super) fn forget(&self) {
+        self.buckets.invalidate_all();
+        self.periods.invalidate_all();
+        self.slots.invalidate_all();
+        self.order_parts.invalidate_all();
     }
 
     pub(super) fn add_slot(&self, slot: i32) {
@@ -147,9 +156,10 @@ pub(super) struct BucketWalk<'a> {
     found: VecDeque<i32>,
 }
 
-impl BucketWalk<'_> {
-    /// Returns the next `count` buckets; fewer only at the end.
-    pub(super) async fn next(&mut self, count: usize) -> Result<Vec<i32>, StoreError> {
+impl Walk for BucketWalk<'_> {
+    type Place = i32;
+
+    async fn next(&mut self, count: usize) -> Result<Vec<i32>, StoreError> {
         while self.found.len() < count {
             let more = match self.buckets {
                 Part::Unread(_) => self.read_buckets().await?,
@@ -162,7 +172,9 @@ impl BucketWalk<'_> {
         let count = count.min(self.found.len());
         Ok(self.found.drain(..count).collect())
     }
+}
 
+impl BucketWalk<'_> {
     /// Returns false if there is no other period.
     async fn enter_period(&mut self) -> Result<bool, StoreError> {
         self.period.pop_front();

@@ -48,6 +48,15 @@ impl Lifetime {
         }
     }
 
+    /// Returns the time before which the absence of a comment says nothing: the server's clock or
+    /// its rounding may have expired it a little early.
+    pub(super) fn oldest_certain_ms(self, now_ms: u64) -> u64 {
+        match self.oldest_shown_ms(now_ms) {
+            0 => 0,
+            oldest_ms => oldest_ms + SLACK_MS.min(self.retention_ms / 10).max(2_000),
+        }
+    }
+
     /// Returns the remaining seconds of a comment created at `created_ms`, rounded up; 0 means
     /// forever. `None` if it has expired.
     pub(super) fn of_comment_s(self, created_ms: u64, now_ms: u64) -> Option<i32> {

@@ -2,12 +2,13 @@
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use scylla::response::PagingState;
+use scylla::statement::prepared::PreparedStatement;
 
 use super::bucket::{bucket_of, is_storable, timeuuid};
 use super::page::{CommentRow, Row, comment_row};
 use super::{Inner, corrupt, integer, natural, unavailable};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::comments::StoredComment;
+use crate::daemon::engines::comments::{CommentKey, StoredComment};
 use crate::protocol::{CommentId, StreamId};
 
 /// Streams searched at the same time.
@@ -61,8 +62,17 @@ impl Inner {
         stream_id: StreamId,
         id: CommentId,
     ) -> Result<Option<CommentRow>, StoreError> {
+        self.read_row(&self.statements.comment, CommentKey { stream_id, comment_id: id }).await
+    }
+
+    /// Reads a comment by a statement that names it.
+    pub(super) async fn read_row(
+        &self,
+        statement: &PreparedStatement,
+        CommentKey { stream_id, comment_id: id }: CommentKey,
+    ) -> Result<Option<CommentRow>, StoreError> {
         let values = (integer(stream_id.0), bucket_of(id), timeuuid(id));
-        let found = self.session.execute_unpaged(&self.statements.comment, values).await;
+        let found = self.session.execute_unpaged(statement, values).await;
         let rows = found.map_err(unavailable)?.into_rows_result().map_err(corrupt)?;
         match rows.maybe_first_row::<Row>().map_err(corrupt)? {
             Some(row) => comment_row(row),

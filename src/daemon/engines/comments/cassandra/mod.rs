@@ -16,6 +16,9 @@
 //! - [`super::CommentStore::write`] is not one transaction per batch: if it fails, some rows may be
 //!   stored, and writing the batch again completes it. The positions are written last, each with
 //!   its offset as the time of the write: the clocks of the servers decide nothing.
+//! - Rows that this process has written may be lost, with the keyspace or by hand. When a position
+//!   shows that, everything that this process remembers as written is forgotten. A keyspace that is
+//!   gone is created again, as it is at start.
 //! - `store.retention` is a `TTL`. Pages omit older comments at once; comments written under a
 //!   longer retention stay on disk for that time.
 //!
@@ -26,7 +29,7 @@
 //! seconds.
 //!
 //! Bounds: [`write::IN_FLIGHT`] requests per write; one page of rows per bucket and at most
-//! [`page::LARGEST_WAVE`] buckets at a time per read; the memory of [`index`].
+//! [`waves::LARGEST_WAVE`] places at a time per read; the memory of [`index`].
 
 mod bucket;
 mod check;
@@ -43,13 +46,16 @@ mod statements;
 #[cfg(test)]
 mod tests;
 mod tombstones;
+mod waves;
 mod write;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use scylla::client::session::Session;
 use scylla::response::query_result::QueryRowsResult;
 use scylla::response::{PagingState, PagingStateResponse};
@@ -60,7 +66,7 @@ use self::index::Listed;
 use self::lifetime::Lifetime;
 use self::positions::KnownLogs;
 use self::statements::Statements;
-use super::{ArchiveBatch, CommentStore, StorePositions, StoredComment, Tombstone};
+use super::{ArchiveBatch, CommentKey, CommentStore, StorePositions, StoredComment, Tombstone};
 use crate::daemon::base::clock::{Clock as _, SystemClock};
 use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::StoreError;
@@ -76,10 +82,11 @@ struct Inner {
     session: Session,
     statements: Statements,
     lifetime: Lifetime,
+    config: CassandraConfig,
     listed: Listed,
     logs: KnownLogs,
     /// When comments without a place were last stored, if ever.
-    unplaced_until_ms: Option<u64>,
+    unplaced_until_ms: Mutex<Option<u64>>,
     about: String,
 }
 
@@ -107,7 +114,10 @@ impl CassandraComments {
         let about = connect::about(&session, config);
         let listed = Listed::default();
         let logs = KnownLogs::default();
-        let inner = Inner { session, statements, lifetime, listed, logs, unplaced_until_ms, about };
+        let unplaced_until_ms = Mutex::new(unplaced_until_ms);
+        let config = config.clone();
+        let inner =
+            Inner { session, statements, lifetime, config, listed, logs, unplaced_until_ms, about };
         Ok(Self { inner: Arc::new(inner) })
     }
 }
@@ -132,8 +142,12 @@ impl CommentStore for CassandraComments {
         self.inner.write(batch).await
     }
 
-    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
-        self.inner.positions(epoch).await
+    async fn positions(
+        &self,
+        epoch: Epoch,
+        known: &BTreeMap<u32, CommentKey>,
+    ) -> Result<StorePositions, StoreError> {
+        self.inner.positions(epoch, known).await
     }
 
     async fn page(

@@ -9,10 +9,9 @@ use scylla::response::PagingState;
 use scylla::value::CqlTimeuuid;
 
 use super::bucket::{bucket_of, comment_id, is_storable};
-use super::page::{
-    CommentRow, FEWEST_ROWS, LARGEST_WAVE, LONGEST_PAGE, Row, TimeRange, comment_row,
-};
+use super::page::{CommentRow, FEWEST_ROWS, LONGEST_PAGE, Row, TimeRange, comment_row};
 use super::place::Place;
+use super::waves::{Walk, read_in_waves};
 use super::{Inner, corrupt, integer, unavailable};
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, SequencedComment, StreamId};
@@ -68,7 +67,7 @@ impl Inner {
                 (self.page_by_place(Range { stream_id, end, oldest_ms }, limit).await?, None)
             }
         };
-        if let Some(until_ms) = self.unplaced_until_ms.filter(|_| shown.len() < limit) {
+        if let Some(until_ms) = self.unplaced_until_ms().filter(|_| shown.len() < limit) {
             let newest_ms = until_ms + ROLLING_UPGRADE_MS;
             let range = TimeRange { stream_id, before, newest_ms, oldest_ms, unplaced_only: true };
             shown.extend(self.page_by_time(range, limit - shown.len()).await?);
@@ -109,24 +108,8 @@ impl Inner {
         range: Range,
         limit: usize,
     ) -> Result<Vec<CommentRow>, StoreError> {
-        let mut walk = PartWalk::new(self, range);
-        let mut shown = Vec::new();
-        let mut wave = 1;
-        while shown.len() < limit {
-            let parts = walk.next(wave).await?;
-            if parts.is_empty() {
-                break;
-            }
-            let want = limit - shown.len();
-            let read = stream::iter(parts).map(|part| self.read_part(range, part, want));
-            let mut read = read.buffered(LARGEST_WAVE);
-            while let Some(comments) = read.try_next().await? {
-                shown.extend(comments);
-            }
-            wave = (wave * 2).min(LARGEST_WAVE);
-        }
-        shown.truncate(limit);
-        Ok(shown)
+        let walk = PartWalk::new(self, range);
+        read_in_waves(walk, limit, |part, want| self.read_part(range, part, want)).await
     }
 
     /// Returns the newest `want` visible comments of a part, newest first.
@@ -209,8 +192,11 @@ impl<'a> PartWalk<'a> {
     fn new(store: &'a Inner, range: Range) -> Self {
         Self { store, range, unread: Some(PagingState::start()), found: VecDeque::new() }
     }
+}
 
-    /// Returns the next `count` parts; fewer only at the end.
+impl Walk for PartWalk<'_> {
+    type Place = Part;
+
     async fn next(&mut self, count: usize) -> Result<Vec<Part>, StoreError> {
         while self.found.len() < count {
             let Some(from) = self.unread.take() else { break };

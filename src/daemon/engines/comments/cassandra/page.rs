@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use scylla::response::PagingState;
 use scylla::value::{CqlTimestamp, CqlTimeuuid};
 
 use super::bucket::{bucket_at, bucket_of, comment_id, first_at, last_of_tick};
 use super::place::Place;
+use super::waves::read_in_waves;
 use super::{Inner, corrupt, integer, natural};
 use crate::daemon::engines::StoreError;
 use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
@@ -16,9 +16,6 @@ use crate::protocol::{CommentId, SequencedComment, StreamId, UserId};
 pub(super) const LONGEST_PAGE: usize = 1000;
 /// Rows per request, including deleted and shadowed ones.
 pub(super) const FEWEST_ROWS: usize = 32;
-/// Buckets read at the same time: one at first, then twice as many each time. The first is enough
-/// for a busy stream; a quiet one has a comment or two per bucket.
-pub(super) const LARGEST_WAVE: usize = 16;
 
 /// A row of `comments`, in the order of the statements' columns. All but the id may be missing, if
 /// only the deletion of a comment has arrived.
@@ -92,24 +89,8 @@ impl Inner {
         limit: usize,
     ) -> Result<Vec<CommentRow>, StoreError> {
         let newest = range.before.map_or(i32::MAX, bucket_of).min(bucket_at(range.newest_ms));
-        let mut walk = self.walk_buckets(range.stream_id, newest, bucket_at(range.oldest_ms));
-        let mut shown = Vec::new();
-        let mut wave = 1;
-        while shown.len() < limit {
-            let buckets = walk.next(wave).await?;
-            if buckets.is_empty() {
-                break;
-            }
-            let want = limit - shown.len();
-            let read = stream::iter(buckets).map(|bucket| self.read_bucket(range, bucket, want));
-            let mut read = read.buffered(LARGEST_WAVE);
-            while let Some(comments) = read.try_next().await? {
-                shown.extend(comments);
-            }
-            wave = (wave * 2).min(LARGEST_WAVE);
-        }
-        shown.truncate(limit);
-        Ok(shown)
+        let walk = self.walk_buckets(range.stream_id, newest, bucket_at(range.oldest_ms));
+        read_in_waves(walk, limit, |bucket, want| self.read_bucket(range, bucket, want)).await
     }
 
     /// Returns the newest `want` visible comments of a bucket, newest first.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
+use scylla::errors::DbError;
 use scylla::value::CqlTimeuuid;
+use tracing::warn;
 
 use super::bucket::{comment_id, is_storable, timeuuid};
-use super::{Inner, corrupt, integer, natural, unavailable};
+use super::{Inner, corrupt, integer, natural, schema, unavailable};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::{Archived, CommentKey, StorePositions};
 use crate::daemon::engines::eventlog::Position;
@@ -19,9 +21,17 @@ type Row = (i32, i32, Option<i64>, Option<i64>, Option<CqlTimeuuid>);
 /// The last known state of both tables.
 #[derive(Debug, Default)]
 pub(super) struct KnownLogs {
-    numbers: Mutex<AHashMap<Epoch, i32>>,
+    numbers: Mutex<AHashMap<Epoch, LogNumber>>,
     /// The rewinds of each partition of a log.
     rewinds: Mutex<AHashMap<(Epoch, u32), i32>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LogNumber {
+    number: i32,
+    /// Whether the store is known to have it. Otherwise rows with this number may be there, and it
+    /// is taken again if no other log has it.
+    is_stored: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,16 +45,18 @@ impl Inner {
     /// Returns the number of a log. A new log gets the next one.
     pub(super) async fn log_number(&self, epoch: Epoch) -> Result<i32, StoreError> {
         let known = self.logs.numbers.lock().get(&epoch).copied();
-        if let Some(number) = known {
+        if let Some(LogNumber { number, is_stored: true }) = known {
             return Ok(number);
         }
         loop {
             let numbers = self.log_numbers().await?;
-            if let Some(number) = numbers.get(&epoch) {
-                self.logs.numbers.lock().insert(epoch, *number);
-                return Ok(*number);
+            if let Some(&number) = numbers.get(&epoch) {
+                self.logs.numbers.lock().insert(epoch, LogNumber { number, is_stored: true });
+                return Ok(number);
             }
             let next = numbers.values().max().map_or(1, |highest| highest + 1);
+            // Not below the numbers of later logs, which come first on pages.
+            let next = known.map_or(next, |known| next.max(known.number));
             let inserted = self
                 .session
                 .execute_unpaged(&self.statements.insert_log, (i64::from(epoch.0), next))
@@ -65,23 +77,85 @@ impl Inner {
         Ok(numbers)
     }
 
-    pub(super) async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
-        let oldest_ms = self.lifetime.oldest_shown_ms(self.now_ms());
+    /// Creates the keyspace again if it is gone.
+    pub(super) async fn positions(
+        &self,
+        epoch: Epoch,
+        known: &BTreeMap<u32, CommentKey>,
+    ) -> Result<StorePositions, StoreError> {
+        match self.read_positions(epoch, known).await {
+            Err(error) => {
+                self.create_again(error).await?;
+                self.read_positions(epoch, known).await
+            }
+            read => read,
+        }
+    }
+
+    /// Creates the tables again if they are gone. Otherwise returns the error that a request had.
+    pub(super) async fn create_again(&self, error: StoreError) -> Result<(), StoreError> {
+        let Self { session, config, lifetime, .. } = self;
+        // A server that is away needs no further question.
+        if !error.to_string().contains(&DbError::Invalid.to_string()) {
+            return Err(error);
+        }
+        match schema::has_versions_table(session, &config.keyspace).await {
+            Ok(false) => {}
+            Ok(true) | Err(_) => return Err(error),
+        }
+        let keyspace = &config.keyspace;
+        warn!(keyspace, "the tables of the comment store are gone; creating them again");
+        schema::bring_up_to_date(session, config, *lifetime).await?;
+        self.forget_written().await
+    }
+
+    async fn read_positions(
+        &self,
+        epoch: Epoch,
+        known: &BTreeMap<u32, CommentKey>,
+    ) -> Result<StorePositions, StoreError> {
+        let latest = self.latest(epoch).await?;
         let mut next = Vec::new();
-        for (partition, latest) in self.latest(epoch).await? {
+        let mut is_complete = known.keys().all(|partition| latest.contains_key(partition));
+        for (partition, latest) in latest {
             self.logs.rewinds.lock().insert((epoch, partition), latest.rewinds);
             let Some(offset) = latest.next else { continue };
-            let is_there = match latest.newest {
-                Some(CommentKey { stream_id, comment_id }) if comment_id.unix_ms() >= oldest_ms => {
-                    self.row(stream_id, comment_id).await?.is_some()
-                }
-                _ => true,
-            };
+            let is_there =
+                self.has(latest.newest).await? && self.has(known.get(&partition).copied()).await?;
             if is_there {
                 next.push(Position { partition, offset });
             }
+            is_complete &= is_there;
         }
-        Ok(StorePositions { next, has_unplaced: self.unplaced_until_ms.is_some() })
+        if !is_complete {
+            self.forget_written().await?;
+        }
+        Ok(StorePositions { next, has_unplaced: self.unplaced_until_ms().is_some() })
+    }
+
+    /// Whether a comment that was written is there, or may have expired.
+    async fn has(&self, written: Option<CommentKey>) -> Result<bool, StoreError> {
+        let oldest_ms = self.lifetime.oldest_certain_ms(self.now_ms());
+        let is_certain =
+            |key: &CommentKey| is_storable(key.comment_id) && key.comment_id.unix_ms() >= oldest_ms;
+        let Some(key) = written.filter(is_certain) else { return Ok(true) };
+        Ok(self.read_row(&self.statements.written_comment, key).await?.is_some())
+    }
+
+    /// Forgets what this process has written: the store has lost rows, and maybe all of them.
+    async fn forget_written(&self) -> Result<(), StoreError> {
+        self.listed.forget();
+        for known in self.logs.numbers.lock().values_mut() {
+            known.is_stored = false;
+        }
+        let unplaced = schema::unplaced_until_ms(&self.session, &self.config.keyspace).await?;
+        *self.unplaced_until_ms.lock() = unplaced;
+        Ok(())
+    }
+
+    /// Returns when comments without a place were last stored, if ever.
+    pub(super) fn unplaced_until_ms(&self) -> Option<u64> {
+        *self.unplaced_until_ms.lock()
     }
 
     async fn latest(&self, epoch: Epoch) -> Result<BTreeMap<u32, Latest>, StoreError> {

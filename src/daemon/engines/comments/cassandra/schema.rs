@@ -179,7 +179,10 @@ fn newer(keyspace: &str, found: i32) -> StoreError {
     ))
 }
 
-async fn has_versions_table(session: &Session, keyspace: &str) -> Result<bool, StoreError> {
+pub(super) async fn has_versions_table(
+    session: &Session,
+    keyspace: &str,
+) -> Result<bool, StoreError> {
     let mut query = Statement::new(
         "SELECT table_name FROM system_schema.tables
          WHERE keyspace_name = ? AND table_name = 'schema_versions'",

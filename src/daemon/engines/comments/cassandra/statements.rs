@@ -32,6 +32,7 @@ pub(super) struct Statements {
     pub(super) bucket_streams: PreparedStatement,
     pub(super) page: PreparedStatement,
     pub(super) comment: PreparedStatement,
+    pub(super) written_comment: PreparedStatement,
     pub(super) slots: PreparedStatement,
     pub(super) tombstones: PreparedStatement,
     pub(super) first_deletions: PreparedStatement,
@@ -119,6 +120,7 @@ impl Statements {
             // A position that is read too low is taken for a loss.
             logs: prepare(LOGS, LocalQuorum).await?,
             positions: prepare(POSITIONS, LocalQuorum).await?,
+            written_comment: prepare(COMMENT, LocalQuorum).await?,
             order: prepare(ORDER, LocalOne).await?,
             order_parts: prepare(ORDER_PARTS, LocalOne).await?,
             comments: prepare(COMMENTS, LocalOne).await?,

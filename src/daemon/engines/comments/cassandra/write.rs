@@ -63,9 +63,20 @@ impl<K: Hash + Eq, T> Batches<K, T> {
 }
 
 impl Inner {
+    /// Creates the keyspace again if it is gone.
+    pub(super) async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
+        match self.write_rows(batch).await {
+            Err(error) => {
+                self.create_again(error).await?;
+                self.write_rows(batch).await
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Writes deletions first, so that no comment of the batch is visible before it is hidden, and
     /// positions last.
-    pub(super) async fn write(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
+    async fn write_rows(&self, batch: &ArchiveBatch) -> Result<(), StoreError> {
         let now_ms = self.now_ms();
         if !batch.tombstones.is_empty() {
             self.write_tombstones(&batch.tombstones, now_ms).await?;

@@ -22,7 +22,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use self::day::Day;
 use self::partitions::Partitions;
 use super::retention::{Retention, Upkeep};
-use super::{ArchiveBatch, CommentStore, StorePositions, StoredComment, Tombstone};
+use super::{ArchiveBatch, CommentKey, CommentStore, StorePositions, StoredComment, Tombstone};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
@@ -110,10 +110,19 @@ impl Tables {
         .await
     }
 
-    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
+    async fn positions(
+        &self,
+        epoch: Epoch,
+        known: &BTreeMap<u32, CommentKey>,
+    ) -> Result<StorePositions, StoreError> {
         let horizon_key = self.first_kept().map(|day| day.first_key().to_vec()).unwrap_or_default();
-        statement!(self.pool, |connection| positions::positions(connection, epoch, &horizon_key))
-            .await
+        statement!(self.pool, |connection| positions::positions(
+            connection,
+            epoch,
+            known,
+            &horizon_key
+        ))
+        .await
     }
 }
 
@@ -126,8 +135,12 @@ impl CommentStore for PostgresComments {
         written.inspect_err(|_| self.tables.partitions.forget())
     }
 
-    async fn positions(&self, epoch: Epoch) -> Result<StorePositions, StoreError> {
-        self.tables.pool.bounded(self.tables.positions(epoch)).await
+    async fn positions(
+        &self,
+        epoch: Epoch,
+        known: &BTreeMap<u32, CommentKey>,
+    ) -> Result<StorePositions, StoreError> {
+        self.tables.pool.bounded(self.tables.positions(epoch, known)).await
     }
 
     async fn page(

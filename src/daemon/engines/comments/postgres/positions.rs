@@ -1,10 +1,13 @@
 //! The numbers of logs, and how far the store has each of them.
 
+use std::collections::BTreeMap;
+
 use sqlx::postgres::PgConnection;
 
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
-use crate::daemon::engines::comments::{Archived, StorePositions, rows};
+use crate::daemon::engines::comments::{Archived, CommentKey, StorePositions, rows};
+use crate::daemon::engines::eventlog::Position;
 use crate::protocol::Epoch;
 
 const LOG: &str = "SELECT log FROM logs WHERE epoch = $1";
@@ -26,6 +29,9 @@ const POSITIONS: &str = "SELECT log_partition, next_offset FROM archive_position
         WHERE c.stream_id = p.stream_id AND c.sort_key = p.sort_key))";
 
 const UNPLACED: &str = "SELECT EXISTS (SELECT FROM logs WHERE log = 0) AS found";
+
+const IS_THERE: &str =
+    "SELECT EXISTS (SELECT FROM comments WHERE stream_id = $1 AND sort_key = $2) AS found";
 
 /// Returns the number of a log. A new log gets the next one.
 pub(super) async fn log_number(
@@ -66,6 +72,7 @@ pub(super) async fn put(
 pub(super) async fn positions(
     connection: &mut PgConnection,
     epoch: Epoch,
+    known: &BTreeMap<u32, CommentKey>,
     horizon_key: &[u8],
 ) -> Result<StorePositions, StoreError> {
     let rows = sqlx::query(POSITIONS)
@@ -73,9 +80,21 @@ pub(super) async fn positions(
         .bind(horizon_key)
         .fetch_all(&mut *connection)
         .await?;
-    let unplaced = sqlx::query(UNPLACED).fetch_one(connection).await?;
-    Ok(StorePositions {
-        next: rows.iter().map(rows::position).collect::<Result<_, _>>()?,
-        has_unplaced: unplaced.flag("found")?,
-    })
+    let unplaced = sqlx::query(UNPLACED).fetch_one(&mut *connection).await?;
+    let mut next: Vec<Position> = rows.iter().map(rows::position).collect::<Result<_, _>>()?;
+    for (partition, CommentKey { stream_id, comment_id }) in known {
+        let sort_key = comment_id.sort_key();
+        if sort_key.as_slice() < horizon_key {
+            continue;
+        }
+        let found = sqlx::query(IS_THERE)
+            .bind(integer(stream_id.0))
+            .bind(sort_key.to_vec())
+            .fetch_one(&mut *connection)
+            .await?;
+        if !found.flag("found")? {
+            next.retain(|position| position.partition != *partition);
+        }
+    }
+    Ok(StorePositions { next, has_unplaced: unplaced.flag("found")? })
 }

@@ -1,11 +1,14 @@
 //! The numbers of logs, and how far the store has each of them.
 
+use std::collections::BTreeMap;
+
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
-use crate::daemon::engines::comments::{Archived, StorePositions, rows};
+use crate::daemon::engines::comments::{Archived, CommentKey, StorePositions, rows};
+use crate::daemon::engines::eventlog::Position;
 use crate::protocol::Epoch;
 
 const PUT: &str = "INSERT INTO archive_positions
@@ -19,6 +22,9 @@ const POSITIONS: &str = "SELECT log_partition, next_offset FROM archive_position
     WHERE log = (SELECT log FROM logs WHERE epoch = ?1)
       AND (p.sort_key IS NULL OR p.sort_key < ?2 OR EXISTS (SELECT 1 FROM comments AS c
         WHERE c.stream_id = p.stream_id AND c.sort_key = p.sort_key))";
+
+const IS_THERE: &str =
+    "SELECT EXISTS (SELECT 1 FROM comments WHERE stream_id = ?1 AND sort_key = ?2) AS found";
 
 /// Returns the number of a log. A new log gets the next one.
 pub(super) async fn log_number(
@@ -65,6 +71,7 @@ pub(super) async fn put(
 pub(super) async fn positions(
     readers: &SqlitePool,
     epoch: Epoch,
+    known: &BTreeMap<u32, CommentKey>,
     horizon_key: &[u8],
 ) -> Result<StorePositions, StoreError> {
     let rows = sqlx::query(POSITIONS)
@@ -73,8 +80,20 @@ pub(super) async fn positions(
         .fetch_all(readers)
         .await?;
     let unplaced = sqlx::query("SELECT 1 FROM logs WHERE log = 0").fetch_optional(readers).await?;
-    Ok(StorePositions {
-        next: rows.iter().map(rows::position).collect::<Result<_, _>>()?,
-        has_unplaced: unplaced.is_some(),
-    })
+    let mut next: Vec<Position> = rows.iter().map(rows::position).collect::<Result<_, _>>()?;
+    for (partition, CommentKey { stream_id, comment_id }) in known {
+        let sort_key = comment_id.sort_key();
+        if sort_key.as_slice() < horizon_key {
+            continue;
+        }
+        let found = sqlx::query(IS_THERE)
+            .bind(integer(stream_id.0))
+            .bind(sort_key.to_vec())
+            .fetch_one(readers)
+            .await?;
+        if !found.flag("found")? {
+            next.retain(|position| position.partition != *partition);
+        }
+    }
+    Ok(StorePositions { next, has_unplaced: unplaced.is_some() })
 }

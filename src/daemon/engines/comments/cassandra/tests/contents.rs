@@ -7,6 +7,7 @@ use proptest::test_runner::TestRunner;
 
 use super::open;
 use crate::daemon::engines::comments::cassandra::bucket::bucket_of;
+use crate::daemon::engines::comments::cassandra::waves::Walk as _;
 use crate::daemon::engines::comments::conformance::{WriteRows as _, comment, shown, tombstone};
 use crate::daemon::engines::comments::{
     ArchivedComment, CommentStore as _, StoredComment, Tombstone, cassandra::CassandraComments,

@@ -1,6 +1,7 @@
 //! The engine on a real server. Each test has a keyspace of its own, which is dropped at its end.
 
 mod contents;
+mod lost;
 mod outage;
 mod proxy;
 mod retention;

@@ -1,5 +1,6 @@
 //! The server away, and back.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Keyspace;
@@ -33,7 +34,7 @@ async fn assert_everything_unavailable(store: &CassandraComments) {
     assert_unavailable(store.page(STREAM, None, 10)).await;
     assert_unavailable(store.get(comment_id(1))).await;
     assert_unavailable(store.tombstones_since(0, 10)).await;
-    assert_unavailable(store.positions(EPOCH)).await;
+    assert_unavailable(store.positions(EPOCH, &BTreeMap::new())).await;
     assert_unavailable(store.ping()).await;
 }
 

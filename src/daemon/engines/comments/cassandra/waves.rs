@@ -1,0 +1,50 @@
+//! Pages from many places: read at the same time, one place at first, then twice as many each time.
+//! The first is enough for a busy stream; a quiet one has a comment or two per place.
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::page::CommentRow;
+use crate::daemon::engines::StoreError;
+
+/// Places read at the same time, at most.
+pub(super) const LARGEST_WAVE: usize = 16;
+
+/// A walk over the places in which a stream has comments, newest first.
+pub(super) trait Walk: Send {
+    type Place: Send;
+
+    /// Returns the next `count` places; fewer only at the end.
+    fn next(
+        &mut self,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<Self::Place>, StoreError>> + Send;
+}
+
+/// Returns the newest `limit` comments of the places. `read` returns those of one place, newest
+/// first, of which the given number is enough.
+pub(super) async fn read_in_waves<W, F>(
+    mut walk: W,
+    limit: usize,
+    read: impl Fn(W::Place, usize) -> F,
+) -> Result<Vec<CommentRow>, StoreError>
+where
+    W: Walk,
+    F: Future<Output = Result<Vec<CommentRow>, StoreError>>,
+{
+    let mut shown = Vec::new();
+    let mut wave = 1;
+    while shown.len() < limit {
+        let places = walk.next(wave).await?;
+        if places.is_empty() {
+            break;
+        }
+        let want = limit - shown.len();
+        let mut reads = stream::iter(places).map(|place| read(place, want)).buffered(LARGEST_WAVE);
+        while let Some(comments) = reads.try_next().await? {
+            shown.extend(comments);
+        }
+        wave = (wave * 2).min(LARGEST_WAVE);
+    }
+    shown.truncate(limit);
+    Ok(shown)
+}
