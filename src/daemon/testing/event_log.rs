@@ -43,6 +43,8 @@ struct State {
     append_failure: Option<LogError>,
     commit_failure: Option<LogError>,
     bounds_delay: Duration,
+    /// Appends are stored and never answered.
+    silent: bool,
     closed: bool,
 }
 
@@ -83,6 +85,11 @@ impl InMemoryLog {
     /// Makes the log take so long to answer where a partition ends.
     pub(crate) fn delay_bounds(&self, delay: Duration) {
         self.lock().bounds_delay = delay;
+    }
+
+    /// From now on appends are stored and never answered.
+    pub(crate) fn fall_silent(&self) {
+        self.lock().silent = true;
     }
 
     /// Makes appends and commits fail, or succeed again.
@@ -207,7 +214,11 @@ impl EventLog for InMemoryLog {
         topic: Topic,
         batch: Vec<NewRecord>,
     ) -> BoxFuture<'static, Result<Vec<Position>, LogError>> {
-        Box::pin(std::future::ready(self.append_now(topic, batch)))
+        let appended = self.append_now(topic, batch);
+        if self.lock().silent {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(std::future::ready(appended))
     }
 
     async fn consume(

@@ -23,6 +23,9 @@ use crate::protocol::{NodeId, StreamId};
 /// Short, because the bus fails at once while it knows that it is down.
 const FALLBACK_PERIOD: Duration = Duration::from_secs(1);
 
+/// The messages of one stream say little about those of another, which may use another server.
+const SILENT_FALLBACK: Duration = FALLBACK_PERIOD.saturating_mul(10);
+
 /// Publishes on the bus, and on the direct path when the bus fails. Listens to both.
 #[derive(Debug)]
 pub struct FallbackBus {
@@ -63,30 +66,34 @@ impl FallbackBus {
     /// Records that the bus accepted messages of the stream.
     fn end_fallback(&self, stream_id: StreamId) {
         self.fallbacks.lock().remove(&stream_id);
-        self.record_success();
+        self.record_success(SILENT_FALLBACK);
     }
 
-    /// Closes the publishing half once no stream uses the direct path.
-    fn record_success(&self) {
+    /// Closes the publishing half once no stream uses the direct path. A stream that has been silent
+    /// for some time since its fallback ended says nothing about the bus.
+    fn record_success(&self, silent_for: Duration) {
         let mut fallbacks = self.fallbacks.lock();
-        // A stream that fell silent during its fallback says nothing about the bus.
         let now = Instant::now();
-        fallbacks.retain(|_, until| now < *until + FALLBACK_PERIOD * 10);
+        fallbacks.retain(|_, until| now < *until + silent_for);
         if fallbacks.is_empty() {
             self.publishing.succeeded();
         }
     }
 
-    /// Sends messages that the bus accepted to the nodes that do not receive them there. If it
-    /// fails, those nodes read the log.
-    async fn publish_to_cut_off(&self, stream_id: StreamId, messages: Vec<BusMessage>) {
+    /// Sends messages that the bus accepted to the nodes that do not receive them there. The log is
+    /// not waited for, so that one node's outage delays no other node. If it fails, those nodes read
+    /// the log.
+    fn publish_to_cut_off(&self, stream_id: StreamId, messages: Vec<BusMessage>) {
         let nodes = self.direct.cut_off();
         if nodes.is_empty() {
             return;
         }
-        if let Err(error) = self.direct.publish_to(&nodes, stream_id, messages).await {
-            debug!(%stream_id, %error, "messages not sent to nodes that are cut off from the bus");
-        }
+        let published = self.direct.publish_to(&nodes, stream_id, messages);
+        tokio::spawn(async move {
+            if let Err(error) = published.await {
+                debug!(%stream_id, %error, "messages not sent to nodes cut off from the bus");
+            }
+        });
     }
 }
 
@@ -104,7 +111,7 @@ impl FanoutBus for FallbackBus {
             match self.bus.publish(stream_id, messages.clone()).await {
                 Ok(()) => {
                     self.end_fallback(stream_id);
-                    self.publish_to_cut_off(stream_id, messages).await;
+                    self.publish_to_cut_off(stream_id, messages);
                     return Ok(());
                 }
                 Err(BusError::Closed) => return Err(BusError::Closed),
@@ -118,7 +125,8 @@ impl FanoutBus for FallbackBus {
     async fn probe(&self) -> Result<(), BusError> {
         let probed = self.bus.probe().await;
         match &probed {
-            Ok(()) => self.record_success(),
+            // A probe asks all servers. A stream that still fails has tried again meanwhile.
+            Ok(()) => self.record_success(FALLBACK_PERIOD),
             Err(error) => self.publishing.failed(error),
         }
         probed

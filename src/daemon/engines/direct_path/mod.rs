@@ -24,6 +24,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ahash::AHashMap;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
@@ -206,16 +208,16 @@ impl DirectPath {
         cut_off.keys().cloned().collect()
     }
 
-    /// Publishes to the listeners of some nodes.
-    async fn publish_to(
+    /// Publishes to the listeners of some nodes. Their order is that of the calls.
+    fn publish_to(
         &self,
         nodes: &[NodeId],
         stream_id: StreamId,
         messages: Vec<BusMessage>,
-    ) -> Result<(), LogError> {
+    ) -> BoxFuture<'static, Result<(), LogError>> {
         let envelope = |message| Envelope::FanoutTo { nodes: nodes.to_vec(), stream_id, message };
         let envelopes: Vec<_> = messages.into_iter().map(envelope).collect();
-        self.append(stream_id.0, &envelopes).await
+        self.append(stream_id.0, &envelopes)
     }
 
     /// Tells the publishers that this node is cut off from the bus.
@@ -241,12 +243,13 @@ impl DirectPath {
         outcome.unwrap_or_else(|_| Err(unreachable()))
     }
 
-    async fn append(&self, key: u64, envelopes: &[Envelope]) -> Result<(), LogError> {
+    /// Like [`crate::daemon::engines::eventlog::EventLog::append`]: the call decides the order.
+    fn append(&self, key: u64, envelopes: &[Envelope]) -> BoxFuture<'static, Result<(), LogError>> {
         let timestamp_ms = self.clock.now_ms();
         let record =
             |envelope: &Envelope| NewRecord { key, timestamp_ms, payload: envelope.encode() };
         let records = envelopes.iter().map(record).collect();
-        self.log.append(Topic::WsMessages, records).await.map(drop)
+        self.log.append(Topic::WsMessages, records).map_ok(drop).boxed()
     }
 }
 

@@ -1,9 +1,9 @@
 use super::*;
 use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::supervise::breaker::Breaker;
-use crate::daemon::engines::bus::conformance::number;
+use crate::daemon::engines::bus::conformance::{self, BusUnderTest, number};
 use crate::daemon::engines::bus::in_process::InProcessBus;
-use crate::daemon::engines::bus::{BusEvent, BusListener, FanoutBus as _, conformance};
+use crate::daemon::engines::bus::{BusEvent, BusListener, FanoutBus as _};
 use crate::daemon::engines::eventlog::EventLog as _;
 use crate::daemon::engines::registry::ConnectionRegistry as _;
 use crate::daemon::engines::registry::conformance::RecordingHandler;
@@ -69,16 +69,19 @@ async fn messages_use_the_log_while_the_bus_is_down() {
 
 const AFTER_FALLBACK: Duration = Duration::from_secs(2);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fallback_bus_keeps_the_contract_of_the_bus() {
-    conformance::suite(64, async || {
+mod fallback_bus {
+    use super::*;
+
+    async fn open() -> (BusUnderTest, ()) {
         let clock = Arc::new(TokioClock::starting_at(Duration::from_secs(1)));
         let log = Arc::new(InMemoryLog::new());
         let direct = DirectPath::new(NodeId::new("n"), log, clock);
         let breaker = Arc::new(Breaker::new("fan-out bus"));
-        Arc::new(FallbackBus::new(Arc::new(InProcessBus::new(64)), direct, &breaker)) as _
-    })
-    .await;
+        let bus = FallbackBus::new(Arc::new(InProcessBus::new(64)), direct, &breaker);
+        (BusUnderTest { bus: Arc::new(bus), capacity: 64 }, ())
+    }
+
+    conformance::bus_suite!(open());
 }
 
 /// Creates the registry of `node`, which reaches no other node.
@@ -163,6 +166,43 @@ async fn a_node_cut_off_from_the_bus_is_served_at_once() {
     at_coordinator.publish(STREAM, vec![number(2)]).await.unwrap();
     let after = log.bounds(Topic::WsMessages, 0).await.unwrap().end;
     assert_eq!(after, before, "the detour ends with the outage");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_log_delays_only_the_nodes_that_need_it() {
+    let log = InMemoryLog::new();
+    log.fall_silent();
+    let (direct, _stop) = path(&log, "coordinator").await;
+    let bus = Arc::<TestBus>::default();
+    let breaker = Arc::new(Breaker::new("fan-out bus"));
+    let fallback = FallbackBus::new(bus.clone(), direct.clone(), &breaker);
+    direct.cut_off.lock().insert(NodeId::new("edge"), Instant::now());
+    for n in 0..3 {
+        let published = fallback.publish(STREAM, vec![number(n)]);
+        timeout(Duration::from_secs(1), published).await.expect("at once").unwrap();
+    }
+    assert_eq!(log.appends(Topic::WsMessages), [1; 3], "sent, in the order of the calls");
+    bus.set_down(true);
+    let published = timeout(Duration::from_secs(1), fallback.publish(STREAM, vec![number(4)]));
+    assert!(published.await.is_err(), "only the log has it, so its answer decides");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_does_not_keep_the_breaker_open() {
+    let log = InMemoryLog::new();
+    let bus = Arc::<TestBus>::default();
+    let breaker = Arc::new(Breaker::new("fan-out bus"));
+    let (direct, _stop) = path(&log, "coordinator").await;
+    let fallback = FallbackBus::new(bus.clone(), direct, &breaker);
+    bus.set_down(true);
+    fallback.publish(STREAM, vec![number(1)]).await.unwrap();
+    assert_eq!(breaker.state(), BreakerState::Open);
+    bus.set_down(false);
+    fallback.probe().await.unwrap();
+    assert_eq!(breaker.state(), BreakerState::Open, "the stream may be about to try again");
+    tokio::time::advance(AFTER_FALLBACK).await;
+    fallback.probe().await.unwrap();
+    assert_eq!(breaker.state(), BreakerState::Closed, "all servers accept messages");
 }
 
 #[tokio::test(start_paused = true)]
