@@ -36,6 +36,7 @@ const SCRIPTED_COMMANDS: &[(&str, &str, &[&str])] = &[
     ("INCR", "string", &[]),
     ("EXISTS", "string", &[]),
     ("PEXPIRE", "string", &["60000"]),
+    ("PTTL", "string", &[]),
     ("HSET", "hash", &["field", "1"]),
     ("HGET", "hash", &["field"]),
     ("HMGET", "hash", &["field"]),

@@ -3,9 +3,11 @@
 //! `SET NX GET`; a batch is one pipeline per Redis node.
 //!
 //! A Redis node that does not answer within [`TIMEOUT`] is not called for [`PAUSE`]. Meanwhile each
-//! node uses its own ids. A server that was started empty, or flushed, has lost all reservations:
-//! the key `refs` says since when it knows them, by its remaining lifetime. Until a Redis node has
-//! known and answered for [`MAX_APART`], its reservations are not certain.
+//! node uses its own ids. A server that was flushed has lost all reservations: the key `refs` says
+//! since when it knows them, by its remaining lifetime. A server that was restarted, maybe with a
+//! snapshot, or that evicts keys, has lost some: it says so itself, and is asked once per
+//! [`MEMORY_INTERVAL`]. Until a Redis node has known and answered for [`MAX_APART`], its
+//! reservations are not certain.
 
 use std::time::Duration;
 
@@ -29,20 +31,81 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// moment, which costs some reads of the log.
 const DATED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How often a server is asked whether it was restarted or has evicted keys.
+const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The distributed engine.
 #[derive(Debug)]
 pub struct RedisReservations {
     nodes: RedisNodes,
     lifetime: Duration,
-    /// Per Redis node, its last failure.
-    failed_at: Mutex<Vec<Option<Instant>>>,
+    max_apart: Duration,
+    /// Per Redis node.
+    known: Mutex<Vec<KnownServer>>,
+}
+
+/// What this process knows about a Redis node.
+#[derive(Debug, Clone, Default)]
+struct KnownServer {
+    /// Its last failure.
+    failed_at: Option<Instant>,
+    /// Before this time it may have forgotten reservations that matter.
+    certain_from: Option<Instant>,
+    memory: Option<(ServerMemory, Instant)>,
+}
+
+/// What a server says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ServerMemory {
+    run_id: String,
+    uptime: Duration,
+    evicted_keys: u64,
+}
+
+impl ServerMemory {
+    fn read(info: &str) -> Option<Self> {
+        let value = |name: &str| {
+            let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+            lines.find_map(|(key, value)| (key == name).then(|| value.trim()))
+        };
+        Some(Self {
+            run_id: value("run_id")?.to_owned(),
+            uptime: Duration::from_secs(value("uptime_in_seconds")?.parse().ok()?),
+            evicted_keys: value("evicted_keys")?.parse().ok()?,
+        })
+    }
+}
+
+impl KnownServer {
+    fn not_certain_for(&mut self, time: Duration) {
+        let from = Instant::now() + time;
+        self.certain_from = Some(self.certain_from.map_or(from, |known| known.max(from)));
+    }
+
+    /// Takes note of what the server says; `None` if it does not.
+    fn learn(&mut self, memory: Option<ServerMemory>, max_apart: Duration) {
+        let Some(memory) = memory else { return self.not_certain_for(max_apart) };
+        let before = self.memory.as_ref().map(|(memory, _)| memory);
+        let evicted_before = before
+            .filter(|before| before.run_id == memory.run_id)
+            .map_or(0, |before| before.evicted_keys);
+        if memory.evicted_keys > evicted_before {
+            self.not_certain_for(max_apart);
+        }
+        self.not_certain_for(max_apart.saturating_sub(memory.uptime));
+        self.memory = Some((memory, Instant::now()));
+    }
+
+    fn is_certain(&self) -> bool {
+        self.certain_from.is_some_and(|from| Instant::now() >= from)
+    }
 }
 
 impl RedisReservations {
     /// Does not connect. `lifetime` is at least a millisecond.
     pub fn new(nodes: RedisNodes, lifetime: Duration) -> Self {
-        let failed_at = Mutex::new(vec![None; nodes.count()]);
-        Self { nodes, lifetime, failed_at }
+        let known = Mutex::new(vec![KnownServer::default(); nodes.count()]);
+        Self { nodes, lifetime, max_apart: MAX_APART, known }
     }
 
     fn node_of(&self, proposal: &Proposal) -> usize {
@@ -56,7 +119,7 @@ impl RedisReservations {
         node: usize,
         proposals: Vec<(usize, &Proposal)>,
     ) -> Vec<(usize, Reserved)> {
-        if proposals.is_empty() || self.failed_within(node, PAUSE) {
+        if proposals.is_empty() || self.is_paused(node) {
             return Vec::new();
         }
         let mut pipeline = Pipeline::with_capacity(proposals.len() + 2);
@@ -72,11 +135,12 @@ impl RedisReservations {
         }
         let mut connection = self.nodes.connection(node);
         let reserving = pipeline.query_async::<Vec<Value>>(&mut connection);
-        let answered = timeout(TIMEOUT, reserving).await;
+        let both = async { tokio::join!(reserving, self.ask_memory(node)).0 };
+        let answered = timeout(TIMEOUT, both).await;
         let read = answered.map(|answer| answer.and_then(|values| Answer::read(&values)));
         let reason = match read {
             Ok(Ok(Answer { dated_since, held })) => {
-                let certain = dated_since >= MAX_APART && !self.failed_within(node, MAX_APART);
+                let certain = dated_since >= self.max_apart && self.known.lock()[node].is_certain();
                 let known = |id: Option<Vec<u8>>| Uuid::from_slice(&id?).ok().map(CommentId);
                 let reserved = |((index, proposal), id): ((usize, &Proposal), _)| match known(id) {
                     Some(comment_id) => (index, Reserved { comment_id, certain: true }),
@@ -91,12 +155,29 @@ impl RedisReservations {
             address = self.nodes.address(node),
             reason, "refs not reserved; the log is read for comments sent before"
         );
-        self.failed_at.lock()[node] = Some(Instant::now());
+        let mut known = self.known.lock();
+        let known = &mut known[node];
+        known.failed_at = Some(Instant::now());
+        known.not_certain_for(self.max_apart);
         Vec::new()
     }
 
-    fn failed_within(&self, node: usize, time: Duration) -> bool {
-        self.failed_at.lock()[node].is_some_and(|at| at.elapsed() < time)
+    /// Asks a server whether it may have forgotten something, if it was not asked lately.
+    async fn ask_memory(&self, node: usize) {
+        let asked_at = self.known.lock()[node].memory.as_ref().map(|(_, asked_at)| *asked_at);
+        if asked_at.is_some_and(|at| at.elapsed() < MEMORY_INTERVAL) {
+            return;
+        }
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("INFO").arg("server").cmd("INFO").arg("stats");
+        let mut connection = self.nodes.connection(node);
+        let said = pipeline.query_async::<Vec<String>>(&mut connection).await;
+        let memory = said.ok().and_then(|parts| ServerMemory::read(&parts.join("\n")));
+        self.known.lock()[node].learn(memory, self.max_apart);
+    }
+
+    fn is_paused(&self, node: usize) -> bool {
+        self.known.lock()[node].failed_at.is_some_and(|at| at.elapsed() < PAUSE)
     }
 }
 
@@ -174,24 +255,62 @@ mod tests {
         node.reserve(proposals).await.into_iter().map(|one| one.comment_id).collect()
     }
 
+    /// A node of a cluster in which repeats are close together, so that tests do not wait long.
+    fn quick_node(server: &RedisServer) -> RedisReservations {
+        let max_apart = Duration::from_secs(2);
+        RedisReservations { max_apart, ..node(vec![server.url()], "", LIFETIME) }
+    }
+
+    async fn is_certain(node: &RedisReservations) -> bool {
+        let user = rand::random::<u32>().into();
+        node.reserve(vec![proposal(user, "r")]).await[0].certain
+    }
+
+    async fn becomes(node: &RedisReservations, expected: bool) {
+        let waiting = async {
+            while is_certain(node).await != expected {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("{expected}"));
+    }
+
     #[tokio::test]
     #[ignore = "starts redis-server"]
     async fn a_server_that_forgot_is_not_certain() {
-        let server = RedisServer::start().await;
-        let node = node(vec![server.url()], "", LIFETIME);
-        let mut connection = node.nodes.connection(0);
+        let mut server = RedisServer::start().await;
+        let node = quick_node(&server);
         let first = proposal(1, "r");
         let all = node.reserve(vec![first.clone()]).await;
         assert!(!all[0].certain, "it may have been flushed just now");
         let again = node.reserve(vec![proposal(1, "r")]).await;
         assert_eq!(again, [Reserved { comment_id: first.comment_id, certain: true }]);
-        // It has known all refs for a day.
-        let since = DATED_FOR.saturating_sub(Duration::from_secs(24 * 3600)).as_millis() as u64;
-        let mut dated = redis::cmd("PEXPIRE");
-        let _: i64 = dated.arg("refs").arg(since).query_async(&mut connection).await.unwrap();
-        assert!(node.reserve(vec![proposal(2, "r")]).await[0].certain);
-        let _: () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
-        assert!(!node.reserve(vec![proposal(1, "r")]).await[0].certain);
+        becomes(&node, true).await;
+        let _: () = server.ask(&mut redis::cmd("FLUSHALL")).await;
+        assert!(!is_certain(&node).await, "flushed");
+        becomes(&node, true).await;
+
+        // A snapshot holds the date, and not what was reserved after it.
+        server.save().await;
+        let lost = proposal(3, "r");
+        assert!(node.reserve(vec![lost]).await[0].certain);
+        server.kill();
+        server.start_again().await;
+        let newcomer = quick_node(&server);
+        assert!(!newcomer.reserve(vec![proposal(3, "r")]).await[0].certain, "restored");
+        assert!(!is_certain(&node).await, "restored, for a node that knew it before");
+        becomes(&newcomer, true).await;
+
+        let set = |name, value| {
+            let mut command = redis::cmd("CONFIG");
+            command.arg("SET").arg(name).arg(value);
+            command
+        };
+        let _: () = server.ask(&mut set("maxmemory-policy", "allkeys-random")).await;
+        let _: () = server.ask(&mut set("maxmemory", "1")).await;
+        becomes(&newcomer, false).await;
+        let known = newcomer.known.lock()[0].memory.clone();
+        assert!(known.is_some_and(|(memory, _)| memory.evicted_keys > 0), "it evicts keys");
     }
 
     #[tokio::test]
