@@ -1,4 +1,5 @@
-//! Promises of every engine of [`super::FanoutBus`]. Engines differ in how long a message takes,
+//! The promises of every engine of [`super::FanoutBus`]. `bus_suite!(open())` tests an engine
+//! against them; see [`crate::daemon::testing::engine_suite`]. Engines differ in how long a message takes,
 //! so no test expects one at once, and the absence of a message is shown by a later message that
 //! arrives.
 
@@ -12,16 +13,29 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const A: StreamId = StreamId(901);
 const B: StreamId = StreamId(902);
 
-/// Runs all promises. `make` returns an unused bus whose listeners hold `capacity` messages.
-pub(crate) async fn suite(capacity: usize, make: impl AsyncFn() -> SharedBus) {
-    messages_arrive_in_order_at_every_subscriber(&make().await).await;
-    a_listener_receives_only_its_streams(&make().await).await;
-    subscribing_takes_effect_before_it_returns(&make().await).await;
-    subscribing_twice_delivers_once(&make().await).await;
-    unsubscribing_ends_only_one_listener(&make().await).await;
-    publishing_to_nobody_is_fine(&make().await).await;
-    receiving_is_cancel_safe(&make().await).await;
-    a_slow_listener_delays_nobody(&make().await, capacity).await;
+macro_rules! bus_suite {
+    ($($engine:tt)*) => {
+        $crate::daemon::testing::engine_suite! {
+            engine: [$($engine)*],
+            promises: [$crate::daemon::engines::bus::conformance],
+                messages_arrive_in_order_at_every_subscriber,
+                a_listener_receives_only_its_streams,
+                subscribing_takes_effect_before_it_returns,
+                subscribing_twice_delivers_once,
+                unsubscribing_ends_only_one_listener,
+                publishing_to_nobody_is_fine,
+                receiving_is_cancel_safe,
+                a_slow_listener_delays_nobody,
+        }
+    };
+}
+pub(crate) use bus_suite;
+
+/// The bus under test, unused so far.
+pub(crate) struct BusUnderTest {
+    pub(crate) bus: SharedBus,
+    /// The messages that a listener holds.
+    pub(crate) capacity: usize,
 }
 
 fn node(name: &str) -> NodeId {
@@ -45,7 +59,9 @@ async fn publish(bus: &SharedBus, stream_id: StreamId, numbers: impl Iterator<It
     bus.publish(stream_id, numbers.map(number).collect()).await.expect("the bus is open");
 }
 
-async fn messages_arrive_in_order_at_every_subscriber(bus: &SharedBus) {
+pub(crate) async fn messages_arrive_in_order_at_every_subscriber(
+    BusUnderTest { bus, .. }: &BusUnderTest,
+) {
     let (subscriptions, mut first) = bus.listen(&node("first")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     let (subscriptions, mut second) = bus.listen(&node("second")).await.unwrap();
@@ -64,7 +80,7 @@ async fn messages_arrive_in_order_at_every_subscriber(bus: &SharedBus) {
     }
 }
 
-async fn a_listener_receives_only_its_streams(bus: &SharedBus) {
+pub(crate) async fn a_listener_receives_only_its_streams(BusUnderTest { bus, .. }: &BusUnderTest) {
     let (subscriptions, mut listener) = bus.listen(&node("n")).await.unwrap();
     publish(bus, A, 0..1).await;
     subscriptions.subscribe(A).await.unwrap();
@@ -76,7 +92,9 @@ async fn a_listener_receives_only_its_streams(bus: &SharedBus) {
     assert_eq!(next(&mut listener).await, (B, number(3)));
 }
 
-async fn subscribing_takes_effect_before_it_returns(bus: &SharedBus) {
+pub(crate) async fn subscribing_takes_effect_before_it_returns(
+    BusUnderTest { bus, .. }: &BusUnderTest,
+) {
     let (subscriptions, mut listener) = bus.listen(&node("n")).await.unwrap();
     for n in 0..20 {
         let stream_id = StreamId(1000 + n);
@@ -86,7 +104,7 @@ async fn subscribing_takes_effect_before_it_returns(bus: &SharedBus) {
     }
 }
 
-async fn subscribing_twice_delivers_once(bus: &SharedBus) {
+pub(crate) async fn subscribing_twice_delivers_once(BusUnderTest { bus, .. }: &BusUnderTest) {
     let (subscriptions, mut listener) = bus.listen(&node("n")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
@@ -96,7 +114,7 @@ async fn subscribing_twice_delivers_once(bus: &SharedBus) {
     }
 }
 
-async fn unsubscribing_ends_only_one_listener(bus: &SharedBus) {
+pub(crate) async fn unsubscribing_ends_only_one_listener(BusUnderTest { bus, .. }: &BusUnderTest) {
     let (leaving, mut left) = bus.listen(&node("left")).await.unwrap();
     let (staying, mut stayed) = bus.listen(&node("stayed")).await.unwrap();
     leaving.subscribe(A).await.unwrap();
@@ -113,12 +131,12 @@ async fn unsubscribing_ends_only_one_listener(bus: &SharedBus) {
     assert_eq!(next(&mut left).await, (A, number(3)));
 }
 
-async fn publishing_to_nobody_is_fine(bus: &SharedBus) {
+pub(crate) async fn publishing_to_nobody_is_fine(BusUnderTest { bus, .. }: &BusUnderTest) {
     publish(bus, A, 0..100).await;
     bus.publish(A, Vec::new()).await.unwrap();
 }
 
-async fn receiving_is_cancel_safe(bus: &SharedBus) {
+pub(crate) async fn receiving_is_cancel_safe(BusUnderTest { bus, .. }: &BusUnderTest) {
     let (subscriptions, mut listener) = bus.listen(&node("n")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     for n in 0..10 {
@@ -129,12 +147,12 @@ async fn receiving_is_cancel_safe(bus: &SharedBus) {
     }
 }
 
-async fn a_slow_listener_delays_nobody(bus: &SharedBus, capacity: usize) {
+pub(crate) async fn a_slow_listener_delays_nobody(BusUnderTest { bus, capacity }: &BusUnderTest) {
     let (subscriptions, mut slow) = bus.listen(&node("slow")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
     let (subscriptions, mut quick) = bus.listen(&node("quick")).await.unwrap();
     subscriptions.subscribe(A).await.unwrap();
-    let total = capacity as u64 * 4;
+    let total = *capacity as u64 * 4;
     for n in 0..total {
         publish(bus, A, n..n + 1).await;
         assert_eq!(next(&mut quick).await, (A, number(n)));
@@ -146,7 +164,7 @@ async fn a_slow_listener_delays_nobody(bus: &SharedBus, capacity: usize) {
         };
         received.extend(totals.into_values());
     }
-    assert!(slow.lost() >= total - 2 * capacity as u64, "lost {}", slow.lost());
+    assert!(slow.lost() >= total - 2 * *capacity as u64, "lost {}", slow.lost());
     assert!(received.windows(2).all(|pair| pair[0] < pair[1]), "in order: {received:?}");
     assert_eq!(quick.lost(), 0);
 }

@@ -221,15 +221,16 @@ impl Subscriptions for InProcessSubscriptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::engines::bus::conformance;
+    use crate::daemon::engines::bus::conformance::{self, BusUnderTest};
     use crate::protocol::throttle::SampleRate;
 
     const CAPACITY: usize = 64;
 
-    #[tokio::test]
-    async fn it_keeps_the_contract() {
-        conformance::suite(CAPACITY, async || Arc::new(InProcessBus::new(CAPACITY)) as _).await;
+    async fn open() -> (BusUnderTest, ()) {
+        (BusUnderTest { bus: Arc::new(InProcessBus::new(CAPACITY)), capacity: CAPACITY }, ())
     }
+
+    conformance::bus_suite!(open());
 
     #[tokio::test]
     async fn a_full_queue_keeps_the_newest() {

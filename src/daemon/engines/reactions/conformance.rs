@@ -1,6 +1,5 @@
-//! Promises of every engine of the reaction totals. [`conformance!`] makes one test per promise. It
-//! takes an async function that opens an empty engine and returns it with a guard that must outlive
-//! it. Attributes in front apply to every test.
+//! The promises of every engine of the reaction totals. `reactions_suite!(open())` tests an engine
+//! against them; see [`crate::daemon::testing::engine_suite`].
 
 use super::{ReactionTotals, Totals};
 use crate::protocol::StreamId;
@@ -8,31 +7,20 @@ use crate::protocol::StreamId;
 const A: StreamId = StreamId(1);
 const B: StreamId = StreamId(i64::MAX as u64);
 
-macro_rules! conformance {
-    ($(#[$attribute:meta])* $open:path) => {
-        $crate::daemon::engines::reactions::conformance::conformance!(@tests ($(#[$attribute])*) $open;
-            adding_returns_the_totals_that_changed,
-            adding_nothing_changes_nothing,
-            duplicate_entries_are_added_up,
-            many_streams_at_once_are_all_added,
-            concurrent_additions_are_all_counted,
-        );
-    };
-    (@tests $attributes:tt $open:path; $($promise:ident),* $(,)?) => {
-        $(
-            $crate::daemon::engines::reactions::conformance::conformance!(@test $attributes $open; $promise);
-        )*
-    };
-    (@test ($(#[$attribute:meta])*) $open:path; $promise:ident) => {
-        #[tokio::test]
-        $(#[$attribute])*
-        async fn $promise() {
-            let (totals, _guard) = $open().await;
-            $crate::daemon::engines::reactions::conformance::$promise(&totals).await;
+macro_rules! reactions_suite {
+    ($($engine:tt)*) => {
+        $crate::daemon::testing::engine_suite! {
+            engine: [$($engine)*],
+            promises: [$crate::daemon::engines::reactions::conformance],
+                adding_returns_the_totals_that_changed,
+                adding_nothing_changes_nothing,
+                duplicate_entries_are_added_up,
+                many_streams_at_once_are_all_added,
+                concurrent_additions_are_all_counted,
         }
     };
 }
-pub(crate) use conformance;
+pub(crate) use reactions_suite;
 
 pub(crate) fn totals(counts: &[(&str, u64)]) -> Totals {
     counts.iter().map(|(reaction, count)| ((*reaction).into(), *count)).collect()

@@ -1,58 +1,41 @@
-//! Promises of every engine of the recent cache. [`conformance!`] makes one test per promise. It
-//! takes an async function that opens an empty, complete cache and returns it with a guard that
-//! must outlive it. Attributes in front apply to every test.
+//! The promises of every recent cache. `recent_suite!(open())` tests an engine against them; see
+//! [`crate::daemon::testing::engine_suite`]. The engine is opened empty and complete.
 
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
 use super::{RecentCache, RecentEvent, RecentPage};
 use crate::daemon::engines::StoreError;
+use crate::daemon::testing::engine_suite::check_property;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::{CommentId, Seq, StreamId, UserId};
 
 const STREAM: StreamId = StreamId(7);
 const OTHER: StreamId = StreamId(8);
 
-macro_rules! conformance {
-    ($(#[$attribute:meta])* $open:path) => {
-        $crate::daemon::engines::recent::conformance::conformance!(@tests ($(#[$attribute])*) $open;
-            an_unknown_stream_has_no_answer,
-            events_after_a_seq_come_in_order,
-            a_limit_ends_a_page_where_the_next_begins,
-            a_range_behind_a_hole_replaces_the_stream,
-            a_range_already_known_is_ignored,
-            an_overlapping_range_adds_what_is_new,
-            a_takeover_keeps_known_events,
-            an_empty_range_moves_the_head,
-            deleted_comments_are_never_handed_out,
-            streams_do_not_mix,
-            it_is_complete_once_marked,
-        );
-
-        #[test]
-        $(#[$attribute])*
-        fn pages_leave_nothing_out() {
-            $crate::daemon::engines::recent::conformance::pages_leave_nothing_out($open);
-        }
-    };
-    (@tests $attributes:tt $open:path; $($promise:ident),* $(,)?) => {
-        $(
-            $crate::daemon::engines::recent::conformance::conformance!(
-                @test $attributes $open; $promise
-            );
-        )*
-    };
-    (@test ($(#[$attribute:meta])*) $open:path; $promise:ident) => {
-        #[tokio::test]
-        $(#[$attribute])*
-        async fn $promise() {
-            let (cache, _guard) = $open().await;
-            $crate::daemon::engines::recent::conformance::$promise(&cache).await;
+macro_rules! recent_suite {
+    ($($engine:tt)*) => {
+        $crate::daemon::testing::engine_suite! {
+            engine: [$($engine)*],
+            promises: [$crate::daemon::engines::recent::conformance],
+                an_unknown_stream_has_no_answer,
+                events_after_a_seq_come_in_order,
+                a_limit_ends_a_page_where_the_next_begins,
+                a_range_behind_a_hole_replaces_the_stream,
+                a_range_already_known_is_ignored,
+                an_overlapping_range_adds_what_is_new,
+                a_takeover_keeps_known_events,
+                an_empty_range_moves_the_head,
+                deleted_comments_are_never_handed_out,
+                streams_do_not_mix,
+                it_is_complete_once_marked,
+                pages_leave_nothing_out,
         }
     };
 }
-pub(crate) use conformance;
+pub(crate) use recent_suite;
 
 pub(crate) fn comment_id(seq: Seq) -> CommentId {
     CommentId::from_unix_ticks(17_500_000_000_000_000 + seq * 1000, 5, [2, 0, 0, 0, 0, 1])
@@ -205,33 +188,23 @@ pub(crate) async fn it_is_complete_once_marked(cache: &impl RecentCache) {
 
 /// For random batches, deletions and page sizes: reading page after page by `covered_to` returns
 /// every event that is not deleted, once, in order. Every case has its own stream.
-pub(crate) fn pages_leave_nothing_out<C, G>(open: impl AsyncFn() -> (C, G))
-where
-    C: RecentCache,
-{
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (cache, _guard) = runtime.block_on(open());
-    let stream_ids = std::cell::RefCell::new(1..);
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+pub(crate) async fn pages_leave_nothing_out(cache: &impl RecentCache) {
+    let stream_ids = AtomicU64::new(1);
     let batches =
         prop::collection::vec((0_u64..20, prop::collection::vec(any::<bool>(), 20)), 1..20);
     let deleted = prop::collection::btree_set(0_u64..400, 0..40);
-    let strategy = (batches, deleted, 1_usize..50);
-    let mut runner = proptest::test_runner::TestRunner::new(config);
-    let checked = runner.run(&strategy, |(batches, deleted, limit)| {
-        let stream_id = StreamId(stream_ids.borrow_mut().next().expect("an endless range"));
-        let shown = runtime.block_on(async {
-            for seq in &deleted {
-                cache.add_tombstone(stream_id, unique_id(stream_id, *seq)).await.unwrap();
-            }
-            let all = append_batches(&cache, stream_id, &batches).await;
-            let expected: Vec<_> = all.into_iter().filter(|seq| !deleted.contains(seq)).collect();
-            (read_pages(&cache, stream_id, limit).await, expected)
-        });
-        prop_assert_eq!(&shown.0, &shown.1);
+    let inputs = (batches, deleted, 1_usize..50);
+    check_property(256, &inputs, async |(batches, deleted, limit)| {
+        let stream_id = StreamId(stream_ids.fetch_add(1, Ordering::Relaxed));
+        for seq in &deleted {
+            cache.add_tombstone(stream_id, unique_id(stream_id, *seq)).await.unwrap();
+        }
+        let all = append_batches(cache, stream_id, &batches).await;
+        let expected: Vec<_> = all.into_iter().filter(|seq| !deleted.contains(seq)).collect();
+        let shown = read_pages(cache, stream_id, limit).await;
+        prop_assert_eq!(&shown, &expected);
         Ok(())
     });
-    checked.unwrap();
 }
 
 /// Tombstones are keyed by comment id only, so cases must not share ids.

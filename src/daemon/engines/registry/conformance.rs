@@ -1,11 +1,12 @@
-//! Promises of every engine of [`super::ConnectionRegistry`]: [`suite`] on one node,
-//! [`shared_suite`] on two nodes, for engines that several processes share.
+//! The promises of every engine of [`super::ConnectionRegistry`]: `registry_suite!(open())` tests a
+//! [`Member`] that has not reported, and `shared_registry_suite!(open_pair())` a [`Pair`] that has, for
+//! engines that several processes share; see [`crate::daemon::testing::engine_suite`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 
 use super::{ALIVE_FOR, CommandHandler, KnownNode, NodeCommand, RegistryError, SharedRegistry};
@@ -36,28 +37,47 @@ impl CommandHandler for RecordingHandler {
     }
 }
 
-/// Runs all promises of one node. `make` returns an empty registry of the named node.
-pub(crate) async fn suite(make: impl AsyncFn(NodeId, Arc<dyn CommandHandler>) -> SharedRegistry) {
-    let node = NodeId::new("conformance");
-    let fresh = async || make(node.clone(), Arc::new(RecordingHandler::default())).await;
-    connections_are_found_oldest_first_until_removed(&fresh().await, &node).await;
-    removing_a_missing_connection_is_no_error(&fresh().await, &node).await;
-    the_limit_holds_against_racing_connections(&fresh().await, &node).await;
-    a_limit_of_zero_is_none(&fresh().await, &node).await;
-    viewer_counts_replace_those_before(&fresh().await, &node).await;
-    the_node_knows_itself(&fresh().await, &node).await;
-    let handler = Arc::new(RecordingHandler::default());
-    let registry = make(node.clone(), handler.clone()).await;
-    commands_reach_only_known_nodes(&registry, &node, &handler).await;
+macro_rules! registry_suite {
+    ($($engine:tt)*) => {
+        $crate::daemon::testing::engine_suite! {
+            engine: [$($engine)*],
+            promises: [$crate::daemon::engines::registry::conformance],
+                connections_are_found_oldest_first_until_removed,
+                removing_a_missing_connection_is_no_error,
+                the_limit_holds_against_racing_connections,
+                a_limit_of_zero_is_none,
+                viewer_counts_replace_those_before,
+                the_node_knows_itself,
+                commands_reach_only_known_nodes,
+        }
+    };
 }
+pub(crate) use registry_suite;
+
+macro_rules! shared_registry_suite {
+    ($($engine:tt)*) => {
+        $crate::daemon::testing::engine_suite! {
+            engine: [$($engine)*],
+            promises: [$crate::daemon::engines::registry::conformance],
+                both_nodes_are_listed_with_their_reports,
+                a_connection_is_found_from_every_node,
+                the_limit_counts_the_connections_of_all_nodes,
+                viewers_are_added_up_over_nodes,
+                a_command_reaches_only_its_node,
+                leaving_removes_all_of_a_node,
+                a_silent_node_is_dead_until_it_reports,
+                a_restarted_node_has_no_connections,
+        }
+    };
+}
+pub(crate) use shared_registry_suite;
 
 pub(crate) fn connection(node: &NodeId, stream: u64, connected_at: u64) -> ConnectionInfo {
     ConnectionInfo { node: node.clone(), stream_id: StreamId(stream), connected_at }
 }
 
-async fn connections_are_found_oldest_first_until_removed(
-    registry: &SharedRegistry,
-    node: &NodeId,
+pub(crate) async fn connections_are_found_oldest_first_until_removed(
+    Member { registry, node, .. }: &Member,
 ) {
     let user = UserId(42);
     assert_eq!(registry.locate(user).await.unwrap(), []);
@@ -74,7 +94,9 @@ async fn connections_are_found_oldest_first_until_removed(
     assert_eq!(registry.locate(UserId(43)).await.unwrap().len(), 1);
 }
 
-async fn removing_a_missing_connection_is_no_error(registry: &SharedRegistry, node: &NodeId) {
+pub(crate) async fn removing_a_missing_connection_is_no_error(
+    Member { registry, node, .. }: &Member,
+) {
     let id = registry.register(UserId(1), connection(node, 1, 1), 0).await.unwrap();
     registry.unregister(UserId(2), id).await.unwrap();
     assert_eq!(registry.locate(UserId(1)).await.unwrap().len(), 1, "another user's");
@@ -82,7 +104,9 @@ async fn removing_a_missing_connection_is_no_error(registry: &SharedRegistry, no
     registry.unregister(UserId(1), id).await.unwrap();
 }
 
-async fn the_limit_holds_against_racing_connections(registry: &SharedRegistry, node: &NodeId) {
+pub(crate) async fn the_limit_holds_against_racing_connections(
+    Member { registry, node, .. }: &Member,
+) {
     const LIMIT: u32 = 5;
     let user = UserId(7);
     let attempts = (0..50).map(|n| {
@@ -101,14 +125,14 @@ async fn the_limit_holds_against_racing_connections(registry: &SharedRegistry, n
     registry.register(user, connection(node, 1, 99), LIMIT).await.expect("one place is free again");
 }
 
-async fn a_limit_of_zero_is_none(registry: &SharedRegistry, node: &NodeId) {
+pub(crate) async fn a_limit_of_zero_is_none(Member { registry, node, .. }: &Member) {
     for n in 0..100 {
         registry.register(UserId(8), connection(node, 1, n), 0).await.unwrap();
     }
     assert_eq!(registry.locate(UserId(8)).await.unwrap().len(), 100);
 }
 
-async fn viewer_counts_replace_those_before(registry: &SharedRegistry, node: &NodeId) {
+pub(crate) async fn viewer_counts_replace_those_before(Member { registry, node, .. }: &Member) {
     assert_eq!(registry.viewers().await.unwrap(), []);
     registry.report_viewers(node, vec![(StreamId(1), 5), (StreamId(2), 7)]).await.unwrap();
     registry.report_viewers(node, vec![(StreamId(2), 3), (StreamId(3), 0)]).await.unwrap();
@@ -117,7 +141,7 @@ async fn viewer_counts_replace_those_before(registry: &SharedRegistry, node: &No
     assert_eq!(registry.viewers().await.unwrap(), []);
 }
 
-async fn the_node_knows_itself(registry: &SharedRegistry, node: &NodeId) {
+pub(crate) async fn the_node_knows_itself(Member { registry, node, .. }: &Member) {
     let known = registry.nodes().await.unwrap();
     let [this] = known.as_slice() else { panic!("one node is known, not {known:?}") };
     assert_eq!((&this.node, &this.report), (node, &None), "before its first report");
@@ -175,11 +199,7 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
     }
 }
 
-async fn commands_reach_only_known_nodes(
-    registry: &SharedRegistry,
-    node: &NodeId,
-    handler: &RecordingHandler,
-) {
+pub(crate) async fn commands_reach_only_known_nodes(Member { registry, node, handler }: &Member) {
     let user_id = UserId(9);
     let commands = [
         NodeCommand::Disconnect { user_id, code: CloseCode::Banned },
@@ -199,10 +219,12 @@ async fn commands_reach_only_known_nodes(
     assert!(matches!(answer, Err(RegistryError::Unreachable(node)) if node == nobody));
 }
 
-/// Two nodes on one store.
+/// Two nodes on one store, which was empty before.
 pub(crate) struct Pair {
     pub(crate) a: Member,
     pub(crate) b: Member,
+    /// Starts the node `a` again.
+    pub(crate) restart_a: Box<dyn Fn() -> BoxFuture<'static, Member> + Send + Sync>,
 }
 
 /// A node with its own engine on the store.
@@ -233,33 +255,7 @@ pub(crate) async fn eventually(condition: &str, mut holds: impl AsyncFnMut() -> 
     tokio::time::timeout(Duration::from_secs(30), waiting).await.expect(condition);
 }
 
-/// Runs all promises of two nodes. `make` returns the registry of the named node on the store of
-/// the given number, which is empty at first.
-pub(crate) async fn shared_suite(
-    make: impl AsyncFn(u32, NodeId, Arc<dyn CommandHandler>) -> SharedRegistry,
-) {
-    let member = async |store, name: &str| {
-        let node = NodeId::new(name);
-        let handler = Arc::new(RecordingHandler::default());
-        let registry = make(store, node.clone(), handler.clone()).await;
-        let member = Member { node, registry, handler };
-        member.report().await;
-        member
-    };
-    let pair = async |store| Pair { a: member(store, "a").await, b: member(store, "b").await };
-    both_nodes_are_listed_with_their_reports(&pair(0).await).await;
-    a_connection_is_found_from_every_node(&pair(1).await).await;
-    the_limit_counts_the_connections_of_all_nodes(&pair(2).await).await;
-    viewers_are_added_up_over_nodes(&pair(3).await).await;
-    a_command_reaches_only_its_node(&pair(4).await).await;
-    leaving_removes_all_of_a_node(&pair(5).await).await;
-    a_silent_node_is_dead_until_it_reports(&pair(6).await).await;
-    let pair = pair(7).await;
-    let again = async || member(7, "a").await;
-    a_restarted_node_has_no_connections(&pair, again).await;
-}
-
-async fn both_nodes_are_listed_with_their_reports(Pair { a, b }: &Pair) {
+pub(crate) async fn both_nodes_are_listed_with_their_reports(Pair { a, b, .. }: &Pair) {
     for member in [a, b] {
         let known = member.registry.nodes().await.unwrap();
         let expected = [a, b].map(|other| KnownNode {
@@ -271,7 +267,7 @@ async fn both_nodes_are_listed_with_their_reports(Pair { a, b }: &Pair) {
     }
 }
 
-async fn a_connection_is_found_from_every_node(Pair { a, b }: &Pair) {
+pub(crate) async fn a_connection_is_found_from_every_node(Pair { a, b, .. }: &Pair) {
     let user = UserId(42);
     let newer = connection(&a.node, 1, 2000);
     let older = connection(&b.node, 2, 1000);
@@ -287,7 +283,7 @@ async fn a_connection_is_found_from_every_node(Pair { a, b }: &Pair) {
     assert_eq!(a.registry.locate(user).await.unwrap(), []);
 }
 
-async fn the_limit_counts_the_connections_of_all_nodes(Pair { a, b }: &Pair) {
+pub(crate) async fn the_limit_counts_the_connections_of_all_nodes(Pair { a, b, .. }: &Pair) {
     const LIMIT: u32 = 5;
     let user = UserId(7);
     let attempts = (0..50).map(|n| {
@@ -302,7 +298,7 @@ async fn the_limit_counts_the_connections_of_all_nodes(Pair { a, b }: &Pair) {
     assert_eq!(a.registry.locate(user).await.unwrap().len(), LIMIT as usize);
 }
 
-async fn viewers_are_added_up_over_nodes(Pair { a, b }: &Pair) {
+pub(crate) async fn viewers_are_added_up_over_nodes(Pair { a, b, .. }: &Pair) {
     let count = |stream, viewers| (StreamId(stream), viewers);
     a.registry.report_viewers(&a.node, vec![count(1, 5), count(2, 7)]).await.unwrap();
     b.registry.report_viewers(&b.node, vec![count(2, 3), count(3, 1)]).await.unwrap();
@@ -314,7 +310,7 @@ async fn viewers_are_added_up_over_nodes(Pair { a, b }: &Pair) {
     assert_eq!(b.registry.viewers().await.unwrap(), [count(2, 3), count(3, 1)]);
 }
 
-async fn a_command_reaches_only_its_node(Pair { a, b }: &Pair) {
+pub(crate) async fn a_command_reaches_only_its_node(Pair { a, b, .. }: &Pair) {
     let command = NodeCommand::Disconnect { user_id: UserId(9), code: CloseCode::Banned };
     assert_eq!(a.registry.command(&b.node, command.clone()).await.unwrap(), 3);
     assert_eq!((a.handler.commands(), b.handler.commands()), (vec![], vec![command]));
@@ -327,7 +323,7 @@ async fn a_command_reaches_only_its_node(Pair { a, b }: &Pair) {
     assert!(matches!(answer, Err(RegistryError::Unreachable(node)) if node == nobody));
 }
 
-async fn leaving_removes_all_of_a_node(Pair { a, b }: &Pair) {
+pub(crate) async fn leaving_removes_all_of_a_node(Pair { a, b, .. }: &Pair) {
     let user = UserId(1);
     a.registry.register(user, connection(&a.node, 1, 1), 1).await.unwrap();
     a.registry.report_viewers(&a.node, vec![(StreamId(1), 5)]).await.unwrap();
@@ -339,7 +335,7 @@ async fn leaving_removes_all_of_a_node(Pair { a, b }: &Pair) {
     b.registry.register(user, connection(&b.node, 1, 1), 1).await.expect("its place is free");
 }
 
-async fn a_silent_node_is_dead_until_it_reports(Pair { a, b }: &Pair) {
+pub(crate) async fn a_silent_node_is_dead_until_it_reports(Pair { a, b, .. }: &Pair) {
     let user = UserId(1);
     let held = connection(&a.node, 1, 1);
     a.registry.register(user, held.clone(), 1).await.unwrap();
@@ -365,13 +361,10 @@ async fn a_silent_node_is_dead_until_it_reports(Pair { a, b }: &Pair) {
     .await;
 }
 
-async fn a_restarted_node_has_no_connections(
-    Pair { a: previous, b }: &Pair,
-    restart: impl AsyncFn() -> Member,
-) {
+pub(crate) async fn a_restarted_node_has_no_connections(Pair { a: previous, b, restart_a }: &Pair) {
     let user = UserId(1);
     previous.registry.register(user, connection(&previous.node, 1, 1), 1).await.unwrap();
-    let a = restart().await;
+    let a = restart_a().await;
     assert_eq!(b.registry.locate(user).await.unwrap(), []);
     assert_eq!(b.known().await, [("a".to_owned(), true), ("b".to_owned(), true)]);
     a.registry.register(user, connection(&a.node, 1, 1), 1).await.expect("its place is free");

@@ -124,17 +124,17 @@ impl ConnectionRegistry for InProcessRegistry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::engines::registry::conformance;
+    use crate::daemon::engines::registry::conformance::{self, Member, RecordingHandler};
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn it_keeps_the_contract() {
-        conformance::suite(async |node, endpoint| {
-            let registry = InProcessRegistry::new(node);
-            registry.set_command_handler(endpoint);
-            Arc::new(registry) as _
-        })
-        .await;
+    async fn open() -> (Member, ()) {
+        let node = NodeId::new("n");
+        let handler = Arc::new(RecordingHandler::default());
+        let registry = Arc::new(InProcessRegistry::new(node.clone()));
+        registry.set_command_handler(handler.clone());
+        (Member { node, registry, handler }, ())
     }
+
+    conformance::registry_suite!(open());
 
     #[tokio::test]
     async fn without_a_handler_the_node_is_unreachable() {

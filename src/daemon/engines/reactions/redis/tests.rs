@@ -4,7 +4,7 @@ use super::*;
 use crate::daemon::engines::reactions::conformance::{self, totals};
 use crate::daemon::testing::redis_server::{Prefixed, RedisServer, TIMEOUT};
 
-fn open_on(nodes: usize) -> (RedisReactions, Prefixed) {
+async fn open_on(nodes: usize) -> (RedisReactions, Prefixed) {
     let stack = Prefixed::on_stack(nodes);
     (RedisReactions::new(stack.nodes()), stack)
 }
@@ -12,26 +12,18 @@ fn open_on(nodes: usize) -> (RedisReactions, Prefixed) {
 mod on_one_node {
     use super::*;
 
-    async fn open() -> (RedisReactions, Prefixed) {
-        open_on(1)
-    }
-
-    conformance::conformance!(
+    conformance::reactions_suite!(
         #[ignore = "needs scripts/stack up"]
-        open
+        open_on(1)
     );
 }
 
 mod on_three_nodes {
     use super::*;
 
-    async fn open() -> (RedisReactions, Prefixed) {
-        open_on(3)
-    }
-
-    conformance::conformance!(
+    conformance::reactions_suite!(
         #[ignore = "needs scripts/stack up"]
-        open
+        open_on(3)
     );
 }
 
@@ -40,7 +32,7 @@ const A: StreamId = StreamId(1);
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn nodes_add_to_the_same_totals() {
-    let (one, stack) = open_on(3);
+    let (one, stack) = open_on(3).await;
     let other = RedisReactions::new(stack.nodes());
     for store in [&one, &other, &one] {
         store.add(&[(A, totals(&[("fire", 2)]))]).await.unwrap();
@@ -55,7 +47,7 @@ async fn nodes_add_to_the_same_totals() {
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn only_recent_streams_are_listed() {
-    let (mut store, stack) = open_on(1);
+    let (mut store, stack) = open_on(1).await;
     store.max_streams = 10;
     for stream in 1..=30 {
         store.add(&[(StreamId(stream), totals(&[("fire", 1)]))]).await.unwrap();
@@ -129,7 +121,7 @@ async fn with_a_node_away_others_count_nothing_twice() {
 #[tokio::test]
 #[ignore = "needs scripts/stack up"]
 async fn a_late_window_adds_nothing() {
-    let (store, _stack) = open_on(1);
+    let (store, _stack) = open_on(1).await;
     let row = |count| [ReactionCount { stream_id: A, reaction: "fire".into(), count }];
     let [early, late] = [1, 2].map(|window| Writer { name: 7, window });
     store.add_rows(&late, 0, &row(3)).await.unwrap();

@@ -11,7 +11,7 @@ async fn open() -> (MemoryRecent, ()) {
     (MemoryRecent::new(&StoreConfig::default()), ())
 }
 
-conformance::conformance!(open);
+conformance::recent_suite!(open());
 
 async fn append(cache: &MemoryRecent, stream_id: StreamId, range: std::ops::RangeInclusive<Seq>) {
     let from = *range.start();

@@ -6,8 +6,7 @@ mod rates;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::daemon::engines::bus::SharedBus;
-use crate::daemon::engines::bus::conformance::{self, number};
+use crate::daemon::engines::bus::conformance::{self, BusUnderTest, number};
 use crate::daemon::testing::redis_server::{PATIENCE, RedisServer, SHORT_TIMEOUT, config_of};
 use crate::daemon::testing::stack;
 
@@ -32,21 +31,27 @@ async fn next(listener: &mut Box<dyn BusListener>) -> BusEvent {
     received.expect("an event arrives in time").expect("the bus is open")
 }
 
-async fn conform(urls: &[String]) {
-    let make = async || Arc::new(open(&on_stack(urls))) as SharedBus;
-    conformance::suite(CAPACITY, make).await;
+async fn on_nodes(count: usize) -> (BusUnderTest, ()) {
+    let bus = Arc::new(open(&on_stack(&stack::redis()[..count])));
+    (BusUnderTest { bus, capacity: CAPACITY }, ())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs scripts/stack up"]
-async fn it_keeps_the_contract_on_one_redis_node() {
-    conform(&stack::redis()[..1]).await;
+mod on_one_node {
+    use super::*;
+
+    conformance::bus_suite!(
+        #[ignore = "needs scripts/stack up"]
+        on_nodes(1)
+    );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs scripts/stack up"]
-async fn it_keeps_the_contract_on_three_redis_nodes() {
-    conform(&stack::redis()).await;
+mod on_three_nodes {
+    use super::*;
+
+    conformance::bus_suite!(
+        #[ignore = "needs scripts/stack up"]
+        on_nodes(3)
+    );
 }
 
 #[tokio::test]

@@ -29,26 +29,18 @@ async fn open_on(nodes: usize, bounds: Bounds) -> (RedisRecent, Prefixed) {
 mod on_one_node {
     use super::*;
 
-    async fn open() -> (RedisRecent, Prefixed) {
-        open_on(1, bounds()).await
-    }
-
-    conformance::conformance!(
+    conformance::recent_suite!(
         #[ignore = "needs scripts/stack up"]
-        open
+        open_on(1, bounds())
     );
 }
 
 mod on_three_nodes {
     use super::*;
 
-    async fn open() -> (RedisRecent, Prefixed) {
-        open_on(3, bounds()).await
-    }
-
-    conformance::conformance!(
+    conformance::recent_suite!(
         #[ignore = "needs scripts/stack up"]
-        open
+        open_on(3, bounds())
     );
 }
 

@@ -7,11 +7,13 @@ mod rates;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+
 use super::RedisRegistry;
 use crate::daemon::base::config::RedisConfig;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
-use crate::daemon::engines::registry::conformance::{self, Member, RecordingHandler};
+use crate::daemon::engines::registry::conformance::{self, Member, Pair, RecordingHandler};
 use crate::daemon::engines::registry::{
     CommandHandler, ConnectionRegistry, NodeIdentity, SharedRegistry,
 };
@@ -37,35 +39,60 @@ async fn open(nodes: RedisNodes, node: NodeId, handler: Arc<dyn CommandHandler>)
     Arc::new(registry)
 }
 
-async fn member(urls: &[String], prefix: &str, name: &str) -> Member {
+/// Returns a node that has not reported.
+async fn newcomer(urls: &[String], prefix: &str, name: &str) -> Member {
     let node = NodeId::new(name);
     let handler = Arc::new(RecordingHandler::default());
     let registry = open(nodes(urls, prefix), node.clone(), handler.clone()).await;
-    let member = Member { node, registry, handler };
+    Member { node, registry, handler }
+}
+
+async fn member(urls: &[String], prefix: &str, name: &str) -> Member {
+    let member = newcomer(urls, prefix, name).await;
     member.report().await;
     member
 }
 
-async fn conform(urls: &[String]) {
-    conformance::suite(async |node, handler| {
-        open(nodes(urls, &format!("{}:", stack::unique("registry"))), node, handler).await
-    })
-    .await;
-    let prefix = stack::unique("registry");
-    conformance::shared_suite(async |store, node, handler| {
-        open(nodes(urls, &format!("{prefix}:{store}:")), node, handler).await
-    })
-    .await;
+async fn alone(count: usize) -> (Member, ()) {
+    let prefix = format!("{}:", stack::unique("registry"));
+    (newcomer(&stack::redis()[..count], &prefix, "n").await, ())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "needs scripts/stack up"]
-async fn it_keeps_the_contract_on_one_redis_node() {
-    conform(&stack::redis()[..1]).await;
+async fn pair(count: usize) -> (Pair, ()) {
+    let urls = stack::redis()[..count].to_vec();
+    let prefix = format!("{}:", stack::unique("registry"));
+    let a = member(&urls, &prefix, "a").await;
+    let b = member(&urls, &prefix, "b").await;
+    let restart_a = Box::new(move || {
+        let urls = urls.clone();
+        let prefix = prefix.clone();
+        async move { member(&urls, &prefix, "a").await }.boxed()
+    });
+    (Pair { a, b, restart_a }, ())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "needs scripts/stack up"]
-async fn it_keeps_the_contract_on_three_redis_nodes() {
-    conform(&stack::redis()).await;
+mod on_one_node {
+    use super::*;
+
+    conformance::registry_suite!(
+        #[ignore = "needs scripts/stack up"]
+        alone(1)
+    );
+    conformance::shared_registry_suite!(
+        #[ignore = "needs scripts/stack up"]
+        pair(1)
+    );
+}
+
+mod on_three_nodes {
+    use super::*;
+
+    conformance::registry_suite!(
+        #[ignore = "needs scripts/stack up"]
+        alone(3)
+    );
+    conformance::shared_registry_suite!(
+        #[ignore = "needs scripts/stack up"]
+        pair(3)
+    );
 }
