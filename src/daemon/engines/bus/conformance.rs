@@ -1,7 +1,7 @@
 //! The promises of every engine of [`super::FanoutBus`]. `bus_suite!(open())` tests an engine
-//! against them; see [`crate::daemon::testing::engine_suite`]. Engines differ in how long a message takes,
-//! so no test expects one at once, and the absence of a message is shown by a later message that
-//! arrives.
+//! against them; see [`crate::daemon::testing::engine_suite`]. Engines differ in how long a message
+//! takes, so no test expects one at once, and the absence of a message is shown by a later message
+//! that arrives.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -69,8 +69,8 @@ impl FallbackBus {
         self.record_success(SILENT_FALLBACK);
     }
 
-    /// Closes the publishing half once no stream uses the direct path. A stream that has been silent
-    /// for some time since its fallback ended says nothing about the bus.
+    /// Closes the publishing half once no stream uses the direct path. A stream that has been
+    /// silent for some time since its fallback ended says nothing about the bus.
     fn record_success(&self, silent_for: Duration) {
         let mut fallbacks = self.fallbacks.lock();
         let now = Instant::now();
@@ -80,9 +80,9 @@ impl FallbackBus {
         }
     }
 
-    /// Sends messages that the bus accepted to the nodes that do not receive them there. The log is
-    /// not waited for, so that one node's outage delays no other node. If it fails, those nodes read
-    /// the log.
+    /// Sends messages that the bus accepted to the nodes that do not receive them there. The log
+    /// is not waited for, so that one node's outage delays no other node. If it fails, those nodes
+    /// read the log.
     fn publish_to_cut_off(&self, stream_id: StreamId, messages: Vec<BusMessage>) {
         let nodes = self.direct.cut_off();
         if nodes.is_empty() {

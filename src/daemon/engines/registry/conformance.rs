@@ -1,6 +1,6 @@
 //! The promises of every engine of [`super::ConnectionRegistry`]: `registry_suite!(open())` tests a
-//! [`Member`] that has not reported, and `shared_registry_suite!(open_pair())` a [`Pair`] that has, for
-//! engines that several processes share; see [`crate::daemon::testing::engine_suite`].
+//! [`Member`] that has not reported, and `shared_registry_suite!(open_pair())` a [`Pair`] that has,
+//! for engines that several processes share; see [`crate::daemon::testing::engine_suite`].
 
 use std::sync::Arc;
 use std::time::Duration;
