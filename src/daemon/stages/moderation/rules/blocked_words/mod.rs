@@ -113,7 +113,7 @@ impl BlockedWords {
     fn is_innocent(text: &str, folded: &Folded, found: (usize, usize), word: &BlockedWord) -> bool {
         let first = folded.elements[found.0].at;
         let last = folded.elements[found.1].at;
-        let start = text[..first as usize].rfind(char::is_whitespace).map_or(0, |space| space + 1);
+        let start = text[..first as usize].trim_end_matches(|c: char| !c.is_whitespace()).len();
         let rest = &text[last as usize..];
         let end = last as usize + rest.find(char::is_whitespace).unwrap_or(rest.len());
         let mut around = Folded::new(&text[start..end], Symbols::AsLetters).text();

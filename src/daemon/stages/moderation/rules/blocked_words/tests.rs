@@ -214,8 +214,11 @@ proptest! {
     }
 
     #[test]
-    fn a_word_is_found_in_any_text_around_it(before in "\\PC{0,30}", after in "\\PC{0,30}") {
-        let text = format!("{before} . motherfucker . {after}");
+    fn a_word_is_found_in_any_text_around_it(
+        before in "\\PC{0,30}", after in "\\PC{0,30}",
+        space in prop::sample::select(vec![' ', '\n', '\u{a0}', '\u{2003}', '\u{3000}']),
+    ) {
+        let text = format!("{before} .{space}motherfucker{space}. {after}");
         let words = list(&["motherfucker"]);
         prop_assert!(find(&words, &text).is_some(), "{}", text);
     }
