@@ -7,18 +7,16 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
 #![allow(clippy::unwrap_used)]
 
-/// An inline module, so that its files are in `tests/faults/`.
+/// An inline module, so that its file is in `tests/faults/`.
 mod faults {
-    pub(crate) mod sender;
     pub(crate) mod trial;
-    pub(crate) mod viewer;
 }
 mod support;
 
 use std::time::Duration;
 
 use faults::trial::{Trial, breaker_is_open, is_unreachable};
-use support::cluster::{Shape, ThreeBrokers, stack};
+use support::cluster::{Brokers, Shape, stack};
 
 /// Duration of the outage of a server.
 const OUTAGE: Duration = Duration::from_secs(30);
@@ -108,7 +106,7 @@ async fn edge_is_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
 async fn one_kafka_broker_of_three_is_killed() {
-    let brokers = ThreeBrokers::start();
+    let brokers = Brokers::start(3);
     let shape = Shape { brokers: brokers.addresses(), replication_factor: 3, ..Shape::default() };
     let mut trial = Trial::start("broker", shape).await;
     trial.cause_fault(|_| brokers.stack(&["kill", "kafka-2"])).await;

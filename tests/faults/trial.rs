@@ -18,10 +18,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::faults::sender::{Refusals, Sender, SenderResults};
-use crate::faults::viewer::{RecordingViewer, Seen};
 use crate::support::cluster::{Cluster, Shape, stack};
 use crate::support::history;
+use crate::support::recorder::{RecordingViewer, Seen};
+use crate::support::sender::{Refusals, Sender, SenderResults};
 
 const STREAMS: u64 = 4;
 const SENDERS: u64 = 8;
@@ -369,7 +369,9 @@ impl Trial {
 
     fn check_viewers(&self, tally: &SenderResults) {
         for (stream_id, seen) in &self.seen {
-            assert_eq!(seen.lock().violations, Vec::<String>::new(), "a viewer of {stream_id}");
+            let seen = seen.lock();
+            assert_eq!(seen.violations, Vec::<String>::new(), "a viewer of {stream_id}");
+            assert_eq!(seen.joined.len(), 1, "one epoch: {:?}", seen.joined);
         }
         assert_eq!(self.undeleted(tally), Vec::new(), "were never deleted");
     }
@@ -410,7 +412,7 @@ impl Trial {
             tally.sent,
             tally.acked.len()
         );
-        for (code, Refusals { count, first, last }) in &tally.refused {
+        for (code, Refusals { count, first, last, .. }) in &tally.refused {
             println!(
                 "  refused {count} times with {code}, from {:.1} s to {:.1} s after the fault",
                 first.saturating_duration_since(self.fault_at).as_secs_f64(),

@@ -37,35 +37,39 @@ fn run_stack(arguments: &[&str], environment: &[(&str, &str)]) {
     assert!(output.status.success(), "scripts/stack {arguments:?}: {text}");
 }
 
-/// Three Kafka brokers for one test, beside the stack. They are removed on drop.
-pub struct ThreeBrokers {
+/// Kafka brokers for one test, beside the stack. They are removed on drop.
+pub struct Brokers {
+    count: u16,
     directory: TempDir,
 }
 
-impl ThreeBrokers {
-    pub fn start() -> Self {
-        let brokers = Self { directory: tempfile::tempdir().unwrap() };
-        brokers.stack(&["up", "--brokers", "3", "kafka"]);
+impl Brokers {
+    /// Starts one broker or three.
+    pub fn start(count: u16) -> Self {
+        let brokers = Self { count, directory: tempfile::tempdir().unwrap() };
+        brokers.stack(&["up", "--brokers", &count.to_string(), "kafka"]);
         brokers
     }
 
     /// Returns `host:port` of each broker.
     pub fn addresses(&self) -> Vec<String> {
-        (20..=22).map(|broker| format!("127.0.0.1:{}", Self::first_port() + broker)).collect()
+        let ports = (20..20 + self.count).map(|broker| self.first_port() + broker);
+        ports.map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
-    fn first_port() -> u16 {
-        first_port() + 100
+    /// Clusters of different sizes may run at the same time.
+    fn first_port(&self) -> u16 {
+        first_port() + if self.count == 1 { 200 } else { 100 }
     }
 
     pub fn stack(&self, arguments: &[&str]) {
-        let port = Self::first_port().to_string();
+        let port = self.first_port().to_string();
         let directory = self.directory.path().to_str().unwrap();
         run_stack(arguments, &[("LC_STACK_PORT", &port), ("LC_STACK_DIR", directory)]);
     }
 }
 
-impl Drop for ThreeBrokers {
+impl Drop for Brokers {
     fn drop(&mut self) {
         self.stack(&["down", "--wipe"]);
     }
@@ -174,11 +178,7 @@ impl Cluster {
     fn config(&self, node: &str, role: &str) -> String {
         let port = first_port();
         let redis = (1..=3).map(|n| format!("\"redis://127.0.0.1:{}\"", port + n));
-        let brokers = if self.shape.brokers.is_empty() {
-            vec![format!("127.0.0.1:{}", port + 20)]
-        } else {
-            self.shape.brokers.clone()
-        };
+        let brokers = self.brokers();
         let Self { name, shape, .. } = self;
         let copies = shape.replication_factor;
         format!(
@@ -215,6 +215,19 @@ partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1
     pub fn config_of(&self, name: &str) -> String {
         let role = NODES.iter().find(|(node, _)| *node == name).map(|(_, role)| *role);
         self.config(name, role.unwrap_or_else(|| panic!("{name} has a role")))
+    }
+
+    /// Returns the addresses of the brokers of this cluster.
+    pub fn brokers(&self) -> Vec<String> {
+        if self.shape.brokers.is_empty() {
+            return vec![format!("127.0.0.1:{}", first_port() + 20)];
+        }
+        self.shape.brokers.clone()
+    }
+
+    /// Returns the name of a topic on the brokers.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
     }
 
     pub fn node(&self, name: &str) -> &Daemon {

@@ -29,7 +29,10 @@ use tokio::time::timeout;
 
 pub mod cluster;
 pub mod lcd;
+pub mod recorder;
+pub mod sender;
 pub mod socket;
+pub mod topics;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const STREAM: StreamId = StreamId(1);

@@ -1,19 +1,19 @@
 //! Senders that comment at a fixed rate, keep unacknowledged comments, and send them again with the
 //! same `ref`, to another edge if their own is down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use live_comments::client::Endpoint;
 use live_comments::client::viewer::{ViewerConnection, ViewerOptions, ViewerReader, ViewerWriter};
-use live_comments::protocol::{CommentId, ServerMessage, StreamId};
+use live_comments::protocol::{CommentId, Epoch, ServerMessage, StreamId, StreamPosition};
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::comment;
+use super::comment;
 
 /// Unacknowledged comments at which a sender stops sending new ones.
 const MAX_PENDING: usize = 500;
@@ -27,6 +27,8 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Acked {
     pub stream_id: StreamId,
     pub comment_id: CommentId,
+    /// With the epoch of the connection's `welcome`.
+    pub position: StreamPosition,
     pub text: String,
     /// Time of the first attempt, from which the latency counts.
     pub sent_at: Instant,
@@ -47,6 +49,8 @@ pub(crate) struct SenderResults {
 #[derive(Debug)]
 pub(crate) struct Refusals {
     pub count: u64,
+    /// The texts, without repetitions.
+    pub messages: BTreeSet<String>,
     pub first: Instant,
     pub last: Instant,
 }
@@ -60,6 +64,13 @@ pub(crate) struct Sender {
     pub tally: Arc<Mutex<SenderResults>>,
     /// Stops new comments. Pending ones are still sent until they are acknowledged.
     pub stop_sending: CancellationToken,
+}
+
+struct Connection<'a> {
+    writer: &'a mut ViewerWriter,
+    reader: &'a mut ViewerReader,
+    /// The position of its `welcome`.
+    joined: StreamPosition,
 }
 
 struct PendingComment {
@@ -77,13 +88,17 @@ impl Sender {
         let mut edge = self.user_id as usize;
         loop {
             let address = self.edges[edge % self.edges.len()];
-            if let Ok(Ok((connection, _))) =
+            if let Ok(Ok((connection, welcome))) =
                 timeout(JOIN_TIMEOUT, ViewerConnection::join(&self.options(address))).await
             {
                 pending.values_mut().for_each(|comment| comment.due = true);
                 let (mut writer, mut reader) = connection.split();
-                if self.run_connection(&mut writer, &mut reader, &mut pending, &mut next_ref).await
-                {
+                let mut connection = Connection {
+                    writer: &mut writer,
+                    reader: &mut reader,
+                    joined: StreamPosition { epoch: welcome.epoch, seq: welcome.seq },
+                };
+                if self.run_connection(&mut connection, &mut pending, &mut next_ref).await {
                     return;
                 }
             }
@@ -102,11 +117,11 @@ impl Sender {
     /// Returns true when every comment is acknowledged, false when the connection breaks.
     async fn run_connection(
         &self,
-        writer: &mut ViewerWriter,
-        reader: &mut ViewerReader,
+        connection: &mut Connection<'_>,
         pending: &mut BTreeMap<u64, PendingComment>,
         next_ref: &mut u64,
     ) -> bool {
+        let Connection { writer, reader, joined } = connection;
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.per_second);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut retries = tokio::time::interval(REFUSED_PAUSE);
@@ -118,7 +133,7 @@ impl Sender {
             }
             tokio::select! {
                 message = reader.next() => match message {
-                    Ok(message) => self.on_message(message, pending),
+                    Ok(message) => self.on_message(message, joined.epoch, pending),
                     Err(_) => return false,
                 },
                 _ = ticks.tick(), if !done && pending.len() < MAX_PENDING => {
@@ -161,12 +176,17 @@ impl Sender {
         timeout(JOIN_TIMEOUT, writer.flush()).await.map_err(drop)?.map_err(drop)
     }
 
-    fn on_message(&self, message: ServerMessage, pending: &mut BTreeMap<u64, PendingComment>) {
+    fn on_message(
+        &self,
+        message: ServerMessage,
+        epoch: Epoch,
+        pending: &mut BTreeMap<u64, PendingComment>,
+    ) {
         let number = |client_ref: &str| -> Option<u64> {
             client_ref.rsplit_once('-').and_then(|(_, number)| number.parse().ok())
         };
         match message {
-            ServerMessage::Ack { client_ref: Some(client_ref), comment_id, .. } => {
+            ServerMessage::Ack { client_ref: Some(client_ref), comment_id, seq } => {
                 let Some(waited) = number(&client_ref).and_then(|number| pending.remove(&number))
                 else {
                     return;
@@ -174,6 +194,7 @@ impl Sender {
                 self.tally.lock().acked.push(Acked {
                     stream_id: self.stream_id,
                     comment_id,
+                    position: StreamPosition { epoch, seq },
                     text: waited.text,
                     sent_at: waited.sent_at,
                     latency: waited.sent_at.elapsed(),
@@ -185,10 +206,12 @@ impl Sender {
                 let mut tally = self.tally.lock();
                 let refused = tally.refused.entry(code.to_string()).or_insert(Refusals {
                     count: 0,
+                    messages: BTreeSet::new(),
                     first: now,
                     last: now,
                 });
                 refused.count += 1;
+                refused.messages.insert(message);
                 refused.last = now;
                 if let Some(waiting) =
                     number(&client_ref).and_then(|number| pending.get_mut(&number))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use live_comments::client::Endpoint;
 use live_comments::client::viewer::{ViewerConnection, ViewerOptions};
 use live_comments::protocol::{
-    CommentId, Seq, SequencedComment, ServerMessage, StreamId, StreamPosition,
+    CommentId, Epoch, Seq, SequencedComment, ServerMessage, StreamId, StreamPosition,
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
@@ -29,12 +29,17 @@ pub(crate) struct Seen {
     pub reconnects: u64,
     /// Descriptions of broken promises.
     pub violations: Vec<String>,
+    /// The position of the first `welcome` of each epoch.
+    pub joined: Vec<StreamPosition>,
     ids: HashMap<CommentId, Seq>,
     position: Option<StreamPosition>,
+    /// The last comment of this epoch.
+    last: Seq,
 }
 
 #[derive(Debug)]
 pub(crate) struct ShownComment {
+    pub epoch: Epoch,
     pub seq: Seq,
     pub id: CommentId,
     pub at: Instant,
@@ -44,6 +49,19 @@ impl Seen {
     /// Returns whether it has joined at least once.
     pub(crate) fn is_watching(&self) -> bool {
         self.position.is_some()
+    }
+
+    /// Records a `welcome`. In another epoch the old position means nothing.
+    fn welcome(&mut self, at: StreamPosition) {
+        if self.position.is_some_and(|position| position.epoch == at.epoch) {
+            return;
+        }
+        if self.joined.iter().any(|before| before.epoch == at.epoch) {
+            self.violations.push(format!("epoch {} came back", at.epoch));
+        }
+        self.joined.push(at);
+        self.position = Some(at);
+        self.last = 0;
     }
 }
 
@@ -69,13 +87,7 @@ impl RecordingViewer {
                 timeout(JOIN_TIMEOUT, ViewerConnection::join(&options)).await
             {
                 let position = StreamPosition { epoch: welcome.epoch, seq: welcome.seq };
-                let before = self.seen.lock().position.get_or_insert(position).epoch;
-                if before != welcome.epoch {
-                    self.record_violation(format!(
-                        "the epoch changed from {before} to {}",
-                        welcome.epoch
-                    ));
-                }
+                self.seen.lock().welcome(position);
                 loop {
                     tokio::select! {
                         message = connection.next() => match message {
@@ -92,23 +104,23 @@ impl RecordingViewer {
         }
     }
 
-    fn record_violation(&self, what: String) {
-        self.seen.lock().violations.push(what);
-    }
-
     fn record(&self, message: ServerMessage) {
         let now = Instant::now();
         let mut seen = self.seen.lock();
         let Some(mut position) = seen.position else { return };
         match message {
             ServerMessage::Comments(batch) if !batch.echo => {
+                if batch.epoch != position.epoch {
+                    let text = format!("epoch {} in {}", batch.epoch, position.epoch);
+                    seen.violations.push(text);
+                }
                 if batch.from_seq != position.seq + 1 {
                     let text = format!("{} does not join {}", batch.from_seq, position.seq);
                     seen.violations.push(text);
                 }
                 position.seq = batch.to_seq;
                 for comment in batch.comments {
-                    if seen.comments.last().is_some_and(|last| last.seq >= comment.seq) {
+                    if seen.last >= comment.seq {
                         let from = batch.from_seq;
                         let to = batch.to_seq;
                         let text = format!("{} is out of order in {from}..={to}", comment.seq);
@@ -119,7 +131,9 @@ impl RecordingViewer {
                         let text = format!("{comment_id} again at {seq}, first at {before}");
                         seen.violations.push(text);
                     }
+                    seen.last = comment.seq;
                     seen.comments.push(ShownComment {
+                        epoch: batch.epoch,
                         seq: comment.seq,
                         id: comment.comment_id,
                         at: now,

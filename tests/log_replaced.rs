@@ -1,0 +1,409 @@
+//! The event log is not what it was: records are removed before they are read, its topic is
+//! deleted, created again or extended, or a broker is back with an empty disk. Daemons on real
+//! servers, with senders and viewers. Operators are told within seconds, and every comment that is
+//! acknowledged afterwards is shown and stored.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::HashSet;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use live_comments::protocol::admin::{Cluster as Answer, ConsumerLag, TopSnapshot};
+use live_comments::protocol::{CommentId, Epoch};
+use parking_lot::Mutex;
+use support::cluster::{Brokers, Cluster, Shape};
+use support::recorder::{RecordingViewer, Seen};
+use support::sender::{Acked, Sender, SenderResults};
+use support::topics::Topics;
+use support::{PATIENCE, STREAM, archived, history};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// The time within which an operator is told.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+const EDGES: [&str; 2] = ["edge-1", "edge-2"];
+const SENDERS: u64 = 4;
+/// Rate of one sender.
+const PER_SECOND: u32 = 15;
+const COMMENTS: &str = "comment_events";
+
+/// The tests measure times, so they run one at a time.
+static TURN: AsyncMutex<()> = AsyncMutex::const_new(());
+
+fn shape() -> Shape {
+    Shape { comments: "postgres", ..Shape::default() }
+}
+
+/// Runs `lc status` on a node. Returns its exit code and what it prints.
+fn lc(cluster: &Cluster, node: &str, command: &str) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_lc"))
+        .arg("--socket")
+        .arg(cluster.node(node).socket())
+        .arg(command)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Waits until `lc status` of a node says all of `words` and exits with the code for warnings.
+async fn told(cluster: &Cluster, node: &str, words: &[&str], since: Instant) -> String {
+    loop {
+        let (code, text) = tokio::task::block_in_place(|| lc(cluster, node, "status"));
+        let says_all = words.iter().all(|word| text.contains(word));
+        if code == Some(3) && says_all {
+            println!("{node} tells {words:?} after {:.1} s", since.elapsed().as_secs_f64());
+            return text;
+        }
+        let waited = since.elapsed();
+        assert!(waited < TOLD_WITHIN, "{words:?} told by {node}: exit code {code:?}: {text}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn wait_until_well(cluster: &Cluster, node: &str) {
+    let well = async {
+        loop {
+            let (code, text) = tokio::task::block_in_place(|| lc(cluster, node, "status"));
+            if code == Some(0) {
+                return;
+            }
+            println!("{node} is not well yet: {code:?} {text}");
+            sleep(Duration::from_millis(300)).await;
+        }
+    };
+    timeout(PATIENCE, well).await.expect("a node without warnings");
+}
+
+/// Senders and viewers on both edges of a cluster.
+struct Audience {
+    seen: Vec<Arc<Mutex<Seen>>>,
+    tally: Arc<Mutex<SenderResults>>,
+    senders: JoinSet<()>,
+    stop_sending: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Audience {
+    async fn join(cluster: &Cluster) -> Self {
+        let edges: Vec<_> = EDGES.iter().map(|edge| cluster.node(edge).address).collect();
+        let mut audience = Self {
+            seen: Vec::new(),
+            tally: Arc::default(),
+            senders: JoinSet::new(),
+            stop_sending: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        };
+        for edge in [0, 0, 1, 1] {
+            let seen = Arc::new(Mutex::new(Seen::default()));
+            audience.seen.push(seen.clone());
+            let edges = edges.clone();
+            let stop = audience.stop.clone();
+            tokio::spawn(RecordingViewer { stream_id: STREAM, edges, edge, seen, stop }.run());
+        }
+        until("every viewer joins", || audience.seen.iter().all(|seen| seen.lock().is_watching()))
+            .await;
+        for user_id in 1..=SENDERS {
+            let sender = Sender {
+                user_id,
+                stream_id: STREAM,
+                token: cluster.token(user_id, &format!("user {user_id}")).into(),
+                edges: edges.clone(),
+                per_second: PER_SECOND,
+                tally: audience.tally.clone(),
+                stop_sending: audience.stop_sending.clone(),
+            };
+            audience.senders.spawn(sender.run());
+        }
+        let acked = || audience.tally.lock().acked.len();
+        until("comments are acknowledged", || acked() >= 100).await;
+        audience
+    }
+
+    /// Waits until comments are acknowledged in an epoch that is not among `before`, and shown to
+    /// every viewer. Returns the epoch.
+    async fn new_epoch(&self, before: &[Epoch]) -> Epoch {
+        let started = Instant::now();
+        let newest = || {
+            let tally = self.tally.lock();
+            let epoch = tally.acked.last().map(|acked| acked.position.epoch)?;
+            (!before.contains(&epoch)).then_some(epoch)
+        };
+        until("comments are acknowledged in a new epoch", || newest().is_some()).await;
+        let epoch = newest().unwrap();
+        let shows =
+            |seen: &Arc<Mutex<Seen>>| seen.lock().comments.iter().any(|shown| shown.epoch == epoch);
+        until("every viewer is shown comments again", || self.seen.iter().all(shows)).await;
+        println!("epoch {epoch} after {:.1} s", started.elapsed().as_secs_f64());
+        epoch
+    }
+
+    fn epochs(&self) -> Vec<Epoch> {
+        self.seen[0].lock().joined.iter().map(|joined| joined.epoch).collect()
+    }
+
+    /// Stops sending, waits until everything is stored, and checks the comments acknowledged after
+    /// each of the faults.
+    async fn verify(mut self, cluster: &Cluster, losses: &[Loss]) {
+        // Some more comments, after everything.
+        let acked = self.tally.lock().acked.len();
+        until("senders go on", || self.tally.lock().acked.len() > acked + 100).await;
+        self.stop_sending.cancel();
+        let home = async {
+            while let Some(sender) = self.senders.join_next().await {
+                sender.expect("no sender is refused for good");
+            }
+        };
+        timeout(PATIENCE, home).await.expect("every comment is acknowledged in the end");
+        archived(cluster.node("edge-1")).await;
+        let tally = std::mem::take(&mut *self.tally.lock());
+        let stored: HashSet<_> = history(cluster.node("edge-1"), STREAM)
+            .await
+            .into_iter()
+            .map(|comment| comment.comment_id)
+            .collect();
+        let kept: Vec<&Acked> = tally
+            .acked
+            .iter()
+            .filter(|acked| !acked.text.contains("forbiddenword"))
+            .filter(|acked| !losses.iter().any(|loss| loss.may_have_lost(acked)))
+            .collect();
+        let missing: Vec<_> = kept.iter().filter(|it| !stored.contains(&it.comment_id)).collect();
+        assert!(missing.is_empty(), "{} not in history, such as {:?}", missing.len(), missing[0]);
+        let hidden = || self.seen.iter().map(|seen| hidden(&seen.lock(), &kept)).max().unwrap();
+        until("every viewer is shown every comment", || hidden() == 0).await;
+        self.stop.cancel();
+        let epochs = self.epochs();
+        for seen in &self.seen {
+            let seen = seen.lock();
+            assert_eq!(seen.violations, Vec::<String>::new());
+            let joined: Vec<_> = seen.joined.iter().map(|joined| joined.epoch).collect();
+            assert_eq!(joined, epochs, "every viewer goes through the same epochs");
+        }
+        self.check_epochs(&epochs);
+        for (code, refused) in &tally.refused {
+            println!("refused {} times with {code}: {:?}", refused.count, refused.messages);
+            let is_right = ["log_unavailable", "shutting_down"].contains(&code.as_str());
+            assert!(is_right, "the reason of a refusal: {code}: {:?}", refused.messages);
+        }
+        let reconnects: u64 = self.seen.iter().map(|seen| seen.lock().reconnects).sum();
+        println!(
+            "{} acknowledged, {} stored, {reconnects} reconnects of viewers, {} of senders",
+            tally.acked.len(),
+            stored.len(),
+            tally.reconnects
+        );
+    }
+
+    /// No viewer is shown a comment of an epoch after another was shown one of the next.
+    fn check_epochs(&self, epochs: &[Epoch]) {
+        let shown = |epoch: Epoch| {
+            let times = self.seen.iter().flat_map(move |seen| {
+                let seen = seen.lock();
+                let of_epoch = seen.comments.iter().filter(|shown| shown.epoch == epoch);
+                of_epoch.map(|shown| shown.at).collect::<Vec<_>>()
+            });
+            times.collect::<Vec<_>>()
+        };
+        for pair in epochs.windows(2) {
+            let last = shown(pair[0]).into_iter().max();
+            let first = shown(pair[1]).into_iter().min();
+            assert!(last < first, "one epoch at any time: {pair:?}");
+        }
+    }
+}
+
+/// Comments acknowledged from the first to the second moment may be lost, and it is told.
+struct Loss {
+    epoch: Epoch,
+    upto: Instant,
+}
+
+impl Loss {
+    fn may_have_lost(&self, acked: &Acked) -> bool {
+        acked.position.epoch == self.epoch && acked.sent_at + acked.latency < self.upto
+    }
+}
+
+/// Counts the comments that a viewer was not shown, and does not find in the history that the
+/// protocol sends it to: before the position at which it joined the epoch.
+fn hidden(seen: &Seen, acked: &[&Acked]) -> usize {
+    let shown: HashSet<CommentId> = seen.comments.iter().map(|shown| shown.id).collect();
+    let is_before_joining = |acked: &Acked| {
+        let joined = seen.joined.iter().find(|joined| joined.epoch == acked.position.epoch);
+        joined.is_some_and(|joined| acked.position.seq <= joined.seq)
+    };
+    acked
+        .iter()
+        .filter(|acked| !shown.contains(&acked.comment_id) && !is_before_joining(acked))
+        .count()
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what} within {PATIENCE:?}"));
+}
+
+async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn removed_records_are_told_while_the_archiver_is_away_and_after() {
+    let _turn = turn().await;
+    let nodes =
+        [("edge-1", "edge"), ("worker", "coordinator\", \"moderator"), ("archiver-1", "archiver")];
+    let mut cluster = Cluster::start_nodes("removed", shape(), &nodes);
+    let mut sender = cluster.node("edge-1").join(7, "ann").await;
+    let first = sender.comment("first").await.0;
+    archived(cluster.node("edge-1")).await;
+    wait_until_well(&cluster, "edge-1").await;
+    tokio::task::block_in_place(|| cluster.terminate("archiver-1"));
+    for number in 0..20 {
+        sender.comment(&format!("lost {number}")).await;
+    }
+    Topics::of(&cluster).remove_records(COMMENTS).await;
+    let removed_at = Instant::now();
+    // The archiver is away: the others say what it will not find.
+    told(&cluster, "edge-1", &["archiver", "removed"], removed_at).await;
+    let lag: Answer<ConsumerLag> = cluster.admin("worker").get("/v1/lag").await.unwrap();
+    let expired: u64 = lag.items.iter().map(|lag| lag.expired).sum();
+    assert!(expired >= 20, "{lag:?}");
+    let (_, text) = tokio::task::block_in_place(|| lc(&cluster, "worker", "lag"));
+    assert!(text.contains(&expired.to_string()), "{expired} in lc lag: {text}");
+
+    tokio::task::block_in_place(|| cluster.restart("archiver-1"));
+    let back_at = Instant::now();
+    let range = format!("archiver did not read {expired} records of the log: {COMMENTS} partition");
+    told(&cluster, "edge-1", &[&range, "offsets", "in no history"], back_at).await;
+    told(&cluster, "archiver-1", &[&range], back_at).await;
+    let after = sender.comment("after").await.0;
+    archived(cluster.node("edge-1")).await;
+    let stored: Vec<_> = history(cluster.node("edge-1"), STREAM).await;
+    let stored: Vec<_> = stored.iter().map(|comment| comment.comment_id).collect();
+    assert_eq!(stored, [first, after], "what was removed is lost, as told; nothing else");
+
+    // Frozen instead of stopped: its process keeps its position in memory.
+    cluster.node("archiver-1").signal(nix::sys::signal::Signal::SIGSTOP);
+    for number in 0..20 {
+        sender.comment(&format!("lost again {number}")).await;
+    }
+    Topics::of(&cluster).remove_records(COMMENTS).await;
+    cluster.node("archiver-1").signal(nix::sys::signal::Signal::SIGCONT);
+    let thawed_at = Instant::now();
+    let last = sender.comment("last").await.0;
+    let stored = async {
+        while !history(cluster.node("edge-1"), STREAM).await.iter().any(|c| c.comment_id == last) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, stored).await.expect("it goes on");
+    let kept = history(cluster.node("edge-1"), STREAM).await.len();
+    // The library had fetched some of the records already; each is either stored or told.
+    let told_of = expired + 20 - (kept as u64 - 3);
+    let range = format!("archiver did not read {told_of} records");
+    if kept < 23 {
+        told(&cluster, "edge-1", &[&range], thawed_at).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn another_topic_under_the_name_is_a_new_epoch_for_all() {
+    let _turn = turn().await;
+    let nodes = [
+        ("edge-1", "edge"),
+        ("edge-2", "edge"),
+        ("worker", "coordinator\", \"archiver\", \"moderator"),
+    ];
+    let mut cluster = Cluster::start_nodes("replaced", shape(), &nodes);
+    let audience = Audience::join(&cluster).await;
+    wait_until_well(&cluster, "edge-1").await;
+    let mut epochs = audience.epochs();
+    let mut losses = Vec::new();
+
+    println!("--- deleted, and created again by hand");
+    let topics = Topics::of(&cluster);
+    topics.delete(COMMENTS).await;
+    topics.create(COMMENTS, 1).await;
+    let at = Instant::now();
+    told(&cluster, "edge-1", &[COMMENTS, "deleted and created again"], at).await;
+    told(&cluster, "worker", &[COMMENTS, "deleted and created again"], at).await;
+    losses.push(Loss { epoch: epochs[0], upto: at });
+    epochs.push(audience.new_epoch(&epochs).await);
+
+    println!("--- deleted");
+    topics.delete(COMMENTS).await;
+    let at = Instant::now();
+    told(&cluster, "edge-2", &[COMMENTS, "is missing"], at).await;
+    losses.push(Loss { epoch: epochs[1], upto: at });
+    epochs.push(audience.new_epoch(&epochs).await);
+    assert_eq!(topics.partitions(COMMENTS), 12, "created with the settings");
+
+    println!("--- extended");
+    topics.extend(COMMENTS, 24).await;
+    let at = Instant::now();
+    told(&cluster, "edge-1", &["had 12 partitions and has 24 now"], at).await;
+    epochs.push(audience.new_epoch(&epochs).await);
+    for node in ["edge-1", "worker", "edge-2"] {
+        tokio::task::block_in_place(|| {
+            cluster.terminate(node);
+            cluster.restart(node);
+        });
+    }
+    assert_eq!(audience.epochs(), epochs, "a restart changes nothing");
+    let nodes = |top: &TopSnapshot| top.nodes.len() == 3 && top.unreachable.is_empty();
+    cluster.until_top("edge-1", "all nodes are there", PATIENCE, nodes).await;
+    audience.verify(&cluster, &losses).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn broker_with_an_empty_disk_is_told_and_filled_again() {
+    let _turn = turn().await;
+    let brokers = tokio::task::block_in_place(|| Brokers::start(1));
+    let shape = Shape { brokers: brokers.addresses(), ..shape() };
+    let nodes = [
+        ("edge-1", "edge"),
+        ("edge-2", "edge"),
+        ("worker", "coordinator\", \"archiver\", \"moderator"),
+    ];
+    let mut cluster = Cluster::start_nodes("emptied", shape, &nodes);
+    let audience = Audience::join(&cluster).await;
+    wait_until_well(&cluster, "edge-1").await;
+    let mut epochs = audience.epochs();
+    tokio::task::block_in_place(|| brokers.stack(&["kill", "kafka-1"]));
+    let killed_at = Instant::now();
+    let losses = [Loss { epoch: epochs[0], upto: killed_at }];
+    told(&cluster, "edge-1", &["event log"], killed_at).await;
+    tokio::task::block_in_place(|| {
+        brokers.stack(&["down", "--wipe", "kafka-1"]);
+        brokers.stack(&["start", "kafka-1"]);
+    });
+    let back_at = Instant::now();
+    told(&cluster, "edge-1", &[COMMENTS, "lost its disk"], back_at).await;
+    // In the middle of it.
+    tokio::task::block_in_place(|| {
+        cluster.kill("edge-2");
+        cluster.restart("edge-2");
+    });
+    epochs.push(audience.new_epoch(&epochs).await);
+    for node in ["edge-1", "worker"] {
+        told(&cluster, node, &["opened again with a new epoch"], Instant::now()).await;
+    }
+    assert_eq!(audience.epochs(), epochs);
+    audience.verify(&cluster, &losses).await;
+}
