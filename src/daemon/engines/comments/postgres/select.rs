@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::postgres::{PgConnection, PgRow};
+use uuid::Uuid;
 
 use super::day::Day;
 use crate::daemon::engines::StoreError;
@@ -83,7 +84,7 @@ pub(super) async fn page(
     let mut rest = days.as_slice();
     for size in [2, SECOND_RANGE_DAYS, usize::MAX] {
         let Some(newest) = rest.first() else { break };
-        let oldest_read = page.first_key_value().map(|(place, _)| *place);
+        let oldest_read = page.first_key_value().map(|((place, _), _)| *place);
         if page.len() == limit && oldest_read.is_some_and(|oldest| oldest > newest.last) {
             break;
         }
@@ -101,7 +102,7 @@ async fn read_days(
     end: Place,
     days: &[StreamDay],
     limit: usize,
-    page: &mut BTreeMap<Place, SequencedComment>,
+    page: &mut BTreeMap<(Place, Uuid), SequencedComment>,
 ) -> Result<(), StoreError> {
     let days = || days.iter().map(|day| day.day);
     let (Some(first), Some(last)) = (days().min(), days().max()) else { return Ok(()) };
@@ -115,7 +116,8 @@ async fn read_days(
         .fetch_all(connection)
         .await?;
     for row in &rows {
-        page.insert(rows::place(row)?, rows::comment(row)?);
+        let comment = rows::comment(row)?;
+        page.insert((rows::place(row)?, comment.comment_id.0), comment);
     }
     while page.len() > limit {
         page.pop_first();
