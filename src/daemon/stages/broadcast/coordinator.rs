@@ -21,6 +21,7 @@ use crate::daemon::engines::eventlog::{
     ConsumerGroup, LogConsumer, LogError, Polled, Position, Record, SharedLog, StartAt, Topic,
 };
 use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
+use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Seq, StreamId};
@@ -88,6 +89,8 @@ pub struct Coordinator {
     /// The offset that is read next in each partition.
     next: AHashMap<u32, u64>,
     repeats: RepeatFilter,
+    /// Whether the last commit succeeded.
+    is_committed: bool,
 }
 
 #[derive(Debug)]
@@ -111,6 +114,7 @@ impl Coordinator {
             waiting: AHashSet::new(),
             started_at: AHashMap::new(),
             next: AHashMap::new(),
+            is_committed: true,
             repeats,
         }
     }
@@ -187,6 +191,18 @@ impl Coordinator {
                     continue;
                 }
             };
+            let of_stream = self.parts.log.partition_of(Topic::CommentEvents, event.stream_id().0);
+            if of_stream != record.position.partition {
+                // Its number belongs to an earlier epoch, when the log had fewer partitions. Viewers
+                // of this one find it in the history.
+                debug!(stream_id = %event.stream_id(), "record of an earlier partition not shown");
+                if let Event::CommentModerated(event) = &event
+                    && let Some(deletion) = event.deletion()
+                {
+                    self.add_tombstone(event.stream_id, &deletion).await;
+                }
+                continue;
+            }
             let is_repeat = self.repeats.is_repeated_event(&record, &event).await?;
             match event {
                 Event::CommentSubmitted(event) => {
@@ -221,6 +237,13 @@ impl Coordinator {
         self.publish_if_full(stream_id).await
     }
 
+    async fn add_tombstone(&self, stream_id: StreamId, deletion: &Deletion) {
+        let added = self.parts.recent.add_tombstone(stream_id, deletion.comment_id).await;
+        if let Err(error) = added {
+            warn!(%stream_id, %error, "deletion not written to the recent cache");
+        }
+    }
+
     async fn add_decision(
         &mut self,
         record: &Record,
@@ -230,10 +253,7 @@ impl Coordinator {
         let stream_id = event.stream_id;
         let deletion = event.deletion();
         if let Some(deletion) = &deletion {
-            let added = self.parts.recent.add_tombstone(stream_id, deletion.comment_id).await;
-            if let Err(error) = added {
-                warn!(%stream_id, %error, "deletion not written to the recent cache");
-            }
+            self.add_tombstone(stream_id, deletion).await;
             let message = BusMessage::Deleted { seq, deletion: deletion.clone() };
             self.parts.bus.publish(stream_id, vec![message]).await?;
             self.parts.board.metrics().comments_deleted.inc();
@@ -362,10 +382,18 @@ impl Coordinator {
         match consumer.commit(&next).await {
             // The next commit stores it. A crash before that repeats batches that edges recognize.
             Err(error @ (LogError::Full(_) | LogError::Unavailable(_))) => {
-                warn!(%error, "broadcast position not committed");
+                // One line per outage: this is tried several times per second.
+                if self.is_committed {
+                    warn!(%error, "broadcast position not committed; trying again");
+                }
+                self.is_committed = false;
                 Ok(())
             }
-            outcome => Ok(outcome?),
+            outcome => {
+                outcome?;
+                self.is_committed = true;
+                Ok(())
+            }
         }
     }
 }
