@@ -32,7 +32,7 @@ chmod 600 "$dir/key"
 {
   # Names of its own on shared servers; the next run uses them again.
   scripts/stack config | sed -E "
-    s/^\[kafka\]/&\nprefix = \"bench.\"\npartitions = { comment_events = 12, moderation_events = 3, analytics_events = 1, ws_messages = 1, dead_letters = 1 }/
+    s/^\[kafka\]/&\nprefix = \"bench.\"\npartitions = { comment_events = 12, moderation_events = 3, ws_messages = 1, dead_letters = 1 }/
     s/^\[redis\]/&\nprefix = \"bench:\"/
     s/^\[cassandra\]/&\nkeyspace = \"bench_cluster\"/
     s/^\[postgres\]/&\nschema = \"bench_cluster\"/"

@@ -46,7 +46,7 @@ metadata = "postgres"
 [kafka]
 brokers = ["127.0.0.1:$((first_port + 20))"]
 # One stream uses one partition. More partitions would only add work.
-partitions = { comment_events = 1, moderation_events = 1, analytics_events = 1, ws_messages = 1, dead_letters = 1 }
+partitions = { comment_events = 1, moderation_events = 1, ws_messages = 1, dead_letters = 1 }
 
 [redis]
 nodes = ["redis://127.0.0.1:$((first_port + 1))"]

@@ -32,6 +32,7 @@ kafka_prepare() {
     "PORT=$(kafka_port "$name")" "CONTROLLER_PORT=$((first_port + 29 + ${name#kafka-}))" "DATA=$data" \
     "REPLICAS=$brokers" "IN_SYNC=$((brokers > 1 ? 2 : 1))" \
     "SESSION_MS=$((brokers > 1 ? 2000 : 30000))"
+  [[ -z ${LC_STACK_KAFKA:-} ]] || cat "$LC_STACK_KAFKA" >>"$conf"
   if [[ ! -e $data/meta.properties ]]; then
     mkdir -p "$data"
     local -a java

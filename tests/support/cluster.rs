@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -46,9 +46,19 @@ pub struct Brokers {
 impl Brokers {
     /// Starts one broker or three.
     pub fn start(count: u16) -> Self {
+        Self::start_with(count, |_| String::new())
+    }
+
+    /// Starts brokers with more settings, which are made with the first port of the stack.
+    pub fn start_with(count: u16, settings: impl FnOnce(u16) -> String) -> Self {
         let brokers = Self { count, directory: tempfile::tempdir().unwrap() };
+        std::fs::write(brokers.settings(), settings(brokers.first_port())).unwrap();
         brokers.stack(&["up", "--brokers", &count.to_string(), "kafka"]);
         brokers
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.directory.path().join("more.properties")
     }
 
     /// Returns `host:port` of each broker.
@@ -58,14 +68,20 @@ impl Brokers {
     }
 
     /// Clusters of different sizes may run at the same time.
-    fn first_port(&self) -> u16 {
+    pub fn first_port(&self) -> u16 {
         first_port() + if self.count == 1 { 200 } else { 100 }
     }
 
     pub fn stack(&self, arguments: &[&str]) {
         let port = self.first_port().to_string();
         let directory = self.directory.path().to_str().unwrap();
-        run_stack(arguments, &[("LC_STACK_PORT", &port), ("LC_STACK_DIR", directory)]);
+        let settings = self.settings();
+        let environment = [
+            ("LC_STACK_PORT", &*port),
+            ("LC_STACK_DIR", directory),
+            ("LC_STACK_KAFKA", settings.to_str().unwrap()),
+        ];
+        run_stack(arguments, &environment);
     }
 }
 
@@ -199,7 +215,7 @@ prefix = "{name}."
 replication_factor = {copies}
 min_insync_replicas = {in_sync}
 session_timeout = "3s"
-partitions = {{ comment_events = 12, moderation_events = 3, analytics_events = 1, ws_messages = 1, dead_letters = 1 }}
+partitions = {{ comment_events = 12, moderation_events = 3, ws_messages = 1, dead_letters = 1 }}
 "#,
             key = self.directory.path().join("signing.key").display(),
             redis = redis.collect::<Vec<_>>().join(", "),

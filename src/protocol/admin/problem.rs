@@ -35,6 +35,8 @@ pub enum ProblemCode {
     AppendsRefused,
     /// Records of the event log are damaged.
     LogDamaged,
+    /// The servers of some partitions of the event log do not answer.
+    PartitionsUnreachable,
 }
 
 impl ProblemCode {
@@ -55,6 +57,7 @@ impl ProblemCode {
             Self::LogFilesMissing => "log_files_missing",
             Self::AppendsRefused => "appends_refused",
             Self::LogDamaged => "log_damaged",
+            Self::PartitionsUnreachable => "partitions_unreachable",
         }
     }
 }

@@ -58,7 +58,6 @@ impl Default for KafkaConfig {
 pub struct PartitionCounts {
     pub comment_events: u32,
     pub moderation_events: u32,
-    pub analytics_events: u32,
     /// One partition keeps the order of all streams, and the fallback carries little traffic.
     pub ws_messages: u32,
     pub dead_letters: u32,
@@ -66,13 +65,7 @@ pub struct PartitionCounts {
 
 impl Default for PartitionCounts {
     fn default() -> Self {
-        Self {
-            comment_events: 100,
-            moderation_events: 20,
-            analytics_events: 50,
-            ws_messages: 1,
-            dead_letters: 1,
-        }
+        Self { comment_events: 100, moderation_events: 20, ws_messages: 1, dead_letters: 1 }
     }
 }
 

@@ -199,7 +199,6 @@ fn kafka(kafka: &KafkaConfig, faults: &mut Faults) {
     let counts = [
         ("kafka.partitions.comment_events", counts.comment_events),
         ("kafka.partitions.moderation_events", counts.moderation_events),
-        ("kafka.partitions.analytics_events", counts.analytics_events),
         ("kafka.partitions.ws_messages", counts.ws_messages),
         ("kafka.partitions.dead_letters", counts.dead_letters),
     ];

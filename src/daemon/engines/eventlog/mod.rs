@@ -50,8 +50,6 @@ pub enum Topic {
     CommentEvents,
     /// Decisions about comments, keyed by user, from which reputation is computed.
     ModerationEvents,
-    /// Keyed by event type.
-    AnalyticsEvents,
     /// Messages of the direct path while the bus is down, keyed by stream.
     WsMessages,
     /// Records that a consumer could not process, with the reason.
@@ -59,19 +57,13 @@ pub enum Topic {
 }
 
 impl Topic {
-    pub const ALL: [Self; 5] = [
-        Self::CommentEvents,
-        Self::ModerationEvents,
-        Self::AnalyticsEvents,
-        Self::WsMessages,
-        Self::DeadLetters,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::CommentEvents, Self::ModerationEvents, Self::WsMessages, Self::DeadLetters];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::CommentEvents => "comment_events",
             Self::ModerationEvents => "moderation_events",
-            Self::AnalyticsEvents => "analytics_events",
             Self::WsMessages => "ws-messages",
             Self::DeadLetters => "dead_letters",
         }
@@ -247,6 +239,14 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// check of its breaker.
     async fn ping(&self) -> Result<(), LogError> {
         self.bounds(Topic::CommentEvents, 0).await.map(drop)
+    }
+
+    /// Asks for every partition of a topic. Returns those whose server does not answer soon.
+    ///
+    /// # Errors
+    /// If none answers.
+    async fn unreachable_partitions(&self, topic: Topic) -> Result<Vec<u32>, LogError> {
+        self.bounds(topic, 0).await.map(|_| Vec::new())
     }
 
     /// Returns the positions at which a group continues: its last commit, if it has committed.

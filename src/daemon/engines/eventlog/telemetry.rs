@@ -62,8 +62,8 @@ pub struct LogTelemetry {
 #[derive(Debug, Default)]
 struct Losses {
     by_group: BTreeMap<String, GroupLosses>,
-    /// When the log was found to be replaced.
-    replaced_at: Option<Instant>,
+    /// When the log or a topic of it was found to be replaced, by subject.
+    replaced_at: BTreeMap<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -127,8 +127,18 @@ impl LogTelemetry {
 
     /// Reports that the log has been replaced, with a sentence that says how.
     pub(crate) fn report_replaced(&self, text: &str) {
-        self.losses.lock().replaced_at = Some(Instant::now());
-        self.problems.raise(ProblemCode::LogReplaced, "event log", text);
+        self.report_replaced_part("event log", text);
+    }
+
+    /// Like [`Self::report_replaced`] for a topic beside that of the comments.
+    #[cfg_attr(not(feature = "engines"), expect(dead_code, reason = "only brokers lose topics"))]
+    pub(crate) fn report_replaced_topic(&self, topic: &str, text: &str) {
+        self.report_replaced_part(topic, text);
+    }
+
+    fn report_replaced_part(&self, subject: &str, text: &str) {
+        self.losses.lock().replaced_at.insert(subject.to_owned(), Instant::now());
+        self.problems.raise(ProblemCode::LogReplaced, subject, text);
     }
 
     /// Ends the problems of losses that have been shown for a day.
@@ -142,10 +152,13 @@ impl LogTelemetry {
             }
             kept
         });
-        if losses.replaced_at.is_some_and(is_past) {
-            losses.replaced_at = None;
-            self.problems.clear(ProblemCode::LogReplaced, "event log");
-        }
+        losses.replaced_at.retain(|subject, at| {
+            let kept = !is_past(*at);
+            if !kept {
+                self.problems.clear(ProblemCode::LogReplaced, subject);
+            }
+            kept
+        });
     }
 }
 

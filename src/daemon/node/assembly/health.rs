@@ -10,16 +10,19 @@ use tracing::debug;
 use super::NodeBase;
 use super::timers::every;
 use crate::daemon::base::config::{BusEngine, NodeRole};
+use crate::daemon::base::problems::Problems;
 use crate::daemon::base::status::{COMMENT_STORE, EVENT_LOG, METADATA_STORE};
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::base::supervise::breaker::{Breaker, BreakerHalf, TRIAL_INTERVAL};
-use crate::daemon::engines::eventlog::LogError;
+use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::protocol::StreamId;
 use crate::protocol::admin::ProblemCode;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A dependency that takes longer has failed the check.
 const TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Partitions that the text of a problem lists.
+const LISTED_PARTITIONS: usize = 8;
 /// Checks that must fail one after the other, so that one slow answer is no outage.
 const ATTEMPTS: u32 = 2;
 
@@ -84,6 +87,7 @@ fn start_log_check(base: &NodeBase, group: &Supervisor) {
         let breaker = breaker.clone();
         let board = board.clone();
         async move {
+            check_partitions(&log, board.problems()).await?;
             log.ping().await?;
             if breaker.is_quiet(QUIET) {
                 board.problems().clear(ProblemCode::DiskFull, EVENT_LOG);
@@ -91,6 +95,37 @@ fn start_log_check(base: &NodeBase, group: &Supervisor) {
             Ok::<_, LogError>(())
         }
     });
+}
+
+/// Asks the log for every partition of the comments. A part of them is a problem for operators: the
+/// streams of the others go on, so the node stays ready. Fails if none answers.
+async fn check_partitions(log: &SharedLog, problems: &Problems) -> Result<(), LogError> {
+    let unreachable = log.unreachable_partitions(Topic::CommentEvents).await?;
+    // Asked again: one slow answer is no outage.
+    let unreachable = if unreachable.is_empty() {
+        unreachable
+    } else {
+        let again = log.unreachable_partitions(Topic::CommentEvents).await?;
+        again.into_iter().filter(|partition| unreachable.contains(partition)).collect()
+    };
+    if unreachable.is_empty() {
+        problems.clear(ProblemCode::PartitionsUnreachable, EVENT_LOG);
+        return Ok(());
+    }
+    let total = log.partitions(Topic::CommentEvents);
+    let listed = unreachable.iter().take(LISTED_PARTITIONS).map(u32::to_string);
+    let listed = listed.collect::<Vec<_>>().join(", ");
+    let more = if unreachable.len() > LISTED_PARTITIONS { ", …" } else { "" };
+    problems.raise(
+        ProblemCode::PartitionsUnreachable,
+        EVENT_LOG,
+        format!(
+            "{} of {total} partitions of the event log do not answer ({listed}{more}): comments of \
+             the streams in them are refused or not shown; look for brokers that are down",
+            unreachable.len()
+        ),
+    );
+    Ok(())
 }
 
 /// A question that is asked once per interval. The outcome is a half of a breaker: it opens the

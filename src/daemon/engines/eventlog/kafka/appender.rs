@@ -88,6 +88,15 @@ impl Appender {
         }
     }
 
+    /// Takes another topic of the same name into use.
+    pub(super) fn adopt(&self, topic: Topic, name: &str) -> Result<(), LogError> {
+        if let Self::Transactional(appender) = self {
+            appender.forget_acknowledged(topic);
+        }
+        // Makes the library look for the topic, which it may know as deleted.
+        self.probe(name)
+    }
+
     /// Sends a request to find out whether the cluster can be reached. Blocks.
     pub(super) fn probe(&self, topic: &str) -> Result<(), LogError> {
         match self {

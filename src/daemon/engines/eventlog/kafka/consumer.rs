@@ -69,7 +69,7 @@ impl GroupConsumer {
         let JoinRequest { clients, source, start, queue, appender, health, threads, .. } = request;
         let group = request.group.as_str();
         let topic = source.topic.clone();
-        let topic_id = source.topic_id;
+        let topic_id = source.topic_id();
         let callbacks = ConsumerCallbacks::new(queue.clone(), source, Some(start));
         let failed = |error| unavailable(&format!("joining group {group}"), &error);
         let consumer =

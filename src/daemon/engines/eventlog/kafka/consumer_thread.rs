@@ -132,7 +132,7 @@ fn same_offsets(one: &TopicPartitionList, other: &TopicPartitionList) -> bool {
     one.count() == other.count() && one.to_topic_map() == other.to_topic_map()
 }
 
-/// Answers to rebalances. A partition begins at the group's commit, or without one where the
+/// Answers to rebalances. Nothing of another topic under the same name is assigned. A partition begins at the group's commit, or without one where the
 /// consumer starts. The offset is found before the partition is assigned, so the poll reports the
 /// offset that is read first.
 impl ConsumerCallbacks {
@@ -147,6 +147,11 @@ impl ConsumerCallbacks {
         let numbers: Vec<i32> = partitions.elements().iter().map(|p| p.partition()).collect();
         let mut begin = TopicPartitionList::new();
         while !numbers.is_empty() && !queue.is_closed() {
+            if !source.is_same_topic(consumer) {
+                // Its records have other numbers. The log is opened again, which closes the queue.
+                std::thread::sleep(OFFSET_RETRY_PAUSE);
+                continue;
+            }
             match source.first_offsets(consumer, &numbers, start) {
                 Ok(found) => {
                     begin = found;
@@ -240,11 +245,23 @@ fn run(name: &str, consumer: &ThreadConsumer) {
             let _ = consumer.assignment();
             woken_at = Instant::now();
         }
+        follow_replacement(name, consumer);
         let is_due = recovered_at.is_none_or(|at: Instant| at.elapsed() >= RECOVERY_PAUSE);
         if is_due && consumer.context().lost_position.load(Ordering::Relaxed) {
             recover_position(name, consumer);
             recovered_at = Some(Instant::now());
         }
+    }
+}
+
+/// Continues on another topic of the same name that was taken into use. A group never does: the
+/// topic that it reads is the log itself, which is opened again.
+fn follow_replacement(name: &str, consumer: &ThreadConsumer) {
+    let ConsumerCallbacks { queue, source, start, .. } = &**consumer.context();
+    if start.is_none()
+        && let Err(error) = source.follow_replacement(consumer, queue)
+    {
+        warn!(name, %error, "cannot follow the topic that was created again yet");
     }
 }
 

@@ -41,6 +41,8 @@ struct State {
     outage: Option<String>,
     /// The reason why the topics cannot be used.
     topics: Option<String>,
+    /// Whether they can be read all the same.
+    may_read: bool,
 }
 
 /// The requests of the thread. Each blocks for a bounded time.
@@ -71,13 +73,22 @@ impl Health {
             .map_err(|error| LogError::Unavailable(format!("starting a thread: {error}")))
     }
 
-    /// Fails while the cluster is known to be unreachable, and while its topics cannot be used.
+    /// Fails while the cluster is known to be unreachable, and while its topics cannot be read.
     pub(super) fn check(&self) -> Result<(), LogError> {
+        self.check_for(|state| state.topics.as_ref().filter(|_| !state.may_read))
+    }
+
+    /// Like [`Self::check`] for appends.
+    pub(super) fn check_appends(&self) -> Result<(), LogError> {
+        self.check_for(|state| state.topics.as_ref())
+    }
+
+    fn check_for(&self, unusable: impl Fn(&State) -> Option<&String>) -> Result<(), LogError> {
         if !self.refusing.load(Ordering::Acquire) {
             return Ok(());
         }
         let state = self.state.lock();
-        match state.topics.as_ref().or(state.outage.as_ref()) {
+        match unusable(&state).or(state.outage.as_ref()) {
             Some(reason) => Err(LogError::Unavailable(reason.clone())),
             None => Ok(()),
         }
@@ -93,9 +104,10 @@ impl Health {
     }
 
     /// Records the reason why the topics cannot be used, or that they can.
-    pub(super) fn set_topics(&self, unusable: Option<String>) {
+    pub(super) fn set_topics(&self, unusable: Option<String>, may_read: bool) {
         let mut state = self.state.lock();
         state.topics = unusable;
+        state.may_read = may_read;
         self.update(&state);
     }
 

@@ -20,7 +20,7 @@
 //! - **Epoch** is made of the id that Kafka gave the topic `comment_events` when it was created,
 //!   and of its number of partitions ([`native`]). Both are compared once per second. When one of
 //!   them changes, appends and reads are refused until the log has been opened again with the new
-//!   epoch ([`topic_watch`]).
+//!   epoch ([`topic_watch`]). Another topic that is created again is only told and taken into use.
 //! - **Positions** of groups carry the id of their topic. A position of another topic is not used.
 //!   A consumer whose position is outside its partition reports the records it skips
 //!   ([`resume`]); no client resets an offset by itself.
@@ -180,8 +180,9 @@ impl KafkaLog {
         ConsumerSource {
             group: group.to_owned(),
             topic: self.topics.name(topic).to_owned(),
-            topic_id: self.topics.id(topic),
-            partitions: self.topics.partitions(topic),
+            identity: Mutex::new(self.topics.identity(topic)),
+            of: topic,
+            topics: self.topics.clone(),
             health: self.health.clone(),
             telemetry: self.telemetry.clone(),
         }
@@ -228,7 +229,7 @@ impl EventLog for KafkaLog {
         if let Err(error) = check_sizes(&batch) {
             return ready(Err(error)).boxed();
         }
-        let usable = self.check_open().and_then(|()| self.health.check());
+        let usable = self.check_open().and_then(|()| self.health.check_appends());
         if batch.is_empty() {
             return ready(usable.map(|()| Vec::new())).boxed();
         }
@@ -310,6 +311,18 @@ impl EventLog for KafkaLog {
     async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
         let request = self.page_request(topic, partition, None, 0, 0)?;
         self.readers.bounds(request).await
+    }
+
+    /// Asks no server: the health check asks for every partition.
+    async fn ping(&self) -> Result<(), LogError> {
+        self.check_open()?;
+        self.health.check_appends()
+    }
+
+    async fn unreachable_partitions(&self, topic: Topic) -> Result<Vec<u32>, LogError> {
+        self.check_open()?;
+        self.health.check()?;
+        self.readers.unreachable_partitions(self.topics.name(topic)).await
     }
 
     async fn committed(

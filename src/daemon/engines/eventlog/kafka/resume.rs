@@ -9,28 +9,33 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::health::Health;
 use super::native;
-use super::offsets::{Offsets, kafka_offset, log_offset, partition_ends};
+use super::offsets::{Offsets, kafka_offset, log_offset, log_position, partition_ends};
 use super::prefetch::PrefetchQueue;
-use crate::daemon::engines::eventlog::{LogTelemetry, SkipReason, SkippedRecords, StartAt};
+use super::topics::{TopicIdentity, Topics};
+use crate::daemon::engines::eventlog::{LogTelemetry, SkipReason, SkippedRecords, StartAt, Topic};
 
 const OFFSET_TIMEOUT: Duration = Duration::from_secs(5);
 const DESCRIBE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// The topic that a consumer reads, and whom it tells of records that it skips.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct ConsumerSource {
     /// Without the prefix.
     pub(super) group: String,
     pub(super) topic: String,
-    pub(super) topic_id: Option<u128>,
-    pub(super) partitions: u32,
+    /// The topic that is read now.
+    pub(super) identity: Mutex<TopicIdentity>,
+    pub(super) of: Topic,
+    /// The topics in use, of which this one may be replaced.
+    pub(super) topics: Arc<Topics>,
     pub(super) health: Arc<Health>,
     pub(super) telemetry: LogTelemetry,
 }
@@ -61,6 +66,35 @@ struct Ends {
 }
 
 impl ConsumerSource {
+    pub(super) fn topic_id(&self) -> Option<u128> {
+        self.identity.lock().id
+    }
+
+    /// Continues on a topic that was taken into use in place of the followed one: from its first
+    /// record, because all of them are new. Partitions that were only added are read from their
+    /// first record too.
+    pub(super) fn follow_replacement<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        queue: &PrefetchQueue,
+    ) -> KafkaResult<()> {
+        let now = self.topics.identity(self.of);
+        let before = *self.identity.lock();
+        if now == before {
+            return Ok(());
+        }
+        let next = if now.id == before.id { queue.owned() } else { BTreeMap::new() };
+        let first = |partition| next.get(&partition).map_or(0, |&offset| kafka_offset(offset));
+        let begin: Vec<_> =
+            (0..now.partitions).map(|partition| (partition as i32, first(partition))).collect();
+        // Records that the library has fetched of the old topic are dropped by it here.
+        consumer.assign(&self.positions(&begin)?)?;
+        queue.assign(begin.iter().map(|&(at, offset)| log_position(at, offset)).collect());
+        *self.identity.lock() = now;
+        info!(topic = self.topic, "following the topic that was created again");
+        Ok(())
+    }
+
     /// Returns the offset at which each partition begins: the group's commit, or without one where
     /// the consumer starts. Reports the records that are skipped.
     pub(super) fn first_offsets<C: ConsumerContext>(
@@ -80,7 +114,9 @@ impl ConsumerSource {
             let earliest = ends.earliest[&partition];
             let latest = ends.latest[&partition];
             let next = match commit.offset() {
-                Offset::Offset(next) if is_mark_of(commit.metadata(), self.topic_id) => Some(next),
+                Offset::Offset(next) if is_mark_of(commit.metadata(), self.topic_id()) => {
+                    Some(next)
+                }
                 Offset::Offset(next) => {
                     self.report_foreign_position(partition, next);
                     begin.push((partition, earliest));
@@ -107,7 +143,7 @@ impl ConsumerSource {
         }
         if !moved.is_empty() {
             let moved = self.positions(&moved)?;
-            mark_commits(&moved, self.topic_id);
+            mark_commits(&moved, self.topic_id());
             consumer.commit(&moved, CommitMode::Async)?;
         }
         self.positions(&begin)
@@ -166,7 +202,7 @@ impl ConsumerSource {
         }
         self.report(partition, latest..next, SkipReason::Truncated);
         // Without ids this may be another topic, of which nothing has been read.
-        if self.topic_id.is_some() { latest } else { earliest }
+        if self.topic_id().is_some() { latest } else { earliest }
     }
 
     fn report(&self, partition: i32, offsets: Range<i64>, reason: SkipReason) {
@@ -192,16 +228,15 @@ impl ConsumerSource {
 
     /// Whether the topic is still the one that was opened. If not, [`super::topic_watch`] replaces
     /// the log; until then its offsets mean nothing.
-    fn is_same_topic<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) -> bool {
-        if self.topic_id.is_none() {
+    pub(super) fn is_same_topic<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) -> bool {
+        let read = *self.identity.lock();
+        if read.id.is_none() {
             return true;
         }
         let topics = [self.topic.clone()];
         match native::describe_topics(consumer.client(), &topics, DESCRIBE_TIMEOUT) {
             Ok(described) => described.iter().all(|topic| {
-                topic.error.is_none()
-                    && topic.id == self.topic_id
-                    && topic.partitions == self.partitions
+                topic.error.is_none() && topic.id == read.id && topic.partitions == read.partitions
             }),
             Err(code) => {
                 debug!(%code, "topic cannot be described");

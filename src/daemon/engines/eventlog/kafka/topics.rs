@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -18,9 +19,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Pause between two checks whether new topics have leaders.
 const LEADER_CHECK_PAUSE: Duration = Duration::from_millis(20);
 
-/// The topics as they were on the cluster when the log was opened. A topic that is created again,
-/// or gets other partitions, is another log: [`Topics::compare`] finds it, and the log must be
-/// opened again.
+/// The topics on the cluster that this log uses. If the topic of the comments is created again, or
+/// gets other partitions, it is another log, which must be opened again: the sequence of viewers is
+/// made of its offsets. The other topics carry nothing that is numbered, so [`Topics::adopt`] takes
+/// a new one into use.
 #[derive(Debug)]
 pub(super) struct Topics {
     /// In the order of [`Topic::ALL`].
@@ -31,18 +33,31 @@ pub(super) struct Topics {
 struct FoundTopic {
     /// With the prefix.
     name: String,
-    partitions: u32,
-    /// `None` if the brokers have no topic ids.
-    id: Option<u128>,
+    identity: Mutex<TopicIdentity>,
 }
 
-/// The topics on the cluster, compared with those that were opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TopicChange {
-    None,
-    Missing(Vec<Topic>),
+/// The properties by which a topic is told from another one of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TopicIdentity {
+    /// `None` if the brokers have no topic ids.
+    pub(super) id: Option<u128>,
+    pub(super) partitions: u32,
+}
+
+/// The topics on the cluster, compared with those in use.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct TopicChanges {
+    pub(super) missing: Vec<Topic>,
+    pub(super) changed: Vec<ChangedTopic>,
+}
+
+/// A topic that is not the one in use.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ChangedTopic {
+    pub(super) topic: Topic,
+    pub(super) now: TopicIdentity,
     /// A sentence that says which topic, and how it differs.
-    Replaced(String),
+    pub(super) text: String,
 }
 
 impl Topics {
@@ -51,7 +66,7 @@ impl Topics {
     }
 
     pub(super) fn partitions(&self, topic: Topic) -> u32 {
-        self.found[index(topic)].partitions
+        self.identity(topic).partitions
     }
 
     pub(super) fn partition_of(&self, topic: Topic, key: u64) -> u32 {
@@ -70,7 +85,16 @@ impl Topics {
     }
 
     pub(super) fn id(&self, topic: Topic) -> Option<u128> {
-        self.found[index(topic)].id
+        self.identity(topic).id
+    }
+
+    pub(super) fn identity(&self, topic: Topic) -> TopicIdentity {
+        *self.found[index(topic)].identity.lock()
+    }
+
+    /// Takes another topic of the same name into use.
+    pub(super) fn adopt(&self, topic: Topic, now: TopicIdentity) {
+        *self.found[index(topic)].identity.lock() = now;
     }
 
     /// Returns the names, in the order of [`Topic::ALL`].
@@ -82,30 +106,28 @@ impl Topics {
     pub(super) fn identify(&mut self, descriptions: &[TopicDescription]) {
         for topic in &mut self.found {
             let of_topic = descriptions.iter().find(|described| described.name == topic.name);
-            topic.id = of_topic.and_then(|described| described.id);
+            topic.identity.get_mut().id = of_topic.and_then(|described| described.id);
         }
     }
 
     /// Compares the topics with what the cluster says of them now. A topic that cannot be described
     /// for another reason than that it does not exist counts as unchanged.
-    pub(super) fn compare(&self, now: &[TopicDescription]) -> TopicChange {
-        let mut missing = Vec::new();
-        let mut replaced = None;
+    pub(super) fn compare(&self, now: &[TopicDescription]) -> TopicChanges {
+        let mut changes = TopicChanges::default();
         for (topic, known) in Topic::ALL.into_iter().zip(&self.found) {
             let Some(now) = now.iter().find(|described| described.name == known.name) else {
                 continue;
             };
             if matches!(now.error, Some(Code::UnknownTopicOrPartition | Code::UnknownTopic)) {
-                missing.push(topic);
-            } else if now.error.is_none() && replaced.is_none() {
-                replaced = known.difference(now);
+                changes.missing.push(topic);
+            } else if now.error.is_none()
+                && let Some(text) = known.difference(now)
+            {
+                let now = TopicIdentity { id: now.id, partitions: now.partitions };
+                changes.changed.push(ChangedTopic { topic, now, text });
             }
         }
-        match (missing.is_empty(), replaced) {
-            (false, _) => TopicChange::Missing(missing),
-            (true, Some(text)) => TopicChange::Replaced(text),
-            (true, None) => TopicChange::None,
-        }
+        changes
     }
 
     /// Finds the topics in the cluster's metadata. The error lists those that are missing or have a
@@ -130,14 +152,16 @@ impl FoundTopic {
         let is_ready = topic.error().is_none()
             && !partitions.is_empty()
             && partitions.iter().all(|partition| partition.leader() >= 0);
-        is_ready.then_some(Self { name, partitions: partitions.len() as u32, id: None })
+        let identity = TopicIdentity { id: None, partitions: partitions.len() as u32 };
+        is_ready.then(|| Self { name, identity: Mutex::new(identity) })
     }
 
     /// Describes how the topic on the cluster differs from this one, if it does.
     fn difference(&self, now: &TopicDescription) -> Option<String> {
-        let Self { name, partitions, id } = self;
+        let Self { name, identity } = self;
+        let TopicIdentity { id, partitions } = *identity.lock();
         if let (Some(before), Some(id)) = (id, now.id)
-            && *before != id
+            && before != id
         {
             return Some(format!(
                 "topic {name} was deleted and created again (topic id {before:032x}, now {id:032x}, \
@@ -145,7 +169,7 @@ impl FoundTopic {
                 now.partitions
             ));
         }
-        (now.partitions != *partitions).then(|| {
+        (now.partitions != partitions).then(|| {
             format!("topic {name} had {partitions} partitions and has {} now", now.partitions)
         })
     }
@@ -156,9 +180,8 @@ pub(super) fn index(topic: Topic) -> usize {
     match topic {
         Topic::CommentEvents => 0,
         Topic::ModerationEvents => 1,
-        Topic::AnalyticsEvents => 2,
-        Topic::WsMessages => 3,
-        Topic::DeadLetters => 4,
+        Topic::WsMessages => 2,
+        Topic::DeadLetters => 3,
     }
 }
 
@@ -168,7 +191,6 @@ pub(super) fn configured_partitions(config: &KafkaConfig, topic: Topic) -> u32 {
     match topic {
         Topic::CommentEvents => counts.comment_events,
         Topic::ModerationEvents => counts.moderation_events,
-        Topic::AnalyticsEvents => counts.analytics_events,
         Topic::WsMessages => counts.ws_messages,
         Topic::DeadLetters => counts.dead_letters,
     }
@@ -179,7 +201,6 @@ fn policy(topic: Topic, config: &EventLogConfig) -> (&'static str, Duration) {
     match topic {
         Topic::CommentEvents => ("snappy", config.retention),
         Topic::ModerationEvents => ("gzip", 7 * DAY),
-        Topic::AnalyticsEvents => ("lz4", 30 * DAY),
         // Useful only while viewers wait for the messages.
         Topic::WsMessages => ("snappy", DAY),
         Topic::DeadLetters => ("snappy", 30 * DAY),

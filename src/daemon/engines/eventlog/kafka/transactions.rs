@@ -19,7 +19,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -120,7 +119,7 @@ impl TransactionalAppender {
             changed: Condvar::new(),
             producers: Mutex::default(),
         });
-        let acknowledged = Arc::new(AcknowledgedEnds::new(&topics));
+        let acknowledged = Arc::new(AcknowledgedEnds::new());
         let mut thread = TransactionThread {
             config,
             health,
@@ -204,6 +203,11 @@ impl TransactionalAppender {
         self.acknowledged.end(topic, partition)
     }
 
+    /// Forgets what was acknowledged in a topic that was created again.
+    pub(super) fn forget_acknowledged(&self, topic: Topic) {
+        self.acknowledged.forget(topic);
+    }
+
     pub(super) fn probe(&self, topic: &str) -> Result<(), LogError> {
         let Some(client) = self.shared.producers.lock().iter().flatten().next().cloned() else {
             return Ok(());
@@ -238,24 +242,31 @@ impl Drop for TransactionalAppender {
 #[derive(Debug)]
 struct AcknowledgedEnds {
     /// By topic, in the order of [`Topic::ALL`], and partition.
-    ends: Vec<Vec<AtomicU64>>,
+    ends: Vec<Mutex<Vec<u64>>>,
 }
 
 impl AcknowledgedEnds {
-    fn new(topics: &Topics) -> Self {
-        let ends = |topic| (0..topics.partitions(topic)).map(|_| AtomicU64::new(0)).collect();
-        Self { ends: Topic::ALL.into_iter().map(ends).collect() }
+    fn new() -> Self {
+        Self { ends: Topic::ALL.iter().map(|_| Mutex::default()).collect() }
     }
 
     fn advance(&self, topic: Topic, positions: &[Position]) {
+        let mut ends = self.ends[index(topic)].lock();
         for position in positions {
-            let end = &self.ends[index(topic)][position.partition as usize];
-            end.fetch_max(position.offset + 1, Ordering::AcqRel);
+            let partition = position.partition as usize;
+            if ends.len() <= partition {
+                ends.resize(partition + 1, 0);
+            }
+            ends[partition] = ends[partition].max(position.offset + 1);
         }
     }
 
     fn end(&self, topic: Topic, partition: u32) -> u64 {
-        self.ends[index(topic)][partition as usize].load(Ordering::Acquire)
+        self.ends[index(topic)].lock().get(partition as usize).copied().unwrap_or(0)
+    }
+
+    fn forget(&self, topic: Topic) {
+        self.ends[index(topic)].lock().clear();
     }
 }
 

@@ -28,7 +28,6 @@ fn settings(name: &str) -> KafkaConfig {
         partitions: PartitionCounts {
             comment_events: 3,
             moderation_events: 3,
-            analytics_events: 1,
             ws_messages: 1,
             dead_letters: 1,
         },

@@ -26,7 +26,11 @@ type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 /// A cluster of one broker with the topics, because it cannot create topics itself.
 fn simulated(name: &str) -> (Cluster, KafkaConfig) {
-    let cluster = MockCluster::new(1).expect("a simulated cluster");
+    simulated_brokers(name, 1)
+}
+
+fn simulated_brokers(name: &str, brokers: i32) -> (Cluster, KafkaConfig) {
+    let cluster = MockCluster::new(brokers).expect("a simulated cluster");
     let config = KafkaConfig {
         brokers: vec![cluster.bootstrap_servers()],
         append_timeout: Duration::from_secs(3),
@@ -176,4 +180,30 @@ async fn append_over_the_bound_is_refused_at_once() {
     assert!(text.contains("eventlog.max_pending_bytes"), "{text}");
     first.await.unwrap();
     append(&log, numbered(1, 6, 5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_partition_is_asked() {
+    let (cluster, config) = simulated_brokers("partitions", 3);
+    let name = format!("{}{}", config.prefix, TOPIC.name());
+    for partition in 0..3 {
+        cluster.partition_leader(&name, partition, Some(partition + 1)).unwrap();
+    }
+    let log = open(&config, ByteSize::mib(1)).await;
+    assert_eq!(log.unreachable_partitions(TOPIC).await.unwrap(), [0; 0]);
+    cluster.broker_down(2).unwrap();
+    assert_eq!(log.unreachable_partitions(TOPIC).await.unwrap(), [1], "partition 0 answers");
+    cluster.broker_up(2).unwrap();
+    let back = async {
+        while !log.unreachable_partitions(TOPIC).await.is_ok_and(|none| none.is_empty()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, back).await.expect("all answer again");
+    for broker in 1..=3 {
+        cluster.broker_down(broker).unwrap();
+    }
+    assert!(log.unreachable_partitions(TOPIC).await.is_err(), "none answers");
+    // Closing waits for nothing here: the brokers are gone.
+    drop(log);
 }

@@ -97,9 +97,9 @@ async fn create_by_hand(config: &KafkaConfig, partitions: i32, setting: Option<(
     timeout(PATIENCE, created).await.expect("a topic");
 }
 
-async fn delete(config: &KafkaConfig) {
+async fn delete(config: &KafkaConfig, topic: Topic) {
     let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-    admin(config).delete_topics(&[&name(config, TOPIC)], &options).await.unwrap()[0]
+    admin(config).delete_topics(&[&name(config, topic)], &options).await.unwrap()[0]
         .clone()
         .unwrap();
 }
@@ -212,7 +212,7 @@ async fn recreated_topic_is_another_log() {
         member.commit(&after(last)).await.unwrap();
         assert_eq!(old.board.problems().list(), []);
 
-        delete(&config).await;
+        delete(&config, TOPIC).await;
         create_by_hand(&config, 1, None).await;
         let text = old.told("log_replaced").await;
         assert!(text.contains("was deleted and created again"), "{text}");
@@ -268,7 +268,7 @@ async fn missing_topic_is_told_and_created_again() {
     append(&old.log, numbered(1, 0, 3)).await;
     take(&mut *member, 3).await;
     let began = Instant::now();
-    delete(&config).await;
+    delete(&config, TOPIC).await;
     let text = old.told("topic_missing").await;
     assert!(text.contains("comment_events is missing"), "{text}");
     let refused = old.log.append(TOPIC, numbered(1, 3, 1)).await.unwrap_err().to_string();
@@ -282,6 +282,53 @@ async fn missing_topic_is_told_and_created_again() {
     assert_eq!(new.log.partitions(TOPIC), 3, "created with the settings, not by a broker");
     append(&new.log, numbered(1, 3, 1)).await;
     new.log.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn another_topic_than_the_log_is_told_and_taken_into_use() {
+    const OTHER: Topic = Topic::WsMessages;
+    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+        let config = settings("beside");
+        let _clean_up = CleanUp(config.clone());
+        let open = open(&config, guarantee).await;
+        let mut follower = open.log.follow(OTHER).await.unwrap();
+        open.log.append(OTHER, numbered(1, 0, 5)).await.unwrap();
+        append(&open.log, numbered(1, 0, 5)).await;
+        let mut read = Vec::new();
+        while read.len() < 5 {
+            read.extend(follower.next(10, PATIENCE).await.unwrap());
+        }
+        delete(&config, OTHER).await;
+        let text = open.told("topic_missing").await;
+        assert!(text.contains("ws-messages") && text.contains("comments are taken"), "{text}");
+        append(&open.log, numbered(1, 5, 5)).await;
+        let text = open.told("log_replaced").await;
+        assert!(text.contains("ws-messages was deleted") && text.contains("is in use"), "{text}");
+        // The library may know the topic as deleted for a moment.
+        let appended = async {
+            while open.log.append(OTHER, numbered(1, 5, 3)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(PATIENCE, appended).await.expect("an append to the new topic");
+        read.clear();
+        let following = async {
+            while read.len() < 3 {
+                read.extend(follower.next(10, PATIENCE).await.unwrap());
+            }
+        };
+        timeout(PATIENCE, following).await.expect("records of the new topic");
+        assert_eq!(texts(&read[..3]), names(&numbered(1, 5, 3)));
+        append(&open.log, numbered(1, 10, 1)).await;
+        let problems = open.board.problems().list();
+        assert_eq!(problems.len(), 1, "nothing is missing any more: {problems:?}");
+        let replaced = timeout(Duration::from_millis(10), open.log.replaced()).await;
+        assert!(replaced.is_err(), "viewers stay");
+        assert_eq!(texts(&read_key(&open.log, 1, 20).await), names(&numbered(1, 0, 11)));
+        drop(follower);
+        open.log.close().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

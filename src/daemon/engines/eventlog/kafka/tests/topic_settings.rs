@@ -40,7 +40,6 @@ async fn topics_have_their_codec_and_retention() {
     let expected = [
         (Topic::CommentEvents, "snappy", 3 * DAY_MS),
         (Topic::ModerationEvents, "gzip", 7 * DAY_MS),
-        (Topic::AnalyticsEvents, "lz4", 30 * DAY_MS),
         (Topic::WsMessages, "snappy", DAY_MS),
         (Topic::DeadLetters, "snappy", 30 * DAY_MS),
     ];
