@@ -193,8 +193,8 @@ impl Coordinator {
             };
             let of_stream = self.parts.log.partition_of(Topic::CommentEvents, event.stream_id().0);
             if of_stream != record.position.partition {
-                // Its number belongs to an earlier epoch, when the log had fewer partitions. Viewers
-                // of this one find it in the history.
+                // Its number belongs to an earlier epoch, when the log had fewer partitions.
+                // Viewers of this one find it in the history.
                 debug!(stream_id = %event.stream_id(), "record of an earlier partition not shown");
                 if let Event::CommentModerated(event) = &event
                     && let Some(deletion) = event.deletion()

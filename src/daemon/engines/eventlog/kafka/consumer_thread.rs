@@ -132,9 +132,9 @@ fn same_offsets(one: &TopicPartitionList, other: &TopicPartitionList) -> bool {
     one.count() == other.count() && one.to_topic_map() == other.to_topic_map()
 }
 
-/// Answers to rebalances. Nothing of another topic under the same name is assigned. A partition begins at the group's commit, or without one where the
-/// consumer starts. The offset is found before the partition is assigned, so the poll reports the
-/// offset that is read first.
+/// Answers to rebalances. Nothing of another topic under the same name is assigned. A partition
+/// begins at the group's commit, or without one where the consumer starts. The offset is found
+/// before the partition is assigned, so the poll reports the offset that is read first.
 impl ConsumerCallbacks {
     /// Assigns partitions. Waits until their offsets are known.
     fn assign<C: ConsumerContext>(

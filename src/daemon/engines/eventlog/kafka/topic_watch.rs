@@ -7,8 +7,9 @@
 //! opened again: it gets a new epoch. Every node waits [`SETTLE_TIME`] before that, in which it
 //! refuses appends and reads, so that no node still uses the old epoch when the first one uses the
 //! new one. If the topic only got more partitions, its records keep their numbers until then, so
-//! consumers first have [`READ_TIME`] to read what is left, under the old epoch. Another topic that was created again is taken into use at once: nothing in it is
-//! numbered, and viewers notice nothing.
+//! consumers first have [`READ_TIME`] to read what is left, under the old epoch. Another topic that
+//! was created again is taken into use at once: nothing in it is numbered, and viewers notice
+//! nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
