@@ -31,6 +31,9 @@ const FETCH_BYTES: usize = 64 << 10;
 /// Longest wait of one poll; a page takes a fraction of it.
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
+/// The first request of a client connects, which takes long on a busy machine.
+const LEADERS_TIMEOUT: Duration = Duration::from_secs(5);
+
 type Client = BaseConsumer<LogOnlyContext>;
 
 #[derive(Debug, Clone)]
@@ -150,7 +153,7 @@ fn bounds(client: &Client, request: &PageRequest, timeout: Duration) -> Result<B
 /// Asks each leader once, for the ends of all its partitions.
 fn unreachable_partitions(client: &Client, topic: &str) -> Result<Vec<u32>, LogError> {
     let failed = |error| unavailable(&format!("finding the leaders of {topic}"), &error);
-    let metadata = client.fetch_metadata(Some(topic), PROBE_TIMEOUT).map_err(failed)?;
+    let metadata = client.fetch_metadata(Some(topic), LEADERS_TIMEOUT).map_err(failed)?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for partition in found.map_or(&[][..], |found| found.partitions()) {
