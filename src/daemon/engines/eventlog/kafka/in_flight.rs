@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
 
 use super::client::{append_error, is_outage, log_line};
@@ -95,9 +95,33 @@ impl DeliveryOpaque {
 }
 
 /// Receives delivery reports and lost connections.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct DeliveryContext {
-    pub(super) health: Arc<Health>,
+    health: Arc<Health>,
+    topics: Arc<Topics>,
+    /// The last offset of each partition of the log that was reported.
+    last_offsets: Mutex<AHashMap<i32, i64>>,
+}
+
+impl DeliveryContext {
+    pub(super) fn new(health: Arc<Health>, topics: Arc<Topics>) -> Self {
+        Self { health, topics, last_offsets: Mutex::default() }
+    }
+
+    /// Returns whether a comment was given a number that an earlier one has. Then another topic is
+    /// under the name, which `topic_watch` finds out a moment later.
+    fn goes_back(&self, message: &BorrowedMessage<'_>) -> bool {
+        if message.topic() != self.topics.name(Topic::CommentEvents) || message.offset() < 0 {
+            return false;
+        }
+        let mut last_offsets = self.last_offsets.lock();
+        let last = last_offsets.entry(message.partition()).or_insert(-1);
+        if message.offset() <= *last {
+            return true;
+        }
+        *last = message.offset();
+        false
+    }
 }
 
 impl ClientContext for DeliveryContext {
@@ -117,6 +141,14 @@ impl ProducerContext for DeliveryContext {
     type DeliveryOpaque = Box<DeliveryOpaque>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Box<DeliveryOpaque>) {
+        if let Ok(message) = result
+            && self.goes_back(message)
+        {
+            self.health.suspect("a topic gave a number that it has given before");
+            let text = format!("topic {} was created again", opaque.append.topic);
+            opaque.append.complete_record(opaque.index, Err(LogError::Unavailable(text)));
+            return;
+        }
         if let Err((error, _)) = result
             && is_outage(error)
         {

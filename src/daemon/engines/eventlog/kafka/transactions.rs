@@ -425,7 +425,7 @@ impl TransactionThread {
             None => {
                 let id = format!("{}-{}", self.transactional_id, self.current);
                 self.config.set("transactional.id", id);
-                let context = DeliveryContext { health: self.health.clone() };
+                let context = DeliveryContext::new(self.health.clone(), self.topics.clone());
                 let client = Client::from_config_and_context(&self.config, context);
                 let client = Arc::new(client.map_err(|error| failed(&error))?);
                 self.shared.producers.lock()[self.current] = Some(client.clone());

@@ -237,6 +237,34 @@ async fn recreated_topic_is_another_log() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
+async fn no_number_is_acknowledged_twice() {
+    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+        let config = settings("twice");
+        let _clean_up = CleanUp(config.clone());
+        let old = open(&config, guarantee).await;
+        append(&old.log, numbered(1, 0, 60)).await;
+        delete(&config).await;
+        create_by_hand(&config, 3, None).await;
+        // Until the watch compares the topics, records reach the new one.
+        let is_told = || !old.board.problems().list().is_empty();
+        let appends = async {
+            while !is_told() {
+                if let Ok(positions) = old.log.append(TOPIC, numbered(1, 60, 1)).await {
+                    assert!(
+                        positions[0].offset > 60,
+                        "{guarantee:?}: acknowledged as {positions:?}"
+                    );
+                }
+            }
+        };
+        timeout(PATIENCE, appends).await.expect("it is told");
+        old.told("log_replaced").await;
+        old.log.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
 async fn added_partitions_are_another_log() {
     let config = settings("added");
     let _clean_up = CleanUp(config.clone());
