@@ -90,11 +90,14 @@ impl Appender {
 
     /// Takes another topic of the same name into use.
     pub(super) fn adopt(&self, topic: Topic, name: &str) -> Result<(), LogError> {
-        if let Self::Transactional(appender) = self {
-            appender.forget_acknowledged(topic);
+        match self {
+            // Makes the library look for the topic, which it may know as deleted.
+            Self::Direct(direct) => direct.probe(name),
+            Self::Transactional(appender) => {
+                appender.forget_acknowledged(topic);
+                appender.find_topic(name)
+            }
         }
-        // Makes the library look for the topic, which it may know as deleted.
-        self.probe(name)
     }
 
     /// Sends a request to find out whether the cluster can be reached. Blocks.

@@ -105,6 +105,9 @@ impl GroupConsumer {
         if list.count() == 0 || outputs.iter().all(|(_, records)| records.is_empty()) {
             return Ok(false);
         }
+        for (topic, _) in outputs.iter().filter(|(_, records)| !records.is_empty()) {
+            self.health.check_appends(*topic)?;
+        }
         let results = {
             let consumer = self.consumer.0.upgrade().ok_or(LogError::Closed)?;
             let group = consumer.group_metadata().ok_or(LogError::Closed)?;

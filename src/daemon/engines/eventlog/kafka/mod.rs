@@ -20,7 +20,8 @@
 //! - **Epoch** is made of the id that Kafka gave the topic `comment_events` when it was created,
 //!   and of its number of partitions ([`native`]). Both are compared once per second. When one of
 //!   them changes, appends and reads are refused until the log has been opened again with the new
-//!   epoch ([`topic_watch`]). Another topic that is created again is only told and taken into use.
+//!   epoch ([`topic_watch`]). Another topic that is created again is only told and taken into use;
+//!   while it is missing, only appends to it are refused.
 //! - **Positions** of groups carry the id of their topic. A position of another topic is not used.
 //!   A consumer whose position is outside its partition reports the records it skips
 //!   ([`resume`]); no client resets an offset by itself.
@@ -36,6 +37,7 @@
 //! When full: `eventlog.max_pending_bytes` bounds the pending appends ([`pending`]), a few MiB the
 //! prefetched records of a consumer ([`prefetch`]), and number and size a page ([`reader`]).
 
+mod acknowledged;
 mod appender;
 mod check;
 mod client;
@@ -229,7 +231,7 @@ impl EventLog for KafkaLog {
         if let Err(error) = check_sizes(&batch) {
             return ready(Err(error)).boxed();
         }
-        let usable = self.check_open().and_then(|()| self.health.check_appends());
+        let usable = self.check_open().and_then(|()| self.health.check_appends(topic));
         if batch.is_empty() {
             return ready(usable.map(|()| Vec::new())).boxed();
         }
@@ -316,7 +318,7 @@ impl EventLog for KafkaLog {
     /// Asks no server: the health check asks for every partition.
     async fn ping(&self) -> Result<(), LogError> {
         self.check_open()?;
-        self.health.check_appends()
+        self.health.check_appends(Topic::CommentEvents)
     }
 
     async fn unreachable_partitions(&self, topic: Topic) -> Result<Vec<u32>, LogError> {
