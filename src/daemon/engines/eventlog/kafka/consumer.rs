@@ -164,12 +164,13 @@ impl LogConsumer for GroupConsumer {
     async fn append_and_commit(
         &mut self,
         log: &dyn EventLog,
-        outputs: &[(Topic, Vec<NewRecord>)],
+        outputs: &mut Vec<(Topic, Vec<NewRecord>)>,
         next: &[Position],
     ) -> Result<CommitOutcome, LogError> {
         if let Appender::Transactional(appender) = self.appender.clone()
             && self.commit_transaction(&appender, outputs, next).await?
         {
+            outputs.clear();
             return Ok(CommitOutcome::Committed);
         }
         append_then_commit(self, log, outputs, next).await
