@@ -42,6 +42,7 @@ struct State {
     topics: HashMap<Topic, Contents>,
     append_failure: Option<LogError>,
     refused_topic: Option<Topic>,
+    unreachable: Vec<u32>,
     commit_failure: Option<LogError>,
     bounds_delay: Duration,
     /// Appends are stored and never answered.
@@ -81,6 +82,11 @@ impl InMemoryLog {
     /// Makes appends to one topic fail; `None` ends the failure.
     pub(crate) fn refuse_topic(&self, topic: Option<Topic>) {
         self.lock().refused_topic = topic;
+    }
+
+    /// Sets the partitions whose server does not answer.
+    pub(crate) fn set_unreachable(&self, partitions: &[u32]) {
+        self.lock().unreachable = partitions.to_vec();
     }
 
     /// Makes every commit fail with this error; `None` ends the failure.
@@ -296,6 +302,10 @@ impl EventLog for InMemoryLog {
         }
         let state = self.open()?;
         Ok(self.bounds_in(&state, topic))
+    }
+
+    async fn unreachable_partitions(&self, _topic: Topic) -> Result<Vec<u32>, LogError> {
+        Ok(self.open()?.unreachable.clone())
     }
 
     async fn committed(

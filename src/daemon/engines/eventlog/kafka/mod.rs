@@ -46,6 +46,7 @@ mod consumer_thread;
 mod groups;
 mod health;
 mod in_flight;
+mod leaders;
 mod limits;
 mod native;
 mod offsets;
@@ -85,6 +86,7 @@ use client::ClientSettings;
 use consumer::{GroupConsumer, JoinRequest, TopicFollower};
 use groups::GroupOffsets;
 use health::Health;
+use leaders::LeaderCheck;
 use prefetch::PrefetchQueue;
 use reader::{PageRequest, ReaderPool};
 use resume::ConsumerSource;
@@ -99,6 +101,7 @@ pub struct KafkaLog {
     epoch: Epoch,
     appender: Appender,
     readers: ReaderPool,
+    leaders: LeaderCheck,
     groups: Arc<GroupOffsets>,
     health: Arc<Health>,
     closed: CancellationToken,
@@ -153,6 +156,7 @@ impl KafkaLog {
             epoch,
             appender,
             readers: ReaderPool::new(&clients),
+            leaders: LeaderCheck::new(&clients),
             groups: GroupOffsets::new(&clients, topics.clone(), config.guarantee),
             health,
             closed: CancellationToken::new(),
@@ -324,7 +328,7 @@ impl EventLog for KafkaLog {
     async fn unreachable_partitions(&self, topic: Topic) -> Result<Vec<u32>, LogError> {
         self.check_open()?;
         self.health.check()?;
-        self.readers.unreachable_partitions(self.topics.name(topic)).await
+        self.leaders.unreachable_partitions(self.topics.name(topic)).await
     }
 
     async fn committed(
@@ -369,6 +373,7 @@ impl EventLog for KafkaLog {
         self.check_open()?;
         self.close_consumers();
         self.readers.close();
+        self.leaders.close();
         self.consumer_threads.close();
         let appender = self.appender.clone();
         let timeout = self.clients.timeout;
