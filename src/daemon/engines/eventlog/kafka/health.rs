@@ -4,9 +4,9 @@
 //! A client that loses its last connection, or an append that is not acknowledged, raises a
 //! suspicion. A thread then probes the cluster. Appends and reads are refused from the first probe
 //! that fails to the first that succeeds. Without a suspicion the thread compares the topics once
-//! per [`TOPICS_INTERVAL`] ([`super::topic_watch`]). While the topic of the comments is missing or is
-//! another one, appends and reads are refused too; while one of the others is missing, only appends
-//! to it.
+//! per [`TOPICS_INTERVAL`] ([`super::topic_watch`]). While the topic of the comments is missing or
+//! is another one, appends and reads are refused too; while one of the others is missing, only
+//! appends to it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
