@@ -33,8 +33,8 @@ struct Inner {
     calls: BreakerState,
     failures: u32,
     next_trial: Instant,
-    /// The time of the last failed call.
-    last_failure: Option<Instant>,
+    /// The time at which the last call failed or the last trial began.
+    last_trouble: Option<Instant>,
     last_error: Option<String>,
     /// The halves that fail, with their reasons.
     failing_halves: BTreeMap<String, String>,
@@ -52,7 +52,7 @@ impl Breaker {
             calls: BreakerState::Closed,
             failures: 0,
             next_trial: now,
-            last_failure: None,
+            last_trouble: None,
             last_error: None,
             failing_halves: BTreeMap::new(),
             closed_since: now,
@@ -81,6 +81,7 @@ impl Breaker {
                 let due = now >= inner.next_trial;
                 if due {
                     inner.next_trial = now + TRIAL_INTERVAL;
+                    inner.last_trouble = Some(now);
                     inner.calls = BreakerState::HalfOpen;
                 }
                 due
@@ -115,9 +116,9 @@ impl Breaker {
         });
     }
 
-    /// Returns whether no call has failed for this long.
+    /// Returns whether no call has failed and no trial has begun for this long.
     pub fn is_quiet(&self, since: Duration) -> bool {
-        self.lock().last_failure.is_none_or(|at| at.elapsed() >= since)
+        self.lock().last_trouble.is_none_or(|at| at.elapsed() >= since)
     }
 
     /// Records the outcome of a call and returns it.
@@ -194,7 +195,7 @@ impl Breaker {
 impl Inner {
     fn record_failure(&mut self, error: &dyn std::fmt::Display) {
         self.failures = self.failures.saturating_add(1);
-        self.last_failure = Some(Instant::now());
+        self.last_trouble = Some(Instant::now());
         self.last_error = Some(error.to_string());
     }
 

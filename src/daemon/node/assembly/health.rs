@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::NodeBase;
 use super::timers::every;
-use crate::daemon::base::config::{BusEngine, NodeRole};
+use crate::daemon::base::config::{BusEngine, CommentsEngine, Config, NodeRole};
 use crate::daemon::base::problems::Problems;
 use crate::daemon::base::status::{COMMENT_STORE, EVENT_LOG, METADATA_STORE};
 use crate::daemon::base::supervise::Supervisor;
@@ -27,9 +27,8 @@ const LISTED_PARTITIONS: usize = 8;
 /// Checks that must fail one after the other, so that one slow answer is no outage.
 const ATTEMPTS: u32 = 2;
 
-/// Calls that failed this long ago say nothing about now. Longer than the time between two trials
-/// of a breaker.
-const QUIET: Duration = Duration::from_secs(6);
+/// Time that an outcome may be late, beyond the limit of its call.
+const OUTCOME_MARGIN: Duration = Duration::from_secs(2);
 /// No stream has this id, so reading its newest comment costs one look into an empty place.
 const NO_STREAM: StreamId = StreamId(0);
 
@@ -51,20 +50,22 @@ pub(super) fn essential(roles: &[NodeRole]) -> Vec<&'static str> {
 pub(super) fn start(base: &NodeBase, group: &Supervisor) {
     start_log_check(base, group);
     let metadata = base.engines.metadata.clone();
-    let check = HealthCheck::new(&base.engines.metadata_breaker);
+    let calls = LongestCalls::of(&base.config);
+    let check = HealthCheck::new(&base.engines.metadata_breaker, calls.metadata);
     check.start(group, "metadata store health", move || {
         let metadata = metadata.clone();
         async move { metadata.ping().await }
     });
     let comments = base.engines.comments.clone();
-    let check = HealthCheck::new(&base.engines.comments_breaker);
+    let check = HealthCheck::new(&base.engines.comments_breaker, calls.comments);
     check.start(group, "comment store health", move || {
         let comments = comments.clone();
         async move { comments.ping().await }
     });
     if base.has_role(NodeRole::Edge) {
         let comments = base.engines.comments.clone();
-        let check = HealthCheck::new(&base.board.add_breaker("comment store (history)"));
+        let breaker = base.board.add_breaker("comment store (history)");
+        let check = HealthCheck::new(&breaker, calls.comments);
         check.start(group, "history health", move || {
             let comments = comments.clone();
             async move { comments.page(NO_STREAM, None, 1).await.map(drop) }
@@ -79,12 +80,36 @@ pub(super) fn start(base: &NodeBase, group: &Supervisor) {
     warm_up_lag(base, group);
 }
 
+/// The limits of the longest calls that open the breakers of the dependencies.
+struct LongestCalls {
+    log: Duration,
+    comments: Duration,
+    metadata: Duration,
+}
+
+impl LongestCalls {
+    fn of(config: &Config) -> Self {
+        let stores = config.postgres.timeout;
+        let comments = match config.engines.comments {
+            CommentsEngine::Cassandra => config.cassandra.timeout,
+            CommentsEngine::Sqlite | CommentsEngine::Postgres => stores,
+        };
+        Self { log: config.kafka.append_timeout, comments, metadata: stores }
+    }
+}
+
 fn start_log_check(base: &NodeBase, group: &Supervisor) {
     let log = base.engines.log.clone();
     let breaker = base.board.add_breaker(EVENT_LOG);
     let board = base.board.clone();
+<<<<<<< HEAD
     let suspected = Arc::<Mutex<Vec<u32>>>::default();
     HealthCheck::new(&breaker).start(group, "event log health", move || {
+=======
+    let check = HealthCheck::new(&breaker, LongestCalls::of(&base.config).log);
+    let quiet_after = check.quiet_after;
+    check.start(group, "event log health", move || {
+>>>>>>> 8a94fbe (A test of a topic that was created again names the topic that it deletes)
         let log = log.clone();
         let breaker = breaker.clone();
         let board = board.clone();
@@ -92,7 +117,7 @@ fn start_log_check(base: &NodeBase, group: &Supervisor) {
         async move {
             check_partitions(&log, board.problems(), &suspected).await?;
             log.ping().await?;
-            if breaker.is_quiet(QUIET) {
+            if breaker.is_quiet(quiet_after) {
                 board.problems().clear(ProblemCode::DiskFull, EVENT_LOG);
             }
             Ok::<_, LogError>(())
@@ -138,11 +163,20 @@ async fn check_partitions(
 struct HealthCheck {
     breaker: Arc<Breaker>,
     half: BreakerHalf,
+    /// Time after the last failure or the start of the last trial from which on calls say nothing
+    /// about now. While calls are made and fail, one fails at least this often: a trial begins at
+    /// most [`TRIAL_INTERVAL`] after the last one failed, and its outcome follows within the limit
+    /// of the longest call.
+    quiet_after: Duration,
 }
 
 impl HealthCheck {
-    fn new(breaker: &Arc<Breaker>) -> Self {
-        Self { breaker: breaker.clone(), half: breaker.half("health check") }
+    fn new(breaker: &Arc<Breaker>, longest_call: Duration) -> Self {
+        Self {
+            breaker: breaker.clone(),
+            half: breaker.half("health check"),
+            quiet_after: TRIAL_INTERVAL + longest_call + OUTCOME_MARGIN,
+        }
     }
 
     fn start<Fut, E>(
@@ -176,7 +210,7 @@ impl HealthCheck {
             match ask().await {
                 Ok(()) => {
                     self.half.succeeded();
-                    if self.breaker.is_quiet(QUIET) {
+                    if self.breaker.is_quiet(self.quiet_after) {
                         self.breaker.succeeded();
                     }
                     return;
@@ -249,6 +283,7 @@ mod tests {
 
     use super::*;
     use crate::daemon::base::status::StatusBoard;
+<<<<<<< HEAD
     use crate::daemon::testing::event_log::InMemoryLog;
 
     #[tokio::test]
@@ -267,6 +302,9 @@ mod tests {
             assert!(told.is_none_or(|told| texts[0].contains(told)), "{silent:?}: {texts:?}");
         }
     }
+=======
+    use crate::protocol::admin::BreakerState;
+>>>>>>> 8a94fbe (A test of a topic that was created again names the topic that it deletes)
 
     #[test]
     fn viewers_are_sent_away_only_without_the_log() {
@@ -274,6 +312,24 @@ mod tests {
         assert_eq!(essential(&[NodeRole::Coordinator]), [EVENT_LOG]);
         assert_eq!(essential(&[NodeRole::Archiver]), [EVENT_LOG, COMMENT_STORE]);
         assert_eq!(essential(&[NodeRole::Moderator]), [EVENT_LOG, METADATA_STORE]);
+    }
+
+    const LONGEST_CALL: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_closes_nothing_while_writes_hang() {
+        let node = QuietNode::start();
+        (0..3).for_each(|_| node.log.failed(&"no answer to a write"));
+        for round in 1..=6 {
+            tokio::time::sleep(TRIAL_INTERVAL).await;
+            assert!(node.log.permits(), "a trial is due");
+            tokio::time::sleep(LONGEST_CALL).await;
+            assert_ne!(node.log.state(), BreakerState::Closed);
+            node.log.failed(&"no answer to a write");
+            let status = node.log.status();
+            assert_eq!(status.since_ms, round * 10_000, "one outage");
+        }
+        assert!(!node.board.serves());
     }
 
     /// A node whose log does not answer while it is away.
@@ -293,7 +349,7 @@ mod tests {
             let is_away = Arc::<AtomicBool>::default();
             let away = is_away.clone();
             let log = board.add_breaker(EVENT_LOG);
-            HealthCheck::new(&log).start(&group, "event log health", move || {
+            HealthCheck::new(&log, LONGEST_CALL).start(&group, "event log health", move || {
                 let away = away.clone();
                 async move {
                     if away.load(Ordering::SeqCst) {
@@ -333,7 +389,8 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(2)).await;
         }
         assert!(!node.board.serves(), "calls still fail, whatever the check says");
-        tokio::time::sleep(QUIET + INTERVAL * 2).await;
+        let quiet_after = TRIAL_INTERVAL + LONGEST_CALL + OUTCOME_MARGIN;
+        tokio::time::sleep(quiet_after + INTERVAL * 2).await;
         assert!(node.board.serves(), "no viewer is sent here, so no call would end the outage");
     }
 }
