@@ -57,7 +57,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -99,24 +99,43 @@ pub struct EmbeddedLog {
 struct DiskTrial {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
-    permit: Arc<Semaphore>,
+    /// The last trial. Its outcome is `None` while it runs.
+    last: Mutex<Option<TrialOutcome>>,
 }
 
+type TrialOutcome = watch::Receiver<Option<Result<(), LogError>>>;
+
 impl DiskTrial {
-    /// Fails if the disk takes no writes, or has not ended the last trial.
+    /// Fails if the disk takes no writes. Waits for the running trial if there is one, also if its
+    /// caller has given up, so that a slow write is not taken for a failed one. The caller bounds
+    /// the wait.
     async fn run(&self) -> Result<(), LogError> {
-        let Self { disk, directory, permit } = self;
-        let Ok(permit) = permit.clone().try_acquire_owned() else {
-            let text = format!("{} does not answer a write", directory.display());
-            return Err(LogError::Unavailable(text));
-        };
-        let disk = disk.clone();
-        let directory = directory.clone();
-        run_blocking(move || {
-            let _permit = permit;
-            disk.try_write(&directory).map_err(|e| write_failure("writing to", &directory, &e))
+        let mut outcome = self.join_or_begin();
+        let ended = outcome.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
+        ended.unwrap_or_else(|| {
+            let text = format!("the trial write to {} was given up", self.directory.display());
+            Err(LogError::Unavailable(text))
         })
-        .await
+    }
+
+    fn join_or_begin(&self) -> TrialOutcome {
+        let mut last = self.last.lock();
+        // A trial that panicked has closed its channel.
+        let is_running =
+            |trial: &&TrialOutcome| trial.borrow().is_none() && trial.has_changed().is_ok();
+        if let Some(running) = last.as_ref().filter(is_running) {
+            return running.clone();
+        }
+        let (ended, outcome) = watch::channel(None);
+        let disk = self.disk.clone();
+        let directory = self.directory.clone();
+        tokio::task::spawn_blocking(move || {
+            let written = disk.try_write(&directory);
+            let written = written.map_err(|e| write_failure("writing to", &directory, &e));
+            ended.send_replace(Some(written));
+        });
+        *last = Some(outcome.clone());
+        outcome
     }
 }
 
@@ -193,7 +212,7 @@ impl EmbeddedLog {
         let trial = DiskTrial {
             disk: platform.disk.clone(),
             directory: directory.to_owned(),
-            permit: Arc::new(Semaphore::new(1)),
+            last: Mutex::default(),
         };
         Ok(Self { topics, epoch, closed, watch, lock: Mutex::new(Some(lock)), trial })
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use parking_lot::Mutex;
@@ -17,6 +18,8 @@ pub(super) struct Faults {
     pub sync: Option<Errno>,
     pub truncate: Option<Errno>,
     pub remove: Option<Errno>,
+    /// A trial write takes this long.
+    pub trial_delay: Duration,
     /// A failing sync also loses the byte at this position, which had been durable before.
     pub lose_byte_at: Option<u64>,
 }
@@ -69,6 +72,8 @@ impl Disk for FaultyDisk {
     }
 
     fn try_write(&self, directory: &Path) -> io::Result<()> {
+        let delay = self.faults.lock().trial_delay;
+        std::thread::sleep(delay);
         let faults = self.faults.lock();
         if let Some((_, errno)) = faults.room_bytes {
             return Err(errno.into());

@@ -10,6 +10,7 @@ use bytesize::ByteSize;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
+use tokio::time::{Instant, timeout};
 
 use super::faulty_disk::{Faults, FaultyDisk};
 use super::{open, segment_files, small_segments};
@@ -186,6 +187,19 @@ async fn at_most_once_answers_before_the_sync() {
     failing.log.close().await.unwrap();
     let log = open(failing.directory.path(), &failing.config);
     assert_eq!(texts(&read_key(&log, 1, 1000).await), names(&numbered(1, 0, 11)));
+}
+
+#[tokio::test]
+async fn a_slow_trial_is_waited_for_by_the_next() {
+    let failing = Failing::with(EventLogConfig::default()).await;
+    let trial_delay = Duration::from_millis(600);
+    failing.disk.set(Faults { trial_delay, ..Faults::default() });
+    let began = Instant::now();
+    timeout(Duration::from_millis(100), failing.log.ping()).await.expect_err("still writing");
+    failing.log.ping().await.expect("the write that was begun first ends");
+    assert!(began.elapsed() < trial_delay * 2, "no second write was begun");
+    failing.disk.set(Faults { sync: Some(Errno::EIO), ..Faults::default() });
+    failing.log.ping().await.expect_err("an outcome is used once");
 }
 
 /// Appends until the disk is full, then frees space and appends again. Runs in its own process,
