@@ -5,8 +5,9 @@
 //! A Redis node that does not answer within [`TIMEOUT`] is not called for [`PAUSE`]. Meanwhile each
 //! node uses its own ids. A server that was flushed has lost all reservations: the key `refs` says
 //! since when it knows them, by its remaining lifetime. A server that was restarted, maybe with a
-//! snapshot, or that evicts keys, has lost some: it says so itself, and is asked once per
-//! [`MEMORY_INTERVAL`]. Until a Redis node has known and answered for [`MAX_APART`], its
+//! snapshot, that evicts keys, or that another server replaced, such as a promoted replica, may
+//! have lost some. `INFO` tells, and is asked once per [`STATE_INTERVAL`], so a loss is noticed up
+//! to that much later. Until a Redis node has known and answered for [`MAX_APART`], its
 //! reservations are not certain.
 
 use std::time::Duration;
@@ -31,8 +32,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// moment, which costs some reads of the log.
 const DATED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How often a server is asked whether it was restarted or has evicted keys.
-const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval at which a server is asked whether it was restarted, replaced or has evicted keys.
+/// Reservations lost within the interval are taken as certain until its end.
+const STATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The distributed engine.
 #[derive(Debug)]
@@ -44,25 +46,28 @@ pub struct RedisReservations {
     known: Mutex<Vec<KnownServer>>,
 }
 
-/// What this process knows about a Redis node.
+/// The state of a Redis node as this process knows it.
 #[derive(Debug, Clone, Default)]
 struct KnownServer {
     /// Its last failure.
     failed_at: Option<Instant>,
     /// Before this time it may have forgotten reservations that matter.
     certain_from: Option<Instant>,
-    memory: Option<(ServerMemory, Instant)>,
+    /// Its last answer to `INFO`, and the time of it.
+    state: Option<(ServerState, Instant)>,
+    /// `INFO` failed, which has been logged.
+    is_state_unknown: bool,
 }
 
-/// What a server says about itself.
+/// The fields of `INFO` that tell whether a server may have forgotten reservations.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct ServerMemory {
+struct ServerState {
     run_id: String,
     uptime: Duration,
     evicted_keys: u64,
 }
 
-impl ServerMemory {
+impl ServerState {
     fn read(info: &str) -> Option<Self> {
         let value = |name: &str| {
             let mut lines = info.lines().filter_map(|line| line.split_once(':'));
@@ -82,18 +87,22 @@ impl KnownServer {
         self.certain_from = Some(self.certain_from.map_or(from, |known| known.max(from)));
     }
 
-    /// Takes note of what the server says; `None` if it does not.
-    fn learn(&mut self, memory: Option<ServerMemory>, max_apart: Duration) {
-        let Some(memory) = memory else { return self.not_certain_for(max_apart) };
-        let before = self.memory.as_ref().map(|(memory, _)| memory);
-        let evicted_before = before
-            .filter(|before| before.run_id == memory.run_id)
-            .map_or(0, |before| before.evicted_keys);
-        if memory.evicted_keys > evicted_before {
+    /// Records an answer to `INFO`. Another `run_id` than before is another server, which may lack
+    /// what the last one had not yet replicated. A counter that fell was reset (`CONFIG
+    /// RESETSTAT`), so it does not tell what was evicted before.
+    fn record_state(&mut self, state: ServerState, max_apart: Duration) {
+        let has_lost_nothing = match &self.state {
+            Some((before, _)) => {
+                before.run_id == state.run_id && before.evicted_keys == state.evicted_keys
+            }
+            None => state.evicted_keys == 0,
+        };
+        if !has_lost_nothing {
             self.not_certain_for(max_apart);
         }
-        self.not_certain_for(max_apart.saturating_sub(memory.uptime));
-        self.memory = Some((memory, Instant::now()));
+        self.not_certain_for(max_apart.saturating_sub(state.uptime));
+        self.state = Some((state, Instant::now()));
+        self.is_state_unknown = false;
     }
 
     fn is_certain(&self) -> bool {
@@ -135,7 +144,7 @@ impl RedisReservations {
         }
         let mut connection = self.nodes.connection(node);
         let reserving = pipeline.query_async::<Vec<Value>>(&mut connection);
-        let both = async { tokio::join!(reserving, self.ask_memory(node)).0 };
+        let both = async { tokio::join!(reserving, self.ask_state(node)).0 };
         let answered = timeout(TIMEOUT, both).await;
         let read = answered.map(|answer| answer.and_then(|values| Answer::read(&values)));
         let reason = match read {
@@ -162,18 +171,37 @@ impl RedisReservations {
         Vec::new()
     }
 
-    /// Asks a server whether it may have forgotten something, if it was not asked lately.
-    async fn ask_memory(&self, node: usize) {
-        let asked_at = self.known.lock()[node].memory.as_ref().map(|(_, asked_at)| *asked_at);
-        if asked_at.is_some_and(|at| at.elapsed() < MEMORY_INTERVAL) {
+    /// Asks a server whether it may have forgotten something, if it was not asked lately. Without
+    /// an answer its reservations are not certain.
+    async fn ask_state(&self, node: usize) {
+        let asked_at = self.known.lock()[node].state.as_ref().map(|(_, asked_at)| *asked_at);
+        if asked_at.is_some_and(|at| at.elapsed() < STATE_INTERVAL) {
             return;
         }
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("INFO").arg("server").cmd("INFO").arg("stats");
         let mut connection = self.nodes.connection(node);
-        let said = pipeline.query_async::<Vec<String>>(&mut connection).await;
-        let memory = said.ok().and_then(|parts| ServerMemory::read(&parts.join("\n")));
-        self.known.lock()[node].learn(memory, self.max_apart);
+        let answer = pipeline.query_async::<Vec<String>>(&mut connection).await;
+        let state = match answer {
+            Ok(parts) => ServerState::read(&parts.join("\n"))
+                .ok_or_else(|| "a field of the answer to INFO is missing".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let mut known = self.known.lock();
+        let known = &mut known[node];
+        let error = match state {
+            Ok(state) => return known.record_state(state, self.max_apart),
+            Err(error) => error,
+        };
+        known.not_certain_for(self.max_apart);
+        if !std::mem::replace(&mut known.is_state_unknown, true) {
+            warn!(
+                address = self.nodes.address(node),
+                error,
+                "INFO failed; the log is read for comments sent before, until it succeeds \
+                 (docs/rights.md lists the rights that the user needs)"
+            );
+        }
     }
 
     fn is_paused(&self, node: usize) -> bool {
@@ -275,6 +303,31 @@ mod tests {
         timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("{expected}"));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_replaced_or_reset_server_is_not_certain() {
+        let state = |run_id: &str, evicted_keys| ServerState {
+            run_id: run_id.to_owned(),
+            uptime: Duration::from_secs(3600),
+            evicted_keys,
+        };
+        let max_apart = Duration::from_secs(60);
+        let mut known = KnownServer::default();
+        for (told, is_certain) in [
+            (state("primary", 0), true),
+            (state("primary", 0), true),
+            (state("replica", 0), false),
+            (state("replica", 0), true),
+            (state("replica", 5), false),
+            (state("replica", 5), true),
+            (state("replica", 3), false),
+            (state("replica", 3), true),
+        ] {
+            known.record_state(told.clone(), max_apart);
+            assert_eq!(known.is_certain(), is_certain, "{told:?}");
+            tokio::time::advance(max_apart).await;
+        }
+    }
+
     #[tokio::test]
     #[ignore = "starts redis-server"]
     async fn a_server_that_forgot_is_not_certain() {
@@ -328,7 +381,7 @@ mod tests {
     /// Returns how many keys the server said it has evicted.
     fn evicted_keys(node: &RedisReservations) -> u64 {
         let known = node.known.lock();
-        known[0].memory.as_ref().map_or(0, |(memory, _)| memory.evicted_keys)
+        known[0].state.as_ref().map_or(0, |(state, _)| state.evicted_keys)
     }
 
     #[tokio::test]
