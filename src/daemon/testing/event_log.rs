@@ -45,6 +45,8 @@ struct State {
     unreachable: Vec<u32>,
     commit_failure: Option<LogError>,
     bounds_delay: Duration,
+    /// A partition whose end is never told.
+    unreachable: Option<u32>,
     /// Appends are stored and never answered.
     silent: bool,
     closed: bool,
@@ -97,6 +99,11 @@ impl InMemoryLog {
     /// Makes the log take so long to answer where a partition ends.
     pub(crate) fn delay_bounds(&self, delay: Duration) {
         self.lock().bounds_delay = delay;
+    }
+
+    /// From now on the log does not tell where this partition ends.
+    pub(crate) fn set_unreachable(&self, partition: u32) {
+        self.lock().unreachable = Some(partition);
     }
 
     /// From now on appends are stored and never answered.
@@ -295,7 +302,10 @@ impl EventLog for InMemoryLog {
         self.shape.partitions
     }
 
-    async fn bounds(&self, topic: Topic, _partition: u32) -> Result<Bounds, LogError> {
+    async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
+        if self.lock().unreachable == Some(partition) {
+            std::future::pending::<()>().await;
+        }
         let delay = self.lock().bounds_delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;

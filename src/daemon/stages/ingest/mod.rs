@@ -16,8 +16,8 @@
 //! When full: the queue in front holds
 //! [`crate::daemon::base::config::IngestConfig::queue_comments`]; a submission that finds it full
 //! is answered with `overloaded`. At most [`submit::MAX_IN_FLIGHT`] batches wait for the log; then
-//! the queue is not read. While reservations are not certain and the log
-//! answers slowly, all submissions wait 1 s in 10 s for what it has (`earlier`).
+//! the queue is not read. While reservations are not certain and a partition of the log answers
+//! slowly, all submissions wait 1 s in 10 s for what it has (`earlier`).
 
 mod batch;
 mod comment_ids;
