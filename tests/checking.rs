@@ -118,7 +118,7 @@ async fn a_running_daemon_is_not_disturbed() {
     let elsewhere = format!("node.admin_socket = \"{}/s\"", elsewhere.path().display());
     let second = lcd(&elsewhere, &daemon.data_dir(), "127.0.0.1:0", &["check"]);
     assert_eq!(second.code, Some(1), "a check with another socket: {}", second.text);
-    assert!(second.text.contains("another lcd uses"), "{}", second.text);
+    assert!(second.text.contains("does not answer on the admin socket"), "{}", second.text);
     let second = lcd("", &daemon.data_dir(), "127.0.0.1:0", &[]);
     assert_eq!(second.code, Some(1), "a second daemon on the directory: {}", second.text);
     assert!(second.text.contains("--data-dir"), "{}", second.text);

@@ -37,7 +37,7 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         report.failed("configuration", fault);
     }
     let own = running::status(&config.node.admin_socket).await;
-    report.add("data directory", check_data_dir(&config.node.data_dir, own.as_ref()));
+    report.add("data directory", check_data_dir(config, own.as_ref()));
     report.add("address", check_address(config.gateway.listen, own.as_ref()));
     for Probe { server, result } in probe_engines(config).await {
         report.add(server, result);
@@ -89,7 +89,8 @@ impl Report {
 
 /// Tells whether the directory can be used, or created. Creates nothing. The node that runs with
 /// this configuration may be using it.
-fn check_data_dir(path: &Path, own: Option<&Status>) -> Result<String, String> {
+fn check_data_dir(config: &Config, own: Option<&Status>) -> Result<String, String> {
+    let path = config.node.data_dir.as_path();
     let name = path.display();
     let fix = "choose another with --data-dir";
     let exists = path.exists();
@@ -103,8 +104,21 @@ fn check_data_dir(path: &Path, own: Option<&Status>) -> Result<String, String> {
     access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
         format!("{name}: this user may not write in {}: {error}: {fix}", existing.display())
     })?;
-    if identity::is_in_use(path) && !own.is_some_and(|own| is_same_directory(path, &own.data_dir)) {
-        return Err(format!("another lcd uses {name}: stop it, or {fix}"));
+    let is_own = own.is_some_and(|own| is_same_directory(path, &own.data_dir));
+    if identity::is_in_use(path) && !is_own {
+        let socket = config.node.admin_socket.display();
+        return Err(match own {
+            Some(other) => format!(
+                "another lcd uses {name}, and the node {} answers on {socket}: {fix}",
+                other.node
+            ),
+            // The daemon watches its socket and makes a lost one again.
+            None => format!(
+                "a running lcd uses {name} and does not answer on the admin socket {socket}. If this \
+                 is its configuration, check again: a socket that was removed is made again within \
+                 seconds, and its log says why if it cannot be. Otherwise {fix}"
+            ),
+        });
     }
     Ok(if exists { format!("{name}") } else { format!("{name} will be created") })
 }
@@ -177,6 +191,12 @@ async fn compare_with_running(config: &Config, own: Option<&Status>, report: &mu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check_data_dir(path: &Path, own: Option<&Status>) -> Result<String, String> {
+        let mut config = Config::default();
+        config.node.data_dir = path.to_owned();
+        super::check_data_dir(&config, own)
+    }
 
     #[test]
     fn a_data_directory_is_judged_and_not_created() {
