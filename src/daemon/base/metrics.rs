@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
+pub use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -117,6 +117,8 @@ pub struct Metrics {
     pub egress_limited_streams: Gauge,
     /// Bus messages dropped because this node was too slow.
     pub bus_messages_lost: Counter,
+    /// Messages not sent to nodes that are cut off from the bus, because the log was too slow.
+    pub direct_messages_dropped: Counter,
     /// Records that a consumer could not process.
     pub dead_letters: Counter,
     /// By consumer group: records that were gone or damaged before the group read them.
@@ -178,6 +180,11 @@ impl Metrics {
                 "bus_messages_lost",
                 "Bus messages this node was too slow for",
                 &self.bus_messages_lost,
+            ),
+            (
+                "direct_messages_dropped",
+                "Messages not sent to nodes cut off from the bus, because the log was too slow",
+                &self.direct_messages_dropped,
             ),
             ("dead_letters", "Records no consumer could process", &self.dead_letters),
             ("moderation_checked", "Comments moderation looked at", &self.moderation_checked),

@@ -111,7 +111,8 @@ impl Distributed {
     ) -> anyhow::Result<()> {
         let engines = &config.engines;
         let Shared { board, log, identity } = shared;
-        let direct = DirectPath::new(identity.node.clone(), log.clone(), clock.clone());
+        let dropped = board.metrics().direct_messages_dropped.clone();
+        let direct = DirectPath::new(identity.node.clone(), log.clone(), clock.clone(), dropped);
         if engines.bus == BusEngine::Redis {
             let bus = Arc::new(RedisBus::new(redis.clone(), &config.redis)?);
             let breaker = board.add_breaker("fan-out bus");

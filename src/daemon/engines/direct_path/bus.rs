@@ -1,4 +1,11 @@
 //! A fan-out bus that falls back to the direct path.
+//!
+//! In: messages of streams, from publishers. Out: the same messages, from the bus or the direct
+//! path. Always holds: a publisher waits for the direct path only if the bus did not accept its
+//! messages, so that the outage of one node delays no other node.
+//!
+//! When full: messages that only nodes cut off from the bus need are dropped and counted; those
+//! nodes read the log ([`super::sender`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +16,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, Interval};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{CUT_OFF_INTERVAL, DirectPath};
 use crate::daemon::base::supervise::breaker::{Breaker, BreakerHalf};
@@ -79,22 +86,6 @@ impl FallbackBus {
             self.publishing.succeeded();
         }
     }
-
-    /// Sends messages that the bus accepted to the nodes that do not receive them there. The log
-    /// is not waited for, so that one node's outage delays no other node. If it fails, those nodes
-    /// read the log.
-    fn publish_to_cut_off(&self, stream_id: StreamId, messages: Vec<BusMessage>) {
-        let nodes = self.direct.cut_off();
-        if nodes.is_empty() {
-            return;
-        }
-        let published = self.direct.publish_to(&nodes, stream_id, messages);
-        tokio::spawn(async move {
-            if let Err(error) = published.await {
-                debug!(%stream_id, %error, "messages not sent to nodes cut off from the bus");
-            }
-        });
-    }
 }
 
 #[async_trait]
@@ -111,7 +102,7 @@ impl FanoutBus for FallbackBus {
             match self.bus.publish(stream_id, messages.clone()).await {
                 Ok(()) => {
                     self.end_fallback(stream_id);
-                    self.publish_to_cut_off(stream_id, messages);
+                    self.direct.send_to_cut_off(stream_id, messages);
                     return Ok(());
                 }
                 Err(BusError::Closed) => return Err(BusError::Closed),
@@ -182,12 +173,6 @@ impl FallbackListener {
         let reason = self.bus.outage().unwrap_or_else(|| "no messages from the bus".to_owned());
         self.half.failed(&reason);
     }
-
-    /// Does not wait: while the log is slow, messages are still received.
-    fn announce(&self) {
-        let direct = self.direct.clone();
-        tokio::spawn(async move { direct.announce_cut_off().await });
-    }
 }
 
 #[async_trait]
@@ -201,7 +186,7 @@ impl BusListener for FallbackListener {
                 }
                 _ = self.announcing.tick(), if self.is_cut_off => {
                     self.record_outage();
-                    self.announce();
+                    self.direct.announce_cut_off();
                     continue;
                 }
             };

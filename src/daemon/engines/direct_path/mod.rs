@@ -11,13 +11,15 @@
 //! arrive here and on the bus: batches are recognized by their range, commands by their id. A
 //! command is answered within [`COMMAND_TIMEOUT`], at least with `Unreachable`.
 //!
-//! When full: a listener holds [`LISTENER_MESSAGES`]; further messages are dropped, counted, and
+//! When full: messages to nodes that are cut off wait in one bounded queue, from which they are
+//! dropped and counted ([`sender`]). A listener holds [`LISTENER_MESSAGES`]; further messages are dropped, counted, and
 //! seen as a gap in the sequence. At most [`MAX_COMMANDS`] commands run at a time; further ones
 //! stay unanswered.
 
 mod bus;
 mod envelope;
 mod registry;
+mod sender;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -35,7 +37,9 @@ use tracing::{debug, warn};
 pub use self::bus::FallbackBus;
 use self::envelope::Envelope;
 pub use self::registry::FallbackRegistry;
+use self::sender::DirectSender;
 use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::metrics::Counter;
 use crate::daemon::engines::bus::BusMessage;
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Record, SharedLog, Topic};
 use crate::daemon::engines::registry::{CommandHandler, NodeCommand, RegistryError};
@@ -70,6 +74,7 @@ pub struct DirectPath {
     /// nodes that did within [`CUT_OFF_FOR`].
     cut_off: Mutex<AHashMap<NodeId, Instant>>,
     command_permits: Arc<Semaphore>,
+    sender: DirectSender,
 }
 
 #[derive(Debug)]
@@ -79,7 +84,8 @@ struct Listener {
 }
 
 impl DirectPath {
-    pub fn new(node: NodeId, log: SharedLog, clock: SharedClock) -> Arc<Self> {
+    /// `dropped` counts messages that could not be sent to nodes cut off from the bus.
+    pub fn new(node: NodeId, log: SharedLog, clock: SharedClock, dropped: Counter) -> Arc<Self> {
         // Ids must differ from those of the previous process of this node, whose answers may still
         // arrive.
         let last_id = AtomicU64::new(clock.now_ms() << 20);
@@ -93,12 +99,20 @@ impl DirectPath {
             listeners: Mutex::default(),
             cut_off: Mutex::default(),
             command_permits: Arc::new(Semaphore::new(MAX_COMMANDS)),
+            sender: DirectSender::new(dropped),
         })
     }
 
-    /// Follows the topic until cancelled. While the log is unavailable nothing arrives, and records
+    /// Follows the topic and sends what is queued, until cancelled. While the log is unavailable nothing arrives, and records
     /// appended before it is followed again are not delivered.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        tokio::join!(
+            stop.run_until_cancelled(self.sender.run(&self.log)),
+            self.follow_until_cancelled(&stop),
+        );
+    }
+
+    async fn follow_until_cancelled(self: &Arc<Self>, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let followed = tokio::select! {
                 followed = self.follow() => followed,
@@ -208,24 +222,23 @@ impl DirectPath {
         cut_off.keys().cloned().collect()
     }
 
-    /// Publishes to the listeners of some nodes. Their order is that of the calls.
-    fn publish_to(
-        &self,
-        nodes: &[NodeId],
-        stream_id: StreamId,
-        messages: Vec<BusMessage>,
-    ) -> BoxFuture<'static, Result<(), LogError>> {
-        let envelope = |message| Envelope::FanoutTo { nodes: nodes.to_vec(), stream_id, message };
-        let envelopes: Vec<_> = messages.into_iter().map(envelope).collect();
-        self.append(stream_id.0, &envelopes)
+    /// Sends messages that the bus accepted to the nodes that do not receive them there, in the
+    /// order of the calls. Does not wait.
+    fn send_to_cut_off(&self, stream_id: StreamId, messages: Vec<BusMessage>) {
+        let nodes = self.cut_off();
+        if nodes.is_empty() {
+            return;
+        }
+        for message in messages {
+            let envelope = Envelope::FanoutTo { nodes: nodes.clone(), stream_id, message };
+            self.sender.send(stream_id.0, self.clock.now_ms(), &envelope);
+        }
     }
 
-    /// Tells the publishers that this node is cut off from the bus.
-    async fn announce_cut_off(&self) {
+    /// Tells the publishers that this node is cut off from the bus. Does not wait.
+    fn announce_cut_off(&self) {
         let envelope = Envelope::CutOff { node: self.node.clone() };
-        if let Err(error) = self.append(0, &[envelope]).await {
-            debug!(%error, "cannot say that this node is cut off from the bus; retrying");
-        }
+        self.sender.send(0, self.clock.now_ms(), &envelope);
     }
 
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
