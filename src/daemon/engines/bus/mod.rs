@@ -28,11 +28,16 @@ use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Epoch, NodeId, Seq, StreamId};
 
+/// The `seq` of a deletion without a place in the sequence of its stream: its record lies in the
+/// partition that the stream had before partitions were added. No record of a stream has it.
+pub const UNNUMBERED: Seq = 0;
+
 /// A message on the bus, for one stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum BusMessage {
     Batch(Arc<Batch>),
-    /// Published before the batch that covers it, so that nothing delays it.
+    /// Published before the batch that covers it, so that nothing delays it. No batch covers one
+    /// that is [`UNNUMBERED`].
     Deleted {
         seq: Seq,
         deletion: Deletion,

@@ -50,6 +50,8 @@ use self::embedded_only::{claim_name, open_log};
 #[derive(Debug, Clone)]
 pub struct Engines {
     pub log: SharedLog,
+    /// Tells operators of records that a consumer passed over.
+    pub log_telemetry: LogTelemetry,
     pub bus: SharedBus,
     pub comments: SharedCommentStore,
     /// Shared by all that write to the comment store. Reads do not close it.
@@ -111,7 +113,7 @@ impl Engines {
         let (log, embedded_log): (SharedLog, _) = match open_log(config, telemetry.clone()).await? {
             Some(log) => (log, None),
             None => {
-                let log = embedded::open_log(config, clock, telemetry).await?;
+                let log = embedded::open_log(config, clock, telemetry.clone()).await?;
                 (log.clone(), Some(log))
             }
         };
@@ -141,6 +143,7 @@ impl Engines {
                 .recent
                 .unwrap_or_else(|| Arc::new(MemoryRecent::new(&config.store))),
             log,
+            log_telemetry: telemetry,
             comments,
             comments_breaker: board.add_breaker(COMMENT_STORE),
             metadata,

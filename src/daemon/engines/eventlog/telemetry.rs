@@ -39,6 +39,9 @@ pub(crate) enum SkipReason {
     Truncated,
     /// They were on the disk, and are not any more, or a repair left them out.
     Missing,
+    /// They were read, but their streams have moved to other partitions since, because partitions
+    /// were added.
+    Moved,
 }
 
 /// Records that a group did not read.
@@ -90,11 +93,16 @@ impl LogTelemetry {
 
     /// Reports records that a group did not and will not read. Does nothing for an empty range.
     pub(crate) fn report_skipped(&self, skipped: &SkippedRecords<'_>) {
+        let records = skipped.offsets.end.saturating_sub(skipped.offsets.start);
+        self.report_skipped_among(records, skipped);
+    }
+
+    /// Like [`Self::report_skipped`] for so many records among the offsets.
+    pub(crate) fn report_skipped_among(&self, records: u64, skipped: &SkippedRecords<'_>) {
         let SkippedRecords { group, topic, partition, offsets, reason } = skipped;
-        if offsets.is_empty() {
+        if offsets.is_empty() || records == 0 {
             return;
         }
-        let records = offsets.end - offsets.start;
         warn!(
             group,
             topic,
@@ -103,7 +111,7 @@ impl LogTelemetry {
             to = offsets.end - 1,
             records,
             ?reason,
-            "a consumer passes over records that it has not read"
+            "a consumer passes over records"
         );
         let counter = self.records_skipped.get_or_create(&Reason { reason: (*group).to_owned() });
         counter.inc_by(records);
@@ -202,6 +210,9 @@ impl SkipReason {
                 "were read and then lost by the servers, which give the offsets again"
             }
             Self::Missing => "are missing on the disk",
+            Self::Moved => {
+                "are of streams that moved to other partitions when partitions were added"
+            }
         }
     }
 
@@ -213,6 +224,9 @@ impl SkipReason {
             }
             Self::Truncated => "Look for brokers that lost data or became leader out of sync",
             Self::Missing => "Restore the files of the log from a copy, if there is one",
+            Self::Moved => {
+                "Viewers find them in the history. Add partitions while few comments are sent"
+            }
         }
     }
 }

@@ -21,6 +21,7 @@ impl Consumers {
     pub(super) fn build(base: &NodeBase) -> Self {
         let coordinator = base.has_role(NodeRole::Coordinator).then(|| CoordinatorParts {
             log: base.engines.log.clone(),
+            log_telemetry: base.engines.log_telemetry.clone(),
             bus: base.engines.bus.clone(),
             recent: base.engines.recent.clone(),
             board: base.board.clone(),

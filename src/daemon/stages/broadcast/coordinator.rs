@@ -10,15 +10,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::moved::MovedRecords;
 use super::pending::{PendingBatch, TakenBatch};
 use super::rate::RateEstimator;
 use super::throttle::ThrottlePolicy;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::{StatusBoard, StreamGauges};
-use crate::daemon::engines::bus::{Batch, BusError, BusMessage, SharedBus};
+use crate::daemon::engines::bus::{Batch, BusError, BusMessage, SharedBus, UNNUMBERED};
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{
-    ConsumerGroup, LogConsumer, LogError, Polled, Position, Record, SharedLog, StartAt, Topic,
+    ConsumerGroup, LogConsumer, LogError, LogTelemetry, Polled, Position, Record, SharedLog,
+    StartAt, Topic,
 };
 use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
 use crate::protocol::comment::Deletion;
@@ -70,6 +72,7 @@ impl RateOverrides {
 #[derive(Debug, Clone)]
 pub struct CoordinatorParts {
     pub log: SharedLog,
+    pub log_telemetry: LogTelemetry,
     pub bus: SharedBus,
     pub recent: SharedRecentCache,
     pub board: StatusBoard,
@@ -89,6 +92,7 @@ pub struct Coordinator {
     /// The offset that is read next in each partition.
     next: AHashMap<u32, u64>,
     repeats: RepeatFilter,
+    moved: MovedRecords,
     /// Whether the last commit succeeded.
     is_committed: bool,
 }
@@ -115,6 +119,7 @@ impl Coordinator {
             started_at: AHashMap::new(),
             next: AHashMap::new(),
             is_committed: true,
+            moved: MovedRecords::default(),
             repeats,
         }
     }
@@ -193,14 +198,7 @@ impl Coordinator {
             };
             let of_stream = self.parts.log.partition_of(Topic::CommentEvents, event.stream_id().0);
             if of_stream != record.position.partition {
-                // Its number belongs to an earlier epoch, when the log had fewer partitions.
-                // Viewers of this one find it in the history.
-                debug!(stream_id = %event.stream_id(), "record of an earlier partition not shown");
-                if let Event::CommentModerated(event) = &event
-                    && let Some(deletion) = event.deletion()
-                {
-                    self.add_tombstone(event.stream_id, &deletion).await;
-                }
+                self.skip_moved(record.position, &event).await?;
                 continue;
             }
             let is_repeat = self.repeats.is_repeated_event(&record, &event).await?;
@@ -210,6 +208,23 @@ impl Coordinator {
                 }
                 Event::CommentModerated(event) => self.add_decision(&record, &event).await?,
             }
+        }
+        Ok(())
+    }
+
+    /// Passes over a record whose stream has moved to another partition. Its number belongs to an
+    /// earlier epoch, when the log had fewer partitions; viewers of this one find its comment in
+    /// the history. A deletion needs no number, and viewers may show the comment.
+    async fn skip_moved(
+        &mut self,
+        position: Position,
+        event: &Event,
+    ) -> Result<(), BroadcastError> {
+        self.moved.add(position);
+        if let Event::CommentModerated(event) = event
+            && let Some(deletion) = event.deletion()
+        {
+            self.publish_deletion(event.stream_id, UNNUMBERED, &deletion).await?;
         }
         Ok(())
     }
@@ -237,11 +252,21 @@ impl Coordinator {
         self.publish_if_full(stream_id).await
     }
 
-    async fn add_tombstone(&self, stream_id: StreamId, deletion: &Deletion) {
+    /// Deletes a comment from the recent cache and from the viewers' lists.
+    async fn publish_deletion(
+        &self,
+        stream_id: StreamId,
+        seq: Seq,
+        deletion: &Deletion,
+    ) -> Result<(), BroadcastError> {
         let added = self.parts.recent.add_tombstone(stream_id, deletion.comment_id).await;
         if let Err(error) = added {
             warn!(%stream_id, %error, "deletion not written to the recent cache");
         }
+        let message = BusMessage::Deleted { seq, deletion: deletion.clone() };
+        self.parts.bus.publish(stream_id, vec![message]).await?;
+        self.parts.board.metrics().comments_deleted.inc();
+        Ok(())
     }
 
     async fn add_decision(
@@ -253,10 +278,7 @@ impl Coordinator {
         let stream_id = event.stream_id;
         let deletion = event.deletion();
         if let Some(deletion) = &deletion {
-            self.add_tombstone(stream_id, deletion).await;
-            let message = BusMessage::Deleted { seq, deletion: deletion.clone() };
-            self.parts.bus.publish(stream_id, vec![message]).await?;
-            self.parts.board.metrics().comments_deleted.inc();
+            self.publish_deletion(stream_id, seq, deletion).await?;
         }
         let state = self.state(stream_id, record.position);
         match deletion {
@@ -377,6 +399,7 @@ impl Coordinator {
     /// Publishes all pending batches and commits the offsets.
     async fn commit(&mut self, consumer: &mut dyn LogConsumer) -> Result<(), BroadcastError> {
         self.publish_due(true).await?;
+        self.moved.report(&self.parts.log_telemetry);
         let next: Vec<Position> =
             self.next.iter().map(|(&partition, &offset)| Position { partition, offset }).collect();
         match consumer.commit(&next).await {

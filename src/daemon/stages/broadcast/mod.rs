@@ -20,6 +20,7 @@
 //! [`pending::MAX_EVENTS`]. While the bus is slow, records wait in the log.
 
 mod coordinator;
+mod moved;
 mod pending;
 mod rate;
 #[cfg(test)]

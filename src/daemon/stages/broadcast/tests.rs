@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::{BroadcastError, Coordinator, CoordinatorParts, RateOverrides};
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::StatusBoard;
-use crate::daemon::engines::bus::{Batch, BusMessage};
-use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, NewRecord, Topic};
+use crate::daemon::engines::bus::{Batch, BusMessage, UNNUMBERED};
+use crate::daemon::engines::eventlog::{
+    ConsumerGroup, EventLog as _, LogTelemetry, NewRecord, Topic,
+};
 use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
@@ -100,6 +102,7 @@ impl Stage {
         let stop = CancellationToken::new();
         let coordinator = Coordinator::new(CoordinatorParts {
             log: Arc::new(log.clone()),
+            log_telemetry: LogTelemetry::new(&board),
             bus,
             recent,
             board: board.clone(),
@@ -292,6 +295,35 @@ async fn deletion_removes_its_pending_comment() {
     assert_ranges_join(&batches);
 }
 
+/// Partitions were added, and the log holds records of the stream in the partition that it had.
+#[tokio::test(start_paused = true)]
+async fn moved_records_are_told_and_deleted_ones_vanish() {
+    let log = InMemoryLog::shaped(2, 1);
+    let mut stage = Stage::start_on(log.clone());
+    let in_earlier_partition = |new: NewRecord| NewRecord { key: STREAM.0 + 1, ..new };
+    let (comment, comment_id) = stage.comment(Role::Viewer, false);
+    let earlier = vec![
+        in_earlier_partition(comment),
+        in_earlier_partition(stage.comment(Role::Viewer, false).0),
+        in_earlier_partition(deletion_of(comment_id)),
+    ];
+    log.append(Topic::CommentEvents, earlier).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let problems = stage.board.problems().list();
+    let [problem] = &problems[..] else { panic!("one problem: {problems:?}") };
+    assert_eq!(problem.code, "records_skipped");
+    assert!(problem.text.contains("3 records") && problem.text.contains("moved"), "{problem:?}");
+    let (_, journal) = stage.stop().await;
+    let published = journal.published();
+    assert!(
+        matches!(
+            &published[..],
+            [BusMessage::Deleted { seq: UNNUMBERED, deletion }] if deletion.comment_id == comment_id
+        ),
+        "{published:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn deletions_are_never_sampled_out() {
     let mut stage = Stage::start();
@@ -386,6 +418,7 @@ async fn streams_do_not_wait_for_each_other() {
     let log = InMemoryLog::new();
     let coordinator = Coordinator::new(CoordinatorParts {
         log: Arc::new(log.clone()),
+        log_telemetry: LogTelemetry::default(),
         // A batch of one stream is published only together with one of the other.
         bus: Arc::new(TestBus::with_barrier(2)),
         recent: Arc::new(TestRecent::default()),

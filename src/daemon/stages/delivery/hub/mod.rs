@@ -22,7 +22,7 @@ use super::mailbox::{Command, Mailbox, StreamStart};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::ticker::ticker;
 use crate::daemon::engines::bus::{
-    Batch, BusError, BusEvent, BusListener, BusMessage, BusSubscriptions,
+    Batch, BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, UNNUMBERED,
 };
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, SharedLog, Topic};
 use crate::daemon::engines::reactions::{SharedReactionTotals, Totals};
@@ -348,6 +348,10 @@ impl Hub {
 
     fn handle_deletion(&mut self, stream_id: StreamId, seq: Seq, deletion: Deletion) {
         let Some(feed) = self.feeds.get_mut(&stream_id) else { return };
+        if seq == UNNUMBERED {
+            self.parts.history.record_deletion();
+            return self.send_frame(stream_id, Frame::deletion(seq, deletion));
+        }
         if seq > feed.covered_to && !feed.deleted_ahead.contains_key(&seq) {
             feed.deleted_ahead.insert(seq, deletion.clone());
             self.parts.history.record_deletion();

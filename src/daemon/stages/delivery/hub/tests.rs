@@ -269,6 +269,20 @@ async fn deletion_ahead_of_its_batch_is_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn unnumbered_deletions_are_all_sent() {
+    let rig = Rig::start().await;
+    rig.watch(0).await;
+    rig.broadcast(batch(1, 2, &[])).await;
+    for of in [8, 9] {
+        rig.publish(BusMessage::Deleted { seq: UNNUMBERED, deletion: sample_deletion(of) }).await;
+    }
+    rig.broadcast(batch(3, 3, &[])).await;
+    let deleted = |of| Shown::Deleted(sample_comment_id(of));
+    assert_eq!(rig.frames(0).await, [range(1, 2), deleted(8), deleted(9), range(3, 3)]);
+    assert!(rig.watch(1).await.deleted_ahead.is_empty(), "later viewers never saw the comment");
+}
+
+#[tokio::test(start_paused = true)]
 async fn lost_deletion_comes_with_its_batch() {
     let rig = Rig::start().await;
     rig.watch(0).await;
