@@ -46,7 +46,7 @@ struct State {
     commit_failure: Option<LogError>,
     bounds_delay: Duration,
     /// A partition whose end is never told.
-    unreachable: Option<u32>,
+    endless: Option<u32>,
     /// Appends are stored and never answered.
     silent: bool,
     closed: bool,
@@ -102,8 +102,8 @@ impl InMemoryLog {
     }
 
     /// From now on the log does not tell where this partition ends.
-    pub(crate) fn set_unreachable(&self, partition: u32) {
-        self.lock().unreachable = Some(partition);
+    pub(crate) fn hide_end_of(&self, partition: u32) {
+        self.lock().endless = Some(partition);
     }
 
     /// From now on appends are stored and never answered.
@@ -303,7 +303,7 @@ impl EventLog for InMemoryLog {
     }
 
     async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
-        if self.lock().unreachable == Some(partition) {
+        if self.lock().endless == Some(partition) {
             std::future::pending::<()>().await;
         }
         let delay = self.lock().bounds_delay;

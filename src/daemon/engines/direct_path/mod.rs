@@ -12,9 +12,9 @@
 //! command is answered within [`COMMAND_TIMEOUT`], at least with `Unreachable`.
 //!
 //! When full: messages to nodes that are cut off wait in one bounded queue, from which they are
-//! dropped and counted ([`sender`]). A listener holds [`LISTENER_MESSAGES`]; further messages are dropped, counted, and
-//! seen as a gap in the sequence. At most [`MAX_COMMANDS`] commands run at a time; further ones
-//! stay unanswered.
+//! dropped and counted ([`sender`]). A listener holds [`LISTENER_MESSAGES`]; further messages are
+//! dropped, counted, and seen as a gap in the sequence. At most [`MAX_COMMANDS`] commands run at a
+//! time; further ones stay unanswered.
 
 mod bus;
 mod envelope;
@@ -103,8 +103,8 @@ impl DirectPath {
         })
     }
 
-    /// Follows the topic and sends what is queued, until cancelled. While the log is unavailable nothing arrives, and records
-    /// appended before it is followed again are not delivered.
+    /// Follows the topic and sends what is queued, until cancelled. While the log is unavailable
+    /// nothing arrives, and records appended before it is followed again are not delivered.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         tokio::join!(
             stop.run_until_cancelled(self.sender.run(&self.log)),

@@ -1,8 +1,8 @@
 //! The queue of records that nobody waits for: messages to nodes that are cut off from the bus, and
 //! the announcement that this node is.
 //!
-//! In: envelopes, from any task. Out: the topic `ws-messages`, in the order of the calls, one append
-//! at a time, so that the comments keep the room of the log's own queue.
+//! In: envelopes, from any task. Out: the topic `ws-messages`, in the order of the calls, one
+//! append at a time, so that comments keep the room of the log's own queue.
 //!
 //! When full: at most [`MAX_RECORDS`] and [`MAX_BYTES`] wait. Further records are dropped and
 //! counted (`lcd_direct_messages_dropped`). Nodes that miss a message see a gap in the sequence and

@@ -102,14 +102,10 @@ fn start_log_check(base: &NodeBase, group: &Supervisor) {
     let log = base.engines.log.clone();
     let breaker = base.board.add_breaker(EVENT_LOG);
     let board = base.board.clone();
-<<<<<<< HEAD
     let suspected = Arc::<Mutex<Vec<u32>>>::default();
-    HealthCheck::new(&breaker).start(group, "event log health", move || {
-=======
     let check = HealthCheck::new(&breaker, LongestCalls::of(&base.config).log);
     let quiet_after = check.quiet_after;
     check.start(group, "event log health", move || {
->>>>>>> 8a94fbe (A test of a topic that was created again names the topic that it deletes)
         let log = log.clone();
         let breaker = breaker.clone();
         let board = board.clone();
@@ -283,8 +279,8 @@ mod tests {
 
     use super::*;
     use crate::daemon::base::status::StatusBoard;
-<<<<<<< HEAD
     use crate::daemon::testing::event_log::InMemoryLog;
+    use crate::protocol::admin::BreakerState;
 
     #[tokio::test]
     async fn partition_silent_in_two_checks_is_told() {
@@ -302,9 +298,6 @@ mod tests {
             assert!(told.is_none_or(|told| texts[0].contains(told)), "{silent:?}: {texts:?}");
         }
     }
-=======
-    use crate::protocol::admin::BreakerState;
->>>>>>> 8a94fbe (A test of a topic that was created again names the topic that it deletes)
 
     #[test]
     fn viewers_are_sent_away_only_without_the_log() {

@@ -1,7 +1,7 @@
 //! Records that broadcast passes over because their streams have moved to other partitions.
 //!
-//! In: positions, as they are read. Out: a report per partition and commit. Bounded by the number of
-//! partitions.
+//! In: positions, as they are read. Out: a report per partition and commit. Bounded by the number
+//! of partitions.
 
 use std::ops::Range;
 

@@ -152,7 +152,7 @@ mod tests {
         let records = streams.iter().map(|stream| comment(*stream, now_ms)).collect();
         log.append(Topic::CommentEvents, records).await.unwrap();
         // The first that is asked.
-        log.set_unreachable(0);
+        log.hide_end_of(0);
         let mut refs = Refs::new(&IngestConfig::default());
         let mut earlier = EarlierComments::new(Arc::new(log.clone()), clock);
         earlier.load(streams.iter().copied().collect(), &mut refs).await;
