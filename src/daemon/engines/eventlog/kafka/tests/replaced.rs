@@ -243,7 +243,7 @@ async fn no_number_is_acknowledged_twice() {
         let _clean_up = CleanUp(config.clone());
         let old = open(&config, guarantee).await;
         append(&old.log, numbered(1, 0, 60)).await;
-        delete(&config).await;
+        delete(&config, TOPIC).await;
         create_by_hand(&config, 3, None).await;
         // Until the watch compares the topics, records reach the new one.
         let is_told = || !old.board.problems().list().is_empty();
