@@ -41,6 +41,8 @@ struct Shape {
 struct State {
     topics: HashMap<Topic, Contents>,
     append_failure: Option<LogError>,
+    refused_topic: Option<Topic>,
+    unreachable: Vec<u32>,
     commit_failure: Option<LogError>,
     bounds_delay: Duration,
     /// Appends are stored and never answered.
@@ -75,6 +77,16 @@ impl InMemoryLog {
     /// Makes every append fail with this error; `None` ends the failure.
     pub(crate) fn fail_appends_with(&self, failure: Option<LogError>) {
         self.lock().append_failure = failure;
+    }
+
+    /// Makes appends to one topic fail; `None` ends the failure.
+    pub(crate) fn refuse_topic(&self, topic: Option<Topic>) {
+        self.lock().refused_topic = topic;
+    }
+
+    /// Sets the partitions whose server does not answer.
+    pub(crate) fn set_unreachable(&self, partitions: &[u32]) {
+        self.lock().unreachable = partitions.to_vec();
     }
 
     /// Makes every commit fail with this error; `None` ends the failure.
@@ -156,6 +168,10 @@ impl InMemoryLog {
         let mut state = self.open()?;
         if let Some(failure) = &state.append_failure {
             return Err(failure.clone());
+        }
+        if state.refused_topic == Some(topic) {
+            let text = format!("topic {} is missing", topic.name());
+            return Err(LogError::Unavailable(text));
         }
         check_sizes(&batch)?;
         state.topics.entry(topic).or_default().appends.push(batch.len());
@@ -286,6 +302,10 @@ impl EventLog for InMemoryLog {
         }
         let state = self.open()?;
         Ok(self.bounds_in(&state, topic))
+    }
+
+    async fn unreachable_partitions(&self, _topic: Topic) -> Result<Vec<u32>, LogError> {
+        Ok(self.open()?.unreachable.clone())
     }
 
     async fn committed(
@@ -428,7 +448,7 @@ impl LogConsumer for InMemoryConsumer {
     async fn append_and_commit(
         &mut self,
         log: &dyn EventLog,
-        outputs: &[(Topic, Vec<NewRecord>)],
+        outputs: &mut Vec<(Topic, Vec<NewRecord>)>,
         next: &[Position],
     ) -> Result<CommitOutcome, LogError> {
         append_then_commit(self, log, outputs, next).await

@@ -289,11 +289,12 @@ pub trait LogConsumer: Send + std::fmt::Debug {
 
     /// Appends outputs to `log` and then commits. With transactions (Kafka under `exactly_once`)
     /// both happen or neither. Otherwise a crash in between makes the member process the records
-    /// again. After an error the outputs do not count as stored.
+    /// again. Outputs that are stored leave `outputs`, so the caller can try again with the rest
+    /// after an error.
     async fn append_and_commit(
         &mut self,
         log: &dyn EventLog,
-        outputs: &[(Topic, Vec<NewRecord>)],
+        outputs: &mut Vec<(Topic, Vec<NewRecord>)>,
         next: &[Position],
     ) -> Result<CommitOutcome, LogError>;
 }
@@ -327,11 +328,13 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
 pub async fn append_then_commit(
     member: &mut dyn LogConsumer,
     log: &dyn EventLog,
-    outputs: &[(Topic, Vec<NewRecord>)],
+    outputs: &mut Vec<(Topic, Vec<NewRecord>)>,
     next: &[Position],
 ) -> Result<CommitOutcome, LogError> {
-    for (topic, records) in outputs.iter().filter(|(_, records)| !records.is_empty()) {
+    outputs.retain(|(_, records)| !records.is_empty());
+    while let Some((topic, records)) = outputs.first() {
         log.append(*topic, records.clone()).await?;
+        outputs.remove(0);
     }
     match member.commit(next).await {
         Ok(()) => Ok(CommitOutcome::Committed),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -82,12 +83,14 @@ fn start_log_check(base: &NodeBase, group: &Supervisor) {
     let log = base.engines.log.clone();
     let breaker = base.board.add_breaker(EVENT_LOG);
     let board = base.board.clone();
+    let suspected = Arc::<Mutex<Vec<u32>>>::default();
     HealthCheck::new(&breaker).start(group, "event log health", move || {
         let log = log.clone();
         let breaker = breaker.clone();
         let board = board.clone();
+        let suspected = suspected.clone();
         async move {
-            check_partitions(&log, board.problems()).await?;
+            check_partitions(&log, board.problems(), &suspected).await?;
             log.ping().await?;
             if breaker.is_quiet(QUIET) {
                 board.problems().clear(ProblemCode::DiskFull, EVENT_LOG);
@@ -98,16 +101,17 @@ fn start_log_check(base: &NodeBase, group: &Supervisor) {
 }
 
 /// Asks the log for every partition of the comments. A part of them is a problem for operators: the
-/// streams of the others go on, so the node stays ready. Fails if none answers.
-async fn check_partitions(log: &SharedLog, problems: &Problems) -> Result<(), LogError> {
-    let unreachable = log.unreachable_partitions(Topic::CommentEvents).await?;
-    // Asked again: one slow answer is no outage.
-    let unreachable = if unreachable.is_empty() {
-        unreachable
-    } else {
-        let again = log.unreachable_partitions(Topic::CommentEvents).await?;
-        again.into_iter().filter(|partition| unreachable.contains(partition)).collect()
-    };
+/// streams of the others go on, so the node stays ready. Fails if none answers. `suspected` holds
+/// the partitions that did not answer the check before: one slow answer is no outage.
+async fn check_partitions(
+    log: &SharedLog,
+    problems: &Problems,
+    suspected: &Mutex<Vec<u32>>,
+) -> Result<(), LogError> {
+    let silent = log.unreachable_partitions(Topic::CommentEvents).await?;
+    let before = std::mem::replace(&mut *suspected.lock(), silent.clone());
+    let unreachable: Vec<u32> =
+        silent.into_iter().filter(|partition| before.contains(partition)).collect();
     if unreachable.is_empty() {
         problems.clear(ProblemCode::PartitionsUnreachable, EVENT_LOG);
         return Ok(());
@@ -245,6 +249,24 @@ mod tests {
 
     use super::*;
     use crate::daemon::base::status::StatusBoard;
+    use crate::daemon::testing::event_log::InMemoryLog;
+
+    #[tokio::test]
+    async fn partition_silent_in_two_checks_is_told() {
+        let log = InMemoryLog::shaped(4, 1);
+        let shared: SharedLog = Arc::new(log.clone());
+        let board = StatusBoard::default();
+        let suspected = Mutex::default();
+        for (silent, told) in
+            [(&[2][..], None), (&[1, 2], Some("(2)")), (&[1, 2], Some("(1, 2)")), (&[3], None)]
+        {
+            log.set_unreachable(silent);
+            check_partitions(&shared, board.problems(), &suspected).await.unwrap();
+            let texts: Vec<_> = board.problems().list().into_iter().map(|it| it.text).collect();
+            assert_eq!(texts.len(), usize::from(told.is_some()), "{silent:?}: {texts:?}");
+            assert!(told.is_none_or(|told| texts[0].contains(told)), "{silent:?}: {texts:?}");
+        }
+    }
 
     #[test]
     fn viewers_are_sent_away_only_without_the_log() {

@@ -189,7 +189,7 @@ impl LogConsumer for EmbeddedConsumer {
     async fn append_and_commit(
         &mut self,
         log: &dyn EventLog,
-        outputs: &[(Topic, Vec<NewRecord>)],
+        outputs: &mut Vec<(Topic, Vec<NewRecord>)>,
         next: &[Position],
     ) -> Result<CommitOutcome, LogError> {
         append_then_commit(self, log, outputs, next).await

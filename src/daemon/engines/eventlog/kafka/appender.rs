@@ -90,11 +90,14 @@ impl Appender {
 
     /// Takes another topic of the same name into use.
     pub(super) fn adopt(&self, topic: Topic, name: &str) -> Result<(), LogError> {
-        if let Self::Transactional(appender) = self {
-            appender.forget_acknowledged(topic);
+        match self {
+            // Makes the library look for the topic, which it may know as deleted.
+            Self::Direct(direct) => direct.probe(name),
+            Self::Transactional(appender) => {
+                appender.forget_acknowledged(topic);
+                appender.find_topic(name)
+            }
         }
-        // Makes the library look for the topic, which it may know as deleted.
-        self.probe(name)
     }
 
     /// Sends a request to find out whether the cluster can be reached. Blocks.
@@ -181,7 +184,7 @@ impl DirectAppender {
     ) -> Result<Self, LogError> {
         let max_pending_bytes = config.max_pending_bytes.as_u64();
         set_acks(&mut client_config, config.guarantee);
-        let context = DeliveryContext::new(health, topics.clone());
+        let context = DeliveryContext::new(health, topics.clone(), Arc::default());
         let client = Client::from_config_and_context(&client_config, context)
             .map_err(|error| unavailable("creating a producer", &error))?;
         let producer = PolledProducer::start(client)?;

@@ -105,6 +105,9 @@ impl GroupConsumer {
         if list.count() == 0 || outputs.iter().all(|(_, records)| records.is_empty()) {
             return Ok(false);
         }
+        for (topic, _) in outputs.iter().filter(|(_, records)| !records.is_empty()) {
+            self.health.check_appends(*topic)?;
+        }
         let results = {
             let consumer = self.consumer.0.upgrade().ok_or(LogError::Closed)?;
             let group = consumer.group_metadata().ok_or(LogError::Closed)?;
@@ -161,12 +164,13 @@ impl LogConsumer for GroupConsumer {
     async fn append_and_commit(
         &mut self,
         log: &dyn EventLog,
-        outputs: &[(Topic, Vec<NewRecord>)],
+        outputs: &mut Vec<(Topic, Vec<NewRecord>)>,
         next: &[Position],
     ) -> Result<CommitOutcome, LogError> {
         if let Appender::Transactional(appender) = self.appender.clone()
             && self.commit_transaction(&appender, outputs, next).await?
         {
+            outputs.clear();
             return Ok(CommitOutcome::Committed);
         }
         append_then_commit(self, log, outputs, next).await

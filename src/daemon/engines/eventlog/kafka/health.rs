@@ -4,9 +4,11 @@
 //! A client that loses its last connection, or an append that is not acknowledged, raises a
 //! suspicion. A thread then probes the cluster. Appends and reads are refused from the first probe
 //! that fails to the first that succeeds. Without a suspicion the thread compares the topics once
-//! per [`TOPICS_INTERVAL`] ([`super::topic_watch`]). While a topic is missing or is another one,
-//! appends and reads are refused too.
+//! per [`TOPICS_INTERVAL`] ([`super::topic_watch`]). While the topic of the comments is missing or
+//! is another one, appends and reads are refused too; while one of the others is missing, only
+//! appends to it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::daemon::engines::eventlog::LogError;
+use crate::daemon::engines::eventlog::{LogError, Topic};
 
 /// A cluster that does not answer a probe within this time counts as unreachable.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_millis(700);
@@ -43,6 +45,8 @@ struct State {
     topics: Option<String>,
     /// Whether they can be read all the same.
     may_read: bool,
+    /// The topics that do not exist, each with a sentence that says so.
+    missing: HashMap<Topic, String>,
 }
 
 /// The requests of the thread. Each blocks for a bounded time.
@@ -75,20 +79,34 @@ impl Health {
 
     /// Fails while the cluster is known to be unreachable, and while its topics cannot be read.
     pub(super) fn check(&self) -> Result<(), LogError> {
-        self.check_for(|state| state.topics.as_ref().filter(|_| !state.may_read))
+        self.check_for(|state| {
+            state.topics.as_ref().filter(|_| !state.may_read).or(state.outage.as_ref())
+        })
     }
 
-    /// Like [`Self::check`] for appends.
-    pub(super) fn check_appends(&self) -> Result<(), LogError> {
+    /// Like [`Self::check`] for appends to a topic.
+    pub(super) fn check_appends(&self, topic: Topic) -> Result<(), LogError> {
+        self.check_for(|state| {
+            state.topics.as_ref().or(state.missing.get(&topic)).or(state.outage.as_ref())
+        })
+    }
+
+    /// Fails while the topics are known to be others than those that were opened.
+    pub(super) fn check_topics(&self) -> Result<(), LogError> {
         self.check_for(|state| state.topics.as_ref())
     }
 
-    fn check_for(&self, unusable: impl Fn(&State) -> Option<&String>) -> Result<(), LogError> {
+    /// Fails while a topic is known to be missing.
+    pub(super) fn check_exists(&self, topic: Topic) -> Result<(), LogError> {
+        self.check_for(|state| state.missing.get(&topic))
+    }
+
+    fn check_for(&self, reason: impl Fn(&State) -> Option<&String>) -> Result<(), LogError> {
         if !self.refusing.load(Ordering::Acquire) {
             return Ok(());
         }
         let state = self.state.lock();
-        match unusable(&state).or(state.outage.as_ref()) {
+        match reason(&state) {
             Some(reason) => Err(LogError::Unavailable(reason.clone())),
             None => Ok(()),
         }
@@ -108,6 +126,13 @@ impl Health {
         let mut state = self.state.lock();
         state.topics = unusable;
         state.may_read = may_read;
+        self.update(&state);
+    }
+
+    /// Records which topics do not exist, each with a sentence that says so.
+    pub(super) fn set_missing(&self, missing: HashMap<Topic, String>) {
+        let mut state = self.state.lock();
+        state.missing = missing;
         self.update(&state);
     }
 
@@ -132,7 +157,9 @@ impl Health {
     }
 
     fn update(&self, state: &State) {
-        self.refusing.store(state.outage.is_some() || state.topics.is_some(), Ordering::Release);
+        let is_refusing =
+            state.outage.is_some() || state.topics.is_some() || !state.missing.is_empty();
+        self.refusing.store(is_refusing, Ordering::Release);
     }
 
     /// Waits for a suspicion or the next comparison. Returns whether there is a suspicion; `None`
@@ -174,5 +201,25 @@ impl Health {
             }
             std::thread::sleep(PROBE_PAUSE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_appends_to_a_missing_topic_are_refused() {
+        let health = Health::default();
+        let text = "topic ws-messages is missing";
+        health.set_missing(HashMap::from([(Topic::WsMessages, text.to_owned())]));
+        let refused = health.check_appends(Topic::WsMessages).unwrap_err();
+        assert!(refused.to_string().contains(text), "{refused}");
+        assert!(health.check_exists(Topic::WsMessages).is_err());
+        health.check_appends(Topic::CommentEvents).unwrap();
+        health.check_exists(Topic::CommentEvents).unwrap();
+        health.check().unwrap();
+        health.set_missing(HashMap::new());
+        health.check_appends(Topic::WsMessages).unwrap();
     }
 }

@@ -20,7 +20,8 @@
 //! - **Epoch** is made of the id that Kafka gave the topic `comment_events` when it was created,
 //!   and of its number of partitions ([`native`]). Both are compared once per second. When one of
 //!   them changes, appends and reads are refused until the log has been opened again with the new
-//!   epoch ([`topic_watch`]). Another topic that is created again is only told and taken into use.
+//!   epoch ([`topic_watch`]). Another topic that is created again is only told and taken into use;
+//!   while it is missing, only appends to it are refused.
 //! - **Positions** of groups carry the id of their topic. A position of another topic is not used.
 //!   A consumer whose position is outside its partition reports the records it skips
 //!   ([`resume`]); no client resets an offset by itself.
@@ -36,6 +37,7 @@
 //! When full: `eventlog.max_pending_bytes` bounds the pending appends ([`pending`]), a few MiB the
 //! prefetched records of a consumer ([`prefetch`]), and number and size a page ([`reader`]).
 
+mod acknowledged;
 mod appender;
 mod check;
 mod client;
@@ -44,6 +46,7 @@ mod consumer_thread;
 mod groups;
 mod health;
 mod in_flight;
+mod leaders;
 mod limits;
 mod native;
 mod offsets;
@@ -83,6 +86,7 @@ use client::ClientSettings;
 use consumer::{GroupConsumer, JoinRequest, TopicFollower};
 use groups::GroupOffsets;
 use health::Health;
+use leaders::LeaderCheck;
 use prefetch::PrefetchQueue;
 use reader::{PageRequest, ReaderPool};
 use resume::ConsumerSource;
@@ -97,6 +101,7 @@ pub struct KafkaLog {
     epoch: Epoch,
     appender: Appender,
     readers: ReaderPool,
+    leaders: LeaderCheck,
     groups: Arc<GroupOffsets>,
     health: Arc<Health>,
     closed: CancellationToken,
@@ -151,6 +156,7 @@ impl KafkaLog {
             epoch,
             appender,
             readers: ReaderPool::new(&clients),
+            leaders: LeaderCheck::new(&clients),
             groups: GroupOffsets::new(&clients, topics.clone(), config.guarantee),
             health,
             closed: CancellationToken::new(),
@@ -229,7 +235,7 @@ impl EventLog for KafkaLog {
         if let Err(error) = check_sizes(&batch) {
             return ready(Err(error)).boxed();
         }
-        let usable = self.check_open().and_then(|()| self.health.check_appends());
+        let usable = self.check_open().and_then(|()| self.health.check_appends(topic));
         if batch.is_empty() {
             return ready(usable.map(|()| Vec::new())).boxed();
         }
@@ -316,13 +322,13 @@ impl EventLog for KafkaLog {
     /// Asks no server: the health check asks for every partition.
     async fn ping(&self) -> Result<(), LogError> {
         self.check_open()?;
-        self.health.check_appends()
+        self.health.check_appends(Topic::CommentEvents)
     }
 
     async fn unreachable_partitions(&self, topic: Topic) -> Result<Vec<u32>, LogError> {
         self.check_open()?;
         self.health.check()?;
-        self.readers.unreachable_partitions(self.topics.name(topic)).await
+        self.leaders.unreachable_partitions(self.topics.name(topic)).await
     }
 
     async fn committed(
@@ -367,6 +373,7 @@ impl EventLog for KafkaLog {
         self.check_open()?;
         self.close_consumers();
         self.readers.close();
+        self.leaders.close();
         self.consumer_threads.close();
         let appender = self.appender.clone();
         let timeout = self.clients.timeout;

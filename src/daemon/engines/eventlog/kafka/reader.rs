@@ -3,7 +3,6 @@
 //! Bounded: [`READERS`] pages are read at the same time, further ones wait. A page scans at most
 //! [`SCAN_RECORDS`] records and [`SCAN_BYTES`]. A reader stops fetching once it has its page.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,16 +10,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Semaphore;
-use tracing::debug;
 
 use super::client::{ClientSettings, LogOnlyContext, unavailable};
 use super::consumer_thread::to_record;
-use super::health::PROBE_TIMEOUT;
-use super::offsets::{kafka_offset, listed_offsets, log_offset, watermarks};
+use super::offsets::{kafka_offset, log_offset, watermarks};
 use crate::daemon::engines::eventlog::{Bounds, LogError, Page, Record, run_blocking};
 
 const READERS: usize = 4;
@@ -30,9 +27,6 @@ const SCAN_BYTES: usize = 4 << 20;
 const FETCH_BYTES: usize = 64 << 10;
 /// Longest wait of one poll; a page takes a fraction of it.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-
-/// The first request of a client connects, which takes long on a busy machine.
-const LEADERS_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Client = BaseConsumer<LogOnlyContext>;
 
@@ -76,12 +70,6 @@ impl ReaderPool {
     pub(super) async fn bounds(&self, request: PageRequest) -> Result<Bounds, LogError> {
         let timeout = self.clients.timeout;
         self.with_client(move |client| bounds(client, &request, timeout)).await
-    }
-
-    /// Returns the partitions of a topic whose leader does not answer. Fails if none does.
-    pub(super) async fn unreachable_partitions(&self, topic: &str) -> Result<Vec<u32>, LogError> {
-        let topic = topic.to_owned();
-        self.with_client(move |client| unreachable_partitions(client, &topic)).await
     }
 
     /// Runs blocking work with a client of the pool. A client whose work failed is not used again.
@@ -147,51 +135,6 @@ fn bounds(client: &Client, request: &PageRequest, timeout: Duration) -> Result<B
             return Ok(bounds);
         }
         std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Asks each leader once, for the ends of all its partitions.
-fn unreachable_partitions(client: &Client, topic: &str) -> Result<Vec<u32>, LogError> {
-    let failed = |error| unavailable(&format!("finding the leaders of {topic}"), &error);
-    let metadata = client.fetch_metadata(Some(topic), LEADERS_TIMEOUT).map_err(failed)?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic);
-    let mut by_leader: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    for partition in found.map_or(&[][..], |found| found.partitions()) {
-        by_leader.entry(partition.leader()).or_default().push(partition.id());
-    }
-    let mut unreachable = Vec::new();
-    let mut answers = 0;
-    for (leader, partitions) in by_leader {
-        match ask_leader(client, topic, leader, &partitions) {
-            Ok(()) => answers += 1,
-            Err(error) => {
-                debug!(%error, leader, ?partitions, "the leader of partitions does not answer");
-                unreachable.extend(partitions.iter().map(|partition| *partition as u32));
-            }
-        }
-    }
-    if answers == 0 {
-        let text = format!("no leader of a partition of topic {topic} answers");
-        return Err(LogError::Unavailable(text));
-    }
-    unreachable.sort_unstable();
-    Ok(unreachable)
-}
-
-fn ask_leader(client: &Client, topic: &str, leader: i32, partitions: &[i32]) -> KafkaResult<()> {
-    if leader < 0 {
-        return Err(KafkaError::OffsetFetch(Code::LeaderNotAvailable));
-    }
-    let mut list = TopicPartitionList::new();
-    for &partition in partitions {
-        list.add_partition_offset(topic, partition, Offset::End)?;
-    }
-    let ends = client.offsets_for_times(list, PROBE_TIMEOUT)?;
-    let answers = listed_offsets(&ends)?.len();
-    if answers == partitions.len() {
-        Ok(())
-    } else {
-        Err(KafkaError::OffsetFetch(Code::LeaderNotAvailable))
     }
 }
 

@@ -143,8 +143,8 @@ impl TopicWatch {
         health.set_topics(Some(reason), may_read);
     }
 
-    /// Tells which topics are missing, refuses appends if that of the comments is among them, and
-    /// creates them after a while.
+    /// Tells which topics are missing, refuses appends to them, or all appends if that of the
+    /// comments is among them, and creates them after a while.
     fn restore(&mut self, missing: Vec<Topic>, health: &Health) {
         let is_found = |topic: &&Topic| !missing.contains(topic);
         for topic in self.state.missing.iter().filter(is_found) {
@@ -152,14 +152,17 @@ impl TopicWatch {
         }
         self.state.missing = missing;
         let missing = self.state.missing.clone();
+        let reason = "is missing on the cluster (deleted, or a broker lost its disk)";
+        let refusal = |topic: Topic| format!("topic {} {reason}", self.topics.name(topic));
+        health.set_missing(missing.iter().map(|topic| (*topic, refusal(*topic))).collect());
         if missing.is_empty() {
             self.state.missing_since = None;
             self.state.not_created = None;
             return;
         }
         if missing.contains(&LOG) {
-            let reason = "is missing on the cluster (deleted, or a broker lost its disk)";
-            self.refuse(health, format!("topic {} {reason}", self.topics.name(LOG)), false);
+            let text = refusal(LOG);
+            self.refuse(health, text, false);
         }
         // Told before the creation, which may take a while.
         missing.iter().for_each(|topic| self.tell_missing(*topic));

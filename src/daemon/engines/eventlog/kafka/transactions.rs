@@ -3,8 +3,9 @@
 //! One thread commits one transaction at a time, with all appends that wait: group commit. An
 //! append is answered when its transaction is committed. Readers of committed records see it a
 //! moment later, or never. A record that the brokers refuse fails every append of its transaction;
-//! nothing of them was stored, so the callers may try again. A transaction may commit a consumer's
-//! offsets; it then holds nothing else, so that an error of the group fails no other append.
+//! nothing of them was stored, so the callers may try again. An append to a topic that is known to
+//! be missing enters no transaction. A transaction may commit a consumer's offsets; it then holds
+//! nothing else, so that an error of the group fails no other append.
 //!
 //! Several producers take turns ([`PRODUCERS`]): after a commit the brokers write its markers for a
 //! few milliseconds, during which the same producer may not begin the next transaction.
@@ -26,17 +27,18 @@ use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
+use super::acknowledged::AcknowledgedEnds;
 use super::client::{ClientSettings, is_outage, unavailable};
 use super::health::{Health, PROBE_TIMEOUT};
-use super::in_flight::{DeliveryContext, DeliveryOpaque, producer_record};
+use super::in_flight::{DeliveryContext, DeliveryOpaque, LastOffsets, producer_record};
 use super::pending::{AppendResult, PendingAppend, PendingBytes};
-use super::topics::{Topics, index, key_bytes};
-use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, Topic};
+use super::topics::{Topics, key_bytes};
+use crate::daemon::engines::eventlog::{LogError, NewRecord, Topic};
 
 /// Bound of one transaction, unless a single append is larger.
 const MAX_TRANSACTION_BYTES: usize = 4 << 20;
@@ -125,6 +127,7 @@ impl TransactionalAppender {
             health,
             topics: topics.clone(),
             acknowledged: acknowledged.clone(),
+            last_offsets: Arc::default(),
             shared: shared.clone(),
             timeout: clients.timeout,
             transactional_id: clients.transactional_id(),
@@ -208,6 +211,16 @@ impl TransactionalAppender {
         self.acknowledged.forget(topic);
     }
 
+    /// Makes every producer look for a topic, which it may know as deleted. Blocks.
+    pub(super) fn find_topic(&self, topic: &str) -> Result<(), LogError> {
+        let producers = self.shared.producers.lock().clone();
+        for client in producers.iter().flatten() {
+            let metadata = client.client().fetch_metadata(Some(topic), PROBE_TIMEOUT);
+            metadata.map_err(|error| unavailable(&format!("finding topic {topic}"), &error))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn probe(&self, topic: &str) -> Result<(), LogError> {
         let Some(client) = self.shared.producers.lock().iter().flatten().next().cloned() else {
             return Ok(());
@@ -236,46 +249,13 @@ impl Drop for TransactionalAppender {
     }
 }
 
-/// The end of the acknowledged records of each partition. The brokers answer a commit before its
-/// markers are in every partition. A reader that knows this end waits that moment, so a caller can
-/// read its own appends.
-#[derive(Debug)]
-struct AcknowledgedEnds {
-    /// By topic, in the order of [`Topic::ALL`], and partition.
-    ends: Vec<Mutex<Vec<u64>>>,
-}
-
-impl AcknowledgedEnds {
-    fn new() -> Self {
-        Self { ends: Topic::ALL.iter().map(|_| Mutex::default()).collect() }
-    }
-
-    fn advance(&self, topic: Topic, positions: &[Position]) {
-        let mut ends = self.ends[index(topic)].lock();
-        for position in positions {
-            let partition = position.partition as usize;
-            if ends.len() <= partition {
-                ends.resize(partition + 1, 0);
-            }
-            ends[partition] = ends[partition].max(position.offset + 1);
-        }
-    }
-
-    fn end(&self, topic: Topic, partition: u32) -> u64 {
-        self.ends[index(topic)].lock().get(partition as usize).copied().unwrap_or(0)
-    }
-
-    fn forget(&self, topic: Topic) {
-        self.ends[index(topic)].lock().clear();
-    }
-}
-
 /// The thread that commits transactions.
 struct TransactionThread {
     config: ClientConfig,
     health: Arc<Health>,
     topics: Arc<Topics>,
     acknowledged: Arc<AcknowledgedEnds>,
+    last_offsets: Arc<LastOffsets>,
     shared: Arc<Shared>,
     timeout: Duration,
     /// Each producer adds its index.
@@ -289,11 +269,13 @@ struct TransactionThread {
 impl TransactionThread {
     fn run(mut self) {
         while let Some(works) = self.take() {
-            let now = Instant::now();
-            let (expired, current): (Vec<_>, Vec<_>) =
-                works.into_iter().partition(|work| work.deadline <= now);
-            let text = "the append waited longer than `kafka.append_timeout` for its transaction";
-            expired.iter().for_each(|work| work.fail(&LogError::Unavailable(text.to_owned())));
+            let mut current = Vec::new();
+            for work in works {
+                match self.check(&work) {
+                    Ok(()) => current.push(work),
+                    Err(error) => work.fail(&error),
+                }
+            }
             if !current.is_empty() {
                 self.commit(&current);
             }
@@ -301,6 +283,19 @@ impl TransactionThread {
             self.shared.changed.notify_all();
         }
         self.shared.producers.lock().fill(None);
+    }
+
+    /// Fails if an append has waited too long, or if its topic is missing by now.
+    fn check(&self, work: &QueuedWork) -> Result<(), LogError> {
+        if work.deadline <= Instant::now() {
+            let text = "the append waited longer than `kafka.append_timeout` for its transaction";
+            return Err(LogError::Unavailable(text.to_owned()));
+        }
+        self.check_topics(work)
+    }
+
+    fn check_topics(&self, work: &QueuedWork) -> Result<(), LogError> {
+        work.appends.iter().try_for_each(|append| self.health.check_exists(append.topic))
     }
 
     /// Waits for the appends of the next transaction; `None` once closed and empty.
@@ -372,7 +367,16 @@ impl TransactionThread {
                 |left| client.send_offsets_to_transaction(&offsets.list, &offsets.group, left);
             retry(deadline, send)?;
         }
-        wait_for_deliveries(client, deadline);
+        // The library sends to a topic that was deleted until the deadline.
+        let all_exist = || works.iter().all(|work| self.check_topics(work).is_ok());
+        while !wait_for_deliveries(client, deadline.min(Instant::now() + IDLE_POLL_INTERVAL)) {
+            if !all_exist() {
+                return Err(KafkaError::MessageProduction(Code::UnknownTopicOrPartition));
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
         retry(deadline, |left| client.commit_transaction(left))
     }
 
@@ -425,7 +429,11 @@ impl TransactionThread {
             None => {
                 let id = format!("{}-{}", self.transactional_id, self.current);
                 self.config.set("transactional.id", id);
-                let context = DeliveryContext::new(self.health.clone(), self.topics.clone());
+                let context = DeliveryContext::new(
+                    self.health.clone(),
+                    self.topics.clone(),
+                    self.last_offsets.clone(),
+                );
                 let client = Client::from_config_and_context(&self.config, context);
                 let client = Arc::new(client.map_err(|error| failed(&error))?);
                 self.shared.producers.lock()[self.current] = Some(client.clone());
@@ -445,12 +453,16 @@ impl TransactionThread {
     }
 }
 
-/// Waits until every record sent has its delivery report. The library's own flush waits in steps of
-/// a tenth of a second.
-fn wait_for_deliveries(client: &Client, deadline: Instant) {
-    while client.in_flight_count() > 0 && Instant::now() < deadline {
+/// Waits until every record sent has its delivery report; false if the deadline came first. The
+/// library's own flush waits in steps of a tenth of a second.
+fn wait_for_deliveries(client: &Client, deadline: Instant) -> bool {
+    while client.in_flight_count() > 0 {
+        if Instant::now() >= deadline {
+            return false;
+        }
         client.poll(Duration::from_millis(1));
     }
+    true
 }
 
 /// Repeats a call while the library reports a retriable error and the deadline has not passed.

@@ -164,7 +164,7 @@ impl ModerationWorker {
             uncommitted.next.insert(record.position.partition, record.position.offset + 1);
         }
         uncommitted.reviews.extend(results.reviews);
-        let outputs = [
+        let outputs = vec![
             (Topic::CommentEvents, results.deletions),
             (Topic::ModerationEvents, results.decisions),
             (Topic::DeadLetters, results.dead_letters),
@@ -172,7 +172,7 @@ impl ModerationWorker {
         if outputs.iter().all(|(_, records)| records.is_empty()) {
             return Ok(true);
         }
-        self.append(consumer, &outputs, uncommitted, stop).await
+        self.append(consumer, outputs, uncommitted, stop).await
     }
 
     /// Checks the comments of a poll. A comment that is in the log twice is checked once.
@@ -239,12 +239,12 @@ impl ModerationWorker {
             .record(record.key, self.clock.now_ms())
     }
 
-    /// Appends the outputs, and retries until the log accepts them. Returns false if stopped before
-    /// that.
+    /// Appends the outputs, and retries until the log accepts them; those that it has accepted are
+    /// not appended again. Returns false if stopped before that.
     async fn append(
         &self,
         consumer: &mut dyn LogConsumer,
-        outputs: &[(Topic, Vec<NewRecord>)],
+        mut outputs: Vec<(Topic, Vec<NewRecord>)>,
         uncommitted: &mut Uncommitted,
         stop: &CancellationToken,
     ) -> Result<bool, LogError> {
@@ -253,7 +253,7 @@ impl ModerationWorker {
             // The position is committed only once all flagged comments are queued for review.
             let next =
                 if uncommitted.reviews.is_empty() { uncommitted.positions() } else { Vec::new() };
-            match consumer.append_and_commit(&*self.log, outputs, &next).await {
+            match consumer.append_and_commit(&*self.log, &mut outputs, &next).await {
                 Ok(CommitOutcome::Committed) if !next.is_empty() => {
                     uncommitted.next.clear();
                     return Ok(true);

@@ -243,6 +243,24 @@ async fn nothing_is_lost_while_the_log_refuses_appends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stored_deletions_are_not_appended_again() {
+    let bench = bench().await;
+    let bad = bench.submit(comment(1, 5, "badword"));
+    bench.log.refuse_topic(Some(Topic::ModerationEvents));
+    let task = bench.start();
+    bench.pass(Duration::from_secs(60)).await;
+    assert_eq!(bench.deleted(), ids(&[bad]));
+    assert_eq!(bench.log.appends(Topic::CommentEvents), [1]);
+    bench.log.refuse_topic(None);
+    bench.pass(Duration::from_secs(6)).await;
+    assert_eq!(bench.log.appends(Topic::CommentEvents), [1]);
+    assert_eq!(bench.log.appends(Topic::ModerationEvents), [1]);
+    assert_eq!(bench.log.committed_offset(Topic::CommentEvents, ConsumerGroup::Moderator), Some(2));
+    bench.stop.cancel();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_does_not_wait_for_a_log_that_is_down() {
     let bench = bench().await;
     let bad = bench.submit(comment(1, 5, "badword"));

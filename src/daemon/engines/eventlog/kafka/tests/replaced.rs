@@ -330,7 +330,15 @@ async fn another_topic_than_the_log_is_told_and_taken_into_use() {
         delete(&config, OTHER).await;
         let text = open.told("topic_missing").await;
         assert!(text.contains("ws-messages") && text.contains("comments are taken"), "{text}");
-        append(&open.log, numbered(1, 5, 5)).await;
+        let began = Instant::now();
+        let comments = open.log.append(TOPIC, numbered(1, 5, 3));
+        let refused = open.log.append(OTHER, numbered(1, 5, 1));
+        let more_comments = open.log.append(TOPIC, numbered(1, 8, 2));
+        let refused = refused.await.unwrap_err().to_string();
+        assert!(refused.contains("ws-messages is missing"), "{refused}");
+        assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
+        comments.await.unwrap();
+        more_comments.await.unwrap();
         let text = open.told("log_replaced").await;
         assert!(text.contains("ws-messages was deleted") && text.contains("is in use"), "{text}");
         // The library may know the topic as deleted for a moment.

@@ -93,13 +93,14 @@ async fn outputs_and_offsets_are_committed_together() {
     let two = take(&mut *member, 2).await;
     let last = two[1].position;
     let next = [Position { offset: last.offset + 1, ..last }];
-    let outputs = [
+    let mut outputs = vec![
         (Topic::ModerationEvents, numbered(7, 0, 2)),
         (Topic::DeadLetters, Vec::new()),
         (TOPIC, numbered(1, 4, 1)),
     ];
-    let settled = member.append_and_commit(&*log, &outputs, &next).await.unwrap();
+    let settled = member.append_and_commit(&*log, &mut outputs, &next).await.unwrap();
     assert_eq!(settled, CommitOutcome::Committed);
+    assert_eq!(outputs, []);
     drop(member);
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
     assert_eq!(texts(&take(&mut *member, 3).await), names(&numbered(1, 2, 3)));
