@@ -536,16 +536,21 @@ fn on_terminal(mut command: Command, signal: Option<Signal>) -> String {
     drop(command);
     let mut running = Running(child);
     let mut master = File::from(pty.master);
+    let (shows, shown) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
-        let mut text = Vec::new();
+        let mut text = vec![0; 1];
+        if master.read_exact(&mut text).is_err() {
+            return String::new();
+        }
+        // Nobody waits for a command that ends by itself.
+        let _ = shows.send(());
         // The kernel reports the closed terminal as an error.
         let _ = master.read_to_end(&mut text);
         String::from_utf8(text).unwrap()
     });
     if let Some(signal) = signal {
         running.until_handles(signal);
-        // Time to show something.
-        std::thread::sleep(Duration::from_secs(1));
+        shown.recv_timeout(PATIENCE).expect("it shows something");
         running.signal(signal);
     }
     running.wait();

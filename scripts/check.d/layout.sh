@@ -1,4 +1,4 @@
-# Checks that no other tool makes: comment lines that rustfmt leaves too long, long lines of documents, and
+# Checks that no other tool makes: comment lines that rustfmt leaves too long, long and broken lines of documents, and
 # stray files at the root of the repository.
 # shellcheck shell=bash
 
@@ -23,6 +23,13 @@ long_prose() {
   done
 }
 
+# Prints `FILE:LINE` for each line that wrapping made the first item of a list: a number behind a line of text.
+broken_sentences() {
+  awk 'FNR == 1 { before = "" }
+    /^[0-9]+\. / && before ~ /[a-z,]$/ { print FILENAME ":" FNR }
+    { before = $0 }' README.md CONTRIBUTING.md SECURITY.md docs/*.md
+}
+
 # Prints the tracked entries of the root that are not in the list.
 stray_entries() {
   git ls-files | cut -d/ -f1 | sort -u | grep -vxF "$(tr ' ' '\n' <<<"$root_entries")"
@@ -39,6 +46,16 @@ check_layout() {
   found=$(long_prose) || true
   if [[ $found ]]; then
     printf 'lines of documents over 100 columns:\n%s\n' "$found" >&2
+    return 1
+  fi
+  found=$(broken_sentences)
+  if [[ $found ]]; then
+    printf 'lines that read as items of a list, in the middle of a sentence:\n%s\n' "$found" >&2
+    return 1
+  fi
+  found=$(wc -l <README.md)
+  if ((found >= 100)); then
+    printf 'README.md has %s lines; it has under 100\n' "$found" >&2
     return 1
   fi
   found=$(stray_entries) || true

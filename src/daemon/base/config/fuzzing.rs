@@ -13,9 +13,10 @@ pub fn config(data: &[u8]) {
     match load(Some(&file), Overrides::default()) {
         Ok(config) => {
             assert!(!config.node.name.is_empty() && !config.node.roles.is_empty());
-            let written = Figment::from(Serialized::defaults(&config));
-            let again: Config = written.extract().expect("an accepted configuration is readable");
-            assert_eq!(format!("{again:?}"), format!("{config:?}"), "it reads back as written");
+            // Sizes are written rounded: `2.5 GiB`.
+            let again = written_and_read(&config);
+            let once_more = written_and_read(&again);
+            assert_eq!(format!("{once_more:?}"), format!("{again:?}"), "it reads back as written");
             super::validate::validate(&again).expect("it stays valid");
         }
         Err(ConfigError::Read { .. }) => assert!(std::str::from_utf8(data).is_err()),
@@ -25,4 +26,9 @@ pub fn config(data: &[u8]) {
             assert!(names_file || text.contains('`'), "no file and no setting: {text}");
         }
     }
+}
+
+fn written_and_read(config: &Config) -> Config {
+    let written = Figment::from(Serialized::defaults(config));
+    written.extract().expect("an accepted configuration is readable")
 }

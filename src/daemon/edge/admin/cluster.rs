@@ -80,7 +80,7 @@ impl ClusterView {
     /// node.
     pub(super) fn rates(&self) -> AHashMap<StreamId, StreamRates> {
         let streams = self.reports.iter().flat_map(|report| &report.streams);
-        by_stream(streams.map(|stream| (stream.stream_id, stream)), |known, stream| {
+        join_by_stream(streams.map(|stream| (stream.stream_id, stream)), |known, stream| {
             let mut other = stream.clone();
             if other.comments_per_second > known.comments_per_second {
                 std::mem::swap(known, &mut other);
@@ -96,7 +96,7 @@ impl ClusterView {
     /// shows, and the comments that all nodes left out.
     pub(super) fn egress(&self) -> AHashMap<StreamId, StreamEgress> {
         let streams = self.reports.iter().flat_map(|report| &report.egress);
-        by_stream(streams.map(|stream| (stream.stream_id, stream)), |known, stream| {
+        join_by_stream(streams.map(|stream| (stream.stream_id, stream)), |known, stream| {
             known.share = known.share.min(stream.share);
             known.sampled_out += stream.sampled_out;
         })
@@ -155,17 +155,17 @@ impl ClusterView {
     }
 }
 
-/// Joins what several nodes say of one stream.
-fn by_stream<'a, Said: Clone + 'a>(
-    said: impl Iterator<Item = (StreamId, &'a Said)>,
-    join: impl Fn(&mut Said, &Said),
-) -> AHashMap<StreamId, Said> {
+/// Joins the reports of several nodes on one stream.
+fn join_by_stream<'a, Report: Clone + 'a>(
+    reports: impl Iterator<Item = (StreamId, &'a Report)>,
+    join: impl Fn(&mut Report, &Report),
+) -> AHashMap<StreamId, Report> {
     let mut streams = AHashMap::new();
-    for (stream_id, said) in said {
+    for (stream_id, report) in reports {
         streams
             .entry(stream_id)
-            .and_modify(|known| join(known, said))
-            .or_insert_with(|| said.clone());
+            .and_modify(|known| join(known, report))
+            .or_insert_with(|| report.clone());
     }
     streams
 }

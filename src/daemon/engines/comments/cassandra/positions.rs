@@ -133,7 +133,7 @@ impl Inner {
         Ok(StorePositions { next, has_unplaced: self.unplaced_until_ms().is_some() })
     }
 
-    /// Whether a comment that was written is there, or may have expired.
+    /// Returns whether a comment that was written is there, or may have expired.
     async fn has(&self, written: Option<CommentKey>) -> Result<bool, StoreError> {
         let oldest_ms = self.lifetime.oldest_certain_ms(self.now_ms());
         let is_certain =

@@ -184,7 +184,7 @@ impl DirectAppender {
     ) -> Result<Self, LogError> {
         let max_pending_bytes = config.max_pending_bytes.as_u64();
         set_acks(&mut client_config, config.guarantee);
-        let context = DeliveryContext::new(health, topics.clone());
+        let context = DeliveryContext::new(health, topics.clone(), Arc::default());
         let client = Client::from_config_and_context(&client_config, context)
             .map_err(|error| unavailable("creating a producer", &error))?;
         let producer = PolledProducer::start(client)?;

@@ -91,6 +91,11 @@ impl Health {
         })
     }
 
+    /// Fails while the topics are known to be others than those that were opened.
+    pub(super) fn check_topics(&self) -> Result<(), LogError> {
+        self.check_for(|state| state.topics.as_ref())
+    }
+
     /// Fails while a topic is known to be missing.
     pub(super) fn check_exists(&self, topic: Topic) -> Result<(), LogError> {
         self.check_for(|state| state.missing.get(&topic))

@@ -94,33 +94,53 @@ impl DeliveryOpaque {
     }
 }
 
+/// The last offset of each partition of the log that was reported, to any producer.
+#[derive(Debug, Default)]
+pub(super) struct LastOffsets(Mutex<AHashMap<i32, i64>>);
+
+impl LastOffsets {
+    /// Records an offset. Returns whether the partition had given it, or a later one, before.
+    fn goes_back(&self, partition: i32, offset: i64) -> bool {
+        let mut partitions = self.0.lock();
+        let last = partitions.entry(partition).or_insert(-1);
+        let goes_back = offset <= *last;
+        *last = offset.max(*last);
+        goes_back
+    }
+}
+
 /// Receives delivery reports and lost connections.
 #[derive(Debug)]
 pub(super) struct DeliveryContext {
     health: Arc<Health>,
     topics: Arc<Topics>,
-    /// The last offset of each partition of the log that was reported.
-    last_offsets: Mutex<AHashMap<i32, i64>>,
+    last_offsets: Arc<LastOffsets>,
 }
 
 impl DeliveryContext {
-    pub(super) fn new(health: Arc<Health>, topics: Arc<Topics>) -> Self {
-        Self { health, topics, last_offsets: Mutex::default() }
+    pub(super) fn new(
+        health: Arc<Health>,
+        topics: Arc<Topics>,
+        last_offsets: Arc<LastOffsets>,
+    ) -> Self {
+        Self { health, topics, last_offsets }
     }
 
-    /// Returns whether a comment was given a number that an earlier one has. Then another topic is
-    /// under the name, which `topic_watch` finds out a moment later.
-    fn goes_back(&self, message: &BorrowedMessage<'_>) -> bool {
-        if message.topic() != self.topics.name(Topic::CommentEvents) || message.offset() < 0 {
-            return false;
+    /// Returns why a stored comment must not be acknowledged: another topic may have it, under a
+    /// number that belongs to an earlier comment. Its sender tries again, and every reader keeps
+    /// the first of the two.
+    fn refusal(&self, message: &BorrowedMessage<'_>) -> Option<LogError> {
+        let name = self.topics.name(Topic::CommentEvents);
+        if message.topic() != name || message.offset() < 0 {
+            return None;
         }
-        let mut last_offsets = self.last_offsets.lock();
-        let last = last_offsets.entry(message.partition()).or_insert(-1);
-        if message.offset() <= *last {
-            return true;
+        let goes_back = self.last_offsets.goes_back(message.partition(), message.offset());
+        if goes_back {
+            self.health.suspect("a topic gave a number that it has given before");
         }
-        *last = message.offset();
-        false
+        let known = self.health.check_topics().err();
+        let text = || format!("topic {name} was created again");
+        known.or_else(|| goes_back.then(|| LogError::Unavailable(text())))
     }
 }
 
@@ -142,11 +162,9 @@ impl ProducerContext for DeliveryContext {
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Box<DeliveryOpaque>) {
         if let Ok(message) = result
-            && self.goes_back(message)
+            && let Some(error) = self.refusal(message)
         {
-            self.health.suspect("a topic gave a number that it has given before");
-            let text = format!("topic {} was created again", opaque.append.topic);
-            opaque.append.complete_record(opaque.index, Err(LogError::Unavailable(text)));
+            opaque.append.complete_record(opaque.index, Err(error));
             return;
         }
         if let Err((error, _)) = result

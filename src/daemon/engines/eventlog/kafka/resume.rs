@@ -45,8 +45,8 @@ pub(super) fn commit_mark(topic_id: Option<u128>) -> String {
     topic_id.map(|id| format!("{id:032x}")).unwrap_or_default()
 }
 
-/// Whether a commit with this metadata is one in the topic. Tools that set positions write no
-/// metadata, and mean the topic that exists.
+/// Returns whether a commit with this metadata is one in the topic. Tools that set positions write
+/// no metadata, and mean the topic that exists.
 pub(super) fn is_mark_of(mark: &str, topic_id: Option<u128>) -> bool {
     mark.is_empty() || topic_id.is_none() || mark == commit_mark(topic_id)
 }
@@ -226,8 +226,8 @@ impl ConsumerSource {
         );
     }
 
-    /// Whether the topic is still the one that was opened. If not, [`super::topic_watch`] replaces
-    /// the log; until then its offsets mean nothing.
+    /// Returns whether the topic is still the one that was opened. If not, [`super::topic_watch`]
+    /// replaces the log; until then its offsets mean nothing.
     pub(super) fn is_same_topic<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) -> bool {
         let read = *self.identity.lock();
         if read.id.is_none() {

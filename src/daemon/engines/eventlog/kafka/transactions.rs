@@ -35,7 +35,7 @@ use tracing::{debug, warn};
 use super::acknowledged::AcknowledgedEnds;
 use super::client::{ClientSettings, is_outage, unavailable};
 use super::health::{Health, PROBE_TIMEOUT};
-use super::in_flight::{DeliveryContext, DeliveryOpaque, producer_record};
+use super::in_flight::{DeliveryContext, DeliveryOpaque, LastOffsets, producer_record};
 use super::pending::{AppendResult, PendingAppend, PendingBytes};
 use super::topics::{Topics, key_bytes};
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Topic};
@@ -127,6 +127,7 @@ impl TransactionalAppender {
             health,
             topics: topics.clone(),
             acknowledged: acknowledged.clone(),
+            last_offsets: Arc::default(),
             shared: shared.clone(),
             timeout: clients.timeout,
             transactional_id: clients.transactional_id(),
@@ -254,6 +255,7 @@ struct TransactionThread {
     health: Arc<Health>,
     topics: Arc<Topics>,
     acknowledged: Arc<AcknowledgedEnds>,
+    last_offsets: Arc<LastOffsets>,
     shared: Arc<Shared>,
     timeout: Duration,
     /// Each producer adds its index.
@@ -427,7 +429,11 @@ impl TransactionThread {
             None => {
                 let id = format!("{}-{}", self.transactional_id, self.current);
                 self.config.set("transactional.id", id);
-                let context = DeliveryContext::new(self.health.clone(), self.topics.clone());
+                let context = DeliveryContext::new(
+                    self.health.clone(),
+                    self.topics.clone(),
+                    self.last_offsets.clone(),
+                );
                 let client = Client::from_config_and_context(&self.config, context);
                 let client = Arc::new(client.map_err(|error| failed(&error))?);
                 self.shared.producers.lock()[self.current] = Some(client.clone());

@@ -39,8 +39,10 @@ impl AllowedHosts {
         Self { hosts: hosts.iter().map(plain).filter(|host| !host.is_empty()).collect() }
     }
 
+    /// A dot at the end names the same host.
     fn allows(&self, host: &str) -> bool {
         let host = as_ascii(host);
+        let host = host.strip_suffix('.').unwrap_or(&host);
         self.hosts.iter().any(|allowed| {
             host.strip_suffix(allowed.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))

@@ -167,6 +167,8 @@ fn allowed_hosts_allow_only_their_subdomains() {
         "https://example.com/a.b/c.net?u=https://evil.net/x",
         "https://example.com:8080/@user.name",
         "https://EXAMPLE.com.",
+        "https://example.com./a",
+        "https://ann:pw@example.com.:8080/",
         "👉example.com/x",
     ] {
         assert_eq!(first_forbidden(&allowed, text), None, "{text}");
