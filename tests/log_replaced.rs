@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use live_comments::protocol::admin::{Cluster as Answer, ConsumerLag, TopSnapshot};
-use live_comments::protocol::{CommentId, Epoch};
+use live_comments::protocol::{CommentId, Epoch, Seq};
 use parking_lot::Mutex;
 use support::cluster::{Brokers, Cluster, Shape};
 use support::recorder::{RecordingViewer, Seen};
@@ -242,15 +242,37 @@ impl Audience {
     }
 }
 
-/// Comments acknowledged in an epoch before its topic was lost may be lost: that is what is told.
+/// What an epoch may have lost with its topic, and is told.
 struct Loss {
     epoch: Epoch,
-    upto: Instant,
+    /// Comments acknowledged until then may be lost.
+    deleted_at: Instant,
+    /// The highest number acknowledged until then.
+    last_seq: Seq,
+    /// Brokers answer a deletion before they carry it out. Until it is told they may take comments
+    /// into the old topic, numbered on.
+    told_at: Instant,
 }
 
 impl Loss {
+    /// A topic was deleted just now, or its broker was killed.
+    fn begin(audience: &Audience, epoch: Epoch) -> Self {
+        let now = Instant::now();
+        let tally = audience.tally.lock();
+        let of_epoch = tally.acked.iter().filter(|acked| acked.position.epoch == epoch);
+        let last_seq = of_epoch.map(|acked| acked.position.seq).max().expect("comments before it");
+        Self { epoch, deleted_at: now, last_seq, told_at: now }
+    }
+
+    fn told(self) -> Self {
+        Self { told_at: Instant::now(), ..self }
+    }
+
     fn may_have_lost(&self, acked: &Acked) -> bool {
-        acked.position.epoch == self.epoch && acked.sent_at + acked.latency < self.upto
+        let at = acked.sent_at + acked.latency;
+        let is_numbered_on = acked.position.seq > self.last_seq;
+        acked.position.epoch == self.epoch
+            && (at < self.deleted_at || (at < self.told_at && is_numbered_on))
     }
 }
 
@@ -371,18 +393,22 @@ async fn another_topic_under_the_name_is_a_new_epoch_for_all() {
     println!("--- deleted, and created again by hand");
     let topics = Topics::of(&cluster);
     topics.delete(COMMENTS).await;
-    losses.push(Loss { epoch: epochs[0], upto: Instant::now() });
+    let loss = Loss::begin(&audience, epochs[0]);
     topics.create(COMMENTS, 1).await;
     let at = Instant::now();
-    told(&cluster, "edge-1", &[COMMENTS, "deleted and created again"], at).await;
-    told(&cluster, "worker", &[COMMENTS, "deleted and created again"], at).await;
+    for node in ["edge-1", "edge-2", "worker"] {
+        told(&cluster, node, &[COMMENTS, "deleted and created again"], at).await;
+    }
+    losses.push(loss.told());
     epochs.push(audience.new_epoch(&epochs).await);
 
     println!("--- deleted");
     topics.delete(COMMENTS).await;
-    let at = Instant::now();
-    losses.push(Loss { epoch: epochs[1], upto: at });
-    told(&cluster, "edge-2", &[COMMENTS, "is missing"], at).await;
+    let loss = Loss::begin(&audience, epochs[1]);
+    for node in EDGES {
+        told(&cluster, node, &[COMMENTS, "is missing"], loss.deleted_at).await;
+    }
+    losses.push(loss.told());
     epochs.push(audience.new_epoch(&epochs).await);
     assert_eq!(topics.partitions(COMMENTS), 12, "created with the settings");
 
@@ -471,10 +497,11 @@ async fn broker_with_an_empty_disk_is_told_and_filled_again() {
     wait_until_well(&cluster, "edge-1").await;
     let mut epochs = audience.epochs();
     tokio::task::block_in_place(|| brokers.stack(&["kill", "kafka-1"]));
-    let killed_at = Instant::now();
-    // Acks that had arrived are counted a moment later.
-    let losses = [Loss { epoch: epochs[0], upto: killed_at + Duration::from_secs(2) }];
-    told(&cluster, "edge-1", &["event log"], killed_at).await;
+    let loss = Loss::begin(&audience, epochs[0]);
+    for node in EDGES {
+        told(&cluster, node, &["event log"], loss.deleted_at).await;
+    }
+    let losses = [loss.told()];
     tokio::task::block_in_place(|| {
         brokers.stack(&["down", "--wipe", "kafka-1"]);
         brokers.stack(&["start", "kafka-1"]);
