@@ -318,7 +318,7 @@ async fn turn() -> MutexGuard<'static, ()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn removed_records_are_told_while_the_archiver_is_away_and_after() {
+async fn records_removed_before_the_archiver_are_told() {
     let _turn = turn().await;
     let nodes =
         [("edge-1", "edge"), ("worker", "coordinator\", \"moderator"), ("archiver-1", "archiver")];
@@ -377,7 +377,7 @@ async fn removed_records_are_told_while_the_archiver_is_away_and_after() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn another_topic_under_the_name_is_a_new_epoch_for_all() {
+async fn another_topic_is_a_new_epoch_for_all() {
     let _turn = turn().await;
     let nodes = [
         ("edge-1", "edge"),

@@ -53,7 +53,17 @@ fn explain(file: Option<&Path>, error: &figment::Error) -> ConfigError {
         (false, None) => "the configuration".to_owned(),
     };
     let at = if key.is_empty() { String::new() } else { format!(" at `{key}`") };
-    ConfigError::Invalid(format!("{place}{at}: {}", error.kind))
+    ConfigError::Invalid(format!("{place}{at}: {}", on_one_line(&error.kind.to_string())))
+}
+
+/// Returns what a parser says without the picture of the line that it shows below, and a list of
+/// names without the quotes around all of it.
+fn on_one_line(text: &str) -> String {
+    let is_picture = |line: &&str| {
+        line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|')
+    };
+    let said: Vec<_> = text.lines().filter(|line| !is_picture(line)).map(str::trim).collect();
+    said.join(": ").replace("`one of `", "one of `").replace("``", "`")
 }
 
 fn apply(mut config: Config, overrides: Overrides) -> Config {
@@ -102,6 +112,17 @@ fn host_name() -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn errors_are_one_line_and_say_what_would_be_right() {
+        let error = load_text("[gateway\nlisten = 1\n").unwrap_err();
+        assert!(!error.contains('\n') && !error.contains("``"), "{error}");
+        let words = ["line 1, column 9: invalid table header: expected", "`]`"];
+        words.iter().for_each(|word| assert!(error.contains(word), "{word}: {error}"));
+        let error = load_text("[gateway]\nlistn = 1\n").unwrap_err();
+        assert!(error.contains("listn") && error.contains("expected one of `listen`"), "{error}");
+        assert!(!error.contains("``"), "{error}");
+    }
 
     fn load_text(text: &str) -> Result<Config, String> {
         let directory = tempfile::tempdir().unwrap();

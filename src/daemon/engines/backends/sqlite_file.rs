@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_deleted_during_a_transaction_refuses_its_commit() {
+    async fn a_file_deleted_in_a_transaction_refuses_commit() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("test.db");
         let file = SqliteFile::open(&path, &MIGRATIONS).await.unwrap();

@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_ends_the_outage_of_calls_that_nobody_makes() {
+    async fn an_answer_ends_an_outage_of_absent_calls() {
         let node = QuietNode::start();
         for _ in 0..30 {
             node.log.failed(&"the disk is full");

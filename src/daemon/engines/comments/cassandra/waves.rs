@@ -3,7 +3,6 @@
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::page::CommentRow;
 use crate::daemon::engines::StoreError;
 
 /// Places read at the same time, at most.
@@ -20,16 +19,16 @@ pub(super) trait Walk: Send {
     ) -> impl Future<Output = Result<Vec<Self::Place>, StoreError>> + Send;
 }
 
-/// Returns the newest `limit` comments of the places. `read` returns those of one place, newest
+/// Returns the newest `limit` rows of the places. `read` returns those of one place, newest
 /// first, of which the given number is enough.
-pub(super) async fn read_in_waves<W, F>(
+pub(super) async fn read_in_waves<W, F, Row>(
     mut walk: W,
     limit: usize,
     read: impl Fn(W::Place, usize) -> F,
-) -> Result<Vec<CommentRow>, StoreError>
+) -> Result<Vec<Row>, StoreError>
 where
     W: Walk,
-    F: Future<Output = Result<Vec<CommentRow>, StoreError>>,
+    F: Future<Output = Result<Vec<Row>, StoreError>>,
 {
     let mut shown = Vec::new();
     let mut wave = 1;
@@ -40,8 +39,8 @@ where
         }
         let want = limit - shown.len();
         let mut reads = stream::iter(places).map(|place| read(place, want)).buffered(LARGEST_WAVE);
-        while let Some(comments) = reads.try_next().await? {
-            shown.extend(comments);
+        while let Some(rows) = reads.try_next().await? {
+            shown.extend(rows);
         }
         wave = (wave * 2).min(LARGEST_WAVE);
     }

@@ -314,7 +314,7 @@ async fn missing_topic_is_told_and_created_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs scripts/stack up"]
-async fn another_topic_than_the_log_is_told_and_taken_into_use() {
+async fn another_topic_than_the_log_is_taken_into_use() {
     const OTHER: Topic = Topic::WsMessages;
     for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
         let config = settings("beside");
