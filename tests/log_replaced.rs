@@ -242,7 +242,7 @@ impl Audience {
     }
 }
 
-/// What an epoch may have lost with its topic, and is told.
+/// The comments that an epoch may have lost with its topic. They are told.
 struct Loss {
     epoch: Epoch,
     /// Comments acknowledged until then may be lost.

@@ -23,7 +23,7 @@ async fn run_with(fault: Fault, viewers: usize, encoding: Encoding) -> Report {
     let server = TestServer::start(fault, UserId(USER), encoding).await;
     let mut run = load_run(&server, viewers, encoding);
     if fault != Fault::None {
-        // What a fault loses is waited for in vain.
+        // Comments that a fault loses are waited for in vain.
         run.grace = Duration::from_millis(500);
     }
     report_of(run).await
