@@ -34,7 +34,7 @@ pub mod sender;
 pub mod socket;
 pub mod topics;
 
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const STREAM: StreamId = StreamId(1);
 
 /// A running `lcd`, which is killed on drop.
