@@ -159,6 +159,13 @@ pub(crate) async fn inserting_again_changes_nothing(store: &impl CommentStore) {
     assert_eq!(kept(store, 0..20).await, 11);
     let after = store.page(STREAM, Some(comment_id(10)), 100).await.unwrap();
     assert_eq!(after, before);
+    let expected: Vec<u64> = (0..11).rev().collect();
+    assert_eq!(
+        newest(store, STREAM).await,
+        expected,
+        "a page with both places has it at the first"
+    );
+    assert_eq!(all_pages(store, STREAM, 4).await, expected);
 }
 
 pub(crate) async fn deleted_comments_are_on_no_page(store: &impl CommentStore) {

@@ -134,10 +134,14 @@ impl Inner {
             }
             let mut found = self.comments(range.stream_id, &order).await?;
             for (place, id) in order {
-                let Some(row) = found.remove(&comment_id(id)) else { continue };
-                let expired = row.comment.comment_id.unix_ms() < range.oldest_ms;
+                let id = comment_id(id);
                 // A comment that was appended twice has the place of the first.
-                if row.place() == Some(place) && !row.shadow && !row.deleted && !expired {
+                if found.get(&id).is_none_or(|row| row.place() != Some(place)) {
+                    continue;
+                }
+                let Some(row) = found.remove(&id) else { continue };
+                let expired = id.unix_ms() < range.oldest_ms;
+                if !row.shadow && !row.deleted && !expired {
                     shown.push(row);
                 }
             }

@@ -4,12 +4,16 @@
 //! `ref`, to another node. [`crate::daemon::engines::reservations`] usually give the second record
 //! the id of the first, but a cache may forget. The log has both records, so the log decides.
 //!
-//! **The rule.** A comment is a repeat if the nearest earlier record in its window that has the
-//! same user, stream and `ref` was appended at most [`MAX_APART`] away from it, by the times of
-//! both records. The window of an offset begins at a multiple of [`BLOCK_OFFSETS`]: at most
-//! [`MAX_BLOCKS`] blocks back, and behind the last block that is older than a later, complete block
-//! by more than [`MAX_APART`]. So it is a function of the records before the offset, it only moves
-//! forward, and whoever reads from the start of the window knows everything there is to know.
+//! **The rule.** A comment is a repeat of the nearest earlier record in its window that has the
+//! same user, stream and `ref`, if both have the same id, or if it was appended at most
+//! [`MAX_APART`] away from it, by the times of both records. The window of an offset begins at a
+//! multiple of [`BLOCK_OFFSETS`]: at most [`MAX_BLOCKS`] blocks back, and behind the last block that
+//! is older than a later, complete block by more than [`MAX_APART`], but at least [`MIN_BLOCKS`]
+//! blocks back. So it is a function of the records before the offset, it only moves forward, and
+//! whoever reads from the start of the window knows everything there is to know.
+//!
+//! The same id counts however long the log was away: an append whose answer was lost is repeated
+//! under its id as soon as the log is back, few records later and perhaps hours.
 //!
 //! In: records of a partition in order ([`RepeatFilter`]), or pages that begin anywhere
 //! ([`RepeatIndex`]). Out: which of them are repeats.
@@ -17,9 +21,9 @@
 //! Always holds: broadcast, archiver, moderation, warm start, history and `lc tail` drop the same
 //! records, wherever they begin to read and however often they read again. A comment whose `ref`
 //! may be used again, because its lifetime ended, is never dropped: [`MAX_APART`] is less than the
-//! shortest `ingest.ref_lifetime`.
+//! shortest `ingest.ref_lifetime`, and the new comment has a new id.
 //!
-//! Bounded: a window remembers at most [`MAX_BLOCKS`] blocks of records with a `ref`, about 16 MB;
+//! Bounded: a window remembers at most [`MAX_BLOCKS`] blocks of records with a `ref`, about 20 MB;
 //! a partition with 1 000 comments/s needs a quarter of that. At 5 000 comments/s the window still
 //! covers 52 s.
 
@@ -50,6 +54,9 @@ const _: () = assert!(MAX_APART.as_secs() < MIN_REF_LIFETIME.as_secs(), "a ref m
 pub const BLOCK_OFFSETS: u64 = 1024;
 /// Complete blocks in a window, at most.
 pub const MAX_BLOCKS: u64 = 256;
+/// Complete blocks in a window, at least, if the log has them: 16 384 offsets. More than a partition
+/// gets in the first seconds after an outage.
+pub const MIN_BLOCKS: u64 = 16;
 
 /// The sizes of the rule. Tests use smaller ones.
 #[derive(Debug, Clone, Copy)]
@@ -57,12 +64,14 @@ struct Rule {
     max_apart_ms: u64,
     block_offsets: u64,
     max_blocks: u64,
+    min_blocks: u64,
 }
 
 const RULE: Rule = Rule {
     max_apart_ms: MAX_APART.as_millis() as u64,
     block_offsets: BLOCK_OFFSETS,
     max_blocks: MAX_BLOCKS,
+    min_blocks: MIN_BLOCKS,
 };
 
 impl Rule {
@@ -77,9 +86,17 @@ struct Window {
     rule: Rule,
     /// Keys are kept as 128-bit hashes: nobody can choose refs that collide with another user's.
     hashers: [RandomState; 2],
-    /// The offset and the time of the last record with a key.
-    last: AHashMap<u128, (u64, u64)>,
+    /// The last record with a key.
+    last: AHashMap<u128, Seen>,
     blocks: VecDeque<Block>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    offset: u64,
+    timestamp_ms: u64,
+    /// The hash of the comment's id.
+    id: u64,
 }
 
 #[derive(Debug)]
@@ -107,21 +124,27 @@ impl Window {
         if self.blocks.back().is_none_or(|last| last.number < number) {
             self.begin_block(number);
         }
-        let key = comment.and_then(|event| self.key(event));
+        let key_and_id = comment.and_then(|event| {
+            Some((self.key(event)?, self.hashers[0].hash_one(event.comment.comment_id)))
+        });
         let Some(block) = self.blocks.back_mut() else { return false };
         block.newest_ms = block.newest_ms.max(timestamp_ms);
-        let Some(key) = key else { return false };
+        let Some((key, id)) = key_and_id else { return false };
         block.keys.push(key);
-        let before = self.last.insert(key, (offset, timestamp_ms));
-        before.is_some_and(|(_, ms)| ms.abs_diff(timestamp_ms) <= self.rule.max_apart_ms)
+        let before = self.last.insert(key, Seen { offset, timestamp_ms, id });
+        before.is_some_and(|before| {
+            let apart_ms = before.timestamp_ms.abs_diff(timestamp_ms);
+            before.id == id || apart_ms <= self.rule.max_apart_ms
+        })
     }
 
     fn begin_block(&mut self, number: u64) {
         let oldest = number.saturating_sub(self.rule.max_blocks);
-        let first = first_in_window(self.rule, self.blocks.iter().map(|b| (b.number, b.newest_ms)));
+        let first = first_in_window(self.rule, self.blocks.iter().map(|b| (b.number, b.newest_ms)))
+            .min(number.saturating_sub(self.rule.min_blocks));
         while let Some(block) = self.blocks.pop_front_if(|b| b.number < oldest.max(first)) {
             for key in &block.keys {
-                let at = self.last.get(key).map(|(offset, _)| self.rule.block_of(*offset));
+                let at = self.last.get(key).map(|seen| self.rule.block_of(seen.offset));
                 if at == Some(block.number) {
                     self.last.remove(key);
                 }
@@ -187,6 +210,7 @@ async fn read_back(
     let current_start = current * rule.block_offsets;
     let oldest = current.saturating_sub(rule.max_blocks) * rule.block_offsets;
     let oldest = oldest.max(range.start);
+    let least = current.saturating_sub(rule.min_blocks) * rule.block_offsets;
     let step = (PAGE_RECORDS as u64).next_multiple_of(rule.block_offsets);
     let mut steps: Vec<Vec<Record>> = Vec::new();
     let mut end = range.end;
@@ -206,7 +230,7 @@ async fn read_back(
             (number < current).then_some((number, record.timestamp_ms))
         });
         let begins_here = first_in_window(rule, newest_by_block(complete).into_iter()) > 0;
-        if begins_here || (is_empty && !is_current) {
+        if (begins_here && start <= least) || (is_empty && !is_current) {
             break;
         }
     }

@@ -11,7 +11,7 @@ use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::{Comment, StreamId, UserId};
 
 /// Small, so that windows end within a short log.
-const SMALL: Rule = Rule { max_apart_ms: 50, block_offsets: 4, max_blocks: 3 };
+const SMALL: Rule = Rule { max_apart_ms: 50, block_offsets: 4, max_blocks: 3, min_blocks: 1 };
 
 /// One record of a generated log.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,8 @@ struct Sent {
     user: u64,
     /// `None`: a comment that cannot be repeated.
     client_ref: Option<u8>,
+    /// One of two ids that comments share, or one of its own.
+    shared_id: Option<u8>,
     at_ms: u64,
 }
 
@@ -27,12 +29,16 @@ fn sent() -> impl Strategy<Value = Sent> {
     let client_ref = prop_oneof![1 => Just(None), 4 => (0..3_u8).prop_map(Some)];
     // Mostly a few milliseconds apart, and sometimes a clock that jumps.
     let at_ms = prop_oneof![8 => 0..20_u64, 1 => 60..80_u64, 1 => 10_000..10_020_u64];
-    (1..3_u64, 1..3_u64, client_ref, at_ms).prop_map(|(stream, user, client_ref, at_ms)| Sent {
-        stream,
-        user,
-        client_ref,
-        at_ms,
-    })
+    let shared_id = prop_oneof![Just(None), (0..2_u8).prop_map(Some)];
+    (1..3_u64, 1..3_u64, client_ref, shared_id, at_ms).prop_map(
+        |(stream, user, client_ref, shared_id, at_ms)| Sent {
+            stream,
+            user,
+            client_ref,
+            shared_id,
+            at_ms,
+        },
+    )
 }
 
 /// Writes a log. The times of records are sums of the generated ones, so that they grow, except
@@ -47,7 +53,7 @@ fn write(records: &[Sent], jumps: &BTreeSet<usize>) -> (SharedLog, Vec<(u64, Sen
         let comment = Comment {
             stream_id: StreamId(sent.stream),
             user_id: UserId(sent.user),
-            ..sample_comment(index as u64)
+            ..sample_comment(sent.shared_id.map_or(index as u64 + 10, u64::from))
         };
         let client_ref = sent.client_ref.map(|number| number.to_string().into());
         let event = Event::CommentSubmitted(CommentSubmitted { client_ref, ..submitted(comment) });
@@ -73,7 +79,9 @@ fn repeats_by_definition(written: &[(u64, Sent)]) -> BTreeSet<u64> {
                 .any(|later| before + SMALL.max_apart_ms < later)
         };
         let behind_old = (0..current).rev().find(is_too_old).map_or(0, |number| number + 1);
-        behind_old.max(current.saturating_sub(SMALL.max_blocks)) * SMALL.block_offsets
+        let longest = current.saturating_sub(SMALL.max_blocks);
+        let shortest = current.saturating_sub(SMALL.min_blocks);
+        behind_old.clamp(longest, shortest) * SMALL.block_offsets
     };
     let is_repeat = |(offset, sent): &(u64, Sent)| {
         let window = start(*offset)..*offset;
@@ -84,7 +92,10 @@ fn repeats_by_definition(written: &[(u64, Sent)]) -> BTreeSet<u64> {
                     == (sent.stream, sent.user, sent.client_ref)
         };
         let nearest = written.iter().rev().find(same);
-        nearest.is_some_and(|(_, other)| other.at_ms.abs_diff(sent.at_ms) <= SMALL.max_apart_ms)
+        nearest.is_some_and(|(_, other)| {
+            let is_same = sent.shared_id.is_some() && sent.shared_id == other.shared_id;
+            is_same || other.at_ms.abs_diff(sent.at_ms) <= SMALL.max_apart_ms
+        })
     };
     written.iter().filter(|record| is_repeat(record)).map(|(offset, _)| *offset).collect()
 }
@@ -187,15 +198,36 @@ async fn a_ref_may_be_used_again_after_its_time() {
 }
 
 #[tokio::test]
+async fn the_same_id_is_a_repeat_after_any_outage() {
+    let log = InMemoryLog::new();
+    let hours_ms = 7 * 3_600_000;
+    for at_ms in [1, hours_ms] {
+        // Others take part in the outage, so that the first record is in an old block.
+        for number in 10..3_000 {
+            let other = Event::CommentSubmitted(submitted(sample_comment(number + at_ms)));
+            log.put(Topic::CommentEvents, 5, at_ms, other.encode());
+        }
+        log.put(Topic::CommentEvents, 5, at_ms, comment_with_ref(7));
+    }
+    let log: SharedLog = Arc::new(log);
+    let end = 2 * 2_991 + 1;
+    for begin in [1, end - 1] {
+        let mut found = BTreeSet::new();
+        filter(&mut RepeatFilter::new(log.clone()), &log, begin..end, &mut found).await;
+        assert_eq!(found, BTreeSet::from([end - 1]), "read from {begin}");
+    }
+}
+
+#[tokio::test]
 async fn reading_back_costs_no_more_than_the_window() {
-    // One record per 10 ms: the window of the end is a minute, 6000 records and one block.
+    // Four records per 10 ms: the window of the end is a minute, 24 000 records and one block.
     let log = InMemoryLog::new();
     for number in 1..=50_000 {
-        log.put(Topic::CommentEvents, 5, number * 10, comment_with_ref(number));
+        log.put(Topic::CommentEvents, 5, number / 4 * 10, comment_with_ref(number));
     }
     let log: SharedLog = Arc::new(log);
     let window = window_before(&log, RULE, 0, 50_001).await.unwrap();
     let kept: usize = window.blocks.iter().map(|block| block.keys.len()).sum();
-    assert!((6_000..6_000 + 3 * 1024).contains(&kept), "{kept}");
+    assert!((24_000..24_000 + 3 * 1024).contains(&kept), "{kept}");
     assert_eq!(window.last.len(), 1);
 }
