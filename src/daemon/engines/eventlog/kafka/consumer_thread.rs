@@ -267,10 +267,10 @@ fn follow_replacement(name: &str, consumer: &ThreadConsumer) {
 
 /// Continues to read after the next offset of a partition was gone.
 fn recover_position(name: &str, consumer: &ThreadConsumer) {
-    let ConsumerCallbacks { queue, source, start, lost_position, .. } = &**consumer.context();
+    let lost_position = &consumer.context().lost_position;
     // Set again by an error that comes meanwhile.
     lost_position.store(false, Ordering::Relaxed);
-    match source.recover(consumer, queue, start.is_some()) {
+    match try_recover(name, consumer) {
         Ok(true) => {}
         Ok(false) => lost_position.store(true, Ordering::Relaxed),
         Err(error) => {
@@ -278,6 +278,17 @@ fn recover_position(name: &str, consumer: &ThreadConsumer) {
             lost_position.store(true, Ordering::Relaxed);
         }
     }
+}
+
+/// Returns whether the consumer reads again.
+fn try_recover(name: &str, consumer: &ThreadConsumer) -> KafkaResult<bool> {
+    let ConsumerCallbacks { queue, source, .. } = &**consumer.context();
+    let Some(found) = source.find_continuations(consumer, queue)? else { return Ok(false) };
+    // A rebalance may have begun while the brokers answered. Its callback runs first: the library
+    // would take another change of the assignment for the answer to it.
+    fetch(name, consumer, Duration::ZERO);
+    source.resume(consumer, queue, found)?;
+    Ok(true)
 }
 
 /// Stays in the group without fetching while the queue is full.

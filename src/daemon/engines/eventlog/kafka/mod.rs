@@ -39,6 +39,7 @@
 
 mod acknowledged;
 mod appender;
+mod assignment;
 mod check;
 mod client;
 mod consumer;

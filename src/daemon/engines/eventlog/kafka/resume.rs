@@ -15,6 +15,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
+use super::assignment;
 use super::health::Health;
 use super::native;
 use super::offsets::{Offsets, kafka_offset, log_offset, log_position, partition_ends};
@@ -65,6 +66,24 @@ struct Ends {
     latest: BTreeMap<i32, i64>,
 }
 
+/// Where a partition continues.
+#[derive(Debug)]
+pub(super) struct Continuation {
+    partition: u32,
+    /// The lowest offset that has not been queued.
+    next: u64,
+    /// `None` if that offset exists.
+    skipped: Option<Skipped>,
+}
+
+/// Records that are passed over, as Kafka's offsets.
+#[derive(Debug)]
+struct Skipped {
+    offsets: Range<i64>,
+    continue_at: i64,
+    reason: SkipReason,
+}
+
 impl ConsumerSource {
     pub(super) fn topic_id(&self) -> Option<u128> {
         self.identity.lock().id
@@ -88,7 +107,7 @@ impl ConsumerSource {
         let begin: Vec<_> =
             (0..now.partitions).map(|partition| (partition as i32, first(partition))).collect();
         // Records that the library has fetched of the old topic are dropped by it here.
-        consumer.assign(&self.positions(&begin)?)?;
+        assignment::replace(consumer, &self.positions(&begin)?)?;
         queue.assign(begin.iter().map(|&(at, offset)| log_position(at, offset)).collect());
         *self.identity.lock() = now;
         info!(topic = self.topic, "following the topic that was created again");
@@ -149,60 +168,79 @@ impl ConsumerSource {
         self.positions(&begin)
     }
 
-    /// Finds the partitions whose next offset no longer exists, reports the records that are
-    /// skipped, and continues behind them. Returns whether the consumer reads again; if not, call
-    /// this again.
-    pub(super) fn recover<C: ConsumerContext>(
+    /// Finds where each partition of a consumer continues. `None` if that cannot be known yet.
+    pub(super) fn find_continuations<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,
         queue: &PrefetchQueue,
-        is_in_group: bool,
-    ) -> KafkaResult<bool> {
+    ) -> KafkaResult<Option<Vec<Continuation>>> {
         if self.health.check().is_err() || !self.is_same_topic(consumer) {
-            return Ok(false);
+            return Ok(None);
         }
         let owned = queue.owned();
         let partitions: Vec<i32> = owned.keys().map(|partition| *partition as i32).collect();
         if partitions.is_empty() {
-            return Ok(true);
+            return Ok(Some(Vec::new()));
         }
         let ends = self.ends(consumer, &partitions)?;
-        let mut all = Vec::new();
-        let mut moved = Vec::new();
-        for (partition, next) in owned {
+        let continuation = |(&partition, &next): (&u32, &u64)| {
             let at = partition as i32;
-            let next = kafka_offset(next);
-            let offset = self.in_range(at, next, ends.earliest[&at], ends.latest[&at]);
-            all.push((at, offset));
-            if offset != next {
+            let skipped = self.skipped(kafka_offset(next), ends.earliest[&at], ends.latest[&at]);
+            Continuation { partition, next, skipped }
+        };
+        Ok(Some(owned.iter().map(continuation).collect()))
+    }
+
+    /// Starts the partitions again whose next offset no longer exists, behind the records that are
+    /// skipped, which are reported. If there are none, the library has stopped partitions whose
+    /// next offset exists again; all are started again, because which ones is not known. Leaves out
+    /// the partitions that were read or revoked since: they have not stopped.
+    pub(super) fn resume<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        queue: &PrefetchQueue,
+        mut found: Vec<Continuation>,
+    ) -> KafkaResult<()> {
+        let owned = queue.owned();
+        found.retain(|of| owned.get(&of.partition) == Some(&of.next));
+        if found.iter().any(|of| of.skipped.is_some()) {
+            found.retain(|of| of.skipped.is_some());
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let mut begin = Vec::new();
+        for Continuation { partition, next, skipped } in found {
+            let at = partition as i32;
+            let mut offset = kafka_offset(next);
+            if let Some(skipped) = skipped {
+                offset = skipped.continue_at;
+                self.report(at, skipped.offsets, skipped.reason);
                 queue.move_to(partition, log_offset(offset));
-                moved.push((at, offset));
             }
+            begin.push((at, offset));
         }
-        if !is_in_group {
-            consumer.assign(&self.positions(&all)?)?;
-            return Ok(true);
+        assignment::restart(consumer, &self.positions(&begin)?)
+    }
+
+    /// Returns what is passed over to reach the nearest offset in a partition; `None` if the next
+    /// one is in it.
+    fn skipped(&self, next: i64, earliest: i64, latest: i64) -> Option<Skipped> {
+        if next < earliest {
+            let reason = SkipReason::Removed;
+            return Some(Skipped { offsets: next..earliest, continue_at: earliest, reason });
         }
-        // The library stopped fetching the partitions with the error. Which ones these are is not
-        // known if none is out of range any more.
-        let again = self.positions(if moved.is_empty() { &all } else { &moved })?;
-        consumer.incremental_unassign(&again)?;
-        consumer.incremental_assign(&again)?;
-        Ok(true)
+        // Without ids this may be another topic, of which nothing has been read.
+        let continue_at = if self.topic_id().is_some() { latest } else { earliest };
+        let reason = SkipReason::Truncated;
+        (next > latest).then_some(Skipped { offsets: latest..next, continue_at, reason })
     }
 
     /// Returns the nearest offset in a partition, and reports what is passed over.
     fn in_range(&self, partition: i32, next: i64, earliest: i64, latest: i64) -> i64 {
-        if next < earliest {
-            self.report(partition, next..earliest, SkipReason::Removed);
-            return earliest;
-        }
-        if next <= latest {
-            return next;
-        }
-        self.report(partition, latest..next, SkipReason::Truncated);
-        // Without ids this may be another topic, of which nothing has been read.
-        if self.topic_id().is_some() { latest } else { earliest }
+        let Some(skipped) = self.skipped(next, earliest, latest) else { return next };
+        self.report(partition, skipped.offsets, skipped.reason);
+        skipped.continue_at
     }
 
     fn report(&self, partition: i32, offsets: Range<i64>, reason: SkipReason) {
