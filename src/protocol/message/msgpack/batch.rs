@@ -1,0 +1,91 @@
+//! The comments of a batch: each row holds the differences to the row before.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::{bytes, invalid, whole_id};
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::message::CommentsBatch;
+use crate::protocol::{CommentId, UserId};
+
+/// A comment id: the ticks since the previous comment of the batch if that is from the same node,
+/// else the 16 bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum CompactId {
+    TicksSincePrevious(u64),
+    Whole(ByteBuf),
+}
+
+/// `[id, user_id, name, message, seq − previous seq, created_at − time of id in ms]`
+pub(super) type CompactComment = (CompactId, u64, Arc<str>, Arc<str>, u64, i64);
+
+pub(super) fn compact(batch: &CommentsBatch) -> Vec<CompactComment> {
+    let mut previous: Option<CommentId> = None;
+    let mut previous_seq = batch.from_seq;
+    let mut rows = Vec::with_capacity(batch.comments.len());
+    for comment in &batch.comments {
+        let id = comment.comment_id;
+        let code = match previous {
+            Some(before)
+                if before.origin() == id.origin() && before.unix_ticks() <= id.unix_ticks() =>
+            {
+                CompactId::TicksSincePrevious(id.unix_ticks() - before.unix_ticks())
+            }
+            _ => CompactId::Whole(bytes(id)),
+        };
+        rows.push((
+            code,
+            comment.user_id.0,
+            comment.name.clone(),
+            comment.message.clone(),
+            comment.seq - previous_seq,
+            comment.created_at.wrapping_sub(id.unix_ms()) as i64,
+        ));
+        previous = Some(id);
+        previous_seq = comment.seq;
+    }
+    rows
+}
+
+pub(super) fn expand(
+    from_seq: u64,
+    rows: Vec<CompactComment>,
+) -> Result<Vec<SequencedComment>, rmp_serde::decode::Error> {
+    let mut previous: Option<CommentId> = None;
+    let mut seq = from_seq;
+    let mut comments = Vec::with_capacity(rows.len());
+    for (code, user_id, name, message, seq_delta, created_delta) in rows {
+        let comment_id = match (code, previous) {
+            (CompactId::Whole(bytes), _) => whole_id(&bytes)?,
+            (CompactId::TicksSincePrevious(ticks), Some(before)) => after(before, ticks)?,
+            (CompactId::TicksSincePrevious(_), None) => {
+                return Err(invalid("the first comment of a batch has no whole id"));
+            }
+        };
+        seq = seq.checked_add(seq_delta).ok_or_else(|| invalid("seq out of range"))?;
+        let created_at = comment_id.unix_ms().wrapping_add_signed(created_delta);
+        comments.push(SequencedComment {
+            comment_id,
+            user_id: UserId(user_id),
+            name,
+            message,
+            created_at,
+            seq,
+        });
+        previous = Some(comment_id);
+    }
+    Ok(comments)
+}
+
+fn after(before: CommentId, ticks: u64) -> Result<CommentId, rmp_serde::decode::Error> {
+    let total = before.unix_ticks().checked_add(ticks).filter(|ticks| *ticks < 1 << 59);
+    let total = total.ok_or_else(|| invalid("comment id out of range"))?;
+    let origin = before.origin();
+    let mut node = [0_u8; 6];
+    node.copy_from_slice(&origin[2..]);
+    let clock_sequence = u16::from_be_bytes([origin[0] & 0x3F, origin[1]]);
+    Ok(CommentId::from_unix_ticks(total, clock_sequence, node))
+}

@@ -1,0 +1,203 @@
+//! Round trips, every legal form, and the errors of wrong bytes.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::ids::MAX_SAFE_INTEGER;
+use crate::protocol::message::json;
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{Epoch, StreamId};
+
+fn comment() -> impl Strategy<Value = SequencedComment> {
+    (0_u64..1 << 55, 0_u16..4, 1_u64..1 << 62, ".{0,40}", 0_u64..1 << 40, 0_u64..1000).prop_map(
+        |(ticks, node, user, text, created_at, seq)| SequencedComment {
+            comment_id: CommentId::from_unix_ticks(ticks, node, [node as u8; 6]),
+            user_id: UserId(user),
+            name: format!("u{user}").into(),
+            message: text.into(),
+            created_at,
+            seq,
+        },
+    )
+}
+
+fn message() -> impl Strategy<Value = ServerMessage> {
+    let batch = (proptest::collection::vec(comment(), 0..8), 0_u32..=100, any::<bool>());
+    prop_oneof![
+        batch.prop_map(|(mut comments, percent, echo)| {
+            comments.sort_by_key(|comment| comment.seq);
+            ServerMessage::Comments(CommentsBatch {
+                epoch: Epoch(9),
+                from_seq: 0,
+                to_seq: 1000,
+                sample_rate: SampleRate::from_share(f64::from(percent) / 100.0).unwrap(),
+                comments,
+                echo,
+            })
+        }),
+        comment().prop_map(|comment| ServerMessage::Ack {
+            client_ref: Some(comment.message.clone()),
+            comment_id: comment.comment_id,
+            seq: comment.seq,
+        }),
+        (any::<u32>(), ".{0,20}").prop_map(|(seq, text)| ServerMessage::Welcome {
+            stream_id: StreamId(1),
+            user: Some(Identity {
+                user_id: UserId(7),
+                name: text.into(),
+                role: Role::Viewer,
+                comments_per_minute: None,
+            }),
+            epoch: Epoch(seq),
+            seq: u64::from(seq),
+            sample_rate: SampleRate::ALL,
+            viewers: 3,
+        }),
+        (0..=MAX_SAFE_INTEGER, 0..=MAX_SAFE_INTEGER)
+            .prop_map(|(from_seq, to_seq)| ServerMessage::Gap { from_seq, to_seq }),
+        ".{0,20}".prop_map(|text| ServerMessage::Error {
+            code: ErrorCode::RateLimited,
+            message: text,
+            retry_after_ms: Some(5),
+            client_ref: None,
+        }),
+        comment().prop_map(|comment| ServerMessage::CommentDeleted(Deletion {
+            comment_id: comment.comment_id,
+            reason: comment.message,
+            timestamp: comment.created_at,
+        })),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn both_encodings_carry_the_same_content(message in message()) {
+        prop_assert_eq!(&decode_server(&encode(&message)).unwrap(), &message);
+        prop_assert_eq!(&json::decode_server(&json::encode(&message)).unwrap(), &message);
+    }
+
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(bytes: Vec<u8>) {
+        crate::fuzzing::msgpack(&bytes);
+        crate::fuzzing::json(&bytes);
+    }
+
+    /// Bytes that are taken for a message are one: written again, they are read as the same.
+    #[test]
+    fn accepted_bytes_are_a_message(
+        kind in 0_u8..8,
+        fields in proptest::collection::vec(
+            prop_oneof![
+                Just(vec![0xC0]),
+                Just(vec![0xC3]),
+                "[a-z]{0,9}".prop_map(|text| rmp_serde::to_vec(&text).unwrap()),
+                any::<u16>().prop_map(|number| rmp_serde::to_vec(&number).unwrap()),
+                proptest::collection::vec(any::<u8>(), 0..3),
+            ],
+            0..4,
+        ),
+    ) {
+        let mut bytes = vec![0x91 + fields.len() as u8, kind];
+        fields.iter().for_each(|field| bytes.extend_from_slice(field));
+        match decode_client(&bytes) {
+            Ok(message) => {
+                prop_assert!(kind <= 5);
+                prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message));
+            }
+            Err(bad) => {
+                let well_formed = check_encoding(&bytes).is_ok();
+                prop_assert_eq!(bad.code == ErrorCode::BadMsgpack, !well_formed, "{}", bad);
+                prop_assert_eq!(bad.code == ErrorCode::UnknownType, well_formed && kind > 5);
+            }
+        }
+    }
+
+    /// A server message that can be read is the same after it was written and read again.
+    #[test]
+    fn damaged_server_messages_are_errors_or_others(
+        message in message(),
+        at: proptest::sample::Index,
+        byte: u8,
+    ) {
+        let mut bytes = encode(&message);
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(read) = decode_server(&bytes) {
+            // Sequences that overflow or go back cannot be written as differences.
+            let in_order = |batch: &CommentsBatch| {
+                let first = batch.comments.first().is_none_or(|c| c.seq >= batch.from_seq);
+                first && batch.comments.is_sorted_by_key(|comment| comment.seq)
+            };
+            prop_assert!(!matches!(&read, ServerMessage::Comments(batch) if !in_order(batch)));
+            prop_assert_eq!(decode_server(&encode(&read)).unwrap(), read);
+        }
+    }
+
+    #[test]
+    fn client_messages_round_trip(text in ".{1,30}", with_ref: bool) {
+        let client_ref = with_ref.then(|| text.clone());
+        let message = ClientMessage::Comment { message: text, client_ref };
+        prop_assert_eq!(decode_client(&encode_client(&message)), Ok(message.clone()));
+        prop_assert_eq!(json::decode_client(&json::encode_client(&message)), Ok(message));
+    }
+}
+
+#[test]
+fn bad_messages_have_the_right_code() {
+    for (payload, code) in [
+        (&b""[..], ErrorCode::BadMsgpack),
+        (&[0xC1], ErrorCode::BadMsgpack),
+        (&[0x92, 1], ErrorCode::BadMsgpack),
+        (&[0x80], ErrorCode::BadMessage),
+        (&[0x01], ErrorCode::BadMessage),
+        (&[0x91, 99], ErrorCode::UnknownType),
+        (&[0x91, 1], ErrorCode::BadMessage),
+        (&[0x91, 3, 0xC0], ErrorCode::BadMsgpack),
+        (&[0x93, 1, 7, 0xC0], ErrorCode::BadMessage),
+        (&[0x90], ErrorCode::BadMessage),
+        (&[0x91, 3, 0], ErrorCode::BadMsgpack),
+        (&[0x92, 4, 7], ErrorCode::BadMessage),
+    ] {
+        assert_eq!(decode_client(payload).unwrap_err().code, code, "{payload:?}");
+    }
+}
+
+#[test]
+fn every_legal_form_of_a_message_is_read() {
+    let hi = ClientMessage::Comment { message: "hi".into(), client_ref: None };
+    for (payload, message) in [
+        (&[0x91, 5][..], ClientMessage::Ping),
+        (&[0x92, 5, 7], ClientMessage::Ping),
+        (&[0x91, 0xCC, 5], ClientMessage::Ping),
+        (&[0x91, 0xCD, 0, 5], ClientMessage::Ping),
+        (&[0xDC, 0, 1, 5], ClientMessage::Ping),
+        (&[0xDD, 0, 0, 0, 1, 5], ClientMessage::Ping),
+        (&[0x91, 4], ClientMessage::Resume { skip: false }),
+        (&[0x92, 4, 0xC0], ClientMessage::Resume { skip: false }),
+        (&[0x92, 4, 0xC3], ClientMessage::Resume { skip: true }),
+        (&[0x92, 1, 0xA2, b'h', b'i'], hi.clone()),
+        (&[0x93, 1, 0xD9, 2, b'h', b'i', 0xC0], hi.clone()),
+        (&[0x93, 1, 0xDB, 0, 0, 0, 2, b'h', b'i', 0xC0], hi.clone()),
+        (&[0x95, 1, 0xA2, b'h', b'i', 0xC0, 0x81, 1, 2, 0x90], hi),
+    ] {
+        assert_eq!(decode_client(payload), Ok(message), "{payload:?}");
+    }
+}
+
+#[test]
+fn errors_carry_the_ref_wherever_it_can_be_read() {
+    for (payload, client_ref) in [
+        (&[0x93, 1, 7, 0xA1, b'r'][..], Some("r")),
+        (&[0x93, 1, 0xA2, 0xC3, 0x28, 0xA1, b'r'], Some("r")),
+        (&[0x93, 99, 0xC0, 0xA1, b'r'], Some("r")),
+        (&[0x93, 1, 0xA1, b'x', 0xA0], Some("")),
+        (&[0x93, 1, 7, 0xA1, b'r', 0], Some("r")),
+        (&[0x93, 1, 7], None),
+        (&[0x93, 1, 7, 8], None),
+        (&[0x91, 1], None),
+    ] {
+        let bad = decode_client(payload).unwrap_err();
+        assert_eq!(bad.client_ref.as_deref(), client_ref, "{payload:?}: {bad}");
+    }
+}
