@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use nix::sys::statvfs::statvfs;
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::daemon::base::disk_probe::try_write;
@@ -35,7 +35,7 @@ const LOW_SHARE: u64 = 20;
 pub(super) struct DiskWatch {
     directory: PathBuf,
     problems: Problems,
-    /// The probe that has not ended.
+    /// The probe that did not end in time; the next turn waits for it.
     running: Arc<Mutex<Option<JoinHandle<Findings>>>>,
     longest_probe: Duration,
 }
@@ -52,16 +52,14 @@ impl DiskWatch {
     }
 
     async fn run(&self, probe: impl FnOnce() -> Findings + Send + 'static) {
-        let mut running = self.running.lock().await;
-        let probing = running.get_or_insert_with(|| tokio::task::spawn_blocking(probe));
-        let findings = match tokio::time::timeout(self.longest_probe, probing).await {
-            Ok(ended) => {
-                *running = None;
-                // A probe that was lost says nothing about the disk.
-                let Ok(findings) = ended else { return };
-                findings
-            }
+        let running = self.running.lock().take();
+        let mut running = running.unwrap_or_else(|| tokio::task::spawn_blocking(probe));
+        let findings = match tokio::time::timeout(self.longest_probe, &mut running).await {
+            Ok(Ok(findings)) => findings,
+            // A probe that was lost says nothing about the disk.
+            Ok(Err(_)) => return,
             Err(_) => {
+                *self.running.lock() = Some(running);
                 let text = format!("a write has not ended after {:?}", self.longest_probe);
                 let late = std::io::Error::new(ErrorKind::TimedOut, text);
                 Findings { write: Err(late), low: None }
