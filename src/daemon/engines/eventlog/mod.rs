@@ -241,12 +241,12 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
         self.bounds(Topic::CommentEvents, 0).await.map(drop)
     }
 
-    /// Asks for every partition of a topic. Returns those whose server does not answer soon.
+    /// Asks for every partition of the comments. Returns those whose server does not answer soon.
     ///
     /// # Errors
     /// If none answers.
-    async fn unreachable_partitions(&self, topic: Topic) -> Result<Vec<u32>, LogError> {
-        self.bounds(topic, 0).await.map(|_| Vec::new())
+    async fn unreachable_partitions(&self) -> Result<Vec<u32>, LogError> {
+        self.bounds(Topic::CommentEvents, 0).await.map(|_| Vec::new())
     }
 
     /// Returns the positions at which a group continues: its last commit, if it has committed.

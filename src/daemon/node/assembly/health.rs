@@ -129,7 +129,7 @@ async fn check_partitions(
     problems: &Problems,
     suspected: &Mutex<Vec<u32>>,
 ) -> Result<(), LogError> {
-    let silent = log.unreachable_partitions(Topic::CommentEvents).await?;
+    let silent = log.unreachable_partitions().await?;
     let before = std::mem::replace(&mut *suspected.lock(), silent.clone());
     let unreachable: Vec<u32> =
         silent.into_iter().filter(|partition| before.contains(partition)).collect();

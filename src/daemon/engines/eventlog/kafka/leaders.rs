@@ -1,4 +1,4 @@
-//! Asks the leaders of partitions whether they answer, for the health check.
+//! Asks the leaders of a topic's partitions whether they answer, for the health check.
 //!
 //! One ask runs at a time, with a client of its own, so that it takes no reader of pages. While one
 //! runs, the answer of the ask before it stands. An ask continues after its caller has gone.
@@ -6,7 +6,7 @@
 //! Bounded: an ask takes at most [`METADATA_TIMEOUT`] and [`LEADERS_TIMEOUT`], or
 //! [`CONNECT_TIMEOUT`] instead of the first while its client has no connection.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ type Answer = Result<Vec<u32>, LogError>;
 #[derive(Clone)]
 pub(super) struct LeaderCheck {
     clients: ClientSettings,
+    topic: String,
     /// Has one permit.
     permit: Arc<Semaphore>,
     state: Arc<Mutex<CheckState>>,
@@ -48,14 +49,13 @@ pub(super) struct LeaderCheck {
 struct CheckState {
     /// `None` while an ask uses it, and after one that failed.
     client: Option<LeaderClient>,
-    /// The last answer, by topic.
-    answers: HashMap<String, Answer>,
+    last_answer: Option<Answer>,
 }
 
 struct LeaderClient {
     client: BaseConsumer<LogOnlyContext>,
-    /// The last known leaders, by topic. Empty until the client has connected.
-    leaders: HashMap<String, Leaders>,
+    /// The last known leaders; `None` until the client has connected.
+    leaders: Option<Leaders>,
 }
 
 impl std::fmt::Debug for LeaderCheck {
@@ -65,18 +65,22 @@ impl std::fmt::Debug for LeaderCheck {
 }
 
 impl LeaderCheck {
-    pub(super) fn new(clients: &ClientSettings) -> Self {
-        let permit = Arc::new(Semaphore::new(1));
-        Self { clients: clients.clone(), permit, state: Arc::default() }
+    pub(super) fn new(clients: &ClientSettings, topic: &str) -> Self {
+        Self {
+            clients: clients.clone(),
+            topic: topic.to_owned(),
+            permit: Arc::new(Semaphore::new(1)),
+            state: Arc::default(),
+        }
     }
 
-    /// Returns the partitions of a topic whose leader does not answer. Fails if none does.
-    pub(super) async fn unreachable_partitions(&self, topic: &str) -> Answer {
+    /// Returns the partitions whose leader does not answer. Fails if none does.
+    pub(super) async fn unreachable_partitions(&self) -> Answer {
         let permit = match self.permit.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(TryAcquireError::Closed) => return Err(LogError::Closed),
             Err(TryAcquireError::NoPermits) => {
-                let last = self.state.lock().answers.get(topic).cloned();
+                let last = self.state.lock().last_answer.clone();
                 if let Some(last) = last {
                     return last;
                 }
@@ -84,10 +88,9 @@ impl LeaderCheck {
             }
         };
         let check = self.clone();
-        let topic = topic.to_owned();
         run_blocking(move || {
-            let answer = check.ask(&topic);
-            check.state.lock().answers.insert(topic, answer.clone());
+            let answer = check.ask();
+            check.state.lock().last_answer = Some(answer.clone());
             drop(permit);
             answer
         })
@@ -102,11 +105,12 @@ impl LeaderCheck {
     }
 
     /// Blocks. A client that got no answer is not used again.
-    fn ask(&self, topic: &str) -> Answer {
+    fn ask(&self) -> Answer {
+        let topic = &*self.topic;
         let known = self.state.lock().client.take();
         let mut client = known.map_or_else(|| LeaderClient::new(&self.clients), Ok)?;
         let leaders = client.leaders(topic)?;
-        let unreachable = ask_leaders(&leaders, |leader, partitions, timeout| {
+        let unreachable = ask_leaders(&leaders, Instant::now, |leader, partitions, timeout| {
             ask_leader(&client.client, topic, leader, partitions, timeout)
         });
         let Some(unreachable) = unreachable else {
@@ -123,11 +127,11 @@ impl LeaderClient {
         let config = clients.consumer("reader");
         let client = BaseConsumer::from_config_and_context(&config, LogOnlyContext)
             .map_err(|error| unavailable("creating a client for the leaders", &error))?;
-        Ok(Self { client, leaders: HashMap::new() })
+        Ok(Self { client, leaders: None })
     }
 
     fn leaders(&mut self, topic: &str) -> Result<Leaders, LogError> {
-        let known = self.leaders.get(topic);
+        let known = &self.leaders;
         let timeout = if known.is_some() { METADATA_TIMEOUT } else { CONNECT_TIMEOUT };
         match (self.client.fetch_metadata(Some(topic), timeout), known) {
             (Ok(metadata), _) => {
@@ -136,7 +140,7 @@ impl LeaderClient {
                 for partition in found.map_or(&[][..], |found| found.partitions()) {
                     leaders.entry(partition.leader()).or_default().push(partition.id());
                 }
-                self.leaders.insert(topic.to_owned(), leaders.clone());
+                self.leaders = Some(leaders.clone());
                 Ok(leaders)
             }
             (Err(error), Some(known)) => {
@@ -155,14 +159,15 @@ impl LeaderClient {
 /// `None` if none answers.
 fn ask_leaders(
     leaders: &Leaders,
+    now: impl Fn() -> Instant,
     ask: impl Fn(i32, &[i32], Duration) -> KafkaResult<()>,
 ) -> Option<Vec<u32>> {
-    let deadline = Instant::now() + LEADERS_TIMEOUT;
+    let deadline = now() + LEADERS_TIMEOUT;
     let mut unreachable = Vec::new();
     let mut answers = 0;
     for (asked, (&leader, partitions)) in (0..).zip(leaders) {
         let remaining = leaders.len() as u32 - asked;
-        let share = deadline.saturating_duration_since(Instant::now()) / remaining;
+        let share = deadline.saturating_duration_since(now()) / remaining;
         match ask(leader, partitions, share) {
             Ok(()) => answers += 1,
             Err(error) => {
@@ -201,31 +206,36 @@ fn ask_leader(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::daemon::base::config::KafkaConfig;
     use crate::protocol::NodeId;
 
-    const TOPIC: &str = "comment_events";
-
     fn check() -> LeaderCheck {
         let clients = ClientSettings::new(&KafkaConfig::default(), &NodeId::new("test"));
-        LeaderCheck::new(&clients.expect("settings"))
+        LeaderCheck::new(&clients.expect("settings"), "comment_events")
     }
 
     #[test]
     fn silent_leaders_share_the_time_of_one_ask() {
         let leaders: Leaders = (1..=8).map(|leader| (leader, vec![leader - 1])).collect();
+        let began = Instant::now();
         let answer_of = |silent: fn(i32) -> bool| {
-            let began = Instant::now();
-            let answer = ask_leaders(&leaders, |leader, _, timeout| {
-                assert!(!timeout.is_zero(), "every leader is asked");
-                if silent(leader) {
-                    std::thread::sleep(timeout);
-                    return Err(KafkaError::OffsetFetch(Code::OperationTimedOut));
-                }
-                Ok(())
-            });
-            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            let now = Cell::new(began);
+            let answer = ask_leaders(
+                &leaders,
+                || now.get(),
+                |leader, _, timeout| {
+                    assert!(!timeout.is_zero(), "every leader is asked");
+                    if silent(leader) {
+                        now.set(now.get() + timeout);
+                        return Err(KafkaError::OffsetFetch(Code::OperationTimedOut));
+                    }
+                    Ok(())
+                },
+            );
+            assert!(now.get() - began <= LEADERS_TIMEOUT, "{:?}", now.get() - began);
             answer
         };
         assert_eq!(answer_of(|_| false), Some(Vec::new()));
@@ -238,14 +248,14 @@ mod tests {
     async fn last_answer_stands_while_an_ask_runs() {
         let check = check();
         let running = check.permit.clone().acquire_owned().await.expect("the permit");
-        let asking = check.unreachable_partitions(TOPIC);
+        let asking = check.unreachable_partitions();
         let first = tokio::time::timeout(Duration::from_secs(3600), asking).await;
         assert!(first.is_err(), "there is no answer to stand: the ask waits");
-        check.state.lock().answers.insert(TOPIC.to_owned(), Ok(vec![3]));
-        assert_eq!(check.unreachable_partitions(TOPIC).await.expect("an answer"), [3]);
+        check.state.lock().last_answer = Some(Ok(vec![3]));
+        assert_eq!(check.unreachable_partitions().await.expect("an answer"), [3]);
         drop(running);
         check.close();
-        let closed = check.unreachable_partitions(TOPIC).await;
+        let closed = check.unreachable_partitions().await;
         assert!(matches!(closed, Err(LogError::Closed)), "{closed:?}");
     }
 }

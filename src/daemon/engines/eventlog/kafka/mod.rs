@@ -157,7 +157,7 @@ impl KafkaLog {
             epoch,
             appender,
             readers: ReaderPool::new(&clients),
-            leaders: LeaderCheck::new(&clients),
+            leaders: LeaderCheck::new(&clients, topics.name(Topic::CommentEvents)),
             groups: GroupOffsets::new(&clients, topics.clone(), config.guarantee),
             health,
             closed: CancellationToken::new(),
@@ -326,10 +326,10 @@ impl EventLog for KafkaLog {
         self.health.check_appends(Topic::CommentEvents)
     }
 
-    async fn unreachable_partitions(&self, topic: Topic) -> Result<Vec<u32>, LogError> {
+    async fn unreachable_partitions(&self) -> Result<Vec<u32>, LogError> {
         self.check_open()?;
         self.health.check()?;
-        self.leaders.unreachable_partitions(self.topics.name(topic)).await
+        self.leaders.unreachable_partitions().await
     }
 
     async fn committed(

@@ -190,12 +190,12 @@ async fn every_partition_is_asked() {
         cluster.partition_leader(&name, partition, Some(partition + 1)).unwrap();
     }
     let log = open(&config, ByteSize::mib(1)).await;
-    assert_eq!(log.unreachable_partitions(TOPIC).await.unwrap(), [0; 0]);
+    assert_eq!(log.unreachable_partitions().await.unwrap(), [0; 0]);
     cluster.broker_down(2).unwrap();
-    assert_eq!(log.unreachable_partitions(TOPIC).await.unwrap(), [1], "partition 0 answers");
+    assert_eq!(log.unreachable_partitions().await.unwrap(), [1], "partition 0 answers");
     cluster.broker_up(2).unwrap();
     let back = async {
-        while !log.unreachable_partitions(TOPIC).await.is_ok_and(|none| none.is_empty()) {
+        while !log.unreachable_partitions().await.is_ok_and(|none| none.is_empty()) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -203,7 +203,7 @@ async fn every_partition_is_asked() {
     for broker in 1..=3 {
         cluster.broker_down(broker).unwrap();
     }
-    assert!(log.unreachable_partitions(TOPIC).await.is_err(), "none answers");
+    assert!(log.unreachable_partitions().await.is_err(), "none answers");
     // Closing waits for nothing here: the brokers are gone.
     drop(log);
 }

@@ -1,6 +1,8 @@
 //! An event log in memory for tests of the stages. It keeps every promise of the contract except
 //! durability, and fails on demand.
 
+mod consumer;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,16 +12,15 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
 
 use crate::daemon::engines::eventlog::{
-    Bounds, CommitOutcome, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower,
-    LogIdentity, NewRecord, Page, Polled, Position, Record, StartAt, Topic, append_then_commit,
-    check_sizes,
+    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, LogIdentity, NewRecord,
+    Page, Position, Record, StartAt, Topic, check_sizes,
 };
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
 use crate::protocol::events::Event;
+use consumer::{InMemoryConsumer, InMemoryFollower};
 
 /// The log. Clones share it.
 #[derive(Debug, Clone)]
@@ -258,20 +259,13 @@ impl EventLog for InMemoryLog {
             let key = (group.as_str(), partition);
             committed.and_then(|committed| committed.get(&key)).copied().unwrap_or(begin)
         };
-        Ok(Box::new(InMemoryConsumer {
-            log: self.clone(),
-            changed: self.changed.subscribe(),
-            topic,
-            group,
-            next: (0..self.shape.partitions).map(next).collect(),
-            assigned: false,
-        }))
+        let next = (0..self.shape.partitions).map(next).collect();
+        Ok(Box::new(InMemoryConsumer::new(self.clone(), topic, group, next)))
     }
 
     async fn follow(&self, topic: Topic) -> Result<Box<dyn LogFollower>, LogError> {
-        Ok(Box::new(InMemoryFollower(
-            self.consume(topic, ConsumerGroup::Test("follower"), StartAt::Latest).await?,
-        )))
+        let group = ConsumerGroup::Test("follower");
+        Ok(Box::new(InMemoryFollower(self.consume(topic, group, StartAt::Latest).await?)))
     }
 
     async fn read(
@@ -314,7 +308,7 @@ impl EventLog for InMemoryLog {
         Ok(self.bounds_in(&state, topic))
     }
 
-    async fn unreachable_partitions(&self, _topic: Topic) -> Result<Vec<u32>, LogError> {
+    async fn unreachable_partitions(&self) -> Result<Vec<u32>, LogError> {
         Ok(self.open()?.unreachable.clone())
     }
 
@@ -377,92 +371,6 @@ impl EventLog for InMemoryLog {
 
 fn position(partition: u32, offset: u64) -> Position {
     Position { partition, offset }
-}
-
-/// A consumer of a group that never commits.
-#[derive(Debug)]
-struct InMemoryFollower(Box<dyn LogConsumer>);
-
-#[async_trait]
-impl LogFollower for InMemoryFollower {
-    async fn next(
-        &mut self,
-        max_records: usize,
-        max_wait: Duration,
-    ) -> Result<Vec<Record>, LogError> {
-        Ok(self.0.poll(max_records, max_wait).await?.records)
-    }
-}
-
-/// A member that reads every partition.
-#[derive(Debug)]
-struct InMemoryConsumer {
-    log: InMemoryLog,
-    changed: watch::Receiver<()>,
-    topic: Topic,
-    group: ConsumerGroup,
-    /// By partition.
-    next: Vec<u64>,
-    assigned: bool,
-}
-
-impl InMemoryConsumer {
-    fn unread(&self, max_records: usize) -> Result<Vec<Record>, LogError> {
-        let from = self.next.iter().copied().min().unwrap_or(0);
-        let next = |partition: u32| self.next[partition as usize];
-        let is_unread = |record: &Record| record.position.offset >= next(record.position.partition);
-        Ok(self.log.page(self.topic, from, max_records, is_unread)?.records)
-    }
-
-    fn assign(&mut self) -> Vec<Position> {
-        if std::mem::replace(&mut self.assigned, true) {
-            return Vec::new();
-        }
-        (0..).zip(&self.next).map(|(partition, offset)| position(partition, *offset)).collect()
-    }
-}
-
-#[async_trait]
-impl LogConsumer for InMemoryConsumer {
-    async fn poll(&mut self, max_records: usize, max_wait: Duration) -> Result<Polled, LogError> {
-        let deadline = Instant::now() + max_wait;
-        let records = loop {
-            self.changed.mark_unchanged();
-            let records = self.unread(max_records)?;
-            if !records.is_empty() || timeout_at(deadline, self.changed.changed()).await.is_err() {
-                break records;
-            }
-        };
-        // Nothing is consumed before this, so a dropped poll has no effect.
-        let assigned = self.assign();
-        for Position { partition, offset } in records.iter().map(|record| record.position) {
-            self.next[partition as usize] = offset + 1;
-        }
-        Ok(Polled { records, assigned, revoked: Vec::new() })
-    }
-
-    async fn commit(&mut self, next: &[Position]) -> Result<(), LogError> {
-        let mut state = self.log.open()?;
-        if let Some(failure) = &state.commit_failure {
-            return Err(failure.clone());
-        }
-        let committed = &mut state.topics.entry(self.topic).or_default().committed;
-        for Position { partition, offset } in next {
-            committed.insert((self.group.as_str(), *partition), *offset);
-        }
-        drop(state);
-        self.log.changed.send_replace(());
-        Ok(())
-    }
-
-    async fn append_and_commit(
-        &mut self,
-        log: &dyn EventLog,
-        outputs: &mut Vec<(Topic, Vec<NewRecord>)>,
-        next: &[Position],
-    ) -> Result<CommitOutcome, LogError> {
-        append_then_commit(self, log, outputs, next).await
-    }
 }
 
 #[cfg(test)]
