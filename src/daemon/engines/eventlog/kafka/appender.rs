@@ -198,8 +198,7 @@ impl DirectAppender {
         records: Vec<NewRecord>,
     ) -> Result<oneshot::Receiver<AppendResult>, LogError> {
         let reserved = self.pending_bytes.reserve(&records)?;
-        let name = self.topics.name(topic);
-        let (append, result) = PendingAppend::new(name, records.len(), reserved);
+        let (append, result) = PendingAppend::new(topic, records.len(), reserved);
         let pending = (0..).zip(records).map(|(index, new)| PendingRecord {
             new,
             append: append.clone(),

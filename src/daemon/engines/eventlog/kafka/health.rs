@@ -41,13 +41,20 @@ struct State {
     stopped: bool,
     /// The reason why the cluster cannot be reached.
     outage: Option<String>,
-    /// The reason why the topics cannot be used.
-    topics: Option<String>,
-    /// Whether they can be read all the same.
-    may_read: bool,
-    /// The topics that do not exist, each with a sentence that says so.
-    missing: HashMap<Topic, String>,
+    /// The topics that cannot be used.
+    refused: HashMap<Topic, Refusal>,
 }
+
+/// The reason why a topic cannot be used.
+#[derive(Debug)]
+struct Refusal {
+    reason: String,
+    /// Whether its records can be read all the same.
+    may_read: bool,
+}
+
+/// The topic of the comments, without which nothing is appended.
+const COMMENTS: Topic = Topic::CommentEvents;
 
 /// The requests of the thread. Each blocks for a bounded time.
 pub(super) trait Probe: Send + 'static {
@@ -77,28 +84,27 @@ impl Health {
             .map_err(|error| LogError::Unavailable(format!("starting a thread: {error}")))
     }
 
-    /// Fails while the cluster is known to be unreachable, and while its topics cannot be read.
+    /// Fails while the cluster is known to be unreachable, and while the topic of the comments cannot
+    /// be read.
     pub(super) fn check(&self) -> Result<(), LogError> {
         self.check_for(|state| {
-            state.topics.as_ref().filter(|_| !state.may_read).or(state.outage.as_ref())
+            let unreadable = state.refused.get(&COMMENTS).filter(|refusal| !refusal.may_read);
+            unreadable.map(|refusal| &refusal.reason).or(state.outage.as_ref())
         })
     }
 
-    /// Like [`Self::check`] for appends to a topic.
+    /// Fails while the cluster, the topic or that of the comments cannot take records.
     pub(super) fn check_appends(&self, topic: Topic) -> Result<(), LogError> {
+        let refused = |state: &State, topic| state.refused.get(&topic);
         self.check_for(|state| {
-            state.topics.as_ref().or(state.missing.get(&topic)).or(state.outage.as_ref())
+            let refusal = refused(state, COMMENTS).or(refused(state, topic));
+            refusal.map(|refusal| &refusal.reason).or(state.outage.as_ref())
         })
     }
 
-    /// Fails while the topics are known to be others than those that were opened.
-    pub(super) fn check_topics(&self) -> Result<(), LogError> {
-        self.check_for(|state| state.topics.as_ref())
-    }
-
-    /// Fails while a topic is known to be missing.
-    pub(super) fn check_exists(&self, topic: Topic) -> Result<(), LogError> {
-        self.check_for(|state| state.missing.get(&topic))
+    /// Fails while a topic is known to be missing, or another one than was opened.
+    pub(super) fn check_topic(&self, topic: Topic) -> Result<(), LogError> {
+        self.check_for(|state| state.refused.get(&topic).map(|refusal| &refusal.reason))
     }
 
     fn check_for(&self, reason: impl Fn(&State) -> Option<&String>) -> Result<(), LogError> {
@@ -121,18 +127,17 @@ impl Health {
         }
     }
 
-    /// Records the reason why the topics cannot be used, or that they can.
-    pub(super) fn set_topics(&self, unusable: Option<String>, may_read: bool) {
+    /// Records why a topic cannot be used, and whether its records can be read all the same.
+    pub(super) fn refuse(&self, topic: Topic, reason: String, may_read: bool) {
         let mut state = self.state.lock();
-        state.topics = unusable;
-        state.may_read = may_read;
+        state.refused.insert(topic, Refusal { reason, may_read });
         self.update(&state);
     }
 
-    /// Records which topics do not exist, each with a sentence that says so.
-    pub(super) fn set_missing(&self, missing: HashMap<Topic, String>) {
+    /// Records that a topic can be used.
+    pub(super) fn accept(&self, topic: Topic) {
         let mut state = self.state.lock();
-        state.missing = missing;
+        state.refused.remove(&topic);
         self.update(&state);
     }
 
@@ -157,8 +162,7 @@ impl Health {
     }
 
     fn update(&self, state: &State) {
-        let is_refusing =
-            state.outage.is_some() || state.topics.is_some() || !state.missing.is_empty();
+        let is_refusing = state.outage.is_some() || !state.refused.is_empty();
         self.refusing.store(is_refusing, Ordering::Release);
     }
 
@@ -212,14 +216,29 @@ mod tests {
     fn only_appends_to_a_missing_topic_are_refused() {
         let health = Health::default();
         let text = "topic ws-messages is missing";
-        health.set_missing(HashMap::from([(Topic::WsMessages, text.to_owned())]));
+        health.refuse(Topic::WsMessages, text.to_owned(), false);
         let refused = health.check_appends(Topic::WsMessages).unwrap_err();
         assert!(refused.to_string().contains(text), "{refused}");
-        assert!(health.check_exists(Topic::WsMessages).is_err());
-        health.check_appends(Topic::CommentEvents).unwrap();
-        health.check_exists(Topic::CommentEvents).unwrap();
+        assert!(health.check_topic(Topic::WsMessages).is_err());
+        health.check_appends(COMMENTS).unwrap();
+        health.check_topic(COMMENTS).unwrap();
         health.check().unwrap();
-        health.set_missing(HashMap::new());
+        health.accept(Topic::WsMessages);
         health.check_appends(Topic::WsMessages).unwrap();
+    }
+
+    #[test]
+    fn without_the_topic_of_the_comments_all_is_refused() {
+        let health = Health::default();
+        for may_read in [true, false] {
+            health.refuse(COMMENTS, "the log was replaced".to_owned(), may_read);
+            assert!(Topic::ALL.iter().all(|topic| health.check_appends(*topic).is_err()));
+            assert_eq!(health.check().is_ok(), may_read);
+            assert!(health.check_topic(COMMENTS).is_err());
+            health.check_topic(Topic::WsMessages).unwrap();
+        }
+        health.accept(COMMENTS);
+        health.check_appends(COMMENTS).unwrap();
+        health.check().unwrap();
     }
 }

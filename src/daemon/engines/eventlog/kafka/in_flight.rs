@@ -72,7 +72,7 @@ pub(super) struct DeliveryOpaque {
 }
 
 impl DeliveryOpaque {
-    fn complete(&self, result: &DeliveryResult<'_>) {
+    fn complete(&self, result: &DeliveryResult<'_>, topics: &Topics) {
         let outcome = match result {
             Ok(message) => Ok(log_position(message.partition(), message.offset())),
             Err((error, message)) => Err(match error.rdkafka_error_code() {
@@ -81,15 +81,18 @@ impl DeliveryOpaque {
                 Some(RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::PurgeQueue) => {
                     LogError::Closed
                 }
-                _ => append_error(&self.append.topic, message.payload_len(), error),
+                _ => {
+                    let topic = topics.name(self.append.topic);
+                    append_error(topic, message.payload_len(), error)
+                }
             }),
         };
         self.append.complete_record(self.index, outcome);
     }
 
     /// Fails a record that the library itself did not accept.
-    pub(super) fn reject(&self, new: &NewRecord, error: &KafkaError) {
-        let error = append_error(&self.append.topic, new.payload.len(), error);
+    pub(super) fn reject(&self, topic: &str, new: &NewRecord, error: &KafkaError) {
+        let error = append_error(topic, new.payload.len(), error);
         self.append.complete_record(self.index, Err(error));
     }
 }
@@ -129,17 +132,16 @@ impl DeliveryContext {
     /// Returns why a stored comment must not be acknowledged: another topic may have it, under a
     /// number that belongs to an earlier comment. Its sender tries again, and every reader keeps
     /// the first of the two.
-    fn refusal(&self, message: &BorrowedMessage<'_>) -> Option<LogError> {
-        let name = self.topics.name(Topic::CommentEvents);
-        if message.topic() != name || message.offset() < 0 {
+    fn refusal(&self, topic: Topic, message: &BorrowedMessage<'_>) -> Option<LogError> {
+        if topic != Topic::CommentEvents || message.offset() < 0 {
             return None;
         }
         let goes_back = self.last_offsets.goes_back(message.partition(), message.offset());
         if goes_back {
             self.health.suspect("a topic gave a number that it has given before");
         }
-        let known = self.health.check_topics().err();
-        let text = || format!("topic {name} was created again");
+        let known = self.health.check_topic(topic).err();
+        let text = || format!("topic {} was created again", self.topics.name(topic));
         known.or_else(|| goes_back.then(|| LogError::Unavailable(text())))
     }
 }
@@ -161,8 +163,9 @@ impl ProducerContext for DeliveryContext {
     type DeliveryOpaque = Box<DeliveryOpaque>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Box<DeliveryOpaque>) {
+        let topic = opaque.append.topic;
         if let Ok(message) = result
-            && let Some(error) = self.refusal(message)
+            && let Some(error) = self.refusal(topic, message)
         {
             opaque.append.complete_record(opaque.index, Err(error));
             return;
@@ -172,14 +175,14 @@ impl ProducerContext for DeliveryContext {
         {
             self.health.suspect("the brokers did not acknowledge within `kafka.append_timeout`");
             if let Some(batch) = &opaque.batch {
-                batch.fail(append_error(&opaque.append.topic, 0, error));
+                batch.fail(append_error(self.topics.name(topic), 0, error));
             }
         } else if let Err((error, _)) = result
             && error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
         {
             self.health.suspect("a topic refused the size of a batch");
         }
-        opaque.complete(result);
+        opaque.complete(result, &self.topics);
     }
 }
 
@@ -324,9 +327,10 @@ impl BatchSender {
         let TopicPartition { topic, partition } = batch.partition;
         let key = key_bytes(new.key);
         let opaque = Box::new(DeliveryOpaque { append, index, batch: Some(batch.clone()) });
-        let record = producer_record(self.topics.name(topic), partition, &key, &new, opaque);
+        let topic = self.topics.name(topic);
+        let record = producer_record(topic, partition, &key, &new, opaque);
         if let Err((error, record)) = self.client.send(record) {
-            record.delivery_opaque.reject(&new, &error);
+            record.delivery_opaque.reject(topic, &new, &error);
         }
     }
 }
@@ -361,7 +365,7 @@ mod tests {
     fn pending_record(index: u32, bytes: usize) -> PendingRecord {
         let new = NewRecord { key: 1, timestamp_ms: 1, payload: Bytes::from(vec![0; bytes]) };
         let reserved = PendingBytes::new(1 << 30).reserve(std::slice::from_ref(&new)).unwrap();
-        let (append, _) = PendingAppend::new("t", 1, reserved);
+        let (append, _) = PendingAppend::new(Topic::CommentEvents, 1, reserved);
         PendingRecord { new, append, index }
     }
 

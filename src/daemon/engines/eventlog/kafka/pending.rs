@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::daemon::engines::eventlog::{LogError, NewRecord, Position};
+use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, Topic};
 
 /// Memory that a record takes besides its payload.
 const RECORD_OVERHEAD_BYTES: u64 = 128;
@@ -64,7 +64,7 @@ impl Drop for ReservedBytes {
 /// One append, shared by its records.
 #[derive(Debug)]
 pub(super) struct PendingAppend {
-    pub(super) topic: String,
+    pub(super) topic: Topic,
     state: Mutex<State>,
 }
 
@@ -80,7 +80,7 @@ struct State {
 
 impl PendingAppend {
     pub(super) fn new(
-        topic: &str,
+        topic: Topic,
         records: usize,
         reserved: ReservedBytes,
     ) -> (Arc<Self>, oneshot::Receiver<AppendResult>) {
@@ -90,7 +90,7 @@ impl PendingAppend {
     /// Creates an append that is also held: it is answered once its records are delivered and
     /// [`Self::release_hold`] was called.
     pub(super) fn held(
-        topic: &str,
+        topic: Topic,
         records: usize,
         reserved: ReservedBytes,
     ) -> (Arc<Self>, oneshot::Receiver<AppendResult>) {
@@ -98,7 +98,7 @@ impl PendingAppend {
     }
 
     fn with_outstanding(
-        topic: &str,
+        topic: Topic,
         records: usize,
         outstanding: usize,
         reserved: ReservedBytes,
@@ -110,7 +110,7 @@ impl PendingAppend {
             error: None,
             caller: Some((sender, reserved)),
         };
-        (Arc::new(Self { topic: topic.to_owned(), state: Mutex::new(state) }), receiver)
+        (Arc::new(Self { topic, state: Mutex::new(state) }), receiver)
     }
 
     /// Records the outcome of the record at `index`.

@@ -67,8 +67,6 @@ pub(super) struct WatchState {
     not_created: Option<String>,
     /// True if the limits of a topic let no records in.
     is_refusing: bool,
-    /// Whether the topic of the comments cannot be used.
-    is_unusable: bool,
 }
 
 impl Probe for TopicWatch {
@@ -131,16 +129,8 @@ impl TopicWatch {
 
     /// Records that the topic of the comments is the one that was opened.
     fn accept(&mut self, health: &Health) {
-        if self.state.is_unusable {
-            self.state.is_unusable = false;
-            self.state.replaced_since = None;
-            health.set_topics(None, false);
-        }
-    }
-
-    fn refuse(&mut self, health: &Health, reason: String, may_read: bool) {
-        self.state.is_unusable = true;
-        health.set_topics(Some(reason), may_read);
+        self.state.replaced_since = None;
+        health.accept(LOG);
     }
 
     /// Tells which topics are missing, refuses appends to them, or all appends if that of the
@@ -149,20 +139,21 @@ impl TopicWatch {
         let is_found = |topic: &&Topic| !missing.contains(topic);
         for topic in self.state.missing.iter().filter(is_found) {
             self.telemetry.problems().clear(ProblemCode::TopicMissing, self.subject(*topic));
+            // That of the comments is compared with the one that was opened first.
+            if *topic != LOG {
+                health.accept(*topic);
+            }
         }
-        self.state.missing = missing;
-        let missing = self.state.missing.clone();
-        let reason = "is missing on the cluster (deleted, or a broker lost its disk)";
-        let refusal = |topic: Topic| format!("topic {} {reason}", self.topics.name(topic));
-        health.set_missing(missing.iter().map(|topic| (*topic, refusal(*topic))).collect());
+        for topic in &missing {
+            let name = self.topics.name(*topic);
+            let reason = "is missing on the cluster (deleted, or a broker lost its disk)";
+            health.refuse(*topic, format!("topic {name} {reason}"), false);
+        }
+        self.state.missing.clone_from(&missing);
         if missing.is_empty() {
             self.state.missing_since = None;
             self.state.not_created = None;
             return;
-        }
-        if missing.contains(&LOG) {
-            let text = refusal(LOG);
-            self.refuse(health, text, false);
         }
         // Told before the creation, which may take a while.
         missing.iter().for_each(|topic| self.tell_missing(*topic));
@@ -229,7 +220,7 @@ impl TopicWatch {
         let is_extended = now.id.is_some() && now.id == self.topics.id(LOG);
         let may_read = is_extended && since.elapsed() < READ_TIME;
         let reason = format!("{text}; the log is opened again with a new epoch");
-        self.refuse(health, reason, may_read);
+        health.refuse(LOG, reason, may_read);
         let settle_time = if is_extended { READ_TIME + SETTLE_TIME } else { SETTLE_TIME };
         self.telemetry.report_replaced(&format!(
             "{text}. The log is opened again with a new epoch, and viewers reconnect. Comments that \

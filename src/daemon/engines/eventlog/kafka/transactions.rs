@@ -4,7 +4,7 @@
 //! append is answered when its transaction is committed. Readers of committed records see it a
 //! moment later, or never. A record that the brokers refuse fails every append of its transaction;
 //! nothing of them was stored, so the callers may try again. An append to a topic that is known to
-//! be missing enters no transaction. A transaction may commit a consumer's offsets; it then holds
+//! be missing or replaced enters no transaction. A transaction may commit a consumer's offsets; it then holds
 //! nothing else, so that an error of the group fails no other append.
 //!
 //! Several producers take turns ([`PRODUCERS`]): after a commit the brokers write its markers for a
@@ -180,8 +180,7 @@ impl TransactionalAppender {
         records: Vec<NewRecord>,
     ) -> Result<(QueuedAppend, oneshot::Receiver<AppendResult>), LogError> {
         let reserved = self.pending_bytes.reserve(&records)?;
-        let name = self.topics.name(topic);
-        let (pending, result) = PendingAppend::held(name, records.len(), reserved);
+        let (pending, result) = PendingAppend::held(topic, records.len(), reserved);
         Ok((QueuedAppend { topic, records, pending }, result))
     }
 
@@ -285,7 +284,7 @@ impl TransactionThread {
         self.shared.producers.lock().fill(None);
     }
 
-    /// Fails if an append has waited too long, or if its topic is missing by now.
+    /// Fails if an append has waited too long, or if its topic cannot be used by now.
     fn check(&self, work: &QueuedWork) -> Result<(), LogError> {
         if work.deadline <= Instant::now() {
             let text = "the append waited longer than `kafka.append_timeout` for its transaction";
@@ -295,7 +294,7 @@ impl TransactionThread {
     }
 
     fn check_topics(&self, work: &QueuedWork) -> Result<(), LogError> {
-        work.appends.iter().try_for_each(|append| self.health.check_exists(append.topic))
+        work.appends.iter().try_for_each(|append| self.health.check_topic(append.topic))
     }
 
     /// Waits for the appends of the next transaction; `None` once closed and empty.
@@ -336,7 +335,8 @@ impl TransactionThread {
             self.transact(&client, works, deadline).map_err(|error| {
                 debug!(%error, "transaction failed");
                 self.abort(&client, &error);
-                unavailable("committing a transaction", &error)
+                let refused = works.iter().find_map(|work| self.check_topics(work).err());
+                refused.unwrap_or_else(|| unavailable("committing a transaction", &error))
             })
         });
         for work in works {
@@ -368,9 +368,9 @@ impl TransactionThread {
             retry(deadline, send)?;
         }
         // The library sends to a topic that was deleted until the deadline.
-        let all_exist = || works.iter().all(|work| self.check_topics(work).is_ok());
+        let can_all_be_used = || works.iter().all(|work| self.check_topics(work).is_ok());
         while !wait_for_deliveries(client, deadline.min(Instant::now() + IDLE_POLL_INTERVAL)) {
-            if !all_exist() {
+            if !can_all_be_used() {
                 return Err(KafkaError::MessageProduction(Code::UnknownTopicOrPartition));
             }
             if Instant::now() >= deadline {
@@ -389,7 +389,7 @@ impl TransactionThread {
             let key = key_bytes(new.key);
             let sent = client.send(producer_record(topic, partition, &key, new, opaque));
             if let Err((error, record)) = sent {
-                record.delivery_opaque.reject(new, &error);
+                record.delivery_opaque.reject(topic, new, &error);
                 return Err(error);
             }
         }
