@@ -13,11 +13,13 @@ long_comments() {
     LC_ALL=C.UTF-8 grep -E '^[^:]+:[0-9]+:.{101,}$' | cut -d: -f1,2
 }
 
-# Prints `FILE:LINE` for each line over 100 columns of the documents that users read, outside tables and
-# code.
+# The documents that people read.
+documents=(README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md docs/adr/*.md)
+
+# Prints `FILE:LINE` for each line over 100 columns of the documents, outside tables and code.
 long_prose() {
   local file
-  for file in README.md CONTRIBUTING.md SECURITY.md docs/*.md; do
+  for file in "${documents[@]}"; do
     sed '/^ *```/,/^ *```/s/.*//' "$file" | LC_ALL=C.UTF-8 grep -nE '^[^|!].{100,}$' |
       sed "s|^|$file:|" | cut -d: -f1,2
   done
@@ -27,7 +29,7 @@ long_prose() {
 broken_sentences() {
   awk 'FNR == 1 { before = "" }
     /^[0-9]+\. / && before ~ /[a-z,]$/ { print FILENAME ":" FNR }
-    { before = $0 }' README.md CONTRIBUTING.md SECURITY.md docs/*.md
+    { before = $0 }' "${documents[@]}"
 }
 
 # Prints the tracked entries of the root that are not in the list.

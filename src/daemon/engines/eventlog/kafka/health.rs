@@ -84,8 +84,8 @@ impl Health {
             .map_err(|error| LogError::Unavailable(format!("starting a thread: {error}")))
     }
 
-    /// Fails while the cluster is known to be unreachable, and while the topic of the comments cannot
-    /// be read.
+    /// Fails while the cluster is known to be unreachable, and while the topic of the comments
+    /// cannot be read.
     pub(super) fn check(&self) -> Result<(), LogError> {
         self.check_for(|state| {
             let unreadable = state.refused.get(&COMMENTS).filter(|refusal| !refusal.may_read);

@@ -4,8 +4,8 @@
 //! append is answered when its transaction is committed. Readers of committed records see it a
 //! moment later, or never. A record that the brokers refuse fails every append of its transaction;
 //! nothing of them was stored, so the callers may try again. An append to a topic that is known to
-//! be missing or replaced enters no transaction. A transaction may commit a consumer's offsets; it then holds
-//! nothing else, so that an error of the group fails no other append.
+//! be missing or replaced enters no transaction. A transaction may commit a consumer's offsets; it
+//! then holds nothing else, so that an error of the group fails no other append.
 //!
 //! Several producers take turns ([`PRODUCERS`]): after a commit the brokers write its markers for a
 //! few milliseconds, during which the same producer may not begin the next transaction.
