@@ -191,10 +191,9 @@ impl ConsumerSource {
         Ok(Some(owned.iter().map(continuation).collect()))
     }
 
-    /// Starts the partitions again whose next offset no longer exists, behind the records that are
-    /// skipped, which are reported. If there are none, the library has stopped partitions whose
-    /// next offset exists again; all are started again, because which ones is not known. Leaves out
-    /// the partitions that were read or revoked since: they have not stopped.
+    /// Starts the partitions again that were neither read nor revoked since. Those whose next offset
+    /// no longer exists continue behind the records that are skipped, which are reported. The
+    /// others may have stopped too, if their next offset exists again by now.
     pub(super) fn resume<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,
@@ -203,9 +202,6 @@ impl ConsumerSource {
     ) -> KafkaResult<()> {
         let owned = queue.owned();
         found.retain(|of| owned.get(&of.partition) == Some(&of.next));
-        if found.iter().any(|of| of.skipped.is_some()) {
-            found.retain(|of| of.skipped.is_some());
-        }
         if found.is_empty() {
             return Ok(());
         }
