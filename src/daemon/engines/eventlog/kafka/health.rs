@@ -95,9 +95,8 @@ impl Health {
 
     /// Fails while the cluster, the topic or that of the comments cannot take records.
     pub(super) fn check_appends(&self, topic: Topic) -> Result<(), LogError> {
-        let refused = |state: &State, topic| state.refused.get(&topic);
         self.check_for(|state| {
-            let refusal = refused(state, COMMENTS).or(refused(state, topic));
+            let refusal = state.refused.get(&COMMENTS).or(state.refused.get(&topic));
             refusal.map(|refusal| &refusal.reason).or(state.outage.as_ref())
         })
     }
