@@ -171,7 +171,6 @@ pub(super) struct DirectAppender {
     /// Dropped before the client, because the opaques of its records return to it.
     sender: Arc<BatchSender>,
     producer: PolledProducer,
-    topics: Arc<Topics>,
     pending_bytes: Arc<PendingBytes>,
 }
 
@@ -188,8 +187,8 @@ impl DirectAppender {
         let client = Client::from_config_and_context(&client_config, context)
             .map_err(|error| unavailable("creating a producer", &error))?;
         let producer = PolledProducer::start(client)?;
-        let sender = BatchSender::new(producer.client.clone(), topics.clone());
-        Ok(Self { sender, producer, topics, pending_bytes: PendingBytes::new(max_pending_bytes) })
+        let sender = BatchSender::new(producer.client.clone(), topics);
+        Ok(Self { sender, producer, pending_bytes: PendingBytes::new(max_pending_bytes) })
     }
 
     fn append(

@@ -91,7 +91,6 @@ struct WorkQueue {
 }
 
 pub(super) struct TransactionalAppender {
-    topics: Arc<Topics>,
     pending_bytes: Arc<PendingBytes>,
     acknowledged: Arc<AcknowledgedEnds>,
     shared: Arc<Shared>,
@@ -125,7 +124,7 @@ impl TransactionalAppender {
         let mut thread = TransactionThread {
             config,
             health,
-            topics: topics.clone(),
+            topics,
             acknowledged: acknowledged.clone(),
             last_offsets: Arc::default(),
             shared: shared.clone(),
@@ -144,7 +143,7 @@ impl TransactionalAppender {
             .spawn(move || thread.run())
             .map_err(|error| LogError::Unavailable(format!("starting a thread: {error}")))?;
         let pending_bytes = PendingBytes::new(max_pending_bytes);
-        Ok(Self { topics, pending_bytes, acknowledged, shared, timeout: clients.timeout })
+        Ok(Self { pending_bytes, acknowledged, shared, timeout: clients.timeout })
     }
 
     pub(super) fn append(
