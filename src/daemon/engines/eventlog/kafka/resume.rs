@@ -191,9 +191,9 @@ impl ConsumerSource {
         Ok(Some(owned.iter().map(continuation).collect()))
     }
 
-    /// Starts the partitions again that were neither read nor revoked since. Those whose next offset
-    /// no longer exists continue behind the records that are skipped, which are reported. The
-    /// others may have stopped too, if their next offset exists again by now.
+    /// Starts the partitions again that were neither read nor revoked since. Those whose next
+    /// offset no longer exists continue behind the records that are skipped, which are reported.
+    /// The others may have stopped too, if their next offset exists again by now.
     pub(super) fn resume<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,

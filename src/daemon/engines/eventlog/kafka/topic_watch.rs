@@ -98,7 +98,7 @@ impl Probe for TopicWatch {
                 self.adopt(&changed);
             }
         }
-        self.restore(changes.missing, health);
+        self.restore(&changes.missing, health);
         if self.state.missing.contains(&LOG) {
             return;
         }
@@ -135,7 +135,7 @@ impl TopicWatch {
 
     /// Tells which topics are missing, refuses appends to them, or all appends if that of the
     /// comments is among them, and creates them after a while.
-    fn restore(&mut self, missing: Vec<Topic>, health: &Health) {
+    fn restore(&mut self, missing: &[Topic], health: &Health) {
         let is_found = |topic: &&Topic| !missing.contains(topic);
         for topic in self.state.missing.iter().filter(is_found) {
             self.telemetry.problems().clear(ProblemCode::TopicMissing, self.subject(*topic));
@@ -144,12 +144,12 @@ impl TopicWatch {
                 health.accept(*topic);
             }
         }
-        for topic in &missing {
+        for topic in missing {
             let name = self.topics.name(*topic);
             let reason = "is missing on the cluster (deleted, or a broker lost its disk)";
             health.refuse(*topic, format!("topic {name} {reason}"), false);
         }
-        self.state.missing.clone_from(&missing);
+        self.state.missing = missing.to_vec();
         if missing.is_empty() {
             self.state.missing_since = None;
             self.state.not_created = None;
@@ -159,7 +159,7 @@ impl TopicWatch {
         missing.iter().for_each(|topic| self.tell_missing(*topic));
         let since = *self.state.missing_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= CREATE_AFTER {
-            let creating = create_topics(&missing, &self.clients, &self.kafka, &self.config);
+            let creating = create_topics(missing, &self.clients, &self.kafka, &self.config);
             self.state.not_created = self.runtime.block_on(creating).err().map(|e| e.to_string());
             missing.iter().for_each(|topic| self.tell_missing(*topic));
         }
