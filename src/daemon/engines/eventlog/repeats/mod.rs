@@ -7,10 +7,10 @@
 //! **The rule.** A comment is a repeat of the nearest earlier record in its window that has the
 //! same user, stream and `ref`, if both have the same id, or if it was appended at most
 //! [`MAX_APART`] away from it, by the times of both records. The window of an offset begins at a
-//! multiple of [`BLOCK_OFFSETS`]: at most [`MAX_BLOCKS`] blocks back, and behind the last block that
-//! is older than a later, complete block by more than [`MAX_APART`], but at least [`MIN_BLOCKS`]
-//! blocks back. So it is a function of the records before the offset, it only moves forward, and
-//! whoever reads from the start of the window knows everything there is to know.
+//! multiple of [`BLOCK_OFFSETS`]: at most [`MAX_BLOCKS`] blocks back, and behind the last block
+//! that is older than a later, complete block by more than [`MAX_APART`], but at least
+//! [`MIN_BLOCKS`] blocks back. So it is a function of the records before the offset, it only moves
+//! forward, and whoever reads from the start of the window knows everything there is to know.
 //!
 //! The same id counts however long the log was away: an append whose answer was lost is repeated
 //! under its id as soon as the log is back, few records later and perhaps hours.
@@ -54,8 +54,8 @@ const _: () = assert!(MAX_APART.as_secs() < MIN_REF_LIFETIME.as_secs(), "a ref m
 pub const BLOCK_OFFSETS: u64 = 1024;
 /// Complete blocks in a window, at most.
 pub const MAX_BLOCKS: u64 = 256;
-/// Complete blocks in a window, at least, if the log has them: 16 384 offsets. More than a partition
-/// gets in the first seconds after an outage.
+/// Complete blocks in a window, at least, if the log has them: 16 384 offsets. More than a
+/// partition gets in the first seconds after an outage.
 pub const MIN_BLOCKS: u64 = 16;
 
 /// The sizes of the rule. Tests use smaller ones.
