@@ -38,6 +38,7 @@ macro_rules! comment_store_suite {
                 pages_follow_the_log_whatever_the_clocks_said,
                 a_newer_log_comes_after_an_older_one,
                 positions_are_kept_per_log_and_partition,
+                the_positions_of_other_logs_are_told,
                 a_position_without_its_newest_comment_is_none,
                 a_position_without_an_earlier_comment_is_none,
         }
@@ -373,6 +374,27 @@ pub(crate) async fn positions_are_kept_per_log_and_partition(store: &impl Commen
     assert_eq!(positions(store, one).await, [(0, 40), (2, 9)]);
     store.write(&batch(one, vec![at(0, 60)])).await.unwrap();
     assert_eq!(positions(store, one).await, [(0, 60), (2, 9)]);
+}
+
+pub(crate) async fn the_positions_of_other_logs_are_told(store: &impl CommentStore) {
+    let logs = [Epoch(u32::MAX), Epoch(3), Epoch(4)];
+    let earlier = async |epoch| {
+        let positions = store.earlier_positions(epoch).await.unwrap();
+        let mut positions: Vec<_> = positions.iter().map(|at| (at.partition, at.offset)).collect();
+        positions.sort_unstable();
+        positions
+    };
+    assert_eq!(earlier(logs[0]).await, []);
+    let batch = |epoch, archived| ArchiveBatch { archived, ..ArchiveBatch::new(epoch) };
+    store.write(&batch(logs[0], vec![at(0, 100), at(2, 7)])).await.unwrap();
+    store.write(&batch(logs[1], vec![at(0, 130)])).await.unwrap();
+    assert_eq!(earlier(logs[0]).await, [(0, 130)]);
+    assert_eq!(earlier(logs[1]).await, [(0, 100), (2, 7)]);
+    assert_eq!(earlier(logs[2]).await, [(0, 130), (2, 7)]);
+    // As if the row had been deleted by hand.
+    let newest = Some(CommentKey { stream_id: STREAM, comment_id: comment_id(15) });
+    store.write(&batch(logs[1], vec![Archived { newest, ..at(0, 140) }])).await.unwrap();
+    assert_eq!(earlier(logs[2]).await, [(0, 100), (2, 7)]);
 }
 
 pub(crate) async fn a_position_without_its_newest_comment_is_none(store: &impl CommentStore) {

@@ -263,6 +263,12 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// move to other partitions.
     fn epoch(&self) -> Epoch;
 
+    /// Returns the offset at which a partition began in this epoch. Lower offsets belong to earlier
+    /// epochs. An engine whose partitions begin again with each epoch keeps this implementation.
+    fn epoch_start(&self, _topic: Topic, _partition: u32) -> u64 {
+        0
+    }
+
     /// Returns what nodes that share this log must agree on.
     fn identity(&self) -> LogIdentity;
 

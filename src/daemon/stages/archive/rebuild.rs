@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::batch::Batch;
 use super::{ArchiveError, Archiver, RETRY};
+use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::{ArchiveBatch, Archived, CommentKey, StorePositions};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
@@ -162,16 +163,33 @@ impl Archiver {
         loop {
             match self.store.positions(watch.epoch, &watch.compared).await {
                 Ok(positions) => return Some(positions),
-                Err(error) => {
-                    warn!(%error, "comment store does not say what it has; retrying");
-                    self.breaker.failed(&error);
-                }
-            }
-            let _ = tokio::time::timeout(backoff.next_pause(), stop.cancelled()).await;
-            if stop.is_cancelled() {
-                return None;
+                Err(error) => self.no_positions(&error, backoff.next_pause(), stop).await?,
             }
         }
+    }
+
+    /// Like [`Self::read_positions`] for the logs of other epochs.
+    async fn read_earlier(&self, epoch: Epoch, stop: &CancellationToken) -> Option<Vec<Position>> {
+        let mut backoff = RETRY.start();
+        loop {
+            match self.store.earlier_positions(epoch).await {
+                Ok(positions) => return Some(positions),
+                Err(error) => self.no_positions(&error, backoff.next_pause(), stop).await?,
+            }
+        }
+    }
+
+    /// Waits before the store is asked again. Returns nothing if `stop` was cancelled.
+    async fn no_positions(
+        &self,
+        error: &StoreError,
+        pause: Duration,
+        stop: &CancellationToken,
+    ) -> Option<()> {
+        warn!(%error, "comment store does not say what it has; retrying");
+        self.breaker.failed(error);
+        let _ = tokio::time::timeout(pause, stop.cancelled()).await;
+        (!stop.is_cancelled()).then_some(())
     }
 
     /// Writes the positions again while the breaker is open: without new comments, nothing else
@@ -199,9 +217,18 @@ impl Archiver {
         has_unplaced: bool,
         stop: &CancellationToken,
     ) -> Result<bool, ArchiveError> {
+        let earlier = if gaps.iter().any(|gap| self.may_be_of_earlier_epoch(gap)) {
+            let Some(earlier) = self.read_earlier(watch.epoch, stop).await else {
+                return Ok(false);
+            };
+            earlier
+        } else {
+            Vec::new()
+        };
         let mut lost = Vec::new();
         let mut kept = Vec::new();
         for gap in gaps {
+            let gap = self.without_earlier(gap, &earlier);
             let bounds = self.log.bounds(Topic::CommentEvents, gap.partition).await;
             let earliest = bounds.map_err(ArchiveError::Read)?.earliest;
             let Range { start, end } = gap.offsets;
@@ -246,6 +273,23 @@ impl Archiver {
             }
         }
         Ok(true)
+    }
+
+    /// Returns whether the store may have records of the gap under an earlier epoch of the log.
+    fn may_be_of_earlier_epoch(&self, gap: &Gap) -> bool {
+        !gap.has_position && self.epoch_start(gap) > gap.offsets.start
+    }
+
+    fn epoch_start(&self, gap: &Gap) -> u64 {
+        self.log.epoch_start(Topic::CommentEvents, gap.partition)
+    }
+
+    /// Returns the gap without the records that the store has under earlier epochs of the log.
+    fn without_earlier(&self, gap: Gap, earlier: &[Position]) -> Gap {
+        let of_partition = earlier.iter().filter(|position| position.partition == gap.partition);
+        let Some(stored) = of_partition.map(|position| position.offset).max() else { return gap };
+        let Range { start, end } = gap.offsets;
+        Gap { offsets: start.max(stored.min(self.epoch_start(&gap))).min(end)..end, ..gap }
     }
 
     async fn read_again(

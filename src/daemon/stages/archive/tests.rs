@@ -5,12 +5,16 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::daemon::base::clock::SystemClock;
-use crate::daemon::engines::comments::CommentStore as _;
+use crate::daemon::base::config::EventLogConfig;
 use crate::daemon::engines::comments::conformance::{comment, comment_id, shown};
 use crate::daemon::engines::comments::in_memory::InMemoryComments;
 use crate::daemon::engines::comments::sqlite::SqliteComments;
+use crate::daemon::engines::comments::{Archived, CommentStore as _};
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
-use crate::daemon::engines::eventlog::{ConsumerGroup, EventLog as _, NewRecord};
+use crate::daemon::engines::eventlog::embedded::EmbeddedLog;
+use crate::daemon::engines::eventlog::{
+    ConsumerGroup, EventLog, LogTelemetry, NewRecord, Position,
+};
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::protocol::admin::BreakerState;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
@@ -71,7 +75,7 @@ impl ArchiveTest {
     }
 }
 
-async fn append(log: &InMemoryLog, payloads: impl IntoIterator<Item = Vec<u8>>) {
+async fn append(log: &dyn EventLog, payloads: impl IntoIterator<Item = Vec<u8>>) {
     let record = |payload: Vec<u8>| NewRecord { key: 7, timestamp_ms: 1, payload: payload.into() };
     let records = payloads.into_iter().map(record).collect();
     log.append(Topic::CommentEvents, records).await.unwrap();
@@ -395,4 +399,91 @@ async fn comment_that_is_in_the_log_twice_is_stored_once() {
     tokio::spawn(test.archiver.clone().run(CancellationToken::new()));
     test.committed_to(6).await;
     assert_eq!(test.store.seqs_written(), [0, 1, 5]);
+}
+
+/// Archives comments from an embedded log until the store shows `shown` of them. Returns the epoch
+/// of the log, and the problems of the archiver.
+async fn archive_from_files(
+    directory: &std::path::Path,
+    numbers: std::ops::Range<u64>,
+    shown: usize,
+) -> (Epoch, Vec<(String, String)>) {
+    let config = EventLogConfig::default();
+    let telemetry = LogTelemetry::default();
+    let log = EmbeddedLog::open(&directory.join("log"), &config, Arc::new(SystemClock), telemetry);
+    let log: SharedLog = Arc::new(log.unwrap());
+    let store = Arc::new(SqliteComments::open(&directory.join("comments.db")).await.unwrap());
+    let end =
+        log.bounds(Topic::CommentEvents, 0).await.unwrap().end + numbers.clone().count() as u64;
+    append(&*log, numbers.map(submitted).collect::<Vec<_>>()).await;
+    let archiver =
+        Archiver { log: log.clone(), ..archiver(&InMemoryLog::shaped(1, 0), store.clone()) };
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(archiver.clone().run(stop.clone()));
+    let archived = async {
+        let archived = Position { partition: 0, offset: end };
+        let mut committed = Vec::new();
+        while committed != [archived] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            committed = log.committed(Topic::CommentEvents, ConsumerGroup::Archiver).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), archived).await.expect("archived in time");
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(store.page(STREAM, None, 1000).await.unwrap().len(), shown);
+    log.close().await.unwrap();
+    let problems = archiver.problems.list().into_iter();
+    (log.epoch(), problems.map(|problem| (problem.code, problem.text)).collect())
+}
+
+fn remove_segments(directory: &std::path::Path) {
+    let topic = directory.join("log").join(Topic::CommentEvents.name());
+    for entry in std::fs::read_dir(topic).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn records_stored_under_an_earlier_epoch_are_not_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    // The comment with number 3 is on no page.
+    let (mut epoch, problems) = archive_from_files(path, 0..50, 49).await;
+    assert_eq!(problems, []);
+    for round in 1..3 {
+        remove_segments(path);
+        let numbers = round * 50..round * 50 + 5;
+        let (next, problems) = archive_from_files(path, numbers, 49 + round as usize * 5).await;
+        assert_ne!(next, epoch);
+        assert_eq!(problems, [], "the store has all of them");
+        epoch = next;
+    }
+}
+
+#[tokio::test]
+async fn records_lost_with_the_log_and_the_store_are_told() {
+    // The store is lost, or is restored from a backup.
+    for (backup, lost) in [(None, "offsets 0 to 50"), (Some(20), "offsets 20 to 50")] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let (epoch, _) = archive_from_files(path, 50..100, 50).await;
+        remove_segments(path);
+        for file in ["comments.db", "comments.db-wal", "comments.db-shm"] {
+            let _ = std::fs::remove_file(path.join(file));
+        }
+        if let Some(offset) = backup {
+            let store = SqliteComments::open(&path.join("comments.db")).await.unwrap();
+            let next = Position { partition: 0, offset };
+            let archived = vec![Archived { next, newest: None, rewound: false }];
+            store.write(&ArchiveBatch { archived, ..ArchiveBatch::new(epoch) }).await.unwrap();
+        }
+        let (_, problems) = archive_from_files(path, 500..505, 5).await;
+        let [(code, text)] = problems.try_into().unwrap();
+        assert_eq!(code, "history_incomplete");
+        assert!(text.contains(lost), "{text}");
+    }
 }

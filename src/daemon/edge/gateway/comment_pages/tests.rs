@@ -16,6 +16,7 @@ use crate::daemon::engines::comments::{
     ArchiveBatch, ArchivedComment, CommentKey, CommentStore, StorePositions, StoredComment,
     Tombstone,
 };
+use crate::daemon::engines::eventlog::Position;
 use crate::protocol::{Comment, Epoch, SequencedComment, UserId};
 
 const STREAM: StreamId = StreamId(1);
@@ -40,6 +41,10 @@ impl CommentStore for CountingStore {
         known: &BTreeMap<u32, CommentKey>,
     ) -> Result<StorePositions, StoreError> {
         self.store.positions(epoch, known).await
+    }
+
+    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
+        self.store.earlier_positions(epoch).await
     }
 
     async fn page(

@@ -70,6 +70,7 @@ use super::{ArchiveBatch, CommentKey, CommentStore, StorePositions, StoredCommen
 use crate::daemon::base::clock::{Clock as _, SystemClock};
 use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::StoreError;
+use crate::daemon::engines::eventlog::Position;
 use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
 
 /// The engine. Clones share the connections, which end with the last clone.
@@ -148,6 +149,10 @@ impl CommentStore for CassandraComments {
         known: &BTreeMap<u32, CommentKey>,
     ) -> Result<StorePositions, StoreError> {
         self.inner.positions(epoch, known).await
+    }
+
+    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
+        self.inner.earlier_positions(epoch).await
     }
 
     async fn page(

@@ -133,6 +133,25 @@ impl Inner {
         Ok(StorePositions { next, has_unplaced: self.unplaced_until_ms().is_some() })
     }
 
+    /// Returns how far the store has all logs but that of `epoch`.
+    pub(super) async fn earlier_positions(
+        &self,
+        epoch: Epoch,
+    ) -> Result<Vec<Position>, StoreError> {
+        let mut highest = BTreeMap::new();
+        for other in self.log_numbers().await?.into_keys().filter(|other| *other != epoch) {
+            for (partition, latest) in self.latest(other).await? {
+                let Some(offset) = latest.next else { continue };
+                if self.has(latest.newest).await? {
+                    let known = highest.entry(partition).or_insert(0);
+                    *known = offset.max(*known);
+                }
+            }
+        }
+        let position = |(partition, offset)| Position { partition, offset };
+        Ok(highest.into_iter().map(position).collect())
+    }
+
     /// Returns whether a comment that was written is there, or may have expired.
     async fn has(&self, written: Option<CommentKey>) -> Result<bool, StoreError> {
         let oldest_ms = self.lifetime.oldest_certain_ms(self.now_ms());

@@ -35,6 +35,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
 };
+use crate::daemon::engines::eventlog::Position;
 use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
 
 /// The engine. Clones share the connections and the upkeep, which ends with the last clone.
@@ -124,6 +125,16 @@ impl Tables {
         ))
         .await
     }
+
+    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
+        let horizon_key = self.first_kept().map(|day| day.first_key().to_vec()).unwrap_or_default();
+        statement!(self.pool, |connection| positions::earlier_positions(
+            connection,
+            epoch,
+            &horizon_key
+        ))
+        .await
+    }
 }
 
 #[async_trait]
@@ -141,6 +152,10 @@ impl CommentStore for PostgresComments {
         known: &BTreeMap<u32, CommentKey>,
     ) -> Result<StorePositions, StoreError> {
         self.tables.pool.bounded(self.tables.positions(epoch, known)).await
+    }
+
+    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
+        self.tables.pool.bounded(self.tables.earlier_positions(epoch)).await
     }
 
     async fn page(

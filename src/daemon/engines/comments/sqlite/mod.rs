@@ -24,6 +24,7 @@ use super::retention::{Retention, Upkeep};
 use super::{ArchiveBatch, CommentKey, CommentStore, StorePositions, StoredComment, Tombstone};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
+use crate::daemon::engines::eventlog::Position;
 use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/comments");
@@ -110,6 +111,11 @@ impl CommentStore for SqliteComments {
     ) -> Result<StorePositions, StoreError> {
         let horizon_key = self.horizon_ms().map(expire::horizon_key).unwrap_or_default();
         positions::positions(self.file.readers(), epoch, known, &horizon_key).await
+    }
+
+    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
+        let horizon_key = self.horizon_ms().map(expire::horizon_key).unwrap_or_default();
+        positions::earlier_positions(self.file.readers(), epoch, &horizon_key).await
     }
 
     async fn page(

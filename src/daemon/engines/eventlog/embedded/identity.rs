@@ -6,12 +6,15 @@
 //! lcd event log 1
 //! epoch 2917312881
 //! topics comment_events moderation_events
+//! starts comment_events=57 moderation_events=9
 //! crc32c 5d0a7c11
 //! ```
 //!
 //! The topics are those that have been created, so that a topic without files is known to be lost
-//! rather than new.
+//! rather than new. `starts` has the offset at which each topic began in this epoch. The first
+//! epoch of a log has no such line.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
@@ -27,12 +30,15 @@ pub(super) struct Identity {
     pub epoch: Epoch,
     /// Names of the topics that have been created.
     pub topics: Vec<String>,
+    /// By topic, the offset of its first record in this epoch. Empty in the first epoch.
+    pub starts: BTreeMap<String, u64>,
 }
 
 impl Identity {
     /// Creates the identity of a new log. The epoch is never 0, which means "none".
     pub(super) fn random(topics: Vec<String>) -> Self {
-        Self { epoch: Epoch(rand::random_range(1..=u32::MAX)), topics }
+        let epoch = Epoch(rand::random_range(1..=u32::MAX));
+        Self { epoch, topics, starts: BTreeMap::new() }
     }
 
     /// Reads the identity. `None` if the directory has never held a log.
@@ -60,7 +66,11 @@ impl Identity {
     }
 
     fn to_text(&self) -> String {
-        let body = format!("{TITLE}\nepoch {}\ntopics {}\n", self.epoch, self.topics.join(" "));
+        let mut body = format!("{TITLE}\nepoch {}\ntopics {}\n", self.epoch, self.topics.join(" "));
+        if !self.starts.is_empty() {
+            let starts = self.starts.iter().map(|(topic, offset)| format!("{topic}={offset}"));
+            body.push_str(&format!("starts {}\n", starts.collect::<Vec<_>>().join(" ")));
+        }
         let checksum = crc32c::crc32c(body.as_bytes());
         format!("{body}crc32c {checksum:08x}\n")
     }
@@ -78,7 +88,15 @@ fn parse(text: &str) -> Option<Identity> {
     }
     let epoch = Epoch(lines.next()?.strip_prefix("epoch ")?.parse().ok()?);
     let topics = lines.next()?.strip_prefix("topics ")?;
-    Some(Identity { epoch, topics: topics.split_whitespace().map(str::to_owned).collect() })
+    let topics = topics.split_whitespace().map(str::to_owned).collect();
+    // Absent in the first epoch, and in files of earlier versions.
+    let starts = lines.next().and_then(|line| line.strip_prefix("starts ")).unwrap_or_default();
+    let start = |text: &str| {
+        let (topic, offset) = text.split_once('=')?;
+        Some((topic.to_owned(), offset.parse().ok()?))
+    };
+    let starts = starts.split_whitespace().map(start).collect::<Option<_>>()?;
+    Some(Identity { epoch, topics, starts })
 }
 
 /// The lock of a process that has the log open. The kernel releases it when the process is killed.
@@ -131,14 +149,19 @@ mod tests {
     fn identity_survives_storing_and_loading() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Identity::load(dir.path()).unwrap(), None);
-        let identity = Identity::random(vec!["a".into(), "b".into()]);
-        identity.store(dir.path()).unwrap();
-        assert_eq!(Identity::load(dir.path()).unwrap(), Some(identity));
+        let first = Identity::random(vec!["a".into(), "b".into()]);
+        let starts = BTreeMap::from([("a".to_owned(), 57), ("b".to_owned(), 1)]);
+        let second = Identity { starts, ..Identity::random(first.topics.clone()) };
+        for identity in [first, second] {
+            identity.store(dir.path()).unwrap();
+            assert_eq!(Identity::load(dir.path()).unwrap(), Some(identity));
+        }
     }
 
     #[test]
     fn any_changed_byte_is_detected() {
-        let text = Identity { epoch: Epoch(12), topics: vec!["a".into()] }.to_text();
+        let starts = BTreeMap::from([("a".to_owned(), 57)]);
+        let text = Identity { epoch: Epoch(12), topics: vec!["a".into()], starts }.to_text();
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1;

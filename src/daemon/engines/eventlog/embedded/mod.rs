@@ -86,7 +86,7 @@ const FIRST_OFFSET: u64 = 1;
 pub struct EmbeddedLog {
     /// In the order of [`Topic::ALL`].
     topics: Vec<Arc<TopicLog>>,
-    epoch: Epoch,
+    identity: Identity,
     closed: CancellationToken,
     /// Taken when the log is closed.
     watch: Mutex<Option<FileWatch>>,
@@ -186,7 +186,7 @@ impl EmbeddedLog {
             .into_iter()
             .map(|topic| RecoveredTopic::open(directory, topic, platform))
             .collect::<Result<Vec<_>, _>>()?;
-        let epoch = identify(directory, known, &recovered, &platform.telemetry)?;
+        let identity = identify(directory, known, &recovered, &platform.telemetry)?;
         let closed = CancellationToken::new();
         let start = |topic: RecoveredTopic| {
             let log = topic.start(config, platform.clone(), closed.clone())?;
@@ -214,7 +214,7 @@ impl EmbeddedLog {
             directory: directory.to_owned(),
             last: Mutex::default(),
         };
-        Ok(Self { topics, epoch, closed, watch, lock: Mutex::new(Some(lock)), trial })
+        Ok(Self { topics, identity, closed, watch, lock: Mutex::new(Some(lock)), trial })
     }
 
     /// Makes each topic remove records past their retention, soon and on the topic's own thread.
@@ -269,7 +269,7 @@ fn identify(
     known: Option<Identity>,
     topics: &[RecoveredTopic],
     telemetry: &LogTelemetry,
-) -> Result<Epoch, LogError> {
+) -> Result<Identity, LogError> {
     let names: Vec<String> = Topic::ALL.iter().map(|topic| topic.name().to_owned()).collect();
     let identity = match known {
         None if topics.iter().all(RecoveredTopic::is_empty) => Identity::random(names),
@@ -294,15 +294,17 @@ fn identify(
                          files are restored from a copy while lcd is stopped",
                         directory.display()
                     ));
-                    Identity::random(names)
+                    let start = |topic: &RecoveredTopic| (topic.name().to_owned(), topic.end());
+                    let starts = topics.iter().map(start).collect();
+                    Identity { starts, ..Identity::random(names) }
                 }
-                None if known.topics == names => return Ok(known.epoch),
-                None => Identity { epoch: known.epoch, topics: names },
+                None if known.topics == names => return Ok(known),
+                None => Identity { topics: names, ..known },
             }
         }
     };
     identity.store(directory)?;
-    Ok(identity.epoch)
+    Ok(identity)
 }
 
 fn check_partition(partition: u32) -> Result<(), LogError> {
@@ -426,7 +428,11 @@ impl EventLog for EmbeddedLog {
     }
 
     fn epoch(&self) -> Epoch {
-        self.epoch
+        self.identity.epoch
+    }
+
+    fn epoch_start(&self, topic: Topic, _partition: u32) -> u64 {
+        self.identity.starts.get(topic.name()).copied().unwrap_or(FIRST_OFFSET)
     }
 
     fn identity(&self) -> LogIdentity {
@@ -435,7 +441,7 @@ impl EventLog for EmbeddedLog {
             topic: Topic::CommentEvents.name().to_owned(),
             topic_id: None,
             partitions: 1,
-            epoch: self.epoch,
+            epoch: self.identity.epoch,
         }
     }
 

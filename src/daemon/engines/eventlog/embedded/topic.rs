@@ -100,6 +100,11 @@ impl RecoveredTopic {
         bounds.earliest == bounds.end
     }
 
+    /// Returns the offset that the next record will get.
+    pub(super) fn end(&self) -> u64 {
+        self.table.end()
+    }
+
     /// Starts the writer.
     pub(super) fn start(
         self,
