@@ -6,6 +6,7 @@ mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use live_comments::protocol::admin::Status;
 use support::lcd::lcd;
@@ -122,6 +123,52 @@ async fn a_running_daemon_is_not_disturbed() {
     let second = lcd("", &daemon.data_dir(), "127.0.0.1:0", &[]);
     assert_eq!(second.code, Some(1), "a second daemon on the directory: {}", second.text);
     assert!(second.text.contains("--data-dir"), "{}", second.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_daemon_that_is_impaired_is_told() {
+    let daemon = Daemon::start("");
+    daemon.join(7, "ann").await.comment("before").await;
+    let listen = daemon.address.to_string();
+    let topic = daemon.data_dir().join("log/comment_events");
+    let segment = std::fs::read_dir(&topic)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .unwrap();
+    std::fs::rename(&segment, daemon.data_dir().join("elsewhere")).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let run = lcd("", &daemon.data_dir(), &listen, &["check"]);
+        if run.code == Some(1) && run.text.contains(segment.to_str().unwrap()) {
+            assert!(run.text.contains("running node"), "{}", run.text);
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", run.text);
+    }
+}
+
+#[test]
+fn directories_that_cannot_be_made_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let run = lcd("", Path::new("/proc/lcd"), "127.0.0.1:0", &["check"]);
+    assert_eq!(run.code, Some(1), "{}", run.text);
+    for part in ["/proc/lcd (node.data_dir)", "in /proc", "--data-dir", "this user can create"] {
+        assert!(run.text.contains(part), "{part} is not in:\n{}", run.text);
+    }
+    let socket = "node.admin_socket = \"/proc/lcd/admin.sock\"";
+    let run = lcd(socket, &data, "127.0.0.1:0", &["check"]);
+    assert_eq!(run.code, Some(1), "{}", run.text);
+    assert!(run.text.contains("/proc/lcd/admin.sock (node.admin_socket)"), "{}", run.text);
+    // The log of another user, or on a file system that became read-only.
+    std::fs::create_dir_all(data.join("log")).unwrap();
+    std::os::unix::fs::symlink("/proc", data.join("log/comment_events")).unwrap();
+    let run = lcd("", &data, "127.0.0.1:0", &["check"]);
+    assert_eq!(run.code, Some(1), "{}", run.text);
+    assert!(run.text.contains("log/comment_events"), "{}", run.text);
+    let left: Vec<_> = std::fs::read_dir(&data).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! A trial write to a disk, which shows what the free space does not: quotas, failing disks, file
-//! systems that became read-only.
+//! Trials on a disk. They show what the free space and the mode of a directory do not: quotas,
+//! failing disks, file systems that became read-only or take no files at all.
 //!
-//! Always holds: the trial leaves no file behind, and touches no file of another.
+//! Always holds: a trial leaves nothing behind, and touches no file of another.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -16,6 +16,45 @@ pub(crate) fn try_write(directory: &Path, bytes: usize) -> io::Result<()> {
     let mut file = unnamed_file(directory)?;
     file.write_all(&vec![0x5a; bytes])?;
     file.sync_data()
+}
+
+/// Bytes that [`try_directory`] writes: one block.
+const BLOCK: usize = 4096;
+
+/// Tells whether this user can write in the directory, or create it with all its parents and then
+/// write in it. An absent directory is tried under another name beside it, and stays absent. Blocks
+/// on the disk.
+///
+/// # Errors
+/// What is wrong, and where.
+pub(crate) fn try_directory(path: &Path) -> Result<(), String> {
+    // The last ancestor of a relative path is empty and means the working directory.
+    let here = Path::new(".");
+    let mut ancestors = path.ancestors().filter(|at| !at.as_os_str().is_empty());
+    let existing = ancestors.find(|at| at.symlink_metadata().is_ok()).unwrap_or(here);
+    let named = existing.display();
+    match existing.metadata() {
+        Err(error) => return Err(format!("{named} is a link that leads nowhere: {error}")),
+        Ok(found) if !found.is_dir() => return Err(format!("{named} is not a directory")),
+        Ok(_) => {}
+    }
+    if existing == path {
+        return try_write(path, BLOCK).map_err(|error| format!("cannot write in {named}: {error}"));
+    }
+    let scratch = existing.join(format!(".lcd-check-{:016x}", rand::random::<u64>()));
+    let mut private = DirBuilder::new();
+    private.mode(0o700);
+    private
+        .create(&scratch)
+        .map_err(|error| format!("cannot create a directory in {named}: {error}"))?;
+    let missing = path.strip_prefix(existing).unwrap_or(path);
+    let leaves = missing.components().any(|part| part == Component::ParentDir);
+    let wanted = if leaves { scratch.clone() } else { scratch.join(missing) };
+    let tried = private.recursive(true).create(&wanted).and_then(|()| try_write(&wanted, BLOCK));
+    // The directory is this call's own.
+    let removed = std::fs::remove_dir_all(&scratch);
+    tried.map_err(|error| format!("cannot create {} and write in it: {error}", path.display()))?;
+    removed.map_err(|error| format!("cannot remove the trial {}: {error}", scratch.display()))
 }
 
 /// Returns a file that has no name, so that it is gone even if the process is killed.
@@ -48,6 +87,35 @@ fn errno(error: &io::Error) -> Option<Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_tried_and_stays_absent() {
+        let parent = tempfile::tempdir().unwrap();
+        let at = |name: &str| parent.path().join(name);
+        std::fs::write(at("file"), "").unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("link")).unwrap();
+        for possible in [at("a"), at("a/b/c"), parent.path().to_owned()] {
+            assert_eq!(try_directory(&possible), Ok(()));
+        }
+        let long = "x".repeat(300);
+        for (impossible, named) in [
+            (at("file"), "not a directory"),
+            (at("file/below"), "not a directory"),
+            (at("link"), "leads nowhere"),
+            (at("link/below"), "leads nowhere"),
+            (at(&long), long.as_str()),
+            (Path::new("/proc/lcd").to_owned(), "create a directory in /proc"),
+            (Path::new("/proc").to_owned(), "write in /proc"),
+            (Path::new("/proc/a/b").to_owned(), "create a directory in /proc"),
+        ] {
+            let error = try_directory(&impossible).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+        let mut left: Vec<_> =
+            std::fs::read_dir(parent.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["file", "link"]);
+    }
 
     #[test]
     fn a_trial_leaves_nothing_and_touches_nothing() {

@@ -1,8 +1,8 @@
 //! `lcd check`: tests whether a configuration would start, without starting it.
 //!
-//! Always holds: it finds the faults that the start finds, and reports all of them. It registers,
-//! binds and creates nothing, joins no group and fences no producer, so it may run beside a running
-//! node. What it writes to a server stands under names of its own and is removed.
+//! Always holds: it finds the faults that the start finds, and reports all of them. It registers
+//! and binds nothing, joins no group and fences no producer, so it may run beside a running node.
+//! What it writes to a server or a directory stands under names of its own and is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -10,16 +10,19 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::bail;
-use nix::unistd::{AccessFlags, access};
 use tokio::net::TcpSocket;
 
 use super::preflight::{self, InvalidConfiguration};
 use super::{identity, running};
 use crate::daemon::base::config::{Config, differing_settings};
+use crate::daemon::base::disk_probe::try_directory;
 use crate::daemon::edge::admin::difference;
 use crate::daemon::engines::choose::{Engines, Probe, probe_engines, running_nodes};
-use crate::protocol::admin::Status;
+use crate::protocol::admin::{BreakerState, Status};
 use crate::protocol::printable::printable;
+
+/// The condition that a directory of a node must meet.
+const USABLE: &str = "It must be a directory that this user can create or write in";
 
 /// Tests every dependency of the configuration and prints a line for each.
 ///
@@ -38,6 +41,8 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     }
     let own = running::status(&config.node.admin_socket).await;
     report.add("data directory", check_data_dir(config, own.as_ref()));
+    report.add("admin socket", check_admin_socket(config, own.as_ref()));
+    report_running(config, own.as_ref(), &mut report);
     report.add("address", check_address(config.gateway.listen, own.as_ref()));
     for Probe { server, result } in probe_engines(config).await {
         report.add(server, result);
@@ -87,23 +92,16 @@ impl Report {
     }
 }
 
-/// Tells whether the directory can be used, or created. Creates nothing. The node that runs with
-/// this configuration may be using it.
+/// Tells whether the directory can be used, or created. The trial leaves nothing behind. The node
+/// that runs with this configuration may be using it.
 fn check_data_dir(config: &Config, own: Option<&Status>) -> Result<String, String> {
     let path = config.node.data_dir.as_path();
     let name = path.display();
     let fix = "choose another with --data-dir";
+    try_directory(path)
+        .map_err(|error| format!("{name} (node.data_dir): {error}. {USABLE}, or {fix}"))?;
     let exists = path.exists();
-    // The last ancestor of a relative path is empty and means the working directory.
-    let here = Path::new(".");
-    let ancestors = path.ancestors().map(|at| if at.as_os_str().is_empty() { here } else { at });
-    let existing = ancestors.into_iter().find(|ancestor| ancestor.exists()).unwrap_or(here);
-    if !existing.is_dir() {
-        return Err(format!("{} is not a directory: {fix}", existing.display()));
-    }
-    access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
-        format!("{name}: this user may not write in {}: {error}: {fix}", existing.display())
-    })?;
+    identity::check_file(path)?;
     let is_own = own.is_some_and(|own| is_same_directory(path, &own.data_dir));
     if identity::is_in_use(path) && !is_own {
         let socket = config.node.admin_socket.display();
@@ -121,6 +119,44 @@ fn check_data_dir(config: &Config, own: Option<&Status>) -> Result<String, Strin
         });
     }
     Ok(if exists { format!("{name}") } else { format!("{name} will be created") })
+}
+
+/// Tells whether the directory of the admin socket can be used, or created. The node that answers
+/// there has it.
+fn check_admin_socket(config: &Config, own: Option<&Status>) -> Result<String, String> {
+    let path = config.node.admin_socket.as_path();
+    let name = path.display();
+    if own.is_some() {
+        return Ok(format!("{name}, a running node answers there"));
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    try_directory(directory.unwrap_or(Path::new("."))).map_err(|error| {
+        format!(
+            "{name} (node.admin_socket): {error}. {USABLE}, or choose another with --admin-socket"
+        )
+    })?;
+    Ok(name.to_string())
+}
+
+/// Reports what is wrong with the node that runs with this configuration: its files may be gone
+/// although new ones could be created.
+fn report_running(config: &Config, own: Option<&Status>, report: &mut Report) {
+    const SUBJECT: &str = "running node";
+    let is_own = |own: &&Status| is_same_directory(&config.node.data_dir, &own.data_dir);
+    let Some(own) = own.filter(is_own) else { return };
+    let node = &own.node;
+    let mut faults: Vec<String> =
+        own.problems.iter().map(|problem| format!("{node}: {}", problem.text)).collect();
+    for breaker in own.breakers.iter().filter(|known| known.state != BreakerState::Closed) {
+        let error = breaker.last_error.as_deref().unwrap_or("no answer");
+        faults.push(format!("{node}: {}: {error}", breaker.dependency));
+    }
+    for fault in &faults {
+        report.failed(SUBJECT, fault);
+    }
+    if faults.is_empty() {
+        report.fine(SUBJECT, &format!("{} has no problems", own.node));
+    }
 }
 
 fn is_same_directory(path: &Path, running: &str) -> bool {

@@ -78,6 +78,21 @@ fn lock(file: &File) -> anyhow::Result<()> {
     bail!("another lcd uses this data directory: stop it, or choose another with --data-dir")
 }
 
+/// Fails if the file of the identity cannot be opened as the start opens it. Creates nothing.
+pub(super) fn check_file(data_dir: &Path) -> Result<(), String> {
+    let path = data_dir.join(FILE);
+    if !path.exists() {
+        return Ok(());
+    }
+    let opened = OpenOptions::new().read(true).write(true).open(&path);
+    opened.map(drop).map_err(|error| {
+        format!(
+            "cannot open {}: {error}. This user must be able to read and write it",
+            path.display()
+        )
+    })
+}
+
 /// Returns whether a daemon uses the data directory. Creates nothing.
 pub(super) fn is_in_use(data_dir: &Path) -> bool {
     let Ok(file) = File::open(data_dir.join(FILE)) else { return false };
