@@ -130,6 +130,16 @@ async fn deleted_store_files_are_told_and_not_written() {
     let daemon = daemon.kill_and_restart();
     is_told(&daemon, &["metadata.db was missing and begins empty"]).await;
     history_becomes(&daemon, &sent).await;
+
+    // The loss is found once, and told until somebody knows of it.
+    let daemon = daemon.kill_and_restart();
+    is_told(&daemon, &["metadata.db was missing", "lc acknowledge store_missing", "(began "]).await;
+    let acknowledged =
+        tokio::task::block_in_place(|| lc(&daemon, &["acknowledge", "store_missing"]));
+    assert!(acknowledged.status.success(), "{}", text(&acknowledged));
+    status_within(&daemon, TOLD_WITHIN, 0, &[]).await;
+    let daemon = daemon.kill_and_restart();
+    status_within(&daemon, TOLD_WITHIN, 0, &[]).await;
 }
 
 /// A TCP proxy in front of a server of the stack: outages that only one test sees.

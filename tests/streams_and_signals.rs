@@ -477,6 +477,7 @@ const ENDING_COMMANDS: &[&str] = &[
     "history 1 --ids",
     "audit",
     "drain",
+    "acknowledge store_missing",
     "token --user 42 --count 2",
     "completions bash",
     "record 1 --duration 300ms",

@@ -5,6 +5,7 @@
 //! Always holds: stdout carries only data, and a closed stdout ends the command without an error.
 //! Each command has a file of its own name; only `lc mod` is in [`moderation`].
 
+mod acknowledge;
 mod announce;
 mod arguments;
 mod audit;
@@ -126,6 +127,7 @@ enum Command {
     History(history::HistoryArgs),
     Audit(audit::AuditArgs),
     Drain(drain::DrainArgs),
+    Acknowledge(acknowledge::AcknowledgeArgs),
     Record(record::RecordArgs),
     Replay(replay::ReplayArgs),
     Loadgen(loadgen::LoadgenArgs),
@@ -164,6 +166,7 @@ impl Cli {
             Command::History(args) => history::run(args, context).await,
             Command::Audit(args) => audit::run(args, context).await,
             Command::Drain(args) => drain::run(args, context).await,
+            Command::Acknowledge(args) => acknowledge::run(args, context).await,
             Command::Record(args) => Box::pin(record::run(args, context)).await,
             Command::Replay(args) => Box::pin(replay::run(args, context)).await,
             Command::Loadgen(args) => Box::pin(loadgen::run(args, context)).await,

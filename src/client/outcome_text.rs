@@ -119,6 +119,10 @@ pub fn drained(undo: bool, outcome: &Outcome) -> String {
     format!("{change} {}", done_text(outcome))
 }
 
+pub fn acknowledged(problem: &str, outcome: &Outcome) -> String {
+    format!("Acknowledged {problem} on every node. {}", done_text(outcome))
+}
+
 /// Names the nodes that did not answer; `None` if all did.
 pub fn missing_nodes(unreachable: &[NodeId]) -> Option<String> {
     let names: Vec<_> = unreachable.iter().map(ToString::to_string).collect();

@@ -26,6 +26,8 @@ use crate::daemon::base::status::StatusBoard;
 use crate::net::backoff::BackoffBounds;
 use crate::net::signals::{Termination, exit_code};
 
+/// The file in the data directory with the losses that nobody has acknowledged yet.
+const LOSSES_FILE: &str = "losses.json";
 /// Viewers reconnect within this time after the event log was replaced.
 const REOPEN_JITTER: Duration = Duration::from_millis(500);
 const REOPEN_PAUSES: BackoffBounds =
@@ -80,6 +82,7 @@ pub async fn run_with_clock(
     let claimed = ClaimedIdentity::claim(&config)?;
     tokio::pin!(stop);
     let board = StatusBoard::default();
+    board.problems().keep_losses_in(&config.node.data_dir.join(LOSSES_FILE));
     let mut assembled = Assembled::new(&config, &clock, &board, &claimed).await?;
     // Text on standard output means "ready", for people and for scripts.
     let mut greeting = Some(first_start::greeting(&config, assembled.node.address()));

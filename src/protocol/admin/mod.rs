@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::requests::{
-    AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, ReviewRequest, SanctionRequest,
-    ThrottleRequest, UserRef, UserRequest,
+    AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, ReviewRequest,
+    SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
 pub use self::status::{
     BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeReport, NodeStatus,

@@ -40,6 +40,20 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
+    /// The losses that are seen once, at a start or while the log is opened again. Nothing shows
+    /// later that they are over, so they last until an operator acknowledges them.
+    pub const LOSSES: [Self; 3] = [Self::LogReplaced, Self::HistoryIncomplete, Self::StoreMissing];
+
+    /// Returns the loss with this name.
+    pub fn loss(name: &str) -> Option<Self> {
+        Self::LOSSES.into_iter().find(|loss| loss.as_str() == name)
+    }
+
+    /// Returns the sentence that says how long a loss is shown.
+    pub fn acknowledge_hint(self) -> String {
+        format!("Shown until somebody runs `lc acknowledge {}`", self.as_str())
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::DiskFull => "disk_full",

@@ -86,6 +86,14 @@ pub struct DrainRequest {
     pub undo: bool,
 }
 
+/// `POST /v1/acknowledge`: ends the losses of a kind on every node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgeRequest {
+    /// A [`ProblemCode`](super::ProblemCode) of a loss.
+    pub problem: String,
+}
+
 /// `POST /v1/mod/approve`, `/v1/mod/reject`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,8 +8,9 @@ use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJson
 use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewRequest,
-    SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UserRequest, UserTokensRequest,
+    AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome,
+    ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UserRequest,
+    UserTokensRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -35,6 +36,7 @@ changes! {
     delete(JsonBody<DeleteRequest>);
     throttle(JsonBody<ThrottleRequest>);
     drain(OptionalJsonBody<DrainRequest>);
+    acknowledge(JsonBody<AcknowledgeRequest>);
     approve(JsonBody<ReviewRequest>);
     reject(JsonBody<ReviewRequest>);
     create_stream(JsonBody<NewStream>);

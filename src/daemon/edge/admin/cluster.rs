@@ -7,9 +7,10 @@ use ahash::AHashMap;
 
 use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, Counters, ModerationCounts, NodeReport, NodeStatus, StreamEgress,
-    StreamRates, WorkerStatus,
+    BreakerState, BreakerStatus, Counters, ModerationCounts, NodeReport, NodeStatus, Problem,
+    ProblemCode, StreamEgress, StreamRates, WorkerStatus,
 };
+use crate::protocol::quantity::show_duration;
 use crate::protocol::{NodeId, StreamId};
 
 /// The reports of all live nodes, this node's first, and the names of known nodes without a report.
@@ -131,7 +132,8 @@ impl ClusterView {
                 0 => String::new(),
                 _ => format!("{}: ", report.node.node),
             };
-            sentences.extend(report.problems.iter().map(|known| format!("{node}{}", known.text)));
+            let sentence = |known| format!("{node}{}", text_with_age(known));
+            sentences.extend(report.problems.iter().map(sentence));
             let failing = |breaker: &&BreakerStatus| breaker.state != BreakerState::Closed;
             for breaker in report.breakers.iter().filter(failing) {
                 let error = breaker.last_error.as_deref().unwrap_or_default();
@@ -149,9 +151,19 @@ impl ClusterView {
         let mut sentences = Vec::new();
         for report in &self.reports {
             let node = &report.node.node;
-            sentences.extend(report.problems.iter().map(|known| format!("{node}: {}", known.text)));
+            let sentence = |known| format!("{node}: {}", text_with_age(known));
+            sentences.extend(report.problems.iter().map(sentence));
         }
         sentences
+    }
+}
+
+/// Returns the text of a problem. That of a loss says when it began, because a loss is shown also
+/// after restarts.
+fn text_with_age(known: &Problem) -> String {
+    match ProblemCode::loss(&known.code) {
+        Some(_) => format!("{} (began {} ago)", known.text, show_duration(known.since_ms)),
+        None => known.text.clone(),
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/delete", post(change::delete))
         .route("/v1/throttle", post(change::throttle))
         .route("/v1/drain", post(change::drain))
+        .route("/v1/acknowledge", post(change::acknowledge))
         .route("/v1/mod/approve", post(change::approve))
         .route("/v1/mod/reject", post(change::reject))
         .route("/v1/tokens", post(change::tokens))

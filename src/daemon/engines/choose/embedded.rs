@@ -76,9 +76,9 @@ pub(super) async fn open_metadata(
     if is_new && has_records(log).await? {
         let text = format!(
             "{} was missing and begins empty, although the event log has records: bans, streams and \
-             the audit log are lost. Stop lcd and restore the file from a backup, or set them again. \
-             Shown until this node is restarted",
-            path.display()
+             the audit log are lost. Stop lcd and restore the file from a backup, or set them again. {}",
+            path.display(),
+            ProblemCode::StoreMissing.acknowledge_hint()
         );
         board.problems().raise(ProblemCode::StoreMissing, "metadata store", text);
     }

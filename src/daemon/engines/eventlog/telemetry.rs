@@ -20,8 +20,8 @@ use crate::daemon::base::problems::Problems;
 use crate::daemon::base::status::StatusBoard;
 use crate::protocol::admin::ProblemCode;
 
-/// A loss cannot be undone, so its problem ends by itself, long enough after it for somebody to
-/// look.
+/// Skipped records cannot be undone, so their problem ends by itself, long enough after it for
+/// somebody to look.
 const LOSS_SHOWN_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Partitions that the text of a problem lists.
 const LISTED_PARTITIONS: usize = 4;
@@ -65,8 +65,6 @@ pub struct LogTelemetry {
 #[derive(Debug, Default)]
 struct Losses {
     by_group: BTreeMap<String, GroupLosses>,
-    /// When the log or a topic of it was found to be replaced, by subject.
-    replaced_at: BTreeMap<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -133,7 +131,8 @@ impl LogTelemetry {
         self.problems.raise(ProblemCode::RecordsSkipped, group, text);
     }
 
-    /// Reports that the log has been replaced, with a sentence that says how.
+    /// Reports that the log has been replaced, with a sentence that says how. It is shown until an
+    /// operator acknowledges it.
     pub(crate) fn report_replaced(&self, text: &str) {
         self.report_replaced_part("event log", text);
     }
@@ -145,7 +144,7 @@ impl LogTelemetry {
     }
 
     fn report_replaced_part(&self, subject: &str, text: &str) {
-        self.losses.lock().replaced_at.insert(subject.to_owned(), Instant::now());
+        let text = format!("{text}. {}", ProblemCode::LogReplaced.acknowledge_hint());
         self.problems.raise(ProblemCode::LogReplaced, subject, text);
     }
 
@@ -157,13 +156,6 @@ impl LogTelemetry {
             let kept = !is_past(known.last_at);
             if !kept {
                 self.problems.clear(ProblemCode::RecordsSkipped, group);
-            }
-            kept
-        });
-        losses.replaced_at.retain(|subject, at| {
-            let kept = !is_past(*at);
-            if !kept {
-                self.problems.clear(ProblemCode::LogReplaced, subject);
             }
             kept
         });
@@ -273,6 +265,8 @@ mod tests {
         assert_eq!(board.problems().list().len(), 2);
         tokio::time::advance(Duration::from_secs(1)).await;
         telemetry.expire();
-        assert_eq!(board.problems().list(), []);
+        let [problem] = &board.problems().list()[..] else { panic!("until acknowledged") };
+        assert_eq!(problem.code, "log_replaced");
+        assert!(problem.text.ends_with("`lc acknowledge log_replaced`"), "{}", problem.text);
     }
 }

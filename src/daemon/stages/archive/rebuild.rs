@@ -257,9 +257,9 @@ impl Archiver {
         if !lost.is_empty() {
             let text = format!(
                 "the comment store lacks the records of {}, and the log no longer has them: restore \
-                 a backup of the comment store and restart the archiver, or accept the loss. Shown \
-                 until this node is restarted",
-                described(&lost)
+                 a backup of the comment store and restart the archiver, or accept the loss. {}",
+                described(&lost),
+                ProblemCode::HistoryIncomplete.acknowledge_hint()
             );
             self.problems.raise(ProblemCode::HistoryIncomplete, SUBJECT, text);
         }

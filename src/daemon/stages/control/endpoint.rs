@@ -16,6 +16,7 @@ use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::registry::{CommandHandler, NodeCommand};
 use crate::protocol::CloseCode;
+use crate::protocol::admin::ProblemCode;
 
 /// The time limit for passing an order to the broadcast stage, which reads its channel between
 /// batches. An order that is lost is read from the metadata store by the next reload.
@@ -67,6 +68,12 @@ impl CommandHandler for LocalEndpoint {
                 0
             }
             NodeCommand::Drain { undo } => self.drain(undo),
+            NodeCommand::Acknowledge { problem } => {
+                if let Some(loss) = ProblemCode::loss(&problem) {
+                    self.board.problems().acknowledge(loss);
+                }
+                0
+            }
         }
     }
 }

@@ -18,6 +18,7 @@
 //! When full: nothing is queued here. A node that does not answer in time is named in the outcome
 //! and catches up by its periodic reload. A store or log that does not answer is a retryable error.
 
+mod acknowledge;
 mod actor;
 pub mod admission;
 mod cluster;

@@ -299,6 +299,26 @@ async fn draining_refuses_new_viewers_and_dismisses_others() {
 }
 
 #[tokio::test]
+async fn a_loss_is_acknowledged_on_every_node() {
+    let world = World::new().await;
+    world.board.problems().raise(ProblemCode::StoreMissing, "metadata store", "gone");
+    world.board.problems().raise(ProblemCode::DiskFull, "event log", "full");
+    for problem in ["disk_full", "nonsense", ""] {
+        let request = AcknowledgeRequest { problem: problem.to_owned() };
+        let body = world.control.acknowledge(&operator(), &request).await.unwrap_err().body();
+        assert!(body.message.contains("store_missing"), "{}", body.message);
+    }
+    assert_eq!((world.board.problems().list().len(), world.journal.lines()), (2, vec![]));
+    let request = AcknowledgeRequest { problem: "store_missing".to_owned() };
+    world.control.acknowledge(&operator(), &request).await.unwrap();
+    let [left] = world.board.problems().list().try_into().unwrap();
+    assert_eq!(left.code, "disk_full");
+    let lines = world.journal.lines();
+    assert_eq!(lines.len(), 2, "b and c: {lines:?}");
+    assert!(lines.iter().all(|line| line.contains("Acknowledge")), "{lines:?}");
+}
+
+#[tokio::test]
 async fn streams_are_created_changed_and_ended_everywhere() {
     let world = World::new().await;
     let new = NewStream { title: " two ".to_owned(), ..NewStream::default() };
@@ -420,6 +440,10 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
             control.throttle(op, &request).await.map(drop)
         }
         "drain" => control.drain(op, &DrainRequest { undo: true }).await.map(drop),
+        "acknowledge" => {
+            let request = AcknowledgeRequest { problem: "store_missing".to_owned() };
+            control.acknowledge(op, &request).await.map(drop)
+        }
         "approve" => control.approve(op, &decision(6)).await.map(drop),
         "reject" => control.reject(op, &decision(7)).await.map(drop),
         "create_stream" => control.create_stream(op, &NewStream::default()).await.map(drop),
@@ -442,7 +466,7 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
     }
 }
 
-const CHANGES: [&str; 14] = [
+const CHANGES: [&str; 15] = [
     "ban",
     "timeout",
     "unban",
@@ -452,6 +476,7 @@ const CHANGES: [&str; 14] = [
     "delete",
     "throttle",
     "drain",
+    "acknowledge",
     "approve",
     "reject",
     "create_stream",
