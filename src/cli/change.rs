@@ -13,6 +13,9 @@ use crate::protocol::admin::{Outcome, UserRef, UserRequest};
 #[derive(Debug, Args)]
 pub(super) struct UserArgs {
     /// User id or latest name; id:42 and name:42 say which is meant
+    ///
+    /// A name is known about a second after its user connected or commented. Until then, digits
+    /// are taken for an id. The answer says which user was found.
     pub(super) user: String,
     /// Note for the audit log; the user is not shown it
     #[arg(long, value_name = "TEXT")]

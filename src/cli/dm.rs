@@ -13,6 +13,9 @@ use crate::protocol::admin::{DirectRequest, UserRef};
 #[derive(Debug, Args)]
 pub(super) struct DmArgs {
     /// User id or latest name; id:42 and name:42 say which is meant
+    ///
+    /// A name is known about a second after its user connected or commented. Until then, digits
+    /// are taken for an id. The answer says which user was found.
     user: String,
     /// The message; several words need no quotes
     #[arg(required = true, value_name = "TEXT")]

@@ -15,6 +15,9 @@ use crate::protocol::printable::printable;
 #[derive(Debug, Args)]
 pub(super) struct WhoArgs {
     /// User id or latest name; id:42 and name:42 say which is meant
+    ///
+    /// A name is known about a second after its user connected or commented. Until then, digits
+    /// are taken for an id. The answer says which user was found.
     user: String,
 }
 

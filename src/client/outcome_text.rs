@@ -18,11 +18,11 @@ fn duration_text(duration_ms: Option<u64>) -> String {
 }
 
 /// Writes `troll42 (user 7)`: the user that was found, whatever the operator wrote. Without a known
-/// name, `user 7`.
+/// name, `user 7 (name unknown)`, because the operator may have meant a name of digits.
 fn user_text(user: &UserRef, outcome: &Outcome) -> String {
     match (&outcome.user_name, outcome.user_id) {
         (Some(name), Some(id)) => format!("{} (user {id})", printable(name)),
-        (None, Some(id)) => format!("user {id}"),
+        (None, Some(id)) => format!("user {id} (name unknown)"),
         (_, None) => printable(&user.0),
     }
 }
@@ -158,7 +158,7 @@ mod tests {
         let absent = Outcome { connections: Some(0), user_name: None, ..outcome };
         assert_eq!(
             kicked(&UserRef("troll42".into()), &absent),
-            "Kicked user 4711: not connected. Done in 3.1 ms, audit entry 17."
+            "Kicked user 4711 (name unknown): not connected. Done in 3.1 ms, audit entry 17."
         );
     }
 }

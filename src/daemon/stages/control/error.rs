@@ -14,7 +14,8 @@ pub enum ControlError {
     #[error("`user` {0}")]
     BadUser(String),
     #[error(
-        "nobody named `{0}` has connected or commented here; name the user by number, such as 42"
+        "nobody named `{0}` has connected or commented here; a name is known about a second after \
+         that, or name the user by number, such as 42"
     )]
     UnknownUser(String),
     #[error("there is no stream {0}; the list of streams has those there are")]
