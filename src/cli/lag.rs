@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::context::Context;
 use super::output::{show, table, warn_unreachable};
 use crate::protocol::admin::{Cluster, ConsumerLag};
+use crate::protocol::quantity::counted;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let lag: Cluster<ConsumerLag> = context.admin().get("/v1/lag").await?;
@@ -37,11 +38,13 @@ fn to_table(partitions: &[ConsumerLag]) -> String {
     let note = match gone {
         0 => String::new(),
         _ => format!(
-            "\n\nGone: {gone} records were removed from the log before their consumer read them."
+            "\n\nGone before their consumer read them: {}, removed from the log.",
+            counted(gone, "record")
         ),
     };
     match (behind.len(), caught_up) {
         (0, 0) => "No consumer has read from the log yet.".to_owned(),
+        (0, 1) => "The consumer position is at the end of the log.".to_owned(),
         (0, all) => format!("All {all} consumer positions are at the end of the log."),
         (_, 0) => format!("{}{note}", show(&rows, "")),
         (_, rest) => {
@@ -70,10 +73,12 @@ mod tests {
         insta::assert_snapshot!(to_table(&partitions));
         assert_eq!(
             to_table(&[lag("archiver", 0, 0)]),
-            "All 1 consumer positions are at the end of the log."
+            "The consumer position is at the end of the log."
         );
-        let gone = ConsumerLag { expired: 184, ..lag("archiver", 3, 0) };
-        let text = to_table(&[gone]);
-        assert!(text.contains("Gone: 184 records were removed"), "{text}");
+        for (expired, counted) in [(184, "184 records"), (1, "1 record")] {
+            let text = to_table(&[ConsumerLag { expired, ..lag("archiver", 3, 0) }]);
+            let expected = format!("Gone before their consumer read them: {counted}, removed");
+            assert!(text.contains(&expected), "{text}");
+        }
     }
 }

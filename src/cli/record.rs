@@ -29,6 +29,7 @@ use crate::client::{Endpoint, Trust};
 use crate::loadgen::recording::{RecordedComment, RecordingError, RecordingWriter};
 use crate::protocol::admin::TailItem;
 use crate::protocol::events::Decision;
+use crate::protocol::quantity::counted;
 use crate::protocol::{CommentId, SequencedComment, ServerMessage, StreamId};
 
 /// Comments that may be held.
@@ -115,7 +116,7 @@ pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode
     };
     let finished = buffer.finish();
     if let Ok(comments) = &finished {
-        note(&format!("recorded {comments} comments"));
+        note(&format!("recorded {}", counted(*comments, "comment")));
     }
     let result = ended.and(finished.map(|_| ExitCode::SUCCESS));
     result.map_err(|error| if args.output.is_none() { on_stdout(error) } else { error })

@@ -36,6 +36,7 @@ use crate::loadgen::{
     Sender, Submissions, Workload, run_schedule, show_while,
 };
 use crate::protocol::admin::TokenUser;
+use crate::protocol::quantity::counted;
 use crate::protocol::{StreamId, UserId, text};
 
 /// Time to wait for the answers after the last comment.
@@ -129,10 +130,10 @@ async fn replay(
     let submissions = users.submissions.clone();
     let workload = Workload::Replay { recording: recording.clone(), speed, limit: None };
     let line = || {
-        let total = recording.len();
+        let total = counted(recording.len() as u64, "comment");
         let acked = submissions.acks();
         let rejected = submissions.rejections();
-        format!("{acked} of {total} comments posted, {rejected} rejected")
+        format!("{acked} of {total} posted, {rejected} rejected")
     };
     let start = Instant::now();
     let schedule = workload.schedule();
@@ -313,8 +314,10 @@ fn user_id(sender: &RecordedSender) -> UserId {
 fn format_summary(summary: &ReplaySummary) -> String {
     let ReplaySummary { comments, users, acked, unanswered, duration_s, .. } = summary;
     let mut text = format!(
-        "{acked} of {comments} comments of {users} users posted in {duration_s:.1} s, {} rejected, \
-         {unanswered} without an answer\n",
+        "{acked} of {} of {} posted in {duration_s:.1} s, {} rejected, {unanswered} without an \
+         answer\n",
+        counted(*comments, "comment"),
+        counted(*users, "user"),
         summary.rejected.values().sum::<u64>()
     );
     for (code, count) in &summary.rejected {

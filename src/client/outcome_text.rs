@@ -2,15 +2,9 @@
 
 use crate::protocol::admin::{Outcome, UserRef};
 use crate::protocol::printable::printable;
-use crate::protocol::quantity::{show_duration, show_share};
+use crate::protocol::quantity::{counted, show_duration, show_share};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, NodeId, StreamId};
-
-/// Writes a count with its noun: `3 connections`, `1 connection`.
-pub fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
-}
 
 /// Writes `for 10m`, or `permanently`.
 fn duration_text(duration_ms: Option<u64>) -> String {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::admin::{AdminClient, AdminError};
 use super::token::{Claims, mint, secret_of};
 use crate::protocol::admin::{InvalidTokens, MAX_TOKENS, TokenUser, Tokens, UserTokensRequest};
+use crate::protocol::quantity::counted;
 use crate::protocol::{Role, UserId, paths};
 
 /// Longer than any run, short enough that a leaked token is soon useless.
@@ -42,7 +43,7 @@ pub enum TokenSourceError {
     Refused(#[from] AdminError),
     #[error("no tokens can be made: {0}")]
     Invalid(#[from] InvalidTokens),
-    #[error("the daemon made {got} tokens instead of {wanted}")]
+    #[error("the daemon made {} instead of {wanted}", counted(*got as u64, "token"))]
     TooFew { got: usize, wanted: usize },
 }
 

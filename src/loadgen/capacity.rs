@@ -3,6 +3,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::protocol::quantity::counted;
+
 /// Descriptors kept for the runtime, standard streams, the admin socket and a recording.
 const RESERVED_DESCRIPTORS: u64 = 64;
 /// Above this many viewers a second processor speeds up reading.
@@ -59,9 +61,10 @@ impl Capacity {
             return (viewers, None);
         }
         let note = format!(
-            "only {viewers} of {wanted} viewers fit: the limit of descriptors allows \
+            "only {viewers} of {} fit: the limit of descriptors allows \
              {connections_per_process} connections per process, and --processes is {processes}; \
-             raise either (ulimit -n)"
+             raise either (ulimit -n)",
+            counted(wanted, "viewer")
         );
         (viewers, Some(note))
     }

@@ -25,7 +25,7 @@ use super::sender::{OutgoingComment, OutgoingMessage, QUEUE_COMMENTS, Sender};
 use super::submissions::Submissions;
 use super::summary::RunResults;
 use crate::client::viewer::{ConnectError, ViewerConnection, ViewerOptions};
-use crate::protocol::quantity::show_count;
+use crate::protocol::quantity::{counted, show_count};
 
 /// Time between two checks whether all comments have arrived.
 const OUTSTANDING_POLL: Duration = Duration::from_millis(50);
@@ -94,7 +94,8 @@ impl LoadRun {
         let mut pools = ViewerPools::start(viewer_plan, context, &self.placement).await?;
 
         let current = pools.progress_reader();
-        let line = || format!("connecting {} of {viewers} viewers", current().connected);
+        let wanted = counted(viewers, "viewer");
+        let line = || format!("connecting {} of {wanted}", current().connected);
         let connect = async {
             tokio::select! {
                 first_failure = pools.connect(clock.now()) => first_failure,
@@ -260,7 +261,7 @@ fn status_line(submissions: &Submissions, pools: &PoolProgress) -> String {
     let counters = &pools.counters;
     let away = match pools.away {
         0 => String::new(),
-        away => format!("{away} viewers reconnecting, "),
+        away => format!("{} reconnecting, ", counted(away, "viewer")),
     };
     format!(
         "{away}published {}, acked {}, rejected {}, delivered {}, p99 {p99}, duplicated {}, \

@@ -11,6 +11,7 @@ use super::report::{GeneratorReport, Report, StormReport};
 use super::schedule::Slippage;
 use super::submissions::Submissions;
 use crate::protocol::CloseCode;
+use crate::protocol::quantity::counted;
 
 /// Everything that a report is built from.
 #[derive(Debug)]
@@ -109,8 +110,8 @@ fn all_storms(storms: &[StormTotals]) -> Percentiles {
 fn epoch_change_note(epoch_changes: u64) -> Option<String> {
     (epoch_changes > 0).then(|| {
         format!(
-            "{epoch_changes} viewers were moved to another epoch because the event log was \
-             replaced; their account ends there"
+            "moved to another epoch because the event log was replaced: {}, whose account ends there",
+            counted(epoch_changes, "viewer")
         )
     })
 }

@@ -46,6 +46,12 @@ pub fn show_count(count: u64) -> String {
     }
 }
 
+/// Writes a count with its noun: `3 connections`, `1 connection`.
+pub fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// Formats a rate: `0`, `0.4`, `23`, `1.2k`.
 pub fn show_rate(per_second: f64) -> String {
     // A negative rate or a NaN is shown as 0.

@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::loadgen::{CountsByKind, GeneratorReport, Percentiles, Report, StormReport};
+use crate::protocol::quantity::counted;
 
 /// Formats the whole report.
 pub(super) fn format_report(report: &Report) -> String {
@@ -84,7 +85,8 @@ fn storm_line(storm: &StormReport) -> String {
         Some(ms) => format!("all within {:.1} s", ms / 1000.0),
         None => "not all of them in time".to_owned(),
     };
-    format!("storm at {at_s} s: {viewers} viewers dropped, {back} came back, {when}\n")
+    let viewers = counted(*viewers, "viewer");
+    format!("storm at {at_s} s: {viewers} dropped, {back} came back, {when}\n")
 }
 
 fn generator_line(generator: &GeneratorReport) -> String {

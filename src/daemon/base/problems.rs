@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::protocol::admin::{Problem, ProblemCode};
+use crate::protocol::quantity::counted;
 
 /// The problems of a node are few, and a report that carries them must stay small.
 const MAX_PROBLEMS: usize = 64;
@@ -136,7 +137,10 @@ impl Problems {
             problems.push(Problem {
                 code: "more".to_owned(),
                 subject: String::new(),
-                text: format!("{} more problems: see the log of the daemon", inner.omitted.len()),
+                text: format!(
+                    "{}: see the log of the daemon",
+                    counted(inner.omitted.len() as u64, "more problem")
+                ),
                 since_ms: 0,
             });
         }

@@ -20,6 +20,7 @@ use crate::daemon::edge::admin::difference;
 use crate::daemon::engines::choose::{Engines, Probe, probe_engines, running_nodes};
 use crate::protocol::admin::{BreakerState, Status};
 use crate::protocol::printable::printable;
+use crate::protocol::quantity::counted;
 
 /// The condition that a directory of a node must meet.
 const USABLE: &str = "It must be a directory that this user can create or write in";
@@ -220,7 +221,10 @@ async fn compare_with_running(config: &Config, own: Option<&Status>, report: &mu
         );
     }
     if differing.is_empty() && !others.is_empty() {
-        report.fine(SUBJECT, &format!("equal to those of {} running nodes", others.len()));
+        report.fine(
+            SUBJECT,
+            &format!("equal to those of {}", counted(others.len() as u64, "running node")),
+        );
     }
 }
 

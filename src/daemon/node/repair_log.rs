@@ -5,7 +5,8 @@ use std::io::Write as _;
 use anyhow::bail;
 
 use crate::daemon::base::config::{Config, EventLogEngine};
-use crate::daemon::engines::choose::{Damage, embedded_log_directory, repair};
+use crate::daemon::engines::choose::{Damage, Findings, embedded_log_directory, repair};
+use crate::protocol::quantity::counted;
 
 /// Lists the damage in the log of the data directory, and repairs it if `apply` is set. The daemon
 /// must be stopped. Blocks on the disk.
@@ -17,23 +18,33 @@ pub fn repair_log(config: &Config, apply: bool) -> anyhow::Result<()> {
         bail!("engines.eventlog is not \"embedded\": there are no files to repair here");
     }
     let directory = embedded_log_directory(config);
-    let damage = repair(&directory, apply)?;
+    let Findings { damage, missing, is_empty } = repair(&directory, apply)?;
     let mut text = String::new();
-    for damage in &damage {
-        text.push_str(&format!("{}\n", describe(damage)));
+    for line in damage.iter().map(describe).chain(missing.iter().cloned()) {
+        text.push_str(&format!("{line}\n"));
     }
     let lost: u64 = damage.iter().map(|damage| damage.lost.end - damage.lost.start).sum();
     let summary = match (damage.len(), apply) {
+        (0, _) if is_empty => format!("the log in {} is empty", directory.display()),
+        (0, _) if !missing.is_empty() => "no damage in the files that are left".to_owned(),
         (0, _) => format!("no damage in {}", directory.display()),
         (_, true) => format!(
-            "repaired: {lost} records are lost, all others are kept; the damaged files are kept with \
-             the ending .damaged"
+            "repaired, with {} lost, all others kept; the damaged files are kept with the ending \
+             .damaged",
+            counted(lost, "record")
         ),
-        (_, false) => format!("{lost} records would be lost, all others kept"),
+        (_, false) => format!("{} would be lost, all others kept", counted(lost, "record")),
     };
     writeln!(std::io::stdout(), "{text}{summary}")?;
     if !apply && !damage.is_empty() {
         bail!("nothing was changed; run `lcd repair-log --apply` to repair the log");
+    }
+    if !missing.is_empty() {
+        bail!(
+            "no repair brings missing files back: put them back from a copy before lcd is started. A \
+             start without them leaves out their records, and begins a new epoch if all segments of a \
+             topic are missing"
+        );
     }
     Ok(())
 }

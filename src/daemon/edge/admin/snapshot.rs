@@ -15,6 +15,7 @@ use crate::protocol::admin::{
     BreakerState, Cluster, ConsumerLag, NodeStatus, Status, StreamEgress, StreamRates,
     StreamStatus, TopSnapshot, WorkerStatus,
 };
+use crate::protocol::quantity::counted;
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{ErrorCode, StreamId};
@@ -193,7 +194,8 @@ impl AdminParts {
 
 fn lag_warning(lag: &ConsumerLag) -> String {
     let ConsumerLag { group, topic, partition, lag, .. } = lag;
-    format!("{group} is {lag} records behind on {topic} partition {partition}")
+    let lag = counted(*lag, "record");
+    format!("{group} is {lag} behind on {topic} partition {partition}")
 }
 
 /// Returns a warning for each consumer group whose next records were removed from the log. A group
@@ -212,8 +214,9 @@ fn expired_warnings(lag: &[ConsumerLag]) -> Vec<String> {
             count => format!(" and {} more", count - 1),
         };
         format!(
-            "{group}: {records} records of {topic} (partition {first}{more}) were removed from the log \
-             before it read them; is it running, and does eventlog.retention outlast its pauses?"
+            "{group}: {} of {topic} (partition {first}{more}), removed from the log before it read \
+             them; is it running, and does eventlog.retention outlast its pauses?",
+            counted(records, "record")
         )
     };
     gone.into_iter().map(warning).collect()

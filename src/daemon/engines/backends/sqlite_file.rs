@@ -45,7 +45,12 @@ pub(crate) struct SqliteFile {
 
 impl SqliteFile {
     /// Opens the file, creates it if it is absent, and runs the migrations it lacks.
-    pub(crate) async fn open(path: &Path, migrations: &Migrator) -> Result<Self, StoreError> {
+    /// `without_it` says what a start without the file does, for a daemon that has lost it.
+    pub(crate) async fn open(
+        path: &Path,
+        migrations: &Migrator,
+        without_it: &'static str,
+    ) -> Result<Self, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| {
             StoreError::Unavailable(format!("{}: {error}", path.display()))
         };
@@ -62,7 +67,7 @@ impl SqliteFile {
             .connect_with(options.read_only(true))
             .await
             .map_err(|error| unavailable(&error))?;
-        let identity = FileIdentity::of(path).map_err(|error| unavailable(&error))?;
+        let identity = FileIdentity::of(path, without_it).map_err(|error| unavailable(&error))?;
         Ok(Self { writer, readers, identity: Arc::new(identity) })
     }
 
@@ -163,13 +168,14 @@ impl DerefMut for FileTransaction {
 #[derive(Debug)]
 struct FileIdentity {
     files: Vec<(PathBuf, Inode)>,
+    without_it: &'static str,
 }
 
 type Inode = (u64, u64);
 
 impl FileIdentity {
     /// Reads the identities of the files of an open database.
-    fn of(path: &Path) -> std::io::Result<Self> {
+    fn of(path: &Path, without_it: &'static str) -> std::io::Result<Self> {
         let mut files = vec![(path.to_owned(), inode(path)?)];
         for suffix in ["-wal", "-shm"] {
             let mut beside = OsString::from(path);
@@ -181,7 +187,7 @@ impl FileIdentity {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { files })
+        Ok(Self { files, without_it })
     }
 
     /// Fails if one of the paths no longer leads to the open file. Costs three `stat` calls.
@@ -190,8 +196,9 @@ impl FileIdentity {
         let Some((path, _)) = changed else { return Ok(()) };
         Err(StoreError::Unavailable(format!(
             "{} was deleted or replaced while it is open, and what is written now would be lost: \
-             stop lcd, put the file back from a backup if you have one, and start lcd again",
-            path.display()
+             stop lcd, put the file back from a backup if you have one, and start lcd again. {}",
+            path.display(),
+            self.without_it
         )))
     }
 }
@@ -239,12 +246,14 @@ mod tests {
     use super::*;
 
     static MIGRATIONS: Migrator = sqlx::migrate!("migrations/reactions");
+    const WITHOUT_FILE: &str = "A start without it begins anew";
 
     /// SQLite rolls back like this when the disk fills up during a commit.
     #[tokio::test]
     async fn a_rollback_by_sqlite_itself_frees_the_writer() {
         let dir = tempfile::tempdir().unwrap();
-        let file = SqliteFile::open(&dir.path().join("test.db"), &MIGRATIONS).await.unwrap();
+        let file =
+            SqliteFile::open(&dir.path().join("test.db"), &MIGRATIONS, WITHOUT_FILE).await.unwrap();
         let insert = "INSERT OR ROLLBACK INTO reaction_totals VALUES (1, 'fire', 1)";
         for _ in 0..3 {
             let mut transaction = file.begin().await.unwrap();
@@ -261,13 +270,16 @@ mod tests {
     async fn nothing_is_written_into_a_deleted_file() {
         for suffix in ["", "-wal", "-shm"] {
             let dir = tempfile::tempdir().unwrap();
-            let file = SqliteFile::open(&dir.path().join("test.db"), &MIGRATIONS).await.unwrap();
+            let file = SqliteFile::open(&dir.path().join("test.db"), &MIGRATIONS, WITHOUT_FILE)
+                .await
+                .unwrap();
             file.ping().await.unwrap();
             let victim = dir.path().join(format!("test.db{suffix}"));
             std::fs::remove_file(&victim).unwrap();
             for _ in 0..2 {
                 let refused = file.ping().await.unwrap_err().to_string();
                 assert!(refused.contains(&victim.display().to_string()), "{refused}");
+                assert!(refused.ends_with(WITHOUT_FILE), "{refused}");
                 assert!(file.begin().await.is_err());
                 // Another file of the same name is not the open one.
                 std::fs::write(&victim, b"").unwrap();
@@ -279,7 +291,7 @@ mod tests {
     async fn a_file_deleted_in_a_transaction_refuses_commit() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("test.db");
-        let file = SqliteFile::open(&path, &MIGRATIONS).await.unwrap();
+        let file = SqliteFile::open(&path, &MIGRATIONS, WITHOUT_FILE).await.unwrap();
         let mut transaction = file.begin().await.unwrap();
         let insert = "INSERT INTO reaction_totals VALUES (1, 'fire', 1)";
         sqlx::query(insert).execute(&mut *transaction).await.unwrap();

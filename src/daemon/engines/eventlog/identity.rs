@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::protocol::Epoch;
+use crate::protocol::quantity::counted;
 
 /// The identity of a log. Nodes with different identities number the same stream differently.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,7 +22,8 @@ pub struct LogIdentity {
 impl fmt::Display for LogIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { engine, topic, partitions, epoch, topic_id } = self;
-        write!(f, "{engine}: {topic}, {partitions} partitions, epoch {epoch}")?;
+        let partitions = counted(u64::from(*partitions), "partition");
+        write!(f, "{engine}: {topic}, {partitions}, epoch {epoch}")?;
         topic_id.as_ref().map_or(Ok(()), |id| write!(f, ", topic id {id}"))
     }
 }

@@ -19,6 +19,7 @@ use crate::daemon::base::metrics::{ByReason, Reason};
 use crate::daemon::base::problems::Problems;
 use crate::daemon::base::status::StatusBoard;
 use crate::protocol::admin::ProblemCode;
+use crate::protocol::quantity::counted;
 
 /// Skipped records cannot be undone, so their problem ends by itself, long enough after it for
 /// somebody to look.
@@ -170,7 +171,8 @@ impl GroupLosses {
             "moderator" => "the comments among them were not moderated",
             _ => "they were not processed",
         };
-        let mut text = format!("{group} did not read {} records of the log: ", self.records);
+        let records = counted(self.records, "record");
+        let mut text = format!("{group} did not read {records} of the log: ");
         for (index, ((topic, partition, reason), range)) in
             self.ranges.iter().take(LISTED_PARTITIONS).enumerate()
         {
@@ -185,7 +187,7 @@ impl GroupLosses {
         }
         let more = self.ranges.len().saturating_sub(LISTED_PARTITIONS);
         if more > 0 {
-            let _ = write!(text, "; and {more} more partitions");
+            let _ = write!(text, "; and {}", counted(more as u64, "more partition"));
         }
         let next_step = self.ranges.keys().map(|(_, _, reason)| reason.next_step()).next();
         let _ = write!(text, "; {effect}. {}", next_step.unwrap_or_default());

@@ -17,6 +17,8 @@ use crate::protocol::StreamId;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/reactions");
 
+const WITHOUT_FILE: &str = "A start without the file begins with reaction totals of 0";
+
 /// Rows per statement.
 const ROWS: usize = 128;
 
@@ -29,7 +31,7 @@ pub struct SqliteReactions {
 impl SqliteReactions {
     /// Opens the file, creates it if it is absent, and migrates its schema.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { file: SqliteFile::open(path, &MIGRATIONS).await? })
+        Ok(Self { file: SqliteFile::open(path, &MIGRATIONS, WITHOUT_FILE).await? })
     }
 
     /// Checks that it could be opened. Creates nothing.

@@ -18,6 +18,7 @@ use crate::daemon::base::supervise::breaker::{Breaker, BreakerHalf, TRIAL_INTERV
 use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
 use crate::protocol::StreamId;
 use crate::protocol::admin::ProblemCode;
+use crate::protocol::quantity::counted;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A dependency that takes longer has failed the check.
@@ -145,9 +146,10 @@ async fn check_partitions(
         ProblemCode::PartitionsUnreachable,
         EVENT_LOG,
         format!(
-            "{} of {total} partitions of the event log do not answer ({listed}{more}): comments of \
-             the streams in them are refused or not shown; look for brokers that are down",
-            unreachable.len()
+            "no answer from {} of {} of the event log ({listed}{more}): comments of the streams in \
+             them are refused or not shown; look for brokers that are down",
+            unreachable.len(),
+            counted(u64::from(total), "partition")
         ),
     );
     Ok(())

@@ -25,6 +25,7 @@ use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{Position, Topic};
 use crate::protocol::Epoch;
 use crate::protocol::admin::{BreakerState, ProblemCode};
+use crate::protocol::quantity::counted;
 
 /// The time between two comparisons.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -336,7 +337,8 @@ fn described(gaps: &[Gap]) -> String {
         let _ = write!(text, "{separator}partition {partition}: offsets {start} to {}", end - 1);
     }
     if gaps.len() > NAMED {
-        let _ = write!(text, ", and {} more partitions", gaps.len() - NAMED);
+        let more = counted((gaps.len() - NAMED) as u64, "more partition");
+        let _ = write!(text, ", and {more}");
     }
     text
 }

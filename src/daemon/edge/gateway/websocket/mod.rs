@@ -33,6 +33,7 @@ use crate::daemon::base::metrics::count;
 use crate::daemon::edge::http::{Answer, ConnectionSlot, HttpError};
 use crate::daemon::stages::control::admission::close_inadmissible_of;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
+use crate::protocol::quantity::counted;
 use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::{CloseCode, ErrorCode, StreamId, StreamPosition};
 
@@ -79,8 +80,8 @@ fn take_slot(state: &GatewayState) -> Result<ViewerSlot, HttpError> {
         return Err(draining());
     }
     let slot = state.slots.try_acquire().ok_or_else(|| {
-        let max = state.config.max_connections;
-        let text = format!("the node is full: it holds {max} connections");
+        let max = counted(state.config.max_connections as u64, "connection");
+        let text = format!("the node is full: it holds {max}");
         HttpError::from(ErrorBody::new(ErrorCode::NodeFull, text).retry_after_ms(RETRY_AFTER_MS))
     })?;
     state.rate.try_admit().map_err(|wait| {
@@ -111,7 +112,8 @@ async fn admit(
     let stream = open_stream(state, stream_id)?;
     let bearer = token?.map(|token| state.admission.identify(&token)).transpose()?;
     slot.count_address(address).map_err(|limit| {
-        let text = format!("your address already has {limit} connections, the most allowed");
+        let held = counted(limit as u64, "connection");
+        let text = format!("your address already has {held}, the most allowed");
         // By then every connection was pinged, and those that are dead are closed.
         let wait = state.config.ping_interval + state.config.pong_timeout;
         ErrorBody::new(ErrorCode::TooManyConnections, text)

@@ -96,7 +96,7 @@ impl PostgresPool {
         let busy = self.shared.permits.available_permits() == 0;
         Err(StoreError::Unavailable(if busy {
             let max = self.shared.max_connections;
-            format!("all {max} connections (`postgres.max_connections`) are busy")
+            format!("all connections are busy (`postgres.max_connections` is {max})")
         } else {
             format!("PostgreSQL: {}", no_answer_within(limit))
         }))

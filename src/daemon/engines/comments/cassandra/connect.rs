@@ -18,6 +18,7 @@ use scylla::statement::Consistency;
 use super::unavailable;
 use crate::daemon::base::config::CassandraConfig;
 use crate::daemon::engines::StoreError;
+use crate::protocol::quantity::counted;
 
 /// A connection without answers is closed after these two, and opened again.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -138,9 +139,9 @@ pub(super) fn about(session: &Session, config: &CassandraConfig) -> String {
     let connected = nodes.iter().filter(|node| node.is_connected()).count();
     let datacenters: Vec<_> = datacenters(session).into_iter().collect();
     format!(
-        "cluster {:?}, {connected} of {} nodes connected, data centres {}, keyspace {}",
+        "cluster {:?}, {connected} of {} connected, data centres {}, keyspace {}",
         cluster.cluster_name(),
-        nodes.len(),
+        counted(nodes.len() as u64, "node"),
         datacenters.join(", "),
         config.keyspace
     )

@@ -29,6 +29,9 @@ use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/comments");
 
+const WITHOUT_FILE: &str = "A start without the file makes a new one and fills it again from the event log, as far as that \
+     reaches";
+
 /// The engine. Clones share the file and the upkeep, which ends with the last clone.
 #[derive(Debug, Clone)]
 pub struct SqliteComments {
@@ -41,7 +44,7 @@ impl SqliteComments {
     /// Opens the file, creates it if it is absent, and runs the migrations it lacks. Keeps comments
     /// forever.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let file = SqliteFile::open(path, &MIGRATIONS).await?;
+        let file = SqliteFile::open(path, &MIGRATIONS, WITHOUT_FILE).await?;
         Ok(Self { file, retention: None, _upkeep: None })
     }
 

@@ -74,7 +74,7 @@ use disk::{Disk, LocalDisk, Platform, write_failure};
 use file_watch::FileWatch;
 use follower::EmbeddedFollower;
 use identity::{DirectoryLock, Identity};
-pub use repair::{Damage, repair};
+pub use repair::{Damage, Findings, repair};
 use topic::{RecoveredTopic, TopicLog};
 
 /// The only partition of each topic.

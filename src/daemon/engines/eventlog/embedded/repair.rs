@@ -14,7 +14,8 @@ use std::time::UNIX_EPOCH;
 
 use super::FIRST_OFFSET;
 use super::disk::{Disk as _, LocalDisk, read_failure, replace_file, write_failure};
-use super::identity::DirectoryLock;
+use super::groups::TopicGroups;
+use super::identity::{DirectoryLock, Identity};
 use super::record::{self, HEADER_BYTES as RECORD_HEADER_BYTES};
 use super::recovery::{proves_durable, segment_paths};
 use super::segment::{self, HEADER_BYTES, SegmentHeader};
@@ -33,26 +34,73 @@ pub struct Damage {
     pub lost: Range<u64>,
 }
 
+/// The findings in a log.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    pub damage: Vec<Damage>,
+    /// A sentence per topic or file that is missing, which no repair brings back.
+    pub missing: Vec<String>,
+    /// True if there is no record, and none is known to be missing.
+    pub is_empty: bool,
+}
+
 /// Finds the damage in the log in a directory, and repairs it if `apply` is set. Blocks on the
 /// disk.
 ///
 /// # Errors
 /// [`LogError::Unavailable`] if a process has the log open, or if a file cannot be read or written.
-pub fn repair(directory: &Path, apply: bool) -> Result<Vec<Damage>, LogError> {
+pub fn repair(directory: &Path, apply: bool) -> Result<Findings, LogError> {
     if let Err(error) = fs::metadata(directory) {
         return Err(read_failure("opening", directory, &error));
     }
     let _lock = DirectoryLock::acquire(directory)?;
-    let mut damage = Vec::new();
+    let mut found = Findings { is_empty: true, ..Findings::default() };
+    let known = Identity::load(directory).unwrap_or_else(|error| {
+        found.missing.push(error.to_string());
+        None
+    });
     for topic in Topic::ALL {
         let directory = directory.join(topic.name());
-        match fs::metadata(&directory) {
-            Ok(_) => repair_topic(&directory, apply, &mut damage)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+        let end = match fs::metadata(&directory) {
+            Ok(_) => repair_topic(&directory, apply, &mut found.damage)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(read_failure("opening", &directory, &error)),
-        }
+        };
+        found.is_empty &= end.is_none_or(|end| end == FIRST_OFFSET);
+        let is_known = known.as_ref().is_some_and(|it| it.topics.iter().any(|t| t == topic.name()));
+        found.missing.extend(missing_of_topic(&directory, end, is_known)?);
     }
-    Ok(damage)
+    if known.is_none() && found.missing.is_empty() && !found.is_empty {
+        let path = directory.join("meta");
+        found.missing.push(format!("{}: missing, and a start needs it", path.display()));
+    }
+    found.is_empty &= found.missing.is_empty();
+    Ok(found)
+}
+
+/// Returns what is missing of a topic whose records end at `end`, as far as other files show it.
+fn missing_of_topic(
+    directory: &Path,
+    end: Option<u64>,
+    is_known: bool,
+) -> Result<Option<String>, LogError> {
+    let name = directory.display();
+    let groups =
+        if directory.exists() { TopicGroups::open(directory)?.all_committed() } else { Vec::new() };
+    let furthest = groups.into_iter().max_by_key(|(_, next)| *next);
+    let read =
+        |group: &str, next: u64| format!("{group} has read the records before offset {next}");
+    Ok(match (end, furthest) {
+        (None, Some((group, next))) => {
+            Some(format!("{name}: all segments are missing, although {}", read(&group, next)))
+        }
+        (None, None) if is_known => Some(format!("{name}: all segments are missing")),
+        (Some(end), Some((group, next))) if end < next => {
+            let read = read(&group, next);
+            Some(format!("{name}: the records from offset {end} on are missing, although {read}"))
+        }
+        _ => None,
+    })
 }
 
 /// A file of a segment, as it is on the disk.
@@ -71,7 +119,12 @@ struct Run {
     end: u64,
 }
 
-fn repair_topic(directory: &Path, apply: bool, all: &mut Vec<Damage>) -> Result<(), LogError> {
+/// Returns where the records end; `None` without a segment.
+fn repair_topic(
+    directory: &Path,
+    apply: bool,
+    all: &mut Vec<Damage>,
+) -> Result<Option<u64>, LogError> {
     let paths = segment_paths(directory)?;
     // The end of the segment before; the first one begins where it begins.
     let mut end = None;
@@ -86,7 +139,7 @@ fn repair_topic(directory: &Path, apply: bool, all: &mut Vec<Damage>) -> Result<
             found.replace(&runs)?;
         }
     }
-    Ok(())
+    Ok(end)
 }
 
 impl Found {

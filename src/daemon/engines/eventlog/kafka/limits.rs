@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::client::{ClientSettings, LogOnlyContext, unavailable};
 use crate::daemon::engines::eventlog::{LogError, Topic};
+use crate::protocol::quantity::counted;
 
 /// The library's default for `batch.size`.
 const DEFAULT_BATCH_BYTES: usize = 1_000_000;
@@ -118,9 +119,9 @@ impl TopicLimits {
                 return Some(text);
             }
             if let Some(wanted) = min_in_sync.filter(|wanted| *wanted > topic.replicas) {
-                let replicas = topic.replicas;
+                let replicas = counted(topic.replicas as u64, "replica");
                 return Some(format!(
-                    "topic {name} has min.insync.replicas = {wanted}, but only {replicas} replicas: \
+                    "topic {name} has min.insync.replicas = {wanted}, but only {replicas}: \
                      brokers before Kafka 4 accept no record then; lower that setting of the topic, \
                      or add replicas"
                 ));
@@ -128,9 +129,9 @@ impl TopicLimits {
             if *out_of_sync > 0 {
                 return Some(format!(
                     "topic {name} has too few replicas in sync (min.insync.replicas = {}) in \
-                     {out_of_sync} of {partitions} partitions, which accept no records: look for \
-                     brokers that are away",
-                    min_in_sync.unwrap_or(0)
+                     {out_of_sync} of {}, which accept no records: look for brokers that are away",
+                    min_in_sync.unwrap_or(0),
+                    counted(*partitions as u64, "partition")
                 ));
             }
             let bytes = max_batch_bytes.filter(|bytes| *bytes < batch_bytes)?;

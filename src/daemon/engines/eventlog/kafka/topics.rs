@@ -14,6 +14,7 @@ use super::client::{ClientSettings, LogOnlyContext, unavailable};
 use super::native::TopicDescription;
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::daemon::engines::eventlog::{LogError, MAX_PAYLOAD_BYTES, Topic};
+use crate::protocol::quantity::counted;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Pause between two checks whether new topics have leaders.
@@ -80,7 +81,8 @@ impl Topics {
         }
         let name = self.name(topic);
         Err(LogError::Unavailable(format!(
-            "topic {name} has {count} partitions; there is no partition {partition}"
+            "topic {name} has {}; there is no partition {partition}",
+            counted(u64::from(count), "partition")
         )))
     }
 
@@ -165,12 +167,13 @@ impl FoundTopic {
         {
             return Some(format!(
                 "topic {name} was deleted and created again (topic id {before:032x}, now {id:032x}, \
-                 {} partitions)",
-                now.partitions
+                 {})",
+                counted(u64::from(now.partitions), "partition")
             ));
         }
         (now.partitions != partitions).then(|| {
-            format!("topic {name} had {partitions} partitions and has {} now", now.partitions)
+            let before = counted(u64::from(partitions), "partition");
+            format!("topic {name} had {before} and has {} now", now.partitions)
         })
     }
 }

@@ -26,6 +26,8 @@ use crate::protocol::{CommentId, StreamId, UserId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/metadata");
 
+const WITHOUT_FILE: &str = "A start without the file begins without bans, streams and audit log";
+
 /// The engine. Cloning shares the file.
 #[derive(Debug, Clone)]
 pub struct SqliteMetadata {
@@ -35,7 +37,7 @@ pub struct SqliteMetadata {
 impl SqliteMetadata {
     /// Opens the file, creates it if it is absent, and runs the migrations it lacks.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { file: SqliteFile::open(path, &MIGRATIONS).await? })
+        Ok(Self { file: SqliteFile::open(path, &MIGRATIONS, WITHOUT_FILE).await? })
     }
 
     /// Checks that it could be opened. Creates nothing.

@@ -14,8 +14,10 @@ use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::eventlog::conformance::{
     append, consumer, names, numbered, read_key, take, texts,
 };
-use crate::daemon::engines::eventlog::embedded::{EmbeddedLog, repair};
-use crate::daemon::engines::eventlog::{LogError, LogTelemetry, SharedLog, StartAt, Topic};
+use crate::daemon::engines::eventlog::embedded::{EmbeddedLog, Findings, repair};
+use crate::daemon::engines::eventlog::{
+    LogError, LogTelemetry, Position, SharedLog, StartAt, Topic,
+};
 
 const TOPIC: Topic = Topic::CommentEvents;
 /// The time within which an operator is told.
@@ -134,13 +136,15 @@ async fn repair_loses_only_what_is_damaged() {
         }
         fs::write(path, &bytes).unwrap();
 
-        let found = repair(directory.path(), false).unwrap();
+        let found = repair(directory.path(), false).unwrap().damage;
         assert_eq!(fs::read(path).unwrap(), bytes, "{place}: a dry run changes nothing");
         assert!(found.iter().any(|damage| damage.path == *path), "{place}: {found:?}");
         let lost: u64 = found.iter().map(|damage| damage.lost.end - damage.lost.start).sum();
         assert_eq!(lost, if place == "header" { 0 } else { 1 }, "{place}: {found:?}");
-        assert_eq!(repair(directory.path(), true).unwrap(), found);
-        assert_eq!(repair(directory.path(), false).unwrap(), [], "{place}: repaired once for all");
+        assert_eq!(repair(directory.path(), true).unwrap().damage, found);
+        let again = repair(directory.path(), false).unwrap();
+        let nothing = Findings::default();
+        assert_eq!(again, nothing, "{place}: repaired once for all");
         let kept = path.with_extension("damaged");
         assert_eq!(fs::read(kept).unwrap(), bytes, "{place}: the damaged file is kept");
 
@@ -190,4 +194,36 @@ async fn damage_names_the_next_step() {
     let text = told(&board, "log_damaged", true).await;
     assert!(text.contains("g cannot read comment_events") && text.contains("repair-log"), "{text}");
     log.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn missing_segments_are_found_without_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(repair(directory.path(), false).unwrap().is_empty);
+    let (log, _) = open(directory.path(), &small_segments());
+    log.close().await.unwrap();
+    let fresh = repair(directory.path(), false).unwrap();
+    assert!(fresh.is_empty && fresh.missing.is_empty(), "{fresh:?}");
+    let (log, _) = open(directory.path(), &small_segments());
+    append(&log, numbered(1, 0, 1000)).await;
+    let mut member = consumer(&log, "g", StartAt::Earliest).await;
+    take(&mut *member, 1000).await;
+    member.commit(&[Position { partition: 0, offset: 1001 }]).await.unwrap();
+    drop(member);
+    log.close().await.unwrap();
+    assert_eq!(repair(directory.path(), true).unwrap(), Findings::default());
+
+    let mut files = segment_files(directory.path());
+    fs::remove_file(files.pop().unwrap()).unwrap();
+    let told = repair(directory.path(), true).unwrap().missing;
+    assert!(told[0].contains("on are missing, although g has read the records before offset 1001"));
+    files.into_iter().for_each(|path| fs::remove_file(path).unwrap());
+    let told = repair(directory.path(), true).unwrap().missing;
+    assert!(told[0].contains("all segments are missing, although g has read"), "{told:?}");
+    fs::remove_dir_all(directory.path().join(TOPIC.name())).unwrap();
+    let found = repair(directory.path(), true).unwrap();
+    assert!(found.missing[0].ends_with("comment_events: all segments are missing"), "{found:?}");
+    fs::remove_file(directory.path().join("meta")).unwrap();
+    let found = repair(directory.path(), true).unwrap();
+    assert_eq!((found.missing.len(), found.is_empty), (0, true), "nothing shows that it was used");
 }
