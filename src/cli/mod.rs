@@ -108,6 +108,17 @@ enum Command {
     /// Show the load of each delivery worker
     Workers,
     /// Show the lag of each consumer of the log
+    ///
+    /// The consumers are the coordinator, which shows comments to viewers, the moderator and the
+    /// archiver, which fills the history. Each has a position in every partition of a topic.
+    ///
+    /// lag: offsets between the position and the end, which are about the records that the consumer
+    /// has yet to process. gone: offsets after the position whose records were removed from the log
+    /// before the consumer read them. position: the offset that it reads next. end: the offset that
+    /// the next record will get.
+    ///
+    /// Partitions without lag are only counted. In JSON every partition is listed, consumer is
+    /// `group` and gone is `expired`.
     Lag,
     Throttle(throttle::ThrottleArgs),
     Ban(ban::BanArgs),
