@@ -28,7 +28,7 @@ async fn nodes_that_start_at_once_share_one_schema() {
         assert_eq!(store.page(StreamId(1), None, 10).await.unwrap().len(), opened.len());
     }
     let about = format!("{:?}", opened[0]);
-    assert!(about.contains("1 of 1 nodes connected"), "{about}");
+    assert!(about.contains("1 of 1 node connected"), "{about}");
 }
 
 #[tokio::test]
