@@ -205,7 +205,9 @@ async fn missing_segments_are_found_without_damage() {
     let fresh = repair(directory.path(), false).unwrap();
     assert!(fresh.is_empty && fresh.missing.is_empty(), "{fresh:?}");
     let (log, _) = open(directory.path(), &small_segments());
-    append(&log, numbered(1, 0, 1000)).await;
+    for first in (0..1000).step_by(100) {
+        append(&log, numbered(1, first, 100)).await;
+    }
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
     take(&mut *member, 1000).await;
     member.commit(&[Position { partition: 0, offset: 1001 }]).await.unwrap();
