@@ -139,7 +139,7 @@ impl Inner {
         epoch: Epoch,
     ) -> Result<Vec<Position>, StoreError> {
         let mut highest = BTreeMap::new();
-        for other in self.log_numbers().await?.into_keys().filter(|other| *other != epoch) {
+        for other in self.archived_logs().await?.into_iter().filter(|other| *other != epoch) {
             for (partition, latest) in self.latest(other).await? {
                 let Some(offset) = latest.next else { continue };
                 if self.has(latest.newest).await? {
@@ -150,6 +150,18 @@ impl Inner {
         }
         let position = |(partition, offset)| Position { partition, offset };
         Ok(highest.into_iter().map(position).collect())
+    }
+
+    /// Returns the logs of which the store has a position. A log has no number before its first
+    /// comment is stored.
+    async fn archived_logs(&self) -> Result<Vec<Epoch>, StoreError> {
+        let read = self.session.execute_unpaged(&self.statements.archived_logs, ()).await;
+        let rows = read.map_err(unavailable)?.into_rows_result().map_err(corrupt)?;
+        let epochs = rows.rows::<(i64,)>().map_err(corrupt)?.map(|row| {
+            let (epoch,) = row.map_err(corrupt)?;
+            u32::try_from(epoch).map(Epoch).map_err(corrupt)
+        });
+        epochs.collect()
     }
 
     /// Returns whether a comment that was written is there, or may have expired.

@@ -24,6 +24,7 @@ pub(super) struct Statements {
     pub(super) insert_newest: PreparedStatement,
     pub(super) logs: PreparedStatement,
     pub(super) positions: PreparedStatement,
+    pub(super) archived_logs: PreparedStatement,
     pub(super) order: PreparedStatement,
     pub(super) order_parts: PreparedStatement,
     pub(super) comments: PreparedStatement,
@@ -73,6 +74,7 @@ const INSERT_NEWEST: &str =
 const LOGS: &str = "SELECT epoch, log FROM {}.logs WHERE part = 0";
 const POSITIONS: &str = "SELECT log_partition, rewinds, next_offset, stream_id, comment_id
     FROM {}.archive_positions WHERE epoch = ?";
+const ARCHIVED_LOGS: &str = "SELECT DISTINCT epoch FROM {}.archive_positions";
 const ORDER: &str = "SELECT seq, comment_id FROM {}.stream_order
     WHERE stream_id = ? AND log = ? AND part = ? AND seq < ?";
 const ORDER_PARTS: &str = "SELECT log, part FROM {}.stream_order_parts
@@ -120,6 +122,7 @@ impl Statements {
             // A position that is read too low is taken for a loss.
             logs: prepare(LOGS, LocalQuorum).await?,
             positions: prepare(POSITIONS, LocalQuorum).await?,
+            archived_logs: prepare(ARCHIVED_LOGS, LocalQuorum).await?,
             written_comment: prepare(COMMENT, LocalQuorum).await?,
             order: prepare(ORDER, LocalOne).await?,
             order_parts: prepare(ORDER_PARTS, LocalOne).await?,
