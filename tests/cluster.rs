@@ -166,13 +166,24 @@ async fn a_comment_sent_again_is_kept_once_without_redis() {
     let sent = first.comment_as("lost", "r1").await;
     cluster.forget_in_redis("*");
     assert_eq!(second.comment_as("lost", "r1").await, sent, "the first id and seq");
-    // Redis has lost only the reservation, and nobody knows: both records are in the log.
-    cluster.age_reservations();
-    let sent = first.comment_as("forgotten", "r2").await;
-    assert_eq!(cluster.forget_in_redis("ref:*"), 2, "the reservations of r1 and r2");
-    assert_ne!(second.comment_as("forgotten", "r2").await.0, sent.0, "the log has it twice");
+    let mut expected = vec!["lost".to_owned()];
+    // Redis has lost only the reservation, and nobody knows: both records are in the log. An edge
+    // that had no answer from Redis meanwhile is not so sure, and finds the first record.
+    for attempt in 0.. {
+        assert!(attempt < 10, "the log never has a comment twice");
+        cluster.age_reservations();
+        let text = format!("forgotten {attempt}");
+        let client_ref = format!("r2 {attempt}");
+        let sent = first.comment_as(&text, &client_ref).await;
+        assert!(cluster.forget_in_redis("ref:*") > 0, "it was reserved");
+        let again = second.comment_as(&text, &client_ref).await;
+        expected.push(text);
+        if again.0 != sent.0 {
+            break;
+        }
+    }
     let (_, last) = first.comment_as("after", "r3").await;
-    let expected = ["lost", "forgotten", "after"];
+    expected.push("after".to_owned());
     for (edge, viewer) in &mut viewers {
         viewer.until_seq(last).await;
         assert_eq!(viewer.texts(), expected, "viewer of {edge}");

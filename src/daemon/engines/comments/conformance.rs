@@ -378,23 +378,25 @@ pub(crate) async fn positions_are_kept_per_log_and_partition(store: &impl Commen
 
 pub(crate) async fn the_positions_of_other_logs_are_told(store: &impl CommentStore) {
     let logs = [Epoch(u32::MAX), Epoch(3), Epoch(4)];
-    let earlier = async |epoch| {
-        let positions = store.earlier_positions(epoch).await.unwrap();
-        let mut positions: Vec<_> = positions.iter().map(|at| (at.partition, at.offset)).collect();
+    let others = async |epoch| {
+        let positions = store.other_positions(epoch).await.unwrap();
+        let plain = |(epoch, at): &(Epoch, Position)| (*epoch, at.partition, at.offset);
+        let mut positions: Vec<_> = positions.iter().map(plain).collect();
         positions.sort_unstable();
         positions
     };
-    assert_eq!(earlier(logs[0]).await, []);
+    assert_eq!(others(logs[0]).await, []);
     let batch = |epoch, archived| ArchiveBatch { archived, ..ArchiveBatch::new(epoch) };
     store.write(&batch(logs[0], vec![at(0, 100), at(2, 7)])).await.unwrap();
     store.write(&batch(logs[1], vec![at(0, 130)])).await.unwrap();
-    assert_eq!(earlier(logs[0]).await, [(0, 130)]);
-    assert_eq!(earlier(logs[1]).await, [(0, 100), (2, 7)]);
-    assert_eq!(earlier(logs[2]).await, [(0, 130), (2, 7)]);
+    let [of_first, of_second] = [vec![(logs[0], 0, 100), (logs[0], 2, 7)], vec![(logs[1], 0, 130)]];
+    assert_eq!(others(logs[0]).await, of_second);
+    assert_eq!(others(logs[1]).await, of_first);
+    assert_eq!(others(logs[2]).await, [of_second, of_first.clone()].concat());
     // As if the row had been deleted by hand.
     let newest = Some(CommentKey { stream_id: STREAM, comment_id: comment_id(15) });
     store.write(&batch(logs[1], vec![Archived { newest, ..at(0, 140) }])).await.unwrap();
-    assert_eq!(earlier(logs[2]).await, [(0, 100), (2, 7)]);
+    assert_eq!(others(logs[2]).await, of_first);
 }
 
 pub(crate) async fn a_position_without_its_newest_comment_is_none(store: &impl CommentStore) {

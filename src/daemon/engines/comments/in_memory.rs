@@ -173,20 +173,17 @@ impl CommentStore for InMemoryComments {
         Ok(StorePositions { next: next.collect(), has_unplaced: false })
     }
 
-    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
+    async fn other_positions(&self, epoch: Epoch) -> Result<Vec<(Epoch, Position)>, StoreError> {
         let tables = self.call()?;
-        let mut highest = BTreeMap::new();
-        for (&(log, partition), (offset, newest)) in &tables.positions {
-            let is_there = newest.is_none_or(|newest| {
-                tables.comments.contains_key(&key(newest.stream_id, newest.comment_id))
+        let of_other =
+            tables.positions.iter().filter_map(|(&(log, partition), (offset, newest))| {
+                let other = tables.logs.get(log).copied().filter(|other| *other != epoch)?;
+                let is_there = newest.is_none_or(|newest| {
+                    tables.comments.contains_key(&key(newest.stream_id, newest.comment_id))
+                });
+                is_there.then_some((other, Position { partition, offset: *offset }))
             });
-            if is_there && tables.logs.get(log) != Some(&epoch) {
-                let known = highest.entry(partition).or_insert(0);
-                *known = (*offset).max(*known);
-            }
-        }
-        let position = |(partition, offset)| Position { partition, offset };
-        Ok(highest.into_iter().map(position).collect())
+        Ok(of_other.collect())
     }
 
     async fn page(

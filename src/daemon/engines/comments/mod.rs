@@ -125,9 +125,9 @@ pub trait CommentStore: Send + Sync + std::fmt::Debug + 'static {
         known: &BTreeMap<u32, CommentKey>,
     ) -> Result<StorePositions, StoreError>;
 
-    /// Returns how far the store has the logs of all other epochs: of each partition, the highest
-    /// position whose newest comment is still there.
-    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError>;
+    /// Returns how far the store has the logs of all other epochs: their positions whose newest
+    /// comment is still there.
+    async fn other_positions(&self, epoch: Epoch) -> Result<Vec<(Epoch, Position)>, StoreError>;
 
     /// Returns at most `limit` (1 to 1000) comments of a stream that come before `before` in the
     /// log, or the newest ones, newest first. An unknown `before` stands for the newest comment

@@ -6,7 +6,7 @@ use super::{StoredComment, Tombstone};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns, integer};
 use crate::daemon::engines::eventlog::Position;
-use crate::protocol::{SequencedComment, StreamId, UserId};
+use crate::protocol::{Epoch, SequencedComment, StreamId, UserId};
 
 const LONGEST_PAGE: usize = 1000;
 
@@ -44,6 +44,14 @@ pub(super) fn position(row: &impl Columns) -> Result<Position, StoreError> {
     let partition = u32::try_from(partition)
         .map_err(|_| StoreError::Corrupt(format!("a position in partition {partition}")))?;
     Ok(Position { partition, offset: row.natural("next_offset")? })
+}
+
+/// A position with the epoch of its log.
+pub(super) fn position_of_log(row: &impl Columns) -> Result<(Epoch, Position), StoreError> {
+    let epoch = row.natural("epoch")?;
+    let epoch = u32::try_from(epoch)
+        .map_err(|_| StoreError::Corrupt(format!("a log with the epoch {epoch}")))?;
+    Ok((Epoch(epoch), position(row)?))
 }
 
 /// Converts a limit for a `LIMIT` clause.

@@ -19,6 +19,14 @@ pub struct LogIdentity {
     pub epoch: Epoch,
 }
 
+/// An earlier epoch of a log. Up to some offset it has the records that the log has now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarlierEpoch {
+    pub epoch: Epoch,
+    /// In each partition, the first offset that may have another record now.
+    pub until: u64,
+}
+
 impl fmt::Display for LogIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { engine, topic, partitions, epoch, topic_id } = self;

@@ -39,7 +39,7 @@ use futures_util::future::BoxFuture;
 
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
-pub use identity::LogIdentity;
+pub use identity::{EarlierEpoch, LogIdentity};
 pub use telemetry::LogTelemetry;
 pub(crate) use telemetry::{SkipReason, SkippedRecords};
 
@@ -263,10 +263,9 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
     /// move to other partitions.
     fn epoch(&self) -> Epoch;
 
-    /// Returns the offset at which a partition began in this epoch. Lower offsets belong to earlier
-    /// epochs. An engine whose partitions begin again with each epoch keeps this implementation.
-    fn epoch_start(&self, _topic: Topic, _partition: u32) -> u64 {
-        0
+    /// Returns the earlier epochs whose offsets of comment events go on in this one.
+    fn earlier_epochs(&self) -> Vec<EarlierEpoch> {
+        Vec::new()
     }
 
     /// Returns what nodes that share this log must agree on.

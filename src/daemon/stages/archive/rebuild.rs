@@ -5,7 +5,7 @@
 //! stored. So the store carries its own position, and the smaller one counts: the records in
 //! between are read again, as far as the log still has them. Both are told to operators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::pin::pin;
@@ -162,22 +162,35 @@ impl Archiver {
     ) -> Option<StorePositions> {
         let mut backoff = RETRY.start();
         loop {
-            match self.store.positions(watch.epoch, &watch.compared).await {
+            match self.ask_positions(watch).await {
                 Ok(positions) => return Some(positions),
                 Err(error) => self.no_positions(&error, backoff.next_pause(), stop).await?,
             }
         }
     }
 
-    /// Like [`Self::read_positions`] for the logs of other epochs.
-    async fn read_earlier(&self, epoch: Epoch, stop: &CancellationToken) -> Option<Vec<Position>> {
-        let mut backoff = RETRY.start();
-        loop {
-            match self.store.earlier_positions(epoch).await {
-                Ok(positions) => return Some(positions),
-                Err(error) => self.no_positions(&error, backoff.next_pause(), stop).await?,
+    /// Returns how far the store has this log. A partition without a position has the one that it
+    /// had in an earlier epoch, as far as the records are the same.
+    async fn ask_positions(&self, watch: &StoreWatch) -> Result<StorePositions, StoreError> {
+        let mut positions = self.store.positions(watch.epoch, &watch.compared).await?;
+        let earlier = self.log.earlier_epochs();
+        let known: BTreeSet<u32> = positions.next.iter().map(|at| at.partition).collect();
+        if earlier.is_empty() || watch.expected.keys().all(|partition| known.contains(partition)) {
+            return Ok(positions);
+        }
+        let mut carried = BTreeMap::new();
+        for (epoch, Position { partition, offset }) in
+            self.store.other_positions(watch.epoch).await?
+        {
+            let of_log = earlier.iter().find(|of| of.epoch == epoch);
+            if let Some(of_log) = of_log.filter(|_| !known.contains(&partition)) {
+                let furthest = carried.entry(partition).or_insert(0);
+                *furthest = offset.min(of_log.until).max(*furthest);
             }
         }
+        let position = |(partition, offset)| Position { partition, offset };
+        positions.next.extend(carried.into_iter().map(position));
+        Ok(positions)
     }
 
     /// Waits before the store is asked again. Returns nothing if `stop` was cancelled.
@@ -218,23 +231,14 @@ impl Archiver {
         has_unplaced: bool,
         stop: &CancellationToken,
     ) -> Result<bool, ArchiveError> {
-        let earlier = if gaps.iter().any(|gap| self.may_be_of_earlier_epoch(gap)) {
-            let Some(earlier) = self.read_earlier(watch.epoch, stop).await else {
-                return Ok(false);
-            };
-            earlier
-        } else {
-            Vec::new()
-        };
         let mut lost = Vec::new();
         let mut kept = Vec::new();
         for gap in gaps {
-            let gap = self.without_earlier(gap, &earlier);
             let bounds = self.log.bounds(Topic::CommentEvents, gap.partition).await;
             let earliest = bounds.map_err(ArchiveError::Read)?.earliest;
             let Range { start, end } = gap.offsets;
-            // Some logs begin with offset 1: a store without a position lacks nothing before it.
-            let start = if start == 0 && earliest == 1 { earliest } else { start };
+            // Most logs begin with offset 1: a store without a position lacks nothing before it.
+            let start = if start == 0 { earliest.min(1) } else { start };
             let from = start.max(earliest).min(end);
             if start < from && (gap.has_position || !has_unplaced) {
                 lost.push(Gap { offsets: start..from, ..gap });
@@ -274,23 +278,6 @@ impl Archiver {
             }
         }
         Ok(true)
-    }
-
-    /// Returns whether the store may have records of the gap under an earlier epoch of the log.
-    fn may_be_of_earlier_epoch(&self, gap: &Gap) -> bool {
-        !gap.has_position && self.epoch_start(gap) > gap.offsets.start
-    }
-
-    fn epoch_start(&self, gap: &Gap) -> u64 {
-        self.log.epoch_start(Topic::CommentEvents, gap.partition)
-    }
-
-    /// Returns the gap without the records that the store has under earlier epochs of the log.
-    fn without_earlier(&self, gap: Gap, earlier: &[Position]) -> Gap {
-        let of_partition = earlier.iter().filter(|position| position.partition == gap.partition);
-        let Some(stored) = of_partition.map(|position| position.offset).max() else { return gap };
-        let Range { start, end } = gap.offsets;
-        Gap { offsets: start.max(stored.min(self.epoch_start(&gap))).min(end)..end, ..gap }
     }
 
     async fn read_again(

@@ -467,7 +467,7 @@ async fn records_stored_under_an_earlier_epoch_are_not_lost() {
 #[tokio::test]
 async fn records_lost_with_the_log_and_the_store_are_told() {
     // The store is lost, or is restored from a backup.
-    for (backup, lost) in [(None, "offsets 0 to 50"), (Some(20), "offsets 20 to 50")] {
+    for (backup, lost) in [(None, "offsets 1 to 50"), (Some(20), "offsets 20 to 50")] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         let (epoch, _) = archive_from_files(path, 50..100, 50).await;

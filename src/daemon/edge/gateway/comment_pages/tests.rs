@@ -43,8 +43,8 @@ impl CommentStore for CountingStore {
         self.store.positions(epoch, known).await
     }
 
-    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
-        self.store.earlier_positions(epoch).await
+    async fn other_positions(&self, epoch: Epoch) -> Result<Vec<(Epoch, Position)>, StoreError> {
+        self.store.other_positions(epoch).await
     }
 
     async fn page(

@@ -151,8 +151,8 @@ impl CommentStore for CassandraComments {
         self.inner.positions(epoch, known).await
     }
 
-    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
-        self.inner.earlier_positions(epoch).await
+    async fn other_positions(&self, epoch: Epoch) -> Result<Vec<(Epoch, Position)>, StoreError> {
+        self.inner.other_positions(epoch).await
     }
 
     async fn page(

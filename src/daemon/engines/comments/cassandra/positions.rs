@@ -134,22 +134,20 @@ impl Inner {
     }
 
     /// Returns how far the store has all logs but that of `epoch`.
-    pub(super) async fn earlier_positions(
+    pub(super) async fn other_positions(
         &self,
         epoch: Epoch,
-    ) -> Result<Vec<Position>, StoreError> {
-        let mut highest = BTreeMap::new();
+    ) -> Result<Vec<(Epoch, Position)>, StoreError> {
+        let mut positions = Vec::new();
         for other in self.archived_logs().await?.into_iter().filter(|other| *other != epoch) {
             for (partition, latest) in self.latest(other).await? {
                 let Some(offset) = latest.next else { continue };
                 if self.has(latest.newest).await? {
-                    let known = highest.entry(partition).or_insert(0);
-                    *known = offset.max(*known);
+                    positions.push((other, Position { partition, offset }));
                 }
             }
         }
-        let position = |(partition, offset)| Position { partition, offset };
-        Ok(highest.into_iter().map(position).collect())
+        Ok(positions)
     }
 
     /// Returns the logs of which the store has a position. A log has no number before its first

@@ -126,9 +126,9 @@ impl Tables {
         .await
     }
 
-    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
+    async fn other_positions(&self, epoch: Epoch) -> Result<Vec<(Epoch, Position)>, StoreError> {
         let horizon_key = self.first_kept().map(|day| day.first_key().to_vec()).unwrap_or_default();
-        statement!(self.pool, |connection| positions::earlier_positions(
+        statement!(self.pool, |connection| positions::other_positions(
             connection,
             epoch,
             &horizon_key
@@ -154,8 +154,8 @@ impl CommentStore for PostgresComments {
         self.tables.pool.bounded(self.tables.positions(epoch, known)).await
     }
 
-    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
-        self.tables.pool.bounded(self.tables.earlier_positions(epoch)).await
+    async fn other_positions(&self, epoch: Epoch) -> Result<Vec<(Epoch, Position)>, StoreError> {
+        self.tables.pool.bounded(self.tables.other_positions(epoch)).await
     }
 
     async fn page(

@@ -116,9 +116,9 @@ impl CommentStore for SqliteComments {
         positions::positions(self.file.readers(), epoch, known, &horizon_key).await
     }
 
-    async fn earlier_positions(&self, epoch: Epoch) -> Result<Vec<Position>, StoreError> {
+    async fn other_positions(&self, epoch: Epoch) -> Result<Vec<(Epoch, Position)>, StoreError> {
         let horizon_key = self.horizon_ms().map(expire::horizon_key).unwrap_or_default();
-        positions::earlier_positions(self.file.readers(), epoch, &horizon_key).await
+        positions::other_positions(self.file.readers(), epoch, &horizon_key).await
     }
 
     async fn page(

@@ -24,12 +24,12 @@ const POSITIONS: &str = "SELECT log_partition, next_offset FROM archive_position
         WHERE c.stream_id = p.stream_id AND c.sort_key = p.sort_key))";
 
 /// The same for all other logs.
-const EARLIER_POSITIONS: &str =
-    "SELECT log_partition, max(next_offset) AS next_offset FROM archive_positions AS p
-    WHERE log NOT IN (SELECT log FROM logs WHERE epoch = ?1)
+const OTHER_POSITIONS: &str =
+    "SELECT l.epoch, p.log_partition, p.next_offset FROM archive_positions AS p
+    JOIN logs AS l ON l.log = p.log
+    WHERE l.epoch <> ?1
       AND (p.sort_key IS NULL OR p.sort_key < ?2 OR EXISTS (SELECT 1 FROM comments AS c
-        WHERE c.stream_id = p.stream_id AND c.sort_key = p.sort_key))
-    GROUP BY log_partition";
+        WHERE c.stream_id = p.stream_id AND c.sort_key = p.sort_key))";
 
 const IS_THERE: &str =
     "SELECT EXISTS (SELECT 1 FROM comments WHERE stream_id = ?1 AND sort_key = ?2) AS found";
@@ -107,11 +107,11 @@ pub(super) async fn positions(
 }
 
 /// Returns how far the store has all logs but that of `epoch`.
-pub(super) async fn earlier_positions(
+pub(super) async fn other_positions(
     readers: &SqlitePool,
     epoch: Epoch,
     horizon_key: &[u8],
-) -> Result<Vec<Position>, StoreError> {
-    let query = sqlx::query(EARLIER_POSITIONS).bind(i64::from(epoch.0)).bind(horizon_key);
-    query.fetch_all(readers).await?.iter().map(rows::position).collect()
+) -> Result<Vec<(Epoch, Position)>, StoreError> {
+    let query = sqlx::query(OTHER_POSITIONS).bind(i64::from(epoch.0)).bind(horizon_key);
+    query.fetch_all(readers).await?.iter().map(rows::position_of_log).collect()
 }

@@ -6,39 +6,50 @@
 //! lcd event log 1
 //! epoch 2917312881
 //! topics comment_events moderation_events
-//! starts comment_events=57 moderation_events=9
+//! earlier 1093840922=57
 //! crc32c 5d0a7c11
 //! ```
 //!
 //! The topics are those that have been created, so that a topic without files is known to be lost
-//! rather than new. `starts` has the offset at which each topic began in this epoch. The first
-//! epoch of a log has no such line.
+//! rather than new. `earlier` has the earlier epochs of the log, each with the first offset of
+//! `comment_events` that may have another record now. The first epoch of a log has no such line.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
 use super::disk::{read_failure, replace_file, write_failure};
-use crate::daemon::engines::eventlog::LogError;
+use crate::daemon::engines::eventlog::{EarlierEpoch, LogError};
 use crate::protocol::Epoch;
 
 const TITLE: &str = "lcd event log 1";
+/// Earlier epochs that are kept, the latest ones.
+const MAX_EARLIER: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub epoch: Epoch,
     /// Names of the topics that have been created.
     pub topics: Vec<String>,
-    /// By topic, the offset of its first record in this epoch. Empty in the first epoch.
-    pub starts: BTreeMap<String, u64>,
+    /// Oldest first. Empty in the first epoch.
+    pub earlier: Vec<EarlierEpoch>,
 }
 
 impl Identity {
     /// Creates the identity of a new log. The epoch is never 0, which means "none".
     pub(super) fn random(topics: Vec<String>) -> Self {
         let epoch = Epoch(rand::random_range(1..=u32::MAX));
-        Self { epoch, topics, starts: BTreeMap::new() }
+        Self { epoch, topics, earlier: Vec::new() }
+    }
+
+    /// Returns the identity of this log after a loss: a new epoch, in which the comment events from
+    /// `end` on are new.
+    pub(super) fn after_loss(&self, topics: Vec<String>, end: u64) -> Self {
+        let before = EarlierEpoch { epoch: self.epoch, until: end };
+        let earlier = self.earlier.iter().copied().chain([before]);
+        let earlier = earlier.map(|of| EarlierEpoch { until: of.until.min(end), ..of });
+        let omitted = (self.earlier.len() + 1).saturating_sub(MAX_EARLIER);
+        Self { earlier: earlier.skip(omitted).collect(), ..Self::random(topics) }
     }
 
     /// Reads the identity. `None` if the directory has never held a log.
@@ -67,9 +78,9 @@ impl Identity {
 
     fn to_text(&self) -> String {
         let mut body = format!("{TITLE}\nepoch {}\ntopics {}\n", self.epoch, self.topics.join(" "));
-        if !self.starts.is_empty() {
-            let starts = self.starts.iter().map(|(topic, offset)| format!("{topic}={offset}"));
-            body.push_str(&format!("starts {}\n", starts.collect::<Vec<_>>().join(" ")));
+        if !self.earlier.is_empty() {
+            let earlier = self.earlier.iter().map(|of| format!("{}={}", of.epoch, of.until));
+            body.push_str(&format!("earlier {}\n", earlier.collect::<Vec<_>>().join(" ")));
         }
         let checksum = crc32c::crc32c(body.as_bytes());
         format!("{body}crc32c {checksum:08x}\n")
@@ -90,13 +101,13 @@ fn parse(text: &str) -> Option<Identity> {
     let topics = lines.next()?.strip_prefix("topics ")?;
     let topics = topics.split_whitespace().map(str::to_owned).collect();
     // Absent in the first epoch, and in files of earlier versions.
-    let starts = lines.next().and_then(|line| line.strip_prefix("starts ")).unwrap_or_default();
-    let start = |text: &str| {
-        let (topic, offset) = text.split_once('=')?;
-        Some((topic.to_owned(), offset.parse().ok()?))
+    let earlier = lines.next().and_then(|line| line.strip_prefix("earlier ")).unwrap_or_default();
+    let of_epoch = |text: &str| {
+        let (epoch, until) = text.split_once('=')?;
+        Some(EarlierEpoch { epoch: Epoch(epoch.parse().ok()?), until: until.parse().ok()? })
     };
-    let starts = starts.split_whitespace().map(start).collect::<Option<_>>()?;
-    Some(Identity { epoch, topics, starts })
+    let earlier = earlier.split_whitespace().map(of_epoch).collect::<Option<_>>()?;
+    Some(Identity { epoch, topics, earlier })
 }
 
 /// The lock of a process that has the log open. The kernel releases it when the process is killed.
@@ -150,9 +161,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Identity::load(dir.path()).unwrap(), None);
         let first = Identity::random(vec!["a".into(), "b".into()]);
-        let starts = BTreeMap::from([("a".to_owned(), 57), ("b".to_owned(), 1)]);
-        let second = Identity { starts, ..Identity::random(first.topics.clone()) };
-        for identity in [first, second] {
+        let second = first.after_loss(first.topics.clone(), 57);
+        let third = second.after_loss(first.topics.clone(), 9);
+        for identity in [first, second, third] {
             identity.store(dir.path()).unwrap();
             assert_eq!(Identity::load(dir.path()).unwrap(), Some(identity));
         }
@@ -160,8 +171,8 @@ mod tests {
 
     #[test]
     fn any_changed_byte_is_detected() {
-        let starts = BTreeMap::from([("a".to_owned(), 57)]);
-        let text = Identity { epoch: Epoch(12), topics: vec!["a".into()], starts }.to_text();
+        let first = Identity { epoch: Epoch(12), topics: vec!["a".into()], earlier: Vec::new() };
+        let text = first.after_loss(first.topics.clone(), 57).to_text();
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1;
@@ -169,6 +180,18 @@ mod tests {
             assert_eq!(parse(&changed), None, "byte {at}");
         }
         assert!(parse(&text[..text.len() - 1]).is_none() && parse("").is_none());
+    }
+
+    #[test]
+    fn an_earlier_epoch_ends_where_the_log_was_shortest() {
+        let mut identity = Identity::random(Vec::new());
+        let mut expected = Vec::new();
+        for end in (1..=100).chain([70]) {
+            expected.push(EarlierEpoch { epoch: identity.epoch, until: end });
+            identity = identity.after_loss(Vec::new(), end);
+        }
+        expected.iter_mut().for_each(|of| of.until = of.until.min(70));
+        assert_eq!(identity.earlier, expected.split_off(101 - MAX_EARLIER));
     }
 
     #[test]

@@ -62,8 +62,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, LogIdentity, LogTelemetry,
-    NewRecord, Page, Position, StartAt, Topic, check_sizes, run_blocking,
+    Bounds, ConsumerGroup, EarlierEpoch, EventLog, LogConsumer, LogError, LogFollower, LogIdentity,
+    LogTelemetry, NewRecord, Page, Position, StartAt, Topic, check_sizes, run_blocking,
 };
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::EventLogConfig;
@@ -315,9 +315,9 @@ fn identify(
                          files are restored from a copy while lcd is stopped",
                         directory.display()
                     ));
-                    let start = |topic: &RecoveredTopic| (topic.name().to_owned(), topic.end());
-                    let starts = topics.iter().map(start).collect();
-                    Identity { starts, ..Identity::random(names) }
+                    let name = Topic::CommentEvents.name();
+                    let comments = topics.iter().find(|topic| topic.name() == name);
+                    known.after_loss(names, comments.map_or(FIRST_OFFSET, RecoveredTopic::end))
                 }
                 None if known.topics == names => return Ok(known),
                 None => Identity { topics: names, ..known },
@@ -452,8 +452,8 @@ impl EventLog for EmbeddedLog {
         self.identity.epoch
     }
 
-    fn epoch_start(&self, topic: Topic, _partition: u32) -> u64 {
-        self.identity.starts.get(topic.name()).copied().unwrap_or(FIRST_OFFSET)
+    fn earlier_epochs(&self) -> Vec<EarlierEpoch> {
+        self.identity.earlier.clone()
     }
 
     fn identity(&self) -> LogIdentity {

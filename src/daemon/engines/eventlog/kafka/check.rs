@@ -19,7 +19,7 @@ use super::limits::{self, TopicLimits};
 use super::native::{self, TopicDescription};
 use super::topics::{self, Creation, Topics};
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
-use crate::daemon::engines::eventlog::{LogError, Topic, run_blocking};
+use crate::daemon::engines::eventlog::{EarlierEpoch, LogError, Topic, run_blocking};
 use crate::protocol::{Epoch, NodeId};
 
 /// Bound of one attempt to connect to the address of a broker.
@@ -66,6 +66,8 @@ pub async fn check(kafka: &KafkaConfig, node: &NodeId) -> Result<String, LogErro
 pub(super) struct Prepared {
     pub(super) topics: Topics,
     pub(super) epoch: Epoch,
+    /// The epochs that the topic had with fewer partitions.
+    pub(super) earlier: Vec<EarlierEpoch>,
     pub(super) limits: TopicLimits,
     pub(super) client: ProbeClient,
 }
@@ -91,16 +93,16 @@ pub(super) async fn prepare(
         create_topics(&missing, clients, kafka, config).await?;
     }
     let settings = clients.clone();
-    let (metadata, topics, epoch, probe) = run_blocking(move || {
+    let (metadata, topics, (epoch, earlier), probe) = run_blocking(move || {
         let timeout = settings.timeout;
         let mut topics = topics::wait_for_leaders(&settings, || probe.metadata(timeout))?;
-        let epoch = probe.identify(&mut topics, timeout)?;
-        Ok((probe.metadata(timeout)?, topics, epoch, probe))
+        let epochs = probe.identify(&mut topics, timeout)?;
+        Ok((probe.metadata(timeout)?, topics, epochs, probe))
     })
     .await?;
     topics::warn_of_differences(&topics, kafka);
     let limits = limits::find(clients, &metadata).await?;
-    Ok(Prepared { topics, epoch, limits, client: probe })
+    Ok(Prepared { topics, epoch, earlier, limits, client: probe })
 }
 
 /// Creates topics: the only place that does.
@@ -167,6 +169,14 @@ fn fold(topic_id: u128, partitions: u32) -> Epoch {
     Epoch((id ^ partitions.wrapping_mul(0x9e37_79b9)).max(1))
 }
 
+/// Returns the epochs of a topic: the present one, and those that it had with fewer partitions,
+/// whose records are where they were.
+fn epochs(topic_id: u128, partitions: u32) -> (Epoch, Vec<EarlierEpoch>) {
+    let epoch = fold(topic_id, partitions);
+    let fewer = (1..partitions).map(|fewer| fold(topic_id, fewer)).filter(|of| *of != epoch);
+    (epoch, fewer.map(|epoch| EarlierEpoch { epoch, until: u64::MAX }).collect())
+}
+
 /// Fails if topics must be created and the cluster has fewer brokers than they need.
 fn check_replicas(
     metadata: &Metadata,
@@ -214,9 +224,13 @@ impl ProbeClient {
         native::describe_topics(self.producer.client(), topics, timeout)
     }
 
-    /// Finds the ids of the topics, and the epoch of the log. Brokers without topic ids get an
+    /// Finds the ids of the topics, and the epochs of the log. Brokers without topic ids get an
     /// epoch from the cluster's id and the topic's name. Blocks.
-    fn identify(&self, topics: &mut Topics, timeout: Duration) -> Result<Epoch, LogError> {
+    fn identify(
+        &self,
+        topics: &mut Topics,
+        timeout: Duration,
+    ) -> Result<(Epoch, Vec<EarlierEpoch>), LogError> {
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -232,7 +246,7 @@ impl ProbeClient {
         }
         let partitions = topics.partitions(Topic::CommentEvents);
         if let Some(id) = topics.id(Topic::CommentEvents) {
-            return Ok(fold(id, partitions));
+            return Ok(epochs(id, partitions));
         }
         let topic = topics.name(Topic::CommentEvents);
         let Some(cluster) = self.producer.client().fetch_cluster_id(timeout) else {
@@ -246,7 +260,7 @@ impl ProbeClient {
         );
         let mut hash = crc32c::crc32c(cluster.as_bytes());
         hash = crc32c::crc32c_append(hash, topic.as_bytes());
-        Ok(fold(hash.into(), partitions))
+        Ok(epochs(hash.into(), partitions))
     }
 
     /// Fetches the metadata of the cluster. Blocks.

@@ -199,6 +199,10 @@ fn positions(list: &TopicPartitionList) -> Vec<Position> {
     list.elements().iter().map(|p| log_position(p.partition(), offset(p.offset()))).collect()
 }
 
+/// Polls before a change of the assignment. A poll also ends at an event that is no record: the
+/// answer to a commit, of which few can be waiting, because each is awaited before the next.
+const SERVED_BEFORE_CHANGES: usize = 8;
+
 /// Starts the thread. It ends when the queue is closed; then the consumer leaves its group.
 pub(super) fn start(
     name: &str,
@@ -286,7 +290,9 @@ fn try_recover(name: &str, consumer: &ThreadConsumer) -> KafkaResult<bool> {
     let Some(found) = source.find_continuations(consumer, queue)? else { return Ok(false) };
     // A rebalance may have begun while the brokers answered. Its callback runs first: the library
     // would take another change of the assignment for the answer to it.
-    fetch(name, consumer, Duration::ZERO);
+    for _ in 0..SERVED_BEFORE_CHANGES {
+        fetch(name, consumer, Duration::ZERO);
+    }
     source.resume(consumer, queue, found)?;
     Ok(true)
 }

@@ -74,8 +74,8 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::{
-    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, LogIdentity, LogTelemetry,
-    NewRecord, Page, Position, StartAt, Topic, check_sizes, run_blocking,
+    Bounds, ConsumerGroup, EarlierEpoch, EventLog, LogConsumer, LogError, LogFollower, LogIdentity,
+    LogTelemetry, NewRecord, Page, Position, StartAt, Topic, check_sizes, run_blocking,
 };
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::protocol::admin::ConsumerLag;
@@ -100,6 +100,7 @@ pub struct KafkaLog {
     clients: ClientSettings,
     topics: Arc<Topics>,
     epoch: Epoch,
+    earlier: Vec<EarlierEpoch>,
     appender: Appender,
     readers: ReaderPool,
     leaders: LeaderCheck,
@@ -125,7 +126,7 @@ impl KafkaLog {
         telemetry: LogTelemetry,
     ) -> Result<Self, LogError> {
         let clients = ClientSettings::new(kafka, node)?;
-        let Prepared { topics, epoch, limits, client } =
+        let Prepared { topics, epoch, earlier, limits, client } =
             check::prepare(&clients, kafka, config).await?;
         let topics = Arc::new(topics);
         let batch_bytes = limits.batch_bytes();
@@ -155,6 +156,7 @@ impl KafkaLog {
         })?;
         Ok(Self {
             epoch,
+            earlier,
             appender,
             readers: ReaderPool::new(&clients),
             leaders: LeaderCheck::new(&clients, topics.name(Topic::CommentEvents)),
@@ -351,6 +353,10 @@ impl EventLog for KafkaLog {
 
     fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    fn earlier_epochs(&self) -> Vec<EarlierEpoch> {
+        self.earlier.clone()
     }
 
     fn identity(&self) -> LogIdentity {

@@ -201,20 +201,29 @@ async fn a_ref_may_be_used_again_after_its_time() {
 async fn the_same_id_is_a_repeat_after_any_outage() {
     let log = InMemoryLog::new();
     let hours_ms = 7 * 3_600_000;
-    for at_ms in [1, hours_ms] {
-        // Others take part in the outage, so that the first record is in an old block.
-        for number in 10..3_000 {
-            let other = Event::CommentSubmitted(submitted(sample_comment(number + at_ms)));
-            log.put(Topic::CommentEvents, 5, at_ms, other.encode());
-        }
-        log.put(Topic::CommentEvents, 5, at_ms, comment_with_ref(7));
+    // Between both records of the comment, one block is complete before the outage, so that the
+    // first one is in an old block.
+    let before = [(1, false), (1, true)].into_iter().chain([(1, false); 3_000]);
+    let after = [(hours_ms, false); 3_000].into_iter().chain([(hours_ms, true)]);
+    let mut end = 1;
+    for (at_ms, is_repeated) in before.chain(after) {
+        let other = || Event::CommentSubmitted(submitted(sample_comment(10 + end))).encode();
+        let payload = if is_repeated { comment_with_ref(7) } else { other() };
+        log.put(Topic::CommentEvents, 5, at_ms, payload);
+        end += 1;
     }
     let log: SharedLog = Arc::new(log);
-    let end = 2 * 2_991 + 1;
-    for begin in [1, end - 1] {
-        let mut found = BTreeSet::new();
-        filter(&mut RepeatFilter::new(log.clone()), &log, begin..end, &mut found).await;
-        assert_eq!(found, BTreeSet::from([end - 1]), "read from {begin}");
+    for (rule, expected) in [
+        (RULE, BTreeSet::from([end - 1])),
+        (Rule { min_blocks: 5, ..RULE }, BTreeSet::from([end - 1])),
+        (Rule { min_blocks: 4, ..RULE }, BTreeSet::new()),
+    ] {
+        for begin in [1, end - 1] {
+            let mut found = BTreeSet::new();
+            let mut consumer = RepeatFilter::with_rule(log.clone(), rule);
+            filter(&mut consumer, &log, begin..end, &mut found).await;
+            assert_eq!(found, expected, "{rule:?}, read from {begin}");
+        }
     }
 }
 
