@@ -282,7 +282,7 @@ partitions = {{ comment_events = 12, moderation_events = 3, ws_messages = 1, dea
     /// Starts a node that was stopped, on its old address.
     pub fn restart(&mut self, name: &'static str) {
         let stopped = self.stopped.remove(name).unwrap_or_else(|| panic!("{name} was stopped"));
-        self.nodes.insert(name, stopped.restart());
+        self.nodes.insert(name, stopped.restart_until_ready());
     }
 
     /// Returns what `lc top` shows on a node now.

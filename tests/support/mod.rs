@@ -36,6 +36,8 @@ pub mod topics;
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const STREAM: StreamId = StreamId(1);
+/// Starts that a service manager tries.
+const STARTS: usize = 5;
 
 /// A running `lcd`, which is killed on drop.
 pub struct Daemon {
@@ -53,6 +55,11 @@ impl Daemon {
     }
 
     fn start_in(directory: Arc<TempDir>, config: &str, address: Option<SocketAddr>) -> Self {
+        let command = Self::command_in(&directory, address);
+        Self::start_command(directory, config, command)
+    }
+
+    fn command_in(directory: &TempDir, address: Option<SocketAddr>) -> Command {
         let file = directory.path().join("lcd.toml");
         let listen = address.unwrap_or_else(free_address).to_string();
         let log = std::fs::File::options()
@@ -68,7 +75,7 @@ impl Daemon {
             .arg(directory.path().join("data"))
             .args(["--listen", &listen])
             .stderr(log);
-        Self::start_command(directory, config, command)
+        command
     }
 
     /// Starts a daemon with its settings and data in a directory.
@@ -78,7 +85,14 @@ impl Daemon {
 
     /// Runs a command that starts a daemon with the settings in `lcd.toml` and the data in `data`
     /// of a directory.
-    pub fn start_command(directory: Arc<TempDir>, config: &str, mut command: Command) -> Self {
+    pub fn start_command(directory: Arc<TempDir>, config: &str, command: Command) -> Self {
+        let log = directory.clone();
+        Self::try_start(directory, config, command)
+            .unwrap_or_else(|| panic!("lcd did not start:\n{}", read_log(log.path())))
+    }
+
+    /// Returns `None` if the daemon ends before it is ready.
+    fn try_start(directory: Arc<TempDir>, config: &str, mut command: Command) -> Option<Self> {
         std::fs::write(directory.path().join("lcd.toml"), config).unwrap();
         let mut child = command
             .env("RUST_BACKTRACE", "1")
@@ -87,11 +101,12 @@ impl Daemon {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .map_while(Result::ok)
-            .find_map(|line| address_in(&line))
-            .unwrap_or_else(|| panic!("lcd did not start:\n{}", read_log(directory.path())));
-        Self { child, address, directory, config: config.to_owned() }
+        let address = lines.map_while(Result::ok).find_map(|line| address_in(&line));
+        let Some(address) = address else {
+            child.wait().unwrap();
+            return None;
+        };
+        Some(Self { child, address, directory, config: config.to_owned() })
     }
 
     /// Sends SIGKILL and starts the daemon again on the same data and address.
@@ -300,6 +315,18 @@ pub struct StoppedDaemon {
 impl StoppedDaemon {
     pub fn restart(self) -> Daemon {
         Daemon::start_in(self.directory, &self.config, Some(self.address))
+    }
+
+    /// Starts it as a service manager does: again, if a server does not answer it in time.
+    pub fn restart_until_ready(self) -> Daemon {
+        let Self { address, directory, config } = self;
+        for _ in 1..STARTS {
+            let command = Daemon::command_in(&directory, Some(address));
+            if let Some(daemon) = Daemon::try_start(directory.clone(), &config, command) {
+                return daemon;
+            }
+        }
+        Daemon::start_in(directory, &config, Some(address))
     }
 
     /// Starts it again with other settings.

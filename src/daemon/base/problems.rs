@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::protocol::admin::{Problem, ProblemCode};
+use crate::protocol::json;
 use crate::protocol::quantity::counted;
 
 /// The problems of a node are few, and a report that carries them must stay small.
@@ -163,7 +164,7 @@ impl Inner {
             return;
         }
         let new = path.with_extension("new");
-        let written = serde_json::to_vec_pretty(&losses)
+        let written = json::to_vec(&losses)
             .map_err(std::io::Error::from)
             .and_then(|bytes| std::fs::write(&new, bytes))
             .and_then(|()| std::fs::rename(&new, path));

@@ -237,7 +237,7 @@ impl Archiver {
             let bounds = self.log.bounds(Topic::CommentEvents, gap.partition).await;
             let earliest = bounds.map_err(ArchiveError::Read)?.earliest;
             let Range { start, end } = gap.offsets;
-            // Most logs begin with offset 1: a store without a position lacks nothing before it.
+            // 0 is no offset of a record: a store without a position lacks nothing before 1.
             let start = if start == 0 { earliest.min(1) } else { start };
             let from = start.max(earliest).min(end);
             if start < from && (gap.has_position || !has_unplaced) {
