@@ -26,7 +26,7 @@ const BLOCK: usize = 4096;
 /// on the disk.
 ///
 /// # Errors
-/// What is wrong, and where.
+/// A sentence that says where the fault is and names it.
 pub(crate) fn try_directory(path: &Path) -> Result<(), String> {
     // The last ancestor of a relative path is empty and means the working directory.
     let here = Path::new(".");

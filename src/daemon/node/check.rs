@@ -2,7 +2,7 @@
 //!
 //! Always holds: it finds the faults that the start finds, and reports all of them. It registers
 //! and binds nothing, joins no group and fences no producer, so it may run beside a running node.
-//! What it writes to a server or a directory stands under names of its own and is removed.
+//! Its trial writes to servers and directories have names of their own and are removed again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
