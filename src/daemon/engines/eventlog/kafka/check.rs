@@ -196,7 +196,7 @@ fn check_replicas(
 /// A client that keeps the reason why a connection failed.
 pub(super) struct ProbeClient {
     producer: Arc<BaseProducer<ConnectionErrors>>,
-    brokers: String,
+    brokers: Vec<String>,
     clients: ClientSettings,
 }
 
@@ -205,8 +205,8 @@ impl ProbeClient {
         let producer =
             BaseProducer::from_config_and_context(&clients.plain(), ConnectionErrors::default())
                 .map_err(|error| invalid_setting(&error))?;
-        let brokers = kafka.brokers.join(", ");
-        Ok(Self { producer: Arc::new(producer), brokers, clients: clients.clone() })
+        let (brokers, clients) = (kafka.brokers.clone(), clients.clone());
+        Ok(Self { producer: Arc::new(producer), brokers, clients })
     }
 
     async fn connect(self) -> Result<(Metadata, Self), LogError> {
@@ -270,24 +270,9 @@ impl ProbeClient {
             // Serves the error callbacks that the library has queued meanwhile.
             self.producer.poll(Duration::from_millis(100));
             let last = self.producer.context().last();
-            let last = last.unwrap_or((Code::Fail, error.to_string()));
-            self.connection_error(&last)
+            let (code, reason) = last.unwrap_or((Code::Fail, error.to_string()));
+            connection_error(code, &reason, &self.brokers)
         })
-    }
-
-    fn connection_error(&self, (code, reason): &(Code, String)) -> LogError {
-        let says = |word: &str| reason.contains(word);
-        let setting = match *code {
-            // A failed handshake is reported as a lost connection.
-            Code::BrokerTransportFailure if says("SSL ") => "kafka.tls",
-            Code::BrokerTransportFailure if says("SASL") || says("SaslHandshake") => "kafka.sasl",
-            Code::Authentication | Code::SaslAuthenticationFailed => "kafka.sasl",
-            Code::UnsupportedSASLMechanism => "kafka.sasl.mechanism",
-            Code::SSL => "kafka.tls",
-            _ => "kafka.brokers",
-        };
-        let brokers = &self.brokers;
-        LogError::Unavailable(format!("`{setting}`: no connection to Kafka at {brokers}: {reason}"))
     }
 
     /// Fails if the brokers do not allow the session timeout. Passes if this user may not read
@@ -321,6 +306,37 @@ impl ProbeClient {
             "`kafka.session_timeout` is {wanted_ms} ms, but the brokers allow {least} ms to {most} ms"
         )))
     }
+}
+
+/// Names the setting because of which none of `brokers` could be asked.
+fn connection_error(code: Code, reason: &str, brokers: &[String]) -> LogError {
+    let says = |word: &str| reason.contains(word);
+    let setting = match code {
+        // A failed handshake is reported as a lost connection.
+        Code::BrokerTransportFailure if says("SSL ") => "kafka.tls",
+        Code::BrokerTransportFailure if says("SASL") || says("SaslHandshake") => "kafka.sasl",
+        Code::Authentication | Code::SaslAuthenticationFailed => "kafka.sasl",
+        Code::UnsupportedSASLMechanism => "kafka.sasl.mechanism",
+        Code::SSL => "kafka.tls",
+        _ => match advertised(reason) {
+            Some(listener) if !brokers.contains(&listener.address) => return listener.error(),
+            _ => "kafka.brokers",
+        },
+    };
+    let brokers = brokers.join(", ");
+    LogError::Unavailable(format!("`{setting}`: no connection to Kafka at {brokers}: {reason}"))
+}
+
+/// Returns the address that a connection was refused to, if a broker named it: once the library
+/// knows the cluster, it may ask nobody else. Such a connection has the number of its broker in
+/// its name (`sasl_ssl://10.0.0.7:9092/3: Connect to…`), one to a configured address the word
+/// `bootstrap`.
+fn advertised(reason: &str) -> Option<UnreachableListener> {
+    let (connection, error) = reason.split_once(": ")?;
+    let (address, broker) = connection.rsplit_once('/')?;
+    broker.parse::<u32>().ok()?;
+    let address = address.rsplit_once('/').map_or(address, |(_, address)| address);
+    Some(UnreachableListener { address: address.to_owned(), error: error.to_owned() })
 }
 
 /// Names the setting that the library refused.
@@ -366,4 +382,34 @@ impl ProducerContext for ConnectionErrors {
     type DeliveryOpaque = ();
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(reason: &str, brokers: &[&str]) -> String {
+        let brokers: Vec<_> = brokers.iter().map(|&address| address.to_owned()).collect();
+        connection_error(Code::BrokerTransportFailure, reason, &brokers).to_string()
+    }
+
+    #[test]
+    fn an_address_that_a_broker_named_is_told() {
+        for connection in ["10.0.0.7:9092/3", "sasl_plaintext://10.0.0.7:9092/3"] {
+            let reason = format!("{connection}: Connect to ipv4#10.0.0.7:9092 failed: refused");
+            let text = error(&reason, &["kafka:9092"]);
+            assert!(text.contains("to connect to 10.0.0.7:9092, and that fails: Conn"), "{text}");
+            assert!(text.contains("`advertised.listeners`"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_configured_address_is_the_settings_fault() {
+        let bootstrap = "kafka:9092/bootstrap: Connect to ipv4#10.0.0.7:9092 failed: refused";
+        let same = "kafka:9092/3: Connect to ipv4#10.0.0.7:9092 failed: refused";
+        for reason in [bootstrap, same, "Local: Timed out"] {
+            let text = error(reason, &["kafka-0:9092", "kafka:9092"]);
+            assert!(text.contains("`kafka.brokers`: no connection to Kafka at kafka-0"), "{text}");
+        }
+    }
 }
