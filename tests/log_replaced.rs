@@ -20,7 +20,7 @@ use support::cluster::{Brokers, Cluster, Shape};
 use support::recorder::{RecordingViewer, Seen};
 use support::sender::{Acked, Sender, SenderResults};
 use support::topics::Topics;
-use support::{PATIENCE, STREAM, archived, history};
+use support::{Daemon, PATIENCE, STREAM, archived, history};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -167,21 +167,14 @@ impl Audience {
             }
         };
         timeout(PATIENCE, home).await.expect("every comment is acknowledged in the end");
-        archived(cluster.node("edge-1")).await;
         let tally = std::mem::take(&mut *self.tally.lock());
-        let stored: HashSet<_> = history(cluster.node("edge-1"), STREAM)
-            .await
-            .into_iter()
-            .map(|comment| comment.comment_id)
-            .collect();
         let kept: Vec<&Acked> = tally
             .acked
             .iter()
             .filter(|acked| !acked.text.contains("forbiddenword"))
             .filter(|acked| !losses.iter().any(|loss| loss.may_have_lost(acked)))
             .collect();
-        let missing: Vec<_> = kept.iter().filter(|it| !stored.contains(&it.comment_id)).collect();
-        assert!(missing.is_empty(), "{} not in history, such as {:?}", missing.len(), missing[0]);
+        let stored = wait_until_stored(cluster.node("edge-1"), &kept).await;
         let are_hidden = || self.seen.iter().any(|seen| !hidden(&seen.lock(), &kept).is_empty());
         let deadline = Instant::now() + PATIENCE;
         while are_hidden() && Instant::now() < deadline {
@@ -219,7 +212,7 @@ impl Audience {
         println!(
             "{} acknowledged, {} stored, {reconnects} reconnects of viewers, {} of senders",
             tally.acked.len(),
-            stored.len(),
+            stored,
             tally.reconnects
         );
     }
@@ -273,6 +266,33 @@ impl Loss {
         let is_numbered_on = acked.position.seq > self.last_seq;
         acked.position.epoch == self.epoch
             && (at < self.deleted_at || (at < self.told_at && is_numbered_on))
+    }
+}
+
+/// Waits until history has every comment of `kept`. Returns how many comments it has.
+async fn wait_until_stored(daemon: &Daemon, kept: &[&Acked]) -> usize {
+    let started = Instant::now();
+    loop {
+        let stored: HashSet<_> =
+            history(daemon, STREAM).await.into_iter().map(|comment| comment.comment_id).collect();
+        let missing: Vec<_> = kept.iter().filter(|it| !stored.contains(&it.comment_id)).collect();
+        if missing.is_empty() {
+            return stored.len();
+        }
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{} of {} comments are not in history, such as {:?}",
+            missing.len(),
+            kept.len(),
+            missing[0]
+        );
+        println!(
+            "MISSING {:.1} {} {:?}",
+            started.elapsed().as_secs_f64(),
+            missing.len(),
+            missing[0]
+        );
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
