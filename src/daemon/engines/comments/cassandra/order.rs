@@ -134,13 +134,9 @@ impl Inner {
             }
             let mut found = self.comments(range.stream_id, &order).await?;
             for (place, id) in order {
-                let id = comment_id(id);
                 // A comment that was appended twice has the place of the first.
-                if found.get(&id).is_none_or(|row| row.place() != Some(place)) {
-                    continue;
-                }
-                let Some(row) = found.remove(&id) else { continue };
-                let expired = id.unix_ms() < range.oldest_ms;
+                let Some(row) = found.remove(&place) else { continue };
+                let expired = comment_id(id).unix_ms() < range.oldest_ms;
                 if !row.shadow && !row.deleted && !expired {
                     shown.push(row);
                 }
@@ -151,12 +147,12 @@ impl Inner {
         Ok(shown)
     }
 
-    /// Returns those of the comments that the store has.
+    /// Returns those of the comments that the store has, each at its own place.
     async fn comments(
         &self,
         stream_id: StreamId,
         order: &[(Place, CqlTimeuuid)],
-    ) -> Result<AHashMap<CommentId, CommentRow>, StoreError> {
+    ) -> Result<AHashMap<Place, CommentRow>, StoreError> {
         let mut buckets: AHashMap<i32, Vec<CqlTimeuuid>> = AHashMap::new();
         for (_, id) in order {
             buckets.entry(bucket_of(comment_id(*id))).or_default().push(*id);
@@ -178,7 +174,7 @@ impl Inner {
         let mut answers = answers.buffer_unordered(IN_FLIGHT);
         let mut found = AHashMap::with_capacity(order.len());
         while let Some(rows) = answers.try_next().await? {
-            found.extend(rows.into_iter().map(|row| (row.comment.comment_id, row)));
+            found.extend(rows.into_iter().filter_map(|row| Some((row.place()?, row))));
         }
         Ok(found)
     }

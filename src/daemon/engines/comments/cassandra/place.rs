@@ -4,7 +4,7 @@
 const PART_BITS: u32 = 17;
 
 /// The number of the log, and the sequence in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) log: i32,
     pub(super) seq: i64,
