@@ -46,10 +46,11 @@ pub(super) fn restart<C: ConsumerContext>(
 mod tests {
     use std::time::Duration;
 
+    use rdkafka::Offset;
     use rdkafka::mocking::MockCluster;
-    use rdkafka::{ClientConfig, Offset};
 
     use super::*;
+    use crate::daemon::engines::eventlog::kafka::tests::mock_consumer;
 
     const TOPIC: &str = "t";
     const PARTITIONS: i32 = 16;
@@ -66,11 +67,7 @@ mod tests {
             partitions.add_partition_offset(TOPIC, partition, Offset::Offset(0)).unwrap();
         }
         for change in [replace, restart].into_iter().cycle().take(2 * CONSUMERS) {
-            let consumer: BaseConsumer = ClientConfig::new()
-                .set("bootstrap.servers", cluster.bootstrap_servers())
-                .set("group.id", "g")
-                .create()
-                .unwrap();
+            let consumer = mock_consumer(&cluster);
             consumer.assign(&partitions).unwrap();
             for _ in 0..CHANGES {
                 change(&consumer, &partitions).unwrap();
@@ -87,11 +84,7 @@ mod tests {
     fn partition_that_was_only_removed_is_added_again() {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic(TOPIC, 2, 1).unwrap();
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", cluster.bootstrap_servers())
-            .set("group.id", "g")
-            .create()
-            .unwrap();
+        let consumer = mock_consumer(&cluster);
         let mut both = TopicPartitionList::new();
         for partition in 0..2 {
             both.add_partition_offset(TOPIC, partition, Offset::Offset(0)).unwrap();

@@ -90,9 +90,13 @@ impl GroupOffsets {
         if let Some(client) = known.clients.get(group) {
             return Ok(client.clone());
         }
-        let client =
-            BaseConsumer::from_config_and_context(&self.clients.consumer(group), LogOnlyContext)
-                .map_err(|error| unavailable("creating a client", &error))?;
+        let mut config = self.clients.consumer(group);
+        if group == LISTER {
+            // Records behind a transaction that does not end are still to be read, so they count.
+            config.set("isolation.level", "read_uncommitted");
+        }
+        let client = BaseConsumer::from_config_and_context(&config, LogOnlyContext)
+            .map_err(|error| unavailable("creating a client", &error))?;
         let client = Arc::new(client);
         known.clients.insert(group.to_owned(), client.clone());
         Ok(client)

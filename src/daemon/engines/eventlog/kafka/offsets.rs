@@ -40,8 +40,8 @@ pub(super) fn log_position(partition: i32, kafka: i64) -> Position {
 }
 
 /// Returns one end of each partition ([`Offset::Beginning`] or [`Offset::End`]), with one request
-/// per leader. For a consumer of committed records the end is behind the last record whose
-/// transaction has ended.
+/// per leader. For a consumer of committed records the end is before the first record whose
+/// transaction has not ended.
 ///
 /// # Errors
 /// If the end of any of them is not known within `timeout`.
@@ -161,10 +161,10 @@ fn depends_on_leader(error: &KafkaError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::ClientConfig;
     use rdkafka::mocking::MockCluster;
 
     use super::*;
+    use crate::daemon::engines::eventlog::kafka::tests::mock_consumer;
 
     const TOPIC: &str = "t";
     const TIMEOUT: Duration = Duration::from_secs(10);
@@ -183,11 +183,7 @@ mod tests {
     fn ends_are_known_as_soon_as_a_leader_is_elected() {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic(TOPIC, 2, 1).unwrap();
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", cluster.bootstrap_servers())
-            .set("group.id", "g")
-            .create()
-            .unwrap();
+        let consumer = mock_consumer(&cluster);
         let both_ends = || {
             let partitions = [(TOPIC, 0), (TOPIC, 1)].into_iter();
             partition_ends(&consumer, partitions, Offset::End, TIMEOUT)

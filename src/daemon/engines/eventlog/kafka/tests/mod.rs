@@ -13,12 +13,26 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 
 use super::KafkaLog;
 use crate::daemon::base::config::{EventLogConfig, Guarantee, KafkaConfig, PartitionCounts};
 use crate::daemon::engines::eventlog::{LogTelemetry, Topic};
 use crate::daemon::testing::stack;
 use crate::protocol::NodeId;
+
+/// A cluster that the library simulates.
+type SimulatedCluster = MockCluster<'static, DefaultProducerContext>;
+
+pub(super) fn mock_consumer(cluster: &SimulatedCluster) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("group.id", "g")
+        .create()
+        .expect("a client")
+}
 
 /// Settings with few partitions and a unique prefix.
 fn settings(name: &str) -> KafkaConfig {

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr as Code};
 use tokio::time::timeout;
 
-use super::settings;
+use super::{SimulatedCluster, settings};
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::daemon::engines::eventlog::conformance::{
     append, consumer, names, numbered, take, texts,
@@ -22,14 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TOPIC: Topic = Topic::CommentEvents;
 const BROKER: i32 = 1;
 
-type Cluster = MockCluster<'static, DefaultProducerContext>;
-
 /// A cluster of one broker with the topics, because it cannot create topics itself.
-fn simulated(name: &str) -> (Cluster, KafkaConfig) {
+fn simulated(name: &str) -> (SimulatedCluster, KafkaConfig) {
     simulated_brokers(name, 1)
 }
 
-fn simulated_brokers(name: &str, brokers: i32) -> (Cluster, KafkaConfig) {
+fn simulated_brokers(name: &str, brokers: i32) -> (SimulatedCluster, KafkaConfig) {
     let cluster = MockCluster::new(brokers).expect("a simulated cluster");
     let config = KafkaConfig {
         brokers: vec![cluster.bootstrap_servers()],
