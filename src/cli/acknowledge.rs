@@ -1,4 +1,4 @@
-//! `lc acknowledge`: ends a warning of a loss.
+//! `lc acknowledge`: ends warnings of losses.
 
 use std::process::ExitCode;
 
@@ -9,10 +9,12 @@ use super::context::Context;
 use crate::client::outcome_text;
 use crate::protocol::admin::{AcknowledgeRequest, ProblemCode};
 
-/// End a warning of a loss, on every node
+/// End the warnings of losses of a kind, on every node that answers
 ///
 /// A node that finds that data was lost says so once, when it happens or at the next start. `lc
-/// status` shows that until it is acknowledged, also after restarts of the node.
+/// status` shows that until it is acknowledged, also after restarts of the node. The answer repeats
+/// what is acknowledged. A node that is down or does not answer (a warning names those that are
+/// known) shows its losses again when it is back: run the command again then.
 #[derive(Debug, Args)]
 pub(super) struct AcknowledgeArgs {
     /// The loss, as the warning names it

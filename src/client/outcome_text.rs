@@ -113,8 +113,15 @@ pub fn drained(undo: bool, outcome: &Outcome) -> String {
     format!("{change} {}", done_text(outcome))
 }
 
+/// Writes a line per loss, so that none ends unseen.
 pub fn acknowledged(problem: &str, outcome: &Outcome) -> String {
-    format!("Acknowledged {problem} on every node. {}", done_text(outcome))
+    let mut lines: Vec<_> =
+        outcome.losses.iter().map(|text| format!("Acknowledged: {}", printable(text))).collect();
+    if lines.is_empty() {
+        lines.push(format!("No node shows a loss {problem}."));
+    }
+    lines.push(done_text(outcome));
+    lines.join("\n")
 }
 
 /// Names the nodes that did not answer; `None` if all did.

@@ -2,33 +2,44 @@
 //!
 //! In: stages and engines raise a problem, and clear it when it is solved. Out: `lc status` on
 //! every node, the node's report, and one log line per change. Always holds: at most
-//! [`MAX_PROBLEMS`] are kept; more are counted in one entry. Losses ([`ProblemCode::LOSSES`])
-//! outlive the process in a file, until an operator acknowledges them. Nothing waits here but for
-//! that small file.
+//! [`MAX_PROBLEMS`] are kept; more are counted in one entry. Losses ([`ProblemCode::LOSSES`]) have
+//! places of their own and outlive the process in a file (see [`super::losses`]), until an operator
+//! acknowledges them. Each loss stays as it was first told: a second one of the same part is kept
+//! beside it. Nothing here waits for the disk but what says so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::losses::{Loss, LossFile, Unwritten};
 use crate::protocol::admin::{Problem, ProblemCode};
-use crate::protocol::json;
 use crate::protocol::quantity::counted;
 
 /// The problems of a node are few, and a report that carries them must stay small.
 const MAX_PROBLEMS: usize = 64;
+/// Losses that nobody has acknowledged. One beyond them is logged, and counted with the problems.
+const MAX_LOSSES: usize = 32;
 /// Problems beyond those that are counted.
 const MAX_OMITTED: usize = 1_000;
+/// The time after which a failed write of the losses is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The problems of this node. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Problems {
-    inner: Arc<Mutex<Inner>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    inner: Mutex<Inner>,
+    /// Locked before `inner`, and while the file is written.
+    file: Mutex<Option<LossFile>>,
 }
 
 #[derive(Debug, Default)]
@@ -36,87 +47,88 @@ struct Inner {
     standing: BTreeMap<(ProblemCode, String), Standing>,
     /// Problems that found no place, at most [`MAX_OMITTED`].
     omitted: BTreeSet<(ProblemCode, String)>,
-    /// The file of the losses, once it is known.
-    file: Option<PathBuf>,
-}
-
-/// A loss in the file.
-#[derive(Debug, Serialize, Deserialize)]
-struct KeptLoss {
-    code: String,
-    subject: String,
-    text: String,
-    /// Milliseconds since the Unix epoch.
-    began_at: u64,
+    /// In the order in which they were seen.
+    losses: Vec<Loss>,
+    /// Tells the writer of the file that the losses changed, once there is one.
+    unwritten: Option<Unwritten>,
 }
 
 #[derive(Debug)]
 struct Standing {
     text: String,
     since: Instant,
-    /// Milliseconds since the Unix epoch.
-    began_at: u64,
 }
 
 impl Problems {
-    /// Takes the losses in the file over, and keeps it up to date from now on. Blocks on the disk.
+    /// Takes the losses in the file over, and keeps it up to date from now on. A file that cannot
+    /// be read is renamed and told as a loss. Blocks on the disk.
     pub fn keep_losses_in(&self, path: &Path) {
-        let mut inner = self.inner.lock();
-        for KeptLoss { code, subject, text, began_at } in read_losses(path) {
-            let Some(code) = ProblemCode::loss(&code) else { continue };
-            let age = Duration::from_millis(unix_ms().saturating_sub(began_at));
-            let since = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+        let (file, known, damage) = LossFile::open(path);
+        let shared = Arc::downgrade(&self.shared);
+        let unwritten = Unwritten::start(RETRY_AFTER, move || match shared.upgrade() {
+            Some(shared) => shared.write_losses(),
+            None => true,
+        });
+        *self.shared.file.lock() = Some(file);
+        let mut inner = self.shared.inner.lock();
+        for loss in &known {
+            let Loss { code, subject, text, .. } = loss;
             warn!(code = code.as_str(), subject, text, "problem of an earlier run");
-            inner.standing.entry((code, subject)).or_insert(Standing { text, since, began_at });
         }
-        inner.file = Some(path.to_owned());
-        inner.write_losses();
+        inner.losses.splice(0..0, known);
+        inner.unwritten = Some(unwritten);
+        drop(inner);
+        if let Some(text) = damage {
+            let code = ProblemCode::LossesUnreadable;
+            let text = format!("{text}. {}", code.acknowledge_hint());
+            self.raise(code, "losses of earlier runs", text);
+        }
     }
 
-    /// Ends a loss, whatever it was about: an operator knows of it.
-    pub fn acknowledge(&self, loss: ProblemCode) {
-        let mut inner = self.inner.lock();
-        let before = inner.standing.len() + inner.omitted.len();
-        inner.standing.retain(|(code, _), _| *code != loss);
-        inner.omitted.retain(|(code, _)| *code != loss);
-        if inner.standing.len() + inner.omitted.len() < before {
-            info!(code = loss.as_str(), "problem acknowledged");
-            inner.write_losses();
+    /// Waits until the losses are in their file, or one attempt to write them has failed.
+    pub async fn losses_written(&self) {
+        let shared = self.shared.clone();
+        let _ = tokio::task::spawn_blocking(move || shared.write_losses()).await;
+    }
+
+    /// Ends the losses that an operator was shown, each by its subject and text. One that came
+    /// later has another text, and stays.
+    pub fn acknowledge(&self, code: ProblemCode, shown: &[(String, String)]) {
+        let mut inner = self.shared.inner.lock();
+        let before = inner.losses.len();
+        inner.losses.retain(|loss| {
+            loss.code != code
+                || !shown.iter().any(|known| (&known.0, &known.1) == (&loss.subject, &loss.text))
+        });
+        if inner.losses.len() < before {
+            inner.omitted.retain(|(omitted, _)| *omitted != code);
+            inner.losses_changed();
+            info!(code = code.as_str(), "problem acknowledged");
         }
     }
 
     /// Records a problem of `subject`, or replaces its text. A new problem and a new text are
-    /// logged; the same text again is not, so callers may raise on every probe.
+    /// logged; the same text again is not, so callers may raise on every probe. A loss with a new
+    /// text is a further loss.
     pub fn raise(&self, code: ProblemCode, subject: &str, text: impl Into<String>) {
         let text = text.into();
-        let mut inner = self.inner.lock();
-        let full = inner.standing.len() >= MAX_PROBLEMS;
-        let key = (code, subject.to_owned());
-        match inner.standing.get_mut(&key) {
-            Some(known) if known.text == text => return,
-            Some(known) => known.text.clone_from(&text),
-            None if full => {
-                if inner.omitted.len() >= MAX_OMITTED || !inner.omitted.insert(key) {
-                    return;
-                }
-            }
-            None => {
-                let standing =
-                    Standing { text: text.clone(), since: Instant::now(), began_at: unix_ms() };
-                inner.standing.insert(key, standing);
-            }
-        }
-        if ProblemCode::LOSSES.contains(&code) {
-            inner.write_losses();
-        }
+        let mut inner = self.shared.inner.lock();
+        let is_new = if ProblemCode::LOSSES.contains(&code) {
+            inner.add_loss(code, subject, &text)
+        } else {
+            inner.add_problem(code, subject, &text)
+        };
         drop(inner);
-        warn!(code = code.as_str(), subject, text, "problem");
+        if is_new {
+            warn!(code = code.as_str(), subject, text, "problem");
+        }
     }
 
-    /// Removes a problem that is solved. Does nothing if it was not raised.
+    /// Removes a problem that is solved. Does nothing if it was not raised. A loss is not solved
+    /// but acknowledged.
     pub fn clear(&self, code: ProblemCode, subject: &str) {
         let key = (code, subject.to_owned());
-        let mut inner = self.inner.lock();
+        let mut inner = self.shared.inner.lock();
         let is_solved = inner.standing.remove(&key).is_some() | inner.omitted.remove(&key);
         drop(inner);
         if is_solved {
@@ -124,16 +136,24 @@ impl Problems {
         }
     }
 
-    /// Returns the problems, ordered by code and subject.
+    /// Returns the losses by age, then the other problems by code and subject.
     pub fn list(&self) -> Vec<Problem> {
-        let inner = self.inner.lock();
+        let inner = self.shared.inner.lock();
+        let now = unix_ms();
+        let loss = |loss: &Loss| Problem {
+            code: loss.code.as_str().to_owned(),
+            subject: loss.subject.clone(),
+            text: loss.text.clone(),
+            since_ms: now.saturating_sub(loss.began_at),
+        };
         let problem = |((code, subject), standing): (&(ProblemCode, String), &Standing)| Problem {
             code: code.as_str().to_owned(),
             subject: subject.clone(),
             text: standing.text.clone(),
             since_ms: standing.since.elapsed().as_millis() as u64,
         };
-        let mut problems: Vec<_> = inner.standing.iter().map(problem).collect();
+        let losses = inner.losses.iter().map(loss);
+        let mut problems: Vec<_> = losses.chain(inner.standing.iter().map(problem)).collect();
         if !inner.omitted.is_empty() {
             problems.push(Problem {
                 code: "more".to_owned(),
@@ -150,40 +170,57 @@ impl Problems {
 }
 
 impl Inner {
-    /// Writes the file of the losses. Without it they are shown until the process ends.
-    fn write_losses(&self) {
-        let Some(path) = &self.file else { return };
-        let is_loss = |(code, _): &&(ProblemCode, String)| ProblemCode::LOSSES.contains(code);
-        let kept = |(code, subject): &(ProblemCode, String)| {
-            let Standing { text, began_at, .. } = self.standing.get(&(*code, subject.clone()))?;
-            let [code, subject, text] = [code.as_str(), subject, text].map(ToOwned::to_owned);
-            Some(KeptLoss { code, subject, text, began_at: *began_at })
-        };
-        let losses: Vec<_> = self.standing.keys().filter(is_loss).filter_map(kept).collect();
-        if losses.is_empty() && !path.exists() {
-            return;
+    /// Returns whether this loss is not known yet.
+    fn add_loss(&mut self, code: ProblemCode, subject: &str, text: &str) -> bool {
+        let is_known =
+            |loss: &Loss| loss.code == code && loss.subject == subject && loss.text == text;
+        if self.losses.iter().any(is_known) {
+            return false;
         }
-        let new = path.with_extension("new");
-        let written = json::to_vec(&losses)
-            .map_err(std::io::Error::from)
-            .and_then(|bytes| std::fs::write(&new, bytes))
-            .and_then(|()| std::fs::rename(&new, path));
-        if let Err(error) = written {
-            warn!(path = %path.display(), %error, "a restart will forget the losses that are shown");
+        if self.losses.len() >= MAX_LOSSES {
+            return self.omit((code, subject.to_owned()));
+        }
+        let [subject, text] = [subject, text].map(ToOwned::to_owned);
+        self.losses.push(Loss { code, subject, text, began_at: unix_ms() });
+        self.losses_changed();
+        true
+    }
+
+    /// Returns whether the problem or its text is new.
+    fn add_problem(&mut self, code: ProblemCode, subject: &str, text: &str) -> bool {
+        let full = self.standing.len() >= MAX_PROBLEMS;
+        let key = (code, subject.to_owned());
+        match self.standing.get_mut(&key) {
+            Some(known) if known.text == text => return false,
+            Some(known) => text.clone_into(&mut known.text),
+            None if full => return self.omit(key),
+            None => {
+                let standing = Standing { text: text.to_owned(), since: Instant::now() };
+                self.standing.insert(key, standing);
+            }
+        }
+        true
+    }
+
+    fn omit(&mut self, key: (ProblemCode, String)) -> bool {
+        self.omitted.len() < MAX_OMITTED && self.omitted.insert(key)
+    }
+
+    fn losses_changed(&self) {
+        if let Some(unwritten) = &self.unwritten {
+            unwritten.tell();
         }
     }
 }
 
-fn read_losses(path: &Path) -> Vec<KeptLoss> {
-    let losses = match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(std::io::Error::from),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => Err(error),
-    };
-    losses.unwrap_or_else(|error| {
-        warn!(path = %path.display(), %error, "losses of earlier runs cannot be read");
-        Vec::new()
-    })
+impl Shared {
+    /// Writes the present losses, unless the file has them. Returns whether it does now.
+    fn write_losses(&self) -> bool {
+        let mut file = self.file.lock();
+        let Some(file) = &mut *file else { return true };
+        let losses = self.inner.lock().losses.clone();
+        file.write(&losses)
+    }
 }
 
 fn unix_ms() -> u64 {
@@ -193,6 +230,8 @@ fn unix_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const CODE: ProblemCode = ProblemCode::RecordsSkipped;
@@ -215,35 +254,114 @@ mod tests {
         assert_eq!(problems.list(), []);
     }
 
+    const LOSS: ProblemCode = ProblemCode::HistoryIncomplete;
+
+    fn texts(problems: &Problems) -> Vec<String> {
+        problems.list().into_iter().map(|known| known.text).collect()
+    }
+
+    fn start(path: &Path) -> Problems {
+        let problems = Problems::default();
+        problems.keep_losses_in(path);
+        problems
+    }
+
+    /// Writes losses as a daemon of an hour ago did, and one as a later version may.
+    fn write_old(path: &Path) {
+        let began_at = unix_ms() - 3_600_000;
+        let losses = ["later_code", "history_incomplete"].map(|code| {
+            let (subject, text) = ("comment store", code);
+            json!({ "code": code, "subject": subject, "text": text, "began_at": began_at })
+        });
+        std::fs::write(path, serde_json::to_vec(&losses).unwrap()).unwrap();
+    }
+
     #[tokio::test]
-    async fn a_loss_outlives_restarts_until_acknowledged() {
+    async fn losses_outlive_restarts_until_acknowledged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("losses.json");
-        let start = || {
-            let problems = Problems::default();
-            problems.keep_losses_in(&path);
-            problems
-        };
-        start().raise(CODE, "archiver", "5 records");
-        assert!(!path.exists() && start().list().is_empty(), "a problem is seen again if it lasts");
-        let loss = ProblemCode::HistoryIncomplete;
-        start().raise(loss, "comment store", "lacks 5 records");
-        let old = std::fs::read_to_string(&path).unwrap();
-        let mut losses: Vec<KeptLoss> = serde_json::from_str(&old).unwrap();
-        losses[0].began_at -= 3_600_000;
-        std::fs::write(&path, serde_json::to_vec(&losses).unwrap()).unwrap();
-        for _ in 0..2 {
-            let [known] = start().list().try_into().unwrap();
-            assert_eq!((&*known.code, &*known.text), ("history_incomplete", "lacks 5 records"));
-            assert!((3_600_000..3_700_000).contains(&known.since_ms), "{}", known.since_ms);
+        let problems = start(&path);
+        problems.raise(CODE, "archiver", "5 records");
+        problems.losses_written().await;
+        assert!(!path.exists(), "a problem is seen again if it lasts");
+        for text in ["lacks 1", "lacks 2", "lacks 1"] {
+            problems.raise(LOSS, "comment store", text);
         }
-        let problems = start();
-        problems.acknowledge(ProblemCode::StoreMissing);
-        assert_eq!(problems.list().len(), 1);
-        problems.acknowledge(loss);
-        assert!(problems.list().is_empty() && start().list().is_empty());
-        std::fs::write(&path, "no losses").unwrap();
-        assert_eq!(start().list(), [], "a damaged file does not stop a node");
+        problems.losses_written().await;
+        assert_eq!(texts(&start(&path)), ["lacks 1", "lacks 2"], "one does not hide another");
+
+        let problems = start(&path);
+        let shown = |text: &str| [("comment store".to_owned(), text.to_owned())];
+        problems.acknowledge(ProblemCode::StoreMissing, &shown("lacks 1"));
+        assert_eq!(texts(&problems), ["lacks 1", "lacks 2"]);
+        problems.acknowledge(LOSS, &shown("lacks 1"));
+        problems.losses_written().await;
+        assert_eq!(texts(&problems), ["lacks 2"], "nobody was shown this one");
+        assert_eq!(texts(&start(&path)), ["lacks 2"]);
+    }
+
+    #[tokio::test]
+    async fn losses_of_other_versions_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("losses.json");
+        write_old(&path);
+        let old = std::fs::read_to_string(&path).unwrap();
+        let problems = start(&path);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), old, "a start changes nothing");
+        let [known] = problems.list().try_into().unwrap();
+        assert_eq!(known.text, "history_incomplete");
+        assert!((3_600_000..3_700_000).contains(&known.since_ms), "{}", known.since_ms);
+        problems.raise(LOSS, "comment store", "more");
+        problems.losses_written().await;
+        let written = std::fs::read_to_string(&path).unwrap();
+        for text in ["later_code", "history_incomplete", "more"] {
+            assert!(written.contains(text), "{text}: {written}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_is_kept_aside_and_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("losses.json");
+        for (content, aside) in [("no losses", "damaged"), ("[", "damaged-2")] {
+            std::fs::write(&path, content).unwrap();
+            let problems = start(&path);
+            let told = texts(&problems).pop().unwrap();
+            assert!(told.contains(&format!("losses.json.{aside}")), "{told}");
+            problems.losses_written().await;
+            let moved = directory.path().join(format!("losses.json.{aside}"));
+            assert_eq!(std::fs::read_to_string(moved).unwrap(), content);
+            assert_eq!(texts(&start(&path)), texts(&problems), "told until acknowledged");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_is_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("away");
+        let path = folder.join("losses.json");
+        let problems = start(&path);
+        problems.raise(LOSS, "comment store", "lacks 1");
+        problems.losses_written().await;
+        std::fs::create_dir(&folder).unwrap();
+        let deadline = std::time::Instant::now() + 6 * RETRY_AFTER;
+        while !path.exists() {
+            assert!(std::time::Instant::now() < deadline, "never written");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(texts(&start(&path)), ["lacks 1"]);
+    }
+
+    #[tokio::test]
+    async fn other_problems_take_no_place_of_a_loss() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("losses.json");
+        let problems = start(&path);
+        (0..2 * MAX_PROBLEMS).for_each(|n| problems.raise(CODE, &n.to_string(), "lost"));
+        (0..2 * MAX_LOSSES).for_each(|n| problems.raise(LOSS, "comment store", n.to_string()));
+        problems.losses_written().await;
+        assert_eq!(start(&path).list().len(), MAX_LOSSES);
+        assert_eq!(problems.list().len(), MAX_LOSSES + MAX_PROBLEMS + 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -102,6 +102,7 @@ pub async fn run_with_clock(
             info!("draining");
             notify(&[NotifyState::Stopping]);
             running.drain(&config.shutdown).await;
+            board.problems().losses_written().await;
             return outcome;
         }
         warn!("the event log was replaced; this node drains and opens it again");

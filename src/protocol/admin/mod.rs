@@ -96,6 +96,9 @@ pub struct Outcome {
     /// The stream after the change, if one was created or changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Stream>,
+    /// The texts of the losses that were shown and are acknowledged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<NodeId>,
     pub elapsed_us: u64,

@@ -17,6 +17,8 @@ pub enum ProblemCode {
     HistoryIncomplete,
     /// A store begins empty although the event log has records.
     StoreMissing,
+    /// The file of the losses of earlier runs cannot be read.
+    LossesUnreadable,
     /// Lines of the log were lost, because nothing takes them.
     LogLinesLost,
     /// The admin socket is no longer at its path.
@@ -42,7 +44,8 @@ pub enum ProblemCode {
 impl ProblemCode {
     /// The losses that are seen once, at a start or while the log is opened again. Nothing shows
     /// later that they are over, so they last until an operator acknowledges them.
-    pub const LOSSES: [Self; 3] = [Self::LogReplaced, Self::HistoryIncomplete, Self::StoreMissing];
+    pub const LOSSES: [Self; 4] =
+        [Self::LogReplaced, Self::HistoryIncomplete, Self::StoreMissing, Self::LossesUnreadable];
 
     /// Returns the loss with this name.
     pub fn loss(name: &str) -> Option<Self> {
@@ -62,6 +65,7 @@ impl ProblemCode {
             Self::StoreRebuilt => "store_rebuilt",
             Self::HistoryIncomplete => "history_incomplete",
             Self::StoreMissing => "store_missing",
+            Self::LossesUnreadable => "losses_unreadable",
             Self::LogLinesLost => "log_lines_lost",
             Self::AdminSocketLost => "admin_socket_lost",
             Self::SettingsDiffer => "settings_differ",

@@ -86,7 +86,7 @@ pub struct DrainRequest {
     pub undo: bool,
 }
 
-/// `POST /v1/acknowledge`: ends the losses of a kind on every node.
+/// `POST /v1/acknowledge`: ends the losses of a kind that the nodes show now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcknowledgeRequest {

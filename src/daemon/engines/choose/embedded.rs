@@ -70,19 +70,20 @@ pub(super) async fn open_metadata(
     board: &StatusBoard,
 ) -> anyhow::Result<SharedMetadataStore> {
     let path = config.node.data_dir.join(METADATA_FILE);
-    let is_new = !path.exists();
-    let opened = SqliteMetadata::open(&path).await;
-    let opened = opened.with_context(|| cannot_open("metadata store", &path))?;
-    if is_new && has_records(log).await? {
+    // Once the file is there, a later start cannot tell that it was missing.
+    if !path.exists() && has_records(log).await? {
         let text = format!(
-            "{} was missing and begins empty, although the event log has records: bans, streams and \
-             the audit log are lost. Stop lcd and restore the file from a backup, or set them again. {}",
+            "{} was missing and begins empty, although the event log has records: bans, streams \
+             and the audit log are lost. Stop lcd and restore the file from a backup, or set them \
+             again. {}",
             path.display(),
             ProblemCode::StoreMissing.acknowledge_hint()
         );
         board.problems().raise(ProblemCode::StoreMissing, "metadata store", text);
+        board.problems().losses_written().await;
     }
-    Ok(Arc::new(opened))
+    let opened = SqliteMetadata::open(&path).await;
+    Ok(Arc::new(opened.with_context(|| cannot_open("metadata store", &path))?))
 }
 
 async fn has_records(log: &SharedLog) -> anyhow::Result<bool> {

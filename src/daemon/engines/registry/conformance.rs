@@ -209,7 +209,10 @@ pub(crate) async fn commands_reach_only_known_nodes(Member { registry, node, han
         NodeCommand::ReloadStream { stream_id: StreamId(1) },
         NodeCommand::Throttle { stream_id: StreamId(1), sample_rate: None },
         NodeCommand::Drain { undo: false },
-        NodeCommand::Acknowledge { problem: "log_replaced".to_owned() },
+        NodeCommand::Acknowledge {
+            problem: "log_replaced".to_owned(),
+            shown: vec![("event log".to_owned(), "gone".to_owned())],
+        },
     ];
     for command in commands.clone() {
         assert_eq!(registry.command(node, command).await.unwrap(), 3);

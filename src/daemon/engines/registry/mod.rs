@@ -158,9 +158,9 @@ pub enum NodeCommand {
     Throttle { stream_id: StreamId, sample_rate: Option<SampleRate> },
     /// Stop accepting viewers and disconnect the present ones, or undo this.
     Drain { undo: bool },
-    /// End the losses of this kind, which an operator knows of. A text, because later versions may
-    /// send others.
-    Acknowledge { problem: String },
+    /// End the losses of this kind that an operator was shown, by subject and text. The kind is a
+    /// text, because later versions may send others.
+    Acknowledge { problem: String, shown: Vec<(String, String)> },
 }
 
 /// The receiver of [`ConnectionRegistry::command`] on its node.

@@ -168,6 +168,7 @@ impl NodeBase {
             bus: self.engines.bus.clone(),
             streams: self.streams.clone(),
             clock: self.clock.clone(),
+            problems: self.board.problems().clone(),
         });
         ControlEnds { control, throttle_orders }
     }

@@ -1,13 +1,20 @@
 //! Acknowledges losses, which are shown until somebody knows of them.
+//!
+//! Only the losses end that a node shows, to `lc status` and in the answer of this operation: one
+//! that nobody has seen stays. Nodes that are away keep their losses, because nothing tells them
+//! later. While the registry is away nothing is done: other nodes would be left out unnoticed.
+
+use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
+use super::cluster::in_time;
 use super::{Actor, Control, ControlError, outcome};
 use crate::daemon::engines::registry::NodeCommand;
-use crate::protocol::admin::{AcknowledgeRequest, Outcome, ProblemCode};
+use crate::protocol::admin::{AcknowledgeRequest, Outcome, Problem, ProblemCode};
 
 impl Control {
-    /// Ends the losses of a kind on every node.
+    /// Ends the losses of a kind that the nodes show now, on every node that answers.
     pub async fn acknowledge(
         &self,
         actor: &Actor,
@@ -18,10 +25,24 @@ impl Control {
             return Err(not_a_loss());
         };
         let problem = loss.as_str().to_owned();
+        let shown = self.shown(&problem).await?;
         let entry = self.entry(actor, "acknowledge", format!("problem {problem}"), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
-        let results = self.command_all_nodes(NodeCommand::Acknowledge { problem }).await;
-        Ok(outcome(audit_id, results, started))
+        let losses = shown.iter().map(|(_, text)| text.clone()).collect();
+        let shown = shown.into_iter().collect();
+        let results = self.command_all_nodes(NodeCommand::Acknowledge { problem, shown }).await;
+        Ok(Outcome { losses, ..outcome(audit_id, results, started) })
+    }
+
+    /// Returns subject and text of each loss that a node shows.
+    async fn shown(&self, code: &str) -> Result<BTreeSet<(String, String)>, ControlError> {
+        let nodes = in_time(self.parts.registry.nodes()).await?;
+        // The last report of this node may be older than what it shows.
+        let here = self.parts.problems.list();
+        let reports = nodes.iter().filter_map(|known| known.report.as_deref());
+        let problems = reports.flat_map(|report| &report.problems).chain(&here);
+        let shown = problems.filter(|known| known.code == code);
+        Ok(shown.map(|Problem { subject, text, .. }| (subject.clone(), text.clone())).collect())
     }
 }
 

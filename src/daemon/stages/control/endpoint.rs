@@ -68,9 +68,10 @@ impl CommandHandler for LocalEndpoint {
                 0
             }
             NodeCommand::Drain { undo } => self.drain(undo),
-            NodeCommand::Acknowledge { problem } => {
+            NodeCommand::Acknowledge { problem, shown } => {
                 if let Some(loss) = ProblemCode::loss(&problem) {
-                    self.board.problems().acknowledge(loss);
+                    self.board.problems().acknowledge(loss, &shown);
+                    self.board.problems().losses_written().await;
                 }
                 0
             }

@@ -49,6 +49,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::daemon::base::clock::SharedClock;
+use crate::daemon::base::problems::Problems;
 use crate::daemon::engines::bus::SharedBus;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::directory::Streams;
@@ -79,6 +80,8 @@ pub struct ControlParts {
     pub bus: SharedBus,
     pub streams: Streams,
     pub clock: SharedClock,
+    /// Those of this node.
+    pub problems: Problems,
 }
 
 /// The operations. Cheap to clone.

@@ -299,7 +299,7 @@ async fn draining_refuses_new_viewers_and_dismisses_others() {
 }
 
 #[tokio::test]
-async fn a_loss_is_acknowledged_on_every_node() {
+async fn a_shown_loss_is_acknowledged_on_every_node() {
     let world = World::new().await;
     world.board.problems().raise(ProblemCode::StoreMissing, "metadata store", "gone");
     world.board.problems().raise(ProblemCode::DiskFull, "event log", "full");
@@ -310,7 +310,8 @@ async fn a_loss_is_acknowledged_on_every_node() {
     }
     assert_eq!((world.board.problems().list().len(), world.journal.lines()), (2, vec![]));
     let request = AcknowledgeRequest { problem: "store_missing".to_owned() };
-    world.control.acknowledge(&operator(), &request).await.unwrap();
+    let outcome = world.control.acknowledge(&operator(), &request).await.unwrap();
+    assert_eq!(outcome.losses, ["gone"]);
     let [left] = world.board.problems().list().try_into().unwrap();
     assert_eq!(left.code, "disk_full");
     let lines = world.journal.lines();

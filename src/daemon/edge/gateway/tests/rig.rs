@@ -101,6 +101,7 @@ impl Rig {
             bus: bus.clone(),
             streams: streams.clone(),
             clock: clock.clone(),
+            problems: board.problems().clone(),
         });
         let (submit, submissions) = mpsc::channel(1);
         let (auth_requests, auth_end) = mpsc::channel(16);

@@ -95,19 +95,6 @@ impl SegmentFile for File {
     }
 }
 
-/// Replaces a small file atomically: writes and syncs a new file, then renames it.
-pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new_path = path.with_extension("new");
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&new_path)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync_all()?;
-    std::fs::rename(&new_path, path)?;
-    match path.parent() {
-        Some(directory) => LocalDisk.sync_directory(directory),
-        None => Ok(()),
-    }
-}
-
 /// Converts an error of a write. A disk without space is [`LogError::Full`]. Every other error is
 /// [`LogError::Unavailable`], so that operators do not look for space on a failing disk.
 pub(super) fn write_failure(doing: &str, path: &Path, error: &io::Error) -> LogError {
@@ -140,15 +127,5 @@ mod tests {
         for errno in [Errno::EIO, Errno::EROFS, Errno::EACCES] {
             assert!(matches!(meaning(errno), LogError::Unavailable(_)), "{errno}");
         }
-    }
-
-    #[test]
-    fn replaced_file_leaves_no_temporary_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("meta");
-        replace_file(&path, b"one").unwrap();
-        replace_file(&path, b"two").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"two");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -18,7 +18,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
-use super::disk::{read_failure, replace_file, write_failure};
+use super::disk::{read_failure, write_failure};
+use crate::daemon::base::replace_file::replace_file;
 use crate::daemon::engines::eventlog::{EarlierEpoch, LogError};
 use crate::protocol::Epoch;
 

@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::FIRST_OFFSET;
-use super::disk::{Disk as _, LocalDisk, read_failure, replace_file, write_failure};
+use super::disk::{Disk as _, LocalDisk, read_failure, write_failure};
 use super::groups::TopicGroups;
 use super::identity::{DirectoryLock, Identity};
 use super::record::{self, HEADER_BYTES as RECORD_HEADER_BYTES};
 use super::recovery::{proves_durable, segment_paths};
 use super::segment::{self, HEADER_BYTES, SegmentHeader};
+use crate::daemon::base::replace_file::replace_file;
 use crate::daemon::engines::eventlog::{LogError, Topic};
 
 /// The ending of a damaged file that was replaced.

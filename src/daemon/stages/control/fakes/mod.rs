@@ -108,6 +108,7 @@ impl World {
             bus: Arc::new(bus),
             streams,
             clock: clock.clone(),
+            problems: board.problems().clone(),
         });
         journal.0.lock().clear();
         Self {
