@@ -27,7 +27,7 @@ const MAX_LOSSES: usize = 32;
 /// Problems beyond those that are counted.
 const MAX_OMITTED: usize = 1_000;
 /// The time after which a failed write of the losses is tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The problems of this node. Cheap to clone.
 #[derive(Debug, Clone, Default)]

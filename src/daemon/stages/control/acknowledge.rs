@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::cluster::in_time;
 use super::{Actor, Control, ControlError, outcome};
-use crate::daemon::engines::registry::NodeCommand;
+use crate::daemon::engines::registry::{KnownNode, NodeCommand};
 use crate::protocol::admin::{AcknowledgeRequest, Outcome, Problem, ProblemCode};
 
 impl Control {
@@ -25,24 +25,27 @@ impl Control {
             return Err(not_a_loss());
         };
         let problem = loss.as_str().to_owned();
-        let shown = self.shown(&problem).await?;
+        let known = in_time(self.parts.registry.nodes()).await?;
+        let shown = self.shown(&known, &problem);
         let entry = self.entry(actor, "acknowledge", format!("problem {problem}"), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
         let losses = shown.iter().map(|(_, text)| text.clone()).collect();
         let shown = shown.into_iter().collect();
-        let results = self.command_all_nodes(NodeCommand::Acknowledge { problem, shown }).await;
+        let mut nodes: BTreeSet<_> = known.into_iter().map(|known| known.node).collect();
+        nodes.insert(self.parts.node.clone());
+        let command = NodeCommand::Acknowledge { problem, shown };
+        let results = self.command_nodes(nodes, command).await;
         Ok(Outcome { losses, ..outcome(audit_id, results, started) })
     }
 
     /// Returns subject and text of each loss that a node shows.
-    async fn shown(&self, code: &str) -> Result<BTreeSet<(String, String)>, ControlError> {
-        let nodes = in_time(self.parts.registry.nodes()).await?;
+    fn shown(&self, nodes: &[KnownNode], code: &str) -> BTreeSet<(String, String)> {
         // The last report of this node may be older than what it shows.
         let here = self.parts.problems.list();
         let reports = nodes.iter().filter_map(|known| known.report.as_deref());
         let problems = reports.flat_map(|report| &report.problems).chain(&here);
         let shown = problems.filter(|known| known.code == code);
-        Ok(shown.map(|Problem { subject, text, .. }| (subject.clone(), text.clone())).collect())
+        shown.map(|Problem { subject, text, .. }| (subject.clone(), text.clone())).collect()
     }
 }
 

@@ -66,7 +66,11 @@ impl Control {
         self.command_nodes(BTreeSet::from([self.parts.node.clone()]), command).await
     }
 
-    async fn command_nodes(&self, nodes: BTreeSet<NodeId>, command: NodeCommand) -> CommandResults {
+    pub(super) async fn command_nodes(
+        &self,
+        nodes: BTreeSet<NodeId>,
+        command: NodeCommand,
+    ) -> CommandResults {
         let commands = nodes.into_iter().map(|node| {
             let command = command.clone();
             async move {
