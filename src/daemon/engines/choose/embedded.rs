@@ -133,3 +133,30 @@ pub(super) async fn check(config: &Config) -> Vec<Probe> {
 fn cannot_open(store: &str, path: &Path) -> String {
     format!("cannot open the {store} {}", path.display())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::testing::event_log::InMemoryLog;
+
+    #[tokio::test]
+    async fn a_missing_store_is_told_before_it_is_created() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.node.data_dir = directory.path().to_owned();
+        let log = Arc::new(InMemoryLog::shaped(1, 1));
+        (0..3).for_each(|_| log.put(Topic::CommentEvents, 1, 0, Vec::new()));
+        let board = StatusBoard::default();
+        let losses = directory.path().join("losses.json");
+        board.problems().keep_losses_in(&losses);
+        let closed: SharedLog = Arc::new(InMemoryLog::shaped(1, 1));
+        closed.close().await.unwrap();
+        assert!(open_metadata(&config, &closed, &board).await.is_err());
+        let file = directory.path().join(METADATA_FILE);
+        assert!(!file.exists() && !losses.exists(), "the next start can still tell");
+        let log: SharedLog = log;
+        open_metadata(&config, &log, &board).await.unwrap();
+        assert!(file.exists());
+        assert!(std::fs::read_to_string(&losses).unwrap().contains("store_missing"));
+    }
+}
