@@ -9,7 +9,7 @@ use super::arguments::{LONGEST_BAN, duration_up_to, to_ms};
 use super::change::{UserArgs, submit, undo_hint};
 use super::context::Context;
 use crate::client::outcome_text;
-use crate::protocol::admin::{SanctionRequest, UserRef};
+use crate::protocol::admin::SanctionRequest;
 
 /// Disconnect a user and keep them out
 ///
@@ -29,7 +29,7 @@ pub(super) struct BanArgs {
 
 pub(super) async fn run(args: BanArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let request = SanctionRequest {
-        user: UserRef(args.user.user),
+        user: args.user.user.into(),
         reason: args.reason,
         note: args.user.note,
         duration_ms: args.duration.map(to_ms),

@@ -9,14 +9,27 @@ use super::context::Context;
 use super::output::warn_unreachable;
 use crate::protocol::admin::{Outcome, UserRef, UserRequest};
 
-/// The arguments of every command that changes one user.
+/// The argument of every command on one user.
 #[derive(Debug, Args)]
-pub(super) struct UserArgs {
+pub(super) struct UserArg {
     /// User id or latest name; id:42 and name:42 say which is meant
     ///
     /// A name is known about a second after its user connected or commented. Until then, digits
     /// are taken for an id. The answer says which user was found.
     pub(super) user: String,
+}
+
+impl From<UserArg> for UserRef {
+    fn from(arg: UserArg) -> Self {
+        Self(arg.user)
+    }
+}
+
+/// The arguments of every command that changes one user.
+#[derive(Debug, Args)]
+pub(super) struct UserArgs {
+    #[command(flatten)]
+    pub(super) user: UserArg,
     /// Note for the audit log; the user is not shown it
     #[arg(long, value_name = "TEXT")]
     pub(super) note: Option<String>,
@@ -24,7 +37,7 @@ pub(super) struct UserArgs {
 
 impl From<UserArgs> for UserRequest {
     fn from(args: UserArgs) -> Self {
-        Self { user: UserRef(args.user), note: args.note }
+        Self { user: args.user.into(), note: args.note }
     }
 }
 

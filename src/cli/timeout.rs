@@ -9,7 +9,7 @@ use super::arguments::{LONGEST_TIMEOUT, duration_up_to, to_ms};
 use super::change::{UserArgs, submit, undo_hint};
 use super::context::Context;
 use crate::client::outcome_text;
-use crate::protocol::admin::{SanctionRequest, UserRef};
+use crate::protocol::admin::SanctionRequest;
 
 /// Let a user watch but not comment for a while
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub(super) struct TimeoutArgs {
 
 pub(super) async fn run(args: TimeoutArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let request = SanctionRequest {
-        user: UserRef(args.user.user),
+        user: args.user.user.into(),
         reason: args.reason,
         note: args.user.note,
         duration_ms: Some(to_ms(args.duration)),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::bans;
+use super::change::UserArg;
 use super::context::Context;
 use super::output::{now_ms, show, show_ago, table, warn_unreachable};
 use crate::client::admin::path_segment;
@@ -14,15 +15,13 @@ use crate::protocol::printable::printable;
 /// Show a user's connections, bans and timeouts
 #[derive(Debug, Args)]
 pub(super) struct WhoArgs {
-    /// User id or latest name; id:42 and name:42 say which is meant
-    ///
-    /// A name is known about a second after its user connected or commented. Until then, digits
-    /// are taken for an id. The answer says which user was found.
-    user: String,
+    #[command(flatten)]
+    user: UserArg,
 }
 
 pub(super) async fn run(args: WhoArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let who: Who = context.admin().get(&format!("/v1/who/{}", path_segment(&args.user))).await?;
+    let who: Who =
+        context.admin().get(&format!("/v1/who/{}", path_segment(&args.user.user))).await?;
     context.output().item(&who, || to_text(&who, now_ms()))?;
     warn_unreachable(&who.unreachable);
     Ok(ExitCode::SUCCESS)
