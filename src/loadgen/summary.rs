@@ -110,7 +110,8 @@ fn all_storms(storms: &[StormTotals]) -> Percentiles {
 fn epoch_change_note(epoch_changes: u64) -> Option<String> {
     (epoch_changes > 0).then(|| {
         format!(
-            "moved to another epoch because the event log was replaced: {}, whose account ends there",
+            "moved to another epoch because the event log was replaced: {}, whose account ends \
+             there",
             counted(epoch_changes, "viewer")
         )
     })

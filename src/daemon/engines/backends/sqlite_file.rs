@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     static MIGRATIONS: Migrator = sqlx::migrate!("migrations/reactions");
-    const WITHOUT_FILE: &str = "A start without it begins anew";
+    const WITHOUT_FILE: &str = "A start without it begins again";
 
     /// SQLite rolls back like this when the disk fills up during a commit.
     #[tokio::test]

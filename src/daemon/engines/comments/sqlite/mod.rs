@@ -29,8 +29,8 @@ use crate::protocol::{CommentId, Epoch, SequencedComment, StreamId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/comments");
 
-const WITHOUT_FILE: &str = "A start without the file makes a new one and fills it again from the event log, as far as that \
-     reaches";
+const WITHOUT_FILE: &str = "A start without the file makes a new one and fills it again from the \
+     event log, as far as that reaches";
 
 /// The engine. Clones share the file and the upkeep, which ends with the last clone.
 #[derive(Debug, Clone)]

@@ -218,7 +218,7 @@ async fn places_of_other_streams_are_no_hole() {
     rig.append(STREAM, 2).await;
     rig.cache(&batch(1, 2, &[])).await;
     assert_eq!(rig.watch(0).await.covered_to, 2);
-    // The broadcast stage begins anew behind what others wrote meanwhile.
+    // The broadcast stage begins again behind what others wrote meanwhile.
     rig.append(OTHER, 50).await;
     rig.publish(BusMessage::Batch(Arc::new(batch(50, 53, &[])))).await;
     let frames = rig.frames(0).await;
