@@ -51,10 +51,8 @@ pub(super) struct Members {
 impl TopicGroups {
     /// Reads the positions of all groups that have committed.
     pub(super) fn open(directory: &Path) -> Result<Self, LogError> {
-        let unreadable = |error| read_failure("listing", directory, &error);
         let mut by_name = BTreeMap::new();
-        for entry in std::fs::read_dir(directory).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
+        for path in position_paths(directory)? {
             if let Some(name) = name_in_path(&path) {
                 by_name.insert(name, Arc::new(Group::open(path)?));
             }
@@ -177,6 +175,15 @@ fn escape(name: &str) -> String {
         }
     }
     escaped
+}
+
+/// Returns the files with the positions of groups.
+pub(super) fn position_paths(directory: &Path) -> Result<Vec<PathBuf>, LogError> {
+    let unreadable = |error| read_failure("listing", directory, &error);
+    let listed = std::fs::read_dir(directory).map_err(unreadable)?;
+    let paths = listed.map(|entry| entry.map(|entry| entry.path()).map_err(unreadable));
+    let is_position = |path: &PathBuf| name_in_path(path).is_some();
+    paths.filter(|path| path.as_ref().map_or(true, is_position)).collect()
 }
 
 fn name_in_path(path: &Path) -> Option<String> {

@@ -24,6 +24,7 @@
 //! When full: see [`queue`] for memory (refused at once), [`writer`] for the disk
 //! ([`LogError::Full`] until there is room) and [`retention`] for old records.
 
+mod check;
 mod chunk;
 mod consumer;
 mod disk;
@@ -74,7 +75,7 @@ use disk::{Disk, LocalDisk, Platform, write_failure};
 use file_watch::FileWatch;
 use follower::EmbeddedFollower;
 use identity::{DirectoryLock, Identity};
-pub use repair::{Damage, Findings, repair};
+pub use repair::{Damage, Findings, Missing, repair};
 use topic::{RecoveredTopic, TopicLog};
 
 /// The only partition of each topic.
@@ -156,22 +157,10 @@ impl EmbeddedLog {
     }
 
     /// Checks that a log could be opened in the directory: its identity is intact, and this user
-    /// may read and write its files and create others. Locks and changes nothing. Blocks on the
-    /// disk.
+    /// may use the files that a start opens and create others. Locks and changes nothing. Blocks on
+    /// the disk.
     pub fn check(directory: &Path) -> Result<String, LogError> {
-        let name = directory.display();
-        if !directory.exists() {
-            return Ok(format!("{name} will be created"));
-        }
-        Identity::load(directory)?;
-        check_files(directory)?;
-        for topic in Topic::ALL {
-            let directory = directory.join(topic.name());
-            if directory.exists() {
-                check_files(&directory)?;
-            }
-        }
-        Ok(name.to_string())
+        check::check(directory)
     }
 
     fn open_on(
@@ -250,27 +239,6 @@ impl EmbeddedLog {
         self.watch.lock().take();
         self.lock.lock().take();
     }
-}
-
-/// Fails if this user cannot read and write each file of a directory, or cannot create one.
-fn check_files(directory: &Path) -> Result<(), LogError> {
-    let tried = LocalDisk.try_write(directory);
-    tried.map_err(|e| write_failure("writing to", directory, &e))?;
-    let files = std::fs::read_dir(directory);
-    for file in files.map_err(|e| disk::read_failure("reading", directory, &e))?.flatten() {
-        let path = file.path();
-        // A running daemon may remove a file meanwhile.
-        if path.is_file() {
-            let opened = std::fs::OpenOptions::new().read(true).write(true).open(&path);
-            match opened {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(write_failure("opening", &path, &error));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Writes all waiting batches and ends the writers. Blocks on the disk.

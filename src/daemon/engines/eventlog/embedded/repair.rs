@@ -39,10 +39,21 @@ pub struct Damage {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     pub damage: Vec<Damage>,
-    /// A sentence per topic or file that is missing, which no repair brings back.
-    pub missing: Vec<String>,
+    /// What no repair brings back.
+    pub missing: Vec<Missing>,
     /// True if there is no record, and none is known to be missing.
     pub is_empty: bool,
+}
+
+/// A part of the log that is missing or cannot be used. Each holds a sentence that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// Segments of a topic. A start leaves their records out.
+    Segments(String),
+    /// The file with the identity, beside records. A start refuses.
+    Identity(String),
+    /// The identity is damaged. A start refuses.
+    DamagedIdentity(String),
 }
 
 /// Finds the damage in the log in a directory, and repairs it if `apply` is set. Blocks on the
@@ -56,10 +67,15 @@ pub fn repair(directory: &Path, apply: bool) -> Result<Findings, LogError> {
     }
     let _lock = DirectoryLock::acquire(directory)?;
     let mut found = Findings { is_empty: true, ..Findings::default() };
-    let known = Identity::load(directory).unwrap_or_else(|error| {
-        found.missing.push(error.to_string());
-        None
-    });
+    let known = match Identity::load(directory) {
+        Ok(known) => known,
+        Err(LogError::Corrupt(text)) => {
+            found.missing.push(Missing::DamagedIdentity(text));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let is_damaged = !found.missing.is_empty();
     for topic in Topic::ALL {
         let directory = directory.join(topic.name());
         let end = match fs::metadata(&directory) {
@@ -69,11 +85,12 @@ pub fn repair(directory: &Path, apply: bool) -> Result<Findings, LogError> {
         };
         found.is_empty &= end.is_none_or(|end| end == FIRST_OFFSET);
         let is_known = known.as_ref().is_some_and(|it| it.topics.iter().any(|t| t == topic.name()));
-        found.missing.extend(missing_of_topic(&directory, end, is_known)?);
+        let missing = missing_of_topic(&directory, end, is_known)?;
+        found.missing.extend(missing.map(Missing::Segments));
     }
-    if known.is_none() && found.missing.is_empty() && !found.is_empty {
+    if known.is_none() && !is_damaged && !found.is_empty {
         let path = directory.join("meta");
-        found.missing.push(format!("{}: missing, and a start needs it", path.display()));
+        found.missing.push(Missing::Identity(format!("{}: missing", path.display())));
     }
     found.is_empty &= found.missing.is_empty();
     Ok(found)

@@ -14,7 +14,7 @@ use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::eventlog::conformance::{
     append, consumer, names, numbered, read_key, take, texts,
 };
-use crate::daemon::engines::eventlog::embedded::{EmbeddedLog, Findings, repair};
+use crate::daemon::engines::eventlog::embedded::{EmbeddedLog, Findings, Missing, repair};
 use crate::daemon::engines::eventlog::{
     LogError, LogTelemetry, Position, SharedLog, StartAt, Topic,
 };
@@ -217,15 +217,39 @@ async fn missing_segments_are_found_without_damage() {
 
     let mut files = segment_files(directory.path());
     fs::remove_file(files.pop().unwrap()).unwrap();
-    let told = repair(directory.path(), true).unwrap().missing;
-    assert!(told[0].contains("on are missing, although g has read the records before offset 1001"));
+    let segments = || match repair(directory.path(), true).unwrap().missing.as_slice() {
+        [Missing::Segments(text)] => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    let told = segments();
+    assert!(told.contains("on are missing, although g has read the records before offset 1001"));
     files.into_iter().for_each(|path| fs::remove_file(path).unwrap());
-    let told = repair(directory.path(), true).unwrap().missing;
-    assert!(told[0].contains("all segments are missing, although g has read"), "{told:?}");
+    let told = segments();
+    assert!(told.contains("all segments are missing, although g has read"), "{told}");
     fs::remove_dir_all(directory.path().join(TOPIC.name())).unwrap();
-    let found = repair(directory.path(), true).unwrap();
-    assert!(found.missing[0].ends_with("comment_events: all segments are missing"), "{found:?}");
+    let told = segments();
+    assert!(told.ends_with("comment_events: all segments are missing"), "{told}");
     fs::remove_file(directory.path().join("meta")).unwrap();
     let found = repair(directory.path(), true).unwrap();
     assert_eq!((found.missing.len(), found.is_empty), (0, true), "nothing shows that it was used");
+}
+
+#[tokio::test]
+async fn missing_identity_is_not_a_missing_segment() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = open(directory.path(), &EventLogConfig::default());
+    append(&log, numbered(1, 0, 5)).await;
+    log.close().await.unwrap();
+    let meta = directory.path().join("meta");
+    let whole = fs::read(&meta).unwrap();
+    let found = || repair(directory.path(), false);
+    fs::write(&meta, &whole[1..]).unwrap();
+    assert!(matches!(found().unwrap().missing.as_slice(), [Missing::DamagedIdentity(_)]));
+    fs::remove_file(&meta).unwrap();
+    assert!(matches!(found().unwrap().missing.as_slice(), [Missing::Identity(_)]));
+    fs::create_dir(&meta).unwrap();
+    assert!(matches!(found(), Err(LogError::Unavailable(_))), "it cannot be read");
+    fs::remove_dir(&meta).unwrap();
+    fs::write(&meta, &whole).unwrap();
+    assert_eq!(found().unwrap(), Findings::default());
 }
