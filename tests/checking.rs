@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use live_comments::protocol::admin::Status;
-use support::lcd::lcd;
-use support::{Daemon, STREAM, archived, history};
+use support::lcd::{Run, lcd};
+use support::{Daemon, PATIENCE, STREAM, archived, history};
 
 /// The configuration is invalid (`EX_USAGE` of sysexits.h).
 const INVALID: Option<i32> = Some(64);
@@ -136,15 +136,70 @@ async fn a_running_daemon_that_is_impaired_is_told() {
         .map(|entry| entry.unwrap().path())
         .find(|path| path.extension().is_some_and(|extension| extension == "log"))
         .unwrap();
-    std::fs::rename(&segment, daemon.data_dir().join("elsewhere")).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let elsewhere = daemon.data_dir().join("elsewhere");
+    std::fs::rename(&segment, &elsewhere).unwrap();
+    let check = || lcd("", &daemon.data_dir(), &listen, &["check"]);
+    let named = segment.to_str().unwrap();
+    let text = until(check, |run| run.code == Some(1) && run.text.contains(named));
+    assert!(text.contains("running node"), "{text}");
+    std::fs::rename(&elsewhere, &segment).unwrap();
+    until(check, |run| run.code == Some(0));
+}
+
+/// Checks again until the outcome is as wanted, and returns its text.
+fn until(check: impl Fn() -> Run, is_wanted: impl Fn(&Run) -> bool) -> String {
+    let deadline = Instant::now() + PATIENCE;
     loop {
-        let run = lcd("", &daemon.data_dir(), &listen, &["check"]);
-        if run.code == Some(1) && run.text.contains(segment.to_str().unwrap()) {
-            assert!(run.text.contains("running node"), "{}", run.text);
-            break;
+        let run = check();
+        if is_wanted(&run) {
+            return run.text;
         }
         assert!(Instant::now() < deadline, "{}", run.text);
+        // Each check is a process.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_data_directory_is_told() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let config = format!("node.admin_socket = \"{}/s\"", elsewhere.path().display());
+    let daemon = Daemon::start(&config);
+    let data = daemon.data_dir();
+    let listen = daemon.address.to_string();
+    let run = lcd(&config, &data, &listen, &["check"]);
+    assert_eq!(run.code, Some(0), "{}", run.text);
+    std::fs::rename(&data, elsewhere.path().join("data")).unwrap();
+    let run = lcd(&config, &data, &listen, &["check"]);
+    assert_eq!(run.code, Some(1), "{}", run.text);
+    assert!(run.text.contains("the directory is gone"), "{}", run.text);
+    assert!(!data.exists(), "a check creates nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loss_of_the_past_does_not_fail_the_check() {
+    let daemon = Daemon::start("");
+    daemon.join(7, "ann").await.comment("before").await;
+    archived(&daemon).await;
+    let stopped = daemon.kill();
+    std::fs::remove_dir_all(stopped.data_dir().join("log/comment_events")).unwrap();
+    let daemon = stopped.restart();
+    let listen = daemon.address.to_string();
+    let run = lcd("", &daemon.data_dir(), &listen, &["check"]);
+    assert_eq!(run.code, Some(0), "{}", run.text);
+    assert!(run.text.contains("note, ") && run.text.contains("lc acknowledge"), "{}", run.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_socket_of_another_node_is_refused() {
+    let daemon = Daemon::start("");
+    let other = tempfile::tempdir().unwrap();
+    let socket = daemon.data_dir().join("admin.sock");
+    let config = format!("node.admin_socket = \"{}\"", socket.display());
+    for words in [&["check"][..], &[]] {
+        let run = lcd(&config, &other.path().join("data"), "127.0.0.1:0", words);
+        assert_eq!(run.code, Some(1), "{words:?}: {}", run.text);
+        assert!(run.text.contains(socket.to_str().unwrap()), "{words:?}: {}", run.text);
     }
 }
 

@@ -3,6 +3,10 @@
 //! Always holds: it finds the faults that the start finds, and reports all of them. It registers
 //! and binds nothing, joins no group and fences no producer, so it may run beside a running node.
 //! Its trial writes to servers and directories have names of their own and are removed again.
+//!
+//! Fails: whatever stops a start, and what is wrong now with the node that runs with this
+//! configuration. What a start cannot change is a note and does not fail: losses of the past, and a
+//! disk that is almost full.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -18,7 +22,7 @@ use crate::daemon::base::config::{Config, differing_settings};
 use crate::daemon::base::disk_probe::try_directory;
 use crate::daemon::edge::admin::difference;
 use crate::daemon::engines::choose::{Engines, Probe, probe_engines, running_nodes};
-use crate::protocol::admin::{BreakerState, Status};
+use crate::protocol::admin::{BreakerState, Problem, ProblemCode, Status};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::counted;
 
@@ -41,8 +45,8 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         report.failed("configuration", fault);
     }
     let own = running::status(&config.node.admin_socket).await;
-    report.add("data directory", check_data_dir(config, own.as_ref()));
-    report.add("admin socket", check_admin_socket(config, own.as_ref()));
+    report.add("data directory", on_disk(config, own.as_ref(), check_data_dir).await);
+    report.add("admin socket", on_disk(config, own.as_ref(), check_admin_socket).await);
     report_running(config, own.as_ref(), &mut report);
     report.add("address", check_address(config.gateway.listen, own.as_ref()));
     for Probe { server, result } in probe_engines(config).await {
@@ -80,6 +84,10 @@ impl Report {
         self.print(subject, "ok", text);
     }
 
+    fn note(&mut self, subject: &str, text: &str) {
+        self.print(subject, "note", text);
+    }
+
     fn failed(&mut self, subject: &str, text: &str) {
         self.failures += 1;
         self.print(subject, "FAILED", text);
@@ -93,8 +101,20 @@ impl Report {
     }
 }
 
-/// Tells whether the directory can be used, or created. The trial leaves nothing behind. The node
-/// that runs with this configuration may be using it.
+/// Runs a check that blocks on the disk.
+async fn on_disk(
+    config: &Config,
+    own: Option<&Status>,
+    check: fn(&Config, Option<&Status>) -> Result<String, String>,
+) -> Result<String, String> {
+    let config = config.clone();
+    let own = own.cloned();
+    let ended = tokio::task::spawn_blocking(move || check(&config, own.as_ref())).await;
+    ended.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// Tells whether the directory can be used, or created. The node that runs with this configuration
+/// may be using it.
 fn check_data_dir(config: &Config, own: Option<&Status>) -> Result<String, String> {
     let path = config.node.data_dir.as_path();
     let name = path.display();
@@ -103,7 +123,14 @@ fn check_data_dir(config: &Config, own: Option<&Status>) -> Result<String, Strin
         .map_err(|error| format!("{name} (node.data_dir): {error}. {USABLE}, or {fix}"))?;
     let exists = path.exists();
     identity::check_file(path)?;
-    let is_own = own.is_some_and(|own| is_same_directory(path, &own.data_dir));
+    let is_own = own.is_some_and(|own| runs_with(config, own));
+    if let Some(own) = own.filter(|_| is_own && !exists) {
+        return Err(format!(
+            "the running node {} uses {name}, but the directory is gone: stop lcd, put the \
+             directory back from a copy and start lcd again",
+            own.node
+        ));
+    }
     if identity::is_in_use(path) && !is_own {
         let socket = config.node.admin_socket.display();
         return Err(match own {
@@ -122,13 +149,23 @@ fn check_data_dir(config: &Config, own: Option<&Status>) -> Result<String, Strin
     Ok(if exists { format!("{name}") } else { format!("{name} will be created") })
 }
 
-/// Tells whether the directory of the admin socket can be used, or created. The node that answers
-/// there has it.
+/// Tells whether the directory of the admin socket can be used, or created. The node that runs with
+/// this configuration may answer there, and no other.
 fn check_admin_socket(config: &Config, own: Option<&Status>) -> Result<String, String> {
     let path = config.node.admin_socket.as_path();
     let name = path.display();
-    if own.is_some() {
-        return Ok(format!("{name}, a running node answers there"));
+    match own {
+        Some(own) if runs_with(config, own) => {
+            return Ok(format!("{name}, the running node {} answers there", own.node));
+        }
+        Some(other) => {
+            return Err(format!(
+                "{name} (node.admin_socket): the node {} answers there, whose data directory \
+                 is {}: choose another with --admin-socket",
+                other.node, other.data_dir
+            ));
+        }
+        None => {}
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     try_directory(directory.unwrap_or(Path::new("."))).map_err(|error| {
@@ -143,11 +180,14 @@ fn check_admin_socket(config: &Config, own: Option<&Status>) -> Result<String, S
 /// although new ones could be created.
 fn report_running(config: &Config, own: Option<&Status>, report: &mut Report) {
     const SUBJECT: &str = "running node";
-    let is_own = |own: &&Status| is_same_directory(&config.node.data_dir, &own.data_dir);
-    let Some(own) = own.filter(is_own) else { return };
+    let Some(own) = own.filter(|own| runs_with(config, own)) else { return };
     let node = &own.node;
+    let (notes, problems): (Vec<_>, Vec<_>) = own.problems.iter().partition(|it| is_note(it));
+    for problem in notes {
+        report.note(SUBJECT, &format!("{node}: {}", problem.text));
+    }
     let mut faults: Vec<String> =
-        own.problems.iter().map(|problem| format!("{node}: {}", problem.text)).collect();
+        problems.iter().map(|problem| format!("{node}: {}", problem.text)).collect();
     for breaker in own.breakers.iter().filter(|known| known.state != BreakerState::Closed) {
         let error = breaker.last_error.as_deref().unwrap_or("no answer");
         faults.push(format!("{node}: {}: {error}", breaker.dependency));
@@ -156,13 +196,22 @@ fn report_running(config: &Config, own: Option<&Status>, report: &mut Report) {
         report.failed(SUBJECT, fault);
     }
     if faults.is_empty() {
-        report.fine(SUBJECT, &format!("{} has no problems", own.node));
+        report.fine(SUBJECT, &format!("{} works", own.node));
     }
 }
 
-fn is_same_directory(path: &Path, running: &str) -> bool {
-    let real = |path: &Path| path.canonicalize().ok();
-    real(path).is_some_and(|path| real(Path::new(running)) == Some(path))
+/// Whether a problem is no reason to keep a configuration from being used.
+fn is_note(problem: &Problem) -> bool {
+    let code = problem.code.as_str();
+    ProblemCode::loss(code).is_some() || code == ProblemCode::DiskLow.as_str()
+}
+
+/// Whether the node runs with this configuration. One process at a time uses a data directory.
+fn runs_with(config: &Config, running: &Status) -> bool {
+    // The directory may have been removed meanwhile.
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    let own = real(&config.node.data_dir);
+    own.is_some() && own == real(Path::new(&running.data_dir))
 }
 
 /// Tells whether the address is free, or in use by the node that runs with this configuration.
@@ -251,6 +300,17 @@ mod tests {
             assert!(error.contains("not a directory"), "{error}");
         }
         assert!(check_data_dir(directory.path(), None).is_ok());
+    }
+
+    #[test]
+    fn only_what_no_start_changes_is_a_note() {
+        let is_note = |code: ProblemCode| {
+            let text = String::new();
+            let subject = String::new();
+            is_note(&Problem { code: code.as_str().to_owned(), subject, text, since_ms: 0 })
+        };
+        assert!(ProblemCode::LOSSES.into_iter().all(is_note) && is_note(ProblemCode::DiskLow));
+        assert!(![ProblemCode::DiskFull, ProblemCode::LogFilesMissing].into_iter().any(is_note));
     }
 
     #[test]

@@ -42,7 +42,11 @@ impl NodeFacts {
             about: identity.about.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             listen,
-            data_dir: config.node.data_dir.display().to_string(),
+            // The readers of the status may have another working directory.
+            data_dir: std::path::absolute(&config.node.data_dir)
+                .unwrap_or_else(|_| config.node.data_dir.clone())
+                .display()
+                .to_string(),
             roles: config
                 .node
                 .roles
