@@ -286,12 +286,6 @@ async fn wait_until_stored(daemon: &Daemon, kept: &[&Acked]) -> usize {
             kept.len(),
             missing[0]
         );
-        println!(
-            "MISSING {:.1} {} {:?}",
-            started.elapsed().as_secs_f64(),
-            missing.len(),
-            missing[0]
-        );
         sleep(Duration::from_millis(100)).await;
     }
 }

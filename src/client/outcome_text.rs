@@ -120,6 +120,12 @@ pub fn acknowledged(problem: &str, outcome: &Outcome) -> String {
     if lines.is_empty() {
         lines.push(format!("No node shows a loss {problem}."));
     }
+    for node in &outcome.unwritten {
+        lines.push(format!(
+            "{node} cannot write this to its disk and shows its losses again after a restart: see \
+             its log, then run the command again."
+        ));
+    }
     lines.push(done_text(outcome));
     lines.join("\n")
 }
@@ -161,5 +167,23 @@ mod tests {
             kicked(&UserRef("troll42".into()), &absent),
             "Kicked user 4711 (name unknown): not connected. Done in 3.1 ms, audit entry 17."
         );
+    }
+
+    #[test]
+    fn every_acknowledged_loss_is_repeated() {
+        let outcome = Outcome {
+            audit_id: 17,
+            losses: vec!["a\u{1b}[2J".to_owned(), "b".to_owned()],
+            unwritten: vec![NodeId::new("edge-2")],
+            elapsed_us: 3_140,
+            ..Outcome::default()
+        };
+        let text = acknowledged("store_missing", &outcome);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!((lines.len(), lines[1]), (4, "Acknowledged: b"));
+        assert!(!text.contains('\u{1b}'), "{text}");
+        assert!(lines[2].starts_with("edge-2 cannot write this"), "{text}");
+        let none = acknowledged("store_missing", &Outcome::default());
+        assert!(none.starts_with("No node shows a loss store_missing.\nDone"), "{none}");
     }
 }

@@ -1,15 +1,14 @@
 //! Trials on a disk. They show what the free space and the mode of a directory do not: quotas,
 //! failing disks, file systems that became read-only or take no files at all.
 //!
-//! Always holds: a trial removes what it made, and touches no file of another. A process that is
-//! killed during the trial of an absent directory leaves the scratch directory, which a later trial
-//! removes.
+//! Always holds: a trial removes what it made, and touches no file of another. Only a process that
+//! is killed during a trial leaves something: an empty directory `.lcd-check-…` where an absent one
+//! was tried, or, on a file system without unnamed files, an empty file `.write-probe-…`.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::path::{Component, Path};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -26,8 +25,6 @@ const BLOCK: usize = 4096;
 
 /// The start of the names of scratch directories. 16 hex digits follow.
 const SCRATCH_PREFIX: &str = ".lcd-check-";
-/// A scratch directory of this age belongs to a process that was killed.
-const STALE_AFTER: Duration = Duration::from_secs(3600);
 
 /// Tells whether this user can write in the directory, or create it with all its parents and then
 /// write in it. An absent directory is tried under another name beside it, and stays absent. Blocks
@@ -49,10 +46,6 @@ pub(crate) fn try_directory(path: &Path) -> Result<(), String> {
     if existing == path {
         return try_write(path, BLOCK).map_err(|error| format!("cannot write in {named}: {error}"));
     }
-    for stale in stale_scratches(existing) {
-        // Those of another user stay.
-        let _ = std::fs::remove_dir_all(stale);
-    }
     let scratch = existing.join(format!("{SCRATCH_PREFIX}{:016x}", rand::random::<u64>()));
     let mut private = DirBuilder::new();
     private.mode(0o700);
@@ -67,24 +60,6 @@ pub(crate) fn try_directory(path: &Path) -> Result<(), String> {
     let removed = std::fs::remove_dir_all(&scratch);
     tried.map_err(|error| format!("cannot create {} and write in it: {error}", path.display()))?;
     removed.map_err(|error| format!("cannot remove the trial {}: {error}", scratch.display()))
-}
-
-/// Returns the scratch directories that killed processes left. Empty if the directory cannot be
-/// listed.
-fn stale_scratches(directory: &Path) -> Vec<PathBuf> {
-    let is_scratch = |name: &str| {
-        let digits = name.strip_prefix(SCRATCH_PREFIX);
-        digits.is_some_and(|it| it.len() == 16 && it.bytes().all(|b| b.is_ascii_hexdigit()))
-    };
-    let listed = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let named = listed.filter(|entry| entry.file_name().to_str().is_some_and(is_scratch));
-    let is_stale = |entry: &std::fs::DirEntry| {
-        // Of a link it is the link's own.
-        let metadata = entry.metadata().ok().filter(|metadata| metadata.is_dir());
-        let age = metadata.and_then(|it| it.modified().ok()).and_then(|at| at.elapsed().ok());
-        age.is_some_and(|age| age > STALE_AFTER)
-    };
-    named.filter(is_stale).map(|entry| entry.path()).collect()
 }
 
 /// Returns a file that has no name, so that it is gone even if the process is killed.
@@ -145,25 +120,6 @@ mod tests {
             std::fs::read_dir(parent.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["file", "link"]);
-    }
-
-    #[test]
-    fn scratch_of_a_killed_process_is_removed() {
-        let parent = tempfile::tempdir().unwrap();
-        let at = |name: &str| parent.path().join(name);
-        let hour_ago = std::time::SystemTime::now() - STALE_AFTER - Duration::from_secs(60);
-        let stale = at(".lcd-check-00112233445566aa");
-        let others = [".lcd-check-0011", ".lcd-check-mine", "00112233445566aa"].map(at);
-        for directory in others.iter().chain([&stale]) {
-            std::fs::create_dir_all(directory.join("data")).unwrap();
-            File::open(directory).unwrap().set_modified(hour_ago).unwrap();
-        }
-        let running = at(".lcd-check-ffeeddccbbaa0099");
-        std::fs::create_dir(&running).unwrap();
-        assert_eq!(try_directory(&at("absent")), Ok(()));
-        assert!(!stale.exists());
-        assert!(running.exists(), "another trial may be running");
-        assert!(others.iter().all(|other| other.exists()), "these have other names");
     }
 
     #[test]

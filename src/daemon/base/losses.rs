@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::replace_file::replace_file;
+use super::replace_file::{free_name, replace_file};
 use crate::protocol::admin::ProblemCode;
 use crate::protocol::json;
 
@@ -63,7 +63,7 @@ impl LossFile {
         let entries = match read_entries(path) {
             Ok(entries) => entries,
             Err(error) => {
-                let aside = free_name(path);
+                let aside = free_name(path, "damaged");
                 let text = match std::fs::rename(path, &aside) {
                     Ok(()) => format!(
                         "losses of earlier runs could not be read ({error}): look for them in {}",
@@ -92,12 +92,13 @@ impl LossFile {
         (file, known, None)
     }
 
-    /// Writes the losses, unless the file has them. Returns false if that failed. Blocks on the
+    /// Writes the losses, unless the file has them. Returns whether it has them now. Blocks on the
     /// disk.
     pub(super) fn write(&mut self, losses: &[Loss]) -> bool {
-        let Some(path) = self.path.as_deref().filter(|_| self.written != losses) else {
+        if self.written == losses {
             return true;
-        };
+        }
+        let Some(path) = self.path.as_deref() else { return false };
         match write_entries(path, &self.foreign, losses) {
             Ok(()) => {
                 losses.clone_into(&mut self.written);
@@ -140,20 +141,6 @@ fn write_entries(path: &Path, foreign: &[Value], losses: &[Loss]) -> io::Result<
         entries.push(serde_json::to_value(KeptLoss { code, subject, text, began_at: *began_at })?);
     }
     replace_file(path, &json::to_vec(&entries)?)
-}
-
-/// Returns `losses.json.damaged`, or the first of `losses.json.damaged-2` and so on that is free.
-fn free_name(path: &Path) -> PathBuf {
-    let name = |number: u32| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(if number == 1 { ".damaged".to_owned() } else { format!(".damaged-{number}") });
-        PathBuf::from(name)
-    };
-    let mut number = 1;
-    while name(number).symlink_metadata().is_ok() {
-        number += 1;
-    }
-    name(number)
 }
 
 /// Wakes the thread that writes the losses. The thread ends when this is dropped.

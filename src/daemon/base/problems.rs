@@ -4,8 +4,8 @@
 //! every node, the node's report, and one log line per change. Always holds: at most
 //! [`MAX_PROBLEMS`] are kept; more are counted in one entry. Losses ([`ProblemCode::LOSSES`]) have
 //! places of their own and outlive the process in a file (see [`super::losses`]), until an operator
-//! acknowledges them. Each loss stays as it was first told: a second one of the same part is kept
-//! beside it. Nothing here waits for the disk but what says so.
+//! acknowledges them. The subject of a loss says when or where it happened, so that a second one of
+//! the same part is kept beside the first. Only functions that say so block on the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,8 +22,11 @@ use crate::protocol::quantity::counted;
 
 /// The problems of a node are few, and a report that carries them must stay small.
 const MAX_PROBLEMS: usize = 64;
-/// Losses that nobody has acknowledged. One beyond them is logged, and counted with the problems.
+/// Losses that nobody has acknowledged. Those beyond them are logged, and told by one entry per
+/// code.
 const MAX_LOSSES: usize = 32;
+/// The subject of that entry.
+const MORE: &str = "more losses";
 /// Problems beyond those that are counted.
 const MAX_OMITTED: usize = 1_000;
 /// The time after which a failed write of the losses is tried again.
@@ -85,14 +88,21 @@ impl Problems {
         }
     }
 
-    /// Waits until the losses are in their file, or one attempt to write them has failed.
-    pub async fn losses_written(&self) {
-        let shared = self.shared.clone();
-        let _ = tokio::task::spawn_blocking(move || shared.write_losses()).await;
+    /// Waits until the losses are in their file, or one attempt to write them has failed. Returns
+    /// whether they are, if there is a file.
+    pub async fn losses_written(&self) -> bool {
+        let problems = self.clone();
+        let written = tokio::task::spawn_blocking(move || problems.write_losses()).await;
+        written.unwrap_or(false)
     }
 
-    /// Ends the losses that an operator was shown, each by its subject and text. One that came
-    /// later has another text, and stays.
+    /// Like [`Self::losses_written`]. Blocks on the disk.
+    pub fn write_losses(&self) -> bool {
+        self.shared.write_losses()
+    }
+
+    /// Ends the losses that an operator was shown, each by its subject and text. One that came or
+    /// grew later stays.
     pub fn acknowledge(&self, code: ProblemCode, shown: &[(String, String)]) {
         let mut inner = self.shared.inner.lock();
         let before = inner.losses.len();
@@ -101,15 +111,13 @@ impl Problems {
                 || !shown.iter().any(|known| (&known.0, &known.1) == (&loss.subject, &loss.text))
         });
         if inner.losses.len() < before {
-            inner.omitted.retain(|(omitted, _)| *omitted != code);
             inner.losses_changed();
             info!(code = code.as_str(), "problem acknowledged");
         }
     }
 
     /// Records a problem of `subject`, or replaces its text. A new problem and a new text are
-    /// logged; the same text again is not, so callers may raise on every probe. A loss with a new
-    /// text is a further loss.
+    /// logged; the same text again is not, so callers may raise on every probe.
     pub fn raise(&self, code: ProblemCode, subject: &str, text: impl Into<String>) {
         let text = text.into();
         let mut inner = self.shared.inner.lock();
@@ -170,20 +178,30 @@ impl Problems {
 }
 
 impl Inner {
-    /// Returns whether this loss is not known yet.
+    /// Returns whether the loss or its text is new.
     fn add_loss(&mut self, code: ProblemCode, subject: &str, text: &str) -> bool {
-        let is_known =
-            |loss: &Loss| loss.code == code && loss.subject == subject && loss.text == text;
-        if self.losses.iter().any(is_known) {
-            return false;
+        if let Some(known) = self.loss(code, subject) {
+            if known.text == text {
+                return false;
+            }
+            text.clone_into(&mut known.text);
+        } else if self.losses.len() < MAX_LOSSES {
+            self.push_loss(code, subject, text.to_owned());
+        } else if self.loss(code, MORE).is_none() {
+            let hint = code.acknowledge_hint();
+            let text = format!("there are more losses: see the log of the daemon. {hint}");
+            self.push_loss(code, MORE, text);
         }
-        if self.losses.len() >= MAX_LOSSES {
-            return self.omit((code, subject.to_owned()));
-        }
-        let [subject, text] = [subject, text].map(ToOwned::to_owned);
-        self.losses.push(Loss { code, subject, text, began_at: unix_ms() });
         self.losses_changed();
         true
+    }
+
+    fn loss(&mut self, code: ProblemCode, subject: &str) -> Option<&mut Loss> {
+        self.losses.iter_mut().find(|known| known.code == code && known.subject == subject)
+    }
+
+    fn push_loss(&mut self, code: ProblemCode, subject: &str, text: String) {
+        self.losses.push(Loss { code, subject: subject.to_owned(), text, began_at: unix_ms() });
     }
 
     /// Returns whether the problem or its text is new.
@@ -284,19 +302,20 @@ mod tests {
         problems.raise(CODE, "archiver", "5 records");
         problems.losses_written().await;
         assert!(!path.exists(), "a problem is seen again if it lasts");
-        for text in ["lacks 1", "lacks 2", "lacks 1"] {
-            problems.raise(LOSS, "comment store", text);
+        for (part, text) in [("1", "lacks 1"), ("2", "lacks 2"), ("1", "lacks 1 to 3")] {
+            problems.raise(LOSS, part, text);
         }
-        problems.losses_written().await;
-        assert_eq!(texts(&start(&path)), ["lacks 1", "lacks 2"], "one does not hide another");
+        assert!(problems.losses_written().await);
+        assert_eq!(texts(&start(&path)), ["lacks 1 to 3", "lacks 2"], "one does not hide another");
 
         let problems = start(&path);
-        let shown = |text: &str| [("comment store".to_owned(), text.to_owned())];
-        problems.acknowledge(ProblemCode::StoreMissing, &shown("lacks 1"));
-        assert_eq!(texts(&problems), ["lacks 1", "lacks 2"]);
+        let shown = |text: &str| [("1".to_owned(), text.to_owned())];
+        problems.acknowledge(ProblemCode::StoreMissing, &shown("lacks 1 to 3"));
         problems.acknowledge(LOSS, &shown("lacks 1"));
-        problems.losses_written().await;
-        assert_eq!(texts(&problems), ["lacks 2"], "nobody was shown this one");
+        assert_eq!(texts(&problems), ["lacks 1 to 3", "lacks 2"], "nobody was shown these");
+        problems.acknowledge(LOSS, &shown("lacks 1 to 3"));
+        assert!(problems.losses_written().await);
+        assert_eq!(texts(&problems), ["lacks 2"]);
         assert_eq!(texts(&start(&path)), ["lacks 2"]);
     }
 
@@ -342,7 +361,7 @@ mod tests {
         let path = folder.join("losses.json");
         let problems = start(&path);
         problems.raise(LOSS, "comment store", "lacks 1");
-        problems.losses_written().await;
+        assert!(!problems.losses_written().await);
         std::fs::create_dir(&folder).unwrap();
         let deadline = std::time::Instant::now() + 6 * RETRY_AFTER;
         while !path.exists() {
@@ -358,10 +377,14 @@ mod tests {
         let path = directory.path().join("losses.json");
         let problems = start(&path);
         (0..2 * MAX_PROBLEMS).for_each(|n| problems.raise(CODE, &n.to_string(), "lost"));
-        (0..2 * MAX_LOSSES).for_each(|n| problems.raise(LOSS, "comment store", n.to_string()));
-        problems.losses_written().await;
-        assert_eq!(start(&path).list().len(), MAX_LOSSES);
-        assert_eq!(problems.list().len(), MAX_LOSSES + MAX_PROBLEMS + 1);
+        (0..2 * MAX_LOSSES).for_each(|n| problems.raise(LOSS, &n.to_string(), "lost"));
+        assert!(problems.losses_written().await);
+        assert_eq!(problems.list().len(), MAX_LOSSES + 1 + MAX_PROBLEMS + 1);
+        let problems = start(&path);
+        let [.., more] = &problems.list()[..] else { panic!("losses") };
+        assert_eq!((problems.list().len(), &*more.subject), (MAX_LOSSES + 1, MORE));
+        problems.acknowledge(LOSS, &[(MORE.to_owned(), more.text.clone())]);
+        assert_eq!(problems.list().len(), MAX_LOSSES);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,9 @@
-//! Replaces small files so that a crash leaves the old or the new one.
+//! Replaces small files so that a crash leaves the old or the new one, and names those that are
+//! kept aside.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Replaces a small file atomically: writes and syncs a new file, then renames it. Blocks on the
 /// disk.
@@ -18,6 +19,21 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Returns `NAME.ENDING`, or the first of `NAME.ENDING-2` and so on at which nothing stands.
+pub(crate) fn free_name(path: &Path, ending: &str) -> PathBuf {
+    let name = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(if number == 1 { format!(".{ending}") } else { format!(".{ending}-{number}") });
+        PathBuf::from(name)
+    };
+    let mut number = 1;
+    // A link that leads nowhere stands there too.
+    while name(number).symlink_metadata().is_ok() {
+        number += 1;
+    }
+    name(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +46,14 @@ mod tests {
         replace_file(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_kept_aside_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.log");
+        std::fs::write(dir.path().join("1.log.damaged"), "").unwrap();
+        std::os::unix::fs::symlink("/nowhere", dir.path().join("1.log.damaged-2")).unwrap();
+        assert_eq!(free_name(&path, "damaged"), dir.path().join("1.log.damaged-3"));
     }
 }

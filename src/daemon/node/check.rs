@@ -44,10 +44,13 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     for fault in &faults {
         report.failed("configuration", fault);
     }
-    let own = running::status(&config.node.admin_socket).await;
-    report.add("data directory", on_disk(config, own.as_ref(), check_data_dir).await);
-    report.add("admin socket", on_disk(config, own.as_ref(), check_admin_socket).await);
-    report_running(config, own.as_ref(), &mut report);
+    let answering = running::status(&config.node.admin_socket).await;
+    report.add("data directory", on_disk(config, answering.as_ref(), check_data_dir).await);
+    report.add("admin socket", on_disk(config, answering.as_ref(), check_admin_socket).await);
+    let own = answering.filter(|answering| runs_with(config, answering));
+    if let Some(own) = &own {
+        report_running(own, &mut report);
+    }
     report.add("address", check_address(config.gateway.listen, own.as_ref()));
     for Probe { server, result } in probe_engines(config).await {
         report.add(server, result);
@@ -101,21 +104,22 @@ impl Report {
     }
 }
 
-/// Runs a check that blocks on the disk.
+/// Runs a check that blocks on the disk, with the status of the node that answers on the admin
+/// socket.
 async fn on_disk(
     config: &Config,
-    own: Option<&Status>,
+    answering: Option<&Status>,
     check: fn(&Config, Option<&Status>) -> Result<String, String>,
 ) -> Result<String, String> {
     let config = config.clone();
-    let own = own.cloned();
-    let ended = tokio::task::spawn_blocking(move || check(&config, own.as_ref())).await;
+    let answering = answering.cloned();
+    let ended = tokio::task::spawn_blocking(move || check(&config, answering.as_ref())).await;
     ended.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// Tells whether the directory can be used, or created. The node that runs with this configuration
 /// may be using it.
-fn check_data_dir(config: &Config, own: Option<&Status>) -> Result<String, String> {
+fn check_data_dir(config: &Config, answering: Option<&Status>) -> Result<String, String> {
     let path = config.node.data_dir.as_path();
     let name = path.display();
     let fix = "choose another with --data-dir";
@@ -123,17 +127,17 @@ fn check_data_dir(config: &Config, own: Option<&Status>) -> Result<String, Strin
         .map_err(|error| format!("{name} (node.data_dir): {error}. {USABLE}, or {fix}"))?;
     let exists = path.exists();
     identity::check_file(path)?;
-    let is_own = own.is_some_and(|own| runs_with(config, own));
-    if let Some(own) = own.filter(|_| is_own && !exists) {
+    let own = answering.filter(|answering| runs_with(config, answering));
+    if let Some(own) = own.filter(|_| !exists) {
         return Err(format!(
             "the running node {} uses {name}, but the directory is gone: stop lcd, put the \
              directory back from a copy and start lcd again",
             own.node
         ));
     }
-    if identity::is_in_use(path) && !is_own {
+    if identity::is_in_use(path) && own.is_none() {
         let socket = config.node.admin_socket.display();
-        return Err(match own {
+        return Err(match answering {
             Some(other) => format!(
                 "another lcd uses {name}, and the node {} answers on {socket}: {fix}",
                 other.node
@@ -151,10 +155,10 @@ fn check_data_dir(config: &Config, own: Option<&Status>) -> Result<String, Strin
 
 /// Tells whether the directory of the admin socket can be used, or created. The node that runs with
 /// this configuration may answer there, and no other.
-fn check_admin_socket(config: &Config, own: Option<&Status>) -> Result<String, String> {
+fn check_admin_socket(config: &Config, answering: Option<&Status>) -> Result<String, String> {
     let path = config.node.admin_socket.as_path();
     let name = path.display();
-    match own {
+    match answering {
         Some(own) if runs_with(config, own) => {
             return Ok(format!("{name}, the running node {} answers there", own.node));
         }
@@ -178,9 +182,8 @@ fn check_admin_socket(config: &Config, own: Option<&Status>) -> Result<String, S
 
 /// Reports what is wrong with the node that runs with this configuration: its files may be gone
 /// although new ones could be created.
-fn report_running(config: &Config, own: Option<&Status>, report: &mut Report) {
+fn report_running(own: &Status, report: &mut Report) {
     const SUBJECT: &str = "running node";
-    let Some(own) = own.filter(|own| runs_with(config, own)) else { return };
     let node = &own.node;
     let (notes, problems): (Vec<_>, Vec<_>) = own.problems.iter().partition(|it| is_note(it));
     for problem in notes {

@@ -5,7 +5,9 @@ use std::io::Write as _;
 use anyhow::bail;
 
 use crate::daemon::base::config::{Config, EventLogEngine};
-use crate::daemon::engines::choose::{Damage, Findings, Missing, embedded_log_directory, repair};
+use crate::daemon::engines::choose::{
+    Damage, Findings, Missing, MissingPart, embedded_log_directory, repair,
+};
 use crate::protocol::quantity::counted;
 
 /// Lists the damage in the log of the data directory, and repairs it if `apply` is set. The daemon
@@ -20,7 +22,7 @@ pub fn repair_log(config: &Config, apply: bool) -> anyhow::Result<()> {
     let directory = embedded_log_directory(config);
     let Findings { damage, missing, is_empty } = repair(&directory, apply)?;
     let mut text = String::new();
-    for line in damage.iter().map(describe).chain(missing.iter().map(sentence)) {
+    for line in damage.iter().map(describe).chain(missing.iter().map(|it| it.text.clone())) {
         text.push_str(&format!("{line}\n"));
     }
     let lost: u64 = damage.iter().map(|damage| damage.lost.end - damage.lost.start).sum();
@@ -45,30 +47,22 @@ pub fn repair_log(config: &Config, apply: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn sentence(missing: &Missing) -> String {
-    match missing {
-        Missing::Segments(text) | Missing::Identity(text) | Missing::DamagedIdentity(text) => {
-            text.clone()
-        }
-    }
-}
-
 /// Returns what to do, and what a start without it does.
 fn advice(missing: &[Missing]) -> String {
     let mut advice = vec![
         "no repair brings back what is missing: put it back from a copy before lcd is started",
     ];
-    if missing.iter().any(|it| matches!(it, Missing::Segments(_))) {
+    let is_missing = |part| missing.iter().any(|it| it.part == part);
+    if is_missing(MissingPart::Segments) {
         advice.push(
             "A start without segments leaves out their records, and begins a new epoch if all \
              segments of a topic are missing",
         );
     }
-    let refused = |it: &Missing| matches!(it, Missing::Identity(_) | Missing::DamagedIdentity(_));
-    if missing.iter().any(refused) {
+    if is_missing(MissingPart::Identity) {
         advice.push(
-            "Without the file `meta` as lcd wrote it a start is refused: without a copy, move the \
-             directory of the log away to begin a new log",
+            "A start is refused while the file `meta` is missing or damaged. If there is no copy, \
+             move the directory of the log away to begin a new log",
         );
     }
     advice.join(". ")
@@ -90,16 +84,14 @@ mod tests {
 
     #[test]
     fn the_advice_fits_what_is_missing() {
-        let [segments, identity] =
-            [Missing::Segments, Missing::Identity].map(|of| of("x".to_owned()));
-        let damaged = Missing::DamagedIdentity("x".to_owned());
+        let [segments, identity] = [MissingPart::Segments, MissingPart::Identity]
+            .map(|part| Missing { part, text: "x".to_owned() });
         let tells = |missing: &[Missing]| {
             let advice = advice(missing);
             [advice.contains("leaves out"), advice.contains("is refused")]
         };
         assert_eq!(tells(std::slice::from_ref(&segments)), [true, false]);
         assert_eq!(tells(std::slice::from_ref(&identity)), [false, true]);
-        assert_eq!(tells(&[damaged]), [false, true]);
         assert_eq!(tells(&[segments, identity]), [true, true]);
     }
 }

@@ -28,6 +28,8 @@ use crate::net::signals::{Termination, exit_code};
 
 /// The file in the data directory with the losses that nobody has acknowledged yet.
 const LOSSES_FILE: &str = "losses.json";
+/// Bound of the last write of the losses.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 /// Viewers reconnect within this time after the event log was replaced.
 const REOPEN_JITTER: Duration = Duration::from_millis(500);
 const REOPEN_PAUSES: BackoffBounds =
@@ -76,14 +78,29 @@ pub async fn run_with_clock(
 ) -> anyhow::Result<()> {
     first_start::fit_connections_to_file_limit(&mut config.gateway.max_connections);
     turn_file_size_signal_into_error()?;
-    let mut hangups = hangups()?;
+    let hangups = hangups()?;
     preflight::require_valid(&config)?;
     first_start::create_data_dir(&config.node.data_dir)?;
     let claimed = ClaimedIdentity::claim(&config)?;
-    tokio::pin!(stop);
     let board = StatusBoard::default();
     board.problems().keep_losses_in(&config.node.data_dir.join(LOSSES_FILE));
-    let mut assembled = Assembled::new(&config, &clock, &board, &claimed).await?;
+    let ended = run_until_stopped(config, clock, stop, &board, &claimed, hangups).await;
+    // A disk may hang: the end must not wait for it.
+    let _ = tokio::time::timeout(LAST_WRITE, board.problems().losses_written()).await;
+    ended
+}
+
+/// Runs the node, and builds it again when the event log was replaced.
+async fn run_until_stopped(
+    mut config: Config,
+    clock: SharedClock,
+    stop: impl Future<Output = ()>,
+    board: &StatusBoard,
+    claimed: &ClaimedIdentity,
+    mut hangups: Option<unix::Signal>,
+) -> anyhow::Result<()> {
+    tokio::pin!(stop);
+    let mut assembled = Assembled::new(&config, &clock, board, claimed).await?;
     // Text on standard output means "ready", for people and for scripts.
     let mut greeting = Some(first_start::greeting(&config, assembled.node.address()));
     // A node that is built again keeps its address, also if it did not choose it.
@@ -102,7 +119,6 @@ pub async fn run_with_clock(
             info!("draining");
             notify(&[NotifyState::Stopping]);
             running.drain(&config.shutdown).await;
-            board.problems().losses_written().await;
             return outcome;
         }
         warn!("the event log was replaced; this node drains and opens it again");
@@ -110,7 +126,7 @@ pub async fn run_with_clock(
             ShutdownConfig { reconnect_jitter: REOPEN_JITTER, ..config.shutdown.clone() };
         running.drain(&shutdown).await;
         tokio::select! {
-            again = assemble_again(&config, &clock, &board, &claimed) => assembled = again,
+            again = assemble_again(&config, &clock, board, claimed) => assembled = again,
             () = &mut stop => return Ok(()),
             // The service manager must not take waiting for the log for a hang.
             never = ping_while_assembling() => match never {},

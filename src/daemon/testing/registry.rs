@@ -7,23 +7,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use crate::daemon::engines::registry::conformance;
 use crate::daemon::engines::registry::in_process::InProcessRegistry;
 use crate::daemon::engines::registry::{
     CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
 };
-use crate::protocol::admin::{ConnectionInfo, NodeReport};
+use crate::protocol::admin::{ConnectionInfo, NodeReport, Problem};
 use crate::protocol::{NodeId, StreamId, UserId};
 
 type CommandObserver = Box<dyn Fn(&NodeId, &NodeCommand) + Send + Sync>;
 
 /// Registers connections like [`InProcessRegistry`]. Commands to the other nodes are recorded; each
-/// node answers that a user's command touched one connection. A test can take the registry down or
-/// silence a node.
+/// node answers that a user's command touched one connection, and that its losses are written. A
+/// test can take the registry down, silence a node, or have one report a problem.
 pub(crate) struct TestRegistry {
     registry: InProcessRegistry,
     other_nodes: Vec<NodeId>,
     down: AtomicBool,
     silent_node: Mutex<Option<NodeId>>,
+    problems: Mutex<Vec<(NodeId, Problem)>>,
     registered: Mutex<Vec<(UserId, RegistrationId)>>,
     commands: Mutex<Vec<(NodeId, NodeCommand)>>,
     observer: Option<CommandObserver>,
@@ -42,6 +44,7 @@ impl TestRegistry {
             other_nodes: other_nodes.iter().map(|name| NodeId::new(name)).collect(),
             down: AtomicBool::new(false),
             silent_node: Mutex::default(),
+            problems: Mutex::default(),
             registered: Mutex::default(),
             commands: Mutex::default(),
             observer: None,
@@ -65,6 +68,11 @@ impl TestRegistry {
     /// The node never answers a command from now on.
     pub(crate) fn silence(&self, node: &str) {
         *self.silent_node.lock() = Some(NodeId::new(node));
+    }
+
+    /// Another node reports a problem from now on.
+    pub(crate) fn add_problem(&self, node: &str, problem: Problem) {
+        self.problems.lock().push((NodeId::new(node), problem));
     }
 
     /// Registers a connection of the user on stream 1 at a node.
@@ -141,7 +149,14 @@ impl ConnectionRegistry for TestRegistry {
 
     async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError> {
         let mut nodes = self.registry.nodes().await?;
-        let other = |node: &NodeId| KnownNode { node: node.clone(), alive: true, report: None };
+        let reported = self.problems.lock();
+        let other = |node: &NodeId| {
+            let of_node = reported.iter().filter(|(of, _)| of == node);
+            let problems: Vec<_> = of_node.map(|(_, problem)| problem.clone()).collect();
+            let report = (!problems.is_empty())
+                .then(|| Arc::new(NodeReport { problems, ..conformance::report(node) }));
+            KnownNode { node: node.clone(), alive: true, report }
+        };
         nodes.extend(self.other_nodes.iter().map(other));
         Ok(nodes)
     }
@@ -164,7 +179,8 @@ impl ConnectionRegistry for TestRegistry {
             command,
             NodeCommand::Disconnect { .. } | NodeCommand::Direct { .. } | NodeCommand::Probe { .. }
         );
+        let acknowledges = matches!(command, NodeCommand::Acknowledge { .. });
         self.commands.lock().push((node.clone(), command));
-        Ok(u64::from(to_a_user))
+        Ok(u64::from(to_a_user || acknowledges))
     }
 }

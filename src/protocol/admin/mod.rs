@@ -99,6 +99,9 @@ pub struct Outcome {
     /// The texts of the losses that were shown and are acknowledged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,
+    /// Nodes that cannot write that their losses ended, and show them again after a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unwritten: Vec<NodeId>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<NodeId>,
     pub elapsed_us: u64,

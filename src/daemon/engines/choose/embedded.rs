@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::Probe;
 use crate::daemon::base::clock::SharedClock;
@@ -72,15 +73,19 @@ pub(super) async fn open_metadata(
     let path = config.node.data_dir.join(METADATA_FILE);
     // Once the file is there, a later start cannot tell that it was missing.
     if !path.exists() && has_records(log).await? {
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
         let text = format!(
-            "{} was missing and begins empty, although the event log has records: bans, streams \
-             and the audit log are lost. Stop lcd and restore the file from a backup, or set them \
-             again. {}",
+            "{} was missing at {now} and begins empty, although the event log has records: bans, \
+             streams and the audit log are lost. Stop lcd and restore the file from a backup, or \
+             set them again. {}",
             path.display(),
             ProblemCode::StoreMissing.acknowledge_hint()
         );
-        board.problems().raise(ProblemCode::StoreMissing, "metadata store", text);
-        board.problems().losses_written().await;
+        let subject = format!("metadata store, {now}");
+        board.problems().raise(ProblemCode::StoreMissing, &subject, &*text);
+        if !board.problems().losses_written().await {
+            bail!("{text}. This start ends because the loss cannot be written to losses.json");
+        }
     }
     let opened = SqliteMetadata::open(&path).await;
     Ok(Arc::new(opened.with_context(|| cannot_open("metadata store", &path))?))
@@ -155,6 +160,10 @@ mod tests {
         let file = directory.path().join(METADATA_FILE);
         assert!(!file.exists() && !losses.exists(), "the next start can still tell");
         let log: SharedLog = log;
+        let unwritable = StatusBoard::default();
+        unwritable.problems().keep_losses_in(&directory.path().join("absent/losses.json"));
+        assert!(open_metadata(&config, &log, &unwritable).await.is_err());
+        assert!(!file.exists(), "a loss that would be forgotten ends the start");
         open_metadata(&config, &log, &board).await.unwrap();
         assert!(file.exists());
         assert!(std::fs::read_to_string(&losses).unwrap().contains("store_missing"));

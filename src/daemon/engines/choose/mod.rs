@@ -37,7 +37,7 @@ use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::protocol::NodeId;
 
 pub use self::embedded::embedded_log_directory;
-pub use super::eventlog::embedded::{Damage, Findings, Missing, repair};
+pub use super::eventlog::embedded::{Damage, Findings, Missing, MissingPart, repair};
 
 #[cfg(feature = "engines")]
 use self::distributed::{claim_name, open_log};

@@ -18,6 +18,7 @@ use tracing::warn;
 use crate::daemon::base::metrics::{ByReason, Reason};
 use crate::daemon::base::problems::Problems;
 use crate::daemon::base::status::StatusBoard;
+use crate::protocol::Epoch;
 use crate::protocol::admin::ProblemCode;
 use crate::protocol::quantity::counted;
 
@@ -132,21 +133,23 @@ impl LogTelemetry {
         self.problems.raise(ProblemCode::RecordsSkipped, group, text);
     }
 
-    /// Reports that the log has been replaced, with a sentence that says how. It is shown until an
-    /// operator acknowledges it.
-    pub(crate) fn report_replaced(&self, text: &str) {
-        self.report_replaced_part("event log", text);
+    /// Reports that the log has been replaced, with its new epoch if that is known and a sentence
+    /// that says how. It is shown until an operator acknowledges it.
+    pub(crate) fn report_replaced(&self, epoch: Option<Epoch>, text: &str) {
+        self.report_replaced_part("event log", epoch, text);
     }
 
-    /// Like [`Self::report_replaced`] for a topic beside that of the comments.
+    /// Like [`Self::report_replaced`] for a topic beside that of the comments. The epoch is what
+    /// the log would have if it were that topic.
     #[cfg_attr(not(feature = "engines"), expect(dead_code, reason = "only brokers lose topics"))]
-    pub(crate) fn report_replaced_topic(&self, topic: &str, text: &str) {
-        self.report_replaced_part(topic, text);
+    pub(crate) fn report_replaced_topic(&self, topic: &str, epoch: Option<Epoch>, text: &str) {
+        self.report_replaced_part(topic, epoch, text);
     }
 
-    fn report_replaced_part(&self, subject: &str, text: &str) {
+    fn report_replaced_part(&self, part: &str, epoch: Option<Epoch>, text: &str) {
         let text = format!("{text}. {}", ProblemCode::LogReplaced.acknowledge_hint());
-        self.problems.raise(ProblemCode::LogReplaced, subject, text);
+        let subject = epoch.map_or(part.to_owned(), |epoch| format!("{part}, epoch {epoch}"));
+        self.problems.raise(ProblemCode::LogReplaced, &subject, text);
     }
 
     /// Ends the problems of losses that have been shown for a day.
@@ -261,7 +264,7 @@ mod tests {
         }
         let text = board.metrics().render("");
         assert!(text.contains("lcd_records_skipped_total{reason=\"archiver\"} 9"), "{text}");
-        telemetry.report_replaced("the topic was created again");
+        telemetry.report_replaced(Some(Epoch(7)), "the topic was created again");
         tokio::time::advance(LOSS_SHOWN_FOR).await;
         telemetry.expire();
         assert_eq!(board.problems().list().len(), 2);

@@ -46,6 +46,9 @@ pub(super) struct StoreWatch {
     /// The same at the last comparison. While new comments are stored, these tell whether the store
     /// still has the earlier ones.
     compared: BTreeMap<u32, CommentKey>,
+    /// By partition, the end of the records that were told as lost. A rebuild that fails is tried
+    /// again, and tells them once.
+    told_lost: BTreeMap<u32, u64>,
     due: Instant,
     rebuilt: Option<Instant>,
 }
@@ -66,6 +69,7 @@ impl StoreWatch {
             expected: BTreeMap::new(),
             newest: BTreeMap::new(),
             compared: BTreeMap::new(),
+            told_lost: BTreeMap::new(),
             due: Instant::now(),
             rebuilt: None,
         }
@@ -240,8 +244,10 @@ impl Archiver {
             // 0 is no offset of a record: a store without a position lacks nothing before 1.
             let start = if start == 0 { earliest.min(1) } else { start };
             let from = start.max(earliest).min(end);
-            if start < from && (gap.has_position || !has_unplaced) {
-                lost.push(Gap { offsets: start..from, ..gap });
+            let told = watch.told_lost.get(&gap.partition).copied().unwrap_or(0);
+            if start.max(told) < from && (gap.has_position || !has_unplaced) {
+                watch.told_lost.insert(gap.partition, from);
+                lost.push(Gap { offsets: start.max(told)..from, ..gap });
             }
             kept.push(Gap { offsets: from..end, ..gap });
         }
@@ -260,13 +266,15 @@ impl Archiver {
             watch.rebuilt = Some(Instant::now());
         }
         if !lost.is_empty() {
+            let records = described(&lost);
             let text = format!(
-                "the comment store lacks the records of {}, and the log no longer has them: restore \
-                 a backup of the comment store and restart the archiver, or accept the loss. {}",
-                described(&lost),
+                "the comment store lacks the records of {records}, and the log no longer has them: \
+                 restore a backup of the comment store and restart the archiver, or accept the \
+                 loss. {}",
                 ProblemCode::HistoryIncomplete.acknowledge_hint()
             );
-            self.problems.raise(ProblemCode::HistoryIncomplete, SUBJECT, text);
+            let subject = format!("{SUBJECT}, epoch {}, {records}", watch.epoch);
+            self.problems.raise(ProblemCode::HistoryIncomplete, &subject, text);
         }
         for gap in kept {
             if !self.read_again(watch.epoch, &gap, stop).await? {

@@ -2,15 +2,22 @@
 //!
 //! Only the losses end that a node shows, to `lc status` and in the answer of this operation: one
 //! that nobody has seen stays. Nodes that are away keep their losses, because nothing tells them
-//! later. While the registry is away nothing is done: other nodes would be left out unnoticed.
+//! later. While the registry is away the nodes and losses last known are used.
+//!
+//! When a node cannot write that its losses ended, it is named in the answer: it would show them
+//! again after a restart.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
+use serde::Serialize;
 use tokio::time::Instant;
+use tracing::warn;
 
-use super::cluster::in_time;
+use super::cluster::{CommandResults, in_time};
 use super::{Actor, Control, ControlError, outcome};
 use crate::daemon::engines::registry::{KnownNode, NodeCommand};
+use crate::protocol::NodeId;
 use crate::protocol::admin::{AcknowledgeRequest, Outcome, Problem, ProblemCode};
 
 impl Control {
@@ -27,26 +34,66 @@ impl Control {
         let problem = loss.as_str().to_owned();
         let known = in_time(self.parts.registry.nodes()).await?;
         let shown = self.shown(&known, &problem);
-        let entry = self.entry(actor, "acknowledge", format!("problem {problem}"), request);
+        let detail = Detail {
+            problem: &request.problem,
+            losses: shown.keys().map(|(_, text)| text.as_str()).collect(),
+        };
+        let entry = self.entry(actor, "acknowledge", format!("problem {problem}"), &detail);
         let audit_id = self.parts.metadata.audit(entry).await?;
-        let losses = shown.iter().map(|(_, text)| text.clone()).collect();
-        let shown = shown.into_iter().collect();
         let mut nodes: BTreeSet<_> = known.into_iter().map(|known| known.node).collect();
         nodes.insert(self.parts.node.clone());
-        let command = NodeCommand::Acknowledge { problem, shown };
-        let results = self.command_nodes(nodes, command).await;
-        Ok(Outcome { losses, ..outcome(audit_id, results, started) })
+        let command = NodeCommand::Acknowledge { problem, shown: shown.keys().cloned().collect() };
+        let mut results = CommandResults::default();
+        let mut unwritten = Vec::new();
+        let commands = nodes.into_iter().map(|node| {
+            let command = command.clone();
+            async move { (self.command_node(&node, command).await, node) }
+        });
+        for (written, node) in join_all(commands).await {
+            match written {
+                Ok(0) => unwritten.push(node),
+                Ok(_) => {}
+                Err(error) => {
+                    warn!(%node, %error, "a node did not acknowledge its losses");
+                    results.unreachable.push(node);
+                }
+            }
+        }
+        let is_ended =
+            |nodes: &BTreeSet<NodeId>| nodes.iter().any(|node| !results.unreachable.contains(node));
+        let ended = shown.into_iter().filter(|(_, nodes)| is_ended(nodes));
+        let losses = ended.map(|((_, text), _)| text).collect();
+        Ok(Outcome { losses, unwritten, ..outcome(audit_id, results, started) })
     }
 
-    /// Returns subject and text of each loss that a node shows.
-    fn shown(&self, nodes: &[KnownNode], code: &str) -> BTreeSet<(String, String)> {
+    /// Returns subject and text of each loss that is shown, and the nodes that show it.
+    fn shown(
+        &self,
+        known: &[KnownNode],
+        code: &str,
+    ) -> BTreeMap<(String, String), BTreeSet<NodeId>> {
         // The last report of this node may be older than what it shows.
-        let here = self.parts.problems.list();
-        let reports = nodes.iter().filter_map(|known| known.report.as_deref());
-        let problems = reports.flat_map(|report| &report.problems).chain(&here);
-        let shown = problems.filter(|known| known.code == code);
-        shown.map(|Problem { subject, text, .. }| (subject.clone(), text.clone())).collect()
+        let here = self.parts.problems.list().into_iter();
+        let here = here.map(|problem| (self.parts.node.clone(), problem));
+        let reports = known.iter().filter_map(|known| Some((&known.node, known.report.as_ref()?)));
+        let elsewhere = reports.flat_map(|(node, report)| {
+            report.problems.iter().map(|problem| (node.clone(), problem.clone()))
+        });
+        let mut shown: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (node, Problem { subject, text, .. }) in
+            elsewhere.chain(here).filter(|(_, problem)| problem.code == code)
+        {
+            shown.entry((subject, text)).or_default().insert(node);
+        }
+        shown
     }
+}
+
+/// What the audit log records.
+#[derive(Serialize)]
+struct Detail<'a> {
+    problem: &'a str,
+    losses: Vec<&'a str>,
 }
 
 fn not_a_loss() -> ControlError {

@@ -91,7 +91,7 @@ impl Control {
         results
     }
 
-    async fn command_node(
+    pub(super) async fn command_node(
         &self,
         node: &NodeId,
         command: NodeCommand,

@@ -71,9 +71,9 @@ impl CommandHandler for LocalEndpoint {
             NodeCommand::Acknowledge { problem, shown } => {
                 if let Some(loss) = ProblemCode::loss(&problem) {
                     self.board.problems().acknowledge(loss, &shown);
-                    self.board.problems().losses_written().await;
                 }
-                0
+                // 0 means that a restart would show them again.
+                self.board.problems().losses_written().await.into()
             }
         }
     }

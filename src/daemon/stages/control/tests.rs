@@ -12,12 +12,13 @@ use crate::daemon::engines::comments::ArchivedComment;
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::eventlog::{LogError, Topic};
 use crate::daemon::engines::metadata::MetadataStore as _;
+use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{Decision, Event};
 use crate::protocol::stream::{NewStream, StreamPatch, StreamState};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{ErrorCode, Identity, Role, StreamId, UserId};
+use crate::protocol::{ErrorCode, Identity, NodeId, Role, StreamId, UserId};
 
 fn user(text: &str) -> UserRef {
     UserRef(text.to_owned())
@@ -298,7 +299,7 @@ async fn draining_refuses_new_viewers_and_dismisses_others() {
     assert!(world.board.is_ready());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_shown_loss_is_acknowledged_on_every_node() {
     let world = World::new().await;
     world.board.problems().raise(ProblemCode::StoreMissing, "metadata store", "gone");
@@ -310,13 +311,38 @@ async fn a_shown_loss_is_acknowledged_on_every_node() {
     }
     assert_eq!((world.board.problems().list().len(), world.journal.lines()), (2, vec![]));
     let request = AcknowledgeRequest { problem: "store_missing".to_owned() };
+    let loss = |text: &str| Problem {
+        code: "store_missing".to_owned(),
+        subject: "metadata store".to_owned(),
+        text: text.to_owned(),
+        since_ms: 1,
+    };
+    world.registry.add_problem("b", loss("gone at b"));
+    world.registry.add_problem("b", Problem { code: "log_replaced".to_owned(), ..loss("other") });
+    world.registry.add_problem("c", loss("gone at c"));
+    world.registry.silence("c");
     let outcome = world.control.acknowledge(&operator(), &request).await.unwrap();
-    assert_eq!(outcome.losses, ["gone"]);
+    assert_eq!(outcome.losses, ["gone", "gone at b"], "c did not hear of it");
+    assert_eq!(outcome.unreachable, [NodeId::new("c")]);
+    assert_eq!(outcome.unwritten, []);
     let [left] = world.board.problems().list().try_into().unwrap();
     assert_eq!(left.code, "disk_full");
-    let lines = world.journal.lines();
-    assert_eq!(lines.len(), 2, "b and c: {lines:?}");
-    assert!(lines.iter().all(|line| line.contains("Acknowledge")), "{lines:?}");
+    let [(node, command)] = world.registry.commands().try_into().unwrap();
+    let NodeCommand::Acknowledge { shown, .. } = command else { panic!("{command:?}") };
+    let texts: Vec<_> = shown.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!((node.as_str(), texts), ("b", vec!["gone", "gone at b", "gone at c"]));
+}
+
+#[tokio::test]
+async fn a_loss_that_would_come_back_is_told() {
+    let world = World::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    world.board.problems().keep_losses_in(&directory.path().join("absent/losses.json"));
+    world.board.problems().raise(ProblemCode::StoreMissing, "metadata store", "gone");
+    world.board.problems().raise(ProblemCode::LogReplaced, "event log", "other");
+    let request = AcknowledgeRequest { problem: "store_missing".to_owned() };
+    let outcome = world.control.acknowledge(&operator(), &request).await.unwrap();
+    assert_eq!(outcome.unwritten, [NodeId::new("a")]);
 }
 
 #[tokio::test]

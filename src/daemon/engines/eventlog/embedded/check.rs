@@ -1,6 +1,7 @@
 //! Checks that a log could be opened, without opening it. A running daemon may use it meanwhile.
 //!
-//! Always holds: it asks of each file what a start asks, and looks at no other file.
+//! Always holds: it asks of each file what a start asks before it reads records, and looks at no
+//! other file.
 
 use std::fs::OpenOptions;
 use std::io::{Error, ErrorKind};
@@ -8,8 +9,9 @@ use std::path::Path;
 
 use super::disk::{read_failure, write_failure};
 use super::groups::position_paths;
-use super::identity::Identity;
+use super::identity::{Identity, without_identity};
 use super::recovery::segment_paths;
+use super::segment::HEADER_BYTES;
 use crate::daemon::base::disk_probe::try_directory;
 use crate::daemon::engines::eventlog::{LogError, Topic};
 
@@ -22,15 +24,24 @@ pub(super) fn check(directory: &Path) -> Result<String, LogError> {
     }
     check_file(&directory.join("LOCK"), Use::Write)?;
     check_file(&directory.join("meta"), Use::Read)?;
-    Identity::load(directory)?;
+    let is_known = Identity::load(directory)?.is_some();
     for topic in Topic::ALL {
         let directory = directory.join(topic.name());
         try_directory(&directory).map_err(LogError::Unavailable)?;
         if directory.exists() {
             check_topic(&directory)?;
+            if !is_known && has_records(&directory)? {
+                return Err(without_identity(directory.parent().unwrap_or(&directory)));
+            }
         }
     }
     Ok(name.to_string())
+}
+
+fn has_records(directory: &Path) -> Result<bool, LogError> {
+    let segments = segment_paths(directory)?;
+    let lengths = segments.iter().filter_map(|path| path.metadata().ok()).map(|it| it.len());
+    Ok(lengths.max() > Some(HEADER_BYTES))
 }
 
 fn check_topic(directory: &Path) -> Result<(), LogError> {
@@ -83,7 +94,8 @@ mod tests {
     use super::*;
     use crate::daemon::engines::eventlog::embedded::segment;
 
-    /// Returns the directory of a log with two segments and a position, and that of its topic.
+    /// Returns the directory of a log with two segments, a position and an identity, and that of
+    /// its topic.
     fn log() -> (tempfile::TempDir, std::path::PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let topic = directory.path().join(Topic::CommentEvents.name());
@@ -91,6 +103,8 @@ mod tests {
         for name in [segment::file_name(1), segment::file_name(50), "g.position".to_owned()] {
             fs::write(topic.join(name), "").unwrap();
         }
+        let topics = vec![Topic::CommentEvents.name().to_owned()];
+        Identity::random(topics).store(directory.path()).unwrap();
         (directory, topic)
     }
 

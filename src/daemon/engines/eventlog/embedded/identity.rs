@@ -88,6 +88,15 @@ impl Identity {
     }
 }
 
+/// Describes a log that cannot be opened: there are records, and no identity.
+pub(super) fn without_identity(directory: &Path) -> LogError {
+    LogError::Corrupt(format!(
+        "{} holds records, but the file `meta` with the identity of the log is missing: restore it, \
+         or move the directory away to begin a new log",
+        directory.display()
+    ))
+}
+
 fn parse(text: &str) -> Option<Identity> {
     let (body, checksum) = text.split_at_checked(text.find("crc32c ")?)?;
     let checksum = checksum.strip_prefix("crc32c ")?.strip_suffix('\n')?;

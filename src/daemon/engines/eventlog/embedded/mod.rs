@@ -74,8 +74,8 @@ use consumer::EmbeddedConsumer;
 use disk::{Disk, LocalDisk, Platform, write_failure};
 use file_watch::FileWatch;
 use follower::EmbeddedFollower;
-use identity::{DirectoryLock, Identity};
-pub use repair::{Damage, Findings, Missing, repair};
+use identity::{DirectoryLock, Identity, without_identity};
+pub use repair::{Damage, Findings, Missing, MissingPart, repair};
 use topic::{RecoveredTopic, TopicLog};
 
 /// The only partition of each topic.
@@ -262,13 +262,7 @@ fn identify(
     let names: Vec<String> = Topic::ALL.iter().map(|topic| topic.name().to_owned()).collect();
     let identity = match known {
         None if topics.iter().all(RecoveredTopic::is_empty) => Identity::random(names),
-        None => {
-            return Err(LogError::Corrupt(format!(
-                "{} holds records, but the file `meta` with the identity of the log is missing: \
-                 restore it, or move the directory away to begin a new log",
-                directory.display()
-            )));
-        }
+        None => return Err(without_identity(directory)),
         Some(known) => {
             let lost =
                 topics.iter().map(RecoveredTopic::name).zip(topics).find(|(name, topic)| {
@@ -277,15 +271,25 @@ fn identify(
             match lost {
                 Some((topic, _)) => {
                     warn!(topic, "files of a topic are missing; the log gets a new epoch");
-                    telemetry.report_replaced(&format!(
+                    let name = Topic::CommentEvents.name();
+                    let comments = topics.iter().find(|topic| topic.name() == name);
+                    let end = comments.map_or(FIRST_OFFSET, RecoveredTopic::end);
+                    let identity = known.after_loss(names, end);
+                    let text = format!(
                         "the files of {topic} in {} were missing when lcd started: the log begins again \
                          with a new epoch, and comments that were not archived are lost unless the \
                          files are restored from a copy while lcd is stopped",
                         directory.display()
-                    ));
-                    let name = Topic::CommentEvents.name();
-                    let comments = topics.iter().find(|topic| topic.name() == name);
-                    known.after_loss(names, comments.map_or(FIRST_OFFSET, RecoveredTopic::end))
+                    );
+                    telemetry.report_replaced(Some(identity.epoch), &text);
+                    // Once the identity is stored, a later start cannot tell what was missing.
+                    if !telemetry.problems().write_losses() {
+                        return Err(LogError::Unavailable(format!(
+                            "{text}. This start ends because the loss cannot be written to \
+                             losses.json (see the log for the reason)"
+                        )));
+                    }
+                    identity
                 }
                 None if known.topics == names => return Ok(known),
                 None => Identity { topics: names, ..known },

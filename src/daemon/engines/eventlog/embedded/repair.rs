@@ -19,11 +19,11 @@ use super::identity::{DirectoryLock, Identity};
 use super::record::{self, HEADER_BYTES as RECORD_HEADER_BYTES};
 use super::recovery::{proves_durable, segment_paths};
 use super::segment::{self, HEADER_BYTES, SegmentHeader};
-use crate::daemon::base::replace_file::replace_file;
+use crate::daemon::base::replace_file::{free_name, replace_file};
 use crate::daemon::engines::eventlog::{LogError, Topic};
 
 /// The ending of a damaged file that was replaced.
-const KEPT_EXTENSION: &str = "damaged";
+const KEPT_ENDING: &str = "damaged";
 
 /// A damaged place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,15 +45,20 @@ pub struct Findings {
     pub is_empty: bool,
 }
 
-/// A part of the log that is missing or cannot be used. Each holds a sentence that names it.
+/// A part of the log that is missing or cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
+pub struct Missing {
+    pub part: MissingPart,
+    /// A sentence that names it.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingPart {
     /// Segments of a topic. A start leaves their records out.
-    Segments(String),
+    Segments,
     /// The file with the identity, beside records. A start refuses.
-    Identity(String),
-    /// The identity is damaged. A start refuses.
-    DamagedIdentity(String),
+    Identity,
 }
 
 /// Finds the damage in the log in a directory, and repairs it if `apply` is set. Blocks on the
@@ -70,7 +75,7 @@ pub fn repair(directory: &Path, apply: bool) -> Result<Findings, LogError> {
     let known = match Identity::load(directory) {
         Ok(known) => known,
         Err(LogError::Corrupt(text)) => {
-            found.missing.push(Missing::DamagedIdentity(text));
+            found.missing.push(Missing { part: MissingPart::Identity, text });
             None
         }
         Err(error) => return Err(error),
@@ -78,19 +83,21 @@ pub fn repair(directory: &Path, apply: bool) -> Result<Findings, LogError> {
     let is_damaged = !found.missing.is_empty();
     for topic in Topic::ALL {
         let directory = directory.join(topic.name());
-        let end = match fs::metadata(&directory) {
+        let offsets = match fs::metadata(&directory) {
             Ok(_) => repair_topic(&directory, apply, &mut found.damage)?,
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(read_failure("opening", &directory, &error)),
         };
-        found.is_empty &= end.is_none_or(|end| end == FIRST_OFFSET);
+        found.is_empty &= offsets.as_ref().is_none_or(Range::is_empty);
         let is_known = known.as_ref().is_some_and(|it| it.topics.iter().any(|t| t == topic.name()));
-        let missing = missing_of_topic(&directory, end, is_known)?;
-        found.missing.extend(missing.map(Missing::Segments));
+        let missing = missing_of_topic(&directory, offsets.map(|of| of.end), is_known)?;
+        let segments = missing.map(|text| Missing { part: MissingPart::Segments, text });
+        found.missing.extend(segments);
     }
     if known.is_none() && !is_damaged && !found.is_empty {
         let path = directory.join("meta");
-        found.missing.push(Missing::Identity(format!("{}: missing", path.display())));
+        let text = format!("{}: missing", path.display());
+        found.missing.push(Missing { part: MissingPart::Identity, text });
     }
     found.is_empty &= found.missing.is_empty();
     Ok(found)
@@ -137,13 +144,14 @@ struct Run {
     end: u64,
 }
 
-/// Returns where the records end; `None` without a segment.
+/// Returns the offsets from the first segment to the end of the records; `None` without a segment.
 fn repair_topic(
     directory: &Path,
     apply: bool,
     all: &mut Vec<Damage>,
-) -> Result<Option<u64>, LogError> {
+) -> Result<Option<Range<u64>>, LogError> {
     let paths = segment_paths(directory)?;
+    let first = paths.first().and_then(|path| segment::base_in_name(path));
     // The end of the segment before; the first one begins where it begins.
     let mut end = None;
     for (index, path) in paths.iter().enumerate() {
@@ -157,7 +165,7 @@ fn repair_topic(
             found.replace(&runs)?;
         }
     }
-    Ok(end)
+    Ok(end.map(|end| first.unwrap_or(FIRST_OFFSET)..end))
 }
 
 impl Found {
@@ -249,7 +257,7 @@ impl Found {
     /// Writes a file per run, the last one first, and keeps the old one under another name.
     fn replace(&self, runs: &[Run]) -> Result<(), LogError> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
-        let kept = self.kept_path();
+        let kept = free_name(&self.path.with_extension(""), KEPT_ENDING);
         fs::hard_link(&self.path, &kept).map_err(|e| write_failure("keeping", &kept, &e))?;
         for run in runs.iter().rev() {
             let path = directory.join(segment::file_name(run.header.base));
@@ -260,14 +268,6 @@ impl Found {
             fs::remove_file(&self.path).map_err(|e| write_failure("removing", &self.path, &e))?;
         }
         LocalDisk.sync_directory(directory).map_err(|e| write_failure("syncing", directory, &e))
-    }
-
-    /// Returns a name that no file has.
-    fn kept_path(&self) -> PathBuf {
-        let first = self.path.with_extension(KEPT_EXTENSION);
-        let numbered = (2..).map(|n| self.path.with_extension(format!("{KEPT_EXTENSION}-{n}")));
-        let free = std::iter::once(first).chain(numbered).find(|path| !path.exists());
-        free.unwrap_or_else(|| self.path.with_extension(KEPT_EXTENSION))
     }
 }
 

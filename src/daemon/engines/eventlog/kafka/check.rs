@@ -17,7 +17,7 @@ use tracing::warn;
 use super::client::{ClientSettings, is_outage_code, log_line, unavailable};
 use super::limits::{self, TopicLimits};
 use super::native::{self, TopicDescription};
-use super::topics::{self, Creation, Topics};
+use super::topics::{self, Creation, TopicIdentity, Topics};
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::daemon::engines::eventlog::{EarlierEpoch, LogError, Topic, run_blocking};
 use crate::protocol::{Epoch, NodeId};
@@ -158,6 +158,11 @@ fn connect(host: &str, port: i32) -> std::io::Result<()> {
         }
     }
     Err(last)
+}
+
+/// Returns the epoch of a log that is this topic; `None` if the brokers have no topic ids.
+pub(super) fn epoch_of(topic: &TopicIdentity) -> Option<Epoch> {
+    topic.id.map(|id| fold(id, topic.partitions))
 }
 
 /// Folds the random id of a topic, of 128 bits, and its number of partitions into an epoch: with

@@ -76,10 +76,10 @@ impl GroupOffsets {
 
     /// Returns the number of records between a commit and the end. With transactions the last
     /// offset is a marker, which consumers never receive. So a group that is one behind has read
-    /// everything: an unread record would have its marker behind it.
-    fn records_behind(&self, committed: i64, end: i64) -> u64 {
+    /// everything, unless a transaction is open: an unread record would have its marker behind it.
+    fn records_behind(&self, committed: i64, end: i64, is_open: bool) -> u64 {
         match end.saturating_sub(committed).max(0) as u64 {
-            1 if self.has_transactions => 0,
+            1 if self.has_transactions && !is_open => 0,
             lag => lag,
         }
     }
@@ -154,22 +154,27 @@ impl GroupOffsets {
             return Ok(Vec::new());
         }
         // Fetched after the commits, so that no end is before a commit.
-        let client = self.client(LISTER)?;
-        let ends = |end| {
+        let ends = |client: &Client, end| {
             let partitions =
                 partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition));
-            partition_ends(&client, partitions, end, self.clients.timeout)
+            partition_ends(client, partitions, end, self.clients.timeout)
                 .map_err(|error| unavailable("finding the lag of consumers", &error))
         };
-        let earliest = ends(Offset::Beginning)?;
-        let ends = ends(Offset::End)?;
+        let lister = self.client(LISTER)?;
+        let earliest = ends(&lister, Offset::Beginning)?;
+        let committed_ends = match committed.first().filter(|_| self.has_transactions) {
+            Some((group, _)) => ends(&self.client(group)?, Offset::End)?,
+            None => Offsets::default(),
+        };
+        let ends = ends(&lister, Offset::End)?;
+        let is_open = |of: &(String, i32)| committed_ends.get(of).is_some_and(|it| *it < ends[of]);
         let lag_of = |group: &str, of: &(String, i32), offset: i64| ConsumerLag {
             group: group.to_owned(),
             topic: self.clients.without_prefix(&of.0).unwrap_or(&of.0).to_owned(),
             partition: of.1 as u32,
             position: log_offset(offset),
             end: log_offset(ends[of]),
-            lag: self.records_behind(offset.max(earliest[of]), ends[of]),
+            lag: self.records_behind(offset.max(earliest[of]), ends[of], is_open(of)),
             expired: earliest[of].saturating_sub(offset).max(0) as u64,
         };
         let lags = committed.iter().flat_map(|(group, offsets)| {

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tracing::{debug, info};
 
 use super::appender::Appender;
-use super::check::{ProbeClient, create_topics};
+use super::check::{ProbeClient, create_topics, epoch_of};
 use super::client::{ClientSettings, is_outage_code};
 use super::health::{Health, Probe, TOPICS_INTERVAL};
 use super::limits;
@@ -204,10 +204,9 @@ impl TopicWatch {
         }
         self.topics.adopt(*topic, *now);
         if is_other {
-            self.telemetry.report_replaced_topic(
-                name,
-                &format!("{text}. What it held is lost; the new one is in use, and viewers stay"),
-            );
+            let text =
+                format!("{text}. What it held is lost; the new one is in use, and viewers stay");
+            self.telemetry.report_replaced_topic(name, epoch_of(now), &text);
         } else {
             info!(text, "taking the new partitions of a topic into use");
         }
@@ -222,11 +221,12 @@ impl TopicWatch {
         let reason = format!("{text}; the log is opened again with a new epoch");
         health.refuse(LOG, reason, may_read);
         let settle_time = if is_extended { READ_TIME + SETTLE_TIME } else { SETTLE_TIME };
-        self.telemetry.report_replaced(&format!(
+        let text = format!(
             "{text}. The log is opened again with a new epoch, and viewers reconnect. Comments that \
              were acknowledged before and not yet archived may be lost: compare the history with \
              `lc lag` of before"
-        ));
+        );
+        self.telemetry.report_replaced(epoch_of(now), &text);
         let are_ready = |metadata: &Metadata| Topics::find(metadata, &self.clients).is_ok();
         if since.elapsed() >= settle_time
             && self.client.metadata(DESCRIBE_TIMEOUT).is_ok_and(|metadata| are_ready(&metadata))

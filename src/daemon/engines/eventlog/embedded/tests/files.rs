@@ -14,7 +14,11 @@ use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::eventlog::conformance::{
     append, consumer, names, numbered, read_key, take, texts,
 };
-use crate::daemon::engines::eventlog::embedded::{EmbeddedLog, Findings, Missing, repair};
+use crate::daemon::engines::eventlog::embedded::check::check;
+use crate::daemon::engines::eventlog::embedded::segment::{self, SegmentHeader};
+use crate::daemon::engines::eventlog::embedded::{
+    EmbeddedLog, Findings, Missing, MissingPart, repair,
+};
 use crate::daemon::engines::eventlog::{
     LogError, LogTelemetry, Position, SharedLog, StartAt, Topic,
 };
@@ -218,7 +222,7 @@ async fn missing_segments_are_found_without_damage() {
     let mut files = segment_files(directory.path());
     fs::remove_file(files.pop().unwrap()).unwrap();
     let segments = || match repair(directory.path(), true).unwrap().missing.as_slice() {
-        [Missing::Segments(text)] => text.clone(),
+        [Missing { part: MissingPart::Segments, text }] => text.clone(),
         other => panic!("{other:?}"),
     };
     let told = segments();
@@ -234,6 +238,26 @@ async fn missing_segments_are_found_without_damage() {
     assert_eq!((found.missing.len(), found.is_empty), (0, true), "nothing shows that it was used");
 }
 
+/// As retention leaves the log of a quiet system.
+#[tokio::test]
+async fn log_without_records_needs_no_identity() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = open(directory.path(), &small_segments());
+    log.close().await.unwrap();
+    for path in segment_files(directory.path()) {
+        fs::remove_file(path).unwrap();
+    }
+    let header = SegmentHeader { base: 500, follows: 500, created_ms: 0 };
+    let newest = directory.path().join(TOPIC.name()).join(segment::file_name(header.base));
+    fs::write(newest, header.encode()).unwrap();
+    fs::remove_file(directory.path().join("meta")).unwrap();
+    let found = repair(directory.path(), false).unwrap();
+    assert!(found.is_empty && found.missing.is_empty(), "{found:?}");
+    check(directory.path()).unwrap();
+    let (log, _) = open(directory.path(), &small_segments());
+    log.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn missing_identity_is_not_a_missing_segment() {
     let directory = tempfile::tempdir().unwrap();
@@ -243,10 +267,15 @@ async fn missing_identity_is_not_a_missing_segment() {
     let meta = directory.path().join("meta");
     let whole = fs::read(&meta).unwrap();
     let found = || repair(directory.path(), false);
+    let identity = |missing: &[Missing]| match missing {
+        [Missing { part: MissingPart::Identity, text }] => text.clone(),
+        other => panic!("{other:?}"),
+    };
     fs::write(&meta, &whole[1..]).unwrap();
-    assert!(matches!(found().unwrap().missing.as_slice(), [Missing::DamagedIdentity(_)]));
+    assert!(identity(&found().unwrap().missing).contains("changed since it was written"));
     fs::remove_file(&meta).unwrap();
-    assert!(matches!(found().unwrap().missing.as_slice(), [Missing::Identity(_)]));
+    assert!(identity(&found().unwrap().missing).ends_with("meta: missing"));
+    assert!(check(directory.path()).is_err(), "a start is refused");
     fs::create_dir(&meta).unwrap();
     assert!(matches!(found(), Err(LogError::Unavailable(_))), "it cannot be read");
     fs::remove_dir(&meta).unwrap();
