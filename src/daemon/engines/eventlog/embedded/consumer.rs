@@ -32,6 +32,8 @@ pub(super) struct EmbeddedConsumer {
     next: Option<u64>,
     /// Set while this member reads the partition.
     scanner: Option<Scanner>,
+    /// True if damage may have been told, by this member or one of the group before it.
+    is_damage_told: bool,
 }
 
 impl EmbeddedConsumer {
@@ -43,7 +45,15 @@ impl EmbeddedConsumer {
             StartAt::Latest => bounds.end,
         };
         let member = log.groups.join(name)?;
-        Ok(Self { log, member, start, starts_at_earliest, next: None, scanner: None })
+        Ok(Self {
+            log,
+            member,
+            start,
+            starts_at_earliest,
+            next: None,
+            scanner: None,
+            is_damage_told: true,
+        })
     }
 
     /// Returns a scanner at the offset where the group continues.
@@ -67,6 +77,26 @@ impl EmbeddedConsumer {
                 self.report_skipped(next..offset, SkipReason::Missing);
             }
             self.next = Some(offset + 1);
+        }
+    }
+
+    /// Tells that the log is damaged, until this group has read it to the end: the file may be put
+    /// back from a copy.
+    fn tell_damage(&mut self, polled: &Result<Polled, LogError>) {
+        let (group, topic) = (&self.member.name, self.log.topic.name());
+        let subject = format!("{topic}, {group}");
+        let problems = self.log.telemetry.problems();
+        match polled {
+            Err(LogError::Corrupt(text)) => {
+                let text = format!("{group} cannot read {topic}: {text}");
+                problems.raise(ProblemCode::LogDamaged, &subject, text);
+                self.is_damage_told = true;
+            }
+            Ok(polled) if polled.records.is_empty() && self.is_damage_told => {
+                problems.clear(ProblemCode::LogDamaged, &subject);
+                self.is_damage_told = false;
+            }
+            _ => {}
         }
     }
 
@@ -139,11 +169,7 @@ impl LogConsumer for EmbeddedConsumer {
             members.mark_unchanged();
             if self.member.is_reader() {
                 let polled = self.read(max_records).await;
-                if let Err(LogError::Corrupt(text)) = &polled {
-                    let topic = self.log.topic.name();
-                    let text = format!("{} cannot read {topic}: {text}", self.member.name);
-                    self.log.telemetry.problems().raise(ProblemCode::LogDamaged, topic, text);
-                }
+                self.tell_damage(&polled);
                 let polled = polled?;
                 if !polled.records.is_empty() || !polled.assigned.is_empty() {
                     return Ok(polled);

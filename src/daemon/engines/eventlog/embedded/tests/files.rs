@@ -197,6 +197,12 @@ async fn damage_names_the_next_step() {
     }
     let text = told(&board, "log_damaged", true).await;
     assert!(text.contains("g cannot read comment_events") && text.contains("repair-log"), "{text}");
+    std::os::unix::fs::FileExt::write_all_at(&file, &bytes[at as usize..][..1], at).unwrap();
+    drop(member);
+    let mut member = consumer(&log, "g", StartAt::Earliest).await;
+    assert_eq!(take(&mut *member, 1000).await.len(), 1000);
+    member.poll(1, Duration::ZERO).await.unwrap();
+    told(&board, "log_damaged", false).await;
     log.close().await.unwrap();
 }
 

@@ -71,10 +71,11 @@ fn as_ascii(host: &str) -> String {
     url::Host::parse(host).map_or_else(|_| host.to_owned(), |host| host.to_string())
 }
 
-/// A cheap check that is true for every text with a link.
+/// A cheap check that is true for every text with a link. Control characters may stand within
+/// `dot`.
 fn may_have_link(text: &str) -> bool {
     let dot = |window: &[u8]| window.eq_ignore_ascii_case(b"dot");
-    text.bytes().any(|byte| byte == b'.' || byte == b':' || byte >= 0x80)
+    text.bytes().any(|byte| matches!(byte, b'.' | b':' | ..b' ' | 0x7f..))
         || text.as_bytes().windows(3).any(dot)
 }
 

@@ -38,6 +38,7 @@ fn links_are_found_in_every_spelling() {
         ("http://localhost:3000", "localhost"),
         ("ftp://files.example.org", "files.example.org"),
         ("exam\u{200b}ple.c\u{200d}om", "example.com"),
+        ("example [d\u{12}ot] com", "example.com"),
         ("ｅｘａｍｐｌｅ．ｃｏｍ", "example.com"),
         ("example。com", "example.com"),
         ("example․com", "example.com"),
@@ -240,7 +241,7 @@ proptest! {
     #[test]
     fn case_and_invisible_characters_change_nothing(
         text in "[a-z.:/@ -]{1,40}",
-        hidden in prop::sample::select(vec!['\u{200b}', '\u{2060}', '\u{feff}', '\u{ad}']),
+        hidden in prop::sample::select(vec!['\u{12}', '\u{7f}', '\u{200b}', '\u{2060}', '\u{feff}', '\u{ad}']),
         at in any::<prop::sample::Index>(),
     ) {
         let mut dressed: Vec<char> = text.to_uppercase().chars().collect();
