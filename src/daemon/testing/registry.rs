@@ -1,5 +1,6 @@
 //! The one double of the connection registry: the in-process engine with more nodes beside it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,25 +8,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::daemon::engines::registry::conformance;
 use crate::daemon::engines::registry::in_process::InProcessRegistry;
 use crate::daemon::engines::registry::{
     CommandHandler, ConnectionRegistry, KnownNode, NodeCommand, RegistrationId, RegistryError,
 };
-use crate::protocol::admin::{ConnectionInfo, NodeReport, Problem};
+use crate::protocol::admin::{ConnectionInfo, NodeReport};
 use crate::protocol::{NodeId, StreamId, UserId};
 
 type CommandObserver = Box<dyn Fn(&NodeId, &NodeCommand) + Send + Sync>;
 
 /// Registers connections like [`InProcessRegistry`]. Commands to the other nodes are recorded; each
 /// node answers that a user's command touched one connection, and that its losses are written. A
-/// test can take the registry down, silence a node, or have one report a problem.
+/// test can take the registry down, silence a node, or have one report something.
 pub(crate) struct TestRegistry {
     registry: InProcessRegistry,
     other_nodes: Vec<NodeId>,
     down: AtomicBool,
     silent_node: Mutex<Option<NodeId>>,
-    problems: Mutex<Vec<(NodeId, Problem)>>,
+    reports: Mutex<BTreeMap<NodeId, Arc<NodeReport>>>,
     registered: Mutex<Vec<(UserId, RegistrationId)>>,
     commands: Mutex<Vec<(NodeId, NodeCommand)>>,
     observer: Option<CommandObserver>,
@@ -44,7 +44,7 @@ impl TestRegistry {
             other_nodes: other_nodes.iter().map(|name| NodeId::new(name)).collect(),
             down: AtomicBool::new(false),
             silent_node: Mutex::default(),
-            problems: Mutex::default(),
+            reports: Mutex::default(),
             registered: Mutex::default(),
             commands: Mutex::default(),
             observer: None,
@@ -70,9 +70,9 @@ impl TestRegistry {
         *self.silent_node.lock() = Some(NodeId::new(node));
     }
 
-    /// Another node reports a problem from now on.
-    pub(crate) fn add_problem(&self, node: &str, problem: Problem) {
-        self.problems.lock().push((NodeId::new(node), problem));
+    /// Another node reports this from now on.
+    pub(crate) fn set_report(&self, node: &str, report: NodeReport) {
+        self.reports.lock().insert(NodeId::new(node), Arc::new(report));
     }
 
     /// Registers a connection of the user on stream 1 at a node.
@@ -149,13 +149,11 @@ impl ConnectionRegistry for TestRegistry {
 
     async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError> {
         let mut nodes = self.registry.nodes().await?;
-        let reported = self.problems.lock();
-        let other = |node: &NodeId| {
-            let of_node = reported.iter().filter(|(of, _)| of == node);
-            let problems: Vec<_> = of_node.map(|(_, problem)| problem.clone()).collect();
-            let report = (!problems.is_empty())
-                .then(|| Arc::new(NodeReport { problems, ..conformance::report(node) }));
-            KnownNode { node: node.clone(), alive: true, report }
+        let reports = self.reports.lock();
+        let other = |node: &NodeId| KnownNode {
+            node: node.clone(),
+            alive: true,
+            report: reports.get(node).cloned(),
         };
         nodes.extend(self.other_nodes.iter().map(other));
         Ok(nodes)

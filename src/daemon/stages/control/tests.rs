@@ -13,6 +13,7 @@ use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::eventlog::{LogError, Topic};
 use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::engines::registry::NodeCommand;
+use crate::daemon::engines::registry::conformance::report;
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{Decision, Event};
@@ -317,9 +318,12 @@ async fn a_shown_loss_is_acknowledged_on_every_node() {
         text: text.to_owned(),
         since_ms: 1,
     };
-    world.registry.add_problem("b", loss("gone at b"));
-    world.registry.add_problem("b", Problem { code: "log_replaced".to_owned(), ..loss("other") });
-    world.registry.add_problem("c", loss("gone at c"));
+    let other = Problem { code: "log_replaced".to_owned(), ..loss("other") };
+    for (node, problems) in [("b", vec![loss("gone at b"), other]), ("c", vec![loss("gone at c")])]
+    {
+        let report = NodeReport { problems, ..report(&NodeId::new(node)) };
+        world.registry.set_report(node, report);
+    }
     world.registry.silence("c");
     let outcome = world.control.acknowledge(&operator(), &request).await.unwrap();
     assert_eq!(outcome.losses, ["gone", "gone at b"], "c did not hear of it");

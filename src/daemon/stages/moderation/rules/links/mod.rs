@@ -19,6 +19,8 @@
 mod address;
 mod bare;
 
+use std::borrow::Cow;
+
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::glyph::{Glyph, glyph};
@@ -58,8 +60,14 @@ impl AllowedHosts {
     }
 
     fn check(&self, text: &str) -> Result<(), Forbidden> {
-        let allowed = address::check(text, |host| self.allows(host))?;
-        bare::check(text, &allowed, |host| self.allows(host))
+        let joined = join_bracketed(text);
+        let allowed = address::check(&joined, |host| self.allows(host))?;
+        bare::check(&joined, &allowed, |host| self.allows(host))?;
+        // `evil.net [dot] x` is not the host `evil.net.x`.
+        match joined {
+            Cow::Owned(_) => bare::check(text, &[], |host| self.allows(host)),
+            Cow::Borrowed(_) => Ok(()),
+        }
     }
 }
 
@@ -80,7 +88,7 @@ fn may_have_link(text: &str) -> bool {
 }
 
 /// Normalizes a text: lower case, compatibility forms resolved, invisible characters removed, one
-/// kind of space, dot and slash, and bracketed ones (`[.]`, `(dot)`, `[:]`) written plainly.
+/// kind of space, dot and slash.
 fn normalize(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in text.nfkc().flat_map(char::to_lowercase) {
@@ -95,15 +103,28 @@ fn normalize(text: &str) -> String {
             },
         }
     }
-    if plain.contains(['[', '(', '{', '<']) {
-        for dot in ["[.]", "(.)", "{.}", "<.>", "[dot]", "(dot)", "{dot}", "<dot>"] {
-            for spaced in [format!(" {dot} "), dot.to_owned()] {
-                plain = plain.replace(&spaced, ".");
-            }
-        }
-        plain = plain.replace("[:]", ":").replace("[/]", "/");
-    }
     plain
+}
+
+/// Returns a normal text in which bracketed characters (`[.]`, `(dot)`, `[:]`) are written plainly,
+/// without the spaces around a dot.
+fn join_bracketed(text: &str) -> Cow<'_, str> {
+    let mut joined = Cow::Borrowed(text);
+    if !text.contains(['[', '(', '{', '<']) {
+        return joined;
+    }
+    let mut replace = |bracketed: &str, plain: &str| {
+        if joined.contains(bracketed) {
+            joined = Cow::Owned(joined.replace(bracketed, plain));
+        }
+    };
+    for dot in ["[.]", "(.)", "{.}", "<.>", "[dot]", "(dot)", "{dot}", "<dot>"] {
+        replace(&format!(" {dot} "), ".");
+        replace(dot, ".");
+    }
+    replace("[:]", ":");
+    replace("[/]", "/");
+    joined
 }
 
 /// Returns where the path of a link ends that begins at byte `from`. Another link may follow after

@@ -47,6 +47,8 @@ fn links_are_found_in_every_spelling() {
         ("clickhttp://example.com", "example.com"),
         ("xn--e1afmkfd.xn--p1ai", "xn--e1afmkfd.xn--p1ai"),
         // whatever stands around them
+        ("evil.net [dot] zzz", "evil.net"),
+        ("evil.net[.]zzz", "evil.net"),
         ("https://evil.net,hello", "evil.net,hello"),
         ("https://evil.net)x", "evil.net)x"),
         ("join👉evil.net", "evil.net"),
