@@ -238,7 +238,8 @@ impl Audience {
 /// The comments that an epoch may have lost with its topic. They are told.
 struct Loss {
     epoch: Epoch,
-    /// Comments acknowledged until then may be lost.
+    /// Comments acknowledged until then may be lost, and those sent until then whose
+    /// acknowledgement is still on its way.
     deleted_at: Instant,
     /// The highest number acknowledged until then.
     last_seq: Seq,
@@ -264,8 +265,9 @@ impl Loss {
     fn may_have_lost(&self, acked: &Acked) -> bool {
         let at = acked.sent_at + acked.latency;
         let is_numbered_on = acked.position.seq > self.last_seq;
+        let was_on_its_way = acked.sent_at < self.deleted_at;
         acked.position.epoch == self.epoch
-            && (at < self.deleted_at || (at < self.told_at && is_numbered_on))
+            && (at < self.deleted_at || at < self.told_at && (is_numbered_on || was_on_its_way))
     }
 }
 

@@ -128,7 +128,7 @@ async fn deleted_store_files_are_told_and_not_written() {
     assert!(!refused.status.success(), "{}", text(&refused));
     assert!(text(&refused).contains("deleted or replaced"), "{}", text(&refused));
     let daemon = daemon.kill_and_restart();
-    is_told(&daemon, &["metadata.db was missing and begins empty"]).await;
+    is_told(&daemon, &["metadata.db was missing at"]).await;
     history_becomes(&daemon, &sent).await;
 
     // The loss is found once, and told until somebody knows of it.

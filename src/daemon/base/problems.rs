@@ -287,10 +287,9 @@ mod tests {
     /// Writes losses as a daemon of an hour ago did, and one as a later version may.
     fn write_old(path: &Path) {
         let began_at = unix_ms() - 3_600_000;
-        let losses = ["later_code", "history_incomplete"].map(|code| {
-            let (subject, text) = ("comment store", code);
-            json!({ "code": code, "subject": subject, "text": text, "began_at": began_at })
-        });
+        let losses = ["later_code", "history_incomplete"].map(
+            |code| json!({ "code": code, "subject": "store", "text": code, "began_at": began_at }),
+        );
         std::fs::write(path, serde_json::to_vec(&losses).unwrap()).unwrap();
     }
 

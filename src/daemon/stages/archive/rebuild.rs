@@ -43,8 +43,8 @@ pub(super) struct StoreWatch {
     expected: BTreeMap<u32, u64>,
     /// By partition, the newest comment that was written.
     newest: BTreeMap<u32, CommentKey>,
-    /// The same at the last comparison. While new comments are stored, these tell whether the store
-    /// still has the earlier ones.
+    /// The same at the last comparison, or the first one after it. While new comments are stored,
+    /// these tell whether the store still has the earlier ones.
     compared: BTreeMap<u32, CommentKey>,
     /// By partition, the end of the records that were told as lost. A rebuild that fails is tried
     /// again, and tells them once.
@@ -96,9 +96,14 @@ impl StoreWatch {
         for Archived { next, newest, .. } in &rows.archived {
             self.expected.insert(next.partition, next.offset);
             if let Some(newest) = newest {
-                self.newest.insert(next.partition, *newest);
+                self.remember_newest(next.partition, *newest);
             }
         }
+    }
+
+    fn remember_newest(&mut self, partition: u32, newest: CommentKey) {
+        self.newest.insert(partition, newest);
+        self.compared.entry(partition).or_insert(newest);
     }
 
     fn forget_newest(&mut self, partition: u32) {
@@ -277,7 +282,7 @@ impl Archiver {
             self.problems.raise(ProblemCode::HistoryIncomplete, &subject, text);
         }
         for gap in kept {
-            if !self.read_again(watch.epoch, &gap, stop).await? {
+            if !self.read_again(watch, &gap, stop).await? {
                 return Ok(false);
             }
             if !gap.offsets.is_empty() {
@@ -290,10 +295,11 @@ impl Archiver {
 
     async fn read_again(
         &self,
-        epoch: Epoch,
+        watch: &mut StoreWatch,
         gap: &Gap,
         stop: &CancellationToken,
     ) -> Result<bool, ArchiveError> {
+        let epoch = watch.epoch;
         let Gap { partition, offsets: Range { start, end }, has_position } = gap.clone();
         let at = |offset, rewound| ArchiveBatch {
             archived: vec![Archived {
@@ -316,6 +322,8 @@ impl Archiver {
                 if stop.is_cancelled() || !self.store(&mut batch, stop).await {
                     return Ok(false);
                 }
+                let newest = batch.rows().archived.iter().filter_map(|archived| archived.newest);
+                newest.for_each(|newest| watch.remember_newest(partition, newest));
             }
         }
         // The last offsets may have no record.

@@ -314,23 +314,42 @@ async fn rows_lost_while_running_are_rebuilt_and_told() {
 
 #[tokio::test(start_paused = true)]
 async fn rows_lost_while_comments_arrive_are_rebuilt() {
-    let test = setup();
+    // Also before the second comparison.
+    for lost_at in [3, 100] {
+        let test = setup();
+        test.start();
+        append_often(&test, 0..lost_at).await;
+        test.store.lose_everything();
+        append_often(&test, lost_at..200).await;
+        has_comments(&test, 0..200).await;
+        let [(code, _)] = problems(&test).try_into().unwrap();
+        assert_eq!(code, "store_rebuilt");
+        let writes = test.store.writes();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(test.store.writes(), writes, "rebuilt once");
+    }
+}
+
+/// Appends so often that each comparison finds a new position and its comment.
+async fn append_often(test: &ArchiveTest, numbers: std::ops::Range<u64>) {
     let interval = test.archiver.config.archive_interval * 2;
-    test.start();
-    for number in 0..200 {
-        if number == 100 {
-            test.store.lose_everything();
-        }
-        // So often that each comparison finds a new position and its comment.
+    for number in numbers {
         test.append([submitted(number)]).await;
         tokio::time::sleep(interval.min(Duration::from_millis(200))).await;
     }
-    has_comments(&test, 0..200).await;
-    let [(code, _)] = problems(&test).try_into().unwrap();
-    assert_eq!(code, "store_rebuilt");
-    let writes = test.store.writes();
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(test.store.writes(), writes, "rebuilt once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_lost_again_after_a_rebuild_are_rebuilt() {
+    let test = setup();
+    test.archive_and_stop(50).await;
+    test.store.lose_everything();
+    let test = ArchiveTest { stop: CancellationToken::new(), ..test };
+    test.start();
+    has_comments(&test, 0..50).await;
+    test.store.lose_everything();
+    append_often(&test, 50..100).await;
+    has_comments(&test, 0..100).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,7 +83,8 @@ impl EmbeddedConsumer {
     /// Tells that the log is damaged, until this group has read it to the end: the file may be put
     /// back from a copy.
     fn tell_damage(&mut self, polled: &Result<Polled, LogError>) {
-        let (group, topic) = (&self.member.name, self.log.topic.name());
+        let group = &self.member.name;
+        let topic = self.log.topic.name();
         let subject = format!("{topic}, {group}");
         let problems = self.log.telemetry.problems();
         match polled {

@@ -210,8 +210,8 @@ impl ProbeClient {
         let producer =
             BaseProducer::from_config_and_context(&clients.plain(), ConnectionErrors::default())
                 .map_err(|error| invalid_setting(&error))?;
-        let (brokers, clients) = (kafka.brokers.clone(), clients.clone());
-        Ok(Self { producer: Arc::new(producer), brokers, clients })
+        let brokers = kafka.brokers.clone();
+        Ok(Self { producer: Arc::new(producer), brokers, clients: clients.clone() })
     }
 
     async fn connect(self) -> Result<(Metadata, Self), LogError> {
