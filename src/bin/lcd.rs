@@ -60,9 +60,9 @@ enum Command {
     /// Validate the configuration and its files, and try on every server what the daemon needs;
     /// may run beside a running daemon
     ///
-    /// It fails on whatever would stop a start, and on what is wrong with the node that runs with
-    /// this configuration. Losses that nobody has acknowledged and a disk that is almost full are
-    /// notes: no start changes them.
+    /// It fails on what would stop a start or lose data, and on what is wrong with the node that
+    /// runs with this configuration; damaged records of the log are found by `lcd repair-log`.
+    /// Losses that nobody has acknowledged and a disk that is almost full are notes.
     Check,
     /// List the damage in the event log of --data-dir, and repair it
     ///

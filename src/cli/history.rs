@@ -13,7 +13,8 @@ use crate::protocol::{CommentId, StreamId};
 
 /// Read a stream's stored comments
 ///
-/// A terminal shows the newest comment at the bottom, as a chat does. JSON is newest first.
+/// A terminal shows the newest comment at the bottom, as a chat does. JSON is newest first. Times
+/// are in UTC.
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
     /// Stream id

@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Follow a stream's comments and moderation decisions, before throttling
 ///
 /// Reconnects after a restart of the daemon. Comments of the time in between are in `lc history`.
+/// Times are in UTC.
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
     /// Stream id

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use super::replace_file::{free_name, replace_file};
-use crate::protocol::admin::ProblemCode;
+use crate::protocol::admin::{Problem, ProblemCode};
 use crate::protocol::json;
 
 /// A loss that nobody has acknowledged.
@@ -27,6 +27,17 @@ pub(super) struct Loss {
     pub(super) text: String,
     /// Milliseconds since the Unix epoch.
     pub(super) began_at: u64,
+}
+
+impl Loss {
+    pub(super) fn as_problem(&self, now_ms: u64) -> Problem {
+        Problem {
+            code: self.code.as_str().to_owned(),
+            subject: self.subject.clone(),
+            text: self.text.clone(),
+            since_ms: now_ms.saturating_sub(self.began_at),
+        }
+    }
 }
 
 /// A loss in the file.
@@ -41,7 +52,8 @@ struct KeptLoss {
 /// The file of the losses.
 #[derive(Debug)]
 pub(super) struct LossFile {
-    /// `None` if the losses cannot be kept: a file is there that cannot be read or renamed.
+    /// `None` if the losses cannot be kept: a file is there that cannot be read, nor get another
+    /// name.
     path: Option<PathBuf>,
     /// Entries that this version does not understand.
     foreign: Vec<Value>,
@@ -51,8 +63,14 @@ pub(super) struct LossFile {
 }
 
 impl LossFile {
-    /// Reads the file and changes nothing, unless it cannot be read: then it is renamed. Returns
-    /// its losses, and a sentence if it could not be read.
+    /// Returns the losses in the file.
+    pub(super) fn read(path: &Path) -> io::Result<Vec<Loss>> {
+        Ok(read_entries(path)?.iter().filter_map(known_loss).collect())
+    }
+
+    /// Reads the file and changes nothing, unless it cannot be read: then it gets a second name,
+    /// under which it stays when the file is written. Returns its losses, and a sentence if it
+    /// could not be read.
     pub(super) fn open(path: &Path) -> (Self, Vec<Loss>, Option<String>) {
         let mut file = Self {
             path: Some(path.to_owned()),
@@ -64,17 +82,18 @@ impl LossFile {
             Ok(entries) => entries,
             Err(error) => {
                 let aside = free_name(path, "damaged");
-                let text = match std::fs::rename(path, &aside) {
+                // It is found damaged again until that is written.
+                let text = match std::fs::hard_link(path, &aside) {
                     Ok(()) => format!(
                         "losses of earlier runs could not be read ({error}): look for them in {}",
                         aside.display()
                     ),
-                    Err(rename) => {
+                    Err(link) => {
                         file.path = None;
                         format!(
-                            "losses of earlier runs in {} can be neither read ({error}) nor \
-                             renamed ({rename}), so later ones are not kept either: repair or move \
-                             the file and restart lcd",
+                            "losses of earlier runs in {} can be neither read ({error}) nor kept \
+                             under another name ({link}), so later ones are not kept either: \
+                             repair or move the file and restart lcd",
                             path.display()
                         )
                     }

@@ -52,6 +52,8 @@ struct Inner {
     omitted: BTreeSet<(ProblemCode, String)>,
     /// In the order in which they were seen.
     losses: Vec<Loss>,
+    /// Losses of this run that found no place, at most [`MAX_OMITTED`].
+    omitted_losses: BTreeSet<(ProblemCode, String)>,
     /// Tells the writer of the file that the losses changed, once there is one.
     unwritten: Option<Unwritten>,
 }
@@ -64,7 +66,7 @@ struct Standing {
 
 impl Problems {
     /// Takes the losses in the file over, and keeps it up to date from now on. A file that cannot
-    /// be read is renamed and told as a loss. Blocks on the disk.
+    /// be read is kept under another name and told as a loss. Blocks on the disk.
     pub fn keep_losses_in(&self, path: &Path) {
         let (file, known, damage) = LossFile::open(path);
         let shared = Arc::downgrade(&self.shared);
@@ -103,17 +105,23 @@ impl Problems {
 
     /// Ends the losses that an operator was shown, each by its subject and text. One that came or
     /// grew later stays.
-    pub fn acknowledge(&self, code: ProblemCode, shown: &[(String, String)]) {
+    /// Returns whether there were any.
+    pub fn acknowledge(&self, code: ProblemCode, shown: &[(String, String)]) -> bool {
         let mut inner = self.shared.inner.lock();
         let before = inner.losses.len();
         inner.losses.retain(|loss| {
             loss.code != code
                 || !shown.iter().any(|known| (&known.0, &known.1) == (&loss.subject, &loss.text))
         });
-        if inner.losses.len() < before {
+        let has_ended = inner.losses.len() < before;
+        if has_ended {
+            if inner.loss(code, MORE).is_none() {
+                inner.omitted_losses.retain(|(omitted, _)| *omitted != code);
+            }
             inner.losses_changed();
             info!(code = code.as_str(), "problem acknowledged");
         }
+        has_ended
     }
 
     /// Records a problem of `subject`, or replaces its text. A new problem and a new text are
@@ -144,23 +152,28 @@ impl Problems {
         }
     }
 
+    /// Returns the losses in a file, which may belong to a running daemon. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the file cannot be read, a sentence that says so.
+    pub fn losses_in(path: &Path) -> Result<Vec<Problem>, String> {
+        let losses = LossFile::read(path)
+            .map_err(|error| format!("the losses in {} cannot be read: {error}", path.display()))?;
+        let now = unix_ms();
+        Ok(losses.iter().map(|loss| loss.as_problem(now)).collect())
+    }
+
     /// Returns the losses by age, then the other problems by code and subject.
     pub fn list(&self) -> Vec<Problem> {
         let inner = self.shared.inner.lock();
         let now = unix_ms();
-        let loss = |loss: &Loss| Problem {
-            code: loss.code.as_str().to_owned(),
-            subject: loss.subject.clone(),
-            text: loss.text.clone(),
-            since_ms: now.saturating_sub(loss.began_at),
-        };
         let problem = |((code, subject), standing): (&(ProblemCode, String), &Standing)| Problem {
             code: code.as_str().to_owned(),
             subject: subject.clone(),
             text: standing.text.clone(),
             since_ms: standing.since.elapsed().as_millis() as u64,
         };
-        let losses = inner.losses.iter().map(loss);
+        let losses = inner.losses.iter().map(|loss| loss.as_problem(now));
         let mut problems: Vec<_> = losses.chain(inner.standing.iter().map(problem)).collect();
         if !inner.omitted.is_empty() {
             problems.push(Problem {
@@ -187,13 +200,29 @@ impl Inner {
             text.clone_into(&mut known.text);
         } else if self.losses.len() < MAX_LOSSES {
             self.push_loss(code, subject, text.to_owned());
-        } else if self.loss(code, MORE).is_none() {
-            let hint = code.acknowledge_hint();
-            let text = format!("there are more losses: see the log of the daemon. {hint}");
-            self.push_loss(code, MORE, text);
+        } else {
+            let is_new = self.omitted_losses.len() < MAX_OMITTED
+                && self.omitted_losses.insert((code, subject.to_owned()));
+            if is_new {
+                self.tell_more(code);
+            }
+            return is_new;
         }
         self.losses_changed();
         true
+    }
+
+    /// Tells of losses that found no place. The text is another one for each, so that only those
+    /// that were shown can be acknowledged.
+    fn tell_more(&mut self, code: ProblemCode) {
+        let now = humantime::format_rfc3339_millis(SystemTime::now());
+        let hint = code.acknowledge_hint();
+        let text = format!("more losses, the last at {now}: see the log of the daemon. {hint}");
+        match self.loss(code, MORE) {
+            Some(known) => known.text = text,
+            None => self.push_loss(code, MORE, text),
+        }
+        self.losses_changed();
     }
 
     fn loss(&mut self, code: ProblemCode, subject: &str) -> Option<&mut Loss> {
@@ -309,10 +338,10 @@ mod tests {
 
         let problems = start(&path);
         let shown = |text: &str| [("1".to_owned(), text.to_owned())];
-        problems.acknowledge(ProblemCode::StoreMissing, &shown("lacks 1 to 3"));
-        problems.acknowledge(LOSS, &shown("lacks 1"));
+        assert!(!problems.acknowledge(ProblemCode::StoreMissing, &shown("lacks 1 to 3")));
+        assert!(!problems.acknowledge(LOSS, &shown("lacks 1")));
         assert_eq!(texts(&problems), ["lacks 1 to 3", "lacks 2"], "nobody was shown these");
-        problems.acknowledge(LOSS, &shown("lacks 1 to 3"));
+        assert!(problems.acknowledge(LOSS, &shown("lacks 1 to 3")));
         assert!(problems.losses_written().await);
         assert_eq!(texts(&problems), ["lacks 2"]);
         assert_eq!(texts(&start(&path)), ["lacks 2"]);
@@ -380,9 +409,13 @@ mod tests {
         assert!(problems.losses_written().await);
         assert_eq!(problems.list().len(), MAX_LOSSES + 1 + MAX_PROBLEMS + 1);
         let problems = start(&path);
-        let [.., more] = &problems.list()[..] else { panic!("losses") };
+        let more = problems.list().pop().unwrap();
         assert_eq!((problems.list().len(), &*more.subject), (MAX_LOSSES + 1, MORE));
-        problems.acknowledge(LOSS, &[(MORE.to_owned(), more.text.clone())]);
+        problems.raise(LOSS, "later", "lost");
+        let shown = [(MORE.to_owned(), more.text)];
+        assert!(!problems.acknowledge(LOSS, &shown), "nobody was shown the later one");
+        let shown = [(MORE.to_owned(), texts(&problems).pop().unwrap())];
+        assert!(problems.acknowledge(LOSS, &shown));
         assert_eq!(problems.list().len(), MAX_LOSSES);
     }
 

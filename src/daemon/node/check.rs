@@ -17,9 +17,11 @@ use anyhow::bail;
 use tokio::net::TcpSocket;
 
 use super::preflight::{self, InvalidConfiguration};
+use super::run::LOSSES_FILE;
 use super::{identity, running};
 use crate::daemon::base::config::{Config, differing_settings};
 use crate::daemon::base::disk_probe::try_directory;
+use crate::daemon::base::problems::Problems;
 use crate::daemon::edge::admin::difference;
 use crate::daemon::engines::choose::{Engines, Probe, probe_engines, running_nodes};
 use crate::protocol::admin::{BreakerState, Problem, ProblemCode, Status};
@@ -48,8 +50,9 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
     report.add("data directory", on_disk(config, answering.as_ref(), check_data_dir).await);
     report.add("admin socket", on_disk(config, answering.as_ref(), check_admin_socket).await);
     let own = answering.filter(|answering| runs_with(config, answering));
-    if let Some(own) = &own {
-        report_running(own, &mut report);
+    match &own {
+        Some(own) => report_running(own, &mut report),
+        None => report_losses(config, &mut report).await,
     }
     report.add("address", check_address(config.gateway.listen, own.as_ref()));
     for Probe { server, result } in probe_engines(config).await {
@@ -200,6 +203,17 @@ fn report_running(own: &Status, report: &mut Report) {
     }
     if faults.is_empty() {
         report.fine(SUBJECT, &format!("{} works", own.node));
+    }
+}
+
+/// Reports the losses that a start would show.
+async fn report_losses(config: &Config, report: &mut Report) {
+    const SUBJECT: &str = "losses";
+    let path = config.node.data_dir.join(LOSSES_FILE);
+    let read = tokio::task::spawn_blocking(move || Problems::losses_in(&path)).await;
+    match read.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(losses) => losses.iter().for_each(|loss| report.note(SUBJECT, &loss.text)),
+        Err(error) => report.note(SUBJECT, &error),
     }
 }
 

@@ -27,7 +27,7 @@ use crate::net::backoff::BackoffBounds;
 use crate::net::signals::{Termination, exit_code};
 
 /// The file in the data directory with the losses that nobody has acknowledged yet.
-const LOSSES_FILE: &str = "losses.json";
+pub(super) const LOSSES_FILE: &str = "losses.json";
 /// Bound of the last write of the losses.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 /// Viewers reconnect within this time after the event log was replaced.

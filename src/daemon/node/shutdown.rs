@@ -13,6 +13,7 @@ use crate::daemon::base::handoff::ViewerSink as _;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::edge::gateway::CertificateRenewal;
+use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::protocol::CloseCode;
@@ -45,6 +46,8 @@ impl Default for TaskGroups {
 pub(super) struct RunningNode {
     pub(super) tasks: TaskGroups,
     pub(super) log: SharedLog,
+    /// The files of the embedded stores.
+    pub(super) files: Vec<SqliteFile>,
     /// `None` on a node without viewers.
     pub(super) delivery: Option<DeliveryHandle>,
     pub(super) board: StatusBoard,
@@ -76,6 +79,9 @@ impl RunningNode {
         stop_group("the rest", &self.tasks.rest, deadline).await;
         if let Err(error) = self.log.close().await {
             warn!(%error, "event log not closed cleanly; it is recovered at the next start");
+        }
+        for file in &self.files {
+            within(deadline, "a database file", file.close()).await;
         }
         info!(elapsed_ms = started.elapsed().as_millis() as u64, "drained");
     }

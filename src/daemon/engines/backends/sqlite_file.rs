@@ -82,14 +82,7 @@ impl SqliteFile {
             return Ok(format!("{name} will be created"));
         }
         std::fs::OpenOptions::new().write(true).open(path).map_err(|error| unavailable(&error))?;
-        // A log beside the file belongs to a running daemon, or to one that was killed.
-        let is_quiet = !path.with_extension("db-wal").exists();
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .read_only(true)
-            .immutable(is_quiet)
-            .disable_statement_logging();
-        let mut connection = options.connect().await.map_err(|error| unavailable(&error))?;
+        let mut connection = reading(path).connect().await.map_err(|error| unavailable(&error))?;
         let applied = sqlx::query_scalar::<_, i64>("SELECT max(version) FROM _sqlx_migrations")
             .fetch_one(&mut connection)
             .await;
@@ -103,6 +96,26 @@ impl SqliteFile {
             )));
         }
         Ok(name.to_string())
+    }
+
+    /// Returns whether there is a file with tables, or one that cannot be read. Creates nothing.
+    pub(crate) async fn has_tables(path: &Path) -> bool {
+        if !path.exists() {
+            return false;
+        }
+        let Ok(mut connection) = reading(path).connect().await else { return true };
+        let tables = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM sqlite_schema")
+            .fetch_one(&mut connection)
+            .await;
+        let _ = connection.close().await;
+        tables.map_or(true, |tables| tables > 0)
+    }
+
+    /// Closes the connections. The last one copies what is beside the file into it, so that the
+    /// file is whole by itself.
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
     }
 
     /// Returns the connections for reads.
@@ -196,7 +209,8 @@ impl FileIdentity {
         let Some((path, _)) = changed else { return Ok(()) };
         Err(StoreError::Unavailable(format!(
             "{} was deleted or replaced while it is open, and what is written now would be lost: \
-             stop lcd, put the file back from a backup if you have one, and start lcd again. {}",
+             stop lcd, remove the files -wal and -shm beside it, put the file back from a backup \
+             if you have one, and start lcd again. {}",
             path.display(),
             self.without_it
         )))
@@ -206,6 +220,17 @@ impl FileIdentity {
 fn inode(path: &Path) -> std::io::Result<Inode> {
     let file = std::fs::metadata(path)?;
     Ok((file.dev(), file.ino()))
+}
+
+/// Returns the options of a connection that changes nothing.
+fn reading(path: &Path) -> SqliteConnectOptions {
+    // A log beside the file belongs to a running daemon, or to one that was killed.
+    let is_quiet = !path.with_extension("db-wal").exists();
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .immutable(is_quiet)
+        .disable_statement_logging()
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -247,6 +272,28 @@ mod tests {
 
     static MIGRATIONS: Migrator = sqlx::migrate!("migrations/reactions");
     const WITHOUT_FILE: &str = "A start without it begins again";
+
+    #[tokio::test]
+    async fn a_closed_file_is_whole_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.db");
+        assert!(!SqliteFile::has_tables(&path).await);
+        std::fs::write(&path, "").unwrap();
+        assert!(!SqliteFile::has_tables(&path).await, "an empty file has none");
+        let file = SqliteFile::open(&path, &MIGRATIONS, WITHOUT_FILE).await.unwrap();
+        assert!(SqliteFile::has_tables(&path).await, "also beside an open one");
+        let mut transaction = file.begin().await.unwrap();
+        let insert = "INSERT INTO reaction_totals VALUES (1, 'fire', 1)";
+        sqlx::query(insert).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+        file.close().await;
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is beside it");
+        let copy = dir.path().join("copy.db");
+        std::fs::copy(&path, &copy).unwrap();
+        let file = SqliteFile::open(&copy, &MIGRATIONS, WITHOUT_FILE).await.unwrap();
+        let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM reaction_totals");
+        assert_eq!(rows.fetch_one(file.readers()).await.unwrap(), 1);
+    }
 
     /// SQLite rolls back like this when the disk fills up during a commit.
     #[tokio::test]

@@ -12,6 +12,7 @@ use crate::daemon::base::config::{
     CommentsEngine, Config, EventLogEngine, MetadataEngine, ReactionsEngine,
 };
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::comments::SharedCommentStore;
 use crate::daemon::engines::comments::retention::Retention;
 use crate::daemon::engines::comments::sqlite::SqliteComments;
@@ -54,57 +55,77 @@ pub(super) async fn open_log(
     Ok(Arc::new(log))
 }
 
+/// Opens the comment store, and adds its file to those to be closed.
 pub(super) async fn open_comments(
     config: &Config,
     retention: Retention,
+    files: &mut Vec<SqliteFile>,
 ) -> anyhow::Result<SharedCommentStore> {
     let path = config.node.data_dir.join(COMMENTS_FILE);
     let opened = SqliteComments::open_with_retention(&path, retention).await;
-    Ok(Arc::new(opened.with_context(|| cannot_open("comment store", &path))?))
+    let store = opened.with_context(|| cannot_open("comment store", &path))?;
+    files.push(store.file().clone());
+    Ok(Arc::new(store))
 }
 
-/// Opens the metadata store. Raises a problem if it begins empty beside an event log that does not:
-/// then the streams, the bans and the audit log are lost.
+/// Opens the metadata store, and adds its file to those to be closed. Raises a problem if it begins
+/// empty beside an event log that does not: then the streams, the bans and the audit log are lost.
 pub(super) async fn open_metadata(
     config: &Config,
     log: &SharedLog,
     board: &StatusBoard,
+    files: &mut Vec<SqliteFile>,
 ) -> anyhow::Result<SharedMetadataStore> {
     let path = config.node.data_dir.join(METADATA_FILE);
-    // Once the file is there, a later start cannot tell that it was missing.
-    if !path.exists() && has_records(log).await? {
+    // Once the tables are there, a later start cannot tell that they were missing.
+    if !SqliteFile::has_tables(&path).await
+        && let Some(end) = end_of_records(log).await?
+    {
         let now = humantime::format_rfc3339_seconds(SystemTime::now());
         let text = format!(
-            "{} was missing at {now} and begins empty, although the event log has records: bans, \
-             streams and the audit log are lost. Stop lcd and restore the file from a backup, or \
-             set them again. {}",
-            path.display(),
-            ProblemCode::StoreMissing.acknowledge_hint()
+            "{file} was missing at {now} and begins empty, although the event log has records: \
+             bans, streams, user names and the audit log are lost, and stream 1 is open to \
+             everybody. Stop lcd, remove {file} and what begins with {file}-, and restore it from a \
+             backup, or set them again. {hint}",
+            file = path.display(),
+            hint = ProblemCode::StoreMissing.acknowledge_hint()
         );
-        let subject = format!("metadata store, {now}");
+        // A start that fails after this finds the same loss again.
+        let subject = format!("metadata store, epoch {} before {end}", log.epoch());
         board.problems().raise(ProblemCode::StoreMissing, &subject, &*text);
         if !board.problems().losses_written().await {
             bail!("{text}. This start ends because the loss cannot be written to losses.json");
         }
     }
     let opened = SqliteMetadata::open(&path).await;
-    Ok(Arc::new(opened.with_context(|| cannot_open("metadata store", &path))?))
+    let store = opened.with_context(|| cannot_open("metadata store", &path))?;
+    files.push(store.file().clone());
+    Ok(Arc::new(store))
 }
 
-async fn has_records(log: &SharedLog) -> anyhow::Result<bool> {
+/// Returns the sum of the ends of all partitions; `None` if there has never been a record.
+async fn end_of_records(log: &SharedLog) -> anyhow::Result<Option<u64>> {
+    let mut sum = 0;
+    let mut is_used = false;
     for partition in 0..log.partitions(Topic::CommentEvents) {
+        let end = log.bounds(Topic::CommentEvents, partition).await?.end;
         // The first offset is 1, so an empty partition ends there.
-        if log.bounds(Topic::CommentEvents, partition).await?.end > 1 {
-            return Ok(true);
-        }
+        is_used |= end > 1;
+        sum += end;
     }
-    Ok(false)
+    Ok(is_used.then_some(sum))
 }
 
-pub(super) async fn open_totals(config: &Config) -> anyhow::Result<SharedReactionTotals> {
+/// Opens the reaction totals, and adds their file to those to be closed.
+pub(super) async fn open_totals(
+    config: &Config,
+    files: &mut Vec<SqliteFile>,
+) -> anyhow::Result<SharedReactionTotals> {
     let path = config.node.data_dir.join(REACTIONS_FILE);
     let opened = SqliteReactions::open(&path).await;
-    Ok(Arc::new(opened.with_context(|| cannot_open("reaction totals", &path))?))
+    let totals = opened.with_context(|| cannot_open("reaction totals", &path))?;
+    files.push(totals.file().clone());
+    Ok(Arc::new(totals))
 }
 
 /// Tells of each file of the data directory whether its engine could open it. Creates nothing.
@@ -124,8 +145,20 @@ pub(super) async fn check(config: &Config) -> Vec<Probe> {
         add("sqlite comments", checked.map_err(|error| error.to_string()));
     }
     if engines.metadata == MetadataEngine::Sqlite {
-        let checked = SqliteMetadata::check(&path(METADATA_FILE)).await;
-        add("sqlite metadata", checked.map_err(|error| error.to_string()));
+        let file = path(METADATA_FILE);
+        let checked = SqliteMetadata::check(&file).await.map_err(|error| error.to_string());
+        let begins_empty = !SqliteFile::has_tables(&file).await;
+        let loses = begins_empty && engines.eventlog == EventLogEngine::Embedded && {
+            let directory = path(LOG_DIRECTORY);
+            let asked = tokio::task::spawn_blocking(move || EmbeddedLog::has_records(&directory));
+            asked.await.unwrap_or(false)
+        };
+        let told = format!(
+            "{} is missing, although the event log has records: restore it from a backup, or a \
+             start begins without bans, streams, user names and audit log",
+            file.display()
+        );
+        add("sqlite metadata", if loses { checked.and(Err(told)) } else { checked });
     }
     if engines.reactions == ReactionsEngine::Sqlite {
         let checked = SqliteReactions::check(&path(REACTIONS_FILE)).await;
@@ -156,16 +189,21 @@ mod tests {
         board.problems().keep_losses_in(&losses);
         let closed: SharedLog = Arc::new(InMemoryLog::shaped(1, 1));
         closed.close().await.unwrap();
-        assert!(open_metadata(&config, &closed, &board).await.is_err());
+        let mut files = Vec::new();
+        assert!(open_metadata(&config, &closed, &board, &mut files).await.is_err());
         let file = directory.path().join(METADATA_FILE);
         assert!(!file.exists() && !losses.exists(), "the next start can still tell");
         let log: SharedLog = log;
         let unwritable = StatusBoard::default();
         unwritable.problems().keep_losses_in(&directory.path().join("absent/losses.json"));
-        assert!(open_metadata(&config, &log, &unwritable).await.is_err());
+        assert!(open_metadata(&config, &log, &unwritable, &mut files).await.is_err());
         assert!(!file.exists(), "a loss that would be forgotten ends the start");
-        open_metadata(&config, &log, &board).await.unwrap();
-        assert!(file.exists());
+        // As a disk leaves it on which a copy was broken off.
+        std::fs::write(&file, "").unwrap();
+        for _ in 0..2 {
+            open_metadata(&config, &log, &board, &mut files).await.unwrap();
+        }
+        assert_eq!(board.problems().list().len(), 1, "told once");
         assert!(std::fs::read_to_string(&losses).unwrap().contains("store_missing"));
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use super::announcements::{Announcement, SharedAnnouncements};
+use super::backends::sqlite_file::SqliteFile;
 use super::bus::SharedBus;
 use super::bus::in_process::InProcessBus;
 use super::direct_path::DirectPath;
@@ -70,6 +71,8 @@ pub struct Engines {
     pub direct: Option<Arc<DirectPath>>,
     /// The embedded log, which needs retention on a timer.
     pub embedded_log: Option<Arc<EmbeddedLog>>,
+    /// The files of the embedded stores, to be closed at the end.
+    pub(crate) files: Vec<SqliteFile>,
 }
 
 /// The engines on servers, for the contracts that the configuration puts there.
@@ -119,17 +122,18 @@ impl Engines {
         };
         let distributed = Distributed::open(config, clock, board, &log, identity).await?;
         let retention = Retention::new(config.store.retention, clock.clone());
+        let mut files = Vec::new();
         let comments = match distributed.comments {
             Some(comments) => comments,
-            None => embedded::open_comments(config, retention).await?,
+            None => embedded::open_comments(config, retention, &mut files).await?,
         };
         let metadata = match distributed.metadata {
             Some(metadata) => metadata,
-            None => embedded::open_metadata(config, &log, board).await?,
+            None => embedded::open_metadata(config, &log, board, &mut files).await?,
         };
         let totals = match distributed.totals {
             Some(totals) => totals,
-            None => embedded::open_totals(config).await?,
+            None => embedded::open_totals(config, &mut files).await?,
         };
         let node = NodeId::new(&config.node.name);
         Ok(Self {
@@ -153,6 +157,7 @@ impl Engines {
             announcements: distributed.announcements,
             direct: distributed.direct,
             embedded_log,
+            files,
         })
     }
 

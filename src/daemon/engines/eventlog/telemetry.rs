@@ -147,8 +147,10 @@ impl LogTelemetry {
     }
 
     fn report_replaced_part(&self, part: &str, epoch: Option<Epoch>, text: &str) {
+        // Brokers without topic ids: the text says what changed.
+        let subject =
+            epoch.map_or(format!("{part}, {text}"), |epoch| format!("{part}, epoch {epoch}"));
         let text = format!("{text}. {}", ProblemCode::LogReplaced.acknowledge_hint());
-        let subject = epoch.map_or(part.to_owned(), |epoch| format!("{part}, epoch {epoch}"));
         self.problems.raise(ProblemCode::LogReplaced, &subject, text);
     }
 

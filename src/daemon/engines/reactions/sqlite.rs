@@ -38,6 +38,11 @@ impl SqliteReactions {
     pub async fn check(path: &Path) -> Result<String, StoreError> {
         SqliteFile::check(path, &MIGRATIONS).await
     }
+
+    /// Returns the open file.
+    pub(crate) fn file(&self) -> &SqliteFile {
+        &self.file
+    }
 }
 
 #[async_trait]

@@ -159,7 +159,8 @@ pub enum NodeCommand {
     /// Stop accepting viewers and disconnect the present ones, or undo this.
     Drain { undo: bool },
     /// End the losses of this kind that an operator was shown, by subject and text. The kind is a
-    /// text, because later versions may send others.
+    /// text, because later versions may send others. The answer is 0 if a restart would show them
+    /// again, because that cannot be written.
     Acknowledge { problem: String, shown: Vec<(String, String)> },
 }
 

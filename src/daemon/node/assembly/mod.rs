@@ -283,6 +283,7 @@ impl Node {
         RunningNode {
             tasks,
             log: base.engines.log,
+            files: base.engines.files,
             delivery,
             board: base.board,
             owns_all_consumers: base.engines.embedded_log.is_some(),

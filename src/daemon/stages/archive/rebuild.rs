@@ -3,7 +3,8 @@
 //! The position of the consumer group is with the log, the rows are in the store. When the store is
 //! lost, emptied or restored from an older backup, the group's position says that everything is
 //! stored. So the store carries its own position, and the smaller one counts: the records in
-//! between are read again, as far as the log still has them. Both are told to operators.
+//! between are read again, as far as the log still has them. Both are told to operators, and so is a
+//! store that knows only other logs: this one began while lcd was stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -24,7 +25,7 @@ use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{Position, Topic};
 use crate::protocol::Epoch;
-use crate::protocol::admin::{BreakerState, ProblemCode};
+use crate::protocol::admin::{BreakerState, Problem, ProblemCode};
 use crate::protocol::quantity::counted;
 
 /// The time between two comparisons.
@@ -46,10 +47,9 @@ pub(super) struct StoreWatch {
     /// The same at the last comparison, or the first one after it. While new comments are stored,
     /// these tell whether the store still has the earlier ones.
     compared: BTreeMap<u32, CommentKey>,
-    /// By partition, the end of the records that were told as lost. A rebuild that fails is tried
-    /// again, and tells them once.
-    told_lost: BTreeMap<u32, u64>,
     due: Instant,
+    /// False until the first comparison.
+    is_compared: bool,
     rebuilt: Option<Instant>,
 }
 
@@ -69,8 +69,8 @@ impl StoreWatch {
             expected: BTreeMap::new(),
             newest: BTreeMap::new(),
             compared: BTreeMap::new(),
-            told_lost: BTreeMap::new(),
             due: Instant::now(),
+            is_compared: false,
             rebuilt: None,
         }
     }
@@ -144,6 +144,10 @@ impl Archiver {
         let Some(positions) = self.read_positions(watch, stop).await else {
             return Ok(false);
         };
+        let is_first = !std::mem::replace(&mut watch.is_compared, true);
+        if is_first && positions.next.is_empty() && !self.tell_other_log(watch.epoch, stop).await {
+            return Ok(false);
+        }
         watch.due = Instant::now() + INTERVAL;
         if watch.rebuilt.is_some_and(|ended| ended.elapsed() >= SHOWN_FOR) {
             watch.rebuilt = None;
@@ -202,6 +206,38 @@ impl Archiver {
         Ok(positions)
     }
 
+    /// Tells if the store has only comments of other logs. Returns false if `stop` was cancelled
+    /// before that.
+    async fn tell_other_log(&self, epoch: Epoch, stop: &CancellationToken) -> bool {
+        let mut backoff = RETRY.start();
+        let others = loop {
+            match self.store.other_positions(epoch).await {
+                Ok(others) => break others,
+                Err(error) => {
+                    if self.no_positions(&error, backoff.next_pause(), stop).await.is_none() {
+                        return false;
+                    }
+                }
+            }
+        };
+        let Some((other, _)) = others.last() else { return true };
+        let subject = format!("event log, epoch {epoch}");
+        let code = ProblemCode::LogReplaced;
+        let is_told = |known: &Problem| known.code == code.as_str() && known.subject == subject;
+        if self.problems.list().iter().any(is_told) {
+            return true;
+        }
+        let text = format!(
+            "the comment store has comments of another event log (epoch {other}) and none of this \
+             one (epoch {epoch}), whose numbers begin again: it was moved away or created again \
+             while lcd was stopped. What it had and the store has not is lost, unless lcd is \
+             stopped and the other log put back. {}",
+            code.acknowledge_hint()
+        );
+        self.problems.raise(code, &subject, text);
+        self.losses_written(stop).await
+    }
+
     /// Waits before the store is asked again. Returns nothing if `stop` was cancelled.
     async fn no_positions(
         &self,
@@ -249,10 +285,8 @@ impl Archiver {
             // 0 is no offset of a record: a store without a position lacks nothing before 1.
             let start = if start == 0 { earliest.min(1) } else { start };
             let from = start.max(earliest).min(end);
-            let told = watch.told_lost.get(&gap.partition).copied().unwrap_or(0);
-            if start.max(told) < from && (gap.has_position || !has_unplaced) {
-                watch.told_lost.insert(gap.partition, from);
-                lost.push(Gap { offsets: start.max(told)..from, ..gap });
+            if start < from && (gap.has_position || !has_unplaced) {
+                lost.push(Gap { offsets: start..from, ..gap });
             }
             kept.push(Gap { offsets: from..end, ..gap });
         }
@@ -264,7 +298,7 @@ impl Archiver {
         } else if kept.iter().any(|gap| !gap.offsets.is_empty()) {
             let text = format!(
                 "the comment store had lost the records of {}; they are read again from the log. \
-                 Find out who restored or emptied the store",
+                 Find out who restored or emptied the store. Shown until 10 minutes after that",
                 described(&kept)
             );
             self.problems.raise(ProblemCode::StoreRebuilt, SUBJECT, text);
@@ -278,8 +312,15 @@ impl Archiver {
                  loss. {}",
                 ProblemCode::HistoryIncomplete.acknowledge_hint()
             );
-            let subject = format!("{SUBJECT}, epoch {}, {records}", watch.epoch);
+            // A rebuild that fails is tried again, when the log may have even less of the same gap.
+            let begins =
+                |gap: &Gap| format!("partition {} from {}", gap.partition, gap.offsets.start);
+            let begins: Vec<_> = lost.iter().take(NAMED).map(begins).collect();
+            let subject = format!("{SUBJECT}, epoch {}, {}", watch.epoch, begins.join(", "));
             self.problems.raise(ProblemCode::HistoryIncomplete, &subject, text);
+            if !self.losses_written(stop).await {
+                return Ok(false);
+            }
         }
         for gap in kept {
             if !self.read_again(watch, &gap, stop).await? {
@@ -291,6 +332,19 @@ impl Archiver {
             }
         }
         Ok(true)
+    }
+
+    /// Waits until the losses are on the disk: what follows tells the store's position past them.
+    /// Returns false if `stop` was cancelled before that.
+    async fn losses_written(&self, stop: &CancellationToken) -> bool {
+        let mut backoff = RETRY.start();
+        while !self.problems.losses_written().await {
+            let _ = tokio::time::timeout(backoff.next_pause(), stop.cancelled()).await;
+            if stop.is_cancelled() {
+                return false;
+            }
+        }
+        true
     }
 
     async fn read_again(

@@ -484,6 +484,21 @@ async fn records_stored_under_an_earlier_epoch_are_not_lost() {
 }
 
 #[tokio::test]
+async fn a_log_that_was_moved_away_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let (epoch, problems) = archive_from_files(path, 0..50, 49).await;
+    assert_eq!(problems, []);
+    std::fs::rename(path.join("log"), path.join("saved")).unwrap();
+    let (other, problems) = archive_from_files(path, 50..60, 59).await;
+    let [(code, text)] = problems.try_into().unwrap();
+    assert_eq!(code, "log_replaced");
+    assert!(text.contains(&format!("another event log (epoch {epoch})")), "{text}");
+    let (again, problems) = archive_from_files(path, 60..61, 60).await;
+    assert_eq!((again, problems), (other, vec![]), "told once");
+}
+
+#[tokio::test]
 async fn records_lost_with_the_log_and_the_store_are_told() {
     // The store is lost, or is restored from a backup.
     for (backup, lost) in [(None, "offsets 1 to 50"), (Some(20), "offsets 20 to 50")] {

@@ -9,12 +9,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::Instant;
-use tracing::warn;
 
-use super::cluster::{CommandResults, in_time};
+use super::cluster::in_time;
 use super::{Actor, Control, ControlError, outcome};
 use crate::daemon::engines::registry::{KnownNode, NodeCommand};
 use crate::protocol::NodeId;
@@ -43,26 +41,17 @@ impl Control {
         let mut nodes: BTreeSet<_> = known.into_iter().map(|known| known.node).collect();
         nodes.insert(self.parts.node.clone());
         let command = NodeCommand::Acknowledge { problem, shown: shown.keys().cloned().collect() };
-        let mut results = CommandResults::default();
-        let mut unwritten = Vec::new();
-        let commands = nodes.into_iter().map(|node| {
-            let command = command.clone();
-            async move { (self.command_node(&node, command).await, node) }
-        });
-        for (written, node) in join_all(commands).await {
-            match written {
-                Ok(0) => unwritten.push(node),
-                Ok(_) => {}
-                Err(error) => {
-                    warn!(%node, %error, "a node did not acknowledge its losses");
-                    results.unreachable.push(node);
-                }
-            }
-        }
+        let mut results = self.command_nodes(nodes, command).await;
+        // These are no connections.
+        results.connections = 0;
+        let unwritten = results.answers.iter().filter(|(_, is_kept)| *is_kept == 0);
+        let unwritten = unwritten.map(|(node, _)| node.clone()).collect();
         let is_ended =
             |nodes: &BTreeSet<NodeId>| nodes.iter().any(|node| !results.unreachable.contains(node));
         let ended = shown.into_iter().filter(|(_, nodes)| is_ended(nodes));
-        let losses = ended.map(|((_, text), _)| text).collect();
+        let hint = loss.acknowledge_hint();
+        let without_hint = |text: String| text.replace(&format!(" {hint}"), "");
+        let losses = ended.map(|((_, text), _)| without_hint(text)).collect();
         Ok(Outcome { losses, unwritten, ..outcome(audit_id, results, started) })
     }
 
@@ -75,7 +64,8 @@ impl Control {
         // The last report of this node may be older than what it shows.
         let here = self.parts.problems.list().into_iter();
         let here = here.map(|problem| (self.parts.node.clone(), problem));
-        let reports = known.iter().filter_map(|known| Some((&known.node, known.report.as_ref()?)));
+        let others = known.iter().filter(|known| known.node != self.parts.node);
+        let reports = others.filter_map(|known| Some((&known.node, known.report.as_ref()?)));
         let elsewhere = reports.flat_map(|(node, report)| {
             report.problems.iter().map(|problem| (node.clone(), problem.clone()))
         });

@@ -20,6 +20,8 @@ const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct CommandResults {
     /// The connections it affected on all nodes.
     pub(super) connections: u64,
+    /// The number that each node answered.
+    pub(super) answers: Vec<(NodeId, u64)>,
     pub(super) unreachable: Vec<NodeId>,
 }
 
@@ -27,6 +29,7 @@ impl CommandResults {
     /// Adds the results of another command.
     pub(super) fn merge(mut self, other: Self) -> Self {
         self.connections += other.connections;
+        self.answers.extend(other.answers);
         for node in other.unreachable {
             if !self.unreachable.contains(&node) {
                 self.unreachable.push(node);
@@ -81,7 +84,10 @@ impl Control {
         let mut results = CommandResults::default();
         for (node, answer) in join_all(commands).await {
             match answer {
-                Ok(connections) => results.connections += connections,
+                Ok(answer) => {
+                    results.connections += answer;
+                    results.answers.push((node, answer));
+                }
                 Err(error) => {
                     warn!(%node, %error, "a node did not execute a command");
                     results.unreachable.push(node);
@@ -91,7 +97,7 @@ impl Control {
         results
     }
 
-    pub(super) async fn command_node(
+    async fn command_node(
         &self,
         node: &NodeId,
         command: NodeCommand,

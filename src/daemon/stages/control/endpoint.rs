@@ -69,11 +69,11 @@ impl CommandHandler for LocalEndpoint {
             }
             NodeCommand::Drain { undo } => self.drain(undo),
             NodeCommand::Acknowledge { problem, shown } => {
-                if let Some(loss) = ProblemCode::loss(&problem) {
-                    self.board.problems().acknowledge(loss, &shown);
-                }
-                // 0 means that a restart would show them again.
-                self.board.problems().losses_written().await.into()
+                let problems = self.board.problems();
+                let ended = ProblemCode::loss(&problem)
+                    .is_some_and(|loss| problems.acknowledge(loss, &shown));
+                let is_kept = !ended || problems.losses_written().await;
+                u64::from(is_kept)
             }
         }
     }

@@ -341,12 +341,19 @@ async fn a_shown_loss_is_acknowledged_on_every_node() {
 async fn a_loss_that_would_come_back_is_told() {
     let world = World::new().await;
     let directory = tempfile::tempdir().unwrap();
-    world.board.problems().keep_losses_in(&directory.path().join("absent/losses.json"));
-    world.board.problems().raise(ProblemCode::StoreMissing, "metadata store", "gone");
-    world.board.problems().raise(ProblemCode::LogReplaced, "event log", "other");
-    let request = AcknowledgeRequest { problem: "store_missing".to_owned() };
-    let outcome = world.control.acknowledge(&operator(), &request).await.unwrap();
-    assert_eq!(outcome.unwritten, [NodeId::new("a")]);
+    let folder = directory.path().join("data");
+    std::fs::create_dir(&folder).unwrap();
+    let problems = world.board.problems();
+    problems.keep_losses_in(&folder.join("losses.json"));
+    problems.raise(ProblemCode::StoreMissing, "metadata store", "gone");
+    assert!(problems.losses_written().await);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let acknowledge = async |problem: ProblemCode| {
+        let request = AcknowledgeRequest { problem: problem.as_str().to_owned() };
+        world.control.acknowledge(&operator(), &request).await.unwrap().unwritten
+    };
+    assert_eq!(acknowledge(ProblemCode::LogReplaced).await, [], "there is none");
+    assert_eq!(acknowledge(ProblemCode::StoreMissing).await, [NodeId::new("a")]);
 }
 
 #[tokio::test]

@@ -53,6 +53,11 @@ impl SqliteComments {
         SqliteFile::check(path, &MIGRATIONS).await
     }
 
+    /// Returns the open file.
+    pub(crate) fn file(&self) -> &SqliteFile {
+        &self.file
+    }
+
     /// Opens the file like [`Self::open`], and removes comments older than the retention until the
     /// last clone is dropped.
     pub async fn open_with_retention(

@@ -26,22 +26,23 @@ pub(super) fn check(directory: &Path) -> Result<String, LogError> {
     check_file(&directory.join("meta"), Use::Read)?;
     let is_known = Identity::load(directory)?.is_some();
     for topic in Topic::ALL {
-        let directory = directory.join(topic.name());
-        try_directory(&directory).map_err(LogError::Unavailable)?;
-        if directory.exists() {
-            check_topic(&directory)?;
-            if !is_known && has_records(&directory)? {
-                return Err(without_identity(directory.parent().unwrap_or(&directory)));
+        let topic_directory = directory.join(topic.name());
+        try_directory(&topic_directory).map_err(LogError::Unavailable)?;
+        if topic_directory.exists() {
+            check_topic(&topic_directory)?;
+            if !is_known && has_records(&topic_directory)? {
+                return Err(without_identity(directory));
             }
         }
     }
     Ok(name.to_string())
 }
 
-fn has_records(directory: &Path) -> Result<bool, LogError> {
-    let segments = segment_paths(directory)?;
-    let lengths = segments.iter().filter_map(|path| path.metadata().ok()).map(|it| it.len());
-    Ok(lengths.max() > Some(HEADER_BYTES))
+/// Whether a segment of the topic is longer than its header.
+pub(super) fn has_records(topic_directory: &Path) -> Result<bool, LogError> {
+    let segments = segment_paths(topic_directory)?;
+    let mut lengths = segments.iter().filter_map(|path| path.metadata().ok()).map(|it| it.len());
+    Ok(lengths.any(|length| length > HEADER_BYTES))
 }
 
 fn check_topic(directory: &Path) -> Result<(), LogError> {

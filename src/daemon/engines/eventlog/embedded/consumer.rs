@@ -93,7 +93,9 @@ impl EmbeddedConsumer {
                 problems.raise(ProblemCode::LogDamaged, &subject, text);
                 self.is_damage_told = true;
             }
-            Ok(polled) if polled.records.is_empty() && self.is_damage_told => {
+            Ok(Polled { records, assigned, .. })
+                if self.is_damage_told && records.is_empty() && assigned.is_empty() =>
+            {
                 problems.clear(ProblemCode::LogDamaged, &subject);
                 self.is_damage_told = false;
             }

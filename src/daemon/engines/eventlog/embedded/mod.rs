@@ -163,6 +163,12 @@ impl EmbeddedLog {
         check::check(directory)
     }
 
+    /// Whether the log in a directory has records of comments, as far as its files show. False if
+    /// they cannot be read. Blocks on the disk.
+    pub fn has_records(directory: &Path) -> bool {
+        check::has_records(&directory.join(Topic::CommentEvents.name())).unwrap_or(false)
+    }
+
     fn open_on(
         platform: &Platform,
         directory: &Path,
@@ -171,11 +177,19 @@ impl EmbeddedLog {
         std::fs::create_dir_all(directory).map_err(|e| write_failure("creating", directory, &e))?;
         let lock = DirectoryLock::acquire(directory)?;
         let known = Identity::load(directory)?;
-        let recovered = Topic::ALL
+        let mut recovered = Topic::ALL
             .into_iter()
             .map(|topic| RecoveredTopic::open(directory, topic, platform))
             .collect::<Result<Vec<_>, _>>()?;
+        let create_segments = |topics: &mut [RecoveredTopic]| {
+            topics.iter_mut().try_for_each(|topic| topic.create_segment(&*platform.disk))
+        };
+        if known.is_none() {
+            // With an identity they would have to be there.
+            create_segments(&mut recovered)?;
+        }
         let identity = identify(directory, known, &recovered, &platform.telemetry)?;
+        create_segments(&mut recovered)?;
         let closed = CancellationToken::new();
         let start = |topic: RecoveredTopic| {
             let log = topic.start(config, platform.clone(), closed.clone())?;

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::disk::{Platform, write_failure};
+use super::disk::{Disk, Platform, write_failure};
 use super::groups::TopicGroups;
 use super::queue::WriterQueue;
 use super::recovery;
@@ -51,10 +51,13 @@ pub(super) struct RecoveredTopic {
     groups: TopicGroups,
     /// True if no file was found: the topic is new, or its files are lost.
     pub was_missing: bool,
+    /// The last segment, if its file is to be created.
+    new_segment: Option<Arc<Segment>>,
 }
 
 impl RecoveredTopic {
-    /// Opens or creates the topic's directory below `root`.
+    /// Opens or creates the topic's directory below `root`. Creates no segment, so that another
+    /// attempt still finds what is missing.
     pub(super) fn open(root: &Path, topic: Topic, platform: &Platform) -> Result<Self, LogError> {
         let disk = &*platform.disk;
         let directory = root.join(topic.name());
@@ -64,6 +67,7 @@ impl RecoveredTopic {
         let groups = TopicGroups::open(&directory)?;
         let was_missing = segments.is_empty();
         let end = segments.back().map_or(FIRST_OFFSET, |last| last.extent().end);
+        let mut new_segment = None;
         let highest = groups.all_committed().iter().map(|(_, next)| *next).max().unwrap_or(0);
         if was_missing || highest > end {
             if highest > end {
@@ -81,14 +85,23 @@ impl RecoveredTopic {
                 follows: end,
                 created_ms: platform.clock.now_ms(),
             };
-            let segment = Segment::empty(&directory, header);
-            create_segment(disk, &segment)?;
-            segments.push_back(Arc::new(segment));
+            let segment = Arc::new(Segment::empty(&directory, header));
+            new_segment = Some(segment.clone());
+            segments.push_back(segment);
         }
         let table = SegmentTable::new(segments).ok_or_else(|| {
             LogError::Corrupt(format!("{} holds no segment", directory.display()))
         })?;
-        Ok(Self { topic, directory, table, groups, was_missing })
+        Ok(Self { topic, directory, table, groups, was_missing, new_segment })
+    }
+
+    /// Creates the file of the last segment, if there is none yet.
+    pub(super) fn create_segment(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
+        if let Some(segment) = &self.new_segment {
+            create_segment(disk, segment)?;
+            self.new_segment = None;
+        }
+        Ok(())
     }
 
     pub(super) fn name(&self) -> &'static str {

@@ -44,6 +44,11 @@ impl SqliteMetadata {
     pub async fn check(path: &Path) -> Result<String, StoreError> {
         SqliteFile::check(path, &MIGRATIONS).await
     }
+
+    /// Returns the open file.
+    pub(crate) fn file(&self) -> &SqliteFile {
+        &self.file
+    }
 }
 
 #[async_trait]

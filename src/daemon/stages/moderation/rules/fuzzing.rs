@@ -73,7 +73,8 @@ pub fn link_rule(data: &[u8]) {
     }
     let allowing = AllowedHosts::new(&["example.org".to_owned()]);
     if found.is_none() {
-        let with_allowed = format!("{text} https://example.org/ {text}");
+        // No bracketed dot joins these words with the address.
+        let with_allowed = format!("{text} | https://example.org/ | {text}");
         assert_eq!(allowing.first_forbidden(&with_allowed), None, "{with_allowed:?}");
     }
 }

@@ -201,7 +201,7 @@ async fn damage_names_the_next_step() {
     drop(member);
     let mut member = consumer(&log, "g", StartAt::Earliest).await;
     assert_eq!(take(&mut *member, 1000).await.len(), 1000);
-    member.poll(1, Duration::ZERO).await.unwrap();
+    member.poll(1, Duration::from_millis(1)).await.unwrap();
     told(&board, "log_damaged", false).await;
     log.close().await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Forbidden, path_end};
+use super::{BRACKETED_DOTS, Forbidden, path_end};
 
 /// Returns the places of all addresses with a scheme, or the host of the first that is not allowed.
 pub(super) fn check(
@@ -83,7 +83,10 @@ fn read_host(authority: &str, allows: &impl Fn(&str) -> bool) -> Result<Reading,
     let name = host.trim_start_matches(in_name).len();
     let name = &host[..host.len() - name];
     let is_cut = name.len() < host.len() && !authority.contains('@');
-    if is_cut && allows(name.trim_end_matches('.')) {
+    // `hxxps://example[.]com` is checked where it is written plainly.
+    let goes_on = BRACKETED_DOTS.iter().any(|dot| host[name.len()..].starts_with(dot));
+    let is_first_label = goes_on && !name.contains('.');
+    if is_cut && (is_first_label || allows(name.trim_end_matches('.'))) {
         return Ok(Reading::UpTo(name.len()));
     }
     Err(read)

@@ -19,8 +19,6 @@
 mod address;
 mod bare;
 
-use std::borrow::Cow;
-
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::glyph::{Glyph, glyph};
@@ -59,15 +57,19 @@ impl AllowedHosts {
         self.check(&normalize(text)).err()
     }
 
+    /// Checks every reading of a normal text. A bracketed dot may belong to a host or stand behind
+    /// one: `evil.net [dot] x` is not the host `evil.net.x`.
     fn check(&self, text: &str) -> Result<(), Forbidden> {
-        let joined = join_bracketed(text);
-        let allowed = address::check(&joined, |host| self.allows(host))?;
-        bare::check(&joined, &allowed, |host| self.allows(host))?;
-        // `evil.net [dot] x` is not the host `evil.net.x`.
-        match joined {
-            Cow::Owned(_) => bare::check(text, &[], |host| self.allows(host)),
-            Cow::Borrowed(_) => Ok(()),
+        if text.contains(['[', '(', '{', '<']) {
+            self.check_reading(&write_plainly(text, "."))?;
+            self.check_reading(&write_plainly(text, " | "))?;
         }
+        self.check_reading(text)
+    }
+
+    fn check_reading(&self, text: &str) -> Result<(), Forbidden> {
+        let allowed = address::check(text, |host| self.allows(host))?;
+        bare::check(text, &allowed, |host| self.allows(host))
     }
 }
 
@@ -106,25 +108,17 @@ fn normalize(text: &str) -> String {
     plain
 }
 
+/// Dots that are written in brackets.
+const BRACKETED_DOTS: [&str; 8] = ["[.]", "(.)", "{.}", "<.>", "[dot]", "(dot)", "{dot}", "<dot>"];
+
 /// Returns a normal text in which bracketed characters (`[.]`, `(dot)`, `[:]`) are written plainly,
-/// without the spaces around a dot.
-fn join_bracketed(text: &str) -> Cow<'_, str> {
-    let mut joined = Cow::Borrowed(text);
-    if !text.contains(['[', '(', '{', '<']) {
-        return joined;
+/// and a dot between spaces as `spaced`.
+fn write_plainly(text: &str, spaced: &str) -> String {
+    let mut plain = text.to_owned();
+    for dot in BRACKETED_DOTS {
+        plain = plain.replace(&format!(" {dot} "), spaced).replace(dot, ".");
     }
-    let mut replace = |bracketed: &str, plain: &str| {
-        if joined.contains(bracketed) {
-            joined = Cow::Owned(joined.replace(bracketed, plain));
-        }
-    };
-    for dot in ["[.]", "(.)", "{.}", "<.>", "[dot]", "(dot)", "{dot}", "<dot>"] {
-        replace(&format!(" {dot} "), ".");
-        replace(dot, ".");
-    }
-    replace("[:]", ":");
-    replace("[/]", "/");
-    joined
+    plain.replace("[:]", ":").replace("[/]", "/")
 }
 
 /// Returns where the path of a link ends that begins at byte `from`. Another link may follow after

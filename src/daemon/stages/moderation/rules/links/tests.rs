@@ -173,6 +173,9 @@ fn allowed_hosts_allow_only_their_subdomains() {
         "https://example.com./a",
         "https://ann:pw@example.com.:8080/",
         "👉example.com/x",
+        "hxxps://example[.]com/x",
+        "example [dot] com",
+        "https://example.com/a/evil.net [/]",
     ] {
         assert_eq!(first_forbidden(&allowed, text), None, "{text}");
     }
@@ -192,6 +195,11 @@ fn allowed_hosts_allow_only_their_subdomains() {
         "https://example.com:80@evil.net",
         "example.com/x,evil.net",
         "加入example.com",
+        "evil[.]net [dot] example.com",
+        "http://localhost [dot] example.com",
+        "https://1.2.3.4 (dot) example.com",
+        "https://lol.love [dot] example.com",
+        "https://evil.net[.]example.com",
     ] {
         assert!(first_forbidden(&allowed, text).is_some(), "{text}");
     }
@@ -215,6 +223,17 @@ proptest! {
         after in around(),
     ) {
         let text = format!("{before}{address}{after}");
+        prop_assert!(first_forbidden(&["example.com"], &text).is_some(), "{}", text);
+    }
+
+    #[test]
+    fn a_bracketed_dot_hides_no_host_before_it(
+        address in prop::sample::select(vec!["https://evil.net", "evil.net", "evil.uno/x"]),
+        dot in prop::sample::select(BRACKETED_DOTS.to_vec()),
+        spaces in " {0,2}",
+        after in prop::sample::select(vec!["example.com", "com", "zzz", ""]),
+    ) {
+        let text = format!("{address}{spaces}{dot}{spaces}{after}");
         prop_assert!(first_forbidden(&["example.com"], &text).is_some(), "{}", text);
     }
 
@@ -243,7 +262,9 @@ proptest! {
     #[test]
     fn case_and_invisible_characters_change_nothing(
         text in "[a-z.:/@ -]{1,40}",
-        hidden in prop::sample::select(vec!['\u{12}', '\u{7f}', '\u{200b}', '\u{2060}', '\u{feff}', '\u{ad}']),
+        hidden in prop::sample::select(
+            vec!['\u{12}', '\u{7f}', '\u{200b}', '\u{2060}', '\u{feff}', '\u{ad}'],
+        ),
         at in any::<prop::sample::Index>(),
     ) {
         let mut dressed: Vec<char> = text.to_uppercase().chars().collect();
