@@ -3,8 +3,8 @@
 //! The position of the consumer group is with the log, the rows are in the store. When the store is
 //! lost, emptied or restored from an older backup, the group's position says that everything is
 //! stored. So the store carries its own position, and the smaller one counts: the records in
-//! between are read again, as far as the log still has them. Both are told to operators, and so is a
-//! store that knows only other logs: this one began while lcd was stopped.
+//! between are read again, as far as the log still has them. Both are told to operators, and so is
+//! a store that knows only other logs: this one began while lcd was stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
