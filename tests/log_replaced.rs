@@ -20,7 +20,7 @@ use support::cluster::{Brokers, Cluster, Shape};
 use support::recorder::{RecordingViewer, Seen};
 use support::sender::{Acked, Sender, SenderResults};
 use support::topics::Topics;
-use support::{Daemon, PATIENCE, STREAM, archived, history};
+use support::{Daemon, PATIENCE, STREAM, history};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -341,7 +341,7 @@ async fn records_removed_before_the_archiver_are_told() {
     let mut cluster = Cluster::start_nodes("removed", shape(), &nodes);
     let mut sender = cluster.node("edge-1").join(7, "ann").await;
     let first = sender.comment("first").await.0;
-    archived(cluster.node("edge-1")).await;
+    until_stored(&cluster, first).await;
     wait_until_well(&cluster, "edge-1").await;
     tokio::task::block_in_place(|| cluster.terminate("archiver-1"));
     for number in 0..20 {
