@@ -216,6 +216,7 @@ async fn cassandra_that_is_away_or_emptied_is_told() {
     ));
     let mut sent = send(&daemon, "before", 20).await;
     history_becomes(&daemon, &sent).await;
+    assert!(!daemon.log().contains("WARN"), "a start without noise: {}", daemon.log());
     proxy.cut().await;
     is_told(&daemon, &["comment store", "comment store (history)"]).await;
     let page = format!("/api/streams/{STREAM}/comments");

@@ -38,6 +38,8 @@ pub(super) async fn connect(config: &CassandraConfig) -> Result<Session, StoreEr
         .connection_timeout(config.timeout)
         .hostname_resolution_timeout(Some(config.timeout))
         .metadata_request_clientside_timeout(config.timeout)
+        // Only ScyllaDB has it. The driver warns at every start if it is the longer one.
+        .metadata_request_serverside_timeout(config.timeout)
         .keepalive_interval(KEEPALIVE_INTERVAL)
         .keepalive_timeout(KEEPALIVE_TIMEOUT)
         .keyspaces_to_fetch([&config.keyspace])
