@@ -23,9 +23,6 @@ pub(crate) fn try_write(directory: &Path, bytes: usize) -> io::Result<()> {
 /// Bytes that [`try_directory`] writes: one block.
 const BLOCK: usize = 4096;
 
-/// The start of the names of scratch directories. 16 hex digits follow.
-const SCRATCH_PREFIX: &str = ".lcd-check-";
-
 /// Tells whether this user can write in the directory, or create it with all its parents and then
 /// write in it. An absent directory is tried under another name beside it, and stays absent. Blocks
 /// on the disk.
@@ -46,7 +43,7 @@ pub(crate) fn try_directory(path: &Path) -> Result<(), String> {
     if existing == path {
         return try_write(path, BLOCK).map_err(|error| format!("cannot write in {named}: {error}"));
     }
-    let scratch = existing.join(format!("{SCRATCH_PREFIX}{:016x}", rand::random::<u64>()));
+    let scratch = existing.join(format!(".lcd-check-{:016x}", rand::random::<u64>()));
     let mut private = DirBuilder::new();
     private.mode(0o700);
     private

@@ -2,9 +2,9 @@
 //!
 //! In: all present losses, whenever they change. Out: the file, synced, which the next start reads.
 //! Always holds: what is in the file and not understood, such as a loss of a later version, is
-//! written back unchanged; a file that cannot be read is never replaced. When a write fails: it is
-//! logged once and tried again until it succeeds or the process ends; what a process could not
-//! write is forgotten with it.
+//! written back unchanged; a file that cannot be read has a second name before it is replaced. When
+//! a write fails: it is logged once and tried again until it succeeds or the process ends; what a
+//! process could not write is forgotten with it.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ pub(super) struct LossFile {
     path: Option<PathBuf>,
     /// Entries that this version does not understand.
     foreign: Vec<Value>,
-    /// What the file has.
+    /// The losses in the file, as last read or written.
     written: Vec<Loss>,
     is_failing: bool,
 }

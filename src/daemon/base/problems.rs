@@ -104,8 +104,7 @@ impl Problems {
     }
 
     /// Ends the losses that an operator was shown, each by its subject and text. One that came or
-    /// grew later stays.
-    /// Returns whether there were any.
+    /// grew later stays. Returns whether there were any.
     pub fn acknowledge(&self, code: ProblemCode, shown: &[(String, String)]) -> bool {
         let mut inner = self.shared.inner.lock();
         let before = inner.losses.len();

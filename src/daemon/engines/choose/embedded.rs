@@ -135,7 +135,7 @@ pub(super) async fn check(config: &Config) -> Vec<Probe> {
     let mut probes = Vec::new();
     let mut add = |server, result: Result<String, String>| probes.push(Probe { server, result });
     if engines.eventlog == EventLogEngine::Embedded {
-        let directory = path(LOG_DIRECTORY);
+        let directory = embedded_log_directory(config);
         let checked = tokio::task::spawn_blocking(move || EmbeddedLog::check(&directory)).await;
         let checked = checked.map_err(|error| error.to_string());
         add("embedded log", checked.and_then(|checked| checked.map_err(|e| e.to_string())));
@@ -145,26 +145,32 @@ pub(super) async fn check(config: &Config) -> Vec<Probe> {
         add("sqlite comments", checked.map_err(|error| error.to_string()));
     }
     if engines.metadata == MetadataEngine::Sqlite {
-        let file = path(METADATA_FILE);
-        let checked = SqliteMetadata::check(&file).await.map_err(|error| error.to_string());
-        let begins_empty = !SqliteFile::has_tables(&file).await;
-        let loses = begins_empty && engines.eventlog == EventLogEngine::Embedded && {
-            let directory = path(LOG_DIRECTORY);
-            let asked = tokio::task::spawn_blocking(move || EmbeddedLog::has_records(&directory));
-            asked.await.unwrap_or(false)
-        };
-        let told = format!(
-            "{} is missing, although the event log has records: restore it from a backup, or a \
-             start begins without bans, streams, user names and audit log",
-            file.display()
-        );
-        add("sqlite metadata", if loses { checked.and(Err(told)) } else { checked });
+        add("sqlite metadata", check_metadata(config).await);
     }
     if engines.reactions == ReactionsEngine::Sqlite {
         let checked = SqliteReactions::check(&path(REACTIONS_FILE)).await;
         add("sqlite reactions", checked.map_err(|error| error.to_string()));
     }
     probes
+}
+
+/// Fails also if a start would begin with an empty store beside a log with records.
+async fn check_metadata(config: &Config) -> Result<String, String> {
+    let path = config.node.data_dir.join(METADATA_FILE);
+    let checked = SqliteMetadata::check(&path).await.map_err(|error| error.to_string())?;
+    if config.engines.eventlog != EventLogEngine::Embedded || SqliteFile::has_tables(&path).await {
+        return Ok(checked);
+    }
+    let directory = embedded_log_directory(config);
+    let asked = tokio::task::spawn_blocking(move || EmbeddedLog::has_records(&directory));
+    if !asked.await.unwrap_or(false) {
+        return Ok(checked);
+    }
+    Err(format!(
+        "{} is missing, although the event log has records: restore it from a backup, or a start \
+         begins without bans, streams, user names and audit log",
+        path.display()
+    ))
 }
 
 /// Describes a file of the data directory that cannot be opened.

@@ -133,23 +133,13 @@ impl LogTelemetry {
         self.problems.raise(ProblemCode::RecordsSkipped, group, text);
     }
 
-    /// Reports that the log has been replaced, with its new epoch if that is known and a sentence
-    /// that says how. It is shown until an operator acknowledges it.
-    pub(crate) fn report_replaced(&self, epoch: Option<Epoch>, text: &str) {
-        self.report_replaced_part("event log", epoch, text);
-    }
-
-    /// Like [`Self::report_replaced`] for a topic beside that of the comments. The epoch is what
-    /// the log would have if it were that topic.
-    #[cfg_attr(not(feature = "engines"), expect(dead_code, reason = "only brokers lose topics"))]
-    pub(crate) fn report_replaced_topic(&self, topic: &str, epoch: Option<Epoch>, text: &str) {
-        self.report_replaced_part(topic, epoch, text);
-    }
-
-    fn report_replaced_part(&self, part: &str, epoch: Option<Epoch>, text: &str) {
+    /// Reports that a part of the log has been replaced, the event log itself or a topic
+    /// beside that of the comments: with its new epoch if that is known, and a sentence that says
+    /// how. It is shown until an operator acknowledges it.
+    pub(crate) fn report_replaced(&self, part: &str, epoch: Option<Epoch>, text: &str) {
         // Brokers without topic ids: the text says what changed.
         let subject =
-            epoch.map_or(format!("{part}, {text}"), |epoch| format!("{part}, epoch {epoch}"));
+            epoch.map_or(format!("{part}, {text}"), |epoch| replaced_subject(part, epoch));
         let text = format!("{text}. {}", ProblemCode::LogReplaced.acknowledge_hint());
         self.problems.raise(ProblemCode::LogReplaced, &subject, text);
     }
@@ -230,9 +220,15 @@ impl SkipReason {
     }
 }
 
+/// Returns the subject of the loss with which a part of the log got this epoch.
+pub(crate) fn replaced_subject(part: &str, epoch: Epoch) -> String {
+    format!("{part}, epoch {epoch}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::base::status::EVENT_LOG;
 
     fn skipped(partition: u32, offsets: Range<u64>) -> SkippedRecords<'static> {
         let group = "archiver";
@@ -266,7 +262,7 @@ mod tests {
         }
         let text = board.metrics().render("");
         assert!(text.contains("lcd_records_skipped_total{reason=\"archiver\"} 9"), "{text}");
-        telemetry.report_replaced(Some(Epoch(7)), "the topic was created again");
+        telemetry.report_replaced(EVENT_LOG, Some(Epoch(7)), "the topic was created again");
         tokio::time::advance(LOSS_SHOWN_FOR).await;
         telemetry.expire();
         assert_eq!(board.problems().list().len(), 2);

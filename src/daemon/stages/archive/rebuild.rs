@@ -19,11 +19,12 @@ use tracing::{info, warn};
 
 use super::batch::Batch;
 use super::{ArchiveError, Archiver, RETRY};
+use crate::daemon::base::status::EVENT_LOG;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::comments::{ArchiveBatch, Archived, CommentKey, StorePositions};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
-use crate::daemon::engines::eventlog::{Position, Topic};
+use crate::daemon::engines::eventlog::{Position, Topic, replaced_subject};
 use crate::protocol::Epoch;
 use crate::protocol::admin::{BreakerState, Problem, ProblemCode};
 use crate::protocol::quantity::counted;
@@ -221,7 +222,7 @@ impl Archiver {
             }
         };
         let Some((other, _)) = others.last() else { return true };
-        let subject = format!("event log, epoch {epoch}");
+        let subject = replaced_subject(EVENT_LOG, epoch);
         let code = ProblemCode::LogReplaced;
         let is_told = |known: &Problem| known.code == code.as_str() && known.subject == subject;
         if self.problems.list().iter().any(is_told) {

@@ -79,7 +79,7 @@ impl Control {
     }
 }
 
-/// What the audit log records.
+/// The detail of the audit entry.
 #[derive(Serialize)]
 struct Detail<'a> {
     problem: &'a str,

@@ -85,18 +85,18 @@ impl EmbeddedConsumer {
     fn tell_damage(&mut self, polled: &Result<Polled, LogError>) {
         let group = &self.member.name;
         let topic = self.log.topic.name();
-        let subject = format!("{topic}, {group}");
+        let subject = || format!("{topic}, {group}");
         let problems = self.log.telemetry.problems();
         match polled {
             Err(LogError::Corrupt(text)) => {
                 let text = format!("{group} cannot read {topic}: {text}");
-                problems.raise(ProblemCode::LogDamaged, &subject, text);
+                problems.raise(ProblemCode::LogDamaged, &subject(), text);
                 self.is_damage_told = true;
             }
             Ok(Polled { records, assigned, .. })
                 if self.is_damage_told && records.is_empty() && assigned.is_empty() =>
             {
-                problems.clear(ProblemCode::LogDamaged, &subject);
+                problems.clear(ProblemCode::LogDamaged, &subject());
                 self.is_damage_told = false;
             }
             _ => {}

@@ -68,6 +68,7 @@ use super::{
 };
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::EventLogConfig;
+use crate::daemon::base::status::EVENT_LOG;
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
 use consumer::EmbeddedConsumer;
@@ -295,7 +296,7 @@ fn identify(
                          files are restored from a copy while lcd is stopped",
                         directory.display()
                     );
-                    telemetry.report_replaced(Some(identity.epoch), &text);
+                    telemetry.report_replaced(EVENT_LOG, Some(identity.epoch), &text);
                     // Once the identity is stored, a later start cannot tell what was missing.
                     if !telemetry.problems().write_losses() {
                         return Err(LogError::Unavailable(format!(

@@ -39,7 +39,7 @@ pub struct Damage {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     pub damage: Vec<Damage>,
-    /// What no repair brings back.
+    /// Parts that no repair brings back.
     pub missing: Vec<Missing>,
     /// True if there is no record, and none is known to be missing.
     pub is_empty: bool,

@@ -25,6 +25,7 @@ use super::health::{Health, Probe, TOPICS_INTERVAL};
 use super::limits;
 use super::topics::{ChangedTopic, Topics};
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
+use crate::daemon::base::status::EVENT_LOG;
 use crate::daemon::engines::eventlog::{LogError, LogTelemetry, Topic};
 use crate::protocol::admin::ProblemCode;
 
@@ -39,8 +40,6 @@ const SETTLE_TIME: Duration = TOPICS_INTERVAL.saturating_add(Duration::from_mill
 const READ_TIME: Duration = Duration::from_millis(1500);
 /// The topic that is the log: its offsets are the sequence of viewers.
 const LOG: Topic = Topic::CommentEvents;
-/// The subject of the problems of that topic.
-const SUBJECT: &str = "event log";
 
 pub(super) struct TopicWatch {
     pub(super) clients: ClientSettings,
@@ -121,9 +120,9 @@ impl TopicWatch {
         self.state.is_refusing = refusal.is_some();
         match refusal {
             Some(text) => {
-                self.telemetry.problems().raise(ProblemCode::AppendsRefused, SUBJECT, text);
+                self.telemetry.problems().raise(ProblemCode::AppendsRefused, EVENT_LOG, text);
             }
-            None => self.telemetry.problems().clear(ProblemCode::AppendsRefused, SUBJECT),
+            None => self.telemetry.problems().clear(ProblemCode::AppendsRefused, EVENT_LOG),
         }
     }
 
@@ -167,7 +166,7 @@ impl TopicWatch {
 
     /// Returns the subject of the problems of a topic.
     fn subject(&self, topic: Topic) -> &str {
-        if topic == LOG { SUBJECT } else { self.topics.name(topic) }
+        if topic == LOG { EVENT_LOG } else { self.topics.name(topic) }
     }
 
     fn tell_missing(&self, topic: Topic) {
@@ -206,7 +205,7 @@ impl TopicWatch {
         if is_other {
             let text =
                 format!("{text}. What it held is lost; the new one is in use, and viewers stay");
-            self.telemetry.report_replaced_topic(name, epoch_of(now), &text);
+            self.telemetry.report_replaced(name, epoch_of(now), &text);
         } else {
             info!(text, "taking the new partitions of a topic into use");
         }
@@ -226,7 +225,7 @@ impl TopicWatch {
              were acknowledged before and not yet archived may be lost: compare the history with \
              `lc lag` of before"
         );
-        self.telemetry.report_replaced(epoch_of(now), &text);
+        self.telemetry.report_replaced(EVENT_LOG, epoch_of(now), &text);
         let are_ready = |metadata: &Metadata| Topics::find(metadata, &self.clients).is_ok();
         if since.elapsed() >= settle_time
             && self.client.metadata(DESCRIBE_TIMEOUT).is_ok_and(|metadata| are_ready(&metadata))
