@@ -31,6 +31,8 @@ fn node(name: &str) -> NodeStatus {
         max_connections: 100,
         draining: false,
         egress: Default::default(),
+        process: Default::default(),
+        rates: Default::default(),
     }
 }
 
@@ -43,7 +45,12 @@ fn snapshot(uptime_ms: u64) -> String {
         draining: false,
         connections: 3,
         slow_viewers: 0,
+        senders: 0,
         counters: Default::default(),
+        rates: Default::default(),
+        stages: vec![],
+        end_to_end: Default::default(),
+        bus: vec![],
         streams: vec![],
         workers: vec![],
         lag: vec![],

@@ -112,6 +112,7 @@ async fn frame_costs_one_write_per_viewer() {
         totals: engines.totals.clone(),
         requests: ViewerRequests { submissions, reactions, auth },
         board: StatusBoard::default(),
+        clock: Arc::new(SystemClock),
     })
     .await
     .unwrap();

@@ -64,6 +64,7 @@ impl Servers {
             store: self.store.clone(),
             breaker: Arc::new(Breaker::new("comment store")),
             metrics: Metrics::default(),
+            meter: Arc::default(),
             problems: Problems::default(),
             config: StoreConfig::default(),
             clock: Arc::new(SystemClock),

@@ -30,6 +30,7 @@ pub mod output;
 mod progress;
 pub mod record;
 pub mod replay;
+mod shards;
 mod status;
 mod stop;
 mod streams;
@@ -107,6 +108,8 @@ enum Command {
     Nodes,
     /// Show the load of each delivery worker
     Workers,
+    /// Show the servers of the fan-out bus and the load of its shards
+    Shards,
     /// Show the lag of each consumer of the log
     ///
     /// The consumers are the coordinator, which shows comments to viewers, the moderator and the
@@ -161,6 +164,7 @@ impl Cli {
             Command::Streams(args) => streams::run(args, context).await,
             Command::Nodes => nodes::run(context).await,
             Command::Workers => workers::run(context).await,
+            Command::Shards => shards::run(context).await,
             Command::Lag => lag::run(context).await,
             Command::Throttle(args) => throttle::run(args, context).await,
             Command::Ban(args) => ban::run(args, context).await,

@@ -58,7 +58,7 @@ fn limit_of(node: &NodeStatus) -> String {
 mod tests {
     use super::*;
     use crate::protocol::NodeId;
-    use crate::protocol::admin::Egress;
+    use crate::protocol::admin::{Egress, NodeRates, ProcessStatus};
 
     #[test]
     fn the_table_has_one_row_per_node() {
@@ -78,6 +78,8 @@ mod tests {
                 limit_bytes_per_second: (!draining).then_some(12_000_000),
                 streams_lowered: u64::from(!draining),
             },
+            process: ProcessStatus::default(),
+            rates: NodeRates::default(),
         };
         let nodes = [node("edge-1", 18_230, false), node("edge-2", 12, true)];
         insta::assert_snapshot!(to_table(&nodes));

@@ -11,6 +11,7 @@ pub mod error_code;
 pub mod events;
 pub mod ids;
 pub mod json;
+pub mod latency;
 pub mod message;
 pub mod paths;
 pub mod printable;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::state::Console;
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, ConsumerLag, Counters, Egress, EgressLimit, ModerationCounts,
-    NodeStatus, StreamStatus, TopSnapshot, WorkerStatus,
+    BreakerState, BreakerStatus, ConsumerLag, CounterRates, Counters, Egress, EgressLimit,
+    ModerationCounts, NodeRates, NodeStatus, ProcessStatus, StreamStatus, TopSnapshot,
+    WorkerStatus,
 };
+use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{NodeId, StreamId};
@@ -37,7 +39,12 @@ pub(super) fn idle(uptime_ms: u64) -> TopSnapshot {
         draining: false,
         connections: 0,
         slow_viewers: 0,
+        senders: 0,
         counters: Counters::default(),
+        rates: CounterRates::default(),
+        stages: Vec::new(),
+        end_to_end: LatencyHistogram::default(),
+        bus: Vec::new(),
         streams: Vec::new(),
         workers: Vec::new(),
         lag: Vec::new(),
@@ -63,6 +70,7 @@ pub(super) fn snapshot(second: u64) -> TopSnapshot {
         sampled_out: wave(20_500),
         egress_sampled_out: second,
         delivered: wave(2_900) * 9_000,
+        late: wave(2_900) * 30,
         skipped: second * second * 40,
         deleted: wave(12),
         reactions: wave(900),
@@ -71,6 +79,10 @@ pub(super) fn snapshot(second: u64) -> TopSnapshot {
         connections_opened: 18_234 + second * 31,
         connections_closed: named(&[("normal", second * 28), ("slow_consumer", second / 7)]),
         connections_refused: named(&[("connection_rate", second * 12)]),
+        archived: wave(23_300),
+        dead_letters: second / 20,
+        bus_lost: 0,
+        catch_up_reads: second * 2,
     };
     TopSnapshot {
         connections: 18_234 + second * 3,
@@ -213,5 +225,7 @@ fn node(name: &str, second: u64) -> NodeStatus {
             limit_bytes_per_second: (name == "edge-1").then_some(91_000_000),
             streams_lowered: u64::from(name == "edge-1"),
         },
+        process: ProcessStatus::default(),
+        rates: NodeRates::default(),
     }
 }

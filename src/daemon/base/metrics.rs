@@ -63,8 +63,9 @@ impl EncodeMetric for ByReason {
         MetricType::Counter
     }
 
+    /// Without counts the metric is described, so that alerts can name it before anything happened.
     fn is_empty(&self) -> bool {
-        self.read().is_empty()
+        false
     }
 }
 
@@ -85,6 +86,8 @@ pub struct Metrics {
     pub comments_egress_sampled_out: Counter,
     /// Comments written to viewers, counted once per viewer.
     pub comments_delivered: Counter,
+    /// Comments written to viewers later than they should be, counted once per viewer.
+    pub comments_late: Counter,
     /// Comments that slow viewers skipped, counted once per viewer.
     pub comments_skipped: Counter,
     /// Deletions published by the broadcast stage.
@@ -162,6 +165,11 @@ impl Metrics {
                 &self.comments_egress_sampled_out,
             ),
             ("comments_delivered", "Comments written to viewers", &self.comments_delivered),
+            (
+                "comments_late",
+                "Comments written to viewers more than 150 ms after they were created",
+                &self.comments_late,
+            ),
             ("comments_skipped", "Comments slow viewers skipped", &self.comments_skipped),
             ("comments_deleted", "Comments deleted", &self.comments_deleted),
             (

@@ -13,5 +13,6 @@ pub(crate) mod replace_file;
 pub(crate) mod single_flight;
 pub mod status;
 pub mod supervise;
+pub mod telemetry;
 pub mod ticker;
 pub mod two_generations;

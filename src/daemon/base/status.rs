@@ -4,6 +4,7 @@
 //! Always holds: publishing costs an atomic store or a short lock that no reader holds for long. A
 //! value may be a moment old when it is read. The maps have one entry per stream of the node.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::metrics::Metrics;
 use super::problems::Problems;
+use super::telemetry::Telemetry;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{BreakerState, BreakerStatus, Egress, StreamEgress, StreamRates};
@@ -25,6 +27,8 @@ pub struct WorkerGauges {
     pub connections: AtomicU64,
     /// Viewers whose sockets are full now.
     pub slow_viewers: AtomicU64,
+    /// Viewers now that have sent a comment.
+    pub senders: AtomicU64,
     /// Microseconds the worker has worked, out of `wall_us`.
     pub busy_us: AtomicU64,
     /// Microseconds since the worker started.
@@ -79,6 +83,7 @@ pub struct StatusBoard {
 struct Inner {
     metrics: Metrics,
     problems: Problems,
+    telemetry: Telemetry,
     ready: AtomicBool,
     draining: AtomicBool,
     workers: Mutex<Vec<Arc<WorkerGauges>>>,
@@ -95,12 +100,16 @@ struct Inner {
 }
 
 impl StatusBoard {
-    /// Returns an empty board for a node that is built again in this process. Its problems and
-    /// counters continue.
+    /// Returns an empty board for a node that is built again in this process. Its problems,
+    /// counters and histograms continue.
     pub fn successor(&self) -> Self {
-        let Inner { metrics, problems, .. } = &*self.inner;
-        let inner =
-            Inner { metrics: metrics.clone(), problems: problems.clone(), ..Inner::default() };
+        let Inner { metrics, problems, telemetry, .. } = &*self.inner;
+        let inner = Inner {
+            metrics: metrics.clone(),
+            problems: problems.clone(),
+            telemetry: telemetry.clone(),
+            ..Inner::default()
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -110,6 +119,15 @@ impl StatusBoard {
 
     pub fn problems(&self) -> &Problems {
         &self.inner.problems
+    }
+
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.inner.telemetry
+    }
+
+    /// Takes a sample of this node. Called once per second by one task.
+    pub fn sample(&self, data_dir: &Path) {
+        self.telemetry().sample(self.metrics(), self.connections(), data_dir);
     }
 
     pub fn set_ready(&self, ready: bool) {
@@ -222,6 +240,12 @@ impl StatusBoard {
     pub fn slow_viewers(&self) -> u64 {
         let workers = self.inner.workers.lock();
         workers.iter().map(|worker| worker.slow_viewers.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Returns the viewers of all workers that have sent a comment.
+    pub fn senders(&self) -> u64 {
+        let workers = self.inner.workers.lock();
+        workers.iter().map(|worker| worker.senders.load(Ordering::Relaxed)).sum()
     }
 
     /// Returns the circuit breaker of a dependency. It is created, and shown on the board, for the

@@ -21,5 +21,6 @@ pub mod recent;
 pub mod registry;
 pub mod reservations;
 mod store_error;
+pub mod timeline;
 
 pub use store_error::StoreError;

@@ -84,6 +84,7 @@ pub async fn run_with_clock(
     let claimed = ClaimedIdentity::claim(&config)?;
     let board = StatusBoard::default();
     board.problems().keep_losses_in(&config.node.data_dir.join(LOSSES_FILE));
+    board.telemetry().set_started_at(clock.now_ms());
     let ended = run_until_stopped(config, clock, stop, &board, &claimed, hangups).await;
     // A disk may hang: the end must not wait for it.
     let _ = tokio::time::timeout(LAST_WRITE, board.problems().losses_written()).await;

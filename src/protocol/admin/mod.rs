@@ -1,29 +1,38 @@
 //! The types of the admin socket: HTTP/1.1 with JSON over a Unix socket. Live data is sent as JSON
 //! lines.
 //!
-//! Counters never decrease while a node runs. Rates are computed as the difference of two
-//! snapshots, so a reader that misses a snapshot, or sees the daemon restart, is soon correct
-//! again.
+//! Counters never decrease while a node runs. Each node computes its own rates; those of a cluster
+//! are their sums. Differences of sums over nodes are wrong as soon as a node comes or goes.
 
+mod bus;
 mod egress;
 mod problem;
+mod process;
+mod rates;
 mod requests;
+mod stages;
 mod status;
+mod timeline;
 mod tokens;
 mod users;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::bus::{BusNode, BusNodeState, BusShard};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
 pub use self::problem::{Problem, ProblemCode};
+pub use self::process::{NodeRates, ProcessStatus};
+pub use self::rates::{CounterRates, per_second};
 pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, ReviewRequest,
     SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
+pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
     BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeReport, NodeStatus,
     Status, StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
 };
+pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};
 pub use self::users::{ConnectionInfo, Sanction, SanctionKind, Who};
 use super::comment::Deletion;

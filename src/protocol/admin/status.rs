@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
+use super::bus::BusNode;
 use super::egress::{self, Egress, EgressLimit, StreamEgress};
+use super::process::{NodeRates, ProcessStatus};
+use super::rates::CounterRates;
+use super::stages::{StageReport, StageStatus};
+use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::show_bytes;
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
@@ -49,6 +54,10 @@ pub struct NodeStatus {
     pub draining: bool,
     #[serde(default)]
     pub egress: Egress,
+    #[serde(default)]
+    pub process: ProcessStatus,
+    #[serde(default)]
+    pub rates: NodeRates,
 }
 
 impl NodeStatus {
@@ -97,7 +106,8 @@ pub struct StreamStatus {
     /// all nodes.
     #[serde(default = "egress::all", skip_serializing_if = "egress::is_all")]
     pub egress_share: SampleRate,
-    /// Counters since the node started.
+    /// Counters since the nodes started, summed over those that report now. Two snapshots of them
+    /// must not be subtracted; see [`Self::shown_per_second`].
     pub received: u64,
     pub broadcast: u64,
     pub sampled_out: u64,
@@ -112,6 +122,18 @@ impl StreamStatus {
     /// Returns the share of comments that viewers see. If nodes differ, it is the smallest share.
     pub fn shown(&self) -> SampleRate {
         self.egress_share.of(self.sample_rate)
+    }
+
+    /// Returns the comments per second that viewers see. Computed from the measured rate: the
+    /// counters are sums over nodes, and differences of them are wrong when a node comes or goes.
+    pub fn shown_per_second(&self) -> f64 {
+        self.comments_per_second * self.shown().share()
+    }
+
+    /// Returns the comments per second that viewers do not see because of the throttle or of egress
+    /// limits.
+    pub fn left_out_per_second(&self) -> f64 {
+        self.comments_per_second - self.shown_per_second()
     }
 }
 
@@ -188,6 +210,10 @@ pub struct Counters {
     /// Comments written to viewers' sockets. One comment to a thousand viewers counts a thousand
     /// times.
     pub delivered: u64,
+    /// Comments written to viewers' sockets more than 150 ms after they were created, counted per
+    /// viewer.
+    #[serde(default)]
+    pub late: u64,
     /// Comments skipped by slow viewers, counted per viewer.
     pub skipped: u64,
     pub deleted: u64,
@@ -199,6 +225,18 @@ pub struct Counters {
     /// Connections that were refused, by error code.
     #[serde(default)]
     pub connections_refused: BTreeMap<String, u64>,
+    /// Comments written to the comment store.
+    #[serde(default)]
+    pub archived: u64,
+    /// Records that a consumer could not process.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Bus messages that a node was too slow for.
+    #[serde(default)]
+    pub bus_lost: u64,
+    /// Pages read for returning viewers.
+    #[serde(default)]
+    pub catch_up_reads: u64,
 }
 
 /// Decisions of moderation since the node started.
@@ -242,7 +280,25 @@ pub struct NodeReport {
     pub taken_at: u64,
     pub node: NodeStatus,
     pub slow_viewers: u64,
+    /// Connections that have sent a comment.
+    #[serde(default)]
+    pub senders: u64,
     pub counters: Counters,
+    /// The changes of `counters`, as this node measured them.
+    #[serde(default)]
+    pub rates: CounterRates,
+    /// One per stage that this node has, in the order of the pipeline.
+    #[serde(default)]
+    pub stages: Vec<StageReport>,
+    /// From the creation of a comment to its write, once per viewer, since the node started.
+    #[serde(default)]
+    pub end_to_end: LatencyHistogram,
+    /// The same of the last ten seconds.
+    #[serde(default)]
+    pub end_to_end_recent: LatencyHistogram,
+    /// The servers of the fan-out bus, as this node uses them.
+    #[serde(default)]
+    pub bus: Vec<BusNode>,
     pub moderation: ModerationCounts,
     /// Streams whose broadcast stage runs on this node.
     pub streams: Vec<StreamRates>,
@@ -272,7 +328,25 @@ pub struct TopSnapshot {
     pub draining: bool,
     pub connections: u64,
     pub slow_viewers: u64,
+    /// Connections that have sent a comment. They are part of `connections`.
+    #[serde(default)]
+    pub senders: u64,
+    /// Sums over the nodes that report now, each since it started. Two of them must not be
+    /// subtracted, because nodes come and go: the changes are in `rates`.
     pub counters: Counters,
+    /// Changes per second: the sum of what each node measured over its own last second. Right from
+    /// the first snapshot on. The share of a silent node is missing.
+    #[serde(default)]
+    pub rates: CounterRates,
+    /// One per stage, in the order of the pipeline.
+    #[serde(default)]
+    pub stages: Vec<StageStatus>,
+    /// From the creation of a comment to its write, once per viewer, in the last ten seconds.
+    #[serde(default)]
+    pub end_to_end: LatencyHistogram,
+    /// The servers of the fan-out bus.
+    #[serde(default)]
+    pub bus: Vec<BusNode>,
     pub streams: Vec<StreamStatus>,
     pub workers: Vec<WorkerStatus>,
     pub lag: Vec<ConsumerLag>,
@@ -302,8 +376,34 @@ mod tests {
             max_connections: 0,
             draining: false,
             egress,
+            process: ProcessStatus::default(),
+            rates: NodeRates::default(),
         };
         node.egress_warning()
+    }
+
+    #[test]
+    fn rates_of_a_stream_follow_its_share() {
+        let stream = StreamStatus {
+            stream_id: StreamId(7),
+            title: String::new(),
+            state: StreamState::Live,
+            anonymous: true,
+            moderation: ModerationMode::Off,
+            viewers: 9,
+            comments_per_second: 640.0,
+            sample_rate: SampleRate::from_share(0.5).unwrap(),
+            throttle_level: 1,
+            throttle_override: None,
+            egress_share: SampleRate::from_share(0.25).unwrap(),
+            received: 5,
+            broadcast: 4,
+            sampled_out: 1,
+            egress_sampled_out: 3,
+            deleted: 0,
+            reactions: BTreeMap::new(),
+        };
+        assert_eq!((stream.shown_per_second(), stream.left_out_per_second()), (80.0, 560.0));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use ahash::AHashMap;
 
 use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, Counters, ModerationCounts, NodeReport, NodeStatus, Problem,
-    ProblemCode, StreamEgress, StreamRates, WorkerStatus,
+    BreakerState, BreakerStatus, BusNode, CounterRates, Counters, ModerationCounts, NodeReport,
+    NodeStatus, Problem, ProblemCode, StageStatus, StreamEgress, StreamRates, WorkerStatus,
 };
+use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::show_duration;
 use crate::protocol::{NodeId, StreamId};
 
@@ -36,6 +37,10 @@ impl ClusterView {
         Self { reports, unreachable }
     }
 
+    pub(super) fn reports(&self) -> &[Arc<NodeReport>] {
+        &self.reports
+    }
+
     pub(super) fn nodes(&self) -> Vec<NodeStatus> {
         self.reports.iter().map(|report| report.node.clone()).collect()
     }
@@ -50,6 +55,38 @@ impl ClusterView {
 
     pub(super) fn slow_viewers(&self) -> u64 {
         self.reports.iter().map(|report| report.slow_viewers).sum()
+    }
+
+    pub(super) fn senders(&self) -> u64 {
+        self.reports.iter().map(|report| report.senders).sum()
+    }
+
+    /// Returns the rates of the cluster. Each node takes the differences of its own counters, so
+    /// nodes that come and go change nothing but their own share.
+    pub(super) fn counter_rates(&self) -> CounterRates {
+        let mut sum = CounterRates::default();
+        for report in &self.reports {
+            sum.add(&report.rates);
+        }
+        sum
+    }
+
+    pub(super) fn stages(&self) -> Vec<StageStatus> {
+        let stages = self.reports.iter().map(|of| (&of.node.node, &of.stages[..]));
+        StageStatus::of_cluster(stages)
+    }
+
+    /// Returns the latencies from the creation of a comment to its write in the last ten seconds.
+    pub(super) fn end_to_end(&self) -> LatencyHistogram {
+        let mut sum = LatencyHistogram::default();
+        for report in &self.reports {
+            sum.add(&report.end_to_end_recent);
+        }
+        sum
+    }
+
+    pub(super) fn bus(&self) -> Vec<BusNode> {
+        BusNode::of_cluster(self.reports.iter().map(|report| &report.bus[..]))
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -200,6 +237,7 @@ fn add_counters(sum: &mut Counters, counters: &Counters) {
     sum.sampled_out += counters.sampled_out;
     sum.egress_sampled_out += counters.egress_sampled_out;
     sum.delivered += counters.delivered;
+    sum.late += counters.late;
     sum.skipped += counters.skipped;
     sum.deleted += counters.deleted;
     sum.reactions += counters.reactions;
@@ -208,6 +246,10 @@ fn add_counters(sum: &mut Counters, counters: &Counters) {
     sum.connections_opened += counters.connections_opened;
     add_by_reason(&mut sum.connections_closed, &counters.connections_closed);
     add_by_reason(&mut sum.connections_refused, &counters.connections_refused);
+    sum.archived += counters.archived;
+    sum.dead_letters += counters.dead_letters;
+    sum.bus_lost += counters.bus_lost;
+    sum.catch_up_reads += counters.catch_up_reads;
 }
 
 fn add_by_reason(sum: &mut BTreeMap<String, u64>, counts: &BTreeMap<String, u64>) {

@@ -35,7 +35,9 @@ pub fn admin_request(data: &[u8]) {
         let is_head = request.method() == "HEAD";
         let is_live = ["/v1/top", "/v1/tail"].iter().any(|it| request.uri().path().starts_with(it));
         let stop = CancellationToken::new();
-        let router = routes::router(AdminState { parts: parts_of(&world), stop: stop.clone() });
+        let parts = parts_of(&world);
+        let past = Arc::default();
+        let router = routes::router(AdminState { parts, past, stop: stop.clone() });
         let response = router.oneshot(request).await.expect("it is infallible");
         let status = response.status().as_u16();
         if is_head {
@@ -97,5 +99,6 @@ fn parts_of(world: &World) -> Arc<AdminParts> {
         minter,
         certificate: Arc::new(|| None),
         announcements: None,
+        timeline: None,
     })
 }

@@ -16,10 +16,11 @@
 //! | `GET` | answers |
 //! |---|---|
 //! | `/v1/status` | `Status` |
-//! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/lag` `/v1/bans` | `Cluster` of each |
+//! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/bus` `/v1/lag` `/v1/bans` | `Cluster` of each |
 //! | `/v1/mod/queue?limit=` `/v1/audit?limit=` | `Cluster<ReviewItem>`, `Cluster<AuditEntry>` |
 //! | `/v1/who/{user}` | `Who` |
 //! | `/v1/history/{stream}?before=&limit=` | `HistoryPage` |
+//! | `/v1/timeline?series=&from=&to=&step=` | `TimelineAnswer` |
 //! | `/v1/top?interval_ms=` | lines of `TopSnapshot` |
 //! | `/v1/tail/{stream}` | lines of `TailItem` |
 //!
@@ -50,6 +51,7 @@ mod socket;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod watch;
 
 use std::path::PathBuf;
@@ -61,15 +63,18 @@ use tokio_util::sync::CancellationToken;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::announcements::SharedAnnouncements;
 use crate::daemon::engines::reactions::SharedReactionTotals;
+use crate::daemon::engines::timeline::SharedTimelineBlocks;
 use crate::daemon::stages::control::{Control, Minter};
 use crate::net::CertificateDigest;
 
 pub use about::NodeFacts;
 pub use report::Reporter;
 pub use socket::{AdminError, check_socket_path};
+pub use timeline::TimelineKeeper;
 pub use watch::difference;
 
 use socket::AdminSocket;
+use timeline::SharedPast;
 
 /// Everything the admin socket shows and controls.
 #[derive(Clone)]
@@ -85,6 +90,8 @@ pub struct AdminParts {
     pub certificate: PresentedDigest,
     /// Present if several nodes share the metadata.
     pub announcements: Option<SharedAnnouncements>,
+    /// Present if several nodes share the registry.
+    pub timeline: Option<SharedTimelineBlocks>,
 }
 
 /// Reads the digest of the certificate that is presented now.
@@ -101,6 +108,8 @@ impl std::fmt::Debug for AdminParts {
 #[derive(Debug, Clone)]
 struct AdminState {
     parts: Arc<AdminParts>,
+    /// The timeline of the cluster, on nodes that do not keep it.
+    past: Arc<SharedPast>,
     /// Ends live answers.
     stop: CancellationToken,
 }
@@ -124,6 +133,11 @@ impl Admin {
         Reporter(self.parts.clone())
     }
 
+    /// Returns the task that keeps the timeline. It must run beside [`Self::run`].
+    pub fn timeline_keeper(&self) -> TimelineKeeper {
+        TimelineKeeper(self.parts.clone())
+    }
+
     /// Serves until `stop`, then ends live answers and gives other requests a moment to finish. A
     /// socket file that is removed meanwhile is made again. The file is removed on drop. May be
     /// called again after a panic.
@@ -134,6 +148,7 @@ impl Admin {
     }
 
     fn router(&self, stop: CancellationToken) -> Router {
-        routes::router(AdminState { parts: self.parts.clone(), stop })
+        let past = Arc::new(SharedPast::default());
+        routes::router(AdminState { parts: self.parts.clone(), past, stop })
     }
 }

@@ -8,8 +8,8 @@ use super::error::Answer;
 use super::request::{Params, PathParam, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
-    AuditEntry, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem, Sanction, Status,
-    StreamStatus, UserRef, Who, WorkerStatus,
+    AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem, Sanction,
+    Status, StreamStatus, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -55,6 +55,10 @@ pub(super) async fn streams(State(state): State<AdminState>) -> Json<Cluster<Str
 
 pub(super) async fn workers(State(state): State<AdminState>) -> Json<Cluster<WorkerStatus>> {
     Json(state.parts.all_workers().await)
+}
+
+pub(super) async fn bus(State(state): State<AdminState>) -> Json<Cluster<BusNode>> {
+    Json(state.parts.bus_nodes().await)
 }
 
 pub(super) async fn lag(State(state): State<AdminState>) -> Answer<Json<Cluster<ConsumerLag>>> {

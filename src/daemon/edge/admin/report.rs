@@ -13,9 +13,12 @@ use super::AdminParts;
 use super::watch::{self, ClusterWatch};
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::status::WorkerGauges;
+use crate::daemon::base::telemetry::{NodeSample, counters};
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::announcements;
-use crate::protocol::admin::{Counters, ModerationCounts, NodeReport, NodeStatus, WorkerStatus};
+use crate::protocol::admin::{
+    BusNode, BusNodeState, ModerationCounts, NodeRates, NodeReport, NodeStatus, WorkerStatus,
+};
 use crate::protocol::events::Decision;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -56,11 +59,18 @@ impl Reporter {
 impl AdminParts {
     pub(super) fn report(&self) -> NodeReport {
         let workers = self.workers();
+        let sample = self.board.telemetry().latest();
         NodeReport {
             taken_at: self.control.parts().clock.now_ms(),
-            node: self.node_status(),
+            node: self.node_status(&sample),
             slow_viewers: workers.iter().map(|worker| worker.slow_viewers).sum(),
+            senders: self.board.senders(),
             counters: counters(self.board.metrics()),
+            rates: sample.rates,
+            stages: sample.stages.clone(),
+            end_to_end: sample.end_to_end.clone(),
+            end_to_end_recent: sample.end_to_end_recent.clone(),
+            bus: self.bus(),
             moderation: moderation(self.board.metrics()),
             streams: self.board.stream_rates(),
             egress: self.board.stream_egress(),
@@ -71,7 +81,21 @@ impl AdminParts {
         }
     }
 
-    fn node_status(&self) -> NodeStatus {
+    /// Returns the servers of the bus as this node uses them, with its name.
+    fn bus(&self) -> Vec<BusNode> {
+        let mut servers = self.board.telemetry().bus().to_vec();
+        let node = &self.about.node;
+        for server in &mut servers {
+            if server.state == BusNodeState::Fails {
+                server.fails_for = vec![node.clone()];
+            }
+            let listening = server.shards.iter_mut().filter(|shard| shard.subscribers > 0);
+            listening.for_each(|shard| shard.nodes = vec![node.clone()]);
+        }
+        servers
+    }
+
+    fn node_status(&self, sample: &NodeSample) -> NodeStatus {
         NodeStatus {
             node: self.about.node.clone(),
             roles: self.about.roles.clone(),
@@ -82,6 +106,8 @@ impl AdminParts {
             max_connections: self.about.max_connections,
             draining: self.board.is_draining(),
             egress: self.board.egress(),
+            process: sample.process.clone(),
+            rates: NodeRates::from(&sample.rates),
         }
     }
 
@@ -99,26 +125,6 @@ impl AdminParts {
             bytes_out: gauges.bytes_out.load(Relaxed),
         };
         workers.iter().enumerate().map(status).collect()
-    }
-}
-
-fn counters(metrics: &Metrics) -> Counters {
-    Counters {
-        received: metrics.comments_received.get(),
-        accepted: metrics.comments_accepted.get(),
-        refused: metrics.comments_refused.totals(),
-        broadcast: metrics.comments_broadcast.get(),
-        sampled_out: metrics.comments_sampled_out.get(),
-        egress_sampled_out: metrics.comments_egress_sampled_out.get(),
-        delivered: metrics.comments_delivered.get(),
-        skipped: metrics.comments_skipped.get(),
-        deleted: metrics.comments_deleted.get(),
-        reactions: metrics.reactions.get(),
-        bytes_in: metrics.bytes_in.get(),
-        bytes_out: metrics.bytes_out.get(),
-        connections_opened: metrics.connections_opened.get(),
-        connections_closed: metrics.connections_closed.totals(),
-        connections_refused: metrics.connections_refused.totals(),
     }
 }
 

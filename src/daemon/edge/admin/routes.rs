@@ -4,7 +4,7 @@ use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 
-use super::{AdminState, change, lines, read};
+use super::{AdminState, change, lines, read, timeline};
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
 
@@ -15,12 +15,14 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/streams", get(read::streams).post(change::create_stream))
         .route("/v1/streams/{id}", post(change::update_stream))
         .route("/v1/workers", get(read::workers))
+        .route("/v1/bus", get(read::bus))
         .route("/v1/lag", get(read::lag))
         .route("/v1/bans", get(read::bans))
         .route("/v1/who/{user}", get(read::who))
         .route("/v1/history/{stream}", get(read::history))
         .route("/v1/mod/queue", get(read::review_queue))
         .route("/v1/audit", get(read::audit))
+        .route("/v1/timeline", get(timeline::timeline))
         .route("/v1/top", get(lines::top))
         .route("/v1/tail/{stream}", get(lines::tail))
         .route("/v1/ban", post(change::ban))

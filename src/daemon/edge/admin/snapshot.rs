@@ -12,7 +12,7 @@ use super::AdminParts;
 use super::cluster::ClusterView;
 use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::protocol::admin::{
-    BreakerState, Cluster, ConsumerLag, NodeStatus, Status, StreamEgress, StreamRates,
+    BreakerState, BusNode, Cluster, ConsumerLag, NodeStatus, Status, StreamEgress, StreamRates,
     StreamStatus, TopSnapshot, WorkerStatus,
 };
 use crate::protocol::quantity::counted;
@@ -40,7 +40,12 @@ impl AdminParts {
             draining: self.board.is_draining(),
             connections: view.connections(),
             slow_viewers: view.slow_viewers(),
+            senders: view.senders(),
             counters: view.counters(),
+            rates: view.counter_rates(),
+            stages: view.stages(),
+            end_to_end: view.end_to_end(),
+            bus: view.bus(),
             streams: self.streams_of(&view).await,
             workers: view.workers(),
             lag,
@@ -89,6 +94,12 @@ impl AdminParts {
         Cluster { items: view.workers(), unreachable: view.unreachable }
     }
 
+    /// Returns the servers of the fan-out bus, with the load that all nodes put on them.
+    pub(super) async fn bus_nodes(&self) -> Cluster<BusNode> {
+        let view = self.cluster().await;
+        Cluster { items: view.bus(), unreachable: view.unreachable }
+    }
+
     pub(super) async fn streams(&self) -> Cluster<StreamStatus> {
         let view = self.cluster().await;
         Cluster { items: self.streams_of(&view).await, unreachable: view.unreachable }
@@ -122,11 +133,17 @@ impl AdminParts {
         streams.iter().map(AsRef::as_ref).map(status).collect()
     }
 
-    async fn lag(&self) -> Vec<ConsumerLag> {
+    /// Returns the viewers of each stream on all nodes; none if they are not known.
+    pub(super) async fn viewers(&self) -> AHashMap<StreamId, u64> {
+        let viewers = in_time(self.control.parts().registry.viewers(), "viewers of all nodes");
+        viewers.await.unwrap_or_default().into_iter().collect()
+    }
+
+    pub(super) async fn lag(&self) -> Vec<ConsumerLag> {
         in_time(self.control.parts().log.lag(), "consumer lag").await.unwrap_or_default()
     }
 
-    async fn queued(&self) -> u64 {
+    pub(super) async fn queued(&self) -> u64 {
         let metadata = &self.control.parts().metadata;
         in_time(metadata.review_count(), "the review queue").await.unwrap_or(0)
     }

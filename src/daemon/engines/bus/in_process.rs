@@ -12,10 +12,13 @@ use ahash::AHashMap;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::load::{BusLoad, Publication, ServerObservation};
 use super::{
     BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus, Subscriptions,
 };
+use crate::protocol::admin::BusNode;
 use crate::protocol::{NodeId, StreamId};
 
 /// The embedded engine. Dropping it closes its listeners after they have read their queues.
@@ -23,12 +26,19 @@ use crate::protocol::{NodeId, StreamId};
 pub struct InProcessBus {
     capacity: usize,
     table: Arc<SubscriberTable>,
+    load: BusLoad,
 }
+
+/// The place of the address of a server.
+const ADDRESS: &str = "embedded";
+/// The bus of a process is not divided.
+const SHARD: u32 = 0;
 
 impl InProcessBus {
     /// Each listener may be `capacity` messages behind (at least 1).
     pub fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), table: Arc::default() }
+        let load = BusLoad::new([ADDRESS.into()], SHARD + 1);
+        Self { capacity: capacity.max(1), table: Arc::default(), load }
     }
 }
 
@@ -45,13 +55,24 @@ impl FanoutBus for InProcessBus {
         stream_id: StreamId,
         messages: Vec<BusMessage>,
     ) -> Result<(), BusError> {
+        let began = Instant::now();
         // Locked while the messages are queued, so that the calls of two publishers do not
         // interleave and a subscription takes effect between two calls.
         let subscribers = self.table.read();
-        if let Some((last, others)) = subscribers.get(&stream_id).and_then(|all| all.split_last()) {
+        let queues = subscribers.get(&stream_id).map(Vec::as_slice).unwrap_or_default();
+        if let Some((last, others)) = queues.split_last() {
             others.iter().for_each(|queue| queue.push(stream_id, messages.clone()));
             last.push(stream_id, messages);
         }
+        let listeners = [(SHARD, queues.len() as u64)];
+        drop(subscribers);
+        // The messages are shared, not copied.
+        self.load.record(&Publication {
+            server: 0,
+            duration: began.elapsed(),
+            bytes: 0,
+            listeners: &listeners,
+        });
         Ok(())
     }
 
@@ -67,6 +88,16 @@ impl FanoutBus for InProcessBus {
         });
         let listener = InProcessListener { table: self.table.clone(), queue };
         Ok((subscriptions, Box::new(listener)))
+    }
+
+    async fn sample(&self) {
+        let subscriptions = self.table.read().values().map(|queues| queues.len() as u64).sum();
+        let listening = Some((SHARD, subscriptions));
+        self.load.sample(|_| ServerObservation { listening, ..ServerObservation::default() });
+    }
+
+    fn servers(&self) -> Vec<BusNode> {
+        self.load.latest()
     }
 }
 

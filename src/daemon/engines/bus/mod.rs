@@ -15,6 +15,8 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod in_process;
+mod load;
+pub mod measured;
 #[cfg(feature = "engines")]
 pub mod redis;
 
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::admin::BusNode;
 use crate::protocol::comment::{Deletion, SequencedComment};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Epoch, NodeId, Seq, StreamId};
@@ -100,6 +103,15 @@ pub trait FanoutBus: Send + Sync + std::fmt::Debug + 'static {
         &self,
         node: &NodeId,
     ) -> Result<(BusSubscriptions, Box<dyn BusListener>), BusError>;
+
+    /// Measures the load of the servers and finds out whether they answer. Called once per second.
+    async fn sample(&self) {}
+
+    /// Returns the servers of the bus, as this node uses them, as of the last sample. Names of
+    /// nodes are left out: this is about one node.
+    fn servers(&self) -> Vec<BusNode> {
+        Vec::new()
+    }
 }
 
 /// An event that a listener receives.

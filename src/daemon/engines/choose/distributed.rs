@@ -29,6 +29,7 @@ use crate::daemon::engines::recent::redis::RedisRecent;
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::registry::redis::RedisRegistry;
 use crate::daemon::engines::reservations::redis::RedisReservations;
+use crate::daemon::engines::timeline::redis::RedisTimelineBlocks;
 use crate::protocol::NodeId;
 
 /// Opens the event log on Kafka, if the configuration puts it there.
@@ -126,6 +127,7 @@ impl Distributed {
             // Several nodes can exist only if they share the registry.
             let lifetime = config.ingest.ref_lifetime;
             self.reservations = Some(Arc::new(RedisReservations::new(redis.clone(), lifetime)));
+            self.timeline = Some(Arc::new(RedisTimelineBlocks::new(redis.clone())));
         }
         if engines.recent == RecentEngine::Redis {
             let cache = Arc::new(RedisRecent::new(

@@ -19,6 +19,7 @@ use super::announcements::{Announcement, SharedAnnouncements};
 use super::backends::sqlite_file::SqliteFile;
 use super::bus::SharedBus;
 use super::bus::in_process::InProcessBus;
+use super::bus::measured::MeasuredBus;
 use super::direct_path::DirectPath;
 use super::eventlog::embedded::EmbeddedLog;
 use super::eventlog::{LogTelemetry, SharedLog};
@@ -26,6 +27,7 @@ use super::reactions::SharedReactionTotals;
 use super::registry::in_process::InProcessRegistry;
 use super::registry::{NodeIdentity, SharedRegistry};
 use super::reservations::SharedReservations;
+use super::timeline::SharedTimelineBlocks;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{Config, EnginesConfig, NodeRole};
 use crate::daemon::base::status::{COMMENT_STORE, METADATA_STORE, StatusBoard};
@@ -36,6 +38,7 @@ use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::daemon::engines::recent::SharedRecentCache;
 use crate::daemon::engines::recent::memory::MemoryRecent;
 use crate::protocol::NodeId;
+use crate::protocol::admin::StageName;
 
 pub use self::embedded::embedded_log_directory;
 pub use super::eventlog::embedded::{Damage, Findings, Missing, MissingPart, repair};
@@ -69,6 +72,8 @@ pub struct Engines {
     pub announcements: Option<SharedAnnouncements>,
     /// Carries the messages of bus and registry while Redis is away.
     pub direct: Option<Arc<DirectPath>>,
+    /// Present if several nodes share the registry.
+    pub timeline: Option<SharedTimelineBlocks>,
     /// The embedded log, which needs retention on a timer.
     pub embedded_log: Option<Arc<EmbeddedLog>>,
     /// The files of the embedded stores, to be closed at the end.
@@ -87,6 +92,7 @@ struct Distributed {
     reservations: Option<SharedReservations>,
     announcements: Option<SharedAnnouncements>,
     direct: Option<Arc<DirectPath>>,
+    timeline: Option<SharedTimelineBlocks>,
 }
 
 /// The result of probing one server.
@@ -113,6 +119,7 @@ impl Engines {
         check_roles(config)?;
         claim_name(config, identity).await?;
         let telemetry = LogTelemetry::new(board);
+        telemetry.set_max_pending_bytes(config.eventlog.max_pending_bytes.as_u64());
         let (log, embedded_log): (SharedLog, _) = match open_log(config, telemetry.clone()).await? {
             Some(log) => (log, None),
             None => {
@@ -136,10 +143,11 @@ impl Engines {
             None => embedded::open_totals(config, &mut files).await?,
         };
         let node = NodeId::new(&config.node.name);
+        let bus =
+            distributed.bus.unwrap_or_else(|| Arc::new(InProcessBus::new(embedded::BUS_MESSAGES)));
+        let bus = MeasuredBus::new(bus, board.telemetry().stage(StageName::Bus));
         Ok(Self {
-            bus: distributed
-                .bus
-                .unwrap_or_else(|| Arc::new(InProcessBus::new(embedded::BUS_MESSAGES))),
+            bus: Arc::new(bus),
             registry: distributed
                 .registry
                 .unwrap_or_else(|| Arc::new(InProcessRegistry::new(node))),
@@ -156,6 +164,7 @@ impl Engines {
             reservations: distributed.reservations,
             announcements: distributed.announcements,
             direct: distributed.direct,
+            timeline: distributed.timeline,
             embedded_log,
             files,
         })

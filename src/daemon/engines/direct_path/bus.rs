@@ -24,6 +24,7 @@ use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::bus::{
     BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus, SharedBus,
 };
+use crate::protocol::admin::BusNode;
 use crate::protocol::{NodeId, StreamId};
 
 /// Time for which a stream uses the direct path after the bus failed. Then the bus is tried again.
@@ -140,6 +141,14 @@ impl FanoutBus for FallbackBus {
             announcements: RecentAnnouncements::default(),
         };
         Ok((subscriptions, Box::new(listener)))
+    }
+
+    async fn sample(&self) {
+        self.bus.sample().await;
+    }
+
+    fn servers(&self) -> Vec<BusNode> {
+        self.bus.servers()
     }
 }
 

@@ -74,6 +74,10 @@ impl ConnectionRegistry for FallbackRegistry {
         self.direct.set_command_handler(endpoint);
     }
 
+    fn clock_offset_ms(&self) -> Option<i64> {
+        self.registry.clock_offset_ms()
+    }
+
     fn same_name(&self) -> Option<String> {
         self.registry.same_name()
     }

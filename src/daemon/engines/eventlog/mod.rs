@@ -41,7 +41,7 @@ use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
 pub use identity::{EarlierEpoch, LogIdentity};
 pub use telemetry::LogTelemetry;
-pub(crate) use telemetry::{SkipReason, SkippedRecords, replaced_subject};
+pub(crate) use telemetry::{AppendSize, SkipReason, SkippedRecords, replaced_subject};
 
 /// The topics, under the names they have on Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

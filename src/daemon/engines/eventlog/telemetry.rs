@@ -11,6 +11,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
@@ -18,8 +20,10 @@ use tracing::warn;
 use crate::daemon::base::metrics::{ByReason, Reason};
 use crate::daemon::base::problems::Problems;
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::telemetry::StageMeter;
+use crate::daemon::engines::eventlog::{LogError, NewRecord};
 use crate::protocol::Epoch;
-use crate::protocol::admin::ProblemCode;
+use crate::protocol::admin::{ProblemCode, StageName};
 use crate::protocol::quantity::counted;
 
 /// Skipped records cannot be undone, so their problem ends by itself, long enough after it for
@@ -62,6 +66,22 @@ pub struct LogTelemetry {
     problems: Problems,
     records_skipped: ByReason,
     losses: Arc<Mutex<Losses>>,
+    appends: Arc<StageMeter>,
+}
+
+/// The size of an append.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AppendSize {
+    records: u64,
+    /// Of the payloads.
+    bytes: u64,
+}
+
+impl AppendSize {
+    pub(crate) fn of(batch: &[NewRecord]) -> Self {
+        let bytes = batch.iter().map(|new| new.payload.len() as u64).sum();
+        Self { records: batch.len() as u64, bytes }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +103,34 @@ impl LogTelemetry {
             problems: board.problems().clone(),
             records_skipped: board.metrics().records_skipped.clone(),
             losses: Arc::default(),
+            appends: board.telemetry().stage(StageName::Log),
         }
+    }
+
+    /// Sets the bytes that may wait to become durable.
+    pub(crate) fn set_max_pending_bytes(&self, bytes: u64) {
+        self.appends.set_queue_max(bytes);
+    }
+
+    /// Measures an append from now until it resolves.
+    pub(crate) fn measure<T: Send + 'static>(
+        &self,
+        AppendSize { records, bytes }: AppendSize,
+        append: impl Future<Output = Result<T, LogError>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, LogError>> {
+        let waiting = self.appends.hold(bytes);
+        let meter = self.appends.clone();
+        let began = Instant::now();
+        async move {
+            let outcome = append.await;
+            drop(waiting);
+            match &outcome {
+                Ok(_) => meter.pass(records, began.elapsed()),
+                Err(_) => meter.refuse(records),
+            }
+            outcome
+        }
+        .boxed()
     }
 
     /// Returns the problems of this node.

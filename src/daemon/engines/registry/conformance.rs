@@ -11,9 +11,11 @@ use parking_lot::Mutex;
 
 use super::{ALIVE_FOR, CommandHandler, KnownNode, NodeCommand, RegistryError, SharedRegistry};
 use crate::protocol::admin::{
-    ConnectionInfo, Counters, Egress, EgressLimit, ModerationCounts, NodeReport, NodeStatus,
-    StreamEgress, StreamRates,
+    BusNode, ConnectionInfo, CounterRates, Counters, Egress, EgressLimit, ModerationCounts,
+    NodeRates, NodeReport, NodeStatus, ProcessStatus, StageName, StageReport, StreamEgress,
+    StreamRates,
 };
+use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
 
@@ -152,6 +154,12 @@ pub(crate) async fn the_node_knows_itself(Member { registry, node, .. }: &Member
     assert_eq!(known, [expected]);
 }
 
+fn latency(count: u64) -> LatencyHistogram {
+    let mut latency = LatencyHistogram::default();
+    latency.record(Duration::from_millis(9), count);
+    latency
+}
+
 /// A report with something in every field.
 pub(crate) fn report(node: &NodeId) -> NodeReport {
     NodeReport {
@@ -172,9 +180,27 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
                 limit_bytes_per_second: Some(10),
                 streams_lowered: 1,
             },
+            process: ProcessStatus { started_at: 17, cpu: Some(1.5), ..ProcessStatus::default() },
+            rates: NodeRates { delivered: 2.5, ..NodeRates::default() },
         },
         slow_viewers: 2,
+        senders: 1,
         counters: Counters { received: 3, ..Counters::default() },
+        rates: CounterRates { received: 0.5, ..CounterRates::default() },
+        stages: vec![StageReport {
+            name: StageName::Ingest,
+            items: 3,
+            refused: 1,
+            queue: 2,
+            queue_max: 9,
+            latency: latency(3),
+            items_per_second: 0.5,
+            refused_per_second: 0.25,
+            recent: latency(1),
+        }],
+        end_to_end: latency(20),
+        end_to_end_recent: latency(10),
+        bus: vec![BusNode::new("embedded".to_owned())],
         moderation: ModerationCounts { checked: 4, ..ModerationCounts::default() },
         streams: vec![StreamRates {
             stream_id: StreamId(1),

@@ -112,6 +112,12 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
     /// calls have no effect.
     fn set_command_handler(&self, handler: Arc<dyn CommandHandler>);
 
+    /// Returns the clock of this node minus that of the servers behind the registry, in
+    /// milliseconds; `None` if there are none, or none has answered.
+    fn clock_offset_ms(&self) -> Option<i64> {
+        None
+    }
+
     /// Returns the description of another process that runs under this node's name.
     fn same_name(&self) -> Option<String> {
         None

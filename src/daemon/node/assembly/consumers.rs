@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::NodeBase;
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::stages::archive::Archiver;
 use crate::daemon::stages::broadcast::{Coordinator, CoordinatorParts};
 use crate::daemon::stages::moderation::{ModerationWorker, ModerationWorkerParts};
+use crate::protocol::admin::StageName;
 
 /// The consumers of the roles this node has.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ impl Consumers {
             store: base.engines.comments.clone(),
             breaker: base.engines.comments_breaker.clone(),
             metrics: base.board.metrics().clone(),
+            meter: stage(base, StageName::Archive, base.config.store.archive_batch),
             problems: base.board.problems().clone(),
             config: base.config.store.clone(),
             clock: base.clock.clone(),
@@ -63,6 +66,13 @@ impl Consumers {
     }
 }
 
+/// Returns the meter of a consumer that reads so many records at once.
+fn stage(base: &NodeBase, name: StageName, batch: usize) -> Arc<StageMeter> {
+    let meter = base.board.telemetry().stage(name);
+    meter.set_queue_max(batch as u64);
+    meter
+}
+
 fn build_moderator(base: &NodeBase) -> ModerationWorker {
     ModerationWorker::new(ModerationWorkerParts {
         log: base.engines.log.clone(),
@@ -71,6 +81,7 @@ fn build_moderator(base: &NodeBase) -> ModerationWorker {
         metadata: base.engines.metadata.clone(),
         metadata_breaker: base.engines.metadata_breaker.clone(),
         metrics: base.board.metrics().clone(),
+        meter: stage(base, StageName::Moderation, base.config.moderation.batch_comments),
         clock: base.clock.clone(),
         batch_comments: base.config.moderation.batch_comments,
     })

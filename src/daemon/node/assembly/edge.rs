@@ -17,6 +17,7 @@ use crate::daemon::stages::delivery::{
 use crate::daemon::stages::ingest::{self, Ingest, IngestParts, Refs};
 use crate::daemon::stages::moderation::{ModerationScreen, ModerationScreenParts};
 use crate::daemon::stages::reactions::ReactionWindow;
+use crate::protocol::admin::StageName;
 
 /// `auth` messages that may wait to be verified. More are answered `overloaded`.
 const MAX_AUTH_REQUESTS: usize = 4096;
@@ -49,6 +50,7 @@ pub(super) struct EdgeTasks {
 impl Edge {
     pub(super) async fn build(base: &NodeBase, refs: Refs) -> anyhow::Result<Self> {
         let (submit, submissions) = ingest::queue(&base.config.ingest);
+        measure_queues(base, &submit);
         let (report_reactions, reactions) = mpsc::channel(MAX_REACTION_REPORTS);
         let (request_auth, auth) = mpsc::channel(MAX_AUTH_REQUESTS);
         let requests = ViewerRequests {
@@ -66,6 +68,7 @@ impl Edge {
             totals: base.engines.totals.clone(),
             requests,
             board: base.board.clone(),
+            clock: base.clock.clone(),
         })
         .await?;
         Ok(Self {
@@ -111,6 +114,14 @@ impl Edge {
         let BoundGateway { gateway, viewers } = Gateway::bind(parts)?;
         Ok((EdgeTasks { delivery, ingest, window, submissions, reactions, viewers }, gateway))
     }
+}
+
+/// Tells the samples of this node the bounds of the queues of an edge.
+fn measure_queues(base: &NodeBase, submit: &mpsc::Sender<Submission>) {
+    let telemetry = base.board.telemetry();
+    telemetry.stage(StageName::Ingest).read_queue_with(ingest::queue_reader(submit));
+    let places = u64::from(base.config.gateway.max_connections);
+    telemetry.stage(StageName::Gateway).set_queue_max(places);
 }
 
 fn build_ingest(base: &NodeBase, refs: Refs, replies: DeliveryHandle) -> Ingest {

@@ -196,6 +196,7 @@ impl NodeBase {
                 presented.as_ref().and_then(PresentedCertificate::digest)
             }),
             announcements: self.engines.announcements.clone(),
+            timeline: self.engines.timeline.clone(),
         })?)
     }
 
@@ -298,7 +299,7 @@ fn start_direct_path(base: &NodeBase, tasks: &TaskGroups, fatal: &FatalErrors) {
     }
 }
 
-/// Starts the admin socket, and the reports of this node to the others.
+/// Starts the admin socket, the reports of this node to the others, and the timeline.
 fn start_admin(admin: Admin, group: &Supervisor) {
     let admin = Arc::new(admin);
     let reporter = admin.reporter();
@@ -306,6 +307,14 @@ fn start_admin(admin: Admin, group: &Supervisor) {
         let reporter = reporter.clone();
         async move {
             reporter.run(stop).await;
+            Ok(())
+        }
+    });
+    let keeper = admin.timeline_keeper();
+    group.spawn("timeline", move |stop| {
+        let keeper = keeper.clone();
+        async move {
+            keeper.run(stop).await;
             Ok(())
         }
     });

@@ -11,6 +11,7 @@ use super::NodeBase;
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::handoff::{ThrottleOrder, ViewerSink as _};
 use crate::daemon::base::supervise::Supervisor;
+use crate::daemon::base::telemetry::SAMPLE_INTERVAL;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::StoreError;
 use crate::daemon::node::disk_watch::{self, DiskWatch};
@@ -69,6 +70,8 @@ pub(super) fn start(base: &NodeBase, viewers: Option<DeliveryHandle>, group: &Su
         });
     }
     start_log_watch(base, group);
+    start_sampling(base, group);
+    start_bus_sampling(base, group);
     if let Some(log) = base.engines.embedded_log.clone() {
         group.spawn("retention", move |stop| {
             let log = log.clone();
@@ -83,6 +86,41 @@ fn start_log_watch(base: &NodeBase, group: &Supervisor) {
         let board = board.clone();
         let watch = Mutex::new(LogWatch::new());
         every(LOG_WATCH_INTERVAL, stop, async move || watch.lock().look(board.problems()))
+    });
+}
+
+/// Takes the samples of this node. Off the runtime's threads, because a disk may hang.
+fn start_sampling(base: &NodeBase, group: &Supervisor) {
+    let board = base.board.clone();
+    let data_dir = base.config.node.data_dir.clone();
+    let registry = base.engines.registry.clone();
+    group.spawn("telemetry", move |stop| {
+        let board = board.clone();
+        let data_dir = data_dir.clone();
+        let registry = registry.clone();
+        every(SAMPLE_INTERVAL, stop, async move || {
+            board.telemetry().set_clock_offset_ms(registry.clock_offset_ms());
+            let board = board.clone();
+            let data_dir = data_dir.clone();
+            let sample = move || board.sample(&data_dir);
+            if let Err(error) = tokio::task::spawn_blocking(sample).await {
+                warn!(%error, "this node was not sampled");
+            }
+        })
+    });
+}
+
+/// Measures the servers of the bus. A task of its own, because a server that hangs makes it wait.
+fn start_bus_sampling(base: &NodeBase, group: &Supervisor) {
+    let bus = base.engines.bus.clone();
+    let telemetry = base.board.telemetry().clone();
+    group.spawn("bus load", move |stop| {
+        let bus = bus.clone();
+        let telemetry = telemetry.clone();
+        every(SAMPLE_INTERVAL, stop, async move || {
+            bus.sample().await;
+            telemetry.set_bus(bus.servers());
+        })
     });
 }
 

@@ -30,6 +30,7 @@ use crate::daemon::base::config::StoreConfig;
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::problems::Problems;
 use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::engines::comments::{ArchiveBatch, SharedCommentStore};
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{
@@ -53,6 +54,7 @@ pub struct Archiver {
     /// The breaker of the comment store.
     pub breaker: Arc<Breaker>,
     pub metrics: Metrics,
+    pub meter: Arc<StageMeter>,
     pub problems: Problems,
     pub config: StoreConfig,
     pub clock: SharedClock,
@@ -104,6 +106,7 @@ impl Archiver {
             watch.written(batch.rows());
             self.append_dead_letters(&batch).await?;
             self.commit(&mut *consumer, &batch, &stop).await?;
+            self.meter.set_queue(0);
         }
         Ok(())
     }
@@ -152,6 +155,7 @@ impl Archiver {
             match polled {
                 Ok(polled) => {
                     batch.add(polled, repeats).await.map_err(ArchiveError::Read)?;
+                    self.meter.set_queue(batch.len() as u64);
                 }
                 Err(LogError::Unavailable(error)) => {
                     warn!(error, "archiver waits for the event log");
@@ -187,9 +191,17 @@ impl Archiver {
         let mut backoff = RETRY.start();
         loop {
             if self.breaker.permits() {
+                let comments = rows.comments.len() as u64;
+                let began = Instant::now();
                 match self.breaker.observe(self.store.write(rows).await) {
-                    Ok(()) => return true,
-                    Err(error) => warn!(%error, "comment store refused a batch; retrying"),
+                    Ok(()) => {
+                        self.meter.record_latency(comments, began.elapsed());
+                        return true;
+                    }
+                    Err(error) => {
+                        self.meter.refuse(comments);
+                        warn!(%error, "comment store refused a batch; retrying");
+                    }
                 }
             }
             if stop.is_cancelled() {

@@ -42,6 +42,7 @@ fn archiver(log: &InMemoryLog, store: SharedCommentStore) -> Archiver {
         store,
         breaker: Arc::new(Breaker::new("comment store")),
         metrics: Metrics::default(),
+        meter: Arc::default(),
         problems: Problems::default(),
         config: StoreConfig { archive_batch: 100, ..StoreConfig::default() },
         clock: Arc::new(SystemClock),

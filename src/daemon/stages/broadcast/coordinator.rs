@@ -8,21 +8,23 @@ use futures_util::{TryStreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::moved::MovedRecords;
 use super::pending::{PendingBatch, TakenBatch};
+use super::publication::{Outlets, StreamBatch};
 use super::rate::RateEstimator;
 use super::throttle::ThrottlePolicy;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::{StatusBoard, StreamGauges};
-use crate::daemon::engines::bus::{Batch, BusError, BusMessage, SharedBus, UNNUMBERED};
+use crate::daemon::engines::bus::{BusError, BusMessage, SharedBus, UNNUMBERED};
 use crate::daemon::engines::eventlog::repeats::RepeatFilter;
 use crate::daemon::engines::eventlog::{
     ConsumerGroup, LogConsumer, LogError, LogTelemetry, Polled, Position, Record, SharedLog,
     StartAt, Topic,
 };
-use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
+use crate::daemon::engines::recent::SharedRecentCache;
+use crate::protocol::admin::StageName;
 use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
 use crate::protocol::throttle::SampleRate;
@@ -31,6 +33,8 @@ use crate::protocol::{Seq, StreamId};
 const MAX_POLL_RECORDS: usize = 4096;
 /// Interval at which rates are evaluated and gauges written.
 const TICK: Duration = Duration::from_millis(250);
+/// The node that broadcasts this partition keeps the timeline of the cluster.
+const TIMELINE_PARTITION: u32 = 0;
 /// Streams whose batches are published at the same time.
 const CONCURRENT_PUBLISHES: usize = 64;
 
@@ -84,6 +88,7 @@ pub struct CoordinatorParts {
 #[derive(Debug)]
 pub struct Coordinator {
     parts: CoordinatorParts,
+    outlets: Outlets,
     streams: AHashMap<StreamId, StreamState>,
     /// Streams with something to publish.
     waiting: AHashSet<StreamId>,
@@ -93,6 +98,8 @@ pub struct Coordinator {
     next: AHashMap<u32, u64>,
     repeats: RepeatFilter,
     moved: MovedRecords,
+    /// When the records being processed were read.
+    read_at: Instant,
     /// Whether the last commit succeeded.
     is_committed: bool,
 }
@@ -112,14 +119,21 @@ struct StreamState {
 impl Coordinator {
     pub fn new(parts: CoordinatorParts) -> Self {
         let repeats = RepeatFilter::new(parts.log.clone());
+        let outlets = Outlets {
+            recent: parts.recent.clone(),
+            bus: parts.bus.clone(),
+            meter: parts.board.telemetry().stage(StageName::Broadcast),
+        };
         Self {
             parts,
+            outlets,
             streams: AHashMap::new(),
             waiting: AHashSet::new(),
             started_at: AHashMap::new(),
             next: AHashMap::new(),
             is_committed: true,
             moved: MovedRecords::default(),
+            read_at: Instant::now(),
             repeats,
         }
     }
@@ -170,6 +184,7 @@ impl Coordinator {
     }
 
     async fn process(&mut self, polled: Polled) -> Result<(), BroadcastError> {
+        self.read_at = Instant::now();
         for position in &polled.assigned {
             self.started_at.insert(position.partition, position.offset);
             self.next.insert(position.partition, position.offset);
@@ -240,13 +255,14 @@ impl Coordinator {
         if is_repeat {
             self.parts.board.metrics().comments_repeated.inc();
         }
+        let read_at = self.read_at;
         let state = self.state(stream_id, record.position);
         if is_repeat {
             state.pending.skip(seq);
         } else {
             state.rate.add(1, Instant::now());
             state.gauges.received += 1;
-            state.pending.add_comment(seq, event, state.sample_rate);
+            state.pending.add_comment(seq, event, state.sample_rate, read_at);
         }
         self.waiting.insert(stream_id);
         self.publish_if_full(stream_id).await
@@ -324,15 +340,18 @@ impl Coordinator {
         // One batch per stream, so that streams do not wait for each other and each keeps its
         // order.
         let batches: Vec<_> = due.into_iter().filter_map(|id| self.take(id)).collect();
-        let parts = &self.parts;
+        let outlets = &self.outlets;
         stream::iter(batches.into_iter().map(Ok))
-            .try_for_each_concurrent(CONCURRENT_PUBLISHES, |batch| batch.publish(parts))
-            .await
+            .try_for_each_concurrent(CONCURRENT_PUBLISHES, |batch: StreamBatch| {
+                batch.publish(outlets)
+            })
+            .await?;
+        Ok(())
     }
 
     async fn publish(&mut self, stream_id: StreamId) -> Result<(), BroadcastError> {
         match self.take(stream_id) {
-            Some(batch) => batch.publish(&self.parts).await,
+            Some(batch) => Ok(batch.publish(&self.outlets).await?),
             None => Ok(()),
         }
     }
@@ -345,14 +364,14 @@ impl Coordinator {
         if state.pending.is_empty() {
             return None;
         }
-        let TakenBatch { batch, events } = state.pending.take(epoch, state.sample_rate);
+        let TakenBatch { batch, events, read_at } = state.pending.take(epoch, state.sample_rate);
         state.last_sent = Some(Instant::now());
         state.gauges.broadcast += batch.comments.len() as u64;
         state.gauges.sampled_out += u64::from(batch.sampled_out);
         let metrics = self.parts.board.metrics();
         metrics.comments_broadcast.inc_by(batch.comments.len() as u64);
         metrics.comments_sampled_out.inc_by(u64::from(batch.sampled_out));
-        Some(StreamBatch { stream_id, batch, events })
+        Some(StreamBatch { stream_id, batch, events, read_at })
     }
 
     /// Evaluates the rate of every stream, notifies viewers of changes, and writes the gauges.
@@ -364,6 +383,10 @@ impl Coordinator {
         }
         let config = self.parts.config.clone();
         let mut changed = Vec::new();
+        let pending = self.streams.values().map(|state| state.pending.len() as u64).sum();
+        self.outlets.meter.set_queue(pending);
+        let keeps_cluster = self.next.contains_key(&TIMELINE_PARTITION);
+        self.parts.board.telemetry().set_keeps_cluster(keeps_cluster);
         for (stream_id, state) in &mut self.streams {
             let per_second = state.rate.per_second(now);
             let before = state.sample_rate;
@@ -418,28 +441,6 @@ impl Coordinator {
                 Ok(())
             }
         }
-    }
-}
-
-/// A batch to publish on one stream.
-#[derive(Debug)]
-struct StreamBatch {
-    stream_id: StreamId,
-    batch: Arc<Batch>,
-    events: Vec<RecentEvent>,
-}
-
-impl StreamBatch {
-    /// Writes to the recent cache first, so that a viewer that joins after the publication finds
-    /// the batch there.
-    async fn publish(self, parts: &CoordinatorParts) -> Result<(), BroadcastError> {
-        let Self { stream_id, batch, events } = self;
-        let stored = parts.recent.append(stream_id, batch.from_seq, batch.to_seq, events).await;
-        if let Err(error) = stored {
-            // Resuming viewers are then served from the log. Operators see the open breaker.
-            debug!(%stream_id, %error, "range not written to the recent cache");
-        }
-        Ok(parts.bus.publish(stream_id, vec![BusMessage::Batch(batch)]).await?)
     }
 }
 

@@ -22,6 +22,7 @@
 mod coordinator;
 mod moved;
 mod pending;
+mod publication;
 mod rate;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::daemon::engines::bus::Batch;
 use crate::daemon::engines::recent::RecentEvent;
 use crate::protocol::comment::{Deletion, SequencedComment};
@@ -22,6 +24,8 @@ pub(super) struct PendingBatch {
     /// The `seq` of the shown comments by staff.
     staff: Vec<Seq>,
     sampled_out: u32,
+    /// When its comments were read, each with the number read at that time.
+    read_at: Vec<(Instant, u64)>,
 }
 
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub(super) struct TakenBatch {
     pub(super) batch: Arc<Batch>,
     /// For the recent cache.
     pub(super) events: Vec<RecentEvent>,
+    /// When its comments were read, each with the number read at that time.
+    pub(super) read_at: Vec<(Instant, u64)>,
 }
 
 impl PendingBatch {
@@ -42,6 +48,7 @@ impl PendingBatch {
             shown: Vec::new(),
             staff: Vec::new(),
             sampled_out: 0,
+            read_at: Vec::new(),
         }
     }
 
@@ -49,13 +56,29 @@ impl PendingBatch {
         self.to_seq < self.from_seq
     }
 
+    /// Returns the number of events that wait to be published.
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.events.len() >= MAX_EVENTS
     }
 
-    /// Adds a comment. It is not shown if `rate` samples it out or only its sender may see it.
-    pub(super) fn add_comment(&mut self, seq: Seq, event: &CommentSubmitted, rate: SampleRate) {
+    /// Adds a comment that was read `now`. It is not shown if `rate` samples it out or only its
+    /// sender may see it.
+    pub(super) fn add_comment(
+        &mut self,
+        seq: Seq,
+        event: &CommentSubmitted,
+        rate: SampleRate,
+        now: Instant,
+    ) {
         self.to_seq = seq;
+        match self.read_at.last_mut() {
+            Some((at, count)) if *at == now => *count += 1,
+            _ => self.read_at.push((now, 1)),
+        }
         if event.shadow {
             return;
         }
@@ -106,6 +129,6 @@ impl PendingBatch {
             comments: taken.shown,
             staff: taken.staff,
         };
-        TakenBatch { batch: Arc::new(batch), events: taken.events }
+        TakenBatch { batch: Arc::new(batch), events: taken.events, read_at: taken.read_at }
     }
 }

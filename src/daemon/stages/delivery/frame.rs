@@ -1,6 +1,7 @@
 //! A message to all viewers of a stream, encoded once per form that is in use.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -103,6 +104,37 @@ pub(crate) struct Frame {
     msgpack: Encoded,
     /// The window that the frame may enter, and its place in the order of the stream.
     window: Option<(Arc<StreamWindow>, u64)>,
+    /// `None` if it has no comments.
+    times: Option<FrameTimes>,
+}
+
+/// Times from which the delay of a frame's comments is measured.
+#[derive(Debug)]
+pub(crate) struct FrameTimes {
+    /// When the frame was made on this node.
+    pub(crate) arrived: Instant,
+    /// Times of creation, in milliseconds since the Unix epoch, each with its number of comments.
+    pub(crate) created: Box<[(u64, u32)]>,
+}
+
+impl FrameTimes {
+    fn of(message: &ServerMessage) -> Option<Self> {
+        let ServerMessage::Comments(batch) = message else { return None };
+        let mut created: Vec<(u64, u32)> = Vec::new();
+        for comment in &batch.comments {
+            match created.last_mut() {
+                Some((created_at, count)) if *created_at == comment.created_at => *count += 1,
+                _ => created.push((comment.created_at, 1)),
+            }
+        }
+        let arrived = Instant::now();
+        (!created.is_empty()).then(|| Self { arrived, created: created.into() })
+    }
+
+    /// Returns the number of comments.
+    pub(crate) fn comments(&self) -> u64 {
+        self.created.iter().map(|(_, count)| u64::from(*count)).sum()
+    }
 }
 
 /// The bytes of a frame in one encoding. Each is made when it is first needed.
@@ -117,6 +149,7 @@ struct Encoded {
 impl Frame {
     pub(crate) fn new(lane: Lane, message: ServerMessage) -> Self {
         Self {
+            times: FrameTimes::of(&message),
             message,
             lane,
             deleted_at: None,
@@ -161,6 +194,11 @@ impl Frame {
             ServerMessage::Comments(batch) => Some(batch),
             _ => None,
         }
+    }
+
+    /// Returns the times of its comments, if it has any.
+    pub(crate) fn times(&self) -> Option<&FrameTimes> {
+        self.times.as_ref()
     }
 
     /// Returns the number of comments in it.

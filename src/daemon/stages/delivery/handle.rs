@@ -16,9 +16,10 @@ use super::deflate::Compressors;
 use super::egress::Policy;
 use super::history::History;
 use super::hub::{Hub, HubError, HubParts};
-use super::mailbox::{Command, Mailbox};
+use super::mailbox::{self, Command, Mailbox};
 use super::presence::Presence;
 use super::worker::{ViewerCounts, ViewerRequests, WAKER, Worker, WorkerParts};
+use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::Config;
 use crate::daemon::base::handoff::{
     Bearer, ConnectionId, NewViewer, Permit, Reply, ReplySink, ViewerSink,
@@ -29,6 +30,7 @@ use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::reactions::SharedReactionTotals;
 use crate::daemon::engines::recent::SharedRecentCache;
 use crate::daemon::engines::registry::SharedRegistry;
+use crate::protocol::admin::StageName;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
 use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
@@ -47,6 +49,7 @@ pub struct DeliveryParts {
     pub totals: SharedReactionTotals,
     pub requests: ViewerRequests,
     pub board: StatusBoard,
+    pub clock: SharedClock,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +115,7 @@ impl Delivery {
                 history: catch_up_sender.clone(),
                 counts: count.clone(),
                 board: parts.board.clone(),
+                clock: parts.clock.clone(),
             });
             let name = format!("delivery-{index}");
             let thread = std::thread::Builder::new().name(name.clone());
@@ -120,6 +124,8 @@ impl Delivery {
             counts.push(count);
         }
         let mailboxes: Arc<[Arc<Mailbox>]> = mailboxes.into();
+        let waiting = mailbox::queue_reader(&mailboxes);
+        parts.board.telemetry().stage(StageName::Delivery).read_queue_with(waiting);
         let counts: Arc<[ViewerCounts]> = counts.into();
         let compressors = Compressors::new(&parts.config.delivery);
         let presence = Arc::new(Presence {

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::egress::EgressMeter;
 use super::frame::{Frame, Lane};
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, Reply};
+use crate::daemon::base::telemetry::QueueReading;
 use crate::protocol::comment::Deletion;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
@@ -195,6 +196,18 @@ impl Mailbox {
             let _ = self.waker.wake();
         }
         result
+    }
+}
+
+/// Returns a reader of the frames that wait for all workers. It does not keep the mailboxes.
+pub(super) fn queue_reader(
+    mailboxes: &Arc<[Arc<Mailbox>]>,
+) -> impl Fn() -> Option<QueueReading> + Send + use<> {
+    let mailboxes = Arc::downgrade(mailboxes);
+    move || {
+        let mailboxes = mailboxes.upgrade()?;
+        let queue = mailboxes.iter().map(|mailbox| mailbox.queue.lock().frames as u64).sum();
+        Some(QueueReading { queue, queue_max: (MAX_FRAMES * mailboxes.len()) as u64 })
     }
 }
 

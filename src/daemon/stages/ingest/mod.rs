@@ -31,5 +31,5 @@ mod validate;
 pub use comment_ids::CommentIds;
 pub use rate_limit::CommentLimits;
 pub use refs::{RefKey, Refs};
-pub use submit::{Ingest, IngestParts, queue};
+pub use submit::{Ingest, IngestParts, queue, queue_reader};
 pub use validate::{InvalidComment, validate};

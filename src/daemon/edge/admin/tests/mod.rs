@@ -1,6 +1,7 @@
 //! Tests of the admin socket over a real Unix socket.
 
 mod bad_requests;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -42,6 +43,10 @@ struct Served {
 
 impl Served {
     async fn new() -> Self {
+        Self::with_timeline(None).await
+    }
+
+    async fn with_timeline(timeline: Option<SharedTimelineBlocks>) -> Self {
         let world = World::new().await;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
@@ -63,6 +68,7 @@ impl Served {
             minter,
             certificate: Arc::new(|| None),
             announcements: None,
+            timeline,
         })
         .unwrap();
         let stop = CancellationToken::new();

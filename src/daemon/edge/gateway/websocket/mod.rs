@@ -12,6 +12,7 @@ mod refusal;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::StatusCode;
@@ -32,6 +33,7 @@ use crate::daemon::base::handoff::{Bearer, Deflate, NewViewer};
 use crate::daemon::base::metrics::count;
 use crate::daemon::edge::http::{Answer, ConnectionSlot, HttpError};
 use crate::daemon::stages::control::admission::close_inadmissible_of;
+use crate::protocol::admin::StageName;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::quantity::counted;
 use crate::protocol::stream::{Stream, StreamState};
@@ -50,6 +52,7 @@ pub(super) async fn upgrade(
     Path(stream_id): Path<String>,
     mut request: Request,
 ) -> Answer {
+    let began = Instant::now();
     let handshake = Handshake::check(&request, state.deflate)?;
     let stream_id: StreamId = super::api::parse_id(&stream_id)?;
     let parameters = Parameters::read(&request)?;
@@ -66,6 +69,8 @@ pub(super) async fn upgrade(
             Ok(admitted) => {
                 let resume_from = parameters.resume_from;
                 hand_over(&state, upgrade, stream_id, &handshake, resume_from, admitted).await;
+                let gateway = state.board.telemetry().stage(StageName::Gateway);
+                gateway.record_latency(1, began.elapsed());
             }
             Err(refusal) => refusal.deliver(&state.board, upgrade, handshake.encoding).await,
         }

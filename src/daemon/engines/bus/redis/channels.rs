@@ -20,7 +20,7 @@ impl Channels {
 
     /// The channels that a node listens to.
     pub(super) fn of_node(nodes: &RedisNodes, node: &NodeId, shards: u32) -> Self {
-        Self::of_shard(nodes, crc32c::crc32c(node.as_str().as_bytes()) % shards)
+        Self::of_shard(nodes, shard_of(node, shards))
     }
 
     pub(super) fn name(&self, stream_id: StreamId) -> String {
@@ -32,6 +32,11 @@ impl Channels {
         let channel = std::str::from_utf8(channel).ok()?;
         channel.strip_prefix(&*self.prefix)?.strip_suffix(&*self.suffix)?.parse().ok()
     }
+}
+
+/// Returns the shard that a node listens to.
+pub(super) fn shard_of(node: &NodeId, shards: u32) -> u32 {
+    crc32c::crc32c(node.as_str().as_bytes()) % shards
 }
 
 #[cfg(test)]

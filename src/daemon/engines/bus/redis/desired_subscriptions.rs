@@ -70,6 +70,11 @@ impl DesiredSubscriptions {
         self.lock().desired.contains(&stream_id)
     }
 
+    /// Returns the number of streams that are desired.
+    pub(super) fn len(&self) -> usize {
+        self.lock().desired.len()
+    }
+
     /// Returns whether no stream is desired. Pending unsubscriptions are then confirmed.
     pub(super) fn confirm_if_empty(&self) -> bool {
         let mut inner = self.lock();

@@ -24,28 +24,33 @@
 
 mod channels;
 mod desired_subscriptions;
+mod figures;
 mod listener_queue;
 mod node_subscription;
 mod publisher;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument as _, info_span};
 
 use self::channels::Channels;
 use self::desired_subscriptions::DesiredSubscriptions;
+use self::figures::Figures;
 use self::listener_queue::ListenerQueue;
 use self::node_subscription::NodeSubscription;
 use self::publisher::Publisher;
+use super::load::{BusLoad, ServerObservation};
 use super::{
     BusError, BusEvent, BusListener, BusMessage, BusSubscriptions, FanoutBus, Subscriptions,
 };
 use crate::daemon::base::config::RedisConfig;
 use crate::daemon::engines::backends::redis_nodes::{RedisFailure, RedisNodes, RedisSetupError};
+use crate::protocol::admin::BusNode;
 use crate::protocol::{NodeId, StreamId};
 
 impl From<RedisFailure> for BusError {
@@ -61,7 +66,20 @@ pub struct RedisBus {
     shards: u32,
     listener_messages: usize,
     publisher: Publisher,
+    load: Arc<BusLoad>,
+    figures: Figures,
+    /// The listener of this node.
+    listening: Mutex<Option<Listening>>,
     stop: CancellationToken,
+}
+
+/// The subscriptions of a listener, for the load.
+#[derive(Debug)]
+struct Listening {
+    shard: u32,
+    /// One per Redis node.
+    desired: Vec<Arc<DesiredSubscriptions>>,
+    queue: Weak<ListenerQueue>,
 }
 
 impl RedisBus {
@@ -69,8 +87,13 @@ impl RedisBus {
     /// start is treated like one that goes down later.
     pub fn new(nodes: RedisNodes, config: &RedisConfig) -> Result<Self, RedisSetupError> {
         let shards = config.shards.max(1);
+        let addresses = (0..nodes.count()).map(|index| nodes.address(index).into());
+        let load = Arc::new(BusLoad::new(addresses, shards));
         Ok(Self {
-            publisher: Publisher::new(&nodes, shards)?,
+            publisher: Publisher::new(&nodes, shards, load.clone())?,
+            load,
+            figures: Figures::default(),
+            listening: Mutex::default(),
             nodes,
             shards,
             listener_messages: config.listener_messages.max(1),
@@ -116,6 +139,11 @@ impl FanoutBus for RedisBus {
             tokio::spawn(subscription.run(stop.clone()).instrument(span));
             desired.push(of_node);
         }
+        *self.listening.lock() = Some(Listening {
+            shard: channels::shard_of(node, self.shards),
+            desired: desired.clone(),
+            queue: Arc::downgrade(&queue),
+        });
         let subscriptions = RedisSubscriptions {
             channels,
             nodes: self.nodes.clone(),
@@ -124,6 +152,25 @@ impl FanoutBus for RedisBus {
         };
         let listener = RedisListener { queue, _stop: stop.drop_guard() };
         Ok((Arc::new(subscriptions), Box::new(listener)))
+    }
+
+    async fn sample(&self) {
+        let mut outages = self.publisher.outages().await;
+        self.figures.ask(&self.nodes, &self.load).await;
+        let listening = self.listening.lock();
+        // The listener notices some outages first: its connections are others.
+        let away = listening.as_ref().and_then(|of| Some(of.queue.upgrade()?.away()));
+        for (index, reason) in away.unwrap_or_default() {
+            outages[index].get_or_insert(reason);
+        }
+        self.load.sample(|index| ServerObservation {
+            outage: outages[index].clone(),
+            listening: listening.as_ref().map(|of| (of.shard, of.desired[index].len() as u64)),
+        });
+    }
+
+    fn servers(&self) -> Vec<BusNode> {
+        self.load.latest()
     }
 }
 

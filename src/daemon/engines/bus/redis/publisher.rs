@@ -1,23 +1,31 @@
 //! Publishes to every shard that has subscribers: one call per Redis node, all at once.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
+use redis::Value;
+use tokio::time::Instant;
 
 use super::channels::Channels;
 use crate::daemon::engines::backends::redis_nodes::{
     GuardedConnection, RedisFailure, RedisNodes, RedisSetupError,
 };
+use crate::daemon::engines::bus::load::{BusLoad, Publication};
 use crate::daemon::engines::bus::{BusError, BusMessage};
 use crate::protocol::StreamId;
 
 /// Finds the channels with subscribers and publishes to them atomically, so that no new subscriber
-/// is missed. Sent in full each time (Redis caches the compiled script): if it were called by its
-/// hash, a server that does not know it would need a second call, which another call could
-/// overtake.
+/// is missed. Returns the number of subscribers of each channel. Sent in full each time (Redis
+/// caches the compiled script): if it were called by its hash, a server that does not know it would
+/// need a second call, which another call could overtake.
 const PUBLISH: &str = "\
 local subscribers = redis.call('PUBSUB', 'NUMSUB', unpack(ARGV, 2))
+local counts = {}
 for i = 2, #subscribers, 2 do
   if subscribers[i] > 0 then redis.call('PUBLISH', subscribers[i - 1], ARGV[1]) end
-end";
+  counts[i / 2] = subscribers[i]
+end
+return counts";
 
 /// Streams have ids from 1.
 const NO_STREAM: StreamId = StreamId(0);
@@ -29,16 +37,41 @@ pub(super) struct Publisher {
     /// comment.
     connections: Vec<GuardedConnection>,
     shards: Vec<Channels>,
+    load: Arc<BusLoad>,
+}
+
+/// The channels of a stream on one Redis node, and the shard of each.
+#[derive(Debug, Clone, Default)]
+struct NodeChannels {
+    names: Vec<String>,
+    shards: Vec<u32>,
 }
 
 impl Publisher {
-    pub(super) fn new(nodes: &RedisNodes, shards: u32) -> Result<Self, RedisSetupError> {
+    pub(super) fn new(
+        nodes: &RedisNodes,
+        shards: u32,
+        load: Arc<BusLoad>,
+    ) -> Result<Self, RedisSetupError> {
         let connections = (0..nodes.count()).map(|index| nodes.dedicated(index));
         Ok(Self {
             connections: connections.collect::<Result<_, _>>()?,
             shards: (0..shards).map(|shard| Channels::of_shard(nodes, shard)).collect(),
             nodes: nodes.clone(),
+            load,
         })
+    }
+
+    /// Returns why each Redis node does not answer. Asks those that seemed to answer.
+    pub(super) async fn outages(&self) -> Vec<Option<String>> {
+        let ping = redis::cmd("PING");
+        let asked = self.connections.iter().map(|connection| async {
+            match connection.query::<Value>(&ping).await {
+                Err(RedisFailure::Unavailable { reason, .. }) => Some(reason),
+                _ => None,
+            }
+        });
+        join_all(asked).await
     }
 
     /// Returns `Unavailable` if any node failed that holds a shard of the stream, because it may
@@ -53,8 +86,8 @@ impl Publisher {
         }
         let payload = encode(messages);
         let by_node = self.channels_by_node(stream_id);
-        let concerned = by_node.iter().zip(&self.connections).filter(|(all, _)| !all.is_empty());
-        let calls = concerned.map(|(channels, connection)| call(connection, &payload, channels));
+        let concerned = by_node.iter().enumerate().filter(|(_, of)| !of.names.is_empty());
+        let calls = concerned.map(|(index, channels)| self.call(index, &payload, channels));
         all_succeeded(join_all(calls).await)
     }
 
@@ -68,11 +101,33 @@ impl Publisher {
         all_succeeded(join_all(calls).await)
     }
 
-    fn channels_by_node(&self, stream_id: StreamId) -> Vec<Vec<String>> {
-        let mut by_node = vec![Vec::new(); self.connections.len()];
-        for channels in &self.shards {
+    async fn call(
+        &self,
+        index: usize,
+        payload: &[u8],
+        channels: &NodeChannels,
+    ) -> Result<(), RedisFailure> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(PUBLISH).arg(0).arg(payload).arg(&channels.names);
+        let began = Instant::now();
+        let counts: Vec<u64> = self.connections[index].query(&command).await?;
+        let listeners: Vec<_> = channels.shards.iter().copied().zip(counts).collect();
+        self.load.record(&Publication {
+            server: index,
+            duration: began.elapsed(),
+            bytes: payload.len() as u64,
+            listeners: &listeners,
+        });
+        Ok(())
+    }
+
+    fn channels_by_node(&self, stream_id: StreamId) -> Vec<NodeChannels> {
+        let mut by_node = vec![NodeChannels::default(); self.connections.len()];
+        for (shard, channels) in (0..).zip(&self.shards) {
             let name = channels.name(stream_id);
-            by_node[self.nodes.index_of(name.as_bytes())].push(name);
+            let of_node = &mut by_node[self.nodes.index_of(name.as_bytes())];
+            of_node.names.push(name);
+            of_node.shards.push(shard);
         }
         by_node
     }
@@ -87,16 +142,6 @@ fn all_succeeded<T>(outcomes: Vec<Result<T, RedisFailure>>) -> Result<(), BusErr
     if failures.is_empty() { Ok(()) } else { Err(BusError::Unavailable(failures.join("; "))) }
 }
 
-async fn call(
-    connection: &GuardedConnection,
-    payload: &[u8],
-    channels: &[String],
-) -> Result<(), RedisFailure> {
-    let mut command = redis::cmd("EVAL");
-    command.arg(PUBLISH).arg(0).arg(payload).arg(channels);
-    connection.query(&command).await
-}
-
 fn encode(messages: &[BusMessage]) -> Vec<u8> {
     rmp_serde::to_vec(messages)
         .expect("a message has no type MessagePack cannot carry, and memory does not fail")
@@ -108,8 +153,6 @@ pub(super) fn decode(payload: &[u8]) -> Result<Vec<BusMessage>, rmp_serde::decod
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::daemon::engines::bus::Batch;
     use crate::protocol::comment::{Deletion, SequencedComment};

@@ -63,8 +63,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Bounds, ConsumerGroup, EarlierEpoch, EventLog, LogConsumer, LogError, LogFollower, LogIdentity,
-    LogTelemetry, NewRecord, Page, Position, StartAt, Topic, check_sizes, run_blocking,
+    AppendSize, Bounds, ConsumerGroup, EarlierEpoch, EventLog, LogConsumer, LogError, LogFollower,
+    LogIdentity, LogTelemetry, NewRecord, Page, Position, StartAt, Topic, check_sizes,
+    run_blocking,
 };
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::EventLogConfig;
@@ -94,6 +95,7 @@ pub struct EmbeddedLog {
     watch: Mutex<Option<FileWatch>>,
     lock: Mutex<Option<DirectoryLock>>,
     trial: DiskTrial,
+    telemetry: LogTelemetry,
 }
 
 /// Trial writes, one at a time: a disk that does not answer must not take a thread per trial.
@@ -218,7 +220,9 @@ impl EmbeddedLog {
             directory: directory.to_owned(),
             last: Mutex::default(),
         };
-        Ok(Self { topics, identity, closed, watch, lock: Mutex::new(Some(lock)), trial })
+        let telemetry = platform.telemetry.clone();
+        let lock = Mutex::new(Some(lock));
+        Ok(Self { topics, identity, closed, watch, lock, trial, telemetry })
     }
 
     /// Makes each topic remove records past their retention, soon and on the topic's own thread.
@@ -335,6 +339,7 @@ impl EventLog for EmbeddedLog {
         if let Err(error) = check_sizes(&batch) {
             return ready(Err(error)).boxed();
         }
+        let size = AppendSize::of(&batch);
         let queued = self.topic(topic).and_then(|log| {
             log.check_files()?;
             if batch.is_empty() { Ok(None) } else { log.queue.push(batch).map(Some) }
@@ -342,10 +347,11 @@ impl EventLog for EmbeddedLog {
         match queued {
             Ok(Some(answer)) => {
                 let stopped = move |_| Err(topic::stopped(topic.name()));
-                answer.map(move |answer| answer.unwrap_or_else(stopped)).boxed()
+                let append = answer.map(move |answer| answer.unwrap_or_else(stopped));
+                self.telemetry.measure(size, append)
             }
             Ok(None) => ready(Ok(Vec::new())).boxed(),
-            Err(error) => ready(Err(error)).boxed(),
+            Err(error) => self.telemetry.measure(size, ready(Err(error))),
         }
     }
 

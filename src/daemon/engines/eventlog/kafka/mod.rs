@@ -74,8 +74,9 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::{
-    Bounds, ConsumerGroup, EarlierEpoch, EventLog, LogConsumer, LogError, LogFollower, LogIdentity,
-    LogTelemetry, NewRecord, Page, Position, StartAt, Topic, check_sizes, run_blocking,
+    AppendSize, Bounds, ConsumerGroup, EarlierEpoch, EventLog, LogConsumer, LogError, LogFollower,
+    LogIdentity, LogTelemetry, NewRecord, Page, Position, StartAt, Topic, check_sizes,
+    run_blocking,
 };
 use crate::daemon::base::config::{EventLogConfig, KafkaConfig};
 use crate::protocol::admin::ConsumerLag;
@@ -242,10 +243,14 @@ impl EventLog for KafkaLog {
         if batch.is_empty() {
             return ready(usable.map(|()| Vec::new())).boxed();
         }
-        match usable.and_then(|()| self.appender.append(topic, batch)) {
-            Ok(result) => result.map(|result| result.unwrap_or(Err(LogError::Closed))).boxed(),
-            Err(error) => ready(Err(error)).boxed(),
-        }
+        let size = AppendSize::of(&batch);
+        let append = match usable.and_then(|()| self.appender.append(topic, batch)) {
+            Ok(result) => {
+                result.map(|result| result.unwrap_or(Err(LogError::Closed))).left_future()
+            }
+            Err(error) => ready(Err(error)).right_future(),
+        };
+        self.telemetry.measure(size, append)
     }
 
     async fn consume(

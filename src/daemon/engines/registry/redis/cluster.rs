@@ -10,10 +10,12 @@ use redis::{FromRedisValue, Value};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+use super::clock_offset::ClockReading;
 use super::node_link::NodeLink;
 use super::node_list::{NodeObservation, NodeState};
 use super::wire::{decode, encode};
 use super::{Core, reconciler};
+use crate::daemon::base::clock::{Clock as _, SystemClock};
 use crate::daemon::engines::registry::{ALIVE_FOR, KNOWN_FOR, KnownNode, RegistryError};
 use crate::protocol::admin::NodeReport;
 use crate::protocol::{NodeId, StreamId};
@@ -77,6 +79,9 @@ impl Core {
         invocation.arg(ALIVE_FOR.as_millis() as u64).arg(KNOWN_FOR.as_millis() as u64);
         invocation.arg(&self.keys.alive).arg(u8::from(first)).arg(report);
         invocation.arg(&self.identity).arg(&self.about);
+        let clock = SystemClock;
+        let asked = Instant::now();
+        let asked_at_ms = clock.now_ms();
         let answer: Vec<Value> = link.probe(&invocation).await?;
         let now = Instant::now();
         let mut answer = answer.into_iter();
@@ -84,6 +89,9 @@ impl Core {
         let was_known = flag();
         let is_shared = flag();
         let other = answer.next().and_then(take::<String>).unwrap_or_default();
+        if let Some(server_ms) = answer.next().and_then(take::<u64>) {
+            link.clock.record(&ClockReading { asked, answered: now, asked_at_ms, server_ms });
+        }
         while let (Some(name), Some(age)) = (answer.next(), answer.next()) {
             let at = take(age).and_then(|age_ms| before(now, age_ms));
             if let Some((name, at)) = take::<String>(name).zip(at) {
@@ -100,6 +108,12 @@ impl Core {
             self.namesake.seen(other);
         }
         Ok(())
+    }
+
+    /// Returns the clock of this node minus that of the first Redis node that answers.
+    pub(super) fn clock_offset_ms(&self) -> Option<i64> {
+        let up = self.links.iter().filter(|link| link.is_up());
+        up.filter_map(|link| link.clock.offset_ms()).next()
     }
 
     pub(super) async fn report_viewers(

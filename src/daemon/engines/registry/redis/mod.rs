@@ -34,6 +34,7 @@
 //! go in batches of 256 users, one at a time. 64 commands are executed at a time, and the last
 //! 8192 command ids are remembered ([`command_handler`]).
 
+mod clock_offset;
 mod cluster;
 mod command_handler;
 mod command_sender;
@@ -229,6 +230,10 @@ impl ConnectionRegistry for RedisRegistry {
 
     async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError> {
         Ok(self.core.nodes().await)
+    }
+
+    fn clock_offset_ms(&self) -> Option<i64> {
+        self.core.clock_offset_ms()
     }
 
     fn set_command_handler(&self, handler: Arc<dyn CommandHandler>) {

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::clock_offset::ClockOffset;
 use super::local_connections::LocalConnections;
 use crate::daemon::base::supervise::breaker::{Breaker, BreakerHalf};
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
@@ -25,6 +26,8 @@ pub(super) struct NodeLink {
     /// Open while commands do not arrive on this link.
     commands: BreakerHalf,
     pub(super) connections: LocalConnections,
+    /// Compares the clock of this node with that of the Redis node.
+    pub(super) clock: ClockOffset,
     /// Wakes the reconciler.
     pub(super) wake: Notify,
     state: Mutex<LinkState>,
@@ -59,6 +62,7 @@ impl NodeLink {
             nodes,
             breaker,
             connections: LocalConnections::default(),
+            clock: ClockOffset::default(),
             wake: Notify::new(),
             state: Mutex::new(state),
         }

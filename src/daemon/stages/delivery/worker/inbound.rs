@@ -213,10 +213,12 @@ impl Worker {
     }
 
     fn queue_submission(&mut self, slot: usize, message: String, client_ref: Option<Arc<str>>) {
-        let viewer = &self.viewers[slot];
+        let viewer = &mut self.viewers[slot];
         let Some(identity) = viewer.identity.clone() else {
             return self.send_error(slot, not_authenticated(), client_ref);
         };
+        self.senders += u64::from(!viewer.flags.has(Flags::SENDER));
+        viewer.flags.set(Flags::SENDER);
         self.submissions.push(Submission {
             stream_id: self.streams[viewer.stream as usize].stream_id,
             identity,

@@ -21,6 +21,7 @@ mod stream;
 mod stream_viewers;
 mod timers;
 mod viewer;
+mod write_times;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,14 +41,17 @@ use self::receive::Incoming;
 use self::stream::Stream;
 use self::timers::Timers;
 use self::viewer::Viewer;
+use self::write_times::WriteTimes;
 use super::catch_up::CatchUpRequest;
 use super::frame::Frame;
 use super::hub::HubRequest;
 use super::mailbox::{Command, Mailbox};
+use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{DeliveryConfig, GatewayConfig};
 use crate::daemon::base::handoff::{AuthRequest, ConnectionId, ReactionCounts, Submission};
 use crate::daemon::base::metrics::Metrics;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
+use crate::daemon::base::telemetry::DeliveryLatencies;
 use crate::net::websocket::Inflater;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{CloseCode, ErrorCode, StreamId, UserId};
@@ -83,12 +87,15 @@ pub(super) struct WorkerParts {
     pub(super) history: mpsc::Sender<CatchUpRequest>,
     pub(super) counts: ViewerCounts,
     pub(super) board: StatusBoard,
+    /// The clock that gave comments their time of creation.
+    pub(super) clock: SharedClock,
 }
 
 #[derive(Debug)]
 pub(super) struct Worker {
     parts: WorkerParts,
     gauges: Arc<WorkerGauges>,
+    latencies: Arc<DeliveryLatencies>,
     metrics: Metrics,
     viewers: Slab<Viewer>,
     streams: Slab<Stream>,
@@ -114,6 +121,8 @@ pub(super) struct Worker {
     next_generation: u32,
     next_activation: u64,
     slow_viewers: u64,
+    /// Viewers that have sent a comment.
+    senders: u64,
     /// Set while all viewers are being closed.
     closing_all: Option<ClosingAll>,
     stopped: bool,
@@ -131,11 +140,13 @@ impl Worker {
     pub(super) fn new(parts: WorkerParts) -> Self {
         let now = Instant::now();
         let gauges = parts.board.add_worker();
+        let latencies = parts.board.telemetry().add_worker();
         let metrics = parts.board.metrics().clone();
         let timers = Timers::new(now, &parts.gateway);
         Self {
             parts,
             gauges,
+            latencies,
             metrics,
             viewers: Slab::new(),
             streams: Slab::new(),
@@ -157,6 +168,7 @@ impl Worker {
             next_generation: 0,
             next_activation: 0,
             slow_viewers: 0,
+            senders: 0,
             closing_all: None,
             stopped: false,
         }
@@ -301,6 +313,14 @@ impl Worker {
         ConnectionId { worker: self.parts.index, generation, slot: slot as u32 }
     }
 
+    fn write_times(&self) -> WriteTimes<'_> {
+        WriteTimes {
+            latencies: &self.latencies,
+            late: &self.metrics.comments_late,
+            clock: &*self.parts.clock,
+        }
+    }
+
     /// Returns the seconds since the worker started, the clock of [`Viewer`].
     fn now_s(&self) -> u32 {
         (self.now - self.started).as_secs() as u32
@@ -310,6 +330,7 @@ impl Worker {
         let gauges = &self.gauges;
         gauges.connections.store(self.viewers.len() as u64, Ordering::Relaxed);
         gauges.slow_viewers.store(self.slow_viewers, Ordering::Relaxed);
+        gauges.senders.store(self.senders, Ordering::Relaxed);
         let wall = self.started.elapsed().as_micros() as u64;
         gauges.wall_us.store(wall, Ordering::Relaxed);
         gauges.busy_us.fetch_add(self.now.elapsed().as_micros() as u64, Ordering::Relaxed);

@@ -43,9 +43,12 @@ impl Flags {
     pub(super) const MUST_AUTH: u8 = 32;
     /// The outbox holds a reply that is written before this turn of the event loop ends.
     pub(super) const DEFERRED: u8 = 64;
+    /// Has sent a comment. The only flag that does not keep a viewer off the fast path.
+    pub(super) const SENDER: u8 = 128;
 
+    /// Reports whether nothing keeps the viewer off the fast path.
     pub(super) fn none(self) -> bool {
-        self.0 == 0
+        self.0 & !Self::SENDER == 0
     }
 
     pub(super) fn has(self, flag: u8) -> bool {
@@ -246,19 +249,22 @@ impl Viewer {
     }
 
     /// Moves the cursors past `taken` bytes of `frames`. The rest of a frame that the socket took
-    /// in part goes to the front of the outbox.
+    /// in part goes to the front of the outbox. Returns the number of frames taken, that one
+    /// included.
     pub(super) fn advance<'a>(
         &mut self,
         frames: impl IntoIterator<Item = &'a Arc<Frame>>,
         taken: usize,
         counts: &mut WriteCounts,
-    ) {
+    ) -> usize {
         counts.bytes += taken as u64;
         let mut left = taken;
+        let mut passed = 0;
         for frame in frames {
             if left == 0 {
-                return;
+                break;
             }
+            passed += 1;
             let (bytes, window) = frame.bytes(self.form, self.window);
             self.pass_frame(frame);
             self.window = window;
@@ -267,10 +273,11 @@ impl Viewer {
             if left < bytes.len() {
                 let rest = bytes.slice(left..);
                 self.enqueue_rest(rest);
-                return;
+                break;
             }
             left -= bytes.len();
         }
+        passed
     }
 
     /// Moves the cursor of the frame's ring past the frame.

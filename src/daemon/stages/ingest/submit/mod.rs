@@ -8,6 +8,7 @@ use std::time::Duration;
 use ahash::AHashMap;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -26,11 +27,12 @@ use crate::daemon::base::handoff::{
 use crate::daemon::base::metrics::count;
 use crate::daemon::base::status::{EVENT_LOG, StatusBoard};
 use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::base::telemetry::{QueueReading, StageMeter};
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Position, SharedLog, Topic};
 use crate::daemon::engines::reservations::SharedReservations;
-use crate::protocol::admin::ProblemCode;
+use crate::protocol::admin::{ProblemCode, StageName};
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::stream::{ModerationMode, Stream, StreamState};
@@ -46,6 +48,18 @@ const MAX_BATCH: usize = 4096;
 pub fn queue(config: &IngestConfig) -> (mpsc::Sender<Submission>, mpsc::Receiver<Submission>) {
     // The channel cannot count further than this.
     mpsc::channel(config.queue_comments.min(Semaphore::MAX_PERMITS))
+}
+
+/// Returns a reader of the queue's length. It does not keep the queue open.
+pub fn queue_reader(
+    queue: &mpsc::Sender<Submission>,
+) -> impl Fn() -> Option<QueueReading> + Send + use<> {
+    let queue = queue.downgrade();
+    move || {
+        let queue = queue.upgrade()?;
+        let queue_max = queue.max_capacity() as u64;
+        Some(QueueReading { queue: queue_max - queue.capacity() as u64, queue_max })
+    }
 }
 
 /// The dependencies of [`Ingest`].
@@ -76,6 +90,7 @@ pub struct Ingest {
     /// Refs whose comment is in flight to the log.
     pending_refs: AHashMap<RefKey, CommentId>,
     earlier: EarlierComments,
+    meter: Arc<StageMeter>,
 }
 
 /// A batch that waits for the log.
@@ -83,6 +98,7 @@ struct InFlight {
     /// `None` if there was nothing to append.
     appended: Option<BoxFuture<'static, Result<Vec<Position>, LogError>>>,
     pending: Vec<PendingReply>,
+    taken_at: Instant,
 }
 
 /// The result of synchronous moderation for a comment that is stored.
@@ -99,7 +115,8 @@ impl Ingest {
         let last_failure = ErrorCode::LogUnavailable;
         let earlier = EarlierComments::new(parts.log.clone(), parts.clock.clone());
         let pending_refs = AHashMap::new();
-        Self { parts, ids, limits, breaker, last_failure, pending_refs, earlier }
+        let meter = parts.board.telemetry().stage(StageName::Ingest);
+        Self { parts, ids, limits, breaker, last_failure, pending_refs, earlier, meter }
     }
 
     /// Runs until every sender of the queue is gone, or `stop` is cancelled and the queue is empty.
@@ -123,6 +140,7 @@ impl Ingest {
                 }
                 outcome = first_appended(in_flight.front_mut()) => {
                     if let Some(batch) = in_flight.pop_front() {
+                        self.meter.record_latency(batch.pending.len() as u64, batch.taken_at.elapsed());
                         self.answer(outcome, batch.pending);
                     }
                 }
@@ -138,6 +156,7 @@ impl Ingest {
 
     /// Checks submissions from the queue and appends the accepted ones as one batch.
     async fn accept_batch(&mut self, taken: &mut Vec<Submission>) -> Option<InFlight> {
+        let taken_at = Instant::now();
         let mut batch = Batch::default();
         for submission in taken.drain(..) {
             self.parts.board.metrics().comments_received.inc();
@@ -156,7 +175,7 @@ impl Ingest {
         let records: Vec<_> = batch.drafts.into_iter().map(|draft| record(draft, now_ms)).collect();
         let appended =
             (!records.is_empty()).then(|| self.parts.log.append(Topic::CommentEvents, records));
-        Some(InFlight { appended, pending: batch.pending })
+        Some(InFlight { appended, pending: batch.pending, taken_at })
     }
 
     /// Answers the comments that another node has appended already with their first id.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -12,6 +13,7 @@ use super::reviews::ReviewQueue;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::metrics::{Metrics, count};
 use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
@@ -44,6 +46,7 @@ pub struct ModerationWorkerParts {
     pub metadata: SharedMetadataStore,
     pub metadata_breaker: Arc<Breaker>,
     pub metrics: Metrics,
+    pub meter: Arc<StageMeter>,
     pub clock: SharedClock,
     pub batch_comments: usize,
 }
@@ -56,6 +59,7 @@ pub struct ModerationWorker {
     pipeline: Arc<Pipeline>,
     reviews: ReviewQueue,
     metrics: Metrics,
+    meter: Arc<StageMeter>,
     clock: SharedClock,
     batch_comments: usize,
 }
@@ -69,6 +73,8 @@ struct BatchResults {
     decisions: Vec<NewRecord>,
     dead_letters: Vec<NewRecord>,
     reviews: Vec<ReviewItem>,
+    /// Number of comments checked.
+    checked: u64,
 }
 
 /// Decided records whose position is not committed yet.
@@ -100,6 +106,7 @@ impl ModerationWorker {
             pipeline: parts.pipeline,
             reviews,
             metrics: parts.metrics,
+            meter: parts.meter,
             clock: parts.clock,
             batch_comments: parts.batch_comments,
         }
@@ -124,12 +131,16 @@ impl ModerationWorker {
             match polled {
                 Ok(polled) => {
                     backoff.reset();
+                    let _undecided = self.meter.hold(polled.records.len() as u64);
+                    let read_at = Instant::now();
                     let results = self.decide(&polled, &mut repeats).await?;
+                    let checked = results.checked;
                     let outputs =
                         self.process(&mut *consumer, polled, results, &mut uncommitted, &stop);
                     if !outputs.await? {
                         return Ok(());
                     }
+                    self.meter.record_latency(checked, read_at.elapsed());
                 }
                 Err(LogError::Unavailable(error)) => {
                     warn!(error, "moderation cannot read the event log; retrying");
@@ -214,6 +225,7 @@ impl ModerationWorker {
     fn record_verdict(&self, comment: &Comment, verdict: &Verdict, results: &mut BatchResults) {
         let finding = &verdict.finding;
         self.metrics.moderation_checked.inc();
+        results.checked += 1;
         count(&self.metrics.moderation_decisions, finding.decision.as_str());
         if finding.decision == Decision::Accept {
             return;

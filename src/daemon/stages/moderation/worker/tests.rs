@@ -43,6 +43,7 @@ async fn bench() -> Bench {
         metadata: store.clone(),
         metadata_breaker,
         metrics: metrics.clone(),
+        meter: Arc::default(),
         clock,
         batch_comments: 100,
     });

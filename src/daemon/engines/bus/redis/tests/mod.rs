@@ -9,6 +9,7 @@ use super::*;
 use crate::daemon::engines::bus::conformance::{self, BusUnderTest, number};
 use crate::daemon::testing::redis_server::{PATIENCE, RedisServer, SHORT_TIMEOUT, config_of};
 use crate::daemon::testing::stack;
+use crate::protocol::admin::BusNodeState;
 
 const A: StreamId = StreamId(1);
 const CAPACITY: usize = 64;
@@ -92,6 +93,64 @@ async fn only_shards_with_listeners_are_published_to() {
     assert_eq!(next(&mut listener).await, BusEvent::Message(A, number(2)));
     assert_eq!(server.calls("publish").await, 1, "one shard of eight has a listener");
     assert_eq!(server.calls("eval").await, 3, "one call to a node for a publication");
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn the_load_of_each_shard_is_known() {
+    let servers = [RedisServer::start().await, RedisServer::start().await];
+    let bus = open(&config_of(&[&servers[0], &servers[1]], SHORT_TIMEOUT));
+    let (subscriptions, mut listener) = bus.listen(&NodeId::new("edge")).await.unwrap();
+    for stream in 1..=20 {
+        subscriptions.subscribe(StreamId(stream)).await.unwrap();
+    }
+    bus.sample().await;
+    for stream in 1..=30 {
+        bus.publish(StreamId(stream), vec![number(1)]).await.unwrap();
+    }
+    for _ in 0..20 {
+        next(&mut listener).await;
+    }
+    bus.sample().await;
+    let found = bus.servers();
+    assert_eq!(found.len(), 2);
+    let shards: Vec<_> = found.iter().flat_map(|server| &server.shards).collect();
+    let own = channels::shard_of(&NodeId::new("edge"), bus.shards);
+    assert!(shards.iter().all(|shard| shard.shard == own), "{shards:?}");
+    let sum = |of: fn(&crate::protocol::admin::BusShard) -> u64| -> u64 {
+        shards.iter().map(|shard| of(shard)).sum()
+    };
+    assert_eq!(sum(|shard| shard.subscribers), 20);
+    assert_eq!(sum(|shard| shard.messages), 20, "nobody listens to ten of the streams");
+    let calls: u64 = found.iter().map(|server| server.publish.count()).sum();
+    assert!((30..=60).contains(&calls), "{calls} calls: one per server that has channels");
+    assert!(found.iter().all(|server| server.memory_bytes > Some(100_000)), "{found:?}");
+    assert!(found.iter().all(|server| server.messages_per_second > 0.0), "{found:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_killed_server_is_named_at_once() {
+    let mut server = RedisServer::start().await;
+    let other = RedisServer::start().await;
+    let bus = open(&config_of(&[&server, &other], SHORT_TIMEOUT));
+    bus.sample().await;
+    assert!(bus.servers().iter().all(|server| server.state == BusNodeState::Works));
+    server.kill();
+    let killed = Instant::now();
+    while bus.servers()[0].state == BusNodeState::Works {
+        assert!(killed.elapsed() < PATIENCE, "{:?}", bus.servers());
+        bus.sample().await;
+    }
+    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
+    let [failing, working] = bus.servers().try_into().unwrap();
+    assert!(failing.error.is_some() && working.state == BusNodeState::Works);
+    server.start_again_empty().await;
+    while bus.servers()[0].state == BusNodeState::Fails {
+        assert!(killed.elapsed() < PATIENCE, "{:?}", bus.servers());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        bus.sample().await;
+    }
 }
 
 #[tokio::test]

@@ -71,6 +71,16 @@ async fn pair(count: usize) -> (Pair, ()) {
     (Pair { a, b, restart_a }, ())
 }
 
+#[tokio::test]
+#[ignore = "needs scripts/stack up"]
+async fn a_heartbeat_compares_the_clocks() {
+    let prefix = format!("{}:", stack::unique("registry"));
+    let member = member(&stack::redis(), &prefix, "n").await;
+    let offset_ms = member.registry.clock_offset_ms().expect("it has sent a heartbeat");
+    // The servers run on this machine; on a busy one a call may take a while.
+    assert!(offset_ms.abs() < 500, "{offset_ms} ms");
+}
+
 mod on_one_node {
     use super::*;
 

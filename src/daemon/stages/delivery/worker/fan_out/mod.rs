@@ -33,20 +33,33 @@ pub(super) struct FanOut {
     spent: Duration,
     visits: u64,
     held_up: u64,
+    /// Viewers written since their delay was last recorded.
+    completed: u64,
 }
 
 /// Result of writing a run to one viewer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FastWrite {
     Complete,
-    /// The viewer is not up to date or its socket is full: the slow path serves it.
+    /// The socket took this many frames, the last perhaps in part. The slow path continues.
+    Partial(usize),
+    /// The viewer is not up to date: the slow path serves it.
     SlowPath,
     SocketError,
 }
 
 impl FanOut {
     pub(super) fn new(run: Run, bytes: Option<RunBytes>, echoes: Vec<Echo>, now: Instant) -> Self {
-        Self { run, bytes, echoes, began: now, spent: Duration::ZERO, visits: 0, held_up: 0 }
+        Self {
+            run,
+            bytes,
+            echoes,
+            began: now,
+            spent: Duration::ZERO,
+            visits: 0,
+            held_up: 0,
+            completed: 0,
+        }
     }
 
     pub(super) fn run(&self) -> &Run {
@@ -75,12 +88,10 @@ impl FanOut {
                 counts.frames += run_bytes.frames.len() as u64;
                 counts.comments += run.comments;
                 counts.bytes += taken as u64;
+                self.completed += 1;
                 FastWrite::Complete
             }
-            Ok(taken) => {
-                viewer.advance(&run_bytes.frames, taken, counts);
-                FastWrite::SlowPath
-            }
+            Ok(taken) => FastWrite::Partial(viewer.advance(&run_bytes.frames, taken, counts)),
         }
     }
 }
@@ -153,6 +164,9 @@ impl Worker {
                 break;
             }
         }
+        if let Some(bytes) = &fan_out.bytes {
+            self.write_times().record(&bytes.frames, std::mem::take(&mut fan_out.completed));
+        }
         self.streams[key].meter.add_bytes(counts.bytes);
         self.add_write_counts(counts);
         fan_out.spent += resumed.elapsed();
@@ -169,17 +183,24 @@ impl Worker {
         for _ in 0..STRIDE {
             let Some(slot) = self.streams[key].viewers.next_unvisited() else { return true };
             fan_out.visits += 1;
-            match fan_out.write(&mut self.viewers[slot], counts) {
-                FastWrite::Complete => {}
-                FastWrite::SocketError => self.remove_lost(slot),
-                FastWrite::SlowPath => {
-                    if !self.waits_for_socket(slot, key) {
-                        self.write_pending(slot);
-                    }
-                    let viewer = self.viewers.get(slot);
-                    fan_out.held_up += u64::from(viewer.is_some_and(|v| v.is_held_up(now_s)));
+            let written = fan_out.write(&mut self.viewers[slot], counts);
+            match written {
+                FastWrite::Complete => continue,
+                FastWrite::SocketError => {
+                    self.remove_lost(slot);
+                    continue;
                 }
+                FastWrite::Partial(frames) => {
+                    let taken = fan_out.bytes.iter().flat_map(|bytes| &bytes.frames[..frames]);
+                    self.write_times().record(taken, 1);
+                }
+                FastWrite::SlowPath => {}
             }
+            if !self.waits_for_socket(slot, key) {
+                self.write_pending(slot);
+            }
+            let viewer = self.viewers.get(slot);
+            fan_out.held_up += u64::from(viewer.is_some_and(|v| v.is_held_up(now_s)));
         }
         false
     }

@@ -8,6 +8,7 @@ use mio::{Events, Poll, Waker};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::daemon::base::clock::SystemClock;
 use crate::daemon::base::handoff::{Accepted, ConnectionId, Deflate, NewViewer, Permit, Reply};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::stages::delivery::frame::Frame;
@@ -60,6 +61,7 @@ impl Rig {
             history: mpsc::channel(1).0,
             counts: Arc::default(),
             board: StatusBoard::default(),
+            clock: Arc::new(SystemClock),
         });
         let worker = Worker { fan_out_slice: Duration::ZERO, ..worker };
         let mut rig = Self { worker, mailbox, events: Events::with_capacity(64), viewers: vec![] };

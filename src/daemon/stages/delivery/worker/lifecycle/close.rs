@@ -123,6 +123,9 @@ impl Worker {
         if viewer.flags.has(Flags::BLOCKED) {
             self.slow_viewers -= 1;
         }
+        if viewer.flags.has(Flags::SENDER) {
+            self.senders -= 1;
+        }
         // After an error the kernel does not know the socket any more, which is the goal.
         let _ = self.parts.poll.registry().deregister(viewer.transport.socket());
         drop(viewer);

@@ -8,6 +8,7 @@ use super::Worker;
 use super::run::FrameSlices;
 use super::stream::Stream;
 use super::viewer::{Flags, MAX_SLICES, Viewer, WriteCounts};
+use super::write_times::WriteTimes;
 use crate::daemon::stages::delivery::frame::Frame;
 use crate::protocol::CloseCode;
 use crate::protocol::message::ServerMessage;
@@ -35,7 +36,12 @@ impl Worker {
         let was_blocked = viewer.flags.has(Flags::BLOCKED);
         let stream = self.streams.get(viewer.stream as usize);
         let mut counts = WriteCounts::default();
-        let outcome = write_pending(viewer, stream, &mut counts);
+        let times = WriteTimes {
+            latencies: &self.latencies,
+            late: &self.metrics.comments_late,
+            clock: &*self.parts.clock,
+        };
+        let outcome = write_pending(viewer, stream, &times, &mut counts);
         let is_blocked = outcome == WriteOutcome::Blocked;
         if is_blocked {
             viewer.flags.set(Flags::BLOCKED);
@@ -93,6 +99,7 @@ fn record_behind(viewer: &mut Viewer, stream: &Stream) {
 fn write_pending(
     viewer: &mut Viewer,
     stream: Option<&Stream>,
+    times: &WriteTimes<'_>,
     counts: &mut WriteCounts,
 ) -> WriteOutcome {
     loop {
@@ -125,7 +132,8 @@ fn write_pending(
         match viewer.transport.write(&gathered.slices) {
             Err(_) => return WriteOutcome::SocketError,
             Ok(taken) => {
-                viewer.advance(frames.iter().copied(), taken, counts);
+                let passed = viewer.advance(frames.iter().copied(), taken, counts);
+                times.record(frames[..passed].iter().copied(), 1);
                 // A partial write does not mean that the socket is full: a TLS session takes what
                 // its buffer holds. Only a refused write is followed by an event when there is
                 // room.

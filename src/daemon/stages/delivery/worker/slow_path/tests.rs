@@ -76,7 +76,7 @@ fn received(mut peer: &TcpStream) -> Vec<String> {
 }
 
 fn outcome(viewer: &mut Viewer, stream: &Stream) -> WriteOutcome {
-    write_pending(viewer, Some(stream), &mut WriteCounts::default())
+    write_pending(viewer, Some(stream), &WriteTimes::discarded(), &mut WriteCounts::default())
 }
 
 #[test]
@@ -123,7 +123,8 @@ fn viewer_off_the_ring_skips_to_the_head() {
     });
     let (mut viewer, peer) = viewer(10);
     let mut counts = WriteCounts::default();
-    assert_eq!(write_pending(&mut viewer, Some(&stream), &mut counts), WriteOutcome::Done);
+    let times = WriteTimes::discarded();
+    assert_eq!(write_pending(&mut viewer, Some(&stream), &times, &mut counts), WriteOutcome::Done);
     assert_eq!(received(&peer), ["gap 11-50", "throttle", "presence"]);
     stream.push(comments_frame(51, 52));
     assert_eq!(outcome(&mut viewer, &stream), WriteOutcome::Done);

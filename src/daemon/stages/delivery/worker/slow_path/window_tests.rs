@@ -218,7 +218,7 @@ impl Rig {
             let Some(slot) = self.stream.viewers.next_unvisited() else { return };
             match fan_out.write(&mut self.viewers[slot], &mut WriteCounts::default()) {
                 FastWrite::Complete => {}
-                FastWrite::SlowPath => self.write_pending(slot),
+                FastWrite::Partial(_) | FastWrite::SlowPath => self.write_pending(slot),
                 FastWrite::SocketError => panic!("the socket is sound"),
             }
         }
@@ -228,7 +228,8 @@ impl Rig {
     fn write_pending(&mut self, slot: usize) {
         let viewer = &mut self.viewers[slot];
         viewer.flags.clear(Flags::BLOCKED);
-        match write_pending(viewer, Some(&self.stream), &mut WriteCounts::default()) {
+        let counts = &mut WriteCounts::default();
+        match write_pending(viewer, Some(&self.stream), &WriteTimes::discarded(), counts) {
             WriteOutcome::Done => {}
             WriteOutcome::Blocked => viewer.flags.set(Flags::BLOCKED),
             // The page that a joiner would wait for is the test's to give.

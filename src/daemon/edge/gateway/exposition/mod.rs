@@ -1,5 +1,7 @@
 //! `/metrics`: the node's counters, and gauges read at the time of the request.
 
+mod telemetry;
+
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 
+use self::telemetry::put_telemetry;
 use super::state::Operations;
 use crate::daemon::base::log_output::lost_lines;
 use crate::daemon::base::status::{StatusBoard, WorkerGauges};
@@ -26,6 +29,7 @@ pub(super) async fn metrics(State(operations): State<Operations>, headers: Heade
     let mut extra = String::new();
     let Operations { board, log } = operations;
     put_node(&mut extra, &board);
+    put_telemetry(&mut extra, board.telemetry());
     put_workers(&mut extra, &board.workers());
     put_breakers(&mut extra, &board.breakers());
     put_problems(&mut extra, &board.problems().list());
@@ -118,6 +122,8 @@ fn to_text_format(open_metrics: &str) -> String {
 fn put_node(out: &mut String, board: &StatusBoard) {
     head(out, "ready", "gauge", "1 while the node serves its roles");
     sample(out, "ready", &[], u8::from(board.serves()));
+    head(out, "senders", "gauge", "Viewer connections that have sent a comment");
+    sample(out, "senders", &[], board.senders());
     head(out, "log_lines_lost", "counter", "Lines of the log that could not be written");
     sample(out, "log_lines_lost_total", &[], lost_lines());
 }

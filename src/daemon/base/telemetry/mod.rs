@@ -1,0 +1,137 @@
+//! What a node measures about itself: stages, latencies, rates, and its process.
+//!
+//! In: additions by the stages, once per batch, and a call of [`Telemetry::sample`] once per
+//! second. Out: [`NodeSample`], which node reports, the admin socket and `/metrics` read.
+//!
+//! Always holds: recording costs a few atomic additions and takes no lock. Counters and histograms
+//! only grow while the process runs, also when the node is built again, so that two readings can
+//! be subtracted. Rates are taken here, by the node itself, from its own counters and clock: no
+//! other node has to subtract anything.
+//!
+//! When full: everything has a fixed size; readings of the last ten seconds are kept.
+
+mod process;
+mod recorder;
+mod sampler;
+mod stage;
+pub mod timeline;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use self::process::ProcessReader;
+pub use self::recorder::LatencyRecorder;
+use self::sampler::Sampler;
+pub use self::sampler::{NodeSample, SAMPLE_INTERVAL, counters};
+pub use self::stage::{QueueReading, QueuedItems, StageMeter};
+use self::timeline::Timeline;
+use crate::protocol::admin::{BusNode, StageName};
+use crate::protocol::latency::LatencyHistogram;
+
+/// A comment that reaches a viewer's socket later than this after its creation is late.
+pub const LATE_AFTER: Duration = Duration::from_millis(150);
+
+/// The latencies that one delivery worker measures. Each is counted once per viewer and comment.
+#[derive(Debug, Default)]
+pub struct DeliveryLatencies {
+    /// From the creation of the comment to the write.
+    pub end_to_end: LatencyRecorder,
+    /// From the arrival of its frame at this node to the write.
+    pub on_node: LatencyRecorder,
+}
+
+/// The telemetry of a node. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Telemetry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Milliseconds since the Unix epoch; 0 until it is set.
+    started_at_ms: AtomicU64,
+    /// The stages that this node has.
+    stages: Mutex<BTreeMap<StageName, Arc<StageMeter>>>,
+    /// Of all delivery workers since the process started.
+    workers: Mutex<Vec<Arc<DeliveryLatencies>>>,
+    process: Mutex<ProcessReader>,
+    sampler: Mutex<Sampler>,
+    latest: Mutex<Arc<NodeSample>>,
+    clock_offset_ms: Mutex<Option<i64>>,
+    bus: Mutex<Arc<Vec<BusNode>>>,
+    timeline: Timeline,
+    keeps_cluster: AtomicBool,
+}
+
+impl Telemetry {
+    /// Sets the time at which the counters began to count, unless it is set already.
+    pub fn set_started_at(&self, now_ms: u64) {
+        let started_at = &self.inner.started_at_ms;
+        let _ = started_at.compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub fn started_at_ms(&self) -> u64 {
+        self.inner.started_at_ms.load(Ordering::Relaxed)
+    }
+
+    /// Returns the meter of a stage. From the first call on the stage is reported.
+    pub fn stage(&self, name: StageName) -> Arc<StageMeter> {
+        self.inner.stages.lock().entry(name).or_default().clone()
+    }
+
+    /// Returns the meters of one more delivery worker.
+    pub fn add_worker(&self) -> Arc<DeliveryLatencies> {
+        let latencies = Arc::new(DeliveryLatencies::default());
+        self.inner.workers.lock().push(latencies.clone());
+        latencies
+    }
+
+    /// Sets the clock of this node minus that of the servers it shares with others.
+    pub fn set_clock_offset_ms(&self, offset_ms: Option<i64>) {
+        *self.inner.clock_offset_ms.lock() = offset_ms;
+    }
+
+    /// Sets the servers of the bus, as this node uses them.
+    pub fn set_bus(&self, servers: Vec<BusNode>) {
+        *self.inner.bus.lock() = Arc::new(servers);
+    }
+
+    pub fn bus(&self) -> Arc<Vec<BusNode>> {
+        self.inner.bus.lock().clone()
+    }
+
+    /// Returns the last hour, as the keeper of the timeline has written it.
+    pub fn timeline(&self) -> &Timeline {
+        &self.inner.timeline
+    }
+
+    /// Sets whether this node keeps the timeline of the whole cluster. One node does: the
+    /// coordinator of the first partition.
+    pub fn set_keeps_cluster(&self, keeps: bool) {
+        self.inner.keeps_cluster.store(keeps, Ordering::Relaxed);
+    }
+
+    pub fn keeps_cluster(&self) -> bool {
+        self.inner.keeps_cluster.load(Ordering::Relaxed)
+    }
+
+    fn stages(&self) -> Vec<(StageName, Arc<StageMeter>)> {
+        self.inner.stages.lock().iter().map(|(name, meter)| (*name, meter.clone())).collect()
+    }
+
+    fn sum_of_workers(&self, of: fn(&DeliveryLatencies) -> &LatencyRecorder) -> LatencyHistogram {
+        let workers = self.inner.workers.lock();
+        let mut sum = LatencyHistogram::default();
+        workers.iter().for_each(|worker| sum.add(&of(worker).read()));
+        sum
+    }
+
+    /// Returns the latest sample; an empty one before the first.
+    pub fn latest(&self) -> Arc<NodeSample> {
+        self.inner.latest.lock().clone()
+    }
+}
