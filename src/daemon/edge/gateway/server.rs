@@ -22,6 +22,7 @@ use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::edge::http::HttpServer;
 use crate::daemon::engines::eventlog::SharedLog;
+use crate::protocol::admin::StageName;
 
 /// A gateway that owns its address, and the tasks that must run beside it.
 #[derive(Debug)]
@@ -73,6 +74,7 @@ impl Gateway {
             streams: parts.streams,
             history: CommentPages::new(parts.comments),
             control: parts.control,
+            meter: parts.board.telemetry().stage(StageName::Gateway),
             board: parts.board,
             sink: parts.sink,
             submissions: parts.submissions,

@@ -11,6 +11,7 @@ use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{DeflateMode, GatewayConfig};
 use crate::daemon::base::handoff::{Submission, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::edge::http::BodyLimits;
 use crate::daemon::engines::directory::Streams;
 use crate::daemon::engines::eventlog::SharedLog;
@@ -30,6 +31,8 @@ pub(super) struct GatewayState {
     /// Creates and changes streams.
     pub(super) control: Control,
     pub(super) board: StatusBoard,
+    /// Measures handshakes.
+    pub(super) meter: Arc<StageMeter>,
     pub(super) sink: Arc<dyn ViewerSink>,
     /// Ingest's queue. While it is full, submissions are refused with `overloaded`.
     pub(super) submissions: mpsc::Sender<Submission>,

@@ -33,7 +33,6 @@ use crate::daemon::base::handoff::{Bearer, Deflate, NewViewer};
 use crate::daemon::base::metrics::count;
 use crate::daemon::edge::http::{Answer, ConnectionSlot, HttpError};
 use crate::daemon::stages::control::admission::close_inadmissible_of;
-use crate::protocol::admin::StageName;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::quantity::counted;
 use crate::protocol::stream::{Stream, StreamState};
@@ -68,9 +67,12 @@ pub(super) async fn upgrade(
         match outcome {
             Ok(admitted) => {
                 let resume_from = parameters.resume_from;
-                hand_over(&state, upgrade, stream_id, &handshake, resume_from, admitted).await;
-                let gateway = state.board.telemetry().stage(StageName::Gateway);
-                gateway.record_latency(1, began.elapsed());
+                let handing_over =
+                    hand_over(&state, upgrade, stream_id, &handshake, resume_from, admitted);
+                // A client that left or did not answer says nothing about this node.
+                if handing_over.await {
+                    state.meter.record_latency(1, began.elapsed());
+                }
             }
             Err(refusal) => refusal.deliver(&state.board, upgrade, handshake.encoding).await,
         }
@@ -166,6 +168,7 @@ fn switching_protocols(handshake: &Handshake) -> Response {
     response
 }
 
+/// Returns whether delivery has the viewer now.
 async fn hand_over(
     state: &GatewayState,
     upgrade: OnUpgrade,
@@ -173,7 +176,7 @@ async fn hand_over(
     handshake: &Handshake,
     resume_from: Option<StreamPosition>,
     admitted: Admitted,
-) {
+) -> bool {
     let taken = match tokio::time::timeout(state.config.handshake_timeout, upgrade).await {
         Ok(Ok(upgraded)) => handover::take_socket(upgraded),
         Ok(Err(error)) => Err(std::io::Error::other(error)),
@@ -182,7 +185,10 @@ async fn hand_over(
     let BareSocket { transport, early_bytes } = match taken {
         Ok(taken) => taken,
         // The client left before the answer. Its permit is dropped with it.
-        Err(error) => return tracing::debug!(%error, "handshake not completed"),
+        Err(error) => {
+            tracing::debug!(%error, "handshake not completed");
+            return false;
+        }
     };
     let user_id = admitted.bearer.as_ref().map(|bearer| bearer.identity.user_id);
     state.sink.attach(NewViewer {
@@ -204,4 +210,5 @@ async fn hand_over(
     }
     let now_ms = state.clock.now_ms();
     close_inadmissible_of(stream_id, &state.streams, &*state.sink, now_ms).await;
+    true
 }
