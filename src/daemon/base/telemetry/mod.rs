@@ -56,7 +56,7 @@ struct Inner {
     started_at_ms: AtomicU64,
     /// The stages that this node has.
     stages: Mutex<BTreeMap<StageName, Arc<StageMeter>>>,
-    /// Of all delivery workers since the process started.
+    /// Of the delivery workers. One that has ended leaves its place, counts included, to a new one.
     workers: Mutex<Vec<Arc<DeliveryLatencies>>>,
     process: Mutex<ProcessReader>,
     sampler: Mutex<Sampler>,
@@ -83,10 +83,16 @@ impl Telemetry {
         self.inner.stages.lock().entry(name).or_default().clone()
     }
 
-    /// Returns the meters of one more delivery worker.
+    /// Returns the meters of one more delivery worker, which may continue those of one that has
+    /// ended: a node that is built again and again must not need more memory each time.
     pub fn add_worker(&self) -> Arc<DeliveryLatencies> {
+        let mut workers = self.inner.workers.lock();
+        // Only this function gives them away, under the lock.
+        if let Some(left) = workers.iter().find(|worker| Arc::strong_count(worker) == 1) {
+            return left.clone();
+        }
         let latencies = Arc::new(DeliveryLatencies::default());
-        self.inner.workers.lock().push(latencies.clone());
+        workers.push(latencies.clone());
         latencies
     }
 
@@ -133,5 +139,22 @@ impl Telemetry {
     /// Returns the latest sample; an empty one before the first.
     pub fn latest(&self) -> Arc<NodeSample> {
         self.inner.latest.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_that_ended_keep_counts_not_memory() {
+        let telemetry = Telemetry::default();
+        let running = telemetry.add_worker();
+        for _ in 0..100 {
+            telemetry.add_worker().end_to_end.record(Duration::from_millis(1), 1);
+        }
+        assert_eq!(telemetry.inner.workers.lock().len(), 2);
+        assert_eq!(telemetry.sum_of_workers(|worker| &worker.end_to_end).count(), 100);
+        assert!(running.end_to_end.read().is_empty(), "it is another's");
     }
 }
