@@ -16,8 +16,8 @@ pub enum StageName {
     /// Items: comments accepted. Queue: comments not yet taken up. Latency: from taking a comment
     /// up to its answer.
     Ingest,
-    /// Items: comments appended. Refused: those not appended. Queue: appends in flight. Latency:
-    /// of an append, until the records are durable.
+    /// Items: records appended to any topic. Refused: those not appended. Queue: bytes of the
+    /// appends in flight. Latency: of an append, until the records are durable.
     Log,
     /// Items: comments published. Refused: those left out by the throttle. Queue: comments that
     /// wait for their batch. Latency: from reading a comment to the publication of its batch.
@@ -121,9 +121,13 @@ pub struct FullestQueue {
 }
 
 impl FullestQueue {
-    /// Returns the share of the queue that is taken, 0.0 to 1.0.
+    /// Returns the share of the queue that is taken, 0.0 to 1.0. A queue may be above its bound: that
+    /// of the embedded log holds per topic, and lets one larger append through.
     pub fn share(&self) -> f64 {
-        if self.queue_max == 0 { 0.0 } else { self.queue as f64 / self.queue_max as f64 }
+        if self.queue_max == 0 {
+            return 0.0;
+        }
+        (self.queue as f64 / self.queue_max as f64).min(1.0)
     }
 }
 
@@ -211,6 +215,7 @@ mod tests {
         let fullest = FullestQueue { node: nodes[1].clone(), queue: 5, queue_max: 10 };
         assert_eq!((ingest.fullest.as_ref(), fullest.share()), (Some(&fullest), 0.5));
         assert_eq!((archive.name, archive.fullest.as_ref()), (StageName::Archive, None));
+        assert_eq!(FullestQueue { queue: 30, ..fullest }.share(), 1.0, "above its bound");
     }
 
     #[test]
