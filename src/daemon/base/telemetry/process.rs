@@ -1,10 +1,12 @@
 //! Figures of this process from the kernel: processor time, memory, files, disk.
 //!
 //! Always holds: a reading costs the same however many connections are open, on kernels that count
-//! open files. What the kernel does not tell is absent.
+//! open files. What the kernel does not tell is absent. A disk that hangs makes a reading wait for
+//! [`DISK_PATIENCE`] only, and one thread at a time hangs with it.
 
 use std::fs;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
@@ -16,6 +18,8 @@ use crate::protocol::admin::ProcessStatus;
 
 /// The disk is read less often: on a network it may be slow.
 const DISK_INTERVAL: Duration = Duration::from_secs(10);
+/// A disk that needs longer has an unknown figure until it answers.
+const DISK_PATIENCE: Duration = Duration::from_millis(200);
 /// Open files are listed one by one only on kernels that do not count them, and not often.
 const LIST_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -23,7 +27,7 @@ const LIST_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct ProcessReader {
     last_cpu: Option<(Instant, Duration)>,
-    disk: Option<(Instant, Option<u64>)>,
+    disk: DiskReader,
     listed_files: Option<(Instant, Option<u64>)>,
     limits: Option<ProcessLimits>,
 }
@@ -44,9 +48,6 @@ impl ProcessLimits {
 
 impl ProcessReader {
     pub(super) fn read(&mut self, now: Instant, data_dir: &Path) -> ProcessStatus {
-        let disk = self.disk.take().filter(|(at, _)| now - *at < DISK_INTERVAL);
-        let disk = disk.unwrap_or_else(|| (now, disk_free_bytes(data_dir)));
-        self.disk = Some(disk);
         let limits = *self.limits.get_or_insert_with(ProcessLimits::read);
         ProcessStatus {
             started_at: 0,
@@ -56,7 +57,7 @@ impl ProcessReader {
             memory_bytes: limits.memory_bytes,
             files: counted_files().or_else(|| self.listed_files(now)),
             files_max: getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
-            disk_free_bytes: disk.1,
+            disk_free_bytes: self.disk.read(now, || start_reading(data_dir)),
             clock_ms: None,
         }
     }
@@ -83,6 +84,51 @@ impl ProcessReader {
         self.listed_files = Some(files);
         files.1
     }
+}
+
+/// The answer of a disk that was asked for its free space.
+type DiskAnswer = Receiver<Option<u64>>;
+
+/// Reads the free space of a disk. It remembers the last answer, and a question without one.
+#[derive(Debug, Default)]
+struct DiskReader {
+    known: Option<(Instant, Option<u64>)>,
+    asked: Option<DiskAnswer>,
+}
+
+impl DiskReader {
+    fn read(&mut self, now: Instant, ask: impl FnOnce() -> DiskAnswer) -> Option<u64> {
+        if let Some((at, free)) = self.known
+            && now - at < DISK_INTERVAL
+        {
+            return free;
+        }
+        let answer = self.asked.take().unwrap_or_else(ask);
+        match answer.recv_timeout(DISK_PATIENCE) {
+            Ok(free) => {
+                self.known = Some((now, free));
+                free
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.asked = Some(answer);
+                None
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
+    }
+}
+
+/// Asks on a thread of its own, which may hang as long as the disk does.
+fn start_reading(directory: &Path) -> DiskAnswer {
+    let (answer, asked) = sync_channel(1);
+    let directory = directory.to_owned();
+    let read = move || {
+        // Nobody may listen any more.
+        let _ = answer.send(disk_free_bytes(&directory));
+    };
+    // Without a thread nothing is answered, and the figure is unknown.
+    let _ = std::thread::Builder::new().name("disk-figures".to_owned()).spawn(read);
+    asked
 }
 
 fn rss_bytes() -> Option<u64> {
@@ -143,6 +189,20 @@ mod tests {
         }
         let cpu = reader.read(start + Duration::from_millis(100), Path::new("/")).cpu.unwrap();
         assert!((0.05..64.0).contains(&cpu), "{cpu}");
+    }
+
+    #[test]
+    fn a_disk_that_hangs_is_asked_once() {
+        let (answer, asked) = sync_channel(1);
+        let mut disk = DiskReader::default();
+        let now = Instant::now();
+        assert_eq!(disk.read(now, || asked), None);
+        assert_eq!(disk.read(now, || panic!("it is asked already")), None);
+        answer.send(Some(7)).unwrap();
+        assert_eq!(disk.read(now, || panic!("it is asked already")), Some(7));
+        assert_eq!(disk.read(now, || panic!("it has answered")), Some(7));
+        let later = now + DISK_INTERVAL;
+        assert_eq!(disk.read(later, || start_reading(Path::new("/no/such/folder"))), None);
     }
 
     #[test]

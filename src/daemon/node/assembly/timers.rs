@@ -89,7 +89,7 @@ fn start_log_watch(base: &NodeBase, group: &Supervisor) {
     });
 }
 
-/// Takes the samples of this node. Off the runtime's threads, because a disk may hang.
+/// Takes the samples of this node. Off the runtime's threads, because they read files.
 fn start_sampling(base: &NodeBase, group: &Supervisor) {
     let board = base.board.clone();
     let data_dir = base.config.node.data_dir.clone();
