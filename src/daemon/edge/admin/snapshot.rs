@@ -11,6 +11,7 @@ use tracing::debug;
 use super::AdminParts;
 use super::cluster::ClusterView;
 use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
+use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
     BreakerState, BusNode, Cluster, ConsumerLag, NodeStatus, Status, StreamEgress, StreamRates,
     StreamStatus, TopSnapshot, WorkerStatus,
@@ -48,8 +49,8 @@ impl AdminParts {
             bus: view.bus(),
             streams: self.streams_of(&view).await,
             workers: view.workers(),
-            lag,
-            moderation: view.moderation(queued),
+            lag: lag.unwrap_or_default(),
+            moderation: view.moderation(queued.unwrap_or(0)),
             breakers: view.breakers(),
             nodes: view.nodes(),
             problems: view.known_problems(),
@@ -79,8 +80,12 @@ impl AdminParts {
     }
 
     pub(super) async fn cluster(&self) -> ClusterView {
-        let nodes = in_time(self.control.parts().registry.nodes(), "the other nodes").await;
-        ClusterView::new(self.report(), nodes.unwrap_or_default())
+        ClusterView::new(self.report(), self.known_nodes().await.unwrap_or_default())
+    }
+
+    /// Returns the nodes that the registry knows; `None` if it does not tell.
+    pub(super) async fn known_nodes(&self) -> Option<Vec<KnownNode>> {
+        in_time(self.control.parts().registry.nodes(), "the other nodes").await
     }
 
     /// Returns all live nodes, and the names of known nodes without a report.
@@ -107,12 +112,8 @@ impl AdminParts {
 
     async fn streams_of(&self, view: &ClusterView) -> Vec<StreamStatus> {
         let parts = self.control.parts();
-        let (viewers, reactions) = tokio::join!(
-            in_time(parts.registry.viewers(), "viewers of all nodes"),
-            in_time(self.reactions.all(), "reaction totals"),
-        );
-        let viewers: Option<AHashMap<StreamId, u64>> =
-            viewers.map(|counts| counts.into_iter().collect());
+        let (viewers, reactions) =
+            tokio::join!(self.viewers(), in_time(self.reactions.all(), "reaction totals"),);
         let mut reactions: AHashMap<_, _> = reactions.unwrap_or_default().into_iter().collect();
         let rates = view.rates();
         let egress = view.egress();
@@ -133,19 +134,21 @@ impl AdminParts {
         streams.iter().map(AsRef::as_ref).map(status).collect()
     }
 
-    /// Returns the viewers of each stream on all nodes; none if they are not known.
-    pub(super) async fn viewers(&self) -> AHashMap<StreamId, u64> {
+    /// Returns the viewers on all nodes of each stream that has any; `None` if they are not known.
+    pub(super) async fn viewers(&self) -> Option<AHashMap<StreamId, u64>> {
         let viewers = in_time(self.control.parts().registry.viewers(), "viewers of all nodes");
-        viewers.await.unwrap_or_default().into_iter().collect()
+        Some(viewers.await?.into_iter().collect())
     }
 
-    pub(super) async fn lag(&self) -> Vec<ConsumerLag> {
-        in_time(self.control.parts().log.lag(), "consumer lag").await.unwrap_or_default()
+    /// Returns the lag of each consumer; `None` if it is not known.
+    pub(super) async fn lag(&self) -> Option<Vec<ConsumerLag>> {
+        in_time(self.control.parts().log.lag(), "consumer lag").await
     }
 
-    pub(super) async fn queued(&self) -> u64 {
+    /// Returns the length of the review queue; `None` if it is not known.
+    pub(super) async fn queued(&self) -> Option<u64> {
         let metadata = &self.control.parts().metadata;
-        in_time(metadata.review_count(), "the review queue").await.unwrap_or(0)
+        in_time(metadata.review_count(), "the review queue").await
     }
 
     fn is_refusing_viewers(&self) -> bool {

@@ -32,6 +32,13 @@ use crate::protocol::{ErrorCode, StreamId};
 const SLOW_INTERVAL: Duration = Duration::from_secs(10);
 /// The time limit for reading or storing blocks.
 const BLOCKS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Blocks are read at most this often, however many ask.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
+/// A node that loses the first partition goes on for so long. A coordinator that starts again, such
+/// as when the bus fails, soon has its partitions back, and the last hour must not be lost then.
+const KEEPS_ON_FOR: Duration = Duration::from_secs(60);
+/// A last block so many intervals in the future means that the clock was set back.
+const CLOCK_SET_BACK: u64 = 6;
 /// What is kept.
 const HOUR_MS: u64 = 3_600_000;
 const DEFAULT_SPAN_MS: u64 = 300_000;
@@ -44,58 +51,104 @@ pub struct TimelineKeeper(pub(super) Arc<AdminParts>);
 #[derive(Debug, Default)]
 struct SlowFigures {
     read_at: Option<Instant>,
-    queued: u64,
-    lag: Vec<ConsumerLag>,
+    /// `None` if unknown, as is `lag`.
+    queued: Option<u64>,
+    lag: Option<Vec<ConsumerLag>>,
 }
 
 impl TimelineKeeper {
     pub async fn run(&self, stop: CancellationToken) {
+        let telemetry = self.0.board.telemetry();
+        let timeline = telemetry.timeline();
         let mut slow = SlowFigures::default();
-        let mut kept_cluster = None;
+        let mut turn = KeepersTurn::new(timeline.is_whole_cluster().then(Instant::now));
+        let mut last_interval = None;
         loop {
             let now_ms = self.0.control.parts().clock.now_ms();
             tokio::select! {
                 () = tokio::time::sleep(until_next_middle(now_ms)) => {}
                 () = stop.cancelled() => return,
             }
-            let telemetry = self.0.board.telemetry();
-            let timeline = telemetry.timeline();
             let keeps_cluster = telemetry.keeps_cluster();
-            let kept_before = kept_cluster.replace(keeps_cluster);
-            if kept_before.is_some_and(|before| before != keeps_cluster) {
-                // Figures of one node and of all must not be in one series.
-                timeline.clear();
+            let whole_cluster = turn.lasts(keeps_cluster, Instant::now());
+            if whole_cluster != timeline.is_whole_cluster() {
+                timeline.begin(whole_cluster);
+                if whole_cluster {
+                    self.0.load_blocks(timeline).await;
+                }
             }
-            if keeps_cluster && kept_before != Some(true) {
-                self.0.load_blocks(timeline).await;
-            }
-            let frame = self.0.timeline_frame(keeps_cluster, &mut slow).await;
+            let frame = self.0.timeline_frame(whole_cluster, &mut slow).await;
             timeline.add(&frame);
-            if keeps_cluster && frame.second % BLOCK_S == 0 {
-                self.0.share_block(timeline, frame.second / BLOCK_S - 1).await;
+            if let Some(over) = ended_interval(&mut last_interval, frame.second)
+                && keeps_cluster
+            {
+                self.0.share_block(timeline, over).await;
             }
         }
     }
+}
+
+/// Decides whether this node goes on keeping the timeline of the cluster.
+#[derive(Debug)]
+struct KeepersTurn {
+    /// When the node had the first partition last.
+    had_partition_at: Option<Instant>,
+}
+
+impl KeepersTurn {
+    fn new(had_partition_at: Option<Instant>) -> Self {
+        Self { had_partition_at }
+    }
+
+    fn lasts(&mut self, has_partition: bool, now: Instant) -> bool {
+        if has_partition {
+            self.had_partition_at = Some(now);
+        }
+        let since = self.had_partition_at.map(|at| now.saturating_duration_since(at));
+        since.is_some_and(|since| since < KEEPS_ON_FOR)
+    }
+}
+
+/// Returns the interval that ended with a frame, whichever second of the next one the frame is:
+/// when frames take long, seconds are left out.
+fn ended_interval(last: &mut Option<u64>, second: u64) -> Option<u64> {
+    let interval = second / BLOCK_S;
+    last.replace(interval).filter(|last| *last < interval)
 }
 
 /// The timeline of the cluster as another node shares it, read when somebody asks.
 #[derive(Debug, Default)]
 pub(super) struct SharedPast {
     timeline: Timeline,
-    /// Whether the blocks could be read. Locked while they are, so that they are read once.
-    is_known: tokio::sync::Mutex<bool>,
+    /// Locked while blocks are read, so that they are read once.
+    last_read: tokio::sync::Mutex<Option<LastRead>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LastRead {
+    at: Instant,
+    succeeded: bool,
 }
 
 impl SharedPast {
     /// Reads the blocks that came since the last time. Returns `None` if there are none.
     async fn read(&self, parts: &AdminParts) -> Option<&Timeline> {
-        let mut is_known = self.is_known.lock().await;
-        *is_known = parts.load_blocks(&self.timeline).await;
-        (*is_known && self.timeline.next_interval().is_some()).then_some(&self.timeline)
+        let mut last = self.last_read.lock().await;
+        // Those who waited for one that failed must not wait again, each in turn.
+        let recent = last.filter(|read| read.at.elapsed() < READ_INTERVAL);
+        let succeeded = match recent {
+            Some(read) => read.succeeded,
+            None => parts.load_blocks(&self.timeline).await,
+        };
+        if recent.is_none() {
+            *last = Some(LastRead { at: Instant::now(), succeeded });
+        }
+        (succeeded && self.timeline.next_interval().is_some()).then_some(&self.timeline)
     }
 }
 
-/// Returns the time until the middle of the next second, so that no second has two frames or none.
+/// Returns the time until the middle of the next second. No second has two frames, and none is left
+/// out unless a frame takes longer than half a second.
 fn until_next_middle(now_ms: u64) -> Duration {
     Duration::from_millis(1_500 - now_ms % 1_000)
 }
@@ -106,6 +159,9 @@ impl AdminParts {
         let Some(blocks) = &self.timeline else { return false };
         let end = self.control.parts().clock.now_ms() / 1_000 / BLOCK_S;
         let hour_ago = end.saturating_sub(BLOCKS);
+        if timeline.next_interval().is_some_and(|next| next > end + CLOCK_SET_BACK) {
+            timeline.begin(true);
+        }
         let start = timeline.next_interval().unwrap_or(hour_ago).max(hour_ago);
         if start >= end {
             return true;
@@ -141,24 +197,31 @@ impl AdminParts {
         let second = self.control.parts().clock.now_ms() / 1_000;
         if !whole_cluster {
             let view = ClusterView::new(self.report(), Vec::new());
-            return frame(second, &view, &AHashMap::new(), None);
+            return frame(second, &view, None, None);
         }
         if slow.read_at.is_none_or(|at| at.elapsed() >= SLOW_INTERVAL) {
             slow.read_at = Some(Instant::now());
             let (queued, lag) = tokio::join!(self.queued(), self.lag());
-            (slow.queued, slow.lag) = (queued, lag);
+            slow.queued = queued;
+            slow.lag = lag;
         }
-        let (view, viewers) = tokio::join!(self.cluster(), self.viewers());
-        frame(second, &view, &viewers, Some(slow))
+        let (nodes, viewers) = tokio::join!(self.known_nodes(), self.viewers());
+        let Some(nodes) = nodes else {
+            // The figures of this node alone would pass for those of the cluster.
+            return TimelineFrame { second, ..TimelineFrame::default() };
+        };
+        let view = ClusterView::new(self.report(), nodes);
+        frame(second, &view, viewers.as_ref(), Some(slow))
     }
 }
 
 fn frame(
     second: u64,
     view: &ClusterView,
-    viewers: &AHashMap<StreamId, u64>,
+    viewers: Option<&AHashMap<StreamId, u64>>,
     slow: Option<&SlowFigures>,
 ) -> TimelineFrame {
+    let lag = slow.and_then(|slow| slow.lag.as_deref());
     let mut frame = TimelineFrame { second, ..TimelineFrame::default() };
     let mut put = |name: &str, value: Option<f64>| {
         if let Some(value) = value {
@@ -178,8 +241,8 @@ fn frame(
     ] {
         put(name, Some(value as f64));
     }
-    put("review_queue", slow.map(|slow| slow.queued as f64));
-    put("lag", slow.map(|slow| slow.lag.iter().map(|of| of.lag).sum::<u64>() as f64));
+    put("review_queue", slow.and_then(|slow| slow.queued).map(|queued| queued as f64));
+    put("lag", lag.map(|lag| lag.iter().map(|of| of.lag).sum::<u64>() as f64));
     put("bus_messages", Some(bus.iter().map(|server| server.messages_per_second).sum()));
     put("bus_bytes", Some(bus.iter().map(|server| server.bytes_per_second).sum()));
     put("p50_ms", end_to_end.quantile_ms(0.5));
@@ -193,7 +256,7 @@ fn frame(
     }
     frame.streams = stream_figures(view, viewers);
     frame.nodes = nodes.iter().map(|of| (of.node.node.clone(), node_figures(of))).collect();
-    frame.engines = engine_figures(&bus, slow.map_or(&[], |slow| &slow.lag));
+    frame.engines = engine_figures(&bus, lag.unwrap_or_default());
     frame
 }
 
@@ -201,9 +264,17 @@ type StreamFigures = [Option<f64>; STREAM_SERIES.len()];
 
 fn stream_figures(
     view: &ClusterView,
-    viewers: &AHashMap<StreamId, u64>,
+    viewers: Option<&AHashMap<StreamId, u64>>,
 ) -> Vec<(StreamId, StreamFigures)> {
     let egress = view.egress();
+    let rates = view.rates();
+    // Streams without a comment so far have viewers all the same.
+    let counts = viewers.into_iter().flatten();
+    let quiet = counts.filter(|(stream_id, _)| !rates.contains_key(*stream_id));
+    let quiet = quiet.map(|(stream_id, count)| {
+        (*stream_id, [Some(*count as f64), None, None, None, None, None])
+    });
+    let mut streams: Vec<(StreamId, StreamFigures)> = quiet.collect();
     let figures = |(stream_id, rates): (StreamId, crate::protocol::admin::StreamRates)| {
         let share = egress
             .get(&stream_id)
@@ -212,7 +283,7 @@ fn stream_figures(
         let incoming = rates.comments_per_second;
         let shown = incoming * share;
         let figures = [
-            viewers.get(&stream_id).map(|count| *count as f64),
+            viewers.map(|counts| counts.get(&stream_id).copied().unwrap_or(0) as f64),
             Some(incoming),
             Some(shown),
             Some(incoming - shown),
@@ -221,7 +292,8 @@ fn stream_figures(
         ];
         (stream_id, figures)
     };
-    view.rates().into_iter().map(figures).collect()
+    streams.extend(rates.into_iter().map(figures));
+    streams
 }
 
 fn node_figures(report: &NodeReport) -> [Option<f64>; NODE_SERIES.len()] {
@@ -299,16 +371,16 @@ pub(super) async fn timeline(
     let steps = (to_ms / 1_000).saturating_sub(from_s).div_ceil(step_s) as usize;
     let series = params.series.split(',').map(|name| name.trim().to_owned()).collect();
     let request = TimelineRequest { series, from_s, step_s, steps };
-    let telemetry = parts.board.telemetry();
-    let keeps_cluster = telemetry.keeps_cluster();
-    let past = if keeps_cluster { None } else { state.past.read(parts).await };
+    let own = parts.board.telemetry().timeline();
+    let past = if own.is_whole_cluster() { None } else { state.past.read(parts).await };
+    let whole_cluster = past.is_some() || own.is_whole_cluster();
     let series = past
-        .unwrap_or(telemetry.timeline())
+        .unwrap_or(own)
         .read(&request)
         .map_err(|error| HttpError::new(ErrorCode::BadRequest, error.to_string()))?;
     Ok(Json(TimelineAnswer {
         node: parts.about.node.clone(),
-        whole_cluster: keeps_cluster || past.is_some(),
+        whole_cluster,
         from: from_s * 1_000,
         step_ms: step_s * 1_000,
         series,
@@ -331,6 +403,42 @@ mod tests {
     }
 
     #[test]
+    fn a_coordinator_may_start_again() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut turn = KeepersTurn::new(None);
+        assert!(!turn.lasts(false, start), "another node has the first partition");
+        assert!(turn.lasts(true, at(1)));
+        assert!(turn.lasts(false, at(30)), "it may come back");
+        assert!(turn.lasts(true, at(40)));
+        assert!(turn.lasts(false, at(99)) && !turn.lasts(false, at(100)));
+        assert!(KeepersTurn::new(Some(start)).lasts(false, at(1)), "the node was built again");
+    }
+
+    #[test]
+    fn a_late_frame_ends_its_interval_too() {
+        let mut last = None;
+        let seconds = [998, 999, 1_001, 1_002, 1_009, 1_010, 1_035];
+        let ended = seconds.map(|second| ended_interval(&mut last, second));
+        assert_eq!(ended, [None, None, Some(99), None, None, Some(100), Some(101)]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_zero() {
+        let view = ClusterView::new(report(&NodeId::new("a")), Vec::new());
+        let unknown = frame(1_000, &view, None, Some(&SlowFigures::default()));
+        let names = ["review_queue", "lag"];
+        assert!(names.iter().all(|name| !unknown.cluster.contains_key(*name)), "{unknown:?}");
+        assert_eq!(unknown.streams[0].1[0], None, "viewers");
+        let viewers = [(StreamId(9), 5)].into_iter().collect();
+        let mut known = frame(1_000, &view, Some(&viewers), None).streams;
+        known.sort_by_key(|(stream_id, _)| *stream_id);
+        let [commented, quiet] = &known[..] else { panic!("{known:?}") };
+        assert_eq!((commented.0, commented.1[0]), (StreamId(1), Some(0.0)), "nobody watches");
+        assert_eq!((quiet.0, quiet.1[0], quiet.1[1]), (StreamId(9), Some(5.0), None));
+    }
+
+    #[test]
     fn every_series_of_the_cluster_is_filled() {
         let mut own = report(&NodeId::new("a"));
         let stage = own.stages[0].clone();
@@ -348,8 +456,9 @@ mod tests {
             lag: 14,
             expired: 0,
         };
-        let slow = SlowFigures { read_at: None, queued: 17, lag: vec![lag.clone(), lag] };
-        let frame = frame(1_000, &view, &viewers, Some(&slow));
+        let lag = Some(vec![lag.clone(), lag]);
+        let slow = SlowFigures { read_at: None, queued: Some(17), lag };
+        let frame = frame(1_000, &view, Some(&viewers), Some(&slow));
         let missing: Vec<_> =
             cluster_series().filter(|name| !frame.cluster.contains_key(name)).collect();
         assert!(missing.is_empty(), "{missing:?}");

@@ -14,6 +14,8 @@ mod block;
 mod codec;
 mod series;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ahash::AHashMap;
 use parking_lot::Mutex;
 
@@ -110,6 +112,8 @@ pub struct TooManyValues;
 #[derive(Debug, Default)]
 pub struct Timeline {
     rings: Mutex<Rings>,
+    /// Whether the figures are of the whole cluster; else they are of this node.
+    whole_cluster: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -168,9 +172,17 @@ impl Timeline {
         rings.sweep_if_due(second);
     }
 
-    /// Forgets everything.
-    pub fn clear(&self) {
-        *self.rings.lock() = Rings::default();
+    /// Forgets everything and begins with figures of the whole cluster, or of this node: both must
+    /// not be in one series.
+    pub fn begin(&self, whole_cluster: bool) {
+        let mut rings = self.rings.lock();
+        self.whole_cluster.store(whole_cluster, Ordering::Relaxed);
+        *rings = Rings::default();
+    }
+
+    /// Reports whether the figures are of the whole cluster.
+    pub fn is_whole_cluster(&self) -> bool {
+        self.whole_cluster.load(Ordering::Relaxed)
     }
 
     /// Returns the memory of all rings.
@@ -360,6 +372,16 @@ mod tests {
         }
         let after = timeline.bytes();
         assert!(after < little + 8_192, "{after} bytes after an idle hour, {little} before");
+    }
+
+    #[test]
+    fn figures_of_node_and_cluster_do_not_mix() {
+        let timeline = Timeline::default();
+        timeline.add(&frame(1_000));
+        assert!(!timeline.is_whole_cluster());
+        timeline.begin(true);
+        assert!(timeline.is_whole_cluster());
+        assert!(read(&timeline, "received", 1_000, 1, 1)[0].average[0].is_none());
     }
 
     #[test]
