@@ -113,7 +113,8 @@ impl BusNode {
     fn add(&mut self, other: &Self) {
         // The worst state counts, from when it was first noticed.
         if other.state > self.state {
-            (self.state, self.since_ms) = (other.state, other.since_ms);
+            self.state = other.state;
+            self.since_ms = other.since_ms;
             self.error.clone_from(&other.error);
         } else if other.state == self.state {
             self.since_ms = self.since_ms.max(other.since_ms);

@@ -1,8 +1,9 @@
 -- Records a heartbeat of a run of a node. Returns whether the run was alive until now, whether
 -- another run has the same name, its description, the time of this server in ms, then name and age
--- in ms of every known node. KEYS: the run's alive key, the nodes by heartbeat, the nodes that left,
--- the node's hash. ARGV: name, run, alive for ms, known for ms, prefix of the alive keys, whether
--- this is the first heartbeat here, report (empty: none yet), identity and description of the node.
+-- in ms of every known node. KEYS: the run's alive key, the nodes by heartbeat, the nodes that
+-- left, the node's hash. ARGV: name, run, alive for ms, known for ms, prefix of the alive keys,
+-- whether this is the first heartbeat here, report (empty: none yet), identity and description of
+-- the node.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local known = redis.call('EXISTS', KEYS[1])

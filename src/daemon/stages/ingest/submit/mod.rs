@@ -140,7 +140,8 @@ impl Ingest {
                 }
                 outcome = first_appended(in_flight.front_mut()) => {
                     if let Some(batch) = in_flight.pop_front() {
-                        self.meter.record_latency(batch.pending.len() as u64, batch.taken_at.elapsed());
+                        let answered = batch.pending.len() as u64;
+                        self.meter.record_latency(answered, batch.taken_at.elapsed());
                         self.answer(outcome, batch.pending);
                     }
                 }
