@@ -258,6 +258,31 @@ mod tests {
     }
 
     #[test]
+    fn every_metric_is_described_in_the_document() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let board = StatusBoard::default();
+        board.sample(std::path::Path::new("/"));
+        let mut extra = String::new();
+        put_node(&mut extra, &board);
+        put_telemetry(&mut extra, board.telemetry());
+        put_breakers(&mut extra, &board.breakers());
+        put_problems(&mut extra, &board.problems().list());
+        put_lag(&mut extra, &[]);
+        let text = to_text_format(&board.metrics().render(&extra));
+        let mut missing = Vec::new();
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let name = line.split(' ').next().unwrap_or_default();
+            let is_described =
+                ['`', '{'].iter().any(|end| document.contains(&format!("`{name}{end}")));
+            if !is_described {
+                missing.push(name);
+            }
+        }
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
     fn labels_are_escaped_and_counters_end_in_total() {
         let board = StatusBoard::default();
         board.add_worker().busy_us.store(7, Ordering::Relaxed);
