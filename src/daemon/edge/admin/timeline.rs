@@ -145,6 +145,13 @@ impl SharedPast {
         }
         (succeeded && self.timeline.next_interval().is_some()).then_some(&self.timeline)
     }
+
+    /// Frees the memory, once this node keeps the timeline itself.
+    fn forget(&self) {
+        if self.timeline.next_interval().is_some() {
+            self.timeline.begin(true);
+        }
+    }
 }
 
 /// Returns the time until the middle of the next second. No second has two frames, and none is left
@@ -372,15 +379,18 @@ pub(super) async fn timeline(
     let series = params.series.split(',').map(|name| name.trim().to_owned()).collect();
     let request = TimelineRequest { series, from_s, step_s, steps };
     let own = parts.board.telemetry().timeline();
-    let past = if own.is_whole_cluster() { None } else { state.past.read(parts).await };
-    let whole_cluster = past.is_some() || own.is_whole_cluster();
+    let is_keeper = own.is_whole_cluster();
+    let past = if is_keeper { None } else { state.past.read(parts).await };
+    if is_keeper {
+        state.past.forget();
+    }
     let series = past
         .unwrap_or(own)
         .read(&request)
         .map_err(|error| HttpError::new(ErrorCode::BadRequest, error.to_string()))?;
     Ok(Json(TimelineAnswer {
         node: parts.about.node.clone(),
-        whole_cluster,
+        whole_cluster: is_keeper || past.is_some(),
         from: from_s * 1_000,
         step_ms: step_s * 1_000,
         series,

@@ -158,14 +158,16 @@ impl FanoutBus for RedisBus {
         let mut outages = self.publisher.outages().await;
         self.figures.ask(&self.nodes, &self.load).await;
         let listening = self.listening.lock();
+        // One that was dropped has no subscriptions left.
+        let listening = listening.as_ref().filter(|of| of.queue.strong_count() > 0);
         // The listener notices some outages first: its connections are others.
-        let away = listening.as_ref().and_then(|of| Some(of.queue.upgrade()?.away()));
+        let away = listening.and_then(|of| Some(of.queue.upgrade()?.away()));
         for (index, reason) in away.unwrap_or_default() {
             outages[index].get_or_insert(reason);
         }
         self.load.sample(|index| ServerObservation {
             outage: outages[index].clone(),
-            listening: listening.as_ref().map(|of| (of.shard, of.desired[index].len() as u64)),
+            listening: listening.map(|of| (of.shard, of.desired[index].len() as u64)),
         });
     }
 
