@@ -115,8 +115,9 @@ impl Telemetry {
         &self.inner.timeline
     }
 
-    /// Sets whether this node keeps the timeline of the whole cluster. One node does: the
-    /// coordinator of the first partition.
+    /// Sets whether this node is to keep the timeline of the whole cluster. One node is: the
+    /// coordinator of the first partition. What the timeline holds now is
+    /// [`Timeline::is_whole_cluster`].
     pub fn set_keeps_cluster(&self, keeps: bool) {
         self.inner.keeps_cluster.store(keeps, Ordering::Relaxed);
     }
