@@ -69,8 +69,7 @@ impl TimelineKeeper {
                 () = tokio::time::sleep(until_next_middle(now_ms)) => {}
                 () = stop.cancelled() => return,
             }
-            let keeps_cluster = telemetry.keeps_cluster();
-            let whole_cluster = turn.lasts(keeps_cluster, Instant::now());
+            let whole_cluster = turn.lasts(telemetry.keeps_cluster(), Instant::now());
             if whole_cluster != timeline.is_whole_cluster() {
                 timeline.begin(whole_cluster);
                 if whole_cluster {
@@ -80,8 +79,9 @@ impl TimelineKeeper {
             let frame = self.0.timeline_frame(whole_cluster, &mut slow).await;
             timeline.add(&frame);
             if let Some(over) = ended_interval(&mut last_interval, frame.second)
-                && keeps_cluster
+                && whole_cluster
             {
+                // Two nodes may share it while one takes over from the other: both have it.
                 self.0.share_block(timeline, over).await;
             }
         }
