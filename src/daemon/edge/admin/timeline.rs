@@ -72,6 +72,8 @@ impl TimelineKeeper {
             let whole_cluster = turn.lasts(telemetry.keeps_cluster(), Instant::now());
             if whole_cluster != timeline.is_whole_cluster() {
                 timeline.begin(whole_cluster);
+                // An interval of before is not this node's to share: it would be blank.
+                last_interval = None;
                 if whole_cluster {
                     self.0.load_blocks(timeline).await;
                 }
