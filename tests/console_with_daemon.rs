@@ -145,3 +145,106 @@ async fn top_prints_a_frame_or_snapshots() {
     let snapshot: TopSnapshot = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(snapshot.uptime_ms, 1_000);
 }
+
+#[tokio::test]
+async fn a_list_is_filtered_sorted_and_cut() {
+    let daemon = Daemon::start().await;
+    let names = |output: &Output| {
+        let lines = text(&output.stdout).lines();
+        lines.map(|line| serde_json::from_str::<NodeStatus>(line).unwrap().node).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&daemon.lc("nodes --where node=b").await), [NodeId::new("b")]);
+    assert_eq!(names(&daemon.lc("node --sort -node --limit 1").await), [NodeId::new("b")]);
+    let wrong = daemon.lc("nodes --where viewers>2d").await;
+    assert_eq!(wrong.status.code(), Some(64));
+    assert_eq!(
+        text(&wrong.stderr),
+        "lc: `2d` is not a number such as 12, 10k or 1.5M\n  viewers>2d\n          ^^\n"
+    );
+    assert_eq!(daemon.lc("nodes --sort size").await.status.code(), Some(64));
+}
+
+#[tokio::test]
+async fn a_watched_list_is_one_object_per_interval() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    let daemon = Daemon::start().await;
+    let socket = daemon.socket.clone();
+    let lines = tokio::task::spawn_blocking(move || {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lc"))
+            .args(["nodes", "--watch=100ms", "--where", "node=a", "--socket"])
+            .arg(socket)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let reader = BufReader::new(child.stdout.take().unwrap());
+        let lines: Vec<Value> =
+            reader.lines().take(2).map(|it| serde_json::from_str(&it.unwrap()).unwrap()).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lines
+    });
+    for line in lines.await.unwrap() {
+        assert_eq!(line["items"].as_array().unwrap().len(), 1, "{line}");
+        assert_eq!(line["unreachable"], json!(["c"]));
+        assert!(line["taken_at"].as_u64().unwrap() > 1_700_000_000_000);
+    }
+}
+
+#[tokio::test]
+async fn a_read_only_context_changes_nothing() {
+    let daemon = Daemon::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let socket = daemon.socket.clone();
+    let outputs = tokio::task::spawn_blocking(move || {
+        let lc = |line: &str| {
+            let mut command = assert_cmd::Command::cargo_bin("lc").unwrap();
+            command.env("XDG_CONFIG_HOME", home.path()).env_remove("LC_SOCKET");
+            command.args(line.split(' ')).output().unwrap()
+        };
+        let add = format!("ctx add prod {} --read-only", socket.display());
+        let added = [lc(&add), lc("ctx use prod"), lc("ctx list")];
+        (added, lc("nodes"), lc("ban troll42 --for 1h --reason spam"), lc("--ctx other nodes"))
+    });
+    let (added, nodes, ban, unknown) = outputs.await.unwrap();
+    assert!(added.iter().all(|output| output.status.success()), "{added:?}");
+    assert!(text(&added[2].stdout).contains("\"read_only\":true"));
+    assert_eq!(nodes.status.code(), Some(0), "{nodes:?}");
+    assert_eq!(ban.status.code(), Some(77));
+    assert!(text(&ban.stderr).contains("read-only"));
+    assert_eq!(unknown.status.code(), Some(64));
+    assert!(text(&unknown.stderr).contains("there are prod"));
+}
+
+#[tokio::test]
+async fn a_shell_completes_live_values() {
+    let daemon = Daemon::start().await;
+    let complete = async |socket: PathBuf| {
+        tokio::task::spawn_blocking(move || {
+            let mut command = assert_cmd::Command::cargo_bin("lc").unwrap();
+            let words = ["--", "lc", "--socket", socket.to_str().unwrap(), "nodes", ""];
+            command.env("COMPLETE", "fish").args(words).output().unwrap()
+        })
+        .await
+        .unwrap()
+    };
+    let live = complete(daemon.socket.clone()).await;
+    let offered: Vec<_> = text(&live.stdout).lines().map(|line| &line[..1]).collect();
+    assert!(offered.contains(&"a") && offered.contains(&"b"), "{live:?}");
+    let silent = complete("/nowhere/admin.sock".into()).await;
+    assert_eq!((silent.status.code(), text(&silent.stderr)), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn a_condition_that_never_holds_exits_5() {
+    let daemon = Daemon::start().await;
+    let holds = daemon.lc("wait --node a state=up").await;
+    assert_eq!(holds.status.code(), Some(0), "{holds:?}");
+    let never = daemon.lc("wait --node a viewers>1k --timeout 100ms").await;
+    assert_eq!(never.status.code(), Some(5));
+    assert_eq!(text(&never.stderr), "lc: the time is up: viewers>1k does not hold\n");
+    let absent = daemon.lc("wait --node x state=up --timeout 100ms").await;
+    assert_eq!(absent.status.code(), Some(5));
+}

@@ -7,8 +7,8 @@ mod support;
 
 use live_comments::client::viewer::{ConnectError, ViewerConnection, ViewerError, ViewerOptions};
 use live_comments::protocol::admin::{
-    AuditEntry, Cluster, Outcome, Sanction, SanctionKind, SanctionRequest, UserRef, UserRequest,
-    Who,
+    Alert, AuditEntry, Cluster, EventItem, Health, Outcome, Preview, Sanction, SanctionKind,
+    SanctionRequest, Status, UserRef, UserRequest, Who,
 };
 use live_comments::protocol::{CloseCode, ErrorCode, ServerMessage};
 use serde_json::json;
@@ -251,4 +251,82 @@ async fn a_draining_node_dismisses_and_refuses_viewers() {
     assert_eq!(status, 503);
     post(&daemon, "/v1/drain", json!({"undo": true})).await;
     daemon.watch().await;
+}
+
+#[tokio::test]
+async fn an_undone_ban_lets_the_user_in_again() {
+    let daemon = Daemon::start("");
+    let _seen = daemon.join(42, "troll").await;
+    let preview: Preview = daemon
+        .admin()
+        .post("/v1/preview", &json!({"action": "ban", "users": ["42"]}))
+        .await
+        .unwrap();
+    assert_eq!((preview.users, preview.connections, preview.nodes.len()), (1, 1, 1));
+    assert!(preview.effect.starts_with("Ban 1 user: 1 connection on 1 node"), "{preview:?}");
+    let bans: Cluster<Sanction> = daemon.admin().get("/v1/bans").await.unwrap();
+    assert_eq!(bans.items, [], "a preview changes nothing");
+
+    let banned = post(&daemon, "/v1/ban", json!({"user": "42"})).await;
+    let undo = json!({"audit_id": banned.audit_id});
+    let undone = post(&daemon, "/v1/undo", undo.clone()).await;
+    assert_eq!(undone.user_name.as_deref(), Some("troll"));
+    let mut viewer = daemon.join(42, "troll").await;
+    viewer.comment("I am back").await;
+    let again = daemon.admin().post::<_, Outcome>("/v1/undo", &undo).await.unwrap_err();
+    assert!(again.to_string().contains("has taken it back already"), "{again}");
+    let entry = last_audit(&daemon).await;
+    assert_eq!((entry.action.as_str(), entry.undoes), ("undo", Some(banned.audit_id)));
+}
+
+#[tokio::test]
+async fn a_drain_is_an_alert_that_can_be_acknowledged() {
+    let daemon = Daemon::start("");
+    let alerts = async || -> Vec<Alert> {
+        daemon.admin().get::<Cluster<Alert>>("/v1/alerts").await.unwrap().items
+    };
+    assert_eq!(alerts().await, []);
+    post(&daemon, "/v1/drain", json!({})).await;
+    let begun = std::time::Instant::now();
+    while alerts().await.is_empty() {
+        assert!(begun.elapsed().as_secs() < 10, "no alert");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let [alert] = alerts().await.try_into().unwrap();
+    assert_eq!((alert.id.as_str(), alert.acked_by), ("draining", None));
+    let status: Status = daemon.admin().get("/v1/status").await.unwrap();
+    assert_eq!(status.health, Health::Degraded);
+    assert!(status.working.iter().any(|text| text == "1 of 1 nodes report"), "{status:?}");
+
+    post(&daemon, "/v1/alerts/ack", json!({"id": "draining"})).await;
+    assert!(alerts().await[0].acked_by.is_some());
+    let unknown = daemon.admin().post::<_, Outcome>("/v1/alerts/ack", &json!({"id": "x"})).await;
+    assert!(unknown.unwrap_err().to_string().contains("no alert `x`"));
+
+    let path = "/v1/events?where=kind%3Dalert&limit=10";
+    let events: Cluster<EventItem> = daemon.admin().get(path).await.unwrap();
+    let texts: Vec<_> = events.items.iter().map(|event| event.text.as_str()).collect();
+    assert!(texts[0].contains("accepts no new viewers"), "{texts:?}");
+    assert!(texts[1].starts_with("acknowledged by "), "{texts:?}");
+    let wrong = daemon.admin().get::<Cluster<EventItem>>("/v1/events?where=kin%3D1").await;
+    assert!(wrong.unwrap_err().to_string().contains("no column `kin`"));
+}
+
+#[tokio::test]
+async fn a_reader_that_follows_sees_each_event_once() {
+    use futures_util::StreamExt as _;
+
+    let daemon = Daemon::start("");
+    post(&daemon, "/v1/throttle", json!({"stream_id": 1, "sample_rate": 0.5})).await;
+    let path = "/v1/events?where=kind%3Daudit&follow=true";
+    let mut events = daemon.admin().lines::<EventItem>(path).await.unwrap();
+    let first = events.next().await.unwrap().unwrap();
+    assert!(first.text.ends_with(": throttle"), "{first:?}");
+    let banned = post(&daemon, "/v1/timeout", json!({"user": "id:42", "duration_ms": 60000})).await;
+    let second = events.next().await.unwrap().unwrap();
+    assert_eq!(second.audit_id, Some(banned.audit_id));
+    assert!(second.id > first.id);
+    let after = format!("/v1/events?where=kind%3Daudit&after={}", first.id);
+    let later: Cluster<EventItem> = daemon.admin().get(&after).await.unwrap();
+    assert_eq!(later.items, [second]);
 }

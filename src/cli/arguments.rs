@@ -44,6 +44,16 @@ pub(super) fn non_zero_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses the time between two snapshots.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let interval = non_zero_duration(text)?;
+    if (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("must be between 100ms and 1m".to_owned())
+    }
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
 /// The daemon's limits of a timeout, and of a temporary ban or a token.
 pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(30 * 86_400);

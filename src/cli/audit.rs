@@ -2,43 +2,43 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
-
-use super::arguments::count_in;
 use super::context::Context;
-use super::output::{show, show_time, table, warn_unreachable};
-use crate::protocol::admin::{AuditEntry, Cluster};
-use crate::protocol::printable::printable;
+use super::list::{List, ListArgs, left, right, text};
+use super::output::show_time;
+use crate::protocol::admin::AuditEntry;
 
-/// List the changes that operators made, newest first
-#[derive(Debug, Args)]
-pub(super) struct AuditArgs {
-    /// Maximum number of entries, up to 1000
-    #[arg(long, value_name = "N", value_parser = count_in(1..=1000), default_value = "50")]
-    limit: u64,
+/// Entries that are shown without `--limit`.
+const DEFAULT_LIMIT: u64 = 50;
+/// The most that the daemon answers.
+const MAX_LIMIT: u64 = 1_000;
+
+static AUDIT: List<AuditEntry> = List {
+    columns: &[
+        right("id", |entry, _| entry.audit_id.to_string()),
+        left("age", |entry: &AuditEntry, _| show_time(entry.at)).titled("at (UTC)"),
+        left("action", |entry, _| entry.action.clone()),
+        text("target", |entry, _| entry.target.clone()),
+        text("by", |entry, _| entry.actor.clone()),
+        text("detail", |entry: &AuditEntry, _| detail_of(entry)).titled("request"),
+    ],
+    sort: "",
+    if_empty: "No changes have been made yet.",
+};
+
+pub(super) async fn run(args: ListArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let view = AUDIT.view(&args)?;
+    // A filter chooses among all that the daemon answers.
+    let limit = match args.filter() {
+        Some(_) => MAX_LIMIT,
+        None => args.limit().unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
+    };
+    view.run(&format!("/v1/audit?limit={limit}"), context).await
 }
 
-pub(super) async fn run(args: AuditArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let path = format!("/v1/audit?limit={}", args.limit);
-    let entries: Cluster<AuditEntry> = context.admin().get(&path).await?;
-    context.output().items(&entries.items, || to_table(&entries.items))?;
-    warn_unreachable(&entries.unreachable);
-    Ok(ExitCode::SUCCESS)
-}
-
-fn to_table(entries: &[AuditEntry]) -> String {
-    let mut rows = table(&[">entry", "at (UTC)", "actor", "action", "target", "~request"]);
-    for entry in entries {
-        rows.add_row([
-            entry.audit_id.to_string(),
-            show_time(entry.at),
-            printable(&entry.actor),
-            printable(&entry.action),
-            printable(&entry.target),
-            printable(&request_fields(&entry.detail)),
-        ]);
-    }
-    show(&rows, "No changes have been made yet.")
+/// Writes the request, and what has become of it.
+fn detail_of(entry: &AuditEntry) -> String {
+    let undone = entry.undone_by.map(|id| format!(" (undone by {id})")).unwrap_or_default();
+    format!("{}{undone}", request_fields(&entry.detail))
 }
 
 /// Writes the fields of the request as `name=value`, without those that are null.
@@ -55,6 +55,7 @@ fn request_fields(detail: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::list::tests::assert_columns_are_known;
     use serde_json::json;
 
     #[test]
@@ -66,7 +67,10 @@ mod tests {
             action: "ban".into(),
             target: "user 4711".into(),
             detail: json!({"user": "troll42", "reason": "spam"}),
+            undoes: None,
+            undone_by: Some(18),
         };
-        insta::assert_snapshot!(to_table(&[entry]));
+        assert_columns_are_known(&AUDIT);
+        insta::assert_snapshot!(AUDIT.as_text(&[entry], 0));
     }
 }

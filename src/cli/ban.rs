@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::arguments::{LONGEST_BAN, duration_up_to, to_ms};
-use super::change::{UserArgs, submit, undo_hint};
+use super::change::{DryRun, UserArgs, preview, submit, undo_hint};
 use super::context::Context;
 use crate::client::outcome_text;
-use crate::protocol::admin::SanctionRequest;
+use crate::protocol::admin::{PreviewRequest, SanctionRequest};
 
 /// Disconnect a user and keep them out
 ///
@@ -25,9 +25,15 @@ pub(super) struct BanArgs {
     /// Duration, from 1s to 3650d, such as 10m or 7d [default: permanent]
     #[arg(long = "for", value_name = "TIME", value_parser = duration_up_to(LONGEST_BAN))]
     duration: Option<Duration>,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 pub(super) async fn run(args: BanArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    if args.dry.dry_run {
+        let users = vec![args.user.user.into()];
+        return preview(&PreviewRequest::Ban { users }, context).await;
+    }
     let request = SanctionRequest {
         user: args.user.user.into(),
         reason: args.reason,

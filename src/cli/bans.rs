@@ -3,39 +3,44 @@
 use std::process::ExitCode;
 
 use super::context::Context;
-use super::output::{now_ms, show, show_ago, table, warn_unreachable};
-use crate::protocol::admin::{Cluster, Sanction};
-use crate::protocol::printable::printable;
+use super::list::{List, ListArgs, left, right, text};
+use super::output::show_ago;
+use crate::protocol::admin::Sanction;
 use crate::protocol::quantity::show_duration;
 
-pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
-    let bans: Cluster<Sanction> = context.admin().get("/v1/bans").await?;
-    context.output().items(&bans.items, || to_table(&bans.items, now_ms()))?;
-    warn_unreachable(&bans.unreachable);
-    Ok(ExitCode::SUCCESS)
+static BANS: List<Sanction> = List {
+    columns: &[
+        right("user", |ban, _| ban.user_id.to_string()),
+        left("kind", |ban, _| ban.kind.as_str().to_owned()),
+        left("left", left_of).titled("expires"),
+        left("age", |ban: &Sanction, now_ms| show_ago(ban.created_at, now_ms)).titled("set"),
+        text("by", |ban, _| ban.created_by.clone()),
+        text("name", |ban, _| ban.name.clone().unwrap_or_default()),
+        text("reason", |ban, _| ban.reason.clone().unwrap_or_default()),
+    ],
+    sort: "",
+    if_empty: "No user is banned or timed out.",
+};
+
+pub(super) async fn run(args: ListArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    BANS.view(&args)?.run("/v1/bans", context).await
 }
 
+/// Writes sanctions as a table.
 pub(super) fn to_table(sanctions: &[Sanction], now_ms: u64) -> String {
-    let mut rows = table(&[">user", "~name", "kind", "expires", "set", "by", "~reason"]);
-    for sanction in sanctions {
-        rows.add_row([
-            sanction.user_id.to_string(),
-            printable(sanction.name.as_deref().unwrap_or_default()),
-            sanction.kind.as_str().to_owned(),
-            sanction.expires_at.map_or("never".to_owned(), |at| {
-                format!("in {}", show_duration(at.saturating_sub(now_ms)))
-            }),
-            show_ago(sanction.created_at, now_ms),
-            printable(&sanction.created_by),
-            printable(sanction.reason.as_deref().unwrap_or_default()),
-        ]);
-    }
-    show(&rows, "No user is banned or timed out.")
+    BANS.as_text(sanctions, now_ms)
+}
+
+fn left_of(sanction: &Sanction, now_ms: u64) -> String {
+    sanction
+        .expires_at
+        .map_or("never".to_owned(), |at| format!("in {}", show_duration(at.saturating_sub(now_ms))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::list::tests::assert_columns_are_known;
     use crate::protocol::UserId;
     use crate::protocol::admin::SanctionKind;
 
@@ -59,6 +64,7 @@ mod tests {
             expires_at: Some(now_ms + 598_000),
             ..ban.clone()
         };
+        assert_columns_are_known(&BANS);
         insta::assert_snapshot!(to_table(&[ban, timeout], now_ms));
         assert_eq!(to_table(&[], now_ms), "No user is banned or timed out.");
     }

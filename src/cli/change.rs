@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::output::warn_unreachable;
-use crate::protocol::admin::{Outcome, UserRef, UserRequest};
+use crate::client::admin::PREVIEW;
+use crate::protocol::admin::{Outcome, Preview, PreviewRequest, UserRef, UserRequest};
+use crate::protocol::printable::printable;
 
 /// The argument of every command on one user.
 #[derive(Debug, Args)]
@@ -41,6 +43,24 @@ impl From<UserArgs> for UserRequest {
     }
 }
 
+/// The option of changes that can be previewed.
+#[derive(Debug, Args)]
+pub(super) struct DryRun {
+    /// Tell what would happen, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// Asks what a change would do, and prints it.
+pub(super) async fn preview(
+    request: &PreviewRequest,
+    context: &Context,
+) -> anyhow::Result<ExitCode> {
+    let preview: Preview = context.admin().post(PREVIEW, request).await?;
+    context.output().item(&preview, || printable(&preview.effect))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Posts the change, prints its outcome, and warns about nodes that were not reached.
 ///
 /// `describe` writes the outcome as a sentence.
@@ -56,8 +76,7 @@ pub(super) async fn submit(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the command that undoes a ban or timeout. It names the user by id, because the user may
-/// change name before it is run, and another may have these digits as a name.
+/// Returns the command that takes a change back.
 pub(super) fn undo_hint(outcome: &Outcome) -> String {
-    outcome.user_id.map(|id| format!("Undo: lc unban id:{id}")).unwrap_or_default()
+    format!("Undo: lc undo {}", outcome.audit_id)
 }

@@ -9,6 +9,8 @@ use super::output::write;
 
 /// Print a completion script for a shell
 ///
+/// `source <(COMPLETE=bash lc)` completes live values, too: streams, nodes, alerts, audit entries.
+///
 /// Example: lc completions bash > ~/.local/share/bash-completion/completions/lc
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use super::contexts::Contexts;
 use super::output::Output;
 use crate::client::admin::AdminClient;
 use crate::protocol::paths::{ADMIN_SOCKET, default_data_dir};
@@ -10,34 +11,79 @@ use crate::protocol::paths::{ADMIN_SOCKET, default_data_dir};
 /// Admin socket of a daemon that runs as a system service.
 const SERVICE_SOCKET: &str = "/run/lcd/admin.sock";
 
+/// The global options of a command line.
+#[derive(Debug, Clone, Default)]
+pub struct Globals {
+    pub socket: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
+    /// The name of a context of `lc ctx`.
+    pub ctx: Option<String>,
+    pub json: bool,
+}
+
 #[derive(Debug, Clone)]
 pub struct Context {
     pub socket: PathBuf,
     pub data_dir: PathBuf,
     /// Print JSON: `--json` was given, or stdout is not a terminal.
     pub json: bool,
+    /// Refuse what changes something.
+    read_only: bool,
     /// The global options as typed, with a space before each.
     typed: String,
 }
 
 impl Context {
-    /// Fills in the defaults of options that were not given.
-    pub fn new(socket: Option<PathBuf>, data_dir: Option<PathBuf>, json: bool) -> Self {
-        let typed = typed_options(socket.as_deref(), data_dir.as_deref(), json);
+    /// Fills in the defaults of options that were not given. A context is used if it is named, or
+    /// if nothing else says which daemon is meant.
+    ///
+    /// # Errors
+    /// There is no such context, or the contexts cannot be read.
+    pub fn new(globals: Globals) -> anyhow::Result<Self> {
+        let Globals { socket, data_dir, ctx, json } = globals;
+        let typed = typed_options(
+            &[
+                ("--ctx", ctx.as_deref().map(Path::new)),
+                ("--socket", socket.as_deref()),
+                ("--data-dir", data_dir.as_deref()),
+            ],
+            json,
+        );
+        let environment = std::env::var_os("LC_SOCKET").filter(|path| !path.is_empty());
+        let is_given = socket.is_some() || data_dir.is_some() || environment.is_some();
+        let named = match (&ctx, is_given) {
+            (None, true) => None,
+            (ctx, _) => Contexts::read()?.chosen(ctx.as_deref())?,
+        };
+        let read_only = named.as_ref().is_some_and(|daemon| daemon.read_only);
+        let socket = named.map(|daemon| daemon.socket).or(socket);
         let beside_socket = socket.as_deref().and_then(Path::parent).map(Path::to_path_buf);
         let given = GivenPaths {
             socket,
             data_dir: data_dir.clone(),
-            environment: std::env::var_os("LC_SOCKET").map(PathBuf::from),
+            environment: environment.map(PathBuf::from),
         };
-        Self {
+        Ok(Self {
             socket: given.socket(Path::new(SERVICE_SOCKET)),
             // A socket that was named is that of a daemon with another data directory, perhaps.
             data_dir: data_dir
                 .or(beside_socket)
                 .unwrap_or_else(|| default_data_dir(std::env::var_os)),
             json: json || !std::io::stdout().is_terminal(),
+            read_only,
             typed,
+        })
+    }
+
+    /// Returns the settings of a command that asks no daemon, and works although no context can be
+    /// chosen.
+    pub fn without_daemon(json: bool) -> Self {
+        Self {
+            socket: PathBuf::new(),
+            data_dir: PathBuf::new(),
+            json: json || !std::io::stdout().is_terminal(),
+            read_only: false,
+            typed: String::new(),
         }
     }
 
@@ -47,7 +93,8 @@ impl Context {
     }
 
     pub fn admin(&self) -> AdminClient {
-        AdminClient::new(self.socket.clone())
+        let client = AdminClient::new(self.socket.clone());
+        if self.read_only { client.read_only() } else { client }
     }
 
     pub fn output(&self) -> Output {
@@ -55,10 +102,9 @@ impl Context {
     }
 }
 
-fn typed_options(socket: Option<&Path>, data_dir: Option<&Path>, json: bool) -> String {
-    let paths = [("--socket", socket), ("--data-dir", data_dir)];
+fn typed_options(options: &[(&str, Option<&Path>)], json: bool) -> String {
     let mut typed = String::new();
-    for (option, path) in paths.into_iter().filter_map(|(option, path)| Some((option, path?))) {
+    for (option, path) in options.iter().filter_map(|(option, path)| Some((option, (*path)?))) {
         typed.push_str(&format!(" {option} {}", path.display()));
     }
     typed + if json { " --json" } else { "" }
@@ -115,9 +161,9 @@ mod tests {
 
     #[test]
     fn typed_options_are_repeated() {
-        let socket = Some(Path::new("/a.sock"));
-        let data_dir = Some(Path::new("/d"));
-        assert_eq!(typed_options(socket, data_dir, true), " --socket /a.sock --data-dir /d --json");
-        assert_eq!(typed_options(None, None, false), "");
+        let path = |text| Some(Path::new(text));
+        let options = [("--ctx", path("prod")), ("--socket", None), ("--data-dir", path("/d"))];
+        assert_eq!(typed_options(&options, true), " --ctx prod --data-dir /d --json");
+        assert_eq!(typed_options(&options[1..2], false), "");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::output::{OutputError, note};
+use super::output::{OutputError, note, note_lines};
 use crate::client::admin::AdminError;
 use crate::protocol::printable::describe;
 
@@ -15,25 +15,44 @@ pub const THRESHOLD: u8 = 2;
 pub const DEGRADED: u8 = 3;
 /// `lc status`: the node does not serve viewers.
 pub const FAILING: u8 = 4;
+/// `lc wait`: the time is up and the condition does not hold.
+pub const TIMED_OUT: u8 = 5;
 /// The command line is invalid (`EX_USAGE`).
 pub const USAGE: u8 = 64;
 /// No daemon listens on the socket (`EX_UNAVAILABLE`).
 pub const NO_DAEMON: u8 = 69;
+/// This user may not use the socket, or may not do this (`EX_NOPERM`).
+pub const NOT_PERMITTED: u8 = 77;
+
+/// What is wrong with a command line, where only the command itself can see it. The text may have
+/// several lines.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
 
 /// Returns the exit code for the error that ended a command.
 pub fn code(error: &anyhow::Error) -> u8 {
     if stdout_is_closed(error) {
         return OK;
     }
+    if error.chain().any(|cause| cause.is::<UsageError>()) {
+        return USAGE;
+    }
     match error.chain().find_map(|cause| cause.downcast_ref::<AdminError>()) {
         Some(AdminError::NotRunning { .. }) => NO_DAEMON,
-        _ => FAILED,
+        Some(AdminError::NotPermitted { .. } | AdminError::ReadOnly) => NOT_PERMITTED,
+        Some(AdminError::Refused(body)) if matches!(body.code.http_status(), 401 | 403) => {
+            NOT_PERMITTED
+        }
+        Some(AdminError::Refused(_) | AdminError::Broken(_)) | None => FAILED,
     }
 }
 
 /// Prints the error to stderr and returns its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    if !stdout_is_closed(error) {
+    if let Some(UsageError(text)) = error.downcast_ref() {
+        note_lines(&format!("lc: {text}"));
+    } else if !stdout_is_closed(error) {
         note(&format!("lc: {}", describe(error.as_ref())));
     }
     code(error).into()
@@ -56,6 +75,11 @@ mod tests {
     fn each_error_has_its_exit_code() {
         let refused = AdminError::Refused(ErrorBody::new(ErrorCode::NotFound, "no such user"));
         assert_eq!(code(&refused.into()), FAILED);
+        let forbidden = AdminError::Refused(ErrorBody::new(ErrorCode::Forbidden, "not yours"));
+        assert_eq!(code(&forbidden.into()), NOT_PERMITTED);
+        let closed = AdminError::NotPermitted { socket: "/run/lcd/admin.sock".into() };
+        assert_eq!(code(&closed.into()), NOT_PERMITTED);
+        assert_eq!(code(&UsageError("no column".to_owned()).into()), USAGE);
         let absent = || AdminError::NotRunning {
             socket: "/run/lcd/admin.sock".into(),
             cause: io::ErrorKind::NotFound.into(),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::arguments::count_in;
+use super::complete;
 use super::context::Context;
 use super::output::note;
 use super::tail::comment_line;
@@ -18,6 +19,7 @@ use crate::protocol::{CommentId, StreamId};
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
     /// Stream id
+    #[arg(add = complete::streams())]
     stream: StreamId,
     /// Only comments older than this comment
     #[arg(long, value_name = "COMMENT_ID")]

@@ -2,13 +2,28 @@
 
 use std::process::ExitCode;
 
-use super::change::{UserArgs, submit};
+use clap::Args;
+
+use super::change::{DryRun, UserArgs, preview, submit};
 use super::context::Context;
 use crate::client::outcome_text;
-use crate::protocol::admin::UserRequest;
+use crate::protocol::admin::{PreviewRequest, UserRequest};
 
-pub(super) async fn run(args: UserArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let request = UserRequest::from(args);
+/// Close a user's connections; the user may reconnect
+#[derive(Debug, Args)]
+pub(super) struct KickArgs {
+    #[command(flatten)]
+    user: UserArgs,
+    #[command(flatten)]
+    dry: DryRun,
+}
+
+pub(super) async fn run(args: KickArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    if args.dry.dry_run {
+        let users = vec![args.user.user.into()];
+        return preview(&PreviewRequest::Kick { users }, context).await;
+    }
+    let request = UserRequest::from(args.user);
     let describe = |outcome: &_| outcome_text::kicked(&request.user, outcome);
     submit("/v1/kick", &request, context, describe).await
 }

@@ -2,60 +2,57 @@
 
 use std::process::ExitCode;
 
-use super::context::Context;
-use super::output::{show, table, warn_unreachable};
-use crate::protocol::admin::{Cluster, ConsumerLag};
-use crate::protocol::quantity::counted;
+use clap::Args;
 
-pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
-    let lag: Cluster<ConsumerLag> = context.admin().get("/v1/lag").await?;
-    context.output().items(&lag.items, || to_table(&lag.items))?;
-    warn_unreachable(&lag.unreachable);
-    Ok(ExitCode::SUCCESS)
+use super::context::Context;
+use super::list::{List, ListArgs, left, right};
+use crate::protocol::admin::ConsumerLag;
+
+/// Show the lag of each consumer of the log, largest first
+///
+/// The consumers are the coordinator, which shows comments to viewers, the moderator and the
+/// archiver, which fills the history. Each has a position in every partition of a topic.
+///
+/// group: the consumer. lag: offsets between the position and the end, which are about the records
+/// that the consumer has yet to process. gone: offsets after the position whose records were
+/// removed from the log before the consumer read them. position: the offset that it reads next.
+/// end: the offset that the next record will get.
+///
+/// A terminal lists the partitions in which a consumer is behind or records are gone; pipes and
+/// --all list all. In JSON gone is `expired`.
+#[derive(Debug, Args)]
+pub(super) struct LagArgs {
+    /// Also list partitions that are read to the end
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    list: ListArgs,
 }
 
-/// Lists the partitions with lag or with records that are gone, largest first, and counts the
-/// others in one line.
-fn to_table(partitions: &[ConsumerLag]) -> String {
-    let is_behind = |partition: &&ConsumerLag| partition.lag > 0 || partition.expired > 0;
-    let mut behind: Vec<_> = partitions.iter().filter(is_behind).collect();
-    behind.sort_by_key(|partition| std::cmp::Reverse((partition.expired, partition.lag)));
-    let columns = ["consumer", "topic", ">partition", ">lag", ">gone", ">position", ">end"];
-    let mut rows = table(&columns);
-    for partition in &behind {
-        rows.add_row([
-            partition.group.clone(),
-            partition.topic.clone(),
-            partition.partition.to_string(),
-            partition.lag.to_string(),
-            partition.expired.to_string(),
-            partition.position.to_string(),
-            partition.end.to_string(),
-        ]);
-    }
-    let caught_up = partitions.len() - behind.len();
-    let gone: u64 = partitions.iter().map(|partition| partition.expired).sum();
-    let note = match gone {
-        0 => String::new(),
-        _ => format!(
-            "\n\nGone before their consumer read them: {}, removed from the log.",
-            counted(gone, "record")
-        ),
-    };
-    match (behind.len(), caught_up) {
-        (0, 0) => "No consumer has read from the log yet.".to_owned(),
-        (0, 1) => "The consumer position is at the end of the log.".to_owned(),
-        (0, all) => format!("All {all} consumer positions are at the end of the log."),
-        (_, 0) => format!("{}{note}", show(&rows, "")),
-        (_, rest) => {
-            format!("{}\n\nAt the end of the log: {rest} more.{note}", show(&rows, ""))
-        }
-    }
+static LAG: List<ConsumerLag> = List {
+    columns: &[
+        left("group", |lag, _| lag.group.clone()),
+        left("topic", |lag, _| lag.topic.clone()),
+        right("partition", |lag, _| lag.partition.to_string()),
+        right("lag", |lag, _| lag.lag.to_string()),
+        right("gone", |lag, _| lag.expired.to_string()),
+        right("position", |lag, _| lag.position.to_string()),
+        right("end", |lag, _| lag.end.to_string()),
+    ],
+    sort: "-gone,-lag",
+    if_empty: "All consumers have read the log to its end.",
+};
+
+pub(super) async fn run(args: LagArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let all = args.all || context.json || args.list.filter().is_some();
+    let list = if all { args.list } else { args.list.only("lag>0 or gone>0") };
+    LAG.view(&list)?.run("/v1/lag", context).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::list::tests::assert_columns_are_known;
 
     #[test]
     fn the_largest_lag_comes_first() {
@@ -68,17 +65,10 @@ mod tests {
             lag,
             expired: 0,
         };
+        let gone = ConsumerLag { expired: 184, ..lag("archiver", 3, 0) };
         let partitions =
-            [lag("archiver", 0, 12), lag("broadcast", 0, 0), lag("archiver", 7, 4_000)];
-        insta::assert_snapshot!(to_table(&partitions));
-        assert_eq!(
-            to_table(&[lag("archiver", 0, 0)]),
-            "The consumer position is at the end of the log."
-        );
-        for (expired, counted) in [(184, "184 records"), (1, "1 record")] {
-            let text = to_table(&[ConsumerLag { expired, ..lag("archiver", 3, 0) }]);
-            let expected = format!("Gone before their consumer read them: {counted}, removed");
-            assert!(text.contains(&expected), "{text}");
-        }
+            [lag("archiver", 0, 12), lag("broadcast", 0, 0), lag("archiver", 7, 4_000), gone];
+        assert_columns_are_known(&LAG);
+        insta::assert_snapshot!(LAG.as_text(&partitions, 0));
     }
 }

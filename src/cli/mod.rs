@@ -6,40 +6,52 @@
 //! Each command has a file of its own name; only `lc mod` is in [`moderation`].
 
 mod acknowledge;
+mod alerts;
 mod announce;
 mod arguments;
 mod audit;
 mod ban;
 mod bans;
 mod change;
+mod complete;
 mod completions;
 pub mod context;
+mod contexts;
 mod delete;
 mod dm;
+mod doctor;
 mod drain;
+mod events;
 pub mod exit;
 mod history;
 mod kick;
 mod lag;
+mod list;
 pub mod loadgen;
 mod local_daemon;
+mod man;
 mod million_report;
 mod moderation;
 mod nodes;
+mod nouns;
 pub mod output;
 mod progress;
 pub mod record;
 pub mod replay;
+mod schema;
 mod shards;
 mod status;
 mod stop;
 mod streams;
+mod table;
 mod tail;
 mod throttle;
 mod timeout;
 mod token;
 mod top;
 mod unban;
+mod undo;
+mod wait;
 mod who;
 mod workers;
 
@@ -47,10 +59,10 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use arguments::path;
-use context::Context;
+use context::{Context, Globals};
 
 use crate::loadgen::worker_process;
 
@@ -63,6 +75,11 @@ pub struct Cli {
     /// admin.sock in the data directory]
     #[arg(long, global = true, value_name = "PATH", value_parser = path, help_heading = GLOBAL_OPTIONS)]
     socket: Option<PathBuf>,
+
+    /// Context of lc ctx, instead of a socket
+    #[arg(long, global = true, value_name = "NAME", help_heading = GLOBAL_OPTIONS,
+        conflicts_with_all = ["socket", "data_dir"], add = complete::contexts())]
+    ctx: Option<String>,
 
     /// Data directory of the daemon [default: $XDG_DATA_HOME/lcd, or ~/.local/share/lcd]
     #[arg(long, global = true, value_name = "DIR", value_parser = path, help_heading = GLOBAL_OPTIONS)]
@@ -90,10 +107,12 @@ Exit codes:
    0  success
    1  the daemon refused the request, or the command failed
    2  a threshold was exceeded (loadgen --fail-if)
-   3  status: there are warnings
-   4  status: the node is not ready
+   3  status, doctor: degraded; viewers are served
+   4  status, doctor: failing; viewers are not served
+   5  wait: the time is up
   64  the command line is invalid
-  69  no daemon listens on the socket";
+  69  no daemon listens on the socket
+  77  this user may not use the socket, or may not do this";
 
 /// The commands, in the order of `lc --help`. The help of a command with arguments is the doc
 /// comment of its arguments type.
@@ -101,37 +120,33 @@ Exit codes:
 enum Command {
     Top(top::TopArgs),
 
-    /// Show whether the daemon is healthy
-    Status,
+    Status(status::StatusArgs),
+    #[command(visible_alias = "alert")]
+    Alerts(alerts::AlertsArgs),
+    #[command(visible_alias = "event")]
+    Events(events::EventsArgs),
+    #[command(visible_alias = "stream")]
     Streams(streams::StreamsArgs),
-    /// List the nodes of the cluster
-    Nodes,
+    #[command(visible_alias = "node")]
+    Nodes(nodes::NodesArgs),
     /// Show the load of each delivery worker
-    Workers,
+    ///
+    /// All values are since the worker started; lc top shows current rates.
+    #[command(visible_alias = "worker")]
+    Workers(list::ListArgs),
     /// Show the servers of the fan-out bus and the load of its shards
+    #[command(visible_alias = "shard")]
     Shards,
-    /// Show the lag of each consumer of the log
-    ///
-    /// The consumers are the coordinator, which shows comments to viewers, the moderator and the
-    /// archiver, which fills the history. Each has a position in every partition of a topic.
-    ///
-    /// lag: offsets between the position and the end, which are about the records that the consumer
-    /// has yet to process. gone: offsets after the position whose records were removed from the log
-    /// before the consumer read them. position: the offset that it reads next. end: the offset that
-    /// the next record will get.
-    ///
-    /// Partitions without lag are only counted. In JSON every partition is listed, consumer is
-    /// `group` and gone is `expired`.
-    Lag,
+    Lag(lag::LagArgs),
     Throttle(throttle::ThrottleArgs),
     Ban(ban::BanArgs),
     Timeout(timeout::TimeoutArgs),
-    /// Close a user's connections; the user may reconnect
-    Kick(change::UserArgs),
-    /// Lift a user's ban and timeout
-    Unban(change::UserArgs),
-    /// List the active bans and timeouts
-    Bans,
+    Kick(kick::KickArgs),
+    Unban(unban::UnbanArgs),
+    /// List the active bans and timeouts, newest first
+    Bans(list::ListArgs),
+    User(nouns::UserNoun),
+    Comment(nouns::CommentNoun),
     Who(who::WhoArgs),
     Dm(dm::DmArgs),
     Announce(announce::AnnounceArgs),
@@ -139,7 +154,13 @@ enum Command {
     Mod(moderation::ModerationArgs),
     Tail(tail::TailArgs),
     History(history::HistoryArgs),
-    Audit(audit::AuditArgs),
+    /// List the changes that operators made, newest first
+    ///
+    /// Without --limit, the newest 50; at most 1000.
+    Audit(list::ListArgs),
+    Undo(undo::UndoArgs),
+    Wait(wait::WaitArgs),
+    Doctor(doctor::DoctorArgs),
     Drain(drain::DrainArgs),
     Acknowledge(acknowledge::AcknowledgeArgs),
     Record(record::RecordArgs),
@@ -151,27 +172,40 @@ enum Command {
     #[command(hide = true)]
     MillionReport(million_report::MillionReportArgs),
     Token(token::TokenArgs),
+    Ctx(contexts::CtxArgs),
     Completions(completions::CompletionsArgs),
+    Schema(schema::SchemaArgs),
+    Man(man::ManArgs),
 }
 
 impl Cli {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let context = Context::new(self.socket, self.data_dir, self.json);
+        let Self { socket, data_dir, ctx, json, command } = self;
+        let context = match command {
+            Command::Ctx(_) | Command::Completions(_) | Command::Schema(_) | Command::Man(_) => {
+                Context::without_daemon(json)
+            }
+            _ => Context::new(Globals { socket, data_dir, ctx, json })?,
+        };
         let context = &context;
-        match self.command {
-            Command::Top(args) => Box::pin(top::run(args, self.json, context)).await,
-            Command::Status => status::run(context).await,
+        match command {
+            Command::Top(args) => Box::pin(top::run(args, json, context)).await,
+            Command::Status(args) => status::run(args, context).await,
+            Command::Alerts(args) => alerts::run(args, context).await,
+            Command::Events(args) => events::run(args, context).await,
             Command::Streams(args) => streams::run(args, context).await,
-            Command::Nodes => nodes::run(context).await,
-            Command::Workers => workers::run(context).await,
+            Command::Nodes(args) => nodes::run(args, context).await,
+            Command::Workers(args) => workers::run(args, context).await,
             Command::Shards => shards::run(context).await,
-            Command::Lag => lag::run(context).await,
+            Command::Lag(args) => lag::run(args, context).await,
             Command::Throttle(args) => throttle::run(args, context).await,
             Command::Ban(args) => ban::run(args, context).await,
             Command::Timeout(args) => timeout::run(args, context).await,
             Command::Kick(args) => kick::run(args, context).await,
             Command::Unban(args) => unban::run(args, context).await,
-            Command::Bans => bans::run(context).await,
+            Command::Bans(args) => bans::run(args, context).await,
+            Command::User(noun) => nouns::user(noun, context).await,
+            Command::Comment(noun) => nouns::comment(noun, context).await,
             Command::Who(args) => who::run(args, context).await,
             Command::Dm(args) => dm::run(args, context).await,
             Command::Announce(args) => announce::run(args, context).await,
@@ -187,14 +221,22 @@ impl Cli {
             Command::Loadgen(args) => Box::pin(loadgen::run(args, context)).await,
             Command::LoadgenWorker => Ok(worker_process::main()),
             Command::MillionReport(args) => million_report::run(&args),
-            Command::Token(args) => token::run(args, self.json, context).await,
+            Command::Token(args) => token::run(args, json, context).await,
+            Command::Undo(args) => undo::run(args, context).await,
+            Command::Wait(args) => wait::run(args, context).await,
+            Command::Doctor(args) => doctor::run(args, context).await,
+            Command::Ctx(args) => contexts::run(args, context.output()),
             Command::Completions(args) => completions::run(args),
+            Command::Schema(args) => schema::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }
 
 /// Parses the command line, runs the command, reports its error, and returns the exit code.
 pub fn main() -> ExitCode {
+    // If a shell asks for completions, this prints them and ends the process.
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

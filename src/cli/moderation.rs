@@ -6,11 +6,11 @@ use clap::{Args, Subcommand};
 
 use super::change::submit;
 use super::context::Context;
-use super::output::{now_ms, show, show_ago, table, warn_unreachable};
+use super::list::{List, ListArgs, left, right, text};
+use super::output::show_ago;
 use crate::client::outcome_text;
 use crate::protocol::CommentId;
-use crate::protocol::admin::{Cluster, ReviewItem, ReviewRequest};
-use crate::protocol::printable::printable;
+use crate::protocol::admin::{ReviewItem, ReviewRequest};
 
 /// Review the comments that moderation has flagged
 #[derive(Debug, Args)]
@@ -21,8 +21,8 @@ pub(super) struct ModerationArgs {
 
 #[derive(Debug, Subcommand)]
 enum ModerationCommand {
-    /// List the comments that wait for review
-    Queue,
+    /// List the comments that wait for review, oldest first
+    Queue(ListArgs),
     /// Keep a comment, or show it if it was held back
     Approve(ApproveArgs),
     /// Delete a comment, or discard it if it was held back
@@ -47,9 +47,29 @@ struct RejectArgs {
     reason: Option<String>,
 }
 
+/// All that the daemon answers.
+const QUEUE_PATH: &str = "/v1/mod/queue?limit=1000";
+
+static QUEUE: List<ReviewItem> = List {
+    columns: &[
+        left("comment", |item, _| item.comment_id.to_string()),
+        right("stream", |item, _| item.stream_id.to_string()),
+        left("age", |item: &ReviewItem, now_ms| show_ago(item.flagged_at, now_ms))
+            .titled("flagged"),
+        left("held", |item: &ReviewItem, _| if item.held { "held back" } else { "yes" }.to_owned())
+            .titled("shown"),
+        left("reason", |item, _| item.reason.clone()),
+        text("name", |item: &ReviewItem, _| format!("{} ({})", item.name, item.user_id))
+            .titled("from"),
+        text("text", |item, _| item.message.clone()),
+    ],
+    sort: "",
+    if_empty: "No comment waits for review.",
+};
+
 pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match args.command {
-        ModerationCommand::Queue => queue(context).await,
+        ModerationCommand::Queue(args) => QUEUE.view(&args)?.run(QUEUE_PATH, context).await,
         ModerationCommand::Approve(ApproveArgs { comment_id, note }) => {
             let request = ReviewRequest { comment_id, reason: None, note };
             decide("/v1/mod/approve", "Approved", request, context).await
@@ -62,13 +82,6 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
     }
 }
 
-async fn queue(context: &Context) -> anyhow::Result<ExitCode> {
-    let queue: Cluster<ReviewItem> = context.admin().get("/v1/mod/queue").await?;
-    context.output().items(&queue.items, || to_table(&queue.items, now_ms()))?;
-    warn_unreachable(&queue.unreachable);
-    Ok(ExitCode::SUCCESS)
-}
-
 async fn decide(
     path: &str,
     decided: &str,
@@ -79,25 +92,10 @@ async fn decide(
     submit(path, &request, context, describe).await
 }
 
-fn to_table(queue: &[ReviewItem], now_ms: u64) -> String {
-    let mut rows = table(&["comment", ">stream", "flagged", "reason", "shown", "from", "~message"]);
-    for item in queue {
-        rows.add_row([
-            item.comment_id.to_string(),
-            item.stream_id.to_string(),
-            show_ago(item.flagged_at, now_ms),
-            item.reason.clone(),
-            if item.held { "held back" } else { "yes" }.to_owned(),
-            format!("{} ({})", printable(&item.name), item.user_id),
-            printable(&item.message),
-        ]);
-    }
-    show(&rows, "No comment waits for review.")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::list::tests::assert_columns_are_known;
     use crate::protocol::{StreamId, UserId};
 
     #[test]
@@ -113,7 +111,8 @@ mod tests {
             flagged_at: now_ms - 61_000,
             held: true,
         };
-        insta::assert_snapshot!(to_table(&[item], now_ms));
-        assert_eq!(to_table(&[], now_ms), "No comment waits for review.");
+        assert_columns_are_known(&QUEUE);
+        insta::assert_snapshot!(QUEUE.as_text(&[item], now_ms));
+        assert_eq!(QUEUE.as_text(&[], now_ms), "No comment waits for review.");
     }
 }

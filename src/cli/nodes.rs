@@ -1,47 +1,138 @@
-//! `lc nodes`: lists the nodes of the cluster.
+//! `lc nodes`: lists the nodes of the cluster, or shows one of them.
 
 use std::process::ExitCode;
 
+use anyhow::bail;
+use clap::{Args, Subcommand};
+
+use super::complete;
 use super::context::Context;
-use super::output::{show, table, warn_unreachable};
+use super::drain::{self, DrainArgs};
+use super::list::{List, ListArgs, left, right, text};
+use super::output::warn_unreachable;
+use super::table::facts;
 use crate::protocol::admin::{Cluster, EgressLimit, NodeStatus};
 use crate::protocol::quantity::{show_bytes, show_count, show_duration};
 
-pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
+/// List the nodes of the cluster, or show one of them
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct NodesArgs {
+    /// Name of a node: show it in full
+    #[arg(add = complete::nodes())]
+    node: Option<String>,
+    #[command(flatten)]
+    list: ListArgs,
+    #[command(subcommand)]
+    command: Option<NodesCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum NodesCommand {
+    Drain(DrainArgs),
+}
+
+static NODES: List<NodeStatus> = List {
+    columns: &[
+        left("node", |node, _| node.node.to_string()),
+        left("state", |node, _| state_of(node).to_owned()),
+        right("viewers", |node, _| show_count(node.connections)),
+        right("max", |node, _| show_count(node.max_connections)),
+        right("places", |node: &NodeStatus, _| places_of(node)).extra(),
+        right("sent", |node: &NodeStatus, _| show_bytes(node.egress.sent_bytes_per_second))
+            .titled("sent/s"),
+        right("wanted", |node: &NodeStatus, _| show_bytes(node.egress.wanted_bytes_per_second))
+            .extra(),
+        right("limit", |node, _| limit_of(node)),
+        right("lowered", |node: &NodeStatus, _| node.egress.streams_lowered.to_string()).extra(),
+        right("up", |node, _| show_duration(node.uptime_ms)),
+        right("cpu", |node, _| cpu_of(node)),
+        right("memory", |node, _| known(node.process.rss_bytes, show_bytes)),
+        right("late", late_of).extra(),
+        right("files", |node: &NodeStatus, _| known(node.process.files, show_count)).extra(),
+        right("disk", |node: &NodeStatus, _| known(node.process.disk_free_bytes, show_bytes))
+            .extra(),
+        right("clock", |node: &NodeStatus, _| clock_of(node)).extra(),
+        left("listen", |node, _| node.listen.clone()),
+        left("version", |node, _| node.version.clone()),
+        text("roles", |node, _| node.roles.join(", ")),
+    ],
+    sort: "",
+    if_empty: "No node answered.",
+};
+
+pub(super) async fn run(args: NodesArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    match (args.command, args.node) {
+        (Some(NodesCommand::Drain(args)), _) => drain::run(args, context).await,
+        (None, Some(node)) => show(&node, context).await,
+        (None, None) => NODES.view(&args.list)?.run("/v1/nodes", context).await,
+    }
+}
+
+async fn show(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
     let nodes: Cluster<NodeStatus> = context.admin().get("/v1/nodes").await?;
-    context.output().items(&nodes.items, || to_table(&nodes.items))?;
     warn_unreachable(&nodes.unreachable);
+    let Some(node) = nodes.items.iter().find(|node| node.node.as_str() == name) else {
+        bail!("no node `{name}` answers; `lc nodes` lists all nodes");
+    };
+    context.output().item(node, || in_full(node))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn to_table(nodes: &[NodeStatus]) -> String {
-    let mut rows = table(&[
-        "node",
-        "state",
-        ">connections",
-        ">max",
-        ">sends",
-        ">limit",
-        ">up",
-        "listens on",
-        "version",
-        "~roles",
-    ]);
-    for node in nodes {
-        rows.add_row([
-            node.node.to_string(),
-            if node.draining { "draining" } else { "up" }.to_owned(),
-            show_count(node.connections),
-            show_count(node.max_connections),
-            format!("{}/s", show_bytes(node.egress.sent_bytes_per_second)),
-            limit_of(node),
-            show_duration(node.uptime_ms),
-            node.listen.clone(),
-            node.version.clone(),
-            node.roles.join(", "),
-        ]);
+fn in_full(node: &NodeStatus) -> String {
+    let egress = &node.egress;
+    facts(
+        &format!("Node {} is {}", node.node, state_of(node)),
+        &[
+            ("roles", node.roles.join(", ")),
+            ("version", node.version.clone()),
+            ("up", show_duration(node.uptime_ms)),
+            ("listens on", node.listen.clone()),
+            ("viewers", format!("{} of {}", node.connections, node.max_connections)),
+            ("places taken", places_of(node)),
+            ("sends", format!("{}/s", show_bytes(egress.sent_bytes_per_second))),
+            ("would send", format!("{}/s", show_bytes(egress.wanted_bytes_per_second))),
+            ("limit", limit_of(node)),
+            ("streams lowered", egress.streams_lowered.to_string()),
+            ("late", late_of(node, 0)),
+            ("CPU", cpu_of(node)),
+            ("memory", known(node.process.rss_bytes, show_bytes)),
+            ("files", known(node.process.files, show_count)),
+            ("disk free", known(node.process.disk_free_bytes, show_bytes)),
+            ("clock", clock_of(node)),
+        ],
+    )
+}
+
+/// Writes a figure that may be unknown.
+fn known(figure: Option<u64>, show: fn(u64) -> String) -> String {
+    figure.map_or_else(|| "–".to_owned(), show)
+}
+
+/// The share of the processors that the node may use.
+fn cpu_of(node: &NodeStatus) -> String {
+    let process = &node.process;
+    let share = process.cpu.zip(process.cores).map(|(cpu, cores)| cpu / cores.max(1) as f64);
+    share.map_or_else(|| "–".to_owned(), |share| format!("{:.0}%", share * 100.0))
+}
+
+fn clock_of(node: &NodeStatus) -> String {
+    node.process.clock_ms.map_or_else(|| "–".to_owned(), |ms| format!("{ms:+}ms"))
+}
+
+fn late_of(node: &NodeStatus, _: u64) -> String {
+    if node.rates.delivered <= 0.0 {
+        return "–".to_owned();
     }
-    show(&rows, "No node answered.")
+    format!("{:.1}%", node.rates.late * 100.0 / node.rates.delivered)
+}
+
+fn state_of(node: &NodeStatus) -> &'static str {
+    if node.draining { "draining" } else { "up" }
+}
+
+fn places_of(node: &NodeStatus) -> String {
+    format!("{:.0}%", node.connections as f64 * 100.0 / node.max_connections.max(1) as f64)
 }
 
 /// Describes the egress limit that is in effect: the configured budget, or full viewer sockets.
@@ -57,6 +148,7 @@ fn limit_of(node: &NodeStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::list::tests::assert_columns_are_known;
     use crate::protocol::NodeId;
     use crate::protocol::admin::{Egress, NodeRates, ProcessStatus};
 
@@ -82,7 +174,8 @@ mod tests {
             rates: NodeRates::default(),
         };
         let nodes = [node("edge-1", 18_230, false), node("edge-2", 12, true)];
-        insta::assert_snapshot!(to_table(&nodes));
-        assert_eq!(to_table(&[]), "No node answered.");
+        assert_columns_are_known(&NODES);
+        insta::assert_snapshot!(NODES.as_text(&nodes, 0));
+        assert_eq!(NODES.as_text(&[], 0), "No node answered.");
     }
 }

@@ -3,21 +3,18 @@
 //! Always holds: nothing that is printed here controls the terminal; no failed write is a panic.
 //! Data that cannot be written is an error, a warning that cannot be written is lost.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use comfy_table::{
-    Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width,
-};
+use crossterm::cursor::MoveToPreviousLine;
+use crossterm::queue;
+use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 use serde::Serialize;
 
 use crate::client::outcome_text::missing_nodes;
 use crate::protocol::printable::{printable, printable_json, printable_lines};
 use crate::protocol::quantity::show_duration;
 use crate::protocol::{NodeId, json};
-
-/// A wrapped column is not made narrower than this number of characters.
-const MIN_WRAPPED_WIDTH: u16 = 12;
 
 /// The output format of this run.
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +106,44 @@ fn write_to(output: &mut impl io::Write, text: &str) -> io::Result<()> {
     output.flush()
 }
 
+/// A text on a terminal that is drawn again and again in the same place.
+#[derive(Debug, Default)]
+pub struct Redrawn {
+    /// Lines on the screen.
+    lines: u16,
+}
+
+impl Redrawn {
+    /// Draws the text in the place of the one before, as far as it fits on the screen.
+    pub fn draw(&mut self, text: &str) -> Result<(), OutputError> {
+        let height = crossterm::terminal::size().map_or(24, |(_, height)| height);
+        let text = printable_lines(text);
+        let frame = as_many_lines(&text, usize::from(height.saturating_sub(1).max(1)));
+        let mut output = io::stdout().lock();
+        queue!(output, BeginSynchronizedUpdate)?;
+        if self.lines > 0 {
+            queue!(output, MoveToPreviousLine(self.lines))?;
+        }
+        queue!(output, Clear(ClearType::FromCursorDown))?;
+        write_to(&mut output, &frame)?;
+        queue!(output, EndSynchronizedUpdate)?;
+        self.lines = frame.lines().count() as u16;
+        Ok(output.flush()?)
+    }
+}
+
+/// Cuts a text to a number of lines; the last one tells how many are missing.
+fn as_many_lines(text: &str, most: usize) -> String {
+    let count = text.lines().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let mut cut: String = text.lines().take(kept).flat_map(|line| [line, "\n"]).collect();
+    cut.push_str(&format!("… {} more lines", count - kept));
+    cut
+}
+
 /// Prints one line of diagnostics on stderr.
 pub fn note(text: &str) {
     note_lines(&printable(text));
@@ -125,51 +160,6 @@ pub fn warn_unreachable(unreachable: &[NodeId]) {
     if let Some(warning) = missing_nodes(unreachable) {
         note(&format!("lc: warning: {warning}; their part is missing here"));
     }
-}
-
-/// A table whose cells cannot control the terminal.
-#[derive(Debug)]
-pub struct Rows(Table);
-
-impl Rows {
-    pub fn add_row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.add_row(cells.map(|cell| printable(&cell)));
-    }
-}
-
-/// Creates a table without borders. A header that starts with `>` aligns its column to the right;
-/// one that starts with `~` lets the column wrap on a narrow terminal.
-pub fn table(headers: &[&str]) -> Rows {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    // Snapshots must not depend on the terminal that runs the tests.
-    #[cfg(test)]
-    table.force_no_tty();
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(
-        headers.iter().map(|name| {
-            Cell::new(name.trim_start_matches(['>', '~'])).add_attribute(Attribute::Bold)
-        }),
-    );
-    for (index, name) in headers.iter().enumerate() {
-        if let Some(column) = table.column_mut(index) {
-            column.set_padding((0, 2));
-            if name.starts_with('>') {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-            column.set_constraint(if name.starts_with('~') {
-                ColumnConstraint::LowerBoundary(Width::Fixed(MIN_WRAPPED_WIDTH))
-            } else {
-                ColumnConstraint::ContentWidth
-            });
-        }
-    }
-    Rows(table)
-}
-
-/// Returns the table as text without trailing spaces, or `if_empty` if it has no rows.
-pub fn show(Rows(table): &Rows, if_empty: &str) -> String {
-    if table.is_empty() { if_empty.to_owned() } else { table.trim_fmt() }
 }
 
 /// Milliseconds since the Unix epoch.
@@ -196,6 +186,13 @@ mod tests {
     fn json_is_one_object_per_line() {
         assert_eq!(json_lines(&["a\nb", "c"]).unwrap(), "\"a\\nb\"\n\"c\"\n");
         assert_eq!(json_lines::<u8>(&[]).unwrap(), "");
+    }
+
+    #[test]
+    fn a_frame_has_no_more_lines_than_the_screen() {
+        assert_eq!(as_many_lines("a\nb\nc", 3), "a\nb\nc");
+        assert_eq!(as_many_lines("a\nb\nc\nd", 3), "a\nb\n… 2 more lines");
+        assert_eq!(as_many_lines("a\nb", 1), "… 2 more lines");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::context::Context;
-use super::output::{show, table, warn_unreachable};
+use super::output::warn_unreachable;
+use super::table::{show, table};
 use crate::protocol::admin::{BusNode, BusNodeState, Cluster};
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::{show_bytes, show_count, show_duration, show_rate};

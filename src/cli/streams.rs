@@ -1,21 +1,31 @@
-//! `lc streams`: lists, creates and updates streams.
+//! `lc streams`: lists, shows, creates and updates streams.
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::arguments::{moderation, name_of, stream_state};
+use super::complete;
 use super::context::Context;
-use super::output::{show, table, warn_unreachable};
+use super::list::{List, ListArgs, left, right, text};
+use super::output::warn_unreachable;
+use super::table::facts;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{Cluster, Outcome, StreamStatus};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_count, show_rate, show_share};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 
-/// List, create and update streams
+/// List, show, create and update streams
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct StreamsArgs {
+    /// Stream id: show this stream in full
+    #[arg(add = complete::streams())]
+    stream: Option<StreamId>,
+    #[command(flatten)]
+    list: ListArgs,
     #[command(subcommand)]
     command: Option<StreamsCommand>,
 }
@@ -23,7 +33,7 @@ pub(super) struct StreamsArgs {
 #[derive(Debug, Subcommand)]
 enum StreamsCommand {
     /// List streams (the default)
-    List,
+    List(ListArgs),
     /// Create a stream
     Create(CreateArgs),
     /// Change the given settings of a stream
@@ -75,19 +85,48 @@ struct UpdateArgs {
     changes: Changes,
 }
 
+static STREAMS: List<StreamStatus> = List {
+    columns: &[
+        right("id", |stream, _| stream.stream_id.to_string()),
+        right("viewers", |stream, _| show_count(stream.viewers)),
+        right("in", |stream: &StreamStatus, _| show_rate(stream.comments_per_second))
+            .titled("in/s"),
+        right("shown", |stream: &StreamStatus, _| show_rate(shown_per_second(stream)))
+            .titled("shown/s"),
+        right("share", |stream, _| show_share(stream.shown())),
+        left("by", |stream, _| stream.share_set_by()),
+        left("state", |stream, _| stream.state.as_str().to_owned()),
+        left("moderation", |stream, _| name_of(&stream.moderation)),
+        left("anonymous", |stream: &StreamStatus, _| open_to(stream).to_owned()).titled("open to"),
+        right("received", |stream: &StreamStatus, _| show_count(stream.received)).extra(),
+        right("left_out", |stream: &StreamStatus, _| show_count(left_out(stream))).extra(),
+        right("deleted", |stream: &StreamStatus, _| show_count(stream.deleted)).extra(),
+        text("title", |stream, _| stream.title.clone()),
+    ],
+    sort: "",
+    if_empty: "No streams. Create one: lc streams create --title \"The final\"",
+};
+
 pub(super) async fn run(args: StreamsArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    match args.command.unwrap_or(StreamsCommand::List) {
-        StreamsCommand::List => list(context).await?,
-        StreamsCommand::Create(args) => create(args, context).await?,
-        StreamsCommand::Update(args) => update(args, context).await?,
+    match (args.command, args.stream) {
+        (None, None) => return STREAMS.view(&args.list)?.run("/v1/streams", context).await,
+        (Some(StreamsCommand::List(args)), _) => {
+            return STREAMS.view(&args)?.run("/v1/streams", context).await;
+        }
+        (None, Some(stream_id)) => show(stream_id, context).await?,
+        (Some(StreamsCommand::Create(args)), _) => create(args, context).await?,
+        (Some(StreamsCommand::Update(args)), _) => update(args, context).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(context: &Context) -> anyhow::Result<()> {
+async fn show(stream_id: StreamId, context: &Context) -> anyhow::Result<()> {
     let streams: Cluster<StreamStatus> = context.admin().get("/v1/streams").await?;
-    context.output().items(&streams.items, || to_table(&streams.items))?;
     warn_unreachable(&streams.unreachable);
+    let Some(stream) = streams.items.iter().find(|stream| stream.stream_id == stream_id) else {
+        bail!("stream {stream_id} does not exist; `lc streams` lists all streams");
+    };
+    context.output().item(stream, || in_full(stream))?;
     Ok(())
 }
 
@@ -130,49 +169,47 @@ fn describe_stream(stream: &Stream) -> String {
     )
 }
 
-fn to_table(streams: &[StreamStatus]) -> String {
-    let headers = [
-        ">id",
-        "~title",
-        "state",
-        ">viewers",
-        ">in/s",
-        ">shown",
-        "throttle",
-        "moderation",
-        "open to",
-    ];
-    let mut rows = table(&headers);
-    for stream in streams {
-        rows.add_row([
-            stream.stream_id.to_string(),
-            printable(&stream.title),
-            stream.state.as_str().to_owned(),
-            show_count(stream.viewers),
-            show_rate(stream.comments_per_second),
-            show_share(stream.shown()),
-            throttle_of(stream),
-            name_of(&stream.moderation),
-            if stream.anonymous { "all" } else { "tokens" }.to_owned(),
-        ]);
-    }
-    show(&rows, "No streams. Create one: lc streams create --title \"The final\"")
+fn shown_per_second(stream: &StreamStatus) -> f64 {
+    stream.comments_per_second * stream.shown().share()
 }
 
-/// Names what sets the sample rate: `auto` with the throttle level if it is not 0, or `fixed`.
-/// `egress` is added if a node is at its egress limit.
-pub(super) fn throttle_of(stream: &StreamStatus) -> String {
-    let throttle = match (stream.throttle_override, stream.throttle_level) {
-        (Some(_), _) => "fixed".to_owned(),
-        (None, 0) => "auto".to_owned(),
-        (None, level) => format!("auto L{level}"),
-    };
-    if stream.egress_share.is_all() { throttle } else { format!("{throttle}, egress") }
+/// Comments that viewers were not shown, for whatever reason.
+pub(super) fn left_out(stream: &StreamStatus) -> u64 {
+    stream.sampled_out + stream.egress_sampled_out
+}
+
+fn open_to(stream: &StreamStatus) -> &'static str {
+    if stream.anonymous { "all" } else { "tokens" }
+}
+
+fn in_full(stream: &StreamStatus) -> String {
+    let reactions = stream.reactions.iter();
+    let reactions: Vec<_> =
+        reactions.map(|(kind, total)| format!("{kind} {}", show_count(*total))).collect();
+    facts(
+        &format!("Stream {} is {}", stream.stream_id, stream.state.as_str()),
+        &[
+            ("open to", open_to(stream).to_owned()),
+            ("moderation", name_of(&stream.moderation)),
+            ("viewers", show_count(stream.viewers)),
+            ("comments in", format!("{}/s", show_rate(stream.comments_per_second))),
+            ("viewers see", format!("{}/s", show_rate(shown_per_second(stream)))),
+            ("share", format!("{}, set by {}", show_share(stream.shown()), stream.share_set_by())),
+            ("received", stream.received.to_string()),
+            ("published", stream.broadcast.to_string()),
+            ("left out", format!("{} by the throttle", stream.sampled_out)),
+            ("", format!("{} at egress limits", stream.egress_sampled_out)),
+            ("deleted", stream.deleted.to_string()),
+            ("reactions", reactions.join(", ")),
+            ("title", stream.title.clone()),
+        ],
+    )
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::cli::list::tests::assert_columns_are_known;
     use crate::protocol::throttle::SampleRate;
 
     pub(crate) fn streams() -> [StreamStatus; 2] {
@@ -217,7 +254,9 @@ pub(super) mod tests {
 
     #[test]
     fn titles_are_sanitized_in_the_table() {
-        insta::assert_snapshot!(to_table(&streams()));
-        assert!(to_table(&[]).contains("lc streams create"));
+        assert_columns_are_known(&STREAMS);
+        insta::assert_snapshot!(STREAMS.as_text(&streams(), 0));
+        insta::assert_snapshot!(in_full(&streams()[1]));
+        assert!(STREAMS.as_text(&[], 0).contains("lc streams create"));
     }
 }

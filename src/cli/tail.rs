@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::StreamExt as _;
 
+use super::complete;
 use super::context::Context;
 use super::output::{note, show_time};
 use super::stop::stop_on_signal;
@@ -25,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
     /// Stream id
+    #[arg(add = complete::streams())]
     stream: StreamId,
     /// Show comment ids, for use with `lc delete`
     #[arg(long)]

@@ -6,13 +6,15 @@ use anyhow::bail;
 use clap::Args;
 
 use super::arguments::{RateSetting, rate_setting};
+use super::change::{DryRun, preview, undo_hint};
+use super::complete;
 use super::context::Context;
-use super::output::{show, table, warn_unreachable};
-use super::streams::throttle_of;
+use super::list::{List, ListArgs, left, right, text};
+use super::output::warn_unreachable;
+use super::streams::left_out;
 use crate::client::outcome_text::throttled;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{Cluster, Outcome, StreamStatus, ThrottleRequest};
-use crate::protocol::printable::printable;
+use crate::protocol::admin::{Cluster, Outcome, PreviewRequest, StreamStatus, ThrottleRequest};
 use crate::protocol::quantity::{show_count, show_rate, show_share};
 
 /// Show or set the share of comments that viewers see
@@ -22,16 +24,41 @@ use crate::protocol::quantity::{show_count, show_rate, show_share};
 #[derive(Debug, Args)]
 pub(super) struct ThrottleArgs {
     /// Stream id; without it, all streams are shown
+    #[arg(add = complete::streams())]
     stream: Option<StreamId>,
     /// `auto`, or a share: 0.1, 10%, 1/10, all, none; without it, the current share is shown
     #[arg(value_parser = rate_setting, requires = "stream")]
     rate: Option<RateSetting>,
+    #[command(flatten)]
+    list: ListArgs,
+    #[command(flatten)]
+    dry: DryRun,
 }
+
+static THROTTLES: List<StreamStatus> = List {
+    columns: &[
+        right("id", |stream, _| stream.stream_id.to_string()),
+        right("in", |stream: &StreamStatus, _| show_rate(stream.comments_per_second))
+            .titled("in/s"),
+        right("share", |stream, _| show_share(stream.shown())),
+        left("by", |stream, _| stream.share_set_by()),
+        right("left_out", |stream: &StreamStatus, _| show_count(left_out(stream)))
+            .titled("left out"),
+        text("title", |stream, _| stream.title.clone()),
+    ],
+    sort: "",
+    if_empty: "No streams.",
+};
 
 pub(super) async fn run(args: ThrottleArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match (args.stream, args.rate) {
+        (Some(stream_id), Some(rate)) if args.dry.dry_run => {
+            let request = PreviewRequest::Throttle { stream_id, sample_rate: rate.sample_rate() };
+            return preview(&request, context).await;
+        }
         (Some(stream_id), Some(rate)) => set(stream_id, rate, context).await?,
-        (only, _) => list(only, context).await?,
+        (None, _) => return THROTTLES.view(&args.list)?.run("/v1/streams", context).await,
+        (Some(only), None) => show(only, &args.list, context).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -39,50 +66,37 @@ pub(super) async fn run(args: ThrottleArgs, context: &Context) -> anyhow::Result
 async fn set(stream_id: StreamId, rate: RateSetting, context: &Context) -> anyhow::Result<()> {
     let request = ThrottleRequest { stream_id, sample_rate: rate.sample_rate() };
     let outcome: Outcome = context.admin().post("/v1/throttle", &request).await?;
-    context.output().result(&outcome, || throttled(stream_id, rate.sample_rate(), &outcome))?;
+    context.output().result(&outcome, || {
+        let done = throttled(stream_id, rate.sample_rate(), &outcome);
+        format!("{done} {}", undo_hint(&outcome))
+    })?;
     warn_unreachable(&outcome.unreachable);
     Ok(())
 }
 
-async fn list(only: Option<StreamId>, context: &Context) -> anyhow::Result<()> {
+async fn show(only: StreamId, args: &ListArgs, context: &Context) -> anyhow::Result<()> {
+    let view = THROTTLES.view(args)?;
     let mut streams: Cluster<StreamStatus> = context.admin().get("/v1/streams").await?;
-    if let Some(only) = only {
-        streams.items.retain(|stream| stream.stream_id == only);
-        if streams.items.is_empty() {
-            bail!("stream {only} does not exist; `lc streams` lists all streams");
-        }
+    streams.items.retain(|stream| stream.stream_id == only);
+    if streams.items.is_empty() {
+        bail!("stream {only} does not exist; `lc streams` lists all streams");
     }
-    context.output().items(&streams.items, || to_table(&streams.items))?;
+    view.print(streams.items, context)?;
     warn_unreachable(&streams.unreachable);
     Ok(())
-}
-
-fn to_table(streams: &[StreamStatus]) -> String {
-    let mut rows =
-        table(&[">id", "~title", ">in/s", ">shown", "throttle", ">sampled out", ">by egress"]);
-    for stream in streams {
-        rows.add_row([
-            stream.stream_id.to_string(),
-            printable(&stream.title),
-            show_rate(stream.comments_per_second),
-            show_share(stream.shown()),
-            throttle_of(stream),
-            show_count(stream.sampled_out),
-            show_count(stream.egress_sampled_out),
-        ]);
-    }
-    show(&rows, "No streams.")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::list::tests::assert_columns_are_known;
     use crate::protocol::throttle::SampleRate;
 
     #[test]
     fn the_table_shows_what_sets_the_rate() {
         let [quiet, mut busy] = crate::cli::streams::tests::streams();
         busy.throttle_override = SampleRate::from_share(0.02);
-        insta::assert_snapshot!(to_table(&[quiet, busy]));
+        assert_columns_are_known(&THROTTLES);
+        insta::assert_snapshot!(THROTTLES.as_text(&[quiet, busy], 0));
     }
 }

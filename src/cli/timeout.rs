@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::arguments::{LONGEST_TIMEOUT, duration_up_to, to_ms};
-use super::change::{UserArgs, submit, undo_hint};
+use super::change::{DryRun, UserArgs, preview, submit, undo_hint};
 use super::context::Context;
 use crate::client::outcome_text;
-use crate::protocol::admin::SanctionRequest;
+use crate::protocol::admin::{PreviewRequest, SanctionRequest};
 
 /// Let a user watch but not comment for a while
 #[derive(Debug, Args)]
@@ -23,9 +23,15 @@ pub(super) struct TimeoutArgs {
     #[arg(long = "for", value_name = "TIME", value_parser = duration_up_to(LONGEST_TIMEOUT),
           default_value = "10m")]
     duration: Duration,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 pub(super) async fn run(args: TimeoutArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    if args.dry.dry_run {
+        let users = vec![args.user.user.into()];
+        return preview(&PreviewRequest::Timeout { users }, context).await;
+    }
     let request = SanctionRequest {
         user: args.user.user.into(),
         reason: args.reason,

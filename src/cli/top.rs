@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::StreamExt as _;
 
-use super::arguments::non_zero_duration;
+use super::arguments::interval;
 use super::context::Context;
 use super::output::{note, write};
 use super::stop::stop_on_signal;
@@ -30,15 +30,6 @@ pub(super) struct TopArgs {
     /// Print one frame as text and exit; its size is that of the terminal, or 120×40
     #[arg(long)]
     once: bool,
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = non_zero_duration(text)?;
-    if (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&interval) {
-        Ok(interval)
-    } else {
-        Err("must be between 100ms and 1m".to_owned())
-    }
 }
 
 /// Runs the command. `json` is true if `--json` was given; a pipe alone sets `context.json`.

@@ -7,7 +7,8 @@ use clap::Args;
 use super::bans;
 use super::change::UserArg;
 use super::context::Context;
-use super::output::{now_ms, show, show_ago, table, warn_unreachable};
+use super::output::{now_ms, show_ago, warn_unreachable};
+use super::table::{show, table};
 use crate::client::admin::path_segment;
 use crate::protocol::admin::Who;
 use crate::protocol::printable::printable;
@@ -16,7 +17,7 @@ use crate::protocol::printable::printable;
 #[derive(Debug, Args)]
 pub(super) struct WhoArgs {
     #[command(flatten)]
-    user: UserArg,
+    pub(super) user: UserArg,
 }
 
 pub(super) async fn run(args: WhoArgs, context: &Context) -> anyhow::Result<ExitCode> {

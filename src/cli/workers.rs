@@ -3,47 +3,38 @@
 use std::process::ExitCode;
 
 use super::context::Context;
-use super::output::{show, table, warn_unreachable};
-use crate::protocol::admin::{Cluster, WorkerStatus};
+use super::list::{List, ListArgs, left, right};
+use crate::protocol::admin::WorkerStatus;
 use crate::protocol::quantity::{show_bytes, show_count};
 
-pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
-    let workers: Cluster<WorkerStatus> = context.admin().get("/v1/workers").await?;
-    context.output().items(&workers.items, || to_table(&workers.items))?;
-    warn_unreachable(&workers.unreachable);
-    Ok(ExitCode::SUCCESS)
+static WORKERS: List<WorkerStatus> = List {
+    columns: &[
+        left("node", |worker, _| worker.node.to_string()),
+        right("worker", |worker, _| worker.worker.to_string()),
+        right("viewers", |worker, _| show_count(worker.connections)),
+        right("slow", |worker, _| show_count(worker.slow_viewers)),
+        right("busy", |worker, _| busy_of(worker)),
+        right("frames", |worker, _| show_count(worker.frames)),
+        right("delivered", |worker, _| show_count(worker.delivered)),
+        right("sent", |worker, _| show_bytes(worker.bytes_out)),
+    ],
+    sort: "",
+    if_empty: "No delivery workers are running.",
+};
+
+pub(super) async fn run(args: ListArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    WORKERS.view(&args)?.run("/v1/workers", context).await
 }
 
-fn to_table(workers: &[WorkerStatus]) -> String {
-    let mut rows = table(&[
-        "node",
-        ">worker",
-        ">connections",
-        ">slow",
-        ">busy",
-        ">frames",
-        ">delivered",
-        ">bytes out",
-    ]);
-    for worker in workers {
-        rows.add_row([
-            worker.node.to_string(),
-            worker.worker.to_string(),
-            show_count(worker.connections),
-            show_count(worker.slow_viewers),
-            format!("{:.1}%", worker.busy_us as f64 * 100.0 / worker.wall_us.max(1) as f64),
-            show_count(worker.frames),
-            show_count(worker.delivered),
-            show_bytes(worker.bytes_out),
-        ]);
-    }
-    let text = show(&rows, "No delivery workers are running.");
-    format!("{text}\n\nAll values are since the worker started; `lc top` shows current rates.")
+/// The share of time in which the worker was busy since it started.
+fn busy_of(worker: &WorkerStatus) -> String {
+    format!("{:.1}%", worker.busy_us as f64 * 100.0 / worker.wall_us.max(1) as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::list::tests::assert_columns_are_known;
     use crate::protocol::NodeId;
 
     #[test]
@@ -59,6 +50,7 @@ mod tests {
             delivered: 11_400_000,
             bytes_out: 2_100_000_000,
         };
-        insta::assert_snapshot!(to_table(&[worker(0, 37_800_000), worker(1, 0)]));
+        assert_columns_are_known(&WORKERS);
+        insta::assert_snapshot!(WORKERS.as_text(&[worker(0, 37_800_000), worker(1, 0)], 0));
     }
 }

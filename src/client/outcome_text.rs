@@ -39,6 +39,19 @@ pub fn banned(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> St
     format!("Banned {user} {duration}: {}. {}", closed_text(outcome), done_text(outcome))
 }
 
+pub fn undone(audit_id: u64, outcome: &Outcome) -> String {
+    let user = match (&outcome.user_name, outcome.user_id) {
+        (Some(name), Some(id)) => format!(" of {} (user {id})", printable(name)),
+        (None, Some(id)) => format!(" of user {id}"),
+        (_, None) => String::new(),
+    };
+    format!("Took back entry {audit_id}{user}. {}", done_text(outcome))
+}
+
+pub fn alert_acknowledged(alert: &str, outcome: &Outcome) -> String {
+    format!("Acknowledged {} for everybody. {}", printable(alert), done_text(outcome))
+}
+
 pub fn timed_out(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> String {
     let user = user_text(user, outcome);
     let duration = duration_text(duration_ms);

@@ -6,6 +6,7 @@
 //! mutations in [`tests`], and by the property tests beside the parser. Targets of private code are
 //! in a file `fuzzing.rs` beside it.
 
+mod filter;
 mod messages;
 #[cfg(feature = "lc")]
 mod recording;
@@ -26,6 +27,7 @@ pub use crate::daemon::engines::eventlog::embedded::fuzzing::log_segment;
 pub use crate::daemon::stages::auth::fuzzing::token;
 #[cfg(feature = "daemon")]
 pub use crate::daemon::stages::moderation::rules::fuzzing::{link_rule, word_list};
+pub use filter::filter;
 pub use messages::{json, msgpack};
 #[cfg(feature = "lc")]
 pub use recording::recording;
@@ -36,7 +38,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 #[cfg(all(feature = "lc", feature = "daemon"))]
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("frame", frame),
     ("deflate", deflate),
     ("json", json),
@@ -48,6 +50,7 @@ pub const TARGETS: [Target; 11] = [
     ("admin_request", admin_request),
     ("word_list", word_list),
     ("link_rule", link_rule),
+    ("filter", filter),
 ];
 
 /// Splits `COUNT` bytes of choices off the front of an input; missing ones are 0.

@@ -34,6 +34,7 @@ impl Comment {
 
 /// A comment with its position in the stream, as viewers and the history see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct SequencedComment {
     pub comment_id: CommentId,
     pub user_id: UserId,
@@ -47,6 +48,7 @@ pub struct SequencedComment {
 /// The deletion of a comment. Deletions overtake comments, so one may arrive before its comment.
 /// A client must remember the id and ignore the comment when it arrives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Deletion {
     pub comment_id: CommentId,
     /// A stable code such as `high_toxicity`, `blocked_word` or `moderator`.

@@ -9,6 +9,7 @@ pub mod close_code;
 pub mod comment;
 pub mod error_code;
 pub mod events;
+pub mod filter;
 pub mod ids;
 pub mod json;
 pub mod latency;
@@ -16,6 +17,8 @@ pub mod message;
 pub mod paths;
 pub mod printable;
 pub mod quantity;
+#[cfg(feature = "lc")]
+mod schema;
 pub mod stream;
 pub mod text;
 pub mod throttle;

@@ -6,6 +6,7 @@ use super::StreamId;
 
 /// The state of an event. Comments are accepted only while it is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StreamState {
     Scheduled,
@@ -26,6 +27,7 @@ impl StreamState {
 
 /// When comments are moderated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ModerationMode {
     /// Comments are published first, and deleted if moderation rejects them.
@@ -39,6 +41,7 @@ pub enum ModerationMode {
 
 /// The settings of a stream, as returned by `GET /api/streams/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Stream {
     pub stream_id: StreamId,
     /// At most 200 characters.

@@ -28,11 +28,15 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// Limit of a line of a live stream.
 const MAX_LINE_BYTES: usize = 16 << 20;
 
+/// The path that is posted to and changes nothing.
+pub const PREVIEW: &str = "/v1/preview";
+
 /// A client of one admin socket. Cheap to clone; holds no connection.
 #[derive(Debug, Clone)]
 pub struct AdminClient {
     socket: PathBuf,
     actor: HeaderValue,
+    read_only: bool,
 }
 
 /// The reason why a request failed.
@@ -52,6 +56,9 @@ pub enum AdminError {
         .socket.display(), .socket.display()
     )]
     NotPermitted { socket: PathBuf },
+    /// The context of `lc ctx` does not allow changes.
+    #[error("this context is read-only: `lc ctx list` shows it")]
+    ReadOnly,
     /// The daemon refused.
     #[error("{} ({})", .0.message, .0.code)]
     Refused(ErrorBody),
@@ -65,7 +72,7 @@ impl AdminError {
     pub fn retry(&self) -> bool {
         match self {
             Self::NotRunning { .. } | Self::Broken(_) => true,
-            Self::NotPermitted { .. } => false,
+            Self::NotPermitted { .. } | Self::ReadOnly => false,
             Self::Refused(body) => body.code.retry(),
         }
     }
@@ -103,11 +110,22 @@ impl AdminClient {
         let name = names.into_iter().find(|name| !name.is_empty()).or_else(known);
         let actor = name.and_then(|name| HeaderValue::from_str(&name).ok());
         let actor = actor.unwrap_or(HeaderValue::from_static("operator"));
-        Self { socket, actor }
+        Self { socket, actor, read_only: false }
+    }
+
+    /// Returns a client that refuses to change anything.
+    pub fn read_only(self) -> Self {
+        Self { read_only: true, ..self }
     }
 
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Returns the id of the daemon's process, if it is on this machine and answers.
+    pub async fn peer_process(&self) -> Option<i32> {
+        let socket = UnixStream::connect(&self.socket).await.ok()?;
+        socket.peer_cred().ok()?.pid()
     }
 
     /// Sends a GET request for `path`, query included.
@@ -121,6 +139,9 @@ impl AdminClient {
         path: &str,
         body: &T,
     ) -> Result<R, AdminError> {
+        if self.read_only && path != PREVIEW {
+            return Err(AdminError::ReadOnly);
+        }
         let body = json::to_vec(body)
             .map_err(|error| AdminError::broken("the request cannot be written", &error))?;
         self.exchange(Method::POST, path, body.into()).await

@@ -260,6 +260,11 @@ impl StatusBoard {
         breaker
     }
 
+    /// Returns the dependencies without which this node cannot do its work.
+    pub fn essential(&self) -> Vec<&'static str> {
+        self.inner.essential.lock().clone()
+    }
+
     /// Sets the dependencies without which this node cannot do its work, by the names of their
     /// breakers.
     pub fn set_essential(&self, dependencies: Vec<&'static str>) {

@@ -4,6 +4,7 @@
 //! Counters never decrease while a node runs. Each node computes its own rates; those of a cluster
 //! are their sums. Differences of sums over nodes are wrong as soon as a node comes or goes.
 
+mod alerts;
 mod bus;
 mod egress;
 mod problem;
@@ -14,10 +15,12 @@ mod stages;
 mod status;
 mod timeline;
 mod tokens;
+mod undo;
 mod users;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::alerts::{AckRequest, Alert, AlertAck, EventItem, EventKind, Health, Severity};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
 pub use self::problem::{Problem, ProblemCode};
@@ -34,6 +37,7 @@ pub use self::status::{
 };
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};
+pub use self::undo::{Preview, PreviewRequest, UndoRequest};
 pub use self::users::{ConnectionInfo, Sanction, SanctionKind, Who};
 use super::comment::Deletion;
 use super::events::Decision;
@@ -54,6 +58,7 @@ pub struct Cluster<T> {
 
 /// `GET /v1/tail/{stream}`: one line per comment or decision on a stream, before sampling.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TailItem {
     Comment(SequencedComment),
@@ -81,12 +86,14 @@ pub struct HistoryPage {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Tokens {
     pub tokens: Vec<String>,
 }
 
 /// The answer to every request that changes something.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// The audit log entry that records the change.
     pub audit_id: u64,
@@ -118,6 +125,7 @@ pub struct Outcome {
 
 /// `GET /v1/mod/queue`: a comment that waits for review.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct ReviewItem {
     pub comment_id: CommentId,
     pub stream_id: StreamId,
@@ -133,6 +141,7 @@ pub struct ReviewItem {
 
 /// `GET /v1/audit?limit=`: newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct AuditEntry {
     pub audit_id: u64,
     /// Milliseconds since the Unix epoch.
@@ -144,4 +153,10 @@ pub struct AuditEntry {
     pub target: String,
     /// The body of the request.
     pub detail: serde_json::Value,
+    /// The entry that this one takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<u64>,
+    /// The entry that has taken this one back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_by: Option<u64>,
 }

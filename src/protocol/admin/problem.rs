@@ -82,6 +82,7 @@ impl ProblemCode {
 
 /// One problem of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// A [`ProblemCode`]; text, because later versions may send others.
     pub code: String,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
+use super::alerts::{Alert, AlertAck, EventItem, Health};
 use super::bus::BusNode;
 use super::egress::{self, Egress, EgressLimit, StreamEgress};
 use super::process::{NodeRates, ProcessStatus};
@@ -18,6 +19,7 @@ use crate::protocol::{NodeId, StreamId};
 
 /// `GET /v1/status`: the health of one node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Status {
     pub node: NodeId,
     pub version: String,
@@ -28,6 +30,10 @@ pub struct Status {
     /// The SHA-256 of the certificate that the node presents, in hexadecimal; absent without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_sha256: Option<String>,
+    /// When that certificate, or one that it is signed with, expires: milliseconds since the Unix
+    /// epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_expires_at: Option<u64>,
     pub data_dir: String,
     pub engines: BTreeMap<String, String>,
     pub connections: u64,
@@ -39,10 +45,33 @@ pub struct Status {
     /// Sentences for operators about this node and the others; empty if all is well. They include
     /// the problems and the open breakers.
     pub warnings: Vec<String>,
+    /// The state of the cluster, as the alerts say.
+    #[serde(default)]
+    pub health: Health,
+    /// The time for which the worst alert has lasted; absent if all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwell_ms: Option<u64>,
+    /// Viewers of all nodes.
+    #[serde(default)]
+    pub viewers: u64,
+    /// The share of deliveries in the last second that was not skipped; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<f64>,
+    /// The time from the creation of a comment to its write that one in a hundred exceeds, over
+    /// the last ten seconds; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
+    /// The alerts of all nodes, the worst first.
+    #[serde(default)]
+    pub alerts: Vec<Alert>,
+    /// What works, in a few words each.
+    #[serde(default)]
+    pub working: Vec<String>,
 }
 
 /// `GET /v1/nodes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct NodeStatus {
     pub node: NodeId,
     pub roles: Vec<String>,
@@ -87,6 +116,7 @@ impl NodeStatus {
 
 /// `GET /v1/streams`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct StreamStatus {
     pub stream_id: StreamId,
     pub title: String,
@@ -124,6 +154,17 @@ impl StreamStatus {
         self.egress_share.of(self.sample_rate)
     }
 
+    /// Names what sets that share: `auto` with the throttle level if it is not 0, or `fixed`.
+    /// `egress` is added if a node is at its egress limit.
+    pub fn share_set_by(&self) -> String {
+        let throttle = match (self.throttle_override, self.throttle_level) {
+            (Some(_), _) => "fixed".to_owned(),
+            (None, 0) => "auto".to_owned(),
+            (None, level) => format!("auto L{level}"),
+        };
+        if self.egress_share.is_all() { throttle } else { format!("{throttle}, egress") }
+    }
+
     /// Returns the comments per second that viewers see. Computed from the measured rate: the
     /// counters are sums over nodes, and differences of them are wrong when a node comes or goes.
     pub fn shown_per_second(&self) -> f64 {
@@ -139,6 +180,7 @@ impl StreamStatus {
 
 /// `GET /v1/workers`: one delivery worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct WorkerStatus {
     pub node: NodeId,
     pub worker: u32,
@@ -157,6 +199,7 @@ pub struct WorkerStatus {
 
 /// `GET /v1/lag`: the lag of a consumer behind the end of its partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct ConsumerLag {
     pub group: String,
     pub topic: String,
@@ -172,6 +215,7 @@ pub struct ConsumerLag {
 
 /// The state of the circuit breaker in front of one dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// Calls go through.
@@ -183,6 +227,7 @@ pub enum BreakerState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct BreakerStatus {
     pub dependency: String,
     pub state: BreakerState,
@@ -194,6 +239,7 @@ pub struct BreakerStatus {
 
 /// Counters of one node since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Counters {
     /// Comments that arrived, valid or not.
     pub received: u64,
@@ -241,6 +287,7 @@ pub struct Counters {
 
 /// Decisions of moderation since the node started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct ModerationCounts {
     pub checked: u64,
     pub accepted: u64,
@@ -315,10 +362,20 @@ pub struct NodeReport {
     /// A digest of each setting that must be equal on all nodes, by its key.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
+    /// The alerts of this node, and those that it sees in others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
+    /// The acknowledgements that it knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acks: Vec<AlertAck>,
+    /// Its newest events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventItem>,
 }
 
 /// `GET /v1/top?interval_ms=1000`: one line per interval, with all the data of `lc top`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct TopSnapshot {
     /// Milliseconds since the Unix epoch.
     pub taken_at: u64,

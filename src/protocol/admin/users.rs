@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::{NodeId, StreamId, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SanctionKind {
     /// The user may neither connect nor comment.
@@ -24,6 +25,7 @@ impl SanctionKind {
 
 /// `GET /v1/bans`: an active ban or timeout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Sanction {
     pub user_id: UserId,
     pub kind: SanctionKind,
@@ -40,6 +42,7 @@ pub struct Sanction {
 
 /// `GET /v1/who/{user}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct Who {
     pub user_id: UserId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +55,7 @@ pub struct Who {
 
 /// One connection of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
 pub struct ConnectionInfo {
     pub node: NodeId,
     pub stream_id: StreamId,

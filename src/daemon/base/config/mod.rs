@@ -5,6 +5,7 @@
 //! range is an error that names the key, its source and the allowed values, and the daemon does not
 //! start.
 
+mod alerts;
 mod cassandra;
 mod delivery;
 mod engines;
@@ -22,6 +23,7 @@ mod sections;
 mod shared;
 mod validate;
 
+pub use alerts::AlertsConfig;
 pub use cassandra::CassandraConfig;
 pub use delivery::{DeflateMode, DeliveryConfig};
 pub use engines::*;

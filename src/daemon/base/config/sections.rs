@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use super::alerts::AlertsConfig;
 use super::cassandra::CassandraConfig;
 use super::delivery::DeliveryConfig;
 use super::engines::EnginesConfig;
@@ -37,6 +38,7 @@ pub struct Config {
     pub moderation: ModerationConfig,
     pub store: StoreConfig,
     pub shutdown: ShutdownConfig,
+    pub alerts: AlertsConfig,
 }
 
 /// A part of the pipeline that a process can run.

@@ -82,6 +82,9 @@ fn check_all(config: &Config, faults: &mut Faults) {
         "reactions.kinds",
         "must be at most 1000 names of 1 to 32 characters",
     );
+    for (key, share) in config.alerts.shares() {
+        faults.check((0.0..=1.0).contains(&share), key, "must be a share of 0 to 1");
+    }
     faults.check(
         config.shutdown.deadline >= Duration::from_secs(1),
         "shutdown.deadline",

@@ -8,9 +8,9 @@ use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJson
 use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome,
-    ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UserRequest,
-    UserTokensRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest,
+    Outcome, ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
+    UserRequest, UserTokensRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -21,7 +21,9 @@ macro_rules! changes {
             Requester(actor): Requester,
             $body(request): $body<$request>,
         ) -> Answer<Json<Outcome>> {
-            Ok(Json(state.parts.control.$handler(&actor, &request).await?))
+            let outcome = state.parts.control.$handler(&actor, &request).await?;
+            state.parts.record_outcome(actor.name(), stringify!($handler), &outcome);
+            Ok(Json(outcome))
         })*
     };
 }
@@ -39,6 +41,7 @@ changes! {
     acknowledge(JsonBody<AcknowledgeRequest>);
     approve(JsonBody<ReviewRequest>);
     reject(JsonBody<ReviewRequest>);
+    undo(JsonBody<UndoRequest>);
     create_stream(JsonBody<NewStream>);
 }
 
@@ -48,7 +51,17 @@ pub(super) async fn update_stream(
     PathParam(stream_id): PathParam<StreamId>,
     JsonBody(patch): JsonBody<StreamPatch>,
 ) -> Answer<Json<Outcome>> {
-    Ok(Json(state.parts.control.update_stream(&actor, stream_id, &patch).await?))
+    let outcome = state.parts.control.update_stream(&actor, stream_id, &patch).await?;
+    state.parts.record_outcome(actor.name(), "update_stream", &outcome);
+    Ok(Json(outcome))
+}
+
+pub(super) async fn ack(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    JsonBody(request): JsonBody<AckRequest>,
+) -> Answer<Json<Outcome>> {
+    Ok(Json(state.parts.acknowledge(&actor, &request).await?))
 }
 
 pub(super) async fn tokens(

@@ -7,8 +7,9 @@ use ahash::AHashMap;
 
 use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, BusNode, CounterRates, Counters, ModerationCounts, NodeReport,
-    NodeStatus, Problem, ProblemCode, StageStatus, StreamEgress, StreamRates, WorkerStatus,
+    Alert, AlertAck, BreakerState, BreakerStatus, BusNode, CounterRates, Counters, EventItem,
+    ModerationCounts, NodeReport, NodeStatus, Problem, ProblemCode, StageStatus, StreamEgress,
+    StreamRates, WorkerStatus,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::show_duration;
@@ -181,6 +182,23 @@ impl ClusterView {
             }
         }
         sentences
+    }
+
+    /// Returns the alerts that the other nodes report.
+    pub(super) fn alerts_of_others<'a>(
+        &'a self,
+        own: &'a NodeId,
+    ) -> impl Iterator<Item = &'a Alert> {
+        let others = self.reports.iter().filter(move |report| report.node.node != *own);
+        others.flat_map(|report| &report.alerts)
+    }
+
+    pub(super) fn acks(&self) -> impl Iterator<Item = &AlertAck> {
+        self.reports.iter().flat_map(|report| &report.acks)
+    }
+
+    pub(super) fn events(&self) -> impl Iterator<Item = &EventItem> {
+        self.reports.iter().flat_map(|report| &report.events)
     }
 
     /// Returns a sentence per problem of all nodes, without the breakers.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::request::Peer;
-use super::{AdminParts, AdminState, NodeFacts, routes};
+use super::{AdminParts, AdminState, Live, NodeFacts, routes};
 use crate::daemon::base::config::Config;
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::control::Minter;
@@ -33,7 +33,9 @@ pub fn admin_request(data: &[u8]) {
         let before = world.state();
         let is_change = request.method() == "POST";
         let is_head = request.method() == "HEAD";
-        let is_live = ["/v1/top", "/v1/tail"].iter().any(|it| request.uri().path().starts_with(it));
+        let is_live = ["/v1/top", "/v1/tail", "/v1/events"]
+            .iter()
+            .any(|it| request.uri().path().starts_with(it));
         let stop = CancellationToken::new();
         let parts = parts_of(&world);
         let past = Arc::default();
@@ -100,5 +102,6 @@ fn parts_of(world: &World) -> Arc<AdminParts> {
         certificate: Arc::new(|| None),
         announcements: None,
         timeline: None,
+        live: Live::new(config.alerts.clone()),
     })
 }

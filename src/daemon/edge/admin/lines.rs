@@ -10,15 +10,21 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use super::AdminState;
 use super::error::Answer;
+use super::events::MAX_EVENTS;
 use super::request::{Params, PathParam, within};
 use super::tail::Tail;
 use crate::daemon::base::ticker::ticker_from_now;
-use crate::protocol::{StreamId, json};
+use crate::daemon::edge::http::{HttpError, Json};
+use crate::protocol::admin::{Cluster, EventItem};
+use crate::protocol::filter::rows::At;
+use crate::protocol::filter::{Columns as _, Filter};
+use crate::protocol::printable::printable;
+use crate::protocol::{ErrorCode, StreamId, json};
 
 const MIN_INTERVAL_MS: u64 = 50;
 const MAX_INTERVAL_MS: u64 = 60_000;
@@ -50,6 +56,77 @@ pub(super) async fn top(
         Some((Ok::<_, Infallible>(Bytes::from(line(&snapshot))), (state, ticks)))
     });
     Ok(respond(Body::from_stream(lines)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsParams {
+    #[serde(default, rename = "where")]
+    filter: String,
+    /// Only events after this one.
+    #[serde(default)]
+    after: u64,
+    #[serde(default = "default_events")]
+    limit: usize,
+    /// Continue with those to come.
+    #[serde(default)]
+    follow: bool,
+}
+
+fn default_events() -> usize {
+    100
+}
+
+/// Answers the newest events, oldest first, or sends them and all that follow as lines.
+pub(super) async fn events(
+    State(state): State<AdminState>,
+    Params(params): Params<EventsParams>,
+) -> Answer {
+    let EventsParams { filter, after, limit, follow } = params;
+    let limit = within("limit", limit, 0, MAX_EVENTS)?;
+    let filter = Filter::parse(&filter, At::<EventItem>::COLUMNS).map_err(|error| {
+        let text = printable(&format!("`where` at {}: {error}", error.at.start));
+        HttpError::new(ErrorCode::BadRequest, text)
+    })?;
+    let mut changes = state.parts.live.events.lock().subscribe();
+    let newest = *changes.borrow_and_update();
+    let items = state.parts.events_after(after, limit, &filter);
+    if !follow {
+        return Ok(Json(Cluster { items, unreachable: Vec::new() }).into_response());
+    }
+    let after = items.last().map_or(newest, |last| last.id.max(newest));
+    let first: Vec<u8> = items.iter().flat_map(line).collect();
+    let reader = Follower { state, changes, filter, after };
+    let rest = stream::unfold(reader, |mut reader| async move {
+        let text = reader.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(text)), reader))
+    });
+    let first = stream::once(async move { Ok::<_, Infallible>(Bytes::from(first)) });
+    Ok(respond(Body::from_stream(first.chain(rest))))
+}
+
+/// A reader of events to come.
+struct Follower {
+    state: AdminState,
+    changes: tokio::sync::watch::Receiver<u64>,
+    filter: Filter,
+    after: u64,
+}
+
+impl Follower {
+    /// Returns the next lines, or `None` when the daemon stops.
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let changed = self.state.stop.run_until_cancelled(self.changes.changed()).await?;
+            changed.ok()?;
+            let newest = *self.changes.borrow_and_update();
+            let items = self.state.parts.events_after(self.after, MAX_EVENTS, &self.filter);
+            self.after = newest.max(items.last().map_or(0, |last| last.id));
+            if !items.is_empty() {
+                return Some(items.iter().flat_map(line).collect());
+            }
+        }
+    }
 }
 
 /// Sends the events of a stream from now on, before sampling.

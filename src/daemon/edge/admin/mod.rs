@@ -21,6 +21,8 @@
 //! | `/v1/who/{user}` | `Who` |
 //! | `/v1/history/{stream}?before=&limit=` | `HistoryPage` |
 //! | `/v1/timeline?series=&from=&to=&step=` | `TimelineAnswer` |
+//! | `/v1/alerts` | `Cluster<Alert>`, the worst first |
+//! | `/v1/events?where=&after=&limit=&follow=` | `Cluster<EventItem>`; with `follow`, lines of it |
 //! | `/v1/top?interval_ms=` | lines of `TopSnapshot` |
 //! | `/v1/tail/{stream}` | lines of `TailItem` |
 //!
@@ -29,18 +31,23 @@
 //! | `/v1/ban` `/v1/timeout` | `SanctionRequest` |
 //! | `/v1/unban` `/v1/kick` | `UserRequest` |
 //! | `/v1/dm` `/v1/announce` `/v1/delete` `/v1/throttle` `/v1/drain` | the request of that name |
+//! | `/v1/undo`, `/v1/alerts/ack` | `UndoRequest`, `AckRequest` |
+//! | `/v1/preview` | `PreviewRequest`, changes nothing, and answers `Preview` |
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
 //! | `/v1/streams`, `/v1/streams/{id}` | `NewStream`, `StreamPatch` |
 //! | `/v1/tokens` | `TokenRequest`, and answers `Tokens` |
 //! | `/v1/tokens/users` | `UserTokensRequest`, and answers `Tokens`; all others answer `Outcome` |
 
 mod about;
+mod alerts;
 mod change;
 mod cluster;
 mod error;
+mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod lines;
+mod preview;
 mod read;
 mod report;
 mod request;
@@ -58,8 +65,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::daemon::base::config::AlertsConfig;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::announcements::SharedAnnouncements;
 use crate::daemon::engines::reactions::SharedReactionTotals;
@@ -73,6 +82,8 @@ pub use socket::{AdminError, check_socket_path};
 pub use timeline::TimelineKeeper;
 pub use watch::difference;
 
+use alerts::Alerts;
+use events::Events;
 use socket::AdminSocket;
 use timeline::SharedPast;
 
@@ -86,16 +97,38 @@ pub struct AdminParts {
     pub reactions: SharedReactionTotals,
     pub board: StatusBoard,
     pub minter: Minter,
-    /// Returns the digest of the certificate that viewers are shown; `None` without TLS.
-    pub certificate: PresentedDigest,
+    /// Returns the certificate that viewers are shown; `None` without TLS.
+    pub certificate: ReadCertificate,
     /// Present if several nodes share the metadata.
     pub announcements: Option<SharedAnnouncements>,
     /// Present if several nodes share the registry.
     pub timeline: Option<SharedTimelineBlocks>,
+    pub live: Live,
 }
 
-/// Reads the digest of the certificate that is presented now.
-pub type PresentedDigest = Arc<dyn Fn() -> Option<CertificateDigest> + Send + Sync>;
+/// What a node has seen while it ran.
+#[derive(Debug, Clone)]
+pub struct Live {
+    alerts: Arc<Alerts>,
+    events: Arc<Mutex<Events>>,
+}
+
+impl Live {
+    pub fn new(settings: AlertsConfig) -> Self {
+        Self { alerts: Arc::new(Alerts::new(settings)), events: Arc::default() }
+    }
+}
+
+/// The certificate that is presented now.
+#[derive(Debug, Clone, Copy)]
+pub struct Certificate {
+    pub digest: CertificateDigest,
+    /// Milliseconds since the Unix epoch.
+    pub expires_at_ms: Option<u64>,
+}
+
+/// Reads the certificate that is presented now.
+pub type ReadCertificate = Arc<dyn Fn() -> Option<Certificate> + Send + Sync>;
 
 impl std::fmt::Debug for AdminParts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

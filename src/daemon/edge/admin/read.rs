@@ -8,8 +8,8 @@ use super::error::Answer;
 use super::request::{Params, PathParam, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
-    AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem, Sanction,
-    Status, StreamStatus, UserRef, Who, WorkerStatus,
+    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem,
+    Sanction, Status, StreamStatus, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -53,6 +53,11 @@ pub(super) async fn streams(State(state): State<AdminState>) -> Json<Cluster<Str
     Json(state.parts.streams().await)
 }
 
+pub(super) async fn alerts(State(state): State<AdminState>) -> Json<Cluster<Alert>> {
+    let view = state.parts.cluster().await;
+    Json(Cluster { items: state.parts.alerts_of(&view), unreachable: view.unreachable })
+}
+
 pub(super) async fn workers(State(state): State<AdminState>) -> Json<Cluster<WorkerStatus>> {
     Json(state.parts.all_workers().await)
 }
@@ -89,7 +94,7 @@ pub(super) async fn audit(
     Params(LimitParams { limit }): Params<LimitParams>,
 ) -> Answer<Json<Cluster<AuditEntry>>> {
     let limit = within("limit", limit, 1, MAX_LIMIT)?;
-    Ok(listed(state.parts.control.parts().metadata.audit_log(limit).await?))
+    Ok(listed(state.parts.control.audit_log(limit).await?))
 }
 
 pub(super) async fn history(

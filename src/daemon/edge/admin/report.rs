@@ -40,11 +40,15 @@ impl Reporter {
                 _ = ticks.tick() => {}
                 _ = comparisons.tick() => {
                     comparison.compare(&self.0).await;
+                    self.0.watch_cluster().await;
                     continue;
                 }
                 () = stop.cancelled() => break,
             }
-            match timeout(TIMEOUT, registry.report(self.0.report())).await {
+            let report = self.0.report();
+            self.0.watch_self(&report);
+            self.0.record_differences(&report);
+            match timeout(TIMEOUT, registry.report(report)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "report not sent to the other nodes"),
                 Err(_) => debug!("report not sent to the other nodes: the registry is slow"),
@@ -60,8 +64,9 @@ impl AdminParts {
     pub(super) fn report(&self) -> NodeReport {
         let workers = self.workers();
         let sample = self.board.telemetry().latest();
+        let now_ms = self.control.parts().clock.now_ms();
         NodeReport {
-            taken_at: self.control.parts().clock.now_ms(),
+            taken_at: now_ms,
             node: self.node_status(&sample),
             slow_viewers: workers.iter().map(|worker| worker.slow_viewers).sum(),
             senders: self.board.senders(),
@@ -78,6 +83,9 @@ impl AdminParts {
             breakers: self.board.breakers(),
             problems: self.board.problems().list(),
             settings: self.about.settings.clone(),
+            alerts: self.live.alerts.own(),
+            acks: self.live.alerts.acks(),
+            events: self.live.events.lock().reported(&self.about.node, now_ms),
         }
     }
 

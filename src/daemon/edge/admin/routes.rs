@@ -4,7 +4,7 @@ use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 
-use super::{AdminState, change, lines, read, timeline};
+use super::{AdminState, change, lines, preview, read, timeline};
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
 
@@ -23,6 +23,9 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/mod/queue", get(read::review_queue))
         .route("/v1/audit", get(read::audit))
         .route("/v1/timeline", get(timeline::timeline))
+        .route("/v1/alerts", get(read::alerts))
+        .route("/v1/alerts/ack", post(change::ack))
+        .route("/v1/events", get(lines::events))
         .route("/v1/top", get(lines::top))
         .route("/v1/tail/{stream}", get(lines::tail))
         .route("/v1/ban", post(change::ban))
@@ -35,6 +38,8 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/throttle", post(change::throttle))
         .route("/v1/drain", post(change::drain))
         .route("/v1/acknowledge", post(change::acknowledge))
+        .route("/v1/undo", post(change::undo))
+        .route("/v1/preview", post(preview::preview))
         .route("/v1/mod/approve", post(change::approve))
         .route("/v1/mod/reject", post(change::reject))
         .route("/v1/tokens", post(change::tokens))

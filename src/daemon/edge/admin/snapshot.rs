@@ -9,12 +9,13 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::AdminParts;
+use super::alerts;
 use super::cluster::ClusterView;
 use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
-    BreakerState, BusNode, Cluster, ConsumerLag, NodeStatus, Status, StreamEgress, StreamRates,
-    StreamStatus, TopSnapshot, WorkerStatus,
+    Alert, BreakerState, BusNode, Cluster, ConsumerLag, CounterRates, Health, NodeStatus, Status,
+    StreamEgress, StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
 };
 use crate::protocol::quantity::counted;
 use crate::protocol::stream::{Stream, StreamState};
@@ -60,6 +61,9 @@ impl AdminParts {
 
     pub(super) async fn status(&self) -> Status {
         let streams = self.control.parts().streams.all();
+        let certificate = (self.certificate)();
+        let view = self.cluster().await;
+        let alerts = self.alerts_of(&view);
         let live = streams.iter().filter(|stream| stream.state == StreamState::Live).count();
         Status {
             node: self.about.node.clone(),
@@ -68,14 +72,22 @@ impl AdminParts {
             ready: self.board.serves(),
             draining: self.board.is_draining(),
             listen: self.about.listen.clone(),
-            certificate_sha256: (self.certificate)().map(|digest| digest.to_string()),
+            certificate_sha256: certificate.map(|certificate| certificate.digest.to_string()),
+            certificate_expires_at: certificate.and_then(|certificate| certificate.expires_at_ms),
             data_dir: self.about.data_dir.clone(),
             engines: self.about.engines.clone(),
             connections: self.board.connections(),
             live_streams: live as u64,
             breakers: self.board.breakers(),
             problems: self.board.problems().list(),
-            warnings: self.warnings().await,
+            warnings: self.warnings(&view).await,
+            health: self.health(&alerts, view.nodes().len()),
+            unwell_ms: alerts.iter().map(|alert| alert.since_ms).max(),
+            viewers: view.connections(),
+            served: served(&view.counter_rates()),
+            p99_ms: view.end_to_end().quantile_ms(0.99),
+            working: alerts::what_works(&view, &alerts),
+            alerts,
         }
     }
 
@@ -157,7 +169,15 @@ impl AdminParts {
         last > 0 && u128::from(since_ms) < REFUSAL_WARNING.as_millis()
     }
 
-    async fn warnings(&self) -> Vec<String> {
+    /// Returns the state of the cluster. A node that is just starting has no alerts yet.
+    fn health(&self, alerts: &[Alert], nodes: usize) -> Health {
+        if self.board.serves() || self.board.is_draining() {
+            return alerts::health(alerts, nodes);
+        }
+        Health::Failing
+    }
+
+    async fn warnings(&self, view: &ClusterView) -> Vec<String> {
         let parts = self.control.parts();
         let mut warnings = Vec::new();
         if self.board.is_draining() {
@@ -166,7 +186,6 @@ impl AdminParts {
             warnings.push("this node is not ready yet".to_owned());
         }
         // A full disk, for example, explains most of what follows.
-        let view = self.cluster().await;
         warnings.extend(view.problems());
         if self.is_refusing_viewers() {
             let refused = self.board.metrics().connections_refused.totals();
@@ -205,11 +224,17 @@ impl AdminParts {
     }
 
     /// Returns whether the breaker of a dependency is open, which is a warning of its own.
-    fn is_down(&self, dependency: &str) -> bool {
+    pub(super) fn is_down(&self, dependency: &str) -> bool {
         let breakers = self.board.breakers();
         let mut open = breakers.iter().filter(|breaker| breaker.state != BreakerState::Closed);
         open.any(|breaker| breaker.dependency == dependency)
     }
+}
+
+/// Returns the share of deliveries of the last second that was not skipped.
+fn served(rates: &CounterRates) -> Option<f64> {
+    let all = rates.delivered + rates.skipped;
+    (all > 0.0).then(|| rates.delivered / all)
 }
 
 fn lag_warning(lag: &ConsumerLag) -> String {

@@ -70,6 +70,19 @@ impl PresentedCertificate {
     pub fn digest(&self) -> Option<CertificateDigest> {
         self.0.0.load().cert.first().map(CertificateDigest::of)
     }
+
+    /// Returns the time at which the first certificate of the chain that expires does so, in
+    /// milliseconds since the Unix epoch. Certificates that cannot be read are left out.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        let presented = self.0.0.load();
+        presented.cert.iter().filter_map(expiry_ms).min()
+    }
+}
+
+fn expiry_ms(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = parsed.validity().not_after.timestamp();
+    Some(u64::try_from(seconds).ok()?.saturating_mul(1_000))
 }
 
 /// The TLS side of the gateway, as configured.
@@ -209,6 +222,18 @@ mod tests {
         let config = GatewayConfig { tls: Some(missing), ..GatewayConfig::default() };
         let text = Tls::new(&config).err().unwrap().to_string();
         assert!(text.contains("gateway.tls.certificate") && text.contains("/nowhere/c.pem"));
+    }
+
+    #[test]
+    fn the_expiry_is_that_of_the_certificate() {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2031, 2, 3);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        let (_directory, config) = config(&made.pem(), &key.serialize_pem());
+        let presented = Tls::new(&config).unwrap().presented.unwrap();
+        // 2031-02-03T00:00:00Z
+        assert_eq!(presented.expires_at_ms(), Some(1_927_843_200_000));
     }
 
     #[test]

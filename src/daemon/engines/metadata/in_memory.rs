@@ -54,7 +54,16 @@ impl Tables {
         let audit_id = self.audit.len() as u64 + 1;
         let NewAudit { at, actor, action, target, detail } = new;
         let action = action.to_owned();
-        self.audit.push(AuditEntry { audit_id, at, actor, action, target, detail });
+        self.audit.push(AuditEntry {
+            audit_id,
+            at,
+            actor,
+            action,
+            target,
+            detail,
+            undoes: None,
+            undone_by: None,
+        });
         audit_id
     }
 
@@ -381,6 +390,17 @@ impl MetadataStore for InMemoryMetadata {
 
     async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError> {
         Ok(self.call("audit")?.record(audit))
+    }
+
+    async fn audit_entry(&self, audit_id: u64) -> Result<Option<AuditEntry>, StoreError> {
+        let tables = self.call("audit_entry")?;
+        Ok(tables.audit.iter().find(|entry| entry.audit_id == audit_id).cloned())
+    }
+
+    async fn audit_about(&self, target: &str, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        let tables = self.call("audit_about")?;
+        let about = tables.audit.iter().rev().filter(|entry| entry.target == target);
+        Ok(about.take(limit).cloned().collect())
     }
 
     async fn audit_log(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {

@@ -174,6 +174,12 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     // audit
     /// Records an action that changes nothing else in the store, and returns the entry's number.
     async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError>;
+    /// Returns an entry by its number.
+    async fn audit_entry(&self, audit_id: u64) -> Result<Option<AuditEntry>, StoreError>;
+
+    /// Returns the entries about a target, newest first.
+    async fn audit_about(&self, target: &str, limit: usize) -> Result<Vec<AuditEntry>, StoreError>;
+
     /// Returns entries, newest first.
     async fn audit_log(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError>;
 

@@ -83,6 +83,8 @@ pub(super) fn audit_entry(row: &impl Columns) -> Result<AuditEntry, StoreError> 
         action: row.text("action")?.to_owned(),
         target: row.text("target")?.to_owned(),
         detail,
+        undoes: None,
+        undone_by: None,
     })
 }
 

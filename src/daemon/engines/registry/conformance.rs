@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 
 use super::{ALIVE_FOR, CommandHandler, KnownNode, NodeCommand, RegistryError, SharedRegistry};
 use crate::protocol::admin::{
-    BusNode, ConnectionInfo, CounterRates, Counters, Egress, EgressLimit, ModerationCounts,
-    NodeRates, NodeReport, NodeStatus, ProcessStatus, StageName, StageReport, StreamEgress,
-    StreamRates,
+    Alert, AlertAck, BusNode, ConnectionInfo, CounterRates, Counters, Egress, EgressLimit,
+    EventItem, EventKind, ModerationCounts, NodeRates, NodeReport, NodeStatus, ProcessStatus,
+    Severity, StageName, StageReport, StreamEgress, StreamRates,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::throttle::SampleRate;
@@ -163,6 +163,30 @@ fn latency(count: u64) -> LatencyHistogram {
 /// A report with something in every field.
 pub(crate) fn report(node: &NodeId) -> NodeReport {
     NodeReport {
+        alerts: vec![Alert {
+            id: "draining".to_owned(),
+            rule: "draining".to_owned(),
+            subject: String::new(),
+            severity: Severity::Warning,
+            since_ms: 12,
+            nodes: vec![node.clone()],
+            viewers: 7,
+            effect: "it drains".to_owned(),
+            next: String::new(),
+            value: Some(0.5),
+            threshold: None,
+            acked_by: None,
+        }],
+        acks: vec![AlertAck { id: "draining".to_owned(), by: "ann".to_owned(), at: 3 }],
+        events: vec![EventItem {
+            id: 4,
+            at: 3,
+            node: node.clone(),
+            kind: EventKind::Node,
+            subject: node.to_string(),
+            text: "drains".to_owned(),
+            audit_id: Some(9),
+        }],
         taken_at: 1_700_000_000_000,
         node: NodeStatus {
             node: node.clone(),

@@ -30,8 +30,8 @@ use crate::daemon::base::config::{Config, NodeRole, RecentEngine};
 use crate::daemon::base::handoff::{NoViewers, ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
-use crate::daemon::edge::admin::{Admin, AdminParts, NodeFacts};
-use crate::daemon::edge::gateway::{Gateway, PresentedCertificate};
+use crate::daemon::edge::admin::{Admin, AdminParts, Certificate, Live, NodeFacts};
+use crate::daemon::edge::gateway::Gateway;
 use crate::daemon::engines::choose::Engines;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::registry::NodeIdentity;
@@ -193,10 +193,13 @@ impl NodeBase {
             board: self.board.clone(),
             minter,
             certificate: Arc::new(move || {
-                presented.as_ref().and_then(PresentedCertificate::digest)
+                let presented = presented.as_ref()?;
+                let expires_at_ms = presented.expires_at_ms();
+                Some(Certificate { digest: presented.digest()?, expires_at_ms })
             }),
             announcements: self.engines.announcements.clone(),
             timeline: self.engines.timeline.clone(),
+            live: Live::new(self.config.alerts.clone()),
         })?)
     }
 

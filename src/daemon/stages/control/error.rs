@@ -29,6 +29,12 @@ pub enum ControlError {
     UnknownComment(CommentId),
     #[error("comment {0} is not in the review queue; somebody may have decided it already")]
     NotQueued(CommentId),
+    #[error("there is no audit entry {0}")]
+    UnknownAudit(u64),
+    #[error("audit entry {audit_id} is not undone: {why}")]
+    NotUndoable { audit_id: u64, why: String },
+    #[error("there is no alert `{0}`; it may be over already")]
+    UnknownAlert(String),
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
     #[error(transparent)]
@@ -63,12 +69,14 @@ impl ControlError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid { .. } => ErrorCode::BadMessage,
-            Self::BadUser(_) => ErrorCode::BadRequest,
+            Self::BadUser(_) | Self::NotUndoable { .. } => ErrorCode::BadRequest,
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
             Self::StreamExists(_) => ErrorCode::StreamExists,
             Self::UnknownUser(_)
             | Self::UnknownComment(_)
             | Self::NotQueued(_)
+            | Self::UnknownAlert(_)
+            | Self::UnknownAudit(_)
             | Self::NotSanctioned(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),
             Self::Log(error) | Self::Deferred { cause: error, .. } => log_code(error),

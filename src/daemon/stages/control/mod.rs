@@ -21,6 +21,7 @@
 mod acknowledge;
 mod actor;
 pub mod admission;
+mod alerts;
 mod cluster;
 mod comments;
 mod drain;
@@ -38,6 +39,7 @@ mod streams;
 mod tests;
 mod throttle;
 mod tokens;
+mod undo;
 mod users;
 mod validate;
 mod who;

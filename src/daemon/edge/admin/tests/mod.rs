@@ -69,6 +69,7 @@ impl Served {
             certificate: Arc::new(|| None),
             announcements: None,
             timeline,
+            live: Live::new(config.alerts.clone()),
         })
         .unwrap();
         let stop = CancellationToken::new();

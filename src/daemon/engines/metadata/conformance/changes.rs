@@ -44,6 +44,23 @@ pub(crate) async fn pending_events_are_claimed_until_published(store: &impl Meta
     assert_eq!(claimed(2_000, 10).await.len(), 1);
 }
 
+pub(crate) async fn audit_entries_are_found_by_number_and_target(store: &impl MetadataStore) {
+    let first = store.audit(audit(100, "ban")).await.unwrap();
+    let of_stream = audit(200, "throttle").of_stream(StreamId(7));
+    let other = store.audit(of_stream).await.unwrap();
+    let last = store.audit(audit(300, "unban")).await.unwrap();
+    let found = store.audit_entry(other).await.unwrap().unwrap();
+    assert_eq!((found.target.as_str(), found.at), ("stream 7", 200));
+    assert_eq!(store.audit_entry(last + 1_000).await.unwrap(), None);
+    let about = async |limit| {
+        let entries = store.audit_about("user 42", limit).await.unwrap();
+        entries.into_iter().map(|entry| entry.audit_id).collect::<Vec<_>>()
+    };
+    assert_eq!(about(10).await, [last, first]);
+    assert_eq!(about(1).await, [last]);
+    assert_eq!(store.audit_about("user 4", 10).await.unwrap(), []);
+}
+
 /// Makes what [`assert_changes_fail`] tries to change, and returns the contents of the store.
 pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
     store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();

@@ -35,6 +35,7 @@ macro_rules! metadata_suite {
                 review_items_are_queued_once_oldest_first,
                 a_decided_item_never_returns,
                 audit_entries_are_listed_newest_first,
+                audit_entries_are_found_by_number_and_target,
                 pending_events_are_claimed_until_published,
                 a_clock_that_is_ahead_lifts_no_sanction,
         }

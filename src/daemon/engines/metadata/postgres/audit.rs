@@ -27,6 +27,36 @@ pub(super) async fn append(
     row.natural("audit_id")
 }
 
+pub(super) async fn entry(
+    connection: &mut PgConnection,
+    audit_id: u64,
+) -> Result<Option<AuditEntry>, StoreError> {
+    let row = sqlx::query(
+        "SELECT audit_id, at, actor, action, target, detail::text AS detail FROM audit
+         WHERE audit_id = $1",
+    )
+    .bind(integer(audit_id))
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(rows::audit_entry).transpose()
+}
+
+pub(super) async fn about(
+    connection: &mut PgConnection,
+    target: &str,
+    limit: usize,
+) -> Result<Vec<AuditEntry>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT audit_id, at, actor, action, target, detail::text AS detail FROM audit
+         WHERE target = $1 ORDER BY audit_id DESC LIMIT $2",
+    )
+    .bind(storable(target))
+    .bind(integer(limit as u64))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(rows::audit_entry).collect()
+}
+
 pub(super) async fn newest(
     connection: &mut PgConnection,
     limit: usize,

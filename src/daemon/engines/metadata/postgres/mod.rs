@@ -214,6 +214,18 @@ impl MetadataStore for PostgresMetadata {
             .await
     }
 
+    async fn audit_entry(&self, audit_id: u64) -> Result<Option<AuditEntry>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| audit::entry(connection, audit_id)))
+            .await
+    }
+
+    async fn audit_about(&self, target: &str, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        self.pool
+            .bounded(statement!(self.pool, |connection| audit::about(connection, target, limit)))
+            .await
+    }
+
     async fn audit_log(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
         self.pool
             .bounded(statement!(self.pool, |connection| audit::newest(connection, limit)))

@@ -34,6 +34,30 @@ pub(super) async fn record(file: &SqliteFile, audit: &NewAudit) -> Result<u64, S
     Ok(audit_id)
 }
 
+pub(super) async fn entry(
+    file: &SqliteFile,
+    audit_id: u64,
+) -> Result<Option<AuditEntry>, StoreError> {
+    let row = sqlx::query("SELECT * FROM audit WHERE audit_id = ?")
+        .bind(integer(audit_id))
+        .fetch_optional(file.readers())
+        .await?;
+    row.as_ref().map(rows::audit_entry).transpose()
+}
+
+pub(super) async fn about(
+    file: &SqliteFile,
+    target: &str,
+    limit: usize,
+) -> Result<Vec<AuditEntry>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM audit WHERE target = ? ORDER BY audit_id DESC LIMIT ?")
+        .bind(target)
+        .bind(integer(limit as u64))
+        .fetch_all(file.readers())
+        .await?;
+    rows.iter().map(rows::audit_entry).collect()
+}
+
 pub(super) async fn newest(file: &SqliteFile, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
     let rows = sqlx::query("SELECT * FROM audit ORDER BY audit_id DESC LIMIT ?")
         .bind(integer(limit as u64))

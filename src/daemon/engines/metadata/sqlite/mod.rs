@@ -167,6 +167,14 @@ impl MetadataStore for SqliteMetadata {
         audit::record(&self.file, &audit).await
     }
 
+    async fn audit_entry(&self, audit_id: u64) -> Result<Option<AuditEntry>, StoreError> {
+        audit::entry(&self.file, audit_id).await
+    }
+
+    async fn audit_about(&self, target: &str, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        audit::about(&self.file, target, limit).await
+    }
+
     async fn audit_log(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
         audit::newest(&self.file, limit).await
     }

@@ -1,0 +1,151 @@
+//! Completions that know live values: streams, nodes, banned users, alerts, audit entries.
+//!
+//! `source <(COMPLETE=bash lc)` makes a shell ask `lc` for them. The daemon has [`PATIENCE`] to
+//! answer; then, or without a daemon, there are no candidates and no message.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use serde::de::DeserializeOwned;
+
+use super::context::Context;
+use super::contexts::Contexts;
+use crate::protocol::admin::{Alert, AuditEntry, Cluster, NodeStatus, Sanction, StreamStatus};
+use crate::protocol::printable::printable;
+
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Audit entries that are offered.
+const AUDIT_PATH: &str = "/v1/audit?limit=20";
+
+pub(super) fn streams() -> ArgValueCompleter {
+    completer("/v1/streams", |stream: &StreamStatus| {
+        (stream.stream_id.to_string(), stream.title.clone())
+    })
+}
+
+pub(super) fn nodes() -> ArgValueCompleter {
+    completer("/v1/nodes", |node: &NodeStatus| (node.node.to_string(), node.roles.join(", ")))
+}
+
+pub(super) fn sanctioned_users() -> ArgValueCompleter {
+    completer("/v1/bans", |ban: &Sanction| {
+        (format!("id:{}", ban.user_id), ban.name.clone().unwrap_or_default())
+    })
+}
+
+pub(super) fn alerts() -> ArgValueCompleter {
+    completer("/v1/alerts", |alert: &Alert| (alert.id.clone(), alert.effect.clone()))
+}
+
+pub(super) fn audit_entries() -> ArgValueCompleter {
+    completer(AUDIT_PATH, |entry: &AuditEntry| {
+        (entry.audit_id.to_string(), format!("{} {}", entry.action, entry.target))
+    })
+}
+
+pub(super) fn contexts() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        let names = Contexts::read().map(|contexts| contexts.names()).unwrap_or_default();
+        beginning_with(current, names.into_iter().map(|name| (name, String::new())))
+    })
+}
+
+/// Completes an argument with the items of a list, and says what each is.
+fn completer<T: DeserializeOwned + 'static>(
+    path: &'static str,
+    shown: fn(&T) -> (String, String),
+) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |current: &OsStr| {
+        let items: Vec<T> = ask(path).unwrap_or_default();
+        beginning_with(current, items.iter().map(shown))
+    })
+}
+
+fn beginning_with(
+    current: &OsStr,
+    values: impl Iterator<Item = (String, String)>,
+) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    values
+        .filter(|(value, _)| value.starts_with(&*current))
+        .map(|(value, help)| {
+            let help = Some(printable(&help)).filter(|help| !help.is_empty());
+            CompletionCandidate::new(printable(&value)).help(help.map(Into::into))
+        })
+        .collect()
+}
+
+fn ask<T: DeserializeOwned>(path: &str) -> Option<Vec<T>> {
+    let words: Vec<_> = std::env::args().collect();
+    let context = Context::new(Given::in_line(&words).into_globals()).ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let answer = runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, context.admin().get::<Cluster<T>>(path)).await
+    });
+    Some(answer.ok()?.ok()?.items)
+}
+
+/// The daemon that the line in completion names.
+#[derive(Debug, Default, PartialEq)]
+struct Given {
+    socket: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+    ctx: Option<String>,
+}
+
+impl Given {
+    /// Finds the options in a line, which need not be complete.
+    fn in_line(words: &[String]) -> Self {
+        let value_of = |option: &str| {
+            let mut words = words.iter();
+            while let Some(word) = words.next() {
+                if word == option {
+                    return words.next().cloned();
+                }
+                if let Some(value) = word.strip_prefix(option).and_then(|it| it.strip_prefix('=')) {
+                    return Some(value.to_owned());
+                }
+            }
+            None
+        };
+        Self {
+            socket: value_of("--socket").map(PathBuf::from),
+            data_dir: value_of("--data-dir").map(PathBuf::from),
+            ctx: value_of("--ctx"),
+        }
+    }
+
+    fn into_globals(self) -> super::context::Globals {
+        let Self { socket, data_dir, ctx } = self;
+        super::context::Globals { socket, data_dir, ctx, json: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_of_an_unfinished_line_is_asked() {
+        let given =
+            |line: &str| Given::in_line(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let socket = Some(PathBuf::from("/a.sock"));
+        assert_eq!(given("lc --socket /a.sock streams").socket, socket);
+        assert_eq!(given("lc --socket=/a.sock streams").socket, socket);
+        assert_eq!(given("lc --ctx prod unban ").ctx.as_deref(), Some("prod"));
+        assert_eq!(given("lc streams --socket"), Given::default());
+    }
+
+    #[test]
+    fn only_what_begins_like_the_word_is_offered() {
+        let values = [("7", "Final"), ("70", ""), ("8", "x\u{1b}[2J")]
+            .map(|(value, help)| (value.to_owned(), help.to_owned()));
+        let offered = beginning_with(OsStr::new("7"), values.clone().into_iter());
+        let offered: Vec<_> =
+            offered.iter().map(|it| it.get_value().to_string_lossy().into_owned()).collect();
+        assert_eq!(offered, ["7", "70"]);
+        assert_eq!(beginning_with(OsStr::new(""), values.into_iter()).len(), 3);
+    }
+}

@@ -1,0 +1,256 @@
+//! `lc ctx`: names for daemons, so that an operator of several need not type sockets.
+//!
+//! They are in `$XDG_CONFIG_HOME/lc/contexts.json`, or `~/.config/lc/contexts.json`.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
+
+use super::arguments::path;
+use super::exit::UsageError;
+use super::output::{Output, note};
+use super::table::{show, table};
+use crate::protocol::json;
+
+/// Name daemons, choose one of them, and list them
+#[derive(Debug, Args)]
+pub(super) struct CtxArgs {
+    #[command(subcommand)]
+    command: Option<CtxCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum CtxCommand {
+    Add(AddArgs),
+    /// Use a context in all commands without --ctx or --socket
+    Use {
+        /// Name of the context; without it none is used any more
+        name: Option<String>,
+    },
+    /// List the contexts (the default)
+    List,
+    /// Remove a context
+    Rm {
+        /// Name of the context
+        name: String,
+    },
+}
+
+/// Name a daemon
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// Name of the context
+    #[arg(value_parser = context_name)]
+    name: String,
+    /// Admin socket of the daemon
+    #[arg(value_name = "SOCKET", value_parser = path)]
+    at: PathBuf,
+    /// Refuse commands that change something
+    #[arg(long)]
+    read_only: bool,
+}
+
+fn context_name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err("a name has 1 to 64 of the characters a-z, A-Z, 0-9, - _ and .".to_owned())
+}
+
+/// One named daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NamedDaemon {
+    pub(super) socket: PathBuf,
+    #[serde(default)]
+    pub(super) read_only: bool,
+}
+
+/// The contexts of a user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Contexts {
+    /// The one in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    current: Option<String>,
+    #[serde(default)]
+    daemons: BTreeMap<String, NamedDaemon>,
+}
+
+impl Contexts {
+    /// Reads the contexts of this user. A file that does not exist has none.
+    pub(super) fn read() -> anyhow::Result<Self> {
+        match file() {
+            Some(file) => Self::read_from(&file),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn read_from(file: &Path) -> anyhow::Result<Self> {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", file.display()));
+            }
+        };
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))
+    }
+
+    /// Writes a new file and puts it in the place of the old one, so that no reader sees half.
+    fn write_to(&self, file: &Path) -> anyhow::Result<()> {
+        let directory = file.parent().unwrap_or(Path::new("."));
+        let shown = file.display();
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {shown}"))?;
+        let new = file.with_extension("json.new");
+        let write = || {
+            let mut target = std::fs::File::create(&new)?;
+            target.write_all(json::to_string(self)?.as_bytes())?;
+            target.write_all(b"\n")?;
+            target.sync_all()?;
+            std::fs::rename(&new, file)
+        };
+        write().with_context(|| format!("cannot write {shown}"))
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.daemons.keys().cloned().collect()
+    }
+
+    /// Returns the named context or, without a name, the one in use.
+    pub(super) fn chosen(&self, name: Option<&str>) -> Result<Option<NamedDaemon>, UsageError> {
+        let Some(name) = name.or(self.current.as_deref()) else { return Ok(None) };
+        let known = self.daemons.get(name).cloned();
+        known.map(Some).ok_or_else(|| {
+            let names: Vec<_> = self.daemons.keys().map(String::as_str).collect();
+            UsageError(match names.as_slice() {
+                [] => format!("there is no context `{name}`; lc ctx add {name} SOCKET makes it"),
+                names => format!("there is no context `{name}`; there are {}", names.join(", ")),
+            })
+        })
+    }
+}
+
+/// Returns the file of the contexts, or `None` without a home directory.
+fn file() -> Option<PathBuf> {
+    let non_empty = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let config = non_empty("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(non_empty("HOME")?).join(".config")))?;
+    Some(config.join("lc/contexts.json"))
+}
+
+/// A context as it is listed.
+#[derive(Debug, Serialize)]
+struct ListedContext<'a> {
+    name: &'a str,
+    current: bool,
+    #[serde(flatten)]
+    daemon: &'a NamedDaemon,
+}
+
+pub(super) fn run(args: CtxArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let Some(file) = file() else { bail!("there is no home directory to keep contexts in") };
+    let mut contexts = Contexts::read_from(&file)?;
+    match args.command.unwrap_or(CtxCommand::List) {
+        CtxCommand::List => {
+            let listed = listed(&contexts);
+            output.items(&listed, || to_table(&listed))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        CtxCommand::Add(AddArgs { name, at, read_only }) => {
+            let socket = std::path::absolute(&at)?;
+            contexts.daemons.insert(name.clone(), NamedDaemon { socket, read_only });
+            note(&format!("lc: `lc --ctx {name} …` or `lc ctx use {name}` uses it"));
+        }
+        CtxCommand::Use { name } => {
+            contexts.chosen(name.as_deref())?;
+            contexts.current = name;
+        }
+        CtxCommand::Rm { name } => {
+            contexts.chosen(Some(&name))?;
+            contexts.daemons.remove(&name);
+            contexts.current = contexts.current.filter(|current| *current != name);
+        }
+    }
+    contexts.write_to(&file)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listed(contexts: &Contexts) -> Vec<ListedContext<'_>> {
+    contexts
+        .daemons
+        .iter()
+        .map(|(name, daemon)| ListedContext {
+            name,
+            current: contexts.current.as_ref() == Some(name),
+            daemon,
+        })
+        .collect()
+}
+
+fn to_table(contexts: &[ListedContext<'_>]) -> String {
+    let mut rows = table(&["context", "used", "changes", "~socket"]);
+    for context in contexts {
+        rows.add_row([
+            context.name.to_owned(),
+            if context.current { "✓" } else { "" }.to_owned(),
+            if context.daemon.read_only { "refused" } else { "allowed" }.to_owned(),
+            context.daemon.socket.display().to_string(),
+        ]);
+    }
+    show(&rows, "No contexts. Name a daemon: lc ctx add NAME SOCKET")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contexts() -> Contexts {
+        let daemon = |socket: &str, read_only| NamedDaemon { socket: socket.into(), read_only };
+        Contexts {
+            current: Some("prod".to_owned()),
+            daemons: [
+                ("prod".to_owned(), daemon("/run/lcd/admin.sock", true)),
+                ("staging".to_owned(), daemon("/tmp/staging.sock", false)),
+            ]
+            .into(),
+        }
+    }
+
+    #[test]
+    fn contexts_are_read_as_they_were_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("lc/contexts.json");
+        assert_eq!(Contexts::read_from(&file).unwrap(), Contexts::default());
+        contexts().write_to(&file).unwrap();
+        contexts().write_to(&file).unwrap();
+        assert_eq!(Contexts::read_from(&file).unwrap(), contexts());
+        std::fs::write(&file, "{").unwrap();
+        let error = Contexts::read_from(&file).unwrap_err().to_string();
+        assert!(error.ends_with("contexts.json is damaged"), "{error}");
+    }
+
+    #[test]
+    fn a_name_wins_over_the_one_in_use() {
+        let contexts = contexts();
+        let socket = |name| contexts.chosen(name).unwrap().map(|it| it.socket);
+        assert_eq!(socket(None), Some("/run/lcd/admin.sock".into()));
+        assert_eq!(socket(Some("staging")), Some("/tmp/staging.sock".into()));
+        let error = contexts.chosen(Some("prd")).unwrap_err().to_string();
+        assert_eq!(error, "there is no context `prd`; there are prod, staging");
+        assert_eq!(Contexts::default().chosen(None).unwrap(), None);
+    }
+
+    #[test]
+    fn the_table_marks_the_one_in_use() {
+        let contexts = contexts();
+        insta::assert_snapshot!(to_table(&listed(&contexts)));
+    }
+}

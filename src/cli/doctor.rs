@@ -1,0 +1,331 @@
+//! `lc doctor`: looks for limits of this machine that a large event would reach.
+//!
+//! It reads what the kernel and the daemon say, and changes nothing. The checks are pure functions
+//! of what was read.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+use nix::sys::statvfs::statvfs;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit;
+use super::output::now_ms;
+use crate::protocol::admin::{Alert, Cluster, Health, NodeStatus, Status};
+use crate::protocol::printable::printable;
+use crate::protocol::quantity::{show_bytes, show_count, show_duration};
+
+/// Files that a node needs beside those of its viewers.
+const OTHER_FILES: u64 = 1_000;
+/// Connections that wait to be accepted when all viewers come back at once, as one in this many.
+const BACKLOG_SHARE: u64 = 8;
+/// A disk with less free space than this may be full within hours.
+const LOW_DISK_BYTES: u64 = 5_000_000_000;
+
+/// Look for limits of this machine that a large event would reach
+///
+/// Run it on the machine of the daemon. Each line has what, why, and the command that mends it.
+/// Exit code 0 if nothing is found, 3 for warnings, 4 if viewers cannot be served.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {}
+
+/// The result of one check.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub(super) struct Finding {
+    check: &'static str,
+    result: Health,
+    /// What was found.
+    what: String,
+    /// What it means; empty if all is well.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    why: String,
+    /// The command that mends it; empty if there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    mend: String,
+}
+
+impl Finding {
+    fn well(check: &'static str, what: String) -> Self {
+        let none = String::new();
+        Self { check, result: Health::Well, what, why: none.clone(), mend: none }
+    }
+
+    fn degraded(check: &'static str, what: String, why: String, mend: &str) -> Self {
+        Self { check, result: Health::Degraded, what, why, mend: mend.to_owned() }
+    }
+}
+
+/// What this machine says. `None` where it says nothing, as on another operating system.
+#[derive(Debug, Clone, Default)]
+struct Machine {
+    somaxconn: Option<u64>,
+    file_max: Option<u64>,
+    /// The soft limit of open files of the daemon.
+    daemon_files: Option<u64>,
+    daemon_files_open: Option<u64>,
+    /// The third value of `tcp_mem`, in bytes.
+    tcp_memory: Option<u64>,
+    /// The free bytes of the data directory.
+    disk_free: Option<u64>,
+    /// False if the kernel's clock is not kept in time.
+    synchronized: Option<bool>,
+}
+
+pub(super) async fn run(_: DoctorArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let admin = context.admin();
+    let status: Status = admin.get("/v1/status").await?;
+    let nodes: Cluster<NodeStatus> = admin.get("/v1/nodes").await?;
+    let own = nodes.items.iter().find(|node| node.node == status.node);
+    let machine = Machine::read(admin.peer_process().await, Path::new(&status.data_dir));
+    let mut findings = machine.findings(own.map_or(0, |node| node.max_connections));
+    findings.extend(of_cluster(&nodes.items));
+    findings.extend(of_certificate(status.certificate_expires_at, now_ms()));
+    findings.extend(of_alerts(&status));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.result));
+    context.output().items(&findings, || to_text(&findings))?;
+    Ok(match findings.iter().map(|finding| finding.result).max() {
+        None | Some(Health::Well) => exit::OK,
+        Some(Health::Degraded) => exit::DEGRADED,
+        Some(Health::Failing) => exit::FAILING,
+    }
+    .into())
+}
+
+impl Machine {
+    /// Reads `/proc`, and the disk of the data directory.
+    fn read(daemon: Option<i32>, data_dir: &Path) -> Self {
+        let limits = daemon.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/limits")).ok());
+        let open = daemon.and_then(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
+        let pages = number_in(Path::new("/proc/sys/net/ipv4/tcp_mem"), 2);
+        Self {
+            somaxconn: number_in(Path::new("/proc/sys/net/core/somaxconn"), 0),
+            file_max: number_in(Path::new("/proc/sys/fs/file-max"), 0),
+            daemon_files: limits.as_deref().and_then(soft_limit_of_files),
+            daemon_files_open: open.map(|files| files.count() as u64),
+            tcp_memory: pages.map(|pages| pages.saturating_mul(4_096)),
+            disk_free: statvfs(data_dir)
+                .ok()
+                .map(|disk| disk.blocks_available() * disk.fragment_size()),
+            synchronized: clock_is_synchronized(),
+        }
+    }
+
+    /// Compares with what so many viewers need; 0 if this node has none.
+    fn findings(&self, viewers: u64) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if viewers > 0 {
+            found.extend(self.backlog(viewers));
+            found.extend(self.files(viewers));
+            found.extend(self.tcp_memory(viewers));
+        }
+        if let Some(free) = self.disk_free {
+            let what = format!("{} free in the data directory", show_bytes(free));
+            found.push(if free < LOW_DISK_BYTES {
+                let why = "comments are refused when it is full".to_owned();
+                let mend = "free space, or eventlog.retention and store.retention";
+                Finding::degraded("disk", what, why, mend)
+            } else {
+                Finding::well("disk", what)
+            });
+        }
+        found.extend(self.synchronized.map(|synchronized| {
+            if synchronized {
+                return Finding::well("clock", "the clock is synchronized".to_owned());
+            }
+            let what = "the clock is not synchronized".to_owned();
+            let why = "times of comments and the ends of bans differ between nodes".to_owned();
+            Finding::degraded("clock", what, why, "systemctl enable --now systemd-timesyncd")
+        }));
+        found
+    }
+
+    fn backlog(&self, viewers: u64) -> Option<Finding> {
+        let limit = self.somaxconn?;
+        let wanted = (viewers / BACKLOG_SHARE).clamp(128, 65_535);
+        let what = format!("net.core.somaxconn = {limit}");
+        if limit >= wanted {
+            return Some(Finding::well("backlog", what));
+        }
+        let why = format!(
+            "{} viewers may come back at once after a restart; {limit} fit",
+            show_count(viewers)
+        );
+        let mend = format!("sysctl -w net.core.somaxconn={}", wanted.next_power_of_two());
+        Some(Finding::degraded("backlog", what, why, &mend))
+    }
+
+    fn files(&self, viewers: u64) -> Option<Finding> {
+        let limit = self.daemon_files?;
+        let wanted = viewers + OTHER_FILES;
+        let open = self.daemon_files_open.map(|open| format!(" ({} used)", show_count(open)));
+        let what = format!("{} files{}", show_count(limit), open.unwrap_or_default());
+        if limit < wanted {
+            let why = format!(
+                "gateway.max_connections is {}; viewers beyond the limit are refused",
+                show_count(viewers)
+            );
+            let mend = format!("LimitNOFILE={wanted} in the unit of lcd, or ulimit -n {wanted}");
+            return Some(Finding::degraded("files", what, why, &mend));
+        }
+        let whole = self.file_max.filter(|whole| *whole < wanted);
+        Some(match whole {
+            Some(whole) => Finding::degraded(
+                "files",
+                format!("fs.file-max = {whole}"),
+                format!("all processes share it, and lcd alone may need {wanted}"),
+                &format!("sysctl -w fs.file-max={}", wanted * 2),
+            ),
+            None => Finding::well("files", what),
+        })
+    }
+
+    fn tcp_memory(&self, viewers: u64) -> Option<Finding> {
+        // What a socket of a viewer holds when the viewer is slow.
+        const SOCKET_BYTES: u64 = 16 * 1024;
+        let limit = self.tcp_memory?;
+        let wanted = viewers * SOCKET_BYTES;
+        let what = format!("TCP may use {}", show_bytes(limit));
+        if limit >= wanted {
+            return Some(Finding::well("tcp memory", what));
+        }
+        let why = format!(
+            "{} viewers with full sockets hold {}; beyond the limit the kernel drops packets",
+            show_count(viewers),
+            show_bytes(wanted)
+        );
+        let pages = wanted / 4_096;
+        let mend = format!("sysctl -w net.ipv4.tcp_mem='{} {} {pages}'", pages / 2, pages * 3 / 4);
+        Some(Finding::degraded("tcp memory", what, why, &mend))
+    }
+}
+
+fn of_cluster(nodes: &[NodeStatus]) -> Option<Finding> {
+    let mut versions: Vec<_> = nodes.iter().map(|node| node.version.as_str()).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    Some(match versions.as_slice() {
+        [] => return None,
+        [one] => Finding::well("versions", format!("all nodes have version {}", printable(one))),
+        several => Finding::degraded(
+            "versions",
+            format!("nodes have versions {}", printable(&several.join(", "))),
+            "they should not for longer than an upgrade".to_owned(),
+            "lc nodes --sort version",
+        ),
+    })
+}
+
+/// An alert tells when it is about to end.
+fn of_certificate(expires_at_ms: Option<u64>, now_ms: u64) -> Option<Finding> {
+    let left_ms = expires_at_ms?.saturating_sub(now_ms);
+    let what = format!("the certificate is valid for {}", show_duration(left_ms));
+    (left_ms > 0).then(|| Finding::well("certificate", what))
+}
+
+fn of_alerts(status: &Status) -> Vec<Finding> {
+    if status.alerts.is_empty() {
+        return vec![Finding::well("alerts", "no alerts".to_owned())];
+    }
+    let finding = |alert: &Alert| Finding {
+        check: "alerts",
+        result: status.health,
+        what: printable(&alert.id),
+        why: printable(&alert.effect),
+        mend: printable(&alert.next),
+    };
+    status.alerts.iter().map(finding).collect()
+}
+
+fn to_text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings.iter().filter(|finding| finding.result != Health::Well) {
+        let mark = if finding.result == Health::Failing { '✗' } else { '▲' };
+        text.push_str(&format!("{mark} {}: {}\n", finding.what, finding.why));
+        if !finding.mend.is_empty() {
+            text.push_str(&format!("    mend: {}\n", finding.mend));
+        }
+    }
+    let well: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.result == Health::Well)
+        .map(|finding| finding.what.as_str())
+        .collect();
+    if !well.is_empty() {
+        text.push_str(&format!("✓ {} well: {}\n", well.len(), well.join(", ")));
+    }
+    text
+}
+
+/// Reads the number at a place of a file with numbers.
+fn number_in(file: &Path, place: usize) -> Option<u64> {
+    fs::read_to_string(file).ok()?.split_whitespace().nth(place)?.parse().ok()
+}
+
+/// Finds the soft limit in `/proc/PID/limits`.
+fn soft_limit_of_files(limits: &str) -> Option<u64> {
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    let soft = line.strip_prefix("Max open files")?.split_whitespace().next()?;
+    if soft == "unlimited" { Some(u64::MAX) } else { soft.parse().ok() }
+}
+
+/// Asks what systemd-timesyncd or chrony leave behind; `None` if neither has run.
+fn clock_is_synchronized() -> Option<bool> {
+    let timesync = Path::new("/run/systemd/timesync");
+    if timesync.exists() {
+        return Some(timesync.join("synchronized").exists());
+    }
+    Path::new("/run/chrony").exists().then_some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Machine {
+        Machine {
+            somaxconn: Some(128),
+            file_max: Some(100_000),
+            daemon_files: Some(1_024),
+            daemon_files_open: Some(40),
+            tcp_memory: Some(50_000_000),
+            disk_free: Some(1_000_000_000),
+            synchronized: Some(false),
+        }
+    }
+
+    fn large() -> Machine {
+        Machine {
+            somaxconn: Some(65_535),
+            file_max: Some(u64::MAX),
+            daemon_files: Some(1_048_576),
+            daemon_files_open: Some(34_900),
+            tcp_memory: Some(8_000_000_000),
+            disk_free: Some(500_000_000_000),
+            synchronized: Some(true),
+        }
+    }
+
+    #[test]
+    fn each_limit_has_a_reason_and_a_command() {
+        let texts = [small().findings(50_000), large().findings(50_000), small().findings(0)];
+        insta::assert_snapshot!(texts.map(|found| to_text(&found)).join("────\n"));
+        for finding in small().findings(50_000) {
+            assert!(!finding.why.is_empty() && !finding.mend.is_empty(), "{finding:?}");
+        }
+        assert_eq!(Machine::default().findings(50_000), []);
+    }
+
+    #[test]
+    fn the_limit_of_files_is_the_soft_one() {
+        let limits = "Limit  Soft Limit  Hard Limit  Units\n\
+                      Max open files            1024                 1048576              files\n";
+        assert_eq!(soft_limit_of_files(limits), Some(1_024));
+        let none = "Max open files            unlimited            unlimited            files\n";
+        assert_eq!(soft_limit_of_files(none), Some(u64::MAX));
+        assert_eq!(soft_limit_of_files(""), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! `lc wait`: waits until a condition holds.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::Instant;
+
+use super::arguments::non_zero_duration;
+use super::complete;
+use super::context::Context;
+use super::exit::{self, UsageError};
+use super::list::underlined;
+use super::output::note;
+use super::stop::stop_on_signal;
+use crate::client::admin::AdminError;
+use crate::protocol::StreamId;
+use crate::protocol::admin::{Cluster, NodeStatus, Status, StreamStatus};
+use crate::protocol::filter::{Column, Columns, Filter, Row};
+use crate::protocol::printable::describe;
+
+/// The time between two looks.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// After a signal nothing is left to do.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Wait until a condition holds, such as 'health=well' or 'viewers<100'
+///
+/// A daemon that is not there yet is waited for. Exit code 0 if the condition holds, 5 if it does
+/// not hold in time.
+#[derive(Debug, Args)]
+pub(super) struct WaitArgs {
+    /// Condition, as for --where of lists, on the columns of lc status: health, ready, draining,
+    /// alerts, viewers, connections, streams, served, p99, up
+    #[arg(value_name = "EXPR")]
+    condition: String,
+    /// Look at this stream, with the columns of lc streams
+    #[arg(long, value_name = "STREAM", conflicts_with = "node", add = complete::streams())]
+    stream: Option<StreamId>,
+    /// Look at this node, with the columns of lc nodes
+    #[arg(long, value_name = "NAME", add = complete::nodes())]
+    node: Option<String>,
+    /// The longest time to wait
+    #[arg(long, value_name = "TIME", value_parser = non_zero_duration, default_value = "1m")]
+    timeout: Duration,
+}
+
+pub(super) async fn run(args: WaitArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let columns = match (&args.stream, &args.node) {
+        (Some(_), _) => StreamStatus::COLUMNS,
+        (None, Some(_)) => NodeStatus::COLUMNS,
+        (None, None) => Status::COLUMNS,
+    };
+    let filter = parse(&args.condition, columns)?;
+    let stop = stop_on_signal(PATIENCE);
+    let deadline = Instant::now() + args.timeout;
+    loop {
+        let Some(seen) = stop.run_until_cancelled(look(&args, &filter, context)).await else {
+            return Ok(exit::FAILED.into());
+        };
+        let why = match seen {
+            Ok(true) => return Ok(ExitCode::SUCCESS),
+            Ok(false) => format!("{filter} does not hold"),
+            Err(error) if error.retry() => describe(&error),
+            Err(error) => return Err(error.into()),
+        };
+        if Instant::now() + INTERVAL > deadline {
+            note(&format!("lc: the time is up: {why}"));
+            return Ok(exit::TIMED_OUT.into());
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
+            return Ok(exit::FAILED.into());
+        }
+    }
+}
+
+fn parse(text: &str, columns: &[Column]) -> Result<Filter, UsageError> {
+    let filter =
+        Filter::parse(text, columns).map_err(|error| UsageError(underlined(text, &error)))?;
+    if filter.is_empty() {
+        return Err(UsageError("the condition is empty".to_owned()));
+    }
+    Ok(filter)
+}
+
+async fn look(args: &WaitArgs, filter: &Filter, context: &Context) -> Result<bool, AdminError> {
+    let admin = context.admin();
+    if let Some(stream_id) = args.stream {
+        let streams: Cluster<StreamStatus> = admin.get("/v1/streams").await?;
+        return Ok(one_matches(filter, &streams.items, |it| it.stream_id == stream_id));
+    }
+    if let Some(name) = &args.node {
+        let nodes: Cluster<NodeStatus> = admin.get("/v1/nodes").await?;
+        return Ok(one_matches(filter, &nodes.items, |it| it.node.as_str() == name));
+    }
+    let status: Status = admin.get("/v1/status").await?;
+    Ok(filter.matches(&status))
+}
+
+/// Something that is not there matches nothing.
+fn one_matches<T: Row>(filter: &Filter, items: &[T], is_it: impl Fn(&T) -> bool) -> bool {
+    items.iter().find(|item| is_it(item)).is_some_and(|item| filter.matches(item))
+}

@@ -1,0 +1,350 @@
+//! The conditions that may become alerts. Pure: measurements and times are passed in.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::rule;
+use crate::daemon::base::config::AlertsConfig;
+use crate::daemon::base::status::EVENT_LOG;
+use crate::protocol::NodeId;
+use crate::protocol::admin::{
+    Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, NodeReport, NodeStatus,
+    Problem, ProblemCode, ProcessStatus, ReviewItem, Severity, StageReport,
+};
+use crate::protocol::latency::LatencyHistogram;
+
+/// Rates are measured over this time.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Fewer deliveries, comments or viewers say nothing about a share.
+const FEWEST: u64 = 100;
+
+/// Something that is wrong at this moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Condition {
+    pub(super) rule: String,
+    pub(super) subject: String,
+    pub(super) severity: Severity,
+    /// It is an alert once it has lasted for this long.
+    pub(super) hold: Duration,
+    /// The time that it is known to have lasted, where another clock has measured it.
+    pub(super) lasted: Duration,
+    pub(super) value: Option<f64>,
+    pub(super) threshold: Option<f64>,
+    /// A sentence of its own; empty if the rule has one.
+    pub(super) text: String,
+}
+
+impl Condition {
+    fn new(rule: &str, subject: &str, severity: Severity, hold: Duration) -> Self {
+        Self {
+            rule: rule.to_owned(),
+            subject: subject.to_owned(),
+            severity,
+            hold,
+            lasted: Duration::ZERO,
+            value: None,
+            threshold: None,
+            text: String::new(),
+        }
+    }
+
+    fn warning(rule: &str, subject: &str, hold: Duration) -> Self {
+        Self::new(rule, subject, Severity::Warning, hold)
+    }
+
+    fn measured(self, value: f64, threshold: f64) -> Self {
+        Self { value: Some(value), threshold: Some(threshold), ..self }
+    }
+
+    fn said(self, text: String) -> Self {
+        Self { text, ..self }
+    }
+
+    fn lasting(self, ms: u64) -> Self {
+        Self { lasted: Duration::from_millis(ms), ..self }
+    }
+
+    pub(super) fn id(&self) -> String {
+        Alert::id_of(&self.rule, &self.subject)
+    }
+}
+
+/// Problems that are the reason if the node does not serve viewers.
+const CRITICAL_PROBLEMS: [ProblemCode; 5] = [
+    ProblemCode::DiskFull,
+    ProblemCode::TopicMissing,
+    ProblemCode::LogFilesMissing,
+    ProblemCode::AppendsRefused,
+    ProblemCode::PartitionsUnreachable,
+];
+
+pub(super) fn of_problems(problems: &[Problem], serves: bool) -> Vec<Condition> {
+    let mut found: Vec<Condition> = Vec::new();
+    for problem in problems {
+        let is_critical =
+            !serves && CRITICAL_PROBLEMS.iter().any(|code| code.as_str() == problem.code);
+        let severity = if is_critical { Severity::Critical } else { Severity::Warning };
+        let condition = Condition::new(&problem.code, &problem.subject, severity, Duration::ZERO)
+            .said(problem.text.clone())
+            .lasting(problem.since_ms);
+        // Several losses of the same part are one alert that tells each.
+        match found.iter_mut().find(|known| known.id() == condition.id()) {
+            Some(known) => known.text = format!("{}; {}", known.text, condition.text),
+            None => found.push(condition),
+        }
+    }
+    found
+}
+
+pub(super) fn of_breakers(
+    breakers: &[BreakerStatus],
+    essential: &[&'static str],
+    settings: &AlertsConfig,
+) -> Vec<Condition> {
+    let failing = breakers.iter().filter(|breaker| breaker.state != BreakerState::Closed);
+    let condition = |breaker: &BreakerStatus| {
+        let is_critical =
+            breaker.dependency == EVENT_LOG || essential.contains(&breaker.dependency.as_str());
+        let severity = if is_critical { Severity::Critical } else { Severity::Warning };
+        let subject = &breaker.dependency;
+        let hold = settings.breaker_open_hold;
+        Condition::new(rule::BREAKER_OPEN, subject, severity, hold).lasting(breaker.since_ms)
+    };
+    failing.map(condition).collect()
+}
+
+pub(super) fn of_readiness(is_ready: bool, is_draining: bool) -> Option<Condition> {
+    if is_draining {
+        return Some(Condition::warning(rule::DRAINING, "", Duration::ZERO));
+    }
+    // At the start of a node this is not worth a word.
+    let hold = Duration::from_secs(10);
+    (!is_ready).then(|| Condition::new(rule::NOT_READY, "", Severity::Critical, hold))
+}
+
+pub(super) fn of_silent_nodes(silent: &[NodeId], settings: &AlertsConfig) -> Vec<Condition> {
+    let condition = |node: &NodeId| {
+        Condition::warning(rule::NODE_SILENT, node.as_str(), settings.node_silent_hold)
+    };
+    silent.iter().map(condition).collect()
+}
+
+pub(super) fn of_versions(nodes: &[NodeStatus], settings: &AlertsConfig) -> Option<Condition> {
+    let versions: BTreeSet<_> = nodes.iter().map(|node| node.version.as_str()).collect();
+    let listed = versions.iter().copied().collect::<Vec<_>>().join(", ");
+    (versions.len() > 1).then(|| {
+        Condition::warning(rule::VERSIONS_MIXED, "", settings.versions_mixed_hold)
+            .said(format!("versions {listed} run together"))
+    })
+}
+
+/// One condition per consumer group: its worst partition.
+pub(super) fn of_lag(lag: &[ConsumerLag], settings: &AlertsConfig) -> Vec<Condition> {
+    let mut groups: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for partition in lag {
+        let (behind, gone) = groups.entry(&partition.group).or_default();
+        *behind = (*behind).max(partition.lag);
+        *gone += partition.expired;
+    }
+    let mut found = Vec::new();
+    for (group, (behind, gone)) in groups {
+        if behind >= settings.lag_high {
+            let condition = Condition::warning(rule::LAG_HIGH, group, settings.lag_high_hold);
+            found.push(condition.measured(behind as f64, settings.lag_high as f64));
+        }
+        if gone > 0 {
+            let condition = Condition::warning(rule::RECORDS_GONE, group, Duration::ZERO);
+            found.push(condition.measured(gone as f64, 0.0));
+        }
+    }
+    found
+}
+
+pub(super) fn of_review(
+    oldest: Option<&ReviewItem>,
+    now_ms: u64,
+    settings: &AlertsConfig,
+) -> Option<Condition> {
+    let age_ms = now_ms.saturating_sub(oldest?.flagged_at);
+    let most_ms = settings.review_old.as_millis() as u64;
+    (age_ms > most_ms).then(|| {
+        let condition = Condition::warning(rule::REVIEW_OLD, "", Duration::ZERO);
+        condition.measured(age_ms as f64, most_ms as f64)
+    })
+}
+
+pub(super) fn of_certificate(
+    expires_at_ms: Option<u64>,
+    now_ms: u64,
+    settings: &AlertsConfig,
+) -> Option<Condition> {
+    let left_ms = expires_at_ms?.saturating_sub(now_ms);
+    let least_ms = settings.certificate.as_millis() as u64;
+    (left_ms < least_ms).then(|| {
+        let condition = Condition::warning(rule::CERTIFICATE, "", Duration::ZERO);
+        condition.measured(left_ms as f64, least_ms as f64)
+    })
+}
+
+pub(super) fn of_bus(servers: &[BusNode], settings: &AlertsConfig) -> Vec<Condition> {
+    let failing = servers.iter().filter(|server| server.state == BusNodeState::Fails);
+    let condition = |server: &BusNode| {
+        let hold = settings.redis_node_down_hold;
+        let condition = Condition::warning(rule::REDIS_NODE_DOWN, &server.address, hold);
+        condition.lasting(server.since_ms)
+    };
+    failing.map(condition).collect()
+}
+
+/// Stages whose queue has no bound are not looked at.
+pub(super) fn of_stages(stages: &[StageReport], settings: &AlertsConfig) -> Vec<Condition> {
+    let condition = |stage: &StageReport| {
+        let taken = share(stage.queue, stage.queue_max);
+        (taken >= settings.queue_half).then(|| {
+            let hold = settings.queue_half_hold;
+            let condition = Condition::warning(rule::QUEUE_HALF, stage.name.as_str(), hold);
+            condition.measured(taken, settings.queue_half)
+        })
+    };
+    stages.iter().filter(|stage| stage.queue_max > 0).filter_map(condition).collect()
+}
+
+/// From the creation of a comment to its write, over all viewers of this node.
+pub(super) fn of_latency(
+    end_to_end: &LatencyHistogram,
+    settings: &AlertsConfig,
+) -> Option<Condition> {
+    let p95_ms = end_to_end.quantile_ms(0.95)?;
+    let most_ms = settings.latency_high.as_secs_f64() * 1e3;
+    (p95_ms > most_ms).then(|| {
+        let condition = Condition::warning(rule::LATENCY_HIGH, "", settings.latency_high_hold);
+        condition.measured(p95_ms, most_ms)
+    })
+}
+
+pub(super) fn of_process(process: &ProcessStatus, settings: &AlertsConfig) -> Vec<Condition> {
+    let mut found = Vec::new();
+    let most_ms = settings.clock_off.as_millis() as f64;
+    let off_ms = process.clock_ms.unwrap_or_default() as f64;
+    if off_ms.abs() > most_ms {
+        let condition = Condition::warning(rule::CLOCK_OFF, "", settings.clock_off_hold);
+        found.push(condition.measured(off_ms, most_ms));
+    }
+    let files = share(process.files.unwrap_or_default(), process.files_max.unwrap_or_default());
+    if files > settings.files_low {
+        let condition = Condition::warning(rule::FILES_LOW, "", Duration::ZERO);
+        found.push(condition.measured(files, settings.files_low));
+    }
+    found
+}
+
+/// The counters of a node at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sample {
+    delivered: u64,
+    skipped: u64,
+    received: u64,
+    refused: u64,
+    viewers_refused: u64,
+}
+
+impl Sample {
+    fn of(report: &NodeReport) -> Self {
+        let counters = &report.counters;
+        let by_rate = crate::protocol::ErrorCode::ConnectionRate.as_str();
+        Self {
+            delivered: counters.delivered,
+            skipped: counters.skipped,
+            received: counters.received,
+            refused: counters.refused.values().sum(),
+            viewers_refused: counters.connections_refused.get(by_rate).copied().unwrap_or(0),
+        }
+    }
+
+    /// The difference to an earlier sample of the same process.
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            delivered: self.delivered.saturating_sub(earlier.delivered),
+            skipped: self.skipped.saturating_sub(earlier.skipped),
+            received: self.received.saturating_sub(earlier.received),
+            refused: self.refused.saturating_sub(earlier.refused),
+            viewers_refused: self.viewers_refused.saturating_sub(earlier.viewers_refused),
+        }
+    }
+}
+
+/// The samples of the last [`WINDOW`].
+#[derive(Debug, Default)]
+pub(super) struct Window(VecDeque<(Instant, Sample)>);
+
+impl Window {
+    pub(super) fn add(&mut self, now: Instant, report: &NodeReport) {
+        self.0.push_back((now, Sample::of(report)));
+        // One sample may be older, so that a difference over the whole window exists.
+        while self.0.len() > 2 && now.saturating_duration_since(self.0[1].0) >= WINDOW {
+            self.0.pop_front();
+        }
+    }
+
+    fn difference(&self) -> Sample {
+        match (self.0.front(), self.0.back()) {
+            (Some((_, first)), Some((_, last))) => last.since(*first),
+            _ => Sample::default(),
+        }
+    }
+
+    pub(super) fn conditions(
+        &self,
+        report: &NodeReport,
+        settings: &AlertsConfig,
+    ) -> Vec<Condition> {
+        let seen = self.difference();
+        let node = &report.node;
+        let mut found = Vec::new();
+        let written = seen.delivered + seen.skipped;
+        let served = share(seen.delivered, written);
+        if written >= FEWEST && served < settings.served_low {
+            let condition = Condition::warning(rule::SERVED_LOW, "", settings.served_low_hold);
+            found.push(condition.measured(served, settings.served_low));
+        }
+        let refused = share(seen.refused, seen.received);
+        if seen.received >= FEWEST && refused > settings.refused_high {
+            let condition = Condition::warning(rule::REFUSED_HIGH, "", settings.refused_high_hold);
+            found.push(condition.measured(refused, settings.refused_high));
+        }
+        if seen.viewers_refused > 0 {
+            let condition = Condition::warning(rule::VIEWERS_REFUSED, "", Duration::ZERO);
+            let per_second = seen.viewers_refused as f64 / WINDOW.as_secs_f64();
+            found.push(Condition { value: Some(per_second), ..condition });
+        }
+        let slow = share(report.slow_viewers, node.connections);
+        if node.connections >= FEWEST && slow > settings.slow_viewers {
+            let condition = Condition::warning(rule::SLOW_VIEWERS, "", settings.slow_viewers_hold);
+            found.push(condition.measured(slow, settings.slow_viewers));
+        }
+        let places = share(node.connections, node.max_connections);
+        if node.max_connections > 0 && places > settings.places_low {
+            let condition = Condition::warning(rule::PLACES_LOW, "", settings.places_low_hold);
+            found.push(condition.measured(places, settings.places_low));
+        }
+        let dead_letters = report.counters.dead_letters;
+        if dead_letters > 0 {
+            let condition = Condition::warning(rule::DEAD_LETTERS, "", Duration::ZERO);
+            found.push(condition.measured(dead_letters as f64, 0.0));
+        }
+        if node.egress.limited_by.is_some() {
+            let condition =
+                Condition::warning(rule::EGRESS_CAPPED, "", settings.egress_capped_hold);
+            let sent = node.egress.sent_bytes_per_second as f64;
+            let limit = node.egress.limit_bytes_per_second.unwrap_or_default() as f64;
+            found.push(condition.measured(sent, limit));
+        }
+        found
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}

@@ -1,0 +1,260 @@
+//! Alerts: what is wrong now, with its effect and the next step.
+//!
+//! In: this node's report once per second, and what it sees of the others every two seconds. Out:
+//! [`Alert`]s in the node's report, from which any node answers for all, and events when one begins
+//! or ends.
+//!
+//! Always holds: an alert is raised after its condition has held for the time that `[alerts]` says,
+//! and ends when the condition ends; its id is the same on every node; an acknowledgement lasts as
+//! long as its alert. The problems of a node are alerts, too.
+//!
+//! When full: at most [`board::MAX_ALERTS`] are kept per node; further ones wait until others end.
+
+mod acks;
+mod board;
+mod conditions;
+mod rule;
+#[cfg(test)]
+mod tests;
+mod texts;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
+
+use self::acks::Acks;
+use self::board::{AlertBoard, Change};
+use self::conditions::{Condition, Window};
+use super::AdminParts;
+use super::cluster::ClusterView;
+use crate::daemon::base::config::{AlertsConfig, NodeRole};
+use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
+use crate::daemon::stages::control::{Actor, ControlError};
+use crate::protocol::NodeId;
+use crate::protocol::admin::{
+    AckRequest, Alert, AlertAck, BreakerState, EventKind, Health, NodeReport, Outcome, Severity,
+};
+use crate::protocol::printable::printable;
+use crate::protocol::quantity::show_duration;
+
+/// The time limit per dependency that is asked for alerts.
+const DEPENDENCY_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// The alerts of this node.
+#[derive(Debug)]
+pub(super) struct Alerts {
+    settings: AlertsConfig,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Measurements of the last seconds.
+    window: Window,
+    /// Conditions of this node itself.
+    own: AlertBoard,
+    /// Conditions that this node sees in others.
+    seen: AlertBoard,
+    acks: Acks,
+}
+
+impl Alerts {
+    pub(super) fn new(settings: AlertsConfig) -> Self {
+        Self { settings, inner: Mutex::default() }
+    }
+
+    /// Returns the alerts of this node, for its report.
+    pub(super) fn own(&self) -> Vec<Alert> {
+        let inner = self.inner.lock();
+        inner.own.raised().chain(inner.seen.raised()).cloned().collect()
+    }
+
+    pub(super) fn acks(&self) -> Vec<AlertAck> {
+        self.inner.lock().acks.list()
+    }
+}
+
+impl AdminParts {
+    /// Looks at this node once.
+    pub(super) fn watch_self(&self, report: &NodeReport) {
+        let alerts = &self.live.alerts;
+        let now = Instant::now();
+        let mut inner = alerts.inner.lock();
+        inner.window.add(now, report);
+        let serves = self.board.serves();
+        let mut found = conditions::of_problems(&report.problems, serves);
+        found.extend(conditions::of_breakers(
+            &report.breakers,
+            &self.board.essential(),
+            &alerts.settings,
+        ));
+        found.extend(conditions::of_readiness(self.board.is_ready(), self.board.is_draining()));
+        let expires_at_ms = (self.certificate)().and_then(|certificate| certificate.expires_at_ms);
+        let now_ms = report.taken_at;
+        found.extend(conditions::of_certificate(expires_at_ms, now_ms, &alerts.settings));
+        found.extend(inner.window.conditions(report, &alerts.settings));
+        found.extend(conditions::of_stages(&report.stages, &alerts.settings));
+        found.extend(conditions::of_bus(&report.bus, &alerts.settings));
+        found.extend(conditions::of_latency(&report.end_to_end_recent, &alerts.settings));
+        found.extend(conditions::of_process(&report.node.process, &alerts.settings));
+        let changes = inner.own.update(now, found, Some(&report.node));
+        drop(inner);
+        self.record_changes(&changes);
+    }
+
+    /// Looks at the other nodes once, and learns what they have acknowledged.
+    pub(super) async fn watch_cluster(&self) {
+        let view = self.cluster().await;
+        let mut found = conditions::of_silent_nodes(&view.unreachable, &self.live.alerts.settings);
+        found.extend(conditions::of_versions(&view.nodes(), &self.live.alerts.settings));
+        found.extend(self.log_conditions().await);
+        found.extend(self.store_conditions().await);
+        let now = Instant::now();
+        let mut inner = self.live.alerts.inner.lock();
+        let changes = inner.seen.update(now, found, None);
+        let active: Vec<String> = self.merged(&view, &inner).into_keys().collect();
+        inner.acks.merge(view.acks(), &active, now);
+        drop(inner);
+        self.record_changes(&changes);
+        self.live.events.lock().learn(view.events(), &self.about.node);
+    }
+
+    /// Only coordinators look at the log, so that a large cluster does not ask it 200 times.
+    async fn log_conditions(&self) -> Vec<Condition> {
+        let is_coordinator = self.has_role(NodeRole::Coordinator);
+        if !is_coordinator || self.is_down(EVENT_LOG) {
+            return Vec::new();
+        }
+        match timeout(DEPENDENCY_TIMEOUT, self.control.parts().log.lag()).await {
+            Ok(Ok(lag)) => conditions::of_lag(&lag, &self.live.alerts.settings),
+            // A log that does not answer opens its breaker.
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// Only moderators look at the review queue.
+    async fn store_conditions(&self) -> Vec<Condition> {
+        let is_moderator = self.has_role(NodeRole::Moderator);
+        if !is_moderator || self.is_down(METADATA_STORE) {
+            return Vec::new();
+        }
+        let parts = self.control.parts();
+        match timeout(DEPENDENCY_TIMEOUT, parts.metadata.review_queue(1)).await {
+            Ok(Ok(oldest)) => {
+                let now_ms = parts.clock.now_ms();
+                conditions::of_review(oldest.first(), now_ms, &self.live.alerts.settings)
+                    .into_iter()
+                    .collect()
+            }
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
+
+    fn has_role(&self, role: NodeRole) -> bool {
+        self.about.roles.iter().any(|name| name == role.as_str())
+    }
+
+    /// Returns the alerts of all nodes, the worst and the longest first.
+    pub(super) fn alerts_of(&self, view: &ClusterView) -> Vec<Alert> {
+        let inner = self.live.alerts.inner.lock();
+        let mut alerts: Vec<_> = self.merged(view, &inner).into_values().collect();
+        for alert in &mut alerts {
+            alert.acked_by = inner.acks.of(&alert.id);
+        }
+        alerts.sort_by_key(|alert| {
+            (std::cmp::Reverse((alert.severity, alert.since_ms)), alert.id.clone())
+        });
+        alerts
+    }
+
+    /// Joins what nodes report of the same alert.
+    fn merged(&self, view: &ClusterView, inner: &Inner) -> BTreeMap<String, Alert> {
+        let own = inner.own.raised().chain(inner.seen.raised());
+        let mut merged: BTreeMap<String, Alert> = BTreeMap::new();
+        for alert in own.chain(view.alerts_of_others(&self.about.node)) {
+            match merged.get_mut(&alert.id) {
+                Some(known) => texts::join(known, alert),
+                None => drop(merged.insert(alert.id.clone(), alert.clone())),
+            }
+        }
+        merged
+    }
+
+    /// Acknowledges an alert for everybody: the other nodes learn it from this node's report.
+    pub(super) async fn acknowledge(
+        &self,
+        actor: &Actor,
+        request: &AckRequest,
+    ) -> Result<Outcome, ControlError> {
+        let view = self.cluster().await;
+        let known = self.alerts_of(&view).into_iter().any(|alert| alert.id == request.id);
+        if !known {
+            let shown: String = request.id.chars().take(100).collect();
+            return Err(ControlError::UnknownAlert(printable(&shown)));
+        }
+        let outcome = self.control.record_ack(actor, request).await?;
+        let ack = AlertAck {
+            id: request.id.clone(),
+            by: actor.name().to_owned(),
+            at: self.control.parts().clock.now_ms(),
+        };
+        self.live.alerts.inner.lock().acks.add(ack, Instant::now());
+        let text = format!("acknowledged by {}", actor.name());
+        self.record_event(EventKind::Alert, &request.id, text, Some(outcome.audit_id));
+        Ok(outcome)
+    }
+
+    fn record_changes(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Raised(alert) => {
+                    self.record_event(EventKind::Alert, &alert.id, alert.effect.clone(), None);
+                }
+                Change::Cleared { id, lasted } => {
+                    let lasted = show_duration(lasted.as_millis() as u64);
+                    self.record_event(EventKind::Alert, id, format!("over after {lasted}"), None);
+                }
+            }
+        }
+    }
+}
+
+/// Returns the state of a cluster of so many nodes that alerts amount to. It is failing if half of
+/// the nodes fail; with fewer, viewers find one that serves them.
+pub(super) fn health(alerts: &[Alert], nodes: usize) -> Health {
+    let fails = |alert: &Alert| {
+        alert.severity == Severity::Critical && alert.nodes.len() * 2 >= nodes.max(1)
+    };
+    match alerts {
+        [] => Health::Well,
+        some if some.iter().any(fails) => Health::Failing,
+        _ => Health::Degraded,
+    }
+}
+
+/// Returns what works, in words for operators, so that a short list of alerts is known to be
+/// complete.
+pub(super) fn what_works(view: &ClusterView, alerts: &[Alert]) -> Vec<String> {
+    let nodes = view.nodes();
+    let known = nodes.len() + view.unreachable.len();
+    let mut well = vec![format!("{} of {known} nodes report", nodes.len())];
+    let works = view.breakers().into_iter().filter(|it| it.state == BreakerState::Closed);
+    well.extend(works.map(|breaker| breaker.dependency));
+    let is_raised = |rule: &str| alerts.iter().any(|alert| alert.rule == rule);
+    for (rule, words) in texts::WELL {
+        if !is_raised(rule) {
+            well.push((*words).to_owned());
+        }
+    }
+    well
+}
+
+/// The nodes of an alert as text: one by its name, several by their number.
+fn nodes_text(nodes: &[NodeId]) -> String {
+    match nodes {
+        [one] => one.to_string(),
+        several => format!("{} nodes", several.len()),
+    }
+}

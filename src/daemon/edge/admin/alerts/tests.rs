@@ -1,0 +1,284 @@
+use super::*;
+use crate::daemon::engines::registry::conformance::report;
+use crate::protocol::admin::{
+    BreakerStatus, BusNode, BusNodeState, ConsumerLag, Egress, EgressLimit, Problem, ProcessStatus,
+};
+use crate::protocol::latency::LatencyHistogram;
+
+fn settings() -> AlertsConfig {
+    AlertsConfig::default()
+}
+
+fn named(name: &str) -> NodeReport {
+    report(&NodeId::new(name))
+}
+
+fn breaker(dependency: &str, state: BreakerState) -> BreakerStatus {
+    let last_error = Some("refused".to_owned());
+    BreakerStatus { dependency: dependency.to_owned(), state, last_error, since_ms: 0 }
+}
+
+fn open_bus() -> Vec<Condition> {
+    conditions::of_breakers(&[breaker("fan-out bus", BreakerState::Open)], &[], &settings())
+}
+
+fn ids(board: &AlertBoard) -> Vec<&str> {
+    board.raised().map(|alert| alert.id.as_str()).collect()
+}
+
+#[test]
+fn an_alert_waits_for_its_hold_and_ends_once() {
+    let mut board = AlertBoard::default();
+    let node = named("a").node;
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    assert_eq!(board.update(at(0), open_bus(), Some(&node)), []);
+    assert_eq!(ids(&board), Vec::<&str>::new());
+    assert_eq!(board.update(at(900), open_bus(), Some(&node)), []);
+    let [Change::Raised(alert)] = &board.update(at(1_100), open_bus(), Some(&node))[..] else {
+        panic!("one alert")
+    };
+    assert_eq!((alert.id.as_str(), alert.since_ms), ("breaker_open/fan-out_bus", 1_100));
+    assert_eq!(board.update(at(2_000), open_bus(), Some(&node)), []);
+    assert_eq!(board.raised().next().unwrap().since_ms, 2_000);
+    let cleared = board.update(at(3_000), Vec::new(), Some(&node));
+    let id = "breaker_open/fan-out_bus".to_owned();
+    assert_eq!(cleared, [Change::Cleared { id, lasted: Duration::from_secs(3) }]);
+    assert_eq!(board.update(at(4_000), Vec::new(), Some(&node)), []);
+}
+
+#[test]
+fn alerts_beyond_the_bound_wait() {
+    let problem = |number: usize| Problem {
+        code: "disk_low".to_owned(),
+        subject: format!("/disk/{number:03}"),
+        text: "almost full".to_owned(),
+        since_ms: 10,
+    };
+    let problems: Vec<_> = (0..board::MAX_ALERTS + 3).map(problem).collect();
+    let mut board = AlertBoard::default();
+    let found = conditions::of_problems(&problems, true);
+    assert_eq!(board.update(Instant::now(), found, None).len(), board::MAX_ALERTS);
+    let found = conditions::of_problems(&problems[3..], true);
+    board.update(Instant::now(), found.clone(), None);
+    board.update(Instant::now(), found, None);
+    assert_eq!(board.raised().count(), board::MAX_ALERTS);
+}
+
+#[test]
+fn the_log_is_critical_and_the_bus_is_not() {
+    let severity = |dependency, essential: &[&'static str]| {
+        let breakers = [breaker(dependency, BreakerState::HalfOpen)];
+        conditions::of_breakers(&breakers, essential, &settings())[0].severity
+    };
+    assert_eq!(severity(EVENT_LOG, &[]), Severity::Critical);
+    assert_eq!(severity("fan-out bus", &[]), Severity::Warning);
+    assert_eq!(severity("comment store", &["comment store"]), Severity::Critical);
+    let closed = [breaker(EVENT_LOG, BreakerState::Closed)];
+    assert_eq!(conditions::of_breakers(&closed, &[], &settings()), []);
+}
+
+/// Returns the rules of a node whose counters grow as `grow` does in five seconds.
+fn rules(grow: impl Fn(&mut NodeReport)) -> Vec<String> {
+    let start = Instant::now();
+    let mut window = Window::default();
+    let mut report = named("a");
+    report.node.egress = Egress::default();
+    report.node.connections = 1_000;
+    report.node.max_connections = 10_000;
+    report.slow_viewers = 0;
+    window.add(start, &report);
+    grow(&mut report);
+    window.add(start + Duration::from_secs(5), &report);
+    let found = window.conditions(&report, &settings());
+    found.into_iter().map(|condition| condition.rule).collect()
+}
+
+#[test]
+fn each_measurement_has_its_threshold() {
+    let none: [&str; 0] = [];
+    assert_eq!(rules(|_| ()), none);
+    assert_eq!(rules(|report| report.counters.delivered += 100_000), none);
+    let skips = |report: &mut NodeReport| {
+        report.counters.delivered += 990;
+        report.counters.skipped += 10;
+    };
+    assert_eq!(rules(skips), ["served_low"]);
+    let few = |report: &mut NodeReport| report.counters.skipped += 10;
+    assert_eq!(rules(few), none, "ten deliveries say nothing");
+    let refuses = |report: &mut NodeReport| {
+        report.counters.received += 1_000;
+        *report.counters.refused.entry("rate_limited".to_owned()).or_default() += 11;
+    };
+    assert_eq!(rules(refuses), ["refused_high"]);
+    let hurry = |report: &mut NodeReport| {
+        let refused = &mut report.counters.connections_refused;
+        *refused.entry("connection_rate".to_owned()).or_default() += 1;
+    };
+    assert_eq!(rules(hurry), ["viewers_refused"]);
+    assert_eq!(rules(|report| report.slow_viewers = 11), ["slow_viewers"]);
+    assert_eq!(rules(|report| report.slow_viewers = 10), none);
+    assert_eq!(rules(|report| report.node.connections = 9_001), ["places_low"]);
+    let capped = |report: &mut NodeReport| {
+        report.node.egress.limited_by = Some(EgressLimit::Budget);
+    };
+    assert_eq!(rules(capped), ["egress_capped"]);
+}
+
+#[test]
+fn a_restarted_counter_is_no_difference() {
+    assert_eq!(rules(|report| report.counters = Default::default()), Vec::<String>::new());
+}
+
+#[test]
+fn a_group_has_one_alert_for_its_worst_partition() {
+    let lag = |group: &str, partition, lag, expired| ConsumerLag {
+        group: group.to_owned(),
+        topic: "comment_events".to_owned(),
+        partition,
+        position: 0,
+        end: lag,
+        lag,
+        expired,
+    };
+    let all = [
+        lag("archiver", 0, 150_000, 0),
+        lag("archiver", 1, 250_000, 0),
+        lag("moderator", 0, 99_999, 7),
+    ];
+    let found = conditions::of_lag(&all, &settings());
+    let found: Vec<_> = found.iter().map(|it| (it.id(), it.value)).collect();
+    let expected = [
+        ("lag_high/archiver".to_owned(), Some(250_000.0)),
+        ("records_gone/moderator".to_owned(), Some(7.0)),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn versions_that_differ_are_named() {
+    let mut nodes = [named("a").node, named("b").node];
+    assert_eq!(conditions::of_versions(&nodes, &settings()), None);
+    nodes[1].version = "9.9.9".to_owned();
+    let found = conditions::of_versions(&nodes, &settings()).unwrap();
+    assert!(found.text.contains("9.9.9"), "{}", found.text);
+    assert_eq!(found.hold, Duration::from_secs(3_600));
+}
+
+fn alert_on(name: &str, viewers: u64, since_ms: u64) -> Alert {
+    let mut node = named(name).node;
+    node.connections = viewers;
+    let [condition] = &open_bus()[..] else { panic!("one condition") };
+    texts::alert(condition, Duration::from_millis(since_ms), Some(&node))
+}
+
+#[test]
+fn an_alert_of_several_nodes_has_their_viewers() {
+    let mut alert = alert_on("a", 1, 5_000);
+    assert_eq!(
+        alert.effect,
+        "fan-out bus does not answer on a: 1 viewer sees comments through the log: later, none lost"
+    );
+    texts::join(&mut alert, &alert_on("b", 136_999, 9_000));
+    texts::join(&mut alert, &alert_on("b", 136_999, 9_000));
+    assert_eq!((alert.nodes.len(), alert.viewers, alert.since_ms), (2, 137_000, 9_000));
+    assert!(alert.effect.contains("on 2 nodes: 137k viewers see"), "{}", alert.effect);
+}
+
+#[test]
+fn an_acknowledgement_lasts_as_long_as_its_alert() {
+    let mut acks = Acks::default();
+    let start = Instant::now();
+    let ack = |by: &str, at| AlertAck { id: "x".to_owned(), by: by.to_owned(), at };
+    acks.add(ack("ann", 100), start);
+    let active = ["x".to_owned()];
+    acks.merge([ack("bob", 50)].iter(), &active, start);
+    assert_eq!(acks.of("x").as_deref(), Some("bob"), "the first one counts on every node");
+    acks.merge([].iter(), &active, start + Duration::from_secs(500));
+    assert_eq!(acks.of("x").as_deref(), Some("bob"));
+    acks.merge([].iter(), &[], start + Duration::from_secs(559));
+    assert_eq!(acks.list().len(), 1, "it may come back at once");
+    // What others still report of an alert that is over is not learned again.
+    acks.merge([ack("bob", 50)].iter(), &[], start + Duration::from_secs(561));
+    assert_eq!(acks.list(), []);
+}
+
+#[test]
+fn the_state_is_that_of_the_worst_alert() {
+    let warning = alert_on("a", 1, 0);
+    let critical = Alert { severity: Severity::Critical, ..warning.clone() };
+    assert_eq!(health(&[], 3), Health::Well);
+    assert_eq!(health(&[warning.clone()], 1), Health::Degraded);
+    assert_eq!(health(&[critical.clone()], 3), Health::Degraded, "two of three nodes serve");
+    assert_eq!(health(&[warning, critical], 2), Health::Failing);
+}
+
+#[test]
+fn a_silent_server_of_the_bus_is_named() {
+    let mut server = BusNode::new("10.0.3.12:6379".to_owned());
+    assert_eq!(conditions::of_bus(std::slice::from_ref(&server), &settings()), []);
+    server.state = BusNodeState::Fails;
+    server.since_ms = 41_000;
+    let [condition] = &conditions::of_bus(&[server], &settings())[..] else { panic!("one") };
+    assert_eq!(condition.id(), "redis_node_down/10.0.3.12:6379");
+    let mut node = named("a").node;
+    node.connections = 137_000;
+    let alert = texts::alert(condition, condition.lasted, Some(&node));
+    assert_eq!(
+        alert.effect,
+        "Redis node 10.0.3.12:6379 does not answer on a: 137k viewers see comments of its \
+         channels through the log: later, none lost"
+    );
+    assert_eq!(alert.since_ms, 41_000);
+}
+
+#[test]
+fn a_queue_that_is_half_full_is_told() {
+    let stage = |queue, queue_max| {
+        let mut stage = named("a").stages.remove(0);
+        (stage.queue, stage.queue_max) = (queue, queue_max);
+        stage
+    };
+    let stages = [stage(49, 100), stage(50, 0)];
+    assert_eq!(conditions::of_stages(&stages, &settings()), []);
+    let found = conditions::of_stages(&[stage(50, 100)], &settings());
+    assert_eq!((found[0].id().as_str(), found[0].value), ("queue_half/ingest", Some(0.5)));
+}
+
+#[test]
+fn latency_and_clock_have_their_limits() {
+    let histogram = |ms, count| {
+        let mut histogram = LatencyHistogram::default();
+        histogram.record(Duration::from_millis(20), 90);
+        histogram.record(Duration::from_millis(ms), count);
+        histogram
+    };
+    assert_eq!(conditions::of_latency(&LatencyHistogram::default(), &settings()), None);
+    assert_eq!(conditions::of_latency(&histogram(900, 2), &settings()), None, "p95 is 20 ms");
+    let late = conditions::of_latency(&histogram(900, 20), &settings()).unwrap();
+    assert!((800.0..1_000.0).contains(&late.value.unwrap()), "{late:?}");
+    let process = |clock_ms, files| ProcessStatus {
+        clock_ms: Some(clock_ms),
+        files: Some(files),
+        files_max: Some(1_000),
+        ..ProcessStatus::default()
+    };
+    assert_eq!(conditions::of_process(&process(-20, 900), &settings()), []);
+    let found = conditions::of_process(&process(-21, 901), &settings());
+    let rules: Vec<_> = found.iter().map(|condition| condition.rule.as_str()).collect();
+    assert_eq!(rules, ["clock_off", "files_low"]);
+    assert_eq!(conditions::of_process(&ProcessStatus::default(), &settings()), []);
+}
+
+#[test]
+fn a_certificate_is_told_two_weeks_before_its_end() {
+    const DAY_MS: u64 = 86_400_000;
+    let condition = |left_ms| conditions::of_certificate(Some(left_ms), 0, &settings());
+    assert_eq!(conditions::of_certificate(None, 0, &settings()), None);
+    assert_eq!(condition(14 * DAY_MS), None);
+    let node = named("a").node;
+    let effect =
+        |left_ms| texts::alert(&condition(left_ms).unwrap(), Duration::ZERO, Some(&node)).effect;
+    assert!(effect(13 * DAY_MS).contains("expires in 13d"), "{}", effect(13 * DAY_MS));
+    assert!(effect(0).contains("has expired"), "{}", effect(0));
+}

@@ -1,0 +1,246 @@
+//! What an alert means for viewers, and what to do next.
+
+use std::time::Duration;
+
+use super::conditions::Condition;
+use super::{nodes_text, rule};
+use crate::daemon::base::status::{COMMENT_STORE, EVENT_LOG, METADATA_STORE};
+use crate::protocol::admin::{Alert, NodeStatus, ProblemCode};
+use crate::protocol::quantity::{show_bytes, show_count, show_duration};
+
+/// What is well if a rule has raised nothing.
+pub(super) const WELL: &[(&str, &str)] = &[
+    (rule::SERVED_LOW, "deliveries"),
+    (rule::LATENCY_HIGH, "latency"),
+    (rule::QUEUE_HALF, "queues"),
+    (rule::CLOCK_OFF, "clocks"),
+    (rule::FILES_LOW, "files"),
+    (rule::CERTIFICATE, "certificate"),
+    (rule::DEAD_LETTERS, "no dead letters"),
+    (rule::EGRESS_CAPPED, "egress"),
+    (rule::PLACES_LOW, "places for viewers"),
+    (rule::REFUSED_HIGH, "comments accepted"),
+    (rule::LAG_HIGH, "consumers"),
+    (rule::REVIEW_OLD, "review queue"),
+    (rule::VERSIONS_MIXED, "versions equal"),
+];
+
+/// Returns the alert that a condition is, on this node if there is one.
+pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeStatus>) -> Alert {
+    let Condition { rule, subject, severity, value, threshold, text, .. } = condition;
+    let mut alert = Alert {
+        id: condition.id(),
+        rule: rule.clone(),
+        subject: subject.clone(),
+        severity: *severity,
+        since_ms: lasted.as_millis() as u64,
+        nodes: node.iter().map(|node| node.node.clone()).collect(),
+        viewers: node.map_or(0, |node| node.connections),
+        effect: text.clone(),
+        next: next(rule, subject).to_owned(),
+        value: *value,
+        threshold: *threshold,
+        acked_by: None,
+    };
+    if let Some(effect) = effect(&alert) {
+        alert.effect = effect;
+    }
+    alert
+}
+
+/// Adds what another node reports of the same alert.
+pub(super) fn join(known: &mut Alert, other: &Alert) {
+    let new: Vec<_> = other.nodes.iter().filter(|node| !known.nodes.contains(node)).collect();
+    if !new.is_empty() {
+        known.viewers += other.viewers;
+        known.nodes.extend(new.into_iter().cloned().collect::<Vec<_>>());
+    }
+    known.severity = known.severity.max(other.severity);
+    if other.since_ms > known.since_ms {
+        known.since_ms = other.since_ms;
+        known.value = other.value;
+    }
+    if let Some(effect) = effect(known) {
+        known.effect = effect;
+    } else if ProblemCode::loss(&known.rule).is_some() && !known.effect.contains(&other.effect) {
+        // A loss of one node does not hide that of another.
+        known.effect = format!("{}; {}: {}", known.effect, nodes_text(&other.nodes), other.effect);
+    }
+}
+
+/// Returns the sentence of a rule, or `None` if the condition had its own.
+fn effect(alert: &Alert) -> Option<String> {
+    let see = match alert.viewers {
+        1 => "1 viewer sees".to_owned(),
+        count => format!("{} viewers see", show_count(count)),
+    };
+    let viewers = match alert.viewers {
+        1 => "1 viewer".to_owned(),
+        count => format!("{} viewers", show_count(count)),
+    };
+    let on = nodes_text(&alert.nodes);
+    let percent = |share: f64| format!("{}%", (share * 1_000.0).round() / 10.0);
+    let value = alert.value.unwrap_or_default();
+    let threshold = alert.threshold.unwrap_or_default();
+    Some(match alert.rule.as_str() {
+        rule::BREAKER_OPEN => {
+            let effect = outage(&alert.subject, &see);
+            format!("{} does not answer on {on}: {effect}", alert.subject)
+        }
+        rule::REDIS_NODE_DOWN => format!(
+            "Redis node {} does not answer on {on}: {see} comments of its channels through the \
+             log: later, none lost",
+            alert.subject
+        ),
+        rule::QUEUE_HALF => format!(
+            "the queue of {} is {} full on {on}; what comes when it is full is refused or left out",
+            alert.subject,
+            percent(value)
+        ),
+        rule::LATENCY_HIGH => format!(
+            "1 of 20 comments reaches the viewers of {on} later than {value:.0} ms (goal \
+             {threshold:.0} ms)"
+        ),
+        rule::CLOCK_OFF => format!(
+            "the clock of {on} is {:.0} ms {}: times of comments and ends of bans are off as much",
+            value.abs(),
+            if value > 0.0 { "ahead" } else { "behind" }
+        ),
+        rule::CERTIFICATE if value <= 0.0 => {
+            format!("the certificate of {on} has expired: viewers do not connect")
+        }
+        rule::CERTIFICATE => format!(
+            "the certificate of {on} expires in {}; then viewers do not connect",
+            show_duration(value as u64)
+        ),
+        rule::FILES_LOW => {
+            format!(
+                "{} of the files of {on} are open; when all are, viewers are refused",
+                percent(value)
+            )
+        }
+        rule::DEAD_LETTERS => {
+            format!("{} put aside on {on}, because processing failed", records(value as u64))
+        }
+        rule::NOT_READY => format!("{on} is not ready and refuses viewers"),
+        rule::DRAINING => format!("{on} is draining and accepts no new viewers; {viewers} remain"),
+        rule::NODE_SILENT => format!(
+            "node {} does not report: its viewers reconnect to other nodes, and its partitions move",
+            alert.subject
+        ),
+        rule::SERVED_LOW => format!(
+            "{} of what {viewers} of {on} should see is written to them (goal {}); the rest is \
+             skipped and in the history",
+            percent(value),
+            percent(threshold)
+        ),
+        rule::EGRESS_CAPPED => format!(
+            "{on} sends {}/s of {}/s: viewers of the busiest streams see part of the comments",
+            show_bytes(value as u64),
+            show_bytes(threshold as u64)
+        ),
+        rule::PLACES_LOW => {
+            format!(
+                "{} of the places of {on} are taken; when all are, viewers are refused",
+                percent(value)
+            )
+        }
+        rule::REFUSED_HIGH => format!("{} of the comments on {on} are refused", percent(value)),
+        rule::VIEWERS_REFUSED => format!(
+            "{}/s of the viewers that connect to {on} are told to retry later: more come than \
+             gateway.connections_per_second",
+            show_count(value.ceil() as u64)
+        ),
+        rule::SLOW_VIEWERS => {
+            format!(
+                "{} of the viewers of {on} do not read fast enough and skip comments",
+                percent(value)
+            )
+        }
+        rule::LAG_HIGH => format!(
+            "{} is {} behind: {}",
+            alert.subject,
+            records(value as u64),
+            lag(&alert.subject)
+        ),
+        rule::RECORDS_GONE => format!(
+            "{}: {}, removed from the log before it read them",
+            alert.subject,
+            records(value as u64)
+        ),
+        rule::REVIEW_OLD => {
+            format!("a comment has waited {} for review", show_duration(value as u64))
+        }
+        _ => return None,
+    })
+}
+
+/// Writes `140k records`, `1 record`.
+fn records(count: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} record{plural}", show_count(count))
+}
+
+/// What viewers notice of an outage.
+fn outage(dependency: &str, see: &str) -> String {
+    match dependency {
+        EVENT_LOG => format!("comments are refused and may be sent again; {see} nothing new"),
+        "fan-out bus" => {
+            format!("{see} comments through the log: later, none lost")
+        }
+        "connection registry" => {
+            "commands reach every node through the log; figures of other nodes are missing"
+                .to_owned()
+        }
+        "recent cache" => "returning viewers are served from the log".to_owned(),
+        "reaction totals" => "reactions are counted later".to_owned(),
+        COMMENT_STORE => {
+            "history lacks the newest comments until it is back; live viewers notice nothing"
+                .to_owned()
+        }
+        METADATA_STORE => {
+            "bans in force stay in force; changes by operators are refused".to_owned()
+        }
+        other if other.starts_with(COMMENT_STORE) => "history cannot be read".to_owned(),
+        other if other.starts_with(METADATA_STORE) => "settings are those from before".to_owned(),
+        _ => "it is done without, or later".to_owned(),
+    }
+}
+
+fn lag(group: &str) -> &'static str {
+    match group {
+        "archiver" => "history lacks the newest comments; live viewers notice nothing",
+        "moderator" => "comments are checked later than they are shown",
+        "coordinator" => "viewers see comments later",
+        _ => "it acts on what happened earlier",
+    }
+}
+
+fn next(rule: &str, subject: &str) -> &'static str {
+    match rule {
+        rule::BREAKER_OPEN => match subject {
+            EVENT_LOG => "lc status; the log's servers or disk; it is taken back by itself",
+            _ => "its server and the network to it; it is taken back by itself",
+        },
+        rule::REDIS_NODE_DOWN => "lc shards; redis-cli -h HOST ping; it is taken back by itself",
+        rule::QUEUE_HALF => "lc top; which stage after it is slow?",
+        rule::LATENCY_HIGH => "lc top; which stage takes the time?",
+        rule::CLOCK_OFF => "chronyc tracking, or timedatectl, on that node",
+        rule::CERTIFICATE => "renew it, then systemctl reload lcd",
+        rule::FILES_LOW => "LimitNOFILE in the unit of lcd",
+        rule::DEAD_LETTERS => "the log of the daemon names each",
+        rule::NOT_READY => "the log of the daemon",
+        rule::DRAINING => "lc drain --undo, or stop the node",
+        rule::NODE_SILENT => "lc nodes; is the process running, does it reach the registry?",
+        rule::SERVED_LOW | rule::SLOW_VIEWERS => "lc workers; lc streams --sort -in",
+        rule::EGRESS_CAPPED => "lc nodes; lc throttle STREAM SHARE, or more edges",
+        rule::PLACES_LOW => "more edges, or gateway.max_connections",
+        rule::REFUSED_HIGH => "lc top; who sends: lc tail STREAM",
+        rule::VIEWERS_REFUSED => "nothing after a restart; otherwise more edges",
+        rule::LAG_HIGH => "lc lag; is its store slow?",
+        rule::RECORDS_GONE => "is it running, and does eventlog.retention outlast its pauses?",
+        rule::REVIEW_OLD => "lc mod queue",
+        rule::VERSIONS_MIXED => "finish the upgrade: lc nodes --sort version",
+        _ => "",
+    }
+}

@@ -1,0 +1,268 @@
+//! What a change would do, computed without making it.
+
+use std::collections::BTreeSet;
+
+use axum::extract::State;
+use futures_util::future::join_all;
+
+use super::error::Answer;
+use super::request::JsonBody;
+use super::{AdminParts, AdminState};
+use crate::daemon::edge::http::{HttpError, Json};
+use crate::daemon::stages::control::ControlError;
+use crate::protocol::admin::{
+    NodeStatus, Preview, PreviewRequest, SanctionKind, StreamStatus, UserRef, Who,
+};
+use crate::protocol::quantity::{show_count, show_rate, show_share};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{ErrorCode, StreamId};
+
+/// Users of one preview.
+const MAX_USERS: usize = 100;
+
+pub(super) async fn preview(
+    State(state): State<AdminState>,
+    JsonBody(request): JsonBody<PreviewRequest>,
+) -> Answer<Json<Preview>> {
+    let parts = &state.parts;
+    Ok(Json(match request {
+        PreviewRequest::Ban { users } => {
+            parts.preview_users(&users, "Ban", Some(SanctionKind::Ban)).await?
+        }
+        PreviewRequest::Timeout { users } => {
+            parts.preview_users(&users, "Time out", Some(SanctionKind::Timeout)).await?
+        }
+        PreviewRequest::Kick { users } => parts.preview_users(&users, "Kick", None).await?,
+        PreviewRequest::Throttle { stream_id, sample_rate } => {
+            throttled(&parts.stream_status(stream_id).await?, sample_rate)
+        }
+        PreviewRequest::Announce { stream_id } => {
+            let stream = parts.stream_status(stream_id).await?;
+            let viewers = counted(stream.viewers, "viewer");
+            Preview {
+                effect: format!("{viewers} of stream {stream_id} read it. It stays."),
+                viewers: stream.viewers,
+                connections: stream.viewers,
+                ..Preview::default()
+            }
+        }
+        PreviewRequest::Drain => drained(&parts.nodes().await.items),
+    }))
+}
+
+impl AdminParts {
+    async fn preview_users(
+        &self,
+        users: &[UserRef],
+        verb: &str,
+        kind: Option<SanctionKind>,
+    ) -> Answer<Preview> {
+        if users.is_empty() || users.len() > MAX_USERS {
+            let text = format!("`users` must name 1 to {MAX_USERS} users");
+            return Err(HttpError::new(ErrorCode::BadRequest, text).into());
+        }
+        let answers = join_all(users.iter().map(|user| self.control.who(user))).await;
+        let mut found = Vec::new();
+        let mut unknown = Vec::new();
+        for answer in answers {
+            match answer {
+                Ok(who) => found.push(who),
+                Err(error @ (ControlError::UnknownUser(_) | ControlError::BadUser(_))) => {
+                    unknown.push(error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(of_users(verb, kind, &found, unknown))
+    }
+
+    async fn stream_status(&self, stream_id: StreamId) -> Answer<StreamStatus> {
+        let streams = self.streams().await.items;
+        let found = streams.into_iter().find(|stream| stream.stream_id == stream_id);
+        Ok(found.ok_or(ControlError::UnknownStream(stream_id))?)
+    }
+}
+
+fn of_users(
+    verb: &str,
+    kind: Option<SanctionKind>,
+    found: &[Who],
+    unknown: Vec<String>,
+) -> Preview {
+    let connections: Vec<_> = found.iter().flat_map(|who| &who.connections).collect();
+    let nodes: BTreeSet<_> = connections.iter().map(|connection| &connection.node).collect();
+    let nodes: Vec<_> = nodes.into_iter().cloned().collect();
+    let has_it = |who: &&Who| who.sanctions.iter().any(|sanction| Some(sanction.kind) == kind);
+    let already = found.iter().filter(has_it).count();
+    let effect = match kind {
+        Some(SanctionKind::Timeout) => "stay open; the users may watch and not comment",
+        Some(SanctionKind::Ban) => "are closed; the users are refused until it ends",
+        None => "are closed; the users may reconnect",
+    };
+    let mut text = format!(
+        "{verb} {}: {} on {} {effect}.",
+        counted(found.len() as u64, "user"),
+        counted(connections.len() as u64, "connection"),
+        counted(nodes.len() as u64, "node"),
+    );
+    if already > 0 {
+        text.push_str(&format!(" {already} of them already."));
+    }
+    if !unknown.is_empty() {
+        text.push_str(&format!(" Not found: {}.", unknown.join("; ")));
+    }
+    Preview {
+        effect: text,
+        users: found.len() as u64,
+        already: already as u64,
+        connections: connections.len() as u64,
+        nodes,
+        viewers: 0,
+        unknown,
+    }
+}
+
+/// Tells what viewers see with a fixed share, or what they see now if the throttle decides.
+fn throttled(stream: &StreamStatus, sample_rate: Option<SampleRate>) -> Preview {
+    let id = stream.stream_id;
+    let per_second = |share: SampleRate| show_rate(stream.comments_per_second * share.share());
+    let now = stream.shown();
+    let viewers = counted(stream.viewers, "viewer");
+    let effect = match sample_rate {
+        Some(rate) => {
+            let then = stream.egress_share.of(rate);
+            format!(
+                "Show {} of stream {id} instead of {}: {viewers} see {}/s instead of {}/s. \
+                 History keeps all. It stays until it is set to auto.",
+                show_share(then),
+                show_share(now),
+                per_second(then),
+                per_second(now)
+            )
+        }
+        None => format!(
+            "The throttle decides about stream {id} again: {viewers} see {} now, {}/s of {}/s.",
+            show_share(now),
+            per_second(now),
+            show_rate(stream.comments_per_second)
+        ),
+    };
+    Preview { effect, viewers: stream.viewers, connections: stream.viewers, ..Preview::default() }
+}
+
+/// Tells whether the other nodes have room for the viewers of this one, which is the first.
+fn drained(nodes: &[NodeStatus]) -> Preview {
+    let Some((own, others)) = nodes.split_first() else { return Preview::default() };
+    let open = others.iter().filter(|node| !node.draining && node.max_connections > 0);
+    let room: u64 =
+        open.clone().map(|node| node.max_connections.saturating_sub(node.connections)).sum();
+    let count = open.count() as u64;
+    let viewers = counted(own.connections, "viewer");
+    let told = if count == 0 {
+        "No other node takes them.".to_owned()
+    } else {
+        format!("{} has room for {}.", counted(count, "other node"), show_count(room))
+    };
+    Preview {
+        effect: format!("Drain {}: {viewers} are told to reconnect. {told}", own.node),
+        connections: own.connections,
+        nodes: vec![own.node.clone()],
+        viewers: own.connections,
+        ..Preview::default()
+    }
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", show_count(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::engines::metadata::in_memory::sanction;
+    use crate::daemon::engines::registry::conformance::report;
+    use crate::protocol::admin::ConnectionInfo;
+    use crate::protocol::stream::{ModerationMode, StreamState};
+    use crate::protocol::{NodeId, UserId};
+
+    fn who(user_id: u64, nodes: &[&str], kind: Option<SanctionKind>) -> Who {
+        let connection = |node: &&str| ConnectionInfo {
+            node: NodeId::new(node),
+            stream_id: StreamId(1),
+            connected_at: 0,
+        };
+        Who {
+            user_id: UserId(user_id),
+            name: None,
+            connections: nodes.iter().map(connection).collect(),
+            sanctions: kind.map(|kind| sanction(user_id, kind, None)).into_iter().collect(),
+            unreachable: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn users_are_counted_with_their_connections() {
+        let found = [
+            who(1, &["a", "b"], None),
+            who(2, &["b"], Some(SanctionKind::Ban)),
+            who(3, &[], Some(SanctionKind::Timeout)),
+        ];
+        let preview = of_users("Ban", Some(SanctionKind::Ban), &found, vec!["no user x".into()]);
+        assert_eq!((preview.users, preview.connections, preview.already), (3, 3, 1));
+        assert_eq!(preview.nodes, [NodeId::new("a"), NodeId::new("b")]);
+        assert_eq!(
+            preview.effect,
+            "Ban 3 users: 3 connections on 2 nodes are closed; the users are refused until it \
+             ends. 1 of them already. Not found: no user x."
+        );
+    }
+
+    #[test]
+    fn a_share_is_told_in_comments_per_second() {
+        let stream = StreamStatus {
+            stream_id: StreamId(7),
+            title: String::new(),
+            state: StreamState::Live,
+            anonymous: true,
+            moderation: ModerationMode::Off,
+            viewers: 398_000,
+            comments_per_second: 640.0,
+            sample_rate: SampleRate::ALL,
+            throttle_level: 0,
+            throttle_override: None,
+            egress_share: SampleRate::from_share(0.13).unwrap(),
+            egress_sampled_out: 0,
+            received: 0,
+            broadcast: 0,
+            sampled_out: 0,
+            deleted: 0,
+            reactions: Default::default(),
+        };
+        let preview = throttled(&stream, SampleRate::from_share(0.5));
+        assert_eq!(
+            preview.effect,
+            "Show 6.5% of stream 7 instead of 13%: 398k viewers see 42/s instead of 83/s. \
+             History keeps all. It stays until it is set to auto."
+        );
+        assert!(throttled(&stream, None).effect.ends_with("see 13% now, 83/s of 640/s."));
+    }
+
+    #[test]
+    fn a_drain_tells_whether_there_is_room() {
+        let node = |name: &str, connections, max_connections| {
+            let mut node = report(&NodeId::new(name)).node;
+            node.connections = connections;
+            node.max_connections = max_connections;
+            node.draining = false;
+            node
+        };
+        let alone = drained(&[node("a", 2_100, 5_000)]);
+        assert!(alone.effect.ends_with("reconnect. No other node takes them."), "{alone:?}");
+        let several = drained(&[node("a", 2_100, 5_000), node("b", 10, 140_010), node("c", 0, 0)]);
+        assert_eq!(
+            several.effect,
+            "Drain a: 2.1k viewers are told to reconnect. 1 other node has room for 140k."
+        );
+    }
+}

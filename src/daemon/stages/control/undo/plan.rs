@@ -1,0 +1,186 @@
+//! What takes an audit entry back, as the entries about the same target tell. Pure.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{UNDO, undone_entry};
+use crate::protocol::admin::{
+    AuditEntry, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
+};
+use crate::protocol::stream::{NewStream, StreamPatch};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{StreamId, UserId};
+
+/// The change that takes another back.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Plan {
+    Lift {
+        user_id: UserId,
+        kind: SanctionKind,
+    },
+    /// Puts sanctions in force again.
+    Restore(Vec<Sanction>),
+    Throttle {
+        stream_id: StreamId,
+        sample_rate: Option<SampleRate>,
+    },
+    Stream {
+        stream_id: StreamId,
+        patch: StreamPatch,
+    },
+}
+
+/// Returns how to take `entry` back, or why that is not possible. `about` are the entries about the
+/// same target, newest first.
+pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Result<Plan, String> {
+    let related = related_actions(&entry.action)?;
+    let id = entry.audit_id;
+    let later = about.iter().filter(|other| other.audit_id > id);
+    for other in later {
+        if undone_entry(other) == Some(id) {
+            return Err(format!("entry {} has taken it back already", other.audit_id));
+        }
+        if related.contains(&other.action.as_str()) || other.action == UNDO {
+            return Err(format!("entry {} has changed it again: undo that first", other.audit_id));
+        }
+    }
+    let before: Vec<_> = standing(about.iter().filter(|other| other.audit_id < id));
+    match entry.action.as_str() {
+        "ban" => sanction(entry, &before, SanctionKind::Ban, now_ms),
+        "timeout" => sanction(entry, &before, SanctionKind::Timeout, now_ms),
+        "unban" => {
+            let kinds = [SanctionKind::Ban, SanctionKind::Timeout];
+            let lifted: Vec<_> =
+                kinds.iter().filter_map(|kind| in_force(&before, *kind, now_ms)).collect();
+            if lifted.is_empty() {
+                return Err("what it lifted has run out meanwhile".to_owned());
+            }
+            Ok(Plan::Restore(lifted))
+        }
+        "throttle" => throttle(entry, &before),
+        _ => stream(entry, &before),
+    }
+}
+
+/// Returns the actions that change the same thing, or why an action cannot be taken back.
+fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
+    let why = match action {
+        "ban" | "timeout" | "unban" => return Ok(&["ban", "timeout", "unban"]),
+        "throttle" => return Ok(&["throttle"]),
+        "update_stream" => return Ok(&["update_stream"]),
+        "announce" | "dm" => "viewers have read it; send a correction",
+        "delete" | "reject" => "viewers were told to remove the comment",
+        "approve" => "the comment was shown; delete it: lc delete",
+        "kick" => "the user may reconnect by itself",
+        "acknowledge" => "somebody knows of the loss now; the audit log has it",
+        "drain" => "lc drain --undo on that node accepts viewers again",
+        "create_stream" => "end the stream: lc streams update STREAM --state ended",
+        UNDO => "make the change again",
+        _ => "it changed nothing that lasts",
+    };
+    Err(format!("{action} cannot be taken back: {why}"))
+}
+
+/// Returns the entries that still count: without those that were taken back, and without what took
+/// them back.
+fn standing<'a>(entries: impl Iterator<Item = &'a AuditEntry>) -> Vec<&'a AuditEntry> {
+    let entries: Vec<_> = entries.collect();
+    let undone: Vec<u64> = entries.iter().filter_map(|entry| undone_entry(entry)).collect();
+    entries
+        .into_iter()
+        .filter(|entry| entry.action != UNDO && !undone.contains(&entry.audit_id))
+        .collect()
+}
+
+fn sanction(
+    entry: &AuditEntry,
+    before: &[&AuditEntry],
+    kind: SanctionKind,
+    now_ms: u64,
+) -> Result<Plan, String> {
+    let user_id = UserId(number_in(&entry.target, "user ")?);
+    Ok(match in_force(before, kind, now_ms) {
+        Some(earlier) => Plan::Restore(vec![earlier]),
+        None => Plan::Lift { user_id, kind },
+    })
+}
+
+/// Returns the sanction of a kind that earlier entries left in force, if it has not run out.
+fn in_force(before: &[&AuditEntry], kind: SanctionKind, now_ms: u64) -> Option<Sanction> {
+    let last = before.iter().find(|entry| entry.action == kind.as_str() || entry.action == "unban");
+    let entry = last.filter(|entry| entry.action != "unban")?;
+    let request: SanctionRequest = read(&entry.detail).ok()?;
+    let expires_at = request.duration_ms.map(|duration_ms| entry.at + duration_ms);
+    let sanction = Sanction {
+        user_id: UserId(number_in(&entry.target, "user ").ok()?),
+        kind,
+        name: None,
+        reason: request.reason,
+        created_by: entry.actor.clone(),
+        created_at: entry.at,
+        expires_at,
+    };
+    expires_at.is_none_or(|end| end > now_ms).then_some(sanction)
+}
+
+fn throttle(entry: &AuditEntry, before: &[&AuditEntry]) -> Result<Plan, String> {
+    let stream_id = StreamId(number_in(&entry.target, "stream ")?);
+    let earlier = before.iter().find(|entry| entry.action == "throttle");
+    let sample_rate = match earlier {
+        Some(earlier) => read::<ThrottleRequest>(&earlier.detail)?.sample_rate,
+        // Nobody had fixed it.
+        None => None,
+    };
+    Ok(Plan::Throttle { stream_id, sample_rate })
+}
+
+/// Each field that the entry changed gets the value that an earlier entry gave it.
+fn stream(entry: &AuditEntry, before: &[&AuditEntry]) -> Result<Plan, String> {
+    let stream_id = StreamId(number_in(&entry.target, "stream ")?);
+    let changed: StreamPatch = read(&entry.detail)?;
+    let mut known = StreamPatch::default();
+    for earlier in before {
+        let values = match earlier.action.as_str() {
+            "update_stream" => read::<StreamPatch>(&earlier.detail)?,
+            "create_stream" => created(read(&earlier.detail)?),
+            _ => continue,
+        };
+        known.title = known.title.or(values.title);
+        known.state = known.state.or(values.state);
+        known.anonymous = known.anonymous.or(values.anonymous);
+        known.moderation = known.moderation.or(values.moderation);
+    }
+    let patch = StreamPatch {
+        title: known.title.filter(|_| changed.title.is_some()),
+        state: known.state.filter(|_| changed.state.is_some()),
+        anonymous: known.anonymous.filter(|_| changed.anonymous.is_some()),
+        moderation: known.moderation.filter(|_| changed.moderation.is_some()),
+    };
+    let is_whole = patch.title.is_some() == changed.title.is_some()
+        && patch.state.is_some() == changed.state.is_some()
+        && patch.anonymous.is_some() == changed.anonymous.is_some()
+        && patch.moderation.is_some() == changed.moderation.is_some();
+    if is_whole {
+        Ok(Plan::Stream { stream_id, patch })
+    } else {
+        Err("the audit log does not tell what the stream was before".to_owned())
+    }
+}
+
+fn created(new: NewStream) -> StreamPatch {
+    StreamPatch {
+        title: Some(new.title),
+        state: Some(new.state),
+        anonymous: Some(new.anonymous),
+        moderation: Some(new.moderation),
+    }
+}
+
+fn read<T: for<'a> Deserialize<'a>>(detail: &Value) -> Result<T, String> {
+    T::deserialize(detail).map_err(|error| format!("an audit entry cannot be read: {error}"))
+}
+
+fn number_in(target: &str, prefix: &str) -> Result<u64, String> {
+    let number = target.strip_prefix(prefix).and_then(|digits| digits.parse().ok());
+    number.ok_or_else(|| format!("`{target}` names nothing that can be changed back"))
+}

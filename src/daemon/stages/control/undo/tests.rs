@@ -1,0 +1,165 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::daemon::stages::control::fakes::{STARTED_MS, World, operator};
+use crate::protocol::StreamId;
+use crate::protocol::admin::{
+    SanctionKind, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
+};
+use crate::protocol::stream::{StreamPatch, StreamState};
+use crate::protocol::throttle::SampleRate;
+
+fn entry(audit_id: u64, action: &str, detail: Value) -> AuditEntry {
+    let target = if action.contains("ban") || action == "timeout" { "user 42" } else { "stream 1" };
+    AuditEntry {
+        audit_id,
+        at: audit_id * 1_000,
+        actor: "ann".to_owned(),
+        action: action.to_owned(),
+        target: target.to_owned(),
+        detail,
+        undoes: None,
+        undone_by: None,
+    }
+}
+
+/// Plans to take back one of the entries, which are given oldest first.
+fn planned(id: u64, entries: &[AuditEntry]) -> Result<Plan, String> {
+    let newest_first: Vec<_> = entries.iter().rev().cloned().collect();
+    let entry = entries.iter().find(|entry| entry.audit_id == id).unwrap();
+    plan(entry, &newest_first, 100_000)
+}
+
+fn ban(duration_ms: Option<u64>) -> Value {
+    json!({"user": "ann", "reason": "spam", "note": null, "duration_ms": duration_ms})
+}
+
+#[test]
+fn the_sanction_before_comes_back() {
+    let lift = Plan::Lift { user_id: UserId(42), kind: SanctionKind::Ban };
+    let first = entry(1, "ban", ban(None));
+    assert_eq!(planned(1, &[first.clone()]), Ok(lift.clone()));
+    let longer = entry(2, "ban", ban(Some(500_000)));
+    let Ok(Plan::Restore(restored)) = planned(2, &[first.clone(), longer]) else {
+        panic!("the first ban had no end")
+    };
+    assert_eq!((restored[0].expires_at, restored[0].created_at), (None, 1_000));
+    let over = entry(1, "ban", ban(Some(50_000)));
+    assert_eq!(planned(2, &[over, entry(2, "ban", ban(None))]), Ok(lift.clone()));
+    let lifted = entry(2, "unban", json!({"user": "ann", "note": null}));
+    assert_eq!(planned(3, &[first.clone(), lifted, entry(3, "ban", ban(None))]), Ok(lift.clone()));
+    let timeout = entry(1, "timeout", ban(Some(500_000)));
+    assert_eq!(planned(2, &[timeout, entry(2, "ban", ban(None))]), Ok(lift.clone()));
+    let undone = [
+        first,
+        AuditEntry { target: "user 42".to_owned(), ..entry(2, "undo", json!({"undoes": 1})) },
+        entry(3, "ban", ban(None)),
+    ];
+    assert_eq!(planned(3, &undone), Ok(lift), "the first one was taken back");
+}
+
+#[test]
+fn only_the_last_change_is_taken_back_and_once() {
+    let throttle =
+        |id, rate: Value| entry(id, "throttle", json!({"stream_id": 1, "sample_rate": rate}));
+    let entries = [throttle(1, json!(0.5)), throttle(2, json!(0.1))];
+    let rate = SampleRate::from_share(0.5);
+    let plan = Plan::Throttle { stream_id: StreamId(1), sample_rate: rate };
+    assert_eq!(planned(2, &entries), Ok(plan));
+    assert!(planned(1, &entries).unwrap_err().contains("entry 2 has changed it again"));
+    let undone = [throttle(1, json!(0.5)), entry(2, "undo", json!({"undoes": 1}))];
+    assert!(planned(1, &undone).unwrap_err().contains("entry 2 has taken it back already"));
+    let auto = Plan::Throttle { stream_id: StreamId(1), sample_rate: None };
+    assert_eq!(planned(1, &entries[..1]), Ok(auto));
+}
+
+#[test]
+fn a_stream_gets_back_what_was_changed_only() {
+    let created = json!({
+        "stream_id": 1, "title": "Lobby", "state": "live", "anonymous": true, "moderation": "off",
+    });
+    let entries = [
+        entry(1, "create_stream", created),
+        entry(2, "update_stream", json!({"title": "Final"})),
+        entry(3, "throttle", json!({"stream_id": 1, "sample_rate": 0.5})),
+        entry(4, "update_stream", json!({"title": "Finale", "state": "ended"})),
+    ];
+    let patch = StreamPatch {
+        title: Some("Final".to_owned()),
+        state: Some(StreamState::Live),
+        ..StreamPatch::default()
+    };
+    assert_eq!(planned(4, &entries), Ok(Plan::Stream { stream_id: StreamId(1), patch }));
+    assert!(planned(4, &entries[1..]).unwrap_err().contains("does not tell"));
+}
+
+#[test]
+fn what_cannot_be_taken_back_says_why() {
+    for action in ["announce", "delete", "kick", "drain", "undo", "ack_alert"] {
+        let error = planned(1, &[entry(1, action, json!({}))]).unwrap_err();
+        assert!(error.starts_with(&format!("{action} cannot be taken back: ")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_undone_ban_is_lifted_on_every_node() {
+    let world = World::new().await;
+    let ann = UserRef("id:42".to_owned());
+    let request =
+        SanctionRequest { user: ann.clone(), reason: None, note: None, duration_ms: None };
+    let banned = world.control.ban(&operator(), &request).await.unwrap();
+    let undo = UndoRequest { audit_id: banned.audit_id, note: None };
+    let outcome = world.control.undo(&operator(), &undo).await.unwrap();
+    assert_eq!(outcome.user_id, Some(UserId(42)));
+    assert_eq!(world.control.bans().await.unwrap(), []);
+    let again = world.control.undo(&operator(), &undo).await.unwrap_err();
+    assert!(matches!(again, ControlError::NotUndoable { .. }), "{again}");
+    let log = world.control.audit_log(10).await.unwrap();
+    let links: Vec<_> = log.iter().map(|entry| (entry.undoes, entry.undone_by)).collect();
+    assert_eq!(links, [(Some(banned.audit_id), None), (None, Some(outcome.audit_id))]);
+}
+
+#[tokio::test]
+async fn a_lifted_ban_and_timeout_come_back() {
+    let world = World::new().await;
+    let ann = UserRef("id:42".to_owned());
+    let until = |duration_ms| SanctionRequest {
+        user: ann.clone(),
+        reason: Some("spam".to_owned()),
+        note: None,
+        duration_ms,
+    };
+    world.control.ban(&operator(), &until(None)).await.unwrap();
+    world.control.timeout(&operator(), &until(Some(600_000))).await.unwrap();
+    let before = world.control.bans().await.unwrap();
+    let about = UserRequest { user: ann.clone(), note: None };
+    let lifted = world.control.unban(&operator(), &about).await.unwrap();
+    assert_eq!(world.control.bans().await.unwrap(), []);
+    let undo = UndoRequest { audit_id: lifted.audit_id, note: None };
+    world.control.undo(&operator(), &undo).await.unwrap();
+    let mut after = world.control.bans().await.unwrap();
+    assert_eq!(after.len(), 2);
+    after.sort_by_key(|sanction| before.iter().position(|it| it.kind == sanction.kind));
+    let ends = |sanctions: &[Sanction]| {
+        sanctions.iter().map(|it| (it.kind, it.expires_at)).collect::<Vec<_>>()
+    };
+    assert_eq!(ends(&after), ends(&before));
+    assert!(after.iter().all(|sanction| sanction.created_at >= STARTED_MS));
+}
+
+#[tokio::test]
+async fn an_undone_throttle_has_the_rate_from_before() {
+    let world = World::new().await;
+    let stream_id = StreamId(1);
+    let rate = SampleRate::from_share;
+    let fix = |share| ThrottleRequest { stream_id, sample_rate: rate(share) };
+    world.control.throttle(&operator(), &fix(0.5)).await.unwrap();
+    let second = world.control.throttle(&operator(), &fix(0.1)).await.unwrap();
+    let undo = UndoRequest { audit_id: second.audit_id, note: None };
+    world.control.undo(&operator(), &undo).await.unwrap();
+    let overrides = world.control.parts().metadata.throttle_overrides().await.unwrap();
+    assert_eq!(overrides, [(stream_id, rate(0.5).unwrap())]);
+    let unknown = UndoRequest { audit_id: 999, note: None };
+    let error = world.control.undo(&operator(), &unknown).await.unwrap_err();
+    assert!(matches!(error, ControlError::UnknownAudit(999)));
+}

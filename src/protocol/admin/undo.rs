@@ -1,0 +1,53 @@
+//! Taking changes back, and telling what a change would do.
+
+use serde::{Deserialize, Serialize};
+
+use super::UserRef;
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{NodeId, StreamId};
+
+/// `POST /v1/undo`: takes back what an audit entry records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoRequest {
+    pub audit_id: u64,
+    /// For operators: only the audit log has it.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// `POST /v1/preview`: a change that is not made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
+pub enum PreviewRequest {
+    Ban { users: Vec<UserRef> },
+    Timeout { users: Vec<UserRef> },
+    Kick { users: Vec<UserRef> },
+    Throttle { stream_id: StreamId, sample_rate: Option<SampleRate> },
+    Announce { stream_id: StreamId },
+    Drain,
+}
+
+/// What a change would do.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct Preview {
+    /// A sentence for the person who decides.
+    pub effect: String,
+    /// Users it would apply to.
+    pub users: u64,
+    /// Of them, those that such a sanction applies to already.
+    #[serde(default)]
+    pub already: u64,
+    /// Their connections, or those that would be closed.
+    pub connections: u64,
+    /// The nodes that hold these connections.
+    #[serde(default)]
+    pub nodes: Vec<NodeId>,
+    /// Viewers of the stream or node.
+    #[serde(default)]
+    pub viewers: u64,
+    /// Users that cannot be found, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+}
