@@ -1,6 +1,6 @@
 //! Describes the outcome of an operator's change in one sentence, for `lc` and its console.
 
-use crate::protocol::admin::{Outcome, UserRef};
+use crate::protocol::admin::{Alert, Outcome, ProblemCode, UserRef};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{counted, show_duration, show_share};
 use crate::protocol::throttle::SampleRate;
@@ -40,16 +40,19 @@ pub fn banned(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> St
 }
 
 pub fn undone(audit_id: u64, outcome: &Outcome) -> String {
-    let user = match (&outcome.user_name, outcome.user_id) {
-        (Some(name), Some(id)) => format!(" of {} (user {id})", printable(name)),
-        (None, Some(id)) => format!(" of user {id}"),
-        (_, None) => String::new(),
-    };
-    format!("Took back entry {audit_id}{user}. {}", done_text(outcome))
+    format!("Took back entry {audit_id}{}. {}", of_user(outcome), done_text(outcome))
 }
 
+/// An acknowledged loss is listed further on. The text repeats it and says what ends it.
 pub fn alert_acknowledged(alert: &str, outcome: &Outcome) -> String {
-    format!("Acknowledged {} for everybody. {}", printable(alert), done_text(outcome))
+    let shown = printable(alert);
+    let done = format!("Acknowledged {shown} for everybody. {}", done_text(outcome));
+    let Some(loss) = ProblemCode::loss(Alert::rule_of(alert)) else { return done };
+    let mut lines: Vec<_> =
+        outcome.losses.iter().map(|text| format!("Acknowledged: {}", printable(text))).collect();
+    lines.push(done);
+    lines.push(format!("It is listed until it is ended: lc acknowledge {}", loss.as_str()));
+    lines.join("\n")
 }
 
 pub fn timed_out(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> String {
@@ -180,6 +183,21 @@ mod tests {
             kicked(&UserRef("troll42".into()), &absent),
             "Kicked user 4711 (name unknown): not connected. Done in 3.1 ms, audit entry 17."
         );
+    }
+
+    #[test]
+    fn an_acknowledged_alert_says_what_ends_a_loss() {
+        let outcome = Outcome { audit_id: 17, elapsed_us: 3_140, ..Outcome::default() };
+        assert_eq!(
+            alert_acknowledged("lag_high/archiver", &outcome),
+            "Acknowledged lag_high/archiver for everybody. Done in 3.1 ms, audit entry 17."
+        );
+        let losses = vec!["5 records\u{1b}[2J".to_owned()];
+        let text = alert_acknowledged("log_replaced/events", &Outcome { losses, ..outcome });
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].starts_with("Acknowledged: 5 records"), "{text}");
+        assert_eq!(lines[2], "It is listed until it is ended: lc acknowledge log_replaced");
+        assert!(!text.contains('\u{1b}'), "{text}");
     }
 
     #[test]

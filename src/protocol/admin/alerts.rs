@@ -67,6 +67,11 @@ impl Alert {
             subject.chars().map(|c| if c.is_whitespace() { '_' } else { c }).collect();
         format!("{rule}/{subject}")
     }
+
+    /// Returns the rule in the id of an alert.
+    pub fn rule_of(id: &str) -> &str {
+        id.split('/').next().unwrap_or(id)
+    }
 }
 
 /// An operator's acknowledgement of an alert, as nodes tell it to each other.
@@ -78,6 +83,10 @@ pub struct AlertAck {
     pub by: String,
     /// Milliseconds since the Unix epoch.
     pub at: u64,
+    /// For a loss: the digests of the texts that were shown. Another text is a further loss, which
+    /// nobody has acknowledged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<u32>,
 }
 
 /// `POST /v1/alerts/ack`.
@@ -121,7 +130,7 @@ impl Health {
 pub enum EventKind {
     /// A dependency fails, or works again.
     Breaker,
-    /// A node joins, drains, falls silent or leaves.
+    /// A node drains, or accepts viewers again.
     Node,
     /// The share of a stream that viewers see changes.
     Throttle,

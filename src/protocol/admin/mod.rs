@@ -112,7 +112,7 @@ pub struct Outcome {
     /// The stream after the change, if one was created or changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Stream>,
-    /// The texts of the losses that were shown and are acknowledged.
+    /// The texts of the losses that are acknowledged: those that were shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,
     /// Nodes that cannot write that their losses ended, and show them again after a restart.

@@ -177,7 +177,12 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             threshold: None,
             acked_by: None,
         }],
-        acks: vec![AlertAck { id: "draining".to_owned(), by: "ann".to_owned(), at: 3 }],
+        acks: vec![AlertAck {
+            id: "draining".to_owned(),
+            by: "ann".to_owned(),
+            at: 3,
+            shown: vec![7],
+        }],
         events: vec![EventItem {
             id: 4,
             at: 3,

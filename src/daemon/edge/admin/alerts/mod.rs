@@ -6,7 +6,8 @@
 //!
 //! Always holds: an alert is raised after its condition has held for the time that `[alerts]` says,
 //! and ends when the condition ends; its id is the same on every node; an acknowledgement lasts as
-//! long as its alert. The problems of a node are alerts, too.
+//! long as its alert. The problems of a node are alerts, too. A loss is acknowledged only as it was
+//! shown: a further one of the same part is not.
 //!
 //! When full: at most [`board::MAX_ALERTS`] are kept per node; further ones wait until others end.
 
@@ -18,7 +19,7 @@ mod rule;
 mod tests;
 mod texts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -34,7 +35,8 @@ use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::daemon::stages::control::{Actor, ControlError};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    AckRequest, Alert, AlertAck, BreakerState, EventKind, Health, NodeReport, Outcome, Severity,
+    AckRequest, Alert, AlertAck, BreakerState, EventKind, Health, NodeReport, Outcome, ProblemCode,
+    Severity,
 };
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::show_duration;
@@ -159,10 +161,11 @@ impl AdminParts {
     /// Returns the alerts of all nodes, the worst and the longest first.
     pub(super) fn alerts_of(&self, view: &ClusterView) -> Vec<Alert> {
         let inner = self.live.alerts.inner.lock();
-        let mut alerts: Vec<_> = self.merged(view, &inner).into_values().collect();
-        for alert in &mut alerts {
-            alert.acked_by = inner.acks.of(&alert.id);
-        }
+        let with_ack = |MergedAlert { alert, losses }: MergedAlert| {
+            let acked_by = inner.acks.of(&alert.id, &losses);
+            Alert { acked_by, ..alert }
+        };
+        let mut alerts: Vec<_> = self.merged(view, &inner).into_values().map(with_ack).collect();
         alerts.sort_by_key(|alert| {
             (std::cmp::Reverse((alert.severity, alert.since_ms)), alert.id.clone())
         });
@@ -170,16 +173,23 @@ impl AdminParts {
     }
 
     /// Joins what nodes report of the same alert.
-    fn merged(&self, view: &ClusterView, inner: &Inner) -> BTreeMap<String, Alert> {
+    fn merged(&self, view: &ClusterView, inner: &Inner) -> BTreeMap<String, MergedAlert> {
         let own = inner.own.raised().chain(inner.seen.raised());
-        let mut merged: BTreeMap<String, Alert> = BTreeMap::new();
+        let mut merged: BTreeMap<String, MergedAlert> = BTreeMap::new();
         for alert in own.chain(view.alerts_of_others(&self.about.node)) {
-            match merged.get_mut(&alert.id) {
-                Some(known) => texts::join(known, alert),
-                None => drop(merged.insert(alert.id.clone(), alert.clone())),
-            }
+            merged
+                .entry(alert.id.clone())
+                .and_modify(|known| known.join(alert))
+                .or_insert_with(|| MergedAlert::new(alert));
         }
         merged
+    }
+
+    /// Returns the texts of an alert that is a loss, none of any other; `None` without such an
+    /// alert.
+    fn losses_of(&self, view: &ClusterView, id: &str) -> Option<BTreeSet<String>> {
+        let inner = self.live.alerts.inner.lock();
+        self.merged(view, &inner).remove(id).map(|known| known.losses)
     }
 
     /// Acknowledges an alert for everybody: the other nodes learn it from this node's report.
@@ -189,21 +199,21 @@ impl AdminParts {
         request: &AckRequest,
     ) -> Result<Outcome, ControlError> {
         let view = self.cluster().await;
-        let known = self.alerts_of(&view).into_iter().any(|alert| alert.id == request.id);
-        if !known {
+        let Some(losses) = self.losses_of(&view, &request.id) else {
             let shown: String = request.id.chars().take(100).collect();
             return Err(ControlError::UnknownAlert(printable(&shown)));
-        }
+        };
         let outcome = self.control.record_ack(actor, request).await?;
         let ack = AlertAck {
             id: request.id.clone(),
             by: actor.name().to_owned(),
             at: self.control.parts().clock.now_ms(),
+            shown: acks::digests(&losses),
         };
         self.live.alerts.inner.lock().acks.add(ack, Instant::now());
         let text = format!("acknowledged by {}", actor.name());
         self.record_event(EventKind::Alert, &request.id, text, Some(outcome.audit_id));
-        Ok(outcome)
+        Ok(Outcome { losses: losses.into_iter().collect(), ..outcome })
     }
 
     fn record_changes(&self, changes: &[Change]) {
@@ -217,6 +227,33 @@ impl AdminParts {
                     self.record_event(EventKind::Alert, id, format!("over after {lasted}"), None);
                 }
             }
+        }
+    }
+}
+
+/// An alert as all nodes report it.
+#[derive(Debug)]
+struct MergedAlert {
+    alert: Alert,
+    /// The texts of a loss, each once, whichever nodes show it. Empty for any other alert.
+    losses: BTreeSet<String>,
+}
+
+impl MergedAlert {
+    fn new(alert: &Alert) -> Self {
+        let mut merged = Self { alert: alert.clone(), losses: BTreeSet::new() };
+        merged.add_loss(alert);
+        merged
+    }
+
+    fn join(&mut self, other: &Alert) {
+        texts::join(&mut self.alert, other);
+        self.add_loss(other);
+    }
+
+    fn add_loss(&mut self, alert: &Alert) {
+        if ProblemCode::loss(&alert.rule).is_some() {
+            self.losses.insert(alert.effect.clone());
         }
     }
 }

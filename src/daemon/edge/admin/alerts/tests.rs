@@ -185,22 +185,71 @@ fn an_alert_of_several_nodes_has_their_viewers() {
     assert!(alert.effect.contains("on 2 nodes: 137k viewers see"), "{}", alert.effect);
 }
 
+/// The texts of an alert that is no loss.
+const NO_LOSS: BTreeSet<String> = BTreeSet::new();
+
 #[test]
 fn an_acknowledgement_lasts_as_long_as_its_alert() {
     let mut acks = Acks::default();
     let start = Instant::now();
-    let ack = |by: &str, at| AlertAck { id: "x".to_owned(), by: by.to_owned(), at };
+    let ack =
+        |by: &str, at| AlertAck { id: "x".to_owned(), by: by.to_owned(), at, shown: Vec::new() };
     acks.add(ack("ann", 100), start);
     let active = ["x".to_owned()];
     acks.merge([ack("bob", 50)].iter(), &active, start);
-    assert_eq!(acks.of("x").as_deref(), Some("bob"), "the first one counts on every node");
+    assert_eq!(
+        acks.of("x", &NO_LOSS).as_deref(),
+        Some("bob"),
+        "the first one counts on every node"
+    );
     acks.merge([].iter(), &active, start + Duration::from_secs(500));
-    assert_eq!(acks.of("x").as_deref(), Some("bob"));
+    assert_eq!(acks.of("x", &NO_LOSS).as_deref(), Some("bob"));
     acks.merge([].iter(), &[], start + Duration::from_secs(559));
     assert_eq!(acks.list().len(), 1, "it may come back at once");
     // What others still report of an alert that is over is not learned again.
     acks.merge([ack("bob", 50)].iter(), &[], start + Duration::from_secs(561));
     assert_eq!(acks.list(), []);
+}
+
+#[test]
+fn a_further_loss_is_not_acknowledged() {
+    let mut acks = Acks::default();
+    let start = Instant::now();
+    let active = ["log_replaced/events".to_owned()];
+    let texts = |texts: &[&str]| -> BTreeSet<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    };
+    let ack = |by: &str, at, shown: &BTreeSet<String>| AlertAck {
+        id: active[0].clone(),
+        by: by.to_owned(),
+        at,
+        shown: acks::digests(shown),
+    };
+    let first = texts(&["5 records"]);
+    let both = texts(&["5 records", "7 records"]);
+    acks.add(ack("ann", 100, &first), start);
+    assert_eq!(acks.of(&active[0], &first).as_deref(), Some("ann"));
+    assert_eq!(acks.of(&active[0], &both), None, "another node has lost more");
+    assert_eq!(acks.of(&active[0], &texts(&["7 records"])), None, "it has grown");
+    acks.merge([ack("bob", 200, &both)].iter(), &active, start);
+    assert_eq!(acks.of(&active[0], &both).as_deref(), Some("bob"));
+    acks.merge([ack("ann", 100, &first)].iter(), &active, start);
+    assert_eq!(acks.of(&active[0], &both).as_deref(), Some("bob"), "the newest counts");
+    assert_eq!(acks.of(&active[0], &first).as_deref(), Some("bob"), "one node is gone");
+}
+
+#[test]
+fn the_texts_of_a_loss_are_kept_apart() {
+    let on = |node: &str, rule: &str, effect: &str| {
+        let id = Alert::id_of(rule, "events");
+        Alert { id, rule: rule.to_owned(), effect: effect.to_owned(), ..alert_on(node, 1, 0) }
+    };
+    let mut merged = MergedAlert::new(&on("a", "log_replaced", "5 records"));
+    merged.join(&on("b", "log_replaced", "7 records"));
+    merged.join(&on("c", "log_replaced", "5 records"));
+    assert_eq!(merged.losses.iter().collect::<Vec<_>>(), ["5 records", "7 records"]);
+    assert_eq!(merged.alert.effect, "5 records; b: 7 records");
+    assert_eq!(MergedAlert::new(&on("a", "disk_full", "full")).losses, NO_LOSS);
 }
 
 #[test]
