@@ -7,8 +7,8 @@ use super::validate::{self, LONGEST_MS, LONGEST_TIMEOUT_MS};
 use super::{Actor, Control, ControlError, outcome};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::registry::NodeCommand;
-use crate::protocol::CloseCode;
 use crate::protocol::admin::{Outcome, Sanction, SanctionKind, SanctionRequest, UserRequest};
+use crate::protocol::{CloseCode, UserId};
 
 struct StoredSanction {
     user: ResolvedUser,
@@ -29,13 +29,21 @@ impl Control {
         }
         let StoredSanction { user, audit_id } =
             self.store_sanction(actor, request, SanctionKind::Ban).await?;
-        let user_id = user.user_id;
+        Ok(user.named_in(self.enforce_ban(user.user_id, audit_id, started).await))
+    }
+
+    /// Makes every node refuse a banned user, and closes the user's connections.
+    pub(super) async fn enforce_ban(
+        &self,
+        user_id: UserId,
+        audit_id: u64,
+        started: Instant,
+    ) -> Outcome {
         let reloaded = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
         let disconnect = NodeCommand::Disconnect { user_id, code: CloseCode::Banned };
         let closed = self.command_nodes_of_user(user_id, disconnect).await;
         let connections = Some(closed.connections);
-        let done = outcome(audit_id, reloaded.merge(closed), started);
-        Ok(user.named_in(Outcome { connections, ..done }))
+        Outcome { connections, ..outcome(audit_id, reloaded.merge(closed), started) }
     }
 
     /// Stops a user from commenting for 1 second to 30 days. The user can still watch.

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::bus::BusMessage;
+use crate::daemon::engines::metadata::NewAudit;
 use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::StreamId;
 use crate::protocol::admin::Outcome;
@@ -50,9 +51,21 @@ impl Control {
         }
         let patch = StreamPatch { title, ..request.clone() };
         let entry = self.entry(actor, "update_stream", format!("stream {stream_id}"), request);
+        self.change_stream(stream_id, patch, entry, started).await
+    }
+
+    /// Stores a change of a stream and makes every node follow it.
+    pub(super) async fn change_stream(
+        &self,
+        stream_id: StreamId,
+        patch: StreamPatch,
+        entry: NewAudit,
+        started: Instant,
+    ) -> Result<Outcome, ControlError> {
+        let ends = patch.state == Some(StreamState::Ended);
         let (audit_id, stream) = self.parts.metadata.update_stream(stream_id, patch, entry).await?;
         let outcome = self.reload_on_all_nodes(audit_id, stream, started).await?;
-        if request.state == Some(StreamState::Ended) {
+        if ends {
             // Sent also for a stream that had already ended: the first message may have been lost.
             self.parts.bus.publish(stream_id, vec![BusMessage::Ended]).await?;
         }

@@ -19,7 +19,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::NewAudit;
 use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::UserId;
-use crate::protocol::admin::{AuditEntry, Outcome, Sanction, UndoRequest};
+use crate::protocol::admin::{AuditEntry, Outcome, Sanction, SanctionKind, UndoRequest};
 
 /// The action of an audit entry that takes back another.
 pub(super) const UNDO: &str = "undo";
@@ -64,28 +64,32 @@ impl Control {
         let metadata = &self.parts.metadata;
         match plan {
             Plan::Lift { user_id, kind } => {
+                let user_name = self.name_of(user_id).await?;
                 let lifted = metadata.lift(user_id, &[kind], audit).await;
                 let audit_id = lifted.map_err(|error| match error {
                     StoreError::NotFound(_) => ControlError::NotSanctioned(user_id),
                     other => other.into(),
                 })?;
                 let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
-                self.of_user(user_id, outcome(audit_id, results, started)).await
+                let done = outcome(audit_id, results, started);
+                Ok(Outcome { user_id: Some(user_id), user_name, ..done })
             }
-            Plan::Restore(sanctions) => {
+            Plan::Restore { user_id, sanctions } => {
+                let user_name = self.name_of(user_id).await?;
+                let is_banned = sanctions.iter().any(|it| it.kind == SanctionKind::Ban);
                 let mut audit_id = 0;
-                let user_id = sanctions.first().map(|sanction| sanction.user_id);
                 for sanction in sanctions {
-                    let name = self.name_of(sanction.user_id).await?;
-                    let sanction = Sanction { name, ..sanction };
+                    let sanction = Sanction { name: user_name.clone(), ..sanction };
                     audit_id = metadata.sanction(sanction, audit.clone()).await?;
                 }
-                let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
-                let base = outcome(audit_id, results, started);
-                match user_id {
-                    Some(user_id) => self.of_user(user_id, base).await,
-                    None => Ok(base),
-                }
+                let done = if is_banned {
+                    // The user may have connected while the ban was lifted.
+                    self.enforce_ban(user_id, audit_id, started).await
+                } else {
+                    let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
+                    outcome(audit_id, results, started)
+                };
+                Ok(Outcome { user_id: Some(user_id), user_name, ..done })
             }
             Plan::Throttle { stream_id, sample_rate } => {
                 let stored = metadata.set_throttle_override(stream_id, sample_rate, audit);
@@ -94,18 +98,11 @@ impl Control {
                 let results = self.command_all_nodes(command).await;
                 Ok(outcome(audit_id, results, started))
             }
+            // As with any other change, a stream that ends dismisses its viewers.
             Plan::Stream { stream_id, patch } => {
-                let (audit_id, stream) = metadata.update_stream(stream_id, patch, audit).await?;
-                let reload = NodeCommand::ReloadStream { stream_id };
-                let results = self.command_all_nodes(reload).await;
-                Ok(Outcome { stream: Some(stream), ..outcome(audit_id, results, started) })
+                self.change_stream(stream_id, patch, audit, started).await
             }
         }
-    }
-
-    async fn of_user(&self, user_id: UserId, base: Outcome) -> Result<Outcome, ControlError> {
-        let user_name = self.name_of(user_id).await?;
-        Ok(Outcome { user_id: Some(user_id), user_name, ..base })
     }
 
     async fn name_of(&self, user_id: UserId) -> Result<Option<String>, ControlError> {

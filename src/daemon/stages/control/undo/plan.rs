@@ -19,7 +19,10 @@ pub(super) enum Plan {
         kind: SanctionKind,
     },
     /// Puts sanctions in force again.
-    Restore(Vec<Sanction>),
+    Restore {
+        user_id: UserId,
+        sanctions: Vec<Sanction>,
+    },
     Throttle {
         stream_id: StreamId,
         sample_rate: Option<SampleRate>,
@@ -55,7 +58,8 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
             if lifted.is_empty() {
                 return Err("what it lifted has run out meanwhile".to_owned());
             }
-            Ok(Plan::Restore(lifted))
+            let user_id = UserId(number_in(&entry.target, "user ")?);
+            Ok(Plan::Restore { user_id, sanctions: lifted })
         }
         "throttle" => throttle(entry, &before),
         _ => stream(entry, &before),
@@ -100,7 +104,7 @@ fn sanction(
 ) -> Result<Plan, String> {
     let user_id = UserId(number_in(&entry.target, "user ")?);
     Ok(match in_force(before, kind, now_ms) {
-        Some(earlier) => Plan::Restore(vec![earlier]),
+        Some(earlier) => Plan::Restore { user_id, sanctions: vec![earlier] },
         None => Plan::Lift { user_id, kind },
     })
 }

@@ -40,7 +40,8 @@ fn the_sanction_before_comes_back() {
     let first = entry(1, "ban", ban(None));
     assert_eq!(planned(1, &[first.clone()]), Ok(lift.clone()));
     let longer = entry(2, "ban", ban(Some(500_000)));
-    let Ok(Plan::Restore(restored)) = planned(2, &[first.clone(), longer]) else {
+    let planned_restore = planned(2, &[first.clone(), longer]);
+    let Ok(Plan::Restore { sanctions: restored, .. }) = planned_restore else {
         panic!("the first ban had no end")
     };
     assert_eq!((restored[0].expires_at, restored[0].created_at), (None, 1_000));
@@ -135,8 +136,13 @@ async fn a_lifted_ban_and_timeout_come_back() {
     let about = UserRequest { user: ann.clone(), note: None };
     let lifted = world.control.unban(&operator(), &about).await.unwrap();
     assert_eq!(world.control.bans().await.unwrap(), []);
+    world.registry.place(42, "b").await;
     let undo = UndoRequest { audit_id: lifted.audit_id, note: None };
-    world.control.undo(&operator(), &undo).await.unwrap();
+    let outcome = world.control.undo(&operator(), &undo).await.unwrap();
+    assert!(outcome.connections.is_some());
+    let lines = world.journal.lines();
+    let closed = "b: Disconnect { user_id: UserId(42), code: Banned }".to_owned();
+    assert!(lines.contains(&closed), "the user came back while the ban was lifted: {lines:?}");
     let mut after = world.control.bans().await.unwrap();
     assert_eq!(after.len(), 2);
     after.sort_by_key(|sanction| before.iter().position(|it| it.kind == sanction.kind));
@@ -162,4 +168,23 @@ async fn an_undone_throttle_has_the_rate_from_before() {
     let unknown = UndoRequest { audit_id: 999, note: None };
     let error = world.control.undo(&operator(), &unknown).await.unwrap_err();
     assert!(matches!(error, ControlError::UnknownAudit(999)));
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_again_dismisses_viewers() {
+    let world = World::new().await;
+    let stream_id = StreamId(1);
+    let to = |state| StreamPatch { state: Some(state), ..StreamPatch::default() };
+    let update = async |state| {
+        world.control.update_stream(&operator(), stream_id, &to(state)).await.unwrap().audit_id
+    };
+    update(StreamState::Ended).await;
+    let audit_id = update(StreamState::Live).await;
+    let ended = "bus 1: Ended";
+    let count = || world.journal.lines().iter().filter(|line| *line == ended).count();
+    assert_eq!(count(), 1);
+    let undo = UndoRequest { audit_id, note: None };
+    let outcome = world.control.undo(&operator(), &undo).await.unwrap();
+    assert_eq!(outcome.stream.unwrap().state, StreamState::Ended);
+    assert_eq!(count(), 2);
 }
