@@ -263,7 +263,7 @@ async fn an_undone_ban_lets_the_user_in_again() {
         .await
         .unwrap();
     assert_eq!((preview.users, preview.connections, preview.nodes.len()), (1, 1, 1));
-    assert!(preview.effect.starts_with("Ban 1 user: 1 connection on 1 node"), "{preview:?}");
+    assert!(preview.effect.starts_with("Ban 1 user: 1 connection on 1 node."), "{preview:?}");
     let bans: Cluster<Sanction> = daemon.admin().get("/v1/bans").await.unwrap();
     assert_eq!(bans.items, [], "a preview changes nothing");
 
@@ -306,7 +306,7 @@ async fn a_drain_is_an_alert_that_can_be_acknowledged() {
     let path = "/v1/events?where=kind%3Dalert&limit=10";
     let events: Cluster<EventItem> = daemon.admin().get(path).await.unwrap();
     let texts: Vec<_> = events.items.iter().map(|event| event.text.as_str()).collect();
-    assert!(texts[0].contains("accepts no new viewers"), "{texts:?}");
+    assert!(texts[0].contains("draining: no new viewers"), "{texts:?}");
     assert!(texts[1].starts_with("acknowledged by "), "{texts:?}");
     let wrong = daemon.admin().get::<Cluster<EventItem>>("/v1/events?where=kin%3D1").await;
     assert!(wrong.unwrap_err().to_string().contains("no column `kin`"));

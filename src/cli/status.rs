@@ -9,9 +9,9 @@ use super::alerts::mark_of;
 use super::context::Context;
 use super::exit;
 use super::output::write;
-use crate::protocol::admin::{Alert, BreakerState, Health, Severity, Status};
+use crate::protocol::admin::{Alert, BreakerState, Health, Status};
 use crate::protocol::printable::printable;
-use crate::protocol::quantity::{show_count, show_duration};
+use crate::protocol::quantity::{show_count, show_counted, show_duration};
 
 /// Things that work and are named in the last line; the others are counted.
 const MAX_WORKING: usize = 10;
@@ -98,11 +98,11 @@ fn headline(status: &Status) -> String {
     let p99 = status.p99_ms.map(|ms| format!(", p99 {ms:.0} ms")).unwrap_or_default();
     let served = status.served.map(|share| format!(" {:.2}% delivered{p99}.", share * 100.0));
     format!(
-        "{node} is {}{since}. {serves}{} {} viewers, {} live streams.\n",
+        "{node} is {}{since}. {serves}{} {}, {}.\n",
         health.as_str().to_uppercase(),
         served.unwrap_or_default(),
-        show_count(status.viewers),
-        show_count(status.live_streams),
+        show_counted(status.viewers, "viewer"),
+        show_counted(status.live_streams, "live stream"),
     )
 }
 
@@ -204,18 +204,14 @@ fn prometheus(status: &Status) -> String {
     let _ = writeln!(text, "# HELP lc_alert_seconds Time for which an alert has lasted");
     let _ = writeln!(text, "# TYPE lc_alert_seconds gauge");
     for alert in &status.alerts {
-        let severity = match alert.severity {
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        };
-        let _ = writeln!(
-            text,
-            "lc_alert_seconds{{rule=\"{}\",subject=\"{}\",severity=\"{severity}\",acked=\"{}\"}} {}",
-            escaped(&alert.rule),
-            escaped(&alert.subject),
-            alert.acked_by.is_some(),
-            alert.since_ms as f64 / 1e3
+        let rule = escaped(&alert.rule);
+        let subject = escaped(&alert.subject);
+        let severity = alert.severity.as_str();
+        let acked = alert.acked_by.is_some();
+        let labels = format!(
+            "rule=\"{rule}\",subject=\"{subject}\",severity=\"{severity}\",acked=\"{acked}\""
         );
+        let _ = writeln!(text, "lc_alert_seconds{{{labels}}} {}", alert.since_ms as f64 / 1e3);
     }
     text
 }

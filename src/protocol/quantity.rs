@@ -52,6 +52,12 @@ pub fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
+/// Writes `1 viewer` or `398k viewers`.
+pub fn show_counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", show_count(count))
+}
+
 /// Formats a rate: `0`, `0.4`, `23`, `1.2k`.
 pub fn show_rate(per_second: f64) -> String {
     // A negative rate or a NaN is shown as 0.

@@ -48,7 +48,7 @@ pub struct Status {
     /// The state of the cluster, as the alerts say.
     #[serde(default)]
     pub health: Health,
-    /// The time for which the worst alert has lasted; absent if all is well.
+    /// The time for which alerts have made the state what it is; absent if none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwell_ms: Option<u64>,
     /// Viewers of all nodes.

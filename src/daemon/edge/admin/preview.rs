@@ -13,7 +13,7 @@ use crate::daemon::stages::control::ControlError;
 use crate::protocol::admin::{
     NodeStatus, Preview, PreviewRequest, SanctionKind, StreamStatus, UserRef, Who,
 };
-use crate::protocol::quantity::{show_count, show_rate, show_share};
+use crate::protocol::quantity::{show_count, show_counted, show_rate, show_share};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{ErrorCode, StreamId};
 
@@ -38,9 +38,9 @@ pub(super) async fn preview(
         }
         PreviewRequest::Announce { stream_id } => {
             let stream = parts.stream_status(stream_id).await?;
-            let viewers = counted(stream.viewers, "viewer");
+            let viewers = show_counted(stream.viewers, "viewer");
             Preview {
-                effect: format!("{viewers} of stream {stream_id} read it. It stays."),
+                effect: format!("It goes to {viewers} of stream {stream_id}, and stays."),
                 viewers: stream.viewers,
                 connections: stream.viewers,
                 ..Preview::default()
@@ -95,18 +95,18 @@ fn of_users(
     let has_it = |who: &&Who| who.sanctions.iter().any(|sanction| Some(sanction.kind) == kind);
     let already = found.iter().filter(has_it).count();
     let effect = match kind {
-        Some(SanctionKind::Timeout) => "stay open; the users may watch and not comment",
-        Some(SanctionKind::Ban) => "are closed; the users are refused until it ends",
-        None => "are closed; the users may reconnect",
+        Some(SanctionKind::Timeout) => "All stay open; comments are refused until it ends.",
+        Some(SanctionKind::Ban) => "All are closed, and new ones refused until it ends.",
+        None => "All are closed; new ones are accepted.",
     };
     let mut text = format!(
-        "{verb} {}: {} on {} {effect}.",
-        counted(found.len() as u64, "user"),
-        counted(connections.len() as u64, "connection"),
-        counted(nodes.len() as u64, "node"),
+        "{verb} {}: {} on {}. {effect}",
+        show_counted(found.len() as u64, "user"),
+        show_counted(connections.len() as u64, "connection"),
+        show_counted(nodes.len() as u64, "node"),
     );
     if already > 0 {
-        text.push_str(&format!(" {already} of them already."));
+        text.push_str(&format!(" {already} of the users already."));
     }
     if !unknown.is_empty() {
         text.push_str(&format!(" Not found: {}.", unknown.join("; ")));
@@ -127,12 +127,13 @@ fn throttled(stream: &StreamStatus, sample_rate: Option<SampleRate>) -> Preview 
     let id = stream.stream_id;
     let per_second = |share: SampleRate| show_rate(stream.comments_per_second * share.share());
     let now = stream.shown();
-    let viewers = counted(stream.viewers, "viewer");
+    let see = if stream.viewers == 1 { "sees" } else { "see" };
+    let see = format!("{} {see}", show_counted(stream.viewers, "viewer"));
     let effect = match sample_rate {
         Some(rate) => {
             let then = stream.egress_share.of(rate);
             format!(
-                "Show {} of stream {id} instead of {}: {viewers} see {}/s instead of {}/s. \
+                "Show {} of stream {id} instead of {}: {see} {}/s instead of {}/s. \
                  History keeps all. It stays until it is set to auto.",
                 show_share(then),
                 show_share(now),
@@ -141,7 +142,7 @@ fn throttled(stream: &StreamStatus, sample_rate: Option<SampleRate>) -> Preview 
             )
         }
         None => format!(
-            "The throttle decides about stream {id} again: {viewers} see {} now, {}/s of {}/s.",
+            "The throttle decides about stream {id} again: {see} {} now, {}/s of {}/s.",
             show_share(now),
             per_second(now),
             show_rate(stream.comments_per_second)
@@ -157,24 +158,22 @@ fn drained(nodes: &[NodeStatus]) -> Preview {
     let room: u64 =
         open.clone().map(|node| node.max_connections.saturating_sub(node.connections)).sum();
     let count = open.count() as u64;
-    let viewers = counted(own.connections, "viewer");
+    let viewers = show_counted(own.connections, "viewer");
+    let are = if own.connections == 1 { "is" } else { "are" };
     let told = if count == 0 {
         "No other node takes them.".to_owned()
     } else {
-        format!("{} has room for {}.", counted(count, "other node"), show_count(room))
+        let have = if count == 1 { "has" } else { "have" };
+        let nodes = show_counted(count, "other node");
+        format!("{nodes} {have} room for {}.", show_count(room))
     };
     Preview {
-        effect: format!("Drain {}: {viewers} are told to reconnect. {told}", own.node),
+        effect: format!("Drain {}: {viewers} {are} told to reconnect. {told}", own.node),
         connections: own.connections,
         nodes: vec![own.node.clone()],
         viewers: own.connections,
         ..Preview::default()
     }
-}
-
-fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", show_count(count))
 }
 
 #[cfg(test)]
@@ -213,8 +212,8 @@ mod tests {
         assert_eq!(preview.nodes, [NodeId::new("a"), NodeId::new("b")]);
         assert_eq!(
             preview.effect,
-            "Ban 3 users: 3 connections on 2 nodes are closed; the users are refused until it \
-             ends. 1 of them already. Not found: no user x."
+            "Ban 3 users: 3 connections on 2 nodes. All are closed, and new ones refused until it \
+             ends. 1 of the users already. Not found: no user x."
         );
     }
 
@@ -264,5 +263,8 @@ mod tests {
             several.effect,
             "Drain a: 2.1k viewers are told to reconnect. 1 other node has room for 140k."
         );
+        let more = drained(&[node("a", 1, 5_000), node("b", 0, 10), node("c", 0, 10)]);
+        assert!(more.effect.contains("1 viewer is told"), "{more:?}");
+        assert!(more.effect.ends_with("2 other nodes have room for 20."), "{more:?}");
     }
 }

@@ -64,6 +64,7 @@ impl AdminParts {
         let certificate = (self.certificate)();
         let view = self.cluster().await;
         let alerts = self.alerts_of(&view);
+        let health = self.health(&alerts, view.nodes().len());
         let live = streams.iter().filter(|stream| stream.state == StreamState::Live).count();
         Status {
             node: self.about.node.clone(),
@@ -81,8 +82,8 @@ impl AdminParts {
             breakers: self.board.breakers(),
             problems: self.board.problems().list(),
             warnings: self.warnings(&view).await,
-            health: self.health(&alerts, view.nodes().len()),
-            unwell_ms: alerts.iter().map(|alert| alert.since_ms).max(),
+            health,
+            unwell_ms: alerts::unwell_ms(&alerts, view.nodes().len(), health),
             viewers: view.connections(),
             served: served(&view.counter_rates()),
             p99_ms: view.end_to_end().quantile_ms(0.99),

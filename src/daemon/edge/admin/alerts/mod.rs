@@ -261,14 +261,26 @@ impl MergedAlert {
 /// Returns the state of a cluster of so many nodes that alerts amount to. It is failing if half of
 /// the nodes fail; with fewer, viewers find one that serves them.
 pub(super) fn health(alerts: &[Alert], nodes: usize) -> Health {
-    let fails = |alert: &Alert| {
-        alert.severity == Severity::Critical && alert.nodes.len() * 2 >= nodes.max(1)
-    };
     match alerts {
         [] => Health::Well,
-        some if some.iter().any(fails) => Health::Failing,
+        some if some.iter().any(|alert| stops_service(alert, nodes)) => Health::Failing,
         _ => Health::Degraded,
     }
+}
+
+fn stops_service(alert: &Alert, nodes: usize) -> bool {
+    alert.severity == Severity::Critical && alert.nodes.len() * 2 >= nodes.max(1)
+}
+
+/// Returns for how long alerts have made the state what it is. A certificate that is about to expire
+/// does not make an outage days old.
+pub(super) fn unwell_ms(alerts: &[Alert], nodes: usize, health: Health) -> Option<u64> {
+    let is_cause = |alert: &&Alert| match health {
+        Health::Well => false,
+        Health::Degraded => true,
+        Health::Failing => stops_service(alert, nodes),
+    };
+    alerts.iter().filter(is_cause).map(|alert| alert.since_ms).max()
 }
 
 /// Returns what works, in words for operators, so that a short list of alerts is known to be

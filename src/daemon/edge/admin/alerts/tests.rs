@@ -263,6 +263,45 @@ fn the_state_is_that_of_the_worst_alert() {
 }
 
 #[test]
+fn the_worst_of_several_nodes_is_told() {
+    let told = |rule: &str, values: [f64; 2]| {
+        let [mut one, two] = ["a", "b"].map(|name| Alert {
+            id: rule.to_owned(),
+            rule: rule.to_owned(),
+            subject: String::new(),
+            ..alert_on(name, 500, 0)
+        });
+        one.value = Some(values[0]);
+        one.threshold = Some(0.5);
+        // The other has had it longer.
+        let two = Alert { value: Some(values[1]), since_ms: 9_000, ..two };
+        texts::join(&mut one, &two);
+        assert_eq!(one.since_ms, 9_000);
+        one.effect
+    };
+    for (rule, values, effect) in [
+        (rule::SERVED_LOW, [0.9, 0.95], "90% of what 1k viewers of 2 nodes should see"),
+        (rule::PLACES_LOW, [0.99, 0.95], "99% of the places of 2 nodes are taken, at worst;"),
+        (rule::CLOCK_OFF, [-50.0, 30.0], "the clock of 2 nodes is 50 ms behind, at worst:"),
+        (rule::DRAINING, [0.0, 0.0], "2 nodes are draining: no new viewers; 1k viewers remain"),
+        (rule::DEAD_LETTERS, [3.0, 4.0], "7 records put aside on 2 nodes, because"),
+        (rule::NOT_READY, [0.0, 0.0], "2 nodes are not ready; new viewers are refused there"),
+    ] {
+        assert!(told(rule, values).starts_with(effect), "{}", told(rule, values));
+    }
+}
+
+#[test]
+fn an_outage_is_as_old_as_what_causes_it() {
+    let old = alert_on("a", 1, 900_000);
+    let cause = Alert { severity: Severity::Critical, since_ms: 5_000, ..old.clone() };
+    let alerts = [old, cause];
+    assert_eq!(unwell_ms(&alerts, 1, Health::Failing), Some(5_000));
+    assert_eq!(unwell_ms(&alerts, 3, Health::Degraded), Some(900_000));
+    assert_eq!(unwell_ms(&alerts[..1], 1, Health::Failing), None, "the node just starts");
+}
+
+#[test]
 fn a_silent_server_of_the_bus_is_named() {
     let mut server = BusNode::new("10.0.3.12:6379".to_owned());
     assert_eq!(conditions::of_bus(std::slice::from_ref(&server), &settings()), []);

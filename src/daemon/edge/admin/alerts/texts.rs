@@ -6,7 +6,7 @@ use super::conditions::Condition;
 use super::{nodes_text, rule};
 use crate::daemon::base::status::{COMMENT_STORE, EVENT_LOG, METADATA_STORE};
 use crate::protocol::admin::{Alert, NodeStatus, ProblemCode};
-use crate::protocol::quantity::{show_bytes, show_count, show_duration};
+use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
 
 /// What is well if a rule has raised nothing.
 pub(super) const WELL: &[(&str, &str)] = &[
@@ -37,7 +37,10 @@ pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeS
         nodes: node.iter().map(|node| node.node.clone()).collect(),
         viewers: node.map_or(0, |node| node.connections),
         effect: text.clone(),
-        next: next(rule, subject).to_owned(),
+        next: match ProblemCode::loss(rule) {
+            Some(loss) => format!("when it is dealt with: lc acknowledge {}", loss.as_str()),
+            None => next(rule, subject).to_owned(),
+        },
         value: *value,
         threshold: *threshold,
         acked_by: None,
@@ -51,14 +54,19 @@ pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeS
 /// Adds what another node reports of the same alert.
 pub(super) fn join(known: &mut Alert, other: &Alert) {
     let new: Vec<_> = other.nodes.iter().filter(|node| !known.nodes.contains(node)).collect();
+    let is_sum = [rule::DEAD_LETTERS, rule::VIEWERS_REFUSED].contains(&known.rule.as_str());
     if !new.is_empty() {
         known.viewers += other.viewers;
+        if is_sum {
+            known.value = Some(known.value.unwrap_or_default() + other.value.unwrap_or_default());
+        }
         known.nodes.extend(new.into_iter().cloned().collect::<Vec<_>>());
     }
     known.severity = known.severity.max(other.severity);
-    if other.since_ms > known.since_ms {
-        known.since_ms = other.since_ms;
+    known.since_ms = known.since_ms.max(other.since_ms);
+    if !is_sum && is_worse(&known.rule, other.value, known.value) {
         known.value = other.value;
+        known.threshold = other.threshold;
     }
     if let Some(effect) = effect(known) {
         known.effect = effect;
@@ -68,17 +76,26 @@ pub(super) fn join(known: &mut Alert, other: &Alert) {
     }
 }
 
+/// Returns whether a measured value is worse than another, as the rule sees it: the sentence tells
+/// the worst of all nodes.
+fn is_worse(rule: &str, value: Option<f64>, than: Option<f64>) -> bool {
+    let Some((value, than)) = value.zip(than) else { return value.is_some() };
+    match rule {
+        rule::SERVED_LOW | rule::CERTIFICATE => value < than,
+        rule::CLOCK_OFF => value.abs() > than.abs(),
+        _ => value > than,
+    }
+}
+
 /// Returns the sentence of a rule, or `None` if the condition had its own.
 fn effect(alert: &Alert) -> Option<String> {
-    let see = match alert.viewers {
-        1 => "1 viewer sees".to_owned(),
-        count => format!("{} viewers see", show_count(count)),
-    };
-    let viewers = match alert.viewers {
-        1 => "1 viewer".to_owned(),
-        count => format!("{} viewers", show_count(count)),
-    };
+    let viewers = show_counted(alert.viewers, "viewer");
+    let see = format!("{viewers} {}", if alert.viewers == 1 { "sees" } else { "see" });
     let on = nodes_text(&alert.nodes);
+    let is_one = alert.nodes.len() == 1;
+    let are = if is_one { "is" } else { "are" };
+    // Of several nodes the worst is told.
+    let worst = if is_one { "" } else { ", at worst" };
     let percent = |share: f64| format!("{}%", (share * 1_000.0).round() / 10.0);
     let value = alert.value.unwrap_or_default();
     let threshold = alert.threshold.unwrap_or_default();
@@ -93,16 +110,18 @@ fn effect(alert: &Alert) -> Option<String> {
             alert.subject
         ),
         rule::QUEUE_HALF => format!(
-            "the queue of {} is {} full on {on}; what comes when it is full is refused or left out",
+            "the queue of {} is {} full on {on}{worst}; what comes when it is full is refused or \
+             left out",
             alert.subject,
             percent(value)
         ),
         rule::LATENCY_HIGH => format!(
-            "1 of 20 comments reaches the viewers of {on} later than {value:.0} ms (goal \
+            "1 of 20 comments reaches the viewers of {on} later than {value:.0} ms{worst} (goal \
              {threshold:.0} ms)"
         ),
         rule::CLOCK_OFF => format!(
-            "the clock of {on} is {:.0} ms {}: times of comments and ends of bans are off as much",
+            "the clock of {on} is {:.0} ms {}{worst}: times of comments and ends of bans are off as \
+             much",
             value.abs(),
             if value > 0.0 { "ahead" } else { "behind" }
         ),
@@ -110,42 +129,51 @@ fn effect(alert: &Alert) -> Option<String> {
             format!("the certificate of {on} has expired: viewers do not connect")
         }
         rule::CERTIFICATE => format!(
-            "the certificate of {on} expires in {}; then viewers do not connect",
+            "the certificate of {on} expires in {}{worst}; then viewers do not connect",
             show_duration(value as u64)
         ),
         rule::FILES_LOW => {
             format!(
-                "{} of the files of {on} are open; when all are, viewers are refused",
+                "{} of the files of {on} are open{worst}; when all are, viewers are refused",
                 percent(value)
             )
         }
         rule::DEAD_LETTERS => {
-            format!("{} put aside on {on}, because processing failed", records(value as u64))
+            let records = show_counted(value as u64, "record");
+            format!("{records} put aside on {on}, because processing failed")
         }
-        rule::NOT_READY => format!("{on} is not ready and refuses viewers"),
-        rule::DRAINING => format!("{on} is draining and accepts no new viewers; {viewers} remain"),
+        rule::NOT_READY => {
+            format!("{on} {are} not ready; new viewers are refused there")
+        }
+        rule::DRAINING => {
+            let remain = if alert.viewers == 1 { "remains" } else { "remain" };
+            format!("{on} {are} draining: no new viewers; {viewers} {remain}")
+        }
         rule::NODE_SILENT => format!(
             "node {} does not report: its viewers reconnect to other nodes, and its partitions move",
             alert.subject
         ),
         rule::SERVED_LOW => format!(
-            "{} of what {viewers} of {on} should see is written to them (goal {}); the rest is \
-             skipped and in the history",
+            "{} of what {viewers} of {on} should see is written to them{worst} (goal {}); the rest \
+             is skipped and in the history",
             percent(value),
             percent(threshold)
         ),
         rule::EGRESS_CAPPED => format!(
-            "{on} sends {}/s of {}/s: viewers of the busiest streams see part of the comments",
+            "{on} {are} at the egress limit ({}/s of {}/s{worst}): viewers of the busiest streams \
+             see part of the comments",
             show_bytes(value as u64),
             show_bytes(threshold as u64)
         ),
         rule::PLACES_LOW => {
             format!(
-                "{} of the places of {on} are taken; when all are, viewers are refused",
+                "{} of the places of {on} are taken{worst}; when all are, viewers are refused",
                 percent(value)
             )
         }
-        rule::REFUSED_HIGH => format!("{} of the comments on {on} are refused", percent(value)),
+        rule::REFUSED_HIGH => {
+            format!("{} of the comments on {on} are refused{worst}", percent(value))
+        }
         rule::VIEWERS_REFUSED => format!(
             "{}/s of the viewers that connect to {on} are told to retry later: more come than \
              gateway.connections_per_second",
@@ -153,32 +181,26 @@ fn effect(alert: &Alert) -> Option<String> {
         ),
         rule::SLOW_VIEWERS => {
             format!(
-                "{} of the viewers of {on} do not read fast enough and skip comments",
+                "{} of the viewers of {on} do not read fast enough and skip comments{worst}",
                 percent(value)
             )
         }
         rule::LAG_HIGH => format!(
             "{} is {} behind: {}",
             alert.subject,
-            records(value as u64),
+            show_counted(value as u64, "record"),
             lag(&alert.subject)
         ),
         rule::RECORDS_GONE => format!(
             "{}: {}, removed from the log before it read them",
             alert.subject,
-            records(value as u64)
+            show_counted(value as u64, "record")
         ),
         rule::REVIEW_OLD => {
             format!("a comment has waited {} for review", show_duration(value as u64))
         }
         _ => return None,
     })
-}
-
-/// Writes `140k records`, `1 record`.
-fn records(count: u64) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} record{plural}", show_count(count))
 }
 
 /// What viewers notice of an outage.
