@@ -50,10 +50,11 @@ fn event_id(text: &str) -> Result<EventId, String> {
 }
 
 pub(super) async fn run(args: EventsArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let filter = Filter::parse(&args.filter, At::<EventItem>::COLUMNS)
+    Filter::parse(&args.filter, At::<EventItem>::COLUMNS)
         .map_err(|error| UsageError(underlined(&args.filter, &error)))?;
     let after = args.after.map_or(0, |EventId(id)| id);
-    let filter = path_segment(&filter.to_string());
+    // As it was typed: printed again it may be longer than a filter may be.
+    let filter = path_segment(&args.filter);
     let path = format!("/v1/events?where={filter}&after={after}&limit={}", args.limit);
     if args.follow {
         return follow_events(path + "&follow=true", context).await;

@@ -1,7 +1,8 @@
 //! Events: what has changed, on this node and, from the reports of the others, in the cluster.
 //!
 //! Always holds: ids grow, also over a restart; an event is kept once, however often it is
-//! reported. When full: the oldest of [`MAX_EVENTS`] are forgotten.
+//! reported. When full: the oldest of [`MAX_EVENTS`] are forgotten, and of [`MAX_NODES`] the node
+//! that has been silent for longest.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,14 +26,16 @@ pub(super) const MAX_EVENTS: usize = 2_000;
 const MAX_REPORTED: usize = 24;
 /// Events are reported for this long.
 const REPORTED_FOR_MS: u64 = 10_000;
-/// The text of an event is cut to this number of characters.
+/// The subject and the text of an event are cut to this number of characters.
 const MAX_TEXT_CHARS: usize = 240;
+/// Nodes whose newest event is known. A node that starts again may have another name.
+const MAX_NODES: usize = 1_000;
 
 /// The events, oldest first.
 #[derive(Debug)]
 pub(super) struct Events {
     ring: VecDeque<EventItem>,
-    /// By node, the time and text of the newest event that was learned from it.
+    /// By node, the id on that node of the newest event that was learned from it.
     learned: BTreeMap<NodeId, u64>,
     /// What the last look found, to see what has changed.
     seen: Seen,
@@ -71,7 +74,9 @@ impl Events {
         let next = self.ring.back().map_or(0, |last| last.id + 1);
         // The clock makes ids grow over a restart.
         event.id = next.max(event.at);
-        event.text = event.text.chars().take(MAX_TEXT_CHARS).collect();
+        for text in [&mut event.subject, &mut event.text] {
+            *text = text.chars().take(MAX_TEXT_CHARS).collect();
+        }
         if self.ring.len() == MAX_EVENTS {
             self.ring.pop_front();
         }
@@ -116,6 +121,12 @@ impl Events {
                 self.add(event.clone());
             }
         }
+        while self.learned.len() > MAX_NODES {
+            // Ids are times, or little more.
+            let oldest = self.learned.iter().min_by_key(|(_, id)| **id);
+            let Some(oldest) = oldest.map(|(node, _)| node.clone()) else { break };
+            self.learned.remove(&oldest);
+        }
     }
 }
 
@@ -139,7 +150,12 @@ impl Seen {
                 text,
             });
         }
-        found.extend(report.streams.iter().filter_map(|rates| self.share(rates)));
+        // Streams that this node no longer has are forgotten.
+        let before = std::mem::take(&mut self.shares);
+        for rates in &report.streams {
+            self.shares.insert(rates.stream_id, rates.sample_rate);
+            found.extend(before.get(&rates.stream_id).and_then(|share| change_of(*share, rates)));
+        }
         let draining = report.node.draining;
         let before = self.draining.replace(draining);
         if before.is_some_and(|before| before != draining) {
@@ -149,23 +165,23 @@ impl Seen {
         }
         found
     }
+}
 
-    fn share(&mut self, rates: &StreamRates) -> Option<Found> {
-        let before = self.shares.insert(rates.stream_id, rates.sample_rate)?;
-        if before == rates.sample_rate {
-            return None;
-        }
-        let by = match rates.throttle_override {
-            Some(_) => "an operator".to_owned(),
-            None => format!(
-                "the throttle, level {} at {:.0}/s",
-                rates.throttle_level, rates.comments_per_second
-            ),
-        };
-        let text = format!("{} → {} by {by}", show_share(before), show_share(rates.sample_rate));
-        let subject = format!("stream {}", rates.stream_id);
-        Some(Found { kind: EventKind::Throttle, subject, text })
+/// Returns the change from an earlier share, if there is one.
+fn change_of(before: SampleRate, rates: &StreamRates) -> Option<Found> {
+    if before == rates.sample_rate {
+        return None;
     }
+    let by = match rates.throttle_override {
+        Some(_) => "an operator".to_owned(),
+        None => format!(
+            "the throttle, level {} at {:.0}/s",
+            rates.throttle_level, rates.comments_per_second
+        ),
+    };
+    let text = format!("{} → {} by {by}", show_share(before), show_share(rates.sample_rate));
+    let subject = format!("stream {}", rates.stream_id);
+    Some(Found { kind: EventKind::Throttle, subject, text })
 }
 
 impl AdminParts {
@@ -268,6 +284,20 @@ mod tests {
     }
 
     #[test]
+    fn nodes_with_new_names_take_no_more_memory() {
+        let own = NodeId::new("a");
+        let mut events = Events::default();
+        for number in 1..=MAX_NODES as u64 + 5 {
+            events.learn([event(&format!("n{number}"), number, number)].iter(), &own);
+        }
+        assert_eq!(events.learned.len(), MAX_NODES);
+        let newest = event(&format!("n{}", MAX_NODES + 5), MAX_NODES as u64 + 5, 1);
+        let count = events.after(0).count();
+        events.learn([newest].iter(), &own);
+        assert_eq!(events.after(0).count(), count, "it is still known");
+    }
+
+    #[test]
     fn only_recent_events_are_reported() {
         let own = NodeId::new("a");
         let mut events = Events::default();
@@ -322,5 +352,8 @@ mod tests {
         now.streams[0].throttle_override = Some(rate(0.1));
         assert_eq!(seen.look(&now)[0].text, "50% → 10% by an operator");
         assert_eq!(seen.look(&now), []);
+        now.streams.clear();
+        assert_eq!(seen.look(&now), []);
+        assert!(seen.shares.is_empty(), "the stream has moved to another node");
     }
 }

@@ -94,7 +94,7 @@ pub(super) async fn events(
     if !follow {
         return Ok(Json(Cluster { items, unreachable: Vec::new() }).into_response());
     }
-    let after = items.last().map_or(newest, |last| last.id.max(newest));
+    let after = items.last().map_or(newest, |last| last.id.max(newest)).max(after);
     let first: Vec<u8> = items.iter().flat_map(line).collect();
     let reader = Follower { state, changes, filter, after };
     let rest = stream::unfold(reader, |mut reader| async move {

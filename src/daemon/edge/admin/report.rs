@@ -31,6 +31,22 @@ pub struct Reporter(pub(super) Arc<AdminParts>);
 
 impl Reporter {
     pub async fn run(&self, stop: CancellationToken) {
+        // A slow dependency must not delay the reports: the others would take this node for dead.
+        tokio::join!(self.send_reports(&stop), self.watch_cluster(&stop));
+        let registry = &self.0.control.parts().registry;
+        // Otherwise the others report this node as unreachable for a while.
+        let _ = timeout(TIMEOUT, registry.leave()).await;
+        watch::leave(&self.0).await;
+    }
+
+    async fn watch_cluster(&self, stop: &CancellationToken) {
+        let mut ticks = ticker_from_now(announcements::INTERVAL);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            stop.run_until_cancelled(self.0.watch_cluster()).await;
+        }
+    }
+
+    async fn send_reports(&self, stop: &CancellationToken) {
         let mut ticks = ticker_from_now(INTERVAL);
         let mut comparisons = ticker_from_now(announcements::INTERVAL);
         let mut comparison = ClusterWatch::default();
@@ -40,7 +56,6 @@ impl Reporter {
                 _ = ticks.tick() => {}
                 _ = comparisons.tick() => {
                     comparison.compare(&self.0).await;
-                    self.0.watch_cluster().await;
                     continue;
                 }
                 () = stop.cancelled() => break,
@@ -54,9 +69,6 @@ impl Reporter {
                 Err(_) => debug!("report not sent to the other nodes: the registry is slow"),
             }
         }
-        // Otherwise the others report this node as unreachable for a while.
-        let _ = timeout(TIMEOUT, registry.leave()).await;
-        watch::leave(&self.0).await;
     }
 }
 

@@ -272,8 +272,8 @@ fn stops_service(alert: &Alert, nodes: usize) -> bool {
     alert.severity == Severity::Critical && alert.nodes.len() * 2 >= nodes.max(1)
 }
 
-/// Returns for how long alerts have made the state what it is. A certificate that is about to expire
-/// does not make an outage days old.
+/// Returns for how long alerts have made the state what it is. A certificate that is about to
+/// expire does not make an outage days old.
 pub(super) fn unwell_ms(alerts: &[Alert], nodes: usize, health: Health) -> Option<u64> {
     let is_cause = |alert: &&Alert| match health {
         Health::Well => false,

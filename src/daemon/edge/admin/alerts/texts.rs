@@ -120,8 +120,8 @@ fn effect(alert: &Alert) -> Option<String> {
              {threshold:.0} ms)"
         ),
         rule::CLOCK_OFF => format!(
-            "the clock of {on} is {:.0} ms {}{worst}: times of comments and ends of bans are off as \
-             much",
+            "the clock of {on} is {:.0} ms {}{worst}: times of comments and ends of bans are off \
+             as much",
             value.abs(),
             if value > 0.0 { "ahead" } else { "behind" }
         ),
