@@ -15,9 +15,9 @@ use serde::Serialize;
 use super::context::Context;
 use super::exit;
 use super::output::now_ms;
-use crate::protocol::admin::{Alert, Cluster, Health, NodeStatus, Status};
+use crate::protocol::admin::{Alert, Cluster, Health, NodeStatus, Severity, Status};
 use crate::protocol::printable::printable;
-use crate::protocol::quantity::{show_bytes, show_count, show_duration};
+use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
 
 /// Files that a node needs beside those of its viewers.
 const OTHER_FILES: u64 = 1_000;
@@ -151,10 +151,12 @@ impl Machine {
             return Some(Finding::well("backlog", what));
         }
         let why = format!(
-            "{} viewers may come back at once after a restart; {limit} fit",
-            show_count(viewers)
+            "{} may come back at once after a restart; {limit} fit",
+            show_counted(viewers, "viewer")
         );
-        let mend = format!("sysctl -w net.core.somaxconn={}", wanted.next_power_of_two());
+        // The gateway asks for no more.
+        let mend = wanted.next_power_of_two().min(65_535);
+        let mend = format!("sysctl -w net.core.somaxconn={mend}");
         Some(Finding::degraded("backlog", what, why, &mend))
     }
 
@@ -162,7 +164,7 @@ impl Machine {
         let limit = self.daemon_files?;
         let wanted = viewers + OTHER_FILES;
         let open = self.daemon_files_open.map(|open| format!(" ({} used)", show_count(open)));
-        let what = format!("{} files{}", show_count(limit), open.unwrap_or_default());
+        let what = format!("{}{}", show_counted(limit, "file"), open.unwrap_or_default());
         if limit < wanted {
             let why = format!(
                 "gateway.max_connections is {}; viewers beyond the limit are refused",
@@ -193,8 +195,8 @@ impl Machine {
             return Some(Finding::well("tcp memory", what));
         }
         let why = format!(
-            "{} viewers with full sockets hold {}; beyond the limit the kernel drops packets",
-            show_count(viewers),
+            "full sockets of {} hold {}; beyond the limit the kernel drops packets",
+            show_counted(viewers, "viewer"),
             show_bytes(wanted)
         );
         let pages = wanted / 4_096;
@@ -226,18 +228,34 @@ fn of_certificate(expires_at_ms: Option<u64>, now_ms: u64) -> Option<Finding> {
     (left_ms > 0).then(|| Finding::well("certificate", what))
 }
 
+/// Only a critical alert may be the reason why viewers are not served. A node that is not ready may
+/// have none yet.
 fn of_alerts(status: &Status) -> Vec<Finding> {
-    if status.alerts.is_empty() {
-        return vec![Finding::well("alerts", "no alerts".to_owned())];
-    }
     let finding = |alert: &Alert| Finding {
         check: "alerts",
-        result: status.health,
+        result: match alert.severity {
+            Severity::Critical => status.health,
+            Severity::Warning => Health::Degraded,
+        },
         what: printable(&alert.id),
         why: printable(&alert.effect),
         mend: printable(&alert.next),
     };
-    status.alerts.iter().map(finding).collect()
+    let mut found: Vec<_> = status.alerts.iter().map(finding).collect();
+    let has_reason = found.iter().any(|finding| finding.result == status.health);
+    if status.health == Health::Failing && !has_reason {
+        found.push(Finding {
+            check: "ready",
+            result: Health::Failing,
+            what: "this node is not ready".to_owned(),
+            why: "it refuses viewers".to_owned(),
+            mend: "the log of the daemon says why".to_owned(),
+        });
+    }
+    if found.is_empty() {
+        found.push(Finding::well("alerts", "no alerts".to_owned()));
+    }
+    found
 }
 
 fn to_text(findings: &[Finding]) -> String {
@@ -317,6 +335,26 @@ mod tests {
             assert!(!finding.why.is_empty() && !finding.mend.is_empty(), "{finding:?}");
         }
         assert_eq!(Machine::default().findings(50_000), []);
+    }
+
+    #[test]
+    fn only_what_stops_service_is_failing() {
+        let status = |health, severities: &[Severity]| {
+            let [alert, _] = crate::cli::alerts::tests::alerts();
+            let alerts = severities.iter().map(|&severity| Alert { severity, ..alert.clone() });
+            Status { health, alerts: alerts.collect(), ..crate::cli::status::tests::status() }
+        };
+        let results = |status: &Status| {
+            of_alerts(status).iter().map(|finding| finding.result).collect::<Vec<_>>()
+        };
+        let both = [Severity::Critical, Severity::Warning];
+        let failing = status(Health::Failing, &both);
+        assert_eq!(results(&failing), [Health::Failing, Health::Degraded]);
+        assert_eq!(results(&status(Health::Degraded, &both)), [Health::Degraded; 2]);
+        assert_eq!(results(&status(Health::Well, &[])), [Health::Well]);
+        let unready = status(Health::Failing, &[Severity::Warning]);
+        assert_eq!(results(&unready), [Health::Degraded, Health::Failing]);
+        assert_eq!(results(&status(Health::Failing, &[])), [Health::Failing]);
     }
 
     #[test]

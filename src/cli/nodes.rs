@@ -111,8 +111,7 @@ fn known(figure: Option<u64>, show: fn(u64) -> String) -> String {
 
 /// The share of the processors that the node may use.
 fn cpu_of(node: &NodeStatus) -> String {
-    let process = &node.process;
-    let share = process.cpu.zip(process.cores).map(|(cpu, cores)| cpu / cores.max(1) as f64);
+    let share = node.process.cpu_share();
     share.map_or_else(|| "–".to_owned(), |share| format!("{:.0}%", share * 100.0))
 }
 
@@ -151,6 +150,7 @@ mod tests {
     use crate::cli::list::tests::assert_columns_are_known;
     use crate::protocol::NodeId;
     use crate::protocol::admin::{Egress, NodeRates, ProcessStatus};
+    use crate::protocol::filter::Filter;
 
     #[test]
     fn the_table_has_one_row_per_node() {
@@ -176,6 +176,11 @@ mod tests {
         let nodes = [node("edge-1", 18_230, false), node("edge-2", 12, true)];
         assert_columns_are_known(&NODES);
         insta::assert_snapshot!(NODES.as_text(&nodes, 0));
+        let mut busy = node("edge-3", 1, false);
+        busy.process = ProcessStatus { cpu: Some(3.0), cores: Some(4), ..busy.process };
+        assert_eq!(cpu_of(&busy), "75%");
+        let shown: Filter = "cpu>=75% cpu<76%".parse().unwrap();
+        assert!(shown.matches(&busy), "a filter compares with what the table shows");
         assert_eq!(NODES.as_text(&[], 0), "No node answered.");
     }
 }

@@ -217,13 +217,13 @@ fn prometheus(status: &Status) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::cli::alerts::tests::alerts;
     use crate::protocol::NodeId;
     use crate::protocol::admin::BreakerStatus;
 
-    fn status() -> Status {
+    pub(crate) fn status() -> Status {
         Status {
             node: NodeId::new("edge-1"),
             version: "0.1.0".into(),

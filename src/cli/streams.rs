@@ -91,7 +91,7 @@ static STREAMS: List<StreamStatus> = List {
         right("viewers", |stream, _| show_count(stream.viewers)),
         right("in", |stream: &StreamStatus, _| show_rate(stream.comments_per_second))
             .titled("in/s"),
-        right("shown", |stream: &StreamStatus, _| show_rate(shown_per_second(stream)))
+        right("shown", |stream: &StreamStatus, _| show_rate(stream.shown_per_second()))
             .titled("shown/s"),
         right("share", |stream, _| show_share(stream.shown())),
         left("by", |stream, _| stream.share_set_by()),
@@ -169,10 +169,6 @@ fn describe_stream(stream: &Stream) -> String {
     )
 }
 
-fn shown_per_second(stream: &StreamStatus) -> f64 {
-    stream.comments_per_second * stream.shown().share()
-}
-
 /// Comments that viewers were not shown, for whatever reason.
 pub(super) fn left_out(stream: &StreamStatus) -> u64 {
     stream.sampled_out + stream.egress_sampled_out
@@ -193,7 +189,7 @@ fn in_full(stream: &StreamStatus) -> String {
             ("moderation", name_of(&stream.moderation)),
             ("viewers", show_count(stream.viewers)),
             ("comments in", format!("{}/s", show_rate(stream.comments_per_second))),
-            ("viewers see", format!("{}/s", show_rate(shown_per_second(stream)))),
+            ("viewers see", format!("{}/s", show_rate(stream.shown_per_second()))),
             ("share", format!("{}, set by {}", show_share(stream.shown()), stream.share_set_by())),
             ("received", stream.received.to_string()),
             ("published", stream.broadcast.to_string()),

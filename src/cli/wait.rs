@@ -53,7 +53,7 @@ pub(super) async fn run(args: WaitArgs, context: &Context) -> anyhow::Result<Exi
     };
     let filter = parse(&args.condition, columns)?;
     let stop = stop_on_signal(PATIENCE);
-    let deadline = Instant::now() + args.timeout;
+    let begun = Instant::now();
     loop {
         let Some(seen) = stop.run_until_cancelled(look(&args, &filter, context)).await else {
             return Ok(exit::FAILED.into());
@@ -64,11 +64,13 @@ pub(super) async fn run(args: WaitArgs, context: &Context) -> anyhow::Result<Exi
             Err(error) if error.retry() => describe(&error),
             Err(error) => return Err(error.into()),
         };
-        if Instant::now() + INTERVAL > deadline {
+        let left = args.timeout.saturating_sub(begun.elapsed());
+        if left.is_zero() {
             note(&format!("lc: the time is up: {why}"));
             return Ok(exit::TIMED_OUT.into());
         }
-        if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
+        let pause = tokio::time::sleep(left.min(INTERVAL));
+        if stop.run_until_cancelled(pause).await.is_none() {
             return Ok(exit::FAILED.into());
         }
     }

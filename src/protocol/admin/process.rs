@@ -37,6 +37,13 @@ pub struct ProcessStatus {
     pub clock_ms: Option<i64>,
 }
 
+impl ProcessStatus {
+    /// Returns the processors in use as a share of those that the process may use.
+    pub fn cpu_share(&self) -> Option<f64> {
+        self.cpu.zip(self.cores).map(|(cpu, cores)| cpu / cores.max(1) as f64)
+    }
+}
+
 /// Rates of one node over the last second, for tables of nodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
