@@ -22,7 +22,7 @@ use live_comments::client::admin::AdminClient;
 use live_comments::client::viewer::ViewerOptions;
 use live_comments::client::{Endpoint, TokenSource};
 use live_comments::loadgen::recording;
-use live_comments::protocol::admin::{ProblemCode, Status, TailItem, TokenUser};
+use live_comments::protocol::admin::{BusNode, ProblemCode, Status, TailItem, TokenUser};
 use live_comments::protocol::{CloseCode, CommentId, SequencedComment, StreamId, UserId};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
@@ -291,6 +291,12 @@ fn egress() -> Value {
     serde_json::to_value(live_comments::protocol::admin::Egress::default()).unwrap()
 }
 
+fn alert() -> Value {
+    json!({"id": HOSTILE, "rule": HOSTILE, "subject": HOSTILE, "severity": "warning",
+        "since_ms": 5, "nodes": [HOSTILE], "viewers": 1, "effect": HOSTILE, "next": HOSTILE,
+        "acked_by": HOSTILE})
+}
+
 /// Returns the answer to every request of `lc`.
 fn answer(path: &str) -> Value {
     let cluster = |item: Value| json!({"items": [item], "unreachable": [HOSTILE]});
@@ -302,7 +308,15 @@ fn answer(path: &str) -> Value {
     match path {
         "/v1/status" => json!({"node": HOSTILE, "version": HOSTILE, "uptime_ms": 1, "ready": true,
             "draining": false, "listen": HOSTILE, "data_dir": HOSTILE, "engines": {HOSTILE: HOSTILE},
-            "connections": 1, "live_streams": 1, "breakers": [breaker], "warnings": [HOSTILE]}),
+            "connections": 1, "live_streams": 1, "breakers": [breaker], "warnings": [HOSTILE],
+            "health": "degraded", "unwell_ms": 5, "viewers": 1, "alerts": [alert()],
+            "working": [HOSTILE]}),
+        "/v1/alerts" => cluster(alert()),
+        "/v1/events" => cluster(json!({"id": 1, "at": 1, "node": HOSTILE, "kind": "breaker",
+            "subject": HOSTILE, "text": HOSTILE, "audit_id": 1})),
+        "/v1/bus" => cluster(serde_json::to_value(BusNode::new(HOSTILE.to_owned())).unwrap()),
+        "/v1/preview" => json!({"effect": HOSTILE, "users": 1, "connections": 1,
+            "unknown": [HOSTILE]}),
         "/v1/nodes" => cluster(json!({"node": HOSTILE, "roles": [HOSTILE], "version": HOSTILE,
             "listen": HOSTILE, "uptime_ms": 1, "connections": 1, "max_connections": 1,
             "draining": false, "egress": egress()})),
@@ -324,7 +338,7 @@ fn answer(path: &str) -> Value {
         "/v1/streams" => json!({"items": [serde_json::to_value(stream_status()).unwrap()],
             "unreachable": [HOSTILE], "audit_id": 1, "elapsed_us": 1}),
         _ => json!({"audit_id": 1, "user_id": 42, "user_name": HOSTILE, "connections": 1,
-            "unreachable": [HOSTILE], "elapsed_us": 1}),
+            "losses": [HOSTILE], "unreachable": [HOSTILE], "elapsed_us": 1}),
     }
 }
 
@@ -369,6 +383,10 @@ fn tail_lines() -> String {
         TailItem::Missed { items: 3 },
     ];
     items.iter().map(|item| serde_json::to_string(item).unwrap() + "\n").collect()
+}
+
+fn event_line() -> String {
+    format!("{}\n", answer("/v1/events")["items"][0])
 }
 
 fn top_line() -> String {
@@ -428,10 +446,18 @@ impl HostileDaemon {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        // The file of `lc ctx`, which others may have written.
+        let contexts = json!({"daemons": {HOSTILE: {"socket": HOSTILE}}}).to_string();
+        std::fs::create_dir(directory.path().join("lc")).unwrap();
+        std::fs::write(directory.path().join("lc/contexts.json"), contexts).unwrap();
         let routes = Router::new().fallback(async move |request: Request| {
             let path = request.uri().path().to_owned();
-            let is_change = request.method() == "POST" && !path.starts_with("/v1/tokens");
+            let is_answered = path.starts_with("/v1/tokens") || path == "/v1/preview";
+            let is_change = request.method() == "POST" && !is_answered;
+            let is_followed =
+                request.uri().query().is_some_and(|query| query.contains("follow=true"));
             match path.as_str() {
+                "/v1/events" if is_followed => live(event_line(), flood),
                 "/v1/tail/1" => live(tail_lines(), flood),
                 "/v1/top" => live(top_line().repeat(2), flood),
                 _ if is_change => Json(answer("change")).into_response(),
@@ -445,7 +471,7 @@ impl HostileDaemon {
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(LC);
         command.args(line.split(' ')).arg("--socket").arg(self.directory.path().join("admin.sock"));
-        command.stdin(Stdio::null());
+        command.env("XDG_CONFIG_HOME", self.directory.path()).stdin(Stdio::null());
         command
     }
 
@@ -459,11 +485,22 @@ const ENDING_COMMANDS: &[&str] = &[
     "top --once",
     "top --once --json",
     "status",
+    "status --full",
+    "status --prometheus",
+    "alerts",
+    "alerts --columns all",
+    "alerts ann",
+    "alerts ack ann --note x",
+    "events",
     "streams",
+    "streams --columns all --sort -title",
+    "streams 1",
     "streams create --title x",
     "streams update 1 --title x",
     "nodes",
+    "nodes --columns all",
     "workers",
+    "shards",
     "lag",
     "throttle",
     "throttle 1 10%",
@@ -472,6 +509,9 @@ const ENDING_COMMANDS: &[&str] = &[
     "kick ann",
     "unban ann",
     "bans",
+    "user ann",
+    "user ban ann --dry-run",
+    "comment history 1",
     "who ann",
     "dm ann hello",
     "announce 1 hello",
@@ -481,19 +521,30 @@ const ENDING_COMMANDS: &[&str] = &[
     "mod reject 0f1cc3c2-0000-11f1-8007-010101010101 --reason spam",
     "history 1 --ids",
     "audit",
+    "undo 1",
+    "doctor",
     "drain",
+    "drain --dry-run",
     "acknowledge store_missing",
     "token --user 42 --count 2",
+    "ctx",
     "completions bash",
+    "schema status",
     "record 1 --duration 300ms",
 ];
 
 /// Commands that follow something until they are signalled.
-const LASTING_COMMANDS: &[&str] = &["tail 1 --ids", "top --json", "record 1 --hold 0s"];
+const LASTING_COMMANDS: &[&str] = &[
+    "tail 1 --ids",
+    "top --json",
+    "record 1 --hold 0s",
+    "events --follow",
+    "nodes --watch=100ms --json",
+];
 
-/// Commands that connect to viewers' addresses have tests of their own below; help has no texts of
-/// others.
-const OTHER_COMMANDS: [&str; 3] = ["replay", "loadgen", "help"];
+/// Commands that connect to viewers' addresses, and one that prints nothing if all is well, have
+/// tests of their own below; help and man pages have no texts of others.
+const OTHER_COMMANDS: [&str; 5] = ["replay", "loadgen", "wait", "help", "man"];
 
 #[test]
 fn every_command_is_in_the_tests_below() {
@@ -598,6 +649,20 @@ async fn no_command_panics_where_output_is_not_taken() {
     let output = daemon.command("ban ann").stdout(dev_full()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("\"audit_id\":1"), "the change was made, and is told: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wait_needs_nobody_who_reads() {
+    let daemon = HostileDaemon::start(false);
+    let lines =
+        [("wait ready=yes", 0), ("wait viewers>5 --timeout 100ms", 5), ("wait viewerz>5", 64)];
+    for (line, code) in lines {
+        let run = |stdout: Stdio, stderr: Stdio| {
+            Running(daemon.command(line).stdout(stdout).stderr(stderr).spawn().unwrap()).wait()
+        };
+        assert_eq!(run(dev_full(), dev_full()).code(), Some(code), "{line}");
+        assert_eq!(run(closed_pipe().into(), closed_pipe().into()).code(), Some(code), "{line}");
+    }
 }
 
 /// Waits until a process has written a text on stderr.
