@@ -15,6 +15,8 @@ use crate::protocol::admin::{AcknowledgeRequest, ProblemCode};
 /// status` shows that until it is acknowledged, also after restarts of the node. The answer repeats
 /// what is acknowledged. A node that is down or does not answer (a warning names those that are
 /// known) shows its losses again when it is back: run the command again then.
+///
+/// To tell the others that you look after an alert, without ending it: lc alerts ack.
 #[derive(Debug, Args)]
 pub(super) struct AcknowledgeArgs {
     /// The loss, as the warning names it
