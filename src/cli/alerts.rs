@@ -35,8 +35,8 @@ enum AlertsCommand {
 
 /// Acknowledge an alert for everybody, until it is over
 ///
-/// The alert stays in the list, with your name. That of a loss stays until `lc acknowledge` ends the
-/// loss; a further loss of the same part is not acknowledged.
+/// The alert stays in the list, with your name. That of a loss stays until `lc acknowledge` ends
+/// the loss; a further loss of the same part is not acknowledged.
 #[derive(Debug, Args)]
 struct AckArgs {
     /// Id of the alert, or the beginning of one

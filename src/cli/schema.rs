@@ -23,7 +23,8 @@ use crate::protocol::admin::{
 pub(super) struct SchemaArgs {
     /// The command, or what it prints: a change prints an outcome, or a preview with --dry-run; a
     /// list with --watch prints a watch
-    #[arg(value_parser = PossibleValuesParser::new(SCHEMAS.map(|(name, _)| name)), hide_possible_values = true)]
+    #[arg(value_parser = PossibleValuesParser::new(SCHEMAS.map(|(name, _)| name)),
+        hide_possible_values = true)]
     command: Option<String>,
 }
 

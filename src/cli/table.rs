@@ -222,7 +222,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_line_fits_and_has_its_id(width in 4_usize..120, titles in proptest::collection::vec(".{0,40}", 1..5)) {
+        fn every_line_fits_and_has_its_id(
+            width in 4_usize..120,
+            titles in proptest::collection::vec(".{0,40}", 1..5),
+        ) {
             let mut rows = table(&[">id", "state", "~title"]);
             for title in &titles {
                 rows.add_row(["1234".to_owned(), "live".to_owned(), title.clone()]);

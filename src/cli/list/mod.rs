@@ -41,7 +41,8 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', help_heading = LIST_OPTIONS)]
     columns: Vec<String>,
     /// Show at most this number of rows
-    #[arg(long, value_name = "N", value_parser = count_in(1..=1_000_000), help_heading = LIST_OPTIONS)]
+    #[arg(long, value_name = "N", value_parser = count_in(1..=1_000_000),
+        help_heading = LIST_OPTIONS)]
     limit: Option<u64>,
     /// List again after each interval, 1s if none is given; a pipe gets one object per interval
     #[arg(long, value_name = "TIME", value_parser = interval, num_args = 0..=1,

@@ -150,7 +150,8 @@ fn effect(alert: &Alert) -> Option<String> {
             format!("{on} {are} draining: no new viewers; {viewers} {remain}")
         }
         rule::NODE_SILENT => format!(
-            "node {} does not report: its viewers reconnect to other nodes, and its partitions move",
+            "node {} does not report: its viewers reconnect to other nodes, and its partitions \
+             move",
             alert.subject
         ),
         rule::SERVED_LOW => format!(
