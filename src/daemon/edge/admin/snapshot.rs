@@ -22,8 +22,6 @@ use crate::protocol::stream::{Stream, StreamState};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{ErrorCode, StreamId};
 
-/// The consumer lag, in records, from which operators are warned.
-const LAG_WARNING: u64 = 100_000;
 /// The time for which operators are warned of refused viewers.
 const REFUSAL_WARNING: Duration = Duration::from_secs(60);
 /// The time limit per dependency. A part that takes longer is left empty.
@@ -200,7 +198,8 @@ impl AdminParts {
         if !self.is_down(EVENT_LOG) {
             match timeout(LAG_TIMEOUT, parts.log.lag()).await {
                 Ok(Ok(lag)) => {
-                    warnings.extend(lag.iter().filter(|l| l.lag >= LAG_WARNING).map(lag_warning));
+                    let most = self.live.alerts.lag_high();
+                    warnings.extend(lag.iter().filter(|l| l.lag >= most).map(lag_warning));
                     warnings.extend(expired_warnings(&lag));
                 }
                 Ok(Err(error)) => warnings.push(error.to_string()),

@@ -295,6 +295,15 @@ impl Window {
         }
     }
 
+    /// Returns the time of the difference: less than [`WINDOW`] after a start, never nothing.
+    fn span(&self) -> Duration {
+        let span = match (self.0.front(), self.0.back()) {
+            (Some((first, _)), Some((last, _))) => last.saturating_duration_since(*first),
+            _ => Duration::ZERO,
+        };
+        span.max(Duration::from_secs(1))
+    }
+
     pub(super) fn conditions(
         &self,
         report: &NodeReport,
@@ -316,7 +325,7 @@ impl Window {
         }
         if seen.viewers_refused > 0 {
             let condition = Condition::warning(rule::VIEWERS_REFUSED, "", Duration::ZERO);
-            let per_second = seen.viewers_refused as f64 / WINDOW.as_secs_f64();
+            let per_second = seen.viewers_refused as f64 / self.span().as_secs_f64();
             found.push(Condition { value: Some(per_second), ..condition });
         }
         let slow = share(report.slow_viewers, node.connections);

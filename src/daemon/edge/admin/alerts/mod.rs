@@ -67,6 +67,11 @@ impl Alerts {
         Self { settings, inner: Mutex::default() }
     }
 
+    /// Returns the lag, in records, from which operators are told.
+    pub(super) fn lag_high(&self) -> u64 {
+        self.settings.lag_high
+    }
+
     /// Returns the alerts of this node, for its report.
     pub(super) fn own(&self) -> Vec<Alert> {
         let inner = self.inner.lock();

@@ -126,6 +126,21 @@ fn each_measurement_has_its_threshold() {
 }
 
 #[test]
+fn a_rate_is_over_the_time_that_was_measured() {
+    let start = Instant::now();
+    let mut window = Window::default();
+    let mut report = named("a");
+    report.node.egress = Egress::default();
+    window.add(start, &report);
+    let refused = &mut report.counters.connections_refused;
+    *refused.entry("connection_rate".to_owned()).or_default() += 10;
+    window.add(start + Duration::from_secs(5), &report);
+    let found = window.conditions(&report, &settings());
+    let refusing = found.iter().find(|condition| condition.rule == rule::VIEWERS_REFUSED).unwrap();
+    assert_eq!(refusing.value, Some(2.0), "10 in five seconds after a start");
+}
+
+#[test]
 fn a_restarted_counter_is_no_difference() {
     assert_eq!(rules(|report| report.counters = Default::default()), Vec::<String>::new());
 }
