@@ -108,6 +108,11 @@ fn of_users(
     if already > 0 {
         text.push_str(&format!(" {already} of the users already."));
     }
+    let silent: BTreeSet<_> = found.iter().flat_map(|who| &who.unreachable).collect();
+    if !silent.is_empty() {
+        let names: Vec<_> = silent.iter().map(|node| node.as_str()).collect();
+        text.push_str(&format!(" Not counted, no answer: {}.", names.join(", ")));
+    }
     if !unknown.is_empty() {
         text.push_str(&format!(" Not found: {}.", unknown.join("; ")));
     }
@@ -214,6 +219,17 @@ mod tests {
             preview.effect,
             "Ban 3 users: 3 connections on 2 nodes. All are closed, and new ones refused until it \
              ends. 1 of the users already. Not found: no user x."
+        );
+    }
+
+    #[test]
+    fn nodes_that_do_not_answer_are_named() {
+        let silent = |name| Who { unreachable: vec![NodeId::new(name)], ..who(1, &["a"], None) };
+        let preview = of_users("Kick", None, &[silent("c"), silent("b"), silent("c")], Vec::new());
+        assert_eq!(
+            preview.effect,
+            "Kick 3 users: 3 connections on 1 node. All are closed; new ones are accepted. Not \
+             counted, no answer: b, c."
         );
     }
 
