@@ -138,8 +138,8 @@ async fn a_refusal_is_printed_and_exits_1() {
 async fn top_prints_a_frame_or_snapshots() {
     let daemon = Daemon::start().await;
     let frame = daemon.lc("top --once").await;
-    assert!(text(&frame.stdout).starts_with("lcd edge-1 ● running  up 2s"));
-    assert!(text(&frame.stdout).contains("─ streams (0)"));
+    assert!(text(&frame.stdout).starts_with("▌edge-1▐  ✓ WELL"));
+    assert!(text(&frame.stdout).contains("─ pipeline"));
     assert_eq!(frame.status.code(), Some(0));
     let json = daemon.lc("top --once --json").await;
     let snapshot: TopSnapshot = serde_json::from_slice(&json.stdout).unwrap();

@@ -74,7 +74,7 @@ pub(super) fn duration_up_to(
     }
 }
 
-/// Parses a count in a range; counts may be written 10k or 1m.
+/// Parses a count in a range; counts may be written 10k or 1M.
 pub(crate) fn count_in(
     range: std::ops::RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync {

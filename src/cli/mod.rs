@@ -99,7 +99,7 @@ const GLOBAL_OPTIONS: &str = "Global options";
 /// The text after the list of commands.
 const AFTER_HELP: &str = "\
 Output is a table on a terminal, and JSON with one object per line in a pipe or with --json. Data \
-goes to stdout, everything else to stderr. Counts may be written as 10k or 1m, durations as 500ms, \
+goes to stdout, everything else to stderr. Counts may be written as 10k or 1M, durations as 500ms, \
 10m or 7d. USER is a user id or the user's latest name; id:42 is always the id and name:42 always the \
 name.
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use futures_util::StreamExt as _;
 
 use super::arguments::interval;
@@ -12,7 +13,7 @@ use super::output::{note, write};
 use super::stop::stop_on_signal;
 use crate::client::follow::{Followed, follow};
 use crate::protocol::admin::TopSnapshot;
-use crate::tui;
+use crate::tui::{self, ConsoleError, ConsoleOptions};
 
 /// After a signal only the line in hand is left to write.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,7 +22,8 @@ const FRAME_SIZE: (u16, u16) = (120, 40);
 
 /// Watch and control the system on one screen
 ///
-/// Press ? for the keys. In a pipe, or with --json, the snapshots are printed as JSON lines.
+/// Press ? for the keys. It starts locked: ! unlocks the keys that act. In a pipe, or with --json,
+/// the snapshots are printed as JSON lines.
 #[derive(Debug, Args)]
 pub(super) struct TopArgs {
     /// Time between two snapshots, from 100ms to 1m
@@ -30,6 +32,42 @@ pub(super) struct TopArgs {
     /// Print one frame as text and exit; its size is that of the terminal, or 120×40
     #[arg(long)]
     once: bool,
+    /// With --once: print the frame as an SVG picture
+    #[arg(long, requires = "once")]
+    svg: bool,
+    /// View to start with
+    #[arg(long, value_name = "VIEW", value_parser = PossibleValuesParser::new(tui::VIEWS))]
+    view: Option<String>,
+    /// Only watch: the keys that act cannot be unlocked
+    #[arg(long)]
+    read_only: bool,
+    /// Colours [default: by the terminal]
+    #[arg(long, value_name = "THEME", value_parser = PossibleValuesParser::new(tui::THEMES))]
+    theme: Option<String>,
+    /// Draw with ASCII characters only
+    #[arg(long)]
+    ascii: bool,
+    /// Leave the mouse to the terminal
+    #[arg(long)]
+    no_mouse: bool,
+    /// Bind a command to another key, such as quit=Q or live=ctrl-e; may be repeated
+    #[arg(long = "key", value_name = "COMMAND=KEY")]
+    keys: Vec<String>,
+}
+
+impl TopArgs {
+    fn options(&self) -> ConsoleOptions {
+        ConsoleOptions {
+            interval: self.interval,
+            read_only: self.read_only,
+            mouse: !self.no_mouse,
+            ascii: self.ascii,
+            svg: self.svg,
+            theme: self.theme.clone(),
+            view: self.view.clone(),
+            keys: self.keys.clone(),
+        }
+    }
 }
 
 /// Runs the command. `json` is true if `--json` was given; a pipe alone sets `context.json`.
@@ -37,12 +75,24 @@ pub(super) async fn run(args: TopArgs, json: bool, context: &Context) -> anyhow:
     match (args.once, json || context.json) {
         (true, _) if !json => {
             let size = crossterm::terminal::size().unwrap_or(FRAME_SIZE);
-            write(&tui::frame(context.admin(), args.interval, size).await?)?;
+            let frame = tui::frame(context.admin(), args.options(), size).await;
+            write(&frame.map_err(cause)?)?;
         }
         (once, true) => snapshots(args.interval, once, context).await?,
-        _ => tui::run(context.admin(), args.interval, stop_on_signal(PATIENCE)).await?,
+        _ => {
+            let stop = stop_on_signal(PATIENCE);
+            tui::run(context.admin(), args.options(), stop).await.map_err(cause)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the error of the daemon itself, from which the exit code follows.
+fn cause(error: ConsoleError) -> anyhow::Error {
+    match error {
+        ConsoleError::Admin(error) => error.into(),
+        other => other.into(),
+    }
 }
 
 async fn snapshots(interval: Duration, once: bool, context: &Context) -> anyhow::Result<()> {

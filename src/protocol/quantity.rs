@@ -1,12 +1,13 @@
-//! Parses and formats counts, durations and shares: `10k`, `1m`, `500ms`, `10m`, `10%`.
+//! Parses and formats counts, durations and shares: `10k`, `1M`, `500ms`, `10m`, `10%`.
 
 use std::time::Duration;
 
 use super::throttle::SampleRate;
 
-/// Parses a count: digits, optionally with `k`, `m` or `g` (powers of 1000), as in `10k` or `1.5m`.
+/// Parses a count: digits, optionally with `k`, `M` or `G` (powers of 1000; small letters as well),
+/// as in `10k` or `1.5M`.
 pub fn parse_count(text: &str) -> Result<u64, String> {
-    let invalid = || format!("`{text}` is not a count: write 1000, 10k, 1.5m or 2g");
+    let invalid = || format!("`{text}` is not a count: write 1000, 10k, 1.5M or 2G");
     let lower = text.trim().to_ascii_lowercase();
     let (digits, unit) = match lower.char_indices().next_back() {
         Some((at, 'k')) => (&lower[..at], 1e3),
@@ -31,7 +32,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// Formats a count in at most four characters and a unit: `999`, `10k`, `1.2m`.
+/// Formats a count in at most four characters and a unit: `999`, `10k`, `1.2M`, `3G`. The units are
+/// powers of 1000; a small `m` is left to minutes.
 pub fn show_count(count: u64) -> String {
     let scaled = |unit: u64, name: char| {
         let value = count as f64 / unit as f64;
@@ -41,8 +43,8 @@ pub fn show_count(count: u64) -> String {
     match count {
         0..1_000 => count.to_string(),
         1_000..999_500 => scaled(1_000, 'k'),
-        999_500..999_500_000 => scaled(1_000_000, 'm'),
-        _ => scaled(1_000_000_000, 'g'),
+        999_500..999_500_000 => scaled(1_000_000, 'M'),
+        _ => scaled(1_000_000_000, 'G'),
     }
 }
 
@@ -70,7 +72,7 @@ pub fn show_rate(per_second: f64) -> String {
 
 /// Formats a size in bytes: `999B`, `1.2MB`.
 pub fn show_bytes(bytes: u64) -> String {
-    format!("{}B", show_count(bytes).to_ascii_uppercase().replace('K', "k"))
+    format!("{}B", show_count(bytes))
 }
 
 /// Formats a duration in its two largest units: `42ms`, `7s`, `3m 20s`, `5h 2m`, `12d 4h`.
@@ -201,8 +203,8 @@ mod tests {
             (9_951, "10k"),
             (1_250, "1.2k"),
             (999_499, "999k"),
-            (1_000_000, "1m"),
-            (2_500_000_000, "2.5g"),
+            (1_000_000, "1M"),
+            (2_500_000_000, "2.5G"),
         ] {
             assert_eq!(show_count(count), text);
         }

@@ -1,58 +1,103 @@
-//! The console of `lc top`: one screen with the state of the system, and keys to act on it.
+//! The console of `lc top`: the state of the system on one screen, and keys to act on it.
 //!
-//! In: snapshots from the admin socket as JSON lines, keys. Out: a screen, and requests to
-//! the admin socket. Always holds: the terminal is restored however the console ends; the screen is
-//! a function of [`state::Console`] and is drawn only after an event; a lost daemon is reported and
-//! reconnected to. When full: a snapshot that arrives during drawing waits in the socket, and at
-//! most eight actions run at a time.
+//! In: snapshots from the admin socket as JSON lines, keys, the mouse. Out: a screen, and requests
+//! to the admin socket. Always holds: the terminal is restored however the console ends; the
+//! screen is a function of [`state::Console`] and is drawn only after an event; acts are off until
+//! they are unlocked, and large ones ask first; a lost daemon is reported and reconnected to. When
+//! full: a snapshot that arrives during drawing waits in the socket, and at most eight requests run
+//! at a time.
+//!
+//! Layers, each using those before it: texts, figures and themes; [`feed`], what the console was
+//! told; [`rows`] and tables; [`act`]; [`commands`]; [`state`]; [`input`]; [`view`]; [`screen`].
 
-mod action;
-mod form;
-mod history;
-mod keys;
-#[cfg(test)]
-mod sample_data;
+mod act;
+mod commands;
+mod feed;
+mod fetch;
+mod figures;
+mod hits;
+mod input;
+mod picture;
+mod rows;
 mod screen;
 mod state;
+mod table;
 mod terminal;
+mod text;
 mod theme;
+mod tone;
 mod view;
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
-
-use crate::client::admin::{AdminClient, AdminError};
 use crate::client::follow::Followed;
 use crate::protocol::admin::TopSnapshot;
+use commands::Keymap;
+use state::{Console, Place, View};
+use theme::ThemeName;
 
-pub use screen::run;
+pub use commands::BindingError;
+pub use screen::{ConsoleError, frame, run};
+
+/// The names of the themes.
+pub const THEMES: [&str; 5] = ["dark", "light", "high-contrast", "blue-orange", "mono"];
+/// The names of the views.
+pub const VIEWS: [&str; 6] = ["overview", "streams", "cluster", "engines", "moderation", "events"];
+
+/// How a console is started.
+#[derive(Debug, Clone)]
+pub struct ConsoleOptions {
+    /// Time between two snapshots.
+    pub interval: Duration,
+    /// Acts cannot be unlocked.
+    pub read_only: bool,
+    pub mouse: bool,
+    /// Draw with ASCII characters only.
+    pub ascii: bool,
+    /// A frame is an SVG picture instead of text.
+    pub svg: bool,
+    /// One of [`THEMES`]; chosen by the environment if absent.
+    pub theme: Option<String>,
+    /// One of [`VIEWS`].
+    pub view: Option<String>,
+    /// Bindings such as `quit=Q`.
+    pub keys: Vec<String>,
+}
+
+impl ConsoleOptions {
+    fn console(&self, detected: ThemeName) -> Result<Console, BindingError> {
+        let keymap = Keymap::with(&self.keys)?;
+        let theme = self.theme.as_deref().and_then(ThemeName::named).unwrap_or(detected);
+        let mut console = Console::new(keymap, theme, self.read_only);
+        let view =
+            self.view.as_deref().and_then(|name| VIEWS.iter().position(|known| *known == name));
+        if let Some(view) = view {
+            console.go(Place::View(View::ALL[view]));
+        }
+        Ok(console)
+    }
+}
 
 /// Returns the admin path that serves one snapshot per `interval`.
 pub fn snapshots_path(interval: Duration) -> String {
     format!("/v1/top?interval_ms={}", interval.as_millis())
 }
 
-/// Returns one frame as text. It waits for two snapshots, because rates are differences.
-pub async fn frame(
-    client: AdminClient,
-    interval: Duration,
-    (width, height): (u16, u16),
-) -> Result<String, AdminError> {
-    let mut console = state::Console::default();
-    let mut lines = client.lines::<TopSnapshot>(&snapshots_path(interval)).await?;
-    for _ in 0..2 {
-        match lines.next().await {
-            Some(snapshot) => console.add_snapshot(snapshot?),
-            None => return Err(AdminError::Broken("the daemon ended the stream".to_owned())),
-        }
-    }
-    let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
-    view::draw(buffer.area, &mut buffer, &console, &theme::Theme::plain());
-    Ok(view::text(&buffer))
+/// Returns whether the terminal shows nothing but ASCII text.
+fn is_dumb_terminal() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// An event of the snapshot stream.
 type SnapshotEvent = Followed<TopSnapshot>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_themes_and_views() {
+        assert_eq!(THEMES, ThemeName::ALL.map(ThemeName::as_str));
+        assert_eq!(VIEWS, View::ALL.map(|view| view.command().entry().name));
+    }
+}

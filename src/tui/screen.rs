@@ -1,29 +1,47 @@
 //! The event loop of the console: wait for an event, apply it, draw.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::panic::resume_unwind;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use crossterm::event::{Event, EventStream};
 use futures_util::{Stream, StreamExt as _};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::state::{Console, Effect, Notice};
+use super::act::{self, Action, Done};
+use super::fetch::{Fetched, Fetcher, Past, read_past};
+use super::hits::Hits;
+use super::input::{self, Clicks};
+use super::state::{Connection, Console, Effect, Mode, Notice};
 use super::terminal::TerminalSession;
-use super::theme::Theme;
-use super::{SnapshotEvent, action, keys, snapshots_path, view};
-use crate::client::admin::{AdminClient, AdminError};
+use super::theme::ThemeName;
+use super::{ConsoleOptions, SnapshotEvent, figures, picture, snapshots_path, view};
+use crate::client::admin::{AdminClient, AdminError, path_segment};
 use crate::client::follow::{Followed, follow};
+use crate::protocol::admin::{Alert, Cluster, TopSnapshot, UserRef, Who};
 
-/// Maximum number of running actions. Further ones are refused, not queued.
-const MAX_ACTIONS: usize = 8;
+/// Maximum number of running requests. Further ones are refused, not queued.
+const MAX_REQUESTS: usize = 8;
+/// Users that one act may be about.
+const MAX_USERS: usize = 100;
+/// The shortest time between two frames that no key asked for.
+const FRAME_PAUSE: Duration = Duration::from_millis(100);
+/// Characters that a terminal takes by OSC 52; some take no more.
+const MAX_COPIED_BYTES: usize = 70_000;
 
 /// An error that ended the console.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
     #[error(transparent)]
     Admin(#[from] AdminError),
+    #[error(transparent)]
+    Binding(#[from] super::BindingError),
     #[error("the terminal failed: {0}")]
     Terminal(#[from] io::Error),
 }
@@ -32,32 +50,58 @@ pub enum ConsoleError {
 ///
 /// # Errors
 ///
-/// Fails before anything is drawn if no daemon listens at the start. A daemon that is lost later is
-/// reconnected to.
+/// Fails before anything is drawn if no daemon listens at the start or a binding is wrong. A daemon
+/// that is lost later is reconnected to.
 pub async fn run(
     client: AdminClient,
-    interval: Duration,
+    options: ConsoleOptions,
     stop: CancellationToken,
 ) -> Result<(), ConsoleError> {
-    let snapshots = follow(client.clone(), snapshots_path(interval)).await?;
+    let detected = ThemeName::from_environment(|name| std::env::var(name).ok());
+    let console = options.console(detected)?;
+    let snapshots = follow(client.clone(), snapshots_path(options.interval)).await?;
+    let (fetcher, fetched) = Fetcher::new(client.clone());
     let mut event_loop = EventLoop {
         client,
-        theme: Theme::from_environment(),
-        console: Console::default(),
-        terminal: TerminalSession::start()?,
-        actions: JoinSet::new(),
+        console,
+        ascii: options.ascii || super::is_dumb_terminal(),
+        terminal: TerminalSession::start(options.mouse)?,
+        requests: JoinSet::new(),
+        fetcher,
+        hits: Hits::default(),
+        clicks: Clicks::default(),
+        started: Instant::now(),
+        drawn: None,
         stop,
     };
-    event_loop.run(Box::pin(snapshots)).await
+    event_loop.run(Box::pin(snapshots), fetched).await
 }
 
-/// The console with its terminal, its daemon and its running actions.
+/// What became of several actions.
+struct Ran {
+    sentence: String,
+    /// Those that were done, each with its audit entry.
+    done: Vec<(Action, u64)>,
+}
+
+/// The outcome of a request.
+enum Finished {
+    Acted { text: String, undoable: bool, outcome: Result<Ran, AdminError> },
+    LookedUp(Result<Vec<Who>, AdminError>),
+}
+
+/// The console with its terminal, its daemon and its running requests.
 struct EventLoop {
     client: AdminClient,
-    theme: Theme,
     console: Console,
+    ascii: bool,
     terminal: TerminalSession,
-    actions: JoinSet<Result<String, AdminError>>,
+    requests: JoinSet<Finished>,
+    fetcher: Fetcher,
+    hits: Hits,
+    clicks: Clicks,
+    started: Instant,
+    drawn: Option<Instant>,
     stop: CancellationToken,
 }
 
@@ -65,45 +109,85 @@ impl EventLoop {
     async fn run(
         &mut self,
         mut snapshots: impl Stream<Item = SnapshotEvent> + Unpin,
+        mut fetched: tokio::sync::mpsc::Receiver<Fetched>,
     ) -> Result<(), ConsoleError> {
         let mut input = EventStream::new();
+        // Keys are answered at once; what only arrives waits for its frame.
+        let mut draw_at = Some(Instant::now());
         loop {
-            self.draw()?;
+            if draw_at.is_some_and(|at| at <= Instant::now()) {
+                self.draw()?;
+                draw_at = None;
+            }
+            self.fetcher.set(self.console.needs());
+            let next_frame = self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_PAUSE);
+            let mut is_input = false;
             let effect = tokio::select! {
-                event = input.next() => match event {
-                    Some(event) => self.handle_input(&event?),
-                    // The terminal was closed.
-                    None => Some(Effect::Quit),
-                },
+                event = input.next() => {
+                    is_input = true;
+                    match event {
+                        Some(event) => self.handle_input(&event?),
+                        // The terminal was closed.
+                        None => Some(Effect::Quit),
+                    }
+                }
                 event = snapshots.next() => self.handle_snapshot(event)?,
-                Some(result) = self.actions.join_next() => {
-                    // Actions are never cancelled, so a join error is a panic; it is passed on.
-                    self.finish_action(result.unwrap_or_else(|error| resume_unwind(error.into_panic())));
+                Some(fetched) = fetched.recv() => {
+                    self.handle_fetched(fetched);
                     None
+                }
+                Some(result) = self.requests.join_next() => {
+                    // Requests are never cancelled, so a join error is a panic; it is passed on.
+                    self.finish(result.unwrap_or_else(|error| resume_unwind(error.into_panic())))
+                }
+                () = tokio::time::sleep_until(draw_at.unwrap_or(next_frame)), if draw_at.is_some() => {
+                    continue;
                 }
                 () = self.stop.cancelled() => Some(Effect::Quit),
             };
+            let wanted = if is_input { Instant::now() } else { next_frame };
+            draw_at = Some(draw_at.map_or(wanted, |at| at.min(wanted)));
             match effect {
                 Some(Effect::Quit) => return Ok(()),
-                Some(Effect::Suspend) => self.terminal.suspend()?,
-                Some(Effect::Redraw) => self.terminal.screen.clear()?,
-                Some(Effect::Run(action)) => self.start_action(action),
+                Some(effect) => self.carry_out(effect)?,
                 None => {}
             }
         }
     }
 
+    fn carry_out(&mut self, effect: Effect) -> io::Result<()> {
+        match effect {
+            Effect::Quit => {}
+            Effect::Suspend => self.terminal.suspend()?,
+            Effect::Redraw => self.terminal.screen.clear()?,
+            Effect::LookUp(users) => self.look_up(users),
+            Effect::Run(actions) => self.start(actions),
+            Effect::TakeBack(actions) => {
+                if self.has_room() {
+                    self.send(actions, false);
+                }
+            }
+            Effect::Copy(text) => copy(&text)?,
+            Effect::Save => self.save(),
+        }
+        Ok(())
+    }
+
     fn draw(&mut self) -> io::Result<()> {
-        let Self { console, theme, terminal, .. } = self;
-        terminal
-            .screen
-            .draw(|frame| view::draw(frame.area(), frame.buffer_mut(), console, theme))
-            .map(|_| ())
+        self.console.clock_ms = elapsed_ms(self.started);
+        let Self { console, terminal, hits, ascii, .. } = self;
+        terminal.draw(|area, buffer| *hits = view::draw(area, buffer, console, *ascii))?;
+        self.drawn = Some(Instant::now());
+        Ok(())
     }
 
     fn handle_input(&mut self, event: &Event) -> Option<Effect> {
+        self.console.clock_ms = elapsed_ms(self.started);
         match event {
-            Event::Key(key) => keys::press(&mut self.console, *key),
+            Event::Key(key) => input::press(&mut self.console, *key),
+            Event::Mouse(event) => {
+                input::mouse(&mut self.console, &mut self.clicks, &self.hits, *event)
+            }
             // A new size only needs the next draw; other events are ignored.
             _ => None,
         }
@@ -114,7 +198,14 @@ impl EventLoop {
         event: Option<SnapshotEvent>,
     ) -> Result<Option<Effect>, AdminError> {
         match event {
-            Some(Followed::Item(snapshot)) => self.console.add_snapshot(snapshot),
+            Some(Followed::Item(snapshot)) => {
+                let first = self.console.moment().is_none();
+                let again = self.console.connection != Connection::Live;
+                self.console.add_snapshot(snapshot);
+                if first || again {
+                    self.fetcher.fetch_past(self.console.feed().latest().map_or(0, |m| m.at_ms));
+                }
+            }
             Some(Followed::Lost { why, retry_in }) => {
                 self.console.connection_lost(why.to_string(), retry_in);
             }
@@ -124,21 +215,205 @@ impl EventLoop {
         Ok(None)
     }
 
-    fn start_action(&mut self, action: super::form::Action) {
-        if self.actions.len() == MAX_ACTIONS {
-            let text = format!("{MAX_ACTIONS} actions are still waiting for the daemon");
+    fn handle_fetched(&mut self, fetched: Fetched) {
+        let side = &mut self.console.side;
+        let error = match fetched {
+            Fetched::Reviews(Ok(reviews)) => {
+                side.reviews = reviews;
+                None
+            }
+            Fetched::Audit(Ok(audit)) => {
+                side.audit = audit;
+                None
+            }
+            Fetched::Tail(stream_id, item) => {
+                let tail = side.tail.as_mut().filter(|tail| tail.stream_id == stream_id);
+                if let Some(tail) = tail {
+                    tail.add(item);
+                }
+                return;
+            }
+            Fetched::Alerts(alerts) => {
+                self.console.set_alerts(alerts);
+                return;
+            }
+            Fetched::Past(past) => {
+                fill_past(&mut self.console, &past);
+                return;
+            }
+            Fetched::Reviews(Err(error)) | Fetched::Audit(Err(error)) => Some(error),
+            Fetched::TailFailed(_, error) => Some(error),
+        };
+        if let Some(error) = error {
+            self.console.notice = Some(Notice::Failed(error.to_string()));
+        }
+    }
+
+    /// Returns whether another request may be started; if not, says so.
+    fn has_room(&mut self) -> bool {
+        let room = self.requests.len() < MAX_REQUESTS;
+        if !room {
+            let text = format!("{MAX_REQUESTS} requests are still waiting for the daemon");
+            self.console.notice = Some(Notice::Failed(text));
+        }
+        room
+    }
+
+    fn look_up(&mut self, users: Vec<UserRef>) {
+        if users.len() > MAX_USERS {
+            self.console.mode = Mode::Watching;
+            let text = format!("an act takes at most {MAX_USERS} users, not {}", users.len());
             self.console.notice = Some(Notice::Failed(text));
             return;
         }
-        self.console.notice = Some(Notice::Running(action::progress_text(&action)));
+        if !self.has_room() {
+            self.console.mode = Mode::Watching;
+            return;
+        }
         let client = self.client.clone();
-        self.actions.spawn(async move { action::run(&client, &action).await });
+        self.requests.spawn(async move { Finished::LookedUp(look_up(&client, &users).await) });
     }
 
-    fn finish_action(&mut self, outcome: Result<String, AdminError>) {
-        self.console.notice = Some(match outcome {
-            Ok(sentence) => Notice::Done(sentence),
-            Err(error) => Notice::Failed(error.to_string()),
+    fn start(&mut self, actions: Vec<Action>) {
+        if !self.has_room() {
+            return;
+        }
+        self.console.notice = Some(Notice::Running(act::progress_text(&actions)));
+        self.send(actions, true);
+    }
+
+    fn send(&mut self, actions: Vec<Action>, undoable: bool) {
+        let client = self.client.clone();
+        self.requests.spawn(async move {
+            let text = act::progress_text(&actions).trim_end_matches(" …").to_owned();
+            Finished::Acted { text, undoable, outcome: run_all(&client, actions).await }
         });
     }
+
+    fn finish(&mut self, finished: Finished) -> Option<Effect> {
+        match finished {
+            Finished::Acted { text, undoable, outcome: Ok(Ran { sentence, done }) } => {
+                self.console.clock_ms = elapsed_ms(self.started);
+                self.console.notice = Some(Notice::Done(sentence));
+                if undoable {
+                    input::undo_done(&mut self.console, &done, text);
+                }
+                None
+            }
+            Finished::Acted { outcome: Err(error), .. } => {
+                self.console.notice = Some(Notice::Failed(error.to_string()));
+                None
+            }
+            Finished::LookedUp(answer) => {
+                let Mode::Asking(actions) = &mut self.console.mode else { return None };
+                let actions = std::mem::take(actions);
+                self.console.mode = Mode::Watching;
+                match answer {
+                    Ok(users) => input::ask(&mut self.console, actions, &users),
+                    Err(error) => {
+                        self.console.notice = Some(Notice::Failed(error.to_string()));
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the screen as text beside the program's other files.
+    fn save(&mut self) {
+        let notice = self.try_save();
+        self.console.notice = Some(match notice {
+            Ok(name) => Notice::Done(format!("saved {name}")),
+            Err(error) => Notice::Failed(format!("cannot save the screen: {error}")),
+        });
+    }
+
+    fn try_save(&mut self) -> io::Result<String> {
+        let size = self.terminal.screen.size()?;
+        let mut buffer = Buffer::empty(Rect::new(0, 0, size.width, size.height));
+        view::draw(buffer.area, &mut buffer, &self.console, self.ascii);
+        let at = figures::clock(self.console.now_ms()).replace(':', "");
+        let day = self.console.now_ms() / 86_400_000;
+        let name = format!("lc-top-{day}-{at}.txt");
+        let mut file = std::fs::File::create_new(&name)?;
+        file.write_all(view::text(&buffer).as_bytes())?;
+        Ok(name)
+    }
+}
+
+/// Shows what the daemon kept of the time before.
+fn fill_past(console: &mut Console, past: &Past) {
+    past.timelines.iter().for_each(|answer| console.fill_past(answer));
+    console.fill_events(&past.events);
+}
+
+fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn look_up(client: &AdminClient, users: &[UserRef]) -> Result<Vec<Who>, AdminError> {
+    let mut found = Vec::with_capacity(users.len());
+    for user in users {
+        found.push(client.get(&format!("/v1/who/{}", path_segment(&user.0))).await?);
+    }
+    Ok(found)
+}
+
+/// Runs actions one after the other and returns what became of them.
+async fn run_all(client: &AdminClient, actions: Vec<Action>) -> Result<Ran, AdminError> {
+    let count = actions.len();
+    let mut ran = Ran { sentence: String::new(), done: Vec::new() };
+    for action in actions {
+        match act::run(client, &action).await {
+            Ok(Done { sentence, audit_id }) => {
+                ran.sentence = sentence;
+                ran.done.push((action, audit_id));
+            }
+            Err(error) if ran.done.is_empty() => return Err(error),
+            Err(error) => {
+                ran.sentence = format!("{} of {count} done, then: {error}", ran.done.len());
+                return Ok(ran);
+            }
+        }
+    }
+    if count > 1 {
+        ran.sentence = format!("{count} done; the last: {}", ran.sentence);
+    }
+    Ok(ran)
+}
+
+/// Copies a text to the clipboard of the terminal, also over SSH.
+fn copy(text: &str) -> io::Result<()> {
+    let end = text.floor_char_boundary(MAX_COPIED_BYTES.min(text.len()));
+    let mut out = io::stdout();
+    write!(out, "\x1b]52;c;{}\x07", STANDARD.encode(&text[..end]))?;
+    out.flush()
+}
+
+/// Returns one frame as text or as a picture. It waits for two snapshots, because the load of
+/// workers is a difference.
+pub async fn frame(
+    client: AdminClient,
+    options: ConsoleOptions,
+    (width, height): (u16, u16),
+) -> Result<String, ConsoleError> {
+    let theme = if options.svg { ThemeName::Dark } else { ThemeName::Mono };
+    let mut console = options.console(theme)?;
+    let mut lines = client.lines::<TopSnapshot>(&snapshots_path(options.interval)).await?;
+    if let Ok(alerts) = client.get::<Cluster<Alert>>("/v1/alerts").await {
+        console.set_alerts(alerts.items);
+    }
+    for _ in 0..2 {
+        match lines.next().await {
+            Some(snapshot) => console.add_snapshot(snapshot?),
+            None => {
+                return Err(AdminError::Broken("the daemon ended the stream".to_owned()).into());
+            }
+        }
+    }
+    let past = read_past(&client, console.now_ms()).await;
+    fill_past(&mut console, &past);
+    let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+    view::draw(buffer.area, &mut buffer, &console, options.ascii);
+    Ok(if options.svg { picture::svg(&buffer) } else { view::text(&buffer) })
 }

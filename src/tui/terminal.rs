@@ -3,15 +3,23 @@
 
 use std::io::{self, Write as _};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::cursor::{Hide, Show};
+use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use crossterm::execute;
 use crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode,
 };
 use nix::sys::signal::{Signal, raise};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+/// Whether the mouse was taken, for the restoration after a panic.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 
 /// Holds the terminal in raw mode on the alternate screen; dropping it restores the terminal.
 #[derive(Debug)]
@@ -20,11 +28,20 @@ pub(super) struct TerminalSession {
 }
 
 impl TerminalSession {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(mouse: bool) -> io::Result<Self> {
         restore_on_panic();
+        MOUSE.store(mouse, Ordering::Relaxed);
         enter()?;
         let screen = Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| leave())?;
         Ok(Self { screen })
+    }
+
+    /// Draws a frame; terminals that know how show it at once, not in parts.
+    pub(super) fn draw(&mut self, draw: impl FnOnce(Rect, &mut Buffer)) -> io::Result<()> {
+        execute!(io::stdout(), BeginSynchronizedUpdate)?;
+        let drawn = self.screen.draw(|frame| draw(frame.area(), frame.buffer_mut())).map(|_| ());
+        execute!(io::stdout(), EndSynchronizedUpdate)?;
+        drawn
     }
 
     /// Suspends the process as Ctrl-Z does in other programs, until the shell resumes it.
@@ -44,12 +61,19 @@ impl Drop for TerminalSession {
 
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
-    execute!(io::stdout(), EnterAlternateScreen, Hide).inspect_err(|_| leave())
+    execute!(io::stdout(), EnterAlternateScreen, Hide).inspect_err(|_| leave())?;
+    if MOUSE.load(Ordering::Relaxed) {
+        execute!(io::stdout(), EnableMouseCapture).inspect_err(|_| leave())?;
+    }
+    Ok(())
 }
 
 /// Restores the terminal. Errors are ignored, because there is no terminal left to show them on.
 fn leave() {
-    let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+    if MOUSE.load(Ordering::Relaxed) {
+        let _ = execute!(io::stdout(), DisableMouseCapture);
+    }
+    let _ = execute!(io::stdout(), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
     let _ = io::stdout().flush();
 }

@@ -160,7 +160,7 @@ fn parse_processes(text: &str) -> Result<u64, String> {
 fn parse_sources(text: &str) -> Result<u32, String> {
     match parse_count(text)? {
         count @ 1..=1_000_000 => Ok(count as u32),
-        _ => Err(format!("`{text}` addresses: write a number from 1 to 1m")),
+        _ => Err(format!("`{text}` addresses: write a number from 1 to 1M")),
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
             ("--senders 0", "from 1 to 10000"),
             ("--connect-rate 0", "at least 1"),
             ("--processes 0", "from 1 to 1024"),
-            ("--source-addresses 0", "from 1 to 1m"),
+            ("--source-addresses 0", "from 1 to 1M"),
             ("--encoding json,xml", "msgpack"),
             ("--viewers 5 --no-viewers", "cannot be used with"),
         ] {

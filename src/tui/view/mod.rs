@@ -1,74 +1,93 @@
-//! Draws the screen. Each panel has a file of its own.
+//! Draws the screen. Each view has a file of its own.
 //!
-//! In: a [`Console`], a [`Theme`], an area of any size. Out: cells. Always holds: the screen
-//! depends only on these; nothing is drawn outside the area; panels that do not fit are left out,
-//! from the bottom up.
+//! In: a [`Console`], an area of any size. Out: cells, and what can be clicked. Always holds: the
+//! screen depends only on these; nothing is drawn outside the area; what does not fit says how much
+//! more there is; the work is bounded by the size of the screen and of one snapshot.
 
-mod breakers;
-mod connections;
-mod details;
-mod footer;
-mod form;
-mod grid;
-mod header;
-mod help;
-mod lag;
-mod layout;
+mod canvas;
+mod chart;
+mod cluster;
+mod engines;
+mod frame;
 mod moderation;
-mod nodes;
-mod panel;
-mod rates;
+mod overlay;
+mod overview;
+mod pipeline;
 mod streams;
-mod workers;
+mod table;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::Line;
 
-use super::state::{Console, Mode};
+use super::hits::Hits;
+use super::state::{Console, Mode, Panel, Place, View};
+use super::text;
 use super::theme::Theme;
-use crate::protocol::printable::printable;
-use layout::ScreenLayout;
+use canvas::{Canvas, split_left, split_top};
+use frame::Parts;
 
-/// Draws the whole screen.
-pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {
-    let layout = ScreenLayout::of(area);
-    header::draw(layout.header, buffer, console, theme);
-    rates::draw(layout.rates, buffer, console.shown(), theme);
-    streams::draw(layout.streams, buffer, console, theme);
-    footer::notice(layout.notice, buffer, console, theme);
-    footer::keys(layout.keys, buffer, console, theme);
-    if let Some(snapshot) = console.shown().latest() {
-        connections::draw(layout.connections, buffer, console.shown(), snapshot, theme);
-        breakers::draw(layout.breakers, buffer, &snapshot.breakers, theme);
-        workers::draw(layout.workers, buffer, console.shown(), snapshot, theme);
-        lag::draw(layout.lag, buffer, console.shown().groups(), theme);
-        moderation::draw(layout.moderation, buffer, snapshot, theme);
-        nodes::draw(layout.nodes, buffer, snapshot, theme);
+/// Below this size only the alarms and four rates are shown.
+const BRIEF: (u16, u16) = (60, 15);
+/// From this width on, what is wrong and what happened stay beside every view.
+const RAIL: u16 = 180;
+const RAIL_WIDTH: u16 = 56;
+
+/// Draws the whole screen, and returns what can be clicked on it.
+pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, ascii: bool) -> Hits {
+    let mut canvas = Canvas::new(area, buffer, Theme::new(console.theme));
+    let parts = Parts::of(area);
+    frame::header(&mut canvas, parts.header, console);
+    frame::tabs(&mut canvas, parts.tabs, console);
+    let mut body = parts.body;
+    if area.width >= RAIL && area.height >= 30 && console.view() != View::Overview {
+        let (left, right) = split_left(body, area.width - RAIL_WIDTH - 1);
+        rail(&mut canvas, right, console);
+        body = left;
     }
     match &console.mode {
-        Mode::Form(filled) => form::draw(area, buffer, filled, theme),
-        Mode::Help => help::draw(area, buffer, theme),
-        Mode::Details => details::draw(area, buffer, console, theme),
-        Mode::Watching | Mode::Filtering => {}
+        Mode::Enlarged(metric) => chart::enlarged(&mut canvas, body, console, *metric),
+        _ if console.moment().is_some() => view(&mut canvas, body, console, area),
+        _ => {}
     }
-    make_printable(buffer);
+    frame::notice(&mut canvas, parts.notice, console);
+    frame::keys(&mut canvas, parts.keys, console);
+    overlay::draw(&mut canvas, parts.body, console);
+    if ascii {
+        canvas.make_ascii();
+    }
+    canvas.hits
 }
 
-/// Replaces what could control the terminal in every cell, whichever panel drew it.
-fn make_printable(buffer: &mut Buffer) {
-    for cell in &mut buffer.content {
-        let shown = printable(cell.symbol());
-        if shown != cell.symbol() {
-            cell.set_symbol(&shown);
+fn view(canvas: &mut Canvas<'_>, body: Rect, console: &Console, screen: Rect) {
+    match console.place() {
+        Place::View(View::Overview) if screen.width < BRIEF.0 || screen.height < BRIEF.1 => {
+            overview::brief(canvas, body, console);
+        }
+        Place::View(View::Overview) => overview::draw(canvas, body, console),
+        Place::View(View::Streams) => streams::list(canvas, body, console),
+        Place::Stream(stream_id) => streams::opened(canvas, body, console, *stream_id),
+        Place::View(View::Cluster) => cluster::list(canvas, body, console),
+        Place::Node(node) => cluster::opened(canvas, body, console, node),
+        Place::View(View::Engines) => engines::draw(canvas, body, console),
+        Place::View(View::Moderation) => moderation::draw(canvas, body, console),
+        Place::View(View::Events) => {
+            let listing = console.events();
+            table::draw(canvas, body, "events", Panel::Events, &listing, console);
         }
     }
+}
+
+/// Draws what is wrong and what happened, beside a view.
+fn rail(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
+    let (top, bottom) = split_top(area, area.height / 2);
+    overview::alarms(canvas, top, console);
+    overview::just_now(canvas, bottom, console);
 }
 
 /// Returns the screen as text, without trailing spaces.
 pub(super) fn text(buffer: &Buffer) -> String {
     let area = buffer.area();
-    let mut text = String::new();
+    let mut shown = String::new();
     for y in area.top()..area.bottom() {
         let mut line = String::new();
         let mut x = area.left();
@@ -76,12 +95,12 @@ pub(super) fn text(buffer: &Buffer) -> String {
             let symbol = buffer[(x, y)].symbol();
             line.push_str(symbol);
             // A wide character also covers the cells after it.
-            x += Line::raw(symbol).width().max(1) as u16;
+            x += text::width(symbol).max(1) as u16;
         }
-        text.push_str(line.trim_end());
-        text.push('\n');
+        shown.push_str(line.trim_end());
+        shown.push('\n');
     }
-    text
+    shown
 }
 
 #[cfg(test)]

@@ -1,66 +1,67 @@
-//! The moderation panel: decisions and their reasons, and comments refused before moderation.
+//! Comments to review, what moderation decided, and who acted.
 
-use ratatui::buffer::Buffer;
+use std::collections::BTreeMap;
+
 use ratatui::layout::Rect;
-use ratatui::style::Style;
-use ratatui::text::{Line, Span};
 
-use super::panel;
-use crate::protocol::admin::TopSnapshot;
-use crate::protocol::quantity::show_count;
-use crate::tui::theme::Theme;
+use super::canvas::{Canvas, row, split_left, split_top};
+use super::table::{self, facts};
+use crate::tui::feed::Moment;
+use crate::tui::figures;
+use crate::tui::state::{Console, Panel};
+use crate::tui::tone::{Cell, Tone};
 
-/// Number of rows from which each decision has its own row.
-const ROOMY: u16 = 8;
-
-pub(super) fn draw(area: Rect, buffer: &mut Buffer, snapshot: &TopSnapshot, theme: &Theme) {
-    let area = panel::open(area, buffer, "moderation", theme);
-    if area.is_empty() {
-        return;
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
+    let Some(moment) = console.moment() else { return };
+    let below = if area.height >= 20 { area.height * 2 / 5 } else { 0 };
+    let (counts_row, rest) = split_top(area, u16::from(area.height >= 6));
+    canvas.line(counts_row, &counts(moment));
+    let (upper, lower) = split_top(rest, rest.height.saturating_sub(below));
+    let listing = console.reviews();
+    let title = match listing.rows.iter().map(|row| row.item.flagged_at).min() {
+        Some(oldest) => {
+            let age = figures::age(console.now_ms().saturating_sub(oldest));
+            format!("to review, oldest {age},")
+        }
+        None => "to review".to_owned(),
+    };
+    table::draw(canvas, upper, &title, Panel::Reviews, &listing, console);
+    if below > 0 {
+        let (left, right) = split_left(lower, lower.width / 2);
+        let reasons = &moment.snapshot.moderation.reasons;
+        by_count(canvas, left, "not accepted, by reason", reasons);
+        by_count(canvas, right, "refused before, by reason", &moment.snapshot.counters.refused);
     }
-    let counts = &snapshot.moderation;
-    let style = |count: u64, style: Style| if count > 0 { style } else { theme.faint };
-    let decisions = [
-        ("checked", counts.checked, theme.text),
-        ("queued", counts.queued, style(counts.queued, theme.warn)),
-        ("rejected", counts.rejected, style(counts.rejected, theme.bad)),
-        ("flagged", counts.flagged, style(counts.flagged, theme.warn)),
-        ("accepted", counts.accepted, theme.text),
-        ("shadowed", counts.shadow_banned, style(counts.shadow_banned, theme.warn)),
-    ];
-    let width = area.width;
-    let row = |(name, count, style): (&'static str, u64, Style), width| {
-        panel::pair(width, Span::styled(name, theme.faint), Span::styled(show_count(count), style))
-    };
-    let mut lines: Vec<Line<'_>> = if area.height >= ROOMY {
-        decisions.into_iter().map(|decision| row(decision, width)).collect()
-    } else {
-        let half = width / 2;
-        let pairs = decisions[..4].chunks_exact(2);
-        pairs
-            .map(|pair| beside(row(pair[0], half), row(pair[1], width.saturating_sub(half + 1))))
-            .collect()
-    };
-    let reasons = by_count(&counts.reasons);
-    lines.extend(reasons.into_iter().map(|(reason, count)| {
-        let name = Span::styled(format!(" {reason}"), theme.text);
-        panel::pair(width, name, Span::styled(show_count(count), theme.text))
-    }));
-    let refused = by_count(&snapshot.counters.refused);
-    lines.extend(refused.into_iter().map(|(code, count)| {
-        let name = Span::styled(format!("refused {code}"), theme.faint);
-        panel::pair(width, name, Span::styled(show_count(count), theme.text))
-    }));
-    panel::lines(area, buffer, &lines, theme);
 }
 
-fn beside<'a>(left: Line<'a>, right: Line<'a>) -> Line<'a> {
-    let spans = left.spans.into_iter().chain([Span::raw(" ")]).chain(right.spans);
-    Line::from(spans.collect::<Vec<_>>())
+/// Writes what moderation decided since the nodes started.
+fn counts(moment: &Moment) -> Vec<Cell> {
+    let counts = &moment.snapshot.moderation;
+    let mut cells = vec![Cell::text(" ")];
+    cells.extend(facts(&[
+        ("checked", figures::count(counts.checked)),
+        ("accepted", figures::count(counts.accepted)),
+        ("rejected", figures::count(counts.rejected)),
+        ("flagged", figures::count(counts.flagged)),
+        ("shadow-banned", figures::count(counts.shadow_banned)),
+    ]));
+    cells.push(Cell::faint("since the nodes started"));
+    cells
 }
 
-fn by_count(counts: &std::collections::BTreeMap<String, u64>) -> Vec<(&str, u64)> {
-    let mut sorted: Vec<_> = counts.iter().map(|(name, count)| (name.as_str(), *count)).collect();
-    sorted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    sorted
+/// Draws counts with their names, the largest first.
+fn by_count(canvas: &mut Canvas<'_>, area: Rect, title: &str, counts: &BTreeMap<String, u64>) {
+    let area = canvas.open(area, &[Cell::new(title, Tone::Title)], &[]);
+    let mut sorted: Vec<_> = counts.iter().collect();
+    sorted.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let lines: Vec<_> = sorted
+        .into_iter()
+        .map(|(name, count)| {
+            vec![Cell::text(format!(" {:>7}  ", figures::count(*count))), Cell::text(name.clone())]
+        })
+        .collect();
+    if lines.is_empty() {
+        canvas.text(row(area, 0), " none", Tone::Faint);
+    }
+    table::lines(canvas, area, &lines);
 }

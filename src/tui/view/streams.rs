@@ -1,109 +1,168 @@
-//! The streams panel. It scrolls so that the selected stream is visible.
+//! All streams, and one of them opened: why viewers see what they see, what is said, and by whom.
 
-use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 
-use super::grid::{Column, Grid};
-use super::panel;
+use super::canvas::{Canvas, percent_of, row, split_left, split_top};
+use super::table;
+use super::table::{facts, wrapped};
+use crate::protocol::StreamId;
 use crate::protocol::admin::StreamStatus;
-use crate::protocol::quantity::{show_count, show_rate, show_share};
-use crate::protocol::stream::StreamState;
-use crate::tui::state::Console;
-use crate::tui::theme::Theme;
+use crate::protocol::quantity::{show_rate, show_share};
+use crate::protocol::stream::ModerationMode;
+use crate::tui::feed::throttle_reason;
+use crate::tui::figures;
+use crate::tui::state::{Console, Panel};
+use crate::tui::tone::{Cell, Tone};
 
-const COLUMNS: [Column; 10] = [
-    Column { name: "id", width: 6, right: true, rank: 0 },
-    Column { name: "title", width: 0, right: false, rank: 1 },
-    Column { name: "state", width: 9, right: false, rank: 5 },
-    Column { name: "viewers", width: 8, right: true, rank: 3 },
-    Column { name: "in/s", width: 6, right: true, rank: 2 },
-    Column { name: "shown", width: 6, right: true, rank: 2 },
-    Column { name: "throttle", width: 8, right: false, rank: 4 },
-    Column { name: "sampled out/s", width: 14, right: true, rank: 6 },
-    Column { name: "deleted", width: 8, right: true, rank: 7 },
-    Column { name: "received", width: 9, right: true, rank: 8 },
-];
+/// From this width on the list stays beside the opened stream.
+const BOTH: u16 = 170;
 
-pub(super) fn draw(area: Rect, buffer: &mut Buffer, console: &Console, theme: &Theme) {
-    let streams = console.streams();
-    let area = panel::open(area, buffer, &title(console, streams.len()), theme);
-    if area.is_empty() {
-        return;
+pub(super) fn list(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
+    let listing = console.streams(Panel::Streams);
+    let sums = if area.height >= 8 { 1 } else { 0 };
+    let (top, bottom) = split_top(area, area.height.saturating_sub(sums));
+    table::draw(canvas, top, "streams", Panel::Streams, &listing, console);
+    if sums > 0 {
+        let viewers = listing.rows.iter().map(|row| row.status.viewers).sum();
+        let rate = listing.rows.iter().map(|row| row.status.comments_per_second).sum();
+        let shown = listing.rows.iter().map(|row| row.shown_per_second()).sum();
+        let mut cells = vec![Cell::new("  all ", Tone::Strong)];
+        cells.extend(facts(&[
+            ("viewers", figures::count(viewers)),
+            ("in", figures::per_second(Some(rate))),
+            ("shown", figures::per_second(Some(shown))),
+        ]));
+        canvas.line(bottom, &cells);
     }
-    let grid = Grid::fit(&COLUMNS, area);
-    let marked = match console.sort.name() {
-        "sampled out" => "sampled out/s",
-        name => name,
+}
+
+pub(super) fn opened(canvas: &mut Canvas<'_>, area: Rect, console: &Console, stream_id: StreamId) {
+    if area.width >= BOTH {
+        let (left, right) = split_left(area, percent_of(area.width, 40));
+        list(canvas, left, console);
+        one(canvas, right, console, stream_id);
+    } else {
+        one(canvas, area, console, stream_id);
+    }
+}
+
+fn one(canvas: &mut Canvas<'_>, area: Rect, console: &Console, stream_id: StreamId) {
+    let stream = console.moment().and_then(|moment| moment.stream(stream_id));
+    let Some(stream) = stream else {
+        let path = format!(" streams › {stream_id} ");
+        canvas
+            .line(area, &[Cell::new(path, Tone::Title), Cell::faint("is not known at this time")]);
+        return;
     };
-    grid.header(area.y, buffer, marked, theme.faint);
-    let rows = usize::from(area.height - 1);
-    let selected = console.selection().map_or(0, |(at, _)| at);
-    let first = (selected + 1).saturating_sub(rows);
-    for (offset, stream) in streams.iter().skip(first).take(rows).enumerate() {
-        let y = area.y + 1 + offset as u16;
-        grid.row(y, buffer, &cells(console, stream, theme));
-        if first + offset == selected {
-            buffer.set_style(Rect { y, height: 1, ..area }, theme.selected);
+    let (path, rest) = split_top(area, 1);
+    breadcrumb(canvas, path, stream, console.veiled);
+    let reason = reason(stream, area.width);
+    let (why, rest) = split_top(rest, 1 + reason.len() as u16);
+    let seen = stream.comments_per_second * stream.shown().share();
+    let title = format!(
+        "why viewers see {} of {}/s",
+        show_rate(seen),
+        show_rate(stream.comments_per_second)
+    );
+    let why = canvas.open(why, &[Cell::new(title, Tone::Title)], &[]);
+    table::lines(canvas, why, &reason);
+    let (figures_row, rest) = split_top(rest, 2);
+    figures_of(canvas, figures_row, stream, console);
+    talk(canvas, rest, console);
+}
+
+fn breadcrumb(canvas: &mut Canvas<'_>, area: Rect, stream: &StreamStatus, veiled: bool) {
+    let audience = if stream.anonymous { "open to all" } else { "token holders only" };
+    let moderation = match stream.moderation {
+        ModerationMode::Async => "moderated after publishing",
+        ModerationMode::Sync => "moderated before publishing",
+        ModerationMode::Off => "not moderated",
+    };
+    let right = [Cell::faint(format!("{}   {audience}   {moderation} ", stream.state.as_str()))];
+    let rest = canvas.line_right(area, &right);
+    let title = if veiled { "▒▒▒▒▒▒▒▒" } else { &stream.title };
+    canvas.line(
+        rest,
+        &[
+            Cell::faint(" streams › "),
+            Cell::new(format!("{} {title}", stream.stream_id), Tone::Strong),
+        ],
+    );
+}
+
+/// Says what sets the share of the stream, in words.
+fn reason(stream: &StreamStatus, width: u16) -> Vec<Vec<Cell>> {
+    let mut text = format!("{}.", sentence(&throttle_reason(stream)));
+    if !stream.egress_share.is_all() {
+        text.push_str(" A node lets more through when its egress stays under its limit.");
+    }
+    if stream.throttle_override.is_some() {
+        text.push_str(" It stays until t sets auto.");
+    } else {
+        text.push_str(" No share is fixed by hand; t fixes one.");
+    }
+    wrapped(vec![Cell::text(" ")], &text, Tone::Text, width, 3)
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map_or(String::new(), |first| format!("{}{}", first.to_uppercase(), chars.as_str()))
+}
+
+fn figures_of(canvas: &mut Canvas<'_>, area: Rect, stream: &StreamStatus, console: &Console) {
+    let series = console.feed().series();
+    let spark = series.stream(stream.stream_id, console.now_ms(), 20);
+    let area = canvas.open(area, &[Cell::new("figures", Tone::Title)], &[]);
+    let mut cells = vec![Cell::text(" ")];
+    cells.extend(facts(&[
+        ("viewers", figures::count(stream.viewers)),
+        ("in", figures::per_second(Some(stream.comments_per_second))),
+    ]));
+    cells.push(Cell::new(figures::spark(&spark), Tone::Chart));
+    cells.push(Cell::text("  "));
+    cells.extend(facts(&[
+        ("share", show_share(stream.shown())),
+        ("received", figures::count(stream.received)),
+        ("left out", figures::count(stream.sampled_out + stream.egress_sampled_out)),
+        ("deleted", figures::count(stream.deleted)),
+    ]));
+    let mut reactions: Vec<_> = stream.reactions.iter().collect();
+    reactions.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    for (name, count) in reactions {
+        cells.push(Cell::faint(format!("{name} ")));
+        cells.push(Cell::text(format!("{}  ", figures::count(*count))));
+    }
+    canvas.line(row(area, 0), &cells);
+}
+
+/// Draws the live comments and who says them; one of both on a small screen.
+fn talk(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
+    let comments = console.comments();
+    let talkers = console.talkers();
+    let both = area.width >= 100;
+    let (left, right) = if both { split_left(area, 40) } else { (area, area) };
+    if both || console.panel() == Panel::Talkers {
+        let same = console.side.tail.as_ref().and_then(|tail| tail.same_text());
+        let rows = if same.is_some() && left.height >= 8 { 2 } else { 0 };
+        let (upper, lower) = split_top(left, left.height.saturating_sub(rows));
+        table::draw(canvas, upper, "who", Panel::Talkers, &talkers, console);
+        if let Some((text, users)) = same.filter(|_| rows > 0) {
+            let text = if console.veiled { "▒▒▒▒▒▒▒▒" } else { text };
+            canvas.text(row(lower, 0), &format!(" {users} users wrote the same:"), Tone::Warn);
+            canvas.text(row(lower, 1), &format!("   {text}"), Tone::Text);
         }
     }
-    if streams.is_empty() && area.height > 1 {
-        let text =
-            if console.filter.is_empty() { "no streams" } else { "no stream matches the filter" };
-        buffer.set_stringn(area.x, area.y + 1, text, area.width.into(), theme.faint);
-    }
-}
-
-fn title(console: &Console, matching: usize) -> String {
-    let all = console.shown().latest().map_or(0, |snapshot| snapshot.streams.len());
-    let count = if matching == all { all.to_string() } else { format!("{matching} of {all}") };
-    let filter = match console.filter.as_str() {
-        "" => String::new(),
-        filter => format!(", filter \"{filter}\""),
-    };
-    format!("streams ({count}) by {}{filter}", console.sort.name())
-}
-
-fn cells(console: &Console, stream: &StreamStatus, theme: &Theme) -> [(String, Style); 10] {
-    let state = match stream.state {
-        StreamState::Live => theme.good,
-        StreamState::Scheduled | StreamState::Ended => theme.faint,
-    };
-    let sampled_out = console.shown().sampled_out(stream.stream_id);
-    let share = if stream.shown().is_all() { theme.text } else { theme.warn };
-    let faint_if = |zero: bool| if zero { theme.faint } else { theme.text };
-    [
-        (stream.stream_id.to_string(), theme.text),
-        (stream.title.clone(), theme.text),
-        (stream.state.as_str().to_owned(), state),
-        (show_count(stream.viewers), faint_if(stream.viewers == 0)),
-        (show_rate(stream.comments_per_second), faint_if(stream.comments_per_second < 0.05)),
-        (show_share(stream.shown()), share),
-        throttle(stream, theme),
-        (
-            sampled_out.map_or("–".to_owned(), show_rate),
-            if sampled_out > Some(0.0) { theme.warn } else { theme.faint },
-        ),
-        (show_count(stream.deleted), faint_if(stream.deleted == 0)),
-        (show_count(stream.received), theme.faint),
-    ]
-}
-
-/// Names what sets the shown share: an egress limit if one applies, else the throttle.
-fn throttle(stream: &StreamStatus, theme: &Theme) -> (String, Style) {
-    if stream.egress_share.is_all() {
-        throttle_state(stream, theme)
-    } else {
-        ("egress".to_owned(), theme.bad)
-    }
-}
-
-/// Names the state of the throttle: `fixed` by an operator, or `auto` with its level.
-pub(super) fn throttle_state(stream: &StreamStatus, theme: &Theme) -> (String, Style) {
-    match (stream.throttle_override, stream.throttle_level) {
-        (Some(_), _) => ("fixed".to_owned(), theme.key),
-        (None, 0) => ("auto".to_owned(), theme.faint),
-        (None, level @ 1) => (format!("auto L{level}"), theme.warn),
-        (None, level) => (format!("auto L{level}"), theme.bad),
+    if both || console.panel() != Panel::Talkers {
+        let (upper, lower) = split_top(right, right.height.saturating_sub(1));
+        let missed = console.side.tail.as_ref().map_or(0, |tail| tail.missed);
+        let below = if missed > 0 && lower.height > 0 { upper } else { right };
+        table::draw(canvas, below, "comments as they come", Panel::Comments, &comments, console);
+        if missed > 0 {
+            let text =
+                format!("  {} came too fast to be listed", figures::counted(missed, "comment"));
+            canvas.text(lower, &text, Tone::Faint);
+        }
     }
 }

@@ -1,107 +1,391 @@
 use std::time::Duration;
 
 use crossterm::event::KeyCode;
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
+use proptest::prelude::*;
+use ratatui::style::Style;
 
 use super::*;
-use crate::tui::keys::press;
-use crate::tui::sample_data::{busy, idle};
+use crate::protocol::StreamId;
+use crate::protocol::admin::{ReviewItem, TailItem, TopSnapshot};
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::{CommentId, Seq, UserId};
+use crate::tui::commands::Keymap;
+use crate::tui::feed::samples;
+use crate::tui::input::press;
 use crate::tui::state::Notice;
+use crate::tui::theme::ThemeName;
+
+/// The sizes that the design is made for.
+const SIZES: [(u16, u16); 4] = [(46, 12), (80, 24), (120, 36), (200, 55)];
+
+fn console(snapshots: impl IntoIterator<Item = TopSnapshot>) -> Console {
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, false);
+    snapshots.into_iter().for_each(|snapshot| console.add_snapshot(snapshot));
+    console
+}
+
+fn fed(feed: fn(u64) -> TopSnapshot) -> Console {
+    console((0..=60).map(feed))
+}
 
 /// Returns the screen of a terminal of the given size.
-fn screen(console: &Console, width: u16, height: u16) -> String {
-    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    let theme = Theme::colour();
-    terminal.draw(|frame| draw(frame.area(), frame.buffer_mut(), console, &theme)).unwrap();
-    text(terminal.backend().buffer())
+fn screen(console: &Console, (width, height): (u16, u16)) -> String {
+    let area = Rect::new(0, 0, width, height);
+    let mut buffer = Buffer::empty(area);
+    draw(area, &mut buffer, console, false);
+    text(&buffer)
 }
 
-fn type_keys(console: &mut Console, keys: &str) {
-    for key in keys.chars() {
-        press(console, KeyCode::Char(key).into());
+/// Returns the screens of all sizes, one below the other.
+fn screens(console: &Console) -> String {
+    SIZES.map(|size| format!("{}×{}\n{}", size.0, size.1, screen(console, size))).concat()
+}
+
+fn at(mut console: Console, place: Place) -> Console {
+    console.go(place);
+    console
+}
+
+fn comment(number: u64, name: &str, message: &str) -> SequencedComment {
+    SequencedComment {
+        comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + number, 7, [1; 6]),
+        user_id: UserId(4_700 + number % 5),
+        name: name.into(),
+        message: message.into(),
+        created_at: 1_795_265_900_000 + number * 300,
+        seq: Seq(number),
     }
 }
 
-#[test]
-fn a_classic_terminal() {
-    insta::assert_snapshot!(screen(&busy(), 80, 24));
+/// The opened main stream with comments.
+fn opened() -> Console {
+    let mut console = at(fed(samples::throttled), Place::Stream(StreamId(7)));
+    let tail = console.side.tail.as_mut().unwrap();
+    for number in 0..40 {
+        let text = if number % 3 == 0 { "cheap followers at …" } else { "GOOOOL 🥅" };
+        tail.add(TailItem::Comment(comment(number, &format!("user_{number}"), text)));
+    }
+    tail.add(TailItem::Moderated {
+        comment_id: comment(38, "", "").comment_id,
+        user_id: UserId(1),
+        decision: crate::protocol::events::Decision::Reject,
+        reason: "link".into(),
+        decided_by: "rules".into(),
+        timestamp: 0,
+    });
+    tail.add(TailItem::Missed { items: 12 });
+    console
+}
+
+fn reviewing() -> Console {
+    let mut console = at(fed(samples::healthy), Place::View(View::Moderation));
+    let now = console.now_ms();
+    let item = |number: u64| {
+        let held = comment(number, &format!("new_user{number}"), "is this allowed?");
+        ReviewItem {
+            comment_id: held.comment_id,
+            stream_id: StreamId(7),
+            user_id: held.user_id,
+            name: held.name.to_string(),
+            message: held.message.to_string(),
+            reason: "toxicity".into(),
+            flagged_at: now - number * 7_000,
+            held: number % 2 == 0,
+        }
+    };
+    console.side.reviews = (1..=17).map(item).collect();
+    console
 }
 
 #[test]
-fn a_large_terminal() {
-    let mut console = busy();
-    console.select(2);
-    insta::assert_snapshot!(screen(&console, 120, 40));
+fn overview_of_a_healthy_cluster() {
+    insta::assert_snapshot!(screens(&fed(samples::healthy)));
 }
 
 #[test]
-fn a_small_terminal_keeps_the_main_panels() {
-    insta::assert_snapshot!(screen(&busy(), 46, 12));
+fn overview_while_throttled() {
+    insta::assert_snapshot!(screens(&fed(samples::throttled)));
 }
 
 #[test]
-fn an_idle_daemon_just_started() {
-    let mut console = Console::default();
-    console.add_snapshot(idle(900));
-    insta::assert_snapshot!(screen(&console, 80, 24));
+fn overview_at_the_egress_limit() {
+    insta::assert_snapshot!(screens(&fed(samples::egress_limited)));
 }
 
 #[test]
-fn a_lost_daemon_is_shown_over_its_last_state() {
-    let mut console = busy();
+fn overview_without_a_redis_node() {
+    insta::assert_snapshot!(screens(&fed(samples::redis_down)));
+}
+
+#[test]
+fn overview_while_lag_grows() {
+    insta::assert_snapshot!(screens(&fed(samples::lag_growing)));
+}
+
+#[test]
+fn overview_of_a_silent_node_and_after() {
+    let silent = screen(&console((0..23).map(samples::silent_and_back)), SIZES[2]);
+    let back = screen(&console((0..30).map(samples::silent_and_back)), SIZES[2]);
+    insta::assert_snapshot!(format!("{silent}\n{back}"));
+}
+
+#[test]
+fn overview_just_started() {
+    insta::assert_snapshot!(screens(&console([samples::idle(900)])));
+}
+
+#[test]
+fn streams_one_twelve_and_three_hundred() {
+    let with = |count| {
+        let feed = (0..=20).map(|second| samples::streams(second, count));
+        at(console(feed), Place::View(View::Streams))
+    };
+    let one = screen(&with(1), SIZES[1]);
+    let twelve = screen(&with(12), SIZES[1]);
+    insta::assert_snapshot!(format!("{one}\n{twelve}\n{}", screens(&with(300))));
+}
+
+#[test]
+fn streams_throttled_and_filtered() {
+    let mut console = at(fed(samples::throttled), Place::View(View::Streams));
+    for key in "/in>1 state=live".chars() {
+        press(&mut console, KeyCode::Char(key).into());
+    }
+    let typing = screen(&console, SIZES[1]);
+    press(&mut console, KeyCode::Char(' ').into());
+    press(&mut console, KeyCode::Char('(').into());
+    let wrong = screen(&console, SIZES[1]);
+    assert!(typing.contains("filter: in>1 state=live▏"), "{typing}");
+    assert!(wrong.contains("✗"), "{wrong}");
+    insta::assert_snapshot!(format!("{typing}\n{wrong}"));
+}
+
+#[test]
+fn a_stream_opened() {
+    insta::assert_snapshot!(screens(&opened()));
+}
+
+#[test]
+fn the_cluster() {
+    insta::assert_snapshot!(screens(&at(fed(samples::healthy), Place::View(View::Cluster))));
+}
+
+#[test]
+fn a_node_opened() {
+    let node = crate::protocol::NodeId::new("edge-1");
+    insta::assert_snapshot!(screens(&at(fed(samples::egress_limited), Place::Node(node))));
+}
+
+#[test]
+fn two_hundred_nodes_and_five_thousand_streams() {
+    let console = console((0..3).map(samples::large));
+    let cluster = screen(&at(console, Place::View(View::Cluster)), SIZES[1]);
+    assert!(cluster.contains("nodes 200") && cluster.contains(" more"), "{cluster}");
+    insta::assert_snapshot!(cluster);
+}
+
+#[test]
+fn engines_with_and_without_a_redis_node() {
+    let well = screens(&at(fed(samples::healthy), Place::View(View::Engines)));
+    let down = screen(&at(fed(samples::redis_down), Place::View(View::Engines)), SIZES[2]);
+    insta::assert_snapshot!(format!("{well}\n{down}"));
+}
+
+#[test]
+fn moderation_with_seventeen_to_review() {
+    insta::assert_snapshot!(screens(&reviewing()));
+}
+
+#[test]
+fn events_of_a_minute() {
+    let feed = (0..=30)
+        .map(samples::silent_and_back)
+        .chain((31..=40).map(samples::throttled))
+        .chain((41..=50).map(samples::redis_down));
+    insta::assert_snapshot!(screens(&at(console(feed), Place::View(View::Events))));
+}
+
+#[test]
+fn paused_past_read_only_and_lost() {
+    let mut paused = fed(samples::throttled);
+    paused.toggle_pause();
+    let mut past = fed(samples::throttled);
+    past.step_time(-20);
+    let mut read_only = Console::new(Keymap::default(), ThemeName::Dark, true);
+    read_only.add_snapshot(samples::healthy(1));
+    let mut lost = fed(samples::healthy);
     let why = "no daemon listens on /run/lcd/admin.sock (connection refused)";
-    console.connection_lost(why.into(), Duration::from_secs(2));
-    insta::assert_snapshot!(screen(&console, 80, 24));
+    lost.connection_lost(why.into(), Duration::from_secs(2));
+    let shown = [paused, past, read_only, lost].map(|console| screen(&console, SIZES[1]));
+    insta::assert_snapshot!(shown.join("\n"));
 }
 
 #[test]
-fn a_ban_form_with_an_error() {
-    let mut console = busy();
-    type_keys(&mut console, "btroll42");
-    // Past the reason and the note.
-    (0..3).for_each(|_| drop(press(&mut console, KeyCode::Enter.into())));
-    type_keys(&mut console, "10 parsecs");
-    press(&mut console, KeyCode::Enter.into());
-    insta::assert_snapshot!(screen(&console, 80, 24));
+fn overlays() {
+    let shown = ["!bzed", "?", "?sort", "c", "e", ":thr", "2!t2%\n"].map(|keys| {
+        let mut console = fed(samples::throttled);
+        for key in keys.chars() {
+            let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
+            press(&mut console, code.into());
+        }
+        screen(&console, SIZES[1])
+    });
+    insta::assert_snapshot!(shown.join("\n"));
 }
 
 #[test]
-fn help_and_details_lie_over_the_screen() {
-    let mut console = busy();
-    type_keys(&mut console, "?");
-    let help = screen(&console, 80, 24);
-    type_keys(&mut console, "qd");
-    insta::assert_snapshot!(format!("{help}\n{}", screen(&console, 80, 24)));
-}
-
-#[test]
-fn the_notice_line_shows_filter_and_outcome() {
-    let mut console = busy();
+fn notices_say_what_was_done_and_how_to_undo_it() {
+    let mut console = fed(samples::healthy);
     console.notice = Some(Notice::Done("Banned troll42 (user 4711) for good.".into()));
-    assert!(screen(&console, 80, 24).contains("✓ Banned troll42"));
-    type_keys(&mut console, "/final");
-    let shown = screen(&console, 80, 24);
-    assert!(shown.contains("filter: final▏") && shown.contains("streams (4 of 12)"), "{shown}");
+    console.undo.push(crate::tui::act::UndoEntry {
+        text: "ban troll42".into(),
+        reversals: Vec::new(),
+        at_ms: 0,
+    });
+    console.clock_ms = 3_000;
+    let shown = screen(&console, SIZES[1]);
+    assert!(
+        shown.contains("✓ Banned troll42") && shown.contains("U takes it back, 7 s"),
+        "{shown}"
+    );
 }
 
 #[test]
-fn drawing_never_panics() {
-    let mut overlaid = [busy(), busy(), busy(), busy()];
-    for (console, keys) in overlaid.iter_mut().zip(["b", "?", "d", "/no such stream"]) {
-        type_keys(console, keys);
+fn viewers_and_limits_are_of_the_same_nodes() {
+    let shown = screen(&fed(samples::healthy), SIZES[2]);
+    // The sum of the connections stands against the sum of the places, and who sends is no viewer.
+    assert!(shown.contains("18k of 40k"), "{shown}");
+    assert!(shown.contains("36 senders"), "{shown}");
+}
+
+#[test]
+fn names_are_hidden_on_a_projector() {
+    let mut console = opened();
+    console.veiled = true;
+    let shown = screen(&console, SIZES[3]);
+    for secret in ["user_1", "cheap followers", "Grand final"] {
+        assert!(!shown.contains(secret), "{secret}: {shown}");
     }
-    let mut lost = Console::default();
-    lost.connection_lost("gone".into(), Duration::from_secs(1));
-    let consoles: Vec<_> = overlaid.into_iter().chain([busy(), Console::default(), lost]).collect();
-    let themes = [Theme::colour(), Theme::plain()];
-    let sizes = (1..=200_u16).flat_map(|width| (1..=60_u16).map(move |height| (width, height)));
-    for (at, (width, height)) in sizes.enumerate() {
-        // Draws every size with the ordinary screen, and with one of the other states in turn.
-        for console in [&consoles[4], &consoles[at % consoles.len()]] {
-            let area = Rect::new(0, 0, width, height);
-            let mut buffer = Buffer::empty(area);
-            draw(area, &mut buffer, console, &themes[at % 2]);
+}
+
+#[test]
+fn ascii_screens_have_no_other_signs() {
+    let console = fed(samples::redis_down);
+    let area = Rect::new(0, 0, 120, 36);
+    let mut buffer = Buffer::empty(area);
+    draw(area, &mut buffer, &console, true);
+    let shown = text(&buffer);
+    // A wide sign of a title is the only one that has no ASCII sign of its width.
+    let strange: String =
+        shown.chars().filter(|c| !c.is_ascii() && !"决赛直播间".contains(*c)).collect();
+    assert!(strange.is_empty(), "{strange}");
+}
+
+#[test]
+fn without_colours_no_cell_has_one() {
+    let mut console = fed(samples::redis_down);
+    console.theme = ThemeName::Mono;
+    let area = Rect::new(0, 0, 120, 36);
+    let mut buffer = Buffer::empty(area);
+    draw(area, &mut buffer, &console, false);
+    let plain = Style::reset();
+    assert!(
+        buffer
+            .content
+            .iter()
+            .all(|cell| { cell.style().fg == plain.fg && cell.style().bg == plain.bg })
+    );
+}
+
+/// Frames at the bounds are counted, not timed: a frame looks at each row of one snapshot a few
+/// times, and asks for the cells of the visible rows only.
+#[test]
+fn the_work_of_a_frame_is_bounded() {
+    let console = console((0..3).map(samples::large));
+    let console = at(console, Place::View(View::Streams));
+    let area = Rect::new(0, 0, 200, 55);
+    let mut buffer = Buffer::empty(area);
+    let hits = draw(area, &mut buffer, &console, false);
+    let targets = hits.areas().count();
+    assert!(targets < 200, "{targets} targets for 55 rows");
+    let listing = console.streams(Panel::Streams);
+    assert_eq!(listing.rows.len(), 5_000);
+}
+
+fn hostile() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        proptest::collection::vec(
+            proptest::sample::select(vec![
+                "\u{202e}",
+                "\u{2066}",
+                "\u{200d}",
+                "👨\u{200d}👩\u{200d}👧",
+                "🇩🇪",
+                "決",
+                "é",
+                "e\u{301}\u{302}\u{303}\u{304}",
+                "\u{1b}[2J",
+                "\u{7}",
+                "\t",
+                "\n",
+                "a",
+                " ",
+                "\u{fe0f}",
+                "ﷺ",
+                "क्षि",
+                "\u{115f}",
+            ]),
+            0..40
+        )
+        .prop_map(|parts| parts.concat()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_at_any_size_stays_inside(
+        texts in proptest::collection::vec(hostile(), 4),
+        width in 1_u16..250,
+        height in 1_u16..80,
+        view in 0_usize..8,
+        ascii in any::<bool>(),
+    ) {
+        let mut snapshot = samples::redis_down(3);
+        snapshot.streams[6].title.clone_from(&texts[0]);
+        snapshot.problems.push(texts[1].clone());
+        snapshot.breakers[2].last_error = Some(texts[2].clone());
+        snapshot.nodes[1].node = crate::protocol::NodeId::new(&texts[3]);
+        let mut console = console([samples::healthy(2), snapshot]);
+        console.go(match view {
+            6 => Place::Stream(StreamId(7)),
+            7 => Place::Node(crate::protocol::NodeId::new("edge-1")),
+            view => Place::View(View::ALL[view]),
+        });
+        if let Some(tail) = &mut console.side.tail {
+            tail.add(TailItem::Comment(comment(1, &texts[1], &texts[2])));
+        }
+        // The screen is a part of a larger buffer, whose other cells must stay as they are.
+        let whole = Rect::new(0, 0, width + 6, height + 4);
+        let area = Rect::new(3, 2, width, height);
+        let mut buffer = Buffer::filled(whole, ratatui::buffer::Cell::new("#"));
+        let hits = draw(area, &mut buffer, &console, false);
+        for y in 0..whole.height {
+            for x in 0..whole.width {
+                let inside = area.contains(ratatui::layout::Position { x, y });
+                let symbol = buffer[(x, y)].symbol();
+                prop_assert!(inside || symbol == "#", "{x},{y} is {symbol:?}");
+                let clean = !symbol.chars().any(char::is_control);
+                prop_assert!(clean, "{x},{y} is {symbol:?}");
+            }
+        }
+        for hit in hits.areas() {
+            prop_assert_eq!(hit.intersection(area), hit);
+        }
+        if ascii {
+            draw(area, &mut buffer, &console, true);
         }
     }
 }

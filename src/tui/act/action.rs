@@ -1,0 +1,109 @@
+//! Requests that change something, and their outcomes as sentences.
+
+use crate::client::admin::{AdminClient, AdminError};
+use crate::client::outcome_text::{self, missing_nodes};
+use crate::protocol::admin::{
+    AckRequest, AnnounceRequest, DeleteRequest, DrainRequest, Outcome, ReviewRequest,
+    SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
+};
+use crate::protocol::quantity::show_share;
+
+/// A change to request through the admin socket.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Action {
+    Ban(SanctionRequest),
+    Timeout(SanctionRequest),
+    Kick(UserRequest),
+    Unban(UserRequest),
+    Throttle(ThrottleRequest),
+    Announce(AnnounceRequest),
+    Delete(DeleteRequest),
+    Approve(ReviewRequest),
+    Reject(ReviewRequest),
+    Drain(DrainRequest),
+    /// Acknowledges an alert for everybody.
+    Acknowledge(AckRequest),
+    /// Takes back what an audit entry records.
+    Undo(UndoRequest),
+}
+
+/// What became of an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) sentence: String,
+    pub(crate) audit_id: u64,
+}
+
+/// Names an action: `ban zed_k`.
+pub(crate) fn describe(action: &Action) -> String {
+    match action {
+        Action::Ban(request) => format!("ban {}", request.user.0),
+        Action::Timeout(request) => format!("time out {}", request.user.0),
+        Action::Kick(request) => format!("kick {}", request.user.0),
+        Action::Unban(request) => format!("unban {}", request.user.0),
+        Action::Throttle(request) => match request.sample_rate {
+            Some(share) => format!("show {} of stream {}", show_share(share), request.stream_id),
+            None => format!("let the throttle set the share of stream {}", request.stream_id),
+        },
+        Action::Announce(request) => format!("announce to stream {}", request.stream_id),
+        Action::Delete(request) => format!("remove comment {}", request.comment_id),
+        Action::Approve(request) => format!("approve comment {}", request.comment_id),
+        Action::Reject(request) => format!("reject comment {}", request.comment_id),
+        Action::Drain(request) if request.undo => "accept viewers again".to_owned(),
+        Action::Drain(_) => "drain this node".to_owned(),
+        Action::Acknowledge(request) => format!("acknowledge {}", request.id),
+        Action::Undo(request) => format!("take back audit entry {}", request.audit_id),
+    }
+}
+
+/// Describes actions that are running.
+pub(crate) fn progress_text(actions: &[Action]) -> String {
+    match actions {
+        [one] => format!("{} …", describe(one)),
+        [first, ..] => format!("{} and {} more …", describe(first), actions.len() - 1),
+        [] => String::new(),
+    }
+}
+
+/// Sends the request of an action.
+pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, AdminError> {
+    let outcome: Outcome = match action {
+        Action::Ban(request) => client.post("/v1/ban", request).await,
+        Action::Timeout(request) => client.post("/v1/timeout", request).await,
+        Action::Kick(request) => client.post("/v1/kick", request).await,
+        Action::Unban(request) => client.post("/v1/unban", request).await,
+        Action::Throttle(request) => client.post("/v1/throttle", request).await,
+        Action::Announce(request) => client.post("/v1/announce", request).await,
+        Action::Delete(request) => client.post("/v1/delete", request).await,
+        Action::Approve(request) => client.post("/v1/mod/approve", request).await,
+        Action::Reject(request) => client.post("/v1/mod/reject", request).await,
+        Action::Drain(request) => client.post("/v1/drain", request).await,
+        Action::Acknowledge(request) => client.post("/v1/alerts/ack", request).await,
+        Action::Undo(request) => client.post("/v1/undo", request).await,
+    }?;
+    let done = match action {
+        Action::Ban(request) => outcome_text::banned(&request.user, request.duration_ms, &outcome),
+        Action::Timeout(request) => {
+            outcome_text::timed_out(&request.user, request.duration_ms, &outcome)
+        }
+        Action::Kick(request) => outcome_text::kicked(&request.user, &outcome),
+        Action::Unban(request) => outcome_text::unbanned(&request.user, &outcome),
+        Action::Throttle(request) => {
+            outcome_text::throttled(request.stream_id, request.sample_rate, &outcome)
+        }
+        Action::Announce(request) => outcome_text::announced(request.stream_id, &outcome),
+        Action::Delete(request) => outcome_text::deleted(request.comment_id, &outcome),
+        Action::Approve(request) => {
+            outcome_text::reviewed("Approved", request.comment_id, &outcome)
+        }
+        Action::Reject(request) => outcome_text::reviewed("Rejected", request.comment_id, &outcome),
+        Action::Drain(request) => outcome_text::drained(request.undo, &outcome),
+        Action::Acknowledge(request) => outcome_text::alert_acknowledged(&request.id, &outcome),
+        Action::Undo(request) => outcome_text::undone(request.audit_id, &outcome),
+    };
+    let sentence = match missing_nodes(&outcome.unreachable) {
+        Some(missing) => format!("{done} But {missing}."),
+        None => done,
+    };
+    Ok(Done { sentence, audit_id: outcome.audit_id })
+}

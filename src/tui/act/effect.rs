@@ -1,0 +1,315 @@
+//! What an action will do, computed before it is done, and how much consent it needs.
+
+use super::action::{Action, describe};
+use crate::protocol::StreamId;
+use crate::protocol::admin::{SanctionKind, UserRef, Who};
+use crate::protocol::quantity::{show_duration, show_rate, show_share};
+use crate::protocol::throttle::SampleRate;
+use crate::tui::feed::{Moment, throttle_reason};
+use crate::tui::figures;
+
+/// From this many users on, or this share of the viewers, the name must be typed.
+const MANY_USERS: usize = 10;
+const MANY_VIEWERS: f64 = 0.01;
+
+/// What must be typed before an action is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// Nothing: it is small, and can be taken back.
+    None,
+    Enter,
+    /// This text, then Enter.
+    Typed(String),
+}
+
+/// The question before an action.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Confirmation {
+    pub(crate) actions: Vec<Action>,
+    pub(crate) title: String,
+    pub(crate) effect: Vec<String>,
+    pub(crate) consent: Consent,
+    pub(crate) typed: String,
+}
+
+impl Confirmation {
+    /// Returns whether what was typed suffices.
+    pub(crate) fn is_given(&self) -> bool {
+        match &self.consent {
+            Consent::None | Consent::Enter => true,
+            Consent::Typed(text) => self.typed.trim() == text,
+        }
+    }
+}
+
+/// Returns the users whose connections and sanctions must be known to compute the effect.
+pub(crate) fn needs_lookup(actions: &[Action]) -> Vec<UserRef> {
+    let user = |action: &Action| match action {
+        Action::Ban(request) => Some(request.user.clone()),
+        Action::Kick(request) => Some(request.user.clone()),
+        _ => None,
+    };
+    actions.iter().filter_map(user).collect()
+}
+
+/// Computes the effect of actions. `users` are the answers to [`needs_lookup`].
+pub(crate) fn confirmation(
+    actions: Vec<Action>,
+    users: &[Who],
+    hidden_marks: usize,
+    moment: Option<&Moment>,
+) -> Confirmation {
+    let mut effect = match (&actions[..], moment) {
+        ([Action::Throttle(request)], Some(moment)) => {
+            throttle(request.stream_id, request.sample_rate, moment)
+        }
+        ([Action::Announce(request)], Some(moment)) => announce(request.stream_id, moment),
+        ([Action::Drain(request)], Some(moment)) => drain(request.undo, moment),
+        _ => Vec::new(),
+    };
+    effect.extend(users_hit(&actions, users));
+    if let [Action::Ban(request), ..] = &actions[..] {
+        effect.push(match request.duration_ms {
+            Some(ms) => format!("It ends by itself after {}. U takes it back.", show_duration(ms)),
+            None => "It does not end by itself. U takes it back.".to_owned(),
+        });
+    }
+    if hidden_marks > 0 {
+        effect.push(format!(
+            "{} hidden by the filter.",
+            figures::counted(hidden_marks as u64, "marked row")
+        ));
+    }
+    let title = match &actions[..] {
+        [one] => describe(one),
+        [first, ..] => format!("{} and {} more", describe(first), actions.len() - 1),
+        [] => String::new(),
+    };
+    let consent = consent(&actions, moment);
+    Confirmation { actions, title, effect, consent, typed: String::new() }
+}
+
+fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
+    if actions.len() > MANY_USERS {
+        return Consent::Typed(actions.len().to_string());
+    }
+    let watched = |stream_id: StreamId| {
+        let moment = moment?;
+        let viewers = moment.stream(stream_id)?.viewers as f64;
+        Some(viewers / moment.snapshot.connections.max(1) as f64)
+    };
+    match actions.first() {
+        None | Some(Action::Timeout(_) | Action::Unban(_) | Action::Delete(_)) => Consent::None,
+        Some(Action::Approve(_) | Action::Reject(_) | Action::Acknowledge(_) | Action::Undo(_)) => {
+            Consent::None
+        }
+        Some(Action::Ban(_) | Action::Kick(_)) => Consent::Enter,
+        Some(Action::Drain(request)) if request.undo => Consent::Enter,
+        Some(Action::Drain(_)) => {
+            let node = moment.map(|moment| moment.snapshot.node.to_string());
+            node.map_or(Consent::Enter, Consent::Typed)
+        }
+        Some(Action::Throttle(request)) => {
+            by_viewers(request.stream_id, watched(request.stream_id))
+        }
+        Some(Action::Announce(request)) => {
+            by_viewers(request.stream_id, watched(request.stream_id))
+        }
+    }
+}
+
+fn by_viewers(stream_id: StreamId, share: Option<f64>) -> Consent {
+    match share {
+        Some(share) if share >= MANY_VIEWERS => Consent::Typed(stream_id.to_string()),
+        _ => Consent::Enter,
+    }
+}
+
+fn throttle(stream_id: StreamId, share: Option<SampleRate>, moment: &Moment) -> Vec<String> {
+    let Some(stream) = moment.stream(stream_id) else {
+        return vec![format!("Stream {stream_id} is not known here.")];
+    };
+    let viewers = figures::counted(stream.viewers, "viewer");
+    let now = stream.comments_per_second * stream.shown().share();
+    let Some(share) = share else {
+        return vec![
+            format!("The throttle sets the share again; now it is {}.", throttle_reason(stream)),
+            format!("{viewers} see {}/s now.", show_rate(now)),
+        ];
+    };
+    let shown = stream.egress_share.of(share);
+    let then = stream.comments_per_second * shown.share();
+    let mut lines = vec![
+        format!(
+            "Show {} of stream {stream_id} instead of {}: {viewers} see {}/s instead of {}/s.",
+            show_share(shown),
+            show_share(stream.shown()),
+            show_rate(then),
+            show_rate(now),
+        ),
+        "History keeps all. It stays until t sets auto; U takes it back.".to_owned(),
+    ];
+    if !stream.egress_share.is_all() {
+        let egress = show_share(stream.egress_share);
+        lines.push(format!("Egress limits show {egress} of what the throttle lets pass."));
+    }
+    lines
+}
+
+fn announce(stream_id: StreamId, moment: &Moment) -> Vec<String> {
+    match moment.stream(stream_id) {
+        Some(stream) => {
+            let viewers = figures::counted(stream.viewers, "viewer");
+            vec![format!("{viewers} read it at once. It cannot be taken back.")]
+        }
+        None => vec![format!("Stream {stream_id} is not known here.")],
+    }
+}
+
+fn drain(undo: bool, moment: &Moment) -> Vec<String> {
+    let own = &moment.snapshot.node;
+    if undo {
+        return vec![format!("{own} accepts viewers again.")];
+    }
+    let viewers = moment.node(own).map_or(0, |node| node.connections);
+    let others = moment.snapshot.nodes.iter().filter(|node| node.node != *own && !node.draining);
+    let others: Vec<_> = others.filter(|node| node.max_connections > 0).collect();
+    let room: u64 =
+        others.iter().map(|node| node.max_connections.saturating_sub(node.connections)).sum();
+    let moved = figures::counted(viewers, "viewer");
+    if others.is_empty() {
+        return vec![format!("{moved} of {own} are asked to leave; no other node takes viewers.")];
+    }
+    vec![format!(
+        "{moved} of {own} move; the other {} have room for {}.",
+        others.len(),
+        figures::count(room),
+    )]
+}
+
+fn users_hit(actions: &[Action], users: &[Who]) -> Vec<String> {
+    if users.is_empty() {
+        return Vec::new();
+    }
+    let connections: usize = users.iter().map(|who| who.connections.len()).sum();
+    let mut nodes: Vec<_> =
+        users.iter().flat_map(|who| &who.connections).map(|c| &c.node).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let closed = match (connections, nodes.len()) {
+        (0, _) => "not connected now".to_owned(),
+        (some, 1) => format!("{} on {}", figures::counted(some as u64, "connection"), nodes[0]),
+        (some, nodes) => {
+            format!("{} on {nodes} nodes", figures::counted(some as u64, "connection"))
+        }
+    };
+    let who = match users {
+        [one] => {
+            let name = one.name.as_deref().unwrap_or("no known name");
+            format!("{name} (user {})", one.user_id)
+        }
+        many => figures::counted(many.len() as u64, "user"),
+    };
+    let mut lines = vec![format!("{who}: {closed}.")];
+    let banned = users
+        .iter()
+        .filter(|who| who.sanctions.iter().any(|sanction| sanction.kind == SanctionKind::Ban));
+    let banned = banned.count();
+    if banned > 0 && matches!(actions.first(), Some(Action::Ban(_))) {
+        lines.push(format!(
+            "{} banned already; the new ban replaces that.",
+            figures::counted(banned as u64, "user")
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::admin::{
+        ConnectionInfo, DrainRequest, SanctionRequest, ThrottleRequest, UserRequest,
+    };
+    use crate::protocol::{NodeId, UserId};
+    use crate::tui::feed::samples;
+
+    fn ban(user: &str) -> Action {
+        let user = UserRef(user.to_owned());
+        Action::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+    }
+
+    fn who(user: u64, nodes: &[&str]) -> Who {
+        let connection = |node: &&str| ConnectionInfo {
+            node: NodeId::new(node),
+            stream_id: StreamId(7),
+            connected_at: 0,
+        };
+        Who {
+            user_id: UserId(user),
+            name: Some(format!("zed_{user}")),
+            connections: nodes.iter().map(connection).collect(),
+            sanctions: Vec::new(),
+            unreachable: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_throttle_says_what_viewers_see() {
+        let moment = samples::moment(samples::throttled(60));
+        let sample_rate = SampleRate::from_share(0.02);
+        let action = Action::Throttle(ThrottleRequest { stream_id: StreamId(7), sample_rate });
+        let asked = confirmation(vec![action], &[], 0, Some(&moment));
+        let first = &asked.effect[0];
+        assert!(
+            first.starts_with("Show 2% of stream 7 instead of 10%: 17k viewers see"),
+            "{first}"
+        );
+        assert_eq!(asked.consent, Consent::Typed("7".to_owned()), "more than 1 % of the viewers");
+        assert!(!asked.is_given());
+        assert!(Confirmation { typed: "7".into(), ..asked }.is_given());
+    }
+
+    #[test]
+    fn a_ban_of_many_counts_their_connections() {
+        let actions: Vec<_> = (1..=38).map(|user| ban(&user.to_string())).collect();
+        assert_eq!(needs_lookup(&actions).len(), 38);
+        let users: Vec<_> = (1..=38).map(|user| who(user, &["edge-1", "edge-2"])).collect();
+        let asked = confirmation(actions, &users, 4, None);
+        assert_eq!(asked.title, "ban 1 and 37 more");
+        assert_eq!(asked.effect[0], "38 users: 76 connections on 2 nodes.");
+        assert!(asked.effect.iter().any(|line| line == "4 marked rows hidden by the filter."));
+        assert_eq!(asked.consent, Consent::Typed("38".to_owned()));
+        let one = confirmation(vec![ban("zed")], &[who(4711, &[])], 0, None);
+        assert_eq!(one.effect[0], "zed_4711 (user 4711): not connected now.");
+        assert_eq!(one.consent, Consent::Enter);
+    }
+
+    #[test]
+    fn what_is_small_needs_no_consent() {
+        let user = UserRef("ann".to_owned());
+        let timeout = SanctionRequest { user, reason: None, note: None, duration_ms: Some(10) };
+        let asked = confirmation(vec![Action::Timeout(timeout)], &[], 0, None);
+        assert_eq!(asked.consent, Consent::None);
+        assert!(needs_lookup(&asked.actions).is_empty());
+    }
+
+    #[test]
+    fn draining_needs_the_name_of_the_node() {
+        let moment = samples::moment(samples::healthy(60));
+        let drain = Action::Drain(DrainRequest::default());
+        let asked = confirmation(vec![drain], &[], 0, Some(&moment));
+        assert_eq!(asked.consent, Consent::Typed("edge-1".to_owned()));
+        assert!(asked.effect[0].contains("have room for"), "{:?}", asked.effect);
+    }
+
+    #[test]
+    fn acts_that_can_be_taken_back_are_known() {
+        use crate::tui::act::undo_of;
+        let undo = undo_of(&ban("zed"), 17);
+        assert!(matches!(undo, Some(Action::Undo(undo)) if undo.audit_id == 17));
+        let drained = undo_of(&Action::Drain(DrainRequest::default()), 18);
+        assert_eq!(drained, Some(Action::Drain(DrainRequest { undo: true })));
+        let kick = UserRequest { user: UserRef("zed".to_owned()), note: None };
+        assert_eq!(undo_of(&Action::Kick(kick), 19), None);
+    }
+}

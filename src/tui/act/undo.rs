@@ -1,0 +1,58 @@
+//! Acts that can be taken back.
+
+use super::action::Action;
+use crate::protocol::admin::{DrainRequest, UndoRequest};
+
+/// Acts that are remembered.
+const MAX_ENTRIES: usize = 20;
+
+/// An act of this console, and what takes it back.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct UndoEntry {
+    pub(crate) text: String,
+    pub(crate) reversals: Vec<Action>,
+    /// When it was done, by the console's clock.
+    pub(crate) at_ms: u64,
+}
+
+/// The acts that can be taken back, the latest last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UndoList {
+    entries: Vec<UndoEntry>,
+}
+
+impl UndoList {
+    pub(crate) fn push(&mut self, entry: UndoEntry) {
+        if self.entries.len() == MAX_ENTRIES {
+            self.entries.remove(0);
+        }
+        self.entries.push(entry);
+    }
+
+    pub(crate) fn latest(&self) -> Option<&UndoEntry> {
+        self.entries.last()
+    }
+
+    pub(crate) fn take(&mut self) -> Option<UndoEntry> {
+        self.entries.pop()
+    }
+}
+
+/// Returns what takes back an action that was done, with the number of its audit entry; `None` if
+/// nothing does.
+pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
+    match action {
+        Action::Ban(_) | Action::Timeout(_) | Action::Unban(_) | Action::Throttle(_) => {
+            Some(Action::Undo(UndoRequest { audit_id, note: None }))
+        }
+        Action::Drain(request) => Some(Action::Drain(DrainRequest { undo: !request.undo })),
+        // The user is back by itself, the text is gone, the message was read, the decision is made.
+        Action::Kick(_)
+        | Action::Announce(_)
+        | Action::Delete(_)
+        | Action::Approve(_)
+        | Action::Reject(_)
+        | Action::Acknowledge(_)
+        | Action::Undo(_) => None,
+    }
+}

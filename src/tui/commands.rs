@@ -1,0 +1,417 @@
+//! The one table of commands and keys: the footer, the help, the palette and the bindings that an
+//! operator changes all come from it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// What a key does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Command {
+    Overview,
+    Streams,
+    Cluster,
+    Engines,
+    Moderation,
+    Events,
+    NextPanel,
+    PreviousPanel,
+    Open,
+    Back,
+    LastView,
+    Down,
+    Up,
+    PageDown,
+    PageUp,
+    First,
+    Last,
+    Filter,
+    Palette,
+    SortRight,
+    SortLeft,
+    Invert,
+    Columns,
+    Window,
+    Enlarge,
+    Earlier,
+    Later,
+    MuchEarlier,
+    MuchLater,
+    Live,
+    Pause,
+    Mark,
+    MarkAlike,
+    CopyValue,
+    CopyRow,
+    Save,
+    Veil,
+    Theme,
+    Unlock,
+    Undo,
+    Throttle,
+    Announce,
+    Ban,
+    Timeout,
+    Kick,
+    Unban,
+    Approve,
+    Remove,
+    Drain,
+    Acknowledge,
+    Help,
+    Redraw,
+    Suspend,
+    Quit,
+}
+
+/// A command with its name, its keys and its words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) command: Command,
+    /// The name by which a binding and the palette call it.
+    pub(crate) name: &'static str,
+    pub(crate) keys: &'static [&'static str],
+    /// One or two words for the footer.
+    pub(crate) word: &'static str,
+    pub(crate) help: &'static str,
+    /// It changes the system, so it is off while the console is locked.
+    pub(crate) acts: bool,
+}
+
+const fn entry(
+    command: Command,
+    name: &'static str,
+    keys: &'static [&'static str],
+    word: &'static str,
+    help: &'static str,
+) -> Entry {
+    Entry { command, name, keys, word, help, acts: false }
+}
+
+const fn act(
+    command: Command,
+    name: &'static str,
+    keys: &'static [&'static str],
+    word: &'static str,
+    help: &'static str,
+) -> Entry {
+    Entry { acts: true, ..entry(command, name, keys, word, help) }
+}
+
+/// All commands, in the order of the help.
+pub(crate) const COMMANDS: &[Entry] = &[
+    entry(Command::Overview, "overview", &["1"], "overview", "what is wrong, and the pipeline"),
+    entry(Command::Streams, "streams", &["2"], "streams", "all streams; Enter opens one"),
+    entry(Command::Cluster, "cluster", &["3"], "cluster", "nodes and their limits"),
+    entry(Command::Engines, "engines", &["4"], "engines", "bus, event log, stores"),
+    entry(Command::Moderation, "moderation", &["5"], "moderation", "comments to review, decisions"),
+    entry(Command::Events, "events", &["6"], "events", "what happened, and who did what"),
+    entry(Command::NextPanel, "next-panel", &["tab"], "panel", "the next panel of the view"),
+    entry(Command::PreviousPanel, "previous-panel", &["backtab"], "panel", "the panel before"),
+    entry(Command::Open, "open", &["enter"], "open", "open the selected row"),
+    entry(Command::Back, "back", &["esc"], "back", "close, clear the filter or the marks, go back"),
+    entry(Command::LastView, "last-view", &["-"], "last view", "the view before this one"),
+    entry(Command::Down, "down", &["down", "j"], "down", "the next row"),
+    entry(Command::Up, "up", &["up", "k"], "up", "the row before"),
+    entry(Command::PageDown, "page-down", &["pagedown"], "page", "ten rows down"),
+    entry(Command::PageUp, "page-up", &["pageup"], "page", "ten rows up"),
+    entry(Command::First, "first", &["home", "g"], "first", "the first row"),
+    entry(Command::Last, "last", &["G"], "last", "the last row"),
+    entry(
+        Command::Filter,
+        "filter",
+        &["/"],
+        "filter",
+        "show only rows that match: words, /regex/, in>1k and state=live",
+    ),
+    entry(Command::Palette, "palette", &[":"], "command", "type a command; Tab completes"),
+    entry(Command::SortRight, "sort-right", &[">"], "sort", "sort by the next column"),
+    entry(Command::SortLeft, "sort-left", &["<"], "sort", "sort by the column before"),
+    entry(Command::Invert, "invert", &["I"], "invert", "turn the order round"),
+    entry(Command::Columns, "columns", &["c"], "columns", "choose columns, and what they mean"),
+    entry(Command::Window, "window", &["w"], "window", "charts over 1, 5, 15 or 60 minutes"),
+    entry(Command::Enlarge, "enlarge", &["e"], "enlarge", "one chart over the whole view"),
+    entry(Command::Earlier, "earlier", &["left"], "back in time", "every view as it was before"),
+    entry(Command::Later, "later", &["right"], "forward", "forward in time"),
+    entry(Command::MuchEarlier, "much-earlier", &["["], "far back", "ten steps back in time"),
+    entry(Command::MuchLater, "much-later", &["]"], "far on", "ten steps forward in time"),
+    entry(Command::Live, "live", &["end"], "live", "back to now"),
+    entry(Command::Pause, "pause", &["space"], "pause", "stop the screen; data is still collected"),
+    entry(Command::Mark, "mark", &["v"], "mark", "mark the row; acts then take all marked rows"),
+    entry(
+        Command::MarkAlike,
+        "mark-alike",
+        &["V"],
+        "mark alike",
+        "mark all rows with the same text",
+    ),
+    entry(Command::CopyValue, "copy", &["y"], "copy", "copy what names the row (OSC 52)"),
+    entry(Command::CopyRow, "copy-row", &["Y"], "copy row", "copy the row as JSON (OSC 52)"),
+    entry(Command::Save, "save", &["o"], "save", "save this screen as a text file"),
+    entry(Command::Veil, "hide", &["P"], "hide names", "hide names and texts, on a projector"),
+    entry(Command::Theme, "theme", &["T"], "theme", "the next theme"),
+    entry(
+        Command::Unlock,
+        "unlock",
+        &["!"],
+        "unlock",
+        "allow acts, for 15 minutes after the last key",
+    ),
+    act(Command::Undo, "undo", &["U"], "undo", "take back the last act of this console"),
+    act(Command::Throttle, "throttle", &["t"], "throttle", "set the share that a stream shows"),
+    act(
+        Command::Announce,
+        "announce",
+        &["a"],
+        "announce",
+        "tell all viewers of a stream something",
+    ),
+    act(Command::Ban, "ban", &["b"], "ban", "disconnect a user and keep it out"),
+    act(Command::Timeout, "timeout", &["m"], "time out", "a user may watch but not comment"),
+    act(Command::Kick, "kick", &["x"], "kick", "disconnect a user; it may return"),
+    act(Command::Unban, "unban", &["u"], "unban", "lift a user's ban and timeout"),
+    act(Command::Approve, "approve", &["A"], "let stand", "a comment to review may stand"),
+    act(Command::Remove, "remove", &["R"], "remove", "remove a comment"),
+    act(Command::Acknowledge, "acknowledge", &["z"], "acknowledge", "an alert, for everybody"),
+    act(Command::Drain, "drain", &["d"], "drain", "move the viewers of this node to others"),
+    entry(Command::Help, "help", &["?", "f1"], "help", "the keys of this view"),
+    entry(Command::Redraw, "redraw", &["ctrl-l"], "redraw", "draw the screen again"),
+    entry(Command::Suspend, "suspend", &["ctrl-z"], "suspend", "back to the shell; fg returns"),
+    entry(Command::Quit, "quit", &["q", "ctrl-c"], "quit", "end"),
+];
+
+impl Command {
+    pub(crate) fn entry(self) -> &'static Entry {
+        // Every command has an entry; a test checks it.
+        COMMANDS.iter().find(|entry| entry.command == self).unwrap_or(&COMMANDS[0])
+    }
+}
+
+/// A key with its modifiers, as it is written in a binding: `q`, `Q`, `ctrl-l`, `space`, `f1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    code: KeyCode,
+    control: bool,
+    alt: bool,
+}
+
+/// Names of keys that are no characters.
+const NAMED_KEYS: &[(&str, KeyCode)] = &[
+    ("enter", KeyCode::Enter),
+    ("esc", KeyCode::Esc),
+    ("tab", KeyCode::Tab),
+    ("backtab", KeyCode::BackTab),
+    ("space", KeyCode::Char(' ')),
+    ("up", KeyCode::Up),
+    ("down", KeyCode::Down),
+    ("left", KeyCode::Left),
+    ("right", KeyCode::Right),
+    ("home", KeyCode::Home),
+    ("end", KeyCode::End),
+    ("pageup", KeyCode::PageUp),
+    ("pagedown", KeyCode::PageDown),
+    ("insert", KeyCode::Insert),
+    ("delete", KeyCode::Delete),
+];
+
+impl From<KeyEvent> for Key {
+    fn from(event: KeyEvent) -> Self {
+        Self {
+            code: event.code,
+            control: event.modifiers.contains(KeyModifiers::CONTROL),
+            alt: event.modifiers.contains(KeyModifiers::ALT),
+        }
+    }
+}
+
+impl FromStr for Key {
+    type Err = BindingError;
+
+    fn from_str(text: &str) -> Result<Self, BindingError> {
+        let unknown = || BindingError::UnknownKey(text.to_owned());
+        let mut rest = text;
+        let mut key = Self { code: KeyCode::Null, control: false, alt: false };
+        loop {
+            if let Some(after) = rest.strip_prefix("ctrl-").filter(|after| !after.is_empty()) {
+                (key.control, rest) = (true, after);
+            } else if let Some(after) = rest.strip_prefix("alt-").filter(|after| !after.is_empty())
+            {
+                (key.alt, rest) = (true, after);
+            } else {
+                break;
+            }
+        }
+        let mut chars = rest.chars();
+        key.code = match (chars.next(), chars.next()) {
+            (Some(c), None) if !c.is_control() => KeyCode::Char(c),
+            _ => {
+                let named = NAMED_KEYS.iter().find(|(name, _)| *name == rest);
+                let function = rest.strip_prefix('f').and_then(|number| number.parse().ok());
+                match (named, function) {
+                    (Some((_, code)), _) => *code,
+                    (None, Some(number @ 1..=12)) => KeyCode::F(number),
+                    (None, _) => return Err(unknown()),
+                }
+            }
+        };
+        Ok(key)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.control {
+            f.write_str("Ctrl-")?;
+        }
+        if self.alt {
+            f.write_str("Alt-")?;
+        }
+        match self.code {
+            KeyCode::Char(' ') => f.write_str("space"),
+            KeyCode::Char(c) if self.control => write!(f, "{}", c.to_uppercase()),
+            KeyCode::Char(c) => write!(f, "{c}"),
+            KeyCode::Up => f.write_str("↑"),
+            KeyCode::Down => f.write_str("↓"),
+            KeyCode::Left => f.write_str("←"),
+            KeyCode::Right => f.write_str("→"),
+            KeyCode::Enter => f.write_str("Enter"),
+            KeyCode::Esc => f.write_str("Esc"),
+            KeyCode::Tab => f.write_str("Tab"),
+            KeyCode::BackTab => f.write_str("Shift-Tab"),
+            KeyCode::PageUp => f.write_str("PgUp"),
+            KeyCode::PageDown => f.write_str("PgDn"),
+            KeyCode::F(number) => write!(f, "F{number}"),
+            KeyCode::Home => f.write_str("Home"),
+            KeyCode::End => f.write_str("End"),
+            KeyCode::Insert => f.write_str("Ins"),
+            KeyCode::Delete => f.write_str("Del"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// Why bindings are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BindingError {
+    #[error("`{0}` is not a binding: write COMMAND=KEY, such as quit=Q")]
+    NoBinding(String),
+    #[error("there is no command `{0}`; ? in lc top lists them")]
+    UnknownCommand(String),
+    #[error("there is no key `{0}`: write a character, ctrl-x, alt-x, f1, space, enter, left …")]
+    UnknownKey(String),
+    #[error("the key {key} is bound to both `{first}` and `{second}`")]
+    Duplicate { key: String, first: &'static str, second: &'static str },
+}
+
+/// The keys in effect.
+#[derive(Debug, Clone)]
+pub(crate) struct Keymap {
+    keys: Vec<(Key, Command)>,
+}
+
+impl Default for Keymap {
+    fn default() -> Self {
+        Self::with(&[]).unwrap_or(Self { keys: Vec::new() })
+    }
+}
+
+impl Keymap {
+    /// Builds the keys from bindings such as `quit=Q`. A command that is bound anew loses its own
+    /// keys.
+    pub(crate) fn with(bindings: &[String]) -> Result<Self, BindingError> {
+        let mut changed: BTreeMap<Command, Vec<Key>> = BTreeMap::new();
+        for binding in bindings {
+            let (name, key) = binding
+                .split_once('=')
+                .filter(|(_, key)| !key.is_empty())
+                .ok_or_else(|| BindingError::NoBinding(binding.clone()))?;
+            let entry = COMMANDS.iter().find(|entry| entry.name == name.trim());
+            let entry = entry.ok_or_else(|| BindingError::UnknownCommand(name.to_owned()))?;
+            changed.entry(entry.command).or_default().push(key.parse()?);
+        }
+        let mut keys: Vec<(Key, Command)> = Vec::new();
+        for entry in COMMANDS {
+            let own = match changed.get(&entry.command) {
+                Some(keys) => keys.clone(),
+                None => entry.keys.iter().map(|key| key.parse()).collect::<Result<_, _>>()?,
+            };
+            for key in own {
+                if let Some((_, first)) = keys.iter().find(|(known, _)| *known == key) {
+                    let key = key.to_string();
+                    let first = first.entry().name;
+                    return Err(BindingError::Duplicate { key, first, second: entry.name });
+                }
+                keys.push((key, entry.command));
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    pub(crate) fn command(&self, event: KeyEvent) -> Option<Command> {
+        let pressed = Key::from(event);
+        self.keys.iter().find(|(key, _)| *key == pressed).map(|(_, command)| *command)
+    }
+
+    /// Returns the keys of a command as they are shown: `q Ctrl-C`.
+    pub(crate) fn shown(&self, command: Command) -> String {
+        let keys = self.keys.iter().filter(|(_, bound)| *bound == command);
+        keys.map(|(key, _)| key.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Returns the first key of a command as it is shown.
+    pub(crate) fn first(&self, command: Command) -> String {
+        let bound = self.keys.iter().find(|(_, bound)| *bound == command);
+        bound.map_or(String::new(), |(key, _)| key.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(bindings: &[&str]) -> Result<Keymap, BindingError> {
+        let bindings: Vec<_> = bindings.iter().map(|text| (*text).to_owned()).collect();
+        Keymap::with(&bindings)
+    }
+
+    #[test]
+    fn the_table_has_no_key_twice() {
+        let keymap = bound(&[]).unwrap();
+        assert!(keymap.keys.len() > COMMANDS.len());
+        for entry in COMMANDS {
+            assert_eq!(entry.command.entry().name, entry.name);
+            assert!(!keymap.first(entry.command).is_empty(), "{} has no key", entry.name);
+        }
+    }
+
+    #[test]
+    fn a_binding_replaces_the_keys_of_its_command() {
+        let keymap = bound(&["quit=Q", "quit=ctrl-q"]).unwrap();
+        let pressed = |code| keymap.command(KeyEvent::new(code, KeyModifiers::NONE));
+        assert_eq!(pressed(KeyCode::Char('Q')), Some(Command::Quit));
+        assert_eq!(pressed(KeyCode::Char('q')), None);
+        assert_eq!(keymap.shown(Command::Quit), "Q Ctrl-Q");
+        let control = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::CONTROL);
+        assert_eq!(keymap.command(control), Some(Command::Quit));
+    }
+
+    #[test]
+    fn wrong_bindings_are_refused() {
+        let error = |bindings: &[&str]| bound(bindings).unwrap_err().to_string();
+        assert!(error(&["quit"]).contains("COMMAND=KEY"));
+        assert!(error(&["leave=Q"]).contains("no command `leave`"));
+        assert!(error(&["quit=hyper-q"]).contains("no key `hyper-q`"));
+        assert_eq!(error(&["quit=b"]), "the key b is bound to both `ban` and `quit`");
+    }
+
+    #[test]
+    fn keys_are_written_as_they_are_read() {
+        for text in ["q", "Q", "ctrl-l", "alt-x", "space", "f12", "enter", "-", "=", "left"] {
+            let key: Key = text.parse().unwrap();
+            assert!(!key.to_string().is_empty(), "{text}");
+        }
+        assert!("f13".parse::<Key>().is_err() && "".parse::<Key>().is_err());
+    }
+}

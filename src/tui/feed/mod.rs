@@ -1,0 +1,177 @@
+//! What the console knows of the cluster: the latest moment, the moments before it, the series
+//! that charts show, and what happened.
+//!
+//! In: snapshots. Out: moments, series, happenings. Always holds: rates are those that nodes
+//! measured themselves, never differences of sums over nodes, so nodes may come and go; time never
+//! goes back. When full: the oldest goes.
+
+mod alarms;
+mod archive;
+mod changes;
+mod conditions;
+mod moment;
+#[cfg(test)]
+pub(crate) mod samples;
+mod series;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::protocol::admin::{Alert, EventItem, TimelineAnswer, TopSnapshot};
+
+pub(crate) use alarms::{Alarm, Severity, Subject};
+use archive::Archive;
+pub(crate) use changes::{Happening, throttle_reason};
+use conditions::AlarmMemory;
+pub(crate) use conditions::{LATENCY_GOAL_MS, NOTABLE_LAG};
+pub(crate) use moment::{GroupLag, Moment};
+pub(crate) use series::{Metric, SENDERS, SeriesSet};
+
+/// Happenings that are kept.
+const MAX_HAPPENINGS: usize = 2_000;
+/// Lags of the past over which their change is taken.
+const LAG_MEMORY: usize = 10;
+
+/// Everything the console was told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Feed {
+    latest: Option<Arc<Moment>>,
+    series: SeriesSet,
+    archive: Archive,
+    happenings: VecDeque<Happening>,
+    memory: AlarmMemory,
+    /// Time and lag of each group and topic, oldest first.
+    lags: BTreeMap<(String, String), VecDeque<(u64, u64)>>,
+    /// The alerts of the daemon, once it has told them.
+    told: Option<Vec<Alert>>,
+    /// Contact was lost since the latest moment.
+    interrupted: bool,
+    restarts: u32,
+}
+
+impl Feed {
+    pub(crate) fn latest(&self) -> Option<&Arc<Moment>> {
+        self.latest.as_ref()
+    }
+
+    pub(crate) fn series(&self) -> &SeriesSet {
+        &self.series
+    }
+
+    /// Returns what happened, oldest first.
+    pub(crate) fn happenings(&self) -> &VecDeque<Happening> {
+        &self.happenings
+    }
+
+    /// Returns how often the daemon was seen to restart.
+    pub(crate) fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Returns the moment that was the latest at a time.
+    pub(crate) fn at(&self, at_ms: u64) -> Option<Arc<Moment>> {
+        self.archive.at(at_ms).map(Arc::new)
+    }
+
+    /// Returns the time of the first moment that can be gone back to.
+    pub(crate) fn first_ms(&self) -> Option<u64> {
+        self.archive.first_ms()
+    }
+
+    /// Returns the time of the kept moment before or after a time.
+    pub(crate) fn neighbour(&self, at_ms: u64, later: bool) -> Option<u64> {
+        self.archive.neighbour(at_ms, later)
+    }
+
+    /// Fills the charts with the past as the daemon kept it.
+    pub(crate) fn fill(&mut self, answer: &TimelineAnswer) {
+        self.series.fill(answer);
+    }
+
+    /// Takes what the daemon kept of the time before the first moment.
+    pub(crate) fn fill_events(&mut self, events: &[EventItem]) {
+        let first_ms = match (self.happenings.front(), &self.latest) {
+            (Some(first), _) => first.at_ms,
+            (None, Some(latest)) => latest.at_ms,
+            (None, None) => return,
+        };
+        let earlier = events.iter().filter(|event| event.at < first_ms);
+        let mut earlier: Vec<_> = earlier.filter_map(Happening::of_daemon).collect();
+        earlier.sort_by_key(|happening| happening.at_ms);
+        let room = MAX_HAPPENINGS - self.happenings.len();
+        earlier.into_iter().rev().take(room).for_each(|event| self.happenings.push_front(event));
+    }
+
+    /// Takes the alerts of the daemon; they are those of the next moment.
+    pub(crate) fn set_alerts(&mut self, alerts: Vec<Alert>) {
+        self.told = Some(alerts);
+    }
+
+    /// Notes that snapshots are missing from here on.
+    pub(crate) fn interrupt(&mut self) {
+        self.interrupted = true;
+    }
+
+    pub(crate) fn add(&mut self, snapshot: TopSnapshot) {
+        let before = self.latest.take();
+        let at_ms = match &before {
+            None => snapshot.taken_at,
+            Some(before) => before.at_ms + self.elapsed_ms(&before.snapshot, &snapshot),
+        };
+        let workers = match &before {
+            Some(before) => moment::worker_loads(&before.snapshot.workers, &snapshot.workers),
+            None => Vec::new(),
+        };
+        let mut groups = moment::group_lags(&snapshot.lag);
+        self.set_changes(at_ms, &mut groups);
+        let mut moment = Moment { at_ms, snapshot, workers, groups, alarms: Vec::new() };
+        moment.alarms = self.memory.alarms(&moment, self.told.as_deref());
+        if let Some(before) = &before {
+            self.happenings.extend(changes::changes(before, &moment));
+            while self.happenings.len() > MAX_HAPPENINGS {
+                self.happenings.pop_front();
+            }
+        }
+        let covered_from_ms = match &before {
+            Some(before) if !self.interrupted => before.at_ms,
+            _ => at_ms,
+        };
+        self.interrupted = false;
+        self.series.add(&moment, covered_from_ms);
+        self.archive.add(&moment);
+        self.latest = Some(Arc::new(moment));
+    }
+
+    /// Returns the time between two snapshots: by the daemon's uptime, or by its clock if it was
+    /// restarted. A clock that was set back counts as no time.
+    fn elapsed_ms(&mut self, before: &TopSnapshot, now: &TopSnapshot) -> u64 {
+        let same_run = before.node == now.node && now.uptime_ms >= before.uptime_ms;
+        if same_run {
+            return now.uptime_ms - before.uptime_ms;
+        }
+        self.restarts += u32::from(before.node == now.node);
+        now.taken_at.saturating_sub(before.taken_at).min(3_600_000)
+    }
+
+    /// Sets the change of each lag over the last seconds.
+    fn set_changes(&mut self, at_ms: u64, groups: &mut [GroupLag]) {
+        for group in groups.iter_mut() {
+            let key = (group.group.clone(), group.topic.clone());
+            let past = self.lags.entry(key).or_default();
+            let (then_ms, then) = past.front().copied().unwrap_or((at_ms, group.lag));
+            if at_ms > then_ms {
+                let seconds = (at_ms - then_ms) as f64 / 1e3;
+                group.change = Some((group.lag as f64 - then as f64) / seconds);
+            }
+            past.push_back((at_ms, group.lag));
+            if past.len() > LAG_MEMORY {
+                past.pop_front();
+            }
+        }
+        self.lags.retain(|(name, topic), _| {
+            groups.iter().any(|group| group.group == *name && group.topic == *topic)
+        });
+    }
+}

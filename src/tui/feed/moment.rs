@@ -1,0 +1,222 @@
+//! One moment of the cluster: a snapshot, and what follows from it and from those before.
+//!
+//! Views read the snapshot through these functions, so that a new field is taken up in one place.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::alarms::Alarm;
+use crate::protocol::admin::{
+    BreakerState, BreakerStatus, BusNodeState, ConsumerLag, NodeStatus, StageName, StageStatus,
+    StreamStatus, TopSnapshot, WorkerStatus,
+};
+use crate::protocol::{NodeId, StreamId};
+
+/// The state of the cluster at one time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    /// Milliseconds since the Unix epoch by a clock that never goes back: the first snapshot's
+    /// time, and from there the uptime of the daemon.
+    pub(crate) at_ms: u64,
+    pub(crate) snapshot: TopSnapshot,
+    pub(crate) workers: Vec<WorkerLoad>,
+    pub(crate) groups: Vec<GroupLag>,
+    pub(crate) alarms: Vec<Alarm>,
+}
+
+/// The share of time that a delivery worker was busy in the latest interval, 0.0 to 1.0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WorkerLoad {
+    pub(crate) node: NodeId,
+    pub(crate) worker: u32,
+    pub(crate) busy: f64,
+}
+
+/// The lag of a consumer group, over all partitions of a topic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GroupLag {
+    pub(crate) group: String,
+    pub(crate) topic: String,
+    pub(crate) lag: u64,
+    /// The change per second, if it is known.
+    pub(crate) change: Option<f64>,
+    /// The lag of each partition, by number.
+    pub(crate) partitions: Vec<(u32, u64)>,
+}
+
+impl GroupLag {
+    /// Returns the partition with the largest lag.
+    pub(crate) fn worst(&self) -> Option<(u32, u64)> {
+        self.partitions.iter().copied().max_by_key(|(number, lag)| (*lag, u32::MAX - number))
+    }
+
+    pub(crate) fn grows(&self) -> bool {
+        self.change.is_some_and(|change| change >= 1.0)
+    }
+}
+
+impl Moment {
+    /// Returns the connections that have not sent a comment.
+    pub(crate) fn viewers(&self) -> u64 {
+        self.snapshot.connections.saturating_sub(self.snapshot.senders)
+    }
+
+    /// Returns how many connections all nodes together take.
+    pub(crate) fn places(&self) -> u64 {
+        self.snapshot.nodes.iter().map(|node| node.max_connections).sum()
+    }
+
+    /// Returns the share of comments for viewers that reached them; `None` while there are none.
+    pub(crate) fn served(&self) -> Option<f64> {
+        let rates = &self.snapshot.rates;
+        let due = rates.delivered + rates.skipped;
+        (due > 0.0).then(|| rates.delivered / due)
+    }
+
+    /// Returns the share of delivered comments that came late.
+    pub(crate) fn late(&self) -> Option<f64> {
+        let rates = &self.snapshot.rates;
+        (rates.delivered > 0.0).then(|| rates.late / rates.delivered)
+    }
+
+    pub(crate) fn stage(&self, name: StageName) -> Option<&StageStatus> {
+        self.snapshot.stages.iter().find(|stage| stage.name == name)
+    }
+
+    pub(crate) fn breaker(&self, dependency: &str) -> Option<&BreakerStatus> {
+        self.snapshot.breakers.iter().find(|breaker| breaker.dependency == dependency)
+    }
+
+    pub(crate) fn stream(&self, stream_id: StreamId) -> Option<&StreamStatus> {
+        self.snapshot.streams.iter().find(|stream| stream.stream_id == stream_id)
+    }
+
+    pub(crate) fn node(&self, name: &NodeId) -> Option<&NodeStatus> {
+        self.snapshot.nodes.iter().find(|node| node.node == *name)
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Option<&GroupLag> {
+        self.groups.iter().find(|group| group.group == name)
+    }
+
+    /// Returns the load of a node's busiest worker.
+    pub(crate) fn busiest_worker(&self, node: &NodeId) -> Option<f64> {
+        let loads = self.workers.iter().filter(|load| load.node == *node);
+        loads.map(|load| load.busy).reduce(f64::max)
+    }
+
+    pub(crate) fn load(&self, worker: &WorkerStatus) -> Option<f64> {
+        let same = |load: &&WorkerLoad| load.node == worker.node && load.worker == worker.worker;
+        self.workers.iter().find(same).map(|load| load.busy)
+    }
+
+    /// Returns the nodes whose egress is limited, and the nodes that deliver.
+    pub(crate) fn at_egress_limit(&self) -> (usize, usize) {
+        let edges = self.snapshot.nodes.iter().filter(|node| node.max_connections > 0);
+        let limited = edges.clone().filter(|node| node.egress.limited_by.is_some());
+        (limited.count(), edges.count())
+    }
+
+    /// Returns the bus servers that work and all of them.
+    pub(crate) fn bus_servers(&self) -> (usize, usize) {
+        let works = |state: BusNodeState| state == BusNodeState::Works;
+        let bus = &self.snapshot.bus;
+        (bus.iter().filter(|server| works(server.state)).count(), bus.len())
+    }
+
+    /// Returns breakers that are not closed, the longest outage first.
+    pub(crate) fn failing(&self) -> Vec<&BreakerStatus> {
+        let breakers = self.snapshot.breakers.iter();
+        let mut failing: Vec<_> = breakers.filter(|b| b.state != BreakerState::Closed).collect();
+        failing.sort_by_key(|breaker| std::cmp::Reverse(breaker.since_ms));
+        failing
+    }
+}
+
+/// Returns the load of each worker that is in both lists and was not restarted in between.
+pub(super) fn worker_loads(before: &[WorkerStatus], now: &[WorkerStatus]) -> Vec<WorkerLoad> {
+    let known: BTreeMap<_, _> = before.iter().map(|w| ((&w.node, w.worker), w)).collect();
+    let load = |worker: &WorkerStatus| {
+        let before = known.get(&(&worker.node, worker.worker))?;
+        let wall_us = worker.wall_us.checked_sub(before.wall_us).filter(|wall| *wall > 0)?;
+        let busy_us = worker.busy_us.checked_sub(before.busy_us)?;
+        let busy = (busy_us as f64 / wall_us as f64).min(1.0);
+        Some(WorkerLoad { node: worker.node.clone(), worker: worker.worker, busy })
+    };
+    now.iter().filter_map(load).collect()
+}
+
+/// Sums lags by group and topic, the largest first.
+pub(super) fn group_lags(partitions: &[ConsumerLag]) -> Vec<GroupLag> {
+    let mut groups: BTreeMap<(&str, &str), Vec<(u32, u64)>> = BTreeMap::new();
+    for partition in partitions {
+        let group = groups.entry((&partition.group, &partition.topic)).or_default();
+        group.push((partition.partition, partition.lag));
+    }
+    let mut groups: Vec<_> = groups
+        .into_iter()
+        .map(|((group, topic), mut partitions)| {
+            partitions.sort_unstable();
+            GroupLag {
+                group: group.to_owned(),
+                topic: topic.to_owned(),
+                lag: partitions.iter().map(|(_, lag)| lag).sum(),
+                change: None,
+                partitions,
+            }
+        })
+        .collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.lag));
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(node: &str, busy_us: u64, wall_us: u64) -> WorkerStatus {
+        WorkerStatus {
+            node: NodeId::new(node),
+            worker: 0,
+            connections: 0,
+            slow_viewers: 0,
+            busy_us,
+            wall_us,
+            frames: 0,
+            delivered: 0,
+            bytes_out: 0,
+        }
+    }
+
+    #[test]
+    fn load_is_the_share_of_busy_time() {
+        let before = [worker("a", 1_000, 5_000_000), worker("b", 900, 9_000_000)];
+        let now = [
+            worker("a", 251_000, 6_000_000),
+            // Restarted.
+            worker("b", 10, 1_000),
+            worker("c", 1, 2),
+        ];
+        let loads = worker_loads(&before, &now);
+        let loads: Vec<_> = loads.iter().map(|load| (load.node.as_str(), load.busy)).collect();
+        assert_eq!(loads, [("a", 0.25)]);
+    }
+
+    #[test]
+    fn lag_is_summed_by_group() {
+        let lag = |group: &str, partition, lag| ConsumerLag {
+            group: group.into(),
+            topic: "comment_events".into(),
+            partition,
+            position: 0,
+            end: lag,
+            lag,
+            expired: 0,
+        };
+        let groups =
+            group_lags(&[lag("moderator", 0, 1), lag("archiver", 1, 30), lag("archiver", 0, 2)]);
+        assert_eq!((groups[0].group.as_str(), groups[0].lag), ("archiver", 32));
+        assert_eq!((groups[0].worst(), groups[1].lag), (Some((1, 30)), 1));
+    }
+}

@@ -1,0 +1,178 @@
+use super::*;
+use crate::protocol::admin::EventKind;
+use crate::tui::tone::Health;
+use samples::{healthy, idle, silent_and_back};
+
+fn fed(snapshots: impl IntoIterator<Item = TopSnapshot>) -> Feed {
+    let mut feed = Feed::default();
+    snapshots.into_iter().for_each(|snapshot| feed.add(snapshot));
+    feed
+}
+
+#[test]
+fn time_follows_the_uptime_of_the_daemon() {
+    let mut second = idle(12_000);
+    // The wall clock was set back, which must not matter.
+    second.taken_at = 0;
+    let feed = fed([idle(10_000), second]);
+    let first = idle(10_000).taken_at;
+    assert_eq!(feed.latest().unwrap().at_ms, first + 2_000);
+    assert_eq!(feed.restarts(), 0);
+}
+
+#[test]
+fn a_restart_is_counted_and_time_goes_on() {
+    let mut restarted = healthy(0);
+    restarted.uptime_ms = 500;
+    restarted.taken_at = healthy(5).taken_at + 2_000;
+    let feed = fed([healthy(4), healthy(5), restarted]);
+    assert_eq!(feed.restarts(), 1);
+    assert_eq!(feed.latest().unwrap().at_ms, healthy(5).taken_at + 2_000);
+}
+
+/// Rates are what nodes measured, so no rate ever exceeds what all nodes together delivered.
+#[test]
+fn a_node_that_returns_makes_no_rate_jump() {
+    let feed = fed((0..40).map(silent_and_back));
+    let now = feed.latest().unwrap().at_ms;
+    let most = (0..40).map(|second| healthy(second).rates.delivered).fold(0.0, f64::max);
+    let chart = feed.series().window(Metric::Delivered, now, 60_000, 60);
+    let known: Vec<f64> = chart.into_iter().flatten().collect();
+    assert_eq!(known.len(), 40);
+    assert!(known.iter().all(|rate| *rate <= most * 1.001), "{known:?}");
+    let lowest = known.iter().copied().fold(f64::MAX, f64::min);
+    assert!(lowest >= most / 2.5, "the edge that stayed was always counted: {lowest}");
+    let told: Vec<_> = feed.happenings().iter().map(|h| h.text.as_str()).collect();
+    assert_eq!(told, ["stopped answering", "answers again"]);
+}
+
+#[test]
+fn a_silent_node_is_an_alarm_with_its_viewers() {
+    let feed = fed((0..22).map(silent_and_back));
+    let alarms = &feed.latest().unwrap().alarms;
+    assert_eq!(alarms[0].rule, "node_silent");
+    assert!(alarms[0].text.contains("its 9k connections reconnect"), "{}", alarms[0].text);
+    let feed = fed((0..30).map(silent_and_back));
+    assert!(feed.latest().unwrap().alarms.is_empty());
+}
+
+#[test]
+fn a_redis_node_is_named_with_what_viewers_notice() {
+    let feed = fed((0..3).map(samples::redis_down));
+    let alarms = &feed.latest().unwrap().alarms;
+    let redis = alarms.iter().find(|alarm| alarm.rule == "redis_node_down").unwrap();
+    assert!(redis.text.contains("10.0.3.12:6379"), "{}", redis.text);
+    assert!(redis.text.contains("18k viewers"), "{}", redis.text);
+    let now = feed.latest().unwrap().at_ms;
+    assert_eq!(now - redis.since_ms, 43_000, "the daemon knows for how long");
+}
+
+#[test]
+fn a_condition_alarms_only_after_its_time() {
+    let feed = |seconds: u64| fed((0..seconds).map(samples::lag_growing));
+    let rules = |feed: &Feed| -> Vec<String> {
+        feed.latest().unwrap().alarms.iter().map(|alarm| alarm.rule.clone()).collect()
+    };
+    assert!(rules(&feed(8)).is_empty());
+    let feed = feed(20);
+    assert_eq!(rules(&feed), ["lag_growing"]);
+    let alarm = &feed.latest().unwrap().alarms[0];
+    assert!(alarm.text.contains("archiver is 11k records behind, +"), "{}", alarm.text);
+}
+
+#[test]
+fn the_past_is_kept_for_an_hour_and_thinned() {
+    let feed = fed((0..4_000).map(|second| idle(second * 1_000)));
+    let start = idle(0).taken_at;
+    let now = feed.latest().unwrap().at_ms;
+    assert_eq!(now, start + 3_999_000);
+    let first = feed.first_ms().unwrap();
+    assert!(now - first <= 3_600_000 && now - first > 3_500_000, "{}", now - first);
+    let recent = feed.at(now - 7_000).unwrap();
+    assert_eq!(recent.at_ms, now - 7_000);
+    let old = feed.at(now - 2_000_500).unwrap();
+    assert!(now - 2_000_500 - old.at_ms < 10_000);
+    assert_eq!(feed.neighbour(now - 7_000, false), Some(now - 8_000));
+    assert_eq!(feed.neighbour(now, true), None);
+}
+
+#[test]
+fn lost_contact_leaves_a_gap_in_the_charts() {
+    let mut feed = fed((0..5).map(healthy));
+    feed.interrupt();
+    feed.add(healthy(15));
+    feed.add(healthy(16));
+    let now = feed.latest().unwrap().at_ms;
+    let chart = feed.series().window(Metric::In, now, 17_000, 17);
+    let known: String = chart.iter().map(|point| if point.is_some() { '#' } else { '.' }).collect();
+    assert_eq!(known, "#####..........##");
+}
+
+#[test]
+fn a_throttle_is_told_once() {
+    let feed = fed([healthy(1), samples::throttled(2), samples::throttled(3)]);
+    let throttles: Vec<_> =
+        feed.happenings().iter().filter(|h| h.kind == "throttle").map(|h| &h.text).collect();
+    assert_eq!(throttles.len(), 2, "{throttles:?}");
+    assert!(
+        throttles.iter().any(|text| text.contains("shows 10% instead of all: throttle level 2"))
+    );
+}
+
+#[test]
+fn events_from_before_the_attach_are_told_once() {
+    let mut feed = fed((0..30).map(silent_and_back));
+    let event = |at, kind, subject: &str, text: &str| EventItem {
+        id: at,
+        at,
+        node: crate::protocol::NodeId::new("edge-1"),
+        kind,
+        subject: subject.to_owned(),
+        text: text.to_owned(),
+        audit_id: None,
+    };
+    let start = healthy(0).taken_at;
+    let events = [
+        event(start - 9_000, EventKind::Breaker, "fan-out bus", "fails: broken pipe"),
+        event(start - 5_000, EventKind::Audit, "user 42", "ann: ban"),
+        event(start - 3_000, EventKind::Throttle, "stream 7", "all → 50% by the throttle"),
+        event(start + 20_000, EventKind::Node, "edge-2", "falls silent"),
+    ];
+    feed.fill_events(&events);
+    feed.fill_events(&events);
+    let told: Vec<_> = feed.happenings().iter().map(|h| (h.name.as_str(), h.health)).collect();
+    let expected = [
+        ("fan-out bus", Health::Bad),
+        ("stream 7", Health::Warn),
+        ("edge-2", Health::Bad),
+        ("edge-2", Health::Good),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(feed.happenings()[1].subject, Subject::Stream(crate::protocol::StreamId(7)));
+}
+
+#[test]
+fn the_alerts_of_the_daemon_come_before_own_ones() {
+    let mut feed = fed((0..3).map(samples::redis_down));
+    let alert = Alert {
+        id: "breaker_open/fan-out_bus".to_owned(),
+        rule: "breaker_open".to_owned(),
+        subject: "fan-out bus".to_owned(),
+        severity: crate::protocol::admin::Severity::Warning,
+        since_ms: 41_000,
+        nodes: Vec::new(),
+        viewers: 18_270,
+        effect: "Comments go through the log.".to_owned(),
+        next: "lc bus".to_owned(),
+        value: None,
+        threshold: None,
+        acked_by: Some("ann".to_owned()),
+    };
+    feed.set_alerts(vec![alert]);
+    feed.add(samples::redis_down(3));
+    let alarms = &feed.latest().unwrap().alarms;
+    let rules: Vec<_> = alarms.iter().map(|alarm| alarm.rule.as_str()).collect();
+    assert_eq!(rules, ["redis_node_down", "breaker_open"], "the acknowledged one comes last");
+    assert_eq!(alarms[1].id.as_deref(), Some("breaker_open/fan-out_bus"));
+    assert_eq!(alarms[1].severity, Severity::Broken);
+}

@@ -1,0 +1,188 @@
+//! Fetches what a view shows beside the snapshots: the review queue, the audit log, live comments.
+//!
+//! Always holds: only what the view on the screen needs is fetched; an answer for a view that was
+//! left is dropped.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::feed::{Metric, SENDERS};
+use super::state::Needs;
+use crate::client::admin::{AdminClient, AdminError};
+use crate::client::follow::{Followed, follow};
+use crate::protocol::StreamId;
+use crate::protocol::admin::{
+    Alert, AuditEntry, Cluster, EventItem, ReviewItem, TailItem, TimelineAnswer,
+};
+
+/// Time between two fetches of a list.
+const PERIOD: Duration = Duration::from_secs(2);
+/// An alert is on the screen within two of these.
+const ALERT_PERIOD: Duration = Duration::from_millis(800);
+/// Events from before the console was started.
+const PAST_EVENTS: usize = 500;
+/// Rows of a list.
+const LIMIT: usize = 200;
+/// Answers that wait to be drawn; further ones wait in their sockets.
+const QUEUED: usize = 256;
+
+/// Something that was fetched.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    Reviews(Result<Vec<ReviewItem>, AdminError>),
+    Audit(Result<Vec<AuditEntry>, AdminError>),
+    Tail(StreamId, TailItem),
+    TailFailed(StreamId, AdminError),
+    Past(Past),
+    Alerts(Vec<Alert>),
+}
+
+/// Runs the fetches that the view needs.
+pub(super) struct Fetcher {
+    client: AdminClient,
+    results: mpsc::Sender<Fetched>,
+    needs: Needs,
+    reviews: Option<AbortOnDropHandle<()>>,
+    audit: Option<AbortOnDropHandle<()>>,
+    tail: Option<AbortOnDropHandle<()>>,
+    past: Option<AbortOnDropHandle<()>>,
+    _alerts: AbortOnDropHandle<()>,
+}
+
+impl Fetcher {
+    pub(super) fn new(client: AdminClient) -> (Self, mpsc::Receiver<Fetched>) {
+        let (results, received) = mpsc::channel(QUEUED);
+        let needs = Needs::default();
+        let alerts = spawn(poll_alerts(client.clone(), results.clone()));
+        let fetcher = Self {
+            client,
+            results,
+            needs,
+            reviews: None,
+            audit: None,
+            tail: None,
+            past: None,
+            _alerts: alerts,
+        };
+        (fetcher, received)
+    }
+
+    /// Fetches the past for the charts, at the start and after contact was lost.
+    pub(super) fn fetch_past(&mut self, until_ms: u64) {
+        let task = send_past(self.client.clone(), until_ms, self.results.clone());
+        self.past = Some(spawn(task));
+    }
+
+    /// Starts what is newly needed and stops what no longer is.
+    pub(super) fn set(&mut self, needs: Needs) {
+        if needs.reviews != self.needs.reviews {
+            let client = self.client.clone();
+            let results = self.results.clone();
+            self.reviews = needs.reviews.then(|| spawn(poll_reviews(client, results)));
+        }
+        if needs.audit != self.needs.audit {
+            let client = self.client.clone();
+            let results = self.results.clone();
+            self.audit = needs.audit.then(|| spawn(poll_audit(client, results)));
+        }
+        if needs.tail != self.needs.tail {
+            let client = self.client.clone();
+            let results = self.results.clone();
+            self.tail = needs.tail.map(|stream_id| spawn(read_tail(client, stream_id, results)));
+        }
+        self.needs = needs;
+    }
+}
+
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(task))
+}
+
+async fn poll_reviews(client: AdminClient, results: mpsc::Sender<Fetched>) {
+    let path = format!("/v1/mod/queue?limit={LIMIT}");
+    loop {
+        let list = client.get::<Cluster<ReviewItem>>(&path).await.map(|list| list.items);
+        if results.send(Fetched::Reviews(list)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+async fn poll_audit(client: AdminClient, results: mpsc::Sender<Fetched>) {
+    let path = format!("/v1/audit?limit={LIMIT}");
+    loop {
+        let list = client.get::<Cluster<AuditEntry>>(&path).await.map(|list| list.items);
+        if results.send(Fetched::Audit(list)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// Reads the alerts every second. While they cannot be read, the console shows its own.
+async fn poll_alerts(client: AdminClient, results: mpsc::Sender<Fetched>) {
+    loop {
+        if let Ok(list) = client.get::<Cluster<Alert>>("/v1/alerts").await
+            && results.send(Fetched::Alerts(list.items)).await.is_err()
+        {
+            return;
+        }
+        tokio::time::sleep(ALERT_PERIOD).await;
+    }
+}
+
+async fn read_tail(client: AdminClient, stream_id: StreamId, results: mpsc::Sender<Fetched>) {
+    let items = match follow::<TailItem>(client, format!("/v1/tail/{stream_id}")).await {
+        Ok(items) => items,
+        Err(error) => {
+            let _ = results.send(Fetched::TailFailed(stream_id, error)).await;
+            return;
+        }
+    };
+    let mut items = Box::pin(items);
+    while let Some(item) = items.next().await {
+        let fetched = match item {
+            Followed::Item(item) => Fetched::Tail(stream_id, item),
+            Followed::Lost { why, .. } => Fetched::TailFailed(stream_id, why),
+            Followed::Ended(error) => Fetched::TailFailed(stream_id, error),
+        };
+        if results.send(fetched).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What the daemon kept of the time before the console was started.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// The last five minutes by the second, then the last hour by ten seconds.
+    pub(super) timelines: Vec<TimelineAnswer>,
+    pub(super) events: Vec<EventItem>,
+}
+
+/// Reads the past. A part that the daemon does not keep stays empty.
+pub(super) async fn read_past(client: &AdminClient, until_ms: u64) -> Past {
+    let names = Metric::ALL.map(Metric::timeline_name).join(",");
+    let mut past = Past::default();
+    for (span_ms, step_ms) in [(300_000, 1_000), (3_600_000, 10_000)] {
+        let from = until_ms.saturating_sub(span_ms);
+        let path = format!(
+            "/v1/timeline?series={names},{SENDERS}&from={from}&to={until_ms}&step={step_ms}"
+        );
+        past.timelines.extend(client.get::<TimelineAnswer>(&path).await);
+    }
+    let path = format!("/v1/events?limit={PAST_EVENTS}");
+    let events = client.get::<Cluster<EventItem>>(&path).await;
+    past.events = events.map_or_else(|_| Vec::new(), |list| list.items);
+    past
+}
+
+async fn send_past(client: AdminClient, until_ms: u64, results: mpsc::Sender<Fetched>) {
+    let past = read_past(&client, until_ms).await;
+    // The console has ended if nobody takes it.
+    let _ = results.send(Fetched::Past(past)).await;
+}

@@ -1,0 +1,357 @@
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use proptest::prelude::*;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::*;
+use crate::protocol::admin::{ReviewItem, TailItem, UserRef, Who};
+use crate::protocol::comment::SequencedComment;
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CommentId, Seq, StreamId, UserId};
+use crate::tui::act::Action;
+use crate::tui::commands::Keymap;
+use crate::tui::feed::samples;
+use crate::tui::hits::Target;
+use crate::tui::state::{Console, Effect, Mode, Notice, Panel, Place, View};
+use crate::tui::theme::ThemeName;
+use crate::tui::view;
+
+fn console() -> Console {
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, false);
+    (0..=60).for_each(|second| console.add_snapshot(samples::throttled(second)));
+    console
+}
+
+fn unlocked() -> Console {
+    let mut console = console();
+    type_text(&mut console, "!");
+    console
+}
+
+fn type_text(console: &mut Console, text: &str) -> Option<Effect> {
+    text.chars().fold(None, |_, c| press(console, KeyCode::Char(c).into()))
+}
+
+fn enter(console: &mut Console) -> Option<Effect> {
+    press(console, KeyCode::Enter.into())
+}
+
+fn escape(console: &mut Console) {
+    press(console, KeyCode::Esc.into());
+}
+
+fn comment(number: u64, user: u64, message: &str) -> SequencedComment {
+    SequencedComment {
+        comment_id: CommentId::from_unix_ticks(17_000_000_000_000_000 + number, 7, [1; 6]),
+        user_id: UserId(user),
+        name: format!("user_{user}").into(),
+        message: message.into(),
+        created_at: 1_795_254_408_000 + number,
+        seq: Seq(number),
+    }
+}
+
+/// A console on the opened main stream, with comments.
+fn on_stream() -> Console {
+    let mut console = unlocked();
+    console.go(Place::Stream(StreamId(7)));
+    let tail = console.side.tail.as_mut().unwrap();
+    for number in 0..6 {
+        let text = if number % 2 == 0 { "cheap followers" } else { "GOOOL" };
+        tail.add(TailItem::Comment(comment(number, 40 + number, text)));
+    }
+    console
+}
+
+#[test]
+fn it_starts_locked() {
+    let mut console = console();
+    assert_eq!(type_text(&mut console, "b"), None);
+    assert_eq!(console.mode, Mode::Watching);
+    assert_eq!(console.notice, Some(Notice::Failed("locked: ! unlocks acts".into())));
+    type_text(&mut console, "!b");
+    assert!(matches!(console.mode, Mode::Form(_)));
+}
+
+#[test]
+fn read_only_cannot_be_unlocked() {
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, true);
+    console.add_snapshot(samples::healthy(1));
+    type_text(&mut console, "!b");
+    assert_eq!(console.mode, Mode::Watching);
+    let Some(Notice::Failed(text)) = &console.notice else { panic!() };
+    assert!(text.contains("read-only"));
+}
+
+#[test]
+fn t_throttles_the_selected_stream_after_its_name() {
+    let mut console = unlocked();
+    type_text(&mut console, "2t5%");
+    assert_eq!(enter(&mut console), None);
+    let Mode::Confirm(question) = &console.mode else { panic!("{:?}", console.mode) };
+    assert!(question.effect[0].contains("17k viewers see"), "{:?}", question.effect);
+    assert_eq!(enter(&mut console), None, "the name is not typed yet");
+    type_text(&mut console, "7");
+    let Some(Effect::Run(actions)) = enter(&mut console) else { panic!() };
+    let [Action::Throttle(request)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(
+        (request.stream_id, request.sample_rate),
+        (StreamId(7), SampleRate::from_share(0.05))
+    );
+    assert_eq!(console.mode, Mode::Watching);
+}
+
+#[test]
+fn a_ban_looks_up_the_user_and_asks() {
+    let mut console = unlocked();
+    type_text(&mut console, "bqqq");
+    (0..3).for_each(|_| drop(enter(&mut console)));
+    type_text(&mut console, "bad");
+    assert_eq!(enter(&mut console), None);
+    let Mode::Form(form) = &console.mode else { panic!("the form closed with an error in it") };
+    assert!(form.error.is_some());
+    press(&mut console, KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL));
+    type_text(&mut console, "1h");
+    let users = vec![UserRef("qqq".into())];
+    assert_eq!(enter(&mut console), Some(Effect::LookUp(users)));
+    let Mode::Asking(actions) = console.mode.clone() else { panic!() };
+    let who = Who {
+        user_id: UserId(42),
+        name: Some("qqq".into()),
+        connections: Vec::new(),
+        sanctions: Vec::new(),
+        unreachable: Vec::new(),
+    };
+    assert_eq!(ask(&mut console, actions, &[who]), None);
+    let Mode::Confirm(question) = &console.mode else { panic!() };
+    assert!(question.effect[0].contains("qqq (user 42)"), "{:?}", question.effect);
+    assert!(matches!(enter(&mut console), Some(Effect::Run(actions)) if actions.len() == 1));
+}
+
+#[test]
+fn marked_comments_act_on_all_their_users() {
+    let mut console = on_stream();
+    press(&mut console, KeyCode::Home.into());
+    // The selected comment says GOOOL, as two others do.
+    type_text(&mut console, "V");
+    assert_eq!(console.table(Panel::Comments).marked.len(), 3);
+    type_text(&mut console, "m");
+    let mut effect = None;
+    while effect.is_none() && matches!(console.mode, Mode::Form(_)) {
+        effect = enter(&mut console);
+    }
+    let Some(Effect::Run(actions)) = effect else { panic!("{:?}", console.mode) };
+    let users: Vec<_> = actions
+        .iter()
+        .map(|action| match action {
+            Action::Timeout(request) => request.user.0.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(users, ["id:41", "id:43", "id:45"]);
+    let done: Vec<_> = actions.into_iter().zip(17..).collect();
+    undo_done(&mut console, &done, "time out".into());
+    assert!(console.table(Panel::Comments).marked.is_empty());
+    let Some(Effect::TakeBack(reversals)) = type_text(&mut console, "U") else { panic!() };
+    assert_eq!(reversals.len(), 3);
+    let entries: Vec<_> = reversals
+        .iter()
+        .map(|action| match action {
+            Action::Undo(request) => request.audit_id,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(entries, [19, 18, 17], "the latest first");
+    assert_eq!(type_text(&mut console, "U"), None, "nothing is left to take back");
+}
+
+#[test]
+fn comments_to_review_stand_or_go() {
+    let mut console = unlocked();
+    console.go(Place::View(View::Moderation));
+    let held = comment(1, 42, "is this allowed?");
+    console.side.reviews = vec![ReviewItem {
+        comment_id: held.comment_id,
+        stream_id: StreamId(7),
+        user_id: held.user_id,
+        name: held.name.to_string(),
+        message: held.message.to_string(),
+        reason: "link".into(),
+        flagged_at: held.created_at,
+        held: true,
+    }];
+    let Some(Effect::Run(actions)) = type_text(&mut console, "A") else { panic!() };
+    assert!(matches!(&actions[..], [Action::Approve(r)] if r.comment_id == held.comment_id));
+    let Some(Effect::Run(actions)) = type_text(&mut console, "R") else { panic!() };
+    assert!(matches!(&actions[..], [Action::Reject(_)]));
+}
+
+#[test]
+fn enter_keeps_a_filter_and_escape_clears_it() {
+    let mut console = console();
+    type_text(&mut console, "2/grand");
+    enter(&mut console);
+    assert_eq!(console.streams(Panel::Streams).rows.len(), 1);
+    escape(&mut console);
+    assert_eq!(console.streams(Panel::Streams).rows.len(), 12);
+}
+
+#[test]
+fn q_is_text_in_a_line_and_control_c_quits_there() {
+    let mut console = console();
+    type_text(&mut console, "/q");
+    let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    assert_eq!(press(&mut console, control_c), Some(Effect::Quit));
+    escape(&mut console);
+    assert_eq!(type_text(&mut console, "q"), Some(Effect::Quit));
+}
+
+#[test]
+fn enter_opens_and_escape_goes_back() {
+    let mut console = console();
+    type_text(&mut console, "2");
+    enter(&mut console);
+    assert_eq!(*console.place(), Place::Stream(StreamId(7)));
+    escape(&mut console);
+    assert_eq!(*console.place(), Place::View(View::Streams));
+    type_text(&mut console, "3-");
+    assert_eq!(console.view(), View::Streams);
+}
+
+#[test]
+fn an_event_is_opened_in_its_time() {
+    let mut console = console();
+    (61..=70).for_each(|second| console.add_snapshot(samples::healthy(second)));
+    type_text(&mut console, "6");
+    enter(&mut console);
+    assert!(!console.is_live());
+    assert_eq!(console.ago_ms(), Some(9_000));
+    press(&mut console, KeyCode::End.into());
+    assert!(console.is_live());
+}
+
+#[test]
+fn the_palette_goes_and_acts() {
+    let mut console = unlocked();
+    type_text(&mut console, ":stream 5");
+    enter(&mut console);
+    assert_eq!(*console.place(), Place::Stream(StreamId(5)));
+    type_text(&mut console, ":theme light");
+    enter(&mut console);
+    assert_eq!(console.theme, ThemeName::Light);
+    type_text(&mut console, ":lc kick zed");
+    let users = vec![UserRef("zed".into())];
+    assert_eq!(enter(&mut console), Some(Effect::LookUp(users)));
+    escape(&mut console);
+    type_text(&mut console, ":strea");
+    press(&mut console, KeyCode::Tab.into());
+    let Mode::Palette(line) = &console.mode else { panic!() };
+    assert_eq!(line.text, "stream ");
+    type_text(&mut console, "99");
+    enter(&mut console);
+    let Mode::Palette(line) = &console.mode else { panic!() };
+    assert_eq!(line.error.as_deref(), Some("there is no stream 99"));
+}
+
+#[test]
+fn rows_are_copied_as_json() {
+    let mut console = console();
+    assert_eq!(type_text(&mut console, "2y"), Some(Effect::Copy("7".into())));
+    let Some(Effect::Copy(json)) = type_text(&mut console, "Y") else { panic!() };
+    let stream: crate::protocol::admin::StreamStatus = serde_json::from_str(&json).unwrap();
+    assert_eq!(stream.stream_id, StreamId(7));
+}
+
+fn click(x: u16, y: u16) -> MouseEvent {
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    MouseEvent { kind, column: x, row: y, modifiers: KeyModifiers::NONE }
+}
+
+#[test]
+fn the_mouse_goes_sorts_and_opens_but_never_acts() {
+    let mut console = unlocked();
+    console.go(Place::View(View::Streams));
+    let area = Rect::new(0, 0, 120, 36);
+    let mut buffer = Buffer::empty(area);
+    let hits = view::draw(area, &mut buffer, &console, false);
+    let mut clicks = Clicks::default();
+    let mut at_all = |console: &mut Console, wanted: fn(&Target) -> bool| {
+        let cells = (0..120_u16).flat_map(|x| (0..36_u16).map(move |y| (x, y)));
+        let mut found = cells.filter(|(x, y)| hits.at(*x, *y).is_some_and(wanted));
+        let cell = found.next_back();
+        let (x, y) = cell.expect("there is such a target");
+        mouse(console, &mut clicks, &hits, click(x, y))
+    };
+    let last_row: fn(&Target) -> bool = |target| matches!(target, Target::Row(Panel::Streams, _));
+    at_all(&mut console, last_row);
+    let chosen = console.selected_key();
+    at_all(&mut console, last_row);
+    assert!(matches!(console.place(), Place::Stream(_)), "a double click opens {chosen:?}");
+    console.go(Place::View(View::Streams));
+    at_all(&mut console, |target| matches!(target, Target::Header(_, "title")));
+    assert_eq!(console.table(Panel::Streams).sort, Some("title"));
+    for y in 0..36 {
+        for x in 0..120 {
+            let effect = mouse(&mut console, &mut Clicks::default(), &hits, click(x, y));
+            assert!(!matches!(effect, Some(Effect::Run(_) | Effect::Quit)), "{x} {y}");
+            assert!(!matches!(console.mode, Mode::Form(_)), "{x} {y}");
+            escape(&mut console);
+        }
+    }
+    at_all(&mut console, |target| matches!(target, Target::View(View::Events)));
+    assert_eq!(console.view(), View::Events);
+}
+
+fn any_key() -> impl Strategy<Value = KeyEvent> {
+    let code = prop_oneof![
+        6 => any::<char>().prop_map(KeyCode::Char),
+        20 => proptest::sample::select(
+            "123456jkgG/:<>Iwec vVyoPTUtabmxuARd?!-[]q0%.=\"é".chars().collect::<Vec<_>>()
+        )
+        .prop_map(KeyCode::Char),
+        12 => proptest::sample::select(vec![
+            KeyCode::Enter,
+            KeyCode::Esc,
+            KeyCode::Tab,
+            KeyCode::BackTab,
+            KeyCode::Backspace,
+            KeyCode::Up,
+            KeyCode::Down,
+            KeyCode::Left,
+            KeyCode::Right,
+            KeyCode::PageDown,
+            KeyCode::End,
+            KeyCode::Home,
+            KeyCode::F(1),
+        ]),
+    ];
+    (code, any::<bool>()).prop_map(|(code, control)| {
+        let rare = control && matches!(code, KeyCode::Char('l' | 'u' | 'w'));
+        let modifiers = if rare { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
+        KeyEvent::new(code, modifiers)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_keys_panics(
+        keys in proptest::collection::vec(any_key(), 1..120),
+        width in 1_u16..250,
+        height in 1_u16..80,
+    ) {
+        let mut console = on_stream();
+        let area = Rect::new(0, 0, width, height);
+        for (step, key) in keys.into_iter().enumerate() {
+            press(&mut console, key);
+            if step % 10 == 0 {
+                let mut buffer = Buffer::empty(area);
+                let hits = view::draw(area, &mut buffer, &console, false);
+                for hit in hits.areas() {
+                    prop_assert_eq!(hit.intersection(area), hit);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! What the cluster stands on: servers of the bus, consumers of the log, stores, and delivery
+//! workers.
+
+use crate::protocol::admin::{BreakerState, BreakerStatus, BusNode, BusNodeState, WorkerStatus};
+use crate::protocol::filter::{self, Columns as _, Kind, Value};
+use crate::protocol::quantity::{show_bytes, show_rate};
+use crate::tui::feed::{GroupLag, NOTABLE_LAG};
+use crate::tui::figures;
+use crate::tui::table::{Column, Record, RowKey};
+use crate::tui::tone::{Cell, Health, Tone};
+
+const fn column(name: &'static str, by: &'static str, width: u16, rank: u8) -> Column {
+    Column { name, by, width, right: true, rank, meaning: "" }
+}
+
+pub(crate) const STORES: &[Column] = &[
+    Column { right: false, ..column("", "", 1, 0) },
+    Column {
+        right: false,
+        meaning: "what has a circuit breaker in front of it",
+        ..column("dependency", "dependency", 24, 0)
+    },
+    Column {
+        right: false,
+        meaning: "works, FAILS (calls are refused at once), TRIED AGAIN",
+        ..column("state", "state", 11, 1)
+    },
+    Column { meaning: "time in this state", ..column("for", "for", 8, 2) },
+    Column { right: false, meaning: "the last error", ..column("error", "error", 0, 3) },
+];
+
+/// A dependency behind a circuit breaker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoreRow<'a>(pub(crate) &'a BreakerStatus);
+
+impl StoreRow<'_> {
+    pub(crate) const FILTERED: &'static [filter::Column] = BreakerStatus::COLUMNS;
+
+    pub(crate) fn health(&self) -> Health {
+        match self.0.state {
+            BreakerState::Closed => Health::Good,
+            BreakerState::HalfOpen => Health::Warn,
+            BreakerState::Open => Health::Bad,
+        }
+    }
+}
+
+impl filter::Row for StoreRow<'_> {
+    fn column(&self, name: &str) -> Option<Value<'_>> {
+        self.0.column(name)
+    }
+
+    fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        self.0.texts(visit);
+    }
+}
+
+impl Record for StoreRow<'_> {
+    fn key(&self) -> RowKey {
+        RowKey::Named(self.0.dependency.clone())
+    }
+
+    fn cell(&self, column: &str) -> Cell {
+        let health = self.health();
+        match column {
+            "" => Cell::mark(health),
+            "dependency" => Cell::text(self.0.dependency.clone()),
+            "state" => {
+                let word = match self.0.state {
+                    BreakerState::Closed => "works",
+                    BreakerState::HalfOpen => "TRIED AGAIN",
+                    BreakerState::Open => "FAILS",
+                };
+                Cell::new(word, health.tone())
+            }
+            "for" => Cell::faint(figures::age(self.0.since_ms)),
+            // The error of an outage that is over is of no interest.
+            "error" if health != Health::Good => {
+                Cell::text(self.0.last_error.clone().unwrap_or_default())
+            }
+            _ => Cell::default(),
+        }
+    }
+}
+
+pub(crate) const GROUPS: &[Column] = &[
+    Column { right: false, ..column("", "", 1, 0) },
+    Column { right: false, meaning: "the consumer group", ..column("group", "group", 12, 0) },
+    Column { meaning: "records that it has still to read", ..column("behind", "behind", 7, 1) },
+    Column {
+        meaning: "change of that per second, over the last ten snapshots",
+        ..column("change", "change", 8, 2)
+    },
+    Column {
+        right: false,
+        meaning: "partition with the largest lag",
+        ..column("worst", "", 14, 4)
+    },
+    Column { right: false, ..column("topic", "topic", 16, 5) },
+    Column {
+        right: false,
+        meaning: "one mark per partition: · none behind, then the later the taller",
+        ..column("partitions", "", 0, 3)
+    },
+];
+
+/// A consumer group of the event log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GroupRow<'a>(pub(crate) &'a GroupLag);
+
+impl GroupRow<'_> {
+    pub(crate) const FILTERED: &'static [filter::Column] = &[
+        filter::Column::new("group", Kind::Text),
+        filter::Column::new("topic", Kind::Text),
+        filter::Column::new("behind", Kind::Number),
+        filter::Column::new("change", Kind::Number),
+    ];
+
+    pub(crate) fn health(&self) -> Health {
+        match self.0.lag {
+            0..NOTABLE_LAG => Health::Good,
+            _ if self.0.grows() => Health::Bad,
+            _ => Health::Warn,
+        }
+    }
+
+    /// Draws one mark per partition, against the largest lag.
+    fn marks(&self) -> String {
+        let most = self.0.partitions.iter().map(|(_, lag)| *lag).max().unwrap_or(0) as f64;
+        let mark = |(_, lag): &(u32, u64)| (*lag > 0).then_some(*lag as f64);
+        let values: Vec<_> = self.0.partitions.iter().map(mark).collect();
+        figures::bars(&values, most)
+    }
+}
+
+impl filter::Row for GroupRow<'_> {
+    fn column(&self, name: &str) -> Option<Value<'_>> {
+        Some(match name {
+            "group" => self.0.group.as_str().into(),
+            "topic" => self.0.topic.as_str().into(),
+            "behind" => Value::count(self.0.lag),
+            "change" => Value::Number(self.0.change?),
+            _ => return None,
+        })
+    }
+
+    fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        visit(&self.0.group);
+        visit(&self.0.topic);
+    }
+}
+
+impl Record for GroupRow<'_> {
+    fn key(&self) -> RowKey {
+        RowKey::Named(format!("{} {}", self.0.group, self.0.topic))
+    }
+
+    fn cell(&self, column: &str) -> Cell {
+        match column {
+            "" => Cell::mark(self.health()),
+            "group" => Cell::text(self.0.group.clone()),
+            "behind" => Cell::new(figures::count(self.0.lag), self.health().tone()),
+            "change" => match self.0.change {
+                Some(change) if self.0.grows() => Cell::new(figures::change(change), Tone::Warn),
+                Some(change) => Cell::faint(figures::change(change)),
+                None => Cell::unknown(),
+            },
+            "worst" => match self.0.worst() {
+                Some((partition, lag)) if lag > 0 => {
+                    Cell::text(format!("{partition}: {}", figures::count(lag)))
+                }
+                _ => Cell::unknown(),
+            },
+            "topic" => Cell::faint(self.0.topic.clone()),
+            "partitions" => Cell::new(self.marks(), Tone::Chart),
+            _ => Cell::default(),
+        }
+    }
+}
+
+pub(crate) const BUS: &[Column] = &[
+    Column { right: false, ..column("", "", 1, 0) },
+    Column { right: false, ..column("server", "server", 22, 0) },
+    Column { right: false, ..column("state", "state", 12, 1) },
+    Column { meaning: "messages published per second", ..column("msg/s", "messages", 6, 2) },
+    Column {
+        meaning: "bytes per second to listeners: size times listeners",
+        ..column("sent/s", "sent", 8, 2)
+    },
+    Column { meaning: "pairs of a stream and a node", ..column("listeners", "listeners", 9, 4) },
+    Column {
+        right: false,
+        meaning: "time of a call that publishes, of the last ten seconds",
+        ..column("call p50/p99", "", 15, 3)
+    },
+    Column { meaning: "memory that the server uses", ..column("memory", "memory", 7, 5) },
+    Column { meaning: "connections that the server has", ..column("clients", "clients", 7, 6) },
+    Column {
+        meaning: "connections that the server closed because they read too slowly",
+        ..column("cut off", "cut_off", 7, 6)
+    },
+    Column { right: false, ..column("error", "", 0, 4) },
+];
+
+/// A server of the fan-out bus.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BusRow<'a>(pub(crate) &'a BusNode);
+
+impl BusRow<'_> {
+    pub(crate) const FILTERED: &'static [filter::Column] = &[
+        filter::Column::new("server", Kind::Text),
+        filter::Column::new("state", Kind::Text),
+        filter::Column::new("messages", Kind::Number),
+        filter::Column::new("sent", Kind::Bytes),
+        filter::Column::new("listeners", Kind::Number),
+        filter::Column::new("memory", Kind::Bytes),
+        filter::Column::new("clients", Kind::Number),
+        filter::Column::new("cut_off", Kind::Number),
+    ];
+
+    fn fails(&self) -> bool {
+        self.0.state == BusNodeState::Fails
+    }
+
+    fn listeners(&self) -> u64 {
+        self.0.shards.iter().map(|shard| shard.subscribers).sum()
+    }
+}
+
+impl filter::Row for BusRow<'_> {
+    fn column(&self, name: &str) -> Option<Value<'_>> {
+        let server = self.0;
+        Some(match name {
+            "server" => server.address.as_str().into(),
+            "state" => if self.fails() { "fails" } else { "works" }.into(),
+            "messages" => Value::Number(server.messages_per_second),
+            "sent" => Value::Number(server.bytes_per_second),
+            "listeners" => Value::count(self.listeners()),
+            "memory" => Value::count(server.memory_bytes?),
+            "clients" => Value::count(server.clients?),
+            "cut_off" => Value::count(server.cut_off?),
+            _ => return None,
+        })
+    }
+
+    fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        visit(&self.0.address);
+        self.0.error.iter().for_each(|error| visit(error));
+    }
+}
+
+impl Record for BusRow<'_> {
+    fn key(&self) -> RowKey {
+        RowKey::Named(self.0.address.clone())
+    }
+
+    fn cell(&self, column: &str) -> Cell {
+        let server = self.0;
+        let health = if self.fails() { Health::Bad } else { Health::Good };
+        let known = |text: Option<String>| text.map_or_else(Cell::unknown, Cell::text);
+        match column {
+            "" => Cell::mark(health),
+            "server" => Cell::text(server.address.clone()),
+            "state" => {
+                let word = if self.fails() { "silent" } else { "works" };
+                Cell::new(format!("{word} {}", figures::age(server.since_ms)), health.tone())
+            }
+            "msg/s" => Cell::text(show_rate(server.messages_per_second)),
+            "sent/s" => Cell::text(show_bytes(server.bytes_per_second.max(0.0) as u64)),
+            "listeners" => Cell::text(figures::count(self.listeners())),
+            "call p50/p99" => {
+                let quantile = |share| figures::latency(server.publish.quantile_ms(share));
+                known(
+                    (!server.publish.is_empty())
+                        .then(|| format!("{} {}", quantile(0.5), quantile(0.99))),
+                )
+            }
+            "memory" => known(server.memory_bytes.map(show_bytes)),
+            "clients" => known(server.clients.map(figures::count)),
+            "cut off" => known(server.cut_off.map(figures::count)),
+            "error" if self.fails() => Cell::text(server.error.clone().unwrap_or_default()),
+            _ => Cell::default(),
+        }
+    }
+}
+
+pub(crate) const WORKERS: &[Column] = &[
+    Column { right: false, ..column("", "", 1, 0) },
+    Column { meaning: "number of the delivery worker", ..column("worker", "worker", 6, 0) },
+    Column { meaning: "time that it works", ..column("busy", "", 5, 1) },
+    Column { meaning: "connections that it serves", ..column("viewers", "viewers", 7, 2) },
+    Column { meaning: "viewers whose socket is full", ..column("slow", "slow", 5, 3) },
+];
+
+/// A delivery worker with the share of time that it works.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WorkerRow<'a> {
+    pub(crate) status: &'a WorkerStatus,
+    pub(crate) busy: Option<f64>,
+}
+
+impl WorkerRow<'_> {
+    pub(crate) const FILTERED: &'static [filter::Column] = WorkerStatus::COLUMNS;
+
+    fn health(&self) -> Health {
+        match self.busy {
+            Some(busy) if busy >= 0.9 => Health::Bad,
+            Some(busy) if busy >= 0.7 => Health::Warn,
+            Some(_) => Health::Good,
+            None => Health::Unknown,
+        }
+    }
+}
+
+impl filter::Row for WorkerRow<'_> {
+    fn column(&self, name: &str) -> Option<Value<'_>> {
+        self.status.column(name)
+    }
+
+    fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        self.status.texts(visit);
+    }
+}
+
+impl Record for WorkerRow<'_> {
+    fn key(&self) -> RowKey {
+        RowKey::Worker(self.status.node.clone(), self.status.worker)
+    }
+
+    fn cell(&self, column: &str) -> Cell {
+        let status = self.status;
+        match column {
+            "" => Cell::mark(self.health()),
+            "worker" => Cell::text(status.worker.to_string()),
+            "busy" => match self.busy {
+                Some(busy) => Cell::new(figures::percent(busy), self.health().tone()),
+                None => Cell::unknown(),
+            },
+            "viewers" => Cell::text(figures::count(status.connections)),
+            "slow" => Cell::figure(figures::count(status.slow_viewers), status.slow_viewers == 0),
+            _ => Cell::default(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Comments that wait for review.
+
+use super::veil;
+use crate::protocol::admin::ReviewItem;
+use crate::protocol::filter::rows::At;
+use crate::protocol::filter::{self, Columns as _, Value};
+use crate::tui::figures;
+use crate::tui::table::{Column, Record, RowKey};
+use crate::tui::tone::{Cell, Tone};
+
+const fn column(name: &'static str, by: &'static str, width: u16, rank: u8) -> Column {
+    Column { name, by, width, right: false, rank, meaning: "" }
+}
+
+pub(crate) const REVIEWS: &[Column] = &[
+    Column { right: true, meaning: "time since it was flagged", ..column("age", "age", 7, 0) },
+    Column { right: true, ..column("stream", "stream", 6, 3) },
+    Column {
+        meaning: "held: nobody sees it until it is approved; shown: everybody does",
+        ..column("is", "held", 5, 1)
+    },
+    Column { meaning: "the rule that flagged it", ..column("reason", "reason", 14, 2) },
+    Column { meaning: "the sender", ..column("user", "name", 16, 1) },
+    column("text", "text", 0, 0),
+];
+
+/// A comment that waits for review.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReviewRow<'a> {
+    pub(crate) item: &'a ReviewItem,
+    pub(crate) now_ms: u64,
+    pub(crate) veiled: bool,
+}
+
+impl<'a> ReviewRow<'a> {
+    pub(crate) const FILTERED: &'static [filter::Column] = At::<'static, ReviewItem>::COLUMNS;
+
+    fn at(&self) -> At<'a, ReviewItem> {
+        At { item: self.item, now_ms: self.now_ms }
+    }
+}
+
+impl filter::Row for ReviewRow<'_> {
+    fn column(&self, name: &str) -> Option<Value<'_>> {
+        let item = self.item;
+        match name {
+            "name" => Some(item.name.as_str().into()),
+            "reason" => Some(item.reason.as_str().into()),
+            "text" => Some(item.message.as_str().into()),
+            "stream" => Some(Value::count(item.stream_id.0)),
+            "user" => Some(Value::count(item.user_id.0)),
+            "held" => Some(Value::Flag(item.held)),
+            "age" => Some(Value::count(self.now_ms.saturating_sub(item.flagged_at))),
+            "comment" => Some(item.comment_id.to_string().into()),
+            _ => None,
+        }
+    }
+
+    fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        self.at().texts(visit);
+    }
+}
+
+impl Record for ReviewRow<'_> {
+    fn key(&self) -> RowKey {
+        RowKey::Comment(self.item.comment_id.0)
+    }
+
+    fn cell(&self, column: &str) -> Cell {
+        let item = self.item;
+        match column {
+            "age" => Cell::text(figures::age(self.now_ms.saturating_sub(item.flagged_at))),
+            "stream" => Cell::text(item.stream_id.to_string()),
+            "is" if item.held => Cell::new("held", Tone::Warn),
+            "is" => Cell::text("shown"),
+            "reason" => Cell::text(item.reason.clone()),
+            "user" => Cell::text(veil(&item.name, self.veiled)),
+            "text" => Cell::text(veil(&item.message, self.veiled)),
+            _ => Cell::default(),
+        }
+    }
+}

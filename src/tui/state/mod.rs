@@ -1,0 +1,305 @@
+//! The state of the console. Nothing here waits, reads a clock or draws, so the same events always
+//! give the same screen.
+
+mod listing;
+mod lock;
+mod mode;
+mod places;
+mod side;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::act::{Action, UndoList};
+use super::commands::Keymap;
+use super::feed::{Feed, Moment, Subject};
+use super::table::TableState;
+use super::theme::ThemeName;
+use crate::protocol::admin::{Alert, EventItem, TimelineAnswer, TopSnapshot, UserRef};
+
+pub(crate) use lock::Lock;
+pub(crate) use mode::{Mode, Notice, Palette};
+pub(crate) use places::{Panel, Place, View};
+pub(crate) use side::{Needs, Side, Tail};
+
+/// Lengths of the charts, in milliseconds.
+const WINDOWS_MS: [u64; 4] = [60_000, 300_000, 900_000, 3_600_000];
+
+/// The state of the connection to the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Connection {
+    Live,
+    Lost { why: String, retry_in: Duration },
+}
+
+/// The moment that the views show.
+#[derive(Debug, Clone)]
+enum Viewpoint {
+    Live,
+    Paused(Arc<Moment>),
+    Past(Arc<Moment>),
+}
+
+/// An effect of a key outside the state.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    Quit,
+    Suspend,
+    Redraw,
+    /// Ask the daemon about users, then call [`Console::ask`].
+    LookUp(Vec<UserRef>),
+    Run(Vec<Action>),
+    /// Run what takes an act back.
+    TakeBack(Vec<Action>),
+    Copy(String),
+    Save,
+}
+
+/// The whole state of the console.
+#[derive(Debug)]
+pub(crate) struct Console {
+    feed: Feed,
+    viewpoint: Viewpoint,
+    pub(crate) connection: Connection,
+    pub(crate) keymap: Keymap,
+    pub(crate) theme: ThemeName,
+    place: Place,
+    previous: Place,
+    focus: BTreeMap<View, usize>,
+    tables: BTreeMap<Panel, TableState>,
+    pub(crate) mode: Mode,
+    pub(crate) notice: Option<Notice>,
+    pub(crate) undo: UndoList,
+    pub(crate) lock: Lock,
+    pub(crate) side: Side,
+    pub(crate) veiled: bool,
+    window: usize,
+    /// Milliseconds since the console started.
+    pub(crate) clock_ms: u64,
+}
+
+impl Console {
+    pub(crate) fn new(keymap: Keymap, theme: ThemeName, read_only: bool) -> Self {
+        Self {
+            feed: Feed::default(),
+            viewpoint: Viewpoint::Live,
+            connection: Connection::Live,
+            keymap,
+            theme,
+            place: Place::View(View::Overview),
+            previous: Place::View(View::Streams),
+            focus: BTreeMap::new(),
+            tables: Panel::ALL.into_iter().map(|panel| (panel, panel.initial_state())).collect(),
+            mode: Mode::Watching,
+            notice: None,
+            undo: UndoList::default(),
+            lock: Lock::new(read_only),
+            side: Side::default(),
+            veiled: false,
+            window: 2,
+            clock_ms: 0,
+        }
+    }
+
+    pub(crate) fn add_snapshot(&mut self, snapshot: TopSnapshot) {
+        self.feed.add(snapshot);
+        self.connection = Connection::Live;
+    }
+
+    /// Fills the charts with the past as the daemon kept it.
+    pub(crate) fn fill_past(&mut self, answer: &TimelineAnswer) {
+        self.feed.fill(answer);
+    }
+
+    /// Takes what the daemon kept of the time before the first moment.
+    pub(crate) fn fill_events(&mut self, events: &[EventItem]) {
+        self.feed.fill_events(events);
+    }
+
+    /// Takes the alerts of the daemon.
+    pub(crate) fn set_alerts(&mut self, alerts: Vec<Alert>) {
+        self.feed.set_alerts(alerts);
+    }
+
+    pub(crate) fn connection_lost(&mut self, why: String, retry_in: Duration) {
+        self.feed.interrupt();
+        self.connection = Connection::Lost { why, retry_in };
+    }
+
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Returns the moment on the screen: the latest, or the one that was gone back to.
+    pub(crate) fn moment(&self) -> Option<&Arc<Moment>> {
+        match &self.viewpoint {
+            Viewpoint::Live => self.feed.latest(),
+            Viewpoint::Paused(moment) | Viewpoint::Past(moment) => Some(moment),
+        }
+    }
+
+    /// Returns the time of the moment on the screen.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.moment().map_or(0, |moment| moment.at_ms)
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.viewpoint, Viewpoint::Live)
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        matches!(self.viewpoint, Viewpoint::Paused(_))
+    }
+
+    /// Returns how long ago the moment on the screen was, if it is in the past.
+    pub(crate) fn ago_ms(&self) -> Option<u64> {
+        match (&self.viewpoint, self.feed.latest()) {
+            (Viewpoint::Past(moment), Some(latest)) => Some(latest.at_ms - moment.at_ms),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn toggle_pause(&mut self) {
+        self.viewpoint = match (&self.viewpoint, self.feed.latest()) {
+            (Viewpoint::Live, Some(latest)) => Viewpoint::Paused(latest.clone()),
+            _ => Viewpoint::Live,
+        };
+    }
+
+    pub(crate) fn go_live(&mut self) {
+        self.viewpoint = Viewpoint::Live;
+    }
+
+    /// Goes to the moment that was the latest at a time. Returns whether there is one.
+    pub(crate) fn go_to(&mut self, at_ms: u64) -> bool {
+        if self.feed.latest().is_none_or(|latest| latest.at_ms <= at_ms) {
+            self.viewpoint = Viewpoint::Live;
+            return true;
+        }
+        // A second is shown that has only begun when the console was started.
+        let remembered = self.feed.first_ms().is_some_and(|first| first < at_ms + 1_000);
+        match self.feed.at(at_ms).filter(|_| remembered) {
+            Some(moment) => {
+                self.viewpoint = Viewpoint::Past(moment);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Goes back or forward by a number of steps; a step is a sixtieth of the window, and at least
+    /// one moment.
+    pub(crate) fn step_time(&mut self, steps: i64) {
+        let now = self.now_ms();
+        let step_ms = (self.window_ms() / 60).max(1_000) as i64;
+        let wanted = now.saturating_add_signed(steps * step_ms);
+        let neighbour = self.feed.neighbour(now, steps > 0);
+        let to = match (neighbour, steps > 0) {
+            (Some(neighbour), true) => wanted.max(neighbour),
+            (Some(neighbour), false) => wanted.min(neighbour),
+            (None, true) => u64::MAX,
+            (None, false) => return,
+        };
+        self.go_to(to);
+    }
+
+    /// Returns the length of the charts.
+    pub(crate) fn window_ms(&self) -> u64 {
+        WINDOWS_MS[self.window]
+    }
+
+    pub(crate) fn next_window(&mut self) {
+        self.window = (self.window + 1) % WINDOWS_MS.len();
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.place.view()
+    }
+
+    pub(crate) fn go(&mut self, place: Place) {
+        if place != self.place {
+            self.previous = std::mem::replace(&mut self.place, place);
+        }
+        if let (Place::Stream(stream_id), tail) = (&self.place, &self.side.tail)
+            && tail.as_ref().is_none_or(|tail| tail.stream_id != *stream_id)
+        {
+            self.side.tail = Some(Tail::new(*stream_id));
+            self.tables.insert(Panel::Comments, Panel::Comments.initial_state());
+            self.tables.insert(Panel::Talkers, Panel::Talkers.initial_state());
+        }
+    }
+
+    pub(crate) fn go_to_previous(&mut self) {
+        self.go(self.previous.clone());
+    }
+
+    /// Opens what an alarm or a happening is about.
+    pub(crate) fn open_subject(&mut self, subject: &Subject) {
+        match subject {
+            Subject::Cluster => self.go(Place::View(View::Cluster)),
+            Subject::Node(node) => self.go(Place::Node(node.clone())),
+            Subject::Stream(stream_id) => self.go(Place::Stream(*stream_id)),
+            Subject::Engine(_) => self.go(Place::View(View::Engines)),
+        }
+    }
+
+    /// Returns the panel that keys act on.
+    pub(crate) fn panel(&self) -> Panel {
+        let panels = self.place.panels();
+        let at = self.focus.get(&self.place.view()).copied().unwrap_or(0);
+        panels[at.min(panels.len() - 1)]
+    }
+
+    pub(crate) fn step_panel(&mut self, forward: bool) {
+        let panels = self.place.panels().len();
+        let at = self.focus.entry(self.place.view()).or_insert(0);
+        *at = if forward { (*at + 1) % panels } else { (*at + panels - 1) % panels };
+    }
+
+    /// Makes a panel of the view the one that keys act on.
+    pub(crate) fn focus_on(&mut self, panel: Panel) {
+        if let Some(at) = self.place.panels().iter().position(|known| *known == panel) {
+            self.focus.insert(self.place.view(), at);
+        }
+    }
+
+    pub(crate) fn table(&self, panel: Panel) -> &TableState {
+        // The map has every panel from the start.
+        &self.tables[&panel]
+    }
+
+    pub(crate) fn table_mut(&mut self, panel: Panel) -> &mut TableState {
+        self.tables.entry(panel).or_default()
+    }
+
+    /// Returns what the view needs besides snapshots.
+    pub(crate) fn needs(&self) -> Needs {
+        Needs {
+            reviews: self.view() == View::Moderation,
+            audit: matches!(self.view(), View::Events | View::Moderation),
+            tail: match self.place {
+                Place::Stream(stream_id) => Some(stream_id),
+                _ => None,
+            },
+        }
+    }
+
+    /// Returns why acts are off, if they are.
+    pub(crate) fn acts_off(&self) -> Option<String> {
+        if !self.is_live() {
+            let key = self.keymap.first(super::commands::Command::Live);
+            return Some(format!(
+                "acts are off while the screen is not live; {key} returns to now"
+            ));
+        }
+        let key = self.keymap.first(super::commands::Command::Unlock);
+        self.lock.refusal(self.clock_ms, &key)
+    }
+}

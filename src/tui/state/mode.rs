@@ -1,0 +1,42 @@
+//! What keys act on besides the view: a line that is typed, a form, a question, an overlay.
+
+use crate::tui::act::{Confirmation, Form};
+use crate::tui::feed::Metric;
+
+/// The part of the screen that keys act on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Mode {
+    Watching,
+    /// The filter of the focused table is typed.
+    Filtering,
+    Palette(Palette),
+    Form(Form),
+    Confirm(Confirmation),
+    /// The users of these actions are being looked up.
+    Asking(Vec<crate::tui::act::Action>),
+    Help {
+        search: String,
+    },
+    /// Columns are chosen; the number is that of the column under the cursor.
+    Columns(usize),
+    Enlarged(Metric),
+}
+
+/// The command line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Palette {
+    pub(crate) text: String,
+    pub(crate) error: Option<String>,
+    /// The completion that Tab chose last, of those for what was typed.
+    pub(crate) chosen: Option<usize>,
+    /// What was typed before Tab completed it.
+    pub(crate) typed: String,
+}
+
+/// The result of the latest action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notice {
+    Running(String),
+    Done(String),
+    Failed(String),
+}

@@ -1,0 +1,121 @@
+use super::*;
+use crate::protocol::StreamId;
+use crate::tui::feed::samples::{self, healthy, idle};
+use crate::tui::table::RowKey;
+
+fn console(snapshots: impl IntoIterator<Item = TopSnapshot>) -> Console {
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, false);
+    snapshots.into_iter().for_each(|snapshot| console.add_snapshot(snapshot));
+    console
+}
+
+fn busy() -> Console {
+    console((0..=60).map(samples::throttled))
+}
+
+fn ids(console: &Console) -> Vec<u64> {
+    console.streams(Panel::Streams).rows.iter().map(|row| row.status.stream_id.0).collect()
+}
+
+#[test]
+fn pausing_stops_the_screen_but_not_the_feed() {
+    let mut console = busy();
+    let shown = console.now_ms();
+    console.toggle_pause();
+    for second in 61..70 {
+        console.add_snapshot(healthy(second));
+    }
+    assert_eq!(console.now_ms(), shown);
+    assert!(console.is_paused() && console.acts_off().is_some());
+    console.toggle_pause();
+    assert_eq!(console.now_ms(), shown + 9_000);
+}
+
+#[test]
+fn every_view_can_be_gone_back_to() {
+    let mut console = busy();
+    let now = console.now_ms();
+    console.add_snapshot(healthy(61));
+    console.step_time(-1);
+    let ago = console.ago_ms().unwrap();
+    assert!(ago >= 1_000, "{ago}");
+    let main = console.moment().unwrap().stream(StreamId(7)).unwrap();
+    assert_eq!(main.throttle_level, 2, "the stream as it was");
+    assert!(console.acts_off().unwrap().contains("not live"));
+    console.step_time(1_000);
+    assert!(console.is_live());
+    assert!(console.go_to(now - 30_000));
+    assert_eq!(console.now_ms(), now - 30_000);
+    console.go_live();
+    assert_eq!(console.now_ms(), now + 1_000);
+    assert!(!console.go_to(now - 100_000), "that was before the console");
+}
+
+#[test]
+fn a_lost_connection_is_shown_until_the_next_snapshot() {
+    let mut console = busy();
+    console.connection_lost("the daemon ended the stream".into(), Duration::from_millis(250));
+    assert!(matches!(console.connection, Connection::Lost { .. }));
+    assert!(console.moment().is_some(), "the last known state stays on the screen");
+    console.add_snapshot(idle(800));
+    assert_eq!(console.connection, Connection::Live);
+    assert_eq!(console.feed().restarts(), 1);
+}
+
+#[test]
+fn streams_are_filtered_by_their_columns() {
+    let mut console = busy();
+    let mut filter = |text: &str| {
+        let filtered = Panel::Streams.filtered();
+        console.table_mut(Panel::Streams).filter.set(text.to_owned(), filtered);
+        ids(&console)
+    };
+    assert_eq!(filter("").len(), 12);
+    assert_eq!(filter("GRAND"), [7]);
+    assert_eq!(filter("in>1k and state=live"), [7]);
+    assert_eq!(filter("share<100%"), [7, 5]);
+    assert!(filter("no such").is_empty());
+    console.select(1);
+    assert_eq!(console.selected_key(), None);
+}
+
+#[test]
+fn the_selection_follows_its_stream() {
+    let mut console = busy();
+    console.go(Place::View(View::Streams));
+    console.select(3);
+    let chosen = console.selected_key();
+    assert!(chosen.is_some());
+    for _ in 0..5 {
+        let columns = Panel::Streams.columns();
+        console.table_mut(Panel::Streams).step_sort(columns, true);
+        assert_eq!(console.selected_key(), chosen);
+    }
+    console.select(isize::MIN);
+    let first = console.selected_key();
+    console.select(isize::MAX);
+    assert_ne!(console.selected_key(), first);
+}
+
+#[test]
+fn silent_nodes_come_first() {
+    let mut console = console((0..22).map(samples::silent_and_back));
+    let listing = console.nodes(Panel::Nodes);
+    assert_eq!(listing.rows[0].name.as_str(), "edge-2");
+    assert_eq!((listing.rows.len(), listing.rows[0].status), (3, None));
+    console.go(Place::View(View::Cluster));
+    let Some(RowKey::Node(node)) = console.selected_key() else { panic!() };
+    assert_eq!(node.as_str(), "edge-2");
+}
+
+#[test]
+fn a_view_fetches_only_what_it_shows() {
+    let mut console = busy();
+    assert_eq!(console.needs(), Needs::default());
+    console.go(Place::View(View::Moderation));
+    assert!(console.needs().reviews && console.needs().tail.is_none());
+    console.go(Place::Stream(StreamId(7)));
+    assert_eq!(console.needs().tail, Some(StreamId(7)));
+    console.go_to_previous();
+    assert_eq!(console.view(), View::Moderation);
+}

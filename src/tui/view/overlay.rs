@@ -1,0 +1,193 @@
+//! What lies over a view: forms, questions, the help, the columns, the command line.
+
+use ratatui::layout::Rect;
+
+use super::canvas::{Canvas, row};
+use super::table::{lines, wrapped};
+use crate::tui::act::{Confirmation, Consent, Form};
+use crate::tui::commands::COMMANDS;
+use crate::tui::input::completions;
+use crate::tui::state::{Console, Mode, Palette};
+use crate::tui::text;
+use crate::tui::tone::{Cell, Tone};
+
+const LABEL_WIDTH: usize = 8;
+
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
+    match &console.mode {
+        Mode::Watching | Mode::Filtering | Mode::Enlarged(_) => {}
+        Mode::Palette(line) => palette(canvas, area, console, line),
+        Mode::Form(form) => fill_in(canvas, area, form),
+        Mode::Confirm(question) => confirm(canvas, area, question),
+        Mode::Asking(_) => {
+            let inside = canvas.overlay(area, (44, 3), "one moment");
+            canvas.text(inside, " asking the daemon whom this concerns …", Tone::Text);
+        }
+        Mode::Help { search } => help(canvas, area, console, search),
+        Mode::Columns(at) => columns(canvas, area, console, *at),
+    }
+}
+
+fn fill_in(canvas: &mut Canvas<'_>, area: Rect, form: &Form) {
+    let rows = form.fields.len() as u16;
+    let inside = canvas.overlay(area, (68, rows + 4), &form.title());
+    let width = usize::from(inside.width);
+    for (at, field) in form.fields.iter().enumerate() {
+        let current = form.current == at;
+        let label = Cell::new(
+            format!("{:>LABEL_WIDTH$} ", field.label),
+            if current { Tone::Key } else { Tone::Faint },
+        );
+        // Typing happens at the end of a long value, so its start is cut off.
+        let room = width.saturating_sub(LABEL_WIDTH + 3);
+        let mut cells = vec![label, Cell::text(text::cut_start(&field.value, room))];
+        if current {
+            cells.push(Cell::new("▏", Tone::Key));
+        }
+        if field.value.is_empty() {
+            cells.push(Cell::faint(field.hint));
+        }
+        canvas.line(row(inside, at as u16), &cells);
+    }
+    if let Some(error) = &form.error {
+        let below = Rect {
+            y: inside.y + rows.min(inside.height),
+            height: inside.height.saturating_sub(rows),
+            ..inside
+        };
+        let told = wrapped(vec![Cell::new(" ✗ ", Tone::Bad)], error, Tone::Bad, inside.width, 2);
+        lines(canvas, below, &told);
+    }
+}
+
+fn confirm(canvas: &mut Canvas<'_>, area: Rect, question: &Confirmation) {
+    let width = 76.min(area.width);
+    let mut shown = Vec::new();
+    for line in &question.effect {
+        let prefix = vec![Cell::text(" ")];
+        shown.extend(wrapped(prefix, line, Tone::Text, width.saturating_sub(4), 3));
+    }
+    shown.push(Vec::new());
+    match &question.consent {
+        Consent::None | Consent::Enter => {
+            shown.push(vec![
+                Cell::new(" Enter", Tone::Key),
+                Cell::text(" does it, "),
+                Cell::new("Esc", Tone::Key),
+                Cell::text(" does nothing"),
+            ]);
+        }
+        Consent::Typed(wanted) => {
+            shown.push(vec![
+                Cell::text(" This is large. Type "),
+                Cell::new(wanted.clone(), Tone::Strong),
+                Cell::text(" and Enter: "),
+                Cell::text(text::cut_start(&question.typed, 20)),
+                Cell::new("▏", Tone::Key),
+            ]);
+        }
+    }
+    let height = (shown.len() as u16 + 2).min(area.height);
+    let inside = canvas.overlay(area, (width, height), &question.title);
+    // The question itself is never what is cut.
+    let (last, effect) = match shown.split_last() {
+        Some((last, effect)) => (last.clone(), effect.to_vec()),
+        None => return,
+    };
+    let upper = Rect { height: inside.height.saturating_sub(1), ..inside };
+    lines(canvas, upper, &effect);
+    if inside.height > 0 {
+        canvas.line(row(inside, inside.height - 1), &last);
+    }
+}
+
+/// Draws the keys, those that match the search.
+fn help(canvas: &mut Canvas<'_>, area: Rect, console: &Console, search: &str) {
+    let wanted = search.to_lowercase();
+    let found: Vec<_> = COMMANDS
+        .iter()
+        .filter(|entry| {
+            wanted.is_empty()
+                || entry.name.contains(&wanted)
+                || entry.help.to_lowercase().contains(&wanted)
+        })
+        .map(|entry| {
+            vec![
+                Cell::new(format!(" {:<10}", console.keymap.shown(entry.command)), Tone::Key),
+                Cell::text(format!("{:<13} ", entry.name)),
+                Cell::faint(entry.help),
+            ]
+        })
+        .collect();
+    let title = if search.is_empty() {
+        "keys · type to search".to_owned()
+    } else {
+        format!("keys · {search}▏")
+    };
+    let columns = area.width.min(92);
+    let height = (found.len() as u16 + 2).min(area.height);
+    let inside = canvas.overlay(area, (columns, height.max(3)), &title);
+    if found.is_empty() {
+        canvas.text(inside, " nothing is called so", Tone::Faint);
+    }
+    lines(canvas, inside, &found);
+}
+
+/// Draws the columns of the focused table with what they mean.
+fn columns(canvas: &mut Canvas<'_>, area: Rect, console: &Console, at: usize) {
+    let panel = console.panel();
+    let columns = panel.columns();
+    let hidden = &console.table(panel).hidden;
+    let height = (columns.len() as u16 + 2).min(area.height);
+    let inside = canvas.overlay(area, (86.min(area.width), height), "columns");
+    let first = (at + 1).saturating_sub(inside.height.into());
+    for (offset, column) in columns.iter().skip(first).take(inside.height.into()).enumerate() {
+        let chosen = first + offset == at;
+        let mark = if hidden.contains(column.name) { "   " } else { " ✓ " };
+        let name = if column.name.is_empty() { "mark" } else { column.name };
+        let line = row(inside, offset as u16);
+        canvas.line(
+            line,
+            &[
+                Cell::new(mark, Tone::Good),
+                Cell::text(format!("{name:<14} ")),
+                Cell::faint(column.meaning),
+            ],
+        );
+        if chosen {
+            let style = canvas.theme.selected();
+            canvas.style(line, style);
+        }
+    }
+}
+
+/// Draws the command line above the last row, with what it may become.
+fn palette(canvas: &mut Canvas<'_>, area: Rect, console: &Console, line: &Palette) {
+    let choices = completions(console, &line.typed);
+    let rows = (choices.len() as u16 + 1 + u16::from(line.error.is_some())).min(area.height);
+    let place = Rect { y: area.bottom() - rows, height: rows, ..area };
+    canvas.clear(place);
+    canvas.hits.cover(place);
+    canvas.line(
+        place,
+        &[
+            Cell::new(":", Tone::Key),
+            Cell::text(text::cut_start(&line.text, usize::from(place.width).saturating_sub(2))),
+            Cell::new("▏", Tone::Key),
+        ],
+    );
+    let mut at = 1;
+    if let Some(error) = &line.error {
+        canvas.text(row(place, at), &format!(" ✗ {error}"), Tone::Bad);
+        at += 1;
+    }
+    for (index, (text, about)) in choices.iter().enumerate() {
+        let chosen = line.chosen == Some(index);
+        let shown = row(place, at + index as u16);
+        canvas.line(shown, &[Cell::text(format!(" {text:<24} ")), Cell::faint(about.clone())]);
+        if chosen {
+            let style = canvas.theme.selected();
+            canvas.style(shown, style);
+        }
+    }
+}
