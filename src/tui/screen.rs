@@ -32,7 +32,7 @@ const MAX_REQUESTS: usize = 8;
 const MAX_USERS: usize = 100;
 /// The shortest time between two frames that no key asked for.
 const FRAME_PAUSE: Duration = Duration::from_millis(100);
-/// Characters that a terminal takes by OSC 52; some take no more.
+/// Bytes of a text that a terminal takes by OSC 52; some take no more.
 const MAX_COPIED_BYTES: usize = 70_000;
 
 /// An error that ended the console.
@@ -121,6 +121,7 @@ impl EventLoop {
             }
             self.fetcher.set(self.console.needs());
             let next_frame = self.drawn.map_or_else(Instant::now, |drawn| drawn + FRAME_PAUSE);
+            let wake_at = draw_at.unwrap_or(next_frame);
             let mut is_input = false;
             let effect = tokio::select! {
                 event = input.next() => {
@@ -140,9 +141,7 @@ impl EventLoop {
                     // Requests are never cancelled, so a join error is a panic; it is passed on.
                     self.finish(result.unwrap_or_else(|error| resume_unwind(error.into_panic())))
                 }
-                () = tokio::time::sleep_until(draw_at.unwrap_or(next_frame)), if draw_at.is_some() => {
-                    continue;
-                }
+                () = tokio::time::sleep_until(wake_at), if draw_at.is_some() => continue,
                 () = self.stop.cancelled() => Some(Effect::Quit),
             };
             let wanted = if is_input { Instant::now() } else { next_frame };
@@ -319,7 +318,7 @@ impl EventLoop {
         }
     }
 
-    /// Writes the screen as text beside the program's other files.
+    /// Writes the screen as text into the working directory.
     fn save(&mut self) {
         let notice = self.try_save();
         self.console.notice = Some(match notice {

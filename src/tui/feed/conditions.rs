@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::alarms::{Alarm, Severity, Subject};
-use super::moment::{GroupLag, Moment};
+use super::moment::{GroupLag, Moment, is_nearly_full};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
     Alert, BreakerState, BusNodeState, NodeStatus, StageStatus, TopSnapshot,
@@ -230,7 +230,7 @@ fn places(moment: &Moment) -> Vec<Condition> {
     let mut found = Vec::new();
     let places = moment.places();
     let connections = moment.snapshot.connections;
-    if places > 0 && connections >= places / 10 * 9 {
+    if is_nearly_full(connections, places) {
         found.push(Condition {
             rule: "places_low",
             subject: Subject::Cluster,

@@ -26,7 +26,7 @@ use archive::Archive;
 pub(crate) use changes::{Happening, throttle_reason};
 use conditions::AlarmMemory;
 pub(crate) use conditions::{LATENCY_GOAL_MS, NOTABLE_LAG};
-pub(crate) use moment::{GroupLag, Moment};
+pub(crate) use moment::{GroupLag, Moment, is_nearly_full};
 pub(crate) use series::{Metric, SENDERS, SeriesSet};
 
 /// Happenings that are kept.

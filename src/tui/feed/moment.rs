@@ -134,6 +134,11 @@ impl Moment {
     }
 }
 
+/// Returns whether nine of ten places are taken.
+pub(crate) fn is_nearly_full(taken: u64, places: u64) -> bool {
+    places > 0 && taken.saturating_mul(10) >= places.saturating_mul(9)
+}
+
 /// Returns the load of each worker that is in both lists and was not restarted in between.
 pub(super) fn worker_loads(before: &[WorkerStatus], now: &[WorkerStatus]) -> Vec<WorkerLoad> {
     let known: BTreeMap<_, _> = before.iter().map(|w| ((&w.node, w.worker), w)).collect();
@@ -201,6 +206,13 @@ mod tests {
         let loads = worker_loads(&before, &now);
         let loads: Vec<_> = loads.iter().map(|load| (load.node.as_str(), load.busy)).collect();
         assert_eq!(loads, [("a", 0.25)]);
+    }
+
+    #[test]
+    fn few_places_are_not_full_at_once() {
+        let full = [(0, 0), (0, 5), (4, 5), (5, 5), (8, 10), (9, 10), (90, 101)];
+        let full = full.map(|(taken, places)| is_nearly_full(taken, places));
+        assert_eq!(full, [false, false, false, true, false, true, false]);
     }
 
     #[test]

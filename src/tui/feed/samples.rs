@@ -260,6 +260,8 @@ fn bus_server(host: u64, second: u64) -> BusNode {
         shard,
         messages_per_second: 25.0 + f64::from(shard),
         bytes_per_second: 100_000.0 * f64::from(shard + 1),
+        messages: 1_000 * second,
+        bytes: 4_000_000 * second,
         subscribers: 12,
         nodes: vec![NodeId::new("edge-1"), NodeId::new("edge-2")],
     };

@@ -334,9 +334,8 @@ mod tests {
         );
         assert!(matches!(act("throttle 7 2%"), Ok(Action::Throttle(t)) if t.sample_rate.is_some()));
         assert!(matches!(act("drain --undo"), Ok(Action::Drain(d)) if d.undo));
-        assert!(
-            matches!(act("announce 7 back at 9"), Ok(Action::Announce(a)) if a.message == "back at 9")
-        );
+        let Ok(Action::Announce(told)) = act("announce 7 back at 9") else { panic!() };
+        assert_eq!(told.message, "back at 9");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::*;
 use crate::protocol::admin::{ReviewItem, TailItem, UserRef, Who};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, Seq, StreamId, UserId};
+use crate::protocol::{CommentId, StreamId, UserId};
 use crate::tui::act::Action;
 use crate::tui::commands::Keymap;
 use crate::tui::feed::samples;
@@ -47,7 +47,7 @@ fn comment(number: u64, user: u64, message: &str) -> SequencedComment {
         name: format!("user_{user}").into(),
         message: message.into(),
         created_at: 1_795_254_408_000 + number,
-        seq: Seq(number),
+        seq: number,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::protocol::NodeId;
 use crate::protocol::admin::NodeStatus;
 use crate::protocol::filter::{self, Columns as _, Value};
 use crate::protocol::quantity::{show_bytes, show_duration};
-use crate::tui::feed::Moment;
+use crate::tui::feed::{Moment, is_nearly_full};
 use crate::tui::figures;
 use crate::tui::table::{Column, Record, RowKey};
 use crate::tui::tone::{Cell, Health, Tone};
@@ -81,8 +81,7 @@ impl<'a> NodeRow<'a> {
             return Health::Idle;
         }
         let limited = status.egress.limited_by.is_some();
-        let full =
-            status.max_connections > 0 && status.connections >= status.max_connections / 10 * 9;
+        let full = is_nearly_full(status.connections, status.max_connections);
         let busy = self.busy.is_some_and(|busy| busy >= 0.9);
         if limited || full || busy { Health::Warn } else { Health::Good }
     }
@@ -164,7 +163,7 @@ impl Record for NodeRow<'_> {
             "roles" => Cell::faint(status.roles.join(" ")),
             "viewers/of" if status.max_connections == 0 => Cell::unknown(),
             "viewers/of" => {
-                let full = status.connections >= status.max_connections / 10 * 9;
+                let full = is_nearly_full(status.connections, status.max_connections);
                 let text = format!(
                     "{}/{}",
                     figures::count(status.connections),

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::canvas::{Canvas, row};
 use super::table::lines;
 use crate::protocol::admin::{BreakerState, StageName, StageStatus};
-use crate::tui::feed::{GroupLag, Moment, NOTABLE_LAG};
+use crate::tui::feed::{GroupLag, Moment, NOTABLE_LAG, is_nearly_full};
 use crate::tui::figures;
 use crate::tui::tone::{Cell, Health, Tone};
 
@@ -87,7 +87,7 @@ fn gateway(moment: &Moment) -> StageView {
     let rates = &moment.snapshot.rates;
     let connections = moment.snapshot.connections;
     let places = moment.places();
-    let full = places > 0 && connections >= places / 10 * 9;
+    let full = is_nearly_full(connections, places);
     let refused = rates.connections_refused;
     let stage = moment.stage(StageName::Gateway);
     let opened = figures::plain_rate(Some(rates.connections_opened));

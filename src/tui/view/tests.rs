@@ -8,7 +8,7 @@ use super::*;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{ReviewItem, TailItem, TopSnapshot};
 use crate::protocol::comment::SequencedComment;
-use crate::protocol::{CommentId, Seq, UserId};
+use crate::protocol::{CommentId, UserId};
 use crate::tui::commands::Keymap;
 use crate::tui::feed::samples;
 use crate::tui::input::press;
@@ -53,7 +53,7 @@ fn comment(number: u64, name: &str, message: &str) -> SequencedComment {
         name: name.into(),
         message: message.into(),
         created_at: 1_795_265_900_000 + number * 300,
-        seq: Seq(number),
+        seq: number,
     }
 }
 
