@@ -1,7 +1,8 @@
-//! Fetches what a view shows beside the snapshots: the review queue, the audit log, live comments.
+//! Fetches what is shown beside the snapshots: alerts, and for some views the review queue, the
+//! audit log or live comments.
 //!
-//! Always holds: only what the view on the screen needs is fetched; an answer for a view that was
-//! left is dropped.
+//! Always holds: besides alerts, only what the view on the screen needs is fetched; an answer for a
+//! view that was left is dropped.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::protocol::admin::{
 
 /// Time between two fetches of a list.
 const PERIOD: Duration = Duration::from_secs(2);
-/// An alert is on the screen within two of these.
+/// Time between two fetches of the alerts.
 const ALERT_PERIOD: Duration = Duration::from_millis(800);
 /// Events from before the console was started.
 const PAST_EVENTS: usize = 500;
@@ -37,7 +38,8 @@ pub(super) enum Fetched {
     Tail(StreamId, TailItem),
     TailFailed(StreamId, AdminError),
     Past(Past),
-    Alerts(Vec<Alert>),
+    /// `None` if they cannot be read.
+    Alerts(Option<Vec<Alert>>),
 }
 
 /// Runs the fetches that the view needs.
@@ -123,12 +125,12 @@ async fn poll_audit(client: AdminClient, results: mpsc::Sender<Fetched>) {
     }
 }
 
-/// Reads the alerts every second. While they cannot be read, the console shows its own.
+/// Reads the alerts about once per second. While they cannot be read, the console shows its own.
 async fn poll_alerts(client: AdminClient, results: mpsc::Sender<Fetched>) {
     loop {
-        if let Ok(list) = client.get::<Cluster<Alert>>("/v1/alerts").await
-            && results.send(Fetched::Alerts(list.items)).await.is_err()
-        {
+        let list = client.get::<Cluster<Alert>>("/v1/alerts").await;
+        let alerts = list.ok().map(|list| list.items);
+        if results.send(Fetched::Alerts(alerts)).await.is_err() {
             return;
         }
         tokio::time::sleep(ALERT_PERIOD).await;

@@ -399,9 +399,8 @@ pub async fn frame(
     let theme = if options.svg { ThemeName::Dark } else { ThemeName::Mono };
     let mut console = options.console(theme)?;
     let mut lines = client.lines::<TopSnapshot>(&snapshots_path(options.interval)).await?;
-    if let Ok(alerts) = client.get::<Cluster<Alert>>("/v1/alerts").await {
-        console.set_alerts(alerts.items);
-    }
+    let alerts = client.get::<Cluster<Alert>>("/v1/alerts").await;
+    console.set_alerts(alerts.ok().map(|list| list.items));
     for _ in 0..2 {
         match lines.next().await {
             Some(snapshot) => console.add_snapshot(snapshot?),

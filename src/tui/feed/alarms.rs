@@ -32,20 +32,27 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Returns an alert of the daemon as it is at a time.
-    pub(super) fn of_daemon(alert: &Alert, now_ms: u64) -> Self {
+    /// Returns an alert of the daemon as it is at a time, in a cluster of so many nodes.
+    pub(super) fn of_daemon(alert: &Alert, now_ms: u64, cluster_nodes: usize) -> Self {
         let Alert { id, rule, subject, nodes, since_ms, effect, next, acked_by, .. } = alert;
-        let about = match (subject.is_empty(), &nodes[..]) {
-            (false, _) if rule != "problem" => Subject::Engine(subject.clone()),
+        let about = match (rule.as_str(), &nodes[..]) {
+            // The node itself does not report it.
+            ("node_silent", _) => Subject::Node(NodeId::new(subject)),
+            ("breaker_open" | "redis_node_down" | "lag_high" | "records_gone", _) => {
+                Subject::Engine(subject.clone())
+            }
             (_, [node]) => Subject::Node(node.clone()),
             _ => Subject::Cluster,
         };
+        let does_not_answer =
+            matches!(rule.as_str(), "node_silent" | "breaker_open" | "redis_node_down");
         let severity = match alert.severity {
-            admin::Severity::Critical => Severity::Unserved,
-            // Something does not answer, rather than being near a limit.
-            admin::Severity::Warning if matches!(rule.as_str(), "node_silent" | "breaker_open") => {
-                Severity::Broken
+            // As `lc status` counts: one node of many that serves nobody is no failure of all.
+            admin::Severity::Critical if nodes.len() * 2 >= cluster_nodes.max(1) => {
+                Severity::Unserved
             }
+            admin::Severity::Critical => Severity::Broken,
+            admin::Severity::Warning if does_not_answer => Severity::Broken,
             admin::Severity::Warning => Severity::Warning,
         };
         Self {
@@ -59,6 +66,35 @@ impl Alarm {
             acked_by: acked_by.clone(),
         }
     }
+
+    /// Names the alarm as long as it lasts.
+    pub(crate) fn key(&self) -> String {
+        let Self { id, rule, subject, text, .. } = self;
+        match id {
+            Some(id) => id.clone(),
+            // A node may have several problems, whose sentences do not change.
+            None if rule == "problem" => format!("{rule} {subject:?} {text}"),
+            None => format!("{rule} {subject:?}"),
+        }
+    }
+
+    /// Returns the alarm in whole sentences: what it means, the next step, who looks after it.
+    pub(crate) fn sentences(&self) -> String {
+        let mut said = ended(&self.text);
+        if !self.next.is_empty() {
+            said.push_str(&format!(" Next: {}", ended(&self.next)));
+        }
+        if let Some(by) = &self.acked_by {
+            said.push_str(&format!(" Acknowledged by {by}."));
+        }
+        said
+    }
+}
+
+/// Ends a text with a full stop, unless it ends a sentence already.
+fn ended(text: &str) -> String {
+    let text = text.trim_end();
+    if text.ends_with(['.', '?', '!']) { text.to_owned() } else { format!("{text}.") }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::alarms::Subject;
+use super::alarms::{Alarm, Subject};
 use super::moment::Moment;
 use crate::protocol::NodeId;
 use crate::protocol::admin::{BreakerState, EventItem, EventKind, NodeStatus, StreamStatus};
@@ -46,8 +46,9 @@ impl Happening {
     }
 }
 
-/// Returns the changes from one moment to the next.
-pub(super) fn changes(before: &Moment, now: &Moment) -> Vec<Happening> {
+/// Returns the changes from one moment to the next. Alarms are compared only if both moments have
+/// them from the same source, the daemon or this console.
+pub(super) fn changes(before: &Moment, now: &Moment, same_source: bool) -> Vec<Happening> {
     let mut found = Vec::new();
     let at_ms = now.at_ms;
     let mut add = |kind, health, subject, name: String, text: String| {
@@ -56,24 +57,42 @@ pub(super) fn changes(before: &Moment, now: &Moment) -> Vec<Happening> {
     node_changes(before, now, &mut add);
     breaker_changes(before, now, &mut add);
     stream_changes(before, now, &mut add);
-    let known: Vec<_> = before.alarms.iter().map(|a| (&a.rule, &a.subject)).collect();
-    for alarm in &now.alarms {
-        // Silent nodes and failing dependencies have happenings of their own.
-        let told = matches!(alarm.rule.as_str(), "node_silent" | "breaker_open");
-        if !told && !known.contains(&(&alarm.rule, &alarm.subject)) {
-            let health = alarm.severity.health();
-            add("alert", health, alarm.subject.clone(), alarm.rule.clone(), alarm.text.clone());
-        }
-    }
-    let still: Vec<_> = now.alarms.iter().map(|a| (&a.rule, &a.subject)).collect();
-    for alarm in &before.alarms {
-        let told = matches!(alarm.rule.as_str(), "node_silent" | "breaker_open");
-        if !told && !still.contains(&(&alarm.rule, &alarm.subject)) {
-            let text = format!("Over: {}", alarm.text);
-            add("alert", Health::Good, alarm.subject.clone(), alarm.rule.clone(), text);
-        }
+    if same_source {
+        alarm_changes(before, now, &mut add);
     }
     found
+}
+
+fn alarm_changes(
+    before: &Moment,
+    now: &Moment,
+    add: &mut impl FnMut(&'static str, Health, Subject, String, String),
+) {
+    // Silent nodes and failing dependencies have happenings of their own.
+    let untold = |moment: &Moment| -> BTreeMap<String, Alarm> {
+        let alarms = moment.alarms.iter();
+        let untold =
+            alarms.filter(|alarm| !matches!(alarm.rule.as_str(), "node_silent" | "breaker_open"));
+        untold.map(|alarm| (what(alarm), alarm.clone())).collect()
+    };
+    let known = untold(before);
+    let still = untold(now);
+    for (_, alarm) in still.iter().filter(|(what, _)| !known.contains_key(*what)) {
+        let health = alarm.severity.health();
+        add("alert", health, alarm.subject.clone(), alarm.rule.clone(), alarm.text.clone());
+    }
+    for (_, alarm) in known.iter().filter(|(what, _)| !still.contains_key(*what)) {
+        let text = format!("Over: {}", alarm.text);
+        add("alert", Health::Good, alarm.subject.clone(), alarm.rule.clone(), text);
+    }
+}
+
+/// Names an alarm. A server of the bus is the same whoever saw first that it fails.
+fn what(alarm: &Alarm) -> String {
+    match &alarm.subject {
+        Subject::Engine(name) => format!("{} {name}", alarm.rule),
+        _ => alarm.key(),
+    }
 }
 
 fn node_changes(

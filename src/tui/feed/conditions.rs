@@ -19,8 +19,9 @@ pub(crate) const LATENCY_GOAL_MS: f64 = 150.0;
 const SERVED_GOAL: f64 = 0.995;
 /// Lag from which a consumer is highlighted, in records.
 pub(crate) const NOTABLE_LAG: u64 = 1_000;
-/// The rules that a daemon does not have.
-const OWN_RULES: [&str; 4] = ["redis_node_down", "queue_half", "latency_high", "clock_off"];
+/// The rule that is added to the alerts of the daemon until it tells the same itself: who watches
+/// must know within two seconds.
+const FIRST_SEEN: &str = "redis_node_down";
 /// Difference of clocks that distorts latencies, in milliseconds.
 const CLOCK_LIMIT_MS: u64 = 20;
 
@@ -46,12 +47,16 @@ pub(super) struct AlarmMemory {
 impl AlarmMemory {
     /// Returns the alarms of a moment, the gravest first, then the oldest.
     ///
-    /// If the daemon told its alerts, only the conditions that it has no rule for are added.
+    /// If the daemon told its alerts, they are the alarms: its thresholds are those of the
+    /// configuration.
     pub(super) fn alarms(&mut self, moment: &Moment, told: Option<&[Alert]>) -> Vec<Alarm> {
         let now = moment.at_ms;
         for node in &moment.snapshot.nodes {
             self.nodes.insert(node.node.clone(), node.connections);
         }
+        let snapshot = &moment.snapshot;
+        self.nodes
+            .retain(|name, _| moment.node(name).is_some() || snapshot.unreachable.contains(name));
         let conditions = conditions(moment, &self.nodes);
         let mut since = BTreeMap::new();
         let mut alarms = Vec::new();
@@ -75,14 +80,24 @@ impl AlarmMemory {
         }
         self.since = since;
         if let Some(told) = told {
-            alarms.retain(|alarm| OWN_RULES.contains(&alarm.rule.as_str()));
-            alarms.extend(told.iter().map(|alert| Alarm::of_daemon(alert, now)));
+            let is_told = |alarm: &Alarm| {
+                let about = |alert: &Alert| Subject::Engine(alert.subject.clone());
+                told.iter().any(|alert| alert.rule == alarm.rule && about(alert) == alarm.subject)
+            };
+            alarms.retain(|alarm| alarm.rule == FIRST_SEEN && !is_told(alarm));
+            let nodes = snapshot.nodes.len();
+            alarms.extend(told.iter().map(|alert| Alarm::of_daemon(alert, now, nodes)));
         }
         alarms.sort_by_key(|alarm| {
             let severity = std::cmp::Reverse(alarm.severity);
             (alarm.acked_by.is_some(), severity, alarm.since_ms)
         });
         alarms
+    }
+
+    #[cfg(test)]
+    pub(super) fn known_nodes(&self) -> usize {
+        self.nodes.len()
     }
 }
 
@@ -112,7 +127,8 @@ fn conditions(moment: &Moment, nodes: &BTreeMap<NodeId, u64>) -> Vec<Condition> 
 
 fn silent(node: &NodeId, connections: Option<&u64>) -> Condition {
     let effect = match connections {
-        Some(0) | None => "nothing is known of it".to_owned(),
+        None => "nothing is known of it".to_owned(),
+        Some(0) => "it had no connections".to_owned(),
         Some(some) => {
             format!("its {} reconnect to the others", figures::counted(*some, "connection"))
         }
@@ -132,7 +148,7 @@ fn bus_servers(snapshot: &TopSnapshot) -> impl Iterator<Item = Condition> + '_ {
     let failing = snapshot.bus.iter().filter(|server| server.state == BusNodeState::Fails);
     failing.map(move |server| {
         let hit = |node: &&NodeStatus| server.fails_for.contains(&node.node);
-        let viewers = snapshot.nodes.iter().filter(hit).map(|node| node.connections).sum();
+        let connections = snapshot.nodes.iter().filter(hit).map(|node| node.connections).sum();
         let error = server.error.as_deref().map_or(String::new(), |error| format!(" ({error})"));
         let nodes = server.fails_for.len() as u64;
         Condition {
@@ -142,11 +158,11 @@ fn bus_servers(snapshot: &TopSnapshot) -> impl Iterator<Item = Condition> + '_ {
             hold_ms: 1_000,
             known_ms: server.since_ms,
             text: format!(
-                "Redis node {} does not answer {}{error}: {} get its comments through the log, \
-                 later, none lost.",
+                "Redis node {} does not answer {}{error}: comments of its channels reach {} \
+                 through the log, later, none lost.",
                 server.address,
                 figures::counted(nodes, "node"),
-                figures::counted(viewers, "viewer"),
+                figures::counted(connections, "connection"),
             ),
             next: format!("redis-cli -h {} ping", host(&server.address)),
         }

@@ -44,8 +44,10 @@ pub(crate) struct Feed {
     memory: AlarmMemory,
     /// Time and lag of each group and topic, oldest first.
     lags: BTreeMap<(String, String), VecDeque<(u64, u64)>>,
-    /// The alerts of the daemon, once it has told them.
+    /// The alerts of the daemon, while it tells them.
     told: Option<Vec<Alert>>,
+    /// Whether the latest moment has the alerts of the daemon.
+    was_told: bool,
     /// Contact was lost since the latest moment.
     interrupted: bool,
     restarts: u32,
@@ -104,9 +106,10 @@ impl Feed {
         earlier.into_iter().rev().take(room).for_each(|event| self.happenings.push_front(event));
     }
 
-    /// Takes the alerts of the daemon; they are those of the next moment.
-    pub(crate) fn set_alerts(&mut self, alerts: Vec<Alert>) {
-        self.told = Some(alerts);
+    /// Takes the alerts of the daemon, which are those of the next moment. Without them, that one
+    /// has the alarms that this console sees.
+    pub(crate) fn set_alerts(&mut self, alerts: Option<Vec<Alert>>) {
+        self.told = alerts;
     }
 
     /// Notes that snapshots are missing from here on.
@@ -129,7 +132,8 @@ impl Feed {
         let mut moment = Moment { at_ms, snapshot, workers, groups, alarms: Vec::new() };
         moment.alarms = self.memory.alarms(&moment, self.told.as_deref());
         if let Some(before) = &before {
-            self.happenings.extend(changes::changes(before, &moment));
+            let same_source = self.was_told == self.told.is_some();
+            self.happenings.extend(changes::changes(before, &moment, same_source));
             while self.happenings.len() > MAX_HAPPENINGS {
                 self.happenings.pop_front();
             }
@@ -139,6 +143,7 @@ impl Feed {
             _ => at_ms,
         };
         self.interrupted = false;
+        self.was_told = self.told.is_some();
         self.series.add(&moment, covered_from_ms);
         self.archive.add(&moment);
         self.latest = Some(Arc::new(moment));

@@ -1,5 +1,6 @@
 use super::*;
-use crate::protocol::admin::EventKind;
+use crate::protocol::NodeId;
+use crate::protocol::admin::{self, EventKind};
 use crate::tui::tone::Health;
 use samples::{healthy, idle, silent_and_back};
 
@@ -62,7 +63,7 @@ fn a_redis_node_is_named_with_what_viewers_notice() {
     let alarms = &feed.latest().unwrap().alarms;
     let redis = alarms.iter().find(|alarm| alarm.rule == "redis_node_down").unwrap();
     assert!(redis.text.contains("10.0.3.12:6379"), "{}", redis.text);
-    assert!(redis.text.contains("18k viewers"), "{}", redis.text);
+    assert!(redis.text.contains("reach 18k connections through"), "{}", redis.text);
     let now = feed.latest().unwrap().at_ms;
     assert_eq!(now - redis.since_ms, 43_000, "the daemon knows for how long");
 }
@@ -125,7 +126,7 @@ fn events_from_before_the_attach_are_told_once() {
     let event = |at, kind, subject: &str, text: &str| EventItem {
         id: at,
         at,
-        node: crate::protocol::NodeId::new("edge-1"),
+        node: NodeId::new("edge-1"),
         kind,
         subject: subject.to_owned(),
         text: text.to_owned(),
@@ -151,24 +152,88 @@ fn events_from_before_the_attach_are_told_once() {
     assert_eq!(feed.happenings()[1].subject, Subject::Stream(crate::protocol::StreamId(7)));
 }
 
+fn alert(rule: &str, subject: &str, nodes: &[&str]) -> Alert {
+    Alert {
+        id: Alert::id_of(rule, subject),
+        rule: rule.to_owned(),
+        subject: subject.to_owned(),
+        severity: admin::Severity::Warning,
+        since_ms: 41_000,
+        nodes: nodes.iter().map(|node| NodeId::new(node)).collect(),
+        viewers: 18_270,
+        effect: "comments go through the log".to_owned(),
+        next: "lc shards".to_owned(),
+        value: None,
+        threshold: None,
+        acked_by: None,
+    }
+}
+
+#[test]
+fn a_redis_node_is_told_once() {
+    let mut feed = fed((0..3).map(samples::redis_down));
+    feed.set_alerts(Some(Vec::new()));
+    feed.add(samples::redis_down(3));
+    let rules = |feed: &Feed| -> Vec<String> {
+        feed.latest().unwrap().alarms.iter().map(|alarm| alarm.key()).collect()
+    };
+    assert_eq!(rules(&feed).len(), 1, "the daemon has not noticed it yet: {:?}", rules(&feed));
+    feed.set_alerts(Some(vec![alert("redis_node_down", "10.0.3.12:6379", &["edge-1"])]));
+    feed.add(samples::redis_down(4));
+    assert_eq!(rules(&feed), ["redis_node_down/10.0.3.12:6379"]);
+    let told = feed.happenings().iter().filter(|happening| happening.kind == "alert");
+    assert_eq!(told.count(), 0, "it failed before this console was started");
+    feed.set_alerts(None);
+    feed.add(samples::redis_down(5));
+    assert_eq!(rules(&feed).len(), 2, "without the daemon's, those that the console sees");
+}
+
+#[test]
+fn an_alert_opens_what_it_is_about() {
+    let about = |alert: &Alert| Alarm::of_daemon(alert, 0, 3).subject;
+    let silent = alert("node_silent", "edge-2", &["edge-1", "edge-3"]);
+    assert_eq!(about(&silent), Subject::Node(NodeId::new("edge-2")));
+    let queue = alert("queue_half", "ingest", &["edge-1"]);
+    assert_eq!(about(&queue), Subject::Node(NodeId::new("edge-1")));
+    let lag = alert("lag_high", "archiver", &["edge-1"]);
+    assert_eq!(about(&lag), Subject::Engine("archiver".to_owned()));
+    assert_eq!(about(&alert("settings_differ", "a", &["edge-1", "edge-2"])), Subject::Cluster);
+}
+
+#[test]
+fn one_broken_node_of_many_is_no_failure_of_all() {
+    let critical = Alert {
+        severity: admin::Severity::Critical,
+        ..alert("disk_full", "/var/lib/lcd", &["edge-1"])
+    };
+    assert_eq!(Alarm::of_daemon(&critical, 0, 3).severity, Severity::Broken);
+    assert_eq!(Alarm::of_daemon(&critical, 0, 2).severity, Severity::Unserved);
+}
+
+#[test]
+fn an_alarm_is_read_in_whole_sentences() {
+    let acked = Alert { acked_by: Some("ann".to_owned()), ..alert("queue_half", "ingest", &[]) };
+    let said = Alarm::of_daemon(&acked, 0, 1).sentences();
+    assert_eq!(said, "comments go through the log. Next: lc shards. Acknowledged by ann.");
+}
+
+#[test]
+fn nodes_that_left_are_forgotten() {
+    let mut feed = Feed::default();
+    for number in 0..50 {
+        let mut snapshot = healthy(number);
+        snapshot.nodes[1].node = NodeId::new(&format!("edge-{number}"));
+        feed.add(snapshot);
+    }
+    assert_eq!(feed.memory.known_nodes(), 3);
+}
+
 #[test]
 fn the_alerts_of_the_daemon_come_before_own_ones() {
     let mut feed = fed((0..3).map(samples::redis_down));
-    let alert = Alert {
-        id: "breaker_open/fan-out_bus".to_owned(),
-        rule: "breaker_open".to_owned(),
-        subject: "fan-out bus".to_owned(),
-        severity: crate::protocol::admin::Severity::Warning,
-        since_ms: 41_000,
-        nodes: Vec::new(),
-        viewers: 18_270,
-        effect: "Comments go through the log.".to_owned(),
-        next: "lc bus".to_owned(),
-        value: None,
-        threshold: None,
-        acked_by: Some("ann".to_owned()),
-    };
-    feed.set_alerts(vec![alert]);
+    let alert =
+        Alert { acked_by: Some("ann".to_owned()), ..alert("breaker_open", "fan-out bus", &[]) };
+    feed.set_alerts(Some(vec![alert]));
     feed.add(samples::redis_down(3));
     let alarms = &feed.latest().unwrap().alarms;
     let rules: Vec<_> = alarms.iter().map(|alarm| alarm.rule.as_str()).collect();

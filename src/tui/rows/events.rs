@@ -165,10 +165,7 @@ impl filter::Row for AlarmRow<'_> {
 
 impl Record for AlarmRow<'_> {
     fn key(&self) -> RowKey {
-        let Alarm { rule, subject, text, .. } = self.alarm;
-        // A node may have several problems, whose sentences do not change.
-        let text = if rule == "problem" { text.as_str() } else { "" };
-        RowKey::Named(format!("{rule} {subject:?} {text}"))
+        RowKey::Named(self.alarm.key())
     }
 
     fn cell(&self, column: &str) -> Cell {

@@ -119,8 +119,8 @@ impl Console {
         self.feed.fill_events(events);
     }
 
-    /// Takes the alerts of the daemon.
-    pub(crate) fn set_alerts(&mut self, alerts: Vec<Alert>) {
+    /// Takes the alerts of the daemon; `None` if it does not tell them.
+    pub(crate) fn set_alerts(&mut self, alerts: Option<Vec<Alert>>) {
         self.feed.set_alerts(alerts);
     }
 
