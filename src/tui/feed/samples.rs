@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{Feed, Moment};
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, BusNode, BusNodeState, BusShard, ConsumerLag, CounterRates,
+    Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, BusShard, ConsumerLag, CounterRates,
     Counters, Egress, EgressLimit, ModerationCounts, NodeRates, NodeStatus, ProcessStatus,
-    StageName, StageReport, StageStatus, StreamStatus, TopSnapshot, WorkerStatus,
+    Severity, StageName, StageReport, StageStatus, StreamStatus, TopSnapshot, WorkerStatus,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::stream::{ModerationMode, StreamState};
@@ -253,6 +253,24 @@ fn stages(rate: f64) -> Vec<StageStatus> {
         of(StageName::Archive, 12, 0, 24),
     ];
     StageStatus::of_cluster([(&node, &reports[..])])
+}
+
+/// An alert as the daemon tells it.
+pub(crate) fn alert(rule: &str, subject: &str, nodes: &[&str]) -> Alert {
+    Alert {
+        id: Alert::id_of(rule, subject),
+        rule: rule.to_owned(),
+        subject: subject.to_owned(),
+        severity: Severity::Warning,
+        since_ms: 41_000,
+        nodes: nodes.iter().copied().map(NodeId::new).collect(),
+        viewers: 18_270,
+        effect: "comments go through the log".to_owned(),
+        next: "lc shards".to_owned(),
+        value: None,
+        threshold: None,
+        acked_by: None,
+    }
 }
 
 fn bus_server(host: u64, second: u64) -> BusNode {

@@ -2,7 +2,7 @@ use super::*;
 use crate::protocol::NodeId;
 use crate::protocol::admin::{self, EventKind};
 use crate::tui::tone::Health;
-use samples::{healthy, idle, silent_and_back};
+use samples::{alert, healthy, idle, silent_and_back};
 
 fn fed(snapshots: impl IntoIterator<Item = TopSnapshot>) -> Feed {
     let mut feed = Feed::default();
@@ -150,23 +150,6 @@ fn events_from_before_the_attach_are_told_once() {
     ];
     assert_eq!(told, expected);
     assert_eq!(feed.happenings()[1].subject, Subject::Stream(crate::protocol::StreamId(7)));
-}
-
-fn alert(rule: &str, subject: &str, nodes: &[&str]) -> Alert {
-    Alert {
-        id: Alert::id_of(rule, subject),
-        rule: rule.to_owned(),
-        subject: subject.to_owned(),
-        severity: admin::Severity::Warning,
-        since_ms: 41_000,
-        nodes: nodes.iter().map(|node| NodeId::new(node)).collect(),
-        viewers: 18_270,
-        effect: "comments go through the log".to_owned(),
-        next: "lc shards".to_owned(),
-        value: None,
-        threshold: None,
-        acked_by: None,
-    }
 }
 
 #[test]

@@ -10,6 +10,11 @@ use crate::tui::commands::Command;
 use crate::tui::feed::Metric;
 use crate::tui::state::{Console, Effect, Mode, Notice};
 
+/// Lines that a page key scrolls.
+const PAGE: usize = 10;
+/// No text is scrolled further.
+const MOST_LINES: usize = 500;
+
 /// Applies a key to the state and returns its effect outside the state, if any.
 pub(crate) fn press(console: &mut Console, key: KeyEvent) -> Option<Effect> {
     if key.kind == KeyEventKind::Release {
@@ -38,6 +43,7 @@ pub(crate) fn press(console: &mut Console, key: KeyEvent) -> Option<Effect> {
             None
         }
         Mode::Help { .. } => press_in_help(console, key),
+        Mode::Reading(_) => press_in_reading(console, key.code),
         Mode::Columns(_) => press_in_columns(console, key.code),
         Mode::Enlarged(metric) => {
             let metric = *metric;
@@ -108,14 +114,45 @@ fn press_in_confirmation(console: &mut Console, key: KeyEvent) -> Option<Effect>
 }
 
 fn press_in_help(console: &mut Console, key: KeyEvent) -> Option<Effect> {
-    let Mode::Help { search } = &mut console.mode else { return None };
+    let Mode::Help { search, first } = &mut console.mode else { return None };
     match (key.code, edit_of_key(key)) {
         (KeyCode::Esc | KeyCode::Enter, _) => console.mode = Mode::Watching,
         (KeyCode::Char('?' | 'q'), _) if search.is_empty() => console.mode = Mode::Watching,
-        (_, Some(edit)) => edit.apply(search),
-        _ => {}
+        (_, Some(edit)) => {
+            edit.apply(search);
+            *first = 0;
+        }
+        (code, None) => *first = scrolled(*first, code).unwrap_or(*first),
     }
     None
+}
+
+/// Scrolls the text; any other key closes it.
+fn press_in_reading(console: &mut Console, code: KeyCode) -> Option<Effect> {
+    let Mode::Reading(first) = &mut console.mode else { return None };
+    let code = match code {
+        KeyCode::Char('j') => KeyCode::Down,
+        KeyCode::Char('k') => KeyCode::Up,
+        other => other,
+    };
+    match scrolled(*first, code) {
+        Some(to) => *first = to,
+        None => console.mode = Mode::Watching,
+    }
+    None
+}
+
+/// Returns the first line to show after a key; `None` if the key does not scroll.
+fn scrolled(first: usize, code: KeyCode) -> Option<usize> {
+    let to = match code {
+        KeyCode::Down => first + 1,
+        KeyCode::Up => first.saturating_sub(1),
+        KeyCode::PageDown => first + PAGE,
+        KeyCode::PageUp => first.saturating_sub(PAGE),
+        KeyCode::Home => 0,
+        _ => return None,
+    };
+    Some(to.min(MOST_LINES))
 }
 
 fn press_in_columns(console: &mut Console, code: KeyCode) -> Option<Effect> {

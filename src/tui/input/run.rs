@@ -64,7 +64,8 @@ pub(crate) fn run_command(console: &mut Console, command: Command) -> Option<Eff
         Command::Veil => console.veiled = !console.veiled,
         Command::Theme => console.theme = console.theme.next(),
         Command::Unlock => unlock(console),
-        Command::Help => console.mode = Mode::Help { search: String::new() },
+        Command::Help => console.mode = Mode::Help { search: String::new(), first: 0 },
+        Command::Read => console.mode = Mode::Reading(0),
         _ => {}
     }
     None

@@ -173,7 +173,7 @@ impl Record for AlarmRow<'_> {
         match column {
             "" => Cell::mark(health),
             "since" => Cell::faint(figures::age(self.now_ms.saturating_sub(self.alarm.since_ms))),
-            "what" => Cell::new(self.alarm.text.clone(), health.tone()),
+            "what" => Cell::new(self.alarm.sentences(), health.tone()),
             _ => Cell::default(),
         }
     }

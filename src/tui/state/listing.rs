@@ -130,6 +130,30 @@ impl Console {
         keys.into_iter().nth(at)
     }
 
+    /// Returns the selected row of the focused panel with all its texts, by the names of columns.
+    pub(crate) fn selected_in_full(&self) -> Vec<(&'static str, String)> {
+        fn cells<R: Record>(listing: &Listing<R>, panel: Panel) -> Vec<(&'static str, String)> {
+            let Some(row) = listing.selection() else { return Vec::new() };
+            let named = panel.columns().iter().filter(|column| !column.name.is_empty());
+            let cells = named.map(|column| (column.name, row.cell(column.name).text));
+            cells.filter(|(_, text)| !text.is_empty()).collect()
+        }
+        let panel = self.panel();
+        match panel {
+            Panel::Alarms => cells(&self.alarms(), panel),
+            Panel::Busiest | Panel::Streams => cells(&self.streams(panel), panel),
+            Panel::Fullest | Panel::Nodes => cells(&self.nodes(panel), panel),
+            Panel::Comments => cells(&self.comments(), panel),
+            Panel::Talkers => cells(&self.talkers(), panel),
+            Panel::Workers => cells(&self.workers(), panel),
+            Panel::Bus => cells(&self.bus(), panel),
+            Panel::Groups => cells(&self.groups(), panel),
+            Panel::Stores => cells(&self.stores(), panel),
+            Panel::Reviews => cells(&self.reviews(), panel),
+            Panel::Events => cells(&self.events(), panel),
+        }
+    }
+
     /// Moves the selection by a number of rows, and stops at both ends.
     pub(crate) fn select(&mut self, rows: isize) {
         let panel = self.panel();

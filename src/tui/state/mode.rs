@@ -16,7 +16,11 @@ pub(crate) enum Mode {
     Asking(Vec<crate::tui::act::Action>),
     Help {
         search: String,
+        /// The first line that is shown.
+        first: usize,
     },
+    /// The selected row and the notice are read in full, from this line on.
+    Reading(usize),
     /// Columns are chosen; the number is that of the column under the cursor.
     Columns(usize),
     Enlarged(Metric),
@@ -39,4 +43,11 @@ pub(crate) enum Notice {
     Running(String),
     Done(String),
     Failed(String),
+}
+
+impl Notice {
+    pub(crate) fn text(&self) -> &str {
+        let (Self::Running(text) | Self::Done(text) | Self::Failed(text)) = self;
+        text
+    }
 }

@@ -2,12 +2,12 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Canvas, row, split_top};
-use super::table::{self, facts};
+use super::canvas::{Canvas, split_top};
+use super::table::{self, facts, wrapped};
 use crate::protocol::NodeId;
 use crate::protocol::admin::NodeStatus;
 use crate::protocol::quantity::{show_bytes, show_duration};
-use crate::tui::feed::Moment;
+use crate::tui::feed::{Moment, Subject};
 use crate::tui::figures;
 use crate::tui::state::{Console, Panel};
 use crate::tui::tone::{Cell, Health, Tone};
@@ -68,19 +68,23 @@ pub(super) fn opened(canvas: &mut Canvas<'_>, area: Rect, console: &Console, nam
     let (upper, lower) = split_top(rest, 1 + limits.len() as u16);
     let inner = canvas.open(upper, &[Cell::new("limits", Tone::Title)], &[]);
     table::lines(canvas, inner, &limits);
-    let own = moment
-        .alarms
-        .iter()
-        .filter(|alarm| alarm.subject == crate::tui::feed::Subject::Node(name.clone()));
-    let own: Vec<_> = own.collect();
-    let (told, lower) = split_top(lower, (own.len() as u16).min(3));
-    for (at, alarm) in own.iter().enumerate() {
-        let health = alarm.severity.health();
-        let cells = [Cell::mark(health), Cell::new(format!(" {}", alarm.text), health.tone())];
-        canvas.line(row(told, at as u16), &cells);
-    }
+    let told = alarms_of(moment, name, rest.width);
+    let (middle, lower) = split_top(lower, (told.len() as u16).min(lower.height / 2));
+    table::lines(canvas, middle, &told);
     let workers = console.workers();
     table::draw(canvas, lower, "delivery workers", Panel::Workers, &workers, console);
+}
+
+/// Returns what is wrong with a node, in words.
+fn alarms_of(moment: &Moment, name: &NodeId, width: u16) -> Vec<Vec<Cell>> {
+    let subject = Subject::Node(name.clone());
+    let own = moment.alarms.iter().filter(|alarm| alarm.subject == subject);
+    let words = own.map(|alarm| {
+        let health = alarm.severity.health();
+        let prefix = vec![Cell::mark(health), Cell::text(" ")];
+        wrapped(prefix, &alarm.sentences(), health.tone(), width, 4)
+    });
+    words.flatten().collect()
 }
 
 fn limits(node: &NodeStatus) -> Vec<Vec<Cell>> {

@@ -192,30 +192,45 @@ pub(super) fn notice(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
             canvas.style(area, style);
         }
         (_, _, Some(notice)) => {
-            let (mark, text, tone) = match notice {
-                Notice::Running(text) => ("… ", text, Tone::Faint),
-                Notice::Done(text) => ("✓ ", text, Tone::Good),
-                Notice::Failed(text) => ("✗ ", text, Tone::Bad),
+            let (mark, tone) = match notice {
+                Notice::Running(_) => ("… ", Tone::Faint),
+                Notice::Done(_) => ("✓ ", Tone::Good),
+                Notice::Failed(_) => ("✗ ", Tone::Bad),
             };
             let rest = match undo_cell(console) {
                 Some(cell) => canvas.line_right(area, &[Cell::text("  "), cell]),
                 None => area,
             };
-            canvas.line(rest, &[Cell::new(mark, tone), Cell::new(text.clone(), tone)]);
+            let text = notice.text().replace('\n', " ");
+            let cells = [Cell::new(mark, tone), Cell::new(text, tone)];
+            cut_line(canvas, rest, &cells, &key_word(console, Command::Read));
         }
         _ if console.view() != View::Overview => {
             // The worst alarm stays in sight.
             let alarms = console.moment().map_or(&[][..], |moment| &moment.alarms);
             if let Some(worst) = alarms.first() {
                 let health = worst.severity.health();
-                canvas.line(
-                    area,
-                    &[Cell::mark(health), Cell::new(format!(" {}", worst.text), health.tone())],
-                );
+                let text = format!(" {}", worst.text);
+                let cells = [Cell::mark(health), Cell::new(text, health.tone())];
+                cut_line(canvas, area, &cells, &key_word(console, Command::Overview));
             }
         }
         _ => {}
     }
+}
+
+/// Writes a line. If it does not fit, its right end says which key shows all of it.
+fn cut_line(canvas: &mut Canvas<'_>, area: Rect, cells: &[Cell], key: &str) {
+    let mut rest = area;
+    if width(cells) > usize::from(area.width) {
+        rest = canvas.line_right(area, &[Cell::text("  "), Cell::new(key, Tone::Key)]);
+    }
+    canvas.line(rest, cells);
+}
+
+/// Writes the key of a command with its word: `i read all`.
+fn key_word(console: &Console, command: Command) -> String {
+    format!("{} {}", console.keymap.first(command), command.entry().word)
 }
 
 fn undo_cell(console: &Console) -> Option<Cell> {
@@ -255,7 +270,8 @@ pub(super) fn keys(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         Mode::Form(_) => Some(&[("Enter", "next, then on"), ("Tab", "next"), ("Esc", "cancel")]),
         Mode::Confirm(_) => Some(&[("Enter", "do it"), ("Esc", "do nothing")]),
         Mode::Asking(_) => Some(&[("Esc", "cancel")]),
-        Mode::Help { .. } => Some(&[("Esc", "close"), ("any text", "search")]),
+        Mode::Help { .. } => Some(&[("Esc", "close"), ("↑ ↓", "scroll"), ("any text", "search")]),
+        Mode::Reading(_) => Some(&[("Esc", "close"), ("↑ ↓", "scroll")]),
         Mode::Columns(_) => Some(&[("space", "show or hide"), ("↑ ↓", "column"), ("Esc", "close")]),
         Mode::Enlarged(_) => {
             Some(&[("↑ ↓", "figure"), ("w", "window"), ("← →", "time"), ("Esc", "close")])
@@ -297,7 +313,7 @@ fn footer(console: &Console) -> Vec<Command> {
         commands.push(Command::Back);
     }
     let own: &[Command] = match console.panel() {
-        Panel::Alarms => &[Command::Open, Command::Acknowledge, Command::NextPanel],
+        Panel::Alarms => &[Command::Open, Command::Read, Command::Acknowledge, Command::NextPanel],
         Panel::Busiest | Panel::Streams => &[
             Command::Open,
             Command::Filter,
@@ -328,13 +344,14 @@ fn footer(console: &Console) -> Vec<Command> {
         Panel::Reviews => &[
             Command::Approve,
             Command::Remove,
+            Command::Read,
             Command::Ban,
             Command::Timeout,
             Command::Mark,
             Command::MarkAlike,
             Command::Filter,
         ],
-        Panel::Events => &[Command::Open, Command::Filter],
+        Panel::Events => &[Command::Open, Command::Read, Command::Filter],
     };
     commands.extend(own);
     if console.undo.latest().is_some() {
@@ -342,6 +359,7 @@ fn footer(console: &Console) -> Vec<Command> {
     }
     commands.extend([
         Command::Palette,
+        Command::Read,
         Command::Earlier,
         Command::Pause,
         Command::Window,

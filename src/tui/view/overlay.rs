@@ -23,7 +23,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
             let inside = canvas.overlay(area, (44, 3), "one moment");
             canvas.text(inside, " asking the daemon whom this concerns …", Tone::Text);
         }
-        Mode::Help { search } => help(canvas, area, console, search),
+        Mode::Help { search, first } => help(canvas, area, console, search, *first),
+        Mode::Reading(first) => in_full(canvas, area, console, *first),
         Mode::Columns(at) => columns(canvas, area, console, *at),
     }
 }
@@ -65,7 +66,7 @@ fn confirm(canvas: &mut Canvas<'_>, area: Rect, question: &Confirmation) {
     let mut shown = Vec::new();
     for line in &question.effect {
         let prefix = vec![Cell::text(" ")];
-        shown.extend(wrapped(prefix, line, Tone::Text, width.saturating_sub(4), 3));
+        shown.extend(wrapped(prefix, line, Tone::Text, width.saturating_sub(4), 6));
     }
     shown.push(Vec::new());
     match &question.consent {
@@ -101,8 +102,37 @@ fn confirm(canvas: &mut Canvas<'_>, area: Rect, question: &Confirmation) {
     }
 }
 
-/// Draws the keys, those that match the search.
-fn help(canvas: &mut Canvas<'_>, area: Rect, console: &Console, search: &str) {
+/// Draws the notice and the selected row with all their texts, which their rows may cut.
+fn in_full(canvas: &mut Canvas<'_>, area: Rect, console: &Console, first: usize) {
+    let width = 100.min(area.width);
+    let room = width.saturating_sub(3);
+    let mut shown = Vec::new();
+    if let Some(notice) = &console.notice {
+        for line in notice.text().lines() {
+            shown.extend(wrapped(vec![Cell::text(" ")], line, Tone::Strong, room, usize::MAX));
+        }
+        shown.push(Vec::new());
+    }
+    for (name, text) in console.selected_in_full() {
+        let label = vec![Cell::faint(format!(" {name:<12} "))];
+        shown.extend(wrapped(label, &text, Tone::Text, room, usize::MAX));
+    }
+    if shown.is_empty() {
+        shown.push(vec![Cell::faint(" no row is selected")]);
+    }
+    let height = shown.len().saturating_add(2).min(area.height.into()) as u16;
+    let inside = canvas.overlay(area, (width, height), "in full");
+    scrolled(canvas, inside, &shown, first);
+}
+
+/// Draws lines from one on, as far as there are more than fit.
+fn scrolled(canvas: &mut Canvas<'_>, area: Rect, shown: &[Vec<Cell>], first: usize) {
+    let last = shown.len().saturating_sub(area.height.into());
+    lines(canvas, area, &shown[first.min(last)..]);
+}
+
+/// Draws the keys, those that match the search, from one on.
+fn help(canvas: &mut Canvas<'_>, area: Rect, console: &Console, search: &str, first: usize) {
     let wanted = search.to_lowercase();
     let found: Vec<_> = COMMANDS
         .iter()
@@ -130,7 +160,7 @@ fn help(canvas: &mut Canvas<'_>, area: Rect, console: &Console, search: &str) {
     if found.is_empty() {
         canvas.text(inside, " nothing is called so", Tone::Faint);
     }
-    lines(canvas, inside, &found);
+    scrolled(canvas, inside, &found, first);
 }
 
 /// Draws the columns of the focused table with what they mean.

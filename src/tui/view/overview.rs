@@ -5,11 +5,12 @@ use ratatui::layout::Rect;
 use super::canvas::{Canvas, percent_of, row, split_left, split_top};
 use super::table::{facts, wrapped};
 use super::{chart, pipeline, table};
-use crate::tui::feed::{LATENCY_GOAL_MS, Metric, Moment};
+use crate::tui::feed::{Alarm, LATENCY_GOAL_MS, Metric, Moment};
 use crate::tui::figures;
 use crate::tui::hits::Target;
 use crate::tui::state::{Console, Panel};
 use crate::tui::table::Record as _;
+use crate::tui::text;
 use crate::tui::tone::{Cell, Health, Tone};
 
 const RATES: [Metric; 6] = [
@@ -23,6 +24,9 @@ const RATES: [Metric; 6] = [
 /// From this width on there are two windows.
 const WIDE: u16 = 180;
 const MINUTE_MS: u64 = 60_000;
+/// Rows that an alarm takes at most, and the columns before its text.
+const ALARM_ROWS: u16 = 2;
+const ALARM_INDENT: usize = 11;
 const LATENCIES: [Metric; 3] = [Metric::P50, Metric::P95, Metric::P99];
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
@@ -51,14 +55,28 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
 
 /// Returns the rows that all alarms take.
 fn alarm_height(moment: &Moment, width: u16) -> u16 {
-    let rows = moment.alarms.iter().map(|alarm| {
-        let room = usize::from(width).saturating_sub(11).max(1);
-        crate::tui::text::wrap(&alarm.text, room, 2).len() as u16
-    });
-    rows.sum::<u16>().max(1)
+    moment.alarms.iter().map(|alarm| rows_of(alarm, width)).sum::<u16>().max(1)
 }
 
-/// Draws the alarms, each in at most two rows, with the next step where there is room.
+/// Returns the rows that one alarm takes where there is room.
+fn rows_of(alarm: &Alarm, width: u16) -> u16 {
+    let room = usize::from(width).saturating_sub(ALARM_INDENT).max(1);
+    text::wrap(&alarm.sentences(), room, ALARM_ROWS.into()).len() as u16
+}
+
+/// Returns the first alarm to show so that the selected one is seen.
+fn first_alarm(rows: &[u16], selected: usize, room: u16) -> usize {
+    let mut first = selected;
+    let mut taken = 1 + u16::from(selected + 1 < rows.len());
+    while let Some(before) = first.checked_sub(1).filter(|at| taken + rows[*at] <= room) {
+        taken += rows[before];
+        first = before;
+    }
+    first
+}
+
+/// Draws the alarms, each in at most two rows, with the next step where there is room. What is cut
+/// is read by a key of the footer.
 pub(super) fn alarms(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let listing = console.alarms();
     let title = format!("alerts {}", listing.total());
@@ -71,10 +89,21 @@ pub(super) fn alarms(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         return;
     }
     let focused = console.panel() == Panel::Alarms;
-    let first = if focused { listing.first_shown(usize::from(area.height.max(1))) } else { 0 };
+    let rows: Vec<_> = listing.rows.iter().map(|row| rows_of(row.alarm, area.width)).collect();
+    let first = if focused { first_alarm(&rows, listing.selected, area.height) } else { 0 };
     let mut at = 0;
     let count = listing.rows.len();
     for (index, record) in listing.rows.iter().enumerate().skip(first) {
+        let room = area.height - at;
+        let more_follow = index + 1 < count;
+        if room == 0 {
+            return;
+        }
+        if room == 1 && more_follow && at > 0 {
+            let more = format!("   … {} more", count - index);
+            canvas.text(row(area, at), &more, Tone::Faint);
+            return;
+        }
         let prefix = vec![
             Cell::text(if focused && index == listing.selected { "▶" } else { " " }),
             record.cell(""),
@@ -82,27 +111,15 @@ pub(super) fn alarms(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         ];
         let acked = record.alarm.acked_by.as_ref();
         let tone = acked.map_or(record.alarm.severity.health().tone(), |_| Tone::Faint);
-        let acked = acked.map_or(String::new(), |by| format!(" Acknowledged by {by}."));
-        let text = format!("{} {}{acked}", record.alarm.text, next_step(&record.alarm.next));
-        let lines = wrapped(prefix, text.trim_end(), tone, area.width, 2);
-        let more_after = index + 1 < count;
-        let needed = at + lines.len() as u16 + u16::from(more_after);
-        if needed > area.height && (at > 0 || area.height > 1) {
-            let more = format!("   … {} more", count - index);
-            canvas.text(row(area, at), &more, Tone::Faint);
-            return;
-        }
-        for line in lines {
+        let most = room.saturating_sub(u16::from(more_follow)).clamp(1, ALARM_ROWS);
+        let said = record.alarm.sentences();
+        for line in wrapped(prefix, &said, tone, area.width, most.into()) {
             let place = row(area, at);
             canvas.line(place, &line);
             canvas.hits.add(place, Target::Row(Panel::Alarms, record.key()));
             at += 1;
         }
     }
-}
-
-fn next_step(next: &str) -> String {
-    if next.is_empty() { String::new() } else { format!("Next: {next}.") }
 }
 
 /// Draws the rates, and beside them the latencies if they are known and there is room. A very wide

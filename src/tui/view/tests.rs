@@ -6,7 +6,7 @@ use ratatui::style::Style;
 
 use super::*;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{ReviewItem, TailItem, TopSnapshot};
+use crate::protocol::admin::{Alert, ReviewItem, TailItem, TopSnapshot};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::{CommentId, UserId};
 use crate::tui::commands::Keymap;
@@ -248,6 +248,88 @@ fn notices_say_what_was_done_and_how_to_undo_it() {
         shown.contains("✓ Banned troll42") && shown.contains("U takes it back, 7 s"),
         "{shown}"
     );
+}
+
+/// A loss whose sentence is longer than the screen of a small terminal.
+fn with_a_long_loss() -> Console {
+    let mut console = fed(samples::healthy);
+    let lost: String = (0..150).map(|number| format!("part {number} is lost, ")).collect();
+    let loss = Alert {
+        effect: format!("{lost}and this is the end"),
+        next: "when it is dealt with: lc acknowledge history_incomplete".to_owned(),
+        ..samples::alert("history_incomplete", "archiver", &["edge-1"])
+    };
+    let low = samples::alert("places_low", "", &["edge-2"]);
+    console.set_alerts(Some(vec![loss, low]));
+    console.add_snapshot(samples::healthy(61));
+    console
+}
+
+#[test]
+fn a_cut_warning_can_be_read_to_its_end() {
+    for size in SIZES {
+        let mut console = with_a_long_loss();
+        let shown = screen(&console, size);
+        assert!(shown.contains('…') && shown.contains("i read all"), "{shown}");
+        press(&mut console, KeyCode::Char('i').into());
+        let shown = screen(&console, size);
+        assert!(shown.contains("part 0 is lost") && shown.contains("in full"), "{shown}");
+        for _ in 0..40 {
+            press(&mut console, KeyCode::PageDown.into());
+        }
+        let shown = screen(&console, size);
+        assert!(shown.contains("acknowledge") && shown.contains("history_incomplete"), "{shown}");
+        press(&mut console, KeyCode::Esc.into());
+        assert_eq!(console.mode, Mode::Watching);
+    }
+}
+
+#[test]
+fn a_cut_notice_can_be_read_to_its_end() {
+    let mut console = fed(samples::healthy);
+    let lines: String = (0..9).map(|number| format!("Acknowledged: loss {number}\n")).collect();
+    console.notice = Some(Notice::Done(format!("{lines}Done in 3.1 ms.")));
+    let shown = screen(&console, SIZES[1]);
+    assert!(shown.contains("✓ Acknowledged: loss 0 Acknowledged: loss 1"), "{shown}");
+    assert!(shown.contains("i read all"), "{shown}");
+    press(&mut console, KeyCode::Char('i').into());
+    let shown = screen(&console, SIZES[1]);
+    assert!(shown.contains("loss 8") && shown.contains("Done in 3.1 ms."), "{shown}");
+}
+
+#[test]
+fn the_selected_alert_is_always_seen() {
+    let mut console = fed(samples::healthy);
+    let alerts = (0..7).map(|number| {
+        let effect = format!("setting {number} differs: {}", "on other nodes ".repeat(9));
+        let subject = format!("setting_{number}");
+        Alert { effect, ..samples::alert("settings_differ", &subject, &[]) }
+    });
+    console.set_alerts(Some(alerts.collect()));
+    console.add_snapshot(samples::healthy(61));
+    for number in 0..7 {
+        for size in SIZES {
+            let shown = screen(&console, size);
+            let wanted = format!("setting {number} differs");
+            let chosen = shown.lines().find(|line| line.starts_with('▶'));
+            assert!(chosen.is_some_and(|line| line.contains(&wanted)), "{wanted}:\n{shown}");
+        }
+        press(&mut console, KeyCode::Down.into());
+    }
+}
+
+#[test]
+fn the_help_can_be_scrolled() {
+    let mut console = fed(samples::healthy);
+    press(&mut console, KeyCode::Char('?').into());
+    assert!(screen(&console, SIZES[1]).contains(" more"));
+    for _ in 0..10 {
+        press(&mut console, KeyCode::PageDown.into());
+    }
+    let shown = screen(&console, SIZES[1]);
+    assert!(shown.contains("back to the shell"), "{shown}");
+    press(&mut console, KeyCode::Home.into());
+    assert!(screen(&console, SIZES[1]).contains("what is wrong, and the pipeline"));
 }
 
 #[test]
