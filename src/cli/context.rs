@@ -92,6 +92,11 @@ impl Context {
         &self.typed
     }
 
+    /// Returns whether what changes something is refused.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     pub fn admin(&self) -> AdminClient {
         let client = AdminClient::new(self.socket.clone());
         if self.read_only { client.read_only() } else { client }

@@ -56,10 +56,10 @@ pub(super) struct TopArgs {
 }
 
 impl TopArgs {
-    fn options(&self) -> ConsoleOptions {
+    fn options(&self, context: &Context) -> ConsoleOptions {
         ConsoleOptions {
             interval: self.interval,
-            read_only: self.read_only,
+            read_only: self.read_only || context.is_read_only(),
             mouse: !self.no_mouse,
             ascii: self.ascii,
             svg: self.svg,
@@ -75,13 +75,13 @@ pub(super) async fn run(args: TopArgs, json: bool, context: &Context) -> anyhow:
     match (args.once, json || context.json) {
         (true, _) if !json => {
             let size = crossterm::terminal::size().unwrap_or(FRAME_SIZE);
-            let frame = tui::frame(context.admin(), args.options(), size).await;
+            let frame = tui::frame(context.admin(), args.options(context), size).await;
             write(&frame.map_err(cause)?)?;
         }
         (once, true) => snapshots(args.interval, once, context).await?,
         _ => {
             let stop = stop_on_signal(PATIENCE);
-            tui::run(context.admin(), args.options(), stop).await.map_err(cause)?;
+            tui::run(context.admin(), args.options(context), stop).await.map_err(cause)?;
         }
     }
     Ok(ExitCode::SUCCESS)

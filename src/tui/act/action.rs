@@ -3,8 +3,8 @@
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::outcome_text::{self, missing_nodes};
 use crate::protocol::admin::{
-    AckRequest, AnnounceRequest, DeleteRequest, DrainRequest, Outcome, ReviewRequest,
-    SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DrainRequest, Outcome,
+    ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::show_share;
 
@@ -23,6 +23,8 @@ pub(crate) enum Action {
     Drain(DrainRequest),
     /// Acknowledges an alert for everybody.
     Acknowledge(AckRequest),
+    /// Ends the warnings of losses of a kind.
+    AcknowledgeLoss(AcknowledgeRequest),
     /// Takes back what an audit entry records.
     Undo(UndoRequest),
 }
@@ -52,6 +54,7 @@ pub(crate) fn describe(action: &Action) -> String {
         Action::Drain(request) if request.undo => "accept viewers again".to_owned(),
         Action::Drain(_) => "drain this node".to_owned(),
         Action::Acknowledge(request) => format!("acknowledge {}", request.id),
+        Action::AcknowledgeLoss(request) => format!("acknowledge {}", request.problem),
         Action::Undo(request) => format!("take back audit entry {}", request.audit_id),
     }
 }
@@ -79,6 +82,7 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Reject(request) => client.post("/v1/mod/reject", request).await,
         Action::Drain(request) => client.post("/v1/drain", request).await,
         Action::Acknowledge(request) => client.post("/v1/alerts/ack", request).await,
+        Action::AcknowledgeLoss(request) => client.post("/v1/acknowledge", request).await,
         Action::Undo(request) => client.post("/v1/undo", request).await,
     }?;
     let done = match action {
@@ -99,6 +103,7 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Reject(request) => outcome_text::reviewed("Rejected", request.comment_id, &outcome),
         Action::Drain(request) => outcome_text::drained(request.undo, &outcome),
         Action::Acknowledge(request) => outcome_text::alert_acknowledged(&request.id, &outcome),
+        Action::AcknowledgeLoss(request) => outcome_text::acknowledged(&request.problem, &outcome),
         Action::Undo(request) => outcome_text::undone(request.audit_id, &outcome),
     };
     let sentence = match missing_nodes(&outcome.unreachable) {

@@ -1,5 +1,7 @@
 //! What an action will do, computed before it is done, and how much consent it needs.
 
+use std::collections::BTreeSet;
+
 use super::action::{Action, describe};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{SanctionKind, UserRef, Who};
@@ -65,6 +67,7 @@ pub(crate) fn confirmation(
         }
         ([Action::Announce(request)], Some(moment)) => announce(request.stream_id, moment),
         ([Action::Drain(request)], Some(moment)) => drain(request.undo, moment),
+        ([Action::AcknowledgeLoss(request)], moment) => losses(&request.problem, moment),
         _ => Vec::new(),
     };
     effect.extend(users_hit(&actions, users));
@@ -103,7 +106,7 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
         Some(Action::Approve(_) | Action::Reject(_) | Action::Acknowledge(_) | Action::Undo(_)) => {
             Consent::None
         }
-        Some(Action::Ban(_) | Action::Kick(_)) => Consent::Enter,
+        Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_)) => Consent::Enter,
         Some(Action::Drain(request)) if request.undo => Consent::Enter,
         Some(Action::Drain(_)) => {
             let node = moment.map(|moment| moment.snapshot.node.to_string());
@@ -130,7 +133,7 @@ fn throttle(stream_id: StreamId, share: Option<SampleRate>, moment: &Moment) -> 
         return vec![format!("Stream {stream_id} is not known here.")];
     };
     let viewers = figures::counted(stream.viewers, "viewer");
-    let now = stream.comments_per_second * stream.shown().share();
+    let now = stream.shown_per_second();
     let Some(share) = share else {
         return vec![
             format!("The throttle sets the share again; now it is {}.", throttle_reason(stream)),
@@ -166,25 +169,33 @@ fn announce(stream_id: StreamId, moment: &Moment) -> Vec<String> {
     }
 }
 
+fn losses(problem: &str, moment: Option<&Moment>) -> Vec<String> {
+    let mut lines = vec![
+        "The warnings of it end on every node that answers. It cannot be taken back.".to_owned(),
+    ];
+    let alarms = moment.map_or(&[][..], |moment| &moment.alarms);
+    let shown = alarms.iter().filter(|alarm| alarm.rule == problem);
+    lines.extend(shown.map(|alarm| alarm.text.clone()));
+    lines
+}
+
 fn drain(undo: bool, moment: &Moment) -> Vec<String> {
     let own = &moment.snapshot.node;
     if undo {
         return vec![format!("{own} accepts viewers again.")];
     }
-    let viewers = moment.node(own).map_or(0, |node| node.connections);
+    let connections = moment.node(own).map_or(0, |node| node.connections);
     let others = moment.snapshot.nodes.iter().filter(|node| node.node != *own && !node.draining);
     let others: Vec<_> = others.filter(|node| node.max_connections > 0).collect();
     let room: u64 =
         others.iter().map(|node| node.max_connections.saturating_sub(node.connections)).sum();
-    let moved = figures::counted(viewers, "viewer");
-    if others.is_empty() {
-        return vec![format!("{moved} of {own} are asked to leave; no other node takes viewers.")];
-    }
-    vec![format!(
-        "{moved} of {own} move; the other {} have room for {}.",
-        others.len(),
-        figures::count(room),
-    )]
+    let moved = figures::counted(connections, "connection");
+    let have = match others.len() {
+        0 => return vec![format!("{moved} of {own} must leave; no other node takes viewers.")],
+        1 => "1 other node has".to_owned(),
+        some => format!("{some} other nodes have"),
+    };
+    vec![format!("{moved} of {own} move; {have} room for {}.", figures::count(room))]
 }
 
 fn users_hit(actions: &[Action], users: &[Who]) -> Vec<String> {
@@ -211,6 +222,11 @@ fn users_hit(actions: &[Action], users: &[Who]) -> Vec<String> {
         many => figures::counted(many.len() as u64, "user"),
     };
     let mut lines = vec![format!("{who}: {closed}.")];
+    let silent: BTreeSet<_> = users.iter().flat_map(|who| &who.unreachable).collect();
+    if !silent.is_empty() {
+        let names: Vec<_> = silent.iter().map(|node| node.as_str()).collect();
+        lines.push(format!("Not counted, no answer: {}.", names.join(", ")));
+    }
     let banned = users
         .iter()
         .filter(|who| who.sanctions.iter().any(|sanction| sanction.kind == SanctionKind::Ban));
@@ -228,7 +244,8 @@ fn users_hit(actions: &[Action], users: &[Who]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::protocol::admin::{
-        ConnectionInfo, DrainRequest, SanctionRequest, ThrottleRequest, UserRequest,
+        AcknowledgeRequest, ConnectionInfo, DrainRequest, SanctionRequest, ThrottleRequest,
+        UserRequest,
     };
     use crate::protocol::{NodeId, UserId};
     use crate::tui::feed::samples;
@@ -285,6 +302,27 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_do_not_answer_are_named() {
+        let silent = |name| Who { unreachable: vec![NodeId::new(name)], ..who(1, &["edge-1"]) };
+        let users = [silent("c"), silent("b"), silent("c")];
+        let asked = confirmation(vec![ban("1")], &users, 0, None);
+        assert_eq!(asked.effect[1], "Not counted, no answer: b, c.");
+    }
+
+    #[test]
+    fn ending_warnings_of_losses_shows_them_first() {
+        let mut moment = samples::moment(samples::healthy(60));
+        let request = AcknowledgeRequest { problem: "store_missing".to_owned() };
+        let mut problem = samples::alarm("store_missing");
+        problem.text = "comments before 09:00 are gone".to_owned();
+        moment.alarms = vec![problem, samples::alarm("places_low")];
+        let asked = confirmation(vec![Action::AcknowledgeLoss(request)], &[], 0, Some(&moment));
+        assert_eq!(asked.consent, Consent::Enter);
+        assert!(asked.effect[0].contains("cannot be taken back"), "{:?}", asked.effect);
+        assert_eq!(asked.effect[1..], ["comments before 09:00 are gone"]);
+    }
+
+    #[test]
     fn what_is_small_needs_no_consent() {
         let user = UserRef("ann".to_owned());
         let timeout = SanctionRequest { user, reason: None, note: None, duration_ms: Some(10) };
@@ -299,7 +337,10 @@ mod tests {
         let drain = Action::Drain(DrainRequest::default());
         let asked = confirmation(vec![drain], &[], 0, Some(&moment));
         assert_eq!(asked.consent, Consent::Typed("edge-1".to_owned()));
-        assert!(asked.effect[0].contains("have room for"), "{:?}", asked.effect);
+        assert_eq!(
+            asked.effect[0],
+            "9.3k connections of edge-1 move; 1 other node has room for 11k."
+        );
     }
 
     #[test]

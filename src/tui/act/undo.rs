@@ -53,6 +53,7 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         | Action::Approve(_)
         | Action::Reject(_)
         | Action::Acknowledge(_)
+        | Action::AcknowledgeLoss(_)
         | Action::Undo(_) => None,
     }
 }

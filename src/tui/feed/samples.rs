@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Feed, Moment};
+use super::{Alarm, Feed, Moment};
 use crate::protocol::admin::{
     Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, BusShard, ConsumerLag, CounterRates,
     Counters, Egress, EgressLimit, ModerationCounts, NodeRates, NodeStatus, ProcessStatus,
@@ -253,6 +253,11 @@ fn stages(rate: f64) -> Vec<StageStatus> {
         of(StageName::Archive, 12, 0, 24),
     ];
     StageStatus::of_cluster([(&node, &reports[..])])
+}
+
+/// An alarm of a rule.
+pub(crate) fn alarm(rule: &str) -> Alarm {
+    Alarm::of_daemon(&alert(rule, "", &["edge-1"]), START, 3)
 }
 
 /// An alert as the daemon tells it.

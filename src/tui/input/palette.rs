@@ -9,8 +9,8 @@ use super::acting::{request, user_ref};
 use super::run::run_command;
 use super::typing::edit_of_key;
 use crate::protocol::admin::{
-    AnnounceRequest, DeleteRequest, DrainRequest, ReviewRequest, SanctionRequest, ThrottleRequest,
-    UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DrainRequest, ProblemCode,
+    ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::{NodeId, StreamId};
@@ -33,6 +33,9 @@ const ACTS: &[(&str, &str)] = &[
     ("mod approve", "COMMENT"),
     ("mod reject", "COMMENT [--reason WORD]"),
     ("drain", "[--undo]"),
+    ("alerts ack", "ALERT [--note TEXT]"),
+    ("acknowledge", "PROBLEM"),
+    ("undo", "AUDIT [--note TEXT]"),
 ];
 /// What else is accepted.
 const GOTO: &[(&str, &str)] = &[
@@ -112,6 +115,15 @@ pub(crate) fn completions(console: &Console, typed: &str) -> Vec<(String, String
     if typed.starts_with("node ") {
         let nodes = moment.map_or(&[][..], |moment| &moment.snapshot.nodes);
         nodes.iter().for_each(|node| add(format!("node {}", node.node), &node.roles.join(" ")));
+    }
+    if typed.starts_with("acknowledge ") {
+        let losses = ProblemCode::LOSSES.map(ProblemCode::as_str);
+        losses.iter().for_each(|loss| add(format!("acknowledge {loss}"), "end its warnings"));
+    }
+    if typed.starts_with("alerts ack ") {
+        let alarms = moment.map_or(&[][..], |moment| &moment.alarms);
+        let told = alarms.iter().filter_map(|alarm| Some((alarm.id.as_ref()?, alarm)));
+        told.for_each(|(id, alarm)| add(format!("alerts ack {id}"), &alarm.text));
     }
     if typed.starts_with("theme ") {
         ThemeName::ALL.iter().for_each(|theme| add(format!("theme {}", theme.as_str()), ""));
@@ -248,6 +260,21 @@ fn parse_act(words: &[&str]) -> Result<Action, LineError> {
         }
         ["mod", "approve", id] => Ok(Action::Approve(review(id)?)),
         ["mod", "reject", id] => Ok(Action::Reject(review(id)?)),
+        ["alerts", "ack", id] => {
+            let note = given.option("note");
+            Ok(Action::Acknowledge(AckRequest { id: id.to_owned(), note }))
+        }
+        ["acknowledge", problem] => {
+            let losses = ProblemCode::LOSSES.map(ProblemCode::as_str);
+            let loss = ProblemCode::loss(problem)
+                .ok_or_else(|| format!("{problem} is no loss: write {}", losses.join(", ")))?;
+            let problem = loss.as_str().to_owned();
+            Ok(Action::AcknowledgeLoss(AcknowledgeRequest { problem }))
+        }
+        ["undo", id] => {
+            let note = given.option("note");
+            Ok(Action::Undo(UndoRequest { audit_id: parsed(id)?, note }))
+        }
         ["drain"] => Ok(Action::Drain(DrainRequest { undo: given.undo })),
         [verb, ..] => {
             let usage = ACTS.iter().chain(GOTO).find(|(known, _)| known.starts_with(verb));
@@ -334,6 +361,16 @@ mod tests {
         );
         assert!(matches!(act("throttle 7 2%"), Ok(Action::Throttle(t)) if t.sample_rate.is_some()));
         assert!(matches!(act("drain --undo"), Ok(Action::Drain(d)) if d.undo));
+        assert!(matches!(act("undo 17"), Ok(Action::Undo(u)) if u.audit_id == 17));
+        assert!(
+            matches!(act("alerts ack lag_high/a"), Ok(Action::Acknowledge(a)) if a.note.is_none())
+        );
+        for loss in ProblemCode::LOSSES.map(ProblemCode::as_str) {
+            let Ok(Action::AcknowledgeLoss(ended)) = act(&format!("acknowledge {loss}")) else {
+                panic!("{loss}")
+            };
+            assert_eq!(ended.problem, loss);
+        }
         let Ok(Action::Announce(told)) = act("announce 7 back at 9") else { panic!() };
         assert_eq!(told.message, "back at 9");
     }
@@ -347,6 +384,8 @@ mod tests {
             ("throttle 7 lots", "is not a share"),
             ("throttle seven 1%", "seven"),
             ("dance", "there is no command dance"),
+            ("acknowledge", "write: acknowledge PROBLEM"),
+            ("acknowledge places_low", "write log_replaced, history_incomplete"),
             ("ban \"zed", "quotation mark"),
         ] {
             let error = act(line).unwrap_err();

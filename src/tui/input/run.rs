@@ -5,7 +5,7 @@ use crate::protocol::json;
 use crate::tui::commands::Command;
 use crate::tui::feed::Metric;
 use crate::tui::rows::EventRow;
-use crate::tui::state::{Console, Effect, Mode, Notice, Palette, Panel, Place, View};
+use crate::tui::state::{Console, Effect, Mode, Notice, Palette, Panel, Place, READ_ONLY, View};
 use crate::tui::table::{Record, RowKey};
 
 /// Number of rows that a page key moves.
@@ -73,8 +73,7 @@ pub(crate) fn run_command(console: &mut Console, command: Command) -> Option<Eff
 
 fn unlock(console: &mut Console) {
     if console.lock.is_read_only() {
-        let text = "this console is read-only (--read-only)".to_owned();
-        console.notice = Some(Notice::Failed(text));
+        console.notice = Some(Notice::Failed(READ_ONLY.to_owned()));
         return;
     }
     console.lock.toggle(console.clock_ms);

@@ -254,6 +254,20 @@ fn the_palette_goes_and_acts() {
 }
 
 #[test]
+fn warnings_of_losses_are_ended_after_a_question() {
+    let mut console = unlocked();
+    type_text(&mut console, ":lc acknowledge history_incomplete");
+    assert_eq!(enter(&mut console), None);
+    assert!(matches!(console.mode, Mode::Confirm(_)), "{:?}", console.mode);
+    let Some(Effect::Run(actions)) = enter(&mut console) else { panic!() };
+    assert!(matches!(&actions[..], [Action::AcknowledgeLoss(_)]), "{actions:?}");
+    type_text(&mut console, ":acknowledge s");
+    press(&mut console, KeyCode::Tab.into());
+    let Mode::Palette(line) = &console.mode else { panic!() };
+    assert_eq!(line.text, "acknowledge store_missing");
+}
+
+#[test]
 fn rows_are_copied_as_json() {
     let mut console = console();
     assert_eq!(type_text(&mut console, "2y"), Some(Effect::Copy("7".into())));

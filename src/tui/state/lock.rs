@@ -3,6 +3,9 @@
 /// The time without a key after which acts are off again.
 const UNLOCKED_FOR_MS: u64 = 15 * 60_000;
 
+/// Why a console is never unlocked.
+pub(crate) const READ_ONLY: &str = "this console is read-only: --read-only, or its context is";
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lock {
     read_only: bool,
@@ -37,7 +40,7 @@ impl Lock {
     /// Returns why acts are refused, if they are.
     pub(super) fn refusal(self, now_ms: u64, unlock_key: &str) -> Option<String> {
         if self.read_only {
-            return Some("this console is read-only (--read-only)".to_owned());
+            return Some(READ_ONLY.to_owned());
         }
         (!self.is_open(now_ms)).then(|| format!("locked: {unlock_key} unlocks acts"))
     }

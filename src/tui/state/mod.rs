@@ -20,7 +20,7 @@ use super::table::TableState;
 use super::theme::ThemeName;
 use crate::protocol::admin::{Alert, EventItem, TimelineAnswer, TopSnapshot, UserRef};
 
-pub(crate) use lock::Lock;
+pub(crate) use lock::{Lock, READ_ONLY};
 pub(crate) use mode::{Mode, Notice, Palette};
 pub(crate) use places::{Panel, Place, View};
 pub(crate) use side::{Needs, Side, Tail};
