@@ -1,6 +1,6 @@
 //! How figures are written: four characters and a unit, `k`, `M` and `G` for powers of 1000.
 
-use crate::protocol::quantity::{show_bytes, show_count, show_duration, show_rate};
+use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration, show_rate};
 
 /// Writes an unknown figure.
 pub(crate) const UNKNOWN: &str = "–";
@@ -70,8 +70,7 @@ pub(crate) fn clock(at_ms: u64) -> String {
 
 /// Writes a count with its noun: `3 streams`, `1 stream`, `12k streams`.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", count(number))
+    show_counted(number, noun)
 }
 
 /// The bars of a chart of one row, from nothing to all.

@@ -41,6 +41,9 @@ pub(crate) struct Feed {
     series: SeriesSet,
     archive: Archive,
     happenings: VecDeque<Happening>,
+    /// The number of the first of them. A happening keeps its number as others come and go; what
+    /// is put before the first one goes below zero, and wraps.
+    first_number: u64,
     memory: AlarmMemory,
     /// Time and lag of each group and topic, oldest first.
     lags: BTreeMap<(String, String), VecDeque<(u64, u64)>>,
@@ -65,6 +68,12 @@ impl Feed {
     /// Returns what happened, oldest first.
     pub(crate) fn happenings(&self) -> &VecDeque<Happening> {
         &self.happenings
+    }
+
+    /// Returns the same with their numbers.
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (u64, &Happening)> {
+        let numbers = (0..).map(|at| self.first_number.wrapping_add(at));
+        numbers.zip(&self.happenings)
     }
 
     /// Returns how often the daemon was seen to restart.
@@ -103,7 +112,10 @@ impl Feed {
         let mut earlier: Vec<_> = earlier.filter_map(Happening::of_daemon).collect();
         earlier.sort_by_key(|happening| happening.at_ms);
         let room = MAX_HAPPENINGS - self.happenings.len();
-        earlier.into_iter().rev().take(room).for_each(|event| self.happenings.push_front(event));
+        for happening in earlier.into_iter().rev().take(room) {
+            self.happenings.push_front(happening);
+            self.first_number = self.first_number.wrapping_sub(1);
+        }
     }
 
     /// Takes the alerts of the daemon, which are those of the next moment. Without them, that one
@@ -136,6 +148,7 @@ impl Feed {
             self.happenings.extend(changes::changes(before, &moment, same_source));
             while self.happenings.len() > MAX_HAPPENINGS {
                 self.happenings.pop_front();
+                self.first_number = self.first_number.wrapping_add(1);
             }
         }
         let covered_from_ms = match &before {

@@ -139,8 +139,11 @@ fn events_from_before_the_attach_are_told_once() {
         event(start - 3_000, EventKind::Throttle, "stream 7", "all → 50% by the throttle"),
         event(start + 20_000, EventKind::Node, "edge-2", "falls silent"),
     ];
+    let numbers = |feed: &Feed| -> Vec<u64> { feed.numbered().map(|(number, _)| number).collect() };
+    let before = numbers(&feed);
     feed.fill_events(&events);
     feed.fill_events(&events);
+    assert_eq!(numbers(&feed)[2..], before, "a happening keeps its number");
     let told: Vec<_> = feed.happenings().iter().map(|h| (h.name.as_str(), h.health)).collect();
     let expected = [
         ("fan-out bus", Health::Bad),

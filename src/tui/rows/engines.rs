@@ -287,8 +287,11 @@ impl Record for BusRow<'_> {
 pub(crate) const WORKERS: &[Column] = &[
     Column { right: false, ..column("", "", 1, 0) },
     Column { meaning: "number of the delivery worker", ..column("worker", "worker", 6, 0) },
-    Column { meaning: "time that it works", ..column("busy", "", 5, 1) },
-    Column { meaning: "connections that it serves", ..column("viewers", "viewers", 7, 2) },
+    Column { meaning: "time that it works", ..column("busy", "busy", 5, 1) },
+    Column {
+        meaning: "connections that it serves: viewers and senders",
+        ..column("connections", "viewers", 11, 2)
+    },
     Column { meaning: "viewers whose socket is full", ..column("slow", "slow", 5, 3) },
 ];
 
@@ -314,7 +317,11 @@ impl WorkerRow<'_> {
 
 impl filter::Row for WorkerRow<'_> {
     fn column(&self, name: &str) -> Option<Value<'_>> {
-        self.status.column(name)
+        match name {
+            // That of the status is since the worker started.
+            "busy" => self.busy.map(Value::Number),
+            _ => self.status.column(name),
+        }
     }
 
     fn texts(&self, visit: &mut dyn FnMut(&str)) {
@@ -336,7 +343,7 @@ impl Record for WorkerRow<'_> {
                 Some(busy) => Cell::new(figures::percent(busy), self.health().tone()),
                 None => Cell::unknown(),
             },
-            "viewers" => Cell::text(figures::count(status.connections)),
+            "connections" => Cell::text(figures::count(status.connections)),
             "slow" => Cell::figure(figures::count(status.slow_viewers), status.slow_viewers == 0),
             _ => Cell::default(),
         }

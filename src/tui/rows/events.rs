@@ -26,7 +26,7 @@ pub(crate) const EVENTS: &[Column] = &[
 /// A happening or an act.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum EventRow<'a> {
-    /// With its number among the happenings.
+    /// With its number.
     Happening(u64, &'a Happening, u64),
     Act(&'a AuditEntry, u64),
 }

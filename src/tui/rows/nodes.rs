@@ -22,24 +22,30 @@ pub(crate) const NODES: &[Column] = &[
     Column { right: false, ..column("node", "node", 14, 0) },
     Column { right: false, meaning: "what the node does", ..column("roles", "roles", 11, 8) },
     Column {
-        meaning: "connections, and how many it takes",
-        ..column("viewers/of", "viewers", 11, 1)
+        meaning: "connections (viewers and senders), and how many it takes",
+        ..column("taken/of", "viewers", 11, 1)
     },
     Column {
         right: false,
         meaning: "connections opened and closed per second",
         ..column("new/gone", "", 11, 5)
     },
-    Column { meaning: "time that the busiest delivery worker works", ..column("busy", "", 5, 2) },
-    Column { meaning: "processors in use, of those it may use", ..column("CPU", "", 8, 3) },
-    Column { meaning: "resident memory, of the memory it may use", ..column("memory", "", 12, 6) },
+    Column {
+        meaning: "time that the busiest delivery worker works",
+        ..column("busy", "busy", 5, 2)
+    },
+    Column { meaning: "processors in use, of those it may use", ..column("CPU", "cpu", 8, 3) },
+    Column {
+        meaning: "resident memory, of the memory it may use",
+        ..column("memory", "memory", 12, 6)
+    },
     Column { meaning: "bytes per second to viewers", ..column("sends", "sent", 7, 3) },
     Column {
         meaning: "bytes per second that it may send at most; nothing without a limit",
         ..column("limit", "limit", 7, 4)
     },
-    Column { meaning: "share of deliveries that came late", ..column("late", "", 6, 7) },
-    Column { meaning: "its clock against the Redis node's", ..column("clock", "", 7, 9) },
+    Column { meaning: "share of deliveries that came late", ..column("late", "late", 6, 7) },
+    Column { meaning: "its clock against the Redis node's", ..column("clock", "clock", 7, 9) },
     Column { right: false, meaning: "version of lcd", ..column("version", "version", 8, 10) },
     Column { meaning: "time since it started", ..column("up", "up", 8, 6) },
     Column { right: false, ..column("state", "state", 0, 4) },
@@ -101,8 +107,7 @@ impl<'a> NodeRow<'a> {
 
     /// Returns the share of its processors that a node uses.
     pub(crate) fn cpu(&self) -> Option<f64> {
-        let process = &self.status?.process;
-        Some(process.cpu? / process.cores?.max(1) as f64)
+        self.status?.process.cpu_share()
     }
 
     /// Says what the node is short of.
@@ -126,6 +131,7 @@ impl<'a> NodeRow<'a> {
 impl filter::Row for NodeRow<'_> {
     fn column(&self, name: &str) -> Option<Value<'_>> {
         match (self.status, name) {
+            (_, "busy") => self.busy.map(Value::Number),
             (Some(status), _) => status.column(name),
             (None, "node") => Some(self.name.to_string().into()),
             (None, "state") => Some("silent".into()),
@@ -161,8 +167,8 @@ impl Record for NodeRow<'_> {
         let known = |text: Option<String>| text.map_or_else(Cell::unknown, Cell::text);
         match column {
             "roles" => Cell::faint(status.roles.join(" ")),
-            "viewers/of" if status.max_connections == 0 => Cell::unknown(),
-            "viewers/of" => {
+            "taken/of" if status.max_connections == 0 => Cell::unknown(),
+            "taken/of" => {
                 let full = is_nearly_full(status.connections, status.max_connections);
                 let text = format!(
                     "{}/{}",

@@ -76,11 +76,6 @@ impl StreamRow<'_> {
             StreamState::Live => Health::Warn,
         }
     }
-
-    /// Returns the comments per second that a viewer gets.
-    pub(crate) fn shown_per_second(&self) -> f64 {
-        self.status.comments_per_second * self.status.shown().share()
-    }
 }
 
 impl filter::Row for StreamRow<'_> {
@@ -110,7 +105,8 @@ impl Record for StreamRow<'_> {
             "viewers" => Cell::figure(figures::count(status.viewers), status.viewers == 0),
             "in/s" => Cell::figure(show_rate(rate), rate < 0.05),
             "shown/s" => {
-                Cell::figure(show_rate(self.shown_per_second()), self.shown_per_second() < 0.05)
+                let shown = status.shown_per_second();
+                Cell::figure(show_rate(shown), shown < 0.05)
             }
             "share" => {
                 let tone = if status.shown().is_all() { Tone::Text } else { Tone::Warn };

@@ -74,8 +74,8 @@ impl Console {
     /// Returns happenings and acts up to the moment on the screen, the newest first.
     pub(crate) fn events(&self) -> Listing<EventRow<'_>> {
         let now_ms = self.now_ms();
-        let numbered = self.feed().happenings().iter().enumerate();
-        let happenings = numbered.map(|(at, h)| EventRow::Happening(at as u64, h, now_ms));
+        let numbered = self.feed().numbered();
+        let happenings = numbered.map(|(number, h)| EventRow::Happening(number, h, now_ms));
         let acts = self.side.audit.iter().map(|entry| EventRow::Act(entry, now_ms));
         let live = self.is_live();
         let mut rows: Vec<_> =

@@ -109,7 +109,7 @@ fn limits(node: &NodeStatus) -> Vec<Vec<Cell>> {
     let lines = [
         vec![
             (
-                "viewers",
+                "connections",
                 format!(
                     "{} of {}",
                     figures::count(node.connections),

@@ -1,9 +1,12 @@
 //! What the cluster stands on: the bus with its shards, the event log with its consumers, stores.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ratatui::layout::Rect;
 
 use super::canvas::{Canvas, split_top};
 use super::table;
+use crate::protocol::NodeId;
 use crate::protocol::admin::BusNode;
 use crate::tui::figures;
 use crate::tui::state::{Console, Panel};
@@ -41,24 +44,34 @@ fn bus(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     }
 }
 
-/// Draws one bar per shard: its bytes per second over all servers, against the busiest.
+/// What all servers carry of one shard.
+#[derive(Debug, Default)]
+struct ShardLoad<'a> {
+    bytes_per_second: f64,
+    /// A shard of different streams lies on different servers, so its nodes do, too.
+    nodes: BTreeSet<&'a NodeId>,
+}
+
+/// Draws one bar per shard: its bytes per second over all servers, against the busiest, which
+/// comes first, so that what does not fit are the idle ones.
 fn shard_line(servers: &[BusNode]) -> Vec<Cell> {
-    let mut load: std::collections::BTreeMap<u32, (f64, usize)> = std::collections::BTreeMap::new();
+    let mut loads: BTreeMap<u32, ShardLoad<'_>> = BTreeMap::new();
     for shard in servers.iter().flat_map(|server| &server.shards) {
-        let known = load.entry(shard.shard).or_default();
-        known.0 += shard.bytes_per_second;
-        known.1 = known.1.max(shard.nodes.len());
+        let load = loads.entry(shard.shard).or_default();
+        load.bytes_per_second += shard.bytes_per_second;
+        load.nodes.extend(&shard.nodes);
     }
-    if load.is_empty() {
-        return Vec::new();
-    }
-    let most = load.values().map(|(bytes, _)| *bytes).fold(0.0, f64::max);
-    let mut cells = vec![Cell::faint("  shards by bytes/s  ")];
-    for (shard, (bytes, nodes)) in load {
-        let bar = figures::bars(&[(bytes > 0.0).then_some(bytes)], most);
+    let mut loads: Vec<_> = loads.into_iter().collect();
+    loads.sort_by(|(_, a), (_, b)| b.bytes_per_second.total_cmp(&a.bytes_per_second));
+    let Some((_, busiest)) = loads.first() else { return Vec::new() };
+    let most = busiest.bytes_per_second;
+    let mut cells = vec![Cell::faint("  shards, busiest first: ")];
+    for (shard, ShardLoad { bytes_per_second, nodes }) in loads {
+        let bar = figures::bars(&[(bytes_per_second > 0.0).then_some(bytes_per_second)], most);
+        let sent = figures::bytes_per_second(Some(bytes_per_second));
         cells.push(Cell::faint(format!("{shard} ")));
         cells.push(Cell::new(bar, Tone::Chart));
-        cells.push(Cell::text(format!(" {} {nodes}n  ", figures::bytes_per_second(Some(bytes)))));
+        cells.push(Cell::text(format!(" {sent} {}n  ", nodes.len())));
     }
     cells
 }
@@ -71,4 +84,31 @@ fn groups(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
 fn stores(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let listing = console.stores();
     table::draw(canvas, area, "dependencies", Panel::Stores, &listing, console);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::admin::BusShard;
+
+    #[test]
+    fn the_hot_shard_comes_first_with_all_its_nodes() {
+        let shard = |shard, bytes_per_second, nodes: &[&str]| BusShard {
+            shard,
+            messages_per_second: 1.0,
+            bytes_per_second,
+            messages: 1,
+            bytes: 1,
+            subscribers: 1,
+            nodes: nodes.iter().copied().map(NodeId::new).collect(),
+        };
+        let server = |name: &str, shards| BusNode { shards, ..BusNode::new(name.to_owned()) };
+        let servers = [
+            server("a", vec![shard(0, 2_000.0, &["edge-1"]), shard(5, 7_000.0, &["edge-1"])]),
+            server("b", vec![shard(5, 2_000.0, &["edge-2", "edge-1"])]),
+        ];
+        let line: String = shard_line(&servers).iter().map(|cell| cell.text.as_str()).collect();
+        assert_eq!(line, "  shards, busiest first: 5 █ 9 kB/s 2n  0 ▂ 2 kB/s 1n  ");
+        assert!(shard_line(&[]).is_empty());
+    }
 }

@@ -25,7 +25,7 @@ pub(super) fn list(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     if sums > 0 {
         let viewers = listing.rows.iter().map(|row| row.status.viewers).sum();
         let rate = listing.rows.iter().map(|row| row.status.comments_per_second).sum();
-        let shown = listing.rows.iter().map(|row| row.shown_per_second()).sum();
+        let shown = listing.rows.iter().map(|row| row.status.shown_per_second()).sum();
         let mut cells = vec![Cell::new("  all ", Tone::Strong)];
         cells.extend(facts(&[
             ("viewers", figures::count(viewers)),
@@ -58,7 +58,7 @@ fn one(canvas: &mut Canvas<'_>, area: Rect, console: &Console, stream_id: Stream
     breadcrumb(canvas, path, stream, console.veiled);
     let reason = reason(stream, area.width);
     let (why, rest) = split_top(rest, 1 + reason.len() as u16);
-    let seen = stream.comments_per_second * stream.shown().share();
+    let seen = stream.shown_per_second();
     let title = format!(
         "why viewers see {} of {}/s",
         show_rate(seen),
