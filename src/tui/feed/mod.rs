@@ -72,8 +72,8 @@ impl Feed {
 
     /// Returns the same with their numbers.
     pub(crate) fn numbered(&self) -> impl Iterator<Item = (u64, &Happening)> {
-        let numbers = (0..).map(|at| self.first_number.wrapping_add(at));
-        numbers.zip(&self.happenings)
+        let first = self.first_number;
+        (0..).map(move |at| first.wrapping_add(at)).zip(&self.happenings)
     }
 
     /// Returns how often the daemon was seen to restart.

@@ -120,6 +120,8 @@ impl Metric {
             Self::P99 => quantile(0.99)?,
             Self::Skipped => snapshot.rates.skipped,
             Self::BytesOut => snapshot.rates.bytes_out,
+            // A lag that cannot be read is no lag of nothing.
+            Self::Behind if moment.groups.is_empty() => return None,
             Self::Behind => moment.groups.iter().map(|group| group.lag).sum::<u64>() as f64,
         })
     }

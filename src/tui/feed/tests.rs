@@ -110,6 +110,16 @@ fn lost_contact_leaves_a_gap_in_the_charts() {
 }
 
 #[test]
+fn a_lag_that_cannot_be_read_is_unknown() {
+    let mut unread = healthy(2);
+    unread.lag.clear();
+    let feed = fed([healthy(1), unread]);
+    let now = feed.latest().unwrap().at_ms;
+    let chart = feed.series().window(Metric::Behind, now, 2_000, 2);
+    assert_eq!(chart, [Some(52.0), None]);
+}
+
+#[test]
 fn a_throttle_is_told_once() {
     let feed = fed([healthy(1), samples::throttled(2), samples::throttled(3)]);
     let throttles: Vec<_> =

@@ -320,7 +320,7 @@ fn any_key() -> impl Strategy<Value = KeyEvent> {
     let code = prop_oneof![
         6 => any::<char>().prop_map(KeyCode::Char),
         20 => proptest::sample::select(
-            "123456jkgG/:<>Iwec vVyoPTUtabmxuARd?!-[]q0%.=\"é".chars().collect::<Vec<_>>()
+            "123456jkgG/:<>Iwec vVyoiPTUtabmxuARdz?!-[]q0%.=\"é".chars().collect::<Vec<_>>()
         )
         .prop_map(KeyCode::Char),
         12 => proptest::sample::select(vec![

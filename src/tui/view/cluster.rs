@@ -39,9 +39,9 @@ fn summary(moment: &Moment) -> Vec<Cell> {
         let share = connections as f64 / left as f64;
         let tone = if share > 1.0 { Tone::Warn } else { Tone::Faint };
         let text = if share > 1.0 {
-            "if one is lost the others have too few places".to_owned()
+            "if one is lost: too few places".to_owned()
         } else {
-            format!("if one is lost the others are {} full", figures::percent(share))
+            format!("if one is lost: {} full", figures::percent(share))
         };
         cells.push(Cell::new(text, tone));
     }
@@ -129,12 +129,12 @@ fn limits(node: &NodeStatus) -> Vec<Vec<Cell>> {
             ("memory", known(of(process.rss_bytes, process.memory_bytes, show_bytes))),
             ("files", known(of(process.files, process.files_max, figures::count))),
             ("disk free", known(process.disk_free_bytes.map(show_bytes))),
-            ("clock", known(process.clock_ms.map(|ms| format!("{ms:+} ms")))),
         ],
         vec![
             ("listens", node.listen.clone()),
             ("version", node.version.clone()),
             ("up", show_duration(node.uptime_ms)),
+            ("clock", known(process.clock_ms.map(|ms| format!("{ms:+} ms")))),
         ],
     ];
     let indented = |pairs: &Vec<(&str, String)>| {

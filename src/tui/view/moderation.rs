@@ -43,9 +43,9 @@ fn counts(moment: &Moment) -> Vec<Cell> {
         ("accepted", figures::count(counts.accepted)),
         ("rejected", figures::count(counts.rejected)),
         ("flagged", figures::count(counts.flagged)),
-        ("shadow-banned", figures::count(counts.shadow_banned)),
+        ("shadowed", figures::count(counts.shadow_banned)),
     ]));
-    cells.push(Cell::faint("since the nodes started"));
+    cells.push(Cell::faint("since start"));
     cells
 }
 

@@ -319,6 +319,23 @@ fn the_selected_alert_is_always_seen() {
 }
 
 #[test]
+fn no_limit_is_cut_on_a_classic_terminal() {
+    let mut snapshot = samples::healthy(1);
+    snapshot.nodes.iter_mut().for_each(|node| node.connections = node.max_connections);
+    let mut console = console([snapshot]);
+    console.go(Place::View(View::Cluster));
+    let shown = screen(&console, SIZES[1]);
+    assert!(shown.contains("if one is lost: too few places"), "{shown}");
+    console.go(Place::Node(crate::protocol::NodeId::new("edge-1")));
+    let shown = screen(&console, SIZES[1]);
+    let [from, to] = ["─ limits", "─ delivery"].map(|title| shown.find(title).unwrap());
+    assert!(shown.contains("clock +1 ms") && shown.contains("20k of 20k"), "{shown}");
+    assert!(from < to && !shown[from..to].contains('…'), "{shown}");
+    console.go(Place::View(View::Moderation));
+    assert!(screen(&console, SIZES[1]).contains("since start"));
+}
+
+#[test]
 fn the_help_can_be_scrolled() {
     let mut console = fed(samples::healthy);
     press(&mut console, KeyCode::Char('?').into());
