@@ -32,12 +32,12 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn add_row<const N: usize>(&mut self, cells: [String; N]) {
-        self.add(cells.into());
+        self.add(cells);
     }
 
     /// Adds a row with one cell per column.
-    pub(super) fn add(&mut self, cells: Vec<String>) {
-        self.rows.push(cells.iter().map(|cell| printable(cell)).collect());
+    pub(super) fn add(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) enum Fetched {
     Reviews(Result<Vec<ReviewItem>, AdminError>),
     Audit(Result<Vec<AuditEntry>, AdminError>),
     Tail(StreamId, TailItem),
-    TailFailed(StreamId, AdminError),
+    TailFailed(AdminError),
     Past(Past),
     /// `None` if they cannot be read.
     Alerts(Option<Vec<Alert>>),
@@ -141,7 +141,7 @@ async fn read_tail(client: AdminClient, stream_id: StreamId, results: mpsc::Send
     let items = match follow::<TailItem>(client, format!("/v1/tail/{stream_id}")).await {
         Ok(items) => items,
         Err(error) => {
-            let _ = results.send(Fetched::TailFailed(stream_id, error)).await;
+            let _ = results.send(Fetched::TailFailed(error)).await;
             return;
         }
     };
@@ -149,8 +149,8 @@ async fn read_tail(client: AdminClient, stream_id: StreamId, results: mpsc::Send
     while let Some(item) = items.next().await {
         let fetched = match item {
             Followed::Item(item) => Fetched::Tail(stream_id, item),
-            Followed::Lost { why, .. } => Fetched::TailFailed(stream_id, why),
-            Followed::Ended(error) => Fetched::TailFailed(stream_id, error),
+            Followed::Lost { why, .. } => Fetched::TailFailed(why),
+            Followed::Ended(error) => Fetched::TailFailed(error),
         };
         if results.send(fetched).await.is_err() {
             return;

@@ -241,7 +241,7 @@ impl EventLoop {
                 return;
             }
             Fetched::Reviews(Err(error)) | Fetched::Audit(Err(error)) => Some(error),
-            Fetched::TailFailed(_, error) => Some(error),
+            Fetched::TailFailed(error) => Some(error),
         };
         if let Some(error) = error {
             self.console.notice = Some(Notice::Failed(error.to_string()));

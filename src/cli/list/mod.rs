@@ -248,7 +248,7 @@ fn table_of<T>(
     let headers: Vec<_> = headers.iter().map(String::as_str).collect();
     let mut rows = table(&headers);
     for item in items {
-        rows.add(columns.iter().map(|column| column.show(item, now_ms)).collect());
+        rows.add(columns.iter().map(|column| column.show(item, now_ms)));
     }
     show_in(&rows, if_empty, width)
 }

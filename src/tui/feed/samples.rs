@@ -195,8 +195,9 @@ pub(crate) fn streams(second: u64, count: u64) -> TopSnapshot {
 /// The largest cluster that the console is made for.
 pub(crate) fn large(second: u64) -> TopSnapshot {
     let uptime_ms = 11_520_000 + second * 1_000;
-    let edge =
-        |number| node(&format!("edge-{number:03}"), "edge", 34_000 + number, 50_000, uptime_ms);
+    let edge = |number: u64| {
+        node(&format!("edge-{number:03}"), "edge", 34_000 + number, 50_000, uptime_ms)
+    };
     let mut snapshot = streams(second, 5_000);
     snapshot.nodes = (1..=200).map(edge).collect();
     snapshot.workers = (1..=200)

@@ -22,10 +22,10 @@ pub(super) fn act(console: &mut Console, command: Command) -> Option<Effect> {
         Command::Kick => open_user_form(console, FormKind::Kick),
         Command::Unban => open_user_form(console, FormKind::Unban),
         Command::Throttle => {
-            open_stream_form(console, |stream_id, title| FormKind::Throttle { stream_id, title })
+            open_stream_form(console, |stream_id, title| FormKind::Throttle { stream_id, title });
         }
         Command::Announce => {
-            open_stream_form(console, |stream_id, title| FormKind::Announce { stream_id, title })
+            open_stream_form(console, |stream_id, title| FormKind::Announce { stream_id, title });
         }
         Command::Approve | Command::Remove => return decide(console, command),
         Command::Drain => return drain(console),

@@ -82,7 +82,7 @@ fn alarms_of(moment: &Moment, name: &NodeId, width: u16) -> Vec<Vec<Cell>> {
     let words = own.map(|alarm| {
         let health = alarm.severity.health();
         let prefix = vec![Cell::mark(health), Cell::text(" ")];
-        wrapped(prefix, &alarm.sentences(), health.tone(), width, 4)
+        wrapped(&prefix, &alarm.sentences(), health.tone(), width, 4)
     });
     words.flatten().collect()
 }

@@ -56,7 +56,7 @@ fn fill_in(canvas: &mut Canvas<'_>, area: Rect, form: &Form) {
             height: inside.height.saturating_sub(rows),
             ..inside
         };
-        let told = wrapped(vec![Cell::new(" ✗ ", Tone::Bad)], error, Tone::Bad, inside.width, 2);
+        let told = wrapped(&[Cell::new(" ✗ ", Tone::Bad)], error, Tone::Bad, inside.width, 2);
         lines(canvas, below, &told);
     }
 }
@@ -66,7 +66,7 @@ fn confirm(canvas: &mut Canvas<'_>, area: Rect, question: &Confirmation) {
     let mut shown = Vec::new();
     for line in &question.effect {
         let prefix = vec![Cell::text(" ")];
-        shown.extend(wrapped(prefix, line, Tone::Text, width.saturating_sub(4), 6));
+        shown.extend(wrapped(&prefix, line, Tone::Text, width.saturating_sub(4), 6));
     }
     shown.push(Vec::new());
     match &question.consent {
@@ -109,13 +109,13 @@ fn in_full(canvas: &mut Canvas<'_>, area: Rect, console: &Console, first: usize)
     let mut shown = Vec::new();
     if let Some(notice) = &console.notice {
         for line in notice.text().lines() {
-            shown.extend(wrapped(vec![Cell::text(" ")], line, Tone::Strong, room, usize::MAX));
+            shown.extend(wrapped(&[Cell::text(" ")], line, Tone::Strong, room, usize::MAX));
         }
         shown.push(Vec::new());
     }
     for (name, text) in console.selected_in_full() {
         let label = vec![Cell::faint(format!(" {name:<12} "))];
-        shown.extend(wrapped(label, &text, Tone::Text, room, usize::MAX));
+        shown.extend(wrapped(&label, &text, Tone::Text, room, usize::MAX));
     }
     if shown.is_empty() {
         shown.push(vec![Cell::faint(" no row is selected")]);

@@ -113,7 +113,7 @@ pub(super) fn alarms(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         let tone = acked.map_or(record.alarm.severity.health().tone(), |_| Tone::Faint);
         let most = room.saturating_sub(u16::from(more_follow)).clamp(1, ALARM_ROWS);
         let said = record.alarm.sentences();
-        for line in wrapped(prefix, &said, tone, area.width, most.into()) {
+        for line in wrapped(&prefix, &said, tone, area.width, most.into()) {
             let place = row(area, at);
             canvas.line(place, &line);
             canvas.hits.add(place, Target::Row(Panel::Alarms, record.key()));

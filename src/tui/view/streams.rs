@@ -101,7 +101,7 @@ fn reason(stream: &StreamStatus, width: u16) -> Vec<Vec<Cell>> {
     } else {
         text.push_str(" No share is fixed by hand; t fixes one.");
     }
-    wrapped(vec![Cell::text(" ")], &text, Tone::Text, width, 3)
+    wrapped(&[Cell::text(" ")], &text, Tone::Text, width, 3)
 }
 
 fn sentence(text: &str) -> String {

@@ -212,7 +212,7 @@ pub(super) fn facts(pairs: &[(&str, String)]) -> Vec<Cell> {
 
 /// Returns a text in rows, the first after a prefix that the others are indented by.
 pub(super) fn wrapped(
-    prefix: Vec<Cell>,
+    prefix: &[Cell],
     shown: &str,
     tone: Tone,
     room: u16,
@@ -223,7 +223,7 @@ pub(super) fn wrapped(
     let mut lines: Vec<Vec<Cell>> = Vec::new();
     for part in text::wrap(shown, width, rows) {
         let mut line = match lines.len() {
-            0 => prefix.clone(),
+            0 => prefix.to_vec(),
             _ => vec![Cell::text(" ".repeat(indent))],
         };
         line.push(Cell::new(part, tone));

@@ -90,7 +90,7 @@ fn reviewing() -> Console {
             message: held.message.to_string(),
             reason: "toxicity".into(),
             flagged_at: now - number * 7_000,
-            held: number % 2 == 0,
+            held: number.is_multiple_of(2),
         }
     };
     console.side.reviews = (1..=17).map(item).collect();

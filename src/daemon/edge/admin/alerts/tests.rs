@@ -272,8 +272,12 @@ fn the_state_is_that_of_the_worst_alert() {
     let warning = alert_on("a", 1, 0);
     let critical = Alert { severity: Severity::Critical, ..warning.clone() };
     assert_eq!(health(&[], 3), Health::Well);
-    assert_eq!(health(&[warning.clone()], 1), Health::Degraded);
-    assert_eq!(health(&[critical.clone()], 3), Health::Degraded, "two of three nodes serve");
+    assert_eq!(health(std::slice::from_ref(&warning), 1), Health::Degraded);
+    assert_eq!(
+        health(std::slice::from_ref(&critical), 3),
+        Health::Degraded,
+        "two of three nodes serve"
+    );
     assert_eq!(health(&[warning, critical], 2), Health::Failing);
 }
 

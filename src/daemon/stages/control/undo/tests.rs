@@ -38,7 +38,7 @@ fn ban(duration_ms: Option<u64>) -> Value {
 fn the_sanction_before_comes_back() {
     let lift = Plan::Lift { user_id: UserId(42), kind: SanctionKind::Ban };
     let first = entry(1, "ban", ban(None));
-    assert_eq!(planned(1, &[first.clone()]), Ok(lift.clone()));
+    assert_eq!(planned(1, std::slice::from_ref(&first)), Ok(lift.clone()));
     let longer = entry(2, "ban", ban(Some(500_000)));
     let planned_restore = planned(2, &[first.clone(), longer]);
     let Ok(Plan::Restore { sanctions: restored, .. }) = planned_restore else {
