@@ -537,14 +537,14 @@ const ENDING_COMMANDS: &[&str] = &[
 const LASTING_COMMANDS: &[&str] = &[
     "tail 1 --ids",
     "top --json",
-    "record 1 --hold 0s",
+    "record 1",
     "events --follow",
     "nodes --watch=100ms --json",
 ];
 
-/// Commands that connect to viewers' addresses, and one that prints nothing if all is well, have
-/// tests of their own below; help and man pages have no texts of others.
-const OTHER_COMMANDS: [&str; 5] = ["replay", "loadgen", "wait", "help", "man"];
+/// Commands that connect to viewers' addresses, `import`, and one that prints nothing if all is
+/// well, have tests of their own; help and man pages have no texts of others.
+const OTHER_COMMANDS: [&str; 6] = ["replay", "loadgen", "import", "wait", "help", "man"];
 
 #[test]
 fn every_command_is_in_the_tests_below() {
@@ -679,10 +679,9 @@ fn read_until(stderr: &mut impl std::io::Read, wanted: &str) {
 async fn each_signal_completes_a_recording() {
     let daemon = HostileDaemon::start(false);
     for signal in ENDING {
-        for ending in ["jsonl", "jsonl.gz"] {
+        for ending in ["jsonl", "jsonl.gz", "lcr"] {
             let path = daemon.path(&format!("{signal}.{ending}"));
-            // The comments are still held when the signal arrives.
-            let line = format!("record 1 --hold 10m --output {}", path.display());
+            let line = format!("record 1 --output {}", path.display());
             let mut command = daemon.command(&line);
             let mut running = Running(command.stderr(Stdio::piped()).spawn().unwrap());
             let mut stderr = running.0.stderr.take().unwrap();

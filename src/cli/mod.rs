@@ -24,6 +24,7 @@ mod drain;
 mod events;
 pub mod exit;
 mod history;
+mod import;
 mod kick;
 mod lag;
 mod list;
@@ -164,6 +165,7 @@ enum Command {
     Drain(drain::DrainArgs),
     Acknowledge(acknowledge::AcknowledgeArgs),
     Record(record::RecordArgs),
+    Import(import::ImportArgs),
     Replay(replay::ReplayArgs),
     Loadgen(loadgen::LoadgenArgs),
     /// Run one worker process of loadgen; only loadgen starts it
@@ -217,6 +219,7 @@ impl Cli {
             Command::Drain(args) => drain::run(args, context).await,
             Command::Acknowledge(args) => acknowledge::run(args, context).await,
             Command::Record(args) => Box::pin(record::run(args, context)).await,
+            Command::Import(args) => import::run(&args, context),
             Command::Replay(args) => Box::pin(replay::run(args, context)).await,
             Command::Loadgen(args) => Box::pin(loadgen::run(args, context)).await,
             Command::LoadgenWorker => Ok(worker_process::main()),

@@ -2,20 +2,16 @@
 //!
 //! In: the daemon's tail of a stream, or with `--url` the messages to a viewer. Out: a recording
 //! ([`crate::loadgen::recording`]) in a file or on standard output. Always holds: lines are in the
-//! order of the stream, and their times are relative to the first. A comment is held for a moment
-//! before it is written, so that its line can say that moderation removed it. When full: the oldest
-//! of more than [`MAX_HELD`] held comments are written early.
+//! order of the stream, and their times are relative to the first. When full: at most
+//! [`MAX_QUEUED_EVENTS`] events wait for the file, and then the stream is not read.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ahash::AHashMap;
 use clap::Args;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 
 use super::arguments::path;
 use super::context::Context;
@@ -26,24 +22,26 @@ use crate::client::viewer::{
     ConnectError, Position, Reconnect, SeqRange, ViewerConnection, ViewerOptions,
 };
 use crate::client::{Endpoint, Trust};
-use crate::loadgen::recording::{RecordedComment, RecordingError, RecordingWriter};
+use crate::loadgen::recording::{
+    RECORDING_VERSION, RecordedComment, RecordedDeletion, RecordedEvent, RecordedThrottle,
+    RecordingError, RecordingHeader, RecordingWriter,
+};
 use crate::protocol::admin::TailItem;
 use crate::protocol::events::Decision;
 use crate::protocol::quantity::counted;
+use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, SequencedComment, ServerMessage, StreamId};
 
-/// Comments that may be held.
-const MAX_HELD: usize = 100_000;
 /// Events that may wait to be written. A full queue makes the reader of the stream wait.
 const MAX_QUEUED_EVENTS: usize = 4096;
 /// Pause between attempts to reach a daemon that went away.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// After a signal only the held comments are left to write.
+/// Interval at which a file is flushed. A recording that is killed loses as much.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+/// After a signal only the events in hand are left to write.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The `mod` of a comment that moderation removed.
-const DELETED: &str = "delete";
 
-/// Record a stream's comments as JSON lines, for lc replay and lc loadgen --replay.
+/// Record a stream: its comments, deletions and throttle changes, for lc replay and lc loadgen.
 ///
 /// Ends with Ctrl-C, SIGTERM, SIGHUP or SIGQUIT, or after --duration, and the file is complete. One
 /// that was killed is readable up to the last seconds. Exit codes: 0 success, 1 the recording
@@ -53,7 +51,8 @@ pub struct RecordArgs {
     #[arg(value_name = "STREAM")]
     pub stream: StreamId,
 
-    /// A new file, compressed if its name ends in .gz [default: standard output]
+    /// A new file: compressed and seekable as .lcr, gzip as .gz, otherwise JSON lines [default:
+    /// JSON lines on standard output]
     #[arg(long, short, value_name = "FILE", value_parser = path)]
     pub output: Option<PathBuf>,
 
@@ -65,11 +64,6 @@ pub struct RecordArgs {
     #[arg(long, value_name = "T", value_parser = crate::protocol::quantity::parse_duration)]
     pub duration: Option<Duration>,
 
-    /// How long to wait for moderation before a comment is written
-    #[arg(long, value_name = "T", default_value = "2s",
-          value_parser = crate::protocol::quantity::parse_duration)]
-    pub hold: Duration,
-
     /// Accept any certificate, as of lcd --dev-tls
     #[arg(long)]
     pub insecure: bool,
@@ -79,7 +73,16 @@ pub struct RecordArgs {
 #[derive(Debug)]
 enum StreamEvent {
     Comment(SequencedComment),
-    Deleted(CommentId),
+    Deleted {
+        id: CommentId,
+        reason: String,
+        at_ms: u64,
+    },
+    Throttle {
+        sample_rate: SampleRate,
+        fixed: bool,
+        at_ms: u64,
+    },
     /// Comments are missing from here on, for this reason.
     Incomplete(String),
 }
@@ -101,7 +104,11 @@ pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode
         Some(path) => RecordingWriter::create(path)?,
         None => RecordingWriter::stdout(),
     };
-    let mut buffer = RecordingBuffer::new(writer, args.hold);
+    let source_name = match &args.url {
+        Some(endpoint) => format!("stream {} of {endpoint}", args.stream),
+        None => format!("stream {}", args.stream),
+    };
+    let mut recorder = Recorder::new(writer, source_name, args.output.is_none());
     let end = async {
         match args.duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -110,11 +117,11 @@ pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode
     };
     let ended = tokio::select! {
         ended = source => ended,
-        written = buffer.write(received) => written,
+        written = recorder.write(received) => written,
         () = stop.cancelled() => Ok(()),
         () = end => Ok(()),
     };
-    let finished = buffer.finish();
+    let finished = recorder.finish();
     if let Ok(comments) = &finished {
         note(&format!("recorded {}", counted(*comments, "comment")));
     }
@@ -164,13 +171,26 @@ async fn tail(
 }
 
 impl StreamEvent {
+    /// Returns the change to a share that viewers are told.
+    fn shown(sample_rate: SampleRate) -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::Throttle { sample_rate, fixed: false, at_ms: since_1970.as_millis() as u64 }
+    }
+
     fn from_tail(item: TailItem) -> Option<Self> {
         match item {
             TailItem::Comment(comment) => Some(Self::Comment(comment)),
-            TailItem::Moderated { comment_id, decision: Decision::Reject, .. } => {
-                Some(Self::Deleted(comment_id))
-            }
+            TailItem::Moderated {
+                comment_id: id,
+                decision: Decision::Reject,
+                reason,
+                timestamp,
+                ..
+            } => Some(Self::Deleted { id, reason, at_ms: timestamp }),
             TailItem::Moderated { .. } => None,
+            TailItem::Throttle { sample_rate, fixed, timestamp } => {
+                Some(Self::Throttle { sample_rate, fixed, at_ms: timestamp })
+            }
             TailItem::Missed { items } => {
                 Some(Self::Incomplete(format!("{items} items arrived too fast and are missing")))
             }
@@ -191,11 +211,16 @@ async fn watch(
     }
     let mut reconnect = Reconnect::default();
     let mut position: Option<Position> = None;
+    let mut shown = SampleRate::ALL;
     loop {
         options.resume = position.as_ref().map(Position::resume);
         let failure = match ViewerConnection::join(&options).await {
             Ok((mut connection, welcome)) => {
                 reconnect.succeeded();
+                if shown != welcome.sample_rate {
+                    shown = welcome.sample_rate;
+                    events.send(StreamEvent::shown(shown)).await?;
+                }
                 let known = position.filter(|position| position.epoch() == welcome.epoch);
                 let mut at = known.unwrap_or(Position::new(welcome.epoch, welcome.seq));
                 let error = loop {
@@ -204,6 +229,11 @@ async fn watch(
                             reconnect.bye(reconnect_after_ms);
                         }
                         Ok(message) => {
+                            if let ServerMessage::ThrottleNotification { sample_rate, .. } =
+                                &message
+                            {
+                                shown = *sample_rate;
+                            }
                             for event in events_of(message, &mut at) {
                                 events.send(event).await?;
                             }
@@ -260,132 +290,131 @@ fn events_of(message: ServerMessage, position: &mut Position) -> Vec<StreamEvent
             missing(advance.hole);
             missing(advance.fresh);
         }
-        ServerMessage::CommentDeleted(deletion) => {
-            events.push(StreamEvent::Deleted(deletion.comment_id));
+        ServerMessage::CommentDeleted(deletion) => events.push(StreamEvent::Deleted {
+            id: deletion.comment_id,
+            reason: deletion.reason.as_ref().to_owned(),
+            at_ms: deletion.timestamp,
+        }),
+        ServerMessage::ThrottleNotification { sample_rate, .. } => {
+            events.push(StreamEvent::shown(sample_rate));
         }
         _ => {}
     }
     events
 }
 
-/// Holds comments until they are written.
+/// Writes events as lines.
 #[derive(Debug)]
-struct RecordingBuffer {
+struct Recorder {
     writer: RecordingWriter,
-    hold: Duration,
-    /// `created_at` of the first comment.
+    /// What is recorded, for the header.
+    source: String,
+    /// Somebody may read the lines as they come.
+    is_live: bool,
+    /// Time of the first event, which the header has.
     started_ms: Option<u64>,
-    written: u64,
-    held: VecDeque<HeldComment>,
-    /// Number of each held comment, counted from the first of the recording.
-    by_id: AHashMap<CommentId, u64>,
+    comments: u64,
+    unflushed: bool,
 }
 
-#[derive(Debug)]
-struct HeldComment {
-    due: Instant,
-    comment_id: CommentId,
-    line: RecordedComment,
-}
-
-impl RecordingBuffer {
-    fn new(writer: RecordingWriter, hold: Duration) -> Self {
-        Self {
-            writer,
-            hold,
-            started_ms: None,
-            written: 0,
-            held: VecDeque::new(),
-            by_id: AHashMap::new(),
-        }
+impl Recorder {
+    fn new(writer: RecordingWriter, source: String, is_live: bool) -> Self {
+        Self { writer, source, is_live, started_ms: None, comments: 0, unflushed: false }
     }
 
-    /// Applies events until their source ends.
+    /// Writes events until their source ends.
     async fn write(&mut self, mut events: mpsc::Receiver<StreamEvent>) -> anyhow::Result<()> {
+        let mut flushes = tokio::time::interval(FLUSH_INTERVAL);
         loop {
-            let due = self.held.front().map(|held| held.due);
             tokio::select! {
-                event = events.recv() => match event {
-                    Some(event) => self.apply(event)?,
-                    None => return Ok(()),
-                },
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    self.write_due(Instant::now())?;
-                    self.writer.flush()?;
+                event = events.recv() => {
+                    let Some(event) = event else { return Ok(()) };
+                    self.apply(event)?;
+                    while let Ok(event) = events.try_recv() {
+                        self.apply(event)?;
+                    }
+                    if self.is_live {
+                        self.flush()?;
+                    }
                 }
+                _ = flushes.tick() => self.flush()?,
             }
         }
     }
 
-    fn apply(&mut self, event: StreamEvent) -> anyhow::Result<()> {
-        match event {
+    fn flush(&mut self) -> Result<(), RecordingError> {
+        if std::mem::take(&mut self.unflushed) {
+            self.writer.flush()?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: StreamEvent) -> Result<(), RecordingError> {
+        let event = match event {
             StreamEvent::Comment(comment) => {
-                let started_ms = *self.started_ms.get_or_insert(comment.created_at);
-                let line = RecordedComment {
-                    ts_ms: comment.created_at.saturating_sub(started_ms),
+                self.comments += 1;
+                RecordedEvent::Comment(RecordedComment {
+                    ts_ms: self.since_start(comment.created_at)?,
+                    id: Some(comment.comment_id.to_string().into()),
                     user: comment.name,
                     user_id: Some(comment.user_id),
+                    user_key: None,
                     text: comment.message,
                     moderation: None,
                     moderation_s: None,
-                };
-                let comment_id = comment.comment_id;
-                self.by_id.insert(comment_id, self.written + self.held.len() as u64);
-                self.held.push_back(HeldComment {
-                    due: Instant::now() + self.hold,
-                    comment_id,
-                    line,
-                });
-                if self.held.len() > MAX_HELD {
-                    self.write_oldest()?;
-                }
+                })
             }
-            StreamEvent::Deleted(comment_id) => {
-                // A comment that is already written stays as it is.
-                if let Some(number) = self.by_id.get(&comment_id)
-                    && let Some(held) = self.held.get_mut((number - self.written) as usize)
-                {
-                    held.line.moderation = Some(DELETED.to_owned());
-                }
+            StreamEvent::Deleted { id, reason, at_ms } => {
+                RecordedEvent::Deletion(RecordedDeletion {
+                    ts_ms: self.since_start(at_ms)?,
+                    id: id.to_string().into(),
+                    reason: Some(reason),
+                })
             }
-            StreamEvent::Incomplete(text) => note(&format!("warning: {text}")),
-        }
-        Ok(())
+            StreamEvent::Throttle { sample_rate, fixed, at_ms } => {
+                let ts_ms = self.since_start(at_ms)?;
+                RecordedEvent::Throttle(RecordedThrottle { ts_ms, sample_rate, fixed })
+            }
+            StreamEvent::Incomplete(text) => {
+                note(&format!("warning: {text}"));
+                return Ok(());
+            }
+        };
+        self.unflushed = true;
+        self.writer.write_event(&event)
     }
 
-    /// Writes the comments that were held long enough.
-    fn write_due(&mut self, now: Instant) -> anyhow::Result<()> {
-        while self.held.front().is_some_and(|held| held.due <= now) {
-            self.write_oldest()?;
-        }
-        Ok(())
+    /// Returns the time since the first event, in front of which the header is written.
+    fn since_start(&mut self, at_ms: u64) -> Result<u64, RecordingError> {
+        let started_ms = match self.started_ms {
+            Some(started_ms) => started_ms,
+            None => {
+                self.started_ms = Some(at_ms);
+                self.writer.write_event(&RecordedEvent::Header(RecordingHeader {
+                    version: RECORDING_VERSION,
+                    source: self.source.clone(),
+                    started_at_ms: Some(at_ms),
+                }))?;
+                at_ms
+            }
+        };
+        Ok(at_ms.saturating_sub(started_ms))
     }
 
-    fn write_oldest(&mut self) -> anyhow::Result<()> {
-        if let Some(held) = self.held.pop_front() {
-            self.by_id.remove(&held.comment_id);
-            self.written += 1;
-            self.writer.write(&held.line)?;
-        }
-        Ok(())
-    }
-
-    /// Writes the rest. Returns the number of comments in the recording.
-    fn finish(mut self) -> anyhow::Result<u64> {
-        while !self.held.is_empty() {
-            self.write_oldest()?;
-        }
+    /// Ends the file. Returns the number of comments in the recording.
+    fn finish(self) -> anyhow::Result<u64> {
         self.writer.finish()?;
-        Ok(self.written)
+        Ok(self.comments)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loadgen::recording;
+    use std::path::Path;
+
+    use crate::loadgen::recording::{self, RecordingReader};
     use crate::protocol::message::CommentsBatch;
-    use crate::protocol::throttle::SampleRate;
     use crate::protocol::{Epoch, UserId};
 
     fn comment(seq: u64) -> SequencedComment {
@@ -399,33 +428,95 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn lines_keep_order_and_say_what_was_deleted() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("chat.jsonl.gz");
-        let writer = RecordingWriter::create(&path).unwrap();
-        let mut buffer = RecordingBuffer::new(writer, Duration::from_secs(2));
+    fn deleted(seq: u64, at_ms: u64) -> StreamEvent {
+        let reason = "spam".to_owned();
+        StreamEvent::Deleted { id: comment(seq).comment_id, reason, at_ms }
+    }
+
+    async fn record(path: &Path, sent: Vec<StreamEvent>) -> u64 {
+        let writer = RecordingWriter::create(path).unwrap();
+        let mut recorder = Recorder::new(writer, "stream 7".to_owned(), false);
         let (events, received) = mpsc::channel(16);
         let publish = async {
-            events.send(StreamEvent::Comment(comment(1))).await.unwrap();
-            events.send(StreamEvent::Comment(comment(2))).await.unwrap();
-            events.send(StreamEvent::Deleted(comment(2).comment_id)).await.unwrap();
-            tokio::time::sleep(Duration::from_secs(5)).await;
-            events.send(StreamEvent::Deleted(comment(1).comment_id)).await.unwrap();
-            events.send(StreamEvent::Comment(comment(5))).await.unwrap();
+            for event in sent {
+                events.send(event).await.unwrap();
+            }
             drop(events);
         };
-        let (written, ()) = tokio::join!(buffer.write(received), publish);
+        let (written, ()) = tokio::join!(recorder.write(received), publish);
         written.unwrap();
-        assert_eq!(buffer.held.len(), 1, "the others were due");
-        assert_eq!(buffer.finish().unwrap(), 3);
-        let lines = recording::read(&path).unwrap().comments;
-        let written: Vec<_> =
-            lines.iter().map(|l| (l.ts_ms, &*l.user, l.moderation.as_deref())).collect();
-        assert_eq!(
-            written,
-            [(0, "user1", None), (100, "user2", Some("delete")), (400, "user5", None)]
-        );
+        recorder.finish().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_keep_order_and_their_times() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["chat.lcr", "chat.jsonl", "chat.jsonl.gz"] {
+            let path = dir.path().join(name);
+            let quarter = SampleRate::from_share(0.25).unwrap();
+            let start = comment(1).created_at;
+            let throttle =
+                StreamEvent::Throttle { sample_rate: quarter, fixed: true, at_ms: start + 150 };
+            let sent = vec![
+                StreamEvent::Comment(comment(1)),
+                StreamEvent::Comment(comment(2)),
+                throttle,
+                deleted(2, start + 300),
+                StreamEvent::Incomplete("items are missing".to_owned()),
+                StreamEvent::Comment(comment(5)),
+                // Of a comment before the recording, and by a clock that is behind.
+                deleted(9, start - 1),
+            ];
+            assert_eq!(record(&path, sent).await, 3);
+            let comments = recording::read(&path).unwrap().comments;
+            let comments: Vec<_> =
+                comments.iter().map(|c| (c.ts_ms, &*c.user, c.moderation.as_deref())).collect();
+            let expected =
+                [(0, "user1", None), (100, "user2", Some("delete")), (400, "user5", None)];
+            assert_eq!(comments, expected);
+            let mut reader = RecordingReader::open(&path).unwrap();
+            let mut times = Vec::new();
+            while let Some(event) = reader.next_event().unwrap() {
+                times.push(event.ts_ms());
+                match event {
+                    RecordedEvent::Header(header) => {
+                        assert_eq!(header.started_at_ms, Some(start));
+                        assert_eq!(header.source, "stream 7");
+                    }
+                    RecordedEvent::Throttle(throttle) => {
+                        assert_eq!((throttle.sample_rate, throttle.fixed), (quarter, true));
+                    }
+                    RecordedEvent::Deletion(deletion) => {
+                        assert_eq!(deletion.reason.as_deref(), Some("spam"));
+                    }
+                    RecordedEvent::Comment(_) => {}
+                }
+            }
+            let expected = [None, Some(0), Some(100), Some(150), Some(300), Some(400), Some(400)];
+            assert_eq!(times, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_killed_recording_has_all_but_a_second() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["chat.lcr", "chat.jsonl", "chat.jsonl.gz"] {
+            let path = dir.path().join(name);
+            let writer = RecordingWriter::create(&path).unwrap();
+            let mut recorder = Recorder::new(writer, "stream 7".to_owned(), false);
+            let (events, received) = mpsc::channel(16);
+            let publish = async {
+                for seq in 1..=5 {
+                    events.send(StreamEvent::Comment(comment(seq))).await.unwrap();
+                }
+                tokio::time::sleep(2 * FLUSH_INTERVAL).await;
+                let written = recording::read(&path).unwrap();
+                assert_eq!(written.comments.len(), 5, "{name}");
+                drop(events);
+            };
+            let (written, ()) = tokio::join!(recorder.write(received), publish);
+            written.unwrap();
+        }
     }
 
     #[test]
@@ -444,13 +535,19 @@ mod tests {
         let mut texts = |message| -> Vec<String> {
             let text = |event| match event {
                 StreamEvent::Comment(comment) => comment.message.to_string(),
-                StreamEvent::Deleted(_) => "deleted".to_owned(),
+                StreamEvent::Deleted { .. } => "deleted".to_owned(),
+                StreamEvent::Throttle { sample_rate, .. } => sample_rate.share().to_string(),
                 StreamEvent::Incomplete(text) => text,
             };
             events_of(message, &mut position).into_iter().map(text).collect()
         };
         assert_eq!(texts(batch(11, 12, &[11, 12])), ["text 11", "text 12"]);
         assert_eq!(texts(batch(12, 13, &[12, 13])), ["text 13"]);
+        let notice = ServerMessage::ThrottleNotification {
+            sample_rate: SampleRate::from_share(0.5).unwrap(),
+            message: String::new(),
+        };
+        assert_eq!(texts(notice), ["0.5"]);
         let gap = ServerMessage::Gap { from_seq: 14, to_seq: 20 };
         assert_eq!(texts(gap), ["comments from seq 14 to 20 are missing"]);
         let hole = texts(batch(25, 25, &[25]));

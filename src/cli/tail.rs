@@ -13,7 +13,7 @@ use super::stop::stop_on_signal;
 use crate::client::follow::{Followed, follow};
 use crate::protocol::admin::TailItem;
 use crate::protocol::printable::printable;
-use crate::protocol::quantity::show_duration;
+use crate::protocol::quantity::{show_duration, show_share};
 use crate::protocol::{SequencedComment, StreamId};
 
 /// After a signal only the line in hand is left to write.
@@ -61,6 +61,11 @@ fn to_text(item: &TailItem, show_ids: bool) -> String {
             let at = show_clock(*timestamp);
             format!("{at} -- {decision} ({reason}) by {by}: {comment_id} of user {user_id}")
         }
+        TailItem::Throttle { sample_rate, fixed, timestamp } => {
+            let at = show_clock(*timestamp);
+            let by = if *fixed { "fixed by an operator" } else { "by the throttle" };
+            format!("{at} -- viewers are shown {} ({by})", show_share(*sample_rate))
+        }
         TailItem::Missed { items } => {
             format!("-- {items} items skipped: this reader is too slow --")
         }
@@ -88,6 +93,7 @@ fn show_clock(at_ms: u64) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::protocol::events::Decision;
+    use crate::protocol::throttle::SampleRate;
     use crate::protocol::{CommentId, UserId};
 
     pub(crate) fn comment(number: u64, message: &str) -> SequencedComment {
@@ -113,7 +119,13 @@ pub(super) mod tests {
             decided_by: "rules".into(),
             timestamp: comment.created_at + 4_000,
         };
-        let lines = [TailItem::Comment(comment), moderated, TailItem::Missed { items: 3 }];
+        let throttle = TailItem::Throttle {
+            sample_rate: SampleRate::from_share(0.25).unwrap(),
+            fixed: true,
+            timestamp: 1_795_254_430_000,
+        };
+        let lines =
+            [TailItem::Comment(comment), moderated, throttle, TailItem::Missed { items: 3 }];
         let text = |ids| lines.iter().map(|item| to_text(item, ids)).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(format!("{}\n\n{}", text(false), text(true)));
     }

@@ -53,6 +53,5 @@ pub use threshold::Threshold;
 
 pub(crate) use clock::RunClock;
 pub(crate) use progress::show_while;
-pub(crate) use schedule::{ScheduledComment, run_schedule};
 pub(crate) use sender::{OutgoingComment, OutgoingMessage, QUEUE_COMMENTS, Sender};
 pub(crate) use submissions::Submissions;

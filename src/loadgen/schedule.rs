@@ -200,8 +200,10 @@ mod tests {
     async fn a_replay_keeps_speed_and_one_lane_per_user() {
         let line = |ts_ms, user: &str| RecordedComment {
             ts_ms,
+            id: None,
             user: user.into(),
             user_id: None,
+            user_key: None,
             text: "x".into(),
             moderation: None,
             moderation_s: None,

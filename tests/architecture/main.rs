@@ -16,11 +16,12 @@ use source::{Source, Tree};
 const PARTS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("net", &["protocol"]),
+    ("policy", &["protocol"]),
     ("client", &["protocol", "net"]),
     ("loadgen", &["protocol", "net", "client"]),
     ("tui", &["protocol", "net", "client"]),
-    ("cli", &["protocol", "net", "client", "loadgen", "tui"]),
-    ("daemon", &["protocol", "net"]),
+    ("cli", &["protocol", "net", "policy", "client", "loadgen", "tui"]),
+    ("daemon", &["protocol", "net", "policy"]),
     ("bin/lc", &["cli"]),
     ("bin/lcd", &["protocol", "daemon"]),
 ];
@@ -216,6 +217,9 @@ fn forbidden_imports_are_found() {
     for (path, text) in [
         ("protocol/ids.rs", "use crate::client::Viewer;"),
         ("net/mod.rs", "use crate::client::Viewer;"),
+        ("policy/mod.rs", "use crate::daemon::base::config::Config;"),
+        ("policy/mod.rs", "use crate::net::tls::X;"),
+        ("client/mod.rs", "use crate::policy::throttle::ThrottlePolicy;"),
         ("client/mod.rs", "use crate::{protocol::X, daemon::base::clock::Clock};"),
         ("tui/mod.rs", "fn f() { crate::cli::run() }"),
         ("loadgen/mod.rs", "use super::cli::output::print;"),
@@ -243,6 +247,8 @@ fn forbidden_imports_are_found() {
 fn allowed_imports_pass() {
     for (path, text) in [
         ("cli/mod.rs", "use crate::{client::A, protocol::B, tui};\nuse super::cli::args::C;"),
+        ("cli/mod.rs", "use crate::policy::throttle::ThrottleRules;"),
+        ("daemon/base/config.rs", "use crate::policy::throttle::ThrottleRules;"),
         ("daemon/base/status.rs", "use super::metrics::Metrics;"),
         ("daemon/engines/choose/mod.rs", "use crate::daemon::engines::bus::redis::RedisBus;"),
         ("daemon/engines/bus/mod.rs", "use self::redis::RedisBus;"),

@@ -42,6 +42,7 @@ pub use self::users::{ConnectionInfo, Sanction, SanctionKind, Who};
 use super::comment::Deletion;
 use super::events::Decision;
 use super::stream::Stream;
+use super::throttle::SampleRate;
 use super::{CommentId, NodeId, SequencedComment, StreamId, UserId};
 
 /// The header with the name of the operator a client acts for. The audit log records it beside the
@@ -68,6 +69,15 @@ pub enum TailItem {
         decision: Decision,
         reason: String,
         decided_by: String,
+        timestamp: u64,
+    },
+    /// Viewers are shown another share of the comments from now on. The first one is sent at once,
+    /// unless they are shown all.
+    Throttle {
+        sample_rate: SampleRate,
+        /// An operator fixed the rate.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fixed: bool,
         timestamp: u64,
     },
     /// The reader was too slow, so this many items were skipped.

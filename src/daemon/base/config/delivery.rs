@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::egress::EgressRules;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryConfig {
@@ -46,6 +48,15 @@ pub struct DeliveryConfig {
     /// The share of viewers with a full socket, 0.0 to 1.0, above which the node sends less,
     /// whatever its budget. 0 means never.
     pub egress_held_up: f64,
+}
+
+impl DeliveryConfig {
+    pub fn egress_rules(&self) -> EgressRules {
+        EgressRules {
+            bytes_per_second: self.egress_bytes_per_second.as_u64(),
+            held_up: self.egress_held_up,
+        }
+    }
 }
 
 /// The compression of viewers' frames.

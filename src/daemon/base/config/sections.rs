@@ -15,8 +15,9 @@ use super::kafka::KafkaConfig;
 use super::moderation::ModerationConfig;
 use super::postgres::PostgresConfig;
 use super::redis::RedisConfig;
+use crate::policy::comment_limits::RoleLimits;
+use crate::policy::throttle::{ThrottleLevel, ThrottleRules};
 use crate::protocol::message::MAX_REF_CHARS;
-use crate::protocol::throttle::SampleRate;
 
 /// All settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -270,21 +271,6 @@ impl IngestConfig {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RoleLimits {
-    pub viewer: u32,
-    pub moderator: u32,
-    pub broadcaster: u32,
-    pub admin: u32,
-}
-
-impl Default for RoleLimits {
-    fn default() -> Self {
-        Self { viewer: 60, moderator: 200, broadcaster: 200, admin: 0 }
-    }
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 pub struct EventLogConfig {
     pub guarantee: Guarantee,
     /// The size at which a segment file is closed. 1 MiB to 4 GiB.
@@ -343,33 +329,27 @@ pub struct BroadcastConfig {
     pub commit_interval: Duration,
 }
 
-impl Default for BroadcastConfig {
-    fn default() -> Self {
-        let level = |from_per_second, share| ThrottleLevel {
-            from_per_second,
-            sample_rate: SampleRate::from_share(share).expect("a literal share of 0 to 1"),
-        };
-        Self {
-            throttle: vec![
-                level(0.0, 1.0),
-                level(5_000.0, 0.5),
-                level(20_000.0, 0.1),
-                level(50_000.0, 0.05),
-            ],
-            hysteresis: 0.8,
-            step_down_after: Duration::from_secs(5),
-            batch_interval: Duration::from_millis(25),
-            commit_interval: Duration::from_millis(250),
+impl BroadcastConfig {
+    pub fn throttle_rules(&self) -> ThrottleRules {
+        ThrottleRules {
+            levels: self.throttle.clone(),
+            hysteresis: self.hysteresis,
+            step_down_after: self.step_down_after,
         }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ThrottleLevel {
-    /// The rate of accepted comments per second at which the level begins.
-    pub from_per_second: f64,
-    pub sample_rate: SampleRate,
+impl Default for BroadcastConfig {
+    fn default() -> Self {
+        let ThrottleRules { levels, hysteresis, step_down_after } = ThrottleRules::default();
+        Self {
+            throttle: levels,
+            hysteresis,
+            step_down_after,
+            batch_interval: Duration::from_millis(25),
+            commit_interval: Duration::from_millis(250),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -13,8 +13,6 @@ use tracing::warn;
 use super::moved::MovedRecords;
 use super::pending::{PendingBatch, TakenBatch};
 use super::publication::{Outlets, StreamBatch};
-use super::rate::RateEstimator;
-use super::throttle::ThrottlePolicy;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::{StatusBoard, StreamGauges};
 use crate::daemon::engines::bus::{BusError, BusMessage, SharedBus, UNNUMBERED};
@@ -24,6 +22,9 @@ use crate::daemon::engines::eventlog::{
     StartAt, Topic,
 };
 use crate::daemon::engines::recent::SharedRecentCache;
+use crate::policy::THROTTLE_TICK;
+use crate::policy::rate::RateEstimator;
+use crate::policy::throttle::{ThrottlePolicy, ThrottleRules};
 use crate::protocol::admin::StageName;
 use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Event};
@@ -31,8 +32,6 @@ use crate::protocol::throttle::SampleRate;
 use crate::protocol::{Seq, StreamId};
 
 const MAX_POLL_RECORDS: usize = 4096;
-/// Interval at which rates are evaluated and gauges written.
-const TICK: Duration = Duration::from_millis(250);
 /// The node that broadcasts this partition keeps the timeline of the cluster.
 const TIMELINE_PARTITION: u32 = 0;
 /// Streams whose batches are published at the same time.
@@ -89,6 +88,7 @@ pub struct CoordinatorParts {
 pub struct Coordinator {
     parts: CoordinatorParts,
     outlets: Outlets,
+    rules: ThrottleRules,
     streams: AHashMap<StreamId, StreamState>,
     /// Streams with something to publish.
     waiting: AHashSet<StreamId>,
@@ -125,6 +125,7 @@ impl Coordinator {
             meter: parts.board.telemetry().stage(StageName::Broadcast),
         };
         Self {
+            rules: parts.config.throttle_rules(),
             parts,
             outlets,
             streams: AHashMap::new(),
@@ -144,7 +145,7 @@ impl Coordinator {
         let mut consumer = log
             .consume(Topic::CommentEvents, ConsumerGroup::Coordinator, StartAt::Earliest)
             .await?;
-        let mut next_tick = Instant::now() + TICK;
+        let mut next_tick = Instant::now() + THROTTLE_TICK;
         let mut next_commit = Instant::now() + self.parts.config.commit_interval;
         loop {
             let wait = self.time_until_due(next_tick);
@@ -157,7 +158,7 @@ impl Coordinator {
                 Err(LogError::Unavailable(error)) => {
                     // The state stays valid: the log continues where it stopped.
                     warn!(error, "event log unavailable; broadcast waits");
-                    let _ = tokio::time::timeout(TICK, stop.cancelled()).await;
+                    let _ = tokio::time::timeout(THROTTLE_TICK, stop.cancelled()).await;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -165,7 +166,7 @@ impl Coordinator {
             let now = Instant::now();
             if now >= next_tick {
                 self.tick(now).await?;
-                next_tick = now + TICK;
+                next_tick = now + THROTTLE_TICK;
             }
             if now >= next_commit {
                 self.commit(consumer.as_mut()).await?;
@@ -309,7 +310,7 @@ impl Coordinator {
     }
 
     fn state(&mut self, stream_id: StreamId, position: Position) -> &mut StreamState {
-        let config = &self.parts.config;
+        let rules = &self.rules;
         let overrides = &self.parts.overrides;
         let board = &self.parts.board;
         let started_at =
@@ -319,7 +320,7 @@ impl Coordinator {
             policy.fix(overrides.get(stream_id));
             let known = board.stream(stream_id);
             let covered_to = started_at.saturating_sub(1);
-            StreamState::new(position.partition, covered_to, policy, known, config)
+            StreamState::new(position.partition, covered_to, policy, known, rules)
         })
     }
 
@@ -381,7 +382,7 @@ impl Coordinator {
                 self.add_quiet_stream(stream_id);
             }
         }
-        let config = self.parts.config.clone();
+        let rules = &self.rules;
         let mut changed = Vec::new();
         let pending = self.streams.values().map(|state| state.pending.len() as u64).sum();
         self.outlets.meter.set_queue(pending);
@@ -391,8 +392,8 @@ impl Coordinator {
             let per_second = state.rate.per_second(now);
             let before = state.sample_rate;
             state.policy.fix(self.parts.overrides.get(*stream_id));
-            state.policy.observe(per_second, now, &config);
-            let rate = state.policy.sample_rate(&config);
+            state.policy.observe(per_second, now, rules);
+            let rate = state.policy.sample_rate(rules);
             state.write_gauges(per_second, rate);
             self.parts.board.set_stream(*stream_id, state.gauges);
             if rate != before {
@@ -450,13 +451,13 @@ impl StreamState {
         covered_to: Seq,
         policy: ThrottlePolicy,
         known: Option<StreamGauges>,
-        config: &BroadcastConfig,
+        rules: &ThrottleRules,
     ) -> Self {
         // After a restart of the stage, viewers still have the sample rate they were last sent, so
         // a different rate is a change. Counters continue.
         let gauges = known.unwrap_or_else(|| StreamGauges {
             comments_per_second: 0.0,
-            sample_rate: policy.sample_rate(config),
+            sample_rate: policy.sample_rate(rules),
             throttle_level: 0,
             throttle_override: policy.fixed(),
             received: 0,

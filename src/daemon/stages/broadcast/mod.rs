@@ -23,11 +23,7 @@ mod coordinator;
 mod moved;
 mod pending;
 mod publication;
-mod rate;
 #[cfg(test)]
 mod tests;
-mod throttle;
 
 pub use coordinator::{BroadcastError, Coordinator, CoordinatorParts, RateOverrides};
-pub use rate::RateEstimator;
-pub use throttle::ThrottlePolicy;

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::catch_up::{CatchUp, CatchUpRequest};
 use super::deflate::Compressors;
-use super::egress::Policy;
 use super::history::History;
 use super::hub::{Hub, HubError, HubParts};
 use super::mailbox::{self, Command, Mailbox};
@@ -30,6 +29,7 @@ use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::reactions::SharedReactionTotals;
 use crate::daemon::engines::recent::SharedRecentCache;
 use crate::daemon::engines::registry::SharedRegistry;
+use crate::policy::egress::EgressPolicy;
 use crate::protocol::admin::StageName;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::ServerMessage;
@@ -149,7 +149,7 @@ impl Delivery {
             log: parts.log,
             totals: parts.totals,
             compressors,
-            egress: Policy::new(&parts.config.delivery),
+            egress: EgressPolicy::new(parts.config.delivery.egress_rules()),
             board: parts.board.clone(),
         });
         let handle = DeliveryHandle { mailboxes, next: Arc::default(), counts, board: parts.board };

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::egress::EgressMeter;
+use super::egress_meter::EgressMeter;
 use super::frame::{Frame, Lane};
 use crate::daemon::base::handoff::{Bearer, ConnectionId, NewViewer, Permit, Reply};
 use crate::daemon::base::telemetry::QueueReading;

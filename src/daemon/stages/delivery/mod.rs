@@ -27,7 +27,7 @@
 //!   between.
 //! - A viewer that cannot read a compressed frame is sent the same frame uncompressed. See
 //!   `deflate`.
-//! - The node sends no more than it can send. See `egress`.
+//! - The node sends no more than it can send. See [`crate::policy::egress`].
 //! - Deletions and announcements have a ring of their own, which is written before comments.
 //!
 //! When full: a viewer whose cursor has left the ring of comments gets `gap` and continues with the
@@ -36,7 +36,7 @@
 
 mod catch_up;
 mod deflate;
-mod egress;
+mod egress_meter;
 mod frame;
 mod handle;
 mod history;

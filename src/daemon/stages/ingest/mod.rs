@@ -22,14 +22,12 @@
 mod batch;
 mod comment_ids;
 mod earlier;
-mod rate_limit;
 mod refs;
 mod reserve;
 mod submit;
 mod validate;
 
 pub use comment_ids::CommentIds;
-pub use rate_limit::CommentLimits;
 pub use refs::{RefKey, Refs};
 pub use submit::{Ingest, IngestParts, queue, queue_reader};
 pub use validate::{InvalidComment, validate};

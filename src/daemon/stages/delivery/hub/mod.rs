@@ -15,7 +15,6 @@ use tracing::{debug, info, warn};
 
 use self::sampling::{IncomingComments, StreamSampling};
 use super::deflate::{Compressors, StreamWindow};
-use super::egress;
 use super::frame::{Frame, Lane};
 use super::history::{History, HistoryError, HistoryRead};
 use super::mailbox::{Command, Mailbox, StreamStart};
@@ -27,6 +26,7 @@ use crate::daemon::engines::bus::{
 use crate::daemon::engines::eventlog::{ConsumerGroup, LogError, SharedLog, Topic};
 use crate::daemon::engines::reactions::{SharedReactionTotals, Totals};
 use crate::daemon::engines::recent::{RecentEvent, SharedRecentCache};
+use crate::policy::egress::{self, EgressPolicy};
 use crate::protocol::comment::Deletion;
 use crate::protocol::message::{CommentsBatch, ServerMessage};
 use crate::protocol::throttle::SampleRate;
@@ -76,7 +76,7 @@ pub(super) struct HubParts {
     pub(super) log: SharedLog,
     pub(super) totals: SharedReactionTotals,
     pub(super) compressors: Arc<Compressors>,
-    pub(super) egress: egress::Policy,
+    pub(super) egress: EgressPolicy,
     pub(super) board: StatusBoard,
 }
 

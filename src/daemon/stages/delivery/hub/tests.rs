@@ -62,7 +62,7 @@ impl Rig {
             log: shared_log,
             totals: Arc::new(TestReactions::default()),
             compressors: Compressors::new(&DeliveryConfig::default()),
-            egress: egress::Policy::new(&config),
+            egress: EgressPolicy::new(config.egress_rules()),
             board: board.clone(),
         });
         let task = tokio::spawn(hub.run(CancellationToken::new()));

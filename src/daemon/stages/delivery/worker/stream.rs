@@ -12,7 +12,7 @@ use super::run::{RingShare, Run, RunBytes};
 use super::stream_viewers::StreamViewers;
 use super::viewer::MAX_SLICES;
 use crate::daemon::base::config::DeliveryConfig;
-use crate::daemon::stages::delivery::egress::EgressMeter;
+use crate::daemon::stages::delivery::egress_meter::EgressMeter;
 use crate::daemon::stages::delivery::frame::{Frame, Lane};
 use crate::daemon::stages::delivery::mailbox::StreamStart;
 use crate::protocol::message::ServerMessage;

@@ -15,7 +15,6 @@ use tracing::debug;
 use super::batch::{AdmittedComment, Batch, OutcomeSource, PendingReply};
 use super::comment_ids::CommentIds;
 use super::earlier::EarlierComments;
-use super::rate_limit::CommentLimits;
 use super::refs::{RefKey, Refs};
 use super::reserve::reserve_ids;
 use super::validate::validate;
@@ -110,7 +109,7 @@ struct Screened {
 impl Ingest {
     pub fn new(parts: IngestParts) -> Self {
         let ids = CommentIds::new(parts.clock.clone());
-        let limits = CommentLimits::new(parts.config.comments_per_minute.clone());
+        let limits = CommentLimits::new(parts.config.comments_per_minute.clone(), Instant::now());
         let breaker = parts.board.add_breaker(EVENT_LOG);
         let last_failure = ErrorCode::LogUnavailable;
         let earlier = EarlierComments::new(parts.log.clone(), parts.clock.clone());
@@ -149,7 +148,7 @@ impl Ingest {
                     0 => open = false,
                     _ => in_flight.extend(self.accept_batch(&mut taken).await),
                 },
-                _ = cleanup.tick() => self.limits.forget_idle(),
+                _ = cleanup.tick() => self.limits.forget_idle(Instant::now()),
             }
         }
         debug!("ingest drained");
@@ -242,7 +241,7 @@ impl Ingest {
         }
         let message =
             validate(&submission.message, &self.parts.config).map_err(|error| error.body())?;
-        self.limits.check(identity).map_err(|wait| {
+        self.limits.check(identity, Instant::now()).map_err(|wait| {
             let wait_ms = wait.as_millis().max(1) as u64;
             let text = format!("too many comments; wait {:.1} s", wait.as_secs_f64());
             ErrorBody::new(ErrorCode::RateLimited, text).retry_after_ms(wait_ms)

@@ -6,9 +6,8 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::{Arc, CommentsBatch, Feed, Hub, Lane, Seq, ServerMessage, StatusBoard, StreamId};
-use crate::daemon::stages::delivery::egress::{
-    EgressDecision, EgressMeter, MeterReading, SocketLoad, StreamLoad, StreamPace,
-};
+use crate::daemon::stages::delivery::egress_meter::EgressMeter;
+use crate::policy::egress::{EgressDecision, MeterReading, SocketLoad, StreamLoad, StreamPace};
 use crate::protocol::Epoch;
 use crate::protocol::admin::Egress;
 use crate::protocol::comment::SequencedComment;

@@ -5,10 +5,10 @@ use bytesize::ByteSize;
 use super::*;
 use crate::daemon::base::config::DeliveryConfig;
 use crate::daemon::engines::bus::{Batch, BusMessage};
-use crate::daemon::stages::delivery::egress;
 use crate::daemon::stages::delivery::hub::tests::{Rig, STREAM, batch};
 use crate::daemon::stages::delivery::mailbox::Command;
 use crate::daemon::testing::comments::sample_comment_id;
+use crate::policy::egress;
 
 /// Each comment goes to a thousand viewers, as so many bytes.
 const COMMENT_BYTES: u64 = 200_000;

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::policy::egress::MeterReading;
+
 /// Counters that only grow. A worker adds once per fan-out, and once per write to a viewer that
 /// is behind.
 #[derive(Debug, Default)]
@@ -9,17 +11,6 @@ pub(crate) struct EgressMeter {
     sent_bytes: AtomicU64,
     visits: AtomicU64,
     held_up: AtomicU64,
-}
-
-/// The counters at one moment, or the difference of two.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct MeterReading {
-    /// Bytes that sockets took, without the overhead of TLS, TCP and IP.
-    pub(crate) sent_bytes: u64,
-    /// Visits of fan-outs to viewers.
-    pub(crate) visits: u64,
-    /// Visits that found the socket full, though it still drains.
-    pub(crate) held_up: u64,
 }
 
 impl EgressMeter {
@@ -42,16 +33,6 @@ impl EgressMeter {
             sent_bytes: value(&self.sent_bytes),
             visits: value(&self.visits),
             held_up: value(&self.held_up),
-        }
-    }
-}
-
-impl MeterReading {
-    pub(crate) fn since(self, before: Self) -> Self {
-        Self {
-            sent_bytes: self.sent_bytes - before.sent_bytes,
-            visits: self.visits - before.visits,
-            held_up: self.held_up - before.held_up,
         }
     }
 }

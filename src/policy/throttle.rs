@@ -1,10 +1,50 @@
 //! Decides the share of a stream's comments that is shown: levels by rate, with hysteresis. A rate
 //! that an operator fixed overrides them.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::daemon::base::config::{BroadcastConfig, ThrottleLevel};
 use crate::protocol::throttle::SampleRate;
+
+/// The settings of the throttle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThrottleRules {
+    /// The first begins at 0, and sample rates fall. At most 16 levels.
+    pub levels: Vec<ThrottleLevel>,
+    /// A level is left downwards only below this share of its threshold.
+    pub hysteresis: f64,
+    /// The time for which the rate must stay below that share.
+    pub step_down_after: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThrottleLevel {
+    /// The rate of accepted comments per second at which the level begins.
+    pub from_per_second: f64,
+    pub sample_rate: SampleRate,
+}
+
+impl Default for ThrottleRules {
+    fn default() -> Self {
+        let level = |from_per_second, share| ThrottleLevel {
+            from_per_second,
+            sample_rate: SampleRate::from_share(share).expect("a literal share of 0 to 1"),
+        };
+        Self {
+            levels: vec![
+                level(0.0, 1.0),
+                level(5_000.0, 0.5),
+                level(20_000.0, 0.1),
+                level(50_000.0, 0.05),
+            ],
+            hysteresis: 0.8,
+            step_down_after: Duration::from_secs(5),
+        }
+    }
+}
 
 /// The throttle of one stream. It steps up as soon as a threshold is reached and down only after
 /// the rate stayed clearly below it for a while, so a rate near a threshold changes nothing.
@@ -43,20 +83,20 @@ impl ThrottlePolicy {
     }
 
     /// Returns the share that is shown now.
-    pub fn sample_rate(&self, config: &BroadcastConfig) -> SampleRate {
-        self.fixed.unwrap_or_else(|| config.throttle[self.level].sample_rate)
+    pub fn sample_rate(&self, rules: &ThrottleRules) -> SampleRate {
+        self.fixed.unwrap_or_else(|| rules.levels[self.level].sample_rate)
     }
 
     /// Moves between levels according to the rate of the stream.
-    pub fn observe(&mut self, per_second: f64, now: Instant, config: &BroadcastConfig) {
-        let levels = &config.throttle;
+    pub fn observe(&mut self, per_second: f64, now: Instant, rules: &ThrottleRules) {
+        let levels = &rules.levels;
         let reached = highest(levels, |level| level.from_per_second <= per_second);
         if reached > self.level {
             self.level = reached;
             self.calm = None;
             return;
         }
-        let leave_below = levels[self.level].from_per_second * config.hysteresis;
+        let leave_below = levels[self.level].from_per_second * rules.hysteresis;
         if self.level == 0 || per_second >= leave_below {
             self.calm = None;
             return;
@@ -64,9 +104,9 @@ impl ThrottlePolicy {
         let mut calm = self.calm.unwrap_or(CalmPeriod { since: now, peak_per_second: per_second });
         calm.peak_per_second = calm.peak_per_second.max(per_second);
         self.calm = Some(calm);
-        if now.saturating_duration_since(calm.since) >= config.step_down_after {
+        if now.saturating_duration_since(calm.since) >= rules.step_down_after {
             let peak = calm.peak_per_second;
-            self.level = highest(levels, |level| level.from_per_second * config.hysteresis <= peak)
+            self.level = highest(levels, |level| level.from_per_second * rules.hysteresis <= peak)
                 .min(self.level - 1);
             self.calm = None;
         }
@@ -88,15 +128,14 @@ fn highest(levels: &[ThrottleLevel], fits: impl Fn(&ThrottleLevel) -> bool) -> u
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn share(policy: &ThrottlePolicy) -> f64 {
-        policy.sample_rate(&BroadcastConfig::default()).share()
+        policy.sample_rate(&ThrottleRules::default()).share()
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_threshold_has_its_rate() {
-        let config = BroadcastConfig::default();
+        let rules = ThrottleRules::default();
         for (per_second, expected) in [
             (0.0, 1.0),
             (4_999.0, 1.0),
@@ -108,21 +147,21 @@ mod tests {
             (1e9, 0.05),
         ] {
             let mut policy = ThrottlePolicy::new();
-            policy.observe(per_second, Instant::now(), &config);
+            policy.observe(per_second, Instant::now(), &rules);
             assert_eq!(share(&policy), expected, "at {per_second}/s");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn rate_near_a_threshold_does_not_flap() {
-        let config = BroadcastConfig::default();
+        let rules = ThrottleRules::default();
         let mut policy = ThrottlePolicy::new();
         let start = Instant::now();
         let mut changes = 0;
         let mut before = policy.level();
         for tick in 0..2_400 {
             let rate = if tick % 2 == 0 { 5_200.0 } else { 4_800.0 };
-            policy.observe(rate, start + Duration::from_millis(250) * tick, &config);
+            policy.observe(rate, start + Duration::from_millis(250) * tick, &rules);
             changes += u32::from(policy.level() != before);
             before = policy.level();
         }
@@ -131,27 +170,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn steps_down_to_the_right_level_after_a_calm_period() {
-        let config = BroadcastConfig::default();
+        let rules = ThrottleRules::default();
         let mut policy = ThrottlePolicy::new();
         let start = Instant::now();
-        policy.observe(60_000.0, start, &config);
+        policy.observe(60_000.0, start, &rules);
         assert_eq!(policy.level(), 3);
-        policy.observe(6_000.0, start + Duration::from_secs(1), &config);
-        policy.observe(6_000.0, start + Duration::from_millis(5_900), &config);
+        policy.observe(6_000.0, start + Duration::from_secs(1), &rules);
+        policy.observe(6_000.0, start + Duration::from_millis(5_900), &rules);
         assert_eq!(policy.level(), 3, "not yet");
-        policy.observe(6_000.0, start + Duration::from_secs(6), &config);
+        policy.observe(6_000.0, start + Duration::from_secs(6), &rules);
         assert_eq!(policy.level(), 1, "6 000/s is level 1");
-        policy.observe(10.0, start + Duration::from_secs(7), &config);
-        policy.observe(10.0, start + Duration::from_secs(12), &config);
+        policy.observe(10.0, start + Duration::from_secs(7), &rules);
+        policy.observe(10.0, start + Duration::from_secs(12), &rules);
         assert_eq!(policy.level(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn fixed_rate_overrides_the_levels() {
-        let config = BroadcastConfig::default();
+        let rules = ThrottleRules::default();
         let mut policy = ThrottlePolicy::new();
         policy.fix(SampleRate::from_share(0.25));
-        policy.observe(60_000.0, Instant::now(), &config);
+        policy.observe(60_000.0, Instant::now(), &rules);
         assert_eq!(share(&policy), 0.25);
         policy.fix(None);
         assert_eq!(share(&policy), 0.05);
@@ -162,7 +201,7 @@ mod tests {
         /// never shows more than the rate allows.
         #[test]
         fn it_never_flaps(rates in proptest::collection::vec(0.0_f64..80_000.0, 1..300)) {
-            let config = BroadcastConfig::default();
+            let rules = ThrottleRules::default();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let start = runtime.block_on(async { Instant::now() });
             let mut policy = ThrottlePolicy::new();
@@ -170,12 +209,12 @@ mod tests {
             for (tick, rate) in rates.into_iter().enumerate() {
                 let now = start + Duration::from_millis(250) * tick as u32;
                 let before = policy.level();
-                policy.observe(rate, now, &config);
-                let reached = highest(&config.throttle, |l| l.from_per_second <= rate) as u8;
+                policy.observe(rate, now, &rules);
+                let reached = highest(&rules.levels, |l| l.from_per_second <= rate) as u8;
                 prop_assert!(policy.level() >= reached);
                 if policy.level() < before {
                     if let Some(last) = last_down {
-                        prop_assert!(now - last >= config.step_down_after);
+                        prop_assert!(now - last >= rules.step_down_after);
                     }
                     last_down = Some(now);
                 }

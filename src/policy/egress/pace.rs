@@ -16,17 +16,17 @@ const LEAST_PER_SECOND: f64 = 1.0;
 
 /// Traffic of a stream since the last tick.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct StreamLoad {
-    pub(crate) sent_bytes: u64,
+pub struct StreamLoad {
+    pub sent_bytes: u64,
     /// Comments that the broadcast stage wants shown.
-    pub(crate) offered: u64,
+    pub offered: u64,
     /// Those of them that this node showed.
-    pub(crate) shown: u64,
+    pub shown: u64,
 }
 
 /// The share of one stream and its average rates.
 #[derive(Debug, Default)]
-pub(crate) struct StreamPace {
+pub struct StreamPace {
     /// Position on the ladder; 0 shows all.
     rung: usize,
     /// Time that there was room for the next rung up.
@@ -37,12 +37,12 @@ pub(crate) struct StreamPace {
 }
 
 impl StreamPace {
-    pub(crate) fn share(&self) -> SampleRate {
+    pub fn share(&self) -> SampleRate {
         ladder::rate(self.rung)
     }
 
     /// Records the traffic within `elapsed`.
-    pub(crate) fn record(&mut self, load: StreamLoad, elapsed: Duration) {
+    pub fn record(&mut self, load: StreamLoad, elapsed: Duration) {
         self.sent.add(load.sent_bytes, elapsed);
         self.offered.add(load.offered, elapsed);
         self.shown.add(load.shown, elapsed);
@@ -114,7 +114,7 @@ impl PerSecond {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::stages::delivery::egress::TICK;
+    use crate::policy::egress::TICK;
 
     fn busy() -> StreamPace {
         let mut pace = StreamPace::default();

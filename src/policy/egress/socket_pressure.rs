@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use super::meter::MeterReading;
-
 /// Sockets must be full this long before the limit is lowered, and again before it is lowered
 /// further.
 const LOWER_AFTER: Duration = Duration::from_secs(1);
@@ -19,13 +17,34 @@ const ENOUGH: f64 = 1.1;
 /// The lowest limit, in bytes per second.
 const LEAST: f64 = 1_000.0;
 
+/// Counters of what was written of one stream, at one moment, or the difference of two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MeterReading {
+    /// Bytes that sockets took, without the overhead of TLS, TCP and IP.
+    pub sent_bytes: u64,
+    /// Visits of fan-outs to viewers.
+    pub visits: u64,
+    /// Visits that found the socket full, though it still drains.
+    pub held_up: u64,
+}
+
+impl MeterReading {
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            sent_bytes: self.sent_bytes - before.sent_bytes,
+            visits: self.visits - before.visits,
+            held_up: self.held_up - before.held_up,
+        }
+    }
+}
+
 /// Measures of how full the viewers' sockets are.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SocketLoad {
+pub struct SocketLoad {
     /// Visits of fan-outs since the last tick, of all streams.
-    pub(crate) visits: MeterReading,
+    pub visits: MeterReading,
     /// Viewers whose socket is full now.
-    pub(crate) held_up: u64,
+    pub held_up: u64,
 }
 
 /// Bytes per second of all streams.
@@ -82,7 +101,7 @@ impl SocketPressure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::stages::delivery::egress::TICK;
+    use crate::policy::egress::TICK;
 
     const RATES: EgressRates = EgressRates { sent: 1e6, wanted: 1e6 };
 

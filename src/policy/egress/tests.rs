@@ -1,12 +1,8 @@
 //! The policy in a closed loop with simulated streams and a simulated link.
 
-use bytesize::ByteSize;
 use proptest::prelude::*;
 
 use super::*;
-use crate::daemon::stages::delivery::egress::TICK;
-use crate::daemon::stages::delivery::egress::meter::MeterReading;
-use crate::daemon::stages::delivery::egress::pace::StreamLoad;
 
 const TICK_S: f64 = 0.25;
 const IDLE_SOCKETS: SocketLoad =
@@ -50,16 +46,12 @@ impl Stream {
     }
 }
 
-fn policy(budget: u64, held_up: f64) -> Policy {
-    Policy::new(&DeliveryConfig {
-        egress_bytes_per_second: ByteSize::b(budget),
-        egress_held_up: held_up,
-        ..DeliveryConfig::default()
-    })
+fn policy(bytes_per_second: u64, held_up: f64) -> EgressPolicy {
+    EgressPolicy::new(EgressRules { bytes_per_second, held_up })
 }
 
 /// Returns the average bytes per second sent in that time.
-fn run(policy: &mut Policy, streams: &mut [Stream], seconds: u32) -> f64 {
+fn run(policy: &mut EgressPolicy, streams: &mut [Stream], seconds: u32) -> f64 {
     let mut sent = 0;
     for _ in 0..4 * seconds {
         let before: Vec<_> = streams.iter().map(|stream| stream.pace.share().share()).collect();
@@ -130,7 +122,7 @@ fn decision_names_the_limit_in_force() {
 fn narrow_link_lowers_the_limit_until_it_widens() {
     let mut streams = [Stream::new(100.0, 1e5), Stream::new(10.0, 1e4)];
     let mut policy = policy(0, 0.25);
-    let over = |policy: &mut Policy, streams: &mut [Stream], link: f64, ticks: u32| {
+    let over = |policy: &mut EgressPolicy, streams: &mut [Stream], link: f64, ticks: u32| {
         let mut full = 0;
         for _ in 0..ticks {
             let loads: Vec<_> = streams.iter_mut().map(Stream::run).collect();

@@ -1,0 +1,140 @@
+//! Calculations on recordings whose answer is known.
+
+use std::path::Path;
+
+use super::*;
+use crate::cli::replay::overlay::tests::all_of;
+use crate::loadgen::recording::{
+    RecordedComment, RecordedEvent, RecordedThrottle, RecordingWriter,
+};
+
+/// Writes phases of so many seconds at so many comments per second, of 40 users.
+fn write_phases(path: &Path, phases: &[(u64, u64)], throttle: &[(u64, f64)]) {
+    let mut events = Vec::new();
+    let mut start_ms = 0;
+    let mut number = 0;
+    for &(seconds, per_second) in phases {
+        for n in 0..seconds * per_second {
+            events.push(RecordedEvent::Comment(RecordedComment {
+                ts_ms: start_ms + n * 1_000 / per_second,
+                id: None,
+                user: format!("user{}", number % 40).into(),
+                user_id: None,
+                user_key: None,
+                text: format!("comment number {number}").into(),
+                moderation: None,
+                moderation_s: None,
+            }));
+            number += 1;
+        }
+        start_ms += seconds * 1_000;
+    }
+    for &(ts_ms, share) in throttle {
+        let sample_rate = SampleRate::from_share(share).unwrap();
+        events.push(RecordedEvent::Throttle(RecordedThrottle { ts_ms, sample_rate, fixed: false }));
+    }
+    events.sort_by_key(RecordedEvent::ts_ms);
+    let mut writer = RecordingWriter::create(path).unwrap();
+    events.iter().for_each(|event| writer.write_event(event).unwrap());
+    writer.finish().unwrap();
+}
+
+fn report(phases: &[(u64, u64)], throttle: &[(u64, f64)], settings: &str) -> WhatIfReport {
+    report_at(phases, throttle, settings, 1.0)
+}
+
+fn report_at(
+    phases: &[(u64, u64)],
+    throttle: &[(u64, f64)],
+    settings: &str,
+    times: f64,
+) -> WhatIfReport {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chat.lcr");
+    write_phases(&path, phases, throttle);
+    let selection = all_of(vec![path]);
+    let overview = Overview::read(&selection).unwrap();
+    compute(&settings.parse().unwrap(), selection, &overview, times, 400_000).unwrap()
+}
+
+const PHASES: [(u64, u64); 3] = [(60, 50), (60, 400), (60, 20)];
+const LEVELS: &str = "throttle=0:all,200:25%,1k:5%";
+
+#[test]
+fn levels_change_where_the_rate_does() {
+    let report = report(&PHASES, &[], LEVELS);
+    assert_eq!(report.comments, 28_200);
+    assert_eq!((report.now.shown, report.now.sampled_out), (28_200, 0), "below every default");
+    let steps: Vec<_> = report.changes.iter().map(|c| (c.from, c.to, c.at_ms / 1_000)).collect();
+    // Up when the estimate passes 200/s; down 5 s after it fell below 160/s.
+    assert_eq!(steps, [(0, 1, 60), (1, 0, 125)]);
+    assert_eq!(report.flaps, 0);
+    let all: u64 = report.would_be.shown + report.would_be.sampled_out;
+    assert_eq!(all, 28_200);
+    let expected = 60.0 * 50.0 + 24_000.0 * 0.25 + 1_200.0;
+    let shown = report.would_be.shown as f64;
+    assert!((shown / expected - 1.0).abs() < 0.02, "{shown} of {expected}");
+    let shares: Vec<_> =
+        report.minutes.iter().map(|row| (row.would_be.share() * 100.0).round()).collect();
+    assert_eq!(shares[0], 100.0);
+    assert!((25.0..28.0).contains(&shares[1]), "{shares:?}");
+    assert!(report.would_be.bytes_per_viewer * 3 < report.now.bytes_per_viewer * 2);
+    assert_eq!(report.minutes.len(), 3);
+}
+
+#[test]
+fn the_daemons_defaults_are_what_now_means() {
+    // The defaults begin at 5 000/s.
+    let report = report_at(&[(60, 1_000)], &[], "throttle=all", 6.0);
+    assert!(report.now.sampled_out > 20_000, "{:?}", report.now);
+    assert_eq!(report.would_be.sampled_out, 0);
+    assert!(!report.now_is_recorded);
+}
+
+#[test]
+fn recorded_changes_are_what_was_shown() {
+    let report = report(&[(60, 100)], &[(30_000, 0.5)], "throttle=10%");
+    assert!(report.now_is_recorded);
+    let now = report.now.sampled_out;
+    assert!((1_480..=1_500).contains(&now), "{now}");
+    assert_eq!(report.would_be.shown, 600);
+    assert!(report.changes.is_empty(), "a fixed share has no levels");
+}
+
+#[test]
+fn an_egress_limit_lowers_what_the_throttle_leaves() {
+    let generous = report(&[(120, 300)], &[], "egress=100g");
+    assert_eq!(generous.would_be.egress_sampled_out, 0);
+    let sent = generous.would_be.bytes_per_viewer * 400_000 / 120;
+    let budget = sent / 4;
+    let tight = report(&[(120, 300)], &[], &format!("egress={budget}"));
+    let second_minute = &tight.minutes[1].would_be;
+    let used = second_minute.bytes * 400_000 / 60;
+    assert!(used <= budget && used > budget / 3, "{used} of {budget}");
+    let spread = report(&[(120, 300)], &[], &format!("egress={budget} nodes=5"));
+    assert_eq!(spread.would_be.egress_sampled_out, 0, "five nodes have five budgets");
+}
+
+#[test]
+fn a_limit_of_users_refuses_the_talkative() {
+    // 40 users with 75 comments per minute each.
+    let report = report(&[(120, 50)], &[], "rate=30");
+    let accepted = report.would_be.shown;
+    // One bucket of 30 each, and 30 per minute.
+    assert!((3_500..=3_640).contains(&accepted), "{accepted}");
+    assert_eq!(report.would_be.refused + accepted, 6_000);
+}
+
+#[test]
+fn a_rate_at_the_threshold_does_not_flap() {
+    let waves: Vec<_> = (0..20).flat_map(|_| [(6, 210), (6, 190)]).collect();
+    assert_eq!(report(&waves, &[], LEVELS).flaps, 0);
+    let nervous = format!("{LEVELS} hysteresis=1 step_down_after=1s");
+    assert!(report(&waves, &[], &nervous).flaps > 10);
+}
+
+#[test]
+fn the_table_reads_as_documented() {
+    let text = format_report(&report(&PHASES, &[], LEVELS));
+    insta::assert_snapshot!(text);
+}

@@ -1,0 +1,275 @@
+//! Recording, importing and replaying chat with the real programs.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests print what they measured")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use live_comments::loadgen::recording::{
+    self, RecordedComment, RecordedEvent, RecordingReader, RecordingWriter,
+};
+use live_comments::protocol::admin::{Cluster, StreamStatus};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::Pid;
+use serde_json::Value;
+use support::Daemon;
+
+const LC: &str = env!("CARGO_BIN_EXE_lc");
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn lc(daemon: Option<&Daemon>, words: &[&str]) -> Command {
+    let mut command = Command::new(LC);
+    command.args(words);
+    if let Some(daemon) = daemon {
+        command.arg("--data-dir").arg(daemon.data_dir());
+    }
+    command
+}
+
+fn json(output: &Output) -> Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+fn comment(ts_ms: u64, user: u64, text: &str) -> RecordedComment {
+    RecordedComment {
+        ts_ms,
+        id: None,
+        user: format!("user{user}").into(),
+        user_id: None,
+        user_key: None,
+        text: text.into(),
+        moderation: None,
+        moderation_s: None,
+    }
+}
+
+/// Writes phases of so many seconds at so many comments per second, of 40 users.
+fn write_phases(path: &Path, phases: &[(u64, u64)]) {
+    let mut writer = RecordingWriter::create(path).unwrap();
+    let mut start_ms = 0;
+    let mut number = 0;
+    for &(seconds, per_second) in phases {
+        for n in 0..seconds * per_second {
+            let text = format!("comment number {number} of this recording");
+            writer.write(&comment(start_ms + n * 1_000 / per_second, number % 40, &text)).unwrap();
+            number += 1;
+        }
+        start_ms += seconds * 1_000;
+    }
+    writer.finish().unwrap();
+}
+
+async fn stream(daemon: &Daemon) -> StreamStatus {
+    let streams: Cluster<StreamStatus> = daemon.admin().get("/v1/streams").await.unwrap();
+    streams.items.into_iter().find(|stream| stream.stream_id.0 == 1).expect("stream 1")
+}
+
+async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            match look().await {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.expect("it happens in time")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_if_agrees_with_a_live_replay() {
+    let daemon = Daemon::start(
+        "[broadcast]\nthrottle = [\n\
+         { from_per_second = 0, sample_rate = 1.0 },\n\
+         { from_per_second = 100, sample_rate = 0.25 },\n\
+         { from_per_second = 450, sample_rate = 0.05 },\n]\n",
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.lcr");
+    write_phases(&path, &[(8, 40), (25, 300), (25, 600), (12, 20)]);
+    let file = path.to_str().unwrap();
+    let settings = "throttle=0:all,100:25%,450:5%";
+    let what_if = ["replay", file, "--what-if", settings, "--viewers", "400k"];
+    let computed = json(&lc(None, &what_if).output().unwrap());
+    let replayed = json(&lc(Some(&daemon), &["replay", file]).output().unwrap());
+    assert_eq!(replayed["acked"], computed["comments"], "{replayed}");
+    let comments = computed["comments"].as_u64().unwrap();
+    let live = until(async || {
+        let live = stream(&daemon).await;
+        (live.received == comments).then_some(live)
+    })
+    .await;
+    let expected = computed["would_be"]["sampled_out"].as_u64().unwrap();
+    let difference = live.sampled_out as f64 / expected as f64 - 1.0;
+    println!("left out: {expected} computed, {} live, {:.2} %", live.sampled_out, difference * 1e2);
+    assert!(difference.abs() < 0.01, "{expected} computed, {} live", live.sampled_out);
+    let shown = computed["would_be"]["shown"].as_u64().unwrap();
+    assert_eq!(shown + expected, comments);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_has_deletions_and_the_throttle() {
+    let daemon = Daemon::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.lcr");
+    let file = path.to_str().unwrap();
+    let mut recorder = lc(Some(&daemon), &["record", "1", "--output", file]);
+    let mut recorder = recorder.stderr(Stdio::null()).spawn().unwrap();
+    let mut ann = daemon.join(42, "ann").await;
+    let mut other = daemon.join(43, "ann").await;
+    // Recorded from the first comment that the tail sees.
+    until(async || {
+        ann.comment("is it on?").await;
+        recording::read(&path).ok()
+    })
+    .await;
+    assert!(lc(Some(&daemon), &["throttle", "1", "25%"]).status().unwrap().success());
+    let (said, _) = other.comment("the same name").await;
+    let said = said.to_string();
+    assert!(lc(Some(&daemon), &["delete", &said]).status().unwrap().success());
+    let is_complete = || {
+        let mut reader = RecordingReader::open(&path).ok()?;
+        let events: Vec<_> = std::iter::from_fn(|| reader.next_event().ok().flatten()).collect();
+        let throttled = events.iter().any(|event| {
+            matches!(event, RecordedEvent::Throttle(t)
+            if t.fixed && t.sample_rate.share() == 0.25)
+        });
+        let deleted = events.iter().any(|event| {
+            matches!(event, RecordedEvent::Deletion(d)
+            if *d.id == *said)
+        });
+        (throttled && deleted).then_some(())
+    };
+    until(async || is_complete()).await;
+    kill(Pid::from_raw(recorder.id() as i32), Signal::SIGTERM).unwrap();
+    assert!(recorder.wait().unwrap().success());
+    let recorded = recording::read(&path).unwrap();
+    assert_eq!(recorded.torn, None);
+    let users: std::collections::BTreeSet<_> =
+        recorded.comments.iter().map(|comment| comment.user_id.unwrap().0).collect();
+    assert_eq!(users, [42, 43].into(), "two people of one name");
+    let again = json(&lc(Some(&daemon), &["replay", file, "--asap"]).output().unwrap());
+    assert_eq!(again["acked"].as_u64(), Some(recorded.comments.len() as u64));
+    assert_eq!(again["users"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_imported_and_replayed() {
+    let daemon = Daemon::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let export = directory.path().join("chat.json");
+    let items: Vec<String> = (0..500)
+        .map(|n| {
+            format!(
+                "{{\"action_type\":\"add_chat_message\",\"author\":{{\"id\":\"UC{}\",\"name\":\
+                 \"Same\"}},\"message\":\"text {n}\",\"message_id\":\"m{n}\",\"time_in_seconds\":{}}}",
+                n % 7,
+                n * 60
+            )
+        })
+        .collect();
+    std::fs::write(&export, format!("[\n{}\n]", items.join(",\n"))).unwrap();
+    let imported = json(&lc(None, &["import", export.to_str().unwrap()]).output().unwrap());
+    assert_eq!((&imported["comments"], &imported["users"]), (&500.into(), &7.into()));
+    let recorded = directory.path().join("chat.lcr");
+    let file = recorded.to_str().unwrap();
+    let whole = json(&lc(Some(&daemon), &["replay", file, "--asap"]).output().unwrap());
+    assert_eq!((&whole["acked"], &whole["users"]), (&500.into(), &7.into()));
+    let part = ["replay", file, file, "--asap", "--from", "1h", "--to", "2h", "--seed", "3"];
+    let part = json(&lc(Some(&daemon), &part).output().unwrap());
+    assert_eq!((&part["acked"], &part["users"]), (&120.into(), &14.into()), "twice sixty minutes");
+}
+
+/// A program on a terminal of its own.
+struct OnTerminal {
+    child: Child,
+    terminal: File,
+    shown: String,
+}
+
+impl OnTerminal {
+    fn start(command: &Command) -> Self {
+        let size = nix::pty::Winsize { ws_row: 24, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = nix::pty::openpty(Some(&size), None).unwrap();
+        let slave: OwnedFd = pty.slave;
+        // A terminal gives keys to the session that it controls.
+        let mut session = Command::new("setsid");
+        session.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
+        let child = session
+            .env("TERM", "xterm")
+            .stdin(slave.try_clone().unwrap())
+            .stdout(slave.try_clone().unwrap())
+            .stderr(slave)
+            .spawn()
+            .unwrap();
+        Self { child, terminal: File::from(pty.master), shown: String::new() }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.terminal.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until a text is shown that was not before.
+    fn until(&mut self, wanted: &str) {
+        self.shown.clear();
+        let started = Instant::now();
+        let mut bytes = [0; 4_096];
+        while !self.shown.contains(wanted) {
+            assert!(started.elapsed() < PATIENCE, "no {wanted} in {:?}", self.shown);
+            let read = self.terminal.read(&mut bytes).unwrap();
+            self.shown.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+    }
+
+    fn takes_lines(&self) -> bool {
+        let flags = tcgetattr(&self.terminal).unwrap().local_flags;
+        flags.contains(LocalFlags::ICANON | LocalFlags::ECHO)
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_steer_a_replay_and_leave_the_terminal() {
+    let daemon = Daemon::start("");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.lcr");
+    let mut writer = RecordingWriter::create(&path).unwrap();
+    for n in 0..3_600 {
+        writer.write(&comment(n * 1_000, n % 3, &format!("second {n}"))).unwrap();
+    }
+    writer.finish().unwrap();
+    let command = lc(Some(&daemon), &["replay", path.to_str().unwrap()]);
+    tokio::task::block_in_place(|| {
+        let mut replay = OnTerminal::start(&command);
+        replay.until("of 59:59 ×1 ");
+        assert!(!replay.takes_lines());
+        replay.press(" ");
+        replay.until("paused");
+        replay.press("\x1b[6~");
+        replay.until("01:0");
+        replay.press("+");
+        replay.press(" ");
+        replay.until("×1.25");
+        // Ctrl-C, as the terminal makes of it a signal.
+        replay.press("\x03");
+        replay.until("posted in");
+        assert!(replay.child.wait().unwrap().success());
+        assert!(replay.takes_lines(), "the terminal is as it was");
+    });
+}
