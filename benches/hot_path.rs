@@ -11,11 +11,12 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flate2::{Compress, Compression, FlushCompress};
 use live_comments::daemon::base::clock::SystemClock;
-use live_comments::daemon::base::config::{BroadcastConfig, IngestConfig};
-use live_comments::daemon::stages::broadcast::{RateEstimator, ThrottlePolicy};
+use live_comments::daemon::base::config::IngestConfig;
 use live_comments::daemon::stages::ingest::{CommentIds, validate};
 use live_comments::loadgen::recording;
 use live_comments::net::websocket::{Opcode, apply_mask, parse_header, put_header, server_frame};
+use live_comments::policy::rate::RateEstimator;
+use live_comments::policy::throttle::{ThrottlePolicy, ThrottleRules};
 use live_comments::protocol::message::{CommentsBatch, Encoding};
 use live_comments::protocol::throttle::SampleRate;
 use live_comments::protocol::{
@@ -143,7 +144,7 @@ fn sample(criterion: &mut Criterion) {
         bencher.iter(|| ids.iter().filter(|id| rate.keeps(**id)).count());
     });
     group.throughput(Throughput::Elements(1));
-    let config = BroadcastConfig::default();
+    let rules = ThrottleRules::default();
     let mut now = Instant::now();
     let mut estimator = RateEstimator::new(now);
     let mut policy = ThrottlePolicy::new();
@@ -151,8 +152,8 @@ fn sample(criterion: &mut Criterion) {
         bencher.iter(|| {
             now += Duration::from_micros(100);
             estimator.add(1, now);
-            policy.observe(estimator.per_second(now), now, &config);
-            policy.sample_rate(&config)
+            policy.observe(estimator.per_second(now), now, &rules);
+            policy.sample_rate(&rules)
         });
     });
     let ids = CommentIds::new(Arc::new(SystemClock));
