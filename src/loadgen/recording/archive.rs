@@ -31,6 +31,8 @@ const MAX_VERIFIED_BYTES: usize = 1 << 20;
 /// The largest window of a frame, as a power of two: frames of other programs may use it.
 const MAX_WINDOW_LOG: u32 = 27;
 const LEVEL: i32 = 3;
+const UNFINISHED: &str =
+    "the recording was not written to its end; only what was flushed is used";
 
 /// The index of a recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,6 +110,16 @@ impl Index {
         let after = self.frames.partition_point(|frame| frame.first_ms < ts_ms);
         after.checked_sub(1).map_or(0, |at| self.frames[at].offset)
     }
+}
+
+/// Returns whether the last bytes are those of an index, which may be one that is not used.
+fn ends_with_index(file: &mut (impl Read + Seek)) -> io::Result<bool> {
+    let end = file.seek(SeekFrom::End(0))?;
+    let Some(start) = end.checked_sub(FOOTER_MAGIC.len() as u64) else { return Ok(false) };
+    file.seek(SeekFrom::Start(start))?;
+    let mut last = [0; FOOTER_MAGIC.len()];
+    file.read_exact(&mut last)?;
+    Ok(last == FOOTER_MAGIC)
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
@@ -220,16 +232,21 @@ pub(super) struct ArchiveReader {
     large: Option<Decoder<'static, BufReader<File>>>,
     /// Nothing more can be read.
     ended: bool,
+    /// The file should end with an index and does not. It may end between two frames.
+    lacks_index: bool,
     /// What was wrong first.
     damage: Option<String>,
 }
 
 impl ArchiveReader {
     /// Reads from the start of a file, or what is left of a pipe, which has no index.
-    pub(super) fn new(mut input: BufReader<File>) -> io::Result<Self> {
+    /// `expects_index` says that a file without one has lost its end.
+    pub(super) fn new(mut input: BufReader<File>, expects_index: bool) -> io::Result<Self> {
         let mut index = None;
+        let mut lacks_index = false;
         if input.get_ref().metadata()?.is_file() {
             index = Index::read(&mut input)?;
+            lacks_index = expects_index && !ends_with_index(&mut input)?;
             input.seek(SeekFrom::Start(0))?;
         }
         Ok(Self {
@@ -239,6 +256,7 @@ impl ArchiveReader {
             taken: 0,
             large: None,
             ended: false,
+            lacks_index,
             damage: None,
         })
     }
@@ -291,6 +309,9 @@ impl ArchiveReader {
             }
             let input = self.input()?;
             if input.fill_buf()?.is_empty() {
+                if self.lacks_index {
+                    self.tell(|| UNFINISHED.to_owned());
+                }
                 return Ok(false);
             }
             let start = input.stream_position().ok();
@@ -313,11 +334,11 @@ impl ArchiveReader {
         match (&mut decoder).take(limit).read_to_end(&mut self.lines) {
             Ok(read) if read as u64 == limit => self.large = Some(decoder),
             Ok(_) => self.input = Some(decoder.finish()),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.tell(|| {
-                    "the recording was not written to its end; only what was flushed is used"
-                        .to_owned()
-                });
+            // A file with an index is whole: a frame that goes beyond its end is damaged.
+            Err(error)
+                if error.kind() == io::ErrorKind::UnexpectedEof && self.index.is_none() =>
+            {
+                self.tell(|| UNFINISHED.to_owned());
                 self.input = Some(decoder.finish());
                 self.ended = true;
             }

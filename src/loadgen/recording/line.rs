@@ -212,7 +212,7 @@ mod tests {
         for line in [
             r#"{"recording":1,"source":"stream 7","started_at_ms":1700000000000}"#,
             r#"{"ts_ms":0,"user":"ann","text":"hi"}"#,
-            r#"{"ts_ms":5,"id":"c1","user":"ann","user_id":"42","text":"hi","mod":"ban","mod_s":3}"#,
+            r#"{"ts_ms":5,"id":"c1","user":"ann","user_id":"42","text":"x","mod":"ban","mod_s":3}"#,
             r#"{"ts_ms":5,"user":"ann","user_key":"youtube:UCx","text":"hi"}"#,
             r#"{"ts_ms":9,"deleted":"c1","reason":"toxicity"}"#,
             r#"{"ts_ms":9,"throttle":0.25}"#,

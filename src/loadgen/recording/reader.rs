@@ -46,11 +46,10 @@ impl Lines {
         let is_skippable =
             first.len() >= 4 && first[0] & 0xF0 == 0x50 && first[1..4] == SKIPPABLE_MAGIC;
         let is_text = first.first().is_none_or(|byte| *byte == b'{' || byte.is_ascii_whitespace());
-        if first.starts_with(&FRAME_MAGIC)
-            || is_skippable
-            || (has_extension(path, "lcr") && !is_text)
-        {
-            return Ok(Self::Archive(Box::new(ArchiveReader::new(input)?)));
+        let is_recording = has_extension(path, "lcr");
+        if first.starts_with(&FRAME_MAGIC) || is_skippable || (is_recording && !is_text) {
+            // Files of other names may come from `zstd`, which writes no index.
+            return Ok(Self::Archive(Box::new(ArchiveReader::new(input, is_recording)?)));
         }
         if first.starts_with(&GZIP_MAGIC) || has_extension(path, "gz") {
             let decoder = MultiGzDecoder::new(input);

@@ -249,6 +249,24 @@ fn seeking_reads_only_the_frame_it_needs() {
 }
 
 #[test]
+fn an_end_between_two_frames_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("chat.lcr");
+    write_all(&path, &long_recording(3_000));
+    let bytes = std::fs::read(&path).unwrap();
+    let magic = [0x28, 0xB5, 0x2F, 0xFD];
+    let frames = (1..bytes.len()).filter(|at| bytes[*at..].starts_with(&magic));
+    let frames: Vec<_> = frames.collect();
+    assert!(frames.len() > 3, "{frames:?}");
+    for length in frames {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let mut reader = RecordingReader::open(&path).unwrap();
+        assert!(rest(&mut reader).len() > 100);
+        assert!(reader.torn().unwrap().contains("to its end"), "{length}: {:?}", reader.torn());
+    }
+}
+
+#[test]
 fn an_archive_of_archives_and_of_zstd_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let events = long_recording(100);
@@ -265,7 +283,8 @@ fn an_archive_of_archives_and_of_zstd_is_read() {
     assert!(lines.len() > 3 << 20);
     let plain = dir.path().join("chat.jsonl.zst");
     std::fs::write(&plain, zstd::encode_all(&lines[..], 1).unwrap()).unwrap();
-    assert_eq!(read(&plain).unwrap().comments.len(), 6_000);
+    let recording = read(&plain).unwrap();
+    assert_eq!((recording.comments.len(), recording.torn), (6_000, None));
     // And read back: the lines are in frames that any decoder knows.
     let decoded = zstd::decode_all(&once[..]).unwrap();
     assert_eq!(decoded, events.iter().flat_map(RecordedEvent::to_line).collect::<Vec<u8>>());

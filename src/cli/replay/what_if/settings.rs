@@ -127,10 +127,9 @@ mod tests {
 
     #[test]
     fn settings_are_read_as_operators_write_them() {
-        let what_if: WhatIf =
-            "throttle=0:all,200:25%,1k:5% hysteresis=0.5 step_down_after=10s egress=1.5gB nodes=12 rate=30"
-                .parse()
-                .unwrap();
+        let text = "throttle=0:all,200:25%,1k:5% hysteresis=0.5 step_down_after=10s \
+                    egress=1.5gB nodes=12 rate=30";
+        let what_if: WhatIf = text.parse().unwrap();
         let levels: Vec<_> = what_if
             .throttle
             .levels
