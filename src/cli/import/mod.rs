@@ -3,8 +3,8 @@
 //! In: JSON of chat-downloader, TwitchDownloader, or YouTube's live chat, compressed or not. Out:
 //! a recording per file, and a summary that counts what could not be used, by reason. Always holds:
 //! comments are in the order of their times, and each author stays one user. When full: memory
-//! holds one item of at most 16 MiB ([`items`]) and one run of the sort ([`sort`]), whatever the
-//! size of the file.
+//! holds one item of at most 16 MiB ([`items`]), one run of the sort ([`sort`]), and 8 bytes per
+//! author, whatever the size of the file.
 //!
 //! Parts: [`items`] splits a file into items, [`platform`] reads an item, [`placement`] finds its
 //! time, and [`sort`] orders them.
@@ -147,15 +147,19 @@ fn import(file: &Path, output: &Path, progress: &ProgressLine) -> anyhow::Result
     };
     if summary.comments > 0 {
         let source = file.file_name().unwrap_or_default().to_string_lossy();
-        let is_dated = importer.placement.is_dated();
-        summary.duration_ms = write(importer.sorter, output, &source, is_dated)?;
+        summary.duration_ms = write(importer.sorter, output, &source, &importer.placement)?;
     }
     Ok(summary)
 }
 
 /// Writes the events in order. Returns the time of the last. A recording has its name only once it
 /// is complete.
-fn write(sorter: EventSorter, output: &Path, source: &str, is_dated: bool) -> anyhow::Result<u64> {
+fn write(
+    sorter: EventSorter,
+    output: &Path,
+    source: &str,
+    placement: &Placement,
+) -> anyhow::Result<u64> {
     let name = output.file_name().context("the output has no file name")?;
     let unfinished = output.with_file_name(format!(".import-{}", name.to_string_lossy()));
     // An import that was killed may have left it.
@@ -165,7 +169,8 @@ fn write(sorter: EventSorter, output: &Path, source: &str, is_dated: bool) -> an
     let mut last_ms = 0;
     let written = sorter.for_each(|at_us, mut event| {
         if start_us.is_none() {
-            let started_at_ms = u64::try_from(at_us / 1_000).ok().filter(|_| is_dated);
+            let date_us = placement.date_us(at_us);
+            let started_at_ms = date_us.and_then(|date_us| u64::try_from(date_us / 1_000).ok());
             writer.write_event(&RecordedEvent::Header(RecordingHeader {
                 version: RECORDING_VERSION,
                 source: source.to_owned(),
@@ -173,7 +178,7 @@ fn write(sorter: EventSorter, output: &Path, source: &str, is_dated: bool) -> an
             }))?;
         }
         let start_us = *start_us.get_or_insert(at_us);
-        last_ms = u64::try_from((at_us - start_us) / 1_000).unwrap_or_default();
+        last_ms = u64::try_from(at_us.saturating_sub(start_us) / 1_000).unwrap_or_default();
         event.set_time(last_ms);
         Ok(writer.write_event(&event)?)
     });

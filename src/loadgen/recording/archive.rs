@@ -31,8 +31,7 @@ const MAX_VERIFIED_BYTES: usize = 1 << 20;
 /// The largest window of a frame, as a power of two: frames of other programs may use it.
 const MAX_WINDOW_LOG: u32 = 27;
 const LEVEL: i32 = 3;
-const UNFINISHED: &str =
-    "the recording was not written to its end; only what was flushed is used";
+const UNFINISHED: &str = "the recording was not written to its end; only what was flushed is used";
 
 /// The index of a recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -335,9 +334,7 @@ impl ArchiveReader {
             Ok(read) if read as u64 == limit => self.large = Some(decoder),
             Ok(_) => self.input = Some(decoder.finish()),
             // A file with an index is whole: a frame that goes beyond its end is damaged.
-            Err(error)
-                if error.kind() == io::ErrorKind::UnexpectedEof && self.index.is_none() =>
-            {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && self.index.is_none() => {
                 self.tell(|| UNFINISHED.to_owned());
                 self.input = Some(decoder.finish());
                 self.ended = true;

@@ -25,9 +25,10 @@ pub(super) enum ImportedEvent {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ImportedComment {
     pub(super) time: ItemTime,
-    /// With the platform in front, as all keys and ids here.
+    /// As the platform has it, so that a deletion finds it.
     pub(super) id: Option<String>,
     pub(super) user: String,
+    /// With the platform in front, where it is known.
     pub(super) user_key: String,
     pub(super) text: String,
 }
