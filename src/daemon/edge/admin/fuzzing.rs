@@ -39,7 +39,8 @@ pub fn admin_request(data: &[u8]) {
         let stop = CancellationToken::new();
         let parts = parts_of(&world);
         let past = Arc::default();
-        let router = routes::router(AdminState { parts, past, stop: stop.clone() });
+        let throttle = Arc::default();
+        let router = routes::router(AdminState { parts, past, throttle, stop: stop.clone() });
         let response = router.oneshot(request).await.expect("it is infallible");
         let status = response.status().as_u16();
         if is_head {

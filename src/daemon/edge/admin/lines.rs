@@ -12,24 +12,21 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use tokio::time::Interval;
 
 use super::AdminState;
 use super::error::Answer;
 use super::events::MAX_EVENTS;
 use super::request::{Params, PathParam, within};
 use super::tail::Tail;
+use super::throttle::ThrottleWatch;
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::edge::http::{HttpError, Json};
-use crate::protocol::admin::{Cluster, EventItem, TailItem};
+use crate::protocol::admin::{Cluster, EventItem};
 use crate::protocol::filter::rows::At;
 use crate::protocol::filter::{Columns as _, Filter};
 use crate::protocol::printable::printable;
-use crate::protocol::throttle::SampleRate;
 use crate::protocol::{ErrorCode, StreamId, json};
 
-/// Interval at which a tail looks at the throttle.
-const THROTTLE_INTERVAL: Duration = Duration::from_millis(500);
 const MIN_INTERVAL_MS: u64 = 50;
 const MAX_INTERVAL_MS: u64 = 60_000;
 
@@ -141,11 +138,7 @@ pub(super) async fn tail(
     state.parts.control.require_stream(stream_id).await?;
     let log = state.parts.control.parts().log.clone();
     let tail = Tail::from_end(log, stream_id).await?;
-    let throttle = ThrottleWatch {
-        stream_id,
-        ticks: ticker_from_now(THROTTLE_INTERVAL),
-        shown: ShownShare { sample_rate: SampleRate::ALL, fixed: false },
-    };
+    let throttle = ThrottleWatch::new(stream_id);
     // The answer ends with the log, not with the throttle.
     let ended = state.stop.child_token();
     let source = (state.clone(), tail, ended.clone().drop_guard());
@@ -163,42 +156,6 @@ pub(super) async fn tail(
         Ok::<_, Infallible>(Bytes::from(text))
     });
     Ok(respond(Body::from_stream(lines)))
-}
-
-/// Watches the share of a stream's comments that the throttle shows.
-struct ThrottleWatch {
-    stream_id: StreamId,
-    ticks: Interval,
-    /// What the reader knows.
-    shown: ShownShare,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-struct ShownShare {
-    sample_rate: SampleRate,
-    fixed: bool,
-}
-
-impl ThrottleWatch {
-    /// Waits for a change.
-    async fn next(&mut self, state: &AdminState) -> TailItem {
-        loop {
-            self.ticks.tick().await;
-            let rates = state.parts.cluster().await.rates();
-            // No node has read a comment of the stream yet, or none can be asked.
-            let Some(stream) = rates.get(&self.stream_id) else { continue };
-            let shown = ShownShare {
-                sample_rate: stream.sample_rate,
-                fixed: stream.throttle_override.is_some(),
-            };
-            if shown != self.shown {
-                self.shown = shown;
-                let ShownShare { sample_rate, fixed } = shown;
-                let timestamp = state.parts.control.parts().clock.now_ms();
-                return TailItem::Throttle { sample_rate, fixed, timestamp };
-            }
-        }
-    }
 }
 
 fn line(item: &impl Serialize) -> Vec<u8> {

@@ -58,6 +58,7 @@ mod socket;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod timeline;
 mod watch;
 
@@ -85,6 +86,7 @@ pub use watch::difference;
 use alerts::Alerts;
 use events::Events;
 use socket::AdminSocket;
+use throttle::SharedThrottle;
 use timeline::SharedPast;
 
 /// Everything the admin socket shows and controls.
@@ -143,6 +145,8 @@ struct AdminState {
     parts: Arc<AdminParts>,
     /// The timeline of the cluster, on nodes that do not keep it.
     past: Arc<SharedPast>,
+    /// The throttle of all streams, as tails are told of it.
+    throttle: Arc<SharedThrottle>,
     /// Ends live answers.
     stop: CancellationToken,
 }
@@ -181,7 +185,9 @@ impl Admin {
     }
 
     fn router(&self, stop: CancellationToken) -> Router {
+        let parts = self.parts.clone();
         let past = Arc::new(SharedPast::default());
-        routes::router(AdminState { parts: self.parts.clone(), past, stop })
+        let throttle = Arc::new(SharedThrottle::default());
+        routes::router(AdminState { parts, past, throttle, stop })
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::daemon::base::config::Config;
 use crate::daemon::base::metrics::count;
+use crate::daemon::base::status::StreamGauges;
 use crate::daemon::engines::comments::ArchivedComment;
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
@@ -30,6 +31,7 @@ use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::control::fakes::{World, comment_id, submitted};
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorEnvelope;
+use crate::protocol::throttle::SampleRate;
 use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
 
 /// A daemon's admin socket over a [`World`], served until it is dropped.
@@ -302,6 +304,39 @@ async fn a_tail_shows_comments_and_decisions_as_they_happen() {
         panic!("no decision")
     };
     assert_eq!((&*reason, decided_by), ("spam", format!("ann (uid {})", uid())));
+}
+
+#[tokio::test]
+async fn every_tail_is_told_of_the_throttle() {
+    let served = Served::new().await;
+    let show = |sample_rate, throttle_override| {
+        let gauges = StreamGauges {
+            comments_per_second: 1.0,
+            sample_rate,
+            throttle_level: 0,
+            throttle_override,
+            received: 0,
+            broadcast: 0,
+            sampled_out: 0,
+            deleted: 0,
+        };
+        served.world.board.set_stream(StreamId(1), gauges);
+    };
+    show(SampleRate::ALL, None);
+    let mut tails = Vec::new();
+    for _ in 0..3 {
+        tails.push(served.send("GET", "/v1/tail/1", "").await);
+    }
+    let quarter = SampleRate::from_share(0.25).unwrap();
+    for (expected, throttle_override) in [(quarter, Some(quarter)), (SampleRate::ALL, None)] {
+        show(expected, throttle_override);
+        for tail in &mut tails {
+            let Some(TailItem::Throttle { sample_rate, fixed, .. }) = tail.line().await else {
+                panic!("no change")
+            };
+            assert_eq!((sample_rate, fixed), (expected, throttle_override.is_some()));
+        }
+    }
 }
 
 #[tokio::test]
