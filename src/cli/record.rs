@@ -147,12 +147,21 @@ async fn tail(
 ) -> anyhow::Result<()> {
     let path = format!("/v1/tail/{stream}");
     let mut connected = false;
+    let mut shown = SampleRate::ALL;
     loop {
         match client.lines::<TailItem>(&path).await {
             Ok(mut lines) => {
                 connected = true;
+                // A tail begins with the share that is shown, unless viewers are shown all.
+                if shown != SampleRate::ALL {
+                    shown = SampleRate::ALL;
+                    events.send(StreamEvent::shown(shown)).await?;
+                }
                 while let Some(line) = lines.next().await {
                     let Ok(item) = line else { break };
+                    if let TailItem::Throttle { sample_rate, .. } = &item {
+                        shown = *sample_rate;
+                    }
                     if let Some(event) = StreamEvent::from_tail(item) {
                         events.send(event).await?;
                     }

@@ -35,6 +35,12 @@ use wire::{ShownComment, Wire};
 /// A level that is left and entered again within this time has flapped.
 const FLAP_MS: u64 = 30_000;
 const MINUTE_MS: u64 = 60_000;
+const TICK_MS: f64 = THROTTLE_TICK.as_millis() as f64;
+/// After a silence of so long, and as much as the throttle waits before each step down, nothing
+/// changes until the next comment.
+const SETTLED_MS: f64 = 600_000.0;
+/// Later times count as this: three hundred years.
+const MAX_MS: f64 = 1e13;
 
 /// The answer to `--what-if`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -124,7 +130,7 @@ pub(super) fn compute(
     let mut comments = 0;
     while let Some(played) = overlay.next()? {
         comments += 1;
-        let at_ms = played.at_ms as f64 / times;
+        let at_ms = (played.at_ms as f64 / times).min(MAX_MS);
         let minute = at_ms as u64 / MINUTE_MS;
         sides.iter_mut().for_each(|side| side.advance(at_ms));
         if minutes.last().is_none_or(|last| last.minute != minute) {
@@ -175,6 +181,8 @@ struct Side {
     /// Ends of throttle ticks passed so far. A tick begins half a tick before the first comment,
     /// because in a daemon it begins at any time.
     ticks: u64,
+    /// Time of the last comment.
+    last_ms: f64,
     rate: RateEstimator,
     policy: ThrottlePolicy,
     /// The rate at which comments are shown. It follows the policy at each tick.
@@ -207,6 +215,7 @@ impl Side {
             viewers_per_node: viewers.div_ceil(what_if.nodes),
             start,
             ticks: 0,
+            last_ms: 0.0,
             rate: RateEstimator::new(start),
             sample_rate: policy.sample_rate(&what_if.throttle),
             policy,
@@ -233,13 +242,21 @@ impl Side {
         self.start + Duration::from_secs_f64(at_ms / 1e3)
     }
 
-    /// Evaluates the policies at each tick up to a time.
+    /// Evaluates the policies at each tick up to a time. Of a long silence only the first part is
+    /// computed, so that a recording with a gap of years takes no longer than one without.
     fn advance(&mut self, at_ms: f64) {
-        let tick_ms = THROTTLE_TICK.as_secs_f64() * 1e3;
+        let rules = &self.what_if.throttle;
+        let steps_ms = rules.step_down_after.as_secs_f64() * 1e3 * rules.levels.len() as f64;
+        let settled_ms = self.last_ms + SETTLED_MS + steps_ms;
         loop {
-            let due_ms = (self.ticks as f64 + 0.5) * tick_ms;
+            let mut due_ms = (self.ticks as f64 + 0.5) * TICK_MS;
             if due_ms > at_ms {
                 return;
+            }
+            if due_ms > settled_ms {
+                // The last tick up to that time.
+                self.ticks = self.ticks.max((at_ms / TICK_MS - 0.5) as u64);
+                due_ms = (self.ticks as f64 + 0.5) * TICK_MS;
             }
             self.ticks += 1;
             let bytes = self.wire.advance(due_ms);
@@ -273,6 +290,7 @@ impl Side {
     }
 
     fn add(&mut self, at_ms: f64, played: &PlayedComment) {
+        self.last_ms = at_ms;
         let now = self.instant(at_ms);
         let identity = Identity {
             user_id: played.user,

@@ -134,6 +134,20 @@ fn a_rate_at_the_threshold_does_not_flap() {
 }
 
 #[test]
+fn a_gap_of_years_is_not_computed() {
+    const YEARS: u64 = 100 * 365 * 86_400;
+    let gap = report(&[(60, 50), (60, 400), (YEARS, 0), (60, 50)], &[], LEVELS);
+    let steps: Vec<_> = gap.changes.iter().map(|c| (c.from, c.to, c.at_ms / 1_000)).collect();
+    assert_eq!(steps, [(0, 1, 60), (1, 0, 125)]);
+    assert_eq!(gap.minutes.len(), 3);
+    assert_eq!(gap.minutes[2].would_be.left_out, 0);
+    // A recorded change in the gap counts after it.
+    let gap = report(&[(60, 100), (YEARS, 0), (60, 100)], &[(3_600_000, 0.5)], "throttle=10%");
+    assert_eq!(gap.minutes[0].now.left_out, 0);
+    assert!((2_999..=3_001).contains(&gap.now.sampled_out), "{:?}", gap.now);
+}
+
+#[test]
 fn the_table_reads_as_documented() {
     let text = format_report(&report(&PHASES, &[], LEVELS));
     insta::assert_snapshot!(text);
