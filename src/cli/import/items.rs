@@ -407,8 +407,8 @@ mod tests {
             "[\n {\"a\":1},\n {\"b\":\"]}\"}\n]\n",
             "{\"a\":1}\n\n{\"b\":\"]}\"}\n",
             "\u{FEFF}{\"a\":1}\r\n{\"b\":\"]}\"}",
-            "{\n\"video\":{\"comments\":3},\"comments\":[{\"a\":1},{\"b\":\"]}\"}],\
-             \"embeddedData\":null}",
+            "{\n\"video\":{\"comments\":3},\
+             \"comments\":[{\"a\":1},{\"b\":\"]}\"}],\"embeddedData\":null}",
             "{\"video\":{},\"comments\":[{\"a\":1},{\"b\":\"]}\"}]}",
             "{\"continuationContents\":{\"liveChatContinuation\":{\"actions\":[{\"a\":1}]}}}\n\
              {\"continuationContents\":{\"liveChatContinuation\":{\"actions\":[{\"b\":\"]}\"}]}}}\n",

@@ -45,14 +45,8 @@ const TWITCH: &str = r#"{
   "embeddedData": {"firstParty": [{"data": "AAAA"}]}
 }"#;
 
-const YOUTUBE: &str = r#"{"replayChatItemAction": {"actions": [{"addChatItemAction": {"item": {"liveChatTextMessageRenderer": {"message": {"runs": [{"text": "go "}, {"emoji": {"emojiId": "🔥", "shortcuts": [":fire:"]}}, {"emoji": {"emojiId": "UC/x", "shortcuts": [":_dance:"], "isCustomEmoji": true}}]}, "authorName": {"simpleText": "Ann"}, "authorExternalChannelId": "UC1", "id": "y1", "timestampUsec": "1700000000000000"}}}}], "videoOffsetTimeMsec": "5000"}}
-{"replayChatItemAction": {"actions": [{"addChatItemAction": {"item": {"liveChatPaidMessageRenderer": {"message": {"runs": [{"text": "thanks"}]}, "authorName": {"simpleText": "Bo"}, "authorExternalChannelId": "UC2", "id": "y2", "timestampUsec": "1700000001000000"}}}}], "videoOffsetTimeMsec": "6000"}}
-{"replayChatItemAction": {"actions": [{"addLiveChatTickerItemAction": {"item": {}}}], "videoOffsetTimeMsec": "6001"}}
-not json
-{"videoOffsetTimeMsec": "7500", "replayChatItemAction": {"actions": [{"markChatItemAsDeletedAction": {"targetItemId": "y1"}}]}}
-{"replayChatItemAction": {"actions": [{"addChatItemAction": {"item": {"liveChatTextMessageRenderer": {"message": {"runs": [{"text": "who"}]}, "authorExternalChannelId": "UC3", "id": "y3", "timestampUsec": "1700000003000000"}}}}], "videoOffsetTimeMsec": "8000"}}
-{"replayChatItemAction": {"actions": [{"addChatItemAction": {"item": {"liveChatPaidStickerRenderer": {"id": "y4"}}}}]}}
-"#;
+/// As yt-dlp stores it, with a line that is no JSON.
+const YOUTUBE: &str = include_str!("../../../fixtures/exports/damaged.live_chat.json");
 
 struct Imports {
     summary: ImportSummary,
@@ -187,6 +181,64 @@ fn youtube_joins_runs_and_ignores_tickers() {
     let pages = format!("{}\n{}\n", page(&actions[..2]), page(&actions[2..]));
     let dumped = imported("dump.json", pages.as_bytes());
     assert_eq!(dumped.lines(), imports.lines());
+}
+
+/// Returns what becomes of an export in `fixtures/exports`, which has the fields of real ones.
+fn fixture(name: &str) -> Imports {
+    let exports = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/exports");
+    imported(name, &std::fs::read(exports.join(name)).unwrap())
+}
+
+#[test]
+fn a_chat_downloader_export_is_read_as_it_is() {
+    let imports = fixture("chat_downloader.json");
+    assert_eq!(
+        imports.lines(),
+        [
+            "Some(1649999996750)",
+            "0 Kim/author:UCdd: :_hi: hello",
+            "5650 Lee/author:UCee: good evening",
+            "8350 Kim/author:UCdd: abababababababababab",
+            "9750 -k2",
+            "10250 Lee/author:UCff: me too",
+        ]
+    );
+    assert_eq!(imports.skipped().len(), 1, "the paid message: {:?}", imports.skipped());
+    let ImportSummary { users, cut, .. } = imports.summary;
+    assert_eq!((users, cut), (3, 1));
+    let deleted = |event: &RecordedEvent| matches!(event, RecordedEvent::Comment(c) if c.id.as_deref() == Some("k2"));
+    assert!(imports.events.iter().any(deleted), "the deletion names a comment");
+}
+
+#[test]
+fn a_twitch_downloader_export_is_read_as_it_is() {
+    let imports = fixture("twitch_downloader.json");
+    assert_eq!(
+        imports.lines(),
+        [
+            "Some(1685988004000)",
+            "0 星/twitch:902: 草草",
+            "3125 deleted account/twitch:deleted:t3: (gone)",
+            "3250 Zoe/twitch:901: Kappa nice one",
+        ]
+    );
+    assert!(imports.skipped().is_empty(), "{:?}", imports.skipped());
+}
+
+#[test]
+fn a_youtube_export_is_read_as_it_is() {
+    let imports = fixture("youtube.live_chat.json");
+    assert_eq!(
+        imports.lines(),
+        [
+            "Some(1650000000000)",
+            "0 Kim/youtube:UCdd: off 🎉:_go:",
+            "1200 Lee/youtube:UCee: well done",
+            "2900 -q1",
+            "3500 unnamed/youtube:UCff: who am i",
+        ]
+    );
+    assert_eq!(imports.skipped(), [("ticker", 1, "line 3".to_owned())]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Tells tails of the throttle's changes. All tails of a node share one look at the cluster, so that
-//! many of them cost the registry no more than one.
+//! Tells tails of the throttle's changes. All tails of a node share one look at the cluster, so
+//! that many of them cost the registry no more than one.
 
 use std::sync::Arc;
 use std::time::Duration;
