@@ -41,7 +41,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// After a signal only the events in hand are left to write.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Record a stream: its comments, deletions and throttle changes, for lc replay and lc loadgen.
+/// Record a stream: its comments, deletions and throttle changes.
 ///
 /// Ends with Ctrl-C, SIGTERM, SIGHUP or SIGQUIT, or after --duration, and the file is complete. One
 /// that was killed is readable up to the last seconds. Exit codes: 0 success, 1 the recording
