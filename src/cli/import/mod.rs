@@ -49,10 +49,10 @@ const PROGRESS_ITEMS: u64 = 4_096;
 
 /// Make recordings from the exports of other chat tools
 ///
-/// Reads JSON of chat-downloader, TwitchDownloader, and YouTube's live chat. Files may be compressed
-/// with gzip or zstd, and are not loaded into memory. What cannot be used is counted by reason, with
-/// the place of the first. Exit codes: 0 success, 1 a file cannot be read or has no comments, 64
-/// wrong usage.
+/// Reads JSON of chat-downloader, TwitchDownloader, and YouTube's live chat. Files may be
+/// compressed with gzip or zstd, and are not loaded into memory. What cannot be used is counted by
+/// reason, with the place of the first. Exit codes: 0 success, 1 a file cannot be read or has no
+/// comments, 64 wrong usage.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ImportArgs {
     /// Exports, in any of the forms

@@ -149,6 +149,36 @@ fn a_gap_of_years_is_not_computed() {
 
 #[test]
 fn the_table_reads_as_documented() {
-    let text = format_report(&report(&PHASES, &[], LEVELS));
+    let side = |shown, left_out, bytes| MinuteSide { shown, left_out, bytes };
+    let calm = side(3_000, 0, 150_000);
+    let rows = [
+        (50.0, calm.clone(), calm),
+        (400.0, side(24_000, 0, 960_000), side(6_100, 17_900, 300_000)),
+        (20.0, side(1_200, 0, 60_000), side(1_130, 70, 56_000)),
+    ];
+    let row = |(minute, (in_per_second, now, would_be))| MinuteRow {
+        minute,
+        in_per_second,
+        now,
+        would_be,
+    };
+    let text = format_report(&WhatIfReport {
+        comments: 28_200,
+        viewers: 400_000,
+        now: Totals { shown: 28_200, most_per_second: 400, ..Totals::default() },
+        now_is_recorded: false,
+        would_be: Totals {
+            shown: 10_230,
+            sampled_out: 17_970,
+            most_per_second: 108,
+            ..Totals::default()
+        },
+        minutes: (0..).zip(rows).map(row).collect(),
+        changes: vec![
+            LevelChange { at_ms: 60_500, from: 0, to: 1 },
+            LevelChange { at_ms: 125_250, from: 1, to: 0 },
+        ],
+        flaps: 0,
+    });
     insta::assert_snapshot!(text);
 }
