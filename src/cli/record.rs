@@ -421,6 +421,9 @@ impl Recorder {
 mod tests {
     use super::*;
     use std::path::Path;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
 
     use crate::loadgen::recording::{self, RecordingReader};
     use crate::protocol::message::CommentsBatch;
@@ -526,6 +529,40 @@ mod tests {
             let (written, ()) = tokio::join!(recorder.write(received), publish);
             written.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_restarted_daemon_may_show_all_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let quarter = SampleRate::from_share(0.25).unwrap();
+        let change = TailItem::Throttle { sample_rate: quarter, fixed: false, timestamp: 7 };
+        let line = format!("{}\n", crate::protocol::json::to_string(&change).unwrap());
+        let answers = Arc::new(Mutex::new(vec![String::new(), line]));
+        let answer = move || {
+            let lines = answers.lock().pop().unwrap_or_default();
+            async move { lines }
+        };
+        let routes = axum::Router::new().route("/v1/tail/7", axum::routing::get(answer));
+        let server = tokio::spawn(async move { axum::serve(listener, routes).await });
+        let (events, mut received) = mpsc::channel(16);
+        let first_three = async {
+            let mut shares = Vec::new();
+            for _ in 0..3 {
+                shares.push(match received.recv().await {
+                    Some(StreamEvent::Throttle { sample_rate, .. }) => Some(sample_rate),
+                    _ => None,
+                });
+            }
+            shares
+        };
+        let shares = tokio::select! {
+            ended = tail(AdminClient::new(path), StreamId(7), &events) => panic!("{ended:?}"),
+            shares = first_three => shares,
+        };
+        assert_eq!(shares, [Some(quarter), None, Some(SampleRate::ALL)]);
+        server.abort();
     }
 
     #[test]
