@@ -411,7 +411,8 @@ mod tests {
              \"comments\":[{\"a\":1},{\"b\":\"]}\"}],\"embeddedData\":null}",
             "{\"video\":{},\"comments\":[{\"a\":1},{\"b\":\"]}\"}]}",
             "{\"continuationContents\":{\"liveChatContinuation\":{\"actions\":[{\"a\":1}]}}}\n\
-             {\"continuationContents\":{\"liveChatContinuation\":{\"actions\":[{\"b\":\"]}\"}]}}}\n",
+             {\"continuationContents\":{\"liveChatContinuation\":\
+             {\"actions\":[{\"b\":\"]}\"}]}}}\n",
         ] {
             let found = items(text);
             assert_eq!(found.items, expected, "{text}");
