@@ -24,6 +24,8 @@ pub mod fuzzing;
 #[cfg(feature = "lc")]
 pub mod loadgen;
 pub mod net;
+#[cfg(feature = "lc")]
+pub mod plan;
 #[cfg(any(feature = "lc", feature = "daemon"))]
 pub mod policy;
 pub mod protocol;

@@ -520,6 +520,7 @@ const ENDING_COMMANDS: &[&str] = &[
     "mod approve 0f1cc3c2-0000-11f1-8007-010101010101",
     "mod reject 0f1cc3c2-0000-11f1-8007-010101010101 --reason spam",
     "history 1 --ids",
+    "plan --viewers 1k --rate 10 --shown 10",
     "audit",
     "undo 1",
     "doctor",

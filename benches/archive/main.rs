@@ -20,9 +20,11 @@ mod processor;
 mod report;
 mod servers;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use live_comments::plan::costs::{Cost, CostFile, CostName};
 use tokio_util::sync::CancellationToken;
 
 use self::load::Load;
@@ -46,6 +48,9 @@ struct Arguments {
     /// Streams that share the comments
     #[arg(long, default_value_t = 100)]
     streams: u64,
+    /// Write the highest rate that holds into this file of costs, for `lc plan --costs`
+    #[arg(long, value_name = "FILE")]
+    costs: Option<PathBuf>,
     /// Cargo passes it
     #[arg(long, hide = true)]
     bench: bool,
@@ -68,7 +73,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut outcome = round(&servers, arguments, arguments.rate, arguments.seconds).await?;
     print_outcome(&outcome);
     let mut rate = arguments.rate;
+    let mut held = outcome.holds().then_some(rate);
     while outcome.holds() && arguments.step > 0 {
+        held = Some(rate);
         rate += arguments.step;
         outcome = round(&servers, arguments, rate, arguments.step_seconds).await?;
         print_outcome(&outcome);
@@ -76,7 +83,19 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     stop.cancel();
     archiver.await??;
     servers.log.close().await?;
-    Ok(())
+    match (&arguments.costs, held) {
+        (Some(path), Some(rate)) => write_cost(path, rate),
+        (Some(_), None) => anyhow::bail!("no rate held; try a lower --rate"),
+        (None, _) => Ok(()),
+    }
+}
+
+fn write_cost(path: &Path, rate: u64) -> anyhow::Result<()> {
+    let name = CostName::ArchiverPerSecond;
+    let what = "the highest rate that one archiver carried from Kafka into Cassandra without falling \
+                behind";
+    let cost = Cost::measured_now(name, rate as f64, what, "scripts/bench archive");
+    Ok(CostFile::update(path, vec![(name, cost)])?)
 }
 
 /// Runs one rate for some time and reports it.

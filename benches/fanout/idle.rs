@@ -29,6 +29,7 @@ pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     read("connected")?;
     std::thread::sleep(Duration::from_secs(arguments.hold_s));
     read(&format!("after {} s", arguments.hold_s))?;
+    crate::costs::write_memory(arguments, since(memory(pid)?))?;
     daemon.comment(Load::separate(5.0, 5.0))?;
     std::thread::sleep(Duration::from_secs(3));
     read("after 25 comments to each")?;

@@ -23,6 +23,7 @@
 mod bare;
 mod child;
 mod cores;
+mod costs;
 mod cpu;
 mod daemon;
 mod idle;
@@ -74,6 +75,9 @@ struct Arguments {
     /// More settings of lcd, as TOML
     #[arg(long, value_name = "FILE")]
     lcd_config: Option<PathBuf>,
+    /// Write what was measured of lcd into this file of costs, for `lc plan --costs`
+    #[arg(long, value_name = "FILE")]
+    costs: Option<PathBuf>,
     /// Cargo passes it
     #[arg(long, hide = true)]
     bench: bool,
@@ -88,6 +92,14 @@ impl Arguments {
 
     fn viewers_cores(&self) -> Cores {
         if self.shared_cores || self.idle { Cores::All } else { Cores::Viewers }
+    }
+}
+
+impl Arguments {
+    /// Returns the cores that the server's processes may use.
+    fn server_core_count(&self) -> anyhow::Result<usize> {
+        let all = std::thread::available_parallelism()?.get();
+        Ok(if self.server_cores() == Cores::All { all } else { (all - 1).max(1) })
     }
 }
 

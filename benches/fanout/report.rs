@@ -1,5 +1,6 @@
 //! Medians and ratios.
 
+use crate::costs::LoadCost;
 use crate::rounds::Sample;
 
 /// Samples by load and server, in the order in which they first came.
@@ -35,6 +36,15 @@ impl Report {
             rows.sort_by_key(|row| row.name.clone());
             self.print_group(group, &rows);
         }
+    }
+
+    /// Returns the median cost of a load for a server.
+    pub(crate) fn load_cost(&self, group: &str, name: &str, per_s: f64) -> Option<LoadCost> {
+        let row = self.rows.iter().find(|row| row.group == group && row.name == name)?;
+        let [_, per_comment_us, _] = row.spread(per_comment);
+        let [_, packed, _] = row.spread(|sample| ratio(sample.comments, sample.frames));
+        let viewer_us = per_comment_us * per_s;
+        Some(LoadCost { comments_per_s: per_s, writes_per_s: per_s / packed, viewer_us })
     }
 
     fn print_group(&self, group: &str, rows: &[&Row]) {

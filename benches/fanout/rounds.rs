@@ -17,6 +17,8 @@ const BATCHED_FRAMES_PER_S: f64 = 40.0;
 const SHARED_FRAMES_PER_S: f64 = 10.0;
 const CALM_PER_S: f64 = 5.0;
 const BUSY_PER_S: f64 = 100.0;
+const CALM: &str = "5 comments/s";
+const BUSY: &str = "100 comments/s";
 /// After connecting, for what servers tell newcomers.
 const SETTLE: Duration = Duration::from_secs(4);
 /// No comment has arrived for this long: what is missing was lost.
@@ -88,6 +90,15 @@ pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     report.print();
+    if arguments.costs.is_some() {
+        let cost = |group, per_s| {
+            let cost = report.load_cost(group, "lcd", per_s);
+            cost.with_context(|| format!("--costs needs lcd at {group}"))
+        };
+        let calm = cost(CALM, CALM_PER_S)?;
+        let busy = cost(BUSY, BUSY_PER_S)?;
+        crate::costs::write_loads(arguments, calm, busy)?;
+    }
     Ok(())
 }
 
@@ -96,15 +107,15 @@ fn measure_server(name: &str, arguments: &Arguments, report: &mut Report) -> any
     let busy_s = arguments.busy_s as f64;
     let calm = Load::separate(CALM_PER_S, calm_s);
     let busy = |frames_per_s| Load { comments_per_s: BUSY_PER_S, frames_per_s, seconds: busy_s };
-    let mut loads = vec![("5 comments/s", name.to_owned(), calm)];
+    let mut loads = vec![(CALM, name.to_owned(), calm)];
     if arguments.busy_s > 0 {
         let of = |what: &str| format!("{name}, {what}");
         match name {
             "bare" => loads.extend([
-                ("100 comments/s", of("40 frames/s"), busy(BATCHED_FRAMES_PER_S)),
-                ("100 comments/s", of("10 frames/s"), busy(SHARED_FRAMES_PER_S)),
+                (BUSY, of("40 frames/s"), busy(BATCHED_FRAMES_PER_S)),
+                (BUSY, of("10 frames/s"), busy(SHARED_FRAMES_PER_S)),
             ]),
-            _ => loads.push(("100 comments/s", name.to_owned(), busy(BUSY_PER_S))),
+            _ => loads.push((BUSY, name.to_owned(), busy(BUSY_PER_S))),
         }
     }
     let mut server = Server::start(name, arguments)?;

@@ -50,10 +50,27 @@ role coordinator-2 coordinator
 role moderator-1 moderator
 role archiver-1 archiver
 
+# Prints the processor time per comment of each role. Takes the time of each daemon before the load.
+processor_by_role() {
+  local roles=(edges edges coordinators coordinators moderator archiver) index
+  for index in "${!daemons[@]}"; do
+    echo "${roles[index]} $(($(processor_us "${daemons[index]}") - $1))"
+    shift
+  done | awk -v acked="$(field acked)" '
+    !($1 in sum) { order[++count] = $1 }
+    { sum[$1] += $2 }
+    END {
+      printf "               µs of a processor per comment:"
+      for (i = 1; i <= count; i++) printf " %s %.1f", order[i], sum[order[i]] / (acked ? acked : 1)
+      print ""
+    }'
+}
+
 # measure TITLE LOAD…
 measure() {
-  local title=$1 failed=0
+  local title=$1 failed=0 before=() pid
   shift
+  for pid in "${daemons[@]}"; do before+=("$(processor_us "$pid")"); done
   "$release/lc" --socket "$dir/edge-1/admin.sock" loadgen --viewers "$viewers" --json \
     --url "ws://$(address edge-1)" "ws://$(address edge-2)" --signing-key "$dir/key" --duration "$duration" \
     --fail-if 'lost>0' --fail-if 'duplicated>0' --fail-if 'out_of_order>0' "$@" >"$dir/report" 2>"$dir/messages" ||
@@ -62,6 +79,7 @@ measure() {
     "$title" "$(field acked_per_second)" "$(field ack_ms.p50)" "$(field ack_ms.p99)" "$(field latency_ms.p50)" \
     "$(field latency_ms.p99)" "$(field latency_ms.max)" "$(field lost)" "$(field duplicated)" "$(field out_of_order)" \
     "$(field rejected)"
+  processor_by_role "${before[@]}"
   ((failed == 0)) || { cat "$dir/messages" >&2; exit "$failed"; }
 }
 

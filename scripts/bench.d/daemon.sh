@@ -27,6 +27,11 @@ stop_daemons() {
   wait
 }
 
+# Prints the processor time of a process so far, in µs.
+processor_us() {
+  sed 's/.*) //' "/proc/$1/stat" | awk -v hertz="$(getconf CLK_TCK)" '{ printf "%.0f\n", 1e6 * ($12 + $13) / hertz }'
+}
+
 address() { grep -oE '[0-9.]+:[0-9]+' "$dir/$1.out" | head -n 1; }
 
 # Prints one field of the report in $dir/report, such as `lost` or `ack_ms.p99`; nothing if it has none.

@@ -1,6 +1,6 @@
 # lcd, a bare send() loop and a plain broadcast server under the same load in one run, then the memory
 # of idle viewers, plain and with TLS. Some ten minutes.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 
 idle_viewers=${IDLE_VIEWERS:-$(($(ulimit -n) > 19100 ? 18900 : $(ulimit -n) - 100))}
 
@@ -12,7 +12,7 @@ cargo build --release --locked --bin lcd
 cp "$release/lcd" "$dir/lcd"
 
 fanout() {
-  cargo bench --quiet --locked --bench fanout -- --lcd "$dir/lcd" "$@"
+  cargo bench --quiet --locked --bench fanout -- --lcd "$dir/lcd" ${costs:+--costs "$costs"} "$@"
 }
 
 fanout "$@"

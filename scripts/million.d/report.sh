@@ -37,6 +37,7 @@ FACTS
 write_report() {
   write_facts >"$stack_dir/facts"
   mkdir -p "$(dirname "$report")"
-  "$bin/lc" million-report "$stack_dir" --output "$report" >"$stack_dir/shortfalls" ||
+  "$bin/lc" million-report "$stack_dir" --output "$report" ${costs:+--costs "$costs"} \
+    >"$stack_dir/shortfalls" ||
     fail "the report cannot be written"
 }

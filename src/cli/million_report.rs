@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::output;
 use crate::loadgen::MillionRun;
+use crate::plan::costs::CostFile;
 
 /// Write the report of a run of scripts/million, and print where it fell short.
 #[derive(Debug, Clone, Args)]
@@ -19,6 +20,10 @@ pub(super) struct MillionReportArgs {
     /// Where the report goes
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
+
+    /// Also write what the run measured into this file of costs, for `lc plan --costs`
+    #[arg(long, value_name = "FILE")]
+    costs: Option<PathBuf>,
 }
 
 /// Writes the report and prints one shortfall per line.
@@ -29,6 +34,9 @@ pub(super) fn run(args: &MillionReportArgs) -> anyhow::Result<ExitCode> {
     let run = MillionRun::read(&args.directory)?;
     let markdown = run.markdown()?;
     std::fs::write(&args.output, markdown).with_context(|| args.output.display().to_string())?;
+    if let Some(path) = &args.costs {
+        CostFile::update(path, run.costs()?).with_context(|| path.display().to_string())?;
+    }
     output::write(&run.shortfalls()?.join("\n"))?;
     Ok(ExitCode::SUCCESS)
 }

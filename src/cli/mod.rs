@@ -36,10 +36,12 @@ mod moderation;
 mod nodes;
 mod nouns;
 pub mod output;
+mod plan;
 mod progress;
 pub mod record;
 pub mod replay;
 mod schema;
+mod set_cost;
 mod shards;
 mod status;
 mod stop;
@@ -168,11 +170,14 @@ enum Command {
     Import(import::ImportArgs),
     Replay(replay::ReplayArgs),
     Loadgen(loadgen::LoadgenArgs),
+    Plan(plan::PlanArgs),
     /// Run one worker process of loadgen; only loadgen starts it
     #[command(name = worker_process::COMMAND, hide = true)]
     LoadgenWorker,
     #[command(hide = true)]
     MillionReport(million_report::MillionReportArgs),
+    #[command(hide = true)]
+    SetCost(set_cost::SetCostArgs),
     Token(token::TokenArgs),
     Ctx(contexts::CtxArgs),
     Completions(completions::CompletionsArgs),
@@ -222,8 +227,10 @@ impl Cli {
             Command::Import(args) => import::run(&args, context),
             Command::Replay(args) => Box::pin(replay::run(args, context)).await,
             Command::Loadgen(args) => Box::pin(loadgen::run(args, context)).await,
+            Command::Plan(args) => plan::run(&args, context),
             Command::LoadgenWorker => Ok(worker_process::main()),
             Command::MillionReport(args) => million_report::run(&args),
+            Command::SetCost(args) => set_cost::run(&args),
             Command::Token(args) => token::run(args, json, context).await,
             Command::Undo(args) => undo::run(args, context).await,
             Command::Wait(args) => wait::run(args, context).await,

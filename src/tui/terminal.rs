@@ -89,3 +89,50 @@ fn restore_on_panic() {
         }));
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::num::NonZeroU16;
+
+    use nix::sys::termios::tcgetattr;
+    use pty_process::blocking::{Command, open};
+
+    use super::TerminalSession;
+
+    /// Runs in a process of its own, with a terminal.
+    #[test]
+    #[ignore = "a_panic_restores_the_terminal starts it"]
+    fn child_panics_on_its_terminal() {
+        let _session = TerminalSession::start().unwrap();
+        panic!("a panel is gone");
+    }
+
+    #[test]
+    fn a_panic_restores_the_terminal() {
+        let (mut pty, pts) = open().unwrap();
+        pty.resize(pty_process::Size::new(24, 100)).unwrap();
+        let before = tcgetattr(&pty).unwrap();
+        let child = "tui::terminal::tests::child_panics_on_its_terminal";
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", child, "--include-ignored", "--nocapture"])
+            .spawn(pts)
+            .unwrap();
+        let mut written = Vec::new();
+        // The kernel reports the closed terminal as an error.
+        let _ = pty.read_to_end(&mut written);
+        assert!(!process.wait().unwrap().success());
+        let size = |number| NonZeroU16::new(number).unwrap();
+        let mut parser = vt100::Parser::new(size(24), size(100), 0);
+        parser.process(&written);
+        let screen = parser.screen();
+        assert!(!screen.alternate_screen() && !screen.hide_cursor());
+        assert!(screen.contents().contains("a panel is gone"), "{}", screen.contents());
+        let after = tcgetattr(&pty).unwrap();
+        assert_eq!(after.local_flags, before.local_flags);
+        assert_eq!(after.input_flags, before.input_flags);
+        assert_eq!(after.output_flags, before.output_flags);
+        let entered = written.windows(8).any(|bytes| bytes == b"\x1b[?1049h");
+        assert!(entered, "it had the alternate screen");
+    }
+}

@@ -32,6 +32,7 @@ pub mod lcd;
 pub mod recorder;
 pub mod sender;
 pub mod socket;
+pub mod terminal;
 pub mod topics;
 
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -24,8 +24,8 @@ use crate::client::{TokenSource, Trust};
 use crate::loadgen::recording::{self, RecordedComment, Recording};
 use crate::loadgen::{LoadPlan, Workload};
 
-pub use args::LoadgenArgs;
 pub(super) use args::parse_speed;
+pub use args::{EncodingArg, LoadgenArgs};
 
 /// The time that a signalled run may take beyond its grace: viewers leave, workers report.
 const PATIENCE: Duration = Duration::from_secs(30);

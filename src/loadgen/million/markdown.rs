@@ -313,11 +313,16 @@ fn setup(run: &MillionRun) -> anyhow::Result<String> {
     ))
 }
 
-fn seconds_between(run: &MillionRun, from: &str, to: &str) -> anyhow::Result<f64> {
+pub(super) fn seconds_between(run: &MillionRun, from: &str, to: &str) -> anyhow::Result<f64> {
     Ok(run.growth(from, to, "at_us")? as f64 / 1e6)
 }
 
-fn cpu_seconds(run: &MillionRun, from: &str, to: &str, group: &str) -> anyhow::Result<f64> {
+pub(super) fn cpu_seconds(
+    run: &MillionRun,
+    from: &str,
+    to: &str,
+    group: &str,
+) -> anyhow::Result<f64> {
     let ticks = run.growth(from, to, &format!("{group}_ticks"))? as f64;
     Ok(ticks / run.fact::<f64>("clock_ticks_per_second")?)
 }

@@ -13,6 +13,7 @@
 //! | `loadgen.json` | the report of `lc loadgen` |
 //! | `ban.json` | the answer to `lc ban` |
 
+mod costs;
 mod markdown;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 
 use super::report::Report;
+use crate::plan::costs::{Cost, CostName};
 
 /// Everything that a run of `scripts/million` measured.
 #[derive(Debug)]
@@ -129,6 +131,14 @@ impl MillionRun {
     /// A figure is missing.
     pub fn markdown(&self) -> anyhow::Result<String> {
         markdown::write(self)
+    }
+
+    /// Returns the costs that the run measured.
+    ///
+    /// # Errors
+    /// A figure is missing.
+    pub fn costs(&self) -> anyhow::Result<Vec<(CostName, Cost)>> {
+        costs::of(self)
     }
 
     fn text(&self, name: &str) -> anyhow::Result<&str> {

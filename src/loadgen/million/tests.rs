@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::MillionRun;
+use crate::plan::costs::Costs;
 
 fn fixture() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/loadgen/million/fixture")
@@ -49,4 +50,17 @@ fn a_missing_figure_is_an_error() {
     let mut run = MillionRun::read(&fixture()).unwrap();
     run.facts.remove("gap_s");
     assert!(run.markdown().unwrap_err().to_string().contains("gap_s"));
+}
+
+/// A million viewers' costs are those that `lc plan` computes with.
+#[test]
+fn the_costs_of_the_run_are_those_of_plans() {
+    let built_in = Costs::built_in().unwrap();
+    let measured = MillionRun::read(&fixture()).unwrap().costs().unwrap();
+    assert_eq!(measured.len(), 5);
+    for (name, cost) in measured {
+        let planned = built_in.file().get(name).unwrap();
+        assert_eq!((cost.value, cost.at), (planned.value, planned.at), "{name:?}");
+        assert_eq!((&cost.machine, &cost.measured), (&planned.machine, &planned.measured));
+    }
 }

@@ -1,7 +1,8 @@
 //! Bytes per comment on the wire of recorded chats, in each form.
 //!
 //! The chats are replayed at twenty times their speed through the frames of delivery, on a
-//! computed clock. `scripts/bench bytes` prints the table.
+//! computed clock. `scripts/bench bytes` prints the table, with the bytes per comment on the bus
+//! and in the log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,10 +12,14 @@ use super::deflate::{Compressors, WindowPosition};
 use super::frame::{Form, Frame, Lane};
 use super::peer::Peer;
 use crate::daemon::base::config::{BroadcastConfig, DeliveryConfig};
+use crate::daemon::engines::bus::{Batch, BusMessage};
 use crate::loadgen::recording;
+use crate::plan::costs::{Cost, CostFile, CostName};
+use crate::protocol::comment::Comment;
+use crate::protocol::events::{CommentSubmitted, Event};
 use crate::protocol::message::{CommentsBatch, Encoding, ServerMessage};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, Epoch, SequencedComment, UserId};
+use crate::protocol::{CommentId, Epoch, Role, SequencedComment, StreamId, UserId};
 
 const CHATS: [&str; 2] = [
     "fixtures/chat/chat_open_northernlion_fallguys.jsonl.gz",
@@ -103,6 +108,55 @@ fn bytes_per_comment(batches: &[ServerMessage], form: Form, key_frames: u32) -> 
     bytes as f64 / comments as f64
 }
 
+/// Bytes of a record in the log besides its event.
+const RECORD_HEAD_BYTES: usize = 36;
+
+/// Returns the bytes per comment on the bus.
+fn bus_bytes_per_comment(batches: &[ServerMessage]) -> f64 {
+    let mut bytes = 0;
+    let mut comments = 0;
+    for message in batches {
+        let ServerMessage::Comments(batch) = message else { continue };
+        comments += batch.comments.len();
+        let batch = Batch {
+            epoch: batch.epoch,
+            from_seq: batch.from_seq,
+            to_seq: batch.to_seq,
+            sample_rate: batch.sample_rate,
+            comments: batch.comments.clone(),
+            sampled_out: 0,
+            deletions: Vec::new(),
+            staff: Vec::new(),
+        };
+        bytes += rmp_serde::to_vec(&[BusMessage::Batch(batch.into())]).unwrap().len();
+    }
+    bytes as f64 / comments as f64
+}
+
+/// Returns the bytes per comment in the log.
+fn log_bytes_per_comment(comments: &[SequencedComment]) -> f64 {
+    let bytes_of = |comment: &SequencedComment| {
+        let comment = Comment {
+            stream_id: StreamId(1),
+            comment_id: comment.comment_id,
+            user_id: comment.user_id,
+            name: comment.name.clone(),
+            message: comment.message.clone(),
+            created_at: comment.created_at,
+        };
+        let submitted = CommentSubmitted {
+            comment: comment.into(),
+            role: Role::Viewer,
+            client_ref: Some("0-1000".into()),
+            shadow: false,
+            screened: false,
+        };
+        RECORD_HEAD_BYTES + Event::CommentSubmitted(submitted).encode().len()
+    };
+    let bytes: usize = comments.iter().map(bytes_of).sum();
+    bytes as f64 / comments.len() as f64
+}
+
 /// Reports whether all tables are wanted, not only those with a budget.
 fn print_all() -> bool {
     std::env::var_os("BENCH_BYTES_ALL").is_some()
@@ -110,8 +164,21 @@ fn print_all() -> bool {
 
 #[test]
 fn bytes_per_comment_stay_within_budget() {
+    let mut costs = Vec::new();
     for chat in CHATS {
         let [json, msgpack] = print_forms(chat);
+        let comments = comments(chat);
+        let bus = bus_bytes_per_comment(&batches(&comments, batch_interval()));
+        let log = log_bytes_per_comment(&comments);
+        println!("  on the bus {bus:.1}, in the log {log:.1}");
+        costs.push([
+            (CostName::JsonBytes, json[0]),
+            (CostName::JsonDeflateBytes, json[2]),
+            (CostName::MsgpackBytes, msgpack[0]),
+            (CostName::MsgpackDeflateBytes, msgpack[2]),
+            (CostName::BusBytes, bus),
+            (CostName::LogBytes, log),
+        ]);
         let plain = json[0];
         assert!(json[2] <= 0.26 * plain, "{} of {plain}", json[2]);
         assert!(msgpack[2] <= 0.18 * plain, "{} of {plain}", msgpack[2]);
@@ -119,6 +186,30 @@ fn bytes_per_comment_stay_within_budget() {
     if print_all() {
         CHATS.into_iter().for_each(print_key_frames_and_intervals);
     }
+    if let Some(path) = std::env::var_os("BENCH_COSTS").filter(|path| !path.is_empty()) {
+        write_costs(Path::new(&path), &costs);
+    }
+}
+
+/// Writes the larger figures of the two chats into a file of costs.
+fn write_costs(path: &Path, costs: &[[(CostName, f64); 6]]) {
+    let larger = |index: usize| {
+        let name = costs[0][index].0;
+        let bytes = costs.iter().map(|chat| chat[index].1).fold(0.0, f64::max);
+        let what = match name {
+            CostName::BusBytes => "bytes of a comment on the bus, in batches of 25 ms",
+            CostName::LogBytes => "bytes of a comment in the log, with the head of its record",
+            _ => {
+                "bytes of a comment in the frames of a viewer, in frames of 25 ms; compressed: shared"
+            }
+        };
+        let mut cost = Cost::measured_now(name, bytes.round(), what, "scripts/bench bytes");
+        cost.source =
+            "docs/benchmarks.md, Bytes on the wire: the larger figure of two recorded chats"
+                .to_owned();
+        (name, cost)
+    };
+    CostFile::update(path, (0..6).map(larger).collect()).unwrap();
 }
 
 /// Prints the bytes per comment for each encoding: plain, compressed by itself, and shared, with

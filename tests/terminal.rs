@@ -1,0 +1,240 @@
+//! `lc top` on a real terminal, with a real `lcd`: what it shows, and that the terminal is as it
+//! was however the console ends.
+
+#![allow(clippy::unwrap_used, reason = "everything here is a test")]
+
+mod support;
+
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use pty_process::blocking::Command;
+use support::Daemon;
+use support::terminal::Terminal;
+use vt100::{Color, Screen};
+
+const LC: &str = env!("CARGO_BIN_EXE_lc");
+const FINAL: &str = "Grand final";
+const WATCH_PARTY: &str = "Watch party";
+
+/// A daemon with two streams besides the one that it begins with.
+fn daemon() -> Daemon {
+    let daemon = Daemon::start("");
+    for title in [FINAL, WATCH_PARTY] {
+        let line = ["streams", "create", "--state", "live", "--title", title];
+        let output = lc(&daemon, &line).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    daemon
+}
+
+fn lc(daemon: &Daemon, arguments: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(LC);
+    command.args(arguments).arg("--data-dir").arg(daemon.data_dir());
+    command
+}
+
+fn top(daemon: &Daemon) -> Command {
+    Command::new(LC).arg("top").arg("--data-dir").arg(daemon.data_dir()).env_remove("NO_COLOR")
+}
+
+/// Opens the console and its list of streams.
+fn open(command: Command, rows: u16, columns: u16) -> Terminal {
+    let terminal = Terminal::run(command, rows, columns);
+    terminal.until("the console is not drawn", Screen::alternate_screen);
+    terminal.press("2");
+    terminal.until_shows(FINAL);
+    terminal.until_shows(WATCH_PARTY);
+    terminal
+}
+
+/// Pauses what is shown, so that it changes no more.
+fn pause(terminal: &Terminal) {
+    terminal.press(" ");
+    terminal.until_quiet();
+}
+
+fn quit(mut terminal: Terminal, when: &str) {
+    terminal.press("q");
+    assert_eq!(terminal.wait().code(), Some(0), "{when}");
+    terminal.assert_restored(when);
+}
+
+/// Viewers and comments until it is dropped.
+struct Load(Child);
+
+impl Load {
+    fn on(daemon: &Daemon) -> Self {
+        let load = ["loadgen", "--viewers", "20", "--rate", "50", "--duration", "10m"];
+        let mut command = lc(daemon, &load);
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn it_draws_filters_and_quits() {
+    let daemon = daemon();
+    let terminal = open(top(&daemon), 36, 120);
+    assert!(terminal.with_screen(Screen::hide_cursor));
+    assert!(terminal.changes().contains(&"local modes"), "{:?}", terminal.changes());
+    terminal.press("/grand");
+    terminal.until_hides(WATCH_PARTY);
+    terminal.until_shows(FINAL);
+    terminal.press("\r");
+    terminal.until_quiet();
+    assert!(!terminal.text().contains(WATCH_PARTY), "the filter holds after Enter");
+    terminal.press("\x1b");
+    terminal.until_shows(WATCH_PARTY);
+    quit(terminal, "after q");
+}
+
+#[test]
+fn each_signal_restores_the_terminal() {
+    let daemon = daemon();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        let mut terminal = open(top(&daemon), 36, 120);
+        terminal.signal(signal);
+        assert_eq!(terminal.wait().code(), Some(0), "{signal}");
+        terminal.assert_restored(signal.as_str());
+    }
+}
+
+#[test]
+fn ctrl_c_restores_the_terminal() {
+    let daemon = daemon();
+    let mut terminal = open(top(&daemon), 36, 120);
+    terminal.press("\x03");
+    assert_eq!(terminal.wait().code(), Some(0));
+    terminal.assert_restored("after Ctrl-C");
+}
+
+/// The shell has the terminal while the console is suspended, and the console draws all of it when
+/// it continues.
+#[test]
+fn ctrl_z_gives_the_terminal_back() {
+    let daemon = daemon();
+    // Without an editor the shell leaves the modes of the terminal alone.
+    let shell = Command::new("bash").args(["--norc", "--noprofile", "--noediting", "-i"]);
+    let mut terminal = Terminal::run(shell.env("PS1", "ready> ").env_remove("NO_COLOR"), 36, 120);
+    terminal.until_shows("ready> ");
+    terminal.press(&format!("'{LC}' top --data-dir '{}'\r", daemon.data_dir().display()));
+    terminal.until("the console is not drawn", Screen::alternate_screen);
+    terminal.press("2");
+    terminal.until_shows(FINAL);
+    for _ in 0..2 {
+        terminal.press("\x1a");
+        terminal.until_shows("Stopped");
+        terminal.until_shows("ready> ");
+        terminal.until_quiet();
+        terminal.assert_restored("while it is suspended");
+        terminal.press("clear; fg\r");
+        terminal.until("the console is not drawn again", Screen::alternate_screen);
+        terminal.until_shows(FINAL);
+        assert!(terminal.with_screen(Screen::hide_cursor));
+    }
+    pause(&terminal);
+    terminal.assert_fresh();
+    terminal.press("q");
+    terminal.until("the console does not end", |screen| !screen.alternate_screen());
+    terminal.until_quiet();
+    terminal.assert_restored("after q");
+    terminal.press("exit\r");
+    terminal.wait();
+}
+
+#[test]
+fn many_resizes_end_in_a_fresh_screen() {
+    let daemon = daemon();
+    let _load = Load::on(&daemon);
+    let terminal = open(top(&daemon), 36, 120);
+    let sizes = [(24, 80), (1, 1), (55, 200), (5, 9), (12, 46), (100, 40), (3, 250), (36, 120)];
+    for (rows, columns) in sizes.into_iter().cycle().take(200) {
+        terminal.resize(rows, columns);
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    for (rows, columns) in [(24, 80), (55, 200), (12, 46), (30, 100)] {
+        terminal.resize(rows, columns);
+        std::thread::sleep(Duration::from_millis(300));
+        pause(&terminal);
+        terminal.assert_fresh();
+        terminal.press(" ");
+    }
+    terminal.until_shows(FINAL);
+    quit(terminal, "after a storm of resizes");
+}
+
+/// Changes of many seconds, drawn as differences, leave no cell behind.
+#[test]
+fn differences_add_up_to_a_fresh_screen() {
+    let daemon = daemon();
+    let load = Load::on(&daemon);
+    let terminal = open(top(&daemon), 36, 120);
+    for keys in ["?", "\x1b", "/", "party\r", "\x1b", "3", "1", "2", "s", "j", "k"] {
+        terminal.press(keys);
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    drop(load);
+    pause(&terminal);
+    terminal.assert_fresh();
+    quit(terminal, "after many keys");
+}
+
+#[test]
+fn a_killed_daemon_leaves_a_working_console() {
+    let daemon = daemon();
+    let terminal = open(top(&daemon), 36, 120);
+    let stopped = daemon.kill();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(terminal.with_screen(Screen::alternate_screen), "{}", terminal.text());
+    assert!(terminal.text().contains(FINAL), "the last screen stays:\n{}", terminal.text());
+    let bytes = terminal.bytes();
+    terminal.press("?");
+    terminal.until_quiet();
+    assert!(terminal.bytes() > bytes, "keys work");
+    terminal.press("\x1b");
+    terminal.until_quiet();
+    quit(terminal, "while its daemon is away");
+    drop(stopped);
+}
+
+#[test]
+fn no_color_sends_no_colour() {
+    let daemon = daemon();
+    let colours = |terminal: &Terminal| {
+        let cells = terminal.cells().concat();
+        let coloured = cells
+            .iter()
+            .filter(|cell| cell.foreground != Color::Default || cell.background != Color::Default);
+        coloured.count()
+    };
+    let coloured = open(top(&daemon), 36, 120);
+    assert!(colours(&coloured) > 0);
+    let plain = open(top(&daemon).env("NO_COLOR", "1"), 36, 120);
+    assert_eq!(colours(&plain), 0);
+    quit(coloured, "with colours");
+    quit(plain, "without colours");
+}
+
+/// A link of 4 KB/s is enough while comments flow.
+#[test]
+fn a_slow_link_is_enough() {
+    const SECONDS: u64 = 6;
+    let daemon = daemon();
+    let _load = Load::on(&daemon);
+    let terminal = open(top(&daemon), 36, 120);
+    std::thread::sleep(Duration::from_secs(2));
+    let bytes = terminal.bytes();
+    std::thread::sleep(Duration::from_secs(SECONDS));
+    let per_second = (terminal.bytes() - bytes) / SECONDS;
+    assert!(per_second > 0, "it draws");
+    assert!(per_second <= 4096, "{per_second} bytes per second");
+    quit(terminal, "after some seconds");
+}
