@@ -57,7 +57,8 @@ pub(super) struct SeriesSet {
     begun: Box<[Begun]>,
     /// The second of the last value; `None` before the first.
     last_s: Option<u64>,
-    /// Earlier seconds have only the value of their ten.
+    /// The begin of the ten seconds of the first value. Earlier seconds, which another node has
+    /// measured, have only the value of their ten.
     fine_from_s: Option<u64>,
 }
 
@@ -104,7 +105,7 @@ impl SeriesSet {
             }
         }
         self.last_s = Some(second);
-        self.fine_from_s.get_or_insert(second);
+        self.fine_from_s.get_or_insert(second - second % COARSE_S);
     }
 
     /// Returns the codes of ten seconds that are over: average and peak, by series.
@@ -325,7 +326,7 @@ mod tests {
         assert_eq!(read.read(0, 0, 10, 4)[..3], kept.read(0, 0, 10, 4)[..3]);
         assert_eq!(averages(&read, 1, 0, 10, 4), [None, None, Some(8.0), None]);
         taken_over.add(33, &[Some(70.0), None]);
-        assert_eq!(averages(&taken_over, 0, 32, 1, 2), [Some(70.0), Some(70.0)]);
+        assert_eq!(averages(&taken_over, 0, 32, 1, 2), [None, Some(70.0)]);
         let before = taken_over.read(0, 29, 1, 1)[0].unwrap();
         assert!((before.average - 4.5).abs() < 0.01 && (before.peak - 9.0).abs() < 0.01);
         taken_over.add(41, &[Some(1.0), None]);
