@@ -163,9 +163,12 @@ impl Feed {
     }
 
     /// Returns the time between two snapshots: by the daemon's uptime, or by its clock if it was
-    /// restarted. A clock that was set back counts as no time.
+    /// restarted. A clock that was set back counts as no time. The uptime alone does not show the
+    /// restart of a daemon that had only just started.
     fn elapsed_ms(&mut self, before: &TopSnapshot, now: &TopSnapshot) -> u64 {
-        let same_run = before.node == now.node && now.uptime_ms >= before.uptime_ms;
+        let same_run = before.node == now.node
+            && now.uptime_ms >= before.uptime_ms
+            && started_at(before) == started_at(now);
         if same_run {
             return now.uptime_ms - before.uptime_ms;
         }
@@ -192,4 +195,10 @@ impl Feed {
             groups.iter().any(|group| group.group == *name && group.topic == *topic)
         });
     }
+}
+
+/// Returns the start of the daemon that took a snapshot, if it told it.
+fn started_at(snapshot: &TopSnapshot) -> Option<u64> {
+    let own = snapshot.nodes.iter().find(|node| node.node == snapshot.node)?;
+    Some(own.process.started_at).filter(|started_at| *started_at > 0)
 }
