@@ -161,8 +161,12 @@ mod tests {
             listen: "10.0.0.7:8080".into(),
             uptime_ms: 93_784_000,
             connections,
+            senders: connections / 100,
             max_connections: 20_000,
             draining,
+            health: if draining { Health::Degraded } else { Health::Well },
+            seen_ms: 0,
+            partitions: [("coordinator".to_owned(), 50)].into(),
             egress: Egress {
                 sent_bytes_per_second: 11_400_000 * u64::from(!draining),
                 wanted_bytes_per_second: 70_000_000 * u64::from(!draining),

@@ -25,7 +25,11 @@ pub enum PreviewRequest {
     Kick { users: Vec<UserRef> },
     Throttle { stream_id: StreamId, sample_rate: Option<SampleRate> },
     Announce { stream_id: StreamId },
-    Drain,
+    /// Without a node, that of the node that is asked.
+    Drain {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
+    },
 }
 
 /// What a change would do.
