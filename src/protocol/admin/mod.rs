@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::alerts::{AckRequest, Alert, AlertAck, EventItem, EventKind, Health, Severity};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
-pub use self::node::{NodeStatus, SilentNode, viewers_of};
+pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::process::{NodeRates, ProcessStatus};
 pub use self::rates::{CounterRates, per_second};

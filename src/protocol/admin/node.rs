@@ -1,6 +1,7 @@
 //! One node: its connections, its limits, and what it works on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use super::alerts::Health;
 use super::egress::{Egress, EgressLimit};
 use super::process::{NodeRates, ProcessStatus};
 use crate::protocol::NodeId;
-use crate::protocol::quantity::show_bytes;
+use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
 
 /// Returns the viewers among connections: those that have not sent a comment. This is what
 /// "viewers" means wherever figures of nodes are shown.
@@ -52,6 +53,25 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
+    /// Milliseconds from which on a node that has not reported is called silent. Two reports are
+    /// missing then, and the third is late.
+    pub const SILENT_MS: u64 = 3_000;
+
+    /// Returns whether the node reports no more. It may be back within a moment: an alert waits
+    /// for longer.
+    pub fn is_silent(&self) -> bool {
+        self.seen_ms >= Self::SILENT_MS
+    }
+
+    /// Returns the state of the node in a word.
+    pub fn state(&self) -> &'static str {
+        match (self.is_silent(), self.draining) {
+            (true, _) => "silent",
+            (false, true) => "draining",
+            (false, false) => "up",
+        }
+    }
+
     pub fn viewers(&self) -> u64 {
         viewers_of(self.connections, self.senders)
     }
@@ -95,6 +115,37 @@ impl NodeStatus {
     }
 }
 
+/// Says who leaves a node that drains, within how long if that is known, and whether the other
+/// nodes have room. `nodes` are all nodes that report.
+pub fn drain_effect(node: &NodeStatus, nodes: &[NodeStatus], within: Option<Duration>) -> String {
+    if node.connections == 0 {
+        return "nobody is connected to it".to_owned();
+    }
+    let others = nodes.iter().filter(|other| other.node != node.node);
+    let open: Vec<_> =
+        others.filter(|other| !other.draining && other.max_connections > 0).collect();
+    let viewers = node.viewers();
+    let senders = node.connections - viewers;
+    let who = match (viewers, senders) {
+        (_, 0) => show_counted(viewers, "viewer"),
+        (0, _) => show_counted(senders, "sender"),
+        _ => format!("{} and {}", show_counted(viewers, "viewer"), show_counted(senders, "sender")),
+    };
+    if open.is_empty() {
+        return format!("{who} must leave, and no other node takes them");
+    }
+    let moves = if node.connections == 1 { "moves" } else { "move" };
+    let within = within.map(|time| show_duration(time.as_millis() as u64));
+    let within = within.map_or(String::new(), |time| format!(" within {time}"));
+    let room: u64 = open.iter().map(|other| other.room()).sum();
+    let only = if room < node.connections { "only " } else { "" };
+    let have = match open.len() {
+        1 => "the other node has".to_owned(),
+        count => format!("the other {count} have"),
+    };
+    format!("{who} {moves}{within}; {have} room for {only}{}", show_count(room))
+}
+
 /// A node that does not report any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
@@ -133,12 +184,41 @@ mod tests {
     }
 
     #[test]
+    fn a_drain_tells_whether_there_is_room() {
+        let node = |name: &str, connections, max_connections| NodeStatus {
+            node: NodeId::new(name),
+            connections,
+            senders: 0,
+            max_connections,
+            ..node(Egress::default())
+        };
+        let edge = NodeStatus { senders: 36, ..node("a", 2_136, 5_000) };
+        let told = |nodes: &[NodeStatus]| drain_effect(&edge, nodes, Some(Duration::from_secs(5)));
+        let coordinator = node("c", 0, 0);
+        let alone = [edge.clone(), coordinator.clone()];
+        let who = "2.1k viewers and 36 senders";
+        assert_eq!(told(&alone), format!("{who} must leave, and no other node takes them"));
+        let two = [edge.clone(), node("b", 10, 140_010), coordinator.clone()];
+        assert_eq!(told(&two), format!("{who} move within 5s; the other node has room for 140k"));
+        let draining = NodeStatus { draining: true, ..node("d", 0, 99_000) };
+        let full = [edge.clone(), node("b", 0, 10), node("c", 0, 10), draining];
+        assert_eq!(told(&full), format!("{who} move within 5s; the other 2 have room for only 20"));
+        let one = node("a", 1, 5_000);
+        assert_eq!(
+            drain_effect(&one, &two, None),
+            "1 viewer moves; the other node has room for 140k"
+        );
+        assert_eq!(drain_effect(&coordinator, &two, None), "nobody is connected to it");
+    }
+
+    #[test]
     fn senders_are_no_viewers_and_take_places() {
         let node = node(Egress::default());
         assert_eq!((node.viewers(), node.room()), (30, 65));
         assert_eq!(NodeStatus { draining: true, ..node.clone() }.room(), 0);
         assert_eq!(viewers_of(4, 5), 0, "the last sender has just left");
-        assert_eq!(node.partitions_text(), "coordinator 50");
+        assert_eq!((node.partitions_text().as_str(), node.state()), ("coordinator 50", "up"));
+        assert_eq!(NodeStatus { seen_ms: 3_000, ..node }.state(), "silent");
     }
 
     #[test]

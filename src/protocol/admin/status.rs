@@ -50,7 +50,7 @@ pub struct Status {
     /// The time for which alerts have made the state what it is; absent if none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwell_ms: Option<u64>,
-    /// Connections of all nodes that have not sent a comment.
+    /// Viewers of all nodes.
     #[serde(default)]
     pub viewers: u64,
     /// The share of deliveries in the last second that was not skipped; absent without any.
@@ -138,7 +138,6 @@ impl StreamStatus {
 pub struct WorkerStatus {
     pub node: NodeId,
     pub worker: u32,
-    /// Viewers and senders.
     pub connections: u64,
     /// Viewers whose socket buffer is full.
     pub slow_viewers: u64,

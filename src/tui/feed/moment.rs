@@ -59,12 +59,19 @@ impl GroupLag {
 impl Moment {
     /// Returns the connections that have not sent a comment.
     pub(crate) fn viewers(&self) -> u64 {
-        self.snapshot.connections.saturating_sub(self.snapshot.senders)
+        self.snapshot.viewers()
     }
 
-    /// Returns how many connections all nodes together take.
+    /// Returns how many connections all nodes together take: a node that drains takes no more than
+    /// it has.
     pub(crate) fn places(&self) -> u64 {
-        self.snapshot.nodes.iter().map(|node| node.max_connections).sum()
+        self.snapshot.nodes.iter().map(|node| node.connections + node.room()).sum()
+    }
+
+    /// Returns how long a node has been silent that does not report any more.
+    pub(crate) fn silent_ms(&self, name: &NodeId) -> Option<u64> {
+        let silent = self.snapshot.silent.iter().find(|silent| silent.node == *name);
+        silent.map(|silent| silent.seen_ms)
     }
 
     /// Returns the share of comments for viewers that reached them; `None` while there are none.

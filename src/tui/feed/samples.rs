@@ -7,7 +7,8 @@ use super::{Alarm, Feed, Moment};
 use crate::protocol::admin::{
     Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, BusShard, ConsumerLag, CounterRates,
     Counters, Egress, EgressLimit, Health, ModerationCounts, NodeRates, NodeStatus, ProcessStatus,
-    Severity, SilentNode, StageName, StageReport, StageStatus, StreamStatus, TopSnapshot, WorkerStatus,
+    Severity, SilentNode, StageName, StageReport, StageStatus, StreamStatus, TopSnapshot,
+    WorkerStatus,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::stream::{ModerationMode, StreamState};

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use super::{ALIVE_FOR, CommandHandler, KnownNode, NodeCommand, RegistryError, SharedRegistry};
 use crate::protocol::admin::{
     Alert, AlertAck, BusNode, ConnectionInfo, CounterRates, Counters, Egress, EgressLimit,
-    EventItem, EventKind, Health, ModerationCounts, NodeRates, NodeReport, NodeStatus, ProcessStatus,
-    Severity, StageName, StageReport, StreamEgress, StreamRates,
+    EventItem, EventKind, Health, ModerationCounts, NodeRates, NodeReport, NodeStatus,
+    ProcessStatus, Severity, StageName, StageReport, StreamEgress, StreamRates,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::throttle::SampleRate;

@@ -147,8 +147,7 @@ fn throttle(entry: &AuditEntry, before: &[&AuditEntry]) -> Result<Plan, String> 
 /// What a node was before does not count: it may have been started again since, which ends a drain.
 fn drain(entry: &AuditEntry) -> Result<Plan, String> {
     let request: DrainRequest = read(&entry.detail)?;
-    let node = node_of(&entry.target)
-        .ok_or_else(|| format!("`{}` names no node", entry.target))?;
+    let node = node_of(&entry.target).ok_or_else(|| format!("`{}` names no node", entry.target))?;
     Ok(Plan::Drain { node, undo: !request.undo })
 }
 

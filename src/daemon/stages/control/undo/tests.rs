@@ -2,12 +2,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, operator};
-use crate::protocol::{NodeId, StreamId};
 use crate::protocol::admin::{
     SanctionKind, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
 use crate::protocol::stream::{StreamPatch, StreamState};
 use crate::protocol::throttle::SampleRate;
+use crate::protocol::{NodeId, StreamId};
 
 fn entry(audit_id: u64, action: &str, detail: Value) -> AuditEntry {
     let target = if action.contains("ban") || action == "timeout" { "user 42" } else { "stream 1" };
