@@ -40,5 +40,6 @@ pub(super) async fn run(args: DrainArgs, context: &Context) -> anyhow::Result<Ex
     context.output().result(&outcome, || outcome_text::drained(args.undo, &outcome))?;
     warn_unreachable(&outcome.unreachable);
     let is_seen = outcome.reported != Some(false);
-    Ok(if is_seen { exit::OK } else { exit::FAILED }.into())
+    let code = if is_seen { exit::OK } else { exit::FAILED };
+    Ok(code.into())
 }

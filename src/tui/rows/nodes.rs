@@ -237,7 +237,7 @@ impl Record for NodeRow<'_> {
                 known((rates.delivered > 0.0).then(|| figures::percent(late)))
             }
             "clock" => known(process.clock_ms.map(|ms| format!("{ms:+} ms"))),
-            "parts" => match status.partitions.values().sum() {
+            "parts" => match status.partitions.values().sum::<u64>() {
                 0 => Cell::default(),
                 count => Cell::text(figures::count(count)),
             },

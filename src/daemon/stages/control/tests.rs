@@ -316,8 +316,9 @@ fn report_draining(node: &str, draining: bool) -> NodeReport {
 async fn another_node_drains_and_reports_it() {
     let world = World::new().await;
     world.registry.set_report("b", report_draining("b", false));
+    let op = operator();
     let request = drain_of("b");
-    let drained = world.control.drain(&operator(), &request);
+    let drained = world.control.drain(&op, &request);
     let reports = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         world.registry.set_report("b", report_draining("b", true));
