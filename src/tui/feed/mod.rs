@@ -136,7 +136,10 @@ impl Feed {
             Some(before) => before.at_ms + self.elapsed_ms(&before.snapshot, &snapshot),
         };
         let workers = match &before {
-            Some(before) => moment::worker_loads(&before.snapshot.workers, &snapshot.workers),
+            Some(before) => {
+                let loads = &before.workers;
+                moment::worker_loads(&before.snapshot.workers, loads, &snapshot.workers)
+            }
             None => Vec::new(),
         };
         let mut groups = moment::group_lags(&snapshot.lag);
