@@ -7,10 +7,12 @@ mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use live_comments::protocol::admin::{Cluster as Answer, ConsumerLag, NodeStatus};
-use serde_json::Value;
+use live_comments::client::viewer::ViewerConnection;
+use live_comments::protocol::CloseCode;
+use live_comments::protocol::admin::{Alert, Cluster as Answer, ConsumerLag, NodeStatus, Outcome};
+use serde_json::{Value, json};
 use support::cluster::{Cluster, Shape};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,6 +100,55 @@ async fn any_node_reports_all_and_names_the_missing() {
         top.nodes.len() == count - 2 && top.unreachable.len() == 1
     };
     cluster.until_top("edge-1", "a node that left gracefully is not missing", PATIENCE, left).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs scripts/stack up"]
+async fn any_node_drains_another_and_names_a_dead_one() {
+    let nodes = [
+        ("edge-1", "edge"),
+        ("edge-2", "edge"),
+        ("worker", "coordinator\", \"archiver\", \"moderator"),
+    ];
+    let mut cluster = Cluster::start_nodes("drain", Shape::default(), &nodes);
+    let all = |top: &live_comments::protocol::admin::TopSnapshot| top.nodes.len() == nodes.len();
+    cluster.until_top("worker", "all nodes are known", PATIENCE, all).await;
+    let mut viewer = cluster.node("edge-2").watch().await;
+    let worker = cluster.admin("worker");
+    let request = |undo| json!({"node": "edge-2", "undo": undo});
+    let drained: Outcome = worker.post("/v1/drain", &request(false)).await.unwrap();
+    assert_eq!((drained.connections, drained.reported), (Some(1), Some(true)), "{drained:?}");
+    assert_eq!(viewer.until_closed().await, CloseCode::Shutdown.number());
+    assert!(ViewerConnection::join(&cluster.node("edge-2").options()).await.is_err());
+    cluster.node("edge-1").watch().await;
+    let listed: Answer<NodeStatus> = cluster.admin("edge-1").get("/v1/nodes").await.unwrap();
+    let draining: Vec<_> = listed.items.iter().filter(|node| node.draining).collect();
+    assert_eq!(draining.len(), 1);
+    assert_eq!(draining[0].node.as_str(), "edge-2");
+    let assigned = |top: &live_comments::protocol::admin::TopSnapshot| {
+        let mut owners = top.nodes.iter().filter(|node| node.node.as_str() == "worker");
+        owners.any(|node| node.partitions.get("coordinator") == Some(&12))
+    };
+    cluster.until_top("edge-1", "partitions are reported", PATIENCE, assigned).await;
+    let undo = json!({"audit_id": drained.audit_id});
+    let undone: Outcome = worker.post("/v1/undo", &undo).await.unwrap();
+    assert_eq!(undone.reported, Some(true), "{undone:?}");
+    cluster.node("edge-2").watch().await;
+
+    cluster.kill("edge-2");
+    let killed = Instant::now();
+    loop {
+        let alerts: Answer<Alert> = worker.get("/v1/alerts").await.unwrap();
+        if alerts.items.iter().any(|alert| alert.id == "node_silent/edge-2") {
+            break;
+        }
+        // Four seconds of the alert, a look per second, and a busy machine.
+        assert!(killed.elapsed() < Duration::from_secs(8), "{alerts:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("a killed node was named after {:?}", killed.elapsed());
+    let lost: Outcome = worker.post("/v1/drain", &request(false)).await.unwrap();
+    assert_eq!((lost.reported, lost.unreachable.len()), (Some(false), 1), "{lost:?}");
 }
 
 /// Runs `lcd check` with one setting changed. Returns its exit code and output.

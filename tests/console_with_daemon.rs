@@ -28,8 +28,12 @@ fn node(name: &str) -> NodeStatus {
         listen: "127.0.0.1:8080".into(),
         uptime_ms: 1_000,
         connections: 3,
+        senders: 0,
         max_connections: 100,
         draining: false,
+        health: Default::default(),
+        seen_ms: 0,
+        partitions: Default::default(),
         egress: Default::default(),
         process: Default::default(),
         rates: Default::default(),
@@ -58,6 +62,7 @@ fn snapshot(uptime_ms: u64) -> String {
         breakers: vec![],
         nodes: vec![node("edge-1")],
         unreachable: vec![],
+        silent: vec![],
         problems: Vec::new(),
     };
     serde_json::to_string(&snapshot).unwrap() + "\n"

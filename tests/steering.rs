@@ -7,8 +7,8 @@ mod support;
 
 use live_comments::client::viewer::{ConnectError, ViewerConnection, ViewerError, ViewerOptions};
 use live_comments::protocol::admin::{
-    Alert, AuditEntry, Cluster, EventItem, Health, Outcome, Preview, Sanction, SanctionKind,
-    SanctionRequest, Status, UserRef, UserRequest, Who,
+    Alert, AuditEntry, Cluster, EventItem, Health, NodeStatus, Outcome, Preview, Sanction,
+    SanctionKind, SanctionRequest, Status, UserRef, UserRequest, Who,
 };
 use live_comments::protocol::{CloseCode, ErrorCode, ServerMessage};
 use serde_json::json;
@@ -251,6 +251,43 @@ async fn a_draining_node_dismisses_and_refuses_viewers() {
     assert_eq!(status, 503);
     post(&daemon, "/v1/drain", json!({"undo": true})).await;
     daemon.watch().await;
+}
+
+#[tokio::test]
+async fn a_node_is_drained_by_its_name_and_back_by_undo() {
+    let daemon = Daemon::start("");
+    let name = daemon.admin().get::<Status>("/v1/status").await.unwrap().node;
+    let unknown = daemon.admin().post::<_, Outcome>("/v1/drain", &json!({"node": "x"})).await;
+    let unknown = unknown.unwrap_err().to_string();
+    assert!(unknown.contains(&format!("no node `x`; the only node is {name}")), "{unknown}");
+    let drained = post(&daemon, "/v1/drain", json!({"node": name})).await;
+    assert_eq!((drained.node.as_ref(), drained.reported), (Some(&name), None));
+    assert!(ViewerConnection::join(&daemon.options()).await.is_err());
+    post(&daemon, "/v1/undo", json!({"audit_id": drained.audit_id})).await;
+    daemon.watch().await;
+    let entry = last_audit(&daemon).await;
+    assert_eq!((entry.target, entry.undoes), (format!("node {name}"), Some(drained.audit_id)));
+}
+
+#[tokio::test]
+async fn senders_are_counted_beside_viewers() {
+    let daemon = Daemon::start("");
+    let _viewer = daemon.watch().await;
+    let mut sender = daemon.join(42, "ann").await;
+    sender.comment("hello").await;
+    let begun = std::time::Instant::now();
+    loop {
+        let nodes: Cluster<NodeStatus> = daemon.admin().get("/v1/nodes").await.unwrap();
+        let node = &nodes.items[0];
+        if (node.connections, node.senders) == (2, 1) && node.partitions.len() == 3 {
+            assert_eq!((node.viewers(), node.partitions["archiver"]), (1, 1));
+            break;
+        }
+        assert!(begun.elapsed().as_secs() < 10, "{node:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let status: Status = daemon.admin().get("/v1/status").await.unwrap();
+    assert_eq!((status.viewers, status.connections), (1, 2));
 }
 
 #[tokio::test]

@@ -420,6 +420,7 @@ fn top_line() -> String {
         breakers: vec![breaker],
         nodes: vec![node],
         unreachable: vec![NodeId::new(HOSTILE)],
+        silent: Vec::new(),
         problems: vec![HOSTILE.to_owned()],
     };
     serde_json::to_string(&snapshot).unwrap() + "\n"

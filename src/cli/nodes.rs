@@ -35,8 +35,11 @@ enum NodesCommand {
 static NODES: List<NodeStatus> = List {
     columns: &[
         left("node", |node, _| node.node.to_string()),
-        left("state", |node, _| state_of(node).to_owned()),
-        right("viewers", |node, _| show_count(node.connections)),
+        left("state", |node, _| node.state().to_owned()),
+        left("health", |node, _| node.health.as_str().to_owned()),
+        right("viewers", |node, _| show_count(node.viewers())),
+        right("senders", |node: &NodeStatus, _| show_count(node.senders)).extra(),
+        right("connections", |node: &NodeStatus, _| show_count(node.connections)).extra(),
         right("max", |node, _| show_count(node.max_connections)),
         right("places", |node: &NodeStatus, _| places_of(node)).extra(),
         right("sent", |node: &NodeStatus, _| show_bytes(node.egress.sent_bytes_per_second))
@@ -48,7 +51,9 @@ static NODES: List<NodeStatus> = List {
         right("up", |node, _| show_duration(node.uptime_ms)),
         right("cpu", |node, _| cpu_of(node)),
         right("memory", |node, _| known(node.process.rss_bytes, show_bytes)),
+        left("partitions", |node, _| node.partitions_text()),
         right("late", late_of).extra(),
+        right("seen", |node: &NodeStatus, _| show_duration(node.seen_ms)).extra(),
         right("files", |node: &NodeStatus, _| known(node.process.files, show_count)).extra(),
         right("disk", |node: &NodeStatus, _| known(node.process.disk_free_bytes, show_bytes))
             .extra(),
@@ -82,14 +87,17 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
 fn in_full(node: &NodeStatus) -> String {
     let egress = &node.egress;
     facts(
-        &format!("Node {} is {}", node.node, state_of(node)),
+        &format!("Node {} is {} and {}", node.node, node.state(), node.health.as_str()),
         &[
             ("roles", node.roles.join(", ")),
             ("version", node.version.clone()),
             ("up", show_duration(node.uptime_ms)),
             ("listens on", node.listen.clone()),
-            ("viewers", format!("{} of {}", node.connections, node.max_connections)),
+            ("viewers", node.viewers().to_string()),
+            ("senders", node.senders.to_string()),
+            ("connections", format!("{} of {}", node.connections, node.max_connections)),
             ("places taken", places_of(node)),
+            ("partitions", node.partitions_text()),
             ("sends", format!("{}/s", show_bytes(egress.sent_bytes_per_second))),
             ("would send", format!("{}/s", show_bytes(egress.wanted_bytes_per_second))),
             ("limit", limit_of(node)),
@@ -126,10 +134,6 @@ fn late_of(node: &NodeStatus, _: u64) -> String {
     format!("{:.1}%", node.rates.late * 100.0 / node.rates.delivered)
 }
 
-fn state_of(node: &NodeStatus) -> &'static str {
-    if node.draining { "draining" } else { "up" }
-}
-
 fn places_of(node: &NodeStatus) -> String {
     format!("{:.0}%", node.connections as f64 * 100.0 / node.max_connections.max(1) as f64)
 }
@@ -149,7 +153,7 @@ mod tests {
     use super::*;
     use crate::cli::list::tests::assert_columns_are_known;
     use crate::protocol::NodeId;
-    use crate::protocol::admin::{Egress, NodeRates, ProcessStatus};
+    use crate::protocol::admin::{Egress, Health, NodeRates, ProcessStatus};
     use crate::protocol::filter::Filter;
 
     #[test]
@@ -161,8 +165,12 @@ mod tests {
             listen: "10.0.0.7:8080".into(),
             uptime_ms: 93_784_000,
             connections,
+            senders: connections / 100,
             max_connections: 20_000,
             draining,
+            health: if draining { Health::Degraded } else { Health::Well },
+            seen_ms: 0,
+            partitions: [("coordinator".to_owned(), 50)].into(),
             egress: Egress {
                 sent_bytes_per_second: 11_400_000 * u64::from(!draining),
                 wanted_bytes_per_second: 70_000_000 * u64::from(!draining),

@@ -11,7 +11,7 @@ static WORKERS: List<WorkerStatus> = List {
     columns: &[
         left("node", |worker, _| worker.node.to_string()),
         right("worker", |worker, _| worker.worker.to_string()),
-        right("viewers", |worker, _| show_count(worker.connections)),
+        right("connections", |worker, _| show_count(worker.connections)),
         right("slow", |worker, _| show_count(worker.slow_viewers)),
         right("busy", |worker, _| busy_of(worker)),
         right("frames", |worker, _| show_count(worker.frames)),

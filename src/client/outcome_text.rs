@@ -40,7 +40,8 @@ pub fn banned(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> St
 }
 
 pub fn undone(audit_id: u64, outcome: &Outcome) -> String {
-    format!("Took back entry {audit_id}{}. {}", of_user(outcome), done_text(outcome))
+    let unseen = unseen_text(outcome);
+    format!("Took back entry {audit_id}{}.{unseen} {}", of_user(outcome), done_text(outcome))
 }
 
 /// An acknowledged loss is listed further on. The text repeats it and says what ends it.
@@ -120,13 +121,30 @@ pub fn reviewed(decided: &str, comment_id: CommentId, outcome: &Outcome) -> Stri
 }
 
 pub fn drained(undo: bool, outcome: &Outcome) -> String {
-    let change = if undo {
-        "Accepting viewers again.".to_owned()
-    } else {
-        let connections = counted(outcome.connections.unwrap_or(0), "connection");
-        format!("Draining: {connections} asked to reconnect to another node, new ones refused.")
+    let node = outcome.node.as_ref().map(|node| printable(node.as_str()));
+    let node = node.unwrap_or_else(|| "The node".to_owned());
+    let is_seen = outcome.reported != Some(false);
+    let change = match (undo, outcome.connections) {
+        (_, None) if !is_seen => format!("{node} was told, and did not answer."),
+        (true, _) => format!("{node} accepts viewers again."),
+        (false, None) => format!("{node} drains: new viewers are refused."),
+        (false, Some(connections)) => {
+            let connections = counted(connections, "connection");
+            format!("{node} drains: {connections} asked to reconnect, new ones refused.")
+        }
     };
-    format!("{change} {}", done_text(outcome))
+    format!("{change}{} {}", unseen_text(outcome), done_text(outcome))
+}
+
+/// Says that a change of a node is not certain: ` No report of edge-2 …`; empty if it is.
+fn unseen_text(outcome: &Outcome) -> String {
+    match (&outcome.node, outcome.reported) {
+        (Some(node), Some(false)) => {
+            let node = printable(node.as_str());
+            format!(" No report of {node} shows it so far: see lc node {node}.")
+        }
+        _ => String::new(),
+    }
 }
 
 /// Writes a line per loss, so that none ends unseen.
@@ -183,6 +201,27 @@ mod tests {
             kicked(&UserRef("troll42".into()), &absent),
             "Kicked user 4711 (name unknown): not connected. Done in 3.1 ms, audit entry 17."
         );
+    }
+
+    #[test]
+    fn a_drain_that_was_not_seen_says_so() {
+        let node = Some(NodeId::new("edge-2"));
+        let outcome = Outcome { audit_id: 17, elapsed_us: 3_140, node, ..Outcome::default() };
+        let done = "Done in 3.1 ms, audit entry 17.";
+        let seen = Outcome { connections: Some(2_100), reported: Some(true), ..outcome.clone() };
+        assert_eq!(
+            drained(false, &seen),
+            format!("edge-2 drains: 2100 connections asked to reconnect, new ones refused. {done}")
+        );
+        assert_eq!(drained(true, &seen), format!("edge-2 accepts viewers again. {done}"));
+        let lost = Outcome { reported: Some(false), ..outcome };
+        let unseen = "No report of edge-2 shows it so far: see lc node edge-2.";
+        assert_eq!(
+            drained(false, &lost),
+            format!("edge-2 was told, and did not answer. {unseen} {done}")
+        );
+        assert_eq!(undone(17, &lost), format!("Took back entry 17. {unseen} {done}"));
+        assert_eq!(undone(17, &seen), format!("Took back entry 17. {done}"));
     }
 
     #[test]

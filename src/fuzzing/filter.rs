@@ -1,7 +1,7 @@
 //! Filters: a text is refused at a place inside it, or means the same after it was printed.
 
 use crate::protocol::NodeId;
-use crate::protocol::admin::{Egress, NodeRates, NodeStatus, ProcessStatus};
+use crate::protocol::admin::{Egress, Health, NodeRates, NodeStatus, ProcessStatus};
 use crate::protocol::filter::{Columns as _, Filter, MAX_BYTES};
 
 fn row() -> NodeStatus {
@@ -12,8 +12,12 @@ fn row() -> NodeStatus {
         listen: "10.0.0.7:8080".into(),
         uptime_ms: 93_784_000,
         connections: 18_230,
+        senders: 12,
         max_connections: 20_000,
         draining: true,
+        health: Health::Well,
+        seen_ms: 0,
+        partitions: [("coordinator".to_owned(), 50)].into(),
         egress: Egress::default(),
         process: ProcessStatus { cpu: Some(1.5), ..ProcessStatus::default() },
         rates: NodeRates::default(),

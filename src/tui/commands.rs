@@ -177,7 +177,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     act(Command::Approve, "approve", &["A"], "let stand", "a comment to review may stand"),
     act(Command::Remove, "remove", &["R"], "remove", "remove a comment"),
     act(Command::Acknowledge, "acknowledge", &["z"], "acknowledge", "an alert, for everybody"),
-    act(Command::Drain, "drain", &["d"], "drain", "move the viewers of this node to others"),
+    act(Command::Drain, "drain", &["d"], "drain", "move the viewers of a node to others"),
     entry(Command::Help, "help", &["?", "f1"], "help", "the keys of this view"),
     entry(Command::Redraw, "redraw", &["ctrl-l"], "redraw", "draw the screen again"),
     entry(Command::Suspend, "suspend", &["ctrl-z"], "suspend", "back to the shell; fg returns"),

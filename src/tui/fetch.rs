@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::feed::{Metric, SENDERS};
+use super::feed::Metric;
 use super::state::Needs;
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::follow::{Followed, follow};
@@ -172,9 +172,7 @@ pub(super) async fn read_past(client: &AdminClient, until_ms: u64) -> Past {
     let mut past = Past::default();
     for (span_ms, step_ms) in [(300_000, 1_000), (3_600_000, 10_000)] {
         let from = until_ms.saturating_sub(span_ms);
-        let path = format!(
-            "/v1/timeline?series={names},{SENDERS}&from={from}&to={until_ms}&step={step_ms}"
-        );
+        let path = format!("/v1/timeline?series={names}&from={from}&to={until_ms}&step={step_ms}");
         past.timelines.extend(client.get::<TimelineAnswer>(&path).await);
     }
     let path = format!("/v1/events?limit={PAST_EVENTS}");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -26,6 +27,7 @@ pub(crate) struct TestRegistry {
     down: AtomicBool,
     silent_node: Mutex<Option<NodeId>>,
     reports: Mutex<BTreeMap<NodeId, Arc<NodeReport>>>,
+    silences: Mutex<BTreeMap<NodeId, Duration>>,
     registered: Mutex<Vec<(UserId, RegistrationId)>>,
     commands: Mutex<Vec<(NodeId, NodeCommand)>>,
     observer: Option<CommandObserver>,
@@ -45,6 +47,7 @@ impl TestRegistry {
             down: AtomicBool::new(false),
             silent_node: Mutex::default(),
             reports: Mutex::default(),
+            silences: Mutex::default(),
             registered: Mutex::default(),
             commands: Mutex::default(),
             observer: None,
@@ -73,6 +76,11 @@ impl TestRegistry {
     /// Another node reports this from now on.
     pub(crate) fn set_report(&self, node: &str, report: NodeReport) {
         self.reports.lock().insert(NodeId::new(node), Arc::new(report));
+    }
+
+    /// Another node has last reported so long ago, from now on.
+    pub(crate) fn set_silence(&self, node: &str, age: Duration) {
+        self.silences.lock().insert(NodeId::new(node), age);
     }
 
     /// Registers a connection of the user on stream 1 at a node.
@@ -157,6 +165,10 @@ impl ConnectionRegistry for TestRegistry {
         };
         nodes.extend(self.other_nodes.iter().map(other));
         Ok(nodes)
+    }
+
+    fn silences(&self) -> Vec<(NodeId, Duration)> {
+        self.silences.lock().iter().map(|(node, age)| (node.clone(), *age)).collect()
     }
 
     fn set_command_handler(&self, handler: Arc<dyn CommandHandler>) {

@@ -7,6 +7,7 @@
 mod alerts;
 mod bus;
 mod egress;
+mod node;
 mod problem;
 mod process;
 mod rates;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::alerts::{AckRequest, Alert, AlertAck, EventItem, EventKind, Health, Severity};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
+pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::process::{NodeRates, ProcessStatus};
 pub use self::rates::{CounterRates, per_second};
@@ -32,8 +34,8 @@ pub use self::requests::{
 };
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
-    BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeReport, NodeStatus,
-    Status, StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
+    BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeReport, Status,
+    StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
 };
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};
@@ -122,6 +124,12 @@ pub struct Outcome {
     /// The stream after the change, if one was created or changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Stream>,
+    /// The node that was told to drain, or to accept viewers again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// Whether a report of that node has shown the change. Absent if it is the node that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<bool>,
     /// The texts of the losses that are acknowledged: those that were shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,

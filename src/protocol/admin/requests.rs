@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, StreamId};
+use crate::protocol::{CommentId, NodeId, StreamId};
 
 /// A user as given by an operator: an id such as `42`, or the name the user last connected or
 /// commented with. `id:42` is always the id, and `name:42` always the name. Without a prefix,
@@ -77,11 +77,14 @@ pub struct ThrottleRequest {
     pub sample_rate: Option<SampleRate>,
 }
 
-/// `POST /v1/drain`: asks viewers to reconnect to other nodes and refuses new ones; `undo`
-/// accepts viewers again.
+/// `POST /v1/drain`: a node asks its viewers to reconnect to other nodes and refuses new ones;
+/// `undo` accepts viewers again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DrainRequest {
+    /// Absent: the node that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
     #[serde(default)]
     pub undo: bool,
 }

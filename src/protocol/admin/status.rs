@@ -1,4 +1,4 @@
-//! The measurements of nodes: their state, their streams, their workers and their counters.
+//! The measurements of a cluster: its streams, its workers, its counters, and all of it at once.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::Problem;
 use super::alerts::{Alert, AlertAck, EventItem, Health};
 use super::bus::BusNode;
-use super::egress::{self, Egress, EgressLimit, StreamEgress};
-use super::process::{NodeRates, ProcessStatus};
+use super::egress::{self, StreamEgress};
+use super::node::{NodeStatus, SilentNode, viewers_of};
 use super::rates::CounterRates;
 use super::stages::{StageReport, StageStatus};
 use crate::protocol::latency::LatencyHistogram;
-use crate::protocol::quantity::show_bytes;
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{NodeId, StreamId};
@@ -67,51 +66,6 @@ pub struct Status {
     /// What works, in a few words each.
     #[serde(default)]
     pub working: Vec<String>,
-}
-
-/// `GET /v1/nodes`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
-pub struct NodeStatus {
-    pub node: NodeId,
-    pub roles: Vec<String>,
-    pub version: String,
-    pub listen: String,
-    pub uptime_ms: u64,
-    pub connections: u64,
-    pub max_connections: u64,
-    pub draining: bool,
-    #[serde(default)]
-    pub egress: Egress,
-    #[serde(default)]
-    pub process: ProcessStatus,
-    #[serde(default)]
-    pub rates: NodeRates,
-}
-
-impl NodeStatus {
-    /// Returns a warning if the node is at its egress limit, or is still recovering from it.
-    pub fn egress_warning(&self) -> Option<String> {
-        let streams_lowered = self.egress.streams_lowered;
-        let streams = match streams_lowered {
-            1 => "1 stream is shown partially".to_owned(),
-            count => format!("{count} streams are shown partially"),
-        };
-        let limit = show_bytes(self.egress.limit_bytes_per_second.unwrap_or(0));
-        let limit = match self.egress.limited_by {
-            Some(EgressLimit::Budget) => format!("its egress budget of {limit}/s"),
-            Some(EgressLimit::Sockets) => format!("the limit of its viewers' sockets of {limit}/s"),
-            None if streams_lowered > 0 => {
-                return Some(format!("{}: {streams} and recovering", self.node));
-            }
-            None => return None,
-        };
-        Some(format!(
-            "{} is at {limit} ({} wanted): {streams}",
-            self.node,
-            show_bytes(self.egress.wanted_bytes_per_second)
-        ))
-    }
 }
 
 /// `GET /v1/streams`.
@@ -327,9 +281,6 @@ pub struct NodeReport {
     pub taken_at: u64,
     pub node: NodeStatus,
     pub slow_viewers: u64,
-    /// Connections that have sent a comment.
-    #[serde(default)]
-    pub senders: u64,
     pub counters: Counters,
     /// The changes of `counters`, as this node measured them.
     #[serde(default)]
@@ -410,34 +361,26 @@ pub struct TopSnapshot {
     pub moderation: ModerationCounts,
     pub breakers: Vec<BreakerStatus>,
     pub nodes: Vec<NodeStatus>,
+    /// Nodes that are known and do not report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<NodeId>,
+    /// Of these, the ones whose last report is known to the servers that nodes meet on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<SilentNode>,
     /// Sentences about the problems of all nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
 }
 
+impl TopSnapshot {
+    pub fn viewers(&self) -> u64 {
+        viewers_of(self.connections, self.senders)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::NodeId;
-
-    fn warning(egress: Egress) -> Option<String> {
-        let node = NodeStatus {
-            node: NodeId::new("edge-1"),
-            roles: Vec::new(),
-            version: String::new(),
-            listen: String::new(),
-            uptime_ms: 0,
-            connections: 0,
-            max_connections: 0,
-            draining: false,
-            egress,
-            process: ProcessStatus::default(),
-            rates: NodeRates::default(),
-        };
-        node.egress_warning()
-    }
 
     #[test]
     fn rates_of_a_stream_follow_its_share() {
@@ -461,26 +404,5 @@ mod tests {
             reactions: BTreeMap::new(),
         };
         assert_eq!((stream.shown_per_second(), stream.left_out_per_second()), (80.0, 560.0));
-    }
-
-    #[test]
-    fn the_warning_names_the_limit_and_its_effect() {
-        let egress = |limited_by: Option<EgressLimit>, streams_lowered| Egress {
-            sent_bytes_per_second: 11_000_000,
-            wanted_bytes_per_second: 70_000_000,
-            limit_bytes_per_second: limited_by.map(|_| 12_000_000),
-            limited_by,
-            streams_lowered,
-        };
-        assert_eq!(
-            warning(egress(Some(EgressLimit::Budget), 1)).unwrap(),
-            "edge-1 is at its egress budget of 12MB/s (70MB wanted): 1 stream is shown partially"
-        );
-        assert_eq!(
-            warning(egress(Some(EgressLimit::Sockets), 2)).unwrap(),
-            "edge-1 is at the limit of its viewers' sockets of 12MB/s (70MB wanted): 2 streams are shown partially"
-        );
-        assert!(warning(egress(None, 2)).unwrap().contains("recovering"));
-        assert_eq!(warning(egress(None, 0)), None);
     }
 }

@@ -20,12 +20,27 @@ pub struct UndoRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PreviewRequest {
-    Ban { users: Vec<UserRef> },
-    Timeout { users: Vec<UserRef> },
-    Kick { users: Vec<UserRef> },
-    Throttle { stream_id: StreamId, sample_rate: Option<SampleRate> },
-    Announce { stream_id: StreamId },
-    Drain,
+    Ban {
+        users: Vec<UserRef>,
+    },
+    Timeout {
+        users: Vec<UserRef>,
+    },
+    Kick {
+        users: Vec<UserRef>,
+    },
+    Throttle {
+        stream_id: StreamId,
+        sample_rate: Option<SampleRate>,
+    },
+    Announce {
+        stream_id: StreamId,
+    },
+    /// Without a node, that of the node that is asked.
+    Drain {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
+    },
 }
 
 /// What a change would do.

@@ -98,8 +98,11 @@ impl Row for NodeStatus {
     fn column(&self, name: &str) -> Option<Value<'_>> {
         Some(match name {
             "node" => self.node.to_string().into(),
-            "state" => if self.draining { "draining" } else { "up" }.into(),
-            "viewers" => Value::count(self.connections),
+            "state" => self.state().into(),
+            "health" => self.health.as_str().into(),
+            "viewers" => Value::count(self.viewers()),
+            "senders" => Value::count(self.senders),
+            "connections" => Value::count(self.connections),
             "max" => Value::count(self.max_connections),
             "places" => Value::Number(self.connections as f64 / self.max_connections.max(1) as f64),
             "sent" => Value::count(self.egress.sent_bytes_per_second),
@@ -119,6 +122,8 @@ impl Row for NodeStatus {
             "files" => Value::count(self.process.files?),
             "disk" => Value::count(self.process.disk_free_bytes?),
             "clock" => Value::Number(self.process.clock_ms? as f64),
+            "seen" => Value::count(self.seen_ms),
+            "partitions" => Value::count(self.partitions.values().sum()),
             "late" => Value::Number(share(self.rates.late, self.rates.delivered)?),
             "roles" => self.roles.join(", ").into(),
             _ => return None,
@@ -130,8 +135,8 @@ impl Row for NodeStatus {
         visit(&self.listen);
         visit(&self.version);
         self.roles.iter().for_each(|role| visit(role));
-        if self.draining {
-            visit("draining");
+        if self.draining || self.is_silent() {
+            visit(self.state());
         }
     }
 }
@@ -140,7 +145,10 @@ impl Columns for NodeStatus {
     const COLUMNS: &'static [Column] = &[
         Column::new("node", Text),
         Column::new("state", Text),
+        Column::new("health", Text),
         Column::new("viewers", Number),
+        Column::new("senders", Number),
+        Column::new("connections", Number),
         Column::new("max", Number),
         Column::new("places", Share),
         Column::new("sent", Bytes),
@@ -156,6 +164,8 @@ impl Columns for NodeStatus {
         Column::new("files", Number),
         Column::new("disk", Bytes),
         Column::new("clock", Duration),
+        Column::new("seen", Duration),
+        Column::new("partitions", Number),
         Column::new("late", Share),
         Column::new("roles", Text),
     ];
@@ -166,7 +176,7 @@ impl Row for WorkerStatus {
         Some(match name {
             "node" => self.node.to_string().into(),
             "worker" => Value::count(self.worker.into()),
-            "viewers" => Value::count(self.connections),
+            "connections" => Value::count(self.connections),
             "slow" => Value::count(self.slow_viewers),
             "busy" => Value::Number(self.busy_us as f64 / self.wall_us.max(1) as f64),
             "frames" => Value::count(self.frames),
@@ -185,7 +195,7 @@ impl Columns for WorkerStatus {
     const COLUMNS: &'static [Column] = &[
         Column::new("node", Text),
         Column::new("worker", Number),
-        Column::new("viewers", Number),
+        Column::new("connections", Number),
         Column::new("slow", Number),
         Column::new("busy", Share),
         Column::new("frames", Number),

@@ -2,6 +2,7 @@
 
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::outcome_text::{self, missing_nodes};
+use crate::protocol::NodeId;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DrainRequest, Outcome,
     ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
@@ -51,8 +52,10 @@ pub(crate) fn describe(action: &Action) -> String {
         Action::Delete(request) => format!("remove comment {}", request.comment_id),
         Action::Approve(request) => format!("approve comment {}", request.comment_id),
         Action::Reject(request) => format!("reject comment {}", request.comment_id),
-        Action::Drain(request) if request.undo => "accept viewers again".to_owned(),
-        Action::Drain(_) => "drain this node".to_owned(),
+        Action::Drain(DrainRequest { node, undo }) => {
+            let node = node.as_ref().map_or("this node", NodeId::as_str);
+            if *undo { format!("accept viewers on {node} again") } else { format!("drain {node}") }
+        }
         Action::Acknowledge(request) => format!("acknowledge {}", request.id),
         Action::AcknowledgeLoss(request) => format!("acknowledge {}", request.problem),
         Action::Undo(request) => format!("take back audit entry {}", request.audit_id),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::action::{Action, describe};
 use crate::protocol::StreamId;
-use crate::protocol::admin::{SanctionKind, UserRef, Who};
+use crate::protocol::admin::{DrainRequest, SanctionKind, UserRef, Who, drain_effect};
 use crate::protocol::quantity::{show_duration, show_rate, show_share};
 use crate::protocol::throttle::SampleRate;
 use crate::tui::feed::{Moment, throttle_reason};
@@ -66,7 +66,7 @@ pub(crate) fn confirmation(
             throttle(request.stream_id, request.sample_rate, moment)
         }
         ([Action::Announce(request)], Some(moment)) => announce(request.stream_id, moment),
-        ([Action::Drain(request)], Some(moment)) => drain(request.undo, moment),
+        ([Action::Drain(request)], Some(moment)) => drain(request, moment),
         ([Action::AcknowledgeLoss(request)], moment) => losses(&request.problem, moment),
         _ => Vec::new(),
     };
@@ -108,9 +108,10 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
         }
         Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_)) => Consent::Enter,
         Some(Action::Drain(request)) if request.undo => Consent::Enter,
-        Some(Action::Drain(_)) => {
-            let node = moment.map(|moment| moment.snapshot.node.to_string());
-            node.map_or(Consent::Enter, Consent::Typed)
+        Some(Action::Drain(request)) => {
+            let own = moment.map(|moment| moment.snapshot.node.clone());
+            let node = request.node.clone().or(own);
+            node.map_or(Consent::Enter, |node| Consent::Typed(node.to_string()))
         }
         Some(Action::Throttle(request)) => {
             by_viewers(request.stream_id, watched(request.stream_id))
@@ -179,23 +180,16 @@ fn losses(problem: &str, moment: Option<&Moment>) -> Vec<String> {
     lines
 }
 
-fn drain(undo: bool, moment: &Moment) -> Vec<String> {
-    let own = &moment.snapshot.node;
-    if undo {
-        return vec![format!("{own} accepts viewers again.")];
+fn drain(request: &DrainRequest, moment: &Moment) -> Vec<String> {
+    let name = request.node.as_ref().unwrap_or(&moment.snapshot.node);
+    if request.undo {
+        return vec![format!("{name} accepts viewers again.")];
     }
-    let connections = moment.node(own).map_or(0, |node| node.connections);
-    let others = moment.snapshot.nodes.iter().filter(|node| node.node != *own && !node.draining);
-    let others: Vec<_> = others.filter(|node| node.max_connections > 0).collect();
-    let room: u64 =
-        others.iter().map(|node| node.max_connections.saturating_sub(node.connections)).sum();
-    let moved = figures::counted(connections, "connection");
-    let have = match others.len() {
-        0 => return vec![format!("{moved} of {own} must leave; no other node takes viewers.")],
-        1 => "1 other node has".to_owned(),
-        some => format!("{some} other nodes have"),
+    let Some(node) = moment.node(name) else {
+        return vec![format!("{name} does not report, and may not hear of it.")];
     };
-    vec![format!("{moved} of {own} move; {have} room for {}.", figures::count(room))]
+    let effect = drain_effect(node, &moment.snapshot.nodes, None);
+    vec![format!("{name}: {effect}."), "New viewers are refused there; U takes it back.".to_owned()]
 }
 
 fn users_hit(actions: &[Action], users: &[Who]) -> Vec<String> {
@@ -244,8 +238,7 @@ fn users_hit(actions: &[Action], users: &[Who]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::protocol::admin::{
-        AcknowledgeRequest, ConnectionInfo, DrainRequest, SanctionRequest, ThrottleRequest,
-        UserRequest,
+        AcknowledgeRequest, ConnectionInfo, SanctionRequest, ThrottleRequest, UserRequest,
     };
     use crate::protocol::{NodeId, UserId};
     use crate::tui::feed::samples;
@@ -337,10 +330,12 @@ mod tests {
         let drain = Action::Drain(DrainRequest::default());
         let asked = confirmation(vec![drain], &[], 0, Some(&moment));
         assert_eq!(asked.consent, Consent::Typed("edge-1".to_owned()));
-        assert_eq!(
-            asked.effect[0],
-            "9.3k connections of edge-1 move; 1 other node has room for 11k."
-        );
+        assert_eq!(asked.effect[0], "edge-1: 9.3k viewers move; the other node has room for 11k.");
+        let other = DrainRequest { node: Some(NodeId::new("edge-2")), undo: false };
+        let asked = confirmation(vec![Action::Drain(other)], &[], 0, Some(&moment));
+        assert_eq!(asked.title, "drain edge-2");
+        assert_eq!(asked.consent, Consent::Typed("edge-2".to_owned()));
+        assert!(asked.effect[0].starts_with("edge-2: 9k viewers move;"), "{:?}", asked.effect);
     }
 
     #[test]
@@ -349,7 +344,7 @@ mod tests {
         let undo = undo_of(&ban("zed"), 17);
         assert!(matches!(undo, Some(Action::Undo(undo)) if undo.audit_id == 17));
         let drained = undo_of(&Action::Drain(DrainRequest::default()), 18);
-        assert_eq!(drained, Some(Action::Drain(DrainRequest { undo: true })));
+        assert!(matches!(drained, Some(Action::Undo(undo)) if undo.audit_id == 18));
         let kick = UserRequest { user: UserRef("zed".to_owned()), note: None };
         assert_eq!(undo_of(&Action::Kick(kick), 19), None);
     }

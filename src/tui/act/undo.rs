@@ -1,7 +1,7 @@
 //! Acts that can be taken back.
 
 use super::action::Action;
-use crate::protocol::admin::{DrainRequest, UndoRequest};
+use crate::protocol::admin::UndoRequest;
 
 /// Acts that are remembered.
 const MAX_ENTRIES: usize = 20;
@@ -42,10 +42,11 @@ impl UndoList {
 /// nothing does.
 pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
     match action {
-        Action::Ban(_) | Action::Timeout(_) | Action::Unban(_) | Action::Throttle(_) => {
-            Some(Action::Undo(UndoRequest { audit_id, note: None }))
-        }
-        Action::Drain(request) => Some(Action::Drain(DrainRequest { undo: !request.undo })),
+        Action::Ban(_)
+        | Action::Timeout(_)
+        | Action::Unban(_)
+        | Action::Throttle(_)
+        | Action::Drain(_) => Some(Action::Undo(UndoRequest { audit_id, note: None })),
         // The user is back by itself, the text is gone, the message was read, the decision is made.
         Action::Kick(_)
         | Action::Announce(_)

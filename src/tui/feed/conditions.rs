@@ -19,9 +19,9 @@ pub(crate) const LATENCY_GOAL_MS: f64 = 150.0;
 const SERVED_GOAL: f64 = 0.995;
 /// Lag from which a consumer is highlighted, in records.
 pub(crate) const NOTABLE_LAG: u64 = 1_000;
-/// The rule that is added to the alerts of the daemon until it tells the same itself: who watches
-/// must know within two seconds.
-const FIRST_SEEN: &str = "redis_node_down";
+/// The rules that are added to the alerts of the daemon until it tells the same itself: somebody
+/// who watches must know within seconds.
+const FIRST_SEEN: [&str; 2] = ["redis_node_down", "node_silent"];
 /// Difference of clocks that distorts latencies, in milliseconds.
 const CLOCK_LIMIT_MS: u64 = 20;
 
@@ -52,7 +52,7 @@ impl AlarmMemory {
     pub(super) fn alarms(&mut self, moment: &Moment, told: Option<&[Alert]>) -> Vec<Alarm> {
         let now = moment.at_ms;
         for node in &moment.snapshot.nodes {
-            self.nodes.insert(node.node.clone(), node.connections);
+            self.nodes.insert(node.node.clone(), node.viewers());
         }
         let snapshot = &moment.snapshot;
         self.nodes
@@ -80,13 +80,14 @@ impl AlarmMemory {
         }
         self.since = since;
         if let Some(told) = told {
-            let is_told = |alarm: &Alarm| {
-                let about = |alert: &Alert| Subject::Engine(alert.subject.clone());
-                told.iter().any(|alert| alert.rule == alarm.rule && about(alert) == alarm.subject)
-            };
-            alarms.retain(|alarm| alarm.rule == FIRST_SEEN && !is_told(alarm));
             let nodes = snapshot.nodes.len();
-            alarms.extend(told.iter().map(|alert| Alarm::of_daemon(alert, now, nodes)));
+            let told: Vec<_> =
+                told.iter().map(|alert| Alarm::of_daemon(alert, now, nodes)).collect();
+            let is_told = |alarm: &Alarm| {
+                told.iter().any(|known| known.rule == alarm.rule && known.subject == alarm.subject)
+            };
+            alarms.retain(|alarm| FIRST_SEEN.contains(&alarm.rule.as_str()) && !is_told(alarm));
+            alarms.extend(told);
         }
         alarms.sort_by_key(|alarm| {
             let severity = std::cmp::Reverse(alarm.severity);
@@ -104,7 +105,10 @@ impl AlarmMemory {
 fn conditions(moment: &Moment, nodes: &BTreeMap<NodeId, u64>) -> Vec<Condition> {
     let snapshot = &moment.snapshot;
     let mut found = Vec::new();
-    found.extend(snapshot.unreachable.iter().map(|node| silent(node, nodes.get(node))));
+    found.extend(snapshot.unreachable.iter().map(|node| {
+        let known_ms = moment.silent_ms(node).unwrap_or(0);
+        silent(node, nodes.get(node), known_ms)
+    }));
     found.extend(bus_servers(snapshot));
     found.extend(breakers(moment));
     found.extend(snapshot.problems.iter().map(|problem| Condition {
@@ -125,12 +129,12 @@ fn conditions(moment: &Moment, nodes: &BTreeMap<NodeId, u64>) -> Vec<Condition> 
     found
 }
 
-fn silent(node: &NodeId, connections: Option<&u64>) -> Condition {
-    let effect = match connections {
+fn silent(node: &NodeId, viewers: Option<&u64>, known_ms: u64) -> Condition {
+    let effect = match viewers {
         None => "nothing is known of it".to_owned(),
-        Some(0) => "it had no connections".to_owned(),
+        Some(0) => "it had no viewers".to_owned(),
         Some(some) => {
-            format!("its {} reconnect to the others", figures::counted(*some, "connection"))
+            format!("its {} reconnect to the others", figures::counted(*some, "viewer"))
         }
     };
     Condition {
@@ -138,7 +142,7 @@ fn silent(node: &NodeId, connections: Option<&u64>) -> Condition {
         subject: Subject::Node(node.clone()),
         severity: Severity::Broken,
         hold_ms: 0,
-        known_ms: 0,
+        known_ms,
         text: format!("Node {node} is silent: {effect}."),
         next: format!("look whether lcd runs on {node}"),
     }
@@ -148,7 +152,7 @@ fn bus_servers(snapshot: &TopSnapshot) -> impl Iterator<Item = Condition> + '_ {
     let failing = snapshot.bus.iter().filter(|server| server.state == BusNodeState::Fails);
     failing.map(move |server| {
         let hit = |node: &&NodeStatus| server.fails_for.contains(&node.node);
-        let connections = snapshot.nodes.iter().filter(hit).map(|node| node.connections).sum();
+        let viewers = snapshot.nodes.iter().filter(hit).map(NodeStatus::viewers).sum();
         let error = server.error.as_deref().map_or(String::new(), |error| format!(" ({error})"));
         let nodes = server.fails_for.len() as u64;
         Condition {
@@ -162,7 +166,7 @@ fn bus_servers(snapshot: &TopSnapshot) -> impl Iterator<Item = Condition> + '_ {
                  through the log, later, none lost.",
                 server.address,
                 figures::counted(nodes, "node"),
-                figures::counted(connections, "connection"),
+                figures::counted(viewers, "viewer"),
             ),
             next: format!("redis-cli -h {} ping", host(&server.address)),
         }

@@ -27,7 +27,7 @@ pub(crate) use changes::{Happening, throttle_reason};
 use conditions::AlarmMemory;
 pub(crate) use conditions::{LATENCY_GOAL_MS, NOTABLE_LAG};
 pub(crate) use moment::{GroupLag, Moment, is_nearly_full};
-pub(crate) use series::{Metric, SENDERS, SeriesSet};
+pub(crate) use series::{Metric, SeriesSet};
 
 /// Happenings that are kept.
 const MAX_HAPPENINGS: usize = 2_000;
@@ -136,7 +136,10 @@ impl Feed {
             Some(before) => before.at_ms + self.elapsed_ms(&before.snapshot, &snapshot),
         };
         let workers = match &before {
-            Some(before) => moment::worker_loads(&before.snapshot.workers, &snapshot.workers),
+            Some(before) => {
+                let loads = &before.workers;
+                moment::worker_loads(&before.snapshot.workers, loads, &snapshot.workers)
+            }
             None => Vec::new(),
         };
         let mut groups = moment::group_lags(&snapshot.lag);

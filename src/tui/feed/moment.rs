@@ -59,12 +59,19 @@ impl GroupLag {
 impl Moment {
     /// Returns the connections that have not sent a comment.
     pub(crate) fn viewers(&self) -> u64 {
-        self.snapshot.connections.saturating_sub(self.snapshot.senders)
+        self.snapshot.viewers()
     }
 
-    /// Returns how many connections all nodes together take.
+    /// Returns how many connections all nodes together take: a node that drains takes no more than
+    /// it has.
     pub(crate) fn places(&self) -> u64 {
-        self.snapshot.nodes.iter().map(|node| node.max_connections).sum()
+        self.snapshot.nodes.iter().map(|node| node.connections + node.room()).sum()
+    }
+
+    /// Returns how long a node has been silent that does not report any more.
+    pub(crate) fn silent_ms(&self, name: &NodeId) -> Option<u64> {
+        let silent = self.snapshot.silent.iter().find(|silent| silent.node == *name);
+        silent.map(|silent| silent.seen_ms)
     }
 
     /// Returns the share of comments for viewers that reached them; `None` while there are none.
@@ -139,12 +146,23 @@ pub(crate) fn is_nearly_full(taken: u64, places: u64) -> bool {
     places > 0 && taken.saturating_mul(10) >= places.saturating_mul(9)
 }
 
-/// Returns the load of each worker that is in both lists and was not restarted in between.
-pub(super) fn worker_loads(before: &[WorkerStatus], now: &[WorkerStatus]) -> Vec<WorkerLoad> {
+/// Returns the load of each worker that is in both lists and was not restarted in between. A node
+/// that has not reported since keeps its load, from `loads`: two snapshots may show the same
+/// report.
+pub(super) fn worker_loads(
+    before: &[WorkerStatus],
+    loads: &[WorkerLoad],
+    now: &[WorkerStatus],
+) -> Vec<WorkerLoad> {
     let known: BTreeMap<_, _> = before.iter().map(|w| ((&w.node, w.worker), w)).collect();
     let load = |worker: &WorkerStatus| {
         let before = known.get(&(&worker.node, worker.worker))?;
-        let wall_us = worker.wall_us.checked_sub(before.wall_us).filter(|wall| *wall > 0)?;
+        let wall_us = worker.wall_us.checked_sub(before.wall_us)?;
+        if wall_us == 0 {
+            let same =
+                |load: &&WorkerLoad| load.node == worker.node && load.worker == worker.worker;
+            return loads.iter().find(same).cloned();
+        }
         let busy_us = worker.busy_us.checked_sub(before.busy_us)?;
         let busy = (busy_us as f64 / wall_us as f64).min(1.0);
         Some(WorkerLoad { node: worker.node.clone(), worker: worker.worker, busy })
@@ -203,8 +221,10 @@ mod tests {
             worker("b", 10, 1_000),
             worker("c", 1, 2),
         ];
-        let loads = worker_loads(&before, &now);
-        let loads: Vec<_> = loads.iter().map(|load| (load.node.as_str(), load.busy)).collect();
+        let known = worker_loads(&before, &[], &now);
+        let again = worker_loads(&now, &known, &now);
+        assert_eq!(again, known, "the same reports were read twice");
+        let loads: Vec<_> = known.iter().map(|load| (load.node.as_str(), load.busy)).collect();
         assert_eq!(loads, [("a", 0.25)]);
     }
 

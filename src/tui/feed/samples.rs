@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::{Alarm, Feed, Moment};
 use crate::protocol::admin::{
     Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, BusShard, ConsumerLag, CounterRates,
-    Counters, Egress, EgressLimit, ModerationCounts, NodeRates, NodeStatus, ProcessStatus,
-    Severity, StageName, StageReport, StageStatus, StreamStatus, TopSnapshot, WorkerStatus,
+    Counters, Egress, EgressLimit, Health, ModerationCounts, NodeRates, NodeStatus, ProcessStatus,
+    Severity, SilentNode, StageName, StageReport, StageStatus, StreamStatus, TopSnapshot,
+    WorkerStatus,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::stream::{ModerationMode, StreamState};
@@ -60,6 +61,7 @@ pub(crate) fn idle(uptime_ms: u64) -> TopSnapshot {
         breakers: Vec::new(),
         nodes: vec![node("edge-1", "edge", 0, 20_000, uptime_ms)],
         unreachable: Vec::new(),
+        silent: Vec::new(),
         problems: Vec::new(),
     }
 }
@@ -179,6 +181,8 @@ pub(crate) fn silent_and_back(second: u64) -> TopSnapshot {
     if (20..24).contains(&second) {
         snapshot.nodes.remove(1);
         snapshot.unreachable.push(NodeId::new("edge-2"));
+        let seen_ms = 4_000 + (second - 20) * 1_000;
+        snapshot.silent.push(SilentNode { node: NodeId::new("edge-2"), seen_ms });
         snapshot.connections = 9_270;
         snapshot.rates.delivered /= 2.0;
     }
@@ -389,8 +393,12 @@ fn node(name: &str, role: &str, connections: u64, places: u64, uptime_ms: u64) -
         listen: "0.0.0.0:8080".into(),
         uptime_ms,
         connections,
+        senders: 0,
         max_connections: places,
         draining: false,
+        health: Health::Well,
+        seen_ms: 0,
+        partitions: BTreeMap::new(),
         egress: Egress { sent_bytes_per_second: 10_500_000, ..Egress::default() },
         process: ProcessStatus {
             started_at: START - 1_000,

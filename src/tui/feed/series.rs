@@ -15,9 +15,6 @@ const STREAM_SLOT_MS: u64 = 10_000;
 /// Ten minutes.
 const STREAM_SLOTS: usize = 60;
 
-/// The name of the senders in the daemon's timeline.
-pub(crate) const SENDERS: &str = "senders";
-
 /// The figures with a chart, in the order of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metric {
@@ -238,24 +235,14 @@ impl SeriesSet {
     /// Fills what is not known with the daemon's timeline. A step of it is one value.
     pub(super) fn fill(&mut self, answer: &TimelineAnswer) {
         let slots_per_step = (answer.step_ms / SLOT_MS).max(1);
-        let senders = answer.series.iter().find(|series| series.name == SENDERS);
-        let senders = |step: usize| {
-            let known = senders.and_then(|series| series.average.get(step).copied().flatten());
-            known.unwrap_or(0.0)
-        };
         for series in &answer.series {
             let named = |metric: &&Metric| metric.timeline_name() == series.name;
             let Some(metric) = Metric::ALL.iter().find(named) else { continue };
             let slots = &mut self.cluster[*metric as usize];
             for (step, value) in series.average.iter().enumerate() {
                 let Some(value) = value else { continue };
-                // The timeline counts senders among the viewers.
-                let value = match metric {
-                    Metric::Viewers => value - senders(step),
-                    _ => *value,
-                };
                 let first = (answer.from + step as u64 * answer.step_ms) / SLOT_MS;
-                (first..first + slots_per_step).for_each(|slot| slots.fill(slot, value, SLOTS));
+                (first..first + slots_per_step).for_each(|slot| slots.fill(slot, *value, SLOTS));
             }
         }
     }

@@ -52,7 +52,9 @@ fn a_silent_node_is_an_alarm_with_its_viewers() {
     let feed = fed((0..22).map(silent_and_back));
     let alarms = &feed.latest().unwrap().alarms;
     assert_eq!(alarms[0].rule, "node_silent");
-    assert!(alarms[0].text.contains("its 9k connections reconnect"), "{}", alarms[0].text);
+    let now = feed.latest().unwrap().at_ms;
+    assert_eq!(now - alarms[0].since_ms, 5_000, "the daemon knows for how long");
+    assert!(alarms[0].text.contains("its 9k viewers reconnect"), "{}", alarms[0].text);
     let feed = fed((0..30).map(silent_and_back));
     assert!(feed.latest().unwrap().alarms.is_empty());
 }
@@ -63,7 +65,7 @@ fn a_redis_node_is_named_with_what_viewers_notice() {
     let alarms = &feed.latest().unwrap().alarms;
     let redis = alarms.iter().find(|alarm| alarm.rule == "redis_node_down").unwrap();
     assert!(redis.text.contains("10.0.3.12:6379"), "{}", redis.text);
-    assert!(redis.text.contains("reach 18k connections through"), "{}", redis.text);
+    assert!(redis.text.contains("reach 18k viewers through"), "{}", redis.text);
     let now = feed.latest().unwrap().at_ms;
     assert_eq!(now - redis.since_ms, 43_000, "the daemon knows for how long");
 }
@@ -182,6 +184,33 @@ fn a_redis_node_is_told_once() {
     feed.set_alerts(None);
     feed.add(samples::redis_down(5));
     assert_eq!(rules(&feed).len(), 2, "without the daemon's, those that the console sees");
+}
+
+#[test]
+fn a_silent_node_is_named_before_its_alert() {
+    let mut feed = fed((0..20).map(silent_and_back));
+    feed.set_alerts(Some(Vec::new()));
+    feed.add(silent_and_back(20));
+    let subjects = |feed: &Feed| -> Vec<Subject> {
+        feed.latest().unwrap().alarms.iter().map(|alarm| alarm.subject.clone()).collect()
+    };
+    let edge = Subject::Node(NodeId::new("edge-2"));
+    assert_eq!(subjects(&feed), [edge.clone()]);
+    assert_eq!(feed.latest().unwrap().alarms[0].id, None);
+    feed.set_alerts(Some(vec![alert("node_silent", "edge-2", &["edge-1", "coord-1"])]));
+    feed.add(silent_and_back(21));
+    assert_eq!(subjects(&feed), [edge], "once");
+    assert_eq!(feed.latest().unwrap().alarms[0].id.as_deref(), Some("node_silent/edge-2"));
+}
+
+#[test]
+fn a_node_that_drains_offers_no_places() {
+    let mut snapshot = healthy(1);
+    let before = samples::moment(snapshot.clone()).places();
+    snapshot.nodes[0].draining = true;
+    let nodes = &snapshot.nodes;
+    let free = nodes[0].max_connections - nodes[0].connections;
+    assert_eq!(samples::moment(snapshot).places(), before - free);
 }
 
 #[test]

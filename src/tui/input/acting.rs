@@ -7,7 +7,7 @@ use crate::tui::act::{
     Action, Consent, Form, FormKind, UndoEntry, confirmation, needs_lookup, undo_of,
 };
 use crate::tui::commands::Command;
-use crate::tui::state::{Console, Effect, Mode, Notice, Panel};
+use crate::tui::state::{Console, Effect, Mode, Notice, Panel, Place};
 use crate::tui::table::RowKey;
 
 /// Starts what a key acts, unless acts are off.
@@ -89,19 +89,22 @@ fn acknowledge(console: &mut Console) -> Option<Effect> {
     request(console, vec![Action::Acknowledge(AckRequest { id, note: None })])
 }
 
-/// Only the node that the console is attached to can be drained.
+/// Drains the node that is opened or selected, or the one that the console is attached to; a node
+/// that drains accepts viewers again.
 fn drain(console: &mut Console) -> Option<Effect> {
     let moment = console.moment()?;
-    let own = moment.snapshot.node.clone();
-    let undo = moment.snapshot.draining;
-    if let Some(RowKey::Node(node)) = console.selected_key()
-        && node != own
-    {
-        let text = format!("this console is attached to {own}: drain {node} with lc drain there");
+    let node = match (console.place(), console.selected_key()) {
+        (Place::Node(node), _) => node.clone(),
+        (_, Some(RowKey::Node(node))) => node,
+        _ => moment.snapshot.node.clone(),
+    };
+    let Some(status) = moment.node(&node) else {
+        let text = format!("{node} does not report: it cannot be told to drain");
         console.notice = Some(Notice::Failed(text));
         return None;
-    }
-    request(console, vec![Action::Drain(DrainRequest { undo })])
+    };
+    let undo = status.draining;
+    request(console, vec![Action::Drain(DrainRequest { node: Some(node), undo })])
 }
 
 fn undo(console: &mut Console) -> Option<Effect> {

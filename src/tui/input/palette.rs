@@ -9,8 +9,8 @@ use super::acting::{request, user_ref};
 use super::run::run_command;
 use super::typing::edit_of_key;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DrainRequest, ProblemCode,
-    ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DrainRequest, NodeStatus,
+    ProblemCode, ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::{NodeId, StreamId};
@@ -32,7 +32,7 @@ const ACTS: &[(&str, &str)] = &[
     ("delete", "COMMENT [--reason WORD] [--note TEXT]"),
     ("mod approve", "COMMENT"),
     ("mod reject", "COMMENT [--reason WORD]"),
-    ("drain", "[--undo]"),
+    ("drain", "[NODE] [--undo]"),
     ("alerts ack", "ALERT [--note TEXT]"),
     ("acknowledge", "PROBLEM"),
     ("undo", "AUDIT [--note TEXT]"),
@@ -112,9 +112,12 @@ pub(crate) fn completions(console: &Console, typed: &str) -> Vec<(String, String
             known.for_each(|stream| add(format!("{verb} {} ", stream.stream_id), &stream.title));
         }
     }
-    if typed.starts_with("node ") {
-        let nodes = moment.map_or(&[][..], |moment| &moment.snapshot.nodes);
-        nodes.iter().for_each(|node| add(format!("node {}", node.node), &node.roles.join(" ")));
+    for verb in ["node", "drain"] {
+        if typed.strip_prefix(verb).is_some_and(|rest| rest.starts_with(' ')) {
+            let nodes = moment.map_or(&[][..], |moment| &moment.snapshot.nodes);
+            let roles = |node: &NodeStatus| node.roles.join(" ");
+            nodes.iter().for_each(|node| add(format!("{verb} {}", node.node), &roles(node)));
+        }
     }
     if typed.starts_with("acknowledge ") {
         let losses = ProblemCode::LOSSES.map(ProblemCode::as_str);
@@ -151,11 +154,7 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
         }
         ["node" | "nodes", name] => {
             let node = NodeId::new(name);
-            let moment = console.moment().ok_or("there is no snapshot yet")?;
-            let known = moment.node(&node).is_some() || moment.snapshot.unreachable.contains(&node);
-            if !known {
-                return Err(format!("there is no node {name}"));
-            }
+            check_node(console, &node)?;
             console.go(Place::Node(node));
             Ok(None)
         }
@@ -177,6 +176,9 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
         }
         _ => {
             let action = parse_act(&words)?;
+            if let Action::Drain(DrainRequest { node: Some(node), .. }) = &action {
+                check_node(console, node)?;
+            }
             if let Some(why) = console.acts_off() {
                 console.notice = Some(Notice::Failed(why));
                 return Ok(None);
@@ -275,7 +277,11 @@ fn parse_act(words: &[&str]) -> Result<Action, LineError> {
             let note = given.option("note");
             Ok(Action::Undo(UndoRequest { audit_id: parsed(id)?, note }))
         }
-        ["drain"] => Ok(Action::Drain(DrainRequest { undo: given.undo })),
+        ["drain"] => Ok(Action::Drain(DrainRequest { node: None, undo: given.undo })),
+        ["drain", name] => {
+            let node = Some(NodeId::new(name));
+            Ok(Action::Drain(DrainRequest { node, undo: given.undo }))
+        }
         [verb, ..] => {
             let usage = ACTS.iter().chain(GOTO).find(|(known, _)| known.starts_with(verb));
             Err(match usage {
@@ -291,6 +297,12 @@ fn stream(console: &Console, text: &str) -> Result<StreamId, LineError> {
     let stream_id: StreamId = parsed(text)?;
     let known = console.moment().is_some_and(|moment| moment.stream(stream_id).is_some());
     if known { Ok(stream_id) } else { Err(format!("there is no stream {text}")) }
+}
+
+fn check_node(console: &Console, node: &NodeId) -> Result<(), LineError> {
+    let moment = console.moment().ok_or("there is no snapshot yet")?;
+    let known = moment.node(node).is_some() || moment.snapshot.unreachable.contains(node);
+    if known { Ok(()) } else { Err(format!("there is no node {node}")) }
 }
 
 /// Reads an id.
@@ -360,7 +372,9 @@ mod tests {
             matches!(act("throttle 7 auto"), Ok(Action::Throttle(t)) if t.sample_rate.is_none())
         );
         assert!(matches!(act("throttle 7 2%"), Ok(Action::Throttle(t)) if t.sample_rate.is_some()));
-        assert!(matches!(act("drain --undo"), Ok(Action::Drain(d)) if d.undo));
+        assert!(matches!(act("drain --undo"), Ok(Action::Drain(d)) if d.undo && d.node.is_none()));
+        let Ok(Action::Drain(drain)) = act("drain edge-12") else { panic!() };
+        assert_eq!((drain.node, drain.undo), (Some(NodeId::new("edge-12")), false));
         assert!(matches!(act("undo 17"), Ok(Action::Undo(u)) if u.audit_id == 17));
         assert!(
             matches!(act("alerts ack lag_high/a"), Ok(Action::Acknowledge(a)) if a.note.is_none())

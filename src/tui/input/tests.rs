@@ -7,12 +7,13 @@ use super::*;
 use crate::protocol::admin::{ReviewItem, TailItem, UserRef, Who};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{CommentId, StreamId, UserId};
+use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 use crate::tui::act::Action;
 use crate::tui::commands::Keymap;
 use crate::tui::feed::samples;
 use crate::tui::hits::Target;
 use crate::tui::state::{Console, Effect, Mode, Notice, Panel, Place, View};
+use crate::tui::table::RowKey;
 use crate::tui::theme::ThemeName;
 use crate::tui::view;
 
@@ -99,6 +100,45 @@ fn t_throttles_the_selected_stream_after_its_name() {
         (StreamId(7), SampleRate::from_share(0.05))
     );
     assert_eq!(console.mode, Mode::Watching);
+}
+
+#[test]
+fn d_drains_the_node_that_is_selected_or_opened() {
+    let node_of = |console: &Console| {
+        let Mode::Confirm(question) = &console.mode else { panic!("{:?}", console.mode) };
+        let [Action::Drain(request)] = &question.actions[..] else { panic!() };
+        (request.node.clone().unwrap(), request.undo)
+    };
+    let node = NodeId::new;
+    let mut console = unlocked();
+    console.go(Place::Node(node("edge-2")));
+    type_text(&mut console, "d");
+    assert_eq!(node_of(&console), (node("edge-2"), false));
+    escape(&mut console);
+    console.go(Place::View(View::Cluster));
+    type_text(&mut console, "d");
+    let Some(RowKey::Node(selected)) = console.selected_key() else { panic!() };
+    assert_eq!(node_of(&console), (selected, false));
+    escape(&mut console);
+    type_text(&mut console, ":drain edge-2 --undo");
+    enter(&mut console);
+    assert_eq!(node_of(&console), (node("edge-2"), true));
+    escape(&mut console);
+    type_text(&mut console, ":drain edge-7");
+    enter(&mut console);
+    let Mode::Palette(line) = &console.mode else { panic!("{:?}", console.mode) };
+    assert_eq!(line.error.as_deref(), Some("there is no node edge-7"));
+}
+
+#[test]
+fn a_silent_node_is_not_told_to_drain() {
+    let mut console = Console::new(Keymap::default(), ThemeName::Dark, false);
+    (0..22).for_each(|second| console.add_snapshot(samples::silent_and_back(second)));
+    type_text(&mut console, "!");
+    console.go(Place::Node(NodeId::new("edge-2")));
+    type_text(&mut console, "d");
+    let Some(Notice::Failed(text)) = &console.notice else { panic!("{:?}", console.notice) };
+    assert!(text.starts_with("edge-2 does not report"), "{text}");
 }
 
 #[test]

@@ -290,9 +290,9 @@ pub(crate) const WORKERS: &[Column] = &[
     Column { meaning: "time that it works", ..column("busy", "busy", 5, 1) },
     Column {
         meaning: "connections that it serves: viewers and senders",
-        ..column("connections", "viewers", 11, 2)
+        ..column("connections", "connections", 11, 2)
     },
-    Column { meaning: "viewers whose socket is full", ..column("slow", "slow", 5, 3) },
+    Column { meaning: "connections whose socket is full", ..column("slow", "slow", 5, 3) },
 ];
 
 /// A delivery worker with the share of time that it works.

@@ -1,7 +1,7 @@
 //! Nodes, silent ones included.
 
 use crate::protocol::NodeId;
-use crate::protocol::admin::NodeStatus;
+use crate::protocol::admin::{self, NodeStatus};
 use crate::protocol::filter::{self, Columns as _, Value};
 use crate::protocol::quantity::{show_bytes, show_duration};
 use crate::tui::feed::{Moment, is_nearly_full};
@@ -23,7 +23,7 @@ pub(crate) const NODES: &[Column] = &[
     Column { right: false, meaning: "what the node does", ..column("roles", "roles", 11, 8) },
     Column {
         meaning: "connections (viewers and senders), and how many it takes",
-        ..column("taken/of", "viewers", 11, 1)
+        ..column("taken/of", "connections", 11, 1)
     },
     Column {
         right: false,
@@ -46,6 +46,10 @@ pub(crate) const NODES: &[Column] = &[
     },
     Column { meaning: "share of deliveries that came late", ..column("late", "late", 6, 7) },
     Column { meaning: "its clock against the Redis node's", ..column("clock", "clock", 7, 9) },
+    Column {
+        meaning: "partitions of the event log that it reads, of all consumer groups",
+        ..column("parts", "partitions", 5, 9)
+    },
     Column { right: false, meaning: "version of lcd", ..column("version", "version", 8, 10) },
     Column { meaning: "time since it started", ..column("up", "up", 8, 6) },
     Column { right: false, ..column("state", "state", 0, 4) },
@@ -56,6 +60,8 @@ pub(crate) const NODES: &[Column] = &[
 pub(crate) struct NodeRow<'a> {
     pub(crate) name: NodeId,
     pub(crate) status: Option<&'a NodeStatus>,
+    /// Milliseconds since the last report of a node that does not report any more, if known.
+    pub(crate) silent_ms: Option<u64>,
     pub(crate) busy: Option<f64>,
 }
 
@@ -71,7 +77,11 @@ impl<'a> NodeRow<'a> {
             .chain(known)
             .map(|(name, status)| {
                 let busy = moment.busiest_worker(name);
-                Self { name: name.clone(), status, busy }
+                let silent_ms = match status {
+                    Some(status) => status.is_silent().then_some(status.seen_ms),
+                    None => moment.silent_ms(name),
+                };
+                Self { name: name.clone(), status, silent_ms, busy }
             })
             .collect();
         rows.sort_by(|a, b| {
@@ -83,13 +93,20 @@ impl<'a> NodeRow<'a> {
 
     pub(crate) fn health(&self) -> Health {
         let Some(status) = self.status else { return Health::Bad };
+        if status.health == admin::Health::Failing {
+            return Health::Bad;
+        }
+        if status.is_silent() {
+            return Health::Warn;
+        }
         if status.draining {
             return Health::Idle;
         }
         let limited = status.egress.limited_by.is_some();
         let full = is_nearly_full(status.connections, status.max_connections);
         let busy = self.busy.is_some_and(|busy| busy >= 0.9);
-        if limited || full || busy { Health::Warn } else { Health::Good }
+        let alerted = status.health == admin::Health::Degraded;
+        if limited || full || busy || alerted { Health::Warn } else { Health::Good }
     }
 
     /// Returns the share of its scarcest means that a node uses.
@@ -112,7 +129,16 @@ impl<'a> NodeRow<'a> {
 
     /// Says what the node is short of.
     pub(crate) fn state(&self) -> Cell {
-        let Some(status) = self.status else { return Cell::new("SILENT", Tone::Bad) };
+        let Some(status) = self.status else {
+            let since = self.silent_ms.map(|ms| format!(" {}", figures::age(ms)));
+            return Cell::new(format!("silent{}", since.unwrap_or_default()), Tone::Bad);
+        };
+        if let Some(ms) = self.silent_ms {
+            return Cell::new(format!("silent {}", figures::age(ms)), Tone::Warn);
+        }
+        if status.health == admin::Health::Failing {
+            return Cell::new("failing", Tone::Bad);
+        }
         if status.draining {
             return Cell::new("draining", Tone::Warn);
         }
@@ -121,10 +147,11 @@ impl<'a> NodeRow<'a> {
             let streams = figures::counted(lowered, "stream");
             return Cell::new(format!("sends all it may: {streams} lowered"), Tone::Warn);
         }
-        if self.health() == Health::Warn {
-            return Cell::new("nearly full", Tone::Warn);
+        match self.health() {
+            Health::Warn if self.fullness() >= 0.9 => Cell::new("nearly full", Tone::Warn),
+            Health::Warn => Cell::new("has alerts", Tone::Warn),
+            _ => Cell::faint("works"),
         }
-        Cell::faint("works")
     }
 }
 
@@ -135,6 +162,7 @@ impl filter::Row for NodeRow<'_> {
             (Some(status), _) => status.column(name),
             (None, "node") => Some(self.name.to_string().into()),
             (None, "state") => Some("silent".into()),
+            (None, "seen") => self.silent_ms.map(Value::count),
             (None, _) => None,
         }
     }
@@ -209,9 +237,36 @@ impl Record for NodeRow<'_> {
                 known((rates.delivered > 0.0).then(|| figures::percent(late)))
             }
             "clock" => known(process.clock_ms.map(|ms| format!("{ms:+} ms"))),
+            "parts" => match status.partitions.values().sum::<u64>() {
+                0 => Cell::default(),
+                count => Cell::text(figures::count(count)),
+            },
             "version" => Cell::faint(status.version.clone()),
             "up" => Cell::faint(show_duration(status.uptime_ms)),
             _ => Cell::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::feed::samples;
+
+    #[test]
+    fn a_late_report_is_seen_before_the_node_is_gone() {
+        let mut snapshot = samples::healthy(60);
+        snapshot.nodes[1].seen_ms = 3_400;
+        snapshot.nodes[2].partitions =
+            [("coordinator".to_owned(), 50), ("archiver".to_owned(), 100)].into();
+        snapshot.nodes[2].health = admin::Health::Degraded;
+        let moment = samples::moment(snapshot);
+        let rows = NodeRow::of(&moment);
+        let row = |name: &str| rows.iter().find(|row| row.name.as_str() == name).unwrap();
+        assert_eq!(row("edge-2").state().text, "silent 0:03");
+        assert_eq!(row("edge-2").health(), Health::Warn);
+        assert_eq!(row("coord-1").cell("parts").text, "150");
+        assert_eq!(row("coord-1").state().text, "has alerts");
+        assert_eq!(row("edge-1").cell("parts").text, "");
     }
 }

@@ -21,7 +21,10 @@ pub(crate) const STREAMS: &[Column] = &[
         ..column("", "", 1, 0)
     },
     Column { meaning: "number of the stream", ..column("id", "id", 6, 0) },
-    Column { meaning: "connections that watch (registry)", ..column("viewers", "viewers", 7, 1) },
+    Column {
+        meaning: "connections that watch, senders included, as viewers are told (registry)",
+        ..column("viewers", "viewers", 7, 1)
+    },
     Column {
         meaning: "accepted comments per second (comments_per_second)",
         ..column("in/s", "in", 6, 1)

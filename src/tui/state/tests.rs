@@ -103,6 +103,7 @@ fn silent_nodes_come_first() {
     let listing = console.nodes(Panel::Nodes);
     assert_eq!(listing.rows[0].name.as_str(), "edge-2");
     assert_eq!((listing.rows.len(), listing.rows[0].status), (3, None));
+    assert_eq!(listing.rows[0].state().text, "silent 0:05");
     console.go(Place::View(View::Cluster));
     let Some(RowKey::Node(node)) = console.selected_key() else { panic!() };
     assert_eq!(node.as_str(), "edge-2");

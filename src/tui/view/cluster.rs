@@ -54,9 +54,10 @@ pub(super) fn opened(canvas: &mut Canvas<'_>, area: Rect, console: &Console, nam
     let mut crumb = vec![Cell::faint(" cluster › "), Cell::new(name.to_string(), Tone::Strong)];
     let Some(node) = moment.node(name) else {
         let (word, tone) = if moment.snapshot.unreachable.contains(name) {
-            ("  ✗ SILENT", Health::Bad.tone())
+            let since = moment.silent_ms(name).map(|ms| format!(" {}", figures::age(ms)));
+            (format!("  ✗ silent{}", since.unwrap_or_default()), Health::Bad.tone())
         } else {
-            ("  is not known at this time", Tone::Faint)
+            ("  is not known at this time".to_owned(), Tone::Faint)
         };
         crumb.push(Cell::new(word, tone));
         canvas.line(path, &crumb);
@@ -106,7 +107,10 @@ fn limits(node: &NodeStatus) -> Vec<Vec<Cell>> {
             figures::bytes_per_second(Some(limit as f64))
         }),
     );
-    let lines = [
+    let partitions = node.partitions_text();
+    let partitions = (!partitions.is_empty()).then_some(("partitions", partitions));
+    let senders = (node.senders > 0).then(|| ("senders", figures::count(node.senders)));
+    let mut lines = [
         vec![
             (
                 "connections",
@@ -137,6 +141,8 @@ fn limits(node: &NodeStatus) -> Vec<Vec<Cell>> {
             ("clock", known(process.clock_ms.map(|ms| format!("{ms:+} ms")))),
         ],
     ];
+    lines[0].extend(senders);
+    lines[3].extend(partitions);
     let indented = |pairs: &Vec<(&str, String)>| {
         let mut cells = vec![Cell::text(" ")];
         cells.extend(facts(pairs));

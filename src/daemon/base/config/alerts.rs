@@ -34,7 +34,8 @@ pub struct AlertsConfig {
     /// The least time until the certificate expires.
     #[serde(with = "humantime_serde")]
     pub certificate: Duration,
-    /// A node that was known does not report.
+    /// The age of the last report of a node that was known. A node reports once per second, and
+    /// less than two seconds are no silence.
     #[serde(with = "humantime_serde")]
     pub node_silent_hold: Duration,
     /// The least share of deliveries that are not skipped.

@@ -126,6 +126,11 @@ impl Telemetry {
         self.inner.keeps_cluster.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of partitions of the event log that a stage of this node reads.
+    pub fn partitions_of(&self, name: StageName) -> u64 {
+        self.inner.stages.lock().get(&name).map_or(0, |meter| meter.partitions())
+    }
+
     fn stages(&self) -> Vec<(StageName, Arc<StageMeter>)> {
         self.inner.stages.lock().iter().map(|(name, meter)| (*name, meter.clone())).collect()
     }

@@ -1,5 +1,6 @@
 //! The meter of one stage.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct StageMeter {
     queue_max: AtomicU64,
     latency: LatencyRecorder,
     read_queue: Mutex<Option<ReadQueue>>,
+    /// The partitions of the event log that the stage reads. Bounded by those of the topic.
+    partitions: Mutex<BTreeSet<u32>>,
 }
 
 impl std::fmt::Debug for StageMeter {
@@ -72,6 +75,28 @@ impl StageMeter {
     /// Reads the queue from a function, once per second, instead of what was set.
     pub fn read_queue_with(&self, read: impl Fn() -> Option<QueueReading> + Send + 'static) {
         *self.read_queue.lock() = Some(Box::new(read));
+    }
+
+    /// Records that the stage joins its consumer group, and reads nothing yet.
+    pub fn join_group(&self) {
+        self.partitions.lock().clear();
+    }
+
+    /// Records the partitions that the stage reads from now on, and those that another member
+    /// reads now.
+    pub fn follow_assignment(&self, assigned: impl IntoIterator<Item = u32>, revoked: &[u32]) {
+        let mut assigned = assigned.into_iter().peekable();
+        if assigned.peek().is_none() && revoked.is_empty() {
+            return;
+        }
+        let mut partitions = self.partitions.lock();
+        partitions.extend(assigned);
+        partitions.retain(|partition| !revoked.contains(partition));
+    }
+
+    /// Returns the number of partitions that the stage reads.
+    pub fn partitions(&self) -> u64 {
+        self.partitions.lock().len() as u64
     }
 
     pub(super) fn items(&self) -> u64 {
@@ -131,5 +156,16 @@ mod tests {
         assert_eq!(meter.queue(), QueueReading { queue: 2, queue_max: 5 });
         meter.read_queue_with(|| None);
         assert_eq!(meter.queue(), QueueReading::default());
+    }
+
+    #[test]
+    fn partitions_follow_the_group() {
+        let meter = StageMeter::default();
+        meter.follow_assignment([0, 1, 2], &[]);
+        meter.follow_assignment([3], &[1]);
+        meter.follow_assignment([], &[]);
+        assert_eq!(meter.partitions(), 3);
+        meter.join_group();
+        assert_eq!(meter.partitions(), 0, "a stage that was started again has none yet");
     }
 }

@@ -1,6 +1,7 @@
 //! The facts about a node that do not change while it runs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -25,6 +26,8 @@ pub struct NodeFacts {
     pub max_connections: u64,
     /// A digest of each setting that must be equal on all nodes.
     pub settings: BTreeMap<String, String>,
+    /// The time within which a node that drains asks its viewers to reconnect.
+    pub reconnect_jitter: Duration,
     pub started: Instant,
 }
 
@@ -58,6 +61,7 @@ impl NodeFacts {
             engines,
             max_connections: config.gateway.max_connections.into(),
             settings: config.shared_settings(),
+            reconnect_jitter: config.shutdown.reconnect_jitter,
             started: Instant::now(),
         }
     }

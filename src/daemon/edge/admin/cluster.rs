@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ahash::AHashMap;
 
 use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
     Alert, AlertAck, BreakerState, BreakerStatus, BusNode, CounterRates, Counters, EventItem,
-    ModerationCounts, NodeReport, NodeStatus, Problem, ProblemCode, StageStatus, StreamEgress,
-    StreamRates, WorkerStatus,
+    ModerationCounts, NodeReport, NodeStatus, Problem, ProblemCode, SilentNode, StageStatus,
+    StreamEgress, StreamRates, WorkerStatus, viewers_of,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::show_duration;
@@ -20,6 +21,10 @@ use crate::protocol::{NodeId, StreamId};
 pub(super) struct ClusterView {
     reports: Vec<Arc<NodeReport>>,
     pub(super) unreachable: Vec<NodeId>,
+    /// Of these, the ones that have never reported.
+    pub(super) without_report: Vec<NodeId>,
+    /// Milliseconds since the last report of each node that has a known one.
+    seen_ms: AHashMap<NodeId, u64>,
 }
 
 impl ClusterView {
@@ -29,13 +34,24 @@ impl ClusterView {
         let others = known.into_iter().filter(|known| known.node != own_name);
         let mut reports = vec![Arc::new(own)];
         let mut unreachable = Vec::new();
+        let mut without_report = Vec::new();
         for other in others {
+            if other.report.is_none() {
+                without_report.push(other.node.clone());
+            }
             match other.report.filter(|_| other.alive) {
                 Some(report) => reports.push(report),
                 None => unreachable.push(other.node),
             }
         }
-        Self { reports, unreachable }
+        Self { reports, unreachable, without_report, seen_ms: AHashMap::new() }
+    }
+
+    /// Adds how old the last reports are.
+    pub(super) fn with_silences(mut self, silences: Vec<(NodeId, Duration)>) -> Self {
+        let ms = |(node, age): (NodeId, Duration)| (node, age.as_millis() as u64);
+        self.seen_ms = silences.into_iter().map(ms).collect();
+        self
     }
 
     pub(super) fn reports(&self) -> &[Arc<NodeReport>] {
@@ -43,7 +59,21 @@ impl ClusterView {
     }
 
     pub(super) fn nodes(&self) -> Vec<NodeStatus> {
-        self.reports.iter().map(|report| report.node.clone()).collect()
+        let status = |report: &Arc<NodeReport>| {
+            let node = report.node.clone();
+            let seen_ms = self.seen_ms.get(&node.node).copied().unwrap_or(0);
+            NodeStatus { seen_ms, ..node }
+        };
+        self.reports.iter().map(status).collect()
+    }
+
+    /// Returns how long the nodes have been silent that do not report any more.
+    pub(super) fn silent(&self) -> Vec<SilentNode> {
+        let silent = |node: &NodeId| {
+            let seen_ms = *self.seen_ms.get(node)?;
+            Some(SilentNode { node: node.clone(), seen_ms })
+        };
+        self.unreachable.iter().filter_map(silent).collect()
     }
 
     pub(super) fn workers(&self) -> Vec<WorkerStatus> {
@@ -59,7 +89,11 @@ impl ClusterView {
     }
 
     pub(super) fn senders(&self) -> u64 {
-        self.reports.iter().map(|report| report.senders).sum()
+        self.reports.iter().map(|report| report.node.senders).sum()
+    }
+
+    pub(super) fn viewers(&self) -> u64 {
+        viewers_of(self.connections(), self.senders())
     }
 
     /// Returns the rates of the cluster. Each node takes the differences of its own counters, so
@@ -300,6 +334,15 @@ mod tests {
         assert_eq!(names, ["a", "b"]);
         let silent: Vec<_> = view.unreachable.iter().map(NodeId::as_str).collect();
         assert_eq!(silent, ["dead", "new"]);
+        assert_eq!(view.without_report, [NodeId::new("new")]);
+        let ages = [("b", 900), ("dead", 41_000), ("gone", 7)];
+        let ages = ages.map(|(name, ms)| (NodeId::new(name), Duration::from_millis(ms)));
+        let view = view.with_silences(ages.into());
+        let seen: Vec<_> = view.nodes().iter().map(|node| node.seen_ms).collect();
+        assert_eq!(seen, [0, 900]);
+        let silent = SilentNode { node: NodeId::new("dead"), seen_ms: 41_000 };
+        assert_eq!(view.silent(), [silent]);
+        assert_eq!((view.viewers(), view.senders()), (12, 2));
         assert_eq!((view.connections(), view.slow_viewers()), (14, 4));
         assert_eq!(view.counters().received, 6);
         assert_eq!(view.moderation(5).checked, 8);

@@ -230,7 +230,8 @@ impl AdminParts {
             None => format!("user {id}"),
         });
         let stream = outcome.stream.as_ref().map(|stream| format!("stream {}", stream.stream_id));
-        let subject = user.or(stream).unwrap_or_else(|| action.to_owned());
+        let node = outcome.node.as_ref().map(|node| format!("node {node}"));
+        let subject = user.or(stream).or(node).unwrap_or_else(|| action.to_owned());
         let text = format!("{actor}: {action}");
         self.record_event(EventKind::Audit, &subject, text, Some(outcome.audit_id));
     }

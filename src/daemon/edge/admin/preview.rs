@@ -1,6 +1,7 @@
 //! What a change would do, computed without making it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use axum::extract::State;
 use futures_util::future::join_all;
@@ -11,11 +12,12 @@ use super::{AdminParts, AdminState};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::daemon::stages::control::ControlError;
 use crate::protocol::admin::{
-    NodeStatus, Preview, PreviewRequest, SanctionKind, StreamStatus, UserRef, Who,
+    Cluster, NodeStatus, Preview, PreviewRequest, SanctionKind, StreamStatus, UserRef, Who,
+    drain_effect,
 };
-use crate::protocol::quantity::{show_count, show_counted, show_rate, show_share};
+use crate::protocol::quantity::{show_counted, show_rate, show_share};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{ErrorCode, StreamId};
+use crate::protocol::{ErrorCode, NodeId, StreamId};
 
 /// Users of one preview.
 const MAX_USERS: usize = 100;
@@ -46,7 +48,7 @@ pub(super) async fn preview(
                 ..Preview::default()
             }
         }
-        PreviewRequest::Drain => drained(&parts.nodes().await.items),
+        PreviewRequest::Drain { node } => parts.preview_drain(node).await?,
     }))
 }
 
@@ -74,6 +76,21 @@ impl AdminParts {
             }
         }
         Ok(of_users(verb, kind, &found, unknown))
+    }
+
+    async fn preview_drain(&self, node: Option<NodeId>) -> Answer<Preview> {
+        let name = node.unwrap_or_else(|| self.about.node.clone());
+        let Cluster { items: nodes, unreachable } = self.nodes().await;
+        if let Some(node) = nodes.iter().find(|node| node.node == name) {
+            return Ok(drained(node, &nodes, self.about.reconnect_jitter));
+        }
+        if unreachable.contains(&name) {
+            let effect = format!("Drain {name}: it does not report, and may not hear of it.");
+            return Ok(Preview { effect, nodes: vec![name], ..Preview::default() });
+        }
+        let reporting = nodes.into_iter().map(|node| node.node);
+        let known = reporting.chain(unreachable).collect();
+        Err(ControlError::UnknownNode { node: name, known }.into())
     }
 
     async fn stream_status(&self, stream_id: StreamId) -> Answer<StreamStatus> {
@@ -156,27 +173,13 @@ fn throttled(stream: &StreamStatus, sample_rate: Option<SampleRate>) -> Preview 
     Preview { effect, viewers: stream.viewers, connections: stream.viewers, ..Preview::default() }
 }
 
-/// Tells whether the other nodes have room for the viewers of this one, which is the first.
-fn drained(nodes: &[NodeStatus]) -> Preview {
-    let Some((own, others)) = nodes.split_first() else { return Preview::default() };
-    let open = others.iter().filter(|node| !node.draining && node.max_connections > 0);
-    let room: u64 =
-        open.clone().map(|node| node.max_connections.saturating_sub(node.connections)).sum();
-    let count = open.count() as u64;
-    let viewers = show_counted(own.connections, "viewer");
-    let are = if own.connections == 1 { "is" } else { "are" };
-    let told = if count == 0 {
-        "No other node takes them.".to_owned()
-    } else {
-        let have = if count == 1 { "has" } else { "have" };
-        let nodes = show_counted(count, "other node");
-        format!("{nodes} {have} room for {}.", show_count(room))
-    };
+/// Tells who leaves a node, and whether the others have room.
+fn drained(node: &NodeStatus, nodes: &[NodeStatus], within: Duration) -> Preview {
     Preview {
-        effect: format!("Drain {}: {viewers} {are} told to reconnect. {told}", own.node),
-        connections: own.connections,
-        nodes: vec![own.node.clone()],
-        viewers: own.connections,
+        effect: format!("Drain {}: {}.", node.node, drain_effect(node, nodes, Some(within))),
+        connections: node.connections,
+        nodes: vec![node.node.clone()],
+        viewers: node.viewers(),
         ..Preview::default()
     }
 }
@@ -186,9 +189,9 @@ mod tests {
     use super::*;
     use crate::daemon::engines::metadata::in_memory::sanction;
     use crate::daemon::engines::registry::conformance::report;
+    use crate::protocol::UserId;
     use crate::protocol::admin::ConnectionInfo;
     use crate::protocol::stream::{ModerationMode, StreamState};
-    use crate::protocol::{NodeId, UserId};
 
     fn who(user_id: u64, nodes: &[&str], kind: Option<SanctionKind>) -> Who {
         let connection = |node: &&str| ConnectionInfo {
@@ -264,23 +267,14 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_tells_whether_there_is_room() {
-        let node = |name: &str, connections, max_connections| {
-            let mut node = report(&NodeId::new(name)).node;
-            node.connections = connections;
-            node.max_connections = max_connections;
-            node.draining = false;
-            node
-        };
-        let alone = drained(&[node("a", 2_100, 5_000)]);
-        assert!(alone.effect.ends_with("reconnect. No other node takes them."), "{alone:?}");
-        let several = drained(&[node("a", 2_100, 5_000), node("b", 10, 140_010), node("c", 0, 0)]);
+    fn a_drain_names_the_node_and_who_leaves() {
+        let mut nodes = ["a", "b"].map(|name| report(&NodeId::new(name)).node);
+        nodes[0].draining = false;
+        let preview = drained(&nodes[1], &nodes, Duration::from_secs(5));
         assert_eq!(
-            several.effect,
-            "Drain a: 2.1k viewers are told to reconnect. 1 other node has room for 140k."
+            preview.effect,
+            "Drain b: 6 viewers and 1 sender move within 5s; the other node has room for only 2."
         );
-        let more = drained(&[node("a", 1, 5_000), node("b", 0, 10), node("c", 0, 10)]);
-        assert!(more.effect.contains("1 viewer is told"), "{more:?}");
-        assert!(more.effect.ends_with("2 other nodes have room for 20."), "{more:?}");
+        assert_eq!((preview.viewers, preview.connections), (6, 7));
     }
 }

@@ -1,6 +1,7 @@
 //! The report of this node, sent to the others once per second, so that any node can answer for
 //! all.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -16,14 +17,23 @@ use crate::daemon::base::status::WorkerGauges;
 use crate::daemon::base::telemetry::{NodeSample, counters};
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::announcements;
+use crate::daemon::engines::eventlog::ConsumerGroup;
 use crate::protocol::admin::{
-    BusNode, BusNodeState, ModerationCounts, NodeRates, NodeReport, NodeStatus, WorkerStatus,
+    BusNode, BusNodeState, ModerationCounts, NodeRates, NodeReport, NodeStatus, StageName,
+    WorkerStatus,
 };
 use crate::protocol::events::Decision;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The time limit for the registry. A report that takes longer is replaced by the next one.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The stages that read the event log, each with its consumer group.
+const CONSUMERS: [(StageName, ConsumerGroup); 3] = [
+    (StageName::Broadcast, ConsumerGroup::Coordinator),
+    (StageName::Moderation, ConsumerGroup::Moderator),
+    (StageName::Archive, ConsumerGroup::Archiver),
+];
 
 /// Sends a report once per second, and leaves the registry when the node stops.
 #[derive(Debug, Clone)]
@@ -68,6 +78,8 @@ impl Reporter {
                 Ok(Err(error)) => debug!(%error, "report not sent to the other nodes"),
                 Err(_) => debug!("report not sent to the other nodes: the registry is slow"),
             }
+            // The answer to the report has told how old those of the others are.
+            self.0.watch_silence();
         }
     }
 }
@@ -81,7 +93,6 @@ impl AdminParts {
             taken_at: now_ms,
             node: self.node_status(&sample),
             slow_viewers: workers.iter().map(|worker| worker.slow_viewers).sum(),
-            senders: self.board.senders(),
             counters: counters(self.board.metrics()),
             rates: sample.rates,
             stages: sample.stages.clone(),
@@ -123,12 +134,24 @@ impl AdminParts {
             listen: self.about.listen.clone(),
             uptime_ms: self.about.uptime_ms(),
             connections: self.board.connections(),
+            senders: self.board.senders(),
             max_connections: self.about.max_connections,
             draining: self.board.is_draining(),
+            health: self.health(&self.live.alerts.of_this_node(), 1),
+            seen_ms: 0,
+            partitions: self.partitions(),
             egress: self.board.egress(),
             process: sample.process.clone(),
             rates: NodeRates::from(&sample.rates),
         }
+    }
+
+    /// Returns the number of partitions that this node reads, of each group that it is a member of.
+    fn partitions(&self) -> BTreeMap<String, u64> {
+        let telemetry = self.board.telemetry();
+        let read = CONSUMERS.map(|(stage, group)| (group, telemetry.partitions_of(stage)));
+        let read = read.into_iter().filter(|(_, count)| *count > 0);
+        read.map(|(group, count)| (group.as_str().to_owned(), count)).collect()
     }
 
     fn workers(&self) -> Vec<WorkerStatus> {

@@ -53,6 +53,7 @@ impl AdminParts {
             breakers: view.breakers(),
             nodes: view.nodes(),
             problems: view.known_problems(),
+            silent: view.silent(),
             unreachable: view.unreachable,
         }
     }
@@ -82,7 +83,7 @@ impl AdminParts {
             warnings: self.warnings(&view).await,
             health,
             unwell_ms: alerts::unwell_ms(&alerts, view.nodes().len(), health),
-            viewers: view.connections(),
+            viewers: view.viewers(),
             served: served(&view.counter_rates()),
             p99_ms: view.end_to_end().quantile_ms(0.99),
             working: alerts::what_works(&view, &alerts),
@@ -91,7 +92,9 @@ impl AdminParts {
     }
 
     pub(super) async fn cluster(&self) -> ClusterView {
-        ClusterView::new(self.report(), self.known_nodes().await.unwrap_or_default())
+        let known = self.known_nodes().await.unwrap_or_default();
+        let silences = self.control.parts().registry.silences();
+        ClusterView::new(self.report(), known).with_silences(silences)
     }
 
     /// Returns the nodes that the registry knows; `None` if it does not tell.
@@ -169,7 +172,7 @@ impl AdminParts {
     }
 
     /// Returns the state of the cluster. A node that is just starting has no alerts yet.
-    fn health(&self, alerts: &[Alert], nodes: usize) -> Health {
+    pub(super) fn health(&self, alerts: &[Alert], nodes: usize) -> Health {
         if self.board.serves() || self.board.is_draining() {
             return alerts::health(alerts, nodes);
         }

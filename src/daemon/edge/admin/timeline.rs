@@ -242,7 +242,7 @@ fn frame(
     let end_to_end = view.end_to_end();
     let nodes = view.reports();
     for (name, value) in [
-        ("viewers", view.connections()),
+        ("viewers", view.viewers()),
         ("senders", view.senders()),
         ("slow_viewers", view.slow_viewers()),
         ("nodes", nodes.len() as u64),
@@ -309,7 +309,7 @@ fn node_figures(report: &NodeReport) -> [Option<f64>; NODE_SERIES.len()] {
     let NodeReport { node, slow_viewers, .. } = report;
     let float = |figure: Option<u64>| figure.map(|figure| figure as f64);
     [
-        Some(node.connections as f64),
+        Some(node.viewers() as f64),
         Some(*slow_viewers as f64),
         Some(node.rates.delivered),
         Some(node.rates.late),

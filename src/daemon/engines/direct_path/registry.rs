@@ -1,6 +1,7 @@
 //! A registry whose commands fall back to the direct path.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tracing::debug;
@@ -67,6 +68,10 @@ impl ConnectionRegistry for FallbackRegistry {
 
     async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError> {
         self.registry.nodes().await
+    }
+
+    fn silences(&self) -> Vec<(NodeId, Duration)> {
+        self.registry.silences()
     }
 
     fn set_command_handler(&self, endpoint: Arc<dyn CommandHandler>) {

@@ -37,6 +37,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use crate::daemon::base::telemetry::StageMeter;
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
 pub use identity::{EarlierEpoch, LogIdentity};
@@ -145,6 +146,13 @@ pub struct Polled {
     pub assigned: Vec<Position>,
     /// Partitions that another member reads now. State built from them must be dropped.
     pub revoked: Vec<u32>,
+}
+
+impl Polled {
+    /// Records in the meter of a stage which partitions it reads.
+    pub fn record_assignment(&self, meter: &StageMeter) {
+        meter.follow_assignment(self.assigned.iter().map(|at| at.partition), &self.revoked);
+    }
 }
 
 /// A page read by position.

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use super::{ALIVE_FOR, CommandHandler, KnownNode, NodeCommand, RegistryError, SharedRegistry};
 use crate::protocol::admin::{
     Alert, AlertAck, BusNode, ConnectionInfo, CounterRates, Counters, Egress, EgressLimit,
-    EventItem, EventKind, ModerationCounts, NodeRates, NodeReport, NodeStatus, ProcessStatus,
-    Severity, StageName, StageReport, StreamEgress, StreamRates,
+    EventItem, EventKind, Health, ModerationCounts, NodeRates, NodeReport, NodeStatus,
+    ProcessStatus, Severity, StageName, StageReport, StreamEgress, StreamRates,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::throttle::SampleRate;
@@ -200,8 +200,12 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             listen: "127.0.0.1:1".to_owned(),
             uptime_ms: 5,
             connections: 7,
+            senders: 1,
             max_connections: 9,
             draining: true,
+            health: Health::Degraded,
+            seen_ms: 0,
+            partitions: [("coordinator".to_owned(), 50)].into(),
             egress: Egress {
                 sent_bytes_per_second: 11,
                 wanted_bytes_per_second: 12,
@@ -213,7 +217,6 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             rates: NodeRates { delivered: 2.5, ..NodeRates::default() },
         },
         slow_viewers: 2,
-        senders: 1,
         counters: Counters { received: 3, ..Counters::default() },
         rates: CounterRates { received: 0.5, ..CounterRates::default() },
         stages: vec![StageReport {
@@ -401,17 +404,22 @@ pub(crate) async fn a_silent_node_is_dead_until_it_reports(Pair { a, b, .. }: &P
     a.registry.report_viewers(&a.node, vec![(StreamId(1), 5)]).await.unwrap();
     a.report().await;
     let last_report = tokio::time::Instant::now();
+    let silence = || b.registry.silences().into_iter().find(|(node, _)| *node == a.node);
     eventually("a is dead", async || {
         b.report().await;
         b.known().await == [("a".to_owned(), false), ("b".to_owned(), true)]
     })
     .await;
     assert!(last_report.elapsed() > ALIVE_FOR - Duration::from_millis(100), "too early");
+    let (_, age) = silence().expect("it has reported before");
+    assert!(age > ALIVE_FOR - Duration::from_secs(1), "{age:?}");
     eventually("a has no connections", async || b.registry.locate(user).await.unwrap().is_empty())
         .await;
     assert_eq!(b.registry.viewers().await.unwrap(), []);
     b.registry.register(user, connection(&b.node, 1, 2), 1).await.expect("its place is free");
     a.report().await;
+    b.report().await;
+    assert!(silence().is_some_and(|(_, age)| age < Duration::from_secs(1)), "{:?}", silence());
     assert_eq!(b.known().await, [("a".to_owned(), true), ("b".to_owned(), true)]);
     assert_eq!(b.registry.viewers().await.unwrap(), [(StreamId(1), 5)]);
     eventually("the connection of a is found again", async || {

@@ -108,6 +108,14 @@ pub trait ConnectionRegistry: Send + Sync + std::fmt::Debug + 'static {
     /// nodes' own. While the server is away these are the nodes last known, whose age grows.
     async fn nodes(&self) -> Result<Vec<KnownNode>, RegistryError>;
 
+    /// Returns the time since the last report of each other node that has ever reported, as the
+    /// servers measured it when they last answered a heartbeat of this node. Costs no call. While
+    /// no server answers, the times stand still: this node is cut off, and the others may be well.
+    /// Empty in an engine of one process.
+    fn silences(&self) -> Vec<(NodeId, Duration)> {
+        Vec::new()
+    }
+
     /// Sets the handler of this node's commands, which assembly creates after the registry. Later
     /// calls have no effect.
     fn set_command_handler(&self, handler: Arc<dyn CommandHandler>);

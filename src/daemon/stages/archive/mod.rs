@@ -77,6 +77,7 @@ impl Archiver {
     /// Runs until `stop` is cancelled. Then it stores and commits the records read so far, if the
     /// store accepts them.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ArchiveError> {
+        self.meter.join_group();
         let joined = self
             .log
             .consume(Topic::CommentEvents, ConsumerGroup::Archiver, StartAt::Earliest)
@@ -154,6 +155,7 @@ impl Archiver {
             };
             match polled {
                 Ok(polled) => {
+                    polled.record_assignment(&self.meter);
                     batch.add(polled, repeats).await.map_err(ArchiveError::Read)?;
                     self.meter.set_queue(batch.len() as u64);
                 }

@@ -142,6 +142,7 @@ impl Coordinator {
     /// Runs until cancelled. Then it publishes all pending batches and commits.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), BroadcastError> {
         let log = self.parts.log.clone();
+        self.outlets.meter.join_group();
         let mut consumer = log
             .consume(Topic::CommentEvents, ConsumerGroup::Coordinator, StartAt::Earliest)
             .await?;
@@ -186,6 +187,7 @@ impl Coordinator {
 
     async fn process(&mut self, polled: Polled) -> Result<(), BroadcastError> {
         self.read_at = Instant::now();
+        polled.record_assignment(&self.outlets.meter);
         for position in &polled.assigned {
             self.started_at.insert(position.partition, position.offset);
             self.next.insert(position.partition, position.offset);

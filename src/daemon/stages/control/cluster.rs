@@ -64,11 +64,7 @@ impl Control {
         self.command_nodes(nodes, command).await
     }
 
-    /// Sends a command only to this node.
-    pub(super) async fn command_this_node(&self, command: NodeCommand) -> CommandResults {
-        self.command_nodes(BTreeSet::from([self.parts.node.clone()]), command).await
-    }
-
+    /// Sends a command to some nodes.
     pub(super) async fn command_nodes(
         &self,
         nodes: BTreeSet<NodeId>,

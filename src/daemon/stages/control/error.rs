@@ -5,7 +5,11 @@ use crate::daemon::engines::bus::BusError;
 use crate::daemon::engines::eventlog::LogError;
 use crate::daemon::engines::registry::RegistryError;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
-use crate::protocol::{CommentId, ErrorCode, StreamId, UserId};
+use crate::protocol::printable::printable;
+use crate::protocol::{CommentId, ErrorCode, NodeId, StreamId, UserId};
+
+/// Nodes that an error lists.
+const LISTED_NODES: usize = 20;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ControlError {
@@ -18,6 +22,8 @@ pub enum ControlError {
          that, or name the user by number, such as 42"
     )]
     UnknownUser(String),
+    #[error("there is no node `{}`; {}", shown(.node), listed(.known))]
+    UnknownNode { node: NodeId, known: Vec<NodeId> },
     #[error("there is no stream {0}; the list of streams has those there are")]
     UnknownStream(StreamId),
     #[error("stream {0} exists already")]
@@ -73,6 +79,7 @@ impl ControlError {
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
             Self::StreamExists(_) => ErrorCode::StreamExists,
             Self::UnknownUser(_)
+            | Self::UnknownNode { .. }
             | Self::UnknownComment(_)
             | Self::NotQueued(_)
             | Self::UnknownAlert(_)
@@ -86,6 +93,24 @@ impl ControlError {
             Self::Registry(_) => ErrorCode::StoreUnavailable,
             Self::Mint(body) => body.code,
         }
+    }
+}
+
+/// Writes what an operator typed, as far as a name may be long.
+fn shown(node: &NodeId) -> String {
+    let text: String = node.as_str().chars().take(100).collect();
+    printable(&text)
+}
+
+fn listed(known: &[NodeId]) -> String {
+    let names: Vec<_> = known.iter().take(LISTED_NODES).map(NodeId::as_str).collect();
+    let more = match known.len().saturating_sub(LISTED_NODES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match known {
+        [one] => format!("the only node is {one}"),
+        _ => format!("the nodes are {}{more}", names.join(", ")),
     }
 }
 
@@ -121,6 +146,11 @@ mod tests {
         assert!(down.code.retry() && down.retry_after_ms.is_some());
         let full = ControlError::Log(LogError::Full("/".to_owned())).body();
         assert_eq!(full.code, ErrorCode::StorageFull);
+        let node = NodeId::new("x");
+        let known = (1..=22).map(|number| NodeId::new(&format!("n{number}"))).collect();
+        let unknown = ControlError::UnknownNode { node, known }.body();
+        assert!(unknown.message.starts_with("there is no node `x`; the nodes are n1, n2"));
+        assert!(unknown.message.ends_with("n20 and 2 more"), "{}", unknown.message);
         let twice = ControlError::StreamExists(StreamId(7)).body();
         assert!(!twice.code.retry() && twice.message.contains('7'));
     }

@@ -291,13 +291,76 @@ async fn a_throttle_is_stored_and_sent_to_every_node() {
 async fn draining_refuses_new_viewers_and_dismisses_others() {
     let world = World::new().await;
     world.board.set_ready(true);
-    let outcome = world.control.drain(&operator(), &DrainRequest { undo: false }).await.unwrap();
+    let outcome = world.control.drain(&operator(), &DrainRequest::default()).await.unwrap();
     assert_eq!(outcome.connections, Some(3));
     assert!(world.board.is_draining() && !world.board.is_ready());
     world.supervisor.finished().await;
     assert_eq!(world.journal.lines(), ["a: dismiss all shutdown 5s"]);
-    world.control.drain(&operator(), &DrainRequest { undo: true }).await.unwrap();
+    let undo = DrainRequest { undo: true, ..DrainRequest::default() };
+    world.control.drain(&operator(), &undo).await.unwrap();
     assert!(world.board.is_ready());
+}
+
+fn drain_of(node: &str) -> DrainRequest {
+    DrainRequest { node: Some(NodeId::new(node)), undo: false }
+}
+
+/// The report of a node that drains, or that accepts viewers.
+fn report_draining(node: &str, draining: bool) -> NodeReport {
+    let mut report = report(&NodeId::new(node));
+    report.node.draining = draining;
+    report
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_node_drains_and_reports_it() {
+    let world = World::new().await;
+    world.registry.set_report("b", report_draining("b", false));
+    let op = operator();
+    let request = drain_of("b");
+    let drained = world.control.drain(&op, &request);
+    let reports = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.registry.set_report("b", report_draining("b", true));
+    };
+    let (outcome, ()) = tokio::join!(drained, reports);
+    let outcome = outcome.unwrap();
+    assert_eq!((outcome.reported, outcome.node), (Some(true), Some(NodeId::new("b"))));
+    assert!(outcome.unreachable.is_empty() && outcome.elapsed_us >= 1_000_000);
+    assert_eq!(world.journal.lines(), ["b: Drain { undo: false }"]);
+    assert!(!world.board.is_draining(), "this node goes on");
+    let entry = &world.metadata.audits()[0];
+    assert_eq!((&*entry.action, &*entry.target), ("drain", "node b"));
+    let undo = UndoRequest { audit_id: outcome.audit_id, note: None };
+    world.registry.set_report("b", report_draining("b", false));
+    let undone = world.control.undo(&operator(), &undo).await.unwrap();
+    assert_eq!(undone.reported, Some(true));
+    assert_eq!(world.journal.lines()[1], "b: Drain { undo: true }");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_no_report_shows_is_told() {
+    let world = World::new().await;
+    world.registry.silence("c");
+    let outcome = world.control.drain(&operator(), &drain_of("c")).await.unwrap();
+    assert_eq!((outcome.reported, outcome.connections), (Some(false), None));
+    assert_eq!(outcome.unreachable, [NodeId::new("c")]);
+    let answered = world.control.drain(&operator(), &drain_of("b")).await.unwrap();
+    assert_eq!((answered.reported, answered.connections), (Some(false), Some(0)));
+    assert!(answered.unreachable.is_empty(), "it answered, and does not report");
+    // The answer is lost, the report is there.
+    world.registry.set_report("c", report_draining("c", true));
+    let outcome = world.control.drain(&operator(), &drain_of("c")).await.unwrap();
+    assert!(outcome.reported == Some(true) && outcome.unreachable.is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_node_is_not_drained() {
+    let world = World::new().await;
+    let error = world.control.drain(&operator(), &drain_of("edge")).await.unwrap_err().body();
+    assert_eq!(error.code, ErrorCode::NotFound);
+    assert_eq!(error.message, "there is no node `edge`; the nodes are a, b, c");
+    assert!(world.metadata.audits().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -477,7 +540,10 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
             let request = ThrottleRequest { stream_id: StreamId(1), sample_rate: None };
             control.throttle(op, &request).await.map(drop)
         }
-        "drain" => control.drain(op, &DrainRequest { undo: true }).await.map(drop),
+        "drain" => {
+            let request = DrainRequest { undo: true, ..DrainRequest::default() };
+            control.drain(op, &request).await.map(drop)
+        }
         "acknowledge" => {
             let request = AcknowledgeRequest { problem: "store_missing".to_owned() };
             control.acknowledge(op, &request).await.map(drop)

@@ -20,6 +20,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Fewer deliveries, comments or viewers say nothing about a share.
 const FEWEST: u64 = 100;
 
+/// A report is late from this age on: the one after it is missing too.
+const REPORT_LATE: Duration = Duration::from_secs(2);
+
 /// Something that is wrong at this moment.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Condition {
@@ -124,11 +127,26 @@ pub(super) fn of_readiness(is_ready: bool, is_draining: bool) -> Option<Conditio
     (!is_ready).then(|| Condition::new(rule::NOT_READY, "", Severity::Critical, hold))
 }
 
-pub(super) fn of_silent_nodes(silent: &[NodeId], settings: &AlertsConfig) -> Vec<Condition> {
-    let condition = |node: &NodeId| {
-        Condition::warning(rule::NODE_SILENT, node.as_str(), settings.node_silent_hold)
+/// Nodes that are known and have never reported: they are starting, or hang.
+pub(super) fn of_nodes_without_report(nodes: &[NodeId], settings: &AlertsConfig) -> Vec<Condition> {
+    nodes.iter().map(|node| silent(node, settings)).collect()
+}
+
+/// Nodes that have reported before, with the ages of their last reports.
+pub(super) fn of_silences(
+    silences: &[(NodeId, Duration)],
+    settings: &AlertsConfig,
+) -> Vec<Condition> {
+    let late = silences.iter().filter(|(_, age)| *age >= REPORT_LATE);
+    let condition = |(node, age): &(NodeId, Duration)| {
+        // The server has measured the age, so the alert does not wait for it again.
+        silent(node, settings).lasting(age.as_millis() as u64)
     };
-    silent.iter().map(condition).collect()
+    late.map(condition).collect()
+}
+
+fn silent(node: &NodeId, settings: &AlertsConfig) -> Condition {
+    Condition::warning(rule::NODE_SILENT, node.as_str(), settings.node_silent_hold)
 }
 
 pub(super) fn of_versions(nodes: &[NodeStatus], settings: &AlertsConfig) -> Option<Condition> {

@@ -1,6 +1,7 @@
 //! Alerts: what is wrong now, with its effect and the next step.
 //!
-//! In: this node's report once per second, and what it sees of the others every two seconds. Out:
+//! In: this node's report and the ages of the others' once per second, and what the others report
+//! every two seconds. Out:
 //! [`Alert`]s in the node's report, from which any node answers for all, and events when one begins
 //! or ends.
 //!
@@ -59,7 +60,15 @@ struct Inner {
     own: AlertBoard,
     /// Conditions that this node sees in others.
     seen: AlertBoard,
+    /// Nodes that have fallen silent.
+    silent: AlertBoard,
     acks: Acks,
+}
+
+impl Inner {
+    fn raised(&self) -> impl Iterator<Item = &Alert> {
+        [&self.own, &self.seen, &self.silent].into_iter().flat_map(AlertBoard::raised)
+    }
 }
 
 impl Alerts {
@@ -74,8 +83,12 @@ impl Alerts {
 
     /// Returns the alerts of this node, for its report.
     pub(super) fn own(&self) -> Vec<Alert> {
-        let inner = self.inner.lock();
-        inner.own.raised().chain(inner.seen.raised()).cloned().collect()
+        self.inner.lock().raised().cloned().collect()
+    }
+
+    /// Returns the alerts about this node itself.
+    pub(super) fn of_this_node(&self) -> Vec<Alert> {
+        self.inner.lock().own.raised().cloned().collect()
     }
 
     pub(super) fn acks(&self) -> Vec<AlertAck> {
@@ -114,8 +127,9 @@ impl AdminParts {
     /// Looks at the other nodes once, and learns what they have acknowledged.
     pub(super) async fn watch_cluster(&self) {
         let view = self.cluster().await;
-        let mut found = conditions::of_silent_nodes(&view.unreachable, &self.live.alerts.settings);
-        found.extend(conditions::of_versions(&view.nodes(), &self.live.alerts.settings));
+        let settings = &self.live.alerts.settings;
+        let mut found = conditions::of_nodes_without_report(&view.without_report, settings);
+        found.extend(conditions::of_versions(&view.nodes(), settings));
         found.extend(self.log_conditions().await);
         found.extend(self.store_conditions().await);
         let now = Instant::now();
@@ -126,6 +140,15 @@ impl AdminParts {
         drop(inner);
         self.record_changes(&changes);
         self.live.events.lock().learn(view.events(), &self.about.node);
+    }
+
+    /// Looks once at how old the reports of the others are. Costs no call, so that it can be done
+    /// as often as nodes report.
+    pub(super) fn watch_silence(&self) {
+        let silences = self.control.parts().registry.silences();
+        let found = conditions::of_silences(&silences, &self.live.alerts.settings);
+        let changes = self.live.alerts.inner.lock().silent.update(Instant::now(), found, None);
+        self.record_changes(&changes);
     }
 
     /// Only coordinators look at the log, so that a large cluster does not ask it 200 times.
@@ -179,7 +202,7 @@ impl AdminParts {
 
     /// Joins what nodes report of the same alert.
     fn merged(&self, view: &ClusterView, inner: &Inner) -> BTreeMap<String, MergedAlert> {
-        let own = inner.own.raised().chain(inner.seen.raised());
+        let own = inner.raised();
         let mut merged: BTreeMap<String, MergedAlert> = BTreeMap::new();
         for alert in own.chain(view.alerts_of_others(&self.about.node)) {
             merged

@@ -48,6 +48,40 @@ fn an_alert_waits_for_its_hold_and_ends_once() {
 }
 
 #[test]
+fn a_silent_node_is_told_at_the_age_of_its_hold() {
+    let mut board = AlertBoard::default();
+    let start = Instant::now();
+    let mut look = |after_ms: u64, age_ms: u64| {
+        let silences = [(NodeId::new("b"), Duration::from_millis(age_ms))];
+        let found = conditions::of_silences(&silences, &settings());
+        board.update(start + Duration::from_millis(after_ms), found, None).len()
+    };
+    // Reports that are late, as on a busy machine.
+    assert_eq!([look(0, 900), look(1_000, 1_900), look(2_000, 2_900), look(3_000, 400)], [0; 4]);
+    // The node was killed: the last report is looked at once per second.
+    assert_eq!([look(4_000, 1_400), look(5_000, 2_400), look(6_000, 3_400)], [0; 3]);
+    assert_eq!(look(7_000, 4_400), 1, "raised within five seconds");
+    assert_eq!(look(8_000, 5_400), 0);
+    // A board without that condition has lost it: the node is back.
+    assert_eq!(look(9_000, 300), 1);
+    let Some(condition) =
+        conditions::of_silences(&[(NodeId::new("b"), Duration::from_secs(3))], &settings()).pop()
+    else {
+        panic!("three seconds are late")
+    };
+    assert_eq!((condition.id().as_str(), condition.lasted.as_secs()), ("node_silent/b", 3));
+}
+
+#[test]
+fn viewers_of_an_alert_are_no_senders() {
+    let mut node = named("a").node;
+    node.connections = 35;
+    node.senders = 5;
+    let alert = texts::alert(&open_bus()[0], Duration::ZERO, Some(&node));
+    assert_eq!(alert.viewers, 30);
+}
+
+#[test]
 fn alerts_beyond_the_bound_wait() {
     let problem = |number: usize| Problem {
         code: "disk_low".to_owned(),
@@ -330,6 +364,7 @@ fn a_silent_server_of_the_bus_is_named() {
     assert_eq!(condition.id(), "redis_node_down/10.0.3.12:6379");
     let mut node = named("a").node;
     node.connections = 137_000;
+    node.senders = 0;
     let alert = texts::alert(condition, condition.lasted, Some(&node));
     assert_eq!(
         alert.effect,

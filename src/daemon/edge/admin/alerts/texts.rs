@@ -35,7 +35,7 @@ pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeS
         severity: *severity,
         since_ms: lasted.as_millis() as u64,
         nodes: node.iter().map(|node| node.node.clone()).collect(),
-        viewers: node.map_or(0, |node| node.connections),
+        viewers: node.map_or(0, NodeStatus::viewers),
         effect: text.clone(),
         next: match ProblemCode::loss(rule) {
             Some(loss) => format!("when it is dealt with: lc acknowledge {}", loss.as_str()),
@@ -182,7 +182,7 @@ fn effect(alert: &Alert) -> Option<String> {
         ),
         rule::SLOW_VIEWERS => {
             format!(
-                "{} of the viewers of {on} do not read fast enough and skip comments{worst}",
+                "{} of the connections of {on} do not read fast enough and skip comments{worst}",
                 percent(value)
             )
         }
@@ -253,7 +253,7 @@ fn next(rule: &str, subject: &str) -> &'static str {
         rule::FILES_LOW => "LimitNOFILE in the unit of lcd",
         rule::DEAD_LETTERS => "the log of the daemon names each",
         rule::NOT_READY => "the log of the daemon",
-        rule::DRAINING => "lc drain --undo, or stop the node",
+        rule::DRAINING => "lc drain NODE --undo, or stop the node",
         rule::NODE_SILENT => "lc nodes; is the process running, does it reach the registry?",
         rule::SERVED_LOW | rule::SLOW_VIEWERS => "lc workers; lc streams --sort -in",
         rule::EGRESS_CAPPED => "lc nodes; lc throttle STREAM SHARE, or more edges",

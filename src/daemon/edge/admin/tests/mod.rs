@@ -28,6 +28,7 @@ use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
 use crate::daemon::engines::reactions::ReactionTotals as _;
 use crate::daemon::engines::registry::NodeIdentity;
+use crate::daemon::engines::registry::conformance::report;
 use crate::daemon::stages::control::fakes::{World, comment_id, submitted};
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorEnvelope;
@@ -259,6 +260,54 @@ async fn a_snapshot_shows_the_stages_measurements() {
     assert_eq!(lag.items[0].group, "archiver");
     let queue: Cluster<ReviewItem> = served.get("/v1/mod/queue").await;
     assert!(queue.items.is_empty());
+}
+
+#[tokio::test]
+async fn another_node_is_previewed_and_drained() {
+    let served = Served::new().await;
+    let mut report = report(&NodeId::new("b"));
+    served.world.registry.set_report("b", report.clone());
+    let request = json!({"action": "drain", "node": "b"}).to_string();
+    let (_, body) = served.send("POST", "/v1/preview", request).await.whole().await;
+    let preview: Preview = serde_json::from_slice(&body).unwrap();
+    assert!(preview.effect.starts_with("Drain b: 6 viewers and 1 sender move"), "{preview:?}");
+    let silent = json!({"action": "drain", "node": "c"}).to_string();
+    let (_, body) = served.send("POST", "/v1/preview", silent).await.whole().await;
+    let preview: Preview = serde_json::from_slice(&body).unwrap();
+    assert_eq!(preview.effect, "Drain c: it does not report, and may not hear of it.");
+
+    report.node.draining = false;
+    served.world.registry.set_report("b", report);
+    let outcome = served.post("/v1/drain", &json!({"node": "b", "undo": true})).await;
+    assert_eq!((outcome.node, outcome.reported), (Some(NodeId::new("b")), Some(true)));
+    assert!(!served.world.board.is_draining());
+    let path = "/v1/events?where=kind%3Daudit";
+    let events: Cluster<EventItem> = served.get(path).await;
+    assert_eq!(events.items[0].subject, "node b");
+}
+
+#[tokio::test]
+async fn silent_nodes_and_senders_are_told() {
+    let served = Served::new().await;
+    let board = &served.world.board;
+    board.set_ready(true);
+    let worker = board.add_worker();
+    worker.connections.store(35, std::sync::atomic::Ordering::Relaxed);
+    worker.senders.store(5, std::sync::atomic::Ordering::Relaxed);
+    let meter = board.telemetry().stage(StageName::Broadcast);
+    meter.follow_assignment(0..50, &[]);
+    served.world.registry.set_report("b", report(&NodeId::new("b")));
+    served.world.registry.set_silence("b", Duration::from_millis(3_200));
+    served.world.registry.set_silence("c", Duration::from_secs(41));
+    let nodes: Cluster<NodeStatus> = served.get("/v1/nodes").await;
+    let [own, other] = &nodes.items[..] else { panic!("{nodes:?}") };
+    assert_eq!((own.viewers(), own.senders, own.partitions["coordinator"]), (30, 5, 50));
+    assert_eq!((other.seen_ms, other.state()), (3_200, "silent"));
+    let top: TopSnapshot = served.send("GET", "/v1/top", "").await.line().await.unwrap();
+    assert_eq!(top.silent, [SilentNode { node: NodeId::new("c"), seen_ms: 41_000 }]);
+    assert_eq!((top.connections, top.senders, top.viewers()), (42, 6, 36));
+    let status: Status = served.get("/v1/status").await;
+    assert_eq!(status.viewers, 36);
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ fn to_text_format(open_metrics: &str) -> String {
 fn put_node(out: &mut String, board: &StatusBoard) {
     head(out, "ready", "gauge", "1 while the node serves its roles");
     sample(out, "ready", &[], u8::from(board.serves()));
-    head(out, "senders", "gauge", "Viewer connections that have sent a comment");
+    head(out, "senders", "gauge", "Connections that have sent a comment");
     sample(out, "senders", &[], board.senders());
     head(out, "log_lines_lost", "counter", "Lines of the log that could not be written");
     sample(out, "log_lines_lost_total", &[], lost_lines());
@@ -133,8 +133,8 @@ type WorkerFamily = (&'static str, &'static str, &'static str, fn(&WorkerGauges)
 
 fn put_workers(out: &mut String, workers: &[Arc<WorkerGauges>]) {
     let families: [WorkerFamily; 6] = [
-        ("worker_connections", "gauge", "Viewers of a delivery worker", |w| &w.connections),
-        ("worker_slow_viewers", "gauge", "Viewers of a worker that are behind", |w| {
+        ("worker_connections", "gauge", "Connections of a delivery worker", |w| &w.connections),
+        ("worker_slow_viewers", "gauge", "Connections of a worker that are behind", |w| {
             &w.slow_viewers
         }),
         ("worker_busy_us", "counter", "Microseconds a worker was busy", |w| &w.busy_us),

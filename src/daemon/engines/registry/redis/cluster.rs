@@ -98,6 +98,7 @@ impl Core {
                 self.node_list.record_heartbeat(NodeId::new(&name), at);
             }
         }
+        self.node_list.record_answer(now);
         link.first_heartbeat_sent();
         if !was_known {
             // The server was emptied or considered this node dead: entries may be missing.

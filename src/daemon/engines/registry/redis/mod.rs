@@ -232,6 +232,10 @@ impl ConnectionRegistry for RedisRegistry {
         Ok(self.core.nodes().await)
     }
 
+    fn silences(&self) -> Vec<(NodeId, Duration)> {
+        self.core.node_list.silences(&self.core.node)
+    }
+
     fn clock_offset_ms(&self) -> Option<i64> {
         self.core.clock_offset_ms()
     }

@@ -34,6 +34,8 @@ pub(super) enum NodeState {
 #[derive(Debug, Default)]
 pub(super) struct NodeList {
     entries: Mutex<AHashMap<NodeId, NodeEntry>>,
+    /// When a Redis node last answered a heartbeat of this node.
+    answered: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,24 @@ impl NodeList {
         let mut entries = self.entries.lock();
         let entry = entries.entry(node).or_insert(NodeEntry { last_heartbeat: at, report: None });
         entry.last_heartbeat = entry.last_heartbeat.max(at);
+    }
+
+    /// Records that a Redis node has answered and told the ages of all nodes.
+    pub(super) fn record_answer(&self, at: Instant) {
+        let mut answered = self.answered.lock();
+        *answered = (*answered).max(Some(at));
+    }
+
+    /// Returns how old the last heartbeat of each node other than `this` was at that answer. A node
+    /// that has not reported yet is starting, and left out.
+    pub(super) fn silences(&self, this: &NodeId) -> Vec<(NodeId, Duration)> {
+        let Some(answered) = *self.answered.lock() else { return Vec::new() };
+        let age = |entry: &NodeEntry| answered.saturating_duration_since(entry.last_heartbeat);
+        let entries = self.entries.lock();
+        let others = entries.iter().filter(|(node, entry)| {
+            *node != this && entry.report.is_some() && age(entry) < KNOWN_FOR
+        });
+        others.map(|(node, entry)| (node.clone(), age(entry))).collect()
     }
 
     /// Merges the answers of all Redis nodes. The newest observation of each node counts.
@@ -96,6 +116,7 @@ impl NodeList {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::engines::registry::conformance::report;
 
     fn this() -> KnownNode {
         KnownNode { node: NodeId::new("m"), alive: true, report: None }
@@ -120,6 +141,30 @@ mod tests {
         assert_eq!(names(&list), [("a".into(), false), ("m".into(), true)]);
         tokio::time::advance(KNOWN_FOR).await;
         assert_eq!(names(&list), [("m".into(), true)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silences_stand_still_without_an_answer() {
+        tokio::time::advance(KNOWN_FOR * 2).await;
+        let list = NodeList::default();
+        let report = || NodeState::Listed(Some(Arc::new(report(&NodeId::new("a")))));
+        list.merge(vec![
+            observed("a", Duration::from_secs(3), report()),
+            observed("m", Duration::ZERO, report()),
+            observed("starting", Duration::from_secs(3), NodeState::Listed(None)),
+        ]);
+        let silences = || list.silences(&NodeId::new("m"));
+        assert_eq!(silences(), [], "no Redis node has answered");
+        list.record_answer(Instant::now());
+        let told = [(NodeId::new("a"), Duration::from_secs(3))];
+        assert_eq!(silences(), told);
+        tokio::time::advance(ALIVE_FOR).await;
+        assert_eq!(silences(), told, "this node is cut off");
+        list.record_answer(Instant::now());
+        assert_eq!(silences()[0].1, Duration::from_secs(3) + ALIVE_FOR);
+        list.record_heartbeat(NodeId::new("a"), Instant::now());
+        list.record_answer(Instant::now());
+        assert_eq!(silences()[0].1, Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

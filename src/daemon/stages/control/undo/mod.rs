@@ -27,7 +27,7 @@ pub(super) const UNDO: &str = "undo";
 const MAX_ENTRIES: usize = 1_000;
 
 impl Control {
-    /// Takes back a ban, timeout, unban, throttle or change of a stream.
+    /// Takes back a ban, timeout, unban, throttle, drain or change of a stream.
     pub async fn undo(
         &self,
         actor: &Actor,
@@ -97,6 +97,10 @@ impl Control {
                 let command = NodeCommand::Throttle { stream_id, sample_rate };
                 let results = self.command_all_nodes(command).await;
                 Ok(outcome(audit_id, results, started))
+            }
+            Plan::Drain { node, undo } => {
+                let audit_id = metadata.audit(audit).await?;
+                Ok(self.drain_node(node, undo, audit_id, started).await)
             }
             // As with any other change, a stream that ends dismisses its viewers.
             Plan::Stream { stream_id, patch } => {

@@ -4,12 +4,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{UNDO, undone_entry};
+use crate::daemon::stages::control::drain::node_of;
 use crate::protocol::admin::{
-    AuditEntry, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
+    AuditEntry, DrainRequest, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 use crate::protocol::throttle::SampleRate;
-use crate::protocol::{StreamId, UserId};
+use crate::protocol::{NodeId, StreamId, UserId};
 
 /// The change that takes another back.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,10 @@ pub(super) enum Plan {
     Throttle {
         stream_id: StreamId,
         sample_rate: Option<SampleRate>,
+    },
+    Drain {
+        node: NodeId,
+        undo: bool,
     },
     Stream {
         stream_id: StreamId,
@@ -62,6 +67,7 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
             Ok(Plan::Restore { user_id, sanctions: lifted })
         }
         "throttle" => throttle(entry, &before),
+        "drain" => drain(entry),
         _ => stream(entry, &before),
     }
 }
@@ -71,13 +77,13 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
     let why = match action {
         "ban" | "timeout" | "unban" => return Ok(&["ban", "timeout", "unban"]),
         "throttle" => return Ok(&["throttle"]),
+        "drain" => return Ok(&["drain"]),
         "update_stream" => return Ok(&["update_stream"]),
         "announce" | "dm" => "viewers have read it; send a correction",
         "delete" | "reject" => "viewers were told to remove the comment",
         "approve" => "the comment was shown; delete it: lc delete",
         "kick" => "the user may reconnect by itself",
         "acknowledge" => "somebody knows of the loss now; the audit log has it",
-        "drain" => "lc drain --undo on that node accepts viewers again",
         "create_stream" => "end the stream: lc streams update STREAM --state ended",
         UNDO => "make the change again",
         _ => "it changed nothing that lasts",
@@ -136,6 +142,13 @@ fn throttle(entry: &AuditEntry, before: &[&AuditEntry]) -> Result<Plan, String> 
         None => None,
     };
     Ok(Plan::Throttle { stream_id, sample_rate })
+}
+
+/// What a node was before does not count: it may have been started again since, which ends a drain.
+fn drain(entry: &AuditEntry) -> Result<Plan, String> {
+    let request: DrainRequest = read(&entry.detail)?;
+    let node = node_of(&entry.target).ok_or_else(|| format!("`{}` names no node", entry.target))?;
+    Ok(Plan::Drain { node, undo: !request.undo })
 }
 
 /// Each field that the entry changed gets the value that an earlier entry gave it.

@@ -2,12 +2,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::daemon::stages::control::fakes::{STARTED_MS, World, operator};
-use crate::protocol::StreamId;
 use crate::protocol::admin::{
     SanctionKind, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
 use crate::protocol::stream::{StreamPatch, StreamState};
 use crate::protocol::throttle::SampleRate;
+use crate::protocol::{NodeId, StreamId};
 
 fn entry(audit_id: u64, action: &str, detail: Value) -> AuditEntry {
     let target = if action.contains("ban") || action == "timeout" { "user 42" } else { "stream 1" };
@@ -96,10 +96,24 @@ fn a_stream_gets_back_what_was_changed_only() {
 
 #[test]
 fn what_cannot_be_taken_back_says_why() {
-    for action in ["announce", "delete", "kick", "drain", "undo", "ack_alert"] {
+    for action in ["announce", "delete", "kick", "undo", "ack_alert"] {
         let error = planned(1, &[entry(1, action, json!({}))]).unwrap_err();
         assert!(error.starts_with(&format!("{action} cannot be taken back: ")), "{error}");
     }
+}
+
+#[test]
+fn a_drain_is_taken_back_on_its_node() {
+    let drain = |id, undo: bool| AuditEntry {
+        target: "node edge-2".to_owned(),
+        ..entry(id, "drain", json!({"undo": undo}))
+    };
+    let node = NodeId::new("edge-2");
+    let back = |undo| Ok(Plan::Drain { node: node.clone(), undo });
+    assert_eq!(planned(1, &[drain(1, false)]), back(true));
+    assert_eq!(planned(2, &[drain(1, false), drain(2, true)]), back(false));
+    let again = planned(1, &[drain(1, false), drain(2, true)]).unwrap_err();
+    assert!(again.contains("entry 2 has changed it again"), "{again}");
 }
 
 #[tokio::test]

@@ -116,6 +116,7 @@ impl ModerationWorker {
     /// engines that do not answer. An error means that this consumer cannot continue; the caller
     /// should run the worker again.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), LogError> {
+        self.meter.join_group();
         let mut consumer = self
             .log
             .consume(Topic::CommentEvents, ConsumerGroup::Moderator, StartAt::Earliest)
@@ -131,6 +132,7 @@ impl ModerationWorker {
             match polled {
                 Ok(polled) => {
                     backoff.reset();
+                    polled.record_assignment(&self.meter);
                     let _undecided = self.meter.hold(polled.records.len() as u64);
                     let read_at = Instant::now();
                     let results = self.decide(&polled, &mut repeats).await?;
