@@ -9,7 +9,7 @@ use super::alarms::{Alarm, Severity, Subject};
 use super::moment::{GroupLag, Moment, is_nearly_full};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    Alert, BreakerState, BusNodeState, NodeStatus, StageStatus, TopSnapshot,
+    Alert, BreakerState, BusNodeState, NodeStatus, StageName, StageStatus, TopSnapshot,
 };
 use crate::tui::figures;
 
@@ -304,6 +304,10 @@ fn lag(group: &GroupLag) -> Option<Condition> {
 }
 
 fn queue(stage: &StageStatus) -> Option<Condition> {
+    // The queue of the gateway are the places for viewers, which have an alarm of their own.
+    if stage.name == StageName::Gateway {
+        return None;
+    }
     let fullest = stage.fullest.as_ref().filter(|queue| queue.share() >= 0.5)?;
     Some(Condition {
         rule: "queue_half",

@@ -20,7 +20,7 @@ use tracing::warn;
 use crate::daemon::base::metrics::{ByReason, Reason};
 use crate::daemon::base::problems::Problems;
 use crate::daemon::base::status::StatusBoard;
-use crate::daemon::base::telemetry::StageMeter;
+use crate::daemon::base::telemetry::{QueueReading, StageMeter};
 use crate::daemon::engines::eventlog::{LogError, NewRecord};
 use crate::protocol::Epoch;
 use crate::protocol::admin::{ProblemCode, StageName};
@@ -110,6 +110,15 @@ impl LogTelemetry {
     /// Sets the bytes that may wait to become durable.
     pub(crate) fn set_max_pending_bytes(&self, bytes: u64) {
         self.appends.set_queue_max(bytes);
+    }
+
+    /// Reads the bytes that wait from the engine, for one whose bound is not on all appends
+    /// together.
+    pub(crate) fn read_pending_with(
+        &self,
+        read: impl Fn() -> Option<QueueReading> + Send + 'static,
+    ) {
+        self.appends.read_queue_with(read);
     }
 
     /// Measures an append from now until it resolves.

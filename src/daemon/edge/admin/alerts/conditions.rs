@@ -11,7 +11,7 @@ use crate::daemon::base::status::EVENT_LOG;
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
     Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, NodeReport, NodeStatus,
-    Problem, ProblemCode, ProcessStatus, ReviewItem, Severity, StageReport,
+    Problem, ProblemCode, ProcessStatus, ReviewItem, Severity, StageName, StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
 
@@ -198,7 +198,8 @@ pub(super) fn of_bus(servers: &[BusNode], settings: &AlertsConfig) -> Vec<Condit
     failing.map(condition).collect()
 }
 
-/// Stages whose queue has no bound are not looked at.
+/// Stages whose queue has no bound are not looked at, nor is the gateway, whose queue are the
+/// places for viewers: a node that is half full is well, and `places_low` tells of one that is not.
 pub(super) fn of_stages(stages: &[StageReport], settings: &AlertsConfig) -> Vec<Condition> {
     let condition = |stage: &StageReport| {
         let taken = share(stage.queue, stage.queue_max);
@@ -208,7 +209,8 @@ pub(super) fn of_stages(stages: &[StageReport], settings: &AlertsConfig) -> Vec<
             condition.measured(taken, settings.queue_half)
         })
     };
-    stages.iter().filter(|stage| stage.queue_max > 0).filter_map(condition).collect()
+    let is_queue = |stage: &&StageReport| stage.name != StageName::Gateway && stage.queue_max > 0;
+    stages.iter().filter(is_queue).filter_map(condition).collect()
 }
 
 /// From the creation of a comment to its write, over all viewers of this node.

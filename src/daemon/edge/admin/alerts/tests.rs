@@ -2,6 +2,7 @@ use super::*;
 use crate::daemon::engines::registry::conformance::report;
 use crate::protocol::admin::{
     BreakerStatus, BusNode, BusNodeState, ConsumerLag, Egress, EgressLimit, Problem, ProcessStatus,
+    StageName, StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
 
@@ -346,7 +347,8 @@ fn a_queue_that_is_half_full_is_told() {
         (stage.queue, stage.queue_max) = (queue, queue_max);
         stage
     };
-    let stages = [stage(49, 100), stage(50, 0)];
+    let places = StageReport { name: StageName::Gateway, ..stage(80, 100) };
+    let stages = [stage(49, 100), stage(50, 0), places];
     assert_eq!(conditions::of_stages(&stages, &settings()), []);
     let found = conditions::of_stages(&[stage(50, 100)], &settings());
     assert_eq!((found[0].id().as_str(), found[0].value), ("queue_half/ingest", Some(0.5)));

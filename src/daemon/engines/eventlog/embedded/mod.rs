@@ -221,6 +221,7 @@ impl EmbeddedLog {
             last: Mutex::default(),
         };
         let telemetry = platform.telemetry.clone();
+        telemetry.read_pending_with(queue::fullest_of(topics.iter().map(|log| log.queue.clone())));
         let lock = Mutex::new(Some(lock));
         Ok(Self { topics, identity, closed, watch, lock, trial, telemetry })
     }
