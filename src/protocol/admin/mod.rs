@@ -7,6 +7,7 @@
 mod alerts;
 mod bus;
 mod egress;
+mod lag;
 mod problem;
 mod process;
 mod rates;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::alerts::{AckRequest, Alert, AlertAck, EventItem, EventKind, Health, Severity};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
+pub use self::lag::{ConsumerLag, GroupLag};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::process::{NodeRates, ProcessStatus};
 pub use self::rates::{CounterRates, per_second};
@@ -32,8 +34,8 @@ pub use self::requests::{
 };
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
-    BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeReport, NodeStatus,
-    Status, StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
+    BreakerState, BreakerStatus, Counters, ModerationCounts, NodeReport, NodeStatus, Status,
+    StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
 };
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};

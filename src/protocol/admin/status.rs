@@ -8,6 +8,7 @@ use super::Problem;
 use super::alerts::{Alert, AlertAck, EventItem, Health};
 use super::bus::BusNode;
 use super::egress::{self, Egress, EgressLimit, StreamEgress};
+use super::lag::ConsumerLag;
 use super::process::{NodeRates, ProcessStatus};
 use super::rates::CounterRates;
 use super::stages::{StageReport, StageStatus};
@@ -195,22 +196,6 @@ pub struct WorkerStatus {
     pub frames: u64,
     pub delivered: u64,
     pub bytes_out: u64,
-}
-
-/// `GET /v1/lag`: the lag of a consumer behind the end of its partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
-pub struct ConsumerLag {
-    pub group: String,
-    pub topic: String,
-    pub partition: u32,
-    pub position: u64,
-    pub end: u64,
-    /// Records that it has still to read.
-    pub lag: u64,
-    /// Records that were removed before it read them: it will never see them.
-    #[serde(default)]
-    pub expired: u64,
 }
 
 /// The state of the circuit breaker in front of one dependency.

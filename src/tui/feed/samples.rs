@@ -217,7 +217,7 @@ fn lag_of(partition: u32, second: u64) -> [ConsumerLag; 2] {
         position: 1_000_000,
         end: 1_000_000 + lag,
         lag,
-        expired: 0,
+        ..ConsumerLag::default()
     };
     [of("archiver", u64::from(partition) * second % 17), of("moderator", 0)]
 }
@@ -358,7 +358,9 @@ fn lag(moderator: u64, coordinator: u64, archiver: u64) -> Vec<ConsumerLag> {
         position: 1_000_000,
         end: 1_000_000 + lag,
         lag,
-        expired: 0,
+        oldest_ms: Some(lag * 4 / 7),
+        owner: Some(NodeId::new(format!("coord-{}", 1 + partition % 2))),
+        ..ConsumerLag::default()
     };
     let mut lags: Vec<_> = (0..8).map(|number| partition("coordinator", number, 0)).collect();
     lags[3] = partition("coordinator", 3, coordinator);

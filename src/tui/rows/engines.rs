@@ -1,10 +1,12 @@
 //! What the cluster stands on: servers of the bus, consumers of the log, stores, and delivery
 //! workers.
 
-use crate::protocol::admin::{BreakerState, BreakerStatus, BusNode, BusNodeState, WorkerStatus};
+use crate::protocol::admin::{
+    BreakerState, BreakerStatus, BusNode, BusNodeState, GroupLag, WorkerStatus,
+};
 use crate::protocol::filter::{self, Columns as _, Kind, Value};
 use crate::protocol::quantity::{show_bytes, show_rate};
-use crate::tui::feed::{GroupLag, NOTABLE_LAG};
+use crate::tui::feed::NOTABLE_LAG;
 use crate::tui::figures;
 use crate::tui::table::{Column, Record, RowKey};
 use crate::tui::tone::{Cell, Health, Tone};
@@ -88,15 +90,24 @@ pub(crate) const GROUPS: &[Column] = &[
     Column { right: false, meaning: "the consumer group", ..column("group", "group", 12, 0) },
     Column { meaning: "records that it has still to read", ..column("behind", "behind", 7, 1) },
     Column {
-        meaning: "change of that per second, over the last ten snapshots",
+        meaning: "age of the oldest record that it has still to read",
+        ..column("in time", "in_time", 8, 1)
+    },
+    Column {
+        meaning: "change of the lag per second, over the last 30 s",
         ..column("change", "change", 8, 2)
     },
     Column {
         right: false,
-        meaning: "partition with the largest lag",
-        ..column("worst", "", 14, 4)
+        meaning: "partition with the largest lag, and its busiest streams",
+        ..column("worst", "", 22, 4)
     },
-    Column { right: false, ..column("topic", "topic", 16, 5) },
+    Column {
+        right: false,
+        meaning: "nodes that read the partitions, with the number of them",
+        ..column("owners", "owners", 22, 5)
+    },
+    Column { right: false, ..column("topic", "topic", 16, 6) },
     Column {
         right: false,
         meaning: "one mark per partition: · none behind, then the later the taller",
@@ -113,6 +124,8 @@ impl GroupRow<'_> {
         filter::Column::new("group", Kind::Text),
         filter::Column::new("topic", Kind::Text),
         filter::Column::new("behind", Kind::Number),
+        filter::Column::new("in_time", Kind::Duration),
+        filter::Column::new("owners", Kind::Text),
         filter::Column::new("change", Kind::Number),
     ];
 
@@ -122,6 +135,15 @@ impl GroupRow<'_> {
             _ if self.0.grows() => Health::Bad,
             _ => Health::Warn,
         }
+    }
+
+    fn worst_text(&self, partition: u32, lag: u64) -> String {
+        let mut text = format!("{partition}: {}", figures::count(lag));
+        for (index, stream) in self.0.worst_streams.iter().enumerate() {
+            text.push_str(if index == 0 { ", stream " } else { " " });
+            text.push_str(&stream.to_string());
+        }
+        text
     }
 
     /// Draws one mark per partition, against the largest lag.
@@ -139,6 +161,8 @@ impl filter::Row for GroupRow<'_> {
             "group" => self.0.group.as_str().into(),
             "topic" => self.0.topic.as_str().into(),
             "behind" => Value::count(self.0.lag),
+            "in_time" => Value::count(self.0.oldest_ms?),
+            "owners" => self.0.owners_text().into(),
             "change" => Value::Number(self.0.change?),
             _ => return None,
         })
@@ -165,12 +189,15 @@ impl Record for GroupRow<'_> {
                 Some(change) => Cell::faint(figures::change(change)),
                 None => Cell::unknown(),
             },
+            "in time" => match self.0.oldest_ms {
+                Some(ms) => Cell::new(figures::lateness(ms), self.health().tone()),
+                None => Cell::unknown(),
+            },
             "worst" => match self.0.worst() {
-                Some((partition, lag)) if lag > 0 => {
-                    Cell::text(format!("{partition}: {}", figures::count(lag)))
-                }
+                Some((partition, lag)) if lag > 0 => Cell::text(self.worst_text(partition, lag)),
                 _ => Cell::unknown(),
             },
+            "owners" => Cell::faint(self.0.owners_text()),
             "topic" => Cell::faint(self.0.topic.clone()),
             "partitions" => Cell::new(self.marks(), Tone::Chart),
             _ => Cell::default(),

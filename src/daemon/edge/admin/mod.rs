@@ -46,6 +46,7 @@ mod error;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod lag;
 mod lines;
 mod preview;
 mod read;

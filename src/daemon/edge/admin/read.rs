@@ -67,7 +67,7 @@ pub(super) async fn bus(State(state): State<AdminState>) -> Json<Cluster<BusNode
 }
 
 pub(super) async fn lag(State(state): State<AdminState>) -> Answer<Json<Cluster<ConsumerLag>>> {
-    Ok(listed(state.parts.control.parts().log.lag().await?))
+    Ok(Json(state.parts.consumer_lag().await?))
 }
 
 pub(super) async fn bans(State(state): State<AdminState>) -> Answer<Json<Cluster<Sanction>>> {

@@ -32,6 +32,8 @@ const LAG_TIMEOUT: Duration = Duration::from_secs(3);
 impl AdminParts {
     pub(super) async fn top(&self) -> TopSnapshot {
         let (view, queued, lag) = tokio::join!(self.cluster(), self.queued(), self.lag());
+        let mut lag = lag.unwrap_or_default();
+        self.name_streams(&view, &mut lag);
         TopSnapshot {
             taken_at: self.control.parts().clock.now_ms(),
             node: self.about.node.clone(),
@@ -48,7 +50,7 @@ impl AdminParts {
             bus: view.bus(),
             streams: self.streams_of(&view).await,
             workers: view.workers(),
-            lag: lag.unwrap_or_default(),
+            lag,
             moderation: view.moderation(queued.unwrap_or(0)),
             breakers: view.breakers(),
             nodes: view.nodes(),

@@ -119,6 +119,7 @@ impl Engines {
         check_roles(config)?;
         claim_name(config, identity).await?;
         let telemetry = LogTelemetry::new(board);
+        telemetry.set_node(NodeId::new(&config.node.name));
         telemetry.set_max_pending_bytes(config.eventlog.max_pending_bytes.as_u64());
         let (log, embedded_log): (SharedLog, _) = match open_log(config, telemetry.clone()).await? {
             Some(log) => (log, None),

@@ -156,6 +156,7 @@ fn a_group_has_one_alert_for_its_worst_partition() {
         end: lag,
         lag,
         expired,
+        ..ConsumerLag::default()
     };
     let all = [
         lag("archiver", 0, 150_000, 0),
@@ -169,6 +170,37 @@ fn a_group_has_one_alert_for_its_worst_partition() {
         ("records_gone/moderator".to_owned(), Some(7.0)),
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_lag_grows_if_it_is_old_and_falls_back() {
+    let of = |oldest_ms, change_per_s| ConsumerLag {
+        group: "archiver".to_owned(),
+        topic: "comment_events".to_owned(),
+        lag: 14_000,
+        oldest_ms,
+        change_per_s,
+        ..ConsumerLag::default()
+    };
+    let quiet = [
+        of(Some(5_000), Some(60.0)),
+        of(Some(90_000), Some(-60.0)),
+        of(Some(90_000), None),
+        of(None, Some(60.0)),
+    ];
+    for lag in quiet {
+        assert_eq!(conditions::of_lag(&[lag.clone()], &settings()), [], "{lag:?}");
+    }
+    let found = conditions::of_lag(&[of(Some(8_000), Some(60.0))], &settings());
+    let [growing] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((growing.id().as_str(), growing.value), ("lag_growing/archiver", Some(8_000.0)));
+    assert_eq!(growing.hold, Duration::from_secs(30));
+    let effect = texts::alert(growing, growing.hold, None).effect;
+    assert_eq!(
+        effect,
+        "archiver is 8s behind (14k records, +60/s): history lacks the newest comments; live \
+         viewers notice nothing"
+    );
 }
 
 #[test]

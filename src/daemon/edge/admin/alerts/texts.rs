@@ -21,6 +21,7 @@ pub(super) const WELL: &[(&str, &str)] = &[
     (rule::PLACES_LOW, "places for viewers"),
     (rule::REFUSED_HIGH, "comments accepted"),
     (rule::LAG_HIGH, "consumers"),
+    (rule::LAG_GROWING, "consumers in time"),
     (rule::REVIEW_OLD, "review queue"),
     (rule::VERSIONS_MIXED, "versions equal"),
 ];
@@ -36,7 +37,10 @@ pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeS
         since_ms: lasted.as_millis() as u64,
         nodes: node.iter().map(|node| node.node.clone()).collect(),
         viewers: node.map_or(0, |node| node.connections),
-        effect: text.clone(),
+        effect: match rule.as_str() {
+            rule::LAG_GROWING => format!("{text}: {}", lag(subject)),
+            _ => text.clone(),
+        },
         next: match ProblemCode::loss(rule) {
             Some(loss) => format!("when it is dealt with: lc acknowledge {}", loss.as_str()),
             None => next(rule, subject).to_owned(),
@@ -260,7 +264,7 @@ fn next(rule: &str, subject: &str) -> &'static str {
         rule::PLACES_LOW => "more edges, or gateway.max_connections",
         rule::REFUSED_HIGH => "lc top; who sends: lc tail STREAM",
         rule::VIEWERS_REFUSED => "nothing after a restart; otherwise more edges",
-        rule::LAG_HIGH => "lc lag; is its store slow?",
+        rule::LAG_HIGH | rule::LAG_GROWING => "lc lag; lc stores: is its store slow?",
         rule::RECORDS_GONE => "is it running, and does eventlog.retention outlast its pauses?",
         rule::REVIEW_OLD => "lc mod queue",
         rule::VERSIONS_MIXED => "finish the upgrade: lc nodes --sort version",

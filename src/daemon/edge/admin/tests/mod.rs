@@ -230,6 +230,17 @@ async fn a_snapshot_shows_the_stages_measurements() {
     count(&board.metrics().comments_refused, "banned");
     count(&board.metrics().moderation_decisions, "reject");
     board.add_breaker("comment store");
+    let gauges = StreamGauges {
+        comments_per_second: 2.0,
+        sample_rate: SampleRate::ALL,
+        throttle_level: 0,
+        throttle_override: None,
+        received: 2,
+        broadcast: 2,
+        sampled_out: 0,
+        deleted: 0,
+    };
+    board.set_stream(StreamId(1), gauges);
     let fire = BTreeMap::from([("fire".into(), 3)]);
     served.world.reactions.add(&[(StreamId(1), fire)]).await.unwrap();
 
@@ -257,6 +268,8 @@ async fn a_snapshot_shows_the_stages_measurements() {
     assert_eq!(workers.items[0].connections, 7);
     let lag: Cluster<ConsumerLag> = served.get("/v1/lag").await;
     assert_eq!(lag.items[0].group, "archiver");
+    assert_eq!(lag.items[0].streams, [StreamId(1)], "the log has one partition");
+    assert!(lag.items[0].oldest_ms.is_some());
     let queue: Cluster<ReviewItem> = served.get("/v1/mod/queue").await;
     assert!(queue.items.is_empty());
 }
