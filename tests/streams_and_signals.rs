@@ -410,6 +410,7 @@ fn top_line() -> String {
         stages: Vec::new(),
         end_to_end: Default::default(),
         bus: Vec::new(),
+        stores: Vec::new(),
         streams: vec![stream_status()],
         workers: vec![worker],
         lag: vec![lag],

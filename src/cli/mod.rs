@@ -45,6 +45,7 @@ mod set_cost;
 mod shards;
 mod status;
 mod stop;
+mod stores;
 mod streams;
 mod table;
 mod tail;
@@ -141,6 +142,14 @@ enum Command {
     #[command(visible_alias = "shard")]
     Shards,
     Lag(lag::LagArgs),
+    /// Show the stores: the calls to them, how long these take, and whether they work
+    ///
+    /// calls, failed: per second, over all nodes. p50, p99: of the calls of the last ten seconds
+    /// that did not fail. pool: connections used, and the most that may be. state: of the circuit
+    /// breaker, with the time since it is so; a store without one has no time. The health checks of
+    /// the daemon are not counted.
+    #[command(visible_alias = "store")]
+    Stores(list::ListArgs),
     Throttle(throttle::ThrottleArgs),
     Ban(ban::BanArgs),
     Timeout(timeout::TimeoutArgs),
@@ -205,6 +214,7 @@ impl Cli {
             Command::Workers(args) => workers::run(args, context).await,
             Command::Shards => shards::run(context).await,
             Command::Lag(args) => lag::run(args, context).await,
+            Command::Stores(args) => stores::run(args, context).await,
             Command::Throttle(args) => throttle::run(args, context).await,
             Command::Ban(args) => ban::run(args, context).await,
             Command::Timeout(args) => timeout::run(args, context).await,

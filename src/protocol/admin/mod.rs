@@ -14,6 +14,7 @@ mod rates;
 mod requests;
 mod stages;
 mod status;
+mod stores;
 mod timeline;
 mod tokens;
 mod undo;
@@ -37,6 +38,7 @@ pub use self::status::{
     BreakerState, BreakerStatus, Counters, ModerationCounts, NodeReport, NodeStatus, Status,
     StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
 };
+pub use self::stores::{PoolUse, StoreStatus};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};

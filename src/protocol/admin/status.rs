@@ -12,6 +12,7 @@ use super::lag::ConsumerLag;
 use super::process::{NodeRates, ProcessStatus};
 use super::rates::CounterRates;
 use super::stages::{StageReport, StageStatus};
+use super::stores::StoreStatus;
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::show_bytes;
 use crate::protocol::stream::{ModerationMode, StreamState};
@@ -331,6 +332,9 @@ pub struct NodeReport {
     /// The servers of the fan-out bus, as this node uses them.
     #[serde(default)]
     pub bus: Vec<BusNode>,
+    /// The stores, as this node uses them.
+    #[serde(default)]
+    pub stores: Vec<StoreStatus>,
     pub moderation: ModerationCounts,
     /// Streams whose broadcast stage runs on this node.
     pub streams: Vec<StreamRates>,
@@ -389,6 +393,9 @@ pub struct TopSnapshot {
     /// The servers of the fan-out bus.
     #[serde(default)]
     pub bus: Vec<BusNode>,
+    /// The stores, by contract.
+    #[serde(default)]
+    pub stores: Vec<StoreStatus>,
     pub streams: Vec<StreamStatus>,
     pub workers: Vec<WorkerStatus>,
     pub lag: Vec<ConsumerLag>,

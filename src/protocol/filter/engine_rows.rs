@@ -1,8 +1,8 @@
 //! The columns of what the cluster stands on: consumer groups, stores, dead letters.
 
-use super::Kind::{Duration, Number, Text};
+use super::Kind::{Duration, Number, Share, Text};
 use super::{Column, Columns, Row, Value};
-use crate::protocol::admin::GroupLag;
+use crate::protocol::admin::{GroupLag, StoreStatus};
 
 impl Row for GroupLag {
     fn column(&self, name: &str) -> Option<Value<'_>> {
@@ -38,5 +38,49 @@ impl Columns for GroupLag {
         Column::new("partitions", Number),
         Column::new("worst", Number),
         Column::new("owners", Text),
+    ];
+}
+
+impl Row for StoreStatus {
+    fn column(&self, name: &str) -> Option<Value<'_>> {
+        Some(match name {
+            "store" => self.contract.as_str().into(),
+            "state" => self.state().into(),
+            "for" => Value::count(self.breaker.as_ref()?.since_ms),
+            "calls" => Value::Number(self.calls_per_second),
+            "p50" => Value::Number(self.latency.quantile_ms(0.5)?),
+            "p99" => Value::Number(self.latency.quantile_ms(0.99)?),
+            "failed" => Value::Number(self.failed_per_second),
+            "pool" => {
+                let pool = self.pool?;
+                Value::Number(pool.in_use as f64 / pool.max.max(1) as f64)
+            }
+            "nodes" => Value::count(self.nodes),
+            "engine" => self.engine.as_str().into(),
+            "address" => self.address.as_str().into(),
+            _ => return None,
+        })
+    }
+
+    fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        visit(&self.contract);
+        visit(&self.engine);
+        visit(&self.address);
+    }
+}
+
+impl Columns for StoreStatus {
+    const COLUMNS: &'static [Column] = &[
+        Column::new("store", Text),
+        Column::new("state", Text),
+        Column::new("for", Duration),
+        Column::new("calls", Number),
+        Column::new("p50", Duration),
+        Column::new("p99", Duration),
+        Column::new("failed", Number),
+        Column::new("pool", Share),
+        Column::new("nodes", Number),
+        Column::new("engine", Text),
+        Column::new("address", Text),
     ];
 }

@@ -2,9 +2,10 @@
 //! workers.
 
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, BusNode, BusNodeState, GroupLag, WorkerStatus,
+    BreakerState, BreakerStatus, BusNode, BusNodeState, GroupLag, StoreStatus, WorkerStatus,
 };
-use crate::protocol::filter::{self, Columns as _, Kind, Value};
+use crate::protocol::filter::{self, Columns as _, Kind, Row as _, Value};
+use crate::protocol::json;
 use crate::protocol::quantity::{show_bytes, show_rate};
 use crate::tui::feed::NOTABLE_LAG;
 use crate::tui::figures;
@@ -19,7 +20,7 @@ pub(crate) const STORES: &[Column] = &[
     Column { right: false, ..column("", "", 1, 0) },
     Column {
         right: false,
-        meaning: "what has a circuit breaker in front of it",
+        meaning: "a store, or another dependency with a circuit breaker in front of it",
         ..column("dependency", "dependency", 24, 0)
     },
     Column {
@@ -28,58 +29,160 @@ pub(crate) const STORES: &[Column] = &[
         ..column("state", "state", 11, 1)
     },
     Column { meaning: "time in this state", ..column("for", "for", 8, 2) },
+    Column {
+        meaning: "calls of all nodes per second, without health checks",
+        ..column("calls/s", "calls", 7, 3)
+    },
+    Column {
+        right: false,
+        meaning: "time of a call that did not fail, of the last ten seconds",
+        ..column("p50/p99", "p99", 15, 3)
+    },
+    Column {
+        meaning: "calls per second that it did not carry out",
+        ..column("failed/s", "failed", 8, 4)
+    },
+    Column {
+        meaning: "connections used, and the most that may be",
+        ..column("pool", "pool", 8, 5)
+    },
+    Column {
+        right: false,
+        meaning: "the engine, and its servers or file",
+        ..column("where", "where", 24, 6)
+    },
     Column { right: false, meaning: "the last error", ..column("error", "error", 0, 3) },
 ];
 
-/// A dependency behind a circuit breaker.
+/// A store, or another dependency behind a circuit breaker. One of the two is there.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct StoreRow<'a>(pub(crate) &'a BreakerStatus);
+pub(crate) struct StoreRow<'a> {
+    breaker: Option<&'a BreakerStatus>,
+    store: Option<&'a StoreStatus>,
+}
 
-impl StoreRow<'_> {
-    pub(crate) const FILTERED: &'static [filter::Column] = BreakerStatus::COLUMNS;
+impl<'a> StoreRow<'a> {
+    pub(crate) const FILTERED: &'static [filter::Column] = &[
+        filter::Column::new("dependency", Kind::Text),
+        filter::Column::new("state", Kind::Text),
+        filter::Column::new("for", Kind::Duration),
+        filter::Column::new("calls", Kind::Number),
+        filter::Column::new("p99", Kind::Duration),
+        filter::Column::new("failed", Kind::Number),
+        filter::Column::new("pool", Kind::Share),
+        filter::Column::new("where", Kind::Text),
+        filter::Column::new("error", Kind::Text),
+    ];
+
+    /// Returns a row for each breaker, and one for each store that has none.
+    pub(crate) fn of(breakers: &'a [BreakerStatus], stores: &'a [StoreStatus]) -> Vec<Self> {
+        let store_of = |breaker: &BreakerStatus| {
+            stores.iter().find(|store| store.contract == breaker.dependency)
+        };
+        let rows = breakers
+            .iter()
+            .map(|breaker| Self { breaker: Some(breaker), store: store_of(breaker) });
+        let has_none = |store: &&StoreStatus| {
+            !breakers.iter().any(|breaker| breaker.dependency == store.contract)
+        };
+        let others = stores.iter().filter(has_none);
+        rows.chain(others.map(|store| Self { breaker: None, store: Some(store) })).collect()
+    }
 
     pub(crate) fn health(&self) -> Health {
-        match self.0.state {
-            BreakerState::Closed => Health::Good,
-            BreakerState::HalfOpen => Health::Warn,
-            BreakerState::Open => Health::Bad,
+        match self.breaker.map(|breaker| breaker.state) {
+            None | Some(BreakerState::Closed) => Health::Good,
+            Some(BreakerState::HalfOpen) => Health::Warn,
+            Some(BreakerState::Open) => Health::Bad,
         }
+    }
+
+    /// Returns what is known of it, as JSON.
+    pub(crate) fn as_json(&self) -> serde_json::Result<String> {
+        match (self.store, self.breaker) {
+            (Some(store), _) => json::to_string(store),
+            (None, breaker) => json::to_string(&breaker),
+        }
+    }
+
+    fn name(&self) -> &'a str {
+        let of_breaker = self.breaker.map(|breaker| breaker.dependency.as_str());
+        of_breaker.or(self.store.map(|store| store.contract.as_str())).unwrap_or_default()
+    }
+
+    fn place(&self) -> Option<String> {
+        self.store.map(|store| format!("{} {}", store.engine, store.address))
+    }
+
+    fn latency(&self) -> Option<String> {
+        let latency = &self.store.filter(|store| !store.latency.is_empty())?.latency;
+        let quantile = |share| figures::latency(latency.quantile_ms(share));
+        Some(format!("{} {}", quantile(0.5), quantile(0.99)))
+    }
+
+    /// The error of an outage that is over is of no interest.
+    fn error(&self) -> Option<&'a str> {
+        let breaker = self.breaker.filter(|breaker| breaker.state != BreakerState::Closed)?;
+        breaker.last_error.as_deref()
     }
 }
 
 impl filter::Row for StoreRow<'_> {
     fn column(&self, name: &str) -> Option<Value<'_>> {
-        self.0.column(name)
+        match name {
+            "dependency" => Some(self.name().into()),
+            "state" | "for" | "error" => self.breaker?.column(name),
+            "where" => Some(self.place()?.into()),
+            "calls" | "p99" | "failed" | "pool" => self.store?.column(name),
+            _ => None,
+        }
     }
 
     fn texts(&self, visit: &mut dyn FnMut(&str)) {
-        self.0.texts(visit);
+        visit(self.name());
+        self.place().iter().for_each(|place| visit(place));
+        self.error().iter().for_each(|error| visit(error));
     }
 }
 
 impl Record for StoreRow<'_> {
     fn key(&self) -> RowKey {
-        RowKey::Named(self.0.dependency.clone())
+        RowKey::Named(self.name().to_owned())
     }
 
     fn cell(&self, column: &str) -> Cell {
         let health = self.health();
+        let known = |text: Option<String>| text.map_or_else(Cell::unknown, Cell::text);
         match column {
             "" => Cell::mark(health),
-            "dependency" => Cell::text(self.0.dependency.clone()),
+            "dependency" => Cell::text(self.name().to_owned()),
             "state" => {
-                let word = match self.0.state {
-                    BreakerState::Closed => "works",
-                    BreakerState::HalfOpen => "TRIED AGAIN",
-                    BreakerState::Open => "FAILS",
+                let word = match health {
+                    Health::Bad => "FAILS",
+                    Health::Warn => "TRIED AGAIN",
+                    _ => "works",
                 };
                 Cell::new(word, health.tone())
             }
-            "for" => Cell::faint(figures::age(self.0.since_ms)),
-            // The error of an outage that is over is of no interest.
-            "error" if health != Health::Good => {
-                Cell::text(self.0.last_error.clone().unwrap_or_default())
+            "for" => match self.breaker {
+                Some(breaker) => Cell::faint(figures::age(breaker.since_ms)),
+                None => Cell::unknown(),
+            },
+            "calls/s" => known(self.store.map(|store| show_rate(store.calls_per_second))),
+            "p50/p99" => known(self.latency()),
+            "failed/s" => match self.store {
+                Some(store) if store.failed_per_second >= 0.05 => {
+                    Cell::new(show_rate(store.failed_per_second), Tone::Bad)
+                }
+                Some(_) => Cell::faint("0".to_owned()),
+                None => Cell::unknown(),
+            },
+            "pool" => {
+                let pool = self.store.and_then(|store| store.pool);
+                known(pool.map(|pool| format!("{} of {}", pool.in_use, pool.max)))
             }
+            "where" => self.place().map_or_else(Cell::unknown, Cell::faint),
+            "error" => Cell::text(self.error().unwrap_or_default().to_owned()),
             _ => Cell::default(),
         }
     }

@@ -8,8 +8,8 @@ use ahash::AHashMap;
 use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
     Alert, AlertAck, BreakerState, BreakerStatus, BusNode, CounterRates, Counters, EventItem,
-    ModerationCounts, NodeReport, NodeStatus, Problem, ProblemCode, StageStatus, StreamEgress,
-    StreamRates, WorkerStatus,
+    ModerationCounts, NodeReport, NodeStatus, Problem, ProblemCode, StageStatus, StoreStatus,
+    StreamEgress, StreamRates, WorkerStatus,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::show_duration;
@@ -88,6 +88,11 @@ impl ClusterView {
 
     pub(super) fn bus(&self) -> Vec<BusNode> {
         BusNode::of_cluster(self.reports.iter().map(|report| &report.bus[..]))
+    }
+
+    pub(super) fn stores(&self) -> Vec<StoreStatus> {
+        let reports = self.reports.iter().map(|report| &report.stores[..]);
+        StoreStatus::of_cluster(reports, &self.breakers())
     }
 
     pub(super) fn counters(&self) -> Counters {

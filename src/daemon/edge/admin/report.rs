@@ -88,6 +88,7 @@ impl AdminParts {
             end_to_end: sample.end_to_end.clone(),
             end_to_end_recent: sample.end_to_end_recent.clone(),
             bus: self.bus(),
+            stores: sample.stores.clone(),
             moderation: moderation(self.board.metrics()),
             streams: self.board.stream_rates(),
             egress: self.board.stream_egress(),
