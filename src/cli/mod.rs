@@ -17,6 +17,7 @@ mod complete;
 mod completions;
 pub mod context;
 mod contexts;
+mod dead_letters;
 mod delete;
 mod dm;
 mod doctor;
@@ -150,6 +151,7 @@ enum Command {
     /// the daemon are not counted.
     #[command(visible_alias = "store")]
     Stores(list::ListArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
     Throttle(throttle::ThrottleArgs),
     Ban(ban::BanArgs),
     Timeout(timeout::TimeoutArgs),
@@ -215,6 +217,7 @@ impl Cli {
             Command::Shards => shards::run(context).await,
             Command::Lag(args) => lag::run(args, context).await,
             Command::Stores(args) => stores::run(args, context).await,
+            Command::DeadLetters(args) => dead_letters::run(args, context).await,
             Command::Throttle(args) => throttle::run(args, context).await,
             Command::Ban(args) => ban::run(args, context).await,
             Command::Timeout(args) => timeout::run(args, context).await,

@@ -11,8 +11,9 @@ use super::list::Listed;
 use super::output::write;
 use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
-    Alert, AuditEntry, ConsumerLag, EventItem, GroupLag, NodeStatus, Outcome, Preview, ReviewItem,
-    Sanction, Status, StoreStatus, StreamStatus, TailItem, TopSnapshot, Who, WorkerStatus,
+    Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, EventItem, GroupLag,
+    NodeStatus, Outcome, Preview, ReviewItem, Sanction, Status, StoreStatus, StreamStatus,
+    TailItem, TopSnapshot, Who, WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -31,10 +32,12 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 20] = [
+const SCHEMAS: [(&str, MakeSchema); 22] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
+    ("dead-letters", schema::<DeadLetterItem>),
+    ("dead-letters-outcome", schema::<DeadLettersOutcome>),
     ("doctor", schema::<Finding>),
     ("events", schema::<EventItem>),
     ("history", schema::<SequencedComment>),

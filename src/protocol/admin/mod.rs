@@ -6,6 +6,7 @@
 
 mod alerts;
 mod bus;
+mod dead_letters;
 mod egress;
 mod lag;
 mod problem;
@@ -24,6 +25,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::alerts::{AckRequest, Alert, AlertAck, EventItem, EventKind, Health, Severity};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
+pub use self::dead_letters::{
+    DeadLetterFailure, DeadLetterItem, DeadLetterState, DeadLettersOutcome, DeadLettersRequest,
+    MAX_DEAD_LETTERS,
+};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
 pub use self::lag::{ConsumerLag, GroupLag};
 pub use self::problem::{Problem, ProblemCode};

@@ -1,8 +1,9 @@
 //! The columns of what the cluster stands on: consumer groups, stores, dead letters.
 
-use super::Kind::{Duration, Number, Share, Text};
+use super::Kind::{Bytes, Duration, Number, Share, Text};
+use super::rows::At;
 use super::{Column, Columns, Row, Value};
-use crate::protocol::admin::{GroupLag, StoreStatus};
+use crate::protocol::admin::{DeadLetterItem, GroupLag, StoreStatus};
 
 impl Row for GroupLag {
     fn column(&self, name: &str) -> Option<Value<'_>> {
@@ -82,5 +83,48 @@ impl Columns for StoreStatus {
         Column::new("nodes", Number),
         Column::new("engine", Text),
         Column::new("address", Text),
+    ];
+}
+
+impl Row for At<'_, DeadLetterItem> {
+    fn column(&self, name: &str) -> Option<Value<'_>> {
+        let letter = self.item;
+        Some(match name {
+            "id" => letter.id.as_str().into(),
+            "age" => self.age(letter.at),
+            "state" => letter.state.as_str().into(),
+            "stream" => Value::count(letter.stream_id.0),
+            "group" => letter.group.as_str().into(),
+            "place" => format!("{} {} at {}", letter.topic, letter.partition, letter.offset).into(),
+            "bytes" => Value::count(letter.bytes),
+            "by" => letter.by.as_deref()?.into(),
+            "comment" => letter.comment_id?.to_string().into(),
+            "reason" => letter.reason.as_str().into(),
+            "message" => letter.message.as_deref()?.into(),
+            _ => return None,
+        })
+    }
+
+    fn texts(&self, visit: &mut dyn FnMut(&str)) {
+        visit(&self.item.id);
+        visit(&self.item.group);
+        visit(&self.item.reason);
+        self.item.message.iter().for_each(|message| visit(message));
+    }
+}
+
+impl Columns for At<'_, DeadLetterItem> {
+    const COLUMNS: &'static [Column] = &[
+        Column::new("id", Text),
+        Column::new("age", Duration),
+        Column::new("state", Text),
+        Column::new("stream", Number),
+        Column::new("group", Text),
+        Column::new("place", Text),
+        Column::new("bytes", Bytes),
+        Column::new("by", Text),
+        Column::new("comment", Text),
+        Column::new("reason", Text),
+        Column::new("message", Text),
     ];
 }

@@ -32,7 +32,7 @@ impl<T: Columns> Columns for At<'_, T> {
 }
 
 impl<T> At<'_, T> {
-    fn age(&self, at_ms: u64) -> Value<'static> {
+    pub(super) fn age(&self, at_ms: u64) -> Value<'static> {
         Value::count(self.now_ms.saturating_sub(at_ms))
     }
 }

@@ -434,6 +434,7 @@ fn node(name: &str, role: &str, connections: u64, places: u64, uptime_ms: u64) -
             files_max: Some(1_048_576),
             disk_free_bytes: Some(60_000_000_000),
             clock_ms: Some(1),
+            ..ProcessStatus::default()
         },
         rates: NodeRates {
             connections_opened: 15.0,

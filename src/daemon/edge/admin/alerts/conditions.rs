@@ -177,6 +177,14 @@ fn growing(group: &GroupLag, settings: &AlertsConfig) -> Option<Condition> {
     })
 }
 
+/// Dead letters that nobody has requeued or acknowledged.
+pub(super) fn of_dead_letters(open: u64) -> Option<Condition> {
+    (open > 0).then(|| {
+        let condition = Condition::warning(rule::DEAD_LETTERS, "", Duration::ZERO);
+        condition.measured(open as f64, 0.0)
+    })
+}
+
 pub(super) fn of_review(
     oldest: Option<&ReviewItem>,
     now_ms: u64,
@@ -354,11 +362,6 @@ impl Window {
         if node.max_connections > 0 && places > settings.places_low {
             let condition = Condition::warning(rule::PLACES_LOW, "", settings.places_low_hold);
             found.push(condition.measured(places, settings.places_low));
-        }
-        let dead_letters = report.counters.dead_letters;
-        if dead_letters > 0 {
-            let condition = Condition::warning(rule::DEAD_LETTERS, "", Duration::ZERO);
-            found.push(condition.measured(dead_letters as f64, 0.0));
         }
         if node.egress.limited_by.is_some() {
             let condition =

@@ -204,6 +204,15 @@ fn a_lag_grows_if_it_is_old_and_falls_back() {
 }
 
 #[test]
+fn open_dead_letters_are_an_alert() {
+    assert_eq!(conditions::of_dead_letters(0), None);
+    let found = conditions::of_dead_letters(2).unwrap();
+    assert_eq!((found.id().as_str(), found.value), ("dead_letters", Some(2.0)));
+    let alert = texts::alert(&found, Duration::ZERO, None);
+    assert_eq!(alert.effect, "2 records put aside, because processing failed");
+}
+
+#[test]
 fn versions_that_differ_are_named() {
     let mut nodes = [named("a").node, named("b").node];
     assert_eq!(conditions::of_versions(&nodes, &settings()), None);
@@ -336,7 +345,7 @@ fn the_worst_of_several_nodes_is_told() {
         (rule::PLACES_LOW, [0.99, 0.95], "99% of the places of 2 nodes are taken, at worst;"),
         (rule::CLOCK_OFF, [-50.0, 30.0], "the clock of 2 nodes is 50 ms behind, at worst:"),
         (rule::DRAINING, [0.0, 0.0], "2 nodes are draining: no new viewers; 1k viewers remain"),
-        (rule::DEAD_LETTERS, [3.0, 4.0], "7 records put aside on 2 nodes, because"),
+        (rule::DEAD_LETTERS, [3.0, 4.0], "4 records put aside, because"),
         (rule::NOT_READY, [0.0, 0.0], "2 nodes are not ready; new viewers are refused there"),
     ] {
         assert!(told(rule, values).starts_with(effect), "{}", told(rule, values));

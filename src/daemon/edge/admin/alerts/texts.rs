@@ -58,7 +58,7 @@ pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeS
 /// Adds what another node reports of the same alert.
 pub(super) fn join(known: &mut Alert, other: &Alert) {
     let new: Vec<_> = other.nodes.iter().filter(|node| !known.nodes.contains(node)).collect();
-    let is_sum = [rule::DEAD_LETTERS, rule::VIEWERS_REFUSED].contains(&known.rule.as_str());
+    let is_sum = known.rule == rule::VIEWERS_REFUSED;
     if !new.is_empty() {
         known.viewers += other.viewers;
         if is_sum {
@@ -144,7 +144,7 @@ fn effect(alert: &Alert) -> Option<String> {
         }
         rule::DEAD_LETTERS => {
             let records = show_counted(value as u64, "record");
-            format!("{records} put aside on {on}, because processing failed")
+            format!("{records} put aside, because processing failed")
         }
         rule::NOT_READY => {
             format!("{on} {are} not ready; new viewers are refused there")
@@ -255,7 +255,7 @@ fn next(rule: &str, subject: &str) -> &'static str {
         rule::CLOCK_OFF => "chronyc tracking, or timedatectl, on that node",
         rule::CERTIFICATE => "renew it, then systemctl reload lcd",
         rule::FILES_LOW => "LimitNOFILE in the unit of lcd",
-        rule::DEAD_LETTERS => "the log of the daemon names each",
+        rule::DEAD_LETTERS => "lc dead-letters; then lc dead-letters requeue or ack",
         rule::NOT_READY => "the log of the daemon",
         rule::DRAINING => "lc drain --undo, or stop the node",
         rule::NODE_SILENT => "lc nodes; is the process running, does it reach the registry?",

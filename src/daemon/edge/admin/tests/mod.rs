@@ -240,7 +240,8 @@ async fn a_snapshot_shows_the_stages_measurements() {
         sampled_out: 0,
         deleted: 0,
     };
-    board.set_stream(StreamId(1), gauges);
+    // In the partition whose position is set above.
+    board.set_stream(StreamId(2), gauges);
     let fire = BTreeMap::from([("fire".into(), 3)]);
     served.world.reactions.add(&[(StreamId(1), fire)]).await.unwrap();
 
@@ -268,7 +269,7 @@ async fn a_snapshot_shows_the_stages_measurements() {
     assert_eq!(workers.items[0].connections, 7);
     let lag: Cluster<ConsumerLag> = served.get("/v1/lag").await;
     assert_eq!(lag.items[0].group, "archiver");
-    assert_eq!(lag.items[0].streams, [StreamId(1)], "the log has one partition");
+    assert_eq!(lag.items[0].streams, [StreamId(2)]);
     assert!(lag.items[0].oldest_ms.is_some());
     let queue: Cluster<ReviewItem> = served.get("/v1/mod/queue").await;
     assert!(queue.items.is_empty());
