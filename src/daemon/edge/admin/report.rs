@@ -17,7 +17,8 @@ use crate::daemon::base::telemetry::{NodeSample, counters};
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::announcements;
 use crate::protocol::admin::{
-    BusNode, BusNodeState, ModerationCounts, NodeRates, NodeReport, NodeStatus, WorkerStatus,
+    BusNode, BusNodeState, ModerationCounts, NodeRates, NodeReport, NodeStatus, ProcessStatus,
+    WorkerStatus,
 };
 use crate::protocol::events::Decision;
 
@@ -117,6 +118,7 @@ impl AdminParts {
     }
 
     fn node_status(&self, sample: &NodeSample) -> NodeStatus {
+        let certificate = (self.certificate)();
         NodeStatus {
             node: self.about.node.clone(),
             roles: self.about.roles.clone(),
@@ -127,7 +129,10 @@ impl AdminParts {
             max_connections: self.about.max_connections,
             draining: self.board.is_draining(),
             egress: self.board.egress(),
-            process: sample.process.clone(),
+            process: ProcessStatus {
+                certificate_expires_at: certificate.and_then(|shown| shown.expires_at_ms),
+                ..sample.process.clone()
+            },
             rates: NodeRates::from(&sample.rates),
         }
     }
