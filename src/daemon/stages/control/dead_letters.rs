@@ -27,6 +27,7 @@ use crate::protocol::admin::{
     DeadLettersRequest, MAX_DEAD_LETTERS,
 };
 use crate::protocol::events::{CommentModerated, Event};
+use crate::protocol::printable::printable;
 
 /// The target of the audit entries.
 const TARGET: &str = "dead letters";
@@ -244,8 +245,8 @@ impl Control {
         }
         let is_known = |id: &String| letters.iter().any(|letter| letter.item.id == *id);
         if let Some(unknown) = request.ids.iter().find(|id| !is_known(id)) {
-            let shown = unknown.chars().take(40).collect();
-            return Err(ControlError::UnknownDeadLetter(shown));
+            let shown: String = unknown.chars().take(40).collect();
+            return Err(ControlError::UnknownDeadLetter(printable(&shown)));
         }
         letters.retain(|letter| request.ids.contains(&letter.item.id));
         Ok(Chosen { letters, left: 0 })

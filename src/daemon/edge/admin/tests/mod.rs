@@ -1,6 +1,7 @@
 //! Tests of the admin socket over a real Unix socket.
 
 mod bad_requests;
+mod dead_letters;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
 struct Served {
     world: World,
     path: PathBuf,
+    /// Watches the cluster when a test says so.
+    reporter: Reporter,
     stop: CancellationToken,
     task: JoinHandle<Result<(), AdminError>>,
     _directory: TempDir,
@@ -76,8 +79,9 @@ impl Served {
         .unwrap();
         let stop = CancellationToken::new();
         let until = stop.clone();
+        let reporter = admin.reporter();
         let task = tokio::spawn(async move { admin.run(until).await });
-        Self { world, path, stop, task, _directory: directory }
+        Self { world, path, reporter, stop, task, _directory: directory }
     }
 
     async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Response {
