@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
+use super::output::warn_unreachable;
 use crate::protocol::NodeId;
 use crate::protocol::admin::{Cluster, ConsumerLag, GroupLag};
 use crate::protocol::quantity::{show_duration, show_rate};
@@ -79,6 +80,7 @@ pub(super) async fn run(args: LagArgs, context: &Context) -> anyhow::Result<Exit
         let view = GROUPS.view(&args.list)?;
         let lag: Cluster<ConsumerLag> = context.admin().get("/v1/lag").await?;
         view.print(GroupLag::of(&lag.items), context)?;
+        warn_unreachable(&lag.unreachable);
         return Ok(ExitCode::SUCCESS);
     }
     let all = args.all || context.json || args.list.filter().is_some();
