@@ -5,6 +5,7 @@
 //! are their sums. Differences of sums over nodes are wrong as soon as a node comes or goes.
 
 mod alerts;
+mod breaker;
 mod bus;
 mod dead_letters;
 mod egress;
@@ -24,6 +25,7 @@ mod users;
 use serde::{Deserialize, Serialize};
 
 pub use self::alerts::{AckRequest, Alert, AlertAck, EventItem, EventKind, Health, Severity};
+pub use self::breaker::{BreakerState, BreakerStatus};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
 pub use self::dead_letters::{
     DeadLetterFailure, DeadLetterItem, DeadLetterState, DeadLettersOutcome, DeadLettersRequest,
@@ -40,8 +42,8 @@ pub use self::requests::{
 };
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
-    BreakerState, BreakerStatus, Counters, ModerationCounts, NodeReport, NodeStatus, Status,
-    StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
+    Counters, ModerationCounts, NodeReport, NodeStatus, Status, StreamRates, StreamStatus,
+    TopSnapshot, WorkerStatus,
 };
 pub use self::stores::{PoolUse, StoreStatus};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};

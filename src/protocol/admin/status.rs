@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use super::alerts::{Alert, AlertAck, EventItem, Health};
+use super::breaker::BreakerStatus;
 use super::bus::BusNode;
 use super::egress::{self, Egress, EgressLimit, StreamEgress};
 use super::lag::ConsumerLag;
@@ -197,30 +198,6 @@ pub struct WorkerStatus {
     pub frames: u64,
     pub delivered: u64,
     pub bytes_out: u64,
-}
-
-/// The state of the circuit breaker in front of one dependency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum BreakerState {
-    /// Calls go through.
-    Closed,
-    /// Calls fail at once.
-    Open,
-    /// One call is let through as a probe.
-    HalfOpen,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
-pub struct BreakerStatus {
-    pub dependency: String,
-    pub state: BreakerState,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
-    /// Closed: time since it closed. Otherwise: time since the outage began, over all trials.
-    pub since_ms: u64,
 }
 
 /// Counters of one node since it started.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::status::{BreakerState, BreakerStatus};
+use super::breaker::{BreakerState, BreakerStatus};
 use crate::protocol::latency::LatencyHistogram;
 
 /// `GET /v1/stores`: the engine behind one contract that stores or caches something. In a
