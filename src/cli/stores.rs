@@ -17,10 +17,12 @@ static STORES: List<StoreStatus> = List {
         right("for", |store: &StoreStatus, _| {
             store.breaker.as_ref().map_or(UNKNOWN.to_owned(), |it| show_duration(it.since_ms))
         }),
-        right("calls", |store, _| show_rate(store.calls_per_second)).titled("calls/s"),
+        right("calls", |store: &StoreStatus, _| show_rate(store.calls_per_second))
+            .titled("calls/s"),
         right("p50", |store, _| latency_of(store, 0.5)),
         right("p99", |store, _| latency_of(store, 0.99)),
-        right("failed", |store, _| show_rate(store.failed_per_second)).titled("failed/s"),
+        right("failed", |store: &StoreStatus, _| show_rate(store.failed_per_second))
+            .titled("failed/s"),
         right("pool", |store: &StoreStatus, _| {
             store.pool.map_or(UNKNOWN.to_owned(), |pool| format!("{} of {}", pool.in_use, pool.max))
         }),

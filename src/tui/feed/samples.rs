@@ -365,7 +365,7 @@ fn lag(moderator: u64, coordinator: u64, archiver: u64) -> Vec<ConsumerLag> {
         position: 1_000_000,
         end: 1_000_000 + lag,
         lag,
-        oldest_ms: Some(lag * 4 / 7),
+        oldest_ms: Some(lag * 5),
         owner: Some(NodeId::new(format!("coord-{}", 1 + partition % 2))),
         ..ConsumerLag::default()
     };
