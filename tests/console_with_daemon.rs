@@ -55,6 +55,7 @@ fn snapshot(uptime_ms: u64) -> String {
         stages: vec![],
         end_to_end: Default::default(),
         bus: vec![],
+        stores: vec![],
         streams: vec![],
         workers: vec![],
         lag: vec![],

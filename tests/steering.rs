@@ -7,8 +7,9 @@ mod support;
 
 use live_comments::client::viewer::{ConnectError, ViewerConnection, ViewerError, ViewerOptions};
 use live_comments::protocol::admin::{
-    Alert, AuditEntry, Cluster, EventItem, Health, NodeStatus, Outcome, Preview, Sanction,
-    SanctionKind, SanctionRequest, Status, UserRef, UserRequest, Who,
+    Alert, AuditEntry, Cluster, ConsumerLag, DeadLetterItem, EventItem, Health, NodeStatus,
+    Outcome, Preview, Sanction, SanctionKind, SanctionRequest, Status, StoreStatus, UserRef,
+    UserRequest, Who,
 };
 use live_comments::protocol::{CloseCode, ErrorCode, ServerMessage};
 use serde_json::json;
@@ -366,4 +367,47 @@ async fn a_reader_that_follows_sees_each_event_once() {
     let after = format!("/v1/events?where=kind%3Daudit&after={}", first.id);
     let later: Cluster<EventItem> = daemon.admin().get(&after).await.unwrap();
     assert_eq!(later.items, [second]);
+}
+
+#[tokio::test]
+async fn stores_lag_and_dead_letters_are_shown() {
+    let daemon = Daemon::start("");
+    let mut viewer = daemon.join(42, "ann").await;
+    viewer.comment("hello").await;
+    archived(&daemon).await;
+    let admin = daemon.admin();
+    // The node measures itself once per second.
+    let written = async {
+        loop {
+            let stores: Cluster<StoreStatus> = admin.get("/v1/stores").await.unwrap();
+            let is_written = |store: &&StoreStatus| {
+                store.contract == "comment store" && !store.latency.is_empty()
+            };
+            if stores.items.iter().any(|store| is_written(&store)) {
+                return stores.items;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let stores = tokio::time::timeout(support::PATIENCE, written).await.expect("calls in time");
+    let names: Vec<_> = stores.iter().map(|store| store.contract.as_str()).collect();
+    let expected = [
+        "comment store",
+        "connection registry",
+        "metadata store",
+        "reaction totals",
+        "recent cache",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!((stores[0].engine.as_str(), stores[0].failed), ("sqlite", 0));
+    assert!(stores[0].pool.is_some_and(|pool| pool.max > 1), "{stores:?}");
+
+    let lag: Cluster<ConsumerLag> = admin.get("/v1/lag").await.unwrap();
+    let status: Status = admin.get("/v1/status").await.unwrap();
+    let archiver = lag.items.iter().find(|lag| lag.group == "archiver").unwrap();
+    assert_eq!((archiver.lag, archiver.oldest_ms), (0, Some(0)));
+    assert_eq!(archiver.owner.as_ref(), Some(&status.node));
+
+    let letters: Cluster<DeadLetterItem> = admin.get("/v1/dead-letters").await.unwrap();
+    assert_eq!(letters.items, []);
 }

@@ -17,6 +17,7 @@ mod complete;
 mod completions;
 pub mod context;
 mod contexts;
+mod dead_letters;
 mod delete;
 mod dm;
 mod doctor;
@@ -45,6 +46,7 @@ mod set_cost;
 mod shards;
 mod status;
 mod stop;
+mod stores;
 mod streams;
 mod table;
 mod tail;
@@ -141,6 +143,15 @@ enum Command {
     #[command(visible_alias = "shard")]
     Shards,
     Lag(lag::LagArgs),
+    /// Show the stores: the calls to them, how long these take, and whether they work
+    ///
+    /// calls, failed: per second, over all nodes. p50, p99: of the calls of the last ten seconds
+    /// that did not fail. pool: connections used, and the most that may be. state: of the circuit
+    /// breaker, with the time since it is so; a store without one has no time. The health checks of
+    /// the daemon are not counted.
+    #[command(visible_alias = "store")]
+    Stores(list::ListArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
     Throttle(throttle::ThrottleArgs),
     Ban(ban::BanArgs),
     Timeout(timeout::TimeoutArgs),
@@ -205,6 +216,8 @@ impl Cli {
             Command::Workers(args) => workers::run(args, context).await,
             Command::Shards => shards::run(context).await,
             Command::Lag(args) => lag::run(args, context).await,
+            Command::Stores(args) => stores::run(args, context).await,
+            Command::DeadLetters(args) => dead_letters::run(args, context).await,
             Command::Throttle(args) => throttle::run(args, context).await,
             Command::Ban(args) => ban::run(args, context).await,
             Command::Timeout(args) => timeout::run(args, context).await,

@@ -11,8 +11,9 @@ use super::list::Listed;
 use super::output::write;
 use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
-    Alert, AuditEntry, ConsumerLag, EventItem, NodeStatus, Outcome, Preview, ReviewItem, Sanction,
-    Status, StreamStatus, TailItem, TopSnapshot, Who, WorkerStatus,
+    Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, EventItem, GroupLag,
+    NodeStatus, Outcome, Preview, ReviewItem, Sanction, Status, StoreStatus, StreamStatus,
+    TailItem, TopSnapshot, Who, WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -31,19 +32,23 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 18] = [
+const SCHEMAS: [(&str, MakeSchema); 22] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
+    ("dead-letters", schema::<DeadLetterItem>),
+    ("dead-letters-outcome", schema::<DeadLettersOutcome>),
     ("doctor", schema::<Finding>),
     ("events", schema::<EventItem>),
     ("history", schema::<SequencedComment>),
     ("lag", schema::<ConsumerLag>),
+    ("lag-groups", schema::<GroupLag>),
     ("mod-queue", schema::<ReviewItem>),
     ("nodes", schema::<NodeStatus>),
     ("outcome", schema::<Outcome>),
     ("preview", schema::<Preview>),
     ("status", schema::<Status>),
+    ("stores", schema::<StoreStatus>),
     ("streams", schema::<StreamStatus>),
     ("tail", schema::<TailItem>),
     ("top", schema::<TopSnapshot>),

@@ -106,6 +106,15 @@ pub(crate) fn latency(ms: Option<f64>) -> String {
     }
 }
 
+/// Writes how far behind something is in time: `20 ms`, `8 s`, `3:53`.
+pub(crate) fn lateness(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{} s", ms / 1_000),
+        _ => age(ms),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +132,7 @@ mod tests {
         assert_eq!(spark(&[Some(0.0), None, Some(4.0), Some(8.0)]), "▁·▄█");
         let latencies = [Some(0.42), Some(84.2), Some(12_000.0), None].map(latency);
         assert_eq!(latencies, ["0.4 ms", "84 ms", "12.0 s", "–"]);
+        assert_eq!([20, 8_900, 233_000].map(lateness), ["20 ms", "8 s", "3:53"]);
         assert_eq!(clock(1_795_254_408_000), "09:46:48");
         assert_eq!((counted(1, "node"), counted(0, "node")), ("1 node".into(), "0 nodes".into()));
     }

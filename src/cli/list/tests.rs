@@ -28,7 +28,7 @@ fn lag(group: &str, lag: u64) -> ConsumerLag {
         position: 0,
         end: 10,
         lag,
-        expired: 0,
+        ..ConsumerLag::default()
     }
 }
 

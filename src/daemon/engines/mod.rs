@@ -15,6 +15,7 @@ pub mod comments;
 pub mod direct_path;
 pub mod directory;
 pub mod eventlog;
+mod measured;
 pub mod metadata;
 pub mod reactions;
 pub mod recent;

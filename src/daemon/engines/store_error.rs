@@ -15,3 +15,14 @@ pub enum StoreError {
     #[error("the store's data is corrupt: {0}")]
     Corrupt(String),
 }
+
+impl StoreError {
+    /// Returns whether the store did not carry out what a store that works would have.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Corrupt(_) => true,
+            // A cache that is being restored works, and a thing that is not there is an answer.
+            Self::Incomplete(_) | Self::NotFound(_) | Self::Exists(_) => false,
+        }
+    }
+}

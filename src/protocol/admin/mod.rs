@@ -5,8 +5,11 @@
 //! are their sums. Differences of sums over nodes are wrong as soon as a node comes or goes.
 
 mod alerts;
+mod breaker;
 mod bus;
+mod dead_letters;
 mod egress;
+mod lag;
 mod node;
 mod problem;
 mod process;
@@ -14,6 +17,7 @@ mod rates;
 mod requests;
 mod stages;
 mod status;
+mod stores;
 mod timeline;
 mod tokens;
 mod undo;
@@ -22,8 +26,14 @@ mod users;
 use serde::{Deserialize, Serialize};
 
 pub use self::alerts::{AckRequest, Alert, AlertAck, EventItem, EventKind, Health, Severity};
+pub use self::breaker::{BreakerState, BreakerStatus};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
+pub use self::dead_letters::{
+    DeadLetterFailure, DeadLetterItem, DeadLetterState, DeadLettersOutcome, DeadLettersRequest,
+    MAX_DEAD_LETTERS,
+};
 pub use self::egress::{Egress, EgressLimit, StreamEgress};
+pub use self::lag::{ConsumerLag, GroupLag};
 pub use self::node::{NodeStatus, SilentNode, drain_effect, viewers_of};
 pub use self::problem::{Problem, ProblemCode};
 pub use self::process::{NodeRates, ProcessStatus};
@@ -34,9 +44,10 @@ pub use self::requests::{
 };
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
-    BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeReport, Status,
-    StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
+    Counters, ModerationCounts, NodeReport, Status, StreamRates, StreamStatus, TopSnapshot,
+    WorkerStatus,
 };
+pub use self::stores::{PoolUse, StoreStatus};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};

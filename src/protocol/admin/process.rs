@@ -35,6 +35,10 @@ pub struct ProcessStatus {
     /// accurate to half the time of a call. Absent without Redis.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_ms: Option<i64>,
+    /// Milliseconds since the Unix epoch at which the certificate expires that viewers are shown.
+    /// Absent without TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_expires_at: Option<u64>,
 }
 
 impl ProcessStatus {

@@ -6,11 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use super::alerts::{Alert, AlertAck, EventItem, Health};
+use super::breaker::BreakerStatus;
 use super::bus::BusNode;
 use super::egress::{self, StreamEgress};
+use super::lag::ConsumerLag;
 use super::node::{NodeStatus, SilentNode, viewers_of};
 use super::rates::CounterRates;
 use super::stages::{StageReport, StageStatus};
+use super::stores::StoreStatus;
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
@@ -151,46 +154,6 @@ pub struct WorkerStatus {
     pub bytes_out: u64,
 }
 
-/// `GET /v1/lag`: the lag of a consumer behind the end of its partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
-pub struct ConsumerLag {
-    pub group: String,
-    pub topic: String,
-    pub partition: u32,
-    pub position: u64,
-    pub end: u64,
-    /// Records that it has still to read.
-    pub lag: u64,
-    /// Records that were removed before it read them: it will never see them.
-    #[serde(default)]
-    pub expired: u64,
-}
-
-/// The state of the circuit breaker in front of one dependency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum BreakerState {
-    /// Calls go through.
-    Closed,
-    /// Calls fail at once.
-    Open,
-    /// One call is let through as a probe.
-    HalfOpen,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
-pub struct BreakerStatus {
-    pub dependency: String,
-    pub state: BreakerState,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
-    /// Closed: time since it closed. Otherwise: time since the outage began, over all trials.
-    pub since_ms: u64,
-}
-
 /// Counters of one node since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
@@ -297,6 +260,9 @@ pub struct NodeReport {
     /// The servers of the fan-out bus, as this node uses them.
     #[serde(default)]
     pub bus: Vec<BusNode>,
+    /// The stores, as this node uses them.
+    #[serde(default)]
+    pub stores: Vec<StoreStatus>,
     pub moderation: ModerationCounts,
     /// Streams whose broadcast stage runs on this node.
     pub streams: Vec<StreamRates>,
@@ -355,6 +321,9 @@ pub struct TopSnapshot {
     /// The servers of the fan-out bus.
     #[serde(default)]
     pub bus: Vec<BusNode>,
+    /// The stores, by contract.
+    #[serde(default)]
+    pub stores: Vec<StoreStatus>,
     pub streams: Vec<StreamStatus>,
     pub workers: Vec<WorkerStatus>,
     pub lag: Vec<ConsumerLag>,

@@ -18,6 +18,7 @@
 //! Always holds: a filter that is printed and parsed again is the same filter; parsing takes time
 //! and memory in proportion to the text, whose length and depth are bounded.
 
+mod engine_rows;
 mod evaluate;
 mod expression;
 mod parse;

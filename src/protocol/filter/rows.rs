@@ -32,7 +32,7 @@ impl<T: Columns> Columns for At<'_, T> {
 }
 
 impl<T> At<'_, T> {
-    fn age(&self, at_ms: u64) -> Value<'static> {
+    pub(super) fn age(&self, at_ms: u64) -> Value<'static> {
         Value::count(self.now_ms.saturating_sub(at_ms))
     }
 }
@@ -211,6 +211,9 @@ impl Row for ConsumerLag {
             "topic" => self.topic.as_str().into(),
             "partition" => Value::count(self.partition.into()),
             "lag" => Value::count(self.lag),
+            "in_time" => Value::count(self.oldest_ms?),
+            "change" => Value::Number(self.change_per_s?),
+            "owner" => self.owner.as_ref()?.to_string().into(),
             "gone" => Value::count(self.expired),
             "position" => Value::count(self.position),
             "end" => Value::count(self.end),
@@ -230,6 +233,9 @@ impl Columns for ConsumerLag {
         Column::new("topic", Text),
         Column::new("partition", Number),
         Column::new("lag", Number),
+        Column::new("in_time", Duration),
+        Column::new("change", Number),
+        Column::new("owner", Text),
         Column::new("gone", Number),
         Column::new("position", Number),
         Column::new("end", Number),

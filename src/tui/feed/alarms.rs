@@ -38,9 +38,10 @@ impl Alarm {
         let about = match (rule.as_str(), &nodes[..]) {
             // The node itself does not report it.
             ("node_silent", _) => Subject::Node(NodeId::new(subject)),
-            ("breaker_open" | "redis_node_down" | "lag_high" | "records_gone", _) => {
-                Subject::Engine(subject.clone())
-            }
+            (
+                "breaker_open" | "redis_node_down" | "lag_high" | "lag_growing" | "records_gone",
+                _,
+            ) => Subject::Engine(subject.clone()),
             (_, [node]) => Subject::Node(node.clone()),
             _ => Subject::Cluster,
         };

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::alarms::{Alarm, Severity, Subject};
-use super::moment::{GroupLag, Moment, is_nearly_full};
+use super::moment::{Moment, is_nearly_full};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    Alert, BreakerState, BusNodeState, NodeStatus, StageStatus, TopSnapshot,
+    Alert, BreakerState, BusNodeState, GroupLag, NodeStatus, StageName, StageStatus, TopSnapshot,
 };
 use crate::tui::figures;
 
@@ -19,6 +19,8 @@ pub(crate) const LATENCY_GOAL_MS: f64 = 150.0;
 const SERVED_GOAL: f64 = 0.995;
 /// Lag from which a consumer is highlighted, in records.
 pub(crate) const NOTABLE_LAG: u64 = 1_000;
+/// Age of the oldest unread record from which a growing lag is told, in milliseconds.
+const LAG_LIMIT_MS: u64 = 5_000;
 /// The rules that are added to the alerts of the daemon until it tells the same itself: somebody
 /// who watches must know within seconds.
 const FIRST_SEEN: [&str; 2] = ["redis_node_down", "node_silent"];
@@ -290,15 +292,20 @@ fn lag(group: &GroupLag) -> Option<Condition> {
         "moderator" => "comments are checked late",
         _ => "what it writes is late",
     };
-    let grows = group.lag >= NOTABLE_LAG && group.grows();
-    grows.then(|| Condition {
+    let is_behind = match group.oldest_ms {
+        Some(ms) => ms > LAG_LIMIT_MS,
+        None => group.lag >= NOTABLE_LAG,
+    };
+    let behind =
+        group.oldest_ms.map_or(String::new(), |ms| format!(" ({})", figures::lateness(ms)));
+    (is_behind && group.grows()).then(|| Condition {
         rule: "lag_growing",
         subject: Subject::Engine(group.group.clone()),
         severity: Severity::Warning,
         hold_ms: 10_000,
         known_ms: 0,
         text: format!(
-            "{} is {} behind, {}: {effect}.",
+            "{} is {}{behind} behind, {}: {effect}.",
             group.group,
             figures::counted(group.lag, "record"),
             figures::change(group.change.unwrap_or(0.0)),
@@ -308,6 +315,10 @@ fn lag(group: &GroupLag) -> Option<Condition> {
 }
 
 fn queue(stage: &StageStatus) -> Option<Condition> {
+    // The queue of the gateway are the places for viewers, which have an alarm of their own.
+    if stage.name == StageName::Gateway {
+        return None;
+    }
     let fullest = stage.fullest.as_ref().filter(|queue| queue.share() >= 0.5)?;
     Some(Condition {
         rule: "queue_half",

@@ -19,14 +19,14 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::protocol::admin::{Alert, EventItem, TimelineAnswer, TopSnapshot};
+use crate::protocol::admin::{Alert, EventItem, GroupLag, TimelineAnswer, TopSnapshot};
 
 pub(crate) use alarms::{Alarm, Severity, Subject};
 use archive::Archive;
 pub(crate) use changes::{Happening, throttle_reason};
 use conditions::AlarmMemory;
 pub(crate) use conditions::{LATENCY_GOAL_MS, NOTABLE_LAG};
-pub(crate) use moment::{GroupLag, Moment, is_nearly_full};
+pub(crate) use moment::{Moment, is_nearly_full};
 pub(crate) use series::{Metric, SeriesSet};
 
 /// Happenings that are kept.
@@ -142,7 +142,7 @@ impl Feed {
             }
             None => Vec::new(),
         };
-        let mut groups = moment::group_lags(&snapshot.lag);
+        let mut groups = GroupLag::of(&snapshot.lag);
         self.set_changes(at_ms, &mut groups);
         let mut moment = Moment { at_ms, snapshot, workers, groups, alarms: Vec::new() };
         moment.alarms = self.memory.alarms(&moment, self.told.as_deref());
@@ -179,13 +179,13 @@ impl Feed {
         now.taken_at.saturating_sub(before.taken_at).min(3_600_000)
     }
 
-    /// Sets the change of each lag over the last seconds.
+    /// Sets the change of each lag over the last seconds, unless the daemon tells it.
     fn set_changes(&mut self, at_ms: u64, groups: &mut [GroupLag]) {
         for group in groups.iter_mut() {
             let key = (group.group.clone(), group.topic.clone());
             let past = self.lags.entry(key).or_default();
             let (then_ms, then) = past.front().copied().unwrap_or((at_ms, group.lag));
-            if at_ms > then_ms {
+            if group.change.is_none() && at_ms > then_ms {
                 let seconds = (at_ms - then_ms) as f64 / 1e3;
                 group.change = Some((group.lag as f64 - then as f64) / seconds);
             }

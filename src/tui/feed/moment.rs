@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alarms::Alarm;
 use crate::protocol::admin::{
-    BreakerState, BreakerStatus, BusNodeState, ConsumerLag, NodeStatus, StageName, StageStatus,
+    BreakerState, BreakerStatus, BusNodeState, GroupLag, NodeStatus, StageName, StageStatus,
     StreamStatus, TopSnapshot, WorkerStatus,
 };
 use crate::protocol::{NodeId, StreamId};
@@ -31,29 +31,6 @@ pub(crate) struct WorkerLoad {
     pub(crate) node: NodeId,
     pub(crate) worker: u32,
     pub(crate) busy: f64,
-}
-
-/// The lag of a consumer group, over all partitions of a topic.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct GroupLag {
-    pub(crate) group: String,
-    pub(crate) topic: String,
-    pub(crate) lag: u64,
-    /// The change per second, if it is known.
-    pub(crate) change: Option<f64>,
-    /// The lag of each partition, by number.
-    pub(crate) partitions: Vec<(u32, u64)>,
-}
-
-impl GroupLag {
-    /// Returns the partition with the largest lag.
-    pub(crate) fn worst(&self) -> Option<(u32, u64)> {
-        self.partitions.iter().copied().max_by_key(|(number, lag)| (*lag, u32::MAX - number))
-    }
-
-    pub(crate) fn grows(&self) -> bool {
-        self.change.is_some_and(|change| change >= 1.0)
-    }
 }
 
 impl Moment {
@@ -170,30 +147,6 @@ pub(super) fn worker_loads(
     now.iter().filter_map(load).collect()
 }
 
-/// Sums lags by group and topic, the largest first.
-pub(super) fn group_lags(partitions: &[ConsumerLag]) -> Vec<GroupLag> {
-    let mut groups: BTreeMap<(&str, &str), Vec<(u32, u64)>> = BTreeMap::new();
-    for partition in partitions {
-        let group = groups.entry((&partition.group, &partition.topic)).or_default();
-        group.push((partition.partition, partition.lag));
-    }
-    let mut groups: Vec<_> = groups
-        .into_iter()
-        .map(|((group, topic), mut partitions)| {
-            partitions.sort_unstable();
-            GroupLag {
-                group: group.to_owned(),
-                topic: topic.to_owned(),
-                lag: partitions.iter().map(|(_, lag)| lag).sum(),
-                change: None,
-                partitions,
-            }
-        })
-        .collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.lag));
-    groups
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,22 +186,5 @@ mod tests {
         let full = [(0, 0), (0, 5), (4, 5), (5, 5), (8, 10), (9, 10), (90, 101)];
         let full = full.map(|(taken, places)| is_nearly_full(taken, places));
         assert_eq!(full, [false, false, false, true, false, true, false]);
-    }
-
-    #[test]
-    fn lag_is_summed_by_group() {
-        let lag = |group: &str, partition, lag| ConsumerLag {
-            group: group.into(),
-            topic: "comment_events".into(),
-            partition,
-            position: 0,
-            end: lag,
-            lag,
-            expired: 0,
-        };
-        let groups =
-            group_lags(&[lag("moderator", 0, 1), lag("archiver", 1, 30), lag("archiver", 0, 2)]);
-        assert_eq!((groups[0].group.as_str(), groups[0].lag), ("archiver", 32));
-        assert_eq!((groups[0].worst(), groups[1].lag), (Some((1, 30)), 1));
     }
 }

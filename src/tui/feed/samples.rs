@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Alarm, Feed, Moment};
 use crate::protocol::admin::{
     Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, BusShard, ConsumerLag, CounterRates,
-    Counters, Egress, EgressLimit, Health, ModerationCounts, NodeRates, NodeStatus, ProcessStatus,
-    Severity, SilentNode, StageName, StageReport, StageStatus, StreamStatus, TopSnapshot,
-    WorkerStatus,
+    Counters, Egress, EgressLimit, Health, ModerationCounts, NodeRates, NodeStatus, PoolUse,
+    ProcessStatus, Severity, SilentNode, StageName, StageReport, StageStatus, StoreStatus,
+    StreamStatus, TopSnapshot, WorkerStatus,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::stream::{ModerationMode, StreamState};
@@ -54,6 +54,7 @@ pub(crate) fn idle(uptime_ms: u64) -> TopSnapshot {
         stages: Vec::new(),
         end_to_end: LatencyHistogram::default(),
         bus: Vec::new(),
+        stores: Vec::new(),
         streams: Vec::new(),
         workers: Vec::new(),
         lag: Vec::new(),
@@ -99,6 +100,11 @@ pub(crate) fn healthy(second: u64) -> TopSnapshot {
         stages: stages(rate),
         end_to_end: latencies(19, 84),
         bus: (11..14).map(|host| bus_server(host, second)).collect(),
+        stores: vec![
+            store("comment store", "cassandra", "10.0.4.2:9042", 24.0, None),
+            store("metadata store", "postgres", "10.0.5.1:5432", 118.0, Some((3, 8))),
+            store("recent cache", "redis", "10.0.3.11:6379, 10.0.3.12:6379", 206.0, None),
+        ],
         streams: TITLES.iter().zip(1..).map(|(title, id)| stream(id, title)).collect(),
         workers: (0..2).map(|index| worker("edge-1", index, second)).collect(),
         lag: lag(40, 12, 0),
@@ -221,7 +227,7 @@ fn lag_of(partition: u32, second: u64) -> [ConsumerLag; 2] {
         position: 1_000_000,
         end: 1_000_000 + lag,
         lag,
-        expired: 0,
+        ..ConsumerLag::default()
     };
     [of("archiver", u64::from(partition) * second % 17), of("moderator", 0)]
 }
@@ -362,13 +368,38 @@ fn lag(moderator: u64, coordinator: u64, archiver: u64) -> Vec<ConsumerLag> {
         position: 1_000_000,
         end: 1_000_000 + lag,
         lag,
-        expired: 0,
+        oldest_ms: Some(lag * 5),
+        owner: Some(NodeId::new(format!("coord-{}", 1 + partition % 2))),
+        ..ConsumerLag::default()
     };
     let mut lags: Vec<_> = (0..8).map(|number| partition("coordinator", number, 0)).collect();
     lags[3] = partition("coordinator", 3, coordinator);
     lags.extend((0..8).map(|number| partition("archiver", number, archiver / 8)));
     lags.push(partition("moderator", 0, moderator));
     lags
+}
+
+/// A store; `pool` has the connections used and the most that may be.
+fn store(
+    contract: &str,
+    engine: &str,
+    address: &str,
+    calls_per_second: f64,
+    pool: Option<(u64, u64)>,
+) -> StoreStatus {
+    StoreStatus {
+        contract: contract.to_owned(),
+        engine: engine.to_owned(),
+        address: address.to_owned(),
+        nodes: 3,
+        calls: 90_000,
+        failed: 0,
+        calls_per_second,
+        failed_per_second: 0.0,
+        latency: latencies(4, 24),
+        pool: pool.map(|(in_use, max)| PoolUse { in_use, max }),
+        breaker: None,
+    }
 }
 
 fn breaker(
@@ -410,6 +441,7 @@ fn node(name: &str, role: &str, connections: u64, places: u64, uptime_ms: u64) -
             files_max: Some(1_048_576),
             disk_free_bytes: Some(60_000_000_000),
             clock_ms: Some(1),
+            ..ProcessStatus::default()
         },
         rates: NodeRates {
             connections_opened: 15.0,

@@ -1,10 +1,13 @@
 //! What the cluster stands on: servers of the bus, consumers of the log, stores, and delivery
 //! workers.
 
-use crate::protocol::admin::{BreakerState, BreakerStatus, BusNode, BusNodeState, WorkerStatus};
-use crate::protocol::filter::{self, Columns as _, Kind, Value};
+use crate::protocol::admin::{
+    BreakerState, BreakerStatus, BusNode, BusNodeState, GroupLag, StoreStatus, WorkerStatus,
+};
+use crate::protocol::filter::{self, Columns as _, Kind, Row as _, Value};
+use crate::protocol::json;
 use crate::protocol::quantity::{show_bytes, show_rate};
-use crate::tui::feed::{GroupLag, NOTABLE_LAG};
+use crate::tui::feed::NOTABLE_LAG;
 use crate::tui::figures;
 use crate::tui::table::{Column, Record, RowKey};
 use crate::tui::tone::{Cell, Health, Tone};
@@ -17,7 +20,7 @@ pub(crate) const STORES: &[Column] = &[
     Column { right: false, ..column("", "", 1, 0) },
     Column {
         right: false,
-        meaning: "what has a circuit breaker in front of it",
+        meaning: "a store, or another dependency with a circuit breaker in front of it",
         ..column("dependency", "dependency", 24, 0)
     },
     Column {
@@ -26,58 +29,160 @@ pub(crate) const STORES: &[Column] = &[
         ..column("state", "state", 11, 1)
     },
     Column { meaning: "time in this state", ..column("for", "for", 8, 2) },
+    Column {
+        meaning: "calls of all nodes per second, without health checks",
+        ..column("calls/s", "calls", 7, 3)
+    },
+    Column {
+        right: false,
+        meaning: "time of a call that did not fail, of the last ten seconds",
+        ..column("p50/p99", "p99", 15, 3)
+    },
+    Column {
+        meaning: "calls per second that it did not carry out",
+        ..column("failed/s", "failed", 8, 4)
+    },
+    Column {
+        meaning: "connections used, and the most that may be",
+        ..column("pool", "pool", 8, 5)
+    },
+    Column {
+        right: false,
+        meaning: "the engine, and its servers or file",
+        ..column("where", "where", 24, 6)
+    },
     Column { right: false, meaning: "the last error", ..column("error", "error", 0, 3) },
 ];
 
-/// A dependency behind a circuit breaker.
+/// A store, or another dependency behind a circuit breaker. One of the two is there.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct StoreRow<'a>(pub(crate) &'a BreakerStatus);
+pub(crate) struct StoreRow<'a> {
+    breaker: Option<&'a BreakerStatus>,
+    store: Option<&'a StoreStatus>,
+}
 
-impl StoreRow<'_> {
-    pub(crate) const FILTERED: &'static [filter::Column] = BreakerStatus::COLUMNS;
+impl<'a> StoreRow<'a> {
+    pub(crate) const FILTERED: &'static [filter::Column] = &[
+        filter::Column::new("dependency", Kind::Text),
+        filter::Column::new("state", Kind::Text),
+        filter::Column::new("for", Kind::Duration),
+        filter::Column::new("calls", Kind::Number),
+        filter::Column::new("p99", Kind::Duration),
+        filter::Column::new("failed", Kind::Number),
+        filter::Column::new("pool", Kind::Share),
+        filter::Column::new("where", Kind::Text),
+        filter::Column::new("error", Kind::Text),
+    ];
+
+    /// Returns a row for each breaker, and one for each store that has none.
+    pub(crate) fn of(breakers: &'a [BreakerStatus], stores: &'a [StoreStatus]) -> Vec<Self> {
+        let store_of = |breaker: &BreakerStatus| {
+            stores.iter().find(|store| store.contract == breaker.dependency)
+        };
+        let rows = breakers
+            .iter()
+            .map(|breaker| Self { breaker: Some(breaker), store: store_of(breaker) });
+        let has_none = |store: &&StoreStatus| {
+            !breakers.iter().any(|breaker| breaker.dependency == store.contract)
+        };
+        let others = stores.iter().filter(has_none);
+        rows.chain(others.map(|store| Self { breaker: None, store: Some(store) })).collect()
+    }
 
     pub(crate) fn health(&self) -> Health {
-        match self.0.state {
-            BreakerState::Closed => Health::Good,
-            BreakerState::HalfOpen => Health::Warn,
-            BreakerState::Open => Health::Bad,
+        match self.breaker.map(|breaker| breaker.state) {
+            None | Some(BreakerState::Closed) => Health::Good,
+            Some(BreakerState::HalfOpen) => Health::Warn,
+            Some(BreakerState::Open) => Health::Bad,
         }
+    }
+
+    /// Returns what is known of it, as JSON.
+    pub(crate) fn as_json(&self) -> serde_json::Result<String> {
+        match (self.store, self.breaker) {
+            (Some(store), _) => json::to_string(store),
+            (None, breaker) => json::to_string(&breaker),
+        }
+    }
+
+    fn name(&self) -> &'a str {
+        let of_breaker = self.breaker.map(|breaker| breaker.dependency.as_str());
+        of_breaker.or(self.store.map(|store| store.contract.as_str())).unwrap_or_default()
+    }
+
+    fn place(&self) -> Option<String> {
+        self.store.map(|store| format!("{} {}", store.engine, store.address))
+    }
+
+    fn latency(&self) -> Option<String> {
+        let latency = &self.store.filter(|store| !store.latency.is_empty())?.latency;
+        let quantile = |share| figures::latency(latency.quantile_ms(share));
+        Some(format!("{} {}", quantile(0.5), quantile(0.99)))
+    }
+
+    /// The error of an outage that is over is of no interest.
+    fn error(&self) -> Option<&'a str> {
+        let breaker = self.breaker.filter(|breaker| breaker.state != BreakerState::Closed)?;
+        breaker.last_error.as_deref()
     }
 }
 
 impl filter::Row for StoreRow<'_> {
     fn column(&self, name: &str) -> Option<Value<'_>> {
-        self.0.column(name)
+        match name {
+            "dependency" => Some(self.name().into()),
+            "state" | "for" | "error" => self.breaker?.column(name),
+            "where" => Some(self.place()?.into()),
+            "calls" | "p99" | "failed" | "pool" => self.store?.column(name),
+            _ => None,
+        }
     }
 
     fn texts(&self, visit: &mut dyn FnMut(&str)) {
-        self.0.texts(visit);
+        visit(self.name());
+        self.place().iter().for_each(|place| visit(place));
+        self.error().iter().for_each(|error| visit(error));
     }
 }
 
 impl Record for StoreRow<'_> {
     fn key(&self) -> RowKey {
-        RowKey::Named(self.0.dependency.clone())
+        RowKey::Named(self.name().to_owned())
     }
 
     fn cell(&self, column: &str) -> Cell {
         let health = self.health();
+        let known = |text: Option<String>| text.map_or_else(Cell::unknown, Cell::text);
         match column {
             "" => Cell::mark(health),
-            "dependency" => Cell::text(self.0.dependency.clone()),
+            "dependency" => Cell::text(self.name().to_owned()),
             "state" => {
-                let word = match self.0.state {
-                    BreakerState::Closed => "works",
-                    BreakerState::HalfOpen => "TRIED AGAIN",
-                    BreakerState::Open => "FAILS",
+                let word = match health {
+                    Health::Bad => "FAILS",
+                    Health::Warn => "TRIED AGAIN",
+                    _ => "works",
                 };
                 Cell::new(word, health.tone())
             }
-            "for" => Cell::faint(figures::age(self.0.since_ms)),
-            // The error of an outage that is over is of no interest.
-            "error" if health != Health::Good => {
-                Cell::text(self.0.last_error.clone().unwrap_or_default())
+            "for" => match self.breaker {
+                Some(breaker) => Cell::faint(figures::age(breaker.since_ms)),
+                None => Cell::unknown(),
+            },
+            "calls/s" => known(self.store.map(|store| show_rate(store.calls_per_second))),
+            "p50/p99" => known(self.latency()),
+            "failed/s" => match self.store {
+                Some(store) if store.failed_per_second >= 0.05 => {
+                    Cell::new(show_rate(store.failed_per_second), Tone::Bad)
+                }
+                Some(_) => Cell::faint("0".to_owned()),
+                None => Cell::unknown(),
+            },
+            "pool" => {
+                let pool = self.store.and_then(|store| store.pool);
+                known(pool.map(|pool| format!("{} of {}", pool.in_use, pool.max)))
             }
+            "where" => self.place().map_or_else(Cell::unknown, Cell::faint),
+            "error" => Cell::text(self.error().unwrap_or_default().to_owned()),
             _ => Cell::default(),
         }
     }
@@ -88,15 +193,24 @@ pub(crate) const GROUPS: &[Column] = &[
     Column { right: false, meaning: "the consumer group", ..column("group", "group", 12, 0) },
     Column { meaning: "records that it has still to read", ..column("behind", "behind", 7, 1) },
     Column {
-        meaning: "change of that per second, over the last ten snapshots",
+        meaning: "age of the oldest record that it has still to read",
+        ..column("in time", "in_time", 8, 1)
+    },
+    Column {
+        meaning: "change of the lag per second, over the last 30 s",
         ..column("change", "change", 8, 2)
     },
     Column {
         right: false,
-        meaning: "partition with the largest lag",
-        ..column("worst", "", 14, 4)
+        meaning: "partition with the largest lag, and its busiest streams",
+        ..column("worst", "", 22, 4)
     },
-    Column { right: false, ..column("topic", "topic", 16, 5) },
+    Column {
+        right: false,
+        meaning: "nodes that read the partitions, with the number of them",
+        ..column("owners", "owners", 22, 5)
+    },
+    Column { right: false, ..column("topic", "topic", 16, 6) },
     Column {
         right: false,
         meaning: "one mark per partition: · none behind, then the later the taller",
@@ -113,6 +227,8 @@ impl GroupRow<'_> {
         filter::Column::new("group", Kind::Text),
         filter::Column::new("topic", Kind::Text),
         filter::Column::new("behind", Kind::Number),
+        filter::Column::new("in_time", Kind::Duration),
+        filter::Column::new("owners", Kind::Text),
         filter::Column::new("change", Kind::Number),
     ];
 
@@ -122,6 +238,15 @@ impl GroupRow<'_> {
             _ if self.0.grows() => Health::Bad,
             _ => Health::Warn,
         }
+    }
+
+    fn worst_text(&self, partition: u32, lag: u64) -> String {
+        let mut text = format!("{partition}: {}", figures::count(lag));
+        for (index, stream) in self.0.worst_streams.iter().enumerate() {
+            text.push_str(if index == 0 { ", stream " } else { " " });
+            text.push_str(&stream.to_string());
+        }
+        text
     }
 
     /// Draws one mark per partition, against the largest lag.
@@ -139,6 +264,8 @@ impl filter::Row for GroupRow<'_> {
             "group" => self.0.group.as_str().into(),
             "topic" => self.0.topic.as_str().into(),
             "behind" => Value::count(self.0.lag),
+            "in_time" => Value::count(self.0.oldest_ms?),
+            "owners" => self.0.owners_text().into(),
             "change" => Value::Number(self.0.change?),
             _ => return None,
         })
@@ -165,12 +292,15 @@ impl Record for GroupRow<'_> {
                 Some(change) => Cell::faint(figures::change(change)),
                 None => Cell::unknown(),
             },
+            "in time" => match self.0.oldest_ms {
+                Some(ms) => Cell::new(figures::lateness(ms), self.health().tone()),
+                None => Cell::unknown(),
+            },
             "worst" => match self.0.worst() {
-                Some((partition, lag)) if lag > 0 => {
-                    Cell::text(format!("{partition}: {}", figures::count(lag)))
-                }
+                Some((partition, lag)) if lag > 0 => Cell::text(self.worst_text(partition, lag)),
                 _ => Cell::unknown(),
             },
+            "owners" => Cell::faint(self.0.owners_text()),
             "topic" => Cell::faint(self.0.topic.clone()),
             "partitions" => Cell::new(self.marks(), Tone::Chart),
             _ => Cell::default(),

@@ -58,8 +58,9 @@ impl Console {
     }
 
     pub(crate) fn stores(&self) -> Listing<StoreRow<'_>> {
-        let breakers = self.moment().map_or(&[][..], |moment| &moment.snapshot.breakers);
-        let mut rows: Vec<_> = breakers.iter().map(StoreRow).collect();
+        let snapshot = self.moment().map(|moment| &moment.snapshot);
+        let mut rows = snapshot
+            .map_or_else(Vec::new, |snapshot| StoreRow::of(&snapshot.breakers, &snapshot.stores));
         rows.sort_by_key(|row| std::cmp::Reverse(row.health()));
         self.list(Panel::Stores, rows)
     }

@@ -83,7 +83,7 @@ fn groups(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
 
 fn stores(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let listing = console.stores();
-    table::draw(canvas, area, "dependencies", Panel::Stores, &listing, console);
+    table::draw(canvas, area, "stores and dependencies", Panel::Stores, &listing, console);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::canvas::{Canvas, row};
 use super::table::lines;
 use crate::protocol::admin::{BreakerState, StageName, StageStatus};
-use crate::tui::feed::{GroupLag, Moment, NOTABLE_LAG, is_nearly_full};
+use crate::tui::feed::{Moment, NOTABLE_LAG, is_nearly_full};
 use crate::tui::figures;
 use crate::tui::tone::{Cell, Health, Tone};
 
@@ -230,6 +230,11 @@ fn group_health(group: &GroupLag) -> Health {
 
 fn behind(group: &GroupLag) -> Cell {
     let mut shown = format!("{} behind", figures::count(group.lag));
+    if group.lag > 0
+        && let Some(oldest_ms) = group.oldest_ms
+    {
+        shown.push_str(&format!(" ({})", figures::lateness(oldest_ms)));
+    }
     if group.lag >= NOTABLE_LAG
         && let Some(change) = group.change
     {

@@ -61,6 +61,11 @@ pub struct AlertsConfig {
     pub lag_high: u64,
     #[serde(with = "humantime_serde")]
     pub lag_high_hold: Duration,
+    /// The age of the oldest record that a consumer has not read, while its lag grows.
+    #[serde(with = "humantime_serde")]
+    pub lag_growing: Duration,
+    #[serde(with = "humantime_serde")]
+    pub lag_growing_hold: Duration,
     /// The age of the oldest comment in the review queue.
     #[serde(with = "humantime_serde")]
     pub review_old: Duration,
@@ -94,6 +99,8 @@ impl Default for AlertsConfig {
             slow_viewers_hold: Duration::from_secs(30),
             lag_high: 100_000,
             lag_high_hold: Duration::from_secs(5),
+            lag_growing: Duration::from_secs(5),
+            lag_growing_hold: Duration::from_secs(30),
             review_old: Duration::from_secs(300),
             versions_mixed_hold: Duration::from_secs(3_600),
         }

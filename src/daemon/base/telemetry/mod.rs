@@ -14,6 +14,7 @@ mod process;
 mod recorder;
 mod sampler;
 mod stage;
+mod store;
 pub mod timeline;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use self::recorder::LatencyRecorder;
 use self::sampler::Sampler;
 pub use self::sampler::{NodeSample, SAMPLE_INTERVAL, counters};
 pub use self::stage::{QueueReading, QueuedItems, StageMeter};
+pub use self::store::{StoreAbout, StoreCall, StoreMeter};
 use self::timeline::Timeline;
 use crate::protocol::admin::{BusNode, StageName};
 use crate::protocol::latency::LatencyHistogram;
@@ -56,6 +58,8 @@ struct Inner {
     started_at_ms: AtomicU64,
     /// The stages that this node has.
     stages: Mutex<BTreeMap<StageName, Arc<StageMeter>>>,
+    /// By contract.
+    stores: Mutex<BTreeMap<&'static str, Arc<StoreMeter>>>,
     /// Of the delivery workers. One that has ended leaves its place, counts included, to a new one.
     workers: Mutex<Vec<Arc<DeliveryLatencies>>>,
     process: Mutex<ProcessReader>,
@@ -81,6 +85,17 @@ impl Telemetry {
     /// Returns the meter of a stage. From the first call on the stage is reported.
     pub fn stage(&self, name: StageName) -> Arc<StageMeter> {
         self.inner.stages.lock().entry(name).or_default().clone()
+    }
+
+    /// Returns the meter of the store behind a contract. From the first call on it is reported.
+    pub fn store(&self, contract: &'static str) -> Arc<StoreMeter> {
+        self.inner.stores.lock().entry(contract).or_default().clone()
+    }
+
+    /// Returns the meters of all stores with their contracts.
+    pub fn stores(&self) -> Vec<(&'static str, Arc<StoreMeter>)> {
+        let stores = self.inner.stores.lock();
+        stores.iter().map(|(contract, meter)| (*contract, meter.clone())).collect()
     }
 
     /// Returns the meters of one more delivery worker, which may continue those of one that has

@@ -59,6 +59,7 @@ impl ProcessReader {
             files_max: getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
             disk_free_bytes: self.disk.read(now, || start_reading(data_dir)),
             clock_ms: None,
+            certificate_expires_at: None,
         }
     }
 

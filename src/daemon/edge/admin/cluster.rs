@@ -10,7 +10,7 @@ use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
     Alert, AlertAck, BreakerState, BreakerStatus, BusNode, CounterRates, Counters, EventItem,
     ModerationCounts, NodeReport, NodeStatus, Problem, ProblemCode, SilentNode, StageStatus,
-    StreamEgress, StreamRates, WorkerStatus, viewers_of,
+    StoreStatus, StreamEgress, StreamRates, WorkerStatus, viewers_of,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::show_duration;
@@ -122,6 +122,11 @@ impl ClusterView {
 
     pub(super) fn bus(&self) -> Vec<BusNode> {
         BusNode::of_cluster(self.reports.iter().map(|report| &report.bus[..]))
+    }
+
+    pub(super) fn stores(&self) -> Vec<StoreStatus> {
+        let reports = self.reports.iter().map(|report| &report.stores[..]);
+        StoreStatus::of_cluster(reports, &self.breakers())
     }
 
     pub(super) fn counters(&self) -> Counters {

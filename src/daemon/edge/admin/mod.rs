@@ -16,8 +16,9 @@
 //! | `GET` | answers |
 //! |---|---|
 //! | `/v1/status` | `Status` |
-//! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/bus` `/v1/lag` `/v1/bans` | `Cluster` of each |
+//! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/bus` `/v1/lag` `/v1/stores` `/v1/bans` | `Cluster` of each |
 //! | `/v1/mod/queue?limit=` `/v1/audit?limit=` | `Cluster<ReviewItem>`, `Cluster<AuditEntry>` |
+//! | `/v1/dead-letters?limit=&stream=` | `Cluster<DeadLetterItem>`, newest first |
 //! | `/v1/who/{user}` | `Who` |
 //! | `/v1/history/{stream}?before=&limit=` | `HistoryPage` |
 //! | `/v1/timeline?series=&from=&to=&step=` | `TimelineAnswer` |
@@ -31,6 +32,7 @@
 //! | `/v1/ban` `/v1/timeout` | `SanctionRequest` |
 //! | `/v1/unban` `/v1/kick` | `UserRequest` |
 //! | `/v1/dm` `/v1/announce` `/v1/delete` `/v1/throttle` `/v1/drain` | the request of that name |
+//! | `/v1/dead-letters/requeue` `…/ack` | `DeadLettersRequest`, and answers `DeadLettersOutcome` |
 //! | `/v1/undo`, `/v1/alerts/ack` | `UndoRequest`, `AckRequest` |
 //! | `/v1/preview` | `PreviewRequest`, changes nothing, and answers `Preview` |
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
@@ -42,10 +44,12 @@ mod about;
 mod alerts;
 mod change;
 mod cluster;
+mod dead_letters;
 mod error;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod lag;
 mod lines;
 mod preview;
 mod read;

@@ -9,7 +9,7 @@ use super::request::{Params, PathParam, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
     Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem,
-    Sanction, Status, StreamStatus, UserRef, Who, WorkerStatus,
+    Sanction, Status, StoreStatus, StreamStatus, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -66,8 +66,12 @@ pub(super) async fn bus(State(state): State<AdminState>) -> Json<Cluster<BusNode
     Json(state.parts.bus_nodes().await)
 }
 
+pub(super) async fn stores(State(state): State<AdminState>) -> Json<Cluster<StoreStatus>> {
+    Json(state.parts.stores().await)
+}
+
 pub(super) async fn lag(State(state): State<AdminState>) -> Answer<Json<Cluster<ConsumerLag>>> {
-    Ok(listed(state.parts.control.parts().log.lag().await?))
+    Ok(Json(state.parts.consumer_lag().await?))
 }
 
 pub(super) async fn bans(State(state): State<AdminState>) -> Answer<Json<Cluster<Sanction>>> {

@@ -19,8 +19,8 @@ use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::announcements;
 use crate::daemon::engines::eventlog::ConsumerGroup;
 use crate::protocol::admin::{
-    BusNode, BusNodeState, ModerationCounts, NodeRates, NodeReport, NodeStatus, StageName,
-    WorkerStatus,
+    BusNode, BusNodeState, ModerationCounts, NodeRates, NodeReport, NodeStatus, ProcessStatus,
+    StageName, WorkerStatus,
 };
 use crate::protocol::events::Decision;
 
@@ -99,6 +99,7 @@ impl AdminParts {
             end_to_end: sample.end_to_end.clone(),
             end_to_end_recent: sample.end_to_end_recent.clone(),
             bus: self.bus(),
+            stores: sample.stores.clone(),
             moderation: moderation(self.board.metrics()),
             streams: self.board.stream_rates(),
             egress: self.board.stream_egress(),
@@ -127,6 +128,7 @@ impl AdminParts {
     }
 
     fn node_status(&self, sample: &NodeSample) -> NodeStatus {
+        let certificate = (self.certificate)();
         NodeStatus {
             node: self.about.node.clone(),
             roles: self.about.roles.clone(),
@@ -141,7 +143,10 @@ impl AdminParts {
             seen_ms: 0,
             partitions: self.partitions(),
             egress: self.board.egress(),
-            process: sample.process.clone(),
+            process: ProcessStatus {
+                certificate_expires_at: certificate.and_then(|shown| shown.expires_at_ms),
+                ..sample.process.clone()
+            },
             rates: NodeRates::from(&sample.rates),
         }
     }

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 
-use super::{AdminState, change, lines, preview, read, timeline};
+use super::{AdminState, change, dead_letters, lines, preview, read, timeline};
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
 
@@ -17,6 +17,10 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/workers", get(read::workers))
         .route("/v1/bus", get(read::bus))
         .route("/v1/lag", get(read::lag))
+        .route("/v1/stores", get(read::stores))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/requeue", post(dead_letters::requeue))
+        .route("/v1/dead-letters/ack", post(dead_letters::ack))
         .route("/v1/bans", get(read::bans))
         .route("/v1/who/{user}", get(read::who))
         .route("/v1/history/{stream}", get(read::history))

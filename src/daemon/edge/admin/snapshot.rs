@@ -15,7 +15,7 @@ use crate::daemon::base::status::{EVENT_LOG, METADATA_STORE};
 use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
     Alert, BreakerState, BusNode, Cluster, ConsumerLag, CounterRates, Health, NodeStatus, Status,
-    StreamEgress, StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
+    StoreStatus, StreamEgress, StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
 };
 use crate::protocol::quantity::counted;
 use crate::protocol::stream::{Stream, StreamState};
@@ -32,6 +32,8 @@ const LAG_TIMEOUT: Duration = Duration::from_secs(3);
 impl AdminParts {
     pub(super) async fn top(&self) -> TopSnapshot {
         let (view, queued, lag) = tokio::join!(self.cluster(), self.queued(), self.lag());
+        let mut lag = lag.unwrap_or_default();
+        self.name_streams(&view, &mut lag);
         TopSnapshot {
             taken_at: self.control.parts().clock.now_ms(),
             node: self.about.node.clone(),
@@ -46,9 +48,10 @@ impl AdminParts {
             stages: view.stages(),
             end_to_end: view.end_to_end(),
             bus: view.bus(),
+            stores: view.stores(),
             streams: self.streams_of(&view).await,
             workers: view.workers(),
-            lag: lag.unwrap_or_default(),
+            lag,
             moderation: view.moderation(queued.unwrap_or(0)),
             breakers: view.breakers(),
             nodes: view.nodes(),
@@ -117,6 +120,12 @@ impl AdminParts {
     pub(super) async fn bus_nodes(&self) -> Cluster<BusNode> {
         let view = self.cluster().await;
         Cluster { items: view.bus(), unreachable: view.unreachable }
+    }
+
+    /// Returns the stores, as all nodes use them.
+    pub(super) async fn stores(&self) -> Cluster<StoreStatus> {
+        let view = self.cluster().await;
+        Cluster { items: view.stores(), unreachable: view.unreachable }
     }
 
     pub(super) async fn streams(&self) -> Cluster<StreamStatus> {

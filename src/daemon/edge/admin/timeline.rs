@@ -466,7 +466,7 @@ mod tests {
             position: 1,
             end: 15,
             lag: 14,
-            expired: 0,
+            ..ConsumerLag::default()
         };
         let lag = Some(vec![lag.clone(), lag]);
         let slow = SlowFigures { read_at: None, queued: Some(17), lag };

@@ -23,6 +23,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Connection as _, Sqlite, SqliteConnection, Transaction};
 
 use crate::daemon::engines::StoreError;
+use crate::protocol::admin::PoolUse;
 
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages of history are short reads; a few at a time keep two cores busy.
@@ -121,6 +122,17 @@ impl SqliteFile {
     /// Returns the connections for reads.
     pub(crate) fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// Returns the connections that are used now; `None` once the file is closed.
+    pub(crate) fn connections(&self) -> Option<PoolUse> {
+        if self.writer.is_closed() {
+            return None;
+        }
+        let used =
+            |pool: &SqlitePool| u64::from(pool.size()).saturating_sub(pool.num_idle() as u64);
+        let in_use = used(&self.writer) + used(&self.readers);
+        Some(PoolUse { in_use, max: u64::from(1 + READERS) })
     }
 
     /// Begins a transaction that writes. Dropping it without a commit rolls it back.

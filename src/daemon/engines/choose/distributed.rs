@@ -5,12 +5,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::Distributed;
+use super::stores::{CONNECTION_REGISTRY, RECENT_CACHE};
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{
     BusEngine, CommentsEngine, Config, EventLogEngine, MetadataEngine, ReactionsEngine,
     RecentEngine, RegistryEngine,
 };
-use crate::daemon::base::status::StatusBoard;
+use crate::daemon::base::status::{COMMENT_STORE, METADATA_STORE, StatusBoard};
 use crate::daemon::engines::announcements::postgres::PostgresAnnouncements;
 use crate::daemon::engines::backends::postgres::PostgresServer;
 use crate::daemon::engines::backends::redis_nodes::RedisNodes;
@@ -25,6 +26,7 @@ use crate::daemon::engines::eventlog::{LogTelemetry, SharedLog};
 use crate::daemon::engines::metadata::postgres::PostgresMetadata;
 use crate::daemon::engines::reactions::redis::RedisReactions;
 use crate::daemon::engines::recent::guarded::GuardedRecent;
+use crate::daemon::engines::recent::measured::MeasuredRecent;
 use crate::daemon::engines::recent::redis::RedisRecent;
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::registry::redis::RedisRegistry;
@@ -70,7 +72,7 @@ impl Distributed {
         identity: &NodeIdentity,
     ) -> anyhow::Result<Self> {
         let mut distributed = Self::default();
-        distributed.open_stores(config, clock).await?;
+        distributed.open_stores(config, clock, board).await?;
         if config.engines.uses_redis() {
             let redis = RedisNodes::open(&config.redis)?;
             let shared = Shared { board, log, identity };
@@ -79,7 +81,12 @@ impl Distributed {
         Ok(distributed)
     }
 
-    async fn open_stores(&mut self, config: &Config, clock: &SharedClock) -> anyhow::Result<()> {
+    async fn open_stores(
+        &mut self,
+        config: &Config,
+        clock: &SharedClock,
+        board: &StatusBoard,
+    ) -> anyhow::Result<()> {
         let engines = &config.engines;
         let retention = || Retention::new(config.store.retention, clock.clone());
         let comments_on_postgres = engines.comments == CommentsEngine::Postgres;
@@ -87,12 +94,19 @@ impl Distributed {
         if comments_on_postgres || metadata_on_postgres {
             // Both stores share its connections.
             let server = PostgresServer::connect(&config.postgres).await?;
+            let read_connections = |contract| {
+                let pool = server.pool().clone();
+                let meter = board.telemetry().store(contract);
+                meter.read_pool_with(move || Some(pool.connections()));
+            };
             if comments_on_postgres {
                 let comments = PostgresComments::open(&server, retention()).await?;
                 self.comments = Some(Arc::new(comments));
+                read_connections(COMMENT_STORE);
             }
             if metadata_on_postgres {
                 self.metadata = Some(Arc::new(PostgresMetadata::open(&server).await?));
+                read_connections(METADATA_STORE);
                 let announcements = PostgresAnnouncements::open(&server).await?;
                 self.announcements = Some(Arc::new(announcements));
             }
@@ -120,7 +134,7 @@ impl Distributed {
             self.bus = Some(Arc::new(FallbackBus::new(bus, direct.clone(), &breaker)));
         }
         if engines.registry == RegistryEngine::Redis {
-            let breaker = board.add_breaker("connection registry");
+            let breaker = board.add_breaker(CONNECTION_REGISTRY);
             let registry =
                 Arc::new(RedisRegistry::open(identity.clone(), redis.clone(), breaker).await?);
             self.registry = Some(Arc::new(FallbackRegistry::new(registry, direct.clone())));
@@ -136,7 +150,9 @@ impl Distributed {
                 &config.store,
                 log.epoch(),
             ));
-            let breaker = board.add_breaker("recent cache");
+            let breaker = board.add_breaker(RECENT_CACHE);
+            let meter = board.telemetry().store(RECENT_CACHE);
+            let cache = Arc::new(MeasuredRecent::new(cache, meter));
             self.recent = Some(Arc::new(GuardedRecent::new(cache, breaker)));
         }
         if engines.reactions == ReactionsEngine::Redis {

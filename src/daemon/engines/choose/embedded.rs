@@ -29,9 +29,9 @@ use crate::protocol::admin::ProblemCode;
 pub(super) const BUS_MESSAGES: usize = 16_384;
 
 const LOG_DIRECTORY: &str = "log";
-const COMMENTS_FILE: &str = "comments.db";
-const METADATA_FILE: &str = "metadata.db";
-const REACTIONS_FILE: &str = "reactions.db";
+pub(super) const COMMENTS_FILE: &str = "comments.db";
+pub(super) const METADATA_FILE: &str = "metadata.db";
+pub(super) const REACTIONS_FILE: &str = "reactions.db";
 
 /// Returns the directory of the embedded event log.
 pub fn embedded_log_directory(config: &Config) -> PathBuf {

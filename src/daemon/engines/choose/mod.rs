@@ -9,6 +9,7 @@ mod embedded_only;
 mod probe;
 #[cfg(feature = "engines")]
 mod redis_check;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,13 +33,21 @@ use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::config::{Config, EnginesConfig, NodeRole};
 use crate::daemon::base::status::{COMMENT_STORE, METADATA_STORE, StatusBoard};
 use crate::daemon::base::supervise::breaker::Breaker;
+use crate::daemon::base::telemetry::StoreMeter;
 use crate::daemon::engines::comments::SharedCommentStore;
+use crate::daemon::engines::comments::measured::MeasuredComments;
 use crate::daemon::engines::comments::retention::Retention;
 use crate::daemon::engines::metadata::SharedMetadataStore;
+use crate::daemon::engines::metadata::measured::MeasuredMetadata;
+use crate::daemon::engines::reactions::measured::MeasuredTotals;
 use crate::daemon::engines::recent::SharedRecentCache;
+use crate::daemon::engines::recent::measured::MeasuredRecent;
 use crate::daemon::engines::recent::memory::MemoryRecent;
+use crate::daemon::engines::registry::measured::MeasuredRegistry;
 use crate::protocol::NodeId;
 use crate::protocol::admin::StageName;
+
+use self::stores::{CONNECTION_REGISTRY, REACTION_TOTALS, RECENT_CACHE};
 
 pub use self::embedded::embedded_log_directory;
 pub use super::eventlog::embedded::{Damage, Findings, Missing, MissingPart, repair};
@@ -119,6 +128,7 @@ impl Engines {
         check_roles(config)?;
         claim_name(config, identity).await?;
         let telemetry = LogTelemetry::new(board);
+        telemetry.set_node(NodeId::new(&config.node.name));
         telemetry.set_max_pending_bytes(config.eventlog.max_pending_bytes.as_u64());
         let (log, embedded_log): (SharedLog, _) = match open_log(config, telemetry.clone()).await? {
             Some(log) => (log, None),
@@ -127,40 +137,60 @@ impl Engines {
                 (log.clone(), Some(log))
             }
         };
+        stores::describe(config, board);
         let distributed = Distributed::open(config, clock, board, &log, identity).await?;
         let retention = Retention::new(config.store.retention, clock.clone());
         let mut files = Vec::new();
+        let meter = |contract| board.telemetry().store(contract);
         let comments = match distributed.comments {
             Some(comments) => comments,
-            None => embedded::open_comments(config, retention, &mut files).await?,
+            None => {
+                let comments = embedded::open_comments(config, retention, &mut files).await?;
+                read_connections(&meter(COMMENT_STORE), files.last());
+                comments
+            }
         };
         let metadata = match distributed.metadata {
             Some(metadata) => metadata,
-            None => embedded::open_metadata(config, &log, board, &mut files).await?,
+            None => {
+                let metadata = embedded::open_metadata(config, &log, board, &mut files).await?;
+                read_connections(&meter(METADATA_STORE), files.last());
+                metadata
+            }
         };
         let totals = match distributed.totals {
             Some(totals) => totals,
-            None => embedded::open_totals(config, &mut files).await?,
+            None => {
+                let totals = embedded::open_totals(config, &mut files).await?;
+                read_connections(&meter(REACTION_TOTALS), files.last());
+                totals
+            }
         };
+        let recent = distributed.recent.unwrap_or_else(|| {
+            let recent = Arc::new(MemoryRecent::new(&config.store));
+            Arc::new(MeasuredRecent::new(recent, meter(RECENT_CACHE)))
+        });
         let node = NodeId::new(&config.node.name);
         let bus =
             distributed.bus.unwrap_or_else(|| Arc::new(InProcessBus::new(embedded::BUS_MESSAGES)));
         let bus = MeasuredBus::new(bus, board.telemetry().stage(StageName::Bus));
+        let registry =
+            distributed.registry.unwrap_or_else(|| Arc::new(InProcessRegistry::new(node)));
+        let registry = MeasuredRegistry::new(registry, meter(CONNECTION_REGISTRY));
+        let comments = MeasuredComments::new(comments, meter(COMMENT_STORE));
+        let metadata = MeasuredMetadata::new(metadata, meter(METADATA_STORE));
+        let totals = MeasuredTotals::new(totals, meter(REACTION_TOTALS));
         Ok(Self {
             bus: Arc::new(bus),
-            registry: distributed
-                .registry
-                .unwrap_or_else(|| Arc::new(InProcessRegistry::new(node))),
-            recent: distributed
-                .recent
-                .unwrap_or_else(|| Arc::new(MemoryRecent::new(&config.store))),
+            registry: Arc::new(registry),
+            recent,
             log,
             log_telemetry: telemetry,
-            comments,
+            comments: Arc::new(comments),
             comments_breaker: board.add_breaker(COMMENT_STORE),
-            metadata,
+            metadata: Arc::new(metadata),
             metadata_breaker: board.add_breaker(METADATA_STORE),
-            totals,
+            totals: Arc::new(totals),
             reservations: distributed.reservations,
             announcements: distributed.announcements,
             direct: distributed.direct,
@@ -189,6 +219,13 @@ impl Engines {
         ]
         .map(|(contract, engine)| (contract.to_owned(), engine.to_owned()))
         .into()
+    }
+}
+
+/// Makes the meter of a store read the connections to its file.
+fn read_connections(meter: &StoreMeter, file: Option<&SqliteFile>) {
+    if let Some(file) = file.cloned() {
+        meter.read_pool_with(move || file.connections());
     }
 }
 

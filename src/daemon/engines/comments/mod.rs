@@ -20,6 +20,7 @@ pub mod cassandra;
 pub(crate) mod conformance;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod in_memory;
+pub mod measured;
 #[cfg(feature = "engines")]
 pub mod postgres;
 pub mod retention;

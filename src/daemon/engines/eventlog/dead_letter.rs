@@ -50,6 +50,11 @@ impl DeadLetter {
         }
     }
 
+    /// Returns whether the payload may lack its end.
+    pub fn is_cut(&self) -> bool {
+        self.payload.len() >= MAX_PAYLOAD_BYTES - OVERHEAD_BYTES
+    }
+
     /// Encodes a record of [`Topic::DeadLetters`] with the key of the skipped record.
     pub fn record(&self, key: u64, timestamp_ms: u64) -> NewRecord {
         let payload =
@@ -85,6 +90,7 @@ mod tests {
         assert!(written.payload.len() <= MAX_PAYLOAD_BYTES, "{}", written.payload.len());
         let read = DeadLetter::decode(&written.payload).unwrap();
         assert_eq!(read, letter);
+        assert!(read.is_cut() && !DeadLetter { payload: vec![1], ..letter }.is_cut());
         assert_eq!((read.topic.as_str(), read.offset, written.key), ("comment_events", 77, 5));
         assert!(DeadLetter::decode(b"\xC1").is_err());
     }

@@ -25,6 +25,8 @@ pub mod embedded;
 mod identity;
 #[cfg(feature = "engines")]
 pub mod kafka;
+#[cfg_attr(not(feature = "engines"), allow(dead_code, reason = "only Kafka estimates ages"))]
+mod lag_history;
 pub mod pages;
 pub mod repeats;
 mod telemetry;
@@ -41,6 +43,7 @@ use crate::daemon::base::telemetry::StageMeter;
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
 pub use identity::{EarlierEpoch, LogIdentity};
+pub(crate) use lag_history::LagHistory;
 pub use telemetry::LogTelemetry;
 pub(crate) use telemetry::{AppendSize, SkipReason, SkippedRecords, replaced_subject};
 
@@ -264,7 +267,8 @@ pub trait EventLog: Send + Sync + std::fmt::Debug + 'static {
         group: ConsumerGroup,
     ) -> Result<Vec<Position>, LogError>;
 
-    /// Returns the lag of each group that has committed, at most about a second old.
+    /// Returns the lag of each group that has committed, at most about a second old, without the
+    /// streams.
     async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError>;
 
     /// Returns the epoch of this log. It changes when the data is lost or replaced, and when keys

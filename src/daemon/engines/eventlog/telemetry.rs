@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -20,11 +20,11 @@ use tracing::warn;
 use crate::daemon::base::metrics::{ByReason, Reason};
 use crate::daemon::base::problems::Problems;
 use crate::daemon::base::status::StatusBoard;
-use crate::daemon::base::telemetry::StageMeter;
+use crate::daemon::base::telemetry::{QueueReading, StageMeter};
 use crate::daemon::engines::eventlog::{LogError, NewRecord};
-use crate::protocol::Epoch;
 use crate::protocol::admin::{ProblemCode, StageName};
 use crate::protocol::quantity::counted;
+use crate::protocol::{Epoch, NodeId};
 
 /// Skipped records cannot be undone, so their problem ends by itself, long enough after it for
 /// somebody to look.
@@ -67,6 +67,7 @@ pub struct LogTelemetry {
     records_skipped: ByReason,
     losses: Arc<Mutex<Losses>>,
     appends: Arc<StageMeter>,
+    node: Arc<OnceLock<NodeId>>,
 }
 
 /// The size of an append.
@@ -104,12 +105,32 @@ impl LogTelemetry {
             records_skipped: board.metrics().records_skipped.clone(),
             losses: Arc::default(),
             appends: board.telemetry().stage(StageName::Log),
+            node: Arc::default(),
         }
+    }
+
+    /// Sets the name of this node, once.
+    pub(crate) fn set_node(&self, node: NodeId) {
+        let _ = self.node.set(node);
+    }
+
+    /// Returns the name of this node; `None` until it is set.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.node.get().cloned()
     }
 
     /// Sets the bytes that may wait to become durable.
     pub(crate) fn set_max_pending_bytes(&self, bytes: u64) {
         self.appends.set_queue_max(bytes);
+    }
+
+    /// Reads the bytes that wait from the engine, for one whose bound is not on all appends
+    /// together.
+    pub(crate) fn read_pending_with(
+        &self,
+        read: impl Fn() -> Option<QueueReading> + Send + 'static,
+    ) {
+        self.appends.read_queue_with(read);
     }
 
     /// Measures an append from now until it resolves.

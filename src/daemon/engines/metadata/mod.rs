@@ -14,6 +14,7 @@
 pub(crate) mod conformance;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod in_memory;
+pub mod measured;
 #[cfg(feature = "engines")]
 pub mod postgres;
 mod rows;

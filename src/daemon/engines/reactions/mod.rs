@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod measured;
 #[cfg(feature = "engines")]
 pub mod redis;
 pub mod sqlite;

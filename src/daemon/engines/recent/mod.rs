@@ -15,6 +15,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod guarded;
+pub mod measured;
 pub mod memory;
 mod pending_tombstones;
 #[cfg(feature = "engines")]

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use super::{ALIVE_FOR, CommandHandler, KnownNode, NodeCommand, RegistryError, SharedRegistry};
 use crate::protocol::admin::{
     Alert, AlertAck, BusNode, ConnectionInfo, CounterRates, Counters, Egress, EgressLimit,
-    EventItem, EventKind, Health, ModerationCounts, NodeRates, NodeReport, NodeStatus,
-    ProcessStatus, Severity, StageName, StageReport, StreamEgress, StreamRates,
+    EventItem, EventKind, Health, ModerationCounts, NodeRates, NodeReport, NodeStatus, PoolUse,
+    ProcessStatus, Severity, StageName, StageReport, StoreStatus, StreamEgress, StreamRates,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::throttle::SampleRate;
@@ -233,6 +233,19 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
         end_to_end: latency(20),
         end_to_end_recent: latency(10),
         bus: vec![BusNode::new("embedded".to_owned())],
+        stores: vec![StoreStatus {
+            contract: "comment store".to_owned(),
+            engine: "sqlite".to_owned(),
+            address: "comments.db".to_owned(),
+            nodes: 1,
+            calls: 9,
+            failed: 1,
+            calls_per_second: 1.5,
+            failed_per_second: 0.25,
+            latency: latency(4),
+            pool: Some(PoolUse { in_use: 1, max: 4 }),
+            breaker: None,
+        }],
         moderation: ModerationCounts { checked: 4, ..ModerationCounts::default() },
         streams: vec![StreamRates {
             stream_id: StreamId(1),

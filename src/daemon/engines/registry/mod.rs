@@ -17,6 +17,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod in_process;
+pub mod measured;
 #[cfg(feature = "engines")]
 pub mod redis;
 

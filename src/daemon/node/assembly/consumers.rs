@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::NodeBase;
 use crate::daemon::base::config::NodeRole;
 use crate::daemon::base::supervise::Supervisor;
-use crate::daemon::base::telemetry::StageMeter;
 use crate::daemon::stages::archive::Archiver;
 use crate::daemon::stages::broadcast::{Coordinator, CoordinatorParts};
 use crate::daemon::stages::moderation::{ModerationWorker, ModerationWorkerParts};
@@ -35,7 +34,7 @@ impl Consumers {
             store: base.engines.comments.clone(),
             breaker: base.engines.comments_breaker.clone(),
             metrics: base.board.metrics().clone(),
-            meter: stage(base, StageName::Archive, base.config.store.archive_batch),
+            meter: base.board.telemetry().stage(StageName::Archive),
             problems: base.board.problems().clone(),
             config: base.config.store.clone(),
             clock: base.clock.clone(),
@@ -66,13 +65,6 @@ impl Consumers {
     }
 }
 
-/// Returns the meter of a consumer that reads so many records at once.
-fn stage(base: &NodeBase, name: StageName, batch: usize) -> Arc<StageMeter> {
-    let meter = base.board.telemetry().stage(name);
-    meter.set_queue_max(batch as u64);
-    meter
-}
-
 fn build_moderator(base: &NodeBase) -> ModerationWorker {
     ModerationWorker::new(ModerationWorkerParts {
         log: base.engines.log.clone(),
@@ -81,7 +73,7 @@ fn build_moderator(base: &NodeBase) -> ModerationWorker {
         metadata: base.engines.metadata.clone(),
         metadata_breaker: base.engines.metadata_breaker.clone(),
         metrics: base.board.metrics().clone(),
-        meter: stage(base, StageName::Moderation, base.config.moderation.batch_comments),
+        meter: base.board.telemetry().stage(StageName::Moderation),
         clock: base.clock.clone(),
         batch_comments: base.config.moderation.batch_comments,
     })

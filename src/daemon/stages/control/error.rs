@@ -41,6 +41,8 @@ pub enum ControlError {
     NotUndoable { audit_id: u64, why: String },
     #[error("there is no alert `{0}`; it may be over already")]
     UnknownAlert(String),
+    #[error("there is no dead letter `{0}` among the newest; the list of dead letters has them")]
+    UnknownDeadLetter(String),
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
     #[error(transparent)]
@@ -83,6 +85,7 @@ impl ControlError {
             | Self::UnknownComment(_)
             | Self::NotQueued(_)
             | Self::UnknownAlert(_)
+            | Self::UnknownDeadLetter(_)
             | Self::UnknownAudit(_)
             | Self::NotSanctioned(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),

@@ -24,6 +24,7 @@ pub mod admission;
 mod alerts;
 mod cluster;
 mod comments;
+mod dead_letters;
 mod drain;
 pub mod endpoint;
 mod error;

@@ -199,15 +199,16 @@ impl Mailbox {
     }
 }
 
-/// Returns a reader of the frames that wait for all workers. It does not keep the mailboxes.
+/// Returns a reader of the frames that wait for the worker with the fullest mailbox: each has a
+/// bound of its own, so that of all together says nothing. It does not keep the mailboxes.
 pub(super) fn queue_reader(
     mailboxes: &Arc<[Arc<Mailbox>]>,
 ) -> impl Fn() -> Option<QueueReading> + Send + use<> {
     let mailboxes = Arc::downgrade(mailboxes);
     move || {
         let mailboxes = mailboxes.upgrade()?;
-        let queue = mailboxes.iter().map(|mailbox| mailbox.queue.lock().frames as u64).sum();
-        Some(QueueReading { queue, queue_max: (MAX_FRAMES * mailboxes.len()) as u64 })
+        let queue = mailboxes.iter().map(|mailbox| mailbox.queue.lock().frames as u64).max()?;
+        Some(QueueReading { queue, queue_max: MAX_FRAMES as u64 })
     }
 }
 

@@ -13,9 +13,10 @@ use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
+use crate::daemon::base::clock::{Clock as _, SystemClock};
 use crate::daemon::engines::eventlog::{
-    Bounds, ConsumerGroup, EventLog, LogConsumer, LogError, LogFollower, LogIdentity, NewRecord,
-    Page, Position, Record, StartAt, Topic, check_sizes,
+    Bounds, ConsumerGroup, EventLog, LagHistory, LogConsumer, LogError, LogFollower, LogIdentity,
+    NewRecord, Page, Position, Record, StartAt, Topic, check_sizes,
 };
 use crate::protocol::Epoch;
 use crate::protocol::admin::ConsumerLag;
@@ -29,6 +30,7 @@ pub(crate) struct InMemoryLog {
     state: Arc<Mutex<State>>,
     /// Notified of every append and commit, and of closing.
     changed: watch::Sender<()>,
+    lags: Arc<LagHistory>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +76,7 @@ impl InMemoryLog {
         static EPOCHS: AtomicU32 = AtomicU32::new(7);
         let epoch = Epoch(EPOCHS.fetch_add(1, Ordering::Relaxed));
         let shape = Shape { partitions, first_offset, epoch };
-        Self { shape, state: Arc::default(), changed: watch::Sender::new(()) }
+        Self { shape, state: Arc::default(), changed: watch::Sender::new(()), lags: Arc::default() }
     }
 
     /// Makes every append fail with this error; `None` ends the failure.
@@ -325,15 +327,21 @@ impl EventLog for InMemoryLog {
 
     async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError> {
         let state = self.open()?;
+        let now_ms = SystemClock.now_ms();
         let mut lags = Vec::new();
         for topic in Topic::ALL {
             let end = self.bounds_in(&state, topic).end;
-            for ((group, partition), &position) in
-                state.topics.get(&topic).into_iter().flat_map(|contents| &contents.committed)
-            {
+            let Some(contents) = state.topics.get(&topic) else { continue };
+            for ((group, partition), &position) in &contents.committed {
                 let group = (*group).to_owned();
                 let topic = topic.name().to_owned();
                 let lag = end - position;
+                let is_unread = |record: &&Record| {
+                    let at = record.position;
+                    at.partition == *partition && at.offset >= position
+                };
+                let oldest = contents.records.iter().find(is_unread);
+                let age_ms = |record: &Record| now_ms.saturating_sub(record.timestamp_ms);
                 lags.push(ConsumerLag {
                     group,
                     topic,
@@ -341,10 +349,12 @@ impl EventLog for InMemoryLog {
                     position,
                     end,
                     lag,
-                    expired: 0,
+                    oldest_ms: Some(oldest.map_or(0, age_ms)),
+                    ..ConsumerLag::default()
                 });
             }
         }
+        self.lags.observe(&mut lags);
         Ok(lags)
     }
 
@@ -385,7 +395,8 @@ mod tests {
             let State { topics, .. } = self.lock().clone();
             let state = State { topics, ..State::default() };
             let changed = watch::Sender::new(());
-            Self { shape: self.shape, state: Arc::new(Mutex::new(state)), changed }
+            let state = Arc::new(Mutex::new(state));
+            Self { shape: self.shape, state, changed, lags: Arc::default() }
         }
     }
 

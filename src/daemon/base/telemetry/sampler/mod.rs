@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::daemon::base::metrics::Metrics;
-use crate::daemon::base::telemetry::{StageMeter, Telemetry};
+use crate::daemon::base::telemetry::{StageMeter, StoreAbout, StoreMeter, Telemetry};
 use crate::protocol::admin::{
-    CounterRates, Counters, ProcessStatus, StageName, StageReport, per_second,
+    CounterRates, Counters, ProcessStatus, StageName, StageReport, StoreStatus, per_second,
 };
 use crate::protocol::latency::LatencyHistogram;
 
@@ -27,6 +27,8 @@ pub struct NodeSample {
     pub rates: CounterRates,
     /// In the order of the pipeline.
     pub stages: Vec<StageReport>,
+    /// By contract.
+    pub stores: Vec<StoreStatus>,
     /// Since the process started.
     pub end_to_end: LatencyHistogram,
     /// Of the last ten seconds.
@@ -41,7 +43,21 @@ pub struct NodeSample {
 struct Reading {
     counters: Counters,
     stages: Vec<StageReading>,
+    stores: Vec<StoreReading>,
     end_to_end: LatencyHistogram,
+}
+
+#[derive(Debug, Clone)]
+struct StoreReading {
+    contract: &'static str,
+    failed: u64,
+    latency: LatencyHistogram,
+}
+
+impl StoreReading {
+    fn calls(&self) -> u64 {
+        self.latency.count() + self.failed
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -72,6 +88,13 @@ impl Telemetry {
                 report.queue_max = reading.queue_max;
             }
         }
+        for (contract, meter) in self.stores() {
+            let store = sample.stores.iter_mut().find(|store| store.contract == contract);
+            if let Some(store) = store {
+                let StoreAbout { engine, address } = meter.about();
+                *store = StoreStatus { engine, address, pool: meter.pool(), ..store.clone() };
+            }
+        }
         let mut process = self.inner.process.lock();
         sample.process = ProcessStatus {
             started_at: self.started_at_ms(),
@@ -94,8 +117,14 @@ impl Telemetry {
             StageReading { name, items, refused, latency }
         };
         let stages = self.stages().into_iter().map(stage).collect();
+        let store = |(contract, meter): (&'static str, Arc<StoreMeter>)| StoreReading {
+            contract,
+            failed: meter.failed(),
+            latency: meter.latency(),
+        };
+        let stores = self.stores().into_iter().map(store).collect();
         let end_to_end = self.sum_of_workers(|worker| &worker.end_to_end);
-        Reading { counters, stages, end_to_end }
+        Reading { counters, stages, stores, end_to_end }
     }
 }
 
@@ -151,6 +180,28 @@ impl Sampler {
             }
         });
         let stages = stages.collect();
+        let stores = reading.stores.iter().map(|store| {
+            let known =
+                |of: &Reading| of.stores.iter().find(|of| of.contract == store.contract).cloned();
+            let before = last.and_then(|(_, last)| known(last));
+            let calls = before.as_ref().map_or(0, StoreReading::calls);
+            let failed = before.map_or(0, |before| before.failed);
+            let long_ago = oldest.and_then(known).map(|oldest| oldest.latency);
+            StoreStatus {
+                contract: store.contract.to_owned(),
+                engine: String::new(),
+                address: String::new(),
+                nodes: 1,
+                calls: store.calls(),
+                failed: store.failed,
+                calls_per_second: per_second(calls, store.calls(), elapsed),
+                failed_per_second: per_second(failed, store.failed, elapsed),
+                latency: store.latency.since(&long_ago.unwrap_or_default()),
+                pool: None,
+                breaker: None,
+            }
+        });
+        let stores = stores.collect();
         let none = LatencyHistogram::default();
         let end_to_end_recent =
             reading.end_to_end.since(oldest.map_or(&none, |oldest| &oldest.end_to_end));
@@ -158,6 +209,7 @@ impl Sampler {
             counters: reading.counters.clone(),
             rates,
             stages,
+            stores,
             end_to_end: reading.end_to_end.clone(),
             end_to_end_recent,
             process: ProcessStatus::default(),

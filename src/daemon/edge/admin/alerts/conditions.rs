@@ -1,6 +1,6 @@
 //! The conditions that may become alerts. Pure: measurements and times are passed in.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,10 +10,11 @@ use crate::daemon::base::config::AlertsConfig;
 use crate::daemon::base::status::EVENT_LOG;
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, NodeReport, NodeStatus,
-    Problem, ProblemCode, ProcessStatus, ReviewItem, Severity, StageReport,
+    Alert, BreakerState, BreakerStatus, BusNode, BusNodeState, ConsumerLag, GroupLag, NodeReport,
+    NodeStatus, Problem, ProblemCode, ProcessStatus, ReviewItem, Severity, StageName, StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
+use crate::protocol::quantity::{show_counted, show_duration, show_rate};
 
 /// Rates are measured over this time.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -158,26 +159,48 @@ pub(super) fn of_versions(nodes: &[NodeStatus], settings: &AlertsConfig) -> Opti
     })
 }
 
-/// One condition per consumer group: its worst partition.
+/// Returns the conditions of each consumer group and topic: its worst partition has too many
+/// records, its oldest record is too old and the group falls back, or records are gone.
 pub(super) fn of_lag(lag: &[ConsumerLag], settings: &AlertsConfig) -> Vec<Condition> {
-    let mut groups: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for partition in lag {
-        let (behind, gone) = groups.entry(&partition.group).or_default();
-        *behind = (*behind).max(partition.lag);
-        *gone += partition.expired;
-    }
     let mut found = Vec::new();
-    for (group, (behind, gone)) in groups {
+    for group in GroupLag::of(lag) {
+        let name = &group.group;
+        let behind = group.worst().map_or(0, |(_, lag)| lag);
         if behind >= settings.lag_high {
-            let condition = Condition::warning(rule::LAG_HIGH, group, settings.lag_high_hold);
+            let condition = Condition::warning(rule::LAG_HIGH, name, settings.lag_high_hold);
             found.push(condition.measured(behind as f64, settings.lag_high as f64));
         }
-        if gone > 0 {
-            let condition = Condition::warning(rule::RECORDS_GONE, group, Duration::ZERO);
-            found.push(condition.measured(gone as f64, 0.0));
+        found.extend(growing(&group, settings));
+        if group.expired > 0 {
+            let condition = Condition::warning(rule::RECORDS_GONE, name, Duration::ZERO);
+            found.push(condition.measured(group.expired as f64, 0.0));
         }
     }
     found
+}
+
+/// A group that is behind and catches up needs nobody.
+fn growing(group: &GroupLag, settings: &AlertsConfig) -> Option<Condition> {
+    let behind_ms = group.oldest_ms?;
+    let most_ms = settings.lag_growing.as_millis() as u64;
+    let change = group.change.filter(|change| *change > 0.0)?;
+    (behind_ms > most_ms).then(|| {
+        let hold = settings.lag_growing_hold;
+        let condition = Condition::warning(rule::LAG_GROWING, &group.group, hold);
+        let records = show_counted(group.lag, "record");
+        let change = show_rate(change);
+        let behind = show_duration(behind_ms);
+        let text = format!("{} is {behind} behind ({records}, +{change}/s)", group.group);
+        condition.measured(behind_ms as f64, most_ms as f64).said(text)
+    })
+}
+
+/// Dead letters that nobody has requeued or acknowledged.
+pub(super) fn of_dead_letters(open: u64) -> Option<Condition> {
+    (open > 0).then(|| {
+        let condition = Condition::warning(rule::DEAD_LETTERS, "", Duration::ZERO);
+        condition.measured(open as f64, 0.0)
+    })
 }
 
 pub(super) fn of_review(
@@ -216,7 +239,8 @@ pub(super) fn of_bus(servers: &[BusNode], settings: &AlertsConfig) -> Vec<Condit
     failing.map(condition).collect()
 }
 
-/// Stages whose queue has no bound are not looked at.
+/// Stages whose queue has no bound are not looked at, nor is the gateway, whose queue are the
+/// places for viewers: a node that is half full is well, and `places_low` tells of one that is not.
 pub(super) fn of_stages(stages: &[StageReport], settings: &AlertsConfig) -> Vec<Condition> {
     let condition = |stage: &StageReport| {
         let taken = share(stage.queue, stage.queue_max);
@@ -226,7 +250,8 @@ pub(super) fn of_stages(stages: &[StageReport], settings: &AlertsConfig) -> Vec<
             condition.measured(taken, settings.queue_half)
         })
     };
-    stages.iter().filter(|stage| stage.queue_max > 0).filter_map(condition).collect()
+    let is_queue = |stage: &&StageReport| stage.name != StageName::Gateway && stage.queue_max > 0;
+    stages.iter().filter(is_queue).filter_map(condition).collect()
 }
 
 /// From the creation of a comment to its write, over all viewers of this node.
@@ -355,11 +380,6 @@ impl Window {
         if node.max_connections > 0 && places > settings.places_low {
             let condition = Condition::warning(rule::PLACES_LOW, "", settings.places_low_hold);
             found.push(condition.measured(places, settings.places_low));
-        }
-        let dead_letters = report.counters.dead_letters;
-        if dead_letters > 0 {
-            let condition = Condition::warning(rule::DEAD_LETTERS, "", Duration::ZERO);
-            found.push(condition.measured(dead_letters as f64, 0.0));
         }
         if node.egress.limited_by.is_some() {
             let condition =

@@ -63,6 +63,15 @@ struct Inner {
     /// Nodes that have fallen silent.
     silent: AlertBoard,
     acks: Acks,
+    dead_letters: DeadLetters,
+}
+
+/// The dead letters as they were seen last.
+#[derive(Debug, Clone, Default)]
+struct DeadLetters {
+    /// Of each partition that has some.
+    ends: Vec<Option<u64>>,
+    open: u64,
 }
 
 impl Inner {
@@ -157,11 +166,36 @@ impl AdminParts {
         if !is_coordinator || self.is_down(EVENT_LOG) {
             return Vec::new();
         }
-        match timeout(DEPENDENCY_TIMEOUT, self.control.parts().log.lag()).await {
+        let lag = timeout(DEPENDENCY_TIMEOUT, self.control.parts().log.lag());
+        let (lag, dead_letters) = tokio::join!(lag, self.dead_letters());
+        let mut found = match lag {
             Ok(Ok(lag)) => conditions::of_lag(&lag, &self.live.alerts.settings),
             // A log that does not answer opens its breaker.
             Ok(Err(_)) | Err(_) => Vec::new(),
-        }
+        };
+        found.extend(conditions::of_dead_letters(dead_letters));
+        found
+    }
+
+    /// Returns the number of open dead letters. They are read only if there are new ones, or some
+    /// were open, so that a topic full of old ones costs little. If the log or the audit log does
+    /// not answer, it is the last number.
+    async fn dead_letters(&self) -> u64 {
+        let control = &self.control;
+        let known = self.live.alerts.inner.lock().dead_letters.clone();
+        let look = async {
+            let ends = control.dead_letter_ends().await?;
+            let is_empty = ends.iter().all(Option::is_none);
+            if is_empty || (known.ends == ends && known.open == 0) {
+                return Ok(DeadLetters { ends, open: 0 });
+            }
+            let open = control.open_dead_letters().await?;
+            Ok::<_, ControlError>(DeadLetters { ends, open })
+        };
+        let Ok(Ok(seen)) = timeout(DEPENDENCY_TIMEOUT, look).await else { return known.open };
+        let open = seen.open;
+        self.live.alerts.inner.lock().dead_letters = seen;
+        open
     }
 
     /// Only moderators look at the review queue.

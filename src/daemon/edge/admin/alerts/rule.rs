@@ -11,6 +11,7 @@ pub(super) const REFUSED_HIGH: &str = "refused_high";
 pub(super) const VIEWERS_REFUSED: &str = "viewers_refused";
 pub(super) const SLOW_VIEWERS: &str = "slow_viewers";
 pub(super) const LAG_HIGH: &str = "lag_high";
+pub(super) const LAG_GROWING: &str = "lag_growing";
 pub(super) const RECORDS_GONE: &str = "records_gone";
 pub(super) const REVIEW_OLD: &str = "review_old";
 pub(super) const VERSIONS_MIXED: &str = "versions_mixed";

@@ -2,6 +2,7 @@ use super::*;
 use crate::daemon::engines::registry::conformance::report;
 use crate::protocol::admin::{
     BreakerStatus, BusNode, BusNodeState, ConsumerLag, Egress, EgressLimit, Problem, ProcessStatus,
+    StageName, StageReport,
 };
 use crate::protocol::latency::LatencyHistogram;
 
@@ -189,6 +190,7 @@ fn a_group_has_one_alert_for_its_worst_partition() {
         end: lag,
         lag,
         expired,
+        ..ConsumerLag::default()
     };
     let all = [
         lag("archiver", 0, 150_000, 0),
@@ -202,6 +204,46 @@ fn a_group_has_one_alert_for_its_worst_partition() {
         ("records_gone/moderator".to_owned(), Some(7.0)),
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_lag_grows_if_it_is_old_and_falls_back() {
+    let of = |oldest_ms, change_per_s| ConsumerLag {
+        group: "archiver".to_owned(),
+        topic: "comment_events".to_owned(),
+        lag: 14_000,
+        oldest_ms,
+        change_per_s,
+        ..ConsumerLag::default()
+    };
+    let quiet = [
+        of(Some(5_000), Some(60.0)),
+        of(Some(90_000), Some(-60.0)),
+        of(Some(90_000), None),
+        of(None, Some(60.0)),
+    ];
+    for lag in quiet {
+        assert_eq!(conditions::of_lag(&[lag.clone()], &settings()), [], "{lag:?}");
+    }
+    let found = conditions::of_lag(&[of(Some(8_000), Some(60.0))], &settings());
+    let [growing] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((growing.id().as_str(), growing.value), ("lag_growing/archiver", Some(8_000.0)));
+    assert_eq!(growing.hold, Duration::from_secs(30));
+    let effect = texts::alert(growing, growing.hold, None).effect;
+    assert_eq!(
+        effect,
+        "archiver is 8s behind (14k records, +60/s): history lacks the newest comments; live \
+         viewers notice nothing"
+    );
+}
+
+#[test]
+fn open_dead_letters_are_an_alert() {
+    assert_eq!(conditions::of_dead_letters(0), None);
+    let found = conditions::of_dead_letters(2).unwrap();
+    assert_eq!((found.id().as_str(), found.value), ("dead_letters", Some(2.0)));
+    let alert = texts::alert(&found, Duration::ZERO, None);
+    assert_eq!(alert.effect, "2 records put aside, because processing failed");
 }
 
 #[test]
@@ -337,7 +379,7 @@ fn the_worst_of_several_nodes_is_told() {
         (rule::PLACES_LOW, [0.99, 0.95], "99% of the places of 2 nodes are taken, at worst;"),
         (rule::CLOCK_OFF, [-50.0, 30.0], "the clock of 2 nodes is 50 ms behind, at worst:"),
         (rule::DRAINING, [0.0, 0.0], "2 nodes are draining: no new viewers; 1k viewers remain"),
-        (rule::DEAD_LETTERS, [3.0, 4.0], "7 records put aside on 2 nodes, because"),
+        (rule::DEAD_LETTERS, [3.0, 4.0], "4 records put aside, because"),
         (rule::NOT_READY, [0.0, 0.0], "2 nodes are not ready; new viewers are refused there"),
     ] {
         assert!(told(rule, values).starts_with(effect), "{}", told(rule, values));
@@ -381,7 +423,8 @@ fn a_queue_that_is_half_full_is_told() {
         (stage.queue, stage.queue_max) = (queue, queue_max);
         stage
     };
-    let stages = [stage(49, 100), stage(50, 0)];
+    let places = StageReport { name: StageName::Gateway, ..stage(80, 100) };
+    let stages = [stage(49, 100), stage(50, 0), places];
     assert_eq!(conditions::of_stages(&stages, &settings()), []);
     let found = conditions::of_stages(&[stage(50, 100)], &settings());
     assert_eq!((found[0].id().as_str(), found[0].value), ("queue_half/ingest", Some(0.5)));

@@ -21,6 +21,7 @@ pub(super) const WELL: &[(&str, &str)] = &[
     (rule::PLACES_LOW, "places for viewers"),
     (rule::REFUSED_HIGH, "comments accepted"),
     (rule::LAG_HIGH, "consumers"),
+    (rule::LAG_GROWING, "consumers in time"),
     (rule::REVIEW_OLD, "review queue"),
     (rule::VERSIONS_MIXED, "versions equal"),
 ];
@@ -36,7 +37,10 @@ pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeS
         since_ms: lasted.as_millis() as u64,
         nodes: node.iter().map(|node| node.node.clone()).collect(),
         viewers: node.map_or(0, NodeStatus::viewers),
-        effect: text.clone(),
+        effect: match rule.as_str() {
+            rule::LAG_GROWING => format!("{text}: {}", lag(subject)),
+            _ => text.clone(),
+        },
         next: match ProblemCode::loss(rule) {
             Some(loss) => format!("when it is dealt with: lc acknowledge {}", loss.as_str()),
             None => next(rule, subject).to_owned(),
@@ -54,7 +58,7 @@ pub(super) fn alert(condition: &Condition, lasted: Duration, node: Option<&NodeS
 /// Adds what another node reports of the same alert.
 pub(super) fn join(known: &mut Alert, other: &Alert) {
     let new: Vec<_> = other.nodes.iter().filter(|node| !known.nodes.contains(node)).collect();
-    let is_sum = [rule::DEAD_LETTERS, rule::VIEWERS_REFUSED].contains(&known.rule.as_str());
+    let is_sum = known.rule == rule::VIEWERS_REFUSED;
     if !new.is_empty() {
         known.viewers += other.viewers;
         if is_sum {
@@ -140,7 +144,7 @@ fn effect(alert: &Alert) -> Option<String> {
         }
         rule::DEAD_LETTERS => {
             let records = show_counted(value as u64, "record");
-            format!("{records} put aside on {on}, because processing failed")
+            format!("{records} put aside, because processing failed")
         }
         rule::NOT_READY => {
             format!("{on} {are} not ready; new viewers are refused there")
@@ -251,7 +255,7 @@ fn next(rule: &str, subject: &str) -> &'static str {
         rule::CLOCK_OFF => "chronyc tracking, or timedatectl, on that node",
         rule::CERTIFICATE => "renew it, then systemctl reload lcd",
         rule::FILES_LOW => "LimitNOFILE in the unit of lcd",
-        rule::DEAD_LETTERS => "the log of the daemon names each",
+        rule::DEAD_LETTERS => "lc dead-letters; then lc dead-letters requeue or ack",
         rule::NOT_READY => "the log of the daemon",
         rule::DRAINING => "lc drain NODE --undo, or stop the node",
         rule::NODE_SILENT => "lc nodes; is the process running, does it reach the registry?",
@@ -260,7 +264,7 @@ fn next(rule: &str, subject: &str) -> &'static str {
         rule::PLACES_LOW => "more edges, or gateway.max_connections",
         rule::REFUSED_HIGH => "lc top; who sends: lc tail STREAM",
         rule::VIEWERS_REFUSED => "nothing after a restart; otherwise more edges",
-        rule::LAG_HIGH => "lc lag; is its store slow?",
+        rule::LAG_HIGH | rule::LAG_GROWING => "lc lag; lc stores: is its store slow?",
         rule::RECORDS_GONE => "is it running, and does eventlog.retention outlast its pauses?",
         rule::REVIEW_OLD => "lc mod queue",
         rule::VERSIONS_MIXED => "finish the upgrade: lc nodes --sort version",

@@ -1,6 +1,7 @@
 //! Tests of the admin socket over a real Unix socket.
 
 mod bad_requests;
+mod dead_letters;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ use crate::protocol::{ErrorCode, Identity, NodeId, StreamId, UserId};
 struct Served {
     world: World,
     path: PathBuf,
+    /// Watches the cluster when a test says so.
+    reporter: Reporter,
     stop: CancellationToken,
     task: JoinHandle<Result<(), AdminError>>,
     _directory: TempDir,
@@ -77,8 +80,9 @@ impl Served {
         .unwrap();
         let stop = CancellationToken::new();
         let until = stop.clone();
+        let reporter = admin.reporter();
         let task = tokio::spawn(async move { admin.run(until).await });
-        Self { world, path, stop, task, _directory: directory }
+        Self { world, path, reporter, stop, task, _directory: directory }
     }
 
     async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Response {
@@ -231,6 +235,18 @@ async fn a_snapshot_shows_the_stages_measurements() {
     count(&board.metrics().comments_refused, "banned");
     count(&board.metrics().moderation_decisions, "reject");
     board.add_breaker("comment store");
+    let gauges = StreamGauges {
+        comments_per_second: 2.0,
+        sample_rate: SampleRate::ALL,
+        throttle_level: 0,
+        throttle_override: None,
+        received: 2,
+        broadcast: 2,
+        sampled_out: 0,
+        deleted: 0,
+    };
+    // In the partition whose position is set above.
+    board.set_stream(StreamId(2), gauges);
     let fire = BTreeMap::from([("fire".into(), 3)]);
     served.world.reactions.add(&[(StreamId(1), fire)]).await.unwrap();
 
@@ -258,6 +274,8 @@ async fn a_snapshot_shows_the_stages_measurements() {
     assert_eq!(workers.items[0].connections, 7);
     let lag: Cluster<ConsumerLag> = served.get("/v1/lag").await;
     assert_eq!(lag.items[0].group, "archiver");
+    assert_eq!(lag.items[0].streams, [StreamId(2)]);
+    assert!(lag.items[0].oldest_ms.is_some());
     let queue: Cluster<ReviewItem> = served.get("/v1/mod/queue").await;
     assert!(queue.items.is_empty());
 }

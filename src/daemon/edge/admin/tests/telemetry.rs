@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::*;
+use crate::daemon::base::telemetry::StoreAbout;
 use crate::daemon::base::telemetry::timeline::{Timeline, TimelineFrame};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::timeline::TimelineBlocks;
@@ -141,4 +142,25 @@ async fn a_snapshot_has_rates_from_the_first_on() {
     let process = &first.nodes[0].process;
     assert_eq!(process.started_at, 77);
     assert!(process.rss_bytes.is_some() && process.cpu.is_some(), "{process:?}");
+}
+
+#[tokio::test]
+async fn stores_are_shown_with_their_breakers() {
+    let served = Served::new().await;
+    let board = &served.world.board;
+    let meter = board.telemetry().store("comment store");
+    meter.set_about(StoreAbout { engine: "sqlite".into(), address: "comments.db".into() });
+    board.sample(Path::new("/"));
+    meter.begin().end(false);
+    meter.begin().end(true);
+    board.add_breaker("comment store").open(&"the disk is full");
+    board.sample(Path::new("/"));
+    let stores: Cluster<StoreStatus> = served.get("/v1/stores").await;
+    let [store] = &stores.items[..] else { panic!("{stores:?}") };
+    assert_eq!((store.contract.as_str(), store.engine.as_str()), ("comment store", "sqlite"));
+    assert_eq!((store.nodes, store.calls, store.failed), (1, 2, 1));
+    assert_eq!((store.latency.count(), store.state()), (1, "fails"));
+    assert_eq!(stores.unreachable.len(), 2, "b and c sent no report");
+    let first: TopSnapshot = served.send("GET", "/v1/top", "").await.line().await.unwrap();
+    assert_eq!(first.stores.len(), 1);
 }

@@ -178,6 +178,13 @@ fn put_lag(out: &mut String, lag: &[ConsumerLag]) {
             [("group", &entry.group), ("topic", &entry.topic), ("partition", &entry.partition)];
         sample(out, "consumer_lag", &labels, entry.lag);
     }
+    head(out, "consumer_lag_seconds", "gauge", "Age of the oldest record not read, if it is known");
+    for entry in lag {
+        let Some(ms) = entry.oldest_ms else { continue };
+        let labels: [(&str, &dyn Display); 3] =
+            [("group", &entry.group), ("topic", &entry.topic), ("partition", &entry.partition)];
+        sample(out, "consumer_lag_seconds", &labels, ms as f64 / 1e3);
+    }
     head(out, "consumer_expired", "gauge", "Records removed before a consumer group read them");
     for entry in lag {
         let labels: [(&str, &dyn Display); 3] =
@@ -290,11 +297,22 @@ mod tests {
         put_workers(&mut out, &board.workers());
         let group = "a\"b\\c".to_owned();
         let topic = "comment_events".to_owned();
-        let lag =
-            ConsumerLag { group, topic, partition: 3, position: 1, end: 5, lag: 4, expired: 2 };
+        let lag = ConsumerLag {
+            group,
+            topic,
+            partition: 3,
+            position: 1,
+            end: 5,
+            lag: 4,
+            expired: 2,
+            oldest_ms: Some(8_250),
+            ..ConsumerLag::default()
+        };
         put_lag(&mut out, &[lag]);
         assert!(out.contains("lcd_worker_busy_us_total{worker=\"0\"} 7\n"), "{out}");
         let line = r#"lcd_consumer_lag{group="a\"b\\c",topic="comment_events",partition="3"} 4"#;
+        assert!(out.contains(line), "{out}");
+        let line = r#"lcd_consumer_lag_seconds{group="a\"b\\c",topic="comment_events",partition="3"} 8.25"#;
         assert!(out.contains(line), "{out}");
         let line =
             r#"lcd_consumer_expired{group="a\"b\\c",topic="comment_events",partition="3"} 2"#;

@@ -2,10 +2,11 @@
 //! seconds and bytes.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{head, sample};
-use crate::daemon::base::telemetry::{NodeSample, Telemetry};
+use crate::daemon::base::telemetry::{NodeSample, StoreMeter, Telemetry};
 use crate::protocol::admin::{BusNode, BusNodeState, ProcessStatus, StageReport};
 use crate::protocol::latency::{BUCKETS, LatencyHistogram, upper_bound};
 
@@ -19,6 +20,7 @@ pub(super) fn put_telemetry(out: &mut String, telemetry: &Telemetry) {
     head(out, "delivery_delay_seconds", "histogram", help);
     put_histogram(out, "delivery_delay_seconds", &[], &latest.end_to_end);
     put_bus(out, &telemetry.bus());
+    put_stores(out, &telemetry.stores());
     put_process(out, &latest);
 }
 
@@ -101,6 +103,29 @@ fn put_bus(out: &mut String, servers: &[BusNode]) {
     }
 }
 
+fn put_stores(out: &mut String, stores: &[(&'static str, Arc<StoreMeter>)]) {
+    let help = "Time that calls to a store take, without those that failed";
+    head(out, "store_call_duration_seconds", "histogram", help);
+    for (contract, meter) in stores {
+        let labels: [(&str, &dyn Display); 1] = [("store", contract)];
+        put_histogram(out, "store_call_duration_seconds", &labels, &meter.latency());
+    }
+    let help = "Calls that a store did not carry out";
+    head(out, "store_calls_failed", "counter", help);
+    for (contract, meter) in stores {
+        sample(out, "store_calls_failed_total", &[("store", contract)], meter.failed());
+    }
+    let pools = || stores.iter().filter_map(|(contract, meter)| Some((contract, meter.pool()?)));
+    head(out, "store_connections", "gauge", "Connections to a store that are used now");
+    for (contract, pool) in pools() {
+        sample(out, "store_connections", &[("store", contract)], pool.in_use);
+    }
+    head(out, "store_connections_max", "gauge", "Connections to a store that may be used");
+    for (contract, pool) in pools() {
+        sample(out, "store_connections_max", &[("store", contract)], pool.max);
+    }
+}
+
 fn put_process(out: &mut String, latest: &NodeSample) {
     let ProcessStatus {
         started_at,
@@ -152,7 +177,7 @@ fn put_process(out: &mut String, latest: &NodeSample) {
 mod tests {
     use super::*;
     use crate::daemon::base::status::StatusBoard;
-    use crate::protocol::admin::{BusShard, StageName};
+    use crate::protocol::admin::{BusShard, PoolUse, StageName};
 
     fn exported(board: &StatusBoard) -> String {
         let mut out = String::new();
@@ -205,6 +230,24 @@ mod tests {
             "process_start_time_seconds 1750000000.5\n",
             "lcd_clock_offset_seconds -0.012\n",
             "# TYPE lcd_disk_free_bytes gauge\nlcd_disk_free_bytes ",
+        ] {
+            assert!(out.contains(line), "{line} in {out}");
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_to_stores_are_exported() {
+        let board = StatusBoard::default();
+        let meter = board.telemetry().store("metadata store");
+        meter.begin().end(false);
+        meter.begin().end(true);
+        meter.read_pool_with(|| Some(PoolUse { in_use: 3, max: 8 }));
+        let out = exported(&board);
+        for line in [
+            "lcd_store_call_duration_seconds_count{store=\"metadata store\"} 1\n",
+            "lcd_store_calls_failed_total{store=\"metadata store\"} 1\n",
+            "lcd_store_connections{store=\"metadata store\"} 3\n",
+            "lcd_store_connections_max{store=\"metadata store\"} 8\n",
         ] {
             assert!(out.contains(line), "{line} in {out}");
         }

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::setup::{Setup, no_answer_within};
 use crate::daemon::base::config::PostgresConfig;
 use crate::daemon::engines::StoreError;
+use crate::protocol::admin::PoolUse;
 
 /// A connection that was used this recently is not pinged before use.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
@@ -75,6 +76,13 @@ impl PostgresPool {
             idle: Mutex::new(Idle { connections, distrusted_before: now }),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Returns the connections that are used now.
+    pub(crate) fn connections(&self) -> PoolUse {
+        let max = u64::from(self.shared.max_connections);
+        let free = self.shared.permits.available_permits() as u64;
+        PoolUse { in_use: max.saturating_sub(free), max }
     }
 
     #[cfg(test)]

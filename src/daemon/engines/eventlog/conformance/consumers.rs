@@ -220,9 +220,47 @@ pub(crate) async fn lag_counts_from_the_last_commit(harness: &mut impl Harness) 
     }
 }
 
+pub(crate) async fn lag_tells_age_owner_and_change(harness: &mut impl Harness) {
+    const MINUTE_MS: u64 = 60_000;
+    let log = harness.log();
+    let aged = |minutes, text: &str| NewRecord {
+        timestamp_ms: *TODAY_MS - minutes * MINUTE_MS,
+        ..record(1, text)
+    };
+    append(&log, vec![aged(60, "a"), aged(1, "b"), aged(0, "c")]).await;
+    let mut member = consumer(&log, "g", StartAt::Earliest).await;
+    let three = take(&mut *member, 3).await;
+    let second = three[1].position;
+    member.commit(&[second]).await.unwrap();
+    let behind_two = lag_when(&log, "g", second, |lag| {
+        let is_known = lag.oldest_ms.is_some() && lag.change_per_s.is_some();
+        is_known && lag.owner == harness.node()
+    });
+    let lag = behind_two.await;
+    let oldest = lag.oldest_ms.expect("a known age");
+    assert!((MINUTE_MS..60 * MINUTE_MS).contains(&oldest), "not that of the first: {oldest}");
+    assert_eq!(lag.change_per_s, Some(0.0));
+    let end = behind(&three);
+    member.commit(&end).await.unwrap();
+    let lag = lag_when(&log, "g", end[0], |lag| lag.oldest_ms.is_some()).await;
+    assert_eq!((lag.lag, lag.oldest_ms), (0, Some(0)));
+    drop(member);
+    lag_when(&log, "g", end[0], |lag| lag.owner.is_none()).await;
+}
+
 /// Waits for the lag that counts from this position; an engine may return a slightly older lag
 /// first.
 async fn lag_of(log: &SharedLog, group: &str, next: Position) -> ConsumerLag {
+    lag_when(log, group, next, |_| true).await
+}
+
+/// Waits for the lag that counts from this position and is as wanted.
+async fn lag_when(
+    log: &SharedLog,
+    group: &str,
+    next: Position,
+    is_wanted: impl Fn(&ConsumerLag) -> bool,
+) -> ConsumerLag {
     let found = async {
         loop {
             let mut lags = log.lag().await.unwrap().into_iter();
@@ -230,7 +268,7 @@ async fn lag_of(log: &SharedLog, group: &str, next: Position) -> ConsumerLag {
                 let partition = lag.topic == TOPIC.name() && lag.partition == next.partition;
                 lag.group == group && partition && lag.position == next.offset
             });
-            match found {
+            match found.filter(|lag| is_wanted(lag)) {
                 Some(lag) => return lag,
                 None => tokio::time::sleep(MOMENT).await,
             }

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::{
     Bounds, ConsumerGroup, LogConsumer, NewRecord, Position, Record, SharedLog, StartAt, Topic,
 };
+use crate::protocol::NodeId;
 
 /// Longer than any engine needs for any step.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,6 +40,10 @@ pub(crate) trait Harness: Sized {
     /// Starts the engine with another empty log.
     async fn start_another(&self) -> Self;
     fn log(&self) -> SharedLog;
+    /// Returns the owner that the lag names; `None` for an engine that knows none.
+    fn node(&self) -> Option<NodeId> {
+        None
+    }
     /// Closes the log and opens the same data again.
     async fn restart(&mut self);
 }
@@ -74,6 +79,7 @@ macro_rules! eventlog_suite {
                 read_at_the_end_reports_it,
                 bounds_follow_appends,
                 lag_counts_from_the_last_commit,
+                lag_tells_age_owner_and_change,
                 topics_are_independent,
                 epoch_identifies_the_log,
                 closed_log_refuses_every_call,

@@ -33,6 +33,15 @@ struct Group {
     members: watch::Sender<Members>,
 }
 
+/// A group that has committed.
+#[derive(Debug)]
+pub(super) struct GroupState {
+    pub name: String,
+    pub committed: u64,
+    /// True if it has a member.
+    pub is_read: bool,
+}
+
 /// One member of a group.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
@@ -87,6 +96,19 @@ impl TopicGroups {
 
     pub(super) fn committed(&self, name: &str) -> Option<u64> {
         self.by_name.lock().get(name)?.committed()
+    }
+
+    /// Returns the state of every group that has committed.
+    pub(super) fn states(&self) -> Vec<GroupState> {
+        let groups = self.by_name.lock();
+        let state = |(name, group): (&String, &Arc<Group>)| {
+            Some(GroupState {
+                name: name.clone(),
+                committed: group.committed()?,
+                is_read: !group.members.borrow().joined.is_empty(),
+            })
+        };
+        groups.iter().filter_map(state).collect()
     }
 
     /// Returns every group that has committed, with its position.

@@ -36,6 +36,7 @@ pub(crate) mod fuzzing;
 mod groups;
 mod identity;
 mod index;
+mod lag;
 mod positions;
 mod queue;
 mod record;
@@ -63,8 +64,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    AppendSize, Bounds, ConsumerGroup, EarlierEpoch, EventLog, LogConsumer, LogError, LogFollower,
-    LogIdentity, LogTelemetry, NewRecord, Page, Position, StartAt, Topic, check_sizes,
+    AppendSize, Bounds, ConsumerGroup, EarlierEpoch, EventLog, LagHistory, LogConsumer, LogError,
+    LogFollower, LogIdentity, LogTelemetry, NewRecord, Page, Position, StartAt, Topic, check_sizes,
     run_blocking,
 };
 use crate::daemon::base::clock::SharedClock;
@@ -95,6 +96,8 @@ pub struct EmbeddedLog {
     watch: Mutex<Option<FileWatch>>,
     lock: Mutex<Option<DirectoryLock>>,
     trial: DiskTrial,
+    clock: SharedClock,
+    lags: LagHistory,
     telemetry: LogTelemetry,
 }
 
@@ -221,8 +224,11 @@ impl EmbeddedLog {
             last: Mutex::default(),
         };
         let telemetry = platform.telemetry.clone();
+        telemetry.read_pending_with(queue::fullest_of(topics.iter().map(|log| log.queue.clone())));
         let lock = Mutex::new(Some(lock));
-        Ok(Self { topics, identity, closed, watch, lock, trial, telemetry })
+        let clock = platform.clock.clone();
+        let lags = LagHistory::default();
+        Ok(Self { topics, identity, closed, watch, lock, trial, clock, lags, telemetry })
     }
 
     /// Makes each topic remove records past their retention, soon and on the topic's own thread.
@@ -421,23 +427,14 @@ impl EventLog for EmbeddedLog {
     }
 
     async fn lag(&self) -> Result<Vec<ConsumerLag>, LogError> {
-        let mut lags = Vec::new();
-        for topic in Topic::ALL {
-            let log = self.topic(topic)?;
-            let Bounds { earliest, end } = log.table.bounds();
-            for (group, position) in log.groups.all_committed() {
-                let topic = topic.name().to_owned();
-                lags.push(ConsumerLag {
-                    group,
-                    topic,
-                    partition: PARTITION,
-                    position,
-                    end,
-                    lag: end.saturating_sub(position.max(earliest)),
-                    expired: earliest.saturating_sub(position),
-                });
-            }
-        }
+        let topics = Topic::ALL.into_iter().map(|topic| self.topic(topic));
+        let topics = topics.collect::<Result<Vec<_>, _>>()?;
+        let now_ms = self.clock.now_ms();
+        let node = self.telemetry.node();
+        let of_topic = move |log: &Arc<TopicLog>| lag::of_topic(log, now_ms, node.as_ref());
+        let found = run_blocking(move || Ok(topics.iter().flat_map(of_topic).collect()));
+        let mut lags: Vec<_> = found.await?;
+        self.lags.observe(&mut lags);
         Ok(lags)
     }
 

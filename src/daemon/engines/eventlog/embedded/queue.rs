@@ -9,14 +9,27 @@
 //! is empty.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::record;
+use crate::daemon::base::telemetry::QueueReading;
 use crate::daemon::engines::eventlog::{LogError, NewRecord, Position};
 
 pub(super) type AppendResult = Result<Vec<Position>, LogError>;
+
+/// Returns a reader of the fullest of these queues: the bound holds for each. It does not keep them.
+pub(super) fn fullest_of(
+    queues: impl Iterator<Item = Arc<WriterQueue>>,
+) -> impl Fn() -> Option<QueueReading> + Send + use<> {
+    let queues: Vec<_> = queues.map(|queue| Arc::downgrade(&queue)).collect();
+    move || {
+        let readings = queues.iter().filter_map(Weak::upgrade).map(|queue| queue.reading());
+        readings.max_by_key(|reading| reading.queue)
+    }
+}
 
 /// A batch that waits for the disk.
 #[derive(Debug)]
@@ -78,6 +91,12 @@ impl WriterQueue {
         drop(state);
         self.wake.notify_one();
         Ok(receiver)
+    }
+
+    /// Returns the bytes that wait, and the most that may.
+    fn reading(&self) -> QueueReading {
+        let queue = self.state.lock().pending_bytes;
+        QueueReading { queue, queue_max: self.max_pending_bytes }
     }
 
     pub(super) fn request_retention(&self) {
@@ -175,6 +194,19 @@ mod tests {
         let queue = WriterQueue::new(100);
         let _large = queue.push(batch(1, 5000)).unwrap();
         assert!(queue.push(batch(2, 1)).is_err());
+    }
+
+    #[test]
+    fn the_fullest_queue_is_read_with_its_bound() {
+        let queues = [1000, 1000].map(|max| Arc::new(WriterQueue::new(max)));
+        let read = fullest_of(queues.iter().cloned());
+        assert_eq!(read(), Some(QueueReading { queue: 0, queue_max: 1000 }));
+        let _small = queues[0].push(batch(1, 100)).unwrap();
+        let _large = queues[1].push(batch(2, 600)).unwrap();
+        let fullest = read().unwrap();
+        assert!(fullest.queue >= 600 && fullest.queue < 1000, "not their sum: {fullest:?}");
+        drop(queues);
+        assert_eq!(read(), None);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::daemon::base::config::KafkaConfig;
 use crate::daemon::engines::eventlog::{LogError, MAX_PAYLOAD_BYTES};
 use crate::protocol::NodeId;
 
+/// The id of a client is this and the name of its node.
+pub(super) const CLIENT_ID_PREFIX: &str = "lcd-";
 /// Bound on the records that one consumer prefetches.
 const PREFETCH_KIB: u32 = 8 * 1024;
 const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
@@ -51,7 +53,7 @@ impl ClientSettings {
     pub(super) fn new(config: &KafkaConfig, node: &NodeId) -> Result<Self, LogError> {
         let mut base = ClientConfig::new();
         base.set("bootstrap.servers", config.brokers.join(","));
-        base.set("client.id", format!("lcd-{node}"));
+        base.set("client.id", format!("{CLIENT_ID_PREFIX}{node}"));
         base.set("security.protocol", security_protocol(config));
         // A topic that a broker creates by itself has the broker's number of partitions, and hides
         // that the old one is gone. Only the opened log creates topics, with its settings.

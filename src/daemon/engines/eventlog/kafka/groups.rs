@@ -15,15 +15,19 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::groups::GroupInfo;
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::client::{ClientSettings, LogOnlyContext, unavailable};
 use super::offsets::{Offsets, listed_commits, log_offset, log_position, partition_ends};
+use super::owners::{Owners, owners_in};
+use super::reader::{PageRequest, ReaderPool};
 use super::resume::is_mark_of;
 use super::topics::Topics;
+use crate::daemon::base::clock::{Clock as _, SystemClock};
 use crate::daemon::base::config::Guarantee;
-use crate::daemon::engines::eventlog::{LogError, Position, Topic};
+use crate::daemon::engines::eventlog::{LagHistory, LogError, Position, Topic};
 use crate::protocol::admin::ConsumerLag;
 
 /// Interval at which the groups on the cluster are listed, to find those of other nodes.
@@ -33,6 +37,10 @@ const LIST_INTERVAL: Duration = Duration::from_secs(5);
 const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for which a lag stays valid.
 const LAG_VALIDITY: Duration = Duration::from_secs(1);
+/// Records that one look reads to learn their age.
+const MAX_RECORDS_READ: usize = 8;
+/// Time limit for all of them.
+const READ_TIMEOUT: Duration = Duration::from_millis(300);
 /// Group name of the client that lists groups and finds the ends of topics. It joins no group.
 const LISTER: &str = "lister";
 
@@ -45,12 +53,18 @@ pub(super) struct GroupOffsets {
     /// True if appends are transactions, each of which writes a marker behind its records.
     has_transactions: bool,
     lag_cache: LagCache,
+    history: LagHistory,
+    /// Reads single records, to learn their age. They have readers of their own, so that a hanging
+    /// broker leaves those of viewers' pages alone.
+    readers: ReaderPool,
 }
 
 #[derive(Default)]
 struct KnownGroups {
     clients: BTreeMap<String, Client>,
     listed_at: Option<Instant>,
+    /// As they were listed last.
+    owners: Arc<Owners>,
 }
 
 impl std::fmt::Debug for GroupOffsets {
@@ -71,7 +85,14 @@ impl GroupOffsets {
             known: Mutex::default(),
             has_transactions: guarantee == Guarantee::ExactlyOnce,
             lag_cache: LagCache::default(),
+            history: LagHistory::default(),
+            readers: ReaderPool::new(clients),
         })
+    }
+
+    /// Refuses further reads.
+    pub(super) fn close(&self) {
+        self.readers.close();
     }
 
     /// Returns the number of records between a commit and the end. With transactions the last
@@ -139,7 +160,8 @@ impl GroupOffsets {
     }
 
     /// Sends one request per group, and one for the ends of the partitions in which any group has
-    /// committed: a partition that nobody reads may have no leader. Blocks.
+    /// committed: a partition that nobody reads may have no leader. Reads at most
+    /// [`MAX_RECORDS_READ`] records. Blocks, on a thread of the runtime.
     fn find_lag(&self) -> Result<Vec<ConsumerLag>, LogError> {
         let mut committed = Vec::new();
         for group in self.names()? {
@@ -168,6 +190,10 @@ impl GroupOffsets {
         };
         let ends = ends(&lister, Offset::End)?;
         let is_open = |of: &(String, i32)| committed_ends.get(of).is_some_and(|it| *it < ends[of]);
+        let owners = self.known.lock().owners.clone();
+        let owner_of = |group: &str, (topic, partition): &(String, i32)| {
+            owners.get(&(group.to_owned(), topic.clone(), *partition)).cloned()
+        };
         let lag_of = |group: &str, of: &(String, i32), offset: i64| ConsumerLag {
             group: group.to_owned(),
             topic: self.clients.without_prefix(&of.0).unwrap_or(&of.0).to_owned(),
@@ -176,11 +202,66 @@ impl GroupOffsets {
             end: log_offset(ends[of]),
             lag: self.records_behind(offset.max(earliest[of]), ends[of], is_open(of)),
             expired: earliest[of].saturating_sub(offset).max(0) as u64,
+            owner: owner_of(group, of),
+            ..ConsumerLag::default()
         };
         let lags = committed.iter().flat_map(|(group, offsets)| {
             offsets.iter().map(move |(of, &offset)| lag_of(group, of, offset))
         });
-        Ok(lags.collect())
+        let mut lags: Vec<_> = lags.collect();
+        self.history.observe(&mut lags);
+        self.set_ages(&mut lags);
+        Ok(lags)
+    }
+
+    /// Sets the ages of the oldest unread records: from the ends that were seen, and, of the
+    /// partitions where these do not tell, from the record itself, the largest lags first. What is
+    /// read now is remembered, so the next look reads others.
+    fn set_ages(&self, lags: &mut [ConsumerLag]) {
+        let mut unknown = Vec::new();
+        for (index, lag) in lags.iter_mut().enumerate() {
+            if lag.lag == 0 {
+                lag.oldest_ms = Some(0);
+                continue;
+            }
+            let age = self.history.age(&lag.topic, lag.partition, lag.next_unread());
+            lag.oldest_ms = age.map(|age| age.age.as_millis() as u64);
+            if age.is_none_or(|age| !age.is_close) {
+                unknown.push(index);
+            }
+        }
+        unknown.sort_by_key(|index| std::cmp::Reverse(lags[*index].lag));
+        let deadline = Instant::now() + READ_TIMEOUT;
+        for index in unknown.into_iter().take(MAX_RECORDS_READ) {
+            let lag = &mut lags[index];
+            let Ok(read) = self.read_timestamp(lag, deadline) else { return };
+            // A record of an open transaction is not there yet.
+            let Some(timestamp_ms) = read else { continue };
+            let age_ms = SystemClock.now_ms().saturating_sub(timestamp_ms);
+            let age = Duration::from_millis(age_ms);
+            self.history.learn(&lag.topic, lag.partition, lag.next_unread(), age);
+            lag.oldest_ms = Some(age_ms);
+        }
+    }
+
+    /// Reads the timestamp of the oldest record that a group has not read. Blocks.
+    fn read_timestamp(
+        &self,
+        lag: &ConsumerLag,
+        deadline: Instant,
+    ) -> Result<Option<u64>, LogError> {
+        let request = PageRequest {
+            topic: self.clients.prefixed(&lag.topic),
+            partition: lag.partition,
+            key: None,
+            offset: lag.next_unread(),
+            max_records: 1,
+            acknowledged_end: 0,
+        };
+        let page = tokio::time::timeout_at(deadline, self.readers.page(request));
+        let page = Handle::current().block_on(page);
+        let page = page.unwrap_or_else(|_| Err(LogError::Unavailable("no answer".to_owned())))?;
+        Ok(page.records.first().map(|record| record.timestamp_ms))
     }
 
     /// Returns the names of this system's groups on the cluster.
@@ -207,7 +288,10 @@ impl GroupOffsets {
         let own_name =
             |group: &GroupInfo| self.clients.without_prefix(group.name()).map(str::to_owned);
         match self.client(LISTER)?.fetch_group_list(None, timeout) {
-            Ok(list) => names.extend(list.groups().iter().filter_map(own_name)),
+            Ok(list) => {
+                names.extend(list.groups().iter().filter_map(own_name));
+                self.known.lock().owners = Arc::new(owners_in(&list, &self.clients));
+            }
             Err(error) if names.is_empty() => {
                 return Err(unavailable("listing consumer groups", &error));
             }
@@ -287,7 +371,7 @@ mod tests {
             position: 1,
             end: 1 + lag,
             lag,
-            expired: 0,
+            ..ConsumerLag::default()
         }]
     }
 

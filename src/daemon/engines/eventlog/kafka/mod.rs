@@ -51,6 +51,7 @@ mod leaders;
 mod limits;
 mod native;
 mod offsets;
+mod owners;
 mod pending;
 mod prefetch;
 mod reader;
@@ -386,6 +387,7 @@ impl EventLog for KafkaLog {
         self.close_consumers();
         self.readers.close();
         self.leaders.close();
+        self.groups.close();
         self.consumer_threads.close();
         let appender = self.appender.clone();
         let timeout = self.clients.timeout;

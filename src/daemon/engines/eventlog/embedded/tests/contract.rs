@@ -3,10 +3,11 @@
 use bytesize::ByteSize;
 use tempfile::TempDir;
 
-use super::{open, small_segments, try_open};
+use super::{NODE, open, small_segments, try_open};
 use crate::daemon::base::config::EventLogConfig;
 use crate::daemon::engines::eventlog::conformance::{Harness, append, eventlog_suite, numbered};
 use crate::daemon::engines::eventlog::{LogError, SharedLog};
+use crate::protocol::NodeId;
 
 struct EmbeddedHarness {
     directory: TempDir,
@@ -29,6 +30,10 @@ impl Harness for EmbeddedHarness {
 
     fn log(&self) -> SharedLog {
         self.log.clone()
+    }
+
+    fn node(&self) -> Option<NodeId> {
+        Some(NodeId::new(NODE))
     }
 
     async fn restart(&mut self) {

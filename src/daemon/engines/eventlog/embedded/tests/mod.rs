@@ -20,6 +20,10 @@ use super::EmbeddedLog;
 use crate::daemon::base::clock::SystemClock;
 use crate::daemon::base::config::EventLogConfig;
 use crate::daemon::engines::eventlog::{LogError, LogTelemetry, SharedLog, Topic};
+use crate::protocol::NodeId;
+
+/// The name of the node that has the logs open.
+const NODE: &str = "test";
 
 /// Small segments, so that a test's records fill several.
 fn small_segments() -> EventLogConfig {
@@ -27,7 +31,9 @@ fn small_segments() -> EventLogConfig {
 }
 
 fn try_open(directory: &Path, config: &EventLogConfig) -> Result<EmbeddedLog, LogError> {
-    EmbeddedLog::open(directory, config, Arc::new(SystemClock), LogTelemetry::default())
+    let telemetry = LogTelemetry::default();
+    telemetry.set_node(NodeId::new(NODE));
+    EmbeddedLog::open(directory, config, Arc::new(SystemClock), telemetry)
 }
 
 fn open(directory: &Path, config: &EventLogConfig) -> SharedLog {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{CleanUp, open, settings};
+use super::{CleanUp, NODE, open, settings};
 use crate::daemon::base::config::{Guarantee, KafkaConfig};
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::daemon::engines::eventlog::conformance::{Harness, eventlog_suite};
+use crate::protocol::NodeId;
 
 struct KafkaHarness {
     config: KafkaConfig,
@@ -29,6 +30,10 @@ impl Harness for KafkaHarness {
 
     fn log(&self) -> SharedLog {
         self.log.clone()
+    }
+
+    fn node(&self) -> Option<NodeId> {
+        Some(NodeId::new(NODE))
     }
 
     async fn restart(&mut self) {

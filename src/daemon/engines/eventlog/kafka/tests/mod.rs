@@ -23,6 +23,9 @@ use crate::daemon::engines::eventlog::{LogTelemetry, Topic};
 use crate::daemon::testing::stack;
 use crate::protocol::NodeId;
 
+/// The name of the node that has the logs open.
+const NODE: &str = "test";
+
 /// A cluster that the library simulates.
 type SimulatedCluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -55,7 +58,7 @@ fn log_config(guarantee: Guarantee) -> EventLogConfig {
 }
 
 async fn open(kafka: &KafkaConfig, guarantee: Guarantee) -> KafkaLog {
-    let node = NodeId::new("test");
+    let node = NodeId::new(NODE);
     KafkaLog::open(kafka, &log_config(guarantee), &node, LogTelemetry::default())
         .await
         .expect("a log")

@@ -1,20 +1,25 @@
-//! `lc doctor`: looks for limits of this machine that a large event would reach.
+//! `lc doctor`: looks for limits of this machine that a large event would reach, or for those of
+//! another node, as far as its report tells them.
 //!
 //! It reads what the kernel and the daemon say, and changes nothing. The checks are pure functions
 //! of what was read.
+
+mod other_node;
 
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
 use nix::sys::statvfs::statvfs;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::complete;
 use super::context::Context;
 use super::exit;
-use super::output::now_ms;
+use super::output::{note, now_ms};
 use crate::protocol::admin::{Alert, Cluster, Health, NodeStatus, Severity, Status};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{show_bytes, show_count, show_counted, show_duration};
@@ -30,8 +35,15 @@ const LOW_DISK_BYTES: u64 = 5_000_000_000;
 ///
 /// Run it on the machine of the daemon. Each line has what, why, and the command that mends it.
 /// Exit code 0 if nothing is found, 3 for warnings, 4 if viewers cannot be served.
+///
+/// With the name of another node, its files, memory, disk, clock, certificate and alerts are
+/// checked, as its last report has them. What only its kernel knows is named, and not checked.
 #[derive(Debug, Args)]
-pub(super) struct DoctorArgs {}
+pub(super) struct DoctorArgs {
+    /// Name of a node, if not the one that answers
+    #[arg(add = complete::nodes())]
+    node: Option<String>,
+}
 
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -75,16 +87,30 @@ struct Machine {
     synchronized: Option<bool>,
 }
 
-pub(super) async fn run(_: DoctorArgs, context: &Context) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let admin = context.admin();
     let status: Status = admin.get("/v1/status").await?;
     let nodes: Cluster<NodeStatus> = admin.get("/v1/nodes").await?;
-    let own = nodes.items.iter().find(|node| node.node == status.node);
-    let machine = Machine::read(admin.peer_process().await, Path::new(&status.data_dir));
-    let mut findings = machine.findings(own.map_or(0, |node| node.max_connections));
+    let other = args.node.as_deref().filter(|name| *name != status.node.as_str());
+    let mut findings = match other {
+        Some(name) => {
+            let findings = other_node::findings(name, &nodes, &status, now_ms());
+            let Some(findings) = findings else {
+                bail!("there is no node `{}`; `lc nodes` lists all nodes", printable(name));
+            };
+            note(&other_node::not_reported(name));
+            findings
+        }
+        None => {
+            let own = nodes.items.iter().find(|node| node.node == status.node);
+            let machine = Machine::read(admin.peer_process().await, Path::new(&status.data_dir));
+            let mut findings = machine.findings(own.map_or(0, |node| node.max_connections));
+            findings.extend(of_certificate(status.certificate_expires_at, now_ms()));
+            findings.extend(of_alerts(&status));
+            findings
+        }
+    };
     findings.extend(of_cluster(&nodes.items));
-    findings.extend(of_certificate(status.certificate_expires_at, now_ms()));
-    findings.extend(of_alerts(&status));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.result));
     context.output().items(&findings, || to_text(&findings))?;
     Ok(match findings.iter().map(|finding| finding.result).max() {

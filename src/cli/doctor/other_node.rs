@@ -1,0 +1,136 @@
+//! Checks of a node by what it has reported.
+
+use super::{Finding, Machine, of_alerts, of_certificate};
+use crate::protocol::admin::{Alert, Cluster, Health, NodeStatus, ProcessStatus, Severity, Status};
+use crate::protocol::printable::printable;
+use crate::protocol::quantity::show_bytes;
+
+/// What a report of a node does not tell.
+const NOT_REPORTED: &str =
+    "net.core.somaxconn, fs.file-max, TCP memory, whether its clock is synchronized";
+/// A larger share of the memory leaves no room for a burst.
+const MOST_MEMORY: f64 = 0.9;
+/// A larger offset to the clock of Redis shifts times and ends of bans.
+const CLOCK_LIMIT_MS: u64 = 20;
+
+/// Says what cannot be checked of another node.
+pub(super) fn not_reported(name: &str) -> String {
+    let name = printable(name);
+    format!("not in the report of {name}: {NOT_REPORTED}; lc doctor on its machine checks them")
+}
+
+/// Checks what a node has reported; `None` if there is no such node.
+pub(super) fn findings(
+    name: &str,
+    nodes: &Cluster<NodeStatus>,
+    status: &Status,
+    now_ms: u64,
+) -> Option<Vec<Finding>> {
+    let Some(node) = nodes.items.iter().find(|node| node.node.as_str() == name) else {
+        let is_silent = nodes.unreachable.iter().any(|node| node.as_str() == name);
+        return is_silent.then(|| {
+            let what = format!("{} does not report", printable(name));
+            let why = "its viewers reconnect to other nodes".to_owned();
+            let mend = "is lcd running there, and does it reach the registry?";
+            vec![Finding::degraded("report", what, why, mend)]
+        });
+    };
+    let process = &node.process;
+    let machine = Machine {
+        daemon_files: process.files_max,
+        daemon_files_open: process.files,
+        disk_free: process.disk_free_bytes,
+        ..Machine::default()
+    };
+    let mut findings = machine.findings(node.max_connections);
+    findings.extend(of_memory(process));
+    findings.extend(of_clock(process.clock_ms));
+    findings.extend(of_certificate(process.certificate_expires_at, now_ms));
+    let mut alerts = status.clone();
+    alerts.alerts.retain(|alert| alert.nodes.contains(&node.node));
+    let is_critical = |alert: &Alert| alert.severity == Severity::Critical;
+    let is_failing = alerts.alerts.iter().any(is_critical);
+    alerts.health = if is_failing { Health::Failing } else { Health::Degraded };
+    findings.extend(of_alerts(&alerts));
+    Some(findings)
+}
+
+fn of_memory(process: &ProcessStatus) -> Option<Finding> {
+    let used = process.rss_bytes?;
+    let limit = process.memory_bytes.filter(|limit| *limit > 0)?;
+    let what = format!("{} of {} of memory used", show_bytes(used), show_bytes(limit));
+    if used as f64 / limit as f64 <= MOST_MEMORY {
+        return Some(Finding::well("memory", what));
+    }
+    let why = "the kernel ends the process when it has none left".to_owned();
+    let mend = "a lower gateway.max_connections, or more memory";
+    Some(Finding::degraded("memory", what, why, mend))
+}
+
+fn of_clock(clock_ms: Option<i64>) -> Option<Finding> {
+    let offset = clock_ms?;
+    let what = format!("clock {offset:+}ms to that of Redis");
+    if offset.unsigned_abs() <= CLOCK_LIMIT_MS {
+        return Some(Finding::well("clock", what));
+    }
+    let why = "times of comments and the ends of bans are off as much".to_owned();
+    Some(Finding::degraded("clock", what, why, "chronyc tracking, or timedatectl, on that node"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::NodeId;
+    use crate::protocol::admin::{Egress, NodeRates};
+
+    #[test]
+    fn another_node_is_checked_by_its_report() {
+        let node = |process| NodeStatus {
+            node: NodeId::new("edge-4"),
+            roles: vec!["edge".into()],
+            version: "0.1.0".into(),
+            listen: "10.0.0.7:8080".into(),
+            uptime_ms: 93_784_000,
+            connections: 34_900,
+            max_connections: 50_000,
+            draining: false,
+            egress: Egress::default(),
+            process,
+            rates: NodeRates::default(),
+        };
+        let status = crate::cli::status::tests::status();
+        let findings = |process| {
+            let nodes =
+                Cluster { items: vec![node(process)], unreachable: vec![NodeId::new("edge-7")] };
+            let checks = |name| super::findings(name, &nodes, &status, 1_000);
+            assert_eq!(checks("edge-9"), None);
+            let silent = checks("edge-7").unwrap();
+            assert_eq!((silent.len(), silent[0].check), (1, "report"));
+            let results = checks("edge-4").unwrap().into_iter();
+            results.map(|finding| (finding.check, finding.result)).collect::<Vec<_>>()
+        };
+        let large = ProcessStatus {
+            files: Some(40),
+            files_max: Some(1_048_576),
+            rss_bytes: Some(1_000_000_000),
+            memory_bytes: Some(32_000_000_000),
+            disk_free_bytes: Some(60_000_000_000),
+            clock_ms: Some(-20),
+            certificate_expires_at: Some(90_000_000),
+            ..ProcessStatus::default()
+        };
+        let checks = ["files", "disk", "memory", "clock", "certificate", "alerts"];
+        let well: Vec<_> = checks.iter().map(|check| (*check, Health::Well)).collect();
+        assert_eq!(findings(large.clone()), well);
+        let small = ProcessStatus {
+            files_max: Some(1_024),
+            rss_bytes: Some(31_000_000_000),
+            disk_free_bytes: Some(1_000),
+            clock_ms: Some(41),
+            ..large
+        };
+        let degraded = findings(small).iter().filter(|it| it.1 == Health::Degraded).count();
+        assert_eq!(degraded, 4);
+        assert_eq!(findings(ProcessStatus::default()), [("alerts", Health::Well)]);
+    }
+}

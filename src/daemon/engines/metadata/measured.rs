@@ -1,0 +1,182 @@
+//! The metadata store with a meter in front.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{
+    EventOfReview, MetadataStore, NewAudit, PendingEvent, SharedMetadataStore, UserRecord,
+};
+use crate::daemon::base::telemetry::StoreMeter;
+use crate::daemon::engines::StoreError;
+use crate::daemon::engines::measured::measured;
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::protocol::events::Decision;
+use crate::protocol::stream::{NewStream, Stream, StreamPatch};
+use crate::protocol::throttle::SampleRate;
+use crate::protocol::{CommentId, StreamId, UserId};
+
+/// Measures the calls to a store.
+#[derive(Debug)]
+pub struct MeasuredMetadata {
+    store: SharedMetadataStore,
+    meter: Arc<StoreMeter>,
+}
+
+impl MeasuredMetadata {
+    pub fn new(store: SharedMetadataStore, meter: Arc<StoreMeter>) -> Self {
+        Self { store, meter }
+    }
+}
+
+#[async_trait]
+impl MetadataStore for MeasuredMetadata {
+    async fn create_stream(
+        &self,
+        new: NewStream,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        measured(&self.meter, self.store.create_stream(new, audit)).await
+    }
+
+    async fn update_stream(
+        &self,
+        stream_id: StreamId,
+        patch: StreamPatch,
+        audit: NewAudit,
+    ) -> Result<(u64, Stream), StoreError> {
+        measured(&self.meter, self.store.update_stream(stream_id, patch, audit)).await
+    }
+
+    async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError> {
+        measured(&self.meter, self.store.stream(stream_id)).await
+    }
+
+    async fn streams(&self) -> Result<Vec<Stream>, StoreError> {
+        measured(&self.meter, self.store.streams()).await
+    }
+
+    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+        measured(&self.meter, self.store.throttle_overrides()).await
+    }
+
+    async fn set_throttle_override(
+        &self,
+        stream_id: StreamId,
+        rate: Option<SampleRate>,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.set_throttle_override(stream_id, rate, audit)).await
+    }
+
+    async fn remember_users(&self, users: &[UserRecord]) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.remember_users(users)).await
+    }
+
+    async fn user(&self, user_id: UserId) -> Result<Option<UserRecord>, StoreError> {
+        measured(&self.meter, self.store.user(user_id)).await
+    }
+
+    async fn users_named(&self, name: &str) -> Result<Vec<UserRecord>, StoreError> {
+        measured(&self.meter, self.store.users_named(name)).await
+    }
+
+    async fn sanction(&self, sanction: Sanction, audit: NewAudit) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.sanction(sanction, audit)).await
+    }
+
+    async fn lift(
+        &self,
+        user_id: UserId,
+        kinds: &[SanctionKind],
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.lift(user_id, kinds, audit)).await
+    }
+
+    async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError> {
+        measured(&self.meter, self.store.sanctions(now_ms)).await
+    }
+
+    async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.queue_review(item)).await
+    }
+
+    async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {
+        measured(&self.meter, self.store.review_queue(limit)).await
+    }
+
+    async fn review_count(&self) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.review_count()).await
+    }
+
+    async fn decide_review(
+        &self,
+        comment_id: CommentId,
+        decision: Decision,
+        event: EventOfReview<'_>,
+        audit: NewAudit,
+    ) -> Result<(u64, ReviewItem), StoreError> {
+        measured(&self.meter, self.store.decide_review(comment_id, decision, event, audit)).await
+    }
+
+    async fn audit_with_event(
+        &self,
+        event: PendingEvent,
+        audit: NewAudit,
+    ) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.audit_with_event(event, audit)).await
+    }
+
+    async fn claim_events(
+        &self,
+        now_ms: u64,
+        pause_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, PendingEvent)>, StoreError> {
+        measured(&self.meter, self.store.claim_events(now_ms, pause_ms, limit)).await
+    }
+
+    async fn event_published(&self, number: u64) -> Result<(), StoreError> {
+        measured(&self.meter, self.store.event_published(number)).await
+    }
+
+    async fn audit(&self, audit: NewAudit) -> Result<u64, StoreError> {
+        measured(&self.meter, self.store.audit(audit)).await
+    }
+
+    async fn audit_entry(&self, audit_id: u64) -> Result<Option<AuditEntry>, StoreError> {
+        measured(&self.meter, self.store.audit_entry(audit_id)).await
+    }
+
+    async fn audit_about(&self, target: &str, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        measured(&self.meter, self.store.audit_about(target, limit)).await
+    }
+
+    async fn audit_log(&self, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        measured(&self.meter, self.store.audit_log(limit)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::engines::metadata::in_memory::InMemoryMetadata;
+
+    #[tokio::test]
+    async fn failures_are_counted_and_checks_are_not() {
+        let inner = Arc::new(InMemoryMetadata::default());
+        let meter = Arc::<StoreMeter>::default();
+        let store = MeasuredMetadata::new(inner.clone(), meter.clone());
+        store.streams().await.unwrap();
+        store.event_published(1).await.unwrap();
+        inner.set_down(true);
+        store.streams().await.unwrap_err();
+        store.ping().await.unwrap_err();
+        assert_eq!((meter.latency().count(), meter.failed()), (2, 1));
+    }
+}

@@ -1,0 +1,440 @@
+//! Dead letters: records that a consumer could not process, in a topic of the log.
+//!
+//! In: requests of operators. Out: a list of them, and records that are appended again. Always
+//! holds: what was done about a dead letter is in the audit log, and only there, so every node sees
+//! the same. A record is requeued through the pending events of the metadata store, as every change
+//! that takes effect in the log; requeuing it twice does no harm, because comment ids make repeats
+//! known.
+//!
+//! Bounded: the newest [`SCANNED`] offsets of each partition are looked at, and the newest
+//! [`MAX_ENTRIES`] audit entries about dead letters. What is older counts as dealt with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+
+use futures_util::TryStreamExt as _;
+use serde_json::{Value, json};
+
+use super::events::pending;
+use super::{Actor, Control, ControlError, validate};
+use crate::daemon::engines::eventlog::dead_letter::DeadLetter;
+use crate::daemon::engines::eventlog::pages::pages;
+use crate::daemon::engines::eventlog::{LogError, Record, Topic};
+use crate::daemon::engines::metadata::NewAudit;
+use crate::protocol::StreamId;
+use crate::protocol::admin::{
+    AuditEntry, DeadLetterFailure, DeadLetterItem, DeadLetterState, DeadLettersOutcome,
+    DeadLettersRequest, MAX_DEAD_LETTERS,
+};
+use crate::protocol::events::{CommentModerated, Event};
+use crate::protocol::printable::printable;
+
+/// The target of the audit entries.
+const TARGET: &str = "dead letters";
+const REQUEUE: &str = "requeue_dead_letter";
+const ACKNOWLEDGE: &str = "ack_dead_letters";
+/// Offsets that are looked at in each partition, from its end.
+const SCANNED: u64 = 1_000;
+const MAX_ENTRIES: usize = 1_000;
+
+/// The place of the record that a dead letter is about. Several groups may have failed on it.
+type Origin = (String, u32, u64);
+
+/// A dead letter and what it takes to requeue it.
+struct Letter {
+    item: DeadLetterItem,
+    /// Absent if this version cannot read the record.
+    event: Option<Event>,
+}
+
+impl Letter {
+    fn origin(&self) -> Origin {
+        (self.item.topic.clone(), self.item.partition, self.item.offset)
+    }
+}
+
+/// What operators did, read from the audit log.
+#[derive(Debug, Default)]
+struct Dealt {
+    requeued: BTreeMap<Origin, String>,
+    acknowledged: BTreeMap<String, String>,
+}
+
+impl Dealt {
+    /// Reads entries, newest first. Those about an earlier log are about other records.
+    fn of(entries: &[AuditEntry], epoch: &Value) -> Self {
+        let mut dealt = Self::default();
+        for entry in entries.iter().rev().filter(|entry| entry.detail["epoch"] == *epoch) {
+            let detail = &entry.detail;
+            match entry.action.as_str() {
+                REQUEUE => {
+                    if let Some(origin) = origin_in(detail) {
+                        dealt.requeued.insert(origin, entry.actor.clone());
+                    }
+                }
+                ACKNOWLEDGE => {
+                    let ids = detail["ids"].as_array().into_iter().flatten();
+                    for id in ids.filter_map(Value::as_str) {
+                        dealt.acknowledged.insert(id.to_owned(), entry.actor.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+        dealt
+    }
+
+    fn mark(&self, letter: &mut Letter) {
+        let requeued = self.requeued.get(&letter.origin());
+        let acknowledged = self.acknowledged.get(&letter.item.id);
+        let (state, by) = match (requeued, acknowledged) {
+            (Some(by), _) => (DeadLetterState::Requeued, by),
+            (None, Some(by)) => (DeadLetterState::Acknowledged, by),
+            (None, None) => return,
+        };
+        letter.item.state = state;
+        letter.item.by = Some(by.clone());
+    }
+}
+
+fn origin_in(detail: &Value) -> Option<Origin> {
+    let topic = detail["topic"].as_str()?.to_owned();
+    let partition = u32::try_from(detail["partition"].as_u64()?).ok()?;
+    Some((topic, partition, detail["offset"].as_u64()?))
+}
+
+impl Control {
+    /// Returns dead letters, newest first, at most `limit`, of one stream if one is given.
+    pub async fn dead_letters(
+        &self,
+        stream_id: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterItem>, ControlError> {
+        let letters = self.letters().await?;
+        let items = letters.into_iter().rev().map(|letter| letter.item);
+        let wanted = items.filter(|item| stream_id.is_none_or(|wanted| item.stream_id == wanted));
+        Ok(wanted.take(limit).collect())
+    }
+
+    /// Returns the number of dead letters that nobody has dealt with.
+    pub async fn open_dead_letters(&self) -> Result<u64, ControlError> {
+        let letters = self.letters().await?;
+        Ok(letters.iter().filter(|letter| letter.item.state == DeadLetterState::Open).count()
+            as u64)
+    }
+
+    /// Returns the end of each partition of dead letters, to see whether there are new ones; none
+    /// for a partition without records.
+    pub async fn dead_letter_ends(&self) -> Result<Vec<Option<u64>>, ControlError> {
+        let log = &self.parts.log;
+        let mut ends = Vec::new();
+        for partition in 0..log.partitions(Topic::DeadLetters) {
+            let bounds = log.bounds(Topic::DeadLetters, partition).await?;
+            ends.push((bounds.end > bounds.earliest).then_some(bounds.end));
+        }
+        Ok(ends)
+    }
+
+    /// Appends the records of dead letters again, so that every consumer reads them.
+    pub async fn requeue_dead_letters(
+        &self,
+        actor: &Actor,
+        request: &DeadLettersRequest,
+    ) -> Result<DeadLettersOutcome, ControlError> {
+        let Chosen { letters, left } = self.chosen(request).await?;
+        let mut outcome = DeadLettersOutcome { left, ..DeadLettersOutcome::default() };
+        let mut done = BTreeSet::new();
+        for letter in letters {
+            let id = letter.item.id.clone();
+            let origin = letter.origin();
+            if letter.item.state == DeadLetterState::Requeued || done.contains(&origin) {
+                outcome.done.push(id);
+                continue;
+            }
+            match (letter.event, letter.item.not_requeueable) {
+                (Some(event), None) => {
+                    let audit_id = self.requeue(actor, &id, &origin, event, request).await?;
+                    outcome.audit_ids.push(audit_id);
+                    outcome.done.push(id);
+                    done.insert(origin);
+                }
+                (_, why) => {
+                    let why = why.unwrap_or_default();
+                    outcome.failed.push(DeadLetterFailure { id, why });
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn requeue(
+        &self,
+        actor: &Actor,
+        id: &str,
+        (topic, partition, offset): &Origin,
+        event: Event,
+        request: &DeadLettersRequest,
+    ) -> Result<u64, ControlError> {
+        let detail = json!({
+            "id": id, "topic": topic, "partition": partition, "offset": offset,
+            "epoch": self.epoch_value(), "note": request.note,
+        });
+        let audit = self.dead_letter_entry(actor, REQUEUE, detail);
+        let audit_id = self.parts.metadata.audit_with_event(pending(&event), audit).await?;
+        match self.publish(audit_id, event).await {
+            // Some node appends it later: it is dealt with.
+            Ok(()) | Err(ControlError::Deferred { .. }) => Ok(audit_id),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records that operators know of dead letters, which ends their alert.
+    pub async fn acknowledge_dead_letters(
+        &self,
+        actor: &Actor,
+        request: &DeadLettersRequest,
+    ) -> Result<DeadLettersOutcome, ControlError> {
+        let Chosen { letters, left } = self.chosen(request).await?;
+        let mut outcome = DeadLettersOutcome { left, ..DeadLettersOutcome::default() };
+        let is_open = |letter: &&Letter| letter.item.state == DeadLetterState::Open;
+        let ids: Vec<_> =
+            letters.iter().filter(is_open).map(|letter| letter.item.id.clone()).collect();
+        if !ids.is_empty() {
+            let epoch = self.epoch_value();
+            let detail = json!({ "ids": ids, "epoch": epoch, "note": request.note });
+            let audit = self.dead_letter_entry(actor, ACKNOWLEDGE, detail);
+            outcome.audit_ids.push(self.parts.metadata.audit(audit).await?);
+        }
+        outcome.done = letters.into_iter().map(|letter| letter.item.id).collect();
+        Ok(outcome)
+    }
+
+    fn dead_letter_entry(&self, actor: &Actor, action: &'static str, detail: Value) -> NewAudit {
+        NewAudit {
+            at: self.parts.clock.now_ms(),
+            actor: actor.name().to_owned(),
+            action,
+            target: TARGET.to_owned(),
+            detail,
+        }
+    }
+
+    fn epoch_value(&self) -> Value {
+        Value::from(self.parts.log.epoch().0)
+    }
+
+    /// Returns the dead letters that a request names, the oldest first.
+    async fn chosen(&self, request: &DeadLettersRequest) -> Result<Chosen, ControlError> {
+        validate::operator_note(request.note.as_deref())?;
+        let problem = match (request.all, request.ids.len()) {
+            (true, 0) => None,
+            (true, _) => Some("must be empty with `all`".to_owned()),
+            (false, 0) => Some("must name a dead letter, or `all` be true".to_owned()),
+            (false, 1..=MAX_DEAD_LETTERS) => None,
+            (false, _) => Some(format!("has more than {MAX_DEAD_LETTERS} dead letters")),
+        };
+        if let Some(problem) = problem {
+            return Err(ControlError::Invalid { field: "ids", problem });
+        }
+        let mut letters = self.letters().await?;
+        if request.all {
+            letters.retain(|letter| letter.item.state == DeadLetterState::Open);
+            let left = letters.len().saturating_sub(MAX_DEAD_LETTERS) as u64;
+            letters.truncate(MAX_DEAD_LETTERS);
+            return Ok(Chosen { letters, left });
+        }
+        let is_known = |id: &String| letters.iter().any(|letter| letter.item.id == *id);
+        if let Some(unknown) = request.ids.iter().find(|id| !is_known(id)) {
+            let shown: String = unknown.chars().take(40).collect();
+            return Err(ControlError::UnknownDeadLetter(printable(&shown)));
+        }
+        letters.retain(|letter| request.ids.contains(&letter.item.id));
+        Ok(Chosen { letters, left: 0 })
+    }
+
+    /// Returns the dead letters, the oldest first, with what was done about each.
+    async fn letters(&self) -> Result<Vec<Letter>, ControlError> {
+        let log = &self.parts.log;
+        let mut letters = Vec::new();
+        for partition in 0..log.partitions(Topic::DeadLetters) {
+            let bounds = log.bounds(Topic::DeadLetters, partition).await?;
+            let from = bounds.end.saturating_sub(SCANNED).max(bounds.earliest);
+            letters.extend(self.letters_of(partition, from..bounds.end).await?);
+        }
+        if letters.is_empty() {
+            return Ok(letters);
+        }
+        letters.sort_by_key(|letter: &Letter| letter.item.at);
+        let entries = self.parts.metadata.audit_about(TARGET, MAX_ENTRIES).await?;
+        let dealt = Dealt::of(&entries, &self.epoch_value());
+        letters.iter_mut().for_each(|letter| dealt.mark(letter));
+        Ok(letters)
+    }
+
+    async fn letters_of(
+        &self,
+        partition: u32,
+        range: std::ops::Range<u64>,
+    ) -> Result<Vec<Letter>, LogError> {
+        let mut letters = Vec::new();
+        let mut pages = pin!(pages(&self.parts.log, Topic::DeadLetters, partition, range));
+        while let Some(page) = pages.try_next().await? {
+            letters.extend(page.records.iter().filter_map(letter_in));
+        }
+        Ok(letters)
+    }
+}
+
+/// The dead letters of a request.
+struct Chosen {
+    /// The oldest first.
+    letters: Vec<Letter>,
+    /// Open ones beyond the bound of a request.
+    left: u64,
+}
+
+/// Reads a record of the topic of dead letters. `None` if it is none.
+fn letter_in(record: &Record) -> Option<Letter> {
+    let letter = DeadLetter::decode(&record.payload).ok()?;
+    let decoded = Event::decode(&letter.payload);
+    let not_requeueable = match &decoded {
+        _ if letter.is_cut() => Some("only the beginning of the record is kept".to_owned()),
+        _ if letter.topic != Topic::CommentEvents.name() => {
+            Some(format!("records of {} are not requeued", letter.topic))
+        }
+        Ok(_) => None,
+        Err(error) => Some(format!("this version of lcd cannot read it either: {error}")),
+    };
+    let event = decoded.ok();
+    let mut comment_id = None;
+    let mut message = None;
+    match &event {
+        Some(Event::CommentSubmitted(submitted)) => {
+            comment_id = Some(submitted.comment.comment_id);
+            message = Some(submitted.comment.message.to_string());
+        }
+        Some(Event::CommentModerated(CommentModerated { comment_id: of, .. })) => {
+            comment_id = Some(*of);
+        }
+        None => {}
+    }
+    let item = DeadLetterItem {
+        id: format!("{}-{}", record.position.partition, record.position.offset),
+        at: record.timestamp_ms,
+        state: DeadLetterState::Open,
+        by: None,
+        group: letter.group,
+        reason: letter.reason,
+        topic: letter.topic,
+        partition: letter.partition,
+        offset: letter.offset,
+        stream_id: StreamId(record.key),
+        bytes: letter.payload.len() as u64,
+        not_requeueable,
+        comment_id,
+        message,
+    };
+    Some(Letter { item, event })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::engines::eventlog::{ConsumerGroup, Position};
+    use crate::daemon::stages::control::fakes::{STARTED_MS, World, operator, submitted};
+
+    /// Puts a dead letter of a record at an offset of the comment topic into the log.
+    fn put(world: &World, group: ConsumerGroup, offset: u64, payload: Vec<u8>) {
+        let position = Position { partition: 1, offset };
+        let record = Record { position, key: 1, timestamp_ms: STARTED_MS, payload: payload.into() };
+        let letter = DeadLetter::new(Topic::CommentEvents, group, &record, &"unknown variant");
+        let letter = letter.record(1, STARTED_MS + offset);
+        world.log.put(Topic::DeadLetters, 1, letter.timestamp_ms, letter.payload.to_vec());
+    }
+
+    fn readable() -> Vec<u8> {
+        Event::CommentSubmitted(submitted(StreamId(1), 5, "lost and found")).encode()
+    }
+
+    fn all() -> DeadLettersRequest {
+        DeadLettersRequest { all: true, ..DeadLettersRequest::default() }
+    }
+
+    async fn states(world: &World) -> Vec<DeadLetterState> {
+        let items = world.control.dead_letters(None, 100).await.unwrap();
+        items.iter().map(|item| item.state).collect()
+    }
+
+    #[tokio::test]
+    async fn a_record_is_requeued_once_for_all_its_groups() {
+        let world = World::new().await;
+        put(&world, ConsumerGroup::Archiver, 7, readable());
+        put(&world, ConsumerGroup::Moderator, 7, readable());
+        put(&world, ConsumerGroup::Archiver, 9, b"\xC1".to_vec());
+        let items = world.control.dead_letters(None, 2).await.unwrap();
+        assert_eq!((items.len(), items[0].offset, items[1].group.as_str()), (2, 9, "moderator"));
+        assert!(items[0].not_requeueable.as_ref().unwrap().contains("cannot read it either"));
+        assert_eq!(items[1].message.as_deref(), Some("lost and found"));
+        assert_eq!(world.control.dead_letters(Some(StreamId(2)), 9).await.unwrap(), []);
+        assert_eq!(world.control.open_dead_letters().await.unwrap(), 3);
+
+        for round in 0..2 {
+            let outcome = world.control.requeue_dead_letters(&operator(), &all()).await.unwrap();
+            let [failure] = &outcome.failed[..] else { panic!("{outcome:?}") };
+            assert_eq!(failure.id, items[0].id);
+            let done = if round == 0 { 2 } else { 0 };
+            assert_eq!((outcome.done.len(), outcome.left), (done, 0), "{outcome:?}");
+            assert_eq!(world.log.records(Topic::CommentEvents).len(), 1, "appended once");
+        }
+        let ids = vec![items[1].id.clone()];
+        let again = DeadLettersRequest { ids: ids.clone(), ..DeadLettersRequest::default() };
+        let outcome = world.control.requeue_dead_letters(&operator(), &again).await.unwrap();
+        assert_eq!((outcome.audit_ids.len(), outcome.done), (0, ids));
+        let requeued = DeadLetterState::Requeued;
+        assert_eq!(states(&world).await, [DeadLetterState::Open, requeued, requeued]);
+        assert_eq!(world.metadata.audits().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_acknowledged_dead_letter_is_not_open() {
+        let world = World::new().await;
+        put(&world, ConsumerGroup::Archiver, 9, b"\xC1".to_vec());
+        let outcome = world.control.acknowledge_dead_letters(&operator(), &all()).await.unwrap();
+        assert_eq!((outcome.audit_ids.len(), outcome.done.len()), (1, 1));
+        assert_eq!(states(&world).await, [DeadLetterState::Acknowledged]);
+        assert_eq!(world.control.open_dead_letters().await.unwrap(), 0);
+        put(&world, ConsumerGroup::Archiver, 10, b"\xC1".to_vec());
+        assert_eq!(world.control.open_dead_letters().await.unwrap(), 1, "a new one is");
+    }
+
+    #[tokio::test]
+    async fn wrong_requests_change_nothing() {
+        let world = World::new().await;
+        put(&world, ConsumerGroup::Archiver, 7, readable());
+        let before = world.state();
+        let ids = |ids: &[&str], all| DeadLettersRequest {
+            ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            all,
+            note: None,
+        };
+        let many = vec!["0-1"; MAX_DEAD_LETTERS + 1];
+        for request in
+            [ids(&[], false), ids(&["0-1"], true), ids(&["9-9"], false), ids(&many, false)]
+        {
+            let refused = world.control.requeue_dead_letters(&operator(), &request).await;
+            assert!(refused.is_err(), "{request:?}");
+        }
+        assert_eq!(world.state(), before);
+    }
+
+    #[tokio::test]
+    async fn a_requeue_waits_for_a_log_that_is_away() {
+        let world = World::new().await;
+        put(&world, ConsumerGroup::Archiver, 7, readable());
+        world.log.set_down(true);
+        let outcome = world.control.requeue_dead_letters(&operator(), &all()).await.unwrap();
+        assert_eq!(outcome.done.len(), 1);
+        assert_eq!(states(&world).await, [DeadLetterState::Requeued]);
+        assert_eq!(world.log.records(Topic::CommentEvents).len(), 0, "some node appends it later");
+    }
+}

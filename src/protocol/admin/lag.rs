@@ -1,0 +1,185 @@
+//! How far consumer groups are behind the end of the log.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{NodeId, StreamId};
+
+/// `GET /v1/lag`: the lag of a consumer group behind the end of one partition.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct ConsumerLag {
+    pub group: String,
+    pub topic: String,
+    pub partition: u32,
+    pub position: u64,
+    pub end: u64,
+    /// Records that it has still to read.
+    pub lag: u64,
+    /// Records that were removed before it read them: it will never see them.
+    #[serde(default)]
+    pub expired: u64,
+    /// Age of the oldest record that it has still to read, in milliseconds; 0 if it has read all.
+    /// Exact on the embedded engine, within about two seconds on Kafka. Absent if not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_ms: Option<u64>,
+    /// The node that reads the partition. Absent if none does, or if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<NodeId>,
+    /// Change of `lag` per second, over at most the last 30 s. Absent until it is known: the node
+    /// that answers must have looked twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_per_s: Option<f64>,
+    /// The busiest streams of the partition, at most three. Only for the partition in which a group
+    /// is furthest behind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<StreamId>,
+}
+
+impl ConsumerLag {
+    /// Returns the offset of the oldest record that it has still to read and that is there.
+    pub fn next_unread(&self) -> u64 {
+        self.position.saturating_add(self.expired)
+    }
+}
+
+/// The lag of a consumer group over all partitions of a topic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct GroupLag {
+    pub group: String,
+    pub topic: String,
+    /// Records that it has still to read.
+    pub lag: u64,
+    /// Records that were removed before it read them.
+    #[serde(default)]
+    pub expired: u64,
+    /// Age of the oldest record that it has still to read, in milliseconds, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_ms: Option<u64>,
+    /// The change of `lag` per second, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<f64>,
+    /// The nodes that read its partitions, with the number of partitions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<NodeId, u64>,
+    /// The lag of each partition, by number.
+    pub partitions: Vec<(u32, u64)>,
+    /// The busiest streams of the partition with the largest lag.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub worst_streams: Vec<StreamId>,
+}
+
+impl GroupLag {
+    /// Adds up partitions by group and topic, the largest lag first.
+    pub fn of(partitions: &[ConsumerLag]) -> Vec<Self> {
+        let mut groups: BTreeMap<(&str, &str), Self> = BTreeMap::new();
+        for partition in partitions {
+            groups
+                .entry((&partition.group, &partition.topic))
+                .or_insert_with(|| Self::empty(partition))
+                .add(partition);
+        }
+        let mut groups: Vec<_> = groups.into_values().collect();
+        groups.iter_mut().for_each(|group| group.partitions.sort_unstable());
+        groups.sort_by_key(|group| std::cmp::Reverse(group.lag));
+        groups
+    }
+
+    fn empty(of: &ConsumerLag) -> Self {
+        Self {
+            group: of.group.clone(),
+            topic: of.topic.clone(),
+            lag: 0,
+            expired: 0,
+            oldest_ms: None,
+            change: None,
+            owners: BTreeMap::new(),
+            partitions: Vec::new(),
+            worst_streams: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, partition: &ConsumerLag) {
+        self.lag += partition.lag;
+        self.expired += partition.expired;
+        self.oldest_ms = self.oldest_ms.max(partition.oldest_ms);
+        if let Some(change) = partition.change_per_s {
+            self.change = Some(self.change.unwrap_or_default() + change);
+        }
+        if let Some(owner) = &partition.owner {
+            *self.owners.entry(owner.clone()).or_default() += 1;
+        }
+        self.partitions.push((partition.partition, partition.lag));
+        if !partition.streams.is_empty() {
+            self.worst_streams.clone_from(&partition.streams);
+        }
+    }
+
+    /// Returns the partition with the largest lag, of several the first, with its lag.
+    pub fn worst(&self) -> Option<(u32, u64)> {
+        self.partitions.iter().copied().max_by_key(|(number, lag)| (*lag, u32::MAX - number))
+    }
+
+    pub fn grows(&self) -> bool {
+        self.change.is_some_and(|change| change >= 1.0)
+    }
+
+    /// Names the nodes with the number of partitions of each, as `coord-1 50  coord-2 50`.
+    pub fn owners_text(&self) -> String {
+        let owner = |(node, partitions): (&NodeId, &u64)| format!("{node} {partitions}");
+        self.owners.iter().map(owner).collect::<Vec<_>>().join("  ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lag(group: &str, partition: u32, lag: u64) -> ConsumerLag {
+        let topic = "comment_events".to_owned();
+        ConsumerLag { group: group.into(), topic, partition, end: lag, lag, ..Default::default() }
+    }
+
+    #[test]
+    fn lag_is_summed_by_group() {
+        let owned = |of: ConsumerLag, owner: &str, oldest_ms, change| ConsumerLag {
+            owner: Some(NodeId::new(owner)),
+            oldest_ms,
+            change_per_s: change,
+            ..of
+        };
+        let worst = ConsumerLag {
+            streams: vec![StreamId(7)],
+            ..owned(lag("archiver", 1, 30), "b", Some(8_000), Some(2.5))
+        };
+        let groups = GroupLag::of(&[
+            owned(lag("moderator", 0, 1), "a", None, None),
+            worst,
+            owned(lag("archiver", 0, 2), "a", Some(20), Some(-1.0)),
+            owned(lag("archiver", 2, 0), "b", Some(0), None),
+        ]);
+        let [archiver, moderator] = &groups[..] else { panic!("{groups:?}") };
+        assert_eq!(
+            (archiver.group.as_str(), archiver.lag, archiver.worst()),
+            ("archiver", 32, Some((1, 30)))
+        );
+        assert_eq!(
+            (archiver.oldest_ms, archiver.change, archiver.grows()),
+            (Some(8_000), Some(1.5), true)
+        );
+        assert_eq!(archiver.owners_text(), "a 1  b 2");
+        assert_eq!(archiver.worst_streams, [StreamId(7)]);
+        assert_eq!((moderator.lag, moderator.oldest_ms, moderator.change), (1, None, None));
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent() {
+        let text = serde_json::to_string(&lag("a", 0, 5)).unwrap();
+        assert!(!text.contains("oldest_ms") && !text.contains("owner"), "{text}");
+        let earlier = r#"{"group":"a","topic":"t","partition":0,"position":1,"end":6,"lag":5}"#;
+        let read: ConsumerLag = serde_json::from_str(earlier).unwrap();
+        assert_eq!((read.lag, read.oldest_ms, read.change_per_s), (5, None, None));
+    }
+}
