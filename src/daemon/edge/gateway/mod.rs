@@ -46,7 +46,6 @@ mod routes;
 mod server;
 mod state;
 mod tls;
-mod turns;
 mod websocket;
 
 #[cfg(test)]
@@ -57,4 +56,5 @@ pub use connection::MAX_HTTP_CONNECTIONS;
 pub use listener::GatewayError;
 pub use parts::GatewayParts;
 pub use server::{BoundGateway, Gateway, ViewerTasks};
-pub use tls::{CertificateRenewal, PresentedCertificate, TlsError, tls_faults};
+pub use super::http::{CertificateRenewal, PresentedCertificate, TlsError};
+pub use tls::tls_faults;

@@ -72,7 +72,7 @@ mod tests {
         let token = mint_admin(&secret, &ann, Duration::from_secs(60), NOW_MS);
         let verified = verifier.verify_admin(&token).unwrap();
         assert_eq!(verified.identity, ann);
-        assert_eq!(verified.expires_at_ms, NOW_MS + 60_000);
+        assert_eq!(verified.ends_at_ms, NOW_MS + 60_000);
         let old = mint_admin(&secret, &ann, Duration::from_secs(60), NOW_MS - 60_000);
         assert_eq!(verifier.verify_admin(&old), Err(AuthError::Expired { ago_ms: 0 }));
     }

@@ -23,8 +23,8 @@ pub struct VerifiedToken {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedAdmin {
     pub identity: AdminIdentity,
-    /// Milliseconds since the Unix epoch, without leeway.
-    pub expires_at_ms: u64,
+    /// Milliseconds since the Unix epoch, leeway included.
+    pub ends_at_ms: u64,
 }
 
 /// The keys and the rules that tokens are checked against.
@@ -82,7 +82,8 @@ impl Verifier {
         }
         let claims = Claims::parse(&compact.payload()?)?;
         let expires_at_ms = claims.check_time(&self.rules, self.clock.now_ms())?;
-        Ok(VerifiedAdmin { identity: claims.admin_identity()?, expires_at_ms })
+        let ends_at_ms = expires_at_ms.saturating_add(self.rules.leeway.as_millis() as u64);
+        Ok(VerifiedAdmin { identity: claims.admin_identity()?, ends_at_ms })
     }
 
     /// Returns the time a token remains valid, leeway included.

@@ -1,6 +1,7 @@
 //! Tests of the admin socket over a real Unix socket.
 
 mod bad_requests;
+mod roles;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -68,6 +69,8 @@ impl Served {
             reactions: world.reactions.clone(),
             board: world.board.clone(),
             minter,
+            admin_minter: Arc::new(|name: &str, role: AdminRole, _| format!("{role} {name}")),
+            remote: None,
             certificate: Arc::new(|| None),
             announcements: None,
             timeline,
