@@ -28,7 +28,7 @@ const LOW_DISK_BYTES: u64 = 5_000_000_000;
 
 /// Look for limits of this machine that a large event would reach
 ///
-/// Run it on the machine of the daemon. Each line has what, why, and the command that mends it.
+/// Run it on the machine of the daemon: with --node, only what the daemon says is checked. Each line has what, why, and the command that mends it.
 /// Exit code 0 if nothing is found, 3 for warnings, 4 if viewers cannot be served.
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {}
@@ -80,7 +80,12 @@ pub(super) async fn run(_: DoctorArgs, context: &Context) -> anyhow::Result<Exit
     let status: Status = admin.get("/v1/status").await?;
     let nodes: Cluster<NodeStatus> = admin.get("/v1/nodes").await?;
     let own = nodes.items.iter().find(|node| node.node == status.node);
-    let machine = Machine::read(admin.peer_process().await, Path::new(&status.data_dir));
+    let machine = if admin.remote_host().is_some() {
+        // This machine says nothing about that of the daemon.
+        Machine::default()
+    } else {
+        Machine::read(admin.peer_process().await, Path::new(&status.data_dir))
+    };
     let mut findings = machine.findings(own.map_or(0, |node| node.max_connections));
     findings.extend(of_cluster(&nodes.items));
     findings.extend(of_certificate(status.certificate_expires_at, now_ms()));

@@ -9,8 +9,9 @@ use super::Config;
 
 /// Returns every setting that is a path and is set, with its key.
 fn settings(config: &mut Config) -> Vec<(&'static str, &mut PathBuf)> {
-    let Config { node, gateway, auth, kafka, redis, cassandra, postgres, moderation, admin, .. } =
-        config;
+    let Config {
+        node, gateway, auth, kafka, redis, cassandra, postgres, moderation, admin, ..
+    } = config;
     let mut paths = vec![
         ("node.data_dir", &mut node.data_dir),
         ("node.admin_socket", &mut node.admin_socket),

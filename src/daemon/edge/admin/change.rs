@@ -9,9 +9,9 @@ use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJson
 use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest,
-    Outcome, ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
-    UserRequest, UserTokensRequest, role_to_undo,
+    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, DeleteRequest,
+    DirectRequest, DrainRequest, Outcome, ReviewRequest, SanctionRequest, ThrottleRequest,
+    TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest, role_to_undo,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 

@@ -51,10 +51,10 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
+pub use super::http::{CertificateRenewal, PresentedCertificate, TlsError};
 pub use admission::{AuthTask, NameTask, ReleaseTask};
 pub use connection::MAX_HTTP_CONNECTIONS;
 pub use listener::GatewayError;
 pub use parts::GatewayParts;
 pub use server::{BoundGateway, Gateway, ViewerTasks};
-pub use super::http::{CertificateRenewal, PresentedCertificate, TlsError};
 pub use tls::tls_faults;

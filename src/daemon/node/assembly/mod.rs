@@ -37,9 +37,7 @@ use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::auth::{self, AdminIdentity, SigningSecret, Verifier};
 use crate::daemon::stages::broadcast::RateOverrides;
-use crate::daemon::stages::control::{
-    AdminMinter, Control, ControlParts, LocalEndpoint, Minter,
-};
+use crate::daemon::stages::control::{AdminMinter, Control, ControlParts, LocalEndpoint, Minter};
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::daemon::stages::ingest::Refs;
 use crate::daemon::stages::moderation::{self, Pipeline};

@@ -8,8 +8,7 @@ use serde_json::json;
 use super::validate::{self, LONGEST_MS};
 use super::{Actor, Control, ControlError};
 use crate::protocol::admin::{
-    AdminRole, AdminTokenRequest, InvalidTokens, TokenRequest, TokenUser, Tokens,
-    UserTokensRequest,
+    AdminRole, AdminTokenRequest, InvalidTokens, TokenRequest, TokenUser, Tokens, UserTokensRequest,
 };
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{Identity, Role};
