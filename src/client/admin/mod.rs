@@ -267,9 +267,7 @@ impl AdminClient {
             .await
             .map_err(|error| self.way.broken("the handshake failed", &error))?;
         // Moves the bytes. Its errors show up in the request or the body.
-        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
-            let _ = connection.await;
-        }));
+        let connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -281,10 +279,15 @@ impl AdminClient {
         if let Some(authorization) = authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization);
         }
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| self.way.broken("the daemon did not answer", &error))?;
+        let response = match sender.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                drop(sender);
+                // A connection that broke before it took the request knows why.
+                let ended = connection.await.ok().and_then(Result::err).unwrap_or(error);
+                return Err(self.way.broken("the daemon did not answer", &ended));
+            }
+        };
         Answer { response, _connection: connection }.accepted(&self.way).await
     }
 }
@@ -310,7 +313,7 @@ fn read_json<R: DeserializeOwned>(text: &[u8]) -> Result<R, AdminError> {
 /// An answer whose head has arrived, with the connection that carries its body.
 struct Answer {
     response: Response<Incoming>,
-    _connection: AbortOnDropHandle<()>,
+    _connection: AbortOnDropHandle<hyper::Result<()>>,
 }
 
 impl Answer {
