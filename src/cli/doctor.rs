@@ -28,8 +28,9 @@ const LOW_DISK_BYTES: u64 = 5_000_000_000;
 
 /// Look for limits of this machine that a large event would reach
 ///
-/// Run it on the machine of the daemon: with --node, only what the daemon says is checked. Each line has what, why, and the command that mends it.
-/// Exit code 0 if nothing is found, 3 for warnings, 4 if viewers cannot be served.
+/// Run it on the machine of the daemon: with --node, only what the daemon says is checked. Each
+/// line has what, why, and the command that mends it. Exit code 0 if nothing is found, 3 for
+/// warnings, 4 if viewers cannot be served.
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {}
 

@@ -33,8 +33,8 @@ pub(super) struct TokenArgs {
     /// User id
     #[arg(long, value_name = "ID", required_unless_present = "admin")]
     user: Option<UserId>,
-    /// Make a token for the admin API, with this role: viewer reads, moderator also acts on users and
-    /// comments, operator does everything. --name is the name in the audit log
+    /// Make a token for the admin API, with this role: viewer reads, moderator also acts on users
+    /// and comments, operator does everything. --name is the name in the audit log
     #[arg(long, value_name = "ROLE", value_parser = admin_role(), requires = "name",
         conflicts_with_all = ["user", "role", "comments_per_minute", "count"])]
     admin: Option<AdminRole>,

@@ -3,9 +3,9 @@
 //!
 //! In: requests of [`crate::protocol::admin`] from users that may open the socket (mode 0660: its
 //! owner and group), and from the network from holders of a certificate or a token with a role
-//! (`remote`, `access`). Out: answers in JSON, live data as JSON lines, errors as an `ErrorEnvelope`
-//! with a stable code and its HTTP status. Every change goes through [`Control`], which validates
-//! and records it.
+//! (`remote`, `access`). Out: answers in JSON, live data as JSON lines, errors as an
+//! `ErrorEnvelope` with a stable code and its HTTP status. Every change goes through [`Control`],
+//! which validates and records it.
 //!
 //! Always holds: a request that is answered with an error has changed nothing, unless a dependency
 //! failed half-way; that error may be retried. The socket of a running daemon is never taken over;

@@ -180,7 +180,7 @@ impl NodeBase {
 
     fn admin_minter(&self, secret: Arc<SigningSecret>) -> AdminMinter {
         let clock = self.clock.clone();
-        Arc::new(move |name, role, ttl| {
+        Arc::new(move |name: &str, role, ttl| {
             let identity = AdminIdentity { name: name.into(), role };
             auth::mint_admin(&secret, &identity, ttl, clock.now_ms())
         })
