@@ -291,7 +291,7 @@ async fn a_minted_token_and_a_context_are_enough() {
         assert!(output.status.code() == code || is_health, "{line}: {}", said(&output));
         if line.contains("top") {
             let frame = String::from_utf8(output.stdout).unwrap();
-            assert!(frame.lines().next().unwrap().contains("tom, moderator"), "{frame}");
+            assert!(frame.contains("─ pipeline"), "{frame}");
         }
     }
 }

@@ -13,12 +13,12 @@ use crate::daemon::stages::auth::fixtures::{NOW_MS, NOW_S, SECRET, StoppedClock,
 
 /// Returns the paths of the router, each with whether it can be posted to.
 fn routes() -> Vec<(&'static str, bool)> {
-    let code = include_str!("../routes.rs");
-    let lines = code.lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
-    lines
-        .map(|line| {
-            let (path, methods) = line.split_once('"').expect("a path in quotes");
-            (path, methods.contains("post("))
+    let routes = include_str!("../routes.rs").split(".route(").skip(1);
+    routes
+        .map(|route| {
+            let mut parts = route.splitn(3, '"').skip(1);
+            let path = parts.next().expect("a path in quotes");
+            (path, parts.next().is_some_and(|methods| methods.contains("post(")))
         })
         .collect()
 }
