@@ -246,11 +246,11 @@ async fn a_shell_completes_live_values() {
 #[tokio::test]
 async fn a_condition_that_never_holds_exits_5() {
     let daemon = Daemon::start().await;
-    let holds = daemon.lc("wait --node a state=up").await;
+    let holds = daemon.lc("wait --on a state=up").await;
     assert_eq!(holds.status.code(), Some(0), "{holds:?}");
-    let never = daemon.lc("wait --node a viewers>1k --timeout 100ms").await;
+    let never = daemon.lc("wait --on a viewers>1k --timeout 100ms").await;
     assert_eq!(never.status.code(), Some(5));
     assert_eq!(text(&never.stderr), "lc: the time is up: viewers>1k does not hold\n");
-    let absent = daemon.lc("wait --node x state=up --timeout 100ms").await;
+    let absent = daemon.lc("wait --on x state=up --timeout 100ms").await;
     assert_eq!(absent.status.code(), Some(5));
 }

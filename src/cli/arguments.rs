@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StrDeserializer};
 
 use crate::protocol::Role;
+use crate::protocol::admin::AdminRole;
 use crate::protocol::paths::expand_home;
 use crate::protocol::quantity::{parse_count, parse_duration, parse_share, show_duration};
 use crate::protocol::stream::{ModerationMode, StreamState};
@@ -108,6 +109,11 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
 
 pub(super) fn role() -> impl TypedValueParser<Value = Role> {
     PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(|text| text.parse::<Role>())
+}
+
+pub(super) fn admin_role() -> impl TypedValueParser<Value = AdminRole> {
+    PossibleValuesParser::new(AdminRole::ALL.map(AdminRole::as_str))
+        .try_map(|text| text.parse::<AdminRole>())
 }
 
 pub(super) fn stream_state() -> impl TypedValueParser<Value = StreamState> {

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::context::Context;
 use super::contexts::Contexts;
+use crate::client::admin::NodeAddress;
 use crate::protocol::admin::{Alert, AuditEntry, Cluster, NodeStatus, Sanction, StreamStatus};
 use crate::protocol::printable::printable;
 
@@ -93,6 +94,7 @@ struct Given {
     socket: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     ctx: Option<String>,
+    node: Option<NodeAddress>,
 }
 
 impl Given {
@@ -114,12 +116,13 @@ impl Given {
             socket: value_of("--socket").map(PathBuf::from),
             data_dir: value_of("--data-dir").map(PathBuf::from),
             ctx: value_of("--ctx"),
+            node: value_of("--node").and_then(|text| text.parse().ok()),
         }
     }
 
     fn into_globals(self) -> super::context::Globals {
-        let Self { socket, data_dir, ctx } = self;
-        super::context::Globals { socket, data_dir, ctx, json: true }
+        let Self { socket, data_dir, ctx, node } = self;
+        super::context::Globals { socket, data_dir, ctx, node, json: true }
     }
 }
 
@@ -135,6 +138,8 @@ mod tests {
         assert_eq!(given("lc --socket /a.sock streams").socket, socket);
         assert_eq!(given("lc --socket=/a.sock streams").socket, socket);
         assert_eq!(given("lc --ctx prod unban ").ctx.as_deref(), Some("prod"));
+        let node = given("lc --node lcd://edge-1 streams").node;
+        assert_eq!(node, Some("lcd://edge-1".parse().unwrap()));
         assert_eq!(given("lc streams --socket"), Given::default());
     }
 

@@ -1,11 +1,13 @@
-//! The settings that every command uses: the admin socket, the data directory, the output format.
+//! The settings that every command uses: the daemon, the data directory, the output format.
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use super::contexts::Contexts;
+use super::contexts::{Contexts, NamedDaemon, Place};
+use super::exit::UsageError;
 use super::output::Output;
-use crate::client::admin::AdminClient;
+use crate::client::admin::{AdminClient, NodeAddress, RemoteDaemon};
 use crate::protocol::paths::{ADMIN_SOCKET, default_data_dir};
 
 /// Admin socket of a daemon that runs as a system service.
@@ -18,12 +20,14 @@ pub struct Globals {
     pub data_dir: Option<PathBuf>,
     /// The name of a context of `lc ctx`.
     pub ctx: Option<String>,
+    /// A daemon on another machine.
+    pub node: Option<NodeAddress>,
     pub json: bool,
 }
 
 #[derive(Debug, Clone)]
 pub struct Context {
-    pub socket: PathBuf,
+    client: AdminClient,
     pub data_dir: PathBuf,
     /// Print JSON: `--json` was given, or stdout is not a terminal.
     pub json: bool,
@@ -38,33 +42,49 @@ impl Context {
     /// if nothing else says which daemon is meant.
     ///
     /// # Errors
-    /// There is no such context, or the contexts cannot be read.
+    /// There is no such context, or the contexts or the files of a daemon on another machine cannot
+    /// be read.
     pub fn new(globals: Globals) -> anyhow::Result<Self> {
-        let Globals { socket, data_dir, ctx, json } = globals;
+        let Globals { socket, data_dir, ctx, node, json } = globals;
+        let node_text = node.as_ref().map(NodeAddress::to_string);
         let typed = typed_options(
             &[
                 ("--ctx", ctx.as_deref().map(Path::new)),
+                ("--node", node_text.as_deref().map(Path::new)),
                 ("--socket", socket.as_deref()),
                 ("--data-dir", data_dir.as_deref()),
             ],
             json,
         );
         let environment = std::env::var_os("LC_SOCKET").filter(|path| !path.is_empty());
-        let is_given = socket.is_some() || data_dir.is_some() || environment.is_some();
+        let is_given =
+            socket.is_some() || data_dir.is_some() || node.is_some() || environment.is_some();
         let named = match (&ctx, is_given) {
             (None, true) => None,
             (ctx, _) => Contexts::read()?.chosen(ctx.as_deref())?,
         };
         let read_only = named.as_ref().is_some_and(|daemon| daemon.read_only);
-        let socket = named.map(|daemon| daemon.socket).or(socket);
+        let (socket, remote) = match named {
+            Some(NamedDaemon { place: Place::Socket { socket }, .. }) => (Some(socket), None),
+            Some(NamedDaemon { place: Place::Remote(remote), .. }) => (None, Some(remote)),
+            None => (socket, node.map(|node| remote_from(node, std::env::var_os))),
+        };
         let beside_socket = socket.as_deref().and_then(Path::parent).map(Path::to_path_buf);
-        let given = GivenPaths {
-            socket,
-            data_dir: data_dir.clone(),
-            environment: environment.map(PathBuf::from),
+        let client = match remote {
+            Some(remote) => {
+                AdminClient::remote(&remote).map_err(|error| UsageError(error.to_string()))?
+            }
+            None => {
+                let given = GivenPaths {
+                    socket,
+                    data_dir: data_dir.clone(),
+                    environment: environment.map(PathBuf::from),
+                };
+                AdminClient::new(given.socket(Path::new(SERVICE_SOCKET)))
+            }
         };
         Ok(Self {
-            socket: given.socket(Path::new(SERVICE_SOCKET)),
+            client: if read_only { client.read_only() } else { client },
             // A socket that was named is that of a daemon with another data directory, perhaps.
             data_dir: data_dir
                 .or(beside_socket)
@@ -79,7 +99,7 @@ impl Context {
     /// chosen.
     pub fn without_daemon(json: bool) -> Self {
         Self {
-            socket: PathBuf::new(),
+            client: AdminClient::new(PathBuf::new()),
             data_dir: PathBuf::new(),
             json: json || !std::io::stdout().is_terminal(),
             read_only: false,
@@ -98,12 +118,26 @@ impl Context {
     }
 
     pub fn admin(&self) -> AdminClient {
-        let client = AdminClient::new(self.socket.clone());
-        if self.read_only { client.read_only() } else { client }
+        self.client.clone()
     }
 
     pub fn output(&self) -> Output {
         Output { json: self.json }
+    }
+}
+
+/// Returns a daemon whose files are named in the environment, as its help says.
+fn remote_from(
+    node: NodeAddress,
+    variable: impl Fn(&'static str) -> Option<OsString>,
+) -> RemoteDaemon {
+    let file = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    RemoteDaemon {
+        node,
+        ca: file("LC_CA"),
+        cert: file("LC_CERT"),
+        key: file("LC_KEY"),
+        token_file: file("LC_TOKEN_FILE"),
     }
 }
 
@@ -162,6 +196,19 @@ mod tests {
             chosen("", "", None, absent),
             default_data_dir(std::env::var_os).join(ADMIN_SOCKET)
         );
+    }
+
+    #[test]
+    fn files_of_another_machine_are_in_the_environment() {
+        let node: NodeAddress = "lcd://edge-1".parse().unwrap();
+        let variable = |name| match name {
+            "LC_TOKEN_FILE" => Some("/t".into()),
+            "LC_CA" => Some(OsString::new()),
+            _ => None,
+        };
+        let found = remote_from(node.clone(), variable);
+        let token_file = Some("/t".into());
+        assert_eq!(found, RemoteDaemon { node, ca: None, cert: None, key: None, token_file });
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `lc ctx`: names for daemons, so that an operator of several need not type sockets.
+//! `lc ctx`: names for daemons, so that an operator of several need not type sockets and addresses.
 //!
 //! They are in `$XDG_CONFIG_HOME/lc/contexts.json`, or `~/.config/lc/contexts.json`.
 
@@ -15,6 +15,7 @@ use super::arguments::path;
 use super::exit::UsageError;
 use super::output::{Output, note};
 use super::table::{show, table};
+use crate::client::admin::{AdminClient, NodeAddress, RemoteDaemon};
 use crate::protocol::json;
 
 /// Name daemons, choose one of them, and list them
@@ -26,7 +27,7 @@ pub(super) struct CtxArgs {
 
 #[derive(Debug, Subcommand)]
 enum CtxCommand {
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     /// Use a context in all commands without --ctx or --socket
     Use {
         /// Name of the context; without it none is used any more
@@ -41,7 +42,10 @@ enum CtxCommand {
     },
 }
 
-/// Name a daemon
+/// Name a daemon, by its admin socket or with --node by its address
+///
+/// The daemon at an address wants a client certificate (--cert, --key) that its admin.client_ca has
+/// signed, or a token (--token-file) of lc token --admin. Files are read when they are used.
 #[derive(Debug, Args)]
 struct AddArgs {
     /// Name of the context
@@ -49,10 +53,62 @@ struct AddArgs {
     name: String,
     /// Admin socket of the daemon
     #[arg(value_name = "SOCKET", value_parser = path)]
-    at: PathBuf,
+    at: Option<PathBuf>,
+    /// With --node: certificate of this client, as PEM
+    #[arg(long, value_name = "FILE", value_parser = path, requires = "key")]
+    cert: Option<PathBuf>,
+    /// With --node: private key of the certificate, as PEM
+    #[arg(long, value_name = "FILE", value_parser = path, requires = "cert")]
+    key: Option<PathBuf>,
+    /// With --node: file with a token, instead of a certificate
+    #[arg(long, value_name = "FILE", value_parser = path, conflicts_with = "cert")]
+    token_file: Option<PathBuf>,
+    /// With --node: authorities that sign the certificate of the daemon, as PEM [default: those of
+    /// the public web]
+    #[arg(long, value_name = "FILE", value_parser = path)]
+    ca: Option<PathBuf>,
     /// Refuse commands that change something
     #[arg(long)]
     read_only: bool,
+}
+
+impl AddArgs {
+    /// Returns the daemon that is named. Files must be usable now, so that a mistake is found at
+    /// once.
+    fn daemon(self, node: Option<NodeAddress>) -> anyhow::Result<NamedDaemon> {
+        let Self { name: _, at, cert, key, token_file, ca, read_only } = self;
+        let absolute =
+            |path: Option<PathBuf>| path.map(|path| std::path::absolute(&path)).transpose();
+        let place = match (at, node) {
+            (Some(at), None) => {
+                if [&cert, &token_file, &ca].iter().any(|file| file.is_some()) {
+                    let text = "--cert, --token-file and --ca are for a daemon with --node";
+                    return Err(UsageError(text.to_owned()).into());
+                }
+                Place::Socket { socket: std::path::absolute(&at)? }
+            }
+            (None, Some(node)) => {
+                let remote = RemoteDaemon {
+                    node,
+                    ca: absolute(ca)?,
+                    cert: absolute(cert)?,
+                    key: absolute(key)?,
+                    token_file: absolute(token_file)?,
+                };
+                AdminClient::remote(&remote).map_err(|error| UsageError(error.to_string()))?;
+                Place::Remote(remote)
+            }
+            (Some(_), Some(_)) => {
+                let text = "a context has a socket or --node, not both";
+                return Err(UsageError(text.to_owned()).into());
+            }
+            (None, None) => {
+                let text = "which daemon? lc ctx add NAME SOCKET, or --node lcd://host:7443";
+                return Err(UsageError(text.to_owned()).into());
+            }
+        };
+        Ok(NamedDaemon { place, read_only })
+    }
 }
 
 fn context_name(text: &str) -> Result<String, String> {
@@ -66,9 +122,18 @@ fn context_name(text: &str) -> Result<String, String> {
 /// One named daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NamedDaemon {
-    pub(super) socket: PathBuf,
+    #[serde(flatten)]
+    pub(super) place: Place,
     #[serde(default)]
     pub(super) read_only: bool,
+}
+
+/// Where a daemon is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Place {
+    Socket { socket: PathBuf },
+    Remote(RemoteDaemon),
 }
 
 /// The contexts of a user.
@@ -155,7 +220,12 @@ struct ListedContext<'a> {
     daemon: &'a NamedDaemon,
 }
 
-pub(super) fn run(args: CtxArgs, output: Output) -> anyhow::Result<ExitCode> {
+/// Runs the command. `node` is the global option, which `lc ctx add` keeps.
+pub(super) fn run(
+    args: CtxArgs,
+    node: Option<NodeAddress>,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     let Some(file) = file() else { bail!("there is no home directory to keep contexts in") };
     let mut contexts = Contexts::read_from(&file)?;
     match args.command.unwrap_or(CtxCommand::List) {
@@ -164,9 +234,9 @@ pub(super) fn run(args: CtxArgs, output: Output) -> anyhow::Result<ExitCode> {
             output.items(&listed, || to_table(&listed))?;
             return Ok(ExitCode::SUCCESS);
         }
-        CtxCommand::Add(AddArgs { name, at, read_only }) => {
-            let socket = std::path::absolute(&at)?;
-            contexts.daemons.insert(name.clone(), NamedDaemon { socket, read_only });
+        CtxCommand::Add(add) => {
+            let name = add.name.clone();
+            contexts.daemons.insert(name.clone(), add.daemon(node)?);
             note(&format!("lc: `lc --ctx {name} …` or `lc ctx use {name}` uses it"));
         }
         CtxCommand::Use { name } => {
@@ -196,16 +266,19 @@ fn listed(contexts: &Contexts) -> Vec<ListedContext<'_>> {
 }
 
 fn to_table(contexts: &[ListedContext<'_>]) -> String {
-    let mut rows = table(&["context", "used", "changes", "~socket"]);
+    let mut rows = table(&["context", "used", "changes", "~daemon"]);
     for context in contexts {
         rows.add_row([
             context.name.to_owned(),
             if context.current { "✓" } else { "" }.to_owned(),
             if context.daemon.read_only { "refused" } else { "allowed" }.to_owned(),
-            context.daemon.socket.display().to_string(),
+            match &context.daemon.place {
+                Place::Socket { socket } => socket.display().to_string(),
+                Place::Remote(remote) => remote.node.to_string(),
+            },
         ]);
     }
-    show(&rows, "No contexts. Name a daemon: lc ctx add NAME SOCKET")
+    show(&rows, "No contexts. Name a daemon: lc ctx add NAME SOCKET, or --node lcd://host:7443")
 }
 
 #[cfg(test)]
@@ -213,7 +286,10 @@ mod tests {
     use super::*;
 
     fn contexts() -> Contexts {
-        let daemon = |socket: &str, read_only| NamedDaemon { socket: socket.into(), read_only };
+        let daemon = |socket: &str, read_only| {
+            let place = Place::Socket { socket: socket.into() };
+            NamedDaemon { place, read_only }
+        };
         Contexts {
             current: Some("prod".to_owned()),
             daemons: [
@@ -237,12 +313,45 @@ mod tests {
         assert!(error.ends_with("contexts.json is damaged"), "{error}");
     }
 
+    fn add(line: &str) -> AddArgs {
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            add: AddArgs,
+        }
+        <Line as clap::Parser>::try_parse_from(line.split(' ')).unwrap().add
+    }
+
+    #[test]
+    fn a_daemon_has_a_socket_or_an_address() {
+        let node: NodeAddress = "lcd://edge-1:7443".parse().unwrap();
+        let named = add("add prod --token-file /t --read-only").daemon(Some(node.clone()));
+        let named = named.unwrap();
+        let json = json::to_string(&named).unwrap();
+        let written = r#"{"node":"lcd://edge-1:7443","token_file":"/t","read_only":true}"#;
+        assert_eq!(json, written);
+        assert_eq!(serde_json::from_str::<NamedDaemon>(&json).unwrap(), named);
+        let socket = r#"{"socket":"/a.sock"}"#;
+        let socket = serde_json::from_str::<NamedDaemon>(socket).unwrap();
+        assert_eq!(socket, add("add prod /a.sock").daemon(None).unwrap());
+        let error = |line, node| {
+            let error = add(line).daemon(node).unwrap_err();
+            assert!(error.is::<UsageError>());
+            error.to_string()
+        };
+        assert!(error("add prod", None).contains("which daemon?"));
+        assert!(error("add prod /a", Some(node.clone())).contains("not both"));
+        assert!(error("add prod /a --ca /c", None).contains("--node"));
+        assert!(error("add prod --ca /nowhere/ca", Some(node)).contains("/nowhere/ca"));
+    }
+
     #[test]
     fn a_name_wins_over_the_one_in_use() {
         let contexts = contexts();
-        let socket = |name| contexts.chosen(name).unwrap().map(|it| it.socket);
-        assert_eq!(socket(None), Some("/run/lcd/admin.sock".into()));
-        assert_eq!(socket(Some("staging")), Some("/tmp/staging.sock".into()));
+        let place = |name| contexts.chosen(name).unwrap().map(|it| it.place);
+        let socket = |path: &str| Some(Place::Socket { socket: path.into() });
+        assert_eq!(place(None), socket("/run/lcd/admin.sock"));
+        assert_eq!(place(Some("staging")), socket("/tmp/staging.sock"));
         let error = contexts.chosen(Some("prd")).unwrap_err().to_string();
         assert_eq!(error, "there is no context `prd`; there are prod, staging");
         assert_eq!(Contexts::default().chosen(None).unwrap(), None);

@@ -19,9 +19,9 @@ pub const FAILING: u8 = 4;
 pub const TIMED_OUT: u8 = 5;
 /// The command line is invalid (`EX_USAGE`).
 pub const USAGE: u8 = 64;
-/// No daemon listens on the socket (`EX_UNAVAILABLE`).
+/// No daemon listens on the socket or at the address (`EX_UNAVAILABLE`).
 pub const NO_DAEMON: u8 = 69;
-/// This user may not use the socket, or may not do this (`EX_NOPERM`).
+/// This user may not use the socket, is not known to the daemon, or may not do this (`EX_NOPERM`).
 pub const NOT_PERMITTED: u8 = 77;
 
 /// What is wrong with a command line, where only the command itself can see it. The text may have
@@ -39,8 +39,16 @@ pub fn code(error: &anyhow::Error) -> u8 {
         return USAGE;
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<AdminError>()) {
-        Some(AdminError::NotRunning { .. }) => NO_DAEMON,
-        Some(AdminError::NotPermitted { .. } | AdminError::ReadOnly) => NOT_PERMITTED,
+        Some(
+            AdminError::NotRunning { .. }
+            | AdminError::Unreachable { .. }
+            | AdminError::Untrusted { .. },
+        ) => NO_DAEMON,
+        Some(
+            AdminError::NotPermitted { .. }
+            | AdminError::CredentialsRefused { .. }
+            | AdminError::ReadOnly,
+        ) => NOT_PERMITTED,
         Some(AdminError::Refused(body)) if matches!(body.code.http_status(), 401 | 403) => {
             NOT_PERMITTED
         }
@@ -85,6 +93,11 @@ mod tests {
             cause: io::ErrorKind::NotFound.into(),
         };
         assert_eq!(code(&absent().into()), NO_DAEMON);
+        let node = "lcd://edge-1:7443".to_owned();
+        let silent = AdminError::Unreachable { node: node.clone(), cause: "refused".to_owned() };
+        assert_eq!(code(&silent.into()), NO_DAEMON);
+        let refused = AdminError::CredentialsRefused { node, why: "unknown CA".to_owned() };
+        assert_eq!(code(&refused.into()), NOT_PERMITTED);
         let wrapped = Err::<(), _>(absent()).context("while asking").unwrap_err();
         assert_eq!(code(&wrapped), NO_DAEMON);
         let on_stdout = |kind: io::ErrorKind| OutputError::from(io::Error::from(kind));

@@ -69,6 +69,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use arguments::path;
 use context::{Context, Globals};
 
+use crate::client::admin::NodeAddress;
 use crate::loadgen::worker_process;
 
 /// Watches and controls a live-comment daemon
@@ -85,6 +86,12 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "NAME", help_heading = GLOBAL_OPTIONS,
         conflicts_with_all = ["socket", "data_dir"], add = complete::contexts())]
     ctx: Option<String>,
+
+    /// Daemon on another machine, such as lcd://host:7443. Its files are named by $LC_CERT and
+    /// $LC_KEY, or $LC_TOKEN_FILE, and $LC_CA; lc ctx add keeps them
+    #[arg(long = "node", global = true, value_name = "URL", help_heading = GLOBAL_OPTIONS,
+        conflicts_with_all = ["socket", "data_dir", "ctx"])]
+    remote: Option<NodeAddress>,
 
     /// Data directory of the daemon [default: $XDG_DATA_HOME/lcd, or ~/.local/share/lcd]
     #[arg(long, global = true, value_name = "DIR", value_parser = path, help_heading = GLOBAL_OPTIONS)]
@@ -116,8 +123,8 @@ Exit codes:
    4  status, doctor: failing; viewers are not served
    5  wait: the time is up
   64  the command line is invalid
-  69  no daemon listens on the socket
-  77  this user may not use the socket, or may not do this";
+  69  no daemon listens on the socket or at the address
+  77  this user may not use the socket, is not known to the daemon, or may not do this";
 
 /// The commands, in the order of `lc --help`. The help of a command with arguments is the doc
 /// comment of its arguments type.
@@ -198,12 +205,12 @@ enum Command {
 
 impl Cli {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { socket, data_dir, ctx, json, command } = self;
+        let Self { socket, data_dir, ctx, remote, json, command } = self;
         let context = match command {
             Command::Ctx(_) | Command::Completions(_) | Command::Schema(_) | Command::Man(_) => {
                 Context::without_daemon(json)
             }
-            _ => Context::new(Globals { socket, data_dir, ctx, json })?,
+            _ => Context::new(Globals { socket, data_dir, ctx, node: remote.clone(), json })?,
         };
         let context = &context;
         match command {
@@ -248,7 +255,7 @@ impl Cli {
             Command::Undo(args) => undo::run(args, context).await,
             Command::Wait(args) => wait::run(args, context).await,
             Command::Doctor(args) => doctor::run(args, context).await,
-            Command::Ctx(args) => contexts::run(args, context.output()),
+            Command::Ctx(args) => contexts::run(args, remote, context.output()),
             Command::Completions(args) => completions::run(args),
             Command::Schema(args) => schema::run(&args),
             Command::Man(args) => man::run(&args),

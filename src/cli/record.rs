@@ -97,7 +97,7 @@ pub async fn run(args: RecordArgs, context: &Context) -> anyhow::Result<ExitCode
     let source = async {
         match &args.url {
             Some(endpoint) => watch(&args, endpoint.clone(), &events).await,
-            None => tail(AdminClient::new(context.socket.clone()), args.stream, &events).await,
+            None => tail(context.admin(), args.stream, &events).await,
         }
     };
     let writer = match &args.output {

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde::Serialize;
 
-use super::arguments::{LONGEST_BAN, duration_up_to, role, small_count_in, to_ms};
+use super::arguments::{LONGEST_BAN, admin_role, duration_up_to, role, small_count_in, to_ms};
 use super::context::Context;
+use super::exit::UsageError;
 use super::output::{note, now_ms, write};
 use crate::client::admin::AdminError;
-use crate::client::token::{Claims, mint, secret_of};
-use crate::protocol::admin::{TokenRequest, TokenUser, Tokens};
+use crate::client::token::{AdminClaims, Claims, mint, secret_of};
+use crate::protocol::admin::{AdminRole, AdminTokenRequest, TokenRequest, TokenUser, Tokens};
 use crate::protocol::paths::SIGNING_SECRET;
 use crate::protocol::printable::printable;
 use crate::protocol::{Role, UserId};
@@ -23,11 +25,19 @@ use crate::protocol::{Role, UserId};
 /// The daemon signs the token. If no daemon runs, it is signed with the secret in the data
 /// directory. Only the token is printed, even in a pipe, so that `$(lc token --user 42)` works;
 /// --json prints an object.
+///
+/// With --admin the token is for the admin API over the network (admin.listen): put it into a file
+/// of your own and name that with lc ctx add --token-file. It lasts 30d at most.
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
     /// User id
-    #[arg(long, value_name = "ID")]
-    user: UserId,
+    #[arg(long, value_name = "ID", required_unless_present = "admin")]
+    user: Option<UserId>,
+    /// Make a token for the admin API, with this role: viewer reads, moderator also acts on users
+    /// and comments, operator does everything. --name is the name in the audit log
+    #[arg(long, value_name = "ROLE", value_parser = admin_role(), requires = "name",
+        conflicts_with_all = ["user", "role", "comments_per_minute", "count"])]
+    admin: Option<AdminRole>,
     /// User name, 1 to 64 characters; with --count above 1 the id is added [default: "user" and
     /// the id]
     #[arg(long)]
@@ -51,16 +61,26 @@ pub(super) async fn run(
     json: bool,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
-    let name = args.name.unwrap_or_else(|| default_name(args.user, args.count));
-    let request = TokenRequest {
-        user_id: args.user,
-        name,
-        role: args.role,
-        ttl_ms: to_ms(args.lifetime),
-        comments_per_minute: args.comments_per_minute,
-        count: args.count,
+    let tokens = match (args.admin, args.user) {
+        (Some(role), _) => {
+            let name = args.name.unwrap_or_default();
+            let request = AdminTokenRequest { name, role, ttl_ms: to_ms(args.lifetime) };
+            request.checked().map_err(|error| UsageError(error.to_string()))?;
+            obtain("/v1/tokens/admin", &request, context, sign_admin).await?
+        }
+        (None, Some(user_id)) => {
+            let request = TokenRequest {
+                user_id,
+                name: args.name.unwrap_or_else(|| default_name(user_id, args.count)),
+                role: args.role,
+                ttl_ms: to_ms(args.lifetime),
+                comments_per_minute: args.comments_per_minute,
+                count: args.count,
+            };
+            obtain("/v1/tokens", &request, context, sign).await?
+        }
+        (None, None) => return Err(UsageError("--user or --admin is needed".to_owned()).into()),
     };
-    let tokens = obtain(&request, context).await?;
     if json {
         context.output().item(&tokens, String::new)?;
     } else {
@@ -76,9 +96,17 @@ fn default_name(first: UserId, count: u32) -> String {
     if count == 1 { format!("user{first}") } else { "user".to_owned() }
 }
 
-/// Gets the tokens from the daemon, or signs them here if no daemon listens.
-async fn obtain(request: &TokenRequest, context: &Context) -> anyhow::Result<Tokens> {
-    let not_running = match context.admin().post("/v1/tokens", request).await {
+/// Signs the tokens of a request with a secret, issued at a Unix time.
+type Sign<T> = fn(&T, &[u8], Duration) -> anyhow::Result<Vec<String>>;
+
+/// Gets the tokens from the daemon, or signs them here if no daemon of this machine listens.
+async fn obtain<T: Serialize>(
+    path: &str,
+    request: &T,
+    context: &Context,
+    sign: Sign<T>,
+) -> anyhow::Result<Tokens> {
+    let not_running = match context.admin().post(path, request).await {
         Err(error @ AdminError::NotRunning { .. }) => error,
         result => return Ok(result?),
     };
@@ -89,20 +117,34 @@ async fn obtain(request: &TokenRequest, context: &Context) -> anyhow::Result<Tok
             secret_path.display()
         )));
     }
-    let tokens = sign(request, &secret_path, Duration::from_millis(now_ms()))?;
+    let secret = read_secret(&secret_path)?;
+    let tokens = sign(request, secret_of(&secret), Duration::from_millis(now_ms()))?;
     note(&format!("lc: no daemon is running; signed with {}", secret_path.display()));
     Ok(Tokens { tokens })
 }
 
-fn sign(request: &TokenRequest, secret_path: &Path, now: Duration) -> anyhow::Result<Vec<String>> {
-    let secret = std::fs::read(secret_path)
-        .with_context(|| format!("cannot read the signing secret {}", secret_path.display()))?;
+fn read_secret(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path)
+        .with_context(|| format!("cannot read the signing secret {}", path.display()))
+}
+
+fn sign_admin(
+    request: &AdminTokenRequest,
+    secret: &[u8],
+    now: Duration,
+) -> anyhow::Result<Vec<String>> {
+    let AdminTokenRequest { name, role, ttl_ms } = request.checked()?;
+    let claims = AdminClaims::new(&name, role, now, Duration::from_millis(ttl_ms));
+    Ok(vec![mint(secret, &claims)])
+}
+
+fn sign(request: &TokenRequest, secret: &[u8], now: Duration) -> anyhow::Result<Vec<String>> {
     let lifetime = Duration::from_millis(request.ttl_ms);
     let token = |user: TokenUser| {
         let mut claims = Claims::new(user.user_id, &user.name, now, lifetime);
         claims.role = request.role;
         claims.comments_per_minute = request.comments_per_minute;
-        mint(secret_of(&secret), &claims)
+        mint(secret, &claims)
     };
     Ok(request.users()?.into_iter().map(token).collect())
 }
@@ -112,12 +154,27 @@ mod tests {
     use super::*;
     use jsonwebtoken::{DecodingKey, Validation, decode};
 
+    const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn a_locally_signed_admin_token_has_its_audience() {
+        let request =
+            AdminTokenRequest { name: " ann ".into(), role: AdminRole::Moderator, ttl_ms: 60_000 };
+        let now = Duration::from_millis(now_ms());
+        let tokens = sign_admin(&request, SECRET, now).unwrap();
+        let mut validation = Validation::default();
+        validation.set_audience(&["lcd-admin"]);
+        let key = DecodingKey::from_secret(SECRET);
+        let claims = decode::<AdminClaims>(&tokens[0], &key, &validation).unwrap().claims;
+        let lifetime = Duration::from_secs(60);
+        assert_eq!(claims, AdminClaims::new("ann", AdminRole::Moderator, now, lifetime));
+        let eternal = AdminTokenRequest { ttl_ms: u64::MAX, ..request };
+        assert!(sign_admin(&eternal, SECRET, now).unwrap_err().to_string().contains("`ttl_ms`"));
+    }
+
     #[test]
     fn default_names_have_the_id_once() {
         assert_eq!(default_name(UserId(42), 1), "user42");
-        let dir = tempfile::tempdir().unwrap();
-        let secret_path = dir.path().join(SIGNING_SECRET);
-        std::fs::write(&secret_path, b"0123456789abcdef0123456789abcdef").unwrap();
         let request = TokenRequest {
             user_id: UserId(42),
             name: default_name(UserId(42), 2),
@@ -126,8 +183,8 @@ mod tests {
             comments_per_minute: None,
             count: 2,
         };
-        let tokens = sign(&request, &secret_path, Duration::from_millis(now_ms())).unwrap();
-        let key = DecodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+        let tokens = sign(&request, SECRET, Duration::from_millis(now_ms())).unwrap();
+        let key = DecodingKey::from_secret(SECRET);
         let names: Vec<_> = tokens
             .iter()
             .map(|token| decode::<Claims>(token, &key, &Validation::default()).unwrap().claims.name)
@@ -138,9 +195,6 @@ mod tests {
     /// The daemon refuses the same requests, and would refuse such tokens.
     #[test]
     fn no_token_is_signed_that_no_daemon_takes() {
-        let dir = tempfile::tempdir().unwrap();
-        let secret_path = dir.path().join(SIGNING_SECRET);
-        std::fs::write(&secret_path, b"0123456789abcdef0123456789abcdef").unwrap();
         let request = |user_id, name: &str, count| TokenRequest {
             user_id: UserId(user_id),
             name: name.into(),
@@ -157,20 +211,17 @@ mod tests {
             (1, "a\u{1B}[2Jb", 1, "`name`"),
             (1, &*"x".repeat(64), 2, "`name`"),
         ] {
-            let error = sign(&request(user_id, name, count), &secret_path, now).unwrap_err();
+            let error = sign(&request(user_id, name, count), SECRET, now).unwrap_err();
             assert!(error.to_string().starts_with(field), "{error}");
         }
-        let tokens = sign(&request(last, " ann\u{200B} ", 1), &secret_path, now).unwrap();
-        let key = DecodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+        let tokens = sign(&request(last, " ann\u{200B} ", 1), SECRET, now).unwrap();
+        let key = DecodingKey::from_secret(SECRET);
         let claims = decode::<Claims>(&tokens[0], &key, &Validation::default()).unwrap().claims;
         assert_eq!((claims.sub, claims.name), (last.to_string(), "ann".to_owned()));
     }
 
     #[test]
     fn a_locally_signed_token_has_the_given_claims() {
-        let dir = tempfile::tempdir().unwrap();
-        let secret_path = dir.path().join(SIGNING_SECRET);
-        std::fs::write(&secret_path, b"0123456789abcdef0123456789abcdef").unwrap();
         let request = TokenRequest {
             user_id: UserId(42),
             name: "ann".into(),
@@ -180,8 +231,8 @@ mod tests {
             count: 2,
         };
         let now = Duration::from_millis(now_ms());
-        let tokens = sign(&request, &secret_path, now).unwrap();
-        let key = DecodingKey::from_secret(b"0123456789abcdef0123456789abcdef");
+        let tokens = sign(&request, SECRET, now).unwrap();
+        let key = DecodingKey::from_secret(SECRET);
         let claims = decode::<Claims>(&tokens[1], &key, &Validation::default()).unwrap().claims;
         let mut expected = Claims::new(UserId(43), "ann43", now, Duration::from_millis(90_500));
         expected.role = Role::Moderator;

@@ -35,18 +35,18 @@ pub(super) struct WaitArgs {
     #[arg(value_name = "EXPR")]
     condition: String,
     /// Look at this stream, with the columns of lc streams
-    #[arg(long, value_name = "STREAM", conflicts_with = "node", add = complete::streams())]
+    #[arg(long, value_name = "STREAM", conflicts_with = "on", add = complete::streams())]
     stream: Option<StreamId>,
     /// Look at this node, with the columns of lc nodes
-    #[arg(long, value_name = "NAME", add = complete::nodes())]
-    node: Option<String>,
+    #[arg(long, value_name = "NODE", add = complete::nodes())]
+    on: Option<String>,
     /// The longest time to wait
     #[arg(long, value_name = "TIME", value_parser = non_zero_duration, default_value = "1m")]
     timeout: Duration,
 }
 
 pub(super) async fn run(args: WaitArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let columns = match (&args.stream, &args.node) {
+    let columns = match (&args.stream, &args.on) {
         (Some(_), _) => StreamStatus::COLUMNS,
         (None, Some(_)) => NodeStatus::COLUMNS,
         (None, None) => Status::COLUMNS,
@@ -91,7 +91,7 @@ async fn look(args: &WaitArgs, filter: &Filter, context: &Context) -> Result<boo
         let streams: Cluster<StreamStatus> = admin.get("/v1/streams").await?;
         return Ok(one_matches(filter, &streams.items, |it| it.stream_id == stream_id));
     }
-    if let Some(name) = &args.node {
+    if let Some(name) = &args.on {
         let nodes: Cluster<NodeStatus> = admin.get("/v1/nodes").await?;
         return Ok(one_matches(filter, &nodes.items, |it| it.node.as_str() == name));
     }

@@ -32,11 +32,11 @@ impl std::fmt::Debug for TokenSource {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenSourceError {
     #[error(
-        "no way to make tokens: no daemon answers on {socket} ({admin}), and {secret_path} cannot \
-         be read ({secret}); name the daemon's --socket or --data-dir",
-        socket = socket.display(), secret_path = secret_path.display()
+        "no way to make tokens: no daemon answers ({admin}), and {secret_path} cannot be read \
+         ({secret}); name the daemon's --socket or --data-dir",
+        secret_path = secret_path.display()
     )]
-    Nowhere { socket: PathBuf, admin: String, secret_path: PathBuf, secret: std::io::Error },
+    Nowhere { admin: String, secret_path: PathBuf, secret: std::io::Error },
     #[error("the signing secret {path} cannot be read: {source}", path = path.display())]
     Secret { path: PathBuf, source: std::io::Error },
     #[error("the daemon made no tokens: {0}")]
@@ -51,7 +51,16 @@ impl TokenSource {
     /// Returns the admin socket if a daemon answers there, else the secret `signing.key` in the
     /// data directory.
     pub async fn find(socket: &Path, data_dir: &Path) -> Result<Self, TokenSourceError> {
-        let client = AdminClient::new(socket.to_owned());
+        Self::find_by(AdminClient::new(socket.to_owned()), data_dir).await
+    }
+
+    /// Like [`Self::find`], by a client. The secret is that of this machine, so it is of no use to
+    /// a daemon on another.
+    pub async fn find_by(client: AdminClient, data_dir: &Path) -> Result<Self, TokenSourceError> {
+        if client.remote_host().is_some() {
+            client.get::<serde_json::Value>("/v1/status").await?;
+            return Ok(Self::Admin(client));
+        }
         let admin = match client.get::<serde_json::Value>("/v1/status").await {
             Ok(_) => return Ok(Self::Admin(client)),
             Err(error) => error.to_string(),
@@ -59,12 +68,7 @@ impl TokenSource {
         let secret_path = data_dir.join(paths::SIGNING_SECRET);
         match tokio::fs::read(&secret_path).await {
             Ok(secret) => Ok(Self::secret(&secret)),
-            Err(secret) => Err(TokenSourceError::Nowhere {
-                socket: socket.to_owned(),
-                admin,
-                secret_path,
-                secret,
-            }),
+            Err(secret) => Err(TokenSourceError::Nowhere { admin, secret_path, secret }),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::client::admin::{AdminClient, AdminError};
 use crate::client::follow::{Followed, follow};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    Alert, AuditEntry, Cluster, EventItem, ReviewItem, TailItem, TimelineAnswer,
+    Alert, AuditEntry, Cluster, EventItem, ReviewItem, Session, TailItem, TimelineAnswer,
 };
 
 /// Time between two fetches of a list.
@@ -164,6 +164,8 @@ pub(super) struct Past {
     /// The last five minutes by the second, then the last hour by ten seconds.
     pub(super) timelines: Vec<TimelineAnswer>,
     pub(super) events: Vec<EventItem>,
+    /// Who the console acts for. After a restart the daemon may give another role.
+    pub(super) session: Option<Session>,
 }
 
 /// Reads the past. A part that the daemon does not keep stays empty.
@@ -178,6 +180,7 @@ pub(super) async fn read_past(client: &AdminClient, until_ms: u64) -> Past {
     let path = format!("/v1/events?limit={PAST_EVENTS}");
     let events = client.get::<Cluster<EventItem>>(&path).await;
     past.events = events.map_or_else(|_| Vec::new(), |list| list.items);
+    past.session = client.get("/v1/session").await.ok();
     past
 }
 

@@ -344,6 +344,7 @@ impl EventLoop {
 fn fill_past(console: &mut Console, past: &Past) {
     past.timelines.iter().for_each(|answer| console.fill_past(answer));
     console.fill_events(&past.events);
+    console.set_session(past.session.clone());
 }
 
 fn elapsed_ms(since: Instant) -> u64 {

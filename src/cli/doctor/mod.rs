@@ -33,8 +33,9 @@ const LOW_DISK_BYTES: u64 = 5_000_000_000;
 
 /// Look for limits of this machine that a large event would reach
 ///
-/// Run it on the machine of the daemon. Each line has what, why, and the command that mends it.
-/// Exit code 0 if nothing is found, 3 for warnings, 4 if viewers cannot be served.
+/// Run it on the machine of the daemon: over --node, only what the daemon says is checked. Each
+/// line has what, why, and the command that mends it. Exit code 0 if nothing is found, 3 for
+/// warnings, 4 if viewers cannot be served.
 ///
 /// With the name of another node, its files, memory, disk, clock, certificate and alerts are
 /// checked, as its last report has them. What only its kernel knows is named, and not checked.
@@ -103,7 +104,12 @@ pub(super) async fn run(args: DoctorArgs, context: &Context) -> anyhow::Result<E
         }
         None => {
             let own = nodes.items.iter().find(|node| node.node == status.node);
-            let machine = Machine::read(admin.peer_process().await, Path::new(&status.data_dir));
+            let machine = if admin.remote_host().is_some() {
+                // This machine says nothing about that of the daemon.
+                Machine::default()
+            } else {
+                Machine::read(admin.peer_process().await, Path::new(&status.data_dir))
+            };
             let mut findings = machine.findings(own.map_or(0, |node| node.max_connections));
             findings.extend(of_certificate(status.certificate_expires_at, now_ms()));
             findings.extend(of_alerts(&status));

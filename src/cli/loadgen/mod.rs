@@ -62,7 +62,7 @@ pub async fn run(args: LoadgenArgs, context: &Context) -> anyhow::Result<ExitCod
 async fn load_plan(args: &LoadgenArgs, context: &Context) -> anyhow::Result<LoadPlan> {
     let workload = workload(args)?;
     let (endpoints, trust) = if args.url.is_empty() {
-        let local = local_daemon(&context.socket).await;
+        let local = local_daemon(&context.admin()).await;
         (vec![local.endpoint], local.trust)
     } else {
         (args.url.clone(), Trust::PublicAuthorities)
@@ -90,7 +90,7 @@ async fn load_plan(args: &LoadgenArgs, context: &Context) -> anyhow::Result<Load
     if plan.tokens() > 0 {
         plan.token_source = Some(match &args.signing_key {
             Some(path) => TokenSource::from_secret_file(path).await?,
-            None => TokenSource::find(&context.socket, &context.data_dir).await?,
+            None => TokenSource::find_by(context.admin(), &context.data_dir).await?,
         });
     }
     Ok(plan)

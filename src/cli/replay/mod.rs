@@ -169,12 +169,12 @@ pub async fn run(args: ReplayArgs, context: &Context) -> anyhow::Result<ExitCode
     }
     let source = match &args.signing_key {
         Some(path) => TokenSource::from_secret_file(path).await?,
-        None => TokenSource::find(&context.socket, &context.data_dir).await?,
+        None => TokenSource::find_by(context.admin(), &context.data_dir).await?,
     };
     let mut options = match &args.url {
         Some(endpoint) => ViewerOptions::new(endpoint.clone(), args.stream),
         None => {
-            let local = local_daemon(&context.socket).await;
+            let local = local_daemon(&context.admin()).await;
             let options = ViewerOptions::new(local.endpoint, args.stream);
             ViewerOptions { trust: local.trust, ..options }
         }

@@ -1,25 +1,34 @@
-//! The client of the admin socket: HTTP/1.1 and JSON over a Unix socket. Each request has its own
-//! connection: opening one costs microseconds, and a restarted daemon needs no special treatment.
+//! The client of the admin API: HTTP/1.1 and JSON over a Unix socket, or over TLS to another
+//! machine. Each request has its own connection: opening one costs microseconds, over TLS a few
+//! round trips, and a restarted daemon needs no special treatment.
+
+mod remote;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::Stream;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::protocol::admin::ACTOR_HEADER;
 use crate::protocol::error_code::{ErrorBody, ErrorEnvelope};
 use crate::protocol::json;
+
+pub use remote::{InvalidNodeAddress, NodeAddress, RemoteDaemon, RemoteSetupError};
+
+use remote::Remote;
 
 /// Longer than any operation takes, short enough to notice a hung daemon.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -31,10 +40,10 @@ const MAX_LINE_BYTES: usize = 16 << 20;
 /// The path that is posted to and changes nothing.
 pub const PREVIEW: &str = "/v1/preview";
 
-/// A client of one admin socket. Cheap to clone; holds no connection.
+/// A client of one daemon. Cheap to clone; holds no connection.
 #[derive(Debug, Clone)]
 pub struct AdminClient {
-    socket: PathBuf,
+    way: Way,
     actor: HeaderValue,
     read_only: bool,
 }
@@ -56,6 +65,21 @@ pub enum AdminError {
         .socket.display(), .socket.display()
     )]
     NotPermitted { socket: PathBuf },
+    /// No daemon answers at the address.
+    #[error(
+        "no daemon answers at {node} ({cause}). Does it run, is admin.listen set, and does nothing \
+         between here and there block the port?"
+    )]
+    Unreachable { node: String, cause: String },
+    /// The daemon's certificate is not one of those that are trusted.
+    #[error(
+        "{node} presents a certificate that is not trusted ({why}): name the authority that signed \
+         it with --ca of lc ctx add, or LC_CA"
+    )]
+    Untrusted { node: String, why: String },
+    /// What should prove the caller cannot be used, or the daemon does not accept it.
+    #[error("{node} cannot be used: {why}")]
+    CredentialsRefused { node: String, why: String },
     /// The context of `lc ctx` does not allow changes.
     #[error("this context is read-only: `lc ctx list` shows it")]
     ReadOnly,
@@ -71,8 +95,11 @@ impl AdminError {
     /// Reports whether the same request may succeed later.
     pub fn retry(&self) -> bool {
         match self {
-            Self::NotRunning { .. } | Self::Broken(_) => true,
-            Self::NotPermitted { .. } | Self::ReadOnly => false,
+            Self::NotRunning { .. } | Self::Unreachable { .. } | Self::Broken(_) => true,
+            Self::NotPermitted { .. }
+            | Self::Untrusted { .. }
+            | Self::CredentialsRefused { .. }
+            | Self::ReadOnly => false,
             Self::Refused(body) => body.code.retry(),
         }
     }
@@ -99,6 +126,46 @@ fn plain(source: &io::Error) -> String {
     }
 }
 
+/// The way to a daemon.
+#[derive(Debug, Clone)]
+enum Way {
+    Socket(PathBuf),
+    Network(Arc<Remote>),
+}
+
+/// An open connection.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+impl Way {
+    async fn connect(&self) -> Result<Box<dyn Connection>, AdminError> {
+        Ok(match self {
+            Self::Socket(path) => {
+                let socket = UnixStream::connect(path).await;
+                Box::new(socket.map_err(|source| AdminError::connecting(path, source))?)
+            }
+            Self::Network(remote) => Box::new(remote.connect().await?),
+        })
+    }
+
+    async fn authorization(&self) -> Result<Option<HeaderValue>, AdminError> {
+        match self {
+            Self::Socket(_) => Ok(None),
+            Self::Network(remote) => remote.authorization().await,
+        }
+    }
+
+    /// Returns the error of a connection that broke.
+    fn broken(&self, what: &str, error: &(dyn std::error::Error + 'static)) -> AdminError {
+        let told = match self {
+            Self::Socket(_) => None,
+            Self::Network(remote) => remote.failed(error),
+        };
+        told.unwrap_or_else(|| AdminError::broken(what, error))
+    }
+}
+
 impl AdminClient {
     /// Returns a client that acts in the name of the person at this terminal: `$SUDO_USER`,
     /// `$USER`, or the user number. The daemon records the socket's real peer beside it.
@@ -110,7 +177,17 @@ impl AdminClient {
         let name = names.into_iter().find(|name| !name.is_empty()).or_else(known);
         let actor = name.and_then(|name| HeaderValue::from_str(&name).ok());
         let actor = actor.unwrap_or(HeaderValue::from_static("operator"));
-        Self { socket, actor, read_only: false }
+        Self { way: Way::Socket(socket), actor, read_only: false }
+    }
+
+    /// Returns a client of a daemon on another machine. Reads the certificates. The daemon takes
+    /// the name of the person from its certificate or token.
+    ///
+    /// # Errors
+    /// A file cannot be used, or the address names no host.
+    pub fn remote(daemon: &RemoteDaemon) -> Result<Self, RemoteSetupError> {
+        let way = Way::Network(Arc::new(Remote::new(daemon)?));
+        Ok(Self { way, ..Self::new(PathBuf::new()) })
     }
 
     /// Returns a client that refuses to change anything.
@@ -118,13 +195,18 @@ impl AdminClient {
         Self { read_only: true, ..self }
     }
 
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// Returns the host of the daemon, if it is reached over the network.
+    pub fn remote_host(&self) -> Option<&str> {
+        match &self.way {
+            Way::Socket(_) => None,
+            Way::Network(remote) => Some(&remote.address().host),
+        }
     }
 
     /// Returns the id of the daemon's process, if it is on this machine and answers.
     pub async fn peer_process(&self) -> Option<i32> {
-        let socket = UnixStream::connect(&self.socket).await.ok()?;
+        let Way::Socket(path) = &self.way else { return None };
+        let socket = UnixStream::connect(path).await.ok()?;
         socket.peer_cred().ok()?.pid()
     }
 
@@ -154,7 +236,7 @@ impl AdminClient {
         path: &str,
     ) -> Result<impl Stream<Item = Result<R, AdminError>> + Send + Unpin + use<R>, AdminError> {
         let answer = in_time(self.request(Method::GET, path, Bytes::new())).await?;
-        let lines = Lines { answer, buffer: BytesMut::new(), searched: 0 };
+        let lines = Lines { answer, way: self.way.clone(), buffer: BytesMut::new(), searched: 0 };
         Ok(Box::pin(futures_util::stream::unfold(Some(lines), async |lines| {
             let mut lines = lines?;
             match lines.next().await {
@@ -173,23 +255,20 @@ impl AdminClient {
     ) -> Result<R, AdminError> {
         in_time(async {
             let answer = self.request(method, path, body).await?;
-            read_json(&answer.collect().await?)
+            read_json(&answer.collect(&self.way).await?)
         })
         .await
     }
 
     async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, AdminError> {
-        let socket = UnixStream::connect(&self.socket)
-            .await
-            .map_err(|source| AdminError::connecting(&self.socket, source))?;
+        let authorization = self.way.authorization().await?;
+        let socket = self.way.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
             .await
-            .map_err(|error| AdminError::broken("the handshake failed", &error))?;
+            .map_err(|error| self.way.broken("the handshake failed", &error))?;
         // Moves the bytes. Its errors show up in the request or the body.
-        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
-            let _ = connection.await;
-        }));
-        let request = Request::builder()
+        let connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, "lcd")
@@ -197,11 +276,19 @@ impl AdminClient {
             .header(ACTOR_HEADER, self.actor.clone())
             .body(Full::new(body))
             .map_err(|error| AdminError::broken("the request cannot be written", &error))?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| AdminError::broken("the daemon did not answer", &error))?;
-        Answer { response, _connection: connection }.accepted().await
+        if let Some(authorization) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
+        let response = match sender.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                drop(sender);
+                // A connection that broke before it took the request knows why.
+                let ended = connection.await.ok().and_then(Result::err).unwrap_or(error);
+                return Err(self.way.broken("the daemon did not answer", &ended));
+            }
+        };
+        Answer { response, _connection: connection }.accepted(&self.way).await
     }
 }
 
@@ -226,17 +313,17 @@ fn read_json<R: DeserializeOwned>(text: &[u8]) -> Result<R, AdminError> {
 /// An answer whose head has arrived, with the connection that carries its body.
 struct Answer {
     response: Response<Incoming>,
-    _connection: AbortOnDropHandle<()>,
+    _connection: AbortOnDropHandle<hyper::Result<()>>,
 }
 
 impl Answer {
     /// Turns an error status into the error in its body.
-    async fn accepted(self) -> Result<Self, AdminError> {
+    async fn accepted(self, way: &Way) -> Result<Self, AdminError> {
         let status = self.response.status();
         if status.is_success() {
             return Ok(self);
         }
-        let text = self.collect().await?;
+        let text = self.collect(way).await?;
         Err(match serde_json::from_slice::<ErrorEnvelope>(&text) {
             Ok(envelope) => AdminError::Refused(envelope.error),
             Err(_) => {
@@ -246,16 +333,17 @@ impl Answer {
         })
     }
 
-    async fn collect(self) -> Result<Bytes, AdminError> {
+    async fn collect(self, way: &Way) -> Result<Bytes, AdminError> {
         let body = Limited::new(self.response.into_body(), MAX_ANSWER_BYTES);
         let body = body.collect().await;
-        Ok(body.map_err(|error| AdminError::broken("the answer is incomplete", &error))?.to_bytes())
+        Ok(body.map_err(|error| way.broken("the answer is incomplete", &*error))?.to_bytes())
     }
 }
 
 /// Divides a body into lines.
 struct Lines {
     answer: Answer,
+    way: Way,
     buffer: BytesMut,
     /// Length of the start of `buffer` that holds no newline.
     searched: usize,
@@ -277,7 +365,7 @@ impl Lines {
                     }
                 }
                 Some(Err(error)) => {
-                    return Err(AdminError::broken("the live lines broke off", &error));
+                    return Err(self.way.broken("the live lines broke off", &error));
                 }
                 None => return Ok(None),
             }

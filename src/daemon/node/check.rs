@@ -55,6 +55,9 @@ pub async fn check(config: &Config) -> anyhow::Result<()> {
         None => report_losses(config, &mut report).await,
     }
     report.add("address", check_address(config.gateway.listen, own.as_ref()));
+    if let Some(listen) = config.admin.listen {
+        report.add("admin address", check_admin_address(listen, own.as_ref()));
+    }
     for Probe { server, result } in probe_engines(config).await {
         report.add(server, result);
     }
@@ -237,6 +240,19 @@ fn check_address(listen: SocketAddr, own: Option<&Status>) -> Result<String, Str
     if let Some(own) = own.filter(|own| is_same_address(listen, &own.listen)) {
         return Ok(format!("{listen} is in use by the running node {}", own.node));
     }
+    check_free(listen, "gateway.listen")
+}
+
+/// Tells whether the address of the admin API is free. The node that runs with this configuration
+/// may be using it.
+fn check_admin_address(listen: SocketAddr, own: Option<&Status>) -> Result<String, String> {
+    match own {
+        Some(own) => Ok(format!("{listen} is left to the running node {}", own.node)),
+        None => check_free(listen, "admin.listen"),
+    }
+}
+
+fn check_free(listen: SocketAddr, setting: &str) -> Result<String, String> {
     let bound = || {
         let socket = match listen {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -247,7 +263,7 @@ fn check_address(listen: SocketAddr, own: Option<&Status>) -> Result<String, Str
     };
     match bound() {
         Ok(()) => Ok(format!("{listen} is free")),
-        Err(error) => Err(format!("cannot listen on {listen} (gateway.listen): {error}")),
+        Err(error) => Err(format!("cannot listen on {listen} ({setting}): {error}")),
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     faults.extend(Engines::configuration_faults(config));
     add_tokens(config, &mut faults);
     faults.extend(gateway::tls_faults(&config.gateway));
+    faults.extend(admin::remote_faults(&config.admin));
     if let Err(error) = moderation::build_pipeline(&config.moderation) {
         faults.push(format!("{error:#}"));
     }

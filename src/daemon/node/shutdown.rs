@@ -53,7 +53,8 @@ pub(super) struct RunningNode {
     pub(super) board: StatusBoard,
     /// True if all consumers of the log are in this process. If not, other nodes continue its work.
     pub(super) owns_all_consumers: bool,
-    pub(super) certificate: Option<CertificateRenewal>,
+    /// Those that are read from files.
+    pub(super) certificates: Vec<CertificateRenewal>,
 }
 
 impl RunningNode {

@@ -2,7 +2,7 @@
 //!
 //! The node reports that it is ready, reloading or stopping, and pings the watchdog within
 //! `WatchdogSec`. It stops pinging when the delivery workers or the threads for blocking work do
-//! not answer; the service manager then restarts it. On SIGHUP it reads its certificate again, and
+//! not answer; the service manager then restarts it. On SIGHUP it reads its certificates again, and
 //! nothing else.
 
 use std::convert::Infallible;
@@ -25,22 +25,24 @@ pub(super) fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Reads the settings that can change while the node runs: the files of `gateway.tls`. Files that
-/// cannot be used change nothing.
-pub(super) async fn reload(certificate: Option<CertificateRenewal>) {
+/// Reads the settings that can change while the node runs: the files of `gateway.tls`, and
+/// `admin.certificate` with its key. Files that cannot be used change nothing.
+pub(super) async fn reload(certificates: Vec<CertificateRenewal>) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => warn!(%error, "cannot notify the service manager of a reload: no clock"),
     }
-    match certificate {
-        None => info!("reload: nothing to do without gateway.tls"),
-        Some(certificate) => match tokio::task::spawn_blocking(move || certificate.renew()).await {
+    if certificates.is_empty() {
+        info!("reload: nothing to do without gateway.tls");
+    }
+    for certificate in certificates {
+        match tokio::task::spawn_blocking(move || certificate.renew()).await {
             Ok(Ok(())) => info!("reload: new connections use the renewed certificate"),
             Ok(Err(error)) => {
                 error!(%error, "reload failed; the previous certificate stays in use");
             }
             Err(error) => error!(%error, "reload failed; the previous certificate stays in use"),
-        },
+        }
     }
     notify(&[NotifyState::Ready]);
 }

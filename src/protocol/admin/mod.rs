@@ -15,6 +15,7 @@ mod problem;
 mod process;
 mod rates;
 mod requests;
+mod session;
 mod stages;
 mod status;
 mod stores;
@@ -42,6 +43,9 @@ pub use self::requests::{
     AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, ReviewRequest,
     SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
+pub use self::session::{
+    ADMIN_AUDIENCE, AdminRole, Session, listed_role, needed_role, role_to_undo,
+};
 pub use self::stages::{FullestQueue, StageName, StageReport, StageStatus};
 pub use self::status::{
     Counters, ModerationCounts, NodeReport, Status, StreamRates, StreamStatus, TopSnapshot,
@@ -49,7 +53,10 @@ pub use self::status::{
 };
 pub use self::stores::{PoolUse, StoreStatus};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
-pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};
+pub use self::tokens::{
+    AdminTokenRequest, InvalidTokens, MAX_ADMIN_TOKEN_MS, MAX_TOKENS, TokenRequest, TokenUser,
+    UserTokensRequest,
+};
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
 pub use self::users::{ConnectionInfo, Sanction, SanctionKind, Who};
 use super::comment::Deletion;

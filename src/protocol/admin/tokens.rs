@@ -5,11 +5,15 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::AdminRole;
 use crate::protocol::text;
 use crate::protocol::{Role, UserId};
 
 /// The most tokens of one request.
 pub const MAX_TOKENS: u32 = 10_000;
+/// The longest lifetime of a token for the admin API, 30 days: nothing but its end or another
+/// signing secret takes it back.
+pub const MAX_ADMIN_TOKEN_MS: u64 = 30 * 86_400_000;
 
 /// `POST /v1/tokens`: creates `count` tokens for users `user_id`, `user_id + 1`, …
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +83,32 @@ impl UserTokensRequest {
             return Err(InvalidTokens { field: "users", problem });
         }
         self.users.iter().map(TokenUser::checked).collect()
+    }
+}
+
+/// `POST /v1/tokens/admin`: creates a token for the admin API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminTokenRequest {
+    /// The person or program, as the audit log names it.
+    pub name: String,
+    pub role: AdminRole,
+    /// 1 s to [`MAX_ADMIN_TOKEN_MS`].
+    #[serde(default = "day_ms")]
+    pub ttl_ms: u64,
+}
+
+impl AdminTokenRequest {
+    /// Returns the request with its name in the normal form.
+    ///
+    /// # Errors
+    /// The name or the lifetime is not allowed.
+    pub fn checked(&self) -> Result<Self, InvalidTokens> {
+        if !(1_000..=MAX_ADMIN_TOKEN_MS).contains(&self.ttl_ms) {
+            let problem = format!("must be 1000 to {MAX_ADMIN_TOKEN_MS}, not {}", self.ttl_ms);
+            return Err(InvalidTokens { field: "ttl_ms", problem });
+        }
+        Ok(Self { name: normal_name(&self.name)?, ..self.clone() })
     }
 }
 
@@ -157,6 +187,19 @@ mod tests {
         };
         assert_eq!(users(1), [(9, "ann b".to_owned())]);
         assert_eq!(users(2), [(9, "ann b9".to_owned()), (10, "ann b10".to_owned())]);
+    }
+
+    #[test]
+    fn an_admin_token_has_a_name_and_an_end() {
+        let request = |name: &str, ttl_ms| {
+            AdminTokenRequest { name: name.to_owned(), role: AdminRole::Viewer, ttl_ms }.checked()
+        };
+        assert_eq!(request(" ann ", 1_000).unwrap().name, "ann");
+        assert!(request("ann", MAX_ADMIN_TOKEN_MS).is_ok());
+        assert_eq!(request("", 1_000).unwrap_err().field, "name");
+        for ttl_ms in [0, 999, MAX_ADMIN_TOKEN_MS + 1] {
+            assert_eq!(request("ann", ttl_ms).unwrap_err().field, "ttl_ms");
+        }
     }
 
     #[test]

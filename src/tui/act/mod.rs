@@ -3,9 +3,11 @@
 mod action;
 mod effect;
 mod form;
+mod rights;
 mod undo;
 
 pub(crate) use action::{Action, Done, progress_text, run};
 pub(crate) use effect::{Confirmation, Consent, confirmation, needs_lookup};
 pub(crate) use form::{Edit, Form, FormKind};
+pub(crate) use rights::role_for;
 pub(crate) use undo::{UndoEntry, UndoList, undo_of};

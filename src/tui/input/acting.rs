@@ -1,18 +1,37 @@
 //! From a key that acts to a request: the form, the question, the request.
 
 use crate::protocol::admin::{
-    AckRequest, DeleteRequest, DrainRequest, ReviewRequest, UserRef, Who,
+    AckRequest, DeleteRequest, DrainRequest, ReviewRequest, UserRef, Who, needed_role,
 };
 use crate::tui::act::{
-    Action, Consent, Form, FormKind, UndoEntry, confirmation, needs_lookup, undo_of,
+    Action, Consent, Form, FormKind, UndoEntry, confirmation, needs_lookup, role_for, undo_of,
 };
 use crate::tui::commands::Command;
 use crate::tui::state::{Console, Effect, Mode, Notice, Panel, Place};
 use crate::tui::table::RowKey;
 
-/// Starts what a key acts, unless acts are off.
+/// Returns the path that a command posts to in the end; `None` for one that does not act.
+fn path_of(command: Command) -> Option<&'static str> {
+    Some(match command {
+        Command::Ban => "/v1/ban",
+        Command::Timeout => "/v1/timeout",
+        Command::Kick => "/v1/kick",
+        Command::Unban => "/v1/unban",
+        Command::Throttle => "/v1/throttle",
+        Command::Announce => "/v1/announce",
+        Command::Approve => "/v1/mod/approve",
+        Command::Remove => "/v1/mod/reject",
+        Command::Drain => "/v1/drain",
+        Command::Acknowledge => "/v1/alerts/ack",
+        Command::Undo => "/v1/undo",
+        _ => return None,
+    })
+}
+
+/// Starts what a key acts, unless acts are off or the role does not allow it.
 pub(super) fn act(console: &mut Console, command: Command) -> Option<Effect> {
-    if let Some(why) = console.acts_off() {
+    let by_role = || path_of(command).and_then(|path| console.refused_role(needed_role(path)));
+    if let Some(why) = console.acts_off().or_else(by_role) {
         console.notice = Some(Notice::Failed(why));
         return None;
     }
@@ -118,6 +137,11 @@ fn undo(console: &mut Console) -> Option<Effect> {
 
 /// Asks what must be known about actions, then the operator.
 pub(super) fn request(console: &mut Console, actions: Vec<Action>) -> Option<Effect> {
+    if let Some(why) = console.refused_role(role_for(&actions)) {
+        console.mode = Mode::Watching;
+        console.notice = Some(Notice::Failed(why));
+        return None;
+    }
     let users = needs_lookup(&actions);
     if users.is_empty() {
         return ask(console, actions, &[]);

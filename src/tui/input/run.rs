@@ -1,6 +1,7 @@
 //! Carries out commands: where to look, what to copy, what to open.
 
 use super::acting::act;
+use crate::protocol::admin::AdminRole;
 use crate::protocol::json;
 use crate::tui::commands::Command;
 use crate::tui::feed::Metric;
@@ -74,6 +75,10 @@ pub(crate) fn run_command(console: &mut Console, command: Command) -> Option<Eff
 fn unlock(console: &mut Console) {
     if console.lock.is_read_only() {
         console.notice = Some(Notice::Failed(READ_ONLY.to_owned()));
+        return;
+    }
+    if let Some(why) = console.refused_role(AdminRole::Moderator) {
+        console.notice = Some(Notice::Failed(why));
         return;
     }
     console.lock.toggle(console.clock_ms);

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::*;
-use crate::protocol::admin::{ReviewItem, TailItem, UserRef, Who};
+use crate::protocol::admin::{AdminRole, ReviewItem, Session, TailItem, UserRef, Who};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, NodeId, StreamId, UserId};
@@ -72,6 +72,39 @@ fn it_starts_locked() {
     assert_eq!(console.notice, Some(Notice::Failed("locked: ! unlocks acts".into())));
     type_text(&mut console, "!b");
     assert!(matches!(console.mode, Mode::Form(_)));
+}
+
+fn acting_for(role: AdminRole) -> Console {
+    let mut console = on_stream();
+    let actor = "ann (token)".to_owned();
+    console.set_session(Some(Session { node: "edge-1".to_owned(), role, actor }));
+    console
+}
+
+#[test]
+fn acts_beyond_the_role_are_refused_in_words() {
+    let mut viewer = acting_for(AdminRole::Viewer);
+    type_text(&mut viewer, "b");
+    let why = "this needs the role moderator, and ann has the role viewer here";
+    assert_eq!(viewer.notice, Some(Notice::Failed(why.to_owned())));
+    assert_eq!(viewer.mode, Mode::Watching);
+    type_text(&mut viewer, "!");
+    assert_eq!(viewer.notice, Some(Notice::Failed(why.to_owned())));
+
+    let mut moderator = acting_for(AdminRole::Moderator);
+    let why = "this needs the role operator, and ann has the role moderator here";
+    for line in ["t", "a", "d"] {
+        moderator.notice = None;
+        assert_eq!(type_text(&mut moderator, line), None);
+        assert_eq!(moderator.notice, Some(Notice::Failed(why.to_owned())), "{line}");
+        assert_eq!(moderator.mode, Mode::Watching, "{line}");
+    }
+    moderator.notice = None;
+    type_text(&mut moderator, ":throttle 7 10%");
+    assert_eq!(enter(&mut moderator), None);
+    assert_eq!(moderator.notice, Some(Notice::Failed(why.to_owned())));
+    type_text(&mut moderator, "b");
+    assert!(matches!(moderator.mode, Mode::Form(_)), "{:?}", moderator.mode);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod listing;
 mod lock;
 mod mode;
 mod places;
+mod session;
 mod side;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,9 @@ use super::commands::Keymap;
 use super::feed::{Feed, Moment, Subject};
 use super::table::TableState;
 use super::theme::ThemeName;
-use crate::protocol::admin::{Alert, EventItem, TimelineAnswer, TopSnapshot, UserRef};
+use crate::protocol::admin::{
+    AdminRole, Alert, EventItem, Session, TimelineAnswer, TopSnapshot, UserRef,
+};
 
 pub(crate) use lock::{Lock, READ_ONLY};
 pub(crate) use mode::{Mode, Notice, Palette};
@@ -74,6 +77,8 @@ pub(crate) struct Console {
     pub(crate) notice: Option<Notice>,
     pub(crate) undo: UndoList,
     pub(crate) lock: Lock,
+    /// `None` until the daemon has said it.
+    session: Option<Session>,
     pub(crate) side: Side,
     pub(crate) veiled: bool,
     window: usize,
@@ -97,6 +102,7 @@ impl Console {
             notice: None,
             undo: UndoList::default(),
             lock: Lock::new(read_only),
+            session: None,
             side: Side::default(),
             veiled: false,
             window: 2,
@@ -298,6 +304,9 @@ impl Console {
             return Some(format!(
                 "acts are off while the screen is not live; {key} returns to now"
             ));
+        }
+        if let Some(why) = self.refused_role(AdminRole::Moderator) {
+            return Some(why);
         }
         let key = self.keymap.first(super::commands::Command::Unlock);
         self.lock.refusal(self.clock_ms, &key)

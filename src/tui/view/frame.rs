@@ -13,6 +13,9 @@ use crate::tui::tone::{Cell, Health, Tone};
 /// How long a notice says that an act can be taken back.
 const UNDO_SHOWN_MS: u64 = 10_000;
 
+/// The width from which on the first row always says who the console acts for.
+const WIDE: u16 = 100;
+
 /// Draws the first row: where, how it is, for how many.
 pub(super) fn header(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let Some(moment) = console.moment() else {
@@ -54,6 +57,11 @@ pub(super) fn header(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
         }
         _ if console.is_paused() => clock.insert(0, Cell::new("‖ PAUSED ", Tone::Warn)),
         _ => {}
+    }
+    match console.who() {
+        Some(who) if area.width >= WIDE => clock.insert(0, Cell::faint(format!("{who}   "))),
+        Some(who) => parts.push(vec![Cell::faint(who)]),
+        None => {}
     }
     let rest = canvas.line_right(area, &clock);
     let shown = fitting(&parts, rest.width.saturating_sub(1), 2);
@@ -171,6 +179,9 @@ fn tab_state(console: &Console, view: View) -> (Option<u64>, Health) {
 fn lock_cell(console: &Console) -> Cell {
     if console.lock.is_read_only() {
         return Cell::faint("read-only");
+    }
+    if console.only_reads() {
+        return Cell::faint("read-only by role");
     }
     if console.lock.is_open(console.clock_ms) {
         return Cell::new("UNLOCKED", Tone::Warn);

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 
 use super::*;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{Alert, ReviewItem, TailItem, TopSnapshot};
+use crate::protocol::admin::{AdminRole, Alert, ReviewItem, Session, TailItem, TopSnapshot};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::{CommentId, UserId};
 use crate::tui::commands::Keymap;
@@ -231,6 +231,21 @@ fn overlays() {
         screen(&console, SIZES[1])
     });
     insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn the_first_row_says_who_acts_with_which_role() {
+    let mut console = fed(samples::healthy);
+    let session = |role| Session { node: "edge-1".to_owned(), role, actor: "ann (uid 0)".into() };
+    console.set_session(Some(session(AdminRole::Operator)));
+    let wide = screen(&console, (120, 36));
+    assert!(wide.lines().next().unwrap().contains("ann, operator   "), "{wide}");
+    assert!(!wide.contains("read-only by role"));
+    console.set_session(Some(session(AdminRole::Viewer)));
+    console.set_session(None);
+    let wide = screen(&console, (120, 36));
+    assert!(wide.lines().next().unwrap().contains("ann, viewer"), "{wide}");
+    assert!(wide.contains("read-only by role"), "{wide}");
 }
 
 #[test]

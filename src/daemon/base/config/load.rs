@@ -180,6 +180,12 @@ mod tests {
             ("[cassandra]\ntimeout = \"0s\"", "cassandra.timeout"),
             ("[cassandra]\npassword_file = \"p\"", "cassandra.username"),
             ("[node]\nroles = [\"king\"]", "roles"),
+            ("[admin]\nlisten = \"127.0.0.1:1\"\nkey = \"k\"", "`admin.certificate` is needed"),
+            ("[admin]\nlisten = \"127.0.0.1:1\"\ncertificate = \"c\"", "`admin.key` is needed"),
+            ("[admin]\nlisten = \"nowhere\"", "admin.listen"),
+            ("[admin]\nroles = { ann = \"operator\" }", "`admin.client_ca` is needed"),
+            ("[admin]\nroles = { ann = \"king\" }", "admin.roles"),
+            ("[auth]\naudience = \"lcd-admin\"", "auth.audience"),
             ("[node\n", "TOML"),
         ] {
             let error = load_text(text).unwrap_err();

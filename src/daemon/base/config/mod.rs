@@ -5,6 +5,7 @@
 //! range is an error that names the key, its source and the allowed values, and the daemon does not
 //! start.
 
+mod admin;
 mod alerts;
 mod cassandra;
 mod delivery;
@@ -23,6 +24,7 @@ mod sections;
 mod shared;
 mod validate;
 
+pub use admin::AdminConfig;
 pub use alerts::AlertsConfig;
 pub use cassandra::CassandraConfig;
 pub use delivery::{DeflateMode, DeliveryConfig};

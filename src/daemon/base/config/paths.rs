@@ -9,7 +9,9 @@ use super::Config;
 
 /// Returns every setting that is a path and is set, with its key.
 fn settings(config: &mut Config) -> Vec<(&'static str, &mut PathBuf)> {
-    let Config { node, gateway, auth, kafka, redis, cassandra, postgres, moderation, .. } = config;
+    let Config {
+        node, gateway, auth, kafka, redis, cassandra, postgres, moderation, admin, ..
+    } = config;
     let mut paths = vec![
         ("node.data_dir", &mut node.data_dir),
         ("node.admin_socket", &mut node.admin_socket),
@@ -26,6 +28,9 @@ fn settings(config: &mut Config) -> Vec<(&'static str, &mut PathBuf)> {
         ("cassandra.tls_ca", cassandra.tls_ca.as_mut()),
         ("postgres.password_file", postgres.password_file.as_mut()),
         ("moderation.rules.blocked_words_file", moderation.rules.blocked_words_file.as_mut()),
+        ("admin.certificate", admin.certificate.as_mut()),
+        ("admin.key", admin.key.as_mut()),
+        ("admin.client_ca", admin.client_ca.as_mut()),
     ];
     if let Some(tls) = &mut kafka.tls {
         optional.push(("kafka.tls.ca", tls.ca.as_mut()));
@@ -85,6 +90,9 @@ mod tests {
         config.cassandra.tls_ca = Some(path());
         config.postgres.password_file = Some(path());
         config.moderation.rules.blocked_words_file = Some(path());
+        config.admin.certificate = Some(path());
+        config.admin.key = Some(path());
+        config.admin.client_ca = Some(path());
         config.kafka.tls =
             Some(KafkaTls { ca: Some(path()), certificate: Some(path()), key: Some(path()) });
         config.kafka.sasl = Some(KafkaSasl {

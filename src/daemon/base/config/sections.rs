@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use super::admin::AdminConfig;
 use super::alerts::AlertsConfig;
 use super::cassandra::CassandraConfig;
 use super::delivery::DeliveryConfig;
@@ -40,6 +41,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub shutdown: ShutdownConfig,
     pub alerts: AlertsConfig,
+    pub admin: AdminConfig,
 }
 
 /// A part of the pipeline that a process can run.

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::sections::MAX_CHAR_BYTES;
-use super::{CassandraConfig, Config, DeliveryConfig, KafkaConfig};
+use super::{AdminConfig, CassandraConfig, Config, DeliveryConfig, KafkaConfig};
+use crate::protocol::admin::ADMIN_AUDIENCE;
 
 /// The least `ingest.ref_lifetime`. Readers of the log drop a comment that repeats a `ref` within a
 /// shorter time, so a `ref` may be used again after it.
@@ -35,6 +36,12 @@ fn check_all(config: &Config, faults: &mut Faults) {
     kafka(&config.kafka, faults);
     postgres(config, faults);
     cassandra(&config.cassandra, faults);
+    admin(&config.admin, faults);
+    faults.check(
+        config.auth.audience != ADMIN_AUDIENCE,
+        "auth.audience",
+        "must be another name: tokens for the admin API have this one",
+    );
     let at_least_one = [
         ("node.roles", config.node.roles.len()),
         ("ingest.max_comment_chars", config.ingest.max_comment_chars),
@@ -312,5 +319,21 @@ fn cassandra(cassandra: &CassandraConfig, faults: &mut Faults) {
         cassandra.password_file.is_none() || !cassandra.username.is_empty(),
         "cassandra.username",
         "is needed with cassandra.password_file",
+    );
+}
+
+/// Checks the admin API over the network, which is never open without TLS.
+fn admin(admin: &AdminConfig, faults: &mut Faults) {
+    if admin.listen.is_some() {
+        let needed = [("admin.certificate", &admin.certificate), ("admin.key", &admin.key)];
+        for (key, path) in needed {
+            let text = "is needed with admin.listen: the admin API is served over TLS only";
+            faults.check(path.is_some(), key, text);
+        }
+    }
+    faults.check(
+        admin.roles.is_empty() || admin.client_ca.is_some(),
+        "admin.client_ca",
+        "is needed with admin.roles: it signs the certificates that have these roles",
     );
 }

@@ -3,14 +3,15 @@
 use axum::extract::State;
 
 use super::AdminState;
+use super::access::Caller;
 use super::error::Answer;
 use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJsonBody};
 use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest,
-    Outcome, ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
-    UserRequest, UserTokensRequest,
+    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, DeleteRequest,
+    DirectRequest, DrainRequest, Outcome, ReviewRequest, SanctionRequest, ThrottleRequest,
+    TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest, role_to_undo,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -41,8 +42,22 @@ changes! {
     acknowledge(JsonBody<AcknowledgeRequest>);
     approve(JsonBody<ReviewRequest>);
     reject(JsonBody<ReviewRequest>);
-    undo(JsonBody<UndoRequest>);
     create_stream(JsonBody<NewStream>);
+}
+
+/// Takes back only what the caller may do itself.
+pub(super) async fn undo(
+    State(state): State<AdminState>,
+    caller: Caller,
+    JsonBody(request): JsonBody<UndoRequest>,
+) -> Answer<Json<Outcome>> {
+    let control = &state.parts.control;
+    if let Some(entry) = control.parts().metadata.audit_entry(request.audit_id).await? {
+        caller.require(role_to_undo(&entry.action))?;
+    }
+    let outcome = control.undo(&caller.actor, &request).await?;
+    state.parts.record_outcome(caller.actor.name(), "undo", &outcome);
+    Ok(Json(outcome))
 }
 
 pub(super) async fn update_stream(
@@ -79,4 +94,13 @@ pub(super) async fn tokens_of_users(
 ) -> Answer<Json<Tokens>> {
     let parts = &state.parts;
     Ok(Json(parts.control.mint_for_users(&actor, &request, &parts.minter).await?))
+}
+
+pub(super) async fn admin_token(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    JsonBody(request): JsonBody<AdminTokenRequest>,
+) -> Answer<Json<Tokens>> {
+    let parts = &state.parts;
+    Ok(Json(parts.control.mint_admin(&actor, &request, &parts.admin_minter).await?))
 }

@@ -9,13 +9,13 @@ use http_body_util::BodyExt as _;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::request::Peer;
+use super::access::Peer;
 use super::{AdminParts, AdminState, Live, NodeFacts, routes};
 use crate::daemon::base::config::Config;
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::stages::control::Minter;
 use crate::daemon::stages::control::fakes::World;
-use crate::protocol::admin::ACTOR_HEADER;
+use crate::protocol::admin::{ACTOR_HEADER, AdminRole};
 use crate::protocol::error_code::{ErrorCode, ErrorEnvelope};
 use crate::protocol::{Identity, NodeId};
 
@@ -83,7 +83,7 @@ fn read_request(data: &[u8]) -> Option<Request<Body>> {
     Some(request)
 }
 
-fn parts_of(world: &World) -> Arc<AdminParts> {
+pub(super) fn parts_of(world: &World) -> Arc<AdminParts> {
     let mut config = Config::default();
     config.node.name = "a".to_owned();
     let engines = BTreeMap::from([("eventlog".to_owned(), "embedded".to_owned())]);
@@ -100,6 +100,8 @@ fn parts_of(world: &World) -> Arc<AdminParts> {
         reactions: world.reactions.clone(),
         board: world.board.clone(),
         minter,
+        admin_minter: Arc::new(|name: &str, role: AdminRole, _| format!("{role} {name}")),
+        remote: None,
         certificate: Arc::new(|| None),
         announcements: None,
         timeline: None,

@@ -1,9 +1,11 @@
-//! The admin socket: HTTP/1.1 and JSON over a Unix socket, for `lc`, `curl` and scripts.
+//! The admin API: HTTP/1.1 and JSON over a Unix socket, and over TLS if `admin.listen` is set, for
+//! `lc`, `curl` and scripts.
 //!
 //! In: requests of [`crate::protocol::admin`] from users that may open the socket (mode 0660: its
-//! owner and group). Out: answers in JSON, live data as JSON lines, errors as an `ErrorEnvelope`
-//! with a stable code and its HTTP status. Every change goes through [`Control`], which validates
-//! and records it.
+//! owner and group), and from the network from holders of a certificate or a token with a role
+//! (`remote`, `access`). Out: answers in JSON, live data as JSON lines, errors as an
+//! `ErrorEnvelope` with a stable code and its HTTP status. Every change goes through [`Control`],
+//! which validates and records it.
 //!
 //! Always holds: a request that is answered with an error has changed nothing, unless a dependency
 //! failed half-way; that error may be retried. The socket of a running daemon is never taken over;
@@ -23,6 +25,7 @@
 //! | `/v1/history/{stream}?before=&limit=` | `HistoryPage` |
 //! | `/v1/timeline?series=&from=&to=&step=` | `TimelineAnswer` |
 //! | `/v1/alerts` | `Cluster<Alert>`, the worst first |
+//! | `/v1/session` | `Session`: who the caller is |
 //! | `/v1/events?where=&after=&limit=&follow=` | `Cluster<EventItem>`; with `follow`, lines of it |
 //! | `/v1/top?interval_ms=` | lines of `TopSnapshot` |
 //! | `/v1/tail/{stream}` | lines of `TailItem` |
@@ -38,9 +41,11 @@
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
 //! | `/v1/streams`, `/v1/streams/{id}` | `NewStream`, `StreamPatch` |
 //! | `/v1/tokens` | `TokenRequest`, and answers `Tokens` |
+//! | `/v1/tokens/admin` | `AdminTokenRequest`, and answers `Tokens` |
 //! | `/v1/tokens/users` | `UserTokensRequest`, and answers `Tokens`; all others answer `Outcome` |
 
 mod about;
+mod access;
 mod alerts;
 mod change;
 mod cluster;
@@ -53,6 +58,7 @@ mod lag;
 mod lines;
 mod preview;
 mod read;
+mod remote;
 mod report;
 mod request;
 mod routes;
@@ -75,13 +81,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::daemon::base::config::AlertsConfig;
 use crate::daemon::base::status::StatusBoard;
+use crate::daemon::edge::http::CertificateRenewal;
 use crate::daemon::engines::announcements::SharedAnnouncements;
 use crate::daemon::engines::reactions::SharedReactionTotals;
 use crate::daemon::engines::timeline::SharedTimelineBlocks;
-use crate::daemon::stages::control::{Control, Minter};
+use crate::daemon::stages::control::{AdminMinter, Control, Minter};
 use crate::net::CertificateDigest;
 
 pub use about::NodeFacts;
+pub use remote::{RemoteAdmin, RemoteError, remote_faults};
 pub use report::Reporter;
 pub use socket::{AdminError, check_socket_path};
 pub use timeline::TimelineKeeper;
@@ -103,6 +111,9 @@ pub struct AdminParts {
     pub reactions: SharedReactionTotals,
     pub board: StatusBoard,
     pub minter: Minter,
+    pub admin_minter: AdminMinter,
+    /// The same API over the network; `None` if `admin.listen` is not set.
+    pub remote: Option<Arc<RemoteAdmin>>,
     /// Returns the certificate that viewers are shown; `None` without TLS.
     pub certificate: ReadCertificate,
     /// Present if several nodes share the metadata.
@@ -169,6 +180,11 @@ impl Admin {
         Ok(Self { socket, parts: Arc::new(parts) })
     }
 
+    /// Returns the handle that renews the certificate of the API over the network, if there is one.
+    pub fn certificate(&self) -> Option<CertificateRenewal> {
+        self.parts.remote.as_ref().map(|remote| remote.certificate())
+    }
+
     /// Returns the task that reports this node to the others. It must run beside [`Self::run`].
     pub fn reporter(&self) -> Reporter {
         Reporter(self.parts.clone())
@@ -184,7 +200,16 @@ impl Admin {
     /// called again after a panic.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), AdminError> {
         let router = self.router(stop.clone());
-        server::serve(&self.socket, router, self.parts.board.problems(), stop).await;
+        let problems = self.parts.board.problems();
+        match &self.parts.remote {
+            None => server::serve(&self.socket, router, problems, stop).await,
+            Some(remote) => {
+                tokio::join!(
+                    server::serve(&self.socket, router.clone(), problems, stop.clone()),
+                    remote.serve(router, stop),
+                );
+            }
+        }
         Ok(())
     }
 

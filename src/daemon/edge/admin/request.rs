@@ -7,10 +7,10 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::access::Caller;
 use crate::daemon::edge::http::{BodyLimits, HttpError, parse_json, read_body, read_json};
 use crate::daemon::stages::control::Actor;
 use crate::protocol::ErrorCode;
-use crate::protocol::admin::ACTOR_HEADER;
 
 /// Limits of a request body. The content type is ignored, because `curl -d` sends that of form data
 /// by default.
@@ -24,26 +24,15 @@ const BODY_LIMITS: BodyLimits = BodyLimits {
 const USERS_LIMITS: BodyLimits =
     BodyLimits { max_bytes: 10 * 1024 * 1024, timeout: Duration::from_secs(30), ..BODY_LIMITS };
 
-/// The process at the other end of the socket, as the operating system reports it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer {
-    pub(super) uid: u32,
-}
-
-/// The person who makes a request: the claimed name and the peer's uid.
+/// The person who makes a request.
 #[derive(Debug)]
 pub(super) struct Requester(pub(super) Actor);
 
 impl<S: Sync> FromRequestParts<S> for Requester {
     type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HttpError> {
-        let Some(peer) = parts.extensions.get::<Peer>() else {
-            return Err(HttpError::new(ErrorCode::Internal, "the peer of the socket is unknown"));
-        };
-        let claimed = parts.headers.get(ACTOR_HEADER);
-        let claimed = claimed.map(|value| String::from_utf8_lossy(value.as_bytes()));
-        Ok(Self(Actor::operator(claimed.as_deref(), peer.uid)))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        Ok(Self(Caller::from_request_parts(parts, state).await?.actor))
     }
 }
 

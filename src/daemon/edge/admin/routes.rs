@@ -1,10 +1,12 @@
-//! The paths of the admin socket.
+//! The paths of the admin API. A path that changes something has its role in `needed_role` of
+//! `protocol/admin/session.rs`.
 
 use axum::Router;
 use axum::http::{Method, Uri};
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
-use super::{AdminState, change, dead_letters, lines, preview, read, timeline};
+use super::{AdminState, access, change, dead_letters, lines, preview, read, timeline};
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
 
@@ -48,8 +50,11 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/mod/reject", post(change::reject))
         .route("/v1/tokens", post(change::tokens))
         .route("/v1/tokens/users", post(change::tokens_of_users))
+        .route("/v1/tokens/admin", post(change::admin_token))
+        .route("/v1/session", get(access::session))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(access::authorize))
         .with_state(state)
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::request::Peer;
+use super::access::Peer;
 use super::socket::AdminSocket;
 use crate::daemon::base::problems::Problems;
 use crate::daemon::base::ticker::ticker_from_now;

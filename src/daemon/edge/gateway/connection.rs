@@ -7,8 +7,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Extensions;
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -17,8 +15,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::turns::in_turns;
-use crate::daemon::edge::http::{ConnectionSlot, HeadLimits, HttpConnection};
+use crate::daemon::edge::http::{
+    ConnectionSlot, HeadLimits, HttpConnection, in_turns, set_answer_timeout,
+};
 
 /// Sockets that HTTP holds at one time: handshakes and API requests, not viewers. Each costs at
 /// most about 20 KiB.
@@ -110,14 +109,4 @@ fn set_options(stream: &TcpStream) -> std::io::Result<()> {
 /// long a viewer may not read.
 pub(super) fn clear_answer_timeout(stream: &TcpStream) -> std::io::Result<()> {
     set_answer_timeout(stream, None)
-}
-
-/// Sets `TCP_USER_TIMEOUT`: the kernel ends a connection whose peer has acknowledged nothing for
-/// this long, a closed receive window included. Other systems than Linux have no such limit.
-fn set_answer_timeout(stream: &TcpStream, timeout: Option<Duration>) -> std::io::Result<()> {
-    #[cfg(target_os = "linux")]
-    SockRef::from(stream).set_tcp_user_timeout(timeout)?;
-    #[cfg(not(target_os = "linux"))]
-    let _ = (stream, timeout);
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use super::tls::TlsError;
+use crate::daemon::edge::http::TlsError;
 
 /// Connections the kernel may queue before they are accepted. It caps this at `net.core.somaxconn`.
 const BACKLOG: u32 = 65_535;

@@ -46,15 +46,15 @@ mod routes;
 mod server;
 mod state;
 mod tls;
-mod turns;
 mod websocket;
 
 #[cfg(test)]
 mod tests;
 
+pub use super::http::{CertificateRenewal, PresentedCertificate, TlsError};
 pub use admission::{AuthTask, NameTask, ReleaseTask};
 pub use connection::MAX_HTTP_CONNECTIONS;
 pub use listener::GatewayError;
 pub use parts::GatewayParts;
 pub use server::{BoundGateway, Gateway, ViewerTasks};
-pub use tls::{CertificateRenewal, PresentedCertificate, TlsError, tls_faults};
+pub use tls::tls_faults;

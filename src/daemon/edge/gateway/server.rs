@@ -17,10 +17,10 @@ use super::listener::{BoundListener, GatewayError, listen};
 use super::parts::GatewayParts;
 use super::routes;
 use super::state::{GatewayState, Operations};
-use super::tls::{CertificateRenewal, PresentedCertificate, Tls};
+use super::tls::Tls;
 use crate::daemon::base::config::GatewayConfig;
 use crate::daemon::base::status::StatusBoard;
-use crate::daemon::edge::http::HttpServer;
+use crate::daemon::edge::http::{CertificateRenewal, HttpServer, PresentedCertificate};
 use crate::daemon::engines::eventlog::SharedLog;
 use crate::protocol::admin::StageName;
 

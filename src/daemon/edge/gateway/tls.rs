@@ -1,89 +1,16 @@
-//! Certificates: from files, or generated at start for development. Files can be read again while
-//! the node runs; existing connections keep the certificate they began with.
+//! TLS of the gateway: a certificate from files, or one generated at start for development.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::server::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
-use crate::daemon::base::config::{GatewayConfig, TlsConfig};
-use crate::net::CertificateDigest;
-
-/// Why TLS cannot be offered.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    #[error("gateway.tls.{setting}: cannot read {path}: {reason}")]
-    Read { setting: &'static str, path: String, reason: String },
-    #[error("gateway.tls.{setting}: {path} has no {expected}: it must be PEM")]
-    Empty { setting: &'static str, path: String, expected: &'static str },
-    #[error("gateway.tls: the certificate and the key cannot be used together: {0}")]
-    Mismatch(rustls::Error),
-    #[error("cannot generate a certificate for development: {0}")]
-    Development(String),
-}
-
-/// A certificate chain and the private key of its first certificate.
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-/// The certificate that new handshakes present.
-#[derive(Debug)]
-struct CurrentCertificate(ArcSwap<CertifiedKey>);
-
-impl ResolvesServerCert for CurrentCertificate {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
-}
-
-/// Replaces the certificate that is presented. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct CertificateRenewal {
-    files: TlsConfig,
-    presented: Arc<CurrentCertificate>,
-}
-
-impl CertificateRenewal {
-    /// Reads the files of `gateway.tls` again. Later handshakes present the new certificate. Blocks
-    /// on the disk.
-    ///
-    /// # Errors
-    /// The files cannot be read or used. The previous certificate stays in use.
-    pub fn renew(&self) -> Result<(), TlsError> {
-        let renewed = certified(read(&self.files)?, &provider())?;
-        self.presented.0.store(Arc::new(renewed));
-        Ok(())
-    }
-}
-
-/// The certificate that the gateway presents now. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct PresentedCertificate(Arc<CurrentCertificate>);
-
-impl PresentedCertificate {
-    /// Returns the digest of the certificate; `None` for an empty chain.
-    pub fn digest(&self) -> Option<CertificateDigest> {
-        self.0.0.load().cert.first().map(CertificateDigest::of)
-    }
-
-    /// Returns the time at which the first certificate of the chain that expires does so, in
-    /// milliseconds since the Unix epoch. Certificates that cannot be read are left out.
-    pub fn expires_at_ms(&self) -> Option<u64> {
-        let presented = self.0.0.load();
-        presented.cert.iter().filter_map(expiry_ms).min()
-    }
-}
-
-fn expiry_ms(certificate: &CertificateDer<'_>) -> Option<u64> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let seconds = parsed.validity().not_after.timestamp();
-    Some(u64::try_from(seconds).ok()?.saturating_mul(1_000))
-}
+use crate::daemon::base::config::GatewayConfig;
+use crate::daemon::edge::http::{
+    CertificateFiles, CertificateIdentity, CertificateRenewal, PresentedCertificate, TlsError,
+    crypto_provider,
+};
 
 /// The TLS side of the gateway, as configured.
 pub(super) struct Tls {
@@ -97,95 +24,48 @@ pub(super) struct Tls {
 
 impl Tls {
     pub(super) fn new(config: &GatewayConfig) -> Result<Self, TlsError> {
-        let identity = match &config.tls {
-            Some(files) => read(files)?,
+        let files = files(config);
+        let identity = match &files {
+            Some(files) => files.read()?,
             None if config.dev_tls => self_signed()?,
             None => return Ok(Self { acceptor: None, renewal: None, presented: None }),
         };
-        let provider = Arc::new(provider());
-        let presented = certified(identity, &provider)?;
-        let presented = Arc::new(CurrentCertificate(ArcSwap::from_pointee(presented)));
-        let mut server = ServerConfig::builder_with_provider(provider)
+        let presented = PresentedCertificate::new(identity, "gateway.tls")?;
+        let mut server = ServerConfig::builder_with_provider(Arc::new(crypto_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(TlsError::Mismatch)?
+            .map_err(|cause| TlsError::Mismatch { section: "gateway.tls", cause })?
             .with_no_client_auth()
-            .with_cert_resolver(presented.clone());
+            .with_cert_resolver(presented.resolver());
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let shown = PresentedCertificate(presented.clone());
-        let renewal = config.tls.clone().map(|files| CertificateRenewal { files, presented });
+        let renewal = files.map(|files| CertificateRenewal::new(files, &presented));
         let acceptor = Some(TlsAcceptor::from(Arc::new(server)));
-        Ok(Self { acceptor, renewal, presented: Some(shown) })
+        Ok(Self { acceptor, renewal, presented: Some(presented) })
     }
 }
 
-fn provider() -> CryptoProvider {
-    rustls::crypto::ring::default_provider()
-}
-
-fn certified((chain, key): Identity, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Mismatch)
-}
-
-fn read(files: &TlsConfig) -> Result<Identity, TlsError> {
-    Ok((read_chain(files)?, read_key(files)?))
-}
-
-fn read_chain(files: &TlsConfig) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| read_failed("certificate", &files.certificate, error))?;
-    if chain.is_empty() {
-        let path = files.certificate.display().to_string();
-        return Err(TlsError::Empty { setting: "certificate", path, expected: "certificate" });
-    }
-    Ok(chain)
-}
-
-fn read_key(files: &TlsConfig) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(&files.key).map_err(|error| read_failed("key", &files.key, error))
-}
-
-fn read_failed(
-    setting: &'static str,
-    path: &Path,
-    error: rustls::pki_types::pem::Error,
-) -> TlsError {
-    let path = path.display().to_string();
-    match error {
-        rustls::pki_types::pem::Error::NoItemsFound => {
-            let expected = if setting == "key" { "private key" } else { "certificate" };
-            TlsError::Empty { setting, path, expected }
-        }
-        other => TlsError::Read { setting, path, reason: other.to_string() },
-    }
+fn files(config: &GatewayConfig) -> Option<CertificateFiles> {
+    let tls = config.tls.clone()?;
+    Some(CertificateFiles { section: "gateway.tls", certificate: tls.certificate, key: tls.key })
 }
 
 /// Returns a sentence per fault of `gateway.tls`. Binds nothing.
 pub fn tls_faults(config: &GatewayConfig) -> Vec<String> {
-    let Some(files) = &config.tls else { return Vec::new() };
-    match (read_chain(files), read_key(files)) {
-        (Ok(chain), Ok(key)) => {
-            let usable = certified((chain, key), &provider());
-            usable.err().iter().map(ToString::to_string).collect()
-        }
-        (chain, key) => {
-            chain.err().iter().chain(key.err().iter()).map(ToString::to_string).collect()
-        }
-    }
+    files(config).map_or_else(Vec::new, |files| files.faults())
 }
 
 /// Generates a certificate for the local names of this machine, which no client trusts by default.
-fn self_signed() -> Result<Identity, TlsError> {
+fn self_signed() -> Result<CertificateIdentity, TlsError> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let made = rcgen::generate_simple_self_signed(names)
         .map_err(|error| TlsError::Development(error.to_string()))?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    Ok((vec![made.cert.der().clone()], key.into()))
+    Ok(CertificateIdentity { chain: vec![made.cert.der().clone()], key: key.into() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::base::config::TlsConfig;
 
     fn config(certificate: &str, key: &str) -> (tempfile::TempDir, GatewayConfig) {
         let directory = tempfile::tempdir().unwrap();

@@ -12,7 +12,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -82,4 +85,17 @@ fn answer_with(
         request.extensions_mut().extend(extensions.clone());
         router.clone().oneshot(request)
     }
+}
+
+/// Sets `TCP_USER_TIMEOUT`: the kernel ends a connection whose peer has acknowledged nothing for
+/// this long, a closed receive window included. Other systems than Linux have no such limit.
+pub(crate) fn set_answer_timeout(
+    stream: &TcpStream,
+    timeout: Option<Duration>,
+) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_user_timeout(timeout)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, timeout);
+    Ok(())
 }

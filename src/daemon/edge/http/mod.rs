@@ -11,9 +11,11 @@
 //! accept queue.
 
 mod body;
+mod certificate;
 mod connection;
 mod error;
 mod server;
+mod turns;
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -23,9 +25,14 @@ use serde::Serialize;
 use crate::protocol::json;
 
 pub(crate) use body::{BodyLimits, parse_json, read_body, read_json};
-pub(crate) use connection::{HeadLimits, HttpConnection};
+pub(crate) use certificate::{
+    CertificateFiles, CertificateIdentity, crypto_provider, expiry_ms, read_certificates,
+};
+pub use certificate::{CertificateRenewal, PresentedCertificate, TlsError};
+pub(crate) use connection::{HeadLimits, HttpConnection, set_answer_timeout};
 pub(crate) use error::HttpError;
 pub(crate) use server::{ConnectionSlot, HttpServer};
+pub(crate) use turns::in_turns;
 
 /// The result of a request handler.
 pub(crate) type Answer<T = Response> = Result<T, HttpError>;

@@ -30,14 +30,14 @@ use crate::daemon::base::config::{Config, NodeRole, RecentEngine};
 use crate::daemon::base::handoff::{NoViewers, ThrottleOrder, ViewerSink};
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
-use crate::daemon::edge::admin::{Admin, AdminParts, Certificate, Live, NodeFacts};
+use crate::daemon::edge::admin::{Admin, AdminParts, Certificate, Live, NodeFacts, RemoteAdmin};
 use crate::daemon::edge::gateway::Gateway;
 use crate::daemon::engines::choose::Engines;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::registry::NodeIdentity;
-use crate::daemon::stages::auth::{self, SigningSecret, Verifier};
+use crate::daemon::stages::auth::{self, AdminIdentity, SigningSecret, Verifier};
 use crate::daemon::stages::broadcast::RateOverrides;
-use crate::daemon::stages::control::{Control, ControlParts, LocalEndpoint, Minter};
+use crate::daemon::stages::control::{AdminMinter, Control, ControlParts, LocalEndpoint, Minter};
 use crate::daemon::stages::delivery::DeliveryHandle;
 use crate::daemon::stages::ingest::Refs;
 use crate::daemon::stages::moderation::{self, Pipeline};
@@ -173,17 +173,30 @@ impl NodeBase {
         ControlEnds { control, throttle_orders }
     }
 
+    fn minter(&self, secret: Arc<SigningSecret>) -> Minter {
+        let clock = self.clock.clone();
+        Arc::new(move |identity, ttl| Ok(auth::mint(&secret, identity, ttl, clock.now_ms())))
+    }
+
+    fn admin_minter(&self, secret: Arc<SigningSecret>) -> AdminMinter {
+        let clock = self.clock.clone();
+        Arc::new(move |name: &str, role, ttl| {
+            let identity = AdminIdentity { name: name.into(), role };
+            auth::mint_admin(&secret, &identity, ttl, clock.now_ms())
+        })
+    }
+
     fn bind_admin(
         &self,
         control: Control,
         gateway: &Gateway,
         secret: SigningSecret,
+        verifier: Arc<Verifier>,
     ) -> anyhow::Result<Admin> {
         let address = gateway.local_addr();
         let presented = gateway.presented();
-        let clock = self.clock.clone();
-        let minter: Minter =
-            Arc::new(move |identity, ttl| Ok(auth::mint(&secret, identity, ttl, clock.now_ms())));
+        let secret = Arc::new(secret);
+        let remote = RemoteAdmin::bind(&self.config.admin, verifier, self.clock.clone())?;
         let engines = Engines::names(&self.config.engines);
         Ok(Admin::bind(AdminParts {
             socket: self.config.node.admin_socket.clone(),
@@ -191,7 +204,9 @@ impl NodeBase {
             control,
             reactions: self.engines.totals.clone(),
             board: self.board.clone(),
-            minter,
+            minter: self.minter(secret.clone()),
+            admin_minter: self.admin_minter(secret),
+            remote: remote.map(Arc::new),
             certificate: Arc::new(move || {
                 let presented = presented.as_ref()?;
                 let expires_at_ms = presented.expires_at_ms();
@@ -239,6 +254,7 @@ impl Node {
         let secret = load_signing_secret(&config)?;
         let base = NodeBase::open(config.clone(), clock, board, identity).await?;
         let verifier = Verifier::new(&config.auth, Some(secret.as_bytes()), base.clock.clone())?;
+        let verifier = Arc::new(verifier);
         let refs = base.warm_start().await?;
         let consumers = Consumers::build(&base);
         let edge = if base.has_role(NodeRole::Edge) {
@@ -251,11 +267,11 @@ impl Node {
         let (edge, gateway) = match edge {
             None => (None, base.bind_operations()?),
             Some(edge) => {
-                let (tasks, gateway) = edge.bind(&base, Arc::new(verifier), control.clone())?;
+                let (tasks, gateway) = edge.bind(&base, verifier.clone(), control.clone())?;
                 (Some(tasks), gateway)
             }
         };
-        let admin = base.bind_admin(control.clone(), &gateway, secret)?;
+        let admin = base.bind_admin(control.clone(), &gateway, secret, verifier)?;
         let fatal = FatalErrors(fatal);
         Ok(Self { base, tasks, edge, consumers, gateway, admin, control, throttle_orders, fatal })
     }
@@ -279,9 +295,9 @@ impl Node {
         });
         timers::start(&base, delivery.clone(), &tasks.rest);
         health::start(&base, &tasks.rest);
+        let certificates = gateway.certificate().into_iter().chain(admin.certificate()).collect();
         start_admin(admin, &tasks.rest);
         fatal.spawn(&tasks.rest, "recorded changes", |stop| control.publish_pending(stop));
-        let certificate = gateway.certificate();
         base.board.set_ready(true);
         fatal.spawn(&tasks.accept, "gateway", |stop| gateway.run(stop));
         RunningNode {
@@ -291,7 +307,7 @@ impl Node {
             delivery,
             board: base.board,
             owns_all_consumers: base.engines.embedded_log.is_some(),
-            certificate,
+            certificates,
         }
     }
 }

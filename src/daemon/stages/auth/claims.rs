@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::AuthError;
+use super::admin_token::AdminIdentity;
+use crate::protocol::admin::{ADMIN_AUDIENCE, AdminRole};
 use crate::protocol::{Identity, Role, UserId, text};
 
 /// The issuer, audience and clock tolerance that claims are checked against.
@@ -109,6 +111,22 @@ impl Claims {
             role,
             comments_per_minute: self.comments_per_minute,
         })
+    }
+
+    /// Returns the person that a token for the admin API names. Its `sub` is a name, and its `role`
+    /// one of operators, so that neither kind of token is of use in the place of the other.
+    pub(super) fn admin_identity(&self) -> Result<AdminIdentity, AuthError> {
+        if !self.aud.as_ref().is_some_and(|audience| audience.names(ADMIN_AUDIENCE)) {
+            return Err(AuthError::Audience { expected: ADMIN_AUDIENCE.to_owned() });
+        }
+        let Some(Subject::Text(subject)) = &self.sub else {
+            return Err(claims("`sub` must be the name of a person"));
+        };
+        let name =
+            text::name(subject).map_err(|error| AuthError::Claims(format!("`sub` {error}")))?;
+        let role = self.role.as_deref().ok_or_else(|| claims("`role` is missing"))?;
+        let role = role.parse::<AdminRole>().map_err(AuthError::Claims)?;
+        Ok(AdminIdentity { name: name.into(), role })
     }
 
     fn user_id(&self) -> Result<UserId, AuthError> {

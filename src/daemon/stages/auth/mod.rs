@@ -2,7 +2,7 @@
 //!
 //! In: the text of a JSON Web Token (compact form), the configured keys, the node's own signing
 //! secret. Out: an [`Identity`](crate::protocol::Identity), or an [`AuthError`] with a stable code;
-//! minted tokens ([`mint()`]).
+//! minted tokens ([`mint()`], [`mint_admin`]).
 //!
 //! Always holds: the key determines the algorithm, never the token; `none` is not an algorithm. A
 //! token without `exp` is refused. No claim is read before the signature was checked. Time comes
@@ -11,6 +11,7 @@
 //! When full: nothing is queued here. Verifying takes from a few microseconds (HS256) to a few
 //! hundred (ES256), and tokens are bounded by [`MAX_TOKEN_BYTES`].
 
+mod admin_token;
 mod claims;
 mod compact;
 mod error;
@@ -25,9 +26,10 @@ pub(crate) mod fixtures;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
+pub use admin_token::{AdminIdentity, mint_admin};
 pub use compact::MAX_TOKEN_BYTES;
 pub use error::AuthError;
 pub use keys::KeyError;
 pub use mint::mint;
 pub use secret::{SecretError, SigningSecret};
-pub use verifier::{VerifiedToken, Verifier};
+pub use verifier::{VerifiedAdmin, VerifiedToken, Verifier};

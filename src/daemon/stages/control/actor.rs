@@ -19,12 +19,14 @@ impl Actor {
     /// names and cut to their length, followed by the uid that the operating system reports for the
     /// other end.
     pub fn operator(claimed: Option<&str>, uid: u32) -> Self {
-        let printable: String =
-            claimed.unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
-        let normal = text::normalize_label(&printable).unwrap_or_default();
-        let shown: String = normal.chars().take(text::MAX_NAME_CHARS).collect();
-        let shown = if shown.is_empty() { "operator".to_owned() } else { shown };
+        let shown = shown(claimed.unwrap_or_default());
         Self { name: format!("{shown} (uid {uid})"), shown_as: OPERATOR_SHOWN_AS.into() }
+    }
+
+    /// Returns the actor of a request to the admin API over the network: the name in what proves
+    /// it, followed by the kind of proof, such as `certificate` or `token`.
+    pub fn proved(name: &str, proof: &str) -> Self {
+        Self { name: format!("{} ({proof})", shown(name)), shown_as: OPERATOR_SHOWN_AS.into() }
     }
 
     /// Returns the actor of a request with a token over the HTTP API.
@@ -44,6 +46,14 @@ impl Actor {
     }
 }
 
+/// Returns a name in the normal form of names, cut to their length.
+fn shown(name: &str) -> String {
+    let printable: String = name.chars().filter(|c| !c.is_control()).collect();
+    let normal = text::normalize_label(&printable).unwrap_or_default();
+    let shown: String = normal.chars().take(text::MAX_NAME_CHARS).collect();
+    if shown.is_empty() { "operator".to_owned() } else { shown }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +71,7 @@ mod tests {
         ] {
             assert_eq!(Actor::operator(claimed, 7).name(), name);
         }
+        assert_eq!(Actor::proved("ann\n", "certificate").name(), "ann (certificate)");
         assert_eq!(&**Actor::operator(Some("root"), 0).shown_as(), OPERATOR_SHOWN_AS);
     }
 }

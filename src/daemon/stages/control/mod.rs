@@ -65,7 +65,7 @@ use crate::protocol::{NodeId, text};
 pub use actor::Actor;
 pub use endpoint::LocalEndpoint;
 pub use error::ControlError;
-pub use tokens::Minter;
+pub use tokens::{AdminMinter, Minter};
 
 use cluster::CommandResults;
 

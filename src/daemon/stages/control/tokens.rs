@@ -7,12 +7,18 @@ use serde_json::json;
 
 use super::validate::{self, LONGEST_MS};
 use super::{Actor, Control, ControlError};
-use crate::protocol::admin::{InvalidTokens, TokenRequest, TokenUser, Tokens, UserTokensRequest};
+use crate::protocol::admin::{
+    AdminRole, AdminTokenRequest, InvalidTokens, TokenRequest, TokenUser, Tokens, UserTokensRequest,
+};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{Identity, Role};
 
 /// Signs a token for an identity with a time to live. Provided by the assembly.
 pub type Minter = Arc<dyn Fn(&Identity, Duration) -> Result<String, ErrorBody> + Send + Sync>;
+
+/// Signs a token for the admin API for a name and a role with a time to live. Provided by the
+/// assembly.
+pub type AdminMinter = Arc<dyn Fn(&str, AdminRole, Duration) -> String + Send + Sync>;
 
 /// Signatures made before the task yields to others.
 const TOKENS_PER_TURN: usize = 128;
@@ -68,6 +74,23 @@ impl Control {
         };
         self.parts.metadata.audit(self.entry(actor, "token", target, &detail)).await?;
         sign(identities, ttl, minter).await
+    }
+
+    /// Mints a token for the admin API. The audit log records its name and role, never the token.
+    ///
+    /// # Errors
+    /// The name or the lifetime is not allowed, or the change cannot be recorded.
+    pub async fn mint_admin(
+        &self,
+        actor: &Actor,
+        request: &AdminTokenRequest,
+        minter: &AdminMinter,
+    ) -> Result<Tokens, ControlError> {
+        let request = request.checked()?;
+        let target = format!("{} {}", request.role, request.name);
+        self.parts.metadata.audit(self.entry(actor, "admin_token", target, &request)).await?;
+        let token = minter(&request.name, request.role, Duration::from_millis(request.ttl_ms));
+        Ok(Tokens { tokens: vec![token] })
     }
 }
 

@@ -229,6 +229,16 @@ pub(super) fn of_certificate(
     })
 }
 
+/// Like [`of_certificate`], for that of the admin API.
+pub(super) fn of_admin_certificate(
+    expires_at_ms: Option<u64>,
+    now_ms: u64,
+    settings: &AlertsConfig,
+) -> Option<Condition> {
+    let condition = of_certificate(expires_at_ms, now_ms, settings)?;
+    Some(Condition { subject: rule::ADMIN_API.to_owned(), ..condition })
+}
+
 pub(super) fn of_bus(servers: &[BusNode], settings: &AlertsConfig) -> Vec<Condition> {
     let failing = servers.iter().filter(|server| server.state == BusNodeState::Fails);
     let condition = |server: &BusNode| {

@@ -123,6 +123,8 @@ impl AdminParts {
         let expires_at_ms = (self.certificate)().and_then(|certificate| certificate.expires_at_ms);
         let now_ms = report.taken_at;
         found.extend(conditions::of_certificate(expires_at_ms, now_ms, &alerts.settings));
+        let of_admin = self.remote.as_ref().and_then(|remote| remote.expires_at_ms());
+        found.extend(conditions::of_admin_certificate(of_admin, now_ms, &alerts.settings));
         found.extend(inner.window.conditions(report, &alerts.settings));
         found.extend(conditions::of_stages(&report.stages, &alerts.settings));
         found.extend(conditions::of_bus(&report.bus, &alerts.settings));

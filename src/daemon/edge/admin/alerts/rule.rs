@@ -22,3 +22,6 @@ pub(super) const CLOCK_OFF: &str = "clock_off";
 pub(super) const CERTIFICATE: &str = "certificate";
 pub(super) const FILES_LOW: &str = "files_low";
 pub(super) const DEAD_LETTERS: &str = "dead_letters";
+
+/// The subject of [`CERTIFICATE`] for that of the admin API; that of viewers has none.
+pub(super) const ADMIN_API: &str = "admin";

@@ -466,4 +466,8 @@ fn a_certificate_is_told_two_weeks_before_its_end() {
         |left_ms| texts::alert(&condition(left_ms).unwrap(), Duration::ZERO, Some(&node)).effect;
     assert!(effect(13 * DAY_MS).contains("expires in 13d"), "{}", effect(13 * DAY_MS));
     assert!(effect(0).contains("has expired"), "{}", effect(0));
+    let of_admin = conditions::of_admin_certificate(Some(0), 0, &settings()).unwrap();
+    assert_eq!(of_admin.subject, "admin");
+    let effect = texts::alert(&of_admin, Duration::ZERO, Some(&node)).effect;
+    assert!(effect.starts_with("the certificate of the admin API"), "{effect}");
 }

@@ -129,6 +129,14 @@ fn effect(alert: &Alert) -> Option<String> {
             value.abs(),
             if value > 0.0 { "ahead" } else { "behind" }
         ),
+        rule::CERTIFICATE if alert.subject == rule::ADMIN_API => format!(
+            "the certificate of the admin API of {on} {}; then lc reaches it by its socket only",
+            if value <= 0.0 {
+                "has expired".to_owned()
+            } else {
+                format!("expires in {}{worst}", show_duration(value as u64))
+            }
+        ),
         rule::CERTIFICATE if value <= 0.0 => {
             format!("the certificate of {on} has expired: viewers do not connect")
         }

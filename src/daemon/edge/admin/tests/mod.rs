@@ -2,6 +2,7 @@
 
 mod bad_requests;
 mod dead_letters;
+mod roles;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -72,6 +73,8 @@ impl Served {
             reactions: world.reactions.clone(),
             board: world.board.clone(),
             minter,
+            admin_minter: Arc::new(|name: &str, role: AdminRole, _| format!("{role} {name}")),
+            remote: None,
             certificate: Arc::new(|| None),
             announcements: None,
             timeline,

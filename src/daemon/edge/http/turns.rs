@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 /// Runs `work` to its end. Each poll holds one permit of `turns`; between polls, while `work` waits
 /// for the network, it holds none.
-pub(super) async fn in_turns<W: Future>(turns: &Semaphore, work: W) -> W::Output {
+pub(crate) async fn in_turns<W: Future>(turns: &Semaphore, work: W) -> W::Output {
     let mut work = pin!(work);
     loop {
         // The semaphore is never closed. If it were, polls would not be limited.
