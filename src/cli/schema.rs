@@ -11,8 +11,8 @@ use super::list::Listed;
 use super::output::write;
 use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
-    Alert, AuditEntry, ConsumerLag, EventItem, NodeStatus, Outcome, Preview, ReviewItem, Sanction,
-    Status, StreamStatus, TailItem, TopSnapshot, Who, WorkerStatus,
+    Alert, AuditEntry, ConsumerLag, EventItem, NodeStatus, Outcome, Preview, ReviewItem, SameText,
+    Sanction, Status, StreamStatus, TailItem, Talker, TopSnapshot, Who, WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -31,7 +31,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 18] = [
+const SCHEMAS: [(&str, MakeSchema); 20] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -46,6 +46,8 @@ const SCHEMAS: [(&str, MakeSchema); 18] = [
     ("status", schema::<Status>),
     ("streams", schema::<StreamStatus>),
     ("tail", schema::<TailItem>),
+    ("talkers", schema::<Talker>),
+    ("talkers-texts", schema::<SameText>),
     ("top", schema::<TopSnapshot>),
     ("watch", schema::<Listed<serde_json::Value>>),
     ("who", schema::<Who>),

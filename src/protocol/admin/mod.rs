@@ -13,6 +13,7 @@ mod rates;
 mod requests;
 mod stages;
 mod status;
+mod talkers;
 mod timeline;
 mod tokens;
 mod undo;
@@ -35,6 +36,7 @@ pub use self::status::{
     BreakerState, BreakerStatus, ConsumerLag, Counters, ModerationCounts, NodeReport, NodeStatus,
     Status, StreamRates, StreamStatus, TopSnapshot, WorkerStatus,
 };
+pub use self::talkers::{RefusedUser, SameText, Talker, Talkers};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};

@@ -11,6 +11,7 @@ use super::egress::{self, Egress, EgressLimit, StreamEgress};
 use super::process::{NodeRates, ProcessStatus};
 use super::rates::CounterRates;
 use super::stages::{StageReport, StageStatus};
+use super::talkers::{RefusedUser, Talkers};
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::show_bytes;
 use crate::protocol::stream::{ModerationMode, StreamState};
@@ -371,6 +372,12 @@ pub struct NodeReport {
     /// Its newest events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventItem>,
+    /// Who says most on the streams that a node asked about in the last seconds, at most four.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub talkers: Vec<Talkers>,
+    /// The users of whom this node refuses most, at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_users: Vec<RefusedUser>,
 }
 
 /// `GET /v1/top?interval_ms=1000`: one line per interval, with all the data of `lc top`.

@@ -14,6 +14,7 @@ mod process;
 mod recorder;
 mod sampler;
 mod stage;
+mod talkers;
 pub mod timeline;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use self::recorder::LatencyRecorder;
 use self::sampler::Sampler;
 pub use self::sampler::{NodeSample, SAMPLE_INTERVAL, counters};
 pub use self::stage::{QueueReading, QueuedItems, StageMeter};
+pub use self::talkers::TalkerSketches;
 use self::timeline::Timeline;
 use crate::protocol::admin::{BusNode, StageName};
 use crate::protocol::latency::LatencyHistogram;
@@ -64,6 +66,7 @@ struct Inner {
     clock_offset_ms: Mutex<Option<i64>>,
     bus: Mutex<Arc<Vec<BusNode>>>,
     timeline: Timeline,
+    talkers: TalkerSketches,
     keeps_cluster: AtomicBool,
 }
 
@@ -113,6 +116,11 @@ impl Telemetry {
     /// Returns the last hour, as the keeper of the timeline has written it.
     pub fn timeline(&self) -> &Timeline {
         &self.inner.timeline
+    }
+
+    /// Returns who says most on the streams that this node broadcasts, and whom it refuses.
+    pub fn talkers(&self) -> &TalkerSketches {
+        &self.inner.talkers
     }
 
     /// Sets whether this node is to keep the timeline of the whole cluster. One node is: the

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -17,7 +17,8 @@ use crate::daemon::base::telemetry::{NodeSample, counters};
 use crate::daemon::base::ticker::ticker_from_now;
 use crate::daemon::engines::announcements;
 use crate::protocol::admin::{
-    BusNode, BusNodeState, ModerationCounts, NodeRates, NodeReport, NodeStatus, WorkerStatus,
+    BusNode, BusNodeState, ModerationCounts, NodeRates, NodeReport, NodeStatus, Talkers,
+    WorkerStatus,
 };
 use crate::protocol::events::Decision;
 
@@ -98,7 +99,18 @@ impl AdminParts {
             alerts: self.live.alerts.own(),
             acks: self.live.alerts.acks(),
             events: self.live.events.lock().reported(&self.about.node, now_ms),
+            talkers: self.requested_talkers(),
+            refused_users: self.board.telemetry().talkers().refused_users(Instant::now()),
         }
+    }
+
+    /// Returns the talkers of the streams that were asked for and are broadcast here.
+    fn requested_talkers(&self) -> Vec<Talkers> {
+        let now = Instant::now();
+        let sketches = self.board.telemetry().talkers();
+        let requested = sketches.requested(now).into_iter();
+        let here = requested.filter(|stream_id| self.board.stream(*stream_id).is_some());
+        here.filter_map(|stream_id| sketches.of_stream(stream_id, now)).collect()
     }
 
     /// Returns the servers of the bus as this node uses them, with its name.

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 
-use super::{AdminState, change, lines, preview, read, timeline};
+use super::{AdminState, change, lines, preview, read, talkers, timeline};
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
 
@@ -14,6 +14,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/nodes", get(read::nodes))
         .route("/v1/streams", get(read::streams).post(change::create_stream))
         .route("/v1/streams/{id}", post(change::update_stream))
+        .route("/v1/streams/{id}/talkers", get(talkers::talkers))
         .route("/v1/workers", get(read::workers))
         .route("/v1/bus", get(read::bus))
         .route("/v1/lag", get(read::lag))

@@ -35,6 +35,7 @@ mod messages;
 mod review;
 mod sanctions;
 mod streams;
+mod talkers;
 #[cfg(test)]
 mod tests;
 mod throttle;

@@ -1,6 +1,7 @@
 //! Tests of the admin socket over a real Unix socket.
 
 mod bad_requests;
+mod talkers;
 mod telemetry;
 
 use std::collections::BTreeMap;
