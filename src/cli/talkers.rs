@@ -86,7 +86,7 @@ mod tests {
             removed: 9,
             text: 5,
         };
-        let text = SameText {
+        let same = SameText {
             id: 5,
             text: "cheap followers at …".to_owned(),
             users: 38,
@@ -96,14 +96,9 @@ mod tests {
         };
         assert_columns_are_known(&TALKERS);
         assert_columns_are_known(&TEXTS);
-        let users = TALKERS.as_text(&[talker(4711, 60, 212, "zed_k"), talker(12, 7, 0, "ann")], 0);
-        assert_eq!(
-            users.trim_end(),
-            "USER  SAID  ERROR  REFUSED  REMOVED  NAME\n\
-             4711    60      2      212        9  zed_k\n  \
-               12     7      2        0        9  ann"
-        );
-        assert!(TEXTS.as_text(&[text], 0).contains("38   31   214"));
+        let users = [talker(4711, 60, 212, "zed_k"), talker(12, 7, 0, "ann\u{1b}[2J")];
+        let users = TALKERS.as_text(&users, 0);
+        insta::assert_snapshot!(format!("{users}\n\n{}", TEXTS.as_text(&[same], 0)));
         assert!(TEXTS.as_text(&[], 0).starts_with("No two users"));
     }
 }
