@@ -12,8 +12,8 @@ use crate::protocol::admin::{SameText, Talker, Talkers};
 
 /// List the users that say most on a stream, of the last five to ten minutes
 ///
-/// Counts are estimates: never too low, and too high by at most the column `error`. Whoever says
-/// more than one comment in 64 is listed. With --texts, the texts that at least two users say;
+/// Counts are estimates: never too low, and too high by at most the column `error`. A user that
+/// says more than one comment in 64 is listed. With --texts, the texts that at least two users say;
 /// texts that differ in case, spaces, punctuation or repeated letters are one.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

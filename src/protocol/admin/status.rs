@@ -372,7 +372,7 @@ pub struct NodeReport {
     /// Its newest events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventItem>,
-    /// Who says most on the streams that a node asked about in the last seconds, at most four.
+    /// The talkers of the streams that a node asked about in the last seconds, at most four.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub talkers: Vec<Talkers>,
     /// The users of whom this node refuses most, at most 32.

@@ -17,7 +17,7 @@ pub struct Talkers {
     pub window_ms: u64,
     /// Comments in that time.
     pub said: u64,
-    /// The users that said most first. Whoever said more than one comment in 64 is among them.
+    /// The users that said most come first. A user with more than one comment in 64 is among them.
     pub talkers: Vec<Talker>,
     /// Texts of at least two users, that of most users first.
     pub texts: Vec<SameText>,

@@ -1,4 +1,4 @@
-//! Comments of one stream as they come, and who says how much.
+//! Comments of one stream as they come, and the users and texts behind them.
 
 use super::veil;
 use crate::protocol::admin::Talkers;
@@ -119,7 +119,7 @@ pub(crate) const TALKERS: &[Column] = &[
     column("name", "name", 0, 0),
 ];
 
-/// Who says something: a user, or all users of one text.
+/// The speaker of a row: a user, or all users of one text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaker {
     User(UserId),

@@ -118,7 +118,8 @@ impl Telemetry {
         &self.inner.timeline
     }
 
-    /// Returns who says most on the streams that this node broadcasts, and whom it refuses.
+    /// Returns the counts of users and texts of the streams that this node broadcasts, and of the
+    /// comments that it refuses.
     pub fn talkers(&self) -> &TalkerSketches {
         &self.inner.talkers
     }

@@ -1,4 +1,4 @@
-//! Who says most on a stream, for the whole cluster.
+//! The users that say most on a stream, for the whole cluster.
 //!
 //! The node that broadcasts a stream counts its users and texts. It reports them only while some
 //! node asks, because reports of all streams would be large: a node that asks sends a command, and

@@ -1,4 +1,4 @@
-//! Asks nodes to report who says most on a stream.
+//! Asks nodes to report the users that say most on a stream.
 
 use std::collections::BTreeSet;
 

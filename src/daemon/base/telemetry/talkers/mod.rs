@@ -1,4 +1,5 @@
-//! Who says most on each stream, which texts many users say, and whom this node refuses.
+//! Counts the users that say most on each stream, the texts that many users say, and the users of
+//! whom this node refuses most.
 //!
 //! In: each comment that the broadcast stage reads, once per cluster; each deletion; each comment
 //! that ingest refuses. Out: [`Talkers`] of a stream, and the users that are refused most.

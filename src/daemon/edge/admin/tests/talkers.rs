@@ -1,4 +1,4 @@
-//! Who says most on a stream, asked of one node for all.
+//! The users that say most on a stream, asked of one node for all.
 
 use tokio::time::Instant;
 
