@@ -92,19 +92,21 @@ impl UserEstimate {
         if rank > self.get(register) {
             let shift = register % 2 * 4;
             let byte = &mut self.0[register / 2];
-            *byte = *byte & !(0xf << shift) | rank << shift;
+            *byte = (*byte & !(0xf << shift)) | (rank << shift);
         }
     }
 
     fn get(&self, register: usize) -> u8 {
-        self.0[register / 2] >> (register % 2 * 4) & 0xf
+        (self.0[register / 2] >> (register % 2 * 4)) & 0xf
     }
 
     /// Returns the estimate for the users of both.
     pub(super) fn union(&self, other: &Self) -> Self {
         let mut both = *self;
         for (byte, other) in both.0.iter_mut().zip(&other.0) {
-            *byte = (*byte & 0xf).max(other & 0xf) | (*byte & 0xf0).max(other & 0xf0);
+            let low = (*byte & 0xf).max(other & 0xf);
+            let high = (*byte & 0xf0).max(other & 0xf0);
+            *byte = low | high;
         }
         both
     }

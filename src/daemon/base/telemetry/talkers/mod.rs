@@ -114,7 +114,7 @@ impl TalkerSketches {
         Some(sketch.talkers(stream_id, now))
     }
 
-    /// Has the next reports contain a stream. Of more than [`MAX_REQUESTED`] streams, those that
+    /// Adds a stream to the reports of the next ten seconds. Of more than four streams, those that
     /// were asked for last are reported.
     pub fn request(&self, stream_id: StreamId, now: Instant) {
         let mut requested = self.requested.lock();
