@@ -8,8 +8,8 @@ mod support;
 use live_comments::client::viewer::{ConnectError, ViewerConnection, ViewerError, ViewerOptions};
 use live_comments::protocol::admin::{
     Alert, AuditEntry, Cluster, ConsumerLag, DeadLetterItem, EventItem, Health, NodeStatus,
-    Outcome, Preview, Sanction, SanctionKind, SanctionRequest, Status, StoreStatus, UserRef,
-    UserRequest, Who,
+    Outcome, Preview, Sanction, SanctionKind, SanctionRequest, Status, StoreStatus, Talker,
+    Talkers, UserRef, UserRequest, Who,
 };
 use live_comments::protocol::{CloseCode, ErrorCode, ServerMessage};
 use serde_json::json;
@@ -145,6 +145,53 @@ async fn a_user_is_found_by_name_messaged_and_kicked() {
     post(&daemon, "/v1/kick", json!({"user": "ann"})).await;
     assert_eq!(viewer.until_closed().await, CloseCode::Kicked.number());
     daemon.join(42, "ann").await;
+}
+
+#[tokio::test]
+async fn the_user_who_says_most_is_the_first_talker() {
+    let daemon = Daemon::start("");
+    let mut loud = daemon.join(42, "loud").await;
+    let mut last = None;
+    for word in ["one", "two", "three", "four", "five"] {
+        last = Some(loud.comment(&format!("my number {word}")).await.0);
+    }
+    for (user_id, text) in [(43, "Good evening!"), (44, "good  EVENING")] {
+        daemon.join(user_id, "ann").await.comment(text).await;
+    }
+    loud.send(&comment(" ", "empty")).await;
+    loud.until(|message| match message {
+        ServerMessage::Error { code: ErrorCode::CommentEmpty, .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    post(&daemon, "/v1/delete", json!({"comment_id": last.unwrap()})).await;
+    let counted = async {
+        loop {
+            let path = "/v1/streams/1/talkers";
+            let answer: Talkers = daemon.admin().get(path).await.unwrap();
+            if answer.talkers.first().is_some_and(|talker| talker.removed > 0) {
+                return answer;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let answer = tokio::time::timeout(support::PATIENCE, counted).await.expect("it is counted");
+    let first = &answer.talkers[0];
+    assert_eq!((first.user_id.0, first.name.as_str(), first.said), (42, "loud", 5));
+    assert_eq!((first.error, first.refused, first.removed), (0, 1, 1));
+    assert_eq!((answer.said, answer.talkers.len()), (7, 3));
+    let text = &answer.texts[0];
+    assert_eq!((text.text.as_str(), text.users, text.said), ("Good evening!", 2, 2));
+    let unknown = daemon.admin().get::<Talkers>("/v1/streams/9/talkers").await.unwrap_err();
+    assert!(unknown.to_string().contains("unknown_stream"), "{unknown}");
+
+    let lc = std::process::Command::new(env!("CARGO_BIN_EXE_lc"))
+        .args(["talkers", "1", "--json", "--limit", "1", "--sort", "-said", "--socket"])
+        .arg(daemon.socket())
+        .output()
+        .unwrap();
+    let printed: Talker = serde_json::from_slice(&lc.stdout).unwrap();
+    assert_eq!(&printed, first);
 }
 
 #[tokio::test]

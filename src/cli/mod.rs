@@ -50,6 +50,7 @@ mod stores;
 mod streams;
 mod table;
 mod tail;
+mod talkers;
 mod throttle;
 mod timeout;
 mod token;
@@ -174,6 +175,7 @@ enum Command {
     Delete(delete::DeleteArgs),
     Mod(moderation::ModerationArgs),
     Tail(tail::TailArgs),
+    Talkers(talkers::TalkersArgs),
     History(history::HistoryArgs),
     /// List the changes that operators made, newest first
     ///
@@ -239,6 +241,7 @@ impl Cli {
             Command::Delete(args) => delete::run(args, context).await,
             Command::Mod(args) => moderation::run(args, context).await,
             Command::Tail(args) => tail::run(args, context).await,
+            Command::Talkers(args) => talkers::run(args, context).await,
             Command::History(args) => history::run(args, context).await,
             Command::Audit(args) => audit::run(args, context).await,
             Command::Drain(args) => drain::run(args, context).await,

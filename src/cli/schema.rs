@@ -12,8 +12,8 @@ use super::output::write;
 use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
     Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, EventItem, GroupLag,
-    NodeStatus, Outcome, Preview, ReviewItem, Sanction, Status, StoreStatus, StreamStatus,
-    TailItem, TopSnapshot, Who, WorkerStatus,
+    NodeStatus, Outcome, Preview, ReviewItem, SameText, Sanction, Status, StoreStatus,
+    StreamStatus, TailItem, Talker, TopSnapshot, Who, WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -32,7 +32,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 22] = [
+const SCHEMAS: [(&str, MakeSchema); 24] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -51,6 +51,8 @@ const SCHEMAS: [(&str, MakeSchema); 22] = [
     ("stores", schema::<StoreStatus>),
     ("streams", schema::<StreamStatus>),
     ("tail", schema::<TailItem>),
+    ("talkers", schema::<Talker>),
+    ("talkers-texts", schema::<SameText>),
     ("top", schema::<TopSnapshot>),
     ("watch", schema::<Listed<serde_json::Value>>),
     ("who", schema::<Who>),

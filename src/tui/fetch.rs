@@ -1,5 +1,5 @@
 //! Fetches what is shown beside the snapshots: alerts, and for some views the review queue, the
-//! audit log or live comments.
+//! audit log, or live comments and talkers.
 //!
 //! Always holds: besides alerts, only what the view on the screen needs is fetched; an answer for a
 //! view that was left is dropped.
@@ -16,7 +16,7 @@ use crate::client::admin::{AdminClient, AdminError};
 use crate::client::follow::{Followed, follow};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    Alert, AuditEntry, Cluster, EventItem, ReviewItem, Session, TailItem, TimelineAnswer,
+    Alert, AuditEntry, Cluster, EventItem, ReviewItem, Session, TailItem, Talkers, TimelineAnswer,
 };
 
 /// Time between two fetches of a list.
@@ -37,6 +37,8 @@ pub(super) enum Fetched {
     Audit(Result<Vec<AuditEntry>, AdminError>),
     Tail(StreamId, TailItem),
     TailFailed(AdminError),
+    /// `None` if they cannot be read.
+    Talkers(StreamId, Option<Talkers>),
     Past(Past),
     /// `None` if they cannot be read.
     Alerts(Option<Vec<Alert>>),
@@ -50,6 +52,7 @@ pub(super) struct Fetcher {
     reviews: Option<AbortOnDropHandle<()>>,
     audit: Option<AbortOnDropHandle<()>>,
     tail: Option<AbortOnDropHandle<()>>,
+    talkers: Option<AbortOnDropHandle<()>>,
     past: Option<AbortOnDropHandle<()>>,
     _alerts: AbortOnDropHandle<()>,
 }
@@ -66,6 +69,7 @@ impl Fetcher {
             reviews: None,
             audit: None,
             tail: None,
+            talkers: None,
             past: None,
             _alerts: alerts,
         };
@@ -94,6 +98,10 @@ impl Fetcher {
             let client = self.client.clone();
             let results = self.results.clone();
             self.tail = needs.tail.map(|stream_id| spawn(read_tail(client, stream_id, results)));
+            let client = self.client.clone();
+            let results = self.results.clone();
+            self.talkers =
+                needs.tail.map(|stream_id| spawn(poll_talkers(client, stream_id, results)));
         }
         self.needs = needs;
     }
@@ -155,6 +163,18 @@ async fn read_tail(client: AdminClient, stream_id: StreamId, results: mpsc::Send
         if results.send(fetched).await.is_err() {
             return;
         }
+    }
+}
+
+/// Reads the talkers of a stream. While they cannot be read, the console counts its own comments.
+async fn poll_talkers(client: AdminClient, stream_id: StreamId, results: mpsc::Sender<Fetched>) {
+    let path = format!("/v1/streams/{stream_id}/talkers");
+    loop {
+        let talkers = client.get::<Talkers>(&path).await.ok();
+        if results.send(Fetched::Talkers(stream_id, talkers)).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(PERIOD).await;
     }
 }
 

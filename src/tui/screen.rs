@@ -232,6 +232,12 @@ impl EventLoop {
                 }
                 return;
             }
+            Fetched::Talkers(stream_id, talkers) => {
+                if side.tail.as_ref().is_some_and(|tail| tail.stream_id == stream_id) {
+                    side.talkers = talkers;
+                }
+                return;
+            }
             Fetched::Alerts(alerts) => {
                 self.console.set_alerts(alerts);
                 return;

@@ -37,6 +37,8 @@ pub(crate) enum RowKey {
     User(UserId),
     /// The number of a comment. Its order is of no meaning.
     Comment(Uuid),
+    /// The key of a text that many users say.
+    Text(u32),
     /// A dependency, a server, a consumer group or a rule.
     Named(String),
     /// The number of a happening or of an audit entry.

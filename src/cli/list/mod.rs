@@ -176,10 +176,22 @@ where
 {
     /// Asks the daemon and prints the list, once or until a signal.
     pub(super) async fn run(self, path: &str, context: &Context) -> anyhow::Result<ExitCode> {
+        self.run_of::<Cluster<T>>(path, context).await
+    }
+
+    /// Does the same with an answer that has the list as a part.
+    pub(super) async fn run_of<Whole>(
+        self,
+        path: &str,
+        context: &Context,
+    ) -> anyhow::Result<ExitCode>
+    where
+        Whole: DeserializeOwned + Into<Cluster<T>>,
+    {
         if let Some(interval) = self.watch {
-            return watch::run(&self, path, interval, context).await;
+            return watch::run::<T, Whole>(&self, path, interval, context).await;
         }
-        let answer: Cluster<T> = context.admin().get(path).await?;
+        let answer: Cluster<T> = context.admin().get::<Whole>(path).await?.into();
         let unreachable = answer.unreachable;
         self.print(answer.items, context)?;
         warn_unreachable(&unreachable);

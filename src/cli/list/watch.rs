@@ -33,7 +33,7 @@ pub(crate) struct Listed<T> {
 }
 
 /// Lists until a signal. A daemon that is away at the start is an error; later it is waited for.
-pub(super) async fn run<T>(
+pub(super) async fn run<T, Whole>(
     view: &ListView<T>,
     path: &str,
     interval: Duration,
@@ -41,6 +41,7 @@ pub(super) async fn run<T>(
 ) -> anyhow::Result<ExitCode>
 where
     T: Serialize + DeserializeOwned + 'static,
+    Whole: DeserializeOwned + Into<Cluster<T>>,
     for<'a> At<'a, T>: Columns,
 {
     let stop = stop_on_signal(PATIENCE);
@@ -49,12 +50,12 @@ where
     let mut screen = Redrawn::default();
     let mut has_answered = false;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let asked = stop.run_until_cancelled(context.admin().get::<Cluster<T>>(path)).await;
+        let asked = stop.run_until_cancelled(context.admin().get::<Whole>(path)).await;
         match asked {
             None => break,
             Some(Ok(answer)) => {
                 has_answered = true;
-                show(view, answer, &mut screen, context)?;
+                show(view, answer.into(), &mut screen, context)?;
             }
             Some(Err(error)) if has_answered && error.retry() => note(&format!("lc: {error}")),
             Some(Err(error)) => return Err(error.into()),

@@ -195,6 +195,7 @@ impl StatusBoard {
     /// Removes streams that another node broadcasts now.
     pub fn forget_streams(&self, streams: &[StreamId]) {
         self.inner.streams.lock().retain(|stream_id, _| !streams.contains(stream_id));
+        self.telemetry().talkers().forget(streams);
     }
 
     /// Sets the viewers of each stream over all nodes, as presence last counted them.

@@ -19,6 +19,7 @@ mod session;
 mod stages;
 mod status;
 mod stores;
+mod talkers;
 mod timeline;
 mod tokens;
 mod undo;
@@ -52,6 +53,7 @@ pub use self::status::{
     WorkerStatus,
 };
 pub use self::stores::{PoolUse, StoreStatus};
+pub use self::talkers::{RefusedUser, SameText, Talker, Talkers};
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{
     AdminTokenRequest, InvalidTokens, MAX_ADMIN_TOKEN_MS, MAX_TOKENS, TokenRequest, TokenUser,

@@ -14,6 +14,7 @@ use super::node::{NodeStatus, SilentNode, viewers_of};
 use super::rates::CounterRates;
 use super::stages::{StageReport, StageStatus};
 use super::stores::StoreStatus;
+use super::talkers::{RefusedUser, Talkers};
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::stream::{ModerationMode, StreamState};
 use crate::protocol::throttle::SampleRate;
@@ -288,6 +289,12 @@ pub struct NodeReport {
     /// Its newest events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventItem>,
+    /// The talkers of the streams that a node asked about in the last seconds, at most four.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub talkers: Vec<Talkers>,
+    /// The users of whom this node refuses most, at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_users: Vec<RefusedUser>,
 }
 
 /// `GET /v1/top?interval_ms=1000`: one line per interval, with all the data of `lc top`.

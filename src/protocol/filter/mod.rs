@@ -24,6 +24,7 @@ mod expression;
 mod parse;
 mod quantity;
 pub mod rows;
+mod talkers;
 #[cfg(test)]
 mod tests;
 

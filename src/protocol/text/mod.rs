@@ -11,11 +11,13 @@
 //! emoji and inside words of scripts that need them, variation selectors, the tags of flags, and
 //! balanced isolates in text with right-to-left letters. All others are removed.
 
+mod alike;
 mod class;
 mod normal;
 
 use std::borrow::Cow;
 
+pub use alike::alike_key;
 pub use class::{changes_direction, is_visible};
 
 use class::Class;

@@ -170,6 +170,7 @@ fn key_text(key: &RowKey) -> String {
         RowKey::Worker(node, worker) => format!("{node} {worker}"),
         RowKey::User(user) => user.to_string(),
         RowKey::Comment(id) => id.to_string(),
+        RowKey::Text(text) => text.to_string(),
         RowKey::Named(name) => name.clone(),
         RowKey::Numbered(number) => number.to_string(),
     }

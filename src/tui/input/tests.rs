@@ -4,8 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::*;
-use crate::protocol::admin::{AdminRole, ReviewItem, Session, TailItem, UserRef, Who};
+use crate::protocol::admin::{
+    AdminRole, ReviewItem, SameText, Session, TailItem, Talker, Talkers, UserRef, Who,
+};
 use crate::protocol::comment::SequencedComment;
+use crate::protocol::text::alike_key;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 use crate::tui::act::Action;
@@ -199,6 +202,37 @@ fn a_ban_looks_up_the_user_and_asks() {
     let Mode::Confirm(question) = &console.mode else { panic!() };
     assert!(question.effect[0].contains("qqq (user 42)"), "{:?}", question.effect);
     assert!(matches!(enter(&mut console), Some(Effect::Run(actions)) if actions.len() == 1));
+}
+
+#[test]
+fn a_text_row_acts_on_all_users_that_say_it() {
+    let mut console = on_stream();
+    let text = alike_key("cheap followers");
+    let talker = |user_id, text| Talker {
+        user_id: UserId(user_id),
+        name: format!("user_{user_id}"),
+        said: 9,
+        error: 0,
+        refused: 0,
+        removed: 0,
+        text,
+    };
+    let same = "Cheap followers!".to_owned();
+    let texts = vec![SameText { id: text, text: same, users: 38, said: 214, error: 0, new: 31 }];
+    let talkers = vec![talker(40, text), talker(77, text), talker(41, 5)];
+    let opened = StreamId(7);
+    console.side.talkers = Some(Talkers { talkers, texts, ..Talkers::none_of(opened) });
+    console.focus_on(Panel::Talkers);
+    press(&mut console, KeyCode::Home.into());
+    assert_eq!(console.selected_key(), Some(RowKey::Text(text)), "it was said most");
+    // Three users of the comments on the screen, and one that the daemon has counted.
+    let users = ["id:40", "id:42", "id:44", "id:77"].map(|user| UserRef(user.to_owned()));
+    assert_eq!(console.acted_users(), users);
+    type_text(&mut console, "V");
+    assert_eq!(console.table(Panel::Talkers).marked.len(), 4);
+    assert_eq!(console.acted_users(), users);
+    console.go(Place::Stream(StreamId(8)));
+    assert!(console.side.talkers.is_none() && console.acted_users().is_empty());
 }
 
 #[test]

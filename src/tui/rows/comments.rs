@@ -1,6 +1,7 @@
-//! Comments of one stream as they come, and who says how much.
+//! Comments of one stream as they come, and the users and texts behind them.
 
 use super::veil;
+use crate::protocol::admin::Talkers;
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::filter::{self, Kind, Value};
 use crate::protocol::{CommentId, UserId};
@@ -95,46 +96,94 @@ impl Record for CommentRow<'_> {
 }
 
 pub(crate) const TALKERS: &[Column] = &[
-    Column { right: true, ..column("user", "user", 10, 1) },
     Column {
         right: true,
-        meaning: "comments in what is listed here",
+        meaning: "the user's id; ×38 is a text that about 38 users say",
+        ..column("user", "user", 10, 1)
+    },
+    Column {
+        right: true,
+        meaning: "comments of the last five to ten minutes, by the daemon's count",
         ..column("said", "said", 5, 0)
     },
     Column {
         right: true,
-        meaning: "of these, removed or held",
+        meaning: "comments that were refused: rate limit, ban, timeout or text",
+        ..column("refused", "refused", 7, 2)
+    },
+    Column {
+        right: true,
+        meaning: "comments that were deleted or held",
         ..column("removed", "removed", 7, 0)
     },
     column("name", "name", 0, 0),
 ];
 
-/// A user who comments, and how much.
+/// The speaker of a row: a user, or all users of one text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    User(UserId),
+    /// The number of users that say it.
+    Users(u64),
+}
+
+/// A user who comments, and how much; or a text that many users say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TalkerRow {
-    pub(crate) user_id: UserId,
+    pub(crate) speaker: Speaker,
+    /// The name of the user, or the text.
     pub(crate) name: String,
     pub(crate) said: u64,
+    pub(crate) refused: u64,
     pub(crate) removed: u64,
+    /// The key of the text, or of the user's latest text.
+    pub(crate) text: u32,
     pub(crate) veiled: bool,
 }
 
 impl TalkerRow {
     pub(crate) const FILTERED: &'static [filter::Column] = &[
         filter::Column::new("user", Kind::Number),
+        filter::Column::new("users", Kind::Number),
         filter::Column::new("name", Kind::Text),
         filter::Column::new("said", Kind::Number),
+        filter::Column::new("refused", Kind::Number),
         filter::Column::new("removed", Kind::Number),
     ];
+
+    /// Returns the rows of what the daemon counted: users, and texts of several users.
+    pub(crate) fn of(talkers: &Talkers, veiled: bool) -> impl Iterator<Item = Self> {
+        let users = talkers.talkers.iter().map(move |talker| Self {
+            speaker: Speaker::User(talker.user_id),
+            name: talker.name.clone(),
+            said: talker.said,
+            refused: talker.refused,
+            removed: talker.removed,
+            text: talker.text,
+            veiled,
+        });
+        let texts = talkers.texts.iter().map(move |text| Self {
+            speaker: Speaker::Users(text.users),
+            name: text.text.clone(),
+            said: text.said,
+            refused: 0,
+            removed: 0,
+            text: text.id,
+            veiled,
+        });
+        users.chain(texts)
+    }
 }
 
 impl filter::Row for TalkerRow {
     fn column(&self, name: &str) -> Option<Value<'_>> {
-        Some(match name {
-            "user" => Value::count(self.user_id.0),
-            "name" => self.name.as_str().into(),
-            "said" => Value::count(self.said),
-            "removed" => Value::count(self.removed),
+        Some(match (name, self.speaker) {
+            ("user", Speaker::User(user_id)) => Value::count(user_id.0),
+            ("users", Speaker::Users(users)) => Value::count(users),
+            ("name", _) => self.name.as_str().into(),
+            ("said", _) => Value::count(self.said),
+            ("refused", Speaker::User(_)) => Value::count(self.refused),
+            ("removed", Speaker::User(_)) => Value::count(self.removed),
             _ => return None,
         })
     }
@@ -144,18 +193,35 @@ impl filter::Row for TalkerRow {
     }
 }
 
+/// Returns the cell of a count that is bad if there is any.
+fn count_of_harm(count: u64, tone: Tone) -> Cell {
+    match count {
+        0 => Cell::faint("0"),
+        count => Cell::new(figures::count(count), tone),
+    }
+}
+
 impl Record for TalkerRow {
     fn key(&self) -> RowKey {
-        RowKey::User(self.user_id)
+        match self.speaker {
+            Speaker::User(user_id) => RowKey::User(user_id),
+            Speaker::Users(_) => RowKey::Text(self.text),
+        }
     }
 
     fn cell(&self, column: &str) -> Cell {
-        match column {
-            "user" => Cell::faint(self.user_id.to_string()),
-            "said" => Cell::text(figures::count(self.said)),
-            "removed" if self.removed > 0 => Cell::new(figures::count(self.removed), Tone::Bad),
-            "removed" => Cell::faint("0"),
-            "name" => Cell::text(veil(&self.name, self.veiled)),
+        match (column, self.speaker) {
+            ("user", Speaker::User(user_id)) => Cell::faint(user_id.to_string()),
+            ("user", Speaker::Users(users)) => {
+                Cell::new(format!("×{}", figures::count(users)), Tone::Warn)
+            }
+            ("said", _) => Cell::text(figures::count(self.said)),
+            ("refused", Speaker::User(_)) => count_of_harm(self.refused, Tone::Warn),
+            ("removed", Speaker::User(_)) => count_of_harm(self.removed, Tone::Bad),
+            ("name", Speaker::User(_)) => Cell::text(veil(&self.name, self.veiled)),
+            ("name", Speaker::Users(_)) => {
+                Cell::new(format!("same text: {}", veil(&self.name, self.veiled)), Tone::Warn)
+            }
             _ => Cell::default(),
         }
     }

@@ -7,7 +7,7 @@ mod nodes;
 mod reviews;
 mod streams;
 
-pub(crate) use comments::{COMMENTS, CommentRow, CommentState, TALKERS, TalkerRow};
+pub(crate) use comments::{COMMENTS, CommentRow, CommentState, Speaker, TALKERS, TalkerRow};
 pub(crate) use engines::{BUS, BusRow, GROUPS, GroupRow, STORES, StoreRow, WORKERS, WorkerRow};
 pub(crate) use events::{ALARMS, AlarmRow, EVENTS, EventRow};
 pub(crate) use nodes::{NODES, NodeRow};

@@ -3,6 +3,7 @@
 use super::Console;
 use super::places::Panel;
 use crate::protocol::admin::UserRef;
+use crate::protocol::text::alike_key;
 use crate::protocol::{CommentId, StreamId};
 use crate::tui::feed::Happening;
 use crate::tui::rows::{
@@ -100,9 +101,7 @@ impl Console {
     }
 
     pub(crate) fn talkers(&self) -> Listing<TalkerRow> {
-        let tail = self.side.tail.as_ref();
-        let rows = tail.map_or_else(Vec::new, |tail| tail.talkers(self.veiled));
-        self.list(Panel::Talkers, rows)
+        self.list(Panel::Talkers, self.side.talker_rows(self.veiled))
     }
 
     /// Returns the keys of a panel's rows in their order, and the index of the selected one.
@@ -184,15 +183,19 @@ impl Console {
         if keys.is_empty() {
             keys.extend(self.selected_key());
         }
-        let mut users: Vec<u64> = keys.iter().filter_map(|key| self.user_of(key)).collect();
+        let mut users: Vec<u64> = keys.iter().flat_map(|key| self.users_of(key)).collect();
         users.sort_unstable();
         users.dedup();
         users.into_iter().map(|user| UserRef(format!("id:{user}"))).collect()
     }
 
-    fn user_of(&self, key: &RowKey) -> Option<u64> {
+    /// Returns the users of a row; of a text, all that say it.
+    fn users_of(&self, key: &RowKey) -> Vec<u64> {
         match key {
-            RowKey::User(user_id) => Some(user_id.0),
+            RowKey::User(user_id) => vec![user_id.0],
+            RowKey::Text(text) => {
+                self.side.users_saying(*text).into_iter().map(|user_id| user_id.0).collect()
+            }
             RowKey::Comment(comment_id) => {
                 let reviews = self.side.reviews.iter();
                 let mut of_reviews = reviews
@@ -202,9 +205,9 @@ impl Console {
                 let mut of_tail = tail
                     .filter(|(comment, _)| comment.comment_id.0 == *comment_id)
                     .map(|(comment, _)| comment.user_id.0);
-                of_reviews.next().or_else(|| of_tail.next())
+                of_reviews.next().or_else(|| of_tail.next()).into_iter().collect()
             }
-            _ => None,
+            _ => Vec::new(),
         }
     }
 
@@ -222,21 +225,30 @@ impl Console {
         keys.into_iter().filter_map(comment).collect()
     }
 
-    /// Marks all rows of the focused panel whose text is that of the selected row.
+    /// Marks all rows of the focused panel whose text is that of the selected row; among talkers,
+    /// all users that say it.
     pub(crate) fn mark_alike(&mut self) {
         let panel = self.panel();
         let alike: Vec<RowKey> = match panel {
             Panel::Comments => {
                 let listing = self.comments();
                 let Some(chosen) = listing.selection() else { return };
-                let same = |row: &&CommentRow<'_>| row.comment.message == chosen.comment.message;
+                let text = alike_key(&chosen.comment.message);
+                let same = |row: &&CommentRow<'_>| alike_key(&row.comment.message) == text;
                 listing.rows.iter().filter(same).map(Record::key).collect()
             }
             Panel::Reviews => {
                 let listing = self.reviews();
                 let Some(chosen) = listing.selection() else { return };
-                let same = |row: &&ReviewRow<'_>| row.item.message == chosen.item.message;
+                let text = alike_key(&chosen.item.message);
+                let same = |row: &&ReviewRow<'_>| alike_key(&row.item.message) == text;
                 listing.rows.iter().filter(same).map(Record::key).collect()
+            }
+            Panel::Talkers => {
+                let listing = self.talkers();
+                let Some(chosen) = listing.selection() else { return };
+                let users = self.side.users_saying(chosen.text);
+                users.into_iter().map(RowKey::User).collect()
             }
             _ => return,
         };

@@ -237,6 +237,7 @@ impl Console {
             && tail.as_ref().is_none_or(|tail| tail.stream_id != *stream_id)
         {
             self.side.tail = Some(Tail::new(*stream_id));
+            self.side.talkers = None;
             self.tables.insert(Panel::Comments, Panel::Comments.initial_state());
             self.tables.insert(Panel::Talkers, Panel::Talkers.initial_state());
         }

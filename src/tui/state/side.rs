@@ -1,12 +1,13 @@
 //! What is fetched beside the snapshots, for the views that show it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::protocol::admin::{AuditEntry, ReviewItem, TailItem};
+use crate::protocol::admin::{AuditEntry, ReviewItem, TailItem, Talkers};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
+use crate::protocol::text::alike_key;
 use crate::protocol::{StreamId, UserId};
-use crate::tui::rows::{CommentState, TalkerRow};
+use crate::tui::rows::{CommentState, Speaker, TalkerRow};
 
 /// Comments of the opened stream that are kept.
 const MAX_COMMENTS: usize = 500;
@@ -16,6 +17,7 @@ const MAX_COMMENTS: usize = 500;
 pub(crate) struct Needs {
     pub(crate) reviews: bool,
     pub(crate) audit: bool,
+    /// The stream whose comments and talkers are shown.
     pub(crate) tail: Option<StreamId>,
 }
 
@@ -25,6 +27,30 @@ pub(crate) struct Side {
     pub(crate) reviews: Vec<ReviewItem>,
     pub(crate) audit: Vec<AuditEntry>,
     pub(crate) tail: Option<Tail>,
+    /// What the daemon counted of the opened stream.
+    pub(crate) talkers: Option<Talkers>,
+}
+
+impl Side {
+    /// Returns who says how much on the opened stream: by the daemon's count, or by the comments
+    /// that this console has seen until the daemon tells it.
+    pub(crate) fn talker_rows(&self, veiled: bool) -> Vec<TalkerRow> {
+        match (&self.talkers, &self.tail) {
+            (Some(talkers), _) => TalkerRow::of(talkers, veiled).collect(),
+            (None, Some(tail)) => tail.talkers(veiled),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Returns the users that are known to say a text: those whose latest text it is, and those of
+    /// the comments on the screen.
+    pub(crate) fn users_saying(&self, text: u32) -> BTreeSet<UserId> {
+        let talkers = self.talkers.iter().flat_map(|talkers| &talkers.talkers);
+        let latest = talkers.filter(|talker| talker.text == text).map(|talker| talker.user_id);
+        let comments = self.tail.iter().flat_map(|tail| &tail.comments);
+        let seen = comments.filter(|(comment, _)| alike_key(&comment.message) == text);
+        latest.chain(seen.map(|(comment, _)| comment.user_id)).collect()
+    }
 }
 
 /// The live comments of one stream, oldest first.
@@ -74,28 +100,18 @@ impl Tail {
         let mut users: BTreeMap<UserId, TalkerRow> = BTreeMap::new();
         for (comment, state) in &self.comments {
             let user = users.entry(comment.user_id).or_insert_with(|| TalkerRow {
-                user_id: comment.user_id,
+                speaker: Speaker::User(comment.user_id),
                 name: comment.name.to_string(),
                 said: 0,
+                refused: 0,
                 removed: 0,
+                text: 0,
                 veiled,
             });
             user.said += 1;
+            user.text = alike_key(&comment.message);
             user.removed += u64::from(*state != CommentState::Passed);
         }
         users.into_values().collect()
-    }
-
-    /// Returns the text that most users wrote, with their number, if there are at least two.
-    pub(crate) fn same_text(&self) -> Option<(&str, usize)> {
-        let mut texts: BTreeMap<&str, Vec<UserId>> = BTreeMap::new();
-        for (comment, _) in &self.comments {
-            let users = texts.entry(&comment.message).or_default();
-            if !users.contains(&comment.user_id) {
-                users.push(comment.user_id);
-            }
-        }
-        let most = texts.into_iter().map(|(text, users)| (text, users.len()));
-        most.filter(|(_, users)| *users >= 2).max_by_key(|(_, users)| *users)
     }
 }

@@ -342,9 +342,14 @@ fn footer(console: &Console) -> Vec<Command> {
             Command::NextPanel,
             Command::Filter,
         ],
-        Panel::Talkers => {
-            &[Command::Open, Command::Ban, Command::Timeout, Command::Mark, Command::NextPanel]
-        }
+        Panel::Talkers => &[
+            Command::Open,
+            Command::Ban,
+            Command::Timeout,
+            Command::Mark,
+            Command::MarkAlike,
+            Command::NextPanel,
+        ],
         Panel::Fullest | Panel::Nodes => {
             &[Command::Open, Command::Filter, Command::SortRight, Command::Drain]
         }

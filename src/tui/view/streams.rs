@@ -144,15 +144,8 @@ fn talk(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let both = area.width >= 100;
     let (left, right) = if both { split_left(area, 40) } else { (area, area) };
     if both || console.panel() == Panel::Talkers {
-        let same = console.side.tail.as_ref().and_then(|tail| tail.same_text());
-        let rows = if same.is_some() && left.height >= 8 { 2 } else { 0 };
-        let (upper, lower) = split_top(left, left.height.saturating_sub(rows));
-        table::draw(canvas, upper, "who", Panel::Talkers, &talkers, console);
-        if let Some((text, users)) = same.filter(|_| rows > 0) {
-            let text = if console.veiled { "▒▒▒▒▒▒▒▒" } else { text };
-            canvas.text(row(lower, 0), &format!(" {users} users wrote the same:"), Tone::Warn);
-            canvas.text(row(lower, 1), &format!("   {text}"), Tone::Text);
-        }
+        let title = if console.side.talkers.is_some() { "who says how much" } else { "who" };
+        table::draw(canvas, left, title, Panel::Talkers, &talkers, console);
     }
     if both || console.panel() != Panel::Talkers {
         let (upper, lower) = split_top(right, right.height.saturating_sub(1));

@@ -6,13 +6,15 @@ use ratatui::style::Style;
 
 use super::*;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{AdminRole, Alert, ReviewItem, Session, TailItem, TopSnapshot};
+use crate::protocol::admin::{
+    AdminRole, Alert, ReviewItem, SameText, Session, TailItem, Talker, Talkers, TopSnapshot,
+};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::{CommentId, UserId};
 use crate::tui::commands::Keymap;
 use crate::tui::feed::samples;
 use crate::tui::input::press;
-use crate::tui::state::Notice;
+use crate::tui::state::{Notice, Panel};
 use crate::tui::theme::ThemeName;
 
 /// The sizes that the design is made for.
@@ -163,6 +165,34 @@ fn streams_throttled_and_filtered() {
 #[test]
 fn a_stream_opened() {
     insta::assert_snapshot!(screens(&opened()));
+}
+
+#[test]
+fn who_says_how_much_on_a_stream() {
+    let mut console = opened();
+    let talker = |user_id, name: &str, said, refused, removed| Talker {
+        user_id: UserId(user_id),
+        name: name.to_owned(),
+        said,
+        error: 0,
+        refused,
+        removed,
+        text: 1,
+    };
+    let text = "cheap followers at …".to_owned();
+    console.side.talkers = Some(Talkers {
+        window_ms: 420_000,
+        said: 9_000,
+        talkers: vec![talker(4_711, "zed_k", 60, 212, 9), talker(4_712, "ines_p", 12, 0, 0)],
+        texts: vec![SameText { id: 1, text, users: 38, said: 214, error: 0, new: 31 }],
+        ..Talkers::none_of(StreamId(7))
+    });
+    let wide = screen(&console, SIZES[2]);
+    assert!(wide.contains("×38") && wide.contains("same text: "), "{wide}");
+    console.focus_on(Panel::Talkers);
+    let narrow = screen(&console, SIZES[1]);
+    assert!(narrow.contains("same text: cheap followers at …"), "{narrow}");
+    insta::assert_snapshot!(format!("{narrow}\n{wide}"));
 }
 
 #[test]

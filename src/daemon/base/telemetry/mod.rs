@@ -15,6 +15,7 @@ mod recorder;
 mod sampler;
 mod stage;
 mod store;
+mod talkers;
 pub mod timeline;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use self::sampler::Sampler;
 pub use self::sampler::{NodeSample, SAMPLE_INTERVAL, counters};
 pub use self::stage::{QueueReading, QueuedItems, StageMeter};
 pub use self::store::{StoreAbout, StoreCall, StoreMeter};
+pub use self::talkers::TalkerSketches;
 use self::timeline::Timeline;
 use crate::protocol::admin::{BusNode, StageName};
 use crate::protocol::latency::LatencyHistogram;
@@ -68,6 +70,7 @@ struct Inner {
     clock_offset_ms: Mutex<Option<i64>>,
     bus: Mutex<Arc<Vec<BusNode>>>,
     timeline: Timeline,
+    talkers: TalkerSketches,
     keeps_cluster: AtomicBool,
 }
 
@@ -128,6 +131,12 @@ impl Telemetry {
     /// Returns the last hour, as the keeper of the timeline has written it.
     pub fn timeline(&self) -> &Timeline {
         &self.inner.timeline
+    }
+
+    /// Returns the counts of users and texts of the streams that this node broadcasts, and of the
+    /// comments that it refuses.
+    pub fn talkers(&self) -> &TalkerSketches {
+        &self.inner.talkers
     }
 
     /// Sets whether this node is to keep the timeline of the whole cluster. One node is: the

@@ -1,6 +1,6 @@
 //! The cluster as this node sees it: its own current report and the last report of each other node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::daemon::engines::registry::KnownNode;
 use crate::protocol::admin::{
     Alert, AlertAck, BreakerState, BreakerStatus, BusNode, CounterRates, Counters, EventItem,
     ModerationCounts, NodeReport, NodeStatus, Problem, ProblemCode, SilentNode, StageStatus,
-    StoreStatus, StreamEgress, StreamRates, WorkerStatus, viewers_of,
+    StoreStatus, StreamEgress, StreamRates, Talkers, WorkerStatus, viewers_of,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::quantity::show_duration;
@@ -168,6 +168,34 @@ impl ClusterView {
             known.sampled_out += other.sampled_out;
             known.deleted += other.deleted;
         })
+    }
+
+    /// Returns the nodes that broadcast a stream. While it moves to another node these may be two.
+    pub(super) fn broadcasters(&self, stream_id: StreamId) -> BTreeSet<NodeId> {
+        let here = |report: &&Arc<NodeReport>| {
+            report.streams.iter().any(|stream| stream.stream_id == stream_id)
+        };
+        self.reports.iter().filter(here).map(|report| report.node.node.clone()).collect()
+    }
+
+    /// Returns whether a node reports the talkers of a stream.
+    pub(super) fn reports_talkers(&self, node: &NodeId, stream_id: StreamId) -> bool {
+        let reports = self.reports.iter().filter(|report| report.node.node == *node);
+        reports.flat_map(|report| &report.talkers).any(|known| known.stream_id == stream_id)
+    }
+
+    /// Returns the talkers of a stream by the node that broadcasts it, with the comments that all
+    /// nodes refused. While a stream moves to another node, the one that has counted more tells
+    /// them.
+    pub(super) fn talkers(&self, stream_id: StreamId) -> Talkers {
+        let reported = self.reports.iter().flat_map(|report| &report.talkers);
+        let of_stream = reported.filter(|known| known.stream_id == stream_id);
+        let most = of_stream.max_by_key(|known| known.said).cloned();
+        let mut talkers = most.unwrap_or_else(|| Talkers::none_of(stream_id));
+        let refused = self.reports.iter().flat_map(|report| &report.refused_users);
+        let of_stream = refused.filter(|refused| refused.stream_id == stream_id);
+        of_stream.for_each(|refused| talkers.add_refused(refused));
+        talkers
     }
 
     /// Returns the effect of the nodes' egress limits per stream: the smallest share that a node

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -20,7 +20,7 @@ use crate::daemon::engines::announcements;
 use crate::daemon::engines::eventlog::ConsumerGroup;
 use crate::protocol::admin::{
     BusNode, BusNodeState, ModerationCounts, NodeRates, NodeReport, NodeStatus, ProcessStatus,
-    StageName, WorkerStatus,
+    StageName, Talkers, WorkerStatus,
 };
 use crate::protocol::events::Decision;
 
@@ -110,7 +110,18 @@ impl AdminParts {
             alerts: self.live.alerts.own(),
             acks: self.live.alerts.acks(),
             events: self.live.events.lock().reported(&self.about.node, now_ms),
+            talkers: self.requested_talkers(),
+            refused_users: self.board.telemetry().talkers().refused_users(Instant::now()),
         }
+    }
+
+    /// Returns the talkers of the streams that were asked for and are broadcast here.
+    fn requested_talkers(&self) -> Vec<Talkers> {
+        let now = Instant::now();
+        let sketches = self.board.telemetry().talkers();
+        let requested = sketches.requested(now).into_iter();
+        let here = requested.filter(|stream_id| self.board.stream(*stream_id).is_some());
+        here.filter_map(|stream_id| sketches.of_stream(stream_id, now)).collect()
     }
 
     /// Returns the servers of the bus as this node uses them, with its name.

@@ -6,7 +6,7 @@ use axum::http::{Method, Uri};
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
-use super::{AdminState, access, change, dead_letters, lines, preview, read, timeline};
+use super::{AdminState, access, change, dead_letters, lines, preview, read, talkers, timeline};
 use crate::daemon::edge::http::HttpError;
 use crate::protocol::ErrorCode;
 
@@ -16,6 +16,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/nodes", get(read::nodes))
         .route("/v1/streams", get(read::streams).post(change::create_stream))
         .route("/v1/streams/{id}", post(change::update_stream))
+        .route("/v1/streams/{id}/talkers", get(talkers::talkers))
         .route("/v1/workers", get(read::workers))
         .route("/v1/bus", get(read::bus))
         .route("/v1/lag", get(read::lag))

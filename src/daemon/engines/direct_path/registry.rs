@@ -91,7 +91,9 @@ impl ConnectionRegistry for FallbackRegistry {
     /// are idempotent, so this does no harm.
     async fn command(&self, node: &NodeId, command: NodeCommand) -> Result<u64, RegistryError> {
         match self.registry.command(node, command.clone()).await {
-            Err(error @ (RegistryError::Unavailable(_) | RegistryError::Unreachable(_))) => {
+            Err(error @ (RegistryError::Unavailable(_) | RegistryError::Unreachable(_)))
+                if !command.needs_registry() =>
+            {
                 debug!(%node, %error, "registry cannot deliver a command; sending it through the log");
                 self.direct.command(node, command).await
             }

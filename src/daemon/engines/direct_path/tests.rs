@@ -113,6 +113,12 @@ async fn undeliverable_command_reaches_only_its_node() {
     assert_eq!(endpoints[1].commands(), std::slice::from_ref(&command));
     assert!(endpoints[0].commands().is_empty() && endpoints[2].commands().is_empty());
 
+    // Its answer would come with a report, which does not arrive either.
+    let useless = NodeCommand::ReportTalkers { stream_id: STREAM };
+    let answer = registries[0].command(&NodeId::new("b"), useless).await;
+    assert!(matches!(answer, Err(RegistryError::Unreachable(_))), "{answer:?}");
+    assert_eq!(endpoints[1].commands().len(), 1, "it is not sent through the log");
+
     stops[2].cancel();
     tokio::time::sleep(Duration::from_millis(1)).await;
     let answer = registries[0].command(&NodeId::new("c"), command).await;

@@ -13,7 +13,8 @@ use super::{ALIVE_FOR, CommandHandler, KnownNode, NodeCommand, RegistryError, Sh
 use crate::protocol::admin::{
     Alert, AlertAck, BusNode, ConnectionInfo, CounterRates, Counters, Egress, EgressLimit,
     EventItem, EventKind, Health, ModerationCounts, NodeRates, NodeReport, NodeStatus, PoolUse,
-    ProcessStatus, Severity, StageName, StageReport, StoreStatus, StreamEgress, StreamRates,
+    ProcessStatus, RefusedUser, SameText, Severity, StageName, StageReport, StoreStatus,
+    StreamEgress, StreamRates, Talkers,
 };
 use crate::protocol::latency::LatencyHistogram;
 use crate::protocol::throttle::SampleRate;
@@ -192,6 +193,25 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             text: "drains".to_owned(),
             audit_id: Some(9),
         }],
+        talkers: vec![Talkers {
+            window_ms: 300_000,
+            said: 9,
+            texts: vec![SameText {
+                id: 4_000_000_000,
+                text: "cheap followers".to_owned(),
+                users: 2,
+                said: 3,
+                error: 1,
+                new: 1,
+            }],
+            ..Talkers::none_of(StreamId(1))
+        }],
+        refused_users: vec![RefusedUser {
+            stream_id: StreamId(1),
+            user_id: UserId(9),
+            name: "zed_k".to_owned(),
+            refused: 2,
+        }],
         taken_at: 1_700_000_000_000,
         node: NodeStatus {
             node: node.clone(),
@@ -280,6 +300,7 @@ pub(crate) async fn commands_reach_only_known_nodes(Member { registry, node, han
         NodeCommand::ReloadStream { stream_id: StreamId(1) },
         NodeCommand::Throttle { stream_id: StreamId(1), sample_rate: None },
         NodeCommand::Drain { undo: false },
+        NodeCommand::ReportTalkers { stream_id: StreamId(1) },
         NodeCommand::Acknowledge {
             problem: "log_replaced".to_owned(),
             shown: vec![("event log".to_owned(), "gone".to_owned())],

@@ -173,10 +173,20 @@ pub enum NodeCommand {
     Throttle { stream_id: StreamId, sample_rate: Option<SampleRate> },
     /// Stop accepting viewers and disconnect the present ones, or undo this.
     Drain { undo: bool },
+    /// Put the talkers of a stream into the reports of the next seconds.
+    ReportTalkers { stream_id: StreamId },
     /// End the losses of this kind that an operator was shown, by subject and text. The kind is a
     /// text, because later versions may send others. The answer is 0 if a restart would show them
     /// again, because that cannot be written.
     Acknowledge { problem: String, shown: Vec<(String, String)> },
+}
+
+impl NodeCommand {
+    /// Returns whether the answer comes with the reports of the registry, so that the command is
+    /// of no use by another way.
+    pub fn needs_registry(&self) -> bool {
+        matches!(self, Self::ReportTalkers { .. })
+    }
 }
 
 /// The receiver of [`ConnectionRegistry::command`] on its node.

@@ -257,6 +257,9 @@ impl Coordinator {
         let seq = record.position.offset;
         if is_repeat {
             self.parts.board.metrics().comments_repeated.inc();
+        } else {
+            let talkers = self.parts.board.telemetry().talkers();
+            talkers.record_comment(&event.comment, self.read_at);
         }
         let read_at = self.read_at;
         let state = self.state(stream_id, record.position);
@@ -298,6 +301,7 @@ impl Coordinator {
         let deletion = event.deletion();
         if let Some(deletion) = &deletion {
             self.publish_deletion(stream_id, seq, deletion).await?;
+            self.parts.board.telemetry().talkers().record_removal(stream_id, event.user_id);
         }
         let state = self.state(stream_id, record.position);
         match deletion {

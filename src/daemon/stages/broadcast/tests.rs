@@ -190,6 +190,21 @@ async fn single_comment_is_published_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn comments_and_deletions_are_counted_by_user() {
+    let mut stage = Stage::start();
+    let (first, comment_id) = stage.comment(Role::Viewer, false);
+    let records = vec![first, deletion_of(comment_id)];
+    stage.log.append(Topic::CommentEvents, records).await.unwrap();
+    stage.comments(2, Duration::from_secs(1)).await;
+    let sketches = stage.board.telemetry().talkers();
+    let talkers = sketches.of_stream(STREAM, tokio::time::Instant::now()).unwrap();
+    let user = &talkers.talkers[0];
+    assert_eq!((talkers.said, user.user_id, user.said, user.removed), (3, UserId(1), 3, 1));
+    stage.board.forget_streams(&[STREAM]);
+    assert_eq!(sketches.of_stream(STREAM, tokio::time::Instant::now()), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn busy_stream_publishes_one_batch_per_interval() {
     let mut stage = Stage::start();
     for _ in 0..1000 {

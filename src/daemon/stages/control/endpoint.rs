@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::admission::close_inadmissible_of;
@@ -68,6 +68,10 @@ impl CommandHandler for LocalEndpoint {
                 0
             }
             NodeCommand::Drain { undo } => self.drain(undo),
+            NodeCommand::ReportTalkers { stream_id } => {
+                self.board.telemetry().talkers().request(stream_id, Instant::now());
+                0
+            }
             NodeCommand::Acknowledge { problem, shown } => {
                 let problems = self.board.problems();
                 let ended = ProblemCode::loss(&problem)

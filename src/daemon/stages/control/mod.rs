@@ -36,6 +36,7 @@ mod messages;
 mod review;
 mod sanctions;
 mod streams;
+mod talkers;
 #[cfg(test)]
 mod tests;
 mod throttle;

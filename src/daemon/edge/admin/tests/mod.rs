@@ -3,6 +3,7 @@
 mod bad_requests;
 mod dead_letters;
 mod roles;
+mod talkers;
 mod telemetry;
 
 use std::collections::BTreeMap;

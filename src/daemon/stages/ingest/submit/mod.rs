@@ -216,7 +216,14 @@ impl Ingest {
             }
         }
         match self.admit(&submission).await {
-            Err(error) => batch.push_outcome(submission, Err(error)),
+            Err(error) => {
+                if is_refused_for_its_user(error.code) {
+                    let talkers = self.parts.board.telemetry().talkers();
+                    let identity = &submission.identity;
+                    talkers.record_refusal(submission.stream_id, identity, Instant::now());
+                }
+                batch.push_outcome(submission, Err(error));
+            }
             Ok(admitted) => {
                 if let Some(key) = &key {
                     self.pending_refs.insert(key.clone(), admitted.comment.comment_id);
@@ -372,6 +379,21 @@ impl Ingest {
             ReplyTo::Caller(caller) => drop(caller.send(outcome)),
         }
     }
+}
+
+/// Returns whether a comment was refused because of what its user did, and not because of the
+/// state of the stream or of the daemon.
+fn is_refused_for_its_user(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::RateLimited
+            | ErrorCode::Banned
+            | ErrorCode::TimedOut
+            | ErrorCode::ModerationRejected
+            | ErrorCode::CommentEmpty
+            | ErrorCode::CommentTooLong
+            | ErrorCode::ControlCharacters
+    )
 }
 
 /// The result of an append, if there was one.

@@ -166,6 +166,19 @@ async fn replies_keep_the_order_of_submissions() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refusals_are_counted_if_the_user_caused_them() {
+    let mut stage = Stage::start().await;
+    for (stream_id, text) in
+        [(LIVE, ""), (LIVE, "good"), (LIVE, "\u{7}"), (SCREENED, "bad"), (StreamId(404), "good")]
+    {
+        let _ = stage.ask(submission(stream_id, text, None)).await;
+    }
+    let rows = stage.board.telemetry().talkers().refused_users(Instant::now());
+    let rows: Vec<_> = rows.iter().map(|row| (row.stream_id, row.user_id.0, row.refused)).collect();
+    assert_eq!(rows, [(LIVE, 7, 2), (SCREENED, 7, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_repeated_ref_is_one_comment_even_in_flight() {
     let mut stage = Stage::start().await;
     let twice = || submission(LIVE, "hi", Some("r"));

@@ -1,0 +1,133 @@
+//! What is kept of a user or a text beside its count, in a fixed number of bytes.
+
+use crate::protocol::UserId;
+
+/// A text of at most `BYTES` bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ShortText<const BYTES: usize> {
+    len: u8,
+    bytes: [u8; BYTES],
+}
+
+/// Stands for what does not fit.
+const ELLIPSIS: &str = "…";
+
+impl<const BYTES: usize> Default for ShortText<BYTES> {
+    fn default() -> Self {
+        Self { len: 0, bytes: [0; BYTES] }
+    }
+}
+
+impl<const BYTES: usize> ShortText<BYTES> {
+    /// Keeps a text, cut between two characters if it is too long.
+    pub(super) fn of(text: &str) -> Self {
+        let mut short = Self::default();
+        if text.len() <= BYTES {
+            short.push(text);
+            return short;
+        }
+        let room = BYTES - ELLIPSIS.len();
+        let end = (0..=room).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        short.push(&text[..end]);
+        short.push(ELLIPSIS);
+        short
+    }
+
+    fn push(&mut self, text: &str) {
+        let from = usize::from(self.len);
+        let to = from + text.len();
+        self.bytes[from..to].copy_from_slice(text.as_bytes());
+        // A text of more than 255 bytes is no short text.
+        self.len = u8::try_from(to).unwrap_or(u8::MAX);
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A name, which most systems limit to fewer bytes.
+pub(super) type ShortName = ShortText<25>;
+
+/// A user with a place.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct UserFacts {
+    /// The key of the latest text.
+    pub(super) text: u32,
+    /// Comments that were deleted.
+    pub(super) removed: u16,
+    pub(super) name: ShortName,
+}
+
+/// A text with a place.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TextFacts {
+    pub(super) users: UserEstimate,
+    pub(super) sample: ShortText<35>,
+}
+
+/// Registers of the estimate: 64, two in each byte.
+const REGISTERS: usize = 64;
+
+/// Estimates the number of users in 32 bytes: HyperLogLog with linear counting for small numbers.
+/// The standard error is 13 %, and less below a hundred users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct UserEstimate([u8; REGISTERS / 2]);
+
+impl Default for UserEstimate {
+    fn default() -> Self {
+        Self([0; REGISTERS / 2])
+    }
+}
+
+impl UserEstimate {
+    pub(super) fn add(&mut self, user_id: UserId) {
+        let hash = mix(user_id.0);
+        let register = (hash % REGISTERS as u64) as usize;
+        let rank = (hash / REGISTERS as u64).trailing_zeros().min(14) as u8 + 1;
+        if rank > self.get(register) {
+            let shift = register % 2 * 4;
+            let byte = &mut self.0[register / 2];
+            *byte = (*byte & !(0xf << shift)) | (rank << shift);
+        }
+    }
+
+    fn get(&self, register: usize) -> u8 {
+        (self.0[register / 2] >> (register % 2 * 4)) & 0xf
+    }
+
+    /// Returns the estimate for the users of both.
+    pub(super) fn union(&self, other: &Self) -> Self {
+        let mut both = *self;
+        for (byte, other) in both.0.iter_mut().zip(&other.0) {
+            let low = (*byte & 0xf).max(other & 0xf);
+            let high = (*byte & 0xf0).max(other & 0xf0);
+            *byte = low | high;
+        }
+        both
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        let size = REGISTERS as f64;
+        let ranks = (0..REGISTERS).map(|register| self.get(register));
+        let empty = ranks.clone().filter(|rank| *rank == 0).count();
+        let sum: f64 = ranks.map(|rank| 0.5_f64.powi(rank.into())).sum();
+        // The constant for 64 registers (Flajolet and others, 2007).
+        let estimate = 0.709 * size * size / sum;
+        if estimate <= 2.5 * size && empty > 0 {
+            return (size * (size / empty as f64).ln()).round() as u64;
+        }
+        estimate.round() as u64
+    }
+}
+
+/// Spreads ids, which are often successive (the finalizer of SplitMix64).
+fn mix(id: u64) -> u64 {
+    let id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    id ^ (id >> 31)
+}
