@@ -8,9 +8,9 @@ use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJson
 use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest,
-    Outcome, ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
-    UserRequest, UserTokensRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest,
+    DrainRequest, Outcome, ReviewItem, ReviewRequest, SanctionRequest, ThrottleRequest,
+    TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -62,6 +62,14 @@ pub(super) async fn ack(
     JsonBody(request): JsonBody<AckRequest>,
 ) -> Answer<Json<Outcome>> {
     Ok(Json(state.parts.acknowledge(&actor, &request).await?))
+}
+
+pub(super) async fn claim(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    JsonBody(request): JsonBody<ClaimRequest>,
+) -> Answer<Json<ReviewItem>> {
+    Ok(Json(state.parts.control.claim(&actor, &request).await?))
 }
 
 pub(super) async fn tokens(

@@ -18,6 +18,8 @@
 //! | `/v1/status` | `Status` |
 //! | `/v1/nodes` `/v1/streams` `/v1/workers` `/v1/bus` `/v1/lag` `/v1/bans` | `Cluster` of each |
 //! | `/v1/mod/queue?limit=` `/v1/audit?limit=` | `Cluster<ReviewItem>`, `Cluster<AuditEntry>` |
+//! | `/v1/mod/decisions?limit=&before=` | `Cluster<ModerationDecision>`, newest first |
+//! | `/v1/mod/offenders?limit=` | `Cluster<Offender>`: users by removals in the last hour |
 //! | `/v1/who/{user}` | `Who` |
 //! | `/v1/history/{stream}?before=&limit=` | `HistoryPage` |
 //! | `/v1/timeline?series=&from=&to=&step=` | `TimelineAnswer` |
@@ -34,6 +36,7 @@
 //! | `/v1/undo`, `/v1/alerts/ack` | `UndoRequest`, `AckRequest` |
 //! | `/v1/preview` | `PreviewRequest`, changes nothing, and answers `Preview` |
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
+//! | `/v1/mod/claim` | `ClaimRequest`, and answers `ReviewItem` |
 //! | `/v1/streams`, `/v1/streams/{id}` | `NewStream`, `StreamPatch` |
 //! | `/v1/tokens` | `TokenRequest`, and answers `Tokens` |
 //! | `/v1/tokens/users` | `UserTokensRequest`, and answers `Tokens`; all others answer `Outcome` |
