@@ -11,8 +11,8 @@ use super::list::Listed;
 use super::output::write;
 use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
-    Alert, AuditEntry, ConsumerLag, EventItem, NodeStatus, Outcome, Preview, ReviewItem, Sanction,
-    Status, StreamStatus, TailItem, TopSnapshot, Who, WorkerStatus,
+    Alert, AuditEntry, ConsumerLag, EventItem, ModerationDecision, NodeStatus, Offender, Outcome,
+    Preview, ReviewItem, Sanction, Status, StreamStatus, TailItem, TopSnapshot, Who, WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -31,7 +31,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 18] = [
+const SCHEMAS: [(&str, MakeSchema); 20] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -39,6 +39,8 @@ const SCHEMAS: [(&str, MakeSchema); 18] = [
     ("events", schema::<EventItem>),
     ("history", schema::<SequencedComment>),
     ("lag", schema::<ConsumerLag>),
+    ("mod-decisions", schema::<ModerationDecision>),
+    ("mod-offenders", schema::<Offender>),
     ("mod-queue", schema::<ReviewItem>),
     ("nodes", schema::<NodeStatus>),
     ("outcome", schema::<Outcome>),

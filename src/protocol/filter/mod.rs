@@ -22,6 +22,7 @@ mod evaluate;
 mod expression;
 mod parse;
 mod quantity;
+mod review_rows;
 pub mod rows;
 #[cfg(test)]
 mod tests;
