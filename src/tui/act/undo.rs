@@ -46,12 +46,14 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
             Some(Action::Undo(UndoRequest { audit_id, note: None }))
         }
         Action::Drain(request) => Some(Action::Drain(DrainRequest { undo: !request.undo })),
-        // The user is back by itself, the text is gone, the message was read, the decision is made.
+        // The user is back by itself, the text is gone, the message was read, the decision is made;
+        // a claim runs out by itself.
         Action::Kick(_)
         | Action::Announce(_)
         | Action::Delete(_)
         | Action::Approve(_)
         | Action::Reject(_)
+        | Action::Claim(_)
         | Action::Acknowledge(_)
         | Action::AcknowledgeLoss(_)
         | Action::Undo(_) => None,

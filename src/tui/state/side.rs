@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::protocol::admin::{AuditEntry, ReviewItem, TailItem};
+use crate::protocol::admin::{AuditEntry, ModerationDecision, Offender, ReviewItem, TailItem};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
 use crate::protocol::{StreamId, UserId};
@@ -14,6 +14,7 @@ const MAX_COMMENTS: usize = 500;
 /// What the view on the screen needs besides snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Needs {
+    /// The review queue, decisions and offenders.
     pub(crate) reviews: bool,
     pub(crate) audit: bool,
     pub(crate) tail: Option<StreamId>,
@@ -23,6 +24,9 @@ pub(crate) struct Needs {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Side {
     pub(crate) reviews: Vec<ReviewItem>,
+    /// The latest first.
+    pub(crate) decisions: Vec<ModerationDecision>,
+    pub(crate) offenders: Vec<Offender>,
     pub(crate) audit: Vec<AuditEntry>,
     pub(crate) tail: Option<Tail>,
 }
