@@ -44,7 +44,7 @@ pub struct CommentModerated {
     pub timestamp: u64,
     /// The moderation stage or the operator.
     pub decided_by: Arc<str>,
-    /// What the decision was about; only in `moderation_events`, for the moderators.
+    /// The name and the text that moderators are shown; only in `moderation_events`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<ModeratedText>,
 }

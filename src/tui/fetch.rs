@@ -44,7 +44,7 @@ pub(super) enum Fetched {
     Alerts(Option<Vec<Alert>>),
 }
 
-/// What was decided, and about whose comments.
+/// Decisions, and the users whose comments were removed most.
 #[derive(Debug)]
 pub(super) struct Decided {
     pub(super) decisions: Vec<ModerationDecision>,

@@ -1,4 +1,4 @@
-//! What was decided about comments, and whose comments are removed most.
+//! Decisions about comments, and the users whose comments are removed most.
 
 use super::veil;
 use crate::protocol::admin::{ModerationDecision, Offender, short_actor};

@@ -1,4 +1,4 @@
-//! Comments to review, what moderation decided, and who acted.
+//! Comments to review, decisions about comments, and the users whose comments are removed most.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What may be done to an item of the review queue, the same in every engine.
+//! Claims of and decisions on items of the review queue: one rule for every engine.
 
 use crate::daemon::engines::StoreError;
 use crate::protocol::CommentId;
@@ -19,7 +19,7 @@ pub struct NewClaim<'a> {
     pub expires_at: Option<u64>,
 }
 
-/// What was decided about an item.
+/// The decision on an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReviewVerdict {
     pub decision: Decision,

@@ -1,4 +1,4 @@
-//! What moderation and moderators decided, and whose comments are removed most.
+//! Decisions of moderation and of moderators, and the users whose comments are removed most.
 //!
 //! Decisions on items of the review queue come from the metadata store, all others from
 //! `moderation_events`. The latest of these are kept in memory and read on when somebody asks, at
@@ -62,7 +62,7 @@ struct Removal {
     at: u64,
 }
 
-/// What was read of one partition.
+/// The new records of one partition.
 struct ReadOn {
     partition: u32,
     next: u64,
@@ -70,7 +70,8 @@ struct ReadOn {
 }
 
 impl Kept {
-    /// Adds what came into the log since the last time. After an error nothing has changed.
+    /// Adds the decisions that came into the log since the last time. After an error nothing has
+    /// changed.
     async fn read_on(&mut self, log: &SharedLog) -> Result<(), LogError> {
         if self.read_at.is_some_and(|at| at.elapsed() < READ_INTERVAL) {
             return Ok(());
