@@ -6,12 +6,16 @@
 mod support;
 
 use std::collections::HashSet;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use live_comments::client::viewer::ViewerOptions;
-use live_comments::protocol::admin::{Cluster, Outcome, ReviewItem};
+use live_comments::protocol::admin::{
+    AuditEntry, Cluster, ModerationDecision, Offender, Outcome, ReviewItem,
+};
 use live_comments::protocol::comment::Deletion;
+use live_comments::protocol::events::Decision;
 use live_comments::protocol::{
     ClientMessage, CommentId, ErrorCode, Role, ServerMessage, StreamPosition,
 };
@@ -477,4 +481,117 @@ async fn a_stream_may_change_its_mode_while_it_is_live() {
     assert_eq!(other_page.until(deletion).await.comment_id, id);
     sender.send(&ClientMessage::Ping).await;
     assert_eq!(stored_texts(&daemon).await, ["badword unmoderated"]);
+}
+
+/// Prepares `lc` as a moderator of this name runs it.
+fn lc_of(name: &str, daemon: &Daemon, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lc"));
+    command
+        .arg("--socket")
+        .arg(daemon.socket())
+        .args(arguments)
+        .env("USER", name)
+        .env_remove("SUDO_USER")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn lc(name: &str, daemon: &Daemon, arguments: &[&str]) -> Output {
+    let mut command = lc_of(name, daemon, arguments);
+    tokio::task::block_in_place(|| command.output().unwrap())
+}
+
+fn errors_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+async fn audit_actions(daemon: &Daemon) -> Vec<String> {
+    let log: Cluster<AuditEntry> = daemon.admin().get("/v1/audit").await.unwrap();
+    log.items.into_iter().map(|entry| entry.action).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_moderators_at_once_one_decides() {
+    let daemon = Daemon::start(HOLD);
+    let mut sender = daemon.join(42, "troll").await;
+    let mut viewer = daemon.watch().await;
+    for round in 0..5 {
+        let (id, _) = sender.comment(&format!("badword {round}")).await;
+        queue_of(&daemon, 1).await;
+        let id = id.to_string();
+        let before = audit_actions(&daemon).await.len();
+        let arguments = ["mod", "reject", &id, "--reason", "spam"];
+        let running = ["ann", "bob"].map(|name| lc_of(name, &daemon, &arguments).spawn().unwrap());
+        let outputs =
+            tokio::task::block_in_place(|| running.map(|child| child.wait_with_output().unwrap()));
+        let codes = outputs.each_ref().map(|output| output.status.code());
+        let failed = outputs.iter().find(|output| !output.status.success());
+        let failed = failed.unwrap_or_else(|| panic!("both decided: {codes:?}"));
+        assert!(outputs.iter().any(|output| output.status.success()), "{}", errors_of(failed));
+        assert_eq!(failed.status.code(), Some(1));
+        let text = errors_of(failed);
+        assert!(text.contains("was rejected by") && text.contains("review_decided"), "{text}");
+        assert_eq!(audit_actions(&daemon).await.len(), before + 1, "one entry");
+        assert_eq!(viewer.until(deletion).await.comment_id.to_string(), id);
+    }
+    // The five deletions, once each: the next thing that everybody sees is a comment.
+    let (_, last) = sender.comment("the end").await;
+    let mut deletions = 0;
+    viewer
+        .until(|message| match message {
+            ServerMessage::CommentDeleted(_) => {
+                deletions += 1;
+                None
+            }
+            ServerMessage::Comments(batch) => (batch.to_seq >= last).then_some(()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(deletions, 0, "no comment is deleted twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_moderator_claimed_no_other_decides() {
+    let daemon = Daemon::start(HOLD);
+    let mut sender = daemon.join(42, "troll").await;
+    let (id, _) = sender.comment("badword").await;
+    sender.comment("B A D W O R D").await;
+    let items = queue_of(&daemon, 2).await;
+    assert_eq!(items.iter().map(|item| item.alike).collect::<Vec<_>>(), [1, 1]);
+    let id = id.to_string();
+
+    let claimed = lc("ann", &daemon, &["mod", "claim", &id, "--json"]);
+    assert!(claimed.status.success(), "{}", errors_of(&claimed));
+    let claimed: ReviewItem = serde_json::from_slice(&claimed.stdout).unwrap();
+    assert!(claimed.claimed_by_you && claimed.claim_expires_at.is_some());
+    let daemon = daemon.kill_and_restart();
+    for refused in [["mod", "approve", &id], ["mod", "reject", &id], ["mod", "claim", &id]] {
+        let output = lc("bob", &daemon, &refused);
+        let text = errors_of(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("claimed by ann (uid") && text.contains("review_claimed"), "{text}");
+    }
+    let others = lc("bob", &daemon, &["mod", "queue", "--json", "--where", "claimed!=-"]);
+    let seen: ReviewItem = serde_json::from_slice(&others.stdout).unwrap();
+    assert!(!seen.claimed_by_you && seen.comment_id.to_string() == id);
+
+    let released = lc("ann", &daemon, &["mod", "claim", "--release"]);
+    assert!(released.status.success(), "{}", errors_of(&released));
+    let decided = lc("bob", &daemon, &["mod", "reject", &id]);
+    assert!(decided.status.success(), "{}", errors_of(&decided));
+    assert_eq!(audit_actions(&daemon).await, ["reject"]);
+
+    let decisions: Cluster<ModerationDecision> =
+        daemon.admin().get("/v1/mod/decisions").await.unwrap();
+    let [made] = &decisions.items[..] else { panic!("{decisions:?}") };
+    assert!(made.decided_by.starts_with("bob (uid"), "{made:?}");
+    assert_eq!((made.decision, made.message.as_deref()), (Decision::Reject, Some("badword")));
+    let offenders: Cluster<Offender> = daemon.admin().get("/v1/mod/offenders").await.unwrap();
+    assert_eq!((offenders.items[0].user_id.0, offenders.items[0].removed), (42, 1));
+    for list in ["decisions", "offenders"] {
+        let output = lc("ann", &daemon, &["mod", list, "--where", "user=42", "--json"]);
+        assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 1, "{list}");
+    }
 }

@@ -334,7 +334,16 @@ fn answer(path: &str) -> Value {
         "/v1/dead-letters/ack" => json!({"audit_ids": [1], "done": [HOSTILE], "left": 0}),
         "/v1/bans" => cluster(sanction),
         "/v1/mod/queue" => cluster(json!({"comment_id": id, "stream_id": 1, "user_id": 42,
-            "name": HOSTILE, "message": HOSTILE, "reason": HOSTILE, "flagged_at": 1, "held": true})),
+            "name": HOSTILE, "message": HOSTILE, "reason": HOSTILE, "flagged_at": 1, "held": true,
+            "claimed_by": HOSTILE, "claim_expires_at": 9_000_000_000_000_000_u64})),
+        "/v1/mod/claim" => json!({"comment_id": id, "stream_id": 1, "user_id": 42,
+            "name": HOSTILE, "message": HOSTILE, "reason": HOSTILE, "flagged_at": 1, "held": true,
+            "claimed_by": HOSTILE, "claim_expires_at": 1, "claimed_by_you": true}),
+        "/v1/mod/decisions" => cluster(json!({"comment_id": id, "stream_id": 1, "user_id": 42,
+            "name": HOSTILE, "message": HOSTILE, "decision": "reject", "reason": HOSTILE,
+            "decided_by": HOSTILE, "decided_at": 1})),
+        "/v1/mod/offenders" => cluster(json!({"user_id": 42, "name": HOSTILE, "removed": 1,
+            "reason": HOSTILE, "last_at": 1})),
         "/v1/audit" => cluster(json!({"audit_id": 1, "at": 1, "actor": HOSTILE, "action": HOSTILE,
             "target": HOSTILE, "detail": {HOSTILE: HOSTILE}})),
         "/v1/who/ann" => json!({"user_id": 42, "name": HOSTILE, "connections": [
@@ -461,7 +470,8 @@ impl HostileDaemon {
         std::fs::write(directory.path().join("lc/contexts.json"), contexts).unwrap();
         let routes = Router::new().fallback(async move |request: Request| {
             let path = request.uri().path().to_owned();
-            let is_answered = path.starts_with("/v1/tokens") || path == "/v1/preview";
+            let answered = ["/v1/preview", "/v1/mod/claim"];
+            let is_answered = path.starts_with("/v1/tokens") || answered.contains(&&*path);
             let is_change = request.method() == "POST" && !is_answered;
             let is_followed =
                 request.uri().query().is_some_and(|query| query.contains("follow=true"));
@@ -532,6 +542,9 @@ const ENDING_COMMANDS: &[&str] = &[
     "announce 1 hello",
     "delete 0f1cc3c2-0000-11f1-8007-010101010101",
     "mod queue",
+    "mod claim 0f1cc3c2-0000-11f1-8007-010101010101",
+    "mod decisions",
+    "mod offenders",
     "mod approve 0f1cc3c2-0000-11f1-8007-010101010101",
     "mod reject 0f1cc3c2-0000-11f1-8007-010101010101 --reason spam",
     "history 1 --ids",

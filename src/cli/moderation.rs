@@ -1,4 +1,5 @@
-//! `lc mod`: lists the comments that wait for review, and decides on them.
+//! `lc mod`: lists the comments that wait for review, claims them, decides on them, and tells what
+//! was decided.
 
 use std::process::ExitCode;
 
@@ -7,10 +8,12 @@ use clap::{Args, Subcommand};
 use super::change::submit;
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
-use super::output::show_ago;
+use super::output::{show_ago, show_time};
 use crate::client::outcome_text;
 use crate::protocol::CommentId;
-use crate::protocol::admin::{ReviewItem, ReviewRequest};
+use crate::protocol::admin::{
+    ClaimRequest, Cluster, ModerationDecision, Offender, ReviewItem, ReviewRequest, short_actor,
+};
 
 /// Review the comments that moderation has flagged
 #[derive(Debug, Args)]
@@ -23,10 +26,31 @@ pub(super) struct ModerationArgs {
 enum ModerationCommand {
     /// List the comments that wait for review, oldest first
     Queue(ListArgs),
+    /// Claim a comment for a minute, so that nobody else decides it meanwhile
+    ///
+    /// Claiming again renews the claim. A decision by somebody else is refused until the claim runs
+    /// out or is released.
+    Claim(ClaimArgs),
     /// Keep a comment, or show it if it was held back
     Approve(ApproveArgs),
     /// Delete a comment, or discard it if it was held back
     Reject(RejectArgs),
+    /// List what moderation and moderators decided, latest first
+    ///
+    /// Without --limit, the latest 50; at most 1000.
+    Decisions(ListArgs),
+    /// List the users whose comments were removed in the last hour, most first
+    Offenders(ListArgs),
+}
+
+#[derive(Debug, Args)]
+struct ClaimArgs {
+    /// Comment id, as shown by `lc mod queue`
+    #[arg(required_unless_present = "release")]
+    comment_id: Option<CommentId>,
+    /// End the claim; without a comment, end all your claims
+    #[arg(long)]
+    release: bool,
 }
 
 #[derive(Debug, Args)]
@@ -49,6 +73,11 @@ struct RejectArgs {
 
 /// All that the daemon answers.
 const QUEUE_PATH: &str = "/v1/mod/queue?limit=1000";
+const OFFENDERS_PATH: &str = "/v1/mod/offenders?limit=1000";
+/// Decisions that are shown without `--limit`.
+const DEFAULT_DECISIONS: u64 = 50;
+/// The most that the daemon answers.
+const MAX_DECISIONS: u64 = 1_000;
 
 static QUEUE: List<ReviewItem> = List {
     columns: &[
@@ -59,6 +88,8 @@ static QUEUE: List<ReviewItem> = List {
         left("held", |item: &ReviewItem, _| if item.held { "held back" } else { "yes" }.to_owned())
             .titled("shown"),
         left("reason", |item, _| item.reason.clone()),
+        left("claimed", claim_cell),
+        right("alike", |item, _| item.alike.to_string()),
         text("name", |item: &ReviewItem, _| format!("{} ({})", item.name, item.user_id))
             .titled("from"),
         text("text", |item, _| item.message.clone()),
@@ -67,9 +98,62 @@ static QUEUE: List<ReviewItem> = List {
     if_empty: "No comment waits for review.",
 };
 
+static DECISIONS: List<ModerationDecision> = List {
+    columns: &[
+        left("comment", |made, _| made.comment_id.to_string()),
+        left("age", |made: &ModerationDecision, _| show_time(made.decided_at)).titled("at (UTC)"),
+        right("stream", |made, _| made.stream_id.to_string()),
+        left("verdict", |made: &ModerationDecision, _| made.decision.as_str().to_owned()),
+        left("reason", |made, _| made.reason.clone()),
+        text("by", |made, _| made.decided_by.clone()),
+        text("name", |made: &ModerationDecision, _| match &made.name {
+            Some(name) => format!("{name} ({})", made.user_id),
+            None => format!("user {}", made.user_id),
+        })
+        .titled("from"),
+        text("text", |made: &ModerationDecision, _| made.message.clone().unwrap_or_default()),
+    ],
+    sort: "",
+    if_empty: "Nothing has been decided yet.",
+};
+
+static OFFENDERS: List<Offender> = List {
+    columns: &[
+        right("user", |user, _| user.user_id.to_string()),
+        right("removed", |user, _| user.removed.to_string()),
+        left("age", |user: &Offender, now_ms| show_ago(user.last_at, now_ms)).titled("last"),
+        left("reason", |user, _| user.reason.clone()),
+        text("name", |user: &Offender, _| user.name.clone().unwrap_or_default()),
+    ],
+    sort: "",
+    if_empty: "No comment was removed in the last hour.",
+};
+
+/// Writes who has claimed an item, without the number of the account.
+fn claim_cell(item: &ReviewItem, now_ms: u64) -> String {
+    match item.holder(now_ms) {
+        Some(_) if item.claimed_by_you => "you".to_owned(),
+        Some(by) => short_actor(by).to_owned(),
+        None => String::new(),
+    }
+}
+
 pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match args.command {
         ModerationCommand::Queue(args) => QUEUE.view(&args)?.run(QUEUE_PATH, context).await,
+        ModerationCommand::Claim(args) => claim(args, context).await,
+        ModerationCommand::Decisions(args) => {
+            let view = DECISIONS.view(&args)?;
+            // A filter chooses among all that the daemon answers.
+            let limit = match args.filter() {
+                Some(_) => MAX_DECISIONS,
+                None => args.limit().unwrap_or(DEFAULT_DECISIONS).min(MAX_DECISIONS),
+            };
+            view.run(&format!("/v1/mod/decisions?limit={limit}"), context).await
+        }
+        ModerationCommand::Offenders(args) => {
+            OFFENDERS.view(&args)?.run(OFFENDERS_PATH, context).await
+        }
         ModerationCommand::Approve(ApproveArgs { comment_id, note }) => {
             let request = ReviewRequest { comment_id, reason: None, note };
             decide("/v1/mod/approve", "Approved", request, context).await
@@ -80,6 +164,34 @@ pub(super) async fn run(args: ModerationArgs, context: &Context) -> anyhow::Resu
             decide("/v1/mod/reject", "Rejected", request, context).await
         }
     }
+}
+
+/// Claims a comment, or ends one claim or all of them.
+async fn claim(args: ClaimArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let ClaimArgs { comment_id, release } = args;
+    let admin = context.admin();
+    let comment_ids = match comment_id {
+        Some(comment_id) => vec![comment_id],
+        None => {
+            let queue: Cluster<ReviewItem> = admin.get(QUEUE_PATH).await?;
+            let own = queue.items.iter().filter(|item| item.claimed_by_you);
+            own.map(|item| item.comment_id).collect()
+        }
+    };
+    let mut items: Vec<ReviewItem> = Vec::with_capacity(comment_ids.len());
+    for comment_id in comment_ids {
+        let request = ClaimRequest { comment_id, release };
+        items.push(admin.post("/v1/mod/claim", &request).await?);
+    }
+    context.output().items(&items, || claims_text(&items))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn claims_text(items: &[ReviewItem]) -> String {
+    if items.is_empty() {
+        return "You hold no comment.".to_owned();
+    }
+    items.iter().map(|item| outcome_text::claimed(item) + "\n").collect()
 }
 
 async fn decide(
@@ -96,23 +208,87 @@ async fn decide(
 mod tests {
     use super::*;
     use crate::cli::list::tests::assert_columns_are_known;
+    use crate::protocol::events::Decision;
     use crate::protocol::{StreamId, UserId};
 
-    #[test]
-    fn the_review_queue_table() {
-        let now_ms = 1_795_254_408_000;
-        let item = ReviewItem {
-            comment_id: CommentId::from_unix_ticks(17_952_544_080_000_000, 7, [1; 6]),
+    const NOW_MS: u64 = 1_795_254_408_000;
+
+    fn comment_id(number: u16) -> CommentId {
+        CommentId::from_unix_ticks(17_952_544_080_000_000, number, [1; 6])
+    }
+
+    fn item(number: u16) -> ReviewItem {
+        ReviewItem {
+            comment_id: comment_id(number),
             stream_id: StreamId(7),
             user_id: UserId(42),
             name: "ann".into(),
             message: "is this allowed?".into(),
             reason: "link".into(),
-            flagged_at: now_ms - 61_000,
+            flagged_at: NOW_MS - 61_000,
             held: true,
-        };
+            claimed_by: None,
+            claim_expires_at: None,
+            claimed_by_you: false,
+            alike: 0,
+        }
+    }
+
+    fn claimed(number: u16, left_ms: u64) -> ReviewItem {
+        let claimed_by = Some("bob (uid 1001)".to_owned());
+        let claim_expires_at = Some(NOW_MS + left_ms);
+        ReviewItem { claimed_by, claim_expires_at, alike: 37, ..item(number) }
+    }
+
+    #[test]
+    fn the_review_queue_table() {
         assert_columns_are_known(&QUEUE);
-        insta::assert_snapshot!(QUEUE.as_text(&[item], now_ms));
-        assert_eq!(QUEUE.as_text(&[], now_ms), "No comment waits for review.");
+        let yours = ReviewItem { claimed_by_you: true, ..claimed(9, 5_000) };
+        let items = [item(7), claimed(8, 41_000), yours, claimed(10, 0)];
+        insta::assert_snapshot!(QUEUE.as_text(&items, NOW_MS));
+        assert_eq!(QUEUE.as_text(&[], NOW_MS), "No comment waits for review.");
+    }
+
+    #[test]
+    fn decisions_and_offenders_are_tables() {
+        assert_columns_are_known(&DECISIONS);
+        assert_columns_are_known(&OFFENDERS);
+        let by_rules = ModerationDecision {
+            comment_id: comment_id(7),
+            stream_id: StreamId(7),
+            user_id: UserId(42),
+            name: Some("ann".into()),
+            message: Some("cheap followers".into()),
+            decision: Decision::Reject,
+            reason: "link".into(),
+            decided_by: "rules".into(),
+            decided_at: NOW_MS,
+        };
+        let by_bob = ModerationDecision {
+            name: None,
+            message: None,
+            decision: Decision::Accept,
+            decided_by: "bob (uid 1001)".into(),
+            ..by_rules.clone()
+        };
+        let decisions = DECISIONS.as_text(&[by_bob, by_rules], NOW_MS);
+        let offender = Offender {
+            user_id: UserId(42),
+            name: Some("ann".into()),
+            removed: 9,
+            reason: "link".into(),
+            last_at: NOW_MS - 20_000,
+        };
+        let offenders = OFFENDERS.as_text(&[offender], NOW_MS);
+        insta::assert_snapshot!(format!("{decisions}\n{offenders}"));
+    }
+
+    #[test]
+    fn a_claim_says_until_when_it_lasts() {
+        let text = claims_text(&[claimed(7, 60_000)]);
+        assert!(text.contains("of ann until 09:47:48 UTC: nobody else decides it"), "{text}");
+        let text = claims_text(&[item(7)]);
+        assert!(text.starts_with("Released comment 78353400-"), "{text}");
+        assert_eq!(claims_text(&[]), "You hold no comment.");
     }
 }

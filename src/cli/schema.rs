@@ -12,8 +12,8 @@ use super::output::write;
 use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
     Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, EventItem, GroupLag,
-    NodeStatus, Outcome, Preview, ReviewItem, SameText, Sanction, Status, StoreStatus,
-    StreamStatus, TailItem, Talker, TopSnapshot, Who, WorkerStatus,
+    ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, SameText, Sanction,
+    Status, StoreStatus, StreamStatus, TailItem, Talker, TopSnapshot, Who, WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -32,7 +32,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 24] = [
+const SCHEMAS: [(&str, MakeSchema); 26] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -43,6 +43,8 @@ const SCHEMAS: [(&str, MakeSchema); 24] = [
     ("history", schema::<SequencedComment>),
     ("lag", schema::<ConsumerLag>),
     ("lag-groups", schema::<GroupLag>),
+    ("mod-decisions", schema::<ModerationDecision>),
+    ("mod-offenders", schema::<Offender>),
     ("mod-queue", schema::<ReviewItem>),
     ("nodes", schema::<NodeStatus>),
     ("outcome", schema::<Outcome>),

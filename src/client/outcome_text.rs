@@ -1,6 +1,6 @@
 //! Describes the outcome of an operator's change in one sentence, for `lc` and its console.
 
-use crate::protocol::admin::{Alert, Outcome, ProblemCode, UserRef};
+use crate::protocol::admin::{Alert, Outcome, ProblemCode, ReviewItem, UserRef};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{counted, show_duration, show_share};
 use crate::protocol::throttle::SampleRate;
@@ -118,6 +118,24 @@ pub fn deleted(comment_id: CommentId, outcome: &Outcome) -> String {
 /// `decided` is `Approved` or `Rejected`.
 pub fn reviewed(decided: &str, comment_id: CommentId, outcome: &Outcome) -> String {
     format!("{decided} comment {comment_id}{}. {}", of_user(outcome), done_text(outcome))
+}
+
+/// Writes until when a comment is claimed, or that it is no longer.
+pub fn claimed(item: &ReviewItem) -> String {
+    let comment = format!("comment {} of {}", item.comment_id, printable(&item.name));
+    match item.claim_expires_at {
+        Some(end) => {
+            let second = end / 1_000 % 86_400;
+            let hour = second / 3_600;
+            let minute = second / 60 % 60;
+            format!(
+                "Claimed {comment} until {hour:02}:{minute:02}:{:02} UTC: nobody else decides it \
+                 meanwhile.",
+                second % 60
+            )
+        }
+        None => format!("Released {comment}: others may decide it."),
+    }
 }
 
 pub fn drained(undo: bool, outcome: &Outcome) -> String {

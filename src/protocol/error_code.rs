@@ -157,6 +157,11 @@ error_codes! {
     ModerationRejected = "moderation_rejected", 422, Never, None;
     /// The stream moderates comments before publication, and this one waits for review.
     HeldForReview = "held_for_review", 202, Never, None;
+    /// Another moderator has claimed the comment. By `retry_after_ms` the claim has run out, unless
+    /// it is renewed.
+    ReviewClaimed = "review_claimed", 409, IfTimed, None;
+    /// A moderator has already decided about the comment.
+    ReviewDecided = "review_decided", 409, Never, None;
     // The state of the daemon.
     /// A queue of the node is full. Retry after `retry_after_ms`.
     Overloaded = "overloaded", 503, After(RETRY_AFTER_MS), None;

@@ -44,6 +44,22 @@ pub struct CommentModerated {
     pub timestamp: u64,
     /// The moderation stage or the operator.
     pub decided_by: Arc<str>,
+    /// The name and the text that moderators are shown; only in `moderation_events`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<ModeratedText>,
+}
+
+/// The comment that a decision was about, as moderators are shown it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeratedText {
+    pub name: Arc<str>,
+    pub message: Arc<str>,
+}
+
+impl From<&Comment> for ModeratedText {
+    fn from(comment: &Comment) -> Self {
+        Self { name: comment.name.clone(), message: comment.message.clone() }
+    }
 }
 
 /// A moderation decision.
@@ -78,6 +94,11 @@ impl Decision {
 }
 
 impl CommentModerated {
+    /// Returns the decision as it stands among the comments, where each reader has the text.
+    pub fn without_text(&self) -> Self {
+        Self { text: None, ..self.clone() }
+    }
+
     /// Returns the deletion to send to viewers, if this decision deletes the comment.
     pub fn deletion(&self) -> Option<Deletion> {
         self.decision.deletes().then(|| Deletion {

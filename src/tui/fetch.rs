@@ -16,7 +16,8 @@ use crate::client::admin::{AdminClient, AdminError};
 use crate::client::follow::{Followed, follow};
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    Alert, AuditEntry, Cluster, EventItem, ReviewItem, Session, TailItem, Talkers, TimelineAnswer,
+    Alert, AuditEntry, Cluster, EventItem, ModerationDecision, Offender, ReviewItem, Session,
+    TailItem, Talkers, TimelineAnswer,
 };
 
 /// Time between two fetches of a list.
@@ -34,6 +35,7 @@ const QUEUED: usize = 256;
 #[derive(Debug)]
 pub(super) enum Fetched {
     Reviews(Result<Vec<ReviewItem>, AdminError>),
+    Decided(Result<Decided, AdminError>),
     Audit(Result<Vec<AuditEntry>, AdminError>),
     Tail(StreamId, TailItem),
     TailFailed(AdminError),
@@ -42,6 +44,13 @@ pub(super) enum Fetched {
     Past(Past),
     /// `None` if they cannot be read.
     Alerts(Option<Vec<Alert>>),
+}
+
+/// Decisions, and the users whose comments were removed most.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) decisions: Vec<ModerationDecision>,
+    pub(super) offenders: Vec<Offender>,
 }
 
 /// Runs the fetches that the view needs.
@@ -82,6 +91,14 @@ impl Fetcher {
         self.past = Some(spawn(task));
     }
 
+    /// Fetches the review queue at once, if it is shown: an act may have changed it.
+    pub(super) fn refresh_reviews(&mut self) {
+        if self.needs.reviews {
+            let task = poll_reviews(self.client.clone(), self.results.clone());
+            self.reviews = Some(spawn(task));
+        }
+    }
+
     /// Starts what is newly needed and stops what no longer is.
     pub(super) fn set(&mut self, needs: Needs) {
         if needs.reviews != self.needs.reviews {
@@ -118,8 +135,18 @@ async fn poll_reviews(client: AdminClient, results: mpsc::Sender<Fetched>) {
         if results.send(Fetched::Reviews(list)).await.is_err() {
             return;
         }
+        let decided = read_decided(&client).await;
+        if results.send(Fetched::Decided(decided)).await.is_err() {
+            return;
+        }
         tokio::time::sleep(PERIOD).await;
     }
+}
+
+async fn read_decided(client: &AdminClient) -> Result<Decided, AdminError> {
+    let decisions = client.get::<Cluster<_>>(&format!("/v1/mod/decisions?limit={LIMIT}")).await?;
+    let offenders = client.get::<Cluster<_>>(&format!("/v1/mod/offenders?limit={LIMIT}")).await?;
+    Ok(Decided { decisions: decisions.items, offenders: offenders.items })
 }
 
 async fn poll_audit(client: AdminClient, results: mpsc::Sender<Fetched>) {

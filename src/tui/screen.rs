@@ -221,6 +221,11 @@ impl EventLoop {
                 side.reviews = reviews;
                 None
             }
+            Fetched::Decided(Ok(decided)) => {
+                side.decisions = decided.decisions;
+                side.offenders = decided.offenders;
+                None
+            }
             Fetched::Audit(Ok(audit)) => {
                 side.audit = audit;
                 None
@@ -246,8 +251,10 @@ impl EventLoop {
                 fill_past(&mut self.console, &past);
                 return;
             }
-            Fetched::Reviews(Err(error)) | Fetched::Audit(Err(error)) => Some(error),
-            Fetched::TailFailed(error) => Some(error),
+            Fetched::Reviews(Err(error))
+            | Fetched::Decided(Err(error))
+            | Fetched::Audit(Err(error))
+            | Fetched::TailFailed(error) => Some(error),
         };
         if let Some(error) = error {
             self.console.notice = Some(Notice::Failed(error.to_string()));
@@ -296,6 +303,9 @@ impl EventLoop {
     }
 
     fn finish(&mut self, finished: Finished) -> Option<Effect> {
+        if matches!(finished, Finished::Acted { .. }) {
+            self.fetcher.refresh_reviews();
+        }
         match finished {
             Finished::Acted { text, undoable, outcome: Ok(Ran { sentence, done }) } => {
                 self.console.clock_ms = elapsed_ms(self.started);

@@ -15,6 +15,7 @@ mod problem;
 mod process;
 mod rates;
 mod requests;
+mod review;
 mod session;
 mod stages;
 mod status;
@@ -41,9 +42,10 @@ pub use self::problem::{Problem, ProblemCode};
 pub use self::process::{NodeRates, ProcessStatus};
 pub use self::rates::{CounterRates, per_second};
 pub use self::requests::{
-    AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest, ReviewRequest,
-    SanctionRequest, ThrottleRequest, UserRef, UserRequest,
+    AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DirectRequest, DrainRequest,
+    ReviewRequest, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
+pub use self::review::{ModerationDecision, Offender, short_actor};
 pub use self::session::{
     ADMIN_AUDIENCE, AdminRole, Session, listed_role, needed_role, role_to_undo,
 };
@@ -175,6 +177,18 @@ pub struct ReviewItem {
     pub flagged_at: u64,
     /// True if the comment is hidden until it is approved.
     pub held: bool,
+    /// The actor that looks at the comment; nobody else may decide it meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_by: Option<String>,
+    /// When the claim runs out, in milliseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim_expires_at: Option<u64>,
+    /// True if the actor that asked has the claim.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claimed_by_you: bool,
+    /// Other comments in the queue that are the same to a reader, at most 100.
+    #[serde(default)]
+    pub alike: u64,
 }
 
 /// `GET /v1/audit?limit=`: newest first.

@@ -23,6 +23,7 @@ mod evaluate;
 mod expression;
 mod parse;
 mod quantity;
+mod review_rows;
 pub mod rows;
 mod talkers;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::Kind::{Bytes, Duration, Flag, Number, Share, Text};
 use super::{Column, Columns, Row, Value};
 use crate::protocol::admin::{
     Alert, AuditEntry, BreakerState, BreakerStatus, ConsumerLag, EgressLimit, EventItem,
-    NodeStatus, ReviewItem, Sanction, Status, StreamStatus, WorkerStatus,
+    NodeStatus, Sanction, Status, StreamStatus, WorkerStatus,
 };
 use crate::protocol::stream::ModerationMode;
 
@@ -337,42 +337,6 @@ impl Columns for At<'_, AuditEntry> {
         Column::new("action", Text),
         Column::new("target", Text),
         Column::new("detail", Text),
-    ];
-}
-
-impl Row for At<'_, ReviewItem> {
-    fn column(&self, name: &str) -> Option<Value<'_>> {
-        let item = self.item;
-        Some(match name {
-            "comment" => item.comment_id.to_string().into(),
-            "stream" => Value::count(item.stream_id.0),
-            "user" => Value::count(item.user_id.0),
-            "name" => item.name.as_str().into(),
-            "age" => self.age(item.flagged_at),
-            "held" => Value::Flag(item.held),
-            "reason" => item.reason.as_str().into(),
-            "text" => item.message.as_str().into(),
-            _ => return None,
-        })
-    }
-
-    fn texts(&self, visit: &mut dyn FnMut(&str)) {
-        visit(&self.item.name);
-        visit(&self.item.reason);
-        visit(&self.item.message);
-    }
-}
-
-impl Columns for At<'_, ReviewItem> {
-    const COLUMNS: &'static [Column] = &[
-        Column::new("comment", Text),
-        Column::new("stream", Number),
-        Column::new("user", Number),
-        Column::new("name", Text),
-        Column::new("age", Duration),
-        Column::new("held", Flag),
-        Column::new("reason", Text),
-        Column::new("text", Text),
     ];
 }
 

@@ -4,8 +4,8 @@ use crate::client::admin::{AdminClient, AdminError};
 use crate::client::outcome_text::{self, missing_nodes};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DrainRequest, Outcome,
-    ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DrainRequest,
+    Outcome, ReviewItem, ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::show_share;
 
@@ -21,6 +21,8 @@ pub(crate) enum Action {
     Delete(DeleteRequest),
     Approve(ReviewRequest),
     Reject(ReviewRequest),
+    /// Claims a comment to review, or ends the claim.
+    Claim(ClaimRequest),
     Drain(DrainRequest),
     /// Acknowledges an alert for everybody.
     Acknowledge(AckRequest),
@@ -34,6 +36,7 @@ pub(crate) enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Done {
     pub(crate) sentence: String,
+    /// 0 for a claim, which has no entry in the audit log.
     pub(crate) audit_id: u64,
 }
 
@@ -52,6 +55,10 @@ pub(crate) fn describe(action: &Action) -> String {
         Action::Delete(request) => format!("remove comment {}", request.comment_id),
         Action::Approve(request) => format!("approve comment {}", request.comment_id),
         Action::Reject(request) => format!("reject comment {}", request.comment_id),
+        Action::Claim(request) if request.release => {
+            format!("release comment {}", request.comment_id)
+        }
+        Action::Claim(request) => format!("claim comment {}", request.comment_id),
         Action::Drain(DrainRequest { node, undo }) => {
             let node = node.as_ref().map_or("this node", NodeId::as_str);
             if *undo { format!("accept viewers on {node} again") } else { format!("drain {node}") }
@@ -74,6 +81,10 @@ pub(crate) fn progress_text(actions: &[Action]) -> String {
 /// Sends the request of an action.
 pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, AdminError> {
     let outcome: Outcome = match action {
+        Action::Claim(request) => {
+            let item: ReviewItem = client.post("/v1/mod/claim", request).await?;
+            return Ok(Done { sentence: outcome_text::claimed(&item), audit_id: 0 });
+        }
         Action::Ban(request) => client.post("/v1/ban", request).await,
         Action::Timeout(request) => client.post("/v1/timeout", request).await,
         Action::Kick(request) => client.post("/v1/kick", request).await,
@@ -104,6 +115,8 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
             outcome_text::reviewed("Approved", request.comment_id, &outcome)
         }
         Action::Reject(request) => outcome_text::reviewed("Rejected", request.comment_id, &outcome),
+        // Its own answer was returned above.
+        Action::Claim(_) => describe(action),
         Action::Drain(request) => outcome_text::drained(request.undo, &outcome),
         Action::Acknowledge(request) => outcome_text::alert_acknowledged(&request.id, &outcome),
         Action::AcknowledgeLoss(request) => outcome_text::acknowledged(&request.problem, &outcome),

@@ -103,9 +103,13 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
     };
     match actions.first() {
         None | Some(Action::Timeout(_) | Action::Unban(_) | Action::Delete(_)) => Consent::None,
-        Some(Action::Approve(_) | Action::Reject(_) | Action::Acknowledge(_) | Action::Undo(_)) => {
-            Consent::None
-        }
+        Some(
+            Action::Approve(_)
+            | Action::Reject(_)
+            | Action::Claim(_)
+            | Action::Acknowledge(_)
+            | Action::Undo(_),
+        ) => Consent::None,
         Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_)) => Consent::Enter,
         Some(Action::Drain(request)) if request.undo => Consent::Enter,
         Some(Action::Drain(request)) => {

@@ -47,12 +47,14 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         | Action::Unban(_)
         | Action::Throttle(_)
         | Action::Drain(_) => Some(Action::Undo(UndoRequest { audit_id, note: None })),
-        // The user is back by itself, the text is gone, the message was read, the decision is made.
+        // The user is back by itself, the text is gone, the message was read, the decision is made;
+        // a claim runs out by itself.
         Action::Kick(_)
         | Action::Announce(_)
         | Action::Delete(_)
         | Action::Approve(_)
         | Action::Reject(_)
+        | Action::Claim(_)
         | Action::Acknowledge(_)
         | Action::AcknowledgeLoss(_)
         | Action::Undo(_) => None,

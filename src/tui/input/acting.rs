@@ -1,12 +1,14 @@
 //! From a key that acts to a request: the form, the question, the request.
 
 use crate::protocol::admin::{
-    AckRequest, DeleteRequest, DrainRequest, ReviewRequest, UserRef, Who, needed_role,
+    AckRequest, ClaimRequest, DeleteRequest, DrainRequest, ReviewItem, ReviewRequest, UserRef, Who,
+    needed_role, short_actor,
 };
 use crate::tui::act::{
     Action, Consent, Form, FormKind, UndoEntry, confirmation, needs_lookup, role_for, undo_of,
 };
 use crate::tui::commands::Command;
+use crate::tui::figures;
 use crate::tui::state::{Console, Effect, Mode, Notice, Panel, Place};
 use crate::tui::table::RowKey;
 
@@ -47,6 +49,7 @@ pub(super) fn act(console: &mut Console, command: Command) -> Option<Effect> {
             open_stream_form(console, |stream_id, title| FormKind::Announce { stream_id, title });
         }
         Command::Approve | Command::Remove => return decide(console, command),
+        Command::Claim => return claim(console),
         Command::Drain => return drain(console),
         Command::Undo => return undo(console),
         Command::Acknowledge => return acknowledge(console),
@@ -84,6 +87,11 @@ fn decide(console: &mut Console, command: Command) -> Option<Effect> {
         console.notice = Some(Notice::Failed(text));
         return None;
     }
+    let held = held_by_others(&console.acted_reviews(), console.now_ms());
+    if let Some(text) = held {
+        console.notice = Some(Notice::Failed(text));
+        return None;
+    }
     let action = |comment_id| {
         let review = ReviewRequest { comment_id, reason: None, note: None };
         match command {
@@ -94,6 +102,62 @@ fn decide(console: &mut Console, command: Command) -> Option<Effect> {
     };
     let actions = comments.into_iter().map(action).collect();
     request(console, actions)
+}
+
+/// Says who holds comments to review, if others than this operator do.
+fn held_by_others(items: &[&ReviewItem], now_ms: u64) -> Option<String> {
+    let mut held = items.iter().filter_map(|item| Some((item.other_holder(now_ms)?, *item)));
+    let (by, item) = held.next()?;
+    let more = held.count();
+    let by = short_actor(by);
+    let left_ms = item.claim_expires_at.unwrap_or_default().saturating_sub(now_ms);
+    let left = figures::age(left_ms);
+    Some(match more {
+        0 => format!("{by} holds comment {} for another {left}", item.comment_id),
+        more => format!(
+            "others hold {} of these {}, {by} comment {} for another {left}: unmark them",
+            more + 1,
+            items.len(),
+            item.comment_id
+        ),
+    })
+}
+
+/// Claims comments to review; releases them if all are this operator's.
+fn claim(console: &mut Console) -> Option<Effect> {
+    let now_ms = console.now_ms();
+    let items = console.acted_reviews();
+    let held = held_by_others(&items, now_ms);
+    let release = items.iter().all(|item| item.holder(now_ms).is_some());
+    let claim =
+        |item: &&ReviewItem| Action::Claim(ClaimRequest { comment_id: item.comment_id, release });
+    let actions: Vec<_> = items.iter().map(claim).collect();
+    if let Some(text) = held {
+        console.notice = Some(Notice::Failed(text));
+        return None;
+    }
+    if actions.is_empty() {
+        let text = "select a comment to review first: 5 lists them".to_owned();
+        console.notice = Some(Notice::Failed(text));
+        return None;
+    }
+    request(console, actions)
+}
+
+/// Claims the comment to review that was opened, or says why it is not claimed.
+pub(super) fn claim_opened(console: &mut Console) -> Option<Effect> {
+    if console.panel() != Panel::Reviews {
+        return None;
+    }
+    let listing = console.reviews();
+    let item = listing.selection()?.item;
+    let request = ClaimRequest { comment_id: item.comment_id, release: false };
+    let held = held_by_others(&[item], console.now_ms());
+    if let Some(why) = held.or_else(|| console.acts_off()) {
+        console.notice = Some(Notice::Failed(format!("not claimed: {why}")));
+        return None;
+    }
+    Some(Effect::Run(vec![Action::Claim(request)]))
 }
 
 /// Acknowledges the selected alert for everybody.
@@ -177,6 +241,10 @@ fn hidden_marks(console: &Console) -> (usize, bool) {
 
 /// Notes what takes back actions that were done, each with its audit entry.
 pub(crate) fn undo_done(console: &mut Console, done: &[(Action, u64)], text: String) {
+    // Marked rows stay marked: they are claimed to be decided.
+    if done.iter().all(|(action, _)| matches!(action, Action::Claim(_))) {
+        return;
+    }
     let reversals: Vec<_> =
         done.iter().rev().filter_map(|(action, audit_id)| undo_of(action, *audit_id)).collect();
     if !reversals.is_empty() {

@@ -49,6 +49,8 @@ pub(crate) fn mouse(
 fn click(console: &mut Console, clicks: &mut Clicks, target: Target) -> Option<Effect> {
     match target {
         Target::View(view) => console.go(Place::View(view)),
+        // Opened by a key, a comment to review is claimed.
+        Target::Key(Command::Open) => open(console),
         // A slip of the hand must not act, end the console or unlock it.
         Target::Key(command) => {
             let harmless = !command.entry().acts

@@ -9,8 +9,9 @@ use super::acting::{request, user_ref};
 use super::run::run_command;
 use super::typing::edit_of_key;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DrainRequest, NodeStatus,
-    ProblemCode, ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DrainRequest,
+    NodeStatus, ProblemCode, ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest,
+    UserRequest,
 };
 use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::{NodeId, StreamId};
@@ -32,6 +33,7 @@ const ACTS: &[(&str, &str)] = &[
     ("delete", "COMMENT [--reason WORD] [--note TEXT]"),
     ("mod approve", "COMMENT"),
     ("mod reject", "COMMENT [--reason WORD]"),
+    ("mod claim", "COMMENT [--release]"),
     ("drain", "[NODE] [--undo]"),
     ("alerts ack", "ALERT [--note TEXT]"),
     ("acknowledge", "PROBLEM"),
@@ -193,15 +195,18 @@ struct Given<'a> {
     words: Vec<&'a str>,
     options: Vec<(&'a str, &'a str)>,
     undo: bool,
+    release: bool,
 }
 
 impl<'a> Given<'a> {
     fn parse(words: &[&'a str]) -> Result<Self, LineError> {
-        let mut given = Self { words: Vec::new(), options: Vec::new(), undo: false };
+        let mut given =
+            Self { words: Vec::new(), options: Vec::new(), undo: false, release: false };
         let mut rest = words.iter();
         while let Some(word) = rest.next() {
             match word.strip_prefix("--") {
                 Some("undo") => given.undo = true,
+                Some("release") => given.release = true,
                 Some(name @ ("for" | "reason" | "note")) => {
                     let value = rest.next().ok_or(format!("--{name} needs a value"))?;
                     given.options.push((name, value));
@@ -262,6 +267,10 @@ fn parse_act(words: &[&str]) -> Result<Action, LineError> {
         }
         ["mod", "approve", id] => Ok(Action::Approve(review(id)?)),
         ["mod", "reject", id] => Ok(Action::Reject(review(id)?)),
+        ["mod", "claim", id] => {
+            let release = given.release;
+            Ok(Action::Claim(ClaimRequest { comment_id: parsed(id)?, release }))
+        }
         ["alerts", "ack", id] => {
             let note = given.option("note");
             Ok(Action::Acknowledge(AckRequest { id: id.to_owned(), note }))
@@ -376,6 +385,9 @@ mod tests {
         let Ok(Action::Drain(drain)) = act("drain edge-12") else { panic!() };
         assert_eq!((drain.node, drain.undo), (Some(NodeId::new("edge-12")), false));
         assert!(matches!(act("undo 17"), Ok(Action::Undo(u)) if u.audit_id == 17));
+        let comment = "78353400-e590-11f1-8007-010101010101";
+        let claim = act(&format!("mod claim {comment} --release"));
+        assert!(matches!(claim, Ok(Action::Claim(claim)) if claim.release));
         assert!(
             matches!(act("alerts ack lag_high/a"), Ok(Action::Acknowledge(a)) if a.note.is_none())
         );

@@ -1,6 +1,6 @@
 //! Carries out commands: where to look, what to copy, what to open.
 
-use super::acting::act;
+use super::acting::{act, claim_opened};
 use crate::protocol::admin::AdminRole;
 use crate::protocol::json;
 use crate::tui::commands::Command;
@@ -30,7 +30,10 @@ pub(crate) fn run_command(console: &mut Console, command: Command) -> Option<Eff
         Command::CopyRow => return copied(console, true),
         Command::NextPanel => console.step_panel(true),
         Command::PreviousPanel => console.step_panel(false),
-        Command::Open => open(console),
+        Command::Open => {
+            open(console);
+            return claim_opened(console);
+        }
         Command::Back => back(console),
         Command::LastView => console.go_to_previous(),
         Command::Down => console.select(1),
@@ -117,6 +120,9 @@ pub(crate) fn open(console: &mut Console) {
     match console.selected_key() {
         Some(RowKey::Stream(stream_id)) => console.go(Place::Stream(stream_id)),
         Some(RowKey::Node(node)) => console.go(Place::Node(node)),
+        Some(RowKey::Comment(_)) if console.panel() == Panel::Reviews => {
+            console.mode = Mode::Reading(0);
+        }
         Some(RowKey::User(user)) if console.panel() == Panel::Talkers => {
             // The comments of that user.
             let text = format!("user={user}");
@@ -196,6 +202,8 @@ fn row_json(console: &Console) -> Option<String> {
         Panel::Groups => json::to_string(console.groups().selection()?.0),
         Panel::Stores => console.stores().selection()?.as_json(),
         Panel::Reviews => json::to_string(console.reviews().selection()?.item),
+        Panel::Decisions => json::to_string(console.decisions().selection()?.made),
+        Panel::Offenders => json::to_string(console.offenders().selection()?.offender),
         Panel::Comments => json::to_string(console.comments().selection()?.comment),
         Panel::Alarms => json::to_string(console.alarms().selection()?.alarm),
         Panel::Talkers => cells_json(console.talkers().selection()?, panel),

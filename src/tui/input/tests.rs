@@ -5,9 +5,11 @@ use ratatui::layout::Rect;
 
 use super::*;
 use crate::protocol::admin::{
-    AdminRole, ReviewItem, SameText, Session, TailItem, Talker, Talkers, UserRef, Who,
+    AdminRole, ClaimRequest, ModerationDecision, Offender, ReviewItem, SameText, Session, TailItem,
+    Talker, Talkers, UserRef, Who,
 };
 use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::Decision;
 use crate::protocol::text::alike_key;
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, NodeId, StreamId, UserId};
@@ -272,12 +274,9 @@ fn marked_comments_act_on_all_their_users() {
     assert_eq!(type_text(&mut console, "U"), None, "nothing is left to take back");
 }
 
-#[test]
-fn comments_to_review_stand_or_go() {
-    let mut console = unlocked();
-    console.go(Place::View(View::Moderation));
-    let held = comment(1, 42, "is this allowed?");
-    console.side.reviews = vec![ReviewItem {
+fn flagged(number: u64) -> ReviewItem {
+    let held = comment(number, 41 + number, "is this allowed?");
+    ReviewItem {
         comment_id: held.comment_id,
         stream_id: StreamId(7),
         user_id: held.user_id,
@@ -286,7 +285,130 @@ fn comments_to_review_stand_or_go() {
         reason: "link".into(),
         flagged_at: held.created_at,
         held: true,
+        claimed_by: None,
+        claim_expires_at: None,
+        claimed_by_you: false,
+        alike: 0,
+    }
+}
+
+fn claimed_by(name: &str, console: &Console, item: ReviewItem) -> ReviewItem {
+    ReviewItem {
+        claimed_by: Some(format!("{name} (uid 1001)")),
+        claim_expires_at: Some(console.now_ms() + 41_000),
+        claimed_by_you: name == "ann",
+        ..item
+    }
+}
+
+/// Returns the requests that claim, with whether they release.
+fn claims(effect: Option<Effect>) -> Vec<(CommentId, bool)> {
+    let Some(Effect::Run(actions)) = effect else { panic!("{effect:?}") };
+    let claim = |action: Action| match action {
+        Action::Claim(claim) => (claim.comment_id, claim.release),
+        other => panic!("{other:?}"),
+    };
+    actions.into_iter().map(claim).collect()
+}
+
+#[test]
+fn opening_a_comment_to_review_claims_it() {
+    let mut console = console();
+    console.go(Place::View(View::Moderation));
+    console.side.reviews = vec![flagged(1)];
+    assert_eq!(enter(&mut console), None);
+    assert_eq!(console.mode, Mode::Reading(0), "it is read all the same");
+    let why = "not claimed: locked: ! unlocks acts";
+    assert_eq!(console.notice, Some(Notice::Failed(why.into())));
+    escape(&mut console);
+    type_text(&mut console, "!");
+    let opened = enter(&mut console);
+    assert_eq!(console.mode, Mode::Reading(0));
+    assert_eq!(claims(opened), [(flagged(1).comment_id, false)]);
+    escape(&mut console);
+    console.side.reviews = vec![claimed_by("bob", &console, flagged(1))];
+    assert_eq!(enter(&mut console), None);
+    let Some(Notice::Failed(text)) = &console.notice else { panic!() };
+    assert!(text.contains("bob holds comment") && text.ends_with("another 0:41"), "{text}");
+}
+
+#[test]
+fn what_others_hold_is_not_decided() {
+    let mut console = unlocked();
+    console.go(Place::View(View::Moderation));
+    console.side.reviews = vec![claimed_by("bob", &console, flagged(1)), flagged(2)];
+    for key in ["A", "R", "C"] {
+        console.notice = None;
+        assert_eq!(type_text(&mut console, key), None);
+        let Some(Notice::Failed(text)) = &console.notice else { panic!("{key}") };
+        assert!(text.contains("bob holds comment"), "{key}: {text}");
+    }
+    type_text(&mut console, "V");
+    assert_eq!(type_text(&mut console, "R"), None);
+    let Some(Notice::Failed(text)) = &console.notice else { panic!() };
+    assert!(text.contains("bob holds comment"), "{text}");
+    // Unmarked, only the free one is decided.
+    press(&mut console, KeyCode::Home.into());
+    type_text(&mut console, "v");
+    let Some(Effect::Run(actions)) = type_text(&mut console, "R") else { panic!() };
+    assert!(matches!(&actions[..], [Action::Reject(r)] if r.comment_id == flagged(2).comment_id));
+}
+
+#[test]
+fn c_claims_and_releases_and_keeps_the_marks() {
+    let mut console = unlocked();
+    console.go(Place::View(View::Moderation));
+    console.side.reviews = vec![flagged(1), claimed_by("ann", &console, flagged(2))];
+    let [one, two] = [1, 2].map(|number| flagged(number).comment_id);
+    assert_eq!(claims(type_text(&mut console, "C")), [(one, false)]);
+    type_text(&mut console, "V");
+    assert_eq!(claims(type_text(&mut console, "C")), [(one, false), (two, false)], "renewed");
+    let action = Action::Claim(ClaimRequest { comment_id: one, release: false });
+    undo_done(&mut console, &[(action, 0)], "claim".into());
+    assert_eq!(console.table(Panel::Reviews).marked.len(), 2);
+    escape(&mut console);
+    press(&mut console, KeyCode::Down.into());
+    assert_eq!(claims(type_text(&mut console, "C")), [(two, true)]);
+}
+
+#[test]
+fn users_of_decisions_and_offenders_are_acted_on() {
+    let mut console = unlocked();
+    console.go(Place::View(View::Moderation));
+    let decided = |number| ModerationDecision {
+        comment_id: flagged(number).comment_id,
+        stream_id: StreamId(7),
+        user_id: UserId(40 + number),
+        name: None,
+        message: None,
+        decision: Decision::Reject,
+        reason: "link".into(),
+        decided_by: "rules".into(),
+        decided_at: console.now_ms(),
+    };
+    // The same comment twice: it was removed after it had been approved.
+    console.side.decisions = vec![decided(1), decided(1), decided(2)];
+    console.side.offenders = vec![Offender {
+        user_id: UserId(77),
+        name: Some("zed".into()),
+        removed: 9,
+        reason: "link".into(),
+        last_at: console.now_ms(),
     }];
+    press(&mut console, KeyCode::Tab.into());
+    assert_eq!(console.decisions().rows.len(), 2);
+    press(&mut console, KeyCode::Down.into());
+    assert_eq!(console.acted_users(), [UserRef("id:42".into())]);
+    press(&mut console, KeyCode::Tab.into());
+    assert_eq!(console.acted_users(), [UserRef("id:77".into())]);
+}
+
+#[test]
+fn comments_to_review_stand_or_go() {
+    let mut console = unlocked();
+    console.go(Place::View(View::Moderation));
+    let held = comment(1, 42, "is this allowed?");
+    console.side.reviews = vec![flagged(1)];
     let Some(Effect::Run(actions)) = type_text(&mut console, "A") else { panic!() };
     assert!(matches!(&actions[..], [Action::Approve(r)] if r.comment_id == held.comment_id));
     let Some(Effect::Run(actions)) = type_text(&mut console, "R") else { panic!() };
@@ -427,7 +549,7 @@ fn any_key() -> impl Strategy<Value = KeyEvent> {
     let code = prop_oneof![
         6 => any::<char>().prop_map(KeyCode::Char),
         20 => proptest::sample::select(
-            "123456jkgG/:<>Iwec vVyoiPTUtabmxuARdz?!-[]q0%.=\"é".chars().collect::<Vec<_>>()
+            "123456jkgG/:<>Iwec vVyoiPTUtabmxuARCdz?!-[]q0%.=\"é".chars().collect::<Vec<_>>()
         )
         .prop_map(KeyCode::Char),
         12 => proptest::sample::select(vec![

@@ -1,6 +1,7 @@
 //! The rows of the tables, with the cells of their columns.
 
 mod comments;
+mod decisions;
 mod engines;
 mod events;
 mod nodes;
@@ -8,6 +9,7 @@ mod reviews;
 mod streams;
 
 pub(crate) use comments::{COMMENTS, CommentRow, CommentState, Speaker, TALKERS, TalkerRow};
+pub(crate) use decisions::{DECISIONS, DecisionRow, OFFENDERS, OffenderRow};
 pub(crate) use engines::{BUS, BusRow, GROUPS, GroupRow, STORES, StoreRow, WORKERS, WorkerRow};
 pub(crate) use events::{ALARMS, AlarmRow, EVENTS, EventRow};
 pub(crate) use nodes::{NODES, NodeRow};

@@ -1,7 +1,7 @@
 //! Comments that wait for review.
 
 use super::veil;
-use crate::protocol::admin::ReviewItem;
+use crate::protocol::admin::{ReviewItem, short_actor};
 use crate::protocol::filter::rows::At;
 use crate::protocol::filter::{self, Columns as _, Value};
 use crate::tui::figures;
@@ -13,6 +13,10 @@ const fn column(name: &'static str, by: &'static str, width: u16, rank: u8) -> C
 }
 
 pub(crate) const REVIEWS: &[Column] = &[
+    Column {
+        meaning: "‖ somebody else looks at it and nobody else decides it; ● you do",
+        ..column("", "", 1, 0)
+    },
     Column { right: true, meaning: "time since it was flagged", ..column("age", "age", 7, 0) },
     Column { right: true, ..column("stream", "stream", 6, 3) },
     Column {
@@ -20,6 +24,11 @@ pub(crate) const REVIEWS: &[Column] = &[
         ..column("is", "held", 5, 1)
     },
     Column { meaning: "the rule that flagged it", ..column("reason", "reason", 14, 2) },
+    Column {
+        right: true,
+        meaning: "other comments to review with the same text, at most 100",
+        ..column("alike", "alike", 5, 3)
+    },
     Column { meaning: "the sender", ..column("user", "name", 16, 1) },
     column("text", "text", 0, 0),
 ];
@@ -38,6 +47,23 @@ impl<'a> ReviewRow<'a> {
     fn at(&self) -> At<'a, ReviewItem> {
         At { item: self.item, now_ms: self.now_ms }
     }
+
+    fn claim_mark(&self) -> Cell {
+        match self.item.holder(self.now_ms) {
+            Some(_) if self.item.claimed_by_you => Cell::new("●", Tone::Key),
+            Some(_) => Cell::faint("‖"),
+            None => Cell::default(),
+        }
+    }
+
+    /// Writes the text, behind the name of whoever looks at it.
+    fn text_cell(&self) -> Cell {
+        let text = veil(&self.item.message, self.veiled);
+        match self.item.other_holder(self.now_ms) {
+            Some(by) => Cell::faint(format!("‖ {}: {text}", short_actor(by))),
+            None => Cell::text(text),
+        }
+    }
 }
 
 impl filter::Row for ReviewRow<'_> {
@@ -52,6 +78,9 @@ impl filter::Row for ReviewRow<'_> {
             "held" => Some(Value::Flag(item.held)),
             "age" => Some(Value::count(self.now_ms.saturating_sub(item.flagged_at))),
             "comment" => Some(item.comment_id.to_string().into()),
+            "claimed" => item.holder(self.now_ms).map(Value::from),
+            "yours" => Some(Value::Flag(item.claimed_by_you)),
+            "alike" => Some(Value::count(item.alike)),
             _ => None,
         }
     }
@@ -69,13 +98,15 @@ impl Record for ReviewRow<'_> {
     fn cell(&self, column: &str) -> Cell {
         let item = self.item;
         match column {
+            "" => self.claim_mark(),
             "age" => Cell::text(figures::age(self.now_ms.saturating_sub(item.flagged_at))),
             "stream" => Cell::text(item.stream_id.to_string()),
             "is" if item.held => Cell::new("held", Tone::Warn),
             "is" => Cell::text("shown"),
             "reason" => Cell::text(item.reason.clone()),
             "user" => Cell::text(veil(&item.name, self.veiled)),
-            "text" => Cell::text(veil(&item.message, self.veiled)),
+            "alike" => Cell::figure(figures::count(item.alike), item.alike == 0),
+            "text" => self.text_cell(),
             _ => Cell::default(),
         }
     }

@@ -1,14 +1,16 @@
 //! The rows of each table, filtered and sorted as the operator set it, and what is selected.
 
+use std::collections::HashSet;
+
 use super::Console;
 use super::places::Panel;
-use crate::protocol::admin::UserRef;
+use crate::protocol::admin::{ReviewItem, UserRef};
 use crate::protocol::text::alike_key;
 use crate::protocol::{CommentId, StreamId};
 use crate::tui::feed::Happening;
 use crate::tui::rows::{
-    AlarmRow, BusRow, CommentRow, EventRow, GroupRow, NodeRow, ReviewRow, StoreRow, StreamRow,
-    TalkerRow, WorkerRow,
+    AlarmRow, BusRow, CommentRow, DecisionRow, EventRow, GroupRow, NodeRow, OffenderRow, ReviewRow,
+    StoreRow, StreamRow, TalkerRow, WorkerRow,
 };
 use crate::tui::state::Place;
 use crate::tui::table::{Listing, Record, RowKey};
@@ -73,6 +75,22 @@ impl Console {
         self.list(Panel::Reviews, self.side.reviews.iter().map(row))
     }
 
+    /// Returns the latest decision on each comment.
+    pub(crate) fn decisions(&self) -> Listing<DecisionRow<'_>> {
+        let now_ms = self.now_ms();
+        let veiled = self.veiled;
+        let mut seen = HashSet::new();
+        let latest = self.side.decisions.iter().filter(|made| seen.insert(made.comment_id));
+        self.list(Panel::Decisions, latest.map(|made| DecisionRow { made, now_ms, veiled }))
+    }
+
+    pub(crate) fn offenders(&self) -> Listing<OffenderRow<'_>> {
+        let now_ms = self.now_ms();
+        let veiled = self.veiled;
+        let row = |offender| OffenderRow { offender, now_ms, veiled };
+        self.list(Panel::Offenders, self.side.offenders.iter().map(row))
+    }
+
     /// Returns happenings and acts up to the moment on the screen, the newest first.
     pub(crate) fn events(&self) -> Listing<EventRow<'_>> {
         let now_ms = self.now_ms();
@@ -120,6 +138,8 @@ impl Console {
             Panel::Groups => keys(&self.groups()),
             Panel::Stores => keys(&self.stores()),
             Panel::Reviews => keys(&self.reviews()),
+            Panel::Decisions => keys(&self.decisions()),
+            Panel::Offenders => keys(&self.offenders()),
             Panel::Events => keys(&self.events()),
         }
     }
@@ -150,6 +170,8 @@ impl Console {
             Panel::Groups => cells(&self.groups(), panel),
             Panel::Stores => cells(&self.stores(), panel),
             Panel::Reviews => cells(&self.reviews(), panel),
+            Panel::Decisions => cells(&self.decisions(), panel),
+            Panel::Offenders => cells(&self.offenders(), panel),
             Panel::Events => cells(&self.events(), panel),
         }
     }
@@ -205,7 +227,11 @@ impl Console {
                 let mut of_tail = tail
                     .filter(|(comment, _)| comment.comment_id.0 == *comment_id)
                     .map(|(comment, _)| comment.user_id.0);
-                of_reviews.next().or_else(|| of_tail.next()).into_iter().collect()
+                let made = self.side.decisions.iter();
+                let mut of_decisions =
+                    made.filter(|made| made.comment_id.0 == *comment_id).map(|made| made.user_id.0);
+                let user = of_reviews.next().or_else(|| of_tail.next());
+                user.or_else(|| of_decisions.next()).into_iter().collect()
             }
             _ => Vec::new(),
         }
@@ -223,6 +249,16 @@ impl Console {
             _ => None,
         };
         keys.into_iter().filter_map(comment).collect()
+    }
+
+    /// Returns the comments to review that acts are about; none if another panel has the focus.
+    pub(crate) fn acted_reviews(&self) -> Vec<&ReviewItem> {
+        if self.panel() != Panel::Reviews {
+            return Vec::new();
+        }
+        let comments: HashSet<_> = self.acted_comments().into_iter().collect();
+        let reviews = self.side.reviews.iter();
+        reviews.filter(|item| comments.contains(&item.comment_id)).collect()
     }
 
     /// Marks all rows of the focused panel whose text is that of the selected row; among talkers,

@@ -74,7 +74,7 @@ impl Place {
             Self::View(View::Streams) => &[Panel::Streams],
             Self::View(View::Cluster) => &[Panel::Nodes],
             Self::View(View::Engines) => &[Panel::Bus, Panel::Groups, Panel::Stores],
-            Self::View(View::Moderation) => &[Panel::Reviews],
+            Self::View(View::Moderation) => &[Panel::Reviews, Panel::Decisions, Panel::Offenders],
             Self::View(View::Events) => &[Panel::Events],
             Self::Stream(_) => &[Panel::Comments, Panel::Talkers],
             Self::Node(_) => &[Panel::Workers],
@@ -97,11 +97,13 @@ pub(crate) enum Panel {
     Groups,
     Stores,
     Reviews,
+    Decisions,
+    Offenders,
     Events,
 }
 
 impl Panel {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Alarms,
         Self::Busiest,
         Self::Fullest,
@@ -114,6 +116,8 @@ impl Panel {
         Self::Groups,
         Self::Stores,
         Self::Reviews,
+        Self::Decisions,
+        Self::Offenders,
         Self::Events,
     ];
 
@@ -129,6 +133,8 @@ impl Panel {
             Self::Groups => rows::GROUPS,
             Self::Stores => rows::STORES,
             Self::Reviews => rows::REVIEWS,
+            Self::Decisions => rows::DECISIONS,
+            Self::Offenders => rows::OFFENDERS,
             Self::Events => rows::EVENTS,
         }
     }
@@ -146,6 +152,8 @@ impl Panel {
             Self::Groups => rows::GroupRow::FILTERED,
             Self::Stores => rows::StoreRow::FILTERED,
             Self::Reviews => rows::ReviewRow::FILTERED,
+            Self::Decisions => rows::DecisionRow::FILTERED,
+            Self::Offenders => rows::OffenderRow::FILTERED,
             Self::Events => rows::EventRow::FILTERED,
         }
     }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::protocol::admin::{AuditEntry, ReviewItem, TailItem, Talkers};
+use crate::protocol::admin::{
+    AuditEntry, ModerationDecision, Offender, ReviewItem, TailItem, Talkers,
+};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
 use crate::protocol::text::alike_key;
@@ -15,6 +17,7 @@ const MAX_COMMENTS: usize = 500;
 /// What the view on the screen needs besides snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Needs {
+    /// The review queue, decisions and offenders.
     pub(crate) reviews: bool,
     pub(crate) audit: bool,
     /// The stream whose comments and talkers are shown.
@@ -25,6 +28,9 @@ pub(crate) struct Needs {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Side {
     pub(crate) reviews: Vec<ReviewItem>,
+    /// The latest first.
+    pub(crate) decisions: Vec<ModerationDecision>,
+    pub(crate) offenders: Vec<Offender>,
     pub(crate) audit: Vec<AuditEntry>,
     pub(crate) tail: Option<Tail>,
     /// What the daemon counted of the opened stream.

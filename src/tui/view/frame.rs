@@ -360,6 +360,7 @@ fn footer(console: &Console) -> Vec<Command> {
         Panel::Reviews => &[
             Command::Approve,
             Command::Remove,
+            Command::Claim,
             Command::Read,
             Command::Ban,
             Command::Timeout,
@@ -367,6 +368,17 @@ fn footer(console: &Console) -> Vec<Command> {
             Command::MarkAlike,
             Command::Filter,
         ],
+        Panel::Decisions => &[
+            Command::NextPanel,
+            Command::Read,
+            Command::Remove,
+            Command::Ban,
+            Command::Timeout,
+            Command::Filter,
+        ],
+        Panel::Offenders => {
+            &[Command::NextPanel, Command::Ban, Command::Timeout, Command::Mark, Command::Filter]
+        }
         Panel::Events => &[Command::Open, Command::Read, Command::Filter],
     };
     commands.extend(own);

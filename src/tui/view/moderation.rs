@@ -1,37 +1,102 @@
-//! Comments to review, what moderation decided, and who acted.
+//! Comments to review, decisions about comments, and the users whose comments are removed most.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use ratatui::layout::Rect;
 
 use super::canvas::{Canvas, row, split_left, split_top};
 use super::table::{self, facts};
+use crate::protocol::admin::{ReviewItem, short_actor};
 use crate::tui::feed::Moment;
 use crate::tui::figures;
 use crate::tui::state::{Console, Panel};
 use crate::tui::tone::{Cell, Tone};
 
+/// With fewer rows only the panel that keys act on is drawn.
+const ALL_PANELS: u16 = 20;
+/// From this height on, reasons are counted too, in so many rows.
+const WITH_REASONS: u16 = 40;
+const REASON_ROWS: u16 = 8;
+/// Moderators that are named in the title.
+const SHOWN_HOLDERS: usize = 3;
+
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
     let Some(moment) = console.moment() else { return };
-    let below = if area.height >= 20 { area.height * 2 / 5 } else { 0 };
     let (counts_row, rest) = split_top(area, u16::from(area.height >= 6));
     canvas.line(counts_row, &counts(moment));
-    let (upper, lower) = split_top(rest, rest.height.saturating_sub(below));
-    let listing = console.reviews();
-    let title = match listing.rows.iter().map(|row| row.item.flagged_at).min() {
-        Some(oldest) => {
-            let age = figures::age(console.now_ms().saturating_sub(oldest));
-            format!("to review, oldest {age},")
+    if area.height < ALL_PANELS {
+        match console.panel() {
+            Panel::Decisions => decisions(canvas, rest, console),
+            Panel::Offenders => offenders(canvas, rest, console),
+            _ => reviews(canvas, rest, console),
         }
-        None => "to review".to_owned(),
-    };
-    table::draw(canvas, upper, &title, Panel::Reviews, &listing, console);
-    if below > 0 {
-        let (left, right) = split_left(lower, lower.width / 2);
+        return;
+    }
+    let below = area.height * 2 / 5;
+    let (upper, lower) = split_top(rest, rest.height.saturating_sub(below));
+    reviews(canvas, upper, console);
+    let reasons = if area.height >= WITH_REASONS { REASON_ROWS } else { 0 };
+    let (decided, lowest) = split_top(lower, lower.height.saturating_sub(reasons));
+    let (left, right) = split_left(decided, decided.width * 2 / 3);
+    decisions(canvas, left, console);
+    offenders(canvas, right, console);
+    if reasons > 0 {
+        let (left, right) = split_left(lowest, lowest.width / 2);
         let reasons = &moment.snapshot.moderation.reasons;
         by_count(canvas, left, "not accepted, by reason", reasons);
         by_count(canvas, right, "refused before, by reason", &moment.snapshot.counters.refused);
     }
+}
+
+fn reviews(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
+    let listing = console.reviews();
+    let mut title = table::title("to review", &listing, Panel::Reviews, console);
+    let now_ms = console.now_ms();
+    if let Some(oldest) = console.side.reviews.iter().map(|item| item.flagged_at).min() {
+        let age = figures::age(now_ms.saturating_sub(oldest));
+        let held = holders(&console.side.reviews, now_ms);
+        title.push(Cell::faint(format!(" · oldest {age}{held}")));
+    }
+    table::draw_titled(canvas, area, &title, Panel::Reviews, &listing, console);
+}
+
+fn decisions(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
+    let listing = console.decisions();
+    table::draw(canvas, area, "decided", Panel::Decisions, &listing, console);
+}
+
+fn offenders(canvas: &mut Canvas<'_>, area: Rect, console: &Console) {
+    let listing = console.offenders();
+    table::draw(canvas, area, "offenders, 1 h:", Panel::Offenders, &listing, console);
+}
+
+/// Writes ` · you hold 3, bob 2`, or nothing while nobody holds a comment.
+fn holders(items: &[ReviewItem], now_ms: u64) -> String {
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut yours = 0;
+    for item in items {
+        match item.holder(now_ms) {
+            Some(_) if item.claimed_by_you => yours += 1,
+            Some(by) => *others.entry(short_actor(by)).or_default() += 1,
+            None => {}
+        }
+    }
+    let mut shown = String::new();
+    if yours > 0 {
+        let _ = write!(shown, " · you hold {yours}");
+    }
+    for (by, count) in others.iter().take(SHOWN_HOLDERS) {
+        let _ = if shown.is_empty() {
+            write!(shown, " · {by} holds {count}")
+        } else {
+            write!(shown, ", {by} {count}")
+        };
+    }
+    if others.len() > SHOWN_HOLDERS {
+        shown.push_str(", …");
+    }
+    shown
 }
 
 /// Writes what moderation decided since the nodes started.

@@ -80,8 +80,19 @@ pub(super) fn draw<R: Record>(
     listing: &Listing<R>,
     console: &Console,
 ) {
+    draw_titled(canvas, area, &title(name, listing, panel, console), panel, listing, console);
+}
+
+/// Draws a table below a title line of its own.
+pub(super) fn draw_titled<R: Record>(
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    title: &[Cell],
+    panel: Panel,
+    listing: &Listing<R>,
+    console: &Console,
+) {
     let rows = usize::from(area.height.saturating_sub(2));
-    let title = title(name, listing, panel, console);
     let visible = visible_rows(listing.rows.len(), rows);
     let first = listing.first_shown(visible.max(1));
     let mut right = Vec::new();
@@ -89,7 +100,7 @@ pub(super) fn draw<R: Record>(
         let last = (first + visible).min(listing.rows.len());
         right.push(Cell::faint(format!("rows {}–{last}", first + 1)));
     }
-    let area = canvas.open(area, &title, &right);
+    let area = canvas.open(area, title, &right);
     body(canvas, area, panel, listing, console);
 }
 

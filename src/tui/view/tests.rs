@@ -7,9 +7,11 @@ use ratatui::style::Style;
 use super::*;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AdminRole, Alert, ReviewItem, SameText, Session, TailItem, Talker, Talkers, TopSnapshot,
+    AdminRole, Alert, ModerationDecision, Offender, ReviewItem, SameText, Session, TailItem,
+    Talker, Talkers, TopSnapshot,
 };
 use crate::protocol::comment::SequencedComment;
+use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, UserId};
 use crate::tui::commands::Keymap;
 use crate::tui::feed::samples;
@@ -93,9 +95,37 @@ fn reviewing() -> Console {
             reason: "toxicity".into(),
             flagged_at: now - number * 7_000,
             held: number.is_multiple_of(2),
+            // The claim on the fourth has run out.
+            claimed_by: (2..=5).contains(&number).then(|| {
+                let name = if number == 5 { "ann (uid 1000)" } else { "bob (uid 1001)" };
+                name.to_owned()
+            }),
+            claim_expires_at: Some(if number == 4 { now } else { now + 41_000 }),
+            claimed_by_you: number == 5,
+            alike: 16,
         }
     };
     console.side.reviews = (1..=17).map(item).collect();
+    let decided = |number: u64| ModerationDecision {
+        comment_id: comment(100 + number, "", "").comment_id,
+        stream_id: StreamId(7),
+        user_id: UserId(4_700 + number),
+        name: Some(format!("user_{number}")),
+        message: Some("cheap followers at …".to_owned()),
+        decision: if number == 2 { Decision::Accept } else { Decision::Reject },
+        reason: "link".to_owned(),
+        decided_by: if number.is_multiple_of(2) { "bob (uid 1001)" } else { "rules" }.to_owned(),
+        decided_at: now - number * 5_000,
+    };
+    console.side.decisions = (1..=12).map(decided).collect();
+    let offender = |number: u64| Offender {
+        user_id: UserId(4_700 + number),
+        name: Some(format!("user_{number}")),
+        removed: 10 - number,
+        reason: "link".to_owned(),
+        last_at: now - number * 60_000,
+    };
+    console.side.offenders = (1..=3).map(offender).collect();
     console
 }
 
@@ -224,6 +254,30 @@ fn engines_with_and_without_a_redis_node() {
 #[test]
 fn moderation_with_seventeen_to_review() {
     insta::assert_snapshot!(screens(&reviewing()));
+}
+
+#[test]
+fn who_holds_what_is_seen_at_every_size() {
+    let mut console = reviewing();
+    for size in SIZES {
+        let shown = screen(&console, size);
+        assert!(shown.contains("to review 17 · oldest 1:59"), "{shown}");
+        // The narrowest has no room for the whole title.
+        let whole = size.0 < 80 || shown.contains("oldest 1:59 · you hold 1, bob 2");
+        assert!(whole && shown.contains("‖ bob: is"), "{shown}");
+    }
+    for panel in ["decided 12", "offenders, 1 h: 3"] {
+        press(&mut console, KeyCode::Tab.into());
+        let shown = screen(&console, SIZES[0]);
+        assert!(shown.contains(panel), "{shown}");
+    }
+    console.veiled = true;
+    for size in SIZES {
+        let shown = screen(&console, size);
+        for secret in ["user_1", "new_user", "followers", "allowed"] {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
+    }
 }
 
 #[test]

@@ -9,9 +9,10 @@ use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJson
 use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, DeleteRequest,
-    DirectRequest, DrainRequest, Outcome, ReviewRequest, SanctionRequest, ThrottleRequest,
-    TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest, role_to_undo,
+    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, ClaimRequest,
+    DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewItem, ReviewRequest,
+    SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest, UserRequest,
+    UserTokensRequest, role_to_undo,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -77,6 +78,14 @@ pub(super) async fn ack(
     JsonBody(request): JsonBody<AckRequest>,
 ) -> Answer<Json<Outcome>> {
     Ok(Json(state.parts.acknowledge(&actor, &request).await?))
+}
+
+pub(super) async fn claim(
+    State(state): State<AdminState>,
+    Requester(actor): Requester,
+    JsonBody(request): JsonBody<ClaimRequest>,
+) -> Answer<Json<ReviewItem>> {
+    Ok(Json(state.parts.control.claim(&actor, &request).await?))
 }
 
 pub(super) async fn tokens(

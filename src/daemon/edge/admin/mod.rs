@@ -22,6 +22,8 @@
 //! | `/v1/streams/{id}/talkers` | `Talkers` |
 //! | `/v1/mod/queue?limit=` `/v1/audit?limit=` | `Cluster<ReviewItem>`, `Cluster<AuditEntry>` |
 //! | `/v1/dead-letters?limit=&stream=` | `Cluster<DeadLetterItem>`, newest first |
+//! | `/v1/mod/decisions?limit=&before=` | `Cluster<ModerationDecision>`, newest first |
+//! | `/v1/mod/offenders?limit=` | `Cluster<Offender>`: users by removals in the last hour |
 //! | `/v1/who/{user}` | `Who` |
 //! | `/v1/history/{stream}?before=&limit=` | `HistoryPage` |
 //! | `/v1/timeline?series=&from=&to=&step=` | `TimelineAnswer` |
@@ -40,6 +42,7 @@
 //! | `/v1/undo`, `/v1/alerts/ack` | `UndoRequest`, `AckRequest` |
 //! | `/v1/preview` | `PreviewRequest`, changes nothing, and answers `Preview` |
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |
+//! | `/v1/mod/claim` | `ClaimRequest`, and answers `ReviewItem` |
 //! | `/v1/streams`, `/v1/streams/{id}` | `NewStream`, `StreamPatch` |
 //! | `/v1/tokens` | `TokenRequest`, and answers `Tokens` |
 //! | `/v1/tokens/admin` | `AdminTokenRequest`, and answers `Tokens` |

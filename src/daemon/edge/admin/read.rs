@@ -5,11 +5,11 @@ use serde::Deserialize;
 
 use super::AdminState;
 use super::error::Answer;
-use super::request::{Params, PathParam, within};
+use super::request::{Params, PathParam, Requester, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
-    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem,
-    Sanction, Status, StoreStatus, StreamStatus, UserRef, Who, WorkerStatus,
+    Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus,
+    Offender, ReviewItem, Sanction, Status, StoreStatus, StreamStatus, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -28,6 +28,16 @@ pub(super) struct LimitParams {
 pub(super) struct HistoryParams {
     #[serde(default)]
     before: Option<String>,
+    #[serde(default = "default_limit")]
+    limit: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DecisionParams {
+    /// Milliseconds since the Unix epoch.
+    #[serde(default)]
+    before: Option<u64>,
     #[serde(default = "default_limit")]
     limit: usize,
 }
@@ -87,10 +97,27 @@ pub(super) async fn who(
 
 pub(super) async fn review_queue(
     State(state): State<AdminState>,
+    Requester(actor): Requester,
     Params(LimitParams { limit }): Params<LimitParams>,
 ) -> Answer<Json<Cluster<ReviewItem>>> {
     let limit = within("limit", limit, 1, MAX_LIMIT)?;
-    Ok(listed(state.parts.control.review_queue(limit).await?))
+    Ok(listed(state.parts.control.review_queue(&actor, limit).await?))
+}
+
+pub(super) async fn decisions(
+    State(state): State<AdminState>,
+    Params(DecisionParams { before, limit }): Params<DecisionParams>,
+) -> Answer<Json<Cluster<ModerationDecision>>> {
+    let limit = within("limit", limit, 1, MAX_LIMIT)?;
+    Ok(listed(state.parts.control.decisions(before, limit).await?))
+}
+
+pub(super) async fn offenders(
+    State(state): State<AdminState>,
+    Params(LimitParams { limit }): Params<LimitParams>,
+) -> Answer<Json<Cluster<Offender>>> {
+    let limit = within("limit", limit, 1, MAX_LIMIT)?;
+    Ok(listed(state.parts.control.offenders(limit).await?))
 }
 
 pub(super) async fn audit(

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::review::StoredReview;
 use super::{
-    EventOfReview, MAX_USERS_NAMED, MetadataStore, NewAudit, PendingEvent, SWEEP_AFTER_MS,
-    UserRecord,
+    DecidedReview, EventOfReview, MAX_ALIKE, MAX_USERS_NAMED, MetadataStore, NewAudit, NewClaim,
+    PendingEvent, ReviewError, ReviewRefusal, ReviewVerdict, SWEEP_AFTER_MS, UserRecord,
 };
 use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
@@ -33,8 +34,8 @@ struct Tables {
     overrides: BTreeMap<StreamId, SampleRate>,
     users: BTreeMap<UserId, UserRecord>,
     sanctions: Vec<Sanction>,
-    /// With the decision, once there is one.
-    reviews: Vec<(ReviewItem, Option<Decision>)>,
+    /// With the keys of their texts.
+    reviews: Vec<(StoredReview, i64)>,
     audit: Vec<AuditEntry>,
     /// By number, with the time of the last claim.
     events: BTreeMap<u64, (u64, PendingEvent)>,
@@ -86,20 +87,28 @@ impl Tables {
 
     /// Undecided items, oldest first.
     fn waiting(&self) -> Vec<ReviewItem> {
-        let waiting = self.reviews.iter().filter(|(_, decision)| decision.is_none());
-        let mut waiting: Vec<_> = waiting.map(|(item, _)| item.clone()).collect();
+        let waiting = || self.reviews.iter().filter(|(review, _)| review.verdict.is_none());
+        let with_alike = |(review, key): &(StoredReview, i64)| {
+            let same = waiting().filter(|(_, other)| other == key).count() as u64;
+            ReviewItem { alike: (same - 1).min(MAX_ALIKE), ..review.item.clone() }
+        };
+        let mut waiting: Vec<_> = waiting().map(with_alike).collect();
         waiting.sort_by_key(|item| (item.flagged_at, item.comment_id.sort_key()));
         waiting
     }
 
+    /// Returns an item that the actor may change.
     fn review(
         &mut self,
         comment_id: CommentId,
-    ) -> Result<&mut (ReviewItem, Option<Decision>), StoreError> {
-        let mut reviews = self.reviews.iter_mut();
-        let found =
-            reviews.find(|(item, decision)| item.comment_id == comment_id && decision.is_none());
-        found.ok_or(StoreError::NotFound("comment in the review queue"))
+        actor: &str,
+        now_ms: u64,
+    ) -> Result<&mut StoredReview, ReviewRefusal> {
+        let mut reviews = self.reviews.iter_mut().map(|(review, _)| review);
+        let found = reviews.find(|review| review.item.comment_id == comment_id);
+        let review = found.ok_or(ReviewRefusal::NotQueued)?;
+        review.check(actor, now_ms)?;
+        Ok(review)
     }
 }
 
@@ -319,10 +328,10 @@ impl MetadataStore for InMemoryMetadata {
         Ok(in_force)
     }
 
-    async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError> {
+    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
         let mut tables = self.call("queue_review")?;
-        if tables.reviews.iter().all(|(known, _)| known.comment_id != item.comment_id) {
-            tables.reviews.push((item, None));
+        if tables.reviews.iter().all(|(known, _)| known.item.comment_id != item.comment_id) {
+            tables.reviews.push((StoredReview { item, verdict: None }, text_key));
         }
         Ok(())
     }
@@ -337,23 +346,51 @@ impl MetadataStore for InMemoryMetadata {
         Ok(self.call("review_count")?.waiting().len() as u64)
     }
 
+    async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {
+        let NewClaim { comment_id, by, now_ms, expires_at } = claim;
+        let mut tables = self.call("claim_review")?;
+        let review = tables.review(comment_id, by, now_ms)?;
+        review.item.claimed_by = expires_at.map(|_| by.to_owned());
+        review.item.claim_expires_at = expires_at;
+        Ok(review.item.clone())
+    }
+
     async fn decide_review(
         &self,
         comment_id: CommentId,
         decision: Decision,
         event: EventOfReview<'_>,
         audit: NewAudit,
-    ) -> Result<(u64, ReviewItem), StoreError> {
+    ) -> Result<(u64, ReviewItem), ReviewError> {
         let mut tables = self.call("decide_review")?;
-        let (item, decided) = tables.review(comment_id)?;
-        *decided = Some(decision);
-        let item = item.clone();
         let at = audit.at;
+        let review = tables.review(comment_id, &audit.actor, at)?;
+        review.verdict = Some(ReviewVerdict { decision, by: audit.actor.clone(), at });
+        let item = review.item.clone();
         let number = tables.record(audit);
         if let Some(event) = event(&item) {
             tables.events.insert(number, (at, event));
         }
         Ok((number, item))
+    }
+
+    async fn decided_reviews(
+        &self,
+        before_ms: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<DecidedReview>, StoreError> {
+        let tables = self.call("decided_reviews")?;
+        let decided = tables.reviews.iter().filter_map(|(review, _)| {
+            let verdict = review.verdict.clone()?;
+            Some(DecidedReview { item: review.item.clone(), verdict })
+        });
+        let earlier =
+            |review: &DecidedReview| before_ms.is_none_or(|before| review.verdict.at < before);
+        let mut decided: Vec<_> = decided.filter(earlier).collect();
+        let key = |review: &DecidedReview| (review.verdict.at, review.item.comment_id.sort_key());
+        decided.sort_by_key(|review| std::cmp::Reverse(key(review)));
+        decided.truncate(limit);
+        Ok(decided)
     }
 
     async fn audit_with_event(

@@ -17,6 +17,7 @@ pub(crate) mod in_memory;
 pub mod measured;
 #[cfg(feature = "engines")]
 pub mod postgres;
+mod review;
 mod rows;
 pub mod sqlite;
 
@@ -30,6 +31,7 @@ use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, StreamId, UserId};
+pub use review::{DecidedReview, MAX_ALIKE, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict};
 
 /// An entry for the audit log, before it has a number.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,20 +140,32 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn sanctions(&self, now_ms: u64) -> Result<Vec<Sanction>, StoreError>;
 
     // moderation
-    /// Queues a comment for review. Queueing it again changes nothing.
-    async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError>;
-    /// Returns undecided items, oldest first.
+    /// Queues a comment for review. Queueing it again changes nothing. Texts that are the same to a
+    /// reader have the same key.
+    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError>;
+    /// Returns undecided items, oldest first, with their latest claims, also those that have run
+    /// out, and with the number of other undecided items of the same text, at most [`MAX_ALIKE`].
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError>;
     async fn review_count(&self) -> Result<u64, StoreError>;
+    /// Claims an undecided item for an actor, renews its claim, or ends it.
+    /// [`ReviewRefusal`] if the item is not in the queue or somebody else has claimed it.
+    async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError>;
     /// Records the decision, removes the item from the queue and stores its event as pending.
-    /// [`StoreError::NotFound`] if it is not queued.
+    /// [`ReviewRefusal`] if the item is not in the queue, or somebody other than the audit entry's
+    /// actor has claimed it. Of two decisions at once, one is refused.
     async fn decide_review(
         &self,
         comment_id: CommentId,
         decision: Decision,
         event: EventOfReview<'_>,
         audit: NewAudit,
-    ) -> Result<(u64, ReviewItem), StoreError>;
+    ) -> Result<(u64, ReviewItem), ReviewError>;
+    /// Returns at most `limit` items that were decided before a time, or the latest, newest first.
+    async fn decided_reviews(
+        &self,
+        before_ms: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<DecidedReview>, StoreError>;
 
     // events for the log
     /// Records an action and stores its event as pending. Returns the entry's number, which is also

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::review::{DecidedReview, ReviewVerdict, StoredReview};
 use super::{PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::Columns;
@@ -70,6 +71,33 @@ pub(super) fn review_item(row: &impl Columns) -> Result<ReviewItem, StoreError> 
         reason: row.text("reason")?.to_owned(),
         flagged_at: row.natural("flagged_at")?,
         held: row.flag("held")?,
+        claimed_by: row.text_or_null("claimed_by")?.map(str::to_owned),
+        claim_expires_at: row.natural_or_null("claim_expires_at")?,
+        claimed_by_you: false,
+        alike: 0,
+    })
+}
+
+/// Reads an item of the queue, with the column `same`: all undecided items of its text.
+pub(super) fn waiting_review(row: &impl Columns) -> Result<ReviewItem, StoreError> {
+    let alike = row.natural("same")?.saturating_sub(1);
+    Ok(ReviewItem { alike, ..review_item(row)? })
+}
+
+pub(super) fn stored_review(row: &impl Columns) -> Result<StoredReview, StoreError> {
+    let verdict = row.text_or_null("decision")?.map(|_| verdict(row)).transpose()?;
+    Ok(StoredReview { item: review_item(row)?, verdict })
+}
+
+pub(super) fn decided_review(row: &impl Columns) -> Result<DecidedReview, StoreError> {
+    Ok(DecidedReview { item: review_item(row)?, verdict: verdict(row)? })
+}
+
+fn verdict(row: &impl Columns) -> Result<ReviewVerdict, StoreError> {
+    Ok(ReviewVerdict {
+        decision: enum_from_text(row.text("decision")?)?,
+        by: row.text("decided_by")?.to_owned(),
+        at: row.natural("decided_at")?,
     })
 }
 

@@ -103,6 +103,7 @@ fn moderated(number: u64, decision: Decision) -> Vec<u8> {
         reason: "blocked_word".into(),
         timestamp: 1234,
         decided_by: "rules".into(),
+        text: None,
     })
     .encode()
 }

@@ -172,6 +172,7 @@ fn deletion_of(comment_id: CommentId) -> NewRecord {
         reason: "blocked_word".into(),
         timestamp: 2,
         decided_by: "rules".into(),
+        text: None,
     }))
 }
 

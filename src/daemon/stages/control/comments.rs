@@ -14,7 +14,7 @@ use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, Record, Topic};
 use crate::protocol::admin::{DeleteRequest, Outcome};
-use crate::protocol::events::{CommentModerated, Decision, Event};
+use crate::protocol::events::{CommentModerated, Decision, Event, ModeratedText};
 use crate::protocol::{CommentId, StreamId, UserId};
 
 /// Offsets searched per step, backwards through a partition.
@@ -27,11 +27,12 @@ const CLOCK_SKEW_MS: u64 = 60_000;
 /// The reason shown to viewers when the operator gives none.
 const DEFAULT_REASON: &str = "moderator";
 
-/// The stream and the user of a comment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The stream and the user of a comment, and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct CommentOwner {
     stream_id: StreamId,
     user_id: UserId,
+    text: ModeratedText,
 }
 
 impl Control {
@@ -45,7 +46,7 @@ impl Control {
         let reason = validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let comment_id = request.comment_id;
-        let CommentOwner { stream_id, user_id } = self.owner(comment_id).await?;
+        let CommentOwner { stream_id, user_id, text } = self.owner(comment_id).await?;
         let entry = self.entry(actor, "delete", format!("comment {comment_id}"), request);
         let rejected = CommentModerated {
             stream_id,
@@ -55,6 +56,7 @@ impl Control {
             reason: public_reason(reason),
             timestamp: self.parts.clock.now_ms(),
             decided_by: actor.name().into(),
+            text: Some(text),
         };
         let deletion = rejected.deletion();
         let event = Event::CommentModerated(rejected);
@@ -69,7 +71,10 @@ impl Control {
     async fn owner(&self, comment_id: CommentId) -> Result<CommentOwner, ControlError> {
         let stored = self.parts.comments.get(comment_id).await;
         if let Ok(Some(found)) = &stored {
-            return Ok(CommentOwner { stream_id: found.stream_id, user_id: found.comment.user_id });
+            let comment = &found.comment;
+            let text =
+                ModeratedText { name: comment.name.clone(), message: comment.message.clone() };
+            return Ok(CommentOwner { stream_id: found.stream_id, user_id: comment.user_id, text });
         }
         if let Some(owner) = self.owner_in_log(comment_id).await? {
             return Ok(owner);
@@ -128,7 +133,8 @@ fn owner_if(record: &Record, comment_id: CommentId) -> Option<CommentOwner> {
     match Event::decode(&record.payload) {
         Ok(Event::CommentSubmitted(event)) if event.comment.comment_id == comment_id => {
             let comment = &event.comment;
-            Some(CommentOwner { stream_id: comment.stream_id, user_id: comment.user_id })
+            let text = (&**comment).into();
+            Some(CommentOwner { stream_id: comment.stream_id, user_id: comment.user_id, text })
         }
         _ => None,
     }

@@ -5,7 +5,9 @@ use crate::daemon::engines::bus::BusError;
 use crate::daemon::engines::eventlog::LogError;
 use crate::daemon::engines::registry::RegistryError;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
+use crate::protocol::events::Decision;
 use crate::protocol::printable::printable;
+use crate::protocol::quantity::show_duration;
 use crate::protocol::{CommentId, ErrorCode, NodeId, StreamId, UserId};
 
 /// Nodes that an error lists.
@@ -33,8 +35,19 @@ pub enum ControlError {
          held for review is not published yet: reject it instead)"
     )]
     UnknownComment(CommentId),
-    #[error("comment {0} is not in the review queue; somebody may have decided it already")]
+    #[error("comment {0} is not in the review queue; it never was")]
     NotQueued(CommentId),
+    #[error(
+        "comment {comment_id} is claimed by {by} for another {}; the claim may be renewed until it \
+         is decided",
+        show_duration(*.left_ms)
+    )]
+    Claimed { comment_id: CommentId, by: String, left_ms: u64 },
+    #[error(
+        "comment {comment_id} was {} by {by} {} ago; it is decided once",
+        verdict(*.decision), show_duration(*.ago_ms)
+    )]
+    Decided { comment_id: CommentId, decision: Decision, by: String, ago_ms: u64 },
     #[error("there is no audit entry {0}")]
     UnknownAudit(u64),
     #[error("audit entry {audit_id} is not undone: {why}")]
@@ -71,6 +84,9 @@ impl ControlError {
         }
         let code = self.code();
         let body = ErrorBody::new(code, self.to_string());
+        if let Self::Claimed { left_ms, .. } = self {
+            return body.retry_after_ms(*left_ms);
+        }
         if code.http_status() == 503 { body.retry_after_ms(RETRY_AFTER_MS) } else { body }
     }
 
@@ -78,6 +94,8 @@ impl ControlError {
         match self {
             Self::Invalid { .. } => ErrorCode::BadMessage,
             Self::BadUser(_) | Self::NotUndoable { .. } => ErrorCode::BadRequest,
+            Self::Claimed { .. } => ErrorCode::ReviewClaimed,
+            Self::Decided { .. } => ErrorCode::ReviewDecided,
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
             Self::StreamExists(_) => ErrorCode::StreamExists,
             Self::UnknownUser(_)
@@ -114,6 +132,15 @@ fn listed(known: &[NodeId]) -> String {
     match known {
         [one] => format!("the only node is {one}"),
         _ => format!("the nodes are {}{more}", names.join(", ")),
+    }
+}
+
+fn verdict(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Accept => "approved",
+        Decision::Reject => "rejected",
+        Decision::ShadowBan => "hidden from all but its sender",
+        Decision::Flag => "flagged",
     }
 }
 

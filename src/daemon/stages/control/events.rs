@@ -86,13 +86,16 @@ impl Control {
     /// Appends to the comment topic and, for a decision, to the moderation topic under its user,
     /// for reputation.
     async fn append(&self, event: &Event) -> Result<(), LogError> {
-        self.append_to(Topic::CommentEvents, stream_of(event).0, event).await?;
-        if let Event::CommentModerated(CommentModerated { user_id, .. }) = event {
-            // The decision is durable now. Reputation tolerates a missing entry.
-            let kept = self.append_to(Topic::ModerationEvents, user_id.0, event).await;
-            if let Err(error) = kept {
-                warn!(%user_id, %error, "decision not recorded for the user's reputation");
-            }
+        let stream = stream_of(event).0;
+        let Event::CommentModerated(decided) = event else {
+            return self.append_to(Topic::CommentEvents, stream, event).await;
+        };
+        let shown = Event::CommentModerated(decided.without_text());
+        self.append_to(Topic::CommentEvents, stream, &shown).await?;
+        // The decision is durable now. Reputation tolerates a missing entry.
+        let user_id = decided.user_id;
+        if let Err(error) = self.append_to(Topic::ModerationEvents, user_id.0, event).await {
+            warn!(%user_id, %error, "decision not recorded for the user's reputation");
         }
         Ok(())
     }

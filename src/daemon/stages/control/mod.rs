@@ -69,6 +69,7 @@ pub use error::ControlError;
 pub use tokens::{AdminMinter, Minter};
 
 use cluster::CommandResults;
+use review::RecentDecisions;
 
 /// Everything the operations work on.
 #[derive(Debug, Clone)]
@@ -92,11 +93,12 @@ pub struct ControlParts {
 #[derive(Debug, Clone)]
 pub struct Control {
     parts: Arc<ControlParts>,
+    recent: Arc<RecentDecisions>,
 }
 
 impl Control {
     pub fn new(parts: ControlParts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), recent: Arc::default() }
     }
 
     /// Returns the parts, for code that displays them.

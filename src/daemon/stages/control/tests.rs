@@ -43,6 +43,10 @@ fn review(number: u64, held: bool) -> ReviewItem {
         reason: "link".to_owned(),
         flagged_at: STARTED_MS,
         held,
+        claimed_by: None,
+        claim_expires_at: None,
+        claimed_by_you: false,
+        alike: 0,
     }
 }
 
@@ -195,7 +199,13 @@ async fn deletion_finds_comments_in_the_store_and_the_log() {
     }
     let rejected = Decision::Reject;
     assert_eq!(decided, [(comment_id(1), rejected), (comment_id(2), rejected)]);
-    assert_eq!(world.log.events(Topic::ModerationEvents).len(), 2);
+    let kept = events(&world, Topic::ModerationEvents);
+    let text = |event: &Event| match event {
+        Event::CommentModerated(event) => event.text.clone().map(|text| text.message.to_string()),
+        Event::CommentSubmitted(_) => None,
+    };
+    let texts: Vec<_> = kept.iter().map(text).collect();
+    assert_eq!(texts, [Some("archived".to_owned()), Some("fresh".to_owned())]);
 }
 
 #[tokio::test]
@@ -212,7 +222,7 @@ async fn a_comment_store_that_is_down_delays_no_deletion() {
 async fn a_held_comment_is_published_only_when_approved() {
     let world = World::new().await;
     for (number, held) in [(1, true), (2, true), (3, false), (4, false)] {
-        world.metadata.queue_review(review(number, held)).await.unwrap();
+        world.metadata.queue_review(review(number, held), 0).await.unwrap();
     }
     world.control.approve(&operator(), &decision(1)).await.unwrap();
     world.control.reject(&operator(), &decision(2)).await.unwrap();
@@ -227,14 +237,15 @@ async fn a_held_comment_is_published_only_when_approved() {
     assert!(released.screened && !released.shadow);
     assert_eq!((&*released.comment.message, released.comment.created_at), ("hm", STARTED_MS));
     assert_eq!(removed.comment_id, comment_id(4));
-    let twice = world.control.approve(&operator(), &decision(1)).await.unwrap_err();
-    assert_eq!(twice.body().code, ErrorCode::NotFound);
+    let twice = world.control.approve(&operator(), &decision(1)).await.unwrap_err().body();
+    assert_eq!(twice.code, ErrorCode::ReviewDecided);
+    assert!(twice.message.contains("was approved by op (uid 0)"), "{}", twice.message);
 }
 
 /// Makes the log refuse what it is asked, and then lets the periodic task run.
 async fn is_carried_out_later(action: &str) {
     let world = world_to_change().await;
-    world.metadata.queue_review(review(8, true)).await.unwrap();
+    world.metadata.queue_review(review(8, true), 0).await.unwrap();
     let before = world.log.events(Topic::CommentEvents).len();
     world.log.fail_appends_with(Some(LogError::Full("switched off".to_owned())));
     let deferred = match action {
@@ -592,7 +603,7 @@ async fn world_to_change() -> World {
     let world = World::new().await;
     world.comment(5, "bad");
     for number in [6, 7] {
-        world.metadata.queue_review(review(number, false)).await.unwrap();
+        world.metadata.queue_review(review(number, false), 0).await.unwrap();
     }
     world
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::rules::same_text_key;
 use crate::daemon::base::clock::SharedClock;
 use crate::daemon::base::supervise::breaker::Breaker;
 use crate::daemon::engines::StoreError;
@@ -28,6 +29,10 @@ impl ReviewQueue {
             reason: reason.to_owned(),
             flagged_at: self.clock.now_ms(),
             held,
+            claimed_by: None,
+            claim_expires_at: None,
+            claimed_by_you: false,
+            alike: 0,
         }
     }
 
@@ -37,7 +42,8 @@ impl ReviewQueue {
         if !self.breaker.permits() {
             return Err(StoreError::Unavailable("waiting for the store to recover".into()));
         }
-        let result = self.store.queue_review(item).await;
+        let text_key = same_text_key(&item.message);
+        let result = self.store.queue_review(item, text_key).await;
         match &result {
             Err(error @ StoreError::Unavailable(_)) => self.breaker.failed(error),
             // The store answered; any other error concerns only this item.

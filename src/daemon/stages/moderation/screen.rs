@@ -16,7 +16,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::eventlog::{NewRecord, SharedLog, Topic};
 use crate::daemon::engines::metadata::SharedMetadataStore;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
-use crate::protocol::events::{Decision, Event};
+use crate::protocol::events::{CommentModerated, Decision, Event};
 use crate::protocol::{Comment, ErrorCode};
 
 /// Checks comments of streams in synchronous mode. Decisions other than accept are also recorded in
@@ -58,11 +58,11 @@ impl ModerationScreen {
         }
     }
 
-    async fn record(&self, event: Event, comment: &Comment) {
+    async fn record(&self, decided: CommentModerated, comment: &Comment) {
         let record = NewRecord {
             key: comment.user_id.0,
             timestamp_ms: self.clock.now_ms(),
-            payload: event.encode().into(),
+            payload: Event::CommentModerated(decided).encode().into(),
         };
         if let Err(error) = self.log.append(Topic::ModerationEvents, vec![record]).await {
             // The decision still holds; only the user's record lacks an entry.

@@ -29,9 +29,11 @@ use crate::daemon::base::status::StreamGauges;
 use crate::daemon::engines::comments::ArchivedComment;
 use crate::daemon::engines::comments::conformance::WriteRows as _;
 use crate::daemon::engines::eventlog::{ConsumerGroup, Topic};
+use crate::daemon::engines::metadata::MetadataStore as _;
 use crate::daemon::engines::reactions::ReactionTotals as _;
 use crate::daemon::engines::registry::NodeIdentity;
 use crate::daemon::engines::registry::conformance::report;
+use crate::daemon::stages::control::Actor;
 use crate::daemon::stages::control::fakes::{World, comment_id, submitted};
 use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorEnvelope;
@@ -282,6 +284,57 @@ async fn a_snapshot_shows_the_stages_measurements() {
     assert!(lag.items[0].oldest_ms.is_some());
     let queue: Cluster<ReviewItem> = served.get("/v1/mod/queue").await;
     assert!(queue.items.is_empty());
+}
+
+fn flagged(number: u64) -> ReviewItem {
+    ReviewItem {
+        comment_id: comment_id(number),
+        stream_id: StreamId(1),
+        user_id: UserId(42),
+        name: "ann".to_owned(),
+        message: "cheap followers".to_owned(),
+        reason: "link".to_owned(),
+        flagged_at: 1,
+        held: false,
+        claimed_by: None,
+        claim_expires_at: None,
+        claimed_by_you: false,
+        alike: 0,
+    }
+}
+
+#[tokio::test]
+async fn a_claim_over_the_socket_is_seen_by_others() {
+    let served = Served::new().await;
+    for number in [1, 2] {
+        served.world.metadata.queue_review(flagged(number), 7).await.unwrap();
+    }
+    let body = json!({"comment_id": comment_id(1)}).to_string();
+    let (status, claimed) = served.send("POST", "/v1/mod/claim", body.clone()).await.whole().await;
+    assert_eq!(status, 200);
+    let claimed: ReviewItem = serde_json::from_slice(&claimed).unwrap();
+    let actor = format!("ann (uid {})", uid());
+    assert_eq!(claimed.claimed_by.as_deref(), Some(actor.as_str()));
+    let queue: Cluster<ReviewItem> = served.get("/v1/mod/queue").await;
+    let shown: Vec<_> = queue.items.iter().map(|item| (item.claimed_by_you, item.alike)).collect();
+    assert_eq!(shown, [(true, 1), (false, 1)]);
+
+    let bob = Actor::operator(Some("bob"), 1001);
+    let request = ReviewRequest { comment_id: comment_id(1), reason: None, note: None };
+    let refused = served.world.control.reject(&bob, &request).await.unwrap_err().body();
+    assert_eq!(refused.code, ErrorCode::ReviewClaimed);
+    served.post("/v1/mod/reject", &json!({"comment_id": comment_id(1)})).await;
+    let (status, again) = served.send("POST", "/v1/mod/reject", body).await.whole().await;
+    let again: ErrorEnvelope = serde_json::from_slice(&again).unwrap();
+    assert_eq!((status, again.error.code), (409, ErrorCode::ReviewDecided));
+    let decisions: Cluster<ModerationDecision> = served.get("/v1/mod/decisions?limit=1").await;
+    let made = &decisions.items[0];
+    assert_eq!((&made.decided_by, made.message.as_deref()), (&actor, Some("cheap followers")));
+    let path = format!("/v1/mod/decisions?before={}", made.decided_at);
+    let earlier: Cluster<ModerationDecision> = served.get(&path).await;
+    assert!(earlier.items.is_empty(), "{earlier:?}");
+    let offenders: Cluster<Offender> = served.get("/v1/mod/offenders").await;
+    assert_eq!((offenders.items[0].user_id, offenders.items[0].removed), (UserId(42), 1));
 }
 
 #[tokio::test]

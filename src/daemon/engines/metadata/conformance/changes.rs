@@ -2,7 +2,7 @@
 
 use super::{actions, audit, review, sanctions};
 use crate::daemon::engines::StoreError;
-use crate::daemon::engines::metadata::{MetadataStore, PendingEvent};
+use crate::daemon::engines::metadata::{MetadataStore, PendingEvent, ReviewError};
 use crate::protocol::admin::{ReviewItem, SanctionKind};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, StreamPatch};
@@ -27,7 +27,7 @@ pub(crate) async fn pending_events_are_claimed_until_published(store: &impl Meta
     let first = store.audit_with_event(event(1), audit(100, "delete")).await.unwrap();
     let second = store.audit_with_event(event(2), audit(200, "delete")).await.unwrap();
     let item = review::item(3, 10);
-    store.queue_review(item.clone()).await.unwrap();
+    review::queue(store, item.clone()).await;
     let entry = audit(300, "reject");
     let decided = store.decide_review(item.comment_id, Decision::Reject, &event_of, entry).await;
     let third = (decided.unwrap().0, event_of(&item).unwrap());
@@ -66,7 +66,7 @@ pub(crate) async fn prepare_changes(store: &impl MetadataStore) -> String {
     store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
     let ban = sanctions::sanction(1, SanctionKind::Ban, 2, None);
     store.sanction(ban, audit(2, "ban")).await.unwrap();
-    store.queue_review(review::item(1, 10)).await.unwrap();
+    review::queue(store, review::item(1, 10)).await;
     contents(store).await
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
     refused(store.lift(UserId(1), &[SanctionKind::Ban], audit(5, "unban")).await);
     let comment_id = review::item(1, 10).comment_id;
     let entry = audit(5, "reject");
-    refused(store.decide_review(comment_id, Decision::Reject, &no_event, entry).await);
+    refused(stored(store.decide_review(comment_id, Decision::Reject, &no_event, entry).await));
     assert_changes_with_events_fail(store).await;
     refused(store.audit(audit(5, "kick")).await);
 }
@@ -104,7 +104,15 @@ pub(crate) async fn assert_changes_with_events_fail(store: &impl MetadataStore) 
     refused(store.audit_with_event(event(1), audit(5, "delete")).await);
     let comment_id = review::item(1, 10).comment_id;
     let entry = audit(5, "approve");
-    refused(store.decide_review(comment_id, Decision::Accept, &event_of, entry).await);
+    refused(stored(store.decide_review(comment_id, Decision::Accept, &event_of, entry).await));
+}
+
+/// Returns the outcome of a decision that nobody refuses.
+fn stored<T>(outcome: Result<T, ReviewError>) -> Result<T, StoreError> {
+    outcome.map_err(|error| match error {
+        ReviewError::Store(error) => error,
+        ReviewError::Refused(refusal) => panic!("{refusal}"),
+    })
 }
 
 fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {

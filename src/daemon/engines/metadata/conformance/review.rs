@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::{actions, audit, no_event};
-use crate::daemon::engines::StoreError;
-use crate::daemon::engines::metadata::{MetadataStore, NewAudit};
+use crate::daemon::engines::metadata::{
+    MAX_ALIKE, MetadataStore, NewAudit, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict,
+};
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
 use crate::protocol::{CommentId, StreamId, UserId};
@@ -19,13 +20,34 @@ pub(super) fn item(number: u64, flagged_at: u64) -> ReviewItem {
         reason: "link".to_owned(),
         flagged_at,
         held: number.is_multiple_of(2),
+        claimed_by: None,
+        claim_expires_at: None,
+        claimed_by_you: false,
+        alike: 0,
     }
+}
+
+/// Queues an item with a text of its own.
+pub(super) async fn queue(store: &impl MetadataStore, item: ReviewItem) {
+    let text_key = item.user_id.0 as i64;
+    store.queue_review(item, text_key).await.unwrap();
+}
+
+fn refusal<T: std::fmt::Debug>(outcome: Result<T, ReviewError>) -> ReviewRefusal {
+    match outcome.expect_err("a refusal") {
+        ReviewError::Refused(refusal) => refusal,
+        ReviewError::Store(error) => panic!("{error}"),
+    }
+}
+
+fn audit_by(actor: &str, at: u64, action: &'static str) -> NewAudit {
+    NewAudit { actor: actor.to_owned(), ..audit(at, action) }
 }
 
 pub(crate) async fn review_items_are_queued_once_oldest_first(store: &impl MetadataStore) {
     assert_eq!(store.review_count().await.unwrap(), 0);
     for item in [item(3, 30), item(1, 10), item(2, 20), item(1, 40)] {
-        store.queue_review(item).await.unwrap();
+        queue(store, item).await;
     }
     assert_eq!(store.review_count().await.unwrap(), 3);
     assert_eq!(store.review_queue(10).await.unwrap(), [item(1, 10), item(2, 20), item(3, 30)]);
@@ -33,8 +55,8 @@ pub(crate) async fn review_items_are_queued_once_oldest_first(store: &impl Metad
 }
 
 pub(crate) async fn a_decided_item_never_returns(store: &impl MetadataStore) {
-    store.queue_review(item(1, 10)).await.unwrap();
-    store.queue_review(item(2, 20)).await.unwrap();
+    queue(store, item(1, 10)).await;
+    queue(store, item(2, 20)).await;
     let first = item(1, 10).comment_id;
     let (audit_id, decided) =
         store.decide_review(first, Decision::Reject, &no_event, audit(50, "reject")).await.unwrap();
@@ -42,11 +64,109 @@ pub(crate) async fn a_decided_item_never_returns(store: &impl MetadataStore) {
     let log = store.audit_log(10).await.unwrap();
     assert_eq!((log[0].audit_id, log[0].action.as_str()), (audit_id, "reject"));
     let again = store.decide_review(first, Decision::Accept, &no_event, audit(60, "approve")).await;
-    assert!(matches!(again, Err(StoreError::NotFound(_))), "{again:?}");
-    store.queue_review(item(1, 10)).await.unwrap();
+    let verdict = ReviewVerdict { decision: Decision::Reject, by: "ann".to_owned(), at: 50 };
+    assert_eq!(refusal(again), ReviewRefusal::Decided(verdict));
+    let unknown = item(3, 30).comment_id;
+    let entry = audit(60, "approve");
+    let unknown = store.decide_review(unknown, Decision::Accept, &no_event, entry).await;
+    assert_eq!(refusal(unknown), ReviewRefusal::NotQueued);
+    queue(store, item(1, 10)).await;
     assert_eq!(store.review_queue(10).await.unwrap(), [item(2, 20)], "decided stays decided");
     assert_eq!(store.review_count().await.unwrap(), 1);
     assert_eq!(actions(store).await, ["reject"], "no entry without a change");
+}
+
+pub(crate) async fn a_claim_keeps_others_away_until_it_runs_out(store: &impl MetadataStore) {
+    let comment_id = item(1, 10).comment_id;
+    let claim = |by: &'static str, now_ms, expires_at| {
+        store.claim_review(NewClaim { comment_id, by, now_ms, expires_at })
+    };
+    assert_eq!(refusal(claim("ann", 5, Some(65)).await), ReviewRefusal::NotQueued);
+    queue(store, item(1, 10)).await;
+    let by_ann = |expires_at| ReviewItem {
+        claimed_by: Some("ann".to_owned()),
+        claim_expires_at: Some(expires_at),
+        ..item(1, 10)
+    };
+    assert_eq!(claim("ann", 10, Some(70)).await.unwrap(), by_ann(70));
+    assert_eq!(claim("ann", 20, Some(80)).await.unwrap(), by_ann(80), "renewed");
+    assert_eq!(store.review_queue(10).await.unwrap(), [by_ann(80)]);
+    let claimed = ReviewRefusal::Claimed { by: "ann".to_owned(), expires_at: 80 };
+    assert_eq!(refusal(claim("bob", 79, Some(139)).await), claimed);
+    assert_eq!(refusal(claim("bob", 79, None).await), claimed, "only the holder ends a claim");
+    let entry = audit_by("bob", 79, "reject");
+    let decided = store.decide_review(comment_id, Decision::Reject, &no_event, entry).await;
+    assert_eq!(refusal(decided), claimed);
+    assert_eq!(store.review_queue(10).await.unwrap(), [by_ann(80)], "nothing has changed");
+    assert_eq!(actions(store).await, Vec::<String>::new());
+
+    assert_eq!(claim("ann", 30, None).await.unwrap(), item(1, 10));
+    claim("ann", 40, Some(100)).await.unwrap();
+    let of_bob = claim("bob", 100, Some(160)).await.unwrap();
+    assert_eq!(of_bob.claimed_by.as_deref(), Some("bob"), "a claim that ran out is nobody's");
+    let entry = audit_by("bob", 110, "approve");
+    store.decide_review(comment_id, Decision::Accept, &no_event, entry).await.unwrap();
+    let verdict = ReviewVerdict { decision: Decision::Accept, by: "bob".to_owned(), at: 110 };
+    assert_eq!(refusal(claim("ann", 120, Some(180)).await), ReviewRefusal::Decided(verdict));
+}
+
+pub(crate) async fn of_two_decisions_at_once_one_is_refused(store: &impl MetadataStore) {
+    for number in 0..10 {
+        queue(store, item(number, number)).await;
+        let comment_id = item(number, number).comment_id;
+        let decide = |actor, decision, action| {
+            let entry = audit_by(actor, 50, action);
+            store.decide_review(comment_id, decision, &no_event, entry)
+        };
+        let (one, other) = tokio::join!(
+            decide("ann", Decision::Reject, "reject"),
+            decide("bob", Decision::Accept, "approve"),
+        );
+        assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1);
+        let refused = if one.is_ok() { other } else { one };
+        assert!(matches!(refusal(refused), ReviewRefusal::Decided(_)));
+    }
+    assert_eq!(actions(store).await.len(), 10, "one entry for each item");
+}
+
+pub(crate) async fn items_of_the_same_text_are_counted(store: &impl MetadataStore) {
+    for number in 0..4 {
+        store.queue_review(item(number, number), (number % 3) as i64).await.unwrap();
+    }
+    let alike = async || {
+        let queue = store.review_queue(10).await.unwrap();
+        queue.into_iter().map(|item| item.alike).collect::<Vec<_>>()
+    };
+    assert_eq!(alike().await, [1, 0, 0, 1]);
+    let first = item(0, 0).comment_id;
+    let entry = audit(50, "reject");
+    store.decide_review(first, Decision::Reject, &no_event, entry).await.unwrap();
+    assert_eq!(alike().await, [0, 0, 0], "decided items do not count");
+    for number in 10..MAX_ALIKE + 20 {
+        store.queue_review(item(number, number), -7).await.unwrap();
+    }
+    let last = store.review_queue(1_000).await.unwrap().pop().unwrap();
+    assert_eq!(last.alike, MAX_ALIKE);
+}
+
+pub(crate) async fn decided_items_are_listed_latest_first(store: &impl MetadataStore) {
+    for number in 1..=4 {
+        queue(store, item(number, number)).await;
+    }
+    assert_eq!(store.decided_reviews(None, 10).await.unwrap(), []);
+    for (number, at) in [(2, 20), (1, 30), (4, 40)] {
+        let comment_id = item(number, number).comment_id;
+        let entry = audit(at, "reject");
+        store.decide_review(comment_id, Decision::Reject, &no_event, entry).await.unwrap();
+    }
+    let listed = async |before, limit| {
+        let decided = store.decided_reviews(before, limit).await.unwrap();
+        decided.into_iter().map(|review| (review.item, review.verdict.at)).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(None, 10).await, [(item(4, 4), 40), (item(1, 1), 30), (item(2, 2), 20)]);
+    assert_eq!(listed(None, 1).await, [(item(4, 4), 40)]);
+    assert_eq!(listed(Some(40), 1).await, [(item(1, 1), 30)]);
+    assert_eq!(listed(Some(20), 10).await, []);
 }
 
 pub(crate) async fn audit_entries_are_listed_newest_first(store: &impl MetadataStore) {

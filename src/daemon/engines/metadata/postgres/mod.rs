@@ -22,7 +22,11 @@ mod users;
 
 use async_trait::async_trait;
 
-use super::{EventOfReview, MetadataStore, NewAudit, PendingEvent, UserRecord};
+use super::review::flatten;
+use super::{
+    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
+    UserRecord,
+};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::{
     PostgresPool, PostgresServer, PostgresSetupError, statement, transaction,
@@ -147,9 +151,9 @@ impl MetadataStore for PostgresMetadata {
             .await
     }
 
-    async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError> {
+    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
         self.pool
-            .bounded(statement!(self.pool, |connection| review::queue(connection, &item)))
+            .bounded(statement!(self.pool, |connection| review::queue(connection, &item, text_key)))
             .await
     }
 
@@ -163,16 +167,32 @@ impl MetadataStore for PostgresMetadata {
         self.pool.bounded(statement!(self.pool, |connection| review::count(connection))).await
     }
 
+    async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {
+        let claimed = transaction!(self.pool, |connection| review::claim(connection, claim));
+        flatten(self.pool.bounded(claimed).await)
+    }
+
     async fn decide_review(
         &self,
         comment_id: CommentId,
         decision: Decision,
         event: EventOfReview<'_>,
         audit: NewAudit,
-    ) -> Result<(u64, ReviewItem), StoreError> {
+    ) -> Result<(u64, ReviewItem), ReviewError> {
+        let decided = transaction!(self.pool, |connection| review::decide(
+            connection, comment_id, decision, event, &audit
+        ));
+        flatten(self.pool.bounded(decided).await)
+    }
+
+    async fn decided_reviews(
+        &self,
+        before_ms: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<DecidedReview>, StoreError> {
         self.pool
-            .bounded(transaction!(self.pool, |connection| review::decide(
-                connection, comment_id, decision, event, &audit
+            .bounded(statement!(self.pool, |connection| review::decided(
+                connection, before_ms, limit
             )))
             .await
     }

@@ -6,6 +6,9 @@ use super::{audit, events};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::postgres::text::storable;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
+use crate::daemon::engines::metadata::review::{
+    Checked, DecidedReview, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
+};
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
@@ -14,11 +17,12 @@ use crate::protocol::events::Decision;
 pub(super) async fn queue(
     connection: &mut PgConnection,
     item: &ReviewItem,
+    text_key: i64,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO reviews
-         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key())
     .bind(integer(item.stream_id.0))
@@ -28,6 +32,7 @@ pub(super) async fn queue(
     .bind(storable(&item.reason))
     .bind(integer(item.flagged_at))
     .bind(item.held)
+    .bind(text_key)
     .execute(connection)
     .await?;
     Ok(())
@@ -38,12 +43,18 @@ pub(super) async fn waiting(
     limit: usize,
 ) -> Result<Vec<ReviewItem>, StoreError> {
     let rows = sqlx::query(
-        "SELECT * FROM reviews WHERE decision IS NULL ORDER BY flagged_at, sort_key LIMIT $1",
+        "SELECT item.*, (SELECT count(*) FROM (SELECT 1 FROM reviews AS other
+            WHERE other.decision IS NULL AND other.text_key = item.text_key LIMIT $1) AS found)
+            AS same
+         FROM reviews AS item WHERE item.decision IS NULL
+         ORDER BY item.flagged_at, item.sort_key LIMIT $2",
     )
+    // The item itself is counted too.
+    .bind(integer(MAX_ALIKE + 1))
     .bind(integer(limit as u64))
     .fetch_all(connection)
     .await?;
-    rows.iter().map(rows::review_item).collect()
+    rows.iter().map(rows::waiting_review).collect()
 }
 
 pub(super) async fn count(connection: &mut PgConnection) -> Result<u64, StoreError> {
@@ -53,27 +64,85 @@ pub(super) async fn count(connection: &mut PgConnection) -> Result<u64, StoreErr
     row.natural("waiting")
 }
 
+/// Reads an item and locks it until the end of the transaction that changes it.
+async fn stored(
+    connection: &mut PgConnection,
+    comment_id: CommentId,
+) -> Result<Option<StoredReview>, StoreError> {
+    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = $1 FOR UPDATE")
+        .bind(comment_id.sort_key())
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(rows::stored_review).transpose()
+}
+
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    claim: NewClaim<'_>,
+) -> Checked<ReviewItem> {
+    let NewClaim { comment_id, by, now_ms, expires_at } = claim;
+    let Some(found) = stored(&mut *connection, comment_id).await? else {
+        return Ok(Err(ReviewRefusal::NotQueued));
+    };
+    // The actor as it is stored.
+    let by = storable(by);
+    if let Err(refusal) = found.check(&by, now_ms) {
+        return Ok(Err(refusal));
+    }
+    let row = sqlx::query(
+        "UPDATE reviews SET claimed_by = $1, claim_expires_at = $2 WHERE sort_key = $3
+         RETURNING *",
+    )
+    .bind(expires_at.map(|_| by))
+    .bind(expires_at.map(integer))
+    .bind(comment_id.sort_key())
+    .fetch_one(connection)
+    .await?;
+    Ok(Ok(rows::review_item(&row)?))
+}
+
 pub(super) async fn decide(
     connection: &mut PgConnection,
     comment_id: CommentId,
     decision: Decision,
     event: EventOfReview<'_>,
     audit: &NewAudit,
-) -> Result<(u64, ReviewItem), StoreError> {
-    let row = sqlx::query(
-        "UPDATE reviews SET decision = $1, decided_at = $2, decided_by = $3
-         WHERE sort_key = $4 AND decision IS NULL RETURNING *",
+) -> Checked<(u64, ReviewItem)> {
+    let Some(found) = stored(&mut *connection, comment_id).await? else {
+        return Ok(Err(ReviewRefusal::NotQueued));
+    };
+    let actor = storable(&audit.actor);
+    if let Err(refusal) = found.check(&actor, audit.at) {
+        return Ok(Err(refusal));
+    }
+    sqlx::query(
+        "UPDATE reviews SET decision = $1, decided_at = $2, decided_by = $3 WHERE sort_key = $4",
     )
     .bind(decision.as_str())
     .bind(integer(audit.at))
-    .bind(storable(&audit.actor))
+    .bind(actor)
     .bind(comment_id.sort_key())
-    .fetch_optional(&mut *connection)
+    .execute(&mut *connection)
     .await?;
-    let item = rows::review_item(&row.ok_or(StoreError::NotFound("comment in the review queue"))?)?;
     let audit_id = audit::append(&mut *connection, audit).await?;
-    if let Some(event) = event(&item) {
+    if let Some(event) = event(&found.item) {
         events::insert(connection, audit_id, &event, audit.at).await?;
     }
-    Ok((audit_id, item))
+    Ok(Ok((audit_id, found.item)))
+}
+
+pub(super) async fn decided(
+    connection: &mut PgConnection,
+    before_ms: Option<u64>,
+    limit: usize,
+) -> Result<Vec<DecidedReview>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM reviews WHERE decision IS NOT NULL AND decided_at < $1
+         ORDER BY decided_at DESC, sort_key DESC LIMIT $2",
+    )
+    .bind(integer(before_ms.unwrap_or(u64::MAX)))
+    .bind(integer(limit as u64))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(rows::decided_review).collect()
 }

@@ -15,7 +15,11 @@ use std::path::Path;
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
-use super::{EventOfReview, MetadataStore, NewAudit, PendingEvent, UserRecord};
+use super::review::flatten;
+use super::{
+    DecidedReview, EventOfReview, MetadataStore, NewAudit, NewClaim, PendingEvent, ReviewError,
+    UserRecord,
+};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
@@ -120,8 +124,8 @@ impl MetadataStore for SqliteMetadata {
         sanctions::in_force(&self.file, now_ms).await
     }
 
-    async fn queue_review(&self, item: ReviewItem) -> Result<(), StoreError> {
-        review::queue(&self.file, &item).await
+    async fn queue_review(&self, item: ReviewItem, text_key: i64) -> Result<(), StoreError> {
+        review::queue(&self.file, &item, text_key).await
     }
 
     async fn review_queue(&self, limit: usize) -> Result<Vec<ReviewItem>, StoreError> {
@@ -132,14 +136,26 @@ impl MetadataStore for SqliteMetadata {
         review::count(&self.file).await
     }
 
+    async fn claim_review(&self, claim: NewClaim<'_>) -> Result<ReviewItem, ReviewError> {
+        flatten(review::claim(&self.file, claim).await)
+    }
+
     async fn decide_review(
         &self,
         comment_id: CommentId,
         decision: Decision,
         event: EventOfReview<'_>,
         audit: NewAudit,
-    ) -> Result<(u64, ReviewItem), StoreError> {
-        review::decide(&self.file, comment_id, decision, event, &audit).await
+    ) -> Result<(u64, ReviewItem), ReviewError> {
+        flatten(review::decide(&self.file, comment_id, decision, event, &audit).await)
+    }
+
+    async fn decided_reviews(
+        &self,
+        before_ms: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<DecidedReview>, StoreError> {
+        review::decided(&self.file, before_ms, limit).await
     }
 
     async fn audit_with_event(

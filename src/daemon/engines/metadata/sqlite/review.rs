@@ -1,20 +1,29 @@
 //! Comments that a person should look at, and what was decided.
 
+use sqlx::SqliteConnection;
+
 use super::{audit, events};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::{Columns as _, integer};
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
+use crate::daemon::engines::metadata::review::{
+    Checked, DecidedReview, MAX_ALIKE, NewClaim, ReviewRefusal, StoredReview,
+};
 use crate::daemon::engines::metadata::{EventOfReview, NewAudit, rows};
 use crate::protocol::CommentId;
 use crate::protocol::admin::ReviewItem;
 use crate::protocol::events::Decision;
 
-pub(super) async fn queue(file: &SqliteFile, item: &ReviewItem) -> Result<(), StoreError> {
+pub(super) async fn queue(
+    file: &SqliteFile,
+    item: &ReviewItem,
+    text_key: i64,
+) -> Result<(), StoreError> {
     let mut transaction = file.begin().await?;
     sqlx::query(
         "INSERT INTO reviews
-         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+         (sort_key, stream_id, user_id, name, message, reason, flagged_at, held, text_key)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(item.comment_id.sort_key().to_vec())
     .bind(integer(item.stream_id.0))
@@ -24,6 +33,7 @@ pub(super) async fn queue(file: &SqliteFile, item: &ReviewItem) -> Result<(), St
     .bind(&item.reason)
     .bind(integer(item.flagged_at))
     .bind(item.held)
+    .bind(text_key)
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await
@@ -34,12 +44,17 @@ pub(super) async fn waiting(
     limit: usize,
 ) -> Result<Vec<ReviewItem>, StoreError> {
     let rows = sqlx::query(
-        "SELECT * FROM reviews WHERE decision IS NULL ORDER BY flagged_at, sort_key LIMIT ?",
+        "SELECT item.*, (SELECT count(*) FROM (SELECT 1 FROM reviews AS other
+            WHERE other.decision IS NULL AND other.text_key = item.text_key LIMIT ?)) AS same
+         FROM reviews AS item WHERE item.decision IS NULL
+         ORDER BY item.flagged_at, item.sort_key LIMIT ?",
     )
+    // The item itself is counted too.
+    .bind(integer(MAX_ALIKE + 1))
     .bind(integer(limit as u64))
     .fetch_all(file.readers())
     .await?;
-    rows.iter().map(rows::review_item).collect()
+    rows.iter().map(rows::waiting_review).collect()
 }
 
 pub(super) async fn count(file: &SqliteFile) -> Result<u64, StoreError> {
@@ -49,29 +64,83 @@ pub(super) async fn count(file: &SqliteFile) -> Result<u64, StoreError> {
     row.natural("waiting")
 }
 
+/// Reads an item in the transaction that changes it.
+async fn stored(
+    connection: &mut SqliteConnection,
+    comment_id: CommentId,
+) -> Result<Option<StoredReview>, StoreError> {
+    let row = sqlx::query("SELECT * FROM reviews WHERE sort_key = ?")
+        .bind(comment_id.sort_key().to_vec())
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(rows::stored_review).transpose()
+}
+
+pub(super) async fn claim(file: &SqliteFile, claim: NewClaim<'_>) -> Checked<ReviewItem> {
+    let NewClaim { comment_id, by, now_ms, expires_at } = claim;
+    let mut transaction = file.begin().await?;
+    let Some(found) = stored(&mut transaction, comment_id).await? else {
+        return Ok(Err(ReviewRefusal::NotQueued));
+    };
+    if let Err(refusal) = found.check(by, now_ms) {
+        return Ok(Err(refusal));
+    }
+    let row = sqlx::query(
+        "UPDATE reviews SET claimed_by = ?, claim_expires_at = ? WHERE sort_key = ? RETURNING *",
+    )
+    .bind(expires_at.map(|_| by))
+    .bind(expires_at.map(integer))
+    .bind(comment_id.sort_key().to_vec())
+    .fetch_one(&mut *transaction)
+    .await?;
+    let item = rows::review_item(&row)?;
+    transaction.commit().await?;
+    Ok(Ok(item))
+}
+
 pub(super) async fn decide(
     file: &SqliteFile,
     comment_id: CommentId,
     decision: Decision,
     event: EventOfReview<'_>,
     audit: &NewAudit,
-) -> Result<(u64, ReviewItem), StoreError> {
+) -> Checked<(u64, ReviewItem)> {
     let mut transaction = file.begin().await?;
-    let row = sqlx::query(
-        "UPDATE reviews SET decision = ?, decided_at = ?, decided_by = ?
-         WHERE sort_key = ? AND decision IS NULL RETURNING *",
+    let Some(found) = stored(&mut transaction, comment_id).await? else {
+        return Ok(Err(ReviewRefusal::NotQueued));
+    };
+    if let Err(refusal) = found.check(&audit.actor, audit.at) {
+        return Ok(Err(refusal));
+    }
+    sqlx::query(
+        "UPDATE reviews SET decision = ?, decided_at = ?, decided_by = ? WHERE sort_key = ?",
     )
     .bind(decision.as_str())
     .bind(integer(audit.at))
     .bind(&audit.actor)
     .bind(comment_id.sort_key().to_vec())
-    .fetch_optional(&mut *transaction)
+    .execute(&mut *transaction)
     .await?;
-    let item = rows::review_item(&row.ok_or(StoreError::NotFound("comment in the review queue"))?)?;
     let audit_id = audit::append(&mut transaction, audit).await?;
-    if let Some(event) = event(&item) {
+    if let Some(event) = event(&found.item) {
         events::insert(&mut transaction, audit_id, &event, audit.at).await?;
     }
     transaction.commit().await?;
-    Ok((audit_id, item))
+    Ok(Ok((audit_id, found.item)))
+}
+
+pub(super) async fn decided(
+    file: &SqliteFile,
+    before_ms: Option<u64>,
+    limit: usize,
+) -> Result<Vec<DecidedReview>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM reviews WHERE decision IS NOT NULL AND decided_at < ?
+         ORDER BY decided_at DESC, sort_key DESC LIMIT ?",
+    )
+    .bind(integer(before_ms.unwrap_or(u64::MAX)))
+    .bind(integer(limit as u64))
+    .fetch_all(file.readers())
+    .await?;
+    rows.iter().map(rows::decided_review).collect()
 }

@@ -63,6 +63,7 @@ impl Rig {
             reason: "spam".into(),
             timestamp: 2,
             decided_by: "rules".into(),
+            text: None,
         });
         self.log.put(Topic::CommentEvents, STREAM.0, 1, event.encode());
     }

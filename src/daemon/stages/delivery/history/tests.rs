@@ -25,6 +25,7 @@ fn deleted(n: u64) -> NewRecord {
             reason: "spam".into(),
             timestamp: 2,
             decided_by: "rules".into(),
+            text: None,
         }),
     )
 }

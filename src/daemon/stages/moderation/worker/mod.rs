@@ -234,15 +234,18 @@ impl ModerationWorker {
         }
         count(&self.metrics.moderation_reasons, finding.reason);
         let now_ms = self.clock.now_ms();
-        let payload: bytes::Bytes = moderated(comment, verdict, now_ms).encode().into();
-        let record = |key| NewRecord { key, timestamp_ms: now_ms, payload: payload.clone() };
+        let decided = moderated(comment, verdict, now_ms);
+        let record = |key, decided| {
+            let payload = Event::CommentModerated(decided).encode().into();
+            NewRecord { key, timestamp_ms: now_ms, payload }
+        };
         if finding.decision.deletes() {
-            results.deletions.push(record(comment.stream_id.0));
+            results.deletions.push(record(comment.stream_id.0, decided.without_text()));
         }
         if finding.decision == Decision::Flag {
             results.reviews.push(self.reviews.item(comment, finding.reason, false));
         }
-        results.decisions.push(record(comment.user_id.0));
+        results.decisions.push(record(comment.user_id.0, decided));
     }
 
     fn dead_letter(&self, record: &Record, reason: &str) -> NewRecord {
@@ -326,9 +329,9 @@ async fn pause(backoff: &mut Backoff, stop: &CancellationToken) {
     }
 }
 
-/// Returns the event of a decision.
-pub(super) fn moderated(comment: &Comment, verdict: &Verdict, now_ms: u64) -> Event {
-    Event::CommentModerated(CommentModerated {
+/// Returns the event of a decision, with the text that it is about.
+pub(super) fn moderated(comment: &Comment, verdict: &Verdict, now_ms: u64) -> CommentModerated {
+    CommentModerated {
         stream_id: comment.stream_id,
         comment_id: comment.comment_id,
         user_id: comment.user_id,
@@ -336,7 +339,8 @@ pub(super) fn moderated(comment: &Comment, verdict: &Verdict, now_ms: u64) -> Ev
         reason: verdict.finding.reason.into(),
         timestamp: now_ms,
         decided_by: verdict.decided_by.unwrap_or("pipeline").into(),
-    })
+        text: Some(comment.into()),
+    }
 }
 
 #[cfg(test)]

@@ -114,9 +114,12 @@ async fn bad_comments_are_deleted_and_good_ones_pass() {
     assert_eq!((key, event.decision), (1, Decision::Reject));
     assert_eq!((&*event.reason, &*event.decided_by), (reason::BLOCKED_WORD, "rules"));
     assert_eq!(event.timestamp, 100_000);
-    let by_user: Vec<u64> =
-        moderated(&bench.log, Topic::ModerationEvents).iter().map(|(key, _)| *key).collect();
+    assert_eq!(event.text, None, "each reader of the topic has the comment");
+    let decisions = moderated(&bench.log, Topic::ModerationEvents);
+    let by_user: Vec<u64> = decisions.iter().map(|(key, _)| *key).collect();
     assert_eq!(by_user, [6, 7]);
+    let text = decisions[0].1.text.clone().unwrap();
+    assert_eq!(&*text.message, "b a d w o r d");
     assert_eq!(bench.log.appends(Topic::CommentEvents), [2], "one append for the whole batch");
     assert_eq!(bench.metrics.moderation_checked.get(), 3);
 }

@@ -1,0 +1,87 @@
+//! Claims of and decisions on items of the review queue: one rule for every engine.
+
+use crate::daemon::engines::StoreError;
+use crate::protocol::CommentId;
+use crate::protocol::admin::ReviewItem;
+use crate::protocol::events::Decision;
+
+/// Other items with the same text are counted up to this number.
+pub const MAX_ALIKE: u64 = 100;
+
+/// A claim to store, or its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewClaim<'a> {
+    pub comment_id: CommentId,
+    pub by: &'a str,
+    /// Claims that have run out by now count no longer. Milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// When the claim runs out; `None` ends it now.
+    pub expires_at: Option<u64>,
+}
+
+/// The decision on an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewVerdict {
+    pub decision: Decision,
+    pub by: String,
+    /// Milliseconds since the Unix epoch.
+    pub at: u64,
+}
+
+/// A decided item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecidedReview {
+    pub item: ReviewItem,
+    pub verdict: ReviewVerdict,
+}
+
+/// A reason why a change of an item is refused. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReviewRefusal {
+    #[error("the comment was never queued for review")]
+    NotQueued,
+    /// Somebody else has claimed it.
+    #[error("the comment is claimed by {by}")]
+    Claimed { by: String, expires_at: u64 },
+    #[error("the comment was decided by {}", .0.by)]
+    Decided(ReviewVerdict),
+}
+
+/// An error of a change of the review queue.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReviewError {
+    #[error(transparent)]
+    Refused(#[from] ReviewRefusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The answer of an engine, in which a refusal is no failure of the store.
+pub(super) type Checked<T> = Result<Result<T, ReviewRefusal>, StoreError>;
+
+/// Makes one error of both.
+pub(super) fn flatten<T>(checked: Checked<T>) -> Result<T, ReviewError> {
+    Ok(checked??)
+}
+
+/// An item as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct StoredReview {
+    pub(super) item: ReviewItem,
+    pub(super) verdict: Option<ReviewVerdict>,
+}
+
+impl StoredReview {
+    /// Checks that an actor may claim or decide the item now.
+    pub(super) fn check(&self, actor: &str, now_ms: u64) -> Result<(), ReviewRefusal> {
+        if let Some(verdict) = &self.verdict {
+            return Err(ReviewRefusal::Decided(verdict.clone()));
+        }
+        match (self.item.holder(now_ms), self.item.claim_expires_at) {
+            (Some(by), Some(expires_at)) if by != actor => {
+                Err(ReviewRefusal::Claimed { by: by.to_owned(), expires_at })
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Decisions of moderation and of moderators, and the users whose comments are removed most.
+//!
+//! Decisions on items of the review queue come from the metadata store, all others from
+//! `moderation_events`. The latest of these are kept in memory and read on when somebody asks, at
+//! most once per [`READ_INTERVAL`], however many ask. When full, the oldest are forgotten.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use futures_util::future::try_join_all;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::daemon::engines::eventlog::pages::pages;
+use crate::daemon::engines::eventlog::{LogError, SharedLog, Topic};
+use crate::daemon::engines::metadata::DecidedReview;
+use crate::daemon::stages::control::{Control, ControlError};
+use crate::protocol::admin::{ModerationDecision, Offender};
+use crate::protocol::events::{CommentModerated, Decision, Event};
+use crate::protocol::{CommentId, UserId};
+
+/// The log is read at most this often.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
+/// Decisions that are kept with their texts.
+const MAX_DECISIONS: usize = 2_000;
+/// Removals that are kept, to count them by user.
+const MAX_REMOVALS: usize = 20_000;
+/// Decided items of the review queue that are looked at for removals.
+const MAX_REVIEWS: usize = 1_000;
+/// Offenders are counted over this time.
+const HOUR_MS: u64 = 3_600_000;
+
+/// The latest decisions of the log.
+#[derive(Debug, Default)]
+pub(crate) struct RecentDecisions {
+    /// Locked while the log is read, so that it is read once.
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    read_at: Option<Instant>,
+    /// By partition, the offset to read next.
+    next: BTreeMap<u32, u64>,
+    /// Oldest first.
+    decisions: VecDeque<CommentModerated>,
+    /// Oldest first.
+    removals: VecDeque<Removal>,
+}
+
+/// A comment that was removed.
+#[derive(Debug, Clone)]
+struct Removal {
+    comment_id: CommentId,
+    user_id: UserId,
+    name: Option<Arc<str>>,
+    reason: Arc<str>,
+    at: u64,
+}
+
+/// The new records of one partition.
+struct ReadOn {
+    partition: u32,
+    next: u64,
+    decisions: Vec<CommentModerated>,
+}
+
+impl Kept {
+    /// Adds the decisions that came into the log since the last time. After an error nothing has
+    /// changed.
+    async fn read_on(&mut self, log: &SharedLog) -> Result<(), LogError> {
+        if self.read_at.is_some_and(|at| at.elapsed() < READ_INTERVAL) {
+            return Ok(());
+        }
+        let partitions = log.partitions(Topic::ModerationEvents);
+        let most_each = (MAX_REMOVALS as u64).div_ceil(u64::from(partitions.max(1)));
+        let read = (0..partitions).map(|partition| {
+            let from = self.next.get(&partition).copied().unwrap_or(0);
+            read_partition(log, partition, from, most_each)
+        });
+        let read = try_join_all(read).await?;
+        let mut new = Vec::new();
+        for ReadOn { partition, next, decisions } in read {
+            self.next.insert(partition, next);
+            new.extend(decisions);
+        }
+        new.sort_by_key(|decided| decided.timestamp);
+        new.into_iter().for_each(|decided| self.add(decided));
+        self.read_at = Some(Instant::now());
+        Ok(())
+    }
+
+    fn add(&mut self, decided: CommentModerated) {
+        // A flagged comment is decided by a person; until then it is in the review queue.
+        if decided.decision == Decision::Flag {
+            return;
+        }
+        if decided.decision.deletes() {
+            if self.removals.len() == MAX_REMOVALS {
+                self.removals.pop_front();
+            }
+            self.removals.push_back(Removal {
+                comment_id: decided.comment_id,
+                user_id: decided.user_id,
+                name: decided.text.as_ref().map(|text| text.name.clone()),
+                reason: decided.reason.clone(),
+                at: decided.timestamp,
+            });
+        }
+        if self.decisions.len() == MAX_DECISIONS {
+            self.decisions.pop_front();
+        }
+        self.decisions.push_back(decided);
+    }
+}
+
+/// Reads the decisions of a partition from an offset on, and of these only the newest.
+async fn read_partition(
+    log: &SharedLog,
+    partition: u32,
+    from: u64,
+    most: u64,
+) -> Result<ReadOn, LogError> {
+    let topic = Topic::ModerationEvents;
+    let bounds = log.bounds(topic, partition).await?;
+    let start = from.max(bounds.earliest).max(bounds.end.saturating_sub(most));
+    let mut decisions = Vec::new();
+    let mut pages = pin!(pages(log, topic, partition, start..bounds.end));
+    while let Some(page) = pages.try_next().await? {
+        let events = page.records.iter().map(|record| Event::decode(&record.payload));
+        // A record that is no event is skipped: nothing here depends on a single one.
+        decisions.extend(events.filter_map(|event| match event {
+            Ok(Event::CommentModerated(decided)) => Some(decided),
+            Ok(Event::CommentSubmitted(_)) | Err(_) => None,
+        }));
+    }
+    Ok(ReadOn { partition, next: bounds.end, decisions })
+}
+
+impl Control {
+    /// Returns at most `limit` decisions made before a time (milliseconds since the Unix epoch), or
+    /// the latest, newest first. Of those that no person made, the latest 2,000 are known.
+    pub async fn decisions(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ModerationDecision>, ControlError> {
+        let reviews = self.parts.metadata.decided_reviews(before, limit).await?;
+        let mut decisions: Vec<_> = reviews.into_iter().map(of_review).collect();
+        // A decision on a comment that was shown is in the log as well; an event that was appended
+        // twice is there twice.
+        let mut known: HashSet<_> =
+            decisions.iter().map(|decided| (decided.comment_id, decided.decision)).collect();
+        let mut kept = self.recent.kept.lock().await;
+        kept.read_on(&self.parts.log).await?;
+        let earlier = |event: &&CommentModerated| before.is_none_or(|end| event.timestamp < end);
+        let newest_first = kept.decisions.iter().rev().filter(earlier);
+        let new = newest_first.filter(|event| known.insert((event.comment_id, event.decision)));
+        decisions.extend(new.take(limit).map(of_event));
+        drop(kept);
+        decisions.sort_by_key(|one| Reverse((one.decided_at, one.comment_id.sort_key())));
+        decisions.truncate(limit);
+        Ok(decisions)
+    }
+
+    /// Returns at most `limit` users whose comments were removed in the last hour, most first. Of
+    /// the removals, the latest 20,000 are counted.
+    pub async fn offenders(&self, limit: usize) -> Result<Vec<Offender>, ControlError> {
+        let since = self.parts.clock.now_ms().saturating_sub(HOUR_MS);
+        let reviews = self.parts.metadata.decided_reviews(None, MAX_REVIEWS).await?;
+        let mut counted = HashSet::new();
+        let mut users: BTreeMap<UserId, Offender> = BTreeMap::new();
+        let mut count = |removal: Removal| {
+            if removal.at < since || !counted.insert(removal.comment_id) {
+                return;
+            }
+            let offender = users.entry(removal.user_id).or_insert_with(|| Offender {
+                user_id: removal.user_id,
+                name: None,
+                removed: 0,
+                reason: String::new(),
+                last_at: 0,
+            });
+            offender.removed += 1;
+            if removal.at >= offender.last_at {
+                offender.last_at = removal.at;
+                offender.reason = removal.reason.as_ref().to_owned();
+                offender.name = removal.name.as_deref().map(str::to_owned);
+            }
+        };
+        reviews.iter().filter_map(removal_of).for_each(&mut count);
+        let mut kept = self.recent.kept.lock().await;
+        kept.read_on(&self.parts.log).await?;
+        kept.removals.iter().cloned().for_each(&mut count);
+        drop(kept);
+        let mut offenders: Vec<_> = users.into_values().collect();
+        offenders.sort_by_key(|user| (Reverse((user.removed, user.last_at)), user.user_id));
+        offenders.truncate(limit);
+        Ok(offenders)
+    }
+}
+
+fn of_review(DecidedReview { item, verdict }: DecidedReview) -> ModerationDecision {
+    ModerationDecision {
+        comment_id: item.comment_id,
+        stream_id: item.stream_id,
+        user_id: item.user_id,
+        name: Some(item.name),
+        message: Some(item.message),
+        decision: verdict.decision,
+        reason: item.reason,
+        decided_by: verdict.by,
+        decided_at: verdict.at,
+    }
+}
+
+fn of_event(event: &CommentModerated) -> ModerationDecision {
+    let text = event.text.as_ref();
+    ModerationDecision {
+        comment_id: event.comment_id,
+        stream_id: event.stream_id,
+        user_id: event.user_id,
+        name: text.map(|text| text.name.as_ref().to_owned()),
+        message: text.map(|text| text.message.as_ref().to_owned()),
+        decision: event.decision,
+        reason: event.reason.as_ref().to_owned(),
+        decided_by: event.decided_by.as_ref().to_owned(),
+        decided_at: event.timestamp,
+    }
+}
+
+/// Returns the removal of an item of the review queue, if it was rejected.
+fn removal_of(DecidedReview { item, verdict }: &DecidedReview) -> Option<Removal> {
+    verdict.decision.deletes().then(|| Removal {
+        comment_id: item.comment_id,
+        user_id: item.user_id,
+        name: Some(item.name.as_str().into()),
+        reason: item.reason.as_str().into(),
+        at: verdict.at,
+    })
+}

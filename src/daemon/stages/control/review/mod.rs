@@ -1,0 +1,188 @@
+//! The review queue: comments that wait for a moderator's decision.
+//!
+//! Always holds: an item is decided once. The metadata store checks and decides in one step, so of
+//! two moderators that decide at once, one is refused, and nothing of it happens. A claim keeps
+//! others away from an item for [`CLAIM_MS`]. Claims are compared by the clock of the node that was
+//! asked; the clocks of nodes differ by less than a claim lasts.
+
+mod decisions;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::cluster::CommandResults;
+use super::comments::public_reason;
+use super::events::pending;
+use super::{Actor, Control, ControlError, outcome, validate};
+use crate::daemon::engines::metadata::{NewClaim, ReviewError, ReviewRefusal};
+use crate::protocol::admin::{ClaimRequest, Outcome, ReviewItem, ReviewRequest};
+use crate::protocol::comment::Comment;
+use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event, ModeratedText};
+use crate::protocol::{CommentId, Role};
+
+pub(crate) use decisions::RecentDecisions;
+
+/// The time for which a claim lasts; claiming again renews it.
+pub const CLAIM_MS: u64 = 60_000;
+
+impl Control {
+    /// Returns the undecided comments, oldest first, with the claims as an actor sees them.
+    pub async fn review_queue(
+        &self,
+        actor: &Actor,
+        limit: usize,
+    ) -> Result<Vec<ReviewItem>, ControlError> {
+        let items = self.parts.metadata.review_queue(limit).await?;
+        let now_ms = self.parts.clock.now_ms();
+        Ok(items.into_iter().map(|item| seen_by(actor, now_ms, item)).collect())
+    }
+
+    /// Claims a comment of the queue for the actor, renews the claim, or ends it.
+    pub async fn claim(
+        &self,
+        actor: &Actor,
+        request: &ClaimRequest,
+    ) -> Result<ReviewItem, ControlError> {
+        let comment_id = request.comment_id;
+        let now_ms = self.parts.clock.now_ms();
+        let expires_at = (!request.release).then_some(now_ms + CLAIM_MS);
+        let claim = NewClaim { comment_id, by: actor.name(), now_ms, expires_at };
+        let claimed = self.parts.metadata.claim_review(claim).await;
+        let item = claimed.map_err(|error| refused(comment_id, now_ms, error))?;
+        Ok(seen_by(actor, now_ms, item))
+    }
+
+    /// Accepts a comment. A held comment is published now.
+    pub async fn approve(
+        &self,
+        actor: &Actor,
+        request: &ReviewRequest,
+    ) -> Result<Outcome, ControlError> {
+        let started = Instant::now();
+        let event =
+            |item: &ReviewItem, _: u64| item.held.then(|| Event::CommentSubmitted(released(item)));
+        let decided = self.decide(actor, request, Decision::Accept, "approve", &event).await?;
+        let base = outcome(decided.audit_id, CommandResults::default(), started);
+        let ReviewItem { user_id, name, .. } = decided.item;
+        Ok(Outcome { user_id: Some(user_id), user_name: Some(name), ..base })
+    }
+
+    /// Rejects a comment. A visible comment is deleted; a held one is never published.
+    pub async fn reject(
+        &self,
+        actor: &Actor,
+        request: &ReviewRequest,
+    ) -> Result<Outcome, ControlError> {
+        let started = Instant::now();
+        let reason = validate::public_word(request.reason.as_deref())?;
+        let event = |item: &ReviewItem, timestamp: u64| {
+            let rejected = || CommentModerated {
+                stream_id: item.stream_id,
+                comment_id: item.comment_id,
+                user_id: item.user_id,
+                decision: Decision::Reject,
+                reason: public_reason(reason),
+                timestamp,
+                decided_by: actor.name().into(),
+                text: Some(ModeratedText {
+                    name: item.name.as_str().into(),
+                    message: item.message.as_str().into(),
+                }),
+            };
+            (!item.held).then(|| Event::CommentModerated(rejected()))
+        };
+        let decided = self.decide(actor, request, Decision::Reject, "reject", &event).await?;
+        let deletion = match event(&decided.item, decided.at) {
+            Some(Event::CommentModerated(rejected)) => rejected.deletion(),
+            _ => None,
+        };
+        let base = outcome(decided.audit_id, CommandResults::default(), started);
+        let ReviewItem { user_id, name, .. } = decided.item;
+        Ok(Outcome { user_id: Some(user_id), user_name: Some(name), deletion, ..base })
+    }
+
+    /// Removes the item from the queue first, so that only one of two moderators decides, and
+    /// appends the event of the decision.
+    ///
+    /// # Errors
+    /// [`ControlError::Claimed`] while somebody else has the claim, [`ControlError::Decided`] after
+    /// a decision.
+    async fn decide(
+        &self,
+        actor: &Actor,
+        request: &ReviewRequest,
+        decision: Decision,
+        action: &'static str,
+        event: &(dyn Fn(&ReviewItem, u64) -> Option<Event> + Send + Sync),
+    ) -> Result<Decided, ControlError> {
+        validate::public_word(request.reason.as_deref())?;
+        validate::operator_note(request.note.as_deref())?;
+        let comment_id = request.comment_id;
+        let entry = self.entry(actor, action, format!("comment {comment_id}"), request);
+        // The decision has one time in the store and in the log.
+        let at = entry.at;
+        let stored = |item: &ReviewItem| event(item, at).as_ref().map(pending);
+        let decided = self.parts.metadata.decide_review(comment_id, decision, &stored, entry).await;
+        let (audit_id, item) = decided.map_err(|error| refused(comment_id, at, error))?;
+        if let Some(event) = event(&item, at) {
+            self.publish(audit_id, event).await?;
+        }
+        Ok(Decided { audit_id, item, at })
+    }
+}
+
+/// Returns an item as it is shown to an actor: without a claim that has run out.
+fn seen_by(actor: &Actor, now_ms: u64, item: ReviewItem) -> ReviewItem {
+    let Some(by) = item.holder(now_ms) else {
+        return ReviewItem { claimed_by: None, claim_expires_at: None, ..item };
+    };
+    ReviewItem { claimed_by_you: by == actor.name(), ..item }
+}
+
+/// Returns the error of a change of the queue.
+fn refused(comment_id: CommentId, now_ms: u64, error: ReviewError) -> ControlError {
+    match error {
+        ReviewError::Store(error) => error.into(),
+        ReviewError::Refused(ReviewRefusal::NotQueued) => ControlError::NotQueued(comment_id),
+        ReviewError::Refused(ReviewRefusal::Claimed { by, expires_at }) => {
+            ControlError::Claimed { comment_id, by, left_ms: expires_at.saturating_sub(now_ms) }
+        }
+        ReviewError::Refused(ReviewRefusal::Decided(verdict)) => ControlError::Decided {
+            comment_id,
+            decision: verdict.decision,
+            by: verdict.by,
+            ago_ms: now_ms.saturating_sub(verdict.at),
+        },
+    }
+}
+
+/// A decision, as it was recorded.
+struct Decided {
+    audit_id: u64,
+    item: ReviewItem,
+    /// Milliseconds since the Unix epoch.
+    at: u64,
+}
+
+/// Returns a held comment as its sender wrote it, with the time of its id.
+fn released(item: &ReviewItem) -> CommentSubmitted {
+    let comment = Comment {
+        stream_id: item.stream_id,
+        comment_id: item.comment_id,
+        user_id: item.user_id,
+        name: item.name.as_str().into(),
+        message: item.message.as_str().into(),
+        created_at: item.comment_id.unix_ms(),
+    };
+    CommentSubmitted {
+        comment: Arc::new(comment),
+        role: Role::Viewer,
+        // An approval that is appended twice is shown once.
+        client_ref: Some(format!("review:{}", item.comment_id).into()),
+        shadow: false,
+        screened: true,
+    }
+}

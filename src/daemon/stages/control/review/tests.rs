@@ -1,0 +1,226 @@
+//! The promises of claims, decisions and offenders, tested with contracts in memory.
+
+use std::time::Duration;
+
+use super::CLAIM_MS;
+use crate::daemon::engines::eventlog::{EventLog as _, LogError, Topic};
+use crate::daemon::engines::metadata::MetadataStore as _;
+use crate::daemon::stages::control::fakes::{STARTED_MS, World, comment_id, operator, submitted};
+use crate::daemon::stages::control::{Actor, ControlError};
+use crate::protocol::admin::{ClaimRequest, DeleteRequest, ReviewItem, ReviewRequest};
+use crate::protocol::events::{CommentModerated, Decision, Event};
+use crate::protocol::{ErrorCode, StreamId, UserId};
+
+fn item(number: u64, held: bool) -> ReviewItem {
+    ReviewItem {
+        comment_id: comment_id(number),
+        stream_id: StreamId(1),
+        user_id: UserId(40 + number),
+        name: format!("user_{number}"),
+        message: format!("text {number}"),
+        reason: "link".to_owned(),
+        flagged_at: STARTED_MS + number,
+        held,
+        claimed_by: None,
+        claim_expires_at: None,
+        claimed_by_you: false,
+        alike: 0,
+    }
+}
+
+async fn world(items: u64, held: bool) -> World {
+    let world = World::new().await;
+    for number in 1..=items {
+        world.metadata.queue_review(item(number, held), 0).await.unwrap();
+    }
+    world
+}
+
+fn bob() -> Actor {
+    Actor::operator(Some("bob"), 1001)
+}
+
+fn decide(number: u64) -> ReviewRequest {
+    ReviewRequest { comment_id: comment_id(number), reason: None, note: None }
+}
+
+fn claim(number: u64) -> ClaimRequest {
+    ClaimRequest { comment_id: comment_id(number), release: false }
+}
+
+fn release(number: u64) -> ClaimRequest {
+    ClaimRequest { release: true, ..claim(number) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_holds_nobody_else_decides() {
+    let world = world(1, false).await;
+    let claimed = world.control.claim(&bob(), &claim(1)).await.unwrap();
+    assert_eq!(claimed.holder(STARTED_MS), Some("bob (uid 1001)"));
+    assert!(claimed.claimed_by_you && claimed.claim_expires_at > Some(STARTED_MS));
+    let seen = world.control.review_queue(&operator(), 10).await.unwrap();
+    assert_eq!(seen[0].other_holder(STARTED_MS), Some("bob (uid 1001)"));
+
+    tokio::time::advance(Duration::from_secs(19)).await;
+    let before = world.state();
+    let control = &world.control;
+    for refused in [
+        control.claim(&operator(), &claim(1)).await.map(drop),
+        control.claim(&operator(), &release(1)).await.map(drop),
+        control.approve(&operator(), &decide(1)).await.map(drop),
+        control.reject(&operator(), &decide(1)).await.map(drop),
+    ] {
+        let body = refused.unwrap_err().body();
+        assert_eq!((body.code, body.code.http_status()), (ErrorCode::ReviewClaimed, 409));
+        let expected = "claimed by bob (uid 1001) for another 41s";
+        assert!(body.message.contains(expected), "{}", body.message);
+        assert_eq!(body.retry_after_ms, Some(41_000));
+    }
+    assert_eq!(world.state(), before);
+
+    world.control.claim(&bob(), &claim(1)).await.unwrap();
+    tokio::time::advance(Duration::from_millis(CLAIM_MS - 1)).await;
+    assert!(control.claim(&operator(), &claim(1)).await.is_err(), "it was renewed");
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let seen = control.review_queue(&bob(), 10).await.unwrap();
+    assert_eq!(seen, [item(1, false)], "a claim that has run out is not shown");
+    control.reject(&operator(), &decide(1)).await.unwrap();
+    let late = control.approve(&bob(), &decide(1)).await.unwrap_err().body();
+    assert_eq!(late.code, ErrorCode::ReviewDecided);
+    assert!(late.message.contains("was rejected by op (uid 0)"), "{}", late.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_item_is_free_at_once() {
+    let world = world(1, false).await;
+    world.control.claim(&bob(), &claim(1)).await.unwrap();
+    let released = world.control.claim(&bob(), &release(1)).await.unwrap();
+    assert_eq!(released, item(1, false));
+    world.control.approve(&operator(), &decide(1)).await.unwrap();
+    assert_eq!(world.metadata.audits().len(), 1, "claims leave no entry");
+    let unknown = world.control.claim(&bob(), &claim(9)).await.unwrap_err();
+    assert_eq!(unknown.body().code, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn two_decisions_at_once_delete_once() {
+    let world = world(1, false).await;
+    let request = decide(1);
+    let actors = [operator(), bob()];
+    let (one, other) = tokio::join!(
+        world.control.reject(&actors[0], &request),
+        world.control.reject(&actors[1], &request),
+    );
+    let refused = one.err().xor(other.err()).expect("one refusal");
+    assert_eq!(refused.body().code, ErrorCode::ReviewDecided);
+    for topic in [Topic::CommentEvents, Topic::ModerationEvents] {
+        assert_eq!(world.log.events(topic).len(), 1, "{topic:?}");
+    }
+    assert_eq!(world.metadata.audits().len(), 1);
+}
+
+fn by_rules(number: u64, decision: Decision, at: u64) -> CommentModerated {
+    let comment = submitted(StreamId(1), number, "badword").comment;
+    CommentModerated {
+        stream_id: StreamId(1),
+        comment_id: comment.comment_id,
+        user_id: UserId(number % 3 + 7),
+        decision,
+        reason: "blocked_word".into(),
+        timestamp: at,
+        decided_by: "rules".into(),
+        text: Some((&*comment).into()),
+    }
+}
+
+fn put(world: &World, event: CommentModerated) {
+    let key = event.user_id.0;
+    let at = event.timestamp;
+    world.log.put(Topic::ModerationEvents, key, at, Event::CommentModerated(event).encode());
+}
+
+#[tokio::test(start_paused = true)]
+async fn decisions_of_rules_and_people_are_one_list() {
+    let world = world(2, false).await;
+    world.log.put(Topic::ModerationEvents, 1, 0, b"\xc1 not an event".to_vec());
+    for (number, decision) in [(11, Decision::Reject), (12, Decision::ShadowBan)] {
+        put(&world, by_rules(number, decision, STARTED_MS - number));
+    }
+    // Appended twice after a crash; and one that a person decides.
+    put(&world, by_rules(11, Decision::Reject, STARTED_MS - 11));
+    put(&world, by_rules(13, Decision::Flag, STARTED_MS));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    world.control.reject(&bob(), &decide(1)).await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    world.control.approve(&operator(), &decide(2)).await.unwrap();
+
+    let decisions = world.control.decisions(None, 10).await.unwrap();
+    let shown: Vec<_> = decisions
+        .iter()
+        .map(|one| (one.decision, one.decided_by.as_str(), one.message.as_deref().unwrap()))
+        .collect();
+    let expected = [
+        (Decision::Accept, "op (uid 0)", "text 2"),
+        (Decision::Reject, "bob (uid 1001)", "text 1"),
+        (Decision::Reject, "rules", "badword"),
+        (Decision::ShadowBan, "rules", "badword"),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(world.control.decisions(None, 2).await.unwrap(), decisions[..2]);
+    let before = Some(decisions[1].decided_at);
+    assert_eq!(world.control.decisions(before, 1).await.unwrap(), decisions[2..3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_is_read_on_once_a_second() {
+    let world = World::new().await;
+    put(&world, by_rules(1, Decision::Reject, STARTED_MS));
+    let count = async || world.control.decisions(None, 100).await.unwrap().len();
+    assert_eq!(count().await, 1);
+    put(&world, by_rules(2, Decision::Reject, STARTED_MS));
+    assert_eq!(count().await, 1, "not read again within a second");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(count().await, 2);
+    let decision = DeleteRequest { comment_id: comment_id(3), reason: None, note: None };
+    world.comment(3, "fresh");
+    world.control.delete(&bob(), &decision).await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let newest = world.control.decisions(None, 1).await.unwrap().remove(0);
+    assert_eq!((newest.message.as_deref(), &*newest.decided_by), (Some("fresh"), "bob (uid 1001)"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn offenders_are_counted_over_the_last_hour() {
+    let world = world(1, true).await;
+    put(&world, by_rules(1, Decision::Reject, STARTED_MS - 3_600_001));
+    for number in [3, 6, 9, 4] {
+        put(&world, by_rules(number, Decision::Reject, STARTED_MS - number));
+    }
+    put(&world, by_rules(9, Decision::Reject, STARTED_MS - 9));
+    put(&world, by_rules(5, Decision::Flag, STARTED_MS));
+    // It was held, so the log has no deletion of it.
+    world.control.reject(&bob(), &decide(1)).await.unwrap();
+    let offenders = world.control.offenders(10).await.unwrap();
+    let counts: Vec<_> = offenders.iter().map(|one| (one.user_id.0, one.removed)).collect();
+    assert_eq!(counts, [(7, 3), (41, 1), (8, 1)]);
+    assert_eq!(
+        (offenders[0].name.as_deref(), &*offenders[0].reason),
+        (Some("ann"), "blocked_word")
+    );
+    assert_eq!(
+        (offenders[0].last_at, offenders[1].name.as_deref()),
+        (STARTED_MS - 3, Some("user_1"))
+    );
+    assert_eq!(world.control.offenders(1).await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_away_is_an_error() {
+    let world = World::new().await;
+    world.log.set_down(true);
+    assert_eq!(world.control.decisions(None, 1).await.unwrap(), [], "it can still be read");
+    world.log.close().await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let error = world.control.decisions(None, 1).await.unwrap_err();
+    assert!(matches!(error, ControlError::Log(LogError::Closed)), "{error}");
+}

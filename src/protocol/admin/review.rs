@@ -1,0 +1,84 @@
+//! The review queue as several moderators share it: claims, what was decided, and who is removed
+//! most.
+
+use serde::{Deserialize, Serialize};
+
+use super::ReviewItem;
+use crate::protocol::events::Decision;
+use crate::protocol::{CommentId, StreamId, UserId};
+
+impl ReviewItem {
+    /// Returns the actor that has claimed the item, if the claim has not run out at `now_ms`
+    /// (milliseconds since the Unix epoch).
+    pub fn holder(&self, now_ms: u64) -> Option<&str> {
+        let by = self.claimed_by.as_deref()?;
+        self.claim_expires_at.is_some_and(|end| end > now_ms).then_some(by)
+    }
+
+    /// Returns the actor that has claimed the item, unless that is the actor who asked.
+    pub fn other_holder(&self, now_ms: u64) -> Option<&str> {
+        self.holder(now_ms).filter(|_| !self.claimed_by_you)
+    }
+}
+
+/// Returns an actor's name without the number of its account: `bob` of `bob (uid 1001)`.
+pub fn short_actor(actor: &str) -> &str {
+    actor.rsplit_once(" (").map_or(actor, |(name, _)| name)
+}
+
+/// `GET /v1/mod/decisions?limit=&before=`: what became of a comment, newest first. A comment that
+/// was flagged is here once a person has decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct ModerationDecision {
+    pub comment_id: CommentId,
+    pub stream_id: StreamId,
+    pub user_id: UserId,
+    /// The name of the sender, as of the comment; absent if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The text of the comment; absent if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    pub decision: Decision,
+    /// Why the comment was removed or, for a comment of the review queue, flagged.
+    pub reason: String,
+    /// The moderation stage or the person.
+    pub decided_by: String,
+    /// Milliseconds since the Unix epoch.
+    pub decided_at: u64,
+}
+
+/// `GET /v1/mod/offenders?limit=`: a user with the comments that were removed in the last hour,
+/// most first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct Offender {
+    pub user_id: UserId,
+    /// The name as of the last of these comments; absent if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Comments that were removed or that only the sender sees.
+    pub removed: u64,
+    /// Why the last of them was removed.
+    pub reason: String,
+    /// When the last of them was removed, in milliseconds since the Unix epoch.
+    pub last_at: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_is_shown_without_its_account() {
+        for (actor, shown) in [
+            ("bob (uid 1001)", "bob"),
+            ("bob (x) (user 7)", "bob (x)"),
+            ("rules", "rules"),
+            ("", ""),
+        ] {
+            assert_eq!(short_actor(actor), shown);
+        }
+    }
+}
