@@ -220,6 +220,7 @@ pub(super) mod tests {
             sample_rate: SampleRate::ALL,
             throttle_level: 0,
             throttle_override: None,
+            throttle_until_ms: None,
             egress_share: SampleRate::ALL,
             egress_sampled_out: 0,
             received: 321,

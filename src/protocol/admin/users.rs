@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::quantity::show_time;
 use crate::protocol::{NodeId, StreamId, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,6 +39,17 @@ pub struct Sanction {
     pub created_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
+}
+
+impl Sanction {
+    /// Writes `the ban until 2026-11-21 09:46:48`, in UTC, or `the ban without an end`.
+    pub fn text(&self) -> String {
+        let kind = self.kind.as_str();
+        match self.expires_at {
+            Some(end) => format!("the {kind} until {}", show_time(end)),
+            None => format!("the {kind} without an end"),
+        }
+    }
 }
 
 /// `GET /v1/who/{user}`.

@@ -8,8 +8,8 @@ use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJson
 use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest,
-    Outcome, ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, DeleteOfUserRequest,
+    DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
     UserRequest, UserTokensRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
@@ -36,6 +36,8 @@ changes! {
     direct(JsonBody<DirectRequest>);
     announce(JsonBody<AnnounceRequest>);
     delete(JsonBody<DeleteRequest>);
+    delete_of_user(JsonBody<DeleteOfUserRequest>);
+    batch(UsersJsonBody<BatchRequest>);
     throttle(JsonBody<ThrottleRequest>);
     drain(OptionalJsonBody<DrainRequest>);
     acknowledge(JsonBody<AcknowledgeRequest>);

@@ -246,6 +246,7 @@ mod tests {
             sample_rate: SampleRate::ALL,
             throttle_level: 0,
             throttle_override: None,
+            throttle_until_ms: None,
             egress_share: SampleRate::from_share(0.13).unwrap(),
             egress_sampled_out: 0,
             received: 0,

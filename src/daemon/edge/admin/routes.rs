@@ -35,6 +35,8 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/dm", post(change::direct))
         .route("/v1/announce", post(change::announce))
         .route("/v1/delete", post(change::delete))
+        .route("/v1/delete_of_user", post(change::delete_of_user))
+        .route("/v1/batch", post(change::batch))
         .route("/v1/throttle", post(change::throttle))
         .route("/v1/drain", post(change::drain))
         .route("/v1/acknowledge", post(change::acknowledge))

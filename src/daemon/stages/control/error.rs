@@ -18,7 +18,7 @@ pub enum ControlError {
          that, or name the user by number, such as 42"
     )]
     UnknownUser(String),
-    #[error("there is no stream {0}; the list of streams has those there are")]
+    #[error("stream {0} does not exist; lc streams lists those that do")]
     UnknownStream(StreamId),
     #[error("stream {0} exists already")]
     StreamExists(StreamId),
@@ -27,9 +27,11 @@ pub enum ControlError {
          held for review is not published yet: reject it instead)"
     )]
     UnknownComment(CommentId),
+    #[error("user {user_id} wrote nothing in the last {last} {within} that is not deleted already")]
+    NoComments { user_id: UserId, within: String, last: String },
     #[error("comment {0} is not in the review queue; somebody may have decided it already")]
     NotQueued(CommentId),
-    #[error("there is no audit entry {0}")]
+    #[error("there is no audit entry {0}; lc audit lists those there are")]
     UnknownAudit(u64),
     #[error("audit entry {audit_id} is not undone: {why}")]
     NotUndoable { audit_id: u64, why: String },
@@ -37,6 +39,10 @@ pub enum ControlError {
     UnknownAlert(String),
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
+    #[error(
+        "user {user_id} may not even watch: {ban} stays, and nothing was changed; lc unban lifts it"
+    )]
+    StaysBanned { user_id: UserId, ban: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -69,11 +75,14 @@ impl ControlError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid { .. } => ErrorCode::BadMessage,
-            Self::BadUser(_) | Self::NotUndoable { .. } => ErrorCode::BadRequest,
+            Self::BadUser(_) | Self::NotUndoable { .. } | Self::StaysBanned { .. } => {
+                ErrorCode::BadRequest
+            }
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
             Self::StreamExists(_) => ErrorCode::StreamExists,
             Self::UnknownUser(_)
             | Self::UnknownComment(_)
+            | Self::NoComments { .. }
             | Self::NotQueued(_)
             | Self::UnknownAlert(_)
             | Self::UnknownAudit(_)

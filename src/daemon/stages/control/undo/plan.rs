@@ -8,7 +8,7 @@ use crate::protocol::admin::{
     AuditEntry, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 use crate::protocol::{StreamId, UserId};
 
 /// The change that takes another back.
@@ -25,7 +25,7 @@ pub(super) enum Plan {
     },
     Throttle {
         stream_id: StreamId,
-        sample_rate: Option<SampleRate>,
+        fixed: Option<FixedRate>,
     },
     Stream {
         stream_id: StreamId,
@@ -59,9 +59,9 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
                 return Err("what it lifted has run out meanwhile".to_owned());
             }
             let user_id = UserId(number_in(&entry.target, "user ")?);
-            Ok(Plan::Restore { user_id, sanctions: lifted })
+            Ok(Plan::Sanctions(SanctionPlan::Restore { user_id, sanctions: lifted }))
         }
-        "throttle" => throttle(entry, &before),
+        "throttle" => throttle(entry, &before, now_ms),
         _ => stream(entry, &before),
     }
 }
@@ -103,10 +103,10 @@ fn sanction(
     now_ms: u64,
 ) -> Result<Plan, String> {
     let user_id = UserId(number_in(&entry.target, "user ")?);
-    Ok(match in_force(before, kind, now_ms) {
-        Some(earlier) => Plan::Restore { user_id, sanctions: vec![earlier] },
-        None => Plan::Lift { user_id, kind },
-    })
+    Ok(Plan::Sanctions(match in_force(before, kind, now_ms) {
+        Some(earlier) => SanctionPlan::Restore { user_id, sanctions: vec![earlier] },
+        None => SanctionPlan::Lift { user_id, kind },
+    }))
 }
 
 /// Returns the sanction of a kind that earlier entries left in force, if it has not run out.
@@ -127,15 +127,16 @@ fn in_force(before: &[&AuditEntry], kind: SanctionKind, now_ms: u64) -> Option<S
     expires_at.is_none_or(|end| end > now_ms).then_some(sanction)
 }
 
-fn throttle(entry: &AuditEntry, before: &[&AuditEntry]) -> Result<Plan, String> {
+fn throttle(entry: &AuditEntry, before: &[&AuditEntry], now_ms: u64) -> Result<Plan, String> {
     let stream_id = StreamId(number_in(&entry.target, "stream ")?);
-    let earlier = before.iter().find(|entry| entry.action == "throttle");
-    let sample_rate = match earlier {
-        Some(earlier) => read::<ThrottleRequest>(&earlier.detail)?.sample_rate,
-        // Nobody had fixed it.
-        None => None,
-    };
-    Ok(Plan::Throttle { stream_id, sample_rate })
+    // Without an earlier entry nobody had fixed it.
+    let mut fixed = None;
+    if let Some(earlier) = before.iter().find(|entry| entry.action == "throttle") {
+        let request: ThrottleRequest = read(&earlier.detail)?;
+        let until_ms = request.for_ms.map(|for_ms| earlier.at + for_ms);
+        fixed = request.sample_rate.map(|rate| FixedRate { rate, until_ms });
+    }
+    Ok(Plan::Throttle { stream_id, fixed: fixed.filter(|fixed| fixed.is_in_force(now_ms)) })
 }
 
 /// Each field that the entry changed gets the value that an earlier entry gave it.
