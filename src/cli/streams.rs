@@ -9,12 +9,12 @@ use super::arguments::{moderation, name_of, stream_state};
 use super::complete;
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
-use super::output::warn_unreachable;
+use super::output::{show_time, warn_unreachable};
 use super::table::facts;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{Cluster, Outcome, StreamStatus};
 use crate::protocol::printable::printable;
-use crate::protocol::quantity::{show_count, show_rate, show_share};
+use crate::protocol::quantity::{show_count, show_duration, show_rate, show_share};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 
 /// List, show, create and update streams
@@ -94,7 +94,7 @@ static STREAMS: List<StreamStatus> = List {
         right("shown", |stream: &StreamStatus, _| show_rate(stream.shown_per_second()))
             .titled("shown/s"),
         right("share", |stream, _| show_share(stream.shown())),
-        left("by", |stream, _| stream.share_set_by()),
+        left("by", set_by),
         left("state", |stream, _| stream.state.as_str().to_owned()),
         left("moderation", |stream, _| name_of(&stream.moderation)),
         left("anonymous", |stream: &StreamStatus, _| open_to(stream).to_owned()).titled("open to"),
@@ -124,7 +124,7 @@ async fn show(stream_id: StreamId, context: &Context) -> anyhow::Result<()> {
     let streams: Cluster<StreamStatus> = context.admin().get("/v1/streams").await?;
     warn_unreachable(&streams.unreachable);
     let Some(stream) = streams.items.iter().find(|stream| stream.stream_id == stream_id) else {
-        bail!("stream {stream_id} does not exist; `lc streams` lists all streams");
+        bail!("stream {stream_id} does not exist; lc streams lists those that do");
     };
     context.output().item(stream, || in_full(stream))?;
     Ok(())
@@ -169,6 +169,15 @@ fn describe_stream(stream: &Stream) -> String {
     )
 }
 
+/// Names what sets the share; of one that was fixed for a time, also how much of it is left.
+pub(super) fn set_by(stream: &StreamStatus, now_ms: u64) -> String {
+    let by = stream.share_set_by();
+    match stream.throttle_until_ms {
+        Some(until) => format!("{by}, {} left", show_duration(until.saturating_sub(now_ms))),
+        None => by,
+    }
+}
+
 /// Comments that viewers were not shown, for whatever reason.
 pub(super) fn left_out(stream: &StreamStatus) -> u64 {
     stream.sampled_out + stream.egress_sampled_out
@@ -176,6 +185,15 @@ pub(super) fn left_out(stream: &StreamStatus) -> u64 {
 
 fn open_to(stream: &StreamStatus) -> &'static str {
     if stream.anonymous { "all" } else { "tokens" }
+}
+
+/// The end of a fixed share. Empty if none is fixed.
+fn fixed_until(stream: &StreamStatus) -> String {
+    match (stream.throttle_override, stream.throttle_until_ms) {
+        (None, _) => String::new(),
+        (Some(_), Some(until)) => show_time(until),
+        (Some(_), None) => "it is set to auto".to_owned(),
+    }
 }
 
 fn in_full(stream: &StreamStatus) -> String {
@@ -191,6 +209,7 @@ fn in_full(stream: &StreamStatus) -> String {
             ("comments in", format!("{}/s", show_rate(stream.comments_per_second))),
             ("viewers see", format!("{}/s", show_rate(stream.shown_per_second()))),
             ("share", format!("{}, set by {}", show_share(stream.shown()), stream.share_set_by())),
+            ("fixed until", fixed_until(stream)),
             ("received", stream.received.to_string()),
             ("published", stream.broadcast.to_string()),
             ("left out", format!("{} by the throttle", stream.sampled_out)),

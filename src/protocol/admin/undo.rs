@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::UserRef;
+use super::{DeleteOfUserRequest, UserRef};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{NodeId, StreamId};
 
@@ -20,11 +20,25 @@ pub struct UndoRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PreviewRequest {
-    Ban { users: Vec<UserRef> },
-    Timeout { users: Vec<UserRef> },
-    Kick { users: Vec<UserRef> },
-    Throttle { stream_id: StreamId, sample_rate: Option<SampleRate> },
-    Announce { stream_id: StreamId },
+    Ban {
+        users: Vec<UserRef>,
+    },
+    Timeout {
+        users: Vec<UserRef>,
+    },
+    Kick {
+        users: Vec<UserRef>,
+    },
+    Throttle {
+        stream_id: StreamId,
+        sample_rate: Option<SampleRate>,
+        #[serde(default)]
+        for_ms: Option<u64>,
+    },
+    DeleteOfUser(DeleteOfUserRequest),
+    Announce {
+        stream_id: StreamId,
+    },
     Drain,
 }
 
@@ -47,6 +61,9 @@ pub struct Preview {
     /// Viewers of the stream or node.
     #[serde(default)]
     pub viewers: u64,
+    /// Comments that would be deleted.
+    #[serde(default)]
+    pub comments: u64,
     /// Users that cannot be found, with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,

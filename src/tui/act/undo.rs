@@ -1,6 +1,7 @@
 //! Acts that can be taken back.
 
 use super::action::Action;
+use super::batch;
 use crate::protocol::admin::{DrainRequest, UndoRequest};
 
 /// Acts that are remembered.
@@ -13,6 +14,8 @@ pub(crate) struct UndoEntry {
     pub(crate) reversals: Vec<Action>,
     /// When it was done, by the console's clock.
     pub(crate) at_ms: u64,
+    /// The time for which the undo is shown.
+    pub(crate) window_ms: u64,
 }
 
 /// The acts that can be taken back, the latest last.
@@ -45,6 +48,9 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         Action::Ban(_) | Action::Timeout(_) | Action::Unban(_) | Action::Throttle(_) => {
             Some(Action::Undo(UndoRequest { audit_id, note: None }))
         }
+        Action::Batch(request) if batch::can_be_undone(request) => {
+            Some(Action::Undo(UndoRequest { audit_id, note: None }))
+        }
         Action::Drain(request) => Some(Action::Drain(DrainRequest { undo: !request.undo })),
         // The user is back by itself, the text is gone, the message was read, the decision is made.
         Action::Kick(_)
@@ -54,6 +60,7 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         | Action::Reject(_)
         | Action::Acknowledge(_)
         | Action::AcknowledgeLoss(_)
+        | Action::Batch(_)
         | Action::Undo(_) => None,
     }
 }

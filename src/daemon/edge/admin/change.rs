@@ -9,8 +9,8 @@ use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, DeleteOfUserRequest,
-    DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
-    UserRequest, UserTokensRequest,
+    DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewRequest, SanctionRequest,
+    ThrottleRequest, TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 

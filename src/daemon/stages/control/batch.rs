@@ -176,3 +176,83 @@ impl StoredBatch {
         self.first_error.get_or_insert(error);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::daemon::stages::control::fakes::{World, operator};
+    use crate::protocol::admin::{SanctionRequest, UndoRequest, UserRef};
+
+    fn ban(user_id: u64) -> BatchChange {
+        let user = UserRef(format!("id:{user_id}"));
+        BatchChange::Ban(SanctionRequest { user, reason: None, note: None, duration_ms: None })
+    }
+
+    fn bans(users: std::ops::Range<u64>, after_ms: u64) -> BatchRequest {
+        let disconnect_after_ms = Some(after_ms);
+        BatchRequest { changes: users.map(ban).collect(), disconnect_after_ms }
+    }
+
+    fn count(world: &World, start: &str) -> usize {
+        world.journal.lines().iter().filter(|line| line.starts_with(start)).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_is_one_act_with_one_undo() {
+        let world = World::new().await;
+        world.registry.place(101, "a").await;
+        world.registry.place(102, "b").await;
+        let request = bans(101..139, 30_000);
+        let outcome = world.control.batch(&operator(), &request).await.unwrap();
+        assert_eq!((outcome.changes, outcome.connections), (Some(38), Some(3)));
+        assert_eq!((outcome.audit_id, world.metadata.audits().len()), (39, 39));
+        assert_eq!(world.control.bans().await.unwrap().len(), 38);
+        assert_eq!(count(&world, "b: ReloadSanctions"), 1, "one reload for all");
+        assert!(world.sanctions.check_ban(UserId(101)).is_some(), "comments are refused at once");
+
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        assert_eq!(count(&world, "a: disconnect"), 0, "the undo is near");
+        let undo = UndoRequest { audit_id: outcome.audit_id, note: None };
+        let undone = world.control.undo(&operator(), &undo).await.unwrap();
+        assert_eq!((undone.changes, undone.left_out.len()), (Some(38), 0));
+        assert_eq!(world.control.bans().await.unwrap(), []);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(count(&world, "a: disconnect"), 0);
+        let again = world.control.undo(&operator(), &undo).await.unwrap_err();
+        assert!(again.to_string().contains("has taken it back already"), "{again}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_close_when_the_time_to_undo_ends() {
+        let world = World::new().await;
+        world.registry.place(101, "a").await;
+        let outcome = world.control.batch(&operator(), &bans(101..102, 10_000)).await.unwrap();
+        let single = (outcome.user_id, outcome.audit_id, world.metadata.audits().len());
+        assert_eq!(single, (Some(UserId(101)), 1, 1), "one change has one entry");
+        assert_eq!(world.sanctions.newly_banned(), [], "the periodic reload leaves it alone");
+        tokio::time::sleep(Duration::from_millis(9_900)).await;
+        assert_eq!(count(&world, "a: disconnect 101 banned"), 0);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(count(&world, "a: disconnect 101 banned"), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_that_cannot_be_made_are_left_out() {
+        let world = World::new().await;
+        let mut request = bans(101..102, 0);
+        let twin = UserRef("twin".to_owned());
+        let timeout = |user: UserRef| {
+            let duration_ms = Some(60_000);
+            BatchChange::Timeout(SanctionRequest { user, reason: None, note: None, duration_ms })
+        };
+        request.changes.extend([timeout(twin.clone()), timeout(UserRef("42".to_owned()))]);
+        let outcome = world.control.batch(&operator(), &request).await.unwrap();
+        assert_eq!((outcome.changes, outcome.left_out.len()), (Some(2), 1));
+        assert!(outcome.left_out[0].contains("names 2 users"), "{outcome:?}");
+        let none = BatchRequest { changes: vec![timeout(twin)], disconnect_after_ms: None };
+        let error = world.control.batch(&operator(), &none).await.unwrap_err();
+        assert!(matches!(error, ControlError::BadUser(_)), "{error}");
+    }
+}

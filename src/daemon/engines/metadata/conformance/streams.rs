@@ -97,8 +97,7 @@ pub(crate) async fn throttle_overrides_are_kept_and_audited(store: &impl Metadat
     }
     let ends = [None, Some(9), Some(1_800_000_000_000)];
     let rates = [0.0, 0.333_333, 1.0].map(|share| SampleRate::from_share(share).unwrap());
-    let rates: [_; 3] =
-        std::array::from_fn(|at| FixedRate { rate: rates[at], until_ms: ends[at] });
+    let rates: [_; 3] = std::array::from_fn(|at| FixedRate { rate: rates[at], until_ms: ends[at] });
     for (stream, rate) in (1..).zip(rates) {
         store.set_throttle_override(StreamId(stream), Some(rate), audit(1, "fix")).await.unwrap();
     }

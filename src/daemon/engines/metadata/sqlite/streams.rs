@@ -126,9 +126,9 @@ pub(super) async fn set_throttle_override(
     )
     .bind(fixed.map(|fixed| fixed.rate.share()))
     .bind(fixed.and_then(|fixed| fixed.until_ms).map(integer))
-        .bind(integer(stream_id.0))
-        .execute(&mut *transaction)
-        .await?;
+    .bind(integer(stream_id.0))
+    .execute(&mut *transaction)
+    .await?;
     if updated.rows_affected() == 0 {
         return Err(StoreError::NotFound("stream"));
     }

@@ -197,11 +197,7 @@ async fn an_undone_throttle_has_the_rate_from_before() {
     let world = World::new().await;
     let stream_id = StreamId(1);
     let rate = SampleRate::from_share;
-    let fix = |share| ThrottleRequest {
-        stream_id,
-        sample_rate: rate(share),
-        for_ms: None,
-    };
+    let fix = |share| ThrottleRequest { stream_id, sample_rate: rate(share), for_ms: None };
     world.control.throttle(&operator(), &fix(0.5)).await.unwrap();
     let second = world.control.throttle(&operator(), &fix(0.1)).await.unwrap();
     let undo = UndoRequest { audit_id: second.audit_id, note: None };
