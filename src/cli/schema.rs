@@ -12,7 +12,7 @@ use super::output::write;
 use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
     Alert, AuditEntry, ConsumerLag, EventItem, NodeStatus, Outcome, Preview, ReviewItem, Sanction,
-    Status, StreamStatus, TailItem, TopSnapshot, Who, WorkerStatus,
+    Status, StreamStatus, TailItem, TopSnapshot, UserDetail, Who, WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -31,7 +31,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 18] = [
+const SCHEMAS: [(&str, MakeSchema); 19] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -47,6 +47,7 @@ const SCHEMAS: [(&str, MakeSchema); 18] = [
     ("streams", schema::<StreamStatus>),
     ("tail", schema::<TailItem>),
     ("top", schema::<TopSnapshot>),
+    ("user", schema::<UserDetail>),
     ("watch", schema::<Listed<serde_json::Value>>),
     ("who", schema::<Who>),
     ("workers", schema::<WorkerStatus>),

@@ -42,7 +42,7 @@ pub use self::status::{
 pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
-pub use self::users::{ConnectionInfo, Sanction, SanctionKind, Who};
+pub use self::users::{ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, Who};
 use super::comment::Deletion;
 use super::events::Decision;
 use super::stream::Stream;

@@ -1,6 +1,6 @@
 //! Requests that change something, and their outcomes as sentences.
 
-use super::batch;
+use super::batch_text;
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::outcome_text::{self, missing_nodes};
 use crate::protocol::admin::{
@@ -75,7 +75,7 @@ pub(crate) fn describe(action: &Action) -> String {
         Action::AcknowledgeLoss(request) => format!("acknowledge {}", request.problem),
         Action::Undo(request) => format!("take back audit entry {}", request.audit_id),
         Action::Batch(request) => {
-            let words = batch::words(request);
+            let words = batch_text::words(request);
             format!("{} {}", words.verb, counted(request.changes.len() as u64, words.noun))
         }
     }
@@ -126,7 +126,7 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Acknowledge(request) => outcome_text::alert_acknowledged(&request.id, &outcome),
         Action::AcknowledgeLoss(request) => outcome_text::acknowledged(&request.problem, &outcome),
         Action::Undo(request) => outcome_text::undone(request.audit_id, &outcome),
-        Action::Batch(request) => batch::done_text(request, &outcome),
+        Action::Batch(request) => batch_text::done_text(request, &outcome),
     };
     let sentence = match missing_nodes(&outcome.unreachable) {
         Some(missing) => format!("{done} But {missing}."),

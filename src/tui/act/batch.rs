@@ -1,8 +1,7 @@
 //! Several actions as one request, so that one undo takes them back.
 
 use super::action::Action;
-use crate::client::outcome_text;
-use crate::protocol::admin::{BatchChange, BatchRequest, MAX_CHANGES, Outcome};
+use crate::protocol::admin::{BatchChange, BatchRequest, MAX_CHANGES};
 
 /// The time in which an act is shown with its undo. Connections of banned users stay open for it.
 const UNDO_WINDOW_MS: u64 = 10_000;
@@ -47,54 +46,11 @@ fn change(action: &Action) -> Option<BatchChange> {
     })
 }
 
-/// The words for the changes of a batch, which are of one kind.
-pub(super) struct Words {
-    /// As in `ban 38 users`.
-    pub(super) verb: &'static str,
-    /// As in `Banned 38 users`.
-    done: &'static str,
-    pub(super) noun: &'static str,
-}
-
-pub(super) fn words(request: &BatchRequest) -> Words {
-    let words = |verb, done, noun| Words { verb, done, noun };
-    match request.changes.first() {
-        Some(BatchChange::Ban(_)) => words("ban", "Banned", "user"),
-        Some(BatchChange::Timeout(_)) => words("time out", "Timed out", "user"),
-        Some(BatchChange::Unban(_)) => words("unban", "Unbanned", "user"),
-        Some(BatchChange::Kick(_)) => words("kick", "Kicked", "user"),
-        Some(BatchChange::Delete(_)) => words("remove", "Deleted", "comment"),
-        Some(BatchChange::Approve(_)) => words("approve", "Approved", "comment"),
-        Some(BatchChange::Reject(_)) => words("reject", "Rejected", "comment"),
-        None => words("change", "Changed", "thing"),
-    }
-}
-
-pub(super) fn done_text(request: &BatchRequest, outcome: &Outcome) -> String {
-    let after_ms = request.disconnect_after_ms.unwrap_or(0);
-    match &request.changes[..] {
-        [BatchChange::Ban(ban)] => {
-            outcome_text::banned_with_delay(&ban.user, ban.duration_ms, after_ms, outcome)
-        }
-        _ => {
-            let words = words(request);
-            outcome_text::batched(words.done, words.noun, after_ms, outcome)
-        }
-    }
-}
-
-/// Returns whether an undo takes back a part of the batch at least.
-pub(super) fn can_be_undone(request: &BatchRequest) -> bool {
-    let is_sanction = |change: &BatchChange| {
-        matches!(change, BatchChange::Ban(_) | BatchChange::Timeout(_) | BatchChange::Unban(_))
-    };
-    request.changes.iter().any(is_sanction)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::admin::{DrainRequest, SanctionRequest, UserRef};
+    use crate::tui::act::action::describe;
 
     fn ban(user: usize) -> Action {
         let user = UserRef(format!("id:{user}"));
@@ -116,10 +72,8 @@ mod tests {
         assert_eq!(sizes(&batches(10)), [(10, Some(10_000))]);
         assert_eq!(sizes(&batches(38)), [(38, Some(30_000))]);
         assert_eq!(sizes(&batches(130)), [(100, Some(30_000)), (30, Some(30_000))]);
-        let Some(Action::Batch(batch)) = batches(38).pop() else { panic!() };
-        assert_eq!(words(&batch).verb, "ban");
-        let outcome = Outcome { changes: Some(38), ..Outcome::default() };
-        assert!(done_text(&batch, &outcome).starts_with("Banned 38 users. Done"));
+        let [batch] = &batches(38)[..] else { panic!() };
+        assert_eq!(describe(batch), "ban 38 users");
     }
 
     #[test]

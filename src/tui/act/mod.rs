@@ -2,6 +2,7 @@
 
 mod action;
 mod batch;
+mod batch_text;
 mod effect;
 mod form;
 mod undo;

@@ -1,7 +1,7 @@
 //! Acts that can be taken back.
 
 use super::action::Action;
-use super::batch;
+use super::batch_text;
 use crate::protocol::admin::{DrainRequest, UndoRequest};
 
 /// Acts that are remembered.
@@ -48,7 +48,7 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         Action::Ban(_) | Action::Timeout(_) | Action::Unban(_) | Action::Throttle(_) => {
             Some(Action::Undo(UndoRequest { audit_id, note: None }))
         }
-        Action::Batch(request) if batch::can_be_undone(request) => {
+        Action::Batch(request) if batch_text::can_be_undone(request) => {
             Some(Action::Undo(UndoRequest { audit_id, note: None }))
         }
         Action::Drain(request) => Some(Action::Drain(DrainRequest { undo: !request.undo })),

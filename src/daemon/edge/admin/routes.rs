@@ -19,6 +19,7 @@ pub(super) fn router(state: AdminState) -> Router {
         .route("/v1/lag", get(read::lag))
         .route("/v1/bans", get(read::bans))
         .route("/v1/who/{user}", get(read::who))
+        .route("/v1/users/{user}", get(read::user))
         .route("/v1/history/{stream}", get(read::history))
         .route("/v1/mod/queue", get(read::review_queue))
         .route("/v1/audit", get(read::audit))

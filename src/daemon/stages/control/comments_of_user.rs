@@ -1,20 +1,18 @@
 //! Deletes the latest comments of a user, found in the log.
 
 use std::collections::{BTreeSet, HashMap};
-use std::pin::pin;
 
-use futures_util::TryStreamExt as _;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::batch::ENTRIES;
 use super::cluster::CommandResults;
-use super::comments::{CLOCK_SKEW_MS, CommentOwner, MAX_WINDOWS, WINDOW};
+use super::comments::{CommentOwner, MAX_WINDOWS};
+use super::search::SearchRange;
 use super::users::ResolvedUser;
 use super::{Actor, Control, ControlError, outcome, validate};
-use crate::daemon::engines::eventlog::pages::pages;
-use crate::daemon::engines::eventlog::{LogError, Record, Topic};
+use crate::daemon::engines::eventlog::Record;
 use crate::protocol::admin::{DeleteOfUserRequest, DeleteRequest, MAX_CHANGES, Outcome};
 use crate::protocol::events::Event;
 use crate::protocol::quantity::{show_counted, show_duration, show_time};
@@ -163,7 +161,13 @@ impl Control {
             since_ms: now_ms.saturating_sub(last_ms),
             seen: HashMap::new(),
         };
-        let searched_to_ms = self.search_back(&mut search).await?;
+        let range = SearchRange {
+            stream_id: request.stream_id,
+            since_ms: search.since_ms,
+            max_windows: MAX_WINDOWS,
+        };
+        let searched_to_ms =
+            self.search_back(&range, &mut |record: &Record| search.look(record)).await?;
         let comments = search.found();
         if comments.is_empty() {
             let within = match request.stream_id {
@@ -185,57 +189,6 @@ impl Control {
         let DeleteOfUserRequest { reason, note, .. } = request.clone();
         let one = DeleteRequest { comment_id, reason, note };
         Ok(self.delete_owned(actor, &one, owner).await?.audit_id)
-    }
-
-    /// Searches the partitions of the streams. Returns the latest time before which one of them was
-    /// not searched, although the search asks for it.
-    async fn search_back(&self, search: &mut Search) -> Result<Option<u64>, LogError> {
-        let log = &self.parts.log;
-        let streams = self.parts.streams.all();
-        let wanted = streams.iter().map(|stream| stream.stream_id);
-        let wanted = wanted.filter(|id| search.stream_id.is_none_or(|only| only == *id));
-        let partitions: BTreeSet<u32> =
-            wanted.map(|id| log.partition_of(Topic::CommentEvents, id.0)).collect();
-        let windows_each = MAX_WINDOWS.div_ceil(partitions.len().max(1));
-        let mut searched_to_ms = None;
-        for partition in partitions {
-            let to_ms = self.search_partition(search, partition, windows_each).await?;
-            searched_to_ms = searched_to_ms.max(to_ms);
-        }
-        Ok(searched_to_ms)
-    }
-
-    async fn search_partition(
-        &self,
-        search: &mut Search,
-        partition: u32,
-        windows: usize,
-    ) -> Result<Option<u64>, LogError> {
-        let log = &self.parts.log;
-        let bounds = log.bounds(Topic::CommentEvents, partition).await?;
-        let mut end = bounds.end;
-        let mut reached_ms = None;
-        for _ in 0..windows {
-            let start = end.saturating_sub(WINDOW).max(bounds.earliest);
-            let mut window = Vec::new();
-            let mut pages = pin!(pages(log, Topic::CommentEvents, partition, start..end));
-            while let Some(page) = pages.try_next().await? {
-                window.extend(page.records);
-            }
-            if let Some(first) = window.first() {
-                reached_ms = Some(first.timestamp_ms);
-            }
-            window.iter().rev().for_each(|record| search.look(record));
-            let oldest_ms = search.since_ms.saturating_sub(CLOCK_SKEW_MS);
-            if reached_ms.is_some_and(|at| at < oldest_ms) || start == 0 {
-                return Ok(None);
-            }
-            if start == bounds.earliest {
-                break;
-            }
-            end = start;
-        }
-        Ok(reached_ms.filter(|at| *at > search.since_ms))
     }
 }
 

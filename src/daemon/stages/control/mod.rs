@@ -36,6 +36,7 @@ pub(crate) mod fakes;
 mod messages;
 mod review;
 mod sanctions;
+mod search;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ use crate::protocol::admin::Outcome;
 use crate::protocol::{NodeId, text};
 
 pub use actor::Actor;
+pub use comments_of_user::CommentsOfUser;
 pub use endpoint::LocalEndpoint;
 pub use error::ControlError;
 pub use tokens::Minter;

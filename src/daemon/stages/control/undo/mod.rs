@@ -208,7 +208,7 @@ fn undone_entry(entry: &AuditEntry) -> Option<u64> {
 
 /// Writes into entries what undoes what. An undo is always newer than what it undoes, so the
 /// newest entries are enough to know.
-fn link(entries: &mut [AuditEntry]) {
+pub(super) fn link(entries: &mut [AuditEntry]) {
     let undos: BTreeMap<u64, u64> =
         entries.iter().filter_map(|entry| Some((undone_entry(entry)?, entry.audit_id))).collect();
     for entry in entries {
