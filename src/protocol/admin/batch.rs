@@ -18,7 +18,8 @@ pub struct BatchRequest {
     /// 1 to [`MAX_CHANGES`].
     pub changes: Vec<BatchChange>,
     /// Connections of users that are banned stay open this long, so that an undo in time closes
-    /// none. Their comments are refused at once, and one that comments is closed. At most [`MAX_DISCONNECT_AFTER_MS`]; 0 if absent.
+    /// none. Their comments are refused at once, and one that comments is closed. At most
+    /// [`MAX_DISCONNECT_AFTER_MS`]; 0 if absent.
     #[serde(default)]
     pub disconnect_after_ms: Option<u64>,
 }

@@ -27,7 +27,7 @@ const ACTS: &[(&str, &str)] = &[
     ("timeout", "USER [--for 10m] [--reason TEXT] [--note TEXT]"),
     ("kick", "USER [--note TEXT]"),
     ("unban", "USER [--note TEXT]"),
-    ("throttle", "STREAM auto|SHARE"),
+    ("throttle", "STREAM auto|SHARE [--for 10m]"),
     ("announce", "STREAM TEXT"),
     ("delete", "COMMENT [--reason WORD] [--note TEXT]"),
     ("mod approve", "COMMENT"),

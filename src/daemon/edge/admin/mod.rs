@@ -10,8 +10,8 @@
 //! that of a dead one is. The socket is never open to users that its mode excludes.
 //!
 //! When full: 128 connections are served at one time, more wait in the kernel's queue. A body has
-//! at most 64 KiB, a list of users or changes 10 MiB. A live reader that is too slow is told how many items it
-//! missed; no line is queued for it.
+//! at most 64 KiB, a list of users or changes 10 MiB. A live reader that is too slow is told how
+//! many items it missed; no line is queued for it.
 //!
 //! | `GET` | answers |
 //! |---|---|
