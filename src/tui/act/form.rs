@@ -135,12 +135,13 @@ impl Form {
     /// Parses the fields; an error carries the index of the invalid field.
     fn parse(&self) -> Result<Action, (usize, String)> {
         let value = |at: usize| self.fields.get(at).map_or("", |field| field.value.trim());
-        let duration_ms = |at: usize| match value(at) {
-            "" => Ok(None),
-            text => {
-                let duration = parse_duration(text).map_err(|error| (at, error))?;
-                Ok(Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        let duration_ms = |at: usize| -> Result<Option<u64>, (usize, String)> {
+            let text = value(at);
+            if text.is_empty() {
+                return Ok(None);
             }
+            let duration = parse_duration(text).map_err(|error| (at, error))?;
+            Ok(Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
         };
         if let FormKind::Throttle { stream_id, .. } = self.kind {
             let sample_rate = match value(0) {

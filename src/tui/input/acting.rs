@@ -153,7 +153,7 @@ pub(crate) fn undo_done(console: &mut Console, done: &[(Action, u64)], text: Str
     let reversals: Vec<_> =
         done.iter().rev().filter_map(|(action, audit_id)| undo_of(action, *audit_id)).collect();
     if !reversals.is_empty() {
-        let users = done.iter().map(|(action, _)| action.parts()).sum();
+        let users: usize = done.iter().map(|(action, _)| action.parts()).sum();
         let window_ms = undo_window_ms(users);
         console.undo.push(UndoEntry { text, reversals, at_ms: console.clock_ms, window_ms });
     }

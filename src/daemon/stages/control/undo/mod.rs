@@ -206,6 +206,14 @@ fn undone_entry(entry: &AuditEntry) -> Option<u64> {
     entry.detail.get("undoes")?.as_u64()
 }
 
+/// Returns the action of the entry that an entry takes back.
+fn undone_action(entry: &AuditEntry) -> Option<&str> {
+    if entry.action != UNDO {
+        return None;
+    }
+    entry.detail.get("action")?.as_str()
+}
+
 /// Writes into entries what undoes what. An undo is always newer than what it undoes, so the
 /// newest entries are enough to know.
 pub(super) fn link(entries: &mut [AuditEntry]) {

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{UNDO, undone_entry};
+use super::{UNDO, undone_action, undone_entry};
+use crate::daemon::stages::control::batch::{self, BATCH};
+use crate::daemon::stages::control::comments_of_user::DELETE_OF_USER;
+use crate::daemon::stages::control::sanctions::without_replaced;
 use crate::protocol::admin::{
     AuditEntry, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
 };
@@ -43,7 +46,7 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         if undone_entry(other) == Some(id) {
             return Err(format!("entry {} has taken it back already", other.audit_id));
         }
-        if related.contains(&other.action.as_str()) || other.action == UNDO {
+        if changes_again(other, related) {
             return Err(format!("entry {} has changed it again: undo that first", other.audit_id));
         }
     }
@@ -62,7 +65,17 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
             Ok(Plan::Sanctions(SanctionPlan::Restore { user_id, sanctions: lifted }))
         }
         "throttle" => throttle(entry, &before, now_ms),
+        BATCH => Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? }),
         _ => stream(entry, &before),
+    }
+}
+
+/// Returns whether an entry changes what related actions change, itself or by taking one back.
+fn changes_again(other: &AuditEntry, related: &[&str]) -> bool {
+    match undone_action(other) {
+        Some(action) => related.contains(&action),
+        None if other.action == UNDO => !related.is_empty(),
+        None => related.contains(&other.action.as_str()),
     }
 }
 
@@ -72,8 +85,10 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         "ban" | "timeout" | "unban" => return Ok(&["ban", "timeout", "unban"]),
         "throttle" => return Ok(&["throttle"]),
         "update_stream" => return Ok(&["update_stream"]),
+        // What each of its entries changed is looked at when that is taken back.
+        BATCH => return Ok(&[]),
         "announce" | "dm" => "viewers have read it; send a correction",
-        "delete" | "reject" => "viewers were told to remove the comment",
+        "delete" | "reject" | DELETE_OF_USER => "viewers were told to remove the comment",
         "approve" => "the comment was shown; delete it: lc delete",
         "kick" => "the user may reconnect by itself",
         "acknowledge" => "somebody knows of the loss now; the audit log has it",
@@ -113,7 +128,7 @@ fn sanction(
 fn in_force(before: &[&AuditEntry], kind: SanctionKind, now_ms: u64) -> Option<Sanction> {
     let last = before.iter().find(|entry| entry.action == kind.as_str() || entry.action == "unban");
     let entry = last.filter(|entry| entry.action != "unban")?;
-    let request: SanctionRequest = read(&entry.detail).ok()?;
+    let request: SanctionRequest = read(&without_replaced(&entry.detail)).ok()?;
     let expires_at = request.duration_ms.map(|duration_ms| entry.at + duration_ms);
     let sanction = Sanction {
         user_id: UserId(number_in(&entry.target, "user ").ok()?),
