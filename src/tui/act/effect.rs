@@ -103,7 +103,10 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
         Some(Action::Approve(_) | Action::Reject(_) | Action::Acknowledge(_) | Action::Undo(_)) => {
             Consent::None
         }
-        Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_)) => Consent::Enter,
+        // Actions become a batch after the question.
+        Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_) | Action::Batch(_)) => {
+            Consent::Enter
+        }
         Some(Action::Drain(request)) if request.undo => Consent::Enter,
         Some(Action::Drain(_)) => {
             let node = moment.map(|moment| moment.snapshot.node.to_string());

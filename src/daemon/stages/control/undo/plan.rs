@@ -17,6 +17,24 @@ use crate::protocol::{StreamId, UserId};
 /// The change that takes another back.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Plan {
+    Sanctions(SanctionPlan),
+    Throttle {
+        stream_id: StreamId,
+        fixed: Option<FixedRate>,
+    },
+    Stream {
+        stream_id: StreamId,
+        patch: StreamPatch,
+    },
+    /// Takes back each of these entries.
+    Batch {
+        entries: Vec<u64>,
+    },
+}
+
+/// The change of a user's sanctions that takes another back.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum SanctionPlan {
     Lift {
         user_id: UserId,
         kind: SanctionKind,
@@ -25,14 +43,6 @@ pub(super) enum Plan {
     Restore {
         user_id: UserId,
         sanctions: Vec<Sanction>,
-    },
-    Throttle {
-        stream_id: StreamId,
-        fixed: Option<FixedRate>,
-    },
-    Stream {
-        stream_id: StreamId,
-        patch: StreamPatch,
     },
 }
 
