@@ -82,6 +82,11 @@ async fn ban(
     Ok(Json(Outcome { audit_id: 17, connections: Some(2), unreachable, ..Outcome::default() }))
 }
 
+/// The outcome of a message to a user that is not connected.
+fn absent() -> Outcome {
+    Outcome { audit_id: 18, connections: Some(0), ..Outcome::default() }
+}
+
 impl Daemon {
     async fn start() -> Self {
         let nodes =
@@ -89,6 +94,7 @@ impl Daemon {
         let routes = Router::new()
             .route("/v1/nodes", get(async move || Json(nodes)))
             .route("/v1/ban", post(ban))
+            .route("/v1/dm", post(async || Json(absent())))
             .route("/v1/top", get(async || [snapshot(1_000), snapshot(2_000)].concat()));
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("admin.sock");
@@ -197,6 +203,24 @@ async fn a_watched_list_is_one_object_per_interval() {
         assert_eq!(line["unreachable"], json!(["c"]));
         assert!(line["taken_at"].as_u64().unwrap() > 1_700_000_000_000);
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_delivered_exits_1() {
+    let daemon = Daemon::start().await;
+    let sent = daemon.lc("dm troll42 stop it").await;
+    assert_eq!(sent.status.code(), Some(1));
+    let outcome: Outcome = serde_json::from_str(text(&sent.stdout)).unwrap();
+    assert_eq!((outcome.audit_id, outcome.connections), (18, Some(0)));
+}
+
+#[tokio::test]
+async fn an_unknown_node_is_named_with_those_there_are() {
+    let daemon = Daemon::start().await;
+    let unknown = daemon.lc("nodes edge-99").await;
+    assert_eq!(unknown.status.code(), Some(1));
+    let said = text(&unknown.stderr);
+    assert!(said.contains("no node `edge-99` answers") && said.contains("such as a, b"), "{said}");
 }
 
 #[tokio::test]

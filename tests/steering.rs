@@ -8,8 +8,8 @@ mod support;
 use live_comments::client::viewer::{ConnectError, ViewerConnection, ViewerError, ViewerOptions};
 use live_comments::protocol::admin::{
     Alert, AuditEntry, Cluster, ConsumerLag, DeadLetterItem, EventItem, Health, NodeStatus,
-    Outcome, Preview, Sanction, SanctionKind, SanctionRequest, Status, StoreStatus, Talker,
-    Talkers, UserRef, UserRequest, Who,
+    Outcome, Preview, Sanction, SanctionKind, SanctionRequest, Status, StoreStatus, StreamStatus,
+    Talker, Talkers, UserRef, UserRequest, Who,
 };
 use live_comments::protocol::{CloseCode, ErrorCode, ServerMessage};
 use serde_json::json;
@@ -362,6 +362,90 @@ async fn an_undone_ban_lets_the_user_in_again() {
     assert!(again.to_string().contains("has taken it back already"), "{again}");
     let entry = last_audit(&daemon).await;
     assert_eq!((entry.action.as_str(), entry.undoes), ("undo", Some(banned.audit_id)));
+}
+
+#[tokio::test]
+async fn a_ban_of_38_users_is_one_act_with_one_undo() {
+    let daemon = Daemon::start("");
+    let users: Vec<u64> = (101..139).collect();
+    let mut troll = daemon.join(users[0], "troll").await;
+    let refs: Vec<_> = users.iter().map(|user| format!("id:{user}")).collect();
+    let preview = json!({"action": "ban", "users": refs});
+    let preview: Preview = daemon.admin().post("/v1/preview", &preview).await.unwrap();
+    assert_eq!((preview.users, preview.connections), (38, 1));
+    let changes: Vec<_> = refs.iter().map(|user| json!({"action": "ban", "user": user})).collect();
+    let batch = json!({"changes": changes, "disconnect_after_ms": 30_000});
+    let banned = post(&daemon, "/v1/batch", batch).await;
+    assert_eq!((banned.changes, banned.connections), (Some(38), Some(1)));
+    let bans: Cluster<Sanction> = daemon.admin().get("/v1/bans").await.unwrap();
+    assert_eq!(bans.items.len(), 38);
+    let token = daemon.token(users[0], "troll");
+    let headers = [("authorization", &*format!("Bearer {token}"))];
+    let body = Some(r#"{"message":"am I banned?"}"#);
+    let (status, body) =
+        support::http(&daemon, "POST", "/api/streams/1/comments", &headers, body).await;
+    assert_eq!((status, body["error"]["code"].as_str()), (403, Some("banned")));
+
+    let undone = post(&daemon, "/v1/undo", json!({"audit_id": banned.audit_id})).await;
+    assert_eq!(undone.changes, Some(38));
+    let bans: Cluster<Sanction> = daemon.admin().get("/v1/bans").await.unwrap();
+    assert_eq!(bans.items, []);
+    troll.comment("still here, on the same connection").await;
+    let entry = last_audit(&daemon).await;
+    assert_eq!((entry.action.as_str(), entry.undoes), ("undo", Some(banned.audit_id)));
+}
+
+#[tokio::test]
+async fn connections_of_banned_users_close_in_time() {
+    let daemon = Daemon::start("");
+    let mut viewer = daemon.join(42, "troll").await;
+    let changes = json!([{"action": "ban", "user": "id:42"}]);
+    post(&daemon, "/v1/batch", json!({"changes": changes, "disconnect_after_ms": 1})).await;
+    assert_eq!(viewer.until_closed().await, CloseCode::Banned.number());
+}
+
+#[tokio::test]
+async fn the_latest_comments_of_a_user_vanish_together() {
+    let daemon = Daemon::start("");
+    let mut troll = daemon.join(42, "troll").await;
+    let mut ann = daemon.join(43, "ann").await;
+    for text in ["spam", "more spam"] {
+        troll.comment(text).await;
+    }
+    ann.comment("hello").await;
+    let request = json!({"user": "id:42", "last_ms": 600_000, "reason": "spam"});
+    let deleted = post(&daemon, "/v1/delete_of_user", request).await;
+    assert_eq!((deleted.changes, deleted.left_out.len()), (Some(2), 0));
+    for _ in 0..2 {
+        let is_deletion = |message: &ServerMessage| {
+            matches!(message, ServerMessage::CommentDeleted(_)).then_some(())
+        };
+        ann.until(is_deletion).await;
+    }
+    archived(&daemon).await;
+    let texts: Vec<_> =
+        history(&daemon, support::STREAM).await.into_iter().map(|c| c.message).collect();
+    assert_eq!(texts.iter().map(|text| &**text).collect::<Vec<_>>(), ["hello"]);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_end_of_a_fixed_rate() {
+    let daemon = Daemon::start("");
+    let before = live_comments::cli::output::now_ms();
+    let request = json!({"stream_id": 1, "sample_rate": 0.0, "for_ms": 600_000});
+    post(&daemon, "/v1/throttle", request).await;
+    let daemon = daemon.kill_and_restart();
+    let is_fixed = async {
+        loop {
+            let streams: Cluster<StreamStatus> = daemon.admin().get("/v1/streams").await.unwrap();
+            if let Some(until) = streams.items[0].throttle_until_ms {
+                return until;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let until = tokio::time::timeout(support::PATIENCE, is_fixed).await.expect("it is fixed");
+    assert!((before + 600_000..before + 700_000).contains(&until), "{until}");
 }
 
 #[tokio::test]

@@ -372,6 +372,7 @@ fn stream_status() -> live_comments::protocol::admin::StreamStatus {
         sample_rate: SampleRate::ALL,
         throttle_level: 0,
         throttle_override: None,
+        throttle_until_ms: None,
         egress_share: SampleRate::ALL,
         egress_sampled_out: 0,
         received: 1,

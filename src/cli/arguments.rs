@@ -56,7 +56,8 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// The daemon's limits of a timeout, and of a temporary ban or a token.
+/// The daemon's limits of a fixed share, of a timeout, and of a temporary ban or a token.
+pub(super) const LONGEST_THROTTLE: Duration = Duration::from_secs(30 * 86_400);
 pub(super) const LONGEST_TIMEOUT: Duration = Duration::from_secs(30 * 86_400);
 pub(super) const LONGEST_BAN: Duration = Duration::from_secs(3_650 * 86_400);
 

@@ -1,20 +1,46 @@
-//! `lc delete`: removes a comment from every viewer and from history.
+//! `lc delete`: removes a comment, or a user's latest comments, from every viewer and from history.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::change::submit;
+use super::arguments::{duration_up_to, to_ms};
+use super::change::{preview, submit};
+use super::complete;
 use super::context::Context;
+use super::exit::UsageError;
 use crate::client::outcome_text;
-use crate::protocol::CommentId;
-use crate::protocol::admin::DeleteRequest;
+use crate::protocol::admin::{DeleteOfUserRequest, DeleteRequest, PreviewRequest, UserRef};
+use crate::protocol::{CommentId, StreamId};
 
-/// Delete a comment
+/// The daemon's limit of `--last`.
+const LONGEST_LAST: Duration = Duration::from_secs(86_400);
+
+/// Delete a comment, or the latest comments of a user
+///
+/// At most 100 comments of a user are deleted at one time, the newest first. The answer says what
+/// is left.
 #[derive(Debug, Args)]
+#[command(override_usage = "lc delete [OPTIONS] <COMMENT_ID>\n       \
+    lc delete [OPTIONS] --user <USER> --last <TIME>")]
 pub(super) struct DeleteArgs {
     /// Comment id, as shown by `lc tail --ids` and `lc history --ids`
-    comment_id: CommentId,
+    #[arg(required_unless_present = "user", conflicts_with_all = ["user", "last", "stream"])]
+    comment_id: Option<CommentId>,
+    /// Delete what this user wrote: user id or latest name
+    #[arg(long, value_name = "USER", requires = "last")]
+    user: Option<String>,
+    /// In this time up to now, from 1s to 1d
+    #[arg(long, value_name = "TIME", value_parser = duration_up_to(LONGEST_LAST),
+          requires = "user")]
+    last: Option<Duration>,
+    /// On this stream only
+    #[arg(long, value_name = "STREAM", requires = "user", add = complete::streams())]
+    stream: Option<StreamId>,
+    /// Tell how many comments would be deleted, and change nothing
+    #[arg(long, requires = "user")]
+    dry_run: bool,
     /// Reason, shown to viewers: one word, such as spam or off_topic
     #[arg(long, value_name = "WORD")]
     reason: Option<String>,
@@ -24,8 +50,25 @@ pub(super) struct DeleteArgs {
 }
 
 pub(super) async fn run(args: DeleteArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let request =
-        DeleteRequest { comment_id: args.comment_id, reason: args.reason, note: args.note };
-    let describe = |outcome: &_| outcome_text::deleted(request.comment_id, outcome);
-    submit("/v1/delete", &request, context, describe).await
+    match (args.comment_id, args.user, args.last) {
+        (Some(comment_id), ..) => {
+            let request = DeleteRequest { comment_id, reason: args.reason, note: args.note };
+            let describe = |outcome: &_| outcome_text::deleted(comment_id, outcome);
+            submit("/v1/delete", &request, context, describe).await
+        }
+        (None, Some(user), Some(last)) => {
+            let request = DeleteOfUserRequest {
+                user: UserRef(user),
+                last_ms: to_ms(last),
+                stream_id: args.stream,
+                reason: args.reason,
+                note: args.note,
+            };
+            if args.dry_run {
+                return preview(&PreviewRequest::DeleteOfUser(request), context).await;
+            }
+            submit("/v1/delete_of_user", &request, context, outcome_text::deleted_of_user).await
+        }
+        (None, ..) => Err(UsageError("name a comment, or --user and --last".to_owned()).into()),
+    }
 }

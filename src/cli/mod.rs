@@ -57,6 +57,7 @@ mod token;
 mod top;
 mod unban;
 mod undo;
+mod user;
 mod wait;
 mod who;
 mod workers;

@@ -78,7 +78,11 @@ async fn show(name: &str, context: &Context) -> anyhow::Result<ExitCode> {
     let nodes: Cluster<NodeStatus> = context.admin().get("/v1/nodes").await?;
     warn_unreachable(&nodes.unreachable);
     let Some(node) = nodes.items.iter().find(|node| node.node.as_str() == name) else {
-        bail!("no node `{name}` answers; `lc nodes` lists all nodes");
+        let names: Vec<_> = nodes.items.iter().map(|node| node.node.as_str()).take(10).collect();
+        bail!(
+            "no node `{name}` answers; lc nodes lists those that do, such as {}",
+            names.join(", ")
+        );
     };
     context.output().item(node, || in_full(node))?;
     Ok(ExitCode::SUCCESS)

@@ -4,16 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::change::UserArg;
 use super::context::Context;
 use super::exit::UsageError;
-use super::{ban, delete, dm, history, kick, tail, timeout, unban, who};
+use super::{ban, delete, dm, history, kick, tail, timeout, unban, user};
 
 /// Show a user, or change what the user may do
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(super) struct UserNoun {
-    /// User id or latest name: show the user, as lc who does
+    /// User id or latest name: show connections, bans, latest comments and audit entries
     user: Option<String>,
     #[command(subcommand)]
     verb: Option<UserVerb>,
@@ -49,7 +48,7 @@ pub(super) async fn user(noun: UserNoun, context: &Context) -> anyhow::Result<Ex
         (Some(UserVerb::Kick(args)), _) => kick::run(args, context).await,
         (Some(UserVerb::Unban(args)), _) => unban::run(args, context).await,
         (Some(UserVerb::Dm(args)), _) => dm::run(args, context).await,
-        (None, Some(user)) => who::run(who::WhoArgs { user: UserArg { user } }, context).await,
+        (None, Some(user)) => user::run(&user, context).await,
         (None, None) => Err(UsageError("name a user".to_owned()).into()),
     }
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::client::outcome_text::missing_nodes;
 use crate::protocol::printable::{printable, printable_json, printable_lines};
 use crate::protocol::quantity::show_duration;
+pub use crate::protocol::quantity::show_time;
 use crate::protocol::{NodeId, json};
 
 /// The output format of this run.
@@ -165,12 +166,6 @@ pub fn warn_unreachable(unreachable: &[NodeId]) {
 /// Milliseconds since the Unix epoch.
 pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64)
-}
-
-/// Writes a time as `2026-11-21 09:46:48`, in UTC.
-pub fn show_time(at_ms: u64) -> String {
-    let at = UNIX_EPOCH + std::time::Duration::from_millis(at_ms.min(253_402_300_799_000));
-    humantime::format_rfc3339_seconds(at).to_string().replace('T', " ").replace('Z', "")
 }
 
 /// Writes the time since `at_ms` as `3m 20s ago`.

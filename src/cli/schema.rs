@@ -13,7 +13,8 @@ use crate::protocol::SequencedComment;
 use crate::protocol::admin::{
     Alert, AuditEntry, ConsumerLag, DeadLetterItem, DeadLettersOutcome, EventItem, GroupLag,
     ModerationDecision, NodeStatus, Offender, Outcome, Preview, ReviewItem, SameText, Sanction,
-    Status, StoreStatus, StreamStatus, TailItem, Talker, TopSnapshot, Who, WorkerStatus,
+    Status, StoreStatus, StreamStatus, TailItem, Talker, TopSnapshot, UserDetail, Who,
+    WorkerStatus,
 };
 
 /// Print the JSON schema of what a command prints with --json
@@ -32,7 +33,7 @@ pub(super) struct SchemaArgs {
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
 
-const SCHEMAS: [(&str, MakeSchema); 26] = [
+const SCHEMAS: [(&str, MakeSchema); 27] = [
     ("alerts", schema::<Alert>),
     ("audit", schema::<AuditEntry>),
     ("bans", schema::<Sanction>),
@@ -56,6 +57,7 @@ const SCHEMAS: [(&str, MakeSchema); 26] = [
     ("talkers", schema::<Talker>),
     ("talkers-texts", schema::<SameText>),
     ("top", schema::<TopSnapshot>),
+    ("user", schema::<UserDetail>),
     ("watch", schema::<Listed<serde_json::Value>>),
     ("who", schema::<Who>),
     ("workers", schema::<WorkerStatus>),

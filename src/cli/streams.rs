@@ -9,12 +9,12 @@ use super::arguments::{moderation, name_of, stream_state};
 use super::complete;
 use super::context::Context;
 use super::list::{List, ListArgs, left, right, text};
-use super::output::warn_unreachable;
+use super::output::{show_time, warn_unreachable};
 use super::table::facts;
 use crate::protocol::StreamId;
-use crate::protocol::admin::{Cluster, Outcome, StreamStatus};
+use crate::protocol::admin::{AuditEntry, Cluster, Outcome, StreamStatus};
 use crate::protocol::printable::printable;
-use crate::protocol::quantity::{show_count, show_rate, show_share};
+use crate::protocol::quantity::{show_count, show_duration, show_rate, show_share};
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 
 /// List, show, create and update streams
@@ -94,7 +94,7 @@ static STREAMS: List<StreamStatus> = List {
         right("shown", |stream: &StreamStatus, _| show_rate(stream.shown_per_second()))
             .titled("shown/s"),
         right("share", |stream, _| show_share(stream.shown())),
-        left("by", |stream, _| stream.share_set_by()),
+        left("by", set_by),
         left("state", |stream, _| stream.state.as_str().to_owned()),
         left("moderation", |stream, _| name_of(&stream.moderation)),
         left("anonymous", |stream: &StreamStatus, _| open_to(stream).to_owned()).titled("open to"),
@@ -124,10 +124,28 @@ async fn show(stream_id: StreamId, context: &Context) -> anyhow::Result<()> {
     let streams: Cluster<StreamStatus> = context.admin().get("/v1/streams").await?;
     warn_unreachable(&streams.unreachable);
     let Some(stream) = streams.items.iter().find(|stream| stream.stream_id == stream_id) else {
-        bail!("stream {stream_id} does not exist; `lc streams` lists all streams");
+        bail!("stream {stream_id} does not exist; lc streams lists those that do");
     };
-    context.output().item(stream, || in_full(stream))?;
+    let fixed_by = match stream.throttle_override {
+        Some(_) => last_throttle(stream_id, context).await?,
+        None => None,
+    };
+    context.output().item(stream, || in_full(stream, fixed_by.as_ref()))?;
     Ok(())
+}
+
+/// Returns the audit entry of the share that is fixed, if it is among the newest.
+async fn last_throttle(
+    stream_id: StreamId,
+    context: &Context,
+) -> anyhow::Result<Option<AuditEntry>> {
+    let log: Cluster<AuditEntry> = context.admin().get("/v1/audit?limit=1000").await?;
+    let target = format!("stream {stream_id}");
+    let is_it = |entry: &AuditEntry| {
+        let undoes_one = entry.undoes.is_some() && entry.detail["action"] == "throttle";
+        entry.target == target && (entry.action == "throttle" || undoes_one)
+    };
+    Ok(log.items.into_iter().find(is_it))
 }
 
 async fn create(args: CreateArgs, context: &Context) -> anyhow::Result<()> {
@@ -169,6 +187,15 @@ fn describe_stream(stream: &Stream) -> String {
     )
 }
 
+/// Names what sets the share; of one that was fixed for a time, also how much of it is left.
+pub(super) fn set_by(stream: &StreamStatus, now_ms: u64) -> String {
+    let by = stream.share_set_by();
+    match stream.throttle_until_ms {
+        Some(until) => format!("{by}, {} left", show_duration(until.saturating_sub(now_ms))),
+        None => by,
+    }
+}
+
 /// Comments that viewers were not shown, for whatever reason.
 pub(super) fn left_out(stream: &StreamStatus) -> u64 {
     stream.sampled_out + stream.egress_sampled_out
@@ -178,7 +205,22 @@ fn open_to(stream: &StreamStatus) -> &'static str {
     if stream.anonymous { "all" } else { "tokens" }
 }
 
-fn in_full(stream: &StreamStatus) -> String {
+/// The end of a fixed share. Empty if none is fixed.
+fn fixed_until(stream: &StreamStatus) -> String {
+    match (stream.throttle_override, stream.throttle_until_ms) {
+        (None, _) => String::new(),
+        (Some(_), Some(until)) => show_time(until),
+        (Some(_), None) => "it is set to auto".to_owned(),
+    }
+}
+
+/// Writes `ann (uid 1000) at 2026-11-21 09:46:48, audit entry 17`.
+fn set_by_whom(entry: &AuditEntry) -> String {
+    let at = show_time(entry.at);
+    format!("{} at {at}, audit entry {}", printable(&entry.actor), entry.audit_id)
+}
+
+fn in_full(stream: &StreamStatus, fixed_by: Option<&AuditEntry>) -> String {
     let reactions = stream.reactions.iter();
     let reactions: Vec<_> =
         reactions.map(|(kind, total)| format!("{kind} {}", show_count(*total))).collect();
@@ -191,6 +233,8 @@ fn in_full(stream: &StreamStatus) -> String {
             ("comments in", format!("{}/s", show_rate(stream.comments_per_second))),
             ("viewers see", format!("{}/s", show_rate(stream.shown_per_second()))),
             ("share", format!("{}, set by {}", show_share(stream.shown()), stream.share_set_by())),
+            ("fixed by", fixed_by.map(set_by_whom).unwrap_or_default()),
+            ("fixed until", fixed_until(stream)),
             ("received", stream.received.to_string()),
             ("published", stream.broadcast.to_string()),
             ("left out", format!("{} by the throttle", stream.sampled_out)),
@@ -220,6 +264,7 @@ pub(super) mod tests {
             sample_rate: SampleRate::ALL,
             throttle_level: 0,
             throttle_override: None,
+            throttle_until_ms: None,
             egress_share: SampleRate::ALL,
             egress_sampled_out: 0,
             received: 321,
@@ -252,7 +297,28 @@ pub(super) mod tests {
     fn titles_are_sanitized_in_the_table() {
         assert_columns_are_known(&STREAMS);
         insta::assert_snapshot!(STREAMS.as_text(&streams(), 0));
-        insta::assert_snapshot!(in_full(&streams()[1]));
+        insta::assert_snapshot!(in_full(&streams()[1], None));
         assert!(STREAMS.as_text(&[], 0).contains("lc streams create"));
+    }
+
+    #[test]
+    fn the_end_of_a_fixed_share_is_shown() {
+        let [mut stream, _] = streams();
+        stream.throttle_override = SampleRate::from_share(0.5);
+        stream.throttle_until_ms = Some(1_795_254_408_000);
+        assert_eq!(set_by(&stream, 1_795_254_408_000 - 269_000), "fixed, 4m 29s left");
+        let entry = AuditEntry {
+            audit_id: 17,
+            at: 1_795_254_000_000,
+            actor: "ann (uid 1000)".into(),
+            action: "throttle".into(),
+            target: "stream 1".into(),
+            detail: serde_json::Value::Null,
+            undoes: None,
+            undone_by: None,
+        };
+        let shown = in_full(&stream, Some(&entry));
+        assert!(shown.contains("fixed until  2026-11-21 09:46:48"), "{shown}");
+        assert!(shown.contains("ann (uid 1000) at 2026-11-21 09:40:00, audit entry 17"), "{shown}");
     }
 }

@@ -59,8 +59,9 @@ pub(super) async fn run(args: WaitArgs, context: &Context) -> anyhow::Result<Exi
             return Ok(exit::FAILED.into());
         };
         let why = match seen {
-            Ok(true) => return Ok(ExitCode::SUCCESS),
-            Ok(false) => format!("{filter} does not hold"),
+            Ok(Seen::Holds) => return Ok(ExitCode::SUCCESS),
+            Ok(Seen::HoldsNot) => format!("{filter} does not hold"),
+            Ok(Seen::Nothing) => nothing_seen(&args),
             Err(error) if error.retry() => describe(&error),
             Err(error) => return Err(error.into()),
         };
@@ -85,21 +86,44 @@ fn parse(text: &str, columns: &[Column]) -> Result<Filter, UsageError> {
     Ok(filter)
 }
 
-async fn look(args: &WaitArgs, filter: &Filter, context: &Context) -> Result<bool, AdminError> {
+/// What a look has shown.
+enum Seen {
+    Holds,
+    HoldsNot,
+    /// The stream or node is not there.
+    Nothing,
+}
+
+impl Seen {
+    fn of<T: Row>(item: Option<&T>, filter: &Filter) -> Self {
+        match item {
+            None => Self::Nothing,
+            Some(item) if filter.matches(item) => Self::Holds,
+            Some(_) => Self::HoldsNot,
+        }
+    }
+}
+
+/// A stream or node that is not there may come yet, so it is waited for.
+async fn look(args: &WaitArgs, filter: &Filter, context: &Context) -> Result<Seen, AdminError> {
     let admin = context.admin();
     if let Some(stream_id) = args.stream {
         let streams: Cluster<StreamStatus> = admin.get("/v1/streams").await?;
-        return Ok(one_matches(filter, &streams.items, |it| it.stream_id == stream_id));
+        let stream = streams.items.iter().find(|stream| stream.stream_id == stream_id);
+        return Ok(Seen::of(stream, filter));
     }
     if let Some(name) = &args.on {
         let nodes: Cluster<NodeStatus> = admin.get("/v1/nodes").await?;
-        return Ok(one_matches(filter, &nodes.items, |it| it.node.as_str() == name));
+        return Ok(Seen::of(nodes.items.iter().find(|node| node.node.as_str() == name), filter));
     }
     let status: Status = admin.get("/v1/status").await?;
-    Ok(filter.matches(&status))
+    Ok(Seen::of(Some(&status), filter))
 }
 
-/// Something that is not there matches nothing.
-fn one_matches<T: Row>(filter: &Filter, items: &[T], is_it: impl Fn(&T) -> bool) -> bool {
-    items.iter().find(|item| is_it(item)).is_some_and(|item| filter.matches(item))
+fn nothing_seen(args: &WaitArgs) -> String {
+    match (args.stream, &args.node) {
+        (Some(stream_id), _) => format!("stream {stream_id} does not exist"),
+        (None, Some(node)) => format!("no node {node} answers"),
+        (None, None) => "the daemon has no status".to_owned(),
+    }
 }

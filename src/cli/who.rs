@@ -28,7 +28,7 @@ pub(super) async fn run(args: WhoArgs, context: &Context) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn to_text(who: &Who, now_ms: u64) -> String {
+pub(super) fn to_text(who: &Who, now_ms: u64) -> String {
     let name = who.name.as_deref().map_or_else(|| "(name unknown)".to_owned(), printable);
     let mut rows = table(&["node", ">stream", "connected"]);
     for connection in &who.connections {

@@ -1,9 +1,8 @@
 //! Describes the outcome of an operator's change in one sentence, for `lc` and its console.
 
-use crate::protocol::admin::{Alert, Outcome, ProblemCode, ReviewItem, UserRef};
+use crate::protocol::admin::{Alert, Outcome, ProblemCode, ReviewItem, ThrottleRequest, UserRef};
 use crate::protocol::printable::printable;
 use crate::protocol::quantity::{counted, show_duration, show_share};
-use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, NodeId, StreamId};
 
 /// Writes `for 10m`, or `permanently`.
@@ -33,15 +32,87 @@ fn closed_text(outcome: &Outcome) -> String {
     }
 }
 
+/// Writes ` It replaces the ban until 2026-11-21 09:46:48.`, or nothing.
+fn replaced_text(outcome: &Outcome) -> String {
+    let replaced = outcome.replaced.as_ref();
+    replaced.map(|it| format!(" It replaces {}.", it.text())).unwrap_or_default()
+}
+
+/// Writes what was not carried out: ` Left out: …; and 1 more.`, or nothing.
+fn left_out_text(outcome: &Outcome) -> String {
+    const SHOWN: usize = 3;
+    let left_out = &outcome.left_out;
+    if left_out.is_empty() {
+        return String::new();
+    }
+    let shown: Vec<_> = left_out.iter().take(SHOWN).map(|text| printable(text)).collect();
+    let more = match left_out.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!(" Left out: {}{more}.", shown.join("; "))
+}
+
 pub fn banned(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> String {
     let user = user_text(user, outcome);
     let duration = duration_text(duration_ms);
-    format!("Banned {user} {duration}: {}. {}", closed_text(outcome), done_text(outcome))
+    let replaced = replaced_text(outcome);
+    format!("Banned {user} {duration}: {}.{replaced} {}", closed_text(outcome), done_text(outcome))
+}
+
+/// A ban that closes the user's connections after a time.
+pub fn banned_with_delay(
+    user: &UserRef,
+    duration_ms: Option<u64>,
+    after_ms: u64,
+    outcome: &Outcome,
+) -> String {
+    let user = user_text(user, outcome);
+    let duration = duration_text(duration_ms);
+    let replaced = replaced_text(outcome);
+    let closed = closing_text(after_ms, outcome);
+    format!("Banned {user} {duration}: {closed}.{replaced} {}", done_text(outcome))
+}
+
+fn closing_text(after_ms: u64, outcome: &Outcome) -> String {
+    match outcome.connections {
+        None | Some(0) => "not connected".to_owned(),
+        Some(1) => format!("1 connection closes in {}", show_duration(after_ms)),
+        Some(some) => {
+            let connections = counted(some, "connection");
+            format!("{connections} close in {}", show_duration(after_ms))
+        }
+    }
+}
+
+/// Several changes that were made as one. `done` is what was done, such as `Banned`, and `noun`
+/// what it was done to, such as `user`.
+pub fn batched(done: &str, noun: &str, after_ms: u64, outcome: &Outcome) -> String {
+    let things = counted(outcome.changes.unwrap_or(0), noun);
+    let closed = match (outcome.connections, after_ms) {
+        (None | Some(0), _) => String::new(),
+        (Some(_), 0) => format!(": {}", closed_text(outcome)),
+        (Some(_), after_ms) => format!(": {}", closing_text(after_ms, outcome)),
+    };
+    format!("{done} {things}{closed}.{} {}", left_out_text(outcome), done_text(outcome))
+}
+
+pub fn deleted_of_user(outcome: &Outcome) -> String {
+    let comments = counted(outcome.changes.unwrap_or(0), "comment");
+    let left_out = left_out_text(outcome);
+    format!("Deleted {comments}{}.{left_out} {}", of_user(outcome), done_text(outcome))
 }
 
 pub fn undone(audit_id: u64, outcome: &Outcome) -> String {
-    let unseen = unseen_text(outcome);
-    format!("Took back entry {audit_id}{}.{unseen} {}", of_user(outcome), done_text(outcome))
+    let changes = outcome.changes.map(|changes| format!(", {}", counted(changes, "change")));
+    format!(
+        "Took back entry {audit_id}{}{}.{}{} {}",
+        changes.unwrap_or_default(),
+        of_user(outcome),
+        left_out_text(outcome),
+        unseen_text(outcome),
+        done_text(outcome)
+    )
 }
 
 /// An acknowledged loss is listed further on. The text repeats it and says what ends it.
@@ -59,7 +130,11 @@ pub fn alert_acknowledged(alert: &str, outcome: &Outcome) -> String {
 pub fn timed_out(user: &UserRef, duration_ms: Option<u64>, outcome: &Outcome) -> String {
     let user = user_text(user, outcome);
     let duration = duration_text(duration_ms);
-    format!("Timed out {user} {duration}: may watch but not comment. {}", done_text(outcome))
+    let replaced = replaced_text(outcome);
+    format!(
+        "Timed out {user} {duration}: may watch but not comment.{replaced} {}",
+        done_text(outcome)
+    )
 }
 
 pub fn kicked(user: &UserRef, outcome: &Outcome) -> String {
@@ -78,7 +153,7 @@ pub fn messaged(user: &UserRef, outcome: &Outcome) -> String {
     let user = user_text(user, outcome);
     match outcome.connections {
         None | Some(0) => format!(
-            "{user} is not connected: the message was not delivered. {}",
+            "{user} is not connected; the message was not delivered and is not kept. {}",
             done_text(outcome)
         ),
         Some(some) => {
@@ -91,12 +166,17 @@ pub fn announced(stream_id: StreamId, outcome: &Outcome) -> String {
     format!("Announced to all viewers of stream {stream_id}. {}", done_text(outcome))
 }
 
-pub fn throttled(stream_id: StreamId, rate: Option<SampleRate>, outcome: &Outcome) -> String {
-    let change = match rate {
+pub fn throttled(request: &ThrottleRequest, outcome: &Outcome) -> String {
+    let ThrottleRequest { stream_id, sample_rate, for_ms } = request;
+    let change = match sample_rate {
         None => format!("Stream {stream_id}: the throttle sets the share again."),
         Some(rate) => {
-            let share = show_share(rate);
-            format!("Stream {stream_id} shows {share} of its comments until it is set to auto.")
+            let share = show_share(*rate);
+            let end = match for_ms {
+                Some(for_ms) => format!("for {}", show_duration(*for_ms)),
+                None => "until it is set to auto".to_owned(),
+            };
+            format!("Stream {stream_id} shows {share} of its comments {end}.")
         }
     };
     format!("{change} {}", done_text(outcome))
@@ -193,6 +273,7 @@ pub fn missing_nodes(unreachable: &[NodeId]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::protocol::UserId;
+    use crate::protocol::admin::{Sanction, SanctionKind};
 
     #[test]
     fn sentences_name_user_duration_and_effect() {
@@ -240,6 +321,40 @@ mod tests {
         );
         assert_eq!(undone(17, &lost), format!("Took back entry 17. {unseen} {done}"));
         assert_eq!(undone(17, &seen), format!("Took back entry 17. {done}"));
+    }
+
+    #[test]
+    fn what_is_replaced_or_left_out_is_said() {
+        let user = UserRef("7".into());
+        let before = Sanction {
+            user_id: UserId(7),
+            kind: SanctionKind::Ban,
+            name: None,
+            reason: None,
+            created_by: "bob".into(),
+            created_at: 0,
+            expires_at: Some(1_795_254_408_000),
+        };
+        let outcome = Outcome {
+            audit_id: 17,
+            connections: Some(2),
+            replaced: Some(before),
+            elapsed_us: 3_140,
+            ..Outcome::default()
+        };
+        assert_eq!(
+            banned_with_delay(&user, Some(60_000), 10_000, &outcome),
+            "Banned 7 for 1m: 2 connections close in 10s. It replaces the ban until 2026-11-21 \
+             09:46:48. Done in 3.1 ms, audit entry 17."
+        );
+        let left_out = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+        let many = Outcome { replaced: None, changes: Some(38), left_out, ..outcome };
+        assert_eq!(
+            batched("Banned", "user", 30_000, &many),
+            "Banned 38 users: 2 connections close in 30s. Left out: a; b; c; and 1 more. Done in \
+             3.1 ms, audit entry 17."
+        );
+        assert!(undone(9, &many).starts_with("Took back entry 9, 38 changes. Left out: a;"));
     }
 
     #[test]

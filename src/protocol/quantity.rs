@@ -1,6 +1,6 @@
 //! Parses and formats counts, durations and shares: `10k`, `1M`, `500ms`, `10m`, `10%`.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::throttle::SampleRate;
 
@@ -90,6 +90,12 @@ pub fn show_duration(ms: u64) -> String {
         3_600..86_400 => pair(3_600, 'h', 60, 'm'),
         _ => pair(86_400, 'd', 3_600, 'h'),
     }
+}
+
+/// Writes a time as `2026-11-21 09:46:48`, in UTC.
+pub fn show_time(at_ms: u64) -> String {
+    let at = UNIX_EPOCH + Duration::from_millis(at_ms.min(253_402_300_799_000));
+    humantime::format_rfc3339_seconds(at).to_string().replace('T', " ").replace('Z', "")
 }
 
 /// Parses a share: `0.1`, `10%`, `1/10`, `all`, `none`.

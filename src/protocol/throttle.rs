@@ -9,6 +9,29 @@ use super::CommentId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SampleRate(u32);
 
+/// A share that an operator fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixedRate {
+    pub rate: SampleRate,
+    /// Milliseconds since the Unix epoch, when the throttle decides again; `None` if it does not by
+    /// itself.
+    #[serde(default)]
+    pub until_ms: Option<u64>,
+}
+
+impl FixedRate {
+    pub fn is_in_force(&self, now_ms: u64) -> bool {
+        self.until_ms.is_none_or(|until| until > now_ms)
+    }
+}
+
+impl From<SampleRate> for FixedRate {
+    /// Fixes a share without an end.
+    fn from(rate: SampleRate) -> Self {
+        Self { rate, until_ms: None }
+    }
+}
+
 impl SampleRate {
     pub const ALL: Self = Self(1_000_000);
     pub const NONE: Self = Self(0);

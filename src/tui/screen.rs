@@ -377,6 +377,7 @@ async fn look_up(client: &AdminClient, users: &[UserRef]) -> Result<Vec<Who>, Ad
 
 /// Runs actions one after the other and returns what became of them.
 async fn run_all(client: &AdminClient, actions: Vec<Action>) -> Result<Ran, AdminError> {
+    let actions = act::as_batches(actions);
     let count = actions.len();
     let mut ran = Ran { sentence: String::new(), done: Vec::new() };
     for action in actions {

@@ -12,7 +12,7 @@ use crate::net::Transport;
 pub use crate::net::websocket::Deflate;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::message::Encoding;
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 use crate::protocol::{
     CloseCode, Comment, CommentId, Identity, Seq, StreamId, StreamPosition, UserId,
 };
@@ -240,5 +240,5 @@ pub struct AuthRequest {
 pub struct ThrottleOrder {
     pub stream_id: StreamId,
     /// `None` returns the decision to the automatic throttle.
-    pub sample_rate: Option<SampleRate>,
+    pub fixed: Option<FixedRate>,
 }

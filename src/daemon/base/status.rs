@@ -53,6 +53,8 @@ pub struct StreamGauges {
     pub throttle_level: u8,
     /// The share fixed by an operator, if any.
     pub throttle_override: Option<SampleRate>,
+    /// When that ends by itself, in milliseconds since the Unix epoch.
+    pub throttle_until_ms: Option<u64>,
     pub received: u64,
     pub broadcast: u64,
     pub sampled_out: u64,
@@ -184,6 +186,7 @@ impl StatusBoard {
             sample_rate: gauges.sample_rate,
             throttle_level: gauges.throttle_level,
             throttle_override: gauges.throttle_override,
+            throttle_until_ms: gauges.throttle_until_ms,
             received: gauges.received,
             broadcast: gauges.broadcast,
             sampled_out: gauges.sampled_out,

@@ -187,7 +187,10 @@ impl ConnectionRegistry for TestRegistry {
         }
         let to_a_user = matches!(
             command,
-            NodeCommand::Disconnect { .. } | NodeCommand::Direct { .. } | NodeCommand::Probe { .. }
+            NodeCommand::Disconnect { .. }
+                | NodeCommand::DisconnectBanned { .. }
+                | NodeCommand::Direct { .. }
+                | NodeCommand::Probe { .. }
         );
         let acknowledges = matches!(command, NodeCommand::Acknowledge { .. });
         self.commands.lock().push((node.clone(), command));

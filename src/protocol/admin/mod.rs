@@ -5,6 +5,7 @@
 //! are their sums. Differences of sums over nodes are wrong as soon as a node comes or goes.
 
 mod alerts;
+mod batch;
 mod breaker;
 mod bus;
 mod dead_letters;
@@ -29,6 +30,9 @@ mod users;
 use serde::{Deserialize, Serialize};
 
 pub use self::alerts::{AckRequest, Alert, AlertAck, EventItem, EventKind, Health, Severity};
+pub use self::batch::{
+    BatchChange, BatchRequest, DeleteOfUserRequest, MAX_CHANGES, MAX_DISCONNECT_AFTER_MS,
+};
 pub use self::breaker::{BreakerState, BreakerStatus};
 pub use self::bus::{BusNode, BusNodeState, BusShard};
 pub use self::dead_letters::{
@@ -62,7 +66,7 @@ pub use self::tokens::{
     UserTokensRequest,
 };
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
-pub use self::users::{ConnectionInfo, Sanction, SanctionKind, Who};
+pub use self::users::{ConnectionInfo, Sanction, SanctionKind, UserComment, UserDetail, Who};
 use super::comment::Deletion;
 use super::events::Decision;
 use super::stream::Stream;
@@ -143,6 +147,15 @@ pub struct Outcome {
     pub connections: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
+    /// The ban or timeout that was in force before and is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Sanction>,
+    /// Changes that were made as one, or taken back as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<u64>,
+    /// The parts of the request that were not carried out, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// The stream after the change, if one was created or changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Stream>,

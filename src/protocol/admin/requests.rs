@@ -75,6 +75,10 @@ pub struct ThrottleRequest {
     /// The rate to set; if absent, the throttle sets the rate again.
     #[serde(default)]
     pub sample_rate: Option<SampleRate>,
+    /// The throttle sets the rate again after this time, from 1 s to 30 d; without it, never by
+    /// itself. Only with a rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ms: Option<u64>,
 }
 
 /// `POST /v1/drain`: a node asks its viewers to reconnect to other nodes and refuses new ones;

@@ -90,6 +90,9 @@ pub struct StreamStatus {
     /// The rate set by an operator; absent while the throttle sets the rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_override: Option<SampleRate>,
+    /// When that ends by itself, in milliseconds since the Unix epoch; absent if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle_until_ms: Option<u64>,
     /// The share of the sampled comments that is shown because of egress limits: the smallest of
     /// all nodes.
     #[serde(default = "egress::all", skip_serializing_if = "egress::is_all")]
@@ -230,6 +233,9 @@ pub struct StreamRates {
     /// The rate set by an operator; absent while the throttle sets the rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle_override: Option<SampleRate>,
+    /// When that ends by itself, in milliseconds since the Unix epoch; absent if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle_until_ms: Option<u64>,
     /// Counters since the node started.
     pub received: u64,
     pub broadcast: u64,
@@ -371,6 +377,7 @@ mod tests {
             sample_rate: SampleRate::from_share(0.5).unwrap(),
             throttle_level: 1,
             throttle_override: None,
+            throttle_until_ms: None,
             egress_share: SampleRate::from_share(0.25).unwrap(),
             received: 5,
             broadcast: 4,

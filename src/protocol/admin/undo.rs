@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::UserRef;
+use super::{DeleteOfUserRequest, UserRef};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{NodeId, StreamId};
 
@@ -32,7 +32,10 @@ pub enum PreviewRequest {
     Throttle {
         stream_id: StreamId,
         sample_rate: Option<SampleRate>,
+        #[serde(default)]
+        for_ms: Option<u64>,
     },
+    DeleteOfUser(DeleteOfUserRequest),
     Announce {
         stream_id: StreamId,
     },
@@ -62,6 +65,9 @@ pub struct Preview {
     /// Viewers of the stream or node.
     #[serde(default)]
     pub viewers: u64,
+    /// Comments that would be deleted.
+    #[serde(default)]
+    pub comments: u64,
     /// Users that cannot be found, with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,

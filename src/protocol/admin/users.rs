@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{NodeId, StreamId, UserId};
+use super::AuditEntry;
+use crate::protocol::quantity::show_time;
+use crate::protocol::{CommentId, NodeId, StreamId, UserId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
@@ -40,6 +42,17 @@ pub struct Sanction {
     pub expires_at: Option<u64>,
 }
 
+impl Sanction {
+    /// Writes `the ban until 2026-11-21 09:46:48`, in UTC, or `the ban without an end`.
+    pub fn text(&self) -> String {
+        let kind = self.kind.as_str();
+        match self.expires_at {
+            Some(end) => format!("the {kind} until {}", show_time(end)),
+            None => format!("the {kind} without an end"),
+        }
+    }
+}
+
 /// `GET /v1/who/{user}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
@@ -61,4 +74,36 @@ pub struct ConnectionInfo {
     pub stream_id: StreamId,
     /// Milliseconds since the Unix epoch.
     pub connected_at: u64,
+}
+
+/// `GET /v1/users/{user}`: a user in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct UserDetail {
+    #[serde(flatten)]
+    pub who: Who,
+    /// The counts and comments are of this time up to now, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// Comments the user wrote.
+    pub said: u64,
+    /// Comments of the user that were deleted.
+    pub removed: u64,
+    /// The latest comments, newest first, at most 20.
+    pub comments: Vec<UserComment>,
+    /// The latest audit entries about the user, newest first, at most 20.
+    pub audit: Vec<AuditEntry>,
+}
+
+/// A comment of a user, as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "lc", derive(schemars::JsonSchema))]
+pub struct UserComment {
+    pub comment_id: CommentId,
+    pub stream_id: StreamId,
+    pub message: String,
+    /// Milliseconds since the Unix epoch.
+    pub created_at: u64,
+    /// The reason of its deletion, if it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<String>,
 }

@@ -1,13 +1,15 @@
 //! Requests that change something, and their outcomes as sentences.
 
+use super::batch_text;
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::outcome_text::{self, missing_nodes};
 use crate::protocol::NodeId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, ClaimRequest, DeleteRequest, DrainRequest,
-    Outcome, ReviewItem, ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, BatchRequest, ClaimRequest, DeleteRequest,
+    DrainRequest, Outcome, ReviewItem, ReviewRequest, SanctionRequest, ThrottleRequest,
+    UndoRequest, UserRequest,
 };
-use crate::protocol::quantity::show_share;
+use crate::protocol::quantity::{counted, show_duration, show_share};
 
 /// A change to request through the admin socket.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +32,18 @@ pub(crate) enum Action {
     AcknowledgeLoss(AcknowledgeRequest),
     /// Takes back what an audit entry records.
     Undo(UndoRequest),
+    /// Several of the others as one act, with one undo.
+    Batch(BatchRequest),
+}
+
+impl Action {
+    /// Returns the number of changes it makes.
+    pub(crate) fn parts(&self) -> usize {
+        match self {
+            Self::Batch(request) => request.changes.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// What became of an action.
@@ -48,7 +62,12 @@ pub(crate) fn describe(action: &Action) -> String {
         Action::Kick(request) => format!("kick {}", request.user.0),
         Action::Unban(request) => format!("unban {}", request.user.0),
         Action::Throttle(request) => match request.sample_rate {
-            Some(share) => format!("show {} of stream {}", show_share(share), request.stream_id),
+            Some(share) => {
+                let share = show_share(share);
+                let time = request.for_ms.map(|ms| format!(" for {}", show_duration(ms)));
+                let time = time.unwrap_or_default();
+                format!("show {share} of stream {}{time}", request.stream_id)
+            }
             None => format!("let the throttle set the share of stream {}", request.stream_id),
         },
         Action::Announce(request) => format!("announce to stream {}", request.stream_id),
@@ -66,6 +85,10 @@ pub(crate) fn describe(action: &Action) -> String {
         Action::Acknowledge(request) => format!("acknowledge {}", request.id),
         Action::AcknowledgeLoss(request) => format!("acknowledge {}", request.problem),
         Action::Undo(request) => format!("take back audit entry {}", request.audit_id),
+        Action::Batch(request) => {
+            let words = batch_text::words(request);
+            format!("{} {}", words.verb, counted(request.changes.len() as u64, words.noun))
+        }
     }
 }
 
@@ -98,6 +121,7 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Acknowledge(request) => client.post("/v1/alerts/ack", request).await,
         Action::AcknowledgeLoss(request) => client.post("/v1/acknowledge", request).await,
         Action::Undo(request) => client.post("/v1/undo", request).await,
+        Action::Batch(request) => client.post("/v1/batch", request).await,
     }?;
     let done = match action {
         Action::Ban(request) => outcome_text::banned(&request.user, request.duration_ms, &outcome),
@@ -106,9 +130,7 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         }
         Action::Kick(request) => outcome_text::kicked(&request.user, &outcome),
         Action::Unban(request) => outcome_text::unbanned(&request.user, &outcome),
-        Action::Throttle(request) => {
-            outcome_text::throttled(request.stream_id, request.sample_rate, &outcome)
-        }
+        Action::Throttle(request) => outcome_text::throttled(request, &outcome),
         Action::Announce(request) => outcome_text::announced(request.stream_id, &outcome),
         Action::Delete(request) => outcome_text::deleted(request.comment_id, &outcome),
         Action::Approve(request) => {
@@ -121,6 +143,7 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Acknowledge(request) => outcome_text::alert_acknowledged(&request.id, &outcome),
         Action::AcknowledgeLoss(request) => outcome_text::acknowledged(&request.problem, &outcome),
         Action::Undo(request) => outcome_text::undone(request.audit_id, &outcome),
+        Action::Batch(request) => batch_text::done_text(request, &outcome),
     };
     let sentence = match missing_nodes(&outcome.unreachable) {
         Some(missing) => format!("{done} But {missing}."),

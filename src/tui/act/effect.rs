@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::action::{Action, describe};
+use super::batch::{MANY_USERS, undo_window_ms};
 use crate::protocol::StreamId;
-use crate::protocol::admin::{DrainRequest, SanctionKind, UserRef, Who, drain_effect};
+use crate::protocol::admin::{
+    DrainRequest, SanctionKind, ThrottleRequest, UserRef, Who, drain_effect,
+};
 use crate::protocol::quantity::{show_duration, show_rate, show_share};
-use crate::protocol::throttle::SampleRate;
 use crate::tui::feed::{Moment, throttle_reason};
 use crate::tui::figures;
 
-/// From this many users on, or this share of the viewers, the name must be typed.
-const MANY_USERS: usize = 10;
+/// From this share of the viewers on, the name must be typed, as for many users.
 const MANY_VIEWERS: f64 = 0.01;
 
 /// What must be typed before an action is done.
@@ -62,9 +63,7 @@ pub(crate) fn confirmation(
     moment: Option<&Moment>,
 ) -> Confirmation {
     let mut effect = match (&actions[..], moment) {
-        ([Action::Throttle(request)], Some(moment)) => {
-            throttle(request.stream_id, request.sample_rate, moment)
-        }
+        ([Action::Throttle(request)], Some(moment)) => throttle(request, moment),
         ([Action::Announce(request)], Some(moment)) => announce(request.stream_id, moment),
         ([Action::Drain(request)], Some(moment)) => drain(request, moment),
         ([Action::AcknowledgeLoss(request)], moment) => losses(&request.problem, moment),
@@ -110,7 +109,10 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
             | Action::Acknowledge(_)
             | Action::Undo(_),
         ) => Consent::None,
-        Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_)) => Consent::Enter,
+        // Actions become a batch after the question.
+        Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_) | Action::Batch(_)) => {
+            Consent::Enter
+        }
         Some(Action::Drain(request)) if request.undo => Consent::Enter,
         Some(Action::Drain(request)) => {
             let own = moment.map(|moment| moment.snapshot.node.clone());
@@ -133,13 +135,14 @@ fn by_viewers(stream_id: StreamId, share: Option<f64>) -> Consent {
     }
 }
 
-fn throttle(stream_id: StreamId, share: Option<SampleRate>, moment: &Moment) -> Vec<String> {
+fn throttle(request: &ThrottleRequest, moment: &Moment) -> Vec<String> {
+    let stream_id = request.stream_id;
     let Some(stream) = moment.stream(stream_id) else {
         return vec![format!("Stream {stream_id} is not known here.")];
     };
     let viewers = figures::counted(stream.viewers, "viewer");
     let now = stream.shown_per_second();
-    let Some(share) = share else {
+    let Some(share) = request.sample_rate else {
         return vec![
             format!("The throttle sets the share again; now it is {}.", throttle_reason(stream)),
             format!("{viewers} see {}/s now.", show_rate(now)),
@@ -147,6 +150,10 @@ fn throttle(stream_id: StreamId, share: Option<SampleRate>, moment: &Moment) -> 
     };
     let shown = stream.egress_share.of(share);
     let then = stream.comments_per_second * shown.share();
+    let end = match request.for_ms {
+        Some(ms) => format!("after {}", show_duration(ms)),
+        None => "never (set `for`)".to_owned(),
+    };
     let mut lines = vec![
         format!(
             "Show {} of stream {stream_id} instead of {}: {viewers} see {}/s instead of {}/s.",
@@ -155,7 +162,7 @@ fn throttle(stream_id: StreamId, share: Option<SampleRate>, moment: &Moment) -> 
             show_rate(then),
             show_rate(now),
         ),
-        "History keeps all. It stays until t sets auto; U takes it back.".to_owned(),
+        format!("History keeps all; U undoes it. Reverts by itself: {end}."),
     ];
     if !stream.egress_share.is_all() {
         let egress = show_share(stream.egress_share);
@@ -225,25 +232,37 @@ fn users_hit(actions: &[Action], users: &[Who]) -> Vec<String> {
         let names: Vec<_> = silent.iter().map(|node| node.as_str()).collect();
         lines.push(format!("Not counted, no answer: {}.", names.join(", ")));
     }
-    let banned = users
-        .iter()
-        .filter(|who| who.sanctions.iter().any(|sanction| sanction.kind == SanctionKind::Ban));
-    let banned = banned.count();
-    if banned > 0 && matches!(actions.first(), Some(Action::Ban(_))) {
-        lines.push(format!(
-            "{} banned already; the new ban replaces that.",
-            figures::counted(banned as u64, "user")
-        ));
+    if matches!(actions.first(), Some(Action::Ban(_))) {
+        lines.extend(bans_replaced(users));
+        if connections > 0 {
+            let window = show_duration(undo_window_ms(actions.len()));
+            lines.push(format!("Connections close in {window}; comments are refused at once."));
+        }
     }
     lines
+}
+
+/// Names the ban that a new one replaces, or counts them.
+fn bans_replaced(users: &[Who]) -> Option<String> {
+    let ban = |who: &Who| who.sanctions.iter().find(|it| it.kind == SanctionKind::Ban).cloned();
+    let bans: Vec<_> = users.iter().filter_map(ban).collect();
+    match &bans[..] {
+        [] => None,
+        [one] if users.len() == 1 => Some(format!("It replaces {}.", one.text())),
+        some => Some(format!(
+            "{} banned already; the new ban replaces that.",
+            figures::counted(some.len() as u64, "user")
+        )),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::admin::{
-        AcknowledgeRequest, ConnectionInfo, SanctionRequest, ThrottleRequest, UserRequest,
+        AcknowledgeRequest, ConnectionInfo, SanctionRequest, UserRequest,
     };
+    use crate::protocol::throttle::SampleRate;
     use crate::protocol::{NodeId, UserId};
     use crate::tui::feed::samples;
 
@@ -271,7 +290,12 @@ mod tests {
     fn a_throttle_says_what_viewers_see() {
         let moment = samples::moment(samples::throttled(60));
         let sample_rate = SampleRate::from_share(0.02);
-        let action = Action::Throttle(ThrottleRequest { stream_id: StreamId(7), sample_rate });
+        let stream_id = StreamId(7);
+        let throttle = ThrottleRequest { stream_id, sample_rate, for_ms: None };
+        let for_a_time = ThrottleRequest { for_ms: Some(600_000), ..throttle.clone() };
+        let action = Action::Throttle(throttle);
+        let asked = confirmation(vec![Action::Throttle(for_a_time)], &[], 0, Some(&moment));
+        assert!(asked.effect[1].ends_with("Reverts by itself: after 10m."), "{:?}", asked.effect);
         let asked = confirmation(vec![action], &[], 0, Some(&moment));
         let first = &asked.effect[0];
         assert!(

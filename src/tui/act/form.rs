@@ -52,7 +52,10 @@ impl Form {
             FormKind::Ban => &[USER, REASON, NOTE, ("for", "10m, 7d; empty is permanent")],
             FormKind::Timeout => &[USER, REASON, NOTE, ("for", "1s to 30d; empty is 10m")],
             FormKind::Kick | FormKind::Unban => &[USER, NOTE],
-            FormKind::Throttle { .. } => &[("show", "auto, all, 10%, 0.05, none")],
+            FormKind::Throttle { .. } => &[
+                ("show", "auto, all, 10%, 0.05, none"),
+                ("for", "10m, 2h; empty: until t sets auto"),
+            ],
             FormKind::Announce { .. } => &[("text", "shown to all viewers of the stream")],
         };
         let fields = lines
@@ -132,13 +135,25 @@ impl Form {
     /// Parses the fields; an error carries the index of the invalid field.
     fn parse(&self) -> Result<Action, (usize, String)> {
         let value = |at: usize| self.fields.get(at).map_or("", |field| field.value.trim());
+        let duration_ms = |at: usize| -> Result<Option<u64>, (usize, String)> {
+            let text = value(at);
+            if text.is_empty() {
+                return Ok(None);
+            }
+            let duration = parse_duration(text).map_err(|error| (at, error))?;
+            Ok(Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        };
         if let FormKind::Throttle { stream_id, .. } = self.kind {
             let sample_rate = match value(0) {
                 "" => return Err((0, "enter auto, or a share such as 10%".to_owned())),
                 text if text.eq_ignore_ascii_case("auto") => None,
                 text => Some(parse_share(text).map_err(|error| (0, error))?),
             };
-            return Ok(Action::Throttle(ThrottleRequest { stream_id, sample_rate }));
+            let for_ms = duration_ms(1)?;
+            if for_ms.is_some() && sample_rate.is_none() {
+                return Err((1, "auto does not end: leave this empty".to_owned()));
+            }
+            return Ok(Action::Throttle(ThrottleRequest { stream_id, sample_rate, for_ms }));
         }
         if let FormKind::Announce { stream_id, .. } = self.kind {
             let message = value(0).to_owned();
@@ -152,16 +167,9 @@ impl Form {
         }
         let user = UserRef(value(0).to_owned());
         let optional = |at| Some(value(at).to_owned()).filter(|text: &String| !text.is_empty());
-        let duration_ms = || match value(3) {
-            "" => Ok(None),
-            text => {
-                let duration = parse_duration(text).map_err(|error| (3, error))?;
-                Ok(Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
-            }
-        };
         Ok(match self.kind {
             FormKind::Timeout => {
-                let duration_ms = Some(duration_ms()?.unwrap_or(600_000));
+                let duration_ms = Some(duration_ms(3)?.unwrap_or(600_000));
                 let reason = optional(1);
                 let note = optional(2);
                 Action::Timeout(SanctionRequest { user, reason, note, duration_ms })
@@ -171,7 +179,7 @@ impl Form {
             FormKind::Ban | FormKind::Throttle { .. } | FormKind::Announce { .. } => {
                 let reason = optional(1);
                 let note = optional(2);
-                let duration_ms = duration_ms()?;
+                let duration_ms = duration_ms(3)?;
                 Action::Ban(SanctionRequest { user, reason, note, duration_ms })
             }
         })
@@ -243,12 +251,15 @@ mod tests {
         assert_eq!(timeout, Some(vec![Action::Timeout(expected)]));
 
         let kind = FormKind::Throttle { stream_id: StreamId(7), title: String::new() };
-        let rate = |text| match filled(kind.clone(), &[text]).submit().as_deref() {
-            Some([Action::Throttle(request)]) => request.sample_rate,
+        let rate = |values: &[&str]| match filled(kind.clone(), values).submit().as_deref() {
+            Some([Action::Throttle(request)]) => (request.sample_rate, request.for_ms),
             other => panic!("{other:?}"),
         };
-        assert_eq!(rate("Auto"), None);
-        assert_eq!(rate("10%"), SampleRate::from_share(0.1));
+        assert_eq!(rate(&["Auto"]), (None, None));
+        assert_eq!(rate(&["10%"]), (SampleRate::from_share(0.1), None));
+        assert_eq!(rate(&["10%", "2m"]), (SampleRate::from_share(0.1), Some(120_000)));
+        let mut form = filled(kind, &["auto", "2m"]);
+        assert_eq!((form.submit(), form.current), (None, 1));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! What an operator does from the console: from a form to a request, its effect, and its reversal.
 
 mod action;
+mod batch;
+mod batch_text;
 mod effect;
 mod form;
 mod rights;
 mod undo;
 
 pub(crate) use action::{Action, Done, progress_text, run};
+pub(crate) use batch::{as_batches, undo_window_ms};
 pub(crate) use effect::{Confirmation, Consent, confirmation, needs_lookup};
 pub(crate) use form::{Edit, Form, FormKind};
 pub(crate) use rights::role_for;

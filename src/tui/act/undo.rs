@@ -1,6 +1,7 @@
 //! Acts that can be taken back.
 
 use super::action::Action;
+use super::batch_text;
 use crate::protocol::admin::UndoRequest;
 
 /// Acts that are remembered.
@@ -13,6 +14,8 @@ pub(crate) struct UndoEntry {
     pub(crate) reversals: Vec<Action>,
     /// When it was done, by the console's clock.
     pub(crate) at_ms: u64,
+    /// The time for which the undo is shown.
+    pub(crate) window_ms: u64,
 }
 
 /// The acts that can be taken back, the latest last.
@@ -47,6 +50,9 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         | Action::Unban(_)
         | Action::Throttle(_)
         | Action::Drain(_) => Some(Action::Undo(UndoRequest { audit_id, note: None })),
+        Action::Batch(request) if batch_text::can_be_undone(request) => {
+            Some(Action::Undo(UndoRequest { audit_id, note: None }))
+        }
         // The user is back by itself, the text is gone, the message was read, the decision is made;
         // a claim runs out by itself.
         Action::Kick(_)
@@ -57,6 +63,7 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         | Action::Claim(_)
         | Action::Acknowledge(_)
         | Action::AcknowledgeLoss(_)
+        | Action::Batch(_)
         | Action::Undo(_) => None,
     }
 }

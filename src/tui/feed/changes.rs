@@ -7,6 +7,7 @@ use super::moment::Moment;
 use crate::protocol::NodeId;
 use crate::protocol::admin::{BreakerState, EventItem, EventKind, NodeStatus, StreamStatus};
 use crate::protocol::quantity::show_share;
+use crate::tui::figures;
 use crate::tui::tone::Health;
 
 /// Something that happened in the cluster, as this console saw it.
@@ -190,7 +191,10 @@ fn stream_changes(
 /// Says what sets the share of a stream.
 pub(crate) fn throttle_reason(stream: &StreamStatus) -> String {
     let throttle = match (stream.throttle_override, stream.throttle_level) {
-        (Some(share), _) => format!("fixed at {} by hand", show_share(share)),
+        (Some(share), _) => {
+            let end = stream.throttle_until_ms.map(|at| format!(" until {}", figures::clock(at)));
+            format!("fixed at {} by hand{}", show_share(share), end.unwrap_or_default())
+        }
         (None, 0) => "the throttle shows all".to_owned(),
         (None, level) => {
             format!("throttle level {level} shows {}", show_share(stream.sample_rate))

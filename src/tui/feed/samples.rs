@@ -336,6 +336,7 @@ fn stream(id: u64, title: &str) -> StreamStatus {
         egress_share: SampleRate::ALL,
         egress_sampled_out: 0,
         throttle_override: None,
+        throttle_until_ms: None,
         received: 1_000 * id,
         broadcast: 1_000 * id,
         sampled_out: 0,

@@ -6,6 +6,7 @@ use crate::protocol::admin::{
 };
 use crate::tui::act::{
     Action, Consent, Form, FormKind, UndoEntry, confirmation, needs_lookup, role_for, undo_of,
+    undo_window_ms,
 };
 use crate::tui::commands::Command;
 use crate::tui::figures;
@@ -248,7 +249,9 @@ pub(crate) fn undo_done(console: &mut Console, done: &[(Action, u64)], text: Str
     let reversals: Vec<_> =
         done.iter().rev().filter_map(|(action, audit_id)| undo_of(action, *audit_id)).collect();
     if !reversals.is_empty() {
-        console.undo.push(UndoEntry { text, reversals, at_ms: console.clock_ms });
+        let users: usize = done.iter().map(|(action, _)| action.parts()).sum();
+        let window_ms = undo_window_ms(users);
+        console.undo.push(UndoEntry { text, reversals, at_ms: console.clock_ms, window_ms });
     }
     // The marks were for this act.
     let panel = console.panel();

@@ -28,7 +28,7 @@ const ACTS: &[(&str, &str)] = &[
     ("timeout", "USER [--for 10m] [--reason TEXT] [--note TEXT]"),
     ("kick", "USER [--note TEXT]"),
     ("unban", "USER [--note TEXT]"),
-    ("throttle", "STREAM auto|SHARE"),
+    ("throttle", "STREAM auto|SHARE [--for 10m]"),
     ("announce", "STREAM TEXT"),
     ("delete", "COMMENT [--reason WORD] [--note TEXT]"),
     ("mod approve", "COMMENT"),
@@ -251,11 +251,17 @@ fn parse_act(words: &[&str]) -> Result<Action, LineError> {
         ["kick", name] => Ok(Action::Kick(user(name))),
         ["unban", name] => Ok(Action::Unban(user(name))),
         ["throttle", id, "auto"] => {
-            Ok(Action::Throttle(ThrottleRequest { stream_id: parsed(id)?, sample_rate: None }))
+            let stream_id = parsed(id)?;
+            let for_ms = given.duration_ms()?;
+            if for_ms.is_some() {
+                return Err("auto does not end: leave out --for".to_owned());
+            }
+            Ok(Action::Throttle(ThrottleRequest { stream_id, sample_rate: None, for_ms }))
         }
         ["throttle", id, share] => {
             let sample_rate = Some(parse_share(share)?);
-            Ok(Action::Throttle(ThrottleRequest { stream_id: parsed(id)?, sample_rate }))
+            let for_ms = given.duration_ms()?;
+            Ok(Action::Throttle(ThrottleRequest { stream_id: parsed(id)?, sample_rate, for_ms }))
         }
         ["announce", id, ref text @ ..] if !text.is_empty() => {
             let message = text.join(" ");

@@ -127,6 +127,8 @@ fn t_throttles_the_selected_stream_after_its_name() {
     let mut console = unlocked();
     type_text(&mut console, "2t5%");
     assert_eq!(enter(&mut console), None);
+    type_text(&mut console, "10m");
+    assert_eq!(enter(&mut console), None);
     let Mode::Confirm(question) = &console.mode else { panic!("{:?}", console.mode) };
     assert!(question.effect[0].contains("17k viewers see"), "{:?}", question.effect);
     assert_eq!(enter(&mut console), None, "the name is not typed yet");
@@ -134,8 +136,8 @@ fn t_throttles_the_selected_stream_after_its_name() {
     let Some(Effect::Run(actions)) = enter(&mut console) else { panic!() };
     let [Action::Throttle(request)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(
-        (request.stream_id, request.sample_rate),
-        (StreamId(7), SampleRate::from_share(0.05))
+        (request.stream_id, request.sample_rate, request.for_ms),
+        (StreamId(7), SampleRate::from_share(0.05), Some(600_000))
     );
     assert_eq!(console.mode, Mode::Watching);
 }

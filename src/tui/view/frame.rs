@@ -10,9 +10,6 @@ use crate::tui::hits::Target;
 use crate::tui::state::{Connection, Console, Mode, Notice, Panel, Place, View};
 use crate::tui::tone::{Cell, Health, Tone};
 
-/// How long a notice says that an act can be taken back.
-const UNDO_SHOWN_MS: u64 = 10_000;
-
 /// The width from which on the first row always says who the console acts for.
 const WIDE: u16 = 100;
 
@@ -247,7 +244,7 @@ fn key_word(console: &Console, command: Command) -> String {
 fn undo_cell(console: &Console) -> Option<Cell> {
     let entry = console.undo.latest()?;
     let past = console.clock_ms.saturating_sub(entry.at_ms);
-    let left = UNDO_SHOWN_MS.checked_sub(past).filter(|left| *left > 0)?;
+    let left = entry.window_ms.checked_sub(past).filter(|left| *left > 0)?;
     let key = console.keymap.first(Command::Undo);
     Some(Cell::new(format!("{key} takes it back, {} s", left.div_ceil(1_000)), Tone::Key))
 }

@@ -96,11 +96,11 @@ fn reason(stream: &StreamStatus, width: u16) -> Vec<Vec<Cell>> {
     if !stream.egress_share.is_all() {
         text.push_str(" A node lets more through when its egress stays under its limit.");
     }
-    if stream.throttle_override.is_some() {
-        text.push_str(" It stays until t sets auto.");
-    } else {
-        text.push_str(" No share is fixed by hand; t fixes one.");
-    }
+    text.push_str(match (stream.throttle_override, stream.throttle_until_ms) {
+        (None, _) => " No share is fixed by hand; t fixes one.",
+        (Some(_), None) => " It stays until t sets auto.",
+        (Some(_), Some(_)) => " It reverts by itself; t sets auto before.",
+    });
     wrapped(&[Cell::text(" ")], &text, Tone::Text, width, 3)
 }
 

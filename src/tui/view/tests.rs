@@ -306,7 +306,7 @@ fn paused_past_read_only_and_lost() {
 
 #[test]
 fn overlays() {
-    let shown = ["!bzed", "?", "?sort", "c", "e", ":thr", "2!t2%\n"].map(|keys| {
+    let shown = ["!bzed", "?", "?sort", "c", "e", ":thr", "2!t2%\n\n"].map(|keys| {
         let mut console = fed(samples::throttled);
         for key in keys.chars() {
             let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
@@ -340,6 +340,7 @@ fn notices_say_what_was_done_and_how_to_undo_it() {
         text: "ban troll42".into(),
         reversals: Vec::new(),
         at_ms: 0,
+        window_ms: 10_000,
     });
     console.clock_ms = 3_000;
     let shown = screen(&console, SIZES[1]);

@@ -9,10 +9,10 @@ use super::request::{JsonBody, OptionalJsonBody, PathParam, Requester, UsersJson
 use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, ClaimRequest,
-    DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewItem, ReviewRequest,
-    SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest, UserRequest,
-    UserTokensRequest, role_to_undo,
+    AckRequest, AcknowledgeRequest, AdminTokenRequest, AnnounceRequest, BatchRequest, ClaimRequest,
+    DeleteOfUserRequest, DeleteRequest, DirectRequest, DrainRequest, Outcome, ReviewItem,
+    ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
+    UserRequest, UserTokensRequest, role_to_undo,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -38,6 +38,8 @@ changes! {
     direct(JsonBody<DirectRequest>);
     announce(JsonBody<AnnounceRequest>);
     delete(JsonBody<DeleteRequest>);
+    delete_of_user(JsonBody<DeleteOfUserRequest>);
+    batch(UsersJsonBody<BatchRequest>);
     throttle(JsonBody<ThrottleRequest>);
     drain(OptionalJsonBody<DrainRequest>);
     acknowledge(JsonBody<AcknowledgeRequest>);

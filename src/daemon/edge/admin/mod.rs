@@ -12,8 +12,8 @@
 //! that of a dead one is. The socket is never open to users that its mode excludes.
 //!
 //! When full: 128 connections are served at one time, more wait in the kernel's queue. A body has
-//! at most 64 KiB, a list of users 10 MiB. A live reader that is too slow is told how many items it
-//! missed; no line is queued for it.
+//! at most 64 KiB, a list of users or changes 10 MiB. A live reader that is too slow is told how
+//! many items it missed; no line is queued for it.
 //!
 //! | `GET` | answers |
 //! |---|---|
@@ -24,7 +24,7 @@
 //! | `/v1/dead-letters?limit=&stream=` | `Cluster<DeadLetterItem>`, newest first |
 //! | `/v1/mod/decisions?limit=&before=` | `Cluster<ModerationDecision>`, newest first |
 //! | `/v1/mod/offenders?limit=` | `Cluster<Offender>`: users by removals in the last hour |
-//! | `/v1/who/{user}` | `Who` |
+//! | `/v1/who/{user}` `/v1/users/{user}` | `Who`, `UserDetail` |
 //! | `/v1/history/{stream}?before=&limit=` | `HistoryPage` |
 //! | `/v1/timeline?series=&from=&to=&step=` | `TimelineAnswer` |
 //! | `/v1/alerts` | `Cluster<Alert>`, the worst first |
@@ -39,6 +39,7 @@
 //! | `/v1/unban` `/v1/kick` | `UserRequest` |
 //! | `/v1/dm` `/v1/announce` `/v1/delete` `/v1/throttle` `/v1/drain` | the request of that name |
 //! | `/v1/dead-letters/requeue` `…/ack` | `DeadLettersRequest`, and answers `DeadLettersOutcome` |
+//! | `/v1/delete_of_user`, `/v1/batch` | `DeleteOfUserRequest`, `BatchRequest` |
 //! | `/v1/undo`, `/v1/alerts/ack` | `UndoRequest`, `AckRequest` |
 //! | `/v1/preview` | `PreviewRequest`, changes nothing, and answers `Preview` |
 //! | `/v1/mod/approve` `/v1/mod/reject` | `ReviewRequest` |

@@ -15,7 +15,7 @@ use crate::protocol::admin::{
     Cluster, NodeStatus, Preview, PreviewRequest, SanctionKind, StreamStatus, UserRef, Who,
     drain_effect,
 };
-use crate::protocol::quantity::{show_counted, show_rate, show_share};
+use crate::protocol::quantity::{show_counted, show_duration, show_rate, show_share};
 use crate::protocol::throttle::SampleRate;
 use crate::protocol::{ErrorCode, NodeId, StreamId};
 
@@ -35,8 +35,13 @@ pub(super) async fn preview(
             parts.preview_users(&users, "Time out", Some(SanctionKind::Timeout)).await?
         }
         PreviewRequest::Kick { users } => parts.preview_users(&users, "Kick", None).await?,
-        PreviewRequest::Throttle { stream_id, sample_rate } => {
-            throttled(&parts.stream_status(stream_id).await?, sample_rate)
+        PreviewRequest::Throttle { stream_id, sample_rate, for_ms } => {
+            throttled(&parts.stream_status(stream_id).await?, sample_rate, for_ms)
+        }
+        PreviewRequest::DeleteOfUser(request) => {
+            let found = parts.control.comments_of_user(&request).await?;
+            let comments = found.count();
+            Preview { effect: found.effect(), users: 1, comments, ..Preview::default() }
         }
         PreviewRequest::Announce { stream_id } => {
             let stream = parts.stream_status(stream_id).await?;
@@ -109,8 +114,10 @@ fn of_users(
     let connections: Vec<_> = found.iter().flat_map(|who| &who.connections).collect();
     let nodes: BTreeSet<_> = connections.iter().map(|connection| &connection.node).collect();
     let nodes: Vec<_> = nodes.into_iter().cloned().collect();
-    let has_it = |who: &&Who| who.sanctions.iter().any(|sanction| Some(sanction.kind) == kind);
-    let already = found.iter().filter(has_it).count();
+    let of_kind = |who: &Who, kind| who.sanctions.iter().find(|it| it.kind == kind).cloned();
+    let replaced: Vec<_> =
+        found.iter().filter_map(|who| of_kind(who, kind?)).map(|it| it.text()).collect();
+    let already = replaced.len();
     let effect = match kind {
         Some(SanctionKind::Timeout) => "All stay open; comments are refused until it ends.",
         Some(SanctionKind::Ban) => "All are closed, and new ones refused until it ends.",
@@ -122,8 +129,17 @@ fn of_users(
         show_counted(connections.len() as u64, "connection"),
         show_counted(nodes.len() as u64, "node"),
     );
-    if already > 0 {
-        text.push_str(&format!(" {already} of the users already."));
+    match &replaced[..] {
+        [] => {}
+        [one] if found.len() == 1 => text.push_str(&format!(" It replaces {one}.")),
+        some => text.push_str(&format!(" {} of the users already; it is replaced.", some.len())),
+    }
+    if kind == Some(SanctionKind::Timeout) {
+        let banned = found.iter().filter(|who| of_kind(who, SanctionKind::Ban).is_some()).count();
+        if banned > 0 {
+            let users = show_counted(banned as u64, "user");
+            text.push_str(&format!(" Left out: {users} banned; the ban stays."));
+        }
     }
     let silent: BTreeSet<_> = found.iter().flat_map(|who| &who.unreachable).collect();
     if !silent.is_empty() {
@@ -139,13 +155,17 @@ fn of_users(
         already: already as u64,
         connections: connections.len() as u64,
         nodes,
-        viewers: 0,
         unknown,
+        ..Preview::default()
     }
 }
 
 /// Tells what viewers see with a fixed share, or what they see now if the throttle decides.
-fn throttled(stream: &StreamStatus, sample_rate: Option<SampleRate>) -> Preview {
+fn throttled(
+    stream: &StreamStatus,
+    sample_rate: Option<SampleRate>,
+    for_ms: Option<u64>,
+) -> Preview {
     let id = stream.stream_id;
     let per_second = |share: SampleRate| show_rate(stream.comments_per_second * share.share());
     let now = stream.shown();
@@ -154,9 +174,13 @@ fn throttled(stream: &StreamStatus, sample_rate: Option<SampleRate>) -> Preview 
     let effect = match sample_rate {
         Some(rate) => {
             let then = stream.egress_share.of(rate);
+            let end = match for_ms {
+                Some(for_ms) => format!("It ends by itself after {}.", show_duration(for_ms)),
+                None => "It stays until it is set to auto.".to_owned(),
+            };
             format!(
                 "Show {} of stream {id} instead of {}: {see} {}/s instead of {}/s. \
-                 History keeps all. It stays until it is set to auto.",
+                 History keeps all. {end}",
                 show_share(then),
                 show_share(now),
                 per_second(then),
@@ -221,8 +245,17 @@ mod tests {
         assert_eq!(
             preview.effect,
             "Ban 3 users: 3 connections on 2 nodes. All are closed, and new ones refused until it \
-             ends. 1 of the users already. Not found: no user x."
+             ends. 1 of the users already; it is replaced. Not found: no user x."
         );
+    }
+
+    #[test]
+    fn a_sanction_in_force_is_told() {
+        let banned = who(1, &["a"], Some(SanctionKind::Ban));
+        let ban = of_users("Ban", Some(SanctionKind::Ban), &[banned.clone()], Vec::new());
+        assert!(ban.effect.ends_with("It replaces the ban without an end."), "{ban:?}");
+        let timeout = of_users("Time out", Some(SanctionKind::Timeout), &[banned], Vec::new());
+        assert!(timeout.effect.ends_with("Left out: 1 user banned; the ban stays."), "{timeout:?}");
     }
 
     #[test]
@@ -249,6 +282,7 @@ mod tests {
             sample_rate: SampleRate::ALL,
             throttle_level: 0,
             throttle_override: None,
+            throttle_until_ms: None,
             egress_share: SampleRate::from_share(0.13).unwrap(),
             egress_sampled_out: 0,
             received: 0,
@@ -257,13 +291,15 @@ mod tests {
             deleted: 0,
             reactions: Default::default(),
         };
-        let preview = throttled(&stream, SampleRate::from_share(0.5));
+        let preview = throttled(&stream, SampleRate::from_share(0.5), None);
         assert_eq!(
             preview.effect,
             "Show 6.5% of stream 7 instead of 13%: 398k viewers see 42/s instead of 83/s. \
              History keeps all. It stays until it is set to auto."
         );
-        assert!(throttled(&stream, None).effect.ends_with("see 13% now, 83/s of 640/s."));
+        let ends = throttled(&stream, SampleRate::from_share(0.5), Some(600_000)).effect;
+        assert!(ends.ends_with("It ends by itself after 10m."), "{ends}");
+        assert!(throttled(&stream, None, None).effect.ends_with("see 13% now, 83/s of 640/s."));
     }
 
     #[test]

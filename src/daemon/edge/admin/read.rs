@@ -9,7 +9,8 @@ use super::request::{Params, PathParam, Requester, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
     Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, ModerationDecision, NodeStatus,
-    Offender, ReviewItem, Sanction, Status, StoreStatus, StreamStatus, UserRef, Who, WorkerStatus,
+    Offender, ReviewItem, Sanction, Status, StoreStatus, StreamStatus, UserDetail, UserRef, Who,
+    WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -93,6 +94,13 @@ pub(super) async fn who(
     PathParam(user): PathParam<String>,
 ) -> Answer<Json<Who>> {
     Ok(Json(state.parts.control.who(&UserRef(user)).await?))
+}
+
+pub(super) async fn user(
+    State(state): State<AdminState>,
+    PathParam(user): PathParam<String>,
+) -> Answer<Json<UserDetail>> {
+    Ok(Json(state.parts.control.user_detail(&UserRef(user)).await?))
 }
 
 pub(super) async fn review_queue(

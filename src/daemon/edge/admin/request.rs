@@ -48,7 +48,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
     }
 }
 
-/// A JSON body with a list of users.
+/// A JSON body with a list of users, or of changes.
 #[derive(Debug)]
 pub(super) struct UsersJsonBody<T>(pub(super) T);
 

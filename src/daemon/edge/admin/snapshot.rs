@@ -298,6 +298,7 @@ fn measured(
         sample_rate: rates.map_or(SampleRate::ALL, |rates| rates.sample_rate),
         throttle_level: rates.map_or(0, |rates| rates.throttle_level),
         throttle_override: rates.and_then(|rates| rates.throttle_override),
+        throttle_until_ms: rates.and_then(|rates| rates.throttle_until_ms),
         egress_share: egress.map_or(SampleRate::ALL, |egress| egress.share),
         egress_sampled_out: egress.map_or(0, |egress| egress.sampled_out),
         received: count(|rates| rates.received),

@@ -13,6 +13,9 @@ use crate::protocol::admin::{Sanction, SanctionKind};
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::{ErrorCode, UserId};
 
+/// Banned users whose connections may stay open for a while. Further ones are not spared.
+const MAX_SPARED: usize = 10_000;
+
 /// The effect of a sanction on its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -44,11 +47,19 @@ pub struct Sanctions {
     by_user: Arc<Snapshot<AHashMap<UserId, Vec<Sanction>>>>,
     /// Users whose ban [`Self::newly_banned`] has returned, with the time of the ban.
     reported: Arc<Mutex<AHashMap<UserId, u64>>>,
+    /// Users whose connections stay open until a time although they are banned.
+    spared: Arc<Mutex<AHashMap<UserId, u64>>>,
 }
 
 impl Sanctions {
     pub async fn load(store: SharedMetadataStore, clock: SharedClock) -> Result<Self, StoreError> {
-        let sanctions = Self { store, clock, by_user: Arc::default(), reported: Arc::default() };
+        let sanctions = Self {
+            store,
+            clock,
+            by_user: Arc::default(),
+            reported: Arc::default(),
+            spared: Arc::default(),
+        };
         sanctions.reload().await?;
         Ok(sanctions)
     }
@@ -86,16 +97,37 @@ impl Sanctions {
         self.check(user_id).filter(|verdict| verdict.kind == SanctionKind::Ban)
     }
 
-    /// Returns the users banned, or banned again, since the last call.
+    /// Leaves a user out of [`Self::newly_banned`] for a time, because somebody else closes the
+    /// connections then. Returns false, and spares nobody, if that many are spared already.
+    pub fn spare(&self, user_id: UserId, for_ms: u64) -> bool {
+        let now = self.clock.now_ms();
+        let mut spared = self.spared.lock();
+        spared.retain(|_, until| *until > now);
+        if spared.len() >= MAX_SPARED {
+            return false;
+        }
+        spared.insert(user_id, now.saturating_add(for_ms));
+        true
+    }
+
+    /// Returns the users banned, or banned again, since the last call. Those that are spared are
+    /// returned later.
     pub fn newly_banned(&self) -> Vec<UserId> {
         let mut bans: AHashMap<UserId, u64> = AHashMap::new();
         for ban in self.all().iter().filter(|sanction| sanction.kind == SanctionKind::Ban) {
             let at = bans.entry(ban.user_id).or_default();
             *at = ban.created_at.max(*at);
         }
+        self.remove_spared(&mut bans);
         let before = std::mem::replace(&mut *self.reported.lock(), bans.clone());
         let is_new = |(user_id, at): &(UserId, u64)| before.get(user_id) != Some(at);
         bans.into_iter().filter(is_new).map(|(user_id, _)| user_id).collect()
+    }
+
+    fn remove_spared(&self, bans: &mut AHashMap<UserId, u64>) {
+        let now = self.clock.now_ms();
+        let spared = self.spared.lock();
+        bans.retain(|user_id, _| spared.get(user_id).is_none_or(|until| *until <= now));
     }
 
     /// Returns all sanctions in force, newest first.
@@ -162,6 +194,18 @@ mod tests {
         store.set_down(true);
         assert!(sanctions.reload().await.is_err());
         assert!(sanctions.clone().check_ban(UserId(7)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_spared_user_is_newly_banned_later() {
+        let (_, sanctions) = loaded(&[sanction(7, SanctionKind::Ban, None)]).await;
+        assert!(sanctions.spare(UserId(7), 10_000));
+        assert_eq!(sanctions.newly_banned(), []);
+        assert!(sanctions.check_ban(UserId(7)).is_some(), "new connections are refused");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(sanctions.newly_banned(), [UserId(7)]);
+        let all = (0..MAX_SPARED as u64).all(|user| sanctions.spare(UserId(user), 10_000));
+        assert!(all && !sanctions.spare(UserId(1 << 40), 10_000));
     }
 
     #[tokio::test(start_paused = true)]

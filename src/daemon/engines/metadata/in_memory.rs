@@ -16,7 +16,7 @@ use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 
 /// The store. While it is down, every call fails and changes nothing.
@@ -31,7 +31,7 @@ pub(crate) struct InMemoryMetadata {
 #[derive(Debug, Default)]
 struct Tables {
     streams: BTreeMap<StreamId, Stream>,
-    overrides: BTreeMap<StreamId, SampleRate>,
+    overrides: BTreeMap<StreamId, FixedRate>,
     users: BTreeMap<UserId, UserRecord>,
     sanctions: Vec<Sanction>,
     /// With the keys of their texts.
@@ -250,21 +250,21 @@ impl MetadataStore for InMemoryMetadata {
         Ok(self.call("streams")?.streams.values().cloned().collect())
     }
 
-    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, FixedRate)>, StoreError> {
         let tables = self.call("throttle_overrides")?;
-        Ok(tables.overrides.iter().map(|(stream_id, rate)| (*stream_id, *rate)).collect())
+        Ok(tables.overrides.iter().map(|(stream_id, fixed)| (*stream_id, *fixed)).collect())
     }
 
     async fn set_throttle_override(
         &self,
         stream_id: StreamId,
-        rate: Option<SampleRate>,
+        fixed: Option<FixedRate>,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
         let mut tables = self.call("set_throttle_override")?;
         tables.known_stream(stream_id)?;
-        match rate {
-            Some(rate) => tables.overrides.insert(stream_id, rate),
+        match fixed {
+            Some(fixed) => tables.overrides.insert(stream_id, fixed),
             None => tables.overrides.remove(&stream_id),
         };
         Ok(tables.record(audit))

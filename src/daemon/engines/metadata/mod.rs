@@ -29,7 +29,7 @@ use crate::daemon::engines::StoreError;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 pub use review::{DecidedReview, MAX_ALIKE, NewClaim, ReviewError, ReviewRefusal, ReviewVerdict};
 
@@ -105,14 +105,14 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug + 'static {
     async fn stream(&self, stream_id: StreamId) -> Result<Option<Stream>, StoreError>;
     /// Returns all streams, ordered by id.
     async fn streams(&self) -> Result<Vec<Stream>, StoreError>;
-    /// Returns the rates that operators fixed, ordered by stream.
-    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError>;
+    /// Returns the rates that operators fixed, ordered by stream, also those that have ended.
+    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, FixedRate)>, StoreError>;
     /// Fixes the rate of a stream; `None` lets the throttle decide again. [`StoreError::NotFound`]
     /// for an unknown stream.
     async fn set_throttle_override(
         &self,
         stream_id: StreamId,
-        rate: Option<SampleRate>,
+        fixed: Option<FixedRate>,
         audit: NewAudit,
     ) -> Result<u64, StoreError>;
 

@@ -11,7 +11,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sql::Columns;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction};
 use crate::protocol::stream::Stream;
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{StreamId, UserId};
 
 pub(super) fn stream(row: &impl Columns) -> Result<Stream, StoreError> {
@@ -33,12 +33,13 @@ pub(super) fn next_stream_id(row: &impl Columns) -> Result<StreamId, StoreError>
     Ok(StreamId(next.unsigned_abs()))
 }
 
-pub(super) fn throttle_override(row: &impl Columns) -> Result<(StreamId, SampleRate), StoreError> {
+pub(super) fn throttle_override(row: &impl Columns) -> Result<(StreamId, FixedRate), StoreError> {
     let share = row.real("throttle_override")?;
     let rate = SampleRate::from_share(share).ok_or_else(|| {
         StoreError::Corrupt(format!("a throttle override of {share}, expected 0 to 1"))
     })?;
-    Ok((StreamId(row.natural("stream_id")?), rate))
+    let fixed = FixedRate { rate, until_ms: row.natural_or_null("throttle_until")? };
+    Ok((StreamId(row.natural("stream_id")?), fixed))
 }
 
 pub(super) fn user(row: &impl Columns) -> Result<UserRecord, StoreError> {

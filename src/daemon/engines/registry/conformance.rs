@@ -17,7 +17,7 @@ use crate::protocol::admin::{
     StreamEgress, StreamRates, Talkers,
 };
 use crate::protocol::latency::LatencyHistogram;
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
 
 /// A handler that records its commands and answers that each touched three connections.
@@ -273,6 +273,7 @@ pub(crate) fn report(node: &NodeId) -> NodeReport {
             sample_rate: SampleRate::ALL,
             throttle_level: 1,
             throttle_override: None,
+            throttle_until_ms: None,
             received: 5,
             broadcast: 4,
             sampled_out: 1,
@@ -294,11 +295,12 @@ pub(crate) async fn commands_reach_only_known_nodes(Member { registry, node, han
     let user_id = UserId(9);
     let commands = [
         NodeCommand::Disconnect { user_id, code: CloseCode::Banned },
+        NodeCommand::DisconnectBanned { user_id, after_ms: 10_000 },
         NodeCommand::Probe { user_id },
         NodeCommand::Direct { user_id, from: "ann".into(), message: "hello".into() },
         NodeCommand::ReloadSanctions,
         NodeCommand::ReloadStream { stream_id: StreamId(1) },
-        NodeCommand::Throttle { stream_id: StreamId(1), sample_rate: None },
+        NodeCommand::Throttle { stream_id: StreamId(1), fixed: None },
         NodeCommand::Drain { undo: false },
         NodeCommand::ReportTalkers { stream_id: StreamId(1) },
         NodeCommand::Acknowledge {
@@ -410,8 +412,8 @@ pub(crate) async fn a_command_reaches_only_its_node(Pair { a, b, .. }: &Pair) {
     let command = NodeCommand::Disconnect { user_id: UserId(9), code: CloseCode::Banned };
     assert_eq!(a.registry.command(&b.node, command.clone()).await.unwrap(), 3);
     assert_eq!((a.handler.commands(), b.handler.commands()), (vec![], vec![command]));
-    let sample_rate = Some(SampleRate::NONE);
-    let command = NodeCommand::Throttle { stream_id: StreamId(1), sample_rate };
+    let fixed = Some(FixedRate { rate: SampleRate::NONE, until_ms: Some(1_700_000_000_000) });
+    let command = NodeCommand::Throttle { stream_id: StreamId(1), fixed };
     assert_eq!(b.registry.command(&a.node, command.clone()).await.unwrap(), 3);
     assert_eq!(a.handler.commands(), [command]);
     let nobody = NodeId::new("nobody");

@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::admin::{ConnectionInfo, NodeReport};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CloseCode, NodeId, StreamId, UserId};
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -161,6 +161,9 @@ pub struct KnownNode {
 pub enum NodeCommand {
     /// Close every connection of a user.
     Disconnect { user_id: UserId, code: CloseCode },
+    /// Close every connection of a user after this time, if the user is banned then. The answer is
+    /// the number of connections now.
+    DisconnectBanned { user_id: UserId, after_ms: u64 },
     /// Ping every connection of a user, so that dead ones free their places.
     Probe { user_id: UserId },
     /// Send a message to every connection of a user.
@@ -170,7 +173,7 @@ pub enum NodeCommand {
     /// Reload the settings of a stream from the metadata store.
     ReloadStream { stream_id: StreamId },
     /// Broadcast this share of a stream. `None` lets the throttle decide.
-    Throttle { stream_id: StreamId, sample_rate: Option<SampleRate> },
+    Throttle { stream_id: StreamId, fixed: Option<FixedRate> },
     /// Stop accepting viewers and disconnect the present ones, or undo this.
     Drain { undo: bool },
     /// Put the talkers of a stream into the reports of the next seconds.

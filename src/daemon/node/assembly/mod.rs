@@ -90,7 +90,7 @@ impl NodeBase {
         first_start::create_first_stream(&engines.metadata, clock.now_ms()).await?;
         let streams = Streams::load(engines.metadata.clone()).await?;
         let sanctions = Sanctions::load(engines.metadata.clone(), clock.clone()).await?;
-        let overrides = RateOverrides::default();
+        let overrides = RateOverrides::new(clock.clone());
         overrides.replace(engines.metadata.throttle_overrides().await?);
         let pipeline = Arc::new(moderation::build_pipeline(&config.moderation)?);
         let identity = identity.clone();

@@ -172,7 +172,7 @@ pub(super) async fn apply_throttle_orders(
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Some(order) => overrides.set(order.stream_id, order.sample_rate),
+                Some(order) => overrides.set(order.stream_id, order.fixed),
                 None => return,
             },
             () = stop.cancelled() => return,

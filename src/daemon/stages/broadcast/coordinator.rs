@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use ahash::{AHashMap, AHashSet};
 use futures_util::{TryStreamExt as _, stream};
-use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::moved::MovedRecords;
+use super::overrides::RateOverrides;
 use super::pending::{PendingBatch, TakenBatch};
 use super::publication::{Outlets, StreamBatch};
 use crate::daemon::base::config::BroadcastConfig;
@@ -43,33 +43,6 @@ pub enum BroadcastError {
     Log(#[from] LogError),
     #[error(transparent)]
     Bus(#[from] BusError),
-}
-
-/// Sample rates that operators fixed, by stream. Control writes them, the coordinator reads them.
-#[derive(Debug, Clone, Default)]
-pub struct RateOverrides(Arc<Mutex<AHashMap<StreamId, SampleRate>>>);
-
-impl RateOverrides {
-    pub fn set(&self, stream_id: StreamId, rate: Option<SampleRate>) {
-        let mut rates = self.0.lock();
-        match rate {
-            Some(rate) => rates.insert(stream_id, rate),
-            None => rates.remove(&stream_id),
-        };
-    }
-
-    /// Replaces all of them.
-    pub fn replace(&self, rates: Vec<(StreamId, SampleRate)>) {
-        *self.0.lock() = rates.into_iter().collect();
-    }
-
-    fn get(&self, stream_id: StreamId) -> Option<SampleRate> {
-        self.0.lock().get(&stream_id).copied()
-    }
-
-    fn streams(&self) -> Vec<StreamId> {
-        self.0.lock().keys().copied().collect()
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -323,7 +296,7 @@ impl Coordinator {
             self.started_at.get(&position.partition).copied().unwrap_or(position.offset);
         self.streams.entry(stream_id).or_insert_with(|| {
             let mut policy = ThrottlePolicy::new();
-            policy.fix(overrides.get(stream_id));
+            policy.fix(overrides.get(stream_id).map(|fixed| fixed.rate));
             let known = board.stream(stream_id);
             let covered_to = started_at.saturating_sub(1);
             StreamState::new(position.partition, covered_to, policy, known, rules)
@@ -397,10 +370,12 @@ impl Coordinator {
         for (stream_id, state) in &mut self.streams {
             let per_second = state.rate.per_second(now);
             let before = state.sample_rate;
-            state.policy.fix(self.parts.overrides.get(*stream_id));
+            let fixed = self.parts.overrides.get(*stream_id);
+            state.policy.fix(fixed.map(|fixed| fixed.rate));
             state.policy.observe(per_second, now, rules);
             let rate = state.policy.sample_rate(rules);
             state.write_gauges(per_second, rate);
+            state.gauges.throttle_until_ms = fixed.and_then(|fixed| fixed.until_ms);
             self.parts.board.set_stream(*stream_id, state.gauges);
             if rate != before {
                 changed.push((*stream_id, rate));
@@ -466,6 +441,7 @@ impl StreamState {
             sample_rate: policy.sample_rate(rules),
             throttle_level: 0,
             throttle_override: policy.fixed(),
+            throttle_until_ms: None,
             received: 0,
             broadcast: 0,
             sampled_out: 0,

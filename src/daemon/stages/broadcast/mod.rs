@@ -21,9 +21,11 @@
 
 mod coordinator;
 mod moved;
+mod overrides;
 mod pending;
 mod publication;
 #[cfg(test)]
 mod tests;
 
-pub use coordinator::{BroadcastError, Coordinator, CoordinatorParts, RateOverrides};
+pub use coordinator::{BroadcastError, Coordinator, CoordinatorParts};
+pub use overrides::RateOverrides;

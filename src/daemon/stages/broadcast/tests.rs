@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{BroadcastError, Coordinator, CoordinatorParts, RateOverrides};
+use crate::daemon::base::clock::TokioClock;
 use crate::daemon::base::config::BroadcastConfig;
 use crate::daemon::base::status::StatusBoard;
 use crate::daemon::engines::bus::{Batch, BusMessage, UNNUMBERED};
@@ -18,10 +19,12 @@ use crate::daemon::testing::bus::TestBus;
 use crate::daemon::testing::event_log::InMemoryLog;
 use crate::daemon::testing::recent::TestRecent;
 use crate::protocol::events::{CommentModerated, CommentSubmitted, Decision, Event};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{Comment, CommentId, Role, Seq, StreamId, UserId};
 
 pub(super) const STREAM: StreamId = StreamId(5);
+/// When the clock of a test starts, in milliseconds since the Unix epoch.
+const STARTED_MS: u64 = 1_700_000_000_000;
 
 /// Records the messages published and the ranges cached, in one order.
 #[derive(Debug, Default)]
@@ -80,6 +83,10 @@ fn journaled() -> Journaled {
     Journaled { journal, bus: Arc::new(bus), recent: Arc::new(recent) }
 }
 
+fn overrides() -> RateOverrides {
+    RateOverrides::new(Arc::new(TokioClock::starting_at(Duration::from_millis(STARTED_MS))))
+}
+
 struct Stage {
     log: InMemoryLog,
     journal: Arc<Journal>,
@@ -97,7 +104,7 @@ impl Stage {
 
     fn start_on(log: InMemoryLog) -> Self {
         let Journaled { journal, bus, recent } = journaled();
-        let overrides = RateOverrides::default();
+        let overrides = overrides();
         let board = StatusBoard::default();
         let stop = CancellationToken::new();
         let coordinator = Coordinator::new(CoordinatorParts {
@@ -272,7 +279,7 @@ async fn rate_around_a_threshold_does_not_flap() {
 #[tokio::test(start_paused = true)]
 async fn operator_fixes_and_releases_the_rate() {
     let mut stage = Stage::start();
-    stage.overrides.set(STREAM, SampleRate::from_share(0.25));
+    stage.overrides.set(STREAM, SampleRate::from_share(0.25).map(FixedRate::from));
     stage.rate(1_000, 2).await;
     stage.overrides.set(STREAM, None);
     stage.rate(1_000, 2).await;
@@ -280,9 +287,24 @@ async fn operator_fixes_and_releases_the_rate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fixed_rate_ends_by_itself() {
+    let mut stage = Stage::start();
+    let rate = SampleRate::from_share(0.25).unwrap();
+    let until_ms = Some(STARTED_MS + 3_000);
+    stage.overrides.set(STREAM, Some(FixedRate { rate, until_ms }));
+    stage.rate(1_000, 2).await;
+    assert_eq!(stage.journal.rates(), [0.25]);
+    assert_eq!(stage.board.stream(STREAM).unwrap().throttle_until_ms, until_ms);
+    stage.rate(1_000, 2).await;
+    assert_eq!(stage.journal.rates(), [0.25, 1.0]);
+    let gauges = stage.board.stream(STREAM).unwrap();
+    assert_eq!((gauges.throttle_override, gauges.throttle_until_ms), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn staff_is_never_sampled_out() {
     let mut stage = Stage::start();
-    stage.overrides.set(STREAM, Some(SampleRate::NONE));
+    stage.overrides.set(STREAM, Some(SampleRate::NONE.into()));
     stage.rate(100, 1).await;
     let (moderator, comment_id) = stage.comment(Role::Moderator, false);
     stage.log.append(Topic::CommentEvents, vec![moderator]).await.unwrap();
@@ -343,7 +365,7 @@ async fn moved_records_are_told_and_deleted_ones_vanish() {
 #[tokio::test(start_paused = true)]
 async fn deletions_are_never_sampled_out() {
     let mut stage = Stage::start();
-    stage.overrides.set(STREAM, Some(SampleRate::NONE));
+    stage.overrides.set(STREAM, Some(SampleRate::NONE.into()));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let records: Vec<_> = (0..100).map(|_| stage.comment(Role::Viewer, false)).collect();
     let (comments, ids): (Vec<_>, Vec<_>) = records.into_iter().unzip();
@@ -440,7 +462,7 @@ async fn streams_do_not_wait_for_each_other() {
         recent: Arc::new(TestRecent::default()),
         board: StatusBoard::default(),
         config: Arc::new(BroadcastConfig::default()),
-        overrides: RateOverrides::default(),
+        overrides: overrides(),
     });
     let of = |number| submitted(StreamId(number), number, Role::Viewer, false);
     let both = [1, 2].map(|number| record(&Event::CommentSubmitted(of(number)))).to_vec();

@@ -14,25 +14,32 @@ use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::eventlog::pages::pages;
 use crate::daemon::engines::eventlog::{LogError, Record, Topic};
 use crate::protocol::admin::{DeleteRequest, Outcome};
+use crate::protocol::comment::Deletion;
 use crate::protocol::events::{CommentModerated, Decision, Event, ModeratedText};
 use crate::protocol::{CommentId, StreamId, UserId};
 
 /// Offsets searched per step, backwards through a partition.
-const WINDOW: u64 = 1_024;
+pub(super) const WINDOW: u64 = 1_024;
 /// The most steps, over all partitions: a quarter of a million records. That is seconds of the
 /// busiest event, and far more than a working archiver lags behind.
-const MAX_WINDOWS: usize = 256;
+pub(super) const MAX_WINDOWS: usize = 256;
 /// The search ends at records this much older than the comment. The clocks of nodes differ by less.
-const CLOCK_SKEW_MS: u64 = 60_000;
+pub(super) const CLOCK_SKEW_MS: u64 = 60_000;
 /// The reason shown to viewers when the operator gives none.
 const DEFAULT_REASON: &str = "moderator";
 
 /// The stream and the user of a comment, and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct CommentOwner {
-    stream_id: StreamId,
-    user_id: UserId,
-    text: ModeratedText,
+pub(super) struct CommentOwner {
+    pub(super) stream_id: StreamId,
+    pub(super) user_id: UserId,
+    pub(super) text: ModeratedText,
+}
+
+/// A deletion that the log has.
+pub(super) struct DeletedComment {
+    pub(super) audit_id: u64,
+    deletion: Option<Deletion>,
 }
 
 impl Control {
@@ -43,10 +50,24 @@ impl Control {
         request: &DeleteRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        let reason = validate::public_word(request.reason.as_deref())?;
+        validate::public_word(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
+        let owner = self.owner(request.comment_id).await?;
+        let user_id = owner.user_id;
+        let deleted = self.delete_owned(actor, request, owner).await?;
+        let base = outcome(deleted.audit_id, CommandResults::default(), started);
+        Ok(Outcome { user_id: Some(user_id), deletion: deleted.deletion, ..base })
+    }
+
+    /// Deletes a comment whose owner is known. The request is valid.
+    pub(super) async fn delete_owned(
+        &self,
+        actor: &Actor,
+        request: &DeleteRequest,
+        CommentOwner { stream_id, user_id, text }: CommentOwner,
+    ) -> Result<DeletedComment, ControlError> {
+        let reason = validate::public_word(request.reason.as_deref())?;
         let comment_id = request.comment_id;
-        let CommentOwner { stream_id, user_id, text } = self.owner(comment_id).await?;
         let entry = self.entry(actor, "delete", format!("comment {comment_id}"), request);
         let rejected = CommentModerated {
             stream_id,
@@ -62,8 +83,7 @@ impl Control {
         let event = Event::CommentModerated(rejected);
         let audit_id = self.parts.metadata.audit_with_event(pending(&event), entry).await?;
         self.publish(audit_id, event).await?;
-        let base = outcome(audit_id, CommandResults::default(), started);
-        Ok(Outcome { user_id: Some(user_id), deletion, ..base })
+        Ok(DeletedComment { audit_id, deletion })
     }
 
     /// Looks in the store, then in the newest records of the log: the comment may not be archived

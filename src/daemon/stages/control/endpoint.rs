@@ -15,8 +15,8 @@ use crate::daemon::base::status::StatusBoard;
 use crate::daemon::base::supervise::Supervisor;
 use crate::daemon::engines::directory::{Sanctions, Streams};
 use crate::daemon::engines::registry::{CommandHandler, NodeCommand};
-use crate::protocol::CloseCode;
-use crate::protocol::admin::ProblemCode;
+use crate::protocol::admin::{MAX_DISCONNECT_AFTER_MS, ProblemCode};
+use crate::protocol::{CloseCode, UserId};
 
 /// The time limit for passing an order to the broadcast stage, which reads its channel between
 /// batches. An order that is lost is read from the metadata store by the next reload.
@@ -46,6 +46,9 @@ impl CommandHandler for LocalEndpoint {
                 let ban = self.sanctions.check_ban(user_id).filter(|_| code == CloseCode::Banned);
                 self.sink.disconnect_user(user_id, code, ban.map(|ban| ban.error())).await
             }
+            NodeCommand::DisconnectBanned { user_id, after_ms } => {
+                self.disconnect_banned(user_id, after_ms).await
+            }
             NodeCommand::Probe { user_id } => self.sink.probe_user(user_id).await,
             NodeCommand::Direct { user_id, from, message } => {
                 self.sink.direct(user_id, from, message).await
@@ -63,8 +66,8 @@ impl CommandHandler for LocalEndpoint {
                 let now_ms = self.clock.now_ms();
                 close_inadmissible_of(stream_id, &self.streams, &*self.sink, now_ms).await
             }
-            NodeCommand::Throttle { stream_id, sample_rate } => {
-                self.send_order(ThrottleOrder { stream_id, sample_rate }).await;
+            NodeCommand::Throttle { stream_id, fixed } => {
+                self.send_order(ThrottleOrder { stream_id, fixed }).await;
                 0
             }
             NodeCommand::Drain { undo } => self.drain(undo),
@@ -92,6 +95,30 @@ impl LocalEndpoint {
         }
     }
 
+    /// Closes the connections of a user at the end of a time in which the ban may be taken back.
+    /// The node that has the connections waits itself, so that no other node need live that long.
+    async fn disconnect_banned(&self, user_id: UserId, after_ms: u64) -> u64 {
+        let after_ms = after_ms.min(MAX_DISCONNECT_AFTER_MS);
+        let sink = self.sink.clone();
+        let sanctions = self.sanctions.clone();
+        // The periodic reload would close them before.
+        if !sanctions.spare(user_id, after_ms) {
+            return close_if_banned(user_id, &sanctions, &*sink).await;
+        }
+        self.supervisor.spawn("disconnect banned", move |stop| {
+            let sink = sink.clone();
+            let sanctions = sanctions.clone();
+            async move {
+                let pause = tokio::time::sleep(Duration::from_millis(after_ms));
+                if stop.run_until_cancelled(pause).await.is_some() {
+                    close_if_banned(user_id, &sanctions, &*sink).await;
+                }
+                Ok(())
+            }
+        });
+        self.sink.probe_user(user_id).await
+    }
+
     /// Dismisses viewers in the background, so that the operator need not wait for all of them.
     fn drain(&self, undo: bool) -> u64 {
         self.board.set_draining(!undo);
@@ -112,5 +139,13 @@ impl LocalEndpoint {
             }
         });
         connections
+    }
+}
+
+/// Closes the connections of a user that is banned. Returns their number.
+async fn close_if_banned(user_id: UserId, sanctions: &Sanctions, sink: &dyn ViewerSink) -> u64 {
+    match sanctions.check_ban(user_id) {
+        Some(ban) => sink.disconnect_user(user_id, CloseCode::Banned, Some(ban.error())).await,
+        None => 0,
     }
 }

@@ -26,7 +26,7 @@ pub enum ControlError {
     UnknownUser(String),
     #[error("there is no node `{}`; {}", shown(.node), listed(.known))]
     UnknownNode { node: NodeId, known: Vec<NodeId> },
-    #[error("there is no stream {0}; the list of streams has those there are")]
+    #[error("stream {0} does not exist; lc streams lists those that do")]
     UnknownStream(StreamId),
     #[error("stream {0} exists already")]
     StreamExists(StreamId),
@@ -35,6 +35,8 @@ pub enum ControlError {
          held for review is not published yet: reject it instead)"
     )]
     UnknownComment(CommentId),
+    #[error("user {user_id} wrote nothing in the last {last} {within} that is not deleted already")]
+    NoComments { user_id: UserId, within: String, last: String },
     #[error("comment {0} is not in the review queue; it never was")]
     NotQueued(CommentId),
     #[error(
@@ -48,7 +50,7 @@ pub enum ControlError {
         verdict(*.decision), show_duration(*.ago_ms)
     )]
     Decided { comment_id: CommentId, decision: Decision, by: String, ago_ms: u64 },
-    #[error("there is no audit entry {0}")]
+    #[error("there is no audit entry {0}; lc audit lists those there are")]
     UnknownAudit(u64),
     #[error("audit entry {audit_id} is not undone: {why}")]
     NotUndoable { audit_id: u64, why: String },
@@ -58,6 +60,10 @@ pub enum ControlError {
     UnknownDeadLetter(String),
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
+    #[error(
+        "user {user_id} may not even watch: {ban} stays, and nothing was changed; lc unban lifts it"
+    )]
+    StaysBanned { user_id: UserId, ban: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -93,7 +99,9 @@ impl ControlError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid { .. } => ErrorCode::BadMessage,
-            Self::BadUser(_) | Self::NotUndoable { .. } => ErrorCode::BadRequest,
+            Self::BadUser(_) | Self::NotUndoable { .. } | Self::StaysBanned { .. } => {
+                ErrorCode::BadRequest
+            }
             Self::Claimed { .. } => ErrorCode::ReviewClaimed,
             Self::Decided { .. } => ErrorCode::ReviewDecided,
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
@@ -101,6 +109,7 @@ impl ControlError {
             Self::UnknownUser(_)
             | Self::UnknownNode { .. }
             | Self::UnknownComment(_)
+            | Self::NoComments { .. }
             | Self::NotQueued(_)
             | Self::UnknownAlert(_)
             | Self::UnknownDeadLetter(_)

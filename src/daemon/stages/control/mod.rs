@@ -22,8 +22,10 @@ mod acknowledge;
 mod actor;
 pub mod admission;
 mod alerts;
+mod batch;
 mod cluster;
 mod comments;
+mod comments_of_user;
 mod dead_letters;
 mod drain;
 pub mod endpoint;
@@ -35,6 +37,7 @@ pub(crate) mod fakes;
 mod messages;
 mod review;
 mod sanctions;
+mod search;
 mod streams;
 mod talkers;
 #[cfg(test)]
@@ -64,6 +67,7 @@ use crate::protocol::admin::Outcome;
 use crate::protocol::{NodeId, text};
 
 pub use actor::Actor;
+pub use comments_of_user::CommentsOfUser;
 pub use endpoint::LocalEndpoint;
 pub use error::ControlError;
 pub use tokens::{AdminMinter, Minter};

@@ -1,7 +1,10 @@
 //! Bans, timeouts, and closing a user's connections.
 
+use futures_util::future::join_all;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::cluster::CommandResults;
 use super::users::ResolvedUser;
 use super::validate::{self, LONGEST_MS, LONGEST_TIMEOUT_MS};
 use super::{Actor, Control, ControlError, outcome};
@@ -10,9 +13,25 @@ use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::admin::{Outcome, Sanction, SanctionKind, SanctionRequest, UserRequest};
 use crate::protocol::{CloseCode, UserId};
 
-struct StoredSanction {
-    user: ResolvedUser,
-    audit_id: u64,
+/// The field of an audit entry with the sanction that its sanction replaced. The other fields are
+/// those of the request.
+const REPLACES: &str = "replaces";
+
+/// A change of a user's sanctions that is stored. The nodes do not follow it yet.
+pub(super) struct StoredSanction {
+    pub(super) user: ResolvedUser,
+    pub(super) audit_id: u64,
+    /// The sanction of the same kind that was in force before.
+    pub(super) replaced: Option<Sanction>,
+}
+
+/// Returns the request of the audit entry of a ban or timeout.
+pub(super) fn without_replaced(detail: &Value) -> Value {
+    let mut detail = detail.clone();
+    if let Some(fields) = detail.as_object_mut() {
+        fields.remove(REPLACES);
+    }
+    detail
 }
 
 impl Control {
@@ -24,12 +43,10 @@ impl Control {
         request: &SanctionRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        if let Some(duration_ms) = request.duration_ms {
-            validate::lifetime_ms("duration_ms", duration_ms, LONGEST_MS)?;
-        }
-        let StoredSanction { user, audit_id } =
-            self.store_sanction(actor, request, SanctionKind::Ban).await?;
-        Ok(user.named_in(self.enforce_ban(user.user_id, audit_id, started).await))
+        let in_force = self.bans().await?;
+        let stored = self.store_ban(actor, request, &in_force).await?;
+        let done = self.enforce_ban(stored.user.user_id, stored.audit_id, started).await;
+        Ok(stored.user.named_in(Outcome { replaced: stored.replaced, ..done }))
     }
 
     /// Makes every node refuse a banned user, and closes the user's connections.
@@ -39,29 +56,46 @@ impl Control {
         audit_id: u64,
         started: Instant,
     ) -> Outcome {
+        let results = self.enforce_sanctions(&[user_id], 0).await;
+        let connections = Some(results.connections);
+        Outcome { connections, ..outcome(audit_id, results, started) }
+    }
+
+    /// Makes every node follow the stored sanctions, then closes the connections of users that are
+    /// banned: at once, or after a time in which the ban may be taken back.
+    pub(super) async fn enforce_sanctions(
+        &self,
+        banned: &[UserId],
+        after_ms: u64,
+    ) -> CommandResults {
         let reloaded = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
-        let disconnect = NodeCommand::Disconnect { user_id, code: CloseCode::Banned };
-        let closed = self.command_nodes_of_user(user_id, disconnect).await;
-        let connections = Some(closed.connections);
-        Outcome { connections, ..outcome(audit_id, reloaded.merge(closed), started) }
+        let closing = banned.iter().map(|user_id| {
+            let user_id = *user_id;
+            let command = match after_ms {
+                0 => NodeCommand::Disconnect { user_id, code: CloseCode::Banned },
+                after_ms => NodeCommand::DisconnectBanned { user_id, after_ms },
+            };
+            self.command_nodes_of_user(user_id, command)
+        });
+        join_all(closing).await.into_iter().fold(reloaded, CommandResults::merge)
     }
 
     /// Stops a user from commenting for 1 second to 30 days. The user can still watch.
+    ///
+    /// # Errors
+    /// [`ControlError::StaysBanned`]: a banned user may not watch, and a timeout would not change
+    /// that.
     pub async fn timeout(
         &self,
         actor: &Actor,
         request: &SanctionRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
-        let Some(duration_ms) = request.duration_ms else {
-            let problem = "must be given: a timeout ends, a ban need not".to_owned();
-            return Err(ControlError::Invalid { field: "duration_ms", problem });
-        };
-        validate::lifetime_ms("duration_ms", duration_ms, LONGEST_TIMEOUT_MS)?;
-        let StoredSanction { user, audit_id } =
-            self.store_sanction(actor, request, SanctionKind::Timeout).await?;
+        let in_force = self.bans().await?;
+        let stored = self.store_timeout(actor, request, &in_force).await?;
         let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
-        Ok(user.named_in(outcome(audit_id, results, started)))
+        let done = outcome(stored.audit_id, results, started);
+        Ok(stored.user.named_in(Outcome { replaced: stored.replaced, ..done }))
     }
 
     /// Lifts bans and timeouts.
@@ -71,6 +105,66 @@ impl Control {
         request: &UserRequest,
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
+        let stored = self.store_unban(actor, request).await?;
+        let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
+        Ok(stored.user.named_in(outcome(stored.audit_id, results, started)))
+    }
+
+    /// Closes every connection of a user, who may reconnect at once.
+    pub async fn kick(
+        &self,
+        actor: &Actor,
+        request: &UserRequest,
+    ) -> Result<Outcome, ControlError> {
+        let started = Instant::now();
+        let stored = self.store_kick(actor, request).await?;
+        let user_id = stored.user.user_id;
+        let disconnect = NodeCommand::Disconnect { user_id, code: CloseCode::Kicked };
+        let results = self.command_nodes_of_user(user_id, disconnect).await;
+        let connections = Some(results.connections);
+        let done = outcome(stored.audit_id, results, started);
+        Ok(stored.user.named_in(Outcome { connections, ..done }))
+    }
+
+    /// Returns the bans and timeouts in force, newest first.
+    pub async fn bans(&self) -> Result<Vec<Sanction>, ControlError> {
+        Ok(self.parts.metadata.sanctions(self.parts.clock.now_ms()).await?)
+    }
+
+    /// Stores a ban and its audit entry. `in_force` are the sanctions in force.
+    pub(super) async fn store_ban(
+        &self,
+        actor: &Actor,
+        request: &SanctionRequest,
+        in_force: &[Sanction],
+    ) -> Result<StoredSanction, ControlError> {
+        if let Some(duration_ms) = request.duration_ms {
+            validate::lifetime_ms("duration_ms", duration_ms, LONGEST_MS)?;
+        }
+        self.store_sanction(actor, request, SanctionKind::Ban, in_force).await
+    }
+
+    /// Stores a timeout and its audit entry.
+    pub(super) async fn store_timeout(
+        &self,
+        actor: &Actor,
+        request: &SanctionRequest,
+        in_force: &[Sanction],
+    ) -> Result<StoredSanction, ControlError> {
+        let Some(duration_ms) = request.duration_ms else {
+            let problem = "must be given: a timeout ends, a ban need not".to_owned();
+            return Err(ControlError::Invalid { field: "duration_ms", problem });
+        };
+        validate::lifetime_ms("duration_ms", duration_ms, LONGEST_TIMEOUT_MS)?;
+        self.store_sanction(actor, request, SanctionKind::Timeout, in_force).await
+    }
+
+    /// Lifts a user's sanctions in the store.
+    pub(super) async fn store_unban(
+        &self,
+        actor: &Actor,
+        request: &UserRequest,
+    ) -> Result<StoredSanction, ControlError> {
         validate::operator_note(request.note.as_deref())?;
         let user = self.resolve(&request.user).await?;
         let user_id = user.user_id;
@@ -81,46 +175,43 @@ impl Control {
             StoreError::NotFound(_) => ControlError::NotSanctioned(user_id),
             other => other.into(),
         })?;
-        let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
-        Ok(user.named_in(outcome(audit_id, results, started)))
+        Ok(StoredSanction { user, audit_id, replaced: None })
     }
 
-    /// Closes every connection of a user, who may reconnect at once.
-    pub async fn kick(
+    /// Records that a user's connections are closed.
+    pub(super) async fn store_kick(
         &self,
         actor: &Actor,
         request: &UserRequest,
-    ) -> Result<Outcome, ControlError> {
-        let started = Instant::now();
+    ) -> Result<StoredSanction, ControlError> {
         validate::operator_note(request.note.as_deref())?;
         let user = self.resolve(&request.user).await?;
-        let user_id = user.user_id;
-        let entry = self.entry(actor, "kick", format!("user {user_id}"), request);
+        let entry = self.entry(actor, "kick", format!("user {}", user.user_id), request);
         let audit_id = self.parts.metadata.audit(entry).await?;
-        let disconnect = NodeCommand::Disconnect { user_id, code: CloseCode::Kicked };
-        let results = self.command_nodes_of_user(user_id, disconnect).await;
-        let connections = Some(results.connections);
-        Ok(user.named_in(Outcome { connections, ..outcome(audit_id, results, started) }))
+        Ok(StoredSanction { user, audit_id, replaced: None })
     }
 
-    /// Returns the bans and timeouts in force, newest first.
-    pub async fn bans(&self) -> Result<Vec<Sanction>, ControlError> {
-        Ok(self.parts.metadata.sanctions(self.parts.clock.now_ms()).await?)
-    }
-
-    /// Stores a sanction and its audit entry.
+    /// Stores a sanction and its audit entry, which names the sanction that it replaces.
     async fn store_sanction(
         &self,
         actor: &Actor,
         request: &SanctionRequest,
         kind: SanctionKind,
+        in_force: &[Sanction],
     ) -> Result<StoredSanction, ControlError> {
         let reason = validate::reason(request.reason.as_deref())?;
         validate::operator_note(request.note.as_deref())?;
         let user = self.resolve(&request.user).await?;
+        let user_id = user.user_id;
+        let of_user =
+            |kind| in_force.iter().find(|it| it.user_id == user_id && it.kind == kind).cloned();
+        if let (SanctionKind::Timeout, Some(ban)) = (kind, of_user(SanctionKind::Ban)) {
+            return Err(ControlError::StaysBanned { user_id, ban: ban.text() });
+        }
+        let replaced = of_user(kind);
         let now = self.parts.clock.now_ms();
         let sanction = Sanction {
-            user_id: user.user_id,
+            user_id,
             kind,
             name: user.name.as_deref().map(str::to_owned),
             reason,
@@ -128,9 +219,11 @@ impl Control {
             created_at: now,
             expires_at: request.duration_ms.map(|duration_ms| now + duration_ms),
         };
-        let target = format!("user {}", user.user_id);
-        let entry = self.entry(actor, kind.as_str(), target, request);
+        let mut entry = self.entry(actor, kind.as_str(), format!("user {user_id}"), request);
+        if let (Some(replaced), Some(fields)) = (&replaced, entry.detail.as_object_mut()) {
+            fields.insert(REPLACES.to_owned(), json!(replaced));
+        }
         let audit_id = self.parts.metadata.sanction(sanction, entry).await?;
-        Ok(StoredSanction { user, audit_id })
+        Ok(StoredSanction { user, audit_id, replaced })
     }
 }

@@ -18,7 +18,7 @@ use crate::protocol::admin::*;
 use crate::protocol::error_code::ErrorBody;
 use crate::protocol::events::{Decision, Event};
 use crate::protocol::stream::{NewStream, StreamPatch, StreamState};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{ErrorCode, Identity, NodeId, Role, StreamId, UserId};
 
 fn user(text: &str) -> UserRef {
@@ -81,6 +81,7 @@ async fn a_ban_reaches_all_nodes_before_connections_close() {
     assert_eq!(
         world.journal.lines(),
         [
+            "a: sanctions read",
             "ban stored",
             "a: sanctions read",
             "b: ReloadSanctions",
@@ -153,6 +154,40 @@ async fn a_timeout_ends_by_itself_and_closes_nothing() {
     tokio::time::advance(Duration::from_secs(11)).await;
     assert!(world.sanctions.check(UserId(42)).is_none());
     assert!(world.control.bans().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_timeout_of_a_banned_user_changes_nothing() {
+    let world = World::new().await;
+    world.control.ban(&operator(), &sanction("42", Some(86_400_000))).await.unwrap();
+    let before = world.state();
+    let refused = world.control.timeout(&operator(), &sanction("42", Some(10_000))).await;
+    let error = refused.unwrap_err();
+    assert!(matches!(error, ControlError::StaysBanned { .. }), "{error}");
+    assert!(error.to_string().contains("the ban until 2023-11-15"), "{error}");
+    assert_eq!(world.state(), before);
+}
+
+#[tokio::test]
+async fn a_shorter_ban_says_which_ban_it_replaces() {
+    let world = World::new().await;
+    let first = world.control.ban(&operator(), &sanction("42", None)).await.unwrap();
+    assert_eq!(first.replaced, None);
+    let second = world.control.ban(&operator(), &sanction("42", Some(60_000))).await.unwrap();
+    let replaced = second.replaced.unwrap();
+    assert_eq!((replaced.kind, replaced.expires_at), (SanctionKind::Ban, None));
+    let audits = world.metadata.audits();
+    assert_eq!(audits[1].detail["replaces"]["created_by"], "op (uid 0)");
+    assert_eq!(audits[1].detail["duration_ms"], 60_000);
+    let undo = UndoRequest { audit_id: second.audit_id, note: None };
+    world.control.undo(&operator(), &undo).await.unwrap();
+    assert_eq!(world.control.bans().await.unwrap()[0].expires_at, None);
+    let third = world.control.ban(&operator(), &sanction("42", Some(60_000))).await.unwrap();
+    world.control.ban(&operator(), &sanction("42", None)).await.unwrap();
+    let undo = UndoRequest { audit_id: third.audit_id + 1, note: None };
+    world.control.undo(&operator(), &undo).await.unwrap();
+    let bans = world.control.bans().await.unwrap();
+    assert!(bans[0].expires_at.is_some(), "an entry with `replaces` can be read: {bans:?}");
 }
 
 #[tokio::test]
@@ -287,15 +322,15 @@ async fn a_published_change_is_not_published_again() {
 async fn a_throttle_is_stored_and_sent_to_every_node() {
     let mut world = World::new().await;
     let sample_rate = SampleRate::from_share(0.1);
-    let request = ThrottleRequest { stream_id: StreamId(1), sample_rate };
-    world.control.throttle(&operator(), &request).await.unwrap();
-    assert_eq!(
-        world.orders.recv().await,
-        Some(ThrottleOrder { stream_id: StreamId(1), sample_rate })
-    );
+    let for_ms = Some(600_000);
+    let request = ThrottleRequest { stream_id: StreamId(1), sample_rate, for_ms };
+    let audit_id = world.control.throttle(&operator(), &request).await.unwrap().audit_id;
+    let at = world.metadata.audits()[audit_id as usize - 1].at;
+    let fixed = sample_rate.map(|rate| FixedRate { rate, until_ms: Some(at + 600_000) });
+    assert_eq!(world.orders.recv().await, Some(ThrottleOrder { stream_id: StreamId(1), fixed }));
     assert_eq!(world.journal.lines().len(), 2, "b and c: {:?}", world.journal.lines());
     let overrides = world.metadata.throttle_overrides().await.unwrap();
-    assert_eq!(overrides, [(StreamId(1), sample_rate.unwrap())]);
+    assert_eq!(overrides, [(StreamId(1), fixed.unwrap())]);
 }
 
 #[tokio::test]
@@ -548,7 +583,8 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
         }
         "delete" => control.delete(op, &delete(5, None)).await.map(drop),
         "throttle" => {
-            let request = ThrottleRequest { stream_id: StreamId(1), sample_rate: None };
+            let request =
+                ThrottleRequest { stream_id: StreamId(1), sample_rate: None, for_ms: None };
             control.throttle(op, &request).await.map(drop)
         }
         "drain" => {
@@ -582,8 +618,8 @@ async fn change(world: &World, action: &str) -> Result<(), ControlError> {
 }
 
 const CHANGES: [&str; 15] = [
-    "ban",
     "timeout",
+    "ban",
     "unban",
     "kick",
     "dm",

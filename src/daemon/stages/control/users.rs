@@ -20,6 +20,14 @@ pub(super) struct ResolvedUser {
 }
 
 impl ResolvedUser {
+    /// Writes `ann (user 42)`, or `user 42` if the name is not known.
+    pub(super) fn shown(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name} (user {})", self.user_id),
+            None => format!("user {}", self.user_id),
+        }
+    }
+
     /// Writes the user into the outcome of a change.
     pub(super) fn named_in(&self, outcome: Outcome) -> Outcome {
         let user_name = self.name.as_deref().map(str::to_owned);

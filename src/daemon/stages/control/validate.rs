@@ -9,6 +9,8 @@ const SECOND_MS: u64 = 1_000;
 const DAY_MS: u64 = 86_400_000;
 /// The longest timeout.
 pub(super) const LONGEST_TIMEOUT_MS: u64 = 30 * DAY_MS;
+/// The longest time for which a share is fixed.
+pub(super) const LONGEST_THROTTLE_MS: u64 = 30 * DAY_MS;
 /// The longest temporary ban, and the longest lifetime of a token: ten years.
 pub(super) const LONGEST_MS: u64 = 3_650 * DAY_MS;
 

@@ -1,8 +1,25 @@
-//! Looks up a user: name, connections, sanctions.
+//! Looks up a user: name, connections, sanctions, latest comments, audit entries.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::cluster::in_time;
+use super::search::SearchRange;
+use super::undo::link;
 use super::{Control, ControlError};
-use crate::protocol::admin::{UserRef, Who};
+use crate::daemon::engines::eventlog::Record;
+use crate::protocol::admin::{UserComment, UserDetail, UserRef, Who};
+use crate::protocol::events::Event;
+use crate::protocol::{CommentId, UserId};
+
+/// The time back in which comments are looked for: one hour.
+const RECENT_MS: u64 = 3_600_000;
+/// Steps of that search, over all partitions: 32,768 records.
+const RECENT_WINDOWS: usize = 32;
+/// Comments and audit entries that are returned.
+const MAX_SHOWN: usize = 20;
+/// Deletions that are remembered while their comments are looked for.
+const MAX_REMOVED: usize = 10_000;
 
 impl Control {
     /// Returns a user's name, connections and sanctions.
@@ -20,5 +37,105 @@ impl Control {
             sanctions,
             unreachable: Vec::new(),
         })
+    }
+
+    /// Returns all that is known about a user.
+    pub async fn user_detail(&self, reference: &UserRef) -> Result<UserDetail, ControlError> {
+        let who = self.who(reference).await?;
+        let asked_ms = self.parts.clock.now_ms().saturating_sub(RECENT_MS);
+        let mut recent = RecentComments::of(who.user_id, asked_ms);
+        let range =
+            SearchRange { stream_id: None, since_ms: asked_ms, max_windows: RECENT_WINDOWS };
+        let searched_to_ms =
+            self.search_back(&range, &mut |record: &Record| recent.look(record)).await?;
+        let target = format!("user {}", who.user_id);
+        let mut audit = self.parts.metadata.audit_about(&target, MAX_SHOWN).await?;
+        link(&mut audit);
+        let RecentComments { said, removals, newest, .. } = recent;
+        Ok(UserDetail {
+            who,
+            since_ms: searched_to_ms.unwrap_or(asked_ms),
+            said,
+            removed: removals,
+            comments: newest.into_values().rev().collect(),
+            audit,
+        })
+    }
+}
+
+/// The latest comments of a user, collected from records that come latest first.
+struct RecentComments {
+    user_id: UserId,
+    since_ms: u64,
+    said: u64,
+    removals: u64,
+    /// The reasons of deletions whose comments are still to come.
+    removed: HashMap<CommentId, Arc<str>>,
+    newest: BTreeMap<[u8; 16], UserComment>,
+}
+
+impl RecentComments {
+    fn of(user_id: UserId, since_ms: u64) -> Self {
+        let removed = HashMap::new();
+        Self { user_id, since_ms, said: 0, removals: 0, removed, newest: BTreeMap::new() }
+    }
+
+    fn look(&mut self, record: &Record) {
+        match Event::decode(&record.payload) {
+            Ok(Event::CommentModerated(event))
+                if event.user_id == self.user_id && event.decision.deletes() =>
+            {
+                if event.timestamp >= self.since_ms && self.removed.len() < MAX_REMOVED {
+                    let is_new = self.removed.insert(event.comment_id, event.reason).is_none();
+                    self.removals += u64::from(is_new);
+                }
+            }
+            Ok(Event::CommentSubmitted(event)) if event.comment.user_id == self.user_id => {
+                let comment = &event.comment;
+                if comment.created_at < self.since_ms {
+                    return;
+                }
+                self.said += 1;
+                let removed = self.removed.get(&comment.comment_id);
+                let shown = UserComment {
+                    comment_id: comment.comment_id,
+                    stream_id: comment.stream_id,
+                    message: comment.message.to_string(),
+                    created_at: comment.created_at,
+                    removed: removed.map(|reason| reason.to_string()),
+                };
+                self.newest.insert(comment.comment_id.sort_key(), shown);
+                if self.newest.len() > MAX_SHOWN {
+                    self.newest.pop_first();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::stages::control::fakes::{World, comment_id, operator};
+    use crate::protocol::admin::{DeleteRequest, UserRequest};
+
+    #[tokio::test]
+    async fn a_user_is_shown_with_comments_and_acts() {
+        let world = World::new().await;
+        (1..=30).for_each(|number| drop(world.comment(number, &format!("comment {number}"))));
+        let reason = Some("spam".to_owned());
+        let delete = DeleteRequest { comment_id: comment_id(29), reason, note: None };
+        world.control.delete(&operator(), &delete).await.unwrap();
+        let ann = UserRef("ann".to_owned());
+        let kick = UserRequest { user: ann.clone(), note: None };
+        world.control.kick(&operator(), &kick).await.unwrap();
+        let detail = world.control.user_detail(&ann).await.unwrap();
+        assert_eq!((detail.said, detail.removed, detail.comments.len()), (30, 1, MAX_SHOWN));
+        let newest: Vec<_> =
+            detail.comments[..2].iter().map(|it| (&*it.message, it.removed.as_deref())).collect();
+        assert_eq!(newest, [("comment 30", None), ("comment 29", Some("spam"))]);
+        let actions: Vec<_> = detail.audit.iter().map(|entry| &*entry.action).collect();
+        assert_eq!(actions, ["kick"]);
     }
 }

@@ -99,6 +99,7 @@ fn bodies() -> Vec<Row> {
 fn meanings() -> Vec<Row> {
     let long = "x".repeat(501);
     let unknown = comment_id(77);
+    let kick = &json!({"action": "kick", "user": "42"});
     vec![
         post("/v1/ban", &json!({"user": ""}), BadRequest),
         post("/v1/ban", &json!({"user": "0"}), BadRequest),
@@ -124,6 +125,14 @@ fn meanings() -> Vec<Row> {
         post("/v1/throttle", &json!({"stream_id": 9}), UnknownStream),
         post("/v1/mod/claim", &json!({"comment_id": unknown}), NotFound),
         post("/v1/mod/claim", &json!({"comment_id": unknown, "for_ms": 5}), BadMessage),
+        post("/v1/throttle", &json!({"stream_id": 1, "for_ms": 60_000}), BadMessage),
+        post("/v1/delete_of_user", &json!({"user": "42", "last_ms": 999}), BadMessage),
+        post("/v1/delete_of_user", &json!({"user": "42", "last_ms": 60_000}), NotFound),
+        post("/v1/batch", &json!({"changes": []}), BadMessage),
+        post("/v1/batch", &json!({"changes": vec![kick; 101]}), BadMessage),
+        post("/v1/batch", &json!({"changes": [{"action": "ban", "user": "nobody"}]}), NotFound),
+        post("/v1/batch", &json!({"changes": [{"action": "praise", "user": "42"}]}), BadMessage),
+        post("/v1/batch", &json!({"changes": [kick], "disconnect_after_ms": 60_001}), BadMessage),
         post("/v1/mod/approve", &json!({"comment_id": unknown}), NotFound),
         post("/v1/mod/reject", &json!({"comment_id": unknown}), NotFound),
         post("/v1/streams", &json!({"stream_id": 1}), StreamExists),

@@ -200,15 +200,20 @@ async fn a_ban_over_the_socket_takes_effect_and_is_recorded() {
 async fn every_change_has_a_path() {
     let served = Served::new().await;
     served.world.comment(5, "bad");
+    served.world.comment(6, "bad again");
+    let changes = json!([{"action": "ban", "user": "7"}, {"action": "kick", "user": "8"}]);
+    let batch = json!({"changes": changes, "disconnect_after_ms": 10_000});
     for (path, body) in [
-        ("/v1/ban", json!({"user": "42"})),
         ("/v1/timeout", json!({"user": "42", "duration_ms": 5000})),
+        ("/v1/ban", json!({"user": "42"})),
         ("/v1/unban", json!({"user": "42"})),
         ("/v1/kick", json!({"user": "42", "note": "calm down"})),
         ("/v1/dm", json!({"user": "42", "message": "hello"})),
         ("/v1/announce", json!({"stream_id": 1, "message": "hello"})),
         ("/v1/delete", json!({"comment_id": comment_id(5)})),
-        ("/v1/throttle", json!({"stream_id": 1, "sample_rate": 0.5})),
+        ("/v1/delete_of_user", json!({"user": "42", "last_ms": 60_000})),
+        ("/v1/batch", batch),
+        ("/v1/throttle", json!({"stream_id": 1, "sample_rate": 0.5, "for_ms": 60_000})),
         ("/v1/drain", json!({"undo": true})),
         ("/v1/streams", json!({"title": "two"})),
         ("/v1/streams/1", json!({"state": "ended"})),
@@ -439,6 +444,7 @@ async fn every_tail_is_told_of_the_throttle() {
             sample_rate,
             throttle_level: 0,
             throttle_override,
+            throttle_until_ms: None,
             received: 0,
             broadcast: 0,
             sampled_out: 0,

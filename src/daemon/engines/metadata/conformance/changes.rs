@@ -6,7 +6,7 @@ use crate::daemon::engines::metadata::{MetadataStore, PendingEvent, ReviewError}
 use crate::protocol::admin::{ReviewItem, SanctionKind};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, StreamPatch};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{StreamId, UserId};
 
 /// The decision has no event.
@@ -87,7 +87,7 @@ pub(crate) async fn assert_changes_fail(store: &impl MetadataStore) {
     refused(store.create_stream(NewStream::default(), audit(5, "create_stream")).await);
     let patch = StreamPatch { title: Some("new".to_owned()), ..StreamPatch::default() };
     refused(store.update_stream(stream, patch, audit(5, "update_stream")).await);
-    let half = SampleRate::from_share(0.5);
+    let half = SampleRate::from_share(0.5).map(FixedRate::from);
     refused(store.set_throttle_override(stream, half, audit(5, "throttle")).await);
     let timeout = sanctions::sanction(2, SanctionKind::Timeout, 3, Some(100));
     refused(store.sanction(timeout, audit(5, "timeout")).await);

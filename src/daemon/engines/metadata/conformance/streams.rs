@@ -5,7 +5,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::MetadataStore;
 use crate::protocol::StreamId;
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::{FixedRate, SampleRate};
 
 fn asking_for(stream_id: u64) -> NewStream {
     NewStream { stream_id: Some(StreamId(stream_id)), ..NewStream::default() }
@@ -95,7 +95,9 @@ pub(crate) async fn throttle_overrides_are_kept_and_audited(store: &impl Metadat
     for _ in 0..3 {
         create(store, NewStream::default(), 1).await;
     }
+    let ends = [None, Some(9), Some(1_800_000_000_000)];
     let rates = [0.0, 0.333_333, 1.0].map(|share| SampleRate::from_share(share).unwrap());
+    let rates: [_; 3] = std::array::from_fn(|at| FixedRate { rate: rates[at], until_ms: ends[at] });
     for (stream, rate) in (1..).zip(rates) {
         store.set_throttle_override(StreamId(stream), Some(rate), audit(1, "fix")).await.unwrap();
     }

@@ -34,7 +34,7 @@ use crate::daemon::engines::backends::postgres::{
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 
 /// The engine. Cloning shares the connections.
@@ -86,7 +86,7 @@ impl MetadataStore for PostgresMetadata {
         self.pool.bounded(statement!(self.pool, |connection| streams::all(connection))).await
     }
 
-    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, FixedRate)>, StoreError> {
         self.pool
             .bounded(statement!(self.pool, |connection| streams::throttle_overrides(connection)))
             .await
@@ -95,12 +95,12 @@ impl MetadataStore for PostgresMetadata {
     async fn set_throttle_override(
         &self,
         stream_id: StreamId,
-        rate: Option<SampleRate>,
+        fixed: Option<FixedRate>,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
         self.pool
             .bounded(transaction!(self.pool, |connection| {
-                streams::set_throttle_override(connection, stream_id, rate, &audit)
+                streams::set_throttle_override(connection, stream_id, fixed, &audit)
             }))
             .await
     }

@@ -10,7 +10,7 @@ use crate::daemon::engines::backends::sql::integer;
 use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::StreamId;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 
 /// Held from asking for the highest id until the new one is committed, by every node that creates a
 /// stream; those that read or change streams wait for nothing.
@@ -117,9 +117,9 @@ pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), StoreError
 
 pub(super) async fn throttle_overrides(
     connection: &mut PgConnection,
-) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+) -> Result<Vec<(StreamId, FixedRate)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT stream_id, throttle_override FROM streams
+        "SELECT stream_id, throttle_override, throttle_until FROM streams
          WHERE throttle_override IS NOT NULL ORDER BY stream_id",
     )
     .fetch_all(connection)
@@ -130,14 +130,17 @@ pub(super) async fn throttle_overrides(
 pub(super) async fn set_throttle_override(
     connection: &mut PgConnection,
     stream_id: StreamId,
-    rate: Option<SampleRate>,
+    fixed: Option<FixedRate>,
     audit: &NewAudit,
 ) -> Result<u64, StoreError> {
-    let updated = sqlx::query("UPDATE streams SET throttle_override = $1 WHERE stream_id = $2")
-        .bind(rate.map(SampleRate::share))
-        .bind(integer(stream_id.0))
-        .execute(&mut *connection)
-        .await?;
+    let updated = sqlx::query(
+        "UPDATE streams SET throttle_override = $1, throttle_until = $2 WHERE stream_id = $3",
+    )
+    .bind(fixed.map(|fixed| fixed.rate.share()))
+    .bind(fixed.and_then(|fixed| fixed.until_ms).map(integer))
+    .bind(integer(stream_id.0))
+    .execute(&mut *connection)
+    .await?;
     if updated.rows_affected() == 0 {
         return Err(StoreError::NotFound("stream"));
     }

@@ -8,7 +8,7 @@ use crate::daemon::engines::metadata::{MetadataStore as _, UserRecord};
 use crate::protocol::UserId;
 use crate::protocol::admin::{Sanction, SanctionKind};
 use crate::protocol::stream::NewStream;
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::{FixedRate, SampleRate};
 
 async fn open_in(schema: &TestSchema) -> PostgresMetadata {
     let server = PostgresServer::connect(&schema.config).await.unwrap();
@@ -43,7 +43,8 @@ async fn everything_is_visible_to_another_node() {
     let (store, schema) = open().await;
     let (_, stream) =
         store.create_stream(NewStream::default(), audit(1, "create_stream")).await.unwrap();
-    let half = SampleRate::from_share(0.5).unwrap();
+    let rate = SampleRate::from_share(0.5).unwrap();
+    let half = FixedRate { rate, until_ms: Some(9_000) };
     let throttle = audit(3, "throttle");
     store.set_throttle_override(stream.stream_id, Some(half), throttle).await.unwrap();
     store.sanction(ban(42), audit(5, "ban")).await.unwrap();

@@ -25,7 +25,7 @@ use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/metadata");
@@ -82,17 +82,17 @@ impl MetadataStore for SqliteMetadata {
         streams::all(&self.file).await
     }
 
-    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+    async fn throttle_overrides(&self) -> Result<Vec<(StreamId, FixedRate)>, StoreError> {
         streams::throttle_overrides(&self.file).await
     }
 
     async fn set_throttle_override(
         &self,
         stream_id: StreamId,
-        rate: Option<SampleRate>,
+        fixed: Option<FixedRate>,
         audit: NewAudit,
     ) -> Result<u64, StoreError> {
-        streams::set_throttle_override(&self.file, stream_id, rate, &audit).await
+        streams::set_throttle_override(&self.file, stream_id, fixed, &audit).await
     }
 
     async fn remember_users(&self, users: &[UserRecord]) -> Result<(), StoreError> {
@@ -206,6 +206,7 @@ mod tests {
 
     use super::*;
     use crate::daemon::engines::metadata::conformance::{self, audit};
+    use crate::protocol::throttle::SampleRate;
 
     async fn open() -> (SqliteMetadata, TempDir) {
         let dir = tempfile::tempdir().unwrap();
@@ -231,7 +232,8 @@ mod tests {
         let (store, dir) = open().await;
         let create = audit(1, "create_stream");
         let (_, stream) = store.create_stream(NewStream::default(), create).await.unwrap();
-        let half = SampleRate::from_share(0.5).unwrap();
+        let rate = SampleRate::from_share(0.5).unwrap();
+        let half = FixedRate { rate, until_ms: Some(9_000) };
         let throttle = audit(3, "throttle");
         store.set_throttle_override(stream.stream_id, Some(half), throttle).await.unwrap();
         store.sanction(ban(), audit(5, "ban")).await.unwrap();

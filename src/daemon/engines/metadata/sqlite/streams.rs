@@ -9,7 +9,7 @@ use crate::daemon::engines::backends::sqlite_file::SqliteFile;
 use crate::daemon::engines::metadata::{NewAudit, rows};
 use crate::protocol::StreamId;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 
 pub(super) async fn create(
     file: &SqliteFile,
@@ -104,9 +104,9 @@ pub(super) async fn all(file: &SqliteFile) -> Result<Vec<Stream>, StoreError> {
 
 pub(super) async fn throttle_overrides(
     file: &SqliteFile,
-) -> Result<Vec<(StreamId, SampleRate)>, StoreError> {
+) -> Result<Vec<(StreamId, FixedRate)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT stream_id, throttle_override FROM streams
+        "SELECT stream_id, throttle_override, throttle_until FROM streams
          WHERE throttle_override IS NOT NULL ORDER BY stream_id",
     )
     .fetch_all(file.readers())
@@ -117,15 +117,18 @@ pub(super) async fn throttle_overrides(
 pub(super) async fn set_throttle_override(
     file: &SqliteFile,
     stream_id: StreamId,
-    rate: Option<SampleRate>,
+    fixed: Option<FixedRate>,
     audit: &NewAudit,
 ) -> Result<u64, StoreError> {
     let mut transaction = file.begin().await?;
-    let updated = sqlx::query("UPDATE streams SET throttle_override = ? WHERE stream_id = ?")
-        .bind(rate.map(SampleRate::share))
-        .bind(integer(stream_id.0))
-        .execute(&mut *transaction)
-        .await?;
+    let updated = sqlx::query(
+        "UPDATE streams SET throttle_override = ?, throttle_until = ? WHERE stream_id = ?",
+    )
+    .bind(fixed.map(|fixed| fixed.rate.share()))
+    .bind(fixed.and_then(|fixed| fixed.until_ms).map(integer))
+    .bind(integer(stream_id.0))
+    .execute(&mut *transaction)
+    .await?;
     if updated.rows_affected() == 0 {
         return Err(StoreError::NotFound("stream"));
     }

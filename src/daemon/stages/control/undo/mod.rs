@@ -13,11 +13,10 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tokio::time::Instant;
 
-use self::plan::{Plan, plan};
+use self::plan::{Plan, SanctionPlan, plan};
 use super::{Actor, Control, ControlError, outcome, validate};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::metadata::NewAudit;
-use crate::daemon::engines::registry::NodeCommand;
 use crate::protocol::UserId;
 use crate::protocol::admin::{AuditEntry, Outcome, Sanction, SanctionKind, UndoRequest};
 
@@ -26,8 +25,24 @@ pub(super) const UNDO: &str = "undo";
 /// Earlier entries about one target that are looked at.
 const MAX_ENTRIES: usize = 1_000;
 
+/// How to take an entry back, and the audit entry for that.
+struct PlannedUndo {
+    plan: Plan,
+    audit: NewAudit,
+}
+
+/// Sanctions that were taken back in the store.
+struct StoredUndo {
+    audit_id: u64,
+    user_id: UserId,
+    user_name: Option<String>,
+    /// The user, if a ban is in force again.
+    banned: Option<UserId>,
+}
+
 impl Control {
-    /// Takes back a ban, timeout, unban, throttle, drain or change of a stream.
+    /// Takes back a ban, timeout, unban, throttle, drain, change of a stream, or several changes
+    /// that were made as one.
     pub async fn undo(
         &self,
         actor: &Actor,
@@ -35,7 +50,42 @@ impl Control {
     ) -> Result<Outcome, ControlError> {
         let started = Instant::now();
         validate::operator_note(request.note.as_deref())?;
-        let audit_id = request.audit_id;
+        let planned = self.planned(actor, request.audit_id, request.note.as_deref()).await?;
+        let PlannedUndo { plan, audit } = planned;
+        match plan {
+            Plan::Sanctions(plan) => {
+                let stored = self.store_sanctions(plan, audit).await?;
+                let results = self.enforce_sanctions(stored.banned.as_slice(), 0).await;
+                let connections = stored.banned.map(|_| results.connections);
+                let base = outcome(stored.audit_id, results, started);
+                let StoredUndo { user_id, user_name, .. } = stored;
+                Ok(Outcome { user_id: Some(user_id), user_name, connections, ..base })
+            }
+            Plan::Throttle { stream_id, fixed } => {
+                self.fix_rate(stream_id, fixed, audit, started).await
+            }
+            Plan::Drain { node, undo } => {
+                let audit_id = self.parts.metadata.audit(audit).await?;
+                Ok(self.drain_node(node, undo, audit_id, started).await)
+            }
+            // As with any other change, a stream that ends dismisses its viewers.
+            Plan::Stream { stream_id, patch } => {
+                self.change_stream(stream_id, patch, audit, started).await
+            }
+            Plan::Batch { entries } => {
+                let note = request.note.as_deref();
+                self.undo_batch(actor, &entries, note, audit, started).await
+            }
+        }
+    }
+
+    /// Returns how to take an entry back, and the audit entry for that.
+    async fn planned(
+        &self,
+        actor: &Actor,
+        audit_id: u64,
+        note: Option<&str>,
+    ) -> Result<PlannedUndo, ControlError> {
         let metadata = &self.parts.metadata;
         let entry = metadata.audit_entry(audit_id).await?;
         let entry = entry.ok_or(ControlError::UnknownAudit(audit_id))?;
@@ -48,33 +98,74 @@ impl Control {
             actor: actor.name().to_owned(),
             action: UNDO,
             target: entry.target,
-            detail: json!({
-                "undoes": audit_id, "action": entry.action, "note": request.note,
-            }),
+            detail: json!({ "undoes": audit_id, "action": entry.action, "note": note }),
         };
-        self.carry_out(plan, audit, started).await
+        Ok(PlannedUndo { plan, audit })
     }
 
-    async fn carry_out(
+    /// Takes back the entries of several changes that were made as one, as far as each can be, and
+    /// records that with one more entry. Nodes reload the sanctions once.
+    async fn undo_batch(
         &self,
-        plan: Plan,
+        actor: &Actor,
+        entries: &[u64],
+        note: Option<&str>,
         audit: NewAudit,
         started: Instant,
     ) -> Result<Outcome, ControlError> {
+        let mut banned = Vec::new();
+        let mut changes = 0;
+        let mut left_out = Vec::new();
+        let mut first_error = None;
+        for audit_id in entries {
+            match self.undo_one_of_batch(actor, *audit_id, note).await {
+                Ok(stored) => {
+                    changes += 1;
+                    banned.extend(stored.banned);
+                }
+                Err(error) => {
+                    left_out.push(error.to_string());
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(error) = first_error.filter(|_| changes == 0) {
+            return Err(error);
+        }
+        let recorded = self.parts.metadata.audit(audit).await;
+        let results = self.enforce_sanctions(&banned, 0).await;
+        let connections = (!banned.is_empty()).then_some(results.connections);
+        let base = outcome(recorded?, results, started);
+        Ok(Outcome { changes: Some(changes), left_out, connections, ..base })
+    }
+
+    /// Takes back a change of sanctions in the store. The nodes do not follow it yet.
+    async fn undo_one_of_batch(
+        &self,
+        actor: &Actor,
+        audit_id: u64,
+        note: Option<&str>,
+    ) -> Result<StoredUndo, ControlError> {
+        match self.planned(actor, audit_id, note).await? {
+            PlannedUndo { plan: Plan::Sanctions(plan), audit } => {
+                self.store_sanctions(plan, audit).await
+            }
+            PlannedUndo { .. } => {
+                let why = "it is no part of several changes".to_owned();
+                Err(ControlError::NotUndoable { audit_id, why })
+            }
+        }
+    }
+
+    /// Stores the sanctions of a plan. The nodes do not follow them yet.
+    async fn store_sanctions(
+        &self,
+        plan: SanctionPlan,
+        audit: NewAudit,
+    ) -> Result<StoredUndo, ControlError> {
         let metadata = &self.parts.metadata;
         match plan {
-            Plan::Lift { user_id, kind } => {
-                let user_name = self.name_of(user_id).await?;
-                let lifted = metadata.lift(user_id, &[kind], audit).await;
-                let audit_id = lifted.map_err(|error| match error {
-                    StoreError::NotFound(_) => ControlError::NotSanctioned(user_id),
-                    other => other.into(),
-                })?;
-                let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
-                let done = outcome(audit_id, results, started);
-                Ok(Outcome { user_id: Some(user_id), user_name, ..done })
-            }
-            Plan::Restore { user_id, sanctions } => {
+            SanctionPlan::Restore { user_id, sanctions } => {
                 let user_name = self.name_of(user_id).await?;
                 let is_banned = sanctions.iter().any(|it| it.kind == SanctionKind::Ban);
                 let mut audit_id = 0;
@@ -82,29 +173,18 @@ impl Control {
                     let sanction = Sanction { name: user_name.clone(), ..sanction };
                     audit_id = metadata.sanction(sanction, audit.clone()).await?;
                 }
-                let done = if is_banned {
-                    // The user may have connected while the ban was lifted.
-                    self.enforce_ban(user_id, audit_id, started).await
-                } else {
-                    let results = self.command_all_nodes(NodeCommand::ReloadSanctions).await;
-                    outcome(audit_id, results, started)
-                };
-                Ok(Outcome { user_id: Some(user_id), user_name, ..done })
+                // The user may have connected while the ban was lifted.
+                let banned = is_banned.then_some(user_id);
+                Ok(StoredUndo { audit_id, user_id, user_name, banned })
             }
-            Plan::Throttle { stream_id, sample_rate } => {
-                let stored = metadata.set_throttle_override(stream_id, sample_rate, audit);
-                let audit_id = stored.await?;
-                let command = NodeCommand::Throttle { stream_id, sample_rate };
-                let results = self.command_all_nodes(command).await;
-                Ok(outcome(audit_id, results, started))
-            }
-            Plan::Drain { node, undo } => {
-                let audit_id = metadata.audit(audit).await?;
-                Ok(self.drain_node(node, undo, audit_id, started).await)
-            }
-            // As with any other change, a stream that ends dismisses its viewers.
-            Plan::Stream { stream_id, patch } => {
-                self.change_stream(stream_id, patch, audit, started).await
+            SanctionPlan::Lift { user_id, kind } => {
+                let user_name = self.name_of(user_id).await?;
+                let lifted = metadata.lift(user_id, &[kind], audit).await;
+                let audit_id = lifted.map_err(|error| match error {
+                    StoreError::NotFound(_) => ControlError::NotSanctioned(user_id),
+                    other => other.into(),
+                })?;
+                Ok(StoredUndo { audit_id, user_id, user_name, banned: None })
             }
         }
     }
@@ -130,9 +210,17 @@ fn undone_entry(entry: &AuditEntry) -> Option<u64> {
     entry.detail.get("undoes")?.as_u64()
 }
 
+/// Returns the action of the entry that an entry takes back.
+fn undone_action(entry: &AuditEntry) -> Option<&str> {
+    if entry.action != UNDO {
+        return None;
+    }
+    entry.detail.get("action")?.as_str()
+}
+
 /// Writes into entries what undoes what. An undo is always newer than what it undoes, so the
 /// newest entries are enough to know.
-fn link(entries: &mut [AuditEntry]) {
+pub(super) fn link(entries: &mut [AuditEntry]) {
     let undos: BTreeMap<u64, u64> =
         entries.iter().filter_map(|entry| Some((undone_entry(entry)?, entry.audit_id))).collect();
     for entry in entries {

@@ -3,30 +3,25 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{UNDO, undone_entry};
+use super::{UNDO, undone_action, undone_entry};
+use crate::daemon::stages::control::batch::{self, BATCH};
+use crate::daemon::stages::control::comments_of_user::DELETE_OF_USER;
 use crate::daemon::stages::control::drain::node_of;
+use crate::daemon::stages::control::sanctions::without_replaced;
 use crate::protocol::admin::{
     AuditEntry, DrainRequest, Sanction, SanctionKind, SanctionRequest, ThrottleRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::FixedRate;
 use crate::protocol::{NodeId, StreamId, UserId};
 
 /// The change that takes another back.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Plan {
-    Lift {
-        user_id: UserId,
-        kind: SanctionKind,
-    },
-    /// Puts sanctions in force again.
-    Restore {
-        user_id: UserId,
-        sanctions: Vec<Sanction>,
-    },
+    Sanctions(SanctionPlan),
     Throttle {
         stream_id: StreamId,
-        sample_rate: Option<SampleRate>,
+        fixed: Option<FixedRate>,
     },
     Drain {
         node: NodeId,
@@ -35,6 +30,24 @@ pub(super) enum Plan {
     Stream {
         stream_id: StreamId,
         patch: StreamPatch,
+    },
+    /// Takes back each of these entries.
+    Batch {
+        entries: Vec<u64>,
+    },
+}
+
+/// The change of a user's sanctions that takes another back.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum SanctionPlan {
+    Lift {
+        user_id: UserId,
+        kind: SanctionKind,
+    },
+    /// Puts sanctions in force again.
+    Restore {
+        user_id: UserId,
+        sanctions: Vec<Sanction>,
     },
 }
 
@@ -48,7 +61,7 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
         if undone_entry(other) == Some(id) {
             return Err(format!("entry {} has taken it back already", other.audit_id));
         }
-        if related.contains(&other.action.as_str()) || other.action == UNDO {
+        if changes_again(other, related) {
             return Err(format!("entry {} has changed it again: undo that first", other.audit_id));
         }
     }
@@ -64,11 +77,21 @@ pub(super) fn plan(entry: &AuditEntry, about: &[AuditEntry], now_ms: u64) -> Res
                 return Err("what it lifted has run out meanwhile".to_owned());
             }
             let user_id = UserId(number_in(&entry.target, "user ")?);
-            Ok(Plan::Restore { user_id, sanctions: lifted })
+            Ok(Plan::Sanctions(SanctionPlan::Restore { user_id, sanctions: lifted }))
         }
-        "throttle" => throttle(entry, &before),
+        "throttle" => throttle(entry, &before, now_ms),
         "drain" => drain(entry),
+        BATCH => Ok(Plan::Batch { entries: batch::entries_of(&entry.detail)? }),
         _ => stream(entry, &before),
+    }
+}
+
+/// Returns whether an entry changes what related actions change, itself or by taking one back.
+fn changes_again(other: &AuditEntry, related: &[&str]) -> bool {
+    match undone_action(other) {
+        Some(action) => related.contains(&action),
+        None if other.action == UNDO => !related.is_empty(),
+        None => related.contains(&other.action.as_str()),
     }
 }
 
@@ -79,8 +102,10 @@ fn related_actions(action: &str) -> Result<&'static [&'static str], String> {
         "throttle" => return Ok(&["throttle"]),
         "drain" => return Ok(&["drain"]),
         "update_stream" => return Ok(&["update_stream"]),
+        // What each of its entries changed is looked at when that is taken back.
+        BATCH => return Ok(&[]),
         "announce" | "dm" => "viewers have read it; send a correction",
-        "delete" | "reject" => "viewers were told to remove the comment",
+        "delete" | "reject" | DELETE_OF_USER => "viewers were told to remove the comment",
         "approve" => "the comment was shown; delete it: lc delete",
         "kick" => "the user may reconnect by itself",
         "acknowledge" => "somebody knows of the loss now; the audit log has it",
@@ -109,17 +134,17 @@ fn sanction(
     now_ms: u64,
 ) -> Result<Plan, String> {
     let user_id = UserId(number_in(&entry.target, "user ")?);
-    Ok(match in_force(before, kind, now_ms) {
-        Some(earlier) => Plan::Restore { user_id, sanctions: vec![earlier] },
-        None => Plan::Lift { user_id, kind },
-    })
+    Ok(Plan::Sanctions(match in_force(before, kind, now_ms) {
+        Some(earlier) => SanctionPlan::Restore { user_id, sanctions: vec![earlier] },
+        None => SanctionPlan::Lift { user_id, kind },
+    }))
 }
 
 /// Returns the sanction of a kind that earlier entries left in force, if it has not run out.
 fn in_force(before: &[&AuditEntry], kind: SanctionKind, now_ms: u64) -> Option<Sanction> {
     let last = before.iter().find(|entry| entry.action == kind.as_str() || entry.action == "unban");
     let entry = last.filter(|entry| entry.action != "unban")?;
-    let request: SanctionRequest = read(&entry.detail).ok()?;
+    let request: SanctionRequest = read(&without_replaced(&entry.detail)).ok()?;
     let expires_at = request.duration_ms.map(|duration_ms| entry.at + duration_ms);
     let sanction = Sanction {
         user_id: UserId(number_in(&entry.target, "user ").ok()?),
@@ -133,15 +158,16 @@ fn in_force(before: &[&AuditEntry], kind: SanctionKind, now_ms: u64) -> Option<S
     expires_at.is_none_or(|end| end > now_ms).then_some(sanction)
 }
 
-fn throttle(entry: &AuditEntry, before: &[&AuditEntry]) -> Result<Plan, String> {
+fn throttle(entry: &AuditEntry, before: &[&AuditEntry], now_ms: u64) -> Result<Plan, String> {
     let stream_id = StreamId(number_in(&entry.target, "stream ")?);
-    let earlier = before.iter().find(|entry| entry.action == "throttle");
-    let sample_rate = match earlier {
-        Some(earlier) => read::<ThrottleRequest>(&earlier.detail)?.sample_rate,
-        // Nobody had fixed it.
-        None => None,
-    };
-    Ok(Plan::Throttle { stream_id, sample_rate })
+    // Without an earlier entry nobody had fixed it.
+    let mut fixed = None;
+    if let Some(earlier) = before.iter().find(|entry| entry.action == "throttle") {
+        let request: ThrottleRequest = read(&earlier.detail)?;
+        let until_ms = request.for_ms.map(|for_ms| earlier.at + for_ms);
+        fixed = request.sample_rate.map(|rate| FixedRate { rate, until_ms });
+    }
+    Ok(Plan::Throttle { stream_id, fixed: fixed.filter(|fixed| fixed.is_in_force(now_ms)) })
 }
 
 /// What a node was before does not count: it may have been started again since, which ends a drain.

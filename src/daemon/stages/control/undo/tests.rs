@@ -6,7 +6,7 @@ use crate::protocol::admin::{
     SanctionKind, SanctionRequest, ThrottleRequest, UserRef, UserRequest,
 };
 use crate::protocol::stream::{StreamPatch, StreamState};
-use crate::protocol::throttle::SampleRate;
+use crate::protocol::throttle::{FixedRate, SampleRate};
 use crate::protocol::{NodeId, StreamId};
 
 fn entry(audit_id: u64, action: &str, detail: Value) -> AuditEntry {
@@ -36,12 +36,14 @@ fn ban(duration_ms: Option<u64>) -> Value {
 
 #[test]
 fn the_sanction_before_comes_back() {
-    let lift = Plan::Lift { user_id: UserId(42), kind: SanctionKind::Ban };
+    let lift = SanctionPlan::Lift { user_id: UserId(42), kind: SanctionKind::Ban };
+    let lift = Plan::Sanctions(lift);
     let first = entry(1, "ban", ban(None));
     assert_eq!(planned(1, std::slice::from_ref(&first)), Ok(lift.clone()));
     let longer = entry(2, "ban", ban(Some(500_000)));
     let planned_restore = planned(2, &[first.clone(), longer]);
-    let Ok(Plan::Restore { sanctions: restored, .. }) = planned_restore else {
+    let Ok(Plan::Sanctions(SanctionPlan::Restore { sanctions: restored, .. })) = planned_restore
+    else {
         panic!("the first ban had no end")
     };
     assert_eq!((restored[0].expires_at, restored[0].created_at), (None, 1_000));
@@ -65,13 +67,50 @@ fn only_the_last_change_is_taken_back_and_once() {
         |id, rate: Value| entry(id, "throttle", json!({"stream_id": 1, "sample_rate": rate}));
     let entries = [throttle(1, json!(0.5)), throttle(2, json!(0.1))];
     let rate = SampleRate::from_share(0.5);
-    let plan = Plan::Throttle { stream_id: StreamId(1), sample_rate: rate };
+    let fixed = rate.map(FixedRate::from);
+    let plan = Plan::Throttle { stream_id: StreamId(1), fixed };
     assert_eq!(planned(2, &entries), Ok(plan));
     assert!(planned(1, &entries).unwrap_err().contains("entry 2 has changed it again"));
     let undone = [throttle(1, json!(0.5)), entry(2, "undo", json!({"undoes": 1}))];
     assert!(planned(1, &undone).unwrap_err().contains("entry 2 has taken it back already"));
-    let auto = Plan::Throttle { stream_id: StreamId(1), sample_rate: None };
+    let auto = Plan::Throttle { stream_id: StreamId(1), fixed: None };
     assert_eq!(planned(1, &entries[..1]), Ok(auto));
+}
+
+#[test]
+fn a_share_that_has_ended_is_not_fixed_again() {
+    let throttle = |id: u64, for_ms: Option<u64>| {
+        entry(id, "throttle", json!({"stream_id": 1, "sample_rate": 0.5, "for_ms": for_ms}))
+    };
+    // The entries are of 1 s and 2 s, and the time is 100 s.
+    let planned_for = |for_ms| planned(2, &[throttle(1, Some(for_ms)), throttle(2, None)]);
+    let stream_id = StreamId(1);
+    assert_eq!(planned_for(50_000), Ok(Plan::Throttle { stream_id, fixed: None }));
+    let rate = SampleRate::from_share(0.5).unwrap();
+    let fixed = Some(FixedRate { rate, until_ms: Some(201_000) });
+    assert_eq!(planned_for(200_000), Ok(Plan::Throttle { stream_id, fixed }));
+}
+
+#[test]
+fn a_batch_is_taken_back_by_its_entries() {
+    let ban_of_42 = entry(1, "ban", ban(None));
+    let batch = |target: &str| AuditEntry {
+        target: target.to_owned(),
+        ..entry(2, "batch", json!({"entries": [1, 7]}))
+    };
+    let plan = Ok(Plan::Batch { entries: vec![1, 7] });
+    assert_eq!(planned(2, &[batch("entries 1 to 7")]), plan);
+    let undone = AuditEntry {
+        target: "user 42".to_owned(),
+        ..entry(3, "undo", json!({"undoes": 2, "action": "batch"}))
+    };
+    let error = planned(2, &[batch("user 42"), undone.clone()]).unwrap_err();
+    assert!(error.contains("entry 3 has taken it back already"), "{error}");
+    let lift = SanctionPlan::Lift { user_id: UserId(42), kind: SanctionKind::Ban };
+    let of_another = [ban_of_42, undone];
+    assert_eq!(planned(1, &of_another), Ok(Plan::Sanctions(lift)), "that concerns no ban");
+    let wrong = entry(2, "batch", json!({"entries": "all"}));
+    assert!(planned(2, &[wrong]).is_err());
 }
 
 #[test]
@@ -144,8 +183,8 @@ async fn a_lifted_ban_and_timeout_come_back() {
         note: None,
         duration_ms,
     };
-    world.control.ban(&operator(), &until(None)).await.unwrap();
     world.control.timeout(&operator(), &until(Some(600_000))).await.unwrap();
+    world.control.ban(&operator(), &until(None)).await.unwrap();
     let before = world.control.bans().await.unwrap();
     let about = UserRequest { user: ann.clone(), note: None };
     let lifted = world.control.unban(&operator(), &about).await.unwrap();
@@ -172,13 +211,13 @@ async fn an_undone_throttle_has_the_rate_from_before() {
     let world = World::new().await;
     let stream_id = StreamId(1);
     let rate = SampleRate::from_share;
-    let fix = |share| ThrottleRequest { stream_id, sample_rate: rate(share) };
+    let fix = |share| ThrottleRequest { stream_id, sample_rate: rate(share), for_ms: None };
     world.control.throttle(&operator(), &fix(0.5)).await.unwrap();
     let second = world.control.throttle(&operator(), &fix(0.1)).await.unwrap();
     let undo = UndoRequest { audit_id: second.audit_id, note: None };
     world.control.undo(&operator(), &undo).await.unwrap();
     let overrides = world.control.parts().metadata.throttle_overrides().await.unwrap();
-    assert_eq!(overrides, [(stream_id, rate(0.5).unwrap())]);
+    assert_eq!(overrides, [(stream_id, rate(0.5).unwrap().into())]);
     let unknown = UndoRequest { audit_id: 999, note: None };
     let error = world.control.undo(&operator(), &unknown).await.unwrap_err();
     assert!(matches!(error, ControlError::UnknownAudit(999)));

@@ -1,0 +1,56 @@
+//! Several changes as one act, with one undo.
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeleteRequest, ReviewRequest, SanctionRequest, UserRef, UserRequest};
+use crate::protocol::StreamId;
+
+/// The most changes of one request.
+pub const MAX_CHANGES: usize = 100;
+/// The longest time for which connections of banned users stay open: one minute.
+pub const MAX_DISCONNECT_AFTER_MS: u64 = 60_000;
+
+/// `POST /v1/batch`. Each change has its own audit entry. An entry for all of them follows, which
+/// one undo takes back; a single change needs none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRequest {
+    /// 1 to [`MAX_CHANGES`].
+    pub changes: Vec<BatchChange>,
+    /// Connections of users that are banned stay open this long, so that an undo in time closes
+    /// none. Their comments are refused at once, and one that comments is closed. At most
+    /// [`MAX_DISCONNECT_AFTER_MS`]; 0 if absent.
+    #[serde(default)]
+    pub disconnect_after_ms: Option<u64>,
+}
+
+/// A change of a batch, with the body of the request of that name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum BatchChange {
+    Ban(SanctionRequest),
+    Timeout(SanctionRequest),
+    Unban(UserRequest),
+    Kick(UserRequest),
+    Delete(DeleteRequest),
+    Approve(ReviewRequest),
+    Reject(ReviewRequest),
+}
+
+/// `POST /v1/delete_of_user`: deletes a user's latest comments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteOfUserRequest {
+    pub user: UserRef,
+    /// The comments of this time up to now, from 1 s to 1 d.
+    pub last_ms: u64,
+    /// Only those on this stream.
+    #[serde(default)]
+    pub stream_id: Option<StreamId>,
+    /// Shown to viewers: one word, as for a single deletion.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// For operators: only the audit log has it.
+    #[serde(default)]
+    pub note: Option<String>,
+}
