@@ -158,7 +158,7 @@ impl EventLoop {
         match effect {
             Effect::Quit => {}
             Effect::Suspend => self.terminal.suspend()?,
-            Effect::Redraw => self.terminal.screen.clear()?,
+            Effect::Redraw => self.terminal.redraw()?,
             Effect::LookUp(users) => self.look_up(users),
             Effect::Run(actions) => self.start(actions),
             Effect::TakeBack(actions) => {
