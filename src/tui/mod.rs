@@ -11,7 +11,9 @@
 //! told; [`rows`] and tables; [`act`]; [`commands`]; [`state`]; [`input`]; [`view`]; [`screen`].
 
 mod act;
+mod background;
 mod commands;
+mod console_screen;
 mod feed;
 mod fetch;
 mod figures;
@@ -56,7 +58,7 @@ pub struct ConsoleOptions {
     pub ascii: bool,
     /// A frame is an SVG picture instead of text.
     pub svg: bool,
-    /// One of [`THEMES`]; chosen by the environment if absent.
+    /// One of [`THEMES`]; chosen by the terminal if absent.
     pub theme: Option<String>,
     /// One of [`VIEWS`].
     pub view: Option<String>,
@@ -65,6 +67,11 @@ pub struct ConsoleOptions {
 }
 
 impl ConsoleOptions {
+    /// Refuses wrong bindings before the terminal is taken.
+    fn check(&self) -> Result<(), BindingError> {
+        Keymap::with(&self.keys).map(|_| ())
+    }
+
     fn console(&self, detected: ThemeName) -> Result<Console, BindingError> {
         let keymap = Keymap::with(&self.keys)?;
         let theme = self.theme.as_deref().and_then(ThemeName::named).unwrap_or(detected);
@@ -81,11 +88,6 @@ impl ConsoleOptions {
 /// Returns the admin path that serves one snapshot per `interval`.
 pub fn snapshots_path(interval: Duration) -> String {
     format!("/v1/top?interval_ms={}", interval.as_millis())
-}
-
-/// Returns whether the terminal shows nothing but ASCII text.
-fn is_dumb_terminal() -> bool {
-    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// An event of the snapshot stream.

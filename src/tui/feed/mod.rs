@@ -27,7 +27,7 @@ pub(crate) use changes::{Happening, throttle_reason};
 use conditions::AlarmMemory;
 pub(crate) use conditions::{LATENCY_GOAL_MS, NOTABLE_LAG};
 pub(crate) use moment::{GroupLag, Moment, is_nearly_full};
-pub(crate) use series::{Metric, SENDERS, SeriesSet};
+pub(crate) use series::{Metric, SENDERS, SeriesSet, time_of_cell};
 
 /// Happenings that are kept.
 const MAX_HAPPENINGS: usize = 2_000;

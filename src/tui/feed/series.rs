@@ -127,6 +127,19 @@ impl Metric {
     }
 }
 
+/// Returns the slots that one of `cells` parts of a window has.
+fn slots_per_cell(window_ms: u64, cells: usize) -> u64 {
+    (window_ms / SLOT_MS).div_ceil(cells.max(1) as u64).max(1)
+}
+
+/// Returns the last millisecond of a part of a window, as [`SeriesSet::window`] divides it.
+pub(crate) fn time_of_cell(end_ms: u64, window_ms: u64, cells: usize, cell: usize) -> u64 {
+    let per_cell = slots_per_cell(window_ms, cells);
+    let back = cells.saturating_sub(cell + 1) as u64;
+    let index = (end_ms / SLOT_MS / per_cell).saturating_sub(back);
+    ((index + 1) * per_cell * SLOT_MS - 1).min(end_ms)
+}
+
 /// Values in slots of equal length; a slot without a value is unknown.
 #[derive(Debug, Clone, Default)]
 struct Slots {
@@ -268,7 +281,7 @@ impl SeriesSet {
         window_ms: u64,
         cells: usize,
     ) -> Vec<Option<f64>> {
-        let per_cell = (window_ms / SLOT_MS).div_ceil(cells.max(1) as u64).max(1);
+        let per_cell = slots_per_cell(window_ms, cells);
         self.cluster[metric as usize].averages(end_ms / SLOT_MS, per_cell, cells)
     }
 
@@ -323,6 +336,24 @@ mod tests {
         let [one, seven, nine] = [1.0, 7.0, 9.0].map(Some);
         assert_eq!(known, [None, one, None, seven, one, None, nine, None]);
         assert_eq!(slots.get(30), None, "older than what is kept");
+    }
+
+    #[test]
+    fn a_cell_ends_with_the_time_that_it_shows() {
+        let mut slots = Slots::default();
+        (1_000..=1_100).for_each(|slot| slots.set(slot, Some(slot as f64), SLOTS));
+        let end_ms = 1_100_400;
+        for (window_ms, cells) in [(60_000, 60), (60_000, 7), (90_000, 40), (60_000, 200)] {
+            let per_cell = slots_per_cell(window_ms, cells);
+            let shown = slots.averages(end_ms / SLOT_MS, per_cell, cells);
+            for (cell, value) in shown.iter().enumerate() {
+                let time = time_of_cell(end_ms, window_ms, cells, cell);
+                let Some(value) = value else { continue };
+                let slot = (time / SLOT_MS) as f64;
+                assert!(*value <= slot && slot - value < per_cell as f64, "{value} at {slot}");
+            }
+            assert_eq!(time_of_cell(end_ms, window_ms, cells, cells - 1), end_ms);
+        }
     }
 
     #[test]

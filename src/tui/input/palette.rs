@@ -16,7 +16,7 @@ use crate::protocol::quantity::{parse_duration, parse_share};
 use crate::protocol::{NodeId, StreamId};
 use crate::tui::act::Action;
 use crate::tui::commands::COMMANDS;
-use crate::tui::state::{Console, Effect, Mode, Notice, Palette, Place};
+use crate::tui::state::{Console, Effect, Mode, NOT_REMEMBERED, Notice, Palette, Place};
 use crate::tui::theme::ThemeName;
 
 /// Completions that are shown.
@@ -162,7 +162,7 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
         ["at", time] => {
             let at_ms = time_of_day(time, console.feed().latest().map_or(0, |m| m.at_ms))?;
             if !console.go_to(at_ms) {
-                return Err("this console does not remember that time".to_owned());
+                return Err(NOT_REMEMBERED.to_owned());
             }
             Ok(None)
         }

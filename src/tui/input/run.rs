@@ -5,7 +5,9 @@ use crate::protocol::json;
 use crate::tui::commands::Command;
 use crate::tui::feed::Metric;
 use crate::tui::rows::EventRow;
-use crate::tui::state::{Console, Effect, Mode, Notice, Palette, Panel, Place, READ_ONLY, View};
+use crate::tui::state::{
+    Console, Effect, Mode, NOT_REMEMBERED, Notice, Palette, Panel, Place, READ_ONLY, View,
+};
 use crate::tui::table::{Record, RowKey};
 
 /// Number of rows that a page key moves.
@@ -98,8 +100,7 @@ pub(crate) fn open(console: &mut Console) {
             if let Some(at_ms) = at_ms
                 && !console.go_to(at_ms)
             {
-                let text = "this console does not remember that time".to_owned();
-                console.notice = Some(Notice::Failed(text));
+                console.notice = Some(Notice::Failed(NOT_REMEMBERED.to_owned()));
             }
             subject
         }

@@ -10,8 +10,8 @@ use crate::protocol::throttle::SampleRate;
 use crate::protocol::{CommentId, StreamId, UserId};
 use crate::tui::act::Action;
 use crate::tui::commands::Keymap;
-use crate::tui::feed::samples;
-use crate::tui::hits::Target;
+use crate::tui::feed::{Metric, samples};
+use crate::tui::hits::{Hits, Target};
 use crate::tui::state::{Console, Effect, Mode, Notice, Panel, Place, View};
 use crate::tui::theme::ThemeName;
 use crate::tui::view;
@@ -314,6 +314,46 @@ fn the_mouse_goes_sorts_and_opens_but_never_acts() {
     }
     at_all(&mut console, |target| matches!(target, Target::View(View::Events)));
     assert_eq!(console.view(), View::Events);
+}
+
+/// Presses the left button at a column, moves to another and lets go.
+fn drag(console: &mut Console, hits: &Hits, y: u16, from: u16, to: u16) {
+    let mut clicks = Clicks::default();
+    let event = |kind, column| MouseEvent { kind, ..click(column, y) };
+    mouse(console, &mut clicks, hits, click(from, y));
+    mouse(console, &mut clicks, hits, event(MouseEventKind::Drag(MouseButton::Left), to));
+    mouse(console, &mut clicks, hits, event(MouseEventKind::Up(MouseButton::Left), to));
+}
+
+#[test]
+fn dragging_over_a_chart_goes_back_in_time() {
+    let mut console = unlocked();
+    let area = Rect::new(0, 0, 120, 36);
+    for enlarged in [false, true] {
+        console.go_live();
+        console.mode = if enlarged { Mode::Enlarged(Metric::In) } else { Mode::Watching };
+        let hits = view::draw(area, &mut Buffer::empty(area), &console, false);
+        let is_chart = |x, y| matches!(hits.at(x, y), Some(Target::Chart(_)));
+        let y = (0..36).find(|y| (0..120).any(|x| is_chart(x, *y))).unwrap();
+        let left = (0..120).find(|x| is_chart(*x, y)).unwrap();
+        let right = (left..120).take_while(|x| is_chart(*x, y)).last().unwrap();
+        drag(&mut console, &hits, y, right, right);
+        assert!(console.is_live(), "the right end is now");
+        let back = if enlarged { 4 } else { 2 };
+        drag(&mut console, &hits, y, right, right - back);
+        let ago = console.ago_ms().expect("it went back");
+        assert!((10_000..=60_000).contains(&ago), "{ago}");
+        assert!(console.acts_off().unwrap().contains("not live"));
+        assert_eq!(console.notice, None);
+        drag(&mut console, &hits, y, right, 0);
+        assert!(matches!(console.notice, Some(Notice::Failed(_))), "{:?}", console.notice);
+    }
+    // A click alone, and a drag that begins elsewhere, change nothing.
+    console.go_live();
+    console.mode = Mode::Watching;
+    let hits = view::draw(area, &mut Buffer::empty(area), &console, false);
+    drag(&mut console, &hits, 35, 0, 60);
+    assert!(console.is_live());
 }
 
 fn any_key() -> impl Strategy<Value = KeyEvent> {

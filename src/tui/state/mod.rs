@@ -28,6 +28,9 @@ pub(crate) use side::{Needs, Side, Tail};
 /// Lengths of the charts, in milliseconds.
 const WINDOWS_MS: [u64; 4] = [60_000, 300_000, 900_000, 3_600_000];
 
+/// Why a time cannot be gone back to.
+pub(crate) const NOT_REMEMBERED: &str = "this console does not remember that time";
+
 /// The state of the connection to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Connection {
