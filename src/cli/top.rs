@@ -8,6 +8,7 @@ use clap::builder::PossibleValuesParser;
 use futures_util::StreamExt as _;
 
 use super::arguments::interval;
+use super::complete;
 use super::context::Context;
 use super::output::{note, write};
 use super::stop::stop_on_signal;
@@ -35,8 +36,9 @@ pub(super) struct TopArgs {
     /// With --once: print the frame as an SVG picture
     #[arg(long, requires = "once")]
     svg: bool,
-    /// View to start with
-    #[arg(long, value_name = "VIEW", value_parser = PossibleValuesParser::new(tui::VIEWS))]
+    /// View to start with: overview, streams, cluster, engines, moderation, events, or a saved one,
+    /// @NAME
+    #[arg(long, value_name = "VIEW", value_parser = view, add = complete::views())]
     view: Option<String>,
     /// Only watch: the keys that act cannot be unlocked
     #[arg(long)]
@@ -53,6 +55,14 @@ pub(super) struct TopArgs {
     /// Bind a command to another key, such as quit=Q or live=ctrl-e; may be repeated
     #[arg(long = "key", value_name = "COMMAND=KEY")]
     keys: Vec<String>,
+}
+
+/// Reads the name of a view.
+fn view(text: &str) -> Result<String, String> {
+    if text.starts_with('@') || tui::VIEWS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("write one of {}, or @NAME for a saved one", tui::VIEWS.join(", ")))
 }
 
 impl TopArgs {

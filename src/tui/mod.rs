@@ -19,6 +19,7 @@ mod fetch;
 mod figures;
 mod hits;
 mod input;
+mod own_alerts;
 mod picture;
 mod rows;
 mod screen;
@@ -60,7 +61,7 @@ pub struct ConsoleOptions {
     pub svg: bool,
     /// One of [`THEMES`]; chosen by the terminal if absent.
     pub theme: Option<String>,
-    /// One of [`VIEWS`].
+    /// One of [`VIEWS`], or a saved one: `@NAME`.
     pub view: Option<String>,
     /// Bindings such as `quit=Q`.
     pub keys: Vec<String>,

@@ -12,15 +12,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::act::{self, Action, Done};
-use super::console_screen::{ConsoleScreen, Detected};
-use super::fetch::{Fetched, Fetcher, Past, read_past};
+use super::console_screen::{ConsoleScreen, Detected, ring};
+use super::fetch::{Fetched, Fetcher, Past, read_past, read_views};
 use super::input;
 use super::state::{Connection, Console, Effect, Mode, Notice};
 use super::theme::ThemeName;
 use super::{ConsoleOptions, SnapshotEvent, picture, snapshots_path, view};
 use crate::client::admin::{AdminClient, AdminError, path_segment};
 use crate::client::follow::{Followed, follow};
-use crate::protocol::admin::{Alert, Cluster, TopSnapshot, UserRef, Who};
+use crate::protocol::admin::{Alert, Cluster, SavedView, TopSnapshot, UserRef, Who};
 
 /// Maximum number of running requests. Further ones are refused, not queued.
 const MAX_REQUESTS: usize = 8;
@@ -36,6 +36,10 @@ pub enum ConsoleError {
     Admin(#[from] AdminError),
     #[error(transparent)]
     Binding(#[from] super::BindingError),
+    #[error("there is no view @{name}; saved are: {known}")]
+    UnknownView { name: String, known: String },
+    #[error("{0}")]
+    View(String),
     #[error("the terminal failed: {0}")]
     Terminal(#[from] io::Error),
 }
@@ -54,8 +58,10 @@ pub async fn run(
     options.check()?;
     let snapshots = follow(client.clone(), snapshots_path(options.interval)).await?;
     let (fetcher, fetched) = Fetcher::new(client.clone());
+    let saved = saved_view(&client, &options).await?;
     let detected = Detected::by_terminal(&options);
-    let console = options.console(detected.theme())?;
+    let mut console = options.console(detected.theme())?;
+    show_saved(&mut console, saved)?;
     let mut event_loop = EventLoop {
         client,
         screen: ConsoleScreen::start(console, &options, detected)?,
@@ -116,7 +122,13 @@ impl EventLoop {
                         None => Some(Effect::Quit),
                     }
                 }
-                event = snapshots.next() => self.handle_snapshot(event)?,
+                event = snapshots.next() => {
+                    let effect = self.handle_snapshot(event)?;
+                    if let Some(text) = self.screen.console.take_raised() {
+                        ring(&text)?;
+                    }
+                    effect
+                }
                 Some(fetched) = fetched.recv() => {
                     self.handle_fetched(fetched);
                     None
@@ -193,6 +205,10 @@ impl EventLoop {
                 self.screen.console.set_alerts(alerts);
                 return;
             }
+            Fetched::Views(views) => {
+                side.views = views;
+                return;
+            }
             Fetched::Past(past) => {
                 fill_past(&mut self.screen.console, &past);
                 return;
@@ -251,6 +267,12 @@ impl EventLoop {
             Finished::Acted { text, undoable, outcome: Ok(Ran { sentence, done }) } => {
                 self.screen.set_clock();
                 self.screen.console.notice = Some(Notice::Done(sentence));
+                let is_view = |(action, _): &(Action, u64)| {
+                    matches!(action, Action::SaveView(_) | Action::ForgetView(_))
+                };
+                if done.iter().any(is_view) {
+                    self.fetcher.fetch_views();
+                }
                 if undoable {
                     input::undo_done(&mut self.screen.console, &done, text);
                 }
@@ -274,6 +296,29 @@ impl EventLoop {
             }
         }
     }
+}
+
+/// Returns the view that the console starts with, if it is one that operators saved.
+async fn saved_view(
+    client: &AdminClient,
+    options: &ConsoleOptions,
+) -> Result<Option<SavedView>, ConsoleError> {
+    let Some(name) = options.view.as_deref().and_then(|view| view.strip_prefix('@')) else {
+        return Ok(None);
+    };
+    let views = read_views(client).await?;
+    let known: Vec<_> = views.iter().map(|view| format!("@{}", view.name)).collect();
+    match views.into_iter().find(|view| view.name == name) {
+        Some(view) => Ok(Some(view)),
+        None => {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Err(ConsoleError::UnknownView { name: name.to_owned(), known })
+        }
+    }
+}
+
+fn show_saved(console: &mut Console, saved: Option<SavedView>) -> Result<(), ConsoleError> {
+    saved.map_or(Ok(()), |saved| console.show_saved(&saved)).map_err(ConsoleError::View)
 }
 
 /// Shows what the daemon kept of the time before.
@@ -322,6 +367,8 @@ pub async fn frame(
 ) -> Result<String, ConsoleError> {
     let theme = if options.svg { ThemeName::Dark } else { ThemeName::Mono };
     let mut console = options.console(theme)?;
+    show_saved(&mut console, saved_view(&client, &options).await?)?;
+    console.set_size(width, height);
     let mut lines = client.lines::<TopSnapshot>(&snapshots_path(options.interval)).await?;
     let alerts = client.get::<Cluster<Alert>>("/v1/alerts").await;
     console.set_alerts(alerts.ok().map(|list| list.items));

@@ -17,6 +17,7 @@ mod timeline;
 mod tokens;
 mod undo;
 mod users;
+mod views;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,10 @@ pub use self::timeline::{TimelineAnswer, TimelineSeries};
 pub use self::tokens::{InvalidTokens, MAX_TOKENS, TokenRequest, TokenUser, UserTokensRequest};
 pub use self::undo::{Preview, PreviewRequest, UndoRequest};
 pub use self::users::{ConnectionInfo, Sanction, SanctionKind, Who};
+pub use self::views::{
+    ForgetViewRequest, MAX_SAVED_VIEWS, MAX_VIEW_BYTES, MAX_VIEW_NAME, SaveViewRequest, SavedView,
+    TableSettings, ViewSettings,
+};
 use super::comment::Deletion;
 use super::events::Decision;
 use super::stream::Stream;

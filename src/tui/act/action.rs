@@ -3,8 +3,9 @@
 use crate::client::admin::{AdminClient, AdminError};
 use crate::client::outcome_text::{self, missing_nodes};
 use crate::protocol::admin::{
-    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DrainRequest, Outcome,
-    ReviewRequest, SanctionRequest, ThrottleRequest, UndoRequest, UserRequest,
+    AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DrainRequest,
+    ForgetViewRequest, Outcome, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest,
+    UndoRequest, UserRequest,
 };
 use crate::protocol::quantity::show_share;
 
@@ -27,6 +28,9 @@ pub(crate) enum Action {
     AcknowledgeLoss(AcknowledgeRequest),
     /// Takes back what an audit entry records.
     Undo(UndoRequest),
+    /// Keeps the view on the screen for all operators.
+    SaveView(SaveViewRequest),
+    ForgetView(ForgetViewRequest),
 }
 
 /// What became of an action.
@@ -56,6 +60,8 @@ pub(crate) fn describe(action: &Action) -> String {
         Action::Acknowledge(request) => format!("acknowledge {}", request.id),
         Action::AcknowledgeLoss(request) => format!("acknowledge {}", request.problem),
         Action::Undo(request) => format!("take back audit entry {}", request.audit_id),
+        Action::SaveView(request) => format!("save @{}", request.name),
+        Action::ForgetView(request) => format!("forget @{}", request.name),
     }
 }
 
@@ -84,6 +90,8 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Acknowledge(request) => client.post("/v1/alerts/ack", request).await,
         Action::AcknowledgeLoss(request) => client.post("/v1/acknowledge", request).await,
         Action::Undo(request) => client.post("/v1/undo", request).await,
+        Action::SaveView(request) => client.post("/v1/views", request).await,
+        Action::ForgetView(request) => client.post("/v1/views/forget", request).await,
     }?;
     let done = match action {
         Action::Ban(request) => outcome_text::banned(&request.user, request.duration_ms, &outcome),
@@ -105,6 +113,8 @@ pub(crate) async fn run(client: &AdminClient, action: &Action) -> Result<Done, A
         Action::Acknowledge(request) => outcome_text::alert_acknowledged(&request.id, &outcome),
         Action::AcknowledgeLoss(request) => outcome_text::acknowledged(&request.problem, &outcome),
         Action::Undo(request) => outcome_text::undone(request.audit_id, &outcome),
+        Action::SaveView(request) => outcome_text::view_saved(&request.name, &outcome),
+        Action::ForgetView(request) => outcome_text::view_forgotten(&request.name, &outcome),
     };
     let sentence = match missing_nodes(&outcome.unreachable) {
         Some(missing) => format!("{done} But {missing}."),

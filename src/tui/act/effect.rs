@@ -106,6 +106,7 @@ fn consent(actions: &[Action], moment: Option<&Moment>) -> Consent {
         Some(Action::Approve(_) | Action::Reject(_) | Action::Acknowledge(_) | Action::Undo(_)) => {
             Consent::None
         }
+        Some(Action::SaveView(_) | Action::ForgetView(_)) => Consent::None,
         Some(Action::Ban(_) | Action::Kick(_) | Action::AcknowledgeLoss(_)) => Consent::Enter,
         Some(Action::Drain(request)) if request.undo => Consent::Enter,
         Some(Action::Drain(_)) => {

@@ -46,7 +46,8 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
             Some(Action::Undo(UndoRequest { audit_id, note: None }))
         }
         Action::Drain(request) => Some(Action::Drain(DrainRequest { undo: !request.undo })),
-        // The user is back by itself, the text is gone, the message was read, the decision is made.
+        // The user is back by itself, the text is gone, the message was read, the decision is made;
+        // a view is saved again under its name.
         Action::Kick(_)
         | Action::Announce(_)
         | Action::Delete(_)
@@ -54,6 +55,8 @@ pub(crate) fn undo_of(action: &Action, audit_id: u64) -> Option<Action> {
         | Action::Reject(_)
         | Action::Acknowledge(_)
         | Action::AcknowledgeLoss(_)
-        | Action::Undo(_) => None,
+        | Action::Undo(_)
+        | Action::SaveView(_)
+        | Action::ForgetView(_) => None,
     }
 }

@@ -104,7 +104,8 @@ impl Metric {
         }
     }
 
-    fn value(self, moment: &Moment) -> Option<f64> {
+    /// Returns the figure of a moment; `None` if it is not known.
+    pub(crate) fn value(self, moment: &Moment) -> Option<f64> {
         let snapshot = &moment.snapshot;
         let CounterRates { received, broadcast, sampled_out, refused, .. } = snapshot.rates;
         let quantile = |share| snapshot.end_to_end.quantile_ms(share);

@@ -155,6 +155,11 @@ pub(crate) fn undo_done(console: &mut Console, done: &[(Action, u64)], text: Str
     if !reversals.is_empty() {
         console.undo.push(UndoEntry { text, reversals, at_ms: console.clock_ms });
     }
+    let is_view =
+        |(action, _): &(Action, u64)| matches!(action, Action::SaveView(_) | Action::ForgetView(_));
+    if done.iter().all(is_view) {
+        return;
+    }
     // The marks were for this act.
     let panel = console.panel();
     console.table_mut(panel).marked.clear();

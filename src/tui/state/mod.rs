@@ -5,6 +5,7 @@ mod listing;
 mod lock;
 mod mode;
 mod places;
+mod saved;
 mod side;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use super::act::{Action, UndoList};
 use super::commands::Keymap;
 use super::feed::{Feed, Moment, Subject};
+use super::own_alerts::OwnAlerts;
 use super::table::TableState;
 use super::theme::ThemeName;
 use crate::protocol::admin::{Alert, EventItem, TimelineAnswer, TopSnapshot, UserRef};
@@ -28,6 +30,9 @@ pub(crate) use side::{Needs, Side, Tail};
 /// Lengths of the charts, in milliseconds.
 const WINDOWS_MS: [u64; 4] = [60_000, 300_000, 900_000, 3_600_000];
 
+/// From this size on, in columns and rows, what is wrong, what waits for review and what happened
+/// stay beside every view.
+const RAIL_FROM: (u16, u16) = (180, 30);
 /// Why a time cannot be gone back to.
 pub(crate) const NOT_REMEMBERED: &str = "this console does not remember that time";
 
@@ -79,6 +84,11 @@ pub(crate) struct Console {
     pub(crate) lock: Lock,
     pub(crate) side: Side,
     pub(crate) veiled: bool,
+    pub(crate) own_alerts: OwnAlerts,
+    /// What came true and was not told yet.
+    raised: Vec<String>,
+    /// Whether the screen has room for a rail beside the views.
+    has_rail: bool,
     window: usize,
     /// Milliseconds since the console started.
     pub(crate) clock_ms: u64,
@@ -102,6 +112,9 @@ impl Console {
             lock: Lock::new(read_only),
             side: Side::default(),
             veiled: false,
+            own_alerts: OwnAlerts::default(),
+            raised: Vec::new(),
+            has_rail: false,
             window: 2,
             clock_ms: 0,
         }
@@ -110,6 +123,27 @@ impl Console {
     pub(crate) fn add_snapshot(&mut self, snapshot: TopSnapshot) {
         self.feed.add(snapshot);
         self.connection = Connection::Live;
+        let Some(latest) = self.feed.latest() else { return };
+        let told = self.own_alerts.observe(latest);
+        if !told.is_empty() {
+            self.notice = Some(Notice::Failed(format!("alert: {}", told.join("; "))));
+            self.raised = told;
+        }
+    }
+
+    /// Returns the own alerts that came true since the last call, as one text.
+    pub(crate) fn take_raised(&mut self) -> Option<String> {
+        let raised = std::mem::take(&mut self.raised);
+        (!raised.is_empty()).then(|| raised.join("; "))
+    }
+
+    /// Notes the size of the screen, which decides what is fetched for it.
+    pub(crate) fn set_size(&mut self, width: u16, height: u16) {
+        self.has_rail = width >= RAIL_FROM.0 && height >= RAIL_FROM.1;
+    }
+
+    pub(crate) fn has_rail(&self) -> bool {
+        self.has_rail && self.view() != View::Overview
     }
 
     /// Fills the charts with the past as the daemon kept it.
@@ -285,7 +319,7 @@ impl Console {
     /// Returns what the view needs besides snapshots.
     pub(crate) fn needs(&self) -> Needs {
         Needs {
-            reviews: self.view() == View::Moderation,
+            reviews: self.view() == View::Moderation || self.has_rail(),
             audit: matches!(self.view(), View::Events | View::Moderation),
             tail: match self.place {
                 Place::Stream(stream_id) => Some(stream_id),

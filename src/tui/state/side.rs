@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::protocol::admin::{AuditEntry, ReviewItem, TailItem};
+use crate::protocol::admin::{AuditEntry, ReviewItem, SavedView, TailItem};
 use crate::protocol::comment::SequencedComment;
 use crate::protocol::events::Decision;
 use crate::protocol::{StreamId, UserId};
@@ -25,6 +25,8 @@ pub(crate) struct Side {
     pub(crate) reviews: Vec<ReviewItem>,
     pub(crate) audit: Vec<AuditEntry>,
     pub(crate) tail: Option<Tail>,
+    /// The views that operators saved, by name.
+    pub(crate) views: Vec<SavedView>,
 }
 
 /// The live comments of one stream, oldest first.

@@ -9,8 +9,8 @@ use crate::daemon::edge::http::Json;
 use crate::protocol::StreamId;
 use crate::protocol::admin::{
     AckRequest, AcknowledgeRequest, AnnounceRequest, DeleteRequest, DirectRequest, DrainRequest,
-    Outcome, ReviewRequest, SanctionRequest, ThrottleRequest, TokenRequest, Tokens, UndoRequest,
-    UserRequest, UserTokensRequest,
+    ForgetViewRequest, Outcome, ReviewRequest, SanctionRequest, SaveViewRequest, ThrottleRequest,
+    TokenRequest, Tokens, UndoRequest, UserRequest, UserTokensRequest,
 };
 use crate::protocol::stream::{NewStream, StreamPatch};
 
@@ -43,6 +43,8 @@ changes! {
     reject(JsonBody<ReviewRequest>);
     undo(JsonBody<UndoRequest>);
     create_stream(JsonBody<NewStream>);
+    save_view(JsonBody<SaveViewRequest>);
+    forget_view(JsonBody<ForgetViewRequest>);
 }
 
 pub(super) async fn update_stream(

@@ -9,7 +9,7 @@ use super::request::{Params, PathParam, within};
 use crate::daemon::edge::http::{HttpError, Json};
 use crate::protocol::admin::{
     Alert, AuditEntry, BusNode, Cluster, ConsumerLag, HistoryPage, NodeStatus, ReviewItem,
-    Sanction, Status, StreamStatus, UserRef, Who, WorkerStatus,
+    Sanction, SavedView, Status, StreamStatus, UserRef, Who, WorkerStatus,
 };
 use crate::protocol::{CommentId, ErrorCode, StreamId};
 
@@ -72,6 +72,10 @@ pub(super) async fn lag(State(state): State<AdminState>) -> Answer<Json<Cluster<
 
 pub(super) async fn bans(State(state): State<AdminState>) -> Answer<Json<Cluster<Sanction>>> {
     Ok(listed(state.parts.control.bans().await?))
+}
+
+pub(super) async fn views(State(state): State<AdminState>) -> Answer<Json<Cluster<SavedView>>> {
+    Ok(listed(state.parts.control.views().await?))
 }
 
 pub(super) async fn who(

@@ -12,7 +12,9 @@ use super::{
     UserRecord,
 };
 use crate::daemon::engines::StoreError;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::protocol::admin::{
+    AuditEntry, MAX_SAVED_VIEWS, ReviewItem, Sanction, SanctionKind, SavedView,
+};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{ModerationMode, NewStream, Stream, StreamPatch, StreamState};
 use crate::protocol::throttle::SampleRate;
@@ -35,6 +37,7 @@ struct Tables {
     sanctions: Vec<Sanction>,
     /// With the decision, once there is one.
     reviews: Vec<(ReviewItem, Option<Decision>)>,
+    views: BTreeMap<String, SavedView>,
     audit: Vec<AuditEntry>,
     /// By number, with the time of the last claim.
     events: BTreeMap<u64, (u64, PendingEvent)>,
@@ -354,6 +357,25 @@ impl MetadataStore for InMemoryMetadata {
             tables.events.insert(number, (at, event));
         }
         Ok((number, item))
+    }
+
+    async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call("save_view")?;
+        if tables.views.len() >= MAX_SAVED_VIEWS && !tables.views.contains_key(&view.name) {
+            return Err(StoreError::Full("saved view"));
+        }
+        tables.views.insert(view.name.clone(), view);
+        Ok(tables.record(audit))
+    }
+
+    async fn forget_view(&self, name: &str, audit: NewAudit) -> Result<u64, StoreError> {
+        let mut tables = self.call("forget_view")?;
+        tables.views.remove(name).ok_or(StoreError::NotFound("saved view"))?;
+        Ok(tables.record(audit))
+    }
+
+    async fn saved_views(&self) -> Result<Vec<SavedView>, StoreError> {
+        Ok(self.call("saved_views")?.views.values().cloned().collect())
     }
 
     async fn audit_with_event(

@@ -4,6 +4,7 @@ use crate::daemon::engines::StoreError;
 use crate::daemon::engines::bus::BusError;
 use crate::daemon::engines::eventlog::LogError;
 use crate::daemon::engines::registry::RegistryError;
+use crate::protocol::admin::MAX_SAVED_VIEWS;
 use crate::protocol::error_code::{ErrorBody, RETRY_AFTER_MS};
 use crate::protocol::{CommentId, ErrorCode, StreamId, UserId};
 
@@ -35,6 +36,10 @@ pub enum ControlError {
     NotUndoable { audit_id: u64, why: String },
     #[error("there is no alert `{0}`; it may be over already")]
     UnknownAlert(String),
+    #[error("there is no saved view `{0}`; the list of views has those there are")]
+    UnknownView(String),
+    #[error("{MAX_SAVED_VIEWS} views are saved, which is the most; forget one first")]
+    TooManyViews,
     #[error("user {0} is neither banned nor timed out")]
     NotSanctioned(UserId),
     #[error(transparent)]
@@ -69,7 +74,9 @@ impl ControlError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid { .. } => ErrorCode::BadMessage,
-            Self::BadUser(_) | Self::NotUndoable { .. } => ErrorCode::BadRequest,
+            Self::BadUser(_) | Self::NotUndoable { .. } | Self::TooManyViews => {
+                ErrorCode::BadRequest
+            }
             Self::UnknownStream(_) => ErrorCode::UnknownStream,
             Self::StreamExists(_) => ErrorCode::StreamExists,
             Self::UnknownUser(_)
@@ -77,6 +84,7 @@ impl ControlError {
             | Self::NotQueued(_)
             | Self::UnknownAlert(_)
             | Self::UnknownAudit(_)
+            | Self::UnknownView(_)
             | Self::NotSanctioned(_) => ErrorCode::NotFound,
             Self::Store(error) => store_code(error),
             Self::Log(error) | Self::Deferred { cause: error, .. } => log_code(error),
@@ -95,6 +103,7 @@ fn store_code(error: &StoreError) -> ErrorCode {
         StoreError::NotFound(_) => ErrorCode::NotFound,
         // Only streams have an id that the request chooses.
         StoreError::Exists(_) => ErrorCode::StreamExists,
+        StoreError::Full(_) => ErrorCode::BadRequest,
         StoreError::Corrupt(_) => ErrorCode::Internal,
     }
 }

@@ -9,6 +9,7 @@ mod review;
 mod sanctions;
 mod streams;
 mod users;
+mod views;
 
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use sqlx::migrate::Migrator;
 use super::{EventOfReview, MetadataStore, NewAudit, PendingEvent, UserRecord};
 use crate::daemon::engines::StoreError;
 use crate::daemon::engines::backends::sqlite_file::SqliteFile;
-use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind};
+use crate::protocol::admin::{AuditEntry, ReviewItem, Sanction, SanctionKind, SavedView};
 use crate::protocol::events::Decision;
 use crate::protocol::stream::{NewStream, Stream, StreamPatch};
 use crate::protocol::throttle::SampleRate;
@@ -140,6 +141,18 @@ impl MetadataStore for SqliteMetadata {
         audit: NewAudit,
     ) -> Result<(u64, ReviewItem), StoreError> {
         review::decide(&self.file, comment_id, decision, event, &audit).await
+    }
+
+    async fn save_view(&self, view: SavedView, audit: NewAudit) -> Result<u64, StoreError> {
+        views::save(&self.file, &view, &audit).await
+    }
+
+    async fn forget_view(&self, name: &str, audit: NewAudit) -> Result<u64, StoreError> {
+        views::forget(&self.file, name, &audit).await
+    }
+
+    async fn saved_views(&self) -> Result<Vec<SavedView>, StoreError> {
+        views::all(&self.file).await
     }
 
     async fn audit_with_event(
