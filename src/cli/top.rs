@@ -1,5 +1,6 @@
 //! `lc top`: runs the console, or prints one frame of it, or its snapshots as JSON.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures_util::StreamExt as _;
 use super::arguments::interval;
 use super::complete;
 use super::context::Context;
+use super::exit::UsageError;
 use super::output::{note, write};
 use super::stop::stop_on_signal;
 use crate::client::follow::{Followed, follow};
@@ -52,6 +54,12 @@ pub(super) struct TopArgs {
     /// Leave the mouse to the terminal
     #[arg(long)]
     no_mouse: bool,
+    /// Keep what the console is told in a new file, for --replay
+    #[arg(long, value_name = "FILE", conflicts_with = "once")]
+    record: Option<PathBuf>,
+    /// Show what --record kept, without a daemon: space stops, ← → [ ] go back and forward
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "once", "interval"])]
+    replay: Option<PathBuf>,
     /// Bind a command to another key, such as quit=Q or live=ctrl-e; may be repeated
     #[arg(long = "key", value_name = "COMMAND=KEY")]
     keys: Vec<String>,
@@ -76,12 +84,22 @@ impl TopArgs {
             theme: self.theme.clone(),
             view: self.view.clone(),
             keys: self.keys.clone(),
+            record: self.record.clone(),
         }
     }
 }
 
 /// Runs the command. `json` is true if `--json` was given; a pipe alone sets `context.json`.
 pub(super) async fn run(args: TopArgs, json: bool, context: &Context) -> anyhow::Result<ExitCode> {
+    if (args.record.is_some() || args.replay.is_some()) && (json || context.json) {
+        let text = "--record and --replay need a terminal; lc top --json > FILE keeps snapshots";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    if let Some(path) = &args.replay {
+        let stop = stop_on_signal(PATIENCE);
+        tui::replay(path, args.options(context), stop).await.map_err(cause)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match (args.once, json || context.json) {
         (true, _) if !json => {
             let size = crossterm::terminal::size().unwrap_or(FRAME_SIZE);

@@ -21,6 +21,8 @@ mod hits;
 mod input;
 mod own_alerts;
 mod picture;
+mod recording;
+mod replay;
 mod rows;
 mod screen;
 mod state;
@@ -31,6 +33,7 @@ mod theme;
 mod tone;
 mod view;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::follow::Followed;
@@ -40,6 +43,8 @@ use state::{Console, Place, View};
 use theme::ThemeName;
 
 pub use commands::BindingError;
+pub use recording::FeedRecordingError;
+pub use replay::replay;
 pub use screen::{ConsoleError, frame, run};
 
 /// The names of the themes.
@@ -65,6 +70,8 @@ pub struct ConsoleOptions {
     pub view: Option<String>,
     /// Bindings such as `quit=Q`.
     pub keys: Vec<String>,
+    /// A new file that keeps the feed.
+    pub record: Option<PathBuf>,
 }
 
 impl ConsoleOptions {

@@ -15,6 +15,7 @@ use super::act::{self, Action, Done};
 use super::console_screen::{ConsoleScreen, Detected, ring};
 use super::fetch::{Fetched, Fetcher, Past, read_past, read_views};
 use super::input;
+use super::recording::{FeedRecorder, FeedRecordingError};
 use super::state::{Connection, Console, Effect, Mode, Notice};
 use super::theme::ThemeName;
 use super::{ConsoleOptions, SnapshotEvent, picture, snapshots_path, view};
@@ -40,6 +41,8 @@ pub enum ConsoleError {
     UnknownView { name: String, known: String },
     #[error("{0}")]
     View(String),
+    #[error(transparent)]
+    Recording(#[from] FeedRecordingError),
     #[error("the terminal failed: {0}")]
     Terminal(#[from] io::Error),
 }
@@ -59,6 +62,7 @@ pub async fn run(
     let snapshots = follow(client.clone(), snapshots_path(options.interval)).await?;
     let (fetcher, fetched) = Fetcher::new(client.clone());
     let saved = saved_view(&client, &options).await?;
+    let recorder = options.record.as_deref().map(FeedRecorder::create).transpose()?;
     let detected = Detected::by_terminal(&options);
     let mut console = options.console(detected.theme())?;
     show_saved(&mut console, saved)?;
@@ -67,6 +71,7 @@ pub async fn run(
         screen: ConsoleScreen::start(console, &options, detected)?,
         requests: JoinSet::new(),
         fetcher,
+        recorder,
         stop,
     };
     event_loop.run(Box::pin(snapshots), fetched).await
@@ -91,6 +96,7 @@ struct EventLoop {
     screen: ConsoleScreen,
     requests: JoinSet<Finished>,
     fetcher: Fetcher,
+    recorder: Option<FeedRecorder>,
     stop: CancellationToken,
 }
 
@@ -169,6 +175,10 @@ impl EventLoop {
                 let first = self.screen.console.moment().is_none();
                 let again = self.screen.console.connection != Connection::Live;
                 self.screen.console.add_snapshot(snapshot);
+                let recorder = self.recorder.as_mut();
+                if let Some(trouble) = recorder.and_then(|it| it.add(self.screen.console.feed())) {
+                    self.screen.console.notice = Some(Notice::Failed(trouble));
+                }
                 if first || again {
                     self.fetcher
                         .fetch_past(self.screen.console.feed().latest().map_or(0, |m| m.at_ms));

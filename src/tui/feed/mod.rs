@@ -124,6 +124,21 @@ impl Feed {
         self.told = alerts;
     }
 
+    /// Shows a moment of a recording. `figures` are those of the charts up to it, oldest first.
+    pub(crate) fn show_recorded<'a>(
+        &mut self,
+        moment: Moment,
+        figures: impl Iterator<Item = (u64, &'a [f32; Metric::ALL.len()])>,
+    ) {
+        self.series.show_recorded(&moment, figures);
+        self.latest = Some(Arc::new(moment));
+    }
+
+    /// Takes what happened in a recording, oldest first.
+    pub(crate) fn set_happenings(&mut self, happenings: Vec<Happening>) {
+        self.happenings = happenings.into();
+    }
+
     /// Notes that snapshots are missing from here on.
     pub(crate) fn interrupt(&mut self) {
         self.interrupted = true;

@@ -15,6 +15,10 @@ const STREAM_SLOT_MS: u64 = 10_000;
 /// Ten minutes.
 const STREAM_SLOTS: usize = 60;
 
+/// Two moments of a recording with a longer time between them leave a gap: the longest interval of
+/// snapshots is a minute.
+const MAX_STEP_MS: u64 = 61_000;
+
 /// The name of the senders in the daemon's timeline.
 pub(crate) const SENDERS: &str = "senders";
 
@@ -173,6 +177,16 @@ impl Slots {
         }
     }
 
+    /// Sets the slot of a time, and those back to `from_ms` that come after the last one.
+    fn cover(&mut self, from_ms: u64, at_ms: u64, value: Option<f64>) {
+        let slot = at_ms / SLOT_MS;
+        let first = self.last().map_or(slot, |last| last + 1);
+        let first = first.max(from_ms / SLOT_MS + 1).min(slot);
+        for slot in first.max(slot.saturating_sub(SLOTS as u64))..=slot {
+            self.set(slot, value, SLOTS);
+        }
+    }
+
     /// Sets a slot of the past if nothing is known of it.
     fn fill(&mut self, slot: u64, value: f64, most: usize) {
         let Some(last) = self.last() else {
@@ -229,15 +243,13 @@ impl SeriesSet {
     /// Adds a moment that follows the last one. The slots in between get its values too if it
     /// covers them, which it does unless contact was lost.
     pub(super) fn add(&mut self, moment: &Moment, covered_from_ms: u64) {
-        let slot = moment.at_ms / SLOT_MS;
         for (metric, slots) in Metric::ALL.iter().zip(&mut self.cluster) {
-            let value = metric.value(moment);
-            let first = slots.last().map_or(slot, |last| last + 1);
-            let first = first.max(covered_from_ms / SLOT_MS + 1).min(slot);
-            for slot in first.max(slot.saturating_sub(SLOTS as u64))..=slot {
-                slots.set(slot, value, SLOTS);
-            }
+            slots.cover(covered_from_ms, moment.at_ms, metric.value(moment));
         }
+        self.add_streams(moment);
+    }
+
+    fn add_streams(&mut self, moment: &Moment) {
         let slot = moment.at_ms / STREAM_SLOT_MS;
         for stream in &moment.snapshot.streams {
             let slots = self.streams.entry(stream.stream_id).or_default();
@@ -247,6 +259,30 @@ impl SeriesSet {
             let oldest = slot.saturating_sub(STREAM_SLOTS as u64);
             self.streams.retain(|_, slots| slots.last() >= Some(oldest));
         }
+    }
+
+    /// Replaces the series of the cluster with those of a recording up to a moment. The series of
+    /// streams are those of the moments that were shown.
+    pub(super) fn show_recorded<'a>(
+        &mut self,
+        moment: &Moment,
+        figures: impl Iterator<Item = (u64, &'a [f32; Metric::ALL.len()])>,
+    ) {
+        let before_ms = self.cluster[0].last().map(|slot| slot * SLOT_MS);
+        self.cluster = Default::default();
+        let mut covered_from_ms = None;
+        for (at_ms, values) in figures {
+            let from_ms = covered_from_ms.filter(|from| at_ms - from <= MAX_STEP_MS);
+            for (slots, value) in self.cluster.iter_mut().zip(values) {
+                let value = Some(f64::from(*value)).filter(|value| !value.is_nan());
+                slots.cover(from_ms.unwrap_or(at_ms), at_ms, value);
+            }
+            covered_from_ms = Some(at_ms);
+        }
+        if before_ms.is_some_and(|before| before > moment.at_ms) {
+            self.streams.clear();
+        }
+        self.add_streams(moment);
     }
 
     /// Fills what is not known with the daemon's timeline. A step of it is one value.

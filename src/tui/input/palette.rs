@@ -175,7 +175,7 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
             Ok(None)
         }
         ["at", time] => {
-            let at_ms = time_of_day(time, console.feed().latest().map_or(0, |m| m.at_ms))?;
+            let at_ms = time_of_day(time, console.latest_ms())?;
             if !console.go_to(at_ms) {
                 return Err(NOT_REMEMBERED.to_owned());
             }
@@ -239,6 +239,10 @@ fn run_line(console: &mut Console, line: &str) -> Result<Option<Effect>, LineErr
 
 /// Requests a change of the saved views. It changes nothing for viewers, so it needs no unlocking.
 fn change_view(console: &mut Console, action: Action) -> Option<Effect> {
+    if let Some(why) = console.acts_off().filter(|_| console.replay().is_some()) {
+        console.notice = Some(Notice::Failed(why));
+        return None;
+    }
     if console.lock.is_read_only() {
         console.notice = Some(Notice::Failed(READ_ONLY.to_owned()));
         return None;

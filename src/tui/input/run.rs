@@ -74,6 +74,10 @@ pub(crate) fn run_command(console: &mut Console, command: Command) -> Option<Eff
 }
 
 fn unlock(console: &mut Console) {
+    if let Some(why) = console.acts_off().filter(|_| console.replay().is_some()) {
+        console.notice = Some(Notice::Failed(why));
+        return;
+    }
     if console.lock.is_read_only() {
         console.notice = Some(Notice::Failed(READ_ONLY.to_owned()));
         return;
@@ -134,7 +138,7 @@ fn back(console: &mut Console) {
         table.filter.set(String::new(), panel.filtered());
     } else if console.notice.is_some() {
         console.notice = None;
-    } else if !console.is_live() {
+    } else if !console.is_live() && console.replay().is_none() {
         console.go_live();
     } else {
         console.go(Place::View(console.view()));

@@ -5,6 +5,7 @@ mod listing;
 mod lock;
 mod mode;
 mod places;
+mod replay;
 mod saved;
 mod side;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::protocol::admin::{Alert, EventItem, TimelineAnswer, TopSnapshot, User
 pub(crate) use lock::{Lock, READ_ONLY};
 pub(crate) use mode::{Mode, Notice, Palette};
 pub(crate) use places::{Panel, Place, View};
+pub(crate) use replay::{Replay, Seek};
 pub(crate) use side::{Needs, Side, Tail};
 
 /// Lengths of the charts, in milliseconds.
@@ -32,7 +34,7 @@ const WINDOWS_MS: [u64; 4] = [60_000, 300_000, 900_000, 3_600_000];
 
 /// From this size on, in columns and rows, what is wrong, what waits for review and what happened
 /// stay beside every view.
-const RAIL_FROM: (u16, u16) = (180, 30);
+pub(crate) const RAIL_FROM: (u16, u16) = (180, 30);
 /// Why a time cannot be gone back to.
 pub(crate) const NOT_REMEMBERED: &str = "this console does not remember that time";
 
@@ -71,6 +73,7 @@ pub(crate) enum Effect {
 pub(crate) struct Console {
     feed: Feed,
     viewpoint: Viewpoint,
+    replay: Option<Replay>,
     pub(crate) connection: Connection,
     pub(crate) keymap: Keymap,
     pub(crate) theme: ThemeName,
@@ -99,6 +102,7 @@ impl Console {
         Self {
             feed: Feed::default(),
             viewpoint: Viewpoint::Live,
+            replay: None,
             connection: Connection::Live,
             keymap,
             theme,
@@ -184,11 +188,17 @@ impl Console {
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.viewpoint, Viewpoint::Live)
+        matches!(self.viewpoint, Viewpoint::Live) && self.replay.is_none()
     }
 
     pub(crate) fn is_paused(&self) -> bool {
         matches!(self.viewpoint, Viewpoint::Paused(_))
+    }
+
+    /// Returns the time of the latest moment there is.
+    pub(crate) fn latest_ms(&self) -> u64 {
+        let live = || self.feed.latest().map_or(0, |latest| latest.at_ms);
+        self.replay.as_ref().map_or_else(live, |replay| replay.last_ms)
     }
 
     /// Returns how long ago the moment on the screen was, if it is in the past.
@@ -200,18 +210,30 @@ impl Console {
     }
 
     pub(crate) fn toggle_pause(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.is_playing = !replay.is_playing;
+            return;
+        }
         self.viewpoint = match (&self.viewpoint, self.feed.latest()) {
             (Viewpoint::Live, Some(latest)) => Viewpoint::Paused(latest.clone()),
             _ => Viewpoint::Live,
         };
     }
 
+    /// Returns to now; in a recording, to its end.
     pub(crate) fn go_live(&mut self) {
+        if let Some(last_ms) = self.replay.as_ref().map(|replay| replay.last_ms) {
+            self.seek(Seek::To(last_ms));
+            return;
+        }
         self.viewpoint = Viewpoint::Live;
     }
 
     /// Goes to the moment that was the latest at a time. Returns whether there is one.
     pub(crate) fn go_to(&mut self, at_ms: u64) -> bool {
+        if let Some(known) = self.seek(Seek::To(at_ms)) {
+            return known;
+        }
         if self.feed.latest().is_none_or(|latest| latest.at_ms <= at_ms) {
             self.viewpoint = Viewpoint::Live;
             return true;
@@ -232,6 +254,9 @@ impl Console {
     pub(crate) fn step_time(&mut self, steps: i64) {
         let now = self.now_ms();
         let step_ms = (self.window_ms() / 60).max(1_000) as i64;
+        if self.seek(Seek::By(steps.saturating_mul(step_ms))).is_some() {
+            return;
+        }
         let wanted = now.saturating_add_signed(steps * step_ms);
         let neighbour = self.feed.neighbour(now, steps > 0);
         let to = match (neighbour, steps > 0) {
@@ -330,6 +355,9 @@ impl Console {
 
     /// Returns why acts are off, if they are.
     pub(crate) fn acts_off(&self) -> Option<String> {
+        if self.replay.is_some() {
+            return Some("this is a recording: acts are off".to_owned());
+        }
         if !self.is_live() {
             let key = self.keymap.first(super::commands::Command::Live);
             return Some(format!(
