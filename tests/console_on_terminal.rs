@@ -319,6 +319,71 @@ fn no_color_sends_no_colour() {
     quit(plain, "without colours");
 }
 
+#[test]
+fn a_view_is_saved_for_other_consoles() {
+    let daemon = daemon();
+    let ann = open_streams(top(&daemon, &[]));
+    ann.press("/grand\r");
+    ann.until_hides(WATCH_PARTY);
+    ann.press(":save final\r");
+    ann.until_shows("Saved this view as @final");
+    let bob = Terminal::run(top(&daemon, &["--view", "@final"]), 36, 120);
+    bob.until_shows(FINAL);
+    bob.until_hides(OVERVIEW);
+    assert!(!bob.text().contains(WATCH_PARTY), "{}", bob.text());
+    bob.press(":forget final\r");
+    bob.until_shows("Forgot @final");
+    quit(ann, "after a view was saved");
+    quit(bob, "after a view was forgotten");
+    let unknown = lc(&daemon, &["top", "--once", "--view", "@final"]).output().unwrap();
+    assert!(!unknown.status.success());
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(said.contains("there is no view @final; saved are: none"), "{said}");
+}
+
+#[test]
+fn an_own_alert_comes_true() {
+    let daemon = daemon();
+    let terminal = open(top(&daemon, &["--interval", "200ms"]), 36, 120);
+    terminal.press(":alert nodes>0 for 1s\r");
+    terminal.until_shows("alert off 1 removes it");
+    terminal.until_shows("alert: nodes>0 for 1s");
+    quit(terminal, "after an alert");
+}
+
+#[test]
+fn a_recording_is_played_without_a_daemon() {
+    let daemon = daemon();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("feed.lct");
+    let path = file.to_str().unwrap();
+    let live = open(top(&daemon, &["--interval", "100ms", "--record", path]), 36, 120);
+    std::thread::sleep(Duration::from_secs(2));
+    quit(live, "after a recording");
+    let again = lc(&daemon, &["top", "--record", path]).output().unwrap();
+    assert!(!again.status.success(), "a pipe is no terminal");
+    drop(daemon);
+    let replay = || {
+        let command = Command::new(LC).args(["top", "--replay", path]).env_remove("NO_COLOR");
+        open(command, 36, 120)
+    };
+    let terminal = replay();
+    terminal.until_shows("▶ RECORDING");
+    terminal.press(" ");
+    terminal.until_shows("‖ RECORDING");
+    terminal.press("!");
+    terminal.until_shows("this is a recording: acts are off");
+    terminal.press("2");
+    terminal.until_shows(WATCH_PARTY);
+    quit(terminal, "after a replay");
+    // One that was cut says where.
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 5]).unwrap();
+    let terminal = replay();
+    terminal.until_shows("the recording ends at byte");
+    quit(terminal, "after a cut recording");
+}
+
 /// A link of 4 KB/s is enough, on a quiet system and while comments flow.
 #[test]
 fn a_slow_link_is_enough() {
