@@ -93,13 +93,13 @@ impl Answer {
                     break;
                 };
                 let end = &after[end..];
-                rest = end.strip_prefix("\x1b\\").or(end.strip_prefix('\x07')).unwrap_or(end);
-                // The second half of its end may be still to come.
-                answer.late.state =
-                    if rest == "\x1b" { LateState::Background(0) } else { LateState::Done };
-                if rest == "\x1b" {
+                if end == "\x1b" {
+                    // The second half of its end is still to come.
+                    answer.late.state = LateState::Background(0);
                     break;
                 }
+                answer.late.state = LateState::Done;
+                rest = end.strip_prefix("\x1b\\").or(end.strip_prefix('\x07')).unwrap_or(end);
             } else if let Some(after) = rest.strip_prefix("\x1b[") {
                 let Some(end) = after.find(|c| ('@'..='~').contains(&c)) else {
                     answer.late.state = LateState::Attributes(0);
@@ -293,6 +293,8 @@ mod tests {
             assert!(late.takes(key, 1), "{key:?}");
         }
         assert!(!late.takes(KeyCode::Char('2').into(), 2));
+        let mut late = Answer::parse(b"\x1b]11;rgb:0/0/0\x1b\\\x1b").late;
+        assert!(keys("[?62;22c").into_iter().all(|key| late.takes(key, 1)));
         // An answer that never goes on does not keep the keys for ever.
         let mut late = Answer::parse(b"\x1b]11;rgb").late;
         assert!(!late.takes(q, 3));
