@@ -101,7 +101,7 @@ impl Answer {
                 answer.late.state = LateState::Done;
                 rest = end.strip_prefix("\x1b\\").or(end.strip_prefix('\x07')).unwrap_or(end);
             } else if let Some(after) = rest.strip_prefix("\x1b[") {
-                let Some(end) = after.find(|c| ('@'..='~').contains(&c)) else {
+                let Some(end) = after.find(|c: char| ('@'..='~').contains(&c)) else {
                     answer.late.state = LateState::Attributes(0);
                     break;
                 };
@@ -114,7 +114,7 @@ impl Answer {
                 };
                 break;
             } else {
-                if !c.is_control() {
+                if !c.is_control() && c != char::REPLACEMENT_CHARACTER {
                     answer.typed.push(c);
                 }
                 rest = &rest[c.len_utf8()..];

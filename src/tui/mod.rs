@@ -44,6 +44,8 @@ use theme::ThemeName;
 
 pub use commands::BindingError;
 pub use recording::FeedRecordingError;
+#[cfg(any(test, fuzzing))]
+pub use recording::fuzzing::feed_recording;
 pub use replay::replay;
 pub use screen::{ConsoleError, frame, run};
 

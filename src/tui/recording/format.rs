@@ -56,20 +56,25 @@ pub(super) fn encode(moment: &Moment, happenings: &[Happening]) -> io::Result<Ve
     let told = if happenings.is_empty() { Vec::new() } else { json::to_vec(happenings)? };
     let told =
         if FIXED_BYTES + told.len() + CRC_BYTES > MAX_HEAD_BYTES { Vec::new() } else { told };
-    let mut content = Vec::with_capacity(FIXED_BYTES + told.len() + CRC_BYTES);
+    let mut content = Vec::with_capacity(FIXED_BYTES + told.len());
     content.extend(MARK);
     content.extend(moment.at_ms.to_le_bytes());
     content.extend(packed_bytes.to_le_bytes());
     figures_of(moment).iter().for_each(|figure| content.extend(figure.to_le_bytes()));
     content.extend(told);
-    content.extend(crc_of(&content).to_le_bytes());
-    let mut bytes = Vec::with_capacity(PREFIX_BYTES + content.len() + packed.len());
-    bytes.extend(MAGIC);
-    // At most MAX_HEAD_BYTES.
-    bytes.extend((content.len() as u32).to_le_bytes());
-    bytes.extend(content);
+    let mut bytes = head_frame(&content);
     bytes.extend(packed);
     Ok(bytes)
+}
+
+/// Returns the skippable frame of a content of at most [`MAX_HEAD_BYTES`], with its checksum.
+pub(super) fn head_frame(content: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + content.len() + CRC_BYTES);
+    bytes.extend(MAGIC);
+    bytes.extend(((content.len() + CRC_BYTES) as u32).to_le_bytes());
+    bytes.extend(content);
+    bytes.extend(crc_of(content).to_le_bytes());
+    bytes
 }
 
 /// Returns the length of the content that a prefix announces.

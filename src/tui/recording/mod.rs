@@ -14,6 +14,8 @@
 //! | zstd with a checksum | the moment as JSON, and a line feed |
 
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod reader;
 #[cfg(test)]
 mod tests;
