@@ -263,8 +263,8 @@ mod tests {
     fn every_figure_has_a_value() {
         let moment = at(5, 1);
         for column in FIGURES {
-            let value = filter::Row::column(&Figures(&moment), column.name);
-            assert!(value.is_some(), "{}", column.name);
+            let figures = Figures(&moment);
+            assert!(filter::Row::column(&figures, column.name).is_some(), "{}", column.name);
         }
     }
 }

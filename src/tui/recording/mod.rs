@@ -24,7 +24,6 @@ mod writer;
 use std::io;
 use std::path::PathBuf;
 
-pub(crate) use format::Figures;
 pub(crate) use reader::FeedRecording;
 pub(crate) use writer::FeedRecorder;
 
